@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// Decision is the outcome of judging one Input. The zero value is a denial.
+//
+// Every finding of the input is in exactly one of Violations, Warnings,
+// Excepted and Allowed; of several rules that match a finding the first that
+// blocks decides, else the first that warns.
+//
+// Evaluate leaves none of the lists nil and orders them: what is about the whole
+// image first, then platform by platform, findings by severity with unknown
+// before critical; the order of the input does not show.
+type Decision struct {
+	// Passed is true only if there is no violation at all.
+	Passed bool `json:"passed"`
+	// Violations block; all of them are listed, never only the first.
+	Violations []Violation `json:"violations"`
+	// Warnings were matched by a rule whose effect is to warn, or say
+	// something about the policy itself, such as an exception that nothing
+	// used.
+	Warnings []Violation `json:"warnings"`
+	// Excepted lists the findings that would block but for an exception.
+	Excepted []Excepted `json:"excepted"`
+	// Allowed lists the findings that no rule matched.
+	Allowed []Allowed `json:"allowed"`
+	// Until is the first instant at which the same input under the same
+	// policy might be judged differently: an exception in use expires, the
+	// database becomes too old, a distribution reaches its end of life. Zero
+	// means never. Up to it Evaluate returns this very Decision; a result must
+	// not be reused from that instant on.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Effect is what a rule does with what it matches. The zero value is Block.
+type Effect uint8
+
+const (
+	// Block denies the image.
+	Block Effect = iota
+	// Warn reports and lets pass.
+	Warn
+)
+
+// String returns "block" or "warn".
+func (e Effect) String() string {
+	switch e {
+	case Block:
+		return "block"
+	case Warn:
+		return "warn"
+	}
+	return fmt.Sprintf("effect(%d)", uint8(e))
+}
+
+// MarshalText writes "block" or "warn".
+func (e Effect) MarshalText() ([]byte, error) {
+	if e != Block && e != Warn {
+		return nil, fmt.Errorf("effect %d has no name", uint8(e))
+	}
+	return []byte(e.String()), nil
+}
+
+// UnmarshalText accepts "block" and "warn" and nothing else.
+func (e *Effect) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "block":
+		*e = Block
+	case "warn":
+		*e = Warn
+	default:
+		return fmt.Errorf("unknown effect %q: want block or warn", text)
+	}
+	return nil
+}
+
+// Kind is what a violation is about. Reports group by it.
+type Kind string
+
+// The kinds of violation.
+const (
+	KindVulnerability Kind = "vulnerability"
+	KindDatabase      Kind = "database"
+	KindDistribution  Kind = "distribution"
+	KindCoverage      Kind = "coverage" // something could not be matched
+	KindSBOM          Kind = "sbom"     // something could not be cataloged
+	KindEvidence      Kind = "evidence" // the input itself is incomplete
+	KindException     Kind = "exception"
+)
+
+// Violation is one reason to deny, or, in Decision.Warnings, to warn.
+type Violation struct {
+	Kind Kind `json:"kind"`
+	// Rule is the name of the rule, or the path of the built-in one in the
+	// policy file, such as "database.maxAge".
+	Rule string `json:"rule"`
+	// Position is where the rule stands; zero for a default that the policy
+	// does not spell out.
+	Position Position `json:"position,omitzero"`
+	// Platform is empty where the violation is about the whole image.
+	Platform string `json:"platform,omitempty"`
+	// Message says what is wrong in one sentence, without a trailing stop.
+	// It may quote text from the image: sanitise it before printing.
+	Message string `json:"message"`
+
+	Finding   *Finding   `json:"finding,omitempty"`
+	Unknown   *Unknown   `json:"unknown,omitempty"`
+	Uncovered *Uncovered `json:"uncovered,omitempty"`
+	// Expired are the exceptions that used to cover the finding.
+	Expired []Exception `json:"expired,omitempty"`
+}
+
+// Excepted is a finding that would block, with the rule that says so and the
+// exception that covers it.
+type Excepted struct {
+	Rule      string    `json:"rule"`
+	Position  Position  `json:"position,omitzero"`
+	Platform  string    `json:"platform"`
+	Finding   Finding   `json:"finding"`
+	Exception Exception `json:"exception"`
+}
+
+// Allowed is a finding that no rule matched.
+type Allowed struct {
+	Platform string  `json:"platform"`
+	Finding  Finding `json:"finding"`
+}

@@ -1,0 +1,202 @@
+package policy
+
+import "time"
+
+// Input is all the evidence about one image, in the form that the policy
+// judges and the report prints. It holds plain data only: no scanner, registry
+// or clock types.
+//
+// An Input without platforms is incomplete and therefore denied.
+type Input struct {
+	Image     Image      `json:"image"`
+	Platforms []Platform `json:"platforms"`
+	Database  Database   `json:"database"`
+}
+
+// Image names what is gated.
+type Image struct {
+	// Reference is what the user wrote, before it was resolved.
+	Reference string `json:"reference"`
+	// Repository is the registry and repository without tag and digest, such
+	// as "registry.example/team/app"; for a local source, its path. Image
+	// patterns are matched against it.
+	Repository string `json:"repository"`
+	// Digest is the digest of the index or manifest, "sha256:<hex>".
+	Digest string `json:"digest"`
+	// MediaType is the media type of the index or manifest.
+	MediaType string `json:"mediaType"`
+}
+
+// Platform is the evidence about one platform's image. An image that is not an
+// index has exactly one.
+type Platform struct {
+	// Platform is os/arch or os/arch/variant, such as "linux/arm64/v8".
+	Platform string `json:"platform"`
+	// Digest is the digest of the platform's manifest.
+	Digest       string       `json:"digest"`
+	Distribution Distribution `json:"distribution"`
+	Packages     []Package    `json:"packages"`
+	Findings     []Finding    `json:"findings"`
+	// Unknowns is what the cataloger saw and could not read.
+	Unknowns []Unknown `json:"unknowns"`
+	// Uncovered is what was cataloged and could not be matched.
+	Uncovered []Uncovered `json:"uncovered"`
+	// Suppressed is what the matcher found and dropped by rules of its own.
+	// It is shown, and judged by nobody: those rules are data corrections.
+	Suppressed []Suppressed `json:"suppressed"`
+}
+
+// Distribution is the operating system that the image says it is, with what
+// the vulnerability database knows of it. The zero value means that the image
+// has no readable os-release.
+type Distribution struct {
+	// ID and Version are ID and VERSION_ID of os-release: "debian", "12".
+	ID      string `json:"id,omitempty"`
+	Version string `json:"version,omitempty"`
+	// Name is PRETTY_NAME, for people.
+	Name string `json:"name,omitempty"`
+	// EndOfLife is the day from which the vendor publishes no more
+	// advisories; zero where the database does not say.
+	EndOfLife time.Time `json:"endOfLife,omitzero"`
+}
+
+// Package is one cataloged package.
+type Package struct {
+	Name     string     `json:"name"`
+	Version  string     `json:"version"`
+	Type     string     `json:"type"` // syft's package type: "deb", "npm", "go-module"
+	PURL     string     `json:"purl,omitempty"`
+	Licenses []string   `json:"licenses,omitempty"` // SPDX expressions where known, else as declared
+	Found    []Location `json:"locations,omitempty"`
+}
+
+// Location is where in the image something was found.
+type Location struct {
+	Path string `json:"path"`
+	// Layer is the diffID of the layer, "sha256:<hex>".
+	Layer string `json:"layer,omitempty"`
+}
+
+// Finding is one vulnerability matched to one package of one platform.
+type Finding struct {
+	// ID is the identifier under which the database lists it for this
+	// package; Aliases are the others (CVE, GHSA, vendor ids).
+	ID      string   `json:"id"`
+	Aliases []string `json:"aliases,omitempty"`
+	// Package is the affected package, licenses left out.
+	Package     Package   `json:"package"`
+	Severity    Severity  `json:"severity"`
+	CVSS        []CVSS    `json:"cvss,omitempty"`
+	EPSS        *EPSS     `json:"epss,omitempty"`
+	KEV         *KEV      `json:"kev,omitempty"`
+	FixState    FixState  `json:"fixState"`
+	Fixes       []Fix     `json:"fixes,omitempty"`
+	Published   time.Time `json:"published,omitzero"` // zero where unknown
+	URL         string    `json:"url,omitempty"`      // the advisory's page
+	Description string    `json:"description,omitempty"`
+	Namespace   string    `json:"namespace,omitempty"` // the database's source, such as "debian:distro:debian:12"
+	Matched     []Match   `json:"matched"`
+}
+
+// CVSS is one score of a finding. A finding without any has no score; it is
+// never taken for a low one.
+type CVSS struct {
+	Version string  `json:"version"`
+	Vector  string  `json:"vector"`
+	Score   float64 `json:"score"` // base score, 0 to 10
+	Source  string  `json:"source,omitempty"`
+}
+
+// EPSS is the predicted probability of exploitation within 30 days.
+type EPSS struct {
+	Score      float64   `json:"score"`      // 0 to 1
+	Percentile float64   `json:"percentile"` // 0 to 1
+	Date       time.Time `json:"date,omitzero"`
+}
+
+// KEV is an entry in CISA's catalog of known exploited vulnerabilities.
+type KEV struct {
+	Added      time.Time `json:"added,omitzero"`
+	Due        time.Time `json:"due,omitzero"`
+	Ransomware bool      `json:"ransomware,omitempty"`
+}
+
+// Fix is a version in which the finding is repaired.
+type Fix struct {
+	Version string `json:"version"`
+	// Available is the day on which the version could first be had; zero
+	// where unknown.
+	Available time.Time `json:"available,omitzero"`
+}
+
+// Match says how a finding was matched.
+type Match struct {
+	Type       string `json:"type"`       // "exact-direct-match", "exact-indirect-match", "cpe-match"
+	Matcher    string `json:"matcher"`    // "dpkg-matcher", "javascript-matcher"
+	Constraint string `json:"constraint"` // the affected range, as the database states it
+	// Via is the source package or CPE that was looked up where that was not
+	// the package itself.
+	Via string `json:"via,omitempty"`
+}
+
+// Unknown is a place that the cataloger saw and could not read.
+type Unknown struct {
+	Location
+	Cataloger string `json:"cataloger,omitempty"`
+	Reason    string `json:"reason"`
+}
+
+// Uncovered is a package, or a whole distribution where Package is nil, that
+// the database or the matchers cannot answer for: no findings is then not a
+// clean bill.
+type Uncovered struct {
+	Package *Package        `json:"package,omitempty"`
+	Reason  UncoveredReason `json:"reason"`
+	Detail  string          `json:"detail,omitempty"`
+}
+
+// UncoveredReason says why something could not be matched.
+type UncoveredReason string
+
+const (
+	// NoDistribution: there are OS packages and no readable os-release.
+	NoDistribution UncoveredReason = "no distribution"
+	// DistributionNotInDatabase: the database has no advisories for this
+	// distribution or release.
+	DistributionNotInDatabase UncoveredReason = "distribution not in database"
+	// VersionUnknown: the package has no version.
+	VersionUnknown UncoveredReason = "version unknown"
+	// VersionNotComparable: the version does not follow the scheme by which
+	// its ecosystem compares versions.
+	VersionNotComparable UncoveredReason = "version not comparable"
+	// MainModule: the module of a Go program itself, built without a released
+	// version. Its dependencies are matched; the program is the author's own,
+	// so this one warns and never blocks.
+	MainModule UncoveredReason = "main module without version"
+	// NothingCataloged: no package was found in an image that has files.
+	NothingCataloged UncoveredReason = "nothing cataloged"
+)
+
+// Suppressed is a match that the matcher itself dropped.
+type Suppressed struct {
+	Finding Finding `json:"finding"`
+	Reason  string  `json:"reason"`
+}
+
+// Database is the provenance of the vulnerability database.
+type Database struct {
+	Schema string    `json:"schema"` // "6.1.9"
+	Built  time.Time `json:"built,omitzero"`
+	// Digest is the SHA-256 of the database file, "sha256:<hex>".
+	Digest string `json:"digest"`
+	// Source is where it came from: a URL without credentials, or a file's
+	// base name.
+	Source    string     `json:"source,omitempty"`
+	Providers []Provider `json:"providers"`
+}
+
+// Provider is one feed that went into a database.
+type Provider struct {
+	Name     string    `json:"name"`
+	Captured time.Time `json:"captured,omitzero"` // when its data was fetched from upstream
+}

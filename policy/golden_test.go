@@ -1,0 +1,80 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate anew")
+
+// TestEvaluateGolden judges testdata/evaluate/*/evidence.json by the policy.yaml
+// beside it, at the time in the file now, and compares the decision with
+// decision.golden.
+func TestEvaluateGolden(t *testing.T) {
+	cases, err := filepath.Glob("testdata/evaluate/*")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for _, dir := range cases {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			p, err := Parse("policy.yaml", readFile(t, dir, "policy.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, err := time.Parse(time.RFC3339, strings.TrimSpace(string(readFile(t, dir, "now"))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var in Input
+			evidence := json.NewDecoder(bytes.NewReader(readFile(t, dir, "evidence.json")))
+			evidence.DisallowUnknownFields()
+			if err := evidence.Decode(&in); err != nil {
+				t.Fatal(err)
+			}
+
+			d := p.Evaluate(in, at)
+			got, err := json.MarshalIndent(d, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, '\n')
+			if *update {
+				if err := os.WriteFile(filepath.Join(dir, "decision.golden"), got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(string(readFile(t, dir, "decision.golden")), string(got)); diff != "" {
+				t.Error(diff)
+			}
+			// The folder's name says the outcome, so that -update cannot turn a
+			// denial into a pass unseen.
+			if want := strings.HasPrefix(filepath.Base(dir), "pass-"); d.Passed != want {
+				t.Errorf("passed: %v", d.Passed)
+			}
+			var back Decision
+			if err := json.Unmarshal(got, &back); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(d, back); diff != "" {
+				t.Errorf("JSON loses something: %s", diff)
+			}
+		})
+	}
+}
+
+func readFile(t *testing.T, elem ...string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

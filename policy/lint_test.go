@@ -1,0 +1,119 @@
+package policy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func lint(t *testing.T, data string) []string {
+	t.Helper()
+	p, err := Parse("p.yaml", []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, problem := range p.Lint(now) {
+		lines = append(lines, problem.String())
+	}
+	return lines
+}
+
+func TestLintExceptions(t *testing.T) {
+	const exception = "  - {id: CVE-1, reason: r, owner: o, expires: "
+	for expires, want := range map[string]string{
+		"2026-06-15T12:00:00Z": `p.yaml:5:5: the exception for "CVE-1" expired on 2026-06-15T12:00:00Z: remove or renew it`,
+		"2020-01-01":           `p.yaml:5:5: the exception for "CVE-1" expired on 2020-01-01T00:00:00Z: remove or renew it`,
+		"2026-06-15T12:00:01Z": `p.yaml:5:5: the exception for "CVE-1" expires on 2026-06-15T12:00:01Z, within 30d`,
+		"2026-07-15T12:00:00Z": `p.yaml:5:5: the exception for "CVE-1" expires on 2026-07-15T12:00:00Z, within 30d`,
+		"2026-07-15T12:00:01Z": "",
+	} {
+		var lines []string
+		if want != "" {
+			lines = []string{want}
+		}
+		if diff := cmp.Diff(lines, lint(t, minimal+"exceptions:\n"+exception+expires+"}\n")); diff != "" {
+			t.Errorf("%s: %s", expires, diff)
+		}
+	}
+	for image, ok := range map[string]bool{
+		"registry.example:5000/team/*": true, "*": true,
+		"registry.example/app:1": false, "registry.example/app@sha256:*": false,
+	} {
+		got := lint(t, minimal+"exceptions:\n"+exception+"2030-01-01, image: \""+image+"\"}\n")
+		if ok != (len(got) == 0) {
+			t.Errorf("%s: %q", image, got)
+		}
+	}
+}
+
+func TestLintRules(t *testing.T) {
+	for _, tt := range []struct {
+		name, rules string
+		want        []string
+	}{
+		{"none dead", "  - {name: a, severity: high}\n  - {name: b, severity: medium}\n  - {name: c, severity: low, effect: warn}\n", nil},
+		{"same", "  - {name: a, severity: high}\n  - {name: b, severity: high}\n",
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+		{"weaker behind", "  - {name: a}\n  - {name: b, severity: high}\n  - {name: c, fix: available}\n", []string{
+			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`,
+			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it does`,
+		}},
+		{"negligible is any", "  - {name: a, severity: negligible}\n  - {name: b}\n",
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+		{"other condition", "  - {name: a, fix: available}\n  - {name: b, fix: unavailable}\n  - {name: c}\n", nil},
+		{"a warning before", "  - {name: a, effect: warn}\n  - {name: b, severity: high}\n", nil},
+		{"a warning that a later rule blocks", "  - {name: a, effect: warn, severity: high}\n  - {name: b}\n",
+			[]string{`p.yaml:3:5: rule "a" never fires: rule "b" on line 4 matches everything that it does`}},
+		{"dead behind dead", "  - {name: a}\n  - {name: b, severity: low}\n  - {name: c, severity: high}\n", []string{
+			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`,
+			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it does`,
+		}},
+	} {
+		if diff := cmp.Diff(tt.want, lint(t, "version: 1\nrules:\n"+tt.rules)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
+// TestLintedRuleNeverDecides holds Lint against Evaluate: over all pairs of
+// rules, a rule is called dead if and only if it decides about no finding.
+func TestLintedRuleNeverDecides(t *testing.T) {
+	var rules []Rule
+	var findings []Finding
+	for severity := SeverityUnknown; severity <= SeverityCritical; severity++ {
+		for _, fix := range []Fixable{FixableAny, FixableYes, FixableNo} {
+			for _, effect := range []Effect{Block, Warn} {
+				rules = append(rules, Rule{Severity: severity, Fix: fix, Effect: effect})
+			}
+		}
+		findings = append(findings, Finding{Severity: severity}, Finding{Severity: severity, FixState: FixAvailable})
+	}
+	for _, a := range rules {
+		for _, b := range rules {
+			a.Name, a.Position, b.Name, b.Position = "a", at(1, 1), "b", at(2, 1)
+			p := &Policy{Rules: []Rule{a, b}}
+			want := map[string]bool{"a": true, "b": true}
+			for i := range findings {
+				if r := p.decides(&findings[i]); r != nil {
+					delete(want, r.Name)
+				}
+			}
+			got := map[string]bool{}
+			for _, problem := range p.Lint(now) {
+				got[map[int]string{1: "a", 2: "b"}[problem.Position.Line]] = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("%+v and %+v: %s", a, b, diff)
+			}
+		}
+	}
+}
+
+func TestLintWithoutPolicy(t *testing.T) {
+	var none *Policy
+	if got := none.Lint(time.Time{}); got != nil {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,268 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// generator makes small policies and inputs out of few values, so that they
+// meet.
+type generator struct{ *rand.Rand }
+
+func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 0))} }
+
+func pick[T any](g generator, of ...T) T { return of[g.IntN(len(of))] }
+
+func repeat[T any](g generator, most int, one func() T) []T {
+	var out []T
+	for range g.IntN(most + 1) {
+		out = append(out, one())
+	}
+	return out
+}
+
+// instant is near now, and often at it.
+func (g generator) instant() time.Time {
+	return now.Add(time.Duration(g.IntN(7)-3) * time.Hour)
+}
+
+func (g generator) severity() Severity { return Severity(g.IntN(int(SeverityCritical) + 1)) }
+func (g generator) effect() Effect     { return pick(g, Block, Warn) }
+func (g generator) id() string         { return pick(g, "CVE-1", "CVE-2", "GHSA-1", "cve-1") }
+
+func (g generator) policy() *Policy {
+	p := &Policy{
+		Database:     DatabaseRule{MaxAge: pick(g, 0, time.Hour, 4*time.Hour)},
+		Distribution: DistributionRule{EndOfLife: g.effect(), NotCovered: g.effect()},
+		SBOM:         SBOMRule{Unknowns: g.effect(), MinPackages: g.IntN(2)},
+		Rules: repeat(g, 3, func() Rule {
+			return Rule{
+				Name: pick(g, "a", "b", "c"), Effect: g.effect(), Severity: g.severity(),
+				Fix: pick(g, FixableAny, FixableYes, FixableNo),
+			}
+		}),
+	}
+	for i := range g.IntN(5) {
+		p.Exceptions = append(p.Exceptions, Exception{
+			Position: at(i+1, 1), ID: g.id(), Expires: g.instant(), Reason: "r", Owner: "o",
+			Package: pick(g, "", "pkg:npm/a", "pkg:npm/*@1"), Image: pick(g, "", "registry.example/*", "elsewhere/*"),
+		})
+	}
+	return p
+}
+
+func (g generator) finding() Finding {
+	name, version := pick(g, "a", "b"), pick(g, "1", "2")
+	return Finding{
+		ID: g.id(), Aliases: repeat(g, 2, g.id), Severity: g.severity(),
+		FixState:  pick(g, "", FixUnknown, FixAvailable, FixNone, FixWont),
+		Package:   Package{Name: name, Version: version, PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
+		Namespace: fmt.Sprint(g.Uint64()), // tells findings apart
+	}
+}
+
+// input leans to what passes: the point is to find a denial that turns into a
+// pass.
+func (g generator) input() Input {
+	in := cleanInput()
+	in.Database.Built = now.Add(-time.Minute)
+	in.Database.Providers[0].Captured = now.Add(-time.Minute)
+	if g.IntN(4) == 0 {
+		in.Database.Built = g.instant()
+		in.Database.Providers = repeat(g, 2, func() Provider { return Provider{Name: pick(g, "a", "b"), Captured: g.instant()} })
+	}
+	in.Platforms = nil
+	for i := range 1 + g.IntN(2) {
+		p := cleanInput().Platforms[0]
+		p.Platform = fmt.Sprint("linux/", i)
+		p.Findings = repeat(g, 4, g.finding)
+		if g.IntN(4) == 0 {
+			p.Distribution.EndOfLife = g.instant()
+			p.Unknowns = repeat(g, 1, func() Unknown { return Unknown{Reason: "r"} })
+			p.Uncovered = repeat(g, 1, func() Uncovered { return Uncovered{Reason: pick(g, NoDistribution, MainModule)} })
+			p.Packages = repeat(g, 1, func() Package { return Package{Name: "a"} })
+		}
+		in.Platforms = append(in.Platforms, p)
+	}
+	return in
+}
+
+// FuzzEvaluateMonotone takes a seed, makes a policy and an input of it and
+// checks every property that Evaluate promises.
+func FuzzEvaluateMonotone(f *testing.F) {
+	for seed := range uint64(2000) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		g := newGenerator(seed)
+		p, in := g.policy(), g.input()
+		policyBefore, inputBefore := asJSON(t, p), asJSON(t, in)
+		d := p.Evaluate(in, now)
+		if asJSON(t, p) != policyBefore || asJSON(t, in) != inputBefore {
+			t.Fatal("the arguments have changed")
+		}
+
+		checkDecision(t, in, d)
+		checkOrder(t, g, p, in, d)
+		checkUntil(t, p, in, d)
+		checkMonotone(t, g, p, in, d)
+	})
+}
+
+// checkDecision checks that every finding is in exactly one list, and that the
+// outcome is that of the violations.
+func checkDecision(t *testing.T, in Input, d Decision) {
+	t.Helper()
+	if d.Passed != (len(d.Violations) == 0) {
+		t.Errorf("passed: %v with violations %+v", d.Passed, d.Violations)
+	}
+	if d.Violations == nil || d.Warnings == nil || d.Excepted == nil || d.Allowed == nil {
+		t.Errorf("a nil list: %+v", d)
+	}
+	var want, got []string
+	name := func(platform string, f Finding) string { return platform + " " + asJSON(t, f) }
+	for _, p := range in.Platforms {
+		for _, f := range p.Findings {
+			want = append(want, name(p.Platform, f))
+		}
+	}
+	for _, v := range slices.Concat(d.Violations, d.Warnings) {
+		if v.Finding != nil {
+			got = append(got, name(v.Platform, *v.Finding))
+		}
+	}
+	for _, e := range d.Excepted {
+		got = append(got, name(e.Platform, e.Finding))
+	}
+	for _, a := range d.Allowed {
+		got = append(got, name(a.Platform, a.Finding))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings: %s", diff)
+	}
+}
+
+// checkOrder checks that the same evidence in another order gives the same
+// decision.
+func checkOrder(t *testing.T, g generator, p *Policy, in Input, d Decision) {
+	t.Helper()
+	in = copyInput(in)
+	shuffle(g, in.Platforms)
+	shuffle(g, in.Database.Providers)
+	for i := range in.Platforms {
+		shuffle(g, in.Platforms[i].Findings)
+	}
+	if diff := cmp.Diff(d, p.Evaluate(in, now)); diff != "" {
+		t.Errorf("in another order: %s", diff)
+	}
+}
+
+func shuffle[T any](g generator, s []T) {
+	g.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
+}
+
+// checkUntil checks that the decision stays as it is up to Until, to the
+// nanosecond, and that it never changes where Until is zero.
+func checkUntil(t *testing.T, p *Policy, in Input, d Decision) {
+	t.Helper()
+	last := d.Until.Add(-1)
+	if d.Until.IsZero() {
+		last = now.AddDate(100, 0, 0)
+	} else if !d.Until.After(now) {
+		t.Errorf("until %v, which is not after %v", d.Until, now)
+	}
+	for _, later := range []time.Time{last, now.Add(last.Sub(now) / 2)} {
+		if diff := cmp.Diff(d, p.Evaluate(in, later)); diff != "" {
+			t.Errorf("at %v, before %v: %s", later, d.Until, diff)
+		}
+	}
+}
+
+func checkMonotone(t *testing.T, g generator, p *Policy, in Input, d Decision) {
+	t.Helper()
+	stricter := func(what string, p *Policy, in Input) {
+		t.Helper()
+		if !d.Passed && p.Evaluate(in, now).Passed {
+			t.Errorf("%s turned a denial into a pass", what)
+		}
+	}
+
+	more := copyInput(in)
+	platform := &more.Platforms[g.IntN(len(more.Platforms))]
+	platform.Findings = slices.Insert(platform.Findings, g.IntN(len(platform.Findings)+1), g.finding())
+	stricter("adding a finding", p, more)
+
+	for i := range in.Platforms {
+		for j := range in.Platforms[i].Findings {
+			raised := copyInput(in)
+			f := &raised.Platforms[i].Findings[j]
+			switch f.Severity {
+			case SeverityUnknown: // is above all others
+				continue
+			case SeverityCritical:
+				f.Severity = SeverityUnknown
+			default:
+				f.Severity++
+			}
+			stricter("raising a severity", p, raised)
+		}
+	}
+
+	for i := range p.Exceptions {
+		fewer := *p
+		fewer.Exceptions = slices.Delete(slices.Clone(p.Exceptions), i, i+1)
+		stricter("removing an exception", &fewer, in)
+
+		shorter := *p
+		shorter.Exceptions = slices.Clone(p.Exceptions)
+		shorter.Exceptions[i].Expires = now
+		stricter("expiring an exception", &shorter, in)
+	}
+}
+
+// copyInput copies as deep as these tests change.
+func copyInput(in Input) Input {
+	in.Database.Providers = slices.Clone(in.Database.Providers)
+	in.Platforms = slices.Clone(in.Platforms)
+	for i := range in.Platforms {
+		in.Platforms[i].Findings = slices.Clone(in.Platforms[i].Findings)
+	}
+	return in
+}
+
+// TestGeneratorMeets checks that the generated policies and inputs reach every
+// kind of outcome: properties over denials alone would prove nothing.
+func TestGeneratorMeets(t *testing.T) {
+	outcomes := map[string]int{}
+	for seed := range uint64(2000) {
+		g := newGenerator(seed)
+		p, in := g.policy(), g.input()
+		d := p.Evaluate(in, now)
+		outcomes[fmt.Sprint("passed ", d.Passed)]++
+		outcomes["excepted"] += len(d.Excepted)
+		outcomes["allowed"] += len(d.Allowed)
+		for _, v := range d.Violations {
+			outcomes["violation "+string(v.Kind)]++
+			outcomes["expired"] += len(v.Expired)
+		}
+		for _, v := range d.Warnings {
+			outcomes["warning "+string(v.Kind)]++
+		}
+	}
+	for _, outcome := range []string{
+		"passed true", "passed false", "excepted", "allowed", "expired",
+		"violation vulnerability", "violation database", "violation distribution", "violation coverage", "violation sbom", "violation evidence",
+		"warning vulnerability", "warning distribution", "warning coverage", "warning sbom", "warning exception",
+	} {
+		if outcomes[outcome] < 50 {
+			t.Errorf("%s: %d times", outcome, outcomes[outcome])
+		}
+	}
+}

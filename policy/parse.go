@@ -1,0 +1,238 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+const (
+	formatVersion = 1
+	maxItems      = 10_000 // rules, and exceptions
+)
+
+// Parse reads the policy in data; file is its name in positions and nothing is
+// opened. The format is strict: one YAML document of at most 1 MiB in UTF-8, no
+// unknown or repeated keys, no anchors, aliases, merge keys or tags, every value
+// of the type that its key wants.
+//
+// The error is a *ParseError that lists all problems, not the first alone; the
+// policy is nil with it.
+func Parse(file string, data []byte) (*Policy, error) {
+	d := &decoder{file: file}
+	p := &Policy{
+		File:       file,
+		Digest:     fmt.Sprintf("sha256:%x", sha256.Sum256(data)),
+		Rules:      []Rule{},
+		Database:   DatabaseRule{MaxAge: DefaultMaxAge},
+		Exceptions: []Exception{},
+	}
+	if root := d.document(data); root != nil {
+		d.policy(p, root)
+	}
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (d *decoder) policy(p *Policy, n *yaml.Node) {
+	d.mapping(n, "the policy",
+		mandatory("version", d.version()),
+		optional("database", d.database(&p.Database)),
+		optional("distribution", d.distribution(&p.Distribution)),
+		optional("sbom", d.sbom(&p.SBOM)),
+		mandatory("rules", d.rules(&p.Rules)),
+		optional("exceptions", d.exceptions(&p.Exceptions)),
+	)
+}
+
+func (d *decoder) version() reader {
+	var version int
+	return scalar(d, &version, "a whole number", func(s string) (int, error) {
+		v, err := parseCount(s)
+		if err == nil && v != formatVersion {
+			err = fmt.Errorf("version %d is not supported: want %d", v, formatVersion)
+		}
+		return v, err
+	}, "!!int")
+}
+
+func (d *decoder) database(r *DatabaseRule) reader {
+	return func(key, n *yaml.Node) {
+		r.Position = d.position(key)
+		d.mapping(n, quoted(key),
+			optional("maxAge", d.duration(&r.MaxAge)),
+		)
+	}
+}
+
+func (d *decoder) distribution(r *DistributionRule) reader {
+	return func(key, n *yaml.Node) {
+		r.Position = d.position(key)
+		d.mapping(n, quoted(key),
+			optional("endOfLife", d.effect(&r.EndOfLife)),
+			optional("notCovered", d.effect(&r.NotCovered)),
+		)
+	}
+}
+
+func (d *decoder) sbom(r *SBOMRule) reader {
+	return func(key, n *yaml.Node) {
+		r.Position = d.position(key)
+		d.mapping(n, quoted(key),
+			optional("unknowns", d.effect(&r.Unknowns)),
+			optional("minPackages", d.count(&r.MinPackages)),
+		)
+	}
+}
+
+func (d *decoder) rules(to *[]Rule) reader {
+	lines := map[string]int{}
+	items := d.list(maxItems, func(n *yaml.Node) {
+		r := Rule{Position: d.position(n)}
+		d.mapping(n, "a rule",
+			mandatory("name", d.unique(&r.Name, "rule", lines)),
+			optional("effect", d.effect(&r.Effect)),
+			optional("severity", d.threshold(&r.Severity)),
+			optional("fix", d.fix(&r.Fix)),
+		)
+		*to = append(*to, r)
+	})
+	return func(key, value *yaml.Node) {
+		items(key, value)
+		if value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
+			d.problem(value, "%q is empty: a policy has at least one rule", key.Value)
+		}
+	}
+}
+
+func (d *decoder) exceptions(to *[]Exception) reader {
+	return d.list(maxItems, func(n *yaml.Node) {
+		e := Exception{Position: d.position(n)}
+		d.mapping(n, "an exception",
+			mandatory("id", d.checkedText(&e.ID, checkID)),
+			optional("package", d.checkedText(&e.Package, checkPURLPattern)),
+			optional("image", d.text(&e.Image)),
+			mandatory("reason", d.prose(&e.Reason)),
+			mandatory("owner", d.text(&e.Owner)),
+			mandatory("expires", d.date(&e.Expires)),
+		)
+		*to = append(*to, e)
+	})
+}
+
+// unique reads text that no other value read with the same lines has.
+func (d *decoder) unique(to *string, what string, lines map[string]int) reader {
+	read := d.text(to)
+	return func(key, value *yaml.Node) {
+		read(key, value)
+		if *to == "" {
+			return // read has said why
+		}
+		if line, ok := lines[*to]; ok {
+			d.problem(value, "another %s on line %d is named %q", what, line, *to)
+			return
+		}
+		lines[*to] = value.Line
+	}
+}
+
+func (d *decoder) effect(to *Effect) reader {
+	return scalar(d, to, "block or warn", func(s string) (e Effect, err error) {
+		return e, e.UnmarshalText([]byte(s))
+	}, "!!str")
+}
+
+func (d *decoder) threshold(to *Severity) reader {
+	return scalar(d, to, "a severity", func(s string) (Severity, error) {
+		severity, err := ParseSeverity(s)
+		if err == nil && severity == SeverityUnknown {
+			err = errors.New(`"unknown" is no threshold: a finding of unknown severity reaches every one; leave the key out to match all`)
+		}
+		return severity, err
+	}, "!!str")
+}
+
+func (d *decoder) fix(to *Fixable) reader {
+	return scalar(d, to, "available or unavailable", func(s string) (Fixable, error) {
+		switch f := Fixable(s); f {
+		case FixableYes, FixableNo:
+			return f, nil
+		}
+		return "", fmt.Errorf("unknown fix condition %q: want %s or %s", s, FixableYes, FixableNo)
+	}, "!!str")
+}
+
+func (d *decoder) duration(to *time.Duration) reader {
+	return scalar(d, to, "a duration with a unit, such as 5d", parseDuration, "!!str")
+}
+
+func (d *decoder) date(to *time.Time) reader {
+	return scalar(d, to, "a date, such as 2026-12-31", parseDate, "!!str", "!!timestamp")
+}
+
+const day = 24 * time.Hour
+
+// Four digits each keep weeks and days far from overflowing.
+var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
+
+// parseDuration reads what time.ParseDuration does, with whole weeks and days
+// before it: "1w2d12h". It must be more than zero.
+func parseDuration(s string) (time.Duration, error) {
+	bad := fmt.Errorf("%q is not a duration: want one such as 36h, 5d or 1w2d", s)
+	m := weeksAndDays.FindStringSubmatch(s)
+	if m == nil {
+		return 0, bad
+	}
+	weeks, _ := strconv.Atoi(m[1]) // at most four digits, and none is 0
+	days, _ := strconv.Atoi(m[2])
+	total := time.Duration(7*weeks+days) * day
+	if rest := m[3]; rest != "" || m[0] == "" {
+		d, err := time.ParseDuration(rest)
+		behind := m[1] != "" || m[2] != ""
+		if err != nil || behind && (strings.ContainsAny(rest[:1], "+-") || rest == "0") {
+			return 0, bad
+		}
+		if d > math.MaxInt64-total {
+			return 0, fmt.Errorf("%q is too long", s)
+		}
+		total += d
+	}
+	if total <= 0 {
+		return 0, fmt.Errorf("%q is not more than zero", s)
+	}
+	return total, nil
+}
+
+func formatDuration(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	return d.String()
+}
+
+// parseDate reads an RFC 3339 time, or a date, which is midnight UTC at its
+// start.
+func parseDate(s string) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a date: want one such as 2026-12-31 or 2026-12-31T12:00:00Z", s)
+}
+
+func checkID(s string) error {
+	if strings.ContainsAny(s, "* \t") {
+		return fmt.Errorf("%q is not the id of one vulnerability", s)
+	}
+	return nil
+}
