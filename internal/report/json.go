@@ -1,0 +1,163 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxJSON bounds a report that is read, in bytes. An image with 10,000 findings
+// makes one of about 20 MiB.
+const maxJSON = 256 << 20
+
+// JSON writes the whole report, indented and with a final line break. Strings
+// are written without loss, except that invalid UTF-8 becomes U+FFFD; what a
+// terminal or a CI log could act on is written as \u escapes.
+//
+// It refuses a report that contradicts itself, before it writes anything.
+func JSON(w io.Writer, r Report) error {
+	if r.Schema == "" {
+		r.Schema = Schema
+	}
+	if err := r.validate(); err != nil {
+		return fmt.Errorf("writing the JSON report: %w", err)
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the JSON report: %w", err)
+	}
+	if _, err := w.Write(append(escapeJSON(data), '\n')); err != nil {
+		return fmt.Errorf("writing the JSON report: %w", err)
+	}
+	return nil
+}
+
+// escapeJSON spells the characters that Sanitize would not print, and CI
+// command marks, as \u escapes. They can stand inside strings only, so the
+// value stays the same. The encoder does it for ASCII control characters
+// alone: U+009B starts a terminal sequence just as well as ESC.
+func escapeJSON(data []byte) []byte {
+	out := make([]byte, 0, len(data)+len(data)/64)
+	for i := 0; i < len(data); {
+		if c := data[i]; c < utf8.RuneSelf {
+			if c == 0x7f || c == '#' && bytes.HasPrefix(data[i+1:], []byte("#")) {
+				out = fmt.Appendf(out, `\u%04x`, c)
+			} else {
+				out = append(out, c)
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(data[i:])
+		switch {
+		case unicode.IsPrint(r):
+			out = append(out, data[i:i+size]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		i += size
+	}
+	return out
+}
+
+// ReadJSON reads what JSON wrote. Unknown and repeated fields, another schema,
+// a report that contradicts itself, more than 256 MiB, and anything after the
+// report are errors; the Report is then zero, which is no pass.
+func ReadJSON(r io.Reader) (Report, error) {
+	report, err := readJSON(r, maxJSON)
+	if err != nil {
+		return Report{}, fmt.Errorf("reading the JSON report: %w", err)
+	}
+	return report, nil
+}
+
+func readJSON(r io.Reader, limit int64) (Report, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return Report{}, err
+	}
+	if int64(len(data)) > limit {
+		return Report{}, fmt.Errorf("longer than %d bytes", limit)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var report Report
+	if err := decoder.Decode(&report); err != nil {
+		return Report{}, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return Report{}, errors.New("something follows the report")
+	}
+	if err := checkRepeated(data); err != nil {
+		return Report{}, err
+	}
+	return report, report.validate()
+}
+
+// checkRepeated refuses an object with two keys that encoding/json takes for
+// the same field: it would use the last, other readers perhaps the first, and
+// "passed" must not mean two things. The data must be valid JSON; its depth
+// has been bounded by the decoder.
+func checkRepeated(data []byte) error {
+	type object struct {
+		keys    map[string]bool // nil for an array
+		wantKey bool
+	}
+	var stack []object
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if token == json.Delim('}') || token == json.Delim(']') {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		if len(stack) > 0 {
+			if top := &stack[len(stack)-1]; top.keys != nil {
+				if top.wantKey {
+					key, folded := token.(string), foldKey(token.(string))
+					if top.keys[folded] {
+						return fmt.Errorf("field %q is repeated", key)
+					}
+					top.keys[folded], top.wantKey = true, false
+					continue
+				}
+				top.wantKey = true
+			}
+		}
+		switch token {
+		case json.Delim('{'):
+			stack = append(stack, object{keys: map[string]bool{}, wantKey: true})
+		case json.Delim('['):
+			stack = append(stack, object{})
+		}
+	}
+}
+
+// foldKey maps keys that differ in case only to one, as encoding/json does:
+// each rune to the least of those that it folds to.
+func foldKey(key string) string {
+	folded := []rune(key)
+	for i, r := range folded {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		folded[i] = least
+	}
+	return string(folded)
+}

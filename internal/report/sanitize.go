@@ -1,0 +1,106 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxText bounds one text from outside, in runes.
+	maxText = 2000
+	// maxName bounds one name, path or version in a line of text.
+	maxName = 200
+	// maxMarks is how many combining marks one character may carry. More
+	// than three are not needed to write any language, and many of them climb
+	// over the lines above.
+	maxMarks = 3
+)
+
+// Sanitize makes text from outside safe to print on one line of a terminal or
+// a CI log, and bounds it to 2,000 characters.
+//
+// Whatever is not printable is written as its Go escape: control characters and
+// with them ANSI sequences and line breaks, bidirectional and invisible format
+// characters, spaces other than the plain one, and invalid UTF-8. Marks by
+// which CI systems recognise commands are broken up: "::" at the start of a
+// word (GitHub ignores leading space) and "##" anywhere (GitHub's older form,
+// Azure Pipelines and TeamCity). Sanitising twice changes nothing more.
+//
+// It escapes for no markup: HTML and Markdown need their own escaping as well.
+func Sanitize(s string) string { return sanitize(s, maxText) }
+
+// sanitize bounds the result to so many runes; 0 means no bound.
+func sanitize(s string, limit int) string {
+	var b strings.Builder
+	count, marks := 0, 0
+	cut := -1 // where the result is cut if it turns out too long
+	wordStart := true
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if unicode.IsMark(r) {
+			marks++
+		} else {
+			marks = 0
+		}
+		out := s[i : i+size]
+		switch {
+		case r == utf8.RuneError && size == 1:
+			out = fmt.Sprintf(`\x%02x`, s[i])
+		case r == '#' && strings.HasPrefix(s[i+1:], "#"):
+			out = `\x23`
+		case r == ':' && wordStart && strings.HasPrefix(s[i+1:], ":"):
+			out = `\x3a`
+		case !unicode.IsPrint(r) || marks > maxMarks:
+			out = escapeRune(r)
+		}
+		if limit > 0 {
+			n := utf8.RuneCountInString(out)
+			if cut < 0 && count+n > limit-len(ellipsis) {
+				cut = b.Len()
+			}
+			if count += n; count > limit {
+				return b.String()[:cut] + ellipsis
+			}
+		}
+		b.WriteString(out)
+		wordStart = r == ' '
+		i += size
+	}
+	return b.String()
+}
+
+const ellipsis = "..."
+
+// escapeRune returns a rune as a Go string literal would spell it in ASCII.
+func escapeRune(r rune) string {
+	quoted := strconv.QuoteRuneToASCII(r)
+	return quoted[1 : len(quoted)-1]
+}
+
+// lines sanitises a text that may have several lines, each on its own, and
+// bounds their number.
+func lines(s string) []string {
+	const maxLines = 50
+	var out []string
+	rest := strings.TrimSpace(s)
+	for line := range strings.SplitSeq(rest, "\n") {
+		if len(out) == maxLines {
+			return append(out, ellipsis)
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, Sanitize(line))
+		}
+	}
+	return out
+}
+
+// short sanitises a name, path or version for use inside a line.
+func short(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "(none)"
+	}
+	return sanitize(s, maxName)
+}

@@ -1,0 +1,44 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Summary is the outcome in one line without a line break, safe to log.
+func Summary(r Report) string {
+	image := short(r.Input.Image.Reference)
+	if digest := r.Input.Image.Digest; digest != "" {
+		image += " (" + short(digest) + ")"
+	}
+	var line string
+	switch r.Outcome() {
+	case Undecided:
+		line = "could not decide on " + image
+	case Denied:
+		line = fmt.Sprintf("denied %s: %s", image, count(len(r.Decision.Violations), "violation"))
+	case Unfinished:
+		line = "passed but did not finish " + image
+	case Passed:
+		line = "passed " + image
+	case Proven:
+		line = "passed earlier " + image
+	}
+	if d := r.Decision; d != nil && len(d.Warnings) > 0 {
+		line += ", " + count(len(d.Warnings), "warning")
+	}
+	if d := r.Decision; d != nil && len(d.Excepted) > 0 {
+		line += ", " + count(len(d.Excepted), "finding") + " excepted"
+	}
+	var places []string
+	for _, d := range r.Destinations {
+		places = append(places, fmt.Sprintf("%s %s", short(string(d.State)), short(d.Reference)))
+	}
+	if len(places) > 0 {
+		line += "; " + strings.Join(places, ", ")
+	}
+	if r.Error != nil {
+		line += fmt.Sprintf("; %s error: %s", short(string(r.Error.Class)), strings.Join(lines(r.Error.Message), "; "))
+	}
+	return Sanitize(line)
+}

@@ -1,0 +1,646 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Text writes the report for people, with the default TextOptions.
+func Text(w io.Writer, r Report) error { return TextOptions{}.Text(w, r) }
+
+// TextOptions say how text is laid out.
+type TextOptions struct {
+	// Color sets off the verdict and severities with ANSI sequences.
+	Color bool
+	// Width is the length of line to keep to, in characters, where words and
+	// tables allow it. 0 means 100; less than 60 is taken as 60.
+	Width int
+}
+
+// Text writes the report for people: first what was judged and by what, then
+// the verdict, then all that blocks with what to do about it, then what does
+// not block, and at last what was promoted. Violations are never cut short;
+// other long lists are, and say by how much.
+func (o TextOptions) Text(w io.Writer, r Report) error {
+	if o.Width == 0 {
+		o.Width = 100
+	}
+	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r}
+	t.provenance()
+	t.verdict()
+	if r.Decision != nil {
+		t.violations()
+		t.warnings()
+		t.exceptions()
+		t.allowed()
+	}
+	t.gaps()
+	t.destinations()
+	t.transfer()
+	if err := t.flush(); err != nil {
+		return fmt.Errorf("writing the text report: %w", err)
+	}
+	return nil
+}
+
+// Where lists that do not block are cut.
+const (
+	maxWarnings = 10
+	maxAllowed  = 5
+	maxGaps     = 3
+	maxPaths    = 3
+)
+
+// text is one report being written.
+type text struct {
+	*layout
+	Report
+}
+
+// field writes one line of provenance.
+func (t text) field(name, value string) {
+	const column = 12
+	first := name + strings.Repeat(" ", max(column-len(name), 1))
+	t.paragraph(plain, first, strings.Repeat(" ", column), value)
+}
+
+func (t text) provenance() {
+	made := []string{short(t.Tool.Name), short(t.Tool.Version)}
+	if t.Command != "" {
+		made = append(made, "("+short(t.Command)+")")
+	}
+	var components []string
+	for _, name := range slices.Sorted(maps.Keys(t.Tool.Components)) {
+		components = append(components, short(name)+" "+short(t.Tool.Components[name]))
+	}
+	if len(components) > 0 {
+		made = append(made, "with "+strings.Join(components, ", "))
+	}
+	t.field("Made by", strings.Join(made, " "))
+	if at := t.at(); !at.IsZero() {
+		t.field("Made at", instant(at))
+	}
+	t.field("Image", short(t.Input.Image.Reference))
+	if t.Input.Image.Digest == "" {
+		t.field("Digest", "not resolved")
+	} else {
+		t.field("Digest", short(t.Input.Image.Digest))
+	}
+	if t.MovedTo != "" {
+		t.field("", "the reference names "+short(t.MovedTo)+" by now: somebody pushed meanwhile, and that was not judged")
+	}
+	name := "Platforms"
+	for _, p := range t.Input.Platforms {
+		line := short(p.Platform)
+		if t.Outcome() != Proven { // then nothing was looked into
+			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), count(len(p.Packages), "package"))
+		}
+		t.field(name, line)
+		t.field("", short(p.Digest))
+		name = ""
+	}
+	t.database()
+	if t.Policy.Digest == "" {
+		t.field("Policy", "none")
+	} else {
+		t.field("Policy", short(t.Policy.File)+" "+short(t.Policy.Digest))
+	}
+}
+
+func distribution(d policy.Distribution) string {
+	switch {
+	case d.Name != "":
+		return short(d.Name)
+	case d.ID != "":
+		return strings.TrimSpace(short(d.ID) + " " + sanitize(d.Version, maxName))
+	}
+	return "no known distribution"
+}
+
+func (t text) database() {
+	db := t.Input.Database
+	if db.Digest == "" && db.Built.IsZero() {
+		t.field("Database", "none")
+		return
+	}
+	built := "build date unknown"
+	if !db.Built.IsZero() {
+		built = "built " + instant(db.Built) + t.age(db.Built)
+	}
+	t.field("Database", built+", schema "+short(db.Schema))
+	if db.Source != "" {
+		t.field("", "from "+sanitize(db.Source, maxName))
+	}
+	t.field("", short(db.Digest))
+	var oldest policy.Provider
+	var undated []string
+	for _, p := range db.Providers {
+		switch {
+		case p.Captured.IsZero():
+			undated = append(undated, short(p.Name))
+		case oldest.Captured.IsZero() || p.Captured.Before(oldest.Captured):
+			oldest = p
+		}
+	}
+	if !oldest.Captured.IsZero() {
+		t.field("", fmt.Sprintf("oldest data: %s, captured %s%s", short(oldest.Name), instant(oldest.Captured), t.age(oldest.Captured)))
+	}
+	if len(undated) > 0 {
+		t.field("", "data without a date: "+strings.Join(undated, ", "))
+	}
+}
+
+func (t text) verdict() {
+	t.blank()
+	switch t.Outcome() {
+	case Undecided:
+		t.paragraph(red, "", "", "COULD NOT DECIDE")
+	case Denied:
+		t.paragraph(red, "", "", deniedText(*t.Decision))
+	case Unfinished:
+		t.paragraph(red, "", "", "PASSED, BUT NOT FINISHED: the image passed, and what was to follow failed")
+	case Proven:
+		t.paragraph(green, "", "", "PASSED EARLIER: a signed decision was found and verified; nothing was judged again")
+	case Passed:
+		t.paragraph(green, "", "", passedText(*t.Decision))
+		if until := t.Decision.Until; !until.IsZero() {
+			t.item(2, "until "+instant(until)+t.left(until)+": then the image must be judged again")
+		}
+	}
+	if t.Error != nil {
+		t.paragraph(plain, "  ", "    ", short(string(t.Error.Class))+" error")
+		for _, line := range lines(t.Error.Message) {
+			t.item(4, line)
+		}
+	} else if t.Outcome() == Undecided {
+		t.item(2, "the report states no decision and no error: take it for a denial")
+	}
+}
+
+func deniedText(d policy.Decision) string {
+	n := len(d.Violations)
+	if n == 0 {
+		return "DENIED: 0 violations, and nothing says that the image passed"
+	}
+	return "DENIED: " + count(n, "violation") + distinct(n, len(merge(d.Violations)))
+}
+
+// distinct explains why a list is shorter than its count.
+func distinct(n, shown int) string {
+	if shown == n {
+		return ""
+	}
+	return fmt.Sprintf(", %d of them distinct", shown)
+}
+
+func passedText(d policy.Decision) string {
+	parts := []string{"no violations"}
+	if n := len(d.Warnings); n > 0 {
+		parts = append(parts, count(n, "warning"))
+	}
+	if n := len(d.Excepted); n > 0 {
+		parts = append(parts, count(n, "finding")+" excepted")
+	}
+	return "PASSED: " + strings.Join(parts, ", ")
+}
+
+func (t text) violations() {
+	fixable, unfixable, others := split(merge(t.Decision.Violations))
+	if len(fixable) > 0 {
+		t.section("Repaired by an upgrade: " + count(len(fixable), "finding"))
+		for _, g := range byPackage(fixable) {
+			t.blank()
+			to := "-> " + g.target
+			if g.target == "" {
+				to = "to a version that has every fix below"
+			}
+			t.item(2, fmt.Sprintf("upgrade %s %s (%s)", nameVersion(g.pkg), to, typeAndPaths(g)))
+			t.findings(g, g.target == "" || differ(g.issues))
+		}
+	}
+	if len(unfixable) > 0 {
+		t.section("Without a repaired version: " + count(len(unfixable), "finding"))
+		for _, g := range byPackage(unfixable) {
+			t.blank()
+			t.item(2, fmt.Sprintf("%s (%s)", nameVersion(g.pkg), typeAndPaths(g)))
+			t.findings(g, true)
+		}
+		t.blank()
+		t.item(2, "to do: "+advice(unfixable[0].Violation))
+	}
+	if len(others) > 0 {
+		t.section(fmt.Sprintf("Other violations: %d", len(others)))
+		for _, g := range byAdvice(others) {
+			t.blank()
+			for _, i := range g.issues {
+				t.item(2, message(i))
+				t.notes(4, t.on(i))
+			}
+			t.item(4, g.rule)
+			t.item(4, "to do: "+g.advice)
+		}
+	}
+}
+
+// findings lists what was found in one package. Platforms that all of them
+// share are named once.
+func (t text) findings(g packageGroup, showFix bool) {
+	shared := t.on(g.issues[0])
+	for _, i := range g.issues {
+		if t.on(i) != shared {
+			shared = ""
+		}
+	}
+	t.notes(4, shared)
+	var rows []row
+	for _, i := range g.issues {
+		r := row{cells: findingCells(*i.Finding)}
+		if showFix {
+			r.cells = append(r.cells, cell{text: fixText(*i.Finding)})
+		}
+		r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
+		if shared == "" {
+			r.notes = append(r.notes, t.on(i))
+		}
+		r.notes = append(r.notes, t.expired(i)...)
+		rows = append(rows, r)
+	}
+	t.table(4, rows)
+}
+
+// on names the platforms of an issue where the image has several; else it is
+// empty.
+func (t text) on(i issue) string {
+	if len(t.Input.Platforms) < 2 || len(i.platforms.list) == 0 {
+		return ""
+	}
+	names := make([]string, len(i.platforms.list))
+	for at, p := range i.platforms.list {
+		names[at] = short(p)
+	}
+	return "on " + strings.Join(names, ", ")
+}
+
+// expired names the exceptions that used to cover an issue.
+func (t text) expired(i issue) []string {
+	var out []string
+	for _, e := range i.Expired {
+		out = append(out, fmt.Sprintf("its exception (%s) expired %s%s: owner %s, reason: %s", positionText(e.Position),
+			e.Expires.UTC().Format(time.DateOnly), t.age(e.Expires), short(e.Owner), short(e.Reason)))
+	}
+	return out
+}
+
+func message(i issue) string {
+	if i.Message != "" {
+		return Sanitize(i.Message)
+	}
+	return "violation of kind " + short(string(i.Kind))
+}
+
+func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
+
+// typeAndPaths names where a package stands, and how many places more.
+func typeAndPaths(g packageGroup) string {
+	parts := []string{short(g.pkg.Type)}
+	for _, path := range g.paths.list[:min(len(g.paths.list), maxPaths)] {
+		parts = append(parts, short(path))
+	}
+	if more := len(g.paths.list) - maxPaths; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %s more", count(more, "path")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// differ reports whether the issues are repaired in different versions.
+func differ(issues []issue) bool {
+	for _, i := range issues[1:] {
+		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
+			return true
+		}
+	}
+	return false
+}
+
+// findingCells are the columns that every list of findings begins with.
+func findingCells(f policy.Finding) []cell {
+	id := short(f.ID)
+	if !strings.HasPrefix(f.ID, "CVE-") {
+		for _, alias := range f.Aliases {
+			if strings.HasPrefix(alias, "CVE-") {
+				id += " (" + short(alias) + ")"
+				break
+			}
+		}
+	}
+	severity := cell{text: f.Severity.String()}
+	switch f.Severity {
+	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
+		severity.style = red
+	case policy.SeverityMedium:
+		severity.style = yellow
+	}
+	kev := cell{style: red}
+	if f.KEV != nil {
+		kev.text = "KEV"
+		if f.KEV.Ransomware {
+			kev.text = "KEV, ransomware"
+		}
+	}
+	probability := ""
+	if f.EPSS != nil {
+		probability = fmt.Sprintf("EPSS %.1f%%", 100*f.EPSS.Score)
+	}
+	return []cell{{text: id}, severity, kev, {text: probability}}
+}
+
+// fixText says whether and where a finding is repaired.
+func fixText(f policy.Finding) string {
+	switch f.FixState {
+	case policy.FixAvailable:
+		if versions := fixVersions(f); versions != "" {
+			return "fixed in " + versions
+		}
+		return "fixed, no version stated"
+	case policy.FixNone:
+		return "not fixed"
+	case policy.FixWont:
+		return "will not be fixed"
+	}
+	return "fix unknown"
+}
+
+func (t text) warnings() {
+	if len(t.Decision.Warnings) == 0 {
+		return
+	}
+	fixable, unfixable, others := split(merge(t.Decision.Warnings))
+	found := slices.Concat(fixable, unfixable)
+	n := len(t.Decision.Warnings)
+	t.section(fmt.Sprintf("Warnings: %d%s", n, distinct(n, len(others)+len(found))))
+	t.blank()
+	for _, i := range others[:min(len(others), maxWarnings)] {
+		t.item(2, message(i)+", "+ruleText(i.Violation))
+		t.notes(4, t.on(i))
+	}
+	t.more(len(others), maxWarnings)
+	t.brief(found, maxWarnings)
+}
+
+// brief lists findings in one line each, the gravest first, up to a limit.
+func (t text) brief(found []issue, limit int) {
+	slices.SortStableFunc(found, graver)
+	var rows []row
+	for _, i := range found[:min(len(found), limit)] {
+		r := row{notes: []string{t.on(i)}, cells: append(findingCells(*i.Finding),
+			cell{text: nameVersion(i.Finding.Package)}, cell{text: fixText(*i.Finding)})}
+		if i.Rule != "" {
+			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
+		}
+		rows = append(rows, r)
+	}
+	t.table(2, rows)
+	t.more(len(found), limit)
+}
+
+// more says how many of a list were left out.
+func (t text) more(n, limit int) {
+	if n > limit {
+		t.item(2, fmt.Sprintf("and %d more: the JSON report has all of them", n-limit))
+	}
+}
+
+func (t text) exceptions() {
+	if len(t.Decision.Excepted) == 0 {
+		return
+	}
+	var used []policy.Exception
+	covered := map[policy.Exception][]policy.Violation{}
+	for _, e := range t.Decision.Excepted {
+		if covered[e.Exception] == nil {
+			used = append(used, e.Exception)
+		}
+		covered[e.Exception] = append(covered[e.Exception], policy.Violation{Kind: policy.KindVulnerability,
+			Rule: e.Rule, Position: e.Position, Platform: e.Platform, Finding: &e.Finding})
+	}
+	t.section(fmt.Sprintf("Exceptions used: %d", len(used)))
+	for _, e := range used {
+		t.blank()
+		scope := ""
+		if e.Package != "" {
+			scope = " in " + short(e.Package)
+		}
+		t.item(2, fmt.Sprintf("%s%s (%s)", short(e.ID), scope, positionText(e.Position)))
+		t.item(4, fmt.Sprintf("owner %s, expires %s%s", short(e.Owner), e.Expires.UTC().Format(time.DateOnly), t.left(e.Expires)))
+		t.item(4, "reason: "+Sanitize(e.Reason))
+		var rows []row
+		for _, i := range merge(covered[e]) {
+			rows = append(rows, row{notes: []string{t.on(i)}, cells: append(findingCells(*i.Finding),
+				cell{text: nameVersion(i.Finding.Package)}, cell{text: ruleText(i.Violation)})})
+		}
+		t.table(4, rows)
+	}
+}
+
+func (t text) allowed() {
+	if len(t.Decision.Allowed) == 0 {
+		return
+	}
+	var found []policy.Violation
+	for _, a := range t.Decision.Allowed {
+		found = append(found, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
+	}
+	merged := merge(found)
+	t.section(fmt.Sprintf("Matched by no rule: %s (%s)", count(len(merged), "finding"), severities(merged)))
+	t.blank()
+	t.brief(merged, maxAllowed)
+}
+
+// severities counts issues by severity, the gravest first.
+func severities(issues []issue) string {
+	var counts [policy.SeverityCritical + 1]int
+	for _, i := range issues {
+		counts[min(i.Finding.Severity, policy.SeverityCritical)]++
+	}
+	order := []policy.Severity{policy.SeverityUnknown}
+	for s := policy.SeverityCritical; s > policy.SeverityUnknown; s-- {
+		order = append(order, s)
+	}
+	var parts []string
+	for _, s := range order {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// gaps counts what the evidence does not cover, whatever the policy made of it.
+func (t text) gaps() {
+	var unknowns, uncovered []string
+	suppressed := 0
+	for _, p := range t.Input.Platforms {
+		for _, u := range p.Unknowns {
+			unknowns = append(unknowns, fmt.Sprintf("%s: %s (%s)", short(u.Path), short(u.Reason), short(p.Platform)))
+		}
+		for _, u := range p.Uncovered {
+			uncovered = append(uncovered, fmt.Sprintf("%s: %s (%s)", uncoveredName(u), uncoveredReason(u), short(p.Platform)))
+		}
+		suppressed += len(p.Suppressed)
+	}
+	if len(unknowns)+len(uncovered)+suppressed == 0 {
+		return
+	}
+	t.section("Gaps in the evidence")
+	t.blank()
+	for _, g := range []struct {
+		title string
+		list  []string
+	}{
+		{"could not be read into the SBOM", unknowns},
+		{"could not be matched", uncovered},
+	} {
+		if len(g.list) == 0 {
+			continue
+		}
+		t.item(2, fmt.Sprintf("%d %s", len(g.list), g.title))
+		for _, line := range g.list[:min(len(g.list), maxGaps)] {
+			t.item(4, line)
+		}
+		if more := len(g.list) - maxGaps; more > 0 {
+			t.item(4, fmt.Sprintf("and %d more: the JSON report has all of them", more))
+		}
+	}
+	if suppressed > 0 {
+		t.item(2, fmt.Sprintf("%s dropped by the matcher's own rules: the JSON report has all of them", count(suppressed, "match")))
+	}
+}
+
+func uncoveredName(u policy.Uncovered) string {
+	if u.Package == nil {
+		return "distribution"
+	}
+	return nameVersion(*u.Package)
+}
+
+func uncoveredReason(u policy.Uncovered) string {
+	if u.Detail == "" {
+		return short(string(u.Reason))
+	}
+	return short(string(u.Reason)) + ", " + short(u.Detail)
+}
+
+func (t text) destinations() {
+	if len(t.Destinations) == 0 {
+		return
+	}
+	t.section("Approved: " + count(len(t.Destinations), "destination"))
+	for _, d := range t.Destinations {
+		t.blank()
+		t.item(2, fmt.Sprintf("%s: %s", short(d.Reference), short(string(d.State))))
+		t.item(4, short(d.Repository)+"@"+short(d.Digest))
+		if d.Signer != "" {
+			t.item(4, "signed by "+short(d.Signer))
+		}
+		if d.State == Promoted {
+			t.item(4, copiedText(d))
+		} else if !d.Decided.IsZero() {
+			t.item(4, "decided "+instant(d.Decided)+t.age(d.Decided))
+		}
+		var rows []row
+		for _, s := range d.Statements {
+			about := "image"
+			if s.Platform != "" {
+				about = short(s.Platform)
+			}
+			rows = append(rows, row{cells: []cell{{text: short(s.PredicateType)}, {text: about}, {text: short(s.Digest)}}})
+		}
+		if len(rows) > 0 {
+			t.item(4, count(len(rows), "signed statement"))
+			t.table(6, rows)
+		}
+	}
+}
+
+func (t text) transfer() {
+	if t.Transfer.BytesRead == 0 {
+		return
+	}
+	t.blank()
+	t.item(0, fmt.Sprintf("Read %s from the source in %s", size(t.Transfer.BytesRead), count(t.Transfer.Fetches, "fetch")))
+}
+
+func copiedText(d Destination) string {
+	s := fmt.Sprintf("copied %d of %s, %s", d.BlobsCopied, count(d.Blobs, "blob"), size(d.BytesCopied))
+	if d.BytesSkipped > 0 {
+		s += "; " + size(d.BytesSkipped) + " were there already or mounted"
+	}
+	return s
+}
+
+// age and left count to and from the end of the run; empty where it has none.
+func (t text) age(then time.Time) string {
+	now := t.at()
+	switch {
+	case now.IsZero():
+		return ""
+	case then.After(now):
+		return " (" + span(then.Sub(now)) + " in the future)"
+	}
+	return " (" + span(now.Sub(then)) + " ago)"
+}
+
+func (t text) left(then time.Time) string {
+	now := t.at()
+	switch {
+	case now.IsZero():
+		return ""
+	case then.After(now):
+		return ", in " + span(then.Sub(now))
+	}
+	return ", " + span(now.Sub(then)) + " ago"
+}
+
+// span rounds down: an exception with 47 hours left has one day left.
+func span(d time.Duration) string {
+	switch {
+	case d >= 24*time.Hour:
+		return count(int(d/(24*time.Hour)), "day")
+	case d >= time.Hour:
+		return count(int(d/time.Hour), "hour")
+	}
+	return count(int(d/time.Minute), "minute")
+}
+
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+func count(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "ch"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// size uses decimal units, as registries do.
+func size(bytes int64) string {
+	const unit = 1000
+	if bytes < unit {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	value, prefix := float64(bytes)/unit, 0
+	for value >= unit && prefix < 4 {
+		value /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
+}
