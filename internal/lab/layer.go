@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Compression is how layers are packed.
+type Compression int
+
+const (
+	Gzip         Compression = iota // RFC 1952
+	Zstd                            // RFC 8878
+	Uncompressed                    // a bare tar archive
+)
+
+// File is one entry of a layer. The path goes into the archive as it is, apart
+// from a leading slash; the folders above it are added where the layer lacks
+// them.
+type File struct {
+	Path string
+	// Content is that of a regular file.
+	Content string
+	// Zeros makes it a file of so many zero bytes instead, which costs no
+	// memory and next to nothing when compressed.
+	Zeros int64
+	// Mode is the permission bits; default 0644, for a folder 0755.
+	Mode int64
+	// Link makes it a symbolic link to this target, HardLink a hard link to
+	// a path of the image, Dir a folder.
+	Link, HardLink string
+	Dir            bool
+}
+
+// Whiteout deletes a path of the layers below.
+func Whiteout(p string) File {
+	dir, base := path.Split(p)
+	return File{Path: dir + ".wh." + base}
+}
+
+// Opaque hides what the layers below have in a folder.
+func Opaque(dir string) File { return File{Path: path.Join(dir, ".wh..wh..opq")} }
+
+// buildLayer packs files in their order and returns the blob and its diffID,
+// the digest of the archive before compression.
+func buildLayer(files []File, c Compression) (blob []byte, diffID v1.Hash, err error) {
+	var out bytes.Buffer
+	packed, err := compressor(&out, c)
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	hash := sha256.New()
+	archive := tar.NewWriter(io.MultiWriter(hash, packed))
+	folders := map[string]bool{"": true}
+	for _, f := range files {
+		name := strings.TrimPrefix(f.Path, "/")
+		if err := addFolders(archive, folders, name); err != nil {
+			return nil, v1.Hash{}, fmt.Errorf("adding the folders of %q: %w", f.Path, err)
+		}
+		if f.Dir {
+			folders[strings.TrimSuffix(name, "/")] = true
+		}
+		if err := addFile(archive, name, f); err != nil {
+			return nil, v1.Hash{}, fmt.Errorf("adding %q: %w", f.Path, err)
+		}
+	}
+	if err := errors.Join(archive.Close(), packed.Close()); err != nil {
+		return nil, v1.Hash{}, err
+	}
+	return out.Bytes(), v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// addFolders adds those folders above name that are not there yet. A path that
+// leaves the archive is left alone: somebody wants it like that.
+func addFolders(archive *tar.Writer, have map[string]bool, name string) error {
+	if strings.Contains("/"+name+"/", "/../") {
+		return nil
+	}
+	for i, c := range name {
+		if dir := name[:i]; c == '/' && i < len(name)-1 && !have[dir] {
+			have[dir] = true
+			if err := addFile(archive, dir, File{Dir: true}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func addFile(archive *tar.Writer, name string, f File) error {
+	header := &tar.Header{Name: name, Mode: f.Mode, ModTime: Created, Typeflag: tar.TypeReg}
+	content := io.Reader(strings.NewReader(f.Content))
+	switch {
+	case f.Dir:
+		header.Typeflag, header.Name = tar.TypeDir, strings.TrimSuffix(name, "/")+"/"
+	case f.Link != "":
+		header.Typeflag, header.Linkname = tar.TypeSymlink, f.Link
+	case f.HardLink != "":
+		header.Typeflag, header.Linkname = tar.TypeLink, strings.TrimPrefix(f.HardLink, "/")
+	case f.Zeros > 0:
+		header.Size, content = f.Zeros, io.LimitReader(zeros{}, f.Zeros)
+	default:
+		header.Size = int64(len(f.Content))
+	}
+	switch {
+	case f.Mode != 0:
+	case f.Dir:
+		header.Mode = 0o755
+	case f.Link != "":
+		header.Mode = 0o777
+	default:
+		header.Mode = 0o644
+	}
+	if err := archive.WriteHeader(header); err != nil {
+		return err
+	}
+	if header.Typeflag != tar.TypeReg {
+		return nil
+	}
+	_, err := io.Copy(archive, content)
+	return err
+}
+
+// compressor writes what it is given to w, packed, when it is closed.
+func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
+	switch c {
+	case Gzip:
+		return gzip.NewWriter(w), nil
+	case Zstd:
+		// With more threads than one the frames could depend on the machine.
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	case Uncompressed:
+		return plain{w}, nil
+	}
+	return nil, fmt.Errorf("%d is not a compression", c)
+}
+
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func digestOf(b []byte) v1.Hash {
+	sum := sha256.Sum256(b)
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
+}

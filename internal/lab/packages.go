@@ -1,0 +1,174 @@
+package lab
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Deb is an installed Debian package.
+type Deb struct {
+	Name, Version string
+	// Source is the source package as dpkg writes it, "openssl" or
+	// "openssl (3.0.1-1)"; empty where it is called like the package.
+	Source string
+	// Arch is dpkg's name of the architecture; default that of the image.
+	Arch string
+	// License is the short name in the package's copyright file; empty
+	// writes no such file.
+	License string
+}
+
+// Apk is an installed Alpine or Wolfi package.
+type Apk struct {
+	Name, Version string
+	// Origin is the source package; default Name.
+	Origin string
+	// Arch is apk's name of the architecture; default that of the image.
+	Arch    string
+	License string
+}
+
+// NPM is an installed npm package.
+type NPM struct {
+	// Name may have a scope, "@scope/name".
+	Name, Version, License string
+}
+
+// install lists the files of the release, the packages and the binary.
+func install(spec ImageSpec, arch string) ([]File, error) {
+	files := osRelease(spec.OSRelease)
+	files = append(files, dpkg(spec.DebPackages, arch)...)
+	files = append(files, apk(spec.ApkPackages, spec.OSRelease, arch)...)
+	for _, p := range spec.NPM {
+		manifest, err := json.MarshalIndent(struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+			License string `json:"license,omitempty"`
+		}{p.Name, p.Version, p.License}, "", "  ")
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Path: "usr/lib/node_modules/" + p.Name + "/package.json", Content: string(manifest) + "\n"})
+	}
+	if len(spec.GoBinary) > 0 {
+		files = append(files, File{Path: spec.binaryPath(), Content: string(spec.GoBinary), Mode: 0o755})
+	}
+	return files, nil
+}
+
+// osRelease writes the file where distributions have it, with the link to it
+// in /etc; see os-release(5).
+func osRelease(release string) []File {
+	id, version, _ := strings.Cut(release, " ")
+	if id == "" {
+		return nil
+	}
+	name := map[string]string{
+		"debian": "Debian GNU/Linux", "ubuntu": "Ubuntu", "alpine": "Alpine Linux", "wolfi": "Wolfi",
+		"rhel": "Red Hat Enterprise Linux", "rocky": "Rocky Linux", "almalinux": "AlmaLinux",
+	}[id]
+	if name == "" {
+		name = id
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "PRETTY_NAME=%q\nNAME=%q\nID=%s\n", strings.TrimSpace(name+" "+version), name, id)
+	if version != "" {
+		fmt.Fprintf(&b, "VERSION_ID=%q\n", version)
+	}
+	if like := map[string]string{"ubuntu": "debian", "rocky": "rhel centos fedora", "almalinux": "rhel centos fedora"}[id]; like != "" {
+		fmt.Fprintf(&b, "ID_LIKE=%q\n", like)
+	}
+	return []File{
+		{Path: "usr/lib/os-release", Content: b.String()},
+		{Path: "etc/os-release", Link: "../usr/lib/os-release"},
+	}
+}
+
+// RemoveOSRelease is a layer that hides what the image says its distribution
+// is, which is a way to keep advisories from being matched.
+func RemoveOSRelease() []File {
+	return []File{Whiteout("etc/os-release"), Whiteout("usr/lib/os-release")}
+}
+
+// dpkg writes the status database and what stands beside it; see
+// deb-control(5) and dpkg-query(1).
+func dpkg(packages []Deb, arch string) []File {
+	if len(packages) == 0 {
+		return nil
+	}
+	if other, ok := map[string]string{"386": "i386", "arm": "armhf", "ppc64le": "ppc64el"}[arch]; ok {
+		arch = other
+	}
+	var status strings.Builder
+	var files []File
+	for _, p := range packages {
+		if p.Arch == "" {
+			p.Arch = arch
+		}
+		fmt.Fprintf(&status, "Package: %s\nStatus: install ok installed\nPriority: optional\nSection: misc\nInstalled-Size: 64\n", p.Name)
+		fmt.Fprintf(&status, "Maintainer: Lab <lab@example.invalid>\nArchitecture: %s\n", p.Arch)
+		if p.Source != "" {
+			fmt.Fprintf(&status, "Source: %s\n", p.Source)
+		}
+		fmt.Fprintf(&status, "Version: %s\nDescription: %s, as installed by the lab\n\n", p.Version, p.Name)
+
+		list, sums := "/.\n", ""
+		if p.License != "" {
+			path := "usr/share/doc/" + p.Name + "/copyright"
+			text := "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: none\nLicense: " + p.License + "\n"
+			sum := md5.Sum([]byte(text)) // what dpkg writes
+			files = append(files, File{Path: path, Content: text})
+			list += "/" + path + "\n"
+			sums = hex.EncodeToString(sum[:]) + "  " + path + "\n"
+		}
+		files = append(files,
+			File{Path: "var/lib/dpkg/info/" + p.Name + ".list", Content: list},
+			File{Path: "var/lib/dpkg/info/" + p.Name + ".md5sums", Content: sums})
+	}
+	return append([]File{{Path: "var/lib/dpkg/status", Content: status.String()}}, files...)
+}
+
+// apk writes the database of installed packages; see apk-db(5).
+func apk(packages []Apk, release, arch string) []File {
+	if len(packages) == 0 {
+		return nil
+	}
+	if other, ok := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "386": "x86", "arm": "armv7"}[arch]; ok {
+		arch = other
+	}
+	var installed, world strings.Builder
+	for _, p := range packages {
+		if p.Arch == "" {
+			p.Arch = arch
+		}
+		if p.Origin == "" {
+			p.Origin = p.Name
+		}
+		sum := sha1.Sum([]byte(p.Name + "-" + p.Version)) // what apk writes
+		fmt.Fprintf(&installed, "C:Q1%s\nP:%s\nV:%s\nA:%s\nS:1024\nI:4096\n", base64.StdEncoding.EncodeToString(sum[:]), p.Name, p.Version, p.Arch)
+		fmt.Fprintf(&installed, "T:%s, as installed by the lab\nU:https://example.invalid/%s\n", p.Name, p.Name)
+		if p.License != "" {
+			fmt.Fprintf(&installed, "L:%s\n", p.License)
+		}
+		fmt.Fprintf(&installed, "o:%s\nm:Lab <lab@example.invalid>\nt:%d\n\n", p.Origin, Created.Unix())
+		fmt.Fprintln(&world, p.Name)
+	}
+	files := []File{
+		{Path: "lib/apk/db/installed", Content: installed.String()},
+		{Path: "etc/apk/world", Content: world.String()},
+	}
+	if id, version, _ := strings.Cut(release, " "); id == "alpine" {
+		if parts := strings.SplitN(version, ".", 3); len(parts) >= 2 {
+			files = append(files, File{
+				Path:    "etc/apk/repositories",
+				Content: "https://dl-cdn.alpinelinux.org/alpine/v" + parts[0] + "." + parts[1] + "/main\n",
+			})
+		}
+	}
+	return files
+}

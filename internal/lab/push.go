@@ -1,0 +1,32 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Push writes an image with its layers, an index with its children or a bare
+// manifest to the reference and returns what it was stored as. Foreign layers
+// stay where they are. A manifest with a subject is also listed under the
+// subject's fallback tag where the registry does not list it by itself.
+func Push(ctx context.Context, ref string, what remote.Taggable, opts ...remote.Option) (name.Digest, error) {
+	target, err := name.ParseReference(ref)
+	if err != nil {
+		return name.Digest{}, fmt.Errorf("pushing: %w", err)
+	}
+	raw, err := what.RawManifest()
+	if err != nil {
+		return name.Digest{}, fmt.Errorf("pushing to %s: %w", ref, err)
+	}
+	pusher, err := remote.NewPusher(opts...)
+	if err != nil {
+		return name.Digest{}, fmt.Errorf("pushing to %s: %w", ref, err)
+	}
+	if err := pusher.Push(ctx, target, what); err != nil {
+		return name.Digest{}, fmt.Errorf("pushing to %s: %w", ref, err)
+	}
+	return target.Context().Digest(digestOf(raw).String()), nil
+}
