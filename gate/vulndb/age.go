@@ -1,0 +1,53 @@
+package vulndb
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// clockSkew is how far ahead of ours the clock of whoever built a database may
+// be.
+const clockSkew = time.Hour
+
+// CheckAge returns an *UnusableError if the database was built, or any of its
+// providers captured, more than maxAge before now. It names the oldest. A fresh
+// build of old data is as old as the data. A date that is missing or lies in
+// the future says nothing about the age and is refused too.
+func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
+	oldest, when := "the build", info.Built
+	if err := checkDate(oldest, when, now); err != nil {
+		return err
+	}
+	if len(info.Providers) == 0 {
+		return tooOld(errors.New("no provider says when its data was captured"))
+	}
+	for _, p := range info.Providers {
+		what := fmt.Sprintf("the data of provider %q", p.Name)
+		if err := checkDate(what, p.Captured, now); err != nil {
+			return err
+		}
+		if p.Captured.Before(when) {
+			oldest, when = what, p.Captured
+		}
+	}
+	if age := now.Sub(when); age > maxAge {
+		return tooOld(fmt.Errorf("%s is from %s, %s ago; allowed are %s",
+			oldest, when.UTC().Format(time.RFC3339), age.Round(time.Minute), maxAge))
+	}
+	return nil
+}
+
+func checkDate(what string, when, now time.Time) error {
+	if when.IsZero() {
+		return tooOld(fmt.Errorf("%s has no date", what))
+	}
+	if when.After(now.Add(clockSkew)) {
+		return tooOld(fmt.Errorf("%s is dated %s, which is in the future", what, when.UTC().Format(time.RFC3339)))
+	}
+	return nil
+}
+
+func tooOld(err error) error { return &UnusableError{Problem: TooOld, Err: err} }

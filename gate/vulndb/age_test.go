@@ -1,0 +1,58 @@
+package vulndb
+
+import (
+	"testing"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+func TestCheckAgeAcceptsFreshData(t *testing.T) {
+	info := policy.Database{Built: built.Add(-time.Hour), Providers: []policy.Provider{{Name: "nvd", Captured: built.Add(-24 * time.Hour)}}}
+	for _, max := range []time.Duration{24 * time.Hour, 120 * time.Hour} {
+		if err := CheckAge(info, max, built); err != nil {
+			t.Errorf("with %s: %v", max, err)
+		}
+	}
+	if err := CheckAge(info, 24*time.Hour, built.Add(time.Second)); err == nil {
+		t.Error("one second more is accepted")
+	}
+}
+
+// A fresh build of old data looks new to a check of the build date alone.
+func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
+	info := policy.Database{Built: built, Providers: []policy.Provider{
+		{Name: "nvd", Captured: built},
+		{Name: "debian", Captured: built.Add(-300 * time.Hour)},
+		{Name: "kev", Captured: built.Add(-200 * time.Hour)},
+	}}
+	err := CheckAge(info, 120*time.Hour, built)
+	wantProblem(t, err, TooOld)
+	wantError(t, err, `"debian"`, "300h", "120h")
+}
+
+func TestOldBuildIsNamed(t *testing.T) {
+	info := policy.Database{Built: built, Providers: []policy.Provider{{Name: "nvd", Captured: built.Add(time.Hour)}}}
+	err := CheckAge(info, time.Hour, built.Add(2*time.Hour))
+	wantProblem(t, err, TooOld)
+	wantError(t, err, "the build")
+}
+
+func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
+	good := policy.Provider{Name: "nvd", Captured: built}
+	for name, info := range map[string]policy.Database{
+		"nothing":            {},
+		"no build":           {Providers: []policy.Provider{good}},
+		"no providers":       {Built: built},
+		"undated provider":   {Built: built, Providers: []policy.Provider{good, {Name: "kev"}}},
+		"future build":       {Built: built.Add(48 * time.Hour), Providers: []policy.Provider{good}},
+		"future provider":    {Built: built, Providers: []policy.Provider{good, {Name: "kev", Captured: built.Add(48 * time.Hour)}}},
+		"zero allows no age": {Built: built.Add(-time.Second), Providers: []policy.Provider{good}},
+	} {
+		max := 120 * time.Hour
+		if name == "zero allows no age" {
+			max = 0
+		}
+		t.Run(name, func(t *testing.T) { wantProblem(t, CheckAge(info, max, built), TooOld) })
+	}
+}

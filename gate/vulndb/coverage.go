@@ -1,0 +1,118 @@
+package vulndb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/grype/grype/vulnerability"
+)
+
+// Covers reports whether the database has advisories for a distribution and its
+// release. Where it has none, grype finds nothing in the distribution's
+// packages and says nothing about it.
+//
+// It asks as the matchers do, with the same aliases (AlmaLinux is answered from
+// RHEL's data) and the same rule for rolling releases. Unlike them it does not
+// accept the data of other releases: a minor version that the database does not
+// know is covered only by data that is meant for the whole major version, as
+// Debian's and RHEL's are and Alpine's and Ubuntu's are not. A support channel
+// such as EUS counts only beside the release itself, as its advisories are
+// searched in addition. A distribution that states no release at all is matched
+// against every one of its releases, which finds too much rather than too
+// little, and counts as covered.
+func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
+	if d == nil {
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	rows, err := db.releases(v6.OSSpecifier{
+		Name:             d.Name(),
+		MajorVersion:     d.MajorVersion(),
+		MinorVersion:     d.MinorVersion(),
+		RemainingVersion: d.RemainingVersion(),
+		LabelVersion:     d.LabelVersion(),
+	})
+	return len(rows) > 0, err
+}
+
+// EndOfLife is the day from which a release gets no more advisories, or the
+// zero time where the database does not say. Aliases are not followed: AlmaLinux
+// does not end with RHEL.
+func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
+	if d == nil {
+		return time.Time{}, nil
+	}
+	day, _, err := db.provider.GetOperatingSystemEOL(d)
+	if err != nil || day != nil {
+		return dateOf(day), err
+	}
+	// grype looks for the exact release only, and so never finds the date of
+	// RHEL 9.4 or Debian 12.5, which is that of the major version.
+	rows, err := db.releases(v6.OSSpecifier{
+		Name:            d.Name(),
+		MajorVersion:    d.MajorVersion(),
+		MinorVersion:    d.MinorVersion(),
+		LabelVersion:    d.LabelVersion(),
+		DisableAliasing: true,
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, row := range rows {
+		if row.EOLDate != nil {
+			return dateOf(row.EOLDate), nil
+		}
+	}
+	return time.Time{}, nil
+}
+
+// releases returns the database's rows for exactly this release, or else those
+// for its whole major version.
+func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
+	exact := spec
+	exact.DisableFallback = true
+	rows, err := db.reader.GetOperatingSystems(exact)
+	if errors.Is(err, v6.ErrMissingOSIdentification) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for %s %s.%s: %w", spec.Name, spec.MajorVersion, spec.MinorVersion, err)
+	}
+	if len(rows) > 0 {
+		return rows, nil
+	}
+	rows, err = db.reader.GetOperatingSystems(spec)
+	if err != nil {
+		return nil, fmt.Errorf("looking for %s %s: %w", spec.Name, spec.MajorVersion, err)
+	}
+	for _, row := range rows {
+		if row.MinorVersion != "" {
+			// The last fallback takes every release with the same major
+			// version for this one.
+			return nil, nil
+		}
+	}
+	return rows, nil
+}
+
+// Published is when a vulnerability that was found in a DB was first published,
+// or the zero time where its record does not say.
+func Published(v vulnerability.Vulnerability) time.Time {
+	if h, ok := v.Reference.Internal.(*v6.VulnerabilityHandle); ok && h != nil {
+		return dateOf(h.PublishedDate)
+	}
+	return time.Time{}
+}
+
+func dateOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -1,0 +1,115 @@
+package vulndb
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/syft/syft/linux"
+)
+
+func release(id, version, codename string, like ...string) *distro.Distro {
+	return distro.FromRelease(&linux.Release{ID: id, VersionID: version, VersionCodename: codename, IDLike: like}, distro.DefaultFixChannels())
+}
+
+func TestCoversKnownReleases(t *testing.T) {
+	db := openDB(t, install(t))
+	for _, d := range []*distro.Distro{
+		release("debian", "12", "bookworm"),
+		release("debian", "12.5", "bookworm"),
+		release("debian", "", "forky"), // what Debian unstable calls itself
+		release("raspbian", "12", "bookworm"),
+		release("alpine", "3.18.4", ""),
+		release("alpine", "3.23.0_alpha20250612", ""), // what Alpine edge calls itself
+		release("ubuntu", "22.04", "jammy"),
+		release("rhel", "9.4", ""),
+		release("almalinux", "9.4", ""),
+		release("rocky", "9.5", ""),
+		release("centos", "7", ""),
+		release("wolfi", "20230201", ""),
+		release("debian", "", ""),
+		distro.New(distro.RedHat, "9.4+eus", ""),
+	} {
+		if ok, err := db.Covers(t.Context(), d); err != nil || !ok {
+			t.Errorf("%s: covered is %v, error is %v", d, ok, err)
+		}
+	}
+}
+
+// grype answers all of these with no findings, or with those of another
+// release, and without an error.
+func TestMissingDistributionIsNotClean(t *testing.T) {
+	db := openDB(t, install(t))
+	for _, d := range []*distro.Distro{
+		nil,
+		release("debian", "99", ""),
+		release("debian", "9", "stretch"),
+		release("alpine", "99.1", ""),
+		release("alpine", "3.99.0", ""), // matched against 3.18 to 3.22
+		release("alpine", "3", ""),
+		release("ubuntu", "22.10", "kinetic"), // matched against 22.04
+		release("ubuntu", "24.04", "noble"),
+		release("rhel", "8.4", ""),
+		release("fedora", "41", ""),
+		release("chainguard", "20230214", ""),
+		release("arch", "", ""),
+		release("acmeos", "1", ""),
+	} {
+		if ok, err := db.Covers(t.Context(), d); err != nil || ok {
+			t.Errorf("%v: covered is %v, error is %v", d, ok, err)
+		}
+	}
+	if err := db.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCoversFailsWithoutADatabase(t *testing.T) {
+	db := openDB(t, install(t))
+	if err := db.reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := db.Covers(t.Context(), release("debian", "12", "bookworm")); err == nil || ok {
+		t.Errorf("covered is %v without an error", ok)
+	}
+	if _, err := db.EndOfLife(release("rhel", "9.4", "")); err == nil {
+		t.Error("there is an end of life without an error")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := db.Covers(ctx, release("debian", "12", "")); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestEndOfLife(t *testing.T) {
+	db := openDB(t, install(t))
+	for _, tt := range []struct {
+		d    *distro.Distro
+		want string
+	}{
+		{release("debian", "8", "jessie"), "2018-06-17"},
+		{release("debian", "8.11", "jessie"), "2018-06-17"},
+		{release("rhel", "9", ""), "2032-05-31"},
+		{release("rhel", "9.4", ""), "2032-05-31"},
+		{release("almalinux", "9.4", ""), ""}, // has its own end, which nobody states
+		{release("debian", "12", "bookworm"), ""},
+		{release("alpine", "3.99", ""), ""},
+		{release("acmeos", "1", ""), ""},
+		{nil, ""},
+	} {
+		got, err := db.EndOfLife(tt.d)
+		if err != nil {
+			t.Errorf("%v: %v", tt.d, err)
+		}
+		text := ""
+		if !got.IsZero() {
+			text = got.Format(time.DateOnly)
+		}
+		if text != tt.want {
+			t.Errorf("%v ends %q, not %q", tt.d, text, tt.want)
+		}
+	}
+}

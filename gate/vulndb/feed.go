@@ -1,0 +1,183 @@
+package vulndb
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/db/v6/distribution"
+)
+
+const (
+	maxLatest    = 1 << 20
+	maxRedirects = 10
+)
+
+// errStalled is why a transfer is given up in which nothing arrives.
+var errStalled = errors.New("the feed has stopped sending")
+
+// feed is one place from which databases are published.
+type feed struct {
+	url    *url.URL // of latest.json, with credentials
+	client *http.Client
+	stall  time.Duration
+}
+
+func newFeed(opts UpdateOptions) (*feed, error) {
+	u, err := latestURL(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	secure := func(u *url.URL) bool {
+		return u.Scheme == "https" || u.Scheme == "http" && (opts.InsecurePlainHTTP || isLoopback(u.Hostname()))
+	}
+	if !secure(u) {
+		return nil, fmt.Errorf("vulnerability database feed %s: it must be reached with https", redact(u))
+	}
+	stall := opts.Stall
+	if stall == 0 {
+		stall = time.Minute
+	}
+	return &feed{url: u, stall: stall, client: &http.Client{
+		Transport: opts.Transport,
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) >= maxRedirects {
+				return fmt.Errorf("stopped after %d redirects", maxRedirects)
+			}
+			if !secure(req.URL) {
+				return fmt.Errorf("refused a redirect to %s: it must be reached with https", redact(req.URL))
+			}
+			return nil
+		},
+	}}, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// latest asks what the feed offers.
+func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error) {
+	var data []byte
+	err := f.get(ctx, f.url, func(body io.Reader, _ int64) (err error) {
+		data, err = io.ReadAll(io.LimitReader(body, maxLatest+1))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxLatest {
+		return nil, fmt.Errorf("latest.json is longer than %d bytes", maxLatest)
+	}
+	// Not strict about further fields: the document is grype's, and grows.
+	var doc distribution.LatestDocument
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("reading latest.json: %w", err)
+	}
+	switch {
+	case doc.SchemaVersion.Model != v6.ModelVersion:
+		return nil, fmt.Errorf("latest.json offers schema %d; this program reads %d", doc.SchemaVersion.Model, v6.ModelVersion)
+	case doc.Built.IsZero():
+		return nil, errors.New("latest.json does not say when its database was built")
+	case !isChecksum(doc.Checksum):
+		return nil, fmt.Errorf("latest.json has %q where a sha256 checksum belongs", doc.Checksum)
+	}
+	return &doc, nil
+}
+
+// fetch downloads a file and verifies its checksum on the way. On an error the
+// file is of no use.
+func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, limit int64, progress func(done, total int64)) (err error) {
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	return f.get(ctx, from, func(body io.Reader, length int64) error {
+		if length > limit {
+			return fmt.Errorf("it has %d bytes; allowed are %d", length, limit)
+		}
+		hash := sha256.New()
+		to := io.MultiWriter(out, hash, &meter{total: length, report: progress})
+		n, err := io.Copy(to, io.LimitReader(body, limit+1))
+		if err != nil {
+			return err
+		}
+		if n > limit {
+			return fmt.Errorf("it is larger than %d bytes", limit)
+		}
+		if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != checksum {
+			return fmt.Errorf("its checksum is %s; the feed announced %s", got, checksum)
+		}
+		return nil
+	})
+}
+
+// get sends one request and hands over its body and length, -1 where that is
+// unknown. Errors do not repeat the address, which may hold credentials.
+func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader, length int64) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(f.stall, func() { cancel(errStalled) })
+	defer watchdog.Stop()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
+	if err != nil {
+		return errors.New("the address cannot be requested")
+	}
+	resp, err := f.client.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	body := readerFunc(func(p []byte) (int, error) {
+		n, err := resp.Body.Read(p)
+		watchdog.Reset(f.stall)
+		return n, err
+	})
+	return cause(ctx, read(body, resp.ContentLength))
+}
+
+// cause replaces the bare "context canceled" of a watchdog by its reason.
+func cause(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
+		return errStalled
+	}
+	return err
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// meter counts what is written to it.
+type meter struct {
+	done, total int64
+	report      func(done, total int64)
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	m.done += int64(len(p))
+	if m.report != nil {
+		m.report(m.done, m.total)
+	}
+	return len(p), nil
+}

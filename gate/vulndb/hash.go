@@ -1,0 +1,60 @@
+package vulndb
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// sums are checksums of one file. XXH64 is the fast one, taken on every run
+// against accidents; SHA-256 is taken once and names the file.
+type sums struct {
+	size   int64
+	xxh64  string // hex
+	sha256 string // hex; empty from fastHash
+}
+
+// fastHash reads a file for its size and XXH64.
+func fastHash(ctx context.Context, file string) (sums, error) {
+	x := xxhash.New()
+	n, err := hashInto(ctx, x, file)
+	return sums{size: n, xxh64: fmt.Sprintf("%016x", x.Sum64())}, err
+}
+
+// fullHash reads a file for all of its sums.
+func fullHash(ctx context.Context, file string) (sums, error) {
+	x, s := xxhash.New(), sha256.New()
+	n, err := hashInto(ctx, io.MultiWriter(x, s), file)
+	return sums{size: n, xxh64: fmt.Sprintf("%016x", x.Sum64()), sha256: hex.EncodeToString(s.Sum(nil))}, err
+}
+
+func hashInto(ctx context.Context, w io.Writer, file string) (int64, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, err := io.CopyBuffer(w, contextReader{ctx, f}, make([]byte, 1<<20))
+	if err != nil {
+		return n, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return n, nil
+}
+
+// contextReader ends with the context's error once that is done.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

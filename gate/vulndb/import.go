@@ -1,0 +1,103 @@
+package vulndb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// ImportOptions say how a file becomes the current database.
+type ImportOptions struct {
+	// Dir is where databases are kept; it is made where it does not exist.
+	Dir string
+	// File is a database archive (.tar.zst, .tar.gz or .tar.xz) or a bare
+	// database file.
+	File string
+	// Checksum is that of the file, "sha256:<hex>". Empty means that any file
+	// is taken.
+	Checksum string
+	Limits   Limits
+	// Now tells the time.
+	Now func() time.Time
+}
+
+// Import makes a file the current database, for machines that cannot reach a
+// feed. It is an explicit choice, so the file may be older than the current
+// database; CheckAge still judges its age. A file that is current already and
+// intact changes nothing. On an error the current database stays what it was.
+func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("importing the vulnerability database %s: %w", opts.File, err)
+		}
+	}()
+	if opts.Now == nil {
+		return policy.Database{}, errors.New("no clock")
+	}
+	if err := checkChecksum(opts.Checksum); err != nil {
+		return policy.Database{}, err
+	}
+	limits := opts.Limits.withDefaults()
+
+	w, err := lockForWriting(ctx, opts.Dir)
+	if err != nil {
+		return policy.Database{}, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+
+	stat, err := os.Stat(opts.File)
+	if err != nil {
+		return policy.Database{}, err
+	}
+	// A bare database file has the larger limit, so this is only a guard
+	// against reading without end.
+	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
+		return policy.Database{}, errors.New("it is not a regular file of an acceptable size")
+	}
+	archive, err := fullHash(ctx, opts.File)
+	if err != nil {
+		return policy.Database{}, err
+	}
+	from := origin{
+		source:  filepath.Base(opts.File),
+		archive: "sha256:" + archive.sha256,
+		checked: opts.Checksum != "",
+		now:     opts.Now(),
+	}
+	if from.checked && from.archive != opts.Checksum {
+		return policy.Database{}, fmt.Errorf("its checksum is %s, not %s", from.archive, opts.Checksum)
+	}
+	if have := w.installed(ctx); have != nil && have.record.Archive == from.archive {
+		return have.info, nil
+	}
+	return w.installArchive(ctx, opts.File, limits, from, func(policy.Database) error { return nil })
+}
+
+// installArchive unpacks an archive and installs what is in it.
+func (w *writer) installArchive(ctx context.Context, file string, limits Limits, from origin, accept func(policy.Database) error) (policy.Database, error) {
+	tmp, err := w.temporary()
+	if err != nil {
+		return policy.Database{}, err
+	}
+	if err := extract(ctx, file, tmp, limits); err != nil {
+		return policy.Database{}, errors.Join(err, os.RemoveAll(tmp))
+	}
+	return w.install(ctx, tmp, from, accept)
+}
+
+// checkChecksum accepts "sha256:<hex>" and the empty string.
+func checkChecksum(s string) error {
+	if s != "" && !isChecksum(s) {
+		return fmt.Errorf("checksum %q: want sha256: and 64 hex digits in lower case", s)
+	}
+	return nil
+}
+
+func isChecksum(s string) bool {
+	return len(s) > 7 && s[:7] == "sha256:" && hex64.MatchString(s[7:])
+}

@@ -1,0 +1,129 @@
+package vulndb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	pointerName  = "current"
+	lockName     = "lock"
+	folderPrefix = "sha256-"
+	tempPrefix   = "tmp-"
+
+	// lockPoll is how often a lock that somebody else holds is tried again.
+	lockPoll = 20 * time.Millisecond
+	// leaseTries bounds how often in a row the current database may be
+	// replaced between reading the pointer and locking its folder.
+	leaseTries = 20
+)
+
+// lease is a reader's shared lock on one database folder. While it is held, the
+// folder is not removed.
+type lease struct {
+	dir    string
+	folder string
+	lock   *flock.Flock
+}
+
+// current leases the folder that the pointer names.
+func current(ctx context.Context, dir string) (*lease, error) {
+	dir, err := checkDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var name string
+	for range leaseTries {
+		name, err = readPointer(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &UnusableError{Problem: Missing, Dir: dir, Err: errors.New("none has been installed")}
+		}
+		if err != nil {
+			return nil, unusable(ctx, dir, err)
+		}
+		l, err := leaseFolder(ctx, dir, name)
+		if err != nil {
+			return nil, fmt.Errorf("locking %s for reading: %w", filepath.Join(dir, name), err)
+		}
+		if l != nil {
+			return l, nil
+		}
+		// Between the two steps a writer may have replaced and removed it:
+		// then the pointer has a new value.
+	}
+	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("%s names %s, which is not there", pointerName, name)}
+}
+
+// leaseFolder takes a shared lock on a folder. It returns nil without an error
+// if the folder is gone.
+func leaseFolder(ctx context.Context, dir, name string) (*lease, error) {
+	file := filepath.Join(dir, name, lockName)
+	// Read-only, and never creating: a cache may lie on a read-only file
+	// system, and a lock file made anew in a removed folder locks nothing.
+	lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
+	if _, err := lock.TryRLockContext(ctx, lockPoll); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	// A writer may have moved the folder away while we waited; what we hold is
+	// then a lock on a file that nobody else will ever look at.
+	held, err := lock.Stat()
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	found, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, lock.Close()
+	case err != nil:
+		return nil, errors.Join(err, lock.Close())
+	case !os.SameFile(held, found):
+		return nil, lock.Close()
+	}
+	return &lease{dir: dir, folder: filepath.Join(dir, name), lock: lock}, nil
+}
+
+func (l *lease) release() error { return l.lock.Close() }
+
+// readPointer returns the name of the current folder.
+func readPointer(dir string) (string, error) {
+	f, err := os.Open(filepath.Join(dir, pointerName))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 256))
+	if err != nil {
+		return "", err
+	}
+	name := strings.TrimSuffix(string(data), "\n")
+	if !isFolderName(name) {
+		return "", fmt.Errorf("%s does not name a database: %q", pointerName, name)
+	}
+	return name, nil
+}
+
+func folderName(sha256 string) string { return folderPrefix + sha256 }
+
+func isFolderName(name string) bool {
+	digest, ok := strings.CutPrefix(name, folderPrefix)
+	return ok && hex64.MatchString(digest)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

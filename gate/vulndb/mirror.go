@@ -1,0 +1,159 @@
+package vulndb
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/db/v6/distribution"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// publish writes the database in a folder to a mirror, or to a single archive.
+// The result appears at once: latest.json is replaced after the archive that it
+// names is complete.
+func publish(ctx context.Context, folder, to string, info policy.Database) (*BuildResult, error) {
+	if archiveExtension(to) != "" {
+		sum, err := writeArchive(ctx, folder, to, info.Built)
+		return &BuildResult{Archive: to, Checksum: sum}, err
+	}
+	sub := filepath.Join(to, fmt.Sprintf("v%d", v6.ModelVersion))
+	undo, err := mkdirAll(sub)
+	if err != nil {
+		return nil, err
+	}
+	out := &BuildResult{
+		Archive: filepath.Join(sub, archiveName(info)),
+		Latest:  filepath.Join(sub, distribution.LatestFileName),
+	}
+	if out.Checksum, err = writeArchive(ctx, folder, out.Archive, info.Built); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	doc, err := distribution.NewArchive(out.Archive, info.Built, v6.ModelVersion, v6.Revision, v6.Addition)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(out.Archive), undo())
+	}
+	var text bytes.Buffer
+	if err := distribution.NewLatestDocument(*doc).Write(&text); err != nil {
+		return nil, errors.Join(err, os.Remove(out.Archive), undo())
+	}
+	if err := replaceFile(out.Latest, append(text.Bytes(), '\n')); err != nil {
+		return nil, errors.Join(err, os.Remove(out.Archive), undo())
+	}
+	return out, nil
+}
+
+// archiveName is how the Grype project names archives, so that one can be told
+// from the next: schema, oldest data, build.
+func archiveName(info policy.Database) string {
+	var oldest time.Time
+	for _, p := range info.Providers {
+		if oldest.IsZero() || p.Captured.Before(oldest) {
+			oldest = p.Captured
+		}
+	}
+	return fmt.Sprintf("vulnerability-db_v%s_%s_%d.tar.zst", info.Schema, oldest.UTC().Format(time.RFC3339), info.Built.Unix())
+}
+
+func archiveExtension(file string) string {
+	for _, ext := range []string{".tar.zst", ".tar.gz"} {
+		if strings.HasSuffix(file, ext) {
+			return ext
+		}
+	}
+	return ""
+}
+
+// writeArchive packs a folder's database file and returns the archive's
+// checksum. The same database gives the same bytes.
+func writeArchive(ctx context.Context, folder, to string, modified time.Time) (_ string, err error) {
+	db, err := os.Open(filepath.Join(folder, v6.VulnerabilityDBFileName))
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	stat, err := db.Stat()
+	if err != nil {
+		return "", err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(to), tempPrefix+"archive-")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreClosed(tmp.Close()), ignoreMissing(os.Remove(tmp.Name())))
+		}
+	}()
+	packed, err := compressor(tmp, archiveExtension(to))
+	if err != nil {
+		return "", err
+	}
+	t := tar.NewWriter(packed)
+	if err := t.WriteHeader(&tar.Header{
+		Name: v6.VulnerabilityDBFileName, Typeflag: tar.TypeReg, Mode: 0o644,
+		Size: stat.Size(), ModTime: modified, Format: tar.FormatPAX,
+	}); err != nil {
+		return "", err
+	}
+	if _, err := io.Copy(t, contextReader{ctx, db}); err != nil {
+		return "", err
+	}
+	if err := errors.Join(t.Close(), packed.Close(), tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return "", err
+	}
+	sum, err := fullHash(ctx, tmp.Name())
+	if err != nil {
+		return "", err
+	}
+	return "sha256:" + sum.sha256, os.Rename(tmp.Name(), to)
+}
+
+func compressor(w io.Writer, ext string) (io.WriteCloser, error) {
+	if ext == ".tar.gz" {
+		return gzip.NewWriterLevel(w, gzip.BestCompression)
+	}
+	// One goroutine, so that the same input gives the same output.
+	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
+}
+
+// mkdirAll makes a folder and returns what removes those that it had to make.
+func mkdirAll(dir string) (undo func() error, err error) {
+	var made []string
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, d)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return func() error {
+		for _, d := range made {
+			if err := os.Remove(d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}

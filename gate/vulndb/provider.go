@@ -1,0 +1,204 @@
+package vulndb
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/grype/grype/vulnerability"
+	"gorm.io/gorm"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// maxFailures bounds how many errors are kept: a failing disk makes one for
+// every package.
+const maxFailures = 20
+
+// failures collects errors from many goroutines.
+type failures struct {
+	mu      sync.Mutex
+	first   []error
+	dropped int
+}
+
+func (f *failures) add(doing string, err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.first) == maxFailures {
+		f.dropped++
+		return
+	}
+	f.first = append(f.first, fmt.Errorf("%s: %w", doing, err))
+}
+
+func (f *failures) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := slices.Clone(f.first)
+	if f.dropped > 0 {
+		all = append(all, fmt.Errorf("and %d more errors", f.dropped))
+	}
+	return errors.Join(all...)
+}
+
+// recordingProvider is grype's own with a memory for errors. grype's matchers log the
+// errors of language and CPE searches and go on with fewer matches
+// (grype/matcher/internal/common.go).
+type recordingProvider struct {
+	vulnerability.Provider
+	eol      vulnerability.EOLChecker
+	origins  vulnerability.StoreMetadataProvider
+	failures *failures
+}
+
+// grype asks for these two by type assertion, and without them silently does
+// less.
+var (
+	_ vulnerability.EOLChecker            = (*recordingProvider)(nil)
+	_ vulnerability.StoreMetadataProvider = (*recordingProvider)(nil)
+)
+
+func newProvider(r v6.Reader, f *failures) *recordingProvider {
+	inner := v6.NewVulnerabilityProvider(r)
+	return &recordingProvider{
+		Provider: inner,
+		// grype states at compile time that its provider is both.
+		eol:      inner.(vulnerability.EOLChecker),
+		origins:  inner.(vulnerability.StoreMetadataProvider),
+		failures: f,
+	}
+}
+
+func (p *recordingProvider) FindVulnerabilities(criteria ...vulnerability.Criteria) ([]vulnerability.Vulnerability, error) {
+	found, err := p.Provider.FindVulnerabilities(criteria...)
+	p.failures.add("searching for vulnerabilities", err)
+	for _, v := range found {
+		if v.Metadata == nil {
+			p.failures.add("reading the metadata of "+v.ID, errors.New("there is none"))
+		}
+	}
+	return found, err
+}
+
+func (p *recordingProvider) VulnerabilityMetadata(ref vulnerability.Reference) (*vulnerability.Metadata, error) {
+	md, err := p.Provider.VulnerabilityMetadata(ref)
+	p.failures.add("reading the metadata of "+ref.ID, err)
+	return md, err
+}
+
+func (p *recordingProvider) GetOperatingSystemEOL(d *distro.Distro) (eol, eoas *time.Time, err error) {
+	eol, eoas, err = p.eol.GetOperatingSystemEOL(d)
+	p.failures.add("reading an end of life", err)
+	return eol, eoas, err
+}
+
+func (p *recordingProvider) DataProvenance() (map[string]vulnerability.DataProvenance, error) {
+	origins, err := p.origins.DataProvenance()
+	p.failures.add("reading the providers", err)
+	return origins, err
+}
+
+// Close does nothing: the DB is closed by whoever opened it.
+func (p *recordingProvider) Close() error { return nil }
+
+// recordingReader stands below grype's provider, where the errors are that the
+// provider itself drops: it turns those of the KEV, EPSS and CWE lists into
+// empty lists, and rows whose content is missing into no rows
+// (grype/db/v6/vulnerability_provider.go).
+type recordingReader struct {
+	v6.Reader
+	lowLevelReader
+	failures *failures
+	noEPSS   bool
+}
+
+// lowLevelReader is what grype's provider expects of any reader beyond the
+// public interface, to join rows (grype/db/v6/refs.go).
+type lowLevelReader interface{ GetDB() *gorm.DB }
+
+func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (v6.Reader, error) {
+	low, ok := r.(lowLevelReader)
+	if !ok {
+		return nil, fmt.Errorf("grype's reader %T gives no access to its rows", r)
+	}
+	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f}
+	// The reader fetches the date of the EPSS scores on first use and keeps it
+	// without a lock, so the first use is here. A database without that feed
+	// has no date, which must not look like a failure; one with the feed must.
+	_, err := r.GetEpss("CVE-0000-0000")
+	switch hasFeed := slices.ContainsFunc(info.Providers, func(p policy.Provider) bool { return p.Name == "epss" }); {
+	case err == nil:
+	case errors.Is(err, gorm.ErrRecordNotFound) && !hasFeed:
+		out.noEPSS = true
+	default:
+		return nil, fmt.Errorf("reading the date of the EPSS scores: %w", err)
+	}
+	return out, nil
+}
+
+func (r *recordingReader) GetEpss(cve string) ([]v6.EpssHandle, error) {
+	if r.noEPSS {
+		return nil, nil
+	}
+	found, err := r.Reader.GetEpss(cve)
+	r.failures.add("reading the EPSS score of "+cve, err)
+	return found, err
+}
+
+func (r *recordingReader) GetKnownExploitedVulnerabilities(cve string) ([]v6.KnownExploitedVulnerabilityHandle, error) {
+	found, err := r.Reader.GetKnownExploitedVulnerabilities(cve)
+	r.failures.add("reading the known exploits of "+cve, err)
+	for _, one := range found {
+		if one.BlobValue == nil {
+			// The provider would follow this nil.
+			err = errors.Join(err, fmt.Errorf("the entry for %s has no content", one.Cve))
+			r.failures.add("reading the known exploits of "+cve, err)
+			return nil, err
+		}
+	}
+	return found, err
+}
+
+func (r *recordingReader) GetCWEs(cve string) ([]v6.CWEHandle, error) {
+	found, err := r.Reader.GetCWEs(cve)
+	r.failures.add("reading the weaknesses of "+cve, err)
+	return found, err
+}
+
+func (r *recordingReader) GetArchitectureAliases() (map[string]string, error) {
+	found, err := r.Reader.GetArchitectureAliases()
+	r.failures.add("reading the architecture aliases", err)
+	return found, err
+}
+
+func (r *recordingReader) GetAffectedPackages(p *v6.PackageSpecifier, o *v6.GetPackageOptions) ([]v6.AffectedPackageHandle, error) {
+	found, err := r.Reader.GetAffectedPackages(p, o)
+	for i := range found {
+		r.content(found[i].BlobValue == nil, o != nil && o.PreloadBlob, p)
+	}
+	return found, err
+}
+
+func (r *recordingReader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.GetPackageOptions) ([]v6.UnaffectedPackageHandle, error) {
+	found, err := r.Reader.GetUnaffectedPackages(p, o)
+	for i := range found {
+		r.content(found[i].BlobValue == nil, o != nil && o.PreloadBlob, p)
+	}
+	return found, err
+}
+
+// content records a row that names a package and says nothing of its versions,
+// which the provider would skip.
+func (r *recordingReader) content(missing, wanted bool, p *v6.PackageSpecifier) {
+	if missing && wanted {
+		r.failures.add(fmt.Sprintf("reading what affects %s", p), errors.New("a row has no content"))
+	}
+}

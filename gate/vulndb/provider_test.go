@@ -1,0 +1,150 @@
+package vulndb
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/anchore/grype/grype/vulnerability"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+)
+
+// grype's language matchers answer a failing database with no matches and no
+// error.
+func TestFailingDatabaseIsNotClean(t *testing.T) {
+	db := openDB(t, install(t))
+	if err := db.reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found := matches(t, db, packageOf(syftpkg.NpmPkg, "json-schema", "0.3.0", "")); len(found) != 0 {
+		t.Fatalf("a closed database has found %v", ids(found))
+	}
+	wantError(t, db.Err(), "searching for vulnerabilities")
+}
+
+// The same for what grype adds to a finding: a list that cannot be read is an
+// empty list.
+func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
+	for table, want := range map[string]string{
+		"known_exploited_vulnerability_handles": "known exploits of CVE-2021-3918",
+		"cwe_handles":                           "weaknesses of CVE-2021-3918",
+	} {
+		t.Run(table, func(t *testing.T) {
+			dir := install(t)
+			tamper(t, dir, "DROP TABLE "+table)
+			db := openDB(t, dir)
+			if found := matches(t, db, packageOf(syftpkg.NpmPkg, "json-schema", "0.3.0", "")); len(found) != 1 {
+				t.Errorf("found %v", ids(found))
+			}
+			wantError(t, db.Err(), want)
+		})
+	}
+}
+
+// grype skips rows whose content it does not find.
+func TestRowWithoutContentIsNotSkipped(t *testing.T) {
+	dir := install(t)
+	tamper(t, dir, "DELETE FROM blobs WHERE id IN (SELECT blob_id FROM affected_package_handles)")
+	db := openDB(t, dir)
+	matches(t, db, packageOf(syftpkg.NpmPkg, "json-schema", "0.3.0", ""))
+	wantError(t, db.Err(), "a row has no content")
+}
+
+func TestUnreadableEPSSIsNoMissingScore(t *testing.T) {
+	dir := install(t)
+	db := openDB(t, dir)
+	if err := db.reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.reader.GetEpss("CVE-2021-3918"); err == nil {
+		t.Error("a closed database has answered")
+	}
+	wantError(t, db.Err(), "EPSS score of CVE-2021-3918")
+
+	tamper(t, dir, "DROP TABLE epss_handles")
+	_, err := Open(t.Context(), dir)
+	wantProblem(t, err, Corrupt)
+}
+
+func TestMissingEPSSDateIsNotAMissingFeed(t *testing.T) {
+	dir := install(t)
+	tamper(t, dir, "DELETE FROM epss_metadata")
+	_, err := Open(t.Context(), dir)
+	wantProblem(t, err, Corrupt)
+
+	// Without the feed there is no date and nothing to record.
+	from := t.TempDir()
+	copyTree(t, filepath.Join(records, "github"), filepath.Join(from, "github"))
+	dir = t.TempDir()
+	importFile(t, dir, mirror(t, from, built).Archive)
+	db := openDB(t, dir)
+	if found := matches(t, db, packageOf(syftpkg.NpmPkg, "json-schema", "0.3.0", "")); len(found) != 1 {
+		t.Errorf("found %v", ids(found))
+	}
+	if err := db.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Wrapping the provider must not turn off what grype finds by type assertion.
+func TestProviderKeepsItsOtherInterfaces(t *testing.T) {
+	db := openDB(t, install(t))
+	eol, ok := db.Provider().(vulnerability.EOLChecker)
+	if !ok {
+		t.Fatal("it checks no end of life")
+	}
+	if day, _, err := eol.GetOperatingSystemEOL(release("debian", "8", "jessie")); err != nil || day == nil {
+		t.Errorf("end of life is %v, %v", day, err)
+	}
+	origin, ok := db.Provider().(vulnerability.StoreMetadataProvider)
+	if !ok {
+		t.Fatal("it does not know its providers")
+	}
+	if p, err := origin.DataProvenance(); err != nil || len(p) != 11 || p["debian"].InputDigest == "" {
+		t.Errorf("providers are %v, %v", p, err)
+	}
+}
+
+func TestClosingTheProviderKeepsTheDatabaseOpen(t *testing.T) {
+	db := openDB(t, install(t))
+	if err := db.Provider().Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(matches(t, db, packageOf(syftpkg.NpmPkg, "ip", "1.0.0", ""))); !slices.Equal(got, []string{"GHSA-2p57-rm9w-gvfp"}) {
+		t.Errorf("found %v", got)
+	}
+}
+
+func TestOneDatabaseServesManyGoroutines(t *testing.T) {
+	db := openDB(t, install(t))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if got := ids(matches(t, db, packageOf(syftpkg.DebPkg, "bind9", "1:9.18.1-1", "debian 12"))); !slices.Equal(got, []string{"CVE-2022-38178"}) {
+				t.Errorf("found %v", got)
+			}
+		})
+	}
+	wg.Wait()
+	if err := db.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	f := &failures{}
+	f.add("doing nothing", nil)
+	if f.err() != nil {
+		t.Error("no error is an error")
+	}
+	boom := errors.New("boom")
+	for range maxFailures + 5 {
+		f.add("reading", boom)
+	}
+	if err := f.err(); !errors.Is(err, boom) || len(f.first) != maxFailures {
+		t.Errorf("kept %d: %v", len(f.first), err)
+	}
+	wantError(t, f.err(), "and 5 more errors")
+}

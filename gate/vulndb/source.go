@@ -1,0 +1,354 @@
+package vulndb
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anchore/grype/grype/db/provider"
+)
+
+const (
+	stateName    = "metadata.json"
+	capturedName = "captured"
+	// maxRecordFile bounds one record. The largest of the public feeds have a
+	// few megabytes.
+	maxRecordFile = 64 << 20
+)
+
+// providerName is what a provider may be called: it becomes part of the
+// namespaces that findings show.
+var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+// source is one provider's folder.
+type source struct {
+	state provider.State
+	root  string
+	// byHand is whether people keep the records, rather than vunnel.
+	byHand bool
+	files  []string
+}
+
+// rawRecord is one record as it lies in its source.
+type rawRecord struct {
+	name string // the file, and for a store the id in it
+	data []byte
+}
+
+// readSources reads what is in a folder of providers, in the order in which
+// they have to be written.
+func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return nil, err
+	}
+	var out []source
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		file := filepath.Join(from, e.Name())
+		switch {
+		case e.IsDir():
+		case filepath.Ext(e.Name()) == ".json":
+			return nil, fmt.Errorf("%s: records belong into a folder named as their provider", file)
+		case !e.Type().IsRegular():
+			return nil, fmt.Errorf("%s: it is neither a folder nor a regular file", file)
+		default:
+			continue
+		}
+		s, err := readSource(ctx, file, now)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(out, func(o source) bool { return o.state.Provider == s.state.Provider }) {
+			return nil, fmt.Errorf("%s: provider %q has another folder already", file, s.state.Provider)
+		}
+		out = append(out, s)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("there is no provider's folder in it")
+	}
+	slices.SortStableFunc(out, func(a, b source) int { return cmp.Compare(a.order(), b.order()) })
+	return out, nil
+}
+
+// order is when a source is written: NVD first, as its severities stand in for
+// those that others do not state, and ends of life last, as they are added to
+// releases that others have named.
+func (s source) order() int {
+	switch s.state.Provider {
+	case "nvd":
+		return 0
+	case "eol":
+		return 2
+	}
+	return 1
+}
+
+func readSource(ctx context.Context, root string, now time.Time) (source, error) {
+	_, err := os.Stat(filepath.Join(root, stateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return sourceByHand(ctx, root, now)
+	}
+	if err != nil {
+		return source{}, err
+	}
+	return workspace(root)
+}
+
+// workspace reads a folder that vunnel has written. Its listing must name every
+// file and match it: grype's builder reads the files of the listing and no
+// others.
+func workspace(root string) (source, error) {
+	state, err := provider.ReadState(filepath.Join(root, stateName))
+	if err != nil {
+		return source{}, fmt.Errorf("%s: %w", filepath.Join(root, stateName), err)
+	}
+	s := source{state: *state, root: root}
+	switch {
+	case state.Provider == "":
+		return source{}, fmt.Errorf("%s: it names no provider", filepath.Join(root, stateName))
+	case state.Timestamp.IsZero():
+		return source{}, fmt.Errorf("%s: it does not say when the data was captured", filepath.Join(root, stateName))
+	case state.Listing == nil:
+		return source{}, fmt.Errorf("%s: it names no listing of its results", filepath.Join(root, stateName))
+	}
+	for _, file := range state.ResultPaths() {
+		rel, err := filepath.Rel(root, file)
+		if err != nil || !filepath.IsLocal(rel) {
+			return source{}, fmt.Errorf("%s: its listing names %q, which is outside", root, file)
+		}
+		s.files = append(s.files, file)
+	}
+	if err := state.Verify(); err != nil {
+		return source{}, fmt.Errorf("%s: %w", root, err)
+	}
+	slices.Sort(s.files)
+	present, err := filesBelow(filepath.Join(root, "results"), ".json")
+	if err != nil {
+		return source{}, err
+	}
+	for _, file := range present {
+		if _, listed := slices.BinarySearch(s.files, file); !listed {
+			return source{}, fmt.Errorf("%s: it is not in the listing of its provider", file)
+		}
+	}
+	return s, nil
+}
+
+// sourceByHand makes up the description of a folder without one.
+func sourceByHand(ctx context.Context, root string, now time.Time) (source, error) {
+	name := strings.ToLower(filepath.Base(root))
+	if !providerName.MatchString(name) {
+		return source{}, fmt.Errorf("%s: a provider's name has letters, digits, dots, underscores and dashes", root)
+	}
+	files, err := filesBelow(root, ".json")
+	if err != nil {
+		return source{}, err
+	}
+	if err := refuseStrangers(root); err != nil {
+		return source{}, err
+	}
+	captured, err := readCaptured(root, now)
+	if err != nil {
+		return source{}, err
+	}
+	digest := sha256.New()
+	for _, file := range files {
+		sum, err := fullHash(ctx, file)
+		if err != nil {
+			return source{}, err
+		}
+		rel, err := filepath.Rel(root, file)
+		if err != nil {
+			return source{}, err
+		}
+		fmt.Fprintf(digest, "%s  %s\n", sum.sha256, filepath.ToSlash(rel))
+	}
+	return source{root: root, byHand: true, files: files, state: provider.State{
+		Provider:  name,
+		Version:   1,
+		Processor: "imagegate",
+		Timestamp: captured,
+		Store:     "flat-file",
+		Listing:   &provider.File{Algorithm: "sha256", Digest: hex.EncodeToString(digest.Sum(nil))},
+	}}, nil
+}
+
+// readCaptured reads when records kept by hand were copied; without a word of
+// that they are the original, and as new as can be.
+func readCaptured(root string, now time.Time) (time.Time, error) {
+	file := filepath.Join(root, capturedName)
+	data, err := readBounded(file, 1024)
+	if errors.Is(err, fs.ErrNotExist) {
+		return now, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(time.RFC3339, strings.TrimSpace(string(data)))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s: want one time such as 2026-01-31T08:00:00Z: %w", file, err)
+	}
+	return at.UTC(), nil
+}
+
+// each hands over the records one after the other.
+func (s source) each(ctx context.Context, do func(rawRecord) error) error {
+	switch s.state.Store {
+	case "flat-file":
+		for _, file := range s.files {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			data, err := readBounded(file, maxRecordFile)
+			if err != nil {
+				return err
+			}
+			if err := do(rawRecord{file, data}); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "sqlite":
+		return s.eachRow(ctx, do)
+	}
+	return fmt.Errorf("%s: its store %q is not supported", s.root, s.state.Store)
+}
+
+// eachRow reads vunnel's store of one table, id and record.
+func (s source) eachRow(ctx context.Context, do func(rawRecord) error) (err error) {
+	i := slices.IndexFunc(s.files, func(f string) bool { return filepath.Base(f) == "results.db" })
+	if i < 0 {
+		return fmt.Errorf("%s: its listing names no results.db", s.root)
+	}
+	file, err := checkDir(s.files[i])
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&immutable=1")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	rows, err := db.QueryContext(ctx, "SELECT id, record FROM results ORDER BY id")
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", file, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var (
+			id   string
+			data []byte
+		)
+		if err := rows.Scan(&id, &data); err != nil {
+			return fmt.Errorf("reading %s: %w", file, err)
+		}
+		if err := do(rawRecord{file + " record " + id, data}); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// allowsNothing reports whether a record may rightly add nothing: the feed of
+// ends of life is mostly about programs that are no distributions.
+func (s source) allowsNothing(env *envelope) bool {
+	return !s.byHand && strings.Contains(env.Schema, "/eol/")
+}
+
+// envelope is how vunnel wraps a record.
+type envelope struct {
+	Schema     string          `json:"schema"`
+	Identifier string          `json:"identifier"`
+	Item       json.RawMessage `json:"item"`
+}
+
+// parseEnvelope returns nil without an error for JSON that is no envelope.
+func parseEnvelope(data []byte) (*envelope, error) {
+	var env envelope
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&env); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("there is more after the first value")
+	}
+	if env.Schema == "" && len(env.Item) == 0 {
+		return nil, nil
+	}
+	if env.Schema == "" || len(env.Item) == 0 {
+		return nil, errors.New("its envelope lacks schema or item")
+	}
+	return &env, nil
+}
+
+func isOSV(schema string) bool { return strings.Contains(schema, "/osv/") }
+
+// filesBelow lists the files with an extension, sorted. Links are refused: what
+// is built must be what lies in the folder.
+func filesBelow(root, ext string) ([]string, error) {
+	var out []string
+	err := filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() || filepath.Ext(file) != ext:
+			return nil
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%s: it is not a regular file", file)
+		}
+		out = append(out, file)
+		return nil
+	})
+	slices.Sort(out)
+	return out, err
+}
+
+// refuseStrangers makes sure that nobody believes an advisory to be in the
+// database that was passed over for its file's name.
+func refuseStrangers(root string) error {
+	return filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
+		name := e.Name()
+		switch {
+		case err != nil || e.IsDir():
+			return err
+		case filepath.Ext(name) == ".json", name == capturedName, strings.HasPrefix(name, "."):
+			return nil
+		case strings.HasPrefix(name, "README"), strings.HasPrefix(name, "LICENSE"), strings.HasPrefix(name, "NOTICE"):
+			return nil
+		}
+		return fmt.Errorf("%s: it is no record: those end in .json", file)
+	})
+}
+
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: it is longer than %d bytes", file, limit)
+	}
+	return data, nil
+}

@@ -1,0 +1,201 @@
+// Package vulndb keeps the vulnerability database: it fetches, imports, builds,
+// verifies and opens grype's schema 6 databases, and says how old one is and
+// what it can answer for.
+//
+// The path through it: [Update] or [Import] installs a database in a directory,
+// [Open] verifies and opens the current one, [DB.Provider] is what grype's
+// matchers read from, and afterwards [DB.Err] tells whether everything that
+// they asked for could be read. [CheckAge] judges the dates. [Build] makes a
+// database, and a mirror to update from, out of provider records and private
+// advisories.
+//
+// A directory holds one folder for each database, named by the SHA-256 of the
+// file in it, and a pointer to the current one. A folder never changes once it
+// is there: a new database is a new folder and a new pointer, so that those who
+// are reading the old one go on reading it. Any number of processes may open,
+// update and import at the same time.
+//
+// The package trusts what is in the directory as far as the checksums that were
+// written there with it: whoever can write to the directory can replace the
+// database. It signs nothing and matches nothing, and it uses the network only
+// in Update.
+package vulndb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/vulnerability"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// DB is an open database. It is safe for concurrent use.
+type DB struct {
+	reader   v6.Reader
+	provider *recordingProvider
+	failures *failures
+	info     policy.Database
+	lease    *lease
+}
+
+// Open verifies the current database in dir against the checksum that was taken
+// when it was installed, and opens it. It reads the whole file. Until it is
+// closed, nobody removes its folder.
+//
+// Where there is nothing to open, or what is there cannot be trusted, the error
+// is an *UnusableError. Age is not judged here: see CheckAge.
+func Open(ctx context.Context, dir string) (*DB, error) {
+	l, err := current(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	db, err := open(ctx, l)
+	if err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	return db, nil
+}
+
+func open(ctx context.Context, l *lease) (*DB, error) {
+	rec, err := verify(ctx, l.folder)
+	if err != nil {
+		return nil, unusable(ctx, l.dir, err)
+	}
+	reader, err := v6.NewReader(v6.Config{DBDirPath: l.folder})
+	if err != nil {
+		return nil, &UnusableError{Problem: Corrupt, Dir: l.dir, Err: err}
+	}
+	info, err := describe(reader)
+	if err != nil {
+		return nil, errors.Join(&UnusableError{Problem: Corrupt, Dir: l.dir, Err: err}, reader.Close())
+	}
+	info.Digest, info.Source = rec.Digest, rec.Source
+
+	f := &failures{}
+	recording, err := newRecordingReader(reader, info, f)
+	if err != nil {
+		return nil, errors.Join(&UnusableError{Problem: Corrupt, Dir: l.dir, Err: err}, reader.Close())
+	}
+	return &DB{
+		reader:   recording,
+		provider: newProvider(recording, f),
+		failures: f,
+		info:     info,
+		lease:    l,
+	}, nil
+}
+
+// Provider is what grype's matchers search. It answers as grype's own does, and
+// also remembers every error, including those that grype only logs. Closing it
+// does nothing: close the DB.
+func (db *DB) Provider() vulnerability.Provider { return db.provider }
+
+// Err returns what could not be read since the database was opened, joined, or
+// nil. Matches found while it is not nil are incomplete.
+func (db *DB) Err() error { return db.failures.err() }
+
+// Info is where the database comes from and how old it is. Digest is that of
+// the database file as it was published, before indexes were added to it here.
+func (db *DB) Info() policy.Database {
+	info := db.info
+	info.Providers = slices.Clone(info.Providers)
+	return info
+}
+
+// Close ends all reading and lets the folder be removed once it is no longer
+// current.
+func (db *DB) Close() error {
+	return errors.Join(db.reader.Close(), db.lease.release())
+}
+
+// describe reads a database's own account of itself.
+func describe(r v6.Reader) (policy.Database, error) {
+	meta, err := r.GetDBMetadata()
+	if err != nil {
+		return policy.Database{}, fmt.Errorf("reading the database's metadata: %w", err)
+	}
+	if meta.BuildTimestamp == nil || meta.BuildTimestamp.IsZero() {
+		return policy.Database{}, errors.New("the database does not say when it was built")
+	}
+	providers, err := r.AllProviders()
+	if err != nil {
+		return policy.Database{}, fmt.Errorf("reading the database's providers: %w", err)
+	}
+	// Without providers there are no advisories: such a database finds nothing
+	// in anything.
+	if len(providers) == 0 {
+		return policy.Database{}, errors.New("the database has no providers")
+	}
+	info := policy.Database{
+		Schema:    fmt.Sprintf("%d.%d.%d", meta.Model, meta.Revision, meta.Addition),
+		Built:     meta.BuildTimestamp.UTC(),
+		Providers: []policy.Provider{},
+	}
+	for _, p := range providers {
+		one := policy.Provider{Name: p.ID}
+		if p.DateCaptured != nil {
+			one.Captured = p.DateCaptured.UTC()
+		}
+		info.Providers = append(info.Providers, one)
+	}
+	return info, nil
+}
+
+// verify checks a folder's database file against the record beside it.
+func verify(ctx context.Context, folder string) (record, error) {
+	rec, err := readRecord(folder)
+	if err != nil {
+		return record{}, err
+	}
+	if want := folderName(rec.File.SHA256); filepath.Base(folder) != want {
+		return record{}, fmt.Errorf("the record in %s is that of %s", filepath.Base(folder), want)
+	}
+	got, err := fastHash(ctx, filepath.Join(folder, v6.VulnerabilityDBFileName))
+	if err != nil {
+		return record{}, err
+	}
+	if got.size != rec.File.Size || got.xxh64 != rec.File.XXH64 {
+		return record{}, fmt.Errorf("the database file is not what was installed: %d bytes with checksum xxh64:%s, not %d with xxh64:%s",
+			got.size, got.xxh64, rec.File.Size, rec.File.XXH64)
+	}
+	if rec.Client != clientSchema() {
+		return record{}, &UnusableError{Problem: Missing, Dir: filepath.Dir(folder),
+			Err: fmt.Errorf("it was prepared for schema %q, and this program reads %q", rec.Client, clientSchema())}
+	}
+	return rec, nil
+}
+
+// unusable turns an error of verifying into an *UnusableError, unless it is one
+// already or only says that the caller has given up.
+func unusable(ctx context.Context, dir string, err error) error {
+	var already *UnusableError
+	if errors.As(err, &already) || ctx.Err() != nil || errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return &UnusableError{Problem: Corrupt, Dir: dir, Err: err}
+}
+
+// clientSchema is the schema that this program's grype knows, for which it adds
+// indexes and tables to a database.
+func clientSchema() string {
+	return fmt.Sprintf("%d.%d.%d", v6.ModelVersion, v6.Revision, v6.Addition)
+}
+
+// checkDir refuses directories that sqlite would not find again: grype passes
+// paths to it as URIs without escaping them.
+func checkDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("no directory for the vulnerability database")
+	}
+	if strings.ContainsAny(dir, "?#%") {
+		return "", fmt.Errorf("vulnerability database directory %q: the characters ?, # and %% are not supported", dir)
+	}
+	return filepath.Abs(dir)
+}

@@ -1,0 +1,145 @@
+package vulndb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// writer holds the right to change a directory. Only one process has it at a
+// time; readers do not ask for it.
+type writer struct {
+	dir  string
+	lock *flock.Flock
+}
+
+// lockForWriting waits until no other process is writing, and clears away what
+// killed ones have left and what readers have finished with.
+func lockForWriting(ctx context.Context, dir string) (*writer, error) {
+	dir, err := checkDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	w := &writer{dir: dir, lock: flock.New(filepath.Join(dir, lockName))}
+	if _, err := w.lock.TryLockContext(ctx, lockPoll); err != nil {
+		return nil, fmt.Errorf("locking %s for writing: %w", dir, err)
+	}
+	// Nobody else can be working in a temporary folder now.
+	if err := w.removeTemporary(); err != nil {
+		return nil, errors.Join(fmt.Errorf("clearing %s: %w", dir, err), w.close())
+	}
+	if name, err := readPointer(dir); err == nil {
+		w.prune(name)
+	}
+	return w, nil
+}
+
+func (w *writer) close() error { return w.lock.Close() }
+
+func (w *writer) removeTemporary() error {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(w.dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// temporary makes an empty folder on the file system of the directory.
+func (w *writer) temporary() (string, error) { return os.MkdirTemp(w.dir, tempPrefix) }
+
+// commit makes a finished temporary folder the current database under its
+// final name. The pointer is written last: until then the old one is current.
+func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
+	name := folderName(rec.File.SHA256)
+	target := filepath.Join(w.dir, name)
+	_, damaged := verify(ctx, target)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if damaged != nil {
+		if err := w.place(tmp, target); err != nil {
+			return err
+		}
+	} else if err := rec.write(target); err != nil {
+		// The same database is there already, perhaps with readers: only where
+		// it came from may be new.
+		return err
+	}
+	if err := replaceFile(filepath.Join(w.dir, pointerName), []byte(name+"\n")); err != nil {
+		return err
+	}
+	if err := syncDir(w.dir); err != nil {
+		return err
+	}
+	w.prune(name)
+	return nil
+}
+
+// place renames a folder to its final name, out of the way of a damaged one.
+func (w *writer) place(tmp, target string) error {
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(target); err == nil {
+		if err := w.discard(target); err != nil {
+			return err
+		}
+	}
+	return os.Rename(tmp, target)
+}
+
+// discard removes a folder in two steps, so that it is never half there under
+// its own name.
+func (w *writer) discard(folder string) error {
+	tmp, err := w.temporary()
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(folder, filepath.Join(tmp, "old")); err != nil {
+		return err
+	}
+	return os.RemoveAll(tmp)
+}
+
+// prune removes every database but the current one that nobody is reading. What
+// cannot be removed now is left to the next writer, as what is still in use is:
+// it costs space and nothing else.
+func (w *writer) prune(keep string) {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.Name() == keep || !isFolderName(e.Name()) {
+			continue
+		}
+		folder := filepath.Join(w.dir, e.Name())
+		lock := flock.New(filepath.Join(folder, lockName))
+		if free, err := lock.TryLock(); err == nil && free {
+			_ = w.discard(folder)
+		}
+		_ = lock.Close()
+	}
+}
+
+// syncDir makes the renames in a directory survive a power cut.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
