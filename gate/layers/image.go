@@ -1,0 +1,229 @@
+package layers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// The limits of an image's own documents.
+const (
+	MaxManifest = 4 << 20 // bytes; registries need accept no more
+	MaxConfig   = 8 << 20 // bytes
+	MaxLayers   = 1024
+)
+
+// Open reads a blob's bytes as they are stored.
+type Open func(context.Context) (io.ReadCloser, error)
+
+// Image checks the manifest and the config of src and returns the image with
+// its bytes unchanged and its layers served by the store. The descriptor is
+// what led to the image; its digest is what everything else is held against.
+func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Image, error) {
+	raw, err := src.RawManifest()
+	if err != nil {
+		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
+	}
+	m, err := checkManifest(d, raw)
+	if err != nil {
+		return nil, err
+	}
+	if m.Config.Size > MaxConfig {
+		return nil, refuse("the config of %s has %d bytes, more than %d", d.Digest, m.Config.Size, MaxConfig)
+	}
+	rawConfig, err := src.RawConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("reading config %s of %s: %w", m.Config.Digest, d.Digest, err)
+	}
+	config, err := checkConfig(m, rawConfig)
+	if err != nil {
+		return nil, err
+	}
+	out := &image{descriptor: d, manifest: m, raw: raw, config: rawConfig}
+	sources, err := src.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("listing the layers of %s: %w", d.Digest, err)
+	}
+	if len(sources) != len(m.Layers) {
+		return nil, refuse("the manifest of %s lists %d layers, and %d can be read", d.Digest, len(m.Layers), len(sources))
+	}
+	for i, l := range m.Layers {
+		source := sources[i]
+		one, err := s.layer(l, config.RootFS.DiffIDs[i], func(context.Context) (io.ReadCloser, error) { return source.Compressed() })
+		if err != nil {
+			return nil, err
+		}
+		out.layers = append(out.layers, one)
+	}
+	return out, nil
+}
+
+// checkManifest holds a manifest's bytes against its descriptor and refuses
+// what cannot be cataloged or should not be fetched.
+func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
+	if len(raw) > MaxManifest {
+		return nil, refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), MaxManifest)
+	}
+	digest, size, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	if digest != d.Digest {
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest hashes to %s", digest)}
+	}
+	if d.Size != 0 && d.Size != size {
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, not %d", size, d.Size)}
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, refuse("manifest %s: %v", d.Digest, err)
+	}
+	if m.MediaType != "" && m.MediaType != d.MediaType {
+		return nil, refuse("manifest %s is listed as %q and says that it is %q", d.Digest, d.MediaType, m.MediaType)
+	}
+	if m.Config.MediaType != types.OCIConfigJSON && m.Config.MediaType != types.DockerConfigJSON {
+		return nil, refuse("manifest %s is of an artifact with a %q, not of an image", d.Digest, m.Config.MediaType)
+	}
+	if len(m.Layers) > MaxLayers {
+		return nil, refuse("manifest %s lists %d layers, more than %d", d.Digest, len(m.Layers), MaxLayers)
+	}
+	for _, l := range m.Layers {
+		// A layer that is fetched from elsewhere was never pushed by the one
+		// who built the image, and would not be pushed by us either.
+		if len(l.URLs) > 0 || !l.MediaType.IsDistributable() {
+			return nil, refuse("layer %s of %s is foreign, to be fetched from elsewhere", l.Digest, d.Digest)
+		}
+		if _, ok := known[l.MediaType]; !ok {
+			return nil, refuse("layer %s of %s is a %q, which cannot be cataloged", l.Digest, d.Digest, l.MediaType)
+		}
+		if l.Size < 0 {
+			return nil, refuse("layer %s of %s has the size %d", l.Digest, d.Digest, l.Size)
+		}
+	}
+	return m, nil
+}
+
+func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
+	digest, size, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	if digest != m.Config.Digest || size != m.Config.Size {
+		return nil, &CorruptError{m.Config.Digest, fmt.Sprintf("the config has %d bytes that hash to %s, not %d", size, digest, m.Config.Size)}
+	}
+	var config v1.ConfigFile
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, refuse("config %s: %v", m.Config.Digest, err)
+	}
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, refuse("config %s has %d diffIDs for %d layers", m.Config.Digest, len(config.RootFS.DiffIDs), len(m.Layers))
+	}
+	return &config, nil
+}
+
+// image is a checked image whose layers are the store's.
+type image struct {
+	descriptor v1.Descriptor
+	manifest   *v1.Manifest
+	raw        []byte
+	config     []byte
+	layers     []*Layer
+}
+
+var errNoSuchLayer = errors.New("the image has no such layer")
+
+func (i *image) MediaType() (types.MediaType, error) { return i.descriptor.MediaType, nil }
+func (i *image) Digest() (v1.Hash, error)            { return i.descriptor.Digest, nil }
+func (i *image) Size() (int64, error)                { return int64(len(i.raw)), nil }
+func (i *image) RawManifest() ([]byte, error)        { return i.raw, nil }
+func (i *image) Manifest() (*v1.Manifest, error)     { return i.manifest.DeepCopy(), nil }
+func (i *image) RawConfigFile() ([]byte, error)      { return i.config, nil }
+func (i *image) ConfigName() (v1.Hash, error)        { return i.manifest.Config.Digest, nil }
+func (i *image) ConfigFile() (*v1.ConfigFile, error) {
+	return v1.ParseConfigFile(bytes.NewReader(i.config))
+}
+
+func (i *image) Layers() ([]v1.Layer, error) {
+	out := make([]v1.Layer, len(i.layers))
+	for n, l := range i.layers {
+		out[n] = l
+	}
+	return out, nil
+}
+
+func (i *image) LayerByDigest(h v1.Hash) (v1.Layer, error) {
+	if h == i.manifest.Config.Digest {
+		return partial.ConfigLayer(i)
+	}
+	for _, l := range i.layers {
+		if l.descriptor.Digest == h {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", errNoSuchLayer, h)
+}
+
+func (i *image) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
+	for _, l := range i.layers {
+		if l.diffID == h {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", errNoSuchLayer, h)
+}
+
+// NewImage makes an image of a manifest's bytes and of blobs that are opened by
+// their descriptor, as an OCI layout has them. Nothing is verified yet: hand it
+// to [Store.Image].
+func NewImage(mediaType types.MediaType, manifest []byte, open func(v1.Descriptor) (io.ReadCloser, error)) (v1.Image, error) {
+	m, err := v1.ParseManifest(bytes.NewReader(manifest))
+	if err != nil {
+		return nil, refuse("parsing a manifest: %v", err)
+	}
+	return partial.CompressedToImage(&stored{mediaType, manifest, m, open})
+}
+
+type stored struct {
+	mediaType types.MediaType
+	raw       []byte
+	manifest  *v1.Manifest
+	open      func(v1.Descriptor) (io.ReadCloser, error)
+}
+
+func (s *stored) MediaType() (types.MediaType, error) { return s.mediaType, nil }
+func (s *stored) RawManifest() ([]byte, error)        { return s.raw, nil }
+
+func (s *stored) RawConfigFile() (_ []byte, err error) {
+	rc, err := s.open(s.manifest.Config)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rc.Close()) }()
+	return io.ReadAll(io.LimitReader(rc, MaxConfig+1))
+}
+
+func (s *stored) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
+	for _, d := range s.manifest.Layers {
+		if d.Digest == h {
+			return &storedLayer{d, s.open}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", errNoSuchLayer, h)
+}
+
+type storedLayer struct {
+	descriptor v1.Descriptor
+	open       func(v1.Descriptor) (io.ReadCloser, error)
+}
+
+func (l *storedLayer) Digest() (v1.Hash, error)            { return l.descriptor.Digest, nil }
+func (l *storedLayer) Size() (int64, error)                { return l.descriptor.Size, nil }
+func (l *storedLayer) MediaType() (types.MediaType, error) { return l.descriptor.MediaType, nil }
+func (l *storedLayer) Compressed() (io.ReadCloser, error)  { return l.open(l.descriptor) }
