@@ -1,0 +1,234 @@
+// Package gate leads from a reference to a Decision.
+//
+// The path through it is [Gate.Check]: resolve the reference once to a digest,
+// fetch and verify every layer, catalog each platform, match its packages
+// against the vulnerability database, and have the policy judge all of it. A
+// denial is a value in the Result; an error means that no decision could be
+// made. Only a pass yields an [Approval], and nothing else can be promoted.
+//
+// The package writes to no registry.
+package gate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Options are what a Gate works with. Those without a stated default must be
+// set.
+type Options struct {
+	// Policy judges the evidence.
+	Policy *policy.Policy
+	// Database is matched against. It stays the caller's to close.
+	Database *vulndb.DB
+	// TempDir is the folder in which each run makes one of its own.
+	TempDir string
+	// Now tells the time.
+	Now func() time.Time
+	// Tool is what statements and documents name as their maker.
+	Tool Tool
+
+	// Platform, such as "linux/arm64", narrows an index to one image. Empty
+	// means all of them.
+	Platform string
+	// Keychain and Transport reach the staging registry. Nil means no
+	// credentials and http.DefaultTransport.
+	Keychain  authn.Keychain
+	Transport http.RoundTripper
+	// Parallel bounds how many layers are processed at once; 0 means one for
+	// each core, at most 8.
+	Parallel int
+	// MaxDisk bounds the bytes in TempDir, fetched and inflated; 0 means
+	// the default of layers.Options.
+	MaxDisk int64
+	// Progress is told what happens. Nil means nobody.
+	Progress Progress
+}
+
+// Tool identifies a build of this program.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	// URI is the identity that statements carry as verifier and scanner.
+	URI string `json:"uri"`
+	// Components are the versions of what decides together with it: syft and
+	// grype, by name.
+	Components map[string]string `json:"components"`
+}
+
+// Gate checks images against one policy and one database.
+type Gate struct {
+	opts     Options
+	platform *v1.Platform
+	remote   []remote.Option
+}
+
+// New validates the options.
+func New(opts Options) (*Gate, error) {
+	switch {
+	case opts.Policy == nil:
+		return nil, errors.New("no policy: nothing can pass")
+	case opts.Database == nil:
+		return nil, errors.New("no vulnerability database")
+	case opts.TempDir == "":
+		return nil, errors.New("no temporary directory")
+	case opts.Now == nil:
+		return nil, errors.New("no clock")
+	case opts.Tool.Name == "" || opts.Tool.URI == "":
+		return nil, errors.New("no tool name and URI")
+	}
+	g := &Gate{opts: opts}
+	if opts.Platform != "" {
+		p, err := v1.ParsePlatform(opts.Platform)
+		if err != nil || p.OS == "" || p.Architecture == "" {
+			return nil, fmt.Errorf("platform %q: want os/arch or os/arch/variant", opts.Platform)
+		}
+		g.platform = p
+	}
+	if g.opts.Progress == nil {
+		g.opts.Progress = silent{}
+	}
+	if g.opts.Parallel == 0 {
+		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
+	}
+	g.remote = []remote.Option{remote.WithUserAgent(opts.Tool.Name + "/" + opts.Tool.Version)}
+	if opts.Keychain != nil {
+		g.remote = append(g.remote, remote.WithAuthFromKeychain(opts.Keychain))
+	}
+	if opts.Transport != nil {
+		g.remote = append(g.remote, remote.WithTransport(opts.Transport))
+	}
+	// A puller hands out as many blobs at a time as it has jobs, and a stalled
+	// layer must never keep the config of the next image waiting.
+	g.remote = append(g.remote, remote.WithJobs(g.opts.Parallel+2))
+	return g, nil
+}
+
+// Result is what a check found. It holds the fetched layers on disk until it
+// is closed.
+type Result struct {
+	Image    *Image
+	Input    policy.Input
+	Decision policy.Decision
+	// SBOMs has one for each platform, in the order of Image.Platforms.
+	SBOMs []*SBOM
+	// Moved is what the reference names now, if that is another digest than
+	// the one that was checked: a push came in between. It is reported, never
+	// followed.
+	Moved v1.Hash
+	// Approval is nil unless the decision is a pass.
+	Approval *Approval
+	// Started and Finished enclose the run.
+	Started, Finished time.Time
+	// Fetched counts what was read from the source.
+	Fetched layers.Stats
+
+	store *layers.Store
+}
+
+// Close removes everything that the check left on disk. An Approval of a
+// closed Result can no longer be promoted.
+func (r *Result) Close() error { return r.store.Close() }
+
+// Check resolves, reads and judges the image. On an error nothing stays on
+// disk; a Result must be closed.
+func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
+	r := &Result{Started: g.opts.Now(), Input: policy.Input{Database: g.opts.Database.Info()}}
+	if err := vulndb.CheckAge(r.Input.Database, cmp.Or(g.opts.Policy.Database.MaxAge, policy.DefaultMaxAge), r.Started); err != nil {
+		return nil, err
+	}
+	r.store, err = layers.New(layers.Options{
+		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk, Progress: pulls{g.opts.Progress}})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if cerr := r.store.Close(); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}()
+
+	if r.Image, err = g.resolve(ctx, r.store, src); err != nil {
+		return nil, err
+	}
+	r.Input.Image = policy.Image{Reference: src.String(), Repository: src.Repository(),
+		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType)}
+	if err := g.fetch(ctx, r.store, r.Image); err != nil {
+		return nil, err
+	}
+	for i := range r.Image.Platforms {
+		evidence, sbom, err := g.inspect(ctx, r.store, &r.Image.Platforms[i])
+		if err != nil {
+			return nil, err
+		}
+		r.Input.Platforms = append(r.Input.Platforms, evidence)
+		r.SBOMs = append(r.SBOMs, sbom)
+	}
+	if r.Moved, err = g.moved(ctx, r.Image); err != nil {
+		return nil, err
+	}
+	r.Finished, r.Fetched = g.opts.Now(), r.store.Stats()
+	r.Decision = g.opts.Policy.Evaluate(r.Input, r.Finished)
+	r.Approval = approve(g.opts, r)
+	return r, nil
+}
+
+// fetch reads every layer of every platform, each once.
+func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image) error {
+	images := make([]v1.Image, len(img.Platforms))
+	for i, p := range img.Platforms {
+		images[i] = p.Image
+	}
+	done := g.opts.Progress.Start(Pull, img.Digest.String())
+	err := store.Fetch(ctx, images...)
+	done(err)
+	if err != nil {
+		if img.Source.Transport == Registry {
+			return NewRegistryError(Staging, "reading the layers of "+img.reference().String(), err)
+		}
+		return fmt.Errorf("reading the layers of %s: %w", img.Source, err)
+	}
+	return nil
+}
+
+// inspect gathers the evidence about one platform.
+func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform) (policy.Platform, *SBOM, error) {
+	done := g.opts.Progress.Start(Catalog, p.Name)
+	sbom, err := catalog(ctx, store, p, g.opts.Tool)
+	done(err)
+	if err != nil {
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	done = g.opts.Progress.Start(Scan, p.Name)
+	m, err := scan(ctx, g.opts.Database, sbom)
+	done(err)
+	if err != nil {
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	return policy.Platform{
+		Platform:     p.Name,
+		Digest:       p.Digest.String(),
+		Distribution: m.distribution,
+		Packages:     sbom.Packages,
+		Findings:     m.findings,
+		Unknowns:     sbom.Unknowns,
+		Uncovered:    m.uncovered,
+		Suppressed:   m.suppressed,
+	}, sbom, nil
+}

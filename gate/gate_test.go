@@ -1,0 +1,470 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/policy"
+)
+
+func TestVulnerableImageIsDenied(t *testing.T) {
+	h := newTester(t)
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(dirty)))
+	if r.Decision.Passed || r.Approval != nil || r.Approval.Valid() {
+		t.Fatalf("passed, with an approval: %v", r.Approval)
+	}
+	if got := len(r.Decision.Violations); got != 2 {
+		t.Errorf("%d violations, not 2: %v", got, r.Decision.Violations)
+	}
+	f := r.Input.Platforms[0].Findings
+	i := slices.IndexFunc(f, func(f policy.Finding) bool { return f.ID == "GHSA-896r-f27r-55mw" })
+	if i < 0 {
+		t.Fatalf("found %v", findingIDs(r.Input.Platforms[0]))
+	}
+	one := f[i]
+	if one.Severity != policy.SeverityCritical || one.FixState != policy.FixAvailable || len(one.Fixes) != 1 || one.Fixes[0].Version != "0.4.0" ||
+		!slices.Contains(one.Aliases, "CVE-2021-3918") || one.Package.PURL != "pkg:npm/json-schema@0.3.0" ||
+		len(one.Package.Found) != 1 || !strings.HasPrefix(one.Package.Found[0].Layer, "sha256:") ||
+		len(one.CVSS) == 0 || len(one.Matched) != 1 || one.Matched[0].Type != "exact-direct-match" || one.Matched[0].Constraint == "" {
+		t.Errorf("the finding is %+v", one)
+	}
+}
+
+func TestCleanImagePasses(t *testing.T) {
+	for name, spec := range map[string]lab.ImageSpec{
+		"gzip":         {Compression: lab.Gzip},
+		"zstd":         {Compression: lab.Zstd},
+		"uncompressed": {Compression: lab.Uncompressed},
+		"docker":       {MediaTypes: lab.Docker},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			spec.OSRelease, spec.DebPackages, spec.NPM = clean.OSRelease, clean.DebPackages, clean.NPM
+			r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+			if !r.Decision.Passed || !r.Approval.Valid() {
+				t.Fatalf("denied: %v", r.Decision.Violations)
+			}
+			if got := len(r.Input.Platforms[0].Packages); got != 2 {
+				t.Errorf("%d packages", got)
+			}
+		})
+	}
+}
+
+func TestOnePlatformDoesNotSpeakForTheIndex(t *testing.T) {
+	h := newTester(t)
+	idx := h.index(h.image(on(clean, "linux/amd64")), h.image(on(dirty, "linux/arm64")))
+	src := h.push("app:1", idx)
+	r := h.check(h.gate(blockCritical), src)
+	if r.Decision.Passed {
+		t.Fatal("passed")
+	}
+	for _, v := range r.Decision.Violations {
+		if v.Platform != "linux/arm64" {
+			t.Errorf("%s on %s", v.Message, v.Platform)
+		}
+	}
+	one := h.check(h.gate(blockCritical, func(o *Options) { o.Platform = "linux/amd64" }), src)
+	if !one.Decision.Passed || len(one.Image.Platforms) != 1 || one.Image.IsIndex() || one.Image.Digest != one.Image.Platforms[0].Digest {
+		t.Errorf("linux/amd64 alone: %v", one.Decision.Violations)
+	}
+}
+
+func TestAttestationIsNoPlatform(t *testing.T) {
+	h := newTester(t)
+	plain := h.index(h.image(on(clean, "linux/amd64")), h.image(on(clean, "linux/arm64")))
+	for name, attest := range map[string]func(v1.ImageIndex) (v1.ImageIndex, error){
+		"image": lab.WithAttestations, "artifact": lab.WithArtifactAttestations,
+	} {
+		idx, err := attest(plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := h.check(h.gate(blockCritical), h.push("app:"+name, idx))
+		if !r.Decision.Passed || len(r.Image.Platforms) != 2 || len(r.Image.Attachments) != 2 {
+			t.Errorf("%s: %d platforms, %d attachments, %v", name, len(r.Image.Platforms), len(r.Image.Attachments), r.Decision.Violations)
+		}
+	}
+}
+
+func TestImageDressedAsAttestationIsRefused(t *testing.T) {
+	h := newTester(t)
+	idx, err := lab.WithSmuggledLayer(h.index(h.image(clean)), lab.File{Path: "bin/sh", Content: "not scanned"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "not only statements") {
+		t.Error(err)
+	}
+}
+
+func TestEmptyImageIsNotClean(t *testing.T) {
+	h := newTester(t)
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(lab.ImageSpec{Files: []lab.File{{Path: "data", Content: "x"}}})))
+	if r.Decision.Passed {
+		t.Fatal("passed")
+	}
+}
+
+func TestMissingDistributionIsNotClean(t *testing.T) {
+	none := dirty
+	none.OSRelease, none.NPM = "", nil
+	unknown, release, removed := none, none, none
+	unknown.OSRelease = "templeos 5"
+	release.OSRelease = "debian 6"
+	removed.OSRelease = "debian 12"
+	removed.Layers = [][]lab.File{lab.RemoveOSRelease()}
+	for name, c := range map[string]struct {
+		spec lab.ImageSpec
+		want policy.UncoveredReason
+	}{
+		"no os-release":             {none, policy.NoDistribution},
+		"removed in the last layer": {removed, policy.NoDistribution},
+		"unknown distribution":      {unknown, policy.NoDistribution},
+		"release not in database":   {release, policy.DistributionNotInDatabase},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			r := h.check(h.gate(blockCritical), h.push("app:1", h.image(c.spec)))
+			if r.Decision.Passed {
+				t.Error("passed")
+			}
+			got := r.Input.Platforms[0].Uncovered
+			if !slices.ContainsFunc(got, func(u policy.Uncovered) bool { return u.Package == nil && u.Reason == c.want }) {
+				t.Errorf("uncovered is %+v, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestUnknownVersionIsNotClean(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.DebPackages = append(slices.Clone(spec.DebPackages), lab.Deb{Name: "odd", Version: "no.version.at.all:"})
+	spec.Files = []lab.File{{Path: "usr/lib/node_modules/nameless/package.json", Content: `{"name":"nameless"}`}}
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	if r.Decision.Passed {
+		t.Error("passed")
+	}
+	var reasons []policy.UncoveredReason
+	for _, u := range r.Input.Platforms[0].Uncovered {
+		if u.Package != nil {
+			reasons = append(reasons, u.Reason)
+		}
+	}
+	if !slices.Contains(reasons, policy.VersionNotComparable) && !slices.Contains(reasons, policy.VersionUnknown) {
+		t.Errorf("reasons are %v", reasons)
+	}
+}
+
+func TestUnreadableFileIsNotDropped(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	// A package is found in the same folder: syft's own default would drop
+	// what went wrong beside it.
+	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
+		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	unknowns := r.Input.Platforms[0].Unknowns
+	if len(unknowns) == 0 || r.Decision.Passed {
+		t.Errorf("passed is %v with the unknowns %+v", r.Decision.Passed, unknowns)
+	}
+	for _, u := range unknowns {
+		if u.Path == "" || u.Reason == "" || !strings.HasPrefix(u.Layer, "sha256:") {
+			t.Errorf("unknown %+v", u)
+		}
+	}
+}
+
+func TestForeignLayerIsNotFetched(t *testing.T) {
+	h := newTester(t)
+	elsewhere, err := lab.StartRegistry(lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	for name, make := range map[string]func(v1.Image) (v1.Image, error){
+		"foreign": func(i v1.Image) (v1.Image, error) { return lab.ForeignLayer(i, "http://"+elsewhere.Host()+"/layer") },
+		"urls":    func(i v1.Image) (v1.Image, error) { return lab.LayerURLs(i, "http://"+elsewhere.Host()+"/layer") },
+	} {
+		img, err := make(h.image(clean))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.refuse(h.gate(blockCritical), h.push("app:"+name, img)); !strings.Contains(err.Error(), "foreign") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := elsewhere.Requests(); len(got) != 0 {
+		t.Errorf("asked elsewhere: %v", got)
+	}
+}
+
+func TestLyingRegistryIsNotBelieved(t *testing.T) {
+	for name, hook := range map[string]lab.Hook{
+		"flipped blob":     lab.When(lab.IsBlob, lab.Corrupt(20)),
+		"short blob":       lab.When(lab.IsBlob, lab.CutBody(20)),
+		"endless blob":     lab.When(lab.IsBlob, lab.Endless()),
+		"endless manifest": lab.When(lab.IsManifest, lab.Endless()),
+		"failing blob":     lab.When(lab.IsBlob, lab.Fail(http.StatusInternalServerError)),
+		"denied":           lab.Fail(http.StatusForbidden),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			src := h.push("app:1", h.image(clean))
+			h.staging.SetHook(hook)
+			err := h.refuse(h.gate(blockCritical), src)
+			var failed *RegistryError
+			if name != "endless manifest" && (!errors.As(err, &failed) || failed.Side != Staging) {
+				t.Errorf("%T: %v", err, err)
+			}
+		})
+	}
+}
+
+func TestWrongDiffIDIsNotCataloged(t *testing.T) {
+	h := newTester(t)
+	img, err := lab.WrongDiffID(h.image(clean))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", img)); !strings.Contains(err.Error(), "diffID") {
+		t.Error(err)
+	}
+}
+
+func TestMovedTagIsReportedNotFollowed(t *testing.T) {
+	h := newTester(t)
+	before := h.image(clean)
+	src := h.push("app:1", before)
+	after := h.image(dirty)
+	moved := false
+	g := h.gate(blockCritical, func(o *Options) { o.Progress = onStart(func() { moved = true; h.push("app:1", after) }) })
+	r := h.check(g, src)
+	want, err := before.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := after.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !moved || r.Image.Digest != want || r.Moved != now || !r.Decision.Passed {
+		t.Errorf("moved %v, checked %s, now %s, passed %v", moved, r.Image.Digest, r.Moved, r.Decision.Passed)
+	}
+}
+
+// onStart calls f when the first stage after the pull begins.
+type onStart func()
+
+func (f onStart) Start(stage Stage, _ string) func(error) {
+	if stage == Catalog {
+		f()
+	}
+	return func(error) {}
+}
+func (onStart) Bytes(Stage, string, int64, int64) {}
+
+func TestFolderIsNotReadInPlaceOfTheRegistry(t *testing.T) {
+	h := newTester(t)
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll("app/etc", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	src := h.source("127.0.0.1:1/app")
+	err := h.refuse(h.gate(blockCritical), src)
+	var failed *RegistryError
+	if !errors.As(err, &failed) {
+		t.Errorf("%T: %v", err, err)
+	}
+	if src := h.source("app"); src.Transport != Registry {
+		t.Errorf("app is read by %s", src.Transport)
+	}
+}
+
+func TestEachLayerIsReadOnce(t *testing.T) {
+	h := newTester(t)
+	shared := []lab.File{{Path: "shared", Content: strings.Repeat("shared by all platforms\n", 1000)}}
+	a, b := on(clean, "linux/amd64"), on(clean, "linux/arm64")
+	a.Layers, b.Layers = [][]lab.File{shared}, [][]lab.File{shared}
+	src := h.push("app:1", h.index(h.image(a), h.image(b)))
+	h.staging.ResetRequests()
+	r := h.check(h.gate(blockCritical), src)
+	reads := h.staging.BlobReads()
+	if len(reads) != 5 { // one shared layer, and each platform's own layer and config
+		t.Errorf("%d blobs were read: %v", len(reads), reads)
+	}
+	for digest, n := range reads {
+		if n != 1 {
+			t.Errorf("%s was read %d times", digest, n)
+		}
+	}
+	if r.Fetched.Fetches != 3 {
+		t.Errorf("%d layers were fetched", r.Fetched.Fetches)
+	}
+}
+
+func TestDocumentsAreTheSameForTheSameDigest(t *testing.T) {
+	h := newTester(t)
+	img := h.image(dirty)
+	first := h.check(h.gate(blockCritical), h.push("app:1", img))
+	second := h.check(h.gate(blockCritical), h.push("elsewhere/other:2", img))
+	a, b := first.SBOMs[0], second.SBOMs[0]
+	if !bytes.Equal(a.SPDX, b.SPDX) {
+		t.Error("the SPDX documents differ")
+	}
+	if !bytes.Equal(a.CycloneDX, b.CycloneDX) {
+		t.Error("the CycloneDX documents differ")
+	}
+	for name, want := range map[string]string{"spdx": `"spdxVersion":"SPDX-2.3"`, "cyclonedx": `"specVersion":"1.6"`} {
+		doc := map[string][]byte{"spdx": a.SPDX, "cyclonedx": a.CycloneDX}[name]
+		if !bytes.Contains(bytes.ReplaceAll(doc, []byte(`": `), []byte(`":`)), []byte(want)) {
+			t.Errorf("%s has no %s", name, want)
+		}
+		if !bytes.Contains(doc, []byte("json-schema")) || bytes.Contains(doc, []byte(h.staging.Host())) {
+			t.Errorf("%s lacks a package or names the registry", name)
+		}
+	}
+}
+
+func TestOtherSourcesGiveTheSameEvidence(t *testing.T) {
+	h := newTester(t)
+	img := h.image(dirty)
+	dir := t.TempDir()
+	path, err := layout.Write(filepath.Join(dir, "layout"), h.index())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := path.AppendImage(img); err != nil {
+		t.Fatal(err)
+	}
+	tarOf(t, filepath.Join(dir, "layout"), filepath.Join(dir, "layout.tar"))
+	tag := h.source("app:1").Ref
+	if err := tarball.WriteToFile(filepath.Join(dir, "saved.tar"), tag, img); err != nil {
+		t.Fatal(err)
+	}
+	want := h.check(h.gate(blockCritical), h.push("app:1", img)).Input.Platforms[0]
+	for _, ref := range []string{"oci:" + dir + "/layout", "oci-archive:" + dir + "/layout.tar", "docker-archive:" + dir + "/saved.tar"} {
+		r := h.check(h.gate(blockCritical), h.source(ref))
+		got := r.Input.Platforms[0]
+		if !slices.Equal(findingIDs(got), findingIDs(want)) || len(got.Packages) != len(want.Packages) || r.Decision.Passed {
+			t.Errorf("%s: %v, not %v", ref, findingIDs(got), findingIDs(want))
+		}
+	}
+}
+
+func TestLayoutIsVerified(t *testing.T) {
+	h := newTester(t)
+	img := h.image(clean)
+	dir := filepath.Join(t.TempDir(), "layout")
+	path, err := layout.Write(dir, h.index())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := path.AppendImage(img); err != nil {
+		t.Fatal(err)
+	}
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := ls[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := filepath.Join(dir, "blobs", digest.Algorithm, digest.Hex)
+	data, err := os.ReadFile(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(blob, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.refuse(h.gate(blockCritical), h.source("oci:"+dir)); !strings.Contains(err.Error(), "corrupt") {
+		t.Error(err)
+	}
+}
+
+func TestOldDatabaseIsNotUsed(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(clean))
+	h.staging.ResetRequests()
+	g := h.gate(blockCritical, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(6 * 24 * time.Hour) } })
+	err := h.refuse(g, src)
+	var unusable *vulndb.UnusableError
+	if !errors.As(err, &unusable) || unusable.Problem != vulndb.TooOld {
+		t.Errorf("%T: %v", err, err)
+	}
+	if got := h.staging.Requests(); len(got) != 0 {
+		t.Errorf("the image was read all the same: %v", got)
+	}
+}
+
+func TestInterruptedCheckLeavesNothing(t *testing.T) {
+	for _, stage := range []Stage{Pull, Catalog, Scan} {
+		t.Run(string(stage), func(t *testing.T) {
+			h := newTester(t)
+			src := h.push("app:1", h.image(dirty))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			g := h.gate(blockCritical, func(o *Options) { o.Progress = cancelAt{stage, cancel} })
+			r, err := g.Check(ctx, src)
+			if err == nil {
+				r.Close()
+				t.Fatal("no error")
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%T: %v", err, err)
+			}
+			h.nothingLeft()
+		})
+	}
+}
+
+type cancelAt struct {
+	stage  Stage
+	cancel func()
+}
+
+func (c cancelAt) Start(stage Stage, _ string) func(error) {
+	if stage == c.stage {
+		c.cancel()
+	}
+	return func(error) {}
+}
+
+func (c cancelAt) Bytes(stage Stage, _ string, _, _ int64) {
+	if stage == c.stage {
+		c.cancel()
+	}
+}
+
+func TestNoPolicyNoGate(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"nothing":   {},
+		"no policy": {Database: database, TempDir: t.TempDir(), Now: time.Now, Tool: testTool},
+	} {
+		if g, err := New(opts); err == nil || g != nil {
+			t.Errorf("%s: %v, %v", name, g, err)
+		}
+	}
+	var zero Approval
+	if zero.Valid() {
+		t.Error("the zero approval is valid")
+	}
+}

@@ -1,0 +1,321 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/gate/layers"
+)
+
+// Limits on what a registry may hand us. They are far above what real images
+// have, and low enough that no answer exhausts memory.
+const (
+	maxManifestBytes = 4 << 20 // the limit that the distribution specification asks registries to accept
+	maxChildren      = 256     // manifests of an index
+)
+
+// Image is a reference resolved once to a digest. From here on only digests
+// travel: whatever happens to the tag, this is what is scanned and promoted.
+type Image struct {
+	Source Source
+	// Digest, MediaType and Manifest are those of the index or manifest that
+	// the reference named; with a platform asked for, those of its manifest.
+	Digest    v1.Hash
+	MediaType types.MediaType
+	Manifest  []byte
+	// Platforms has every image of the index in the index's order, or the one
+	// image.
+	Platforms []Platform
+	// Attachments are the manifests of an index that describe its other
+	// children, as buildx writes them. They belong to the index's bytes and
+	// travel with it; they are no platforms and no evidence.
+	Attachments []Attachment
+
+	root v1.Hash // what the reference named, also where a platform of it was asked for
+}
+
+// IsIndex reports whether the image is an index.
+func (i *Image) IsIndex() bool { return i.MediaType.IsIndex() }
+
+// Platform is one image that a node can run.
+type Platform struct {
+	// Name is os/arch or os/arch/variant.
+	Name   string
+	Digest v1.Hash
+	// Image serves manifest, config and layers as they were verified.
+	Image  v1.Image
+	Config *v1.ConfigFile
+}
+
+// Attachment is a manifest that carries statements about a platform's image.
+type Attachment struct {
+	Descriptor v1.Descriptor
+	Manifest   []byte
+	// Blobs are the manifest's config and layers, verified.
+	Blobs []layers.Blob
+}
+
+// root is the manifest that a reference names, and the way to its children.
+type root struct {
+	descriptor v1.Descriptor
+	raw        []byte
+	// image and manifest fetch by digest, from where the root came from.
+	image    func(v1.Descriptor) (v1.Image, error)
+	manifest func(v1.Descriptor) ([]byte, error)
+	blob     func(v1.Descriptor) (layers.Open, error)
+}
+
+// resolve finds out what the source names and what is in it. No layer is
+// read yet.
+func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*Image, error) {
+	r, err := g.open(ctx, store, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkManifest(r.descriptor, r.raw); err != nil {
+		return nil, fmt.Errorf("resolving %s: %w", src, err)
+	}
+	img := &Image{Source: src, Digest: r.descriptor.Digest, MediaType: r.descriptor.MediaType, Manifest: r.raw,
+		root: r.descriptor.Digest}
+	switch {
+	case r.descriptor.MediaType.IsIndex():
+		err = img.expand(ctx, store, r, g.platform)
+	case r.descriptor.MediaType.IsImage():
+		err = img.single(ctx, store, r, g.platform)
+	default:
+		err = refuse("%s is a %q, not an image or an index of images", r.descriptor.Digest, r.descriptor.MediaType)
+	}
+	if err == nil {
+		return img, nil
+	}
+	if src.Transport == Registry {
+		return nil, NewRegistryError(Staging, "reading "+src.Ref.Context().Digest(img.Digest.String()).String(), err)
+	}
+	return nil, fmt.Errorf("reading %s: %w", src, err)
+}
+
+// single makes the image of a manifest its own only platform.
+func (i *Image) single(ctx context.Context, store *layers.Store, r *root, want *v1.Platform) error {
+	p, err := readPlatform(ctx, store, r, r.descriptor)
+	if err != nil {
+		return err
+	}
+	if want != nil && !satisfies(p.Config.Platform(), want) {
+		return refuse("the image is for %s, not for %s", p.Name, want)
+	}
+	i.Platforms = []Platform{p}
+	return nil
+}
+
+// expand reads every child of an index. A child that is neither an image nor a
+// recognised attachment is refused: it would arrive without having been judged.
+func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *v1.Platform) error {
+	index, err := v1.ParseIndexManifest(bytes.NewReader(r.raw))
+	if err != nil {
+		return refuse("parsing index %s: %v", i.Digest, err)
+	}
+	if len(index.Manifests) > maxChildren {
+		return refuse("index %s lists %d manifests, more than %d", i.Digest, len(index.Manifests), maxChildren)
+	}
+	var images, attachments []v1.Descriptor
+	for _, child := range index.Manifests {
+		switch {
+		case len(child.URLs) > 0:
+			return refuse("manifest %s of index %s is to be fetched from elsewhere: refused", child.Digest, i.Digest)
+		case IsAttachment(child):
+			attachments = append(attachments, child)
+		case child.MediaType.IsImage():
+			images = append(images, child)
+		default:
+			return refuse("manifest %s of index %s is a %q, which is not scanned", child.Digest, i.Digest, child.MediaType)
+		}
+	}
+	if want != nil {
+		return i.narrow(ctx, store, r, images, want)
+	}
+	if len(images) == 0 {
+		return refuse("index %s has no image", i.Digest)
+	}
+	for _, child := range images {
+		p, err := readPlatform(ctx, store, r, child)
+		if err != nil {
+			return fmt.Errorf("platform %s of index %s: %w", child.Platform, i.Digest, err)
+		}
+		i.Platforms = append(i.Platforms, p)
+	}
+	for _, child := range attachments {
+		a, err := readAttachment(ctx, store, r, child, images)
+		if err != nil {
+			return fmt.Errorf("attestation manifest %s of index %s: %w", child.Digest, i.Digest, err)
+		}
+		i.Attachments = append(i.Attachments, a)
+	}
+	return nil
+}
+
+// narrow makes i the one image of the index that is for the platform.
+func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor, want *v1.Platform) error {
+	var found []v1.Descriptor
+	var have []string
+	for _, child := range images {
+		if child.Platform == nil {
+			continue
+		}
+		have = append(have, child.Platform.String())
+		if satisfies(child.Platform, want) {
+			found = append(found, child)
+		}
+	}
+	if len(found) != 1 {
+		return refuse("%d images of index %s are for %s; it has %s", len(found), i.Digest, want, strings.Join(have, ", "))
+	}
+	p, err := readPlatform(ctx, store, r, found[0])
+	if err != nil {
+		return fmt.Errorf("platform %s of index %s: %w", want, i.Digest, err)
+	}
+	raw, err := p.Image.RawManifest()
+	if err != nil {
+		return err
+	}
+	i.Digest, i.MediaType, i.Manifest, i.Platforms = found[0].Digest, found[0].MediaType, raw, []Platform{p}
+	return nil
+}
+
+// satisfies reports whether an image for the platform have is one for want. A
+// variant that is not asked for does not matter.
+func satisfies(have, want *v1.Platform) bool {
+	return have != nil && have.OS == want.OS && have.Architecture == want.Architecture &&
+		(want.Variant == "" || have.Variant == want.Variant)
+}
+
+func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (Platform, error) {
+	src, err := r.image(d)
+	if err != nil {
+		return Platform{}, err
+	}
+	img, err := store.Image(ctx, d, src)
+	if err != nil {
+		return Platform{}, err
+	}
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		return Platform{}, err
+	}
+	p := d.Platform
+	if p == nil {
+		p = cfg.Platform()
+	}
+	return Platform{Name: p.String(), Digest: d.Digest, Image: img, Config: cfg}, nil
+}
+
+// The annotations with which buildx marks attestation manifests:
+// https://docs.docker.com/build/metadata/attestations/attestation-storage/
+const (
+	attachmentType      = "vnd.docker.reference.type"
+	attachmentSubject   = "vnd.docker.reference.digest"
+	attestationManifest = "attestation-manifest"
+	inTotoLayer         = types.MediaType("application/vnd.in-toto+json")
+)
+
+// IsAttachment reports whether a child of an index says that it is an
+// attestation manifest. That alone earns it nothing: a gate refuses one that
+// could be run.
+func IsAttachment(d v1.Descriptor) bool {
+	return d.Annotations[attachmentType] == attestationManifest
+}
+
+// readAttachment checks that the manifest is what its annotations say. An
+// image dressed up as an attestation would arrive unscanned, to be pulled by
+// its digest.
+func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
+	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
+		return Attachment{}, refuse("it is for platform %s: an attestation is for none", d.Platform)
+	}
+	subject := d.Annotations[attachmentSubject]
+	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
+		return Attachment{}, refuse("it describes %q, which is no image of the index", subject)
+	}
+	raw, err := r.manifest(d)
+	if err != nil {
+		return Attachment{}, err
+	}
+	if err := checkManifest(d, raw); err != nil {
+		return Attachment{}, err
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return Attachment{}, refuse("parsing it: %v", err)
+	}
+	a := Attachment{Descriptor: d, Manifest: raw}
+	for _, l := range m.Layers {
+		if l.MediaType != inTotoLayer {
+			return Attachment{}, refuse("it carries a %q, not only statements", l.MediaType)
+		}
+	}
+	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		if len(b.URLs) > 0 {
+			return Attachment{}, refuse("blob %s is to be fetched from elsewhere: refused", b.Digest)
+		}
+		open, err := r.blob(b)
+		if err != nil {
+			return Attachment{}, err
+		}
+		blob, err := store.Blob(ctx, b, open)
+		if err != nil {
+			return Attachment{}, err
+		}
+		a.Blobs = append(a.Blobs, blob)
+	}
+	return a, nil
+}
+
+// checkManifest holds a manifest's bytes against the descriptor that led to
+// them. The media type inside must agree with the one outside, or one reader
+// would take for an image what another takes for an index.
+func checkManifest(d v1.Descriptor, raw []byte) error {
+	if len(raw) > maxManifestBytes {
+		return refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), maxManifestBytes)
+	}
+	digest, _, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	if digest != d.Digest {
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest hashes to %s", digest)}
+	}
+	if d.Size != 0 && d.Size != int64(len(raw)) {
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, not %d", len(raw), d.Size)}
+	}
+	var inside struct {
+		MediaType types.MediaType   `json:"mediaType"`
+		Manifests []json.RawMessage `json:"manifests"`
+		Layers    []json.RawMessage `json:"layers"`
+	}
+	if err := json.Unmarshal(raw, &inside); err != nil {
+		return refuse("parsing manifest %s: %v", d.Digest, err)
+	}
+	if inside.MediaType != "" && inside.MediaType != d.MediaType {
+		return refuse("manifest %s is served as %q and says that it is %q", d.Digest, d.MediaType, inside.MediaType)
+	}
+	if d.MediaType.IsIndex() && inside.Layers != nil || d.MediaType.IsImage() && inside.Manifests != nil {
+		return refuse("manifest %s is served as %q and has both layers and manifests", d.Digest, d.MediaType)
+	}
+	return nil
+}
+
+// reference returns the digest form of the image's name, or nil for a source
+// that is no registry.
+func (i *Image) reference() name.Reference {
+	if i.Source.Transport != Registry {
+		return nil
+	}
+	return i.Source.Ref.Context().Digest(i.Digest.String())
+}

@@ -1,0 +1,193 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// database is built once from real records and shared by all tests.
+var database *vulndb.DB
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "gate-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+	archive := filepath.Join(dir, "database.tar.gz")
+	if _, err := vulndb.Build(ctx, vulndb.BuildOptions{From: "../examples/records", To: archive, TempDir: dir, Now: time.Now}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if _, err := vulndb.Import(ctx, vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if database, err = vulndb.Open(ctx, filepath.Join(dir, "db")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer database.Close()
+	return m.Run()
+}
+
+const blockCritical = `
+version: 1
+rules:
+  - name: no critical
+    severity: critical
+  - name: no high with a fix
+    severity: high
+    fix: available
+`
+
+// tester is a staging registry and a gate before it.
+type tester struct {
+	*testing.T
+	staging *lab.Registry
+	temp    string
+}
+
+func newTester(t *testing.T) *tester {
+	t.Helper()
+	r, err := lab.StartRegistry(lab.Options{ForeignURLs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return &tester{T: t, staging: r, temp: t.TempDir()}
+}
+
+var testTool = Tool{Name: "imagegate", Version: "test", URI: "https://example.com/imagegate",
+	Components: map[string]string{"syft": "test", "grype": "test"}}
+
+// gate makes a gate by a policy; change may alter its options.
+func (t *tester) gate(yaml string, change ...func(*Options)) *Gate {
+	t.Helper()
+	p, err := policy.Parse("policy.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := Options{Policy: p, Database: database, TempDir: t.temp, Now: time.Now, Tool: testTool}
+	for _, c := range change {
+		c(&opts)
+	}
+	g, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (t *tester) image(spec lab.ImageSpec) v1.Image {
+	t.Helper()
+	img, err := lab.Image(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func (t *tester) index(images ...v1.Image) v1.ImageIndex {
+	t.Helper()
+	idx, err := lab.Index(images...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return idx
+}
+
+// push puts something under a tag and returns its source.
+func (t *tester) push(path string, what remote.Taggable) Source {
+	t.Helper()
+	if _, err := t.staging.Push(t.Context(), path, what); err != nil {
+		t.Fatal(err)
+	}
+	return t.source(t.staging.Ref(path))
+}
+
+func (t *tester) source(ref string) Source {
+	t.Helper()
+	src, err := ParseSource(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+// check runs a check that must come to a decision.
+func (t *tester) check(g *Gate, src Source) *Result {
+	t.Helper()
+	r, err := g.Check(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// refuse runs a check that must not come to a decision, and must leave nothing.
+func (t *tester) refuse(g *Gate, src Source) error {
+	t.Helper()
+	r, err := g.Check(t.Context(), src)
+	if err == nil {
+		r.Close()
+		t.Fatalf("checked, and passed is %v", r.Decision.Passed)
+	}
+	t.nothingLeft()
+	return err
+}
+
+func (t *tester) nothingLeft() {
+	t.Helper()
+	entries, err := os.ReadDir(t.temp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		t.Errorf("left behind: %s", e.Name())
+	}
+}
+
+// A debian 12 image without findings, and one with a critical and a high one.
+var (
+	clean = lab.ImageSpec{OSRelease: "debian 12",
+		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
+		NPM:         []lab.NPM{{Name: "json-schema", Version: "0.4.0"}}}
+	dirty = lab.ImageSpec{OSRelease: "debian 12",
+		DebPackages: []lab.Deb{{Name: "firefox-esr", Version: "128.0esr-1~deb12u1"}},
+		NPM:         []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
+)
+
+// on is spec for another platform.
+func on(spec lab.ImageSpec, platform string) lab.ImageSpec {
+	spec.Platform = platform
+	return spec
+}
+
+func findingIDs(p policy.Platform) []string {
+	ids := []string{}
+	for _, f := range p.Findings {
+		ids = append(ids, f.ID)
+	}
+	return ids
+}

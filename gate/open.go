@@ -1,0 +1,254 @@
+package gate
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/daemon"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/gate/layers"
+)
+
+// open reads the root manifest of a source. There is one case for each
+// transport, and no guessing: a file that happens to have the name of an image
+// is never read in its place.
+func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root, error) {
+	switch src.Transport {
+	case Registry:
+		return g.openRegistry(ctx, src)
+	case OCILayout:
+		return openLayout(src.Path, src.Tag, src.Digest)
+	case OCIArchive:
+		dir, err := unpackArchive(ctx, store, src.Path)
+		if err != nil {
+			return nil, err
+		}
+		return openLayout(dir, src.Tag, src.Digest)
+	case DockerArchive:
+		var tag *name.Tag
+		if t, ok := src.Ref.(name.Tag); ok {
+			tag = &t
+		}
+		img, err := tarball.ImageFromPath(src.Path, tag)
+		if err != nil {
+			return nil, fmt.Errorf("opening docker archive %q: %w", src.Path, err)
+		}
+		return openSaved(ctx, store, img)
+	case DockerDaemon:
+		img, err := daemon.Image(src.Ref, daemon.WithContext(ctx), daemon.WithFileBufferedOpener())
+		if err != nil {
+			return nil, fmt.Errorf("reading %s from the docker daemon: %w", src.Ref, err)
+		}
+		return openSaved(ctx, store, img)
+	}
+	return nil, fmt.Errorf("unknown transport %q", src.Transport)
+}
+
+func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
+	ref := src.Ref
+	if src.Digest != (v1.Hash{}) {
+		ref = ref.Context().Digest(src.Digest.String())
+	}
+	puller, err := remote.NewPuller(g.remote...)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(doing string, err error) error {
+		return NewRegistryError(Staging, doing, err)
+	}
+	repo := ref.Context()
+	get := func(d v1.Descriptor) (*remote.Descriptor, error) {
+		desc, err := puller.Get(ctx, repo.Digest(d.Digest.String()))
+		if err != nil {
+			return nil, fail(fmt.Sprintf("reading manifest %s of %s", d.Digest, repo), err)
+		}
+		return desc, nil
+	}
+	desc, err := puller.Get(ctx, ref)
+	if err != nil {
+		return nil, fail(fmt.Sprintf("resolving %s", ref), err)
+	}
+	return &root{
+		descriptor: desc.Descriptor,
+		raw:        desc.Manifest,
+		manifest: func(d v1.Descriptor) ([]byte, error) {
+			desc, err := get(d)
+			if err != nil {
+				return nil, err
+			}
+			return desc.Manifest, nil
+		},
+		image: func(d v1.Descriptor) (v1.Image, error) {
+			desc, err := get(d)
+			if err != nil {
+				return nil, err
+			}
+			if desc.MediaType != d.MediaType {
+				return nil, refuse("manifest %s is listed as %q and served as %q", d.Digest, d.MediaType, desc.MediaType)
+			}
+			if err := checkManifest(d, desc.Manifest); err != nil {
+				return nil, err
+			}
+			return desc.Image()
+		},
+		blob: func(d v1.Descriptor) (layers.Open, error) {
+			l, err := puller.Layer(ctx, repo.Digest(d.Digest.String()))
+			if err != nil {
+				return nil, fail(fmt.Sprintf("reading blob %s of %s", d.Digest, repo), err)
+			}
+			return func(context.Context) (io.ReadCloser, error) { return l.Compressed() }, nil
+		},
+	}, nil
+}
+
+// refName is the annotation by which an OCI layout names its manifests:
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
+const refName = "org.opencontainers.image.ref.name"
+
+func openLayout(path, tag string, digest v1.Hash) (*root, error) {
+	index, err := layout.ImageIndexFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening OCI layout %q: %w", path, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("reading the index of OCI layout %q: %w", path, err)
+	}
+	d, err := pick(manifest, tag, digest)
+	if err != nil {
+		return nil, fmt.Errorf("OCI layout %q: %w", path, err)
+	}
+	dir := layout.Path(path)
+	read := func(d v1.Descriptor) ([]byte, error) {
+		f, err := dir.Blob(d.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("opening manifest %s of OCI layout %q: %w", d.Digest, path, err)
+		}
+		defer f.Close()
+		raw, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
+		if err != nil {
+			return nil, fmt.Errorf("reading manifest %s of OCI layout %q: %w", d.Digest, path, err)
+		}
+		return raw, checkManifest(d, raw)
+	}
+	raw, err := read(d)
+	if err != nil {
+		return nil, err
+	}
+	open := func(d v1.Descriptor) (io.ReadCloser, error) { return dir.Blob(d.Digest) }
+	return &root{
+		descriptor: d,
+		raw:        raw,
+		manifest:   read,
+		image: func(d v1.Descriptor) (v1.Image, error) {
+			raw, err := read(d)
+			if err != nil {
+				return nil, err
+			}
+			return layers.NewImage(d.MediaType, raw, open)
+		},
+		blob: func(d v1.Descriptor) (layers.Open, error) {
+			return func(context.Context) (io.ReadCloser, error) { return open(d) }, nil
+		},
+	}, nil
+}
+
+// pick finds the one manifest of a layout that is meant.
+func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, error) {
+	var found []v1.Descriptor
+	for _, d := range index.Manifests {
+		if (tag == "" || d.Annotations[refName] == tag) && (digest == v1.Hash{} || d.Digest == digest) {
+			found = append(found, d)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) == 0:
+		return v1.Descriptor{}, fmt.Errorf("none of its %d manifests matches", len(index.Manifests))
+	}
+	return v1.Descriptor{}, fmt.Errorf("%d manifests match: name one by tag or digest", len(found))
+}
+
+// archiveMember is what an OCI archive may hold; everything else is ignored.
+var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-z0-9]+/[a-f0-9]{64,128})$`)
+
+// unpackArchive writes the members of an OCI archive into the run's own
+// directory, as an OCI layout. Digests are verified when they are read.
+func unpackArchive(ctx context.Context, store *layers.Store, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("opening OCI archive: %w", err)
+	}
+	defer f.Close()
+	dir, err := store.TempDir("archive")
+	if err != nil {
+		return "", err
+	}
+	for tr := tar.NewReader(f); ; {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return dir, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("reading OCI archive %q: %w", path, err)
+		}
+		if h.Typeflag != tar.TypeReg || !archiveMember.MatchString(h.Name) {
+			continue
+		}
+		member := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(h.Name, "./")))
+		if err := os.MkdirAll(filepath.Dir(member), 0o700); err != nil {
+			return "", err
+		}
+		if err := store.WriteFile(member, tr); err != nil {
+			return "", fmt.Errorf("unpacking OCI archive %q: %w", path, err)
+		}
+	}
+}
+
+// openSaved takes an image as "docker save" writes it. Its layers are stored
+// inflated, so it gets a manifest over just these: the digest then depends on
+// the image alone, not on who compressed it last.
+func openSaved(ctx context.Context, store *layers.Store, saved v1.Image) (*root, error) {
+	img, err := store.FromTarball(ctx, saved)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := img.RawManifest()
+	if err != nil {
+		return nil, err
+	}
+	digest, size, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	mt, err := img.MediaType()
+	if err != nil {
+		return nil, err
+	}
+	if !mt.IsImage() {
+		mt = types.DockerManifestSchema2
+	}
+	return &root{
+		descriptor: v1.Descriptor{Digest: digest, Size: size, MediaType: mt},
+		raw:        raw,
+		image:      func(v1.Descriptor) (v1.Image, error) { return img, nil },
+	}, nil
+}

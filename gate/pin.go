@@ -1,0 +1,59 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Pin finds out which digest a registry's reference names and returns the
+// source bound to it, with the digest that a Check would promote: that of the
+// index or manifest, or of the platform's manifest where one is asked for. It
+// reads no more than one manifest. Other sources are returned as they are,
+// with no digest.
+func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
+	if src.Transport != Registry {
+		return src, v1.Hash{}, nil
+	}
+	r, err := g.openRegistry(ctx, src)
+	if err != nil {
+		return src, v1.Hash{}, err
+	}
+	if err := checkManifest(r.descriptor, r.raw); err != nil {
+		return src, v1.Hash{}, fmt.Errorf("resolving %s: %w", src, err)
+	}
+	src.Digest = r.descriptor.Digest
+	if g.platform == nil || !r.descriptor.MediaType.IsIndex() {
+		return src, src.Digest, nil
+	}
+	index, err := v1.ParseIndexManifest(bytes.NewReader(r.raw))
+	if err != nil {
+		return src, v1.Hash{}, fmt.Errorf("parsing index %s: %w", src.Digest, err)
+	}
+	for _, child := range index.Manifests {
+		if child.MediaType.IsImage() && !IsAttachment(child) && satisfies(child.Platform, g.platform) {
+			return src, child.Digest, nil
+		}
+	}
+	return src, v1.Hash{}, nil // a check says what the index has instead
+}
+
+// moved returns what a registry's tag names by now, if not what was checked.
+func (g *Gate) moved(ctx context.Context, img *Image) (v1.Hash, error) {
+	tag, ok := img.Source.Ref.(name.Tag)
+	if !ok || img.Source.Transport != Registry {
+		return v1.Hash{}, nil
+	}
+	d, err := remote.Head(tag, append([]remote.Option{remote.WithContext(ctx)}, g.remote...)...)
+	if err != nil {
+		return v1.Hash{}, NewRegistryError(Staging, fmt.Sprintf("looking again at %s", tag), err)
+	}
+	if d.Digest == img.root {
+		return v1.Hash{}, nil
+	}
+	return d.Digest, nil
+}

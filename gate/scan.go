@@ -1,0 +1,399 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anchore/grype/grype"
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/grype/grype/match"
+	"github.com/anchore/grype/grype/matcher"
+	"github.com/anchore/grype/grype/matcher/dpkg"
+	"github.com/anchore/grype/grype/matcher/golang"
+	"github.com/anchore/grype/grype/matcher/java"
+	"github.com/anchore/grype/grype/matcher/rpm"
+	"github.com/anchore/grype/grype/matcher/stock"
+	"github.com/anchore/grype/grype/pkg"
+	"github.com/anchore/grype/grype/version"
+	"github.com/anchore/grype/grype/vulnerability"
+	"github.com/anchore/syft/syft/artifact"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// matched is what the database says about one SBOM.
+type matched struct {
+	findings     []policy.Finding
+	uncovered    []policy.Uncovered
+	suppressed   []policy.Suppressed
+	distribution policy.Distribution
+}
+
+// scan matches an SBOM against the database. What grype would only log, or not
+// even that, comes back as an error or as something uncovered: a database that
+// cannot be read, a distribution it does not know and a version that cannot be
+// compared all look like "no findings" to a caller who does not ask.
+func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
+	release := s.syft.Artifacts.LinuxDistribution
+	d := distro.FromRelease(release, distro.DefaultFixChannels())
+	pkgs := matchablePackages(s, d)
+
+	m := grype.VulnerabilityMatcher{
+		VulnerabilityProvider:      db.Provider(),
+		Matchers:                   strictMatchers(),
+		IncludeMatcherSuppressions: true,
+	}
+	description := s.syft.Source
+	found, dropped, err := m.FindMatchesContext(ctx, pkgs, pkg.Context{Source: &description, Distro: d})
+	if err != nil {
+		return nil, fmt.Errorf("matching the packages of %s: %w", s.Digest, err)
+	}
+	if err := db.Err(); err != nil {
+		return nil, fmt.Errorf("reading the vulnerability database while matching %s: %w", s.Digest, err)
+	}
+
+	out := &matched{findings: []policy.Finding{}, suppressed: []policy.Suppressed{}, distribution: s.Distribution}
+	for _, one := range found.Sorted() {
+		f, err := toFinding(one)
+		if err != nil {
+			return nil, err
+		}
+		if reason := kernelHeaders(one); reason != "" {
+			out.suppressed = append(out.suppressed, policy.Suppressed{Finding: f, Reason: reason})
+			continue
+		}
+		out.findings = append(out.findings, f)
+	}
+	for _, one := range dropped {
+		f, err := toFinding(one.Match)
+		if err != nil {
+			return nil, err
+		}
+		out.suppressed = append(out.suppressed, policy.Suppressed{Finding: f, Reason: ignoreReason(one)})
+	}
+	if out.uncovered, err = uncovered(ctx, db, s, d, pkgs); err != nil {
+		return nil, err
+	}
+	if d != nil {
+		if out.distribution.EndOfLife, err = db.EndOfLife(d); err != nil {
+			return nil, fmt.Errorf("looking up the end of life of %s: %w", d, err)
+		}
+	}
+	return out, nil
+}
+
+// matchablePackages turns syft's packages into grype's as its own command
+// does: the image's distribution on every package that has none, and packages
+// that a distribution's package already stands for left out.
+func matchablePackages(s *SBOM, d *distro.Distro) []pkg.Package {
+	ptrs := pkg.FromCollection(s.syft.Artifacts.Packages, s.syft.Relationships, pkg.SynthesisConfig{})
+	for _, p := range ptrs {
+		if p.Distro == nil {
+			p.Distro = d
+		}
+	}
+	return pkg.FromPtrs(slices.DeleteFunc(ptrs, ownedByDistribution))
+}
+
+// ownedByDistribution reports whether a package repeats one of the
+// distribution's packages that installed its files, and so is judged by that
+// package's advisories. grype keeps this step unexported
+// (grype/pkg/package.go, removePackagesByOverlap); a test holds the two equal.
+func ownedByDistribution(p *pkg.Package) bool {
+	return slices.ContainsFunc(p.RelatedPackages[artifact.OwnershipByFileOverlapRelationship], func(owner *pkg.Package) bool {
+		if owner == nil || owner.Distro == nil {
+			return false
+		}
+		// Names differ between the two ("python" and "python3.11"), versions
+		// only by the packager's suffix.
+		if !strings.HasPrefix(owner.Version, p.Version) && !strings.HasPrefix(p.Version, owner.Version) {
+			return false
+		}
+		if p.Type == syftpkg.BinaryPkg {
+			return true
+		}
+		return listsUnfixed(owner.Distro) && isOSPackage(owner.Type) && !isOSPackage(p.Type)
+	})
+}
+
+// listsUnfixed reports whether a distribution publishes advisories also for
+// what it has not fixed, so that its silence about a package means something.
+func listsUnfixed(d *distro.Distro) bool {
+	if d.Type == distro.AmazonLinux { // says that it is like RHEL; its feed is not
+		return false
+	}
+	for _, known := range []distro.Type{distro.ArchLinux, distro.Azure, distro.Debian, distro.Mariner, distro.RedHat, distro.Ubuntu} {
+		if strings.EqualFold(string(known), d.Name()) || slices.ContainsFunc(d.IDLike, func(like string) bool {
+			return strings.EqualFold(string(known), like)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOSPackage(t syftpkg.Type) bool {
+	switch t {
+	case syftpkg.DebPkg, syftpkg.RpmPkg, syftpkg.PortagePkg, syftpkg.AlpmPkg, syftpkg.ApkPkg:
+		return true
+	}
+	return false
+}
+
+// strictMatchers are grype's matchers with the defaults of its command, none
+// of which uses the network, each made to fail loudly.
+func strictMatchers() []match.Matcher {
+	all := matcher.NewDefaultMatchers(matcher.Config{
+		Java:   java.MatcherConfig{ExternalSearchConfig: java.ExternalSearchConfig{SearchMavenUpstream: false}},
+		Golang: golang.MatcherConfig{},
+		Stock:  stock.MatcherConfig{UseCPEs: true},
+		Dpkg:   dpkg.MatcherConfig{MissingEpochStrategy: version.MissingEpochStrategyZero},
+		Rpm:    rpm.MatcherConfig{MissingEpochStrategy: version.MissingEpochStrategyAuto},
+	})
+	for i, m := range all {
+		all[i] = strictMatcher{m}
+	}
+	return all
+}
+
+// strictMatcher makes every error of a matcher fatal. grype stops for fatal
+// ones only; all others leave fewer matches and a nil error.
+type strictMatcher struct{ match.Matcher }
+
+func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.Match, []match.IgnoreFilter, error) {
+	found, filters, err := m.Matcher.Match(vp, p)
+	if err != nil && !match.IsFatalError(err) {
+		err = match.NewFatalError(m.Type(), err)
+	}
+	return found, filters, err
+}
+
+// uncovered lists what the matchers pass over in silence.
+func uncovered(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Uncovered, error) {
+	out := []policy.Uncovered{}
+	if len(s.Packages) == 0 {
+		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
+	}
+	hasOSPackages := slices.ContainsFunc(pkgs, func(p pkg.Package) bool { return isOSPackage(p.Type) })
+	switch {
+	case hasOSPackages && d == nil:
+		out = append(out, policy.Uncovered{Reason: policy.NoDistribution,
+			Detail: "there are operating system packages, and no os-release says whose"})
+	case hasOSPackages:
+		ok, err := db.Covers(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
+		}
+		if !ok {
+			out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
+		}
+	}
+	for _, p := range pkgs {
+		reason, detail := incomparable(p)
+		if reason == "" {
+			continue
+		}
+		cataloged := packageOf(p)
+		out = append(out, policy.Uncovered{Package: &cataloged, Reason: reason, Detail: detail})
+	}
+	return out, nil
+}
+
+// incomparable says why a package's version cannot be compared with the ranges
+// of an advisory, or returns an empty reason.
+func incomparable(p pkg.Package) (policy.UncoveredReason, string) {
+	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
+		return policy.MainModule, "a Go program's own module carries no released version"
+	}
+	if v := strings.TrimSpace(p.Version); v == "" || strings.EqualFold(v, "unknown") {
+		return policy.VersionUnknown, ""
+	}
+	format := pkg.VersionFormat(p)
+	if err := version.New(p.Version, format).Validate(); err != nil {
+		return policy.VersionNotComparable, err.Error()
+	}
+	return "", ""
+}
+
+// unversionedMain mirrors what grype's Go matcher passes over.
+func unversionedMain(v string) bool {
+	return v == "" || strings.EqualFold(v, "unknown") || strings.HasPrefix(v, "v0.0.0-") || strings.HasPrefix(v, "(devel)")
+}
+
+func packageOf(p pkg.Package) policy.Package {
+	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+	for _, l := range p.Locations.ToSlice() {
+		out.Found = append(out.Found, policy.Location{Path: l.RealPath, Layer: l.FileSystemID})
+	}
+	return out
+}
+
+func toFinding(m match.Match) (policy.Finding, error) {
+	v := m.Vulnerability
+	f := policy.Finding{
+		ID:        v.ID,
+		Package:   packageOf(m.Package),
+		Namespace: v.Namespace,
+		FixState:  fixState(v.Fix.State),
+		Fixes:     fixes(v.Fix),
+		Published: vulndb.Published(v),
+		Matched:   []policy.Match{},
+	}
+	for _, related := range v.RelatedVulnerabilities {
+		if related.ID != v.ID && !slices.Contains(f.Aliases, related.ID) {
+			f.Aliases = append(f.Aliases, related.ID)
+		}
+	}
+	slices.Sort(f.Aliases)
+	if md := v.Metadata; md != nil {
+		// An unreadable severity stays unknown, which reaches every threshold.
+		f.Severity, _ = policy.ParseSeverity(md.Severity)
+		f.URL, f.Description = md.DataSource, md.Description
+		for _, c := range md.Cvss {
+			f.CVSS = append(f.CVSS, policy.CVSS{Version: c.Version, Vector: c.Vector, Score: c.Metrics.BaseScore, Source: c.Source})
+		}
+		f.EPSS = highestEPSS(md.EPSS)
+		f.KEV = earliestKEV(md.KnownExploited)
+	}
+	for _, d := range m.Details {
+		one, err := toMatch(d)
+		if err != nil {
+			return f, fmt.Errorf("reading how %s was matched to %s: %w", v.ID, m.Package.Name, err)
+		}
+		f.Matched = append(f.Matched, one)
+	}
+	return f, nil
+}
+
+func fixState(s vulnerability.FixState) policy.FixState {
+	switch s {
+	case vulnerability.FixStateFixed:
+		return policy.FixAvailable
+	case vulnerability.FixStateNotFixed:
+		return policy.FixNone
+	case vulnerability.FixStateWontFix:
+		return policy.FixWont
+	}
+	return policy.FixUnknown
+}
+
+// fixes pairs each repaired version with the first day on which it could be had.
+func fixes(fix vulnerability.Fix) []policy.Fix {
+	var out []policy.Fix
+	for _, v := range fix.Versions {
+		var first time.Time
+		for _, a := range fix.Available {
+			if a.Version == v && !a.Date.IsZero() && (first.IsZero() || a.Date.Before(first)) {
+				first = a.Date
+			}
+		}
+		out = append(out, policy.Fix{Version: v, Available: first})
+	}
+	return out
+}
+
+func highestEPSS(all []vulnerability.EPSS) *policy.EPSS {
+	var out *policy.EPSS
+	for _, e := range all {
+		if out == nil || e.EPSS > out.Score {
+			out = &policy.EPSS{Score: e.EPSS, Percentile: e.Percentile, Date: e.Date}
+		}
+	}
+	return out
+}
+
+func earliestKEV(all []vulnerability.KnownExploited) *policy.KEV {
+	var out *policy.KEV
+	for _, k := range all {
+		one := policy.KEV{Ransomware: strings.EqualFold(k.KnownRansomwareCampaignUse, "known")}
+		if k.DateAdded != nil {
+			one.Added = *k.DateAdded
+		}
+		if k.DueDate != nil {
+			one.Due = *k.DueDate
+		}
+		if out == nil {
+			out = &one
+			continue
+		}
+		out.Ransomware = out.Ransomware || one.Ransomware
+		if one.Added.Before(out.Added) {
+			out.Added, out.Due = one.Added, one.Due
+		}
+	}
+	return out
+}
+
+func toMatch(d match.Detail) (policy.Match, error) {
+	out := policy.Match{Type: string(d.Type), Matcher: string(d.Matcher)}
+	switch found := d.Found.(type) {
+	case match.DistroResult:
+		out.Constraint = found.VersionConstraint
+	case match.EcosystemResult:
+		out.Constraint = found.VersionConstraint
+	case match.CPEResult:
+		out.Constraint = found.VersionConstraint
+	default:
+		return out, fmt.Errorf("unexpected detail %T", d.Found)
+	}
+	switch by := d.SearchedBy.(type) {
+	case match.DistroParameters:
+		out.Via = by.Package.Name + " " + by.Package.Version
+	case match.EcosystemParameters:
+		out.Via = by.Package.Name + " " + by.Package.Version
+	case match.CPEParameters:
+		out.Via = strings.Join(by.CPEs, " ")
+	}
+	if d.Type == match.ExactDirectMatch {
+		out.Via = ""
+	}
+	return out, nil
+}
+
+// kernelHeaderNames are packages that carry the kernel's version and none of
+// its code, by type. grype's command leaves them out with ignore rules, which
+// are not used here as they can hide more than they name.
+var kernelHeaderNames = map[syftpkg.Type]*regexp.Regexp{
+	syftpkg.RpmPkg: regexp.MustCompile(`^kernel-headers$`),
+	syftpkg.DebPkg: regexp.MustCompile(`^(linux(-.*)?-headers-.*|linux-libc-dev|linux-kbuild-.*)$`),
+}
+
+// kernelHeaders says why a match on a package of kernel headers does not
+// count, or returns "". Only matches through the kernel's source package are
+// meant: an advisory that names the headers themselves stays.
+func kernelHeaders(m match.Match) string {
+	names, ok := kernelHeaderNames[m.Package.Type]
+	if !ok || !names.MatchString(m.Package.Name) {
+		return ""
+	}
+	for _, d := range m.Details {
+		if d.Type != match.ExactIndirectMatch {
+			return ""
+		}
+	}
+	fromKernel := func(u pkg.UpstreamPackage) bool { return u.Name == "kernel" || strings.HasPrefix(u.Name, "linux") }
+	if !slices.ContainsFunc(m.Package.Upstreams, fromKernel) {
+		return ""
+	}
+	return "kernel headers contain no kernel code"
+}
+
+func ignoreReason(m match.IgnoredMatch) string {
+	var reasons []string
+	for _, r := range m.AppliedIgnoreRules {
+		reason := r.Reason
+		if reason == "" {
+			reason = "rule of the matcher"
+		}
+		if !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}

@@ -1,0 +1,237 @@
+package gate
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/anchore/grype/grype"
+	"github.com/anchore/grype/grype/match"
+	"github.com/anchore/grype/grype/matcher"
+	"github.com/anchore/grype/grype/matcher/dpkg"
+	"github.com/anchore/grype/grype/matcher/rpm"
+	"github.com/anchore/grype/grype/matcher/stock"
+	"github.com/anchore/grype/grype/pkg"
+	"github.com/anchore/grype/grype/version"
+	"github.com/anchore/grype/grype/vulnerability"
+	"github.com/anchore/stereoscope/pkg/image"
+	"github.com/anchore/syft/syft"
+	"github.com/anchore/syft/syft/cataloging"
+	"github.com/anchore/syft/syft/format/syftjson"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+	"github.com/anchore/syft/syft/sbom"
+	"github.com/anchore/syft/syft/source/stereoscopesource"
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// TestMatcherErrorIsNotSwallowed: grype logs an error that a matcher does not
+// call fatal, and returns what it has.
+func TestMatcherErrorIsNotSwallowed(t *testing.T) {
+	broken := errors.New("the index is unreadable")
+	m := grype.VulnerabilityMatcher{VulnerabilityProvider: database.Provider(), Matchers: []match.Matcher{failing{broken}}}
+	pkgs := []pkg.Package{{Name: "json-schema", Version: "0.3.0", Type: syftpkg.NpmPkg}}
+	if _, _, err := m.FindMatches(pkgs, pkg.Context{}); err != nil {
+		t.Fatalf("grype reports it itself by now, and the wrapper can go: %v", err)
+	}
+	m.Matchers = []match.Matcher{strictMatcher{failing{broken}}}
+	if _, _, err := m.FindMatches(pkgs, pkg.Context{}); err == nil || !strings.Contains(err.Error(), broken.Error()) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (failing) PackageTypes() []syftpkg.Type { return []syftpkg.Type{syftpkg.NpmPkg} }
+func (failing) Type() match.MatcherType      { return match.JavascriptMatcher }
+func (f failing) Match(vulnerability.Provider, pkg.Package) ([]match.Match, []match.IgnoreFilter, error) {
+	return nil, nil, f.err
+}
+
+// TestPackagesEqualSyftsOwn compares with what syft's default configuration
+// finds, through its own reading of the same layers.
+func TestPackagesEqualSyftsOwn(t *testing.T) {
+	for name, img := range parityImages(t) {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			own := syftsOwn(t, img, syft.DefaultCreateSBOMConfig())
+			var want []string
+			for p := range own.Artifacts.Packages.Enumerate() {
+				want = append(want, p.Name+" "+p.Version+" "+string(p.Type))
+			}
+			r := h.check(h.gate(blockCritical), h.push("app:1", img))
+			var got []string
+			for _, p := range r.Input.Platforms[0].Packages {
+				got = append(got, p.Name+" "+p.Version+" "+p.Type)
+			}
+			slices.Sort(want)
+			slices.Sort(got)
+			if len(want) == 0 {
+				t.Fatal("syft finds nothing, so that nothing is compared")
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("packages differ from syft's (-syft +ours):\n%s", d)
+			}
+			t.Logf("%d packages", len(got))
+		})
+	}
+}
+
+// TestFindingsEqualGrypesOwn compares with grype's own way: an SBOM in syft's
+// JSON, read back by grype, matched with its command's defaults. Matches of
+// kernel headers are dropped there by ignore rules and here by name.
+func TestFindingsEqualGrypesOwn(t *testing.T) {
+	for name, img := range parityImages(t) {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			cfg := syft.DefaultCreateSBOMConfig()
+			cfg.Packages.Golang = cfg.Packages.Golang.WithCaptureSymbols(cataloging.SymbolScopeAll)
+			cfg.Compliance.MissingVersion = cataloging.ComplianceActionDrop
+			want := grypesOwn(t, syftsOwn(t, img, cfg))
+			r := h.check(h.gate(blockCritical), h.push("app:1", img))
+			var got []string
+			for _, f := range r.Input.Platforms[0].Findings {
+				got = append(got, f.ID+" "+f.Package.Name+" "+f.Package.Version+" "+f.Severity.String()+" "+string(f.FixState))
+			}
+			slices.Sort(want)
+			slices.Sort(got)
+			if len(want) == 0 {
+				t.Fatal("grype finds nothing, so that nothing is compared")
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("findings differ from grype's (-grype +ours):\n%s", d)
+			}
+			t.Logf("%d findings", len(got))
+		})
+	}
+}
+
+// parityImages are a small image with every kind of package that the records
+// know, and the image in the archive that IMAGEGATE_TEST_IMAGE names, if any.
+func parityImages(t *testing.T) map[string]v1.Image {
+	t.Helper()
+	exe, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "bin", "gofmt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := lab.Image(lab.ImageSpec{
+		OSRelease: "debian 12",
+		DebPackages: []lab.Deb{
+			{Name: "firefox-esr", Version: "128.0esr-1~deb12u1"},
+			{Name: "libssl3", Version: "3.0.11-1~deb12u2", Source: "openssl"},
+			{Name: "openssl", Version: "3.0.11-1~deb12u2"},
+			{Name: "bind9", Version: "1:9.18.1-1"},
+			{Name: "jq", Version: "1.6-2.1"},
+		},
+		NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}, {Name: "@babel/traverse", Version: "7.23.1"},
+			{Name: "ip", Version: "2.0.1"}, {Name: "undici", Version: "6.6.1"}},
+		GoBinary: exe,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := map[string]v1.Image{"small": img}
+	if path := os.Getenv("IMAGEGATE_TEST_IMAGE"); path != "" {
+		img, err := tarball.ImageFromPath(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[filepath.Base(path)] = img
+	}
+	return images
+}
+
+func syftsOwn(t *testing.T, img v1.Image, cfg *syft.CreateSBOMConfig) *sbom.SBOM {
+	t.Helper()
+	own := image.New(img, nil, t.TempDir())
+	t.Cleanup(func() { own.Cleanup() })
+	if err := own.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := syft.CreateSBOM(t.Context(), stereoscopesource.New(own, stereoscopesource.ImageConfig{Reference: "image"}), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func grypesOwn(t *testing.T, s *sbom.SBOM) []string {
+	t.Helper()
+	var doc bytes.Buffer
+	if err := syftjson.NewFormatEncoder().Encode(&doc, *s); err != nil {
+		t.Fatal(err)
+	}
+	pkgs, pkgContext, _, err := pkg.ProvideFromReader(bytes.NewReader(doc.Bytes()), pkg.ProviderConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := grype.VulnerabilityMatcher{
+		VulnerabilityProvider: database.Provider(),
+		Matchers: matcher.NewDefaultMatchers(matcher.Config{
+			Stock: stock.MatcherConfig{UseCPEs: true},
+			Dpkg:  dpkg.MatcherConfig{MissingEpochStrategy: version.MissingEpochStrategyZero},
+			Rpm:   rpm.MatcherConfig{MissingEpochStrategy: version.MissingEpochStrategyAuto},
+		}),
+	}
+	found, _, err := m.FindMatches(pkgs, pkgContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range found.Sorted() {
+		if kernelHeaders(f) != "" {
+			continue
+		}
+		severity := "unknown"
+		if f.Vulnerability.Metadata != nil {
+			severity = strings.ToLower(f.Vulnerability.Metadata.Severity)
+		}
+		out = append(out, f.Vulnerability.ID+" "+f.Package.Name+" "+f.Package.Version+" "+severity+" "+string(f.Vulnerability.Fix.State))
+	}
+	return out
+}
+
+// tarOf packs a folder.
+func tarOf(t *testing.T, dir, to string) {
+	t.Helper()
+	f, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := tar.NewWriter(f)
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
