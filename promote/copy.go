@@ -1,0 +1,191 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imagegate/imagegate/gate"
+)
+
+// Copied counts what a copy had to send.
+type Copied struct {
+	// Blobs is how many distinct blobs the image has, and Sent how many of
+	// them travelled; the others were there already or were mounted.
+	Blobs int `json:"blobs"`
+	Sent  int `json:"sent"`
+	// Bytes counts the bytes of blobs that travelled, again where a broken
+	// upload was repeated.
+	Bytes int64 `json:"bytes"`
+}
+
+// copy brings the image to the repository by digest: blobs, then the manifests
+// of platforms and attachments, then the index. It writes no tag. The bytes are
+// those that were verified and cataloged; nothing is compressed again.
+func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Repository) (Copied, error) {
+	fail := func(what string, err error) error {
+		return gate.NewRegistryError(gate.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
+	}
+	blobs, err := imageBlobs(img)
+	if err != nil {
+		return Copied{}, err
+	}
+	pusher, err := remote.NewPusher(p.with(ctx)...)
+	if err != nil {
+		return Copied{}, err
+	}
+	meters := make([]*meter, len(blobs))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(p.opts.Parallel)
+	for i, blob := range blobs {
+		meters[i] = &meter{Layer: blob, repo: repo.String(), progress: p.opts.Progress}
+		group.Go(func() error {
+			if err := pusher.Upload(gctx, repo, mountable(meters[i], img.Source, repo)); err != nil {
+				digest, _ := blob.Digest()
+				return fail("blob "+digest.String(), err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Copied{}, err
+	}
+	put := func(d v1.Hash, m manifest) error {
+		if err := pusher.Put(ctx, repo.Digest(d.String()), m); err != nil {
+			return fail("manifest "+d.String(), err)
+		}
+		return nil
+	}
+	for _, platform := range img.Platforms {
+		raw, err := platform.Image.RawManifest()
+		if err != nil {
+			return Copied{}, err
+		}
+		mediaType, err := platform.Image.MediaType()
+		if err != nil {
+			return Copied{}, err
+		}
+		if err := put(platform.Digest, manifest{raw, mediaType}); err != nil {
+			return Copied{}, err
+		}
+	}
+	for _, a := range img.Attachments {
+		if err := put(a.Descriptor.Digest, manifest{a.Manifest, a.Descriptor.MediaType}); err != nil {
+			return Copied{}, err
+		}
+	}
+	if img.IsIndex() {
+		if err := put(img.Digest, manifest{img.Manifest, img.MediaType}); err != nil {
+			return Copied{}, err
+		}
+	}
+	out := Copied{Blobs: len(blobs)}
+	for _, m := range meters {
+		if n := m.sent.Load(); n > 0 {
+			out.Sent++
+			out.Bytes += n
+		}
+	}
+	return out, nil
+}
+
+// imageBlobs lists every config and layer once.
+func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
+	var out []v1.Layer
+	seen := map[v1.Hash]bool{}
+	add := func(l v1.Layer) error {
+		digest, err := l.Digest()
+		if err != nil {
+			return err
+		}
+		if !seen[digest] {
+			seen[digest] = true
+			out = append(out, l)
+		}
+		return nil
+	}
+	for _, platform := range img.Platforms {
+		layers, err := platform.Image.Layers()
+		if err != nil {
+			return nil, err
+		}
+		config, err := partial.ConfigLayer(platform.Image)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range append(layers, config) {
+			if err := add(l); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, a := range img.Attachments {
+		for _, b := range a.Blobs {
+			if err := add(b); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// mountable offers a blob to be mounted from staging where both repositories
+// are in one registry: then no byte moves.
+func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
+	if src.Transport != gate.Registry || src.Ref.Context().RegistryStr() != dst.RegistryStr() {
+		return l
+	}
+	return &remote.MountableLayer{Layer: l, Reference: src.Ref}
+}
+
+// meter counts the bytes of a blob as they are read to be sent.
+type meter struct {
+	v1.Layer
+	repo     string
+	progress gate.Progress
+	sent     atomic.Int64
+}
+
+// Compressed opens the blob's bytes.
+func (m *meter) Compressed() (io.ReadCloser, error) {
+	rc, err := m.Layer.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	size, err := m.Size()
+	if err != nil {
+		rc.Close()
+		return nil, err
+	}
+	digest, err := m.Digest()
+	if err != nil {
+		rc.Close()
+		return nil, err
+	}
+	return &metered{ReadCloser: rc, meter: m, size: size, what: m.repo + "@" + digest.String()}, nil
+}
+
+type metered struct {
+	io.ReadCloser
+	meter *meter
+	size  int64
+	done  int64
+	what  string
+}
+
+func (r *metered) Read(b []byte) (int, error) {
+	n, err := r.ReadCloser.Read(b)
+	if n > 0 {
+		r.done += int64(n)
+		r.meter.sent.Add(int64(n))
+		r.meter.progress.Bytes(gate.Push, r.what, r.done, r.size)
+	}
+	return n, err
+}

@@ -1,0 +1,257 @@
+// Package promote leads from an Approval to the approved registry, and back.
+//
+// [Promoter.Promote] copies by digest, signs, attests, reads everything back
+// and verifies it, and only then writes the tags: whoever stops it, at
+// whatever point, leaves each tag absent, where it was, or on a digest that is
+// complete. Running it again finishes what is missing. [Verify] is its mirror:
+// it proves from the approved registry alone that an image passed.
+//
+// The package decides nothing. It takes no image, only an Approval, and those
+// come from package gate alone.
+package promote
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// Options are what a Promoter works with. Those without a stated default must
+// be set.
+type Options struct {
+	// Signer signs the image and its statements.
+	Signer trust.Signer
+	// Now tells the time.
+	Now func() time.Time
+
+	// MoveTag lets an approved tag that names another digest be moved. The
+	// default is to refuse.
+	MoveTag bool
+	// Keychain and Transport reach the approved registries. Nil means no
+	// credentials and http.DefaultTransport.
+	Keychain  authn.Keychain
+	Transport http.RoundTripper
+	// UserAgent is sent to the registries; empty means the library's.
+	UserAgent string
+	// Parallel bounds how many blobs are sent at once; 0 means 4.
+	Parallel int
+	// Progress is told what happens. Nil means nobody.
+	Progress gate.Progress
+}
+
+// Promoter writes to approved registries.
+type Promoter struct {
+	opts   Options
+	remote []remote.Option
+	trust  Trust
+}
+
+// New validates the options.
+func New(opts Options) (*Promoter, error) {
+	switch {
+	case opts.Signer == nil:
+		return nil, errors.New("no signer")
+	case opts.Now == nil:
+		return nil, errors.New("no clock")
+	}
+	opts = opts.withDefaults()
+	own := Trust{Trust: trust.Trust{Keys: []crypto.PublicKey{opts.Signer.PublicKey()}}}
+	return &Promoter{opts: opts, trust: own, remote: remoteOptions(opts)}, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Parallel == 0 {
+		o.Parallel = 4
+	}
+	if o.Progress == nil {
+		o.Progress = silent{}
+	}
+	return o
+}
+
+// TagConflictError says that an approved tag already names another digest.
+type TagConflictError struct {
+	Tag        name.Tag
+	Have, Want v1.Hash
+}
+
+// Error names the tag and both digests.
+func (e *TagConflictError) Error() string {
+	return fmt.Sprintf("approved tag %s already names %s: not moved to %s", e.Tag, e.Have, e.Want)
+}
+
+// Promote brings the approved image to every destination, as one transaction:
+// no tag is written before all destinations are complete and verified. The
+// records are in the order of the tags.
+//
+// On an error no tag has been written, unless the error says that a tag could
+// not be written: then those before it have been.
+func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.Tag) ([]*Record, error) {
+	if err := p.accept(a, tags); err != nil {
+		return nil, err
+	}
+	img := a.Image()
+	if err := p.CheckTags(ctx, img.Digest, tags...); err != nil {
+		return nil, err
+	}
+	records := make([]*Record, len(tags))
+	for i, tag := range tags {
+		done := p.opts.Progress.Start(gate.Push, tag.String())
+		record, err := p.stage(ctx, a, tag)
+		done(err)
+		if err != nil {
+			return nil, err
+		}
+		records[i] = record
+	}
+	for i, tag := range tags {
+		if err := p.tag(ctx, img, tag); err != nil {
+			return nil, err
+		}
+		records[i].Tag = tag.TagStr()
+	}
+	return records, nil
+}
+
+// stage makes one destination complete but for its tag, and proves it.
+func (p *Promoter) stage(ctx context.Context, a *gate.Approval, tag name.Tag) (*Record, error) {
+	repo := tag.Context()
+	copied, err := p.copy(ctx, a.Image(), repo)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.seal(ctx, a, repo); err != nil {
+		return nil, err
+	}
+	record, err := p.readBack(ctx, a.Image(), repo)
+	if err != nil {
+		return nil, err
+	}
+	record.Copied = copied
+	return record, nil
+}
+
+// accept refuses what must not be promoted, before any request is made.
+func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
+	if !a.Valid() {
+		return errors.New("no approval: nothing is promoted")
+	}
+	if until := a.Decision().Until; !until.IsZero() && !p.opts.Now().Before(until) {
+		return fmt.Errorf("the approval ended at %s: check the image again", until.Format(time.RFC3339))
+	}
+	if len(tags) == 0 {
+		return errors.New("no approved reference")
+	}
+	seen := map[string]bool{}
+	for _, t := range tags {
+		if seen[t.Name()] {
+			return fmt.Errorf("approved reference %s is given twice", t)
+		}
+		seen[t.Name()] = true
+	}
+	return nil
+}
+
+// CheckTags returns a *TagConflictError for the first tag that names another
+// digest, unless tags may be moved. It only reads.
+func (p *Promoter) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) error {
+	for _, tag := range tags {
+		have, err := p.tagged(ctx, tag)
+		if err != nil {
+			return err
+		}
+		if have != (v1.Hash{}) && have != want && !p.opts.MoveTag {
+			return &TagConflictError{Tag: tag, Have: have, Want: want}
+		}
+	}
+	return nil
+}
+
+// tagged returns the digest that a tag names, or none where it does not exist.
+func (p *Promoter) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
+	d, err := remote.Head(tag, p.with(ctx)...)
+	if isNotFound(err) {
+		return v1.Hash{}, nil
+	}
+	if err != nil {
+		return v1.Hash{}, gate.NewRegistryError(gate.Approved, "reading tag "+tag.String(), err)
+	}
+	return d.Digest, nil
+}
+
+// tag is the commit point. Registries cannot compare and swap, so it looks
+// once more before it writes, and reads back what it wrote.
+func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error {
+	have, err := p.tagged(ctx, tag)
+	if err != nil {
+		return err
+	}
+	if have == img.Digest {
+		return nil
+	}
+	if have != (v1.Hash{}) && !p.opts.MoveTag {
+		return &TagConflictError{Tag: tag, Have: have, Want: img.Digest}
+	}
+	if err := remote.Put(tag, manifest{img.Manifest, img.MediaType}, p.with(ctx)...); err != nil {
+		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(), err)
+	}
+	if have, err = p.tagged(ctx, tag); err != nil {
+		return err
+	}
+	if have != img.Digest {
+		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(),
+			fmt.Errorf("it names %q afterwards, not %s", have, img.Digest))
+	}
+	return nil
+}
+
+// Basis is what a decision depends on beside the image: judging the same
+// digest on the same basis again gives the same result, until it ends.
+type Basis struct {
+	Policy   string // digest of the policy
+	Database string // digest of the vulnerability database
+	Tool     gate.Tool
+}
+
+// Promoted reports whether every tag already names the digest and carries
+// complete, verified evidence of a pass on this very basis that has not ended.
+// Then there is nothing to do, and the records say what is there. A destination
+// that is merely incomplete is reported as false; one that cannot be read is an
+// error.
+func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, tags ...name.Tag) ([]*Record, bool, error) {
+	var records []*Record
+	for _, tag := range tags {
+		have, err := p.tagged(ctx, tag)
+		if err != nil {
+			return nil, false, err
+		}
+		if have != digest {
+			return nil, false, nil
+		}
+		record, err := p.verify(ctx, tag.Context().Digest(digest.String()), p.trust)
+		var unproven *VerifyError
+		if errors.As(err, &unproven) {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if !record.Decision.rests(basis, p.opts.Now()) {
+			return nil, false, nil
+		}
+		record.Tag, record.Repeated = tag.TagStr(), true
+		records = append(records, record)
+	}
+	return records, len(tags) > 0, nil
+}

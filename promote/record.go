@@ -1,0 +1,72 @@
+package promote
+
+import (
+	"maps"
+	"time"
+)
+
+// Record says what is in an approved registry, as it was read back and
+// verified, never as it was meant to be.
+type Record struct {
+	Repository string `json:"repository"`
+	Tag        string `json:"tag,omitempty"`
+	Digest     string `json:"digest"`
+	// Signer is the fingerprint of the key that signed.
+	Signer string `json:"signer"`
+	// Statements are those that the decision rests on, and the decision.
+	Statements []Statement `json:"statements"`
+	Decision   Summary     `json:"decision"`
+	// Repeated is true where everything was there already; then nothing was
+	// written.
+	Repeated bool   `json:"repeated,omitempty"`
+	Copied   Copied `json:"copied"`
+}
+
+// Reference returns the tag in full, or the digest's reference without one.
+func (r *Record) Reference() string {
+	if r.Tag == "" {
+		return r.Repository + "@" + r.Digest
+	}
+	return r.Repository + ":" + r.Tag
+}
+
+// Statement is one verified statement.
+type Statement struct {
+	PredicateType string `json:"predicateType"`
+	// Subject is the digest of the platform that it is about, or of the image.
+	Subject string `json:"subject"`
+	// Digest is the SHA-256 of the signed statement.
+	Digest string `json:"digest"`
+	// Signer is the fingerprint of the key.
+	Signer string `json:"signer"`
+}
+
+// Summary is the signed decision.
+type Summary struct {
+	Result   string            `json:"result"`
+	Time     time.Time         `json:"time"`
+	Resource string            `json:"resource"`
+	Policy   map[string]string `json:"policy"` // digest by algorithm
+	// PolicyFile is what the policy's file was called.
+	PolicyFile string            `json:"policyFile"`
+	Verifier   string            `json:"verifier"`
+	Versions   map[string]string `json:"versions"`
+	Basis      DecisionBasis     `json:"basis"`
+}
+
+func (d decisionPredicate) summary() Summary {
+	return Summary{Result: d.Result, Time: d.TimeVerified, Resource: d.ResourceURI, Policy: d.Policy.Digest, PolicyFile: d.Policy.URI,
+		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
+}
+
+// rests reports whether the decision was made on the basis and still stands.
+func (s Summary) rests(b Basis, now time.Time) bool {
+	versions := maps.Clone(b.Tool.Components)
+	if versions == nil {
+		versions = map[string]string{}
+	}
+	versions[b.Tool.Name] = b.Tool.Version
+	return s.Verifier == b.Tool.URI && maps.Equal(s.Versions, versions) &&
+		maps.Equal(s.Policy, digestSet(b.Policy)) && s.Basis.Database.Digest == b.Database &&
+		(s.Basis.Until.IsZero() || now.Before(s.Basis.Until))
+}

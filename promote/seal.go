@@ -1,0 +1,154 @@
+package promote
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// SealError says that signing or attesting failed.
+type SealError struct {
+	Doing string
+	Err   error
+}
+
+// Error says what was being signed and why it was not.
+func (e *SealError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err) }
+
+// Unwrap returns the cause.
+func (e *SealError) Unwrap() error { return e.Err }
+
+// seal signs the image and everything that was found out about it, and stores
+// it beside the digests that it is about: each platform's statements at that
+// platform, all of them at the index, the decision everywhere. What a node
+// pulls and what its verifier looks up may be either.
+func (p *Promoter) seal(ctx context.Context, a *gate.Approval, repo name.Repository) error {
+	seals, err := p.prepare(ctx, a, repo)
+	if err != nil {
+		return err
+	}
+	for _, s := range seals {
+		if err := trust.Attach(ctx, p.opts.Signer.PublicKey(), repo, s.digest, s.attachments, p.with(ctx)...); err != nil {
+			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", repo.Digest(s.digest.String())), err)
+		}
+	}
+	return nil
+}
+
+// seal is what is attached to one digest.
+type sealed struct {
+	digest      v1.Hash
+	attachments trust.Attachments
+}
+
+// prepare makes every signature. It asks the signer only, no registry.
+func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repository) ([]sealed, error) {
+	img := a.Image()
+	attest := func(kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
+		raw, ok := predicate.([]byte)
+		if !ok {
+			encoded, err := encode(predicate)
+			if err != nil {
+				return nil, err
+			}
+			raw = encoded
+		}
+		env, err := trust.Attest(ctx, p.opts.Signer, trust.Statement{PredicateType: kind, Subjects: subjects, Predicate: raw})
+		if err != nil {
+			return nil, &SealError{Doing: fmt.Sprintf("attesting %s for %s", kind, repo.Digest(img.Digest.String())), Err: err}
+		}
+		return env, nil
+	}
+
+	var perPlatform [][]trust.Envelope
+	var inputs []resource
+	for i, platform := range img.Platforms {
+		subjects := subjectsOf(repo, img, platform.Digest)
+		var envelopes []trust.Envelope
+		for _, one := range []struct {
+			kind      string
+			predicate any
+		}{
+			{SPDXType, a.SBOMs()[i].SPDX},
+			{CycloneDXType, a.SBOMs()[i].CycloneDX},
+			{ScanType, newScan(a, a.Input().Platforms[i])},
+		} {
+			env, err := attest(one.kind, subjects, one.predicate)
+			if err != nil {
+				return nil, err
+			}
+			input, err := inputOf(one.kind, env)
+			if err != nil {
+				return nil, err
+			}
+			envelopes, inputs = append(envelopes, env), append(inputs, input)
+		}
+		perPlatform = append(perPlatform, envelopes)
+	}
+	decision, err := attest(DecisionType, allSubjects(repo, img), newDecision(a, repo, inputs))
+	if err != nil {
+		return nil, err
+	}
+
+	var out []sealed
+	var everything []trust.Envelope
+	for i, platform := range img.Platforms {
+		everything = append(everything, perPlatform[i]...)
+		if img.IsIndex() {
+			out = append(out, sealed{platform.Digest, trust.Attachments{Envelopes: append(perPlatform[i], decision)}})
+		}
+	}
+	out = append(out, sealed{img.Digest, trust.Attachments{Envelopes: append(everything, decision)}})
+	for i := range out {
+		sig, err := trust.SignImage(ctx, p.opts.Signer, repo, out[i].digest)
+		if err != nil {
+			return nil, &SealError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
+		}
+		out[i].attachments.Signatures = []trust.Signature{sig}
+	}
+	return out, nil
+}
+
+// subjectsOf are the digests under which a platform's statements can be found:
+// its own first, and that of the index it belongs to.
+func subjectsOf(repo name.Repository, img *gate.Image, platform v1.Hash) []trust.Subject {
+	out := []trust.Subject{{Name: repo.Name(), Digest: platform}}
+	if img.IsIndex() {
+		out = append(out, trust.Subject{Name: repo.Name(), Digest: img.Digest})
+	}
+	return out
+}
+
+// allSubjects are the image and, of an index, every platform.
+func allSubjects(repo name.Repository, img *gate.Image) []trust.Subject {
+	out := []trust.Subject{{Name: repo.Name(), Digest: img.Digest}}
+	if img.IsIndex() {
+		for _, p := range img.Platforms {
+			out = append(out, trust.Subject{Name: repo.Name(), Digest: p.Digest})
+		}
+	}
+	return out
+}
+
+// inputOf is how a decision refers to a statement: by the digest of what was
+// signed, which is the same in whatever form it is stored and whoever signs it
+// once more.
+func inputOf(kind string, e trust.Envelope) (resource, error) {
+	body, err := e.Payload()
+	if err != nil {
+		return resource{}, err
+	}
+	return resource{URI: kind, Digest: map[string]string{"sha256": payloadDigest(body)}, MediaType: "application/vnd.in-toto+json"}, nil
+}
+
+func payloadDigest(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,248 @@
+package promote
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// The predicate types of the statements that a promoted image carries. Cluster
+// policies match them as strings.
+const (
+	SPDXType      = "https://spdx.dev/Document"
+	CycloneDXType = "https://cyclonedx.org/bom"
+	ScanType      = "https://cosign.sigstore.dev/attestation/vuln/v1"
+	DecisionType  = "https://slsa.dev/verification_summary/v1"
+)
+
+// platformTypes are the statements that every platform must have.
+var platformTypes = []string{SPDXType, CycloneDXType, ScanType}
+
+// scanPredicate is cosign's vulnerability predicate:
+// https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md
+type scanPredicate struct {
+	Invocation scanInvocation `json:"invocation"`
+	Scanner    scanScanner    `json:"scanner"`
+	Metadata   scanMetadata   `json:"metadata"`
+}
+
+type scanInvocation struct {
+	// Parameters say what was scanned.
+	Parameters []string `json:"parameters"`
+	URI        string   `json:"uri"`
+	EventID    string   `json:"event_id"`
+	BuilderID  string   `json:"builder.id"`
+}
+
+type scanScanner struct {
+	URI     string       `json:"uri"`
+	Version string       `json:"version"`
+	DB      scanDatabase `json:"db"`
+	Result  scanResult   `json:"result"`
+}
+
+type scanDatabase struct {
+	// URI is the origin of the database, Version its digest: two builds of
+	// one day have one schema and differ.
+	URI     string `json:"uri"`
+	Version string `json:"version"`
+}
+
+type scanMetadata struct {
+	Started  time.Time `json:"scanStartedOn"`
+	Finished time.Time `json:"scanFinishedOn"`
+}
+
+// scanResult is the predicate's free part: a list of findings, short enough
+// for logs and registries. Descriptions and every location are in the report.
+type scanResult struct {
+	Platform     string              `json:"platform"`
+	Distribution policy.Distribution `json:"distribution"`
+	Packages     int                 `json:"packages"`
+	Findings     []scanFinding       `json:"findings"`
+	Unknowns     []policy.Unknown    `json:"unknowns"`
+	Uncovered    []policy.Uncovered  `json:"uncovered"`
+	Suppressed   int                 `json:"suppressed"`
+}
+
+type scanFinding struct {
+	ID       string          `json:"id"`
+	Aliases  []string        `json:"aliases,omitempty"`
+	Package  string          `json:"package"` // purl, or name@version where there is none
+	Severity policy.Severity `json:"severity"`
+	Score    float64         `json:"cvss,omitempty"` // the highest base score
+	EPSS     float64         `json:"epss,omitempty"`
+	KEV      bool            `json:"kev,omitempty"`
+	FixState policy.FixState `json:"fixState"`
+	Fixes    []policy.Fix    `json:"fixes,omitempty"`
+	Path     string          `json:"path,omitempty"` // the first location
+}
+
+func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
+	tool, db := a.Tool(), a.Input().Database
+	started, finished := a.Times()
+	out := scanPredicate{
+		Invocation: scanInvocation{Parameters: []string{"image=" + p.Digest, "platform=" + p.Platform}, URI: tool.URI},
+		Scanner: scanScanner{
+			URI:     tool.URI,
+			Version: tool.Version,
+			DB:      scanDatabase{URI: databaseURI(db), Version: db.Digest},
+			Result: scanResult{
+				Platform: p.Platform, Distribution: p.Distribution, Packages: len(p.Packages),
+				Findings: []scanFinding{}, Unknowns: p.Unknowns, Uncovered: p.Uncovered, Suppressed: len(p.Suppressed),
+			},
+		},
+		Metadata: scanMetadata{Started: started.UTC(), Finished: finished.UTC()},
+	}
+	for _, f := range p.Findings {
+		out.Scanner.Result.Findings = append(out.Scanner.Result.Findings, shorten(f))
+	}
+	return out
+}
+
+func shorten(f policy.Finding) scanFinding {
+	out := scanFinding{ID: f.ID, Aliases: f.Aliases, Package: f.Package.PURL, Severity: f.Severity,
+		KEV: f.KEV != nil, FixState: f.FixState, Fixes: f.Fixes}
+	if out.Package == "" {
+		out.Package = f.Package.Name + "@" + f.Package.Version
+	}
+	for _, c := range f.CVSS {
+		out.Score = max(out.Score, c.Score)
+	}
+	if f.EPSS != nil {
+		out.EPSS = f.EPSS.Score
+	}
+	if len(f.Package.Found) > 0 {
+		out.Path = f.Package.Found[0].Path
+	}
+	return out
+}
+
+// databaseURI is where the database came from; one that was imported from a
+// file is named by its content.
+func databaseURI(db policy.Database) string {
+	if strings.Contains(db.Source, "://") {
+		return db.Source
+	}
+	return "urn:" + db.Digest
+}
+
+// decisionPredicate is a SLSA verification summary:
+// https://slsa.dev/spec/v1.1/verification_summary
+type decisionPredicate struct {
+	Verifier     decisionVerifier `json:"verifier"`
+	TimeVerified time.Time        `json:"timeVerified"`
+	ResourceURI  string           `json:"resourceUri"`
+	Policy       resource         `json:"policy"`
+	// Inputs lists every other statement by its digest, see inputOf.
+	Inputs  []resource `json:"inputAttestations"`
+	Result  string     `json:"verificationResult"`
+	Levels  []string   `json:"verifiedLevels"`
+	Version string     `json:"slsaVersion"`
+	// Basis extends the predicate, named as the specification asks of
+	// extension fields.
+	Basis DecisionBasis `json:"imagegate_basis"`
+}
+
+type decisionVerifier struct {
+	ID      string            `json:"id"`
+	Version map[string]string `json:"version"`
+}
+
+type resource struct {
+	URI       string            `json:"uri,omitempty"`
+	Digest    map[string]string `json:"digest"`
+	MediaType string            `json:"mediaType,omitempty"`
+}
+
+// The values of a verification summary that are used here.
+const (
+	resultPassed = "PASSED"
+	// Build provenance is not judged yet, and the summary must say so.
+	levelUnevaluated = "SLSA_BUILD_LEVEL_UNEVALUATED"
+	slsaVersion      = "1.1"
+)
+
+// DecisionBasis is what led to a decision beside the statements it lists.
+type DecisionBasis struct {
+	Image      string          `json:"image"` // digest of the index or manifest
+	Platforms  []SubjectOf     `json:"platforms"`
+	Database   policy.Database `json:"database"`
+	Exceptions []Used          `json:"exceptions"`
+	Warnings   int             `json:"warnings"`
+	Allowed    int             `json:"allowed"`
+	// Until is when the decision ends, see policy.Decision.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// SubjectOf is a platform of the image.
+type SubjectOf struct {
+	Platform string `json:"platform"`
+	Digest   string `json:"digest"`
+}
+
+// Used is an exception that the pass rests on.
+type Used struct {
+	ID      string    `json:"id"`
+	Package string    `json:"package"`
+	Reason  string    `json:"reason"`
+	Owner   string    `json:"owner"`
+	Expires time.Time `json:"expires"`
+}
+
+func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) decisionPredicate {
+	tool, decision := a.Tool(), a.Decision()
+	_, finished := a.Times()
+	versions := map[string]string{tool.Name: tool.Version}
+	for component, version := range tool.Components {
+		versions[component] = version
+	}
+	out := decisionPredicate{
+		Verifier:     decisionVerifier{ID: tool.URI, Version: versions},
+		TimeVerified: finished.UTC(),
+		ResourceURI:  resourceURI(repo),
+		Policy:       resource{URI: a.Policy().File, Digest: digestSet(a.Policy().Digest)},
+		Inputs:       inputs,
+		Result:       resultPassed,
+		Levels:       []string{levelUnevaluated},
+		Version:      slsaVersion,
+		Basis: DecisionBasis{Image: a.Image().Digest.String(), Database: a.Input().Database,
+			Exceptions: []Used{}, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
+	}
+	for _, p := range a.Image().Platforms {
+		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})
+	}
+	for _, e := range decision.Excepted {
+		used := Used{ID: e.Finding.ID, Package: e.Finding.Package.PURL, Reason: e.Exception.Reason,
+			Owner: e.Exception.Owner, Expires: e.Exception.Expires}
+		if !slices.Contains(out.Basis.Exceptions, used) {
+			out.Basis.Exceptions = append(out.Basis.Exceptions, used)
+		}
+	}
+	return out
+}
+
+// resourceURI names the repository that the decision is for. The digest is the
+// statement's subject, and the tag may move.
+func resourceURI(repo name.Repository) string { return "oci://" + repo.Name() }
+
+// digestSet turns "sha256:<hex>" into in-toto's form.
+func digestSet(digest string) map[string]string {
+	algorithm, hex, _ := strings.Cut(digest, ":")
+	return map[string]string{algorithm: hex}
+}
+
+func encode(v any) (json.RawMessage, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a %T: %w", v, err)
+	}
+	return raw, nil
+}
