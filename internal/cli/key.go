@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+func keyCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:  "key",
+		Usage: "work with signing keys",
+		Subcommands: []*cli.Command{{
+			Name:      "generate",
+			Usage:     "write a new key pair in cosign's format",
+			ArgsUsage: "[PREFIX]",
+			Description: "Writes PREFIX.key, encrypted, and PREFIX.pub; PREFIX is \"cosign\" if not given. The password is\n" +
+				"read from COSIGN_PASSWORD, or asked for at a terminal. No existing file is overwritten.",
+			Action: func(c *cli.Context) error { return runKeyGenerate(c, s) },
+		}},
+	}
+}
+
+func runKeyGenerate(c *cli.Context, s Streams) error {
+	args, err := arguments(c, 0, 1, "at most one PREFIX")
+	if err != nil {
+		return err
+	}
+	prefix := "cosign"
+	if len(args) == 1 {
+		prefix = args[0]
+	}
+	for _, path := range []string{prefix + ".key", prefix + ".pub"} {
+		if _, err := os.Lstat(path); err == nil {
+			return usagef("%q exists: not overwritten", path)
+		}
+	}
+	password, err := keyPassword(s, "Password for the new key: ")
+	if err != nil {
+		return trustError{err}
+	}
+	private, public, err := trust.GenerateKey(password)
+	if err != nil {
+		return trustError{fmt.Errorf("generating a key: %w", err)}
+	}
+	if err := writeNew(prefix+".key", private, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(prefix+".pub", public, 0o644); err != nil {
+		return errors.Join(err, os.Remove(prefix+".key"))
+	}
+	fmt.Fprintf(s.Out, "wrote %s and %s\n", prefix+".key", filepath.Base(prefix)+".pub")
+	return nil
+}
+
+// writeNew writes a file that must not exist yet, or nothing.
+func writeNew(path string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(path))
+	}
+	return f.Close()
+}

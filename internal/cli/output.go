@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/promote"
+)
+
+// formats are what --output accepts.
+var formats = map[string]func(io.Writer, report.Report) error{
+	"text": report.Text,
+	"json": report.JSON,
+}
+
+// target is one --output.
+type target struct {
+	format string
+	file   string // empty means standard output
+}
+
+// output collects the report of one command and writes it at the end, whatever
+// the end was.
+type output struct {
+	report   report.Report
+	targets  []target
+	streams  Streams
+	progress gate.Progress
+	stop     func()
+}
+
+// newOutput validates --output and --log-format and starts the progress
+// display. The caller must call finish.
+func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output, error) {
+	targets, err := parseTargets(c.StringSlice("output"))
+	if err != nil {
+		return nil, err
+	}
+	o := &output{targets: targets, streams: s}
+	t := tool()
+	o.report.Tool = report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
+	o.report.Command = command
+	o.report.Input.Image.Reference = image.String()
+	o.report.Started = time.Now().UTC()
+	if o.progress, o.stop, err = newProgress(s.Err, c.String("log-format"), c.Bool("quiet")); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func parseTargets(flags []string) ([]target, error) {
+	if len(flags) == 0 {
+		flags = []string{"text"}
+	}
+	var out []target
+	seen := map[string]bool{}
+	for _, f := range flags {
+		format, file, toFile := strings.Cut(f, "=")
+		_, ok := formats[format]
+		switch {
+		case !ok:
+			return nil, usagef("--output %q: the formats are text and json", f)
+		case toFile && file == "":
+			return nil, usagef("--output %q: no file follows the equals sign", f)
+		case seen[file]:
+			return nil, usagef("--output %q: two reports cannot go to the same place", f)
+		}
+		if toFile {
+			if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+				return nil, usagef("--output %q: there is no folder %q", f, filepath.Dir(file))
+			}
+		}
+		seen[file] = true
+		out = append(out, target{format, file})
+	}
+	return out, nil
+}
+
+func userAgent() string { return tool().Name + "/" + tool().Version }
+
+func (o *output) policy(p *policy.Policy) {
+	o.report.Policy = report.Policy{File: p.File, Digest: p.Digest}
+}
+
+func (o *output) result(r *gate.Result) {
+	o.report.Input = r.Input
+	o.report.Decision = &r.Decision
+	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches}
+	if r.Moved != (v1.Hash{}) {
+		o.report.MovedTo = r.Moved.String()
+	}
+}
+
+func (o *output) promoted(records []*promote.Record) {
+	for _, r := range records {
+		state := report.Promoted
+		if r.Repeated {
+			state = report.AlreadyPromoted
+		}
+		o.report.Destinations = append(o.report.Destinations, destination(r, state))
+	}
+}
+
+// repeated is the result where everything had been done before.
+func (o *output) repeated(records []*promote.Record) {
+	o.proven(records[0])
+	o.promoted(records)
+}
+
+func (o *output) verified(r *promote.Record) {
+	o.proven(r)
+	o.report.Destinations = append(o.report.Destinations, destination(r, report.Verified))
+}
+
+// proven fills in what a signed decision says where nothing was judged anew.
+func (o *output) proven(r *promote.Record) {
+	o.report.Input.Image.Digest = r.Digest
+	o.report.Input.Database = r.Decision.Basis.Database
+	if o.report.Policy.Digest == "" {
+		o.report.Policy = report.Policy{File: r.Decision.PolicyFile, Digest: "sha256:" + r.Decision.Policy["sha256"]}
+	}
+	for _, p := range r.Decision.Basis.Platforms {
+		o.report.Input.Platforms = append(o.report.Input.Platforms, policy.Platform{Platform: p.Platform, Digest: p.Digest})
+	}
+}
+
+func destination(r *promote.Record, state report.State) report.Destination {
+	platforms := map[string]string{}
+	for _, p := range r.Decision.Basis.Platforms {
+		platforms[p.Digest] = p.Platform
+	}
+	d := report.Destination{Reference: r.Reference(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: state,
+		Signer: r.Signer, Statements: []report.Statement{}, Decided: r.Decision.Time,
+		Blobs: r.Copied.Blobs, BlobsCopied: r.Copied.Sent, BytesCopied: r.Copied.Bytes}
+	for _, s := range r.Statements {
+		one := report.Statement{PredicateType: s.PredicateType, Subjects: []string{s.Subject}, Digest: s.Digest}
+		if s.PredicateType != promote.DecisionType {
+			one.Platform = platforms[s.Subject]
+		}
+		d.Statements = append(d.Statements, one)
+	}
+	return d
+}
+
+// finish ends the display and writes every report. What the command returned
+// stays the result; a report that cannot be written is an error of its own, as
+// the pipeline that reads it would otherwise take an old one for new.
+func (o *output) finish(ctx context.Context, err error) error {
+	o.stop()
+	o.report.Finished = time.Now().UTC()
+	if code := classify(ctx, err); code != exitOK && code != exitDenied {
+		o.report.Error = &report.Error{Class: classes[code], Message: err.Error()}
+		if code == exitInterrupted {
+			return err
+		}
+	}
+	var failed []error
+	for _, t := range o.targets {
+		if o.report.Error != nil && t == (target{format: "text"}) {
+			continue // standard error says it, in fewer words
+		}
+		if werr := o.write(t); werr != nil {
+			failed = append(failed, fmt.Errorf("writing the report: %w", werr))
+		}
+	}
+	if len(failed) == 0 {
+		return err
+	}
+	return errors.Join(append(failed, err)...)
+}
+
+func (o *output) write(t target) error {
+	var buf bytes.Buffer
+	if err := formats[t.format](&buf, o.report); err != nil {
+		return err
+	}
+	if t.file == "" {
+		_, err := o.streams.Out.Write(buf.Bytes())
+		return err
+	}
+	return writeFile(t.file, buf.Bytes())
+}
+
+// writeFile replaces a file in one step: whoever reads it sees the old or the
+// new one whole.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

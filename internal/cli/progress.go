@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// newProgress chooses the display: a bar at a terminal, plain lines elsewhere,
+// JSON lines where asked for, nothing when quiet. stop ends it and is called
+// once.
+func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop func(), err error) {
+	switch {
+	case format != "text" && format != "json" && format != "":
+		return nil, nil, usagef("--log-format %q: the formats are text and json", format)
+	case quiet:
+		return &lines{log: func(string, ...any) {}}, func() {}, nil
+	case format == "json":
+		logger := slog.New(slog.NewJSONHandler(w, nil))
+		return &lines{log: logger.Info}, func() {}, nil
+	case isTerminal(w):
+		b := &bar{w: w, moved: map[string]int64{}, totals: map[string]int64{}}
+		return b, b.clear, nil
+	}
+	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }}, func() {}, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// plain renders a message as one line: "catalog linux/amd64: 1.2s".
+func plain(msg string, args []any) string {
+	out := msg
+	for i := 0; i+1 < len(args); i += 2 {
+		switch args[i] {
+		case "what":
+			out += " " + report.Sanitize(fmt.Sprint(args[i+1]))
+		case "seconds":
+			out += fmt.Sprintf(": %.1fs", args[i+1])
+		case "bytes":
+			if n := args[i+1].(int64); n > 0 {
+				out += ", " + bytesOf(n)
+			}
+		case "error":
+			out += ": " + report.Sanitize(fmt.Sprint(args[i+1]))
+		}
+	}
+	return out
+}
+
+func bytesOf(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, prefix := float64(n)/unit, 0
+	for value >= unit && prefix < 4 {
+		value, prefix = value/unit, prefix+1
+	}
+	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
+}
+
+// lines writes a line at the end of each step, with the bytes that passed
+// during it.
+type lines struct {
+	log   func(msg string, args ...any)
+	mu    sync.Mutex
+	moved map[string]int64
+}
+
+func (l *lines) Start(stage gate.Stage, what string) func(error) {
+	began := time.Now()
+	l.mu.Lock()
+	l.moved = map[string]int64{}
+	l.mu.Unlock()
+	return func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		var bytes int64
+		for _, n := range l.moved {
+			bytes += n
+		}
+		if err != nil {
+			l.log(string(stage), "what", what, "error", err.Error())
+			return
+		}
+		l.log(string(stage), "what", what, "seconds", time.Since(began).Seconds(), "bytes", bytes)
+	}
+}
+
+func (l *lines) Bytes(_ gate.Stage, what string, done, _ int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.moved == nil {
+		l.moved = map[string]int64{}
+	}
+	l.moved[what] = done
+}
+
+// bar is one line at a terminal: the stage, what it is about, and of pull and
+// push how far they are, all blobs together.
+type bar struct {
+	w             io.Writer
+	mu            sync.Mutex
+	current       *progressbar.ProgressBar
+	stage         gate.Stage
+	moved, totals map[string]int64
+}
+
+func (b *bar) Start(stage gate.Stage, what string) func(error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	most := int64(-1) // nobody knows how far it is
+	if stage == gate.Pull || stage == gate.Push {
+		most = 1 // until the first bytes come
+		clear(b.moved)
+		clear(b.totals)
+	}
+	b.show(stage, most, fmt.Sprintf("%-8s%s", stage, report.Sanitize(what)))
+	return func(error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.end()
+	}
+}
+
+func (b *bar) Bytes(stage gate.Stage, what string, done, total int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current == nil || b.stage != stage { // a download without a stage of its own
+		b.show(stage, total, fmt.Sprintf("%-8s", stage))
+	}
+	b.moved[what], b.totals[what] = done, total
+	var moved, all int64
+	for k := range b.moved {
+		moved, all = moved+b.moved[k], all+b.totals[k]
+	}
+	b.current.ChangeMax64(max(all, 1))
+	_ = b.current.Set64(moved) // a display that cannot be drawn is no reason to stop
+}
+
+func (b *bar) show(stage gate.Stage, most int64, text string) {
+	b.end()
+	b.stage = stage
+	b.current = progressbar.NewOptions64(most, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(text),
+		progressbar.OptionShowBytes(most >= 0), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSpinnerType(14),
+		progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(most >= 0))
+}
+
+func (b *bar) end() {
+	if b.current != nil {
+		_ = b.current.Finish()
+		_ = b.current.Clear()
+		b.current = nil
+	}
+}
+
+func (b *bar) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end()
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/promote"
+)
+
+func verifyCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "prove that an image in an approved registry passed",
+		ArgsUsage: "APPROVED",
+		Description: "Reads the approved registry alone: the signature must be by the key and for this repository\n" +
+			"and digest, every statement must be there and belong to the image, and the decision must be a\n" +
+			"pass.",
+		Flags: []cli.Flag{keyFlag("trust the public keys in `FILE`, PEM; one of them must have signed everything"),
+			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: any age)"},
+			&cli.StringFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`"},
+			outputFlag},
+		Action: func(c *cli.Context) error { return runVerify(c, s) },
+	}
+}
+
+func runVerify(c *cli.Context, s Streams) (err error) {
+	args, err := arguments(c, 1, 1, "one APPROVED")
+	if err != nil {
+		return err
+	}
+	ref, err := name.ParseReference(args[0], name.StrictValidation)
+	if err != nil {
+		return usagef("approved reference %q: want registry/repository with a tag or digest: %v", args[0], err)
+	}
+	want := promote.Trust{MaxAge: c.Duration("max-age")}
+	if want.MaxAge < 0 {
+		return usagef("--max-age %s is negative", want.MaxAge)
+	}
+	out, err := newOutput(c, s, "verify", ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = out.finish(c.Context, err) }()
+	if c.String("policy") != "" {
+		p, err := loadPolicy(c)
+		if err != nil {
+			return err
+		}
+		want.Policy = p.Digest
+		out.policy(p)
+	}
+	path := c.String("key")
+	if path == "" {
+		return usagef("no key: name the public key with --key, nobody is trusted without")
+	}
+	data, err := readFile("key", path)
+	if err != nil {
+		return err
+	}
+	if want.Keys, err = trust.LoadPublicKeys(data); err != nil {
+		return trustError{fmt.Errorf("loading key %q: %w", path, err)}
+	}
+	v, err := promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), UserAgent: userAgent()})
+	if err != nil {
+		return err
+	}
+	record, err := v.Verify(c.Context, ref, want)
+	if err != nil {
+		return err
+	}
+	out.verified(record)
+	return nil
+}
