@@ -1,0 +1,276 @@
+// Package integration runs the whole binary against real registries, real
+// databases and real clients. It has no code of its own to be imported.
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/imagegate/imagegate/internal/cli"
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"imagegate": imagegate})
+}
+
+// imagegate is main, in the test binary.
+func imagegate() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(cli.Run(ctx, os.Args, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+// world is what one script has: two registries of its own.
+type world struct {
+	registries map[string]*lab.Registry
+}
+
+// TestScripts runs the transcripts. Each may use, beside testscript's own:
+//
+//	status CODE COMMAND...   the command ends with exactly this code
+//	push KIND REF            an image made on the spot, see images
+//	writes SIDE N            a registry has seen so many write requests
+//	lastwrite SIDE METHOD P  its last write request was for a path ending in P
+//	reset SIDE               forget the requests seen so far
+//	tags SIDE REPO TAG...    a repository has these tags and no others
+//	empty DIR                a folder has nothing in it, or does not exist
+//	noblobs SIDE             no blob was read from a registry
+//	samedigest REF REF       two references name one digest
+//	complete REF             everything that a reference leads to can be pulled
+//	corruptdb DIR            a copy of the database with one bit flipped
+func TestScripts(t *testing.T) {
+	cache := database(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			w := &world{registries: map[string]*lab.Registry{}}
+			for _, side := range []string{"staging", "approved", "other"} {
+				r, err := lab.StartRegistry(lab.Options{})
+				if err != nil {
+					return err
+				}
+				env.Defer(func() { r.Close() })
+				w.registries[side] = r
+				env.Setenv(strings.ToUpper(side), r.Host())
+			}
+			env.Values["world"] = w
+			temp := filepath.Join(env.WorkDir, "temp")
+			if err := os.Mkdir(temp, 0o700); err != nil {
+				return err
+			}
+			env.Setenv("IMAGEGATE_TEMP_DIR", temp)
+			env.Setenv("TMPDIR", temp)
+			env.Setenv("IMAGEGATE_CACHE_DIR", cache)
+			env.Setenv("COSIGN_PASSWORD", "correct horse")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "push": push, "writes": writes, "lastwrite": lastWrite, "reset": reset, "tags": tags, "empty": empty,
+			"noblobs": noBlobs, "samedigest": sameDigest, "complete": complete, "corruptdb": corruptDB,
+		},
+	})
+}
+
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// database builds the database of examples/records once and imports it.
+func database(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		dir, err := os.MkdirTemp("", "imagegate-test-*")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.dir = dir
+		run := func(args ...string) {
+			if built.err != nil {
+				return
+			}
+			var out, stderr strings.Builder
+			streams := cli.Streams{In: strings.NewReader(""), Out: &out, Err: &stderr}
+			if code := cli.Run(context.Background(), append([]string{"imagegate"}, args...), streams); code != 0 {
+				built.err = fmt.Errorf("imagegate %s: exit code %d\n%s", strings.Join(args, " "), code, stderr.String())
+			}
+		}
+		archive := filepath.Join(dir, "database.tar.gz")
+		run("db", "build", "../examples/records", "--to", archive)
+		run("db", "import", archive, "--cache-dir", filepath.Join(dir, "cache"))
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "cache")
+}
+
+// status runs a command that must end with an exact code.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("running %s: %v", args[1], err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, not %d", code, want)
+	}
+}
+
+func (w *world) registry(ts *testscript.TestScript, side string) *lab.Registry {
+	r, ok := w.registries[side]
+	if !ok {
+		ts.Fatalf("no registry %q", side)
+	}
+	return r
+}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value("world").(*world) }
+
+func push(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: push KIND REF")
+	}
+	build, ok := images[args[0]]
+	if !ok {
+		ts.Fatalf("no image %q", args[0])
+	}
+	img, err := build()
+	ts.Check(err)
+	_, err = lab.Push(context.Background(), args[1], img)
+	ts.Check(err)
+}
+
+func writes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: writes SIDE N")
+	}
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	got := worldOf(ts).registry(ts, args[0]).Writes()
+	if len(got) != want {
+		ts.Fatalf("%s has seen %d write requests, not %d: %v", args[0], len(got), want, got)
+	}
+}
+
+func lastWrite(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: lastwrite SIDE METHOD PATH")
+	}
+	got := worldOf(ts).registry(ts, args[0]).Writes()
+	if len(got) == 0 {
+		ts.Fatalf("%s has seen no write request", args[0])
+	}
+	last := got[len(got)-1]
+	if last.Method != args[1] || !strings.HasSuffix(last.Path, args[2]) {
+		ts.Fatalf("the last write request was %s %s", last.Method, last.Path)
+	}
+}
+
+func reset(ts *testscript.TestScript, neg bool, args []string) {
+	for _, side := range args {
+		worldOf(ts).registry(ts, side).ResetRequests()
+	}
+}
+
+func tags(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: tags SIDE REPO TAG...")
+	}
+	repo, err := name.NewRepository(worldOf(ts).registry(ts, args[0]).Host() + "/" + args[1])
+	ts.Check(err)
+	got, err := remote.List(repo)
+	if isStatus(err, http.StatusNotFound) {
+		got, err = nil, nil
+	}
+	ts.Check(err)
+	// The tags that hold signatures are not what a person calls a tag.
+	got = slices.DeleteFunc(got, func(t string) bool { return strings.HasPrefix(t, "sha256-") })
+	want := slices.Clone(args[2:])
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		ts.Fatalf("%s has the tags %v, not %v", repo, got, want)
+	}
+}
+
+func empty(ts *testscript.TestScript, neg bool, args []string) {
+	for _, dir := range args {
+		entries, err := os.ReadDir(ts.MkAbs(dir))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			ts.Fatalf("%v", err)
+		}
+		if (len(entries) == 0) == neg {
+			ts.Fatalf("%s holds %v", dir, entries)
+		}
+	}
+}
+
+func noBlobs(ts *testscript.TestScript, neg bool, args []string) {
+	if reads := worldOf(ts).registry(ts, args[0]).BlobReads(); len(reads) != 0 {
+		ts.Fatalf("blobs were read: %v", reads)
+	}
+}
+
+func describe(ts *testscript.TestScript, ref string) *remote.Descriptor {
+	parsed, err := name.ParseReference(ref)
+	ts.Check(err)
+	d, err := remote.Get(parsed)
+	ts.Check(err)
+	return d
+}
+
+func sameDigest(ts *testscript.TestScript, neg bool, args []string) {
+	a, b := describe(ts, args[0]).Digest, describe(ts, args[1]).Digest
+	if (a == b) == neg {
+		ts.Fatalf("%s is %s, %s is %s", args[0], a, args[1], b)
+	}
+}
+
+func complete(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(completeImage(describe(ts, args[0])))
+}
+
+func corruptDB(ts *testscript.TestScript, neg bool, args []string) {
+	cache := ts.MkAbs(args[0])
+	ts.Check(os.CopyFS(cache, os.DirFS(ts.Getenv("IMAGEGATE_CACHE_DIR"))))
+	files, err := filepath.Glob(filepath.Join(cache, "db", "sha256-*", "vulnerability.db"))
+	ts.Check(err)
+	if len(files) != 1 {
+		ts.Fatalf("databases: %v", files)
+	}
+	data, err := os.ReadFile(files[0])
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.Chmod(files[0], 0o600))
+	ts.Check(os.WriteFile(files[0], data, 0o600))
+}

@@ -1,0 +1,203 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// listed is what the go command says of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+}
+
+// goList lists the product's packages.
+func goList(t *testing.T) map[string]listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Standard,Imports,Deps", "./...")
+	cmd.Dir = ".."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	all := map[string]listed{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var p listed
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+	return all
+}
+
+// module is the path of the product, read rather than spelled out.
+func module(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m").Output()
+	if err != nil {
+		t.Fatalf("go list -m: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestImportsPointOneWay states the layering. Each package may import those
+// that are named beside it, and no others of ours.
+func TestImportsPointOneWay(t *testing.T) {
+	allowed := map[string][]string{
+		"policy":          nil,
+		"internal/trust":  nil,
+		"internal/report": {"policy"},
+		"gate/layers":     nil,
+		"gate/vulndb":     {"policy"},
+		"gate":            {"policy", "gate/layers", "gate/vulndb", "internal/trust"},
+		"promote":         {"policy", "gate", "gate/layers", "internal/trust"},
+		"internal/cli":    {"policy", "gate", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report"},
+		"internal/lab":    nil,
+		"":                {"internal/cli"},
+		"examples/demo":   {"internal/lab"},
+		"integration":     nil,
+	}
+	mod := module(t)
+	for path, p := range goList(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(path, mod), "/")
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %q has no place in the layout: state here what it may import", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			rel, ours := strings.CutPrefix(imp, mod+"/")
+			if ours && !slices.Contains(may, rel) {
+				t.Errorf("%q imports %q, which the layout does not allow", name, rel)
+			}
+		}
+	}
+}
+
+// TestHeavyLibrariesHaveOneHome: what a library does wrong is met in one place.
+func TestHeavyLibrariesHaveOneHome(t *testing.T) {
+	homes := map[string][]string{
+		"github.com/anchore/syft/":        {"gate", "gate/vulndb"}, // grype's interfaces speak in syft's packages
+		"github.com/anchore/stereoscope/": {"gate"},
+		"github.com/anchore/grype/":       {"gate", "gate/vulndb"},
+		"github.com/sigstore/":            {"internal/trust"},
+		"github.com/distribution/":        {"internal/lab"},
+		"github.com/urfave/cli":           {"internal/cli"},
+	}
+	mod := module(t)
+	for path, p := range goList(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(path, mod), "/")
+		for _, imp := range p.Imports {
+			for prefix, may := range homes {
+				if strings.HasPrefix(imp, prefix) && !slices.Contains(may, name) {
+					t.Errorf("%q imports %s, whose home is %v", name, imp, may)
+				}
+			}
+		}
+	}
+}
+
+// TestPolicyIsPure looks at everything that policy reaches, not only at what
+// it names.
+func TestPolicyIsPure(t *testing.T) {
+	mod := module(t)
+	p, ok := goList(t)[mod+"/policy"]
+	if !ok {
+		t.Fatal("there is no policy package")
+	}
+	for _, dep := range p.Deps {
+		switch {
+		case dep == "net", dep == "net/http", dep == "os/exec", dep == "database/sql":
+			t.Errorf("policy reaches %s", dep)
+		case strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") && !strings.HasPrefix(dep, mod) && !strings.HasPrefix(dep, "gopkg.in/yaml.v3"):
+			t.Errorf("policy reaches %s", dep)
+		}
+	}
+}
+
+// TestBinaryHasNoTestServers: the demo's registry is not in what is shipped.
+func TestBinaryHasNoTestServers(t *testing.T) {
+	mod := module(t)
+	for _, dep := range goList(t)[mod].Deps {
+		if strings.HasPrefix(dep, "github.com/distribution/distribution/") || dep == mod+"/internal/lab" {
+			t.Errorf("the binary links %s", dep)
+		}
+	}
+}
+
+// TestEdgesAreInjected: clock, environment, process end and root context are
+// for main and the command line.
+func TestEdgesAreInjected(t *testing.T) {
+	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
+		"context.Background": true, "context.TODO": true}
+	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report"} {
+		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if x, ok := sel.X.(*ast.Ident); ok && x.Obj == nil && banned[x.Name+"."+sel.Sel.Name] {
+					t.Errorf("%s: %s.%s", set.Position(n.Pos()), x.Name, sel.Sel.Name)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestModuleCanBeInstalled: "go install" refuses a module that replaces or
+// excludes others.
+func TestModuleCanBeInstalled(t *testing.T) {
+	data, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if strings.HasPrefix(line, "replace") || strings.HasPrefix(line, "exclude") {
+			t.Errorf("go.mod: %s", line)
+		}
+	}
+}
+
+// TestTopLevelIsFixed: the names at the top are the owner's.
+func TestTopLevelIsFixed(t *testing.T) {
+	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
+		"README.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin"}
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !slices.Contains(want, e.Name()) {
+			t.Errorf("%s is not part of the layout", e.Name())
+		}
+	}
+}
