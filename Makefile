@@ -1,0 +1,57 @@
+# Everything that a contributor runs. "make" alone lists the targets.
+.DEFAULT_GOAL := help
+GO ?= go
+BIN := $(CURDIR)/bin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-zA-Z_-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/imagegate
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/imagegate .
+
+.PHONY: install
+install: ## install imagegate into Go's bin folder
+	CGO_ENABLED=0 $(GO) install -trimpath .
+
+.PHONY: demo
+demo: ## show the whole path on this machine: denied, fixed, promoted, verified
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/imagegate .
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/demo ./examples/demo
+	@$(BIN)/demo -imagegate $(BIN)/imagegate -records examples/records -policy examples/policies/demo.yaml
+
+.PHONY: test
+test: ## run every test with the race detector
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: test-cosign
+test-cosign: ## build the real cosign command and have it verify what is promoted
+	cd integration/cosign && CGO_ENABLED=0 $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
+
+.PHONY: test-parity
+test-parity: ## compare packages and findings with syft's and grype's own on a Debian root file system
+	./integration/parity.sh $(BIN)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (default 1m)
+	@set -e; for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+		echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg; done; done
+
+.PHONY: bench
+bench: ## run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate/layers
+
+.PHONY: lint
+lint: ## go vet, gofmt, golangci-lint and actionlint at pinned versions
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	cd integration/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
+	$(BIN)/actionlint -shellcheck= -pyflakes= examples/ci/*.github.yml
+	cd integration/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN)
