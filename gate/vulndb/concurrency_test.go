@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/anchore/grype/grype/search"
 	syftpkg "github.com/anchore/syft/syft/pkg"
+	"github.com/gofrs/flock"
 )
 
 // child is what this test binary does when it is started as another process.
@@ -130,6 +132,35 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 	importFile(t, dir, two.Archive)
 	if left := folders(t, dir); len(left) != 2 {
 		t.Errorf("%q is left", left)
+	}
+}
+
+// Between opening the lock file and getting the lock, the folder may have been
+// removed, and even put there again.
+func TestLockOnARemovedFolderIsNoLease(t *testing.T) {
+	dir := install(t)
+	folder := currentFolder(t, dir)
+	file := filepath.Join(folder, lockName)
+	lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
+	if _, err := lock.TryRLock(); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	want := func(want bool) {
+		t.Helper()
+		if in, err := inPlace(lock, file); err != nil || in != want {
+			t.Errorf("in place is %v, %v; want %v", in, err, want)
+		}
+	}
+	want(true)
+	if err := os.Rename(folder, folder+"-old"); err != nil {
+		t.Fatal(err)
+	}
+	want(false)
+	write(t, file, nil)
+	want(false)
+	if l, err := leaseFolder(t.Context(), dir, folderPrefix+strings.Repeat("0", 64)); err != nil || l != nil {
+		t.Errorf("a folder that is not there was leased: %v, %v", l, err)
 	}
 }
 

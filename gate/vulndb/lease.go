@@ -76,22 +76,25 @@ func leaseFolder(ctx context.Context, dir, name string) (*lease, error) {
 		}
 		return nil, err
 	}
-	// A writer may have moved the folder away while we waited; what we hold is
-	// then a lock on a file that nobody else will ever look at.
-	held, err := lock.Stat()
-	if err != nil {
+	if in, err := inPlace(lock, file); err != nil || !in {
 		return nil, errors.Join(err, lock.Close())
-	}
-	found, err := os.Stat(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, lock.Close()
-	case err != nil:
-		return nil, errors.Join(err, lock.Close())
-	case !os.SameFile(held, found):
-		return nil, lock.Close()
 	}
 	return &lease{dir: dir, folder: filepath.Join(dir, name), lock: lock}, nil
+}
+
+// inPlace reports whether a lock is held on the file that is now found under
+// its name. A writer may have moved the folder away while we waited; what we
+// hold is then a lock on a file that nobody else will ever look at.
+func inPlace(lock *flock.Flock, file string) (bool, error) {
+	held, err := lock.Stat()
+	if err != nil {
+		return false, err
+	}
+	found, err := os.Stat(file)
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	return os.SameFile(held, found), nil
 }
 
 func (l *lease) release() error { return l.lock.Close() }
