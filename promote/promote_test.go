@@ -1,0 +1,585 @@
+package promote
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+var database *vulndb.DB
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "promote-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+	archive := filepath.Join(dir, "database.tar.gz")
+	if _, err = vulndb.Build(ctx, vulndb.BuildOptions{From: "../examples/records", To: archive, TempDir: dir, Now: time.Now}); err == nil {
+		_, err = vulndb.Import(ctx, vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now})
+	}
+	if err == nil {
+		database, err = vulndb.Open(ctx, filepath.Join(dir, "db"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer database.Close()
+	return m.Run()
+}
+
+var tool = gate.Tool{Name: "imagegate", Version: "test", URI: "https://example.com/imagegate", Components: map[string]string{"grype": "test"}}
+
+const policyText = `
+version: 1
+rules:
+  - name: no critical
+    severity: critical
+  - name: no high with a fix
+    severity: high
+    fix: available
+`
+
+// world is a staging registry with an image that passes, and an approved one.
+type world struct {
+	*testing.T
+	staging, approved *lab.Registry
+	signer            trust.Signer
+	policy            *policy.Policy
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t}
+	for _, r := range []**lab.Registry{&w.staging, &w.approved} {
+		registry, err := lab.StartRegistry(lab.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { registry.Close() })
+		*r = registry
+	}
+	w.signer = newSigner(t)
+	p, err := policy.Parse("policy.yaml", []byte(policyText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.policy = p
+	return w
+}
+
+func newSigner(t *testing.T) trust.Signer {
+	t.Helper()
+	private, _, err := trust.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := trust.LoadSigner(private, func() ([]byte, error) { return nil, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// spec is an image that passes; its content tells it from others.
+func spec(platform, content string) lab.ImageSpec {
+	return lab.ImageSpec{Platform: platform, OSRelease: "debian 12",
+		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~debian12u1"}},
+		Files:       []lab.File{{Path: "content", Content: content}}}
+}
+
+func (w *world) image(content string) v1.Image {
+	w.Helper()
+	img, err := lab.Image(spec("linux/amd64", content))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return img
+}
+
+func (w *world) index(content string) v1.ImageIndex {
+	w.Helper()
+	var images []v1.Image
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		img, err := lab.Image(spec(platform, content+platform))
+		if err != nil {
+			w.Fatal(err)
+		}
+		images = append(images, img)
+	}
+	idx, err := lab.Index(images...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if idx, err = lab.WithAttestations(idx); err != nil {
+		w.Fatal(err)
+	}
+	return idx
+}
+
+// approve pushes an image to staging and checks it.
+func (w *world) approve(what remote.Taggable) *gate.Approval {
+	w.Helper()
+	if _, err := w.staging.Push(w.Context(), "app:1", what); err != nil {
+		w.Fatal(err)
+	}
+	src, err := gate.ParseSource(w.staging.Ref("app:1"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	g, err := gate.New(gate.Options{Policy: w.policy, Database: database, TempDir: w.TempDir(), Now: time.Now, Tool: tool})
+	if err != nil {
+		w.Fatal(err)
+	}
+	r, err := g.Check(w.Context(), src)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { r.Close() })
+	if r.Approval == nil {
+		w.Fatalf("denied: %+v", r.Decision.Violations)
+	}
+	return r.Approval
+}
+
+func (w *world) promoter(change ...func(*Options)) *Promoter {
+	w.Helper()
+	opts := Options{Signer: w.signer, Now: time.Now}
+	for _, c := range change {
+		c(&opts)
+	}
+	p, err := New(opts)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) tag(path string) name.Tag {
+	w.Helper()
+	tag, err := name.NewTag(w.approved.Ref(path))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return tag
+}
+
+func (w *world) verify(ref name.Reference, t Trust) (*Record, error) {
+	w.Helper()
+	v, err := NewVerifier(Options{Now: time.Now})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return v.Verify(w.Context(), ref, t)
+}
+
+func (w *world) trusting(keys ...crypto.PublicKey) Trust {
+	return Trust{Trust: trust.Trust{Keys: keys}}
+}
+
+// absent fails if the tag exists.
+func (w *world) absent(tag name.Tag) {
+	w.Helper()
+	_, err := remote.Head(tag)
+	if !isNotFound(err) {
+		w.Errorf("the tag is there, or cannot be told: %v", err)
+	}
+}
+
+func TestTagIsTheLastWrite(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.index("x")), w.tag("prod/app:1")
+	records, err := w.promoter().Promote(t.Context(), a, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes := w.approved.Writes()
+	for i, req := range writes {
+		if isTag := strings.HasSuffix(req.Path, "/manifests/1"); isTag != (i == len(writes)-1) {
+			t.Errorf("write %d of %d is %s", i+1, len(writes), req)
+		}
+	}
+	if len(records) != 1 || records[0].Digest != a.Image().Digest.String() || len(records[0].Statements) != 7 {
+		t.Errorf("the records are %+v", records)
+	}
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFailureAnywhereLeavesNoTag fails each write in turn, for good. The tag is
+// never there, and running again completes what is missing.
+func TestFailureAnywhereLeavesNoTag(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.index("x"))
+	if _, err := w.promoter().Promote(t.Context(), a, w.tag("count/app:1")); err != nil {
+		t.Fatal(err)
+	}
+	total := len(w.approved.Writes())
+	if total < 20 {
+		t.Fatalf("only %d writes", total)
+	}
+	for n := range total {
+		tag := w.tag(fmt.Sprintf("repo%d/app:1", n))
+		w.approved.SetHook(lab.When(lab.IsWrite, lab.After(int64(n), lab.Fail(http.StatusForbidden))))
+		_, err := w.promoter(func(o *Options) { o.Parallel = 1 }).Promote(t.Context(), a, tag)
+		var failed *gate.RegistryError
+		if err == nil || !errors.As(err, &failed) || failed.Side != gate.Approved {
+			t.Errorf("write %d failed: %v", n, err)
+		}
+		w.approved.SetHook(nil)
+		w.absent(tag)
+		if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+			t.Errorf("again, after write %d failed: %v", n, err)
+		}
+		if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+			t.Errorf("again, after write %d failed: %v", n, err)
+		}
+	}
+}
+
+func TestCancellationLeavesNoTag(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.image("x"))
+	for n := range 15 {
+		tag := w.tag(fmt.Sprintf("repo%d/app:1", n))
+		ctx, cancel := context.WithCancel(t.Context())
+		var seen atomic.Int64
+		w.approved.SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+			if lab.IsWrite(r) && seen.Add(1) > int64(n) {
+				cancel()
+			}
+			return false
+		})
+		_, err := w.promoter().Promote(ctx, a, tag)
+		w.approved.SetHook(nil)
+		cancel()
+		if seen.Load() <= int64(n) {
+			break // it was done before
+		}
+		if err == nil {
+			continue // cancelled with the very last request under way
+		}
+		w.absent(tag)
+	}
+}
+
+func TestSeveralDestinationsAreTaggedTogether(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.image("x"))
+	other, err := lab.StartRegistry(lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.SetHook(lab.When(lab.IsWrite, lab.Fail(http.StatusForbidden)))
+	good, bad := w.tag("app:1"), mustTag(t, other.Ref("app:1"))
+	if _, err := w.promoter().Promote(t.Context(), a, good, bad); err == nil {
+		t.Fatal("no error")
+	}
+	w.absent(good)
+	other.SetHook(nil)
+	if _, err := w.promoter().Promote(t.Context(), a, good, bad); err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range []name.Tag{good, bad} {
+		if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func mustTag(t *testing.T, ref string) name.Tag {
+	t.Helper()
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tag
+}
+
+func TestZeroApprovalIsRefused(t *testing.T) {
+	w := newWorld(t)
+	for _, a := range []*gate.Approval{nil, {}} {
+		if _, err := w.promoter().Promote(t.Context(), a, w.tag("app:1")); err == nil || !strings.Contains(err.Error(), "no approval") {
+			t.Errorf("%v", err)
+		}
+	}
+	if got := w.approved.Requests(); len(got) != 0 {
+		t.Errorf("the registry was asked: %v", got)
+	}
+}
+
+func TestEndedApprovalIsRefused(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.image("x"))
+	later := func(o *Options) { o.Now = func() time.Time { return a.Decision().Until } }
+	if _, err := w.promoter(later).Promote(t.Context(), a, w.tag("app:1")); err == nil || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTagIsNotMovedUnasked(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	first := w.approve(w.image("one"))
+	if _, err := w.promoter().Promote(t.Context(), first, tag); err != nil {
+		t.Fatal(err)
+	}
+	second := w.approve(w.image("two"))
+	w.approved.ResetRequests()
+	_, err := w.promoter().Promote(t.Context(), second, tag)
+	var conflict *TagConflictError
+	if !errors.As(err, &conflict) || conflict.Have != first.Image().Digest || conflict.Want != second.Image().Digest {
+		t.Errorf("%v", err)
+	}
+	if got := w.approved.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+	if _, err := w.promoter(func(o *Options) { o.MoveTag = true }).Promote(t.Context(), second, tag); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSecondTimeIsNothingToDo, and what makes it something to do.
+func TestSecondTimeIsNothingToDo(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	basis := Basis{Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
+	digest := a.Image().Digest
+	promoted := func(p *Promoter, b Basis) bool {
+		t.Helper()
+		_, done, err := p.Promoted(t.Context(), digest, b, tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	if promoted(w.promoter(), basis) {
+		t.Error("done before it began")
+	}
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	w.approved.ResetRequests()
+	if !promoted(w.promoter(), basis) {
+		t.Error("not done afterwards")
+	}
+	if got := w.approved.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+	other := basis
+	other.Policy = "sha256:" + strings.Repeat("0", 64)
+	newer := basis
+	newer.Database = "sha256:" + strings.Repeat("0", 64)
+	upgraded := basis
+	upgraded.Tool.Version = "newer"
+	for name, b := range map[string]Basis{"policy": other, "database": newer, "tool": upgraded} {
+		if promoted(w.promoter(), b) {
+			t.Errorf("done although the %s is another", name)
+		}
+	}
+	if promoted(w.promoter(func(o *Options) { o.Now = func() time.Time { return a.Decision().Until } }), basis) {
+		t.Error("done although the decision has ended")
+	}
+	if promoted(w.promoter(func(o *Options) { o.Signer = newSigner(t) }), basis) {
+		t.Error("done although it was signed by another key")
+	}
+}
+
+// TestRepeatedPromotionPilesUpNothing: by a newer decision the statements are
+// replaced.
+func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	a := w.approve(w.image("x"))
+	for range 3 {
+		if _, err := w.promoter().Promote(t.Context(), w.approve(w.image("x")), tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := trust.Read(t.Context(), tag.Context().Digest(a.Image().Digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Signatures) != 1 || len(got.Envelopes) != 4 {
+		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
+	}
+}
+
+func TestVerifyBelievesNobodyByDefault(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	if _, err := w.promoter().Promote(t.Context(), w.approve(w.image("x")), tag); err != nil {
+		t.Fatal(err)
+	}
+	for name, tr := range map[string]Trust{
+		"zero":      {},
+		"other key": w.trusting(newSigner(t).PublicKey()),
+		"too old":   {Trust: trust.Trust{Keys: []crypto.PublicKey{w.signer.PublicKey()}}, MaxAge: time.Nanosecond},
+		"policy":    {Trust: trust.Trust{Keys: []crypto.PublicKey{w.signer.PublicKey()}}, Policy: "sha256:00"},
+	} {
+		_, err := w.verify(tag, tr)
+		var unproven *VerifyError
+		if !errors.As(err, &unproven) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Old and new key side by side, for a rotation.
+	if _, err := w.verify(tag, w.trusting(newSigner(t).PublicKey(), w.signer.PublicKey())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMissingStatementIsNotAPass takes each statement away in turn, and the
+// signature, at the image and at a platform of it.
+func TestMissingStatementIsNotAPass(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.index("x"))
+	repo := w.tag("app:1").Context()
+	if _, err := w.promoter().Promote(t.Context(), a, repo.Tag("1")); err != nil {
+		t.Fatal(err)
+	}
+	trusted := w.trusting(w.signer.PublicKey())
+	for _, digest := range []v1.Hash{a.Image().Digest, a.Image().Platforms[1].Digest} {
+		att := repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
+		whole, err := remote.Image(att)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := whole.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.Layers {
+			less := m.DeepCopy()
+			less.Layers = slices.Delete(less.Layers, i, i+1)
+			raw, err := json.Marshal(less)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := remote.Put(att, manifest{raw, less.MediaType}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = w.verify(repo.Tag("1"), trusted)
+			var unproven *VerifyError
+			if !errors.As(err, &unproven) {
+				t.Errorf("without %s at %s: %v", m.Layers[i].Annotations["predicateType"], digest, err)
+			}
+		}
+		if err := remote.Write(att, whole); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.verify(repo.Tag("1"), trusted); err != nil {
+			t.Fatalf("with everything back: %v", err)
+		}
+	}
+}
+
+// TestDecisionOfAnotherRepositoryIsNotAccepted: a mirror of everything,
+// signatures included, proves nothing about the mirror.
+func TestDecisionOfAnotherRepositoryIsNotAccepted(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	mirror := w.tag("mirror:1")
+	img, err := remote.Image(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(mirror, img); err != nil {
+		t.Fatal(err)
+	}
+	d := a.Image().Digest
+	for _, suffix := range []string{".sig", ".att"} {
+		from := tag.Context().Tag(d.Algorithm + "-" + d.Hex + suffix)
+		img, err := remote.Image(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(mirror.Context().Tag(from.TagStr()), img); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = w.verify(mirror, w.trusting(w.signer.PublicKey()))
+	var unproven *VerifyError
+	if !errors.As(err, &unproven) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestLaterDenialOutweighsAnEarlierPass: whoever signs a decision that failed
+// after one that passed means the later one.
+func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	later := newDecision(a, tag.Context(), []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}})
+	later.Result, later.TimeVerified = "FAILED", time.Now().Add(time.Second)
+	raw, err := encode(later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subjects := append(allSubjects(tag.Context(), a.Image()), trust.Subject{Name: "another", Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}})
+	env, err := trust.Attest(t.Context(), w.signer, trust.Statement{PredicateType: DecisionType, Subjects: subjects, Predicate: raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trust.Attach(t.Context(), w.signer.PublicKey(), tag.Context(), a.Image().Digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil || !strings.Contains(err.Error(), "FAILED") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestBlobsAreMountedInOneRegistry(t *testing.T) {
+	w := newWorld(t)
+	w.approved = w.staging
+	a := w.approve(w.image("x"))
+	records, err := w.promoter().Promote(t.Context(), a, w.tag("elsewhere:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := records[0].Copied; got.Bytes != 0 || got.Sent != 0 || got.Blobs != 3 {
+		t.Errorf("copied %+v", got)
+	}
+}
+
+func TestMissingSourceIsAnError(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.verify(w.tag("nothing:1"), w.trusting(w.signer.PublicKey()))
+	var failed *gate.RegistryError
+	if !errors.As(err, &failed) {
+		t.Errorf("%v", err)
+	}
+}
