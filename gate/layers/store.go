@@ -99,7 +99,7 @@ func New(opts Options) (*Store, error) {
 	sweep(opts.Dir)
 	// Between making a folder and locking it, another run may sweep it away.
 	for range 5 {
-		s, err := newStore(opts)
+		s, err := tryNew(opts)
 		if !errors.Is(err, errSwept) {
 			return s, err
 		}
@@ -109,7 +109,7 @@ func New(opts Options) (*Store, error) {
 
 var errSwept = errors.New("the folder for layers was removed by another run")
 
-func newStore(opts Options) (*Store, error) {
+func tryNew(opts Options) (*Store, error) {
 	dir, err := os.MkdirTemp(opts.Dir, dirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for layers: %w", err)

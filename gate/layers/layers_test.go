@@ -1,0 +1,405 @@
+package layers
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
+)
+
+// content is a small archive that compresses neither well nor badly.
+func content(t testing.TB, size int) []byte {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, uint64(size)))
+	body := make([]byte, size)
+	for i := range body {
+		body[i] = "abcdefghijklmnop"[r.IntN(16)]
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	if err := w.WriteHeader(&tar.Header{Name: "file", Mode: 0o644, Size: int64(size)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func gz(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func zst(t testing.TB, b []byte) []byte {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.EncodeAll(b, nil)
+}
+
+func sum(b []byte) v1.Hash {
+	s := sha256.Sum256(b)
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(s[:])}
+}
+
+func newStore(t testing.TB, change ...func(*Options)) *Store {
+	t.Helper()
+	opts := Options{Dir: t.TempDir()}
+	for _, c := range change {
+		c(&opts)
+	}
+	s, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		entries, err := os.ReadDir(opts.Dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, e := range entries {
+			t.Errorf("left behind: %s", e.Name())
+		}
+	})
+	return s
+}
+
+// source is one layer as a hostile or honest registry would serve it.
+type source struct {
+	stored   []byte
+	diffID   v1.Hash
+	digest   v1.Hash
+	size     int64
+	opened   atomic.Int64
+	openFunc Open
+}
+
+func honest(stored, inflated []byte) *source {
+	return &source{stored: stored, diffID: sum(inflated), digest: sum(stored), size: int64(len(stored))}
+}
+
+func (s *source) open(ctx context.Context) (io.ReadCloser, error) {
+	s.opened.Add(1)
+	if s.openFunc != nil {
+		return s.openFunc(ctx)
+	}
+	return io.NopCloser(bytes.NewReader(s.stored)), nil
+}
+
+// fetch reads one layer through a store.
+func fetch(t testing.TB, st *Store, src *source) (*Layer, error) {
+	t.Helper()
+	l, err := st.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, st.fetch(t.Context(), l)
+}
+
+func TestEveryCompressionGivesTheSameBytes(t *testing.T) {
+	plain := content(t, 300_000)
+	half := len(plain) / 2
+	for name, stored := range map[string][]byte{
+		"gzip":         gz(t, plain),
+		"gzip members": append(gz(t, plain[:half]), gz(t, plain[half:])...),
+		"zstd":         zst(t, plain),
+		"zstd frames":  append(zst(t, plain[:half]), zst(t, plain[half:])...),
+		"plain":        plain,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			l, err := fetch(t, s, honest(stored, plain))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, c := range map[string]struct {
+				open func() (io.ReadCloser, error)
+				want []byte
+			}{"stored": {l.Compressed, stored}, "inflated": {l.Uncompressed, plain}} {
+				rc, err := c.open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(rc)
+				if err := errors.Join(err, rc.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, c.want) {
+					t.Errorf("%s: %d bytes, not %d", what, len(got), len(c.want))
+				}
+			}
+			link := filepath.Join(s.dir, "link")
+			if err := s.LinkUncompressed(sum(plain), link); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(link); err != nil || !bytes.Equal(got, plain) {
+				t.Errorf("the link has %d bytes: %v", len(got), err)
+			}
+		})
+	}
+}
+
+func TestCorruptLayerIsNotKept(t *testing.T) {
+	plain := content(t, 100_000)
+	stored := gz(t, plain)
+	flipped := bytes.Clone(stored)
+	flipped[len(flipped)/2] ^= 1
+	other := gz(t, content(t, 100_001))
+	for name, src := range map[string]*source{
+		"other bytes of the same size": {stored: flipped, digest: sum(stored), size: int64(len(stored)), diffID: sum(plain)},
+		"flipped, with its own digest": {stored: flipped, digest: sum(flipped), size: int64(len(flipped)), diffID: sum(plain)},
+		"shorter":                      {stored: stored[:len(stored)-1], digest: sum(stored), size: int64(len(stored)), diffID: sum(plain)},
+		"longer":                       {stored: append(bytes.Clone(stored), 0), digest: sum(stored), size: int64(len(stored)), diffID: sum(plain)},
+		"truncated, with its own digest": {stored: stored[:len(stored)-9], digest: sum(stored[:len(stored)-9]),
+			size: int64(len(stored) - 9), diffID: sum(plain)},
+		"trailing bytes, with its own digest": {stored: append(bytes.Clone(stored), "more"...), digest: sum(append(bytes.Clone(stored), "more"...)),
+			size: int64(len(stored) + 4), diffID: sum(plain)},
+		"another diffID": {stored: other, digest: sum(other), size: int64(len(other)), diffID: sum(plain)},
+		"empty":          {stored: nil, digest: sum(nil), size: 0, diffID: sum(plain)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			l, err := fetch(t, s, src)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			var corrupt *CorruptError
+			if !errors.As(err, &corrupt) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%T: %v", err, err)
+			}
+			if _, err := l.Compressed(); !errors.Is(err, errNotFetched) {
+				t.Errorf("it can be read: %v", err)
+			}
+			for _, sub := range []string{"blobs", "layers"} {
+				entries, err := os.ReadDir(filepath.Join(s.dir, sub))
+				if err != nil || len(entries) != 0 {
+					t.Errorf("%s holds %v, %v", sub, entries, err)
+				}
+			}
+		})
+	}
+}
+
+func TestEndlessLayerIsNotRead(t *testing.T) {
+	src := honest(gz(t, content(t, 1000)), content(t, 1000))
+	var read atomic.Int64
+	src.openFunc = func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(readerFunc(func(b []byte) (int, error) { read.Add(int64(len(b))); return len(b), nil })), nil
+	}
+	if _, err := fetch(t, newStore(t), src); err == nil {
+		t.Fatal("no error")
+	}
+	if read.Load() > 2*chunk {
+		t.Errorf("%d bytes were read", read.Load())
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+func TestBombDoesNotFillTheDisk(t *testing.T) {
+	bomb := make([]byte, 8<<20)
+	for name, change := range map[string]func(*Options){
+		"layer": func(o *Options) { o.MaxLayer = 1 << 20 },
+		"total": func(o *Options) { o.MaxTotal = 1 << 20 },
+	} {
+		for format, stored := range map[string][]byte{"gzip": gz(t, bomb), "zstd": zst(t, bomb)} {
+			s := newStore(t, change)
+			if _, err := fetch(t, s, honest(stored, bomb)); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("%s, %s: %v", name, format, err)
+			}
+			if used := s.used.Load(); used > 3<<20 {
+				t.Errorf("%s, %s: %d bytes were written", name, format, used)
+			}
+		}
+	}
+}
+
+func TestSharedLayerIsReadOnce(t *testing.T) {
+	plain := content(t, 200_000)
+	src := honest(gz(t, plain), plain)
+	s := newStore(t)
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			if _, err := fetch(t, s, src); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if n := src.opened.Load(); n != 1 {
+		t.Errorf("opened %d times", n)
+	}
+	if got := s.Stats(); got.Fetches != 1 || got.Bytes != src.size {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTwoDiffIDsForOneLayerAreNotBelieved(t *testing.T) {
+	plain := content(t, 1000)
+	src := honest(gz(t, plain), plain)
+	s := newStore(t)
+	if _, err := fetch(t, s, src); err != nil {
+		t.Fatal(err)
+	}
+	liar := honest(src.stored, []byte("something else"))
+	var corrupt *CorruptError
+	if _, err := fetch(t, s, liar); !errors.As(err, &corrupt) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFailedReadIsTriedAgain(t *testing.T) {
+	plain := content(t, 1000)
+	src := honest(gz(t, plain), plain)
+	broken := errors.New("connection reset")
+	src.openFunc = func(context.Context) (io.ReadCloser, error) { return nil, broken }
+	s := newStore(t)
+	if _, err := fetch(t, s, src); !errors.Is(err, broken) {
+		t.Fatalf("%v", err)
+	}
+	src.openFunc = nil
+	if _, err := fetch(t, s, src); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCancelledReadLeavesNothing(t *testing.T) {
+	before := runtime.NumGoroutine()
+	plain := content(t, 1_000_000)
+	src := honest(gz(t, plain), plain)
+	ctx, cancel := context.WithCancel(t.Context())
+	src.openFunc = func(context.Context) (io.ReadCloser, error) {
+		r, w := io.Pipe() // hands out a part, and then nothing for ever
+		go func() {
+			_, _ = w.Write(src.stored[:1000])
+			cancel()
+		}()
+		return r, nil
+	}
+	s := newStore(t)
+	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.fetch(ctx, l); err == nil {
+		t.Fatal("no error")
+	}
+	for _, sub := range []string{"blobs", "layers"} {
+		if entries, err := os.ReadDir(filepath.Join(s.dir, sub)); err != nil || len(entries) != 0 {
+			t.Errorf("%s holds %v, %v", sub, entries, err)
+		}
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+1; {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, and %d before", runtime.NumGoroutine(), before)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	if os.Getenv("LAYERS_TEST_KILLED") != "" {
+		if _, err := New(Options{Dir: os.Getenv("LAYERS_TEST_KILLED")}); err != nil {
+			t.Fatal(err)
+		}
+		os.Exit(0) // without Close, as a killed run
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestFoldersOfKilledRunsAreRemoved$")
+	cmd.Env = append(os.Environ(), "LAYERS_TEST_KILLED="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	live, err := New(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	// Others' folders, whatever they are called, are not ours to remove.
+	foreign := filepath.Join(dir, dirPrefix+"of-somebody")
+	if err := os.Mkdir(foreign, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	second, err := New(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 3 {
+		t.Errorf("the folder holds %v", entries)
+	}
+	if _, err := os.Stat(filepath.Join(live.dir, lockName)); err != nil {
+		t.Errorf("the folder of a live run is gone: %v", err)
+	}
+}
+
+func TestFullDiskIsAnErrorOfItsOwn(t *testing.T) {
+	plain := content(t, 1_000_000)
+	src := honest(gz(t, plain), plain)
+	s := newStore(t, func(o *Options) { o.MaxTotal = 100_000 })
+	_, err := fetch(t, s, src)
+	var corrupt *CorruptError
+	if !errors.Is(err, ErrTooLarge) || errors.As(err, &corrupt) || !strings.Contains(err.Error(), "on disk") {
+		t.Errorf("%v", err)
+	}
+}
+
+func BenchmarkIngest(b *testing.B) {
+	plain := content(b, 32<<20)
+	for name, stored := range map[string][]byte{"gzip": gz(b, plain), "zstd": zst(b, plain), "plain": plain} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(plain)))
+			for b.Loop() {
+				s := newStore(b)
+				if _, err := fetch(b, s, honest(stored, plain)); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
