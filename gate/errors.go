@@ -45,7 +45,7 @@ func NewRegistryError(side Side, doing string, err error) error {
 		return err
 	}
 	if ownFault(err) {
-		return fmt.Errorf("%s registry: %s: %w", side, doing, err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return &RegistryError{Side: side, Doing: doing, Err: err}
 }

@@ -107,7 +107,7 @@ func hint(err error) string {
 		return `run "imagegate db update", or "imagegate db import FILE" where there is no network`
 	case errors.As(err, &conflict):
 		return "give the image a new tag, or --move-tag if the tag is meant to move"
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "the layers of an image are kept on disk while it is checked: choose a larger folder with --temp-dir"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
