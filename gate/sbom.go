@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -54,7 +55,7 @@ type SBOM struct {
 // catalog finds the packages of one platform's image, whose layers the store
 // has fetched or will fetch. Everything is read from the image itself, never
 // from a reference that could name something else by now.
-func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (*SBOM, error) {
+func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (_ *SBOM, err error) {
 	dir, err := store.TempDir("catalog")
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 		return nil, fmt.Errorf("reading the manifest of %s: %w", p.Digest, err)
 	}
 	img := image.New(p.Image, nil, dir, image.WithManifest(manifest))
-	defer img.Cleanup()
+	defer func() { err = errors.Join(err, img.Cleanup()) }()
 	if err := img.Read(ctx); err != nil {
 		return nil, fmt.Errorf("indexing the layers of %s: %w", p.Digest, err)
 	}

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -120,7 +120,11 @@ func TestFindingsEqualGrypesOwn(t *testing.T) {
 // know, and the image in the archive that IMAGEGATE_TEST_IMAGE names, if any.
 func parityImages(t *testing.T) map[string]v1.Image {
 	t.Helper()
-	exe, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "bin", "gofmt"))
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(goroot)), "bin", "gofmt"))
 	if err != nil {
 		t.Fatal(err)
 	}

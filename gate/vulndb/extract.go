@@ -56,7 +56,7 @@ func extract(ctx context.Context, file, folder string, limits Limits) (err error
 	defer f.Close()
 	in := bufio.NewReaderSize(contextReader{ctx, f}, 1<<20)
 	magic, err := in.Peek(16)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	var plain io.Reader

@@ -136,7 +136,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 	if err != nil {
 		return errors.New("the address cannot be requested")
 	}
-	resp, err := f.client.Do(req)
+	resp, err := f.client.Do(req) //nolint:bodyclose // closed below, whatever the status
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {

@@ -83,7 +83,7 @@ func writeArchive(ctx context.Context, folder, to string, modified time.Time) (_
 	if err != nil {
 		return "", err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	stat, err := db.Stat()
 	if err != nil {
 		return "", err

@@ -89,7 +89,7 @@ func (p *recordingProvider) FindVulnerabilities(criteria ...vulnerability.Criter
 }
 
 func (p *recordingProvider) VulnerabilityMetadata(ref vulnerability.Reference) (*vulnerability.Metadata, error) {
-	md, err := p.Provider.VulnerabilityMetadata(ref)
+	md, err := p.Provider.VulnerabilityMetadata(ref) //nolint:staticcheck // deprecated and still part of the interface
 	p.failures.add("reading the metadata of "+ref.ID, err)
 	return md, err
 }
