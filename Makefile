@@ -17,8 +17,8 @@ install: ## install imagegate into Go's bin folder
 
 .PHONY: demo
 demo: ## show the whole path on this machine: denied, fixed, promoted, verified
-	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/imagegate .
-	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/demo ./examples/demo
+	@echo "building (some minutes the first time)"
+	@$(GO) build -o $(BIN)/ . ./examples/demo
 	@$(BIN)/demo -imagegate $(BIN)/imagegate -records examples/records -policy examples/policies/demo.yaml
 
 .PHONY: test
@@ -27,7 +27,7 @@ test: ## run every test with the race detector
 
 .PHONY: test-cosign
 test-cosign: ## build the real cosign command and have it verify what is promoted
-	cd integration/cosign && CGO_ENABLED=0 $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	cd integration/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
 
 .PHONY: test-parity
