@@ -64,8 +64,8 @@ type Tool struct {
 	Version string `json:"version"`
 	// URI is the identity that statements carry as verifier and scanner.
 	URI string `json:"uri"`
-	// Components are the versions of what decides together with it: syft and
-	// grype, by name.
+	// Components are the versions of what it decides and signs with: syft,
+	// grype and cosign, by name.
 	Components map[string]string `json:"components"`
 }
 

@@ -369,7 +369,7 @@ var kernelHeaderNames = map[syftpkg.Type]*regexp.Regexp{
 // meant: an advisory that names the headers themselves stays.
 func kernelHeaders(m match.Match) string {
 	names, ok := kernelHeaderNames[m.Package.Type]
-	if !ok || !names.MatchString(m.Package.Name) {
+	if !ok || !names.MatchString(m.Package.Name) || len(m.Details) == 0 {
 		return ""
 	}
 	for _, d := range m.Details {

@@ -58,6 +58,31 @@ func (f failing) Match(vulnerability.Provider, pkg.Package) ([]match.Match, []ma
 	return nil, nil, f.err
 }
 
+// TestKernelHeadersAreSuppressedAndListed: they carry the kernel's version and
+// none of its code. What names them directly stays.
+func TestKernelHeadersAreSuppressedAndListed(t *testing.T) {
+	upstream := []pkg.UpstreamPackage{{Name: "linux"}}
+	for name, c := range map[string]struct {
+		m    match.Match
+		want bool
+	}{
+		"through the source": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.DebPkg, Upstreams: upstream},
+			Details: match.Details{{Type: match.ExactIndirectMatch}}}, true},
+		"directly": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.DebPkg, Upstreams: upstream},
+			Details: match.Details{{Type: match.ExactIndirectMatch}, {Type: match.ExactDirectMatch}}}, false},
+		"another package": {match.Match{Package: pkg.Package{Name: "linux-image-amd64", Type: syftpkg.DebPkg, Upstreams: upstream},
+			Details: match.Details{{Type: match.ExactIndirectMatch}}}, false},
+		"another source": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.DebPkg, Upstreams: []pkg.UpstreamPackage{{Name: "other"}}},
+			Details: match.Details{{Type: match.ExactIndirectMatch}}}, false},
+		"another ecosystem": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.NpmPkg, Upstreams: upstream},
+			Details: match.Details{{Type: match.ExactIndirectMatch}}}, false},
+	} {
+		if got := kernelHeaders(c.m) != ""; got != c.want {
+			t.Errorf("%s: suppressed is %v", name, got)
+		}
+	}
+}
+
 // TestPackagesEqualSyftsOwn compares with what syft's default configuration
 // finds, through its own reading of the same layers.
 func TestPackagesEqualSyftsOwn(t *testing.T) {

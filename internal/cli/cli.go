@@ -103,6 +103,8 @@ func tool() gate.Tool {
 			t.Components["syft"] = dep.Version
 		case "github.com/anchore/grype":
 			t.Components["grype"] = dep.Version
+		case "github.com/sigstore/cosign/v2":
+			t.Components["cosign"] = dep.Version
 		}
 	}
 	return t
