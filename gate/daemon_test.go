@@ -1,0 +1,46 @@
+package gate
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// TestDaemonsImageGivesTheSameEvidence speaks the two calls of the Docker
+// engine's interface that reading an image takes; an engine itself cannot run
+// inside a test.
+func TestDaemonsImageGivesTheSameEvidence(t *testing.T) {
+	h := newTester(t)
+	img := h.image(dirty)
+	tag := h.source("team/app:1").Ref
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.43")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_ping"):
+		case strings.HasSuffix(r.URL.Path, "/json"):
+			config, err := img.ConfigName()
+			if err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"Id":"` + config.String() + `","Os":"linux","Architecture":"amd64","RootFS":{"Type":"layers"},"Config":{}}`))
+		case strings.HasSuffix(r.URL.Path, "/images/get") || strings.HasSuffix(r.URL.Path, "/get"):
+			if err := tarball.Write(tag, img, w); err != nil {
+				t.Error(err)
+			}
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer engine.Close()
+	t.Setenv("DOCKER_HOST", "tcp://"+engine.Listener.Addr().String())
+	want := h.check(h.gate(blockCritical), h.push("app:1", img)).Input.Platforms[0]
+	r := h.check(h.gate(blockCritical), h.source("docker-daemon:team/app:1"))
+	if got := r.Input.Platforms[0]; !slices.Equal(findingIDs(got), findingIDs(want)) || r.Decision.Passed {
+		t.Errorf("%v, not %v", findingIDs(got), findingIDs(want))
+	}
+}
