@@ -20,13 +20,20 @@ const (
 	MaxLayers   = 1024
 )
 
-// Open reads a blob's bytes as they are stored.
-type Open func(context.Context) (io.ReadCloser, error)
-
 // Image checks the manifest and the config of src and returns the image with
 // its bytes unchanged and its layers served by the store. The descriptor is
-// what led to the image; its digest is what everything else is held against.
+// what led to the image; its digest is what everything else is held against. No
+// layer is read yet: that is [Store.Fetch].
+//
+// A *CorruptError says that something is not what its digest, size or diffID
+// says, a *RefusedError that the image is not one to promote. What the source
+// itself reports is wrapped.
 func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Image, error) {
+	if mt, err := src.MediaType(); err != nil {
+		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
+	} else if mt != d.MediaType {
+		return nil, refuse("manifest %s is listed as %q and served as %q", d.Digest, d.MediaType, mt)
+	}
 	raw, err := src.RawManifest()
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
@@ -35,8 +42,8 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 	if err != nil {
 		return nil, err
 	}
-	if m.Config.Size > MaxConfig {
-		return nil, refuse("the config of %s has %d bytes, more than %d", d.Digest, m.Config.Size, MaxConfig)
+	if m.Config.Size < 0 || m.Config.Size > MaxConfig {
+		return nil, refuse("the config of %s is listed with %d bytes, and may have %d", d.Digest, m.Config.Size, MaxConfig)
 	}
 	rawConfig, err := src.RawConfigFile()
 	if err != nil {
@@ -81,18 +88,35 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 	if d.Size != 0 && d.Size != size {
 		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, not %d", size, d.Size)}
 	}
-	m, err := v1.ParseManifest(bytes.NewReader(raw))
-	if err != nil {
+	var m struct {
+		v1.Manifest
+		Manifests json.RawMessage `json:"manifests"`
+	}
+	if err := decode(raw, manifestShape, &m); err != nil {
 		return nil, refuse("manifest %s: %v", d.Digest, err)
 	}
-	if m.MediaType != "" && m.MediaType != d.MediaType {
+	switch {
+	case !d.MediaType.IsImage():
+		return nil, refuse("manifest %s is listed as %q, which is no image", d.Digest, d.MediaType)
+	case m.MediaType != "" && m.MediaType != d.MediaType:
 		return nil, refuse("manifest %s is listed as %q and says that it is %q", d.Digest, d.MediaType, m.MediaType)
+	case m.SchemaVersion != 2:
+		return nil, refuse("manifest %s has schema version %d, not 2", d.Digest, m.SchemaVersion)
+	case m.Manifests != nil:
+		return nil, refuse("manifest %s lists manifests, as an index does", d.Digest)
+	case m.Subject != nil:
+		// Pushing it would attach it to the other image, and on registries
+		// without a referrers API move a tag of that one.
+		return nil, refuse("manifest %s is attached to %s, as a referrer is", d.Digest, m.Subject.Digest)
 	}
-	if m.Config.MediaType != types.OCIConfigJSON && m.Config.MediaType != types.DockerConfigJSON {
+	if !m.Config.MediaType.IsConfig() {
 		return nil, refuse("manifest %s is of an artifact with a %q, not of an image", d.Digest, m.Config.MediaType)
 	}
 	if len(m.Layers) > MaxLayers {
 		return nil, refuse("manifest %s lists %d layers, more than %d", d.Digest, len(m.Layers), MaxLayers)
+	}
+	if len(m.Config.URLs) > 0 {
+		return nil, refuse("config %s of %s is foreign, to be fetched from elsewhere", m.Config.Digest, d.Digest)
 	}
 	for _, l := range m.Layers {
 		// A layer that is fetched from elsewhere was never pushed by the one
@@ -107,7 +131,7 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 			return nil, refuse("layer %s of %s has the size %d", l.Digest, d.Digest, l.Size)
 		}
 	}
-	return m, nil
+	return &m.Manifest, nil
 }
 
 func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
@@ -119,7 +143,7 @@ func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
 		return nil, &CorruptError{m.Config.Digest, fmt.Sprintf("the config has %d bytes that hash to %s, not %d", size, digest, m.Config.Size)}
 	}
 	var config v1.ConfigFile
-	if err := json.Unmarshal(raw, &config); err != nil {
+	if err := decode(raw, configShape, &config); err != nil {
 		return nil, refuse("config %s: %v", m.Config.Digest, err)
 	}
 	if len(config.RootFS.DiffIDs) != len(m.Layers) {

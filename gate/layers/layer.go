@@ -52,99 +52,168 @@ func (l *Layer) Uncompressed() (io.ReadCloser, error) {
 	return l.store.openKept(l.descriptor.Digest, l.store.layerPath(l.diffID))
 }
 
-// kept is a layer whose bytes have been verified and are on disk.
-type kept struct{ diffID v1.Hash }
-
 func (s *Store) blobPath(h v1.Hash) string {
-	return filepath.Join(s.dir, "blobs", h.Algorithm+"-"+h.Hex)
+	return filepath.Join(s.dir, blobsDir, h.Algorithm+"-"+h.Hex)
 }
 func (s *Store) layerPath(h v1.Hash) string {
-	return filepath.Join(s.dir, "layers", h.Algorithm+"-"+h.Hex)
+	return filepath.Join(s.dir, layersDir, h.Algorithm+"-"+h.Hex)
 }
 
+func layerKey(digest v1.Hash) string { return "layer " + digest.String() }
+func blobKey(digest v1.Hash) string  { return "blob " + digest.String() }
+
 func (s *Store) openKept(digest v1.Hash, path string) (io.ReadCloser, error) {
-	s.mu.Lock()
-	_, ok := s.kept[digest]
-	s.mu.Unlock()
-	if !ok {
+	if !s.has(layerKey(digest)) {
 		return nil, fmt.Errorf("%w: %s", errNotFetched, digest)
 	}
 	return os.Open(path)
 }
 
-// layer registers what a manifest and a config say of one layer. Only SHA-256
-// is accepted, as nothing else is computed.
-func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error) {
-	for _, h := range []v1.Hash{d.Digest, diffID} {
-		if h.Algorithm != "sha256" {
-			return nil, refuse("layer %s: digests are to be sha256, not %q", d.Digest, h.Algorithm)
+func (s *Store) has(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.kept[key]
+	return ok
+}
+
+// once reads what the key stands for unless it is there. Who asks for what is
+// under way waits for it; only a success is remembered.
+func (s *Store) once(ctx context.Context, key string, read func() error) error {
+	for {
+		led := false
+		_, err, _ := s.flights.Do(key, func() (any, error) {
+			led = true
+			if s.has(key) {
+				return nil, nil
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := read(); err != nil {
+				return nil, err
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.kept[key] = struct{}{}
+			return nil, nil
+		})
+		// Where the one who was waited for was cancelled, that does not end
+		// those who were not.
+		cancelled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if led || !cancelled || ctx.Err() != nil {
+			return err
 		}
 	}
+}
+
+// layer registers what a manifest and a config say of one layer. Only SHA-256
+// is accepted, as nothing else is computed. All images of a run must say the
+// same, or one would be verified by what another claims.
+func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error) {
+	for _, h := range []v1.Hash{d.Digest, diffID} {
+		if err := checkAlgorithm(h); err != nil {
+			return nil, err
+		}
+	}
+	if (d.MediaType == types.OCIUncompressedLayer || d.MediaType == types.DockerUncompressedLayer) && d.Digest != diffID {
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed as %q, and the config states another diffID, %s", d.MediaType, diffID)}
+	}
+	said := claim{diffID: diffID, size: d.Size}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before, ok := s.claims[d.Digest]; ok && before != said {
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed with diffID %s and %d bytes, and elsewhere with %s and %d",
+			said.diffID, said.size, before.diffID, before.size)}
+	}
+	s.claims[d.Digest] = said
 	return &Layer{store: s, descriptor: d, diffID: diffID, open: open}, nil
 }
 
+func checkAlgorithm(h v1.Hash) error {
+	if h.Algorithm != "sha256" {
+		return refuse("digest %s is not a sha256", h)
+	}
+	return nil
+}
+
 // Fetch reads every layer of the images that is not there yet, each distinct
-// one once however many images have it. The first error ends the others.
+// one once however many images have it. The images are those that Image and
+// FromTarball return. The first error ends the others: a *CorruptError where
+// content is not what was promised, one that is [ErrTooLarge], the source's
+// own, or the context's.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.opts.Parallel)
+	var all []*Layer
+	seen := map[v1.Hash]bool{}
 	for _, img := range images {
 		ls, err := img.Layers()
 		if err != nil {
-			return err
+			return fmt.Errorf("listing layers: %w", err)
 		}
 		for _, l := range ls {
 			one, ok := l.(*Layer)
 			if !ok || one.store != s {
-				return fmt.Errorf("a layer of another store cannot be fetched into this one")
+				return errors.New("a layer of another store cannot be fetched into this one")
 			}
-			group.Go(func() error { return s.fetch(ctx, one) })
+			if digest := one.descriptor.Digest; !seen[digest] {
+				seen[digest] = true
+				all = append(all, one)
+			}
 		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.opts.Parallel)
+	for _, l := range all {
+		group.Go(func() error { return s.fetch(ctx, l) })
 	}
 	return group.Wait()
 }
 
-// fetch reads one layer unless it is there. Who asks for a layer that is under
-// way waits for it.
 func (s *Store) fetch(ctx context.Context, l *Layer) error {
 	digest := l.descriptor.Digest
-	_, err, _ := s.flights.Do(digest.String(), func() (any, error) {
-		if s.find(digest) != nil {
-			return nil, nil
-		}
-		if err := s.read(ctx, l); err != nil {
-			return nil, err
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.kept[digest] = &kept{diffID: l.diffID}
-		return nil, nil
-	})
+	err := s.once(ctx, layerKey(digest), func() error { return s.read(ctx, l) })
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", digest, err)
 	}
-	// What the first image said of the layer was verified. Another that says
-	// something else is wrong.
-	if k := s.find(digest); k == nil || k.diffID != l.diffID {
-		return &CorruptError{digest, fmt.Sprintf("two configs state different diffIDs for it, one of them %s", l.diffID)}
-	}
 	return nil
 }
 
-func (s *Store) find(digest v1.Hash) *kept {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.kept[digest]
-}
-
-// LinkUncompressed gives the inflated layer a second name, for readers that
-// look for it in a folder of their own. Both names must be below the store's
-// folder or on its file system.
+// LinkUncompressed gives an inflated layer that was fetched a second name, for
+// readers that look for it in a folder of their own. Where the name would be on
+// another file system it makes a copy. A name that is taken is an error.
 func (s *Store) LinkUncompressed(diffID v1.Hash, path string) error {
-	if err := os.Link(s.layerPath(diffID), path); err != nil {
+	from := s.layerPath(diffID)
+	err := os.Link(from, path)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, os.ErrExist) && !errors.Is(err, os.ErrNotExist) {
+		err = s.copyFile(from, path)
+	}
+	if err != nil {
 		return fmt.Errorf("linking layer %s: %w", diffID, err)
 	}
 	return nil
+}
+
+// copyFile copies what was verified, and so need not be again.
+func (s *Store) copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if _, err := os.Lstat(to); err == nil {
+		return &os.PathError{Op: "create", Path: to, Err: os.ErrExist}
+	}
+	out, err := s.create(to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.discard()) }()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.keep()
 }
 
 // Blob is a blob that is no layer of files: kept as it came, verified.
@@ -176,22 +245,24 @@ func (b Blob) Uncompressed() (io.ReadCloser, error) { return b.Compressed() }
 // MaxBlob bounds a blob that is no layer of files.
 const MaxBlob = 256 << 20
 
-// Blob reads a blob and keeps it as it is.
+// Blob reads a blob and keeps it as it is, verified.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, error) {
-	if d.Digest.Algorithm != "sha256" {
-		return Blob{}, refuse("blob %s: digests are to be sha256", d.Digest)
+	if err := checkAlgorithm(d.Digest); err != nil {
+		return Blob{}, err
 	}
 	if d.Size < 0 || d.Size > MaxBlob {
-		return Blob{}, refuse("blob %s has %d bytes, more than %d", d.Digest, d.Size, MaxBlob)
+		return Blob{}, refuse("blob %s is listed with %d bytes, and may have %d", d.Digest, d.Size, MaxBlob)
 	}
-	_, err, _ := s.flights.Do("blob "+d.Digest.String(), func() (any, error) {
-		if _, err := os.Stat(s.blobPath(d.Digest)); err == nil {
-			return nil, nil
-		}
-		return nil, s.readBlob(ctx, d, open)
-	})
+	err := s.once(ctx, blobKey(d.Digest), func() error { return s.readBlob(ctx, d, open) })
 	if err != nil {
 		return Blob{}, fmt.Errorf("blob %s: %w", d.Digest, err)
+	}
+	info, err := os.Stat(s.blobPath(d.Digest))
+	if err != nil {
+		return Blob{}, fmt.Errorf("blob %s: %w", d.Digest, err)
+	}
+	if info.Size() != d.Size { // it was there, under another description
+		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", info.Size(), d.Size)}
 	}
 	return Blob{s, d}, nil
 }

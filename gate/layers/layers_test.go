@@ -99,8 +99,8 @@ func newStore(t testing.TB, change ...func(*Options)) *Store {
 	return s
 }
 
-// source is one layer as a hostile or honest registry would serve it.
-type source struct {
+// upstream is one layer as a hostile or honest registry would serve it.
+type upstream struct {
 	stored   []byte
 	diffID   v1.Hash
 	digest   v1.Hash
@@ -109,11 +109,11 @@ type source struct {
 	openFunc Open
 }
 
-func honest(stored, inflated []byte) *source {
-	return &source{stored: stored, diffID: sum(inflated), digest: sum(stored), size: int64(len(stored))}
+func honest(stored, inflated []byte) *upstream {
+	return &upstream{stored: stored, diffID: sum(inflated), digest: sum(stored), size: int64(len(stored))}
 }
 
-func (s *source) open(ctx context.Context) (io.ReadCloser, error) {
+func (s *upstream) open(ctx context.Context) (io.ReadCloser, error) {
 	s.opened.Add(1)
 	if s.openFunc != nil {
 		return s.openFunc(ctx)
@@ -122,13 +122,34 @@ func (s *source) open(ctx context.Context) (io.ReadCloser, error) {
 }
 
 // fetch reads one layer through a store.
-func fetch(t testing.TB, st *Store, src *source) (*Layer, error) {
+func fetch(t testing.TB, st *Store, src *upstream) (*Layer, error) {
 	t.Helper()
 	l, err := st.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	return l, st.fetch(t.Context(), l)
+}
+
+// checkLayer reads a layer in both forms.
+func checkLayer(t *testing.T, l v1.Layer, stored, inflated []byte) {
+	t.Helper()
+	for what, c := range map[string]struct {
+		open func() (io.ReadCloser, error)
+		want []byte
+	}{"stored": {l.Compressed, stored}, "inflated": {l.Uncompressed, inflated}} {
+		rc, err := c.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(rc)
+		if err := errors.Join(err, rc.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, c.want) {
+			t.Errorf("%s: %d bytes, not %d", what, len(got), len(c.want))
+		}
+	}
 }
 
 func TestEveryCompressionGivesTheSameBytes(t *testing.T) {
@@ -147,22 +168,7 @@ func TestEveryCompressionGivesTheSameBytes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for what, c := range map[string]struct {
-				open func() (io.ReadCloser, error)
-				want []byte
-			}{"stored": {l.Compressed, stored}, "inflated": {l.Uncompressed, plain}} {
-				rc, err := c.open()
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := io.ReadAll(rc)
-				if err := errors.Join(err, rc.Close()); err != nil {
-					t.Fatal(err)
-				}
-				if !bytes.Equal(got, c.want) {
-					t.Errorf("%s: %d bytes, not %d", what, len(got), len(c.want))
-				}
-			}
+			checkLayer(t, l, stored, plain)
 			link := filepath.Join(s.dir, "link")
 			if err := s.LinkUncompressed(sum(plain), link); err != nil {
 				t.Fatal(err)
@@ -180,7 +186,7 @@ func TestCorruptLayerIsNotKept(t *testing.T) {
 	flipped := bytes.Clone(stored)
 	flipped[len(flipped)/2] ^= 1
 	other := gz(t, content(t, 100_001))
-	for name, src := range map[string]*source{
+	for name, src := range map[string]*upstream{
 		"other bytes of the same size": {stored: flipped, digest: sum(stored), size: int64(len(stored)), diffID: sum(plain)},
 		"flipped, with its own digest": {stored: flipped, digest: sum(flipped), size: int64(len(flipped)), diffID: sum(plain)},
 		"shorter":                      {stored: stored[:len(stored)-1], digest: sum(stored), size: int64(len(stored)), diffID: sum(plain)},
@@ -199,13 +205,13 @@ func TestCorruptLayerIsNotKept(t *testing.T) {
 				t.Fatal("no error")
 			}
 			var corrupt *CorruptError
-			if !errors.As(err, &corrupt) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if !errors.As(err, &corrupt) {
 				t.Errorf("%T: %v", err, err)
 			}
 			if _, err := l.Compressed(); !errors.Is(err, errNotFetched) {
 				t.Errorf("it can be read: %v", err)
 			}
-			for _, sub := range []string{"blobs", "layers"} {
+			for _, sub := range []string{blobsDir, layersDir} {
 				entries, err := os.ReadDir(filepath.Join(s.dir, sub))
 				if err != nil || len(entries) != 0 {
 					t.Errorf("%s holds %v, %v", sub, entries, err)
@@ -322,7 +328,7 @@ func TestCancelledReadLeavesNothing(t *testing.T) {
 	if err := s.fetch(ctx, l); err == nil {
 		t.Fatal("no error")
 	}
-	for _, sub := range []string{"blobs", "layers"} {
+	for _, sub := range []string{blobsDir, layersDir} {
 		if entries, err := os.ReadDir(filepath.Join(s.dir, sub)); err != nil || len(entries) != 0 {
 			t.Errorf("%s holds %v, %v", sub, entries, err)
 		}

@@ -1,42 +1,35 @@
 package layers
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
-	"path/filepath"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	chunk = 256 << 10 // bytes handed from one stage to the next
-	// maxWindow bounds what a zstd frame may make us hold: what the format
-	// asks every decoder to support, eight times over.
-	maxWindow = 64 << 20
-)
+// Open reads a blob's bytes as they are stored. What it returns must end a
+// Read when it is closed, as files and connections do.
+type Open func(context.Context) (io.ReadCloser, error)
+
+// chunk is how many bytes one stage hands to the next.
+const chunk = 256 << 10
+
+// sizeUnknown stands for the size of a blob that nobody stated.
+const sizeUnknown = -1
 
 // read is the one pass over a layer. Two stages run side by side: one receives,
 // hashes and keeps the bytes as they came, the other inflates, hashes and keeps
 // what comes out. Neither file gets its name before both agree with what was
 // promised.
 func (s *Store) read(ctx context.Context, l *Layer) (err error) {
-	if l.descriptor.Digest == l.diffID { // not compressed, and so one file
-		if err := s.readBlob(ctx, l.descriptor, l.open); err != nil {
-			return err
-		}
-		return s.plain(l.diffID)
+	if l.descriptor.Digest == l.diffID {
+		return s.readPlain(ctx, l.descriptor, l.open)
 	}
 	blob, err := s.create(s.blobPath(l.descriptor.Digest))
 	if err != nil {
@@ -52,7 +45,7 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 	r, w := io.Pipe()
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		err := s.receive(gctx, l.descriptor, l.open, io.MultiWriter(blob, w))
+		err := s.receive(gctx, l.descriptor, l.open, blob, w)
 		w.CloseWithError(err)
 		return err
 	})
@@ -64,184 +57,120 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if got := blob.digest(); got != l.descriptor.Digest {
-		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("its bytes hash to %s", got)}
-	}
 	if got := inflated.digest(); got != l.diffID {
 		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("inflated it hashes to %s, and the config states diffID %s", got, l.diffID)}
+	}
+	if err := checkArchive(l.descriptor.Digest, inflated.head); err != nil {
+		return err
+	}
+	return cmp.Or(blob.keep(), inflated.keep())
+}
+
+// readPlain is read for a layer that is not compressed: its one file has two
+// names.
+func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open) (err error) {
+	limit := s.opts.MaxLayer
+	if d.Size > limit {
+		return fmt.Errorf("%w: the layer has %d bytes, more than %d", ErrTooLarge, d.Size, limit)
+	}
+	blob, err := s.create(s.blobPath(d.Digest))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, blob.discard()) }()
+	if err := s.receive(ctx, d, open, blob, io.Discard); err != nil {
+		return err
+	}
+	if err := checkArchive(d.Digest, blob.head); err != nil {
+		return err
 	}
 	if err := blob.keep(); err != nil {
 		return err
 	}
-	return inflated.keep()
+	if err := os.Link(s.blobPath(d.Digest), s.layerPath(d.Digest)); !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
 }
 
-// readBlob is read for a blob that is not inflated.
+// readBlob is read for a blob that is no layer, and stays as it is.
 func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err error) {
 	blob, err := s.create(s.blobPath(d.Digest))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, blob.discard()) }()
-	if err := s.receive(ctx, d, open, blob); err != nil {
+	if err := s.receive(ctx, d, open, blob, io.Discard); err != nil {
 		return err
-	}
-	if got := blob.digest(); got != d.Digest {
-		return &CorruptError{d.Digest, fmt.Sprintf("its bytes hash to %s", got)}
 	}
 	return blob.keep()
 }
 
-// receive copies exactly the bytes that the descriptor promises, and refuses a
-// source that has more or fewer.
-func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, w io.Writer) (err error) {
+// receive copies what the source has into the file and into tee, and holds it
+// against the descriptor: a source with more bytes, fewer, or other ones is
+// refused. It reads at most one byte too many.
+func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer) (err error) {
 	s.fetches.Add(1)
 	rc, err := open(ctx)
 	if err != nil {
 		return err
 	}
+	closed := sync.OnceValue(rc.Close)
+	stop := context.AfterFunc(ctx, func() { _ = closed() }) // ends a read that is stuck
 	defer func() {
+		stop()
 		// Closing a source that was not read to its end may say so; only one
 		// that was must close well.
-		if cerr := rc.Close(); err == nil {
+		if cerr := closed(); err == nil {
 			err = cerr
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { rc.Close() }) // ends a read that is stuck
-	defer stop()
-	progress := func(int64) {}
-	if p := s.opts.Progress; p != nil {
-		progress = func(done int64) { p.Layer(d.Digest, done, d.Size) }
+	limit := d.Size
+	if d.Size == sizeUnknown {
+		limit = s.opts.MaxLayer
 	}
 	buf := make([]byte, chunk)
-	var done int64
 	for {
-		n, rerr := rc.Read(buf)
-		done += int64(n)
+		n, rerr := rc.Read(buf[:min(chunk, limit-blob.written+1)])
 		s.fetched.Add(int64(n))
-		if done > d.Size {
-			return &CorruptError{d.Digest, fmt.Sprintf("it has more than the %d bytes that were promised", d.Size)}
+		if blob.written+int64(n) > limit {
+			if d.Size == sizeUnknown {
+				return fmt.Errorf("%w: the layer has more than %d bytes", ErrTooLarge, limit)
+			}
+			return &CorruptError{d.Digest, fmt.Sprintf("it has more than the %d bytes that were promised", limit)}
 		}
 		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
+			if _, err := io.MultiWriter(blob, tee).Write(buf[:n]); err != nil {
 				return err
 			}
-			progress(done)
+			if p := s.opts.Progress; p != nil {
+				p.Layer(d.Digest, blob.written, max(d.Size, 0))
+			}
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		if errors.Is(rerr, io.EOF) {
-			break
+		// Sources that verify on their own put their complaint in the place
+		// of the end. A complete blob is judged here.
+		if ended(rerr) || rerr != nil && blob.written == d.Size {
+			return check(d, blob, rerr)
 		}
 		if rerr != nil {
 			return rerr
 		}
 	}
-	if done != d.Size {
-		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", done, d.Size)}
-	}
-	return nil
 }
 
-// inflate writes the archive that r holds, however it is compressed. It goes by
-// the content, as runtimes do, and not by the media type: the diffID holds
-// either way.
-func (s *Store) inflate(digest v1.Hash, r io.Reader, w io.Writer) error {
-	br := bufio.NewReaderSize(r, chunk)
-	magic, err := br.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+// check holds what was received against the descriptor.
+func check(d v1.Descriptor, blob *file, end error) error {
+	if d.Size != sizeUnknown && blob.written != d.Size {
+		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", blob.written, d.Size)}
 	}
-	plain, done, err := decompressor(magic, br)
-	if err != nil {
-		return &CorruptError{digest, fmt.Sprintf("inflating it: %v", err)}
+	if got := blob.digest(); got != d.Digest {
+		return &CorruptError{d.Digest, fmt.Sprintf("its bytes hash to %s", got)}
 	}
-	defer done()
-	n, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(plain, s.opts.MaxLayer+1), make([]byte, chunk))
-	switch {
-	case n > s.opts.MaxLayer:
-		return fmt.Errorf("%w: inflated the layer has more than %d bytes", ErrTooLarge, s.opts.MaxLayer)
-	case isFormat(err):
-		return &CorruptError{digest, fmt.Sprintf("inflating it: %v", err)}
-	}
-	return err
-}
-
-// onlyWriter hides ReadFrom, which would bypass the buffer.
-type onlyWriter struct{ io.Writer }
-
-func decompressor(magic []byte, r io.Reader) (io.Reader, func(), error) {
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(r) // reads all members, and refuses what follows them
-		return z, func() {}, err
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, z.Close, nil
-	}
-	return r, func() {}, nil
-}
-
-// isFormat tells an error of the content from one of the transfer.
-func isFormat(err error) bool {
-	var bad flate.CorruptInputError
-	if errors.As(err, &bad) {
-		return true
-	}
-	for _, e := range []error{gzip.ErrHeader, gzip.ErrChecksum, zstd.ErrMagicMismatch, zstd.ErrCRCMismatch, zstd.ErrWindowSizeExceeded, zstd.ErrReservedBlockType, zstd.ErrCompressedSizeTooBig} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// file is one that has a temporary name until it is kept, and a running digest.
-type file struct {
-	f      *os.File
-	w      *budgeted
-	hash   hash.Hash
-	target string
-}
-
-func (s *Store) create(target string) (*file, error) {
-	f, err := os.CreateTemp(filepath.Dir(target), ".partial-*")
-	if err != nil {
-		return nil, err
-	}
-	return &file{f: f, w: &budgeted{w: f, store: s}, hash: sha256.New(), target: target}, nil
-}
-
-func (f *file) Write(p []byte) (int, error) {
-	f.hash.Write(p) // never fails
-	return f.w.Write(p)
-}
-
-func (f *file) digest() v1.Hash {
-	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(f.hash.Sum(nil))}
-}
-
-// keep gives the file its name.
-func (f *file) keep() error {
-	err := f.f.Close()
-	if err == nil {
-		err = os.Rename(f.f.Name(), f.target)
-	}
-	if err == nil {
-		f.f = nil
-	}
-	return err
-}
-
-// discard removes a file that was not kept.
-func (f *file) discard() error {
-	if f.f == nil {
+	if ended(end) {
 		return nil
 	}
-	_ = f.f.Close()
-	return os.Remove(f.f.Name())
+	return end
 }

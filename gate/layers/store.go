@@ -6,6 +6,7 @@
 // [Store.Fetch] streams every layer through one pass that checks size and
 // digest, keeps the bytes as they came, inflates them, checks the diffID and
 // keeps the result. Layers of the returned image are served from those files.
+// What a container engine saved enters by [Store.FromTarball] instead.
 //
 // The package pushes nothing and knows no registries: it reads what a v1.Image
 // hands out, and trusts none of it.
@@ -18,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -33,7 +33,7 @@ const (
 	DefaultMaxTotal = 128 << 30 // bytes on disk
 )
 
-// Options say where and how much. Dir must be set.
+// Options say where and how much. Dir must be set; nothing may be negative.
 type Options struct {
 	// Dir is the folder in which the store makes its own.
 	Dir string
@@ -52,10 +52,13 @@ type Options struct {
 // Progress is told how far a layer's transfer is. It may be called by several
 // goroutines at once.
 type Progress interface {
+	// Layer says that so many bytes of a blob have come. The total is 0 where
+	// it is not known beforehand.
 	Layer(digest v1.Hash, done, total int64)
 }
 
-// Store keeps the layers of one run. It is safe for concurrent use.
+// Store keeps the layers of one run. It is safe for concurrent use, but for
+// Close, which is for when nothing else is under way.
 type Store struct {
 	opts    Options
 	dir     string
@@ -65,9 +68,16 @@ type Store struct {
 	fetches atomic.Int64
 	fetched atomic.Int64
 
-	mu    sync.Mutex
-	kept  map[v1.Hash]*kept // by digest of the bytes as they came
-	close func() error
+	mu     sync.Mutex
+	claims map[v1.Hash]claim   // what was said of a layer, by its digest
+	kept   map[string]struct{} // what was verified and is on disk, by key
+	closed bool
+}
+
+// claim is what an image says of a layer. All images must say the same.
+type claim struct {
+	diffID v1.Hash
+	size   int64
 }
 
 // Stats counts what a store has read from its sources.
@@ -76,16 +86,14 @@ type Stats struct {
 	Fetches int   // blobs that were opened
 }
 
-// dirPrefix and lockName mark the folders of runs.
-const (
-	dirPrefix = "imagegate-"
-	lockName  = ".lock"
-)
-
 // New makes the store's folder, and removes those of runs that were killed.
 func New(opts Options) (*Store, error) {
-	if opts.Dir == "" {
+	switch {
+	case opts.Dir == "":
 		return nil, errors.New("no folder for layers")
+	case opts.MaxLayer < 0 || opts.MaxTotal < 0 || opts.Parallel < 0:
+		return nil, fmt.Errorf("limits for layers are negative: %d bytes a layer, %d bytes in all, %d at once",
+			opts.MaxLayer, opts.MaxTotal, opts.Parallel)
 	}
 	if opts.MaxLayer == 0 {
 		opts.MaxLayer = DefaultMaxLayer
@@ -97,78 +105,36 @@ func New(opts Options) (*Store, error) {
 		opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
 	sweep(opts.Dir)
-	// Between making a folder and locking it, another run may sweep it away.
-	for range 5 {
-		s, err := tryNew(opts)
-		if !errors.Is(err, errSwept) {
-			return s, err
-		}
-	}
-	return nil, errSwept
-}
-
-var errSwept = errors.New("the folder for layers was removed by another run")
-
-func tryNew(opts Options) (*Store, error) {
-	dir, err := os.MkdirTemp(opts.Dir, dirPrefix)
+	dir, lock, err := makeRunDir(opts.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for layers: %w", err)
 	}
-	s := &Store{opts: opts, dir: dir, kept: map[v1.Hash]*kept{}}
-	s.close = sync.OnceValue(s.remove)
-	for _, sub := range []string{"blobs", "layers"} {
+	s := &Store{opts: opts, dir: dir, lock: lock, claims: map[v1.Hash]claim{}, kept: map[string]struct{}{}}
+	for _, sub := range []string{blobsDir, layersDir} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("making a folder for layers: %w", err), s.Close())
 		}
 	}
-	s.lock = flock.New(filepath.Join(dir, lockName))
-	ok, err := s.lock.TryLock()
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, errors.Join(fmt.Errorf("locking the folder for layers: %w", err), s.Close())
-	}
-	if _, err := os.Stat(s.lock.Path()); !ok || err != nil {
-		return nil, errors.Join(errSwept, s.Close())
-	}
 	return s, nil
 }
 
-// sweep removes folders whose run is gone, which is those that have a lock file
-// that nobody holds. What it cannot remove stays; that is no reason to fail.
-func sweep(dir string) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		name := filepath.Join(path, lockName)
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), dirPrefix) {
-			continue
-		}
-		if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		lock := flock.New(name)
-		if ok, err := lock.TryLock(); err == nil && ok {
-			_ = os.RemoveAll(path)
-			_ = lock.Close()
-		}
-	}
-}
-
 // Close removes the store's folder with everything in it. Closing again does
-// nothing.
-func (s *Store) Close() error { return s.close() }
-
-func (s *Store) remove() error {
-	err := os.RemoveAll(s.dir)
-	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close())
+// nothing, unless something could not be removed: that is tried once more.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
 	}
-	return err
+	if err := removeRunDir(s.dir); err != nil {
+		return fmt.Errorf("removing the folder for layers: %w", err)
+	}
+	s.closed = true
+	return s.lock.Close()
 }
 
-// TempDir makes a folder inside the store's own, which goes with it.
+// TempDir makes a folder inside the store's own, which goes with it. What
+// others write there does not count towards MaxTotal.
 func (s *Store) TempDir(name string) (string, error) {
 	dir, err := os.MkdirTemp(s.dir, name+"-")
 	if err != nil {
@@ -182,29 +148,21 @@ func (s *Store) Stats() Stats {
 	return Stats{Bytes: s.fetched.Load(), Fetches: int(s.fetches.Load())}
 }
 
-// WriteFile copies r into a new file below the store's folder; its bytes count
-// towards MaxTotal.
+// WriteFile copies r into a new file in a folder that TempDir made; its bytes
+// count towards MaxTotal.
 func (s *Store) WriteFile(path string, r io.Reader) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if rel, err := filepath.Rel(s.dir, path); err != nil || !filepath.IsLocal(rel) {
+		return fmt.Errorf("writing %q: it is not in the folder for layers", path)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return &os.PathError{Op: "create", Path: path, Err: os.ErrExist}
+	}
+	f, err := s.create(path)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(&budgeted{w: f, store: s}, r)
-	return errors.Join(err, f.Close())
-}
-
-// ErrTooLarge says that a limit of Options was reached.
-var ErrTooLarge = errors.New("too large")
-
-// budgeted counts what is written towards the store's total.
-type budgeted struct {
-	w     io.Writer
-	store *Store
-}
-
-func (b *budgeted) Write(p []byte) (int, error) {
-	if b.store.used.Add(int64(len(p))) > b.store.opts.MaxTotal {
-		return 0, fmt.Errorf("%w: the image needs more than %d bytes on disk", ErrTooLarge, b.store.opts.MaxTotal)
+	if _, err := io.Copy(f, r); err != nil {
+		return errors.Join(err, f.discard())
 	}
-	return b.w.Write(p)
+	return errors.Join(f.keep(), f.discard())
 }

@@ -4,128 +4,144 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // FromTarball makes an image of one that was saved by a container engine, from
 // an archive or a daemon. Such an image has a config and inflated layers, and
 // no manifest; it gets one over the layers as they are, so that its digest
-// follows from its content and not from who compresses it. All its layers are
-// read on the way.
+// follows from its content and not from who compresses it. Layers that the
+// archive holds compressed are inflated for the same reason. All layers are
+// read on the way. Errors are those of Image and Fetch.
 func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error) {
 	rawConfig, err := src.RawConfigFile()
 	if err != nil {
 		return nil, fmt.Errorf("reading the config: %w", err)
 	}
+	if len(rawConfig) > MaxConfig {
+		return nil, refuse("the config has %d bytes, more than %d", len(rawConfig), MaxConfig)
+	}
 	var config v1.ConfigFile
-	if err := json.Unmarshal(rawConfig, &config); err != nil {
+	if err := decode(rawConfig, configShape, &config); err != nil {
 		return nil, refuse("parsing the config: %v", err)
 	}
 	sources, err := src.Layers()
 	if err != nil {
 		return nil, fmt.Errorf("listing the layers: %w", err)
 	}
-	if len(rawConfig) > MaxConfig || len(sources) > MaxLayers || len(sources) != len(config.RootFS.DiffIDs) {
-		return nil, refuse("the config has %d bytes and %d diffIDs for %d layers", len(rawConfig), len(config.RootFS.DiffIDs), len(sources))
+	diffIDs := config.RootFS.DiffIDs
+	if len(sources) > MaxLayers || len(sources) != len(diffIDs) {
+		return nil, refuse("the config has %d diffIDs for %d layers, of which there may be %d", len(diffIDs), len(sources), MaxLayers)
 	}
-	digest, size, err := v1.SHA256(bytes.NewReader(rawConfig))
-	if err != nil {
+
+	out := &image{config: rawConfig, layers: make([]*Layer, len(sources))}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.opts.Parallel)
+	for i, source := range sources {
+		group.Go(func() (err error) {
+			open := func(context.Context) (io.ReadCloser, error) { return source.Uncompressed() }
+			if out.layers[i], err = s.ingest(gctx, diffIDs[i], types.DockerUncompressedLayer, open); err != nil {
+				return fmt.Errorf("reading layer %d: %w", i, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	m := v1.Manifest{
+	if err := out.describe(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// describe gives the image a manifest over its config and layers.
+func (i *image) describe() error {
+	digest, size, err := v1.SHA256(bytes.NewReader(i.config))
+	if err != nil {
+		return err
+	}
+	i.manifest = &v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.DockerManifestSchema2,
 		Config:        v1.Descriptor{MediaType: types.DockerConfigJSON, Digest: digest, Size: size},
 		Layers:        []v1.Descriptor{},
 	}
-	out := &image{config: rawConfig}
-	for i, source := range sources {
-		size, err := s.ingest(ctx, config.RootFS.DiffIDs[i], source.Uncompressed)
-		if err != nil {
-			return nil, fmt.Errorf("reading layer %d: %w", i, err)
-		}
-		d := v1.Descriptor{MediaType: types.DockerUncompressedLayer, Digest: config.RootFS.DiffIDs[i], Size: size}
-		l, err := s.layer(d, d.Digest, nil)
-		if err != nil {
-			return nil, err
-		}
-		m.Layers = append(m.Layers, d)
-		out.layers = append(out.layers, l)
+	for _, l := range i.layers {
+		i.manifest.Layers = append(i.manifest.Layers, l.descriptor)
 	}
-	if out.raw, err = json.Marshal(m); err != nil {
-		return nil, err
+	if i.raw, err = json.Marshal(i.manifest); err != nil {
+		return err
 	}
-	out.manifest = &m
-	if out.descriptor.Digest, out.descriptor.Size, err = v1.SHA256(bytes.NewReader(out.raw)); err != nil {
-		return nil, err
-	}
-	out.descriptor.MediaType = m.MediaType
-	return out, nil
+	i.descriptor.MediaType = i.manifest.MediaType
+	i.descriptor.Digest, i.descriptor.Size, err = v1.SHA256(bytes.NewReader(i.raw))
+	return err
 }
 
-// ingest keeps an inflated layer, which is then its own blob.
-func (s *Store) ingest(ctx context.Context, diffID v1.Hash, open func() (io.ReadCloser, error)) (size int64, err error) {
-	if diffID.Algorithm != "sha256" {
-		return 0, refuse("layer %s: digests are to be sha256", diffID)
+// Ingest reads a layer that its source holds inflated, and verifies it against
+// the diffID. It becomes a layer that is not compressed, whose digest is its
+// diffID; the media type is that of Docker or OCI for such layers. The layer is
+// there at once, and Fetch has nothing left to do for it.
+func (s *Store) Ingest(ctx context.Context, diffID v1.Hash, mediaType types.MediaType, open Open) (v1.Layer, error) {
+	l, err := s.ingest(ctx, diffID, mediaType, open)
+	if err != nil { // not a nil *Layer in an interface that is not nil
+		return nil, err
 	}
-	if s.find(diffID) == nil {
-		if err := s.ingestOnce(ctx, diffID, open); err != nil {
-			return 0, err
-		}
+	return l, nil
+}
+
+func (s *Store) ingest(ctx context.Context, diffID v1.Hash, mediaType types.MediaType, open Open) (*Layer, error) {
+	if mediaType != types.DockerUncompressedLayer && mediaType != types.OCIUncompressedLayer {
+		return nil, refuse("%q is not the media type of a layer that is not compressed", mediaType)
+	}
+	if err := checkAlgorithm(diffID); err != nil {
+		return nil, err
+	}
+	d := v1.Descriptor{MediaType: mediaType, Digest: diffID, Size: sizeUnknown}
+	err := s.once(ctx, layerKey(diffID), func() error { return s.readPlain(ctx, d, serialized(open)) })
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", diffID, err)
 	}
 	info, err := os.Stat(s.blobPath(diffID))
 	if err != nil {
-		return 0, err
+		return nil, fmt.Errorf("layer %s: %w", diffID, err)
 	}
-	return info.Size(), nil
+	d.Size = info.Size()
+	return s.layer(d, diffID, open)
 }
 
-func (s *Store) ingestOnce(ctx context.Context, diffID v1.Hash, open func() (io.ReadCloser, error)) (err error) {
-	s.fetches.Add(1)
-	rc, err := open()
-	if err != nil {
-		return err
+// serialized keeps Close from running during a Read: the decompressors that
+// read archives do not allow it, and files do not get stuck.
+func serialized(open Open) Open {
+	return func(ctx context.Context) (io.ReadCloser, error) {
+		rc, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &serial{rc: rc}, nil
 	}
-	defer rc.Close()
-	stop := context.AfterFunc(ctx, func() { rc.Close() })
-	defer stop()
-	f, err := s.create(s.blobPath(diffID))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.discard()) }()
-	n, err := io.Copy(f, io.LimitReader(rc, s.opts.MaxLayer+1))
-	s.fetched.Add(n)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return err
-	case n > s.opts.MaxLayer:
-		return fmt.Errorf("%w: the layer has more than %d bytes", ErrTooLarge, s.opts.MaxLayer)
-	}
-	if got := f.digest(); got != diffID {
-		return &CorruptError{diffID, fmt.Sprintf("its bytes hash to %s", got)}
-	}
-	if err := f.keep(); err != nil {
-		return err
-	}
-	return s.plain(diffID)
 }
 
-// plain makes a blob that is not compressed its own inflated form.
-func (s *Store) plain(digest v1.Hash) error {
-	if err := os.Link(s.blobPath(digest), s.layerPath(digest)); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
+type serial struct {
+	mu sync.Mutex
+	rc io.ReadCloser
+}
+
+func (s *serial) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept[digest] = &kept{diffID: digest}
-	return nil
+	return s.rc.Read(p)
+}
+
+func (s *serial) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rc.Close()
 }

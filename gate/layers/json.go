@@ -1,0 +1,75 @@
+package layers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// shape names the keys of an object that mean something, with the shape of
+// their values where that matters.
+type shape map[string]shape
+
+var (
+	descriptorShape = shape{"mediaType": nil, "digest": nil, "size": nil, "urls": nil, "data": nil, "artifactType": nil}
+	manifestShape   = shape{"schemaVersion": nil, "mediaType": nil, "artifactType": nil, "config": descriptorShape,
+		"layers": descriptorShape, "subject": descriptorShape, "manifests": nil, "annotations": nil}
+	configShape = shape{"architecture": nil, "os": nil, "os.version": nil, "variant": nil, "config": nil,
+		"rootfs": {"type": nil, "diff_ids": nil}}
+)
+
+// decode parses a document and refuses one that two readers could take for two
+// things. encoding/json takes the last of repeated keys and ignores their case;
+// others take the first, or only one that is spelled exactly, and so would see
+// other layers than those that were scanned.
+func decode(raw []byte, known shape, into any) error {
+	if err := json.Unmarshal(raw, into); err != nil {
+		return err
+	}
+	return unambiguous(json.NewDecoder(bytes.NewReader(raw)), known)
+}
+
+// unambiguous checks the next value of what json.Unmarshal has accepted, and
+// thereby bounded in depth.
+func unambiguous(dec *json.Decoder, known shape) error {
+	token, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	open, ok := token.(json.Delim)
+	if !ok {
+		return nil
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		inner := known // of an array's elements
+		if open == '{' {
+			token, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			key, ok := token.(string)
+			if !ok {
+				return errors.New("a key that is no string")
+			}
+			if seen[key] {
+				return fmt.Errorf("the key %q is repeated", key)
+			}
+			seen[key] = true
+			if inner, ok = known[key]; !ok {
+				for k := range known {
+					if strings.EqualFold(k, key) {
+						return fmt.Errorf("the key %q is spelled %q", k, key)
+					}
+				}
+			}
+		}
+		if err := unambiguous(dec, inner); err != nil {
+			return err
+		}
+	}
+	_, err = dec.Token() // the closing one
+	return err
+}

@@ -1,0 +1,420 @@
+package layers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+func TestOptionsThatBoundNothingAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	for what, opts := range map[string]Options{
+		"no folder":      {},
+		"layer":          {Dir: dir, MaxLayer: -1},
+		"total":          {Dir: dir, MaxTotal: -1},
+		"parallel":       {Dir: dir, Parallel: -1},
+		"missing folder": {Dir: filepath.Join(dir, "missing")},
+	} {
+		if s, err := New(opts); err == nil {
+			t.Errorf("%s: no error", what)
+			_ = s.Close()
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestFolderIsForThisUserAlone(t *testing.T) {
+	s := newStore(t)
+	info, err := os.Stat(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o700 || !strings.HasPrefix(info.Name(), dirPrefix) {
+		t.Errorf("%s has mode %v", info.Name(), info.Mode())
+	}
+}
+
+func TestClosedStoreHasNothing(t *testing.T) {
+	plain := content(t, 10_000)
+	s := newStore(t)
+	l, err := fetch(t, s, honest(gz(t, plain), plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.TempDir("catalog"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is there: %v", err)
+	}
+	if _, err := l.Compressed(); err == nil {
+		t.Error("a layer of a closed store can be read")
+	}
+	if _, err := fetch(t, s, honest(zst(t, plain), plain)); err == nil {
+		t.Error("a closed store fetches")
+	}
+}
+
+// A run that holds its lock until it is killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("LAYERS_TEST_HOLD"); dir != "" {
+		s, err := New(Options{Dir: dir})
+		if err != nil {
+			panic(err)
+		}
+		if _, err := s.TempDir("catalog"); err != nil {
+			panic(err)
+		}
+		_, _ = os.Stdout.WriteString("held\n")
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent lets go
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func TestFolderOfLiveProcessIsNotSwept(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "LAYERS_TEST_HOLD="+dir)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(stdout, make([]byte, len("held\n"))); err != nil {
+		t.Fatal(err)
+	}
+	held := runDirs(t, dir)
+	if len(held) != 1 {
+		t.Fatalf("the other process has %v", held)
+	}
+	sweep(dir)
+	if got := runDirs(t, dir); len(got) != 1 {
+		t.Errorf("while it lives: %v", got)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it says that it was killed
+	sweep(dir)
+	if got := runDirs(t, dir); len(got) != 0 {
+		t.Errorf("after it was killed: %v", got)
+	}
+}
+
+func runDirs(t *testing.T, dir string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, dirPrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestFoldersOfOthersAreNotSwept(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	for _, sub := range []string{"imagegate-config", "imagegate-1a", "imagegate-", "other-1", "imagegate-2"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if sub == "imagegate-2" { // being made, or not ours: no lock
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, sub, lockName), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(elsewhere, lockName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(dir, "imagegate-3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "imagegate-4"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(elsewhere, "made"), filepath.Join(dir, "imagegate-4", lockName)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweep(dir)
+	after, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after) != len(before) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 {
+		t.Errorf("elsewhere holds %v, %v", entries, err)
+	}
+}
+
+func TestImagesThatDisagreeOnALayerAreNotBelieved(t *testing.T) {
+	plain := content(t, 1000)
+	stored := gz(t, plain)
+	for what, change := range map[string]func(*upstream){
+		"diffID": func(u *upstream) { u.diffID = sum([]byte("something else")) },
+		"size":   func(u *upstream) { u.size++ },
+	} {
+		s := newStore(t)
+		if _, err := fetch(t, s, honest(stored, plain)); err != nil {
+			t.Fatal(err)
+		}
+		liar := honest(stored, plain)
+		change(liar)
+		if _, err := fetch(t, s, liar); !isCorrupt(err) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+}
+
+func TestTwoCompressionsOfALayerAreKeptOnceInflated(t *testing.T) {
+	plain := content(t, 50_000)
+	s := newStore(t)
+	g, z := honest(gz(t, plain), plain), honest(zst(t, plain), plain)
+	for _, src := range []*upstream{g, z} {
+		if _, err := fetch(t, s, src); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := s.used.Load(), g.size+z.size+int64(len(plain)); got != want {
+		t.Errorf("%d bytes are counted, not %d", got, want)
+	}
+}
+
+func TestPlainLayerIsBoundedToo(t *testing.T) {
+	plain := content(t, 2<<20)
+	s := newStore(t, func(o *Options) { o.MaxLayer = 1 << 20 })
+	src := honest(plain, plain)
+	if _, err := fetch(t, s, src); !errors.Is(err, ErrTooLarge) || src.opened.Load() != 0 {
+		t.Errorf("got %v, opened %d times", err, src.opened.Load())
+	}
+}
+
+func TestBlobIsVerified(t *testing.T) {
+	b := []byte(`{"a":"statement"}`)
+	good := v1.Descriptor{MediaType: "application/vnd.in-toto+json", Digest: sum(b), Size: int64(len(b))}
+	opened := 0
+	open := func(b []byte) Open {
+		return func(context.Context) (io.ReadCloser, error) {
+			opened++
+			return io.NopCloser(bytes.NewReader(b)), nil
+		}
+	}
+	s := newStore(t)
+	for what, c := range map[string]struct {
+		d  v1.Descriptor
+		b  []byte
+		is func(error) bool
+	}{
+		"other bytes":     {good, []byte(`{"a":"STATEMENT"}`), isCorrupt},
+		"fewer":           {good, b[1:], isCorrupt},
+		"more":            {good, append(bytes.Clone(b), ' '), isCorrupt},
+		"too many":        {v1.Descriptor{Digest: good.Digest, Size: MaxBlob + 1}, b, isRefused},
+		"fewer than none": {v1.Descriptor{Digest: good.Digest, Size: -1}, b, isRefused},
+		"algorithm":       {v1.Descriptor{Digest: v1.Hash{Algorithm: "md5", Hex: "00"}, Size: 1}, b, isRefused},
+	} {
+		if _, err := s.Blob(t.Context(), c.d, open(c.b)); !c.is(err) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	checkNoPartials(t, s)
+	opened = 0
+	for range 2 {
+		blob, err := s.Blob(t.Context(), good, open(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rc, err := blob.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(rc)
+		if err := errors.Join(err, rc.Close()); err != nil || !bytes.Equal(got, b) {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if opened != 1 {
+		t.Errorf("opened %d times", opened)
+	}
+	wrong := good
+	wrong.Size++
+	if _, err := s.Blob(t.Context(), wrong, open(b)); !isCorrupt(err) {
+		t.Errorf("another size for what is there: %v", err)
+	}
+}
+
+func TestLinkIsNotMadeOverAnything(t *testing.T) {
+	plain := content(t, 10_000)
+	s := newStore(t)
+	dir, err := s.TempDir("catalog")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "0-"+sum(plain).String())
+	if err := s.LinkUncompressed(sum(plain), path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a layer that is not there: %v", err)
+	}
+	if _, err := fetch(t, s, honest(gz(t, plain), plain)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("planted"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.LinkUncompressed(sum(plain), path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	if err := s.copyFile(s.layerPath(sum(plain)), path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a copy to a name that is taken: %v", err)
+	}
+	copied := filepath.Join(dir, "1-"+sum(plain).String())
+	if err := s.copyFile(s.layerPath(sum(plain)), copied); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(copied); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("the copy has %d bytes: %v", len(got), err)
+	}
+}
+
+func TestKeptFilesCannotBeWritten(t *testing.T) {
+	plain := content(t, 1000)
+	s := newStore(t)
+	src := honest(gz(t, plain), plain)
+	if _, err := fetch(t, s, src); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{s.blobPath(src.digest), s.layerPath(src.diffID)} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o400 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+	}
+}
+
+func TestWriteFileStaysInTheFolder(t *testing.T) {
+	s := newStore(t, func(o *Options) { o.MaxTotal = 1000 })
+	dir, err := s.TempDir("archive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join(dir, "index.json")
+	if err := s.WriteFile(inside, strings.NewReader("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(inside); err != nil || string(got) != "{}" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := s.WriteFile(inside, strings.NewReader("[]")); !errors.Is(err, os.ErrExist) {
+		t.Errorf("over a file: %v", err)
+	}
+	outside := filepath.Join(dir, "..", "..", "outside")
+	if err := s.WriteFile(outside, strings.NewReader("{}")); err == nil {
+		t.Error("outside: no error")
+	}
+	if _, err := os.Stat(outside); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("outside: %v", err)
+	}
+	large := filepath.Join(dir, "large")
+	if err := s.WriteFile(large, strings.NewReader(strings.Repeat("x", 2000))); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+	if used := s.used.Load(); used != 2 {
+		t.Errorf("%d bytes are counted, not 2", used)
+	}
+}
+
+func TestFirstErrorEndsTheOthers(t *testing.T) {
+	s := newStore(t, func(o *Options) { o.Parallel = 2 })
+	broken := errors.New("connection reset")
+	stuck := honest(gz(t, content(t, 1000)), content(t, 1000))
+	waits := make(chan struct{})
+	stuck.openFunc = func(context.Context) (io.ReadCloser, error) {
+		r, _ := io.Pipe() // never has anything
+		close(waits)
+		return r, nil
+	}
+	failing := honest(gz(t, content(t, 1001)), content(t, 1001))
+	failing.openFunc = func(context.Context) (io.ReadCloser, error) {
+		<-waits
+		return nil, broken
+	}
+	never := honest(gz(t, content(t, 1002)), content(t, 1002))
+	img := &image{}
+	for _, u := range []*upstream{stuck, failing, never} {
+		l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: u.digest, Size: u.size}, u.diffID, u.open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img.layers = append(img.layers, l)
+	}
+	if err := s.Fetch(t.Context(), img); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if n := never.opened.Load(); n != 0 {
+		t.Errorf("a layer was opened after another had failed")
+	}
+	checkNoPartials(t, s)
+}
+
+func TestRunsThatStartTogetherDoNotSweepEachOther(t *testing.T) {
+	dir := t.TempDir()
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 25 {
+				s, err := New(Options{Dir: dir})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 3 {
+					sweep(dir)
+				}
+				if _, err := os.Lstat(filepath.Join(s.dir, lockName)); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if left := runDirs(t, dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
