@@ -179,18 +179,25 @@ func imagegateOK(t *testing.T, dir, cache string, args ...string) string {
 	return imagegateCode(t, dir, cache, 0, args...)
 }
 
-// imagegateCode runs the command in this process.
+// imagegateCode runs the command in this process and returns its output.
 func imagegateCode(t *testing.T, dir, cache string, want int, args ...string) string {
+	t.Helper()
+	out, _ := imagegateRun(t, dir, cache, want, args...)
+	return out
+}
+
+// imagegateRun returns standard error as well.
+func imagegateRun(t *testing.T, dir, cache string, want int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	t.Setenv("COSIGN_PASSWORD", "correct horse")
 	t.Setenv("IMAGEGATE_CACHE_DIR", cache)
 	t.Setenv("IMAGEGATE_TEMP_DIR", dir)
-	var out, stderr bytes.Buffer
-	got := cli.Run(t.Context(), append([]string{"imagegate"}, args...), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &stderr})
+	var out, errs bytes.Buffer
+	got := cli.Run(t.Context(), append([]string{"imagegate"}, args...), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
 	if got != want {
-		t.Fatalf("imagegate %s: exit code %d, not %d\n%s%s", strings.Join(args, " "), got, want, &out, &stderr)
+		t.Fatalf("imagegate %s: exit code %d, not %d\n%s%s", strings.Join(args, " "), got, want, &out, &errs)
 	}
-	return out.String()
+	return out.String(), errs.String()
 }
 
 func write(t *testing.T, path string, data []byte) {
