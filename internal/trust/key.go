@@ -1,13 +1,3 @@
-// Package trust signs and verifies: keys, signatures over a digest, statements
-// about it, and where both are stored in a registry.
-//
-// The path through it: [LoadSigner] reads a key, [SignImage] and [Attest] make a
-// signature and an envelope without any network, [Attach] stores them beside a
-// digest and [Read] finds them again, and a [Trust] says which of them count.
-//
-// It knows what cosign knows and nothing of policies: what a statement says is
-// its caller's business. Stored is cosign's layout of tags, sha256-<hex>.sig and
-// sha256-<hex>.att, which works in every registry.
 package trust
 
 import (
@@ -23,60 +13,83 @@ import (
 
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 )
 
-// Signer makes signatures that cosign verifies: ECDSA or RSA over the SHA-256
-// of the message, or Ed25519 over the message.
+// Signer makes signatures that cosign verifies: ECDSA or RSA (PKCS #1 v1.5) over
+// the SHA-256 of the message, or Ed25519 over the message.
 type Signer interface {
+	// Sign returns the raw signature over the message.
 	Sign(ctx context.Context, message []byte) ([]byte, error)
+	// PublicKey verifies what Sign returns.
 	PublicKey() crypto.PublicKey
 }
 
-// The PEM types of cosign's encrypted keys.
-const (
-	encryptedSigstore = "ENCRYPTED SIGSTORE PRIVATE KEY"
-	encryptedCosign   = "ENCRYPTED COSIGN PRIVATE KEY"
-)
+// hash is what cosign verifies with, whatever the size of the key. Its own
+// cosign.LoadPrivateKey picks a hash by the key instead, and so makes signatures
+// with P-384, P-521 and Ed25519 keys that "cosign verify --key" refuses.
+const hash = crypto.SHA256
 
-// LoadSigner reads a private key from PEM: cosign's encrypted form, or plain
-// PKCS #8, PKCS #1 or SEC 1. The password is asked for only where it is needed,
-// and is in no error.
+// LoadSigner reads a private key from PEM: cosign's encrypted form, under its old
+// and its new name, or PKCS #8, PKCS #1 or SEC 1, encrypted or not. RSA from 2048
+// to 4096 bits, ECDSA on P-256, P-384 or P-521 and Ed25519 are taken.
+//
+// The password is asked for only if the key is encrypted, and is in no error; an
+// error of asking for it is returned wrapped.
 func LoadSigner(data []byte, password func() ([]byte, error)) (Signer, error) {
-	block, rest := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New("it holds no PEM block")
-	}
-	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("it holds more than one key")
-	}
-	if block.Type == encryptedSigstore || block.Type == encryptedCosign {
-		secret, err := password()
-		if err != nil {
-			return nil, err
-		}
-		sv, err := cosign.LoadPrivateKey(data, secret, nil)
-		if err != nil {
-			return nil, fmt.Errorf("decrypting the key: %w", err)
-		}
-		return newSigner(sv)
-	}
-	private, err := cryptoutils.UnmarshalPEMToPrivateKey(data, nil)
+	block, err := privateBlock(data)
 	if err != nil {
+		return nil, err
+	}
+	var asked bool
+	var askErr error
+	private, err := cryptoutils.UnmarshalPEMToPrivateKey(pem.EncodeToMemory(block), func(bool) ([]byte, error) {
+		asked = true
+		var secret []byte
+		secret, askErr = password()
+		// No password is the empty one: nil would mean not to decrypt at all.
+		return append([]byte{}, secret...), askErr
+	})
+	switch {
+	case askErr != nil:
+		return nil, fmt.Errorf("asking for the password of the key: %w", askErr)
+	case err != nil && asked:
+		return nil, fmt.Errorf("decrypting the key: the password is wrong or the key damaged: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("reading a %q: %w", block.Type, err)
 	}
-	sv, err := signature.LoadSignerVerifier(private, crypto.SHA256)
+	return newSigner(private)
+}
+
+// privateBlock returns the only block of the file; the curve's parameters, which
+// openssl writes ahead of an EC key that names its curve too, do not count.
+func privateBlock(data []byte) (*pem.Block, error) {
+	block, rest := pem.Decode(data)
+	if block != nil && block.Type == "EC PARAMETERS" {
+		block, rest = pem.Decode(rest)
+	}
+	if block == nil {
+		return nil, errors.New("it holds no private key in PEM")
+	}
+	if len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("it holds more than one %q", block.Type)
+	}
+	return block, nil
+}
+
+func newSigner(private crypto.PrivateKey) (Signer, error) {
+	sv, err := signature.LoadSignerVerifier(private, hash)
 	if err != nil {
 		return nil, fmt.Errorf("using the key: %w", err)
 	}
-	return newSigner(sv)
-}
-
-func newSigner(sv signature.SignerVerifier) (Signer, error) {
 	public, err := sv.PublicKey()
 	if err != nil {
 		return nil, fmt.Errorf("deriving the public key: %w", err)
+	}
+	if err := goodkey.ValidatePubKey(public); err != nil {
+		return nil, fmt.Errorf("using the key: %w", err)
 	}
 	return &keySigner{sv, public}, nil
 }
@@ -92,18 +105,19 @@ func (k *keySigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
 
 func (k *keySigner) PublicKey() crypto.PublicKey { return k.public }
 
-// GenerateKey makes a key pair in cosign's format, PEM; the private key is
-// encrypted with the password, also with an empty one.
+// GenerateKey makes an ECDSA P-256 key pair in cosign's format, PEM; the private
+// key is encrypted with the password, also with an empty one.
 func GenerateKey(password []byte) (private, public []byte, err error) {
 	keys, err := cosign.GenerateKeyPair(func(bool) ([]byte, error) { return password, nil })
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("generating a key pair: %w", err)
 	}
 	return keys.PrivateBytes, keys.PublicBytes, nil
 }
 
 // LoadPublicKeys reads one or more public keys from PEM, so that an old and a
-// new key can be trusted side by side.
+// new key can be trusted side by side. One that cannot be used is an error, and
+// so is anything beside the keys.
 func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	for len(bytes.TrimSpace(data)) > 0 {
@@ -115,6 +129,9 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 		if err != nil {
 			return nil, fmt.Errorf("a %q is no public key", block.Type)
 		}
+		if err := goodkey.ValidatePubKey(key); err != nil {
+			return nil, fmt.Errorf("using key %s: %w", Fingerprint(key), err)
+		}
 		keys, data = append(keys, key), rest
 	}
 	if len(keys) == 0 {
@@ -123,7 +140,8 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// Fingerprint names a public key: "sha256:<hex>" of its DER form.
+// Fingerprint names a public key: "sha256:<hex>" of its DER form
+// (SubjectPublicKeyInfo), or "unknown key" for what is none.
 func Fingerprint(key crypto.PublicKey) string {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {

@@ -2,99 +2,43 @@ package trust
 
 import (
 	"bytes"
-	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
-	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
-// The formats of what is signed.
+// The types of a statement that are read; the first is written. The second
+// differs from it in nothing that is used here, and cosign writes it.
 const (
-	statementType = "https://in-toto.io/Statement/v1"
-	payloadType   = "application/vnd.in-toto+json"
+	statementType    = "https://in-toto.io/Statement/v1"
+	oldStatementType = "https://in-toto.io/Statement/v0.1"
 )
 
-// MaxStatement bounds a statement: what is larger, registries and logs refuse.
+// MaxStatement bounds a statement, in bytes: what is larger, registries and logs
+// refuse.
 const MaxStatement = 32 << 20
 
 // Subject is what a statement is about.
 type Subject struct {
 	Name   string
-	Digest v1.Hash
+	Digest v1.Hash // sha256
 }
 
-// Statement is an in-toto statement.
+// Statement is an in-toto statement:
+// https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 type Statement struct {
 	PredicateType string
 	Subjects      []Subject
-	// Predicate is JSON, and is signed as the very bytes that it is.
+	// Predicate is a JSON object, and is signed as the very bytes that it is.
 	Predicate json.RawMessage
-	// Payload is what was signed; Attest and VerifyEnvelope fill it in.
+	// Payload is what was signed. VerifyEnvelope fills it in; Attest ignores
+	// it.
 	Payload []byte
 }
-
-// Envelope is a signed statement, DSSE in JSON.
-type Envelope []byte
-
-// Payload returns the statement's bytes. Nothing is verified.
-func (e Envelope) Payload() ([]byte, error) {
-	body, _, err := decodeEnvelope(e)
-	return body, err
-}
-
-// Signature is a signature over an image's digest, with the document that
-// states it: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
-type Signature struct {
-	Payload []byte
-	Base64  string
-}
-
-// SignImage signs a digest in a repository.
-func SignImage(ctx context.Context, s Signer, repo name.Repository, digest v1.Hash) (Signature, error) {
-	doc, err := payload.Cosign{Image: repo.Digest(digest.String())}.MarshalJSON()
-	if err != nil {
-		return Signature{}, err
-	}
-	sig, err := s.Sign(ctx, doc)
-	if err != nil {
-		return Signature{}, err
-	}
-	return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(sig)}, nil
-}
-
-// Attest signs a statement.
-func Attest(ctx context.Context, s Signer, st Statement) (Envelope, error) {
-	if st.PredicateType == "" || len(st.Subjects) == 0 || !json.Valid(st.Predicate) {
-		return nil, errors.New("a statement needs a predicate type, a subject and a predicate")
-	}
-	body, err := st.marshal()
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > MaxStatement {
-		return nil, fmt.Errorf("the statement has %d bytes, more than %d", len(body), MaxStatement)
-	}
-	sig, err := s.Sign(ctx, pae(body))
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(dsse.Envelope{
-		PayloadType: payloadType,
-		Payload:     base64.StdEncoding.EncodeToString(body),
-		Signatures:  []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(sig)}},
-	})
-}
-
-// pae is what is signed of a payload: its bytes and its type.
-func pae(body []byte) []byte { return dsse.PAE(payloadType, body) }
 
 type wireSubject struct {
 	Name   string            `json:"name"`
@@ -105,6 +49,9 @@ type wireSubject struct {
 // through the encoder would copy a large SBOM several times and change its
 // bytes.
 func (st Statement) marshal() ([]byte, error) {
+	if err := st.check(); err != nil {
+		return nil, err
+	}
 	subjects := make([]wireSubject, len(st.Subjects))
 	for i, s := range st.Subjects {
 		subjects[i] = wireSubject{s.Name, map[string]string{s.Digest.Algorithm: s.Digest.Hex}}
@@ -118,11 +65,34 @@ func (st Statement) marshal() ([]byte, error) {
 		return nil, err
 	}
 	var buf bytes.Buffer
-	buf.Grow(len(st.Predicate) + len(about) + 256)
+	buf.Grow(len(st.Predicate) + len(about) + len(kind) + 256)
 	fmt.Fprintf(&buf, `{"_type":%q,"subject":%s,"predicateType":%s,"predicate":`, statementType, about, kind)
 	buf.Write(st.Predicate)
 	buf.WriteByte('}')
+	if buf.Len() > MaxStatement {
+		return nil, fmt.Errorf("the statement has %d bytes, more than %d", buf.Len(), MaxStatement)
+	}
 	return buf.Bytes(), nil
+}
+
+// check refuses what readers would.
+func (st Statement) check() error {
+	switch {
+	case st.PredicateType == "":
+		return errors.New("the statement has no predicate type")
+	case len(st.Subjects) == 0:
+		return errors.New("the statement is about nothing")
+	case len(st.Predicate) > MaxStatement:
+		return fmt.Errorf("the predicate has %d bytes, more than %d", len(st.Predicate), MaxStatement)
+	case !bytes.HasPrefix(bytes.TrimLeft(st.Predicate, " \t\r\n"), []byte("{")) || !json.Valid(st.Predicate):
+		return errors.New("the predicate is no JSON object")
+	}
+	for _, s := range st.Subjects {
+		if h, err := v1.NewHash(s.Digest.String()); err != nil || h.Algorithm != "sha256" {
+			return fmt.Errorf("the digest of subject %q is no sha256: %q", s.Name, s.Digest)
+		}
+	}
+	return nil
 }
 
 // parseStatement reads a payload strictly.
@@ -141,8 +111,7 @@ func parseStatement(body []byte) (Statement, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Statement{}, errors.New("reading a statement: there is more behind it")
 	}
-	// Version 0.1 differs in nothing that is used here, and cosign writes it.
-	if wire.Type != statementType && wire.Type != "https://in-toto.io/Statement/v0.1" {
+	if wire.Type != statementType && wire.Type != oldStatementType {
 		return Statement{}, fmt.Errorf("reading a statement: its type is %q", wire.Type)
 	}
 	st := Statement{PredicateType: wire.PredicateType, Predicate: wire.Predicate, Payload: body}
@@ -160,27 +129,4 @@ func parseStatement(body []byte) (Statement, error) {
 // about reports whether the statement has the digest among its subjects.
 func (st Statement) about(digest v1.Hash) bool {
 	return slices.ContainsFunc(st.Subjects, func(s Subject) bool { return s.Digest == digest })
-}
-
-// decodeEnvelope returns what an envelope says was signed, and the signatures.
-// Nothing is verified.
-func decodeEnvelope(e Envelope) (body []byte, signatures [][]byte, err error) {
-	var wire dsse.Envelope
-	if err := json.Unmarshal(e, &wire); err != nil {
-		return nil, nil, fmt.Errorf("reading an envelope: %w", err)
-	}
-	if wire.PayloadType != payloadType {
-		return nil, nil, fmt.Errorf("reading an envelope: its payload is a %q", wire.PayloadType)
-	}
-	if body, err = base64.StdEncoding.DecodeString(wire.Payload); err != nil {
-		return nil, nil, fmt.Errorf("reading an envelope: %w", err)
-	}
-	for _, s := range wire.Signatures {
-		sig, err := base64.StdEncoding.DecodeString(s.Sig)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading an envelope: %w", err)
-		}
-		signatures = append(signatures, sig)
-	}
-	return body, signatures, nil
 }

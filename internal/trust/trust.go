@@ -1,3 +1,14 @@
+// Package trust signs and verifies: keys, signatures over a digest, statements
+// about it, and where both are stored in a registry.
+//
+// The path through it: [LoadSigner] reads a key, [SignImage] and [Attest] make a
+// signature and an envelope without any network, [Attach] stores them beside a
+// digest and [Read] finds them again, and a [Trust] says which of them count.
+//
+// It knows what cosign knows and nothing of policies: what a statement says is
+// its caller's business. Stored is cosign's layout of tags, sha256-<hex>.sig and
+// sha256-<hex>.att, which works in every registry; bundles stored as referrers
+// are neither written nor read.
 package trust
 
 import (
@@ -16,7 +27,8 @@ import (
 
 // Trust says whose signatures count. The zero value accepts nobody.
 type Trust struct {
-	// Keys of which any one may have signed.
+	// Keys of which any one may have signed. A key that cannot verify fails
+	// every verification that comes to it, instead of being passed over.
 	Keys []crypto.PublicKey
 }
 
@@ -39,9 +51,9 @@ func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash
 	case doc.Critical.Type != payload.CosignSignatureType:
 		return "", fmt.Errorf("the signed document is a %q", doc.Critical.Type)
 	case doc.Critical.Image.DockerManifestDigest != digest.String():
-		return "", fmt.Errorf("the signature is for %s, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
+		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
 	case doc.Critical.Identity.DockerReference != repo.Name():
-		return "", fmt.Errorf("the signature is for %s, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
+		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
 	}
 	return by, nil
 }
@@ -58,6 +70,18 @@ func (t Trust) verifyDocument(s Signature) (string, error) {
 // VerifyEnvelope proves that a trusted key signed a statement about this
 // digest, and returns the statement and the fingerprint of the key.
 func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, string, error) {
+	st, by, err := t.verifyStatement(e)
+	if err != nil {
+		return Statement{}, "", err
+	}
+	if !st.about(digest) {
+		return Statement{}, "", fmt.Errorf("a statement of type %q is not about %s", st.PredicateType, digest)
+	}
+	return st, by, nil
+}
+
+// verifyStatement proves who signed the statement, whatever it is about.
+func (t Trust) verifyStatement(e Envelope) (Statement, string, error) {
 	body, signatures, err := decodeEnvelope(e)
 	if err != nil {
 		return Statement{}, "", err
@@ -69,9 +93,6 @@ func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, string, er
 	st, err := parseStatement(body)
 	if err != nil {
 		return Statement{}, "", err
-	}
-	if !st.about(digest) {
-		return Statement{}, "", fmt.Errorf("a %s statement is not about %s", st.PredicateType, digest)
 	}
 	return st, by, nil
 }
@@ -93,7 +114,7 @@ func (t Trust) verify(sig, message []byte) (string, error) {
 		return "", errNobody
 	}
 	for _, key := range t.Keys {
-		v, err := signature.LoadVerifier(key, crypto.SHA256)
+		v, err := signature.LoadVerifier(key, hash)
 		if err != nil {
 			return "", fmt.Errorf("using key %s: %w", Fingerprint(key), err)
 		}

@@ -1,0 +1,496 @@
+package trust
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// attach stores envelopes by s.
+func attach(t testing.TB, s Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
+	t.Helper()
+	return Attach(t.Context(), s.PublicKey(), repo, d, Attachments{Envelopes: envelopes})
+}
+
+func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
+	t.Helper()
+	got, err := Read(t.Context(), repo.Digest(d.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// predicatesBy lists the predicates of one type that the key signed.
+func predicatesBy(s Signer, kind string, envelopes []Envelope, d v1.Hash) []string {
+	var out []string
+	for _, e := range envelopes {
+		if st, _, err := (Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifyEnvelope(e, d); err == nil && st.PredicateType == kind {
+			out = append(out, string(st.Predicate))
+		}
+	}
+	return out
+}
+
+func TestNothingOfOthersIsLost(t *testing.T) {
+	s, other, repo, d := newKey(t), newKey(t), newRepo(t, "app"), digestOf("a")
+	put := func(by Signer, predicate string) {
+		t.Helper()
+		a := Attachments{
+			Signatures: []Signature{sign(t, by, repo, d)},
+			Envelopes:  []Envelope{attest(t, by, "x", predicate, d), attest(t, by, "y", "{}", d)},
+		}
+		if err := Attach(t.Context(), by.PublicKey(), repo, d, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(other, `{"n":1}`)
+	for _, predicate := range []string{`{"n":1}`, `{"n":1}`, `{"n":2}`} {
+		put(s, predicate)
+	}
+	got := read(t, repo, d)
+	if len(got.Signatures) != 2 || len(got.Envelopes) != 4 {
+		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
+	}
+	// The documents are the same, so both signatures belong to one blob.
+	for _, by := range []Signer{s, other} {
+		ok := 0
+		for _, sig := range got.Signatures {
+			if _, err := (Trust{Keys: []crypto.PublicKey{by.PublicKey()}}).VerifySignature(sig, repo, d); err == nil {
+				ok++
+			}
+		}
+		if ok != 1 {
+			t.Errorf("%d signatures by one key", ok)
+		}
+	}
+	mine, theirs := predicatesBy(s, "x", got.Envelopes, d), predicatesBy(other, "x", got.Envelopes, d)
+	if fmt.Sprint(mine, theirs) != `[{"n":2}] [{"n":1}]` {
+		t.Errorf("mine %v, theirs %v", mine, theirs)
+	}
+}
+
+func TestRepeatingWritesNothing(t *testing.T) {
+	r := newRegistry(t)
+	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	for range 2 {
+		r.ResetRequests()
+		a := Attachments{Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
+		if err := Attach(t.Context(), s.PublicKey(), repo, d, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.Writes(); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestStatementsAboutOtherSubjectsAreNotReplaced: at an index are the SBOMs of
+// all its platforms, which have one type.
+func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
+	s, repo, index := newKey(t), newRepo(t, "app"), digestOf("f")
+	amd, arm := digestOf("a"), digestOf("b")
+	for _, e := range []Envelope{
+		attest(t, s, "x", `{"for":"amd"}`, amd, index), attest(t, s, "x", `{"for":"arm"}`, arm, index),
+		attest(t, s, "x", `{"for":"amd again"}`, index, amd), // the order does not matter
+	} {
+		if err := attach(t, s, repo, index, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := predicatesBy(s, "x", read(t, repo, index).Envelopes, index)
+	if fmt.Sprint(got) != `[{"for":"arm"} {"for":"amd again"}]` {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestOfTwoAboutTheSameTheLastCounts(t *testing.T) {
+	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	if err := attach(t, s, repo, d, attest(t, s, "x", `{"n":1}`, d), attest(t, s, "x", `{"n":2}`, d)); err != nil {
+		t.Fatal(err)
+	}
+	if got := predicatesBy(s, "x", read(t, repo, d).Envelopes, d); fmt.Sprint(got) != `[{"n":2}]` {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestAttachmentsOfAnotherKeyAreRefused(t *testing.T) {
+	r := newRegistry(t)
+	s, other, repo, d := newKey(t), newKey(t), repoIn(t, r, "app"), digestOf("a")
+	for what, a := range map[string]Attachments{
+		"signature": {Signatures: []Signature{sign(t, s, repo, d), sign(t, other, repo, d)}},
+		"envelope":  {Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, other, "x", "{}", d)}},
+		"garbage":   {Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{Envelope("{}")}},
+	} {
+		if err := Attach(t.Context(), s.PublicKey(), repo, d, a); err == nil {
+			t.Errorf("%s: attached", what)
+		}
+	}
+	if got := r.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+}
+
+func TestConcurrentWritersLoseNothing(t *testing.T) {
+	repo, d := newRepo(t, "app"), digestOf("a")
+	const writers = 8
+	var group sync.WaitGroup
+	for i := range writers {
+		s := newKey(t)
+		group.Go(func() {
+			env := attest(t, s, fmt.Sprintf("type-%d", i), "{}", d)
+			if err := Attach(t.Context(), s.PublicKey(), repo, d, Attachments{Envelopes: []Envelope{env}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	got, err := Read(t.Context(), repo.Digest(d.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Envelopes) != writers {
+		t.Errorf("%d of %d envelopes are there", len(got.Envelopes), writers)
+	}
+}
+
+func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
+	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	done, err := takeTurn(t.Context(), attestationTag(repo, d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	ctx, cancel := context.WithCancel(t.Context())
+	env := attest(t, s, "x", "{}", d)
+	cancel()
+	err = Attach(ctx, s.PublicKey(), repo, d, Attachments{Envelopes: []Envelope{env}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// overwrite stands for another process: it replaces the list by a stray entry,
+// before each of the first n readings that follow a write.
+func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n int64) {
+	stray := rawEntry(t, []byte("{}"), envelopeLayer, nil)
+	var written atomic.Bool
+	var times atomic.Int64
+	r.SetHook(func(_ http.ResponseWriter, req *http.Request) bool {
+		if !strings.HasSuffix(req.URL.Path, ".att") || req.Header.Get("User-Agent") == "another" {
+			return false
+		}
+		switch {
+		case req.Method == http.MethodPut:
+			written.Store(true)
+		case req.Method == http.MethodGet && written.Swap(false) && times.Add(1) <= n:
+			if err := write(attestationTag(repo, d), []entry{stray}, []remote.Option{remote.WithTransport(asAnother{})}); err != nil {
+				t.Error(err)
+			}
+		}
+		return false
+	})
+}
+
+// asAnother marks requests as those of another process.
+type asAnother struct{}
+
+func (asAnother) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("User-Agent", "another")
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+func TestOverwrittenEntryIsWrittenAgain(t *testing.T) {
+	r := newRegistry(t)
+	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	overwrite(t, r, repo, d, 2)
+	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, repo, d)
+	if len(got.Envelopes) != 2 || len(predicatesBy(s, "x", got.Envelopes, d)) != 1 {
+		t.Errorf("%d envelopes", len(got.Envelopes))
+	}
+}
+
+func TestEntryThatIsAlwaysOverwrittenIsNoSuccess(t *testing.T) {
+	r := newRegistry(t)
+	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	overwrite(t, r, repo, d, 1<<30)
+	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); !errors.Is(err, errOverwritten) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestUnreadableTagIsNotTakenForEmpty: what cannot be read must not be
+// overwritten.
+func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
+	r := newRegistry(t)
+	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	env := attest(t, s, "x", "{}", d)
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusNotImplemented} {
+		r.SetHook(lab.When(func(req *http.Request) bool { return !lab.IsWrite(req) && lab.IsManifest(req) }, lab.Fail(status)))
+		if err := attach(t, s, repo, d, env); err == nil {
+			t.Errorf("%d: attached", status)
+		}
+		if _, err := Read(t.Context(), repo.Digest(d.String())); err == nil {
+			t.Errorf("%d: read", status)
+		}
+	}
+	if got := r.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+}
+
+// TestOtherThingsAreNotTakenForEmpty: an index, above all, would be resolved to
+// one of its children by the library.
+func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
+	s := newKey(t)
+	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +
+		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}`
+	for what, c := range map[string]struct {
+		mediaType types.MediaType
+		body      string
+	}{
+		"index":                         {types.OCIImageIndex, `{"schemaVersion":2,"manifests":[` + child + `]}`},
+		"index with a config":           {types.OCIImageIndex, `{"schemaVersion":2,"config":` + child + `,"manifests":[` + child + `]}`},
+		"index that is called an image": {types.OCIManifestSchema1, `{"schemaVersion":2,"manifests":[` + child + `]}`},
+		"image that says it is an index": {types.OCIManifestSchema1,
+			`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":` + child + `,"layers":[]}`},
+		"no manifest at all": {types.OCIManifestSchema1, `{}`},
+		"not JSON":           {types.OCIManifestSchema1, `manifest`},
+		"a page":             {"text/html", `<html>`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRegistry(t)
+			repo, d := repoIn(t, r, "app"), digestOf("a")
+			r.SetHook(func(w http.ResponseWriter, req *http.Request) bool {
+				if lab.IsWrite(req) || !lab.IsManifest(req) {
+					return false
+				}
+				mediaType, body := c.mediaType, c.body
+				if !strings.HasSuffix(req.URL.Path, ".att") {
+					mediaType, body = types.OCIManifestSchema1, "{}" // the child
+				}
+				w.Header().Set("Content-Type", string(mediaType))
+				_, err := w.Write([]byte(body))
+				return err == nil
+			})
+			if got, err := Read(t.Context(), repo.Digest(d.String())); err == nil {
+				t.Errorf("read: %v", got)
+			}
+			if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err == nil {
+				t.Error("attached")
+			}
+			if got := r.Writes(); len(got) != 0 {
+				t.Errorf("writes: %v", got)
+			}
+		})
+	}
+}
+
+func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
+	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	img := v1.Image(empty.Image)
+	var err error
+	for mediaType, body := range map[types.MediaType]string{envelopeLayer: "not JSON", "text/plain": "something else", types.OCILayer: "x"} {
+		if img, err = mutate.Append(img, mutate.Addendum{Layer: static.NewLayer([]byte(body), mediaType), MediaType: mediaType}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := remote.Write(attestationTag(repo, d), img); err != nil {
+		t.Fatal(err)
+	}
+	env := attest(t, s, "x", "{}", d)
+	if err := attach(t, s, repo, d, env); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, repo, d)
+	if accepted := predicatesBy(s, "x", got.Envelopes, d); len(accepted) != 1 || len(got.Envelopes) != 2 {
+		t.Errorf("%d envelopes, accepted %v", len(got.Envelopes), accepted)
+	}
+	left, err := remote.Image(attestationTag(repo, d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if layers, err := left.Layers(); err != nil || len(layers) != 4 {
+		t.Errorf("%d entries are left, %v", len(layers), err)
+	}
+}
+
+// TestHostileEntriesAreNotRead: too large, endless, not what the digest says, or
+// too many.
+func TestHostileEntriesAreNotRead(t *testing.T) {
+	isBlobRead := func(req *http.Request) bool { return lab.IsBlob(req) && req.Method == http.MethodGet }
+	isListRead := func(req *http.Request) bool { return lab.IsManifest(req) && req.Method == http.MethodGet }
+	one := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
+	large := one
+	large.desc.Size = maxEntry + 1
+	negative := one
+	negative.desc.Size = -1
+	shorter := one
+	shorter.desc.Size = 1
+	longer := one
+	longer.desc.Size = 3
+	many := make([]entry, maxEntries+1)
+	for i := range many {
+		many[i] = one
+	}
+	for what, c := range map[string]struct {
+		entries []entry
+		hook    lab.Hook
+		unread  bool // not even begun to be read
+	}{
+		"large":        {entries: []entry{large}, unread: true},
+		"negative":     {entries: []entry{negative}, unread: true},
+		"two sizes":    {entries: []entry{one, shorter}},
+		"shorter":      {entries: []entry{shorter}},
+		"longer":       {entries: []entry{longer}},
+		"many":         {entries: many},
+		"endless":      {entries: []entry{one}, hook: lab.When(isBlobRead, lab.Endless())},
+		"corrupt":      {entries: []entry{one}, hook: lab.When(isBlobRead, lab.Corrupt(0))},
+		"cut":          {entries: []entry{one}, hook: lab.When(isBlobRead, lab.CutBody(1))},
+		"gone":         {entries: []entry{one}, hook: lab.When(isBlobRead, lab.Fail(http.StatusNotFound))},
+		"endless list": {entries: []entry{one}, hook: lab.When(isListRead, lab.Endless())},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRegistry(t)
+			repo, d := repoIn(t, r, "app"), digestOf("a")
+			putAsIs(t, attestationTag(repo, d), c.entries)
+			r.SetHook(c.hook)
+			r.ResetRequests()
+			if got, err := Read(t.Context(), repo.Digest(d.String())); err == nil || got.Envelopes != nil {
+				t.Errorf("%q, %v", got.Envelopes, err)
+			}
+			if n := len(r.BlobReads()); c.unread && n != 0 {
+				t.Errorf("%d blobs read", n)
+			}
+		})
+	}
+}
+
+// putAsIs stores a list of the blob "{}" whose sizes and addresses may be wrong.
+func putAsIs(t *testing.T, tag name.Tag, entries []entry) {
+	t.Helper()
+	put(t, tag, rawEntry(t, []byte("{}"), envelopeLayer, nil))
+	img, err := remote.Image(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = m.DeepCopy()
+	m.Layers = nil
+	for _, e := range entries {
+		m.Layers = append(m.Layers, e.desc)
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Put(tag, manifest(raw)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// manifest is raw bytes to be stored as a manifest.
+type manifest []byte
+
+func (m manifest) RawManifest() ([]byte, error)        { return m, nil }
+func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
+
+// TestOthersEntriesAreNotDownloaded: they are listed again unread, however large
+// they are.
+func TestOthersEntriesAreNotDownloaded(t *testing.T) {
+	r := newRegistry(t)
+	s, other, repo, d := newKey(t), newKey(t), repoIn(t, r, "app"), digestOf("a")
+	if err := attach(t, other, repo, d, attest(t, other, "y", "{}", d)); err != nil {
+		t.Fatal(err)
+	}
+	large := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
+	large.desc.Size = maxEntry + 1
+	before := read(t, repo, d)
+	r.ResetRequests()
+	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.BlobReads(); len(got) != 0 {
+		t.Errorf("read: %v", got)
+	}
+	if got := read(t, repo, d); len(got.Envelopes) != 2 || string(got.Envelopes[0]) != string(before.Envelopes[0]) {
+		t.Errorf("%q", got.Envelopes)
+	}
+	elsewhere := digestOf("b")
+	putAsIs(t, attestationTag(repo, elsewhere), []entry{large})
+	if err := attach(t, s, repo, elsewhere, attest(t, s, "x", "{}", elsewhere)); err != nil {
+		t.Errorf("beside a large entry: %v", err)
+	}
+}
+
+// TestEntryIsNotFetchedFromElsewhere: a manifest must not send us to an address
+// of its author's choice, not even as a second choice.
+func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
+	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	e := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
+	e.desc.URLs = []string{"https://elsewhere.invalid/blob"}
+	putAsIs(t, attestationTag(repo, d), []entry{e})
+	if got, err := Read(t.Context(), repo.Digest(d.String())); err == nil {
+		t.Errorf("read: %v", got)
+	}
+	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err == nil {
+		t.Error("attached")
+	}
+}
+
+// TestPlainHTTPNameIsNotMistakenForHTTPS: whether a registry is spoken to in
+// plain HTTP is in the name that the caller made, and must survive.
+func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
+	r := newRegistry(t)
+	repo, err := name.NewRepository("registry.example:5000/app", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, r.Host())
+	}}
+	defer transport.CloseIdleConnections()
+	s, d := newKey(t), digestOf("a")
+	a := Attachments{Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
+	if err := Attach(t.Context(), s.PublicKey(), repo, d, a, remote.WithTransport(transport)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(t.Context(), repo.Digest(d.String()), remote.WithTransport(transport))
+	if err != nil || len(got.Signatures) != 1 || len(got.Envelopes) != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if _, err := (Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifySignature(got.Signatures[0], repo, d); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNothingStoredIsNothing(t *testing.T) {
+	if got := read(t, newRepo(t, "app"), digestOf("a")); got.Signatures != nil || got.Envelopes != nil {
+		t.Errorf("%v", got)
+	}
+}

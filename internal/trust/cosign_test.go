@@ -1,0 +1,215 @@
+package trust
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/sigstore/cosign/v2/pkg/cosign"
+	"github.com/sigstore/sigstore/pkg/signature"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// pushImage pushes an image that differs from others by its content.
+func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
+	t.Helper()
+	img, err := lab.Image(lab.ImageSpec{Files: []lab.File{{Path: "x", Content: content}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lab.Push(t.Context(), repo.Digest(digest.String()).String(), img); err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// put stores entries as they are, as somebody could who may push.
+func put(t *testing.T, tag name.Tag, entries ...entry) {
+	t.Helper()
+	if err := write(tag, entries, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rawEntry(t *testing.T, body []byte, mediaType types.MediaType, annotations map[string]string) entry {
+	t.Helper()
+	e, err := newEntry(body, mediaType, annotations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func copyTag(t *testing.T, from, to name.Tag) {
+	t.Helper()
+	img, err := remote.Image(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(to, img); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cosignAccepts asks cosign's library about the signatures and the attestations
+// in a registry.
+func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
+	t.Helper()
+	v, err := signature.LoadVerifier(key, crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := &cosign.CheckOpts{SigVerifier: v, IgnoreTlog: true, Offline: true, ClaimVerifier: cosign.SimpleClaimVerifier}
+	_, _, signatures = cosign.VerifyImageSignatures(t.Context(), ref, opts)
+	opts.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
+	_, _, attestations = cosign.VerifyImageAttestations(t.Context(), ref, opts)
+	return signatures, attestations
+}
+
+// weAccept is the same question to this package.
+func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
+	t.Helper()
+	digest, err := v1.NewHash(ref.DigestStr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := Read(t.Context(), ref)
+	if err != nil {
+		return err, err
+	}
+	tr := Trust{Keys: []crypto.PublicKey{key}}
+	signatures, attestations = errors.New("none"), errors.New("none")
+	for _, s := range found.Signatures {
+		if _, err := tr.VerifySignature(s, ref.Context(), digest); signatures != nil {
+			signatures = err
+		}
+	}
+	for _, e := range found.Envelopes {
+		if _, _, err := tr.VerifyEnvelope(e, digest); attestations != nil {
+			attestations = err
+		}
+	}
+	return signatures, attestations
+}
+
+// TestCosignAgrees: what is accepted here cosign accepts, and what is refused
+// here cosign refuses; but for a signature made for another repository, which
+// cosign takes and this package must not.
+func TestCosignAgrees(t *testing.T) {
+	s, other := newKey(t), newKey(t)
+	const predicate = `{"spdxVersion":"SPDX-2.3","name":"genuine"}`
+	for what, c := range map[string]struct {
+		key                crypto.PublicKey
+		store              func(t *testing.T, repo name.Repository, d v1.Hash)
+		ours               bool // both
+		cosignIsLaxAboutIt bool // signatures alone
+	}{
+		"ours": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			storeBoth(t, s, repo, d, predicate)
+		}},
+		"ours among others'": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			storeBoth(t, other, repo, d, predicate)
+			storeBoth(t, s, repo, d, predicate)
+			storeBoth(t, newKey(t), repo, d, predicate)
+		}},
+		"nothing":     {key: s.PublicKey(), store: func(*testing.T, name.Repository, v1.Hash) {}},
+		"another key": {key: other.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) { storeBoth(t, s, repo, d, predicate) }},
+		"another digest": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			genuine := digestOf("a")
+			storeBoth(t, s, repo, genuine, predicate)
+			copyTag(t, signatureTag(repo, genuine), signatureTag(repo, d))
+			copyTag(t, attestationTag(repo, genuine), attestationTag(repo, d))
+		}},
+		"tampered payloads": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			sig := sign(t, s, repo, digestOf("a"))
+			doc := bytes.Replace(sig.Payload, []byte(digestOf("a").String()), []byte(d.String()), 1)
+			put(t, signatureTag(repo, d), rawEntry(t, doc, signatureLayer, map[string]string{signatureAnnotation: sig.Base64}))
+
+			env := attest(t, s, "x", predicate, d)
+			body, err := env.Payload()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m map[string]any
+			if err := json.Unmarshal(env, &m); err != nil {
+				t.Fatal(err)
+			}
+			m["payload"] = base64.StdEncoding.EncodeToString(bytes.Replace(body, []byte("genuine"), []byte("tampered"), 1))
+			changed, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, attestationTag(repo, d), rawEntry(t, changed, envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: "x"}))
+		}},
+		"swapped": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			storeBoth(t, s, repo, digestOf("a"), predicate)
+			copyTag(t, signatureTag(repo, digestOf("a")), attestationTag(repo, d))
+			copyTag(t, attestationTag(repo, digestOf("a")), signatureTag(repo, d))
+		}},
+		"garbage": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			put(t, signatureTag(repo, d), rawEntry(t, []byte("x"), signatureLayer, map[string]string{signatureAnnotation: "x"}))
+			put(t, attestationTag(repo, d), rawEntry(t, []byte("x"), envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: "x"}))
+		}},
+		"another repository": {key: s.PublicKey(), cosignIsLaxAboutIt: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
+			elsewhere := repo.Registry.Repo("other")
+			if err := Attach(t.Context(), s.PublicKey(), elsewhere, d, Attachments{Signatures: []Signature{sign(t, s, elsewhere, d)}}); err != nil {
+				t.Fatal(err)
+			}
+			copyTag(t, signatureTag(elsewhere, d), signatureTag(repo, d))
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			repo := newRepo(t, "app")
+			digest := pushImage(t, repo, what)
+			c.store(t, repo, digest)
+			ref := repo.Digest(digest.String())
+			ourSig, ourAtt := weAccept(t, c.key, ref)
+			cosignSig, cosignAtt := cosignAccepts(t, c.key, ref)
+			if (ourSig == nil) != c.ours || (ourAtt == nil) != c.ours {
+				t.Errorf("we: %v, %v", ourSig, ourAtt)
+			}
+			if (cosignSig == nil) != (c.ours || c.cosignIsLaxAboutIt) || (cosignAtt == nil) != c.ours {
+				t.Errorf("cosign: %v, %v", cosignSig, cosignAtt)
+			}
+		})
+	}
+}
+
+// storeBoth attaches a signature and an attestation.
+func storeBoth(t *testing.T, s Signer, repo name.Repository, d v1.Hash, predicate string) {
+	t.Helper()
+	a := Attachments{
+		Signatures: []Signature{sign(t, s, repo, d)},
+		Envelopes:  []Envelope{attest(t, s, "https://spdx.dev/Document", predicate, d)},
+	}
+	if err := Attach(t.Context(), s.PublicKey(), repo, d, a); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestImageNeedNotBeThereYet: the approved tag moves last, so its signatures
+// come first.
+func TestImageNeedNotBeThereYet(t *testing.T) {
+	s, repo := newKey(t), newRepo(t, "app")
+	elsewhere := newRepo(t, "app")
+	digest := pushImage(t, elsewhere, "late")
+	storeBoth(t, s, repo, digest, "{}")
+	if again := pushImage(t, repo, "late"); again != digest {
+		t.Fatalf("%s is not %s", again, digest)
+	}
+	if sig, att := cosignAccepts(t, s.PublicKey(), repo.Digest(digest.String())); sig != nil || att != nil {
+		t.Errorf("cosign refuses: %v, %v", sig, att)
+	}
+}
