@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"strings"
 
 	"github.com/imagegate/imagegate/gate/layers"
 )
@@ -29,7 +31,21 @@ type RegistryError struct {
 
 // Error says which side failed, at what and why.
 func (e *RegistryError) Error() string {
-	return fmt.Sprintf("%s registry: %s: %v", e.Side, e.Doing, e.Err)
+	return fmt.Sprintf("%s registry: %s: %s", e.Side, e.Doing, withoutSecrets(e.Err))
+}
+
+// withoutSecrets is an error's text without the queries of the addresses in it:
+// those of uploads and of redirects to a storage hold credentials.
+func withoutSecrets(err error) string {
+	text := err.Error()
+	var failed *url.Error
+	if !errors.As(err, &failed) {
+		return text
+	}
+	if _, query, ok := strings.Cut(failed.URL, "?"); ok && query != "" {
+		text = strings.ReplaceAll(text, query, "...")
+	}
+	return text
 }
 
 // Unwrap returns the cause.

@@ -127,8 +127,8 @@ type Result struct {
 	SBOMs []*SBOM
 	// Moved is what the reference names now, if that is another digest than
 	// the one that was checked: a push came in between. It is reported, never
-	// followed.
-	Moved v1.Hash
+	// followed. "nothing" means that the tag is gone.
+	Moved string
 	// Approval is nil unless the decision is a pass.
 	Approval *Approval
 	// Started and Finished enclose the run.

@@ -14,7 +14,9 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
@@ -263,7 +265,7 @@ func TestMovedTagIsReportedNotFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !moved || r.Image.Digest != want || r.Moved != now || !r.Decision.Passed {
+	if !moved || r.Image.Digest != want || r.Moved != now.String() || !r.Decision.Passed {
 		t.Errorf("moved %v, checked %s, now %s, passed %v", moved, r.Image.Digest, r.Moved, r.Decision.Passed)
 	}
 }
@@ -466,5 +468,75 @@ func TestNoPolicyNoGate(t *testing.T) {
 	var zero Approval
 	if zero.Valid() {
 		t.Error("the zero approval is valid")
+	}
+}
+
+// TestRelabelledDistributionIsNotClean: an os-release that names another
+// distribution would have every package looked up where it cannot be found.
+func TestRelabelledDistributionIsNotClean(t *testing.T) {
+	h := newTester(t)
+	spec := dirty
+	spec.NPM = nil
+	spec.Layers = [][]lab.File{{{Path: "etc/os-release", Content: "ID=rhel\nVERSION_ID=9.4\n"}, {Path: "usr/lib/os-release", Content: "ID=rhel\nVERSION_ID=9.4\n"}}}
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	if r.Decision.Passed {
+		t.Errorf("passed with %v", r.Input.Platforms[0].Uncovered)
+	}
+}
+
+// TestRemovedPackageDatabaseIsNotClean: os-release stays, and the packages that
+// it promises are gone.
+func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.Layers = [][]lab.File{{lab.Whiteout("var/lib/dpkg")}}
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	if len(r.Input.Platforms[0].Packages) != 1 || r.Decision.Passed {
+		t.Errorf("passed is %v with %d packages", r.Decision.Passed, len(r.Input.Platforms[0].Packages))
+	}
+}
+
+// TestOneImageForTwoPlatformsIsJudgedOnce, under both names.
+func TestOneImageForTwoPlatformsIsJudgedOnce(t *testing.T) {
+	h := newTester(t)
+	img := h.image(clean)
+	idx := mutate.AppendManifests(h.index(), mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
+		mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64", Variant: "v2"}}})
+	r := h.check(h.gate(blockCritical), h.push("app:1", idx))
+	if !r.Decision.Passed || len(r.Image.Platforms) != 1 || r.Image.Platforms[0].Name != "linux/amd64, linux/amd64/v2" {
+		t.Errorf("passed %v, platforms %+v", r.Decision.Passed, r.Image.Platforms)
+	}
+}
+
+// TestIndexAttachedToAnotherImageIsRefused: pushing it would write the tag that
+// lists the other image's referrers.
+func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
+	h := newTester(t)
+	img := h.image(clean)
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	idx := mutate.Subject(h.index(img), v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: 1}).(v1.ImageIndex)
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "attached to") {
+		t.Error(err)
+	}
+}
+
+// TestChangedApprovalIsNoApproval: what the accessors hand out is held against
+// what was judged.
+func TestChangedApprovalIsNoApproval(t *testing.T) {
+	h := newTester(t)
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
+	if err := r.Approval.Confirm(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := h.image(dirty).RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Approval.Image().Manifest = other
+	if err := r.Approval.Confirm(); err == nil {
+		t.Error("another manifest is accepted")
 	}
 }

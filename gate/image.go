@@ -145,6 +145,11 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		return refuse("index %s has no image", i.Digest)
 	}
 	for _, child := range images {
+		// One image may serve several platforms; it is judged once.
+		if at := slices.IndexFunc(i.Platforms, func(p Platform) bool { return p.Digest == child.Digest }); at >= 0 {
+			i.Platforms[at].Name += ", " + child.Platform.String()
+			continue
+		}
 		p, err := readPlatform(ctx, store, r, child)
 		if err != nil {
 			return fmt.Errorf("platform %s of index %s: %w", child.Platform, i.Digest, err)
@@ -163,6 +168,27 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 
 // narrow makes i the one image of the index that is for the platform.
 func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor, want *v1.Platform) error {
+	child, err := choose(images, want)
+	if err != nil {
+		return refuse("index %s: %v", i.Digest, err)
+	}
+	p, err := readPlatform(ctx, store, r, child)
+	if err != nil {
+		return fmt.Errorf("platform %s of index %s: %w", want, i.Digest, err)
+	}
+	if !satisfies(p.Config.Platform(), want) {
+		return refuse("image %s of index %s is listed for %s and says that it is for %s", child.Digest, i.Digest, want, p.Config.Platform())
+	}
+	raw, err := p.Image.RawManifest()
+	if err != nil {
+		return err
+	}
+	i.Digest, i.MediaType, i.Manifest, i.Platforms = child.Digest, child.MediaType, raw, []Platform{p}
+	return nil
+}
+
+// choose returns the one image of an index that is for the platform.
+func choose(images []v1.Descriptor, want *v1.Platform) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	var have []string
 	for _, child := range images {
@@ -175,18 +201,9 @@ func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images
 		}
 	}
 	if len(found) != 1 {
-		return refuse("%d images of index %s are for %s; it has %s", len(found), i.Digest, want, strings.Join(have, ", "))
+		return v1.Descriptor{}, fmt.Errorf("%d images are for %s; it has %s", len(found), want, strings.Join(have, ", "))
 	}
-	p, err := readPlatform(ctx, store, r, found[0])
-	if err != nil {
-		return fmt.Errorf("platform %s of index %s: %w", want, i.Digest, err)
-	}
-	raw, err := p.Image.RawManifest()
-	if err != nil {
-		return err
-	}
-	i.Digest, i.MediaType, i.Manifest, i.Platforms = found[0].Digest, found[0].MediaType, raw, []Platform{p}
-	return nil
+	return found[0], nil
 }
 
 // satisfies reports whether an image for the platform have is one for want. A
@@ -223,6 +240,8 @@ const (
 	attachmentSubject   = "vnd.docker.reference.digest"
 	attestationManifest = "attestation-manifest"
 	inTotoLayer         = types.MediaType("application/vnd.in-toto+json")
+	emptyConfig         = types.MediaType("application/vnd.oci.empty.v1+json")
+	buildxArtifact      = "application/vnd.docker.attestation.manifest.v1+json"
 )
 
 // IsAttachment reports whether a child of an index says that it is an
@@ -253,6 +272,16 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	m, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
 		return Attachment{}, refuse("parsing it: %v", err)
+	}
+	switch {
+	case !d.MediaType.IsImage() || len(m.Layers) == 0:
+		return Attachment{}, refuse("it is a %q with %d statements", d.MediaType, len(m.Layers))
+	case !m.Config.MediaType.IsConfig() && m.Config.MediaType != emptyConfig:
+		return Attachment{}, refuse("its config is a %q", m.Config.MediaType)
+	case m.Subject != nil && m.Subject.Digest.String() != subject:
+		return Attachment{}, refuse("it is attached to %s, not to the image that it describes", m.Subject.Digest)
+	case m.ArtifactType != "" && m.ArtifactType != buildxArtifact:
+		return Attachment{}, refuse("it is a %q", m.ArtifactType)
 	}
 	a := Attachment{Descriptor: d, Manifest: raw}
 	for _, l := range m.Layers {
@@ -298,12 +327,18 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		MediaType types.MediaType   `json:"mediaType"`
 		Manifests []json.RawMessage `json:"manifests"`
 		Layers    []json.RawMessage `json:"layers"`
+		Subject   *v1.Descriptor    `json:"subject"`
 	}
 	if err := json.Unmarshal(raw, &inside); err != nil {
 		return refuse("parsing manifest %s: %v", d.Digest, err)
 	}
 	if inside.MediaType != "" && inside.MediaType != d.MediaType {
 		return refuse("manifest %s is served as %q and says that it is %q", d.Digest, d.MediaType, inside.MediaType)
+	}
+	// Pushing it would attach the image to another one, or move the tag that
+	// lists what is attached to that.
+	if inside.Subject != nil && !IsAttachment(d) {
+		return refuse("manifest %s is attached to %s, which an image is not", d.Digest, inside.Subject.Digest)
 	}
 	if d.MediaType.IsIndex() && inside.Layers != nil || d.MediaType.IsImage() && inside.Manifests != nil {
 		return refuse("manifest %s is served as %q and has both layers and manifests", d.Digest, d.MediaType)

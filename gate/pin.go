@@ -3,11 +3,15 @@ package gate
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Pin finds out which digest a registry's reference names and returns the
@@ -34,26 +38,33 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	if err != nil {
 		return src, v1.Hash{}, fmt.Errorf("parsing index %s: %w", src.Digest, err)
 	}
-	for _, child := range index.Manifests {
-		if child.MediaType.IsImage() && !IsAttachment(child) && satisfies(child.Platform, g.platform) {
-			return src, child.Digest, nil
-		}
+	images := slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return !d.MediaType.IsImage() || IsAttachment(d) })
+	child, err := choose(images, g.platform)
+	if err != nil {
+		return src, v1.Hash{}, refuse("index %s: %v", src.Digest, err)
 	}
-	return src, v1.Hash{}, nil // a check says what the index has instead
+	return src, child.Digest, nil
 }
 
+// deleted is what Result.Moved says of a tag that is there no more.
+const deleted = "nothing"
+
 // moved returns what a registry's tag names by now, if not what was checked.
-func (g *Gate) moved(ctx context.Context, img *Image) (v1.Hash, error) {
+func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	tag, ok := img.Source.Ref.(name.Tag)
 	if !ok || img.Source.Transport != Registry {
-		return v1.Hash{}, nil
+		return "", nil
 	}
 	d, err := remote.Head(tag, append([]remote.Option{remote.WithContext(ctx)}, g.remote...)...)
+	var status *transport.Error
+	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+		return deleted, nil
+	}
 	if err != nil {
-		return v1.Hash{}, NewRegistryError(Staging, fmt.Sprintf("looking again at %s", tag), err)
+		return "", NewRegistryError(Staging, fmt.Sprintf("looking again at %s", tag), err)
 	}
 	if d.Digest == img.root {
-		return v1.Hash{}, nil
+		return "", nil
 	}
-	return d.Digest, nil
+	return d.Digest.String(), nil
 }

@@ -94,10 +94,12 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 	return newSBOM(s, p, tool)
 }
 
-// catalogConfig is syft's default for images with three differences: files are
-// not listed, as evidence is about packages; no unknown is dropped because a
-// package was found beside it; and Go symbols are captured, without which the
-// matcher reports modules whose vulnerable functions are not linked.
+// catalogConfig is syft's default for images with these differences: files are
+// not listed, as evidence is about packages, and so archives and executables in
+// which syft recognises no package are not listed as unknown either; no unknown
+// is dropped because a package was found beside it; and Go symbols are captured,
+// without which the matcher reports modules whose vulnerable functions are not
+// linked.
 func catalogConfig(tool Tool) *syft.CreateSBOMConfig {
 	cfg := syft.DefaultCreateSBOMConfig().
 		WithTool(tool.Name, tool.Version).

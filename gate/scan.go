@@ -180,12 +180,21 @@ func uncovered(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pk
 	if len(s.Packages) == 0 {
 		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
 	}
-	hasOSPackages := slices.ContainsFunc(pkgs, func(p pkg.Package) bool { return isOSPackage(p.Type) })
+	kinds := osPackageTypes(s)
 	switch {
-	case hasOSPackages && d == nil:
+	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
+		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged,
+			Detail: "os-release names " + d.String() + ", and no package of an operating system was found"})
+	case len(kinds) > 0 && d == nil:
 		out = append(out, policy.Uncovered{Reason: policy.NoDistribution,
 			Detail: "there are operating system packages, and no os-release says whose"})
-	case hasOSPackages:
+	case len(kinds) > 0:
+		for _, kind := range kinds {
+			if !slices.Contains(nativeTypes[kind], d.Type) {
+				out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase,
+					Detail: fmt.Sprintf("packages of type %s, which are not those of %s", kind, d)})
+			}
+		}
 		ok, err := db.Covers(ctx, d)
 		if err != nil {
 			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
@@ -203,6 +212,30 @@ func uncovered(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pk
 		out = append(out, policy.Uncovered{Package: &cataloged, Reason: reason, Detail: detail})
 	}
 	return out, nil
+}
+
+// osPackageTypes lists the types of operating system packages in an SBOM.
+func osPackageTypes(s *SBOM) []syftpkg.Type {
+	var kinds []syftpkg.Type
+	for _, p := range s.Packages {
+		if kind := syftpkg.Type(p.Type); isOSPackage(kind) && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// nativeTypes are the distributions that install packages of a type. An
+// os-release that names another one would have every package looked up where
+// none of its kind can be found.
+var nativeTypes = map[syftpkg.Type][]distro.Type{
+	syftpkg.DebPkg: {distro.Debian, distro.Ubuntu, distro.Raspbian, distro.Echo},
+	syftpkg.ApkPkg: {distro.Alpine, distro.Wolfi, distro.Chainguard, distro.MinimOS, distro.SecureOS, distro.PostmarketOS},
+	syftpkg.RpmPkg: {distro.RedHat, distro.CentOS, distro.Fedora, distro.RockyLinux, distro.AlmaLinux, distro.OracleLinux,
+		distro.AmazonLinux, distro.SLES, distro.OpenSuseLeap, distro.Mariner, distro.Azure, distro.Photon, distro.Scientific, distro.Hummingbird},
+	syftpkg.AlpmPkg:    {distro.ArchLinux},
+	syftpkg.PortagePkg: {distro.Gentoo},
 }
 
 // incomparable says why a package's version cannot be compared with the ranges

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -95,8 +96,8 @@ func (e *TagConflictError) Error() string {
 // no tag is written before all destinations are complete and verified. The
 // records are in the order of the tags.
 //
-// On an error no tag has been written, unless the error says that a tag could
-// not be written: then those before it have been.
+// On an error the records are those of the tags that have been written: none,
+// unless it was a tag that could not be written.
 func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.Tag) ([]*Record, error) {
 	if err := p.accept(a, tags); err != nil {
 		return nil, err
@@ -105,10 +106,19 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 	if err := p.CheckTags(ctx, img.Digest, tags...); err != nil {
 		return nil, err
 	}
+	// Everything is signed before the first byte is written: a signer that
+	// fails leaves the registries as they were.
+	seals := make([][]sealed, len(tags))
+	for i, tag := range tags {
+		var err error
+		if seals[i], err = p.prepare(ctx, a, tag.Context()); err != nil {
+			return nil, err
+		}
+	}
 	records := make([]*Record, len(tags))
 	for i, tag := range tags {
 		done := p.opts.Progress.Start(gate.Push, tag.String())
-		record, err := p.stage(ctx, a, tag)
+		record, err := p.stage(ctx, img, tag.Context(), seals[i])
 		done(err)
 		if err != nil {
 			return nil, err
@@ -117,7 +127,7 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 	}
 	for i, tag := range tags {
 		if err := p.tag(ctx, img, tag); err != nil {
-			return nil, err
+			return records[:i], err
 		}
 		records[i].Tag = tag.TagStr()
 	}
@@ -125,16 +135,15 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 }
 
 // stage makes one destination complete but for its tag, and proves it.
-func (p *Promoter) stage(ctx context.Context, a *gate.Approval, tag name.Tag) (*Record, error) {
-	repo := tag.Context()
-	copied, err := p.copy(ctx, a.Image(), repo)
+func (p *Promoter) stage(ctx context.Context, img *gate.Image, repo name.Repository, seals []sealed) (*Record, error) {
+	copied, err := p.copy(ctx, img, repo)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.seal(ctx, a, repo); err != nil {
+	if err := p.attach(ctx, repo, seals); err != nil {
 		return nil, err
 	}
-	record, err := p.readBack(ctx, a.Image(), repo)
+	record, err := p.readBack(ctx, img, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +156,9 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	if !a.Valid() {
 		return errors.New("no approval: nothing is promoted")
 	}
+	if err := a.Confirm(); err != nil {
+		return err
+	}
 	if until := a.Decision().Until; !until.IsZero() && !p.opts.Now().Before(until) {
 		return fmt.Errorf("the approval ended at %s: check the image again", until.Format(time.RFC3339))
 	}
@@ -158,10 +170,16 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 		if seen[t.Name()] {
 			return fmt.Errorf("approved reference %s is given twice", t)
 		}
+		if evidenceTag.MatchString(t.TagStr()) {
+			return fmt.Errorf("approved reference %s is where the evidence about another image is kept", t)
+		}
 		seen[t.Name()] = true
 	}
 	return nil
 }
+
+// evidenceTag matches the tags under which signatures and referrers are kept.
+var evidenceTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\..*)?$`)
 
 // CheckTags returns a *TagConflictError for the first tag that names another
 // digest, unless tags may be moved. It only reads.
@@ -206,12 +224,13 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 	if err := remote.Put(tag, manifest{img.Manifest, img.MediaType}, p.with(ctx)...); err != nil {
 		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(), err)
 	}
-	if have, err = p.tagged(ctx, tag); err != nil {
-		return err
+	back, err := remote.Get(tag, p.with(ctx)...) // whose digest is computed, not what a header says
+	if err != nil {
+		return gate.NewRegistryError(gate.Approved, "reading back tag "+tag.String(), err)
 	}
-	if have != img.Digest {
+	if back.Digest != img.Digest {
 		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(),
-			fmt.Errorf("it names %q afterwards, not %s", have, img.Digest))
+			fmt.Errorf("it names %s afterwards, not %s", back.Digest, img.Digest))
 	}
 	return nil
 }
@@ -219,9 +238,12 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 // Basis is what a decision depends on beside the image: judging the same
 // digest on the same basis again gives the same result, until it ends.
 type Basis struct {
-	Policy   string // digest of the policy
-	Database string // digest of the vulnerability database
-	Tool     gate.Tool
+	// Repository is where the image comes from: exceptions may be for one
+	// repository and not for another with the same image.
+	Repository string
+	Policy     string // digest of the policy
+	Database   string // digest of the vulnerability database
+	Tool       gate.Tool
 }
 
 // Promoted reports whether every tag already names the digest and carries
@@ -241,7 +263,7 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ta
 		}
 		record, err := p.verify(ctx, tag.Context().Digest(digest.String()), p.trust)
 		var unproven *VerifyError
-		if errors.As(err, &unproven) {
+		if errors.As(err, &unproven) || isNotFound(err) {
 			return nil, false, nil
 		}
 		if err != nil {

@@ -370,7 +370,7 @@ func TestTagIsNotMovedUnasked(t *testing.T) {
 func TestSecondTimeIsNothingToDo(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
-	basis := Basis{Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
+	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
 	digest := a.Image().Digest
 	promoted := func(p *Promoter, b Basis) bool {
 		t.Helper()
@@ -581,5 +581,81 @@ func TestMissingSourceIsAnError(t *testing.T) {
 	var failed *gate.RegistryError
 	if !errors.As(err, &failed) {
 		t.Errorf("%v", err)
+	}
+}
+
+// brokenSigner is a key that can no longer sign.
+type brokenSigner struct{ trust.Signer }
+
+func (brokenSigner) Sign(context.Context, []byte) ([]byte, error) {
+	return nil, errors.New("no such device")
+}
+
+// TestBrokenSignerLeavesTheRegistryAsItWas: everything is signed before the
+// first write.
+func TestBrokenSignerLeavesTheRegistryAsItWas(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.image("x"))
+	_, err := w.promoter(func(o *Options) { o.Signer = brokenSigner{w.signer} }).Promote(t.Context(), a, w.tag("app:1"))
+	var sealing *SealError
+	if !errors.As(err, &sealing) {
+		t.Errorf("%v", err)
+	}
+	if got := w.approved.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+}
+
+// TestExceptionOfOneRepositoryDoesNotServeAnother with the same image.
+func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
+	for repository, want := range map[string]bool{basis.Repository: true, "another/repository": false} {
+		basis.Repository = repository
+		if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, tag); err != nil || done != want {
+			t.Errorf("%s: done is %v, %v", repository, done, err)
+		}
+	}
+}
+
+// TestTagOfEvidenceIsNoDestination: it would squat where another image's
+// signatures are looked up.
+func TestTagOfEvidenceIsNoDestination(t *testing.T) {
+	w := newWorld(t)
+	a := w.approve(w.image("x"))
+	for _, suffix := range []string{"", ".sig", ".att"} {
+		if _, err := w.promoter().Promote(t.Context(), a, w.tag("app:sha256-"+strings.Repeat("a", 64)+suffix)); err == nil {
+			t.Errorf("%q is accepted", suffix)
+		}
+	}
+}
+
+// TestMissingPieceIsNotTakenForDone: a manifest or a blob is lost.
+func TestMissingPieceIsNotTakenForDone(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.index("x")), w.tag("app:1")
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
+	lost := map[string]func(*http.Request) bool{
+		"manifest": func(r *http.Request) bool {
+			return strings.HasSuffix(r.URL.Path, a.Image().Platforms[1].Digest.String())
+		},
+		"blob": lab.IsBlob,
+	}
+	for what, is := range lost {
+		if what == "blob" {
+			is = func(r *http.Request) bool { return r.Method == http.MethodHead && lab.IsBlob(r) }
+		}
+		w.approved.SetHook(lab.When(is, lab.Fail(http.StatusNotFound)))
+		_, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, tag)
+		if err != nil || done {
+			t.Errorf("without a %s: done is %v, %v", what, done, err)
+		}
 	}
 }

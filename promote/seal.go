@@ -25,15 +25,8 @@ func (e *SealError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err
 // Unwrap returns the cause.
 func (e *SealError) Unwrap() error { return e.Err }
 
-// seal signs the image and everything that was found out about it, and stores
-// it beside the digests that it is about: each platform's statements at that
-// platform, all of them at the index, the decision everywhere. What a node
-// pulls and what its verifier looks up may be either.
-func (p *Promoter) seal(ctx context.Context, a *gate.Approval, repo name.Repository) error {
-	seals, err := p.prepare(ctx, a, repo)
-	if err != nil {
-		return err
-	}
+// attach stores what was signed beside the digests that it is about.
+func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed) error {
 	for _, s := range seals {
 		if err := trust.Attach(ctx, p.opts.Signer.PublicKey(), repo, s.digest, s.attachments, p.with(ctx)...); err != nil {
 			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", repo.Digest(s.digest.String())), err)
@@ -42,13 +35,16 @@ func (p *Promoter) seal(ctx context.Context, a *gate.Approval, repo name.Reposit
 	return nil
 }
 
-// seal is what is attached to one digest.
+// sealed is what is attached to one digest.
 type sealed struct {
 	digest      v1.Hash
 	attachments trust.Attachments
 }
 
-// prepare makes every signature. It asks the signer only, no registry.
+// prepare signs the image and everything that was found out about it: each
+// platform's statements are for that platform, all of them for the index, the
+// decision for each. What a node pulls and what its verifier looks up may be
+// either. It asks the signer only, no registry.
 func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repository) ([]sealed, error) {
 	img := a.Image()
 	attest := func(kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {

@@ -3,6 +3,7 @@ package promote
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -172,7 +173,8 @@ const (
 
 // DecisionBasis is what led to a decision beside the statements it lists.
 type DecisionBasis struct {
-	Image      string          `json:"image"` // digest of the index or manifest
+	Source     string          `json:"source"` // repository from which it came
+	Image      string          `json:"image"`  // digest of the index or manifest
 	Platforms  []SubjectOf     `json:"platforms"`
 	Database   policy.Database `json:"database"`
 	Exceptions []Used          `json:"exceptions"`
@@ -208,12 +210,12 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) deci
 		Verifier:     decisionVerifier{ID: tool.URI, Version: versions},
 		TimeVerified: finished.UTC(),
 		ResourceURI:  resourceURI(repo),
-		Policy:       resource{URI: a.Policy().File, Digest: digestSet(a.Policy().Digest)},
+		Policy:       resource{URI: filepath.Base(a.Policy().File), Digest: digestSet(a.Policy().Digest)},
 		Inputs:       inputs,
 		Result:       resultPassed,
 		Levels:       []string{levelUnevaluated},
 		Version:      slsaVersion,
-		Basis: DecisionBasis{Image: a.Image().Digest.String(), Database: a.Input().Database,
+		Basis: DecisionBasis{Source: a.Input().Image.Repository, Image: a.Image().Digest.String(), Database: a.Input().Database,
 			Exceptions: []Used{}, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
 	}
 	for _, p := range a.Image().Platforms {

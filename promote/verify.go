@@ -76,32 +76,19 @@ func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 // readBack verifies what has just been written, and that every byte of the
 // image is there to be pulled.
 func (p *Promoter) readBack(ctx context.Context, img *gate.Image, repo name.Repository) (*Record, error) {
-	blobs, err := imageBlobs(img)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range blobs {
-		digest, err := b.Digest()
+	for _, a := range img.Attachments {
+		d, err := p.readManifest(ctx, repo.Digest(a.Descriptor.Digest.String()))
 		if err != nil {
 			return nil, err
 		}
-		if err := p.hasBlob(ctx, repo, digest, b); err != nil {
-			return nil, gate.NewRegistryError(gate.Approved, fmt.Sprintf("reading back blob %s of %s", digest, repo), err)
-		}
-	}
-	for _, a := range img.Attachments {
-		if _, err := p.readManifest(ctx, repo.Digest(a.Descriptor.Digest.String())); err != nil {
+		if err := p.blobsOf(ctx, repo, d); err != nil {
 			return nil, err
 		}
 	}
 	return p.verify(ctx, repo.Digest(img.Digest.String()), p.trust)
 }
 
-func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.Hash, b v1.Layer) error {
-	want, err := b.Size()
-	if err != nil {
-		return err
-	}
+func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.Hash, want int64) error {
 	l, err := remote.Layer(repo.Digest(digest.String()), p.with(ctx)...)
 	if err != nil {
 		return err
@@ -145,17 +132,47 @@ func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 			return nil, err
 		}
 	}
-	if root.MediaType.IsIndex() {
-		for _, digest := range platforms {
-			if _, err := p.readManifest(ctx, ref.Context().Digest(digest.String())); err != nil {
-				return nil, err
-			}
-			if _, err := p.prove(ctx, ref.Context(), digest, []v1.Hash{digest}, t); err != nil {
-				return nil, err
-			}
+	if !root.MediaType.IsIndex() {
+		if err := p.blobsOf(ctx, ref.Context(), root); err != nil {
+			return nil, err
+		}
+		return proof.record(ref.Context(), root.Digest), nil
+	}
+	// A platform may belong to several indexes, and its latest decision to
+	// another one of them, by another policy: that of the index was checked.
+	own := t
+	own.Policy = ""
+	for _, digest := range platforms {
+		platform, err := p.readManifest(ctx, ref.Context().Digest(digest.String()))
+		if err != nil {
+			return nil, err
+		}
+		if err := p.blobsOf(ctx, ref.Context(), platform); err != nil {
+			return nil, err
+		}
+		if _, err := p.prove(ctx, ref.Context(), digest, []v1.Hash{digest}, own); err != nil {
+			return nil, err
 		}
 	}
 	return proof.record(ref.Context(), root.Digest), nil
+}
+
+// blobsOf finds out whether everything that a manifest lists can be pulled.
+func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.Descriptor) error {
+	m, err := v1.ParseManifest(bytes.NewReader(d.Manifest))
+	if err != nil {
+		return &VerifyError{repo.Digest(d.Digest.String()).String(), fmt.Sprintf("parsing the manifest: %v", err)}
+	}
+	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		err := p.hasBlob(ctx, repo, b.Digest, b.Size)
+		if isNotFound(err) {
+			return &VerifyError{repo.Digest(d.Digest.String()).String(), fmt.Sprintf("its blob %s is not there", b.Digest)}
+		}
+		if err != nil {
+			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("looking for blob %s of %s", b.Digest, repo), err)
+		}
+	}
+	return nil
 }
 
 // platformsOf lists the images of an index, or the image itself.
@@ -227,9 +244,15 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 		}
 		payload := payloadDigest(st.Payload)
 		if st.PredicateType == DecisionType {
+			// Another verifier may sign with the same key, and a decision about
+			// the same image in another repository is for that one.
 			d, err := parseDecision(st.Predicate)
+			if err == nil && d.ResourceURI != resourceURI(repo) {
+				err = fmt.Errorf("a decision is for %s, not for %s", d.ResourceURI, resourceURI(repo))
+			}
 			if err != nil {
-				return fail("a decision by a trusted key cannot be read: %v", err)
+				reasons = append(reasons, err.Error())
+				continue
 			}
 			decisions = append(decisions, d)
 		} else {
@@ -244,8 +267,13 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 	}
 	// The latest decision counts: an image that was refused later has not passed.
 	out.decision = slices.MaxFunc(decisions, func(a, b decisionPredicate) int { return a.TimeVerified.Compare(b.TimeVerified) })
-	if err := out.decision.check(repo, t, p.opts.Now()); err != nil {
-		return fail("%v", err)
+	for _, d := range decisions {
+		if !d.TimeVerified.Equal(out.decision.TimeVerified) {
+			continue
+		}
+		if err := d.check(t, p.opts.Now()); err != nil {
+			return fail("%v", err)
+		}
 	}
 
 	listed := map[string]bool{}
@@ -286,8 +314,8 @@ func because(reasons []string) string {
 	return ": " + strings.Join(slices.Compact(reasons), "; ")
 }
 
-// parseDecision reads a summary that this program made. Unknown fields are let
-// be, as in-toto asks of readers; missing ones are not.
+// parseDecision reads a summary that this program made; one that somebody else
+// made is an error. Unknown fields are let be, as in-toto asks of readers.
 func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	var d decisionPredicate
 	if err := json.Unmarshal(raw, &d); err != nil {
@@ -295,25 +323,23 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	}
 	switch {
 	case d.Result == "":
-		return d, errors.New("it has no result")
+		return d, errors.New("a decision has no result")
 	case d.TimeVerified.IsZero():
-		return d, errors.New("it has no time")
+		return d, errors.New("a decision has no time")
 	case len(d.Inputs) == 0:
-		return d, errors.New("it lists no statements")
+		return d, errors.New("a decision lists no statements")
 	case d.Basis.Image == "":
-		return d, errors.New("it names no image")
+		return d, errors.New("a decision is not of this program")
 	}
 	return d, nil
 }
 
 // check holds the decision against what is asked for.
-func (d decisionPredicate) check(repo name.Repository, t Trust, now time.Time) error {
+func (d decisionPredicate) check(t Trust, now time.Time) error {
 	age := now.Sub(d.TimeVerified)
 	switch {
 	case d.Result != resultPassed:
 		return fmt.Errorf("the decision is %s, not %s", d.Result, resultPassed)
-	case d.ResourceURI != resourceURI(repo):
-		return fmt.Errorf("the decision is for %s, not for %s", d.ResourceURI, resourceURI(repo))
 	case age < -clockSkew:
 		return fmt.Errorf("the decision is from the future, %s", d.TimeVerified.Format(time.RFC3339))
 	case t.MaxAge > 0 && age > t.MaxAge:

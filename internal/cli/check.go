@@ -35,6 +35,9 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = out.finish(c.Context, err) }()
+	if err := checkPlatform(c); err != nil {
+		return err
+	}
 	p, err := loadPolicy(c)
 	if err != nil {
 		return err
@@ -44,7 +47,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = closing(err, db.Close()) }()
 	g, err := newGate(c, p, db, out.progress)
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer result.Close()
+	defer func() { err = closing(err, result.Close()) }()
 	out.result(result)
 	if !result.Decision.Passed {
 		return errDenied

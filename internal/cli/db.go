@@ -130,7 +130,11 @@ func runDBBuild(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: tempDir(c), Now: time.Now})
+	dir, err := tempDir(c)
+	if err != nil {
+		return err
+	}
+	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: dir, Now: time.Now})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,14 @@ const exitCodesHelp = `Exit codes:
 // only, so that one value leads to one exit code.
 var errDenied = errors.New("denied by policy")
 
+// closing adds what went wrong while cleaning up. It never hides a result.
+func closing(err, cleanup error) error {
+	if cleanup == nil {
+		return err
+	}
+	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
+}
+
 // usageError is a command line or configuration that cannot be meant.
 type usageError struct{ err error }
 

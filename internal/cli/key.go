@@ -40,7 +40,7 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 			return usagef("%q exists: not overwritten", path)
 		}
 	}
-	password, err := keyPassword(s, "Password for the new key: ")
+	password, err := keyPassword(c.Context, s, "Password for the new key: ")
 	if err != nil {
 		return trustError{err}
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
@@ -75,15 +74,22 @@ func parseTargets(flags []string) ([]target, error) {
 			return nil, usagef("--output %q: the formats are text and json", f)
 		case toFile && file == "":
 			return nil, usagef("--output %q: no file follows the equals sign", f)
-		case seen[file]:
+		}
+		place := file
+		if toFile {
+			if abs, err := filepath.Abs(file); err == nil {
+				place = abs
+			}
+		}
+		if seen[place] {
 			return nil, usagef("--output %q: two reports cannot go to the same place", f)
 		}
+		seen[place] = true
 		if toFile {
 			if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
 				return nil, usagef("--output %q: there is no folder %q", f, filepath.Dir(file))
 			}
 		}
-		seen[file] = true
 		out = append(out, target{format, file})
 	}
 	return out, nil
@@ -99,9 +105,7 @@ func (o *output) result(r *gate.Result) {
 	o.report.Input = r.Input
 	o.report.Decision = &r.Decision
 	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches}
-	if r.Moved != (v1.Hash{}) {
-		o.report.MovedTo = r.Moved.String()
-	}
+	o.report.MovedTo = r.Moved
 }
 
 func (o *output) promoted(records []*promote.Record) {
@@ -163,9 +167,6 @@ func (o *output) finish(ctx context.Context, err error) error {
 	o.report.Finished = time.Now().UTC()
 	if code := classify(ctx, err); code != exitOK && code != exitDenied {
 		o.report.Error = &report.Error{Class: classes[code], Message: err.Error()}
-		if code == exitInterrupted {
-			return err
-		}
 	}
 	var failed []error
 	for _, t := range o.targets {
@@ -197,6 +198,18 @@ func (o *output) write(t target) error {
 // writeFile replaces a file in one step: whoever reads it sees the old or the
 // new one whole.
 func writeFile(path string, data []byte) (err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		// A device or a pipe is written to, and never replaced.
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // the link stays what it is
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err

@@ -44,6 +44,9 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = out.finish(c.Context, err) }()
+	if err := checkPlatform(c); err != nil {
+		return err
+	}
 	p, err := loadPolicy(c)
 	if err != nil {
 		return err
@@ -57,7 +60,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = closing(err, db.Close()) }()
 	g, err := newGate(c, p, db, out.progress)
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		if err := to.CheckTags(c.Context, digest, tags...); err != nil {
 			return err
 		}
-		basis := promote.Basis{Policy: p.Digest, Database: db.Info().Digest, Tool: tool()}
+		basis := promote.Basis{Repository: src.Repository(), Policy: p.Digest, Database: db.Info().Digest, Tool: tool()}
 		records, done, err := to.Promoted(c.Context, digest, basis, tags...)
 		if err != nil {
 			return err
@@ -90,15 +93,12 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer result.Close()
+	defer func() { err = closing(err, result.Close()) }()
 	out.result(result)
 	if result.Approval == nil {
 		return errDenied
 	}
 	records, err := to.Promote(c.Context, result.Approval, tags...)
-	if err != nil {
-		return err
-	}
-	out.promoted(records)
-	return nil
+	out.promoted(records) // of several, some may have been before one failed
+	return err
 }

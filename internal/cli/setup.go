@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/authn/github"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/google"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -98,11 +100,28 @@ func openDatabase(c *cli.Context) (*vulndb.DB, error) {
 	return vulndb.Open(c.Context, dir)
 }
 
-func tempDir(c *cli.Context) string {
-	if dir := c.String("temp-dir"); dir != "" {
-		return dir
+func tempDir(c *cli.Context) (string, error) {
+	dir := c.String("temp-dir")
+	if dir == "" {
+		dir = os.TempDir()
 	}
-	return os.TempDir()
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", usagef("--temp-dir %q is not a folder", dir)
+	}
+	return dir, nil
+}
+
+// checkPlatform refuses a platform that cannot be meant before anything is
+// read.
+func checkPlatform(c *cli.Context) error {
+	s := c.String("platform")
+	if s == "" {
+		return nil
+	}
+	if p, err := v1.ParsePlatform(s); err != nil || p.OS == "" || p.Architecture == "" {
+		return usagef("--platform %q: want os/arch or os/arch/variant", s)
+	}
+	return nil
 }
 
 // keychain finds credentials where the Docker command and the clouds keep
@@ -132,14 +151,14 @@ func loadSigner(c *cli.Context, s Streams) (trust.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := trust.LoadSigner(data, func() ([]byte, error) { return keyPassword(s, "Password for the key: ") })
+	signer, err := trust.LoadSigner(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
 		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
 	}
 	return signer, nil
 }
 
-func keyPassword(s Streams, prompt string) ([]byte, error) {
+func keyPassword(ctx context.Context, s Streams, prompt string) ([]byte, error) {
 	if password, ok := os.LookupEnv("COSIGN_PASSWORD"); ok {
 		return []byte(password), nil
 	}
@@ -147,15 +166,43 @@ func keyPassword(s Streams, prompt string) ([]byte, error) {
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nil, errNoKeyPassword
 	}
-	fmt.Fprint(s.Err, prompt)
-	defer fmt.Fprintln(s.Err)
-	return term.ReadPassword(int(in.Fd()))
+	return askPassword(ctx, int(in.Fd()), s.Err, prompt)
+}
+
+// askPassword reads a line without echo, and gives up on an interrupt with the
+// terminal as it was.
+func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byte, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	type answer struct {
+		password []byte
+		err      error
+	}
+	fmt.Fprint(w, prompt)
+	defer fmt.Fprintln(w)
+	answered := make(chan answer, 1)
+	go func() {
+		password, err := term.ReadPassword(fd)
+		answered <- answer{password, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.password, a.err
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
+	}
 }
 
 // newGate builds the gate that promote and check share.
 func newGate(c *cli.Context, p *policy.Policy, db *vulndb.DB, progress gate.Progress) (*gate.Gate, error) {
+	dir, err := tempDir(c)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gate.New(gate.Options{
-		Policy: p, Database: db, TempDir: tempDir(c), Now: time.Now, Tool: tool(),
+		Policy: p, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
 		Platform: c.String("platform"), Keychain: keychain(), Progress: progress,
 	})
 	if err != nil {
