@@ -1,0 +1,861 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// action is action.yml. What GitHub knows and is not here, such as
+// continue-on-error, has no place in a gate.
+type action struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	Inputs      map[string]struct {
+		Description string `yaml:"description"`
+		Required    bool   `yaml:"required"`
+		Default     string `yaml:"default"`
+	} `yaml:"inputs"`
+	Outputs map[string]struct {
+		Description string `yaml:"description"`
+		Value       string `yaml:"value"`
+	} `yaml:"outputs"`
+	Runs struct {
+		Using string       `yaml:"using"`
+		Steps []githubStep `yaml:"steps"`
+	} `yaml:"runs"`
+}
+
+// githubStep is a step of an action or of a job.
+type githubStep struct {
+	Name  string            `yaml:"name"`
+	ID    string            `yaml:"id"`
+	If    string            `yaml:"if"`
+	Uses  string            `yaml:"uses"`
+	With  map[string]string `yaml:"with"`
+	Shell string            `yaml:"shell"`
+	Env   map[string]string `yaml:"env"`
+	Run   string            `yaml:"run"`
+}
+
+// githubWorkflow is the part of a workflow that concerns its one job.
+type githubWorkflow struct {
+	On struct {
+		Dispatch struct {
+			Inputs map[string]any `yaml:"inputs"`
+		} `yaml:"workflow_dispatch"`
+	} `yaml:"on"`
+	Jobs map[string]struct {
+		Steps []githubStep `yaml:"steps"`
+	} `yaml:"jobs"`
+}
+
+// gitlabJob is a job of a GitLab pipeline. What is not here is refused, so that
+// allow_failure does not slip in.
+type gitlabJob struct {
+	Stage     string            `yaml:"stage"`
+	Image     string            `yaml:"image"`
+	Variables map[string]string `yaml:"variables"`
+	Cache     struct {
+		Key   string   `yaml:"key"`
+		Paths []string `yaml:"paths"`
+	} `yaml:"cache"`
+	Script    []string `yaml:"script"`
+	Artifacts struct {
+		When  string   `yaml:"when"`
+		Paths []string `yaml:"paths"`
+	} `yaml:"artifacts"`
+	Retry struct {
+		Max       int      `yaml:"max"`
+		ExitCodes []int    `yaml:"exit_codes"`
+		When      []string `yaml:"when"`
+	} `yaml:"retry"`
+	ResourceGroup string              `yaml:"resource_group"`
+	Rules         []map[string]string `yaml:"rules"`
+}
+
+func decode(t *testing.T, path string, into any, strict bool) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(strict)
+	if err := dec.Decode(into); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		t.Fatalf("%s: a second document, or %v", path, err)
+	}
+}
+
+func readAction(t *testing.T) action {
+	t.Helper()
+	var a action
+	decode(t, "../action.yml", &a, true)
+	return a
+}
+
+func readWorkflow(t *testing.T) githubWorkflow {
+	t.Helper()
+	var w githubWorkflow
+	decode(t, "../examples/ci/promote.github.yml", &w, false)
+	return w
+}
+
+func readJob(t *testing.T) gitlabJob {
+	t.Helper()
+	var p struct {
+		Stages  []string  `yaml:"stages"`
+		Promote gitlabJob `yaml:"promote"`
+	}
+	decode(t, "../examples/ci/gitlab-ci.yml", &p, true)
+	if !slices.Contains(p.Stages, p.Promote.Stage) {
+		t.Errorf("the stages %q lack %q", p.Stages, p.Promote.Stage)
+	}
+	return p.Promote
+}
+
+func stepNamed(t *testing.T, steps []githubStep, name string) githubStep {
+	t.Helper()
+	i := slices.IndexFunc(steps, func(s githubStep) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no step %q", name)
+	}
+	return steps[i]
+}
+
+// expression is what GitHub replaces before anything else sees it.
+var expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
+
+// runner is a machine of a CI system with a project in its workspace.
+type runner struct {
+	staging, approved *lab.Registry
+	workspace, temp   string
+	image, target     string // of the registries, without a tag
+	key               string
+	env               map[string]string // what every script finds
+
+	known map[string]string // what expressions stand for, by name
+}
+
+const (
+	keyPassword      = "correct horse"
+	stagingPassword  = "password-of-the-job"
+	approvedPassword = `pass"word:of $the approved`
+)
+
+// newRunner starts registries with the options, puts an image as tag "1" into
+// staging, and prepares the machine. Its environment has nothing of ours but
+// the search path: a configuration of who runs the tests decides nothing.
+func newRunner(t *testing.T, kind string, staging, approved lab.Options) *runner {
+	t.Helper()
+	root := t.TempDir()
+	r := &runner{staging: registry(t, staging), approved: registry(t, approved),
+		workspace: filepath.Join(root, "work space"), temp: filepath.Join(root, "temp")}
+	for _, dir := range []string{r.workspace, r.temp, filepath.Join(root, "home")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.image, r.target = r.staging.Ref("team/app"), r.approved.Ref("prod/app")
+	img, err := images[kind]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.staging.Push(t.Context(), "team/app:1", img); err != nil {
+		t.Fatal(err)
+	}
+	r.env = map[string]string{"PATH": os.Getenv("PATH"), "HOME": filepath.Join(root, "home"), "TMPDIR": r.temp,
+		"IMAGEGATE_CACHE_DIR": database(t)}
+	policy, err := os.ReadFile("../examples/policies/starter.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(r.workspace, "policy.yaml"), policy)
+	r.key = filepath.Join(root, "cosign.key")
+	generate := r.bash(t, `imagegate key generate "$KEY"`, map[string]string{"KEY": filepath.Join(root, "cosign"), "COSIGN_PASSWORD": keyPassword})
+	if generate.code != 0 {
+		t.Fatalf("making a key: exit code %d\n%s", generate.code, generate.log)
+	}
+	r.known = map[string]string{"runner.temp": r.temp, "runner.os": "Linux", "runner.arch": "X64", "github.action_path": moduleRoot(t)}
+	return r
+}
+
+func registry(t *testing.T, opts lab.Options) *lab.Registry {
+	t.Helper()
+	r, err := lab.StartRegistry(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+var mirrored = sync.OnceValues(func() ([]byte, error) {
+	return exec.Command("imagegate", "db", "build", "../examples/records", "--to", filepath.Join(built.dir, "mirror")).CombinedOutput()
+})
+
+// mirror takes the runner's database away, and serves one as a company would.
+func (r *runner) mirror(t *testing.T) string {
+	t.Helper()
+	if out, err := mirrored(); err != nil {
+		t.Fatalf("building a mirror: %v\n%s", err, out)
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(built.dir, "mirror"))))
+	t.Cleanup(server.Close)
+	r.env["IMAGEGATE_CACHE_DIR"] = filepath.Join(t.TempDir(), "cache")
+	return server.URL
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// ran is what became of a script.
+type ran struct {
+	code int
+	log  string // both streams, in order
+}
+
+// bash runs a script in the workspace, with the options that GitHub gives to
+// "shell: bash". GitLab sets the same two.
+func (r *runner) bash(t *testing.T, script string, env map[string]string) ran {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "script.sh")
+	write(t, file, []byte(script))
+	cmd := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", file)
+	cmd.Dir = r.workspace
+	all := maps.Clone(r.env)
+	maps.Copy(all, env)
+	for k, v := range all {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("running bash: %v", err)
+	}
+	return ran{cmd.ProcessState.ExitCode(), string(out)}
+}
+
+// expand evaluates expressions. GitHub takes nothing for a name that it does
+// not know; here it is a mistake.
+func (r *runner) expand(t *testing.T, s string) string {
+	t.Helper()
+	return expression.ReplaceAllStringFunc(s, func(e string) string {
+		name := expression.FindStringSubmatch(e)[1]
+		value, ok := r.known[name]
+		if !ok {
+			t.Errorf("nothing is known by the name %q", name)
+		}
+		return value
+	})
+}
+
+// install puts the program where a build would have put it. It is this test
+// binary, which knows by its name what it is to be.
+func (r *runner) install(t *testing.T, path string) {
+	t.Helper()
+	program, err := exec.LookPath("imagegate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", program))
+	if err := os.Chmod(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// step runs a step of an action or workflow and adds its outputs to what is
+// known.
+func (r *runner) step(t *testing.T, s githubStep, extra map[string]string) ran {
+	t.Helper()
+	output := filepath.Join(t.TempDir(), "output")
+	env := map[string]string{"GITHUB_OUTPUT": output, "RUNNER_TEMP": r.temp}
+	for k, v := range s.Env {
+		env[k] = r.expand(t, v)
+	}
+	maps.Copy(env, extra)
+	write(t, output, nil)
+	result := r.bash(t, s.Run, env)
+	data, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok || s.ID == "" {
+			t.Errorf("the step %q writes the output %q", s.Name, line)
+		}
+		r.known["steps."+s.ID+".outputs."+key] = value
+	}
+	return result
+}
+
+// act has the action's last step do its work, given the inputs. Inputs that
+// are left out have their defaults, and nothing where there is none: GitHub
+// does not insist on those that are required.
+func (r *runner) act(t *testing.T, inputs map[string]string) ran {
+	t.Helper()
+	a := readAction(t)
+	for name, in := range a.Inputs {
+		r.known["inputs."+name] = in.Default
+	}
+	for name, value := range inputs {
+		if _, ok := a.Inputs[name]; !ok {
+			t.Fatalf("the action has no input %q", name)
+		}
+		r.known["inputs."+name] = value
+	}
+	r.install(t, filepath.Join(r.temp, "imagegate-bin", "imagegate"))
+	result := r.step(t, stepNamed(t, a.Runs.Steps, "Run imagegate"), nil)
+	if got, want := r.expand(t, a.Outputs["exit-code"].Value), fmt.Sprint(result.code); got != want {
+		t.Errorf("the action says exit code %q and ends with %s\n%s", got, want, result.log)
+	}
+	return result
+}
+
+// inputs are those of an ordinary promotion by the database that is there, with
+// some replaced.
+func (r *runner) inputs(replaced map[string]string) map[string]string {
+	in := map[string]string{"image": r.image + ":1", "approved": r.target + ":1", "policy": "policy.yaml",
+		"key": r.key, "key-password": keyPassword, "update-database": "false"}
+	maps.Copy(in, replaced)
+	return in
+}
+
+func (r ran) must(t *testing.T, code int) {
+	t.Helper()
+	if r.code != code {
+		t.Fatalf("exit code %d, not %d\n%s", r.code, code, r.log)
+	}
+}
+
+func (r ran) mustSay(t *testing.T, what string) {
+	t.Helper()
+	if !strings.Contains(r.log, what) {
+		t.Errorf("it does not say %q:\n%s", what, r.log)
+	}
+}
+
+func (r *runner) mustBePromoted(t *testing.T, tags ...string) {
+	t.Helper()
+	for _, tag := range tags {
+		ref, err := name.NewTag(r.target + ":" + tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := remote.Get(ref, remote.WithAuth(r.approved.Authenticator()), remote.WithContext(t.Context()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := completeImage(d); err != nil {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+}
+
+func (r *runner) mustBeUntouched(t *testing.T) {
+	t.Helper()
+	if w := r.approved.Writes(); len(w) != 0 {
+		t.Errorf("the approved registry has seen %v", w)
+	}
+}
+
+// mustReport reads a JSON report from the workspace.
+func (r *runner) mustReport(t *testing.T, file string, passed bool) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(r.workspace, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Command  string
+		Decision *struct{ Passed bool }
+		Error    any
+	}
+	if err := json.Unmarshal(data, &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Decision == nil || report.Decision.Passed != passed || report.Error != nil {
+		t.Errorf("%s: want a decision with passed=%v and no error:\n%s", file, passed, data)
+	}
+}
+
+func TestCIActionPromotes(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	mirror := r.mirror(t)
+	inputs := r.inputs(map[string]string{"database-url": mirror})
+	delete(inputs, "update-database") // it is what happens by itself
+	result := r.act(t, inputs)
+	result.must(t, 0)
+	result.mustSay(t, "PASSED")
+	result.mustSay(t, mirror) // where the database came from
+	r.mustBePromoted(t, "1")
+}
+
+// TestCIActionTakesSeveralLines has the lines end as forms on web pages end
+// them, with space around them and an empty one in between.
+func TestCIActionTakesSeveralLines(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	result := r.act(t, r.inputs(map[string]string{
+		"approved": r.target + ":1\r\n\r\n  " + r.target + ":1.0\t\r\n" + r.target + ":latest",
+		"output":   "text\n\n json=one.json \njson=two words.json\n",
+	}))
+	result.must(t, 0)
+	result.mustSay(t, "PASSED")
+	r.mustBePromoted(t, "1", "1.0", "latest")
+	r.mustReport(t, "one.json", true)
+	r.mustReport(t, "two words.json", true)
+}
+
+func TestCIActionDeniedIsNotASuccess(t *testing.T) {
+	for _, command := range []string{"promote", "check"} {
+		t.Run(command, func(t *testing.T) {
+			r := newRunner(t, "vulnerable", lab.Options{}, lab.Options{})
+			result := r.act(t, r.inputs(map[string]string{"command": command, "output": "text\njson=report.json"}))
+			result.must(t, 2)
+			result.mustSay(t, "DENIED")
+			r.mustReport(t, "report.json", false)
+			r.mustBeUntouched(t)
+		})
+	}
+}
+
+// TestCIActionChecks needs neither a key nor an approved registry.
+func TestCIActionChecks(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	result := r.act(t, map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "update-database": "false"})
+	result.must(t, 0)
+	result.mustSay(t, "PASSED")
+	r.mustBeUntouched(t)
+}
+
+// TestCIActionFailsWhatItCannotDo: each mistake has the exit code that README
+// states, and none gets as far as the approved registry.
+func TestCIActionFailsWhatItCannotDo(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	for name, tc := range map[string]struct {
+		replaced map[string]string
+		code     int
+		says     string
+	}{
+		"another command":   {map[string]string{"command": "verify"}, 3, "::error::command is neither"},
+		"no command":        {map[string]string{"command": ""}, 3, "::error::command is neither"},
+		"two commands":      {map[string]string{"command": "check promote"}, 3, "::error::command is neither"},
+		"neither":           {map[string]string{"update-database": "no"}, 3, "::error::update-database is neither"},
+		"no mirror":         {map[string]string{"update-database": "true", "database-url": "http://127.0.0.1:1/"}, 1, "updating the vulnerability database"},
+		"no image":          {map[string]string{"image": ""}, 3, "parsing image"},
+		"no policy":         {map[string]string{"policy": ""}, 3, "no policy"},
+		"no approved":       {map[string]string{"approved": "\n"}, 3, "at least one APPROVED"},
+		"no key":            {map[string]string{"key": ""}, 3, "no key"},
+		"no password":       {map[string]string{"key-password": ""}, 6, "hint: put the key's password"},
+		"another password":  {map[string]string{"key-password": "wrong"}, 6, "loading key"},
+		"no such format":    {map[string]string{"output": "text\nyaml"}, 3, "formats are"},
+		"no such image":     {map[string]string{"image": r.image + ":none"}, 4, "staging registry"},
+		"no approved there": {map[string]string{"approved": "127.0.0.1:1/app:1"}, 4, "approved registry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := r.act(t, r.inputs(tc.replaced))
+			result.must(t, tc.code)
+			result.mustSay(t, tc.says)
+			r.mustBeUntouched(t)
+		})
+	}
+	t.Run("no database", func(t *testing.T) {
+		r.env["IMAGEGATE_CACHE_DIR"] = t.TempDir()
+		result := r.act(t, r.inputs(nil))
+		result.must(t, 5)
+		result.mustSay(t, "is missing")
+		r.mustBeUntouched(t)
+	})
+}
+
+// TestCIActionInputsAreNotCode: nothing that comes in from elsewhere is run, is
+// taken for a flag, or speaks to GitHub in the action's name.
+func TestCIActionInputsAreNotCode(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	for name, text := range map[string]string{
+		"command after it":     "x; touch pwned #",
+		"substitution":         "$(touch pwned)",
+		"backquotes":           "`touch pwned`",
+		"end of the quotes":    `" && touch pwned && echo "`,
+		"end of single quotes": `' ; touch pwned ; '`,
+		"array subscript":      `a[$(touch pwned)]`,
+		"lines":                "x\ntouch pwned",
+		"end of the input":     "x\nEOF\ntouch pwned\n",
+		"a flag":               "--policy=/dev/null",
+		"help":                 "--help=true", // which would end with 0
+		"a command of theirs":  "x\n::error::pwned\n ::set-output name=exit-code::0\n##[error]pwned",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, input := range []string{"image", "approved", "command", "policy", "key", "output", "update-database"} {
+				result := r.act(t, r.inputs(map[string]string{input: text}))
+				if result.code != 3 {
+					t.Errorf("%s: exit code %d\n%s", input, result.code, result.log)
+				}
+				for line := range strings.Lines(result.log) {
+					command := strings.HasPrefix(strings.TrimSpace(line), "::") || strings.Contains(line, "##[")
+					if command && !strings.HasPrefix(line, "::error::"+input+" is neither ") {
+						t.Errorf("%s: GitHub would obey %q", input, line)
+					}
+				}
+			}
+			entries, err := os.ReadDir(r.workspace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(entries) != 1 || entries[0].Name() != "policy.yaml" {
+				t.Errorf("the workspace holds %v", entries)
+			}
+			r.mustBeUntouched(t)
+		})
+	}
+}
+
+// dryBuild is an environment in which "go build" says what it would do and does
+// not do it: that takes minutes on a machine that has not built yet, and is
+// what "make build" is for.
+func dryBuild(t *testing.T) map[string]string {
+	t.Helper()
+	env := map[string]string{"GOFLAGS": "-buildvcs=false -n", "GOTOOLCHAIN": "local", "GOPROXY": "off"}
+	for _, key := range []string{"GOCACHE", "GOMODCACHE"} {
+		out, err := exec.CommandContext(t.Context(), "go", "env", key).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		env[key] = strings.TrimSpace(string(out))
+	}
+	return env
+}
+
+// TestCIActionBuilds runs the steps before the last, but for those that are
+// GitHub's own.
+func TestCIActionBuilds(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	// The caller has a go.work file, in which this source has no place.
+	r.env["GOWORK"] = filepath.Join(r.workspace, "go.work")
+	write(t, r.env["GOWORK"], []byte("go 1.26\n"))
+
+	steps := readAction(t).Runs.Steps
+	r.step(t, stepNamed(t, steps, "Name what may be built already"), dryBuild(t)).must(t, 0)
+	if key := r.known["steps.built.outputs.key"]; !regexp.MustCompile(`^go1\.\S+-[0-9a-f]{40,64}$`).MatchString(key) {
+		t.Errorf("the cache's key is %q", key)
+	}
+	step := stepNamed(t, steps, "Build imagegate from this action's own source")
+	build := r.step(t, step, dryBuild(t))
+	build.must(t, 0)
+	build.mustSay(t, filepath.Join("imagegate-bin", "imagegate"))
+
+	cached := ""
+	for _, s := range steps {
+		for key, v := range s.With {
+			if v = r.expand(t, v); strings.HasPrefix(s.Uses, "actions/cache@") && key == "path" {
+				cached = v
+			}
+		}
+	}
+	for _, key := range []string{"GOMODCACHE", "GOCACHE"} {
+		if dir := r.expand(t, step.Env[key]); cached == "" || filepath.Dir(dir) != cached {
+			t.Errorf("%s is %q, cached is %q", key, dir, cached)
+		}
+	}
+}
+
+// TestCIActionHoldsTogether: every input is used and every use is of an input
+// that there is.
+func TestCIActionHoldsTogether(t *testing.T) {
+	a := readAction(t)
+	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
+		t.Errorf("name %q, description %q, using %q", a.Name, a.Description, a.Runs.Using)
+	}
+	used := map[string]bool{}
+	for _, s := range a.Runs.Steps {
+		if s.If != "" {
+			t.Errorf("the step %q%q is for some cases only: %s", s.Name, s.Uses, s.If)
+		}
+		if (s.Run == "") == (s.Uses == "") || s.Run != "" && s.Shell != "bash" {
+			t.Errorf("the step %q%q is neither a script for bash nor another action", s.Name, s.Uses)
+		}
+		for _, where := range []map[string]string{s.Env, s.With} {
+			for _, v := range where {
+				for _, e := range expression.FindAllStringSubmatch(v, -1) {
+					if input, ok := strings.CutPrefix(e[1], "inputs."); ok {
+						used[input] = true
+					}
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(a.Inputs)), slices.Sorted(maps.Keys(used))); diff != "" {
+		t.Errorf("inputs (-stated +used):\n%s", diff)
+	}
+	for name, in := range a.Inputs {
+		if in.Description == "" || in.Required && in.Default != "" {
+			t.Errorf("input %q: description %q, required %v, default %q", name, in.Description, in.Required, in.Default)
+		}
+	}
+}
+
+// TestCIScriptsHaveNoExpressions: text that is pasted into a script is code.
+func TestCIScriptsHaveNoExpressions(t *testing.T) {
+	steps := readAction(t).Runs.Steps
+	for _, j := range readWorkflow(t).Jobs {
+		steps = append(steps, j.Steps...)
+	}
+	scripts := map[string]string{"GitLab": strings.Join(readJob(t).Script, "\n")}
+	for _, s := range steps {
+		if s.Run != "" {
+			scripts[s.Name] = s.Run
+		}
+	}
+	if len(scripts) < 4 {
+		t.Errorf("only %d scripts were found", len(scripts))
+	}
+	for name, script := range scripts {
+		if strings.Contains(script, "${{") {
+			t.Errorf("%s: there is an expression in the script", name)
+		}
+		cmd := exec.CommandContext(t.Context(), "bash", "-n")
+		cmd.Stdin = strings.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) != 0 {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// useOfAction is the step of the workflow that is this action.
+func useOfAction(t *testing.T, w githubWorkflow) githubStep {
+	t.Helper()
+	steps := w.Jobs["promote"].Steps
+	i := slices.IndexFunc(steps, func(s githubStep) bool { return s.Uses == "./imagegate" })
+	if i < 0 {
+		t.Fatal("the workflow does not use the action")
+	}
+	return steps[i]
+}
+
+func TestCIWorkflowGivesWhatTheActionTakes(t *testing.T) {
+	a, use := readAction(t), useOfAction(t, readWorkflow(t))
+	for input := range use.With {
+		if _, ok := a.Inputs[input]; !ok {
+			t.Errorf("the action has no input %q", input)
+		}
+	}
+	for input, in := range a.Inputs {
+		if in.Required && use.With[input] == "" {
+			t.Errorf("the input %q is required", input)
+		}
+	}
+}
+
+// TestCIWorkflowPromotes runs the workflow with secrets as GitHub keeps them,
+// down to the file that it uploads.
+func TestCIWorkflowPromotes(t *testing.T) {
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	key, err := os.ReadFile(r.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := readWorkflow(t)
+	maps.Copy(r.known, map[string]string{"secrets.IMAGEGATE_KEY": string(key), "secrets.COSIGN_PASSWORD": keyPassword})
+	given := map[string]string{"image": r.image + ":1", "approved": r.target + ":1"}
+	for input := range w.On.Dispatch.Inputs {
+		r.known["inputs."+input] = given[input]
+	}
+	r.step(t, stepNamed(t, w.Jobs["promote"].Steps, "Write the signing key"), nil).must(t, 0)
+	written := filepath.Join(r.temp, "imagegate.key")
+	if info, err := os.Stat(written); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file: %v, %v", info, err)
+	}
+
+	inputs := map[string]string{"database-url": r.mirror(t)}
+	for input, v := range useOfAction(t, w).With {
+		inputs[input] = r.expand(t, v)
+	}
+	result := r.act(t, inputs)
+	result.must(t, 0)
+	result.mustSay(t, "PASSED")
+	r.mustBePromoted(t, "1")
+	for _, s := range w.Jobs["promote"].Steps {
+		if strings.HasPrefix(s.Uses, "actions/upload-artifact@") {
+			r.mustReport(t, s.With["path"], true)
+			if s.If != "always()" {
+				t.Errorf("the report is uploaded if %q: that of a denial would be lost", s.If)
+			}
+		}
+	}
+}
+
+// gitlab runs the job as a project would that has its variables set. The build
+// line is run as well, though dry: what it would have built is there.
+func (r *runner) gitlab(t *testing.T, approvedLogin string) ran {
+	t.Helper()
+	job := readJob(t)
+	env := map[string]string{
+		"CI_PROJECT_DIR": r.workspace, "CI_COMMIT_SHA": "1", "CI_COMMIT_SHORT_SHA": "1a2b3c4d",
+		"CI_REGISTRY": r.staging.Host(), "CI_REGISTRY_IMAGE": r.image,
+		"CI_REGISTRY_USER": "job", "CI_REGISTRY_PASSWORD": stagingPassword,
+		"APPROVED_REPOSITORY": r.target, "IMAGEGATE_KEY": r.key, "COSIGN_PASSWORD": keyPassword,
+		"IMAGEGATE_DB_URL": r.mirror(t),
+		"DOCKER_AUTH_CONFIG": fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, r.approved.Host(),
+			base64.StdEncoding.EncodeToString([]byte(approvedLogin))),
+	}
+	maps.Copy(env, dryBuild(t))
+	for k, v := range job.Variables {
+		env[k] = os.Expand(v, func(name string) string {
+			value, ok := env[name]
+			if !ok {
+				t.Errorf("%s: there is no variable %s", k, name)
+			}
+			return value
+		})
+	}
+	if err := os.Symlink(moduleRoot(t), env["IMAGEGATE_SOURCE"]); err != nil {
+		t.Fatal(err)
+	}
+	r.install(t, filepath.Join(r.workspace, "imagegate-bin"))
+	result := r.bash(t, strings.Join(job.Script, "\n"), env)
+	for _, secret := range []string{stagingPassword, approvedPassword, keyPassword, env["DOCKER_AUTH_CONFIG"]} {
+		if strings.Contains(result.log, secret) {
+			t.Errorf("the log has %q", secret)
+		}
+	}
+	return result
+}
+
+func gitlabRunner(t *testing.T, kind string) *runner {
+	return newRunner(t, kind, lab.Options{User: "job", Password: stagingPassword}, lab.Options{User: "promoter", Password: approvedPassword})
+}
+
+func TestCIGitLabPromotes(t *testing.T) {
+	r := gitlabRunner(t, "fixed")
+	result := r.gitlab(t, "promoter:"+approvedPassword)
+	result.must(t, 0)
+	result.mustSay(t, "PASSED")
+	result.mustSay(t, filepath.Join(r.workspace, "imagegate-bin")) // the build
+	r.mustBePromoted(t, "1a2b3c4d")
+	job := readJob(t)
+	if len(job.Artifacts.Paths) != 1 {
+		t.Fatalf("the artifacts are %q", job.Artifacts.Paths)
+	}
+	r.mustReport(t, job.Artifacts.Paths[0], true)
+	// What is cached is what the run left: a path that is not would be fetched
+	// anew each time, and nobody would see.
+	for _, path := range job.Cache.Paths {
+		if entries, err := os.ReadDir(filepath.Join(r.workspace, path)); err != nil || len(entries) == 0 {
+			t.Errorf("nothing to cache in %q: %v", path, err)
+		}
+	}
+	// The login to the approved registry stays out of files.
+	config, err := os.ReadFile(filepath.Join(r.workspace, ".docker", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(config, []byte(r.approved.Host())) {
+		t.Error("the login to the approved registry was written to a file")
+	}
+}
+
+func TestCIGitLabDeniedIsNotASuccess(t *testing.T) {
+	r := gitlabRunner(t, "vulnerable")
+	result := r.gitlab(t, "promoter:"+approvedPassword)
+	result.must(t, 2)
+	result.mustSay(t, "DENIED")
+	r.mustBeUntouched(t)
+	job := readJob(t)
+	r.mustReport(t, job.Artifacts.Paths[0], false)
+	if job.Artifacts.When != "always" {
+		t.Errorf("artifacts are kept %q: the report of a denial would be lost", job.Artifacts.When)
+	}
+	if slices.Contains(job.Retry.ExitCodes, result.code) || slices.Contains(job.Retry.When, "always") || slices.Contains(job.Retry.When, "script_failure") {
+		t.Error("a denial is tried again")
+	}
+}
+
+func TestCIGitLabRetriesARegistryThatRefuses(t *testing.T) {
+	r := gitlabRunner(t, "fixed")
+	result := r.gitlab(t, "promoter:another password")
+	result.must(t, 4)
+	result.mustSay(t, "approved registry")
+	if !slices.Contains(readJob(t).Retry.ExitCodes, result.code) {
+		t.Error("a registry that refuses is not tried again")
+	}
+}
+
+// lint is what "imagegate policy lint" says of a file.
+func lint(t *testing.T, file string) (out string, err error) {
+	t.Helper()
+	data, err := exec.CommandContext(t.Context(), "imagegate", "policy", "lint", file).CombinedOutput()
+	return string(data), err
+}
+
+func TestCIPoliciesAreValid(t *testing.T) {
+	files, err := filepath.Glob("../examples/policies/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatal("there are no policies")
+	}
+	for _, file := range files {
+		if out, err := lint(t, file); err != nil || !strings.Contains(out, ": valid, ") || strings.Contains(out, "warning") {
+			t.Errorf("%s: %v\n%s", file, err, out)
+		}
+	}
+}
+
+// TestCIPoliciesInReadmeAreValid: what one copies first.
+func TestCIPoliciesInReadmeAreValid(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, block := range regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```$").FindAllSubmatch(readme, -1) {
+		if !bytes.HasPrefix(block[1], []byte("version: 1\n")) {
+			continue
+		}
+		found++
+		file := filepath.Join(t.TempDir(), "policy.yaml")
+		write(t, file, block[1])
+		// A warning is no fault here: an exception in an example ends one day.
+		if out, err := lint(t, file); err != nil {
+			t.Errorf("%v\n%s%s", err, block[1], out)
+		}
+	}
+	if found == 0 {
+		t.Error("there are no policies in README.md")
+	}
+}
