@@ -3,6 +3,7 @@ package gate
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +40,12 @@ func TestDaemonsImageGivesTheSameEvidence(t *testing.T) {
 	defer engine.Close()
 	t.Setenv("DOCKER_HOST", "tcp://"+engine.Listener.Addr().String())
 	want := h.check(h.gate(blockCritical), h.push("app:1", img)).Input.Platforms[0]
+	spool := t.TempDir()
+	t.Setenv("TMPDIR", spool)
 	r := h.check(h.gate(blockCritical), h.source("docker-daemon:team/app:1"))
+	if left, err := os.ReadDir(spool); err != nil || len(left) != 0 {
+		t.Errorf("the system's folder for temporary files holds %v, %v", left, err)
+	}
 	if got := r.Input.Platforms[0]; !slices.Equal(findingIDs(got), findingIDs(want)) || r.Decision.Passed {
 		t.Errorf("%v, not %v", findingIDs(got), findingIDs(want))
 	}

@@ -14,11 +14,11 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/daemon"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/moby/moby/client"
 
 	"github.com/imagegate/imagegate/gate/layers"
 )
@@ -49,7 +49,7 @@ func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root
 		}
 		return openSaved(ctx, store, img)
 	case DockerDaemon:
-		img, err := daemon.Image(src.Ref, daemon.WithContext(ctx), daemon.WithFileBufferedOpener())
+		img, err := saveFromDaemon(ctx, store, src.Ref)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s from the docker daemon: %w", src.Ref, err)
 		}
@@ -221,6 +221,33 @@ func unpackArchive(ctx context.Context, store *layers.Store, path string) (strin
 			return "", fmt.Errorf("unpacking OCI archive %q: %w", path, err)
 		}
 	}
+}
+
+// saveFromDaemon has the container engine write the image into the run's own
+// folder. The library's own daemon package would spool it into the system's,
+// where an interrupt leaves it.
+func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference) (_ v1.Image, err error) {
+	engine, err := client.New(client.FromEnv)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	// What cannot answer this says so when it is asked for the image.
+	_, _ = engine.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	saved, err := engine.ImageSave(ctx, []string{ref.Name()})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, saved.Close()) }()
+	dir, err := store.TempDir("saved")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "image.tar")
+	if err := store.WriteFile(path, saved); err != nil {
+		return nil, err
+	}
+	return tarball.ImageFromPath(path, nil)
 }
 
 // openSaved takes an image as "docker save" writes it. Its layers are stored
