@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -538,5 +540,43 @@ func TestChangedApprovalIsNoApproval(t *testing.T) {
 	r.Approval.Image().Manifest = other
 	if err := r.Approval.Confirm(); err == nil {
 		t.Error("another manifest is accepted")
+	}
+}
+
+// document is a manifest as it stands.
+type document struct {
+	raw       []byte
+	mediaType types.MediaType
+}
+
+func (d document) RawManifest() ([]byte, error)        { return d.raw, nil }
+func (d document) MediaType() (types.MediaType, error) { return d.mediaType, nil }
+
+// TestIndexThatReadsTwoWaysIsRefused: other readers would find other platforms
+// in it than those that were judged.
+func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
+	h := newTester(t)
+	idx := h.index(h.image(clean))
+	h.push("app:1", idx)
+	raw, err := idx.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mediaType, err := idx.MediaType()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{`"manifests":[],"manifests":[`, `"Manifests":[],"manifests":[`} {
+		ambiguous := bytes.Replace(raw, []byte(`"manifests":[`), []byte(other), 1)
+		if bytes.Equal(raw, ambiguous) {
+			t.Fatalf("nothing to replace in %s", raw)
+		}
+		ref := h.source(h.staging.Ref("app:2")).Ref
+		if err := remote.Put(ref.(name.Tag), document{ambiguous, mediaType}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.refuse(h.gate(blockCritical), h.source(h.staging.Ref("app:2"))); !strings.Contains(err.Error(), "the key") {
+			t.Errorf("%s: %v", other, err)
+		}
 	}
 }

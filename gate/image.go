@@ -329,7 +329,7 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		Layers    []json.RawMessage `json:"layers"`
 		Subject   *v1.Descriptor    `json:"subject"`
 	}
-	if err := json.Unmarshal(raw, &inside); err != nil {
+	if err := layers.DecodeManifest(raw, &inside); err != nil {
 		return refuse("parsing manifest %s: %v", d.Digest, err)
 	}
 	if inside.MediaType != "" && inside.MediaType != d.MediaType {

@@ -14,11 +14,18 @@ type shape map[string]shape
 
 var (
 	descriptorShape = shape{"mediaType": nil, "digest": nil, "size": nil, "urls": nil, "data": nil, "artifactType": nil}
-	manifestShape   = shape{"schemaVersion": nil, "mediaType": nil, "artifactType": nil, "config": descriptorShape,
-		"layers": descriptorShape, "subject": descriptorShape, "manifests": nil, "annotations": nil}
+	childShape      = shape{"mediaType": nil, "digest": nil, "size": nil, "urls": nil, "data": nil, "artifactType": nil,
+		"annotations": nil, "platform": {"architecture": nil, "os": nil, "os.version": nil, "variant": nil}}
+	manifestShape = shape{"schemaVersion": nil, "mediaType": nil, "artifactType": nil, "config": descriptorShape,
+		"layers": descriptorShape, "subject": descriptorShape, "manifests": childShape, "annotations": nil}
 	configShape = shape{"architecture": nil, "os": nil, "os.version": nil, "variant": nil, "config": nil,
 		"rootfs": {"type": nil, "diff_ids": nil}}
 )
+
+// DecodeManifest parses the manifest of an image or an index. Unlike
+// encoding/json it refuses keys that are repeated, or are known in another
+// letter case.
+func DecodeManifest(raw []byte, into any) error { return decode(raw, manifestShape, into) }
 
 // decode parses a document and refuses one that two readers could take for two
 // things. encoding/json takes the last of repeated keys and ignores their case;
