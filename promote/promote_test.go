@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -656,6 +657,54 @@ func TestMissingPieceIsNotTakenForDone(t *testing.T) {
 		_, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, tag)
 		if err != nil || done {
 			t.Errorf("without a %s: done is %v, %v", what, done, err)
+		}
+	}
+}
+
+// TestPlatformOfSeveralIndexesKeepsOneSetOfStatements: each index that has it
+// would add its own, and a busy platform's would grow beyond what can be read.
+func TestPlatformOfSeveralIndexesKeepsOneSetOfStatements(t *testing.T) {
+	w := newWorld(t)
+	shared := w.image("shared")
+	digest, err := shared.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tags []name.Tag
+	for _, other := range []string{"one", "two", "three"} {
+		arm, err := lab.Image(spec("linux/arm64", other))
+		if err != nil {
+			t.Fatal(err)
+		}
+		idx, err := lab.Index(shared, arm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag := w.tag("app:" + other)
+		if _, err := w.promoter().Promote(t.Context(), w.approve(idx), tag); err != nil {
+			t.Fatal(err)
+		}
+		tags = append(tags, tag)
+	}
+	found, err := trust.Read(t.Context(), tags[0].Context().Digest(digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, e := range found.Envelopes {
+		st, _, err := w.trusting(w.signer.PublicKey()).VerifyEnvelope(e, digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds[st.PredicateType]++
+	}
+	want := map[string]int{SPDXType: 1, CycloneDXType: 1, ScanType: 1, DecisionType: len(tags)}
+	if diff := cmp.Diff(want, kinds); diff != "" {
+		t.Error(diff)
+	}
+	for _, tag := range tags {
+		if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+			t.Errorf("%s: %v", tag, err)
 		}
 	}
 }

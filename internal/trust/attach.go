@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +27,7 @@ type Attachments struct {
 //
 // What others stored stays. Of our own, a signature over the same document and
 // an envelope over the same statement are kept instead of piling up another,
-// and a statement of the same type about the same subjects is replaced: it is
+// and a statement of the same type with the same first subject is replaced: it is
 // newer. Registries cannot compare and swap; so writers in one process take
 // turns, and each reads the list back and tries again where another process has
 // overwritten it. A process that does so after that is not noticed here: who
@@ -92,15 +90,10 @@ func (t Trust) claimOfEnvelope(e Envelope) (claim, error) {
 	if err != nil {
 		return claim{}, err
 	}
-	subjects := slices.Clone(st.Subjects)
-	slices.SortFunc(subjects, func(a, b Subject) int {
-		return strings.Compare(a.Digest.Hex+a.Name, b.Digest.Hex+b.Name)
-	})
-	about, err := json.Marshal(subjects)
-	if err != nil {
-		return claim{}, err
-	}
-	return claim{kind: st.PredicateType, about: string(about), says: sha256.Sum256(st.Payload)}, nil
+	// The first subject is what it is about; the others are where else it is
+	// looked up. A platform's SBOM is that in whatever index the platform is.
+	first := st.Subjects[0]
+	return claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}, nil
 }
 
 // claims finds out which of the entries are ours, reading only those that may

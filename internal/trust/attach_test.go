@@ -110,7 +110,7 @@ func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 	amd, arm := digestOf("a"), digestOf("b")
 	for _, e := range []Envelope{
 		attest(t, s, "x", `{"for":"amd"}`, amd, index), attest(t, s, "x", `{"for":"arm"}`, arm, index),
-		attest(t, s, "x", `{"for":"amd again"}`, index, amd), // the order does not matter
+		attest(t, s, "x", `{"for":"amd again"}`, amd, digestOf("e"), index), // and in another index
 	} {
 		if err := attach(t, s, repo, index, e); err != nil {
 			t.Fatal(err)
