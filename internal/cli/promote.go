@@ -66,7 +66,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	to, err := promote.New(promote.Options{Signer: signer, Now: time.Now, MoveTag: c.Bool("move-tag"),
-		Keychain: keychain(), UserAgent: userAgent(), Progress: out.progress})
+		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress})
 	if err != nil {
 		return err
 	}

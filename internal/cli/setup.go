@@ -203,7 +203,7 @@ func newGate(c *cli.Context, p *policy.Policy, db *vulndb.DB, progress gate.Prog
 	}
 	g, err := gate.New(gate.Options{
 		Policy: p, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
-		Platform: c.String("platform"), Keychain: keychain(), Progress: progress,
+		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Progress: progress,
 	})
 	if err != nil {
 		return nil, usageError{err}

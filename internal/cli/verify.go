@@ -64,7 +64,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if want.Keys, err = trust.LoadPublicKeys(data); err != nil {
 		return trustError{fmt.Errorf("loading key %q: %w", path, err)}
 	}
-	v, err := promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), UserAgent: userAgent()})
+	v, err := promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()})
 	if err != nil {
 		return err
 	}
