@@ -48,7 +48,10 @@ lint: ## go vet, gofmt, golangci-lint and actionlint at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd integration/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
-	$(BIN)/actionlint -shellcheck= -pyflakes= examples/ci/*.github.yml
+	@# In the place of a caller's project, so that it reads action.yml as well.
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $$dir/.git $$dir/.github/workflows $$dir/imagegate && \
+		cp action.yml $$dir/imagegate && cp examples/ci/*.github.yml $$dir/.github/workflows && \
+		cd $$dir && $(BIN)/actionlint -shellcheck= -pyflakes=
 	cd integration/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...
 
