@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop 
 		logger := slog.New(slog.NewJSONHandler(w, nil))
 		return &lines{log: logger.Info}, func() {}, nil
 	case isTerminal(w):
-		b := &bar{w: w, moved: map[string]int64{}, totals: map[string]int64{}}
+		b := newBar(w)
 		return b, b.clear, nil
 	}
 	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }}, func() {}, nil
@@ -118,6 +119,16 @@ type bar struct {
 	moved, totals map[string]int64
 }
 
+func newBar(w io.Writer) *bar {
+	return &bar{w: w, moved: map[string]int64{}, totals: map[string]int64{}}
+}
+
+// redraw is how often a bar changes at most.
+const redraw = 100 * time.Millisecond
+
+// digests are cut, so that a bar fits beside them.
+var digests = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
+
 func (b *bar) Start(stage gate.Stage, what string) func(error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,7 +138,8 @@ func (b *bar) Start(stage gate.Stage, what string) func(error) {
 		clear(b.moved)
 		clear(b.totals)
 	}
-	b.show(stage, most, fmt.Sprintf("%-8s%s", stage, report.Sanitize(what)))
+	what = digests.ReplaceAllString(report.Sanitize(what), "$1")
+	b.show(stage, most, fmt.Sprintf("%-8s%s", stage, what))
 	return func(error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -146,7 +158,8 @@ func (b *bar) Bytes(stage gate.Stage, what string, done, total int64) {
 	for k := range b.moved {
 		moved, all = moved+b.moved[k], all+b.totals[k]
 	}
-	b.current.ChangeMax64(max(all, 1))
+	// A bar that is full is finished for good, and another blob may begin.
+	b.current.ChangeMax64(max(all, moved) + 1)
 	_ = b.current.Set64(moved) // a display that cannot be drawn is no reason to stop
 }
 
@@ -154,7 +167,7 @@ func (b *bar) show(stage gate.Stage, most int64, text string) {
 	b.end()
 	b.stage = stage
 	b.current = progressbar.NewOptions64(most, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(text),
-		progressbar.OptionShowBytes(most >= 0), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionShowBytes(most >= 0), progressbar.OptionThrottle(redraw), progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSpinnerType(14),
 		progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(most >= 0))
 }
