@@ -215,7 +215,7 @@ func registry(t *testing.T, opts lab.Options) *lab.Registry {
 }
 
 var mirrored = sync.OnceValues(func() ([]byte, error) {
-	return exec.Command("imagegate", "db", "build", "../examples/records", "--to", filepath.Join(built.dir, "mirror")).CombinedOutput()
+	return exec.Command("imagegate", "db", "build", "../examples/records", "--to", filepath.Join(shared, "mirror")).CombinedOutput()
 })
 
 // mirror takes the runner's database away, and serves one as a company would.
@@ -224,7 +224,7 @@ func (r *runner) mirror(t *testing.T) string {
 	if out, err := mirrored(); err != nil {
 		t.Fatalf("building a mirror: %v\n%s", err, out)
 	}
-	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(built.dir, "mirror"))))
+	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(shared, "mirror"))))
 	t.Cleanup(server.Close)
 	r.env["IMAGEGATE_CACHE_DIR"] = filepath.Join(t.TempDir(), "cache")
 	return server.URL

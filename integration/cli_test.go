@@ -38,13 +38,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "imagegate"), ".")
+	shared = dir
+	bin := filepath.Join(dir, "bin")
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "imagegate"), ".")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building imagegate: %v\n%s", err, out)
 		return 1
 	}
-	if err := os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+	if err := os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -103,40 +105,36 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-var built struct {
+// shared is a folder for what all tests use.
+var shared string
+
+var imported struct {
 	once sync.Once
-	dir  string
 	err  error
 }
 
 // database builds the database of examples/records once and imports it.
 func database(t *testing.T) string {
 	t.Helper()
-	built.once.Do(func() {
-		dir, err := os.MkdirTemp("", "imagegate-test-*")
-		if err != nil {
-			built.err = err
-			return
-		}
-		built.dir = dir
+	imported.once.Do(func() {
 		run := func(args ...string) {
-			if built.err != nil {
+			if imported.err != nil {
 				return
 			}
 			var out, stderr strings.Builder
 			streams := cli.Streams{In: strings.NewReader(""), Out: &out, Err: &stderr}
 			if code := cli.Run(context.Background(), append([]string{"imagegate"}, args...), streams); code != 0 {
-				built.err = fmt.Errorf("imagegate %s: exit code %d\n%s", strings.Join(args, " "), code, stderr.String())
+				imported.err = fmt.Errorf("imagegate %s: exit code %d\n%s", strings.Join(args, " "), code, stderr.String())
 			}
 		}
-		archive := filepath.Join(dir, "database.tar.gz")
+		archive := filepath.Join(shared, "database.tar.gz")
 		run("db", "build", "../examples/records", "--to", archive)
-		run("db", "import", archive, "--cache-dir", filepath.Join(dir, "cache"))
+		run("db", "import", archive, "--cache-dir", filepath.Join(shared, "cache"))
 	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	if imported.err != nil {
+		t.Fatal(imported.err)
 	}
-	return filepath.Join(built.dir, "cache")
+	return filepath.Join(shared, "cache")
 }
 
 // status runs a command that must end with an exact code.

@@ -342,13 +342,13 @@ func TestCancelledReadLeavesNothing(t *testing.T) {
 }
 
 func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
-	dir := t.TempDir()
 	if os.Getenv("LAYERS_TEST_KILLED") != "" {
 		if _, err := New(Options{Dir: os.Getenv("LAYERS_TEST_KILLED")}); err != nil {
 			t.Fatal(err)
 		}
 		os.Exit(0) // without Close, as a killed run
 	}
+	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestFoldersOfKilledRunsAreRemoved$")
 	cmd.Env = append(os.Environ(), "LAYERS_TEST_KILLED="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
