@@ -221,6 +221,18 @@ func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform) (p
 	if err != nil {
 		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
+	layers, size, err := layersOf(p.Image)
+	if err != nil {
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	config, err := configOf(p.Config)
+	if err != nil {
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	base, err := baseOf(p.Image)
+	if err != nil {
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
 	return policy.Platform{
 		Platform:     p.Name,
 		Digest:       p.Digest.String(),
@@ -230,5 +242,9 @@ func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform) (p
 		Unknowns:     sbom.Unknowns,
 		Uncovered:    m.uncovered,
 		Suppressed:   m.suppressed,
+		Config:       config,
+		Size:         size,
+		Layers:       layers,
+		Base:         base,
 	}, sbom, nil
 }

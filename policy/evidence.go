@@ -44,6 +44,14 @@ type Platform struct {
 	// Suppressed is what the matcher found and dropped by rules of its own.
 	// It is shown, and judged by nobody: those rules are data corrections.
 	Suppressed []Suppressed `json:"suppressed"`
+	// Config is the image's configuration.
+	Config *ImageConfig `json:"config,omitempty"`
+	// Size is that of the configuration and the layers as they are pulled, in
+	// bytes; Layers are listed lowest first.
+	Size   int64   `json:"size,omitempty"`
+	Layers []Layer `json:"layers,omitempty"`
+	// Base is what the image says it was built on; nil where it does not say.
+	Base *Base `json:"base,omitempty"`
 }
 
 // Distribution is the operating system that the image says it is, with what

@@ -1,0 +1,89 @@
+package gate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Annotations that say on what an image was built:
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
+const (
+	baseName   = "org.opencontainers.image.base.name"
+	baseDigest = "org.opencontainers.image.base.digest"
+)
+
+// configOf is the evidence in an image's configuration. Values of variables
+// are left out: they are nobody's business, secret or not.
+func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
+	s, err := loadSecrets()
+	if err != nil {
+		return nil, err
+	}
+	var history []string
+	for _, h := range c.History {
+		history = append(history, h.CreatedBy)
+	}
+	out := &policy.ImageConfig{
+		User:         c.Config.User,
+		Env:          []string{},
+		Labels:       c.Config.Labels,
+		ExposedPorts: sortedKeys(c.Config.ExposedPorts),
+		Created:      c.Created.Time.UTC(),
+		Secrets:      s.inConfig(c.Config.Env, c.Config.Labels, history),
+	}
+	for _, e := range c.Config.Env {
+		name, _, _ := strings.Cut(e, "=")
+		out.Env = append(out.Env, name)
+	}
+	return out, nil
+}
+
+// layersOf lists an image's layers and how large they are together, compressed
+// as they are, the configuration included.
+func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, 0, err
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(c.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, 0, fmt.Errorf("the image has %d layers and %d diffIDs", len(m.Layers), len(c.RootFS.DiffIDs))
+	}
+	size = m.Config.Size
+	for i, l := range m.Layers {
+		layers = append(layers, policy.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size})
+		size += l.Size
+	}
+	return layers, size, nil
+}
+
+// baseOf is what an image says it was built on: its manifest's annotations, or
+// the labels of its configuration; nil where neither says. Nobody has verified
+// it.
+func baseOf(img v1.Image) (*policy.Base, error) {
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	for _, from := range []map[string]string{m.Annotations, c.Config.Labels} {
+		if b := (policy.Base{Name: from[baseName], Digest: from[baseDigest]}); b != (policy.Base{}) {
+			return &b, nil
+		}
+	}
+	return nil, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
