@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -54,6 +55,10 @@ type Options struct {
 	// MaxDisk bounds the bytes in TempDir, fetched and inflated; 0 means
 	// the default of layers.Options.
 	MaxDisk int64
+	// At judges as of a later instant: what will block by then, if nothing but
+	// time goes by and the database is kept as fresh as it is. Zero means now.
+	// Such a check gives no Approval.
+	At time.Time
 	// Progress is told what happens. Nil means nobody.
 	Progress Progress
 }
@@ -184,9 +189,30 @@ func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
 		return nil, err
 	}
 	r.Finished, r.Fetched = g.opts.Now(), r.store.Stats()
+	if !g.opts.At.IsZero() {
+		later := g.opts.At.Sub(r.Finished)
+		r.Decision = g.opts.Policy.Evaluate(keptFresh(r.Input, later), g.opts.At)
+		return r, nil
+	}
 	r.Decision = g.opts.Policy.Evaluate(r.Input, r.Finished)
 	r.Approval = approve(g.opts, r)
 	return r, nil
+}
+
+// keptFresh is the same evidence with a database that is that much younger.
+func keptFresh(in policy.Input, by time.Duration) policy.Input {
+	shift := func(t time.Time) time.Time {
+		if t.IsZero() {
+			return t // unknown stays unknown
+		}
+		return t.Add(by)
+	}
+	in.Database.Built = shift(in.Database.Built)
+	in.Database.Providers = slices.Clone(in.Database.Providers)
+	for i := range in.Database.Providers {
+		in.Database.Providers[i].Captured = shift(in.Database.Providers[i].Captured)
+	}
+	return in
 }
 
 // fetch reads every layer of every platform, each once.

@@ -580,3 +580,28 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestLaterIsNoApproval: what will pass has not passed.
+func TestLaterIsNoApproval(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(dirty))
+	expires := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
+	text := "version: 1\nrules: [{name: all}]\nexceptions:\n"
+	ids := findingIDs(h.check(h.gate(blockCritical), src).Input.Platforms[0])
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		text += "  - {id: " + id + ", reason: x, owner: y, expires: " + expires.Format(time.RFC3339) + "}\n"
+	}
+	for at, passes := range map[time.Time]bool{{}: true, expires.Add(-time.Minute): true, expires: false, expires.Add(2000 * time.Hour): false} {
+		g := h.gate(text, func(o *Options) { o.At = at })
+		r := h.check(g, src)
+		if r.Decision.Passed != passes || (r.Approval != nil) != at.IsZero() {
+			t.Errorf("at %s: passed %v, approval %v\n%+v", at, r.Decision.Passed, r.Approval != nil, r.Decision.Violations)
+		}
+		for _, v := range r.Decision.Violations {
+			if v.Kind == policy.KindDatabase {
+				t.Errorf("at %s: %s", at, v.Message)
+			}
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
@@ -16,7 +18,8 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     the same in a tar file\n" +
 			"  docker-archive:FILE[:REF]  what \"docker save\" writes\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags:  []cli.Flag{policyFlag, platformFlag, outputFlag, cacheFlag, tempFlag, offlineFlag, logFlag, quietFlag},
+		Flags: []cli.Flag{policyFlag, platformFlag, outputFlag, cacheFlag, tempFlag, offlineFlag, logFlag, quietFlag,
+			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "judge as of `TIME`, such as 2026-12-31: what will block by then, if only time goes by"}},
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
 }
@@ -48,10 +51,15 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, db.Close()) }()
-	g, err := newGate(c, p, db, out.progress)
+	at, err := laterTime(c.String("at"), time.Now())
 	if err != nil {
 		return err
 	}
+	g, err := newGate(c, p, db, out.progress, at)
+	if err != nil {
+		return err
+	}
+	out.report.At = at
 	result, err := g.Check(c.Context, src)
 	if err != nil {
 		return err
@@ -62,4 +70,20 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		return errDenied
 	}
 	return nil
+}
+
+// laterTime reads --at; empty is now, the zero time.
+func laterTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil {
+			if !t.After(now) {
+				return time.Time{}, usagef("--at %q has gone by: what blocks now is told without it", s)
+			}
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, usagef("--at %q: want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z", s)
 }

@@ -61,7 +61,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, db.Close()) }()
-	g, err := newGate(c, p, db, out.progress)
+	g, err := newGate(c, p, db, out.progress, time.Time{})
 	if err != nil {
 		return err
 	}

@@ -195,15 +195,15 @@ func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byt
 	}
 }
 
-// newGate builds the gate that promote and check share.
-func newGate(c *cli.Context, p *policy.Policy, db *vulndb.DB, progress gate.Progress) (*gate.Gate, error) {
+// newGate builds the gate that promote and check share. at is zero for now.
+func newGate(c *cli.Context, p *policy.Policy, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
 		return nil, err
 	}
 	g, err := gate.New(gate.Options{
 		Policy: p, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
-		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Progress: progress,
+		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Progress: progress, At: at,
 	})
 	if err != nil {
 		return nil, usageError{err}

@@ -33,7 +33,10 @@ type Report struct {
 	// from Finished.
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
-	Policy   Policy    `json:"policy"`
+	// At is the later instant as of which the image was judged; zero where that
+	// was Finished. Such a decision promotes nothing.
+	At     time.Time `json:"at,omitzero"`
+	Policy Policy    `json:"policy"`
 	// Input is the evidence; of a run that could not decide, as much of it as
 	// there was.
 	Input policy.Input `json:"input"`

@@ -86,6 +86,9 @@ func (t text) provenance() {
 	if at := t.at(); !at.IsZero() {
 		t.field("Made at", instant(at))
 	}
+	if !t.At.IsZero() {
+		t.field("Judged as of", instant(t.At)+t.left(t.At)+", with a database as fresh as it is now: nothing is promoted by this")
+	}
 	t.field("Image", short(t.Input.Image.Reference))
 	if t.Input.Image.Digest == "" {
 		t.field("Digest", "not resolved")
