@@ -61,10 +61,11 @@ func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"policy":          nil,
 		"internal/trust":  nil,
+		"internal/vex":    nil,
 		"internal/report": {"policy"},
 		"gate/layers":     nil,
 		"gate/vulndb":     {"policy"},
-		"gate":            {"policy", "gate/layers", "gate/vulndb", "internal/trust"},
+		"gate":            {"policy", "gate/layers", "gate/vulndb", "internal/trust", "internal/vex"},
 		"promote":         {"policy", "gate", "gate/layers", "internal/trust"},
 		"internal/cli":    {"policy", "gate", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report"},
 		"internal/lab":    nil,

@@ -1,0 +1,192 @@
+package vex
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+)
+
+var cycloneDXStates = map[cdx.ImpactAnalysisState]Status{
+	cdx.IASNotAffected:          NotAffected,
+	cdx.IASFalsePositive:        NotAffected,
+	cdx.IASResolved:             Fixed,
+	cdx.IASResolvedWithPedigree: Fixed,
+	cdx.IASExploitable:          Affected,
+	cdx.IASInTriage:             UnderInvestigation,
+}
+
+var cycloneDXJustifications = []cdx.ImpactAnalysisJustification{cdx.IAJCodeNotPresent, cdx.IAJCodeNotReachable,
+	cdx.IAJRequiresConfiguration, cdx.IAJRequiresDependency, cdx.IAJRequiresEnvironment, cdx.IAJProtectedByCompiler,
+	cdx.IAJProtectedAtRuntime, cdx.IAJProtectedAtPerimeter, cdx.IAJProtectedByMitigatingControl}
+
+// cycloneDX reads the vulnerabilities of a BOM that have an analysis.
+//
+// What a vulnerability affects is a package URL, or the bom-ref of a component
+// of the same BOM. In a BOM of something, that is the product and the component
+// the package in it; in one of nothing, the component is the product. A BOM-Link
+// into another BOM covers nothing: that BOM is not here. So does what is
+// narrowed to versions, unless it says that they are affected.
+// See https://cyclonedx.org/capabilities/vex/.
+func cycloneDX(data []byte) ([]Statement, error) {
+	var bom cdx.BOM
+	if err := json.Unmarshal(data, &bom); err != nil {
+		return nil, err
+	}
+	if bom.BOMFormat != cdx.BOMFormat || bom.SpecVersion < cdx.SpecVersion1_4 {
+		return nil, fmt.Errorf("it is %s of version %s: VEX begins with CycloneDX 1.4", bom.BOMFormat, bom.SpecVersion)
+	}
+	r := refs{of: map[string]*cdx.Component{}}
+	issued := ""
+	author := ""
+	if m := bom.Metadata; m != nil {
+		issued, r.product = m.Timestamp, m.Component
+		if m.Supplier != nil {
+			author = m.Supplier.Name
+		}
+		if m.Authors != nil && len(*m.Authors) > 0 {
+			author = (*m.Authors)[0].Name
+		}
+	}
+	if r.product != nil {
+		if err := r.add([]cdx.Component{*r.product}); err != nil {
+			return nil, err
+		}
+	}
+	if bom.Components != nil {
+		if err := r.add(*bom.Components); err != nil {
+			return nil, err
+		}
+	}
+	if bom.Vulnerabilities == nil {
+		return nil, fmt.Errorf("it has no vulnerabilities")
+	}
+	var out []Statement
+	for i, v := range *bom.Vulnerabilities {
+		if v.Analysis == nil {
+			continue // a finding, and no statement
+		}
+		one, err := analysis(v)
+		if err != nil {
+			return nil, fmt.Errorf("vulnerability %d, %q: %w", i+1, v.ID, err)
+		}
+		one.Document, one.Author = bom.SerialNumber, author
+		when := cmp.Or(v.Analysis.LastUpdated, v.Analysis.FirstIssued, v.Updated, issued)
+		if one.Timestamp, err = time.Parse(time.RFC3339, when); err != nil {
+			return nil, fmt.Errorf("vulnerability %d, %q: nobody knows from when its analysis is", i+1, v.ID)
+		}
+		one.Timestamp = one.Timestamp.UTC()
+		if v.Affects == nil {
+			out = append(out, one)
+			continue
+		}
+		for _, a := range *v.Affects {
+			forProduct := one
+			narrowed := a.Range != nil && len(*a.Range) > 0
+			suppresses := one.Status == NotAffected || one.Status == Fixed
+			if narrowed && suppresses {
+				forProduct.Products = []string{}
+			} else if forProduct.Products, forProduct.Subcomponents, err = r.resolve(a.Ref); err != nil {
+				return nil, fmt.Errorf("vulnerability %d, %q: %w", i+1, v.ID, err)
+			}
+			out = append(out, forProduct)
+		}
+	}
+	return out, nil
+}
+
+func analysis(v cdx.Vulnerability) (Statement, error) {
+	status, ok := cycloneDXStates[v.Analysis.State]
+	if !ok {
+		return Statement{}, fmt.Errorf("its analysis has the state %q", v.Analysis.State)
+	}
+	j := v.Analysis.Justification
+	if j != "" && !slices.Contains(cycloneDXJustifications, j) {
+		return Statement{}, fmt.Errorf("its analysis has the justification %q", j)
+	}
+	out := Statement{ID: v.ID, Status: status, Justification: string(j), Impact: v.Analysis.Detail}
+	if v.References != nil {
+		for _, r := range *v.References {
+			if r.ID != "" && r.ID != v.ID {
+				out.Aliases = append(out.Aliases, r.ID)
+			}
+		}
+	}
+	return out, nil
+}
+
+// refs finds components by their bom-ref.
+type refs struct {
+	of      map[string]*cdx.Component
+	product *cdx.Component
+}
+
+func (r refs) add(components []cdx.Component) error {
+	for i := range components {
+		c := &components[i]
+		if c.BOMRef != "" {
+			if other, ok := r.of[c.BOMRef]; ok && other.PackageURL != c.PackageURL {
+				return fmt.Errorf("the bom-ref %q is that of two components", c.BOMRef)
+			}
+			r.of[c.BOMRef] = c
+		}
+		if c.Components != nil {
+			if err := r.add(*c.Components); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resolve turns what is affected into a product and what is in it.
+func (r refs) resolve(ref string) (products, subcomponents []string, err error) {
+	c, known := r.of[ref]
+	switch {
+	case strings.HasPrefix(ref, "urn:cdx:"):
+		return []string{}, nil, nil
+	case !known && isPURL(ref):
+		c = &cdx.Component{PackageURL: ref}
+	case !known:
+		return nil, nil, fmt.Errorf("it affects %q, which is no component of the BOM", ref)
+	}
+	if r.product == nil {
+		return componentNames(*c), nil, nil
+	}
+	if known && c.BOMRef == r.product.BOMRef {
+		return componentNames(*r.product), nil, nil
+	}
+	if c.PackageURL == "" {
+		return []string{}, nil, nil
+	}
+	return componentNames(*r.product), []string{c.PackageURL}, nil
+}
+
+// componentNames recognises a package by its URL and an image by its digest,
+// which generators put into the version.
+func componentNames(c cdx.Component) []string {
+	out := []string{}
+	if isPURL(c.PackageURL) {
+		out = append(out, c.PackageURL)
+	}
+	if c.Type != cdx.ComponentTypeContainer {
+		return out
+	}
+	if strings.HasPrefix(c.Version, "sha256:") {
+		if digest := imageDigest(c.Version); digest != "" {
+			out = append(out, digest)
+		}
+	}
+	if c.Hashes != nil {
+		for _, h := range *c.Hashes {
+			if digest := imageDigest(h.Value); h.Algorithm == cdx.HashAlgoSHA256 && digest != "" {
+				out = append(out, digest)
+			}
+		}
+	}
+	return out
+}
