@@ -424,7 +424,7 @@ func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := trust.Read(t.Context(), tag.Context().Digest(a.Image().Digest.String()))
+	got, err := trust.Read(t.Context(), trust.Both, tag.Context().Digest(a.Image().Digest.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -555,7 +555,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := trust.Attach(t.Context(), w.signer.PublicKey(), tag.Context(), a.Image().Digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+	if err := trust.Attach(t.Context(), trust.Trust{Keys: []crypto.PublicKey{w.signer.PublicKey()}}, trust.Legacy, tag.Context(), a.Image().Digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil || !strings.Contains(err.Error(), "FAILED") {
@@ -686,7 +686,7 @@ func TestPlatformOfSeveralIndexesKeepsOneSetOfStatements(t *testing.T) {
 		}
 		tags = append(tags, tag)
 	}
-	found, err := trust.Read(t.Context(), tags[0].Context().Digest(digest.String()))
+	found, err := trust.Read(t.Context(), trust.Both, tags[0].Context().Digest(digest.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,7 +215,7 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 	fail := func(format string, args ...any) (*proof, error) {
 		return nil, &VerifyError{ref.String(), fmt.Sprintf(format, args...)}
 	}
-	found, err := trust.Read(ctx, ref, p.with(ctx)...)
+	found, err := trust.Read(ctx, trust.Both, ref, p.with(ctx)...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
 	}

@@ -2,10 +2,10 @@ package trust
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Attachments are what is stored beside a digest.
@@ -21,9 +22,11 @@ type Attachments struct {
 	Envelopes  []Envelope
 }
 
-// Attach stores attachments made by a key, first the signatures, then the
-// envelopes. The image itself need not be there. What the key did not make is
-// refused.
+// Attach stores attachments made by a trusted signer beside a digest, in the
+// form or the forms of the format, first the signatures, then the statements.
+// What the signer did not make is refused, and so is a signature that is not of
+// the format. In the legacy form the image itself need not be there; a bundle
+// refers to it, and it must.
 //
 // What others stored stays. Of our own, a signature over the same document and
 // an envelope over the same statement are kept instead of piling up another,
@@ -32,36 +35,149 @@ type Attachments struct {
 // turns, and each reads the list back and tries again where another process has
 // overwritten it. A process that does so after that is not noticed here: who
 // depends on an attachment reads it again before relying on it.
-func Attach(ctx context.Context, own crypto.PublicKey, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
-	mine := Trust{Keys: []crypto.PublicKey{own}}
-	var signatures, envelopes []claimed
-	for _, s := range a.Signatures {
-		e, err := newEntry(s.Payload, signatureLayer, map[string]string{signatureAnnotation: s.Base64})
-		if err != nil {
-			return fmt.Errorf("attaching to %s: %w", repo.Digest(digest.String()), err)
-		}
-		c, err := mine.claimOfSignature(s)
-		if err != nil {
-			return fmt.Errorf("attaching to %s: %w", repo.Digest(digest.String()), err)
-		}
-		signatures = append(signatures, claimed{e, c})
-	}
-	for _, env := range a.Envelopes {
-		c, err := mine.claimOfEnvelope(env)
-		if err != nil {
-			return fmt.Errorf("attaching to %s: %w", repo.Digest(digest.String()), err)
-		}
-		e, err := newEntry(env, envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: c.kind})
-		if err != nil {
-			return fmt.Errorf("attaching to %s: %w", repo.Digest(digest.String()), err)
-		}
-		envelopes = append(envelopes, claimed{e, c})
-	}
+//
+// Two registries do less. One that refuses to change a tag keeps what was
+// stored first, which is no failure as long as it has all that is attached, be
+// it older; one that does not let bundles be deleted keeps those that were
+// replaced as well.
+func Attach(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
+	ref := repo.Digest(digest.String())
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
-	if err := mine.store(ctx, signatureTag(repo, digest), signatures, opts); err != nil {
+	legacy, bundles, err := own.sort(f, a)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	if f.legacy() {
+		if err := own.attachTags(ctx, ref, digest, legacy, opts); err != nil {
+			return err
+		}
+	}
+	if f.bundle() {
+		return own.attachBundles(ctx, ref, bundles, opts)
+	}
+	return nil
+}
+
+// signed is something of our own that is to be stored.
+type signed struct {
+	claim     claim
+	signature Signature // of the legacy form
+	envelope  Envelope  // nil for that
+}
+
+// sort verifies everything and tells what is to be stored in which form.
+func (t Trust) sort(f Format, a Attachments) (legacy, bundles []signed, err error) {
+	if err := f.check(); err != nil {
+		return nil, nil, err
+	}
+	for _, s := range a.Signatures {
+		if s.Statement == nil {
+			if !f.legacy() {
+				return nil, nil, fmt.Errorf("a signature of the legacy form is not stored as a %s", f)
+			}
+			c, err := t.claimOfSignature(s)
+			if err != nil {
+				return nil, nil, err
+			}
+			legacy = append(legacy, signed{claim: c, signature: s})
+			continue
+		}
+		if !f.bundle() {
+			return nil, nil, fmt.Errorf("a signature for a bundle is not stored in the %s form", f)
+		}
+		b, err := t.asBundle(s.Statement)
+		if err != nil {
+			return nil, nil, err
+		}
+		bundles = append(bundles, b)
+	}
+	for _, e := range a.Envelopes {
+		if f.legacy() {
+			c, _, err := t.claimOfEnvelope(e)
+			if err != nil {
+				return nil, nil, err
+			}
+			legacy = append(legacy, signed{claim: c, envelope: e})
+		}
+		if f.bundle() {
+			b, err := t.asBundle(e)
+			if err != nil {
+				return nil, nil, err
+			}
+			bundles = append(bundles, b)
+		}
+	}
+	return legacy, bundles, nil
+}
+
+func (t Trust) asBundle(e Envelope) (signed, error) {
+	c, by, err := t.claimOfEnvelope(e)
+	if err != nil {
+		return signed{}, err
+	}
+	b, err := e.bundled(by)
+	if err != nil {
+		return signed{}, err
+	}
+	return signed{claim: c, envelope: b}, nil
+}
+
+func (t Trust) attachTags(ctx context.Context, ref name.Digest, digest v1.Hash, all []signed, opts []remote.Option) error {
+	puller, err := remote.NewPuller(opts...)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	var signatures, envelopes []claimed
+	for _, s := range all {
+		e, err := s.layer()
+		if err != nil {
+			return fmt.Errorf("attaching to %s: %w", ref, err)
+		}
+		if s.envelope == nil {
+			signatures = append(signatures, claimed{e, s.claim})
+		} else {
+			envelopes = append(envelopes, claimed{e, s.claim})
+		}
+	}
+	if err := t.store(ctx, &tagShelf{signatureTag(ref.Context(), digest), puller, opts}, signatures); err != nil {
 		return err
 	}
-	return mine.store(ctx, attestationTag(repo, digest), envelopes, opts)
+	return t.store(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopes)
+}
+
+// layer is how it is stored below a tag.
+func (s signed) layer() (entry, error) {
+	if s.envelope == nil {
+		return newEntry(s.signature.Payload, signatureLayer, map[string]string{signatureAnnotation: s.signature.Base64})
+	}
+	plain, err := s.envelope.DSSE()
+	if err != nil {
+		return entry{}, err
+	}
+	return newEntry(plain, envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: s.claim.kind})
+}
+
+func (t Trust) attachBundles(ctx context.Context, ref name.Digest, all []signed, opts []remote.Option) error {
+	if len(all) == 0 {
+		return nil
+	}
+	shelf, err := newReferrerShelf(ref, opts)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	subject, err := shelf.puller.Head(ctx, ref)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	bundles := make([]claimed, len(all))
+	for i, s := range all {
+		e, err := newBundle(s.envelope, s.claim.kind, *subject)
+		if err != nil {
+			return fmt.Errorf("attaching to %s: %w", ref, err)
+		}
+		bundles[i] = claimed{e, s.claim}
+	}
+	return t.store(ctx, shelf, bundles)
 }
 
 // claim is what an entry of our own says. The zero claim is that of an entry
@@ -85,35 +201,38 @@ func (t Trust) claimOfSignature(s Signature) (claim, error) {
 	return claim{about: string(sum[:]), says: sum}, nil
 }
 
-func (t Trust) claimOfEnvelope(e Envelope) (claim, error) {
-	st, _, err := t.verifyStatement(e)
+func (t Trust) claimOfEnvelope(e Envelope) (claim, string, error) {
+	st, by, err := t.verifyStatement(e)
 	if err != nil {
-		return claim{}, err
+		return claim{}, "", err
 	}
 	// The first subject is what it is about; the others are where else it is
 	// looked up. A platform's SBOM is that in whatever index the platform is.
 	first := st.Subjects[0]
-	return claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}, nil
+	return claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}, by, nil
 }
 
 // claims finds out which of the entries are ours, reading only those that may
 // be in the way of what is wanted: SBOMs are large.
-func (t Trust) claims(tag name.Tag, have []entry, want []claimed) ([]claimed, error) {
+func (t Trust) claims(ctx context.Context, s shelf, have []entry, want []claimed) ([]claimed, error) {
 	out := make([]claimed, len(have))
 	for i, e := range have {
 		out[i].entry = e
-		if e.desc.Size > maxEntry || !slices.ContainsFunc(want, func(w claimed) bool { return w.mayReplace(e) }) {
+		if !slices.ContainsFunc(want, func(w claimed) bool { return w.mayReplace(e) }) {
 			continue
 		}
-		body, err := e.body()
+		body, err := e.body(ctx)
+		if errors.Is(err, errTooLarge) || errors.Is(err, errForeign) {
+			continue
+		}
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", tag, err)
+			return nil, fmt.Errorf("reading %s: %w", s, err)
 		}
 		// What cannot be verified is not ours and keeps the zero claim.
 		if e.desc.MediaType == signatureLayer {
 			out[i].claim, _ = t.claimOfSignature(e.signature(body))
 		} else {
-			out[i].claim, _ = t.claimOfEnvelope(body)
+			out[i].claim, _, _ = t.claimOfEnvelope(body)
 		}
 	}
 	return out, nil
@@ -121,30 +240,68 @@ func (t Trust) claims(tag name.Tag, have []entry, want []claimed) ([]claimed, er
 
 // mayReplace goes by what nobody signed, and only saves work.
 func (c claimed) mayReplace(e entry) bool {
-	if c.desc.MediaType != e.desc.MediaType {
+	switch {
+	case c.desc.MediaType != e.desc.MediaType:
 		return false
-	}
-	if e.desc.MediaType == signatureLayer {
+	case e.desc.MediaType == signatureLayer:
 		return c.desc.Digest == e.desc.Digest
+	case e.desc.MediaType == envelopeLayer:
+		return c.desc.Annotations[predicateAnnotation] == e.desc.Annotations[predicateAnnotation]
+	default:
+		// Some registries leave the annotations out of the list.
+		kind, ok := e.desc.Annotations[bundlePredicateAnnotation]
+		return mayBeBundle(e.desc) && (!ok || c.desc.Annotations[bundlePredicateAnnotation] == kind)
 	}
-	return c.desc.Annotations[predicateAnnotation] == e.desc.Annotations[predicateAnnotation]
 }
 
-// merge puts what is wanted among what is there. It returns the whole list, of
-// it what stands for the wanted, and whether the list is another than before.
-func merge(have, want []claimed) (all, ours []claimed, changed bool) {
-	all = slices.Clone(have)
+// merging is what comes of merge.
+type merging struct {
+	all      []entry // the whole list
+	ours     []entry // of it, what stands for the wanted
+	added    []entry // of those, what is new
+	replaced []entry // what is no longer in the list
+}
+
+// same reports whether both claim the same thing to be so, or not to be.
+func (c claimed) same(o claimed) bool {
+	return c.claim.about == o.claim.about && c.claim.kind == o.claim.kind
+}
+
+// merge puts what is wanted among what is there.
+func merge(have, want []claimed) merging {
+	var m merging
+	all := slices.Clone(have)
 	for _, w := range want {
-		sameClaim := func(h claimed) bool { return h.claim.about == w.claim.about && h.claim.kind == w.claim.kind }
-		at := slices.IndexFunc(all, func(h claimed) bool { return sameClaim(h) && h.claim.says == w.claim.says })
+		at := slices.IndexFunc(all, func(h claimed) bool { return h.same(w) && h.claim.says == w.claim.says })
 		if at >= 0 {
-			ours = append(ours, all[at])
+			m.ours = append(m.ours, all[at].entry)
 			continue
 		}
-		all = append(slices.DeleteFunc(all, sameClaim), w)
-		ours, changed = append(ours, w), true
+		all = slices.DeleteFunc(all, func(h claimed) bool {
+			if h.same(w) {
+				m.replaced = append(m.replaced, h.entry)
+			}
+			return h.same(w)
+		})
+		all = append(all, w)
+		m.ours, m.added = append(m.ours, w.entry), append(m.added, w.entry)
 	}
-	return all, ours, changed
+	for _, c := range all {
+		m.all = append(m.all, c.entry)
+	}
+	return m
+}
+
+// last leaves of several that would replace each other the last one: they would
+// do so for ever.
+func last(want []claimed) []claimed {
+	var out []claimed
+	for i, w := range want {
+		if !slices.ContainsFunc(want[i+1:], w.same) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // With these, the last attempt is made after one and a half seconds.
@@ -153,71 +310,99 @@ const (
 	firstBackoff = 50 * time.Millisecond
 )
 
-// store merges entries into a tag.
-func (t Trust) store(ctx context.Context, tag name.Tag, want []claimed, opts []remote.Option) error {
+// shelf is one list of entries beside a digest.
+type shelf interface {
+	fmt.Stringer
+	// name is the same for those that share a list.
+	name() string
+	// list returns what is in it, nothing if there is no list.
+	list(context.Context) ([]entry, error)
+	// write stores the added entries and makes this the whole list.
+	write(ctx context.Context, all, added []entry) error
+	// remove does away with what write has not.
+	remove(ctx context.Context, replaced []entry) error
+}
+
+// store merges entries into a shelf.
+func (t Trust) store(ctx context.Context, s shelf, want []claimed) error {
 	if len(want) == 0 {
 		return nil
 	}
-	done, err := takeTurn(ctx, tag)
+	done, err := takeTurn(ctx, s)
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", tag, err)
+		return fmt.Errorf("writing %s: %w", s, err)
 	}
 	defer done()
-	puller, err := remote.NewPuller(opts...)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", tag, err)
-	}
-	// Two about the same would replace each other for ever: the last one counts.
-	want, _, _ = merge(nil, want)
+	want = last(want)
 
 	for attempt := range maxAttempts {
 		if attempt > 0 {
 			// No jitter: of those who overwrite each other the last is done.
 			if err := sleep(ctx, firstBackoff<<(attempt-1)); err != nil {
-				return fmt.Errorf("writing %s: %w", tag, err)
+				return fmt.Errorf("writing %s: %w", s, err)
 			}
 		}
-		listed, err := list(ctx, puller, tag)
+		have, err := t.read(ctx, s, want)
 		if err != nil {
 			return err
 		}
-		have, err := t.claims(tag, listed, want)
-		if err != nil {
-			return err
-		}
-		all, ours, changed := merge(have, want)
-		if !changed {
+		m := merge(have, want)
+		if len(m.added) == 0 {
 			return nil
 		}
-		if len(all) > maxEntries {
-			return fmt.Errorf("writing %s: it would have %d entries, more than %d", tag, len(all), maxEntries)
+		if len(m.all) > maxEntries {
+			return fmt.Errorf("writing %s: it would have %d entries, more than %d", s, len(m.all), maxEntries)
 		}
-		if err := write(tag, layersOf(all), opts); err != nil {
+		if err := s.write(ctx, m.all, m.added); err != nil {
+			if isRefused(err) && t.isComplete(ctx, s, want) {
+				return nil
+			}
 			return err
 		}
-		back, err := list(ctx, puller, tag)
+		back, err := s.list(ctx)
 		if err != nil {
 			return err
 		}
-		if containsAll(back, ours) {
-			return nil
+		if containsAll(back, m.ours) {
+			return s.remove(ctx, m.replaced)
 		}
 	}
-	return fmt.Errorf("writing %s: %w, %d times", tag, errOverwritten, maxAttempts)
+	return fmt.Errorf("writing %s: %w, %d times", s, errOverwritten, maxAttempts)
+}
+
+func (t Trust) read(ctx context.Context, s shelf, want []claimed) ([]claimed, error) {
+	listed, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.claims(ctx, s, listed, want)
+}
+
+// isRefused tells whether a registry may have refused to change a tag. There is
+// no one answer for that: ECR's is 400, Azure's 405, Harbor's 412.
+func isRefused(err error) bool {
+	var status *transport.Error
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.StatusCode {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed:
+		return true
+	}
+	return false
+}
+
+// isComplete tells whether for everything that is wanted there is something of
+// our own, be it older.
+func (t Trust) isComplete(ctx context.Context, s shelf, want []claimed) bool {
+	have, err := t.read(ctx, s, want)
+	return err == nil && !slices.ContainsFunc(want, func(w claimed) bool { return !slices.ContainsFunc(have, w.same) })
 }
 
 // errOverwritten says that somebody else keeps writing to the same tag.
 var errOverwritten = errors.New("others have overwritten it")
 
-func layersOf(list []claimed) []entry {
-	out := make([]entry, len(list))
-	for i, c := range list {
-		out[i] = c.entry
-	}
-	return out
-}
-
-func containsAll(have []entry, want []claimed) bool {
+func containsAll(have, want []entry) bool {
 	for _, w := range want {
 		if !slices.ContainsFunc(have, w.equal) {
 			return false
@@ -237,12 +422,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// turns serialises the writers of one tag in this process: a channel that holds
-// one token for each.
+// turns serialises the writers of one shelf in this process: a channel that
+// holds one token for each.
 var turns sync.Map // of string to chan struct{}
 
-func takeTurn(ctx context.Context, tag name.Tag) (done func(), err error) {
-	v, _ := turns.LoadOrStore(tag.Name(), make(chan struct{}, 1))
+func takeTurn(ctx context.Context, s shelf) (done func(), err error) {
+	v, _ := turns.LoadOrStore(s.name(), make(chan struct{}, 1))
 	turn := v.(chan struct{})
 	select {
 	case turn <- struct{}{}:

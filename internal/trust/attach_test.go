@@ -27,12 +27,12 @@ import (
 // attach stores envelopes by s.
 func attach(t testing.TB, s Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
 	t.Helper()
-	return Attach(t.Context(), s.PublicKey(), repo, d, Attachments{Envelopes: envelopes})
+	return Attach(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: envelopes})
 }
 
 func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
 	t.Helper()
-	got, err := Read(t.Context(), repo.Digest(d.String()))
+	got, err := Read(t.Context(), Both, repo.Digest(d.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestNothingOfOthersIsLost(t *testing.T) {
 			Signatures: []Signature{sign(t, by, repo, d)},
 			Envelopes:  []Envelope{attest(t, by, "x", predicate, d), attest(t, by, "y", "{}", d)},
 		}
-		if err := Attach(t.Context(), by.PublicKey(), repo, d, a); err != nil {
+		if err := Attach(t.Context(), only(by), Legacy, repo, d, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestRepeatingWritesNothing(t *testing.T) {
 	for range 2 {
 		r.ResetRequests()
 		a := Attachments{Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
-		if err := Attach(t.Context(), s.PublicKey(), repo, d, a); err != nil {
+		if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestAttachmentsOfAnotherKeyAreRefused(t *testing.T) {
 		"envelope":  {Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, other, "x", "{}", d)}},
 		"garbage":   {Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{Envelope("{}")}},
 	} {
-		if err := Attach(t.Context(), s.PublicKey(), repo, d, a); err == nil {
+		if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err == nil {
 			t.Errorf("%s: attached", what)
 		}
 	}
@@ -157,13 +157,13 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 		s := newKey(t)
 		group.Go(func() {
 			env := attest(t, s, fmt.Sprintf("type-%d", i), "{}", d)
-			if err := Attach(t.Context(), s.PublicKey(), repo, d, Attachments{Envelopes: []Envelope{env}}); err != nil {
+			if err := Attach(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	group.Wait()
-	got, err := Read(t.Context(), repo.Digest(d.String()))
+	got, err := Read(t.Context(), Both, repo.Digest(d.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 
 func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
-	done, err := takeTurn(t.Context(), attestationTag(repo, d))
+	done, err := takeTurn(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	env := attest(t, s, "x", "{}", d)
 	cancel()
-	err = Attach(ctx, s.PublicKey(), repo, d, Attachments{Envelopes: []Envelope{env}})
+	err = Attach(ctx, only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
@@ -252,7 +252,7 @@ func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 		if err := attach(t, s, repo, d, env); err == nil {
 			t.Errorf("%d: attached", status)
 		}
-		if _, err := Read(t.Context(), repo.Digest(d.String())); err == nil {
+		if _, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil {
 			t.Errorf("%d: read", status)
 		}
 	}
@@ -295,7 +295,7 @@ func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
 				_, err := w.Write([]byte(body))
 				return err == nil
 			})
-			if got, err := Read(t.Context(), repo.Digest(d.String())); err == nil {
+			if got, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil {
 				t.Errorf("read: %v", got)
 			}
 			if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err == nil {
@@ -378,7 +378,7 @@ func TestHostileEntriesAreNotRead(t *testing.T) {
 			putAsIs(t, attestationTag(repo, d), c.entries)
 			r.SetHook(c.hook)
 			r.ResetRequests()
-			if got, err := Read(t.Context(), repo.Digest(d.String())); err == nil || got.Envelopes != nil {
+			if got, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil || got.Envelopes != nil {
 				t.Errorf("%q, %v", got.Envelopes, err)
 			}
 			if n := len(r.BlobReads()); c.unread && n != 0 {
@@ -455,7 +455,7 @@ func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
 	e := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
 	e.desc.URLs = []string{"https://elsewhere.invalid/blob"}
 	putAsIs(t, attestationTag(repo, d), []entry{e})
-	if got, err := Read(t.Context(), repo.Digest(d.String())); err == nil {
+	if got, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil {
 		t.Errorf("read: %v", got)
 	}
 	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err == nil {
@@ -477,10 +477,10 @@ func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	s, d := newKey(t), digestOf("a")
 	a := Attachments{Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
-	if err := Attach(t.Context(), s.PublicKey(), repo, d, a, remote.WithTransport(transport)); err != nil {
+	if err := Attach(t.Context(), only(s), Legacy, repo, d, a, remote.WithTransport(transport)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read(t.Context(), repo.Digest(d.String()), remote.WithTransport(transport))
+	got, err := Read(t.Context(), Both, repo.Digest(d.String()), remote.WithTransport(transport))
 	if err != nil || len(got.Signatures) != 1 || len(got.Envelopes) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}

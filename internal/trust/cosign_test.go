@@ -85,7 +85,7 @@ func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := Read(t.Context(), ref)
+	found, err := Read(t.Context(), Both, ref)
 	if err != nil {
 		return err, err
 	}
@@ -164,7 +164,7 @@ func TestCosignAgrees(t *testing.T) {
 		}},
 		"another repository": {key: s.PublicKey(), cosignIsLaxAboutIt: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			elsewhere := repo.Registry.Repo("other")
-			if err := Attach(t.Context(), s.PublicKey(), elsewhere, d, Attachments{Signatures: []Signature{sign(t, s, elsewhere, d)}}); err != nil {
+			if err := Attach(t.Context(), only(s), Legacy, elsewhere, d, Attachments{Signatures: []Signature{sign(t, s, elsewhere, d)}}); err != nil {
 				t.Fatal(err)
 			}
 			copyTag(t, signatureTag(elsewhere, d), signatureTag(repo, d))
@@ -194,7 +194,7 @@ func storeBoth(t *testing.T, s Signer, repo name.Repository, d v1.Hash, predicat
 		Signatures: []Signature{sign(t, s, repo, d)},
 		Envelopes:  []Envelope{attest(t, s, "https://spdx.dev/Document", predicate, d)},
 	}
-	if err := Attach(t.Context(), s.PublicKey(), repo, d, a); err != nil {
+	if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err != nil {
 		t.Fatal(err)
 	}
 }

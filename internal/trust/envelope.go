@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
@@ -16,14 +18,33 @@ const (
 	maxSignatures = 16
 )
 
-// Envelope is a signed statement, DSSE in JSON:
+// Envelope is a signed statement in JSON: a DSSE envelope, or a sigstore bundle
+// around one.
 // https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
+// https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
 type Envelope []byte
 
 // Payload returns the statement's bytes. Nothing is verified.
 func (e Envelope) Payload() ([]byte, error) {
-	body, _, err := decodeEnvelope(e)
+	wire, err := parseEnvelope(e)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := wire.decode()
 	return body, err
+}
+
+// DSSE returns the envelope without a bundle around it, for readers that know
+// none. Nothing is verified.
+func (e Envelope) DSSE() ([]byte, error) {
+	wire, err := parseEnvelope(e)
+	if err != nil {
+		return nil, err
+	}
+	if wire.MediaType == "" {
+		return slices.Clone(e), nil
+	}
+	return json.Marshal(wire.Envelope)
 }
 
 // Attest signs a statement. It asks the signer only, no registry.
@@ -46,13 +67,42 @@ func Attest(ctx context.Context, s Signer, st Statement) (Envelope, error) {
 // pae is what is signed of a payload: its bytes and its type.
 func pae(body []byte) []byte { return dsse.PAE(payloadType, body) }
 
-// decodeEnvelope returns what an envelope says was signed, and the signatures.
-// Nothing is verified.
-func decodeEnvelope(e Envelope) (body []byte, signatures [][]byte, err error) {
-	var wire dsse.Envelope
-	if err := json.Unmarshal(e, &wire); err != nil {
-		return nil, nil, fmt.Errorf("reading an envelope: %w", err)
+// wireEnvelope is what an Envelope says; MediaType is that of a bundle, and
+// empty without one.
+type wireEnvelope struct {
+	dsse.Envelope
+	MediaType string `json:"mediaType"`
+}
+
+func parseEnvelope(e Envelope) (wireEnvelope, error) {
+	var wire struct {
+		wireEnvelope
+		Inner   *dsse.Envelope  `json:"dsseEnvelope"`
+		Message json.RawMessage `json:"messageSignature"`
 	}
+	if err := json.Unmarshal(e, &wire); err != nil {
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: %w", err)
+	}
+	if wire.MediaType == "" {
+		if wire.Inner != nil {
+			return wireEnvelope{}, errors.New("reading an envelope: it is a bundle without a type")
+		}
+		return wire.wireEnvelope, nil
+	}
+	switch {
+	case !isBundle(wire.MediaType):
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: it is a %q", wire.MediaType)
+	case wire.Inner == nil || wire.Message != nil || wire.Envelope.Payload != "" || len(wire.Envelope.Signatures) > 0:
+		return wireEnvelope{}, errors.New("reading an envelope: a bundle holds something else than a statement")
+	case len(wire.Inner.Signatures) != 1:
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: a bundle has %d signatures, not one", len(wire.Inner.Signatures))
+	}
+	return wireEnvelope{*wire.Inner, wire.MediaType}, nil
+}
+
+// decode returns what an envelope says was signed, and the signatures. Nothing
+// is verified.
+func (wire wireEnvelope) decode() (body []byte, signatures [][]byte, err error) {
 	if wire.PayloadType != payloadType {
 		return nil, nil, fmt.Errorf("reading an envelope: its payload is a %q", wire.PayloadType)
 	}

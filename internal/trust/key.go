@@ -140,6 +140,8 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
+const fingerprintPrefix = "sha256:"
+
 // Fingerprint names a public key: "sha256:<hex>" of its DER form
 // (SubjectPublicKeyInfo), or "unknown key" for what is none.
 func Fingerprint(key crypto.PublicKey) string {
@@ -148,5 +150,5 @@ func Fingerprint(key crypto.PublicKey) string {
 		return "unknown key"
 	}
 	sum := sha256.Sum256(der)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return fingerprintPrefix + hex.EncodeToString(sum[:])
 }

@@ -3,6 +3,8 @@ package trust
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -10,26 +12,120 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
-// Signature is a signature over an image's digest, with the document that
-// states it: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+// SignatureType is the predicate type of a statement that is a signature and
+// nothing else, as cosign writes it.
+const SignatureType = "https://sigstore.dev/cosign/sign/v1"
+
+// Signature is a signature over an image's digest. In the legacy form it is a
+// document with a signature beside it:
+// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+// In a bundle it is a statement, and nothing but Statement is set.
 type Signature struct {
 	// Payload is the document, the very bytes that were signed.
 	Payload []byte
 	// Base64 is the signature over them.
 	Base64 string
+	// Statement is of SignatureType.
+	Statement Envelope
 }
 
-// SignImage signs a digest in a repository. The same digest and repository give
-// the same document. It asks the signer only, no registry.
-func SignImage(ctx context.Context, s Signer, repo name.Repository, digest v1.Hash) (Signature, error) {
+// SignImage signs a digest in a repository, once for each form of the format.
+// The same digest and repository give the same documents. It asks the signer
+// only, no registry.
+//
+// The repository is part of what is signed: as the docker-reference of the
+// document, as the name of the statement's subject. cosign leaves the name
+// empty; it reads statements that have one.
+func SignImage(ctx context.Context, s Signer, f Format, repo name.Repository, digest v1.Hash) ([]Signature, error) {
 	ref := repo.Digest(digest.String())
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("signing %s: %w", ref, err)
+	}
+	var out []Signature
+	if f.legacy() {
+		sig, err := signDocument(ctx, s, ref)
+		if err != nil {
+			return nil, fmt.Errorf("signing %s: %w", ref, err)
+		}
+		out = append(out, sig)
+	}
+	if f.bundle() {
+		env, err := Attest(ctx, s, Statement{PredicateType: SignatureType, Predicate: json.RawMessage("{}"),
+			Subjects: []Subject{{Name: repo.Name(), Digest: digest}}})
+		if err != nil {
+			return nil, fmt.Errorf("signing %s: %w", ref, err)
+		}
+		out = append(out, Signature{Statement: env})
+	}
+	return out, nil
+}
+
+func signDocument(ctx context.Context, s Signer, ref name.Digest) (Signature, error) {
 	doc, err := payload.Cosign{Image: ref}.MarshalJSON()
 	if err != nil {
-		return Signature{}, fmt.Errorf("signing %s: %w", ref, err)
+		return Signature{}, err
 	}
 	sig, err := s.Sign(ctx, doc)
 	if err != nil {
-		return Signature{}, fmt.Errorf("signing %s: %w", ref, err)
+		return Signature{}, err
 	}
 	return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(sig)}, nil
+}
+
+// VerifySignature proves that a trusted key signed this digest for this
+// repository, and returns the fingerprint of the key. cosign does not compare
+// the repository; without that, a signature could be moved to another one.
+func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (string, error) {
+	if s.Statement != nil {
+		return t.verifySignatureStatement(s.Statement, repo, digest)
+	}
+	by, err := t.verifyDocument(s)
+	if err != nil {
+		return "", err
+	}
+	var doc payload.SimpleContainerImage
+	if err := json.Unmarshal(s.Payload, &doc); err != nil {
+		return "", fmt.Errorf("reading a signed document: %w", err)
+	}
+	switch {
+	case doc.Critical.Type != payload.CosignSignatureType:
+		return "", fmt.Errorf("the signed document is a %q", doc.Critical.Type)
+	case doc.Critical.Image.DockerManifestDigest != digest.String():
+		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
+	case doc.Critical.Identity.DockerReference != repo.Name():
+		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
+	}
+	return by, nil
+}
+
+func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest v1.Hash) (string, error) {
+	st, by, err := t.VerifyEnvelope(e, digest)
+	if err != nil {
+		return "", err
+	}
+	if st.PredicateType != SignatureType {
+		return "", fmt.Errorf("a statement of type %q is no signature", st.PredicateType)
+	}
+	err = errors.New("a signature statement is about nothing")
+	for _, s := range st.Subjects {
+		switch {
+		case s.Digest != digest:
+		case s.Name == repo.Name(), s.Name == "" && t.AnyRepository:
+			return by, nil
+		case s.Name == "":
+			err = errors.New("the signature names no repository")
+		default:
+			err = fmt.Errorf("the signature is for %q, not for %s", s.Name, repo.Name())
+		}
+	}
+	return "", err
+}
+
+// verifyDocument proves who signed the document, whatever it says.
+func (t Trust) verifyDocument(s Signature) (string, error) {
+	raw, err := base64.StdEncoding.DecodeString(s.Base64)
+	if err != nil {
+		return "", fmt.Errorf("reading a signature: %w", err)
+	}
+	return t.verify(raw, s.Payload)
 }

@@ -5,24 +5,21 @@
 // signature and an envelope without any network, [Attach] stores them beside a
 // digest and [Read] finds them again, and a [Trust] says which of them count.
 //
+// They are stored in two forms, see [Format]: cosign's layout of tags, and
+// sigstore bundles as referrers.
+//
 // It knows what cosign knows and nothing of policies: what a statement says is
-// its caller's business. Stored is cosign's layout of tags, sha256-<hex>.sig and
-// sha256-<hex>.att, which works in every registry; bundles stored as referrers
-// are neither written nor read.
+// its caller's business.
 package trust
 
 import (
 	"bytes"
 	"crypto"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
 // Trust says whose signatures count. The zero value accepts nobody.
@@ -30,42 +27,14 @@ type Trust struct {
 	// Keys of which any one may have signed. A key that cannot verify fails
 	// every verification that comes to it, instead of being passed over.
 	Keys []crypto.PublicKey
+	// AnyRepository accepts a signature that names no repository at all, which
+	// are all that cosign stores as bundles: it could have been copied from
+	// another repository. One that names another is refused in any case.
+	AnyRepository bool
 }
 
 // errNobody is the answer of a Trust without keys.
 var errNobody = errors.New("nobody is trusted: there is no key")
-
-// VerifySignature proves that a trusted key signed this digest for this
-// repository, and returns the fingerprint of the key. cosign does not compare
-// the repository; without that, a signature could be moved to another one.
-func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (string, error) {
-	by, err := t.verifyDocument(s)
-	if err != nil {
-		return "", err
-	}
-	var doc payload.SimpleContainerImage
-	if err := json.Unmarshal(s.Payload, &doc); err != nil {
-		return "", fmt.Errorf("reading a signed document: %w", err)
-	}
-	switch {
-	case doc.Critical.Type != payload.CosignSignatureType:
-		return "", fmt.Errorf("the signed document is a %q", doc.Critical.Type)
-	case doc.Critical.Image.DockerManifestDigest != digest.String():
-		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
-	case doc.Critical.Identity.DockerReference != repo.Name():
-		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
-	}
-	return by, nil
-}
-
-// verifyDocument proves who signed the document, whatever it says.
-func (t Trust) verifyDocument(s Signature) (string, error) {
-	raw, err := base64.StdEncoding.DecodeString(s.Base64)
-	if err != nil {
-		return "", fmt.Errorf("reading a signature: %w", err)
-	}
-	return t.verify(raw, s.Payload)
-}
 
 // VerifyEnvelope proves that a trusted key signed a statement about this
 // digest, and returns the statement and the fingerprint of the key.
@@ -82,7 +51,11 @@ func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, string, er
 
 // verifyStatement proves who signed the statement, whatever it is about.
 func (t Trust) verifyStatement(e Envelope) (Statement, string, error) {
-	body, signatures, err := decodeEnvelope(e)
+	wire, err := parseEnvelope(e)
+	if err != nil {
+		return Statement{}, "", err
+	}
+	body, signatures, err := wire.decode()
 	if err != nil {
 		return Statement{}, "", err
 	}

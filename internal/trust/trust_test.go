@@ -54,13 +54,21 @@ func newRepo(t testing.TB, path string) name.Repository {
 	return repoIn(t, newRegistry(t), path)
 }
 
+// only trusts one key.
+func only(s Signer) Trust { return Trust{Keys: []crypto.PublicKey{s.PublicKey()}} }
+
 func sign(t testing.TB, s Signer, repo name.Repository, d v1.Hash) Signature {
 	t.Helper()
-	sig, err := SignImage(t.Context(), s, repo, d)
+	return signAs(t, s, Legacy, repo, d)[0]
+}
+
+func signAs(t testing.TB, s Signer, f Format, repo name.Repository, d v1.Hash) []Signature {
+	t.Helper()
+	out, err := SignImage(t.Context(), s, f, repo, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sig
+	return out
 }
 
 func digestOf(c string) v1.Hash {
@@ -107,10 +115,7 @@ func statementOver(predicate string) string {
 
 func TestNobodyIsTrustedByDefault(t *testing.T) {
 	s, repo := newKey(t), newRepo(t, "app")
-	sig, err := SignImage(t.Context(), s, repo, digestOf("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	sig := sign(t, s, repo, digestOf("a"))
 	var zero Trust
 	if _, err := zero.VerifySignature(sig, repo, digestOf("a")); !errors.Is(err, errNobody) {
 		t.Errorf("%v", err)
@@ -122,10 +127,7 @@ func TestNobodyIsTrustedByDefault(t *testing.T) {
 
 func TestSignatureIsBoundToDigestAndRepository(t *testing.T) {
 	s, repo := newKey(t), newRepo(t, "app")
-	sig, err := SignImage(t.Context(), s, repo, digestOf("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	sig := sign(t, s, repo, digestOf("a"))
 	elsewhere, err := name.NewRepository(repo.RegistryStr() + "/other")
 	if err != nil {
 		t.Fatal(err)

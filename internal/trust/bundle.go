@@ -1,0 +1,53 @@
+package trust
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+)
+
+// bundleType is the media type and the artifact type of a bundle that is
+// written.
+const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+// bundleTypes are those that are read; all hold an envelope alike.
+var bundleTypes = []string{
+	bundleType,
+	"application/vnd.dev.sigstore.bundle+json;version=0.3",
+	"application/vnd.dev.sigstore.bundle+json;version=0.2",
+	"application/vnd.dev.sigstore.bundle+json;version=0.1",
+}
+
+func isBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
+
+// bundled returns the envelope as a bundle. What is a bundle stays as it is;
+// around what is none, one is written that hints at the key with this
+// fingerprint, as cosign does, and holds nothing else.
+func (e Envelope) bundled(fingerprint string) (Envelope, error) {
+	wire, err := parseEnvelope(e)
+	if err != nil {
+		return nil, err
+	}
+	if wire.MediaType != "" {
+		return e, nil
+	}
+	sum, err := hex.DecodeString(strings.TrimPrefix(fingerprint, fingerprintPrefix))
+	if err != nil {
+		return nil, err
+	}
+	type publicKey struct {
+		Hint string `json:"hint"`
+	}
+	type material struct {
+		PublicKey publicKey `json:"publicKey"`
+	}
+	return json.Marshal(struct {
+		MediaType string        `json:"mediaType"`
+		Material  material      `json:"verificationMaterial"`
+		Envelope  dsse.Envelope `json:"dsseEnvelope"`
+	}{bundleType, material{publicKey{base64.StdEncoding.EncodeToString(sum)}}, wire.Envelope})
+}

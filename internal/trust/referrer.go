@@ -1,0 +1,246 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// How cosign stores bundles:
+// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
+const (
+	contentAnnotation         = "dev.sigstore.bundle.content"
+	contentEnvelope           = "dsse-envelope"
+	bundlePredicateAnnotation = "dev.sigstore.bundle.predicateType"
+	emptyConfig               = types.MediaType("application/vnd.oci.empty.v1+json")
+)
+
+// referrerShelf is the list of what refers to a digest. The registry keeps it,
+// or, where it cannot, the writers do below a tag:
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+type referrerShelf struct {
+	ref    name.Digest
+	puller *remote.Puller
+	opts   []remote.Option
+	// native says that the registry keeps the list; list finds out.
+	native bool
+}
+
+func newReferrerShelf(ref name.Digest, opts []remote.Option) (*referrerShelf, error) {
+	// The library's own handling of the tag loses entries when several write,
+	// and writes it once for each entry, which a registry with immutable tags
+	// refuses.
+	opts = append(slices.Clone(opts), remote.WithReferrersTagFallback(false))
+	puller, err := remote.NewPuller(opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &referrerShelf{ref: ref, puller: puller, opts: opts}, nil
+}
+
+// fallbackTag is where the list is that the registry does not keep.
+func fallbackTag(ref name.Digest) name.Tag {
+	return ref.Context().Tag(strings.Replace(ref.DigestStr(), ":", "-", 1))
+}
+
+func (r *referrerShelf) String() string { return "the referrers of " + r.ref.String() }
+func (r *referrerShelf) name() string   { return fallbackTag(r.ref).Name() }
+
+// list returns everything that refers to the digest, bundles or not.
+func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
+	raw, err := r.index(ctx)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r, err)
+	}
+	if len(index.Manifests) > maxEntries {
+		return nil, fmt.Errorf("reading %s: they are %d, more than %d", r, len(index.Manifests), maxEntries)
+	}
+	out := make([]entry, len(index.Manifests))
+	for i, d := range index.Manifests {
+		out[i] = entry{desc: d, layer: func(ctx context.Context) (entry, error) { return r.bundleLayer(ctx, d) }}
+	}
+	return out, nil
+}
+
+// index reads the list, nil where there is none.
+func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
+	index, err := remote.Referrers(r.ref, r.opts...)
+	switch {
+	case err == nil:
+		r.native = true
+		raw, err := index.RawManifest()
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", r, err)
+		}
+		return raw, nil
+	case !isUnsupported(err):
+		return nil, fmt.Errorf("reading %s: %w", r, err)
+	}
+	r.native = false
+	found, err := r.puller.Get(ctx, fallbackTag(r.ref))
+	var status *transport.Error
+	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r, err)
+	}
+	if !found.MediaType.IsIndex() {
+		return nil, fmt.Errorf("reading %s: %s is a %q and no index", r, fallbackTag(r.ref), found.MediaType)
+	}
+	return found.Manifest, nil
+}
+
+// isUnsupported tells whether the registry does not keep the list; the library
+// has no type for that. What is not recognised is a failure.
+func isUnsupported(err error) bool {
+	return strings.Contains(err.Error(), "does not support the Referrers API")
+}
+
+// write stores the added bundles and has the list name them, and all others that
+// are to be in it. Manifests that are there stay where they are.
+func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
+	for _, e := range added {
+		for _, l := range []entry{e.referrer.config, e.referrer.layer} {
+			if err := remote.WriteLayer(r.ref.Context(), l, r.opts...); err != nil {
+				return fmt.Errorf("writing %s: %w", r, err)
+			}
+		}
+		if err := r.put(ctx, e); err != nil {
+			return fmt.Errorf("writing %s: %w", r, err)
+		}
+	}
+	if r.native {
+		return nil
+	}
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	for _, e := range all {
+		index.Manifests = append(index.Manifests, e.desc)
+	}
+	raw, err := json.Marshal(index)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", r, err)
+	}
+	if err := remote.Put(fallbackTag(r.ref), rawManifest{raw, types.OCIImageIndex}, r.opts...); err != nil {
+		return fmt.Errorf("writing %s: %w", r, err)
+	}
+	return nil
+}
+
+// put stores one manifest. The library asks for the list after it has done so,
+// and reports that there is none as if nothing had been stored; who calls reads
+// the list back in any case.
+func (r *referrerShelf) put(ctx context.Context, e entry) error {
+	ref := r.ref.Context().Digest(e.desc.Digest.String())
+	err := remote.Put(ref, rawManifest{e.referrer.manifest, e.desc.MediaType}, r.opts...)
+	if err == nil || !isUnsupported(err) {
+		return err
+	}
+	_, err = r.puller.Head(ctx, ref)
+	return err
+}
+
+// remove deletes what was replaced, where the registry lets that be done: it is
+// older than what has replaced it, and nobody is misled by it.
+func (r *referrerShelf) remove(ctx context.Context, replaced []entry) error {
+	for _, e := range replaced {
+		err := remote.Delete(r.ref.Context().Digest(e.desc.Digest.String()), r.opts...)
+		var status *transport.Error
+		if err != nil && !errors.As(err, &status) {
+			return fmt.Errorf("deleting from %s: %w", r, err)
+		}
+	}
+	return ctx.Err()
+}
+
+// mayBeBundle goes by the list alone. Registries of before OCI 1.1 was final
+// have the configuration's type there instead of the artifact's.
+func mayBeBundle(d v1.Descriptor) bool {
+	return d.MediaType.IsImage() && len(d.URLs) == 0 &&
+		(isBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
+}
+
+// bundleLayer returns the layer of a referrer that is a bundle.
+func (r *referrerShelf) bundleLayer(ctx context.Context, d v1.Descriptor) (entry, error) {
+	if !mayBeBundle(d) {
+		return entry{}, errForeign
+	}
+	found, err := r.puller.Get(ctx, r.ref.Context().Digest(d.Digest.String()))
+	if err != nil {
+		return entry{}, err
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(found.Manifest))
+	if err != nil || !found.MediaType.IsImage() || len(m.Layers) != 1 || !isBundle(string(m.Layers[0].MediaType)) {
+		return entry{}, fmt.Errorf("referrer %s is no bundle: %w", d.Digest, errForeign)
+	}
+	layer := m.Layers[0]
+	if len(layer.URLs) > 0 {
+		return entry{}, fmt.Errorf("referrer %s is to be fetched from elsewhere: %w", d.Digest, errForeign)
+	}
+	l, err := r.puller.Layer(ctx, r.ref.Context().Digest(layer.Digest.String()))
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{desc: layer, open: l.Compressed}, nil
+}
+
+// referrer is what a bundle that is to be stored consists of.
+type referrer struct {
+	manifest      []byte
+	config, layer entry
+}
+
+// rawManifest is a manifest as the very bytes that it is.
+type rawManifest struct {
+	raw       []byte
+	mediaType types.MediaType
+}
+
+func (m rawManifest) RawManifest() ([]byte, error)        { return m.raw, nil }
+func (m rawManifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
+
+// newBundle is a bundle that is to be stored beside the subject.
+func newBundle(body Envelope, kind string, subject v1.Descriptor) (entry, error) {
+	layer, err := newEntry(body, bundleType, nil)
+	if err != nil {
+		return entry{}, err
+	}
+	config, err := newEntry([]byte("{}"), emptyConfig, nil)
+	if err != nil {
+		return entry{}, err
+	}
+	annotations := map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}
+	raw, err := json.Marshal(v1.Manifest{
+		SchemaVersion: 2,
+		MediaType:     types.OCIManifestSchema1,
+		ArtifactType:  bundleType,
+		Config:        config.desc,
+		Layers:        []v1.Descriptor{layer.desc},
+		Subject:       &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+		Annotations:   annotations,
+	})
+	if err != nil {
+		return entry{}, err
+	}
+	digest, size, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{referrer: &referrer{raw, config, layer}, desc: v1.Descriptor{MediaType: types.OCIManifestSchema1,
+		ArtifactType: bundleType, Digest: digest, Size: size, Annotations: annotations}}, nil
+}
