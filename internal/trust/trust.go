@@ -1,7 +1,8 @@
 // Package trust signs and verifies: keys, signatures over a digest, statements
 // about it, and where both are stored in a registry.
 //
-// The path through it: [LoadSigner] reads a key, [SignImage] and [Attest] make a
+// The path through it: [LoadSigner] reads a key, or [OpenKMS] opens one,
+// [SignImage] and [Attest] make a
 // signature and an envelope without any network, [Attach] stores them beside a
 // digest and [Read] finds them again, and a [Trust] says which of them count.
 //
