@@ -36,6 +36,9 @@ type Options struct {
 	// Now tells the time.
 	Now func() time.Time
 
+	// Format is the form or the forms in which signatures and statements are
+	// stored; the zero value is trust.Legacy.
+	Format trust.Format
 	// MoveTag lets an approved tag that names another digest be moved. The
 	// default is to refuse.
 	MoveTag bool
@@ -261,7 +264,7 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ta
 		if have != digest {
 			return nil, false, nil
 		}
-		record, err := p.verify(ctx, tag.Context().Digest(digest.String()), p.trust)
+		record, err := p.verifyOwn(ctx, tag.Context().Digest(digest.String()))
 		var unproven *VerifyError
 		if errors.As(err, &unproven) || isNotFound(err) {
 			return nil, false, nil

@@ -708,3 +708,44 @@ func TestPlatformOfSeveralIndexesKeepsOneSetOfStatements(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryFormIsComplete: what is promoted in several forms can be proven from
+// each alone, and one that is missing is not taken for done.
+func TestEveryFormIsComplete(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.index("x")), w.tag("app:1")
+	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
+	in := func(f trust.Format) *Promoter { return w.promoter(func(o *Options) { o.Format = f }) }
+	if _, err := in(trust.Bundle).Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+		t.Error(err)
+	}
+	for f, want := range map[trust.Format]bool{trust.Bundle: true, trust.Legacy: false, trust.Both: false} {
+		if _, done, err := in(f).Promoted(t.Context(), a.Image().Digest, basis, tag); err != nil || done != want {
+			t.Errorf("%s: done is %v, %v", f, done, err)
+		}
+	}
+	if _, err := in(trust.Both).Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []trust.Format{trust.Bundle, trust.Legacy, trust.Both} {
+		records, done, err := in(f).Promoted(t.Context(), a.Image().Digest, basis, tag)
+		if err != nil || !done {
+			t.Errorf("%s: done is %v, %v", f, done, err)
+			continue
+		}
+		// Three for each of two platforms, and the decision.
+		if n := len(records[0].Statements); n != 7 {
+			t.Errorf("%s: %d statements", f, n)
+		}
+	}
+	record, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(record.Statements); n != 7 {
+		t.Errorf("both together: %d statements", n)
+	}
+}

@@ -28,7 +28,7 @@ func (e *SealError) Unwrap() error { return e.Err }
 // attach stores what was signed beside the digests that it is about.
 func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed) error {
 	for _, s := range seals {
-		if err := trust.Attach(ctx, p.trust.Trust, trust.Legacy, repo, s.digest, s.attachments, p.with(ctx)...); err != nil {
+		if err := trust.Attach(ctx, p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.with(ctx)...); err != nil {
 			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", repo.Digest(s.digest.String())), err)
 		}
 	}
@@ -103,7 +103,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 	}
 	out = append(out, sealed{img.Digest, trust.Attachments{Envelopes: append(everything, decision)}})
 	for i := range out {
-		signatures, err := trust.SignImage(ctx, p.opts.Signer, trust.Legacy, repo, out[i].digest)
+		signatures, err := trust.SignImage(ctx, p.opts.Signer, p.opts.Format, repo, out[i].digest)
 		if err != nil {
 			return nil, &SealError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
 		}

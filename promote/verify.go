@@ -63,7 +63,7 @@ func NewVerifier(opts Options) (*Verifier, error) {
 // *VerifyError means that it does not; any other error that it could not be
 // told.
 func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
-	record, err := v.p.verify(ctx, ref, t)
+	record, err := v.p.verify(ctx, ref, t, trust.Both)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,19 @@ func (p *Promoter) readBack(ctx context.Context, img *gate.Image, repo name.Repo
 			return nil, err
 		}
 	}
-	return p.verify(ctx, repo.Digest(img.Digest.String()), p.trust)
+	return p.verifyOwn(ctx, repo.Digest(img.Digest.String()))
+}
+
+// verifyOwn proves a digest by the promoter's own key, in each form in which it
+// stores: what is complete in one of them may be missing in the other.
+func (p *Promoter) verifyOwn(ctx context.Context, ref name.Digest) (*Record, error) {
+	if p.opts.Format != trust.Both {
+		return p.verify(ctx, ref, p.trust, p.opts.Format)
+	}
+	if _, err := p.verify(ctx, ref, p.trust, trust.Bundle); err != nil {
+		return nil, err
+	}
+	return p.verify(ctx, ref, p.trust, trust.Legacy)
 }
 
 func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.Hash, want int64) error {
@@ -114,7 +126,7 @@ func (p *Promoter) readManifest(ctx context.Context, ref name.Reference) (*remot
 
 // verify resolves the reference once, then proves the digest and, of an index,
 // each of its platforms, which a node may pull by themselves.
-func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
+func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*Record, error) {
 	root, err := p.readManifest(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -123,7 +135,7 @@ func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 	if err != nil {
 		return nil, &VerifyError{ref.String(), err.Error()}
 	}
-	proof, err := p.prove(ctx, ref.Context(), root.Digest, platforms, t)
+	proof, err := p.prove(ctx, ref.Context(), root.Digest, platforms, t, in)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +162,7 @@ func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 		if err := p.blobsOf(ctx, ref.Context(), platform); err != nil {
 			return nil, err
 		}
-		if _, err := p.prove(ctx, ref.Context(), digest, []v1.Hash{digest}, own); err != nil {
+		if _, err := p.prove(ctx, ref.Context(), digest, []v1.Hash{digest}, own, in); err != nil {
 			return nil, err
 		}
 	}
@@ -203,19 +215,20 @@ type proof struct {
 	decision   decisionPredicate
 	signedBy   string
 	statements []Statement
-	// payloads holds the digests of all verified statements.
-	payloads map[string]bool
+	// payloads holds the digests of all verified statements but decisions,
+	// seen those of all.
+	payloads, seen map[string]bool
 }
 
 // prove verifies what is attached to one digest, and that it covers the
 // platforms.
-func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust) (*proof, error) {
+func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	ref := repo.Digest(digest.String())
-	out := &proof{ref: ref.String(), payloads: map[string]bool{}}
+	out := &proof{ref: ref.String(), payloads: map[string]bool{}, seen: map[string]bool{}}
 	fail := func(format string, args ...any) (*proof, error) {
 		return nil, &VerifyError{ref.String(), fmt.Sprintf(format, args...)}
 	}
-	found, err := trust.Read(ctx, trust.Both, ref, p.with(ctx)...)
+	found, err := trust.Read(ctx, in, ref, p.with(ctx)...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
 	}
@@ -243,6 +256,10 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 			continue
 		}
 		payload := payloadDigest(st.Payload)
+		if out.seen[payload] {
+			continue // in the other form
+		}
+		out.seen[payload] = true
 		if st.PredicateType == DecisionType {
 			// Another verifier may sign with the same key, and a decision about
 			// the same image in another repository is for that one.

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -19,7 +20,9 @@ func promoteCommand(s Streams) *cli.Command {
 			"tag is written before all are complete.\n\n" +
 			"The password of an encrypted key is read from COSIGN_PASSWORD. Doing it again is safe: what is\n" +
 			"there is verified, what is missing is completed.",
-		Flags: []cli.Flag{policyFlag, keyFlag("sign with the private key in `FILE`, cosign's format or plain PEM"),
+		Flags: []cli.Flag{policyFlag, keyFlag("sign with `KEY`: a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
+			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"}, Value: trust.Legacy.String(),
+				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both"},
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
 			platformFlag, outputFlag, cacheFlag, tempFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
@@ -52,6 +55,10 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	out.policy(p)
+	format, err := trust.ParseFormat(c.String("signature-format"))
+	if err != nil {
+		return usageError{err}
+	}
 	signer, err := loadSigner(c, s)
 	if err != nil {
 		return err
@@ -65,7 +72,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := promote.New(promote.Options{Signer: signer, Now: time.Now, MoveTag: c.Bool("move-tag"),
+	to, err := promote.New(promote.Options{Signer: signer, Format: format, Now: time.Now, MoveTag: c.Bool("move-tag"),
 		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress})
 	if err != nil {
 		return err

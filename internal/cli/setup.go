@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func keyFlag(usage string) *cli.StringFlag {
 	return &cli.StringFlag{Name: "key", Aliases: []string{"k"}, EnvVars: []string{"IMAGEGATE_KEY"}, Usage: usage}
 }
 
-// maxPolicyBytes bounds what is read of a policy or key file; the parsers have
+// maxFileBytes bounds what is read of a policy or key file; the parsers have
 // limits of their own.
 const maxFileBytes = 2 << 20
 
@@ -140,12 +141,16 @@ func keychain() authn.Keychain {
 // errNoKeyPassword says that a key is encrypted and nobody told its password.
 var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
 
-// loadSigner reads a private key in cosign's format or plain PEM. The password
-// comes from COSIGN_PASSWORD, or is asked for where a person can answer.
+// loadSigner opens a key of a key management service, or reads a private key in
+// cosign's format or plain PEM. The password comes from COSIGN_PASSWORD, or is
+// asked for where a person can answer.
 func loadSigner(c *cli.Context, s Streams) (trust.Signer, error) {
 	path := c.String("key")
 	if path == "" {
 		return nil, usagef("no key: name one with --key, nothing is promoted unsigned")
+	}
+	if trust.IsKMS(path) {
+		return openKMS(c, path)
 	}
 	data, err := readFile("key", path)
 	if err != nil {
@@ -156,6 +161,46 @@ func loadSigner(c *cli.Context, s Streams) (trust.Signer, error) {
 		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
 	}
 	return signer, nil
+}
+
+// openKMS opens a key of a key management service. Vault is reached as its own
+// command would; the clouds' clients look into their environment themselves.
+func openKMS(c *cli.Context, ref string) (trust.Signer, error) {
+	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
+		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
+	var unknown *trust.SchemeError
+	if errors.As(err, &unknown) {
+		return nil, usageError{err}
+	}
+	if err != nil {
+		return nil, trustError{err}
+	}
+	return key, nil
+}
+
+// trustedKeys reads the public keys in a file, or asks a key management service
+// for one.
+func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
+	path := c.String("key")
+	if path == "" {
+		return nil, usagef("no key: name the public key with --key, nobody is trusted without")
+	}
+	if trust.IsKMS(path) {
+		key, err := openKMS(c, path)
+		if err != nil {
+			return nil, err
+		}
+		return []crypto.PublicKey{key.PublicKey()}, nil
+	}
+	data, err := readFile("key", path)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := trust.LoadPublicKeys(data)
+	if err != nil {
+		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
+	}
+	return keys, nil
 }
 
 func keyPassword(ctx context.Context, s Streams, prompt string) ([]byte, error) {

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -19,7 +17,7 @@ func verifyCommand(s Streams) *cli.Command {
 		Description: "Reads the approved registry alone: the signature must be by the key and for this repository\n" +
 			"and digest, every statement must be there and belong to the image, and the decision must be a\n" +
 			"pass.",
-		Flags: []cli.Flag{keyFlag("trust the public keys in `FILE`, PEM; one of them must have signed everything"),
+		Flags: []cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: any age)"},
 			&cli.StringFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`"},
 			outputFlag},
@@ -53,16 +51,8 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 		want.Policy = p.Digest
 		out.policy(p)
 	}
-	path := c.String("key")
-	if path == "" {
-		return usagef("no key: name the public key with --key, nobody is trusted without")
-	}
-	data, err := readFile("key", path)
-	if err != nil {
+	if want.Keys, err = trustedKeys(c); err != nil {
 		return err
-	}
-	if want.Keys, err = trust.LoadPublicKeys(data); err != nil {
-		return trustError{fmt.Errorf("loading key %q: %w", path, err)}
 	}
 	v, err := promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()})
 	if err != nil {

@@ -51,6 +51,14 @@ type KMSOptions struct {
 // is the name of a file. Whether OpenKMS knows the scheme is another question.
 func IsKMS(ref string) bool { return strings.Contains(ref, "://") }
 
+// SchemeError says that a reference to a key is for a service that is not known.
+type SchemeError struct{ Ref string }
+
+// Error lists the schemes that are known.
+func (e *SchemeError) Error() string {
+	return fmt.Sprintf("unknown scheme of key %q: want %s, %s, %s or %s", e.Ref, schemeAWS, schemeGCP, schemeAzure, schemeVault)
+}
+
 // OpenKMS returns a key that is kept by a key management service:
 //
 //	awskms://[ENDPOINT]/KEY-ID, /alias/NAME or /ARN
@@ -78,7 +86,7 @@ func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Signer, error) {
 	case schemeVault:
 		key, err = openVault(ref, o)
 	default:
-		return nil, fmt.Errorf("unknown scheme of key %q: want %s, %s, %s or %s", ref, schemeAWS, schemeGCP, schemeAzure, schemeVault)
+		return nil, &SchemeError{ref}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening key %q: %w", ref, err)
