@@ -58,19 +58,19 @@ rules:
 
 // tester is a staging registry and a gate before it.
 type tester struct {
-	*testing.T
+	testing.TB
 	staging *lab.Registry
 	temp    string
 }
 
-func newTester(t *testing.T) *tester {
+func newTester(t testing.TB) *tester {
 	t.Helper()
 	r, err := lab.StartRegistry(lab.Options{ForeignURLs: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	return &tester{T: t, staging: r, temp: t.TempDir()}
+	return &tester{TB: t, staging: r, temp: t.TempDir()}
 }
 
 var testTool = Tool{Name: "imagegate", Version: "test", URI: "https://example.com/imagegate",
