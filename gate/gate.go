@@ -59,6 +59,9 @@ type Options struct {
 	// time goes by and the database is kept as fresh as it is. Zero means now.
 	// Such a check gives no Approval.
 	At time.Time
+	// Gunzip is a program that inflates layers, and its arguments; see
+	// layers.Options. Empty means to run none.
+	Gunzip []string
 	// Progress is told what happens. Nil means nobody.
 	Progress Progress
 }
@@ -156,7 +159,8 @@ func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
 		return nil, err
 	}
 	r.store, err = layers.New(layers.Options{
-		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk, Progress: pulls{g.opts.Progress}})
+		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
+		Gunzip: g.opts.Gunzip, Progress: pulls{g.opts.Progress}})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -51,6 +52,20 @@ func (f *file) Write(p []byte) (int, error) {
 
 func (f *file) digest() v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(f.hash.Sum(nil))}
+}
+
+// empty makes the file as it was when it was created.
+func (f *file) empty() error {
+	if err := f.f.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	f.store.used.Add(-f.written)
+	f.hash.Reset()
+	f.head, f.written = nil, 0
+	return nil
 }
 
 // keep gives the file its name, and takes the right to write from it. Where the

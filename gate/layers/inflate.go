@@ -3,6 +3,7 @@ package layers
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -33,23 +34,83 @@ func (s *Store) inflate(digest v1.Hash, r io.Reader, w io.Writer) error {
 		return corrupt(err)
 	}
 	defer done()
-	buf := make([]byte, chunk)
-	for total := int64(0); ; {
-		n, rerr := plain.Read(buf)
-		if total += int64(n); total > s.opts.MaxLayer {
-			return fmt.Errorf("%w: inflated the layer has more than %d bytes", ErrTooLarge, s.opts.MaxLayer)
+	err = s.copyBounded(w, plain, 0)
+	var failed *writeError
+	switch {
+	case err == nil:
+		return src.err
+	case errors.Is(err, ErrTooLarge) || errors.As(err, &failed):
+		return err
+	}
+	return corrupt(err)
+}
+
+// copyBounded copies what a layer inflates to, and at most what it may and so
+// many bytes beyond. Reading and writing run side by side: the one inflates, the
+// other hashes. What w says comes as a *writeError, what r says as it is.
+func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
+	const buffers = 4
+	free, full := make(chan []byte, buffers), make(chan []byte, buffers)
+	for range buffers {
+		free <- make([]byte, chunk)
+	}
+	wrote := make(chan error, 1)
+	go func() {
+		var err error
+		for b := range full {
+			if err == nil {
+				_, err = w.Write(b)
+			}
+			if err != nil {
+				// Who reads looks here before every read.
+				select {
+				case wrote <- err:
+				default:
+				}
+			}
+			free <- b[:cap(b)]
 		}
-		if _, err := w.Write(buf[:n]); err != nil {
-			return err
-		}
-		if ended(rerr) {
-			return src.err
-		}
-		if rerr != nil {
-			return corrupt(rerr)
+		close(wrote)
+	}()
+	read := func() error {
+		for total := int64(0); ; {
+			buf := <-free
+			n, err := fill(r, buf)
+			if total += int64(n); total-beyond > s.opts.MaxLayer {
+				return fmt.Errorf("%w: inflated the layer has more than %d bytes", ErrTooLarge, s.opts.MaxLayer)
+			}
+			full <- buf[:n]
+			if err != nil || len(wrote) > 0 {
+				return err
+			}
 		}
 	}
+	err := read()
+	close(full)
+	if werr := <-wrote; werr != nil {
+		return &writeError{werr}
+	}
+	if ended(err) {
+		return nil
+	}
+	return err
 }
+
+// fill reads until buf is full or r is not to be read any more.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
+}
+
+// writeError says that what was read could not be kept.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
 
 // transfer remembers how reading failed, to tell a source that broke off from
 // content that is wrong.

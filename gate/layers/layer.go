@@ -1,12 +1,14 @@
 package layers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -160,6 +162,8 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 			}
 		}
 	}
+	// The largest ones first: last, they would be processed alone.
+	slices.SortStableFunc(all, func(a, b *Layer) int { return cmp.Compare(b.descriptor.Size, a.descriptor.Size) })
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.opts.Parallel)
 	for _, l := range all {

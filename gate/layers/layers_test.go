@@ -235,10 +235,6 @@ func TestEndlessLayerIsNotRead(t *testing.T) {
 	}
 }
 
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
-
 func TestBombDoesNotFillTheDisk(t *testing.T) {
 	bomb := make([]byte, 8<<20)
 	for name, change := range map[string]func(*Options){

@@ -43,6 +43,7 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 	defer func() { err = errors.Join(err, inflated.discard()) }()
 
 	r, w := io.Pipe()
+	again := false
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		err := s.receive(gctx, l.descriptor, l.open, blob, w)
@@ -50,12 +51,25 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 		return err
 	})
 	group.Go(func() error {
-		err := s.inflate(l.descriptor.Digest, r, inflated)
+		var err error
+		if len(s.opts.Gunzip) > 0 {
+			err = s.gunzip(gctx, r, inflated)
+			if again = errors.Is(err, errDeclined) || err == nil && inflated.digest() != l.diffID; again {
+				return nil
+			}
+		} else {
+			err = s.inflate(l.descriptor.Digest, r, inflated)
+		}
 		r.CloseWithError(err) // lets the other stage end
 		return err
 	})
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	if again {
+		if err := s.inflateAgain(ctx, l.descriptor.Digest, blob, inflated); err != nil {
+			return err
+		}
 	}
 	if got := inflated.digest(); got != l.diffID {
 		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("inflated it hashes to %s, and the config states diffID %s", got, l.diffID)}
@@ -65,6 +79,26 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 	}
 	return cmp.Or(blob.keep(), inflated.keep())
 }
+
+// inflateAgain inflates a blob that was received, in place of what a program has
+// made of it.
+func (s *Store) inflateAgain(ctx context.Context, digest v1.Hash, blob, inflated *file) error {
+	if err := inflated.empty(); err != nil {
+		return err
+	}
+	r := io.NewSectionReader(blob.f, 0, blob.written)
+	return s.inflate(digest, readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	}), inflated)
+}
+
+// readerFunc is an io.Reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // readPlain is read for a layer that is not compressed: its one file has two
 // names.

@@ -74,6 +74,7 @@ func TestClosedStoreHasNothing(t *testing.T) {
 
 // A run that holds its lock until it is killed.
 func TestMain(m *testing.M) {
+	actAs(os.Args)
 	if dir := os.Getenv("LAYERS_TEST_HOLD"); dir != "" {
 		s, err := New(Options{Dir: dir})
 		if err != nil {
@@ -360,19 +361,20 @@ func TestWriteFileStaysInTheFolder(t *testing.T) {
 func TestFirstErrorEndsTheOthers(t *testing.T) {
 	s := newStore(t, func(o *Options) { o.Parallel = 2 })
 	broken := errors.New("connection reset")
-	stuck := honest(gz(t, content(t, 1000)), content(t, 1000))
+	// The largest are begun first.
+	stuck := honest(gz(t, content(t, 9000)), content(t, 9000))
 	waits := make(chan struct{})
 	stuck.openFunc = func(context.Context) (io.ReadCloser, error) {
 		r, _ := io.Pipe() // never has anything
 		close(waits)
 		return r, nil
 	}
-	failing := honest(gz(t, content(t, 1001)), content(t, 1001))
+	failing := honest(gz(t, content(t, 6000)), content(t, 6000))
 	failing.openFunc = func(context.Context) (io.ReadCloser, error) {
 		<-waits
 		return nil, broken
 	}
-	never := honest(gz(t, content(t, 1002)), content(t, 1002))
+	never := honest(gz(t, content(t, 3000)), content(t, 3000))
 	img := &image{}
 	for _, u := range []*upstream{stuck, failing, never} {
 		l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: u.digest, Size: u.size}, u.diffID, u.open)

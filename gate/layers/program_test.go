@@ -1,0 +1,354 @@
+package layers
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// actAs makes this process one of the programs below. They get no environment,
+// so it goes by the arguments. Where they do not name any, it returns.
+func actAs(args []string) {
+	if len(args) < 2 || args[1] != "gunzip" {
+		return
+	}
+	code := 0
+	if err := programs[args[2]](os.Stdin, os.Stdout); err != nil {
+		code = 1
+	}
+	syscall.Exit(code) // os.Exit waits a second where races are looked for
+}
+
+// programs are what may be found under the name of one that inflates.
+var programs = map[string]func(io.Reader, io.Writer) error{
+	// As igzip and unpigz: whatever follows the last member is ignored.
+	"lenient": func(r io.Reader, w io.Writer) error {
+		in, err := io.ReadAll(r)
+		for rest := bytes.NewReader(in); err == nil && rest.Len() > 0; {
+			var z *gzip.Reader
+			if z, err = gzip.NewReader(rest); err != nil {
+				return nil
+			}
+			z.Multistream(false)
+			_, err = io.Copy(w, z)
+		}
+		return err
+	},
+	"ignores broken ends": func(r io.Reader, w io.Writer) error {
+		if z, err := gzip.NewReader(r); err == nil {
+			_, _ = io.Copy(w, z)
+		}
+		return nil
+	},
+	"fails at once":    func(io.Reader, io.Writer) error { return errors.New("no") },
+	"says nothing":     func(r io.Reader, _ io.Writer) error { _, err := io.Copy(io.Discard, r); return err },
+	"does not read":    func(io.Reader, io.Writer) error { return nil },
+	"copies":           func(r io.Reader, w io.Writer) error { _, err := io.Copy(w, r); return err },
+	"first member":     func(r io.Reader, w io.Writer) error { return firstMember(r, w) },
+	"fails at the end": func(r io.Reader, w io.Writer) error { _ = firstMember(r, w); return errors.New("no") },
+	"is endless": func(_ io.Reader, w io.Writer) error {
+		for {
+			if _, err := w.Write(make([]byte, chunk)); err != nil {
+				return err
+			}
+		}
+	},
+	"is stuck": func(io.Reader, io.Writer) error { time.Sleep(time.Hour); return nil },
+}
+
+func firstMember(r io.Reader, w io.Writer) error {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return err
+	}
+	z.Multistream(false)
+	_, err = io.Copy(w, z)
+	return err
+}
+
+func program(name string) []string { return []string{os.Args[0], "gunzip", name} }
+
+// inflaters are those programs that do well, and the real ones that are here.
+func inflaters() map[string][]string {
+	all := map[string][]string{"lenient": program("lenient")}
+	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}, {"gzip", "-dc"}} {
+		if path, err := exec.LookPath(argv[0]); err == nil {
+			all[argv[0]] = append([]string{path}, argv[1:]...)
+		}
+	}
+	return all
+}
+
+func using(argv []string) func(*Options) { return func(o *Options) { o.Gunzip = argv } }
+
+// verdict is what a fetch comes to, in a word.
+func verdict(err error) string {
+	switch {
+	case err == nil:
+		return "fetched"
+	case errors.Is(err, ErrTooLarge):
+		return "too large"
+	case isCorrupt(err):
+		return "corrupt"
+	}
+	return err.Error()
+}
+
+// streams are gzip streams, good and bad, that inflate to plain, or would.
+func streams(t *testing.T, plain []byte) map[string][]byte {
+	t.Helper()
+	one, half := gz(t, plain), len(plain)/2
+	with := func(what ...byte) []byte { return slices.Concat(one, what) }
+	change := func(i int) []byte {
+		b := bytes.Clone(one)
+		b[(len(b)+i)%len(b)] ^= 0x10
+		return b
+	}
+	all := map[string][]byte{
+		"one member":              one,
+		"two members":             append(gz(t, plain[:half]), gz(t, plain[half:])...),
+		"an empty member more":    append(gz(t, plain), gz(t, nil)...),
+		"a named member":          named(t, plain, "layer.tar"),
+		"a name too long":         named(t, plain, string(bytes.Repeat([]byte("n"), 600))),
+		"text behind":             with([]byte("more")...),
+		"a zero behind":           with(0),
+		"zeros behind":            with(make([]byte, 512)...),
+		"a byte of a member":      with(0x1f),
+		"two bytes of a member":   with(0x1f, 0x8b),
+		"a member without a kind": with(0x1f, 0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+		"half a member":           with(gz(t, []byte("more"))[:15]...),
+		"zstd behind":             with(zst(t, plain)...),
+		// Headers that could go on in what comes next.
+		"name cut short":         with(0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'),
+		"comment cut short":      with(0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 0xff),
+		"extra field cut short":  with(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 10, 0),
+		"extra and name cut off": with(0x1f, 0x8b, 8, 12, 0, 0, 0, 0, 0, 0xff, 12, 0),
+		"block cut short":        with(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 0, 10, 0, 0xf5, 0xff),
+		"flipped":                change(len(one) / 2),
+		"flipped sum":            change(-6),
+		"flipped size":           change(-2),
+		"flipped kind":           change(2),
+		"nothing":                {},
+		"no gzip":                plain,
+		"zstd":                   zst(t, plain),
+	}
+	for _, n := range []int{1, 2, 5, 10, 11, len(one) / 2, len(one) - 9, len(one) - 8, len(one) - 1} {
+		all[fmt.Sprintf("%d bytes", n)] = one[:n]
+	}
+	return all
+}
+
+func named(t *testing.T, plain []byte, name string) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	w.Name = name
+	if _, err := w.Write(plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// TestProgramJudgesAsTheLibraryDoes: what inflates a layer makes no difference
+// to what is accepted.
+func TestProgramJudgesAsTheLibraryDoes(t *testing.T) {
+	plain := content(t, 300_000) // more than a chunk
+	all, want := streams(t, plain), map[string]string{}
+	for what, stored := range all {
+		_, err := fetch(t, newStore(t), honest(stored, plain))
+		want[what] = verdict(err)
+	}
+	for name, argv := range inflaters() {
+		t.Run(name, func(t *testing.T) {
+			for what, stored := range all {
+				s := newStore(t, using(argv))
+				l, err := fetch(t, s, honest(stored, plain))
+				if got := verdict(err); got != want[what] {
+					t.Errorf("%s: %s, and %s by the library: %v", what, got, want[what], err)
+				}
+				checkNoPartials(t, s)
+				if err == nil {
+					checkLayer(t, l, stored, plain)
+				}
+			}
+		})
+	}
+}
+
+// TestProgramThatIsBrokenDecidesNothing: a good layer is one whatever stands on
+// the PATH, and a bad one is none.
+func TestProgramThatIsBrokenDecidesNothing(t *testing.T) {
+	plain := content(t, 300_000)
+	stored := gz(t, plain)
+	argvs := map[string][]string{"is missing": {filepath.Join(t.TempDir(), "none")}, "is no program": {t.TempDir()}}
+	for name := range programs {
+		if name != "is stuck" && name != "is endless" {
+			argvs[name] = program(name)
+		}
+	}
+	for name, argv := range argvs {
+		s := newStore(t, using(argv))
+		l, err := fetch(t, s, honest(stored, plain))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		checkLayer(t, l, stored, plain)
+		if used := s.used.Load(); used != int64(len(stored)+len(plain)) {
+			t.Errorf("%s: %d bytes are counted, not %d", name, used, len(stored)+len(plain))
+		}
+		if _, err := fetch(t, newStore(t, using(argv)), honest(append(bytes.Clone(stored), "more"...), plain)); !isCorrupt(err) {
+			t.Errorf("%s: with more behind it: %v", name, err)
+		}
+	}
+}
+
+func TestProgramDoesTheWork(t *testing.T) {
+	plain := content(t, 300_000)
+	for name, argv := range inflaters() {
+		s := newStore(t, using(argv))
+		r, w := io.Pipe()
+		go func() {
+			_, err := w.Write(gz(t, plain))
+			w.CloseWithError(err)
+		}()
+		var got bytes.Buffer
+		if err := s.gunzip(t.Context(), r, &got); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !bytes.Equal(got.Bytes(), plain) {
+			t.Errorf("%s: gave %d bytes, not the %d", name, got.Len(), len(plain))
+		}
+	}
+}
+
+func TestBombDoesNotFillTheDiskByAProgram(t *testing.T) {
+	bomb := make([]byte, 4<<20)
+	stored, plain := gz(t, bomb), content(t, 100_000)
+	argvs := inflaters()
+	argvs["is endless"] = program("is endless")
+	for name, argv := range argvs {
+		for limit, change := range map[string]func(*Options){
+			"layer": func(o *Options) { o.MaxLayer = 1 << 20 },
+			"total": func(o *Options) { o.MaxTotal = 1 << 20 },
+		} {
+			s := newStore(t, change, using(argv))
+			if _, err := fetch(t, s, honest(stored, bomb)); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("%s, %s: %v", name, limit, err)
+			}
+			if used := s.used.Load(); used != 0 {
+				t.Errorf("%s, %s: %d bytes are still counted", name, limit, used)
+			}
+			checkNoPartials(t, s)
+		}
+		// As large as it may be, it is read.
+		s := newStore(t, func(o *Options) { o.MaxLayer = int64(len(plain)) }, using(argv))
+		if _, err := fetch(t, s, honest(gz(t, plain), plain)); err != nil && name != "is endless" {
+			t.Errorf("%s: at the limit: %v", name, err)
+		}
+	}
+}
+
+func TestProgramEndsWithItsContext(t *testing.T) {
+	plain := content(t, 3<<20) // more than its pipe holds
+	s := newStore(t, using(program("is stuck")))
+	ctx, cancel := context.WithCancel(t.Context())
+	src := honest(gz(t, plain), plain)
+	src.openFunc = func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(src.stored[:len(src.stored)/2]), readerFunc(func([]byte) (int, error) {
+			cancel()
+			return 0, ctx.Err()
+		}))), nil
+	}
+	time.AfterFunc(time.Second, cancel) // for where the pipe is full before
+	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.fetch(ctx, l); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	checkNoPartials(t, s)
+}
+
+// TestBrokenTransferIsNotCorruptionByAProgram: nor is it the program's fault.
+func TestBrokenTransferIsNotCorruptionByAProgram(t *testing.T) {
+	plain := content(t, 300_000)
+	stored := gz(t, plain)
+	broken := fmt.Errorf("reading from the registry: %w", io.EOF)
+	for name, argv := range inflaters() {
+		for _, n := range []int{0, 2, 5, 20_000, len(stored) - 1} {
+			src := honest(stored, plain)
+			src.openFunc = func(context.Context) (io.ReadCloser, error) {
+				return io.NopCloser(io.MultiReader(bytes.NewReader(src.stored[:n]), readerFunc(func([]byte) (int, error) { return 0, broken }))), nil
+			}
+			if _, err := fetch(t, newStore(t, using(argv)), src); !errors.Is(err, broken) || isCorrupt(err) {
+				t.Errorf("%s, after %d bytes: %v", name, n, err)
+			}
+		}
+	}
+}
+
+func TestProgramIsNotLookedUp(t *testing.T) {
+	for _, argv := range [][]string{{"igzip"}, {"./igzip", "-dc"}, {""}} {
+		if s, err := New(Options{Dir: t.TempDir(), Gunzip: argv}); err == nil {
+			s.Close()
+			t.Errorf("%q was accepted", argv)
+		}
+	}
+}
+
+// TestSealsDiffer in their content and in how long their headers are.
+func TestSealsDiffer(t *testing.T) {
+	contents, lengths := map[string]bool{}, map[int]bool{}
+	for range 20 {
+		s := newSeal()
+		z, err := gzip.NewReader(bytes.NewReader(s.member))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(z)
+		if err != nil || !bytes.Equal(got, s.content) || crc32.ChecksumIEEE(got) == 0 {
+			t.Fatalf("it holds %x, not %x: %v", got, s.content, err)
+		}
+		contents[string(got)], lengths[len(s.member)] = true, true
+	}
+	if len(contents) != 20 || len(lengths) < 10 {
+		t.Errorf("of 20 there are %d contents and %d lengths", len(contents), len(lengths))
+	}
+}
+
+// TestSealedWriterPassesEverythingElseOn however it is cut up.
+func TestSealedWriterPassesEverythingElseOn(t *testing.T) {
+	plain := content(t, 2000)
+	s := newSeal()
+	for _, size := range []int{1, 3, sealSize - 1, sealSize, sealSize + 1, 100, 5000} {
+		var got bytes.Buffer
+		w := &sealedWriter{w: &got, seal: s.content}
+		for b := range slices.Chunk(slices.Concat(plain, s.content), size) {
+			if n, err := w.Write(b); n != len(b) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if !w.intact() || !bytes.Equal(got.Bytes(), plain) {
+			t.Errorf("in pieces of %d: %d bytes, intact is %v", size, got.Len(), w.intact())
+		}
+	}
+}
