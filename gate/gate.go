@@ -226,6 +226,8 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image) error
 		images[i] = p.Image
 	}
 	done := g.opts.Progress.Start(Pull, img.Digest.String())
+	// The catalog needs them next. Whatever goes wrong, it will be told.
+	go func() { _, _ = withLicenses(ctx, catalogConfig(g.opts.Tool)) }()
 	err := store.Fetch(ctx, images...)
 	done(err)
 	if err != nil {

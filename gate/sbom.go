@@ -83,7 +83,7 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 	if err != nil {
 		return nil, err
 	}
-	s, err := syft.CreateSBOM(licensed, src, cfg)
+	s, err := syft.CreateSBOM(licensed, quickSource{src, img}, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
 	}

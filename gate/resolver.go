@@ -1,0 +1,102 @@
+package gate
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	stereoscope "github.com/anchore/stereoscope/pkg/file"
+	"github.com/anchore/stereoscope/pkg/image"
+	"github.com/anchore/syft/syft/file"
+	"github.com/anchore/syft/syft/source"
+)
+
+// quickSource is an image whose resolver answers faster, and the same.
+type quickSource struct {
+	source.Source
+	img *image.Image
+}
+
+// FileResolver is that of the image.
+func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
+	inner, err := s.Source.FileResolver(scope)
+	if err != nil || scope != source.SquashedScope {
+		return inner, err
+	}
+	return &quickResolver{Resolver: inner, img: s.img, folders: map[string][]string{}}, nil
+}
+
+// quickResolver knows a short way for patterns such as
+// "/var/lib/dpkg/info/openssl.*", which syft asks for once for every Debian
+// package. The long way holds each against every name in the image.
+type quickResolver struct {
+	file.Resolver
+	img *image.Image
+
+	mu      sync.Mutex
+	folders map[string][]string // paths in a folder, sorted; nil where links are in the way
+}
+
+// FilesByGlob finds what the image's own resolver finds, in the same order.
+func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error) {
+	if len(patterns) == 1 {
+		if paths, ok := r.named(patterns[0]); ok {
+			return r.FilesByPath(paths...)
+		}
+	}
+	return r.Resolver.FilesByGlob(patterns...)
+}
+
+// named lists the files that a pattern of the form FOLDER/NAME.* names, if that
+// can be told without looking elsewhere: the folder is one and not a link to
+// one, and the files are files. A link to one of them, from wherever, is then
+// found as the same file under a second name, and the first one counts.
+func (r *quickResolver) named(pattern string) ([]string, bool) {
+	prefix, ok := strings.CutSuffix(pattern, "*")
+	dir, name := path.Split(prefix)
+	if !ok || len(name) < 2 || !strings.HasSuffix(name, ".") || strings.ContainsAny(prefix, `*?[]{}\!`) || path.Clean(prefix) != prefix {
+		return nil, false
+	}
+	all := r.folder(path.Clean(dir))
+	if all == nil {
+		return nil, false
+	}
+	from, _ := slices.BinarySearch(all, prefix)
+	to := from
+	for ; to < len(all) && strings.HasPrefix(all[to], prefix); to++ {
+		if !r.is(all[to], stereoscope.TypeRegular) {
+			return nil, false
+		}
+	}
+	return all[from:to], true
+}
+
+// folder lists what is in a folder, once.
+func (r *quickResolver) folder(dir string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	paths, ok := r.folders[dir]
+	if !ok && r.is(dir, stereoscope.TypeDirectory) {
+		if found, err := r.img.SquashedTree().ListPaths(stereoscope.Path(dir)); err == nil {
+			paths = make([]string, 0, len(found))
+			for _, p := range found {
+				paths = append(paths, string(p))
+			}
+			slices.Sort(paths)
+		}
+	}
+	r.folders[dir] = paths
+	return paths
+}
+
+// is reports whether there is something of a type at a path, and no link on the
+// way to it.
+func (r *quickResolver) is(p string, want stereoscope.Type) bool {
+	ok, at, err := r.img.SquashedTree().File(stereoscope.Path(p))
+	if err != nil || !ok || !at.HasReference() || string(at.RealPath) != p {
+		return false
+	}
+	entry, err := r.img.FileCatalog.Get(*at.Reference)
+	return err == nil && entry.Type == want
+}

@@ -1,0 +1,107 @@
+package gate
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/anchore/stereoscope/pkg/image"
+	"github.com/anchore/syft/syft/file"
+	"github.com/anchore/syft/syft/source"
+	"github.com/anchore/syft/syft/source/stereoscopesource"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// TestShortWayFindsWhatTheLongWayFinds, also where links, deleted files and
+// folders are in the way, in the same order and under the same names.
+func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
+	const info = "var/lib/dpkg/info/"
+	folders := []lab.File{{Path: "var/lib/dpkg", Dir: true}, {Path: "var/lib/dpkg/info", Dir: true}}
+	files := slices.Concat(folders, []lab.File{
+		{Path: info + "zlib1g.list", Content: "1"},
+		{Path: info + "zlib1g.md5sums", Content: "2"},
+		{Path: info + "zlib1g.conffiles", Content: "3"},
+		{Path: info + "zlib1g-dev.list", Content: "4"},
+		{Path: info + "libstdc++6.list", Content: "5"},
+		{Path: info + "folder.d/file", Content: "6"},
+		{Path: info + "a.list", Content: "same"},
+		{Path: info + "b.list", HardLink: info + "a.list"},
+	})
+	for name, layers := range map[string][][]lab.File{
+		"plain": {files},
+		"deleted and replaced": {files, append(slices.Clone(folders), lab.Whiteout(info+"zlib1g.list"),
+			lab.File{Path: info + "zlib1g.md5sums", Content: "new"}, lab.File{Path: info + "zlib1g.new", Content: "n"})},
+		"deleted folder":           {files, {lab.Whiteout("var/lib/dpkg/info")}},
+		"hidden files":             {files, {lab.Opaque("var/lib/dpkg/info"), {Path: info + "zlib1g.list", Content: "new"}}},
+		"the same names elsewhere": {files, {{Path: "srv/zlib1g.list", Content: "e"}, {Path: "zlib1g.list", Content: "r"}}},
+		"link to a file":           {files, {{Path: "aaa/zlib1g.list", Link: "/" + info + "zlib1g.list"}, {Path: "aaa/zlib1g.other", Link: "/" + info + "zlib1g.md5sums"}}},
+		"link among the files":     {files, {{Path: info + "zlib1g.link", Link: "zlib1g.list"}}},
+		"link out of the folder":   {files, {{Path: "srv/real", Content: "r"}, {Path: info + "zlib1g.out", Link: "/srv/real"}}},
+		"broken link":              {files, {{Path: info + "zlib1g.broken", Link: "nowhere"}}},
+		"link that goes round":     {files, {{Path: info + "zlib1g.round", Link: "zlib1g.round"}}},
+		"link to the folder":       {files, {{Path: "aaa", Link: "/var/lib/dpkg/info"}}},
+		"folder that is a link": {{{Path: "srv/zlib1g.list", Content: "1"}, {Path: "var/lib/dpkg", Dir: true},
+			{Path: "var/lib/dpkg/info", Link: "/srv"}}},
+		"folder above that is a link": {{{Path: "srv/dpkg/info/zlib1g.list", Content: "1"}, {Path: "var/lib", Link: "/srv"}}},
+		"folder that became a link":   {files, {{Path: "srv/zlib1g.x", Content: "1"}, lab.Whiteout("var/lib/dpkg/info")}, {{Path: "var/lib/dpkg/info", Link: "/srv"}}},
+		"no folder":                   {{{Path: "etc/hosts", Content: "1"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			img := image.New(h.image(lab.ImageSpec{Layers: layers}), nil, t.TempDir())
+			if err := img.Read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := img.Cleanup(); err != nil {
+					t.Error(err)
+				}
+			})
+			plain := stereoscopesource.New(img, stereoscopesource.ImageConfig{})
+			long, err := plain.FileResolver(source.SquashedScope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			short, err := quickSource{plain, img}.FileResolver(source.SquashedScope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pattern := range []string{"zlib1g.*", "zlib1g-dev.*", "libstdc++6.*", "folder.*", "a.*", "b.*", "none.*", "*.list",
+				"zlib1g*", ".*", "z[a-z]*.*", "zlib1g.list", "../info/zlib1g.*", "sub/zlib1g.*"} {
+				for _, pattern := range []string{"/" + info + pattern, info + pattern, "**/" + pattern} {
+					want, got := found(long.FilesByGlob(pattern)), found(short.FilesByGlob(pattern))
+					if d := cmp.Diff(want, got); d != "" {
+						t.Errorf("%s (-long +short):\n%s", pattern, d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestShortWayIsTaken where nothing is in the way.
+func TestShortWayIsTaken(t *testing.T) {
+	h := newTester(t)
+	img := image.New(h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
+	if err := img.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer img.Cleanup()
+	r := &quickResolver{img: img, folders: map[string][]string{}}
+	paths, ok := r.named("/var/lib/dpkg/info/zlib1g.*")
+	if !ok || len(paths) != 2 {
+		t.Errorf("%q, %v", paths, ok)
+	}
+}
+
+// found puts what a resolver says into words.
+func found(locations []file.Location, err error) []string {
+	out := []string{fmt.Sprint("error: ", err)}
+	for _, l := range locations {
+		ref := l.Reference()
+		out = append(out, fmt.Sprintf("%s %s %s %d", l.RealPath, l.AccessPath, l.FileSystemID, ref.ID()))
+	}
+	return out
+}
