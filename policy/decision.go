@@ -8,8 +8,9 @@ import (
 // Decision is the outcome of judging one Input. The zero value is a denial.
 //
 // Every finding of the input is in exactly one of Violations, Warnings,
-// Excepted and Allowed; of several rules that match a finding the first that
-// blocks decides, else the first that warns.
+// Excepted and Allowed. Of several rules that match a finding the first that
+// blocks now decides, else the one whose grace ends first, else the first that
+// warns.
 //
 // Evaluate leaves none of the lists nil and orders them: what is about the whole
 // image first, then platform by platform, findings by severity with unknown
@@ -19,17 +20,18 @@ type Decision struct {
 	Passed bool `json:"passed"`
 	// Violations block; all of them are listed, never only the first.
 	Violations []Violation `json:"violations"`
-	// Warnings were matched by a rule whose effect is to warn, or say
-	// something about the policy itself, such as an exception that nothing
-	// used.
+	// Warnings were matched by a rule whose effect is to warn or whose grace
+	// has not ended, or say something about the policy itself, such as an
+	// exception that nothing used.
 	Warnings []Violation `json:"warnings"`
 	// Excepted lists the findings that would block but for an exception.
 	Excepted []Excepted `json:"excepted"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
 	// Until is the first instant at which the same input under the same
-	// policy might be judged differently: an exception in use expires, the
-	// database becomes too old, a distribution reaches its end of life. Zero
+	// policy might be judged differently: an exception in use expires, a grace
+	// ends, the database becomes too old, a distribution reaches its end of
+	// life. Zero
 	// means never. Up to it Evaluate returns this very Decision; a result must
 	// not be reused from that instant on.
 	Until time.Time `json:"until,omitzero"`
@@ -109,6 +111,9 @@ type Violation struct {
 	Finding   *Finding   `json:"finding,omitempty"`
 	Unknown   *Unknown   `json:"unknown,omitempty"`
 	Uncovered *Uncovered `json:"uncovered,omitempty"`
+	// Blocks is the instant from which the finding blocks, where it only warns
+	// because the grace of its rule has not ended; else zero.
+	Blocks time.Time `json:"blocks,omitzero"`
 	// Expired are the exceptions that used to cover the finding.
 	Expired []Exception `json:"expired,omitempty"`
 }

@@ -315,6 +315,53 @@ func (d *decoder) count(to *int) reader {
 	return scalar(d, to, "a whole number", parseCount, "!!int")
 }
 
+// texts reads a list of one or more texts that pass check. hint says what to do
+// instead of leaving it empty.
+func (d *decoder) texts(to *[]string, check func(string) error, hint string) reader {
+	return func(key, value *yaml.Node) {
+		items := d.list(maxItems, func(n *yaml.Node) {
+			var s string
+			d.checkedText(&s, check)(key, n)
+			*to = append(*to, s)
+		})
+		d.notEmpty(items, hint)(key, value)
+	}
+}
+
+// notEmpty reads a list through read and records one without items.
+func (d *decoder) notEmpty(read reader, hint string) reader {
+	return func(key, value *yaml.Node) {
+		read(key, value)
+		if value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
+			d.problem(value, "%q is empty: %s", key.Value, hint)
+		}
+	}
+}
+
+// number reads a decimal number, more than zero and at most most.
+func (d *decoder) number(to *float64, most float64) reader {
+	return scalar(d, to, "a number", func(s string) (float64, error) {
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil || !decimal.MatchString(s) || n <= 0 || n > most {
+			return 0, fmt.Errorf("%q is not a plain decimal number above 0 and at most %v", s, most)
+		}
+		return n, nil
+	}, "!!float", "!!int")
+}
+
+var decimal = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
+
+// yes reads true, and nothing else: false would say what leaving the key out
+// does, or the opposite of what it seems to.
+func (d *decoder) yes(to *bool) reader {
+	return scalar(d, to, "true", func(s string) (bool, error) {
+		if s != "true" {
+			return false, fmt.Errorf("%q can only be true: leave the key out instead", s)
+		}
+		return true, nil
+	}, "!!bool")
+}
+
 func notBlank(s string) (string, error) {
 	if s = strings.TrimSpace(s); s == "" {
 		return "", errors.New("is blank")

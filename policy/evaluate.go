@@ -35,6 +35,7 @@ type evaluation struct {
 	Decision
 	policy     *Policy
 	missing    bool // there is no policy
+	rules      []rule
 	exceptions *exceptions
 	now        time.Time
 }
@@ -48,6 +49,7 @@ func newEvaluation(p *Policy, repository string, now time.Time) *evaluation {
 		Decision:   Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, Allowed: []Allowed{}},
 		policy:     p,
 		missing:    missing,
+		rules:      compileRules(p.Rules),
 		exceptions: newExceptions(p.Exceptions, repository, now),
 		now:        now,
 	}
@@ -104,7 +106,35 @@ func (e *evaluation) database(db Database) {
 	for _, p := range providers {
 		e.age(fmt.Sprintf("the data of the database's provider %q", p.Name), "was captured", p.Captured)
 	}
+	e.feeds(db)
 }
+
+// feeds blocks where a rule asks what the database cannot know: without the feed
+// nothing is known to be exploited, which is no answer.
+func (e *evaluation) feeds(db Database) {
+	for _, feed := range []struct {
+		name string
+		by   func(*Rule) bool
+	}{
+		{"kev", (*Rule).needsKEV},
+		{"epss", (*Rule).needsEPSS},
+	} {
+		first := slices.IndexFunc(e.rules, func(r rule) bool { return feed.by(r.Rule) })
+		if first < 0 || slices.ContainsFunc(db.Providers, func(p Provider) bool { return p.Name == feed.name }) {
+			continue
+		}
+		r := e.rules[first]
+		e.report(Block, Violation{
+			Kind: KindDatabase, Rule: r.Name, Position: r.Position,
+			Message: fmt.Sprintf("the vulnerability database names no provider %q, which rule %q needs", feed.name, r.Name),
+		})
+	}
+}
+
+// needsKEV: a grace ends at once for what is known to be exploited.
+func (r *Rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
+
+func (r *Rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 
 // age judges one date of the database.
 func (e *evaluation) age(what, happened string, at time.Time) {
@@ -207,30 +237,36 @@ func (e *evaluation) sbom(p *Platform) {
 func (e *evaluation) findings(p *Platform) {
 	findings := sorted(p.Findings, compareFindings)
 	for i := range findings {
-		f := &findings[i]
-		rule := e.policy.decides(f)
-		if rule == nil {
-			e.Allowed = append(e.Allowed, Allowed{Platform: p.Platform, Finding: *f})
-			continue
-		}
-		v := Violation{
-			Kind: KindVulnerability, Rule: rule.Name, Position: rule.Position, Platform: p.Platform,
-			Message: findingMessage(f), Finding: f,
-		}
-		if rule.Effect == Warn {
-			e.report(Warn, v)
-			continue
-		}
-		covering, expired := e.exceptions.cover(f)
-		if covering != nil {
-			e.Excepted = append(e.Excepted, Excepted{
-				Rule: rule.Name, Position: rule.Position, Platform: p.Platform, Finding: *f, Exception: covering.Exception,
-			})
-			continue
-		}
-		v.Expired = expired
-		e.report(Block, v)
+		e.finding(newSubject(&findings[i], p))
 	}
+}
+
+func (e *evaluation) finding(s *subject) {
+	verdict := e.judge(s)
+	if verdict.rule == nil {
+		e.Allowed = append(e.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
+		return
+	}
+	v := Violation{
+		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
+		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks,
+	}
+	if verdict.effect == Warn {
+		if !verdict.blocks.IsZero() {
+			e.exceptions.cover(s) // an exception that waits for the end of a grace is in use
+		}
+		e.report(Warn, v)
+		return
+	}
+	covering, expired := e.exceptions.cover(s)
+	if covering != nil {
+		e.Excepted = append(e.Excepted, Excepted{
+			Rule: v.Rule, Position: v.Position, Platform: v.Platform, Finding: *s.Finding, Exception: covering.Exception,
+		})
+		return
+	}
+	v.Expired = expired
+	e.report(Block, v)
 }
 
 // unusedExceptions warns of what could go from the policy, and notes when what
@@ -251,63 +287,6 @@ func (e *evaluation) unusedExceptions() {
 		}
 		e.report(Warn, Violation{Kind: KindException, Rule: "exceptions", Position: x.Position, Message: message})
 	}
-}
-
-// decides returns the rule that decides about f: the first that blocks it, else
-// the first that warns, else nil.
-func (p *Policy) decides(f *Finding) *Rule {
-	var warns *Rule
-	for i := range p.Rules {
-		r := &p.Rules[i]
-		if !r.matches(f) {
-			continue
-		}
-		if r.Effect != Warn {
-			return r
-		}
-		if warns == nil {
-			warns = r
-		}
-	}
-	return warns
-}
-
-func (r *Rule) matches(f *Finding) bool {
-	if !f.Severity.AtLeast(r.Severity) {
-		return false
-	}
-	fixable := f.FixState == FixAvailable || len(f.Fixes) > 0
-	switch r.Fix {
-	case FixableYes:
-		return fixable
-	case FixableNo:
-		return !fixable
-	}
-	return true
-}
-
-// findingMessage says what was found, where and whether it can be repaired.
-func findingMessage(f *Finding) string {
-	return f.ID + " in " + joined(f.Package.Name, f.Package.Version) + ": severity " + f.Severity.String() + ", " + fixText(f)
-}
-
-func fixText(f *Finding) string {
-	if len(f.Fixes) > 0 {
-		versions := make([]string, len(f.Fixes))
-		for i, fix := range f.Fixes {
-			versions[i] = fix.Version
-		}
-		return "fixed in " + strings.Join(versions, ", ")
-	}
-	switch f.FixState {
-	case FixAvailable:
-		return "fixed in a version that nobody names"
-	case FixNone:
-		return "not fixed yet"
-	case FixWont:
-		return "its vendor will not fix it"
-	}
-	return "no known fix"
 }
 
 func joined(name, version string) string { return strings.TrimSpace(name + " " + version) }

@@ -376,8 +376,7 @@ func TestFixConditions(t *testing.T) {
 		f := finding("CVE-1", SeverityHigh)
 		f.FixState, f.Fixes = tt.state, tt.fixes
 		for condition, want := range map[Fixable]bool{FixableAny: true, FixableYes: tt.fixable, FixableNo: !tt.fixable} {
-			r := Rule{Fix: condition}
-			if got := r.matches(&f); got != want {
+			if got := matches(Rule{Fix: condition}, f); got != want {
 				t.Errorf("condition %q, state %q, fixes %v: %v", condition, tt.state, tt.fixes, got)
 			}
 		}

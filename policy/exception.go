@@ -41,15 +41,10 @@ func newExceptions(list []Exception, repository string, now time.Time) *exceptio
 // cover returns the exception that covers f, of several the one that lasts
 // longest, or nil; expired are those that no longer do, in the file's order. f
 // must be a finding that blocks: an exception counts as used from then on.
-func (x *exceptions) cover(f *Finding) (covering *exception, expired []Exception) {
-	candidates := x.candidates(f)
-	if len(candidates) == 0 {
-		return nil, nil
-	}
-	u := splitPURL(f.Package.PURL)
-	for _, e := range candidates {
+func (x *exceptions) cover(f *subject) (covering *exception, expired []Exception) {
+	for _, e := range x.candidates(f) {
 		switch {
-		case !e.pattern.match(u):
+		case !e.pattern.match(f.purl):
 		case !x.now.Before(e.Expires):
 			e.lapsed = true
 			expired = append(expired, e.Exception)
@@ -65,14 +60,14 @@ func (x *exceptions) cover(f *Finding) (covering *exception, expired []Exception
 
 // candidates returns the exceptions with f's id or one of its aliases, each
 // once, in the file's order.
-func (x *exceptions) candidates(f *Finding) []*exception {
+func (x *exceptions) candidates(f *subject) []*exception {
 	if len(x.byID) == 0 {
 		return nil
 	}
-	found := slices.Clip(x.byID[strings.ToLower(f.ID)]) // appending copies it
+	found := slices.Clip(x.byID[f.ids[0]]) // appending copies it
 	byID := len(found)
-	for _, alias := range f.Aliases {
-		found = append(found, x.byID[strings.ToLower(alias)]...)
+	for _, alias := range f.ids[1:] {
+		found = append(found, x.byID[alias]...)
 	}
 	if len(found) > byID {
 		slices.SortFunc(found, func(a, b *exception) int { return cmp.Compare(a.index, b.index) })

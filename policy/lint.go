@@ -30,9 +30,13 @@ func lintRules(rules []Rule) []Problem {
 	ordered := slices.Clone(rules)
 	slices.SortStableFunc(ordered, func(a, b Rule) int { return cmp.Compare(a.Effect, b.Effect) })
 	// Rules that never fire are not compared with: what covers them covers all
-	// that they would. So few are left that this is linear.
-	var alive []Rule
-	for _, r := range ordered {
+	// that they would.
+	var alive []rule
+	for _, r := range compileRules(ordered) {
+		if r.KEV && r.Grace > 0 {
+			problems = append(problems, Problem{r.Position, fmt.Sprintf(
+				"rule %q has a grace that never applies: there is none for what is known to be exploited", r.Name)})
+		}
 		if earlier := covering(alive, r); earlier != nil {
 			problems = append(problems, Problem{r.Position, fmt.Sprintf(
 				"rule %q never fires: rule %q on line %d matches everything that it does",
@@ -44,16 +48,46 @@ func lintRules(rules []Rule) []Problem {
 	return problems
 }
 
-// covering returns the first of rules that matches all that r does.
-func covering(rules []Rule, r Rule) *Rule {
-	for i, a := range rules {
-		// The least named severity is reached by all findings, as is none.
-		reaches := max(a.Severity, SeverityNegligible) <= max(r.Severity, SeverityNegligible)
-		if reaches && (a.Fix == FixableAny || a.Fix == r.Fix) {
-			return &rules[i]
+// covering returns the first of rules that matches all that r does, and decides
+// about it no later.
+func covering(rules []rule, r rule) *rule {
+	for i := range rules {
+		a := &rules[i]
+		if a.covers(&r) && (r.Effect == Warn || a.Grace <= r.Grace) {
+			return a
 		}
 	}
 	return nil
+}
+
+// covers reports whether r matches all that b does, as far as that can be told
+// from the two alone.
+func (r *rule) covers(b *rule) bool {
+	// The least named severity is reached by all findings, as is none.
+	return max(r.Severity, SeverityNegligible) <= max(b.Severity, SeverityNegligible) &&
+		(r.Fix == FixableAny || r.Fix == b.Fix) &&
+		(!r.KEV || b.KEV) &&
+		r.EPSS.Score <= b.EPSS.Score && r.EPSS.Percentile <= b.EPSS.Percentile &&
+		r.CVSS <= b.CVSS &&
+		r.Package.covers(b.Package) &&
+		r.coversIDs(b)
+}
+
+func (c PackageCondition) covers(b PackageCondition) bool {
+	covers := func(a, b string) bool { return a == "" || a == "*" || a == b }
+	return covers(c.Type, b.Type) && covers(c.Name, b.Name) && covers(c.PURL, b.PURL)
+}
+
+func (r *rule) coversIDs(b *rule) bool {
+	if r.ids == nil || b.ids == nil || len(b.ids) > len(r.ids) {
+		return r.ids == nil
+	}
+	for id := range b.ids {
+		if !r.ids[id] {
+			return false
+		}
+	}
+	return true
 }
 
 func lintExceptions(list []Exception, now time.Time) []Problem {

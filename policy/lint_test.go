@@ -66,6 +66,20 @@ func TestLintRules(t *testing.T) {
 		{"a warning before", "  - {name: a, effect: warn}\n  - {name: b, severity: high}\n", nil},
 		{"a warning that a later rule blocks", "  - {name: a, effect: warn, severity: high}\n  - {name: b}\n",
 			[]string{`p.yaml:3:5: rule "a" never fires: rule "b" on line 4 matches everything that it does`}},
+		{"other conditions", "  - {name: a, kev: true}\n  - {name: b, cvss: 9}\n  - {name: c, epss: {score: 0.1}}\n" +
+			"  - {name: d, ids: [CVE-1]}\n  - {name: e, package: {type: npm}}\n", nil},
+		{"narrower conditions", "  - {name: a, ids: [CVE-1, CVE-2], cvss: 5, epss: {score: 0.1}}\n" +
+			"  - {name: b, ids: [cve-2], cvss: 9, epss: {score: 0.2, percentile: 0.9}, kev: true, package: {name: a}}\n",
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+		{"wider conditions", "  - {name: a, ids: [CVE-1], cvss: 5}\n  - {name: b, ids: [CVE-1, CVE-2], cvss: 5}\n" +
+			"  - {name: c, ids: [CVE-1], cvss: 4}\n  - {name: d, cvss: 5}\n", nil},
+		{"longer grace behind", "  - {name: a, grace: 1d}\n  - {name: b, grace: 2d}\n",
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+		{"shorter grace behind", "  - {name: a, grace: 2d}\n  - {name: b, grace: 1d}\n", nil},
+		{"a grace before a warning", "  - {name: a, grace: 2d}\n  - {name: b, effect: warn}\n",
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+		{"a grace for what has none", "  - {name: a, kev: true, grace: 2d}\n",
+			[]string{`p.yaml:3:5: rule "a" has a grace that never applies: there is none for what is known to be exploited`}},
 		{"dead behind dead", "  - {name: a}\n  - {name: b, severity: low}\n  - {name: c, severity: high}\n", []string{
 			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`,
 			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it does`,
@@ -96,8 +110,9 @@ func TestLintedRuleNeverDecides(t *testing.T) {
 			p := &Policy{Rules: []Rule{a, b}}
 			want := map[string]bool{"a": true, "b": true}
 			for i := range findings {
-				if r := p.decides(&findings[i]); r != nil {
-					delete(want, r.Name)
+				e := newEvaluation(p, "", now)
+				if v := e.judge(newSubject(&findings[i], &Platform{})); v.rule != nil {
+					delete(want, v.rule.Name)
 				}
 			}
 			got := map[string]bool{}

@@ -41,10 +41,7 @@ func (g generator) policy() *Policy {
 		Distribution: DistributionRule{EndOfLife: g.effect(), NotCovered: g.effect()},
 		SBOM:         SBOMRule{Unknowns: g.effect(), MinPackages: g.IntN(2)},
 		Rules: repeat(g, 3, func() Rule {
-			return Rule{
-				Name: pick(g, "a", "b", "c"), Effect: g.effect(), Severity: g.severity(),
-				Fix: pick(g, FixableAny, FixableYes, FixableNo),
-			}
+			return g.rule()
 		}),
 	}
 	for i := range g.IntN(5) {
@@ -56,22 +53,59 @@ func (g generator) policy() *Policy {
 	return p
 }
 
+// rule mostly has one condition or none: more would match nothing.
+func (g generator) rule() Rule {
+	r := Rule{Name: pick(g, "a", "b", "c"), Effect: g.effect()}
+	switch g.IntN(8) {
+	case 0:
+		r.Fix = pick(g, FixableYes, FixableNo)
+	case 1:
+		r.KEV = true
+	case 2:
+		r.EPSS = EPSSThreshold{Score: pick(g, 0, 0.5), Percentile: pick(g, 0, 0.5)}
+	case 3:
+		r.CVSS = 5
+	case 4:
+		r.Package = PackageCondition{Type: pick(g, "", "npm"), Name: pick(g, "", "a"), PURL: pick(g, "", "pkg:npm/*@1")}
+	case 5:
+		r.IDs = repeat(g, 2, g.id)
+	case 6:
+		r.Severity = g.severity()
+	}
+	if r.Effect == Block && g.IntN(3) == 0 {
+		r.Grace = pick(g, time.Hour, 2*time.Hour)
+	}
+	return r
+}
+
 func (g generator) finding() Finding {
 	name, version := pick(g, "a", "b"), pick(g, "1", "2")
-	return Finding{
+	f := Finding{
 		ID: g.id(), Aliases: repeat(g, 2, g.id), Severity: g.severity(),
 		FixState:  pick(g, "", FixUnknown, FixAvailable, FixNone, FixWont),
-		Package:   Package{Name: name, Version: version, PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
+		Fixes:     repeat(g, 2, func() Fix { return Fix{Version: "2", Available: pick(g, time.Time{}, g.instant())} }),
+		Published: pick(g, time.Time{}, g.instant()),
+		CVSS:      repeat(g, 2, func() CVSS { return CVSS{Score: pick(g, 1.0, 5, 11)} }),
+		Package:   Package{Name: name, Version: version, Type: "npm", PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
 		Namespace: fmt.Sprint(g.Uint64()), // tells findings apart
 	}
+	if g.IntN(2) == 0 {
+		f.EPSS = &EPSS{Score: pick(g, 0.1, 0.5), Percentile: pick(g, 0.1, 0.5)}
+	}
+	if g.IntN(6) == 0 {
+		f.KEV = &KEV{Added: now}
+	}
+	return f
 }
 
 // input leans to what passes: the point is to find a denial that turns into a
 // pass.
 func (g generator) input() Input {
-	in := cleanInput()
+	in := withFeeds()
 	in.Database.Built = now.Add(-time.Minute)
-	in.Database.Providers[0].Captured = now.Add(-time.Minute)
+	for i := range in.Database.Providers {
+		in.Database.Providers[i].Captured = now.Add(-time.Minute)
+	}
 	if g.IntN(4) == 0 {
 		in.Database.Built = g.instant()
 		in.Database.Providers = repeat(g, 2, func() Provider { return Provider{Name: pick(g, "a", "b"), Captured: g.instant()} })
@@ -214,6 +248,17 @@ func checkMonotone(t *testing.T, g generator, p *Policy, in Input, d Decision) {
 			stricter("raising a severity", p, raised)
 		}
 	}
+	for i := range in.Platforms {
+		for j := range in.Platforms[i].Findings {
+			listed := copyInput(in)
+			listed.Platforms[i].Findings[j].KEV = &KEV{}
+			stricter("an exploit", p, listed)
+
+			unknown := copyInput(in)
+			unknown.Platforms[i].Findings[j].EPSS, unknown.Platforms[i].Findings[j].CVSS = nil, nil
+			stricter("losing the scores", p, unknown)
+		}
+	}
 
 	for i := range p.Exceptions {
 		fewer := *p
@@ -254,10 +299,13 @@ func TestGeneratorMeets(t *testing.T) {
 		}
 		for _, v := range d.Warnings {
 			outcomes["warning "+string(v.Kind)]++
+			if !v.Blocks.IsZero() {
+				outcomes["in grace"]++
+			}
 		}
 	}
 	for _, outcome := range []string{
-		"passed true", "passed false", "excepted", "allowed", "expired",
+		"passed true", "passed false", "excepted", "allowed", "expired", "in grace",
 		"violation vulnerability", "violation database", "violation distribution", "violation coverage", "violation sbom", "violation evidence",
 		"warning vulnerability", "warning distribution", "warning coverage", "warning sbom", "warning exception",
 	} {

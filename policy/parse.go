@@ -16,6 +16,7 @@ import (
 const (
 	formatVersion = 1
 	maxItems      = 10_000 // rules, and exceptions
+	maxCVSS       = 10
 )
 
 // Parse reads the policy in data; file is its name in positions and nothing is
@@ -103,15 +104,48 @@ func (d *decoder) rules(to *[]Rule) reader {
 			optional("effect", d.effect(&r.Effect)),
 			optional("severity", d.threshold(&r.Severity)),
 			optional("fix", d.fix(&r.Fix)),
+			optional("kev", d.yes(&r.KEV)),
+			optional("epss", d.epss(&r.EPSS)),
+			optional("cvss", d.number(&r.CVSS, maxCVSS)),
+			optional("package", d.packageCondition(&r.Package)),
+			optional("ids", d.ids(&r.IDs)),
+			optional("grace", d.duration(&r.Grace)),
 		)
+		if r.Effect == Warn && r.Grace > 0 {
+			d.problem(n, "a rule that only warns has no grace: it never blocks")
+		}
 		*to = append(*to, r)
 	})
-	return func(key, value *yaml.Node) {
-		items(key, value)
-		if value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
-			d.problem(value, "%q is empty: a policy has at least one rule", key.Value)
+	return d.notEmpty(items, "a policy has at least one rule")
+}
+
+func (d *decoder) epss(to *EPSSThreshold) reader {
+	return func(key, n *yaml.Node) {
+		d.mapping(n, quoted(key),
+			optional("score", d.number(&to.Score, 1)),
+			optional("percentile", d.number(&to.Percentile, 1)),
+		)
+		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+			d.problem(n, "%q is empty: want score or percentile", key.Value)
 		}
 	}
+}
+
+func (d *decoder) packageCondition(to *PackageCondition) reader {
+	return func(key, n *yaml.Node) {
+		d.mapping(n, quoted(key),
+			optional("type", d.text(&to.Type)),
+			optional("name", d.text(&to.Name)),
+			optional("purl", d.checkedText(&to.PURL, checkPURLPattern)),
+		)
+		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+			d.problem(n, "%q is empty: want type, name or purl", key.Value)
+		}
+	}
+}
+
+func (d *decoder) ids(to *[]string) reader {
+	return d.texts(to, checkID, "leave it out to match all")
 }
 
 func (d *decoder) exceptions(to *[]Exception) reader {

@@ -49,15 +49,75 @@ func (p Position) String() string {
 
 // Rule matches findings. Its conditions are joined by "and"; one that is left
 // out matches everything.
+//
+// Of several rules that match a finding the first that blocks now decides, else
+// the one whose grace ends first, else the first that warns.
 type Rule struct {
-	Name     string   `json:"name"` // unique within the policy
+	// Name is mandatory and unique within the policy. Reports show it.
+	// Example: "name: no critical".
+	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	Effect   Effect   `json:"effect"`
-	// Severity is the least severity that matches. SeverityUnknown, the
-	// value when left out, matches everything. A finding of unknown severity
-	// reaches every threshold.
+	// Effect is what happens to an image with a finding that matches; block
+	// where left out. Example: "effect: warn".
+	Effect Effect `json:"effect"`
+	// Severity is the least severity that matches: negligible, low, medium,
+	// high or critical. SeverityUnknown, the value when left out, matches
+	// everything. A finding of unknown severity reaches every threshold.
+	// Example: "severity: high".
 	Severity Severity `json:"severity"`
-	Fix      Fixable  `json:"fix,omitempty"`
+	// Fix matches findings with a repaired version, "available", or without
+	// one, "unavailable"; both where left out. Example: "fix: available".
+	Fix Fixable `json:"fix,omitempty"`
+	// KEV matches only what is in CISA's catalog of known exploited
+	// vulnerabilities. The database must have the provider "kev", or the image
+	// is denied. Only true can be written. Example: "kev: true".
+	KEV bool `json:"kev,omitempty"`
+	// EPSS is the least predicted probability of exploitation that matches; a
+	// finding without one reaches every threshold. The database must have the
+	// provider "epss", or the image is denied.
+	// Example: "epss: {percentile: 0.95}".
+	EPSS EPSSThreshold `json:"epss,omitzero"`
+	// CVSS is the least base score that matches, of several scores by the
+	// highest; a finding without one reaches every threshold. More than 0, at
+	// most 10. Example: "cvss: 9.0".
+	CVSS float64 `json:"cvss,omitempty"`
+	// Package matches only findings in such packages.
+	// Example: "package: {type: deb, name: openssl*}".
+	Package PackageCondition `json:"package,omitzero"`
+	// IDs matches only these vulnerabilities, by id or alias in any letter
+	// case. Example: "ids: [CVE-2021-44228, CVE-2021-45046]".
+	IDs []string `json:"ids,omitempty"`
+	// Grace is how long a rule that blocks only warns: from the earliest day on
+	// which a repaired version could be had, else from publication, up to but
+	// not including the instant that is so much later. There is none, where
+	// left out, for a finding with neither date, for dates in the future, and
+	// for what is known to be exploited; so that the last can be told, the
+	// database must have the provider "kev". Example: "grace: 14d".
+	Grace time.Duration `json:"grace,omitempty"`
+}
+
+// EPSSThreshold is the least EPSS that matches. Zero is no condition; with both
+// set a finding must reach both.
+type EPSSThreshold struct {
+	// Score is the probability itself, more than 0 and at most 1. Example:
+	// "epss: {score: 0.1}".
+	Score float64 `json:"score,omitempty"`
+	// Percentile is the share of all vulnerabilities with a lower probability,
+	// more than 0 and at most 1. Example: "epss: {percentile: 0.95}".
+	Percentile float64 `json:"percentile,omitempty"`
+}
+
+// PackageCondition matches packages; every condition that is not empty must
+// hold. "*" stands for any run of characters, and letter case counts.
+type PackageCondition struct {
+	// Type is a pattern over the package's type in the SBOM, such as deb, npm
+	// or go-module. Example: "package: {type: npm}".
+	Type string `json:"type,omitempty"`
+	// Name is a pattern over its name. Example: "package: {name: openssl*}".
+	Name string `json:"name,omitempty"`
+	// PURL is a pattern over its purl, compared part by part as that of an
+	// exception. Example: "package: {purl: pkg:npm/lodash}".
+	PURL string `json:"purl,omitempty"`
 }
 
 // Fixable is a rule's condition on the existence of a repaired version.

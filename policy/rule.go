@@ -1,0 +1,170 @@
+package policy
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// rule is a Rule made ready to be held against many findings.
+type rule struct {
+	*Rule
+	ids         map[string]bool // in lower case; nil matches any
+	packageType glob            // nil matches any, as does name
+	name        glob
+	purl        purlPattern
+}
+
+func compileRules(rules []Rule) []rule {
+	compiled := make([]rule, len(rules))
+	for i := range rules {
+		r := &rules[i]
+		c := rule{Rule: r, purl: newPURLPattern(r.Package.PURL)}
+		if len(r.IDs) > 0 {
+			c.ids = make(map[string]bool, len(r.IDs))
+			for _, id := range r.IDs {
+				c.ids[strings.ToLower(id)] = true
+			}
+		}
+		if r.Package.Type != "" {
+			c.packageType = newGlob(r.Package.Type)
+		}
+		if r.Package.Name != "" {
+			c.name = newGlob(r.Package.Name)
+		}
+		compiled[i] = c
+	}
+	return compiled
+}
+
+func (r *rule) matches(s *subject) bool {
+	switch {
+	case !s.Severity.AtLeast(r.Severity),
+		r.Fix == FixableYes && !s.fixable,
+		r.Fix == FixableNo && s.fixable,
+		r.KEV && s.KEV == nil,
+		r.CVSS > 0 && s.scored && s.cvss < r.CVSS,
+		!r.EPSS.reachedBy(s.EPSS):
+		return false
+	}
+	return r.matchesID(s) && r.matchesPackage(s)
+}
+
+func (r *rule) matchesID(s *subject) bool {
+	return r.ids == nil || slices.ContainsFunc(s.ids, func(id string) bool { return r.ids[id] })
+}
+
+func (r *rule) matchesPackage(s *subject) bool {
+	return (r.packageType == nil || r.packageType.match(s.Package.Type)) &&
+		(r.name == nil || r.name.match(s.Package.Name)) &&
+		r.purl.match(s.purl)
+}
+
+// reachedBy reports whether e is at or above the threshold. What is missing, or
+// is no probability, reaches it.
+func (t EPSSThreshold) reachedBy(e *EPSS) bool {
+	below := func(value, threshold float64) bool { return 0 <= value && value < threshold }
+	return e == nil || !below(e.Score, t.Score) && !below(e.Percentile, t.Percentile)
+}
+
+// blocks returns the instant from which r blocks s: the zero time if it always
+// did.
+func (r *rule) blocks(s *subject, fixed time.Time) time.Time {
+	if r.Grace <= 0 || s.KEV != nil || fixed.IsZero() {
+		return time.Time{}
+	}
+	return fixed.Add(r.Grace)
+}
+
+// verdict is what the rules say of one finding.
+type verdict struct {
+	rule   *rule     // the one that decides; nil if none matches
+	effect Effect    // what it does now
+	blocks time.Time // the end of its grace, where that is why it warns
+}
+
+// judge lets the first rule decide that blocks now, else the one whose grace
+// ends first, else the first that warns.
+func (e *evaluation) judge(s *subject) verdict {
+	var decides verdict
+	var fixed, undecided time.Time
+	for i := range e.rules {
+		r := &e.rules[i]
+		if !r.matches(s) {
+			continue
+		}
+		if r.Effect == Warn {
+			if decides.rule == nil {
+				decides = verdict{rule: r, effect: Warn}
+			}
+			continue
+		}
+		if r.Grace > 0 && fixed.IsZero() && undecided.IsZero() {
+			fixed, undecided = s.fixed(e.now)
+			e.changes(undecided)
+		}
+		blocks := r.blocks(s, fixed)
+		if !e.now.Before(blocks) {
+			return verdict{rule: r}
+		}
+		e.changes(blocks)
+		if decides.blocks.IsZero() || blocks.Before(decides.blocks) {
+			decides = verdict{rule: r, effect: Warn, blocks: blocks}
+		}
+	}
+	return decides
+}
+
+// findingMessage says what was found, where, what of it the rule looks at and
+// whether it can be repaired.
+func findingMessage(s *subject, v verdict) string {
+	var b strings.Builder
+	b.WriteString(s.ID + " in " + joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())
+	if v.rule.KEV && s.KEV != nil {
+		b.WriteString(", known to be exploited")
+	}
+	if v.rule.EPSS != (EPSSThreshold{}) {
+		b.WriteString(", " + epssText(s.EPSS))
+	}
+	if v.rule.CVSS > 0 {
+		score := "unknown"
+		if s.scored {
+			score = formatNumber(s.cvss)
+		}
+		b.WriteString(", CVSS " + score)
+	}
+	b.WriteString(", " + fixText(s.Finding))
+	if !v.blocks.IsZero() {
+		b.WriteString("; blocks from " + formatTime(v.blocks) + ", when its grace of " + formatDuration(v.rule.Grace) + " ends")
+	}
+	return b.String()
+}
+
+func epssText(e *EPSS) string {
+	if e == nil {
+		return "EPSS unknown"
+	}
+	return "EPSS " + formatNumber(e.Score) + " (percentile " + formatNumber(e.Percentile) + ")"
+}
+
+func formatNumber(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }
+
+func fixText(f *Finding) string {
+	if len(f.Fixes) > 0 {
+		versions := make([]string, len(f.Fixes))
+		for i, fix := range f.Fixes {
+			versions[i] = fix.Version
+		}
+		return "fixed in " + strings.Join(versions, ", ")
+	}
+	switch f.FixState {
+	case FixAvailable:
+		return "fixed in a version that nobody names"
+	case FixNone:
+		return "not fixed yet"
+	case FixWont:
+		return "its vendor will not fix it"
+	}
+	return "no known fix"
+}
