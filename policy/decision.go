@@ -24,7 +24,7 @@ type Decision struct {
 	// has not ended, or say something about the policy itself, such as an
 	// exception that nothing used.
 	Warnings []Violation `json:"warnings"`
-	// Excepted lists the findings that would block but for an exception.
+	// Excepted lists what would block but for an exception.
 	Excepted []Excepted `json:"excepted"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
@@ -114,17 +114,15 @@ type Violation struct {
 	// Blocks is the instant from which the finding blocks, where it only warns
 	// because the grace of its rule has not ended; else zero.
 	Blocks time.Time `json:"blocks,omitzero"`
-	// Expired are the exceptions that used to cover the finding.
+	// Expired are the exceptions that used to cover it.
 	Expired []Exception `json:"expired,omitempty"`
 }
 
-// Excepted is a finding that would block, with the rule that says so and the
-// exception that covers it.
+// Excepted is a violation that would block, and the exception that covers it.
+// It is about a finding, or, where the exception names a rule, about what that
+// rule says; Finding is nil then.
 type Excepted struct {
-	Rule      string    `json:"rule"`
-	Position  Position  `json:"position,omitzero"`
-	Platform  string    `json:"platform"`
-	Finding   Finding   `json:"finding"`
+	Violation
 	Exception Exception `json:"exception"`
 }
 

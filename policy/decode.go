@@ -27,6 +27,7 @@ const (
 // 1 to "1", and its errors have no column.
 type decoder struct {
 	file     string
+	empty    string // what to say of a file without content
 	problems []Problem
 }
 
@@ -87,7 +88,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	var doc, next yaml.Node
 	switch err := in.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		d.problemAt(start, "the file is empty: nothing passes without a policy")
+		d.problemAt(start, "the file is empty%s", d.empty)
 		return nil
 	case err != nil:
 		d.syntax(data, err)
@@ -98,12 +99,12 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	case err != nil:
 		d.syntax(data, err)
 	default:
-		d.problem(&next, "a second document: a policy is one document")
+		d.problem(&next, "a second document: a file is one document")
 	}
 
 	root := doc.Content[0]
 	if isNull(root) {
-		d.problem(root, "the file is empty: nothing passes without a policy")
+		d.problem(root, "the file is empty%s", d.empty)
 		return nil
 	}
 	d.refuse(root, 0)

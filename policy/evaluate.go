@@ -24,7 +24,7 @@ func (p *Policy) Evaluate(in Input, now time.Time) Decision {
 		e.sbom(platform)
 		e.findings(platform)
 	}
-	e.unusedExceptions()
+	e.judgeExceptions()
 	e.Passed = len(e.Violations) == 0
 	return e.Decision
 }
@@ -50,7 +50,7 @@ func newEvaluation(p *Policy, repository string, now time.Time) *evaluation {
 		policy:     p,
 		missing:    missing,
 		rules:      compileRules(p.Rules),
-		exceptions: newExceptions(p.Exceptions, repository, now),
+		exceptions: newExceptions(p, repository, now),
 		now:        now,
 	}
 }
@@ -260,33 +260,11 @@ func (e *evaluation) finding(s *subject) {
 	}
 	covering, expired := e.exceptions.cover(s)
 	if covering != nil {
-		e.Excepted = append(e.Excepted, Excepted{
-			Rule: v.Rule, Position: v.Position, Platform: v.Platform, Finding: *s.Finding, Exception: covering.Exception,
-		})
+		e.except(v, covering)
 		return
 	}
 	v.Expired = expired
 	e.report(Block, v)
-}
-
-// unusedExceptions warns of what could go from the policy, and notes when what
-// is in use will end.
-func (e *evaluation) unusedExceptions() {
-	for _, x := range e.exceptions.all {
-		var message string
-		switch {
-		case x.used:
-			e.changes(x.Expires)
-			continue
-		case x.lapsed:
-			message = fmt.Sprintf("the exception for %q expired on %s", x.ID, formatTime(x.Expires))
-		case x.outside:
-			message = fmt.Sprintf("the exception for %q is unused: it is for other images, %q", x.ID, x.Image)
-		default:
-			message = fmt.Sprintf("the exception for %q is unused: it covers no finding that a rule blocks", x.ID)
-		}
-		e.report(Warn, Violation{Kind: KindException, Rule: "exceptions", Position: x.Position, Message: message})
-	}
 }
 
 func joined(name, version string) string { return strings.TrimSpace(name + " " + version) }

@@ -391,7 +391,13 @@ func TestExceptionEndsWhenItExpires(t *testing.T) {
 	if !d.Until.Equal(e.Expires) {
 		t.Errorf("until %v, want %v", d.Until, e.Expires)
 	}
-	want := []Excepted{{Rule: "all", Platform: "linux/amd64", Finding: in.Platforms[0].Findings[0], Exception: e}}
+	want := []Excepted{{
+		Violation: Violation{
+			Kind: KindVulnerability, Rule: "all", Platform: "linux/amd64", Finding: &in.Platforms[0].Findings[0],
+			Message: "CVE-1 in lodash 4.17.20: severity high, fixed in 4.17.21",
+		},
+		Exception: e,
+	}}
 	if diff := cmp.Diff(want, d.Excepted); diff != "" {
 		t.Error(diff)
 	}

@@ -2,37 +2,49 @@ package policy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// exceptions finds the exceptions that cover a finding, and remembers which of
+// exceptions finds the exceptions that cover a violation, and remembers which of
 // them did.
 type exceptions struct {
-	now  time.Time
-	all  []*exception
-	byID map[string][]*exception // by lower-cased id, those for this image only
+	now    time.Time
+	all    []*exception
+	byID   map[string][]*exception // by lower-cased id, those for this image only
+	byRule map[string][]*exception // by the rule's name, those for this image only
 }
 
 type exception struct {
 	Exception
 	index   int // in the file
 	pattern purlPattern
-	outside bool // not for this image
-	used    bool // covers a finding now
-	lapsed  bool // has expired and would cover a finding
+	outside bool      // not for this image
+	used    bool      // covers something now
+	lapsed  bool      // has expired and would cover something
+	begins  time.Time // when the policy begins to allow one that lasts so long; zero if it does
 }
 
-func newExceptions(list []Exception, repository string, now time.Time) *exceptions {
-	x := &exceptions{now: now, byID: make(map[string][]*exception, len(list))}
-	for i, e := range list {
+// newExceptions prepares those of p for an image.
+func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
+	x := &exceptions{now: now, byID: make(map[string][]*exception, len(p.Exceptions)), byRule: make(map[string][]*exception)}
+	for i, e := range p.Exceptions {
 		compiled := &exception{Exception: e, index: i, pattern: newPURLPattern(e.Package)}
 		compiled.outside = e.Image != "" && !newGlob(e.Image).match(repository)
+		if p.tooLong(&e, now) {
+			compiled.begins = e.Expires.Add(-p.ExceptionsMaxLifetime)
+		}
 		x.all = append(x.all, compiled)
-		if e.ID != "" && !compiled.outside {
+		switch {
+		case compiled.outside || !compiled.begins.IsZero():
+		case e.ID != "":
 			id := strings.ToLower(e.ID)
 			x.byID[id] = append(x.byID[id], compiled)
+		case e.Rule != "":
+			x.byRule[e.Rule] = append(x.byRule[e.Rule], compiled)
 		}
 	}
 	return x
@@ -42,9 +54,19 @@ func newExceptions(list []Exception, repository string, now time.Time) *exceptio
 // longest, or nil; expired are those that no longer do, in the file's order. f
 // must be a finding that blocks: an exception counts as used from then on.
 func (x *exceptions) cover(f *subject) (covering *exception, expired []Exception) {
-	for _, e := range x.candidates(f) {
+	return x.choose(x.candidates(f), f.purl)
+}
+
+// coverRule is cover for what the rule of that name says of u; the zero purl is
+// that of no package, which an exception for packages does not cover.
+func (x *exceptions) coverRule(rule string, u purl) (covering *exception, expired []Exception) {
+	return x.choose(x.byRule[rule], u)
+}
+
+func (x *exceptions) choose(candidates []*exception, u purl) (covering *exception, expired []Exception) {
+	for _, e := range candidates {
 		switch {
-		case !e.pattern.match(f.purl):
+		case !e.pattern.match(u):
 		case !x.now.Before(e.Expires):
 			e.lapsed = true
 			expired = append(expired, e.Exception)
@@ -74,4 +96,66 @@ func (x *exceptions) candidates(f *subject) []*exception {
 		found = slices.Compact(found)
 	}
 	return found
+}
+
+// subject names what the exception is for.
+func (e *Exception) subject() string {
+	if e.Rule != "" {
+		return fmt.Sprintf("rule %q", e.Rule)
+	}
+	return strconv.Quote(e.ID)
+}
+
+// reportRule reports what a rule that is not about vulnerabilities says of pkg,
+// nil where it is about no package. If it blocks and an exception names the rule,
+// v is excepted.
+func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
+	if effect == Warn {
+		e.report(Warn, v)
+		return
+	}
+	var u purl
+	if pkg != nil {
+		u = splitPURL(pkg.PURL)
+	}
+	covering, expired := e.exceptions.coverRule(v.Rule, u)
+	v.Expired = expired
+	if covering != nil {
+		e.except(v, covering)
+		return
+	}
+	e.report(Block, v)
+}
+
+func (e *evaluation) except(v Violation, covering *exception) {
+	v.Expired = nil
+	e.Excepted = append(e.Excepted, Excepted{Violation: v, Exception: covering.Exception})
+}
+
+// judgeExceptions blocks those that last longer than the policy allows, warns of
+// what could go from it, and notes when what is in use will end.
+func (e *evaluation) judgeExceptions() {
+	for _, x := range e.exceptions.all {
+		v := Violation{Kind: KindException, Rule: "exceptions", Position: x.Position}
+		effect := Warn
+		switch {
+		case x.used:
+			e.changes(x.Expires)
+			continue
+		case !x.begins.IsZero():
+			e.changes(x.begins)
+			effect, v.Rule = Block, "exceptions.maxLifetime"
+			v.Message = fmt.Sprintf("the exception for %s ends on %s, which is more than %s ahead: it does not apply",
+				x.subject(), formatTime(x.Expires), formatDuration(e.policy.ExceptionsMaxLifetime))
+		case x.lapsed:
+			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.subject(), formatTime(x.Expires))
+		case x.outside:
+			v.Message = fmt.Sprintf("the exception for %s is unused: it is for other images, %q", x.subject(), x.Image)
+		case x.Rule != "":
+			v.Message = fmt.Sprintf("the exception for %s is unused: it covers nothing that the rule blocks", x.subject())
+		default:
+			v.Message = fmt.Sprintf("the exception for %s is unused: it covers no finding that a rule blocks", x.subject())
+		}
+		e.report(effect, v)
+	}
 }

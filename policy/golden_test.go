@@ -25,10 +25,7 @@ func TestEvaluateGolden(t *testing.T) {
 	}
 	for _, dir := range cases {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			p, err := Parse("policy.yaml", readFile(t, dir, "policy.yaml"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := goldenPolicy(t, dir, "policy.yaml")
 			at, err := time.Parse(time.RFC3339, strings.TrimSpace(string(readFile(t, dir, "now"))))
 			if err != nil {
 				t.Fatal(err)
@@ -68,6 +65,29 @@ func TestEvaluateGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+// goldenPolicy reads a policy with the files of its exceptions' folder.
+func goldenPolicy(t *testing.T, dir, file string) *Policy {
+	t.Helper()
+	p, err := Parse(file, readFile(t, dir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.ExceptionsFolder == "" {
+		return p
+	}
+	files, err := filepath.Glob(filepath.Join(dir, p.ExceptionsFolder, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files of exceptions, %v", len(files), err)
+	}
+	for _, file := range files {
+		name := p.ExceptionsFolder + "/" + filepath.Base(file)
+		if err := p.AddExceptions(name, readFile(t, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
 }
 
 func readFile(t *testing.T, elem ...string) []byte {

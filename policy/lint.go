@@ -96,15 +96,15 @@ func lintExceptions(list []Exception, now time.Time) []Problem {
 		switch left := e.Expires.Sub(now); {
 		case left <= 0:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
-				"the exception for %q expired on %s: remove or renew it", e.ID, formatTime(e.Expires))})
+				"the exception for %s expired on %s: remove or renew it", e.subject(), formatTime(e.Expires))})
 		case left <= soon:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
-				"the exception for %q expires on %s, within %s", e.ID, formatTime(e.Expires), formatDuration(soon))})
+				"the exception for %s expires on %s, within %s", e.subject(), formatTime(e.Expires), formatDuration(soon))})
 		}
 		if name := e.Image[strings.LastIndexByte(e.Image, '/')+1:]; strings.ContainsAny(name, ":@") {
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
-				"the exception for %q has a tag or digest in its image pattern %q, which is compared with the repository alone",
-				e.ID, e.Image)})
+				"the exception for %s has a tag or digest in its image pattern %q, which is compared with the repository alone",
+				e.subject(), e.Image)})
 		}
 	}
 	return problems

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,10 +29,10 @@ const (
 // The error is a *ParseError that lists all problems, not the first alone; the
 // policy is nil with it.
 func Parse(file string, data []byte) (*Policy, error) {
-	d := &decoder{file: file}
+	d := &decoder{file: file, empty: ": nothing passes without a policy"}
 	p := &Policy{
 		File:       file,
-		Digest:     fmt.Sprintf("sha256:%x", sha256.Sum256(data)),
+		Digest:     digest(data),
 		Rules:      []Rule{},
 		Database:   DatabaseRule{MaxAge: DefaultMaxAge},
 		Exceptions: []Exception{},
@@ -44,6 +46,8 @@ func Parse(file string, data []byte) (*Policy, error) {
 	return p, nil
 }
 
+func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
+
 func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	d.mapping(n, "the policy",
 		mandatory("version", d.version()),
@@ -51,7 +55,7 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 		optional("distribution", d.distribution(&p.Distribution)),
 		optional("sbom", d.sbom(&p.SBOM)),
 		mandatory("rules", d.rules(&p.Rules)),
-		optional("exceptions", d.exceptions(&p.Exceptions)),
+		optional("exceptions", d.exceptionSection(p)),
 	)
 }
 
@@ -148,19 +152,61 @@ func (d *decoder) ids(to *[]string) reader {
 	return d.texts(to, checkID, "leave it out to match all")
 }
 
+// exceptionSection reads a list, or a mapping where there is more to say.
+func (d *decoder) exceptionSection(p *Policy) reader {
+	list := d.exceptions(&p.Exceptions)
+	return func(key, n *yaml.Node) {
+		if n.Kind != yaml.MappingNode {
+			list(key, n)
+			return
+		}
+		d.mapping(n, quoted(key),
+			optional("maxLifetime", d.duration(&p.ExceptionsMaxLifetime)),
+			optional("folder", d.checkedText(&p.ExceptionsFolder, checkFolder)),
+			optional("list", list),
+		)
+	}
+}
+
 func (d *decoder) exceptions(to *[]Exception) reader {
 	return d.list(maxItems, func(n *yaml.Node) {
 		e := Exception{Position: d.position(n)}
 		d.mapping(n, "an exception",
-			mandatory("id", d.checkedText(&e.ID, checkID)),
+			optional("id", d.checkedText(&e.ID, checkID)),
+			optional("rule", d.text(&e.Rule)),
 			optional("package", d.checkedText(&e.Package, checkPURLPattern)),
 			optional("image", d.text(&e.Image)),
 			mandatory("reason", d.prose(&e.Reason)),
 			mandatory("owner", d.text(&e.Owner)),
+			optional("ticket", d.text(&e.Ticket)),
 			mandatory("expires", d.date(&e.Expires)),
 		)
+		d.exactlyOne(n, "an exception", "id", "rule")
 		*to = append(*to, e)
 	})
+}
+
+// exactlyOne records a mapping that has none or several of these keys.
+func (d *decoder) exactlyOne(n *yaml.Node, what string, names ...string) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	found := 0
+	for i := 0; i < len(n.Content); i += 2 {
+		if slices.Contains(names, n.Content[i].Value) {
+			found++
+		}
+	}
+	if found != 1 {
+		d.problem(n, "%s has %d of the keys %s: want exactly one", what, found, strings.Join(names, ", "))
+	}
+}
+
+func checkFolder(s string) error {
+	if s == "." || !fs.ValidPath(s) {
+		return fmt.Errorf("%q is not a folder below the policy's own, with slashes", s)
+	}
+	return nil
 }
 
 // unique reads text that no other value read with the same lines has.

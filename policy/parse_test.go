@@ -131,8 +131,8 @@ func TestParseErrors(t *testing.T) {
 		{"empty", "", []string{"1:1: the file is empty: nothing passes without a policy"}},
 		{"only a comment", "# nothing\n", []string{"1:1: the file is empty: nothing passes without a policy"}},
 		{"null", "---\n~\n", []string{"2:1: the file is empty: nothing passes without a policy"}},
-		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: a policy is one document"}},
-		{"empty second document", minimal + "---\n", []string{"4:1: a second document: a policy is one document"}},
+		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: a file is one document"}},
+		{"empty second document", minimal + "---\n", []string{"4:1: a second document: a file is one document"}},
 		{"a list", "- a\n", []string{"1:1: the policy is a list: want a mapping"}},
 		{"text", "hello\n", []string{"1:1: the policy is text: want a mapping"}},
 		{"nothing mandatory", "sbom: {}\n", []string{
@@ -219,10 +219,10 @@ func TestParseErrors(t *testing.T) {
 			[]string{`5:16: "minPackages": "9999999999999999999" is not a plain whole number, zero or more`}},
 
 		{"empty exception", minimal + "exceptions:\n  - {}\n", []string{
-			`5:5: an exception has no "id", which is mandatory`,
 			`5:5: an exception has no "reason", which is mandatory`,
 			`5:5: an exception has no "owner", which is mandatory`,
 			`5:5: an exception has no "expires", which is mandatory`,
+			`5:5: an exception has 0 of the keys id, rule: want exactly one`,
 		}},
 		{"bad date", exception + "    expires: 2026-02-30\n",
 			[]string{`8:14: "expires": "2026-02-30" is not a date: want one such as 2026-12-31 or 2026-12-31T12:00:00Z`}},
@@ -414,7 +414,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a policy that is none: %+v", p)
 		}
 		for _, e := range p.Exceptions {
-			if e.ID == "" || e.Reason == "" || e.Owner == "" || e.Expires.IsZero() {
+			if (e.ID == "") == (e.Rule == "") || e.Reason == "" || e.Owner == "" || e.Expires.IsZero() {
 				t.Errorf("an exception that lacks something: %+v", e)
 			}
 		}

@@ -21,14 +21,34 @@ import (
 type Policy struct {
 	// File is the name under which it was parsed, for messages.
 	File string `json:"file"`
-	// Digest is the SHA-256 of the file's bytes, "sha256:<hex>".
+	// Digest stands for all that the policy says, "sha256:<hex>": the SHA-256
+	// of the file's bytes, or, once there are files of exceptions beside it,
+	// that of the lines "sha256:<hex>\n" of all files, the policy's first and
+	// then in the order in which they were added.
 	Digest string `json:"digest"`
+	// Files are all files of the policy, itself first, once there are several.
+	Files []File `json:"files,omitempty"`
 
 	Rules        []Rule           `json:"rules"`
 	Database     DatabaseRule     `json:"database"`
 	Distribution DistributionRule `json:"distribution"`
 	SBOM         SBOMRule         `json:"sbom"`
 	Exceptions   []Exception      `json:"exceptions"`
+	// ExceptionsMaxLifetime is how far ahead an exception may end; zero, where
+	// left out, means any time. Example: "exceptions: {maxLifetime: 90d}".
+	ExceptionsMaxLifetime time.Duration `json:"exceptionsMaxLifetime,omitempty"`
+	// ExceptionsFolder names a folder with files of exceptions, with slashes
+	// and relative to the policy's own folder; empty means none. Whoever reads
+	// the policy reads them too, see AddExceptions.
+	// Example: "exceptions: {folder: exceptions}".
+	ExceptionsFolder string `json:"exceptionsFolder,omitempty"`
+}
+
+// File is a file that belongs to a policy.
+type File struct {
+	Name string `json:"name"`
+	// Digest is the SHA-256 of its bytes, "sha256:<hex>".
+	Digest string `json:"digest"`
 }
 
 // Position is a place in a policy file. Line and Column count from 1; the zero
@@ -167,22 +187,38 @@ type SBOMRule struct {
 	MinPackages int `json:"minPackages"`
 }
 
-// Exception lets one finding pass for a while. Reason, owner and expiry are
-// mandatory: an exception that nobody owns or that never ends is a hole.
+// Exception lets one finding, or what one rule says, pass for a while. Reason,
+// owner and expiry are mandatory: an exception that nobody owns or that never
+// ends is a hole. Exactly one of ID and Rule is set.
 type Exception struct {
 	Position Position `json:"position"`
-	// ID is the finding's id or one of its aliases.
-	ID string `json:"id"`
-	// Package is a pattern over the package's purl, Image one over the
-	// repository; empty matches all. "*" stands for any run of characters.
-	// A purl is compared part by part: a pattern without version, qualifiers
-	// or subpath matches any, and one with qualifiers matches a purl that has
-	// at least these. "%40" and "@" are the same; letter case counts.
+	// ID is the finding's id or one of its aliases, in any letter case.
+	// Example: "id: CVE-2024-0001".
+	ID string `json:"id,omitempty"`
+	// Rule is the name of a rule that is not about vulnerabilities: one of the
+	// sections licenses, packages, image or custom. What that rule blocks
+	// passes. Example: "rule: no telnet".
+	Rule string `json:"rule,omitempty"`
+	// Package is a pattern over the package's purl; empty matches all, as well
+	// as what is about no package. "*" stands for any run of characters. A purl
+	// is compared part by part: a pattern without version, qualifiers or
+	// subpath matches any, and one with qualifiers matches a purl that has at
+	// least these. "%40" and "@" are the same; letter case counts.
+	// Example: "package: pkg:npm/lodash@4.*".
 	Package string `json:"package,omitempty"`
-	Image   string `json:"image,omitempty"`
-	Reason  string `json:"reason"`
-	Owner   string `json:"owner"`
-	// Expires is the first instant at which it no longer applies. A bare
-	// date in the file means midnight UTC at the start of that day.
+	// Image is a pattern over the repository; empty matches all.
+	// Example: "image: registry.example/team/*".
+	Image string `json:"image,omitempty"`
+	// Reason says why it is safe to let this pass. Mandatory.
+	// Example: "reason: only the tests use it".
+	Reason string `json:"reason"`
+	// Owner is who answers for it. Mandatory. Example: "owner: team-a".
+	Owner string `json:"owner"`
+	// Ticket is where the repair is followed up, for people; may be empty.
+	// Example: "ticket: SEC-123".
+	Ticket string `json:"ticket,omitempty"`
+	// Expires is the first instant at which it no longer applies. Mandatory. A
+	// bare date in the file means midnight UTC at the start of that day.
+	// Example: "expires: 2026-12-31".
 	Expires time.Time `json:"expires"`
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with a policy file, and where.
+// Problem is one thing that is wrong with a file of a policy, and where.
 type Problem struct {
 	Position Position `json:"position"`
 	// Message says what is wrong in one sentence, without a trailing stop. It
@@ -17,7 +17,7 @@ type Problem struct {
 // String returns file:line:column: message.
 func (p Problem) String() string { return p.Position.String() + ": " + p.Message }
 
-// ParseError is everything that is wrong with a policy file.
+// ParseError is everything that is wrong with a policy.
 type ParseError struct {
 	// Problems is never empty and is sorted by position.
 	Problems []Problem
@@ -35,6 +35,7 @@ func (e *ParseError) Error() string {
 func sortProblems(problems []Problem) {
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(
+			cmp.Compare(a.Position.File, b.Position.File),
 			cmp.Compare(a.Position.Line, b.Position.Line),
 			cmp.Compare(a.Position.Column, b.Position.Column),
 		)

@@ -1,0 +1,252 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func parsed(t *testing.T, data string) *Policy {
+	t.Helper()
+	p, err := Parse("p.yaml", []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// lines returns the problems of err, which must be a *ParseError.
+func lines(t *testing.T, err error) []string {
+	t.Helper()
+	var parseErr *ParseError
+	if !errors.As(err, &parseErr) || len(parseErr.Problems) == 0 {
+		t.Fatalf("not a ParseError with problems: %#v", err)
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+const exceptionFile = `version: 1
+exceptions:
+  - rule: no telnet
+    package: pkg:deb/debian/telnetd
+    reason: r
+    owner: o
+    ticket: SEC-1
+    expires: 2026-07-01
+`
+
+func TestParseExceptionSection(t *testing.T) {
+	p := parsed(t, minimal+`exceptions:
+  maxLifetime: 90d
+  folder: team/exceptions
+  list:
+    - {id: CVE-1, reason: r, owner: o, expires: 2026-07-01}
+`)
+	if p.ExceptionsMaxLifetime != 90*ruleDay || p.ExceptionsFolder != "team/exceptions" || len(p.Exceptions) != 1 {
+		t.Errorf("%+v", p)
+	}
+	for section, want := range map[string]string{
+		"{maxLifetime: 0d}":  `4:27: "maxLifetime": "0d" is not more than zero`,
+		"{folder: ../other}": `4:22: "folder": "../other" is not a folder below the policy's own, with slashes`,
+		"{folder: /etc}":     `4:22: "folder": "/etc" is not a folder below the policy's own, with slashes`,
+		"{folder: .}":        `4:22: "folder": "." is not a folder below the policy's own, with slashes`,
+		"{list: {}}":         `4:20: "list" is a mapping: want a list`,
+		"{lists: []}":        `4:14: unknown key "lists" in "exceptions": did you mean "list"?`,
+		"{maxlifetime: 1d}":  `4:14: unknown key "maxlifetime" in "exceptions": did you mean "maxLifetime"?`,
+		"[{id: CVE-1, rule: a, reason: r, owner: o, expires: 2026-07-01}]": `4:14: an exception has 2 of the keys id, rule: want exactly one`,
+	} {
+		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"exceptions: "+section+"\n")); diff != "" {
+			t.Errorf("%s: %s", section, diff)
+		}
+	}
+}
+
+func TestAddExceptions(t *testing.T) {
+	p := parsed(t, minimal)
+	alone := p.Digest
+	if err := p.AddExceptions("x/a.yaml", []byte(exceptionFile)); err != nil {
+		t.Fatal(err)
+	}
+	want := []Exception{{
+		Position: Position{File: "x/a.yaml", Line: 3, Column: 5}, Rule: "no telnet", Package: "pkg:deb/debian/telnetd",
+		Reason: "r", Owner: "o", Ticket: "SEC-1", Expires: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC),
+	}}
+	if diff := cmp.Diff(want, p.Exceptions); diff != "" {
+		t.Error(diff)
+	}
+	files := []File{{"p.yaml", alone}, {"x/a.yaml", digest([]byte(exceptionFile))}}
+	if diff := cmp.Diff(files, p.Files); diff != "" {
+		t.Error(diff)
+	}
+	if want := digest([]byte(files[0].Digest + "\n" + files[1].Digest + "\n")); p.Digest != want {
+		t.Errorf("digest %s, want %s", p.Digest, want)
+	}
+
+	before := p.Digest
+	if err := p.AddExceptions("x/b.yaml", []byte("version: 1\nexceptions: []\n")); err != nil {
+		t.Fatal(err)
+	}
+	if p.Digest == before || len(p.Files) != 3 {
+		t.Errorf("a file without exceptions has no part in the digest: %+v", p.Files)
+	}
+}
+
+func TestBadExceptionFileAddsNothing(t *testing.T) {
+	const one = "{id: CVE-1, reason: r, owner: o, expires: 2026-07-01}"
+	for name, tt := range map[string]struct{ file, data, want string }{
+		"empty":      {"x.yaml", "", "x.yaml:1:1: the file is empty"},
+		"no version": {"x.yaml", "exceptions: []\n", `x.yaml:1:1: the file has no "version", which is mandatory`},
+		"no list":    {"x.yaml", "version: 1\n", `x.yaml:1:1: the file has no "exceptions", which is mandatory`},
+		"version 2":  {"x.yaml", "version: 2\nexceptions: []\n", `x.yaml:1:10: "version": version 2 is not supported: want 1`},
+		"rules":      {"x.yaml", "version: 1\nexceptions: []\nrules: []\n", `x.yaml:3:1: unknown key "rules" in the file: want one of version, exceptions`},
+		"a lifetime": {"x.yaml", "version: 1\nexceptions: {maxLifetime: 900d}\n", `x.yaml:2:13: "exceptions" is a mapping: want a list`},
+		"one bad":    {"x.yaml", "version: 1\nexceptions: [" + one + ", {rule: a, reason: r, owner: o}]\n", `x.yaml:2:69: an exception has no "expires", which is mandatory`},
+		"twice":      {"a.yaml", exceptionFile, "a.yaml:1:1: the file is part of the policy already"},
+		"the policy": {"p.yaml", exceptionFile, "p.yaml:1:1: the file is part of the policy already"},
+		"two files":  {"x.yaml", exceptionFile + "---\n" + exceptionFile, "x.yaml:9:1: a second document: a file is one document"},
+	} {
+		p := parsed(t, minimal)
+		if err := p.AddExceptions("a.yaml", []byte(exceptionFile)); err != nil {
+			t.Fatal(err)
+		}
+		before := asJSON(t, p)
+		err := p.AddExceptions(tt.file, []byte(tt.data))
+		if diff := cmp.Diff([]string{tt.want}, lines(t, err)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if asJSON(t, p) != before {
+			t.Errorf("%s: the policy has changed", name)
+		}
+	}
+
+	p := parsed(t, minimal)
+	many := "version: 1\nexceptions:\n" + strings.Repeat(" - "+one+"\n", maxItems)
+	if err := p.AddExceptions("a.yaml", []byte(many)); err != nil {
+		t.Fatal(err)
+	}
+	err := p.AddExceptions("b.yaml", []byte(exceptionFile))
+	if want := "b.yaml:1:1: the policy has more than 10000 exceptions with those of this file"; lines(t, err)[0] != want {
+		t.Errorf("%v", err)
+	}
+	if err := (*Policy)(nil).AddExceptions("a.yaml", []byte(exceptionFile)); err == nil {
+		t.Error("no error without a policy")
+	}
+}
+
+func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
+	const limit = 90 * ruleDay
+	p := blockAll(exceptionFor("CVE-1"))
+	p.ExceptionsMaxLifetime = limit
+	p.Exceptions[0].Position = at(7, 3)
+	p.Exceptions[0].Expires = now.Add(limit)
+	in := withFindings(finding("CVE-1", SeverityHigh))
+	if err := p.Validate(now); err != nil {
+		t.Error(err)
+	}
+	passed(t, p.Evaluate(in, now))
+
+	p.Exceptions[0].Expires = now.Add(limit + time.Second)
+	want := `p.yaml:7:3: the exception for "CVE-1" ends on 2026-09-13T12:00:01Z, which is more than 90d ahead`
+	if diff := cmp.Diff([]string{want}, lines(t, p.Validate(now))); diff != "" {
+		t.Error(diff)
+	}
+	d := p.Evaluate(in, now)
+	denied(t, d, "vulnerability all", "exception exceptions.maxLifetime")
+	if want := now.Add(time.Second); !d.Until.Equal(want) {
+		t.Errorf("until %v, want %v", d.Until, want)
+	}
+	passed(t, p.Evaluate(in, now.Add(time.Second)))
+
+	// It is wrong for every image, used or not.
+	denied(t, p.Evaluate(cleanInput(), now), "exception exceptions.maxLifetime")
+
+	p.ExceptionsMaxLifetime = 0
+	p.Exceptions[0].Expires = now.AddDate(100, 0, 0)
+	if err := p.Validate(now); err != nil {
+		t.Error(err)
+	}
+	passed(t, p.Evaluate(in, now))
+	if (*Policy)(nil).Validate(now) == nil {
+		t.Error("no policy is a valid one")
+	}
+}
+
+// ruleDecision reports a violation of the rule "no telnet" about each package,
+// nil for none, as the sections do whose rules have names.
+func ruleDecision(effect Effect, packages []*Package, exceptions ...Exception) Decision {
+	e := newEvaluation(blockAll(exceptions...), "registry.example/team/app", now)
+	for _, pkg := range packages {
+		e.reportRule(effect, Violation{Kind: "package", Rule: "no telnet", Message: "m"}, pkg)
+	}
+	e.judgeExceptions()
+	return e.Decision
+}
+
+func TestExceptionForRule(t *testing.T) {
+	telnet := &Package{Name: "telnetd", PURL: "pkg:deb/debian/telnetd@1"}
+	other := &Package{Name: "inetd", PURL: "pkg:deb/debian/inetd@1"}
+	forRule := func(rule, pattern string) Exception {
+		return Exception{Rule: rule, Package: pattern, Reason: "r", Owner: "o", Expires: now.Add(time.Hour)}
+	}
+	for name, tt := range map[string]struct {
+		exception Exception
+		packages  []*Package
+		excepted  int
+	}{
+		"any package":      {forRule("no telnet", ""), []*Package{telnet, other, nil}, 3},
+		"one package":      {forRule("no telnet", "pkg:deb/debian/telnetd"), []*Package{telnet, other}, 1},
+		"about no package": {forRule("no telnet", "pkg:*"), []*Package{nil}, 0},
+		"another rule":     {forRule("No telnet", ""), []*Package{telnet}, 0},
+		"an id":            {exceptionFor("no telnet"), []*Package{telnet}, 0},
+		"another image":    {Exception{Rule: "no telnet", Image: "elsewhere/*", Expires: now.Add(1)}, []*Package{telnet}, 0},
+		"expired":          {Exception{Rule: "no telnet", Expires: now}, []*Package{telnet}, 0},
+	} {
+		d := ruleDecision(Block, tt.packages, tt.exception)
+		if len(d.Excepted) != tt.excepted || len(d.Violations) != len(tt.packages)-tt.excepted {
+			t.Errorf("%s: excepted %+v, violations %+v", name, d.Excepted, d.Violations)
+		}
+		if used := tt.excepted > 0; used == (len(d.Warnings) > 0) {
+			t.Errorf("%s: warnings %+v", name, d.Warnings)
+		}
+	}
+
+	warned := ruleDecision(Warn, []*Package{telnet}, forRule("no telnet", ""))
+	if len(warned.Warnings) != 2 || len(warned.Excepted)+len(warned.Violations) != 0 {
+		t.Errorf("%+v", warned)
+	}
+	gone := ruleDecision(Block, []*Package{telnet}, Exception{Rule: "no telnet", Expires: now})
+	if len(gone.Violations) != 1 || len(gone.Violations[0].Expired) != 1 {
+		t.Errorf("%+v", gone.Violations)
+	}
+	const want = `the exception for rule "no telnet" expired on 2026-06-15T12:00:00Z`
+	if got := fmt.Sprint(gone.Warnings[0].Message); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestRuleExceptionCoversNoFinding: a finding passes by its id alone, or one
+// line would let all of a rule's findings through.
+func TestRuleExceptionCoversNoFinding(t *testing.T) {
+	d := blockAll(Exception{Rule: "all", Expires: now.Add(time.Hour)}).Evaluate(withFindings(finding("CVE-1", SeverityLow)), now)
+	denied(t, d, "vulnerability all")
+}
+
+func FuzzAddExceptions(f *testing.F) {
+	f.Add([]byte(exceptionFile))
+	f.Add([]byte("version: 1\nexceptions: []\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p := blockAll()
+		err := p.AddExceptions("x.yaml", data)
+		var parseErr *ParseError
+		switch {
+		case err == nil && (len(p.Files) != 2 || p.Digest == ""):
+			t.Errorf("%+v", p)
+		case err != nil && (!errors.As(err, &parseErr) || len(p.Exceptions) != 0 || len(p.Files) != 0):
+			t.Errorf("%v: %+v", err, p)
+		}
+	})
+}
