@@ -15,22 +15,12 @@ const clockSkew = 10 * time.Minute
 // Evaluate judges the evidence as of now. It changes neither p nor in. A nil
 // policy denies, and so does one without rules.
 func (p *Policy) Evaluate(in Input, now time.Time) Decision {
-	e := newEvaluation(p, in.Image.Repository, now)
-	e.completeness(in)
-	e.database(in.Database)
-	for _, platform := range sortedPlatforms(in.Platforms) {
-		e.endOfLife(platform)
-		e.coverage(platform)
-		e.sbom(platform)
-		e.findings(platform)
-	}
-	e.judgeExceptions()
-	e.Passed = len(e.Violations) == 0
-	return e.Decision
+	return Set{p}.Evaluate(in, now)
 }
 
-// evaluation is a Decision in the making. Messages name instants and never ages,
-// so that the Decision stays the same up to Until.
+// evaluation is what one policy says, a part of a Decision in the making.
+// Messages name instants and never ages, so that the Decision stays the same up
+// to Until.
 type evaluation struct {
 	Decision
 	policy     *Policy
@@ -46,7 +36,6 @@ func newEvaluation(p *Policy, repository string, now time.Time) *evaluation {
 		p = &Policy{}
 	}
 	return &evaluation{
-		Decision:   Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, Allowed: []Allowed{}},
 		policy:     p,
 		missing:    missing,
 		rules:      compileRules(p.Rules),
@@ -234,18 +223,10 @@ func (e *evaluation) sbom(p *Platform) {
 	}
 }
 
-func (e *evaluation) findings(p *Platform) {
-	findings := sorted(p.Findings, compareFindings)
-	for i := range findings {
-		e.finding(newSubject(&findings[i], p))
-	}
-}
-
-func (e *evaluation) finding(s *subject) {
+func (e *evaluation) finding(s *subject) outcome {
 	verdict := e.judge(s)
 	if verdict.rule == nil {
-		e.Allowed = append(e.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
-		return
+		return outcome{rank: allowed}
 	}
 	v := Violation{
 		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
@@ -255,16 +236,14 @@ func (e *evaluation) finding(s *subject) {
 		if !verdict.blocks.IsZero() {
 			e.exceptions.cover(s) // an exception that waits for the end of a grace is in use
 		}
-		e.report(Warn, v)
-		return
+		return outcome{rank: warned, Violation: v}
 	}
 	covering, expired := e.exceptions.cover(s)
 	if covering != nil {
-		e.except(v, covering)
-		return
+		return outcome{rank: excepted, Violation: v, exception: &covering.Exception}
 	}
 	v.Expired = expired
-	e.report(Block, v)
+	return outcome{rank: blocked, Violation: v}
 }
 
 func joined(name, version string) string { return strings.TrimSpace(name + " " + version) }

@@ -119,17 +119,12 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 		u = splitPURL(pkg.PURL)
 	}
 	covering, expired := e.exceptions.coverRule(v.Rule, u)
-	v.Expired = expired
 	if covering != nil {
-		e.except(v, covering)
+		e.Excepted = append(e.Excepted, Excepted{Violation: v, Exception: covering.Exception})
 		return
 	}
+	v.Expired = expired
 	e.report(Block, v)
-}
-
-func (e *evaluation) except(v Violation, covering *exception) {
-	v.Expired = nil
-	e.Excepted = append(e.Excepted, Excepted{Violation: v, Exception: covering.Exception})
 }
 
 // judgeExceptions blocks those that last longer than the policy allows, warns of

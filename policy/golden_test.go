@@ -15,8 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate anew")
 
-// TestEvaluateGolden judges testdata/evaluate/*/evidence.json by the policy.yaml
-// beside it, at the time in the file now, and compares the decision with
+// TestEvaluateGolden judges testdata/evaluate/*/evidence.json by policy.yaml and
+// the other policies beside it, at the time in the file now, and compares the decision with
 // decision.golden.
 func TestEvaluateGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/evaluate/*")
@@ -25,7 +25,16 @@ func TestEvaluateGolden(t *testing.T) {
 	}
 	for _, dir := range cases {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			p := goldenPolicy(t, dir, "policy.yaml")
+			set := Set{goldenPolicy(t, dir, "policy.yaml")}
+			files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				if name := filepath.Base(file); name != "policy.yaml" {
+					set = append(set, goldenPolicy(t, dir, name))
+				}
+			}
 			at, err := time.Parse(time.RFC3339, strings.TrimSpace(string(readFile(t, dir, "now"))))
 			if err != nil {
 				t.Fatal(err)
@@ -37,7 +46,7 @@ func TestEvaluateGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			d := p.Evaluate(in, at)
+			d := set.Evaluate(in, at)
 			got, err := json.MarshalIndent(d, "", "  ")
 			if err != nil {
 				t.Fatal(err)

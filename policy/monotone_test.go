@@ -35,6 +35,14 @@ func (g generator) severity() Severity { return Severity(g.IntN(int(SeverityCrit
 func (g generator) effect() Effect     { return pick(g, Block, Warn) }
 func (g generator) id() string         { return pick(g, "CVE-1", "CVE-2", "GHSA-1", "cve-1") }
 
+func (g generator) set() Set {
+	s := Set{g.policy()}
+	if g.IntN(4) == 0 {
+		s = append(s, g.policy())
+	}
+	return s
+}
+
 func (g generator) policy() *Policy {
 	p := &Policy{
 		Database:     DatabaseRule{MaxAge: pick(g, 0, time.Hour, 4*time.Hour)},
@@ -137,10 +145,10 @@ func FuzzEvaluateMonotone(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		g := newGenerator(seed)
-		p, in := g.policy(), g.input()
-		policyBefore, inputBefore := asJSON(t, p), asJSON(t, in)
+		p, in := g.set(), g.input()
+		setBefore, inputBefore := asJSON(t, p), asJSON(t, in)
 		d := p.Evaluate(in, now)
-		if asJSON(t, p) != policyBefore || asJSON(t, in) != inputBefore {
+		if asJSON(t, p) != setBefore || asJSON(t, in) != inputBefore {
 			t.Fatal("the arguments have changed")
 		}
 
@@ -148,6 +156,7 @@ func FuzzEvaluateMonotone(f *testing.F) {
 		checkOrder(t, g, p, in, d)
 		checkUntil(t, p, in, d)
 		checkMonotone(t, g, p, in, d)
+		checkSet(t, p, in, d)
 	})
 }
 
@@ -190,7 +199,7 @@ func checkDecision(t *testing.T, in Input, d Decision) {
 
 // checkOrder checks that the same evidence in another order gives the same
 // decision.
-func checkOrder(t *testing.T, g generator, p *Policy, in Input, d Decision) {
+func checkOrder(t *testing.T, g generator, p Set, in Input, d Decision) {
 	t.Helper()
 	in = copyInput(in)
 	shuffle(g, in.Platforms)
@@ -209,7 +218,7 @@ func shuffle[T any](g generator, s []T) {
 
 // checkUntil checks that the decision stays as it is up to Until, to the
 // nanosecond, and that it never changes where Until is zero.
-func checkUntil(t *testing.T, p *Policy, in Input, d Decision) {
+func checkUntil(t *testing.T, p Set, in Input, d Decision) {
 	t.Helper()
 	last := d.Until.Add(-1)
 	if d.Until.IsZero() {
@@ -224,9 +233,9 @@ func checkUntil(t *testing.T, p *Policy, in Input, d Decision) {
 	}
 }
 
-func checkMonotone(t *testing.T, g generator, p *Policy, in Input, d Decision) {
+func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	t.Helper()
-	stricter := func(what string, p *Policy, in Input) {
+	stricter := func(what string, p Set, in Input) {
 		t.Helper()
 		if !d.Passed && p.Evaluate(in, now).Passed {
 			t.Errorf("%s turned a denial into a pass", what)
@@ -268,15 +277,36 @@ func checkMonotone(t *testing.T, g generator, p *Policy, in Input, d Decision) {
 	if p.Validate(now) != nil {
 		return // to correct the policy may well let pass
 	}
-	for i := range p.Exceptions {
-		fewer := *p
-		fewer.Exceptions = slices.Delete(slices.Clone(p.Exceptions), i, i+1)
-		stricter("removing an exception", &fewer, in)
+	for i := range p {
+		for j := range p[i].Exceptions {
+			fewer := *p[i]
+			fewer.Exceptions = slices.Delete(slices.Clone(fewer.Exceptions), j, j+1)
+			stricter("removing an exception", with(p, i, &fewer), in)
 
-		shorter := *p
-		shorter.Exceptions = slices.Clone(p.Exceptions)
-		shorter.Exceptions[i].Expires = now
-		stricter("expiring an exception", &shorter, in)
+			shorter := *p[i]
+			shorter.Exceptions = slices.Clone(shorter.Exceptions)
+			shorter.Exceptions[j].Expires = now
+			stricter("expiring an exception", with(p, i, &shorter), in)
+		}
+	}
+}
+
+// with returns the set with another policy in place of one.
+func with(s Set, i int, p *Policy) Set {
+	s = slices.Clone(s)
+	s[i] = p
+	return s
+}
+
+// checkSet checks that the set passes only what each of its policies passes.
+func checkSet(t *testing.T, s Set, in Input, d Decision) {
+	t.Helper()
+	want := true
+	for _, p := range s {
+		want = want && p.Evaluate(in, now).Passed
+	}
+	if d.Passed != want {
+		t.Errorf("passed: %v, want %v", d.Passed, want)
 	}
 }
 
@@ -296,7 +326,7 @@ func TestGeneratorMeets(t *testing.T) {
 	outcomes := map[string]int{}
 	for seed := range uint64(2000) {
 		g := newGenerator(seed)
-		p, in := g.policy(), g.input()
+		p, in := g.set(), g.input()
 		d := p.Evaluate(in, now)
 		outcomes[fmt.Sprint("passed ", d.Passed)]++
 		outcomes["excepted"] += len(d.Excepted)

@@ -1,8 +1,8 @@
 // Package policy turns YAML into a Policy and evidence into a Decision.
 //
 // The path through it: [Parse] reads a policy file strictly, every error with
-// its file, line and column; [Policy.Evaluate] judges an [Input] at a given
-// time; [Policy.Lint] says what in a valid policy is dead. All are pure: no
+// its file, line and column; [Set.Evaluate] judges an [Input] by one or several
+// at a given time; [Policy.Lint] says what in a valid policy is dead. All are pure: no
 // file, clock, registry or scanner is touched, so the same arguments always give
 // the same result.
 //

@@ -1,0 +1,210 @@
+package policy
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Set is several policies that judge the same image, such as one of the whole
+// organisation and one of a team. An image passes only if it passes every one,
+// so that a further policy can tighten and never loosen. The empty Set passes
+// nothing, and neither does one with a nil policy.
+type Set []*Policy
+
+// Evaluate judges the evidence by every policy as of now. It changes neither s
+// nor in.
+//
+// Every finding is in one list of the Decision only, by the policy that is hardest
+// on it: one that blocks goes before one that warns, then one that excepts, one
+// for which it does not affect the image, and one that allows. Of warnings the
+// one that blocks soonest goes first, and of equals that of the earlier policy.
+//
+// What is not about a finding is listed for each policy that says so, in the
+// order of the policies; what several say in the very same words and position is
+// listed once.
+func (s Set) Evaluate(in Input, now time.Time) Decision {
+	if len(s) == 0 {
+		s = Set{nil}
+	}
+	c := newCouncil(s, in.Image.Repository, now)
+	c.all(func(e *evaluation) { e.completeness(in) })
+	c.all(func(e *evaluation) { e.database(in.Database) })
+	for _, platform := range sortedPlatforms(in.Platforms) {
+		c.all(func(e *evaluation) { e.endOfLife(platform) })
+		c.all(func(e *evaluation) { e.coverage(platform) })
+		c.all(func(e *evaluation) { e.sbom(platform) })
+		c.findings(platform)
+	}
+	c.all((*evaluation).judgeExceptions)
+	return c.decision()
+}
+
+// Digest stands for all policies in their order: that of the only one, or the
+// SHA-256 of the lines "sha256:<hex>\n" of their digests. It is empty for the
+// empty Set.
+func (s Set) Digest() string {
+	if len(s) == 0 {
+		return ""
+	}
+	if len(s) == 1 && s[0] != nil {
+		return s[0].Digest
+	}
+	var lines strings.Builder
+	for _, p := range s {
+		if p != nil {
+			lines.WriteString(p.Digest)
+		}
+		lines.WriteByte('\n')
+	}
+	return digest([]byte(lines.String()))
+}
+
+// Validate is that of every policy; the error is one *ParseError unless a policy
+// is missing.
+func (s Set) Validate(now time.Time) error {
+	if len(s) == 0 {
+		s = Set{nil}
+	}
+	d := &decoder{}
+	for _, p := range s {
+		err := p.Validate(now)
+		var invalid *ParseError
+		if errors.As(err, &invalid) {
+			d.problems = append(d.problems, invalid.Problems...)
+		} else if err != nil {
+			return err
+		}
+	}
+	return d.err()
+}
+
+// Lint is that of every policy, sorted by position.
+func (s Set) Lint(now time.Time) []Problem {
+	var problems []Problem
+	for _, p := range s {
+		problems = append(problems, p.Lint(now)...)
+	}
+	sortProblems(problems)
+	return problems
+}
+
+// council lets the policies judge step by step, each in its own evaluation, and
+// collects what they say so that the steps stay together.
+type council struct {
+	Decision
+	members []*evaluation
+	said    map[words]int // by which member first
+}
+
+// words tell apart what is not about a finding.
+type words struct {
+	effect   Effect
+	kind     Kind
+	rule     string
+	position Position
+	platform string
+	message  string
+}
+
+func newCouncil(s Set, repository string, now time.Time) *council {
+	c := &council{
+		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, Allowed: []Allowed{}},
+		said:     make(map[words]int),
+	}
+	for _, p := range s {
+		c.members = append(c.members, newEvaluation(p, repository, now))
+	}
+	return c
+}
+
+// all lets every member take a step that is not about findings.
+func (c *council) all(step func(*evaluation)) {
+	for i, e := range c.members {
+		step(e)
+		c.Violations = append(c.Violations, c.unsaid(i, Block, e.Violations)...)
+		c.Warnings = append(c.Warnings, c.unsaid(i, Warn, e.Warnings)...)
+		c.Excepted = append(c.Excepted, e.Excepted...)
+		e.Violations, e.Warnings, e.Excepted = nil, nil, nil
+	}
+}
+
+// unsaid leaves out what an earlier member has said. A member may repeat itself:
+// two files can be unreadable for the same reason.
+func (c *council) unsaid(member int, effect Effect, said []Violation) []Violation {
+	if len(c.members) == 1 {
+		return said
+	}
+	return slices.DeleteFunc(said, func(v Violation) bool {
+		w := words{effect, v.Kind, v.Rule, v.Position, v.Platform, v.Message}
+		first, ok := c.said[w]
+		if !ok {
+			c.said[w] = member
+		}
+		return ok && first != member
+	})
+}
+
+// findings lists every finding by the member that is hardest on it. All members
+// judge it nevertheless: their exceptions are in use.
+func (c *council) findings(p *Platform) {
+	findings := sorted(p.Findings, compareFindings)
+	for i := range findings {
+		s := newSubject(&findings[i], p)
+		hardest := c.members[0].finding(s)
+		for _, e := range c.members[1:] {
+			if o := e.finding(s); o.harderThan(&hardest) {
+				hardest = o
+			}
+		}
+		c.list(s, hardest)
+	}
+}
+
+func (c *council) list(s *subject, o outcome) {
+	switch o.rank {
+	case allowed:
+		c.Allowed = append(c.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
+	case excepted:
+		c.Excepted = append(c.Excepted, Excepted{Violation: o.Violation, Exception: *o.exception})
+	case warned:
+		c.Warnings = append(c.Warnings, o.Violation)
+	default:
+		c.Violations = append(c.Violations, o.Violation)
+	}
+}
+
+func (c *council) decision() Decision {
+	c.Passed = len(c.Violations) == 0
+	for _, e := range c.members {
+		if !e.Until.IsZero() && (c.Until.IsZero() || e.Until.Before(c.Until)) {
+			c.Until = e.Until
+		}
+	}
+	return c.Decision
+}
+
+// outcome is what one policy says of one finding.
+type outcome struct {
+	rank rank
+	Violation
+	exception *Exception
+}
+
+// rank orders outcomes, the hardest first.
+type rank uint8
+
+const (
+	blocked rank = iota
+	warned
+	excepted
+	allowed
+)
+
+func (o *outcome) harderThan(b *outcome) bool {
+	if o.rank != b.rank {
+		return o.rank < b.rank
+	}
+	return o.rank == warned && !o.Blocks.IsZero() && (b.Blocks.IsZero() || o.Blocks.Before(b.Blocks))
+}
