@@ -102,6 +102,10 @@ type Violation struct {
 	// Position is where the rule stands; zero for a default that the policy
 	// does not spell out.
 	Position Position `json:"position,omitzero"`
+	// Scope are the patterns of the override for some images from which the rule
+	// comes, empty where it is the policy's own. Position is then that of the
+	// override, unless the rule has one itself.
+	Scope string `json:"scope,omitempty"`
 	// Platform is empty where the violation is about the whole image.
 	Platform string `json:"platform,omitempty"`
 	// Message says what is wrong in one sentence, without a trailing stop.

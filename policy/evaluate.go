@@ -23,7 +23,7 @@ func (p *Policy) Evaluate(in Input, now time.Time) Decision {
 // to Until.
 type evaluation struct {
 	Decision
-	policy     *Policy
+	policy     scoped
 	missing    bool // there is no policy
 	rules      []rule
 	exceptions *exceptions
@@ -35,17 +35,19 @@ func newEvaluation(p *Policy, repository string, now time.Time) *evaluation {
 	if missing {
 		p = &Policy{}
 	}
+	scoped := p.forImage(repository)
 	return &evaluation{
-		policy:     p,
+		policy:     scoped,
 		missing:    missing,
-		rules:      compileRules(p.Rules),
-		exceptions: newExceptions(p, repository, now),
+		rules:      compileRules(scoped.Rules),
+		exceptions: newExceptions(scoped.Policy, repository, now),
 		now:        now,
 	}
 }
 
 // report adds v by its effect. What is not Warn blocks.
 func (e *evaluation) report(effect Effect, v Violation) {
+	e.policy.locate(&v)
 	if effect == Warn {
 		e.Warnings = append(e.Warnings, v)
 		return
@@ -232,6 +234,7 @@ func (e *evaluation) finding(s *subject) outcome {
 		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
 		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks,
 	}
+	e.policy.locate(&v)
 	if verdict.effect == Warn {
 		if !verdict.blocks.IsZero() {
 			e.exceptions.cover(s) // an exception that waits for the end of a grace is in use

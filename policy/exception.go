@@ -120,6 +120,7 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 	}
 	covering, expired := e.exceptions.coverRule(v.Rule, u)
 	if covering != nil {
+		e.policy.locate(&v)
 		e.Excepted = append(e.Excepted, Excepted{Violation: v, Exception: covering.Exception})
 		return
 	}

@@ -71,13 +71,24 @@ func (p *Policy) Validate(now time.Time) error {
 		return errors.New("no policy: nothing passes without one")
 	}
 	d := &decoder{}
-	for i := range p.Exceptions {
-		if e := &p.Exceptions[i]; p.tooLong(e, now) {
-			d.problemAt(e.Position, "the exception for %s ends on %s, which is more than %s ahead",
-				e.subject(), formatTime(e.Expires), formatDuration(p.ExceptionsMaxLifetime))
+	for _, list := range p.exceptionLists() {
+		for i := range list {
+			if e := &list[i]; p.tooLong(e, now) {
+				d.problemAt(e.Position, "the exception for %s ends on %s, which is more than %s ahead",
+					e.subject(), formatTime(e.Expires), formatDuration(p.ExceptionsMaxLifetime))
+			}
 		}
 	}
 	return d.err()
+}
+
+// exceptionLists returns those for all images, then those of every scope.
+func (p *Policy) exceptionLists() [][]Exception {
+	lists := [][]Exception{p.Exceptions}
+	for i := range p.Images {
+		lists = append(lists, p.Images[i].Policy.Exceptions)
+	}
+	return lists
 }
 
 // tooLong reports whether e ends later than the policy allows.

@@ -19,12 +19,19 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	if p == nil {
 		return nil
 	}
-	problems := append(lintRules(p.Rules), lintExceptions(p.Exceptions, now)...)
+	problems := lintRules(p.Rules, func(*Rule) bool { return true })
+	for i := range p.Images {
+		problems = append(problems, p.lintScope(&p.Images[i])...)
+	}
+	for _, list := range p.exceptionLists() {
+		problems = append(problems, lintExceptions(list, now)...)
+	}
 	sortProblems(problems)
 	return problems
 }
 
-func lintRules(rules []Rule) []Problem {
+// lintRules looks at the rules that are of interest, among all.
+func lintRules(rules []Rule, ofInterest func(*Rule) bool) []Problem {
 	var problems []Problem
 	// A rule that blocks goes before one that warns wherever it stands.
 	ordered := slices.Clone(rules)
@@ -33,6 +40,10 @@ func lintRules(rules []Rule) []Problem {
 	// that they would.
 	var alive []rule
 	for _, r := range compileRules(ordered) {
+		if !ofInterest(r.Rule) {
+			alive = append(alive, r)
+			continue
+		}
 		if r.KEV && r.Grace > 0 {
 			problems = append(problems, Problem{r.Position, fmt.Sprintf(
 				"rule %q has a grace that never applies: there is none for what is known to be exploited", r.Name)})
@@ -46,6 +57,27 @@ func lintRules(rules []Rule) []Problem {
 		alive = append(alive, r)
 	}
 	return problems
+}
+
+// lintScope looks at what the scope adds to the policy: what is dead in the policy
+// for these images alone need not be dead.
+func (p *Policy) lintScope(scope *Scope) []Problem {
+	s := scoped{Policy: p}
+	s.apply(scope)
+	problems := lintRules(s.Rules, func(r *Rule) bool { return s.at[r.Position] != nil })
+	for _, pattern := range scope.Match {
+		if namesTag(pattern) {
+			problems = append(problems, Problem{scope.Position, fmt.Sprintf(
+				"the override has a tag or digest in its pattern %q, which is compared with the repository alone", pattern)})
+		}
+	}
+	return problems
+}
+
+// namesTag reports whether a pattern goes beyond the repository, so that it
+// matches none.
+func namesTag(pattern string) bool {
+	return strings.ContainsAny(pattern[strings.LastIndexByte(pattern, '/')+1:], ":@")
 }
 
 // covering returns the first of rules that matches all that r does, and decides
@@ -101,7 +133,7 @@ func lintExceptions(list []Exception, now time.Time) []Problem {
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
 				"the exception for %s expires on %s, within %s", e.subject(), formatTime(e.Expires), formatDuration(soon))})
 		}
-		if name := e.Image[strings.LastIndexByte(e.Image, '/')+1:]; strings.ContainsAny(name, ":@") {
+		if namesTag(e.Image) {
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
 				"the exception for %s has a tag or digest in its image pattern %q, which is compared with the repository alone",
 				e.subject(), e.Image)})

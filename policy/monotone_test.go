@@ -61,6 +61,15 @@ func (g generator) policy() *Policy {
 			Package: pick(g, "", "pkg:npm/a", "pkg:npm/*@1"), Image: pick(g, "", "registry.example/*", "elsewhere/*"),
 		})
 	}
+	for i := range g.IntN(3) {
+		s := Scope{Position: at(100+10*i, 1), Match: pick(g, []string{"*"}, []string{"elsewhere/*"}), Keys: []string{"rules", "exceptions", "sbom.unknowns"}}
+		s.Policy.Rules = repeat(g, 2, g.rule)
+		s.Policy.SBOM.Unknowns = g.effect()
+		s.Policy.Exceptions = repeat(g, 1, func() Exception {
+			return Exception{Position: at(101+10*i, 1), ID: g.id(), Expires: g.instant(), Reason: "r", Owner: "o"}
+		})
+		p.Images = append(p.Images, s)
+	}
 	return p
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	formatVersion = 1
 	maxItems      = 10_000 // rules, and exceptions
+	maxScopes     = 1000   // each makes a policy of its own
 	maxCVSS       = 10
 )
 
@@ -49,14 +50,24 @@ func Parse(file string, data []byte) (*Policy, error) {
 func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 func (d *decoder) policy(p *Policy, n *yaml.Node) {
-	d.mapping(n, "the policy",
-		mandatory("version", d.version()),
+	fields := append([]field{mandatory("version", d.version())}, d.sections(p, mandatory)...)
+	fields = append(fields,
+		optional("exceptions", d.exceptionSection(p)),
+		optional("images", d.scopes(&p.Images)),
+	)
+	d.mapping(n, "the policy", fields...)
+}
+
+// sections are the keys that a policy has and that may differ between images.
+// Each has the name in the file that its field of Policy has in JSON. rules makes
+// the one that a policy must have.
+func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field {
+	return []field{
 		optional("database", d.database(&p.Database)),
 		optional("distribution", d.distribution(&p.Distribution)),
 		optional("sbom", d.sbom(&p.SBOM)),
-		mandatory("rules", d.rules(&p.Rules)),
-		optional("exceptions", d.exceptionSection(p)),
-	)
+		rules("rules", d.rules(&p.Rules)),
+	}
 }
 
 func (d *decoder) version() reader {

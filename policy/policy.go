@@ -42,6 +42,10 @@ type Policy struct {
 	// the policy reads them too, see AddExceptions.
 	// Example: "exceptions: {folder: exceptions}".
 	ExceptionsFolder string `json:"exceptionsFolder,omitempty"`
+	// Images say what is different for some images, in the file's order. None
+	// where left out.
+	// Example: "images: [{match: registry.example/legacy/*, sbom: {unknowns: warn}}]".
+	Images []Scope `json:"images,omitempty"`
 }
 
 // File is a file that belongs to a policy.

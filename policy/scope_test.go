@@ -1,0 +1,238 @@
+package policy
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const scopedPolicy = `version: 1
+database:
+  maxAge: 5d
+sbom:
+  unknowns: block
+  minPackages: 2
+rules:
+  - name: critical
+    severity: critical
+  - name: rest
+    effect: warn
+images:
+  - match: registry.example/legacy/*
+    sbom:
+      minPackages: 1
+    rules:
+      - name: rest
+        severity: high
+      - name: banned
+        ids: [CVE-1]
+  - match: [registry.example/legacy/app, "*/other"]
+    sbom: {unknowns: warn}
+    exceptions:
+      - {id: CVE-2, reason: r, owner: o, expires: 2026-07-01}
+`
+
+func TestParseScopes(t *testing.T) {
+	p := parsed(t, scopedPolicy)
+	want := []Scope{
+		{
+			Position: at(13, 5), Match: []string{"registry.example/legacy/*"}, Keys: []string{"sbom.minPackages", "rules"},
+			Policy: Policy{
+				File: "p.yaml", SBOM: SBOMRule{Position: at(14, 5), MinPackages: 1},
+				Rules: []Rule{
+					{Name: "rest", Position: at(17, 9), Severity: SeverityHigh},
+					{Name: "banned", Position: at(19, 9), IDs: []string{"CVE-1"}},
+				},
+			},
+		},
+		{
+			Position: at(21, 5), Match: []string{"registry.example/legacy/app", "*/other"}, Keys: []string{"sbom.unknowns", "exceptions"},
+			Policy: Policy{
+				File: "p.yaml", SBOM: SBOMRule{Position: at(22, 5), Unknowns: Warn},
+				Exceptions: []Exception{{
+					Position: at(24, 9), ID: "CVE-2", Reason: "r", Owner: "o", Expires: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC),
+				}},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, p.Images); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseScopeErrors(t *testing.T) {
+	for scope, want := range map[string]string{
+		"{match: a}":                                     `4:10: an override without any section says nothing`,
+		"{match: a, sbom: {}}":                           `4:10: an override without any section says nothing`,
+		"{rules: [{name: a}]}":                           `4:10: an override has no "match", which is mandatory`,
+		"{match: [], rules: [{name: a}]}":                `4:18: "match" is empty: nothing would match`,
+		"{match: '', rules: [{name: a}]}":                `4:18: "match": is blank`,
+		"{match: [1], rules: [{name: a}]}":               `4:19: "match" is a number: want text in quotes`,
+		"{match: a, rules: []}":                          `4:28: "rules" is empty: a policy has at least one rule`,
+		"{match: a, sbom: {colour: red}}":                `4:28: unknown key "colour" in "sbom": want one of unknowns, minPackages`,
+		"{match: a, exceptions: {folder: x}}":            `4:33: "exceptions" is a mapping: want a list`,
+		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in an override: want one of match, exceptions, database, distribution, sbom, rules`,
+	} {
+		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"images: ["+scope+"]\n")); diff != "" {
+			t.Errorf("%s: %s", scope, diff)
+		}
+	}
+}
+
+// TestEveryKeyCanDifferBetweenImages finds the keys of an override where the
+// decoder names them, and checks that a policy for an image can be made of each.
+func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
+	named := func(section string) []string {
+		for _, line := range problems(t, minimal+"images: [{match: a, "+section+"}]\n") {
+			if _, names, ok := strings.Cut(line, ": want one of "); ok {
+				return strings.Split(names, ", ")
+			}
+		}
+		return nil
+	}
+	apply := func(key string) {
+		s := scoped{Policy: &Policy{}}
+		s.apply(&Scope{Keys: []string{key}})
+	}
+	names := named("zzzzzzzzzz: 1")
+	if !slices.Contains(names, "sbom") {
+		t.Fatalf("keys %q", names)
+	}
+	for _, name := range names {
+		inner := named(name + ": {zzzzzzzzzz: 1}")
+		field := reflect.Value{}
+		if name != "match" {
+			field = fieldNamed(reflect.ValueOf(Policy{}), name)
+		}
+		switch {
+		case name == "match":
+		case field.Kind() == reflect.Struct && len(inner) == 0:
+			t.Errorf("%s: no keys", name)
+		case field.Kind() == reflect.Struct:
+			for _, key := range inner {
+				apply(name + "." + key)
+			}
+		default:
+			apply(name)
+		}
+	}
+}
+
+func TestScopeApplies(t *testing.T) {
+	p := parsed(t, scopedPolicy)
+	before := asJSON(t, p)
+	for repository, want := range map[string]struct {
+		minPackages int
+		unknowns    Effect
+		rules       string
+		exceptions  int
+	}{
+		"registry.example/app":         {2, Block, "critical 8, rest 10", 0},
+		"registry.example/legacy/tool": {1, Block, "critical 8, rest 17, banned 19", 0},
+		"registry.example/legacy/app":  {1, Warn, "critical 8, rest 17, banned 19", 1},
+		"registry.example/other":       {2, Warn, "critical 8, rest 10", 1},
+	} {
+		got := p.forImage(repository)
+		var rules []string
+		for _, r := range got.Rules {
+			rules = append(rules, fmt.Sprint(r.Name, " ", r.Position.Line))
+		}
+		if got.SBOM.MinPackages != want.minPackages || got.SBOM.Unknowns != want.unknowns ||
+			strings.Join(rules, ", ") != want.rules || len(got.Exceptions) != want.exceptions || got.Database != p.Database {
+			t.Errorf("%s: %+v", repository, got.Policy)
+		}
+	}
+	if asJSON(t, p) != before {
+		t.Error("the policy has changed")
+	}
+}
+
+func TestLaterScopeWins(t *testing.T) {
+	p := parsed(t, minimal+`images:
+  - match: "*"
+    rules: [{name: all, effect: warn}, {name: more}]
+  - match: "*"
+    rules: [{name: all, severity: high}]
+`)
+	got := p.forImage("any").Rules
+	if len(got) != 2 || got[0].Severity != SeverityHigh || got[0].Effect != Block || got[1].Name != "more" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestViolationsNameTheirScope(t *testing.T) {
+	p := parsed(t, scopedPolicy)
+	in := withFindings(finding("CVE-1", SeverityLow), finding("CVE-2", SeverityCritical))
+	in.Platforms[0].Packages = nil
+	in.Platforms[0].Unknowns = []Unknown{{Reason: "r"}}
+	in.Image.Repository = "registry.example/legacy/app"
+	d := p.Evaluate(in, now)
+	var got []string
+	for _, v := range d.Violations {
+		got = append(got, fmt.Sprintf("block %s %d %s", v.Rule, v.Position.Line, v.Scope))
+	}
+	for _, v := range d.Warnings {
+		got = append(got, fmt.Sprintf("warn %s %d %s", v.Rule, v.Position.Line, v.Scope))
+	}
+	for _, v := range d.Excepted {
+		got = append(got, fmt.Sprintf("except %s %d %s", v.Rule, v.Position.Line, v.Scope))
+	}
+	const first, second = "registry.example/legacy/*", "registry.example/legacy/app, */other"
+	want := []string{
+		"block sbom.minPackages 13 " + first,
+		"block banned 19 " + first,
+		"warn sbom.unknowns 21 " + second,
+		"except critical 8 ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestScopedExceptionIsForItsImagesAlone(t *testing.T) {
+	p := parsed(t, minimal+"images: [{match: a, exceptions: [{id: CVE-1, reason: r, owner: o, expires: 2026-07-01}]}]\n")
+	in := withFindings(finding("CVE-1", SeverityHigh))
+	d := p.Evaluate(in, now)
+	denied(t, d, "vulnerability all")
+	if len(d.Warnings) != 0 {
+		t.Errorf("it is nothing to the other images: %+v", d.Warnings)
+	}
+	in.Image.Repository = "a"
+	passed(t, p.Evaluate(in, now))
+
+	p.ExceptionsMaxLifetime = time.Hour
+	if err := p.Validate(now); err == nil {
+		t.Error("its life has no bound")
+	}
+	denied(t, p.Evaluate(in, now), "vulnerability all", "exception exceptions.maxLifetime")
+}
+
+func TestLintScopes(t *testing.T) {
+	got := lint(t, `version: 1
+rules:
+  - name: high
+    severity: high
+  - name: medium
+    severity: medium
+images:
+  - match: [a, "b:*"]
+    rules:
+      - {name: critical, severity: critical}
+      - {name: low, severity: low}
+    exceptions:
+      - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
+`)
+	want := []string{
+		`p.yaml:8:5: the override has a tag or digest in its pattern "b:*", which is compared with the repository alone`,
+		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it does`,
+		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
