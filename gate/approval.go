@@ -14,9 +14,9 @@ import (
 // Approval is the proof that an image passed. Only this package can make one,
 // from a decision that passed; the zero value proves nothing and is refused.
 type Approval struct {
-	result *Result
-	policy *policy.Policy
-	tool   Tool
+	result   *Result
+	policies policy.Set
+	tool     Tool
 	// digests are those of the image and its platforms as they were judged.
 	// What the accessors hand out belongs to the caller too, who might change
 	// it; [Approval.Confirm] holds it against these.
@@ -28,7 +28,7 @@ func approve(opts Options, r *Result) *Approval {
 	if !r.Decision.Passed || len(r.Decision.Violations) > 0 || len(r.Image.Platforms) == 0 {
 		return nil
 	}
-	a := &Approval{result: r, policy: opts.Policy, tool: opts.Tool, digests: []v1.Hash{r.Image.Digest}}
+	a := &Approval{result: r, policies: opts.Policies, tool: opts.Tool, digests: []v1.Hash{r.Image.Digest}}
 	for _, p := range r.Image.Platforms {
 		a.digests = append(a.digests, p.Digest)
 	}
@@ -86,8 +86,8 @@ func (a *Approval) Input() policy.Input { return a.result.Input }
 // Decision is how it was judged.
 func (a *Approval) Decision() policy.Decision { return a.result.Decision }
 
-// Policy is by what it was judged.
-func (a *Approval) Policy() *policy.Policy { return a.policy }
+// Policies are by what it was judged.
+func (a *Approval) Policies() policy.Set { return a.policies }
 
 // Tool is who judged.
 func (a *Approval) Tool() Tool { return a.tool }

@@ -10,7 +10,6 @@
 package gate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +30,8 @@ import (
 // Options are what a Gate works with. Those without a stated default must be
 // set.
 type Options struct {
-	// Policy judges the evidence.
-	Policy *policy.Policy
+	// Policies judge the evidence; the image must pass every one.
+	Policies policy.Set
 	// Database is matched against. It stays the caller's to close.
 	Database *vulndb.DB
 	// TempDir is the folder in which each run makes one of its own.
@@ -87,7 +86,7 @@ type Gate struct {
 // New validates the options.
 func New(opts Options) (*Gate, error) {
 	switch {
-	case opts.Policy == nil:
+	case len(opts.Policies) == 0 || slices.Contains(opts.Policies, nil):
 		return nil, errors.New("no policy: nothing can pass")
 	case opts.Database == nil:
 		return nil, errors.New("no vulnerability database")
@@ -155,7 +154,7 @@ func (r *Result) Close() error { return r.store.Close() }
 // disk; a Result must be closed.
 func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
 	r := &Result{Started: g.opts.Now(), Input: policy.Input{Database: g.opts.Database.Info()}}
-	if err := vulndb.CheckAge(r.Input.Database, cmp.Or(g.opts.Policy.Database.MaxAge, policy.DefaultMaxAge), r.Started); err != nil {
+	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
 	}
 	r.store, err = layers.New(layers.Options{
@@ -195,10 +194,10 @@ func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
 	r.Finished, r.Fetched = g.opts.Now(), r.store.Stats()
 	if !g.opts.At.IsZero() {
 		later := g.opts.At.Sub(r.Finished)
-		r.Decision = g.opts.Policy.Evaluate(keptFresh(r.Input, later), g.opts.At)
+		r.Decision = g.opts.Policies.Evaluate(keptFresh(r.Input, later), g.opts.At)
 		return r, nil
 	}
-	r.Decision = g.opts.Policy.Evaluate(r.Input, r.Finished)
+	r.Decision = g.opts.Policies.Evaluate(r.Input, r.Finished)
 	r.Approval = approve(g.opts, r)
 	return r, nil
 }

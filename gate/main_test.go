@@ -83,7 +83,7 @@ func (t *tester) gate(yaml string, change ...func(*Options)) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := Options{Policy: p, Database: database, TempDir: t.temp, Now: time.Now, Tool: testTool}
+	opts := Options{Policies: policy.Set{p}, Database: database, TempDir: t.temp, Now: time.Now, Tool: testTool}
 	for _, c := range change {
 		c(&opts)
 	}

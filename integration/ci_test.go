@@ -836,26 +836,37 @@ func TestCIPoliciesAreValid(t *testing.T) {
 	}
 }
 
-// TestCIPoliciesInReadmeAreValid: what one copies first.
-func TestCIPoliciesInReadmeAreValid(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	for _, block := range regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```$").FindAllSubmatch(readme, -1) {
-		if !bytes.HasPrefix(block[1], []byte("version: 1\n")) {
-			continue
+// TestCIPoliciesInDocumentsAreValid: what one copies first.
+func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
+	for _, document := range []string{"../README.md", "../docs/policy.md"} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
 		}
-		found++
-		file := filepath.Join(t.TempDir(), "policy.yaml")
-		write(t, file, block[1])
-		// A warning is no fault here: an exception in an example ends one day.
-		if out, err := lint(t, file); err != nil {
-			t.Errorf("%v\n%s%s", err, block[1], out)
+		found := 0
+		for _, block := range regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```$").FindAllSubmatch(text, -1) {
+			if !bytes.HasPrefix(block[1], []byte("version: 1\n")) {
+				continue
+			}
+			found++
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "exceptions"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, "policy.yaml")
+			if bytes.Contains(block[1], []byte("\nrules:")) {
+				write(t, file, block[1])
+			} else { // a file of exceptions
+				write(t, filepath.Join(dir, "exceptions", "web.yaml"), block[1])
+				write(t, file, []byte("version: 1\nrules: [{name: all}]\nexceptions: {folder: exceptions}\n"))
+			}
+			// A warning is no fault here: an exception in an example ends one day.
+			if out, err := lint(t, file); err != nil {
+				t.Errorf("%s: %v\n%s%s", document, err, block[1], out)
+			}
 		}
-	}
-	if found == 0 {
-		t.Error("there are no policies in README.md")
+		if found == 0 {
+			t.Errorf("there are no policies in %s", document)
+		}
 	}
 }

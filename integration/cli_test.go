@@ -96,6 +96,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TMPDIR", temp)
 			env.Setenv("IMAGEGATE_CACHE_DIR", cache)
 			env.Setenv("COSIGN_PASSWORD", "correct horse")
+			examples, err := filepath.Abs("../examples")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

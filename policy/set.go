@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -59,6 +60,22 @@ func (s Set) Digest() string {
 		lines.WriteByte('\n')
 	}
 	return digest([]byte(lines.String()))
+}
+
+// MaxDatabaseAge is the least of the ages that the policies allow the
+// vulnerability database for the images of a repository.
+func (s Set) MaxDatabaseAge(repository string) time.Duration {
+	least := time.Duration(0)
+	for _, p := range s {
+		if p == nil {
+			continue
+		}
+		limit := cmp.Or(p.forImage(repository).Database.MaxAge, DefaultMaxAge)
+		if least == 0 || limit < least {
+			least = limit
+		}
+	}
+	return cmp.Or(least, DefaultMaxAge)
 }
 
 // Validate is that of every policy; the error is one *ParseError unless a policy

@@ -153,7 +153,7 @@ func (w *world) approve(what remote.Taggable) *gate.Approval {
 	if err != nil {
 		w.Fatal(err)
 	}
-	g, err := gate.New(gate.Options{Policy: w.policy, Database: database, TempDir: w.TempDir(), Now: time.Now, Tool: tool})
+	g, err := gate.New(gate.Options{Policies: policy.Set{w.policy}, Database: database, TempDir: w.TempDir(), Now: time.Now, Tool: tool})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -126,6 +126,16 @@ func shorten(f policy.Finding) scanFinding {
 	return out
 }
 
+// policyName is the policies' files without the folders in which they happened
+// to be.
+func policyName(policies policy.Set) string {
+	var names []string
+	for _, p := range policies {
+		names = append(names, filepath.Base(p.File))
+	}
+	return strings.Join(names, " + ")
+}
+
 // databaseURI is where the database came from; one that was imported from a
 // file is named by its content.
 func databaseURI(db policy.Database) string {
@@ -192,10 +202,14 @@ type SubjectOf struct {
 
 // Used is an exception that the pass rests on.
 type Used struct {
-	ID      string    `json:"id"`
-	Package string    `json:"package"`
+	// ID and Package are those of the finding that it covered. Rule is set
+	// instead where the exception is from a rule about something else.
+	ID      string    `json:"id,omitempty"`
+	Package string    `json:"package,omitempty"`
+	Rule    string    `json:"rule,omitempty"`
 	Reason  string    `json:"reason"`
 	Owner   string    `json:"owner"`
+	Ticket  string    `json:"ticket,omitempty"`
 	Expires time.Time `json:"expires"`
 }
 
@@ -210,7 +224,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) deci
 		Verifier:     decisionVerifier{ID: tool.URI, Version: versions},
 		TimeVerified: finished.UTC(),
 		ResourceURI:  resourceURI(repo),
-		Policy:       resource{URI: filepath.Base(a.Policy().File), Digest: digestSet(a.Policy().Digest)},
+		Policy:       resource{URI: policyName(a.Policies()), Digest: digestSet(a.Policies().Digest())},
 		Inputs:       inputs,
 		Result:       resultPassed,
 		Levels:       []string{levelUnevaluated},
@@ -222,8 +236,11 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) deci
 		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})
 	}
 	for _, e := range decision.Excepted {
-		used := Used{ID: e.Finding.ID, Package: e.Finding.Package.PURL, Reason: e.Exception.Reason,
-			Owner: e.Exception.Owner, Expires: e.Exception.Expires}
+		used := Used{Rule: e.Exception.Rule, Reason: e.Exception.Reason,
+			Owner: e.Exception.Owner, Ticket: e.Exception.Ticket, Expires: e.Exception.Expires}
+		if e.Finding != nil {
+			used.ID, used.Package = e.Finding.ID, e.Finding.Package.PURL
+		}
 		if !slices.Contains(out.Basis.Exceptions, used) {
 			out.Basis.Exceptions = append(out.Basis.Exceptions, used)
 		}

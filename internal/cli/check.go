@@ -41,11 +41,11 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
-	p, err := loadPolicy(c)
+	policies, err := loadPolicies(c)
 	if err != nil {
 		return err
 	}
-	out.policy(p)
+	out.policies(policies)
 	db, err := openDatabase(c)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	g, err := newGate(c, p, db, out.progress, at)
+	g, err := newGate(c, policies, db, out.progress, at)
 	if err != nil {
 		return err
 	}

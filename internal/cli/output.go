@@ -97,8 +97,22 @@ func parseTargets(flags []string) ([]target, error) {
 
 func userAgent() string { return tool().Name + "/" + tool().Version }
 
-func (o *output) policy(p *policy.Policy) {
-	o.report.Policy = report.Policy{File: p.File, Digest: p.Digest}
+func (o *output) policies(set policy.Set) {
+	var names []string
+	var files []report.PolicyFile
+	for _, p := range set {
+		names = append(names, p.File)
+		if len(p.Files) == 0 {
+			files = append(files, report.PolicyFile{Name: p.File, Digest: p.Digest})
+		}
+		for _, f := range p.Files {
+			files = append(files, report.PolicyFile{Name: f.Name, Digest: f.Digest})
+		}
+	}
+	o.report.Policy = report.Policy{File: strings.Join(names, " + "), Digest: set.Digest()}
+	if len(files) > 1 {
+		o.report.Policy.Files = files
+	}
 }
 
 func (o *output) result(r *gate.Result) {

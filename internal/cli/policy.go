@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
 )
 
 func policyCommand(s Streams) *cli.Command {
@@ -32,12 +31,10 @@ func runPolicyLint(c *cli.Context, s Streams) error {
 	}
 	var failed []error
 	for _, file := range files {
-		data, err := readFile("policy", file)
-		if err != nil {
-			failed = append(failed, err)
-			continue
+		p, err := loadPolicy(file)
+		if err == nil {
+			err = p.Validate(time.Now())
 		}
-		p, err := policy.Parse(file, data)
 		if err != nil {
 			failed = append(failed, err)
 			continue

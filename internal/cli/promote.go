@@ -50,11 +50,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
-	p, err := loadPolicy(c)
+	policies, err := loadPolicies(c)
 	if err != nil {
 		return err
 	}
-	out.policy(p)
+	out.policies(policies)
 	format, err := trust.ParseFormat(c.String("signature-format"))
 	if err != nil {
 		return usageError{err}
@@ -68,7 +68,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, db.Close()) }()
-	g, err := newGate(c, p, db, out.progress, time.Time{})
+	g, err := newGate(c, policies, db, out.progress, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		if err := to.CheckTags(c.Context, digest, tags...); err != nil {
 			return err
 		}
-		basis := promote.Basis{Repository: src.Repository(), Policy: p.Digest, Database: db.Info().Digest, Tool: tool()}
+		basis := promote.Basis{Repository: src.Repository(), Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool()}
 		records, done, err := to.Promoted(c.Context, digest, basis, tags...)
 		if err != nil {
 			return err

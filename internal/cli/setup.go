@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +30,7 @@ import (
 
 // Flags that several commands share.
 var (
-	policyFlag   = &cli.StringFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "judge by the policy in `FILE`"}
+	policyFlag   = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "judge by the policy in `FILE`; repeatable: the image must pass every one"}
 	platformFlag = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "of an index, take only the image for `OS/ARCH[/VARIANT]`"}
 	cacheFlag    = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database in `DIR` (default: the user's cache folder)"}
 	tempFlag     = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "keep layers in `DIR` while an image is checked (default: the system's)"}
@@ -65,16 +66,55 @@ func readFile(what, path string) ([]byte, error) {
 	return data, nil
 }
 
-func loadPolicy(c *cli.Context) (*policy.Policy, error) {
-	path := c.String("policy")
-	if path == "" {
+// loadPolicies reads the policies that --policy names.
+func loadPolicies(c *cli.Context) (policy.Set, error) {
+	var set policy.Set
+	var failed []error
+	for _, path := range c.StringSlice("policy") {
+		if path == "" { // a variable that is not set; it must not go unnoticed beside others
+			return nil, usagef("no policy: --policy is empty, and nothing passes without")
+		}
+		p, err := loadPolicy(path)
+		failed = append(failed, err)
+		set = append(set, p)
+	}
+	if len(set) == 0 {
 		return nil, usagef("no policy: name one with --policy, nothing passes without")
 	}
+	if err := errors.Join(failed...); err != nil {
+		return nil, err
+	}
+	return set, set.Validate(time.Now())
+}
+
+// loadPolicy reads a policy and the exceptions in its folder, if it has one.
+func loadPolicy(path string) (*policy.Policy, error) {
 	data, err := readFile("policy", path)
 	if err != nil {
 		return nil, err
 	}
-	return policy.Parse(path, data)
+	p, err := policy.Parse(path, data)
+	if err != nil || p.ExceptionsFolder == "" {
+		return p, err
+	}
+	folder := filepath.Join(filepath.Dir(path), filepath.FromSlash(p.ExceptionsFolder))
+	err = filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return usageError{fmt.Errorf("reading the exceptions: %w", err)}
+		}
+		if ext := filepath.Ext(file); d.IsDir() || ext != ".yaml" && ext != ".yml" {
+			return nil
+		}
+		data, err := readFile("exceptions", file)
+		if err != nil {
+			return err
+		}
+		return p.AddExceptions(file, data)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // cacheDir is where the vulnerability database is.
@@ -242,13 +282,13 @@ func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byt
 }
 
 // newGate builds the gate that promote and check share. at is zero for now.
-func newGate(c *cli.Context, p *policy.Policy, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
+func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
 		return nil, err
 	}
 	g, err := gate.New(gate.Options{
-		Policy: p, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
+		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
 		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Progress: progress, At: at,
 	})
 	if err != nil {

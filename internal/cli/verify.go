@@ -19,7 +19,7 @@ func verifyCommand(s Streams) *cli.Command {
 			"pass.",
 		Flags: []cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: any age)"},
-			&cli.StringFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`"},
+			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`, or the several ones in this order"},
 			outputFlag},
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
@@ -43,13 +43,13 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = out.finish(c.Context, err) }()
-	if c.String("policy") != "" {
-		p, err := loadPolicy(c)
+	if len(c.StringSlice("policy")) > 0 {
+		policies, err := loadPolicies(c)
 		if err != nil {
 			return err
 		}
-		want.Policy = p.Digest
-		out.policy(p)
+		want.Policy = policies.Digest()
+		out.policies(policies)
 	}
 	if want.Keys, err = trustedKeys(c); err != nil {
 		return err

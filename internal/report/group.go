@@ -69,7 +69,7 @@ func merge(violations []policy.Violation) []issue {
 
 // issueKey is the same for violations that differ in platform and paths only.
 func issueKey(v policy.Violation) string {
-	parts := []string{string(v.Kind), v.Rule, v.Position.String()}
+	parts := []string{string(v.Kind), v.Rule, v.Position.String(), v.Scope, v.Blocks.String()}
 	if f := v.Finding; f != nil {
 		parts = append(parts, f.ID, f.Severity.String(), strconv.FormatBool(f.KEV != nil),
 			packageKey(f.Package), string(f.FixState), fixVersions(*f))
@@ -247,7 +247,11 @@ func byAdvice(issues []issue) []adviceGroup {
 
 // ruleText names the rule of a violation and where it stands.
 func ruleText(v policy.Violation) string {
-	return fmt.Sprintf("rule %s (%s)", short(v.Rule), positionText(v.Position))
+	where := positionText(v.Position)
+	if v.Scope != "" {
+		where += ", for images " + short(v.Scope)
+	}
+	return fmt.Sprintf("rule %s (%s)", short(v.Rule), where)
 }
 
 func positionText(p policy.Position) string {

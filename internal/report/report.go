@@ -63,11 +63,21 @@ type Tool struct {
 	Components map[string]string `json:"components,omitempty"`
 }
 
-// Policy identifies the policy file that judged.
+// Policy identifies the policy that judged, or several.
 type Policy struct {
+	// File is the policy's file, or those of several joined by " + ".
 	File string `json:"file"`
-	// Digest is the SHA-256 of the file's bytes, "sha256:<hex>".
+	// Digest stands for all that they say, "sha256:<hex>": of one file the
+	// SHA-256 of its bytes.
 	Digest string `json:"digest"`
+	// Files are all files, those with exceptions too, where there are several.
+	Files []PolicyFile `json:"files,omitempty"`
+}
+
+// PolicyFile is one file of a policy.
+type PolicyFile struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"` // SHA-256 of its bytes, "sha256:<hex>"
 }
 
 // Destination is one place in an approved registry that holds the image.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,6 +114,9 @@ func (t text) provenance() {
 		t.field("Policy", "none")
 	} else {
 		t.field("Policy", short(t.Policy.File)+" "+short(t.Policy.Digest))
+		for _, f := range t.Policy.Files {
+			t.field("", "with "+short(f.Name)+" "+short(f.Digest))
+		}
 	}
 }
 
@@ -386,6 +390,22 @@ func (t text) warnings() {
 	fixable, unfixable, others := split(merge(t.Decision.Warnings))
 	found := slices.Concat(fixable, unfixable)
 	n := len(t.Decision.Warnings)
+	graced := slices.DeleteFunc(slices.Clone(found), func(i issue) bool { return i.Blocks.IsZero() })
+	if len(graced) > 0 {
+		t.section("Will block when its grace ends: " + count(len(graced), "finding"))
+		t.blank()
+		t.brief(graced, len(graced))
+		found = slices.DeleteFunc(found, func(i issue) bool { return !i.Blocks.IsZero() })
+		n = 0
+		for _, w := range t.Decision.Warnings {
+			if w.Blocks.IsZero() {
+				n++
+			}
+		}
+		if n == 0 {
+			return
+		}
+	}
 	t.section(fmt.Sprintf("Warnings: %d%s", n, distinct(n, len(others)+len(found))))
 	t.blank()
 	for _, i := range others[:min(len(others), maxWarnings)] {
@@ -405,6 +425,9 @@ func (t text) brief(found []issue, limit int) {
 			cell{text: nameVersion(i.Finding.Package)}, cell{text: fixText(*i.Finding)})}
 		if i.Rule != "" {
 			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
+		}
+		if !i.Blocks.IsZero() {
+			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.left(i.Blocks), style: yellow})
 		}
 		rows = append(rows, r)
 	}
@@ -429,8 +452,7 @@ func (t text) exceptions() {
 		if covered[e.Exception] == nil {
 			used = append(used, e.Exception)
 		}
-		covered[e.Exception] = append(covered[e.Exception], policy.Violation{Kind: policy.KindVulnerability,
-			Rule: e.Rule, Position: e.Position, Platform: e.Platform, Finding: &e.Finding})
+		covered[e.Exception] = append(covered[e.Exception], e.Violation)
 	}
 	t.section(fmt.Sprintf("Exceptions used: %d", len(used)))
 	for _, e := range used {
@@ -439,11 +461,23 @@ func (t text) exceptions() {
 		if e.Package != "" {
 			scope = " in " + short(e.Package)
 		}
-		t.item(2, fmt.Sprintf("%s%s (%s)", short(e.ID), scope, positionText(e.Position)))
+		what := short(e.ID)
+		if e.Rule != "" {
+			what = "rule " + strconv.Quote(short(e.Rule))
+		}
+		t.item(2, fmt.Sprintf("%s%s (%s)", what, scope, positionText(e.Position)))
 		t.item(4, fmt.Sprintf("owner %s, expires %s%s", short(e.Owner), e.Expires.UTC().Format(time.DateOnly), t.left(e.Expires)))
 		t.item(4, "reason: "+Sanitize(e.Reason))
+		if e.Ticket != "" {
+			t.item(4, "ticket: "+short(e.Ticket))
+		}
 		var rows []row
 		for _, i := range merge(covered[e]) {
+			if i.Finding == nil {
+				t.item(4, message(i))
+				t.notes(6, t.on(i))
+				continue
+			}
 			rows = append(rows, row{notes: []string{t.on(i)}, cells: append(findingCells(*i.Finding),
 				cell{text: nameVersion(i.Finding.Package)}, cell{text: ruleText(i.Violation)})})
 		}
