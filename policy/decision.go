@@ -10,7 +10,7 @@ import (
 // Every finding of the input is in exactly one of Violations, Warnings,
 // Excepted and Allowed. Of several rules that match a finding the first that
 // blocks now decides, else the one whose grace ends first, else the first that
-// warns.
+// would block were the finding not inherited, else the first that warns.
 //
 // Evaluate leaves none of the lists nil and orders them: what is about the whole
 // image first, then platform by platform, findings by severity with unknown
@@ -21,8 +21,8 @@ type Decision struct {
 	// Violations block; all of them are listed, never only the first.
 	Violations []Violation `json:"violations"`
 	// Warnings were matched by a rule whose effect is to warn or whose grace
-	// has not ended, or say something about the policy itself, such as an
-	// exception that nothing used.
+	// has not ended, or are inherited, or say something about the policy
+	// itself, such as an exception that nothing used.
 	Warnings []Violation `json:"warnings"`
 	// Excepted lists what would block but for an exception.
 	Excepted []Excepted `json:"excepted"`
@@ -118,6 +118,9 @@ type Violation struct {
 	// Blocks is the instant from which the finding blocks, where it only warns
 	// because the grace of its rule has not ended; else zero.
 	Blocks time.Time `json:"blocks,omitzero"`
+	// Inherited: the finding only warns because the image under the approved
+	// tag has it too.
+	Inherited bool `json:"inherited,omitempty"`
 	// Expired are the exceptions that used to cover it.
 	Expired []Exception `json:"expired,omitempty"`
 }

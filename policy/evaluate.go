@@ -26,23 +26,28 @@ type evaluation struct {
 	policy     scoped
 	missing    bool // there is no policy
 	rules      []rule
+	inherited  inherited
 	exceptions *exceptions
 	now        time.Time
 }
 
-func newEvaluation(p *Policy, repository string, now time.Time) *evaluation {
+func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	missing := p == nil
 	if missing {
 		p = &Policy{}
 	}
-	scoped := p.forImage(repository)
-	return &evaluation{
+	scoped := p.forImage(in.Image.Repository)
+	e := &evaluation{
 		policy:     scoped,
 		missing:    missing,
 		rules:      compileRules(scoped.Rules),
-		exceptions: newExceptions(scoped.Policy, repository, now),
+		exceptions: newExceptions(scoped.Policy, in.Image.Repository, now),
 		now:        now,
 	}
+	if scoped.Baseline == InheritApproved {
+		e.inherited = newInherited(in.Baseline)
+	}
+	return e
 }
 
 // report adds v by its effect. What is not Warn blocks.
@@ -103,29 +108,33 @@ func (e *evaluation) database(db Database) {
 // feeds blocks where a rule asks what the database cannot know: without the feed
 // nothing is known to be exploited, which is no answer.
 func (e *evaluation) feeds(db Database) {
-	for _, feed := range []struct {
-		name string
-		by   func(*Rule) bool
-	}{
-		{"kev", (*Rule).needsKEV},
-		{"epss", (*Rule).needsEPSS},
-	} {
-		first := slices.IndexFunc(e.rules, func(r rule) bool { return feed.by(r.Rule) })
-		if first < 0 || slices.ContainsFunc(db.Providers, func(p Provider) bool { return p.Name == feed.name }) {
-			continue
-		}
-		r := e.rules[first]
+	missing := func(feed string) bool {
+		return !slices.ContainsFunc(db.Providers, func(p Provider) bool { return p.Name == feed })
+	}
+	block := func(feed, rule string, at Position) {
 		e.report(Block, Violation{
-			Kind: KindDatabase, Rule: r.Name, Position: r.Position,
-			Message: fmt.Sprintf("the vulnerability database names no provider %q, which rule %q needs", feed.name, r.Name),
+			Kind: KindDatabase, Rule: rule, Position: at,
+			Message: fmt.Sprintf("the vulnerability database names no provider %q, which %q needs", feed, rule),
 		})
+	}
+	if missing("kev") {
+		if i := slices.IndexFunc(e.rules, rule.needsKEV); i >= 0 {
+			block("kev", e.rules[i].Name, e.rules[i].Position)
+		} else if e.policy.Baseline != InheritNothing {
+			block("kev", "baseline", Position{})
+		}
+	}
+	if missing("epss") {
+		if i := slices.IndexFunc(e.rules, rule.needsEPSS); i >= 0 {
+			block("epss", e.rules[i].Name, e.rules[i].Position)
+		}
 	}
 }
 
 // needsKEV: a grace ends at once for what is known to be exploited.
-func (r *Rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
+func (r rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
 
-func (r *Rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
+func (r rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 
 // age judges one date of the database.
 func (e *evaluation) age(what, happened string, at time.Time) {
@@ -227,26 +236,33 @@ func (e *evaluation) sbom(p *Platform) {
 
 func (e *evaluation) finding(s *subject) outcome {
 	verdict := e.judge(s)
-	if verdict.rule == nil {
+	switch {
+	case verdict.rule == nil:
 		return outcome{rank: allowed}
+	case verdict.rule.Effect == Warn:
+		return outcome{rank: warned, Violation: e.violation(s, verdict)}
 	}
+	// An exception that waits for the end of a grace is in use as well.
+	covering, expired := e.exceptions.cover(s)
+	if covering != nil && verdict.blocks.IsZero() {
+		verdict.effect, verdict.inherited = Block, false // the exception is why it passes
+		return outcome{rank: excepted, Violation: e.violation(s, verdict), exception: &covering.Exception}
+	}
+	o := outcome{rank: blocked, Violation: e.violation(s, verdict)}
+	o.Expired = expired
+	if verdict.effect == Warn {
+		o.rank = warned
+	}
+	return o
+}
+
+func (e *evaluation) violation(s *subject, verdict verdict) Violation {
 	v := Violation{
 		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
-		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks,
+		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks, Inherited: verdict.inherited,
 	}
 	e.policy.locate(&v)
-	if verdict.effect == Warn {
-		if !verdict.blocks.IsZero() {
-			e.exceptions.cover(s) // an exception that waits for the end of a grace is in use
-		}
-		return outcome{rank: warned, Violation: v}
-	}
-	covering, expired := e.exceptions.cover(s)
-	if covering != nil {
-		return outcome{rank: excepted, Violation: v, exception: &covering.Exception}
-	}
-	v.Expired = expired
-	return outcome{rank: blocked, Violation: v}
+	return v
 }
 
 func joined(name, version string) string { return strings.TrimSpace(name + " " + version) }

@@ -11,6 +11,9 @@ type Input struct {
 	Image     Image      `json:"image"`
 	Platforms []Platform `json:"platforms"`
 	Database  Database   `json:"database"`
+	// Baseline is what the image under the approved tag has; nil where there is
+	// none or nobody looked, so that nothing is inherited.
+	Baseline *Baseline `json:"baseline,omitempty"`
 }
 
 // Image names what is gated.

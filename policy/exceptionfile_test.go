@@ -178,7 +178,8 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 // ruleDecision reports a violation of the rule "no telnet" about each package,
 // nil for none, as the sections do whose rules have names.
 func ruleDecision(effect Effect, packages []*Package, exceptions ...Exception) Decision {
-	e := newEvaluation(blockAll(exceptions...), "registry.example/team/app", now)
+	in := cleanInput()
+	e := newEvaluation(blockAll(exceptions...), &in, now)
 	for _, pkg := range packages {
 		e.reportRule(effect, Violation{Kind: "package", Rule: "no telnet", Message: "m"}, pkg)
 	}

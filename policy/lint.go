@@ -19,7 +19,7 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	if p == nil {
 		return nil
 	}
-	problems := lintRules(p.Rules, func(*Rule) bool { return true })
+	problems := p.lintRules(func(*Rule) bool { return true })
 	for i := range p.Images {
 		problems = append(problems, p.lintScope(&p.Images[i])...)
 	}
@@ -30,11 +30,11 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	return problems
 }
 
-// lintRules looks at the rules that are of interest, among all.
-func lintRules(rules []Rule, ofInterest func(*Rule) bool) []Problem {
+// lintRules looks at the rules of p that are of interest, among all.
+func (p *Policy) lintRules(ofInterest func(*Rule) bool) []Problem {
 	var problems []Problem
 	// A rule that blocks goes before one that warns wherever it stands.
-	ordered := slices.Clone(rules)
+	ordered := slices.Clone(p.Rules)
 	slices.SortStableFunc(ordered, func(a, b Rule) int { return cmp.Compare(a.Effect, b.Effect) })
 	// Rules that never fire are not compared with: what covers them covers all
 	// that they would.
@@ -48,7 +48,7 @@ func lintRules(rules []Rule, ofInterest func(*Rule) bool) []Problem {
 			problems = append(problems, Problem{r.Position, fmt.Sprintf(
 				"rule %q has a grace that never applies: there is none for what is known to be exploited", r.Name)})
 		}
-		if earlier := covering(alive, r); earlier != nil {
+		if earlier := p.covering(alive, r); earlier != nil {
 			problems = append(problems, Problem{r.Position, fmt.Sprintf(
 				"rule %q never fires: rule %q on line %d matches everything that it does",
 				r.Name, earlier.Name, earlier.Position.Line)})
@@ -64,7 +64,7 @@ func lintRules(rules []Rule, ofInterest func(*Rule) bool) []Problem {
 func (p *Policy) lintScope(scope *Scope) []Problem {
 	s := scoped{Policy: p}
 	s.apply(scope)
-	problems := lintRules(s.Rules, func(r *Rule) bool { return s.at[r.Position] != nil })
+	problems := s.lintRules(func(r *Rule) bool { return s.at[r.Position] != nil })
 	for _, pattern := range scope.Match {
 		if namesTag(pattern) {
 			problems = append(problems, Problem{scope.Position, fmt.Sprintf(
@@ -82,10 +82,15 @@ func namesTag(pattern string) bool {
 
 // covering returns the first of rules that matches all that r does, and decides
 // about it no later.
-func covering(rules []rule, r rule) *rule {
+func (p *Policy) covering(rules []rule, r rule) *rule {
 	for i := range rules {
 		a := &rules[i]
-		if a.covers(&r) && (r.Effect == Warn || a.Grace <= r.Grace) {
+		if !a.covers(&r) {
+			continue
+		}
+		// What blocks but for a grace or the baseline still goes before what warns.
+		inherits := p.Baseline != InheritNothing && a.ids == nil && r.ids != nil
+		if r.Effect == Warn || a.Grace <= r.Grace && !inherits {
 			return a
 		}
 	}

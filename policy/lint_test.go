@@ -80,6 +80,7 @@ func TestLintRules(t *testing.T) {
 			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
 		{"a grace for what has none", "  - {name: a, kev: true, grace: 2d}\n",
 			[]string{`p.yaml:3:5: rule "a" has a grace that never applies: there is none for what is known to be exploited`}},
+		{"named behind what may be inherited", "  - {name: a}\n  - {name: b, ids: [CVE-1]}\nbaseline: approved\n", nil},
 		{"dead behind dead", "  - {name: a}\n  - {name: b, severity: low}\n  - {name: c, severity: high}\n", []string{
 			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`,
 			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it does`,
@@ -110,7 +111,7 @@ func TestLintedRuleNeverDecides(t *testing.T) {
 			p := &Policy{Rules: []Rule{a, b}}
 			want := map[string]bool{"a": true, "b": true}
 			for i := range findings {
-				e := newEvaluation(p, "", now)
+				e := newEvaluation(p, &Input{}, now)
 				if v := e.judge(newSubject(&findings[i], &Platform{})); v.rule != nil {
 					delete(want, v.rule.Name)
 				}

@@ -61,6 +61,7 @@ func (g generator) policy() *Policy {
 			Package: pick(g, "", "pkg:npm/a", "pkg:npm/*@1"), Image: pick(g, "", "registry.example/*", "elsewhere/*"),
 		})
 	}
+	p.Baseline = pick(g, InheritNothing, InheritApproved)
 	for i := range g.IntN(3) {
 		s := Scope{Position: at(100+10*i, 1), Match: pick(g, []string{"*"}, []string{"elsewhere/*"}), Keys: []string{"rules", "exceptions", "sbom.unknowns"}}
 		s.Policy.Rules = repeat(g, 2, g.rule)
@@ -142,6 +143,11 @@ func (g generator) input() Input {
 			p.Packages = repeat(g, 1, func() Package { return Package{Name: "a"} })
 		}
 		in.Platforms = append(in.Platforms, p)
+	}
+	if g.IntN(2) == 0 {
+		in.Baseline = &Baseline{Findings: repeat(g, 3, func() BaselineFinding {
+			return BaselineFinding{Platform: pick(g, "", "linux/0"), ID: g.id(), Aliases: repeat(g, 1, g.id), Type: "npm", Name: pick(g, "a", "b")}
+		})}
 	}
 	return in
 }
@@ -283,6 +289,17 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 		}
 	}
 
+	if in.Baseline != nil {
+		for i := range in.Baseline.Findings {
+			fewer := in
+			fewer.Baseline = &Baseline{Findings: slices.Delete(slices.Clone(in.Baseline.Findings), i, i+1)}
+			stricter("removing a finding of the baseline", p, fewer)
+		}
+		none := in
+		none.Baseline = nil
+		stricter("removing the baseline", p, none)
+	}
+
 	if p.Validate(now) != nil {
 		return // to correct the policy may well let pass
 	}
@@ -349,10 +366,13 @@ func TestGeneratorMeets(t *testing.T) {
 			if !v.Blocks.IsZero() {
 				outcomes["in grace"]++
 			}
+			if v.Inherited {
+				outcomes["inherited"]++
+			}
 		}
 	}
 	for _, outcome := range []string{
-		"passed true", "passed false", "excepted", "allowed", "expired", "in grace",
+		"passed true", "passed false", "excepted", "allowed", "expired", "in grace", "inherited",
 		"violation vulnerability", "violation database", "violation distribution", "violation coverage", "violation sbom", "violation evidence", "violation exception",
 		"warning vulnerability", "warning distribution", "warning coverage", "warning sbom", "warning exception",
 	} {

@@ -67,6 +67,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("distribution", d.distribution(&p.Distribution)),
 		optional("sbom", d.sbom(&p.SBOM)),
 		rules("rules", d.rules(&p.Rules)),
+		optional("baseline", d.baseline(&p.Baseline)),
 	}
 }
 
@@ -259,6 +260,15 @@ func (d *decoder) fix(to *Fixable) reader {
 			return f, nil
 		}
 		return "", fmt.Errorf("unknown fix condition %q: want %s or %s", s, FixableYes, FixableNo)
+	}, "!!str")
+}
+
+func (d *decoder) baseline(to *Inheritance) reader {
+	return scalar(d, to, "approved", func(s string) (Inheritance, error) {
+		if s != string(InheritApproved) {
+			return "", fmt.Errorf("unknown baseline %q: want %s", s, InheritApproved)
+		}
+		return InheritApproved, nil
 	}, "!!str")
 }
 

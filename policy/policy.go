@@ -33,7 +33,13 @@ type Policy struct {
 	Database     DatabaseRule     `json:"database"`
 	Distribution DistributionRule `json:"distribution"`
 	SBOM         SBOMRule         `json:"sbom"`
-	Exceptions   []Exception      `json:"exceptions"`
+	// Baseline lets findings that block only warn where the image now under the
+	// approved tag has them too, so that what made nothing worse can be
+	// released: "approved", or nothing where left out. Never inherited are what
+	// is known to be exploited, for which the database must have the provider
+	// "kev", and what a rule with ids blocks. Example: "baseline: approved".
+	Baseline   Inheritance `json:"baseline,omitempty"`
+	Exceptions []Exception `json:"exceptions"`
 	// ExceptionsMaxLifetime is how far ahead an exception may end; zero, where
 	// left out, means any time. Example: "exceptions: {maxLifetime: 90d}".
 	ExceptionsMaxLifetime time.Duration `json:"exceptionsMaxLifetime,omitempty"`

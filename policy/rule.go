@@ -79,24 +79,33 @@ func (r *rule) blocks(s *subject, fixed time.Time) time.Time {
 
 // verdict is what the rules say of one finding.
 type verdict struct {
-	rule   *rule     // the one that decides; nil if none matches
-	effect Effect    // what it does now
-	blocks time.Time // the end of its grace, where that is why it warns
+	rule      *rule     // the one that decides; nil if none matches
+	effect    Effect    // what it does now
+	blocks    time.Time // the end of its grace, where that is why it warns
+	inherited bool      // whether the baseline is why it warns
 }
 
 // judge lets the first rule decide that blocks now, else the one whose grace
-// ends first, else the first that warns.
+// ends first, else the first whose findings are inherited, else the first that
+// warns.
 func (e *evaluation) judge(s *subject) verdict {
-	var decides verdict
+	var inGrace, inherits, warns verdict
+	inherited := e.inherited.has(s)
 	var fixed, undecided time.Time
 	for i := range e.rules {
 		r := &e.rules[i]
 		if !r.matches(s) {
 			continue
 		}
-		if r.Effect == Warn {
-			if decides.rule == nil {
-				decides = verdict{rule: r, effect: Warn}
+		switch {
+		case r.Effect == Warn:
+			if warns.rule == nil {
+				warns = verdict{rule: r, effect: Warn}
+			}
+			continue
+		case inherited && r.ids == nil:
+			if inherits.rule == nil {
+				inherits = verdict{rule: r, effect: Warn, inherited: true}
 			}
 			continue
 		}
@@ -109,11 +118,16 @@ func (e *evaluation) judge(s *subject) verdict {
 			return verdict{rule: r}
 		}
 		e.changes(blocks)
-		if decides.blocks.IsZero() || blocks.Before(decides.blocks) {
-			decides = verdict{rule: r, effect: Warn, blocks: blocks}
+		if inGrace.rule == nil || blocks.Before(inGrace.blocks) {
+			inGrace = verdict{rule: r, effect: Warn, blocks: blocks}
 		}
 	}
-	return decides
+	for _, v := range []verdict{inGrace, inherits} {
+		if v.rule != nil {
+			return v
+		}
+	}
+	return warns
 }
 
 // findingMessage says what was found, where, what of it the rule looks at and
@@ -135,6 +149,9 @@ func findingMessage(s *subject, v verdict) string {
 		b.WriteString(", CVSS " + score)
 	}
 	b.WriteString(", " + fixText(s.Finding))
+	if v.inherited {
+		b.WriteString("; the approved image has it too")
+	}
 	if !v.blocks.IsZero() {
 		b.WriteString("; blocks from " + formatTime(v.blocks) + ", when its grace of " + formatDuration(v.rule.Grace) + " ends")
 	}

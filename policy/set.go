@@ -29,7 +29,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 	if len(s) == 0 {
 		s = Set{nil}
 	}
-	c := newCouncil(s, in.Image.Repository, now)
+	c := newCouncil(s, &in, now)
 	c.all(func(e *evaluation) { e.completeness(in) })
 	c.all(func(e *evaluation) { e.database(in.Database) })
 	for _, platform := range sortedPlatforms(in.Platforms) {
@@ -125,13 +125,13 @@ type words struct {
 	message  string
 }
 
-func newCouncil(s Set, repository string, now time.Time) *council {
+func newCouncil(s Set, in *Input, now time.Time) *council {
 	c := &council{
 		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, Allowed: []Allowed{}},
 		said:     make(map[words]int),
 	}
 	for _, p := range s {
-		c.members = append(c.members, newEvaluation(p, repository, now))
+		c.members = append(c.members, newEvaluation(p, in, now))
 	}
 	return c
 }

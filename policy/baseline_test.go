@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// inheriting is a policy with a baseline and rules that block.
+func inheriting(rules ...Rule) *Policy {
+	p := &Policy{Baseline: InheritApproved, Rules: rules}
+	for i := range p.Rules {
+		p.Rules[i].Name = string(rune('a' + i))
+	}
+	return p
+}
+
+func withBaseline(b *Baseline, findings ...Finding) Input {
+	in := withFeeds(findings...)
+	in.Baseline = b
+	return in
+}
+
+func TestInheritedFindingWarns(t *testing.T) {
+	f := finding("GHSA-1", SeverityHigh)
+	f.Aliases = []string{"CVE-1"}
+	for name, tt := range map[string]struct {
+		b    BaselineFinding
+		want bool
+	}{
+		"same":                    {BaselineFinding{Platform: "linux/amd64", ID: "GHSA-1", Type: "npm", Name: "lodash"}, true},
+		"any platform":            {BaselineFinding{ID: "GHSA-1", Type: "npm", Name: "lodash"}, true},
+		"alias":                   {BaselineFinding{ID: "cve-1", Type: "npm", Name: "lodash"}, true},
+		"alias of another":        {BaselineFinding{ID: "X", Aliases: []string{"CVE-1"}, Type: "npm", Name: "lodash"}, true},
+		"another platform":        {BaselineFinding{Platform: "linux/arm64", ID: "GHSA-1", Type: "npm", Name: "lodash"}, false},
+		"another id":              {BaselineFinding{ID: "CVE-2", Type: "npm", Name: "lodash"}, false},
+		"another type":            {BaselineFinding{ID: "GHSA-1", Type: "deb", Name: "lodash"}, false},
+		"another package":         {BaselineFinding{ID: "GHSA-1", Type: "npm", Name: "Lodash"}, false},
+		"nothing but the package": {BaselineFinding{Type: "npm", Name: "lodash"}, false},
+	} {
+		d := inheriting(Rule{}).Evaluate(withBaseline(&Baseline{Findings: []BaselineFinding{tt.b}}, f), now)
+		if d.Passed != tt.want || tt.want && (len(d.Warnings) != 1 || !d.Warnings[0].Inherited) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func all(f Finding) *Baseline {
+	return &Baseline{Findings: []BaselineFinding{{ID: f.ID, Type: f.Package.Type, Name: f.Package.Name}}}
+}
+
+func TestNothingIsInheritedUnasked(t *testing.T) {
+	f := finding("CVE-1", SeverityHigh)
+	denied(t, blockAll().Evaluate(withBaseline(all(f), f), now), "vulnerability all")
+	denied(t, inheriting(Rule{}).Evaluate(withBaseline(nil, f), now), "vulnerability a")
+	denied(t, inheriting(Rule{}).Evaluate(withBaseline(&Baseline{}, f), now), "vulnerability a")
+
+	unnamed := finding("", SeverityHigh)
+	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(unnamed), unnamed), now), "vulnerability a")
+}
+
+func TestExploitedFindingIsNotInherited(t *testing.T) {
+	f := finding("CVE-1", SeverityHigh)
+	f.KEV = &KEV{}
+	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(f), f), now), "vulnerability a")
+
+	// Nobody can tell without the feed.
+	in := withBaseline(all(f), finding("CVE-1", SeverityHigh))
+	in.Database.Providers = in.Database.Providers[:1]
+	denied(t, inheriting(Rule{}).Evaluate(in, now), "database baseline")
+}
+
+func TestNamedVulnerabilityIsNotInherited(t *testing.T) {
+	f := finding("CVE-1", SeverityHigh)
+	ids := Rule{IDs: []string{"CVE-1"}}
+	for _, rules := range [][]Rule{{ids}, {ids, {}}, {{}, ids}, {{Effect: Warn}, {}, ids}} {
+		d := inheriting(slices.Clone(rules)...).Evaluate(withBaseline(all(f), f), now)
+		denied(t, d, "vulnerability "+string(rune('a'+slices.IndexFunc(rules, func(r Rule) bool { return len(r.IDs) > 0 }))))
+	}
+	// It only warns while it has a grace, and says so rather than that it is inherited.
+	f = graced(now.Add(-ruleDay))
+	d := inheriting(Rule{}, Rule{IDs: []string{"CVE-1"}, Grace: 2 * ruleDay}).Evaluate(withBaseline(all(f), f), now)
+	passed(t, d)
+	if len(d.Warnings) != 1 || d.Warnings[0].Rule != "b" || d.Warnings[0].Inherited || !d.Warnings[0].Blocks.Equal(now.Add(ruleDay)) {
+		t.Errorf("%+v", d.Warnings)
+	}
+}
+
+func TestInheritedFindingNeedsNoGrace(t *testing.T) {
+	f := graced(now.Add(-ruleDay))
+	d := inheriting(Rule{Grace: 2 * ruleDay}).Evaluate(withBaseline(all(f), f), now)
+	passed(t, d)
+	if len(d.Warnings) != 1 || !d.Warnings[0].Inherited || !d.Warnings[0].Blocks.IsZero() {
+		t.Errorf("a day from which it blocks, and it never will: %+v", d.Warnings)
+	}
+}
+
+func TestExceptionGoesBeforeInheritance(t *testing.T) {
+	f := finding("CVE-1", SeverityHigh)
+	p := inheriting(Rule{})
+	p.Exceptions = []Exception{exceptionFor("CVE-1")}
+	d := p.Evaluate(withBaseline(all(f), f), now)
+	if !d.Passed || len(d.Excepted) != 1 || d.Excepted[0].Inherited || len(d.Warnings) != 0 {
+		t.Errorf("%+v", d)
+	}
+	p.Exceptions[0].Expires = now
+	d = p.Evaluate(withBaseline(all(f), f), now)
+	if !d.Passed || len(d.Warnings) != 2 || len(d.Warnings[0].Expired) != 1 || !d.Warnings[0].Inherited {
+		t.Errorf("%+v", d)
+	}
+	const want = "CVE-1 in lodash 4.17.20: severity high, fixed in 4.17.21; the approved image has it too"
+	if diff := cmp.Diff(want, d.Warnings[0].Message); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseBaseline(t *testing.T) {
+	if p := parsed(t, minimal+"baseline: approved\n"); p.Baseline != InheritApproved {
+		t.Errorf("%q", p.Baseline)
+	}
+	for value, want := range map[string]string{
+		"none": `4:11: "baseline": unknown baseline "none": want approved`,
+		"true": `4:11: "baseline" is a true or false: want approved`,
+	} {
+		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"baseline: "+value+"\n")); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
