@@ -8,7 +8,7 @@ import (
 // Decision is the outcome of judging one Input. The zero value is a denial.
 //
 // Every finding of the input is in exactly one of Violations, Warnings,
-// Excepted and Allowed. Of several rules that match a finding the first that
+// Excepted, NotAffected and Allowed. Of several rules that match a finding the first that
 // blocks now decides, else the one whose grace ends first, else the first that
 // would block were the finding not inherited, else the first that warns.
 //
@@ -26,6 +26,9 @@ type Decision struct {
 	Warnings []Violation `json:"warnings"`
 	// Excepted lists what would block but for an exception.
 	Excepted []Excepted `json:"excepted"`
+	// NotAffected lists the findings that a rule matched, and that a VEX
+	// statement took away.
+	NotAffected []NotAffected `json:"notAffected"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
 	// Until is the first instant at which the same input under the same
@@ -131,6 +134,13 @@ type Violation struct {
 type Excepted struct {
 	Violation
 	Exception Exception `json:"exception"`
+}
+
+// NotAffected is a finding that would block or warn, and the statement that says
+// why it need not.
+type NotAffected struct {
+	Violation
+	Statement VEXStatement `json:"statement"`
 }
 
 // Allowed is a finding that no rule matched.

@@ -28,6 +28,7 @@ type evaluation struct {
 	rules      []rule
 	inherited  inherited
 	exceptions *exceptions
+	statements *statements
 	now        time.Time
 }
 
@@ -47,6 +48,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	if scoped.Baseline == InheritApproved {
 		e.inherited = newInherited(in.Baseline)
 	}
+	e.statements = newStatements(&scoped.VEX, in, now, e.changes)
 	return e
 }
 
@@ -236,17 +238,19 @@ func (e *evaluation) sbom(p *Platform) {
 
 func (e *evaluation) finding(s *subject) outcome {
 	verdict := e.judge(s)
-	switch {
-	case verdict.rule == nil:
+	if verdict.rule == nil {
 		return outcome{rank: allowed}
-	case verdict.rule.Effect == Warn:
+	}
+	if statement := e.statements.takesAway(s); statement != nil {
+		return outcome{rank: notAffected, Violation: e.violation(s, verdict.plain()), statement: statement}
+	}
+	if verdict.rule.Effect == Warn {
 		return outcome{rank: warned, Violation: e.violation(s, verdict)}
 	}
 	// An exception that waits for the end of a grace is in use as well.
 	covering, expired := e.exceptions.cover(s)
 	if covering != nil && verdict.blocks.IsZero() {
-		verdict.effect, verdict.inherited = Block, false // the exception is why it passes
-		return outcome{rank: excepted, Violation: e.violation(s, verdict), exception: &covering.Exception}
+		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &covering.Exception}
 	}
 	o := outcome{rank: blocked, Violation: e.violation(s, verdict)}
 	o.Expired = expired

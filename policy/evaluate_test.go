@@ -86,7 +86,7 @@ func TestCleanImagePasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"passed":true,"violations":[],"warnings":[],"excepted":[],"allowed":[],"until":"2026-06-20T10:00:00Z"}`
+	want := `{"passed":true,"violations":[],"warnings":[],"excepted":[],"notAffected":[],"allowed":[],"until":"2026-06-20T10:00:00Z"}`
 	if string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

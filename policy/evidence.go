@@ -14,6 +14,9 @@ type Input struct {
 	// Baseline is what the image under the approved tag has; nil where there is
 	// none or nobody looked, so that nothing is inherited.
 	Baseline *Baseline `json:"baseline,omitempty"`
+	// VEX are the statements that came with the image or in files. Whether one
+	// counts is for the policy to say.
+	VEX []VEXStatement `json:"vex,omitempty"`
 }
 
 // Image names what is gated.

@@ -62,6 +62,10 @@ func (g generator) policy() *Policy {
 		})
 	}
 	p.Baseline = pick(g, InheritNothing, InheritApproved)
+	p.VEX = VEXRule{
+		Accept: pick(g, nil, []VEXStatus{VEXNotAffected}, []VEXStatus{VEXNotAffected, VEXFixed}), Files: pick(g, false, true, true),
+		Justifications: pick(g, nil, []string{"component_not_present"}), Signers: repeat(g, 1, func() string { return pick(g, "a", "*") }),
+	}
 	for i := range g.IntN(3) {
 		s := Scope{Position: at(100+10*i, 1), Match: pick(g, []string{"*"}, []string{"elsewhere/*"}), Keys: []string{"rules", "exceptions", "sbom.unknowns"}}
 		s.Policy.Rules = repeat(g, 2, g.rule)
@@ -149,7 +153,23 @@ func (g generator) input() Input {
 			return BaselineFinding{Platform: pick(g, "", "linux/0"), ID: g.id(), Aliases: repeat(g, 1, g.id), Type: "npm", Name: pick(g, "a", "b")}
 		})}
 	}
+	if g.IntN(4) > 0 {
+		in.VEX = repeat(g, 4, func() VEXStatement { return g.statement(&in) })
+	}
 	return in
+}
+
+func (g generator) statement(in *Input) VEXStatement {
+	product := func() string {
+		return pick(g, "pkg:npm/a", "pkg:npm/b@1", "pkg:npm/b", in.Image.Digest, in.Platforms[0].Digest)
+	}
+	return VEXStatement{
+		ID: g.id(), Aliases: repeat(g, 1, g.id), Signer: pick(g, "", "a", "b"), Timestamp: pick(g, time.Time{}, g.instant(), g.instant()),
+		Status:        pick(g, VEXNotAffected, VEXNotAffected, VEXFixed, VEXAffected, VEXUnderInvestigation),
+		Justification: pick(g, "", "component_not_present"),
+		Products:      append(repeat(g, 1, product), product()),
+		Subcomponents: repeat(g, 1, func() string { return pick(g, "pkg:npm/a", "pkg:npm/b@1") }),
+	}
 }
 
 // FuzzEvaluateMonotone takes a seed, makes a policy and an input of it and
@@ -182,7 +202,7 @@ func checkDecision(t *testing.T, in Input, d Decision) {
 	if d.Passed != (len(d.Violations) == 0) {
 		t.Errorf("passed: %v with violations %+v", d.Passed, d.Violations)
 	}
-	if d.Violations == nil || d.Warnings == nil || d.Excepted == nil || d.Allowed == nil {
+	if d.Violations == nil || d.Warnings == nil || d.Excepted == nil || d.NotAffected == nil || d.Allowed == nil {
 		t.Errorf("a nil list: %+v", d)
 	}
 	var want, got []string
@@ -202,6 +222,9 @@ func checkDecision(t *testing.T, in Input, d Decision) {
 			got = append(got, name(e.Platform, *e.Finding))
 		}
 	}
+	for _, n := range d.NotAffected {
+		got = append(got, name(n.Platform, *n.Finding))
+	}
 	for _, a := range d.Allowed {
 		got = append(got, name(a.Platform, a.Finding))
 	}
@@ -219,6 +242,8 @@ func checkOrder(t *testing.T, g generator, p Set, in Input, d Decision) {
 	in = copyInput(in)
 	shuffle(g, in.Platforms)
 	shuffle(g, in.Database.Providers)
+	in.VEX = slices.Clone(in.VEX)
+	shuffle(g, in.VEX)
 	for i := range in.Platforms {
 		shuffle(g, in.Platforms[i].Findings)
 	}
@@ -289,6 +314,18 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 		}
 	}
 
+	for i, s := range in.VEX {
+		if s.Status == VEXNotAffected && s.Justification == "component_not_present" {
+			fewer := in
+			fewer.VEX = slices.Delete(slices.Clone(in.VEX), i, i+1)
+			stricter("removing a statement that every policy accepts", p, fewer)
+		}
+	}
+	affected := in
+	affected.VEX = append(slices.Clone(in.VEX), g.statement(&in))
+	affected.VEX[len(in.VEX)].Status = pick(g, VEXAffected, VEXUnderInvestigation, "")
+	stricter("adding a statement that takes nothing away", p, affected)
+
 	if in.Baseline != nil {
 		for i := range in.Baseline.Findings {
 			fewer := in
@@ -356,6 +393,7 @@ func TestGeneratorMeets(t *testing.T) {
 		d := p.Evaluate(in, now)
 		outcomes[fmt.Sprint("passed ", d.Passed)]++
 		outcomes["excepted"] += len(d.Excepted)
+		outcomes["not affected"] += len(d.NotAffected)
 		outcomes["allowed"] += len(d.Allowed)
 		for _, v := range d.Violations {
 			outcomes["violation "+string(v.Kind)]++
@@ -372,7 +410,7 @@ func TestGeneratorMeets(t *testing.T) {
 		}
 	}
 	for _, outcome := range []string{
-		"passed true", "passed false", "excepted", "allowed", "expired", "in grace", "inherited",
+		"passed true", "passed false", "excepted", "allowed", "expired", "in grace", "not affected", "inherited",
 		"violation vulnerability", "violation database", "violation distribution", "violation coverage", "violation sbom", "violation evidence", "violation exception",
 		"warning vulnerability", "warning distribution", "warning coverage", "warning sbom", "warning exception",
 	} {

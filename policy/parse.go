@@ -68,6 +68,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("sbom", d.sbom(&p.SBOM)),
 		rules("rules", d.rules(&p.Rules)),
 		optional("baseline", d.baseline(&p.Baseline)),
+		optional("vex", d.vex(&p.VEX)),
 	}
 }
 

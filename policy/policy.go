@@ -39,6 +39,7 @@ type Policy struct {
 	// is known to be exploited, for which the database must have the provider
 	// "kev", and what a rule with ids blocks. Example: "baseline: approved".
 	Baseline   Inheritance `json:"baseline,omitempty"`
+	VEX        VEXRule     `json:"vex,omitzero"`
 	Exceptions []Exception `json:"exceptions"`
 	// ExceptionsMaxLifetime is how far ahead an exception may end; zero, where
 	// left out, means any time. Example: "exceptions: {maxLifetime: 90d}".

@@ -85,6 +85,9 @@ type verdict struct {
 	inherited bool      // whether the baseline is why it warns
 }
 
+// plain returns what the rule says where something else is why the finding passes.
+func (v verdict) plain() verdict { return verdict{rule: v.rule, effect: v.rule.Effect} }
+
 // judge lets the first rule decide that blocks now, else the one whose grace
 // ends first, else the first whose findings are inherited, else the first that
 // warns.

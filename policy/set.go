@@ -127,7 +127,7 @@ type words struct {
 
 func newCouncil(s Set, in *Input, now time.Time) *council {
 	c := &council{
-		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, Allowed: []Allowed{}},
+		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, NotAffected: []NotAffected{}, Allowed: []Allowed{}},
 		said:     make(map[words]int),
 	}
 	for _, p := range s {
@@ -185,6 +185,8 @@ func (c *council) list(s *subject, o outcome) {
 		c.Allowed = append(c.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
 	case excepted:
 		c.Excepted = append(c.Excepted, Excepted{Violation: o.Violation, Exception: *o.exception})
+	case notAffected:
+		c.NotAffected = append(c.NotAffected, NotAffected{Violation: o.Violation, Statement: *o.statement})
 	case warned:
 		c.Warnings = append(c.Warnings, o.Violation)
 	default:
@@ -207,6 +209,7 @@ type outcome struct {
 	rank rank
 	Violation
 	exception *Exception
+	statement *VEXStatement
 }
 
 // rank orders outcomes, the hardest first.
@@ -216,6 +219,7 @@ const (
 	blocked rank = iota
 	warned
 	excepted
+	notAffected
 	allowed
 )
 

@@ -1,0 +1,286 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	imageDigest    = cleanInput().Image.Digest
+	platformDigest = cleanInput().Platforms[0].Digest
+)
+
+// lodash is the finding that these tests' statements are about.
+func lodash() Finding {
+	f := finding("GHSA-1", SeverityHigh)
+	f.Aliases = []string{"CVE-1"}
+	return f
+}
+
+// statementFor says that lodash is not affected.
+func statementFor(product string, subcomponents ...string) VEXStatement {
+	return VEXStatement{
+		ID: "CVE-1", Status: VEXNotAffected, Products: []string{product}, Subcomponents: subcomponents,
+		Justification: "component_not_present", Timestamp: now.Add(-ruleDay), Document: "d",
+	}
+}
+
+// takesAway reports whether the statements take lodash away, by a policy that
+// accepts files and one signer.
+func takesAway(t *testing.T, statements ...VEXStatement) bool {
+	t.Helper()
+	p := blockAll()
+	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Files: true, Signers: []string{"*@example.com"}}
+	return takenAwayBy(t, p, statements...)
+}
+
+func takenAwayBy(t *testing.T, p *Policy, statements ...VEXStatement) bool {
+	t.Helper()
+	in := withFindings(lodash())
+	in.VEX = statements
+	d := p.Evaluate(in, now)
+	if d.Passed != (len(d.NotAffected) == 1) || len(d.NotAffected)+len(d.Violations) != 1 {
+		t.Errorf("%+v", d)
+	}
+	return d.Passed
+}
+
+func TestStatementsAreAboutTheirProducts(t *testing.T) {
+	oci := "pkg:oci/app@" + strings.Replace(imageDigest, ":", "%3A", 1) + "?repository_url=registry.example/team/app"
+	for name, tt := range map[string]struct {
+		s    VEXStatement
+		want bool
+	}{
+		"package":                  {statementFor("pkg:npm/lodash@4.17.20"), true},
+		"any version":              {statementFor("pkg:npm/lodash"), true},
+		"another version":          {statementFor("pkg:npm/lodash@4.17.2"), false},
+		"another package":          {statementFor("pkg:npm/loda"), false},
+		"another type":             {statementFor("pkg:deb/lodash"), false},
+		"star":                     {statementFor("pkg:npm/*"), false},
+		"star as version":          {statementFor("pkg:npm/lodash@*"), false},
+		"qualifier not there":      {statementFor("pkg:npm/lodash?arch=amd64"), false},
+		"package in a package":     {statementFor("pkg:npm/lodash", "pkg:npm/lodash"), false},
+		"no product":               {VEXStatement{ID: "CVE-1", Status: VEXNotAffected}, false},
+		"empty product":            {statementFor(""), false},
+		"package in image":         {statementFor(imageDigest, "pkg:npm/lodash"), true},
+		"package in platform":      {statementFor(platformDigest, "pkg:npm/lodash@4.17.20"), true},
+		"one of two subcomponents": {statementFor(imageDigest, "pkg:npm/x", "pkg:npm/lodash"), true},
+		"another subcomponent":     {statementFor(imageDigest, "pkg:npm/x"), false},
+		"star as subcomponent":     {statementFor(imageDigest, "pkg:npm/*"), false},
+		"image alone":              {statementFor(imageDigest), false},
+		"another image":            {statementFor("sha256:"+strings.Repeat("f", 64), "pkg:npm/lodash"), false},
+		"oci purl":                 {statementFor(oci, "pkg:npm/lodash"), true},
+		"oci purl alone":           {statementFor(oci), false},
+		"oci purl without digest":  {statementFor("pkg:oci/app", "pkg:npm/lodash"), false},
+		"repository":               {statementFor("registry.example/team/app", "pkg:npm/lodash"), false},
+	} {
+		if got := takesAway(t, tt.s); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+
+	in := withFindings(lodash())
+	in.Image.Digest = ""
+	in.VEX = []VEXStatement{statementFor("", "pkg:npm/lodash"), statementFor("pkg:oci/app", "pkg:npm/lodash")}
+	p := blockAll()
+	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
+	if d := p.Evaluate(in, now); len(d.NotAffected) != 0 {
+		t.Errorf("an image without digest is named by nothing: %+v", d.NotAffected)
+	}
+}
+
+func TestStatementsAreAboutTheirVulnerability(t *testing.T) {
+	for id, want := range map[string]bool{"CVE-1": true, "cve-1": true, "GHSA-1": true, "CVE-11": false, "": false} {
+		s := statementFor("pkg:npm/lodash")
+		s.ID = id
+		if got := takesAway(t, s); got != want {
+			t.Errorf("%q: %v", id, got)
+		}
+		s.ID, s.Aliases = "X", []string{id}
+		if got := takesAway(t, s); got != want {
+			t.Errorf("alias %q: %v", id, got)
+		}
+	}
+}
+
+func TestAffectedIsNoSuppression(t *testing.T) {
+	for status, want := range map[VEXStatus]bool{
+		VEXNotAffected: true, VEXFixed: true, VEXAffected: false, VEXUnderInvestigation: false, "": false, "NOT_AFFECTED": false,
+	} {
+		s := statementFor("pkg:npm/lodash")
+		s.Status = status
+		if got := takesAway(t, s); got != want {
+			t.Errorf("%q: %v", status, got)
+		}
+		p := blockAll()
+		p.VEX = VEXRule{Accept: []VEXStatus{VEXAffected, VEXUnderInvestigation, "", "NOT_AFFECTED"}, Files: true}
+		if takenAwayBy(t, p, s) {
+			t.Errorf("%q takes away what it must not, whatever the policy says", status)
+		}
+	}
+}
+
+// TestUnsignedStatementDoesNotCount: anyone who can push beside an image could
+// else take its findings away.
+func TestUnsignedStatementDoesNotCount(t *testing.T) {
+	accept := []VEXStatus{VEXNotAffected}
+	for name, tt := range map[string]struct {
+		rule   VEXRule
+		signer string
+		want   bool
+	}{
+		"no section":            {VEXRule{}, "", false},
+		"no section, signed":    {VEXRule{}, "a@example.com", false},
+		"nothing accepted":      {VEXRule{Files: true, Signers: []string{"*"}}, "", false},
+		"another status":        {VEXRule{Accept: []VEXStatus{VEXFixed}, Files: true}, "", false},
+		"neither":               {VEXRule{Accept: accept}, "", false},
+		"unsigned":              {VEXRule{Accept: accept, Signers: []string{"*"}}, "", false},
+		"file":                  {VEXRule{Accept: accept, Files: true}, "", true},
+		"signed and files only": {VEXRule{Accept: accept, Files: true}, "a@example.com", false},
+		"signed by another":     {VEXRule{Accept: accept, Signers: []string{"b@*"}}, "a@example.com", false},
+		"signed":                {VEXRule{Accept: accept, Signers: []string{"b@*", "a@*"}}, "a@example.com", true},
+	} {
+		p := blockAll()
+		p.VEX = tt.rule
+		s := statementFor("pkg:npm/lodash")
+		s.Signer = tt.signer
+		if got := takenAwayBy(t, p, s); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestJustifications(t *testing.T) {
+	p := blockAll()
+	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Files: true, Justifications: []string{"inline_mitigations_already_exist"}}
+	s := statementFor("pkg:npm/lodash")
+	for justification, want := range map[string]bool{"inline_mitigations_already_exist": true, "component_not_present": false, "": false} {
+		s.Justification = justification
+		if got := takenAwayBy(t, p, s); got != want {
+			t.Errorf("%q: %v", justification, got)
+		}
+	}
+	s.Status = VEXFixed // needs none
+	if !takenAwayBy(t, p, s) {
+		t.Error("fixed has no justification")
+	}
+}
+
+func TestLatestStatementCounts(t *testing.T) {
+	at := func(hours int, status VEXStatus, product string, subcomponents ...string) VEXStatement {
+		s := statementFor(product, subcomponents...)
+		s.Status, s.Timestamp = status, now.Add(time.Duration(hours)*time.Hour)
+		return s
+	}
+	undated := at(0, VEXAffected, "pkg:npm/lodash")
+	undated.Timestamp = time.Time{}
+	aliased := at(-1, VEXAffected, "pkg:npm/lodash")
+	aliased.ID = "GHSA-1"
+	foreign := at(-1, VEXAffected, "pkg:npm/lodash")
+	foreign.Signer = "someone"
+	oci := "pkg:oci/app@" + imageDigest
+	const lodash, exact = "pkg:npm/lodash", "pkg:npm/lodash@4.17.20"
+	for name, tt := range map[string]struct {
+		statements []VEXStatement
+		want       bool
+	}{
+		"affected later":           {[]VEXStatement{at(-2, VEXNotAffected, lodash), at(-1, VEXAffected, lodash)}, false},
+		"affected before":          {[]VEXStatement{at(-2, VEXAffected, lodash), at(-1, VEXNotAffected, lodash)}, true},
+		"at the same time":         {[]VEXStatement{at(-1, VEXNotAffected, lodash), at(-1, VEXAffected, lodash)}, false},
+		"affected without date":    {[]VEXStatement{undated, at(-1, VEXNotAffected, lodash)}, false},
+		"affected by alias":        {[]VEXStatement{at(-2, VEXNotAffected, lodash), aliased}, false},
+		"affected, says a foreign": {[]VEXStatement{at(-2, VEXNotAffected, lodash), foreign}, true},
+		"products disagree":        {[]VEXStatement{at(-2, VEXAffected, lodash), at(-1, VEXNotAffected, exact)}, false},
+		"products agree":           {[]VEXStatement{at(-2, VEXFixed, lodash), at(-1, VEXNotAffected, exact)}, true},
+		"image and package":        {[]VEXStatement{at(-2, VEXUnderInvestigation, imageDigest), at(-1, VEXNotAffected, lodash)}, false},
+		"image, then its package":  {[]VEXStatement{at(-2, VEXUnderInvestigation, imageDigest), at(-1, VEXNotAffected, oci, lodash)}, true},
+		"package, then its image":  {[]VEXStatement{at(-2, VEXNotAffected, imageDigest, exact), at(-1, VEXAffected, oci)}, false},
+		"another package of image": {[]VEXStatement{at(-2, VEXNotAffected, imageDigest, exact), at(-1, VEXAffected, oci, "pkg:npm/x")}, true},
+	} {
+		for range 2 {
+			if got := takesAway(t, tt.statements...); got != tt.want {
+				t.Errorf("%s: %v", name, got)
+			}
+			slices.Reverse(tt.statements)
+		}
+	}
+}
+
+func TestStatementFromTheFutureTakesNothingAway(t *testing.T) {
+	p := blockAll()
+	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
+	in := withFindings(lodash())
+	s := statementFor("pkg:npm/lodash")
+	s.Timestamp = now.Add(clockSkew + time.Hour)
+	in.VEX = []VEXStatement{s}
+	d := p.Evaluate(in, now)
+	denied(t, d, "vulnerability all")
+	if want := now.Add(time.Hour); !d.Until.Equal(want) {
+		t.Errorf("until %v, want %v", d.Until, want)
+	}
+	passed(t, p.Evaluate(in, now.Add(time.Hour)))
+	before := s
+	before.Timestamp = now
+	affected := s
+	affected.Status = VEXAffected
+	if takesAway(t, before, affected) {
+		t.Error("what takes nothing away counts at once")
+	}
+}
+
+func TestNotAffected(t *testing.T) {
+	p := blockBy(Rule{Grace: 30 * ruleDay})
+	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
+	f := graced(now.Add(-ruleDay))
+	in := withFeeds(f)
+	in.VEX = []VEXStatement{statementFor("pkg:npm/lodash")}
+	d := p.Evaluate(in, now)
+	want := []NotAffected{{
+		Violation: Violation{
+			Kind: KindVulnerability, Rule: "rule", Platform: "linux/amd64", Finding: &f,
+			Message: "CVE-1 in lodash 4.17.20: severity high, fixed in 3, 2, 4",
+		},
+		Statement: in.VEX[0],
+	}}
+	if diff := cmp.Diff(want, d.NotAffected); diff != "" {
+		t.Error(diff)
+	}
+
+	// No rule speaks of it: nothing is taken away.
+	p.Rules[0].IDs = []string{"CVE-2"}
+	if d := p.Evaluate(in, now); len(d.Allowed) != 1 || len(d.NotAffected) != 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestParseVEX(t *testing.T) {
+	p := parsed(t, minimal+`vex:
+  accept: [not_affected, fixed]
+  justifications: [component_not_present]
+  files: true
+  signers: ["*@example.com"]
+`)
+	want := VEXRule{
+		Position: at(4, 1), Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Justifications: []string{"component_not_present"},
+		Files: true, Signers: []string{"*@example.com"},
+	}
+	if diff := cmp.Diff(want, p.VEX); diff != "" {
+		t.Error(diff)
+	}
+	for section, want := range map[string]string{
+		"{accept: []}":                `4:15: "accept" is empty: leave the section out to accept nothing`,
+		"{accept: [affected]}":        `4:16: "accept": "affected" takes no finding away: want not_affected or fixed`,
+		"{accept: fixed}":             `4:15: "accept" is text: want a list`,
+		"{justifications: [because]}": `4:24: "justifications": unknown justification "because": want one of ` + strings.Join(vexJustifications, ", "),
+		"{files: false}":              `4:14: "files": "false" can only be true: leave the key out instead`,
+		"{signers: []}":               `4:16: "signers" is empty: leave it out to accept none`,
+	} {
+		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"vex: "+section+"\n")); diff != "" {
+			t.Errorf("%s: %s", section, diff)
+		}
+	}
+}
