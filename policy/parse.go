@@ -54,6 +54,7 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	fields = append(fields,
 		optional("exceptions", d.exceptionSection(p)),
 		optional("images", d.scopes(&p.Images)),
+		optional("override", d.override(&p.Override)),
 	)
 	d.mapping(n, "the policy", fields...)
 }

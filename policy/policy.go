@@ -53,6 +53,10 @@ type Policy struct {
 	// where left out.
 	// Example: "images: [{match: registry.example/legacy/*, sbom: {unknowns: warn}}]".
 	Images []Scope `json:"images,omitempty"`
+	// Override says who may let an image through nevertheless; nobody where
+	// left out.
+	// Example: "override: {maxLifetime: 24h, approvers: [oncall@example.com]}".
+	Override OverrideRule `json:"override,omitzero"`
 }
 
 // File is a file that belongs to a policy.
