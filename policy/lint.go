@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +13,9 @@ import (
 const soon = 30 * day
 
 // Lint returns what is valid and yet dead or about to be, sorted by position:
-// exceptions that have expired at now or will within 30 days, image patterns
-// that match no repository, and rules that can never decide about a finding.
+// exceptions that have expired at now or will within 30 days or name a rule that
+// is none, image patterns that match no repository, rules that can never decide
+// about a finding, graces that never apply, and a vex section without effect.
 // They are warnings; what makes a policy invalid is an error of Parse.
 func (p *Policy) Lint(now time.Time) []Problem {
 	if p == nil {
@@ -26,6 +28,8 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	for _, list := range p.exceptionLists() {
 		problems = append(problems, lintExceptions(list, now)...)
 	}
+	problems = append(problems, p.lintExceptedRules()...)
+	problems = append(problems, lintVEX(&p.VEX)...)
 	sortProblems(problems)
 	return problems
 }
@@ -125,6 +129,64 @@ func (r *rule) coversIDs(b *rule) bool {
 		}
 	}
 	return true
+}
+
+// lintVEX says where a section takes no finding away, for want of one of its keys.
+func lintVEX(r *VEXRule) []Problem {
+	switch {
+	case r.Position == Position{}:
+		return nil
+	case len(r.Accept) == 0:
+		return []Problem{{r.Position, `"vex" takes no finding away: it has no "accept"`}}
+	case !r.Files && len(r.Signers) == 0:
+		return []Problem{{r.Position, `"vex" takes no finding away: it has neither "files" nor "signers"`}}
+	}
+	return nil
+}
+
+// lintExceptedRules looks at the exceptions that name a rule.
+func (p *Policy) lintExceptedRules() []Problem {
+	var problems []Problem
+	vulnerabilities, others := map[string]bool{}, map[string]bool{}
+	p.ruleNames(vulnerabilities, others)
+	for i := range p.Images {
+		p.Images[i].Policy.ruleNames(vulnerabilities, others)
+	}
+	for _, e := range slices.Concat(p.exceptionLists()...) {
+		switch {
+		case e.Rule == "" || others[e.Rule]:
+		case vulnerabilities[e.Rule]:
+			problems = append(problems, Problem{e.Position, fmt.Sprintf(
+				"the exception for rule %q covers nothing: that rule is about vulnerabilities, which are excepted by id", e.Rule)})
+		default:
+			problems = append(problems, Problem{e.Position, fmt.Sprintf("the exception for rule %q covers nothing: there is no such rule", e.Rule)})
+		}
+	}
+	return problems
+}
+
+// ruleNames collects the names of the rules about vulnerabilities, and of those
+// in every other list of rules: what has a name and a position.
+func (p *Policy) ruleNames(vulnerabilities, others map[string]bool) {
+	v := reflect.ValueOf(p).Elem()
+	for i := range v.NumField() {
+		list := v.Field(i)
+		if list.Kind() != reflect.Slice || list.Type().Elem().Kind() != reflect.Struct {
+			continue
+		}
+		element := list.Type().Elem()
+		name, named := element.FieldByName("Name")
+		if _, positioned := element.FieldByName("Position"); !named || !positioned {
+			continue
+		}
+		names := others
+		if element == reflect.TypeFor[Rule]() {
+			names = vulnerabilities
+		}
+		for j := range list.Len() {
+			names[list.Index(j).FieldByIndex(name.Index).String()] = true
+		}
+	}
 }
 
 func lintExceptions(list []Exception, now time.Time) []Problem {

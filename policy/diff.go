@@ -1,0 +1,184 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Snapshot is one judgement of an image, for comparison with another.
+type Snapshot struct {
+	Input    Input    `json:"input"`
+	Decision Decision `json:"decision"`
+	// Policy is Set.Digest.
+	Policy string `json:"policy"`
+	// At is the instant as of which Evaluate judged.
+	At time.Time `json:"at"`
+}
+
+// ChangeKind is what happened between two snapshots.
+type ChangeKind string
+
+// The kinds of change, in the order in which Diff lists them.
+const (
+	ChangePolicy    ChangeKind = "policy changed"
+	ChangeDatabase  ChangeKind = "database changed"
+	ChangeImage     ChangeKind = "image changed"
+	ChangeNew       ChangeKind = "new finding"
+	ChangeGone      ChangeKind = "gone finding"
+	ChangeExploited ChangeKind = "known to be exploited"
+	ChangeException ChangeKind = "exception expired"
+	ChangeGrace     ChangeKind = "grace ended"
+	// ChangeOutcome is a finding that is judged otherwise for none of the other
+	// reasons: its severity or score has changed, or the policy has.
+	ChangeOutcome ChangeKind = "judged otherwise"
+)
+
+var changeKinds = []ChangeKind{
+	ChangePolicy, ChangeDatabase, ChangeImage, ChangeNew, ChangeGone, ChangeExploited, ChangeException, ChangeGrace, ChangeOutcome,
+}
+
+// Change is one difference between two snapshots.
+type Change struct {
+	Kind     ChangeKind `json:"kind"`
+	Platform string     `json:"platform,omitempty"`
+	// Message says what has changed in one sentence, without a trailing stop. It
+	// may quote text from the image: sanitise it before printing.
+	Message string `json:"message"`
+	// Finding is that of the later snapshot, or of the earlier if it is gone.
+	Finding *Finding `json:"finding,omitempty"`
+	// Exception is the one that has expired.
+	Exception *Exception `json:"exception,omitempty"`
+}
+
+// Diff says what has changed from one snapshot to a later one: kind by kind, and
+// within a kind in the order of the Decision. It is nil if nothing has.
+//
+// A finding is the same in both if it has the id or an alias in common and is in
+// a package of the same name and type on the same platform, whatever its version.
+func Diff(before, after Snapshot) []Change {
+	var c changes
+	if before.Policy != after.Policy {
+		c.add(Change{Kind: ChangePolicy}, "the policy has changed from %s to %s", before.Policy, after.Policy)
+	}
+	if a, b := before.Input.Database, after.Input.Database; a.Digest != b.Digest || !a.Built.Equal(b.Built) {
+		c.add(Change{Kind: ChangeDatabase}, "the vulnerability database built on %s has been replaced by one built on %s",
+			formatTime(a.Built), formatTime(b.Built))
+	}
+	if a, b := before.Input.Image.Digest, after.Input.Image.Digest; a != b {
+		c.add(Change{Kind: ChangeImage}, "the image has changed from %s to %s", a, b)
+	}
+
+	earlier, later := newJudgements(&before.Decision), newJudgements(&after.Decision)
+	for i := range later.all {
+		now := &later.all[i]
+		if later.find(now) != now {
+			continue // the same in another version, and judged less hard
+		}
+		switch was := earlier.find(now); {
+		case was != nil:
+			c.compare(was, now, after.At)
+		case now.Finding != nil:
+			c.add(Change{Kind: ChangeNew, Platform: now.Platform, Finding: now.Finding},
+				"%s is new and %s", findingName(now.Finding), now.Outcome)
+		}
+	}
+	for i := range earlier.all {
+		was := &earlier.all[i]
+		if was.Finding != nil && earlier.find(was) == was && later.find(was) == nil {
+			c.add(Change{Kind: ChangeGone, Platform: was.Platform, Finding: was.Finding},
+				"%s is gone and was %s", findingName(was.Finding), was.Outcome)
+		}
+	}
+	slices.SortStableFunc(c, func(a, b Change) int {
+		return cmp.Compare(slices.Index(changeKinds, a.Kind), slices.Index(changeKinds, b.Kind))
+	})
+	return c
+}
+
+// changes is what Diff returns, in the making.
+type changes []Change
+
+func (c *changes) add(change Change, format string, args ...any) {
+	change.Message = fmt.Sprintf(format, args...)
+	*c = append(*c, change)
+}
+
+// compare looks at what both snapshots list. A finding is explained by the first
+// reason that there is, but for a new exploit, which is worth saying beside any.
+func (c *changes) compare(was, now *Explanation, at time.Time) {
+	change := Change{Platform: now.Platform, Finding: now.Finding}
+	name := fmt.Sprintf("what rule %q says", now.Rule)
+	exploited := false
+	if now.Finding != nil {
+		name = findingName(now.Finding)
+		exploited = now.Finding.KEV != nil && was.Finding.KEV == nil
+	}
+	if exploited {
+		change.Kind = ChangeExploited
+		c.add(change, "%s is now known to be exploited and %s", name, now.Outcome)
+	}
+	switch {
+	case was.Outcome == now.Outcome:
+	case was.Exception != nil && !at.Before(was.Exception.Expires):
+		change.Kind, change.Exception = ChangeException, was.Exception
+		c.add(change, "the exception for %s expired on %s: %s is now %s",
+			was.Exception.subject(), formatTime(was.Exception.Expires), name, now.Outcome)
+	case now.Outcome == OutcomeBlocked && !was.Blocks.IsZero() && !at.Before(was.Blocks):
+		change.Kind = ChangeGrace
+		c.add(change, "the grace of %s ended on %s", name, formatTime(was.Blocks))
+	case !exploited:
+		change.Kind = ChangeOutcome
+		c.add(change, "%s was %s and is now %s", name, was.Outcome, now.Outcome)
+	}
+}
+
+func findingName(f *Finding) string {
+	return f.ID + " in " + joined(f.Package.Name, f.Package.Version)
+}
+
+// judgements finds in one decision what another lists.
+type judgements struct {
+	all   []Explanation
+	first map[judgementKey]int // the hardest of equals
+}
+
+type judgementKey struct{ platform, id, packageType, packageName, said string }
+
+func newJudgements(d *Decision) *judgements {
+	j := &judgements{all: listed(d), first: make(map[judgementKey]int)}
+	for i := range j.all {
+		for _, k := range judgementKeys(&j.all[i]) {
+			if _, ok := j.first[k]; !ok {
+				j.first[k] = i
+			}
+		}
+	}
+	return j
+}
+
+// find returns the hardest that is the same as e, or nil.
+func (j *judgements) find(e *Explanation) *Explanation {
+	found := len(j.all)
+	for _, k := range judgementKeys(e) {
+		if i, ok := j.first[k]; ok {
+			found = min(found, i)
+		}
+	}
+	if found == len(j.all) {
+		return nil
+	}
+	return &j.all[found]
+}
+
+func judgementKeys(e *Explanation) []judgementKey {
+	if e.Finding == nil {
+		return []judgementKey{{platform: e.Platform, id: e.Rule, said: e.Message}}
+	}
+	var keys []judgementKey
+	for _, id := range lowerIDs(e.Finding.ID, e.Finding.Aliases) {
+		keys = append(keys, judgementKey{platform: e.Platform, id: id, packageType: e.Finding.Package.Type, packageName: e.Finding.Package.Name, said: "finding"})
+	}
+	return keys
+}

@@ -1,0 +1,111 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// snapshot judges findings as of at.
+func snapshot(p *Policy, at time.Time, findings ...Finding) Snapshot {
+	in := withFeeds(findings...)
+	in.Database.Built = at
+	for i := range in.Database.Providers {
+		in.Database.Providers[i].Captured = at
+	}
+	return Snapshot{Input: in, Decision: p.Evaluate(in, at), Policy: p.Digest, At: at}
+}
+
+func TestDiff(t *testing.T) {
+	p := &Policy{Digest: "sha256:1", Rules: []Rule{
+		{Name: "graced", Severity: SeverityHigh, Grace: 14 * ruleDay}, {Name: "critical", Severity: SeverityCritical},
+	}}
+	stricter := *p
+	stricter.Digest, stricter.Rules = "sha256:2", []Rule{{Name: "all"}}
+	excepting := *p
+	excepting.Exceptions = []Exception{exceptionFor("CVE-1")}
+	low, critical := finding("CVE-1", SeverityLow), finding("CVE-1", SeverityCritical)
+	renamed := low
+	renamed.ID, renamed.Aliases, renamed.Package.Version = "GHSA-1", []string{"CVE-1"}, "4.17.21"
+	inGrace := graced(now.Add(-13 * ruleDay))
+	exploited := inGrace
+	exploited.KEV = &KEV{}
+	older := low
+	older.Package.Version = "3"
+	later := now.Add(2 * ruleDay)
+
+	for _, tt := range []struct {
+		name          string
+		before, after Snapshot
+		want          []string
+	}{
+		{"nothing", snapshot(p, now, low), snapshot(p, now, low), nil},
+		{"another name for it", snapshot(p, now, low), snapshot(p, now, renamed), nil},
+		{"one version less", snapshot(p, now, low, older), snapshot(p, now, low), nil},
+		{"new", snapshot(p, now), snapshot(p, now, critical), []string{"new finding: CVE-1 in lodash 4.17.20 is new and blocked"}},
+		{"gone", snapshot(p, now, low), snapshot(p, now), []string{"gone finding: CVE-1 in lodash 4.17.20 is gone and was allowed"}},
+		{"database", snapshot(p, now), snapshot(p, later), []string{
+			"database changed: the vulnerability database built on 2026-06-15T12:00:00Z has been replaced by one built on 2026-06-17T12:00:00Z"}},
+		{"policy", snapshot(p, now, low), snapshot(&stricter, now, low), []string{
+			"policy changed: the policy has changed from sha256:1 to sha256:2",
+			"judged otherwise: CVE-1 in lodash 4.17.20 was allowed and is now blocked",
+		}},
+		{"severity", snapshot(p, now, low), snapshot(p, now, critical), []string{
+			"judged otherwise: CVE-1 in lodash 4.17.20 was allowed and is now blocked"}},
+		{"exception", snapshot(&excepting, now, critical), snapshot(&excepting, later, critical), []string{
+			"database changed: the vulnerability database built on 2026-06-15T12:00:00Z has been replaced by one built on 2026-06-17T12:00:00Z",
+			`exception expired: the exception for "CVE-1" expired on 2026-06-16T12:00:00Z: CVE-1 in lodash 4.17.20 is now blocked`,
+		}},
+		{"grace", snapshot(p, now, inGrace), snapshot(p, later, inGrace), []string{
+			"database changed: the vulnerability database built on 2026-06-15T12:00:00Z has been replaced by one built on 2026-06-17T12:00:00Z",
+			"grace ended: the grace of CVE-1 in lodash 4.17.20 ended on 2026-06-16T12:00:00Z",
+		}},
+		{"exploited in grace", snapshot(p, now, inGrace), snapshot(p, now, exploited), []string{
+			"known to be exploited: CVE-1 in lodash 4.17.20 is now known to be exploited and blocked"}},
+	} {
+		var got []string
+		for _, c := range Diff(tt.before, tt.after) {
+			got = append(got, string(c.Kind)+": "+c.Message)
+			if about := strings.Contains(c.Message, "CVE-1"); about != (c.Finding != nil) || about != (c.Platform != "") {
+				t.Errorf("%s: %+v", tt.name, c)
+			}
+			if (c.Kind == ChangeException) != (c.Exception != nil) {
+				t.Errorf("%s: %+v", tt.name, c)
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
+func TestDiffKeepsPlatformsApart(t *testing.T) {
+	before, after := snapshot(blockAll(), now, finding("CVE-1", SeverityHigh)), snapshot(blockAll(), now, finding("CVE-1", SeverityHigh))
+	after.Input.Platforms[0].Platform = "linux/arm64"
+	after.Input.Image.Digest = "sha256:1"
+	after.Decision = blockAll().Evaluate(after.Input, now)
+	var kinds []ChangeKind
+	for _, c := range Diff(before, after) {
+		kinds = append(kinds, c.Kind)
+	}
+	if diff := cmp.Diff([]ChangeKind{ChangeImage, ChangeNew, ChangeGone}, kinds); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDiffOfRules(t *testing.T) {
+	in := cleanInput()
+	in.Platforms[0].Unknowns = []Unknown{{Reason: "r"}}
+	judge := func(effect Effect) Snapshot {
+		p := blockAll()
+		p.SBOM.Unknowns = effect
+		return Snapshot{Input: in, Decision: p.Evaluate(in, now), At: now}
+	}
+	got := Diff(judge(Warn), judge(Block))
+	want := []Change{{Kind: ChangeOutcome, Platform: "linux/amd64", Message: `what rule "sbom.unknowns" says was warned and is now blocked`}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

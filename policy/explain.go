@@ -1,0 +1,192 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Outcome is what became of a finding, or of what another rule says.
+type Outcome string
+
+// The outcomes, the hardest first.
+const (
+	OutcomeBlocked     Outcome = "blocked"
+	OutcomeWarned      Outcome = "warned"
+	OutcomeExcepted    Outcome = "excepted"
+	OutcomeNotAffected Outcome = "not affected"
+	OutcomeAllowed     Outcome = "allowed"
+)
+
+// Explanation says why a Decision lists something where it does, and what would
+// let it pass.
+type Explanation struct {
+	Outcome Outcome `json:"outcome"`
+	// Violation names the rule that decides and where it stands, with the dates
+	// that matter. Of a finding that is allowed it has platform and finding
+	// alone.
+	Violation
+	// Exception is the one that covers it, Statement the one that takes it away.
+	Exception *Exception    `json:"exception,omitempty"`
+	Statement *VEXStatement `json:"statement,omitempty"`
+	// Rules are all that match the finding, policy by policy, not only the one
+	// that decides.
+	Rules []MatchingRule `json:"rules,omitempty"`
+	// UpgradeTo are versions of the package in which the finding is repaired.
+	UpgradeTo []string `json:"upgradeTo,omitempty"`
+	// ExceptIn are the policies that must all have an exception for it to pass
+	// by exceptions; some may have it already.
+	ExceptIn []ExceptionPlace `json:"exceptIn,omitempty"`
+	// Remedies say in words what would let it pass, best first; empty for what
+	// does not block. Sanitise them before printing: they can quote the image.
+	Remedies []string `json:"remedies,omitempty"`
+}
+
+// MatchingRule is a rule that matches a finding.
+type MatchingRule struct {
+	Rule     string        `json:"rule"`
+	Position Position      `json:"position,omitzero"`
+	Scope    string        `json:"scope,omitempty"`
+	Effect   Effect        `json:"effect"`
+	Grace    time.Duration `json:"grace,omitempty"`
+}
+
+// ExceptionPlace is a policy to which an exception can be added.
+type ExceptionPlace struct {
+	File string `json:"file"`
+	// Folder is the folder for files of exceptions, where the policy has one.
+	Folder string `json:"folder,omitempty"`
+	// MaxLifetime is how far ahead an exception may end; zero means any time.
+	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
+}
+
+// Explain says of everything in d that is about the vulnerability with this id or
+// alias, or that is what the rule of this name says of something else, why it is
+// where it is, in d's order. d must be what s decides about in.
+func Explain(s Set, in Input, d Decision, id string) []Explanation {
+	var policies []scoped
+	for _, p := range s {
+		if p != nil {
+			policies = append(policies, p.forImage(in.Image.Repository))
+		}
+	}
+	platforms := map[string]*Platform{}
+	for i := range in.Platforms {
+		platforms[in.Platforms[i].Platform] = &in.Platforms[i]
+	}
+	wanted := strings.ToLower(id)
+	var explanations []Explanation
+	for _, e := range listed(&d) {
+		switch {
+		case e.Finding == nil && e.Rule == id:
+			e.explainRule(policies)
+		case e.Finding != nil && slices.Contains(lowerIDs(e.Finding.ID, e.Finding.Aliases), wanted):
+			platform := platforms[e.Platform]
+			if platform == nil {
+				platform = &Platform{Platform: e.Platform}
+			}
+			e.explainFinding(policies, newSubject(e.Finding, platform))
+		default:
+			continue
+		}
+		explanations = append(explanations, e)
+	}
+	return explanations
+}
+
+// listed returns all that d lists, the hardest first.
+func listed(d *Decision) []Explanation {
+	all := make([]Explanation, 0, len(d.Violations)+len(d.Warnings)+len(d.Excepted)+len(d.NotAffected)+len(d.Allowed))
+	for _, v := range d.Violations {
+		all = append(all, Explanation{Outcome: OutcomeBlocked, Violation: v})
+	}
+	for _, v := range d.Warnings {
+		all = append(all, Explanation{Outcome: OutcomeWarned, Violation: v})
+	}
+	for i := range d.Excepted {
+		x := &d.Excepted[i]
+		all = append(all, Explanation{Outcome: OutcomeExcepted, Violation: x.Violation, Exception: &x.Exception})
+	}
+	for i := range d.NotAffected {
+		x := &d.NotAffected[i]
+		all = append(all, Explanation{Outcome: OutcomeNotAffected, Violation: x.Violation, Statement: &x.Statement})
+	}
+	for i := range d.Allowed {
+		x := &d.Allowed[i]
+		all = append(all, Explanation{Outcome: OutcomeAllowed, Violation: Violation{Platform: x.Platform, Finding: &x.Finding}})
+	}
+	return all
+}
+
+func (e *Explanation) explainFinding(policies []scoped, s *subject) {
+	for i := range policies {
+		p := &policies[i]
+		blocks := false
+		rules := compileRules(p.Rules)
+		for j := range rules {
+			r := &rules[j]
+			if !r.matches(s) {
+				continue
+			}
+			blocks = blocks || r.Effect != Warn
+			m := MatchingRule{Rule: r.Name, Position: r.Position, Effect: r.Effect, Grace: r.Grace}
+			if scope := p.at[r.Position]; scope != nil {
+				m.Scope = scope.String()
+			}
+			e.Rules = append(e.Rules, m)
+		}
+		if blocks {
+			e.ExceptIn = append(e.ExceptIn, placeIn(p))
+		}
+	}
+	for _, fix := range s.Fixes {
+		if fix.Version != "" && !slices.Contains(e.UpgradeTo, fix.Version) {
+			e.UpgradeTo = append(e.UpgradeTo, fix.Version)
+		}
+	}
+	if e.Outcome != OutcomeBlocked && e.Blocks.IsZero() {
+		return
+	}
+	if len(e.UpgradeTo) > 0 {
+		e.Remedies = append(e.Remedies, "upgrade "+s.Package.Name+" to "+strings.Join(e.UpgradeTo, " or "))
+	} else {
+		e.Remedies = append(e.Remedies, "no repaired version is known: remove "+s.Package.Name+" or build without it")
+	}
+	e.remedyByException("id " + s.ID)
+}
+
+func (e *Explanation) explainRule(policies []scoped) {
+	switch e.Kind {
+	case KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException:
+		if e.Outcome == OutcomeBlocked {
+			e.Remedies = append(e.Remedies, "no exception covers this: what the message says must change")
+		}
+		return
+	}
+	for i := range policies {
+		if p := &policies[i]; e.Position.File == p.File {
+			e.ExceptIn = append(e.ExceptIn, placeIn(p))
+		}
+	}
+	if e.Outcome == OutcomeBlocked {
+		e.remedyByException("rule " + e.Rule)
+	}
+}
+
+func placeIn(p *scoped) ExceptionPlace {
+	return ExceptionPlace{File: p.File, Folder: p.ExceptionsFolder, MaxLifetime: p.ExceptionsMaxLifetime}
+}
+
+func (e *Explanation) remedyByException(what string) {
+	for _, place := range e.ExceptIn {
+		text := "an exception with " + what + " in " + place.File
+		if place.Folder != "" {
+			text += " or its folder " + place.Folder
+		}
+		if place.MaxLifetime > 0 {
+			text += ", which ends at most " + formatDuration(place.MaxLifetime) + " ahead"
+		}
+		e.Remedies = append(e.Remedies, text)
+	}
+	e.Remedies = append(e.Remedies, "waiting never lets it pass")
+}
