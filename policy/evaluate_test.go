@@ -623,34 +623,3 @@ func TestFixStateText(t *testing.T) {
 		t.Errorf("read %q", s)
 	}
 }
-
-// BenchmarkEvaluate is a large image under a large policy.
-func BenchmarkEvaluate(b *testing.B) {
-	p := &Policy{}
-	for i := range 100 {
-		p.Rules = append(p.Rules, Rule{Name: fmt.Sprint("rule", i), Effect: Warn, Severity: SeverityCritical, Fix: FixableNo})
-	}
-	p.Rules[99] = Rule{Name: "block", Severity: SeverityMedium}
-	for i := range 1000 {
-		e := exceptionFor(fmt.Sprint("CVE-2024-", i%500))
-		e.Package, e.Image = fmt.Sprintf("pkg:deb/debian/package%d@1.*", i%100), "registry.example/*/app"
-		p.Exceptions = append(p.Exceptions, e)
-	}
-	in := cleanInput()
-	for i := range 100_000 {
-		version := fmt.Sprint("1.", i%1000)
-		in.Platforms[0].Findings = append(in.Platforms[0].Findings, Finding{
-			ID: fmt.Sprint("CVE-2024-", i%5000), Aliases: []string{fmt.Sprint("GHSA-", i)},
-			Severity: Severity(i % 6), FixState: FixNone,
-			Package: Package{Name: fmt.Sprint("package", i%100), Version: version, Type: "deb",
-				PURL: fmt.Sprintf("pkg:deb/debian/package%d@%s?arch=amd64&distro=debian-12", i%100, version)},
-		})
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		d := p.Evaluate(in, now)
-		if d.Passed || len(d.Excepted) == 0 {
-			b.Fatalf("passed: %v, excepted: %d", d.Passed, len(d.Excepted))
-		}
-	}
-}
