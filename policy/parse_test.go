@@ -384,6 +384,18 @@ func TestAliasesAreNotExpanded(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(fullPolicy))
 	f.Add([]byte(minimal))
+	f.Add([]byte(scopedPolicy))
+	f.Add([]byte(minimal + `    kev: true
+    epss: {score: 0.1, percentile: 0.9}
+    cvss: 9.5
+    package: {type: npm, name: "a*", purl: "pkg:npm/a*@1"}
+    ids: [CVE-1, cve-1]
+    grace: 1w2d
+baseline: approved
+vex: {accept: [fixed, not_affected], justifications: [component_not_present], files: true, signers: ["*"]}
+override: {maxLifetime: 1d, approvers: ["*"]}
+exceptions: {maxLifetime: 1d, folder: a/b, list: [{rule: x, reason: r, owner: o, ticket: t, expires: 2026-12-31}]}
+`))
 	f.Add([]byte("version: 1\nrules:\n  - &a {name: x}\n  - <<: *a\n"))
 	f.Add([]byte("a: b: c\n"))
 	f.Add([]byte("--- !!map\n? [x]\n: |2-\n   y\n...\n---\n"))
@@ -418,7 +430,11 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("an exception that lacks something: %+v", e)
 			}
 		}
-		p.Lint(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-		p.Evaluate(Input{}, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		p.Lint(at)
+		p.Validate(at)
+		in := withFeeds(finding("CVE-1", SeverityHigh))
+		in.Image.Repository = "registry.example/legacy/app"
+		Explain(Set{p}, in, p.Evaluate(in, at), "CVE-1")
 	})
 }

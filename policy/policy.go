@@ -6,9 +6,10 @@
 // file, clock, registry or scanner is touched, so the same arguments always give
 // the same result.
 //
-// Evaluation is monotone: adding a finding, raising a severity, or removing or
-// expiring an exception never turns a denial into a pass. What is left out of
-// a policy takes its strict value.
+// Evaluation is monotone: adding a finding, raising a severity, learning that it
+// is exploited, taking something from the baseline, adding a policy, or removing
+// or expiring an exception of a policy that [Policy.Validate] accepts never turns
+// a denial into a pass. What is left out of a policy takes its strict value.
 package policy
 
 import (
@@ -29,17 +30,32 @@ type Policy struct {
 	// Files are all files of the policy, itself first, once there are several.
 	Files []File `json:"files,omitempty"`
 
-	Rules        []Rule           `json:"rules"`
-	Database     DatabaseRule     `json:"database"`
+	// Rules say which findings block and which only warn. Mandatory, and at
+	// least one. Example: "rules: [{name: no critical, severity: critical}]".
+	Rules []Rule `json:"rules"`
+	// Database limits the vulnerability database; see there for what applies
+	// where it is left out. Example: "database: {maxAge: 2d}".
+	Database DatabaseRule `json:"database"`
+	// Distribution is about images whose operating system the database cannot
+	// answer for; they are denied where it is left out.
+	// Example: "distribution: {endOfLife: warn}".
 	Distribution DistributionRule `json:"distribution"`
-	SBOM         SBOMRule         `json:"sbom"`
+	// SBOM says how complete an SBOM must be; what cannot be read denies where
+	// it is left out. Example: "sbom: {minPackages: 1}".
+	SBOM SBOMRule `json:"sbom"`
 	// Baseline lets findings that block only warn where the image now under the
 	// approved tag has them too, so that what made nothing worse can be
 	// released: "approved", or nothing where left out. Never inherited are what
 	// is known to be exploited, for which the database must have the provider
 	// "kev", and what a rule with ids blocks. Example: "baseline: approved".
-	Baseline   Inheritance `json:"baseline,omitempty"`
-	VEX        VEXRule     `json:"vex,omitzero"`
+	Baseline Inheritance `json:"baseline,omitempty"`
+	// VEX says whose VEX statements take findings away; nobody's where left
+	// out. Example: "vex: {accept: [not_affected], signers: [security@example.com]}".
+	VEX VEXRule `json:"vex,omitzero"`
+	// Exceptions let single findings, or what single rules say, pass for a
+	// while; none where left out. In the file it is a list, or a mapping of
+	// maxLifetime, folder and list.
+	// Example: "exceptions: [{id: CVE-2024-0001, reason: not reachable, owner: team-a, expires: 2026-12-31}]".
 	Exceptions []Exception `json:"exceptions"`
 	// ExceptionsMaxLifetime is how far ahead an exception may end; zero, where
 	// left out, means any time. Example: "exceptions: {maxLifetime: 90d}".
@@ -178,7 +194,8 @@ type DatabaseRule struct {
 	Position Position `json:"position,omitzero"`
 	// MaxAge bounds the age of the build and of each provider's data: a
 	// fresh build of old data is old. Data is too old from the instant at
-	// which it has this age. Zero means DefaultMaxAge.
+	// which it has this age. Five days, DefaultMaxAge, where left out or zero.
+	// Example: "maxAge: 36h".
 	MaxAge time.Duration `json:"maxAge"`
 }
 
@@ -186,19 +203,23 @@ type DatabaseRule struct {
 // database cannot answer for. Both block where left out.
 type DistributionRule struct {
 	Position Position `json:"position,omitzero"`
-	// EndOfLife: the vendor publishes no more advisories.
+	// EndOfLife is what happens when the vendor publishes no more advisories;
+	// block where left out. Example: "endOfLife: warn".
 	EndOfLife Effect `json:"endOfLife"`
-	// NotCovered: packages that could not be matched, for any
-	// UncoveredReason.
+	// NotCovered is what happens to packages that could not be matched, for any
+	// UncoveredReason; block where left out. Example: "notCovered: warn".
 	NotCovered Effect `json:"notCovered"`
 }
 
 // SBOMRule says how complete an SBOM must be.
 type SBOMRule struct {
 	Position Position `json:"position,omitzero"`
-	// Unknowns is what happens when the cataloger could not read something.
+	// Unknowns is what happens when the cataloger could not read something;
+	// block where left out. Example: "unknowns: warn".
 	Unknowns Effect `json:"unknowns"`
-	// MinPackages is the least number of packages on every platform.
+	// MinPackages is the least number of packages on every platform; 0 where
+	// left out, though nothing lets an image without package and distribution
+	// pass. Example: "minPackages: 10".
 	MinPackages int `json:"minPackages"`
 }
 
