@@ -146,7 +146,9 @@ func (s *scoped) merge(scope *Scope, to, from reflect.Value) reflect.Value {
 	}
 	for i := range from.Len() {
 		element := from.Index(i)
-		s.at[element.FieldByName("Position").Interface().(Position)] = scope
+		if at := element.FieldByName("Position").Interface().(Position); at != (Position{}) {
+			s.at[at] = scope
+		}
 		if name := element.FieldByName("Name"); name.IsValid() {
 			if place, ok := places[name.String()]; ok {
 				merged.Index(place).Set(element)

@@ -117,6 +117,12 @@ func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 			for _, key := range inner {
 				apply(name + "." + key)
 			}
+		case field.Kind() == reflect.Slice:
+			// What is merged must be named where it stands.
+			if position, ok := field.Type().Elem().FieldByName("Position"); !ok || position.Type != reflect.TypeFor[Position]() {
+				t.Errorf("%s: its elements have no position", name)
+			}
+			apply(name)
 		default:
 			apply(name)
 		}
