@@ -58,6 +58,9 @@ type Options struct {
 	// time goes by and the database is kept as fresh as it is. Zero means now.
 	// Such a check gives no Approval.
 	At time.Time
+	// VEX is what was said about which vulnerabilities do not matter; the
+	// policies say whether it counts.
+	VEX []policy.VEXStatement
 	// Gunzip is a program that inflates layers, and its arguments; see
 	// layers.Options. Empty means to run none.
 	Gunzip []string
@@ -175,6 +178,7 @@ func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
 	if r.Image, err = g.resolve(ctx, r.store, src); err != nil {
 		return nil, err
 	}
+	r.Input.VEX = g.opts.VEX
 	r.Input.Image = policy.Image{Reference: src.String(), Repository: src.Repository(),
 		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType)}
 	if err := g.fetch(ctx, r.store, r.Image); err != nil {

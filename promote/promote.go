@@ -246,6 +246,7 @@ type Basis struct {
 	Repository string
 	Policy     string // digest of the policy
 	Database   string // digest of the vulnerability database
+	VEX        string // of the statements, see VEXDigest
 	Tool       gate.Tool
 }
 

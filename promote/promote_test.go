@@ -544,7 +544,10 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
-	later := newDecision(a, tag.Context(), []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}})
+	later, err := newDecision(a, tag.Context(), []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	later.Result, later.TimeVerified = "FAILED", time.Now().Add(time.Second)
 	raw, err := encode(later)
 	if err != nil {

@@ -88,7 +88,11 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 		}
 		perPlatform = append(perPlatform, envelopes)
 	}
-	decision, err := attest(DecisionType, allSubjects(repo, img), newDecision(a, repo, inputs))
+	summary, err := newDecision(a, repo, inputs)
+	if err != nil {
+		return nil, err
+	}
+	decision, err := attest(DecisionType, allSubjects(repo, img), summary)
 	if err != nil {
 		return nil, err
 	}

@@ -188,8 +188,12 @@ type DecisionBasis struct {
 	Platforms  []SubjectOf     `json:"platforms"`
 	Database   policy.Database `json:"database"`
 	Exceptions []Used          `json:"exceptions"`
-	Warnings   int             `json:"warnings"`
-	Allowed    int             `json:"allowed"`
+	// VEX stands for all statements that were at hand, see VEXDigest, and
+	// NotAffected are those that took a finding away.
+	VEX         string    `json:"vex,omitempty"`
+	NotAffected []UsedVEX `json:"notAffected,omitempty"`
+	Warnings    int       `json:"warnings"`
+	Allowed     int       `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
 }
@@ -213,7 +217,36 @@ type Used struct {
 	Expires time.Time `json:"expires"`
 }
 
-func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) decisionPredicate {
+// UsedVEX is a VEX statement that took a finding away.
+type UsedVEX struct {
+	ID            string           `json:"id"`
+	Package       string           `json:"package"`
+	Status        policy.VEXStatus `json:"status"`
+	Justification string           `json:"justification,omitempty"`
+	Impact        string           `json:"impact,omitempty"`
+	Document      string           `json:"document"`
+	Author        string           `json:"author,omitempty"`
+	Signer        string           `json:"signer,omitempty"`
+}
+
+// VEXDigest is the SHA-256 of the statements' JSON, "sha256:<hex>"; empty for
+// none.
+func VEXDigest(statements []policy.VEXStatement) (string, error) {
+	if len(statements) == 0 {
+		return "", nil
+	}
+	raw, err := encode(statements)
+	if err != nil {
+		return "", err
+	}
+	return "sha256:" + payloadDigest(raw), nil
+}
+
+func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (decisionPredicate, error) {
+	vex, err := VEXDigest(a.Input().VEX)
+	if err != nil {
+		return decisionPredicate{}, err
+	}
 	tool, decision := a.Tool(), a.Decision()
 	_, finished := a.Times()
 	versions := map[string]string{tool.Name: tool.Version}
@@ -230,7 +263,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) deci
 		Levels:       []string{levelUnevaluated},
 		Version:      slsaVersion,
 		Basis: DecisionBasis{Source: a.Input().Image.Repository, Image: a.Image().Digest.String(), Database: a.Input().Database,
-			Exceptions: []Used{}, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
+			Exceptions: []Used{}, VEX: vex, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
 	}
 	for _, p := range a.Image().Platforms {
 		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})
@@ -245,7 +278,15 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) deci
 			out.Basis.Exceptions = append(out.Basis.Exceptions, used)
 		}
 	}
-	return out
+	for _, n := range decision.NotAffected {
+		s := n.Statement
+		used := UsedVEX{ID: n.Finding.ID, Package: n.Finding.Package.PURL, Status: s.Status, Justification: s.Justification,
+			Impact: s.Impact, Document: s.Document, Author: s.Author, Signer: s.Signer}
+		if !slices.Contains(out.Basis.NotAffected, used) {
+			out.Basis.NotAffected = append(out.Basis.NotAffected, used)
+		}
+	}
+	return out, nil
 }
 
 // resourceURI names the repository that the decision is for. The digest is the

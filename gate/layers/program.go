@@ -49,8 +49,8 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
-	cmd := exec.CommandContext(ctx, s.opts.Gunzip[0], s.opts.Gunzip[1:]...)
-	cmd.Env = []string{} // some take options from there
+	cmd := exec.CommandContext(ctx, s.opts.Gunzip[0], s.opts.Gunzip[1:]...) //nolint:gosec // an absolute path, and no shell
+	cmd.Env = []string{}                                                    // some take options from there
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return declined(in, src)
@@ -82,7 +82,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	if errors.Is(took, ErrTooLarge) || errors.As(took, &failed) {
 		kill()
 		r.CloseWithError(took) // lets both stages end
-		<-fed
+		<-fed                  //nolint:errcheck // what could not be fed does not matter any more
 		_ = cmd.Wait()
 		return took
 	}

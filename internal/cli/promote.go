@@ -24,7 +24,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"}, Value: trust.Legacy.String(),
 				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both"},
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
-			platformFlag, outputFlag, cacheFlag, tempFlag, offlineFlag, logFlag, quietFlag},
+			vexFlag, platformFlag, outputFlag, cacheFlag, tempFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -55,6 +55,10 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	out.policies(policies)
+	statements, err := loadVEX(c)
+	if err != nil {
+		return err
+	}
 	format, err := trust.ParseFormat(c.String("signature-format"))
 	if err != nil {
 		return usageError{err}
@@ -68,7 +72,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, db.Close()) }()
-	g, err := newGate(c, policies, db, out.progress, time.Time{})
+	g, err := newGate(c, policies, statements, db, out.progress, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		if err := to.CheckTags(c.Context, digest, tags...); err != nil {
 			return err
 		}
-		basis := promote.Basis{Repository: src.Repository(), Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool()}
+		vex, err := promote.VEXDigest(statements)
+		if err != nil {
+			return err
+		}
+		basis := promote.Basis{VEX: vex, Repository: src.Repository(), Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool()}
 		records, done, err := to.Promoted(c.Context, digest, basis, tags...)
 		if err != nil {
 			return err

@@ -25,12 +25,14 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
 )
 
 // Flags that several commands share.
 var (
 	policyFlag   = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "judge by the policy in `FILE`; repeatable: the image must pass every one"}
+	vexFlag      = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "take the statements in the VEX document in `FILE` for what the policy says they are worth; repeatable (OpenVEX, CycloneDX, CSAF)"}
 	platformFlag = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "of an index, take only the image for `OS/ARCH[/VARIANT]`"}
 	cacheFlag    = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database in `DIR` (default: the user's cache folder)"}
 	tempFlag     = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "keep layers in `DIR` while an image is checked (default: the system's)"}
@@ -49,19 +51,24 @@ func keyFlag(usage string) *cli.StringFlag {
 // limits of their own.
 const maxFileBytes = 2 << 20
 
+// maxVEXBytes is the parser's own limit and a little more.
+const maxVEXBytes = 11 << 20
+
 // readFile reads a small file that the user named.
-func readFile(what, path string) ([]byte, error) {
+func readFile(what, path string) ([]byte, error) { return readBounded(what, path, maxFileBytes) }
+
+func readBounded(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("reading the %s: %w", what, err)}
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("reading the %s: %w", what, err)}
 	}
-	if len(data) > maxFileBytes {
-		return nil, usagef("reading the %s: %q is larger than %d bytes", what, path, maxFileBytes)
+	if int64(len(data)) > limit {
+		return nil, usagef("reading the %s: %q is larger than %d bytes", what, path, limit)
 	}
 	return data, nil
 }
@@ -115,6 +122,30 @@ func loadPolicy(path string) (*policy.Policy, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// loadVEX reads the VEX documents that --vex names.
+func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
+	var out []policy.VEXStatement
+	var failed []error
+	for _, path := range c.StringSlice("vex") {
+		data, err := readBounded("VEX document", path, maxVEXBytes)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		statements, err := vex.Parse(path, data)
+		if err != nil {
+			failed = append(failed, usageError{err})
+			continue
+		}
+		for _, s := range statements {
+			out = append(out, policy.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
+				Status: policy.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
+				Document: s.Document, Author: s.Author, Timestamp: s.Timestamp})
+		}
+	}
+	return out, errors.Join(failed...)
 }
 
 // cacheDir is where the vulnerability database is.
@@ -282,13 +313,13 @@ func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byt
 }
 
 // newGate builds the gate that promote and check share. at is zero for now.
-func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
+func newGate(c *cli.Context, policies policy.Set, statements []policy.VEXStatement, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
 		return nil, err
 	}
 	g, err := gate.New(gate.Options{
-		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
+		Policies: policies, VEX: statements, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
 		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Progress: progress, At: at,
 	})
 	if err != nil {

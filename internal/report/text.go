@@ -39,6 +39,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 		t.violations()
 		t.warnings()
 		t.exceptions()
+		t.notAffected()
 		t.allowed()
 	}
 	t.gaps()
@@ -426,6 +427,9 @@ func (t text) brief(found []issue, limit int) {
 		if i.Rule != "" {
 			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
 		}
+		if i.Inherited {
+			r.cells = append(r.cells, cell{text: "inherited"})
+		}
 		if !i.Blocks.IsZero() {
 			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.left(i.Blocks), style: yellow})
 		}
@@ -482,6 +486,26 @@ func (t text) exceptions() {
 				cell{text: nameVersion(i.Finding.Package)}, cell{text: ruleText(i.Violation)})})
 		}
 		t.table(4, rows)
+	}
+}
+
+func (t text) notAffected() {
+	if len(t.Decision.NotAffected) == 0 {
+		return
+	}
+	t.section("Not affected, by VEX: " + count(len(t.Decision.NotAffected), "finding"))
+	t.blank()
+	for _, n := range t.Decision.NotAffected {
+		s := n.Statement
+		t.item(2, fmt.Sprintf("%s in %s: %s %s", short(n.Finding.ID), nameVersion(n.Finding.Package), short(string(s.Status)), short(s.Justification)))
+		if s.Impact != "" {
+			t.item(4, short(s.Impact))
+		}
+		by := "author " + short(s.Author) + ", unsigned"
+		if s.Signer != "" {
+			by = "signed by " + short(s.Signer)
+		}
+		t.item(4, short(s.Document)+" of "+instant(s.Timestamp)+", "+by)
 	}
 }
 

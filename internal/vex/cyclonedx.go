@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +19,19 @@ var cycloneDXStates = map[cdx.ImpactAnalysisState]Status{
 	cdx.IASInTriage:             UnderInvestigation,
 }
 
-var cycloneDXJustifications = []cdx.ImpactAnalysisJustification{cdx.IAJCodeNotPresent, cdx.IAJCodeNotReachable,
-	cdx.IAJRequiresConfiguration, cdx.IAJRequiresDependency, cdx.IAJRequiresEnvironment, cdx.IAJProtectedByCompiler,
-	cdx.IAJProtectedAtRuntime, cdx.IAJProtectedAtPerimeter, cdx.IAJProtectedByMitigatingControl}
+// cycloneDXJustifications are in OpenVEX's words where these say the same; that
+// something is needed which may be there is no reason in any of them.
+var cycloneDXJustifications = map[cdx.ImpactAnalysisJustification]string{
+	cdx.IAJCodeNotPresent:               "vulnerable_code_not_present",
+	cdx.IAJCodeNotReachable:             "vulnerable_code_not_in_execute_path",
+	cdx.IAJProtectedByCompiler:          "inline_mitigations_already_exist",
+	cdx.IAJProtectedAtRuntime:           "inline_mitigations_already_exist",
+	cdx.IAJProtectedAtPerimeter:         "inline_mitigations_already_exist",
+	cdx.IAJProtectedByMitigatingControl: "inline_mitigations_already_exist",
+	cdx.IAJRequiresConfiguration:        "",
+	cdx.IAJRequiresDependency:           "",
+	cdx.IAJRequiresEnvironment:          "",
+}
 
 // cycloneDX reads the vulnerabilities of a BOM that have an analysis.
 //
@@ -105,10 +114,11 @@ func analysis(v cdx.Vulnerability) (Statement, error) {
 		return Statement{}, fmt.Errorf("its analysis has the state %q", v.Analysis.State)
 	}
 	j := v.Analysis.Justification
-	if j != "" && !slices.Contains(cycloneDXJustifications, j) {
+	justification, ok := cycloneDXJustifications[j]
+	if j != "" && !ok {
 		return Statement{}, fmt.Errorf("its analysis has the justification %q", j)
 	}
-	out := Statement{ID: v.ID, Status: status, Justification: string(j), Impact: v.Analysis.Detail}
+	out := Statement{ID: v.ID, Status: status, Justification: justification, Impact: cmp.Or(v.Analysis.Detail, string(j))}
 	if v.References != nil {
 		for _, r := range *v.References {
 			if r.ID != "" && r.ID != v.ID {

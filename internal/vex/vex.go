@@ -48,9 +48,8 @@ type Statement struct {
 	// package URLs; empty means the product itself and all that is in it.
 	Subcomponents []string
 	Status        Status
-	// Justification is the machine-readable reason, in the words of the
-	// document's format, and Impact the one for people. NotAffected has one of
-	// them at least.
+	// Justification is the machine-readable reason, in the words of OpenVEX, and
+	// Impact the one for people. NotAffected has one of them at least.
 	Justification string
 	Impact        string
 	// Document and Author are the document's id and who says that he made it.
