@@ -94,6 +94,7 @@ const (
 	KindSBOM          Kind = "sbom"     // something could not be cataloged
 	KindEvidence      Kind = "evidence" // the input itself is incomplete
 	KindException     Kind = "exception"
+	KindLicense       Kind = "license"
 )
 
 // Violation is one reason to deny, or, in Decision.Warnings, to warn.
@@ -115,7 +116,9 @@ type Violation struct {
 	// It may quote text from the image: sanitise it before printing.
 	Message string `json:"message"`
 
-	Finding   *Finding   `json:"finding,omitempty"`
+	Finding *Finding `json:"finding,omitempty"`
+	// Package is the package that a rule about licenses or packages is about.
+	Package   *Package   `json:"package,omitempty"`
 	Unknown   *Unknown   `json:"unknown,omitempty"`
 	Uncovered *Uncovered `json:"uncovered,omitempty"`
 	// Blocks is the instant from which the finding blocks, where it only warns

@@ -63,11 +63,13 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 // Each has the name in the file that its field of Policy has in JSON. rules makes
 // the one that a policy must have.
 func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field {
+	lines := map[string]int{} // of the names of all rules
 	return []field{
 		optional("database", d.database(&p.Database)),
 		optional("distribution", d.distribution(&p.Distribution)),
 		optional("sbom", d.sbom(&p.SBOM)),
-		rules("rules", d.rules(&p.Rules)),
+		rules("rules", d.rules(&p.Rules, lines)),
+		optional("licenses", d.licenses(&p.Licenses, lines)),
 		optional("baseline", d.baseline(&p.Baseline)),
 		optional("vex", d.vex(&p.VEX)),
 	}
@@ -113,8 +115,7 @@ func (d *decoder) sbom(r *SBOMRule) reader {
 	}
 }
 
-func (d *decoder) rules(to *[]Rule) reader {
-	lines := map[string]int{}
+func (d *decoder) rules(to *[]Rule, lines map[string]int) reader {
 	items := d.list(maxItems, func(n *yaml.Node) {
 		r := Rule{Position: d.position(n)}
 		d.mapping(n, "a rule",

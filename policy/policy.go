@@ -33,6 +33,10 @@ type Policy struct {
 	// Rules say which findings block and which only warn. Mandatory, and at
 	// least one. Example: "rules: [{name: no critical, severity: critical}]".
 	Rules []Rule `json:"rules"`
+	// Licenses say which licenses of packages block and which only warn; none
+	// does where left out.
+	// Example: "licenses: [{name: no copyleft, deny: [GPL-*, AGPL-*]}]".
+	Licenses []LicenseRule `json:"licenses,omitempty"`
 	// Database limits the vulnerability database; see there for what applies
 	// where it is left out. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`

@@ -37,6 +37,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		c.all(func(e *evaluation) { e.coverage(platform) })
 		c.all(func(e *evaluation) { e.sbom(platform) })
 		c.findings(platform)
+		c.all(func(e *evaluation) { e.licenses(platform) })
 	}
 	c.all((*evaluation).judgeExceptions)
 	return c.decision()

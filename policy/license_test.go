@@ -1,0 +1,323 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// judgeLicenses asks a rule about a package with these declared licenses.
+func judgeLicenses(r LicenseRule, licenses ...string) bool {
+	d := newDeclared(licenses)
+	return compileLicenseRules([]LicenseRule{r})[0].says(&d) != ""
+}
+
+func TestDeniedLicenses(t *testing.T) {
+	for _, tt := range []struct {
+		deny     string
+		licenses string // by "; "
+		hit      bool
+	}{
+		{"GPL-3.0-only", "GPL-3.0-only", true},
+		{"GPL-3.0-only", "MIT", false},
+		{"gpl-3.0-ONLY", "gPl-3.0-Only", true},
+		{"GPL-*", "GPL-2.0-or-later", true},
+		{"GPL-*", "LGPL-2.1-only", false},
+		{"*GPL-*", "LGPL-2.1-only", true},
+
+		{"GPL-3.0-only", "MIT OR GPL-3.0-only", false},
+		{"GPL-3.0-only", "MIT AND GPL-3.0-only", true},
+		{"GPL-3.0-only", "MIT AND (GPL-3.0-only OR BSD-3-Clause)", false},
+		{"GPL-3.0-only", "MIT OR BSD-3-Clause AND GPL-3.0-only", false}, // AND binds tighter
+		{"GPL-3.0-only", "(MIT OR BSD-3-Clause) AND GPL-3.0-only", true},
+		{"GPL-*", "GPL-2.0-only OR GPL-3.0-only", true},
+		{"GPL-3.0-only", "MIT; GPL-3.0-only", true}, // all that is declared applies
+		{"GPL-3.0-only", "MIT OR GPL-3.0-only; GPL-3.0-only OR Apache-2.0", false},
+		{"MIT", "MIT and Zlib", true},
+		{"MIT", "MIT or Zlib", false},
+
+		// The deprecated names, and versions.
+		{"GPL-2.0", "GPL-2.0-only", true},
+		{"GPL-2.0-only", "GPL-2.0", true},
+		{"GPL-2.0-or-later", "GPL-2.0+", true},
+		{"GPL-2.0+", "GPL-2.0-or-later", true},
+		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // version 3 may be chosen
+		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // there is no later one
+		{"GPL-2.0-or-later", "GPL-3.0-only", true},
+		{"GPL-2.0-or-later", "GPL-1.0-only", false},
+		{"GPL-2.0-or-later", "GPL-3.0-or-later", true},
+		{"GPL-2.0-or-later", "LGPL-3.0-only", false},
+		{"Apache-1.1+", "Apache-2.0", true},
+		{"Apache-1.1", "Apache-1.1+", false},
+		{"GPL-2.0*", "GPL-2.0-or-later", true},
+		{"GPL-3.0-only", "GPL-2.0-or-later", false},
+
+		// An exception gives more freedom, not less.
+		{"GPL-2.0-only", "GPL-2.0-only WITH Classpath-exception-2.0", true},
+		{"GPL-*", "GPL-2.0-only with Classpath-exception-2.0", true},
+		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH Classpath-exception-2.0", true},
+		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only", false},
+		{"GPL-2.0-only WITH *", "GPL-2.0-only", false},
+		{"GPL-* with classpath-*", "GPL-2.0-only WITH Classpath-exception-2.0", true},
+
+		{"LicenseRef-acme-*", "LicenseRef-Acme-eula", true},
+		{"LicenseRef-acme", "DocumentRef-a:LicenseRef-acme", false},
+		{"DocumentRef-a:LicenseRef-acme", "DocumentRef-a:LicenseRef-acme", true},
+		{"GPL*", "GPL", true}, // on no list, and yet named so
+
+		// Unknown is for another rule.
+		{"*", "", false},
+		{"*", "see the file COPYING", false},
+		{"*", "NOASSERTION", false},
+		{"GPL-3.0-only", "whatever; GPL-3.0-only", true},
+	} {
+		if err := checkLicensePattern(tt.deny); err != nil {
+			t.Errorf("%q: %v", tt.deny, err)
+		}
+		if got := judgeLicenses(LicenseRule{Deny: []string{"WTFPL", tt.deny}}, splitLicenses(tt.licenses)...); got != tt.hit {
+			t.Errorf("deny %q hits %q: %v", tt.deny, tt.licenses, got)
+		}
+	}
+}
+
+func TestAllowedLicenses(t *testing.T) {
+	for _, tt := range []struct {
+		allow    string // by ", "
+		licenses string // by "; "
+		hit      bool
+	}{
+		{"MIT", "MIT", false},
+		{"MIT", "mit", false},
+		{"MIT", "Zlib", true},
+		{"MIT", "MIT OR Zlib", false},
+		{"MIT", "MIT AND Zlib", true},
+		{"MIT, Zlib", "MIT AND Zlib", false},
+		{"MIT, Zlib", "MIT; Zlib", false},
+		{"MIT", "MIT; Zlib", true},
+		{"MIT", "(MIT OR Zlib) AND (Apache-2.0 OR MIT)", false},
+		{"MIT", "MIT AND (Apache-2.0 OR Zlib)", true},
+		{"BSD-*", "BSD-3-Clause", false},
+
+		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // version 2 may be chosen
+		{"GPL-3.0-only", "GPL-2.0-or-later", false},
+		{"GPL-2.0-or-later", "GPL-3.0-only", false},
+		{"GPL-3.0-or-later", "GPL-2.0-only", true},
+		{"GPL-2.0", "GPL-2.0-only", false},
+		{"Apache-2.0", "Apache-2.0+", false},
+
+		{"GPL-2.0-only", "GPL-2.0-only WITH Classpath-exception-2.0", true},
+		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH Classpath-exception-2.0", false},
+		{"GPL-2.0-only WITH *", "GPL-2.0-only WITH Classpath-exception-2.0", false},
+		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH Bison-exception-2.2", true},
+		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only", true},
+		{"GPL-2.0-only WITH *", "GPL-2.0-only", true},
+
+		{"LicenseRef-acme", "LicenseRef-Acme", false},
+	} {
+		allow := strings.Split(tt.allow, ", ")
+		for _, pattern := range allow {
+			if err := checkLicensePattern(pattern); err != nil {
+				t.Errorf("%q: %v", pattern, err)
+			}
+		}
+		if got := judgeLicenses(LicenseRule{Allow: allow}, splitLicenses(tt.licenses)...); got != tt.hit {
+			t.Errorf("allow %q hits %q: %v", tt.allow, tt.licenses, got)
+		}
+	}
+}
+
+// splitLicenses is nil for "".
+func splitLicenses(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, "; ")
+}
+
+func TestUnknownLicenseIsNotAllowed(t *testing.T) {
+	for _, licenses := range []string{
+		"", "NONE", "NOASSERTION", "noassertion", "see COPYING", "MIT;", "MIT Zlib", "MIT AND", "AND MIT", "OR", "()", "(MIT", "MIT)", "(MIT) Zlib",
+		"MIT And Zlib", "MIT/Zlib", "MIT, Zlib", "BSD", "Foo-1.0", "MIT AND Foo-1.0", "MIT; Foo-1.0", "MIT; see COPYING", "Foo OR Bar",
+		"GPL-2.0-only WITH nothing", "GPL-2.0-only WITH", "GPL-2.0-only WITH Classpath-exception-2.0+", "MIT WITH (Zlib)",
+		"(MIT) WITH Classpath-exception-2.0", "MIT +", "MIT++", "+", "DocumentRef-a", "a:LicenseRef-b", "sha256:00", "http://example.com/license",
+	} {
+		declared := splitLicenses(licenses)
+		if !judgeLicenses(LicenseRule{Allow: []string{"*", "* WITH *"}}, declared...) {
+			t.Errorf("%q is allowed", licenses)
+		}
+		if !judgeLicenses(LicenseRule{Unknown: true}, declared...) {
+			t.Errorf("%q is not unknown", licenses)
+		}
+	}
+	for _, licenses := range []string{
+		"MIT", "MIT OR Foo", "((MIT))", "( MIT )", "MIT\tAND\nZlib", "LicenseRef-x", "DocumentRef-a:LicenseRef-x", "GPL-2.0", "GPL-2.0+",
+		"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH AdditionRef-x", "Nunit", "Apache-2.0+",
+	} {
+		declared := splitLicenses(licenses)
+		if judgeLicenses(LicenseRule{Allow: []string{"*", "* WITH *"}}, declared...) {
+			t.Errorf("%q is not allowed", licenses)
+		}
+		if judgeLicenses(LicenseRule{Unknown: true}, declared...) {
+			t.Errorf("%q is unknown", licenses)
+		}
+	}
+}
+
+func TestLicenseRuleThatSaysNothingIsStrict(t *testing.T) {
+	if !judgeLicenses(LicenseRule{}, "MIT") {
+		t.Error("it lets pass")
+	}
+}
+
+func TestLicenseExpressionIsBounded(t *testing.T) {
+	nested := func(depth int) string { return strings.Repeat("(", depth) + "MIT" + strings.Repeat(")", depth) }
+	long := func(size int) string { return "MIT" + strings.Repeat(" ", size-len("MIT")) }
+	for _, s := range []string{nested(maxExpressionDepth), long(maxExpression), strings.Repeat("(MIT) AND ", 1000) + "MIT"} {
+		if _, err := parseExpression(s); err != nil {
+			t.Errorf("%.20q...: %v", s, err)
+		}
+	}
+	for _, s := range []string{nested(maxExpressionDepth + 1), long(maxExpression + 1), strings.Repeat("(", maxExpression)} {
+		if _, err := parseExpression(s); err == nil {
+			t.Errorf("%.20q... is read", s)
+		}
+	}
+	// Multiplied out these are 2^1000 choices.
+	if judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
+		t.Error("denied")
+	}
+}
+
+func TestParseLicenses(t *testing.T) {
+	p, err := Parse("p.yaml", []byte(minimal+`licenses:
+  - name: a
+    effect: warn
+    deny: [GPL-*, "AGPL-3.0-only"]
+    package: pkg:npm/*
+  - name: b
+    allow: [MIT]
+  - {name: c, unknown: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []LicenseRule{
+		{Name: "a", Position: at(5, 5), Effect: Warn, Deny: []string{"GPL-*", "AGPL-3.0-only"}, Package: "pkg:npm/*"},
+		{Name: "b", Position: at(9, 5), Allow: []string{"MIT"}},
+		{Name: "c", Position: at(11, 5), Unknown: true},
+	}
+	if diff := cmp.Diff(want, p.Licenses); diff != "" {
+		t.Error(diff)
+	}
+
+	for rule, want := range map[string]string{
+		"{name: all, unknown: true}":              `5:12: another rule on line 3 is named "all"`,
+		"{unknown: true}":                         `5:5: a rule about licenses has no "name", which is mandatory`,
+		"{name: a}":                               `5:5: a rule about licenses has 0 of the keys deny, allow, unknown: want exactly one`,
+		"{name: a, deny: [MIT], allow: [MIT]}":    `5:5: a rule about licenses has 2 of the keys deny, allow, unknown: want exactly one`,
+		"{name: a, unknown: false}":               `5:24: "unknown": "false" can only be true: leave the key out instead`,
+		"{name: a, deny: []}":                     `5:21: "deny" is empty: nothing would be denied`,
+		"{name: a, allow: []}":                    `5:22: "allow" is empty: nothing would be allowed`,
+		"{name: a, deny: GPL-*}":                  `5:21: "deny" is text: want a list`,
+		"{name: a, deny: [MIT], package: lodash}": `5:37: "package": pattern "lodash" matches no package URL: they begin with "pkg:"`,
+	} {
+		got := problems(t, minimal+"licenses:\n  - "+rule+"\n")
+		if diff := cmp.Diff([]string{"p.yaml:" + want}, got); diff != "" {
+			t.Errorf("%s: %s", rule, diff)
+		}
+	}
+}
+
+// TestMisspeltLicenseIsNotIgnored: denied, it would let everything pass.
+func TestMisspeltLicenseIsNotIgnored(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"GPL-3":                 `"GPL-3" is no license of the SPDX list: did you mean "GPL-3.0"?`,
+		"Apache2.0":             `"Apache2.0" is no license of the SPDX list: did you mean "Apache-2.0"?`,
+		"BSD-3-Claus":           `"BSD-3-Claus" is no license of the SPDX list: did you mean "BSD-3-Clause"?`,
+		"GLP-*":                 `pattern "GLP-*" matches no license of the SPDX list`,
+		"MIT OR Zlib":           `"MIT OR Zlib" is no license of the SPDX list and no pattern over them: write one license for each item`,
+		"(MIT)":                 `"(MIT)" is no license of the SPDX list and no pattern over them: write one license for each item`,
+		"NOASSERTION":           `"NOASSERTION" is no license of the SPDX list: write one of its identifiers, a pattern with * or a LicenseRef`,
+		"GPL-2.0-only WITH foo": `"foo" is no exception of the SPDX list`,
+		"GPL-* WITH foo*":       `"foo*" is no exception of the SPDX list`,
+	} {
+		got := problems(t, minimal+"licenses:\n  - {name: a, deny: [\""+pattern+"\"]}\n")
+		if diff := cmp.Diff([]string{`p.yaml:5:22: "deny": ` + want}, got); diff != "" {
+			t.Errorf("%s: %s", pattern, diff)
+		}
+	}
+	for _, pattern := range []string{"*", "MIT", "*-only", "LicenseRef-x", "LicenseRef-*", "GPL-2.0", "GPL-2.0+", "GPL-* WITH *", "GPL-2.0-only WITH AdditionRef-x"} {
+		if err := checkLicensePattern(pattern); err != nil {
+			t.Errorf("%q: %v", pattern, err)
+		}
+	}
+}
+
+// TestPackageWithoutPURLIsNotSkipped: patterns are over purls, and some packages
+// have none.
+func TestPackageWithoutPURLIsNotSkipped(t *testing.T) {
+	p := blockAll()
+	p.Licenses = []LicenseRule{{Name: "l", Unknown: true, Package: "pkg:npm/lodash@4.*"}}
+	in := cleanInput()
+	in.Platforms[0].Packages[0].PURL = ""
+	d := p.Evaluate(in, now)
+	denied(t, d, "license l")
+	if d.Violations[0].Package == nil || d.Violations[0].Package.Name != "lodash" {
+		t.Errorf("package %+v", d.Violations[0].Package)
+	}
+	p.Licenses[0].Package = "pkg:npm/lodash@5.*"
+	passed(t, p.Evaluate(in, now))
+}
+
+func TestExceptionCoversALicense(t *testing.T) {
+	p := blockAll(Exception{Rule: "l", Package: "pkg:npm/lodash", Reason: "r", Owner: "o", Expires: now.Add(1)})
+	p.Licenses = []LicenseRule{{Name: "l", Unknown: true}}
+	d := p.Evaluate(cleanInput(), now)
+	passed(t, d)
+	if len(d.Excepted) != 1 || d.Excepted[0].Package == nil {
+		t.Errorf("excepted: %+v", d.Excepted)
+	}
+	denied(t, p.Evaluate(cleanInput(), now.Add(1)), "license l")
+}
+
+func TestLicenseMessageIsBounded(t *testing.T) {
+	var many []string
+	for i := range 100 {
+		many = append(many, fmt.Sprint("license text ", i, strings.Repeat(" é", 10_000)))
+	}
+	if text := licenseText(many); len(text) > 2000 || !strings.HasSuffix(text, "95 more") {
+		t.Errorf("%d bytes: %s", len(text), text)
+	}
+}
+
+func FuzzLicenseExpression(f *testing.F) {
+	for _, s := range []string{"MIT", "MIT OR GPL-2.0+ AND Zlib", "((GPL-2.0-only WITH Classpath-exception-2.0))", "DocumentRef-a:LicenseRef-b", "NONE", "a\x00b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		all := LicenseRule{Allow: []string{"*", "* WITH *"}}
+		unknown := judgeLicenses(LicenseRule{Unknown: true}, s)
+		if judgeLicenses(all, s) != unknown {
+			t.Errorf("%q: what is allowed by * must be what is known: %v", s, unknown)
+		}
+		if _, err := parseExpression(s); err != nil {
+			if !unknown || judgeLicenses(LicenseRule{Deny: []string{"*"}}, s) {
+				t.Errorf("%q is no expression and yet known or denied", s)
+			}
+			return
+		}
+		if !judgeLicenses(LicenseRule{Deny: []string{"*"}}, s) {
+			t.Errorf("%q: * denies all", s)
+		}
+		// What is and what is not are each other's opposite, through all operators.
+		both := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s)
+		if nested := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, "("+s+") AND ("+s+")"); nested != both && len(s) < maxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
+			t.Errorf("%q: denied %v, and twice the same %v", s, both, nested)
+		}
+		if !judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s, "MIT") {
+			t.Errorf("%q hides another license", s)
+		}
+	})
+}

@@ -1,0 +1,33 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+)
+
+// sortedPackages returns pointers to the packages in order.
+func sortedPackages(packages []Package) []*Package {
+	order := pointers(packages)
+	slices.SortStableFunc(order, func(a, b *Package) int {
+		return cmp.Or(comparePackages(a, b), slices.Compare(a.Licenses, b.Licenses))
+	})
+	return order
+}
+
+// packageName is what messages call a package.
+func packageName(p *Package) string {
+	return cmp.Or(joined(p.Name, p.Version), "a package without a name")
+}
+
+// purlOf returns the package's purl. One that the cataloger gave none is named
+// by its type, or no pattern could deny it.
+func purlOf(p *Package) purl {
+	if p.PURL != "" {
+		return splitPURL(p.PURL)
+	}
+	u := purl{name: "pkg:" + p.Type + "/" + p.Name}
+	if p.Version != "" {
+		u.version = part{true, p.Version}
+	}
+	return u
+}

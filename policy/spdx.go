@@ -1,0 +1,279 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/github/go-spdx/v2/spdxexp/spdxlicenses"
+)
+
+// The bounds of a license expression. One beyond them is not read: declared
+// licenses are text from the image, and some are whole license texts.
+const (
+	maxExpression      = 16 << 10 // bytes
+	maxExpressionDepth = 50       // parentheses
+)
+
+// expression is an SPDX license expression, as
+// https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/ defines it:
+// one license, or several expressions that are choices or apply together.
+//
+// go-spdx has a parser too. It does not show what it has read, and neither its
+// depth nor the choices that it multiplies out are bounded.
+type expression struct {
+	license  license
+	operands []expression // empty where it is one license
+	choice   bool         // OR; else AND
+}
+
+// hits reports whether every choice has a bad license in it. Its negation is
+// that some choice consists of licenses that are not bad.
+func (x *expression) hits(bad func(*license) bool) bool {
+	if len(x.operands) == 0 {
+		return bad(&x.license)
+	}
+	hits := func(operand expression) bool { return operand.hits(bad) }
+	if x.choice {
+		return !slices.ContainsFunc(x.operands, func(operand expression) bool { return !hits(operand) })
+	}
+	return slices.ContainsFunc(x.operands, hits)
+}
+
+// license is a license as an expression names it, without the operators between
+// several. Everything is in lower case: SPDX compares identifiers regardless of
+// it.
+type license struct {
+	// id has neither "+" nor, where the list has them as identifiers, the
+	// endings "-only" and "-or-later": GPL-2.0, which the list deprecates, is
+	// GPL-2.0-only, and GPL-2.0+ is GPL-2.0-or-later.
+	id        string
+	later     bool   // later versions may be chosen as well
+	exception string // behind WITH, or empty
+	// known: the list has the license and its exception, or they are
+	// references that the SBOM defines.
+	known bool
+}
+
+func newLicense(id, exception string) license {
+	id = strings.ToLower(id)
+	l := license{id: id, exception: strings.ToLower(exception)}
+	list := spdxList()
+	if base, ok := strings.CutSuffix(id, "+"); ok {
+		l.id, l.later = base, true
+	}
+	if list.licenses[l.id] {
+		if base, ok := strings.CutSuffix(l.id, "-or-later"); ok {
+			l.id, l.later = base, true
+		}
+		l.id = strings.TrimSuffix(l.id, "-only")
+	}
+	l.known = (isReference(l.id) || list.has(l.id)) &&
+		(l.exception == "" || list.exceptions[l.exception] || strings.HasPrefix(l.exception, "additionref-"))
+	return l
+}
+
+// isReference reports whether an identifier stands for a text in the SBOM.
+func isReference(id string) bool {
+	return strings.HasPrefix(id, "licenseref-") || strings.HasPrefix(id, "documentref-") && strings.Contains(id, ":licenseref-")
+}
+
+// names are all that the license is called, in lower case.
+func (l *license) names() []string {
+	switch list := spdxList(); {
+	case l.later && list.licenses[l.id+"-or-later"]:
+		return []string{l.id + "-or-later", l.id + "+"}
+	case l.later:
+		return []string{l.id + "+"}
+	case list.licenses[l.id+"-only"]:
+		return []string{l.id + "-only", l.id}
+	}
+	return []string{l.id}
+}
+
+// versions are those among which "or later" leaves the choice, as far as the
+// list knows them.
+func (l *license) versions() []license {
+	one := *l
+	one.later = false
+	versions := []license{one}
+	list := spdxList()
+	if at, ok := list.ranges[l.id]; ok {
+		for _, id := range list.families[at.family][at.version+1:] {
+			one.id = id
+			versions = append(versions, one)
+		}
+	}
+	return versions
+}
+
+// atLeast reports whether l is a version of the license id or of a later one.
+func (l *license) atLeast(id string) bool {
+	list := spdxList()
+	from, ok := list.ranges[id]
+	at, ok2 := list.ranges[l.id]
+	if !ok || !ok2 {
+		return l.id == id
+	}
+	return at.family == from.family && at.version >= from.version
+}
+
+// licenseList is the SPDX list of licenses, in lower case.
+type licenseList struct {
+	names                []string        // of licenses as the list writes them, sorted
+	licenses, exceptions map[string]bool // deprecated ones too
+	families             [][]string      // ids without "-only", ascending
+	ranges               map[string]licenseVersion
+}
+
+type licenseVersion struct{ family, version int }
+
+// has reports whether the list has a license of that id, as license has it.
+func (list *licenseList) has(id string) bool {
+	return list.licenses[id] || list.licenses[id+"-only"] || list.licenses[id+"-or-later"]
+}
+
+var spdxList = sync.OnceValue(func() *licenseList {
+	list := &licenseList{licenses: map[string]bool{}, exceptions: map[string]bool{}, ranges: map[string]licenseVersion{}}
+	list.names = slices.Sorted(slices.Values(slices.Concat(spdxlicenses.GetLicenses(), spdxlicenses.GetDeprecated())))
+	for _, name := range list.names {
+		list.licenses[strings.ToLower(name)] = true
+	}
+	for _, name := range spdxlicenses.GetExceptions() {
+		list.exceptions[strings.ToLower(name)] = true
+	}
+	for i, family := range spdxlicenses.LicenseRanges() {
+		var ids []string
+		for j, names := range family {
+			for _, name := range names {
+				id := strings.TrimSuffix(strings.ToLower(name), "-only")
+				if strings.HasSuffix(id, "-or-later") {
+					continue // stands among the latest, and is no version
+				}
+				list.ranges[id] = licenseVersion{i, j}
+				if len(ids) == j {
+					ids = append(ids, id)
+				}
+			}
+		}
+		list.families = append(list.families, ids)
+	}
+	return list
+})
+
+// parseExpression reads a license expression. The special values NONE and
+// NOASSERTION are none.
+func parseExpression(s string) (expression, error) {
+	if len(s) > maxExpression {
+		return expression{}, fmt.Errorf("longer than %d bytes", maxExpression)
+	}
+	p := expressionParser{tokens: strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(s))}
+	x, err := p.choice()
+	if err == nil && len(p.tokens) > 0 {
+		err = fmt.Errorf("%q where an operator should be", p.tokens[0])
+	}
+	if err != nil {
+		return expression{}, err
+	}
+	return x, nil
+}
+
+// expressionParser reads tokens from the front.
+type expressionParser struct {
+	tokens []string
+	depth  int
+}
+
+// operator skips the next token if it is this operator, all in upper or all in
+// lower case.
+func (p *expressionParser) operator(upper, lower string) bool {
+	if len(p.tokens) == 0 || p.tokens[0] != upper && p.tokens[0] != lower {
+		return false
+	}
+	p.tokens = p.tokens[1:]
+	return true
+}
+
+func (p *expressionParser) choice() (expression, error) { return p.joined("OR", "or", p.both) }
+func (p *expressionParser) both() (expression, error)   { return p.joined("AND", "and", p.simple) }
+
+// joined reads operands with an operator between them.
+func (p *expressionParser) joined(upper, lower string, operand func() (expression, error)) (expression, error) {
+	x, err := operand()
+	if err != nil || !p.operator(upper, lower) {
+		return x, err
+	}
+	x = expression{choice: upper == "OR", operands: []expression{x}}
+	for {
+		next, err := operand()
+		if err != nil {
+			return expression{}, err
+		}
+		x.operands = append(x.operands, next)
+		if !p.operator(upper, lower) {
+			return x, nil
+		}
+	}
+}
+
+func (p *expressionParser) simple() (expression, error) {
+	if p.operator("(", "(") {
+		if p.depth++; p.depth > maxExpressionDepth {
+			return expression{}, fmt.Errorf("more than %d levels of parentheses", maxExpressionDepth)
+		}
+		x, err := p.choice()
+		p.depth--
+		if err == nil && !p.operator(")", ")") {
+			err = errors.New("a parenthesis is not closed")
+		}
+		return x, err
+	}
+	id, err := p.identifier("a license")
+	if err != nil {
+		return expression{}, err
+	}
+	exception := ""
+	if p.operator("WITH", "with") {
+		if exception, err = p.identifier("an exception"); err == nil && strings.HasSuffix(exception, "+") {
+			err = fmt.Errorf("%q is no exception", exception)
+		}
+		if err != nil {
+			return expression{}, err
+		}
+	}
+	return expression{license: newLicense(id, exception)}, nil
+}
+
+func (p *expressionParser) identifier(what string) (string, error) {
+	if len(p.tokens) == 0 {
+		return "", fmt.Errorf("ends where %s should be", what)
+	}
+	token := p.tokens[0]
+	switch strings.ToUpper(token) {
+	case "AND", "OR", "WITH", "NONE", "NOASSERTION":
+		return "", fmt.Errorf("%q where %s should be", token, what)
+	}
+	if !isIdentifier(token) {
+		return "", fmt.Errorf("%q is no identifier", token)
+	}
+	p.tokens = p.tokens[1:]
+	return token, nil
+}
+
+// isIdentifier reports whether s has the characters of an identifier, with a "+"
+// behind it, or of one in another document.
+func isIdentifier(s string) bool {
+	s = strings.TrimSuffix(s, "+")
+	if document, id, ok := strings.Cut(s, ":"); ok {
+		lower := strings.ToLower(document + ":" + id)
+		if !strings.HasPrefix(lower, "documentref-") || !strings.Contains(lower, ":licenseref-") && !strings.Contains(lower, ":additionref-") {
+			return false
+		}
+		s = document + id
+	}
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '.')
+	})
+}
