@@ -95,6 +95,7 @@ const (
 	KindEvidence      Kind = "evidence" // the input itself is incomplete
 	KindException     Kind = "exception"
 	KindLicense       Kind = "license"
+	KindPackage       Kind = "package"
 )
 
 // Violation is one reason to deny, or, in Decision.Warnings, to warn.

@@ -37,6 +37,10 @@ type Policy struct {
 	// does where left out.
 	// Example: "licenses: [{name: no copyleft, deny: [GPL-*, AGPL-*]}]".
 	Licenses []LicenseRule `json:"licenses,omitempty"`
+	// Packages say which packages an image may not have, must have, or must
+	// have in a version that is not too old; none does where left out.
+	// Example: "packages: [{name: no telnet, deny: pkg:deb/*/telnet*}]".
+	Packages []PackageRule `json:"packages,omitempty"`
 	// Database limits the vulnerability database; see there for what applies
 	// where it is left out. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`

@@ -38,6 +38,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		c.all(func(e *evaluation) { e.sbom(platform) })
 		c.findings(platform)
 		c.all(func(e *evaluation) { e.licenses(platform) })
+		c.all(func(e *evaluation) { e.packages(platform) })
 	}
 	c.all((*evaluation).judgeExceptions)
 	return c.decision()

@@ -1,0 +1,177 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCompareVersions(t *testing.T) {
+	for purlType, lines := range map[string]string{
+		"deb": `
+			3.0.11-1~deb12u2 < 3.0.13
+			3.0.13-1~deb12u1 > 3.0.13
+			1:9.2p1-2 = 1:9.2p1-2
+			1:9.2p1-2 < 2:0
+			1.0~rc1 < 1.0
+			1.10 > 1.9
+			1.0-1 < 1.0-1+b1
+			0:1.0 = 0:1.0`,
+		"apk": `
+			3.1.4-r5 > 3.1.4-r4
+			3.1.4-r5 > 3.1.4
+			1.2_rc1 < 1.2
+			1.10 > 1.9
+			1.2.3a > 1.2.3`,
+		"rpm": `
+			3.0.7-27.el9 > 3.0.7-24.el9
+			3.0.7-27.el9 = 3.0.7
+			3.0.1-99 < 3.0.7
+			1:1.0-1 > 0:9.9-1
+			1:1.0-1 = 1:1.0-1
+			0:1.0 = 0:1.0
+			1.0 < 1:0.1
+			1.0~rc1 < 1.0
+			1.0~rc1-1 < 1.0
+			1.0~rc1 > 1.0~beta
+			1.0^git1 > 1.0
+			1.0^git1 < 1.0.1
+			1.0^git1~pre < 1.0^git1
+			1.0^ < 1.0.1
+			1.0^~x > 1.0~x
+			1.010 = 1.10
+			1.10 > 1.9
+			1.a < 1.1
+			1.0a > 1.0
+			1.0a < 1.0b
+			1_0 = 1.0
+			1.. = 1
+			6.0.rc1 > 6.0
+			2.0.1a = 2.0.1a
+			20101122 > 20101121`,
+		"npm": `
+			4.17.20 < 4.17.21
+			4.17.21 = 4.17.21
+			5.0.0-rc.1 < 5.0.0
+			10.0.0 > 9.0.0
+			1.2 = 1.2.0`,
+		"golang": `
+			v0.17.0 < v0.18.0
+			go1.22.1 > go1.21.9
+			go1.22.1 = 1.22.1
+			v2.0.0+incompatible = v2.0.0
+			v0.0.0-20240101000000-abcdefabcdef < v0.0.0-20250101000000-abcdefabcdef`,
+		"cargo": `
+			0.9.9 < 0.10.0`,
+		"pypi": `
+			2.31.0 < 2.32.0
+			1!1.0 > 9.0
+			1.0rc1 < 1.0
+			1.0.post1 > 1.0
+			1.0+local > 1.0
+			1.0.0 = 1`,
+		"maven": `
+			2.14.1 < 2.17.0
+			1.0-SNAPSHOT < 1.0
+			1.0-rc1 < 1.0
+			1.10 > 1.9
+			1.0.0 = 1.0`,
+	} {
+		for line := range strings.Lines(strings.TrimSpace(lines)) {
+			f := strings.Fields(line)
+			want := map[string]int{"<": -1, "=": 0, ">": 1}[f[1]]
+			got, err := compareVersions(purlType, f[0], f[2])
+			if err != nil || sign(got) != want {
+				t.Errorf("%s: %s: %d, %v", purlType, strings.TrimSpace(line), got, err)
+			}
+			// Nothing is turned about but where the least version leaves a part out.
+			leftOut := strings.Contains(f[0], ":") != strings.Contains(f[2], ":") || strings.Contains(f[0], "-") != strings.Contains(f[2], "-")
+			if purlType == "rpm" && leftOut {
+				continue
+			}
+			if got, err := compareVersions(purlType, f[2], f[0]); err != nil || sign(got) != -want {
+				t.Errorf("%s: %s turned about: %d, %v", purlType, strings.TrimSpace(line), got, err)
+			}
+		}
+	}
+}
+
+func sign(n int) int {
+	switch {
+	case n < 0:
+		return -1
+	case n > 0:
+		return 1
+	}
+	return 0
+}
+
+// TestEpochIsNotNewerThanEverything: who writes "3.0.13" does not think of the
+// epoch, and 1:1.0 is newer than it by the letter.
+func TestEpochIsNotNewerThanEverything(t *testing.T) {
+	for _, purlType := range []string{"deb", "rpm"} {
+		for version, want := range map[string]int{"1:1.0-1": -1, "1:3.0.13": 0, "1:3.0.14-1": 1} {
+			if got, err := compareVersions(purlType, version, "3.0.13"); err != nil || sign(got) != want {
+				t.Errorf("%s %s: %d, %v", purlType, version, got, err)
+			}
+		}
+		if got, err := compareVersions(purlType, "9.0", "1:3.0.13"); err != nil || got >= 0 {
+			t.Errorf("%s without an epoch: %d, %v", purlType, got, err)
+		}
+	}
+}
+
+func TestVersionThatCannotBeComparedIsNotNewEnough(t *testing.T) {
+	for _, tt := range []struct{ purlType, version, least string }{
+		{"gem", "1.0", "1.0"},
+		{"generic", "1.0", "1.0"},
+		{"", "1.0", "1.0"},
+		{"npm", "", "1.0.0"},
+		{"npm", "1.0.0", ""},
+		{"npm", "latest", "1.0.0"},
+		{"npm", "1.0.0.0", "1.0.0"},
+		{"golang", "(devel)", "1.0.0"},
+		{"golang", "UNKNOWN", "1.0.0"},
+		{"deb", "abc", "1.0"},
+		{"deb", "x:1.0", "x:0"},
+		{"deb", "-1:1.0", "1:0"},
+		{"deb", "1.0", "a"},
+		{"apk", "1.0-x", "1.0"},
+		{"apk", "abc", "1.0"},
+		{"pypi", "one", "1.0"},
+		{"maven", "unknown", "1.0"},
+		{"maven", "${project.version}", "1.0"},
+		{"rpm", "a:1.0", "0:1.0"},
+		{"rpm", "-1:1.0", "0:1.0"},
+		{"rpm", "0:1:1.0", "0:1.0"},
+		{"rpm", "(none)", "1.0"},
+		{"rpm", "1.0-1-1", "1.0"},
+		{"rpm", "-1", "1.0"},
+		{"npm", "1.0.0 ", "1.0.0"},
+		{"deb", "1.0é", "1.0"},
+		{"deb", "99999999999999999999", "1.0"}, // larger than an int
+		{"apk", "99999999999999999999", "1.0"},
+		{"maven", "99999999999999999999", "1.0"},
+		{"deb", strings.Repeat("1.", 200) + "1", "1.0"},
+	} {
+		if got, err := compareVersions(tt.purlType, tt.version, tt.least); err == nil {
+			t.Errorf("%s: %q and %q compare as %d", tt.purlType, tt.version, tt.least, got)
+		}
+	}
+}
+
+func FuzzCompareVersions(f *testing.F) {
+	f.Add("rpm", "1:1.0~rc1^git-2.el9", "1.0")
+	f.Add("deb", "1:9.2p1-2+deb12u3", "9.2")
+	f.Add("apk", "1.2.3_p1-r0", "1.2.3")
+	f.Add("maven", "1.0-SNAPSHOT", "1.0.Final")
+	f.Add("pypi", "1!1.0.post1.dev2+local", "1")
+	f.Add("golang", "v0.0.0-20240101000000-abcdefabcdef", "go1.22")
+	f.Fuzz(func(t *testing.T, purlType, version, least string) {
+		if _, err := compareVersions(purlType, version, least); err != nil {
+			return
+		}
+		if got, err := compareVersions(purlType, least, least); err != nil || got != 0 {
+			t.Errorf("%s: %q is not as new as itself: %d, %v", purlType, least, got, err)
+		}
+	})
+}
