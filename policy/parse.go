@@ -92,6 +92,7 @@ func (d *decoder) database(r *DatabaseRule) reader {
 		r.Position = d.position(key)
 		d.mapping(n, quoted(key),
 			optional("maxAge", d.duration(&r.MaxAge)),
+			optional("origins", d.texts(&r.Origins, func(string) error { return nil }, "no database would do")),
 		)
 	}
 }
@@ -102,6 +103,8 @@ func (d *decoder) distribution(r *DistributionRule) reader {
 		d.mapping(n, quoted(key),
 			optional("endOfLife", d.effect(&r.EndOfLife)),
 			optional("notCovered", d.effect(&r.NotCovered)),
+			optional("allow", d.texts(&r.Allow, checkDistribution, "no image would be allowed")),
+			optional("notAllowed", d.effect(&r.NotAllowed)),
 		)
 	}
 }

@@ -45,7 +45,8 @@ type Policy struct {
 	// where it is left out. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`
 	// Distribution is about images whose operating system the database cannot
-	// answer for; they are denied where it is left out.
+	// answer for, and about those that are wanted; the first are denied where
+	// it is left out, and all are wanted.
 	// Example: "distribution: {endOfLife: warn}".
 	Distribution DistributionRule `json:"distribution"`
 	// SBOM says how complete an SBOM must be; what cannot be read denies where
@@ -197,7 +198,8 @@ const (
 // five days, grype's own limit.
 const DefaultMaxAge = 120 * time.Hour
 
-// DatabaseRule limits the age of the vulnerability database.
+// DatabaseRule limits the age of the vulnerability database, and where it may
+// come from.
 type DatabaseRule struct {
 	Position Position `json:"position,omitzero"`
 	// MaxAge bounds the age of the build and of each provider's data: a
@@ -205,10 +207,15 @@ type DatabaseRule struct {
 	// which it has this age. Five days, DefaultMaxAge, where left out or zero.
 	// Example: "maxAge: 36h".
 	MaxAge time.Duration `json:"maxAge"`
+	// Origins are patterns over where the database comes from, its URL or the
+	// name of its file; "*" stands for any run of characters. Any will do where
+	// left out; else one that matches none, or of which nobody knows, blocks.
+	// Example: "origins: [https://mirror.example/grype/*]".
+	Origins []string `json:"origins,omitempty"`
 }
 
 // DistributionRule says what happens to images whose operating system the
-// database cannot answer for. Both block where left out.
+// database cannot answer for or the policy does not want.
 type DistributionRule struct {
 	Position Position `json:"position,omitzero"`
 	// EndOfLife is what happens when the vendor publishes no more advisories;
@@ -217,6 +224,14 @@ type DistributionRule struct {
 	// NotCovered is what happens to packages that could not be matched, for any
 	// UncoveredReason; block where left out. Example: "notCovered: warn".
 	NotCovered Effect `json:"notCovered"`
+	// Allow are patterns over id and version of os-release with a space
+	// between, or the id alone for a distribution without versions; "*" stands
+	// for any run of characters. All are allowed where left out; else an image
+	// without any distribution is not. Example: "allow: [debian 12, alpine 3.*]".
+	Allow []string `json:"allow,omitempty"`
+	// NotAllowed is what happens to an image whose distribution Allow does not
+	// have; block where left out. Example: "notAllowed: warn".
+	NotAllowed Effect `json:"notAllowed,omitempty"`
 }
 
 // SBOMRule says how complete an SBOM must be.

@@ -149,7 +149,7 @@ func TestScopeApplies(t *testing.T) {
 			rules = append(rules, fmt.Sprint(r.Name, " ", r.Position.Line))
 		}
 		if got.SBOM.MinPackages != want.minPackages || got.SBOM.Unknowns != want.unknowns ||
-			strings.Join(rules, ", ") != want.rules || len(got.Exceptions) != want.exceptions || got.Database != p.Database {
+			strings.Join(rules, ", ") != want.rules || len(got.Exceptions) != want.exceptions || !cmp.Equal(got.Database, p.Database) {
 			t.Errorf("%s: %+v", repository, got.Policy)
 		}
 	}

@@ -32,8 +32,10 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 	c := newCouncil(s, &in, now)
 	c.all(func(e *evaluation) { e.completeness(in) })
 	c.all(func(e *evaluation) { e.database(in.Database) })
+	c.all(func(e *evaluation) { e.origin(in.Database) })
 	for _, platform := range sortedPlatforms(in.Platforms) {
 		c.all(func(e *evaluation) { e.endOfLife(platform) })
+		c.all(func(e *evaluation) { e.distribution(platform) })
 		c.all(func(e *evaluation) { e.coverage(platform) })
 		c.all(func(e *evaluation) { e.sbom(platform) })
 		c.findings(platform)

@@ -1,0 +1,51 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// matchesAny reports whether a pattern with "*" for any run of characters
+// matches s.
+func matchesAny(patterns []string, s string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return newGlob(p).match(s) })
+}
+
+// origin judges where the database comes from. Nowhere is no origin, whatever
+// the patterns.
+func (e *evaluation) origin(db Database) {
+	rule := e.policy.Database
+	if rule.Origins == nil || db.Source != "" && matchesAny(rule.Origins, db.Source) {
+		return
+	}
+	message := fmt.Sprintf("the vulnerability database comes from %q, which the policy does not trust", db.Source)
+	if db.Source == "" {
+		message = "nobody knows where the vulnerability database comes from"
+	}
+	e.report(Block, Violation{Kind: KindDatabase, Rule: "database.origins", Position: rule.Position, Message: message})
+}
+
+// distribution judges whether the policy wants images of this operating system.
+func (e *evaluation) distribution(p *Platform) {
+	rule := e.policy.Distribution
+	name := joined(p.Distribution.ID, p.Distribution.Version)
+	if rule.Allow == nil || p.Distribution.ID != "" && matchesAny(rule.Allow, name) {
+		return
+	}
+	message := fmt.Sprintf("the distribution is %q, which is not among those that the policy allows", name)
+	if p.Distribution.ID == "" {
+		message = "the image has no distribution, and the policy allows only some"
+	}
+	e.report(rule.NotAllowed, Violation{
+		Kind: KindDistribution, Rule: "distribution.allow", Position: rule.Position, Platform: p.Platform, Message: message,
+	})
+}
+
+// checkDistribution refuses patterns that match no "id version".
+func checkDistribution(s string) error {
+	if strings.Join(strings.Fields(s), " ") != s || strings.Count(s, " ") > 1 || s != strings.ToLower(s) {
+		return fmt.Errorf(`%q is no id and version of os-release, such as "debian 12" or "alpine 3.*"`, s)
+	}
+	return nil
+}
