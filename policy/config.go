@@ -2,32 +2,53 @@ package policy
 
 import "time"
 
-// ImageConfig is what an image's configuration says about how it runs.
+// ImageConfig is what an image's configuration says about how it runs, see
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md. It is what
+// the image's author wrote, and nothing in it is verified.
 type ImageConfig struct {
-	User         string            `json:"user,omitempty"`
-	Env          []string          `json:"env,omitempty"`
-	Labels       map[string]string `json:"labels,omitempty"`
-	ExposedPorts []string          `json:"exposedPorts,omitempty"`
-	Created      time.Time         `json:"created,omitzero"`
-	Secrets      []Secret          `json:"secrets,omitempty"`
+	// User is whom the image runs as: a name or number, with ":" and a group
+	// behind it or without. Empty means root.
+	User string `json:"user,omitempty"`
+	// Env are the names of the environment variables, in the image's order. Their
+	// values are not evidence: some are secret.
+	Env []string `json:"env,omitempty"`
+	// Labels are all labels with their values.
+	Labels map[string]string `json:"labels,omitempty"`
+	// ExposedPorts are the ports as the image writes them, "8080/tcp" or "8080",
+	// sorted.
+	ExposedPorts []string `json:"exposedPorts,omitempty"`
+	// Created is when the image was made; zero where it does not say. An image
+	// built to be reproducible often says 1970.
+	Created time.Time `json:"created,omitzero"`
+	// Secrets are the places in the configuration that hold a credential.
+	Secrets []Secret `json:"secrets,omitempty"`
 }
 
 // Secret is a place that holds a credential. The credential itself is nowhere
 // in the evidence.
 type Secret struct {
+	// Where is the place in words, such as "environment variable TOKEN".
 	Where string `json:"where"`
-	Kind  string `json:"kind"`
+	// Kind is the name of the rule that knew it, such as "github-pat".
+	Kind string `json:"kind"`
 }
 
 // Layer is one layer of an image.
 type Layer struct {
+	// Digest is that of the layer as it is pulled, and DiffID that of the same
+	// uncompressed; both are "sha256:<hex>".
 	Digest string `json:"digest"`
 	DiffID string `json:"diffId"`
-	Size   int64  `json:"size"`
+	// Size is that of the layer as it is pulled, in bytes.
+	Size int64 `json:"size"`
 }
 
-// Base is the image on which another was built.
+// Base is the image on which another says that it was built: the annotations
+// org.opencontainers.image.base.name and .digest of its manifest, or its labels
+// of these names. Nobody has verified it. At least one of the two is set.
 type Base struct {
-	Name   string `json:"name,omitempty"`
+	// Name is a reference, such as "registry.example/base/debian:12".
+	Name string `json:"name,omitempty"`
+	// Digest is that of the base's manifest, "sha256:<hex>".
 	Digest string `json:"digest,omitempty"`
 }

@@ -33,9 +33,8 @@ type Decision struct {
 	Allowed []Allowed `json:"allowed"`
 	// Until is the first instant at which the same input under the same
 	// policy might be judged differently: an exception in use expires, a grace
-	// ends, the database becomes too old, a distribution reaches its end of
-	// life. Zero
-	// means never. Up to it Evaluate returns this very Decision; a result must
+	// ends, the database or the image becomes too old, a distribution reaches its
+	// end of life. Zero means never. Up to it Evaluate returns this very Decision; a result must
 	// not be reused from that instant on.
 	Until time.Time `json:"until,omitzero"`
 }
@@ -96,6 +95,7 @@ const (
 	KindException     Kind = "exception"
 	KindLicense       Kind = "license"
 	KindPackage       Kind = "package"
+	KindImage         Kind = "image" // how the image is made
 )
 
 // Violation is one reason to deny, or, in Decision.Warnings, to warn.

@@ -50,11 +50,14 @@ type Platform struct {
 	// Suppressed is what the matcher found and dropped by rules of its own.
 	// It is shown, and judged by nobody: those rules are data corrections.
 	Suppressed []Suppressed `json:"suppressed"`
-	// Config is the image's configuration.
+	// Config is the image's configuration. Every image has one: nil is
+	// incomplete evidence, and blocks where a rule needs it.
 	Config *ImageConfig `json:"config,omitempty"`
-	// Size is that of the configuration and the layers as they are pulled, in
-	// bytes; Layers are listed lowest first.
-	Size   int64   `json:"size,omitempty"`
+	// Size is that of the configuration and the layers as they are pulled,
+	// compressed, in bytes. Zero is incomplete evidence, and blocks where a rule
+	// needs it.
+	Size int64 `json:"size,omitempty"`
+	// Layers are listed lowest first; there may be none.
 	Layers []Layer `json:"layers,omitempty"`
 	// Base is what the image says it was built on; nil where it does not say.
 	Base *Base `json:"base,omitempty"`

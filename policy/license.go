@@ -265,7 +265,7 @@ func (e *evaluation) licenses(p *Platform) {
 
 // licenseText is what a package declares, short enough for a message.
 func licenseText(licenses []string) string {
-	const most, longest = 5, 80
+	const most = 5
 	if len(licenses) == 0 {
 		return "not declared"
 	}
@@ -275,10 +275,16 @@ func licenseText(licenses []string) string {
 			texts = append(texts, fmt.Sprintf("%d more", len(licenses)-most))
 			break
 		}
-		if runes := []rune(text); len(runes) > longest {
-			text = string(runes[:longest]) + "…"
-		}
-		texts = append(texts, strconv.Quote(text))
+		texts = append(texts, quoteShort(text))
 	}
 	return strings.Join(texts, " and ")
+}
+
+// quoteShort quotes text from the image, cut where it is too long for a message.
+func quoteShort(text string) string {
+	const longest = 80
+	if runes := []rune(text); len(runes) > longest {
+		text = string(runes[:longest]) + "…"
+	}
+	return strconv.Quote(text)
 }

@@ -71,6 +71,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		rules("rules", d.rules(&p.Rules, lines)),
 		optional("licenses", d.licenses(&p.Licenses, lines)),
 		optional("packages", d.packages(&p.Packages, lines)),
+		optional("image", d.image(&p.Image, lines)),
 		optional("baseline", d.baseline(&p.Baseline)),
 		optional("vex", d.vex(&p.VEX)),
 	}

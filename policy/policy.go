@@ -41,6 +41,9 @@ type Policy struct {
 	// have in a version that is not too old; none does where left out.
 	// Example: "packages: [{name: no telnet, deny: pkg:deb/*/telnet*}]".
 	Packages []PackageRule `json:"packages,omitempty"`
+	// Image says how an image must be made; anyhow where left out. It is a list
+	// of rules. Example: "image: [{name: not as root, notRoot: true}]".
+	Image []ImageRule `json:"image,omitempty"`
 	// Database limits the vulnerability database; see there for what applies
 	// where it is left out. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`

@@ -33,6 +33,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 	c.all(func(e *evaluation) { e.completeness(in) })
 	c.all(func(e *evaluation) { e.database(in.Database) })
 	c.all(func(e *evaluation) { e.origin(in.Database) })
+	c.all(func(e *evaluation) { e.wholeImage(in.Image) })
 	for _, platform := range sortedPlatforms(in.Platforms) {
 		c.all(func(e *evaluation) { e.endOfLife(platform) })
 		c.all(func(e *evaluation) { e.distribution(platform) })
@@ -41,6 +42,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		c.findings(platform)
 		c.all(func(e *evaluation) { e.licenses(platform) })
 		c.all(func(e *evaluation) { e.packages(platform) })
+		c.all(func(e *evaluation) { e.image(platform) })
 	}
 	c.all((*evaluation).judgeExceptions)
 	return c.decision()

@@ -1,0 +1,308 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// ImageRule is a rule about how an image is made: its configuration, size,
+// layers and base. Exactly one condition is set, and what it says must be so on
+// every platform: "image: [{name: a user of its own, notRoot: true}]".
+//
+// The rules are a list like all others, and not a mapping of checks: each has
+// a name by which exceptions and overrides know it, and one check can be there
+// twice, to warn early and to block late.
+type ImageRule struct {
+	// Name is mandatory and unique among all rules of the policy. Exceptions
+	// name the rule by it. Example: "name: not as root".
+	Name     string   `json:"name"`
+	Position Position `json:"position"`
+	// Effect is what happens to an image of which the condition does not hold;
+	// block where left out. Where the evidence has no configuration, size or
+	// layers, the rules that need them block all the same.
+	// Example: "effect: warn".
+	Effect Effect `json:"effect"`
+	// NotRoot wants a user who is not root: neither none at all, nor root or 0,
+	// with any group. Whether another name stands for root in the image's own
+	// list of users is not known. Only true can be written.
+	// Example: "notRoot: true".
+	NotRoot bool `json:"notRoot,omitempty"`
+	// NoSecrets wants no credentials in variables, labels and history. Only true
+	// can be written. Example: "noSecrets: true".
+	NoSecrets bool `json:"noSecrets,omitempty"`
+	// Labels wants each of these labels: by name, with any value that is not
+	// blank, or by name=pattern, in which "*" stands for any run of characters.
+	// Example: "labels: [org.opencontainers.image.source=https://git.example/*]".
+	Labels []string `json:"labels,omitempty"`
+	// Ports wants no port exposed but these: port, or first-last, with /tcp,
+	// /udp or /sctp behind, and tcp where left out. The empty list wants none at
+	// all. Example: "ports: [8080/tcp, 8000-8999/udp]".
+	Ports []string `json:"ports,omitzero"`
+	// MaxAge wants an image that was created less long ago, by the date in its
+	// configuration. One without a date, or from the future, is not.
+	// Example: "maxAge: 90d".
+	MaxAge time.Duration `json:"maxAge,omitempty"`
+	// MaxSize wants configuration and layers to be at most so large, as they are
+	// pulled: compressed. Example: "maxSize: 500MB".
+	MaxSize ByteSize `json:"maxSize,omitempty"`
+	// MaxLayers wants at most so many layers. Example: "maxLayers: 40".
+	MaxLayers int `json:"maxLayers,omitempty"`
+	// Base wants a base image whose name or digest matches one of these
+	// patterns; "*" stands for any run of characters. It is what the image says
+	// of itself, and nobody has verified it. One that says nothing has none.
+	// Example: "base: [registry.example/base/*]".
+	Base []string `json:"base,omitempty"`
+	// NotLatest wants a reference with a tag other than "latest", or with a
+	// digest and no tag. Only true can be written. Example: "notLatest: true".
+	NotLatest bool `json:"notLatest,omitempty"`
+}
+
+func (d *decoder) image(to *[]ImageRule, lines map[string]int) reader {
+	return d.list(maxItems, func(n *yaml.Node) {
+		const what = "a rule about the image"
+		r := ImageRule{Position: d.position(n)}
+		fields := []field{
+			optional("notRoot", d.yes(&r.NotRoot)),
+			optional("noSecrets", d.yes(&r.NoSecrets)),
+			optional("labels", d.texts(&r.Labels, checkLabel, "no label would be wanted")),
+			optional("ports", d.ports(&r.Ports)),
+			optional("maxAge", d.duration(&r.MaxAge)),
+			optional("maxSize", scalar(d, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
+			optional("maxLayers", d.positive(&r.MaxLayers)),
+			optional("base", d.texts(&r.Base, func(string) error { return nil }, "no base would do")),
+			optional("notLatest", d.yes(&r.NotLatest)),
+		}
+		conditions := make([]string, len(fields))
+		for i, f := range fields {
+			conditions[i] = f.name
+		}
+		d.mapping(n, what, append(fields,
+			mandatory("name", d.unique(&r.Name, "rule", lines)),
+			optional("effect", d.effect(&r.Effect)),
+		)...)
+		d.exactlyOne(n, what, conditions...)
+		*to = append(*to, r)
+	})
+}
+
+// ports reads a list that may be empty.
+func (d *decoder) ports(to *[]string) reader {
+	return func(key, value *yaml.Node) {
+		*to = []string{}
+		d.list(maxItems, func(n *yaml.Node) {
+			var s string
+			d.checkedText(&s, checkPorts)(key, n)
+			*to = append(*to, s)
+		})(key, value)
+	}
+}
+
+// positive reads a whole number, one or more.
+func (d *decoder) positive(to *int) reader {
+	return scalar(d, to, "a whole number", func(s string) (int, error) {
+		n, err := parseCount(s)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%q is not more than zero", s)
+		}
+		return n, err
+	}, "!!int")
+}
+
+// checkLabel refuses a label without a name, and a pattern for names.
+func checkLabel(s string) error {
+	if name, _, _ := strings.Cut(s, "="); strings.TrimSpace(name) != name || name == "" || strings.Contains(name, "*") {
+		return fmt.Errorf("%q is no label: want name or name=pattern", s)
+	}
+	return nil
+}
+
+// wholeImage judges what is the same on all platforms.
+func (e *evaluation) wholeImage(image Image) {
+	for i := range e.policy.Image {
+		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
+			e.reportRule(r.Effect, Violation{
+				Kind: KindImage, Rule: r.Name, Position: r.Position,
+				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so that it names another image tomorrow`, quoteShort(image.Reference)),
+			}, nil)
+		}
+	}
+}
+
+func (e *evaluation) image(p *Platform) {
+	for i := range e.policy.Image {
+		r := &e.policy.Image[i]
+		report := func(effect Effect, format string, args ...any) {
+			e.reportRule(effect, Violation{
+				Kind: KindImage, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: fmt.Sprintf(format, args...),
+			}, nil)
+		}
+		e.judgeImage(r, p, report)
+	}
+}
+
+// judgeImage reports what is wrong with a platform's image, and with evidence
+// that cannot tell. A rule without any condition, which Parse does not make, finds
+// fault with all.
+func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Effect, format string, args ...any)) {
+	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
+		report(Block, "the evidence has no configuration of the image, which the rule needs")
+		return
+	}
+	switch {
+	case r.NotRoot:
+		switch {
+		case p.Config.User == "":
+			report(r.Effect, "the image runs as root: it names no user")
+		case isRoot(p.Config.User):
+			report(r.Effect, "the image runs as root: its user is %s", quoteShort(p.Config.User))
+		}
+	case r.NoSecrets:
+		for _, s := range sorted(p.Config.Secrets, compareSecrets) {
+			report(r.Effect, "the image has a credential of the kind %s in %s", quoteShort(s.Kind), quoteShort(s.Where))
+		}
+	case r.Labels != nil:
+		for _, label := range r.Labels {
+			if fault := labelFault(p.Config.Labels, label); fault != "" {
+				report(r.Effect, "%s", fault)
+			}
+		}
+	case r.Ports != nil:
+		for _, port := range unwantedPorts(p.Config.ExposedPorts, r.Ports) {
+			report(r.Effect, "the image exposes the port %s, which the policy does not allow", quoteShort(port))
+		}
+	case r.MaxAge != 0:
+		if fault := e.ageFault(p.Config.Created, r.MaxAge); fault != "" {
+			report(r.Effect, "%s", fault)
+		}
+	case r.MaxSize != 0:
+		switch {
+		case p.Size <= 0:
+			report(Block, "the evidence does not say how large the image is, which the rule needs")
+		case ByteSize(p.Size) > r.MaxSize:
+			report(r.Effect, "the image has %d bytes and may have %d, which are %v", p.Size, int64(r.MaxSize), r.MaxSize)
+		}
+	case r.MaxLayers != 0:
+		switch {
+		case len(p.Layers) == 0 && p.Size <= 0:
+			report(Block, "the evidence does not say which layers the image has, which the rule needs")
+		case len(p.Layers) > r.MaxLayers:
+			report(r.Effect, "the image has %d layers and may have %d", len(p.Layers), r.MaxLayers)
+		}
+	case r.Base != nil:
+		if fault := baseFault(p.Base, r.Base); fault != "" {
+			report(r.Effect, "%s", fault)
+		}
+	case r.NotLatest: // see wholeImage
+	default:
+		report(Block, "the rule does not say what it wants of the image")
+	}
+}
+
+var wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+$`)
+
+// isRoot reports whether a container of an image with this user may run as root.
+// Of a number it wants to be sure: runtimes differ in what they make of "00" and
+// of what is no user's number.
+func isRoot(user string) bool {
+	name, _, _ := strings.Cut(user, ":")
+	name = strings.TrimSpace(name)
+	if wholeNumber.MatchString(name) {
+		uid, err := strconv.ParseInt(name, 10, 64)
+		return err != nil || uid <= 0 || uid > math.MaxInt32
+	}
+	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // of Windows
+}
+
+// labelFault says what is wrong with one label that is wanted, or "".
+func labelFault(labels map[string]string, want string) string {
+	name, pattern, ok := strings.Cut(want, "=")
+	value, there := labels[name]
+	switch {
+	case !there:
+		return fmt.Sprintf("the image has no label %q", name)
+	case !ok && strings.TrimSpace(value) == "":
+		return fmt.Sprintf("the label %q is blank", name)
+	case ok && !newGlob(pattern).match(value):
+		return fmt.Sprintf("the label %q is %s and must match %q", name, quoteShort(value), pattern)
+	}
+	return ""
+}
+
+// unwantedPorts returns those exposed that are none of the allowed, sorted; what
+// is no port is none of them.
+func unwantedPorts(exposed, allowed []string) []string {
+	var ranges []ports
+	for _, s := range allowed {
+		if p, err := parsePorts(s); err == nil {
+			ranges = append(ranges, p)
+		}
+	}
+	return slices.DeleteFunc(slices.Sorted(slices.Values(exposed)), func(s string) bool {
+		p, err := parsePorts(s)
+		return err == nil && p.within(ranges)
+	})
+}
+
+// ageFault says what is wrong with the date of an image's creation, or "", and
+// notes when that changes.
+func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
+	if created.IsZero() {
+		return "nobody knows when the image was created"
+	}
+	trusted, stale := created.Add(-clockSkew), created.Add(limit)
+	e.changes(trusted)
+	e.changes(stale)
+	switch {
+	case trusted.After(e.now):
+		return fmt.Sprintf("the image was created on %s, which is in the future", formatTime(created))
+	case !e.now.Before(stale):
+		return fmt.Sprintf("the image was created on %s and must be younger than %s", formatTime(created), formatDuration(limit))
+	}
+	return ""
+}
+
+// baseFault says what is wrong with a base image, or "".
+func baseFault(base *Base, allowed []string) string {
+	if base == nil || base.Name == "" && base.Digest == "" {
+		return "the image does not say on what it was built"
+	}
+	for _, s := range []string{base.Name, base.Digest} {
+		if s != "" && matchesAny(allowed, s) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("the image was built on %s, which the policy does not allow", quoteShort(strings.Trim(base.Name+"@"+base.Digest, "@")))
+}
+
+// floats reports whether a reference has the tag "latest", or neither tag nor
+// digest. It knows the transports of containers-transports(5), in some of which
+// a path comes before the tag.
+func floats(reference string) bool {
+	rest, path := reference, false
+	for _, transport := range []string{"docker://", "docker-daemon:", "docker-archive:", "oci-archive:", "oci:"} {
+		if s, ok := strings.CutPrefix(reference, transport); ok {
+			rest, path = s, !strings.HasPrefix(transport, "docker")
+			if transport == "docker-archive:" {
+				_, rest, _ = strings.Cut(s, ":")
+			}
+			break
+		}
+	}
+	name, digest, _ := strings.Cut(rest, "@")
+	if !path {
+		name = name[strings.LastIndexByte(name, '/')+1:]
+	}
+	_, tag, _ := strings.Cut(name, ":")
+	return tag == "latest" || tag == "" && digest == ""
+}
+
+func compareSecrets(a, b *Secret) int {
+	return strings.Compare(a.Where+"\x00"+a.Kind, b.Where+"\x00"+b.Kind)
+}

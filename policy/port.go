@@ -1,0 +1,62 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ports is a range of ports of one protocol, as "8000-8999/tcp" names it.
+type ports struct {
+	first, last int
+	protocol    string // in lower case
+}
+
+// parsePorts reads port[-port][/protocol]. Without a protocol it is tcp, as in
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md.
+func parsePorts(s string) (ports, error) {
+	bad := fmt.Errorf("%q is no port: want one such as 8080/tcp or 8000-8999/udp", s)
+	numbers, protocol, ok := strings.Cut(s, "/")
+	if !ok {
+		protocol = "tcp"
+	}
+	protocol = strings.ToLower(protocol)
+	if protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
+		return ports{}, bad
+	}
+	first, last, ok := strings.Cut(numbers, "-")
+	if !ok {
+		last = first
+	}
+	p := ports{protocol: protocol}
+	for _, end := range []struct {
+		text string
+		to   *int
+	}{{first, &p.first}, {last, &p.last}} {
+		n, err := strconv.ParseUint(end.text, 10, 16)
+		if err != nil || n == 0 {
+			return ports{}, bad
+		}
+		*end.to = int(n)
+	}
+	if p.first > p.last {
+		return ports{}, bad
+	}
+	return p, nil
+}
+
+func checkPorts(s string) error {
+	_, err := parsePorts(s)
+	return err
+}
+
+// within reports whether p is in one of the ranges. One that is only in several
+// together is not.
+func (p ports) within(ranges []ports) bool {
+	for _, r := range ranges {
+		if p.protocol == r.protocol && r.first <= p.first && p.last <= r.last {
+			return true
+		}
+	}
+	return false
+}
