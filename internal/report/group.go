@@ -220,7 +220,7 @@ type adviceGroup struct {
 // kindOrder is the order in which issues that are no findings are listed: what
 // makes the rest of the evidence worthless comes first.
 var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindDatabase, policy.KindDistribution,
-	policy.KindCoverage, policy.KindSBOM, policy.KindException}
+	policy.KindCoverage, policy.KindSBOM, policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindException}
 
 func byAdvice(issues []issue) []adviceGroup {
 	rank := func(i issue) int {
@@ -270,7 +270,16 @@ func advice(v policy.Violation) string {
 	case policy.KindDatabase:
 		return "update the vulnerability database, then check again"
 	case policy.KindDistribution:
+		if v.Rule == "distribution.allow" {
+			return "rebuild the image on a distribution that the policy allows"
+		}
 		return "rebuild the image on a release that its vendor still supports"
+	case policy.KindPackage:
+		return "change the image's packages, or add an exception for the rule to the policy"
+	case policy.KindLicense:
+		return "replace the package, or add an exception for the rule to the policy"
+	case policy.KindImage:
+		return "change how the image is built, or add an exception for the rule to the policy"
 	case policy.KindCoverage:
 		if v.Uncovered != nil {
 			return coverageAdvice(v.Uncovered.Reason)
