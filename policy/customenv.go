@@ -1,0 +1,221 @@
+package policy
+
+import (
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/checker"
+	"github.com/google/cel-go/common/env"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/stdlib"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/ext"
+)
+
+// The limits of an expression. Costs are in cel-go's units: about one for each
+// field that is read, each operator, and each ten characters that are looked at.
+const (
+	maxExpression = 16 << 10 // characters
+	// maxCost bounds one evaluation about one finding or package. It allows for
+	// a look at all packages, and not for one at each pair of them.
+	maxCost = 1_000_000
+	// maxPlatformCost bounds one evaluation about a platform.
+	maxPlatformCost = 10_000_000
+)
+
+// What the estimate before any evaluation takes a large image to have. One with
+// more is held to the same limits when it is judged.
+const (
+	assumedPackages = 10_000 // and entries in any other list of a platform
+	assumedItems    = 20     // entries in other lists and maps: licenses, fixes, labels
+	assumedText     = 200    // characters
+)
+
+// The variables of expressions.
+const (
+	varImage    = "image"
+	varPlatform = "platform"
+	varPackage  = "pkg" // "package" is a reserved word of the language
+	varFinding  = "finding"
+	varNow      = "now"
+)
+
+// language is what all expressions have in common.
+type language struct {
+	image, platform, pkg, finding *structType
+	envs                          map[Each]*cel.Env
+}
+
+// loadLanguage makes the language once, since that takes milliseconds, and only
+// for policies that use it.
+var loadLanguage = sync.OnceValues(newLanguage)
+
+func newLanguage() (*language, error) {
+	l := &language{envs: map[Each]*cel.Env{}}
+	structs := evidenceTypes{}
+	for _, s := range []struct {
+		to   **structType
+		name string
+		of   reflect.Type
+	}{
+		{&l.image, "Image", reflect.TypeFor[Image]()},
+		{&l.platform, "Platform", reflect.TypeFor[Platform]()},
+		{&l.pkg, "Package", packageType},
+		{&l.finding, "Finding", findingType},
+	} {
+		var err error
+		if *s.to, err = structs.add(s.name, s.of); err != nil {
+			return nil, err
+		}
+	}
+
+	registry, err := types.NewRegistry()
+	if err != nil {
+		return nil, err
+	}
+	provider := &typeProvider{Registry: registry, structs: structs}
+	base, err := cel.NewCustomEnv(
+		cel.CustomTypeAdapter(registry),
+		cel.CustomTypeProvider(provider),
+		cel.StdLib(cel.StdLibSubset(withoutSurprises())),
+		ext.Strings(ext.StringsVersion(5)),
+		cel.EagerlyValidateDeclarations(true),
+		cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(maxExpression),
+		cel.ExtendedValidations(),
+		severities(),
+		cel.Variable(varImage, l.image.cel),
+		cel.Variable(varPlatform, l.platform.cel),
+		cel.Variable(varNow, types.TimestampType),
+	)
+	if err != nil {
+		return nil, err
+	}
+	l.envs[EachPlatform] = base
+	if l.envs[EachPackage], err = base.Extend(cel.Variable(varPackage, l.pkg.cel)); err != nil {
+		return nil, err
+	}
+	if l.envs[EachFinding], err = base.Extend(cel.Variable(varFinding, l.finding.cel)); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// withoutSurprises is the standard library without what would make the same
+// expression mean different things: dyn, which turns a misspelt field into an
+// error of the day on which it is read, and time zones by name, which are files
+// of the machine.
+func withoutSurprises() *env.LibrarySubset {
+	subset := env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction("dyn"))
+	for _, f := range stdlib.Functions() {
+		var zoned []*env.Overload
+		for _, o := range f.OverloadDecls() {
+			if args := o.ArgTypes(); len(args) == 2 && args[0].IsExactType(types.TimestampType) && args[1].IsExactType(types.StringType) {
+				zoned = append(zoned, &env.Overload{ID: o.ID()})
+			}
+		}
+		if len(zoned) > 0 {
+			subset.AddExcludedFunctions(env.NewFunction(f.Name(), zoned...))
+		}
+	}
+	return subset
+}
+
+// severities declares the constants severity.low and so on, and that severities
+// can be compared and written.
+func severities() cel.EnvOption {
+	options := []cel.EnvOption{
+		cel.Function("string", cel.Overload("severity_to_string", []*cel.Type{severityCEL}, cel.StringType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return v.ConvertToType(types.StringType) }))),
+	}
+	for i, name := range severityNames {
+		options = append(options, cel.Constant("severity."+name, severityCEL, severityValue(i)))
+	}
+	for operator, id := range map[string]string{
+		operators.Less: "less_severity", operators.LessEquals: "less_equals_severity",
+		operators.Greater: "greater_severity", operators.GreaterEquals: "greater_equals_severity",
+	} {
+		options = append(options, cel.Function(operator,
+			cel.Overload(id, []*cel.Type{severityCEL, severityCEL}, cel.BoolType)))
+	}
+	return cel.Lib(library(options))
+}
+
+// library is a cel.Library of options for the compiler alone.
+type library []cel.EnvOption
+
+// CompileOptions implements cel.Library.
+func (l library) CompileOptions() []cel.EnvOption { return l }
+
+// ProgramOptions implements cel.Library.
+func (l library) ProgramOptions() []cel.ProgramOption { return nil }
+
+// variables are the values of one evaluation.
+type variables struct {
+	image, platform, pkg, finding object
+	now                           time.Time
+}
+
+func (l *language) variables(in *Input, p *Platform, now time.Time) *variables {
+	return &variables{
+		image:    object{t: l.image, v: reflect.ValueOf(&in.Image).Elem()},
+		platform: object{t: l.platform, v: reflect.ValueOf(p).Elem()},
+		now:      now.UTC(),
+	}
+}
+
+func (l *language) packageObject(p *Package) object {
+	return object{t: l.pkg, v: reflect.ValueOf(p).Elem()}
+}
+
+func (l *language) findingObject(f *Finding, as *assumed) object {
+	return object{t: l.finding, v: reflect.ValueOf(f).Elem(), as: as}
+}
+
+// ResolveName implements cel.Activation.
+func (v *variables) ResolveName(name string) (any, bool) {
+	switch name {
+	case varImage:
+		return &v.image, true
+	case varPlatform:
+		return &v.platform, true
+	case varPackage:
+		return &v.pkg, v.pkg.t != nil
+	case varFinding:
+		return &v.finding, v.finding.t != nil
+	case varNow:
+		return types.Timestamp{Time: v.now}, true
+	}
+	return nil, false
+}
+
+// Parent implements cel.Activation.
+func (v *variables) Parent() cel.Activation { return nil }
+
+// sizes is the estimator of sizes by the assumptions above.
+type sizes struct{}
+
+// EstimateSize implements checker.CostEstimator.
+func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+	switch n.Type().Kind() {
+	case types.StringKind, types.BytesKind:
+		return &checker.SizeEstimate{Max: assumedText}
+	case types.MapKind:
+		return &checker.SizeEstimate{Max: assumedItems}
+	case types.ListKind:
+		if path := n.Path(); len(path) == 2 && slices.Contains(path[:1], varPlatform) {
+			return &checker.SizeEstimate{Max: assumedPackages}
+		}
+		return &checker.SizeEstimate{Max: assumedItems}
+	}
+	return nil
+}
+
+// EstimateCallCost implements checker.CostEstimator.
+func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+	return nil
+}

@@ -1,0 +1,136 @@
+package policy
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// This file finds the place of a character of a YAML scalar in the file. yaml.v3
+// knows only where a scalar begins, and not how it was folded or indented.
+
+// locator returns a function from a line (from 1) and a column (from 0) of text
+// to the place in source. text is the value of the scalar n, with or without the
+// white space around it. Where the scalar cannot be followed it is the place at
+// which it begins.
+func (d *decoder) locator(source []byte, n *yaml.Node, text string) func(line, column int) Position {
+	places, ok := scalarPlaces(strings.Split(string(source), "\n"), n, text)
+	return func(line, column int) Position {
+		if !ok {
+			return d.position(n)
+		}
+		at := 0
+		before := strings.SplitAfterN(text, "\n", line)
+		for _, line := range before[:len(before)-1] {
+			at += utf8.RuneCountInString(line)
+		}
+		at = min(at+column, len(places)-1)
+		return Position{File: d.file, Line: places[at].line + 1, Column: places[at].column + 1}
+	}
+}
+
+// place is a line and a column of a file, both from 0.
+type place struct{ line, column int }
+
+// scalarPlaces returns the place of each character of text, and one after the
+// last. Every style of scalar keeps the characters that are not white space in
+// their order, so that they are found one after the other; white space is put
+// where the next of them begins to be looked for.
+func scalarPlaces(lines []string, n *yaml.Node, text string) ([]place, bool) {
+	at := place{n.Line - 1, n.Column - 1}
+	switch n.Style {
+	case yaml.LiteralStyle, yaml.FoldedStyle:
+		at = place{n.Line, 0} // after the line with the | or >
+	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
+		at.column++
+	}
+	s := &scalarReader{lines: lines, style: n.Style}
+	s.goTo(at)
+	var places []place
+	for _, want := range text {
+		if unicode.IsSpace(want) {
+			places = append(places, s.place)
+			continue
+		}
+		at, got, ok := s.next()
+		for ok && unicode.IsSpace(got) {
+			at, got, ok = s.next()
+		}
+		if !ok || got != want {
+			return nil, false
+		}
+		places = append(places, at)
+	}
+	return append(places, s.place), true
+}
+
+// scalarReader reads a scalar's characters from the lines of a file.
+type scalarReader struct {
+	lines []string
+	style yaml.Style
+	place
+	text []rune // of the line
+}
+
+func (s *scalarReader) goTo(at place) {
+	s.place, s.text = at, nil
+	if at.line < len(s.lines) {
+		s.text = []rune(s.lines[at.line])
+	}
+}
+
+// next returns the next character of the value and its place. The end of a line
+// counts as white space.
+func (s *scalarReader) next() (at place, r rune, ok bool) {
+	at = s.place
+	if s.line >= len(s.lines) {
+		return at, 0, false
+	}
+	if s.column >= len(s.text) {
+		s.goTo(place{s.line + 1, 0})
+		return at, '\n', true
+	}
+	r, rest := s.text[s.column], s.text[s.column+1:]
+	s.column++
+	switch {
+	case s.style == yaml.SingleQuotedStyle && r == '\'':
+		s.column++ // it is written twice
+	case s.style == yaml.DoubleQuotedStyle && r == '\\':
+		if len(rest) == 0 {
+			return at, '\n', true // the line goes on in the next
+		}
+		s.column++
+		return s.escape(at, rest)
+	}
+	return at, r, true
+}
+
+// escape returns what the characters after a backslash stand for
+// (https://yaml.org/spec/1.2.2/#57-escaped-characters). The first of them is
+// consumed already.
+func (s *scalarReader) escape(at place, after []rune) (place, rune, bool) {
+	digits := 0
+	switch after[0] {
+	case 'x':
+		digits = 2
+	case 'u':
+		digits = 4
+	case 'U':
+		digits = 8
+	case 'n', 't', '\t', 'r', ' ', 'v', 'f', 'N', 'L', 'P', '_':
+		return at, ' ', true
+	case '0', 'a', 'b', 'e':
+		return at, 0, false // no expression has them
+	default:
+		return at, after[0], true
+	}
+	if len(after) <= digits {
+		return at, 0, false
+	}
+	code, err := strconv.ParseUint(string(after[1:1+digits]), 16, 32)
+	s.column += digits
+	return at, rune(code), err == nil
+}

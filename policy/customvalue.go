@@ -1,0 +1,256 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+)
+
+// This file has the values of the expression language. They look into the
+// evidence where it is: nothing is copied or converted before it is read.
+
+// object is one struct of the evidence.
+type object struct {
+	t *structType
+	v reflect.Value
+	// as is set for the finding that is judged: expressions see its severity
+	// instead of the finding's own.
+	as *assumed
+}
+
+// assumed is a severity at which a finding is judged, and whether anything has
+// looked at it.
+type assumed struct {
+	severity Severity
+	read     bool
+}
+
+// read returns the value of a field, or an error where the evidence does not
+// state it.
+func (o *object) read(f *structField) (ref.Val, error) {
+	v := o.v.FieldByIndex(f.index)
+	if f.stated && absent(v) {
+		return nil, fmt.Errorf("%s is not stated: ask has() first", f.name)
+	}
+	return f.value(o, v), nil
+}
+
+func (o *object) severityOf(own Severity) ref.Val {
+	if o == nil || o.as == nil {
+		return severityValue(own)
+	}
+	o.as.read = true
+	return severityValue(o.as.severity)
+}
+
+func (o *object) field(name ref.Val) (*structField, error) {
+	s, ok := name.(types.String)
+	if f := o.t.fields[string(s)]; ok && f != nil {
+		return f, nil
+	}
+	return nil, fmt.Errorf("%s has no field %v", o.t.name, name)
+}
+
+// Get implements traits.Indexer.
+func (o *object) Get(name ref.Val) ref.Val {
+	f, err := o.field(name)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	v, err := o.read(f)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return v
+}
+
+// IsSet implements traits.FieldTester.
+func (o *object) IsSet(name ref.Val) ref.Val {
+	f, err := o.field(name)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.Bool(f.set(o.v.FieldByIndex(f.index)))
+}
+
+// ConvertToNative implements ref.Val.
+func (o *object) ConvertToNative(to reflect.Type) (any, error) {
+	return nil, fmt.Errorf("%s is no %s", o.t.name, to)
+}
+
+// ConvertToType implements ref.Val.
+func (o *object) ConvertToType(to ref.Type) ref.Val {
+	if to.TypeName() == o.t.name {
+		return o
+	}
+	return types.NewErr("%s is no %s", o.t.name, to.TypeName())
+}
+
+// Equal implements ref.Val. It is always an error: to compare all that two
+// objects hold costs more than the limits account for.
+func (o *object) Equal(ref.Val) ref.Val {
+	return types.NewErr("%s cannot be compared: compare its fields", o.t.name)
+}
+
+// Type implements ref.Val.
+func (o *object) Type() ref.Type { return o.t.cel }
+
+// Value implements ref.Val.
+func (o *object) Value() any { return o }
+
+// list is a slice of the evidence, whose elements become values when they are
+// reached.
+type list struct {
+	v     reflect.Value
+	value func(of *object, v reflect.Value) ref.Val
+}
+
+func (l *list) at(i int) ref.Val { return l.value(nil, l.v.Index(i)) }
+
+// all is the list with every element made.
+func (l *list) all() traits.Lister {
+	elements := make([]ref.Val, l.v.Len())
+	for i := range elements {
+		elements[i] = l.at(i)
+	}
+	return types.NewRefValList(types.DefaultTypeAdapter, elements)
+}
+
+// Add implements traits.Adder.
+func (l *list) Add(other ref.Val) ref.Val { return l.all().Add(other) }
+
+// Contains implements traits.Container.
+func (l *list) Contains(value ref.Val) ref.Val { return l.all().Contains(value) }
+
+// Equal implements ref.Val.
+func (l *list) Equal(other ref.Val) ref.Val { return l.all().Equal(other) }
+
+// ConvertToNative implements ref.Val.
+func (l *list) ConvertToNative(to reflect.Type) (any, error) { return l.all().ConvertToNative(to) }
+
+// ConvertToType implements ref.Val.
+func (l *list) ConvertToType(to ref.Type) ref.Val { return l.all().ConvertToType(to) }
+
+// Get implements traits.Indexer.
+func (l *list) Get(index ref.Val) ref.Val {
+	i, err := types.IndexOrError(index)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	if i < 0 || i >= l.v.Len() {
+		return types.NewErr("index %d is outside of a list of %d", i, l.v.Len())
+	}
+	return l.at(i)
+}
+
+// Iterator implements traits.Iterable.
+func (l *list) Iterator() traits.Iterator { return &iterator{size: l.v.Len(), at: l.at} }
+
+// Size implements traits.Sizer.
+func (l *list) Size() ref.Val { return types.Int(l.v.Len()) }
+
+// Type implements ref.Val.
+func (l *list) Type() ref.Type { return types.ListType }
+
+// Value implements ref.Val.
+func (l *list) Value() any { return l }
+
+// textMap is a map of texts that is iterated in the order of its keys: Go's own
+// order differs from run to run, and with it which element comes first.
+type textMap struct {
+	traits.Mapper
+	m map[string]string
+}
+
+func newTextMap(m map[string]string) textMap {
+	return textMap{types.NewStringStringMap(types.DefaultTypeAdapter, m), m}
+}
+
+// Iterator implements traits.Iterable.
+func (m textMap) Iterator() traits.Iterator {
+	keys := slices.Sorted(maps.Keys(m.m))
+	return &iterator{size: len(keys), at: func(i int) ref.Val { return types.String(keys[i]) }}
+}
+
+// iterator goes through what has a size and an element at each index.
+type iterator struct {
+	noValue
+	next, size int
+	at         func(int) ref.Val
+}
+
+// HasNext implements traits.Iterator.
+func (it *iterator) HasNext() ref.Val { return types.Bool(it.next < it.size) }
+
+// Next implements traits.Iterator.
+func (it *iterator) Next() ref.Val {
+	if it.next >= it.size {
+		return nil
+	}
+	it.next++
+	return it.at(it.next - 1)
+}
+
+// noValue is a ref.Val for what an expression never holds.
+type noValue struct{}
+
+func (noValue) ConvertToNative(to reflect.Type) (any, error) { return nil, fmt.Errorf("no %s", to) }
+func (noValue) ConvertToType(ref.Type) ref.Val               { return types.NewErr("not a value") }
+func (noValue) Equal(ref.Val) ref.Val                        { return types.NewErr("not a value") }
+func (noValue) Type() ref.Type                               { return types.IteratorType }
+func (noValue) Value() any                                   { return nil }
+
+// severityCEL is a type of its own so that a severity can be compared with a
+// severity alone: no number and no text is one.
+var severityCEL = types.NewObjectType("Severity", traits.ComparerType)
+
+// severityValue is a severity, with unknown above all others.
+type severityValue Severity
+
+// Compare implements traits.Comparer.
+func (s severityValue) Compare(other ref.Val) ref.Val {
+	o, ok := other.(severityValue)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(other)
+	}
+	switch a, b := urgency(Severity(s)), urgency(Severity(o)); {
+	case a < b:
+		return types.IntNegOne
+	case a > b:
+		return types.IntOne
+	}
+	return types.IntZero
+}
+
+// ConvertToNative implements ref.Val.
+func (s severityValue) ConvertToNative(to reflect.Type) (any, error) {
+	return nil, fmt.Errorf("a severity is no %s", to)
+}
+
+// ConvertToType implements ref.Val.
+func (s severityValue) ConvertToType(to ref.Type) ref.Val {
+	switch to.TypeName() {
+	case types.StringType.TypeName():
+		return types.String(Severity(s).String())
+	case severityCEL.TypeName():
+		return s
+	}
+	return types.NewErr("a severity is no %s", to.TypeName())
+}
+
+// Equal implements ref.Val.
+func (s severityValue) Equal(other ref.Val) ref.Val {
+	o, ok := other.(severityValue)
+	return types.Bool(ok && s == o)
+}
+
+// Type implements ref.Val.
+func (s severityValue) Type() ref.Type { return severityCEL }
+
+// Value implements ref.Val.
+func (s severityValue) Value() any { return Severity(s) }
