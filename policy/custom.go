@@ -86,35 +86,41 @@ func (r *CustomRule) usesNow() bool { return r.compiled == nil || r.compiled.rea
 // returns as denied blocks, what it returns as warned warns. A rule about
 // findings is asked by matches and has nothing to say here.
 func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
-	report := func(what string, matched bool, message string, err error) {
-		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: what + ": " + message}
+	report := func(about string, matched bool, message string, err error) {
+		if err != nil {
+			message = unjudged(r.Name, err)
+		}
+		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: about + message}
 		switch {
-		case err != nil:
-			v.Message = what + ": " + unjudged(r.Name, err)
-			denied = append(denied, v)
-		case matched && r.Effect == Warn:
+		case err == nil && !matched:
+		case err == nil && r.Effect == Warn:
 			warned = append(warned, v)
-		case matched:
+		default:
 			denied = append(denied, v)
 		}
 	}
 	if r.compiled == nil {
-		report(cmp.Or(p.Platform, "the platform"), true, "", errNotCompiled)
+		report("", true, "", errNotCompiled)
 		return denied, warned
 	}
 	vars := r.compiled.language.variables(in, p, now)
 	switch r.Each {
 	case EachPlatform:
 		matched, message, err := r.ask(vars)
-		report(cmp.Or(p.Platform, "the platform"), matched, message, err)
+		report("", matched, message, err)
 	case EachPackage:
 		for _, pkg := range sortedPackages(p.Packages) {
 			vars.pkg = r.compiled.language.packageObject(pkg)
 			matched, message, err := r.ask(vars)
-			report(joined(pkg.Name, pkg.Version), matched, message, err)
+			report(packageName(pkg)+": ", matched, message, err)
 		}
 	}
 	return denied, warned
+}
+
+// packageName is how messages begin that are about a package.
+func packageName(p *Package) string {
+	return clip(cmp.Or(joined(p.Name, p.Version), "a package without a name"), maxName)
 }
 
 func sortedPackages(packages []Package) []*Package {
@@ -223,6 +229,7 @@ func (r *CustomRule) text(vars *variables) (string, error) {
 const (
 	maxMessage   = 1000
 	maxErrorText = 200
+	maxName      = 200
 )
 
 var errNotCompiled = errors.New("it was not compiled")

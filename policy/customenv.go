@@ -211,6 +211,8 @@ func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
 			return &checker.SizeEstimate{Max: assumedPackages}
 		}
 		return &checker.SizeEstimate{Max: assumedItems}
+	case types.StructKind:
+		return &checker.SizeEstimate{Min: 1, Max: 1}
 	}
 	return nil
 }

@@ -23,9 +23,9 @@ func (d *decoder) locator(source []byte, n *yaml.Node, text string) func(line, c
 			return d.position(n)
 		}
 		at := 0
-		before := strings.SplitAfterN(text, "\n", line)
-		for _, line := range before[:len(before)-1] {
-			at += utf8.RuneCountInString(line)
+		split := strings.SplitAfterN(text, "\n", line)
+		for _, earlier := range split[:len(split)-1] {
+			at += utf8.RuneCountInString(earlier)
 		}
 		at = min(at+column, len(places)-1)
 		return Position{File: d.file, Line: places[at].line + 1, Column: places[at].column + 1}

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common"
@@ -30,7 +32,7 @@ func (d *decoder) custom(source []byte, to *[]CustomRule) reader {
 		)
 		r.When, r.Message = when.text, message.text
 		if r.Each != "" {
-			r.compiled = d.compile(source, r.Each, when, message)
+			r.compiled = d.compile(source, &r, when, message)
 		}
 		*to = append(*to, r)
 	})
@@ -60,11 +62,11 @@ func (d *decoder) expression(to *expression) reader {
 	}
 }
 
-// compile returns nil after a problem.
-func (d *decoder) compile(source []byte, each Each, when, message expression) *compiled {
+// compile compiles the expressions of r. It returns nil after a problem.
+func (d *decoder) compile(source []byte, r *CustomRule, when, message expression) *compiled {
 	l, err := loadLanguage()
 	if err != nil {
-		d.problem(when.node, "the types of expressions: %v", err)
+		d.problemAt(r.Position, "the language of custom rules: %v", err)
 		return nil
 	}
 	c := &compiled{language: l}
@@ -79,7 +81,7 @@ func (d *decoder) compile(source []byte, each Each, when, message expression) *c
 		if e.text == "" {
 			continue // left out, or the reader has said why
 		}
-		x := compilation{env: l.envs[each], limit: costLimit(each)}
+		x := compilation{env: l.envs[r.Each], limit: costLimit(r.Each)}
 		program := x.compile(e.text, e.want)
 		if len(x.faults) > 0 {
 			at := d.locator(source, e.node, e.text)
@@ -193,13 +195,27 @@ func holdsObjects(t *types.Type) bool {
 	return false
 }
 
-// explain adds to a message of cel-go what it cannot know.
+// explain returns a message of cel-go on one line, bounded and printable, with
+// what it cannot know.
 func explain(message string) string {
-	message = clip(strings.Join(strings.Fields(message), " "), maxMessage)
+	message = printable(clip(strings.Join(strings.Fields(message), " "), maxMessage))
 	message = strings.TrimSuffix(message, " (in container '')")
-	switch {
-	case strings.Contains(message, "reserved identifier: package"):
+	if strings.Contains(message, "reserved identifier: package") {
 		return message + `: the package is called "` + varPackage + `" in expressions`
 	}
 	return message
+}
+
+// printable returns s with everything that a terminal might act on escaped.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }

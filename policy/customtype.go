@@ -163,7 +163,7 @@ func (ts evidenceTypes) describe(f *structField, t, of reflect.Type) error {
 			return err
 		}
 		f.cel = types.NewListType(element.cel)
-		f.value = func(_ *object, v reflect.Value) ref.Val { return &list{v: v, value: element.value} }
+		f.value = func(_ *object, v reflect.Value) ref.Val { return newList(v, element.value) }
 	case reflect.Map:
 		if t != reflect.TypeFor[map[string]string]() {
 			return fmt.Errorf("a %s cannot be read by expressions", t)

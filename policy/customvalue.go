@@ -103,26 +103,43 @@ func (o *object) Type() ref.Type { return o.t.cel }
 // Value implements ref.Val.
 func (o *object) Value() any { return o }
 
-// list is a slice of the evidence, whose elements become values when they are
-// reached.
+// list is a list whose elements become values when they are reached.
 type list struct {
-	v     reflect.Value
-	value func(of *object, v reflect.Value) ref.Val
+	size int
+	at   func(int) ref.Val
 }
 
-func (l *list) at(i int) ref.Val { return l.value(nil, l.v.Index(i)) }
+func newList(v reflect.Value, value func(of *object, v reflect.Value) ref.Val) *list {
+	return &list{v.Len(), func(i int) ref.Val { return value(nil, v.Index(i)) }}
+}
 
 // all is the list with every element made.
 func (l *list) all() traits.Lister {
-	elements := make([]ref.Val, l.v.Len())
+	elements := make([]ref.Val, l.size)
 	for i := range elements {
 		elements[i] = l.at(i)
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, elements)
 }
 
-// Add implements traits.Adder.
-func (l *list) Add(other ref.Val) ref.Val { return l.all().Add(other) }
+// Add implements traits.Adder. It costs the same however long the lists are, as
+// the limits assume.
+func (l *list) Add(other ref.Val) ref.Val {
+	next, ok := other.(traits.Lister)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(other)
+	}
+	more, ok := next.Size().(types.Int)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(other)
+	}
+	return &list{l.size + int(more), func(i int) ref.Val {
+		if i < l.size {
+			return l.at(i)
+		}
+		return next.Get(types.Int(i - l.size))
+	}}
+}
 
 // Contains implements traits.Container.
 func (l *list) Contains(value ref.Val) ref.Val { return l.all().Contains(value) }
@@ -142,17 +159,17 @@ func (l *list) Get(index ref.Val) ref.Val {
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	if i < 0 || i >= l.v.Len() {
-		return types.NewErr("index %d is outside of a list of %d", i, l.v.Len())
+	if i < 0 || i >= l.size {
+		return types.NewErr("index %d is outside of a list of %d", i, l.size)
 	}
 	return l.at(i)
 }
 
 // Iterator implements traits.Iterable.
-func (l *list) Iterator() traits.Iterator { return &iterator{size: l.v.Len(), at: l.at} }
+func (l *list) Iterator() traits.Iterator { return &iterator{size: l.size, at: l.at} }
 
 // Size implements traits.Sizer.
-func (l *list) Size() ref.Val { return types.Int(l.v.Len()) }
+func (l *list) Size() ref.Val { return types.Int(l.size) }
 
 // Type implements ref.Val.
 func (l *list) Type() ref.Type { return types.ListType }
