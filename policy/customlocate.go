@@ -122,8 +122,14 @@ func (s *scalarReader) escape(at place, after []rune) (place, rune, bool) {
 		digits = 8
 	case 'n', 't', '\t', 'r', ' ', 'v', 'f', 'N', 'L', 'P', '_':
 		return at, ' ', true
-	case '0', 'a', 'b', 'e':
-		return at, 0, false // no expression has them
+	case '0':
+		return at, 0, true
+	case 'a':
+		return at, '\a', true
+	case 'b':
+		return at, '\b', true
+	case 'e':
+		return at, 0x1b, true
 	default:
 		return at, after[0], true
 	}

@@ -136,7 +136,7 @@ func (c *compilation) compile(text string, want *cel.Type) cel.Program {
 		return nil
 	}
 	if got := checked.OutputType(); !got.IsExactType(want) {
-		c.fault(start, "the expression is a %s: want a %s", got, want)
+		c.fault(start, "the expression is of type %s: want %s", got, want)
 	}
 	c.inspect(checked.NativeRep())
 	if len(c.faults) > 0 {
