@@ -48,36 +48,6 @@ func (o *object) severityOf(own Severity) ref.Val {
 	return severityValue(o.as.severity)
 }
 
-func (o *object) field(name ref.Val) (*structField, error) {
-	s, ok := name.(types.String)
-	if f := o.t.fields[string(s)]; ok && f != nil {
-		return f, nil
-	}
-	return nil, fmt.Errorf("%s has no field %v", o.t.name, name)
-}
-
-// Get implements traits.Indexer.
-func (o *object) Get(name ref.Val) ref.Val {
-	f, err := o.field(name)
-	if err != nil {
-		return types.WrapErr(err)
-	}
-	v, err := o.read(f)
-	if err != nil {
-		return types.WrapErr(err)
-	}
-	return v
-}
-
-// IsSet implements traits.FieldTester.
-func (o *object) IsSet(name ref.Val) ref.Val {
-	f, err := o.field(name)
-	if err != nil {
-		return types.WrapErr(err)
-	}
-	return types.Bool(f.set(o.v.FieldByIndex(f.index)))
-}
-
 // ConvertToNative implements ref.Val.
 func (o *object) ConvertToNative(to reflect.Type) (any, error) {
 	return nil, fmt.Errorf("%s is no %s", o.t.name, to)

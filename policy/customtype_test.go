@@ -1,0 +1,234 @@
+package policy
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/cel-go/common/types"
+	"github.com/google/go-cmp/cmp"
+)
+
+// leftOut is what the JSON has and expressions do not see.
+var leftOut = map[string][]string{
+	"Platform":        {"findings", "suppressed"},
+	"AffectedPackage": {"licenses"},
+}
+
+// TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the
+// keys of its JSON: all of them where everything is stated, and those for which
+// has() is true where nothing is.
+func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
+	l, err := newLanguage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	check := func(s *structType, of reflect.Type) {
+		t.Helper()
+		checked++
+		zero, full := reflect.New(of), reflect.New(of)
+		fill(full.Elem())
+
+		fields := slices.Concat(slices.Collect(maps.Keys(s.fields)), leftOut[s.name])
+		slices.Sort(fields)
+		if diff := cmp.Diff(jsonKeys(t, full.Interface()), fields); diff != "" {
+			t.Errorf("%s: %s", s.name, diff)
+		}
+
+		set := slices.Clone(leftOut[s.name])
+		for name, f := range s.fields {
+			if f.set(zero.Elem().FieldByIndex(f.index)) {
+				set = append(set, name)
+			}
+			if !f.set(full.Elem().FieldByIndex(f.index)) {
+				t.Errorf("%s.%s is not set", s.name, name)
+			}
+		}
+		keys := jsonKeys(t, zero.Interface())
+		set = slices.DeleteFunc(set, func(name string) bool {
+			return slices.Contains(leftOut[s.name], name) && !slices.Contains(keys, name)
+		})
+		slices.Sort(set)
+		if diff := cmp.Diff(keys, set); diff != "" {
+			t.Errorf("the zero %s: %s", s.name, diff)
+		}
+	}
+	check(l.image, reflect.TypeFor[Image]())
+	check(l.platform, reflect.TypeFor[Platform]())
+	check(l.pkg, reflect.TypeFor[Package]())
+	check(l.finding, reflect.TypeFor[Finding]())
+	structs := evidenceTypes{}
+	for _, of := range []reflect.Type{
+		reflect.TypeFor[Distribution](), reflect.TypeFor[Location](), reflect.TypeFor[Unknown](), reflect.TypeFor[Uncovered](),
+		reflect.TypeFor[CVSS](), reflect.TypeFor[EPSS](), reflect.TypeFor[KEV](), reflect.TypeFor[Fix](), reflect.TypeFor[Match](),
+		reflect.TypeFor[ImageConfig](), reflect.TypeFor[Secret](), reflect.TypeFor[Layer](), reflect.TypeFor[Base](),
+	} {
+		s, err := structs.add(of.Name(), of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(s, of)
+	}
+	affected, err := structs.add("AffectedPackage", packageType, "licenses")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(affected, packageType)
+
+	if _, err := structs.add("Platform", reflect.TypeFor[Platform]()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := structs.add("Finding", findingType); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := structs.add("Image", reflect.TypeFor[Image]()); err != nil {
+		t.Fatal(err)
+	}
+	if checked != len(structs) {
+		t.Errorf("%d types of %d are checked: %v", checked, len(structs), slices.Sorted(maps.Keys(structs)))
+	}
+}
+
+func jsonKeys(t *testing.T, v any) []string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Sorted(maps.Keys(m))
+}
+
+// fill gives everything in v a value that is not zero.
+func fill(v reflect.Value) {
+	switch {
+	case v.Type() == timeType:
+		v.Set(reflect.ValueOf(now))
+		return
+	case v.Type() == fixStateType:
+		v.SetString(string(FixAvailable))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"key": "value"}))
+	case reflect.String:
+		v.SetString("text")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(1)
+	case reflect.Uint8:
+		v.SetUint(1)
+	default:
+		v.SetInt(1)
+	}
+}
+
+// TestNothingButTheFindingHoldsFindings checks that no field leads to findings.
+func TestNothingButTheFindingHoldsFindings(t *testing.T) {
+	l, err := newLanguage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, env := range l.envs {
+		provider, ok := env.CELTypeProvider().(*typeProvider)
+		if !ok {
+			t.Fatalf("%s: %T", name, env.CELTypeProvider())
+		}
+		for of, s := range provider.structs {
+			for field, f := range s.fields {
+				if leadsTo(f.cel, l.finding.cel) {
+					t.Errorf("%s.%s is a %s", of, field, f.cel)
+				}
+			}
+		}
+	}
+}
+
+func leadsTo(from, to *types.Type) bool {
+	return from.IsExactType(to) || slices.ContainsFunc(from.Parameters(), func(p *types.Type) bool { return leadsTo(p, to) })
+}
+
+// TestUnreadableEvidenceIsNoType checks that evidence that expressions could not
+// read, or would read other than its JSON, makes no language.
+func TestUnreadableEvidenceIsNoType(t *testing.T) {
+	for _, test := range []struct {
+		of   any
+		want string
+	}{
+		{struct{ Name string }{}, "field Name of struct { Name string } has no JSON name of its own"},
+		{struct {
+			Location
+			Where string `json:"path"`
+		}{}, "field Where of struct { policy.Location; Where string \"json:\\\"path\\\"\" } has no JSON name of its own"},
+		{struct {
+			Counts map[string]int `json:"counts"`
+		}{}, `field "counts" of struct { Counts map[string]int "json:\"counts\"" }: a map[string]int cannot be read by expressions`},
+		{struct {
+			Sizes []uint `json:"sizes"`
+		}{}, `field "sizes" of struct { Sizes []uint "json:\"sizes\"" }: a uint cannot be read by expressions`},
+		{struct {
+			Effect Effect `json:"effect"`
+		}{}, `field "effect" of struct { Effect policy.Effect "json:\"effect\"" }: policy.Effect has a JSON form of its own`},
+		{struct {
+			In *struct {
+				F func() `json:"f"`
+			} `json:"in"`
+		}{}, `field "in" of struct { In *struct { F func() "json:\"f\"" } "json:\"in\"" }: field "f" of struct { F func() "json:\"f\"" }: a func() cannot be read by expressions`},
+	} {
+		_, err := evidenceTypes{}.add("Test", reflect.TypeOf(test.of))
+		if err == nil || err.Error() != test.want {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestZeroTimeIsNotADate checks that a date that nobody stated is not read, as
+// the year 1 or any other.
+func TestZeroTimeIsNotADate(t *testing.T) {
+	in := customInput()
+	for _, when := range []string{`finding.published < now`, `finding.published > now`, `finding.fixes[0].available < now`} {
+		r := customRule(t, EachFinding, Warn, when, ``)
+		f := Finding{ID: "CVE-2026-1", Fixes: []Fix{{Version: "1"}}}
+		if matched, message, err := r.matches(in, &in.Platforms[0], &f, now); !matched || err == nil {
+			t.Errorf("%s: %v, %q, %v", when, matched, message, err)
+		}
+	}
+}
+
+// TestTimesAreInUTC checks that the machine's own zone does not show.
+func TestTimesAreInUTC(t *testing.T) {
+	in := customInput()
+	r := customRule(t, EachPlatform, Block, `now.getHours() == 12`, `string(now)`)
+	denied, _ := r.evaluate(in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
+	if diff := cmp.Diff([]string{"2026-06-15T12:00:00Z"}, messages(denied)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestUnstatedFixStateIsUnknown checks that expressions read it as its JSON says.
+func TestUnstatedFixStateIsUnknown(t *testing.T) {
+	in := customInput()
+	r := customRule(t, EachFinding, Block, `finding.fixState == "unknown"`, ``)
+	if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err != nil {
+		t.Errorf("%v, %v", matched, err)
+	}
+}
