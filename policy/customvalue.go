@@ -164,9 +164,10 @@ func (m textMap) Iterator() traits.Iterator {
 	return &iterator{size: len(keys), at: func(i int) ref.Val { return types.String(keys[i]) }}
 }
 
-// iterator goes through what has a size and an element at each index.
+// iterator goes through what has a size and an element at each index. As a
+// value, which no expression sees, it is null.
 type iterator struct {
-	noValue
+	types.Null
 	next, size int
 	at         func(int) ref.Val
 }
@@ -182,15 +183,6 @@ func (it *iterator) Next() ref.Val {
 	it.next++
 	return it.at(it.next - 1)
 }
-
-// noValue is a ref.Val for what an expression never holds.
-type noValue struct{}
-
-func (noValue) ConvertToNative(to reflect.Type) (any, error) { return nil, fmt.Errorf("no %s", to) }
-func (noValue) ConvertToType(ref.Type) ref.Val               { return types.NewErr("not a value") }
-func (noValue) Equal(ref.Val) ref.Val                        { return types.NewErr("not a value") }
-func (noValue) Type() ref.Type                               { return types.IteratorType }
-func (noValue) Value() any                                   { return nil }
 
 // severityCEL is a type of its own so that a severity can be compared with a
 // severity alone: no number and no text is one.
