@@ -105,6 +105,7 @@ func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time) (denied, wa
 	}
 	vars := r.compiled.language.variables(in, p, now)
 	switch r.Each {
+	case EachFinding:
 	case EachPlatform:
 		matched, message, err := r.ask(vars)
 		report("", matched, message, err)
@@ -114,6 +115,8 @@ func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time) (denied, wa
 			matched, message, err := r.ask(vars)
 			report(packageName(pkg)+": ", matched, message, err)
 		}
+	default:
+		report("", true, "", errNotCompiled)
 	}
 	return denied, warned
 }

@@ -253,6 +253,10 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 	if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err == nil {
 		t.Errorf("asked about a finding, a rule about packages says %v, %v", matched, err)
 	}
+	r.Each = ""
+	if denied, _ := r.evaluate(in, &in.Platforms[0], now); len(denied) != 1 {
+		t.Errorf("a rule about nothing says %v", denied)
+	}
 }
 
 // TestUnknownSeverityIsNotLowToCustomRules checks that a rule matches a finding of unknown
@@ -311,6 +315,24 @@ func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	}
 }
 
+// TestOrderOfLabelsDoesNotShow checks that Go's random order of a map is not that
+// of an expression.
+func TestOrderOfLabelsDoesNotShow(t *testing.T) {
+	in := customInput()
+	labels := map[string]string{}
+	for i := range 20 {
+		labels[fmt.Sprintf("label%02d", i)] = "x"
+	}
+	in.Platforms[0].Config.Labels = labels
+	r := customRule(t, EachPlatform, Block, `true`, `platform.config.labels.map(k, k).join(" ").substring(0, 23)`)
+	for range 10 {
+		denied, _ := r.evaluate(in, &in.Platforms[0], now)
+		if diff := cmp.Diff([]string{"label00 label01 label02"}, messages(denied)); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
+
 // TestLongTextOfTheImageIsCut checks that a message cannot be as long as what it
 // quotes.
 func TestLongTextOfTheImageIsCut(t *testing.T) {
@@ -333,6 +355,7 @@ func TestUsesNow(t *testing.T) {
 		{`true`, `"now"`, false},
 		{`platform.platform == "now"`, ``, false},
 		{`now > timestamp("2026-01-01T00:00:00Z")`, ``, true},
+		{`now > timestamp("2026-01-01T00:00:00Z")`, `"x"`, true},
 		{`true`, `string(now)`, true},
 		{`platform.packages.exists(p, [now].size() == 1)`, ``, true},
 	} {

@@ -83,6 +83,8 @@ func TestCustomProblems(t *testing.T) {
 		{"control character", custom(`when: "\e == 1"`), []string{`4:12: Syntax error: token recognition error at: '\x1b'`, `4:15: Syntax error: extraneous input '==' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}`}},
 		{"findings of a platform", custom(`when: platform.findings.size() > 0`), []string{`4:19: undefined field 'findings'`}},
 		{"suppressed findings", custom(`when: platform.suppressed.size() > 0`), []string{`4:19: undefined field 'suppressed'`}},
+		{"licenses of a finding's package", strings.Replace(custom(`when: finding.package.licenses.size() == 0`), "package\n", "finding\n", 1),
+			[]string{`4:26: undefined field 'licenses'`}},
 		{"finding in a rule about packages", custom(`when: finding.id == ""`), []string{`4:11: undeclared reference to 'finding'`}},
 		{"comparison of objects", custom(`when: platform.base == platform.base`), []string{`4:25: Base cannot be compared: compare its fields, or ask has() whether it is there`}},
 		{"comparison with null", custom(`when: platform.base != null`), []string{`4:25: Base cannot be compared: compare its fields, or ask has() whether it is there`}},
