@@ -58,9 +58,6 @@ type Options struct {
 	// time goes by and the database is kept as fresh as it is. Zero means now.
 	// Such a check gives no Approval.
 	At time.Time
-	// VEX is what was said about which vulnerabilities do not matter; the
-	// policies say whether it counts.
-	VEX []policy.VEXStatement
 	// Gunzip is a program that inflates layers, and its arguments; see
 	// layers.Options. Empty means to run none.
 	Gunzip []string
@@ -153,9 +150,18 @@ type Result struct {
 // closed Result can no longer be promoted.
 func (r *Result) Close() error { return r.store.Close() }
 
+// Beside is evidence that is not in the image itself. The policies say what it
+// is worth; the zero value is none.
+type Beside struct {
+	// VEX is what was said about which vulnerabilities do not matter.
+	VEX []policy.VEXStatement
+	// Baseline is what the image has that is approved now.
+	Baseline *policy.Baseline
+}
+
 // Check resolves, reads and judges the image. On an error nothing stays on
 // disk; a Result must be closed.
-func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
+func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result, err error) {
 	r := &Result{Started: g.opts.Now(), Input: policy.Input{Database: g.opts.Database.Info()}}
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
@@ -178,7 +184,7 @@ func (g *Gate) Check(ctx context.Context, src Source) (_ *Result, err error) {
 	if r.Image, err = g.resolve(ctx, r.store, src); err != nil {
 		return nil, err
 	}
-	r.Input.VEX = g.opts.VEX
+	r.Input.VEX, r.Input.Baseline = beside.VEX, beside.Baseline
 	r.Input.Image = policy.Image{Reference: src.String(), Repository: src.Repository(),
 		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType)}
 	if err := g.fetch(ctx, r.store, r.Image); err != nil {

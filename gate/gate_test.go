@@ -427,7 +427,7 @@ func TestInterruptedCheckLeavesNothing(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			g := h.gate(blockCritical, func(o *Options) { o.Progress = cancelAt{stage, cancel} })
-			r, err := g.Check(ctx, src)
+			r, err := g.Check(ctx, src, Beside{})
 			if err == nil {
 				r.Close()
 				t.Fatal("no error")

@@ -133,7 +133,7 @@ func (t *tester) source(ref string) Source {
 // check runs a check that must come to a decision.
 func (t *tester) check(g *Gate, src Source) *Result {
 	t.Helper()
-	r, err := g.Check(t.Context(), src)
+	r, err := g.Check(t.Context(), src, Beside{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func (t *tester) check(g *Gate, src Source) *Result {
 // refuse runs a check that must not come to a decision, and must leave nothing.
 func (t *tester) refuse(g *Gate, src Source) error {
 	t.Helper()
-	r, err := g.Check(t.Context(), src)
+	r, err := g.Check(t.Context(), src, Beside{})
 	if err == nil {
 		r.Close()
 		t.Fatalf("checked, and passed is %v", r.Decision.Passed)

@@ -114,13 +114,16 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 }
 
 // TestPolicyIsPure looks at everything that policy reaches, not only at what
-// it names: YAML, license expressions, and how ecosystems compare versions.
+// it names: YAML, license expressions, how ecosystems compare versions, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
 		"github.com/aquasecurity/go-pep440-version", "github.com/aquasecurity/go-version", "github.com/knqyf263/go-apk-version",
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
-		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors"}
+		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors",
+		// CEL and what it is made of.
+		"github.com/google/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
+		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}
 	p, ok := goList(t)[mod+"/policy"]
 	if !ok {
 		t.Fatal("there is no policy package")

@@ -49,16 +49,27 @@ const (
 // finding is judged on its own. Otherwise one more finding could turn a denial
 // into a pass. For the same reason a rule matches a finding if it does so at
 // the finding's severity or any lower one, and at any at all if the severity is
-// unknown: raising a severity then never loses a match.
+// unknown, and what is known to be exploited if it would were that not known:
+// to learn more of a finding then never loses a match.
 type CustomRule struct {
-	Name     string   `json:"name"` // unique among the custom rules
+	// Name is mandatory and unique among all rules of the policy. Exceptions
+	// name a rule about packages or platforms by it; findings are excepted by
+	// id. Example: "name: no telnet".
+	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	Effect   Effect   `json:"effect"`
-	Each     Each     `json:"each"`
-	// When is the source of the condition: true is a violation.
+	// Effect is what happens to an image that the rule hits; block where left
+	// out. Example: "effect: warn".
+	Effect Effect `json:"effect"`
+	// Each is what the rule is evaluated for, and with it the variable that its
+	// expressions have beside image, platform and now: "finding" has finding,
+	// "package" has pkg, "platform" has no more. Mandatory.
+	// Example: "each: package".
+	Each Each `json:"each"`
+	// When is the condition: an expression that is true where the rule hits.
+	// Mandatory. Example: `when: pkg.name == "telnetd"`.
 	When string `json:"when"`
-	// Message is the source of the violation's message; empty for one that
-	// names the rule.
+	// Message is an expression for the text that reports show; where left out
+	// they name the rule. Example: `message: '"found " + pkg.version'`.
 	Message string `json:"message,omitempty"`
 
 	compiled *compiled
@@ -82,56 +93,86 @@ func (r CustomRule) Equal(other CustomRule) bool {
 // that what it said must not be reused.
 func (r *CustomRule) usesNow() bool { return r.compiled == nil || r.compiled.readsNow }
 
-// evaluate judges a platform by a rule about platforms or packages. What it
-// returns as denied blocks, what it returns as warned warns. A rule about
-// findings is asked by matches and has nothing to say here.
-func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
-	report := func(about string, matched bool, message string, err error) {
+// evaluate judges a platform by a rule about platforms or packages. It calls
+// report for each that the rule hits, with the package where it is about one,
+// and with an error where the rule could not be evaluated: that blocks whatever
+// the rule's effect and whatever excepts it. A rule about findings is asked by
+// matches and has nothing to say here.
+func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func(pkg *Package, message string, err error)) {
+	if r.compiled == nil {
+		report(nil, unjudged(r.Name, errNotCompiled), errNotCompiled)
+		return
+	}
+	vars := r.compiled.language.variables(in, p, now)
+	ask := func(pkg *Package, about string) {
+		matched, message, err := r.ask(vars)
 		if err != nil {
 			message = unjudged(r.Name, err)
 		}
-		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: about + message}
-		switch {
-		case err == nil && !matched:
-		case err == nil && r.Effect == Warn:
-			warned = append(warned, v)
-		default:
-			denied = append(denied, v)
+		if matched || err != nil {
+			report(pkg, about+message, err)
 		}
 	}
-	if r.compiled == nil {
-		report("", true, "", errNotCompiled)
-		return denied, warned
-	}
-	vars := r.compiled.language.variables(in, p, now)
 	switch r.Each {
 	case EachFinding:
 	case EachPlatform:
-		matched, message, err := r.ask(vars)
-		report("", matched, message, err)
+		ask(nil, "")
 	case EachPackage:
 		for _, pkg := range sortedPackages(p.Packages) {
 			vars.pkg = r.compiled.language.packageObject(pkg)
-			matched, message, err := r.ask(vars)
-			report(packageName(pkg)+": ", matched, message, err)
+			ask(pkg, clip(packageName(pkg), maxName)+": ")
 		}
 	default:
-		report("", true, "", errNotCompiled)
+		report(nil, unjudged(r.Name, errNotCompiled), errNotCompiled)
 	}
-	return denied, warned
 }
 
-// packageName is how messages begin that are about a package.
-func packageName(p *Package) string {
-	return clip(cmp.Or(joined(p.Name, p.Version), "a package without a name"), maxName)
+// custom judges a platform by the custom rules that are not about findings.
+func (e *evaluation) custom(p *Platform) {
+	for i := range e.policy.Custom {
+		r := &e.policy.Custom[i]
+		r.evaluate(e.in, p, e.now, func(pkg *Package, message string, err error) {
+			v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg, Message: message}
+			if err != nil {
+				e.report(Block, v)
+				return
+			}
+			e.reportRule(r.Effect, v, pkg)
+		})
+	}
 }
 
-func sortedPackages(packages []Package) []*Package {
-	order := pointers(packages)
-	slices.SortStableFunc(order, func(a, b *Package) int {
-		return cmp.Or(comparePackages(a, b), slices.Compare(a.Licenses, b.Licenses))
-	})
-	return order
+// customMatch is a custom rule about findings that matches one, or, with an
+// error, that could not tell.
+type customMatch struct {
+	rule    *rule
+	message string
+	err     error
+}
+
+// customMatches asks the custom rules about findings.
+func (e *evaluation) customMatches(s *subject) (matches []customMatch) {
+	for i := range e.customRules {
+		r := &e.customRules[i]
+		if matched, message, err := r.custom.matches(e.in, s.platform, s.Finding, e.now); matched {
+			if err == nil && r.custom.Message == "" {
+				message = "" // the rule's name stands beside it
+			}
+			matches = append(matches, customMatch{r, message, err})
+		}
+	}
+	return matches
+}
+
+// compileCustom makes the custom rules about findings comparable with the others.
+func compileCustom(custom []CustomRule) []rule {
+	var rules []rule
+	for i := range custom {
+		if r := &custom[i]; r.Each == EachFinding {
+			rules = append(rules, rule{Rule: &Rule{Name: r.Name, Position: r.Position, Effect: r.Effect}, custom: r})
+		}
+	}
+	return rules
 }
 
 // matches judges a finding by a rule about findings. message says why it
@@ -143,36 +184,47 @@ func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) 
 		return true, unjudged(r.Name, errNotCompiled), errNotCompiled
 	}
 	vars := r.compiled.language.variables(in, p, now)
-	err = r.atEachSeverity(vars, f, func() error {
-		b, err := r.condition(vars)
-		matched = matched || b
+	err = r.atEach(vars, f, func() error {
+		b, text, err := r.ask(vars)
+		if b {
+			matched, message = true, text
+		}
 		return err
 	})
-	if err == nil && matched {
-		err = r.atEachSeverity(vars, f, func() (err error) {
-			message, err = r.text(vars)
-			return err
-		})
-	}
 	if err != nil {
 		return true, unjudged(r.Name, err), err
+	}
+	if matched {
+		// The last match may have been at a lower severity than the finding's.
+		known := upTo(f.Severity)
+		vars.finding = r.compiled.language.findingObject(f, &assumed{severity: known[len(known)-1]})
+		if own, err := r.text(vars); err == nil {
+			message = own
+		}
 	}
 	return matched, message, nil
 }
 
-// atEachSeverity calls ask with f at the least severity, and so on up to its own.
-// It does so although the first answer may already be a match: an error at any
-// of them must remain one when the severity is raised. Where nothing has looked
-// at the severity the answer is the same at all of them.
-func (r *CustomRule) atEachSeverity(vars *variables, f *Finding, ask func() error) error {
-	for _, s := range upTo(f.Severity) {
-		as := assumed{severity: s}
-		vars.finding = r.compiled.language.findingObject(f, &as)
-		if err := ask(); err != nil {
-			return err
-		}
-		if !as.read {
-			return nil
+// atEach calls ask with f as it would be were less known of it: at the least
+// severity, and so on up to its own, first as if nobody knew that it is
+// exploited. It does so although the first answer may already be a match: an
+// error at any of them must remain one when more becomes known. Where nothing
+// has looked at the severity the answer is the same at all of them.
+func (r *CustomRule) atEach(vars *variables, f *Finding, ask func() error) error {
+	exploited := []bool{false}
+	if f.KEV != nil {
+		exploited = []bool{false, true}
+	}
+	for _, known := range exploited {
+		for _, s := range upTo(f.Severity) {
+			as := assumed{severity: s, unexploited: !known}
+			vars.finding = r.compiled.language.findingObject(f, &as)
+			if err := ask(); err != nil {
+				return err
+			}
+			if !as.read {
+				break
+			}
 		}
 	}
 	return nil

@@ -144,8 +144,8 @@ func FuzzCustomRule(f *testing.F) {
 		}
 		r, in := &rules[0], customInput()
 		for range 2 {
-			denied, warned := r.evaluate(in, &in.Platforms[0], now)
-			again, warnedAgain := r.evaluate(in, &in.Platforms[0], now)
+			denied, warned := said(r, in, &in.Platforms[0], now)
+			again, warnedAgain := said(r, in, &in.Platforms[0], now)
 			if diff := cmp.Diff([][]Violation{denied, warned}, [][]Violation{again, warnedAgain}); diff != "" {
 				t.Errorf("the second time it says something else: %s", diff)
 			}

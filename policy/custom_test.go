@@ -16,7 +16,7 @@ func parseCustom(source string) ([]CustomRule, error) {
 	d := &decoder{file: "policy.yaml"}
 	rules := []CustomRule{}
 	if root := d.document([]byte(source)); root != nil {
-		d.mapping(root, "the policy", optional("custom", d.custom([]byte(source), &rules)))
+		d.mapping(root, "the policy", optional("custom", d.custom(&rules, map[string]int{})))
 	}
 	return rules, d.err()
 }
@@ -92,7 +92,7 @@ func TestCustomRule(t *testing.T) {
 		in := customInput()
 		for _, effect := range []Effect{Block, Warn} {
 			r := customRule(t, test.each, effect, test.when, test.message)
-			denied, warned := r.evaluate(in, &in.Platforms[0], now)
+			denied, warned := said(r, in, &in.Platforms[0], now)
 			got, other := denied, warned
 			if effect == Warn {
 				got, other = warned, denied
@@ -112,6 +112,19 @@ func TestCustomRule(t *testing.T) {
 			}
 		}
 	}
+}
+
+// said is what r denies and what it warns of.
+func said(r *CustomRule, in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
+	r.evaluate(in, p, now, func(_ *Package, message string, err error) {
+		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: message}
+		if r.Effect == Warn && err == nil {
+			warned = append(warned, v)
+		} else {
+			denied = append(denied, v)
+		}
+	})
+	return denied, warned
 }
 
 func messages(violations []Violation) []string {
@@ -144,7 +157,7 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // as it is at low
 		{`finding.epss.score > 0.5 && finding.epss.percentile > 0.8`, ``, true, `matched by the rule "a rule"`},
 		{`has(finding.kev) && !finding.kev.ransomware`, `"exploited since " + string(finding.kev.added)`, true, "exploited since 2026-06-14T12:00:00Z"},
-		{`has(finding.kev.due)`, ``, false, ""},
+		{`has(finding.kev) && has(finding.kev.due)`, ``, false, ""},
 		{`finding.cvss.exists(c, c.version == "3.1" && c.score >= 8.0)`, ``, true, `matched by the rule "a rule"`},
 		{`finding.fixes.exists(f, now - f.available > duration("720h"))`, ``, true, `matched by the rule "a rule"`},
 		{`finding.published < now - duration("1440h")`, ``, false, ""},
@@ -158,7 +171,7 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 		if err != nil || matched != test.matched || message != test.want {
 			t.Errorf("%s: %v, %q, %v", test.when, matched, message, err)
 		}
-		if denied, warned := r.evaluate(in, &in.Platforms[0], now); len(denied)+len(warned) > 0 {
+		if denied, warned := said(r, in, &in.Platforms[0], now); len(denied)+len(warned) > 0 {
 			t.Errorf("%s: %v, %v without a finding", test.when, denied, warned)
 		}
 	}
@@ -203,7 +216,7 @@ func TestUnjudgedRuleDoesNotPass(t *testing.T) {
 				test.change(p)
 			}
 			r := customRule(t, EachPackage, Warn, test.when, test.message)
-			denied, warned := r.evaluate(in, p, now)
+			denied, warned := said(r, in, p, now)
 			if len(warned) > 0 {
 				t.Errorf("it only warns: %v", warned)
 			}
@@ -239,7 +252,7 @@ func TestMissingScoreIsNotZero(t *testing.T) {
 func TestUncompiledRuleDoesNotPass(t *testing.T) {
 	in := customInput()
 	for _, r := range []CustomRule{{}, {Name: "x", Effect: Warn, Each: EachFinding, When: "false"}, {Each: EachPlatform, When: "false"}} {
-		if denied, warned := r.evaluate(in, &in.Platforms[0], now); len(denied) != 1 || len(warned) != 0 {
+		if denied, warned := said(&r, in, &in.Platforms[0], now); len(denied) != 1 || len(warned) != 0 {
 			t.Errorf("%v: %v, %v", r, denied, warned)
 		}
 		if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err == nil {
@@ -254,7 +267,7 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 		t.Errorf("asked about a finding, a rule about packages says %v, %v", matched, err)
 	}
 	r.Each = ""
-	if denied, _ := r.evaluate(in, &in.Platforms[0], now); len(denied) != 1 {
+	if denied, _ := said(r, in, &in.Platforms[0], now); len(denied) != 1 {
 		t.Errorf("a rule about nothing says %v", denied)
 	}
 }
@@ -289,10 +302,10 @@ func TestFindingsDoNotChangeOtherRules(t *testing.T) {
 		customRule(t, EachPlatform, Block, `platform.packages.size() > 0`, ``),
 	} {
 		in := customInput()
-		before, _ := r.evaluate(in, &in.Platforms[0], now)
+		before, _ := said(r, in, &in.Platforms[0], now)
 		in.Platforms[0].Findings = []Finding{{ID: "CVE-2026-1"}}
 		in.Platforms[0].Suppressed = []Suppressed{{Finding: Finding{ID: "CVE-2026-2"}}}
-		after, _ := r.evaluate(in, &in.Platforms[0], now)
+		after, _ := said(r, in, &in.Platforms[0], now)
 		if diff := cmp.Diff(before, after); diff != "" || len(before) == 0 {
 			t.Errorf("%d violations: %s", len(before), diff)
 		}
@@ -307,9 +320,9 @@ func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	p := &in.Platforms[0]
 	p.Packages = append(p.Packages, Package{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2",
 		Found: []Location{{Path: "/var/lib/dpkg/status"}}, Licenses: []string{"GPL-3.0-or-later"}})
-	want, _ := r.evaluate(in, p, now)
+	want, _ := said(r, in, p, now)
 	slices.Reverse(p.Packages)
-	got, _ := r.evaluate(in, p, now)
+	got, _ := said(r, in, p, now)
 	if diff := cmp.Diff(want, got); diff != "" || len(got) != 3 {
 		t.Errorf("%d violations: %s", len(got), diff)
 	}
@@ -326,7 +339,7 @@ func TestOrderOfLabelsDoesNotShow(t *testing.T) {
 	in.Platforms[0].Config.Labels = labels
 	r := customRule(t, EachPlatform, Block, `true`, `platform.config.labels.map(k, k).join(" ").substring(0, 23)`)
 	for range 10 {
-		denied, _ := r.evaluate(in, &in.Platforms[0], now)
+		denied, _ := said(r, in, &in.Platforms[0], now)
 		if diff := cmp.Diff([]string{"label00 label01 label02"}, messages(denied)); diff != "" {
 			t.Fatal(diff)
 		}
@@ -339,7 +352,7 @@ func TestLongTextOfTheImageIsCut(t *testing.T) {
 	in := customInput()
 	in.Platforms[0].Platform = strings.Repeat("é", 10_000)
 	r := customRule(t, EachPlatform, Block, `true`, `platform.platform`)
-	denied, _ := r.evaluate(in, &in.Platforms[0], now)
+	denied, _ := said(r, in, &in.Platforms[0], now)
 	if want := []string{strings.Repeat("é", maxMessage) + "…"}; !slices.Equal(messages(denied), want) {
 		t.Errorf("%d characters", len([]rune(denied[0].Message)))
 	}
@@ -410,7 +423,7 @@ func TestRulesAreSharedByGoroutines(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 50 {
-				if denied, _ := packages.evaluate(in, &in.Platforms[0], now); len(denied) != 1 {
+				if denied, _ := said(packages, in, &in.Platforms[0], now); len(denied) != 1 {
 					t.Errorf("%v", denied)
 				}
 				for _, s := range ascending {

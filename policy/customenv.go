@@ -19,7 +19,7 @@ import (
 // The limits of an expression. Costs are in cel-go's units: about one for each
 // field that is read, each operator, and each ten characters that are looked at.
 const (
-	maxExpression = 16 << 10 // characters
+	maxCELText = 16 << 10 // characters
 	// maxCost bounds one evaluation about one finding or package. It allows for
 	// a look at all packages, and not for one at each pair of them.
 	maxCost = 1_000_000
@@ -85,7 +85,7 @@ func newLanguage() (*language, error) {
 		ext.Strings(ext.StringsVersion(5)),
 		cel.EagerlyValidateDeclarations(true),
 		cel.DefaultUTCTimeZone(true),
-		cel.ParserExpressionSizeLimit(maxExpression),
+		cel.ParserExpressionSizeLimit(maxCELText),
 		cel.ExtendedValidations(),
 		severities(),
 		cel.Variable(varImage, l.image.cel),

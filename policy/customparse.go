@@ -17,14 +17,13 @@ import (
 // maxCustomRules bounds the time that compiling them takes.
 const maxCustomRules = 1000
 
-// custom reads the custom rules of the policy in source, and compiles them.
-func (d *decoder) custom(source []byte, to *[]CustomRule) reader {
-	lines := map[string]int{}
+// custom reads the custom rules and compiles them.
+func (d *decoder) custom(to *[]CustomRule, lines map[string]int) reader {
 	return d.list(maxCustomRules, func(n *yaml.Node) {
 		r := CustomRule{Position: d.position(n)}
-		var when, message expression
+		var when, message celSource
 		d.mapping(n, "a custom rule",
-			mandatory("name", d.unique(&r.Name, "custom rule", lines)),
+			mandatory("name", d.unique(&r.Name, "rule", lines)),
 			optional("effect", d.effect(&r.Effect)),
 			mandatory("each", d.each(&r.Each)),
 			mandatory("when", d.expression(&when)),
@@ -32,7 +31,7 @@ func (d *decoder) custom(source []byte, to *[]CustomRule) reader {
 		)
 		r.When, r.Message = when.text, message.text
 		if r.Each != "" {
-			r.compiled = d.compile(source, &r, when, message)
+			r.compiled = d.compile(&r, when, message)
 		}
 		*to = append(*to, r)
 	})
@@ -48,13 +47,13 @@ func (d *decoder) each(to *Each) reader {
 	}, "!!str")
 }
 
-// expression is the text of an expression and where it stands.
-type expression struct {
+// celSource is the text of an expression and where it stands.
+type celSource struct {
 	text string
 	node *yaml.Node
 }
 
-func (d *decoder) expression(to *expression) reader {
+func (d *decoder) expression(to *celSource) reader {
 	read := d.prose(&to.text)
 	return func(key, value *yaml.Node) {
 		read(key, value)
@@ -63,7 +62,7 @@ func (d *decoder) expression(to *expression) reader {
 }
 
 // compile compiles the expressions of r. It returns nil after a problem.
-func (d *decoder) compile(source []byte, r *CustomRule, when, message expression) *compiled {
+func (d *decoder) compile(r *CustomRule, when, message celSource) *compiled {
 	l, err := loadLanguage()
 	if err != nil {
 		d.problemAt(r.Position, "the language of custom rules: %v", err)
@@ -71,7 +70,7 @@ func (d *decoder) compile(source []byte, r *CustomRule, when, message expression
 	}
 	c := &compiled{language: l}
 	for _, e := range []struct {
-		expression
+		celSource
 		want *cel.Type
 		to   *cel.Program
 	}{
@@ -84,7 +83,7 @@ func (d *decoder) compile(source []byte, r *CustomRule, when, message expression
 		x := compilation{env: l.envs[r.Each], limit: costLimit(r.Each)}
 		program := x.compile(e.text, e.want)
 		if len(x.faults) > 0 {
-			at := d.locator(source, e.node, e.text)
+			at := d.locator(d.source, e.node, e.text)
 			for _, f := range x.faults {
 				d.problemAt(at(f.line, f.column), "%s", f.text)
 			}

@@ -54,7 +54,7 @@ func TestCustomProblems(t *testing.T) {
     when: " "
 `, []string{
 			`3:11: "each": "packages" is not what a rule can be evaluated for: want finding, package or platform`,
-			`5:11: another custom rule on line 2 is named "one"`,
+			`5:11: another rule on line 2 is named "one"`,
 			`7:11: "when" is a true or false: want text in quotes`,
 			`8:5: unknown key "if" in a custom rule: want one of name, effect, each, when, message`,
 			`9:5: a custom rule has no "each", which is mandatory`,
@@ -99,7 +99,7 @@ func TestCustomProblems(t *testing.T) {
 		{"timestamp", custom(`when: now > timestamp("tomorrow")`), []string{"4:27: invalid timestamp argument"}},
 		{"cost", custom(`when: platform.packages.exists(a, platform.packages.exists(b, a.name == b.version))`), []string{
 			`4:11: the expression may cost 2800070003 for a large image, and 1000000 at most is allowed: look through a list once, not once for each entry of another`}},
-		{"length", custom(`when: pkg.name == "` + strings.Repeat("a", maxExpression) + `"`), []string{
+		{"length", custom(`when: pkg.name == "` + strings.Repeat("a", maxCELText) + `"`), []string{
 			`4:11: expression code point size exceeds limit: size: 16398, limit 16384`}},
 		{"depth", custom(`when: ` + strings.Repeat("(", 3000) + `true` + strings.Repeat(")", 3000)), []string{
 			`4:11: expression recursion limit exceeded: 250`}},

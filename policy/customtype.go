@@ -37,12 +37,11 @@ type structField struct {
 	// stated says that the zero value is not an answer but the lack of one:
 	// reading it is an error.
 	stated bool
+	// kev marks the entry of a finding among what is known to be exploited.
+	kev bool
 	// value makes what expressions see. of is the object that has the field.
 	value func(of *object, v reflect.Value) ref.Val
 }
-
-// set reports whether the evidence says anything in the field.
-func (f *structField) set(v reflect.Value) bool { return f.always || !absent(v) }
 
 // absent is what the JSON tags omitempty and omitzero leave out.
 func absent(v reflect.Value) bool {
@@ -62,6 +61,7 @@ var (
 	fixStateType = reflect.TypeFor[FixState]()
 	findingType  = reflect.TypeFor[Finding]()
 	packageType  = reflect.TypeFor[Package]()
+	kevType      = reflect.TypeFor[*KEV]()
 	jsonText     = reflect.TypeFor[encoding.TextMarshaler]()
 	jsonValue    = reflect.TypeFor[json.Marshaler]()
 )
@@ -86,7 +86,7 @@ func (ts evidenceTypes) add(name string, t reflect.Type, without ...string) (*st
 		if slices.Contains(without, key) {
 			continue
 		}
-		field := &structField{name: key, index: f.Index, always: !tagged || !strings.Contains(options, "omit")}
+		field := &structField{name: key, index: f.Index, always: !tagged || !strings.Contains(options, "omit"), kev: f.Type == kevType}
 		if err := ts.describe(field, f.Type, t); err != nil {
 			return nil, fmt.Errorf("field %q of %s: %w", key, t, err)
 		}
@@ -233,7 +233,7 @@ func (p *typeProvider) FindStructFieldType(name, field string) (*types.FieldType
 		Type: f.cel,
 		IsSet: func(of any) bool {
 			o, ok := of.(*object)
-			return ok && f.set(o.v.FieldByIndex(f.index))
+			return ok && o.states(f)
 		},
 		GetFrom: func(of any) (any, error) {
 			o, ok := of.(*object)

@@ -41,10 +41,10 @@ func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 
 		set := slices.Clone(leftOut[s.name])
 		for name, f := range s.fields {
-			if f.set(zero.Elem().FieldByIndex(f.index)) {
+			if (&object{t: s, v: zero.Elem()}).states(f) {
 				set = append(set, name)
 			}
-			if !f.set(full.Elem().FieldByIndex(f.index)) {
+			if !(&object{t: s, v: full.Elem()}).states(f) {
 				t.Errorf("%s.%s is not set", s.name, name)
 			}
 		}
@@ -218,7 +218,7 @@ func TestZeroTimeIsNotADate(t *testing.T) {
 func TestTimesAreInUTC(t *testing.T) {
 	in := customInput()
 	r := customRule(t, EachPlatform, Block, `now.getHours() == 12`, `string(now)`)
-	denied, _ := r.evaluate(in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
+	denied, _ := said(r, in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
 	if diff := cmp.Diff([]string{"2026-06-15T12:00:00Z"}, messages(denied)); diff != "" {
 		t.Error(diff)
 	}

@@ -18,23 +18,33 @@ import (
 type object struct {
 	t *structType
 	v reflect.Value
-	// as is set for the finding that is judged: expressions see its severity
-	// instead of the finding's own.
+	// as is set for the finding that is judged: expressions see this of it
+	// instead of its own.
 	as *assumed
 }
 
-// assumed is a severity at which a finding is judged, and whether anything has
-// looked at it.
+// assumed is a severity at which a finding is judged, with or without its entry
+// among what is known to be exploited, and whether anything has looked at the
+// severity.
 type assumed struct {
-	severity Severity
-	read     bool
+	severity    Severity
+	unexploited bool
+	read        bool
+}
+
+// states reports whether the evidence says anything in the field.
+func (o *object) states(f *structField) bool {
+	if o.as != nil && o.as.unexploited && f.kev {
+		return false
+	}
+	return f.always || !absent(o.v.FieldByIndex(f.index))
 }
 
 // read returns the value of a field, or an error where the evidence does not
 // state it.
 func (o *object) read(f *structField) (ref.Val, error) {
 	v := o.v.FieldByIndex(f.index)
-	if f.stated && absent(v) {
+	if f.stated && (absent(v) || !o.states(f)) {
 		return nil, fmt.Errorf("%s is not stated: ask has() first", f.name)
 	}
 	return f.value(o, v), nil

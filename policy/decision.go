@@ -34,7 +34,8 @@ type Decision struct {
 	// Until is the first instant at which the same input under the same
 	// policy might be judged differently: an exception in use expires, a grace
 	// ends, the database or the image becomes too old, a distribution reaches its
-	// end of life. Zero means never. Up to it Evaluate returns this very
+	// end of life. It is the instant of the judgement itself where a custom rule
+	// reads the clock. Zero means never. Up to it Evaluate returns this very
 	// Decision; a result must not be reused from that instant on.
 	Until time.Time `json:"until,omitzero"`
 }

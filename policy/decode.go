@@ -27,6 +27,7 @@ const (
 // 1 to "1", and its errors have no column.
 type decoder struct {
 	file     string
+	source   []byte // what document reads
 	empty    string // what to say of a file without content
 	problems []Problem
 }
@@ -73,6 +74,7 @@ func (d *decoder) err() error {
 // document returns the root of the one document in data, or nil after a
 // problem that leaves nothing to read.
 func (d *decoder) document(data []byte) *yaml.Node {
+	d.source = data
 	start := Position{File: d.file, Line: 1, Column: 1}
 	if len(data) > maxFileSize {
 		d.problemAt(start, "larger than %d bytes", maxFileSize)

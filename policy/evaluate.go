@@ -23,13 +23,15 @@ func (p *Policy) Evaluate(in Input, now time.Time) Decision {
 // to Until.
 type evaluation struct {
 	Decision
-	policy     scoped
-	missing    bool // there is no policy
-	rules      []rule
-	inherited  inherited
-	exceptions *exceptions
-	statements *statements
-	now        time.Time
+	policy      scoped
+	missing     bool // there is no policy
+	in          *Input
+	rules       []rule
+	customRules []rule // those about findings
+	inherited   inherited
+	exceptions  *exceptions
+	statements  *statements
+	now         time.Time
 }
 
 func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
@@ -39,14 +41,19 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	}
 	scoped := p.forImage(in.Image.Repository)
 	e := &evaluation{
-		policy:     scoped,
-		missing:    missing,
-		rules:      compileRules(scoped.Rules),
-		exceptions: newExceptions(scoped.Policy, in.Image.Repository, now),
-		now:        now,
+		policy:      scoped,
+		missing:     missing,
+		in:          in,
+		rules:       compileRules(scoped.Rules),
+		customRules: compileCustom(scoped.Custom),
+		exceptions:  newExceptions(scoped.Policy, in.Image.Repository, now),
+		now:         now,
 	}
 	if scoped.Baseline == InheritApproved {
 		e.inherited = newInherited(in.Baseline)
+	}
+	if slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() }) {
+		e.Until = now
 	}
 	e.statements = newStatements(&scoped.VEX, in, now, e.changes)
 	return e
@@ -240,6 +247,9 @@ func (e *evaluation) finding(s *subject) outcome {
 	verdict := e.judge(s)
 	if verdict.rule == nil {
 		return outcome{rank: allowed}
+	}
+	if verdict.unjudged {
+		return outcome{rank: blocked, Violation: e.violation(s, verdict)}
 	}
 	if statement := e.statements.takesAway(s); statement != nil {
 		return outcome{rank: notAffected, Violation: e.violation(s, verdict.plain()), statement: statement}

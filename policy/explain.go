@@ -62,12 +62,12 @@ type ExceptionPlace struct {
 
 // Explain says of everything in d that is about the vulnerability with this id or
 // alias, or that is what the rule of this name says of something else, why it is
-// where it is, in d's order. d must be what s decides about in.
-func Explain(s Set, in Input, d Decision, id string) []Explanation {
-	var policies []scoped
+// where it is, in d's order. d must be what s decides about in as of now.
+func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanation {
+	var policies []*evaluation
 	for _, p := range s {
 		if p != nil {
-			policies = append(policies, p.forImage(in.Image.Repository))
+			policies = append(policies, newEvaluation(p, &in, now))
 		}
 	}
 	platforms := map[string]*Platform{}
@@ -118,25 +118,19 @@ func listed(d *Decision) []Explanation {
 	return all
 }
 
-func (e *Explanation) explainFinding(policies []scoped, s *subject) {
-	for i := range policies {
-		p := &policies[i]
+func (e *Explanation) explainFinding(policies []*evaluation, s *subject) {
+	for _, p := range policies {
 		blocks := false
-		rules := compileRules(p.Rules)
-		for j := range rules {
-			r := &rules[j]
-			if !r.matches(s) {
-				continue
-			}
+		for _, r := range p.matching(s) {
 			blocks = blocks || r.Effect != Warn
 			m := MatchingRule{Rule: r.Name, Position: r.Position, Effect: r.Effect, Grace: r.Grace}
-			if scope := p.at[r.Position]; scope != nil {
+			if scope := p.policy.at[r.Position]; scope != nil {
 				m.Scope = scope.String()
 			}
 			e.Rules = append(e.Rules, m)
 		}
 		if blocks {
-			e.ExceptIn = append(e.ExceptIn, placeIn(p))
+			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
 		}
 	}
 	for _, fix := range s.Fixes {
@@ -155,7 +149,20 @@ func (e *Explanation) explainFinding(policies []scoped, s *subject) {
 	e.remedyByException("id " + s.ID)
 }
 
-func (e *Explanation) explainRule(policies []scoped) {
+// matching are all rules that match s.
+func (e *evaluation) matching(s *subject) (rules []*rule) {
+	for i := range e.rules {
+		if r := &e.rules[i]; r.matches(s) {
+			rules = append(rules, r)
+		}
+	}
+	for _, m := range e.customMatches(s) {
+		rules = append(rules, m.rule)
+	}
+	return rules
+}
+
+func (e *Explanation) explainRule(policies []*evaluation) {
 	switch e.Kind {
 	case KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException:
 		if e.Outcome == OutcomeBlocked {
@@ -163,9 +170,9 @@ func (e *Explanation) explainRule(policies []scoped) {
 		}
 		return
 	}
-	for i := range policies {
-		if p := &policies[i]; e.Position.File == p.File {
-			e.ExceptIn = append(e.ExceptIn, placeIn(p))
+	for _, p := range policies {
+		if e.Position.File == p.policy.File {
+			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
 		}
 	}
 	if e.Outcome == OutcomeBlocked {
@@ -173,7 +180,7 @@ func (e *Explanation) explainRule(policies []scoped) {
 	}
 }
 
-func placeIn(p *scoped) ExceptionPlace {
+func placeIn(p *Policy) ExceptionPlace {
 	return ExceptionPlace{File: p.File, Folder: p.ExceptionsFolder, MaxLifetime: p.ExceptionsMaxLifetime}
 }
 

@@ -30,7 +30,7 @@ images:
 	in := withFeeds(f, finding("CVE-2", SeverityLow))
 	d := s.Evaluate(in, now)
 
-	got := Explain(s, in, d, "ghsa-1")
+	got := Explain(s, in, d, "ghsa-1", now)
 	want := []Explanation{{
 		Outcome:   OutcomeBlocked,
 		Violation: d.Violations[0],
@@ -56,11 +56,11 @@ images:
 		t.Errorf("%+v", d.Violations[0])
 	}
 
-	if got := Explain(s, in, d, "CVE-3"); got != nil {
+	if got := Explain(s, in, d, "CVE-3", now); got != nil {
 		t.Errorf("%+v", got)
 	}
 	// It warns, and by no rule that blocks: there is nothing to remedy.
-	got = Explain(Set{team}, in, Set{team}.Evaluate(in, now), "CVE-2")
+	got = Explain(Set{team}, in, Set{team}.Evaluate(in, now), "CVE-2", now)
 	if len(got) != 1 || got[0].Outcome != OutcomeWarned || len(got[0].Rules) != 1 || got[0].ExceptIn != nil || got[0].Remedies != nil {
 		t.Errorf("%+v", got)
 	}
@@ -88,7 +88,7 @@ func TestExplainEveryOutcome(t *testing.T) {
 		"taken":    {Outcome: OutcomeNotAffected, Statement: &statement},
 		"allowed":  {Outcome: OutcomeAllowed},
 	} {
-		got := Explain(Set{p}, in, d, id)
+		got := Explain(Set{p}, in, d, id, now)
 		if len(got) != 1 {
 			t.Errorf("%s: %+v", id, got)
 			continue
@@ -108,13 +108,13 @@ func TestExplainRule(t *testing.T) {
 	p.File = "p.yaml"
 	in := cleanInput()
 	in.Database.Built = time.Time{}
-	got := Explain(Set{p}, in, p.Evaluate(in, now), "database.maxAge")
+	got := Explain(Set{p}, in, p.Evaluate(in, now), "database.maxAge", now)
 	if len(got) != 1 || len(got[0].Remedies) != 1 || got[0].Remedies[0] != "no exception covers this: what the message says must change" {
 		t.Errorf("%+v", got)
 	}
 
 	named := Decision{Violations: []Violation{{Kind: "package", Rule: "no telnet", Position: at(3, 5), Message: "m"}}}
-	got = Explain(Set{p, nil, {File: "other.yaml"}}, in, named, "no telnet")
+	got = Explain(Set{p, nil, {File: "other.yaml"}}, in, named, "no telnet", now)
 	want := []string{"an exception with rule no telnet in p.yaml", "waiting never lets it pass"}
 	if len(got) != 1 {
 		t.Fatalf("%+v", got)

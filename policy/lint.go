@@ -179,11 +179,16 @@ func (p *Policy) ruleNames(vulnerabilities, others map[string]bool) {
 		if _, positioned := element.FieldByName("Position"); !named || !positioned {
 			continue
 		}
-		names := others
-		if element == reflect.TypeFor[Rule]() {
-			names = vulnerabilities
-		}
 		for j := range list.Len() {
+			names := others
+			switch r := list.Index(j).Interface().(type) {
+			case Rule:
+				names = vulnerabilities
+			case CustomRule:
+				if r.Each == EachFinding {
+					names = vulnerabilities
+				}
+			}
 			names[list.Index(j).FieldByIndex(name.Index).String()] = true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,11 @@ func (g generator) policy() *Policy {
 			Package: pick(g, "", "pkg:npm/a", "pkg:npm/*@1"), Image: pick(g, "", "registry.example/*", "elsewhere/*"),
 		})
 	}
+	p.Custom = repeat(g, 2, func() CustomRule {
+		r := pick(g, customRules()...)
+		r.Name, r.Effect = pick(g, "a", "d"), g.effect()
+		return r
+	})
 	p.Baseline = pick(g, InheritNothing, InheritApproved)
 	p.VEX = VEXRule{
 		Accept: pick(g, nil, []VEXStatus{VEXNotAffected}, []VEXStatus{VEXNotAffected, VEXFixed}), Files: pick(g, false, true, true),
@@ -77,6 +83,24 @@ func (g generator) policy() *Policy {
 	}
 	return p
 }
+
+// customRules are compiled once. Some have no answer for some findings, and some
+// would match less of what is known to be worse.
+var customRules = sync.OnceValue(func() []CustomRule {
+	rules, err := parseCustom(`custom:
+  - {name: a, each: finding, when: finding.severity == severity.low}
+  - {name: b, each: finding, when: "!has(finding.kev)"}
+  - {name: c, each: finding, when: finding.epss.score > 0.3 && finding.package.name == "a"}
+  - {name: d, each: finding, when: finding.package.name == "a" && finding.severity < severity.high, message: 'string(finding.kev.added)'}
+  - {name: e, each: finding, when: finding.id == "CVE-1" && finding.published > now}
+  - {name: f, each: package, when: pkg.name == "b"}
+  - {name: g, each: platform, when: platform.distribution.id != "debian"}
+`)
+	if err != nil {
+		panic(err)
+	}
+	return rules
+})
 
 // rule mostly has one condition or none: more would match nothing.
 func (g generator) rule() Rule {
@@ -260,6 +284,15 @@ func shuffle[T any](g generator, s []T) {
 // nanosecond, and that it never changes where Until is zero.
 func checkUntil(t *testing.T, p Set, in Input, d Decision) {
 	t.Helper()
+	readsNow := func(p *Policy) bool {
+		return slices.ContainsFunc(p.Custom, func(r CustomRule) bool { return r.usesNow() })
+	}
+	if slices.ContainsFunc(p, readsNow) {
+		if !d.Until.Equal(now) {
+			t.Errorf("until %v although a rule reads the clock", d.Until)
+		}
+		return
+	}
 	last := d.Until.Add(-1)
 	if d.Until.IsZero() {
 		last = now.AddDate(100, 0, 0)

@@ -72,6 +72,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("licenses", d.licenses(&p.Licenses, lines)),
 		optional("packages", d.packages(&p.Packages, lines)),
 		optional("image", d.image(&p.Image, lines)),
+		optional("custom", d.custom(&p.Custom, lines)),
 		optional("baseline", d.baseline(&p.Baseline)),
 		optional("vex", d.vex(&p.VEX)),
 	}

@@ -149,7 +149,7 @@ func TestParseErrors(t *testing.T) {
 		{"version in octal", "version: 01\n" + rule, []string{`1:10: "version": "01" is not a plain whole number, zero or more`}},
 
 		{"unknown key", minimal + "colour: red\n",
-			[]string{`4:1: unknown key "colour" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, baseline, vex, exceptions, images, override`}},
+			[]string{`4:1: unknown key "colour" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, vex, exceptions, images, override`}},
 		{"misspelt key", minimal + "exeptions: []\n",
 			[]string{`4:1: unknown key "exeptions" in the policy: did you mean "exceptions"?`}},
 		{"misspelt case", minimal + "database:\n  maxage: 1d\n",
@@ -357,7 +357,7 @@ func TestParseIsBounded(t *testing.T) {
 
 	deep := problems(t, minimal+"x: "+strings.Repeat("[", 1000)+strings.Repeat("]", 1000))
 	if diff := cmp.Diff([]string{
-		`p.yaml:4:1: unknown key "x" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, baseline, vex, exceptions, images, override`,
+		`p.yaml:4:1: unknown key "x" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, vex, exceptions, images, override`,
 		"p.yaml:4:24: nested more than 20 levels deep",
 	}, deep); diff != "" {
 		t.Error(diff)
@@ -396,6 +396,15 @@ vex: {accept: [fixed, not_affected], justifications: [component_not_present], fi
 override: {maxLifetime: 1d, approvers: ["*"]}
 exceptions: {maxLifetime: 1d, folder: a/b, list: [{rule: x, reason: r, owner: o, ticket: t, expires: 2026-12-31}]}
 `))
+	f.Add([]byte(minimal + `custom:
+  - {name: c, each: package, when: pkg.name == "a", message: '"b"'}
+licenses: [{name: l, deny: [GPL-*], package: pkg:npm/a}, {name: u, unknown: true}]
+packages: [{name: p, minimum: {purl: pkg:npm/a, version: 1.0.0}}, {name: q, require: pkg:npm/*}]
+image: [{name: i, notRoot: true}, {name: s, maxSize: 1GiB}, {name: t, ports: [80-90]}, {name: m, maxAge: 90d}]
+distribution: {allow: [debian 12], notAllowed: warn}
+database: {origins: [x], maxAge: 1h}
+sbom: {minPackages: 3}
+`))
 	f.Add([]byte("version: 1\nrules:\n  - &a {name: x}\n  - <<: *a\n"))
 	f.Add([]byte("a: b: c\n"))
 	f.Add([]byte("--- !!map\n? [x]\n: |2-\n   y\n...\n---\n"))
@@ -430,11 +439,12 @@ exceptions: {maxLifetime: 1d, folder: a/b, list: [{rule: x, reason: r, owner: o,
 				t.Errorf("an exception that lacks something: %+v", e)
 			}
 		}
+		checkFormat(t, p)
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		p.Lint(at)
 		p.Validate(at)
 		in := withFeeds(finding("CVE-1", SeverityHigh))
 		in.Image.Repository = "registry.example/legacy/app"
-		Explain(Set{p}, in, p.Evaluate(in, at), "CVE-1")
+		Explain(Set{p}, in, p.Evaluate(in, at), "CVE-1", at)
 	})
 }

@@ -44,6 +44,9 @@ type Policy struct {
 	// Image says how an image must be made; anyhow where left out. It is a list
 	// of rules. Example: "image: [{name: not as root, notRoot: true}]".
 	Image []ImageRule `json:"image,omitempty"`
+	// Custom are rules whose conditions are expressions; none where left out.
+	// Example: `custom: [{name: no telnet, each: package, when: 'pkg.name == "telnetd"'}]`.
+	Custom []CustomRule `json:"custom,omitempty"`
 	// Database limits the vulnerability database; see there for what applies
 	// where it is left out. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`

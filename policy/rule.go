@@ -14,6 +14,7 @@ type rule struct {
 	packageType glob            // nil matches any, as does name
 	name        glob
 	purl        purlPattern
+	custom      *CustomRule // the expression that decides instead, where there is one
 }
 
 func compileRules(rules []Rule) []rule {
@@ -83,54 +84,82 @@ type verdict struct {
 	effect    Effect    // what it does now
 	blocks    time.Time // the end of its grace, where that is why it warns
 	inherited bool      // whether the baseline is why it warns
+	message   string    // what a custom rule says of it
+	unjudged  bool      // a custom rule could not tell: nothing lets that pass
 }
 
 // plain returns what the rule says where something else is why the finding passes.
-func (v verdict) plain() verdict { return verdict{rule: v.rule, effect: v.rule.Effect} }
+func (v verdict) plain() verdict {
+	return verdict{rule: v.rule, effect: v.rule.Effect, message: v.message}
+}
 
 // judge lets the first rule decide that blocks now, else the one whose grace
 // ends first, else the first whose findings are inherited, else the first that
-// warns.
+// warns. Custom rules come behind the others, but one that cannot tell blocks
+// before all.
 func (e *evaluation) judge(s *subject) verdict {
-	var inGrace, inherits, warns verdict
-	inherited := e.inherited.has(s)
-	var fixed, undecided time.Time
-	for i := range e.rules {
-		r := &e.rules[i]
-		if !r.matches(s) {
-			continue
-		}
-		switch {
-		case r.Effect == Warn:
-			if warns.rule == nil {
-				warns = verdict{rule: r, effect: Warn}
-			}
-			continue
-		case inherited && r.ids == nil:
-			if inherits.rule == nil {
-				inherits = verdict{rule: r, effect: Warn, inherited: true}
-			}
-			continue
-		}
-		if r.Grace > 0 && fixed.IsZero() && undecided.IsZero() {
-			fixed, undecided = s.fixed(e.now)
-			e.changes(undecided)
-		}
-		blocks := r.blocks(s, fixed)
-		if !e.now.Before(blocks) {
-			return verdict{rule: r}
-		}
-		e.changes(blocks)
-		if inGrace.rule == nil || blocks.Before(inGrace.blocks) {
-			inGrace = verdict{rule: r, effect: Warn, blocks: blocks}
+	custom := e.customMatches(s)
+	for _, m := range custom {
+		if m.err != nil {
+			return verdict{rule: m.rule, message: m.message, unjudged: true}
 		}
 	}
-	for _, v := range []verdict{inGrace, inherits} {
+	d := deliberation{evaluation: e, subject: s, inherited: e.inherited.has(s)}
+	for i := range e.rules {
+		if r := &e.rules[i]; r.matches(s) && d.blocks(r, "") {
+			return verdict{rule: r}
+		}
+	}
+	for _, m := range custom {
+		if d.blocks(m.rule, m.message) {
+			return verdict{rule: m.rule, message: m.message}
+		}
+	}
+	for _, v := range []verdict{d.inGrace, d.inherits} {
 		if v.rule != nil {
 			return v
 		}
 	}
-	return warns
+	return d.warns
+}
+
+// deliberation gathers what the rules that match a finding say of it.
+type deliberation struct {
+	*evaluation
+	subject                  *subject
+	inherited                bool
+	inGrace, inherits, warns verdict
+	fixed, undecided         time.Time // once a rule with a grace has asked
+}
+
+// blocks reports whether r, which matches, blocks now. If not it notes what r
+// says instead.
+func (d *deliberation) blocks(r *rule, message string) bool {
+	switch {
+	case r.Effect == Warn:
+		if d.warns.rule == nil {
+			d.warns = verdict{rule: r, effect: Warn, message: message}
+		}
+		return false
+	case d.inherited && r.ids == nil:
+		if d.inherits.rule == nil {
+			d.inherits = verdict{rule: r, effect: Warn, inherited: true, message: message}
+		}
+		return false
+	}
+	if r.Grace > 0 && d.fixed.IsZero() && d.undecided.IsZero() {
+		d.fixed, d.undecided = d.subject.fixed(d.now)
+		d.changes(d.undecided)
+	}
+	blocks := r.blocks(d.subject, d.fixed)
+	if !d.now.Before(blocks) {
+		return true
+	}
+	d.changes(blocks)
+	if d.inGrace.rule == nil || blocks.Before(d.inGrace.blocks) {
+		d.inGrace = verdict{rule: r, effect: Warn, blocks: blocks}
+	}
+	return false
 }
 
 // findingMessage says what was found, where, what of it the rule looks at and
@@ -152,6 +181,9 @@ func findingMessage(s *subject, v verdict) string {
 		b.WriteString(", CVSS " + score)
 	}
 	b.WriteString(", " + fixText(s.Finding))
+	if v.message != "" {
+		b.WriteString("; " + v.message)
+	}
 	if v.inherited {
 		b.WriteString("; the approved image has it too")
 	}

@@ -43,6 +43,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		c.all(func(e *evaluation) { e.licenses(platform) })
 		c.all(func(e *evaluation) { e.packages(platform) })
 		c.all(func(e *evaluation) { e.image(platform) })
+		c.all(func(e *evaluation) { e.custom(platform) })
 	}
 	c.all((*evaluation).judgeExceptions)
 	return c.decision()

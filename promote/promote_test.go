@@ -157,7 +157,7 @@ func (w *world) approve(what remote.Taggable) *gate.Approval {
 	if err != nil {
 		w.Fatal(err)
 	}
-	r, err := g.Check(w.Context(), src)
+	r, err := g.Check(w.Context(), src, gate.Beside{})
 	if err != nil {
 		w.Fatal(err)
 	}

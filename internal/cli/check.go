@@ -59,12 +59,12 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	g, err := newGate(c, policies, statements, db, out.progress, at)
+	g, err := newGate(c, policies, db, out.progress, at)
 	if err != nil {
 		return err
 	}
 	out.report.At = at
-	result, err := g.Check(c.Context, src)
+	result, err := g.Check(c.Context, src, gate.Beside{VEX: statements})
 	if err != nil {
 		return err
 	}

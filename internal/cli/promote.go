@@ -72,7 +72,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, db.Close()) }()
-	g, err := newGate(c, policies, statements, db, out.progress, time.Time{})
+	g, err := newGate(c, policies, db, out.progress, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 			return nil
 		}
 	}
-	result, err := g.Check(c.Context, src)
+	result, err := g.Check(c.Context, src, gate.Beside{VEX: statements})
 	if err != nil {
 		return err
 	}

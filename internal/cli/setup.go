@@ -313,13 +313,13 @@ func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byt
 }
 
 // newGate builds the gate that promote and check share. at is zero for now.
-func newGate(c *cli.Context, policies policy.Set, statements []policy.VEXStatement, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
+func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
 		return nil, err
 	}
 	g, err := gate.New(gate.Options{
-		Policies: policies, VEX: statements, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
+		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
 		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Progress: progress, At: at,
 	})
 	if err != nil {

@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Format writes the policy as the one file that says the same: what has its
+// default is left out, exceptions of files of their own are among the others,
+// and comments are gone. Parse of it gives p again, but for digest, file and
+// positions.
+func (p *Policy) Format() ([]byte, error) { return formatYAML(p.document()) }
+
+// ForImage returns what of p is left for the images of a repository: what is
+// different for them is in its place, and nothing is said of other images.
+func (p *Policy) ForImage(repository string) *Policy {
+	own := *p.forImage(repository).Policy
+	own.Images = nil
+	return &own
+}
+
+func formatYAML(n *yaml.Node) ([]byte, error) {
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(n); err != nil {
+		return nil, fmt.Errorf("writing the policy: %w", err)
+	}
+	return b.Bytes(), enc.Close()
+}
+
+// document is the mapping of a policy file.
+func (p *Policy) document() *yaml.Node {
+	n := mappingNode()
+	add(n, "version", scalarNode("!!int", strconv.Itoa(formatVersion)))
+	v := reflect.ValueOf(p).Elem()
+	for i := range v.NumField() {
+		key := fileKey(v.Type(), v.Type().Field(i))
+		switch {
+		case key == "" || v.Field(i).IsZero():
+		case key == "exceptions":
+			if len(p.Exceptions) > 0 && !p.limitsExceptions() {
+				add(n, key, nodeOf(v.Field(i)))
+			}
+		case strings.HasPrefix(key, "exceptions"): // below exceptions
+		default:
+			add(n, key, nodeOf(v.Field(i)))
+		}
+	}
+	if p.limitsExceptions() {
+		add(n, "exceptions", p.exceptionMapping())
+	}
+	return n
+}
+
+// limitsExceptions tells whether there is more to say of exceptions than a list.
+func (p *Policy) limitsExceptions() bool {
+	return p.ExceptionsMaxLifetime > 0 || p.ExceptionsFolder != ""
+}
+
+func (p *Policy) exceptionMapping() *yaml.Node {
+	n := mappingNode()
+	if p.ExceptionsMaxLifetime > 0 {
+		add(n, "maxLifetime", nodeOf(reflect.ValueOf(p.ExceptionsMaxLifetime)))
+	}
+	if p.ExceptionsFolder != "" {
+		add(n, "folder", textNode(p.ExceptionsFolder))
+	}
+	if len(p.Exceptions) > 0 {
+		add(n, "list", nodeOf(reflect.ValueOf(p.Exceptions)))
+	}
+	return n
+}
+
+// scopeNode spells out what the scope spells out, also where that is the default.
+func scopeNode(s *Scope) *yaml.Node {
+	n := mappingNode()
+	add(n, "match", nodeOf(reflect.ValueOf(s.Match)))
+	inner := map[string]*yaml.Node{}
+	for _, key := range s.Keys {
+		name, below, nested := strings.Cut(key, ".")
+		field := fieldNamed(reflect.ValueOf(&s.Policy).Elem(), name)
+		if !nested {
+			add(n, name, nodeOf(field))
+			continue
+		}
+		if inner[name] == nil {
+			inner[name] = mappingNode()
+			add(n, name, inner[name])
+		}
+		add(inner[name], below, nodeOf(fieldNamed(field, below)))
+	}
+	return n
+}
+
+// fileKey is the key in the file of a field of t, or "" for what is not in it.
+func fileKey(t reflect.Type, f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	aboutFile := t == reflect.TypeFor[Policy]() && slices.Contains([]string{"file", "files", "digest"}, key)
+	if !f.IsExported() || key == "-" || aboutFile || f.Type == reflect.TypeFor[Position]() {
+		return ""
+	}
+	return key
+}
+
+func nodeOf(v reflect.Value) *yaml.Node {
+	switch x := v.Interface().(type) {
+	case time.Duration:
+		return textNode(writtenDuration(x))
+	case time.Time:
+		return scalarNode("!!timestamp", x.UTC().Format(time.RFC3339Nano))
+	case Scope:
+		return scopeNode(&x)
+	case fmt.Stringer:
+		return textNode(x.String())
+	}
+	switch v.Kind() {
+	case reflect.Slice:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		for i := range v.Len() {
+			n.Content = append(n.Content, nodeOf(v.Index(i)))
+		}
+		return n
+	case reflect.Struct:
+		n := mappingNode()
+		for i := range v.NumField() {
+			if key := fileKey(v.Type(), v.Type().Field(i)); key != "" && !v.Field(i).IsZero() {
+				add(n, key, nodeOf(v.Field(i)))
+			}
+		}
+		return n
+	case reflect.Bool:
+		return scalarNode("!!bool", strconv.FormatBool(v.Bool()))
+	case reflect.Int, reflect.Int64:
+		return scalarNode("!!int", strconv.FormatInt(v.Int(), 10))
+	case reflect.Float64:
+		return numberNode(v.Float())
+	}
+	return textNode(v.String())
+}
+
+// writtenDuration is one that parseDuration reads: of days it takes four digits.
+func writtenDuration(d time.Duration) string {
+	if d >= 10_000*day {
+		return d.String()
+	}
+	return formatDuration(d)
+}
+
+// numberNode is whole where it can be: yaml.v3 would put a tag on such a float.
+func numberNode(f float64) *yaml.Node {
+	text := strconv.FormatFloat(f, 'g', -1, 64)
+	if strings.ContainsAny(text, ".e") {
+		return scalarNode("!!float", text)
+	}
+	return scalarNode("!!int", text)
+}
+
+func mappingNode() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode} }
+
+func scalarNode(tag, value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
+}
+
+// textNode is in quotes where it is not on one plain line: yaml.v3 does not read
+// every block that it writes.
+func textNode(s string) *yaml.Node {
+	n := scalarNode("!!str", s)
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+func add(mapping *yaml.Node, key string, value *yaml.Node) {
+	mapping.Content = append(mapping.Content, scalarNode("!!str", key), value)
+}
