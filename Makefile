@@ -30,6 +30,10 @@ test-cosign: ## build the real cosign command and have it verify what is promote
 	cd integration/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
 
+.PHONY: test-sigstore
+test-sigstore: ## build the real Fulcio and Rekor and sign with identities against them
+	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
+
 .PHONY: test-parity
 test-parity: ## compare packages and findings with syft's and grype's own on a Debian root file system
 	./integration/parity.sh $(BIN)

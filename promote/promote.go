@@ -12,7 +12,6 @@ package promote
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,7 +31,7 @@ import (
 // be set.
 type Options struct {
 	// Signer signs the image and its statements.
-	Signer trust.Signer
+	Signer *trust.Signer
 	// Now tells the time.
 	Now func() time.Time
 
@@ -70,7 +69,7 @@ func New(opts Options) (*Promoter, error) {
 		return nil, errors.New("no clock")
 	}
 	opts = opts.withDefaults()
-	own := Trust{Trust: trust.Trust{Keys: []crypto.PublicKey{opts.Signer.PublicKey()}}}
+	own := Trust{Trust: opts.Signer.Trust()}
 	return &Promoter{opts: opts, trust: own, remote: remoteOptions(opts)}, nil
 }
 

@@ -70,7 +70,7 @@ rules:
 type world struct {
 	*testing.T
 	staging, approved *lab.Registry
-	signer            trust.Signer
+	signer            *trust.Signer
 	policy            *policy.Policy
 }
 
@@ -94,13 +94,17 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func newSigner(t *testing.T) trust.Signer {
+func newSigner(t *testing.T) *trust.Signer {
 	t.Helper()
 	private, _, err := trust.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := trust.LoadSigner(private, func() ([]byte, error) { return nil, nil })
+	key, err := trust.LoadKey(private, func() ([]byte, error) { return nil, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := trust.NewSigner(key, trust.Services{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,8 +446,8 @@ func TestVerifyBelievesNobodyByDefault(t *testing.T) {
 	for name, tr := range map[string]Trust{
 		"zero":      {},
 		"other key": w.trusting(newSigner(t).PublicKey()),
-		"too old":   {Trust: trust.Trust{Keys: []crypto.PublicKey{w.signer.PublicKey()}}, MaxAge: time.Nanosecond},
-		"policy":    {Trust: trust.Trust{Keys: []crypto.PublicKey{w.signer.PublicKey()}}, Policy: "sha256:00"},
+		"too old":   {Trust: w.signer.Trust(), MaxAge: time.Nanosecond},
+		"policy":    {Trust: w.signer.Trust(), Policy: "sha256:00"},
 	} {
 		_, err := w.verify(tag, tr)
 		var unproven *VerifyError
@@ -558,7 +562,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := trust.Attach(t.Context(), trust.Trust{Keys: []crypto.PublicKey{w.signer.PublicKey()}}, trust.Legacy, tag.Context(), a.Image().Digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+	if err := trust.Attach(t.Context(), w.signer.Trust(), trust.Legacy, tag.Context(), a.Image().Digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil || !strings.Contains(err.Error(), "FAILED") {
@@ -588,10 +592,12 @@ func TestMissingSourceIsAnError(t *testing.T) {
 	}
 }
 
-// brokenSigner is a key that can no longer sign.
-type brokenSigner struct{ trust.Signer }
+// brokenKey is a key that can no longer sign.
+type brokenKey struct{ public crypto.PublicKey }
 
-func (brokenSigner) Sign(context.Context, []byte) ([]byte, error) {
+func (k brokenKey) PublicKey() crypto.PublicKey { return k.public }
+
+func (brokenKey) Sign(context.Context, []byte) ([]byte, error) {
 	return nil, errors.New("no such device")
 }
 
@@ -600,7 +606,11 @@ func (brokenSigner) Sign(context.Context, []byte) ([]byte, error) {
 func TestBrokenSignerLeavesTheRegistryAsItWas(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
-	_, err := w.promoter(func(o *Options) { o.Signer = brokenSigner{w.signer} }).Promote(t.Context(), a, w.tag("app:1"))
+	broken, err := trust.NewSigner(brokenKey{w.signer.PublicKey()}, trust.Services{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.promoter(func(o *Options) { o.Signer = broken }).Promote(t.Context(), a, w.tag("app:1"))
 	var sealing *SealError
 	if !errors.As(err, &sealing) {
 		t.Errorf("%v", err)

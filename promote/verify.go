@@ -240,7 +240,7 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 			reasons = append(reasons, err.Error())
 			continue
 		}
-		out.signedBy = by
+		out.signedBy = by.String()
 	}
 	if out.signedBy == "" {
 		return fail("no signature of %d is by a trusted key for this image%s", len(found.Signatures), because(reasons))
@@ -277,7 +277,7 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 			have[st.Subjects[0].Digest] = append(have[st.Subjects[0].Digest], st.PredicateType+" "+payload)
 		}
 		out.statements = append(out.statements, Statement{PredicateType: st.PredicateType,
-			Subject: st.Subjects[0].Digest.String(), Digest: "sha256:" + payload, Signer: by})
+			Subject: st.Subjects[0].Digest.String(), Digest: "sha256:" + payload, Signer: by.String()})
 	}
 	if len(decisions) == 0 {
 		return fail("no decision by a trusted key is attached%s", because(reasons))

@@ -213,10 +213,23 @@ func keychain() authn.Keychain {
 // errNoKeyPassword says that a key is encrypted and nobody told its password.
 var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
 
-// loadSigner opens a key of a key management service, or reads a private key in
+// loadSigner returns who signs: the key that --key names.
+func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
+	key, err := loadKey(c, s)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := trust.NewSigner(key, trust.Services{})
+	if err != nil {
+		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
+	}
+	return signer, nil
+}
+
+// loadKey opens a key of a key management service, or reads a private key in
 // cosign's format or plain PEM. The password comes from COSIGN_PASSWORD, or is
 // asked for where a person can answer.
-func loadSigner(c *cli.Context, s Streams) (trust.Signer, error) {
+func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
 		return nil, usagef("no key: name one with --key, nothing is promoted unsigned")
@@ -228,16 +241,16 @@ func loadSigner(c *cli.Context, s Streams) (trust.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := trust.LoadSigner(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
+	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
 		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
 	}
-	return signer, nil
+	return key, nil
 }
 
 // openKMS opens a key of a key management service. Vault is reached as its own
 // command would; the clouds' clients look into their environment themselves.
-func openKMS(c *cli.Context, ref string) (trust.Signer, error) {
+func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
 	var unknown *trust.SchemeError

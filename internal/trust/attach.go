@@ -115,7 +115,7 @@ func (t Trust) asBundle(e Envelope) (signed, error) {
 	if err != nil {
 		return signed{}, err
 	}
-	b, err := e.bundled(by)
+	b, err := e.bundled(by.Key)
 	if err != nil {
 		return signed{}, err
 	}
@@ -148,13 +148,23 @@ func (t Trust) attachTags(ctx context.Context, ref name.Digest, digest v1.Hash, 
 // layer is how it is stored below a tag.
 func (s signed) layer() (entry, error) {
 	if s.envelope == nil {
-		return newEntry(s.signature.Payload, signatureLayer, map[string]string{signatureAnnotation: s.signature.Base64})
+		annotations, err := toAnnotations(s.signature.Bundle)
+		if err != nil {
+			return entry{}, err
+		}
+		annotations[signatureAnnotation] = s.signature.Base64
+		return newEntry(s.signature.Payload, signatureLayer, annotations)
 	}
 	plain, err := s.envelope.DSSE()
 	if err != nil {
 		return entry{}, err
 	}
-	return newEntry(plain, envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: s.claim.kind})
+	annotations, err := s.envelope.annotations()
+	if err != nil {
+		return entry{}, err
+	}
+	annotations[signatureAnnotation], annotations[predicateAnnotation] = "", s.claim.kind
+	return newEntry(plain, envelopeLayer, annotations)
 }
 
 func (t Trust) attachBundles(ctx context.Context, ref name.Digest, all []signed, opts []remote.Option) error {
@@ -201,10 +211,10 @@ func (t Trust) claimOfSignature(s Signature) (claim, error) {
 	return claim{about: string(sum[:]), says: sum}, nil
 }
 
-func (t Trust) claimOfEnvelope(e Envelope) (claim, string, error) {
+func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
 	st, by, err := t.verifyStatement(e)
 	if err != nil {
-		return claim{}, "", err
+		return claim{}, Signatory{}, err
 	}
 	// The first subject is what it is about; the others are where else it is
 	// looked up. A platform's SBOM is that in whatever index the platform is.
@@ -230,9 +240,11 @@ func (t Trust) claims(ctx context.Context, s shelf, have []entry, want []claimed
 		}
 		// What cannot be verified is not ours and keeps the zero claim.
 		if e.desc.MediaType == signatureLayer {
-			out[i].claim, _ = t.claimOfSignature(e.signature(body))
-		} else {
-			out[i].claim, _, _ = t.claimOfEnvelope(body)
+			if s, err := e.signature(body); err == nil {
+				out[i].claim, _ = t.claimOfSignature(s)
+			}
+		} else if env, err := e.envelope(body); err == nil {
+			out[i].claim, _, _ = t.claimOfEnvelope(env)
 		}
 	}
 	return out, nil

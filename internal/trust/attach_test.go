@@ -25,7 +25,7 @@ import (
 )
 
 // attach stores envelopes by s.
-func attach(t testing.TB, s Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
+func attach(t testing.TB, s *Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
 	t.Helper()
 	return Attach(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: envelopes})
 }
@@ -40,7 +40,7 @@ func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
 }
 
 // predicatesBy lists the predicates of one type that the key signed.
-func predicatesBy(s Signer, kind string, envelopes []Envelope, d v1.Hash) []string {
+func predicatesBy(s *Signer, kind string, envelopes []Envelope, d v1.Hash) []string {
 	var out []string
 	for _, e := range envelopes {
 		if st, _, err := (Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifyEnvelope(e, d); err == nil && st.PredicateType == kind {
@@ -51,11 +51,11 @@ func predicatesBy(s Signer, kind string, envelopes []Envelope, d v1.Hash) []stri
 }
 
 func TestNothingOfOthersIsLost(t *testing.T) {
-	s, other, repo, d := newKey(t), newKey(t), newRepo(t, "app"), digestOf("a")
-	put := func(by Signer, predicate string) {
+	s, other, repo, d := newSigner(t), newSigner(t), newRepo(t, "app"), digestOf("a")
+	put := func(by *Signer, predicate string) {
 		t.Helper()
 		a := Attachments{
-			Signatures: []Signature{sign(t, by, repo, d)},
+			Signatures: []Signature{signLegacy(t, by, repo, d)},
 			Envelopes:  []Envelope{attest(t, by, "x", predicate, d), attest(t, by, "y", "{}", d)},
 		}
 		if err := Attach(t.Context(), only(by), Legacy, repo, d, a); err != nil {
@@ -71,7 +71,7 @@ func TestNothingOfOthersIsLost(t *testing.T) {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
 	// The documents are the same, so both signatures belong to one blob.
-	for _, by := range []Signer{s, other} {
+	for _, by := range []*Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {
 			if _, err := (Trust{Keys: []crypto.PublicKey{by.PublicKey()}}).VerifySignature(sig, repo, d); err == nil {
@@ -90,10 +90,10 @@ func TestNothingOfOthersIsLost(t *testing.T) {
 
 func TestRepeatingWritesNothing(t *testing.T) {
 	r := newRegistry(t)
-	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	for range 2 {
 		r.ResetRequests()
-		a := Attachments{Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
+		a := Attachments{Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
 		if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestRepeatingWritesNothing(t *testing.T) {
 // TestStatementsAboutOtherSubjectsAreNotReplaced: at an index are the SBOMs of
 // all its platforms, which have one type.
 func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
-	s, repo, index := newKey(t), newRepo(t, "app"), digestOf("f")
+	s, repo, index := newSigner(t), newRepo(t, "app"), digestOf("f")
 	amd, arm := digestOf("a"), digestOf("b")
 	for _, e := range []Envelope{
 		attest(t, s, "x", `{"for":"amd"}`, amd, index), attest(t, s, "x", `{"for":"arm"}`, arm, index),
@@ -123,7 +123,7 @@ func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 }
 
 func TestOfTwoAboutTheSameTheLastCounts(t *testing.T) {
-	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	if err := attach(t, s, repo, d, attest(t, s, "x", `{"n":1}`, d), attest(t, s, "x", `{"n":2}`, d)); err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +134,11 @@ func TestOfTwoAboutTheSameTheLastCounts(t *testing.T) {
 
 func TestAttachmentsOfAnotherKeyAreRefused(t *testing.T) {
 	r := newRegistry(t)
-	s, other, repo, d := newKey(t), newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	for what, a := range map[string]Attachments{
-		"signature": {Signatures: []Signature{sign(t, s, repo, d), sign(t, other, repo, d)}},
-		"envelope":  {Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, other, "x", "{}", d)}},
-		"garbage":   {Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{Envelope("{}")}},
+		"signature": {Signatures: []Signature{signLegacy(t, s, repo, d), signLegacy(t, other, repo, d)}},
+		"envelope":  {Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{attest(t, other, "x", "{}", d)}},
+		"garbage":   {Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{Envelope("{}")}},
 	} {
 		if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err == nil {
 			t.Errorf("%s: attached", what)
@@ -154,7 +154,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	const writers = 8
 	var group sync.WaitGroup
 	for i := range writers {
-		s := newKey(t)
+		s := newSigner(t)
 		group.Go(func() {
 			env := attest(t, s, fmt.Sprintf("type-%d", i), "{}", d)
 			if err := Attach(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}); err != nil {
@@ -173,7 +173,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 }
 
 func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
-	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	done, err := takeTurn(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func (asAnother) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestOverwrittenEntryIsWrittenAgain(t *testing.T) {
 	r := newRegistry(t)
-	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	overwrite(t, r, repo, d, 2)
 	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ func TestOverwrittenEntryIsWrittenAgain(t *testing.T) {
 
 func TestEntryThatIsAlwaysOverwrittenIsNoSuccess(t *testing.T) {
 	r := newRegistry(t)
-	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	overwrite(t, r, repo, d, 1<<30)
 	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); !errors.Is(err, errOverwritten) {
 		t.Errorf("%v", err)
@@ -245,7 +245,7 @@ func TestEntryThatIsAlwaysOverwrittenIsNoSuccess(t *testing.T) {
 // overwritten.
 func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 	r := newRegistry(t)
-	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	env := attest(t, s, "x", "{}", d)
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusNotImplemented} {
 		r.SetHook(lab.When(func(req *http.Request) bool { return !lab.IsWrite(req) && lab.IsManifest(req) }, lab.Fail(status)))
@@ -264,7 +264,7 @@ func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 // TestOtherThingsAreNotTakenForEmpty: an index, above all, would be resolved to
 // one of its children by the library.
 func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +
 		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}`
 	for what, c := range map[string]struct {
@@ -309,7 +309,7 @@ func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
 }
 
 func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
-	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	img := v1.Image(empty.Image)
 	var err error
 	for mediaType, body := range map[types.MediaType]string{envelopeLayer: "not JSON", "text/plain": "something else", types.OCILayer: "x"} {
@@ -424,7 +424,7 @@ func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifes
 // they are.
 func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 	r := newRegistry(t)
-	s, other, repo, d := newKey(t), newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	if err := attach(t, other, repo, d, attest(t, other, "y", "{}", d)); err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +451,7 @@ func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 // TestEntryIsNotFetchedFromElsewhere: a manifest must not send us to an address
 // of its author's choice, not even as a second choice.
 func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
-	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
+	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	e := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
 	e.desc.URLs = []string{"https://elsewhere.invalid/blob"}
 	putAsIs(t, attestationTag(repo, d), []entry{e})
@@ -475,8 +475,8 @@ func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, r.Host())
 	}}
 	defer transport.CloseIdleConnections()
-	s, d := newKey(t), digestOf("a")
-	a := Attachments{Signatures: []Signature{sign(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
+	s, d := newSigner(t), digestOf("a")
+	a := Attachments{Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
 	if err := Attach(t.Context(), only(s), Legacy, repo, d, a, remote.WithTransport(transport)); err != nil {
 		t.Fatal(err)
 	}

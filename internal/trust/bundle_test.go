@@ -46,7 +46,7 @@ func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 }
 
 // attachBundles signs and attests, and stores both as bundles.
-func attachBundles(t testing.TB, s Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
+func attachBundles(t testing.TB, s *Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
 	t.Helper()
 	return Attach(t.Context(), only(s), Bundle, repo, d, Attachments{Signatures: signAs(t, s, Bundle, repo, d), Envelopes: envelopes})
 }
@@ -89,7 +89,7 @@ func cosignAcceptsBundles(t *testing.T, key crypto.PublicKey, ref name.Digest) e
 
 func TestCosignAcceptsOurBundles(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
-		s, other := newKey(t), newKey(t)
+		s, other := newSigner(t), newSigner(t)
 		digest := pushImage(t, repo, "x")
 		if err := attachBundles(t, s, repo, digest, attest(t, s, "https://spdx.dev/Document", `{"a":1}`, digest)); err != nil {
 			t.Fatal(err)
@@ -116,7 +116,7 @@ func TestCosignAcceptsOurBundles(t *testing.T) {
 
 func TestBothFormsStandBesideEachOther(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
-		s := newKey(t)
+		s := newSigner(t)
 		digest := pushImage(t, repo, "x")
 		env := attest(t, s, "x", `{"a":1}`, digest)
 		a := Attachments{Signatures: signAs(t, s, Both, repo, digest), Envelopes: []Envelope{env}}
@@ -129,8 +129,8 @@ func TestBothFormsStandBesideEachOther(t *testing.T) {
 				t.Errorf("%s: %d signatures, %d envelopes, %v", f, len(got.Signatures), len(got.Envelopes), err)
 			}
 			for _, sig := range got.Signatures {
-				if by, err := only(s).VerifySignature(sig, repo, digest); err != nil || by != Fingerprint(s.PublicKey()) {
-					t.Errorf("%s: %q, %v", f, by, err)
+				if by, err := only(s).VerifySignature(sig, repo, digest); err != nil || by.String() != Fingerprint(s.PublicKey()) {
+					t.Errorf("%s: %s, %v", f, by, err)
 				}
 			}
 			for _, e := range got.Envelopes {
@@ -155,7 +155,7 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 // TestBundleIsBoundToDigestAndRepository: cosign binds no bundle to a
 // repository; ours name it.
 func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
-	s, repo := newKey(t), newRepo(t, "app")
+	s, repo := newSigner(t), newRepo(t, "app")
 	d, elsewhere := digestOf("a"), repo.Registry.Repo("other")
 	sig := signAs(t, s, Bundle, repo, d)[0]
 	nameless := Signature{Statement: envelopeOver(t, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"`+d.Hex+
@@ -174,7 +174,7 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 		"another digest":                   {strict, sig, repo, digestOf("b"), false},
 		"another repository":               {strict, sig, elsewhere, d, false},
 		"another repository, laxly":        {lax, sig, elsewhere, d, false},
-		"another key":                      {only(newKey(t)), sig, repo, d, false},
+		"another key":                      {only(newSigner(t)), sig, repo, d, false},
 		"nobody":                           {Trust{}, sig, repo, d, false},
 		"nobody, laxly":                    {Trust{AnyRepository: true}, nameless, repo, d, false},
 		"no repository":                    {strict, nameless, repo, d, false},
@@ -183,7 +183,7 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 		"a statement that is no signature": {lax, another, repo, d, false},
 	} {
 		if by, err := c.trust.VerifySignature(c.sig, c.repo, c.d); (err == nil) != c.ok {
-			t.Errorf("%s: %q, %v", what, by, err)
+			t.Errorf("%s: %s, %v", what, by, err)
 		}
 	}
 }
@@ -191,7 +191,7 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 // TestTamperedBundleIsNotAccepted: neither another payload nor an envelope
 // beside the one that was signed.
 func TestTamperedBundleIsNotAccepted(t *testing.T) {
-	s, d := newKey(t), digestOf("a")
+	s, d := newSigner(t), digestOf("a")
 	good, err := attest(t, s, "x", `{"n":1}`, d).bundled(Fingerprint(s.PublicKey()))
 	if err != nil {
 		t.Fatal(err)
@@ -235,9 +235,9 @@ func TestTamperedBundleIsNotAccepted(t *testing.T) {
 
 func TestRepeatingPilesUpNoBundles(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
-		s, other := newKey(t), newKey(t)
+		s, other := newSigner(t), newSigner(t)
 		digest := pushImage(t, repo, "x")
-		put := func(s Signer, predicate string) []string {
+		put := func(s *Signer, predicate string) []string {
 			t.Helper()
 			if err := attachBundles(t, s, repo, digest, attest(t, s, "x", predicate, digest), attest(t, s, "y", "{}", digest)); err != nil {
 				t.Fatal(err)
@@ -266,7 +266,7 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 		digest := pushImage(t, repo, "x")
 		var group sync.WaitGroup
 		for i := range writers {
-			s := newKey(t)
+			s := newSigner(t)
 			group.Go(func() {
 				if err := attachBundles(t, s, repo, digest, attest(t, s, fmt.Sprint(i), "{}", digest)); err != nil {
 					t.Error(err)
@@ -284,7 +284,7 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 // had read before.
 func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 	r := newRegistry(t)
-	s, repo := newKey(t), repoIn(t, r, "app")
+	s, repo := newSigner(t), repoIn(t, r, "app")
 	digest := pushImage(t, repo, "x")
 	tag := fallbackTag(repo.Digest(digest.String()))
 	stale := rawManifest{[]byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`), types.OCIImageIndex}
@@ -316,7 +316,7 @@ func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 // whatever they call themselves.
 func TestForeignReferrersStay(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
-		s := newKey(t)
+		s := newSigner(t)
 		digest := pushImage(t, repo, "x")
 		subject, err := remote.Head(repo.Digest(digest.String()))
 		if err != nil {
@@ -375,7 +375,7 @@ func TestForeignReferrersStay(t *testing.T) {
 // TestUnreadableReferrersAreNotTakenForNone: what cannot be read must not be
 // overwritten.
 func TestUnreadableReferrersAreNotTakenForNone(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	for what, hook := range map[string]lab.Hook{
 		"denied":         lab.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }, lab.Fail(http.StatusForbidden)),
 		"tag denied":     lab.When(isFallbackRead, lab.Fail(http.StatusForbidden)),
@@ -429,7 +429,7 @@ func endlessIndex(w http.ResponseWriter, r *http.Request) bool {
 
 func TestSignatureOfAnotherFormIsNotStored(t *testing.T) {
 	r := newRegistry(t)
-	s, repo, d := newKey(t), repoIn(t, r, "app"), digestOf("a")
+	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	for f, signatures := range map[Format][]Signature{
 		Legacy:   signAs(t, s, Bundle, repo, d),
 		Bundle:   signAs(t, s, Legacy, repo, d),
@@ -491,7 +491,7 @@ func TestImmutableTagsDoNotFailTheSecondRun(t *testing.T) {
 		for _, f := range []Format{Legacy, Bundle, Both} {
 			t.Run(fmt.Sprint(status, " ", f), func(t *testing.T) {
 				r := newRegistry(t)
-				s, repo := newKey(t), repoIn(t, r, "app")
+				s, repo := newSigner(t), repoIn(t, r, "app")
 				digest := pushImage(t, repo, "x")
 				r.SetHook(immutable(status))
 				run := func(envelopes ...Envelope) error {
@@ -510,7 +510,7 @@ func TestImmutableTagsDoNotFailTheSecondRun(t *testing.T) {
 				if err := run(attest(t, s, "z", "{}", digest)); err == nil {
 					t.Error("a statement that is not there is taken for stored")
 				}
-				if err := Attach(t.Context(), only(newKey(t)), f, repo, digest, Attachments{Envelopes: []Envelope{attest(t, s, "x", "{}", digest)}}); err == nil {
+				if err := Attach(t.Context(), only(newSigner(t)), f, repo, digest, Attachments{Envelopes: []Envelope{attest(t, s, "x", "{}", digest)}}); err == nil {
 					t.Error("what another signed is taken for ours")
 				}
 			})

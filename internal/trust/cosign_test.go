@@ -108,7 +108,7 @@ func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, 
 // here cosign refuses; but for a signature made for another repository, which
 // cosign takes and this package must not.
 func TestCosignAgrees(t *testing.T) {
-	s, other := newKey(t), newKey(t)
+	s, other := newSigner(t), newSigner(t)
 	const predicate = `{"spdxVersion":"SPDX-2.3","name":"genuine"}`
 	for what, c := range map[string]struct {
 		key                crypto.PublicKey
@@ -122,7 +122,7 @@ func TestCosignAgrees(t *testing.T) {
 		"ours among others'": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			storeBoth(t, other, repo, d, predicate)
 			storeBoth(t, s, repo, d, predicate)
-			storeBoth(t, newKey(t), repo, d, predicate)
+			storeBoth(t, newSigner(t), repo, d, predicate)
 		}},
 		"nothing":     {key: s.PublicKey(), store: func(*testing.T, name.Repository, v1.Hash) {}},
 		"another key": {key: other.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) { storeBoth(t, s, repo, d, predicate) }},
@@ -133,7 +133,7 @@ func TestCosignAgrees(t *testing.T) {
 			copyTag(t, attestationTag(repo, genuine), attestationTag(repo, d))
 		}},
 		"tampered payloads": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			sig := sign(t, s, repo, digestOf("a"))
+			sig := signLegacy(t, s, repo, digestOf("a"))
 			doc := bytes.Replace(sig.Payload, []byte(digestOf("a").String()), []byte(d.String()), 1)
 			put(t, signatureTag(repo, d), rawEntry(t, doc, signatureLayer, map[string]string{signatureAnnotation: sig.Base64}))
 
@@ -164,7 +164,7 @@ func TestCosignAgrees(t *testing.T) {
 		}},
 		"another repository": {key: s.PublicKey(), cosignIsLaxAboutIt: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			elsewhere := repo.Registry.Repo("other")
-			if err := Attach(t.Context(), only(s), Legacy, elsewhere, d, Attachments{Signatures: []Signature{sign(t, s, elsewhere, d)}}); err != nil {
+			if err := Attach(t.Context(), only(s), Legacy, elsewhere, d, Attachments{Signatures: []Signature{signLegacy(t, s, elsewhere, d)}}); err != nil {
 				t.Fatal(err)
 			}
 			copyTag(t, signatureTag(elsewhere, d), signatureTag(repo, d))
@@ -188,10 +188,10 @@ func TestCosignAgrees(t *testing.T) {
 }
 
 // storeBoth attaches a signature and an attestation.
-func storeBoth(t *testing.T, s Signer, repo name.Repository, d v1.Hash, predicate string) {
+func storeBoth(t *testing.T, s *Signer, repo name.Repository, d v1.Hash, predicate string) {
 	t.Helper()
 	a := Attachments{
-		Signatures: []Signature{sign(t, s, repo, d)},
+		Signatures: []Signature{signLegacy(t, s, repo, d)},
 		Envelopes:  []Envelope{attest(t, s, "https://spdx.dev/Document", predicate, d)},
 	}
 	if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err != nil {
@@ -202,7 +202,7 @@ func storeBoth(t *testing.T, s Signer, repo name.Repository, d v1.Hash, predicat
 // TestImageNeedNotBeThereYet: the approved tag moves last, so its signatures
 // come first.
 func TestImageNeedNotBeThereYet(t *testing.T) {
-	s, repo := newKey(t), newRepo(t, "app")
+	s, repo := newSigner(t), newRepo(t, "app")
 	elsewhere := newRepo(t, "app")
 	digest := pushImage(t, elsewhere, "late")
 	storeBoth(t, s, repo, digest, "{}")

@@ -78,8 +78,15 @@ func (e entry) body(ctx context.Context) (_ []byte, err error) {
 	return body, err
 }
 
-func (e entry) signature(body []byte) Signature {
-	return Signature{Payload: body, Base64: e.desc.Annotations[signatureAnnotation]}
+func (e entry) signature(body []byte) (Signature, error) {
+	return legacySignature(body, e.desc.Annotations)
+}
+
+func (e entry) envelope(body []byte) (Envelope, error) {
+	if e.desc.MediaType != envelopeLayer {
+		return body, nil
+	}
+	return legacyEnvelope(body, e.desc.Annotations)
 }
 
 // The methods of a v1.Layer; nothing here is compressed.

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/sigstore/sigstore-go/pkg/sign"
 )
 
 const (
@@ -47,13 +48,21 @@ func (e Envelope) DSSE() ([]byte, error) {
 	return json.Marshal(wire.Envelope)
 }
 
-// Attest signs a statement. It asks the signer only, no registry.
-func Attest(ctx context.Context, s Signer, st Statement) (Envelope, error) {
+// Attest signs a statement. It asks the signer and its services, no
+// registry.
+func Attest(ctx context.Context, s *Signer, st Statement) (Envelope, error) {
 	body, err := st.marshal()
 	if err != nil {
 		return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
 	}
-	sig, err := s.Sign(ctx, pae(body))
+	if !s.isPlain() {
+		b, err := s.seal(ctx, &sign.DSSEData{Data: body, PayloadType: payloadType})
+		if err != nil {
+			return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
+		}
+		return encodeBundle(b)
+	}
+	sig, err := s.key.Sign(ctx, pae(body))
 	if err != nil {
 		return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
 	}
@@ -72,6 +81,15 @@ func pae(body []byte) []byte { return dsse.PAE(payloadType, body) }
 type wireEnvelope struct {
 	dsse.Envelope
 	MediaType string `json:"mediaType"`
+	Material  struct {
+		Certificate json.RawMessage `json:"certificate"`
+		Chain       json.RawMessage `json:"x509CertificateChain"`
+	} `json:"verificationMaterial"`
+}
+
+// isCertified tells whether an identity signed, not a key.
+func (wire wireEnvelope) isCertified() bool {
+	return wire.Material.Certificate != nil || wire.Material.Chain != nil
 }
 
 func parseEnvelope(e Envelope) (wireEnvelope, error) {
@@ -97,7 +115,8 @@ func parseEnvelope(e Envelope) (wireEnvelope, error) {
 	case len(wire.Inner.Signatures) != 1:
 		return wireEnvelope{}, fmt.Errorf("reading an envelope: a bundle has %d signatures, not one", len(wire.Inner.Signatures))
 	}
-	return wireEnvelope{*wire.Inner, wire.MediaType}, nil
+	wire.Envelope = *wire.Inner
+	return wire.wireEnvelope, nil
 }
 
 // decode returns what an envelope says was signed, and the signatures. Nothing

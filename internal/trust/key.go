@@ -18,9 +18,9 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/options"
 )
 
-// Signer makes signatures that cosign verifies: ECDSA or RSA (PKCS #1 v1.5) over
+// Key makes signatures that cosign verifies: ECDSA or RSA (PKCS #1 v1.5) over
 // the SHA-256 of the message, or Ed25519 over the message.
-type Signer interface {
+type Key interface {
 	// Sign returns the raw signature over the message.
 	Sign(ctx context.Context, message []byte) ([]byte, error)
 	// PublicKey verifies what Sign returns.
@@ -32,13 +32,13 @@ type Signer interface {
 // with P-384, P-521 and Ed25519 keys that "cosign verify --key" refuses.
 const hash = crypto.SHA256
 
-// LoadSigner reads a private key from PEM: cosign's encrypted form, under its old
+// LoadKey reads a private key from PEM: cosign's encrypted form, under its old
 // and its new name, or PKCS #8, PKCS #1 or SEC 1, encrypted or not. RSA from 2048
 // to 4096 bits, ECDSA on P-256, P-384 or P-521 and Ed25519 are taken.
 //
 // The password is asked for only if the key is encrypted, and is in no error; an
 // error of asking for it is returned wrapped.
-func LoadSigner(data []byte, password func() ([]byte, error)) (Signer, error) {
+func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	block, err := privateBlock(data)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func LoadSigner(data []byte, password func() ([]byte, error)) (Signer, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading a %q: %w", block.Type, err)
 	}
-	return newSigner(private)
+	return asKey(private)
 }
 
 // privateBlock returns the only block of the file; the curve's parameters, which
@@ -79,7 +79,7 @@ func privateBlock(data []byte) (*pem.Block, error) {
 	return block, nil
 }
 
-func newSigner(private crypto.PrivateKey) (Signer, error) {
+func asKey(private crypto.PrivateKey) (Key, error) {
 	sv, err := signature.LoadSignerVerifier(private, hash)
 	if err != nil {
 		return nil, fmt.Errorf("using the key: %w", err)
@@ -91,19 +91,19 @@ func newSigner(private crypto.PrivateKey) (Signer, error) {
 	if err := goodkey.ValidatePubKey(public); err != nil {
 		return nil, fmt.Errorf("using the key: %w", err)
 	}
-	return &keySigner{sv, public}, nil
+	return &fileKey{sv, public}, nil
 }
 
-type keySigner struct {
+type fileKey struct {
 	sv     signature.SignerVerifier
 	public crypto.PublicKey
 }
 
-func (k *keySigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
+func (k *fileKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	return k.sv.SignMessage(bytes.NewReader(message), options.WithContext(ctx))
 }
 
-func (k *keySigner) PublicKey() crypto.PublicKey { return k.public }
+func (k *fileKey) PublicKey() crypto.PublicKey { return k.public }
 
 // GenerateKey makes an ECDSA P-256 key pair in cosign's format, PEM; the private
 // key is encrypted with the password, also with an empty one.

@@ -59,13 +59,17 @@ func privateKeys(t testing.TB) map[string]any {
 
 // works fails unless what the signer signs is accepted here and by the verifier
 // that "cosign verify --key" makes of a public key.
-func works(t *testing.T, s Signer) {
+func works(t *testing.T, key Key) {
 	t.Helper()
+	s, err := NewSigner(key, Services{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	if _, _, err := tr.VerifyEnvelope(attest(t, s, "x", "{}", digestOf("a")), digestOf("a")); err != nil {
 		t.Error(err)
 	}
-	sig, err := s.Sign(t.Context(), []byte("message"))
+	sig, err := key.Sign(t.Context(), []byte("message"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +97,7 @@ func TestPlainKeysAreRead(t *testing.T) {
 	files["pkcs1"] = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(keys["rsa"].(*rsa.PrivateKey))})
 	for kind, data := range files {
 		t.Run(kind, func(t *testing.T) {
-			s, err := LoadSigner(data, func() ([]byte, error) { return nil, errors.New("a password was asked for") })
+			s, err := LoadKey(data, func() ([]byte, error) { return nil, errors.New("a password was asked for") })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +120,7 @@ func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 				label = "ENCRYPTED COSIGN PRIVATE KEY" // what cosign 1 wrote
 			}
 			asked := 0
-			s, err := LoadSigner(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: box}), func() ([]byte, error) {
+			s, err := LoadKey(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: box}), func() ([]byte, error) {
 				asked++
 				return []byte("secret"), nil
 			})
@@ -140,7 +144,7 @@ jie5v7cjlzJx1iisV2BSx3C0il2aG6sHTH2o4WUJuPw4NVoMRKGI1j38iPtgyaLT
 `
 
 func TestKeyEncryptedByOpensslIsRead(t *testing.T) {
-	s, err := LoadSigner([]byte(opensslKey), func() ([]byte, error) { return []byte("secret"), nil })
+	s, err := LoadKey([]byte(opensslKey), func() ([]byte, error) { return []byte("secret"), nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +160,7 @@ func TestNoPasswordIsTheEmptyOne(t *testing.T) {
 		if !bytes.Contains(private, []byte("ENCRYPTED")) {
 			t.Errorf("%s: the key is not encrypted", what)
 		}
-		if _, err := LoadSigner(private, func() ([]byte, error) { return nil, nil }); err != nil {
+		if _, err := LoadKey(private, func() ([]byte, error) { return nil, nil }); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -192,7 +196,7 @@ func TestUnusableKeysAreRefused(t *testing.T) {
 		"short curve":       {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8Of(t, weak)}), right, "using the key"},
 		"key agreement":     {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8Of(t, agreement)}), right, "using the key"},
 	} {
-		s, err := LoadSigner(c.data, c.password)
+		s, err := LoadKey(c.data, c.password)
 		if err == nil || s != nil {
 			t.Errorf("%s: loaded", what)
 			continue
@@ -204,10 +208,10 @@ func TestUnusableKeysAreRefused(t *testing.T) {
 			t.Errorf("%s: the error tells the password: %v", what, err)
 		}
 	}
-	if _, err := LoadSigner(private, right); err != nil {
+	if _, err := LoadKey(private, right); err != nil {
 		t.Error(err)
 	}
-	if _, err := LoadSigner(private, func() ([]byte, error) { return nil, none }); !errors.Is(err, none) {
+	if _, err := LoadKey(private, func() ([]byte, error) { return nil, none }); !errors.Is(err, none) {
 		t.Errorf("the reason for not getting a password is lost: %v", err)
 	}
 }
@@ -242,7 +246,7 @@ func TestUnusablePublicKeysAreRefused(t *testing.T) {
 }
 
 func TestEitherOfTwoKeysVerifies(t *testing.T) {
-	signers := []Signer{newKey(t), newKey(t)}
+	signers := []*Signer{newSigner(t), newSigner(t)}
 	var file []byte
 	for _, s := range signers {
 		public, err := cryptoutils.MarshalPublicKeyToPEM(s.PublicKey())
@@ -257,7 +261,7 @@ func TestEitherOfTwoKeysVerifies(t *testing.T) {
 	}
 	for i, s := range signers {
 		_, by, err := (Trust{Keys: keys}).VerifyEnvelope(attest(t, s, "x", "{}", digestOf("a")), digestOf("a"))
-		if err != nil || by != Fingerprint(s.PublicKey()) {
+		if err != nil || by.Key != Fingerprint(s.PublicKey()) {
 			t.Errorf("key %d: %s, %v", i, by, err)
 		}
 	}

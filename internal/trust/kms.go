@@ -69,7 +69,7 @@ func (e *SchemeError) Error() string {
 // It asks for the public key; the private one never leaves the service. Every
 // signature is verified before it is returned: a service whose key signs in a
 // way of its own, with another hash or padding, is of no use to a verifier.
-func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Signer, error) {
+func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Key, error) {
 	scheme, _, ok := strings.Cut(ref, "://")
 	if !ok {
 		return nil, fmt.Errorf("key %q is no URI", ref)

@@ -234,7 +234,7 @@ func castagnoli(b []byte) *wrapperspb.Int64Value {
 }
 
 // open starts the service that the scheme names, and opens its key.
-func (s service) open(t *testing.T, scheme string) (Signer, error) {
+func (s service) open(t *testing.T, scheme string) (Key, error) {
 	t.Helper()
 	switch scheme {
 	case schemeVault:
@@ -300,7 +300,11 @@ func TestCosignAcceptsWhatAServiceSigns(t *testing.T) {
 		"Vault Ed25519": {schemeVault, service{edKey, crypto.Hash(0)}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s, err := c.open(t, c.scheme)
+			key, err := c.open(t, c.scheme)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := NewSigner(key, Services{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -48,13 +48,19 @@ func (a *Attachments) readTags(ctx context.Context, ref name.Digest, digest v1.H
 		return fmt.Errorf("reading the signatures of %s: %w", ref, err)
 	}
 	err = readAll(ctx, &tagShelf{signatureTag(ref.Context(), digest), puller, opts}, signatureLayer, func(e entry, body []byte) {
-		a.Signatures = append(a.Signatures, e.signature(body))
+		// What cannot be understood cannot be verified either, and says why then.
+		s, _ := e.signature(body)
+		a.Signatures = append(a.Signatures, s)
 	})
 	if err != nil {
 		return err
 	}
-	return readAll(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopeLayer, func(_ entry, body []byte) {
-		a.Envelopes = append(a.Envelopes, body)
+	return readAll(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopeLayer, func(e entry, body []byte) {
+		env, err := e.envelope(body)
+		if err != nil {
+			env = body
+		}
+		a.Envelopes = append(a.Envelopes, env)
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
@@ -25,18 +27,21 @@ type Signature struct {
 	Payload []byte
 	// Base64 is the signature over them.
 	Base64 string
+	// Bundle is a sigstore bundle of the same signature, in JSON; nil where a
+	// key is all that proves it.
+	Bundle []byte
 	// Statement is of SignatureType.
 	Statement Envelope
 }
 
 // SignImage signs a digest in a repository, once for each form of the format.
 // The same digest and repository give the same documents. It asks the signer
-// only, no registry.
+// and its services, no registry.
 //
 // The repository is part of what is signed: as the docker-reference of the
 // document, as the name of the statement's subject. cosign leaves the name
 // empty; it reads statements that have one.
-func SignImage(ctx context.Context, s Signer, f Format, repo name.Repository, digest v1.Hash) ([]Signature, error) {
+func SignImage(ctx context.Context, s *Signer, f Format, repo name.Repository, digest v1.Hash) ([]Signature, error) {
 	ref := repo.Digest(digest.String())
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("signing %s: %w", ref, err)
@@ -60,51 +65,62 @@ func SignImage(ctx context.Context, s Signer, f Format, repo name.Repository, di
 	return out, nil
 }
 
-func signDocument(ctx context.Context, s Signer, ref name.Digest) (Signature, error) {
+func signDocument(ctx context.Context, s *Signer, ref name.Digest) (Signature, error) {
 	doc, err := payload.Cosign{Image: ref}.MarshalJSON()
 	if err != nil {
 		return Signature{}, err
 	}
-	sig, err := s.Sign(ctx, doc)
+	if s.isPlain() {
+		sig, err := s.key.Sign(ctx, doc)
+		if err != nil {
+			return Signature{}, err
+		}
+		return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(sig)}, nil
+	}
+	b, err := s.seal(ctx, &sign.PlainData{Data: doc})
 	if err != nil {
 		return Signature{}, err
 	}
-	return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(sig)}, nil
+	raw, err := encodeBundle(b)
+	if err != nil {
+		return Signature{}, err
+	}
+	return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(b.GetMessageSignature().GetSignature()), Bundle: raw}, nil
 }
 
-// VerifySignature proves that a trusted key signed this digest for this
-// repository, and returns the fingerprint of the key. cosign does not compare
+// VerifySignature proves that somebody trusted signed this digest for this
+// repository, and returns who. cosign does not compare
 // the repository; without that, a signature could be moved to another one.
-func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (string, error) {
+func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (Signatory, error) {
 	if s.Statement != nil {
 		return t.verifySignatureStatement(s.Statement, repo, digest)
 	}
 	by, err := t.verifyDocument(s)
 	if err != nil {
-		return "", err
+		return Signatory{}, err
 	}
 	var doc payload.SimpleContainerImage
 	if err := json.Unmarshal(s.Payload, &doc); err != nil {
-		return "", fmt.Errorf("reading a signed document: %w", err)
+		return Signatory{}, fmt.Errorf("reading a signed document: %w", err)
 	}
 	switch {
 	case doc.Critical.Type != payload.CosignSignatureType:
-		return "", fmt.Errorf("the signed document is a %q", doc.Critical.Type)
+		return Signatory{}, fmt.Errorf("the signed document is a %q", doc.Critical.Type)
 	case doc.Critical.Image.DockerManifestDigest != digest.String():
-		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
+		return Signatory{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
 	case doc.Critical.Identity.DockerReference != repo.Name():
-		return "", fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
+		return Signatory{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
 	}
 	return by, nil
 }
 
-func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest v1.Hash) (string, error) {
+func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest v1.Hash) (Signatory, error) {
 	st, by, err := t.VerifyEnvelope(e, digest)
 	if err != nil {
-		return "", err
+		return Signatory{}, err
 	}
 	if st.PredicateType != SignatureType {
-		return "", fmt.Errorf("a statement of type %q is no signature", st.PredicateType)
+		return Signatory{}, fmt.Errorf("a statement of type %q is no signature", st.PredicateType)
 	}
 	err = errors.New("a signature statement is about nothing")
 	for _, s := range st.Subjects {
@@ -118,14 +134,23 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 			err = fmt.Errorf("the signature is for %q, not for %s", s.Name, repo.Name())
 		}
 	}
-	return "", err
+	return Signatory{}, err
 }
 
 // verifyDocument proves who signed the document, whatever it says.
-func (t Trust) verifyDocument(s Signature) (string, error) {
+func (t Trust) verifyDocument(s Signature) (Signatory, error) {
+	if s.Bundle != nil {
+		var b bundle.Bundle
+		if err := b.UnmarshalJSON(s.Bundle); err != nil {
+			return Signatory{}, fmt.Errorf("reading a bundle: %w", err)
+		}
+		if b.GetVerificationMaterial().GetCertificate() != nil {
+			return t.verifyCertified(&b, s.Payload)
+		}
+	}
 	raw, err := base64.StdEncoding.DecodeString(s.Base64)
 	if err != nil {
-		return "", fmt.Errorf("reading a signature: %w", err)
+		return Signatory{}, fmt.Errorf("reading a signature: %w", err)
 	}
 	return t.verify(raw, s.Payload)
 }

@@ -28,7 +28,7 @@ func TestStatementIsTheseBytes(t *testing.T) {
 }
 
 func TestIncompleteStatementIsNotSigned(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	about := []Subject{{Name: "x", Digest: digestOf("a")}}
 	for what, st := range map[string]Statement{
 		"zero":           {},
@@ -57,13 +57,13 @@ func TestIncompleteStatementIsNotSigned(t *testing.T) {
 }
 
 func TestStatementIsBoundToItsSubjects(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	predicate := `{"z": 1,  "a": "<&>", "n": 12345678901234567890}`
 	env := attest(t, s, "https://example.com/x", predicate, digestOf("a"), digestOf("b"))
 	for _, d := range []v1.Hash{digestOf("a"), digestOf("b")} {
 		st, by, err := tr.VerifyEnvelope(env, d)
-		if err != nil || by != Fingerprint(s.PublicKey()) || st.PredicateType != "https://example.com/x" || string(st.Predicate) != predicate {
+		if err != nil || by.String() != Fingerprint(s.PublicKey()) || st.PredicateType != "https://example.com/x" || string(st.Predicate) != predicate {
 			t.Errorf("%s: %s, %v", d, st.Predicate, err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestStatementIsBoundToItsSubjects(t *testing.T) {
 }
 
 func TestSignedNonsenseIsNotAStatement(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	subject := `[{"name":"x","digest":{"sha256":"` + strings.Repeat("a", 64) + `"}}]`
 	for what, body := range map[string]string{
@@ -121,7 +121,7 @@ func TestSignedNonsenseIsNotAStatement(t *testing.T) {
 }
 
 func TestOlderStatementIsRead(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	body := strings.Replace(statementOver("{}"), "Statement/v1", "Statement/v0.1", 1)
 	if _, _, err := (Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifyEnvelope(envelopeOver(t, body, s), digestOf("a")); err != nil {
 		t.Error(err)
@@ -130,9 +130,9 @@ func TestOlderStatementIsRead(t *testing.T) {
 
 // TestEndlessSignaturesAreNotTried: each would cost a pass over the payload.
 func TestEndlessSignaturesAreNotTried(t *testing.T) {
-	s, other := newKey(t), newKey(t)
+	s, other := newSigner(t), newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
-	signers := make([]Signer, maxSignatures)
+	signers := make([]*Signer, maxSignatures)
 	for i := range signers {
 		signers[i] = other
 	}
@@ -147,7 +147,7 @@ func TestEndlessSignaturesAreNotTried(t *testing.T) {
 }
 
 func TestLargeStatementIsNotRead(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	frame := len(statementOver(`{"x":""}`))
 	for size, ok := range map[int]bool{MaxStatement - 1: true, MaxStatement: true, MaxStatement + 3: false} {
@@ -161,7 +161,7 @@ func TestLargeStatementIsNotRead(t *testing.T) {
 // FuzzUnsignedEnvelopeIsNotAccepted: no bytes are accepted for a key that has
 // signed none.
 func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
-	s, other := newKey(f), newKey(f)
+	s, other := newSigner(f), newSigner(f)
 	f.Add([]byte(nil))
 	f.Add([]byte(envelopeOver(f, statementOver("{}"), other)))
 	f.Add([]byte(envelopeOver(f, statementOver("{}"))))
@@ -169,8 +169,8 @@ func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	f.Add([]byte(`{"payloadType":"application/vnd.in-toto+json","payload":"!","signatures":null}`))
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if st, by, err := tr.VerifyEnvelope(data, digestOf("a")); err == nil || by != "" || st.Payload != nil {
-			t.Errorf("%+v by %q, %v", st, by, err)
+		if st, by, err := tr.VerifyEnvelope(data, digestOf("a")); err == nil || by != (Signatory{}) || st.Payload != nil {
+			t.Errorf("%+v by %s, %v", st, by, err)
 		}
 	})
 }

@@ -16,10 +16,14 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// newKey makes a key that was never encrypted: that takes a second each time.
-func newKey(t testing.TB) Signer {
+// newSigner makes a key that was never encrypted: that takes a second each time.
+func newSigner(t testing.TB) *Signer {
 	t.Helper()
-	s, err := newSigner(ecKey(t, elliptic.P256()))
+	key, err := asKey(ecKey(t, elliptic.P256()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSigner(key, Services{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,14 +59,14 @@ func newRepo(t testing.TB, path string) name.Repository {
 }
 
 // only trusts one key.
-func only(s Signer) Trust { return Trust{Keys: []crypto.PublicKey{s.PublicKey()}} }
+func only(s *Signer) Trust { return s.Trust() }
 
-func sign(t testing.TB, s Signer, repo name.Repository, d v1.Hash) Signature {
+func signLegacy(t testing.TB, s *Signer, repo name.Repository, d v1.Hash) Signature {
 	t.Helper()
 	return signAs(t, s, Legacy, repo, d)[0]
 }
 
-func signAs(t testing.TB, s Signer, f Format, repo name.Repository, d v1.Hash) []Signature {
+func signAs(t testing.TB, s *Signer, f Format, repo name.Repository, d v1.Hash) []Signature {
 	t.Helper()
 	out, err := SignImage(t.Context(), s, f, repo, d)
 	if err != nil {
@@ -75,7 +79,7 @@ func digestOf(c string) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: strings.Repeat(c, 64)}
 }
 
-func attest(t testing.TB, s Signer, kind, predicate string, subjects ...v1.Hash) Envelope {
+func attest(t testing.TB, s *Signer, kind, predicate string, subjects ...v1.Hash) Envelope {
 	t.Helper()
 	st := Statement{PredicateType: kind, Predicate: json.RawMessage(predicate)}
 	for _, d := range subjects {
@@ -89,11 +93,11 @@ func attest(t testing.TB, s Signer, kind, predicate string, subjects ...v1.Hash)
 }
 
 // envelopeOver has the signers sign a payload, whatever it is.
-func envelopeOver(t testing.TB, body string, signers ...Signer) Envelope {
+func envelopeOver(t testing.TB, body string, signers ...*Signer) Envelope {
 	t.Helper()
 	var signatures []map[string]string
 	for _, s := range signers {
-		sig, err := s.Sign(t.Context(), pae([]byte(body)))
+		sig, err := s.key.Sign(t.Context(), pae([]byte(body)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +118,8 @@ func statementOver(predicate string) string {
 }
 
 func TestNobodyIsTrustedByDefault(t *testing.T) {
-	s, repo := newKey(t), newRepo(t, "app")
-	sig := sign(t, s, repo, digestOf("a"))
+	s, repo := newSigner(t), newRepo(t, "app")
+	sig := signLegacy(t, s, repo, digestOf("a"))
 	var zero Trust
 	if _, err := zero.VerifySignature(sig, repo, digestOf("a")); !errors.Is(err, errNobody) {
 		t.Errorf("%v", err)
@@ -126,23 +130,23 @@ func TestNobodyIsTrustedByDefault(t *testing.T) {
 }
 
 func TestSignatureIsBoundToDigestAndRepository(t *testing.T) {
-	s, repo := newKey(t), newRepo(t, "app")
-	sig := sign(t, s, repo, digestOf("a"))
+	s, repo := newSigner(t), newRepo(t, "app")
+	sig := signLegacy(t, s, repo, digestOf("a"))
 	elsewhere, err := name.NewRepository(repo.RegistryStr() + "/other")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := Trust{Keys: []crypto.PublicKey{newKey(t).PublicKey(), s.PublicKey()}}
+	tr := Trust{Keys: []crypto.PublicKey{newSigner(t).PublicKey(), s.PublicKey()}}
 	by, err := tr.VerifySignature(sig, repo, digestOf("a"))
-	if err != nil || by != Fingerprint(s.PublicKey()) {
-		t.Fatalf("%q, %v", by, err)
+	if err != nil || by.String() != Fingerprint(s.PublicKey()) {
+		t.Fatalf("%s, %v", by, err)
 	}
 	changed := sig
 	changed.Payload = bytes.Replace(sig.Payload, []byte(strings.Repeat("a", 64)), []byte(strings.Repeat("b", 64)), 1)
 	for what, err := range map[string]error{
 		"another digest":     errOf(tr.VerifySignature(sig, repo, digestOf("b"))),
 		"another repository": errOf(tr.VerifySignature(sig, elsewhere, digestOf("a"))),
-		"another key":        errOf(Trust{Keys: []crypto.PublicKey{newKey(t).PublicKey()}}.VerifySignature(sig, repo, digestOf("a"))),
+		"another key":        errOf(Trust{Keys: []crypto.PublicKey{newSigner(t).PublicKey()}}.VerifySignature(sig, repo, digestOf("a"))),
 		"another payload":    errOf(tr.VerifySignature(changed, repo, digestOf("b"))),
 		"no signature":       errOf(tr.VerifySignature(Signature{Payload: sig.Payload}, repo, digestOf("a"))),
 	} {
@@ -157,8 +161,8 @@ func errOf[T any](_ T, err error) error { return err }
 // TestAnotherKindOfSignedDocumentIsNoSignature: skopeo's documents, for one,
 // have the same fields.
 func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
-	s, repo, d := newKey(t), newRepo(t, "app"), digestOf("a")
-	good := sign(t, s, repo, d)
+	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
+	good := signLegacy(t, s, repo, d)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	for what, doc := range map[string][]byte{
 		"another type": bytes.Replace(good.Payload, []byte("cosign container image signature"), []byte("atomic container signature"), 1),
@@ -166,7 +170,7 @@ func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
 		"two":          append(bytes.Clone(good.Payload), good.Payload...),
 		"not JSON":     []byte("signed"),
 	} {
-		raw, err := s.Sign(t.Context(), doc)
+		raw, err := s.key.Sign(t.Context(), doc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +183,7 @@ func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
 // TestUselessKeyIsNotPassedOver: who configures a key that cannot verify has to
 // hear of it.
 func TestUselessKeyIsNotPassedOver(t *testing.T) {
-	s := newKey(t)
+	s := newSigner(t)
 	env := attest(t, s, "x", "{}", digestOf("a"))
 	if _, _, err := (Trust{Keys: []crypto.PublicKey{nil, s.PublicKey()}}).VerifyEnvelope(env, digestOf("a")); err == nil {
 		t.Error("accepted")

@@ -1,0 +1,198 @@
+package trust
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// In the legacy form, what is in a bundle beside the signature are annotations
+// of the layer.
+const (
+	certificateAnnotation = "dev.sigstore.cosign/certificate"
+	logAnnotation         = "dev.sigstore.cosign/bundle"
+	timestampAnnotation   = "dev.sigstore.cosign/rfc3161timestamp"
+)
+
+// legacyBundleType is of before bundles needed a proof of inclusion: cosign
+// keeps the log's promise alone.
+const legacyBundleType = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+
+// legacyEntry is cosign's form of a log's promise.
+type legacyEntry struct {
+	SignedEntryTimestamp []byte
+	Payload              struct {
+		Body           string `json:"body"` // base64
+		IntegratedTime int64  `json:"integratedTime"`
+		LogIndex       int64  `json:"logIndex"`
+		LogID          string `json:"logID"` // hex
+	}
+}
+
+type legacyTimestamp struct{ SignedRFC3161Timestamp []byte }
+
+// toAnnotations says of the material what the legacy form has a place for: of
+// several timestamps the first, of log entries one with a promise, which version
+// 1 alone gives.
+func toAnnotations(raw []byte) (map[string]string, error) {
+	out := map[string]string{}
+	if raw == nil {
+		return out, nil
+	}
+	var b protobundle.Bundle
+	if err := protojson.Unmarshal(raw, &b); err != nil {
+		return nil, fmt.Errorf("reading a bundle: %w", err)
+	}
+	m := b.GetVerificationMaterial()
+	if cert := m.GetCertificate().GetRawBytes(); cert != nil {
+		out[certificateAnnotation] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+	}
+	for _, e := range m.GetTlogEntries() {
+		promise := e.GetInclusionPromise().GetSignedEntryTimestamp()
+		if promise == nil {
+			continue
+		}
+		entry := legacyEntry{SignedEntryTimestamp: promise}
+		entry.Payload.Body = base64.StdEncoding.EncodeToString(e.GetCanonicalizedBody())
+		entry.Payload.IntegratedTime, entry.Payload.LogIndex = e.GetIntegratedTime(), e.GetLogIndex()
+		entry.Payload.LogID = hex.EncodeToString(e.GetLogId().GetKeyId())
+		text, err := json.Marshal(entry)
+		if err != nil {
+			return nil, err
+		}
+		out[logAnnotation] = string(text)
+		break
+	}
+	if stamps := m.GetTimestampVerificationData().GetRfc3161Timestamps(); len(stamps) > 0 {
+		text, err := json.Marshal(legacyTimestamp{stamps[0].GetSignedTimestamp()})
+		if err != nil {
+			return nil, err
+		}
+		out[timestampAnnotation] = string(text)
+	}
+	return out, nil
+}
+
+// annotations are those of what is around the envelope; none where nothing is.
+func (e Envelope) annotations() (map[string]string, error) {
+	wire, err := parseEnvelope(e)
+	if err != nil || wire.MediaType == "" {
+		return map[string]string{}, err
+	}
+	return toAnnotations(e)
+}
+
+// fromAnnotations is the reverse of it; nil where there is no certificate, for
+// then a key is all that proves the signature.
+func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error) {
+	text, ok := annotations[certificateAnnotation]
+	if !ok || text == "" {
+		return nil, nil
+	}
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, errors.New("a certificate is not in PEM")
+	}
+	m := &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_Certificate{
+		Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}}}
+	if text := annotations[logAnnotation]; text != "" {
+		entry, err := logEntry(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading a log entry: %w", err)
+		}
+		m.TlogEntries = []*protorekor.TransparencyLogEntry{entry}
+	}
+	if text := annotations[timestampAnnotation]; text != "" {
+		var stamp legacyTimestamp
+		if err := json.Unmarshal([]byte(text), &stamp); err != nil {
+			return nil, fmt.Errorf("reading a timestamp: %w", err)
+		}
+		m.TimestampVerificationData = &protobundle.TimestampVerificationData{
+			Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp.SignedRFC3161Timestamp}}}
+	}
+	return &protobundle.Bundle{MediaType: legacyBundleType, VerificationMaterial: m}, nil
+}
+
+func logEntry(text string) (*protorekor.TransparencyLogEntry, error) {
+	var e legacyEntry
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return nil, err
+	}
+	body, err := base64.StdEncoding.DecodeString(e.Payload.Body)
+	if err != nil {
+		return nil, err
+	}
+	id, err := hex.DecodeString(e.Payload.LogID)
+	if err != nil {
+		return nil, err
+	}
+	var kind struct {
+		Kind       string `json:"kind"`
+		APIVersion string `json:"apiVersion"`
+	}
+	if err := json.Unmarshal(body, &kind); err != nil {
+		return nil, err
+	}
+	return &protorekor.TransparencyLogEntry{
+		LogIndex: e.Payload.LogIndex, IntegratedTime: e.Payload.IntegratedTime, CanonicalizedBody: body,
+		LogId:            &protocommon.LogId{KeyId: id},
+		KindVersion:      &protorekor.KindVersion{Kind: kind.Kind, Version: kind.APIVersion},
+		InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.SignedEntryTimestamp},
+	}, nil
+}
+
+// legacySignature is a layer with its annotations as a Signature.
+func legacySignature(body []byte, annotations map[string]string) (Signature, error) {
+	sig := Signature{Payload: body, Base64: annotations[signatureAnnotation]}
+	b, err := fromAnnotations(annotations)
+	if err != nil || b == nil {
+		return sig, err
+	}
+	raw, err := base64.StdEncoding.DecodeString(sig.Base64)
+	if err != nil {
+		return sig, err
+	}
+	sum := sha256.Sum256(body)
+	(&sign.PlainData{Data: body}).Bundle(b, raw, sum[:], protocommon.HashAlgorithm_SHA2_256)
+	sig.Bundle, err = encodeBundle(b)
+	return sig, err
+}
+
+// legacyEnvelope is a layer with its annotations as an Envelope.
+func legacyEnvelope(body []byte, annotations map[string]string) (Envelope, error) {
+	b, err := fromAnnotations(annotations)
+	if err != nil || b == nil {
+		return body, err
+	}
+	var wire dsse.Envelope
+	if err := json.Unmarshal(body, &wire); err != nil {
+		return nil, err
+	}
+	payload, err := wire.DecodeB64Payload()
+	if err != nil {
+		return nil, err
+	}
+	env := &protodsse.Envelope{PayloadType: wire.PayloadType, Payload: payload}
+	for _, s := range wire.Signatures {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s.Sig))
+		if err != nil {
+			return nil, err
+		}
+		env.Signatures = append(env.Signatures, &protodsse.Signature{Sig: raw, Keyid: s.KeyID})
+	}
+	b.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: env}
+	return encodeBundle(b)
+}

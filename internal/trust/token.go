@@ -1,0 +1,117 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// audience is for whom Fulcio wants tokens to be.
+const audience = "sigstore"
+
+// maxToken bounds an identity token.
+const maxToken = 64 << 10
+
+// TokenSource returns an OpenID Connect identity token that was made for
+// Fulcio. It is asked again when a certificate has expired.
+type TokenSource func(context.Context) (string, error)
+
+// errNoToken says that nothing around tells who this is.
+var errNoToken = errors.New("there is no ambient identity: neither that of a GitHub Actions job with the permission id-token: write, nor SIGSTORE_ID_TOKEN, nor a file that SIGSTORE_ID_TOKEN_FILE names")
+
+// AmbientToken finds the identity of a job in its environment, in this order:
+//
+//   - SIGSTORE_ID_TOKEN, where GitLab puts a token for which a job asks under
+//     id_tokens
+//   - SIGSTORE_ID_TOKEN_FILE, a file that is read each time
+//   - ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN, with
+//     which a job of GitHub Actions asks for tokens
+//
+// Nobody is prompted for anything. A nil transport means
+// http.DefaultTransport.
+func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSource, error) {
+	if token := env("SIGSTORE_ID_TOKEN"); token != "" {
+		return func(context.Context) (string, error) { return token, nil }, nil
+	}
+	if path := env("SIGSTORE_ID_TOKEN_FILE"); path != "" {
+		return FileToken(path), nil
+	}
+	address, bearer := env("ACTIONS_ID_TOKEN_REQUEST_URL"), env("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+	if address == "" || bearer == "" {
+		return nil, errNoToken
+	}
+	return githubToken(address, bearer, &http.Client{Transport: transport}), nil
+}
+
+// FileToken reads a token from a file, each time that one is asked for: others
+// renew it.
+func FileToken(path string) TokenSource {
+	return func(context.Context) (string, error) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("reading the identity token: %w", err)
+		}
+		data = bytes.TrimSpace(data)
+		if len(data) == 0 || len(data) > maxToken {
+			return "", fmt.Errorf("reading the identity token: %q holds %d bytes", path, len(data))
+		}
+		return string(data), nil
+	}
+}
+
+// githubToken asks as
+// https://docs.github.com/actions/security-for-github-actions/security-hardening-your-deployments/about-security-hardening-with-openid-connect
+// has it. Neither the address nor the bearer is in an error.
+func githubToken(address, bearer string, client *http.Client) TokenSource {
+	return func(ctx context.Context) (string, error) {
+		token, err := askGitHub(ctx, address, bearer, client)
+		if err != nil {
+			var failed *url.Error
+			if errors.As(err, &failed) {
+				err = failed.Err
+			}
+			return "", fmt.Errorf("asking GitHub Actions for an identity token: %w", err)
+		}
+		return token, nil
+	}
+}
+
+func askGitHub(ctx context.Context, address, bearer string, client *http.Client) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", errors.New("its address is none")
+	}
+	q := u.Query()
+	q.Set("audience", audience)
+	u.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("it answers %s", resp.Status)
+	}
+	var answer struct {
+		Value string `json:"value"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxToken)).Decode(&answer); err != nil {
+		return "", errors.New("its answer is not JSON")
+	}
+	if strings.Count(answer.Value, ".") != 2 {
+		return "", errors.New("its answer holds no token")
+	}
+	return answer.Value, nil
+}

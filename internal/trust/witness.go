@@ -1,0 +1,265 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-openapi/runtime"
+	httptransport "github.com/go-openapi/runtime/client"
+	"github.com/go-openapi/strfmt"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	rekortiles "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
+	rekor "github.com/sigstore/rekor/pkg/generated/client"
+	"github.com/sigstore/rekor/pkg/util"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// LogError says that a transparency log did not take a signature.
+type LogError struct {
+	URL string
+	Err error
+}
+
+// Error names the log and its answer.
+func (e *LogError) Error() string { return fmt.Sprintf("logging to %s: %v", e.URL, e.Err) }
+
+// Unwrap returns the cause.
+func (e *LogError) Unwrap() error { return e.Err }
+
+// errLogged says that the log has this very signature already and does not say
+// where.
+var errLogged = errors.New("it has this signature already, and does not prove it")
+
+// seal signs content, has it witnessed and verifies the outcome.
+func (s *Signer) seal(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
+	// An attempt that timed out may have been logged all the same. Another
+	// signature over the same is as good, where the key makes another.
+	const signatures = 3
+	var err error
+	for range signatures {
+		var b *protobundle.Bundle
+		if b, err = s.sealOnce(ctx, content); err == nil {
+			return b, nil
+		}
+		if !errors.Is(err, errLogged) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func (s *Signer) sealOnce(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
+	who, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	message := content.PreAuthEncoding()
+	sig, err := who.key.Sign(ctx, message)
+	if err != nil {
+		return nil, err
+	}
+	material, err := who.material()
+	if err != nil {
+		return nil, err
+	}
+	b := &protobundle.Bundle{MediaType: bundleType, VerificationMaterial: material}
+	sum := sha256.Sum256(message)
+	content.Bundle(b, sig, sum[:], protocommon.HashAlgorithm_SHA2_256)
+	if err := s.timestamp(ctx, b, sig); err != nil {
+		return nil, err
+	}
+	if err := s.log(ctx, b, who); err != nil {
+		return nil, err
+	}
+	if err := s.verify(b, who, message); err != nil {
+		return nil, fmt.Errorf("verifying what the services answered: %w", err)
+	}
+	return b, nil
+}
+
+func (s *Signer) timestamp(ctx context.Context, b *protobundle.Bundle, sig []byte) error {
+	for _, address := range s.services.TimestampAuthorities {
+		authority := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: address, Transport: s.services.transport(ctx), Retries: 2})
+		raw, err := authority.GetTimestamp(ctx, sig)
+		if err != nil {
+			return fmt.Errorf("asking %s for a timestamp: %w", address, err)
+		}
+		data := b.VerificationMaterial.GetTimestampVerificationData()
+		if data == nil {
+			data = &protobundle.TimestampVerificationData{}
+			b.VerificationMaterial.TimestampVerificationData = data
+		}
+		data.Rfc3161Timestamps = append(data.Rfc3161Timestamps, &protocommon.RFC3161SignedTimestamp{SignedTimestamp: raw})
+	}
+	return nil
+}
+
+// log has the signature logged, or, where it is timestamped and a log is in
+// trouble for too long, goes without.
+func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) error {
+	text, err := who.pem()
+	if err != nil {
+		return err
+	}
+	for _, l := range s.services.Logs {
+		err := s.logTo(ctx, l, text, b)
+		var trouble *troubled
+		if errors.As(err, &trouble) && len(s.services.TimestampAuthorities) > 0 {
+			b.VerificationMaterial.TlogEntries = nil
+			return nil
+		}
+		if err != nil {
+			return &LogError{l.URL, err}
+		}
+	}
+	return nil
+}
+
+// firstLogBackoff doubles with each attempt.
+const firstLogBackoff = 500 * time.Millisecond
+
+// logTo tries until the patience is at an end.
+func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.Bundle) error {
+	within, cancel := context.WithTimeout(ctx, s.services.patience())
+	defer cancel()
+	for backoff := firstLogBackoff; ; backoff *= 2 {
+		answer := &answered{base: s.services.transport(within)}
+		client, err := l.client(answer)
+		if err != nil {
+			return err
+		}
+		if err = client.GetTransparencyLogEntry(within, text, b); err == nil {
+			return nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case answer.status == http.StatusConflict:
+			return fmt.Errorf("%w: %w", errLogged, err)
+		case !answer.isTrouble():
+			return err
+		}
+		if sleep(within, backoff) != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return &troubled{err}
+		}
+	}
+}
+
+// troubled says that a log is out of order, rather than that it refuses.
+type troubled struct{ err error }
+
+func (t *troubled) Error() string { return t.err.Error() }
+func (t *troubled) Unwrap() error { return t.err }
+
+// answered keeps the status of the last answer; the libraries hide it.
+type answered struct {
+	base   http.RoundTripper
+	status int
+}
+
+func (a *answered) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := a.base.RoundTrip(r)
+	a.status = 0
+	if err == nil {
+		a.status = resp.StatusCode
+	}
+	return resp, err
+}
+
+// isTrouble tells whether trying again may help: there was no answer, or one
+// that says so.
+func (a *answered) isTrouble() bool {
+	return a.status == 0 || a.status/100 == 5 || a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests
+}
+
+func (l Log) client(transport http.RoundTripper) (sign.Transparency, error) {
+	address, err := url.Parse(l.URL)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: transport}
+	if l.Version == 2 {
+		return sign.NewRekor(&sign.RekorOptions{BaseURL: l.URL, Version: 2, ClientV2: rekorV2{client, address}}), nil
+	}
+	if address.Path == "" {
+		address.Path = rekor.DefaultBasePath
+	}
+	// As the library's own client is made, but for the transport.
+	rt := httptransport.NewWithClient(address.Host, address.Path, []string{address.Scheme}, client)
+	rt.Consumers["application/json"] = runtime.JSONConsumer()
+	rt.Producers["application/json"] = runtime.JSONProducer()
+	formats := strfmt.NewFormats()
+	formats.Add("signedCheckpoint", &util.SignedNote{}, util.SignedCheckpointValidator)
+	return sign.NewRekor(&sign.RekorOptions{BaseURL: l.URL, Version: 1, Client: rekor.New(rt, formats).Entries}), nil
+}
+
+// rekorV2 writes to a log of version 2:
+// https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md
+type rekorV2 struct {
+	client *http.Client
+	url    *url.URL
+}
+
+func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLogEntry, error) {
+	record, ok := entry.(*rekortiles.HashedRekordRequestV002)
+	if !ok {
+		return nil, fmt.Errorf("an entry is a %T", entry)
+	}
+	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: record}})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url.JoinPath("/api/v2/log/entries").String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	const limit = 10 << 20
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusCreated {
+		const enough = 512
+		return nil, fmt.Errorf("it answers %s: %.*q", resp.Status, enough, strings.TrimSpace(string(answer)))
+	}
+	var out protorekor.TransparencyLogEntry
+	if err := protojson.Unmarshal(answer, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// encodeBundle writes a bundle the same way each time; the library's spaces
+// vary.
+func encodeBundle(b *protobundle.Bundle) ([]byte, error) {
+	raw, err := protojson.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, raw); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
