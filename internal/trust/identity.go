@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -117,10 +118,6 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, err
 	if t.Root == nil {
 		return Signatory{}, errors.New("an identity is trusted, and there is no trusted root to know it by")
 	}
-	verifier, err := verify.NewVerifier(t.Root.material, t.demands()...)
-	if err != nil {
-		return Signatory{}, err
-	}
 	var whose []verify.PolicyOption
 	for _, i := range t.Identities {
 		m, err := i.matcher()
@@ -134,7 +131,7 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, err
 	if b.GetMessageSignature() != nil {
 		about = verify.WithArtifact(bytes.NewReader(message))
 	}
-	result, err := verifier.Verify(b, verify.NewPolicy(about, whose...))
+	result, err := t.verifyWitnessed(b, verify.NewPolicy(about, whose...))
 	if err != nil {
 		return Signatory{}, err
 	}
@@ -147,16 +144,27 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, err
 	return by, nil
 }
 
-// demands are what must witness a signature by a certificate.
-func (t Trust) demands() []verify.VerifierOption {
-	out := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
-	if !t.AllowUnlogged {
-		out = append(out, verify.WithTransparencyLog(1))
-	}
+// verifyWitnessed demands a log and, if that is allowed to be missing, at least
+// an authority. The library asks a log for the time only if an entry is demanded
+// as well, so there are two attempts.
+func (t Trust) verifyWitnessed(b *bundle.Bundle, policy verify.PolicyBuilder) (*verify.VerificationResult, error) {
+	demands := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
 	if len(t.Root.material.CTLogs()) > 0 {
-		out = append(out, verify.WithSignedCertificateTimestamps(1))
+		demands = append(demands, verify.WithSignedCertificateTimestamps(1))
 	}
-	return out
+	logged, err := verify.NewVerifier(t.Root.material, append(slices.Clone(demands), verify.WithTransparencyLog(1))...)
+	if err != nil {
+		return nil, err
+	}
+	result, err := logged.Verify(b, policy)
+	if err == nil || !t.AllowUnlogged {
+		return result, err
+	}
+	unlogged, err := verify.NewVerifier(t.Root.material, demands...)
+	if err != nil {
+		return nil, err
+	}
+	return unlogged.Verify(b, policy)
 }
 
 // verify holds what has just been made against the root: an answer of a service

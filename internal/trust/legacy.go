@@ -62,7 +62,7 @@ func toAnnotations(raw []byte) (map[string]string, error) {
 	}
 	for _, e := range m.GetTlogEntries() {
 		promise := e.GetInclusionPromise().GetSignedEntryTimestamp()
-		if promise == nil {
+		if len(promise) == 0 {
 			continue
 		}
 		entry := legacyEntry{SignedEntryTimestamp: promise}

@@ -140,7 +140,7 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 		if err != nil {
 			return err
 		}
-		if err = client.GetTransparencyLogEntry(within, text, b); err == nil {
+		if err = entryOf(within, client, text, b); err == nil {
 			return nil
 		}
 		switch {
@@ -158,6 +158,17 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 			return &troubled{err}
 		}
 	}
+}
+
+// entryOf asks a log for an entry. The library takes for granted that an answer
+// has all its parts, and panics where one is missing.
+func entryOf(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("its answer is incomplete: %v", p)
+		}
+	}()
+	return client.GetTransparencyLogEntry(ctx, text, b)
 }
 
 // troubled says that a log is out of order, rather than that it refuses.
