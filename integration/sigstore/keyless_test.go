@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -384,11 +385,16 @@ func TestLogInTrouble(t *testing.T) {
 		}
 	})
 	t.Run("answer that is lost", func(t *testing.T) {
-		var answers []int
+		var mu sync.Mutex
+		var answers []int // under mu
 		s.rekor.set(func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool {
 			answer := httptest.NewRecorder()
 			pass.ServeHTTP(answer, r)
-			if answers = append(answers, answer.Code); len(answers) == 1 {
+			mu.Lock()
+			answers = append(answers, answer.Code)
+			first := len(answers) == 1
+			mu.Unlock()
+			if first {
 				panic(http.ErrAbortHandler)
 			}
 			w.WriteHeader(answer.Code)
@@ -399,6 +405,8 @@ func TestLogInTrouble(t *testing.T) {
 		if err != nil || !strings.Contains(string(env), `"tlogEntries":[{`) {
 			t.Errorf("%s, %v", env, err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if want := []int{http.StatusCreated, http.StatusConflict, http.StatusCreated}; !slices.Equal(answers, want) {
 			t.Errorf("the log answers %v", answers)
 		}

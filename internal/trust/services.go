@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -105,4 +106,34 @@ func (s Services) patience() time.Duration {
 		return time.Minute
 	}
 	return s.Patience
+}
+
+// bound ends the requests that a library makes without a context with the call
+// that they are made for; they still end by themselves as well.
+type bound struct {
+	ctx  context.Context
+	base http.RoundTripper
+}
+
+func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	done := func() { stop(); cancel(nil) }
+	resp, err := b.base.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		done()
+		return nil, err
+	}
+	resp.Body = boundBody{resp.Body, done}
+	return resp, nil
+}
+
+type boundBody struct {
+	io.ReadCloser
+	done func()
+}
+
+func (b boundBody) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
 }

@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -183,7 +182,8 @@ func (s session) pem() ([]byte, error) {
 	return cryptoutils.MarshalPublicKeyToPEM(s.key.PublicKey())
 }
 
-// keypair is a Key as sigstore-go sees it.
+// keypair is a Key as sigstore-go's client for Fulcio sees it, which is shown
+// none but those that certify makes.
 type keypair struct{ Key }
 
 var _ sign.Keypair = keypair{}
@@ -222,15 +222,4 @@ func (k keypair) SignData(ctx context.Context, data []byte) (sig, digest []byte,
 	sum := sha256.Sum256(data)
 	sig, err = k.Sign(ctx, data)
 	return sig, sum[:], err
-}
-
-// bound gives requests that a library makes without a context the one of the
-// call that they are made for.
-type bound struct {
-	ctx  context.Context
-	base http.RoundTripper
-}
-
-func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
-	return b.base.RoundTrip(r.WithContext(b.ctx))
 }

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -30,9 +31,16 @@ type rekorV1 struct {
 	cert *x509.Certificate
 
 	mu    sync.Mutex
-	calls int
+	calls int // under mu
 	// answer has a call answered in another way; nil is none.
 	answer func(call int, w http.ResponseWriter, entry map[string]any) bool
+}
+
+// count returns how often something was to be logged.
+func (r *rekorV1) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
 }
 
 const entryID = "24296fb24b8ad77a0000000000000000000000000000000000000000000000000000000000000000"
@@ -171,8 +179,8 @@ func TestEntryThatIsThereAlreadyIsNoFailure(t *testing.T) {
 	if _, by, err := s.Trust().VerifyEnvelope(env, digestOf("a")); err != nil || by.Subject != "releases@example.com" || by.At.IsZero() {
 		t.Errorf("%+v, %v", by, err)
 	}
-	if rekor.calls != 1 {
-		t.Errorf("%d calls", rekor.calls)
+	if rekor.count() != 1 {
+		t.Errorf("%d calls", rekor.count())
 	}
 }
 
@@ -226,8 +234,8 @@ func TestFirstVersionInTrouble(t *testing.T) {
 		return true
 	})
 	attest(t, s, "x", "{}", digestOf("a"))
-	if rekor.calls != 3 {
-		t.Errorf("%d calls", rekor.calls)
+	if rekor.count() != 3 {
+		t.Errorf("%d calls", rekor.count())
 	}
 	s, rekor = identitySigner(t, func(_ int, w http.ResponseWriter, _ map[string]any) bool {
 		w.WriteHeader(http.StatusUnprocessableEntity)
@@ -235,8 +243,8 @@ func TestFirstVersionInTrouble(t *testing.T) {
 	})
 	var refused *LogError
 	_, err := Attest(t.Context(), s, Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}})
-	if !errors.As(err, &refused) || rekor.calls != 1 {
-		t.Errorf("%v after %d calls", err, rekor.calls)
+	if !errors.As(err, &refused) || rekor.count() != 1 {
+		t.Errorf("%v after %d calls", err, rekor.count())
 	}
 }
 
@@ -351,5 +359,22 @@ func TestSigningConfigSaysWhoIsAsked(t *testing.T) {
 		if _, err := LoadRoot([]byte(bad)); err == nil {
 			t.Errorf("root %s: accepted", bad)
 		}
+	}
+}
+
+// TestServiceThatHangsDoesNotHangUs: neither beyond the call nor beyond the
+// time that the library gives it.
+func TestServiceThatHangsDoesNotHangUs(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	impatient := &http.Client{Timeout: 10 * time.Millisecond, Transport: Services{}.transport(ctx)}
+	if resp, err := impatient.Get(server.URL); err == nil {
+		t.Errorf("%s", resp.Status)
+	}
+	patient := &http.Client{Transport: Services{}.transport(ctx)}
+	cancel()
+	if _, err := patient.Get(server.URL); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
