@@ -463,6 +463,25 @@ func TestMisspeltFormatIsNotTakenForTheDefault(t *testing.T) {
 	}
 }
 
+// TestRegistryThatRefusesToListIsNotOneThatRefusesToStore: each has its own way
+// of saying that it does not keep the list.
+func TestRegistryThatRefusesToListIsNotOneThatRefusesToStore(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable} {
+		r := newRegistry(t)
+		s, repo := newSigner(t), repoIn(t, r, "app")
+		digest := pushImage(t, repo, "x")
+		r.SetHook(lab.When(func(req *http.Request) bool { return strings.Contains(req.URL.Path, "/referrers/") },
+			func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }))
+		if err := attachBundles(t, s, repo, digest, attest(t, s, "x", "{}", digest)); err != nil {
+			t.Errorf("%d: %v", status, err)
+			continue
+		}
+		if got := read(t, repo, digest); len(got.Envelopes) != 1 || len(got.Signatures) != 1 {
+			t.Errorf("%d: %d envelopes, %d signatures", status, len(got.Envelopes), len(got.Signatures))
+		}
+	}
+}
+
 // immutable refuses to move a tag, with one of the answers that registries
 // have for that.
 func immutable(status int) lab.Hook {

@@ -143,16 +143,18 @@ func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
 }
 
 // put stores one manifest. The library asks for the list after it has done so,
-// and reports that there is none as if nothing had been stored; who calls reads
+// and reports what comes of that as if nothing had been stored; who calls reads
 // the list back in any case.
 func (r *referrerShelf) put(ctx context.Context, e entry) error {
 	ref := r.ref.Context().Digest(e.desc.Digest.String())
 	err := remote.Put(ref, rawManifest{e.referrer.manifest, e.desc.MediaType}, r.opts...)
-	if err == nil || !isUnsupported(err) {
+	if err == nil {
+		return nil
+	}
+	if _, missing := r.puller.Head(ctx, ref); missing != nil {
 		return err
 	}
-	_, err = r.puller.Head(ctx, ref)
-	return err
+	return nil
 }
 
 // remove deletes what was replaced, where the registry lets that be done: it is
