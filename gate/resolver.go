@@ -29,7 +29,8 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 
 // quickResolver knows a short way for patterns such as
 // "/var/lib/dpkg/info/openssl.*", which syft asks for once for every Debian
-// package. The long way holds each against every name in the image.
+// package: the long way holds each against every name in the image. It also
+// searches programs for .NET bundles, see searchBundles.
 type quickResolver struct {
 	file.Resolver
 	img *image.Image
@@ -46,6 +47,15 @@ func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error)
 		}
 	}
 	return r.Resolver.FilesByGlob(patterns...)
+}
+
+// FilesByMIMEType finds what the image's own resolver finds.
+func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error) {
+	found, err := r.Resolver.FilesByMIMEType(types...)
+	if err == nil && isBundleSearch(types) {
+		found = r.searchBundles(found)
+	}
+	return found, err
 }
 
 // named lists the files that a pattern of the form FOLDER/NAME.* names, if that

@@ -1,0 +1,125 @@
+package gate
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// elfWith is a program whose header lists these sections, of which the last one
+// has their names, followed by data.
+func elfWith(t *testing.T, sections []elf.Section64, data []byte) []byte {
+	t.Helper()
+	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	if len(sections) > 0 {
+		h.Shoff, h.Shnum, h.Shstrndx = 64, uint16(len(sections)), uint16(len(sections)-1)
+	}
+	var out bytes.Buffer
+	if err := errors.Join(binary.Write(&out, binary.LittleEndian, h), binary.Write(&out, binary.LittleEndian, sections)); err != nil {
+		t.Fatal(err)
+	}
+	return append(out.Bytes(), data...)
+}
+
+// bundle is a .NET program in one file; the marker begins at an offset.
+func bundle(t *testing.T, at int) []byte {
+	t.Helper()
+	deps := []byte(`{"runtimeTarget": {"name": ".NETCoreApp,Version=v8.0"}, "targets": {".NETCoreApp,Version=v8.0": {` +
+		`"app/1.0.0": {"dependencies": {"Newtonsoft.Json": "12.0.1"}}, "Newtonsoft.Json/12.0.1": {"runtime": {"lib/Newtonsoft.Json.dll": {}}}}},` +
+		`"libraries": {"app/1.0.0": {"type": "project"}, "Newtonsoft.Json/12.0.1": {"type": "package", "sha512": "", "path": "newtonsoft.json/12.0.1"}}}`)
+	b := elfWith(t, nil, nil)
+	b = append(b, make([]byte, at-8-len(b))...)
+	header := at + len(bundleMarker)
+	b = binary.LittleEndian.AppendUint64(b, uint64(header))
+	b = append(b, bundleMarker[:]...)
+	b = binary.LittleEndian.AppendUint32(b, 6)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = append(b, 0) // no name
+	b = binary.LittleEndian.AppendUint64(b, uint64(header+53))
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(deps)))
+	b = append(b, make([]byte, 24)...)
+	return append(b, deps...)
+}
+
+// refused is a program that syft does not parse, for the size that one of its
+// sections claims to inflate to.
+func refused(t *testing.T) []byte {
+	t.Helper()
+	const after = 64 + 3*64
+	var data bytes.Buffer
+	if err := binary.Write(&data, binary.LittleEndian, elf.Chdr64{Type: uint32(elf.COMPRESS_ZLIB), Size: 1 << 40, Addralign: 1}); err != nil {
+		t.Fatal(err)
+	}
+	names := data.Len()
+	data.WriteString("\x00.symtab\x00.shstrtab\x00")
+	return elfWith(t, []elf.Section64{{},
+		{Name: 1, Type: uint32(elf.SHT_SYMTAB), Flags: uint64(elf.SHF_COMPRESSED), Off: after, Size: uint64(names), Entsize: 24},
+		{Name: 9, Type: uint32(elf.SHT_STRTAB), Off: after + uint64(names), Size: uint64(data.Len() - names)},
+	}, data.Bytes())
+}
+
+// TestProgramsAreReadAsSyftDoes: which packages .NET bundles hold, and which
+// programs cannot be read.
+func TestProgramsAreReadAsSyftDoes(t *testing.T) {
+	h := newTester(t)
+	img := h.image(lab.ImageSpec{OSRelease: "debian 12", DebPackages: clean.DebPackages, Files: []lab.File{
+		{Path: "opt/bundle", Content: string(bundle(t, 3000)), Mode: 0o755},
+		{Path: "opt/plain", Content: string(elfWith(t, nil, make([]byte, 10_000))), Mode: 0o755},
+		{Path: "opt/refused", Content: string(refused(t)), Mode: 0o755},
+		{Path: "opt/short", Content: "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00", Mode: 0o755},
+		{Path: "opt/link", Link: "bundle"},
+	}})
+	own := syftsOwn(t, img, catalogConfig(testTool))
+	r := h.check(h.gate(blockCritical), h.push("app:1", img))
+	p := r.Input.Platforms[0]
+
+	var want, got []string
+	for one := range own.Artifacts.Packages.Enumerate() {
+		want = append(want, fmt.Sprint(one.Name, " ", one.Version, " ", one.Type, " ", one.FoundBy))
+	}
+	for one := range r.SBOMs[0].syft.Artifacts.Packages.Enumerate() {
+		got = append(got, fmt.Sprint(one.Name, " ", one.Version, " ", one.Type, " ", one.FoundBy))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" || !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "Newtonsoft.Json 12.0.1") }) {
+		t.Errorf("packages %q (-syft +ours):\n%s", got, d)
+	}
+	if d := cmp.Diff(unknowns(own), p.Unknowns); d != "" || len(p.Unknowns) == 0 {
+		t.Errorf("%d unknowns (-syft +ours):\n%s", len(p.Unknowns), d)
+	}
+}
+
+func TestMarkerIsFoundWhereverItIs(t *testing.T) {
+	buf := make([]byte, 64)
+	for at := range 200 {
+		b := make([]byte, 300)
+		copy(b[at:], bundleMarker[:])
+		for _, r := range []io.Reader{bytes.NewReader(b), iotest.OneByteReader(bytes.NewReader(b)), iotest.DataErrReader(bytes.NewReader(b[:at+32]))} {
+			if !mayHold(r, buf) {
+				t.Errorf("not found at %d", at)
+			}
+		}
+		copy(b[at:], "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+		if mayHold(bytes.NewReader(b), buf) {
+			t.Errorf("found after it is gone from %d", at)
+		}
+	}
+	// What could not be read could have it.
+	if !mayHold(iotest.ErrReader(errors.New("unreadable")), buf) || !mayHold(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errors.New("unreadable"))), buf) {
+		t.Error("an error was taken for the end")
+	}
+}
