@@ -122,7 +122,7 @@ func TestPolicyIsPure(t *testing.T) {
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
 		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors",
 		// CEL and what it is made of.
-		"github.com/google/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
+		"cel.dev/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
 		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}
 	p, ok := goList(t)[mod+"/policy"]
 	if !ok {

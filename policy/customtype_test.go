@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/cel-go/common/types"
+	"cel.dev/cel-go/common/types"
 	"github.com/google/go-cmp/cmp"
 )
 

@@ -6,9 +6,9 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/google/cel-go/common/types"
-	"github.com/google/cel-go/common/types/ref"
-	"github.com/google/cel-go/common/types/traits"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 )
 
 // This file has the values of the expression language. They look into the
@@ -135,14 +135,14 @@ func (l *list) ConvertToType(to ref.Type) ref.Val { return l.all().ConvertToType
 
 // Get implements traits.Indexer.
 func (l *list) Get(index ref.Val) ref.Val {
-	i, err := types.IndexOrError(index)
-	if err != nil {
-		return types.WrapErr(err)
+	i, ok := index.(types.Int)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(index)
 	}
-	if i < 0 || i >= l.size {
+	if i < 0 || i >= types.Int(l.size) {
 		return types.NewErr("index %d is outside of a list of %d", i, l.size)
 	}
-	return l.at(i)
+	return l.at(int(i))
 }
 
 // Iterator implements traits.Iterable.
