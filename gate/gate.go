@@ -22,6 +22,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/gate/cache"
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
@@ -58,6 +59,9 @@ type Options struct {
 	// time goes by and the database is kept as fresh as it is. Zero means now.
 	// Such a check gives no Approval.
 	At time.Time
+	// Cache keeps what was cataloged, so that an image that was checked before is
+	// judged anew without being pulled. Nil keeps nothing.
+	Cache *cache.Cache
 	// Gunzip is a program that inflates layers, and its arguments; see
 	// layers.Options. Empty means to run none.
 	Gunzip []string
@@ -74,6 +78,9 @@ type Tool struct {
 	// Components are the versions of what it decides and signs with: syft,
 	// grype and cosign, by name.
 	Components map[string]string `json:"components"`
+	// Build tells builds of the same version apart. What another one has put
+	// into a cache is not used.
+	Build string `json:"-"`
 }
 
 // Gate checks images against one policy and one database.
@@ -142,6 +149,8 @@ type Result struct {
 	Started, Finished time.Time
 	// Fetched counts what was read from the source.
 	Fetched layers.Stats
+	// Recalled is how many of the platforms were cataloged by an earlier run.
+	Recalled int
 
 	store *layers.Store
 }
@@ -187,11 +196,17 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	r.Input.VEX, r.Input.Baseline = beside.VEX, beside.Baseline
 	r.Input.Image = policy.Image{Reference: src.String(), Repository: src.Repository(),
 		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType)}
-	if err := g.fetch(ctx, r.store, r.Image); err != nil {
+	known := make([]*SBOM, len(r.Image.Platforms))
+	for i := range known {
+		if known[i] = g.recall(&r.Image.Platforms[i]); known[i] != nil {
+			r.Recalled++
+		}
+	}
+	if err := g.fetch(ctx, r.store, r.Image, known); err != nil {
 		return nil, err
 	}
 	for i := range r.Image.Platforms {
-		evidence, sbom, err := g.inspect(ctx, r.store, &r.Image.Platforms[i])
+		evidence, sbom, err := g.inspect(ctx, r.store, &r.Image.Platforms[i], known[i])
 		if err != nil {
 			return nil, err
 		}
@@ -228,11 +243,17 @@ func keptFresh(in policy.Input, by time.Duration) policy.Input {
 	return in
 }
 
-// fetch reads every layer of every platform, each once.
-func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image) error {
-	images := make([]v1.Image, len(img.Platforms))
+// fetch reads every layer of the platforms that are still to be cataloged, each
+// once.
+func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, known []*SBOM) error {
+	var images []v1.Image
 	for i, p := range img.Platforms {
-		images[i] = p.Image
+		if known[i] == nil {
+			images = append(images, p.Image)
+		}
+	}
+	if len(images) == 0 {
+		return nil
 	}
 	done := g.opts.Progress.Start(Pull, img.Digest.String())
 	// The catalog needs them next. Whatever goes wrong, it will be told.
@@ -248,15 +269,19 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image) error
 	return nil
 }
 
-// inspect gathers the evidence about one platform.
-func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform) (policy.Platform, *SBOM, error) {
-	done := g.opts.Progress.Start(Catalog, p.Name)
-	sbom, err := catalog(ctx, store, p, g.opts.Tool)
-	done(err)
-	if err != nil {
-		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+// inspect gathers the evidence about one platform, whose catalog may be known.
+func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform, sbom *SBOM) (policy.Platform, *SBOM, error) {
+	if sbom == nil {
+		done := g.opts.Progress.Start(Catalog, p.Name)
+		var err error
+		sbom, err = catalog(ctx, store, p, g.opts.Tool)
+		done(err)
+		if err != nil {
+			return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+		}
+		g.remember(p, sbom)
 	}
-	done = g.opts.Progress.Start(Scan, p.Name)
+	done := g.opts.Progress.Start(Scan, p.Name)
 	m, err := scan(ctx, g.opts.Database, sbom)
 	done(err)
 	if err != nil {

@@ -45,7 +45,7 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.opts.Parallel)
 	for i, blob := range blobs {
-		meters[i] = &meter{Layer: blob, repo: repo.String(), progress: p.opts.Progress}
+		meters[i] = &meter{Layer: blob, ctx: gctx, repo: repo.String(), progress: p.opts.Progress}
 		group.Go(func() error {
 			if err := pusher.Upload(gctx, repo, mountable(meters[i], img.Source, repo)); err != nil {
 				digest, _ := blob.Digest()
@@ -145,9 +145,16 @@ func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
 	return &remote.MountableLayer{Layer: l, Reference: src.Ref}
 }
 
+// fetcher is a layer that need not have been read: one whose image was cataloged
+// by an earlier run is read when it has to be sent, and never else.
+type fetcher interface {
+	Fetch(ctx context.Context) error
+}
+
 // meter counts the bytes of a blob as they are read to be sent.
 type meter struct {
 	v1.Layer
+	ctx      context.Context // of the copy: Compressed is called without one
 	repo     string
 	progress gate.Progress
 	sent     atomic.Int64
@@ -155,6 +162,11 @@ type meter struct {
 
 // Compressed opens the blob's bytes.
 func (m *meter) Compressed() (io.ReadCloser, error) {
+	if f, ok := m.Layer.(fetcher); ok {
+		if err := f.Fetch(m.ctx); err != nil {
+			return nil, gate.NewRegistryError(gate.Staging, "reading what is to be copied", err)
+		}
+	}
 	rc, err := m.Layer.Compressed()
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ var known = map[types.MediaType]struct{}{
 }
 
 // Layer is a layer of a checked image. Its bytes can be read once the store has
-// fetched it.
+// fetched it, by itself or with others.
 type Layer struct {
 	store      *Store
 	descriptor v1.Descriptor
@@ -43,6 +43,9 @@ func (l *Layer) Size() (int64, error) { return l.descriptor.Size, nil }
 
 // MediaType is the one that the manifest states.
 func (l *Layer) MediaType() (types.MediaType, error) { return l.descriptor.MediaType, nil }
+
+// Fetch reads the layer unless it is there, see [Store.Fetch].
+func (l *Layer) Fetch(ctx context.Context) error { return l.store.fetch(ctx, l) }
 
 // Compressed opens the bytes as they were stored.
 func (l *Layer) Compressed() (io.ReadCloser, error) {

@@ -51,7 +51,7 @@ func newApp(s Streams) *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
-		Commands:       []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), policyCommand(s), dbCommand(s), keyCommand(s)},
+		Commands:       []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s)},
 	}
 	prepare(app.Commands)
 	return app
@@ -107,6 +107,7 @@ func tool() gate.Tool {
 			t.Components["cosign"] = dep.Version
 		}
 	}
+	t.Build = buildID()
 	return t
 }
 

@@ -118,7 +118,7 @@ func (o *output) policies(set policy.Set) {
 func (o *output) result(r *gate.Result) {
 	o.report.Input = r.Input
 	o.report.Decision = &r.Decision
-	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches}
+	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches, Recalled: r.Recalled}
 	o.report.MovedTo = r.Moved
 }
 

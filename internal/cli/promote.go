@@ -24,7 +24,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"}, Value: trust.Legacy.String(),
 				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both"},
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
-			vexFlag, platformFlag, outputFlag, cacheFlag, tempFlag, offlineFlag, logFlag, quietFlag},
+			vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }

@@ -34,7 +34,7 @@ var (
 	policyFlag   = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "judge by the policy in `FILE`; repeatable: the image must pass every one"}
 	vexFlag      = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "take the statements in the VEX document in `FILE` for what the policy says they are worth; repeatable (OpenVEX, CycloneDX, CSAF)"}
 	platformFlag = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "of an index, take only the image for `OS/ARCH[/VARIANT]`"}
-	cacheFlag    = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database in `DIR` (default: the user's cache folder)"}
+	cacheFlag    = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database, and what was cataloged, in `DIR` (default: the user's cache folder)"}
 	tempFlag     = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "keep layers in `DIR` while an image is checked (default: the system's)"}
 	offlineFlag  = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network but the registries that are named"}
 	outputFlag   = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`, text or json; repeatable (default: text)"}
@@ -331,9 +331,13 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	if err != nil {
 		return nil, err
 	}
+	kept, err := openCache(c)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gate.New(gate.Options{
 		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
-		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Progress: progress, At: at,
+		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Cache: kept, Progress: progress, At: at,
 	})
 	if err != nil {
 		return nil, usageError{err}

@@ -134,6 +134,9 @@ type Statement struct {
 type Transfer struct {
 	BytesRead int64 `json:"bytesRead"`
 	Fetches   int   `json:"fetches"` // blobs asked for, repeated ones again
+	// Recalled is how many platforms were not read because an earlier run had
+	// cataloged them.
+	Recalled int `json:"recalled,omitempty"`
 }
 
 // Error is why a run did not end as it was meant to.

@@ -630,6 +630,10 @@ func (t text) destinations() {
 }
 
 func (t text) transfer() {
+	if t.Transfer.Recalled > 0 {
+		t.blank()
+		t.item(0, fmt.Sprintf("Of %s an earlier run had cataloged what is in the image", count(t.Transfer.Recalled, "platform")))
+	}
 	if t.Transfer.BytesRead == 0 {
 		return
 	}

@@ -1,0 +1,212 @@
+package cache
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// clock is a time that goes on by a second whenever it is asked.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(time.Second)
+	return c.now
+}
+
+func open1(t *testing.T, dir string, limit int64) *Cache {
+	t.Helper()
+	c, err := Open(Options{Dir: dir, Max: limit, Now: (&clock{now: time.Now().Add(-time.Hour / 2)}).Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func put(t *testing.T, c *Cache, key string, data []byte) {
+	t.Helper()
+	if err := c.Put(key, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestGetReturnsWhatWasPut(t *testing.T) {
+	c := open1(t, filepath.Join(t.TempDir(), "new"), 1<<20)
+	if _, ok := c.Get("a"); ok {
+		t.Error("something in an empty cache")
+	}
+	put(t, c, "a", []byte("one"))
+	put(t, c, "b", nil)
+	put(t, c, "a", []byte("two"))
+	if got, ok := c.Get("a"); !ok || string(got) != "two" {
+		t.Errorf("%q, %v", got, ok)
+	}
+	if got, ok := c.Get("b"); !ok || len(got) != 0 {
+		t.Errorf("%q, %v", got, ok)
+	}
+	if s, err := c.Status(); err != nil || s.Entries != 2 || s.Bytes == 0 || s.Oldest.IsZero() {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestDamagedEntryIsNotReturned changes each byte of a file, cuts it anywhere and
+// gives it another one's name.
+func TestDamagedEntryIsNotReturned(t *testing.T) {
+	dir := t.TempDir()
+	c := open1(t, dir, 1<<20)
+	put(t, c, "a", []byte("some bytes"))
+	path := files(t, dir)[0]
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, stored []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, stored, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := c.Get("a"); ok && !bytes.Equal(got, []byte("some bytes")) {
+			t.Errorf("%s: %q", what, got)
+		} else if !ok && len(files(t, dir)) != 0 {
+			t.Errorf("%s: it is still there", what)
+		}
+	}
+	for i := range whole {
+		changed := bytes.Clone(whole)
+		changed[i] ^= 1
+		check(fmt.Sprint("byte ", i), changed)
+		check(fmt.Sprint("cut at ", i), whole[:i])
+	}
+	put(t, c, "b", []byte("others"))
+	if err := os.Rename(c.path("b"), c.path("a")); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := c.Get("a"); ok {
+		t.Errorf("under the name of another: %q", got)
+	}
+}
+
+// TestCacheIsBounded: the least recently used goes first, and one that is larger
+// than all is not kept.
+func TestCacheIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	c := open1(t, dir, 400)
+	random := func(seed byte) []byte { // does not compress
+		out := make([]byte, 100)
+		for i := range out {
+			seed = seed*167 + 41
+			out[i] = seed ^ byte(i*i)
+		}
+		return out
+	}
+	put(t, c, "a", random(1))
+	put(t, c, "b", random(2))
+	if _, ok := c.Get("a"); !ok {
+		t.Fatal("not there")
+	}
+	put(t, c, "c", random(3))
+	_, a := c.Get("a")
+	_, b := c.Get("b")
+	_, last := c.Get("c")
+	if !a || b || !last {
+		t.Errorf("a %v, b %v, c %v", a, b, last)
+	}
+	small := open1(t, dir, 20)
+	put(t, small, "d", random(5))
+	if _, ok := small.Get("d"); ok {
+		t.Error("larger than the cache")
+	}
+	removed, err := c.Prune(0)
+	if err != nil || removed.Entries == 0 || len(files(t, dir)) != 0 {
+		t.Errorf("%+v, %v, %v", removed, err, files(t, dir))
+	}
+}
+
+// TestNothingIsKeptWithoutRoom: a limit of 0 turns it off.
+func TestNothingIsKeptWithoutRoom(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	c := open1(t, dir, 0)
+	put(t, c, "a", []byte("x"))
+	if _, ok := c.Get("a"); ok || len(files(t, dir)) > 0 {
+		t.Error("it was kept")
+	}
+	if s, err := c.Status(); err != nil || s != (Status{}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	var none *Cache
+	put(t, none, "a", nil)
+	if _, ok := none.Get("a"); ok {
+		t.Error("no cache has something")
+	}
+}
+
+// TestIncompleteFilesDoNotStay: those of a process that was killed.
+func TestIncompleteFilesDoNotStay(t *testing.T) {
+	dir := t.TempDir()
+	c := open1(t, dir, 1<<20)
+	old, recent := filepath.Join(dir, "1"+partial), filepath.Join(dir, "2"+partial)
+	for _, path := range []string{old, recent} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Prune(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, dir); len(got) != 1 || got[0] != recent {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestParallelUseIsSafe: readers see all of an entry or nothing.
+func TestParallelUseIsSafe(t *testing.T) {
+	dir := t.TempDir()
+	var group sync.WaitGroup
+	for worker := range 8 {
+		c := open1(t, dir, 2000)
+		group.Go(func() {
+			for i := range 50 {
+				key := fmt.Sprint(i % 5)
+				want := bytes.Repeat([]byte(key), 1000)
+				if worker%2 == 0 {
+					if err := c.Put(key, want); err != nil {
+						t.Error(err)
+					}
+				} else if got, ok := c.Get(key); ok && !bytes.Equal(got, want) {
+					t.Errorf("%q", got)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, opts := range []Options{{}, {Dir: "x"}, {Dir: "x", Now: time.Now, Max: -1}} {
+		if _, err := Open(opts); err == nil {
+			t.Errorf("%+v", opts)
+		}
+	}
+}

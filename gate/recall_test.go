@@ -1,0 +1,166 @@
+package gate
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/gate/cache"
+)
+
+func (t *tester) cache(dir string) func(*Options) {
+	t.Helper()
+	c, err := cache.Open(cache.Options{Dir: dir, Max: 1 << 30, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *Options) { o.Cache = c }
+}
+
+// layerReads counts how often the image's layers were read from the registry.
+func (t *tester) layerReads(img v1.Image) int {
+	t.Helper()
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, l := range ls {
+		digest, err := l.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += t.staging.BlobReads()[digest.String()]
+	}
+	return n
+}
+
+// TestRecalledCatalogIsTheSame checks each image twice. The second time no layer
+// is read, and the evidence and the documents are equal.
+func TestRecalledCatalogIsTheSame(t *testing.T) {
+	for name, img := range parityImages(t) {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			src := h.push("app:1", img)
+			g := h.gate(blockCritical, h.cache(t.TempDir()))
+			first := h.check(g, src)
+			h.staging.ResetRequests()
+			second := h.check(g, src)
+			if n := h.layerReads(img); n > 0 || second.Fetched.Bytes > 0 {
+				t.Errorf("%d layers were read, %d bytes", n, second.Fetched.Bytes)
+			}
+			if first.Recalled != 0 || second.Recalled != 1 {
+				t.Errorf("recalled %d, then %d", first.Recalled, second.Recalled)
+			}
+			if len(first.Input.Platforms[0].Findings) == 0 {
+				t.Fatal("no findings, so that little is compared")
+			}
+			if d := cmp.Diff(first.Input, second.Input); d != "" {
+				t.Errorf("the evidence differs: %s", d)
+			}
+			for i, s := range first.SBOMs {
+				again := second.SBOMs[i]
+				if string(s.SPDX) != string(again.SPDX) || string(s.CycloneDX) != string(again.CycloneDX) || s.Digest != again.Digest {
+					t.Error("the documents differ")
+				}
+			}
+		})
+	}
+}
+
+// TestRecalledCatalogIsJudgedAnew: an image that passed is denied by a stricter
+// policy although nothing is pulled.
+func TestRecalledCatalogIsJudgedAnew(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(dirty))
+	use := h.cache(t.TempDir())
+	if r := h.check(h.gate("version: 1\nrules: [{name: all, effect: warn}]\n", use), src); !r.Decision.Passed {
+		t.Fatal("denied")
+	}
+	if r := h.check(h.gate(blockCritical, use), src); r.Decision.Passed || r.Recalled != 1 {
+		t.Errorf("passed %v, recalled %d", r.Decision.Passed, r.Recalled)
+	}
+}
+
+// TestDamagedCatalogIsNotRecalled: it is made again.
+func TestDamagedCatalogIsNotRecalled(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(dirty))
+	dir := t.TempDir()
+	g := h.gate(blockCritical, h.cache(dir))
+	want := h.check(g, src)
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(files[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := h.check(g, src)
+	if got.Recalled != 0 {
+		t.Error("recalled")
+	}
+	if d := cmp.Diff(want.Input, got.Input); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestOtherBuildDoesNotRecall: what another version, or another build of it, has
+// cataloged is not used.
+func TestOtherBuildDoesNotRecall(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(dirty))
+	use := h.cache(t.TempDir())
+	h.check(h.gate(blockCritical, use), src)
+	for name, change := range map[string]func(*Tool){
+		"version": func(t *Tool) { t.Version = "other" },
+		"build":   func(t *Tool) { t.Build = "other" },
+		"syft":    func(t *Tool) { t.Components = map[string]string{"syft": "other", "grype": "test"} },
+	} {
+		if r := h.check(h.gate(blockCritical, use, func(o *Options) { change(&o.Tool) }), src); r.Recalled != 0 {
+			t.Errorf("another %s: recalled", name)
+		}
+	}
+}
+
+// TestRecalledPlatformsAreNotFetched: of an index, only what is new is read.
+func TestRecalledPlatformsAreNotFetched(t *testing.T) {
+	h := newTester(t)
+	one, two := h.image(clean), h.image(dirty)
+	use := h.cache(t.TempDir())
+	h.check(h.gate(blockCritical, use), h.push("app:1", one))
+	h.staging.ResetRequests()
+	r := h.check(h.gate(blockCritical, use), h.push("app:2", h.index(one, two)))
+	if r.Recalled != 1 || len(r.Input.Platforms) != 2 {
+		t.Errorf("recalled %d of %d", r.Recalled, len(r.Input.Platforms))
+	}
+	if h.layerReads(two) == 0 || len(r.Input.Platforms[1].Packages) == 0 {
+		t.Error("the other one was not read")
+	}
+	shared := h.layerReads(one)
+	ls, err := two.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ls { // a layer that both have counts for the other
+		digest, err := l.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.LayerByDigest(digest); err == nil {
+			shared -= h.staging.BlobReads()[digest.String()]
+		}
+	}
+	if shared > 0 {
+		t.Errorf("%d layers of the one that was known were read", shared)
+	}
+}

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate/cache"
+)
+
+var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB",
+	Usage: "keep at most `SIZE` of what was cataloged, so that an image is judged again without being pulled; 0 keeps nothing"}
+
+func cacheCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:  "cache",
+		Usage: "look after what was cataloged by earlier runs",
+		Description: "What is in an image never changes under its digest, so that it is kept, and the next check of it\n" +
+			"judges it anew without reading a layer. Who can write to the folder decides what is in an image:\n" +
+			"share it with nobody who must not.",
+		Subcommands: []*cli.Command{{
+			Name:   "status",
+			Usage:  "say how much there is",
+			Flags:  []cli.Flag{cacheFlag},
+			Action: func(c *cli.Context) error { return runCacheStatus(c, s) },
+		}, {
+			Name:   "prune",
+			Usage:  "remove what was not used for longest until --cache-max is kept",
+			Flags:  []cli.Flag{cacheFlag, cacheMaxFlag},
+			Action: func(c *cli.Context) error { return runCachePrune(c, s) },
+		}},
+	}
+}
+
+func runCacheStatus(c *cli.Context, s Streams) error {
+	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
+		return err
+	}
+	kept, err := catalogCache(c, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	status, err := kept.Status()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.Out, "%d images, %s\n", status.Entries, bytesOf(status.Bytes))
+	if !status.Oldest.IsZero() {
+		fmt.Fprintf(s.Out, "least recently used %s\n", status.Oldest.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func runCachePrune(c *cli.Context, s Streams) error {
+	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
+		return err
+	}
+	limit, err := cacheMax(c)
+	if err != nil {
+		return err
+	}
+	kept, err := catalogCache(c, limit)
+	if err != nil {
+		return err
+	}
+	removed, err := kept.Prune(limit)
+	fmt.Fprintf(s.Out, "removed %d images, %s\n", removed.Entries, bytesOf(removed.Bytes))
+	return err
+}
+
+// openCache opens the cache of catalogs that --cache-dir and --cache-max name.
+func openCache(c *cli.Context) (*cache.Cache, error) {
+	limit, err := cacheMax(c)
+	if err != nil {
+		return nil, err
+	}
+	return catalogCache(c, limit)
+}
+
+func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
+	dir, err := cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	return cache.Open(cache.Options{Dir: filepath.Join(dir, "catalog"), Max: limit, Now: time.Now})
+}
+
+func cacheMax(c *cli.Context) (int64, error) {
+	n, err := humanize.ParseBytes(c.String("cache-max"))
+	if err != nil || n > math.MaxInt64 {
+		return 0, usagef("--cache-max %q is no size: want one such as 500MB", c.String("cache-max"))
+	}
+	return int64(n), nil
+}
+
+// buildID tells builds apart that state the same version, or none, by the file
+// that is running. Where not even that is known it is like no other.
+func buildID() string {
+	path, err := os.Executable()
+	if err != nil {
+		return time.Now().String()
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Now().String()
+	}
+	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
+}
