@@ -176,9 +176,11 @@ type resource struct {
 // The values of a verification summary that are used here.
 const (
 	resultPassed = "PASSED"
-	// Build provenance is not judged yet, and the summary must say so.
-	levelUnevaluated = "SLSA_BUILD_LEVEL_UNEVALUATED"
-	slsaVersion      = "1.1"
+	// levelPolicy is a level of our own. Levels of SLSA are not judged; the
+	// specification's word for that, SLSA_BUILD_LEVEL_UNEVALUATED, makes
+	// slsa-verifier refuse the whole summary.
+	levelPolicy = "IMAGEGATE_POLICY"
+	slsaVersion = "1.1"
 )
 
 // DecisionBasis is what led to a decision beside the statements it lists.
@@ -260,7 +262,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		Policy:       resource{URI: policyName(a.Policies()), Digest: digestSet(a.Policies().Digest())},
 		Inputs:       inputs,
 		Result:       resultPassed,
-		Levels:       []string{levelUnevaluated},
+		Levels:       []string{levelPolicy},
 		Version:      slsaVersion,
 		Basis: DecisionBasis{Source: a.Input().Image.Repository, Image: a.Image().Digest.String(), Database: a.Input().Database,
 			Exceptions: []Used{}, VEX: vex, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
