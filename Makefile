@@ -34,6 +34,13 @@ test-cosign: ## build the real cosign command and have it verify what is promote
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities against them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
 
+.PHONY: test-consumers
+test-consumers: ## build the programs that check what is promoted, and ask each of them
+	cd integration/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	for program in cosign3 policy-tester kyverno slsa-verifier oras; do \
+		(cd integration/consumers/$$program && $(GO) build -o $(BIN)/consumers/$$program $$($(GO) list tool)) || exit 1; done
+	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -run 'TestConsumers' -v ./integration
+
 .PHONY: test-parity
 test-parity: ## compare packages and findings with syft's and grype's own on a Debian root file system
 	./integration/parity.sh $(BIN)
