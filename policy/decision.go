@@ -29,6 +29,9 @@ type Decision struct {
 	// NotAffected lists the findings that a rule matched, and that a VEX
 	// statement took away.
 	NotAffected []NotAffected `json:"notAffected"`
+	// Provenance says what the rules about provenance were content with, each
+	// with one attestation for a platform.
+	Provenance []Vouched `json:"provenance,omitempty"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
 	// Until is the first instant at which the same input under the same
@@ -97,6 +100,7 @@ const (
 	KindLicense       Kind = "license"
 	KindPackage       Kind = "package"
 	KindImage         Kind = "image" // how the image is made
+	KindProvenance    Kind = "provenance"
 )
 
 // Violation is one reason to deny, or, in Decision.Warnings, to warn.

@@ -29,6 +29,7 @@ type evaluation struct {
 	rules       []rule
 	customRules []rule // those about findings
 	inherited   inherited
+	signers     signers
 	exceptions  *exceptions
 	statements  *statements
 	now         time.Time
@@ -47,6 +48,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 		rules:       compileRules(scoped.Rules),
 		customRules: compileCustom(scoped.Custom),
 		exceptions:  newExceptions(scoped.Policy, in.Image.Repository, now),
+		signers:     compileSigners(scoped.Signers),
 		now:         now,
 	}
 	if scoped.Baseline == InheritApproved {
@@ -55,7 +57,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	if slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() }) {
 		e.Until = now
 	}
-	e.statements = newStatements(&scoped.VEX, in, now, e.changes)
+	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
 	return e
 }
 

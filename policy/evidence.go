@@ -17,6 +17,11 @@ type Input struct {
 	// VEX are the statements that came with the image or in files. Whether one
 	// counts is for the policy to say.
 	VEX []VEXStatement `json:"vex,omitempty"`
+	// Attestations are what was signed about the image where it is staged, by
+	// somebody whom a policy names, and Unverified how much more there is that
+	// verifies for none of them.
+	Attestations []Attestation `json:"attestations,omitempty"`
+	Unverified   int           `json:"unverified,omitempty"`
 }
 
 // Image names what is gated.

@@ -30,6 +30,7 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	}
 	problems = append(problems, p.lintExceptedRules()...)
 	problems = append(problems, lintVEX(&p.VEX)...)
+	problems = append(problems, lintSigners(p.Signers)...)
 	sortProblems(problems)
 	return problems
 }
@@ -182,6 +183,8 @@ func (p *Policy) ruleNames(vulnerabilities, others map[string]bool) {
 		for j := range list.Len() {
 			names := others
 			switch r := list.Index(j).Interface().(type) {
+			case SignerRule:
+				continue // has a name of another kind
 			case Rule:
 				names = vulnerabilities
 			case CustomRule:

@@ -67,10 +67,11 @@ func (g generator) policy() *Policy {
 		r.Name, r.Effect = pick(g, "a", "d"), g.effect()
 		return r
 	})
+	p.Signers = []SignerRule{{Name: "a", Key: testKey}, {Name: "b", Issuer: "i", Subject: "b*"}}
 	p.Baseline = pick(g, InheritNothing, InheritApproved)
 	p.VEX = VEXRule{
 		Accept: pick(g, nil, []VEXStatus{VEXNotAffected}, []VEXStatus{VEXNotAffected, VEXFixed}), Files: pick(g, false, true, true),
-		Justifications: pick(g, nil, []string{"component_not_present"}), Signers: repeat(g, 1, func() string { return pick(g, "a", "*") }),
+		Justifications: pick(g, nil, []string{"component_not_present"}), Signers: pick(g, nil, []string{"a", "b"}, []string{"a", "b"}),
 	}
 	for i := range g.IntN(3) {
 		s := Scope{Position: at(100+10*i, 1), Match: pick(g, []string{"*"}, []string{"elsewhere/*"}), Keys: []string{"rules", "exceptions", "sbom.unknowns"}}
@@ -183,12 +184,17 @@ func (g generator) input() Input {
 	return in
 }
 
+// signatory is nobody, one whom policies name, or another one.
+func (g generator) signatory() *Signatory {
+	return pick(g, nil, nil, &Signatory{Key: testFingerprint}, &Signatory{Issuer: "i", Subject: "b"}, &Signatory{Issuer: "i", Subject: "c"})
+}
+
 func (g generator) statement(in *Input) VEXStatement {
 	product := func() string {
 		return pick(g, "pkg:npm/a", "pkg:npm/b@1", "pkg:npm/b", in.Image.Digest, in.Platforms[0].Digest)
 	}
 	return VEXStatement{
-		ID: g.id(), Aliases: repeat(g, 1, g.id), Signer: pick(g, "", "a", "b"), Timestamp: pick(g, time.Time{}, g.instant(), g.instant()),
+		ID: g.id(), Aliases: repeat(g, 1, g.id), Signer: g.signatory(), Timestamp: pick(g, time.Time{}, g.instant(), g.instant()),
 		Status:        pick(g, VEXNotAffected, VEXNotAffected, VEXFixed, VEXAffected, VEXUnderInvestigation),
 		Justification: pick(g, "", "component_not_present"),
 		Products:      append(repeat(g, 1, product), product()),

@@ -54,9 +54,11 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	fields = append(fields,
 		optional("exceptions", d.exceptionSection(p)),
 		optional("images", d.scopes(&p.Images)),
+		optional("signers", d.signers(&p.Signers)),
 		optional("override", d.override(&p.Override)),
 	)
 	d.mapping(n, "the policy", fields...)
+	d.checkSigners(p)
 }
 
 // sections are the keys that a policy has and that may differ between images.
@@ -74,6 +76,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("image", d.image(&p.Image, lines)),
 		optional("custom", d.custom(&p.Custom, lines)),
 		optional("baseline", d.baseline(&p.Baseline)),
+		optional("provenance", d.provenance(&p.Provenance, lines)),
 		optional("vex", d.vex(&p.VEX)),
 	}
 }

@@ -7,8 +7,8 @@
 // the same result.
 //
 // Evaluation is monotone: adding a finding, raising a severity, learning that it
-// is exploited, taking something from the baseline, adding a policy, or removing
-// or expiring an exception of a policy that [Policy.Validate] accepts never turns
+// is exploited, taking something from the baseline or from what is signed about
+// provenance, adding a policy, or removing or expiring an exception of a policy that [Policy.Validate] accepts never turns
 // a denial into a pass. What is left out of a policy takes its strict value.
 package policy
 
@@ -64,8 +64,16 @@ type Policy struct {
 	// is known to be exploited, for which the database must have the provider
 	// "kev", and what a rule with ids blocks. Example: "baseline: approved".
 	Baseline Inheritance `json:"baseline,omitempty"`
+	// Signers are those whom this policy believes, by the names that provenance
+	// and vex use; nobody where left out. It differs for no image.
+	// Example: "signers: [{name: ci, issuer: https://token.actions.githubusercontent.com, subject: https://github.com/example/*}]".
+	Signers []SignerRule `json:"signers,omitempty"`
+	// Provenance says who must have signed what about the image before it is
+	// gated; nobody where left out.
+	// Example: "provenance: [{name: built by us, signers: [ci], source: https://github.com/example/*}]".
+	Provenance []ProvenanceRule `json:"provenance,omitempty"`
 	// VEX says whose VEX statements take findings away; nobody's where left
-	// out. Example: "vex: {accept: [not_affected], signers: [security@example.com]}".
+	// out. Example: "vex: {accept: [not_affected], signers: [security team]}".
 	VEX VEXRule `json:"vex,omitzero"`
 	// Exceptions let single findings, or what single rules say, pass for a
 	// while; none where left out. In the file it is a list, or a mapping of
@@ -261,7 +269,7 @@ type Exception struct {
 	// Example: "id: CVE-2024-0001".
 	ID string `json:"id,omitempty"`
 	// Rule is the name of a rule that is not about vulnerabilities: one of the
-	// sections licenses, packages, image or custom. What that rule blocks
+	// sections licenses, packages, image, custom or provenance. What that rule blocks
 	// passes. Example: "rule: no telnet".
 	Rule string `json:"rule,omitempty"`
 	// Package is a pattern over the package's purl; empty matches all, as well

@@ -14,11 +14,18 @@ import (
 // into a pass.
 func (g generator) sections() *Policy {
 	p := blockAll()
+	p.Signers = []SignerRule{{Name: "a", Key: testKey}, {Name: "b", Issuer: "i", Subject: "b*"}}
 	names := []string{"a", "b", "c", "d"}
 	g.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for i, name := range names[:g.IntN(len(names)+1)] {
 		place := at(10+i, 1)
-		switch g.IntN(3) {
+		switch g.IntN(4) {
+		case 3:
+			r := ProvenanceRule{Name: name, Position: place, Effect: g.effect(), Signers: []string{pick(g, "a", "b")}, Type: pick(g, "", ProvenanceSLSA, ProvenanceSignature)}
+			if r.Type != ProvenanceSignature {
+				r.Builder, r.Source = pick(g, "", "builder*"), pick(g, "", "https://git.example/*")
+			}
+			p.Provenance = append(p.Provenance, r)
 		case 0:
 			r := LicenseRule{Name: name, Position: place, Effect: g.effect(), Package: pick(g, "", "pkg:npm/a")}
 			switch g.IntN(3) {
@@ -89,6 +96,17 @@ func (g generator) configured() Input {
 		}
 		in.Platforms = append(in.Platforms, p)
 	}
+	in.Attestations = repeat(g, 4, func() Attestation {
+		a := Attestation{Digest: fmt.Sprint(g.IntN(9)), Subject: pick(g, in.Image.Digest, in.Image.Digest, in.Platforms[0].Digest, "sha256:other")}
+		if s := g.signatory(); s != nil {
+			a.Signer = *s
+		}
+		if g.IntN(3) > 0 {
+			a.PredicateType = "https://slsa.dev/provenance/v1"
+			a.Provenance = &Provenance{Builder: pick(g, "builder", "builder", "other", ""), Source: pick(g, "https://git.example/app", "https://git.example/app", "x", "")}
+		}
+		return a
+	})
 	return in
 }
 
@@ -126,6 +144,8 @@ func checkPackageOrder(t *testing.T, g generator, p *Policy, in Input, d Decisio
 	t.Helper()
 	in.Platforms = slices.Clone(in.Platforms)
 	shuffle(g, in.Platforms)
+	in.Attestations = slices.Clone(in.Attestations)
+	shuffle(g, in.Attestations)
 	for i := range in.Platforms {
 		platform := &in.Platforms[i]
 		platform.Packages = slices.Clone(platform.Packages)
@@ -165,6 +185,13 @@ func checkLessEvidence(t *testing.T, p *Policy, in Input, d Decision) {
 			t.Errorf("without %s a denial is a pass", name)
 		}
 	}
+	for i := range in.Attestations {
+		less := in
+		less.Attestations = slices.Delete(slices.Clone(in.Attestations), i, i+1)
+		if p.Evaluate(less, now).Passed {
+			t.Error("without an attestation a denial is a pass")
+		}
+	}
 	less := in
 	less.Image.Reference, less.Database.Source = "", ""
 	if p.Evaluate(less, now).Passed {
@@ -191,7 +218,7 @@ func TestSectionsMeet(t *testing.T) {
 	}
 	for _, outcome := range []string{
 		"passed true", "passed false", "excepted", "expired",
-		"violation license", "violation package", "violation image", "violation distribution", "violation database",
+		"violation license", "violation package", "violation provenance", "warning provenance", "violation image", "violation distribution", "violation database",
 		"warning license", "warning package", "warning image", "warning distribution",
 	} {
 		if outcomes[outcome] < 50 {

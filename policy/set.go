@@ -39,6 +39,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		c.all(func(e *evaluation) { e.distribution(platform) })
 		c.all(func(e *evaluation) { e.coverage(platform) })
 		c.all(func(e *evaluation) { e.sbom(platform) })
+		c.all(func(e *evaluation) { e.provenance(platform) })
 		c.findings(platform)
 		c.all(func(e *evaluation) { e.licenses(platform) })
 		c.all(func(e *evaluation) { e.packages(platform) })
@@ -150,7 +151,8 @@ func (c *council) all(step func(*evaluation)) {
 		c.Violations = append(c.Violations, c.unsaid(i, Block, e.Violations)...)
 		c.Warnings = append(c.Warnings, c.unsaid(i, Warn, e.Warnings)...)
 		c.Excepted = append(c.Excepted, e.Excepted...)
-		e.Violations, e.Warnings, e.Excepted = nil, nil, nil
+		c.Provenance = append(c.Provenance, e.Provenance...)
+		e.Violations, e.Warnings, e.Excepted, e.Provenance = nil, nil, nil, nil
 	}
 }
 

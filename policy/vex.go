@@ -60,9 +60,9 @@ type VEXRule struct {
 	// whoever runs the check; they do not where left out. Only true can be
 	// written. Example: "files: true".
 	Files bool `json:"files,omitempty"`
-	// Signers are patterns over the identity that signed a statement, of which
-	// one must match; none where left out. "*" stands for any run of
-	// characters. Example: "signers: [security@example.com]".
+	// Signers are names of the policy's signers: statements count that one of
+	// them has signed and attached to the image where it is staged; none where
+	// left out. Example: "signers: [security team]".
 	Signers []string `json:"signers,omitempty"`
 }
 
@@ -80,9 +80,9 @@ type VEXStatement struct {
 	// Document names where the statement stands, Author who it says wrote it.
 	Document string `json:"document,omitempty"`
 	Author   string `json:"author,omitempty"`
-	// Signer is the verified identity that signed it; empty if nobody did.
-	Signer    string    `json:"signer,omitempty"`
-	Timestamp time.Time `json:"timestamp,omitzero"`
+	// Signer is who signed it, verified; nil if nobody did.
+	Signer    *Signatory `json:"signer,omitempty"`
+	Timestamp time.Time  `json:"timestamp,omitzero"`
 }
 
 func (d *decoder) vex(r *VEXRule) reader {
@@ -117,11 +117,11 @@ func checkJustification(s string) error {
 }
 
 // trusts reports whether a statement counts at all.
-func (r *VEXRule) trusts(s *VEXStatement) bool {
-	if s.Signer == "" {
+func (r *VEXRule) trusts(s *VEXStatement, known signers) bool {
+	if s.Signer == nil {
 		return r.Files
 	}
-	return slices.ContainsFunc(r.Signers, func(pattern string) bool { return newGlob(pattern).match(s.Signer) })
+	return known.has(r.Signers, *s.Signer)
 }
 
 // accepts reports whether a statement takes findings away.
@@ -161,14 +161,14 @@ var neverReplaced = time.Unix(1<<40, 0)
 
 // newStatements prepares the statements that r trusts, and tells later of
 // instants from which one of the others counts. It is nil if r accepts nothing.
-func newStatements(r *VEXRule, in *Input, now time.Time, later func(time.Time)) *statements {
+func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later func(time.Time)) *statements {
 	if len(r.Accept) == 0 {
 		return nil
 	}
 	all := &statements{image: in.Image.Digest, byID: make(map[string][]*statement)}
 	for i := range in.VEX {
 		s := &statement{VEXStatement: &in.VEX[i], since: in.VEX[i].Timestamp}
-		if !r.trusts(s.VEXStatement) {
+		if !r.trusts(s.VEXStatement, known) {
 			continue
 		}
 		s.accepted = r.accepts(s.VEXStatement)
@@ -286,7 +286,7 @@ func (s *statement) replaces(b *statement) bool {
 func compareStatements(a, b *VEXStatement) int {
 	return cmp.Or(
 		strings.Compare(a.Document, b.Document),
-		strings.Compare(a.Signer, b.Signer),
+		compareSignatories(a.Signer, b.Signer),
 		strings.Compare(a.ID, b.ID),
 		strings.Compare(string(a.Status), string(b.Status)),
 		strings.Compare(a.Justification, b.Justification),

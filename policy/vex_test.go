@@ -34,7 +34,8 @@ func statementFor(product string, subcomponents ...string) VEXStatement {
 func takesAway(t *testing.T, statements ...VEXStatement) bool {
 	t.Helper()
 	p := blockAll()
-	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Files: true, Signers: []string{"*@example.com"}}
+	p.Signers = []SignerRule{{Name: "ours", Issuer: "https://login.example", Subject: "*@example.com"}}
+	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Files: true, Signers: []string{"ours"}}
 	return takenAwayBy(t, p, statements...)
 }
 
@@ -128,23 +129,32 @@ func TestAffectedIsNoSuppression(t *testing.T) {
 // else take its findings away.
 func TestUnsignedStatementDoesNotCount(t *testing.T) {
 	accept := []VEXStatus{VEXNotAffected}
+	a := &Signatory{Issuer: "https://login.example", Subject: "a@example.com"}
 	for name, tt := range map[string]struct {
 		rule   VEXRule
-		signer string
+		signer *Signatory
 		want   bool
 	}{
-		"no section":            {VEXRule{}, "", false},
-		"no section, signed":    {VEXRule{}, "a@example.com", false},
-		"nothing accepted":      {VEXRule{Files: true, Signers: []string{"*"}}, "", false},
-		"another status":        {VEXRule{Accept: []VEXStatus{VEXFixed}, Files: true}, "", false},
-		"neither":               {VEXRule{Accept: accept}, "", false},
-		"unsigned":              {VEXRule{Accept: accept, Signers: []string{"*"}}, "", false},
-		"file":                  {VEXRule{Accept: accept, Files: true}, "", true},
-		"signed and files only": {VEXRule{Accept: accept, Files: true}, "a@example.com", false},
-		"signed by another":     {VEXRule{Accept: accept, Signers: []string{"b@*"}}, "a@example.com", false},
-		"signed":                {VEXRule{Accept: accept, Signers: []string{"b@*", "a@*"}}, "a@example.com", true},
+		"no section":             {VEXRule{}, nil, false},
+		"no section, signed":     {VEXRule{}, a, false},
+		"nothing accepted":       {VEXRule{Files: true, Signers: []string{"anyone"}}, nil, false},
+		"another status":         {VEXRule{Accept: []VEXStatus{VEXFixed}, Files: true}, nil, false},
+		"neither":                {VEXRule{Accept: accept}, nil, false},
+		"unsigned":               {VEXRule{Accept: accept, Signers: []string{"anyone"}}, nil, false},
+		"file":                   {VEXRule{Accept: accept, Files: true}, nil, true},
+		"signed and files only":  {VEXRule{Accept: accept, Files: true}, a, false},
+		"signed by another":      {VEXRule{Accept: accept, Signers: []string{"b"}}, a, false},
+		"signed":                 {VEXRule{Accept: accept, Signers: []string{"b", "a"}}, a, true},
+		"by a name that is none": {VEXRule{Accept: accept, Signers: []string{"c"}}, a, false},
+		"by nobody":              {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signatory{}, false},
+		"key":                    {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signatory{Key: testFingerprint}, true},
+		"another key":            {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signatory{Key: "sha256:00"}, false},
+		"key for an identity":    {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signatory{Key: testFingerprint}, false},
+		"identity for a key":     {VEXRule{Accept: accept, Signers: []string{"key"}}, a, false},
 	} {
 		p := blockAll()
+		p.Signers = []SignerRule{{Name: "a", Issuer: "https://login.example", Subject: "a@*"}, {Name: "b", Issuer: "*", Subject: "b@*"},
+			{Name: "anyone", Issuer: "*", Subject: "*"}, {Name: "key", Key: testKey}}
 		p.VEX = tt.rule
 		s := statementFor("pkg:npm/lodash")
 		s.Signer = tt.signer
@@ -181,7 +191,7 @@ func TestLatestStatementCounts(t *testing.T) {
 	aliased := at(-1, VEXAffected, "pkg:npm/lodash")
 	aliased.ID = "GHSA-1"
 	foreign := at(-1, VEXAffected, "pkg:npm/lodash")
-	foreign.Signer = "someone"
+	foreign.Signer = &Signatory{Issuer: "https://login.example", Subject: "someone"}
 	oci := "pkg:oci/app@" + imageDigest
 	const lodash, exact = "pkg:npm/lodash", "pkg:npm/lodash@4.17.20"
 	for name, tt := range map[string]struct {
@@ -262,11 +272,12 @@ func TestParseVEX(t *testing.T) {
   accept: [not_affected, fixed]
   justifications: [component_not_present]
   files: true
-  signers: ["*@example.com"]
+  signers: [ours]
+signers: [{name: ours, issuer: https://login.example, subject: "*@example.com"}]
 `)
 	want := VEXRule{
 		Position: at(4, 1), Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Justifications: []string{"component_not_present"},
-		Files: true, Signers: []string{"*@example.com"},
+		Files: true, Signers: []string{"ours"},
 	}
 	if diff := cmp.Diff(want, p.VEX); diff != "" {
 		t.Error(diff)
@@ -277,6 +288,7 @@ func TestParseVEX(t *testing.T) {
 		"{accept: fixed}":             `4:15: "accept" is text: want a list`,
 		"{justifications: [because]}": `4:24: "justifications": unknown justification "because": want one of ` + strings.Join(vexJustifications, ", "),
 		"{files: false}":              `4:14: "files": "false" can only be true: leave the key out instead`,
+		"{signers: [nobody]}":         `4:1: "nobody" is none of the policy's signers`,
 		"{signers: []}":               `4:16: "signers" is empty: leave it out to accept none`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"vex: "+section+"\n")); diff != "" {

@@ -283,7 +283,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 	for _, n := range decision.NotAffected {
 		s := n.Statement
 		used := UsedVEX{ID: n.Finding.ID, Package: n.Finding.Package.PURL, Status: s.Status, Justification: s.Justification,
-			Impact: s.Impact, Document: s.Document, Author: s.Author, Signer: s.Signer}
+			Impact: s.Impact, Document: s.Document, Author: s.Author, Signer: s.Signer.String()}
 		if !slices.Contains(out.Basis.NotAffected, used) {
 			out.Basis.NotAffected = append(out.Basis.NotAffected, used)
 		}

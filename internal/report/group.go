@@ -220,7 +220,7 @@ type adviceGroup struct {
 // kindOrder is the order in which issues that are no findings are listed: what
 // makes the rest of the evidence worthless comes first.
 var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindDatabase, policy.KindDistribution,
-	policy.KindCoverage, policy.KindSBOM, policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindCustom, policy.KindException}
+	policy.KindCoverage, policy.KindSBOM, policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindProvenance, policy.KindCustom, policy.KindException}
 
 func byAdvice(issues []issue) []adviceGroup {
 	rank := func(i issue) int {
@@ -278,6 +278,8 @@ func advice(v policy.Violation) string {
 		return "change the image's packages, or add an exception for the rule to the policy"
 	case policy.KindLicense:
 		return "replace the package, or add an exception for the rule to the policy"
+	case policy.KindProvenance:
+		return "have the build sign the image where it is staged, or add an exception for the rule to the policy"
 	case policy.KindCustom:
 		return "change the image as the rule asks, or add an exception for it; a rule without an answer must be mended"
 	case policy.KindImage:

@@ -502,8 +502,8 @@ func (t text) notAffected() {
 			t.item(4, short(s.Impact))
 		}
 		by := "author " + short(s.Author) + ", unsigned"
-		if s.Signer != "" {
-			by = "signed by " + short(s.Signer)
+		if s.Signer != nil {
+			by = "signed by " + short(s.Signer.String())
 		}
 		t.item(4, short(s.Document)+" of "+instant(s.Timestamp)+", "+by)
 	}

@@ -1,0 +1,220 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// ProvenanceType is what a rule about provenance asks for.
+type ProvenanceType string
+
+// The types of provenance.
+const (
+	// ProvenanceSLSA is a signed statement of SLSA's build provenance, v0.2 or
+	// v1.
+	ProvenanceSLSA ProvenanceType = "slsa"
+	// ProvenanceSignature is a signature of the image, and no more.
+	ProvenanceSignature ProvenanceType = "signature"
+)
+
+// ProvenanceRule asks where the image that is gated comes from: it hits every
+// platform of which nobody whom it lists has signed what it asks for, in the
+// registry where the image is staged. What is signed about an index is signed
+// about all of its platforms.
+type ProvenanceRule struct {
+	// Name is mandatory and unique among all rules of the policy. Exceptions
+	// name the rule by it. Example: "name: built by our workflow".
+	Name     string   `json:"name"`
+	Position Position `json:"position"`
+	// Effect is what happens to an image that the rule hits; block where left
+	// out. Example: "effect: warn".
+	Effect Effect `json:"effect"`
+	// Signers are names of the policy's signers, of whom one must have signed.
+	// Mandatory. Example: "signers: [ci]".
+	Signers []string `json:"signers"`
+	// Type is slsa or signature; slsa where left out. Example: "type: signature".
+	Type ProvenanceType `json:"type,omitempty"`
+	// Builder is a pattern over the id of the builder in the provenance; any
+	// where left out. Not with "type: signature".
+	// Example: "builder: https://github.com/example/builds/*".
+	Builder string `json:"builder,omitempty"`
+	// Source is a pattern over the URL of the repository from which the builder
+	// says it has built, without "git+" before and "@ref" behind it; any where
+	// left out. Not with "type: signature".
+	// Example: "source: https://github.com/example/*".
+	Source string `json:"source,omitempty"`
+}
+
+// Attestation is something that was signed about the image where it is staged,
+// and whose signature verifies.
+type Attestation struct {
+	// Digest is the SHA-256 of what was signed, "sha256:<hex>".
+	Digest string `json:"digest"`
+	// Subject is the digest of the image or the platform that it is about.
+	Subject string `json:"subject"`
+	// PredicateType is that of a statement; empty for a signature.
+	PredicateType string    `json:"predicateType,omitempty"`
+	Signer        Signatory `json:"signer"`
+	// Provenance is what a statement of SLSA provenance says.
+	Provenance *Provenance `json:"provenance,omitempty"`
+}
+
+// Provenance is where an image says it comes from.
+type Provenance struct {
+	Builder string `json:"builder,omitempty"`
+	// Source is the URL of the repository that was built, and Revision what of
+	// it; empty where the statement does not say.
+	Source   string `json:"source,omitempty"`
+	Revision string `json:"revision,omitempty"`
+}
+
+// Vouched says what a rule about provenance was content with.
+type Vouched struct {
+	Rule        string      `json:"rule"`
+	Position    Position    `json:"position,omitzero"`
+	Platform    string      `json:"platform"`
+	Attestation Attestation `json:"attestation"`
+}
+
+func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) reader {
+	return d.list(maxItems, func(n *yaml.Node) {
+		r := ProvenanceRule{Position: d.position(n)}
+		d.mapping(n, "a rule about provenance",
+			mandatory("name", d.unique(&r.Name, "rule", lines)),
+			optional("effect", d.effect(&r.Effect)),
+			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "nobody would do")),
+			optional("type", d.provenanceType(&r.Type)),
+			optional("builder", d.text(&r.Builder)),
+			optional("source", d.text(&r.Source)),
+		)
+		if r.Type == ProvenanceSignature && r.Builder+r.Source != "" {
+			d.problem(n, "a signature states no builder and no source: want type slsa")
+		}
+		*to = append(*to, r)
+	})
+}
+
+func (d *decoder) provenanceType(to *ProvenanceType) reader {
+	return scalar(d, to, "slsa or signature", func(s string) (ProvenanceType, error) {
+		switch t := ProvenanceType(s); t {
+		case ProvenanceSLSA, ProvenanceSignature:
+			return t, nil
+		}
+		return "", fmt.Errorf("unknown type of provenance %q: want %s or %s", s, ProvenanceSLSA, ProvenanceSignature)
+	}, "!!str")
+}
+
+// provenance holds what was signed about a platform against the rules.
+func (e *evaluation) provenance(p *Platform) {
+	for i := range e.policy.Provenance {
+		r := &e.policy.Provenance[i]
+		signed := e.about(p)
+		at := slices.IndexFunc(signed, func(a *Attestation) bool { return e.lacks(r, a) == "" })
+		if at >= 0 {
+			e.Provenance = append(e.Provenance, Vouched{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *signed[at]})
+			continue
+		}
+		e.reportRule(r.Effect, Violation{
+			Kind: KindProvenance, Rule: r.Name, Position: r.Position, Platform: p.Platform,
+			Message: fmt.Sprintf("no %s by %s is there: %s", r.what(), strings.Join(r.Signers, " or "), e.instead(r, signed)),
+		}, nil)
+	}
+}
+
+// about are the attestations about a platform, or the index that it is in.
+func (e *evaluation) about(p *Platform) []*Attestation {
+	var out []*Attestation
+	for i := range e.in.Attestations {
+		a := &e.in.Attestations[i]
+		if a.Subject != "" && (a.Subject == p.Digest || a.Subject == e.in.Image.Digest) {
+			out = append(out, a)
+		}
+	}
+	slices.SortStableFunc(out, compareAttestations)
+	return out
+}
+
+func compareAttestations(a, b *Attestation) int {
+	return cmp.Or(
+		strings.Compare(a.Digest, b.Digest),
+		strings.Compare(a.Subject, b.Subject),
+		strings.Compare(a.PredicateType, b.PredicateType),
+		compareSignatories(&a.Signer, &b.Signer),
+	)
+}
+
+func (r *ProvenanceRule) what() string {
+	if r.Type == ProvenanceSignature {
+		return "signature"
+	}
+	return "SLSA provenance"
+}
+
+// lacks says what of the rule an attestation does not meet, or "".
+func (e *evaluation) lacks(r *ProvenanceRule, a *Attestation) string {
+	by := " by " + a.Signer.String()
+	switch {
+	case r.Type == ProvenanceSignature && a.PredicateType != "", r.Type != ProvenanceSignature && a.Provenance == nil:
+		return fmt.Sprintf("there is a %s%s", cmp.Or(a.PredicateType, "signature"), by)
+	case !e.signers.has(r.Signers, a.Signer):
+		return "it is" + by
+	case r.Type == ProvenanceSignature:
+		return ""
+	case !matchesStated(r.Builder, a.Provenance.Builder):
+		return "that" + by + " names " + stated("builder", a.Provenance.Builder)
+	case !matchesStated(r.Source, a.Provenance.Source):
+		return "that" + by + " names " + stated("source", a.Provenance.Source)
+	}
+	return ""
+}
+
+// matchesStated: what is not stated matches no pattern, not even "*".
+func matchesStated(pattern, value string) bool {
+	return pattern == "" || value != "" && newGlob(pattern).match(value)
+}
+
+func stated(what, value string) string {
+	if value == "" {
+		return "no " + what
+	}
+	return fmt.Sprintf("the %s %q", what, value)
+}
+
+// maxInstead bounds how many attestations a message tells of.
+const maxInstead = 3
+
+// instead says what there is that does not do.
+func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
+	var said []string
+	for _, a := range signed {
+		if text := e.lacks(r, a); !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	if len(said) > maxInstead {
+		said = append(said[:maxInstead], fmt.Sprintf("and %d more", len(said)-maxInstead))
+	}
+	if n := e.in.Unverified; n > 0 {
+		said = append(said, fmt.Sprintf("%d signatures or statements verify for no signer", n))
+	}
+	if len(said) == 0 {
+		return "nothing is signed"
+	}
+	return strings.Join(said, "; ")
+}
+
+// usesSigned reports whether anything that is signed where the image is staged
+// can matter to the policy.
+func (p *Policy) usesSigned() bool {
+	return len(p.Provenance) > 0 || len(p.VEX.Signers) > 0
+}
+
+// UsesSigned reports whether anything that is signed where the image is staged
+// can matter to the policies, for the images of a repository.
+func (s Set) UsesSigned(repository string) bool {
+	return slices.ContainsFunc(s, func(p *Policy) bool { return p != nil && p.forImage(repository).usesSigned() })
+}

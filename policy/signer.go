@@ -1,0 +1,211 @@
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// SignerRule is whom a policy believes, under the name by which its other parts
+// refer to it: the holder of a key, or an identity that a certificate states.
+// Exactly one of Key and Issuer is set, and Subject with Issuer. To trust an old
+// and a new key side by side, list two signers.
+type SignerRule struct {
+	// Name is mandatory and unique among the signers. Example: "name: ci".
+	Name     string   `json:"name"`
+	Position Position `json:"position"`
+	// Key is a public key in PEM, as cosign.pub has it.
+	Key string `json:"key,omitempty"`
+	// Issuer is a pattern over the URL of the OpenID Connect issuer. "*" stands
+	// for any run of characters.
+	// Example: "issuer: https://token.actions.githubusercontent.com".
+	Issuer string `json:"issuer,omitempty"`
+	// Subject is a pattern over the identity, an email address or the URL of a
+	// workflow. Mandatory with issuer.
+	// Example: "subject: https://github.com/example/*".
+	Subject string `json:"subject,omitempty"`
+}
+
+// Signatory is who has signed something, as far as that is proven.
+type Signatory struct {
+	// Key is the fingerprint of a key, "sha256:<hex>" of its DER form
+	// (SubjectPublicKeyInfo); empty for an identity.
+	Key string `json:"key,omitempty"`
+	// Issuer and Subject are those of a certificate.
+	Issuer  string `json:"issuer,omitempty"`
+	Subject string `json:"subject,omitempty"`
+}
+
+// String is the key's fingerprint, or the subject and its issuer.
+func (s *Signatory) String() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Key != "":
+		return "key " + s.Key
+	}
+	return fmt.Sprintf("%s (%s)", s.Subject, s.Issuer)
+}
+
+func compareSignatories(a, b *Signatory) int {
+	return strings.Compare(a.String(), b.String())
+}
+
+func (d *decoder) signers(to *[]SignerRule) reader {
+	lines := map[string]int{}
+	return d.list(maxSigners, func(n *yaml.Node) {
+		r := SignerRule{Position: d.position(n)}
+		d.mapping(n, "a signer",
+			mandatory("name", d.unique(&r.Name, "signer", lines)),
+			optional("key", d.publicKey(&r.Key)),
+			optional("issuer", d.text(&r.Issuer)),
+			optional("subject", d.text(&r.Subject)),
+		)
+		d.exactlyOne(n, "a signer", "key", "issuer")
+		switch {
+		case r.Issuer != "" && r.Subject == "":
+			d.problem(n, `a signer with "issuer" has no "subject", which is mandatory`)
+		case r.Key != "" && r.Subject != "":
+			d.problem(n, `a signer with "key" has a "subject", which a key does not state`)
+		}
+		*to = append(*to, r)
+	})
+}
+
+// maxSigners bounds how often each signature is tried.
+const maxSigners = 100
+
+func (d *decoder) publicKey(to *string) reader {
+	return scalar(d, to, "a public key in PEM", func(s string) (string, error) {
+		_, err := Fingerprint(s)
+		return s, err
+	}, "!!str")
+}
+
+// Fingerprint names the public key in PEM, as Signatory.Key does. That it is a
+// key of any use is not checked.
+func Fingerprint(key string) (string, error) {
+	block, rest := pem.Decode([]byte(key))
+	switch {
+	case block == nil:
+		return "", errors.New("holds no PEM block")
+	case block.Type != "PUBLIC KEY":
+		return "", fmt.Errorf("holds a %q and not a %q", block.Type, "PUBLIC KEY")
+	case strings.TrimSpace(string(rest)) != "":
+		return "", errors.New("holds more than one key: list each as a signer")
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)), nil
+}
+
+// checkSigners checks that every name of a signer that the policy uses is one.
+func (d *decoder) checkSigners(p *Policy) {
+	known := func(name string) bool {
+		return slices.ContainsFunc(p.Signers, func(s SignerRule) bool { return s.Name == name })
+	}
+	check := func(at Position, names []string) {
+		for _, name := range names {
+			if !known(name) {
+				d.problemAt(at, "%q is none of the policy's signers", name)
+			}
+		}
+	}
+	for _, q := range slices.Concat([]*Policy{p}, scopePolicies(p)) {
+		check(q.VEX.Position, q.VEX.Signers)
+		for _, r := range q.Provenance {
+			check(r.Position, r.Signers)
+		}
+	}
+}
+
+func scopePolicies(p *Policy) []*Policy {
+	var out []*Policy
+	for i := range p.Images {
+		out = append(out, &p.Images[i].Policy)
+	}
+	return out
+}
+
+// signers finds out whether a signatory is one of those that a policy names.
+type signers map[string]signer
+
+type signer struct {
+	key             string
+	issuer, subject glob
+}
+
+func compileSigners(rules []SignerRule) signers {
+	out := signers{}
+	for _, r := range rules {
+		s := signer{}
+		if r.Key != "" {
+			var err error
+			if s.key, err = Fingerprint(r.Key); err != nil {
+				continue // Parse has refused it; nobody is it
+			}
+		} else {
+			s.issuer, s.subject = newGlob(r.Issuer), newGlob(r.Subject)
+		}
+		out[r.Name] = s
+	}
+	return out
+}
+
+// has reports whether one of the named signers is s.
+func (all signers) has(names []string, s Signatory) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		known, ok := all[name]
+		if !ok {
+			return false
+		}
+		if known.key != "" || s.Key != "" {
+			return known.key == s.Key
+		}
+		return s.Subject != "" && s.Issuer != "" && known.issuer.match(s.Issuer) && known.subject.match(s.Subject)
+	})
+}
+
+// lintSigners mentions identities that anybody has.
+func lintSigners(rules []SignerRule) []Problem {
+	var problems []Problem
+	for _, r := range rules {
+		if onlyStars(r.Issuer) || onlyStars(r.Subject) {
+			problems = append(problems, Problem{r.Position, fmt.Sprintf(
+				"signer %q is anybody: %s", r.Name, cmp.Or(starred("issuer", r.Issuer), starred("subject", r.Subject)))})
+		}
+	}
+	return problems
+}
+
+func onlyStars(s string) bool { return s != "" && strings.Trim(s, "*") == "" }
+
+func starred(what, pattern string) string {
+	if !onlyStars(pattern) {
+		return ""
+	}
+	return "its " + what + " matches every one"
+}
+
+// Signers are those of all policies, each once, so that what they sign can be
+// looked for.
+func (s Set) Signers() []SignerRule {
+	var out []SignerRule
+	for _, p := range s {
+		if p == nil {
+			continue
+		}
+		for _, r := range p.Signers {
+			if !slices.ContainsFunc(out, func(o SignerRule) bool {
+				return o.Key == r.Key && o.Issuer == r.Issuer && o.Subject == r.Subject
+			}) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
