@@ -1,0 +1,207 @@
+// Package staged finds out what is signed about an image where it is staged:
+// signatures, provenance and VEX statements.
+//
+// The path through it: [Read] lists the image and its platforms, reads what is
+// stored beside each digest in both forms of storage, and keeps what verifies for
+// somebody whom a policy names. What verifies for nobody is counted and else as if
+// it were not there. What any of it is worth is for the policy to say.
+package staged
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/internal/vex"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Evidence is what was found.
+type Evidence struct {
+	Attestations []policy.Attestation
+	VEX          []policy.VEXStatement
+	// Unverified is how many signatures and statements verify for nobody.
+	Unverified int
+}
+
+// ErrNoRoot says that an identity is to be believed and nothing tells how its
+// certificate is verified.
+var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and there is no trusted root to verify certificates by")
+
+// TrustIn turns the signers of policies into whose signatures count. root may be
+// nil where all of them are keys.
+func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error) {
+	// What cosign stores as a bundle names no repository.
+	t := trust.Trust{Root: root, AnyRepository: true}
+	for _, s := range signers {
+		if s.Key != "" {
+			key, err := publicKey(s.Key)
+			if err != nil {
+				return trust.Trust{}, fmt.Errorf("signer %q at %s: %w", s.Name, s.Position, err)
+			}
+			t.Keys = append(t.Keys, key)
+			continue
+		}
+		if root == nil {
+			return trust.Trust{}, fmt.Errorf("signer %q at %s: %w", s.Name, s.Position, ErrNoRoot)
+		}
+		identity := trust.Identity{Issuer: s.Issuer, Subject: s.Subject}
+		if strings.Contains(s.Issuer, "*") {
+			identity.Issuer, identity.IssuerPattern = "", expression(s.Issuer)
+		}
+		if strings.Contains(s.Subject, "*") {
+			identity.Subject, identity.SubjectPattern = "", expression(s.Subject)
+		}
+		t.Identities = append(t.Identities, identity)
+	}
+	return t, nil
+}
+
+// publicKey reads the key, and refuses one whose form in the policy is another
+// than the one that signatories are named by: it would be nobody.
+func publicKey(text string) (crypto.PublicKey, error) {
+	keys, err := trust.LoadPublicKeys([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) != 1 {
+		return nil, fmt.Errorf("it has %d keys", len(keys))
+	}
+	if named, err := policy.Fingerprint(text); err != nil || named != trust.Fingerprint(keys[0]) {
+		return nil, errors.New(`the key is not in the usual form: write it as "openssl pkey -pubin -pubout" does`)
+	}
+	return keys[0], nil
+}
+
+// expression is a pattern of the policy as a regular expression.
+func expression(pattern string) string {
+	parts := strings.Split(pattern, "*")
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
+	}
+	return strings.Join(parts, ".*")
+}
+
+// Read finds out what is signed about an image, which may be an index, or about
+// one of its platforms. A registry that does not answer is an error: what it has
+// not told could be what a policy asks for, or what takes back what another
+// statement says.
+func Read(ctx context.Context, ref name.Digest, believed trust.Trust, opts ...remote.Option) (Evidence, error) {
+	digests, err := digestsOf(ctx, ref, opts)
+	if err != nil {
+		return Evidence{}, fmt.Errorf("reading what is signed about %s: %w", ref, err)
+	}
+	var out Evidence
+	for _, digest := range digests {
+		found, err := trust.Read(ctx, trust.Both, ref.Context().Digest(digest.String()), opts...)
+		if err != nil {
+			return Evidence{}, err
+		}
+		for _, s := range found.Signatures {
+			out.signature(s, ref.Context(), digest, believed)
+		}
+		for _, e := range found.Envelopes {
+			if err := out.statement(e, digest, believed); err != nil {
+				return Evidence{}, fmt.Errorf("reading what is signed about %s: %w", ref, err)
+			}
+		}
+	}
+	out.once()
+	return out, nil
+}
+
+// digestsOf are those of the image and, of an index, of its platforms.
+func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1.Hash, error) {
+	d, err := remote.Get(ref, append(slices.Clone(opts), remote.WithContext(ctx))...)
+	if err != nil {
+		return nil, err
+	}
+	out := []v1.Hash{d.Digest}
+	if !d.MediaType.IsIndex() {
+		return out, nil
+	}
+	index, err := v1.ParseIndexManifest(strings.NewReader(string(d.Manifest)))
+	if err != nil {
+		return nil, err
+	}
+	for _, child := range index.Manifests {
+		if child.MediaType.IsImage() && !slices.Contains(out, child.Digest) {
+			out = append(out, child.Digest)
+		}
+	}
+	return out, nil
+}
+
+func (e *Evidence) signature(s trust.Signature, repo name.Repository, digest v1.Hash, believed trust.Trust) {
+	by, err := believed.VerifySignature(s, repo, digest)
+	if err != nil {
+		e.Unverified++
+		return
+	}
+	signed := s.Payload
+	if s.Statement != nil {
+		if signed, err = s.Statement.Payload(); err != nil {
+			e.Unverified++
+			return
+		}
+	}
+	e.Attestations = append(e.Attestations, policy.Attestation{Digest: digestOf(signed), Subject: digest.String(), Signer: signatory(by)})
+}
+
+func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.Trust) error {
+	st, by, err := believed.VerifyEnvelope(env, digest)
+	if err != nil {
+		e.Unverified++
+		return nil
+	}
+	a := policy.Attestation{Digest: digestOf(st.Payload), Subject: digest.String(), PredicateType: st.PredicateType, Signer: signatory(by)}
+	// Of what somebody who is believed has signed, nothing is passed over for being
+	// unreadable: it could say the opposite of another statement.
+	if a.Provenance, err = provenanceOf(st.PredicateType, st.Predicate); err != nil {
+		return fmt.Errorf("the %s signed by %s: %w", st.PredicateType, by, err)
+	}
+	e.Attestations = append(e.Attestations, a)
+	if !vex.IsPredicate(st.PredicateType) {
+		return nil
+	}
+	statements, err := vex.FromAttestation(st.PredicateType, st.Predicate, []string{digest.String()})
+	if err != nil {
+		return fmt.Errorf("the statement signed by %s: %w", by, err)
+	}
+	for _, s := range statements {
+		e.VEX = append(e.VEX, VEX(s, &a.Signer))
+	}
+	return nil
+}
+
+// once leaves out what is stored in both forms of storage.
+func (e *Evidence) once() {
+	seen := map[policy.Attestation]bool{}
+	e.Attestations = slices.DeleteFunc(e.Attestations, func(a policy.Attestation) bool {
+		a.Provenance = nil // follows from the digest
+		was := seen[a]
+		seen[a] = true
+		return was
+	})
+}
+
+// VEX is a statement as policies judge it. signer is nil where nobody has signed
+// it.
+func VEX(s vex.Statement, signer *policy.Signatory) policy.VEXStatement {
+	return policy.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
+		Status: policy.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
+		Document: s.Document, Author: s.Author, Signer: signer, Timestamp: s.Timestamp}
+}
+
+func signatory(s trust.Signatory) policy.Signatory {
+	return policy.Signatory{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
+}
