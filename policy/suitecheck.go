@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Check compares what the policies decide about in as of c.Now with what c
+// expects. It returns the differences, a sentence each and without a trailing
+// stop; none means that the case holds. They may quote text from the image:
+// sanitise them before printing.
+func (c *Case) Check(s Set, in Input) []string {
+	d := s.Evaluate(in, c.Now)
+	x := &c.Expect
+	var differences []string
+	if x.Passed != d.Passed {
+		differences = append(differences, fmt.Sprintf("want it %s, and it is %s", passedText(x.Passed), passedText(d.Passed)))
+		// Why it was denied is what one wants to know next.
+		if x.Passed && x.Violations == nil {
+			for i := range d.Violations {
+				differences = append(differences, "violation: "+listedText(&d.Violations[i]))
+			}
+		}
+	}
+	for _, list := range []struct {
+		what string
+		want []Expected
+		got  []*Violation
+	}{
+		{"violation", x.Violations, pointers(d.Violations)},
+		{"warning", x.Warnings, pointers(d.Warnings)},
+		{"exception in use", x.Excepted, violationsOf(d.Excepted, func(e *Excepted) *Violation { return &e.Violation })},
+		{"finding that does not affect it", x.NotAffected, violationsOf(d.NotAffected, func(n *NotAffected) *Violation { return &n.Violation })},
+	} {
+		differences = append(differences, compareList(list.what, list.want, list.got, x.Exactly)...)
+	}
+	return differences
+}
+
+func passedText(passed bool) string {
+	if passed {
+		return "passed"
+	}
+	return "denied"
+}
+
+func violationsOf[T any](list []T, of func(*T) *Violation) []*Violation {
+	violations := make([]*Violation, len(list))
+	for i := range list {
+		violations[i] = of(&list[i])
+	}
+	return violations
+}
+
+func compareList(what string, want []Expected, got []*Violation, exactly bool) []string {
+	if want == nil {
+		return nil
+	}
+	var differences []string
+	expected := make([]bool, len(got))
+	for i := range want {
+		found := false
+		for j, v := range got {
+			if want[i].matches(v) {
+				found, expected[j] = true, true
+			}
+		}
+		if !found {
+			differences = append(differences, fmt.Sprintf("no %s of %s, which is expected on line %d", what, want[i].text(), want[i].Position.Line))
+		}
+	}
+	if !exactly && len(want) > 0 {
+		return differences
+	}
+	for i, v := range got {
+		if !expected[i] {
+			differences = append(differences, fmt.Sprintf("unexpected %s: %s", what, listedText(v)))
+		}
+	}
+	return differences
+}
+
+func (e *Expected) matches(v *Violation) bool {
+	if v.Rule != e.Rule || e.Platform != "" && v.Platform != e.Platform {
+		return false
+	}
+	if e.ID != "" && (v.Finding == nil || !slices.Contains(lowerIDs(v.Finding.ID, v.Finding.Aliases), strings.ToLower(e.ID))) {
+		return false
+	}
+	if e.Package == "" {
+		return true
+	}
+	pkg := packageOf(v)
+	return pkg != nil && newPURLPattern(e.Package).match(purlOf(pkg))
+}
+
+// packageOf returns the package that v is about, or nil.
+func packageOf(v *Violation) *Package {
+	switch {
+	case v.Finding != nil:
+		return &v.Finding.Package
+	case v.Package != nil:
+		return v.Package
+	case v.Uncovered != nil:
+		return v.Uncovered.Package
+	}
+	return nil
+}
+
+func (e *Expected) text() string {
+	text := fmt.Sprintf("rule %q", e.Rule)
+	for _, part := range []struct{ name, value string }{{"id", e.ID}, {"package", e.Package}, {"platform", e.Platform}} {
+		if part.value != "" {
+			text += ", " + part.name + " " + part.value
+		}
+	}
+	return text
+}
+
+// listedText is what a difference says of what a decision lists.
+func listedText(v *Violation) string {
+	text := fmt.Sprintf("rule %q", v.Rule)
+	if v.Position.Line > 0 {
+		text += " (" + v.Position.String() + ")"
+	}
+	if v.Platform != "" {
+		text += ", " + v.Platform
+	}
+	return text + ": " + v.Message
+}

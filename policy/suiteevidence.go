@@ -1,0 +1,173 @@
+package policy
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// What stands in for digests that a case does not write.
+var standInDigest = "sha256:" + strings.Repeat("0", 64)
+
+// evidence reads an Input as of now, with what it leaves out stood in for.
+func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *Input {
+	r := evidenceReader{d, now}
+	in := &Input{
+		Image: Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: standInDigest},
+		Database: Database{Schema: "6", Built: now, Digest: standInDigest,
+			Providers: []Provider{{Name: "epss", Captured: now}, {Name: "kev", Captured: now}}},
+	}
+	r.value(reflect.ValueOf(in).Elem())(key, n)
+	if in.Platforms == nil {
+		in.Platforms = []Platform{r.platform()}
+	}
+	for i := range in.Platforms {
+		if p := &in.Platforms[i]; p.Packages == nil {
+			p.Packages = standInPackages(p.Findings)
+		}
+	}
+	return in
+}
+
+// evidenceReader reads values of the types of evidence, by the names that they
+// have in JSON. It goes by reflection: a reader for each type would say again
+// what the types say, and forget a field one day.
+type evidenceReader struct {
+	*decoder
+	now time.Time
+}
+
+func (r evidenceReader) platform() Platform {
+	return Platform{
+		Platform: "linux/amd64", Digest: standInDigest,
+		Distribution: Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)"},
+		Config:       r.config(),
+		Size:         1 << 20,
+	}
+}
+
+func (r evidenceReader) config() *ImageConfig { return &ImageConfig{User: "65532", Created: r.now} }
+
+// standInPackages are what an image with these findings has at least.
+func standInPackages(findings []Finding) []Package {
+	licenses := []string{"MIT"}
+	packages := []Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}
+	for _, f := range findings {
+		p := f.Package
+		p.Licenses = licenses
+		packages = append(packages, p)
+	}
+	return packages
+}
+
+func (r evidenceReader) value(v reflect.Value) reader {
+	switch to := v.Addr().Interface().(type) {
+	case *time.Time:
+		return r.date(to)
+	case *Severity:
+		return scalar(r.decoder, to, "a severity", ParseSeverity, "!!str")
+	case *FixState:
+		return scalar(r.decoder, to, "a fix state", func(s string) (f FixState, err error) {
+			return f, f.UnmarshalJSON(strconv.AppendQuote(nil, s))
+		}, "!!str")
+	case *Platform:
+		*to = r.platform()
+	case *ImageConfig:
+		*to = *r.config()
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return r.value(v.Elem())
+	case reflect.Struct:
+		return func(key, n *yaml.Node) { r.mapping(n, quoted(key), r.fields(v)...) }
+	case reflect.Slice:
+		return r.slice(v)
+	case reflect.Map:
+		return r.texts(v)
+	}
+	return r.plain(v)
+}
+
+// fields are the keys of a struct, with those of what it embeds.
+func (r evidenceReader) fields(v reflect.Value) []field {
+	var fields []field
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			fields = append(fields, r.fields(v.Field(i))...)
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields = append(fields, optional(name, func(key, n *yaml.Node) { r.value(v.Field(i))(key, n) }))
+	}
+	return fields
+}
+
+// slice makes the list even if it is empty: then nothing stands in for it.
+func (r evidenceReader) slice(v reflect.Value) reader {
+	return func(key, value *yaml.Node) {
+		v.Set(reflect.MakeSlice(v.Type(), 0, len(value.Content)))
+		r.list(maxItems, func(n *yaml.Node) {
+			item := reflect.New(v.Type().Elem()).Elem()
+			r.value(item)(key, n)
+			v.Set(reflect.Append(v, item))
+		})(key, value)
+	}
+}
+
+// texts reads a mapping of text to text.
+func (r evidenceReader) texts(v reflect.Value) reader {
+	return func(key, value *yaml.Node) {
+		v.Set(reflect.MakeMap(v.Type()))
+		if value.Kind != yaml.MappingNode {
+			r.wrongType(value, quoted(key), "a mapping")
+			return
+		}
+		var fields []field
+		for i := 0; i < len(value.Content); i += 2 {
+			name := value.Content[i].Value
+			fields = append(fields, optional(name, func(key, n *yaml.Node) {
+				text := reflect.New(v.Type().Elem()).Elem()
+				r.plain(text)(key, n)
+				v.SetMapIndex(reflect.ValueOf(name), text)
+			}))
+		}
+		r.mapping(value, quoted(key), fields...)
+	}
+}
+
+// plain reads a text, number or bool.
+func (r evidenceReader) plain(v reflect.Value) reader {
+	switch v.Kind() {
+	case reflect.String: // whatever it says: an image may be named anything
+		return scalar(r.decoder, pointer[string](v), "text", func(s string) (string, error) { return s, nil }, "!!str")
+	case reflect.Bool:
+		return r.truth(pointer[bool](v))
+	case reflect.Int:
+		return r.count(pointer[int](v))
+	case reflect.Int64:
+		return scalar(r.decoder, pointer[int64](v), "a whole number", func(s string) (int64, error) {
+			n, err := parseCount(s)
+			return int64(n), err
+		}, "!!int")
+	case reflect.Float64:
+		return scalar(r.decoder, pointer[float64](v), "a number", func(s string) (float64, error) {
+			if !decimal.MatchString(s) {
+				return 0, fmt.Errorf("%q is not a plain decimal number", s)
+			}
+			return strconv.ParseFloat(s, 64)
+		}, "!!float", "!!int")
+	}
+	// A mistake in this package, found by its tests: they write every type.
+	panic(fmt.Sprintf("evidence of type %s cannot be written in a suite", v.Type()))
+}
+
+// pointer points to v, whose type may have a name of its own.
+func pointer[T any](v reflect.Value) *T {
+	return v.Addr().Convert(reflect.TypeFor[*T]()).Interface().(*T)
+}
