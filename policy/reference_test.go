@@ -88,7 +88,7 @@ var kinds = map[string]string{
 }
 
 // unwritten are fields that a policy file does not have.
-var unwritten = []string{"File", "Files", "Digest", "Position", "Keys", "Policy"}
+var unwritten = []string{"Policy.File", "Policy.Files", "Policy.Digest", "Scope.Keys", "Scope.Policy"}
 
 // text is the reference of a struct and of all that it holds, each once.
 func (r *manual) text(root string) string {
@@ -108,7 +108,7 @@ func (r *manual) text(root string) string {
 		}
 		fmt.Fprint(&b, "| key | value | meaning |\n|---|---|---|\n")
 		for _, f := range fields {
-			key, ok := yamlKey(f)
+			key, ok := yamlKey(name, f)
 			if !ok {
 				continue
 			}
@@ -151,9 +151,10 @@ func (r *manual) kind(expr ast.Expr) (text, of string) {
 	return "", ""
 }
 
-// yamlKey is the key of a field, which is its name in JSON too.
-func yamlKey(f *ast.Field) (string, bool) {
-	if len(f.Names) != 1 || !f.Names[0].IsExported() || slices.Contains(unwritten, f.Names[0].Name) || f.Tag == nil {
+// yamlKey is the key of a field of a struct, which is its name in JSON too.
+func yamlKey(owner string, f *ast.Field) (string, bool) {
+	if len(f.Names) != 1 || !f.Names[0].IsExported() || f.Names[0].Name == "Position" ||
+		slices.Contains(unwritten, owner+"."+f.Names[0].Name) || f.Tag == nil {
 		return "", false
 	}
 	tag, err := strconv.Unquote(f.Tag.Value)
