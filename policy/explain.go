@@ -61,8 +61,8 @@ type ExceptionPlace struct {
 }
 
 // Explain says of everything in d that is about the vulnerability with this id or
-// alias, or that is what the rule of this name says of something else, why it is
-// where it is, in d's order. d must be what s decides about in as of now.
+// alias, or about which the rule of this name decides, why it is where it is, in
+// d's order. d must be what s decides about in as of now.
 func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanation {
 	var policies []*evaluation
 	for _, p := range s {
@@ -80,7 +80,7 @@ func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanatio
 		switch {
 		case e.Finding == nil && e.Rule == id:
 			e.explainRule(policies)
-		case e.Finding != nil && slices.Contains(lowerIDs(e.Finding.ID, e.Finding.Aliases), wanted):
+		case e.Finding != nil && (e.Rule == id || slices.Contains(lowerIDs(e.Finding.ID, e.Finding.Aliases), wanted)):
 			platform := platforms[e.Platform]
 			if platform == nil {
 				platform = &Platform{Platform: e.Platform}

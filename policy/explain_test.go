@@ -56,8 +56,14 @@ images:
 		t.Errorf("%+v", d.Violations[0])
 	}
 
-	if got := Explain(s, in, d, "CVE-3", now); got != nil {
-		t.Errorf("%+v", got)
+	if diff := cmp.Diff(want, Explain(s, in, d, "high", now)); diff != "" {
+		t.Errorf("by its rule: %s", diff)
+	}
+	// One that matches and does not decide is in the list, and no name for it.
+	for _, none := range []string{"CVE-3", "rest", "HIGH"} {
+		if got := Explain(s, in, d, none, now); got != nil {
+			t.Errorf("%s: %+v", none, got)
+		}
 	}
 	// It warns, and by no rule that blocks: there is nothing to remedy.
 	got = Explain(Set{team}, in, Set{team}.Evaluate(in, now), "CVE-2", now)

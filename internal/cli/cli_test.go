@@ -114,6 +114,8 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 		{"imagegate", "imagegate"},
 		{"imagegate --version", "imagegate --version"},
 		{"imagegate check --policy", "imagegate check --policy"},
+		{"imagegate policy init -", "imagegate policy init -- -"},
+		{"imagegate explain CVE-1 --report r", "imagegate explain --report r -- CVE-1"},
 	} {
 		if got := intersperse(app, strings.Fields(c.in)); !slices.Equal(got, strings.Fields(c.want)) {
 			t.Errorf("%q: %q", c.in, got)
@@ -124,7 +126,8 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 // TestEveryCommandStatesTheExitCodes in its help, and every flag has a
 // variable or is of one command alone.
 func TestEveryCommandStatesTheExitCodes(t *testing.T) {
-	for _, args := range [][]string{{}, {"promote"}, {"check"}, {"verify"}, {"policy"}, {"policy", "lint"}, {"db"}, {"db", "update"},
+	for _, args := range [][]string{{}, {"promote"}, {"check"}, {"verify"}, {"explain"}, {"report"}, {"report", "diff"}, {"policy"},
+		{"policy", "init"}, {"policy", "lint"}, {"policy", "test"}, {"policy", "print"}, {"policy", "schema"}, {"db"}, {"db", "update"},
 		{"db", "status"}, {"db", "import"}, {"db", "build"}, {"key", "generate"}} {
 		var out bytes.Buffer
 		code := Run(t.Context(), append(append([]string{"imagegate"}, args...), "--help"), Streams{In: strings.NewReader(""), Out: &out, Err: io.Discard})

@@ -118,6 +118,9 @@ func (o *output) policies(set policy.Set) {
 func (o *output) result(r *gate.Result) {
 	o.report.Input = r.Input
 	o.report.Decision = &r.Decision
+	if o.report.Judged = o.report.At; o.report.At.IsZero() {
+		o.report.Judged = r.Finished.UTC()
+	}
 	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches, Recalled: r.Recalled}
 	o.report.MovedTo = r.Moved
 }
@@ -202,11 +205,16 @@ func (o *output) write(t target) error {
 	if err := formats[t.format](&buf, o.report); err != nil {
 		return err
 	}
+	return t.put(o.streams, buf.Bytes())
+}
+
+// put writes what a format has made to where it goes.
+func (t target) put(s Streams, data []byte) error {
 	if t.file == "" {
-		_, err := o.streams.Out.Write(buf.Bytes())
+		_, err := s.Out.Write(data)
 		return err
 	}
-	return writeFile(t.file, buf.Bytes())
+	return writeFile(t.file, data)
 }
 
 // writeFile replaces a file in one step: whoever reads it sees the old or the

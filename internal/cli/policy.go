@@ -8,19 +8,32 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
 )
 
 func policyCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "policy",
 		Usage: "work with policy files",
-		Subcommands: []*cli.Command{{
-			Name:        "lint",
-			Usage:       "report every error in policy files, and what has no effect",
-			ArgsUsage:   "FILE...",
-			Description: "Errors end with code 3. Warnings, such as an exception that is about to expire, do not.",
-			Action:      func(c *cli.Context) error { return runPolicyLint(c, s) },
-		}},
+		Subcommands: []*cli.Command{
+			policyInitCommand(s),
+			{
+				Name:      "lint",
+				Usage:     "report every error in policy files, and what has no effect",
+				ArgsUsage: "FILE...",
+				Description: "Errors end with code 3. Warnings do not: they are about rules that never decide or that\n" +
+					"contradict each other, and exceptions that are about to expire.",
+				Action: func(c *cli.Context) error { return runPolicyLint(c, s) },
+			},
+			policyTestCommand(s),
+			policyPrintCommand(s),
+			{
+				Name:        "schema",
+				Usage:       "print the JSON Schema of policy files, for editors",
+				Description: "An editor that knows YAML takes it from a first line such as\n  # yaml-language-server: $schema=policy.schema.json",
+				Action:      func(c *cli.Context) error { return runPolicySchema(c, s) },
+			},
+		},
 	}
 }
 
@@ -30,19 +43,32 @@ func runPolicyLint(c *cli.Context, s Streams) error {
 		return err
 	}
 	var failed []error
+	var valid policy.Set
+	now := time.Now()
 	for _, file := range files {
 		p, err := loadPolicy(file)
 		if err == nil {
-			err = p.Validate(time.Now())
+			err = p.Validate(now)
 		}
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		for _, w := range p.Lint(time.Now()) {
-			fmt.Fprintf(s.Out, "%s: warning: %s\n", report.Sanitize(w.Position.String()), report.Sanitize(w.Message))
-		}
-		fmt.Fprintf(s.Out, "%s: valid, %d rules, %d exceptions\n", report.Sanitize(file), len(p.Rules), len(p.Exceptions))
+		valid = append(valid, p)
+	}
+	for _, w := range valid.Lint(now) {
+		fmt.Fprintf(s.Out, "%s: warning: %s\n", report.Sanitize(w.Position.String()), report.Sanitize(w.Message))
+	}
+	for _, p := range valid {
+		fmt.Fprintf(s.Out, "%s: valid, %d rules, %d exceptions\n", report.Sanitize(p.File), len(p.Rules), len(p.Exceptions))
 	}
 	return errors.Join(failed...)
+}
+
+func runPolicySchema(c *cli.Context, s Streams) error {
+	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
+		return err
+	}
+	_, err := s.Out.Write(policy.Schema())
+	return err
 }

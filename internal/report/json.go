@@ -9,11 +9,13 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/imagegate/imagegate/policy"
 )
 
-// maxJSON bounds a report that is read, in bytes. An image with 10,000 findings
+// MaxJSON bounds a report that is read, in bytes. An image with 10,000 findings
 // makes one of about 20 MiB.
-const maxJSON = 256 << 20
+const MaxJSON = 256 << 20
 
 // JSON writes the whole report, indented and with a final line break. Strings
 // are written without loss, except that invalid UTF-8 becomes U+FFFD; what a
@@ -27,14 +29,20 @@ func JSON(w io.Writer, r Report) error {
 	if err := r.validate(); err != nil {
 		return fmt.Errorf("writing the JSON report: %w", err)
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing the JSON report: %w", err)
-	}
-	if _, err := w.Write(append(escapeJSON(data), '\n')); err != nil {
+	if err := writeJSON(w, r); err != nil {
 		return fmt.Errorf("writing the JSON report: %w", err)
 	}
 	return nil
+}
+
+// writeJSON writes any value as JSON writes a report.
+func writeJSON(w io.Writer, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(escapeJSON(data), '\n'))
+	return err
 }
 
 // escapeJSON spells the characters that Sanitize would not print, and CI
@@ -72,7 +80,7 @@ func escapeJSON(data []byte) []byte {
 // a report that contradicts itself, more than 256 MiB, and anything after the
 // report are errors; the Report is then zero, which is no pass.
 func ReadJSON(r io.Reader) (Report, error) {
-	report, err := readJSON(r, maxJSON)
+	report, err := readJSON(r, MaxJSON)
 	if err != nil {
 		return Report{}, fmt.Errorf("reading the JSON report: %w", err)
 	}
@@ -80,26 +88,41 @@ func ReadJSON(r io.Reader) (Report, error) {
 }
 
 func readJSON(r io.Reader, limit int64) (Report, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return Report{}, err
-	}
-	if int64(len(data)) > limit {
-		return Report{}, fmt.Errorf("longer than %d bytes", limit)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
 	var report Report
-	if err := decoder.Decode(&report); err != nil {
-		return Report{}, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return Report{}, errors.New("something follows the report")
-	}
-	if err := checkRepeated(data); err != nil {
+	if err := readStrict(r, limit, &report); err != nil {
 		return Report{}, err
 	}
 	return report, report.validate()
+}
+
+// ReadInput reads the evidence of a report as it stands in JSON by itself, as
+// strictly as ReadJSON.
+func ReadInput(r io.Reader) (policy.Input, error) {
+	var in policy.Input
+	if err := readStrict(r, MaxJSON, &in); err != nil {
+		return policy.Input{}, fmt.Errorf("reading the JSON evidence: %w", err)
+	}
+	return in, nil
+}
+
+// readStrict reads a value that is all that there is.
+func readStrict(r io.Reader, limit int64, to any) error {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return err
+	}
+	if int64(len(data)) > limit {
+		return fmt.Errorf("longer than %d bytes", limit)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(to); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the report")
+	}
+	return checkRepeated(data)
 }
 
 // checkRepeated refuses an object with two keys that encoding/json takes for

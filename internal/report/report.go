@@ -3,7 +3,9 @@
 // A run fills in one [Report]; every output format is a func(io.Writer, Report)
 // error in a file of its own. [JSON] is the lossless one: [ReadJSON] gives the
 // same Report back, so every other format can be made from it later. [Text] is
-// for people and [Summary] for a log.
+// for people and [Summary] for a log. What is asked of reports afterwards, why
+// something blocks and what has changed, has a text and a JSON form too:
+// [Answer] and [Comparison]. [Suite] is how the cases of a policy came out.
 //
 // The package decides nothing: verdicts come from the Decision, and where that
 // is missing or contradicts itself the answer is never a pass. It reads no
@@ -34,8 +36,11 @@ type Report struct {
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 	// At is the later instant as of which the image was judged; zero where that
-	// was Finished. Such a decision promotes nothing.
-	At     time.Time `json:"at,omitzero"`
+	// was during the run. Such a decision promotes nothing.
+	At time.Time `json:"at,omitzero"`
+	// Judged is the instant as of which Decision was made, which is At where that
+	// is set; zero where nothing was judged.
+	Judged time.Time `json:"judged,omitzero"`
 	Policy Policy    `json:"policy"`
 	// Input is the evidence; of a run that could not decide, as much of it as
 	// there was.

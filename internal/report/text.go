@@ -30,7 +30,7 @@ type TextOptions struct {
 // other long lists are, and say by how much.
 func (o TextOptions) Text(w io.Writer, r Report) error {
 	if o.Width == 0 {
-		o.Width = 100
+		o.Width = defaultWidth
 	}
 	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r}
 	t.provenance()
@@ -50,6 +50,8 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	}
 	return nil
 }
+
+const defaultWidth = 100
 
 // Where lists that do not block are cut.
 const (

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+func policyPrintCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:  "print",
+		Usage: "print what policies say, or what they say of one image",
+		Description: "What has its default is left out, exceptions in files of their own are among the others, and\n" +
+			"comments are gone. Several policies are printed one behind the other: an image must pass each.",
+		Flags: []cli.Flag{policyFlag,
+			&cli.StringFlag{Name: "image", Usage: "apply what the policies say differently for the images of `REPOSITORY`"}},
+		Action: func(c *cli.Context) error { return runPolicyPrint(c, s) },
+	}
+}
+
+func runPolicyPrint(c *cli.Context, s Streams) error {
+	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
+		return err
+	}
+	policies, err := loadPolicies(c)
+	if err != nil {
+		return err
+	}
+	repository := ""
+	if image := c.String("image"); image != "" {
+		// The same name that a check compares with the policies' patterns.
+		src, err := gate.ParseSource(image)
+		if err != nil {
+			return usageError{err}
+		}
+		repository = src.Repository()
+	}
+	var out bytes.Buffer
+	for i, p := range policies {
+		if i > 0 {
+			fmt.Fprintln(&out, "---")
+		}
+		comment := "# " + report.Sanitize(p.File)
+		if repository != "" {
+			p = p.ForImage(repository)
+			comment += ", for " + report.Sanitize(repository)
+		}
+		text, err := p.Format()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(&out, comment)
+		out.Write(text)
+	}
+	_, err = s.Out.Write(out.Bytes())
+	return err
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+)
+
+func policyTestCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:      "test",
+		Usage:     "hold policies against cases of what they must decide",
+		ArgsUsage: "FILE...",
+		Description: "A FILE names policies, and cases: evidence, the time as of which it is judged, and what must come\n" +
+			"out. A case that comes out otherwise ends with code 2, and a file that is no such file with 3.",
+		// It has no variable: a report meant for a check must not go over results.
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "write the results as JUnit XML into `FILE` too"}},
+		Action: func(c *cli.Context) error { return runPolicyTest(c, s) },
+	}
+}
+
+func runPolicyTest(c *cli.Context, s Streams) error {
+	files, err := arguments(c, 1, -1, "at least one FILE")
+	if err != nil {
+		return err
+	}
+	// All is read before anything is judged: a half run would look like a result.
+	var runs []suiteRun
+	var failed []error
+	for _, file := range files {
+		run, err := loadSuite(file)
+		failed = append(failed, err)
+		runs = append(runs, run)
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	var results []report.Suite
+	broken := 0
+	for _, run := range runs {
+		result := run.judge()
+		results = append(results, result)
+		broken += result.Failed()
+	}
+	if err := report.SuitesText(s.Out, results); err != nil {
+		return err
+	}
+	if file := c.String("junit"); file != "" {
+		var out bytes.Buffer
+		if err := report.SuitesJUnit(&out, results); err != nil {
+			return err
+		}
+		if err := writeFile(file, out.Bytes()); err != nil {
+			return fmt.Errorf("writing the JUnit results: %w", err)
+		}
+	}
+	if broken > 0 {
+		return errDenied // reported, case by case
+	}
+	return nil
+}
+
+// suiteRun is a suite with all that its files hold.
+type suiteRun struct {
+	suite    *policy.Suite
+	policies policy.Set
+	evidence map[string]*policy.Input // by the name in the suite
+}
+
+func loadSuite(file string) (suiteRun, error) {
+	data, err := readFile("policy tests", file)
+	if err != nil {
+		return suiteRun{}, err
+	}
+	suite, err := policy.ParseSuite(file, data)
+	if err != nil {
+		return suiteRun{}, err
+	}
+	run := suiteRun{suite: suite, evidence: map[string]*policy.Input{}}
+	var failed []error
+	for _, name := range suite.Policies {
+		p, err := loadPolicy(beside(file, name))
+		failed = append(failed, err)
+		run.policies = append(run.policies, p)
+	}
+	for _, c := range suite.Cases {
+		if _, known := run.evidence[c.EvidenceFile]; known || c.Evidence != nil {
+			continue
+		}
+		in, err := loadEvidence(beside(file, c.EvidenceFile))
+		failed = append(failed, err)
+		run.evidence[c.EvidenceFile] = in
+	}
+	return run, errors.Join(failed...)
+}
+
+// beside resolves a name in a file against the file's folder.
+func beside(file, name string) string {
+	name = filepath.FromSlash(name)
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(file), name)
+}
+
+// loadEvidence reads an Input, or a JSON report that holds one.
+func loadEvidence(path string) (*policy.Input, error) {
+	data, err := readBounded("evidence", path, report.MaxJSON)
+	if err != nil {
+		return nil, err
+	}
+	var kind struct {
+		Schema *string `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &kind); err != nil {
+		return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
+	}
+	if kind.Schema == nil {
+		in, err := report.ReadInput(bytes.NewReader(data))
+		if err != nil {
+			return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
+		}
+		return &in, nil
+	}
+	r, err := report.ReadJSON(bytes.NewReader(data))
+	switch {
+	case err != nil:
+		return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
+	case r.Decision == nil:
+		return nil, usagef("reading the evidence %q: the report has no decision, so that its evidence may not be whole", path)
+	}
+	return &r.Input, nil
+}
+
+// judge holds every case against the policies.
+func (run suiteRun) judge() report.Suite {
+	result := report.Suite{File: run.suite.File}
+	for i := range run.suite.Cases {
+		c := &run.suite.Cases[i]
+		in := c.Evidence
+		if in == nil {
+			in = run.evidence[c.EvidenceFile]
+		}
+		result.Cases = append(result.Cases, report.Case{Name: c.Name, Position: c.Position, Differences: c.Check(run.policies, *in)})
+	}
+	return result
+}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// answerFlag is --output of commands that read reports. It has no variable: one
+// that is set for checks would have the answer go over the report.
+var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the answer as `FORMAT[=FILE]`, text or json; repeatable (default: text)"}
+
+func explainCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:      "explain",
+		Usage:     "say why a report says what it does of a vulnerability or rule",
+		ArgsUsage: "ID",
+		Description: "ID is the id of a vulnerability, an alias of it, or the name of a rule that decides. The policies\n" +
+			"must be those that made the report: others would have other reasons.",
+		Flags: []cli.Flag{policyFlag, answerFlag,
+			&cli.StringFlag{Name: "report", Usage: "explain the JSON report in `FILE`", Required: true}},
+		Action: func(c *cli.Context) error { return runExplain(c, s) },
+	}
+}
+
+func reportCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:  "report",
+		Usage: "work with JSON reports",
+		Subcommands: []*cli.Command{{
+			Name:        "diff",
+			Usage:       "say what has changed from one report to a later one",
+			ArgsUsage:   "BEFORE.json AFTER.json",
+			Description: "That something has changed is no error: the code is 0 also then.",
+			Flags:       []cli.Flag{answerFlag},
+			Action:      func(c *cli.Context) error { return runReportDiff(c, s) },
+		}},
+	}
+}
+
+func runExplain(c *cli.Context, s Streams) error {
+	args, err := arguments(c, 1, 1, "one ID")
+	if err != nil {
+		return err
+	}
+	targets, err := answerTargets(c)
+	if err != nil {
+		return err
+	}
+	policies, err := loadPolicies(c)
+	if err != nil {
+		return err
+	}
+	r, err := readReport(c.String("report"))
+	if err != nil {
+		return err
+	}
+	judged, err := r.Snapshot()
+	if err != nil {
+		return usageError{fmt.Errorf("%q: %w", c.String("report"), err)}
+	}
+	if judged.Policy != policies.Digest() {
+		return usagef("the report was made by the policy %s (%s), and --policy says %s: explain it by the same, in the same order",
+			r.Policy.File, r.Policy.Digest, policies.Digest())
+	}
+	explanations := policy.Explain(policies, judged.Input, judged.Decision, args[0], judged.At)
+	if len(explanations) == 0 {
+		return usagef("%q is neither a vulnerability in the report nor a rule that decides about anything in it", args[0])
+	}
+	return writeAnswer(s, targets, report.Answer{Asked: args[0], Image: r.Input.Image, Judged: r.Judged, Policy: r.Policy, Explanations: explanations},
+		map[string]func(io.Writer, report.Answer) error{"text": report.AnswerText, "json": report.AnswerJSON})
+}
+
+func runReportDiff(c *cli.Context, s Streams) error {
+	args, err := arguments(c, 2, 2, "BEFORE.json and AFTER.json")
+	if err != nil {
+		return err
+	}
+	targets, err := answerTargets(c)
+	if err != nil {
+		return err
+	}
+	before, err := readReport(args[0])
+	if err != nil {
+		return err
+	}
+	after, err := readReport(args[1])
+	if err != nil {
+		return err
+	}
+	comparison, err := report.Compare(before, after)
+	if err != nil {
+		return usageError{err}
+	}
+	return writeAnswer(s, targets, comparison,
+		map[string]func(io.Writer, report.Comparison) error{"text": report.ComparisonText, "json": report.ComparisonJSON})
+}
+
+// readReport reads a JSON report that the user named.
+func readReport(path string) (report.Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return report.Report{}, usageError{fmt.Errorf("reading the report: %w", err)}
+	}
+	defer f.Close()
+	r, err := report.ReadJSON(f)
+	if err != nil {
+		return report.Report{}, usageError{fmt.Errorf("%q: %w", path, err)}
+	}
+	return r, nil
+}
+
+// answerTargets reads --output for what has these two formats alone.
+func answerTargets(c *cli.Context) ([]target, error) {
+	targets, err := parseTargets(c.StringSlice("output"))
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range targets {
+		if t.format != "text" && t.format != "json" {
+			return nil, usagef("--output %q: the formats are text and json", t.format)
+		}
+	}
+	return targets, nil
+}
+
+// writeAnswer writes v in each format that is asked for, one of those that
+// answerTargets takes.
+func writeAnswer[T any](s Streams, targets []target, v T, formats map[string]func(io.Writer, T) error) error {
+	for _, t := range targets {
+		var out bytes.Buffer
+		if err := formats[t.format](&out, v); err != nil {
+			return err
+		}
+		if err := t.put(s, out.Bytes()); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package report
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Answer is why a report says what it does of one vulnerability or rule.
+type Answer struct {
+	// Schema is the version of the JSON form; writers take empty for the
+	// constant Schema.
+	Schema string `json:"schema"`
+	// Asked is the id of the vulnerability, or the name of the rule.
+	Asked  string       `json:"asked"`
+	Image  policy.Image `json:"image"`
+	Judged time.Time    `json:"judged"`
+	Policy Policy       `json:"policy"`
+	// Explanations are what policy.Explain says, the hardest first.
+	Explanations []policy.Explanation `json:"explanations"`
+}
+
+// Snapshot is what was judged, when and by what, for policy.Explain and
+// policy.Diff. A report in which nothing was judged has none.
+func (r Report) Snapshot() (policy.Snapshot, error) {
+	switch {
+	case r.Decision == nil:
+		return policy.Snapshot{}, errors.New("the report has no decision: nothing was judged")
+	case r.Judged.IsZero():
+		return policy.Snapshot{}, errors.New("the report does not say as of when it was judged")
+	}
+	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.Judged}, nil
+}
+
+// AnswerJSON writes a as JSON does a report.
+func AnswerJSON(w io.Writer, a Answer) error {
+	a.Schema = cmp.Or(a.Schema, Schema)
+	if err := writeJSON(w, a); err != nil {
+		return fmt.Errorf("writing the JSON answer: %w", err)
+	}
+	return nil
+}
+
+// AnswerText writes a for people: what became of each finding, by which rule,
+// the dates that matter, all rules that match and what would let it pass.
+func AnswerText(w io.Writer, a Answer) error {
+	t := answerText{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.Judged}}}
+	t.field("Image", short(a.Image.Reference))
+	t.field("Digest", short(a.Image.Digest))
+	t.field("Judged", instant(a.Judged))
+	t.field("Policy", short(a.Policy.File)+" "+short(a.Policy.Digest))
+	for _, e := range alike(a.Explanations) {
+		t.explanation(e)
+	}
+	if err := t.flush(); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// explained is an explanation that holds for several platforms.
+type explained struct {
+	policy.Explanation
+	platforms ordered
+}
+
+// alike merges what differs in the platform alone.
+func alike(list []policy.Explanation) []*explained {
+	type key struct {
+		policy.Outcome
+		issue string
+	}
+	var merged []*explained
+	found := map[key]*explained{}
+	for _, e := range list {
+		k := key{e.Outcome, issueKey(e.Violation)}
+		if found[k] == nil {
+			found[k] = &explained{Explanation: e}
+			merged = append(merged, found[k])
+		}
+		if e.Platform != "" {
+			found[k].platforms.add(e.Platform)
+		}
+	}
+	return merged
+}
+
+// answerText is an answer being written. Ages count from when it was judged.
+type answerText struct{ text }
+
+func (t answerText) explanation(e *explained) {
+	title := "rule " + short(e.Rule)
+	if e.Finding != nil {
+		title = short(e.Finding.ID) + " in " + nameVersion(e.Finding.Package)
+	}
+	t.section(title + ": " + strings.ToUpper(string(e.Outcome)))
+	t.blank()
+	if e.Outcome == policy.OutcomeAllowed {
+		t.item(2, "no rule matches it")
+	} else {
+		t.item(2, "by "+ruleText(e.Violation))
+		t.item(2, message(issue{Violation: e.Violation}))
+	}
+	if len(e.platforms.list) > 0 {
+		t.item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
+	}
+	t.notes(2, t.dates(e.Explanation)...)
+	t.notes(2, t.expired(issue{Violation: e.Violation})...)
+	t.matching(e.Rules)
+	t.remedies(e.Remedies)
+}
+
+// dates are those of the finding and of what lets it pass for now.
+func (t answerText) dates(e policy.Explanation) []string {
+	var notes []string
+	note := func(what string, at time.Time) {
+		if !at.IsZero() {
+			notes = append(notes, what+" "+at.UTC().Format(time.DateOnly)+t.left(at))
+		}
+	}
+	if f := e.Finding; f != nil {
+		note("published", f.Published)
+		if f.KEV != nil {
+			note("known to be exploited since", f.KEV.Added)
+		}
+		for _, fix := range f.Fixes {
+			note("fixed in "+short(fix.Version)+", which could be had from", fix.Available)
+		}
+	}
+	note("blocks from", e.Blocks)
+	if e.Inherited {
+		notes = append(notes, "blocks once the approved image does not have it")
+	}
+	if x := e.Exception; x != nil {
+		note("its exception ("+positionText(x.Position)+") of "+short(x.Owner)+" expires", x.Expires)
+		notes = append(notes, "reason: "+Sanitize(x.Reason))
+	}
+	if s := e.Statement; s != nil {
+		notes = append(notes, strings.TrimSpace(short(string(s.Status))+" "+sanitize(s.Justification, maxName))+
+			" by "+short(s.Document)+", author "+short(s.Author))
+	}
+	return notes
+}
+
+func (t answerText) matching(rules []policy.MatchingRule) {
+	if len(rules) == 0 {
+		return
+	}
+	t.item(2, "rules that match:")
+	var rows []row
+	for _, r := range rules {
+		grace := ""
+		if r.Grace > 0 {
+			grace = "grace of " + span(r.Grace)
+		}
+		scope := ""
+		if r.Scope != "" {
+			scope = "for images " + short(r.Scope)
+		}
+		rows = append(rows, row{cells: []cell{{text: short(r.Rule)}, {text: r.Effect.String()}, {text: grace}, {text: positionText(r.Position)}, {text: scope}}})
+	}
+	t.table(4, rows)
+}
+
+func (t answerText) remedies(remedies []string) {
+	if len(remedies) == 0 {
+		return
+	}
+	t.item(2, "what would let it pass:")
+	for _, remedy := range remedies {
+		t.item(4, Sanitize(remedy))
+	}
+}

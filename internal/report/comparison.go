@@ -1,0 +1,130 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Comparison is what has changed from one report to a later one.
+type Comparison struct {
+	// Schema is the version of the JSON form; writers take empty for the
+	// constant Schema.
+	Schema string `json:"schema"`
+	Before Judged `json:"before"`
+	After  Judged `json:"after"`
+	// Changes are what policy.Diff says, in its order.
+	Changes []policy.Change `json:"changes"`
+}
+
+// Judged is one of two reports, in short.
+type Judged struct {
+	Image  policy.Image `json:"image"`
+	Judged time.Time    `json:"judged"`
+	Policy Policy       `json:"policy"`
+	Passed bool         `json:"passed"`
+}
+
+// Compare says what has changed from one report to a later one; both must have
+// judged something.
+func Compare(before, after Report) (Comparison, error) {
+	was, err := before.Snapshot()
+	if err != nil {
+		return Comparison{}, fmt.Errorf("the earlier of the two: %w", err)
+	}
+	now, err := after.Snapshot()
+	if err != nil {
+		return Comparison{}, fmt.Errorf("the later of the two: %w", err)
+	}
+	changes := policy.Diff(was, now)
+	if changes == nil {
+		changes = []policy.Change{}
+	}
+	return Comparison{Schema: Schema, Before: judged(before), After: judged(after), Changes: changes}, nil
+}
+
+func judged(r Report) Judged {
+	return Judged{Image: r.Input.Image, Judged: r.Judged, Policy: r.Policy, Passed: r.Decision.Passed}
+}
+
+// ComparisonJSON writes c as JSON does a report.
+func ComparisonJSON(w io.Writer, c Comparison) error {
+	c.Schema = cmp.Or(c.Schema, Schema)
+	if err := writeJSON(w, c); err != nil {
+		return fmt.Errorf("writing the JSON comparison: %w", err)
+	}
+	return nil
+}
+
+// ComparisonText writes c for people: both verdicts, then all changes, kind by
+// kind.
+func ComparisonText(w io.Writer, c Comparison) error {
+	t := text{layout: newLayout(w, defaultWidth, false)}
+	for _, side := range []struct {
+		name string
+		Judged
+	}{{"Before", c.Before}, {"After", c.After}} {
+		verdict := "DENIED"
+		if side.Passed {
+			verdict = "PASSED"
+		}
+		t.field(side.name, verdict+" as of "+instant(side.Judged.Judged))
+		t.field("", short(side.Image.Reference)+" "+short(side.Image.Digest))
+		t.field("", "by "+short(side.Policy.File)+" "+short(side.Policy.Digest))
+	}
+	if len(c.Changes) == 0 {
+		t.blank()
+		t.item(0, "Nothing has changed")
+	}
+	var kind policy.ChangeKind
+	for _, change := range onPlatforms(c.Changes) {
+		if change.Kind != kind {
+			kind = change.Kind
+			t.section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
+			t.blank()
+		}
+		line := Sanitize(change.Message)
+		if change.Kind == policy.ChangeNew {
+			line += "; severity " + change.Finding.Severity.String() + ", " + fixText(*change.Finding)
+		}
+		t.item(2, line)
+		if len(change.platforms.list) > 0 {
+			t.item(4, "on "+short(strings.Join(change.platforms.list, ", ")))
+		}
+	}
+	if err := t.flush(); err != nil {
+		return fmt.Errorf("writing the comparison: %w", err)
+	}
+	return nil
+}
+
+// changed is a change on several platforms.
+type changed struct {
+	policy.Change
+	platforms ordered
+}
+
+// onPlatforms merges changes that differ in the platform alone.
+func onPlatforms(changes []policy.Change) []*changed {
+	type key struct {
+		kind    policy.ChangeKind
+		message string
+	}
+	var merged []*changed
+	found := map[key]*changed{}
+	for _, c := range changes {
+		k := key{c.Kind, c.Message}
+		if found[k] == nil {
+			found[k] = &changed{Change: c}
+			merged = append(merged, found[k])
+		}
+		if c.Platform != "" {
+			found[k].platforms.add(c.Platform)
+		}
+	}
+	return merged
+}

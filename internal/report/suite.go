@@ -1,0 +1,100 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/jstemmer/go-junit-report/v2/junit"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Suite is how the cases of a policy.Suite came out.
+type Suite struct {
+	File  string
+	Cases []Case
+}
+
+// Case is how one case came out.
+type Case struct {
+	Name     string
+	Position policy.Position
+	// Differences are what policy.Case.Check says; none means that it holds.
+	Differences []string
+}
+
+// Failed counts the cases that do not hold.
+func (s Suite) Failed() int {
+	n := 0
+	for _, c := range s.Cases {
+		if len(c.Differences) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// SuitesText writes each case in a line, below one that does not hold why, and
+// at last how many do.
+func SuitesText(w io.Writer, suites []Suite) error {
+	l := newLayout(w, defaultWidth, false)
+	held, failed := 0, 0
+	for _, s := range suites {
+		l.item(0, short(s.File))
+		for _, c := range s.Cases {
+			if len(c.Differences) == 0 {
+				l.item(2, "ok    "+short(c.Name))
+				continue
+			}
+			l.item(2, "FAIL  "+short(c.Name)+" ("+positionText(c.Position)+")")
+			for _, d := range c.Differences {
+				l.item(8, Sanitize(d))
+			}
+		}
+		failed += s.Failed()
+		held += len(s.Cases) - s.Failed()
+	}
+	l.item(0, fmt.Sprintf("%s, %d failed", count(held+failed, "case"), failed))
+	if err := l.flush(); err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	return nil
+}
+
+// SuitesJUnit writes the cases in the XML that CI systems show as test results.
+func SuitesJUnit(w io.Writer, suites []Suite) error {
+	var out junit.Testsuites
+	for i, s := range suites {
+		suite := junit.Testsuite{ID: i, Name: Sanitize(s.File)}
+		for _, c := range s.Cases {
+			test := junit.Testcase{Name: Sanitize(c.Name), Classname: Sanitize(s.File)}
+			if len(c.Differences) > 0 {
+				test.Failure = junitFailure(c)
+			}
+			suite.AddTestcase(test)
+		}
+		out.AddSuite(suite)
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return fmt.Errorf("writing the JUnit results: %w", err)
+	}
+	if err := out.WriteXML(w); err != nil {
+		return fmt.Errorf("writing the JUnit results: %w", err)
+	}
+	return nil
+}
+
+func junitFailure(c Case) *junit.Result {
+	lines := make([]string, len(c.Differences))
+	for i, d := range c.Differences {
+		lines[i] = Sanitize(d)
+	}
+	return &junit.Result{
+		Message: lines[0],
+		Type:    "policy",
+		Data:    Sanitize(c.Position.File) + ":" + strconv.Itoa(c.Position.Line) + "\n" + strings.Join(lines, "\n"),
+	}
+}
