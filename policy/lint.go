@@ -13,20 +13,24 @@ import (
 const soon = 30 * day
 
 // Lint returns what is valid and yet dead or about to be, sorted by position:
-// exceptions that have expired at now or will within 30 days or name a rule that
-// is none, image patterns that match no repository, rules that can never decide
-// about a finding, graces that never apply, and a vex section without effect.
-// They are warnings; what makes a policy invalid is an error of Parse.
+// exceptions that have expired at now or will within 30 days, name a rule that is
+// none or add nothing, image patterns that match no repository, rules that can
+// never decide about a finding, contradict another or add nothing to it, graces
+// that never apply, and sections without effect. They are warnings; what makes a
+// policy invalid is an error of Parse.
 func (p *Policy) Lint(now time.Time) []Problem {
 	if p == nil {
 		return nil
 	}
 	problems := p.lintRules(func(*Rule) bool { return true })
+	problems = append(problems, p.lintLists()...)
+	problems = append(problems, p.lintDistribution()...)
 	for i := range p.Images {
 		problems = append(problems, p.lintScope(&p.Images[i])...)
 	}
 	for _, list := range p.exceptionLists() {
 		problems = append(problems, lintExceptions(list, now)...)
+		problems = append(problems, lintRepeated(list, now)...)
 	}
 	problems = append(problems, p.lintExceptedRules()...)
 	problems = append(problems, lintVEX(&p.VEX)...)
@@ -54,9 +58,12 @@ func (p *Policy) lintRules(ofInterest func(*Rule) bool) []Problem {
 				"rule %q has a grace that never applies: there is none for what is known to be exploited", r.Name)})
 		}
 		if earlier := p.covering(alive, r); earlier != nil {
+			why := "matches everything that it does"
+			if earlier.Effect != r.Effect && r.covers(earlier) {
+				why = "has the same conditions and blocks"
+			}
 			problems = append(problems, Problem{r.Position, fmt.Sprintf(
-				"rule %q never fires: rule %q on line %d matches everything that it does",
-				r.Name, earlier.Name, earlier.Position.Line)})
+				"rule %q never fires: rule %q on line %d %s", r.Name, earlier.Name, earlier.Position.Line, why)})
 			continue
 		}
 		alive = append(alive, r)
@@ -70,6 +77,7 @@ func (p *Policy) lintScope(scope *Scope) []Problem {
 	s := scoped{Policy: p}
 	s.apply(scope)
 	problems := s.lintRules(func(r *Rule) bool { return s.at[r.Position] != nil })
+	problems = append(problems, p.lintListsOf(&s)...)
 	for _, pattern := range scope.Match {
 		if namesTag(pattern) {
 			problems = append(problems, Problem{scope.Position, fmt.Sprintf(

@@ -78,7 +78,7 @@ func TestLintRules(t *testing.T) {
 			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
 		{"shorter grace behind", "  - {name: a, grace: 2d}\n  - {name: b, grace: 1d}\n", nil},
 		{"a grace before a warning", "  - {name: a, grace: 2d}\n  - {name: b, effect: warn}\n",
-			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 has the same conditions and blocks`}},
 		{"a grace for what has none", "  - {name: a, kev: true, grace: 2d}\n",
 			[]string{`p.yaml:3:5: rule "a" has a grace that never applies: there is none for what is known to be exploited`}},
 		{"named behind what may be inherited", "  - {name: a}\n  - {name: b, ids: [CVE-1]}\nbaseline: approved\n", nil},
@@ -110,6 +110,81 @@ func TestLintOfSections(t *testing.T) {
 		if strings.Join(got, "\n") != want {
 			t.Errorf("%s: %q", section, got)
 		}
+	}
+}
+
+// TestLintOfLists: rules and exceptions that add nothing, or contradict another.
+func TestLintOfLists(t *testing.T) {
+	const exception = "reason: r, owner: o, expires: "
+	for _, tt := range []struct {
+		name, sections string
+		want           []string
+	}{
+		{"same conditions", "  - {name: b, severity: low, effect: warn}\n", []string{
+			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 has the same conditions and blocks`}},
+		{"required and denied", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\n  - {name: c, deny: 'pkg:deb/*/curl'}\n", []string{
+			`p.yaml:5:5: rule "b" wants what rule "c" on line 6 denies: no image satisfies both`}},
+		{"required and some denied", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\n  - {name: c, deny: pkg:deb/debian/curl@7.*}\n" +
+			"  - {name: d, deny: pkg:rpm/*}\n", nil},
+		{"required and shown", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\n  - {name: c, deny: pkg:deb/debian/curl, effect: warn}\n", nil},
+		{"denied twice", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: 'pkg:deb/*/telnet*'}\n  - {name: d, deny: 'pkg:deb/*'}\n" +
+			"  - {name: e, minimum: {purl: pkg:deb/debian/openssl, version: '3'}}\n", []string{
+			`p.yaml:6:5: rule "c" adds nothing: rule "b" on line 5 hits all that it does`,
+			`p.yaml:6:5: rule "c" adds nothing: rule "d" on line 7 hits all that it does`,
+			`p.yaml:7:5: rule "d" adds nothing: rule "b" on line 5 hits all that it does`,
+			`p.yaml:8:5: rule "e" adds nothing: rule "b" on line 5 hits all that it does`,
+			`p.yaml:8:5: rule "e" adds nothing: rule "d" on line 7 hits all that it does`,
+		}},
+		{"shown and denied in part", "packages:\n  - {name: b, deny: 'pkg:deb/*', effect: warn}\n  - {name: c, deny: pkg:deb/debian/telnet}\n", nil},
+		{"denied, and excepted by one name", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: pkg:deb/debian/telnet}\n" +
+			"exceptions: [{rule: b, " + exception + "2030-01-01}]\n", nil},
+		{"denied, and not everywhere", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: pkg:deb/debian/telnet}\n" +
+			"images: [{match: x, packages: [{name: b, deny: pkg:npm/a}]}]\n", nil},
+		{"contradicted for some images", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\nimages:\n  - match: x\n    packages: [{name: c, deny: 'pkg:deb/*'}]\n", []string{
+			`p.yaml:5:5: rule "b" wants what rule "c" on line 8 denies: no image satisfies both`}},
+		{"allowed and denied", "licenses:\n  - {name: b, allow: [MIT, GPL-2.0-only, 'BSD-*']}\n  - {name: c, deny: [mit, 'gpl-*', BSD-3-Clause]}\n", []string{
+			`p.yaml:5:5: rule "b" allows "MIT", which rule "c" on line 6 denies`,
+			`p.yaml:5:5: rule "b" allows "GPL-2.0-only", which rule "c" on line 6 denies`,
+		}},
+		{"allowed as a pattern and denied", "licenses:\n  - {name: b, allow: ['BSD-3-*']}\n  - {name: c, deny: ['bsd-*']}\n", []string{
+			`p.yaml:5:5: rule "b" allows "BSD-3-*", which rule "c" on line 6 denies`}},
+		{"allowed and denied elsewhere", "licenses:\n  - {name: b, allow: [MIT]}\n  - {name: c, deny: [MIT], package: pkg:npm/*}\n" +
+			"  - {name: d, deny: [MIT], effect: warn}\n", nil},
+		{"allowed and denied there", "licenses:\n  - {name: b, allow: [MIT], package: pkg:npm/a*}\n  - {name: c, deny: [MIT], package: pkg:npm/*}\n", []string{
+			`p.yaml:5:5: rule "b" allows "MIT", which rule "c" on line 6 denies`}},
+		{"image", "image:\n  - {name: b, maxAge: 30d}\n  - {name: c, maxAge: 90d, effect: warn}\n  - {name: d, notRoot: true}\n  - {name: e, notRoot: true}\n" +
+			"  - {name: f, labels: [x, y]}\n  - {name: g, labels: [x]}\n  - {name: h, ports: []}\n  - {name: i, ports: ['80']}\n", []string{
+			`p.yaml:6:5: rule "c" adds nothing: rule "b" on line 5 hits all that it does`,
+			`p.yaml:8:5: rule "e" adds nothing: rule "d" on line 7 hits all that it does`,
+			`p.yaml:10:5: rule "g" adds nothing: rule "f" on line 9 hits all that it does`,
+			`p.yaml:12:5: rule "i" adds nothing: rule "h" on line 11 hits all that it does`,
+		}},
+		{"image, early and late", "image:\n  - {name: b, maxAge: 30d, effect: warn}\n  - {name: c, maxAge: 90d}\n  - {name: d, maxSize: 1GB}\n  - {name: e, maxLayers: 3}\n" +
+			"  - {name: f, base: [a]}\n  - {name: g, base: [b]}\n", nil},
+		{"exceptions", "exceptions:\n  - {id: CVE-1, " + exception + "2030-01-01}\n  - {id: cve-1, package: pkg:npm/a, " + exception + "2029-01-01}\n" +
+			"  - {id: CVE-1, image: a, " + exception + "2031-01-01}\n  - {id: CVE-2, package: pkg:npm/a, " + exception + "2030-01-01}\n" +
+			"  - {id: CVE-2, package: 'pkg:npm/*', " + exception + "2030-01-01}\n", []string{
+			`p.yaml:6:5: the exception for "cve-1" adds nothing: the one at p.yaml:5:5 covers as much and lasts as long`,
+			`p.yaml:8:5: the exception for "CVE-2" adds nothing: the one at p.yaml:9:5 covers as much and lasts as long`,
+		}},
+		{"distribution", "distribution: {notAllowed: warn}\n", []string{`p.yaml:4:1: "notAllowed" has no effect: there is no "allow"`}},
+		{"distribution of some images", "distribution: {notAllowed: warn}\nimages: [{match: x, distribution: {allow: [debian 12]}}]\n", nil},
+		{"distribution for some images", "images: [{match: x, distribution: {notAllowed: warn}}]\n", []string{
+			`p.yaml:4:21: "notAllowed" has no effect: there is no "allow"`}},
+	} {
+		if diff := cmp.Diff(tt.want, lint(t, "version: 1\nrules:\n  - {name: a, severity: low}\n"+tt.sections)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
+func TestLintOfARepeatedPolicy(t *testing.T) {
+	p, other := parsed(t, minimal), parsed(t, minimal+"sbom: {minPackages: 1}\n")
+	again := *p
+	again.File = "again.yaml"
+	want := []Problem{{Position{File: "again.yaml"}, `the policy adds nothing: "p.yaml" says the same`}}
+	if diff := cmp.Diff(want, Set{p, other, &again}.Lint(now)); diff != "" {
+		t.Error(diff)
 	}
 }
 

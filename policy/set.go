@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -105,11 +106,21 @@ func (s Set) Validate(now time.Time) error {
 	return d.err()
 }
 
-// Lint is that of every policy, sorted by position.
+// Lint is that of every policy, sorted by position, with those that another one
+// of the set repeats.
 func (s Set) Lint(now time.Time) []Problem {
 	var problems []Problem
+	files := map[string]string{}
 	for _, p := range s {
 		problems = append(problems, p.Lint(now)...)
+		if p == nil || p.Digest == "" {
+			continue
+		}
+		if file, ok := files[p.Digest]; ok {
+			problems = append(problems, Problem{Position{File: p.File}, fmt.Sprintf("the policy adds nothing: %q says the same", file)})
+			continue
+		}
+		files[p.Digest] = p.File
 	}
 	sortProblems(problems)
 	return problems

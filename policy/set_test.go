@@ -103,7 +103,7 @@ func TestSetValidateAndLint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Parse("b.yaml", []byte(minimal+exceptions))
+	b, err := Parse("b.yaml", []byte(minimal+exceptions+"# b\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

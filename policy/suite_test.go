@@ -225,8 +225,8 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 		{"{passed: false, exactly: true, violations: [{rule: high}, {rule: no telnet}], warnings: [{rule: rest, id: CVE-2}], " +
 			"excepted: [{rule: high, id: CVE-3}], notAffected: [{rule: high, id: CVE-4}]}", nil},
 		{"{passed: false, exactly: true, warnings: [{rule: rest}]}", nil},
-		{"{passed: true}", []string{"want it passed, and it is denied", "violation: " + high, "violation: " + telnet}},
-		{"{passed: true, violations: []}", []string{"want it passed, and it is denied", "unexpected violation: " + high, "unexpected violation: " + telnet}},
+		{"{passed: true}", []string{"want it to pass, and it is denied", "violation: " + high, "violation: " + telnet}},
+		{"{passed: true, violations: []}", []string{"want it to pass, and it is denied", "unexpected violation: " + high, "unexpected violation: " + telnet}},
 		{"{passed: false, violations: [{rule: high, id: CVE-2}]}", []string{`no violation of rule "high", id CVE-2, which is expected on line 7`}},
 		{"{passed: false, violations: [{rule: high, package: pkg:npm/underscore}]}", []string{`no violation of rule "high", package pkg:npm/underscore, which is expected on line 7`}},
 		{"{passed: false, violations: [{rule: high, platform: linux/arm64}]}", []string{`no violation of rule "high", platform linux/arm64, which is expected on line 7`}},
@@ -247,7 +247,7 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 		t.Error("it passes without a policy")
 	}
 	c = parsedCase(t, "{}", "{passed: false}")
-	if diff := cmp.Diff([]string{"want it denied, and it is passed"}, c.Check(Set{p}, *c.Evidence)); diff != "" {
+	if diff := cmp.Diff([]string{"want it denied, and it passes"}, c.Check(Set{p}, *c.Evidence)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -1,0 +1,214 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// lists looks at the rules that all speak for themselves, unlike those about
+// vulnerabilities: one that hits what another hits too adds nothing, and some two
+// no image can satisfy.
+type lists struct {
+	*Policy
+	// varying are the names of rules that do not always hold: what adds nothing to
+	// them may do so where they do not.
+	varying map[string]bool
+	// about tells whether a pair is of interest.
+	about    func(a, b Position) bool
+	problems []Problem
+}
+
+// lintLists looks at the lists that all images have.
+func (p *Policy) lintLists() []Problem {
+	l := lists{Policy: p, varying: p.exceptedRules(), about: func(Position, Position) bool { return true }}
+	for i := range p.Images {
+		p.Images[i].Policy.ruleNames(l.varying, l.varying)
+	}
+	return l.lint()
+}
+
+// lintListsOf looks at the lists of some images, as far as they are theirs alone.
+func (p *Policy) lintListsOf(s *scoped) []Problem {
+	l := lists{Policy: s.Policy, varying: p.exceptedRules(), about: func(a, b Position) bool { return s.at[a] != nil || s.at[b] != nil }}
+	return l.lint()
+}
+
+// exceptedRules are the names of rules that exceptions name.
+func (p *Policy) exceptedRules() map[string]bool {
+	names := map[string]bool{}
+	for _, e := range slices.Concat(p.exceptionLists()...) {
+		if e.Rule != "" {
+			names[e.Rule] = true
+		}
+	}
+	return names
+}
+
+func (l *lists) lint() []Problem {
+	for i := range l.Packages {
+		for j := range l.Packages {
+			l.packages(i, j)
+		}
+	}
+	for i := range l.Licenses {
+		for j := range l.Licenses {
+			l.licenses(&l.Licenses[i], &l.Licenses[j])
+		}
+	}
+	for i := range l.Image {
+		for j := range l.Image {
+			l.image(i, j)
+		}
+	}
+	return l.problems
+}
+
+func (l *lists) problem(at, other Position, format string, args ...any) {
+	if l.about(at, other) {
+		l.problems = append(l.problems, Problem{at, fmt.Sprintf(format, args...)})
+	}
+}
+
+func (l *lists) addsNothing(name string, at Position, by string, other Position) {
+	if !l.varying[by] {
+		l.problem(at, other, "rule %q adds nothing: rule %q on line %d hits all that it does", name, by, other.Line)
+	}
+}
+
+// packages holds a rule against one that denies.
+func (l *lists) packages(i, j int) {
+	r, deny := &l.Packages[i], &l.Packages[j]
+	covers := func(pattern string) bool { return pattern != "" && coversPURL(deny.Deny, pattern) }
+	switch {
+	case i == j || deny.Deny == "":
+	case covers(r.Require):
+		if r.Effect == Block && deny.Effect == Block && !l.varying[r.Name] && !l.varying[deny.Name] {
+			l.problem(r.Position, deny.Position, "rule %q wants what rule %q on line %d denies: no image satisfies both", r.Name, deny.Name, deny.Position.Line)
+		}
+	case deny.Effect > r.Effect:
+	case covers(r.Minimum.PURL), covers(r.Deny) && (j < i || deny.Effect < r.Effect || !coversPURL(r.Deny, deny.Deny)):
+		l.addsNothing(r.Name, r.Position, deny.Name, deny.Position)
+	}
+}
+
+// coversPURL reports whether a pattern matches all that another does. A star in
+// the other is taken for itself: what matches it matches whatever stands there.
+func coversPURL(pattern, other string) bool { return newPURLPattern(pattern).match(splitPURL(other)) }
+
+// licenses holds a rule that allows against one that denies.
+func (l *lists) licenses(allow, deny *LicenseRule) {
+	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != Block || l.varying[deny.Name] ||
+		deny.Package != "" && (allow.Package == "" || !coversPURL(deny.Package, allow.Package)) {
+		return
+	}
+	for _, pattern := range allow.Allow {
+		if deniesLicense(deny.Deny, pattern) {
+			l.problem(allow.Position, deny.Position, "rule %q allows %q, which rule %q on line %d denies", allow.Name, pattern, deny.Name, deny.Position.Line)
+		}
+	}
+}
+
+// deniesLicense reports whether patterns deny all that another matches.
+func deniesLicense(patterns []string, other string) bool {
+	if !strings.Contains(other, "*") {
+		id, exception, _ := cutWith(strings.ToLower(other))
+		license := newLicense(id, exception)
+		return newLicensePatterns(patterns).deny(&license)
+	}
+	other = strings.ToLower(other)
+	return slices.ContainsFunc(patterns, func(p string) bool { return newGlob(strings.ToLower(p)).match(other) })
+}
+
+// image holds two rules about one thing against each other.
+func (l *lists) image(i, j int) {
+	r, other := &l.Image[i], &l.Image[j]
+	if i == j || other.Effect > r.Effect || !other.covers(r) {
+		return
+	}
+	if j < i || other.Effect < r.Effect || !r.covers(other) {
+		l.addsNothing(r.Name, r.Position, other.Name, other.Position)
+	}
+}
+
+// covers reports whether r hits every image that other hits.
+func (r *ImageRule) covers(other *ImageRule) bool {
+	switch {
+	case r.NotRoot:
+		return other.NotRoot
+	case r.NoSecrets:
+		return other.NoSecrets
+	case r.NotLatest:
+		return other.NotLatest
+	case r.MaxAge > 0:
+		return r.MaxAge <= other.MaxAge
+	case r.MaxSize > 0:
+		return r.MaxSize <= other.MaxSize
+	case r.MaxLayers > 0:
+		return r.MaxLayers <= other.MaxLayers
+	case r.Labels != nil:
+		return other.Labels != nil && subset(other.Labels, r.Labels)
+	case r.Ports != nil:
+		return other.Ports != nil && subset(r.Ports, other.Ports)
+	case r.Base != nil:
+		return other.Base != nil && subset(r.Base, other.Base)
+	}
+	return false
+}
+
+func subset(a, b []string) bool {
+	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
+}
+
+// lintDistribution says where an effect is that of nothing.
+func (p *Policy) lintDistribution() []Problem {
+	const message = `"notAllowed" has no effect: there is no "allow"`
+	allowed := p.Distribution.Allow != nil
+	var problems []Problem
+	for i := range p.Images {
+		scope := &p.Images[i]
+		own := slices.Contains(scope.Keys, "distribution.allow")
+		allowed = allowed || own
+		if slices.Contains(scope.Keys, "distribution.notAllowed") && !own && p.Distribution.Allow == nil {
+			problems = append(problems, Problem{scope.Policy.Distribution.Position, message})
+		}
+	}
+	if !allowed && p.Distribution.NotAllowed != Block {
+		problems = append(problems, Problem{p.Distribution.Position, message})
+	}
+	return problems
+}
+
+// lintRepeated finds exceptions of one list that add nothing to another. Those
+// that have expired are dead anyway.
+func lintRepeated(list []Exception, now time.Time) []Problem {
+	var problems []Problem
+	bySubject := map[string][]int{}
+	for i := range list {
+		if e := &list[i]; now.Before(e.Expires) {
+			subject := strings.ToLower(e.ID) + "\x00" + e.Rule
+			bySubject[subject] = append(bySubject[subject], i)
+		}
+	}
+	for _, same := range bySubject {
+		for _, i := range same {
+			j := slices.IndexFunc(same, func(j int) bool {
+				return i != j && list[j].covers(&list[i]) && (j < i || !list[i].covers(&list[j]))
+			})
+			if j >= 0 {
+				problems = append(problems, Problem{list[i].Position, fmt.Sprintf(
+					"the exception for %s adds nothing: the one at %s covers as much and lasts as long", list[i].subject(), list[same[j]].Position)})
+			}
+		}
+	}
+	return problems
+}
+
+// covers reports whether e, which is for the same id or rule, covers what other
+// does for as long.
+func (e *Exception) covers(other *Exception) bool {
+	return (e.Package == "" || other.Package != "" && coversPURL(e.Package, other.Package)) &&
+		(e.Image == "" || other.Image != "" && newGlob(e.Image).match(other.Image)) &&
+		!e.Expires.Before(other.Expires)
+}
