@@ -52,7 +52,7 @@ func dbCommand(s Streams) *cli.Command {
 				"such as OSV documents. With a folder as --to, it holds an archive for \"db import\" and, served\n" +
 				"over HTTP, is a mirror for \"db update --url\" and for grype.",
 			Flags: []cli.Flag{tempFlag,
-				&cli.StringFlag{Name: "to", Usage: "write a mirror into the folder, or a single archive ending in .tar.zst or .tar.gz, `PATH`", Required: true}},
+				&cli.StringFlag{Name: "to", Usage: "write a mirror into the folder, or a single archive ending in .tar.zst or .tar.gz, `PATH`"}},
 			Action: func(c *cli.Context) error { return runDBBuild(c, s) },
 		}},
 	}
@@ -133,6 +133,9 @@ func runDBBuild(c *cli.Context, s Streams) error {
 	dir, err := tempDir(c)
 	if err != nil {
 		return err
+	}
+	if c.String("to") == "" {
+		return usagef("no place for the archive: name one with --to")
 	}
 	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: dir, Now: time.Now})
 	if err != nil {

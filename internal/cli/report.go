@@ -24,7 +24,7 @@ func explainCommand(s Streams) *cli.Command {
 		Description: "ID is the id of a vulnerability, an alias of it, or the name of a rule that decides. The policies\n" +
 			"must be those that made the report: others would have other reasons.",
 		Flags: []cli.Flag{policyFlag, answerFlag,
-			&cli.StringFlag{Name: "report", Usage: "explain the JSON report in `FILE`", Required: true}},
+			&cli.StringFlag{Name: "report", Usage: "explain the JSON report in `FILE`"}},
 		Action: func(c *cli.Context) error { return runExplain(c, s) },
 	}
 }
@@ -52,6 +52,9 @@ func runExplain(c *cli.Context, s Streams) error {
 	targets, err := answerTargets(c)
 	if err != nil {
 		return err
+	}
+	if c.String("report") == "" {
+		return usagef("no report: name the JSON report of a run with --report")
 	}
 	policies, err := loadPolicies(c)
 	if err != nil {

@@ -88,7 +88,7 @@ func ComparisonText(w io.Writer, c Comparison) error {
 			t.blank()
 		}
 		line := Sanitize(change.Message)
-		if change.Kind == policy.ChangeNew {
+		if change.Kind == policy.ChangeNew && change.Finding != nil {
 			line += "; severity " + change.Finding.Severity.String() + ", " + fixText(*change.Finding)
 		}
 		t.item(2, line)

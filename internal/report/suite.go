@@ -46,10 +46,10 @@ func SuitesText(w io.Writer, suites []Suite) error {
 		l.item(0, short(s.File))
 		for _, c := range s.Cases {
 			if len(c.Differences) == 0 {
-				l.item(2, "ok    "+short(c.Name))
+				l.paragraph(plain, "  ok    ", "        ", short(c.Name))
 				continue
 			}
-			l.item(2, "FAIL  "+short(c.Name)+" ("+positionText(c.Position)+")")
+			l.paragraph(plain, "  FAIL  ", "        ", short(c.Name)+" ("+positionText(c.Position)+")")
 			for _, d := range c.Differences {
 				l.item(8, Sanitize(d))
 			}
@@ -68,7 +68,7 @@ func SuitesText(w io.Writer, suites []Suite) error {
 func SuitesJUnit(w io.Writer, suites []Suite) error {
 	var out junit.Testsuites
 	for i, s := range suites {
-		suite := junit.Testsuite{ID: i, Name: Sanitize(s.File)}
+		suite := junit.Testsuite{ID: i, Name: Sanitize(s.File), Time: "0"} // none was measured
 		for _, c := range s.Cases {
 			test := junit.Testcase{Name: Sanitize(c.Name), Classname: Sanitize(s.File)}
 			if len(c.Differences) > 0 {

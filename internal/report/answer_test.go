@@ -1,0 +1,226 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// answered is an answer with every outcome, on two platforms.
+func answered() Answer {
+	day := func(n int) time.Time { return time.Date(2026, 6, n, 0, 0, 0, 0, time.UTC) }
+	finding := &policy.Finding{ID: "CVE-2024-0001", Severity: policy.SeverityHigh, Package: policy.Package{Name: "lodash", Version: "4.17.20", Type: "npm"},
+		FixState: policy.FixAvailable, Fixes: []policy.Fix{{Version: "4.17.21", Available: day(1)}}, Published: day(2), KEV: &policy.KEV{Added: day(3)}}
+	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "high", Position: policy.Position{File: "policy.yaml", Line: 3, Column: 5},
+		Platform: "linux/amd64", Message: "CVE-2024-0001 in lodash 4.17.20: severity high, fixed in 4.17.21", Finding: finding}
+	other := violation
+	other.Platform = "linux/arm64"
+	graced, excepted, taken := violation, violation, violation
+	graced.Blocks, graced.Inherited = day(20), true
+	graced.Expired = []policy.Exception{{Position: policy.Position{File: "policy.yaml", Line: 30}, Owner: "web", Reason: "late", Expires: day(4)}}
+	explanations := []policy.Explanation{
+		{Outcome: policy.OutcomeBlocked, Violation: violation,
+			Rules: []policy.MatchingRule{{Rule: "high", Position: violation.Position, Grace: 14 * 24 * time.Hour},
+				{Rule: "rest", Position: policy.Position{File: "team.yaml", Line: 4}, Effect: policy.Warn, Scope: "registry.example/*"}},
+			Remedies: []string{"upgrade lodash to 4.17.21", "waiting never lets it pass"}},
+		{Outcome: policy.OutcomeBlocked, Violation: other},
+		{Outcome: policy.OutcomeWarned, Violation: graced},
+		{Outcome: policy.OutcomeExcepted, Violation: excepted, Exception: &policy.Exception{Position: policy.Position{File: "policy.yaml", Line: 20}, Owner: "web", Reason: "not reachable", Expires: day(25)}},
+		{Outcome: policy.OutcomeNotAffected, Violation: taken, Statement: &policy.VEXStatement{Status: policy.VEXNotAffected, Justification: "component_not_present", Document: "vex.json", Author: "vendor"}},
+		{Outcome: policy.OutcomeAllowed, Violation: policy.Violation{Platform: "linux/amd64", Finding: finding}},
+		{Outcome: policy.OutcomeBlocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
+			Platform: "linux/amd64", Message: "telnetd 1 is denied by the policy"}},
+	}
+	return Answer{Asked: "CVE-2024-0001", Image: policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, Judged: day(15),
+		Policy: Policy{File: "policy.yaml", Digest: "sha256:2"}, Explanations: explanations}
+}
+
+func TestAnswerText(t *testing.T) {
+	var out bytes.Buffer
+	if err := AnswerText(&out, answered()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "answer.txt.golden", out.Bytes())
+}
+
+func TestAnswerJSONLosesNothing(t *testing.T) {
+	var out bytes.Buffer
+	if err := AnswerJSON(&out, answered()); err != nil {
+		t.Fatal(err)
+	}
+	var back Answer
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	want := answered()
+	want.Schema = Schema
+	if diff := cmp.Diff(want, back); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// compared is a report and a later one, in which all that can change has.
+func compared(t *testing.T) Comparison {
+	t.Helper()
+	finding := func(id string) policy.Finding {
+		return policy.Finding{ID: id, Severity: policy.SeverityHigh, FixState: policy.FixNone, Package: policy.Package{Name: "lodash", Version: "4", Type: "npm"}}
+	}
+	judged := func(file, digest string, at time.Time, ids ...string) Report {
+		r := Report{Judged: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
+		r.Input.Image = policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}
+		for _, id := range ids {
+			for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+				f := finding(id)
+				r.Decision.Violations = append(r.Decision.Violations, policy.Violation{Rule: "high", Platform: platform, Finding: &f})
+			}
+		}
+		return r
+	}
+	c, err := Compare(judged("a.yaml", "sha256:a", time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), "CVE-1"),
+		judged("b.yaml", "sha256:b", time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC), "CVE-2", "CVE-3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestComparisonText(t *testing.T) {
+	var out bytes.Buffer
+	if err := ComparisonText(&out, compared(t)); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "comparison.txt.golden", out.Bytes())
+}
+
+func TestComparisonJSONLosesNothing(t *testing.T) {
+	var out bytes.Buffer
+	if err := ComparisonJSON(&out, compared(t)); err != nil {
+		t.Fatal(err)
+	}
+	var back Comparison
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(compared(t), back); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWhatWasNotJudgedIsNotCompared: nor explained.
+func TestWhatWasNotJudgedIsNotCompared(t *testing.T) {
+	judged := Report{Judged: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
+	if _, err := Compare(judged, judged); err != nil {
+		t.Error(err)
+	}
+	undated := judged
+	undated.Judged = time.Time{}
+	for _, r := range []Report{{}, undated} {
+		if _, err := Compare(r, judged); err == nil || !strings.HasPrefix(err.Error(), "the earlier of the two") {
+			t.Error(err)
+		}
+		if _, err := Compare(judged, r); err == nil || !strings.HasPrefix(err.Error(), "the later of the two") {
+			t.Error(err)
+		}
+	}
+}
+
+func suites() []Suite {
+	return []Suite{
+		{File: "a.yaml", Cases: []Case{{Name: "holds"}, {Name: "does not", Position: policy.Position{File: "a.yaml", Line: 9, Column: 5}, Differences: []string{"want it to pass, and it is denied", "violation: x"}}}},
+		{File: "b.yaml", Cases: []Case{{Name: "holds too"}}},
+	}
+}
+
+func TestSuitesText(t *testing.T) {
+	var out bytes.Buffer
+	if err := SuitesText(&out, suites()); err != nil {
+		t.Fatal(err)
+	}
+	want := "a.yaml\n  ok    holds\n  FAIL  does not (a.yaml:9)\n        want it to pass, and it is denied\n        violation: x\n" +
+		"b.yaml\n  ok    holds too\n3 cases, 1 failed\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSuitesJUnit(t *testing.T) {
+	var out bytes.Buffer
+	if err := SuitesJUnit(&out, suites()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "suites.xml.golden", out.Bytes())
+}
+
+// TestAnswersAreSanitised: whatever text the image has put into what is printed.
+func TestAnswersAreSanitised(t *testing.T) {
+	const hostile = "\x1b[2J\u202e]]>\n::error::x ##vso"
+	corrupt := func(v any) {
+		corruptStrings(reflect.ValueOf(v).Elem(), hostile)
+	}
+	a, c, s := answered(), compared(t), suites()
+	corrupt(&a)
+	corrupt(&c)
+	corrupt(&s)
+	for name, write := range map[string]func(io.Writer) error{
+		"answer":          func(w io.Writer) error { return AnswerText(w, a) },
+		"answer JSON":     func(w io.Writer) error { return AnswerJSON(w, a) },
+		"comparison":      func(w io.Writer) error { return ComparisonText(w, c) },
+		"comparison JSON": func(w io.Writer) error { return ComparisonJSON(w, c) },
+		"suites":          func(w io.Writer) error { return SuitesText(w, s) },
+		"suites JUnit":    func(w io.Writer) error { return SuitesJUnit(w, s) },
+	} {
+		var out bytes.Buffer
+		if err := write(&out); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		text := out.String()
+		for _, bad := range []string{"\x1b", "\u202e", "\n::error", " ::error", "##"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s has %q:\n%s", name, bad, text)
+			}
+		}
+		if !strings.Contains(text, "[2J") {
+			t.Errorf("%s has lost the text", name)
+		}
+		if name == "suites JUnit" {
+			if err := xml.Unmarshal(out.Bytes(), new(struct{})); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// corruptStrings puts text behind every string but those with a meaning.
+func corruptStrings(v reflect.Value, text string) {
+	switch v.Kind() {
+	case reflect.String:
+		if !slices.Contains([]reflect.Type{reflect.TypeFor[policy.FixState](), reflect.TypeFor[policy.ChangeKind](), reflect.TypeFor[policy.Outcome]()}, v.Type()) {
+			v.SetString(v.String() + text)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			corruptStrings(v.Elem(), text)
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			corruptStrings(v.Field(i), text)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			corruptStrings(v.Index(i), text)
+		}
+	}
+}
