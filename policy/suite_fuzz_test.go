@@ -1,0 +1,48 @@
+package policy
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// FuzzParseSuite: whatever the file says, it is a suite whose cases can be
+// checked or a list of problems.
+func FuzzParseSuite(f *testing.F) {
+	files, err := filepath.Glob("../examples/policy-tests/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(suiteOf("{platforms: [{findings: [{kev: {}, epss: {score: 1}}], config: {labels: {a: b}}, unknowns: [{path: a}]}], vex: [{id: a}]}", "{passed: true}")))
+	p := &Policy{Rules: []Rule{{Name: "all"}}}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := ParseSuite("s.yaml", data)
+		if (s == nil) != (err != nil) {
+			t.Fatalf("%v and %v", s, err)
+		}
+		if err != nil {
+			var invalid *ParseError
+			if !errors.As(err, &invalid) || len(invalid.Problems) == 0 {
+				t.Fatal(err)
+			}
+			return
+		}
+		for i := range s.Cases {
+			c := &s.Cases[i]
+			if (c.Evidence == nil) == (c.EvidenceFile == "") || c.Name == "" || c.Now.IsZero() {
+				t.Fatalf("%+v", c)
+			}
+			if c.Evidence != nil {
+				c.Check(Set{p}, *c.Evidence)
+			}
+		}
+	})
+}
