@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -169,7 +170,7 @@ func collectProperties(v any, into map[string]bool) {
 
 // everyKey is a policy with every key that there is, in forms that the others do
 // not have.
-const everyKey = `version: 1
+var everyKey = `version: 1
 database: {maxAge: 1w2d12h30m, origins: ["https://mirror.example/*"]}
 distribution: {endOfLife: warn, notCovered: block, allow: [debian 12], notAllowed: warn}
 sbom: {unknowns: warn, minPackages: 0}
@@ -199,7 +200,15 @@ image:
 custom:
   - {name: t, each: package, when: pkg.name == "a", message: '"b"', effect: warn}
 baseline: approved
-vex: {accept: [not_affected, fixed], justifications: [component_not_present], files: true, signers: ["*"]}
+vex: {accept: [not_affected, fixed], justifications: [component_not_present], files: true, signers: [ci, engineers]}
+signers:
+  - {name: ci, issuer: https://login.example, subject: https://git.example/*}
+  - name: engineers
+    key: |
+      ` + strings.ReplaceAll(strings.TrimSpace(testKey), "\n", "\n      ") + `
+provenance:
+  - {name: u, signers: [ci], type: slsa, builder: b*, source: https://git.example/*, effect: warn}
+  - {name: v, signers: [engineers], type: signature}
 exceptions:
   maxLifetime: 90d
   folder: a/b

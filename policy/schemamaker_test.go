@@ -32,6 +32,8 @@ var places = map[string]string{
 	"Exception":        "exceptions: [%s]",
 	"Scope":            "images: [%s]",
 	"OverrideRule":     "override: %s",
+	"SignerRule":       "signers: [%s]",
+	"ProvenanceRule":   "provenance: [%s]",
 }
 
 // answer is what Parse says of a mapping's keys.
@@ -184,6 +186,7 @@ var refined = map[string]keywords{
 	"ImageRule.ports":          {"type": "array", "items": keywords{"type": "string", "pattern": `^\s*[0-9]{1,5}(-[0-9]{1,5})?(/[A-Za-z]+)?\s*$`}},
 	"VEXRule.accept":           listOf(enum(string(VEXNotAffected), string(VEXFixed))),
 	"VEXRule.justifications":   listOf(enum(vexJustifications...)),
+	"SignerRule.key":           {"type": "string", "pattern": "-----BEGIN PUBLIC KEY-----"},
 	"Rule.ids":                 listOf(keywords{"type": "string", "pattern": `^\s*[^*\s]+\s*$`}),
 	"Exception.id":             {"type": "string", "pattern": `^\s*[^*\s]+\s*$`},
 	"Exception.package":        purlPatternSchema,
@@ -242,6 +245,8 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 			return enum(string(FixableYes), string(FixableNo))
 		case "Inheritance":
 			return enum(string(InheritApproved))
+		case "ProvenanceType":
+			return enum(string(ProvenanceSLSA), string(ProvenanceSignature))
 		case "Each":
 			return enum(string(EachFinding), string(EachPackage), string(EachPlatform))
 		case "Severity":
