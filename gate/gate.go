@@ -164,6 +164,10 @@ func (r *Result) Close() error { return r.store.Close() }
 type Beside struct {
 	// VEX is what was said about which vulnerabilities do not matter.
 	VEX []policy.VEXStatement
+	// Attestations are what was signed about the image where it is staged, and
+	// Unverified how much more there is that verifies for nobody.
+	Attestations []policy.Attestation
+	Unverified   int
 	// Baseline is what the image has that is approved now.
 	Baseline *policy.Baseline
 }
@@ -194,6 +198,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		return nil, err
 	}
 	r.Input.VEX, r.Input.Baseline = beside.VEX, beside.Baseline
+	r.Input.Attestations, r.Input.Unverified = beside.Attestations, beside.Unverified
 	r.Input.Image = policy.Image{Reference: src.String(), Repository: src.Repository(),
 		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType)}
 	known := make([]*SBOM, len(r.Image.Platforms))

@@ -106,6 +106,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "push": push, "writes": writes, "lastwrite": lastWrite, "reset": reset, "tags": tags, "empty": empty,
 			"noblobs": noBlobs, "samedigest": sameDigest, "complete": complete, "corruptdb": corruptDB,
+			"sign": sign, "attest": attest, "embedkey": embedKey,
 		},
 	})
 }

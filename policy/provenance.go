@@ -198,8 +198,11 @@ func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
 	if len(said) > maxInstead {
 		said = append(said[:maxInstead], fmt.Sprintf("and %d more", len(said)-maxInstead))
 	}
-	if n := e.in.Unverified; n > 0 {
-		said = append(said, fmt.Sprintf("%d signatures or statements verify for no signer", n))
+	switch n := e.in.Unverified; {
+	case n == 1:
+		said = append(said, "one more verifies for no signer")
+	case n > 1:
+		said = append(said, fmt.Sprintf("%d more verify for no signer", n))
 	}
 	if len(said) == 0 {
 		return "nothing is signed"

@@ -245,7 +245,7 @@ type Basis struct {
 	Repository string
 	Policy     string // digest of the policy
 	Database   string // digest of the vulnerability database
-	VEX        string // of the statements, see VEXDigest
+	Beside     string // of the evidence beside the image, see BesideDigest
 	Tool       gate.Tool
 }
 

@@ -66,7 +66,7 @@ func (s Summary) rests(b Basis, now time.Time) bool {
 		versions = map[string]string{}
 	}
 	versions[b.Tool.Name] = b.Tool.Version
-	return s.Verifier == b.Tool.URI && s.Basis.Source == b.Repository && s.Basis.VEX == b.VEX && maps.Equal(s.Versions, versions) &&
+	return s.Verifier == b.Tool.URI && s.Basis.Source == b.Repository && s.Basis.Beside == b.Beside && maps.Equal(s.Versions, versions) &&
 		maps.Equal(s.Policy, digestSet(b.Policy)) && s.Basis.Database.Digest == b.Database &&
 		(s.Basis.Until.IsZero() || now.Before(s.Basis.Until))
 }

@@ -190,12 +190,15 @@ type DecisionBasis struct {
 	Platforms  []SubjectOf     `json:"platforms"`
 	Database   policy.Database `json:"database"`
 	Exceptions []Used          `json:"exceptions"`
-	// VEX stands for all statements that were at hand, see VEXDigest, and
-	// NotAffected are those that took a finding away.
-	VEX         string    `json:"vex,omitempty"`
+	// Beside stands for all evidence that was at hand beside the image, see
+	// BesideDigest.
+	Beside string `json:"beside,omitempty"`
+	// NotAffected are the VEX statements that took a finding away.
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
-	Warnings    int       `json:"warnings"`
-	Allowed     int       `json:"allowed"`
+	// Provenance is what rules about provenance were content with.
+	Provenance []UsedAttestation `json:"provenance,omitempty"`
+	Warnings   int               `json:"warnings"`
+	Allowed    int               `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
 }
@@ -231,13 +234,26 @@ type UsedVEX struct {
 	Signer        string           `json:"signer,omitempty"`
 }
 
-// VEXDigest is the SHA-256 of the statements' JSON, "sha256:<hex>"; empty for
-// none.
-func VEXDigest(statements []policy.VEXStatement) (string, error) {
-	if len(statements) == 0 {
+// UsedAttestation is something signed about the image where it was staged that
+// met a rule.
+type UsedAttestation struct {
+	Rule     string `json:"rule"`
+	Platform string `json:"platform"`
+	// Digest is that of what was signed; PredicateType is empty for a signature.
+	Digest        string           `json:"digest"`
+	PredicateType string           `json:"predicateType,omitempty"`
+	Signer        policy.Signatory `json:"signer"`
+}
+
+// BesideDigest is the SHA-256 of the JSON of what can change a decision about the
+// same image, "sha256:<hex>"; empty for nothing. The baseline is no part of it: it
+// is of an image that is approved, and this one is not yet, or is the same.
+func BesideDigest(b gate.Beside) (string, error) {
+	b.Baseline = nil
+	if len(b.VEX)+len(b.Attestations)+b.Unverified == 0 {
 		return "", nil
 	}
-	raw, err := encode(statements)
+	raw, err := encode(b)
 	if err != nil {
 		return "", err
 	}
@@ -245,7 +261,8 @@ func VEXDigest(statements []policy.VEXStatement) (string, error) {
 }
 
 func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (decisionPredicate, error) {
-	vex, err := VEXDigest(a.Input().VEX)
+	in := a.Input()
+	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
 	if err != nil {
 		return decisionPredicate{}, err
 	}
@@ -265,7 +282,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		Levels:       []string{levelPolicy},
 		Version:      slsaVersion,
 		Basis: DecisionBasis{Source: a.Input().Image.Repository, Image: a.Image().Digest.String(), Database: a.Input().Database,
-			Exceptions: []Used{}, VEX: vex, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
+			Exceptions: []Used{}, Beside: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
 	}
 	for _, p := range a.Image().Platforms {
 		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})
@@ -279,6 +296,10 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		if !slices.Contains(out.Basis.Exceptions, used) {
 			out.Basis.Exceptions = append(out.Basis.Exceptions, used)
 		}
+	}
+	for _, v := range decision.Provenance {
+		out.Basis.Provenance = append(out.Basis.Provenance, UsedAttestation{Rule: v.Rule, Platform: v.Platform,
+			Digest: v.Attestation.Digest, PredicateType: v.Attestation.PredicateType, Signer: v.Attestation.Signer})
 	}
 	for _, n := range decision.NotAffected {
 		s := n.Statement

@@ -18,7 +18,7 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     the same in a tar file\n" +
 			"  docker-archive:FILE[:REF]  what \"docker save\" writes\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: []cli.Flag{policyFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag,
+		Flags: []cli.Flag{policyFlag, vexFlag, trustedRootFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag,
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "judge as of `TIME`, such as 2026-12-31: what will block by then, if only time goes by"}},
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
@@ -64,7 +64,16 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	out.report.At = at
-	result, err := g.Check(c.Context, src, gate.Beside{VEX: statements})
+	beside := gate.Beside{VEX: statements}
+	if policies.UsesSigned(src.Repository()) {
+		if src, _, err = g.Pin(c.Context, src); err != nil {
+			return err
+		}
+		if err := addStaged(c, src, policies, &beside); err != nil {
+			return err
+		}
+	}
+	result, err := g.Check(c.Context, src, beside)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/staged"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -68,13 +69,14 @@ func (e trustError) Unwrap() error { return e.err }
 // classify is the exit table.
 func classify(ctx context.Context, err error) int {
 	var (
-		usage     usageError
-		trusted   trustError
-		parse     *policy.ParseError
-		unusable  *vulndb.UnusableError
-		registry  *gate.RegistryError
-		sealing   *promote.SealError
-		verifying *promote.VerifyError
+		usage      usageError
+		trusted    trustError
+		parse      *policy.ParseError
+		unusable   *vulndb.UnusableError
+		registry   *gate.RegistryError
+		sealing    *promote.SealError
+		verifying  *promote.VerifyError
+		unreadable *staged.UnreadableError
 	)
 	switch {
 	case err == nil:
@@ -87,7 +89,7 @@ func classify(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.As(err, &unusable):
 		return exitDatabase
-	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying):
+	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying), errors.As(err, &unreadable):
 		return exitTrust
 	case errors.As(err, &registry):
 		return exitRegistry
@@ -121,6 +123,8 @@ func hint(err error) string {
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
 		return "check the repository and the tag; some registries also answer so without credentials"
+	case errors.Is(err, staged.ErrNoRoot):
+		return "name the trusted root of your Sigstore with --trusted-root"
 	case errors.Is(err, errNoKeyPassword):
 		return "put the key's password into COSIGN_PASSWORD"
 	}

@@ -24,7 +24,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"}, Value: trust.Legacy.String(),
 				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both"},
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
-			vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag},
+			vexFlag, trustedRootFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -82,6 +82,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 
+	beside := gate.Beside{VEX: statements}
 	src, digest, err := g.Pin(c.Context, src)
 	if err != nil {
 		return err
@@ -90,11 +91,14 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		if err := to.CheckTags(c.Context, digest, tags...); err != nil {
 			return err
 		}
-		vex, err := promote.VEXDigest(statements)
+		if err := addStaged(c, src, policies, &beside); err != nil {
+			return err
+		}
+		digestBeside, err := promote.BesideDigest(beside)
 		if err != nil {
 			return err
 		}
-		basis := promote.Basis{VEX: vex, Repository: src.Repository(), Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool()}
+		basis := promote.Basis{Beside: digestBeside, Repository: src.Repository(), Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool()}
 		records, done, err := to.Promoted(c.Context, digest, basis, tags...)
 		if err != nil {
 			return err
@@ -104,7 +108,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 			return nil
 		}
 	}
-	result, err := g.Check(c.Context, src, gate.Beside{VEX: statements})
+	result, err := g.Check(c.Context, src, beside)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -40,6 +41,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 		t.warnings()
 		t.exceptions()
 		t.notAffected()
+		t.vouched()
 		t.allowed()
 	}
 	t.gaps()
@@ -508,6 +510,21 @@ func (t text) notAffected() {
 			by = "signed by " + short(s.Signer.String())
 		}
 		t.item(4, short(s.Document)+" of "+instant(s.Timestamp)+", "+by)
+	}
+}
+
+func (t text) vouched() {
+	if len(t.Decision.Provenance) == 0 {
+		return
+	}
+	t.section("Provenance: " + count(len(t.Decision.Provenance), "rule") + " met")
+	t.blank()
+	for _, v := range t.Decision.Provenance {
+		t.item(2, fmt.Sprintf("%s: %s by %s", short(v.Platform), short(cmp.Or(v.Attestation.PredicateType, "signature")), short(v.Attestation.Signer.String())))
+		if p := v.Attestation.Provenance; p != nil {
+			t.item(4, "built by "+short(cmp.Or(p.Builder, "nobody who is named"))+" from "+short(cmp.Or(p.Source, "nowhere that is named"))+" "+short(p.Revision))
+		}
+		t.item(4, fmt.Sprintf("rule %s (%s)", short(v.Rule), positionText(v.Position)))
 	}
 }
 

@@ -37,6 +37,22 @@ type Evidence struct {
 // certificate is verified.
 var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and there is no trusted root to verify certificates by")
 
+// UnreadableError says that somebody who is believed has signed what cannot be
+// read. It is not passed over: it could say the opposite of another statement.
+type UnreadableError struct {
+	PredicateType string
+	Signatory     string
+	Err           error
+}
+
+// Error names the statement and its signatory.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("reading the %s that %s has signed: %v", e.PredicateType, e.Signatory, e.Err)
+}
+
+// Unwrap returns what is wrong with it.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
 // TrustIn turns the signers of policies into whose signatures count. root may be
 // nil where all of them are keys.
 func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error) {
@@ -164,10 +180,8 @@ func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.
 		return nil
 	}
 	a := policy.Attestation{Digest: digestOf(st.Payload), Subject: digest.String(), PredicateType: st.PredicateType, Signer: signatory(by)}
-	// Of what somebody who is believed has signed, nothing is passed over for being
-	// unreadable: it could say the opposite of another statement.
 	if a.Provenance, err = provenanceOf(st.PredicateType, st.Predicate); err != nil {
-		return fmt.Errorf("the %s signed by %s: %w", st.PredicateType, by, err)
+		return &UnreadableError{st.PredicateType, by.String(), err}
 	}
 	e.Attestations = append(e.Attestations, a)
 	if !vex.IsPredicate(st.PredicateType) {
@@ -175,7 +189,7 @@ func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.
 	}
 	statements, err := vex.FromAttestation(st.PredicateType, st.Predicate, []string{digest.String()})
 	if err != nil {
-		return fmt.Errorf("the statement signed by %s: %w", by, err)
+		return &UnreadableError{st.PredicateType, by.String(), err}
 	}
 	for _, s := range statements {
 		e.VEX = append(e.VEX, VEX(s, &a.Signer))

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// addStaged adds to beside what is signed about a pinned image where it is
+// staged, by whom the policies name. Where no policy asks for it nothing is read,
+// and of an image in no registry nothing is signed.
+func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gate.Beside) error {
+	if src.Transport != gate.Registry || !policies.UsesSigned(src.Repository()) {
+		return nil
+	}
+	root, err := trustedRoot(c)
+	if err != nil {
+		return err
+	}
+	believed, err := staged.TrustIn(policies.Signers(), root)
+	if err != nil {
+		return usageError{err}
+	}
+	ref := src.Ref.Context().Digest(src.Digest.String())
+	found, err := staged.Read(c.Context, ref, believed, remote.WithAuthFromKeychain(keychain()),
+		remote.WithTransport(registryTransport(stall)), remote.WithUserAgent(userAgent()))
+	var unreadable *staged.UnreadableError
+	if errors.As(err, &unreadable) {
+		return err
+	}
+	if err != nil {
+		return gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", ref), err)
+	}
+	beside.Attestations, beside.Unverified = found.Attestations, found.Unverified
+	beside.VEX = append(beside.VEX, found.VEX...)
+	return nil
+}
+
+// trustedRoot reads the root that --trusted-root names; nil for none.
+func trustedRoot(c *cli.Context) (*trust.Root, error) {
+	path := c.String("trusted-root")
+	if path == "" {
+		return nil, nil
+	}
+	data, err := readFile("trusted root", path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := trust.LoadRoot(data)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return root, nil
+}
