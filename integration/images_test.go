@@ -25,6 +25,16 @@ var (
 var images = map[string]func() (remote.Taggable, error){
 	"fixed":      func() (remote.Taggable, error) { return lab.Image(fixedSpec) },
 	"vulnerable": func() (remote.Taggable, error) { return lab.Image(vulnerableSpec) },
+	"vulnerable-rebuilt": func() (remote.Taggable, error) {
+		rebuilt := vulnerableSpec
+		rebuilt.Files = []lab.File{{Path: "etc/motd", Content: "another image\n"}}
+		return lab.Image(rebuilt)
+	},
+	"worse": func() (remote.Taggable, error) {
+		worse := vulnerableSpec
+		worse.DebPackages = append([]lab.Deb{{Name: "bind9", Version: "1:9.18.1-1"}}, worse.DebPackages...)
+		return lab.Image(worse)
+	},
 	"other-fixed": func() (remote.Taggable, error) {
 		other := fixedSpec
 		other.Files = []lab.File{{Path: "etc/motd", Content: "another image\n"}}

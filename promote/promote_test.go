@@ -147,8 +147,22 @@ func (w *world) index(content string) v1.ImageIndex {
 	return idx
 }
 
-// approve pushes an image to staging and checks it.
+// approve pushes an image to staging and checks it; it must pass.
 func (w *world) approve(what remote.Taggable) *gate.Approval {
+	w.Helper()
+	return w.approveBeside(what, gate.Beside{})
+}
+
+func (w *world) approveBeside(what remote.Taggable, beside gate.Beside) *gate.Approval {
+	w.Helper()
+	r := w.check(what, beside)
+	if r.Approval == nil {
+		w.Fatalf("denied: %+v", r.Decision.Violations)
+	}
+	return r.Approval
+}
+
+func (w *world) check(what remote.Taggable, beside gate.Beside) *gate.Result {
 	w.Helper()
 	if _, err := w.staging.Push(w.Context(), "app:1", what); err != nil {
 		w.Fatal(err)
@@ -161,15 +175,12 @@ func (w *world) approve(what remote.Taggable) *gate.Approval {
 	if err != nil {
 		w.Fatal(err)
 	}
-	r, err := g.Check(w.Context(), src, gate.Beside{})
+	r, err := g.Check(w.Context(), src, beside)
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { r.Close() })
-	if r.Approval == nil {
-		w.Fatalf("denied: %+v", r.Decision.Violations)
-	}
-	return r.Approval
+	return r
 }
 
 func (w *world) promoter(change ...func(*Options)) *Promoter {

@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -77,6 +78,8 @@ type scanFinding struct {
 	ID       string          `json:"id"`
 	Aliases  []string        `json:"aliases,omitempty"`
 	Package  string          `json:"package"` // purl, or name@version where there is none
+	Type     string          `json:"type"`    // of the package, as in policy.Package
+	Name     string          `json:"name"`    // likewise
 	Severity policy.Severity `json:"severity"`
 	Score    float64         `json:"cvss,omitempty"` // the highest base score
 	EPSS     float64         `json:"epss,omitempty"`
@@ -109,11 +112,8 @@ func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
 }
 
 func shorten(f policy.Finding) scanFinding {
-	out := scanFinding{ID: f.ID, Aliases: f.Aliases, Package: f.Package.PURL, Severity: f.Severity,
+	out := scanFinding{ID: f.ID, Aliases: f.Aliases, Package: packageName(f.Package), Type: f.Package.Type, Name: f.Package.Name, Severity: f.Severity,
 		KEV: f.KEV != nil, FixState: f.FixState, Fixes: f.Fixes}
-	if out.Package == "" {
-		out.Package = f.Package.Name + "@" + f.Package.Version
-	}
 	for _, c := range f.CVSS {
 		out.Score = max(out.Score, c.Score)
 	}
@@ -197,8 +197,11 @@ type DecisionBasis struct {
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
 	// Provenance is what rules about provenance were content with.
 	Provenance []UsedAttestation `json:"provenance,omitempty"`
-	Warnings   int               `json:"warnings"`
-	Allowed    int               `json:"allowed"`
+	// Baseline is what only warned because approved images have it too; nil where
+	// there was none to compare with.
+	Baseline *UsedBaseline `json:"baseline,omitempty"`
+	Warnings int           `json:"warnings"`
+	Allowed  int           `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
 }
@@ -243,6 +246,20 @@ type UsedAttestation struct {
 	Digest        string           `json:"digest"`
 	PredicateType string           `json:"predicateType,omitempty"`
 	Signer        policy.Signatory `json:"signer"`
+}
+
+// UsedBaseline is what was compared with, and what was inherited from it.
+type UsedBaseline struct {
+	Digests   []string    `json:"digests"` // of the approved images
+	Inherited []Inherited `json:"inherited"`
+}
+
+// Inherited is a finding that would have blocked but for the baseline.
+type Inherited struct {
+	ID       string `json:"id"`
+	Package  string `json:"package"`
+	Platform string `json:"platform"`
+	Rule     string `json:"rule"`
 }
 
 // BesideDigest is the SHA-256 of the JSON of what can change a decision about the
@@ -301,6 +318,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		out.Basis.Provenance = append(out.Basis.Provenance, UsedAttestation{Rule: v.Rule, Platform: v.Platform,
 			Digest: v.Attestation.Digest, PredicateType: v.Attestation.PredicateType, Signer: v.Attestation.Signer})
 	}
+	out.Basis.Baseline = usedBaseline(in.Baseline, decision.Warnings)
 	for _, n := range decision.NotAffected {
 		s := n.Statement
 		used := UsedVEX{ID: n.Finding.ID, Package: n.Finding.Package.PURL, Status: s.Status, Justification: s.Justification,
@@ -310,6 +328,24 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		}
 	}
 	return out, nil
+}
+
+func usedBaseline(b *policy.Baseline, warnings []policy.Violation) *UsedBaseline {
+	if b == nil {
+		return nil
+	}
+	used := &UsedBaseline{Digests: b.Digests, Inherited: []Inherited{}}
+	for _, w := range warnings {
+		if w.Inherited {
+			used.Inherited = append(used.Inherited, Inherited{ID: w.Finding.ID, Package: packageName(w.Finding.Package), Platform: w.Platform, Rule: w.Rule})
+		}
+	}
+	return used
+}
+
+// packageName is a package's purl, or name@version where there is none.
+func packageName(p policy.Package) string {
+	return cmp.Or(p.PURL, p.Name+"@"+p.Version)
 }
 
 // resourceURI names the repository that the decision is for. The digest is the

@@ -19,6 +19,8 @@ func checkCommand(s Streams) *cli.Command {
 			"  docker-archive:FILE[:REF]  what \"docker save\" writes\n" +
 			"  docker-daemon:REF          an image of the local daemon",
 		Flags: []cli.Flag{policyFlag, vexFlag, trustedRootFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag,
+			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the image at `APPROVED`, which --key must have signed, where the policy has a baseline"},
+			keyFlag("trust `KEY` with the baseline: the public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "judge as of `TIME`, such as 2026-12-31: what will block by then, if only time goes by"}},
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
@@ -39,6 +41,10 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	}
 	defer func() { err = out.finish(c.Context, err) }()
 	if err := checkPlatform(c); err != nil {
+		return err
+	}
+	with, err := comparedWith(c)
+	if err != nil {
 		return err
 	}
 	policies, err := loadPolicies(c)
@@ -72,6 +78,9 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		if err := addStaged(c, src, policies, &beside); err != nil {
 			return err
 		}
+	}
+	if err := addBaseline(c.Context, with, policies.UsesBaseline(src.Repository()), &beside, out); err != nil {
+		return err
 	}
 	result, err := g.Check(c.Context, src, beside)
 	if err != nil {

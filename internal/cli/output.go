@@ -176,12 +176,20 @@ func destination(r *promote.Record, state report.State) report.Destination {
 	return d
 }
 
-// finish ends the display and writes every report. What the command returned
+// caution notes what no rule says and nobody may overlook.
+func (o *output) caution(format string, args ...any) {
+	o.report.Cautions = append(o.report.Cautions, fmt.Sprintf(format, args...))
+}
+
+// finish ends the display, prints the cautions and writes every report. What the command returned
 // stays the result; a report that cannot be written is an error of its own, as
 // the pipeline that reads it would otherwise take an old one for new.
 func (o *output) finish(ctx context.Context, err error) error {
 	o.stop()
 	o.report.Finished = time.Now().UTC()
+	for _, c := range o.report.Cautions {
+		fmt.Fprintln(o.streams.Err, "imagegate: warning: "+report.Sanitize(c))
+	}
 	if code := classify(ctx, err); code != exitOK && code != exitDenied {
 		o.report.Error = &report.Error{Class: classes[code], Message: err.Error()}
 	}

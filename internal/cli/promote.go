@@ -108,6 +108,14 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 			return nil
 		}
 	}
+	if policies.UsesBaseline(src.Repository()) {
+		baseline, missing, err := to.Baseline(c.Context, tags...)
+		if err != nil {
+			return err
+		}
+		beside.Baseline = baseline
+		out.inherits(baseline, missing)
+	}
 	result, err := g.Check(c.Context, src, beside)
 	if err != nil {
 		return err

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"time"
-
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/urfave/cli/v2"
 
@@ -54,7 +52,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if want.Keys, err = trustedKeys(c); err != nil {
 		return err
 	}
-	v, err := promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()})
+	v, err := newVerifier()
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,10 @@ type Report struct {
 	MovedTo string `json:"movedTo,omitempty"`
 	// Decision is nil when nothing was decided.
 	Decision *policy.Decision `json:"decision"`
+	// Cautions are what no rule says and whoever reads the verdict must know, such
+	// as that there was nothing to compare with. They may quote text from the
+	// image.
+	Cautions []string `json:"cautions,omitempty"`
 	// Destinations are those that were completed, in the order in which they
 	// were asked for.
 	Destinations []Destination `json:"destinations"`

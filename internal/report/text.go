@@ -33,7 +33,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	if o.Width == 0 {
 		o.Width = defaultWidth
 	}
-	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r}
+	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r, known: r.Input.Baseline.Lookup()}
 	t.provenance()
 	t.verdict()
 	if r.Decision != nil {
@@ -67,6 +67,8 @@ const (
 type text struct {
 	*layout
 	Report
+	// known tells what the approved image has too.
+	known func(platform string, f *policy.Finding) bool
 }
 
 // field writes one line of provenance.
@@ -115,6 +117,7 @@ func (t text) provenance() {
 		name = ""
 	}
 	t.database()
+	t.baseline()
 	if t.Policy.Digest == "" {
 		t.field("Policy", "none")
 	} else {
@@ -184,6 +187,10 @@ func (t text) verdict() {
 		if until := t.Decision.Until; !until.IsZero() {
 			t.item(2, "until "+instant(until)+t.left(until)+": then the image must be judged again")
 		}
+	}
+	t.compared()
+	for _, c := range t.Cautions {
+		t.paragraph(yellow, "  ", "    ", "caution: "+Sanitize(c))
 	}
 	if t.Error != nil {
 		t.paragraph(plain, "  ", "    ", short(string(t.Error.Class))+" error")
@@ -276,7 +283,7 @@ func (t text) findings(g packageGroup, showFix bool) {
 		if showFix {
 			r.cells = append(r.cells, cell{text: fixText(*i.Finding)})
 		}
-		r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
+		r.cells = append(r.cells, t.news(i), cell{text: ruleText(i.Violation)})
 		if shared == "" {
 			r.notes = append(r.notes, t.on(i))
 		}
@@ -386,68 +393,6 @@ func fixText(f policy.Finding) string {
 		return "will not be fixed"
 	}
 	return "fix unknown"
-}
-
-func (t text) warnings() {
-	if len(t.Decision.Warnings) == 0 {
-		return
-	}
-	fixable, unfixable, others := split(merge(t.Decision.Warnings))
-	found := slices.Concat(fixable, unfixable)
-	n := len(t.Decision.Warnings)
-	graced := slices.DeleteFunc(slices.Clone(found), func(i issue) bool { return i.Blocks.IsZero() })
-	if len(graced) > 0 {
-		t.section("Will block when its grace ends: " + count(len(graced), "finding"))
-		t.blank()
-		t.brief(graced, len(graced))
-		found = slices.DeleteFunc(found, func(i issue) bool { return !i.Blocks.IsZero() })
-		n = 0
-		for _, w := range t.Decision.Warnings {
-			if w.Blocks.IsZero() {
-				n++
-			}
-		}
-		if n == 0 {
-			return
-		}
-	}
-	t.section(fmt.Sprintf("Warnings: %d%s", n, distinct(n, len(others)+len(found))))
-	t.blank()
-	for _, i := range others[:min(len(others), maxWarnings)] {
-		t.item(2, message(i)+", "+ruleText(i.Violation))
-		t.notes(4, t.on(i))
-	}
-	t.more(len(others), maxWarnings)
-	t.brief(found, maxWarnings)
-}
-
-// brief lists findings in one line each, the gravest first, up to a limit.
-func (t text) brief(found []issue, limit int) {
-	slices.SortStableFunc(found, graver)
-	var rows []row
-	for _, i := range found[:min(len(found), limit)] {
-		r := row{notes: []string{t.on(i)}, cells: append(findingCells(*i.Finding),
-			cell{text: nameVersion(i.Finding.Package)}, cell{text: fixText(*i.Finding)})}
-		if i.Rule != "" {
-			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
-		}
-		if i.Inherited {
-			r.cells = append(r.cells, cell{text: "inherited"})
-		}
-		if !i.Blocks.IsZero() {
-			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.left(i.Blocks), style: yellow})
-		}
-		rows = append(rows, r)
-	}
-	t.table(2, rows)
-	t.more(len(found), limit)
-}
-
-// more says how many of a list were left out.
-func (t text) more(n, limit int) {
-	if n > limit {
-		t.item(2, fmt.Sprintf("and %d more: the JSON report has all of them", n-limit))
-	}
 }
 
 func (t text) exceptions() {

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/promote"
+)
+
+// comparison is the approved image that a check compares with.
+type comparison struct {
+	ref   name.Reference // nil for none
+	trust promote.Trust
+}
+
+// comparedWith reads --baseline, and the key that it needs.
+func comparedWith(c *cli.Context) (comparison, error) {
+	approved := c.String("baseline")
+	if approved == "" {
+		return comparison{}, nil
+	}
+	ref, err := name.ParseReference(approved, name.StrictValidation)
+	if err != nil {
+		return comparison{}, usagef("--baseline %q: want registry/repository with a tag or digest: %v", approved, err)
+	}
+	with := comparison{ref: ref}
+	with.trust.Keys, err = trustedKeys(c)
+	return with, err
+}
+
+// addBaseline adds to beside what the image has that is compared with. Where that
+// and the policies do not fit together the report says so.
+func addBaseline(ctx context.Context, with comparison, wanted bool, beside *gate.Beside, out *output) error {
+	switch {
+	case with.ref == nil && wanted:
+		out.caution("nothing is inherited: the policy compares with the approved image, and --baseline names none")
+		return nil
+	case with.ref == nil:
+		return nil
+	case !wanted:
+		out.caution("--baseline %s has no effect: no policy compares with the approved image", with.ref)
+		return nil
+	}
+	v, err := newVerifier()
+	if err != nil {
+		return err
+	}
+	baseline, missing, err := v.Baseline(ctx, with.ref, with.trust)
+	if err != nil {
+		return err
+	}
+	beside.Baseline = baseline
+	out.inherits(baseline, missing)
+	return nil
+}
+
+// inherits notes why nothing can be inherited, where nothing can.
+func (o *output) inherits(baseline *policy.Baseline, missing string) {
+	if baseline == nil {
+		o.caution("nothing is inherited from the approved image: %s", missing)
+	}
+}
+
+// newVerifier reads approved registries.
+func newVerifier() (*promote.Verifier, error) {
+	return promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()})
+}

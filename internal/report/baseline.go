@@ -1,0 +1,61 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+)
+
+// baseline says with what the image was compared.
+func (t text) baseline() {
+	b := t.Input.Baseline
+	if b == nil {
+		return
+	}
+	name := "Baseline"
+	for _, digest := range b.Digests {
+		t.field(name, short(digest))
+		name = ""
+	}
+	what := "the approved image has "
+	if len(b.Digests) > 1 {
+		what = "the approved images have in common "
+	}
+	t.field(name, what+count(len(b.Findings), "finding"))
+}
+
+// compared says of what blocks how much is new.
+func (t text) compared() {
+	if t.Input.Baseline == nil || t.Decision == nil {
+		return
+	}
+	fresh, known := 0, 0
+	for _, i := range merge(t.Decision.Violations) {
+		switch {
+		case i.Finding == nil:
+		case t.isNew(i):
+			fresh++
+		default:
+			known++
+		}
+	}
+	if fresh+known > 0 {
+		t.item(2, fmt.Sprintf("against the approved image: %s, and %d that it has too", count(fresh, "new finding"), known))
+	}
+}
+
+// news marks a finding that blocks; empty where there was nothing to compare with.
+func (t text) news(i issue) cell {
+	switch {
+	case t.Input.Baseline == nil:
+		return cell{}
+	case t.isNew(i):
+		return cell{text: "new", style: red}
+	}
+	return cell{text: "not new"}
+}
+
+// isNew reports whether the approved image lacks the finding on any platform that
+// has it.
+func (t text) isNew(i issue) bool {
+	return len(i.platforms.list) == 0 || slices.ContainsFunc(i.platforms.list, func(p string) bool { return !t.known(p, i.Finding) })
+}

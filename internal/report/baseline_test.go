@@ -1,0 +1,87 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// comparing is a report with one finding that is new, one that is not and blocks
+// nevertheless, and one that is inherited.
+func comparing() Report {
+	finding := func(id string) *policy.Finding {
+		return &policy.Finding{ID: id, Severity: policy.SeverityHigh, Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}
+	}
+	on := func(f *policy.Finding) policy.Violation {
+		return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64", Finding: f, Inherited: f.ID == "CVE-3"}
+	}
+	known := func(id string) policy.BaselineFinding {
+		return policy.BaselineFinding{Platform: "linux/amd64", ID: id, Type: "deb", Name: "openssl"}
+	}
+	exploited := finding("CVE-2")
+	exploited.KEV = &policy.KEV{}
+	return Report{
+		Input: policy.Input{
+			Platforms: []policy.Platform{{Platform: "linux/amd64"}},
+			Baseline:  &policy.Baseline{Digests: []string{"sha256:b"}, Findings: []policy.BaselineFinding{known("CVE-2"), known("CVE-3"), known("CVE-4")}},
+		},
+		Decision: &policy.Decision{
+			Violations: []policy.Violation{on(finding("CVE-1")), on(exploited)},
+			Warnings:   []policy.Violation{on(finding("CVE-3"))},
+		},
+	}
+}
+
+func TestTextTellsRegressionsFromWhatIsInherited(t *testing.T) {
+	text := render(t, Text, comparing())
+	for _, want := range []string{
+		"Baseline    sha256:b\n            the approved image has 3 findings",
+		"against the approved image: 1 new finding, and 1 that it has too",
+		"Inherited, would block but for the approved image: 1 finding",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for id, mark := range map[string]string{"CVE-1": " new ", "CVE-2": " not new "} {
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, id) && !strings.Contains(line, mark) {
+				t.Errorf("no %q in %q", mark, line)
+			}
+		}
+	}
+	if strings.Contains(text, "Warnings:") {
+		t.Errorf("what is inherited is listed twice:\n%s", text)
+	}
+}
+
+// TestNothingIsNewWithoutComparison: nobody knows it then.
+func TestNothingIsNewWithoutComparison(t *testing.T) {
+	r := comparing()
+	r.Input.Baseline = nil
+	if text := render(t, Text, r); strings.Contains(text, "new") || strings.Contains(text, "Baseline") {
+		t.Errorf("it says what is new:\n%s", text)
+	}
+}
+
+// TestOnePlatformWithoutItMakesItNew: an image that was repaired on all platforms
+// but one has become worse on the others.
+func TestOnePlatformWithoutItMakesItNew(t *testing.T) {
+	r := comparing()
+	other := r.Decision.Violations[1]
+	other.Platform = "linux/arm64"
+	r.Decision.Violations = []policy.Violation{r.Decision.Violations[1], other}
+	if text := render(t, Text, r); !strings.Contains(text, "1 new finding, and 0 ") {
+		t.Errorf("it is not new:\n%s", text)
+	}
+}
+
+func TestCautionsAreNotOverlooked(t *testing.T) {
+	r := comparing()
+	r.Cautions = []string{"nothing is inherited \x1b[2J"}
+	text := render(t, Text, r)
+	if !strings.Contains(text, "caution: nothing is inherited") || strings.Contains(text, "\x1b") {
+		t.Errorf("%q", text)
+	}
+}

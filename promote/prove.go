@@ -1,0 +1,239 @@
+package promote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// proof is what was found at one digest, all of it verified.
+type proof struct {
+	ref       name.Digest
+	digest    v1.Hash
+	signedBy  string
+	decisions []signedDecision
+	decision  signedDecision // the latest
+	evidence  []attached     // every statement that is no decision
+	// reasons say why some of what is attached does not count.
+	reasons []string
+}
+
+// signedDecision is a decision for this repository.
+type signedDecision struct {
+	decisionPredicate
+	Statement
+}
+
+// attached is a statement with its predicate, which is left out of an SBOM: it is
+// large, and nobody looks into it.
+type attached struct {
+	Statement
+	predicate json.RawMessage
+}
+
+// prove verifies what is attached to one digest, and that it covers the
+// platforms.
+func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
+	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
+	found, err := trust.Read(ctx, in, pr.ref, p.with(ctx)...)
+	if err != nil {
+		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+pr.ref.String(), err)
+	}
+	if err := pr.signed(found.Signatures, t); err != nil {
+		return nil, err
+	}
+	pr.gather(found.Envelopes, t)
+	if err := pr.decide(t, p.opts.Now()); err != nil {
+		return nil, err
+	}
+	if err := pr.covers(platforms); err != nil {
+		return nil, err
+	}
+	return pr, nil
+}
+
+func (pr *proof) fail(format string, args ...any) error {
+	return &VerifyError{pr.ref.String(), fmt.Sprintf(format, args...)}
+}
+
+// signed demands a signature for this repository and digest.
+func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
+	var reasons []string
+	for _, sig := range signatures {
+		by, err := t.VerifySignature(sig, pr.ref.Context(), pr.digest)
+		if err != nil {
+			reasons = append(reasons, err.Error())
+			continue
+		}
+		pr.signedBy = by.String()
+	}
+	if pr.signedBy == "" {
+		return pr.fail("no signature of %d is by a trusted key for this image%s", len(signatures), because(reasons))
+	}
+	return nil
+}
+
+// gather keeps the statements that somebody trusted made about this digest.
+func (pr *proof) gather(envelopes []trust.Envelope, t Trust) {
+	seen := map[string]bool{}
+	for _, env := range envelopes {
+		st, by, err := t.VerifyEnvelope(env, pr.digest)
+		if err != nil {
+			pr.reasons = append(pr.reasons, err.Error())
+			continue
+		}
+		s := Statement{PredicateType: st.PredicateType, Subject: st.Subjects[0].Digest.String(),
+			Digest: "sha256:" + payloadDigest(st.Payload), Signer: by.String()}
+		if seen[s.Digest] {
+			continue // in the other form
+		}
+		seen[s.Digest] = true
+		switch s.PredicateType {
+		case DecisionType:
+			// Another verifier may sign with the same key, and a decision about
+			// the same image in another repository is for that one.
+			d, err := parseDecision(st.Predicate)
+			if err == nil && d.ResourceURI != resourceURI(pr.ref.Context()) {
+				err = fmt.Errorf("a decision is for %s, not for %s", d.ResourceURI, resourceURI(pr.ref.Context()))
+			}
+			if err != nil {
+				pr.reasons = append(pr.reasons, err.Error())
+				continue
+			}
+			pr.decisions = append(pr.decisions, signedDecision{d, s})
+		case SPDXType, CycloneDXType:
+			pr.evidence = append(pr.evidence, attached{Statement: s})
+		default:
+			pr.evidence = append(pr.evidence, attached{s, st.Predicate})
+		}
+	}
+}
+
+// decide finds the latest decision, and holds it against what is asked for. It
+// alone counts: an image that was refused later has not passed.
+func (pr *proof) decide(t Trust, now time.Time) error {
+	if len(pr.decisions) == 0 {
+		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
+	}
+	pr.decision = slices.MaxFunc(pr.decisions, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	for _, d := range pr.decisions {
+		if !d.TimeVerified.Equal(pr.decision.TimeVerified) {
+			continue
+		}
+		if err := d.check(t, now); err != nil {
+			return pr.fail("%v", err)
+		}
+	}
+	return nil
+}
+
+// covers demands that the decision lists statements of every kind about every
+// platform.
+func (pr *proof) covers(platforms []v1.Hash) error {
+	have := map[string]bool{}
+	for _, a := range pr.listed() {
+		have[a.Subject+" "+a.PredicateType] = true
+	}
+	for _, platform := range platforms {
+		for _, kind := range platformTypes {
+			if !have[platform.String()+" "+kind] {
+				return pr.fail("no %s statement about %s by a trusted key that the decision lists%s", kind, platform, because(pr.reasons))
+			}
+		}
+	}
+	return nil
+}
+
+// listed are the statements that the decision lists and that are there.
+func (pr *proof) listed() []attached {
+	inputs := map[string]bool{}
+	for _, in := range pr.decision.Inputs {
+		inputs["sha256:"+in.Digest["sha256"]] = true
+	}
+	return slices.DeleteFunc(slices.Clone(pr.evidence), func(a attached) bool { return !inputs[a.Digest] })
+}
+
+// complete demands that everything the decision lists is there.
+func (pr *proof) complete() error {
+	have := map[string]bool{}
+	for _, a := range pr.evidence {
+		have[a.Digest] = true
+	}
+	for _, in := range pr.decision.Inputs {
+		if !have["sha256:"+in.Digest["sha256"]] {
+			return pr.fail("the decision lists a %s statement sha256:%s that is not attached", in.URI, in.Digest["sha256"])
+		}
+	}
+	return nil
+}
+
+func because(reasons []string) string {
+	if len(reasons) == 0 {
+		return ""
+	}
+	slices.Sort(reasons)
+	return ": " + strings.Join(slices.Compact(reasons), "; ")
+}
+
+// parseDecision reads a summary that this program made; one that somebody else
+// made is an error. Unknown fields are let be, as in-toto asks of readers.
+func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
+	var d decisionPredicate
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return d, err
+	}
+	switch {
+	case d.Result == "":
+		return d, errors.New("a decision has no result")
+	case d.TimeVerified.IsZero():
+		return d, errors.New("a decision has no time")
+	case len(d.Inputs) == 0:
+		return d, errors.New("a decision lists no statements")
+	case d.Basis.Image == "":
+		return d, errors.New("a decision is not of this program")
+	}
+	return d, nil
+}
+
+// check holds the decision against what is asked for.
+func (d decisionPredicate) check(t Trust, now time.Time) error {
+	age := now.Sub(d.TimeVerified)
+	switch {
+	case d.Result != resultPassed:
+		return fmt.Errorf("the decision is %s, not %s", d.Result, resultPassed)
+	case age < -clockSkew:
+		return fmt.Errorf("the decision is from the future, %s", d.TimeVerified.Format(time.RFC3339))
+	case t.MaxAge > 0 && age > t.MaxAge:
+		return fmt.Errorf("the decision is of %s, older than %s", d.TimeVerified.Format(time.RFC3339), t.MaxAge)
+	case t.Policy != "" && !maps.Equal(d.Policy.Digest, digestSet(t.Policy)):
+		return fmt.Errorf("the decision was made by another policy than %s", t.Policy)
+	}
+	return nil
+}
+
+// record tells the proof as what was promoted.
+func (pr *proof) record() *Record {
+	var statements []Statement
+	for _, a := range pr.listed() {
+		statements = append(statements, a.Statement)
+	}
+	for _, d := range pr.decisions {
+		statements = append(statements, d.Statement)
+	}
+	slices.SortFunc(statements, func(a, b Statement) int {
+		return strings.Compare(a.Subject+a.PredicateType+a.Digest, b.Subject+b.PredicateType+b.Digest)
+	})
+	return &Record{Repository: pr.ref.Context().Name(), Digest: pr.digest.String(), Signer: pr.signedBy,
+		Statements: statements, Decision: pr.decision.summary()}
+}
