@@ -11,10 +11,13 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Approval is the proof that an image passed. Only this package can make one,
-// from a decision that passed; the zero value proves nothing and is refused.
+// Approval is the proof that an image may be promoted: that it passed or, as
+// [Approval.Override] says, that it did not and somebody let it through by the
+// policies' leave. Only this package can make one, from a decision; the zero value
+// proves nothing and is refused.
 type Approval struct {
 	result   *Result
+	override *policy.Override
 	policies policy.Set
 	tool     Tool
 	// digests are those of the image and its platforms as they were judged.
@@ -23,11 +26,39 @@ type Approval struct {
 	digests []v1.Hash
 }
 
-// approve returns nil for a denial.
-func approve(opts Options, r *Result) *Approval {
-	if !r.Decision.Passed || len(r.Decision.Violations) > 0 || len(r.Image.Platforms) == 0 {
-		return nil
+// approve notes what was judged, and approves it if it passed.
+func (r *Result) approve(opts Options) {
+	if len(r.Image.Platforms) == 0 {
+		return
 	}
+	r.now, r.judged = opts.Now, newApproval(opts, r)
+	if r.Decision.Passed && len(r.Decision.Violations) == 0 {
+		r.Approval = r.judged
+	}
+}
+
+// Override lets an image through that was denied, if every policy allows o now.
+// The denial stays what it is, and whatever the Approval leads to must say so.
+//
+// A pass needs no override, and a judgement as of a later instant has none: both
+// are errors, as is an o that a policy does not allow. Who approves is what the
+// caller says; nobody has verified it here.
+func (r *Result) Override(o policy.Override) (*Approval, error) {
+	switch {
+	case r.judged == nil:
+		return nil, errors.New("nothing was judged as of now: there is nothing to override")
+	case r.Approval != nil:
+		return nil, errors.New("the image passed: there is nothing to override")
+	}
+	if err := r.judged.policies.CheckOverride(o, r.now()); err != nil {
+		return nil, err
+	}
+	a := *r.judged
+	a.override = &o
+	return &a, nil
+}
+
+func newApproval(opts Options, r *Result) *Approval {
 	a := &Approval{result: r, policies: opts.Policies, tool: opts.Tool, digests: []v1.Hash{r.Image.Digest}}
 	for _, p := range r.Image.Platforms {
 		a.digests = append(a.digests, p.Digest)
@@ -71,10 +102,20 @@ func (a *Approval) Confirm() error {
 	return nil
 }
 
-// Valid reports whether the approval came from a pass.
+// Valid reports whether the approval came from a decision.
 func (a *Approval) Valid() bool { return a != nil && a.result != nil }
 
-// Image is what passed, with its verified bytes.
+// Override is how the image was let through although it was denied; nil where it
+// passed.
+func (a *Approval) Override() *policy.Override {
+	if a.override == nil {
+		return nil
+	}
+	o := *a.override
+	return &o
+}
+
+// Image is what was judged, with its verified bytes.
 func (a *Approval) Image() *Image { return a.result.Image }
 
 // SBOMs has one for each platform, in the order of Image().Platforms.

@@ -143,7 +143,7 @@ type Result struct {
 	// the one that was checked: a push came in between. It is reported, never
 	// followed. "nothing" means that the tag is gone.
 	Moved string
-	// Approval is nil unless the decision is a pass.
+	// Approval is nil unless the decision is a pass; see also [Result.Override].
 	Approval *Approval
 	// Started and Finished enclose the run.
 	Started, Finished time.Time
@@ -153,6 +153,10 @@ type Result struct {
 	Recalled int
 
 	store *layers.Store
+	// judged is what an Approval would be, taken down before anybody could change
+	// the fields above; nil where the gate judged as of a later instant.
+	judged *Approval
+	now    func() time.Time
 }
 
 // Close removes everything that the check left on disk. An Approval of a
@@ -228,7 +232,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		return r, nil
 	}
 	r.Decision = g.opts.Policies.Evaluate(r.Input, r.Finished)
-	r.Approval = approve(g.opts, r)
+	r.approve(g.opts)
 	return r, nil
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,8 +19,9 @@ type OverrideRule struct {
 	// MaxLifetime is how far ahead an override may end. Mandatory.
 	// Example: "maxLifetime: 24h".
 	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
-	// Approvers are patterns over the identity of who approves it, of which one
-	// must match. "*" stands for any run of characters. Mandatory.
+	// Approvers are patterns over the name of who approves it, of which one must
+	// match. "*" stands for any run of characters. Mandatory. The name is what
+	// whoever runs the gate says; nobody verifies it.
 	// Example: "approvers: [oncall@example.com]".
 	Approvers []string `json:"approvers,omitempty"`
 }
@@ -27,10 +29,50 @@ type OverrideRule struct {
 // Override is one decision of a person to let an image through.
 type Override struct {
 	Reason string `json:"reason"`
-	// Approver is the verified identity of who approves it.
+	// Approver is who approves it, as whoever runs the gate says.
 	Approver string `json:"approver"`
 	// Expires is the first instant at which it no longer applies.
 	Expires time.Time `json:"expires"`
+}
+
+// GrantedOverride is an override that was used, and on what.
+type GrantedOverride struct {
+	Override
+	// Granted is when it was used.
+	Granted    time.Time    `json:"granted"`
+	Violations []Overridden `json:"violations"`
+}
+
+// Overridden tells a violation from others, as short as it can be kept for years.
+type Overridden struct {
+	Kind     Kind   `json:"kind"`
+	Rule     string `json:"rule"`
+	Platform string `json:"platform,omitempty"` // empty for the whole image
+	// ID is that of the finding. A violation that is about none has its Message
+	// instead, which may quote text from the image.
+	ID      string `json:"id,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Package is the purl of the package that it is about, if it is about one, or
+	// name@version where that has none.
+	Package string `json:"package,omitempty"`
+}
+
+// Grant is the use of o on a denial at now.
+func (d Decision) Grant(o Override, now time.Time) GrantedOverride {
+	g := GrantedOverride{Override: o, Granted: now.UTC(), Violations: []Overridden{}}
+	g.Expires = g.Expires.UTC()
+	for _, v := range d.Violations {
+		one := Overridden{Kind: v.Kind, Rule: v.Rule, Platform: v.Platform, Message: v.Message}
+		about := v.Package
+		if v.Finding != nil {
+			one.ID, one.Message, about = v.Finding.ID, "", &v.Finding.Package
+		}
+		if about != nil {
+			one.Package = cmp.Or(about.PURL, about.Name+"@"+about.Version)
+		}
+		g.Violations = append(g.Violations, one)
+	}
+	return g
 }
 
 func (d *decoder) override(r *OverrideRule) reader {
@@ -44,9 +86,8 @@ func (d *decoder) override(r *OverrideRule) reader {
 }
 
 // CheckOverride returns nil if the policy allows o at now, and else why not. A
-// nil policy, and one without an override section, allows none. That the
-// approver is who it says, and that o is about this image, is for the caller to
-// know.
+// nil policy, and one without an override section, allows none. Whether the
+// approver is who it says is for the caller to know.
 func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	if p == nil || p.Override.MaxLifetime <= 0 || len(p.Override.Approvers) == 0 {
 		return errors.New("the policy allows no override")

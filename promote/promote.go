@@ -25,6 +25,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
 )
 
 // Options are what a Promoter works with. Those without a stated default must
@@ -96,7 +97,8 @@ func (e *TagConflictError) Error() string {
 
 // Promote brings the approved image to every destination, as one transaction:
 // no tag is written before all destinations are complete and verified. The
-// records are in the order of the tags.
+// records are in the order of the tags. What was denied and let through by an
+// override is signed as a denial, with the override beside it.
 //
 // On an error the records are those of the tags that have been written: none,
 // unless it was a tag that could not be written.
@@ -120,7 +122,7 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 	records := make([]*Record, len(tags))
 	for i, tag := range tags {
 		done := p.opts.Progress.Start(gate.Push, tag.String())
-		record, err := p.stage(ctx, img, tag.Context(), seals[i])
+		record, err := p.stage(ctx, a, tag.Context(), seals[i])
 		done(err)
 		if err != nil {
 			return nil, err
@@ -137,15 +139,15 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 }
 
 // stage makes one destination complete but for its tag, and proves it.
-func (p *Promoter) stage(ctx context.Context, img *gate.Image, repo name.Repository, seals []sealed) (*Record, error) {
-	copied, err := p.copy(ctx, img, repo)
+func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Repository, seals []sealed) (*Record, error) {
+	copied, err := p.copy(ctx, a.Image(), repo)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.attach(ctx, repo, seals); err != nil {
 		return nil, err
 	}
-	record, err := p.readBack(ctx, img, repo)
+	record, err := p.readBack(ctx, a, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +165,9 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	}
 	if until := a.Decision().Until; !until.IsZero() && !p.opts.Now().Before(until) {
 		return fmt.Errorf("the approval ended at %s: check the image again", until.Format(time.RFC3339))
+	}
+	if o := a.Override(); o != nil && !p.opts.Now().Before(o.Expires) {
+		return fmt.Errorf("the override ended on %s", o.Expires.Format(time.RFC3339))
 	}
 	if len(tags) == 0 {
 		return errors.New("no approved reference")
@@ -247,10 +252,14 @@ type Basis struct {
 	Database   string // digest of the vulnerability database
 	Beside     string // of the evidence beside the image, see BesideDigest
 	Tool       gate.Tool
+	// Override is what would let the image through were it denied; nil for
+	// nothing.
+	Override *policy.Override
 }
 
 // Promoted reports whether every tag already names the digest and carries
-// complete, verified evidence of a pass on this very basis that has not ended.
+// complete, verified evidence of a pass on this very basis that has not ended, or
+// of a denial that the override of the basis lets through and that lasts still.
 // Then there is nothing to do, and the records say what is there. A destination
 // that is merely incomplete is reported as false; one that cannot be read is an
 // error.
@@ -264,7 +273,7 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ta
 		if have != digest {
 			return nil, false, nil
 		}
-		record, err := p.verifyOwn(ctx, tag.Context().Digest(digest.String()))
+		record, err := p.verifyOwn(ctx, tag.Context().Digest(digest.String()), p.own(basis.Override))
 		var unproven *VerifyError
 		if errors.As(err, &unproven) || isNotFound(err) {
 			return nil, false, nil
@@ -272,7 +281,7 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ta
 		if err != nil {
 			return nil, false, err
 		}
-		if !record.Decision.rests(basis, p.opts.Now()) {
+		if !record.stands(basis, p.opts.Now()) {
 			return nil, false, nil
 		}
 		record.Tag, record.Repeated = tag.TagStr(), true

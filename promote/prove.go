@@ -15,6 +15,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
 )
 
 // proof is what was found at one digest, all of it verified.
@@ -25,6 +26,10 @@ type proof struct {
 	decisions []signedDecision
 	decision  signedDecision // the latest
 	evidence  []attached     // every statement that is no decision
+	// override let the image through although the decision is a denial, and stated
+	// is the statement that says so; nil and zero for a pass.
+	override *policy.GrantedOverride
+	stated   attached
 	// reasons say why some of what is attached does not count.
 	reasons []string
 }
@@ -64,7 +69,7 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 }
 
 func (pr *proof) fail(format string, args ...any) error {
-	return &VerifyError{pr.ref.String(), fmt.Sprintf(format, args...)}
+	return &VerifyError{Ref: pr.ref.String(), Reason: fmt.Sprintf(format, args...)}
 }
 
 // signed demands a signature for this repository and digest.
@@ -126,16 +131,40 @@ func (pr *proof) decide(t Trust, now time.Time) error {
 	if len(pr.decisions) == 0 {
 		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
 	}
-	pr.decision = slices.MaxFunc(pr.decisions, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	latest := slices.MaxFunc(pr.decisions, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	pr.decision = latest
 	for _, d := range pr.decisions {
-		if !d.TimeVerified.Equal(pr.decision.TimeVerified) {
+		if !d.TimeVerified.Equal(latest.TimeVerified) {
 			continue
 		}
 		if err := d.check(t, now); err != nil {
 			return pr.fail("%v", err)
 		}
+		if d.Result == resultPassed {
+			continue
+		}
+		if err := pr.letThrough(d, t, now); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// letThrough demands an override of a denial, and that overrides are accepted.
+func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
+	stated, override, err := pr.overridden(d, now)
+	switch {
+	case err == nil && t.AllowOverride:
+		pr.decision, pr.stated, pr.override = d, stated, override
+		return nil
+	case err == nil:
+		return &VerifyError{Ref: pr.ref.String(), Overridden: true,
+			Reason: fmt.Sprintf("the decision is %s, not %s: an override lets it through until %s, and none is accepted here",
+				d.Result, resultPassed, override.Expires.Format(time.RFC3339))}
+	case t.AllowOverride:
+		return pr.fail("%v", err)
+	}
+	return pr.fail("the decision is %s, not %s", d.Result, resultPassed)
 }
 
 // covers demands that the decision lists statements of every kind about every
@@ -206,12 +235,13 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	return d, nil
 }
 
-// check holds the decision against what is asked for.
+// check holds the decision against what is asked for. Whether a denial was
+// overridden is not its business.
 func (d decisionPredicate) check(t Trust, now time.Time) error {
 	age := now.Sub(d.TimeVerified)
 	switch {
-	case d.Result != resultPassed:
-		return fmt.Errorf("the decision is %s, not %s", d.Result, resultPassed)
+	case d.Result != resultPassed && d.Result != resultFailed:
+		return fmt.Errorf("the decision is %q, neither %s nor %s", d.Result, resultPassed, resultFailed)
 	case age < -clockSkew:
 		return fmt.Errorf("the decision is from the future, %s", d.TimeVerified.Format(time.RFC3339))
 	case t.MaxAge > 0 && age > t.MaxAge:
@@ -231,9 +261,12 @@ func (pr *proof) record() *Record {
 	for _, d := range pr.decisions {
 		statements = append(statements, d.Statement)
 	}
+	if pr.override != nil {
+		statements = append(statements, pr.stated.Statement)
+	}
 	slices.SortFunc(statements, func(a, b Statement) int {
 		return strings.Compare(a.Subject+a.PredicateType+a.Digest, b.Subject+b.PredicateType+b.Digest)
 	})
 	return &Record{Repository: pr.ref.Context().Name(), Digest: pr.digest.String(), Signer: pr.signedBy,
-		Statements: statements, Decision: pr.decision.summary()}
+		Statements: statements, Decision: pr.decision.summary(), Override: pr.override}
 }

@@ -3,6 +3,8 @@ package promote
 import (
 	"maps"
 	"time"
+
+	"github.com/imagegate/imagegate/policy"
 )
 
 // Record says what is in an approved registry, as it was read back and
@@ -16,6 +18,9 @@ type Record struct {
 	// Statements are those that the decision rests on, and the decision.
 	Statements []Statement `json:"statements"`
 	Decision   Summary     `json:"decision"`
+	// Override let the image through although the decision is a denial; nil for a
+	// pass.
+	Override *policy.GrantedOverride `json:"override,omitempty"`
 	// Repeated is true where everything was there already; then nothing was
 	// written.
 	Repeated bool   `json:"repeated,omitempty"`
@@ -43,7 +48,7 @@ type Statement struct {
 
 // Summary is the signed decision.
 type Summary struct {
-	Result   string            `json:"result"`
+	Result   string            `json:"result"` // "PASSED" or "FAILED"
 	Time     time.Time         `json:"time"`
 	Resource string            `json:"resource"`
 	Policy   map[string]string `json:"policy"` // digest by algorithm
@@ -57,6 +62,12 @@ type Summary struct {
 func (d decisionPredicate) summary() Summary {
 	return Summary{Result: d.Result, Time: d.TimeVerified, Resource: d.ResourceURI, Policy: d.Policy.Digest, PolicyFile: d.Policy.URI,
 		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
+}
+
+// stands reports whether what is there is what promoting on the basis would lead
+// to again.
+func (r *Record) stands(b Basis, now time.Time) bool {
+	return r.Decision.rests(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
 }
 
 // rests reports whether the decision was made on the basis and still stands.

@@ -43,7 +43,7 @@ type sealed struct {
 
 // prepare signs the image and everything that was found out about it: each
 // platform's statements are for that platform, all of them for the index, the
-// decision for each. What a node pulls and what its verifier looks up may be
+// decision for each, and what overrides it. What a node pulls and what its verifier looks up may be
 // either. It asks the signer only, no registry.
 func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repository) ([]sealed, error) {
 	img := a.Image()
@@ -97,15 +97,28 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 		return nil, err
 	}
 
+	verdict := []trust.Envelope{decision}
+	if a.Override() != nil {
+		denial, err := inputOf(DecisionType, decision)
+		if err != nil {
+			return nil, err
+		}
+		override, err := attest(OverrideType(a.Tool().URI), allSubjects(repo, img), newOverride(a, repo, denial, p.opts.Now()))
+		if err != nil {
+			return nil, err
+		}
+		verdict = []trust.Envelope{override, decision} // stored in this order: no denial is ever there alone
+	}
+
 	var out []sealed
 	var everything []trust.Envelope
 	for i, platform := range img.Platforms {
 		everything = append(everything, perPlatform[i]...)
 		if img.IsIndex() {
-			out = append(out, sealed{platform.Digest, trust.Attachments{Envelopes: append(perPlatform[i], decision)}})
+			out = append(out, sealed{platform.Digest, trust.Attachments{Envelopes: append(perPlatform[i], verdict...)}})
 		}
 	}
-	out = append(out, sealed{img.Digest, trust.Attachments{Envelopes: append(everything, decision)}})
+	out = append(out, sealed{img.Digest, trust.Attachments{Envelopes: append(everything, verdict...)}})
 	for i := range out {
 		signatures, err := trust.SignImage(ctx, p.opts.Signer, p.opts.Format, repo, out[i].digest)
 		if err != nil {

@@ -176,10 +176,13 @@ type resource struct {
 // The values of a verification summary that are used here.
 const (
 	resultPassed = "PASSED"
+	resultFailed = "FAILED"
 	// levelPolicy is a level of our own. Levels of SLSA are not judged; the
 	// specification's word for that, SLSA_BUILD_LEVEL_UNEVALUATED, makes
 	// slsa-verifier refuse the whole summary.
 	levelPolicy = "IMAGEGATE_POLICY"
+	// levelFailed is the specification's word where no level was reached.
+	levelFailed = "FAILED"
 	slsaVersion = "1.1"
 )
 
@@ -200,8 +203,10 @@ type DecisionBasis struct {
 	// Baseline is what only warned because approved images have it too; nil where
 	// there was none to compare with.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
-	Warnings int           `json:"warnings"`
-	Allowed  int           `json:"allowed"`
+	// Violations is how many there are of a denial.
+	Violations int `json:"violations,omitempty"`
+	Warnings   int `json:"warnings"`
+	Allowed    int `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
 }
@@ -317,6 +322,9 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 	for _, v := range decision.Provenance {
 		out.Basis.Provenance = append(out.Basis.Provenance, UsedAttestation{Rule: v.Rule, Platform: v.Platform,
 			Digest: v.Attestation.Digest, PredicateType: v.Attestation.PredicateType, Signer: v.Attestation.Signer})
+	}
+	if a.Override() != nil {
+		out.Result, out.Levels, out.Basis.Violations = resultFailed, []string{levelFailed}, len(decision.Violations)
 	}
 	out.Basis.Baseline = usedBaseline(in.Baseline, decision.Warnings)
 	for _, n := range decision.NotAffected {

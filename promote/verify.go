@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
 )
 
 // Trust says what a promoted image must prove. Its zero value accepts nobody.
@@ -24,6 +25,9 @@ type Trust struct {
 	// Policy is the digest of the policy by which the image must have
 	// passed; empty means any.
 	Policy string
+	// AllowOverride accepts a denial that an override lets through, as long as
+	// that lasts. The record says so.
+	AllowOverride bool
 }
 
 // VerifyError says that an image could be read and does not prove what it
@@ -32,6 +36,9 @@ type Trust struct {
 type VerifyError struct {
 	Ref    string
 	Reason string
+	// Overridden: nothing is wrong but that the image was denied, and that the
+	// override which let it through is not accepted.
+	Overridden bool
 }
 
 // Error names the image and what is wrong.
@@ -55,8 +62,8 @@ func NewVerifier(opts Options) (*Verifier, error) {
 
 // Verify proves from the approved registry alone that the image passed: it is
 // signed for this very repository and digest, every statement is there, signed,
-// about it and listed in the decision, and the decision is a pass. A
-// *VerifyError means that it does not; any other error that it could not be
+// about it and listed in the decision, and the decision is a pass or, where t
+// allows that, a denial that an override lets through. A *VerifyError means that it does not; any other error that it could not be
 // told.
 func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
 	record, err := v.p.verify(ctx, ref, t, trust.Both)
@@ -71,7 +78,8 @@ func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 
 // readBack verifies what has just been written, and that every byte of the
 // image is there to be pulled.
-func (p *Promoter) readBack(ctx context.Context, img *gate.Image, repo name.Repository) (*Record, error) {
+func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, repo name.Repository) (*Record, error) {
+	img := a.Image()
 	for _, a := range img.Attachments {
 		d, err := p.readManifest(ctx, repo.Digest(a.Descriptor.Digest.String()))
 		if err != nil {
@@ -81,19 +89,27 @@ func (p *Promoter) readBack(ctx context.Context, img *gate.Image, repo name.Repo
 			return nil, err
 		}
 	}
-	return p.verifyOwn(ctx, repo.Digest(img.Digest.String()))
+	return p.verifyOwn(ctx, repo.Digest(img.Digest.String()), p.own(a.Override()))
+}
+
+// own is whom the promoter believes: itself, and that a denial was overridden only
+// where it is to do so.
+func (p *Promoter) own(o *policy.Override) Trust {
+	own := p.trust
+	own.AllowOverride = o != nil
+	return own
 }
 
 // verifyOwn proves a digest by the promoter's own key, in each form in which it
 // stores: what is complete in one of them may be missing in the other.
-func (p *Promoter) verifyOwn(ctx context.Context, ref name.Digest) (*Record, error) {
+func (p *Promoter) verifyOwn(ctx context.Context, ref name.Digest, own Trust) (*Record, error) {
 	if p.opts.Format != trust.Both {
-		return p.verify(ctx, ref, p.trust, p.opts.Format)
+		return p.verify(ctx, ref, own, p.opts.Format)
 	}
-	if _, err := p.verify(ctx, ref, p.trust, trust.Bundle); err != nil {
+	if _, err := p.verify(ctx, ref, own, trust.Bundle); err != nil {
 		return nil, err
 	}
-	return p.verify(ctx, ref, p.trust, trust.Legacy)
+	return p.verify(ctx, ref, own, trust.Legacy)
 }
 
 func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.Hash, want int64) error {
@@ -138,7 +154,7 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 	}
 	platforms, err := platformsOf(root)
 	if err != nil {
-		return nil, &VerifyError{ref.String(), err.Error()}
+		return nil, &VerifyError{Ref: ref.String(), Reason: err.Error()}
 	}
 	proof, err := p.prove(ctx, ref.Context(), root.Digest, platforms, t, in)
 	if err != nil {
@@ -178,12 +194,12 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.Descriptor) error {
 	m, err := v1.ParseManifest(bytes.NewReader(d.Manifest))
 	if err != nil {
-		return &VerifyError{repo.Digest(d.Digest.String()).String(), fmt.Sprintf("parsing the manifest: %v", err)}
+		return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("parsing the manifest: %v", err)}
 	}
 	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
 		err := p.hasBlob(ctx, repo, b.Digest, b.Size)
 		if isNotFound(err) {
-			return &VerifyError{repo.Digest(d.Digest.String()).String(), fmt.Sprintf("its blob %s is not there", b.Digest)}
+			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("its blob %s is not there", b.Digest)}
 		}
 		if err != nil {
 			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("looking for blob %s of %s", b.Digest, repo), err)

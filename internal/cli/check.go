@@ -99,13 +99,12 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, s); err == nil {
-			if !t.After(now) {
-				return time.Time{}, usagef("--at %q has gone by: what blocks now is told without it", s)
-			}
-			return t.UTC(), nil
-		}
+	t, err := instant(s)
+	switch {
+	case err != nil:
+		return time.Time{}, usagef("--at %q: %v", s, err)
+	case !t.After(now):
+		return time.Time{}, usagef("--at %q has gone by: what blocks now is told without it", s)
 	}
-	return time.Time{}, usagef("--at %q: want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z", s)
+	return t, nil
 }

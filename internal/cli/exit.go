@@ -109,6 +109,7 @@ func hint(err error) string {
 		unusable *vulndb.UnusableError
 		conflict *promote.TagConflictError
 		registry *gate.RegistryError
+		verified *promote.VerifyError
 	)
 	switch {
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
@@ -123,6 +124,8 @@ func hint(err error) string {
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
 		return "check the repository and the tag; some registries also answer so without credentials"
+	case errors.As(err, &verified) && verified.Overridden:
+		return "--allow-override accepts it, and shows who let it through and why"
 	case errors.Is(err, staged.ErrNoRoot):
 		return "name the trusted root of your Sigstore with --trusted-root"
 	case errors.Is(err, errNoKeyPassword):

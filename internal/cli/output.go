@@ -132,6 +132,7 @@ func (o *output) promoted(records []*promote.Record) {
 			state = report.AlreadyPromoted
 		}
 		o.report.Destinations = append(o.report.Destinations, destination(r, state))
+		o.overridden(r.Override)
 	}
 }
 
@@ -144,6 +145,7 @@ func (o *output) repeated(records []*promote.Record) {
 func (o *output) verified(r *promote.Record) {
 	o.proven(r)
 	o.report.Destinations = append(o.report.Destinations, destination(r, report.Verified))
+	o.overridden(r.Override)
 }
 
 // proven fills in what a signed decision says where nothing was judged anew.

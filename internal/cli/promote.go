@@ -3,10 +3,13 @@ package cli
 import (
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -19,11 +22,15 @@ func promoteCommand(s Streams) *cli.Command {
 			"docker-daemon: with a path or reference. APPROVED is registry/repository:tag; with several, no\n" +
 			"tag is written before all are complete.\n\n" +
 			"The password of an encrypted key is read from COSIGN_PASSWORD. Doing it again is safe: what is\n" +
-			"there is verified, what is missing is completed.",
+			"there is verified, what is missing is completed.\n\n" +
+			"With --override an image that is denied is promoted all the same, if every policy allows that:\n" +
+			"signed as denied, with the override beside it. The exit code is 0, and the report and standard\n" +
+			"error say so.",
 		Flags: []cli.Flag{policyFlag, keyFlag("sign with `KEY`: a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"}, Value: trust.Legacy.String(),
 				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both"},
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
+			newOverrideFlag(),
 			vexFlag, trustedRootFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
@@ -39,6 +46,10 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return usageError{err}
 	}
 	tags, err := approvedTags(args[1:])
+	if err != nil {
+		return err
+	}
+	override, err := askedOverride(c)
 	if err != nil {
 		return err
 	}
@@ -82,50 +93,81 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 
-	beside := gate.Beside{VEX: statements}
-	src, digest, err := g.Pin(c.Context, src)
+	run := promotion{cli: c, gate: g, to: to, tags: tags, out: out, override: override,
+		beside: gate.Beside{VEX: statements},
+		basis:  promote.Basis{Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool(), Override: override}}
+	return run.promote(src, policies)
+}
+
+// promotion is one run with all that it works with.
+type promotion struct {
+	cli      *cli.Context
+	gate     *gate.Gate
+	to       *promote.Promoter
+	tags     []name.Tag
+	out      *output
+	override *policy.Override // nil for none
+	beside   gate.Beside
+	basis    promote.Basis
+}
+
+// promote finds out whether there is anything to do, and does it.
+func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
+	ctx := p.cli.Context
+	src, digest, err := p.gate.Pin(ctx, src)
 	if err != nil {
 		return err
 	}
 	if digest.Hex != "" {
-		if err := to.CheckTags(c.Context, digest, tags...); err != nil {
+		done, err := p.done(src, digest, policies)
+		if err != nil || done {
 			return err
-		}
-		if err := addStaged(c, src, policies, &beside); err != nil {
-			return err
-		}
-		digestBeside, err := promote.BesideDigest(beside)
-		if err != nil {
-			return err
-		}
-		basis := promote.Basis{Beside: digestBeside, Repository: src.Repository(), Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool()}
-		records, done, err := to.Promoted(c.Context, digest, basis, tags...)
-		if err != nil {
-			return err
-		}
-		if done {
-			out.repeated(records)
-			return nil
 		}
 	}
 	if policies.UsesBaseline(src.Repository()) {
-		baseline, missing, err := to.Baseline(c.Context, tags...)
+		baseline, missing, err := p.to.Baseline(ctx, p.tags...)
 		if err != nil {
 			return err
 		}
-		beside.Baseline = baseline
-		out.inherits(baseline, missing)
+		p.beside.Baseline = baseline
+		p.out.inherits(baseline, missing)
 	}
-	result, err := g.Check(c.Context, src, beside)
+	result, err := p.gate.Check(ctx, src, p.beside)
 	if err != nil {
 		return err
 	}
 	defer func() { err = closing(err, result.Close()) }()
-	out.result(result)
-	if result.Approval == nil {
+	p.out.result(result)
+	leave := approval(result, p.override, p.out)
+	if leave == nil {
 		return errDenied
 	}
-	records, err := to.Promote(c.Context, result.Approval, tags...)
-	out.promoted(records) // of several, some may have been before one failed
+	records, err := p.to.Promote(ctx, leave, p.tags...)
+	p.out.promoted(records) // of several, some may have been before one failed
 	return err
+}
+
+// done reports whether an earlier run has promoted the digest on the same basis.
+func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (bool, error) {
+	ctx := p.cli.Context
+	if err := p.to.CheckTags(ctx, digest, p.tags...); err != nil {
+		return false, err
+	}
+	if err := addStaged(p.cli, src, policies, &p.beside); err != nil {
+		return false, err
+	}
+	var err error
+	if p.basis.Beside, err = promote.BesideDigest(p.beside); err != nil {
+		return false, err
+	}
+	p.basis.Repository = src.Repository()
+	records, done, err := p.to.Promoted(ctx, digest, p.basis, p.tags...)
+	if err != nil || !done {
+		return false, err
+	}
+	p.out.repeated(records)
+	if p.out.report.Override == nil {
+		p.out.unused(p.override)
+	}
+	return true, nil
 }

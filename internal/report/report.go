@@ -13,6 +13,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,6 +55,9 @@ type Report struct {
 	// as that there was nothing to compare with. They may quote text from the
 	// image.
 	Cautions []string `json:"cautions,omitempty"`
+	// Override let the image through although Decision, or the signed one that was
+	// read back, is a denial; nil where nothing did.
+	Override *policy.GrantedOverride `json:"override,omitempty"`
 	// Destinations are those that were completed, in the order in which they
 	// were asked for.
 	Destinations []Destination `json:"destinations"`
@@ -185,12 +189,17 @@ const (
 	// Proven: nothing was judged here. A pass that was decided and signed
 	// before was read back and verified at every destination.
 	Proven
+	// Overridden: the image was denied, now or before, and an override let it
+	// through. That is no pass.
+	Overridden
 )
 
 // Outcome derives the outcome. A decision that claims to pass and lists
 // violations is a denial.
 func (r Report) Outcome() Outcome {
 	switch {
+	case r.Override != nil && r.Error == nil && len(r.Destinations) > 0 && (r.Decision != nil || r.proven()):
+		return Overridden
 	case r.Decision == nil && r.proven():
 		return Proven
 	case r.Decision == nil:
@@ -228,6 +237,9 @@ func (r Report) validate() error {
 	}
 	if r.Decision != nil && r.Decision.Passed && len(r.Decision.Violations) > 0 {
 		return fmt.Errorf("the decision passes with %d violations", len(r.Decision.Violations))
+	}
+	if r.Decision != nil && r.Decision.Passed && r.Override != nil {
+		return errors.New("the decision passes and is overridden")
 	}
 	if r.Error != nil {
 		switch r.Error.Class {

@@ -17,6 +17,9 @@ func Summary(r Report) string {
 		line = "could not decide on " + image
 	case Denied:
 		line = fmt.Sprintf("denied %s: %s", image, count(len(r.Decision.Violations), "violation"))
+	case Overridden:
+		line = fmt.Sprintf("denied %s and let through by an override until %s: %s", image,
+			instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
 	case Unfinished:
 		line = "passed but did not finish " + image
 	case Passed:

@@ -36,6 +36,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r, known: r.Input.Baseline.Lookup()}
 	t.provenance()
 	t.verdict()
+	t.override()
 	if r.Decision != nil {
 		t.violations()
 		t.warnings()
@@ -61,6 +62,8 @@ const (
 	maxAllowed  = 5
 	maxGaps     = 3
 	maxPaths    = 3
+
+	maxOverridden = 100
 )
 
 // text is one report being written.
@@ -109,7 +112,7 @@ func (t text) provenance() {
 	name := "Platforms"
 	for _, p := range t.Input.Platforms {
 		line := short(p.Platform)
-		if t.Outcome() != Proven { // then nothing was looked into
+		if t.Decision != nil || t.Outcome() != Proven && t.Outcome() != Overridden { // then nothing was looked into
 			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), count(len(p.Packages), "package"))
 		}
 		t.field(name, line)
@@ -178,6 +181,8 @@ func (t text) verdict() {
 		t.paragraph(red, "", "", "COULD NOT DECIDE")
 	case Denied:
 		t.paragraph(red, "", "", deniedText(*t.Decision))
+	case Overridden:
+		t.paragraph(red, "", "", t.overriddenText())
 	case Unfinished:
 		t.paragraph(red, "", "", "PASSED, BUT NOT FINISHED: the image passed, and what was to follow failed")
 	case Proven:
@@ -565,7 +570,11 @@ func (t text) destinations() {
 	if len(t.Destinations) == 0 {
 		return
 	}
-	t.section("Approved: " + count(len(t.Destinations), "destination"))
+	title := "Approved: "
+	if t.Override != nil {
+		title = "Not approved, and let through: "
+	}
+	t.section(title + count(len(t.Destinations), "destination"))
 	for _, d := range t.Destinations {
 		t.blank()
 		t.item(2, fmt.Sprintf("%s: %s", short(d.Reference), short(string(d.State))))

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// overrideKeys are what an override must say.
+var overrideKeys = []string{"reason", "approver", "expires"}
+
+// overrideValue is the value of --override: key=value pairs, a record of CSV in
+// each flag, so that a pair with a comma can be quoted or stand alone.
+type overrideValue map[string]string
+
+func newOverrideFlag() *cli.GenericFlag {
+	// It has no variable on purpose: an override is for one run, and must not lie
+	// around in an environment.
+	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "let the image through if the policy denies it and allows an override: `reason=TEXT,approver=NAME,expires=TIME`; repeatable, one or more pairs each, and a pair with a comma in double quotes"}
+}
+
+// Set reads the pairs of one flag.
+func (v overrideValue) Set(s string) error {
+	r := csv.NewReader(strings.NewReader(s))
+	pairs, err := r.Read()
+	if err != nil {
+		return fmt.Errorf("want key=value pairs: %w", err)
+	}
+	if _, err := r.Read(); !errors.Is(err, io.EOF) {
+		return errors.New("want key=value pairs in one line")
+	}
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		switch {
+		case !ok:
+			return fmt.Errorf("%q: want key=value, and a pair with a comma in double quotes", pair)
+		case !slices.Contains(overrideKeys, key):
+			return fmt.Errorf("unknown key %q: want %s", key, strings.Join(overrideKeys, ", "))
+		case strings.TrimSpace(value) == "":
+			return fmt.Errorf("%s is empty", key)
+		case v[key] != "":
+			return fmt.Errorf("%s is given twice", key)
+		}
+		v[key] = value
+	}
+	return nil
+}
+
+// String names the keys that are set, for the flag package.
+func (v overrideValue) String() string {
+	return strings.Join(slices.Sorted(maps.Keys(v)), ",")
+}
+
+// askedOverride reads --override; nil where it is not given.
+func askedOverride(c *cli.Context) (*policy.Override, error) {
+	v, _ := c.Generic("override").(overrideValue)
+	if len(v) == 0 {
+		return nil, nil
+	}
+	for _, key := range overrideKeys {
+		if v[key] == "" {
+			return nil, usagef("--override: %s is missing", key)
+		}
+	}
+	expires, err := instant(v["expires"])
+	if err != nil {
+		return nil, usagef("--override: expires %q: %v", v["expires"], err)
+	}
+	return &policy.Override{Reason: v["reason"], Approver: v["approver"], Expires: expires}, nil
+}
+
+// instant reads a date, which is midnight UTC at its start, or a time.
+func instant(s string) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, errors.New("want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
+}
+
+// approval is the leave to promote what was checked; nil for none. An override
+// that a pass does not need is not used, and one that a policy does not allow
+// leaves the denial as it is: the report says so.
+func approval(r *gate.Result, asked *policy.Override, out *output) *gate.Approval {
+	if r.Approval != nil {
+		out.unused(asked)
+		return r.Approval
+	}
+	if asked == nil {
+		return nil
+	}
+	a, err := r.Override(*asked)
+	if err != nil {
+		out.caution("the override is refused: %v", err)
+		return nil
+	}
+	return a
+}
+
+// unused notes that an override was given and not needed.
+func (o *output) unused(asked *policy.Override) {
+	if asked != nil {
+		o.caution("the override is not used: the image passed")
+	}
+}
+
+// overridden notes what let an image through that was denied.
+func (o *output) overridden(g *policy.GrantedOverride) {
+	if g == nil || o.report.Override != nil {
+		return
+	}
+	o.report.Override = g
+	o.caution("the policy denied this image, and an override lets it through until %s: approver %s, reason: %s",
+		g.Expires.Format(time.RFC3339), g.Approver, g.Reason)
+}

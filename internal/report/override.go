@@ -1,0 +1,49 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// overriddenText is the verdict on what was let through.
+func (t text) overriddenText() string {
+	if t.Decision == nil {
+		return fmt.Sprintf("DENIED EARLIER, AND LET THROUGH BY AN OVERRIDE: %s; a signed denial and its override were found and verified",
+			count(len(t.Override.Violations), "violation"))
+	}
+	return deniedText(*t.Decision) + ", AND LET THROUGH BY AN OVERRIDE"
+}
+
+// override says who let the image through, why and for how long.
+func (t text) override() {
+	o := t.Override
+	if o == nil {
+		return
+	}
+	t.section("Override of the denial")
+	t.blank()
+	t.item(2, "reason: "+Sanitize(o.Reason))
+	t.item(2, "approver, as whoever ran the gate said: "+short(o.Approver))
+	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", ends "+instant(o.Expires)+t.left(o.Expires))
+	if t.Decision != nil {
+		return // which lists them in full
+	}
+	var rows []row
+	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {
+		rows = append(rows, row{cells: []cell{{text: overriddenWhat(v)}, {text: short(v.Platform)}, {text: "rule " + short(v.Rule)}}})
+	}
+	t.item(2, "lets through "+count(len(o.Violations), "violation"))
+	t.table(4, rows)
+	t.more(len(o.Violations), maxOverridden)
+}
+
+func overriddenWhat(v policy.Overridden) string {
+	switch {
+	case v.ID != "":
+		return short(v.ID) + " in " + short(v.Package)
+	case v.Message != "":
+		return Sanitize(v.Message)
+	}
+	return "violation of kind " + short(string(v.Kind))
+}

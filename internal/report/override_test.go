@@ -1,0 +1,71 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// letThrough is a report of a denial that was overridden.
+func letThrough() Report {
+	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64",
+		Finding: &policy.Finding{ID: "CVE-1", Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}}
+	end := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	o := policy.Override{Reason: "late", Approver: "oncall@example.com", Expires: end}
+	d := policy.Decision{Violations: []policy.Violation{violation}}
+	granted := d.Grant(o, end.Add(-2*time.Hour))
+	return Report{Finished: end.Add(-time.Hour), Decision: &d, Override: &granted,
+		Destinations: []Destination{{Reference: "registry.example/app:1", State: Promoted}}}
+}
+
+// TestOverriddenDenialIsNoPass, in whatever form and by whomever it is looked at.
+func TestOverriddenDenialIsNoPass(t *testing.T) {
+	promoted := letThrough()
+	verified := letThrough()
+	verified.Decision, verified.Destinations[0].State = nil, Verified
+	repeated := letThrough()
+	repeated.Decision, repeated.Destinations[0].State = nil, AlreadyPromoted
+	for name, r := range map[string]Report{"promoted": promoted, "verified": verified, "repeated": repeated} {
+		if got := r.Outcome(); got != Overridden {
+			t.Errorf("%s: outcome %d", name, got)
+		}
+		text := render(t, Text, r)
+		for _, want := range []string{"DENIED", "LET THROUGH BY AN OVERRIDE", "reason: late", "oncall@example.com", "ends 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", "Not approved, and let through: 1 destination"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, text)
+			}
+		}
+		if strings.Contains(text, "PASSED") || strings.Contains(Summary(r), "passed") || !strings.Contains(Summary(r), "override") {
+			t.Errorf("%s: it reads as a pass:\n%s\n%s", name, Summary(r), text)
+		}
+	}
+}
+
+// TestOverrideWithoutPromotionIsADenial: what failed, or went nowhere, was not let
+// through.
+func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
+	failed, nowhere := letThrough(), letThrough()
+	failed.Error, nowhere.Destinations = &Error{Class: ClassRegistry, Message: "x"}, nil
+	for name, r := range map[string]Report{"failed": failed, "nowhere": nowhere} {
+		if got := r.Outcome(); got != Denied {
+			t.Errorf("%s: outcome %d", name, got)
+		}
+	}
+	missing := letThrough()
+	missing.Decision = nil // and the destination is not one that was read back
+	if got := missing.Outcome(); got != Undecided {
+		t.Errorf("without a decision: outcome %d", got)
+	}
+}
+
+func TestOverriddenPassIsRefused(t *testing.T) {
+	r := letThrough()
+	r.Decision = &policy.Decision{Passed: true}
+	var out bytes.Buffer
+	if err := JSON(&out, r); err == nil || out.Len() > 0 {
+		t.Errorf("%v, %q", err, out.String())
+	}
+}

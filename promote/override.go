@@ -1,0 +1,83 @@
+package promote
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// OverrideType is the type of the statement that lets an image through although
+// the decision of a verifier is a denial. It is in the verifier's own namespace:
+// no standard has one.
+func OverrideType(verifier string) string { return verifier + "/override/v1" }
+
+// overridePredicate binds an override to one decision about one image in one
+// repository. The gate's key signs it: it proves that the gate let the image
+// through by the policy's leave, and not who the approver was.
+type overridePredicate struct {
+	// Decision is the denial, by the digest of its statement.
+	Decision resource `json:"decision"`
+	// Image is the digest of the index or manifest.
+	Image       string `json:"image"`
+	ResourceURI string `json:"resourceUri"`
+	policy.GrantedOverride
+}
+
+// newOverride overrides the decision of an approval, by its digest. There must be
+// an override.
+func newOverride(a *gate.Approval, repo name.Repository, decision resource, now time.Time) overridePredicate {
+	return overridePredicate{Decision: decision, Image: a.Image().Digest.String(), ResourceURI: resourceURI(repo),
+		GrantedOverride: a.Decision().Grant(*a.Override(), now)}
+}
+
+// overridden finds what lets a denial through. Of what is attached only that
+// counts which is bound to this very decision and has not ended.
+func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.GrantedOverride, error) {
+	reasons := append([]string{}, pr.reasons...)
+	for _, a := range pr.evidence {
+		if a.PredicateType != OverrideType(d.Verifier.ID) {
+			continue
+		}
+		var o overridePredicate
+		err := json.Unmarshal(a.predicate, &o)
+		if err == nil {
+			err = o.check(d, now)
+		}
+		if err == nil {
+			return a, &o.GrantedOverride, nil
+		}
+		reasons = append(reasons, err.Error())
+	}
+	return attached{}, nil, fmt.Errorf("the decision is %s, and no override by a trusted key lets it through%s", d.Result, because(reasons))
+}
+
+// check holds an override against the decision that it is to override.
+func (o overridePredicate) check(d signedDecision, now time.Time) error {
+	switch {
+	case "sha256:"+o.Decision.Digest["sha256"] != d.Digest:
+		return errors.New("an override is of another decision")
+	case o.Image != d.Basis.Image:
+		return fmt.Errorf("an override is for the image %s", o.Image)
+	case o.ResourceURI != d.ResourceURI:
+		return fmt.Errorf("an override is for %s", o.ResourceURI)
+	case strings.TrimSpace(o.Reason) == "" || strings.TrimSpace(o.Approver) == "":
+		return errors.New("an override has no reason or no approver")
+	case o.Granted.IsZero() || now.Before(o.Granted.Add(-clockSkew)):
+		return fmt.Errorf("an override is from the future, %s", o.Granted.Format(time.RFC3339))
+	case !now.Before(o.Expires):
+		return fmt.Errorf("the override ended on %s", o.Expires.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// sameOverride reports whether what was signed is what is asked for.
+func sameOverride(signed *policy.GrantedOverride, asked *policy.Override) bool {
+	return asked != nil && signed.Reason == asked.Reason && signed.Approver == asked.Approver && signed.Expires.Equal(asked.Expires)
+}

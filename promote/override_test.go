@@ -1,0 +1,379 @@
+package promote
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// overridable denies oldSSL.
+const overridable = `
+version: 1
+rules:
+  - name: nothing medium
+    severity: medium
+override:
+  maxLifetime: 24h
+  approvers: [oncall@example.com]
+`
+
+func asked() policy.Override {
+	return policy.Override{Reason: "the repair itself is vulnerable", Approver: "oncall@example.com", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
+}
+
+// letThrough denies an image and overrides that.
+func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approval {
+	w.Helper()
+	w.parse(overridable)
+	a, err := w.check(what, gate.Beside{}).Override(o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return a
+}
+
+// overridden promotes an image by an override.
+func (w *world) overridden(what remote.Taggable, tag name.Tag) *gate.Approval {
+	w.Helper()
+	a := w.letThrough(what, asked())
+	if _, err := w.promoter(moving).Promote(w.Context(), a, tag); err != nil {
+		w.Fatal(err)
+	}
+	return a
+}
+
+func (w *world) vulnerableIndex() v1.ImageIndex {
+	w.Helper()
+	idx, err := lab.Index(w.having("linux/amd64", oldSSL), w.having("linux/arm64", oldSSL, oldJQ))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return idx
+}
+
+// believing trusts the world's key, and overrides of denials.
+func (w *world) believing() Trust {
+	t := w.trusting(w.signer.PublicKey())
+	t.AllowOverride = true
+	return t
+}
+
+// refused demands a verification error with a text.
+func (w *world) refused(what string, err error, want string) {
+	w.Helper()
+	var unproven *VerifyError
+	if !errors.As(err, &unproven) || !strings.Contains(err.Error(), want) {
+		w.Errorf("%s: %v, want %q", what, err, want)
+	}
+}
+
+func attestations(repo name.Repository, digest v1.Hash) name.Tag {
+	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
+}
+
+// statementsOf returns the layers with statements of a digest, and those of one
+// type apart.
+func (w *world) statementsOf(repo name.Repository, digest v1.Hash, kind string) (m *v1.Manifest, of []v1.Descriptor) {
+	w.Helper()
+	img, err := remote.Image(attestations(repo, digest))
+	if err != nil {
+		w.Fatal(err)
+	}
+	if m, err = img.Manifest(); err != nil {
+		w.Fatal(err)
+	}
+	m = m.DeepCopy()
+	m.Layers = slices.DeleteFunc(m.Layers, func(d v1.Descriptor) bool {
+		if d.Annotations["predicateType"] == kind {
+			of = append(of, d)
+			return true
+		}
+		return false
+	})
+	return m, of
+}
+
+func (w *world) putStatements(repo name.Repository, digest v1.Hash, m *v1.Manifest) {
+	w.Helper()
+	raw, err := json.Marshal(m)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := remote.Put(attestations(repo, digest), manifest{raw, types.OCIManifestSchema1}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
+	for _, format := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
+		t.Run(format.String(), func(t *testing.T) {
+			w := newWorld(t)
+			tag := w.tag("app:1")
+			a := w.letThrough(w.vulnerableIndex(), asked())
+			records, err := w.promoter(func(o *Options) { o.Format = format }).Promote(t.Context(), a, tag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if writes := w.approved.Writes(); !strings.HasSuffix(writes[len(writes)-1].Path, "/manifests/1") {
+				t.Errorf("the last write is %s", writes[len(writes)-1])
+			}
+
+			_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
+			w.refused("not allowed", err, "the decision is FAILED, not PASSED: an override lets it through until")
+			var unproven *VerifyError
+			if errors.As(err, &unproven) && !unproven.Overridden {
+				t.Error("it does not say that there is an override")
+			}
+
+			record, err := w.verify(tag, w.believing())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if record.Decision.Result != "FAILED" || record.Decision.Basis.Violations != 3 {
+				t.Errorf("the decision is %+v", record.Decision)
+			}
+			ssl := a.Input().Platforms[0].Findings[0]
+			want := policy.Overridden{Kind: policy.KindVulnerability, Rule: "nothing medium", Platform: "linux/amd64", ID: "CVE-2024-0727", Package: ssl.Package.PURL}
+			if o := record.Override; o == nil || o.Override != *a.Override() || len(o.Violations) != 3 || o.Violations[0] != want {
+				t.Errorf("the override is %+v", o)
+			}
+			if diff := cmp.Diff(records[0].Override, record.Override); diff != "" {
+				t.Errorf("read back and verified differ: %s", diff)
+			}
+			if n := len(slices.DeleteFunc(record.Statements, func(s Statement) bool { return s.PredicateType != "https://example.com/imagegate/override/v1" })); n != 1 {
+				t.Errorf("%d override statements", n)
+			}
+
+			// A node may pull a platform by itself.
+			platform := tag.Context().Digest(a.Image().Platforms[1].Digest.String())
+			_, err = w.verify(platform, w.trusting(w.signer.PublicKey()))
+			w.refused("platform", err, "FAILED")
+			if _, err := w.verify(platform, w.believing()); err != nil {
+				t.Errorf("platform: %v", err)
+			}
+		})
+	}
+}
+
+// TestDenialHasTheSpecificationsWords for who reads it without us.
+func TestDenialHasTheSpecificationsWords(t *testing.T) {
+	w := newWorld(t)
+	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), w.tag("app:1").Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Result != "FAILED" || !slices.Equal(d.Levels, []string{"FAILED"}) {
+		t.Errorf("%s with the levels %v", d.Result, d.Levels)
+	}
+}
+
+func TestEndedOverrideLetsNothingThrough(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	o := asked()
+	a := w.letThrough(w.having("linux/amd64", oldSSL), o)
+	at := func(now time.Time) func(*Options) {
+		return func(o *Options) { o.Now = func() time.Time { return now } }
+	}
+	if _, err := w.promoter(at(o.Expires)).Promote(t.Context(), a, tag); err == nil || !strings.Contains(err.Error(), "the override ended") {
+		t.Errorf("%v", err)
+	}
+	if got := w.approved.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	for now, want := range map[time.Time]string{o.Expires.Add(-time.Second): "", o.Expires: "the override ended on", time.Now().Add(-time.Hour): "future"} {
+		v, err := NewVerifier(Options{Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(t.Context(), tag, w.believing()); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", now, err, want)
+		}
+	}
+}
+
+func TestRemovedOverrideLetsNothingThrough(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	a := w.overridden(w.vulnerableIndex(), tag)
+	for _, digest := range []v1.Hash{a.Image().Digest, a.Image().Platforms[0].Digest} {
+		without, removed := w.statementsOf(tag.Context(), digest, OverrideType(tool.URI))
+		if len(removed) != 1 {
+			t.Fatalf("%d override statements", len(removed))
+		}
+		w.putStatements(tag.Context(), digest, without)
+		_, err := w.verify(tag, w.believing())
+		w.refused("removed", err, "the decision is FAILED, and no override")
+		_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
+		w.refused("removed and not allowed", err, "the decision is FAILED, not PASSED")
+		without.Layers = append(without.Layers, removed...)
+		w.putStatements(tag.Context(), digest, without)
+		if _, err := w.verify(tag, w.believing()); err != nil {
+			t.Fatalf("with it back: %v", err)
+		}
+	}
+}
+
+// TestOverrideOfAnotherImageLetsNothingThrough, copied over as it is.
+func TestOverrideOfAnotherImageLetsNothingThrough(t *testing.T) {
+	w := newWorld(t)
+	tag, other := w.tag("app:1"), w.tag("app:2")
+	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
+	b := w.overridden(w.having("linux/amd64", oldSSL, oldJQ), other)
+	without, _ := w.statementsOf(tag.Context(), a.Image().Digest, OverrideType(tool.URI))
+	_, foreign := w.statementsOf(other.Context(), b.Image().Digest, OverrideType(tool.URI))
+	without.Layers = append(without.Layers, foreign...)
+	w.putStatements(tag.Context(), a.Image().Digest, without)
+	_, err := w.verify(tag, w.believing())
+	w.refused("copied over", err, "no override by a trusted key lets it through")
+}
+
+// TestOverrideOfAnotherDecisionLetsNothingThrough: one denial was let through, and
+// a later one of the same image was not.
+func TestOverrideOfAnotherDecisionLetsNothingThrough(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
+	_, earlier := w.statementsOf(tag.Context(), a.Image().Digest, OverrideType(tool.URI))
+	w.overridden(w.having("linux/amd64", oldSSL), tag)
+	without, later := w.statementsOf(tag.Context(), a.Image().Digest, OverrideType(tool.URI))
+	if len(later) != 1 {
+		t.Errorf("%d override statements pile up", len(later))
+	}
+	without.Layers = append(without.Layers, earlier...)
+	w.putStatements(tag.Context(), a.Image().Digest, without)
+	_, err := w.verify(tag, w.believing())
+	w.refused("earlier", err, "an override is of another decision")
+}
+
+// TestOverrideOfAnotherKeyLetsNothingThrough, whatever it says.
+func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
+	digest := a.Image().Digest
+	without, _ := w.statementsOf(tag.Context(), digest, OverrideType(tool.URI))
+	w.putStatements(tag.Context(), digest, without)
+	found, err := trust.Read(t.Context(), trust.Legacy, tag.Context().Digest(digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var denial resource
+	for _, e := range found.Envelopes {
+		if st, _, err := w.signer.Trust().VerifyEnvelope(e, digest); err == nil && st.PredicateType == DecisionType {
+			denial = resource{Digest: digestSet("sha256:" + payloadDigest(st.Payload))}
+		}
+	}
+	for signer, want := range map[*trust.Signer]string{newSigner(t): "by no trusted key", w.signer: ""} {
+		raw, err := encode(newOverride(a, tag.Context(), denial, time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := trust.Attest(t.Context(), signer, trust.Statement{PredicateType: OverrideType(tool.URI), Subjects: allSubjects(tag.Context(), a.Image()), Predicate: raw})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.putStatements(tag.Context(), digest, without)
+		if err := trust.Attach(t.Context(), signer.Trust(), trust.Legacy, tag.Context(), digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = w.verify(tag, w.believing()); want == "" {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		w.refused("another key", err, want)
+	}
+}
+
+// TestOverriddenPromotionIsDoneWhileItLasts, for the same override alone.
+func TestOverriddenPromotionIsDoneWhileItLasts(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:1")
+	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
+	o := a.Override()
+	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool, Override: o}
+	change := func(f func(*policy.Override)) *policy.Override {
+		other := *o
+		f(&other)
+		return &other
+	}
+	w.approved.ResetRequests()
+	for name, tt := range map[string]struct {
+		o    *policy.Override
+		now  time.Time
+		want bool
+	}{
+		"same":             {o, time.Now(), true},
+		"none":             {nil, time.Now(), false},
+		"ended":            {o, o.Expires, false},
+		"another reason":   {change(func(o *policy.Override) { o.Reason = "x" }), time.Now(), false},
+		"another approver": {change(func(o *policy.Override) { o.Approver = "x" }), time.Now(), false},
+		"longer":           {change(func(o *policy.Override) { o.Expires = o.Expires.Add(time.Minute) }), time.Now(), false},
+	} {
+		basis.Override = tt.o
+		records, done, err := w.promoter(func(o *Options) { o.Now = func() time.Time { return tt.now } }).Promoted(t.Context(), a.Image().Digest, basis, tag)
+		if err != nil || done != tt.want || done && (records[0].Override == nil || !records[0].Repeated) {
+			t.Errorf("%s: done is %v, %v", name, done, err)
+		}
+	}
+	if got := w.approved.Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+}
+
+// TestLaterPassReplacesAnOverride, and an override a pass.
+func TestLaterPassReplacesAnOverride(t *testing.T) {
+	w := newWorld(t)
+	tag, img := w.tag("app:1"), w.vulnerableIndex()
+	for range 2 {
+		w.overridden(img, tag)
+		_, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
+		w.refused("overridden", err, "FAILED")
+
+		w.put(img, tag)
+		for _, tr := range []Trust{w.trusting(w.signer.PublicKey()), w.believing()} {
+			record, err := w.verify(tag, tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if record.Override != nil || record.Decision.Result != "PASSED" {
+				t.Errorf("%+v", record)
+			}
+			for _, s := range record.Statements {
+				if s.PredicateType == OverrideType(tool.URI) {
+					t.Error("the record of a pass has an override")
+				}
+			}
+		}
+	}
+}
+
+// TestOverriddenImageIsNoBaseline: what was let through once would be inherited for
+// ever.
+func TestOverriddenImageIsNoBaseline(t *testing.T) {
+	w := newWorld(t)
+	tag := w.tag("app:stable")
+	w.overridden(w.having("linux/amd64", oldSSL), tag)
+	if b, missing := w.baseline(tag); b != nil || !strings.Contains(missing, "FAILED") {
+		t.Errorf("%+v, %q", b, missing)
+	}
+}
