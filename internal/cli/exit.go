@@ -33,7 +33,7 @@ const (
 )
 
 const exitCodesHelp = `Exit codes:
-     0  passed, and promoted where that was asked
+     0  passed, and promoted where that was asked; or denied and let through by an override
      1  could not decide: an error in no class below
      2  denied by policy
      3  usage, or an invalid policy or configuration
