@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -159,8 +160,8 @@ func FuzzCustomRule(f *testing.F) {
 // checkPlaces checks that every problem is at a character of the file.
 func checkPlaces(t *testing.T, source string, err error) {
 	t.Helper()
-	problems, ok := err.(*ParseError)
-	if !ok {
+	var problems *ParseError
+	if !errors.As(err, &problems) {
 		t.Fatalf("%T: %v", err, err)
 	}
 	lines := strings.Split(source, "\n")

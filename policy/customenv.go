@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/env"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/stdlib"
@@ -199,25 +199,25 @@ func (v *variables) Parent() cel.Activation { return nil }
 // sizes is the estimator of sizes by the assumptions above.
 type sizes struct{}
 
-// EstimateSize implements checker.CostEstimator.
-func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+// EstimateSize implements cost.CostEstimator.
+func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	switch n.Type().Kind() {
 	case types.StringKind, types.BytesKind:
-		return &checker.SizeEstimate{Max: assumedText}
+		return &cost.SizeEstimate{Max: assumedText}
 	case types.MapKind:
-		return &checker.SizeEstimate{Max: assumedItems}
+		return &cost.SizeEstimate{Max: assumedItems}
 	case types.ListKind:
 		if path := n.Path(); len(path) == 2 && slices.Contains(path[:1], varPlatform) {
-			return &checker.SizeEstimate{Max: assumedPackages}
+			return &cost.SizeEstimate{Max: assumedPackages}
 		}
-		return &checker.SizeEstimate{Max: assumedItems}
+		return &cost.SizeEstimate{Max: assumedItems}
 	case types.StructKind:
-		return &checker.SizeEstimate{Min: 1, Max: 1}
+		return &cost.SizeEstimate{Min: 1, Max: 1}
 	}
 	return nil
 }
 
-// EstimateCallCost implements checker.CostEstimator.
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+// EstimateCallCost implements cost.CostEstimator.
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }

@@ -41,7 +41,7 @@ var servers = []string{
 	"github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
 }
 
-// binaries is where TestMain builds the servers.
+// binaries is where TestMain builds the servers, and the product.
 var binaries string
 
 func TestMain(m *testing.M) {
@@ -60,6 +60,12 @@ func run(m *testing.M) int {
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
+		return 1
+	}
+	product := exec.Command("go", "build", "-o", filepath.Join(dir, "imagegate"), ".")
+	product.Dir, product.Stderr = filepath.Join("..", ".."), os.Stderr
+	if err := product.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the product:", err)
 		return 1
 	}
 	return m.Run()

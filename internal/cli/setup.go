@@ -213,26 +213,13 @@ func keychain() authn.Keychain {
 // errNoKeyPassword says that a key is encrypted and nobody told its password.
 var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
 
-// loadSigner returns who signs: the key that --key names.
-func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
-	key, err := loadKey(c, s)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := trust.NewSigner(key, trust.Services{})
-	if err != nil {
-		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
-	}
-	return signer, nil
-}
-
 // loadKey opens a key of a key management service, or reads a private key in
 // cosign's format or plain PEM. The password comes from COSIGN_PASSWORD, or is
 // asked for where a person can answer.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key: name one with --key, nothing is promoted unsigned")
+		return nil, usagef("no key: name one with --key, or sign with --keyless; nothing is promoted unsigned")
 	}
 	if trust.IsKMS(path) {
 		return openKMS(c, path)
@@ -268,7 +255,7 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key: name the public key with --key, nobody is trusted without")
+		return nil, usagef("no key: name the public key with --key, or an identity with --certificate-identity; nobody is trusted without")
 	}
 	if trust.IsKMS(path) {
 		key, err := openKMS(c, path)

@@ -15,12 +15,12 @@ func verifyCommand(s Streams) *cli.Command {
 		Description: "Reads the approved registry alone: the signature must be by the key and for this repository\n" +
 			"and digest, every statement must be there and belong to the image, and the decision must be a\n" +
 			"pass. With --allow-override it may be a denial, if a signed override of it has not ended.",
-		Flags: []cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
+		Flags: append([]cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: any age)"},
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`, or the several ones in this order"},
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
-			outputFlag},
+			outputFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -51,7 +51,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 		want.Policy = policies.Digest()
 		out.policies(policies)
 	}
-	if want.Keys, err = trustedKeys(c); err != nil {
+	if want.Trust, err = trusted(c); err != nil {
 		return err
 	}
 	v, err := newVerifier()
