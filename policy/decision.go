@@ -37,10 +37,12 @@ type Decision struct {
 	// Until is the first instant at which the same input under the same
 	// policy might be judged differently: an exception in use expires, a grace
 	// ends, the database or the image becomes too old, a distribution reaches its
-	// end of life. It is the instant of the judgement itself where a custom rule
-	// reads the clock. Zero means never. Up to it Evaluate returns this very
+	// end of life. Zero means never. Up to it Evaluate returns this very
 	// Decision; a result must not be reused from that instant on.
 	Until time.Time `json:"until,omitzero"`
+	// Momentary is set where a custom rule reads the clock: what it says may
+	// differ at any later instant, and the result must not be reused.
+	Momentary bool `json:"momentary,omitempty"`
 }
 
 // Effect is what a rule does with what it matches. The zero value is Block.

@@ -54,9 +54,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	if scoped.Baseline == InheritApproved {
 		e.inherited = newInherited(in.Baseline)
 	}
-	if slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() }) {
-		e.Until = now
-	}
+	e.Momentary = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() })
 	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
 	return e
 }

@@ -217,6 +217,7 @@ func (c *council) list(s *subject, o outcome) {
 func (c *council) decision() Decision {
 	c.Passed = len(c.Violations) == 0
 	for _, e := range c.members {
+		c.Momentary = c.Momentary || e.Momentary
 		if !e.Until.IsZero() && (c.Until.IsZero() || e.Until.Before(c.Until)) {
 			c.Until = e.Until
 		}

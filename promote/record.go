@@ -79,5 +79,5 @@ func (s Summary) rests(b Basis, now time.Time) bool {
 	versions[b.Tool.Name] = b.Tool.Version
 	return s.Verifier == b.Tool.URI && s.Basis.Source == b.Repository && s.Basis.Beside == b.Beside && maps.Equal(s.Versions, versions) &&
 		maps.Equal(s.Policy, digestSet(b.Policy)) && s.Basis.Database.Digest == b.Database &&
-		(s.Basis.Until.IsZero() || now.Before(s.Basis.Until))
+		!s.Basis.Momentary && (s.Basis.Until.IsZero() || now.Before(s.Basis.Until))
 }

@@ -209,6 +209,9 @@ type DecisionBasis struct {
 	Allowed    int `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
+	// Momentary: a rule reads the clock, so that the decision is of its instant
+	// alone.
+	Momentary bool `json:"momentary,omitempty"`
 }
 
 // SubjectOf is a platform of the image.
@@ -304,7 +307,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		Levels:       []string{levelPolicy},
 		Version:      slsaVersion,
 		Basis: DecisionBasis{Source: a.Input().Image.Repository, Image: a.Image().Digest.String(), Database: a.Input().Database,
-			Exceptions: []Used{}, Beside: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until},
+			Exceptions: []Used{}, Beside: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until, Momentary: decision.Momentary},
 	}
 	for _, p := range a.Image().Platforms {
 		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})
