@@ -95,6 +95,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("IMAGEGATE_TEMP_DIR", temp)
 			env.Setenv("TMPDIR", temp)
 			env.Setenv("IMAGEGATE_CACHE_DIR", cache)
+			env.Setenv("IMAGEGATE_CACHE_MAX", "0") // or scripts would find what others have cataloged
 			env.Setenv("COSIGN_PASSWORD", "correct horse")
 			examples, err := filepath.Abs("../examples")
 			if err != nil {

@@ -191,6 +191,7 @@ func imagegateRun(t *testing.T, dir, cache string, want int, args ...string) (st
 	t.Helper()
 	t.Setenv("COSIGN_PASSWORD", "correct horse")
 	t.Setenv("IMAGEGATE_CACHE_DIR", cache)
+	t.Setenv("IMAGEGATE_CACHE_MAX", "0")
 	t.Setenv("IMAGEGATE_TEMP_DIR", dir)
 	var out, errs bytes.Buffer
 	got := cli.Run(t.Context(), append([]string{"imagegate"}, args...), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})

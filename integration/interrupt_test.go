@@ -163,7 +163,7 @@ func newWork(t *testing.T, kind string) *work {
 	w.policy = filepath.Join(w.dir, "policy.yaml")
 	write(t, w.policy, []byte("version: 1\nrules:\n  - name: no critical\n    severity: critical\n"))
 	w.key, w.public = filepath.Join(w.dir, "cosign.key"), filepath.Join(w.dir, "cosign.pub")
-	w.env = append(os.Environ(), "COSIGN_PASSWORD=correct horse", "IMAGEGATE_CACHE_DIR="+cache, "IMAGEGATE_TEMP_DIR="+w.temp, "TMPDIR="+w.temp)
+	w.env = append(os.Environ(), "COSIGN_PASSWORD=correct horse", "IMAGEGATE_CACHE_DIR="+cache, "IMAGEGATE_CACHE_MAX=0", "IMAGEGATE_TEMP_DIR="+w.temp, "TMPDIR="+w.temp)
 	if out, err := w.command(t, "key", "generate", filepath.Join(w.dir, "cosign")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
