@@ -59,7 +59,7 @@ func (p *Promoter) baseline(ctx context.Context, ref name.Reference, t Trust) (*
 		return nil, "", err
 	}
 	b := &policy.Baseline{Digests: []string{proof.digest.String()}, Findings: []policy.BaselineFinding{}}
-	for _, a := range proof.listed() {
+	for _, a := range proof.listed(proof.decision) {
 		if a.PredicateType != ScanType {
 			continue
 		}
@@ -101,4 +101,31 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 		out = append(out, policy.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
 	}
 	return out, nil
+}
+
+// UsedBaseline is what was compared with, and what was inherited from it.
+type UsedBaseline struct {
+	Digests   []string    `json:"digests"` // of the approved images
+	Inherited []Inherited `json:"inherited"`
+}
+
+// Inherited is a finding that would have blocked but for the baseline.
+type Inherited struct {
+	ID       string `json:"id"`
+	Package  string `json:"package"`
+	Platform string `json:"platform"`
+	Rule     string `json:"rule"`
+}
+
+func usedBaseline(b *policy.Baseline, warnings []policy.Violation) *UsedBaseline {
+	if b == nil {
+		return nil
+	}
+	used := &UsedBaseline{Digests: b.Digests, Inherited: []Inherited{}}
+	for _, w := range warnings {
+		if w.Inherited {
+			used.Inherited = append(used.Inherited, Inherited{ID: w.Finding.ID, Package: packageName(w.Finding.Package), Platform: w.Platform, Rule: w.Rule})
+		}
+	}
+	return used
 }

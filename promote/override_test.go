@@ -3,6 +3,8 @@ package promote
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -375,5 +377,77 @@ func TestOverriddenImageIsNoBaseline(t *testing.T) {
 	w.overridden(w.having("linux/amd64", oldSSL), tag)
 	if b, missing := w.baseline(tag); b != nil || !strings.Contains(missing, "FAILED") {
 		t.Errorf("%+v, %q", b, missing)
+	}
+}
+
+// TestOverrideOfAnotherIndexLeavesThisOneAsItIs: they have a platform in common,
+// and it is what was decided about this index that counts for this one.
+func TestOverrideOfAnotherIndexLeavesThisOneAsItIs(t *testing.T) {
+	w := newWorld(t)
+	shared := w.having("linux/amd64", lab.Deb{Name: "openssl", Version: "3.0.13-1~deb12u1"})
+	good, err := lab.Index(shared, w.having("linux/arm64", lab.Deb{Name: "zlib1g", Version: "1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, err := lab.Index(shared, w.having("linux/arm64", oldSSL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed, denied := w.tag("app:1"), w.tag("app:2")
+	w.put(good, passed)
+	w.overridden(bad, denied)
+	if _, err := w.verify(passed, w.trusting(w.signer.PublicKey())); err != nil {
+		t.Error(err)
+	}
+	_, err = w.verify(denied, w.trusting(w.signer.PublicKey()))
+	w.refused("overridden", err, "FAILED")
+	digest, err := shared.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By itself the platform is what was said of it last.
+	_, err = w.verify(passed.Context().Digest(digest.String()), w.trusting(w.signer.PublicKey()))
+	w.refused("platform", err, "FAILED")
+
+	// A pass of the one does not let through the other either.
+	w.put(good, passed)
+	if _, err := w.verify(denied, w.trusting(w.signer.PublicKey())); err == nil {
+		t.Error("the overridden index has passed")
+	}
+	if _, err := w.verify(denied, w.believing()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInterruptedOverrideIsNoPass fails each write in turn: the tag is not there,
+// what was attached proves nothing without the flag, and running again completes
+// it.
+func TestInterruptedOverrideIsNoPass(t *testing.T) {
+	w := newWorld(t)
+	a := w.letThrough(w.having("linux/amd64", oldSSL), asked())
+	if _, err := w.promoter().Promote(t.Context(), a, w.tag("count/app:1")); err != nil {
+		t.Fatal(err)
+	}
+	total := len(w.approved.Writes())
+	if total < 8 {
+		t.Fatalf("only %d writes", total)
+	}
+	for n := range total {
+		tag := w.tag(fmt.Sprintf("repo%d/app:1", n))
+		w.approved.SetHook(lab.When(lab.IsWrite, lab.After(int64(n), lab.Fail(http.StatusForbidden))))
+		if _, err := w.promoter(func(o *Options) { o.Parallel = 1 }).Promote(t.Context(), a, tag); err == nil {
+			t.Errorf("write %d failed, and nobody says so", n)
+		}
+		w.approved.SetHook(nil)
+		w.absent(tag)
+		if _, err := w.verify(tag.Context().Digest(a.Image().Digest.String()), w.trusting(w.signer.PublicKey())); err == nil {
+			t.Errorf("after write %d failed it has passed", n)
+		}
+		if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+			t.Errorf("again, after write %d failed: %v", n, err)
+		}
+		if _, err := w.verify(tag, w.believing()); err != nil {
+			t.Errorf("again, after write %d failed: %v", n, err)
+		}
 	}
 }

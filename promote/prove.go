@@ -50,6 +50,42 @@ type attached struct {
 // prove verifies what is attached to one digest, and that it covers the
 // platforms.
 func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
+	pr, err := p.collect(ctx, repo, digest, t, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := pr.decide(pr.decisions, t, p.opts.Now()); err != nil {
+		return nil, err
+	}
+	if err := pr.covers(platforms, pr.decision); err != nil {
+		return nil, err
+	}
+	return pr, nil
+}
+
+// provePlatform verifies what is attached to a platform of an index. It may belong
+// to several, and be promoted by itself: what was decided about another index does
+// not count for this one, but the statements may be those that went there, for of
+// each kind it has the newest alone. And what was decided about the platform may
+// be by another policy: that of the index has been checked.
+func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) error {
+	pr, err := p.collect(ctx, index.Context(), platform, t, in)
+	if err != nil {
+		return err
+	}
+	t.Policy = ""
+	about := slices.DeleteFunc(slices.Clone(pr.decisions), func(d signedDecision) bool {
+		return d.Basis.Image != index.DigestStr() && d.Basis.Image != platform.String()
+	})
+	if err := pr.decide(about, t, p.opts.Now()); err != nil {
+		return err
+	}
+	return pr.covers([]v1.Hash{platform}, pr.decisions...)
+}
+
+// collect gathers what is attached to one digest: a signature at least, and all
+// statements.
+func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
 	found, err := trust.Read(ctx, in, pr.ref, p.with(ctx)...)
 	if err != nil {
@@ -59,12 +95,6 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 		return nil, err
 	}
 	pr.gather(found.Envelopes, t)
-	if err := pr.decide(t, p.opts.Now()); err != nil {
-		return nil, err
-	}
-	if err := pr.covers(platforms); err != nil {
-		return nil, err
-	}
 	return pr, nil
 }
 
@@ -125,15 +155,15 @@ func (pr *proof) gather(envelopes []trust.Envelope, t Trust) {
 	}
 }
 
-// decide finds the latest decision, and holds it against what is asked for. It
-// alone counts: an image that was refused later has not passed.
-func (pr *proof) decide(t Trust, now time.Time) error {
-	if len(pr.decisions) == 0 {
+// decide finds the latest of the decisions, and holds it against what is asked
+// for. It alone counts: an image that was refused later has not passed.
+func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
+	if len(decisions) == 0 {
 		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
 	}
-	latest := slices.MaxFunc(pr.decisions, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	latest := slices.MaxFunc(decisions, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
 	pr.decision = latest
-	for _, d := range pr.decisions {
+	for _, d := range decisions {
 		if !d.TimeVerified.Equal(latest.TimeVerified) {
 			continue
 		}
@@ -167,11 +197,11 @@ func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
 	return pr.fail("the decision is %s, not %s", d.Result, resultPassed)
 }
 
-// covers demands that the decision lists statements of every kind about every
+// covers demands that the decisions list statements of every kind about every
 // platform.
-func (pr *proof) covers(platforms []v1.Hash) error {
+func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error {
 	have := map[string]bool{}
-	for _, a := range pr.listed() {
+	for _, a := range pr.listed(decisions...) {
 		have[a.Subject+" "+a.PredicateType] = true
 	}
 	for _, platform := range platforms {
@@ -184,11 +214,13 @@ func (pr *proof) covers(platforms []v1.Hash) error {
 	return nil
 }
 
-// listed are the statements that the decision lists and that are there.
-func (pr *proof) listed() []attached {
+// listed are the statements that the decisions list and that are there.
+func (pr *proof) listed(decisions ...signedDecision) []attached {
 	inputs := map[string]bool{}
-	for _, in := range pr.decision.Inputs {
-		inputs["sha256:"+in.Digest["sha256"]] = true
+	for _, d := range decisions {
+		for _, in := range d.Inputs {
+			inputs["sha256:"+in.Digest["sha256"]] = true
+		}
 	}
 	return slices.DeleteFunc(slices.Clone(pr.evidence), func(a attached) bool { return !inputs[a.Digest] })
 }
@@ -255,7 +287,7 @@ func (d decisionPredicate) check(t Trust, now time.Time) error {
 // record tells the proof as what was promoted.
 func (pr *proof) record() *Record {
 	var statements []Statement
-	for _, a := range pr.listed() {
+	for _, a := range pr.listed(pr.decision) {
 		statements = append(statements, a.Statement)
 	}
 	for _, d := range pr.decisions {

@@ -256,20 +256,6 @@ type UsedAttestation struct {
 	Signer        policy.Signatory `json:"signer"`
 }
 
-// UsedBaseline is what was compared with, and what was inherited from it.
-type UsedBaseline struct {
-	Digests   []string    `json:"digests"` // of the approved images
-	Inherited []Inherited `json:"inherited"`
-}
-
-// Inherited is a finding that would have blocked but for the baseline.
-type Inherited struct {
-	ID       string `json:"id"`
-	Package  string `json:"package"`
-	Platform string `json:"platform"`
-	Rule     string `json:"rule"`
-}
-
 // BesideDigest is the SHA-256 of the JSON of what can change a decision about the
 // same image, "sha256:<hex>"; empty for nothing. The baseline is no part of it: it
 // is of an image that is approved, and this one is not yet, or is the same.
@@ -339,19 +325,6 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		}
 	}
 	return out, nil
-}
-
-func usedBaseline(b *policy.Baseline, warnings []policy.Violation) *UsedBaseline {
-	if b == nil {
-		return nil
-	}
-	used := &UsedBaseline{Digests: b.Digests, Inherited: []Inherited{}}
-	for _, w := range warnings {
-		if w.Inherited {
-			used.Inherited = append(used.Inherited, Inherited{ID: w.Finding.ID, Package: packageName(w.Finding.Package), Platform: w.Platform, Rule: w.Rule})
-		}
-	}
-	return used
 }
 
 // packageName is a package's purl, or name@version where there is none.

@@ -171,10 +171,6 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 		}
 		return proof, nil
 	}
-	// A platform may belong to several indexes, and its latest decision to
-	// another one of them, by another policy: that of the index was checked.
-	own := t
-	own.Policy = ""
 	for _, digest := range platforms {
 		platform, err := p.readManifest(ctx, ref.Context().Digest(digest.String()))
 		if err != nil {
@@ -183,7 +179,7 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 		if err := p.blobsOf(ctx, ref.Context(), platform); err != nil {
 			return nil, err
 		}
-		if _, err := p.prove(ctx, ref.Context(), digest, []v1.Hash{digest}, own, in); err != nil {
+		if err := p.provePlatform(ctx, proof.ref, digest, t, in); err != nil {
 			return nil, err
 		}
 	}
