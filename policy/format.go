@@ -52,7 +52,10 @@ func (p *Policy) document() *yaml.Node {
 			}
 		case strings.HasPrefix(key, "exceptions"): // below exceptions
 		default:
-			add(n, key, nodeOf(v.Field(i)))
+			// A section that says nothing but defaults is left out, too.
+			if value := nodeOf(v.Field(i)); value.Kind != yaml.MappingNode || len(value.Content) > 0 {
+				add(n, key, value)
+			}
 		}
 	}
 	if p.limitsExceptions() {
