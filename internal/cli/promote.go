@@ -31,7 +31,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
 			newOverrideFlag(),
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag,
-			vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag},
+			vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -144,7 +144,24 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 	}
 	records, err := p.to.Promote(ctx, leave, p.tags...)
 	p.out.promoted(records) // of several, some may have been before one failed
-	return err
+	if err != nil {
+		return err
+	}
+	return p.evidence(records)
+}
+
+// evidence writes the statements that are at the first destination, where that is
+// asked for; those of the others say the same of other repositories.
+func (p *promotion) evidence(records []*promote.Record) error {
+	dir := p.cli.String("evidence-dir")
+	if dir == "" || len(records) == 0 {
+		return nil
+	}
+	documents, err := p.to.Evidence(p.cli.Context, records[0])
+	if err != nil {
+		return err
+	}
+	return writeEvidence(dir, records[0], documents)
 }
 
 // done reports whether an earlier run has promoted the digest on the same basis.
@@ -169,5 +186,5 @@ func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (
 	if p.out.report.Override == nil {
 		p.out.unused(p.override)
 	}
-	return true, nil
+	return true, p.evidence(records)
 }

@@ -20,7 +20,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`, or the several ones in this order"},
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
-			outputFlag}, identityFlags...),
+			evidenceFlag, outputFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -58,10 +58,22 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	record, err := v.Verify(c.Context, ref, want)
+	record, documents, err := verified(c, v, ref, want)
 	if err != nil {
 		return err
 	}
 	out.verified(record)
+	if dir := c.String("evidence-dir"); dir != "" {
+		return writeEvidence(dir, record, documents)
+	}
 	return nil
+}
+
+// verified verifies, and returns the statements where they are asked for.
+func verified(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote.Trust) (*promote.Record, []promote.Document, error) {
+	if c.String("evidence-dir") == "" {
+		record, err := v.Verify(c.Context, ref, want)
+		return record, nil, err
+	}
+	return v.Evidence(c.Context, ref, want)
 }

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/promote"
+)
+
+var evidenceFlag = &cli.StringFlag{Name: "evidence-dir", EnvVars: []string{"IMAGEGATE_EVIDENCE_DIR"},
+	Usage: "write every signed statement into `DIR`, each as a DSSE envelope in a file of its own; slsa-verifier reads decision.dsse.json"}
+
+// evidenceNames are what the files are called, by predicate type.
+var evidenceNames = map[string]string{
+	promote.SPDXType: "spdx", promote.CycloneDXType: "cyclonedx", promote.ScanType: "scan", promote.DecisionType: "decision",
+}
+
+// writeEvidence writes the statements of a record. Files of an earlier run are
+// replaced, each in one step; others stay.
+func writeEvidence(dir string, r *promote.Record, documents []promote.Document) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("writing the evidence: %w", err)
+	}
+	platforms := map[string]string{}
+	for _, p := range r.Decision.Basis.Platforms {
+		platforms[p.Digest] = p.Platform
+	}
+	for _, d := range documents {
+		if err := writeWhole(filepath.Join(dir, evidenceName(d, platforms)), d.DSSE); err != nil {
+			return fmt.Errorf("writing the evidence: %w", err)
+		}
+	}
+	return nil
+}
+
+// evidenceName is "decision.dsse.json", or "spdx-linux-amd64.dsse.json" of a
+// platform. What has no name here is called by its digest.
+func evidenceName(d promote.Document, platforms map[string]string) string {
+	kind, known := evidenceNames[d.PredicateType]
+	switch {
+	case !known && strings.HasSuffix(d.PredicateType, "/override/v1"):
+		kind = "override"
+	case !known:
+		kind = strings.ReplaceAll(d.Digest, ":", "-")
+	case d.PredicateType != promote.DecisionType:
+		kind += "-" + fileName(platforms[d.Subject])
+	}
+	return kind + ".dsse.json"
+}
+
+// fileName is a platform's name as a part of a file's.
+func fileName(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' {
+			return r
+		}
+		return '-'
+	}, s)
+}
+
+// writeWhole gives a file its name once it is complete.
+func writeWhole(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".evidence-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,71 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// Document is a signed statement as a file, for who looks into no registry.
+type Document struct {
+	Statement
+	// DSSE is the envelope in JSON, with the very payload that was signed:
+	// https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
+	DSSE []byte
+}
+
+// Evidence verifies an image as Verify does and returns the statements of the
+// record beside it, in the record's order.
+func (v *Verifier) Evidence(ctx context.Context, ref name.Reference, t Trust) (*Record, []Document, error) {
+	record, err := v.Verify(ctx, ref, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	documents, err := v.p.documents(ctx, record, ref.Context(), t)
+	return record, documents, err
+}
+
+// Evidence returns the statements of a record that this Promoter made.
+func (p *Promoter) Evidence(ctx context.Context, record *Record) ([]Document, error) {
+	repo, err := name.NewRepository(record.Repository)
+	if err != nil {
+		return nil, err
+	}
+	return p.documents(ctx, record, repo, p.trust)
+}
+
+func (p *Promoter) documents(ctx context.Context, record *Record, repo name.Repository, t Trust) ([]Document, error) {
+	digest, err := v1.NewHash(record.Digest)
+	if err != nil {
+		return nil, err
+	}
+	ref := repo.Digest(record.Digest)
+	found, err := trust.Read(ctx, trust.Both, ref, p.with(ctx)...)
+	if err != nil {
+		return nil, gate.NewRegistryError(gate.Approved, "reading the statements of "+ref.String(), err)
+	}
+	envelopes := map[string][]byte{} // by the digest of what was signed
+	for _, env := range found.Envelopes {
+		st, _, err := t.VerifyEnvelope(env, digest)
+		if err != nil {
+			continue // the record was verified: what else is there is others'
+		}
+		if envelopes["sha256:"+payloadDigest(st.Payload)], err = env.DSSE(); err != nil {
+			return nil, fmt.Errorf("reading the statements of %s: %w", ref, err)
+		}
+	}
+	var out []Document
+	for _, s := range record.Statements {
+		dsse, ok := envelopes[s.Digest]
+		if !ok {
+			return nil, &VerifyError{Ref: ref.String(), Reason: fmt.Sprintf("the statement %s is not there any more", s.Digest)}
+		}
+		out = append(out, Document{s, dsse})
+	}
+	return out, nil
+}
