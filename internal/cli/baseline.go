@@ -18,7 +18,7 @@ type comparison struct {
 	trust promote.Trust
 }
 
-// comparedWith reads --baseline, and the key that it needs.
+// comparedWith reads --baseline, and who must have signed what it names.
 func comparedWith(c *cli.Context) (comparison, error) {
 	approved := c.String("baseline")
 	if approved == "" {
@@ -29,7 +29,7 @@ func comparedWith(c *cli.Context) (comparison, error) {
 		return comparison{}, usagef("--baseline %q: want registry/repository with a tag or digest: %v", approved, err)
 	}
 	with := comparison{ref: ref}
-	with.trust.Keys, err = trustedKeys(c)
+	with.trust.Trust, err = trusted(c)
 	return with, err
 }
 
