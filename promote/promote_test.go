@@ -240,7 +240,7 @@ func TestTagIsTheLastWrite(t *testing.T) {
 			t.Errorf("write %d of %d is %s", i+1, len(writes), req)
 		}
 	}
-	if len(records) != 1 || records[0].Digest != a.Image().Digest.String() || len(records[0].Statements) != 7 {
+	if len(records) != 1 || records[0].Digest != a.Image().Digest.String() || len(records[0].Statements) != 9 {
 		t.Errorf("the records are %+v", records)
 	}
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
@@ -443,7 +443,7 @@ func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Signatures) != 1 || len(got.Envelopes) != 4 {
+	if len(got.Signatures) != 1 || len(got.Envelopes) != 5 {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
 }
@@ -722,7 +722,7 @@ func TestPlatformOfSeveralIndexesKeepsOneSetOfStatements(t *testing.T) {
 		}
 		kinds[st.PredicateType]++
 	}
-	want := map[string]int{SPDXType: 1, CycloneDXType: 1, ScanType: 1, DecisionType: len(tags)}
+	want := map[string]int{SPDXType: 1, CycloneDXType: 1, ScanType: 1, VulnsType: 1, DecisionType: len(tags)}
 	if diff := cmp.Diff(want, kinds); diff != "" {
 		t.Error(diff)
 	}
@@ -760,8 +760,8 @@ func TestEveryFormIsComplete(t *testing.T) {
 			t.Errorf("%s: done is %v, %v", f, done, err)
 			continue
 		}
-		// Three for each of two platforms, and the decision.
-		if n := len(records[0].Statements); n != 7 {
+		// Four for each of two platforms, and the decision.
+		if n := len(records[0].Statements); n != 9 {
 			t.Errorf("%s: %d statements", f, n)
 		}
 	}
@@ -769,7 +769,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(record.Statements); n != 7 {
+	if n := len(record.Statements); n != 9 {
 		t.Errorf("both together: %d statements", n)
 	}
 }

@@ -75,6 +75,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 			{SPDXType, a.SBOMs()[i].SPDX},
 			{CycloneDXType, a.SBOMs()[i].CycloneDX},
 			{ScanType, newScan(a, a.Input().Platforms[i])},
+			{VulnsType, newVulns(a, a.Input().Platforms[i])},
 		} {
 			env, err := attest(one.kind, subjects, one.predicate)
 			if err != nil {

@@ -1,7 +1,6 @@
 package promote
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -21,110 +20,12 @@ const (
 	SPDXType      = "https://spdx.dev/Document"
 	CycloneDXType = "https://cyclonedx.org/bom"
 	ScanType      = "https://cosign.sigstore.dev/attestation/vuln/v1"
+	VulnsType     = "https://in-toto.io/attestation/vulns/v0.2"
 	DecisionType  = "https://slsa.dev/verification_summary/v1"
 )
 
 // platformTypes are the statements that every platform must have.
-var platformTypes = []string{SPDXType, CycloneDXType, ScanType}
-
-// scanPredicate is cosign's vulnerability predicate:
-// https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md
-type scanPredicate struct {
-	Invocation scanInvocation `json:"invocation"`
-	Scanner    scanScanner    `json:"scanner"`
-	Metadata   scanMetadata   `json:"metadata"`
-}
-
-type scanInvocation struct {
-	// Parameters say what was scanned.
-	Parameters []string `json:"parameters"`
-	URI        string   `json:"uri"`
-	EventID    string   `json:"event_id"`
-	BuilderID  string   `json:"builder.id"`
-}
-
-type scanScanner struct {
-	URI     string       `json:"uri"`
-	Version string       `json:"version"`
-	DB      scanDatabase `json:"db"`
-	Result  scanResult   `json:"result"`
-}
-
-type scanDatabase struct {
-	// URI is the origin of the database, Version its digest: two builds of
-	// one day have one schema and differ.
-	URI     string `json:"uri"`
-	Version string `json:"version"`
-}
-
-type scanMetadata struct {
-	Started  time.Time `json:"scanStartedOn"`
-	Finished time.Time `json:"scanFinishedOn"`
-}
-
-// scanResult is the predicate's free part: a list of findings, short enough
-// for logs and registries. Descriptions and every location are in the report.
-type scanResult struct {
-	Platform     string              `json:"platform"`
-	Distribution policy.Distribution `json:"distribution"`
-	Packages     int                 `json:"packages"`
-	Findings     []scanFinding       `json:"findings"`
-	Unknowns     []policy.Unknown    `json:"unknowns"`
-	Uncovered    []policy.Uncovered  `json:"uncovered"`
-	Suppressed   int                 `json:"suppressed"`
-}
-
-type scanFinding struct {
-	ID       string          `json:"id"`
-	Aliases  []string        `json:"aliases,omitempty"`
-	Package  string          `json:"package"` // purl, or name@version where there is none
-	Type     string          `json:"type"`    // of the package, as in policy.Package
-	Name     string          `json:"name"`    // likewise
-	Severity policy.Severity `json:"severity"`
-	Score    float64         `json:"cvss,omitempty"` // the highest base score
-	EPSS     float64         `json:"epss,omitempty"`
-	KEV      bool            `json:"kev,omitempty"`
-	FixState policy.FixState `json:"fixState"`
-	Fixes    []policy.Fix    `json:"fixes,omitempty"`
-	Path     string          `json:"path,omitempty"` // the first location
-}
-
-func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
-	tool, db := a.Tool(), a.Input().Database
-	started, finished := a.Times()
-	out := scanPredicate{
-		Invocation: scanInvocation{Parameters: []string{"image=" + p.Digest, "platform=" + p.Platform}, URI: tool.URI},
-		Scanner: scanScanner{
-			URI:     tool.URI,
-			Version: tool.Version,
-			DB:      scanDatabase{URI: databaseURI(db), Version: db.Digest},
-			Result: scanResult{
-				Platform: p.Platform, Distribution: p.Distribution, Packages: len(p.Packages),
-				Findings: []scanFinding{}, Unknowns: p.Unknowns, Uncovered: p.Uncovered, Suppressed: len(p.Suppressed),
-			},
-		},
-		Metadata: scanMetadata{Started: started.UTC(), Finished: finished.UTC()},
-	}
-	for _, f := range p.Findings {
-		out.Scanner.Result.Findings = append(out.Scanner.Result.Findings, shorten(f))
-	}
-	return out
-}
-
-func shorten(f policy.Finding) scanFinding {
-	out := scanFinding{ID: f.ID, Aliases: f.Aliases, Package: packageName(f.Package), Type: f.Package.Type, Name: f.Package.Name, Severity: f.Severity,
-		KEV: f.KEV != nil, FixState: f.FixState, Fixes: f.Fixes}
-	for _, c := range f.CVSS {
-		out.Score = max(out.Score, c.Score)
-	}
-	if f.EPSS != nil {
-		out.EPSS = f.EPSS.Score
-	}
-	if len(f.Package.Found) > 0 {
-		out.Path = f.Package.Found[0].Path
-	}
-	return out
-}
+var platformTypes = []string{SPDXType, CycloneDXType, ScanType, VulnsType}
 
 // policyName is the policies' files without the folders in which they happened
 // to be.
@@ -134,15 +35,6 @@ func policyName(policies policy.Set) string {
 		names = append(names, filepath.Base(p.File))
 	}
 	return strings.Join(names, " + ")
-}
-
-// databaseURI is where the database came from; one that was imported from a
-// file is named by its content.
-func databaseURI(db policy.Database) string {
-	if strings.Contains(db.Source, "://") {
-		return db.Source
-	}
-	return "urn:" + db.Digest
 }
 
 // decisionPredicate is a SLSA verification summary:
@@ -325,11 +217,6 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 		}
 	}
 	return out, nil
-}
-
-// packageName is a package's purl, or name@version where there is none.
-func packageName(p policy.Package) string {
-	return cmp.Or(p.PURL, p.Name+"@"+p.Version)
 }
 
 // resourceURI names the repository that the decision is for. The digest is the
