@@ -26,8 +26,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/sigstore/rekor-tiles/v2/pkg/note"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/timestamp-authority/v2/pkg/server"
@@ -252,49 +250,6 @@ func certificates(t *testing.T, text []byte) []*x509.Certificate {
 		t.Fatalf("no certificate in %q", text)
 	}
 	return out
-}
-
-// issuer is an OpenID Connect provider.
-type issuer struct {
-	server *httptest.Server
-	signer jose.Signer
-	asked  atomic.Int64
-}
-
-func newIssuer(t *testing.T) *issuer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := &issuer{}
-	options := (&jose.SignerOptions{}).WithHeader("kid", "k")
-	if i.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, options); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := jose.JSONWebKey{Key: key.Public(), KeyID: "k", Algorithm: "ES256", Use: "sig"}.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if r.URL.Path == "/keys" {
-			fmt.Fprintf(w, `{"keys":[%s]}`, keys)
-			return
-		}
-		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"response_types_supported":["id_token"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256"]}`,
-			i.server.URL, i.server.URL+"/keys")
-	}))
-	return i
-}
-
-// token is what a job has in its environment.
-func (i *issuer) token(context.Context) (string, error) {
-	i.asked.Add(1)
-	now := time.Now()
-	return jwt.Signed(i.signer).Claims(jwt.Claims{Issuer: i.server.URL, Subject: email, Audience: jwt.Audience{"sigstore"},
-		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(5 * time.Minute))}).
-		Claims(map[string]any{"email": email, "email_verified": true}).Serialize()
 }
 
 // proxy stands before a server and can be made to fail.

@@ -126,8 +126,6 @@ func hint(err error) string {
 		return "check the repository and the tag; some registries also answer so without credentials"
 	case errors.As(err, &verified) && verified.Overridden:
 		return "--allow-override accepts it, and shows who let it through and why"
-	case errors.Is(err, staged.ErrNoRoot):
-		return "name the trusted root of your Sigstore with --trusted-root"
 	case errors.Is(err, errNoKeyPassword):
 		return "put the key's password into COSIGN_PASSWORD"
 	}

@@ -1,11 +1,6 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/trust"
@@ -13,7 +8,9 @@ import (
 
 // Flags of those who sign, and of those who verify what identities signed.
 var (
-	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with the identity of this job instead of a key: that of GitHub Actions, or the token in SIGSTORE_ID_TOKEN"}
+	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: that of the GitHub Actions job, or of the token in SIGSTORE_ID_TOKEN, or, at a terminal, of who logs in with a browser"}
+	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get what --trusted-root and --signing-config would name from the TUF repository at `URL` (default: the public good Sigstore's, where an identity signs or is trusted)"}
+	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "begin with the TUF root metadata in `FILE` (default: the public good Sigstore's)"}
 	identityTokenFlag = &cli.StringFlag{Name: "identity-token", EnvVars: []string{"IMAGEGATE_IDENTITY_TOKEN"}, Usage: "sign with the identity that the OpenID Connect token in `FILE` states; with --keyless"}
 	signingConfigFlag = &cli.StringFlag{Name: "signing-config", EnvVars: []string{"IMAGEGATE_SIGNING_CONFIG"}, Usage: "use the certificate authority, logs and timestamp authorities in the Sigstore signing configuration in `FILE`"}
 
@@ -22,7 +19,7 @@ var (
 		&cli.StringFlag{Name: "certificate-identity-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY_REGEXP"}, Usage: "trust subjects that `REGEXP` matches as a whole"},
 		&cli.StringFlag{Name: "certificate-oidc-issuer", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER"}, Usage: "as the OpenID Connect issuer at `URL` states it"},
 		&cli.StringFlag{Name: "certificate-oidc-issuer-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER_REGEXP"}, Usage: "as an issuer states it that `REGEXP` matches as a whole"},
-		trustedRootFlag,
+		trustedRootFlag, tufMirrorFlag, tufRootFlag,
 		&cli.BoolFlag{Name: "allow-unlogged", EnvVars: []string{"IMAGEGATE_ALLOW_UNLOGGED"}, Usage: "accept an identity's signature that is in no transparency log, where a timestamp proves its time"},
 	}
 )
@@ -45,80 +42,6 @@ func signatureFormat(c *cli.Context) (trust.Format, error) {
 	}
 }
 
-// loadSigner returns who signs: the key that --key names, or, with --keyless, the
-// identity of whoever runs this.
-func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
-	keyless := c.Bool("keyless")
-	switch {
-	case keyless && c.String("key") != "":
-		return nil, usagef("--key and --keyless exclude each other: one of them signs")
-	case !keyless && c.String("identity-token") != "":
-		return nil, usagef("--identity-token is for --keyless")
-	}
-	services, err := loadServices(c)
-	if err != nil {
-		return nil, err
-	}
-	if keyless {
-		return loadKeyless(c, services)
-	}
-	key, err := loadKey(c, s)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := trust.NewSigner(key, services)
-	if err != nil {
-		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
-	}
-	return signer, nil
-}
-
-// loadServices reads the services that witness signatures; none without
-// --signing-config.
-func loadServices(c *cli.Context) (trust.Services, error) {
-	path := c.String("signing-config")
-	if path == "" {
-		return trust.Services{}, nil
-	}
-	data, err := readFile("signing configuration", path)
-	if err != nil {
-		return trust.Services{}, err
-	}
-	services, err := trust.LoadSigningConfig(data, time.Now())
-	if err != nil {
-		return trust.Services{}, usageError{fmt.Errorf("%s: %w", path, err)}
-	}
-	services.Transport, services.Now = registryTransport(stall), time.Now
-	if services.Root, err = trustedRoot(c); err != nil {
-		return trust.Services{}, err
-	}
-	if services.Root == nil {
-		return trust.Services{}, usagef("--signing-config needs --trusted-root: what the services answer could not be verified")
-	}
-	if !c.Bool("keyless") {
-		services.Fulcio = "" // a key needs no certificate
-	}
-	return services, nil
-}
-
-func loadKeyless(c *cli.Context, services trust.Services) (*trust.Signer, error) {
-	if services.Fulcio == "" {
-		return nil, usagef("--keyless needs --signing-config and --trusted-root: the services of your Sigstore, with a certificate authority")
-	}
-	token := trust.FileToken(c.String("identity-token"))
-	if c.String("identity-token") == "" {
-		var err error
-		if token, err = trust.AmbientToken(os.Getenv, registryTransport(stall)); err != nil {
-			return nil, usageError{err}
-		}
-	}
-	signer, err := trust.NewKeyless(c.Context, token, services)
-	if err != nil {
-		return nil, trustError{fmt.Errorf("signing with an identity: %w", err)}
-	}
-	return signer, nil
-}
-
 // trusted says whose signatures count: those of the public keys that --key
 // names, and of the identity that --certificate-identity and its issuer do.
 func trusted(c *cli.Context) (trust.Trust, error) {
@@ -135,16 +58,11 @@ func trusted(c *cli.Context) (trust.Trust, error) {
 	}
 	t.Identities = []trust.Identity{one}
 	var err error
-	if t.Root, err = trustedRoot(c); err != nil {
+	if t.Root, err = trustedRoot(c, true); err != nil {
 		return trust.Trust{}, err
-	}
-	if t.Root == nil {
-		return trust.Trust{}, usageError{errNoTrustedRoot}
 	}
 	if c.String("key") != "" {
 		t.Keys, err = trustedKeys(c)
 	}
 	return t, err
 }
-
-var errNoTrustedRoot = errors.New("--certificate-identity needs --trusted-root: certificates could not be verified")

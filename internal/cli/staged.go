@@ -3,13 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/staged"
-	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -20,11 +20,12 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 	if src.Transport != gate.Registry || !policies.UsesSigned(src.Repository()) {
 		return nil
 	}
-	root, err := trustedRoot(c)
+	signers := policies.Signers()
+	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))
 	if err != nil {
 		return err
 	}
-	believed, err := staged.TrustIn(policies.Signers(), root)
+	believed, err := staged.TrustIn(signers, root)
 	if err != nil {
 		return usageError{err}
 	}
@@ -41,21 +42,4 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 	beside.Attestations, beside.Unverified = found.Attestations, found.Unverified
 	beside.VEX = append(beside.VEX, found.VEX...)
 	return nil
-}
-
-// trustedRoot reads the root that --trusted-root names; nil for none.
-func trustedRoot(c *cli.Context) (*trust.Root, error) {
-	path := c.String("trusted-root")
-	if path == "" {
-		return nil, nil
-	}
-	data, err := readFile("trusted root", path)
-	if err != nil {
-		return nil, err
-	}
-	root, err := trust.LoadRoot(data)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return root, nil
 }

@@ -20,7 +20,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`, or the several ones in this order"},
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
-			evidenceFlag, outputFlag}, identityFlags...),
+			evidenceFlag, outputFlag, cacheFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }

@@ -16,6 +16,9 @@ import (
 type Services struct {
 	// Fulcio is the URL of the certificate authority; NewKeyless needs it.
 	Fulcio string
+	// Issuer is the URL of the OpenID Connect provider where people log in; empty
+	// where they cannot.
+	Issuer string
 	// Logs are the transparency logs in which each signature must be.
 	Logs []Log
 	// TimestampAuthorities are the URLs, with their paths, of those that each
@@ -42,6 +45,9 @@ type Log struct {
 	Version uint32
 }
 
+// issuerVersions are the versions of a provider's protocol that are spoken here.
+var issuerVersions = []uint32{1}
+
 // LoadSigningConfig reads the services of a Sigstore from its signing
 // configuration in JSON: those that are in force at this time. Root, Transport,
 // Now and Patience are the caller's to set.
@@ -57,6 +63,13 @@ func LoadSigningConfig(data []byte, now time.Time) (Services, error) {
 			return Services{}, fmt.Errorf("selecting a certificate authority: %w", err)
 		}
 		out.Fulcio = fulcio.URL
+	}
+	if issuers := config.OIDCProviderURLs(); len(issuers) > 0 {
+		issuer, err := root.SelectService(issuers, issuerVersions, now)
+		if err != nil {
+			return Services{}, fmt.Errorf("selecting an OpenID Connect provider: %w", err)
+		}
+		out.Issuer = issuer.URL
 	}
 	if logs := config.RekorLogURLs(); len(logs) > 0 {
 		selected, err := root.SelectServices(logs, config.RekorLogURLsConfig(), sign.RekorAPIVersions, now)

@@ -23,8 +23,8 @@ const maxToken = 64 << 10
 // Fulcio. It is asked again when a certificate has expired.
 type TokenSource func(context.Context) (string, error)
 
-// errNoToken says that nothing around tells who this is.
-var errNoToken = errors.New("there is no ambient identity: neither that of a GitHub Actions job with the permission id-token: write, nor SIGSTORE_ID_TOKEN, nor a file that SIGSTORE_ID_TOKEN_FILE names")
+// ErrNoToken says that nothing around tells who this is.
+var ErrNoToken = errors.New("there is no ambient identity: neither that of a GitHub Actions job with the permission id-token: write, nor SIGSTORE_ID_TOKEN, nor a file that SIGSTORE_ID_TOKEN_FILE names")
 
 // AmbientToken finds the identity of a job in its environment, in this order:
 //
@@ -34,8 +34,8 @@ var errNoToken = errors.New("there is no ambient identity: neither that of a Git
 //   - ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN, with
 //     which a job of GitHub Actions asks for tokens
 //
-// Nobody is prompted for anything. A nil transport means
-// http.DefaultTransport.
+// Nobody is prompted for anything; ErrNoToken says that there is none. A nil
+// transport means http.DefaultTransport.
 func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSource, error) {
 	if token := env("SIGSTORE_ID_TOKEN"); token != "" {
 		return func(context.Context) (string, error) { return token, nil }, nil
@@ -45,7 +45,7 @@ func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSo
 	}
 	address, bearer := env("ACTIONS_ID_TOKEN_REQUEST_URL"), env("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 	if address == "" || bearer == "" {
-		return nil, errNoToken
+		return nil, ErrNoToken
 	}
 	return githubToken(address, bearer, &http.Client{Transport: transport}), nil
 }

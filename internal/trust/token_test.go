@@ -42,7 +42,7 @@ func TestAmbientIdentityIsFound(t *testing.T) {
 		}
 	}
 	for _, env := range []map[string]string{{}, {"ACTIONS_ID_TOKEN_REQUEST_URL": server.URL}, {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "job"}} {
-		if _, err := AmbientToken(environment(env), nil); !errors.Is(err, errNoToken) {
+		if _, err := AmbientToken(environment(env), nil); !errors.Is(err, ErrNoToken) {
 			t.Errorf("%v: %v", env, err)
 		}
 	}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// loadSigner returns who signs: the key that --key names, or, with --keyless, the
+// identity of whoever runs this.
+func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
+	keyless := c.Bool("keyless")
+	switch {
+	case keyless && c.String("key") != "":
+		return nil, usagef("--key and --keyless exclude each other: one of them signs")
+	case !keyless && c.String("identity-token") != "":
+		return nil, usagef("--identity-token is for --keyless")
+	}
+	services, err := loadServices(c)
+	if err != nil {
+		return nil, err
+	}
+	if keyless {
+		return loadKeyless(c, s, services)
+	}
+	services.Fulcio = "" // a key needs no certificate
+	key, err := loadKey(c, s)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := trust.NewSigner(key, services)
+	if err != nil {
+		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
+	}
+	return signer, nil
+}
+
+// loadServices tells the services that witness signatures, which a key has none
+// of unless they are asked for.
+func loadServices(c *cli.Context) (trust.Services, error) {
+	path := c.String("signing-config")
+	if path == "" && c.String("tuf-mirror") == "" && !c.Bool("keyless") {
+		return trust.Services{}, nil
+	}
+	var services trust.Services
+	if path == "" {
+		m, err := mirror(c)
+		if err != nil {
+			return trust.Services{}, err
+		}
+		if services, err = m.Services(c.Context, time.Now()); err != nil {
+			return trust.Services{}, trustError{err}
+		}
+	} else {
+		data, err := readFile("signing configuration", path)
+		if err != nil {
+			return trust.Services{}, err
+		}
+		if services, err = trust.LoadSigningConfig(data, time.Now()); err != nil {
+			return trust.Services{}, usageError{fmt.Errorf("%s: %w", path, err)}
+		}
+	}
+	// A file that is named goes before what a repository has.
+	if services.Root == nil || c.String("trusted-root") != "" {
+		var err error
+		if services.Root, err = trustedRoot(c, false); err != nil {
+			return trust.Services{}, err
+		}
+	}
+	if services.Root == nil {
+		return trust.Services{}, usagef("--signing-config needs --trusted-root or --tuf-mirror: what the services answer could not be verified")
+	}
+	services.Transport, services.Now = registryTransport(stall), time.Now
+	return services, nil
+}
+
+func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Signer, error) {
+	if services.Fulcio == "" {
+		return nil, usagef("--keyless needs a certificate authority, and the signing configuration has none")
+	}
+	token, err := tokenSource(c, s, services.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := trust.NewKeyless(c.Context, token, services)
+	if err != nil {
+		return nil, trustError{fmt.Errorf("signing with an identity: %w", err)}
+	}
+	return signer, nil
+}
+
+// tokenSource is where it is told who this is: the file that is named, what the job
+// has about it, and only at a terminal a person.
+func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, error) {
+	if path := c.String("identity-token"); path != "" {
+		return trust.FileToken(path), nil
+	}
+	token, err := trust.AmbientToken(os.Getenv, registryTransport(stall))
+	if errors.Is(err, trust.ErrNoToken) && issuer != "" && atTerminal(s) {
+		return trust.BrowserToken(issuer, s.In, s.Err), nil
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return token, nil
+}
+
+// atTerminal tells whether there is somebody to ask: one who reads and types.
+func atTerminal(s Streams) bool {
+	in, ok := s.In.(*os.File)
+	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)
+}
+
+// trustedRoot is by what certificates are verified: the file that --trusted-root
+// names, or what a TUF repository has. Where nothing is named it is nil, or, if
+// there must be one, the public good Sigstore's.
+func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
+	if path := c.String("trusted-root"); path != "" {
+		data, err := readFile("trusted root", path)
+		if err != nil {
+			return nil, err
+		}
+		root, err := trust.LoadRoot(data)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("%s: %w", path, err)}
+		}
+		return root, nil
+	}
+	if !must && c.String("tuf-mirror") == "" {
+		return nil, nil
+	}
+	m, err := mirror(c)
+	if err != nil {
+		return nil, err
+	}
+	root, err := m.TrustedRoot(c.Context)
+	if err != nil {
+		return nil, trustError{fmt.Errorf("%w (--trusted-root takes a file instead)", err)}
+	}
+	return root, nil
+}
+
+// mirror is the TUF repository that tells of the Sigstore.
+func mirror(c *cli.Context) (trust.Mirror, error) {
+	m := trust.Mirror{URL: c.String("tuf-mirror"), Transport: registryTransport(stall)}
+	if c.Bool("offline") {
+		return m, usagef("--offline asks no TUF repository: name --trusted-root, and --signing-config to sign")
+	}
+	dir, err := cacheDir(c)
+	if err != nil {
+		return m, err
+	}
+	m.Dir = filepath.Join(dir, "tuf")
+	if path := c.String("tuf-root"); path != "" {
+		if m.URL == "" {
+			return m, usagef("--tuf-root needs --tuf-mirror: it is the beginning of another repository than the public one")
+		}
+		m.Root, err = readFile("TUF root", path)
+	}
+	return m, err
+}
