@@ -28,7 +28,7 @@ func attest(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	form, err := trust.ParseFormat(args[2])
 	ts.Check(err)
-	envelope, err := trust.Attest(context.Background(), signer, trust.Statement{PredicateType: args[3],
+	envelope, err := trust.Attest(context.Background(), signer, trust.Both, trust.Statement{PredicateType: args[3],
 		Predicate: json.RawMessage(ts.ReadFile(args[4])), Subjects: []trust.Subject{{Name: ref.Context().Name(), Digest: digest}}})
 	ts.Check(err)
 	ts.Check(trust.Attach(context.Background(), signer.Trust(), form, ref.Context(), digest, trust.Attachments{Envelopes: []trust.Envelope{envelope}}))

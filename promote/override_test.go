@@ -288,7 +288,7 @@ func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env, err := trust.Attest(t.Context(), signer, trust.Statement{PredicateType: OverrideType(tool.URI), Subjects: allSubjects(tag.Context(), a.Image()), Predicate: raw})
+		env, err := trust.Attest(t.Context(), signer, trust.Both, trust.Statement{PredicateType: OverrideType(tool.URI), Subjects: allSubjects(tag.Context(), a.Image()), Predicate: raw})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -569,7 +569,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	subjects := append(allSubjects(tag.Context(), a.Image()), trust.Subject{Name: "another", Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}})
-	env, err := trust.Attest(t.Context(), w.signer, trust.Statement{PredicateType: DecisionType, Subjects: subjects, Predicate: raw})
+	env, err := trust.Attest(t.Context(), w.signer, trust.Both, trust.Statement{PredicateType: DecisionType, Subjects: subjects, Predicate: raw})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 			}
 			raw = encoded
 		}
-		env, err := trust.Attest(ctx, p.opts.Signer, trust.Statement{PredicateType: kind, Subjects: subjects, Predicate: raw})
+		env, err := trust.Attest(ctx, p.opts.Signer, p.opts.Format, trust.Statement{PredicateType: kind, Subjects: subjects, Predicate: raw})
 		if err != nil {
 			return nil, &SealError{Doing: fmt.Sprintf("attesting %s for %s", kind, repo.Digest(img.Digest.String())), Err: err}
 		}

@@ -61,7 +61,7 @@ func store(t *testing.T, s *trust.Signer, f trust.Format, repo name.Repository, 
 	if err != nil {
 		return trust.Attachments{}, err
 	}
-	env, err := trust.Attest(t.Context(), s, statement(repo, d))
+	env, err := trust.Attest(t.Context(), s, f, statement(repo, d))
 	if err != nil {
 		return trust.Attachments{}, err
 	}
@@ -178,6 +178,73 @@ func cosignAccepts(t *testing.T, s *stack, ref name.Digest) error {
 	return err
 }
 
+// cosignAcceptsLegacy asks cosign's library about signature and statement below its
+// tags, which a timestamp alone proves.
+func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
+	t.Helper()
+	material, err := root.NewTrustedRootFromJSON(s.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := cosign.CheckOpts{TrustedMaterial: material, Identities: []cosign.Identity{{Issuer: s.issuer.server.URL, Subject: email}},
+		IgnoreSCT: true, IgnoreTlog: true, Offline: true, UseSignedTimestamps: true, ClaimVerifier: cosign.SimpleClaimVerifier}
+	if _, _, err := cosign.VerifyImageSignatures(t.Context(), ref, &opts); err != nil {
+		return err
+	}
+	opts.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
+	_, _, err = cosign.VerifyImageAttestations(t.Context(), ref, &opts)
+	return err
+}
+
+// TestEachFormHasItsOwnTimestamps: stored in both forms, a bundle has the one over
+// the signature alone, and the legacy form proves the time without it.
+func TestEachFormHasItsOwnTimestamps(t *testing.T) {
+	s := startStack(t)
+	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := newRepo(t)
+	digest := pushImage(t, repo)
+	if _, err := store(t, signer, trust.Both, repo, digest); err != nil {
+		t.Fatal(err)
+	}
+	ref := repo.Digest(digest.String())
+	if err := cosignAccepts(t, s, ref); err != nil {
+		t.Errorf("cosign refuses the bundle: %v", err)
+	}
+	if err := cosignAcceptsLegacy(t, s, ref); err != nil {
+		t.Errorf("cosign refuses the legacy form: %v", err)
+	}
+	bundles, err := trust.Read(t.Context(), trust.Bundle, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range bundles.Envelopes {
+		var b struct {
+			VerificationMaterial struct {
+				TimestampVerificationData struct{ Rfc3161Timestamps []json.RawMessage }
+			}
+		}
+		if err := json.Unmarshal(e, &b); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps); n != 1 {
+			t.Errorf("a bundle has %d timestamps", n)
+		}
+	}
+	tr := trust.Trust{Identities: []trust.Identity{{Issuer: s.issuer.server.URL, Subject: email}}, Root: s.trustedRoot(t), AllowUnlogged: true}
+	for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
+		a, err := trust.Read(t.Context(), f, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by, err := accepts(tr, a, repo, digest); err != nil || by.At.IsZero() {
+			t.Errorf("%s: %+v, %v", f, by, err)
+		}
+	}
+}
+
 // TestTamperedBundleOfAnIdentityIsNotAccepted: each part of it is needed.
 func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	s := startStack(t)
@@ -186,7 +253,7 @@ func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	repo, digest := newRepo(t), v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}
-	good, err := trust.Attest(t.Context(), signer, statement(repo, digest))
+	good, err := trust.Attest(t.Context(), signer, trust.Bundle, statement(repo, digest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +277,7 @@ func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := trust.Attest(t.Context(), fresh, trust.Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []trust.Subject{{Digest: digest}}})
+	foreign, err := trust.Attest(t.Context(), fresh, trust.Both, trust.Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []trust.Subject{{Digest: digest}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,6 +325,9 @@ func TestLegacyFormOfAnIdentityNeedsATimestamp(t *testing.T) {
 	tr.AllowUnlogged = true
 	if by, err := accepts(tr, a, repo, digest); err != nil || by.Subject != email || by.At.IsZero() {
 		t.Errorf("%+v, %v", by, err)
+	}
+	if err := cosignAcceptsLegacy(t, s, repo.Digest(digest.String())); err != nil {
+		t.Errorf("cosign refuses: %v", err)
 	}
 }
 
@@ -308,7 +378,7 @@ func TestLogInTrouble(t *testing.T) {
 		return services
 	}
 	attest := func(signer *trust.Signer) (trust.Envelope, error) {
-		return trust.Attest(t.Context(), signer, statement(repo, digest))
+		return trust.Attest(t.Context(), signer, trust.Both, statement(repo, digest))
 	}
 
 	t.Run("that passes", func(t *testing.T) {

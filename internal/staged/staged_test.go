@@ -116,7 +116,7 @@ func (s *site) signature(signer *trust.Signer, f trust.Format, of name.Digest) t
 
 func (s *site) statement(signer *trust.Signer, of v1.Hash, predicateType, predicate string) trust.Attachments {
 	s.Helper()
-	env, err := trust.Attest(s.Context(), signer, trust.Statement{PredicateType: predicateType, Predicate: json.RawMessage(predicate),
+	env, err := trust.Attest(s.Context(), signer, trust.Both, trust.Statement{PredicateType: predicateType, Predicate: json.RawMessage(predicate),
 		Subjects: []trust.Subject{{Name: "app", Digest: of}}})
 	if err != nil {
 		s.Fatal(err)

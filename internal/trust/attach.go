@@ -3,6 +3,7 @@ package trust
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,7 +149,11 @@ func (t Trust) attachTags(ctx context.Context, ref name.Digest, digest v1.Hash, 
 // layer is how it is stored below a tag.
 func (s signed) layer() (entry, error) {
 	if s.envelope == nil {
-		annotations, err := toAnnotations(s.signature.Bundle)
+		sig, err := base64.StdEncoding.DecodeString(s.signature.Base64)
+		if err != nil {
+			return entry{}, err
+		}
+		annotations, err := toAnnotations(s.signature.Bundle, sig)
 		if err != nil {
 			return entry{}, err
 		}
@@ -159,7 +164,7 @@ func (s signed) layer() (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	annotations, err := s.envelope.annotations()
+	annotations, err := s.envelope.annotations(plain)
 	if err != nil {
 		return entry{}, err
 	}

@@ -24,8 +24,8 @@ var bundleTypes = []string{
 
 func isBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
 
-// bundled returns the envelope as a bundle. What is a bundle stays as it is;
-// around what is none, one is written that hints at the key with this
+// bundled returns the envelope as a bundle. What is a bundle stays as it is, but for
+// what is meant for the other form; around what is none, one is written that hints at the key with this
 // fingerprint, as cosign does, and holds nothing else.
 func (e Envelope) bundled(fingerprint string) (Envelope, error) {
 	wire, err := parseEnvelope(e)
@@ -33,7 +33,7 @@ func (e Envelope) bundled(fingerprint string) (Envelope, error) {
 		return nil, err
 	}
 	if wire.MediaType != "" {
-		return e, nil
+		return e.unstamped()
 	}
 	sum, err := hex.DecodeString(strings.TrimPrefix(fingerprint, fingerprintPrefix))
 	if err != nil {

@@ -48,9 +48,9 @@ func (e Envelope) DSSE() ([]byte, error) {
 	return json.Marshal(wire.Envelope)
 }
 
-// Attest signs a statement. It asks the signer and its services, no
-// registry.
-func Attest(ctx context.Context, s *Signer, st Statement) (Envelope, error) {
+// Attest signs a statement, to be stored in this form. It asks the signer and its
+// services, no registry.
+func Attest(ctx context.Context, s *Signer, f Format, st Statement) (Envelope, error) {
 	body, err := st.marshal()
 	if err != nil {
 		return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
@@ -60,7 +60,14 @@ func Attest(ctx context.Context, s *Signer, st Statement) (Envelope, error) {
 		if err != nil {
 			return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
 		}
-		return encodeBundle(b)
+		env, err := encodeBundle(b)
+		if err == nil && f.legacy() {
+			env, err = s.stampEnvelope(ctx, env)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
+		}
+		return env, nil
 	}
 	sig, err := s.key.Sign(ctx, pae(body))
 	if err != nil {

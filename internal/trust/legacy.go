@@ -45,9 +45,9 @@ type legacyEntry struct {
 type legacyTimestamp struct{ SignedRFC3161Timestamp []byte }
 
 // toAnnotations says of the material what the legacy form has a place for: of
-// several timestamps the first, of log entries one with a promise, which version
-// 1 alone gives.
-func toAnnotations(raw []byte) (map[string]string, error) {
+// several timestamps the first that is over what the form has stamped, of log
+// entries one with a promise, which version 1 alone gives.
+func toAnnotations(raw, stamped []byte) (map[string]string, error) {
 	out := map[string]string{}
 	if raw == nil {
 		return out, nil
@@ -76,8 +76,8 @@ func toAnnotations(raw []byte) (map[string]string, error) {
 		out[logAnnotation] = string(text)
 		break
 	}
-	if stamps := m.GetTimestampVerificationData().GetRfc3161Timestamps(); len(stamps) > 0 {
-		text, err := json.Marshal(legacyTimestamp{stamps[0].GetSignedTimestamp()})
+	if stamp := stampOver(m.GetTimestampVerificationData().GetRfc3161Timestamps(), stamped); stamp != nil {
+		text, err := json.Marshal(legacyTimestamp{stamp})
 		if err != nil {
 			return nil, err
 		}
@@ -86,13 +86,14 @@ func toAnnotations(raw []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// annotations are those of what is around the envelope; none where nothing is.
-func (e Envelope) annotations() (map[string]string, error) {
+// annotations are those of what is around the envelope, which is stored as these
+// bytes; none where nothing is.
+func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil || wire.MediaType == "" {
 		return map[string]string{}, err
 	}
-	return toAnnotations(e)
+	return toAnnotations(e, stored)
 }
 
 // fromAnnotations is the reverse of it; nil where there is no certificate, for

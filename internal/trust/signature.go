@@ -55,7 +55,7 @@ func SignImage(ctx context.Context, s *Signer, f Format, repo name.Repository, d
 		out = append(out, sig)
 	}
 	if f.bundle() {
-		env, err := Attest(ctx, s, Statement{PredicateType: SignatureType, Predicate: json.RawMessage("{}"),
+		env, err := Attest(ctx, s, Bundle, Statement{PredicateType: SignatureType, Predicate: json.RawMessage("{}"),
 			Subjects: []Subject{{Name: repo.Name(), Digest: digest}}})
 		if err != nil {
 			return nil, fmt.Errorf("signing %s: %w", ref, err)

@@ -45,7 +45,7 @@ func TestIncompleteStatementIsNotSigned(t *testing.T) {
 		"too large":      {PredicateType: "x", Subjects: about, Predicate: json.RawMessage(`{"x":"` + strings.Repeat("x", MaxStatement) + `"}`)},
 		"just too large": {PredicateType: "x", Subjects: about, Predicate: json.RawMessage(`{"x":"` + strings.Repeat("x", MaxStatement-64) + `"}`)},
 	} {
-		env, err := Attest(t.Context(), s, st)
+		env, err := Attest(t.Context(), s, Both, st)
 		if err == nil || env != nil {
 			t.Errorf("%s: signed", what)
 			continue

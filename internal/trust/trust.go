@@ -101,6 +101,13 @@ func (t Trust) verifyBundle(e Envelope) ([]byte, Signatory, error) {
 	if envelope.GetPayloadType() != payloadType {
 		return nil, Signatory{}, fmt.Errorf("reading a bundle: its payload is a %q", envelope.GetPayloadType())
 	}
+	if b.GetMediaType() == legacyBundleType && t.Root != nil {
+		stored, err := e.DSSE()
+		if err != nil {
+			return nil, Signatory{}, err
+		}
+		t.Root = &Root{overEnvelope{t.Root.material, stored}}
+	}
 	by, err := t.verifyCertified(&b, nil)
 	return envelope.GetPayload(), by, err
 }

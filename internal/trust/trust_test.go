@@ -85,7 +85,7 @@ func attest(t testing.TB, s *Signer, kind, predicate string, subjects ...v1.Hash
 	for _, d := range subjects {
 		st.Subjects = append(st.Subjects, Subject{Name: "repo", Digest: d})
 	}
-	env, err := Attest(t.Context(), s, st)
+	env, err := Attest(t.Context(), s, Both, st)
 	if err != nil {
 		t.Fatal(err)
 	}

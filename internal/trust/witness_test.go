@@ -199,11 +199,11 @@ func TestEntryOfAnotherIsNotOurs(t *testing.T) {
 	}
 	same, _ := identitySigner(t, keep)
 	attest(t, same, "x", "{}", digestOf("a"))
-	if env, err := Attest(t.Context(), same, about); err == nil {
+	if env, err := Attest(t.Context(), same, Both, about); err == nil {
 		t.Errorf("an entry of an earlier signature is accepted: %s", env)
 	}
 	another, _ := identitySigner(t, keep)
-	if env, err := Attest(t.Context(), another, about); err == nil {
+	if env, err := Attest(t.Context(), another, Both, about); err == nil {
 		t.Errorf("an entry of another log is accepted: %s", env)
 	}
 }
@@ -219,7 +219,7 @@ func TestIncompleteAnswerIsNoPanic(t *testing.T) {
 			return err == nil
 		})
 		var refused *LogError
-		if env, err := Attest(t.Context(), s, Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}}); !errors.As(err, &refused) {
+		if env, err := Attest(t.Context(), s, Both, Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}}); !errors.As(err, &refused) {
 			t.Errorf("%s: %s, %v", what, env, err)
 		}
 	}
@@ -242,7 +242,7 @@ func TestFirstVersionInTrouble(t *testing.T) {
 		return true
 	})
 	var refused *LogError
-	_, err := Attest(t.Context(), s, Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}})
+	_, err := Attest(t.Context(), s, Both, Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}})
 	if !errors.As(err, &refused) || rekor.count() != 1 {
 		t.Errorf("%v after %d calls", err, rekor.count())
 	}
@@ -273,11 +273,11 @@ func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 			t.Errorf("%s: %+v, %v", f, by, err)
 		}
 	}
-	annotations, err := env.annotations()
+	plain, err := env.DSSE()
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := env.DSSE()
+	annotations, err := env.annotations(plain)
 	if err != nil {
 		t.Fatal(err)
 	}

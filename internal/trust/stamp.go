@@ -1,0 +1,127 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/digitorus/timestamp"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// In a bundle a timestamp is over the signature. In the legacy form that of a
+// statement is over the whole envelope as it is stored, for cosign looks for the
+// signature in an annotation, where statements have none. An Envelope that may be
+// stored in either form has both, and each form is given its own.
+
+// stampEnvelope adds timestamps over the envelope in a bundle, for the legacy form.
+func (s *Signer) stampEnvelope(ctx context.Context, e Envelope) (Envelope, error) {
+	if len(s.services.TimestampAuthorities) == 0 {
+		return e, nil
+	}
+	stored, err := e.DSSE()
+	if err != nil {
+		return nil, err
+	}
+	var b protobundle.Bundle
+	if err := protojson.Unmarshal(e, &b); err != nil {
+		return nil, fmt.Errorf("reading a bundle: %w", err)
+	}
+	before := len(b.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps())
+	if err := s.timestamp(ctx, &b, stored); err != nil {
+		return nil, err
+	}
+	for _, stamp := range b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps[before:] {
+		if err := s.services.Root.stamped(stamp.GetSignedTimestamp(), stored); err != nil {
+			return nil, fmt.Errorf("verifying what the services answered: %w", err)
+		}
+	}
+	return encodeBundle(&b)
+}
+
+// stamped proves that an authority of the root stamped a message.
+func (r *Root) stamped(stamp, message []byte) error {
+	err := errors.New("the trusted root has no timestamp authority")
+	for _, authority := range r.material.TimestampingAuthorities() {
+		if _, err = authority.Verify(stamp, message); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// stampOver finds the first of the timestamps that is over a message; nil for none.
+func stampOver(stamps []*protocommon.RFC3161SignedTimestamp, message []byte) []byte {
+	for _, s := range stamps {
+		if isOver(s.GetSignedTimestamp(), message) {
+			return s.GetSignedTimestamp()
+		}
+	}
+	return nil
+}
+
+func isOver(stamp, message []byte) bool {
+	parsed, err := timestamp.ParseResponse(stamp)
+	if err != nil || !parsed.HashAlgorithm.Available() {
+		return false
+	}
+	h := parsed.HashAlgorithm.New()
+	h.Write(message)
+	return bytes.Equal(h.Sum(nil), parsed.HashedMessage)
+}
+
+// unstamped is a bundle without the timestamps that are over its envelope.
+func (e Envelope) unstamped() (Envelope, error) {
+	stored, err := e.DSSE()
+	if err != nil {
+		return nil, err
+	}
+	var b protobundle.Bundle
+	if err := protojson.Unmarshal(e, &b); err != nil {
+		return nil, fmt.Errorf("reading a bundle: %w", err)
+	}
+	data := b.GetVerificationMaterial().GetTimestampVerificationData()
+	var kept []*protocommon.RFC3161SignedTimestamp
+	for _, s := range data.GetRfc3161Timestamps() {
+		if !isOver(s.GetSignedTimestamp(), stored) {
+			kept = append(kept, s)
+		}
+	}
+	if len(kept) == len(data.GetRfc3161Timestamps()) {
+		return e, nil
+	}
+	data.Rfc3161Timestamps = kept
+	return encodeBundle(&b)
+}
+
+// overEnvelope is a root whose authorities may have stamped the envelope as it is
+// stored, too. That holds the signature, which then was there.
+type overEnvelope struct {
+	root.TrustedMaterial
+	stored []byte
+}
+
+func (m overEnvelope) TimestampingAuthorities() []root.TimestampingAuthority {
+	var out []root.TimestampingAuthority
+	for _, a := range m.TrustedMaterial.TimestampingAuthorities() {
+		out = append(out, eitherOver{a, m.stored})
+	}
+	return out
+}
+
+type eitherOver struct {
+	root.TimestampingAuthority
+	stored []byte
+}
+
+func (a eitherOver) Verify(stamp, sig []byte) (*root.Timestamp, error) {
+	at, err := a.TimestampingAuthority.Verify(stamp, sig)
+	if err != nil {
+		at, err = a.TimestampingAuthority.Verify(stamp, a.stored)
+	}
+	return at, err
+}
