@@ -35,11 +35,14 @@ test-sigstore: ## build the real Fulcio and Rekor and sign with identities again
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
 
 .PHONY: test-consumers
-test-consumers: ## build the programs that check what is promoted, and ask each of them
+test-consumers: ## build the programs that check what is promoted and the services that sign, and ask each of them
 	cd integration/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	for program in cosign3 policy-tester kyverno slsa-verifier oras; do \
 		(cd integration/consumers/$$program && $(GO) build -o $(BIN)/consumers/$$program $$($(GO) list tool)) || exit 1; done
-	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -run 'TestConsumers' -v ./integration
+	cd integration/consumers/kyverno && $(GO) build -o $(BIN)/consumers/kyverno-initialize ./initialize
+	cd integration/vault && $(GO) build -o $(BIN)/consumers/vault .
+	cd integration/sigstore && $(GO) test -c -o $(BIN)/consumers/sigstore.test .
+	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -timeout 30m -run 'TestConsumers|TestKeyOfAVault' -v ./integration
 
 .PHONY: test-parity
 test-parity: ## compare packages and findings with syft's and grype's own on a Debian root file system

@@ -1,9 +1,6 @@
 package integration
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,10 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"text/template"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagegate/imagegate/internal/lab"
@@ -32,7 +27,7 @@ var consumers = []struct {
 	ask func(b *bench, ref, form string) error
 }{
 	{"cosign v2", "cosign", "cosign", (*bench).cosign2},
-	{"cosign v3", "consumers/cosign3", "cosign3", func(b *bench, ref, _ string) error { return b.cosign("cosign3", ref) }},
+	{"cosign v3", "consumers/cosign3", "cosign3", (*bench).cosign3},
 	{"policy-controller", "consumers/policy-tester", "policy-tester", (*bench).policyTester},
 	{"Kyverno", "consumers/kyverno", "kyverno", (*bench).kyverno},
 	{"slsa-verifier", "consumers/slsa-verifier", "slsa-verifier", (*bench).slsaVerifier},
@@ -44,7 +39,31 @@ type bench struct {
 	*testing.T
 	dir, bin string
 	registry *lab.Registry
-	key      string // the file of the public key that is trusted
+	sigstore *sigstore
+	signing  means     // that of the images that are asked about
+	trusted  signatory // whom the consumer is told to trust
+}
+
+// signatory is whom a consumer is told to trust: the key in a file, or an identity.
+type signatory struct{ key, Subject, Issuer string }
+
+// means are how an image is signed, and whom its consumers are told to trust; other
+// is another of the kind.
+type means struct {
+	kind       string
+	with       []string
+	who, other signatory
+}
+
+func (b *bench) signings() []means {
+	in := func(name string) string { return filepath.Join(b.dir, name) }
+	of := func(name string) string { return filepath.Join(b.sigstore.dir, name) }
+	return []means{
+		{"a key in a file", []string{"--key", in("cosign.key")}, signatory{key: in("cosign.pub")}, signatory{key: in("other.pub")}},
+		{"a key of a KMS", []string{"--key", "hashivault://release"}, signatory{key: in("release.pub")}, signatory{key: in("other.pub")}},
+		{"an identity", []string{"--keyless", "--identity-token", of("token"), "--signing-config", of("signing.json"), "--trusted-root", b.sigstore.root},
+			signatory{Subject: b.sigstore.Subject, Issuer: b.sigstore.Issuer}, signatory{Subject: "somebody@example.com", Issuer: b.sigstore.Issuer}},
+	}
 }
 
 const decisionType = "https://slsa.dev/verification_summary/v1"
@@ -61,208 +80,9 @@ func (b *bench) run(program string, args ...string) error {
 	return nil
 }
 
-// file writes a file that a program reads.
-func (b *bench) file(name, text string, data any) string {
-	b.Helper()
-	t, err := template.New(name).Funcs(template.FuncMap{"indent": func(n int, s string) string {
-		return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n"+strings.Repeat(" ", n))
-	}}).Parse(text)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := t.Execute(&out, data); err != nil {
-		b.Fatal(err)
-	}
-	path := filepath.Join(b.dir, name)
-	write(b.T, path, out.Bytes())
-	return path
-}
-
-func (b *bench) pem() string {
-	b.Helper()
-	data, err := os.ReadFile(b.key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return string(data)
-}
-
-// cosign asks for the signature and for the decision. Nobody is trusted but the
-// key.
-func (b *bench) cosign(program, ref string, more ...string) error {
-	root := b.file("root.json", `{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`, nil)
-	args := append([]string{"--key", b.key, "--insecure-ignore-tlog=true", "--trusted-root", root}, more...)
-	if err := b.run(program, append(append([]string{"verify"}, args...), ref)...); err != nil {
-		return err
-	}
-	return b.run(program, append(append([]string{"verify-attestation", "--type", decisionType}, args...), ref)...)
-}
-
-func (b *bench) cosign2(ref, form string) error {
-	if form == "bundle" {
-		return b.cosign("cosign", ref, "--new-bundle-format")
-	}
-	return b.cosign("cosign", ref)
-}
-
-func (b *bench) policyTester(ref, form string) error {
-	policy := b.file("cip.yaml", `apiVersion: policy.sigstore.dev/v1beta1
-kind: ClusterImagePolicy
-metadata: {name: promoted}
-spec:
-  images: [{glob: "**"}]
-  authorities:
-  - name: gate
-    key:
-      data: |
-        {{indent 8 .Key}}
-{{- if .Bundle}}
-    signatureFormat: bundle
-{{- end}}
-    attestations:
-    - name: decision
-      predicateType: `+decisionType+`
-      policy:
-        type: cue
-        data: |
-          predicate: verificationResult: "PASSED"
-`, map[string]any{"Key": b.pem(), "Bundle": form == "bundle"})
-	return b.run("policy-tester", "--policy", policy, "--image", ref)
-}
-
-func (b *bench) kyverno(ref, form string) error {
-	kind := "Cosign"
-	if form == "bundle" {
-		kind = "SigstoreBundle"
-	}
-	policy := b.file("kyverno.yaml", `apiVersion: kyverno.io/v1
-kind: ClusterPolicy
-metadata: {name: promoted}
-spec:
-  validationFailureAction: Enforce
-  rules:
-  - name: passed
-    match: {any: [{resources: {kinds: [Pod]}}]}
-    verifyImages:
-    - imageReferences: ["*"]
-      type: {{.Kind}}
-      mutateDigest: false
-      verifyDigest: false
-      required: true
-{{- if eq .Kind "Cosign"}}
-      attestors:
-      - entries:
-        - keys:
-            rekor: {ignoreTlog: true}
-            ctlog: {ignoreSCT: true}
-            publicKeys: |-
-              {{indent 14 .Key}}
-{{- end}}
-      attestations:
-      - type: `+decisionType+`
-        attestors:
-        - entries:
-          - keys:
-              rekor: {ignoreTlog: true}
-              ctlog: {ignoreSCT: true}
-              publicKeys: |-
-                {{indent 16 .Key}}
-        conditions:
-        - all:
-          - {key: "{{"{{ verificationResult }}"}}", operator: Equals, value: PASSED}
-`, map[string]string{"Kind": kind, "Key": b.pem()})
-	pod := b.file("pod.yaml", `apiVersion: v1
-kind: Pod
-metadata: {name: app, namespace: default}
-spec: {containers: [{name: app, image: "{{.}}"}]}
-`, ref)
-	return b.run("kyverno", "apply", policy, "--resource", pod, "--registry")
-}
-
-// slsaVerifier reads a file with the decision's envelope, and is told for which
-// repository it must be.
-func (b *bench) slsaVerifier(ref, form string) error {
-	d := head(b.T, ref)
-	parsed, err := name.ParseReference(ref)
-	if err != nil {
-		return err
-	}
-	envelope, err := b.decision(parsed.Context(), d.Digest, form)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(b.dir, "decision.json")
-	write(b.T, path, envelope)
-	return b.run("slsa-verifier", "verify-vsa", "--attestation-path", path, "--subject-digest", d.Digest.String(),
-		"--resource-uri", "oci://"+parsed.Context().Name(), "--verifier-id", "https://github.com/imagegate/imagegate",
-		"--verified-level", "IMAGEGATE_POLICY", "--public-key-path", b.key)
-}
-
-// decision is the envelope of the decision in one of the forms.
-func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]byte, error) {
-	b.Helper()
-	if form == "bundle" {
-		index, err := remote.Referrers(repo.Digest(digest.String()))
-		if err != nil {
-			return nil, err
-		}
-		m, err := index.IndexManifest()
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range m.Manifests {
-			img, err := remote.Image(repo.Digest(d.Digest.String()))
-			if err != nil {
-				return nil, err
-			}
-			var bundle map[string]json.RawMessage
-			own, err := img.Manifest()
-			if err != nil {
-				return nil, err
-			}
-			if own.Annotations["dev.sigstore.bundle.predicateType"] != decisionType {
-				continue
-			}
-			if err := json.Unmarshal(layerBytes(b.T, img, own.Layers[0].Digest), &bundle); err != nil {
-				return nil, err
-			}
-			return bundle["dsseEnvelope"], nil
-		}
-		return nil, errors.New("there is no decision")
-	}
-	img, err := remote.Image(tagOf(repo, digest, ".att"))
-	if err != nil {
-		return nil, err
-	}
-	m, err := img.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range m.Layers {
-		if l.Annotations["predicateType"] == decisionType {
-			return layerBytes(b.T, img, l.Digest), nil
-		}
-	}
-	return nil, errors.New("there is no decision")
-}
-
-// oras lists what is attached; it verifies nothing.
-func (b *bench) oras(ref, _ string) error {
-	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, "oras"), "discover", "--plain-http", "--format", "json", ref)
-	cmd.Env = append(os.Environ(), "HOME="+b.dir)
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("oras: %w", err)
-	}
-	if !strings.Contains(string(out), decisionType) {
-		return fmt.Errorf("oras lists no decision: %s", out)
-	}
-	return nil
-}
-
-// TestConsumers asks every consumer about images in each form of storage: as they
-// were promoted, with the statements tampered with, by another key, and with the
+// TestConsumers asks every consumer about images by each kind of signer in each form
+// of storage: as they were promoted, with the statements tampered with, by another
+// signer, and with the
 // signatures beside another image and in another repository. What they say is a
 // table in the documentation. "make test-consumers" builds the programs; without
 // them there is nobody to ask.
@@ -272,37 +92,58 @@ func TestConsumers(t *testing.T) {
 		t.Log("IMAGEGATE_TEST_CONSUMERS names no folder: see make test-consumers")
 		return
 	}
-	b := &bench{T: t, dir: t.TempDir(), bin: bin}
+	b := &bench{T: t, dir: t.TempDir(), bin: bin, sigstore: startSigstore(t, filepath.Join(bin, "sigstore.test"))}
+	startVault(t, filepath.Join(bin, "vault")).create("release", "ecdsa-p256", filepath.Join(b.dir, "release.pub"))
 	cache := database(t)
 	staging := b.start()
 	b.registry = b.start()
 	imagegateOK(t, b.dir, cache, "key", "generate", filepath.Join(b.dir, "cosign"))
 	imagegateOK(t, b.dir, cache, "key", "generate", filepath.Join(b.dir, "other"))
+	if err := b.run("kyverno-initialize", b.sigstore.Mirror, filepath.Join(b.sigstore.dir, "tuf.json")); err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(b.dir, "policy.yaml"), []byte("version: 1\nrules:\n  - name: no critical\n    severity: critical\n"))
-	for _, kind := range []string{"fixed", "index-attested"} {
-		img, err := images[kind]()
+	for _, image := range kinds {
+		img, err := images[image]()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := lab.Push(t.Context(), staging.Ref("team/"+kind+":1"), img); err != nil {
+		if _, err := lab.Push(t.Context(), staging.Ref(image+":1"), img); err != nil {
 			t.Fatal(err)
 		}
-		for _, form := range []string{"legacy", "bundle", "both"} {
-			imagegateOK(t, b.dir, cache, "promote", staging.Ref("team/"+kind+":1"), b.registry.Ref(form+"/"+kind+":1"), "--signature-format", form,
-				"--policy", filepath.Join(b.dir, "policy.yaml"), "--key", filepath.Join(b.dir, "cosign.key"))
+		for _, b.signing = range b.signings() {
+			for _, form := range forms {
+				imagegateOK(t, b.dir, cache, append([]string{"promote", staging.Ref(image + ":1"), b.promoted(form, image), "--signature-format", form,
+					"--policy", filepath.Join(b.dir, "policy.yaml")}, b.signing.with...)...)
+			}
 		}
 	}
 	var table strings.Builder
-	table.WriteString("| consumer | version | legacy | bundle | both | refuses tampered | refuses another key | refuses beside another image | refuses in another repository |\n|---|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered | refuses another signer | refuses beside another image | refuses in another repository |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range consumers {
-		fmt.Fprintf(&table, "| %s | %s |", c.name, b.version(c.module, c.program))
-		for _, answer := range b.answers(c.name, c.ask) {
-			fmt.Fprintf(&table, " %s |", answer)
+		for _, b.signing = range b.signings() {
+			fmt.Fprintf(&table, "| %s | %s | %s |", c.name, b.version(c.module, c.program), b.signing.kind)
+			for _, answer := range b.answers(c.name, c.ask) {
+				fmt.Fprintf(&table, " %s |", answer)
+			}
+			table.WriteByte('\n')
 		}
-		table.WriteByte('\n')
 	}
 	b.compare(table.String())
 }
+
+var (
+	kinds = []string{"fixed", "index-attested"}
+	forms = []string{"legacy", "bundle", "both"}
+)
+
+// promoted is where an image was promoted to in a form.
+func (b *bench) promoted(form, image string) string {
+	return b.registry.Ref(b.path() + "/" + form + "/" + image + ":1")
+}
+
+// path is the part of a repository's name that says who signed.
+func (b *bench) path() string { return strings.ReplaceAll(strings.ToLower(b.signing.kind), " ", "-") }
 
 func (b *bench) start() *lab.Registry {
 	b.Helper()
@@ -317,47 +158,44 @@ func (b *bench) start() *lab.Registry {
 // answers are those of one consumer, in the order of the table.
 func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) []string {
 	b.Helper()
-	var out []string
-	forms := map[string]bool{} // in which it accepts
-	for _, form := range []string{"legacy", "bundle", "both"} {
-		b.key = filepath.Join(b.dir, "cosign.pub")
-		accepted := 0
-		refs := []string{b.registry.Ref(form + "/fixed:1"), b.registry.Ref(form + "/index-attested:1")}
-		for _, ref := range refs {
-			if err := ask(b, ref, form); err != nil {
-				b.Logf("%s, %s: %v", who, ref, err)
+	var out, accepted []string
+	for _, form := range forms {
+		b.trusted = b.signing.who
+		accepts := 0
+		for _, image := range kinds {
+			if err := ask(b, b.promoted(form, image), form); err != nil {
+				b.Logf("%s, by %s in the form %s: %v", who, b.signing.kind, form, err)
 			} else {
-				accepted++
+				accepts++
 			}
 		}
-		if accepted != 0 && accepted != len(refs) {
-			b.Errorf("%s accepts %d of %d images in the form %s", who, accepted, len(refs), form)
+		switch accepts {
+		case len(kinds):
+			accepted = append(accepted, form)
+		case 0:
+		default:
+			b.Errorf("%s accepts %d of %d images by %s in the form %s", who, accepts, len(kinds), b.signing.kind, form)
 		}
-		forms[form] = accepted == len(refs)
-		out = append(out, map[bool]string{true: "yes", false: "no"}[forms[form]])
+		out = append(out, map[bool]string{true: "yes", false: "no"}[accepts == len(kinds)])
 	}
-	if who == "oras" {
-		return append(out, "-", "-", "-", "-") // it lists, and verifies nothing
+	if who == "oras" || len(accepted) == 0 { // one that verifies nothing refuses nothing
+		return append(out, "-", "-", "-", "-")
 	}
-	for _, attempt := range []func(form string) string{b.tampered, b.otherKey, b.otherImage, b.otherRepository} {
-		refused, asked := 0, 0
-		for form, accepts := range forms {
-			if !accepts {
-				continue
-			}
-			asked++
-			b.key = filepath.Join(b.dir, "cosign.pub")
+	for _, attempt := range []func(form string) string{b.tampered, b.otherSigner, b.otherImage, b.otherRepository} {
+		refused := 0
+		for _, form := range accepted {
+			b.trusted = b.signing.who
 			if err := ask(b, attempt(form), form); err != nil {
 				refused++
 			}
 		}
 		switch refused {
-		case asked:
+		case len(accepted):
 			out = append(out, "yes")
 		case 0:
 			out = append(out, "no")
 		default:
-			out = append(out, fmt.Sprintf("%d of %d", refused, asked))
+			out = append(out, fmt.Sprintf("%d of %d", refused, len(accepted)))
 		}
 	}
 	return out
@@ -366,17 +204,17 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 // promotedDigest is the image that was promoted in a form.
 func (b *bench) promotedDigest(form string) name.Digest {
 	b.Helper()
-	repo, err := name.NewRepository(b.registry.Ref(form + "/fixed"))
+	ref, err := name.ParseReference(b.promoted(form, "fixed"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return repo.Digest(head(b.T, b.registry.Ref(form+"/fixed:1")).Digest.String())
+	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
 // beside puts an image into a repository, with the signatures of what was promoted.
 func (b *bench) beside(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
-	ref := b.registry.Ref(path + "/" + form + ":1")
+	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")
 	img, err := image()
 	if err != nil {
 		b.Fatal(err)
@@ -396,9 +234,9 @@ func (b *bench) tampered(form string) string {
 	return b.beside(form, "tampered", images["fixed"], tampered)
 }
 
-func (b *bench) otherKey(form string) string {
-	b.key = filepath.Join(b.dir, "other.pub")
-	return b.registry.Ref(form + "/fixed:1")
+func (b *bench) otherSigner(form string) string {
+	b.trusted = b.signing.other
+	return b.promoted(form, "fixed")
 }
 
 func (b *bench) otherImage(form string) string {

@@ -104,7 +104,11 @@ func changeEnvelope(t *testing.T, data []byte, change func([]byte) []byte) []byt
 	if err != nil {
 		t.Fatal(err)
 	}
-	envelope["payload"] = base64.StdEncoding.EncodeToString(change(body))
+	changed := change(body)
+	if bytes.Equal(changed, body) {
+		return data // to the byte, for a timestamp may be over all of it
+	}
+	envelope["payload"] = base64.StdEncoding.EncodeToString(changed)
 	return encoded(t, envelope)
 }
 
