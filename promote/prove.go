@@ -30,6 +30,8 @@ type proof struct {
 	// is the statement that says so; nil and zero for a pass.
 	override *policy.GrantedOverride
 	stated   attached
+	// required are statements that were asked for and that no decision lists.
+	required []Statement
 	// reasons say why some of what is attached does not count.
 	reasons []string
 }
@@ -68,34 +70,43 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 // not count for this one, but the statements may be those that went there, for of
 // each kind it has the newest alone. And what was decided about the platform may
 // be by another policy: that of the index has been checked.
-func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) error {
+func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := p.collect(ctx, index.Context(), platform, t, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.Policy = ""
 	about := slices.DeleteFunc(slices.Clone(pr.decisions), func(d signedDecision) bool {
 		return d.Basis.Image != index.DigestStr() && d.Basis.Image != platform.String()
 	})
 	if err := pr.decide(about, t, p.opts.Now()); err != nil {
-		return err
+		return nil, err
 	}
-	return pr.covers([]v1.Hash{platform}, pr.decisions...)
+	return pr, pr.covers([]v1.Hash{platform}, pr.decisions...)
 }
 
 // collect gathers what is attached to one digest: a signature at least, and all
 // statements.
 func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.Hash, t Trust, in trust.Format) (*proof, error) {
-	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
-	found, err := trust.Read(ctx, in, pr.ref, p.with(ctx)...)
+	pr, found, err := p.find(ctx, repo, digest, in)
 	if err != nil {
-		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+pr.ref.String(), err)
+		return nil, err
 	}
 	if err := pr.signed(found.Signatures, t); err != nil {
 		return nil, err
 	}
 	pr.gather(found.Envelopes, t)
 	return pr, nil
+}
+
+// find reads what is stored beside a digest; nothing of it is verified.
+func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Hash, in trust.Format) (*proof, trust.Attachments, error) {
+	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
+	found, err := trust.Read(ctx, in, pr.ref, p.with(ctx)...)
+	if err != nil {
+		return nil, found, gate.NewRegistryError(gate.Approved, "reading the signatures of "+pr.ref.String(), err)
+	}
+	return pr, found, nil
 }
 
 func (pr *proof) fail(format string, args ...any) error {
@@ -296,9 +307,14 @@ func (pr *proof) record() *Record {
 	if pr.override != nil {
 		statements = append(statements, pr.stated.Statement)
 	}
+	statements = append(statements, pr.required...)
+	sortStatements(statements)
+	return &Record{Repository: pr.ref.Context().Name(), Digest: pr.digest.String(), Signer: pr.signedBy,
+		Statements: statements, Decision: pr.decision.summary(), Override: pr.override}
+}
+
+func sortStatements(statements []Statement) {
 	slices.SortFunc(statements, func(a, b Statement) int {
 		return strings.Compare(a.Subject+a.PredicateType+a.Digest, b.Subject+b.PredicateType+b.Digest)
 	})
-	return &Record{Repository: pr.ref.Context().Name(), Digest: pr.digest.String(), Signer: pr.signedBy,
-		Statements: statements, Decision: pr.decision.summary(), Override: pr.override}
 }

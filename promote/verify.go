@@ -28,6 +28,9 @@ type Trust struct {
 	// AllowOverride accepts a denial that an override lets through, as long as
 	// that lasts. The record says so.
 	AllowOverride bool
+	// Predicates are the types of statements that the image must carry besides:
+	// of an index, the index itself or each of its platforms.
+	Predicates []string
 }
 
 // VerifyError says that an image could be read and does not prove what it
@@ -156,12 +159,12 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 	if err != nil {
 		return nil, &VerifyError{Ref: ref.String(), Reason: err.Error()}
 	}
-	proof, err := p.prove(ctx, ref.Context(), root.Digest, platforms, t, in)
+	top, err := p.prove(ctx, ref.Context(), root.Digest, platforms, t, in)
 	if err != nil {
 		return nil, err
 	}
-	if proof.decision.Basis.Image == root.Digest.String() {
-		if err := proof.complete(); err != nil {
+	if top.decision.Basis.Image == root.Digest.String() {
+		if err := top.complete(); err != nil {
 			return nil, err
 		}
 	}
@@ -169,21 +172,33 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 		if err := p.blobsOf(ctx, ref.Context(), root); err != nil {
 			return nil, err
 		}
-		return proof, nil
+		return top, top.require(t.Predicates, func() ([]*proof, error) { return nil, nil })
 	}
+	below, err := p.provePlatforms(ctx, top, platforms, t, in)
+	if err != nil {
+		return nil, err
+	}
+	return top, top.require(t.Predicates, func() ([]*proof, error) { return below, nil })
+}
+
+// provePlatforms proves each platform of an index, and that it can be pulled.
+func (p *Promoter) provePlatforms(ctx context.Context, index *proof, platforms []v1.Hash, t Trust, in trust.Format) ([]*proof, error) {
+	var out []*proof
 	for _, digest := range platforms {
-		platform, err := p.readManifest(ctx, ref.Context().Digest(digest.String()))
+		platform, err := p.readManifest(ctx, index.ref.Context().Digest(digest.String()))
 		if err != nil {
 			return nil, err
 		}
-		if err := p.blobsOf(ctx, ref.Context(), platform); err != nil {
+		if err := p.blobsOf(ctx, index.ref.Context(), platform); err != nil {
 			return nil, err
 		}
-		if err := p.provePlatform(ctx, proof.ref, digest, t, in); err != nil {
+		one, err := p.provePlatform(ctx, index.ref, digest, t, in)
+		if err != nil {
 			return nil, err
 		}
+		out = append(out, one)
 	}
-	return proof, nil
+	return out, nil
 }
 
 // blobsOf finds out whether everything that a manifest lists can be pulled.

@@ -22,6 +22,13 @@ func keyCommand(s Streams) *cli.Command {
 			Description: "Writes PREFIX.key, encrypted, and PREFIX.pub; PREFIX is \"cosign\" if not given. The password is\n" +
 				"read from COSIGN_PASSWORD, or asked for at a terminal. No existing file is overwritten.",
 			Action: func(c *cli.Context) error { return runKeyGenerate(c, s) },
+		}, {
+			Name:      "public",
+			Usage:     "print the public key of a private one",
+			ArgsUsage: "KEY",
+			Description: "Prints, in PEM, what a cluster and \"imagegate verify --key\" are to trust. KEY is the file of a private\n" +
+				"key, its password in COSIGN_PASSWORD, or awskms://, gcpkms://, azurekms://, hashivault://.",
+			Action: func(c *cli.Context) error { return runKeyPublic(c, s) },
 		}},
 	}
 }
@@ -56,6 +63,23 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	}
 	fmt.Fprintf(s.Out, "wrote %s and %s\n", prefix+".key", filepath.Base(prefix)+".pub")
 	return nil
+}
+
+func runKeyPublic(c *cli.Context, s Streams) error {
+	args, err := arguments(c, 1, 1, "one KEY")
+	if err != nil {
+		return err
+	}
+	key, err := openKey(c, s, args[0])
+	if err != nil {
+		return err
+	}
+	public, err := trust.EncodePublicKey(key.PublicKey())
+	if err != nil {
+		return trustError{fmt.Errorf("writing the public key of %q: %w", args[0], err)}
+	}
+	_, err = s.Out.Write(public)
+	return err
 }
 
 // writeNew writes a file that must not exist yet, or nothing.

@@ -148,6 +148,12 @@ func (o *output) verified(r *promote.Record) {
 	o.overridden(r.Override)
 }
 
+// signed is the result where a signature was asked for and no decision.
+func (o *output) signed(r *promote.Record) {
+	o.report.Input.Image.Digest = r.Digest
+	o.report.Destinations = append(o.report.Destinations, destination(r, report.SignatureVerified))
+}
+
 // proven fills in what a signed decision says where nothing was judged anew.
 func (o *output) proven(r *promote.Record) {
 	o.report.Input.Image.Digest = r.Digest

@@ -213,14 +213,19 @@ func keychain() authn.Keychain {
 // errNoKeyPassword says that a key is encrypted and nobody told its password.
 var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
 
-// loadKey opens a key of a key management service, or reads a private key in
-// cosign's format or plain PEM. The password comes from COSIGN_PASSWORD, or is
-// asked for where a person can answer.
+// loadKey opens the key that --key names.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
 		return nil, usagef("no key: name one with --key, or sign with --keyless; nothing is promoted unsigned")
 	}
+	return openKey(c, s, path)
+}
+
+// openKey opens a key of a key management service, or reads a private key in
+// cosign's format or plain PEM. The password comes from COSIGN_PASSWORD, or is
+// asked for where a person can answer.
+func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if trust.IsKMS(path) {
 		return openKMS(c, path)
 	}

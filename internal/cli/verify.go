@@ -4,6 +4,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -14,13 +15,17 @@ func verifyCommand(s Streams) *cli.Command {
 		ArgsUsage: "APPROVED",
 		Description: "Reads the approved registry alone: the signature must be by the key and for this repository\n" +
 			"and digest, every statement must be there and belong to the image, and the decision must be a\n" +
-			"pass. With --allow-override it may be a denial, if a signed override of it has not ended.",
+			"pass. With --allow-override it may be a denial, if a signed override of it has not ended.\n\n" +
+			"With --signature-only no decision is asked for: an image that the cosign command signed is\n" +
+			"accepted, in either form of storage. Only the digest that is named needs the signature, and a\n" +
+			"bundle need not name the repository, as cosign's do not.",
 		Flags: append([]cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: any age)"},
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`, or the several ones in this order"},
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
-			evidenceFlag, outputFlag, cacheFlag}, identityFlags...),
+			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
+			requireFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -34,9 +39,9 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return usagef("approved reference %q: want registry/repository with a tag or digest: %v", args[0], err)
 	}
-	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override")}
-	if want.MaxAge < 0 {
-		return usagef("--max-age %s is negative", want.MaxAge)
+	want, err := demanded(c)
+	if err != nil {
+		return err
 	}
 	out, err := newOutput(c, s, "verify", ref)
 	if err != nil {
@@ -58,6 +63,14 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Bool("signature-only") {
+		record, err := v.VerifySignature(c.Context, ref, want)
+		if err != nil {
+			return err
+		}
+		out.signed(record)
+		return nil
+	}
 	record, documents, err := verified(c, v, ref, want)
 	if err != nil {
 		return err
@@ -76,4 +89,25 @@ func verified(c *cli.Context, v *promote.Verifier, ref name.Reference, want prom
 		return record, nil, err
 	}
 	return v.Evidence(c.Context, ref, want)
+}
+
+// demanded is what the flags ask for, beside the policy and whom to trust.
+func demanded(c *cli.Context) (promote.Trust, error) {
+	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override")}
+	if want.MaxAge < 0 {
+		return want, usagef("--max-age %s is negative", want.MaxAge)
+	}
+	if c.Bool("signature-only") {
+		for _, flag := range []string{"policy", "max-age", "allow-override", "evidence-dir"} {
+			if c.IsSet(flag) {
+				return want, usagef("--signature-only asks for no decision, and --%s is about one", flag)
+			}
+		}
+	}
+	if c.Bool("offline") && trust.IsKMS(c.String("key")) {
+		return want, usagef("--offline: the public key of %q is to be asked for over the network; write it into a file first, with \"imagegate key public\"", c.String("key"))
+	}
+	var err error
+	want.Predicates, err = requiredPredicates(c)
+	return want, err
 }

@@ -15,6 +15,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
@@ -130,6 +131,8 @@ const (
 	AlreadyPromoted State = "already promoted"
 	// Verified: everything was found and proven, by somebody who only looked.
 	Verified State = "verified"
+	// SignatureVerified: a signature was proven, and nothing else was asked.
+	SignatureVerified State = "signature verified"
 )
 
 // Statement is a signed statement that a promoted image carries.
@@ -192,6 +195,9 @@ const (
 	// Overridden: the image was denied, now or before, and an override let it
 	// through. That is no pass.
 	Overridden
+	// Signed: a signature was verified at every destination, and no decision was
+	// asked for. That is no pass.
+	Signed
 )
 
 // Outcome derives the outcome. A decision that claims to pass and lists
@@ -202,6 +208,8 @@ func (r Report) Outcome() Outcome {
 		return Overridden
 	case r.Decision == nil && r.proven():
 		return Proven
+	case r.Decision == nil && r.Override == nil && r.all(SignatureVerified):
+		return Signed
 	case r.Decision == nil:
 		return Undecided
 	case !r.Decision.Passed || len(r.Decision.Violations) > 0:
@@ -212,9 +220,13 @@ func (r Report) Outcome() Outcome {
 	return Passed
 }
 
-func (r Report) proven() bool {
+func (r Report) proven() bool { return r.all(AlreadyPromoted, Verified) }
+
+// all reports whether nothing failed and every destination is in one of the
+// states.
+func (r Report) all(states ...State) bool {
 	for _, d := range r.Destinations {
-		if d.State != AlreadyPromoted && d.State != Verified {
+		if !slices.Contains(states, d.State) {
 			return false
 		}
 	}
@@ -257,7 +269,7 @@ func (r Report) validate() error {
 		components[key] = true
 	}
 	for i, d := range r.Destinations {
-		if d.State != Promoted && d.State != AlreadyPromoted && d.State != Verified {
+		if d.State != Promoted && d.State != AlreadyPromoted && d.State != Verified && d.State != SignatureVerified {
 			return fmt.Errorf("destination %d: unknown state %q", i+1, d.State)
 		}
 	}

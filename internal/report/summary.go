@@ -26,6 +26,8 @@ func Summary(r Report) string {
 		line = "passed " + image
 	case Proven:
 		line = "passed earlier " + image
+	case Signed:
+		line = "no decision asked for on " + image
 	}
 	if d := r.Decision; d != nil && len(d.Warnings) > 0 {
 		line += ", " + count(len(d.Warnings), "warning")

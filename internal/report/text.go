@@ -187,6 +187,8 @@ func (t text) verdict() {
 		t.paragraph(red, "", "", "PASSED, BUT NOT FINISHED: the image passed, and what was to follow failed")
 	case Proven:
 		t.paragraph(green, "", "", "PASSED EARLIER: a signed decision was found and verified; nothing was judged again")
+	case Signed:
+		t.paragraph(plain, "", "", "SIGNED: a trusted signature was found and verified; whether the image passed was not asked")
 	case Passed:
 		t.paragraph(green, "", "", passedText(*t.Decision))
 		if until := t.Decision.Until; !until.IsZero() {
@@ -571,7 +573,10 @@ func (t text) destinations() {
 		return
 	}
 	title := "Approved: "
-	if t.Override != nil {
+	switch {
+	case t.Outcome() == Signed:
+		title = "Signed: "
+	case t.Override != nil:
 		title = "Not approved, and let through: "
 	}
 	t.section(title + count(len(t.Destinations), "destination"))

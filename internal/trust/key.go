@@ -140,6 +140,11 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
+// EncodePublicKey writes a public key in PEM, as LoadPublicKeys reads it.
+func EncodePublicKey(key crypto.PublicKey) ([]byte, error) {
+	return cryptoutils.MarshalPublicKeyToPEM(key)
+}
+
 const fingerprintPrefix = "sha256:"
 
 // Fingerprint names a public key: "sha256:<hex>" of its DER form

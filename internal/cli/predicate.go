@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"net/url"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+)
+
+var requireFlag = &cli.StringSliceFlag{Name: "require-predicate", EnvVars: []string{"IMAGEGATE_REQUIRE_PREDICATE"},
+	Usage: "demand a signed statement of this `TYPE` besides, a URI or cosign's name for one (spdxjson, cyclonedx, vuln, openvex, slsaprovenance1, ...); repeatable; of an index, the index or each platform must have it"}
+
+// predicateNames are those that the cosign command has for types:
+// https://github.com/sigstore/cosign/blob/v2.6.5/cmd/cosign/cli/options/predicate.go
+var predicateNames = map[string]string{
+	"custom":           "https://cosign.sigstore.dev/attestation/v1",
+	"cyclonedx":        "https://cyclonedx.org/bom",
+	"link":             "https://in-toto.io/Link/v1",
+	"openvex":          "https://openvex.dev/ns",
+	"slsaprovenance":   "https://slsa.dev/provenance/v0.2",
+	"slsaprovenance02": "https://slsa.dev/provenance/v0.2",
+	"slsaprovenance1":  "https://slsa.dev/provenance/v1",
+	"spdx":             "https://spdx.dev/Document",
+	"spdxjson":         "https://spdx.dev/Document",
+	"vuln":             "https://cosign.sigstore.dev/attestation/vuln/v1",
+}
+
+// requiredPredicates are the types that --require-predicate names, each once.
+func requiredPredicates(c *cli.Context) ([]string, error) {
+	var out []string
+	for _, kind := range c.StringSlice("require-predicate") {
+		if uri, ok := predicateNames[kind]; ok {
+			kind = uri
+		} else if u, err := url.Parse(kind); err != nil || !u.IsAbs() {
+			return nil, usagef("--require-predicate %q: want a URI, or one of cosign's names, such as spdxjson or vuln", kind)
+		}
+		if !slices.Contains(out, kind) {
+			out = append(out, kind)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,73 @@
+package promote
+
+import (
+	"context"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// require demands statements of the types, whether a decision lists them or not:
+// at the image, or, of an index, at the index itself or at each of its
+// platforms, which the function looks up where the index does not do. What is
+// found at the image is part of its record.
+func (pr *proof) require(types []string, platforms func() ([]*proof, error)) error {
+	for _, kind := range types {
+		if pr.has(kind) {
+			pr.required = append(pr.required, pr.besidesListed(kind)...)
+			continue
+		}
+		below, err := platforms()
+		if err != nil {
+			return err
+		}
+		for _, platform := range below {
+			if !platform.has(kind) {
+				return platform.fail("no %s statement by a trusted key is about it%s", kind, because(platform.reasons))
+			}
+		}
+		if len(below) == 0 {
+			return pr.fail("no %s statement by a trusted key is about it%s", kind, because(pr.reasons))
+		}
+	}
+	return nil
+}
+
+// has reports whether there is a trusted statement of this type about the
+// digest.
+func (pr *proof) has(kind string) bool {
+	return slices.ContainsFunc(pr.evidence, func(a attached) bool { return a.PredicateType == kind }) ||
+		slices.ContainsFunc(pr.decisions, func(d signedDecision) bool { return d.PredicateType == kind })
+}
+
+// besidesListed are the statements of a type of which the decision lists none.
+func (pr *proof) besidesListed(kind string) []Statement {
+	isKind := func(a attached) bool { return a.PredicateType == kind }
+	if slices.ContainsFunc(pr.listed(pr.decision), isKind) {
+		return nil
+	}
+	var out []Statement
+	for _, a := range pr.evidence {
+		if isKind(a) && a.Digest != pr.stated.Digest {
+			out = append(out, a.Statement)
+		}
+	}
+	return out
+}
+
+// gathered is what somebody trusted said about each of the digests, with or
+// without a signature beside it.
+func (p *Promoter) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t Trust) ([]*proof, error) {
+	var out []*proof
+	for _, digest := range digests {
+		one, found, err := p.find(ctx, pr.ref.Context(), digest, trust.Both)
+		if err != nil {
+			return nil, err
+		}
+		one.gather(found.Envelopes, t)
+		out = append(out, one)
+	}
+	return out, nil
+}
