@@ -147,12 +147,7 @@ func (pr *proof) gather(envelopes []trust.Envelope, t Trust) {
 		seen[s.Digest] = true
 		switch s.PredicateType {
 		case DecisionType:
-			// Another verifier may sign with the same key, and a decision about
-			// the same image in another repository is for that one.
-			d, err := parseDecision(st.Predicate)
-			if err == nil && d.ResourceURI != resourceURI(pr.ref.Context()) {
-				err = fmt.Errorf("a decision is for %s, not for %s", d.ResourceURI, resourceURI(pr.ref.Context()))
-			}
+			d, err := decisionFor(pr.ref.Context(), st)
 			if err != nil {
 				pr.reasons = append(pr.reasons, err.Error())
 				continue

@@ -154,6 +154,20 @@ func (o *output) signed(r *promote.Record) {
 	o.report.Destinations = append(o.report.Destinations, destination(r, report.SignatureVerified))
 }
 
+// explained adds everything that is stored beside the image.
+func (o *output) explained(e *promote.Explanation) {
+	o.report.Input.Image.Digest = e.Digest
+	o.report.Attached = []report.Attached{}
+	for _, a := range e.Attached {
+		o.report.Attached = append(o.report.Attached, report.Attached{
+			Beside: a.Beside, Platform: a.Platform, Form: a.Form.String(), PredicateType: a.PredicateType,
+			Signature: a.Signature, Digest: a.Digest,
+			Signer:    report.AttachedSigner{Key: a.Signer.Key, Subject: a.Signer.Subject, Issuer: a.Signer.Issuer},
+			Witnessed: a.Signer.At, WitnessProven: a.Trusted && a.Signer.Key == "" && !a.Signer.At.IsZero(),
+			Result: a.Result, Decided: a.Decided, Trusted: a.Trusted, Reason: a.Reason})
+	}
+}
+
 // proven fills in what a signed decision says where nothing was judged anew.
 func (o *output) proven(r *promote.Record) {
 	o.report.Input.Image.Digest = r.Digest
@@ -203,10 +217,14 @@ func (o *output) finish(ctx context.Context, err error) error {
 	}
 	var failed []error
 	for _, t := range o.targets {
+		format := formats[t.format]
 		if o.report.Error != nil && t == (target{format: "text"}) {
-			continue // standard error says it, in fewer words
+			if o.report.Attached == nil {
+				continue // standard error says it, in fewer words
+			}
+			format = report.Attachments
 		}
-		if werr := o.write(t); werr != nil {
+		if werr := o.write(t, format); werr != nil {
 			failed = append(failed, fmt.Errorf("writing the report: %w", werr))
 		}
 	}
@@ -216,9 +234,9 @@ func (o *output) finish(ctx context.Context, err error) error {
 	return errors.Join(append(failed, err)...)
 }
 
-func (o *output) write(t target) error {
+func (o *output) write(t target, format func(io.Writer, report.Report) error) error {
 	var buf bytes.Buffer
-	if err := formats[t.format](&buf, o.report); err != nil {
+	if err := format(&buf, o.report); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())

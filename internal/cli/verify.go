@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/urfave/cli/v2"
 
@@ -25,6 +27,7 @@ func verifyCommand(s Streams) *cli.Command {
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
+			&cli.BoolFlag{Name: "explain", Usage: "tell of every signature and statement beside the image and its platforms what it is, who signed it and when, and why it counts or does not; also when verifying fails"},
 			requireFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
@@ -63,23 +66,29 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
+	digest, err := prove(c, v, ref, want, out)
+	return explain(c, v, ref, digest, want, out, err)
+}
+
+// prove verifies, and returns the digest that it is about; nil with an error.
+func prove(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote.Trust, out *output) (name.Reference, error) {
 	if c.Bool("signature-only") {
 		record, err := v.VerifySignature(c.Context, ref, want)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		out.signed(record)
-		return nil
+		return ref.Context().Digest(record.Digest), nil
 	}
 	record, documents, err := verified(c, v, ref, want)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out.verified(record)
 	if dir := c.String("evidence-dir"); dir != "" {
-		return writeEvidence(dir, record, documents)
+		err = writeEvidence(dir, record, documents)
 	}
-	return nil
+	return ref.Context().Digest(record.Digest), err
 }
 
 // verified verifies, and returns the statements where they are asked for.
@@ -89,6 +98,25 @@ func verified(c *cli.Context, v *promote.Verifier, ref name.Reference, want prom
 		return record, nil, err
 	}
 	return v.Evidence(c.Context, ref, want)
+}
+
+// explain adds what is attached to the digest that was proven or, where it could
+// not be, to what the reference names. The result stays what it was.
+func explain(c *cli.Context, v *promote.Verifier, ref, digest name.Reference, want promote.Trust, out *output, result error) error {
+	var unproven *promote.VerifyError
+	if !c.Bool("explain") || result != nil && !errors.As(result, &unproven) {
+		return result
+	}
+	if digest == nil {
+		digest = ref
+	}
+	want.AnyRepository = c.Bool("signature-only")
+	explanation, err := v.Explain(c.Context, digest, want)
+	if err != nil {
+		return errors.Join(result, err)
+	}
+	out.explained(explanation)
+	return result
 }
 
 // demanded is what the flags ask for, beside the policy and whom to trust.

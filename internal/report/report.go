@@ -63,6 +63,9 @@ type Report struct {
 	// were asked for.
 	Destinations []Destination `json:"destinations"`
 	Transfer     Transfer      `json:"transfer"`
+	// Attached is everything that is stored beside the image, where that was asked
+	// for; nil where it was not.
+	Attached []Attached `json:"attached,omitempty"`
 	// Error is why the run did not end as it was meant to. A denial is no
 	// error.
 	Error *Error `json:"error,omitempty"`

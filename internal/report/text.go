@@ -47,6 +47,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	}
 	t.gaps()
 	t.destinations()
+	t.attached()
 	t.transfer()
 	if err := t.flush(); err != nil {
 		return fmt.Errorf("writing the text report: %w", err)

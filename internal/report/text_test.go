@@ -132,6 +132,9 @@ func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
 		if err := Text(&out, r); err != nil {
 			t.Error(err)
 		}
+		if err := Attachments(&out, r); err != nil {
+			t.Error(err)
+		}
 		checkSafe(t, out.String())
 		checkSafe(t, Summary(r))
 		out.Reset()
@@ -178,6 +181,9 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 		{"zero report", Report{}, Undecided, "COULD NOT DECIDE"},
 		{"error only", Report{Error: failure}, Undecided, "COULD NOT DECIDE"},
 		{"destinations only", Report{Destinations: []Destination{{State: Promoted}}}, Undecided, "COULD NOT DECIDE"},
+		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, Signed, "SIGNED: "},
+		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "COULD NOT DECIDE"},
+		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "COULD NOT DECIDE"},
 		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED: 0 violations"},
 		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Denied, "DENIED: 0 violations"},
 		{"pass with a violation", Report{Decision: violated}, Denied, "DENIED: 1 violation\n"},

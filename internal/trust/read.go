@@ -13,69 +13,92 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Read returns what is stored beside a digest in the form or the forms of the
-// format, by whomever; nothing if nothing is. Nothing is verified but that the
-// bytes are those that were stored. Entries of other kinds are passed over; an
-// entry that cannot be read, or is too large to be, is an error.
-//
-// What is stored in both forms is returned twice.
+// Read returns what is stored beside a digest as List does, without how.
 func Read(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option) (Attachments, error) {
-	digest, err := v1.NewHash(ref.DigestStr())
-	if err == nil {
-		err = f.check()
-	}
+	stored, err := List(ctx, f, ref, opts...)
 	if err != nil {
-		return Attachments{}, fmt.Errorf("reading the signatures of %s: %w", ref, err)
+		return Attachments{}, err
 	}
-	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	var out Attachments
-	if f.legacy() {
-		if err := out.readTags(ctx, ref, digest, opts); err != nil {
-			return Attachments{}, err
-		}
-	}
-	if f.bundle() {
-		if err := out.readBundles(ctx, ref, opts); err != nil {
-			return Attachments{}, err
+	for _, s := range stored {
+		if s.Signature != nil {
+			out.Signatures = append(out.Signatures, *s.Signature)
+		} else {
+			out.Envelopes = append(out.Envelopes, s.Envelope)
 		}
 	}
 	return out, nil
 }
 
-func (a *Attachments) readTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remote.Option) error {
+// List returns what is stored beside a digest in the form or the forms of the
+// format, by whomever; nothing if nothing is. Nothing is verified but that the
+// bytes are those that were stored. Entries of other kinds are passed over; an
+// entry that cannot be read, or is too large to be, is an error.
+//
+// What is stored in both forms is returned twice.
+func List(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option) ([]Stored, error) {
+	digest, err := v1.NewHash(ref.DigestStr())
+	if err == nil {
+		err = f.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the signatures of %s: %w", ref, err)
+	}
+	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	var out []Stored
+	if f.legacy() {
+		if out, err = listTags(ctx, ref, digest, opts); err != nil {
+			return nil, err
+		}
+	}
+	if f.bundle() {
+		bundles, err := listBundles(ctx, ref, opts)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, bundles...)
+	}
+	return out, nil
+}
+
+func listTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remote.Option) ([]Stored, error) {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
-		return fmt.Errorf("reading the signatures of %s: %w", ref, err)
+		return nil, fmt.Errorf("reading the signatures of %s: %w", ref, err)
 	}
+	var out []Stored
 	err = readAll(ctx, &tagShelf{signatureTag(ref.Context(), digest), puller, opts}, signatureLayer, func(e entry, body []byte) {
 		// What cannot be understood cannot be verified either, and says why then.
 		s, _ := e.signature(body)
-		a.Signatures = append(a.Signatures, s)
+		out = append(out, Stored{Form: Legacy, Signature: &s, annotations: e.desc.Annotations})
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return readAll(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopeLayer, func(e entry, body []byte) {
+	err = readAll(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopeLayer, func(e entry, body []byte) {
 		env, err := e.envelope(body)
 		if err != nil {
 			env = body
 		}
-		a.Envelopes = append(a.Envelopes, env)
+		out = append(out, Stored{Form: Legacy, Envelope: env, annotations: e.desc.Annotations})
 	})
+	return out, err
 }
 
-func (a *Attachments) readBundles(ctx context.Context, ref name.Digest, opts []remote.Option) error {
+func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]Stored, error) {
 	shelf, err := newReferrerShelf(ref, opts)
 	if err != nil {
-		return fmt.Errorf("reading the signatures of %s: %w", ref, err)
+		return nil, fmt.Errorf("reading the signatures of %s: %w", ref, err)
 	}
-	return readAll(ctx, shelf, "", func(_ entry, body []byte) {
+	var out []Stored
+	err = readAll(ctx, shelf, "", func(_ entry, body []byte) {
 		if Envelope(body).predicateType() == SignatureType {
-			a.Signatures = append(a.Signatures, Signature{Statement: body})
+			out = append(out, Stored{Form: Bundle, Signature: &Signature{Statement: body}})
 		} else {
-			a.Envelopes = append(a.Envelopes, body)
+			out = append(out, Stored{Form: Bundle, Envelope: body})
 		}
 	})
+	return out, err
 }
 
 // predicateType returns what the envelope says its statement is, empty for what

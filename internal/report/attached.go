@@ -1,0 +1,119 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Attached is a signature or a statement that is stored beside an image or a
+// platform of it, whether it counts or not. Whoever may push can have stored it.
+type Attached struct {
+	// Beside is the digest beside which it is stored; Platform is empty for the
+	// image as a whole.
+	Beside   string `json:"beside"`
+	Platform string `json:"platform,omitempty"`
+	// Form is "legacy" or "bundle".
+	Form string `json:"form"`
+	// PredicateType is empty where it cannot be read.
+	PredicateType string `json:"predicateType"`
+	Signature     bool   `json:"signature"` // and no statement
+	// Digest is the SHA-256 of what was signed, "sha256:<hex>"; empty where that
+	// cannot be read.
+	Digest string `json:"digest,omitempty"`
+	// Signer has signed, or is said to have where it is not Trusted.
+	Signer AttachedSigner `json:"signer"`
+	// Witnessed is when a log or a timestamp authority saw the signature; only
+	// where WitnessProven is that verified.
+	Witnessed     time.Time `json:"witnessed,omitzero"`
+	WitnessProven bool      `json:"witnessProven,omitempty"`
+	// Result and Decided are those of a trusted decision.
+	Result  string    `json:"result,omitempty"`
+	Decided time.Time `json:"decided,omitzero"`
+	// Trusted: it is by somebody trusted, and about this image; else Reason says
+	// why it is passed over.
+	Trusted bool   `json:"trusted"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// AttachedSigner is a key or an identity; empty where nothing tells which.
+type AttachedSigner struct {
+	// Key is the SHA-256 of the public key in DER, "sha256:<hex>".
+	Key     string `json:"key,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	Issuer  string `json:"issuer,omitempty"`
+}
+
+// Attachments writes what is stored beside the image and nothing else, for a run
+// that ended with an error: then people need it.
+func Attachments(w io.Writer, r Report) error {
+	t := text{layout: newLayout(w, defaultWidth, false), Report: r}
+	t.field("Image", short(t.Input.Image.Reference))
+	t.field("Digest", short(t.Input.Image.Digest))
+	t.attached()
+	if err := t.flush(); err != nil {
+		return fmt.Errorf("writing what is attached: %w", err)
+	}
+	return nil
+}
+
+// attached lists what is stored, beside the image first.
+func (t text) attached() {
+	if t.Attached == nil {
+		return
+	}
+	counting := 0
+	for _, a := range t.Attached {
+		if a.Trusted {
+			counting++
+		}
+	}
+	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d by somebody trusted and about this image", len(t.Attached), counting))
+	beside := ""
+	for _, a := range t.Attached {
+		if a.Beside != beside {
+			beside = a.Beside
+			t.blank()
+			t.item(2, "beside "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Beside))
+		}
+		t.attachment(a)
+	}
+}
+
+func (t text) attachment(a Attached) {
+	kind := short(cmp.Or(a.PredicateType, "a statement of unknown type"))
+	if a.Signature {
+		kind = "signature"
+	}
+	t.blank()
+	t.item(4, fmt.Sprintf("%s (%s)", kind, short(a.Form)))
+	if a.Digest != "" {
+		t.item(6, short(a.Digest))
+	}
+	says := "signed by "
+	if !a.Trusted {
+		says = "says that it is signed by "
+	}
+	switch {
+	case a.Signer.Key != "":
+		t.item(6, says+"key "+short(a.Signer.Key))
+	case a.Signer != (AttachedSigner{}):
+		t.item(6, says+short(a.Signer.Subject)+", issuer "+short(a.Signer.Issuer))
+	default:
+		t.item(6, "does not say who signed it")
+	}
+	if a.Result != "" {
+		t.item(6, short(a.Result)+", decided "+instant(a.Decided)+t.age(a.Decided))
+	}
+	switch {
+	case a.Witnessed.IsZero():
+	case a.WitnessProven:
+		t.item(6, "witnessed "+instant(a.Witnessed)+t.age(a.Witnessed))
+	default:
+		t.item(6, "in a log since "+instant(a.Witnessed)+t.age(a.Witnessed)+", as it says itself")
+	}
+	if !a.Trusted {
+		t.item(6, "passed over: "+Sanitize(a.Reason))
+	}
+}

@@ -1,0 +1,55 @@
+package report
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAttachmentsSayWhoIsBelieved(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	r := Report{Finished: at.Add(48 * time.Hour), Attached: []Attached{
+		{Beside: "sha256:aa", Form: "legacy", PredicateType: "https://sigstore.dev/cosign/sign/v1", Signature: true, Digest: "sha256:01",
+			Signer: AttachedSigner{Key: "sha256:ff"}, Witnessed: at, Trusted: true},
+		{Beside: "sha256:aa", Form: "bundle", PredicateType: "https://slsa.dev/verification_summary/v1", Digest: "sha256:02",
+			Signer: AttachedSigner{Subject: "a@example.com", Issuer: "https://issuer.example"}, Witnessed: at, WitnessProven: true,
+			Result: "PASSED", Decided: at, Trusted: true},
+		{Beside: "sha256:bb", Platform: "linux/arm64", Form: "bundle", PredicateType: "x", Digest: "sha256:03",
+			Signer: AttachedSigner{Key: "sha256:ee"}, Reason: "a signature is by no trusted key"},
+		{Beside: "sha256:bb", Platform: "linux/arm64", Form: "legacy", Reason: "reading an envelope: \x1b[31m"},
+	}}
+	r.Input.Image.Reference, r.Input.Image.Digest = "registry.example/app:1", "sha256:aa"
+	const want = `Image       registry.example/app:1
+Digest      sha256:aa
+
+Attached signatures and statements: 4, 2 by somebody trusted and about this image
+
+  beside the image sha256:aa
+
+    signature (legacy)
+      sha256:01
+      signed by key sha256:ff
+      in a log since 2026-01-02 03:04 UTC (2 days ago), as it says itself
+
+    https://slsa.dev/verification_summary/v1 (bundle)
+      sha256:02
+      signed by a@example.com, issuer https://issuer.example
+      PASSED, decided 2026-01-02 03:04 UTC (2 days ago)
+      witnessed 2026-01-02 03:04 UTC (2 days ago)
+
+  beside linux/arm64 sha256:bb
+
+    x (bundle)
+      sha256:03
+      says that it is signed by key sha256:ee
+      passed over: a signature is by no trusted key
+
+    a statement of unknown type (legacy)
+      does not say who signed it
+      passed over: reading an envelope: \x1b[31m
+`
+	if diff := cmp.Diff(want, render(t, Attachments, r)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,117 @@
+package trust
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"time"
+
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// Stored is one thing that is stored beside a digest, by whomever.
+type Stored struct {
+	// Form is Legacy or Bundle.
+	Form Format
+	// Signature is nil for a statement, which Envelope then is.
+	Signature *Signature
+	Envelope  Envelope
+
+	annotations map[string]string // of the legacy form
+}
+
+// Claim is what something stored says of itself; nobody has verified it. What it
+// does not tell, or tells unreadably, is empty.
+type Claim struct {
+	// PredicateType is SignatureType for a signature in either form.
+	PredicateType string
+	// Digest is the SHA-256 of what was signed, "sha256:<hex>".
+	Digest string
+	// By is who signed. Of a key a bundle alone tells the fingerprint. At is when a
+	// log says that it took the signature.
+	By Signatory
+}
+
+// Claim returns what it says of itself.
+func (s Stored) Claim() Claim {
+	c := Claim{PredicateType: SignatureType}
+	body := []byte(nil)
+	if s.Signature == nil {
+		c.PredicateType = s.Envelope.predicateType()
+	}
+	if s.Signature != nil && s.Signature.Statement == nil {
+		body = s.Signature.Payload
+	} else {
+		body, _ = s.envelope().Payload()
+	}
+	if body != nil {
+		sum := sha256.Sum256(body)
+		c.Digest = fingerprintPrefix + hex.EncodeToString(sum[:])
+	}
+	if s.Form == Bundle {
+		c.By = bundleClaim(s.envelope())
+	} else {
+		c.By = annotationClaim(s.annotations)
+	}
+	return c
+}
+
+func (s Stored) envelope() Envelope {
+	if s.Signature != nil {
+		return s.Signature.Statement
+	}
+	return s.Envelope
+}
+
+func bundleClaim(e Envelope) Signatory {
+	var b protobundle.Bundle
+	if (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(e, &b) != nil {
+		return Signatory{}
+	}
+	var by Signatory
+	m := b.GetVerificationMaterial()
+	der := m.GetCertificate().GetRawBytes()
+	if chain := m.GetX509CertificateChain().GetCertificates(); len(chain) > 0 {
+		der = chain[0].GetRawBytes()
+	}
+	if der != nil {
+		by = certificateClaim(der)
+	} else if sum, err := base64.StdEncoding.DecodeString(m.GetPublicKey().GetHint()); err == nil && len(sum) == sha256.Size {
+		by.Key = fingerprintPrefix + hex.EncodeToString(sum)
+	}
+	for _, e := range m.GetTlogEntries() {
+		if at := e.GetIntegratedTime(); at > 0 {
+			by.At = time.Unix(at, 0).UTC()
+		}
+	}
+	return by
+}
+
+func annotationClaim(annotations map[string]string) Signatory {
+	var by Signatory
+	if block, _ := pem.Decode([]byte(annotations[certificateAnnotation])); block != nil {
+		by = certificateClaim(block.Bytes)
+	}
+	var logged legacyEntry
+	if json.Unmarshal([]byte(annotations[logAnnotation]), &logged) == nil && logged.Payload.IntegratedTime > 0 {
+		by.At = time.Unix(logged.Payload.IntegratedTime, 0).UTC()
+	}
+	return by
+}
+
+func certificateClaim(der []byte) Signatory {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Signatory{}
+	}
+	summary, err := certificate.SummarizeCertificate(cert)
+	if err != nil {
+		return Signatory{}
+	}
+	return Signatory{Issuer: summary.Issuer, Subject: summary.SubjectAlternativeName}
+}

@@ -1,0 +1,161 @@
+package promote
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// Attached is a signature or a statement that is stored beside an image or a
+// platform of it, whether it counts or not.
+type Attached struct {
+	// Beside is the digest beside which it is stored, and Platform, of an index,
+	// the name of that.
+	Beside   string
+	Platform string
+	// Form is how it is stored.
+	Form trust.Format
+	// Signature: it is stored as a signature, and not as a statement.
+	Signature bool
+	// PredicateType is trust.SignatureType for a signature; empty where it cannot
+	// be read.
+	PredicateType string
+	// Digest is the SHA-256 of what was signed, "sha256:<hex>".
+	Digest string
+	// Signer is who signed; what is not Trusted only claims that. Its At is when a
+	// log or a timestamp authority saw the signature: proven for an identity that
+	// is trusted, and a claim for anybody else.
+	Signer trust.Signatory
+	// Result and Decided are those of a trusted decision.
+	Result  string
+	Decided time.Time
+	// Trusted: it is by somebody trusted, and about this image. Else Reason says
+	// why it is passed over.
+	Trusted bool
+	Reason  string
+}
+
+// Explanation is everything that is stored beside an image.
+type Explanation struct {
+	Digest   string // of the image
+	Attached []Attached
+}
+
+// Explain tells of everything that is stored beside an image, and of an index
+// beside each of its platforms, whether t would let it count. It proves nothing
+// of the image: nothing need be there at all.
+func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*Explanation, error) {
+	root, err := v.p.readManifest(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	out := &Explanation{Digest: root.Digest.String()}
+	if out.Attached, err = v.p.attachedTo(ctx, ref.Context(), root.Digest, "", t); err != nil {
+		return nil, err
+	}
+	platforms, err := namedPlatforms(root)
+	if err != nil {
+		return nil, &VerifyError{Ref: ref.String(), Reason: err.Error()}
+	}
+	for _, d := range platforms {
+		some, err := v.p.attachedTo(ctx, ref.Context(), d.Hash, d.platform, t)
+		if err != nil {
+			return nil, err
+		}
+		out.Attached = append(out.Attached, some...)
+	}
+	return out, nil
+}
+
+// namedPlatform is an image of an index.
+type namedPlatform struct {
+	v1.Hash
+	platform string
+}
+
+func namedPlatforms(root *remote.Descriptor) ([]namedPlatform, error) {
+	if !root.MediaType.IsIndex() {
+		return nil, nil
+	}
+	index, err := v1.ParseIndexManifest(bytes.NewReader(root.Manifest))
+	if err != nil {
+		return nil, fmt.Errorf("parsing the index: %w", err)
+	}
+	var out []namedPlatform
+	for _, child := range index.Manifests {
+		if gate.IsAttachment(child) {
+			continue
+		}
+		name := "unknown"
+		if child.Platform != nil {
+			name = child.Platform.String()
+		}
+		out = append(out, namedPlatform{child.Digest, name})
+	}
+	return out, nil
+}
+
+func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest v1.Hash, platform string, t Trust) ([]Attached, error) {
+	ref := repo.Digest(digest.String())
+	stored, err := trust.List(ctx, trust.Both, ref, p.with(ctx)...)
+	if err != nil {
+		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
+	}
+	var out []Attached
+	for _, s := range stored {
+		a := Attached{Beside: digest.String(), Platform: platform, Form: s.Form, Signature: s.Signature != nil}
+		a.judge(s, repo, digest, t)
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// judge says whether it counts, as collect would have it.
+func (a *Attached) judge(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) {
+	claim := s.Claim()
+	a.PredicateType, a.Digest, a.Signer = claim.PredicateType, claim.Digest, claim.By
+	by, err := a.verify(s, repo, digest, t)
+	if err != nil {
+		a.Reason = err.Error()
+		return
+	}
+	a.Trusted = true
+	if by.At.IsZero() {
+		by.At = claim.By.At
+	}
+	a.Signer = by
+}
+
+func (a *Attached) verify(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) (trust.Signatory, error) {
+	if s.Signature != nil {
+		return t.VerifySignature(*s.Signature, repo, digest)
+	}
+	st, by, err := t.VerifyEnvelope(s.Envelope, digest)
+	if err != nil || st.PredicateType != DecisionType {
+		return by, err
+	}
+	d, err := decisionFor(repo, st)
+	a.Result, a.Decided = d.Result, d.TimeVerified
+	return by, err
+}
+
+// decisionFor reads a decision. Another verifier may sign with the same key, and
+// a decision about the same image in another repository is for that one.
+func decisionFor(repo name.Repository, st trust.Statement) (decisionPredicate, error) {
+	d, err := parseDecision(st.Predicate)
+	if err != nil {
+		return decisionPredicate{}, err
+	}
+	if d.ResourceURI != resourceURI(repo) {
+		return decisionPredicate{}, fmt.Errorf("a decision is for %s, not for %s", d.ResourceURI, resourceURI(repo))
+	}
+	return d, nil
+}
