@@ -39,9 +39,11 @@ func cosignMakes(t *testing.T, f Format, ref name.Digest) crypto.PublicKey {
 		t.Fatal(err)
 	}
 	if f == Bundle {
-		// cosign's signature statement has a subject without a name.
-		about := map[string]any{"_type": statementType, "predicateType": SignatureType, "predicate": map[string]any{},
-			"subject": []any{map[string]any{"digest": map[string]string{"sha256": strings.TrimPrefix(ref.DigestStr(), "sha256:")}}}}
+		// cosign's signature statement has a subject without a name, with
+		// annotations from version 3 on, and no predicate in version 2.
+		about := map[string]any{"_type": statementType, "predicateType": SignatureType,
+			"subject": []any{map[string]any{"digest": map[string]string{"sha256": strings.TrimPrefix(ref.DigestStr(), "sha256:")},
+				"annotations": map[string]any{"a": "b"}}}}
 		for kind, body := range map[string]any{SignatureType: about, "https://spdx.dev/Document": statement} {
 			made, err := cosignbundle.MakeNewBundle(public, nil, mustJSON(t, body), wrapped(t, sv, body), nil, nil)
 			if err != nil {

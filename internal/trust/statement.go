@@ -45,6 +45,18 @@ type wireSubject struct {
 	Digest map[string]string `json:"digest"`
 }
 
+// readSubject has what a subject may say besides, which is not used:
+// https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md
+// The annotations are those of "cosign sign -a".
+type readSubject struct {
+	wireSubject
+	URI              json.RawMessage `json:"uri"`
+	Content          json.RawMessage `json:"content"`
+	DownloadLocation json.RawMessage `json:"downloadLocation"`
+	MediaType        json.RawMessage `json:"mediaType"`
+	Annotations      json.RawMessage `json:"annotations"`
+}
+
 // marshal writes the statement by hand around the predicate: a round trip
 // through the encoder would copy a large SBOM several times and change its
 // bytes.
@@ -99,7 +111,7 @@ func (st Statement) check() error {
 func parseStatement(body []byte) (Statement, error) {
 	var wire struct {
 		Type          string          `json:"_type"`
-		Subject       []wireSubject   `json:"subject"`
+		Subject       []readSubject   `json:"subject"`
 		PredicateType string          `json:"predicateType"`
 		Predicate     json.RawMessage `json:"predicate"`
 	}
@@ -120,7 +132,10 @@ func parseStatement(body []byte) (Statement, error) {
 			st.Subjects = append(st.Subjects, Subject{s.Name, v1.Hash{Algorithm: "sha256", Hex: hex}})
 		}
 	}
-	if st.PredicateType == "" || len(st.Subjects) == 0 || len(st.Predicate) == 0 {
+	// cosign leaves out the predicate of a signature, of which nothing is to be
+	// said.
+	empty := len(st.Predicate) == 0 && st.PredicateType != SignatureType
+	if st.PredicateType == "" || len(st.Subjects) == 0 || empty {
 		return Statement{}, errors.New("reading a statement: it lacks a predicate type, a subject or a predicate")
 	}
 	return st, nil
