@@ -77,6 +77,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("custom", d.custom(&p.Custom, lines)),
 		optional("baseline", d.baseline(&p.Baseline)),
 		optional("provenance", d.provenance(&p.Provenance, lines)),
+		optional("carry", d.carry(&p.Carry)),
 		optional("vex", d.vex(&p.VEX)),
 	}
 }

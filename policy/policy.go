@@ -64,14 +64,18 @@ type Policy struct {
 	// is known to be exploited, for which the database must have the provider
 	// "kev", and what a rule with ids blocks. Example: "baseline: approved".
 	Baseline Inheritance `json:"baseline,omitempty"`
-	// Signers are those whom this policy believes, by the names that provenance
-	// and vex use; nobody where left out. It differs for no image.
+	// Signers are those whom this policy believes, by the names that provenance,
+	// carry and vex use; nobody where left out. It differs for no image.
 	// Example: "signers: [{name: ci, issuer: https://token.actions.githubusercontent.com, subject: https://github.com/example/*}]".
 	Signers []SignerRule `json:"signers,omitempty"`
 	// Provenance says who must have signed what about the image before it is
 	// gated; nobody where left out.
 	// Example: "provenance: [{name: built by us, signers: [ci], source: https://github.com/example/*}]".
 	Provenance []ProvenanceRule `json:"provenance,omitempty"`
+	// Carry says what signed about the image where it is staged goes with it into the
+	// approved registry; nothing where left out.
+	// Example: "carry: [{type: https://slsa.dev/provenance/v1, signers: [ci]}]".
+	Carry []CarryRule `json:"carry,omitempty"`
 	// VEX says whose VEX statements take findings away; nobody's where left
 	// out. Example: "vex: {accept: [not_affected], signers: [security team]}".
 	VEX VEXRule `json:"vex,omitzero"`

@@ -213,7 +213,7 @@ func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
 // usesSigned reports whether anything that is signed where the image is staged
 // can matter to the policy.
 func (p *Policy) usesSigned() bool {
-	return len(p.Provenance) > 0 || len(p.VEX.Signers) > 0
+	return len(p.Provenance) > 0 || len(p.VEX.Signers) > 0 || len(p.Carry) > 0
 }
 
 // UsesSigned reports whether anything that is signed where the image is staged

@@ -206,6 +206,8 @@ signers:
   - name: engineers
     key: |
       ` + strings.ReplaceAll(strings.TrimSpace(testKey), "\n", "\n      ") + `
+carry:
+  - {type: https://slsa.dev/provenance/v1, signers: [ci]}
 provenance:
   - {name: u, signers: [ci], type: slsa, builder: b*, source: https://git.example/*, effect: warn}
   - {name: v, signers: [engineers], type: signature}

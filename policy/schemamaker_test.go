@@ -34,6 +34,7 @@ var places = map[string]string{
 	"OverrideRule":     "override: %s",
 	"SignerRule":       "signers: [%s]",
 	"ProvenanceRule":   "provenance: [%s]",
+	"CarryRule":        "carry: [%s]",
 }
 
 // answer is what Parse says of a mapping's keys.

@@ -120,6 +120,9 @@ func (d *decoder) checkSigners(p *Policy) {
 		for _, r := range q.Provenance {
 			check(r.Position, r.Signers)
 		}
+		for _, r := range q.Carry {
+			check(r.Position, r.Signers)
+		}
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 // OverrideType is the type of the statement that lets an image through although
 // the decision of a verifier is a denial. It is in the verifier's own namespace:
 // no standard has one.
-func OverrideType(verifier string) string { return verifier + "/override/v1" }
+func OverrideType(verifier string) string { return verifier + overrideSuffix }
+
+const overrideSuffix = "/override/v1"
 
 // overridePredicate binds an override to one decision about one image in one
 // repository. The gate's key signs it: it proves that the gate let the image

@@ -174,7 +174,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 // TestDenialHasTheSpecificationsWords for who reads it without us.
 func TestDenialHasTheSpecificationsWords(t *testing.T) {
 	w := newWorld(t)
-	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), w.tag("app:1").Context(), nil)
+	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), w.tag("app:1").Context(), nil, Carry{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,6 +59,7 @@ type Promoter struct {
 	opts   Options
 	remote []remote.Option
 	trust  Trust
+	takes  Carry
 }
 
 // New validates the options.
@@ -145,6 +146,9 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Reposi
 		return nil, err
 	}
 	if err := p.attach(ctx, repo, seals); err != nil {
+		return nil, err
+	}
+	if err := p.carry(ctx, a.Image(), repo); err != nil {
 		return nil, err
 	}
 	record, err := p.readBack(ctx, a, repo)
@@ -283,6 +287,9 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ta
 		}
 		if !record.stands(basis, p.opts.Now()) {
 			return nil, false, nil
+		}
+		if there, err := p.isCarried(ctx, tag.Context(), record.Decision.Basis.Carried); err != nil || !there {
+			return nil, false, err
 		}
 		record.Tag, record.Repeated = tag.TagStr(), true
 		records = append(records, record)

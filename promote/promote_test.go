@@ -559,7 +559,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
-	later, err := newDecision(a, tag.Context(), []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}})
+	later, err := newDecision(a, tag.Context(), []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}}, Carry{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 		}
 		perPlatform = append(perPlatform, envelopes)
 	}
-	summary, err := newDecision(a, repo, inputs)
+	summary, err := newDecision(a, repo, inputs, p.takes)
 	if err != nil {
 		return nil, err
 	}

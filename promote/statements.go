@@ -92,6 +92,10 @@ type DecisionBasis struct {
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
 	// Provenance is what rules about provenance were content with.
 	Provenance []UsedAttestation `json:"provenance,omitempty"`
+	// Carried is what went along from where the image was staged, and Left what was
+	// signed there and did not.
+	Carried []CarriedAs `json:"carried,omitempty"`
+	Left    []Left      `json:"left,omitempty"`
 	// Baseline is what only warned because approved images have it too; nil where
 	// there was none to compare with.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
@@ -163,7 +167,7 @@ func BesideDigest(b gate.Beside) (string, error) {
 	return "sha256:" + payloadDigest(raw), nil
 }
 
-func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (decisionPredicate, error) {
+func newDecision(a *gate.Approval, repo name.Repository, inputs []resource, takes Carry) (decisionPredicate, error) {
 	in := a.Input()
 	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
 	if err != nil {
@@ -207,6 +211,7 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource) (dec
 	if a.Override() != nil {
 		out.Result, out.Levels, out.Basis.Violations = resultFailed, []string{levelFailed}, len(decision.Violations)
 	}
+	out.Basis.Carried, out.Basis.Left = takes.carriedAs(), takes.Left
 	out.Basis.Baseline = usedBaseline(in.Baseline, decision.Warnings)
 	for _, n := range decision.NotAffected {
 		s := n.Statement

@@ -195,6 +195,12 @@ func destination(r *promote.Record, state report.State) report.Destination {
 		}
 		d.Statements = append(d.Statements, one)
 	}
+	for _, c := range r.Decision.Basis.Carried {
+		d.Carried = append(d.Carried, report.Carried{PredicateType: c.PredicateType, Subject: c.Subject, Digest: c.Digest, Format: c.Format, Signer: c.Signer.String()})
+	}
+	for _, l := range r.Decision.Basis.Left {
+		d.Left = append(d.Left, report.Carried{PredicateType: l.PredicateType, Subject: l.Subject, Digest: l.Digest, Format: l.Format, Reason: l.Reason})
+	}
 	return d
 }
 

@@ -142,6 +142,9 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 	if leave == nil {
 		return errDenied
 	}
+	if err := p.carry(src, policies, leave); err != nil {
+		return err
+	}
 	records, err := p.to.Promote(ctx, leave, p.tags...)
 	p.out.promoted(records) // of several, some may have been before one failed
 	if err != nil {

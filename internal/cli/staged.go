@@ -10,6 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -20,17 +21,12 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 	if src.Transport != gate.Registry || !policies.UsesSigned(src.Repository()) {
 		return nil
 	}
-	signers := policies.Signers()
-	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))
+	makers, err := believed(c, policies)
 	if err != nil {
 		return err
 	}
-	believed, err := staged.TrustIn(signers, root)
-	if err != nil {
-		return usageError{err}
-	}
 	ref := src.Ref.Context().Digest(src.Digest.String())
-	found, err := staged.Read(c.Context, ref, believed, remote.WithAuthFromKeychain(keychain()),
+	found, err := staged.Read(c.Context, ref, makers, remote.WithAuthFromKeychain(keychain()),
 		remote.WithTransport(registryTransport(stall)), remote.WithUserAgent(userAgent()))
 	var unreadable *staged.UnreadableError
 	if errors.As(err, &unreadable) {
@@ -42,4 +38,18 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 	beside.Attestations, beside.Unverified = found.Attestations, found.Unverified
 	beside.VEX = append(beside.VEX, found.VEX...)
 	return nil
+}
+
+// believed are those whose signatures count for the policies.
+func believed(c *cli.Context, policies policy.Set) (trust.Trust, error) {
+	signers := policies.Signers()
+	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))
+	if err != nil {
+		return trust.Trust{}, err
+	}
+	t, err := staged.TrustIn(signers, root)
+	if err != nil {
+		return trust.Trust{}, usageError{err}
+	}
+	return t, nil
 }

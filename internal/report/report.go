@@ -112,6 +112,9 @@ type Destination struct {
 	// Signer is the fingerprint of the key that signed.
 	Signer     string      `json:"signer,omitempty"`
 	Statements []Statement `json:"statements"`
+	// Carried went along from where the image was staged, and Left did not.
+	Carried []Carried `json:"carried,omitempty"`
+	Left    []Carried `json:"left,omitempty"`
 
 	// Blobs is how many distinct blobs the image has, and BlobsCopied how
 	// many of them travelled.
@@ -121,6 +124,20 @@ type Destination struct {
 	// another repository, as far as that was counted.
 	BytesCopied  int64 `json:"bytesCopied"`
 	BytesSkipped int64 `json:"bytesSkipped"`
+}
+
+// Carried is something that was signed about the image where it was staged.
+type Carried struct {
+	// PredicateType is empty for a signature.
+	PredicateType string `json:"predicateType,omitempty"`
+	Subject       string `json:"subject"`
+	// Digest is that of what was signed; empty where nobody who is believed has.
+	Digest string `json:"digest,omitempty"`
+	// Format is the form of storage, legacy or bundle.
+	Format string `json:"format"`
+	Signer string `json:"signer,omitempty"`
+	// Reason says why it was left.
+	Reason string `json:"reason,omitempty"`
 }
 
 // State says what happened at a destination.

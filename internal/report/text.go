@@ -605,6 +605,35 @@ func (t text) destinations() {
 			t.item(4, count(len(rows), "signed statement"))
 			t.table(6, rows)
 		}
+		t.carried(d)
+	}
+}
+
+// carried tells what went along from where the image was staged, and what did not.
+func (t text) carried(d Destination) {
+	var along, left []row
+	what := func(c Carried) cell {
+		switch {
+		case c.PredicateType != "":
+			return cell{text: short(c.PredicateType)}
+		case c.Digest == "":
+			return cell{text: "by nobody who is believed"}
+		}
+		return cell{text: "signature"}
+	}
+	for _, c := range d.Carried {
+		along = append(along, row{cells: []cell{what(c), {text: short(c.Format)}, {text: "by " + short(c.Signer)}}})
+	}
+	for _, c := range d.Left {
+		left = append(left, row{cells: []cell{what(c), {text: short(c.Format)}, {text: short(c.Reason)}}})
+	}
+	if len(along) > 0 {
+		t.item(4, "carried over: "+strconv.Itoa(len(along)))
+		t.table(6, along)
+	}
+	if len(left) > 0 {
+		t.item(4, "left where it was staged: "+strconv.Itoa(len(left)))
+		t.table(6, left)
 	}
 }
 

@@ -135,6 +135,59 @@ func Read(ctx context.Context, ref name.Digest, believed trust.Trust, opts ...re
 	return out, nil
 }
 
+// Item is one thing that is stored beside a digest where the image is staged.
+type Item struct {
+	policy.Attestation // Digest and Signer are empty where Err is set
+	// Form is that in which it is stored: Legacy or Bundle.
+	Form trust.Format
+	// Signature or Envelope is what is stored.
+	Signature *trust.Signature
+	Envelope  trust.Envelope
+	// Err says why it verifies for nobody who is believed.
+	Err error
+}
+
+// List returns everything that is stored beside these digests, each as often as it
+// is stored, with whether it verifies.
+func List(ctx context.Context, repo name.Repository, digests []v1.Hash, believed trust.Trust, opts ...remote.Option) ([]Item, error) {
+	var out []Item
+	for _, digest := range digests {
+		for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
+			found, err := trust.Read(ctx, form, repo.Digest(digest.String()), opts...)
+			if err != nil {
+				return nil, err
+			}
+			for _, s := range found.Signatures {
+				out = append(out, signatureItem(s, form, repo, digest, believed))
+			}
+			for _, e := range found.Envelopes {
+				item := Item{Form: form, Envelope: e}
+				item.Subject = digest.String()
+				st, by, err := believed.VerifyEnvelope(e, digest)
+				if item.Err = err; err == nil {
+					item.Digest, item.PredicateType, item.Signer = digestOf(st.Payload), st.PredicateType, signatory(by)
+				}
+				out = append(out, item)
+			}
+		}
+	}
+	return out, nil
+}
+
+func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, digest v1.Hash, believed trust.Trust) Item {
+	item := Item{Form: form, Signature: &s}
+	item.Subject = digest.String()
+	by, err := believed.VerifySignature(s, repo, digest)
+	signed := s.Payload
+	if err == nil && s.Statement != nil {
+		signed, err = s.Statement.Payload()
+	}
+	if item.Err = err; err == nil {
+		item.Digest, item.Signer = digestOf(signed), signatory(by)
+	}
+	return item
+}
+
 // digestsOf are those of the image and, of an index, of its platforms.
 func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1.Hash, error) {
 	d, err := remote.Get(ref, append(slices.Clone(opts), remote.WithContext(ctx))...)

@@ -59,6 +59,14 @@ func Attach(ctx context.Context, own Trust, f Format, repo name.Repository, dige
 	return nil
 }
 
+// Carry stores what others made beside a digest, in the form in which it was read,
+// as Attach does what is our own. Who made it must be trusted; nothing is replaced
+// by it, be it of the same type and about the same, and nothing is stored twice.
+func Carry(ctx context.Context, makers Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
+	makers.apart = true
+	return Attach(ctx, makers, f, repo, digest, a, opts...)
+}
+
 // signed is something of our own that is to be stored.
 type signed struct {
 	claim     claim
@@ -224,7 +232,11 @@ func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
 	// The first subject is what it is about; the others are where else it is
 	// looked up. A platform's SBOM is that in whatever index the platform is.
 	first := st.Subjects[0]
-	return claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}, by, nil
+	c := claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}
+	if t.apart {
+		c.about = string(c.says[:])
+	}
+	return c, by, nil
 }
 
 // claims finds out which of the entries are ours, reading only those that may

@@ -46,6 +46,9 @@ type Trust struct {
 	// are all that cosign stores as bundles: it could have been copied from
 	// another repository. One that names another is refused in any case.
 	AnyRepository bool
+
+	// apart: nothing is newer than anything else, see Carry.
+	apart bool
 }
 
 // errNobody is the answer of a Trust without keys and identities.

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/promote"
+)
+
+// maxReason bounds what is kept of an error that quotes what a registry holds.
+const maxReason = 300
+
+// carry finds what goes along with an approved image from where it is staged. Where
+// no policy has anything carried, nothing is looked for.
+func (p *promotion) carry(src gate.Source, policies policy.Set, a *gate.Approval) error {
+	if src.Transport != gate.Registry || !policies.CarriesAny(src.Repository()) {
+		return nil
+	}
+	makers, err := believed(p.cli, policies)
+	if err != nil {
+		return err
+	}
+	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, remote.WithAuthFromKeychain(keychain()),
+		remote.WithTransport(registryTransport(stall)), remote.WithUserAgent(userAgent()))
+	if err != nil {
+		return gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
+	}
+	c := promote.Carry{Makers: makers}
+	for _, i := range items {
+		reason := ""
+		switch {
+		case i.Err != nil:
+			reason = fmt.Sprintf("%.*s", maxReason, i.Err)
+		case !policies.Carries(src.Repository(), i.PredicateType, i.Signer):
+			reason = "the policy does not carry it"
+		default:
+			c.Along = append(c.Along, promote.Carried{Form: i.Form, Signature: i.Signature, Envelope: i.Envelope,
+				CarriedAs: promote.CarriedAs{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Signer: i.Signer}})
+			continue
+		}
+		c.Left = append(c.Left, promote.Left{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Reason: reason})
+	}
+	p.to = p.to.Carrying(c)
+	return nil
+}

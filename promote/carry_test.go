@@ -1,0 +1,145 @@
+package promote
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+const notesType = "https://example.com/notes/v1"
+
+// noted is a statement of the maker's about a digest, as it is found where an image is
+// staged.
+func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) Carried {
+	w.Helper()
+	env, err := trust.Attest(w.Context(), maker, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
+		Subjects: []trust.Subject{{Name: "staging.example/app", Digest: digest}}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	payload, err := env.Payload()
+	if err != nil {
+		w.Fatal(err)
+	}
+	return Carried{Form: form, Envelope: env, CarriedAs: CarriedAs{PredicateType: kind, Subject: digest.String(), Digest: "sha256:" + payloadDigest(payload),
+		Format: form.String(), Signer: policy.Signatory{Key: trust.Fingerprint(maker.PublicKey())}}}
+}
+
+func (w *world) notes(repo name.Repository, digest v1.Hash, maker *trust.Signer, form trust.Format) int {
+	w.Helper()
+	found, err := trust.Read(w.Context(), form, repo.Digest(digest.String()))
+	if err != nil {
+		w.Fatal(err)
+	}
+	n := 0
+	for _, e := range found.Envelopes {
+		if st, _, err := maker.Trust().VerifyEnvelope(e, digest); err == nil && st.PredicateType == notesType {
+			n++
+		}
+	}
+	return n
+}
+
+// TestCarriedOnesStandBesideEachOther: of the same type about the same, by the same
+// maker, none replaces another; and each is stored as it was found, beside the digest
+// where it was.
+func TestCarriedOnesStandBesideEachOther(t *testing.T) {
+	w := newWorld(t)
+	maker := newSigner(t)
+	a, tag := w.approve(w.index("x")), w.tag("app:1")
+	index, platform := a.Image().Digest, a.Image().Platforms[0].Digest
+	c := Carry{Makers: maker.Trust(), Along: []Carried{
+		w.noted(maker, notesType, `{"n":1}`, index, trust.Legacy), w.noted(maker, notesType, `{"n":2}`, index, trust.Legacy),
+		w.noted(maker, notesType, `{"n":3}`, index, trust.Bundle), w.noted(maker, notesType, `{"n":4}`, platform, trust.Legacy),
+	}}
+	for range 2 {
+		if _, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.notes(tag.Context(), index, maker, trust.Legacy); n != 2 {
+			t.Errorf("%d beside the index in the legacy form", n)
+		}
+		if n := w.notes(tag.Context(), index, maker, trust.Bundle); n != 1 {
+			t.Errorf("%d beside the index as bundles", n)
+		}
+		if n := w.notes(tag.Context(), platform, maker, trust.Legacy); n != 1 {
+			t.Errorf("%d beside the platform", n)
+		}
+	}
+	record, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(record.Decision.Basis.Carried); n != 4 {
+		t.Errorf("the decision names %d", n)
+	}
+}
+
+// TestMissingCarriedOneIsCarriedAgain: what somebody took away is no reason to say
+// that all is done.
+func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
+	w := newWorld(t)
+	maker := newSigner(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	digest := a.Image().Digest
+	c := Carry{Makers: maker.Trust(), Along: []Carried{w.noted(maker, notesType, `{"n":1}`, digest, trust.Legacy)}}
+	if _, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
+	done := func() bool {
+		t.Helper()
+		_, done, err := w.promoter().Promoted(t.Context(), digest, basis, tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	if !done() {
+		t.Error("all is there, and it is not done")
+	}
+	without, of := w.statementsOf(tag.Context(), digest, notesType)
+	if len(of) != 1 {
+		t.Fatalf("%d are there", len(of))
+	}
+	w.putStatements(tag.Context(), digest, without)
+	if done() {
+		t.Error("it is gone, and all is said to be done")
+	}
+}
+
+// TestOwnKindIsNotCarried: whoever trusts the gate would believe it of the approved
+// image.
+func TestOwnKindIsNotCarried(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	digest := a.Image().Digest
+	c := Carry{Makers: w.signer.Trust(), Along: []Carried{
+		w.noted(w.signer, SPDXType, `{}`, digest, trust.Legacy), w.noted(w.signer, DecisionType, `{}`, digest, trust.Legacy),
+		w.noted(w.signer, OverrideType(tool.URI), `{}`, digest, trust.Legacy), w.noted(w.signer, notesType, `{}`, digest, trust.Legacy),
+	}}
+	records, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	basis := records[0].Decision.Basis
+	if len(basis.Carried) != 1 || basis.Carried[0].PredicateType != notesType || len(basis.Left) != 3 {
+		t.Errorf("carried %+v, left %+v", basis.Carried, basis.Left)
+	}
+}
+
+// TestUnknownMakerIsNotCarried, whoever asks for it: nothing is tagged.
+func TestUnknownMakerIsNotCarried(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	c := Carry{Makers: newSigner(t).Trust(), Along: []Carried{w.noted(newSigner(t), notesType, `{}`, a.Image().Digest, trust.Legacy)}}
+	if _, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag); err == nil {
+		t.Error("carried")
+	}
+	w.absent(tag)
+}
