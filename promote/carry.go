@@ -2,7 +2,6 @@ package promote
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -75,7 +74,7 @@ func (p *Promoter) Carrying(c Carry) *Promoter {
 // isOwn tells whether something is of a kind that this Promoter makes, and by its own
 // signer.
 func (p *Promoter) isOwn(c Carried) bool {
-	if c.Signature == nil && c.PredicateType != DecisionType && !slices.Contains(platformTypes, c.PredicateType) &&
+	if c.Signature == nil && c.PredicateType != DecisionType && c.PredicateType != ReferenceType && !slices.Contains(platformTypes, c.PredicateType) &&
 		!strings.HasSuffix(c.PredicateType, overrideSuffix) {
 		return false
 	}
@@ -89,29 +88,23 @@ func (p *Promoter) isOwn(c Carried) bool {
 	})
 }
 
-// carry stores what goes along beside the digests of the image.
-func (p *Promoter) carry(ctx context.Context, img *gate.Image, repo name.Repository) error {
-	for _, digest := range digestsOf(img) {
-		for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
-			var a trust.Attachments
-			for _, c := range p.takes.Along {
-				switch {
-				case c.Subject != digest.String() || c.Form != form:
-				case c.Signature != nil:
-					a.Signatures = append(a.Signatures, *c.Signature)
-				default:
-					a.Envelopes = append(a.Envelopes, c.Envelope)
-				}
-			}
-			if len(a.Signatures)+len(a.Envelopes) == 0 {
-				continue
-			}
-			if err := trust.Carry(ctx, p.takes.Makers, form, repo, digest, a, p.with(ctx)...); err != nil {
-				return gate.NewRegistryError(gate.Approved, fmt.Sprintf("carrying over to %s", repo.Digest(digest.String())), err)
-			}
+// along is what goes beside one digest.
+func (p *Promoter) along(digest v1.Hash) trust.Along {
+	out := trust.Along{Makers: p.takes.Makers}
+	for _, c := range p.takes.Along {
+		to := &out.Legacy
+		if c.Form == trust.Bundle {
+			to = &out.Bundles
+		}
+		switch {
+		case c.Subject != digest.String():
+		case c.Signature != nil:
+			to.Signatures = append(to.Signatures, *c.Signature)
+		default:
+			to.Envelopes = append(to.Envelopes, c.Envelope)
 		}
 	}
-	return nil
+	return out
 }
 
 // digestsOf are those of the image and, of an index, of its platforms.

@@ -48,6 +48,9 @@ type Options struct {
 	Transport http.RoundTripper
 	// UserAgent is sent to the registries; empty means the library's.
 	UserAgent string
+	// Inline is the size of an SBOM in bytes up to which it is signed as a whole; a
+	// larger one is a file beside the image, and its digest is signed. 0 means 8 MiB.
+	Inline int
 	// Parallel bounds how many blobs are sent at once; 0 means 4.
 	Parallel int
 	// Progress is told what happens. Nil means nobody.
@@ -78,6 +81,9 @@ func New(opts Options) (*Promoter, error) {
 func (o Options) withDefaults() Options {
 	if o.Parallel == 0 {
 		o.Parallel = 4
+	}
+	if o.Inline == 0 {
+		o.Inline = defaultInline
 	}
 	if o.Progress == nil {
 		o.Progress = silent{}
@@ -146,9 +152,6 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Reposi
 		return nil, err
 	}
 	if err := p.attach(ctx, repo, seals); err != nil {
-		return nil, err
-	}
-	if err := p.carry(ctx, a.Image(), repo); err != nil {
 		return nil, err
 	}
 	record, err := p.readBack(ctx, a, repo)

@@ -208,7 +208,9 @@ func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
 func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error {
 	have := map[string]bool{}
 	for _, a := range pr.listed(decisions...) {
-		have[a.Subject+" "+a.PredicateType] = true
+		for _, kind := range a.kinds() {
+			have[a.Subject+" "+kind] = true
+		}
 	}
 	for _, platform := range platforms {
 		for _, kind := range platformTypes {

@@ -28,7 +28,10 @@ func (e *SealError) Unwrap() error { return e.Err }
 // attach stores what was signed beside the digests that it is about.
 func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed) error {
 	for _, s := range seals {
-		if err := trust.Attach(ctx, p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.with(ctx)...); err != nil {
+		if err := p.storeDocuments(ctx, repo.Digest(s.digest.String()), s.digest, s.documents); err != nil {
+			return err
+		}
+		if err := trust.AttachAll(ctx, p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest), p.with(ctx)...); err != nil {
 			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", repo.Digest(s.digest.String())), err)
 		}
 	}
@@ -39,6 +42,7 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 type sealed struct {
 	digest      v1.Hash
 	attachments trust.Attachments
+	documents   []document
 }
 
 // prepare signs the image and everything that was found out about it: each
@@ -65,18 +69,13 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 
 	var perPlatform [][]trust.Envelope
 	var inputs []resource
+	documents := make([][]document, len(img.Platforms))
 	for i, platform := range img.Platforms {
 		subjects := subjectsOf(repo, img, platform.Digest)
 		var envelopes []trust.Envelope
-		for _, one := range []struct {
-			kind      string
-			predicate any
-		}{
-			{SPDXType, a.SBOMs()[i].SPDX},
-			{CycloneDXType, a.SBOMs()[i].CycloneDX},
-			{ScanType, newScan(a, a.Input().Platforms[i])},
-			{VulnsType, newVulns(a, a.Input().Platforms[i])},
-		} {
+		statements, large := p.statements(a, i, repo)
+		documents[i] = large
+		for _, one := range statements {
 			env, err := attest(one.kind, subjects, one.predicate)
 			if err != nil {
 				return nil, err
@@ -116,10 +115,14 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 	for i, platform := range img.Platforms {
 		everything = append(everything, perPlatform[i]...)
 		if img.IsIndex() {
-			out = append(out, sealed{platform.Digest, trust.Attachments{Envelopes: append(perPlatform[i], verdict...)}})
+			out = append(out, sealed{platform.Digest, trust.Attachments{Envelopes: append(perPlatform[i], verdict...)}, documents[i]})
 		}
 	}
-	out = append(out, sealed{img.Digest, trust.Attachments{Envelopes: append(everything, verdict...)}})
+	whole := sealed{digest: img.Digest, attachments: trust.Attachments{Envelopes: append(everything, verdict...)}}
+	if !img.IsIndex() {
+		whole.documents = documents[0]
+	}
+	out = append(out, whole)
 	for i := range out {
 		signatures, err := trust.SignImage(ctx, p.opts.Signer, p.opts.Format, repo, out[i].digest)
 		if err != nil {
@@ -128,6 +131,34 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 		out[i].attachments.Signatures = signatures
 	}
 	return out, nil
+}
+
+// statement is one that is to be signed about a platform.
+type statement struct {
+	kind      string
+	predicate any
+}
+
+// statements are those about a platform. Documents that are too large are returned
+// apart, and one statement stands for them.
+func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Repository) ([]statement, []document) {
+	sbom, evidence := a.SBOMs()[platform], a.Input().Platforms[platform]
+	var out []statement
+	var large []document
+	for _, s := range []struct {
+		kind string
+		body []byte
+	}{{SPDXType, sbom.SPDX}, {CycloneDXType, sbom.CycloneDX}} {
+		if len(s.body) > p.opts.Inline {
+			large = append(large, document{documentTypes[s.kind], s.body})
+			continue
+		}
+		out = append(out, statement{s.kind, s.body})
+	}
+	if len(large) > 0 {
+		out = append(out, statement{ReferenceType, refer(a.Tool().URI, repo, large)})
+	}
+	return append(out, statement{ScanType, newScan(a, evidence)}, statement{VulnsType, newVulns(a, evidence)}), large
 }
 
 // subjectsOf are the digests under which a platform's statements can be found:

@@ -168,6 +168,9 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 			return nil, err
 		}
 	}
+	if err := p.areReferred(ctx, top); err != nil {
+		return nil, err
+	}
 	if !root.MediaType.IsIndex() {
 		if err := p.blobsOf(ctx, ref.Context(), root); err != nil {
 			return nil, err

@@ -17,7 +17,7 @@ var evidenceFlag = &cli.StringFlag{Name: "evidence-dir", EnvVars: []string{"IMAG
 
 // evidenceNames are what the files are called, by predicate type.
 var evidenceNames = map[string]string{
-	promote.SPDXType: "spdx", promote.CycloneDXType: "cyclonedx", promote.ScanType: "scan", promote.VulnsType: "vulns", promote.DecisionType: "decision",
+	promote.SPDXType: "spdx", promote.CycloneDXType: "cyclonedx", promote.ScanType: "scan", promote.VulnsType: "vulns", promote.ReferenceType: "reference", promote.DecisionType: "decision",
 }
 
 // writeEvidence writes the statements of a record. Files of an earlier run are

@@ -42,29 +42,71 @@ type Attachments struct {
 // it older; one that does not let bundles be deleted keeps those that were
 // replaced as well.
 func Attach(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
+	return AttachAll(ctx, own, f, repo, digest, a, Along{}, opts...)
+}
+
+// Along is what others made, to be stored with what is our own: each thing in the
+// form in which it was read. Who made it must be trusted. Nothing is replaced by it,
+// be it of the same type and about the same, and nothing is stored twice.
+type Along struct {
+	Makers          Trust
+	Legacy, Bundles Attachments
+}
+
+func (a Along) sort() (legacy, bundles []signed, err error) {
+	if legacy, _, err = a.Makers.sort(Legacy, a.Legacy); err != nil {
+		return nil, nil, err
+	}
+	_, bundles, err = a.Makers.sort(Bundle, a.Bundles)
+	return legacy, bundles, err
+}
+
+// AttachAll is Attach, and stores what goes along in the same writes: a registry that
+// lets no tag be changed takes one.
+func AttachAll(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along, opts ...remote.Option) error {
 	ref := repo.Digest(digest.String())
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	legacy, bundles, err := own.sort(f, a)
 	if err != nil {
 		return fmt.Errorf("attaching to %s: %w", ref, err)
 	}
-	if f.legacy() {
-		if err := own.attachTags(ctx, ref, digest, legacy, opts); err != nil {
+	along.Makers.apart = true
+	moreLegacy, moreBundles, err := along.sort()
+	if err != nil {
+		return fmt.Errorf("attaching to %s what goes along: %w", ref, err)
+	}
+	all := parties{own, along.Makers}
+	if legacy = append(legacy, moreLegacy...); len(legacy) > 0 {
+		if err := all.attachTags(ctx, ref, digest, legacy, opts); err != nil {
 			return err
 		}
 	}
-	if f.bundle() {
-		return own.attachBundles(ctx, ref, bundles, opts)
-	}
-	return nil
+	return all.attachBundles(ctx, ref, append(bundles, moreBundles...), opts)
 }
 
-// Carry stores what others made beside a digest, in the form in which it was read,
-// as Attach does what is our own. Who made it must be trusted; nothing is replaced
-// by it, be it of the same type and about the same, and nothing is stored twice.
-func Carry(ctx context.Context, makers Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
-	makers.apart = true
-	return Attach(ctx, makers, f, repo, digest, a, opts...)
+// parties are those whose entries are known on a shelf: ourselves first.
+type parties []Trust
+
+// AttachDocument stores a file of one media type beside a digest, as a referrer of it.
+// Nobody signs the file: a statement that names its digest does.
+func AttachDocument(ctx context.Context, repo name.Repository, digest v1.Hash, mediaType string, body []byte, opts ...remote.Option) error {
+	ref := repo.Digest(digest.String())
+	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	shelf, err := newReferrerShelf(ref, opts)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	subject, err := shelf.puller.Head(ctx, ref)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	e, err := newReferrer(body, mediaType, nil, *subject)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	// The claim is its own: nothing is replaced by it.
+	sum := sha256.Sum256(body)
+	return parties{}.store(ctx, shelf, []claimed{{e, claim{kind: mediaType, about: string(sum[:]), says: sum}}})
 }
 
 // signed is something of our own that is to be stored.
@@ -131,7 +173,7 @@ func (t Trust) asBundle(e Envelope) (signed, error) {
 	return signed{claim: c, envelope: b}, nil
 }
 
-func (t Trust) attachTags(ctx context.Context, ref name.Digest, digest v1.Hash, all []signed, opts []remote.Option) error {
+func (t parties) attachTags(ctx context.Context, ref name.Digest, digest v1.Hash, all []signed, opts []remote.Option) error {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
 		return fmt.Errorf("attaching to %s: %w", ref, err)
@@ -180,7 +222,7 @@ func (s signed) layer() (entry, error) {
 	return newEntry(plain, envelopeLayer, annotations)
 }
 
-func (t Trust) attachBundles(ctx context.Context, ref name.Digest, all []signed, opts []remote.Option) error {
+func (t parties) attachBundles(ctx context.Context, ref name.Digest, all []signed, opts []remote.Option) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -241,7 +283,7 @@ func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
 
 // claims finds out which of the entries are ours, reading only those that may
 // be in the way of what is wanted: SBOMs are large.
-func (t Trust) claims(ctx context.Context, s shelf, have []entry, want []claimed) ([]claimed, error) {
+func (t parties) claims(ctx context.Context, s shelf, have []entry, want []claimed) ([]claimed, error) {
 	out := make([]claimed, len(have))
 	for i, e := range have {
 		out[i].entry = e
@@ -255,16 +297,28 @@ func (t Trust) claims(ctx context.Context, s shelf, have []entry, want []claimed
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", s, err)
 		}
-		// What cannot be verified is not ours and keeps the zero claim.
-		if e.desc.MediaType == signatureLayer {
-			if s, err := e.signature(body); err == nil {
-				out[i].claim, _ = t.claimOfSignature(s)
-			}
-		} else if env, err := e.envelope(body); err == nil {
-			out[i].claim, _, _ = t.claimOfEnvelope(env)
-		}
+		out[i].claim = t.claimOf(e, body)
 	}
 	return out, nil
+}
+
+// claimOf is that of the first party who made an entry; what nobody did is not ours
+// and has the zero claim.
+func (t parties) claimOf(e entry, body []byte) claim {
+	for _, party := range t {
+		if e.desc.MediaType == signatureLayer {
+			if s, err := e.signature(body); err == nil {
+				if c, err := party.claimOfSignature(s); err == nil {
+					return c
+				}
+			}
+		} else if env, err := e.envelope(body); err == nil {
+			if c, _, err := party.claimOfEnvelope(env); err == nil {
+				return c
+			}
+		}
+	}
+	return claim{}
 }
 
 // mayReplace goes by what nobody signed, and only saves work.
@@ -301,7 +355,9 @@ func merge(have, want []claimed) merging {
 	var m merging
 	all := slices.Clone(have)
 	for _, w := range want {
-		at := slices.IndexFunc(all, func(h claimed) bool { return h.same(w) && h.claim.says == w.claim.says })
+		at := slices.IndexFunc(all, func(h claimed) bool {
+			return h.claim.kind == w.claim.kind && h.claim.says == w.claim.says || h.entry.equal(w.entry)
+		})
 		if at >= 0 {
 			m.ours = append(m.ours, all[at].entry)
 			continue
@@ -353,7 +409,7 @@ type shelf interface {
 }
 
 // store merges entries into a shelf.
-func (t Trust) store(ctx context.Context, s shelf, want []claimed) error {
+func (t parties) store(ctx context.Context, s shelf, want []claimed) error {
 	if len(want) == 0 {
 		return nil
 	}
@@ -399,7 +455,7 @@ func (t Trust) store(ctx context.Context, s shelf, want []claimed) error {
 	return fmt.Errorf("writing %s: %w, %d times", s, errOverwritten, maxAttempts)
 }
 
-func (t Trust) read(ctx context.Context, s shelf, want []claimed) ([]claimed, error) {
+func (t parties) read(ctx context.Context, s shelf, want []claimed) ([]claimed, error) {
 	listed, err := s.list(ctx)
 	if err != nil {
 		return nil, err
@@ -423,7 +479,7 @@ func isRefused(err error) bool {
 
 // isComplete tells whether for everything that is wanted there is something of
 // our own, be it older.
-func (t Trust) isComplete(ctx context.Context, s shelf, want []claimed) bool {
+func (t parties) isComplete(ctx context.Context, s shelf, want []claimed) bool {
 	have, err := t.read(ctx, s, want)
 	return err == nil && !slices.ContainsFunc(want, func(w claimed) bool { return !slices.ContainsFunc(have, w.same) })
 }

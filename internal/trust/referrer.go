@@ -218,7 +218,12 @@ func (m rawManifest) MediaType() (types.MediaType, error) { return m.mediaType, 
 
 // newBundle is a bundle that is to be stored beside the subject.
 func newBundle(body Envelope, kind string, subject v1.Descriptor) (entry, error) {
-	layer, err := newEntry(body, bundleType, nil)
+	return newReferrer(body, bundleType, map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}, subject)
+}
+
+// newReferrer is a file of one type that is to be stored beside the subject.
+func newReferrer(body []byte, kind string, annotations map[string]string, subject v1.Descriptor) (entry, error) {
+	layer, err := newEntry(body, types.MediaType(kind), nil)
 	if err != nil {
 		return entry{}, err
 	}
@@ -226,11 +231,10 @@ func newBundle(body Envelope, kind string, subject v1.Descriptor) (entry, error)
 	if err != nil {
 		return entry{}, err
 	}
-	annotations := map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}
 	raw, err := json.Marshal(v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,
-		ArtifactType:  bundleType,
+		ArtifactType:  kind,
 		Config:        config.desc,
 		Layers:        []v1.Descriptor{layer.desc},
 		Subject:       &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
@@ -244,5 +248,5 @@ func newBundle(body Envelope, kind string, subject v1.Descriptor) (entry, error)
 		return entry{}, err
 	}
 	return entry{referrer: &referrer{raw, config, layer}, desc: v1.Descriptor{MediaType: types.OCIManifestSchema1,
-		ArtifactType: bundleType, Digest: digest, Size: size, Annotations: annotations}}, nil
+		ArtifactType: kind, Digest: digest, Size: size, Annotations: annotations}}, nil
 }

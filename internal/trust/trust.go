@@ -47,7 +47,7 @@ type Trust struct {
 	// another repository. One that names another is refused in any case.
 	AnyRepository bool
 
-	// apart: nothing is newer than anything else, see Carry.
+	// apart: nothing is newer than anything else, see Along.
 	apart bool
 }
 

@@ -1,0 +1,43 @@
+package trust
+
+import (
+	"net/http"
+	"testing"
+)
+
+// TestWhatGoesAlongIsOneWrite: a registry that lets no tag be changed takes our own and
+// what others made together, and doing it again changes nothing.
+func TestWhatGoesAlongIsOneWrite(t *testing.T) {
+	r := newRegistry(t)
+	s, maker, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")
+	digest := pushImage(t, repo, "x")
+	r.SetHook(immutable(http.StatusConflict))
+	theirs := Attachments{Envelopes: []Envelope{attest(t, maker, "x", `{"n":1}`, digest), attest(t, maker, "x", `{"n":2}`, digest)}}
+	own := Attachments{Signatures: signAs(t, s, Legacy, repo, digest), Envelopes: []Envelope{attest(t, s, "x", `{"n":3}`, digest)}}
+	for range 2 {
+		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, own, Along{Makers: only(maker), Legacy: theirs}); err != nil {
+			t.Fatal(err)
+		}
+		found := read(t, repo, digest)
+		if ours, theirs := predicatesBy(s, "x", found.Envelopes, digest), predicatesBy(maker, "x", found.Envelopes, digest); len(ours) != 1 || len(theirs) != 2 {
+			t.Errorf("%d of ours and %d of theirs", len(ours), len(theirs))
+		}
+	}
+}
+
+// TestWhatGoesAlongIsVerified: what none of the makers made does not go, and nothing is
+// written.
+func TestWhatGoesAlongIsVerified(t *testing.T) {
+	r := newRegistry(t)
+	s, maker, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")
+	digest := pushImage(t, repo, "x")
+	theirs := Attachments{Envelopes: []Envelope{attest(t, newSigner(t), "x", "{}", digest)}}
+	for _, makers := range []Trust{only(maker), {}} {
+		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, Attachments{}, Along{Makers: makers, Legacy: theirs}); err == nil {
+			t.Error("it goes along")
+		}
+	}
+	if n := len(read(t, repo, digest).Envelopes); n != 0 {
+		t.Errorf("%d are there", n)
+	}
+}
