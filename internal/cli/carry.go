@@ -11,8 +11,13 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// maxReason bounds what is kept of an error that quotes what a registry holds.
-const maxReason = 300
+// maxReason bounds what is kept of an error that quotes what a registry holds, and
+// maxLeft how much is listed: whoever may push to the staging registry can leave
+// thousands of things there.
+const (
+	maxReason = 300
+	maxLeft   = 100
+)
 
 // carry finds what goes along with an approved image from where it is staged. Where
 // no policy has anything carried, nothing is looked for.
@@ -43,6 +48,9 @@ func (p *promotion) carry(src gate.Source, policies policy.Set, a *gate.Approval
 			continue
 		}
 		c.Left = append(c.Left, promote.Left{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Reason: reason})
+	}
+	if more := len(c.Left) - maxLeft; more > 0 {
+		c.Left = append(c.Left[:maxLeft], promote.Left{Reason: fmt.Sprintf("and %d more", more)})
 	}
 	p.to = p.to.Carrying(c)
 	return nil

@@ -42,11 +42,12 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	return signer, nil
 }
 
-// loadServices tells the services that witness signatures, which a key has none
-// of unless they are asked for.
+// loadServices tells the services that witness signatures. A key has none unless
+// --signing-config asks for them: a TUF repository may be named for the sake of what
+// others have signed.
 func loadServices(c *cli.Context) (trust.Services, error) {
 	path := c.String("signing-config")
-	if path == "" && c.String("tuf-mirror") == "" && !c.Bool("keyless") {
+	if path == "" && !c.Bool("keyless") {
 		return trust.Services{}, nil
 	}
 	var services trust.Services

@@ -617,7 +617,7 @@ func (t text) carried(d Destination) {
 		case c.PredicateType != "":
 			return cell{text: short(c.PredicateType)}
 		case c.Digest == "":
-			return cell{text: "by nobody who is believed"}
+			return cell{text: "-"}
 		}
 		return cell{text: "signature"}
 	}
