@@ -53,9 +53,25 @@ fuzz: ## run each fuzz target for FUZZTIME (default 1m)
 	@set -e; for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 		echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg; done; done
 
+.PHONY: bench-programs
+bench-programs:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/bench/imagegate .
+	for program in anchore/syft/cmd/syft anchore/grype/cmd/grype google/go-containerregistry/cmd/crane; do \
+		(cd integration/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/$$program) || exit 1; done
+	cd integration/cosign && $(GO) build -trimpath -o $(BIN)/bench/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	$(GO) build -o $(BIN)/bench/bench ./integration/bench
+
 .PHONY: bench
-bench: ## run the Go benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate/layers
+bench: bench-programs ## measure against the shell pipeline of syft, grype, crane and cosign, into docs/performance.md (an hour)
+	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -o $(BIN)/bench/results.json -docs docs/performance.md $(BENCHFLAGS)
+
+.PHONY: bench-small
+bench-small: bench-programs ## the same once with the small image, into bin/bench/table.md
+	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -image small -n 1 -o $(BIN)/bench/results.json -table $(BIN)/bench/table.md
+
+.PHONY: bench-go
+bench-go: ## run the Go benchmarks of each stage
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate ./gate/layers
 
 .PHONY: lint
 lint: ## go vet, gofmt, golangci-lint and actionlint at pinned versions

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// measured is a run of the big image with round numbers: ten seconds for us and
+// forty for the shell.
+func measured() *Results {
+	image := ImageResult{Name: "big", Layers: 2, Compressed: 1e6, Uncompressed: 3e6, Packages: 7, Findings: 5, Series: []Series{
+		{Name: pipeline, Samples: []Sample{{Seconds: 40, Stages: []Stage{{Name: "syft", Seconds: 25, Peak: 1000}, {Name: "grype", Seconds: 5, Peak: 900},
+			{Name: "attest", Seconds: 4}, {Name: "attest", Seconds: 6}}}}},
+		{Name: first, Samples: []Sample{{Seconds: 10, Peak: 500, Read: 1e6, WrittenImage: 1e6, Written: 2e6,
+			Stages: []Stage{{Name: "pull", Seconds: 6}, {Name: "other", Seconds: 4}}}}},
+		{Name: firstPlain, Samples: []Sample{{Seconds: 20}}},
+		{Name: again, Samples: []Sample{{Seconds: 1}}},
+		{Name: denied, Samples: []Sample{{Seconds: 15}}},
+		{Name: deniedWarm, Missing: "there is a <reason>"},
+		{Name: floor, Samples: []Sample{{Seconds: 3}}},
+		{Name: help, Samples: []Sample{{Seconds: 0.02}}},
+		{Name: lint, Samples: []Sample{{Seconds: 0.08}}},
+	}}
+	image.Figures = figures(&image)
+	return &Results{Rounds: 1, Machine: Machine{System: "linux/amd64", Cores: 2, Go: "go1.26"}, Programs: map[string]string{"syft": "v1"}, Images: []ImageResult{image}}
+}
+
+func TestFiguresAreOfTheirParts(t *testing.T) {
+	type row struct {
+		value, limit float64
+		reached      bool
+	}
+	got := map[string]row{}
+	for _, f := range measured().Images[0].Figures {
+		got[f.Name] = row{f.Value, f.Limit, f.reached()}
+	}
+	want := map[string]row{
+		"first promote / shell pipeline":             {0.25, 0.30, true},
+		"the same without igzip / shell pipeline":    {0.5, 0.40, false},
+		"first denial / syft + grype":                {0.5, 0.35, false},
+		"promote again, same digest / first promote": {0.1, 0.05, false},
+		"staging bytes read / compressed size":       {1, 1, true},
+		"approved bytes written / compressed size":   {1, 1, true},
+		"the same, of what is there already":         {0, 0, true},
+		"ingest / curl, igzip, sha256sum":            {2, 1.5, false},
+		"peak memory / syft":                         {0.5, 0.6, true},
+		"imagegate --help":                           {20, 60, true},
+		"imagegate policy lint":                      {80, 60, false},
+	}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(row{})); d != "" {
+		t.Errorf("figures (-want +got):\n%s", d)
+	}
+}
+
+// TestWhatIsMissingIsNotReached: a figure without a value must not read as fast.
+func TestWhatIsMissingIsNotReached(t *testing.T) {
+	r := &ImageResult{Name: "big"}
+	for _, f := range figures(r) {
+		if f.reached() || f.Missing == "" || f.answer() != "–" {
+			t.Errorf("%+v counts as measured", f)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("the median of %v is %v, not %v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestPlotIsXML(t *testing.T) {
+	plot := measured().plot()
+	for dec := xml.NewDecoder(strings.NewReader(plot)); ; {
+		_, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"attest 10.00 s", "the big image", ">40.0<"} {
+		if !strings.Contains(plot, want) {
+			t.Errorf("the plot lacks %q", want)
+		}
+	}
+}
+
+func TestPageKeepsWhatIsAround(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(page, []byte("above\n"+pageBegin+"old\n"+pageEnd+"below\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time over what the first has written
+		if err := writePage(page, measured()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(got)
+	if !strings.HasPrefix(text, "above\n"+pageBegin) || !strings.HasSuffix(text, pageEnd+"below\n") || strings.Contains(text, "old") {
+		t.Errorf("the page is now\n%s", text)
+	}
+	if !strings.Contains(text, "| first promote / shell pipeline | **0.25** (10.00 s / 40.00 s) | 0.30 | yes |") {
+		t.Errorf("the page lacks the table:\n%s", text)
+	}
+	if _, err := os.Stat(strings.TrimSuffix(page, ".md") + ".svg"); err != nil {
+		t.Error(err)
+	}
+	if _, err := replaced("a page without lines", "text"); err == nil {
+		t.Error("a page without the lines is written over")
+	}
+}
+
+func TestResultsSurviveJSON(t *testing.T) {
+	data, err := json.Marshal(measured())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "results.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := options{from: file}.results(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(measured(), got); d != "" {
+		t.Errorf("what is read differs (-written +read):\n%s", d)
+	}
+}
+
+func TestSourcesOfDpkg(t *testing.T) {
+	var b built
+	b.Sources = map[string]int{}
+	b.countSources("Package: libssl3\nSource: openssl (3.0.1-1)\nVersion: 1\n\nPackage: openssl\nVersion: 1\n\nPackage: jq\n")
+	if d := cmp.Diff(map[string]int{"openssl": 2, "jq": 1}, b.Sources); d != "" {
+		t.Errorf("sources (-want +got):\n%s", d)
+	}
+}
+
+// TestRecordsAreAboutAsMany as findings were asked for, none of them critical, and
+// no id twice.
+func TestRecordsAreAboutAsMany(t *testing.T) {
+	all := records(map[string]int{"openssl": 2, "jq": 1}, []string{"module-0"}, 10)
+	findings, ids := 0, map[string]bool{}
+	for _, r := range all {
+		if ids[r.ID] {
+			t.Errorf("%s is there twice", r.ID)
+		}
+		ids[r.ID] = true
+		switch r.Affected[0].Package.Name {
+		case "openssl":
+			findings += 2
+		case "jq", "module-0":
+			findings++
+		}
+		if r.Specific["severity"] == "critical" {
+			t.Errorf("%s is critical", r.ID)
+		}
+	}
+	if findings < 10 || findings > 12 {
+		t.Errorf("they make %d findings", findings)
+	}
+	if len(all) < unrelated {
+		t.Errorf("there are %d records in all", len(all))
+	}
+}
+
+func TestStagesLeaveTheRest(t *testing.T) {
+	log := `{"msg":"pull","seconds":2.5,"bytes":1}` + "\n" + `{"msg":"warning"}` + "\n" + `{"msg":"push","seconds":1}` + "\n"
+	got, err := stages([]byte(log), 4*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]Stage{{Name: "pull", Seconds: 2.5}, {Name: "push", Seconds: 1}, {Name: "other", Seconds: 0.5}}, got); d != "" {
+		t.Errorf("stages (-want +got):\n%s", d)
+	}
+	if _, err := stages([]byte("not JSON"), time.Second); err == nil {
+		t.Error("a log that cannot be read is no error")
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// debianLayer has mmdebstrap make a root file system, and returns the archive.
+// Where there is no mmdebstrap there is none, and generate makes up for it.
+func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string, error) {
+	mmdebstrap, err := exec.LookPath("mmdebstrap")
+	if err != nil {
+		b.Generated = true
+		fmt.Fprintln(os.Stderr, "bench: mmdebstrap is not installed: the image is generated, and is no Debian")
+		return nil, nil
+	}
+	archive := filepath.Join(dir, "debian.tar")
+	cmd := exec.CommandContext(ctx, mmdebstrap, "--quiet", "--variant=minbase", `--aptopt=APT::Install-Recommends "false"`,
+		"--architectures=amd64", "--include="+strings.Join(r.debian, ","), suite, archive)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("running mmdebstrap: %w", err)
+	}
+	return []string{archive}, b.readStatus(archive)
+}
+
+// readStatus counts what dpkg says is installed in the archive.
+func (b *built) readStatus(archive string) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for entries := tar.NewReader(bufio.NewReaderSize(f, 1<<20)); ; {
+		header, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s has no list of Debian packages", archive)
+		}
+		if err != nil {
+			return err
+		}
+		if path.Clean(header.Name) == "var/lib/dpkg/status" {
+			status, err := io.ReadAll(entries)
+			b.countSources(string(status))
+			return err
+		}
+	}
+}
+
+// countSources reads dpkg's status file.
+func (b *built) countSources(status string) {
+	for paragraph := range strings.SplitSeq(status, "\n\n") {
+		var name, source string
+		for line := range strings.SplitSeq(paragraph, "\n") {
+			if v, ok := strings.CutPrefix(line, "Package: "); ok {
+				name = v
+			}
+			if v, ok := strings.CutPrefix(line, "Source: "); ok {
+				source, _, _ = strings.Cut(v, " ")
+			}
+		}
+		if source == "" {
+			source = name
+		}
+		if source != "" {
+			b.Sources[source]++
+		}
+	}
+}
+
+// generate is an application's layer of npm modules, and where there is no
+// Debian below it a distribution and text besides.
+func (b *built) generate(r recipe) lab.ImageSpec {
+	var spec lab.ImageSpec
+	for i := range max(r.generated/10, 1) {
+		name := fmt.Sprintf("module-%d", i)
+		b.Modules = append(b.Modules, name)
+		spec.NPM = append(spec.NPM, lab.NPM{Name: name, Version: fmt.Sprintf("1.0.%d", i), License: "MIT"})
+	}
+	if !b.Generated {
+		return spec
+	}
+	spec.OSRelease = "debian 12"
+	text := words(rand.New(rand.NewPCG(1, 2)), 8<<20) // #nosec G404 -- the same on each run
+	var docs []lab.File
+	for i := range r.generated {
+		name := fmt.Sprintf("library-%d", i)
+		b.Sources[name] = 1
+		spec.DebPackages = append(spec.DebPackages, lab.Deb{Name: name, Version: fmt.Sprintf("1.%d-1", i), License: "GPL-2+"})
+		for j := range 4 {
+			from := (i*7919 + j*104729) * 64 % (len(text) - 64<<10)
+			docs = append(docs, lab.File{Path: fmt.Sprintf("usr/share/%s/%d.txt", name, j), Content: text[from : from+64<<10]})
+		}
+	}
+	spec.Layers = [][]lab.File{docs[:len(docs)/2], docs[len(docs)/2:]}
+	return spec
+}
+
+// words is text that compresses about as well as source code.
+func words(r *rand.Rand, size int) string {
+	vocabulary := strings.Fields("return error context func string value length buffer reader writer package import const type struct " +
+		"interface range switch case default break continue select channel map slice append copy delete close panic recover defer")
+	var s strings.Builder
+	for s.Len() < size {
+		s.WriteString(vocabulary[r.IntN(len(vocabulary))])
+		s.WriteByte("_. (){};"[r.IntN(8)])
+		if r.IntN(10) == 0 {
+			s.WriteByte('\n')
+		}
+	}
+	return s.String()
+}

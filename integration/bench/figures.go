@@ -1,0 +1,115 @@
+package main
+
+import "slices"
+
+// Figure is a ratio or a time that says whether imagegate is fast enough.
+type Figure struct {
+	Name string `json:"name"`
+	// Value is the figure; of a ratio, Of and To are what it is of.
+	Value float64 `json:"value"`
+	Of    float64 `json:"of,omitempty"`
+	To    float64 `json:"to,omitempty"`
+	Unit  string  `json:"unit"` // of Of and To, or of Value where there are none
+	// Limit is the most that it may be; zero or less sets none for this image.
+	Limit float64 `json:"limit"`
+	// Missing is why there is no value.
+	Missing string `json:"missing,omitempty"`
+}
+
+// reached is whether the figure is within its limit.
+func (f Figure) reached() bool { return f.Missing == "" && f.Value <= f.Limit }
+
+// unlimited is the limit of a figure that is stated and has none.
+const unlimited = -1
+
+// figures are computed from the medians.
+func figures(r *ImageResult) []Figure {
+	big := func(limit float64) float64 {
+		if r.Name == "big" {
+			return limit
+		}
+		return unlimited
+	}
+	ours := r.series(first)
+	limit := 0.30
+	if r.Name == "small" {
+		limit = 0.35
+		if ours.Missing != "" { // of the small image, any way of inflating does
+			ours = r.series(firstPlain)
+		}
+	}
+	shell, plain, repeat := r.series(pipeline), r.series(firstPlain), r.series(again)
+	cold := ours
+	if cold.Missing != "" {
+		cold = plain
+	}
+	size := float64(r.Compressed)
+	return []Figure{
+		ratio("first promote / shell pipeline", "s", limit, ours, shell, seconds),
+		ratio("the same without igzip / shell pipeline", "s", big(0.40), plain, shell, seconds),
+		ratio("first denial / syft + grype", "s", big(0.35), r.series(denied), shell.only("syft", "grype"), seconds),
+		ratio("promote again, same digest / first promote", "s", big(0.05), repeat, cold, seconds),
+		share("staging bytes read / compressed size", 1, cold, size, func(s Sample) float64 { return float64(s.Read) }),
+		share("approved bytes written / compressed size", 1, cold, size, func(s Sample) float64 { return float64(s.WrittenImage) }),
+		share("the same, of what is there already", 0, repeat, size, func(s Sample) float64 { return float64(s.WrittenImage) }),
+		ingest(big(1.5), ours, r.series(floor)),
+		memory(big(0.6), cold, shell),
+		alone("imagegate --help", 60, r.series(help)),
+		alone("imagegate policy lint", 60, r.series(lint)),
+	}
+}
+
+func ratio(name, unit string, limit float64, of, to Series, number func(Sample) float64) Figure {
+	f := Figure{Name: name, Unit: unit, Limit: limit, Of: of.median(number), To: to.median(number), Missing: of.Missing + to.Missing}
+	return f.divided()
+}
+
+func seconds(s Sample) float64 { return s.Seconds }
+
+// divided sets the value, if there is one.
+func (f Figure) divided() Figure {
+	switch {
+	case f.Missing != "":
+	case f.To == 0:
+		f.Missing = "not measured on this system"
+	default:
+		f.Value = f.Of / f.To
+	}
+	return f
+}
+
+// only is a series as long as some of its stages, which are processes.
+func (s Series) only(names ...string) Series {
+	out := Series{Name: s.Name, Missing: s.Missing}
+	for _, sample := range s.Samples {
+		var part Sample
+		for _, stage := range sample.Stages {
+			if slices.Contains(names, stage.Name) {
+				part.Seconds += stage.Seconds
+				part.Peak = max(part.Peak, stage.Peak)
+			}
+		}
+		out.Samples = append(out.Samples, part)
+	}
+	return out
+}
+
+func share(name string, limit float64, s Series, size float64, number func(Sample) float64) Figure {
+	f := Figure{Name: name, Unit: "B", Limit: limit, Of: s.median(number), To: size, Missing: s.Missing}
+	return f.divided()
+}
+
+// ingest compares what imagegate calls pull, which is fetching, verifying,
+// inflating and indexing.
+func ingest(limit float64, ours, least Series) Figure {
+	return ratio("ingest / curl, igzip, sha256sum", "s", limit, ours.only("pull"), least, seconds)
+}
+
+func memory(limit float64, ours, shell Series) Figure {
+	return ratio("peak memory / syft", "B", limit, ours, shell.only("syft"), func(s Sample) float64 { return float64(s.Peak) })
+}
+
+// alone is a time by itself, in milliseconds.
+func alone(name string, limit float64, s Series) Figure {
+	return Figure{Name: name, Unit: "ms", Limit: limit, Missing: s.Missing, Value: 1000 * s.median(seconds)}
+}

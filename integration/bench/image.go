@@ -1,0 +1,203 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// recipe says what is in an image.
+type recipe struct {
+	name string
+	// debian are the packages beside the smallest Debian system; what they need
+	// comes with them, what they recommend does not.
+	debian []string
+	// generated is about how many packages an image has that is made where
+	// there is no mmdebstrap.
+	generated int
+	// findings is about how many the database has for it.
+	findings int
+}
+
+var recipes = map[string]recipe{
+	"small": {
+		debian:    []string{"ca-certificates", "curl", "jq", "openssl", "python3-requests", "restic"},
+		generated: 150, findings: 250,
+	},
+	"big": {
+		debian: []string{"ansible-core", "ant", "apache2", "bundler", "ca-certificates", "curl", "default-jre-headless", "docker.io",
+			"ffmpeg", "gcc", "git", "gradle", "groovy", "imagemagick", "jq", "libspring-context-java", "libspring-core-java",
+			"libspring-web-java", "maven", "nginx", "npm", "openssl", "php-cli", "postgresql", "python3-cryptography",
+			"python3-django", "python3-numpy", "python3-pandas", "python3-requests", "python3-scipy", "python3-sqlalchemy",
+			"rails", "rclone", "restic", "ruby-full", "skopeo"},
+		generated: 900, findings: 1600,
+	},
+}
+
+// suite is the release of Debian that images are made of.
+const suite = "bookworm"
+
+// built is an image in the work folder, with what the records are made from.
+type built struct {
+	image v1.Image
+	// dir is where it lies, and everything that was made for it.
+	dir string
+	// Sources counts the installed packages of each source package.
+	Sources map[string]int
+	// Modules are its npm modules that the recipe has generated.
+	Modules []string
+	// Generated is whether it was made without mmdebstrap.
+	Generated bool
+	// Uncompressed is the bytes of its layers' archives.
+	Uncompressed int64
+}
+
+// buildImage makes the image, or finds the one that an earlier run has made by the
+// same recipe.
+func buildImage(ctx context.Context, work string, r recipe) (*built, error) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s", r, suite))
+	dir := filepath.Join(work, r.name+"-"+hex.EncodeToString(sum[:4]))
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(os.Stderr, "bench: making the %s image; it is kept for the next time\n", r.name)
+		if err := makeImage(ctx, dir, r); err != nil {
+			return nil, fmt.Errorf("making the %s image: %w", r.name, err)
+		}
+	}
+	return openImage(dir)
+}
+
+func openImage(dir string) (*built, error) {
+	b := &built{dir: dir}
+	data, err := os.ReadFile(filepath.Join(dir, "built.json"))
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, b); err != nil {
+		return nil, err
+	}
+	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	b.image, err = index.Image(manifest.Manifests[0].Digest)
+	return b, err
+}
+
+// makeImage writes the image into a folder that appears when it is complete.
+func makeImage(ctx context.Context, dir string, r recipe) (err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "making-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	b := &built{Sources: map[string]int{}}
+	archives, err := b.debianLayer(ctx, tmp, r)
+	if err != nil {
+		return err
+	}
+	img, err := b.assemble(archives, r)
+	if err != nil {
+		return err
+	}
+	p, err := layout.Write(filepath.Join(tmp, "oci"), empty.Index)
+	if err == nil {
+		err = p.AppendImage(img)
+	}
+	if err != nil {
+		return fmt.Errorf("compressing it: %w", err)
+	}
+	for _, a := range archives {
+		if err := os.Remove(a); err != nil {
+			return err
+		}
+	}
+	data, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, "built.json"), data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, dir)
+}
+
+// assemble puts generated packages above the archives. These are compressed as
+// docker does it, by Go's gzip at its default level.
+func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
+	var above v1.Image
+	above, err := lab.Image(b.generate(r))
+	if err != nil {
+		return nil, err
+	}
+	layers, err := above.Layers()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range layers {
+		size, err := archiveSize(l)
+		if err != nil {
+			return nil, err
+		}
+		b.Uncompressed += size
+	}
+	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	var addenda []mutate.Addendum
+	for _, path := range archives {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		b.Uncompressed += info.Size()
+		addenda = append(addenda, mutate.Addendum{
+			Layer: stream.NewLayer(f, stream.WithCompressionLevel(gzip.DefaultCompression), stream.WithMediaType(types.OCILayer))})
+	}
+	for _, l := range layers {
+		addenda = append(addenda, mutate.Addendum{Layer: l})
+	}
+	img, err := mutate.Append(base, addenda...)
+	if err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config.OS, config.Architecture = "linux", "amd64"
+	return mutate.ConfigFile(img, config)
+}
+
+func archiveSize(l v1.Layer) (int64, error) {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return io.Copy(io.Discard, r)
+}

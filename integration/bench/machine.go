@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bufio"
+	"debug/buildinfo"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Machine is where it was measured.
+type Machine struct {
+	System    string `json:"system"` // such as "linux/amd64"
+	Processor string `json:"processor,omitempty"`
+	Cores     int    `json:"cores"`
+	Go        string `json:"go"`
+}
+
+func thisMachine() Machine {
+	return Machine{System: runtime.GOOS + "/" + runtime.GOARCH, Processor: processor(), Cores: runtime.NumCPU(), Go: runtime.Version()}
+}
+
+// processor is the model's name where Linux says it.
+func processor() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if key, value, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// programs reads the versions out of the programs of the pipeline.
+func programs(bin string) (map[string]string, error) {
+	out := map[string]string{}
+	for program, module := range map[string]string{
+		"syft": "github.com/anchore/syft", "grype": "github.com/anchore/grype",
+		"crane": "github.com/google/go-containerregistry", "cosign": "github.com/sigstore/cosign/v2",
+	} {
+		info, err := buildinfo.ReadFile(filepath.Join(bin, program))
+		if err != nil {
+			return nil, fmt.Errorf("looking for %s: %w; \"make bench\" builds it", program, err)
+		}
+		for _, dep := range append(info.Deps, &info.Main) {
+			if dep.Path == module {
+				out[program] = dep.Version
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// markdown is everything that was measured, as tables.
+func (r *Results) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Medians of %d, on %s with %d cores", r.Rounds, r.Machine.System, r.Machine.Cores)
+	if r.Machine.Processor != "" {
+		fmt.Fprintf(&b, " (%s)", r.Machine.Processor)
+	}
+	fmt.Fprintf(&b, ", %s.", r.Machine.Go)
+	for i, name := range slices.Sorted(maps.Keys(r.Programs)) {
+		fmt.Fprintf(&b, "%s %s %s", []string{" The pipeline is", ","}[min(i, 1)], name, r.Programs[name])
+	}
+	b.WriteString(".\n")
+	for _, image := range r.Images {
+		image.markdown(&b)
+	}
+	return b.String()
+}
+
+func (r *ImageResult) markdown(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### The %s image\n", r.Name)
+	kind := "Debian " + suite
+	if r.Generated {
+		kind = "Generated, and no Debian, as mmdebstrap is not installed"
+	}
+	fmt.Fprintf(b, "%s: %s compressed, %s of archives in %d layers, %d packages, %d findings.\n\n", kind,
+		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
+	b.WriteString("| figure | measured | at most | reached |\n|---|---|---|---|\n")
+	for _, f := range r.Figures {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer())
+	}
+	b.WriteString("\n| run | seconds | of the processors | peak memory | read from staging | written to approved | stages |\n|---|---|---|---|---|---|---|\n")
+	for _, s := range r.Series {
+		if s.Missing != "" {
+			fmt.Fprintf(b, "| %s | not run: %s | | | | | |\n", s.Name, s.Missing)
+			continue
+		}
+		number := func(of func(Sample) float64) float64 { return s.median(of) }
+		fmt.Fprintf(b, "| %s | %.2f | %.2f | %s | %s | %s | %s |\n", s.Name, number(seconds),
+			number(func(s Sample) float64 { return s.CPUSeconds }), bytesText(number(func(s Sample) float64 { return float64(s.Peak) })),
+			bytesText(number(func(s Sample) float64 { return float64(s.Read) })), bytesText(number(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
+	}
+}
+
+// stageText is the stages as "syft 31.0, grype 5.1".
+func (s Series) stageText() string {
+	var parts []string
+	stages := s.stageMedians()
+	if len(stages) < 2 {
+		return "" // no more than the whole
+	}
+	for _, stage := range stages {
+		parts = append(parts, fmt.Sprintf("%s %.2f", stage.Name, stage.Seconds))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// measured is the figure, and of a ratio its two parts.
+func (f Figure) measured() string {
+	switch {
+	case f.Missing != "":
+		return "not measured: " + f.Missing
+	case f.Unit == "ms":
+		return fmt.Sprintf("%.0f ms", f.Value)
+	case f.Unit == "B":
+		return fmt.Sprintf("**%.2f** (%s / %s)", f.Value, bytesText(f.Of), bytesText(f.To))
+	}
+	return fmt.Sprintf("**%.2f** (%.2f s / %.2f s)", f.Value, f.Of, f.To)
+}
+
+func (f Figure) limit() string {
+	switch {
+	case f.Limit < 0:
+		return "–"
+	case f.Unit == "ms":
+		return fmt.Sprintf("%.0f ms", f.Limit)
+	}
+	return fmt.Sprintf("%.2f", f.Limit)
+}
+
+func (f Figure) answer() string {
+	switch {
+	case f.Limit < 0 || f.Missing != "":
+		return "–"
+	case f.reached():
+		return "yes"
+	}
+	return "**no**"
+}
+
+func bytesText(n float64) string {
+	switch {
+	case n == 0:
+		return "0"
+	case n < 1e6:
+		return fmt.Sprintf("%.0f kB", n/1e3)
+	case n < 1e9:
+		return fmt.Sprintf("%.0f MB", n/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", n/1e9)
+}

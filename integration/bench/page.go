@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The page keeps everything outside of these lines.
+const (
+	pageBegin = "<!-- bench: what follows is written by the benchmark -->\n"
+	pageEnd   = "<!-- bench: end -->\n"
+)
+
+// writePage puts the plot and the tables into a page, and the plot beside it.
+func writePage(path string, r *Results) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the page: %w", err)
+	}
+	plot := strings.TrimSuffix(path, filepath.Ext(path)) + ".svg"
+	text, err := replaced(string(old), fmt.Sprintf("![Seconds of each run, by stage](%s)\n\n%s", filepath.Base(plot), r.markdown()))
+	if err != nil {
+		return fmt.Errorf("writing into %s: %w", path, err)
+	}
+	if err := os.WriteFile(plot, []byte(r.plot()), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// replaced is the page with something else between the two lines.
+func replaced(page, text string) (string, error) {
+	before, rest, ok := strings.Cut(page, pageBegin)
+	if !ok {
+		return "", fmt.Errorf("it lacks the line %q", pageBegin)
+	}
+	_, after, ok := strings.Cut(rest, pageEnd)
+	if !ok {
+		return "", fmt.Errorf("it lacks the line %q", pageEnd)
+	}
+	return before + pageBegin + text + pageEnd + after, nil
+}

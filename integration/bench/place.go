@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// place is where one image is measured: registries, a database, a key, policies
+// and the programs.
+type place struct {
+	bin string // the folder with the programs
+	dir string // for everything of this run, removed at its end
+
+	image    *built
+	digest   v1.Hash
+	blobs    map[string]int64 // of the image, by digest
+	size     int64            // of all blobs
+	findings int
+	packages int
+	// staging keeps the image; approved is another one for each first promotion.
+	staging, approved *lab.Registry
+}
+
+// policies of the runs; the database has nothing critical, and much that is high.
+const (
+	lenient = "version: 1\nrules:\n  - {name: no critical, severity: critical}\n" + rest
+	strict  = "version: 1\nrules:\n  - {name: no high, severity: high}\n" + rest
+	// rest is about what is made up, or none of what is measured.
+	rest = "database: {maxAge: 3650d}\ndistribution: {notCovered: warn, endOfLife: warn}\nsbom: {unknowns: warn}\n"
+)
+
+// openPlace prepares everything that is not measured.
+func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_ *place, err error) {
+	p := &place{bin: bin, image: b}
+	if p.dir, err = os.MkdirTemp(work, "run-*"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	for _, dir := range []string{"home", "tmp", "none"} {
+		if err := os.Mkdir(filepath.Join(p.dir, dir), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	for name, text := range map[string]string{"lenient.yaml": lenient, "strict.yaml": strict} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.measureBlobs(); err != nil {
+		return nil, err
+	}
+	if p.staging, err = lab.StartRegistry(lab.Options{Dir: filepath.Join(p.dir, "staging")}); err != nil {
+		return nil, err
+	}
+	if _, err := p.staging.Push(ctx, "team/app:1", b.image); err != nil {
+		return nil, err
+	}
+	if err := p.database(ctx, findings); err != nil {
+		return nil, fmt.Errorf("making the vulnerability database: %w", err)
+	}
+	_, err = p.start(ctx, process{name: p.program("imagegate"), args: []string{"key", "generate", filepath.Join(p.dir, "cosign")}})
+	return p, err
+}
+
+// measureBlobs says what a registry has of the image.
+func (p *place) measureBlobs() error {
+	manifest, err := p.image.image.Manifest()
+	if err != nil {
+		return err
+	}
+	if p.digest, err = p.image.image.Digest(); err != nil {
+		return err
+	}
+	p.blobs = map[string]int64{}
+	for _, d := range append(manifest.Layers, manifest.Config) {
+		p.blobs[d.Digest.String()] = d.Size
+		p.size += d.Size
+	}
+	return nil
+}
+
+// database makes the database, or finds that of an earlier run, and gives it to
+// imagegate and grype alike.
+func (p *place) database(ctx context.Context, findings int) error {
+	archive := filepath.Join(p.image.dir, fmt.Sprintf("database-%d-%d.tar.zst", findings, unrelated))
+	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintln(os.Stderr, "bench: making the vulnerability database; it is kept for the next time")
+		from := filepath.Join(p.dir, "records")
+		if err := writeRecords(from, records(p.image.Sources, p.image.Modules, findings)); err != nil {
+			return err
+		}
+		if _, err := p.start(ctx, process{name: p.program("imagegate"), args: []string{"db", "build", from, "--to", archive}}); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(from); err != nil {
+			return err
+		}
+	}
+	for _, program := range []string{"imagegate", "grype"} {
+		if _, err := p.start(ctx, process{name: p.program(program), args: []string{"db", "import", archive}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops the registries and removes everything of the run.
+func (p *place) Close() error {
+	var errs []error
+	for _, r := range []*lab.Registry{p.staging, p.approved} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
+}
+
+func (p *place) program(name string) string { return filepath.Join(p.bin, name) }
+
+// environment keeps the programs to this place, and off the network.
+func (p *place) environment() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),
+		"COSIGN_PASSWORD=bench", "IMAGEGATE_CACHE_DIR=" + filepath.Join(p.dir, "cache"),
+		"GRYPE_DB_CACHE_DIR=" + filepath.Join(p.dir, "grype"), "GRYPE_DB_AUTO_UPDATE=false", "GRYPE_DB_VALIDATE_AGE=false",
+		"GRYPE_CHECK_FOR_APP_UPDATE=false", "SYFT_CHECK_FOR_APP_UPDATE=false",
+	}
+}
+
+// anew gives the next run an empty approved registry, imagegate nothing of what
+// earlier runs have cataloged, and the counters a start at zero.
+func (p *place) anew() error {
+	if p.approved != nil {
+		if err := p.approved.Close(); err != nil {
+			return err
+		}
+	}
+	dir := filepath.Join(p.dir, "approved")
+	for _, d := range []string{dir, filepath.Join(p.dir, "cache", "catalog")} {
+		if err := os.RemoveAll(d); err != nil {
+			return err
+		}
+	}
+	var err error
+	if p.approved, err = lab.StartRegistry(lab.Options{Dir: dir}); err != nil {
+		return err
+	}
+	p.staging.ResetRequests()
+	return nil
+}
+
+// count is what the registries have seen since the last count or anew.
+func (p *place) count(s *Sample) {
+	s.Read = p.staging.BlobBytesServed()
+	uploads := map[string]int64{}
+	for _, r := range p.approved.Requests() {
+		if r.Method == http.MethodPost || r.Method == http.MethodPatch || r.Method == http.MethodPut {
+			uploads[r.Path] += r.BytesIn
+			s.Written += r.BytesIn
+		}
+	}
+	// What a session has uploaded is known by the request that ends it.
+	for _, r := range p.approved.Requests() {
+		if r.Method != http.MethodPut || !strings.Contains(path.Dir(r.Path), "/blobs/uploads") {
+			continue
+		}
+		for digest := range p.blobs {
+			if strings.Contains(r.Query, strings.Replace(digest, ":", "%3A", 1)) || strings.Contains(r.Query, digest) {
+				s.WrittenImage += uploads[r.Path]
+			}
+		}
+	}
+	p.staging.ResetRequests()
+	p.approved.ResetRequests()
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// process is a program to be run and measured.
+type process struct {
+	name string
+	args []string
+	env  []string // beside that of the place
+	exit int      // what it must end with
+	out  string   // the file for its output; empty keeps it
+}
+
+// ran is what a process has used and said.
+type ran struct {
+	wall, cpu time.Duration
+	peak      int64 // bytes of memory, of the largest process
+	out, err  []byte
+}
+
+// start runs a process to its end. Any other exit code than the one that it must
+// end with is an error.
+func (p *place) start(ctx context.Context, c process) (*ran, error) {
+	cmd := exec.CommandContext(ctx, c.name, c.args...)
+	cmd.Env = append(p.environment(), c.env...)
+	cmd.Dir = p.dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if c.out != "" {
+		f, err := os.Create(c.out)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		cmd.Stdout = f
+	}
+	began := time.Now()
+	err := cmd.Run()
+	wall := time.Since(began)
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		return nil, err
+	}
+	if code := cmd.ProcessState.ExitCode(); code != c.exit {
+		return nil, fmt.Errorf("%s %q ended with %d, not %d:\n%s%s", filepath.Base(c.name), c.args, code, c.exit, tail(stdout.Bytes()), tail(stderr.Bytes()))
+	}
+	state := cmd.ProcessState
+	return &ran{wall: wall, cpu: state.UserTime() + state.SystemTime(), peak: peakMemory(state), out: stdout.Bytes(), err: stderr.Bytes()}, nil
+}
+
+// tail is the end of what a process said.
+func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Results are what was measured, in the form of the JSON file.
+type Results struct {
+	Rounds   int               `json:"rounds"`
+	Machine  Machine           `json:"machine"`
+	Programs map[string]string `json:"programs"` // version by name
+	Images   []ImageResult     `json:"images"`
+}
+
+// ImageResult is what was measured with one image.
+type ImageResult struct {
+	Name         string   `json:"name"`
+	Generated    bool     `json:"generated"` // without mmdebstrap
+	Layers       int      `json:"layers"`
+	Compressed   int64    `json:"compressedBytes"`
+	Uncompressed int64    `json:"uncompressedBytes"`
+	Packages     int      `json:"packages"`
+	Findings     int      `json:"findings"`
+	Series       []Series `json:"series"`
+	Figures      []Figure `json:"figures"`
+}
+
+// Series is one subject's samples, or why it has none.
+type Series struct {
+	Name    string   `json:"name"`
+	Missing string   `json:"missing,omitempty"`
+	Samples []Sample `json:"samples,omitempty"`
+}
+
+// Sample is one run.
+type Sample struct {
+	Seconds    float64 `json:"seconds"`
+	CPUSeconds float64 `json:"cpuSeconds"`
+	// Peak is the most bytes of memory of the largest process.
+	Peak int64 `json:"peakBytes"`
+	// Read is bytes of blobs out of staging; Written all bytes into approved,
+	// and WrittenImage those of the image's own blobs.
+	Read         int64   `json:"readBytes"`
+	Written      int64   `json:"writtenBytes"`
+	WrittenImage int64   `json:"writtenImageBytes"`
+	Findings     int     `json:"findings,omitempty"`
+	Stages       []Stage `json:"stages,omitempty"`
+}
+
+// Stage is a part of a run.
+type Stage struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Peak    int64   `json:"peakBytes,omitempty"` // of a stage that is a process
+}
+
+// add is one more process of the run.
+func (s *Sample) add(r *ran) {
+	s.Seconds += r.wall.Seconds()
+	s.CPUSeconds += r.cpu.Seconds()
+	s.Peak = max(s.Peak, r.peak)
+}
+
+// measureImage runs every subject in turn, so that what else the machine does is
+// shared among them.
+func measureImage(ctx context.Context, bin, work string, r recipe, rounds int) (_ *ImageResult, err error) {
+	b, err := buildImage(ctx, work, r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := openPlace(ctx, bin, work, b, r.findings)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	all := subjects()
+	series := make([]Series, len(all))
+	for round := range rounds {
+		for i, s := range all {
+			series[i].Name, series[i].Missing = s.name, s.missing
+			if s.missing != "" {
+				continue
+			}
+			sample, err := s.run(p, ctx)
+			if err != nil {
+				return nil, fmt.Errorf("running %s: %w", s.name, err)
+			}
+			series[i].Samples = append(series[i].Samples, *sample)
+			fmt.Fprintf(os.Stderr, "bench: %s image, %d of %d: %s: %.2f s\n", r.name, round+1, rounds, s.name, sample.Seconds)
+		}
+	}
+	manifest, err := b.image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	out := &ImageResult{Name: r.name, Generated: b.Generated, Layers: len(manifest.Layers), Compressed: p.size,
+		Uncompressed: b.Uncompressed, Packages: p.packages, Findings: p.findings, Series: series}
+	out.Figures = figures(out)
+	return out, nil
+}
+
+// readReport counts what imagegate has found.
+func (p *place) readReport(s *Sample) error {
+	data, err := os.ReadFile(filepath.Join(p.dir, "report.json"))
+	if err != nil {
+		return err
+	}
+	var report struct {
+		Input struct {
+			Platforms []struct {
+				Packages, Findings []json.RawMessage
+			} `json:"platforms"`
+		} `json:"input"`
+	}
+	if err := json.Unmarshal(data, &report); err != nil {
+		return fmt.Errorf("reading imagegate's report: %w", err)
+	}
+	for _, platform := range report.Input.Platforms {
+		s.Findings += len(platform.Findings)
+		p.packages, p.findings = len(platform.Packages), len(platform.Findings)
+	}
+	return nil
+}
+
+// series finds a subject's samples.
+func (r *ImageResult) series(name string) Series {
+	for _, s := range r.Series {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Series{Name: name, Missing: "not measured"}
+}
+
+// median of a number of each sample.
+func (s Series) median(of func(Sample) float64) float64 {
+	var values []float64
+	for _, sample := range s.Samples {
+		values = append(values, of(sample))
+	}
+	return median(values)
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	values = slices.Sorted(slices.Values(values))
+	middle := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[middle]
+	}
+	return (values[middle-1] + values[middle]) / 2
+}
+
+// stageMedians are the stages in the order in which they are run; those of one
+// name are added up.
+func (s Series) stageMedians() []Stage {
+	var names []string
+	values, peaks := map[string][]float64{}, map[string]int64{}
+	for _, sample := range s.Samples {
+		sums := map[string]float64{}
+		for _, stage := range sample.Stages {
+			if !slices.Contains(names, stage.Name) {
+				names = append(names, stage.Name)
+			}
+			sums[stage.Name] += stage.Seconds
+			peaks[stage.Name] = max(peaks[stage.Name], stage.Peak)
+		}
+		for name := range maps.Keys(sums) {
+			values[name] = append(values[name], sums[name])
+		}
+	}
+	var out []Stage
+	for _, name := range names {
+		out = append(out, Stage{Name: name, Seconds: median(values[name]), Peak: peaks[name]})
+	}
+	return out
+}
