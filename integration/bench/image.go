@@ -147,7 +147,6 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 // assemble puts generated packages above the archives. These are compressed as
 // docker does it, by Go's gzip at its default level.
 func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
-	var above v1.Image
 	above, err := lab.Image(b.generate(r))
 	if err != nil {
 		return nil, err
@@ -163,7 +162,10 @@ func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 		}
 		b.Uncompressed += size
 	}
-	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	base, err := emptyImage()
+	if err != nil {
+		return nil, err
+	}
 	var addenda []mutate.Addendum
 	for _, path := range archives {
 		f, err := os.Open(path)
@@ -181,16 +183,22 @@ func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	for _, l := range layers {
 		addenda = append(addenda, mutate.Addendum{Layer: l})
 	}
-	img, err := mutate.Append(base, addenda...)
+	return mutate.Append(base, addenda...)
+}
+
+// emptyImage is one without layers, for the platform that mmdebstrap is asked for.
+func emptyImage() (v1.Image, error) {
+	config, err := empty.Image.ConfigFile()
 	if err != nil {
 		return nil, err
 	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
+	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", "amd64"
-	return mutate.ConfigFile(img, config)
+	img, err := mutate.ConfigFile(empty.Image, config)
+	if err != nil {
+		return nil, err
+	}
+	return mutate.ConfigMediaType(mutate.MediaType(img, types.OCIManifestSchema1), types.OCIConfigJSON), nil
 }
 
 func archiveSize(l v1.Layer) (int64, error) {
