@@ -41,11 +41,9 @@ var recipes = map[string]recipe{
 		generated: 150, findings: 250,
 	},
 	"big": {
-		debian: []string{"ansible-core", "ant", "apache2", "bundler", "ca-certificates", "curl", "default-jre-headless", "docker.io",
-			"ffmpeg", "gcc", "git", "gradle", "groovy", "imagemagick", "jq", "libspring-context-java", "libspring-core-java",
-			"libspring-web-java", "maven", "nginx", "npm", "openssl", "php-cli", "postgresql", "python3-cryptography",
-			"python3-django", "python3-numpy", "python3-pandas", "python3-requests", "python3-scipy", "python3-sqlalchemy",
-			"rails", "rclone", "restic", "ruby-full", "skopeo"},
+		debian: []string{"ansible-core", "ant", "bundler", "ca-certificates", "curl", "default-jre-headless", "docker.io", "git",
+			"groovy", "jq", "libspring-web-java", "maven", "npm", "openssl", "puma", "python3-cryptography", "python3-django",
+			"python3-numpy", "python3-requests", "python3-sqlalchemy", "rclone", "restic", "ruby-nokogiri", "ruby-rack", "ruby-sinatra"},
 		generated: 900, findings: 1600,
 	},
 }
