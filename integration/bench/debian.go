@@ -24,7 +24,7 @@ func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string
 	if err != nil {
 		b.Generated = true
 		fmt.Fprintln(os.Stderr, "bench: mmdebstrap is not installed: the image is generated, and is no Debian")
-		return nil, nil
+		return nil, nil //nolint:nilerr // the image is generated instead, and says so
 	}
 	archive := filepath.Join(dir, "debian.tar")
 	cmd := exec.CommandContext(ctx, mmdebstrap, "--quiet", "--variant=minbase", `--aptopt=APT::Install-Recommends "false"`,
