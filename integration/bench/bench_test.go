@@ -18,9 +18,9 @@ import (
 // forty for the shell.
 func measured() *Results {
 	image := ImageResult{Name: "big", Layers: 2, Compressed: 1e6, Uncompressed: 3e6, Packages: 7, Findings: 5, Series: []Series{
-		{Name: pipeline, Samples: []Sample{{Seconds: 40, Stages: []Stage{{Name: "syft", Seconds: 25, Peak: 1000}, {Name: "grype", Seconds: 5, Peak: 900},
+		{Name: pipeline, Samples: []Sample{{Seconds: 40, CPUSeconds: 40, Stages: []Stage{{Name: "syft", Seconds: 25, Peak: 1000}, {Name: "grype", Seconds: 5, Peak: 900},
 			{Name: "attest", Seconds: 4}, {Name: "attest", Seconds: 6}}}}},
-		{Name: first, Samples: []Sample{{Seconds: 10, Peak: 500, Read: 1e6, WrittenImage: 1e6, Written: 2e6,
+		{Name: first, Samples: []Sample{{Seconds: 10, CPUSeconds: 30, Peak: 500, Read: 1e6, WrittenImage: 1e6, Written: 2e6,
 			Stages: []Stage{{Name: "pull", Seconds: 6}, {Name: "other", Seconds: 4}}}}},
 		{Name: firstPlain, Samples: []Sample{{Seconds: 20}}},
 		{Name: again, Samples: []Sample{{Seconds: 1}}},
@@ -118,7 +118,7 @@ func TestPageKeepsWhatIsAround(t *testing.T) {
 	if !strings.HasPrefix(text, "above\n"+pageBegin) || !strings.HasSuffix(text, pageEnd+"below\n") || strings.Contains(text, "old") {
 		t.Errorf("the page is now\n%s", text)
 	}
-	if !strings.Contains(text, "| first promote / shell pipeline | **0.25** (10.00 s / 40.00 s) | 0.30 | yes |") {
+	if !strings.Contains(text, "| first promote / shell pipeline | **0.25** (10.00 s / 40.00 s) | 0.30 | yes | 0.75 |") {
 		t.Errorf("the page lacks the table:\n%s", text)
 	}
 	if _, err := os.Stat(strings.TrimSuffix(page, ".md") + ".svg"); err != nil {

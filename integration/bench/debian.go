@@ -20,14 +20,13 @@ import (
 // debianLayer has mmdebstrap make a root file system, and returns the archive.
 // Where there is no mmdebstrap there is none, and generate makes up for it.
 func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string, error) {
-	mmdebstrap, err := exec.LookPath("mmdebstrap")
-	if err != nil {
+	if missing := lacks("mmdebstrap"); missing != "" {
 		b.Generated = true
-		fmt.Fprintln(os.Stderr, "bench: mmdebstrap is not installed: the image is generated, and is no Debian")
-		return nil, nil //nolint:nilerr // the image is generated instead, and says so
+		fmt.Fprintf(os.Stderr, "bench: %s: the image is generated, and is no Debian\n", missing)
+		return nil, nil
 	}
 	archive := filepath.Join(dir, "debian.tar")
-	cmd := exec.CommandContext(ctx, mmdebstrap, "--quiet", "--variant=minbase", `--aptopt=APT::Install-Recommends "false"`,
+	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", `--aptopt=APT::Install-Recommends "false"`,
 		"--architectures=amd64", "--include="+strings.Join(r.debian, ","), suite, archive)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {

@@ -10,6 +10,9 @@ type Figure struct {
 	Of    float64 `json:"of,omitempty"`
 	To    float64 `json:"to,omitempty"`
 	Unit  string  `json:"unit"` // of Of and To, or of Value where there are none
+	// Processors is the ratio of the processors' time instead of the clock's,
+	// which says more on a machine that is shared; 0 where it is not known.
+	Processors float64 `json:"processors,omitempty"`
 	// Limit is the most that it may be; zero or less sets none for this image.
 	Limit float64 `json:"limit"`
 	// Missing is why there is no value.
@@ -61,10 +64,14 @@ func figures(r *ImageResult) []Figure {
 
 func ratio(name, unit string, limit float64, of, to Series, number func(Sample) float64) Figure {
 	f := Figure{Name: name, Unit: unit, Limit: limit, Of: of.median(number), To: to.median(number), Missing: of.Missing + to.Missing}
+	if busy := to.median(processors); unit == "s" && busy > 0 {
+		f.Processors = of.median(processors) / busy
+	}
 	return f.divided()
 }
 
-func seconds(s Sample) float64 { return s.Seconds }
+func seconds(s Sample) float64    { return s.Seconds }
+func processors(s Sample) float64 { return s.CPUSeconds }
 
 // divided sets the value, if there is one.
 func (f Figure) divided() Figure {
@@ -86,6 +93,7 @@ func (s Series) only(names ...string) Series {
 		for _, stage := range sample.Stages {
 			if slices.Contains(names, stage.Name) {
 				part.Seconds += stage.Seconds
+				part.CPUSeconds += stage.CPUSeconds
 				part.Peak = max(part.Peak, stage.Peak)
 			}
 		}
@@ -99,8 +107,8 @@ func share(name string, limit float64, s Series, size float64, number func(Sampl
 	return f.divided()
 }
 
-// ingest compares what imagegate calls pull, which is fetching, verifying,
-// inflating and indexing.
+// ingest compares what imagegate calls pull, which is fetching, verifying and
+// inflating; file trees are made of it later, by the catalog.
 func ingest(limit float64, ours, least Series) Figure {
 	return ratio("ingest / curl, igzip, sha256sum", "s", limit, ours.only("pull"), least, seconds)
 }

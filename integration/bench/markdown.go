@@ -33,9 +33,9 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%s: %s compressed, %s of archives in %d layers, %d packages, %d findings.\n\n", kind,
 		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
-	b.WriteString("| figure | measured | at most | reached |\n|---|---|---|---|\n")
+	b.WriteString("| figure | measured | at most | reached | by processors' time |\n|---|---|---|---|---|\n")
 	for _, f := range r.Figures {
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer())
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer(), f.processors())
 	}
 	b.WriteString("\n| run | seconds | of the processors | peak memory | read from staging | written to approved | stages |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Series {
@@ -43,10 +43,9 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 			fmt.Fprintf(b, "| %s | not run: %s | | | | | |\n", s.Name, s.Missing)
 			continue
 		}
-		number := func(of func(Sample) float64) float64 { return s.median(of) }
-		fmt.Fprintf(b, "| %s | %.2f | %.2f | %s | %s | %s | %s |\n", s.Name, number(seconds),
-			number(func(s Sample) float64 { return s.CPUSeconds }), bytesText(number(func(s Sample) float64 { return float64(s.Peak) })),
-			bytesText(number(func(s Sample) float64 { return float64(s.Read) })), bytesText(number(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
+		fmt.Fprintf(b, "| %s | %.2f | %.2f | %s | %s | %s | %s |\n", s.Name, s.median(seconds),
+			s.median(processors), bytesText(s.median(func(s Sample) float64 { return float64(s.Peak) })),
+			bytesText(s.median(func(s Sample) float64 { return float64(s.Read) })), bytesText(s.median(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
 	}
 }
 
@@ -74,6 +73,13 @@ func (f Figure) measured() string {
 		return fmt.Sprintf("**%.2f** (%s / %s)", f.Value, bytesText(f.Of), bytesText(f.To))
 	}
 	return fmt.Sprintf("**%.2f** (%.2f s / %.2f s)", f.Value, f.Of, f.To)
+}
+
+func (f Figure) processors() string {
+	if f.Processors == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", f.Processors)
 }
 
 func (f Figure) limit() string {

@@ -35,7 +35,7 @@ func (p *place) pipeline(ctx context.Context) (*Sample, error) {
 			return nil, err
 		}
 		s.add(r)
-		s.Stages = append(s.Stages, Stage{Name: step.stage, Seconds: r.wall.Seconds(), Peak: r.peak})
+		s.Stages = append(s.Stages, Stage{Name: step.stage, Seconds: r.wall.Seconds(), CPUSeconds: r.cpu.Seconds(), Peak: r.peak})
 		if step.stage == "grype" {
 			if s.Findings, err = p.predicate(); err != nil {
 				return nil, err

@@ -58,7 +58,9 @@ type Sample struct {
 type Stage struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
-	Peak    int64   `json:"peakBytes,omitempty"` // of a stage that is a process
+	// Of a stage that is a process.
+	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
+	Peak       int64   `json:"peakBytes,omitempty"`
 }
 
 // add is one more process of the run.
