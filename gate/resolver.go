@@ -28,9 +28,10 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 }
 
 // quickResolver knows a short way for patterns such as
-// "/var/lib/dpkg/info/openssl.*", which syft asks for once for every Debian
-// package: the long way holds each against every name in the image. It also
-// searches programs for .NET bundles, see searchBundles.
+// "/var/lib/dpkg/info/openssl.*" and "/srv/node_modules/ms/*", which syft asks
+// for once for every Debian package and every npm module: the long way holds each
+// against every name in the image, or in all folders that are called the same. It
+// also searches programs for .NET bundles, see searchBundles.
 type quickResolver struct {
 	file.Resolver
 	img *image.Image
@@ -58,24 +59,29 @@ func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error
 	return found, err
 }
 
-// named lists the files that a pattern of the form FOLDER/NAME.* names, if that
-// can be told without looking elsewhere: the folder is one and not a link to
-// one, and the files are files. A link to one of them, from wherever, is then
-// found as the same file under a second name, and the first one counts.
+// named lists the files that a pattern of the form FOLDER/* or FOLDER/NAME.*
+// names, if that can be told without looking elsewhere: the folder is one and not
+// a link to one, and the files are files. A link to one of them, from wherever, is
+// then found as the same file under a second name, and the first one counts.
 func (r *quickResolver) named(pattern string) ([]string, bool) {
 	prefix, ok := strings.CutSuffix(pattern, "*")
-	dir, name := path.Split(prefix)
-	if !ok || len(name) < 2 || !strings.HasSuffix(name, ".") || strings.ContainsAny(prefix, `*?[]{}\!`) || path.Clean(prefix) != prefix {
+	if !ok || strings.ContainsAny(prefix, `*?[]{}\!`) || path.Clean(prefix+"x") != prefix+"x" {
 		return nil, false
 	}
-	all := r.folder(path.Clean(dir))
+	dir, name := path.Split(prefix)
+	dir = strings.TrimSuffix(dir, "/")
+	if dir == "" || name != "" && (len(name) < 2 || !strings.HasSuffix(name, ".")) {
+		return nil, false
+	}
+	all := r.folder(dir)
 	if all == nil {
 		return nil, false
 	}
 	from, _ := slices.BinarySearch(all, prefix)
 	to := from
 	for ; to < len(all) && strings.HasPrefix(all[to], prefix); to++ {
-		if !r.is(all[to], stereoscope.TypeRegular) {
+		// Folders are passed over, here as there.
+		if !r.is(all[to], stereoscope.TypeRegular) && !r.is(all[to], stereoscope.TypeDirectory) {
 			return nil, false
 		}
 	}

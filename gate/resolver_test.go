@@ -25,7 +25,7 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 		{Path: info + "zlib1g.conffiles", Content: "3"},
 		{Path: info + "zlib1g-dev.list", Content: "4"},
 		{Path: info + "libstdc++6.list", Content: "5"},
-		{Path: info + "folder.d/file", Content: "6"},
+		{Path: info + "folder.d/file", Content: "6"}, {Path: info + "entry.d", Dir: true}, {Path: info + "entry.d/file", Content: "7"},
 		{Path: info + "a.list", Content: "same"},
 		{Path: info + "b.list", HardLink: info + "a.list"},
 	})
@@ -47,6 +47,14 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 		"folder above that is a link": {{{Path: "srv/dpkg/info/zlib1g.list", Content: "1"}, {Path: "var/lib", Link: "/srv"}}},
 		"folder that became a link":   {files, {{Path: "srv/zlib1g.x", Content: "1"}, lab.Whiteout("var/lib/dpkg/info")}, {{Path: "var/lib/dpkg/info", Link: "/srv"}}},
 		"no folder":                   {{{Path: "etc/hosts", Content: "1"}}},
+		"folder without an entry":     {{{Path: info + "zlib1g.list", Content: "1"}}},
+		"files and links to them": {files, {{Path: info + "0.list", Link: "a.list"}, {Path: info + "1.list", Link: "/srv/real"},
+			{Path: info + "2.list", Link: "/srv/real"}, {Path: "srv/real", Content: "r"}, {Path: info + "dir", Link: "/srv"},
+			{Path: info + "3.list", Link: "0.list"}}},
+		"folders of the same name": {files, {{Path: "srv/info", Dir: true}, {Path: "srv/info/x", Content: "1"},
+			{Path: info + "linked", Link: "/srv/info/x"}, {Path: "usr/info", Link: "/var/lib/dpkg/info"}}},
+		"links from folders of the same name": {files, {{Path: "bin/info", Dir: true}, {Path: "bin/info/x", Link: "/" + info + "a.list"},
+			{Path: "usr/info", Link: "/var/lib/dpkg/info"}, {Path: "bin/x", Link: "/bin/info"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newTester(t)
@@ -68,8 +76,8 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, pattern := range []string{"zlib1g.*", "zlib1g-dev.*", "libstdc++6.*", "folder.*", "a.*", "b.*", "none.*", "*.list",
-				"zlib1g*", ".*", "z[a-z]*.*", "zlib1g.list", "../info/zlib1g.*", "sub/zlib1g.*"} {
+			for _, pattern := range []string{"zlib1g.*", "zlib1g-dev.*", "libstdc++6.*", "folder.*", "entry.*", "a.*", "b.*", "none.*", "*.list",
+				"zlib1g*", ".*", "z[a-z]*.*", "zlib1g.list", "../info/zlib1g.*", "sub/zlib1g.*", "*", "folder.d/*", "none/*", "./*"} {
 				for _, pattern := range []string{"/" + info + pattern, info + pattern, "**/" + pattern} {
 					want, got := found(long.FilesByGlob(pattern)), found(short.FilesByGlob(pattern))
 					if d := cmp.Diff(want, got); d != "" {
@@ -90,9 +98,11 @@ func TestShortWayIsTaken(t *testing.T) {
 	}
 	defer img.Cleanup()
 	r := &quickResolver{img: img, folders: map[string][]string{}}
-	paths, ok := r.named("/var/lib/dpkg/info/zlib1g.*")
-	if !ok || len(paths) != 2 {
-		t.Errorf("%q, %v", paths, ok)
+	for _, pattern := range []string{"/var/lib/dpkg/info/zlib1g.*", "/var/lib/dpkg/info/*"} {
+		paths, ok := r.named(pattern)
+		if !ok || len(paths) != 2 {
+			t.Errorf("%s: %q, %v", pattern, paths, ok)
+		}
 	}
 }
 
