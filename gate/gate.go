@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate/cache"
 	"github.com/imagegate/imagegate/gate/layers"
@@ -215,12 +216,32 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		return nil, err
 	}
 	for i := range r.Image.Platforms {
-		evidence, sbom, err := g.inspect(ctx, r.store, &r.Image.Platforms[i], known[i])
+		sbom := known[i]
+		if sbom == nil {
+			if sbom, err = g.catalog(ctx, r.store, &r.Image.Platforms[i]); err != nil {
+				return nil, err
+			}
+		}
+		r.SBOMs = append(r.SBOMs, sbom)
+	}
+	// Matching leaves a core to what would have to be waited for otherwise.
+	var meanwhile errgroup.Group
+	meanwhile.SetLimit(g.opts.Parallel)
+	defer func() { _ = meanwhile.Wait() }() // an error ends the run only after what uses the store
+	meanwhile.Go(r.store.Release)
+	for i := range r.Image.Platforms {
+		p := &r.Image.Platforms[i]
+		if known[i] == nil {
+			meanwhile.Go(func() error { return g.document(p, r.SBOMs[i]) })
+		}
+		evidence, err := g.inspect(ctx, p, r.SBOMs[i])
 		if err != nil {
 			return nil, err
 		}
 		r.Input.Platforms = append(r.Input.Platforms, evidence)
-		r.SBOMs = append(r.SBOMs, sbom)
+	}
+	if err := meanwhile.Wait(); err != nil {
+		return nil, err
 	}
 	if r.Moved, err = g.moved(ctx, r.Image); err != nil {
 		return nil, err
@@ -278,35 +299,45 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, known
 	return nil
 }
 
-// inspect gathers the evidence about one platform, whose catalog may be known.
-func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform, sbom *SBOM) (policy.Platform, *SBOM, error) {
-	if sbom == nil {
-		done := g.opts.Progress.Start(Catalog, p.Name)
-		var err error
-		sbom, err = catalog(ctx, store, p, g.opts.Tool)
-		done(err)
-		if err != nil {
-			return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
-		}
-		g.remember(p, sbom)
+// catalog finds out what is on one platform.
+func (g *Gate) catalog(ctx context.Context, store *layers.Store, p *Platform) (*SBOM, error) {
+	done := g.opts.Progress.Start(Catalog, p.Name)
+	sbom, err := catalog(ctx, store, p, g.opts.Tool)
+	done(err)
+	if err != nil {
+		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
+	return sbom, nil
+}
+
+// document writes the documents about a platform, and keeps the whole catalog.
+func (g *Gate) document(p *Platform, sbom *SBOM) error {
+	if err := sbom.document(p, g.opts.Tool); err != nil {
+		return fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	g.remember(p, sbom)
+	return nil
+}
+
+// inspect gathers the evidence about one platform that is cataloged.
+func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Platform, error) {
 	done := g.opts.Progress.Start(Scan, p.Name)
 	m, err := scan(ctx, g.opts.Database, sbom)
 	done(err)
 	if err != nil {
-		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	layers, size, err := layersOf(p.Image)
 	if err != nil {
-		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	config, err := configOf(p.Config)
 	if err != nil {
-		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	base, err := baseOf(p.Image)
 	if err != nil {
-		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	return policy.Platform{
 		Platform:     p.Name,
@@ -321,5 +352,5 @@ func (g *Gate) inspect(ctx context.Context, store *layers.Store, p *Platform, sb
 		Size:         size,
 		Layers:       layers,
 		Base:         base,
-	}, sbom, nil
+	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -603,5 +604,32 @@ func TestLaterIsNoApproval(t *testing.T) {
 				t.Errorf("at %s: %s", at, v.Message)
 			}
 		}
+	}
+}
+
+// TestInflatedLayersGoBeforeTheDecision: what is pushed afterwards is needed, and
+// nothing else is to take up the disk while that lasts.
+func TestInflatedLayersGoBeforeTheDecision(t *testing.T) {
+	h := newTester(t)
+	img := h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}})
+	var temp string
+	r := h.check(h.gate(blockCritical, func(o *Options) { temp = o.TempDir }), h.push("app:1", img))
+	var left []string
+	err := filepath.WalkDir(temp, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && d.Name() != ".imagegate.lock" {
+			left = append(left, filepath.Base(filepath.Dir(path)))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls, err := r.Image.Platforms[0].Image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(left)
+	if want := slices.Repeat([]string{"blobs"}, len(ls)); !slices.Equal(left, want) {
+		t.Errorf("files are left in %q", left)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -60,6 +61,7 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := linkLayers(store, p.Image, dir); err != nil {
 		return nil, err
 	}
@@ -91,7 +93,7 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return newSBOM(s, p, tool)
+	return newSBOM(s, p), nil
 }
 
 // catalogConfig is syft's default for images with these differences: files are
@@ -164,7 +166,8 @@ func linkLayers(store *layers.Store, img v1.Image, dir string) error {
 	return nil
 }
 
-func newSBOM(s *sbom.SBOM, p *Platform, tool Tool) (*SBOM, error) {
+// newSBOM lacks the documents, which [SBOM.document] makes.
+func newSBOM(s *sbom.SBOM, p *Platform) *SBOM {
 	out := &SBOM{Digest: p.Digest, Packages: []policy.Package{}, Unknowns: unknowns(s), syft: s}
 	for _, sp := range s.Artifacts.Packages.Sorted() {
 		out.Packages = append(out.Packages, toPackage(sp))
@@ -172,15 +175,19 @@ func newSBOM(s *sbom.SBOM, p *Platform, tool Tool) (*SBOM, error) {
 	if r := s.Artifacts.LinuxDistribution; r != nil {
 		out.Distribution = policy.Distribution{ID: r.ID, Version: r.VersionID, Name: r.PrettyName}
 	}
-	packagesOnly := withoutFiles(*s)
-	var err error
-	if out.SPDX, err = encodeSPDX(packagesOnly, p, tool); err != nil {
-		return nil, fmt.Errorf("encoding the SPDX document of %s: %w", p.Digest, err)
+	return out
+}
+
+// document writes the documents.
+func (s *SBOM) document(p *Platform, tool Tool) (err error) {
+	packagesOnly := withoutFiles(*s.syft)
+	if s.SPDX, err = encodeSPDX(packagesOnly, p, tool); err != nil {
+		return fmt.Errorf("encoding the SPDX document of %s: %w", p.Digest, err)
 	}
-	if out.CycloneDX, err = encodeCycloneDX(packagesOnly, p, tool); err != nil {
-		return nil, fmt.Errorf("encoding the CycloneDX document of %s: %w", p.Digest, err)
+	if s.CycloneDX, err = encodeCycloneDX(packagesOnly, p, tool); err != nil {
+		return fmt.Errorf("encoding the CycloneDX document of %s: %w", p.Digest, err)
 	}
-	return out, nil
+	return nil
 }
 
 func toPackage(p syftpkg.Package) policy.Package {

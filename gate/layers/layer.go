@@ -202,6 +202,21 @@ func (s *Store) LinkUncompressed(diffID v1.Hash, path string) error {
 	return nil
 }
 
+// Release removes the inflated layers, which nobody needs once all images are
+// cataloged; as they were stored they stay. For what was fetched before,
+// Uncompressed and LinkUncompressed fail from then on.
+func (s *Store) Release() error {
+	dir := filepath.Join(s.dir, layersDir)
+	inflated, err := os.ReadDir(dir)
+	for _, entry := range inflated {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, entry.Name())))
+	}
+	if err != nil {
+		return fmt.Errorf("removing inflated layers: %w", err)
+	}
+	return nil
+}
+
 // copyFile copies what was verified, and so need not be again.
 func (s *Store) copyFile(from, to string) (err error) {
 	in, err := os.Open(from)

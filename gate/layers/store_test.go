@@ -420,3 +420,41 @@ func TestRunsThatStartTogetherDoNotSweepEachOther(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// TestReleasedStoreStillHasWhatIsPushed, and can read what it has not read yet.
+func TestReleasedStoreStillHasWhatIsPushed(t *testing.T) {
+	plain, later := content(t, 50_000), content(t, 60_000)
+	s := newStore(t)
+	l, err := fetch(t, s, honest(gz(t, plain), plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uncompressed, err := fetch(t, s, honest(later, later))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Release(); err != nil {
+		t.Fatal(err)
+	}
+	for want, l := range map[string]*Layer{string(gz(t, plain)): l, string(later): uncompressed} {
+		rc, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(rc)
+		if err := errors.Join(err, rc.Close()); err != nil || string(got) != want {
+			t.Errorf("%d bytes, not %d: %v", len(got), len(want), err)
+		}
+		if rc, err := l.Uncompressed(); err == nil {
+			rc.Close()
+			t.Error("the inflated layer is there")
+		}
+		if err := s.LinkUncompressed(l.diffID, filepath.Join(t.TempDir(), "layer")); err == nil {
+			t.Error("the inflated layer could be linked")
+		}
+	}
+	if l, err = fetch(t, s, honest(zst(t, later), later)); err != nil {
+		t.Fatal(err)
+	}
+	checkLayer(t, l, zst(t, later), later)
+}
