@@ -74,6 +74,7 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 	if err := img.Read(ctx); err != nil {
 		return nil, fmt.Errorf("indexing the layers of %s: %w", p.Digest, err)
 	}
+	forgetLayers(img)
 	// The digest is the only name that goes in: a repository or tag would
 	// make two documents of one image differ.
 	src := stereoscopesource.New(img, stereoscopesource.ImageConfig{
@@ -145,6 +146,17 @@ func (c valuesOf) Value(key any) any {
 		return v
 	}
 	return c.more.Value(key)
+}
+
+// forgetLayers drops the file trees of single layers, which the search of the
+// squashed image does not ask, and which are as large as it is.
+func forgetLayers(img *image.Image) {
+	for i, l := range img.Layers {
+		l.Tree, l.SearchContext = nil, nil
+		if i < len(img.Layers)-1 {
+			l.SquashedTree, l.SquashedSearchContext = nil, nil
+		}
+	}
 }
 
 // linkLayers puts the verified, inflated layers where stereoscope looks for
