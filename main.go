@@ -13,6 +13,7 @@ import (
 )
 
 func main() {
+	cli.TuneMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a clean end, the second one does not ask.
 	context.AfterFunc(ctx, stop)

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"math"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+// TestMemoryLimitFollowsWhatIsInUse, so that an image with more packages than
+// expected takes more memory, and not all of the time.
+func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	percent := debug.SetGCPercent(100)
+	limit := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
+	TuneMemory()
+	if got := debug.SetMemoryLimit(-1); got != roomyBytes {
+		t.Errorf("at first the limit is %d", got)
+	}
+	large := make([]byte, 2*roomyBytes)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		runtime.GC()
+		if got := debug.SetMemoryLimit(-1); got > 2*roomyBytes {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("with %d bytes in use the limit is %d", len(large), got)
+		}
+	}
+	runtime.KeepAlive(large)
+}
+
+// TestMemoryIsTheUsersToTune by the variables that every Go program obeys.
+func TestMemoryIsTheUsersToTune(t *testing.T) {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GOGC", "")
+			t.Setenv("GOMEMLIMIT", "")
+			t.Setenv(name, "100")
+			before := debug.SetMemoryLimit(math.MaxInt64)
+			t.Cleanup(func() { debug.SetMemoryLimit(before) })
+			TuneMemory()
+			if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+				t.Errorf("the limit is %d", got)
+			}
+		})
+	}
+}
