@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -132,9 +134,26 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 
 // gather keeps the statements that somebody trusted made about this digest.
 func (pr *proof) gather(envelopes []trust.Envelope, t Trust) {
+	type verified struct {
+		st  trust.Statement
+		by  trust.Signatory
+		err error
+	}
+	// SBOMs have megabytes, and there are two of them.
+	all := make([]verified, len(envelopes))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, env := range envelopes {
+		group.Go(func() error {
+			v := &all[i]
+			v.st, v.by, v.err = t.VerifyEnvelope(env, pr.digest)
+			return nil
+		})
+	}
+	_ = group.Wait() // each error is in its place
 	seen := map[string]bool{}
-	for _, env := range envelopes {
-		st, by, err := t.VerifyEnvelope(env, pr.digest)
+	for _, v := range all {
+		st, by, err := v.st, v.by, v.err
 		if err != nil {
 			pr.reasons = append(pr.reasons, err.Error())
 			continue

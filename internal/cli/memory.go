@@ -12,7 +12,7 @@ import (
 // soon garbage and much that stays. The default, twice of what is in use, collects
 // often while that is little, and takes most memory when it is most.
 const (
-	roomyBytes   = 512 << 20
+	roomyBytes   = 480 << 20
 	roomyPercent = 60
 )
 
