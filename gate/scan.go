@@ -44,6 +44,10 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
 	pkgs := matchablePackages(s, d)
 
+	if err := db.Expect(ctx, searchedNames(db.Provider(), pkgs)); err != nil {
+		return nil, err
+	}
+
 	m := grype.VulnerabilityMatcher{
 		VulnerabilityProvider:      db.Provider(),
 		Matchers:                   strictMatchers(),
@@ -86,6 +90,19 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 		}
 	}
 	return out, nil
+}
+
+// searchedNames are those under which the matchers look for packages, and for what
+// these were built from.
+func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string {
+	var names []string
+	for _, p := range pkgs {
+		names = append(names, provider.PackageSearchNames(p)...)
+		for _, upstream := range pkg.UpstreamPackages(p) {
+			names = append(names, provider.PackageSearchNames(upstream)...)
+		}
+	}
+	return names
 }
 
 // matchablePackages turns syft's packages into grype's as its own command

@@ -118,18 +118,19 @@ type recordingReader struct {
 	lowLevelReader
 	failures *failures
 	noEPSS   bool
+	present  presence
 }
 
 // lowLevelReader is what grype's provider expects of any reader beyond the
 // public interface, to join rows (grype/db/v6/refs.go).
 type lowLevelReader interface{ GetDB() *gorm.DB }
 
-func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (v6.Reader, error) {
+func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*recordingReader, error) {
 	low, ok := r.(lowLevelReader)
 	if !ok {
 		return nil, fmt.Errorf("grype's reader %T gives no access to its rows", r)
 	}
-	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f}
+	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f, present: presence{names: map[string]tables{}}}
 	// The reader fetches the date of the EPSS scores on first use and keeps it
 	// without a lock, so the first use is here. A database without that feed
 	// has no date, which must not look like a failure; one with the feed must.
@@ -180,6 +181,9 @@ func (r *recordingReader) GetArchitectureAliases() (map[string]string, error) {
 }
 
 func (r *recordingReader) GetAffectedPackages(p *v6.PackageSpecifier, o *v6.GetPackageOptions) ([]v6.AffectedPackageHandle, error) {
+	if there, known := r.about(p); known && !there.affected {
+		return nil, nil
+	}
 	found, err := r.Reader.GetAffectedPackages(p, o)
 	for i := range found {
 		r.content(found[i].BlobValue == nil, o != nil && o.PreloadBlob, p)
@@ -188,11 +192,22 @@ func (r *recordingReader) GetAffectedPackages(p *v6.PackageSpecifier, o *v6.GetP
 }
 
 func (r *recordingReader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.GetPackageOptions) ([]v6.UnaffectedPackageHandle, error) {
+	if there, known := r.about(p); known && !there.unaffected {
+		return nil, nil
+	}
 	found, err := r.Reader.GetUnaffectedPackages(p, o)
 	for i := range found {
 		r.content(found[i].BlobValue == nil, o != nil && o.PreloadBlob, p)
 	}
 	return found, err
+}
+
+// about returns what is known about the name that is searched for, if one is.
+func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known bool) {
+	if p == nil || p.Name == "" {
+		return tables{}, false
+	}
+	return r.present.of(p.Name)
 }
 
 // content records a row that names a package and says nothing of its versions,

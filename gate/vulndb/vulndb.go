@@ -38,7 +38,7 @@ import (
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
-	reader   v6.Reader
+	reader   *recordingReader
 	provider *recordingProvider
 	failures *failures
 	info     policy.Database

@@ -1,0 +1,96 @@
+package vulndb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// presence knows of some package names whether the database has anything about
+// them. Most packages of an image have no advisory, and each one costs grype several
+// queries to find that out.
+type presence struct {
+	mu    sync.RWMutex
+	names map[string]tables // by folded name
+}
+
+// tables are those that have rows about a name, in whatever ecosystem, for whatever
+// distribution.
+type tables struct{ affected, unaffected bool }
+
+// of returns what is there about a name; known is false for one that was never
+// looked up.
+func (p *presence) of(name string) (there tables, known bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	there, known = p.names[fold(name)]
+	return there, known
+}
+
+func (p *presence) add(found map[string]tables) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, there := range found {
+		p.names[name] = there
+	}
+}
+
+// fold makes names equal that the database takes for equal: its columns compare
+// letters without regard to case in ASCII alone,
+// https://www.sqlite.org/datatype3.html#collating_sequences
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
+// askedAtOnce is how many names go into one query; SQLite takes 32766 variables.
+const askedAtOnce = 1000
+
+// Expect looks up at once which of the names the database has anything about.
+// Whoever searches for one of the others is answered from memory from then on, and
+// the same as without: the database does not change while it is open. Names that
+// are searched for and were not expected take longer.
+func (db *DB) Expect(ctx context.Context, names []string) error {
+	asked := make([]string, len(names))
+	for i, name := range names {
+		asked[i] = fold(name)
+	}
+	slices.Sort(asked)
+	for some := range slices.Chunk(slices.Compact(asked), askedAtOnce) {
+		if err := db.expect(ctx, some); err != nil {
+			return fmt.Errorf("looking up %d package names in the vulnerability database: %w", len(some), err)
+		}
+	}
+	return nil
+}
+
+func (db *DB) expect(ctx context.Context, names []string) error {
+	var rows []struct {
+		Name                 string
+		Affected, Unaffected bool
+	}
+	err := db.reader.GetDB().WithContext(ctx).Raw(`
+		SELECT name,
+			EXISTS (SELECT 1 FROM affected_package_handles WHERE package_id = packages.id) AS affected,
+			EXISTS (SELECT 1 FROM unaffected_package_handles WHERE package_id = packages.id) AS unaffected
+		FROM packages WHERE name COLLATE NOCASE IN ?`, names).Scan(&rows).Error
+	if err != nil {
+		return err
+	}
+	found := make(map[string]tables, len(names))
+	for _, name := range names {
+		found[name] = tables{}
+	}
+	for _, row := range rows {
+		there := found[fold(row.Name)]
+		found[fold(row.Name)] = tables{there.affected || row.Affected, there.unaffected || row.Unaffected}
+	}
+	db.reader.present.add(found)
+	return nil
+}

@@ -1,0 +1,78 @@
+package vulndb
+
+import (
+	"strings"
+	"testing"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+)
+
+// What was expected is answered as what was not, in whatever case the name is
+// written, and also where there is something of one kind only.
+func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
+	dir := install(t)
+	tamper(t, dir,
+		"INSERT INTO unaffected_package_handles (vulnerability_id, operating_system_id, package_id, blob_id) SELECT vulnerability_id, operating_system_id, package_id, blob_id FROM affected_package_handles WHERE id % 2 = 0",
+		"DELETE FROM affected_package_handles WHERE id % 4 = 0",
+		"INSERT INTO packages (ecosystem, name) VALUES ('npm', 'Über-Straße'), ('deb', 'nothing-about-it')")
+	plain, expecting := openDB(t, dir), openDB(t, dir)
+
+	var names []string
+	if err := plain.reader.GetDB().Raw("SELECT DISTINCT name FROM packages").Scan(&names).Error; err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		names = append(names, strings.ToUpper(name))
+	}
+	names = append(names, "no-such-package", "json-schema' OR '1'='1", "üBER-STRASSE", "json-\u017fchema")
+	if err := expecting.Expect(t.Context(), append([]string{""}, names...)); err != nil {
+		t.Fatal(err)
+	}
+
+	var found, absent, only int
+	for _, name := range names {
+		for _, ecosystem := range []string{"", "npm", "deb"} {
+			spec := func() *v6.PackageSpecifier { return &v6.PackageSpecifier{Name: name, Ecosystem: ecosystem} }
+			wantA, errA := plain.reader.GetAffectedPackages(spec(), nil)
+			gotA, gotErrA := expecting.reader.GetAffectedPackages(spec(), nil)
+			wantU, errU := plain.reader.GetUnaffectedPackages(spec(), nil)
+			gotU, gotErrU := expecting.reader.GetUnaffectedPackages(spec(), nil)
+			if errA != nil || errU != nil || gotErrA != nil || gotErrU != nil {
+				t.Fatal(errA, errU, gotErrA, gotErrU)
+			}
+			if len(gotA) != len(wantA) || len(gotU) != len(wantU) {
+				t.Errorf("%q in %q: %d affected and %d unaffected, want %d and %d", name, ecosystem, len(gotA), len(gotU), len(wantA), len(wantU))
+			}
+			found, only = found+len(gotA), only+len(gotU)
+		}
+		if there, known := expecting.reader.present.of(name); !known {
+			t.Errorf("%q is not known", name)
+		} else if !there.affected && !there.unaffected {
+			absent++
+		}
+	}
+	if found == 0 || only == 0 || absent < 4 {
+		t.Errorf("%d rows, %d of the other kind, %d names without any: that tells nothing", found, only, absent)
+	}
+}
+
+// A database that cannot be read is no database that has nothing.
+func TestExpectingFromAFailingDatabase(t *testing.T) {
+	db := openDB(t, install(t))
+	if err := db.Expect(t.Context(), []string{"no-such-package"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := db.reader.GetAffectedPackages(&v6.PackageSpecifier{Name: "No-Such-Package"}, nil); err != nil || len(found) != 0 {
+		t.Errorf("what was expected is not answered from memory: %d, %v", len(found), err)
+	}
+	if _, err := db.reader.GetAffectedPackages(&v6.PackageSpecifier{Name: "json-schema"}, nil); err == nil {
+		t.Error("a closed database has answered")
+	}
+	wantError(t, db.Expect(t.Context(), []string{"json-schema"}), "looking up 1 package names")
+	if _, known := db.reader.present.of("json-schema"); known {
+		t.Error("what could not be read is known")
+	}
+}
