@@ -114,7 +114,7 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 		return nil, err
 	}
 	img := a.Image()
-	if err := p.CheckTags(ctx, img.Digest, tags...); err != nil {
+	if _, err := p.checkTags(ctx, img.Digest, tags); err != nil {
 		return nil, err
 	}
 	// Everything is signed before the first byte is written: a signer that
@@ -195,19 +195,22 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 // evidenceTag matches the tags under which signatures and referrers are kept.
 var evidenceTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\..*)?$`)
 
-// CheckTags returns a *TagConflictError for the first tag that names another
-// digest, unless tags may be moved. It only reads.
-func (p *Promoter) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) error {
+// checkTags returns a *TagConflictError for the first tag that names another
+// digest, unless tags may be moved, and else whether every one names this digest
+// already. It only reads.
+func (p *Promoter) checkTags(ctx context.Context, want v1.Hash, tags []name.Tag) (there bool, err error) {
+	there = len(tags) > 0
 	for _, tag := range tags {
 		have, err := p.tagged(ctx, tag)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if have != (v1.Hash{}) && have != want && !p.opts.MoveTag {
-			return &TagConflictError{Tag: tag, Have: have, Want: want}
+			return false, &TagConflictError{Tag: tag, Have: have, Want: want}
 		}
+		there = there && have == want
 	}
-	return nil
+	return there, nil
 }
 
 // tagged returns the digest that a tag names, or none where it does not exist.

@@ -54,13 +54,20 @@ const clockSkew = 5 * time.Minute
 type Verifier struct{ p Promoter }
 
 // NewVerifier returns a Verifier; of the options it uses Now, Keychain,
-// Transport, UserAgent and Parallel.
+// Transport, UserAgent and Parallel, and for CheckTags MoveTag.
 func NewVerifier(opts Options) (*Verifier, error) {
 	if opts.Now == nil {
 		return nil, errors.New("no clock")
 	}
 	opts = opts.withDefaults()
 	return &Verifier{Promoter{opts: opts, remote: remoteOptions(opts)}}, nil
+}
+
+// CheckTags tells before anything is done whether every tag names the digest
+// already. For the first that names another one it returns a *TagConflictError,
+// unless tags may be moved. It only reads.
+func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) (there bool, err error) {
+	return v.p.checkTags(ctx, want, tags)
 }
 
 // Verify proves from the approved registry alone that the image passed: it is

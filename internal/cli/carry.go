@@ -21,18 +21,18 @@ const (
 
 // carry finds what goes along with an approved image from where it is staged. Where
 // no policy has anything carried, nothing is looked for.
-func (p *promotion) carry(src gate.Source, policies policy.Set, a *gate.Approval) error {
+func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy.Set, a *gate.Approval) (*promote.Promoter, error) {
 	if src.Transport != gate.Registry || !policies.CarriesAny(src.Repository()) {
-		return nil
+		return to, nil
 	}
 	makers, err := believed(p.cli, policies)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, remote.WithAuthFromKeychain(keychain()),
 		remote.WithTransport(registryTransport(stall)), remote.WithUserAgent(userAgent()))
 	if err != nil {
-		return gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
+		return nil, gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
 	}
 	c := promote.Carry{Makers: makers}
 	for _, i := range items {
@@ -52,6 +52,5 @@ func (p *promotion) carry(src gate.Source, policies policy.Set, a *gate.Approval
 	if more := len(c.Left) - maxLeft; more > 0 {
 		c.Left = append(c.Left[:maxLeft], promote.Left{Reason: fmt.Sprintf("and %d more", more)})
 	}
-	p.to = p.to.Carrying(c)
-	return nil
+	return to.Carrying(c), nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -57,7 +58,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = out.finish(c.Context, err) }()
+	defer func(ctx context.Context) { err = out.finish(ctx, err) }(c.Context)
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
@@ -74,10 +75,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	signer, err := loadSigner(c, s)
+	signer, err := startSigner(c, s)
 	if err != nil {
 		return err
 	}
+	defer func() { err = signer.ending(err) }()
 	db, err := openDatabase(c)
 	if err != nil {
 		return err
@@ -87,13 +89,21 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := promote.New(promote.Options{Signer: signer, Format: format, Now: time.Now, MoveTag: c.Bool("move-tag"),
-		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress})
+	opts := promote.Options{Format: format, Now: time.Now, MoveTag: c.Bool("move-tag"),
+		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress}
+	approved, err := promote.NewVerifier(opts)
 	if err != nil {
 		return err
 	}
 
-	run := promotion{cli: c, gate: g, to: to, tags: tags, out: out, override: override,
+	run := promotion{cli: c, gate: g, approved: approved, tags: tags, out: out, override: override,
+		promoter: func() (*promote.Promoter, error) {
+			var err error
+			if opts.Signer, err = signer.wait(); err != nil {
+				return nil, err
+			}
+			return promote.New(opts)
+		},
 		beside: gate.Beside{VEX: statements},
 		basis:  promote.Basis{Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool(), Override: override}}
 	return run.promote(src, policies)
@@ -103,7 +113,8 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 type promotion struct {
 	cli      *cli.Context
 	gate     *gate.Gate
-	to       *promote.Promoter
+	approved *promote.Verifier                 // reads what is there already
+	promoter func() (*promote.Promoter, error) // waits for the key
 	tags     []name.Tag
 	out      *output
 	override *policy.Override // nil for none
@@ -125,7 +136,11 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 		}
 	}
 	if policies.UsesBaseline(src.Repository()) {
-		baseline, missing, err := p.to.Baseline(ctx, p.tags...)
+		to, err := p.promoter()
+		if err != nil {
+			return err
+		}
+		baseline, missing, err := to.Baseline(ctx, p.tags...)
 		if err != nil {
 			return err
 		}
@@ -137,30 +152,35 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, result.Close()) }()
+	// A denial is no answer to somebody whose key does not open.
+	to, err := p.promoter()
+	if err != nil {
+		return err
+	}
 	p.out.result(result)
 	leave := approval(result, p.override, p.out)
 	if leave == nil {
 		return errDenied
 	}
-	if err := p.carry(src, policies, leave); err != nil {
+	if to, err = p.carry(to, src, policies, leave); err != nil {
 		return err
 	}
-	records, err := p.to.Promote(ctx, leave, p.tags...)
+	records, err := to.Promote(ctx, leave, p.tags...)
 	p.out.promoted(records) // of several, some may have been before one failed
 	if err != nil {
 		return err
 	}
-	return p.evidence(records)
+	return p.evidence(to, records)
 }
 
 // evidence writes the statements that are at the first destination, where that is
 // asked for; those of the others say the same of other repositories.
-func (p *promotion) evidence(records []*promote.Record) error {
+func (p *promotion) evidence(to *promote.Promoter, records []*promote.Record) error {
 	dir := p.cli.String("evidence-dir")
 	if dir == "" || len(records) == 0 {
 		return nil
 	}
-	documents, err := p.to.Evidence(p.cli.Context, records[0])
+	documents, err := to.Evidence(p.cli.Context, records[0])
 	if err != nil {
 		return err
 	}
@@ -170,18 +190,25 @@ func (p *promotion) evidence(records []*promote.Record) error {
 // done reports whether an earlier run has promoted the digest on the same basis.
 func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (bool, error) {
 	ctx := p.cli.Context
-	if err := p.to.CheckTags(ctx, digest, p.tags...); err != nil {
+	there, err := p.approved.CheckTags(ctx, digest, p.tags...)
+	if err != nil {
 		return false, err
 	}
 	if err := addStaged(p.cli, src, policies, &p.beside); err != nil {
 		return false, err
 	}
-	var err error
 	if p.basis.Beside, err = promote.BesideDigest(p.beside); err != nil {
 		return false, err
 	}
+	if !there {
+		return false, nil
+	}
+	to, err := p.promoter()
+	if err != nil {
+		return false, err
+	}
 	p.basis.Repository = src.Repository()
-	records, done, err := p.to.Promoted(ctx, digest, p.basis, p.tags...)
+	records, done, err := to.Promoted(ctx, digest, p.basis, p.tags...)
 	if err != nil || !done {
 		return false, err
 	}
@@ -189,5 +216,5 @@ func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (
 	if p.out.report.Override == nil {
 		p.out.unused(p.override)
 	}
-	return true, p.evidence(records)
+	return true, p.evidence(to, records)
 }

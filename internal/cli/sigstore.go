@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -40,6 +42,44 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
 	}
 	return signer, nil
+}
+
+// pendingSigner is a signer that may still be loading.
+type pendingSigner struct {
+	wait func() (*trust.Signer, error)
+	stop context.CancelCauseFunc
+}
+
+// startSigner loads a signer, beside what follows where nobody is asked for
+// anything: opening an encrypted key takes a quarter of a second, by design. One
+// that cannot be loaded ends what follows, by the command's context.
+func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
+	var p pendingSigner
+	c.Context, p.stop = context.WithCancelCause(c.Context)
+	p.wait = sync.OnceValues(func() (*trust.Signer, error) {
+		signer, err := loadSigner(c, s)
+		if err != nil {
+			p.stop(err)
+		}
+		return signer, err
+	})
+	if _, given := os.LookupEnv("COSIGN_PASSWORD"); given && !c.Bool("keyless") {
+		go func() { _, _ = p.wait() }()
+		return &p, nil
+	}
+	_, err := p.wait()
+	return &p, err
+}
+
+// ending is what a command returns that needs the signer: what is wrong with that,
+// and not what ending the command for it looked like.
+func (p *pendingSigner) ending(err error) error {
+	_, wrong := p.wait()
+	p.stop(nil)
+	if wrong != nil {
+		return wrong
+	}
+	return err
 }
 
 // loadServices tells the services that witness signatures. A key has none unless
