@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -153,7 +154,8 @@ type Result struct {
 	// Recalled is how many of the platforms were cataloged by an earlier run.
 	Recalled int
 
-	store *layers.Store
+	store   *layers.Store
+	keeping sync.WaitGroup // puts catalogs into the cache, while the decision is carried out
 	// judged is what an Approval would be, taken down before anybody could change
 	// the fields above; nil where the gate judged as of a later instant.
 	judged *Approval
@@ -162,7 +164,10 @@ type Result struct {
 
 // Close removes everything that the check left on disk. An Approval of a
 // closed Result can no longer be promoted.
-func (r *Result) Close() error { return r.store.Close() }
+func (r *Result) Close() error {
+	r.keeping.Wait()
+	return r.store.Close()
+}
 
 // Beside is evidence that is not in the image itself. The policies say what it
 // is worth; the zero value is none.
@@ -194,7 +199,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		if err == nil {
 			return
 		}
-		if cerr := r.store.Close(); cerr != nil {
+		if cerr := r.Close(); cerr != nil {
 			err = errors.Join(err, cerr)
 		}
 	}()
@@ -232,7 +237,13 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	for i := range r.Image.Platforms {
 		p := &r.Image.Platforms[i]
 		if known[i] == nil {
-			meanwhile.Go(func() error { return g.document(p, r.SBOMs[i]) })
+			meanwhile.Go(func() error {
+				if err := g.document(p, r.SBOMs[i]); err != nil {
+					return err
+				}
+				r.keeping.Go(func() { g.remember(p, r.SBOMs[i]) })
+				return nil
+			})
 		}
 		evidence, err := g.inspect(ctx, p, r.SBOMs[i])
 		if err != nil {
@@ -334,12 +345,11 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, p *Platform) (*
 	return sbom, nil
 }
 
-// document writes the documents about a platform, and keeps the whole catalog.
+// document writes the documents about a platform.
 func (g *Gate) document(p *Platform, sbom *SBOM) error {
 	if err := sbom.document(p, g.opts.Tool); err != nil {
 		return fmt.Errorf("platform %s: %w", p.Name, err)
 	}
-	g.remember(p, sbom)
 	return nil
 }
 
