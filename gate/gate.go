@@ -189,12 +189,14 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
 	}
+	archives := &archives{listed: map[v1.Hash][]entry{}}
 	r.store, err = layers.New(layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
-		Gunzip: g.opts.Gunzip, Progress: pulls{g.opts.Progress}})
+		Gunzip: g.opts.Gunzip, Index: archives.list, Progress: pulls{g.opts.Progress}})
 	if err != nil {
 		return nil, err
 	}
+	archives.store = r.store
 	defer func() {
 		if err == nil {
 			return
@@ -223,7 +225,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	for i := range r.Image.Platforms {
 		sbom := known[i]
 		if sbom == nil {
-			if sbom, err = g.catalog(ctx, r.store, &r.Image.Platforms[i]); err != nil {
+			if sbom, err = g.catalog(ctx, archives, &r.Image.Platforms[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -334,10 +336,10 @@ func size(images []v1.Image) int64 {
 }
 
 // catalog finds out what is on one platform.
-func (g *Gate) catalog(ctx context.Context, store *layers.Store, p *Platform) (*SBOM, error) {
+func (g *Gate) catalog(ctx context.Context, a *archives, p *Platform) (*SBOM, error) {
 	done := g.opts.Progress.Start(Catalog, p.Name)
 	g.warm(ctx)
-	sbom, err := catalog(ctx, store, p, g.opts.Tool)
+	sbom, err := catalog(ctx, a, p, g.opts.Tool)
 	done(err)
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)

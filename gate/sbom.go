@@ -6,16 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
-	"github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
 	"github.com/anchore/syft/syft/artifact"
 	"github.com/anchore/syft/syft/cataloging"
@@ -31,7 +27,6 @@ import (
 	"github.com/spdx/tools-golang/convert"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
 
-	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -53,31 +48,18 @@ type SBOM struct {
 	syft *sbom.SBOM // what the matcher reads, without a round trip through JSON
 }
 
-// catalog finds the packages of one platform's image, whose layers the store
-// has fetched or will fetch. Everything is read from the image itself, never
+// catalog finds the packages of one platform's image, whose layers have been
+// fetched. Everything is read from the image itself, never
 // from a reference that could name something else by now.
-func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (_ *SBOM, err error) {
-	dir, err := store.TempDir("catalog")
+func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM, err error) {
+	img, err := a.filesystem(ctx, p)
 	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := linkLayers(store, p.Image, dir); err != nil {
-		return nil, err
-	}
-	manifest, err := p.Image.RawManifest()
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest of %s: %w", p.Digest, err)
-	}
-	img := image.New(p.Image, nil, dir, image.WithManifest(manifest))
-	defer func() { err = errors.Join(err, img.Cleanup()) }()
-	if err := img.Read(ctx); err != nil {
 		return nil, fmt.Errorf("indexing the layers of %s: %w", p.Digest, err)
 	}
-	forgetLayers(img)
+	defer func() { err = errors.Join(err, img.Close()) }()
 	// The digest is the only name that goes in: a repository or tag would
 	// make two documents of one image differ.
-	src := stereoscopesource.New(img, stereoscopesource.ImageConfig{
+	src := stereoscopesource.New(img.Image, stereoscopesource.ImageConfig{
 		Reference: p.Digest.String(),
 		Alias:     source.Alias{Name: p.Digest.String(), Version: p.Digest.String()},
 	})
@@ -86,7 +68,7 @@ func catalog(ctx context.Context, store *layers.Store, p *Platform, tool Tool) (
 	if err != nil {
 		return nil, err
 	}
-	s, err := syft.CreateSBOM(licensed, quickSource{src, img}, cfg)
+	s, err := syft.CreateSBOM(licensed, quickSource{src, img.Image}, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
 	}
@@ -146,36 +128,6 @@ func (c valuesOf) Value(key any) any {
 		return v
 	}
 	return c.more.Value(key)
-}
-
-// forgetLayers drops the file trees of single layers, which the search of the
-// squashed image does not ask, and which are as large as it is.
-func forgetLayers(img *image.Image) {
-	for i, l := range img.Layers {
-		l.Tree, l.SearchContext = nil, nil
-		if i < len(img.Layers)-1 {
-			l.SquashedTree, l.SquashedSearchContext = nil, nil
-		}
-	}
-}
-
-// linkLayers puts the verified, inflated layers where stereoscope looks for
-// its own copies, so that no layer is inflated or written twice.
-func linkLayers(store *layers.Store, img v1.Image, dir string) error {
-	ls, err := img.Layers()
-	if err != nil {
-		return fmt.Errorf("listing layers: %w", err)
-	}
-	for i, l := range ls {
-		id, err := l.DiffID()
-		if err != nil {
-			return fmt.Errorf("reading the diffID of layer %d: %w", i, err)
-		}
-		if err := store.LinkUncompressed(id, filepath.Join(dir, strconv.Itoa(i)+"-"+id.String())); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // newSBOM lacks the documents, which [SBOM.document] makes.

@@ -26,6 +26,8 @@ type file struct {
 	head    []byte // at most one tar block
 	written int64
 	kept    bool
+
+	follower *follower // nil for none
 }
 
 func (s *Store) create(target string) (*file, error) {
@@ -47,15 +49,23 @@ func (f *file) Write(p []byte) (int, error) {
 	if room := tarBlock - len(f.head); room > 0 {
 		f.head = append(f.head, p[:min(room, len(p))]...)
 	}
-	return f.f.Write(p)
+	n, err := f.f.Write(p)
+	if f.follower != nil {
+		f.follower.growing.grow(n)
+	}
+	return n, err
 }
 
 func (f *file) digest() v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(f.hash.Sum(nil))}
 }
 
-// empty makes the file as it was when it was created.
+// empty makes the file as it was when it was created, followed by nobody.
 func (f *file) empty() error {
+	if err := f.abandon(); err != nil {
+		return err
+	}
+	f.follower = nil
 	if err := f.f.Truncate(0); err != nil {
 		return err
 	}
@@ -88,6 +98,7 @@ func (f *file) discard() error {
 		return nil
 	}
 	f.store.used.Add(-f.written)
+	err := f.abandon()
 	_ = f.f.Close() // it may be closed already
-	return os.Remove(f.f.Name())
+	return errors.Join(err, os.Remove(f.f.Name()))
 }

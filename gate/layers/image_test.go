@@ -531,9 +531,9 @@ func TestReadOfAnotherThatIsCancelledDoesNotEndOurs(t *testing.T) {
 			t.Fatal(err)
 		}
 		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { first <- s.fetch(theirs, l) }()
+		go func() { first <- s.fetch(theirs, l, nil) }()
 		synctest.Wait()
-		go func() { second <- s.fetch(t.Context(), l) }()
+		go func() { second <- s.fetch(t.Context(), l, nil) }()
 		synctest.Wait() // until it waits for the first
 		cancel()
 		close(release)

@@ -45,7 +45,7 @@ func (l *Layer) Size() (int64, error) { return l.descriptor.Size, nil }
 func (l *Layer) MediaType() (types.MediaType, error) { return l.descriptor.MediaType, nil }
 
 // Fetch reads the layer unless it is there, see [Store.Fetch].
-func (l *Layer) Fetch(ctx context.Context) error { return l.store.fetch(ctx, l) }
+func (l *Layer) Fetch(ctx context.Context) error { return l.store.fetch(ctx, l, nil) }
 
 // Compressed opens the bytes as they were stored.
 func (l *Layer) Compressed() (io.ReadCloser, error) {
@@ -170,41 +170,38 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.opts.Parallel)
 	for _, l := range all {
-		group.Go(func() error { return s.fetch(ctx, l) })
+		group.Go(func() error { return s.fetch(ctx, l, s.opts.Index) })
 	}
 	return group.Wait()
 }
 
-func (s *Store) fetch(ctx context.Context, l *Layer) error {
+func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
 	digest := l.descriptor.Digest
-	err := s.once(ctx, layerKey(digest), func() error { return s.read(ctx, l) })
+	err := s.once(ctx, layerKey(digest), func() error { return s.read(ctx, l, index) })
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", digest, err)
 	}
 	return nil
 }
 
-// LinkUncompressed gives an inflated layer that was fetched a second name, for
-// readers that look for it in a folder of their own. Where the name would be on
-// another file system it makes a copy. A name that is taken is an error.
-func (s *Store) LinkUncompressed(diffID v1.Hash, path string) error {
-	from := s.layerPath(diffID)
-	err := os.Link(from, path)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, os.ErrExist) && !errors.Is(err, os.ErrNotExist) {
-		err = s.copyFile(from, path)
-	}
+// Inflated is an inflated layer, which is read from wherever one likes.
+type Inflated interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// Inflated opens the inflated bytes of a layer that was fetched.
+func (s *Store) Inflated(diffID v1.Hash) (Inflated, error) {
+	f, err := os.Open(s.layerPath(diffID))
 	if err != nil {
-		return fmt.Errorf("linking layer %s: %w", diffID, err)
+		return nil, fmt.Errorf("opening layer %s: %w", diffID, err)
 	}
-	return nil
+	return f, nil
 }
 
 // Release removes the inflated layers, which nobody needs once all images are
 // cataloged; as they were stored they stay. For what was fetched before,
-// Uncompressed and LinkUncompressed fail from then on.
+// Uncompressed and Inflated fail from then on, and what they have opened stays open.
 func (s *Store) Release() error {
 	dir := filepath.Join(s.dir, layersDir)
 	inflated, err := os.ReadDir(dir)
@@ -215,27 +212,6 @@ func (s *Store) Release() error {
 		return fmt.Errorf("removing inflated layers: %w", err)
 	}
 	return nil
-}
-
-// copyFile copies what was verified, and so need not be again.
-func (s *Store) copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	if _, err := os.Lstat(to); err == nil {
-		return &os.PathError{Op: "create", Path: to, Err: os.ErrExist}
-	}
-	out, err := s.create(to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.discard()) }()
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	return out.keep()
 }
 
 // Blob is a blob that is no layer of files: kept as it came, verified.

@@ -282,7 +282,7 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.fetch(ctx, l); !errors.Is(err, context.Canceled) {
+	if err := s.fetch(ctx, l, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	checkNoPartials(t, s)

@@ -27,9 +27,9 @@ const sizeUnknown = -1
 // hashes and keeps the bytes as they came, the other inflates, hashes and keeps
 // what comes out. Neither file gets its name before both agree with what was
 // promised.
-func (s *Store) read(ctx context.Context, l *Layer) (err error) {
+func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	if l.descriptor.Digest == l.diffID {
-		return s.readPlain(ctx, l.descriptor, l.open)
+		return s.readPlain(ctx, l.descriptor, l.open, index)
 	}
 	blob, err := s.create(s.blobPath(l.descriptor.Digest))
 	if err != nil {
@@ -41,6 +41,9 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, inflated.discard()) }()
+	if err := inflated.follow(index, l.diffID); err != nil {
+		return err
+	}
 
 	r, w := io.Pipe()
 	again := false
@@ -67,7 +70,7 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 		return err
 	}
 	if again {
-		if err := s.inflateAgain(ctx, l.descriptor.Digest, blob, inflated); err != nil {
+		if err := s.inflateAgain(ctx, l, blob, inflated, index); err != nil {
 			return err
 		}
 	}
@@ -77,17 +80,20 @@ func (s *Store) read(ctx context.Context, l *Layer) (err error) {
 	if err := checkArchive(l.descriptor.Digest, inflated.head); err != nil {
 		return err
 	}
-	return cmp.Or(blob.keep(), inflated.keep())
+	return cmp.Or(inflated.complete(), blob.keep(), inflated.keep())
 }
 
 // inflateAgain inflates a blob that was received, in place of what a program has
 // made of it.
-func (s *Store) inflateAgain(ctx context.Context, digest v1.Hash, blob, inflated *file) error {
+func (s *Store) inflateAgain(ctx context.Context, l *Layer, blob, inflated *file, index Index) error {
 	if err := inflated.empty(); err != nil {
 		return err
 	}
+	if err := inflated.follow(index, l.diffID); err != nil {
+		return err
+	}
 	r := io.NewSectionReader(blob.f, 0, blob.written)
-	return s.inflate(digest, readerFunc(func(p []byte) (int, error) {
+	return s.inflate(l.descriptor.Digest, readerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -102,7 +108,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // readPlain is read for a layer that is not compressed: its one file has two
 // names.
-func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open) (err error) {
+func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open, index Index) (err error) {
 	limit := s.opts.MaxLayer
 	if d.Size > limit {
 		return fmt.Errorf("%w: the layer has %d bytes, more than %d", ErrTooLarge, d.Size, limit)
@@ -112,13 +118,16 @@ func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, blob.discard()) }()
+	if err := blob.follow(index, d.Digest); err != nil {
+		return err
+	}
 	if err := s.receive(ctx, d, open, blob, io.Discard); err != nil {
 		return err
 	}
 	if err := checkArchive(d.Digest, blob.head); err != nil {
 		return err
 	}
-	if err := blob.keep(); err != nil {
+	if err := cmp.Or(blob.complete(), blob.keep()); err != nil {
 		return err
 	}
 	if err := os.Link(s.blobPath(d.Digest), s.layerPath(d.Digest)); !errors.Is(err, os.ErrExist) {

@@ -51,6 +51,8 @@ type Options struct {
 	// in every case, and what it does not do well is done again without it.
 	// Empty means to run none.
 	Gunzip []string
+	// Index reads every layer that Fetch reads, while it does. Nil means nobody.
+	Index Index
 	// Progress is told of every layer. Nil means nobody.
 	Progress Progress
 }

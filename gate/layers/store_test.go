@@ -273,35 +273,26 @@ func TestBlobIsVerified(t *testing.T) {
 	}
 }
 
-func TestLinkIsNotMadeOverAnything(t *testing.T) {
+func TestInflatedLayersAreThoseThatWereFetched(t *testing.T) {
 	plain := content(t, 10_000)
 	s := newStore(t)
-	dir, err := s.TempDir("catalog")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "0-"+sum(plain).String())
-	if err := s.LinkUncompressed(sum(plain), path); !errors.Is(err, os.ErrNotExist) {
+	if _, err := s.Inflated(sum(plain)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a layer that is not there: %v", err)
 	}
 	if _, err := fetch(t, s, honest(gz(t, plain), plain)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("planted"), 0o600); err != nil {
+	in, err := s.Inflated(sum(plain))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.LinkUncompressed(sum(plain), path); !errors.Is(err, os.ErrExist) {
-		t.Errorf("a name that is taken: %v", err)
-	}
-	if err := s.copyFile(s.layerPath(sum(plain)), path); !errors.Is(err, os.ErrExist) {
-		t.Errorf("a copy to a name that is taken: %v", err)
-	}
-	copied := filepath.Join(dir, "1-"+sum(plain).String())
-	if err := s.copyFile(s.layerPath(sum(plain)), copied); err != nil {
+	defer in.Close()
+	if err := s.Release(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(copied); err != nil || !bytes.Equal(got, plain) {
-		t.Errorf("the copy has %d bytes: %v", len(got), err)
+	got := make([]byte, len(plain)+1)
+	if n, err := in.ReadAt(got, 0); !errors.Is(err, io.EOF) || !bytes.Equal(got[:n], plain) {
+		t.Errorf("the layer has %d bytes: %v", n, err)
 	}
 }
 
@@ -449,8 +440,8 @@ func TestReleasedStoreStillHasWhatIsPushed(t *testing.T) {
 			rc.Close()
 			t.Error("the inflated layer is there")
 		}
-		if err := s.LinkUncompressed(l.diffID, filepath.Join(t.TempDir(), "layer")); err == nil {
-			t.Error("the inflated layer could be linked")
+		if _, err := s.Inflated(l.diffID); err == nil {
+			t.Error("the inflated layer could be opened")
 		}
 	}
 	if l, err = fetch(t, s, honest(zst(t, later), later)); err != nil {

@@ -105,7 +105,7 @@ func (s *Store) ingest(ctx context.Context, diffID v1.Hash, mediaType types.Medi
 		return nil, err
 	}
 	d := v1.Descriptor{MediaType: mediaType, Digest: diffID, Size: sizeUnknown}
-	err := s.once(ctx, layerKey(diffID), func() error { return s.readPlain(ctx, d, serialized(open)) })
+	err := s.once(ctx, layerKey(diffID), func() error { return s.readPlain(ctx, d, serialized(open), nil) })
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", diffID, err)
 	}

@@ -1,0 +1,206 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/anchore/stereoscope/pkg/file"
+	"github.com/anchore/stereoscope/pkg/filetree"
+	"github.com/anchore/stereoscope/pkg/image"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// filesystem is a platform's image as its catalogers see it: what its layers make
+// together. It is what stereoscope makes of the same image, but that the layers were
+// listed while they were inflated, that no trees of single layers are kept, and that
+// nothing is written to disk.
+type filesystem struct {
+	*image.Image
+	closers []io.Closer
+}
+
+// Close ends all reading.
+func (f *filesystem) Close() error {
+	var err error
+	for _, c := range f.closers {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// filesystem puts the layers of an image on top of each other. The result must be
+// closed.
+func (a *archives) filesystem(ctx context.Context, p *Platform) (_ *filesystem, err error) {
+	metadata, err := metadataOfImage(p)
+	if err != nil {
+		return nil, err
+	}
+	ls, err := p.Image.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("listing layers: %w", err)
+	}
+	catalog := image.NewFileCatalog()
+	out := &filesystem{Image: &image.Image{Metadata: metadata, FileCatalog: catalog}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.Close())
+		}
+	}()
+	squashed := filetree.New()
+	for i, l := range ls {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		layer, err := newLayer(i, l)
+		if err != nil {
+			return nil, err
+		}
+		diffID, err := l.DiffID()
+		if err != nil {
+			return nil, fmt.Errorf("reading the diffID of layer %d: %w", i, err)
+		}
+		entries, content, err := a.open(diffID)
+		if err != nil {
+			return nil, err
+		}
+		out.closers = append(out.closers, content)
+		tree, err := addLayer(catalog, layer, entries, content)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", diffID, err)
+		}
+		if i == 0 {
+			squashed, err = tree, withoutWhiteouts(tree)
+		} else {
+			err = squashed.Merge(tree)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", diffID, err)
+		}
+		out.Metadata.Size += layer.Metadata.Size
+		out.Layers = append(out.Layers, layer)
+	}
+	out.SquashedSearchContext = filetree.NewSearchContext(squashed, catalog.Index)
+	if len(out.Layers) > 0 {
+		top := out.Layers[len(out.Layers)-1]
+		top.SquashedTree, top.SquashedSearchContext = squashed, out.SquashedSearchContext
+	}
+	return out, nil
+}
+
+func metadataOfImage(p *Platform) (image.Metadata, error) {
+	manifest, err := p.Image.RawManifest()
+	if err != nil {
+		return image.Metadata{}, fmt.Errorf("reading the manifest: %w", err)
+	}
+	config, err := p.Image.RawConfigFile()
+	if err != nil {
+		return image.Metadata{}, fmt.Errorf("reading the config: %w", err)
+	}
+	id, err := p.Image.ConfigName()
+	if err != nil {
+		return image.Metadata{}, fmt.Errorf("reading the config's digest: %w", err)
+	}
+	mediaType, err := p.Image.MediaType()
+	if err != nil {
+		return image.Metadata{}, fmt.Errorf("reading the media type: %w", err)
+	}
+	return image.Metadata{
+		ID: id.String(), Config: *p.Config, RawConfig: config,
+		MediaType: mediaType, RawManifest: manifest, ManifestDigest: p.Digest.String(),
+		OS: p.Config.OS, Architecture: p.Config.Architecture, Variant: p.Config.Variant,
+	}, nil
+}
+
+func newLayer(i int, l v1.Layer) (*image.Layer, error) {
+	diffID, err := l.DiffID()
+	if err != nil {
+		return nil, fmt.Errorf("reading the diffID of layer %d: %w", i, err)
+	}
+	mediaType, err := l.MediaType()
+	if err != nil {
+		return nil, fmt.Errorf("reading the media type of layer %d: %w", i, err)
+	}
+	return &image.Layer{Metadata: image.LayerMetadata{Index: uint(i), Digest: diffID.String(), MediaType: mediaType}}, nil
+}
+
+// addLayer adds a layer's entries to the catalog of all files, and returns the tree
+// of what the layer changes.
+func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (*filetree.FileTree, error) {
+	tree := filetree.New()
+	builder := filetree.NewBuilder(tree, catalog.Index)
+	for _, e := range entries {
+		own := func() (io.ReadCloser, error) { return section{io.NewSectionReader(content, e.at, e.size)}, nil }
+		m, open := e.metadata, file.Opener(own)
+		if m.Type == file.TypeHardLink {
+			if target, ok := linked(tree, catalog, m); ok {
+				m, open = target.metadata, target.open
+			}
+		}
+		ref, err := builder.Add(m)
+		if err != nil && e.metadata.Type == file.TypeHardLink {
+			// What is there already is of another type than what the link is to.
+			m, open = e.metadata, own
+			ref, err = builder.Add(m)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", m.Path, err)
+		}
+		catalog.AssociateLayer(*ref, layer)
+		catalog.AssociateOpener(*ref, open)
+		layer.Metadata.Size += e.size
+	}
+	return tree, nil
+}
+
+// link is a hard link, described as the file that it is another name of.
+type link struct {
+	metadata file.Metadata
+	open     file.Opener
+}
+
+// linked finds the file in the same layer that a hard link is to. Permissions,
+// owner and time are the link's own; an archive has them there too.
+func linked(tree filetree.Reader, catalog *image.FileCatalog, m file.Metadata) (link, bool) {
+	to := file.Path(path.Clean("/" + m.LinkDestination))
+	if to == "/" {
+		return link{}, false
+	}
+	ok, found, err := tree.File(to)
+	if err != nil || !ok || found == nil || found.Reference == nil {
+		return link{}, false
+	}
+	ref := *found.Reference
+	target, err := catalog.Get(ref)
+	if err != nil || target.Type == file.TypeDirectory || target.Type == file.TypeHardLink {
+		return link{}, false // no link to a folder can be made, and that of a link that leads nowhere does neither
+	}
+	m.FileInfo = file.ManualInfo{
+		NameValue: path.Base(m.Path), SizeValue: target.Size(), ModTimeValue: m.ModTime(),
+		ModeValue: m.Mode()&^fs.ModeType | target.Mode()&fs.ModeType,
+	}
+	m.MIMEType, m.Type, m.LinkDestination = target.MIMEType, target.Type, target.LinkDestination
+	return link{m, func() (io.ReadCloser, error) { return catalog.Open(ref) }}, true
+}
+
+// withoutWhiteouts removes from the lowest layer what says that something below it
+// is gone.
+func withoutWhiteouts(tree *filetree.FileTree) error {
+	for _, p := range tree.AllRealPaths() {
+		if p.IsWhiteout() {
+			if err := tree.RemovePath(p); err != nil {
+				return fmt.Errorf("removing %q: %w", p, err)
+			}
+		}
+	}
+	return nil
+}
+
+// section is the content of one file. What it is a part of is closed by itself.
+type section struct{ *io.SectionReader }
+
+// Close does nothing.
+func (section) Close() error { return nil }

@@ -1,0 +1,259 @@
+package gate
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anchore/stereoscope/pkg/file"
+	"github.com/anchore/stereoscope/pkg/filetree"
+	"github.com/anchore/stereoscope/pkg/image"
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/imagegate/imagegate/gate/layers"
+)
+
+// member is one of an archive; with a type of zero it is a file.
+type member struct {
+	name, content, link string
+	typ                 byte
+	mode                int64
+}
+
+// TestFilesystemIsWhatStereoscopeMakesOfIt, whatever layers do to each other.
+func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
+	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
+	for name, archives := range map[string][][]member{
+		"no layer":    {},
+		"empty layer": {{}},
+		"files": {{{name: "./"}, {name: "./etc/"}, {name: "./etc/hosts", content: "a"}, {name: "usr/bin/app", content: program, mode: 0o4755},
+			{name: "empty"}, {name: "/absolute", content: "b"}, {name: "../above", content: "c"}, {name: "a//b/./c", content: "#!/bin/sh\n"}}},
+		"the same name twice": {{{name: "a", content: "1"}, {name: "a", content: "22"}, {name: "b/", mode: 0o700}, {name: "b/", mode: 0o755}}},
+		"long names":          {{{name: strings.Repeat("folder/", 60) + "file", content: "1"}, {name: "ünïcode/ﬁle", content: "2"}}},
+		"special files":       {{{name: "dev/null", typ: tar.TypeChar}, {name: "dev/sda", typ: tar.TypeBlock}, {name: "run/pipe", typ: tar.TypeFifo}}},
+		"links": {{{name: "usr/lib/a", content: "1"}, {name: "lib", typ: tar.TypeSymlink, link: "usr/lib"}, {name: "lib64", typ: tar.TypeSymlink, link: "/usr/lib"},
+			{name: "round", typ: tar.TypeSymlink, link: "round"}, {name: "gone", typ: tar.TypeSymlink, link: "nowhere"}}},
+		"hard links": {{{name: "a", content: program, mode: 0o755}, {name: "b", typ: tar.TypeLink, link: "a", mode: 0o644}, {name: "c", typ: tar.TypeLink, link: "./b"},
+			{name: "d", typ: tar.TypeLink, link: "missing"}, {name: "e", typ: tar.TypeLink, link: "d"}, {name: "f", typ: tar.TypeLink, link: "/"},
+			{name: "g", typ: tar.TypeLink}, {name: "dir/"}, {name: "h", typ: tar.TypeLink, link: "dir"},
+			{name: "s", typ: tar.TypeSymlink, link: "a"}, {name: "i", typ: tar.TypeLink, link: "s"},
+			{name: "l", typ: tar.TypeSymlink, link: "dir"}, {name: "dir/x", content: "x"}, {name: "j", typ: tar.TypeLink, link: "l/x"}}},
+		"hard link over a folder": {{{name: "a", content: "1"}, {name: "b/"}, {name: "b/c", content: "2"}, {name: "b", typ: tar.TypeLink, link: "a"}}},
+		"hard link to a link over a file": {{{name: "t", content: "1"}, {name: "s", typ: tar.TypeSymlink, link: "t"}, {name: "b", content: "2"},
+			{name: "b", typ: tar.TypeLink, link: "s"}}},
+		"hard link to the layer below": {{{name: "a", content: "1"}}, {{name: "b", typ: tar.TypeLink, link: "a"}}},
+		"whiteouts": {{{name: "a/1", content: "1"}, {name: "a/2", content: "2"}, {name: "b/3", content: "3"}, {name: "a/.wh.none"}},
+			{{name: "a/.wh.1"}, {name: ".wh.b"}, {name: "a/4", content: "4"}}, {{name: "b/", mode: 0o700}}},
+		"whiteouts in the lowest layer": {{{name: "a/1", content: "1"}, {name: "a/.wh.2"}, {name: "b/.wh..wh..opq"}, {name: "b/3", content: "3"}}},
+		"opaque folder":                 {{{name: "a/1", content: "1"}, {name: "a/b/2", content: "2"}}, {{name: "a/.wh..wh..opq"}, {name: "a/3", content: "3"}}},
+		"file becomes folder and back": {{{name: "a", content: "1"}, {name: "b/c", content: "2"}}, {{name: "a/"}, {name: "a/d", content: "3"}, {name: "b", content: "4"}},
+			{{name: "a", typ: tar.TypeSymlink, link: "b"}}},
+	} {
+		t.Run(name, func(t *testing.T) { sameFilesystem(t, archives) })
+	}
+	// Names are few, so that they meet.
+	for seed := range uint64(150) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 7))
+			any := func(of ...string) string { return of[r.IntN(len(of))] }
+			name := func() string {
+				parts := make([]string, 1+r.IntN(3))
+				for i := range parts {
+					parts[i] = any("a", "b", "c", "d.tar.gz", "e")
+				}
+				return strings.Join(parts, "/")
+			}
+			archives := make([][]member, 1+r.IntN(4))
+			for i := range archives {
+				for range r.IntN(12) {
+					m := member{name: name(), mode: int64(r.IntN(0o7777))}
+					switch r.IntN(8) {
+					case 0:
+						m.name += "/"
+					case 1:
+						m.typ, m.link = tar.TypeSymlink, any("", "/", "../")+name()
+					case 2, 3:
+						m.typ, m.link = tar.TypeLink, name()
+					case 4:
+						m.name += any("/.wh.a", "/.wh.b", "/.wh..wh..opq")
+					default:
+						m.content = any("", "text", "{}", program, "\x1f\x8b\x08")
+					}
+					archives[i] = append(archives[i], m)
+				}
+			}
+			sameFilesystem(t, archives)
+		})
+	}
+}
+
+func sameFilesystem(t *testing.T, archives [][]member) {
+	t.Helper()
+	src := imageOf(t, archives)
+	raw, err := src.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := image.New(src, nil, t.TempDir(), image.WithManifest(raw))
+	terr := theirs.Read(t.Context())
+	if terr == nil {
+		defer theirs.Cleanup()
+	}
+	for _, early := range []bool{true, false} {
+		ours, err := filesystemOf(t, src, early)
+		if (err == nil) != (terr == nil) {
+			t.Fatalf("listed early %v: %v, and stereoscope says: %v", early, err, terr)
+		}
+		if err != nil {
+			continue
+		}
+		if d := cmp.Diff(described(t, theirs), described(t, ours.Image)); d != "" {
+			t.Errorf("listed early %v (-stereoscope +ours):\n%s\nof %+v", early, d, archives)
+		}
+		if err := ours.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func imageOf(t *testing.T, archives [][]member) v1.Image {
+	t.Helper()
+	img := v1.Image(empty.Image)
+	for i, members := range archives {
+		var buf bytes.Buffer
+		w := tar.NewWriter(&buf)
+		for j, m := range members {
+			h := &tar.Header{Name: m.name, Linkname: m.link, Typeflag: m.typ, Mode: m.mode, Size: int64(len(m.content)), Uid: j, Gid: i,
+				ModTime: time.Unix(int64(1000*i+j), 0)}
+			if h.Typeflag == 0 && strings.HasSuffix(m.name, "/") {
+				h.Typeflag = tar.TypeDir
+			}
+			err := w.WriteHeader(h)
+			if err == nil {
+				_, err = io.WriteString(w, m.content)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil })
+		if err == nil {
+			img, err = mutate.AppendLayers(img, l)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return img
+}
+
+// filesystemOf fetches an image and indexes it, while that is fetched or after.
+func filesystemOf(t *testing.T, src v1.Image, early bool) (*filesystem, error) {
+	t.Helper()
+	a := &archives{listed: map[v1.Hash][]entry{}}
+	opts := layers.Options{Dir: t.TempDir()}
+	if early {
+		opts.Index = a.list
+	}
+	var err error
+	if a.store, err = layers.New(opts); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.store.Close() })
+	d, err := partial.Descriptor(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := a.store.Image(t.Context(), *d, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.store.Fetch(t.Context(), img); err != nil {
+		t.Fatal(err)
+	}
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(ls); early && len(a.listed) == 0 && want > 0 || !early && len(a.listed) > 0 {
+		t.Errorf("%d of %d layers are listed", len(a.listed), want)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.filesystem(t.Context(), &Platform{Name: "linux/amd64", Digest: d.Digest, Image: img, Config: config})
+}
+
+// described puts an image into words: what is where, of which kind, in which layer
+// and with which content, and how it is found.
+func described(t *testing.T, img *image.Image) []string {
+	t.Helper()
+	out := []string{fmt.Sprintf("%+v", img.Metadata)}
+	for _, l := range img.Layers {
+		out = append(out, fmt.Sprintf("%+v", l.Metadata))
+	}
+	tree := img.SquashedTree()
+	paths := tree.AllRealPaths()
+	slices.Sort(paths)
+	out = append(out, fmt.Sprint(paths))
+	var files []string
+	types := map[string]bool{}
+	for _, ref := range tree.AllFiles(file.AllTypes()...) {
+		m, err := img.FileCatalog.Get(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := "none"
+		if rc, err := img.OpenReference(ref); err == nil {
+			b, err := io.ReadAll(rc)
+			content = fmt.Sprintf("%d %.4x %v %v", len(b), sha256.Sum256(b), err, rc.Close())
+		}
+		types[m.MIMEType] = true
+		files = append(files, fmt.Sprintf("%s: %s %q %v %d %d/%d %q %q %v dir %v, %s, in %s", ref.RealPath, m.Path, m.Name(), m.Mode(), m.Size(), m.UserID, m.GroupID,
+			m.MIMEType, m.LinkDestination, m.ModTime().UTC(), m.IsDir(), content, img.FileCatalog.Layer(ref).Metadata.Digest))
+	}
+	slices.Sort(files)
+	out = append(out, files...)
+	for mime := range types {
+		found, err := img.SquashedSearchContext.SearchByMIMEType(mime)
+		words := []string{fmt.Sprintf("of type %q, in this order: %v", mime, err)}
+		for _, f := range found {
+			words = append(words, resolved(f))
+		}
+		out = append(out, strings.Join(words, " "))
+	}
+	slices.Sort(out)
+	for _, glob := range []string{"**/*", "**/a", "**/*.gz", "/a/*", "**/a/**", "/b/c"} {
+		found, err := img.SquashedSearchContext.SearchByGlob(glob, filetree.FollowBasenameLinks)
+		words := []string{}
+		for _, f := range found {
+			words = append(words, resolved(f))
+		}
+		slices.Sort(words)
+		out = append(out, fmt.Sprint(glob, ": ", words, err))
+	}
+	return out
+}
+
+func resolved(f file.Resolution) string {
+	if !f.HasReference() {
+		return fmt.Sprint(f.RequestPath, " nowhere")
+	}
+	return fmt.Sprint(f.RequestPath, " ", f.RealPath)
+}
