@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -147,11 +148,21 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 
 // stage makes one destination complete but for its tag, and proves it.
 func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Repository, seals []sealed) (*Record, error) {
-	copied, err := p.copy(ctx, a.Image(), repo)
-	if err != nil {
+	var copied Copied
+	var ready []*trust.Ready
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		copied, err = p.copy(gctx, a.Image(), repo)
+		return err
+	})
+	group.Go(func() (err error) {
+		ready, err = p.ready(repo, seals)
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if err := p.attach(ctx, repo, seals); err != nil {
+	if err := p.attach(ctx, repo, seals, ready); err != nil {
 		return nil, err
 	}
 	record, err := p.readBack(ctx, a, repo)

@@ -25,14 +25,28 @@ func (e *SealError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err
 // Unwrap returns the cause.
 func (e *SealError) Unwrap() error { return e.Err }
 
-// attach stores what was signed beside the digests that it is about.
-func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed) error {
+// ready makes of what was signed what is stored, for each digest.
+func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, error) {
+	var out []*trust.Ready
 	for _, s := range seals {
-		if err := p.storeDocuments(ctx, repo.Digest(s.digest.String()), s.digest, s.documents); err != nil {
+		r, err := trust.GetReady(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest))
+		if err != nil {
+			return nil, &SealError{Doing: "making what is to be attached", Err: err}
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// attach stores what was signed beside the digests that it is about.
+func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*trust.Ready) error {
+	for i, s := range seals {
+		ref := repo.Digest(s.digest.String())
+		if err := p.storeDocuments(ctx, ref, s.digest, s.documents); err != nil {
 			return err
 		}
-		if err := trust.AttachAll(ctx, p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest), p.with(ctx)...); err != nil {
-			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", repo.Digest(s.digest.String())), err)
+		if err := ready[i].Attach(ctx, p.with(ctx)...); err != nil {
+			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", ref), err)
 		}
 	}
 	return nil

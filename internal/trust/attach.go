@@ -64,24 +64,59 @@ func (a Along) sort() (legacy, bundles []signed, err error) {
 // AttachAll is Attach, and stores what goes along in the same writes: a registry that
 // lets no tag be changed takes one.
 func AttachAll(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along, opts ...remote.Option) error {
+	r, err := GetReady(own, f, repo, digest, a, along)
+	if err != nil {
+		return err
+	}
+	return r.Attach(ctx, opts...)
+}
+
+// Ready is what AttachAll stores, as it is stored. SBOMs have megabytes, and making
+// it takes as long as sending it.
+type Ready struct {
+	ref                   name.Digest
+	digest                v1.Hash
+	all                   parties
+	signatures, envelopes []claimed // below tags
+	bundles               []signed
+}
+
+// GetReady verifies everything that is to be attached, and asks no registry.
+func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along) (*Ready, error) {
 	ref := repo.Digest(digest.String())
-	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	legacy, bundles, err := own.sort(f, a)
 	if err != nil {
-		return fmt.Errorf("attaching to %s: %w", ref, err)
+		return nil, fmt.Errorf("attaching to %s: %w", ref, err)
 	}
 	along.Makers.apart = true
 	moreLegacy, moreBundles, err := along.sort()
 	if err != nil {
-		return fmt.Errorf("attaching to %s what goes along: %w", ref, err)
+		return nil, fmt.Errorf("attaching to %s what goes along: %w", ref, err)
 	}
-	all := parties{own, along.Makers}
-	if legacy = append(legacy, moreLegacy...); len(legacy) > 0 {
-		if err := all.attachTags(ctx, ref, digest, legacy, opts); err != nil {
+	r := &Ready{ref: ref, digest: digest, all: parties{own, along.Makers}, bundles: append(bundles, moreBundles...)}
+	for _, s := range append(legacy, moreLegacy...) {
+		e, err := s.layer()
+		if err != nil {
+			return nil, fmt.Errorf("attaching to %s: %w", ref, err)
+		}
+		if s.envelope == nil {
+			r.signatures = append(r.signatures, claimed{e, s.claim})
+		} else {
+			r.envelopes = append(r.envelopes, claimed{e, s.claim})
+		}
+	}
+	return r, nil
+}
+
+// Attach stores it beside the digest, which must be there.
+func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
+	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	if len(r.signatures)+len(r.envelopes) > 0 {
+		if err := r.attachTags(ctx, opts); err != nil {
 			return err
 		}
 	}
-	return all.attachBundles(ctx, ref, append(bundles, moreBundles...), opts)
+	return r.all.attachBundles(ctx, r.ref, r.bundles, opts)
 }
 
 // parties are those whose entries are known on a shelf: ourselves first.
@@ -173,27 +208,16 @@ func (t Trust) asBundle(e Envelope) (signed, error) {
 	return signed{claim: c, envelope: b}, nil
 }
 
-func (t parties) attachTags(ctx context.Context, ref name.Digest, digest v1.Hash, all []signed, opts []remote.Option) error {
+func (r *Ready) attachTags(ctx context.Context, opts []remote.Option) error {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
-		return fmt.Errorf("attaching to %s: %w", ref, err)
+		return fmt.Errorf("attaching to %s: %w", r.ref, err)
 	}
-	var signatures, envelopes []claimed
-	for _, s := range all {
-		e, err := s.layer()
-		if err != nil {
-			return fmt.Errorf("attaching to %s: %w", ref, err)
-		}
-		if s.envelope == nil {
-			signatures = append(signatures, claimed{e, s.claim})
-		} else {
-			envelopes = append(envelopes, claimed{e, s.claim})
-		}
-	}
-	if err := t.store(ctx, &tagShelf{signatureTag(ref.Context(), digest), puller, opts}, signatures); err != nil {
+	repo := r.ref.Context()
+	if err := r.all.store(ctx, &tagShelf{signatureTag(repo, r.digest), puller, opts}, r.signatures); err != nil {
 		return err
 	}
-	return t.store(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopes)
+	return r.all.store(ctx, &tagShelf{attestationTag(repo, r.digest), puller, opts}, r.envelopes)
 }
 
 // layer is how it is stored below a tag.
