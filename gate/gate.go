@@ -299,9 +299,7 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, known
 		return nil
 	}
 	done := g.opts.Progress.Start(Pull, img.Digest.String())
-	if size(images) < smallImage {
-		g.warm(ctx)
-	}
+	g.warm(ctx)
 	err := store.Fetch(ctx, images...)
 	done(err)
 	if err != nil {
@@ -319,26 +317,9 @@ func (g *Gate) warm(ctx context.Context) {
 	go func() { _, _ = withLicenses(ctx, catalogConfig(g.opts.Tool)) }()
 }
 
-// smallImage is how many bytes an image has at most, as it is stored, whose layers
-// are indexed sooner than patterns are compiled. Indexing needs one core, and
-// pulling all of them.
-const smallImage = 200 << 20
-
-// size adds up the layers of images; what cannot be read counts nothing here.
-func size(images []v1.Image) int64 {
-	var sum int64
-	for _, img := range images {
-		if _, n, err := layersOf(img); err == nil {
-			sum += n
-		}
-	}
-	return sum
-}
-
 // catalog finds out what is on one platform.
 func (g *Gate) catalog(ctx context.Context, a *archives, p *Platform) (*SBOM, error) {
 	done := g.opts.Progress.Start(Catalog, p.Name)
-	g.warm(ctx)
 	sbom, err := catalog(ctx, a, p, g.opts.Tool)
 	done(err)
 	if err != nil {
