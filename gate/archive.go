@@ -47,6 +47,14 @@ func (a *archives) forget(diffID v1.Hash) {
 	delete(a.listed, diffID)
 }
 
+// drop forgets everything, once nothing more is cataloged: the store, and so this,
+// lasts until the image is promoted.
+func (a *archives) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.listed)
+}
+
 // open returns the entries of a layer that was fetched, and what their content is
 // read from, which the caller closes.
 func (a *archives) open(diffID v1.Hash) ([]entry, layers.Inflated, error) {

@@ -231,6 +231,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		}
 		r.SBOMs = append(r.SBOMs, sbom)
 	}
+	archives.drop()
 	// Matching leaves a core to what would have to be waited for otherwise.
 	var meanwhile errgroup.Group
 	meanwhile.SetLimit(g.opts.Parallel)

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -65,7 +67,7 @@ type sealed struct {
 // either. It asks the signer only, no registry.
 func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repository) ([]sealed, error) {
 	img := a.Image()
-	attest := func(kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
+	attest := func(ctx context.Context, kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
 		raw, ok := predicate.([]byte)
 		if !ok {
 			encoded, err := encode(predicate)
@@ -86,27 +88,30 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 	documents := make([][]document, len(img.Platforms))
 	for i, platform := range img.Platforms {
 		subjects := subjectsOf(repo, img, platform.Digest)
-		var envelopes []trust.Envelope
 		statements, large := p.statements(a, i, repo)
 		documents[i] = large
-		for _, one := range statements {
-			env, err := attest(one.kind, subjects, one.predicate)
-			if err != nil {
-				return nil, err
-			}
-			input, err := inputOf(one.kind, env)
-			if err != nil {
-				return nil, err
-			}
-			envelopes, inputs = append(envelopes, env), append(inputs, input)
+		envelopes, about := make([]trust.Envelope, len(statements)), make([]resource, len(statements))
+		group, gctx := errgroup.WithContext(ctx) // SBOMs have megabytes to be encoded
+		group.SetLimit(runtime.GOMAXPROCS(0))
+		for n, one := range statements {
+			group.Go(func() (err error) {
+				if envelopes[n], err = attest(gctx, one.kind, subjects, one.predicate); err == nil {
+					about[n], err = inputOf(one.kind, envelopes[n])
+				}
+				return err
+			})
 		}
+		if err := group.Wait(); err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, about...)
 		perPlatform = append(perPlatform, envelopes)
 	}
 	summary, err := newDecision(a, repo, inputs, p.takes)
 	if err != nil {
 		return nil, err
 	}
-	decision, err := attest(DecisionType, allSubjects(repo, img), summary)
+	decision, err := attest(ctx, DecisionType, allSubjects(repo, img), summary)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +122,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 		if err != nil {
 			return nil, err
 		}
-		override, err := attest(OverrideType(a.Tool().URI), allSubjects(repo, img), newOverride(a, repo, denial, p.opts.Now()))
+		override, err := attest(ctx, OverrideType(a.Tool().URI), allSubjects(repo, img), newOverride(a, repo, denial, p.opts.Now()))
 		if err != nil {
 			return nil, err
 		}
