@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"sync"
 
 	"github.com/anchore/stereoscope/pkg/file"
 	"github.com/anchore/stereoscope/pkg/filetree"
@@ -128,32 +129,111 @@ func newLayer(i int, l v1.Layer) (*image.Layer, error) {
 }
 
 // addLayer adds a layer's entries to the catalog of all files, and returns the tree
-// of what the layer changes.
+// of what the layer changes. The tree and the catalog take as long as each other, so
+// that one runs behind the other.
 func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (*filetree.FileTree, error) {
-	tree := filetree.New()
-	builder := filetree.NewBuilder(tree, catalog.Index)
+	tree, behind := filetree.New(), newIndexer(catalog, layer)
+	defer behind.finish()
 	for _, e := range entries {
 		own := func() (io.ReadCloser, error) { return section{io.NewSectionReader(content, e.at, e.size)}, nil }
 		m, open := e.metadata, file.Opener(own)
 		if m.Type == file.TypeHardLink {
+			behind.catchUp()
 			if target, ok := linked(tree, catalog, m); ok {
 				m, open = target.metadata, target.open
 			}
 		}
-		ref, err := builder.Add(m)
+		ref, err := addNode(tree, m)
 		if err != nil && e.metadata.Type == file.TypeHardLink {
 			// What is there already is of another type than what the link is to.
 			m, open = e.metadata, own
-			ref, err = builder.Add(m)
+			ref, err = addNode(tree, m)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", m.Path, err)
 		}
-		catalog.AssociateLayer(*ref, layer)
-		catalog.AssociateOpener(*ref, open)
+		behind.add(indexed{*ref, m, open})
 		layer.Metadata.Size += e.size
 	}
 	return tree, nil
+}
+
+// addNode gives a file its place in a tree.
+func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err error) {
+	at, to := file.Path(m.Path), file.Path(m.LinkDestination)
+	switch m.Type {
+	case file.TypeSymLink:
+		ref, err = tree.AddSymLink(at, to)
+	case file.TypeHardLink:
+		ref, err = tree.AddHardLink(at, to)
+	case file.TypeDirectory:
+		ref, err = tree.AddDir(at)
+	default:
+		ref, err = tree.AddFile(at)
+	}
+	if err == nil && ref == nil {
+		err = errors.New("the tree has no place for it")
+	}
+	return ref, err
+}
+
+// indexed is a file with what the catalog of all files says of it.
+type indexed struct {
+	ref      file.Reference
+	metadata file.Metadata
+	open     file.Opener
+}
+
+// indexer puts files into a catalog, in the order in which they come, in a goroutine
+// of its own.
+type indexer struct {
+	next []indexed
+	work chan []indexed
+	done sync.WaitGroup // of all that was handed over
+}
+
+const indexedAtOnce = 256
+
+func newIndexer(catalog *image.FileCatalog, layer *image.Layer) *indexer {
+	x := &indexer{work: make(chan []indexed, 8)}
+	go func() {
+		for files := range x.work {
+			for _, f := range files {
+				catalog.Index.Add(f.ref, f.metadata)
+				catalog.AssociateLayer(f.ref, layer)
+				catalog.AssociateOpener(f.ref, f.open)
+			}
+			x.done.Done()
+		}
+	}()
+	return x
+}
+
+func (x *indexer) add(f indexed) {
+	if x.next = append(x.next, f); len(x.next) == indexedAtOnce {
+		x.flush()
+	}
+}
+
+func (x *indexer) flush() {
+	if len(x.next) == 0 {
+		return
+	}
+	x.done.Add(1)
+	x.work <- x.next
+	x.next = make([]indexed, 0, indexedAtOnce)
+}
+
+// catchUp waits until everything is in the catalog.
+func (x *indexer) catchUp() {
+	x.flush()
+	x.done.Wait()
+}
+
+// finish catches up for good.
+func (x *indexer) finish() {
+	x.catchUp()
+	close(x.work)
 }
 
 // link is a hard link, described as the file that it is another name of.
