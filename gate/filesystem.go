@@ -12,7 +12,6 @@ import (
 	"github.com/anchore/stereoscope/pkg/file"
 	"github.com/anchore/stereoscope/pkg/filetree"
 	"github.com/anchore/stereoscope/pkg/image"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // filesystem is a platform's image as its catalogers see it: what its layers make
@@ -56,14 +55,15 @@ func (a *archives) filesystem(ctx context.Context, p *Platform) (_ *filesystem, 
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		layer, err := newLayer(i, l)
-		if err != nil {
-			return nil, err
-		}
 		diffID, err := l.DiffID()
 		if err != nil {
 			return nil, fmt.Errorf("reading the diffID of layer %d: %w", i, err)
 		}
+		mediaType, err := l.MediaType()
+		if err != nil {
+			return nil, fmt.Errorf("reading the media type of layer %d: %w", i, err)
+		}
+		layer := &image.Layer{Metadata: image.LayerMetadata{Index: uint(i), Digest: diffID.String(), MediaType: mediaType}}
 		entries, content, err := a.open(diffID)
 		if err != nil {
 			return nil, err
@@ -114,18 +114,6 @@ func metadataOfImage(p *Platform) (image.Metadata, error) {
 		MediaType: mediaType, RawManifest: manifest, ManifestDigest: p.Digest.String(),
 		OS: p.Config.OS, Architecture: p.Config.Architecture, Variant: p.Config.Variant,
 	}, nil
-}
-
-func newLayer(i int, l v1.Layer) (*image.Layer, error) {
-	diffID, err := l.DiffID()
-	if err != nil {
-		return nil, fmt.Errorf("reading the diffID of layer %d: %w", i, err)
-	}
-	mediaType, err := l.MediaType()
-	if err != nil {
-		return nil, fmt.Errorf("reading the media type of layer %d: %w", i, err)
-	}
-	return &image.Layer{Metadata: image.LayerMetadata{Index: uint(i), Digest: diffID.String(), MediaType: mediaType}}, nil
 }
 
 // addLayer adds a layer's entries to the catalog of all files, and returns the tree

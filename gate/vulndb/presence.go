@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -41,12 +40,13 @@ func (p *presence) add(found map[string]tables) {
 // letters without regard to case in ASCII alone,
 // https://www.sqlite.org/datatype3.html#collating_sequences
 func fold(name string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
+	b := []byte(name) // and not by letters: what is no UTF-8 stays what it is
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
 		}
-		return r
-	}, name)
+	}
+	return string(b)
 }
 
 // askedAtOnce is how many names go into one query; SQLite takes 32766 variables.

@@ -14,7 +14,8 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 	tamper(t, dir,
 		"INSERT INTO unaffected_package_handles (vulnerability_id, operating_system_id, package_id, blob_id) SELECT vulnerability_id, operating_system_id, package_id, blob_id FROM affected_package_handles WHERE id % 2 = 0",
 		"DELETE FROM affected_package_handles WHERE id % 4 = 0",
-		"INSERT INTO packages (ecosystem, name) VALUES ('npm', 'Über-Straße'), ('deb', 'nothing-about-it')")
+		"INSERT INTO packages (ecosystem, name) VALUES ('npm', 'Über-Straße'), ('deb', 'nothing-about-it')",
+		"UPDATE packages SET name = CAST(x'62726F6B656EFF' AS TEXT) WHERE id = (SELECT package_id FROM affected_package_handles LIMIT 1)")
 	plain, expecting := openDB(t, dir), openDB(t, dir)
 
 	var names []string
@@ -24,7 +25,7 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 	for _, name := range names {
 		names = append(names, strings.ToUpper(name))
 	}
-	names = append(names, "no-such-package", "json-schema' OR '1'='1", "üBER-STRASSE", "json-\u017fchema")
+	names = append(names, "no-such-package", "json-schema' OR '1'='1", "üBER-STRASSE", "json-\u017fchema", "broken\xff", "broken\ufffd")
 	if err := expecting.Expect(t.Context(), append([]string{""}, names...)); err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +51,9 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 		} else if !there.affected && !there.unaffected {
 			absent++
 		}
+	}
+	if there, _ := expecting.reader.present.of("Broken\xff"); !there.affected && !there.unaffected {
+		t.Error("a name that is no UTF-8 is taken for another")
 	}
 	if found == 0 || only == 0 || absent < 4 {
 		t.Errorf("%d rows, %d of the other kind, %d names without any: that tells nothing", found, only, absent)

@@ -108,7 +108,7 @@ func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attac
 	return r, nil
 }
 
-// Attach stores it beside the digest, which must be there.
+// Attach stores it, as the function of that name does.
 func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	if len(r.signatures)+len(r.envelopes) > 0 {
