@@ -142,6 +142,7 @@ func (t *tester) check(g *Gate, src Source) *Result {
 			t.Error(err)
 		}
 	})
+	r.keeping.Wait() // for who looks into the cache next
 	return r
 }
 

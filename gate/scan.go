@@ -38,8 +38,9 @@ type matched struct {
 // scan matches an SBOM against the database. What grype would only log, or not
 // even that, comes back as an error or as something uncovered: a database that
 // cannot be read, a distribution it does not know and a version that cannot be
-// compared all look like "no findings" to a caller who does not ask.
-func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
+// compared all look like "no findings" to a caller who does not ask. So many packages
+// are matched at a time.
+func scan(ctx context.Context, db *vulndb.DB, s *SBOM, parallel int) (*matched, error) {
 	release := s.syft.Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
 	pkgs := matchablePackages(s, d)
@@ -50,13 +51,17 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 
 	m := grype.VulnerabilityMatcher{
 		VulnerabilityProvider:      db.Provider(),
-		Matchers:                   strictMatchers(),
+		Matchers:                   matchAhead(ctx, db.Provider(), strictMatchers(), pkgs, parallel),
 		IncludeMatcherSuppressions: true,
 	}
 	description := s.syft.Source
 	found, dropped, err := m.FindMatchesContext(ctx, pkgs, pkg.Context{Source: &description, Distro: d})
 	if err != nil {
 		return nil, fmt.Errorf("matching the packages of %s: %w", s.Digest, err)
+	}
+	// Matching that was cancelled ends early, and grype keeps that to itself.
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	if err := db.Err(); err != nil {
 		return nil, fmt.Errorf("reading the vulnerability database while matching %s: %w", s.Digest, err)
