@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -100,6 +101,14 @@ func (wire wireEnvelope) isCertified() bool {
 }
 
 func parseEnvelope(e Envelope) (wireEnvelope, error) {
+	if plain, ok := parsePlain(e); ok {
+		return wireEnvelope{Envelope: plain}, nil
+	}
+	return parseWire(e)
+}
+
+// parseWire reads an envelope, or a bundle, in whatever way it is written.
+func parseWire(e Envelope) (wireEnvelope, error) {
 	var wire struct {
 		wireEnvelope
 		Inner   *dsse.Envelope  `json:"dsseEnvelope"`
@@ -125,6 +134,55 @@ func parseEnvelope(e Envelope) (wireEnvelope, error) {
 	wire.Envelope = *wire.Inner
 	return wire.wireEnvelope, nil
 }
+
+// plainStart is how a DSSE envelope around a statement begins, as this program and
+// cosign write it.
+const plainStart = `{"payloadType":"` + payloadType + `","payload":"`
+
+// parsePlain reads an envelope that is, byte by byte, what the encoder makes of it.
+// Payloads have megabytes, and the decoder goes three times over each of their bytes.
+func parsePlain(e Envelope) (dsse.Envelope, bool) {
+	rest, ok := bytes.CutPrefix(e, []byte(plainStart))
+	if !ok {
+		return dsse.Envelope{}, false
+	}
+	payload, rest, ok := bytes.Cut(rest, []byte(`"`))
+	if !ok || len(rest) > maxPlainEnd || !isBase64(payload) {
+		return dsse.Envelope{}, false
+	}
+	emptied := slices.Concat([]byte(plainStart), []byte(`"`), rest)
+	var out dsse.Envelope
+	if json.Unmarshal(emptied, &out) != nil {
+		return dsse.Envelope{}, false
+	}
+	// Whatever else could be meant, such as a second payload, is not written so.
+	if again, err := json.Marshal(out); err != nil || !bytes.Equal(again, emptied) {
+		return dsse.Envelope{}, false
+	}
+	out.Payload = string(payload)
+	return out, true
+}
+
+// maxPlainEnd bounds what is behind the payload, which are signatures.
+const maxPlainEnd = 64 << 10
+
+// isBase64 reports whether all bytes are of the standard alphabet, or padding: those
+// need no escapes in JSON, and stand for themselves.
+func isBase64(b []byte) bool {
+	for _, c := range b {
+		if !base64Bytes[c] {
+			return false
+		}
+	}
+	return true
+}
+
+var base64Bytes = func() (all [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") {
+		all[c] = true
+	}
+	return all
+}()
 
 // decode returns what an envelope says was signed, and the signatures. Nothing
 // is verified.
