@@ -13,6 +13,8 @@ import (
 	"github.com/anchore/grype/grype/pkg"
 	"github.com/anchore/grype/grype/vulnerability"
 	syftpkg "github.com/anchore/syft/syft/pkg"
+
+	"github.com/imagegate/imagegate/internal/lab"
 )
 
 // TestMatchingAheadIsNotMatchingLess: whatever goes wrong ahead goes wrong for grype
@@ -65,23 +67,42 @@ func TestMatchingAheadIsNotMatchingLess(t *testing.T) {
 }
 
 // TestCancelledMatchingIsNotClean: grype ends early then, with what it has and
-// without an error.
+// without an error. So it is cancelled wherever somebody looks whether it is.
 func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
-	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(dirty))).SBOMs[0]
-	if m, err := scan(t.Context(), database, sbom, 2); err != nil || len(m.findings) == 0 {
+	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]
+	looks := &cancelledAt{Context: t.Context(), at: -1}
+	if m, err := scan(looks, database, sbom, 1); err != nil || len(m.findings) == 0 {
 		t.Fatalf("%+v, %v", m, err)
 	}
-	if m, err := scan(cancelledUnseen{t.Context()}, database, sbom, 2); !errors.Is(err, context.Canceled) {
-		t.Errorf("%+v, %v", m, err)
+	for at := range looks.looked {
+		m, err := scan(&cancelledAt{Context: t.Context(), at: at}, database, sbom, 1)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled at %d of %d: %+v, %v", at, looks.looked, m, err)
+		}
 	}
 }
 
-// cancelledUnseen is a context that was cancelled, which only those notice who ask.
-type cancelledUnseen struct{ context.Context }
+// onlyModules has no operating system, for which the database would be asked once
+// more.
+var onlyModules = lab.ImageSpec{NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 
-func (cancelledUnseen) Err() error            { return context.Canceled }
-func (cancelledUnseen) Done() <-chan struct{} { return nil }
+// cancelledAt is a context that is cancelled at that look at its error, and tells
+// nobody by itself.
+type cancelledAt struct {
+	context.Context
+	at, looked int
+}
+
+func (c *cancelledAt) Done() <-chan struct{} { return nil }
+
+func (c *cancelledAt) Err() error {
+	c.looked++
+	if c.at >= 0 && c.looked > c.at {
+		return context.Canceled
+	}
+	return nil
+}
 
 // naming is a matcher that finds one vulnerability for each package, named after it.
 type naming struct {
