@@ -153,7 +153,7 @@ func TestDecisionSaysWhatWasInherited(t *testing.T) {
 
 	// What is done is done, though the image is its own baseline by now.
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
-	if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, tag); err != nil || !done {
+	if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || !done {
 		t.Errorf("done is %v, %v", done, err)
 	}
 }

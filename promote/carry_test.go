@@ -94,7 +94,7 @@ func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
 	done := func() bool {
 		t.Helper()
-		_, done, err := w.promoter().Promoted(t.Context(), digest, basis, tag)
+		_, done, err := w.promoter().Promoted(t.Context(), digest, basis, nil, tag)
 		if err != nil {
 			t.Fatal(err)
 		}

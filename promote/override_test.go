@@ -332,7 +332,7 @@ func TestOverriddenPromotionIsDoneWhileItLasts(t *testing.T) {
 		"longer":           {change(func(o *policy.Override) { o.Expires = o.Expires.Add(time.Minute) }), time.Now(), false},
 	} {
 		basis.Override = tt.o
-		records, done, err := w.promoter(func(o *Options) { o.Now = func() time.Time { return tt.now } }).Promoted(t.Context(), a.Image().Digest, basis, tag)
+		records, done, err := w.promoter(func(o *Options) { o.Now = func() time.Time { return tt.now } }).Promoted(t.Context(), a.Image().Digest, basis, nil, tag)
 		if err != nil || done != tt.want || done && (records[0].Override == nil || !records[0].Repeated) {
 			t.Errorf("%s: done is %v, %v", name, done, err)
 		}

@@ -64,6 +64,7 @@ type Promoter struct {
 	remote []remote.Option
 	trust  Trust
 	takes  Carry
+	ahead  *Ahead // what was read ahead; nil for nothing
 }
 
 // New validates the options.
@@ -283,8 +284,10 @@ type Basis struct {
 // of a denial that the override of the basis lets through and that lasts still.
 // Then there is nothing to do, and the records say what is there. A destination
 // that is merely incomplete is reported as false; one that cannot be read is an
-// error.
-func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, tags ...name.Tag) ([]*Record, bool, error) {
+// error. What was read ahead is not read again; nil is fine.
+func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ahead *Ahead, tags ...name.Tag) ([]*Record, bool, error) {
+	reader := *p
+	p, reader.ahead = &reader, ahead
 	var records []*Record
 	for _, tag := range tags {
 		have, err := p.tagged(ctx, tag)

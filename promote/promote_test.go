@@ -390,7 +390,7 @@ func TestSecondTimeIsNothingToDo(t *testing.T) {
 	digest := a.Image().Digest
 	promoted := func(p *Promoter, b Basis) bool {
 		t.Helper()
-		_, done, err := p.Promoted(t.Context(), digest, b, tag)
+		_, done, err := p.Promoted(t.Context(), digest, b, nil, tag)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -641,7 +641,7 @@ func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
 	for repository, want := range map[string]bool{basis.Repository: true, "another/repository": false} {
 		basis.Repository = repository
-		if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, tag); err != nil || done != want {
+		if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || done != want {
 			t.Errorf("%s: done is %v, %v", repository, done, err)
 		}
 	}
@@ -678,7 +678,7 @@ func TestMissingPieceIsNotTakenForDone(t *testing.T) {
 			is = func(r *http.Request) bool { return r.Method == http.MethodHead && lab.IsBlob(r) }
 		}
 		w.approved.SetHook(lab.When(is, lab.Fail(http.StatusNotFound)))
-		_, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, tag)
+		_, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, nil, tag)
 		if err != nil || done {
 			t.Errorf("without a %s: done is %v, %v", what, done, err)
 		}
@@ -747,7 +747,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 		t.Error(err)
 	}
 	for f, want := range map[trust.Format]bool{trust.Bundle: true, trust.Legacy: false, trust.Both: false} {
-		if _, done, err := in(f).Promoted(t.Context(), a.Image().Digest, basis, tag); err != nil || done != want {
+		if _, done, err := in(f).Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || done != want {
 			t.Errorf("%s: done is %v, %v", f, done, err)
 		}
 	}
@@ -755,7 +755,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []trust.Format{trust.Bundle, trust.Legacy, trust.Both} {
-		records, done, err := in(f).Promoted(t.Context(), a.Image().Digest, basis, tag)
+		records, done, err := in(f).Promoted(t.Context(), a.Image().Digest, basis, nil, tag)
 		if err != nil || !done {
 			t.Errorf("%s: done is %v, %v", f, done, err)
 			continue

@@ -94,21 +94,51 @@ func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.
 	if err != nil {
 		return nil, err
 	}
-	if err := pr.signed(found.Signatures, t); err != nil {
+	if err := pr.signed(found.signatures, t); err != nil {
 		return nil, err
 	}
-	pr.gather(found.Envelopes, t)
+	pr.gather(found.envelopes, t)
 	return pr, nil
 }
 
-// find reads what is stored beside a digest; nothing of it is verified.
-func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Hash, in trust.Format) (*proof, trust.Attachments, error) {
+// found is what is stored beside a digest. Nothing of it is verified.
+type found struct {
+	signatures []trust.Signature
+	envelopes  []trust.Opened
+}
+
+// find reads what is stored beside a digest, unless that was read ahead.
+func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Hash, in trust.Format) (*proof, found, error) {
 	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
-	found, err := trust.Read(ctx, in, pr.ref, p.with(ctx)...)
-	if err != nil {
-		return nil, found, gate.NewRegistryError(gate.Approved, "reading the signatures of "+pr.ref.String(), err)
+	if f, ok := p.ahead.take(ctx, pr.ref, in); ok {
+		return pr, f, nil
 	}
-	return pr, found, nil
+	f, err := p.read(ctx, pr.ref, in)
+	return pr, f, err
+}
+
+func (p *Promoter) read(ctx context.Context, ref name.Digest, in trust.Format) (found, error) {
+	stored, err := trust.Read(ctx, in, ref, p.with(ctx)...)
+	if err != nil {
+		return found{}, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
+	}
+	f := found{signatures: stored.Signatures, envelopes: make([]trust.Opened, len(stored.Envelopes))}
+	sideBySide(len(f.envelopes), func(i int) { f.envelopes[i] = trust.Open(stored.Envelopes[i]) })
+	return f, nil
+}
+
+// sideBySide does something with each of n statements: SBOMs have megabytes, and
+// there are two of them.
+func sideBySide(n int, do func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		group.Go(func() error {
+			do(i)
+			return nil
+		})
+	}
+	_ = group.Wait() // there are no errors
 }
 
 func (pr *proof) fail(format string, args ...any) error {
@@ -133,24 +163,17 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 }
 
 // gather keeps the statements that somebody trusted made about this digest.
-func (pr *proof) gather(envelopes []trust.Envelope, t Trust) {
+func (pr *proof) gather(envelopes []trust.Opened, t Trust) {
 	type verified struct {
 		st  trust.Statement
 		by  trust.Signatory
 		err error
 	}
-	// SBOMs have megabytes, and there are two of them.
 	all := make([]verified, len(envelopes))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, env := range envelopes {
-		group.Go(func() error {
-			v := &all[i]
-			v.st, v.by, v.err = t.VerifyEnvelope(env, pr.digest)
-			return nil
-		})
-	}
-	_ = group.Wait() // each error is in its place
+	sideBySide(len(all), func(i int) {
+		v := &all[i]
+		v.st, v.by, v.err = t.VerifyOpened(envelopes[i], pr.digest)
+	})
 	seen := map[string]bool{}
 	for _, v := range all {
 		st, by, err := v.st, v.by, v.err

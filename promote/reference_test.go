@@ -71,7 +71,7 @@ func TestLargeDocumentsAreSignedByReference(t *testing.T) {
 			}
 		}
 		basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
-		if _, done, err := p.Promoted(t.Context(), a.Image().Digest, basis, tag); err != nil || !done {
+		if _, done, err := p.Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || !done {
 			t.Errorf("%s: done is %v, %v", format, done, err)
 		}
 	}

@@ -66,7 +66,7 @@ func (p *Promoter) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t
 		if err != nil {
 			return nil, err
 		}
-		one.gather(found.Envelopes, t)
+		one.gather(found.envelopes, t)
 		out = append(out, one)
 	}
 	return out, nil

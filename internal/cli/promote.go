@@ -203,12 +203,13 @@ func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (
 	if !there {
 		return false, nil
 	}
+	ahead := p.approved.ReadAhead(ctx, digest, p.tags...) // while the key is opened
 	to, err := p.promoter()
 	if err != nil {
 		return false, err
 	}
 	p.basis.Repository = src.Repository()
-	records, done, err := to.Promoted(ctx, digest, p.basis, p.tags...)
+	records, done, err := to.Promoted(ctx, digest, p.basis, ahead, p.tags...)
 	if err != nil || !done {
 		return false, err
 	}

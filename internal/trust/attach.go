@@ -291,7 +291,7 @@ func (t Trust) claimOfSignature(s Signature) (claim, error) {
 }
 
 func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
-	st, by, err := t.verifyStatement(e)
+	st, by, err := t.verifyStatement(Open(e))
 	if err != nil {
 		return claim{}, Signatory{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -171,6 +172,84 @@ func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if st, by, err := tr.VerifyEnvelope(data, digestOf("a")); err == nil || by != (Signatory{}) || st.Payload != nil {
 			t.Errorf("%+v by %s, %v", st, by, err)
+		}
+	})
+}
+
+// TestOwnStatementIsWhatTheDecoderReads: the short way must not see other subjects or
+// another predicate than the long one.
+func TestOwnStatementIsWhatTheDecoderReads(t *testing.T) {
+	const subject = `[{"name":"x","digest":{"sha256":"aa"}}]`
+	statement := func(subject, predicate string) string {
+		return `{"_type":"` + statementType + `","subject":` + subject + `,"predicateType":"p","predicate":` + predicate + `}`
+	}
+	for name, c := range map[string]struct {
+		body  string
+		short bool
+	}{
+		"ours":                     {statement(subject, `{"a":[1,{"b":"}"}]}`), true},
+		"spaces within":            {statement(subject, "{ \"a\": 1,\n\"b\": 2 }"), true},
+		"the same twice":           {statement(subject, `{"x":1,"predicate":{}}`), true},
+		"two subjects":             {statement(`[{"name":"x","digest":{"sha256":"aa"}},{"name":"","digest":{"sha256":"bb"}}]`, "{}"), true},
+		"a name with quotes":       {statement(`[{"name":"x\",\"predicate\":{","digest":{"sha256":"aa"}}]`, "{}"), true},
+		"old":                      {strings.Replace(statement(subject, "{}"), statementType, oldStatementType, 1), false},
+		"another type":             {strings.Replace(statement(subject, "{}"), statementType, "x", 1), false},
+		"another digest besides":   {statement(`[{"name":"x","digest":{"sha256":"aa","sha512":"bb"}}]`, "{}"), false},
+		"no digest":                {statement(`[{"name":"x","digest":{}}]`, "{}"), false},
+		"no subject":               {statement(`[]`, "{}"), false},
+		"a subject with more":      {statement(`[{"name":"x","digest":{"sha256":"aa"},"annotations":{"a":1,"predicate":2}}]`, "{}"), false},
+		"a second predicate":       {statement(subject, `{},"predicate":{"a":1}`), false},
+		"a second subject list":    {statement(subject, `{},"subject":[{"name":"y","digest":{"sha256":"bb"}}]`), false},
+		"a second type before":     {strings.Replace(statement(subject, "{}"), `,"predicateType"`, `,"predicateType":"q","predicateType"`, 1), false},
+		"in other letters":         {strings.Replace(statement(subject, "{}"), `"predicateType"`, `"PredicateType"`, 1), false},
+		"something unknown":        {statement(subject, `{},"x":1`), false},
+		"spaces before":            {" " + statement(subject, "{}"), false},
+		"spaces behind":            {statement(subject, "{}") + "\n", false},
+		"spaces before predicate":  {statement(subject, " {}"), false},
+		"spaces behind predicate":  {statement(subject, "{} "), false},
+		"a list":                   {statement(subject, "[]"), false},
+		"null":                     {statement(subject, "null"), false},
+		"not JSON":                 {statement(subject, `{"a":}`), false},
+		"two":                      {statement(subject, "{}") + statement(subject, "{}"), false},
+		"cut off":                  {strings.TrimSuffix(statement(subject, `{"a":1}`), "}"), false},
+		"another order":            {`{"predicate":{},"_type":"` + statementType + `","subject":` + subject + `,"predicateType":"p"}`, false},
+		"no predicate":             {`{"_type":"` + statementType + `","subject":` + subject + `,"predicateType":"p"}`, false},
+		"no UTF-8":                 {statement("[{\"name\":\"\xff\",\"digest\":{\"sha256\":\"aa\"}}]", "{}"), false},
+		"nothing":                  {"", false},
+		"no UTF-8 in its document": {statement(subject, "{\"a\":\"\xff\"}"), true},
+	} {
+		short, ok := parseOwn([]byte(c.body))
+		if ok != c.short {
+			t.Errorf("%s: read the short way: %t", name, ok)
+		}
+		want, err := parseAny([]byte(c.body))
+		if ok && (err != nil || !reflect.DeepEqual(short, want)) {
+			t.Errorf("%s: got %+v, want %+v, %v", name, short, want, err)
+		}
+		got, gerr := parseStatement([]byte(c.body))
+		if !reflect.DeepEqual(got, want) || (gerr == nil) != (err == nil) {
+			t.Errorf("%s: got %+v, %v, want %+v, %v", name, got, gerr, want, err)
+		}
+	}
+}
+
+// FuzzShortWaysReadTheSame: of statements and of envelopes.
+func FuzzShortWaysReadTheSame(f *testing.F) {
+	head := `{"_type":"` + statementType + `","subject":[{"name":"x","digest":{"sha256":"aa"}}],"predicateType":"p","predicate":`
+	f.Add([]byte(head + `{"a":[1,{"b":"}"}]}}`))
+	f.Add([]byte(head + `{},"predicate":{}}`))
+	f.Add([]byte(plainStart + `e30=","signatures":[{"keyid":"","sig":"c2ln"}]}`))
+	f.Add([]byte(plainStart + `e30=","payload":"","signatures":[]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if short, ok := parseOwn(data); ok {
+			if want, err := parseAny(data); err != nil || !reflect.DeepEqual(short, want) {
+				t.Errorf("statement: got %+v, want %+v, %v", short, want, err)
+			}
+		}
+		if short, ok := parsePlain(data); ok {
+			if want, err := parseWire(data); err != nil || !reflect.DeepEqual(wireEnvelope{Envelope: short}, want) {
+				t.Errorf("envelope: got %+v, want %+v, %v", short, want, err)
+			}
 		}
 	})
 }

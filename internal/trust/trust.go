@@ -57,7 +57,35 @@ var errNobody = errors.New("nobody is trusted: there is no key and no identity")
 // VerifyEnvelope proves that somebody trusted signed a statement about this
 // digest, and returns the statement and who signed it.
 func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, Signatory, error) {
-	st, by, err := t.verifyStatement(e)
+	return t.VerifyOpened(Open(e), digest)
+}
+
+// Opened is an envelope that was read as far as that can be done before anybody knows
+// whose signature counts: the statement in it is not looked at.
+type Opened struct {
+	envelope   Envelope
+	certified  bool
+	body       []byte
+	signatures [][]byte
+	err        error // why it could not be read
+}
+
+// Open reads an envelope. What is wrong with it, verifying it will tell.
+func Open(e Envelope) Opened {
+	o := Opened{envelope: e}
+	wire, err := parseEnvelope(e)
+	if err != nil {
+		o.err = err
+		return o
+	}
+	o.certified = wire.isCertified()
+	o.body, o.signatures, o.err = wire.decode()
+	return o
+}
+
+// VerifyOpened is VerifyEnvelope for one that was opened before.
+func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, Signatory, error) {
+	st, by, err := t.verifyStatement(o)
 	if err != nil {
 		return Statement{}, Signatory{}, err
 	}
@@ -68,20 +96,15 @@ func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, Signatory,
 }
 
 // verifyStatement proves who signed the statement, whatever it is about.
-func (t Trust) verifyStatement(e Envelope) (Statement, Signatory, error) {
-	wire, err := parseEnvelope(e)
-	if err != nil {
-		return Statement{}, Signatory{}, err
+func (t Trust) verifyStatement(o Opened) (Statement, Signatory, error) {
+	if o.err != nil {
+		return Statement{}, Signatory{}, o.err
 	}
-	body, signatures, err := wire.decode()
-	if err != nil {
-		return Statement{}, Signatory{}, err
-	}
-	var by Signatory
-	if wire.isCertified() {
-		body, by, err = t.verifyBundle(e)
+	body, by, err := o.body, Signatory{}, error(nil)
+	if o.certified {
+		body, by, err = t.verifyBundle(o.envelope)
 	} else {
-		by, err = t.verifyAny(signatures, pae(body))
+		by, err = t.verifyAny(o.signatures, pae(body))
 	}
 	if err != nil {
 		return Statement{}, Signatory{}, err
