@@ -90,5 +90,5 @@ func decodeSBOM(data []byte) (*SBOM, error) {
 		r.Unknowns = []policy.Unknown{}
 	}
 	return &SBOM{Packages: r.Packages, Distribution: r.Distribution, Unknowns: r.Unknowns,
-		SPDX: r.SPDX, CycloneDX: r.CycloneDX, syft: s}, nil
+		SPDX: r.SPDX, CycloneDX: r.CycloneDX, syft: s, sorted: s.Artifacts.Packages.Sorted()}, nil
 }

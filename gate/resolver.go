@@ -24,27 +24,51 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	if err != nil || scope != source.SquashedScope {
 		return inner, err
 	}
-	return &quickResolver{Resolver: inner, img: s.img, folders: map[string][]string{}}, nil
+	return &quickResolver{Resolver: inner, img: s.img, folders: map[string][]string{}, found: map[string][]file.Location{}}, nil
 }
 
 // quickResolver knows a short way for patterns such as
 // "/var/lib/dpkg/info/openssl.*" and "/srv/node_modules/ms/*", which syft asks
 // for once for every Debian package and every npm module: the long way holds each
 // against every name in the image, or in all folders that are called the same. It
-// also searches programs for .NET bundles, see searchBundles.
+// remembers which file is at a path: of each one that a package owns syft asks three
+// times. It also searches programs for .NET bundles, see searchBundles.
 type quickResolver struct {
 	file.Resolver
 	img *image.Image
 
 	mu      sync.Mutex
 	folders map[string][]string // paths in a folder, sorted; nil where links are in the way
+
+	finding sync.Mutex
+	found   map[string][]file.Location // by path; empty where nothing is
+}
+
+// FilesByPath finds what the image's own resolver finds.
+func (r *quickResolver) FilesByPath(paths ...string) ([]file.Location, error) {
+	if len(paths) != 1 {
+		return r.Resolver.FilesByPath(paths...)
+	}
+	r.finding.Lock()
+	found, ok := r.found[paths[0]]
+	r.finding.Unlock()
+	if ok {
+		return slices.Clone(found), nil
+	}
+	found, err := r.Resolver.FilesByPath(paths[0])
+	if err == nil {
+		r.finding.Lock()
+		defer r.finding.Unlock()
+		r.found[paths[0]] = slices.Clone(found)
+	}
+	return found, err
 }
 
 // FilesByGlob finds what the image's own resolver finds, in the same order.
 func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error) {
 	if len(patterns) == 1 {
 		if paths, ok := r.named(patterns[0]); ok {
-			return r.FilesByPath(paths...)
+			return r.Resolver.FilesByPath(paths...)
 		}
 	}
 	return r.Resolver.FilesByGlob(patterns...)

@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/anchore/stereoscope/pkg/image"
@@ -76,8 +77,23 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for range 2 {
+				for _, path := range []string{"/srv/real", "/aaa/zlib1g.list", "/usr/info/x", "/usr/info", "/none", "/", ""} {
+					want, got := found(long.FilesByPath(path)), found(short.FilesByPath(path))
+					if d := cmp.Diff(want, got); d != "" {
+						t.Errorf("%q (-long +short):\n%s", path, d)
+					}
+				}
+			}
 			for _, pattern := range []string{"zlib1g.*", "zlib1g-dev.*", "libstdc++6.*", "folder.*", "entry.*", "a.*", "b.*", "none.*", "*.list",
 				"zlib1g*", ".*", "z[a-z]*.*", "zlib1g.list", "../info/zlib1g.*", "sub/zlib1g.*", "*", "folder.d/*", "none/*", "./*"} {
+				for range 2 { // what was found is remembered
+					path := "/" + info + strings.ReplaceAll(pattern, "*", "list")
+					want, got := found(long.FilesByPath(path)), found(short.FilesByPath(path))
+					if d := cmp.Diff(want, got); d != "" {
+						t.Errorf("%s (-long +short):\n%s", path, d)
+					}
+				}
 				for _, pattern := range []string{"/" + info + pattern, info + pattern, "**/" + pattern} {
 					want, got := found(long.FilesByGlob(pattern)), found(short.FilesByGlob(pattern))
 					if d := cmp.Diff(want, got); d != "" {

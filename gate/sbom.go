@@ -26,6 +26,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spdx/tools-golang/convert"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/policy"
 )
@@ -46,6 +47,8 @@ type SBOM struct {
 	CycloneDX []byte
 
 	syft *sbom.SBOM // what the matcher reads, without a round trip through JSON
+	// sorted are the packages in there: syft copies each one for whoever asks.
+	sorted []syftpkg.Package
 }
 
 // catalog finds the packages of one platform's image, whose layers have been
@@ -132,8 +135,8 @@ func (c valuesOf) Value(key any) any {
 
 // newSBOM lacks the documents, which [SBOM.document] makes.
 func newSBOM(s *sbom.SBOM, p *Platform) *SBOM {
-	out := &SBOM{Digest: p.Digest, Packages: []policy.Package{}, Unknowns: unknowns(s), syft: s}
-	for _, sp := range s.Artifacts.Packages.Sorted() {
+	out := &SBOM{Digest: p.Digest, Packages: []policy.Package{}, Unknowns: unknowns(s), syft: s, sorted: s.Artifacts.Packages.Sorted()}
+	for _, sp := range out.sorted {
 		out.Packages = append(out.Packages, toPackage(sp))
 	}
 	if r := s.Artifacts.LinuxDistribution; r != nil {
@@ -142,16 +145,23 @@ func newSBOM(s *sbom.SBOM, p *Platform) *SBOM {
 	return out
 }
 
-// document writes the documents.
-func (s *SBOM) document(p *Platform, tool Tool) (err error) {
+// document writes the documents, side by side.
+func (s *SBOM) document(p *Platform, tool Tool) error {
 	packagesOnly := withoutFiles(*s.syft)
-	if s.SPDX, err = encodeSPDX(packagesOnly, p, tool); err != nil {
-		return fmt.Errorf("encoding the SPDX document of %s: %w", p.Digest, err)
-	}
-	if s.CycloneDX, err = encodeCycloneDX(packagesOnly, p, tool); err != nil {
-		return fmt.Errorf("encoding the CycloneDX document of %s: %w", p.Digest, err)
-	}
-	return nil
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		if s.SPDX, err = encodeSPDX(packagesOnly, p, tool); err != nil {
+			return fmt.Errorf("encoding the SPDX document of %s: %w", p.Digest, err)
+		}
+		return nil
+	})
+	group.Go(func() (err error) {
+		if s.CycloneDX, err = encodeCycloneDX(packagesOnly, p, tool); err != nil {
+			return fmt.Errorf("encoding the CycloneDX document of %s: %w", p.Digest, err)
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 func toPackage(p syftpkg.Package) policy.Package {

@@ -114,7 +114,7 @@ func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string
 // does: the image's distribution on every package that has none, and packages
 // that a distribution's package already stands for left out.
 func matchablePackages(s *SBOM, d *distro.Distro) []pkg.Package {
-	ptrs := pkg.FromCollection(s.syft.Artifacts.Packages, s.syft.Relationships, pkg.SynthesisConfig{})
+	ptrs := pkg.FromPackages(s.sorted, s.syft.Relationships, pkg.SynthesisConfig{})
 	for _, p := range ptrs {
 		if p.Distro == nil {
 			p.Distro = d
