@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/policy"
@@ -238,6 +239,35 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 				t.Errorf("%T: %v", err, err)
 			}
 		})
+	}
+}
+
+// TestOtherBytesOfALayerAreNotBelieved: a layer that inflates to what the config says
+// is still not the one that the manifest lists. Its bytes are hashed by the library
+// that gets them, and by it alone.
+func TestOtherBytesOfALayerAreNotBelieved(t *testing.T) {
+	h := newTester(t)
+	img := h.image(clean)
+	src := h.push("app:1", img)
+	all, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := all[len(all)-1].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const modified = 4 // where a gzip header says when: nothing that is inflated depends on it
+	h.staging.SetHook(lab.When(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, digest.String()) }, lab.Corrupt(modified)))
+	g := h.gate(blockCritical)
+	err = h.refuse(g, src)
+	var corrupt *layers.CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Digest != digest {
+		t.Errorf("%T: %v", err, err)
+	}
+	h.staging.SetHook(nil)
+	if r := h.check(g, src); !r.Decision.Passed {
+		t.Error("denied when it is served as it is")
 	}
 }
 

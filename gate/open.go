@@ -103,7 +103,11 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 			if err := checkManifest(d, desc.Manifest); err != nil {
 				return nil, err
 			}
-			return desc.Image()
+			img, err := desc.Image()
+			if err != nil {
+				return nil, err
+			}
+			return vouched{img}, nil
 		},
 		blob: func(d v1.Descriptor) (layers.Open, error) {
 			l, err := puller.Layer(ctx, repo.Digest(d.Digest.String()))
@@ -114,6 +118,43 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 		},
 	}, nil
 }
+
+// vouched is an image in a registry. Its layers are got by digest, and the library
+// holds them against that while they are read; see layers.Vouching.
+type vouched struct{ v1.Image }
+
+// Layers are those of the image.
+func (v vouched) Layers() ([]v1.Layer, error) {
+	all, err := v.Image.Layers()
+	out := make([]v1.Layer, len(all))
+	for i, l := range all {
+		out[i] = vouchedLayer{l}
+	}
+	return out, err
+}
+
+type vouchedLayer struct{ v1.Layer }
+
+// Compressed opens the layer as it is stored.
+func (l vouchedLayer) Compressed() (io.ReadCloser, error) {
+	digest, err := l.Digest()
+	if err != nil {
+		return nil, err
+	}
+	rc, err := l.Layer.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	return vouchedBytes{rc, digest}, nil
+}
+
+type vouchedBytes struct {
+	io.ReadCloser
+	digest v1.Hash
+}
+
+// Vouches is the digest that the bytes are held against.
+func (b vouchedBytes) Vouches() v1.Hash { return b.digest }
 
 // refName is the annotation by which an OCI layout names its manifests:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md

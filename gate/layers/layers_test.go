@@ -14,10 +14,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -398,3 +400,65 @@ func BenchmarkIngest(b *testing.B) {
 		})
 	}
 }
+
+// TestVouchingIsForCompressedLayersAlone: there what they inflate to is hashed as well.
+// What vouches for another digest is not believed, and neither is one that ends with
+// something else than io.EOF.
+func TestVouchingIsForCompressedLayersAlone(t *testing.T) {
+	plain := content(t, 10_000)
+	stored := gz(t, plain)
+	other := slices.Clone(stored)
+	other[4] ^= 1 // the time in the header: what it inflates to stays the same
+	for name, c := range map[string]struct {
+		src     *upstream
+		vouches v1.Hash
+		end     error // in the place of io.EOF
+		kept    bool
+	}{
+		"honest":             {honest(stored, plain), sum(stored), nil, true},
+		"believed":           {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, true},
+		"for another":        {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(other), nil, false},
+		"with another end":   {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), errors.New("broken"), false},
+		"too short":          {&upstream{stored: stored[:len(stored)-1], diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, false},
+		"another diffID":     {&upstream{stored: stored, diffID: sum(stored), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, false},
+		"inflated otherwise": {&upstream{stored: gz(t, content(t, 20_000)), diffID: sum(plain), digest: sum(stored), size: int64(len(gz(t, content(t, 20_000))))}, sum(stored), nil, false},
+		"not compressed":     {&upstream{stored: content(t, 20_000), diffID: sum(content(t, 20_001)), digest: sum(content(t, 20_001)), size: int64(len(content(t, 20_000)))}, sum(content(t, 20_001)), nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStore(t)
+			c.src.openFunc = func(context.Context) (io.ReadCloser, error) {
+				var r io.Reader = bytes.NewReader(c.src.stored)
+				if c.end != nil {
+					r = io.MultiReader(r, iotest.ErrReader(c.end))
+				}
+				return vouching{io.NopCloser(r), c.vouches}, nil
+			}
+			l, err := fetch(t, st, c.src)
+			if (err == nil) != c.kept {
+				t.Fatalf("kept is %v: %v", err == nil, err)
+			}
+			if err != nil {
+				var corrupt *CorruptError
+				if !errors.As(err, &corrupt) {
+					t.Errorf("%T: %v", err, err)
+				}
+				return
+			}
+			rc, err := l.Uncompressed()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rc.Close()
+			if got, err := io.ReadAll(rc); err != nil || !bytes.Equal(got, plain) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+type vouching struct {
+	io.ReadCloser
+	digest v1.Hash
+}
+
+func (v vouching) Vouches() v1.Hash { return v.digest }
