@@ -240,7 +240,13 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	for i := range r.Image.Platforms {
 		p := &r.Image.Platforms[i]
 		if known[i] == nil {
-			meanwhile.Go(func() error { return g.document(p, r.SBOMs[i]) })
+			meanwhile.Go(func() error {
+				if err := g.document(p, r.SBOMs[i]); err != nil {
+					return err
+				}
+				r.keeping.Go(func() { g.remember(p, r.SBOMs[i]) })
+				return nil
+			})
 		}
 		evidence, err := g.inspect(ctx, p, r.SBOMs[i])
 		if err != nil {
@@ -250,11 +256,6 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	}
 	if err := meanwhile.Wait(); err != nil {
 		return nil, err
-	}
-	for i := range r.Image.Platforms {
-		if known[i] == nil {
-			r.keeping.Go(func() { g.remember(&r.Image.Platforms[i], r.SBOMs[i]) })
-		}
 	}
 	if r.Moved, err = g.moved(ctx, r.Image); err != nil {
 		return nil, err
@@ -339,7 +340,7 @@ func (g *Gate) document(p *Platform, sbom *SBOM) error {
 // inspect gathers the evidence about one platform that is cataloged.
 func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Platform, error) {
 	done := g.opts.Progress.Start(Scan, p.Name)
-	m, err := scan(ctx, g.opts.Database, sbom, g.opts.Parallel)
+	m, err := scan(ctx, g.opts.Database, sbom)
 	done(err)
 	if err != nil {
 		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)

@@ -38,9 +38,8 @@ type matched struct {
 // scan matches an SBOM against the database. What grype would only log, or not
 // even that, comes back as an error or as something uncovered: a database that
 // cannot be read, a distribution it does not know and a version that cannot be
-// compared all look like "no findings" to a caller who does not ask. So many packages
-// are matched at a time.
-func scan(ctx context.Context, db *vulndb.DB, s *SBOM, parallel int) (*matched, error) {
+// compared all look like "no findings" to a caller who does not ask.
+func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 	release := s.syft.Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
 	pkgs := matchablePackages(s, d)
@@ -51,7 +50,7 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM, parallel int) (*matched, 
 
 	m := grype.VulnerabilityMatcher{
 		VulnerabilityProvider:      db.Provider(),
-		Matchers:                   matchAhead(ctx, db.Provider(), strictMatchers(), pkgs, parallel),
+		Matchers:                   strictMatchers(),
 		IncludeMatcherSuppressions: true,
 	}
 	description := s.syft.Source

@@ -3,6 +3,7 @@ package gate
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -263,4 +264,42 @@ func tarOf(t *testing.T, dir, to string) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCancelledMatchingIsNotClean: grype ends early then, with what it has and
+// without an error. So it is cancelled wherever somebody looks whether it is.
+func TestCancelledMatchingIsNotClean(t *testing.T) {
+	h := newTester(t)
+	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]
+	looks := &cancelledAt{Context: t.Context(), at: -1}
+	if m, err := scan(looks, database, sbom); err != nil || len(m.findings) == 0 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	for at := range looks.looked {
+		m, err := scan(&cancelledAt{Context: t.Context(), at: at}, database, sbom)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled at %d of %d: %+v, %v", at, looks.looked, m, err)
+		}
+	}
+}
+
+// onlyModules has no operating system, for which the database would be asked once
+// more.
+var onlyModules = lab.ImageSpec{NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
+
+// cancelledAt is a context that is cancelled at that look at its error, and tells
+// nobody by itself.
+type cancelledAt struct {
+	context.Context
+	at, looked int
+}
+
+func (c *cancelledAt) Done() <-chan struct{} { return nil }
+
+func (c *cancelledAt) Err() error {
+	c.looked++
+	if c.at >= 0 && c.looked > c.at {
+		return context.Canceled
+	}
+	return nil
 }
