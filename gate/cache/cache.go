@@ -123,7 +123,7 @@ func (c *Cache) Put(key string, data []byte) (err error) {
 	if c == nil || c.opts.Max == 0 || len(data)+sha256.Size > maxEntry {
 		return nil
 	}
-	enc, err := zstd.NewWriter(nil)
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
 	}
