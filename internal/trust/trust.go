@@ -100,7 +100,8 @@ func (t Trust) verifyStatement(o Opened) (Statement, Signatory, error) {
 	if o.err != nil {
 		return Statement{}, Signatory{}, o.err
 	}
-	body, by, err := o.body, Signatory{}, error(nil)
+	var by Signatory
+	body, err := o.body, error(nil)
 	if o.certified {
 		body, by, err = t.verifyBundle(o.envelope)
 	} else {
