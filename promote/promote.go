@@ -157,8 +157,10 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Reposi
 		return err
 	})
 	group.Go(func() (err error) {
-		ready, err = p.ready(repo, seals)
-		return err
+		if ready, err = p.ready(repo, seals); err != nil {
+			return err
+		}
+		return p.upload(gctx, ready)
 	})
 	if err := group.Wait(); err != nil {
 		return nil, err

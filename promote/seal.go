@@ -40,6 +40,16 @@ func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, 
 	return out, nil
 }
 
+// upload sends what is to be attached, which nothing refers to before attach.
+func (p *Promoter) upload(ctx context.Context, ready []*trust.Ready) error {
+	for _, r := range ready {
+		if err := r.Upload(ctx, p.with(ctx)...); err != nil {
+			return gate.NewRegistryError(gate.Approved, "sending what is to be attached", err)
+		}
+	}
+	return nil
+}
+
 // attach stores what was signed beside the digests that it is about.
 func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*trust.Ready) error {
 	for i, s := range seals {

@@ -108,6 +108,31 @@ func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attac
 	return r, nil
 }
 
+// Upload brings to the registry what will be stored below tags, without these: Attach
+// then has less to send. It does nothing where there are such tags already, for what
+// is there may stay in the place of this.
+func (r *Ready) Upload(ctx context.Context, opts ...remote.Option) error {
+	repo := r.ref.Context()
+	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	for tag, entries := range map[name.Tag][]claimed{
+		signatureTag(repo, r.digest):   r.signatures,
+		attestationTag(repo, r.digest): r.envelopes,
+	} {
+		if len(entries) == 0 {
+			continue
+		}
+		if _, err := remote.Head(tag, opts...); err == nil {
+			continue // an error that matters comes again
+		}
+		for _, e := range entries {
+			if err := remote.WriteLayer(repo, e.entry, opts...); err != nil {
+				return fmt.Errorf("writing %s: %w", tag, err)
+			}
+		}
+	}
+	return nil
+}
+
 // Attach stores it, as the function of that name does.
 func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
