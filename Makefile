@@ -73,6 +73,11 @@ bench-small: bench-programs ## the same once with the small image, into bin/benc
 bench-go: ## run the Go benchmarks of each stage
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate ./gate/layers
 
+.PHONY: profile
+profile: ## see where a check of the benchmark's big image spends its time, and keep it for the compiler in default.pgo
+	IMAGEGATE_BENCH_IMAGE=oci:$$(ls -d $(BIN)/bench/work/big-*/oci) $(GO) test ./gate -run '^$$' -bench 'BenchmarkCheck$$' \
+		-benchtime 4x -cpuprofile $(CURDIR)/default.pgo -o $(BIN)/gate.test
+
 .PHONY: lint
 lint: ## go vet, gofmt, golangci-lint and actionlint at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
