@@ -18,7 +18,7 @@ install: ## install imagegate into Go's bin folder
 .PHONY: demo
 demo: ## show the whole path on this machine: denied, fixed, promoted, verified
 	@echo "building (some minutes the first time)"
-	@$(GO) build -o $(BIN)/ . ./examples/demo
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ . ./examples/demo
 	@$(BIN)/demo -imagegate $(BIN)/imagegate -records examples/records -policy examples/policies/demo.yaml
 
 .PHONY: test

@@ -60,8 +60,9 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
 		return 1
 	}
-	product := exec.Command("go", "build", "-o", filepath.Join(dir, "imagegate"), ".")
+	product := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "imagegate"), ".") // as "make build" does
 	product.Dir, product.Stderr = filepath.Join("..", ".."), os.Stderr
+	product.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := product.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the product:", err)
 		return 1
