@@ -62,7 +62,7 @@ bench-programs:
 	$(GO) build -o $(BIN)/bench/bench ./integration/bench
 
 .PHONY: bench
-bench: bench-programs ## measure against the shell pipeline of syft, grype, crane and cosign, into docs/performance.md (an hour)
+bench: bench-programs ## measure against the shell pipeline of syft, grype, crane and cosign, into docs/performance.md (half an hour)
 	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -o $(BIN)/bench/results.json -docs docs/performance.md $(BENCHFLAGS)
 
 .PHONY: bench-small

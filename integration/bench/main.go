@@ -3,9 +3,9 @@
 // attest. "make bench" builds what it needs and runs it.
 //
 // The path through it: an image and a vulnerability database for its packages
-// are made once and kept in the work folder (image.go, records.go); registries
-// on this machine count what is read and written (bench.go); each subject of
-// subjects is run as a process of its own, in turn, several times (gate.go,
+// are made once and kept in the work folder (image.go, debian.go, records.go);
+// registries on this machine count what is read and written (place.go); each of
+// subjects is run as a process of its own, in turn, several times (subjects.go,
 // pipeline.go, process.go); medians become ratios (figures.go), and these a
 // table, a plot and a page (markdown.go, plot.go, page.go).
 //
