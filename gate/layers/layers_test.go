@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -192,6 +193,7 @@ func TestCorruptLayerIsNotKept(t *testing.T) {
 			size: int64(len(stored) + 4), diffID: sum(plain)},
 		"another diffID": {stored: other, digest: sum(other), size: int64(len(other)), diffID: sum(plain)},
 		"empty":          {stored: nil, digest: sum(nil), size: 0, diffID: sum(plain)},
+		"largest size":   {stored: stored, digest: sum(stored), size: math.MaxInt64, diffID: sum(plain)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)
@@ -247,6 +249,36 @@ func TestBombDoesNotFillTheDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestSourceThatNeverOpensIsLeft: some cannot be told to give up.
+func TestSourceThatNeverOpensIsLeft(t *testing.T) {
+	src := honest(gz(t, content(t, 1000)), content(t, 1000))
+	ctx, cancel := context.WithCancel(t.Context())
+	late, closed := make(chan struct{}), make(chan struct{})
+	src.openFunc = func(context.Context) (io.ReadCloser, error) {
+		cancel() // as the failure of another layer does
+		<-late
+		return closer{bytes.NewReader(src.stored), closed}, nil
+	}
+	s := newStore(t)
+	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.fetch(ctx, l, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(late)
+	<-closed
+}
+
+// closer tells that it was closed.
+type closer struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c closer) Close() error { close(c.closed); return nil }
 
 func TestSharedLayerIsReadOnce(t *testing.T) {
 	plain := content(t, 200_000)

@@ -164,7 +164,7 @@ func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err e
 // believed where the caller does so.
 func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer, believe bool) (err error) {
 	s.fetches.Add(1)
-	rc, err := open(ctx)
+	rc, err := opened(ctx, open)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 	}
 	buf := make([]byte, chunk)
 	for {
-		n, rerr := rc.Read(buf[:min(chunk, limit-blob.written+1)])
+		n, rerr := rc.Read(buf[:1+min(chunk-1, limit-blob.written)])
 		s.fetched.Add(int64(n))
 		if blob.written+int64(n) > limit {
 			if d.Size == sizeUnknown {
@@ -214,6 +214,32 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 		if rerr != nil {
 			return rerr
 		}
+	}
+}
+
+// opened waits for an open no longer than the context lasts; what comes later is
+// closed. Not every source can be told to give up.
+func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
+	type result struct {
+		rc  io.ReadCloser
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		rc, err := open(ctx)
+		select {
+		case done <- result{rc, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = rc.Close()
+			}
+		}
+	}()
+	select {
+	case r := <-done:
+		return r.rc, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
