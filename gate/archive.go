@@ -2,9 +2,11 @@ package gate
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 	"sync"
@@ -19,7 +21,8 @@ import (
 // entry is what a layer's archive has of one name.
 type entry struct {
 	metadata stereoscope.Metadata
-	at, size int64 // where its content is
+	at, size int64 // where its content is; of a sparse file, where its header is
+	sparse   bool
 }
 
 // archives lists what is in the layers of a run.
@@ -27,24 +30,67 @@ type archives struct {
 	store *layers.Store
 
 	mu     sync.Mutex
-	listed map[v1.Hash][]entry // by diffID
+	listed map[v1.Hash]listing // by diffID
+	weight int64               // of all that is listed, or is being listed
 }
+
+// listing is what is in one layer.
+type listing struct {
+	entries []entry
+	weight  int64
+}
+
+// maxWeight bounds what the lists of a run's layers, and the file trees made of them,
+// may take of the memory, in bytes and roughly: names are cheap to compress. It is
+// enough for two million files.
+const maxWeight = 2 << 30
+
+// maxName is how many bytes a path in a layer may have. Linux takes none longer.
+const maxName = 4096
+
+func newArchives() *archives { return &archives{listed: map[v1.Hash]listing{}} }
 
 // list is the [layers.Index] of a run's store: it lists a layer while that is
 // inflated. What cannot be listed so is listed again once it is asked for.
 func (a *archives) list(diffID v1.Hash, archive io.ReaderAt) {
-	a.forget(diffID) // what was listed before turned out wrong
-	if entries, err := listArchive(archive); err == nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.listed[diffID] = entries
+	a.put(diffID, listing{}) // what was listed before turned out wrong
+	if l, err := a.read(archive); err == nil {
+		a.put(diffID, l)
 	}
 }
 
-func (a *archives) forget(diffID v1.Hash) {
+// read lists an archive within the limits of the run.
+func (a *archives) read(archive io.ReaderAt) (l listing, err error) {
+	l.entries, err = listArchive(archive, func(weight int64) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.weight+weight > maxWeight {
+			return fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
+		}
+		a.weight += weight
+		l.weight += weight
+		return nil
+	})
+	if err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.weight -= l.weight
+		return listing{}, err
+	}
+	return l, nil
+}
+
+// put keeps what is in a layer in place of what was kept of it; a listing without
+// entries is forgotten.
+func (a *archives) put(diffID v1.Hash, l listing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.listed, diffID)
+	a.weight -= a.listed[diffID].weight
+	if l.entries == nil {
+		delete(a.listed, diffID)
+	} else {
+		a.listed[diffID] = l
+	}
 }
 
 // drop forgets everything, once nothing more is cataloged: the store, and so this,
@@ -53,6 +99,7 @@ func (a *archives) drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.listed)
+	a.weight = 0
 }
 
 // open returns the entries of a layer that was fetched, and what their content is
@@ -63,24 +110,26 @@ func (a *archives) open(diffID v1.Hash) ([]entry, layers.Inflated, error) {
 		return nil, nil, err
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	entries, ok := a.listed[diffID]
+	l, ok := a.listed[diffID]
+	a.mu.Unlock()
 	if !ok {
-		if entries, err = listArchive(f); err != nil {
+		if l, err = a.read(f); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("layer %s: %w", diffID, err), f.Close())
 		}
-		a.listed[diffID] = entries
+		a.put(diffID, l)
 	}
-	return entries, f, nil
+	return l.entries, f, nil
 }
 
 // listArchive reads a tar archive's headers, and of each file the beginning, by
-// which its type is known.
-func listArchive(r io.ReaderAt) ([]entry, error) {
+// which its type is known. Every entry is weighed, see maxWeight.
+func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 	in := &archiveReader{r: r}
-	var entries []entry
+	entries := []entry{}
 	var head [sniffed]byte
+	before := ""
 	for tr := tar.NewReader(in); ; {
+		in.header = -1
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			return entries, nil
@@ -90,14 +139,78 @@ func listArchive(r io.ReaderAt) ([]entry, error) {
 		}
 		// The tar package reads whole blocks and none ahead: this is where the
 		// content begins.
-		e := entry{at: in.off, size: h.Size}
-		n, err := in.readAt(head[:min(sniffed, max(h.Size, 0))], in.off)
+		e := entry{at: in.off, size: h.Size, sparse: isSparse(h)}
+		begins := head[:min(sniffed, max(h.Size, 0))]
+		var n int
+		if e.sparse {
+			e.at = in.header
+			n, err = io.ReadFull(tr, begins)
+		} else {
+			n, err = in.readAt(begins, in.off)
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		e.metadata = metadataOf(h, head[:n])
+		if n := len(e.metadata.Path); n > maxName {
+			return nil, fmt.Errorf("%w: a path has %d bytes, more than %d", layers.ErrTooLarge, n, maxName)
+		}
+		if err := weigh(weightOf(e.metadata, before)); err != nil {
+			return nil, err
+		}
+		before = e.metadata.Path
 		entries = append(entries, e)
 	}
+}
+
+// weightOf is about what an entry takes of the memory, in bytes: in the list, and in
+// the tree for every part of its path that it does not have in common with the one
+// before.
+func weightOf(m stereoscope.Metadata, before string) int64 {
+	p, common := m.Path, 0
+	for common < min(len(p), len(before)) && p[common] == before[common] {
+		common++
+	}
+	return int64(256 + len(p) + len(m.LinkDestination) + 512*(1+strings.Count(p[common:], "/")))
+}
+
+// isSparse reports whether runs of zeros are left out of a file's content in the
+// archive. Whoever unpacks it puts them back.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for name := range h.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// maxSparse is how many bytes a sparse file may have to be read: unlike others it is
+// read into memory, and there is no limit to what few bytes of an archive stand for.
+const maxSparse = 256 << 20
+
+var errSparse = errors.New("a sparse file that is too large to be read")
+
+// open opens the content of a file. What a cataloger cannot open becomes an unknown.
+func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
+	if !e.sparse {
+		return section{io.NewSectionReader(archive, e.at, e.size)}, nil
+	}
+	if e.size > maxSparse {
+		return nil, fmt.Errorf("%w: it has %d bytes, more than %d", errSparse, e.size, maxSparse)
+	}
+	r := tar.NewReader(io.NewSectionReader(archive, e.at, math.MaxInt64-e.at))
+	if _, err := r.Next(); err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	return section{io.NewSectionReader(bytes.NewReader(content), 0, int64(len(content)))}, nil
 }
 
 // sniffed is how many bytes a file's type is told by: as many as syft looks at.
@@ -119,6 +232,9 @@ func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
 	return m
 }
 
+// block is the unit of an archive.
+const block = 512
+
 // archiveReader reads an archive from front to back, skips what nobody wants to
 // see, and reads a little ahead: behind most headers there is a small file.
 type archiveReader struct {
@@ -126,10 +242,14 @@ type archiveReader struct {
 	off      int64
 	ahead    [8 << 10]byte
 	from, to int64 // what is in ahead
+	header   int64 // of the first block that was read since this was -1
 }
 
-// Read is for the headers.
+// Read is for the headers, each of them a block, and for the content of sparse files.
 func (a *archiveReader) Read(p []byte) (int, error) {
+	if a.header < 0 && len(p) == block {
+		a.header = a.off
+	}
 	n, err := a.readAt(p, a.off)
 	a.off += int64(n)
 	return n, err

@@ -4,8 +4,17 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+
+	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/policy"
 )
 
 // TestCutArchiveIsNoShortArchive: what is missing must never look like the end, and
@@ -38,9 +47,9 @@ func TestCutArchiveIsNoShortArchive(t *testing.T) {
 		if errors.Is(wantErr, io.EOF) {
 			wantErr = nil
 		}
-		got, err := listArchive(bytes.NewReader(archive))
-		if (err == nil) != (wantErr == nil) || err == nil && len(got) != want {
-			t.Errorf("%d bytes of %d: %d entries and %v, want %d and %v", cut, buf.Len(), len(got), err, want, wantErr)
+		got, err := newArchives().read(bytes.NewReader(archive))
+		if (err == nil) != (wantErr == nil) || err == nil && len(got.entries) != want {
+			t.Errorf("%d bytes of %d: %d entries and %v, want %d and %v", cut, buf.Len(), len(got.entries), err, want, wantErr)
 		}
 		if err != nil {
 			refused++
@@ -48,5 +57,123 @@ func TestCutArchiveIsNoShortArchive(t *testing.T) {
 	}
 	if refused < 100 {
 		t.Errorf("%d cut archives were refused: that tells nothing", refused)
+	}
+}
+
+// sparse is an archive with one file from which a run of zeros is left out, as GNU
+// tar writes it with --sparse.
+func sparse(t *testing.T, name, content string, from, to, size int) []byte {
+	t.Helper()
+	packed := fmt.Sprintf("2\n0\n%d\n%d\n%d\n", from, to, len(content)-to)
+	packed += strings.Repeat("\x00", block-len(packed)) + content[:from] + content[to:]
+	records := ""
+	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
+		r = " GNU.sparse." + r + "\n"
+		n := len(r) + 2 // their own length is two digits long
+		records += fmt.Sprint(n) + r
+	}
+	var buf bytes.Buffer
+	for _, m := range []struct {
+		typ     byte
+		content string
+	}{{tar.TypeXHeader, records}, {tar.TypeReg, packed}} {
+		w := tar.NewWriter(&buf)
+		at := buf.Len()
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "GNUSparseFile.0/" + name, Mode: 0o755, Size: int64(len(m.content)), Format: tar.FormatUSTAR}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, m.content); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		// Go's writer makes no such header: the type and the sum are put right.
+		header := buf.Bytes()[at : at+block]
+		header[156] = m.typ
+		copy(header[148:156], "        ")
+		sum := 0
+		for _, b := range header {
+			sum += int(b)
+		}
+		copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	}
+	return buf.Bytes()
+}
+
+// TestSparseFileIsReadAsItIsUnpacked, with the zeros that its archive leaves out, and
+// what comes behind it is found.
+func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
+	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 9000) + "the end of it"
+	raw := slices.Concat(sparse(t, "app", program, 512, 8704, len(program)), archiveOf(t, 0, []member{{name: "b", content: "behind"}}))
+	r := tar.NewReader(bytes.NewReader(raw))
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if unpacked, err := io.ReadAll(r); string(unpacked) != program || err != nil {
+		t.Fatalf("the archive is not what it should be: %d bytes, %v", len(unpacked), err)
+	}
+	for _, early := range []bool{true, false} {
+		fs, err := filesystemOf(t, layered(t, empty.Image, raw), early)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]string{"/app": program, "/b": "behind"} {
+			if got, err := contentAt(t, fs, path); got != want || err != nil {
+				t.Errorf("listed early %v, %s: %d bytes, %v, want %d", early, path, len(got), err, len(want))
+			}
+		}
+		found, err := fs.SquashedSearchContext.SearchByMIMEType("application/x-executable")
+		if err != nil || len(found) != 1 {
+			t.Errorf("programs: %v, %v", found, err)
+		}
+		if err := fs.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestHugeSparseFileIsAnUnknown, and takes no memory.
+func TestHugeSparseFileIsAnUnknown(t *testing.T) {
+	h := newTester(t)
+	at := "usr/lib/node_modules/huge/package.json"
+	raw := sparse(t, at, `{"name":"huge"}`, 8, 8, 1<<40)
+	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(clean), raw))).Input.Platforms[0]
+	if !slices.ContainsFunc(p.Unknowns, func(u policy.Unknown) bool { return u.Path == "/"+at && strings.Contains(u.Reason, errSparse.Error()) }) {
+		t.Errorf("unknowns: %+v", p.Unknowns)
+	}
+}
+
+// TestNamesAreNoBombs: names are listed in memory, and cost an archive little.
+func TestNamesAreNoBombs(t *testing.T) {
+	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
+	a := newArchives()
+	l, err := a.read(bytes.NewReader(raw))
+	if err != nil || l.weight == 0 || a.weight != l.weight {
+		t.Fatalf("weight %d of %d, %v", l.weight, a.weight, err)
+	}
+	full := int64(maxWeight) - l.weight + 1
+	a.weight = full
+	if _, err := a.read(bytes.NewReader(raw)); !errors.Is(err, layers.ErrTooLarge) {
+		t.Errorf("too many names: %v", err)
+	}
+	if a.weight != full {
+		t.Errorf("it keeps %d bytes of what it has not kept", a.weight-full)
+	}
+	a.weight = 0
+	id := v1.Hash{Algorithm: "sha256", Hex: "1"}
+	for range 3 {
+		a.list(id, bytes.NewReader(raw))
+		if a.weight != l.weight || len(a.listed) != 1 {
+			t.Errorf("weight %d, %d layers", a.weight, len(a.listed))
+		}
+	}
+	a.list(id, bytes.NewReader(raw[:700]))
+	if a.weight != 0 || len(a.listed) != 0 {
+		t.Errorf("weight %d, %d layers of an archive that was cut", a.weight, len(a.listed))
+	}
+	long := archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}})
+	if _, err := a.read(bytes.NewReader(long)); !errors.Is(err, layers.ErrTooLarge) {
+		t.Errorf("a long name: %v", err)
 	}
 }

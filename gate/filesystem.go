@@ -122,12 +122,15 @@ func metadataOfImage(p *Platform) (image.Metadata, error) {
 func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (*filetree.FileTree, error) {
 	tree, behind := filetree.New(), newIndexer(catalog, layer)
 	defer behind.finish()
+	// What a file is now: a name that comes once more in the layer is another file,
+	// and what was linked to before is still the first one.
+	openers := map[file.ID]file.Opener{}
 	for _, e := range entries {
-		own := func() (io.ReadCloser, error) { return section{io.NewSectionReader(content, e.at, e.size)}, nil }
+		own := func() (io.ReadCloser, error) { return e.open(content) }
 		m, open := e.metadata, file.Opener(own)
 		if m.Type == file.TypeHardLink {
 			behind.catchUp()
-			if target, ok := linked(tree, catalog, m); ok {
+			if target, ok := linked(tree, catalog, openers, m); ok {
 				m, open = target.metadata, target.open
 			}
 		}
@@ -140,6 +143,7 @@ func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, c
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", m.Path, err)
 		}
+		openers[ref.ID()] = open
 		behind.add(indexed{*ref, m, open})
 		layer.Metadata.Size += e.size
 	}
@@ -232,7 +236,7 @@ type link struct {
 
 // linked finds the file in the same layer that a hard link is to. Permissions,
 // owner and time are the link's own; an archive has them there too.
-func linked(tree filetree.Reader, catalog *image.FileCatalog, m file.Metadata) (link, bool) {
+func linked(tree filetree.Reader, catalog *image.FileCatalog, openers map[file.ID]file.Opener, m file.Metadata) (link, bool) {
 	to := file.Path(path.Clean("/" + m.LinkDestination))
 	if to == "/" {
 		return link{}, false
@@ -251,7 +255,8 @@ func linked(tree filetree.Reader, catalog *image.FileCatalog, m file.Metadata) (
 		ModeValue: m.Mode()&^fs.ModeType | target.Mode()&fs.ModeType,
 	}
 	m.MIMEType, m.Type, m.LinkDestination = target.MIMEType, target.Type, target.LinkDestination
-	return link{m, func() (io.ReadCloser, error) { return catalog.Open(ref) }}, true
+	open, ok := openers[ref.ID()]
+	return link{m, open}, ok
 }
 
 // withoutWhiteouts removes from the lowest layer what says that something below it

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/policy"
 )
 
 // member is one of an archive; with a type of zero it is a file.
@@ -77,8 +78,15 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 			}
 			archives := make([][]member, 1+r.IntN(4))
 			for i := range archives {
+				linked, before := false, map[string]bool{}
 				for range r.IntN(12) {
 					m := member{name: name(), mode: int64(r.IntN(0o7777))}
+					// What stereoscope makes of a name that comes once more, after
+					// something was linked to it, is not what is unpacked.
+					if linked && before[m.name] {
+						continue
+					}
+					before[m.name] = true
 					switch r.IntN(8) {
 					case 0:
 						m.name += "/"
@@ -86,6 +94,7 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 						m.typ, m.link = tar.TypeSymlink, any("", "/", "../")+name()
 					case 2, 3:
 						m.typ, m.link = tar.TypeLink, name()
+						linked = true
 					case 4:
 						m.name += any("/.wh.a", "/.wh.b", "/.wh..wh..opq")
 					default:
@@ -130,28 +139,42 @@ func sameFilesystem(t *testing.T, archives [][]member) {
 
 func imageOf(t *testing.T, archives [][]member) v1.Image {
 	t.Helper()
-	img := v1.Image(empty.Image)
+	var raw [][]byte
 	for i, members := range archives {
-		var buf bytes.Buffer
-		w := tar.NewWriter(&buf)
-		for j, m := range members {
-			h := &tar.Header{Name: m.name, Linkname: m.link, Typeflag: m.typ, Mode: m.mode, Size: int64(len(m.content)), Uid: j, Gid: i,
-				ModTime: time.Unix(int64(1000*i+j), 0)}
-			if h.Typeflag == 0 && strings.HasSuffix(m.name, "/") {
-				h.Typeflag = tar.TypeDir
-			}
-			err := w.WriteHeader(h)
-			if err == nil {
-				_, err = io.WriteString(w, m.content)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+		raw = append(raw, archiveOf(t, i, members))
+	}
+	return layered(t, empty.Image, raw...)
+}
+
+func archiveOf(t *testing.T, i int, members []member) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for j, m := range members {
+		h := &tar.Header{Name: m.name, Linkname: m.link, Typeflag: m.typ, Mode: m.mode, Size: int64(len(m.content)), Uid: j, Gid: i,
+			ModTime: time.Unix(int64(1000*i+j), 0)}
+		if h.Typeflag == 0 && strings.HasSuffix(m.name, "/") {
+			h.Typeflag = tar.TypeDir
 		}
-		if err := w.Close(); err != nil {
+		err := w.WriteHeader(h)
+		if err == nil {
+			_, err = io.WriteString(w, m.content)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil })
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// layered puts archives on top of an image.
+func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
+	t.Helper()
+	for _, raw := range archives {
+		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
 		if err == nil {
 			img, err = mutate.AppendLayers(img, l)
 		}
@@ -165,7 +188,7 @@ func imageOf(t *testing.T, archives [][]member) v1.Image {
 // filesystemOf fetches an image and indexes it, while that is fetched or after.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*filesystem, error) {
 	t.Helper()
-	a := &archives{listed: map[v1.Hash][]entry{}}
+	a := newArchives()
 	opts := layers.Options{Dir: t.TempDir()}
 	if early {
 		opts.Index = a.list
@@ -256,4 +279,46 @@ func resolved(f file.Resolution) string {
 		return fmt.Sprint(f.RequestPath, " nowhere")
 	}
 	return fmt.Sprint(f.RequestPath, " ", f.RealPath)
+}
+
+// contentAt reads what is at a path.
+func contentAt(t *testing.T, fs *filesystem, path string) (string, error) {
+	t.Helper()
+	rc, err := fs.OpenPathFromSquash(file.Path(path))
+	if err != nil {
+		return "", err
+	}
+	defer rc.Close()
+	data, err := io.ReadAll(rc)
+	return string(data), err
+}
+
+// TestHardLinkIsToWhatWasThereThen: a name that comes once more in a layer is
+// unpacked as a new file, and what was linked to the first one still is.
+func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
+	const before, after = `{"name":"json-schema","version":"0.3.0"}`, `{"name":"json-schema","version":"0.4.0"}`
+	const at = "srv/node_modules/json-schema/package.json"
+	raw := archiveOf(t, 0, []member{{name: "x", content: before}, {name: at, typ: tar.TypeLink, link: "x"}, {name: "x", content: after}})
+	for _, early := range []bool{true, false} {
+		fs, err := filesystemOf(t, layered(t, empty.Image, raw), early)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]string{"/" + at: before, "/x": after} {
+			if got, err := contentAt(t, fs, path); got != want || err != nil {
+				t.Errorf("listed early %v, %s: %q, %v", early, path, got, err)
+			}
+		}
+		if err := fs.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+
+	h := newTester(t)
+	spec := clean
+	spec.NPM = nil
+	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
+	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
+		t.Errorf("what is linked was not found: %+v", p.Packages)
+	}
 }

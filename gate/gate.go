@@ -189,7 +189,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
 	}
-	archives := &archives{listed: map[v1.Hash][]entry{}}
+	archives := newArchives()
 	r.store, err = layers.New(layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
 		Gunzip: g.opts.Gunzip, Index: archives.list, Progress: pulls{g.opts.Progress}})
