@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -53,15 +54,24 @@ func (r *quickResolver) FilesByPath(paths ...string) ([]file.Location, error) {
 	found, ok := r.found[paths[0]]
 	r.finding.Unlock()
 	if ok {
-		return slices.Clone(found), nil
+		return unshared(found), nil
 	}
 	found, err := r.Resolver.FilesByPath(paths[0])
 	if err == nil {
 		r.finding.Lock()
 		defer r.finding.Unlock()
-		r.found[paths[0]] = slices.Clone(found)
+		r.found[paths[0]] = unshared(found)
 	}
 	return found, err
+}
+
+// unshared are the same locations, which catalogers may annotate by themselves.
+func unshared(found []file.Location) []file.Location {
+	out := slices.Clone(found)
+	for i := range out {
+		out[i].Annotations = maps.Clone(out[i].Annotations)
+	}
+	return out
 }
 
 // FilesByGlob finds what the image's own resolver finds, in the same order.
