@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -661,5 +662,19 @@ func TestInflatedLayersGoBeforeTheDecision(t *testing.T) {
 	slices.Sort(left)
 	if want := slices.Repeat([]string{"blobs"}, len(ls)); !slices.Equal(left, want) {
 		t.Errorf("files are left in %q", left)
+	}
+}
+
+// TestImageListedTwiceWithoutPlatform is judged once, under the platform that its
+// configuration names.
+func TestImageListedTwiceWithoutPlatform(t *testing.T) {
+	h := newTester(t)
+	img := h.image(clean)
+	listed := func(n string) mutate.IndexAddendum {
+		return mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Annotations: map[string]string{"n": n}}}
+	}
+	r := h.check(h.gate(blockCritical), h.push("app:1", mutate.AppendManifests(empty.Index, listed("1"), listed("2"))))
+	if len(r.Input.Platforms) != 1 || r.Input.Platforms[0].Platform != "linux/amd64" {
+		t.Errorf("platforms: %+v", r.Image.Platforms)
 	}
 }

@@ -147,7 +147,9 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 	for _, child := range images {
 		// One image may serve several platforms; it is judged once.
 		if at := slices.IndexFunc(i.Platforms, func(p Platform) bool { return p.Digest == child.Digest }); at >= 0 {
-			i.Platforms[at].Name += ", " + child.Platform.String()
+			if child.Platform != nil {
+				i.Platforms[at].Name += ", " + child.Platform.String()
+			}
 			continue
 		}
 		p, err := readPlatform(ctx, store, r, child)
