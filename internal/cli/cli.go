@@ -29,7 +29,14 @@ type Streams struct {
 
 // Run executes one command line, program name first, and returns the exit
 // code of the process. Reports go to Out; progress, hints and errors to Err.
-func Run(ctx context.Context, args []string, s Streams) int {
+func Run(ctx context.Context, args []string, s Streams) (code int) {
+	// Go ends a program that panics with 2, which would say that an image was denied.
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(s.Err, "imagegate: a fault in imagegate itself: %v\n\n%s", p, debug.Stack())
+			code = exitError
+		}
+	}()
 	app := newApp(s)
 	err := app.RunContext(ctx, intersperse(app, args))
 	return finish(ctx, s.Err, err)

@@ -161,3 +161,18 @@ func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 		t.Error("it was executed")
 	}
 }
+
+// TestFaultIsNoDenial: Go ends a program that panics with 2, which says that an image
+// was denied.
+func TestFaultIsNoDenial(t *testing.T) {
+	var stderr bytes.Buffer
+	code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{In: strings.NewReader(""), Out: faulty{}, Err: &stderr})
+	if code != exitError || !strings.Contains(stderr.String(), "a fault in imagegate itself: nothing can be written") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}
+
+// faulty is a writer that panics.
+type faulty struct{}
+
+func (faulty) Write([]byte) (int, error) { panic("nothing can be written") }

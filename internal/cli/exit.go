@@ -119,7 +119,7 @@ func hint(err error) string {
 	case errors.As(err, &conflict):
 		return "give the image a new tag, or --move-tag if the tag is meant to move"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return "the layers of an image are kept on disk while it is checked: choose a larger folder with --temp-dir"
+		return "the layers of an image are kept on disk while it is checked, and archives are copied: choose larger folders with --temp-dir and TMPDIR"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
