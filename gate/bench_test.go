@@ -141,7 +141,7 @@ func words(r *rand.Rand, size int) string {
 var vocabulary = strings.Fields("return error context func string value length buffer reader writer package import const type struct interface " +
 	"range switch case default break continue select channel map slice append copy delete close panic recover defer")
 
-func jar(b *testing.B, r *rand.Rand, i int) string {
+func jar(b testing.TB, r *rand.Rand, i int) string {
 	b.Helper()
 	var buf bytes.Buffer
 	w := zip.NewWriter(&buf)

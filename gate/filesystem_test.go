@@ -188,6 +188,12 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 // filesystemOf fetches an image and indexes it, while that is fetched or after.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*filesystem, error) {
 	t.Helper()
+	a, p := fetched(t, src, early)
+	return a.filesystem(t.Context(), p)
+}
+
+func fetched(t *testing.T, src v1.Image, early bool) (*archives, *Platform) {
+	t.Helper()
 	a := newArchives()
 	opts := layers.Options{Dir: t.TempDir()}
 	if early {
@@ -220,7 +226,7 @@ func filesystemOf(t *testing.T, src v1.Image, early bool) (*filesystem, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.filesystem(t.Context(), &Platform{Name: "linux/amd64", Digest: d.Digest, Image: img, Config: config})
+	return a, &Platform{Name: "linux/amd64", Digest: d.Digest, Image: img, Config: config}
 }
 
 // described puts an image into words: what is where, of which kind, in which layer

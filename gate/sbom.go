@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
@@ -79,7 +80,27 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return newSBOM(s, p), nil
+	out := newSBOM(s, p)
+	return out, machineFault(out)
+}
+
+// machineFaults are what can be wrong with a machine, and with no image.
+var machineFaults = []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EIO,
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+
+// machineFault is an error where a file could not be read for no reason of its own.
+// Catalogers call that an unknown: it would be held against the image, or with a
+// policy that warns of unknowns be signed without what is in the file, and the cache
+// would keep it. Of a cause the words are all that syft keeps.
+func machineFault(s *SBOM) error {
+	for _, u := range s.Unknowns {
+		for _, fault := range machineFaults {
+			if strings.Contains(u.Reason, fault.Error()) {
+				return fmt.Errorf("cataloging %s: this machine could not read %q: %w", s.Digest, u.Path, fault)
+			}
+		}
+	}
+	return nil
 }
 
 // catalogConfig is syft's default for images with these differences: files are

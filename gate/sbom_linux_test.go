@@ -1,0 +1,42 @@
+package gate
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// TestFullDiskIsNotTheImagesFault: catalogers copy archives to disk, and take one that
+// they cannot copy for an unknown. The kernel refuses the bytes here, in a process of
+// its own that may not write files of more than 64 KiB.
+func TestFullDiskIsNotTheImagesFault(t *testing.T) {
+	if os.Getenv("GATE_TEST_LIMITED") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestFullDiskIsNotTheImagesFault$", "-test.v")
+		cmd.Env = append(os.Environ(), "GATE_TEST_LIMITED=1", "GOCOVERDIR="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	archive := archiveOf(t, 0, []member{{name: "srv/part-1.jar", content: jar(t, rand.New(rand.NewPCG(1, 1)), 1)}})
+	a, p := fetched(t, layered(t, empty.Image, archive), true)
+	s, err := catalog(t.Context(), a, p, testTool)
+	if err != nil || !slices.ContainsFunc(s.Packages, func(p policy.Package) bool { return p.Name == "part-1" }) {
+		t.Fatalf("without a limit: %+v, %v", s, err)
+	}
+	limit := syscall.Rlimit{Cur: 64 << 10, Max: 64 << 10}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := catalog(t.Context(), a, p, testTool); !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("with a full disk: %v", err)
+	}
+}
