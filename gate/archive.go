@@ -226,6 +226,10 @@ func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
 		UserID: h.Uid, GroupID: h.Gid,
 		Type: stereoscope.TypeFromTarType(h.Typeflag),
 	}
+	if h.Typeflag == tar.TypeGNUSparse || h.Typeflag == tar.TypeCont {
+		// Irregular for stereoscope; who unpacks them makes files of them.
+		m.Type = stereoscope.TypeRegular
+	}
 	if len(head) > 0 {
 		m.MIMEType, _, _ = strings.Cut(mimetype.Detect(head).String(), ";")
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/anchore/stereoscope/pkg/file"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 
@@ -175,5 +176,21 @@ func TestNamesAreNoBombs(t *testing.T) {
 	long := archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}})
 	if _, err := a.read(bytes.NewReader(long)); !errors.Is(err, layers.ErrTooLarge) {
 		t.Errorf("a long name: %v", err)
+	}
+}
+
+// TestFileOfAnotherKindIsAFile: some unpack what the archive calls contiguous or, in
+// the old way, sparse.
+func TestFileOfAnotherKindIsAFile(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.NPM = nil
+	raw := archiveOf(t, 0, []member{{name: "srv/node_modules/json-schema/package.json", typ: tar.TypeCont, content: `{"name":"json-schema","version":"0.3.0"}`}})
+	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
+	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" }) {
+		t.Errorf("packages: %+v", p.Packages)
+	}
+	if m := metadataOf(&tar.Header{Name: "a", Typeflag: tar.TypeGNUSparse}, nil); m.Type != file.TypeRegular {
+		t.Errorf("an old sparse file is a %s", m.Type)
 	}
 }
