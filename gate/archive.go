@@ -48,6 +48,8 @@ const maxWeight = 2 << 30
 // maxName is how many bytes a path in a layer may have. Linux takes none longer.
 const maxName = 4096
 
+var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
+
 func newArchives() *archives { return &archives{listed: map[v1.Hash]listing{}} }
 
 // list is the [layers.Index] of a run's store: it lists a layer while that is
@@ -65,7 +67,7 @@ func (a *archives) read(archive io.ReaderAt) (l listing, err error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if a.weight+weight > maxWeight {
-			return fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
+			return errTooHeavy
 		}
 		a.weight += weight
 		l.weight += weight
@@ -104,21 +106,21 @@ func (a *archives) drop() {
 
 // open returns the entries of a layer that was fetched, and what their content is
 // read from, which the caller closes.
-func (a *archives) open(diffID v1.Hash) ([]entry, layers.Inflated, error) {
+func (a *archives) open(diffID v1.Hash) (listing, layers.Inflated, error) {
 	f, err := a.store.Inflated(diffID)
 	if err != nil {
-		return nil, nil, err
+		return listing{}, nil, err
 	}
 	a.mu.Lock()
 	l, ok := a.listed[diffID]
 	a.mu.Unlock()
 	if !ok {
 		if l, err = a.read(f); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("layer %s: %w", diffID, err), f.Close())
+			return listing{}, nil, errors.Join(fmt.Errorf("layer %s: %w", diffID, err), f.Close())
 		}
 		a.put(diffID, l)
 	}
-	return l.entries, f, nil
+	return l, f, nil
 }
 
 // listArchive reads a tar archive's headers, and of each file the beginning, by
@@ -137,6 +139,12 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := checkHeader(h); err != nil {
+			return nil, err
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue // no file, whatever its name
+		}
 		// The tar package reads whole blocks and none ahead: this is where the
 		// content begins.
 		e := entry{at: in.off, size: h.Size, sparse: isSparse(h)}
@@ -152,15 +160,53 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 			return nil, err
 		}
 		e.metadata = metadataOf(h, head[:n])
-		if n := len(e.metadata.Path); n > maxName {
-			return nil, fmt.Errorf("%w: a path has %d bytes, more than %d", layers.ErrTooLarge, n, maxName)
+		weight := weightOf(e.metadata, before)
+		if e.sparse && e.size <= maxSparse {
+			weight += e.size
 		}
-		if err := weigh(weightOf(e.metadata, before)); err != nil {
+		if err := weigh(weight); err != nil {
 			return nil, err
 		}
 		before = e.metadata.Path
 		entries = append(entries, e)
 	}
+}
+
+// checkHeader refuses what nobody unpacks, or what each one unpacks as something else.
+func checkHeader(h *tar.Header) error {
+	name := path.Clean("/" + h.Name)
+	if len(name) > maxName {
+		return refuse("a path in the archive has %d bytes, more than %d", len(name), maxName)
+	}
+	folder, base := path.Split(name)
+	switch {
+	case h.Typeflag == tar.TypeXGlobalHeader:
+		if strings.HasPrefix(base, whiteout) {
+			return refuse("%q is a header that is called as a whiteout is", name)
+		}
+	case base == whiteout:
+		return refuse("%q is a whiteout of nothing", name)
+	case kindOf(h.Typeflag) == stereoscope.TypeIrregular:
+		return refuse("%q is of the unknown kind %q", name, h.Typeflag)
+	case strings.Contains(folder, "/"+whiteout) && !strings.HasPrefix(name, "/"+whiteout+whiteout):
+		// The folder is a whiteout for some, and a folder like any other for others.
+		// What begins with two prefixes is of AUFS, and unpacked by nobody.
+		return refuse("%q is in a folder that is called as a whiteout is", name)
+	}
+	return nil
+}
+
+// whiteout is what the name of an entry begins with that removes what is below:
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts
+const whiteout = ".wh."
+
+// kindOf is stereoscope's, but for what is unpacked as a regular file without being
+// called one.
+func kindOf(typeflag byte) stereoscope.Type {
+	if typeflag == tar.TypeGNUSparse || typeflag == tar.TypeCont {
+		return stereoscope.TypeRegular
+	}
+	return stereoscope.TypeFromTarType(typeflag)
 }
 
 // weightOf is about what an entry takes of the memory, in bytes: in the list, and in
@@ -171,7 +217,8 @@ func weightOf(m stereoscope.Metadata, before string) int64 {
 	for common < min(len(p), len(before)) && p[common] == before[common] {
 		common++
 	}
-	return int64(256 + len(p) + len(m.LinkDestination) + 512*(1+strings.Count(p[common:], "/")))
+	parts := 1 + strings.Count(p[common:], "/")
+	return int64(256 + len(m.LinkDestination) + parts*(512+len(p)))
 }
 
 // isSparse reports whether runs of zeros are left out of a file's content in the
@@ -190,7 +237,7 @@ func isSparse(h *tar.Header) bool {
 
 // maxSparse is how many bytes a sparse file may have to be read: unlike others it is
 // read into memory, and there is no limit to what few bytes of an archive stand for.
-const maxSparse = 256 << 20
+const maxSparse = 128 << 20
 
 var errSparse = errors.New("a sparse file that is too large to be read")
 
@@ -206,11 +253,11 @@ func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if _, err := r.Next(); err != nil {
 		return nil, err
 	}
-	content, err := io.ReadAll(r)
-	if err != nil {
+	content := make([]byte, e.size)
+	if _, err := io.ReadFull(r, content); err != nil {
 		return nil, err
 	}
-	return section{io.NewSectionReader(bytes.NewReader(content), 0, int64(len(content)))}, nil
+	return section{io.NewSectionReader(bytes.NewReader(content), 0, e.size)}, nil
 }
 
 // sniffed is how many bytes a file's type is told by: as many as syft looks at.
@@ -219,16 +266,13 @@ const sniffed = 3072
 // metadataOf says of a file what syft's own index says. The header itself is left
 // out: nobody asks for it, and it is large.
 func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
+	h.Mode &= 0o7777 // the rest would say once more, or otherwise, of which kind it is
 	info := h.FileInfo()
 	m := stereoscope.Metadata{
 		FileInfo: stereoscope.ManualInfo{NameValue: info.Name(), SizeValue: info.Size(), ModeValue: info.Mode(), ModTimeValue: info.ModTime()},
 		Path:     path.Clean("/" + h.Name), LinkDestination: h.Linkname,
 		UserID: h.Uid, GroupID: h.Gid,
-		Type: stereoscope.TypeFromTarType(h.Typeflag),
-	}
-	if h.Typeflag == tar.TypeGNUSparse || h.Typeflag == tar.TypeCont {
-		// Irregular for stereoscope; who unpacks them makes files of them.
-		m.Type = stereoscope.TypeRegular
+		Type: kindOf(h.Typeflag),
 	}
 	if len(head) > 0 {
 		m.MIMEType, _, _ = strings.Cut(mimetype.Detect(head).String(), ";")

@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"sync"
 
 	"github.com/anchore/stereoscope/pkg/file"
 	"github.com/anchore/stereoscope/pkg/filetree"
+	"github.com/anchore/stereoscope/pkg/filetree/filenode"
 	"github.com/anchore/stereoscope/pkg/image"
 )
 
@@ -50,7 +52,7 @@ func (a *archives) filesystem(ctx context.Context, p *Platform) (_ *filesystem, 
 			err = errors.Join(err, out.Close())
 		}
 	}()
-	squashed := filetree.New()
+	squashed, weight := filetree.New(), int64(0)
 	for i, l := range ls {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -64,19 +66,26 @@ func (a *archives) filesystem(ctx context.Context, p *Platform) (_ *filesystem, 
 			return nil, fmt.Errorf("reading the media type of layer %d: %w", i, err)
 		}
 		layer := &image.Layer{Metadata: image.LayerMetadata{Index: uint(i), Digest: diffID.String(), MediaType: mediaType}}
-		entries, content, err := a.open(diffID)
+		listed, content, err := a.open(diffID)
 		if err != nil {
 			return nil, err
 		}
 		out.closers = append(out.closers, content)
-		tree, err := addLayer(catalog, layer, entries, content)
+		// A layer may be listed once and be there a thousand times.
+		if weight += listed.weight; weight > maxWeight {
+			return nil, errTooHeavy
+		}
+		tree, whiteouts, err := addLayer(catalog, layer, listed.entries, content)
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", diffID, err)
 		}
 		if i == 0 {
 			squashed, err = tree, withoutWhiteouts(tree)
 		} else {
-			err = squashed.Merge(tree)
+			err = remove(squashed, tree, whiteouts)
+			if err == nil {
+				err = squashed.Merge(tree)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", diffID, err)
@@ -117,15 +126,25 @@ func metadataOfImage(p *Platform) (image.Metadata, error) {
 }
 
 // addLayer adds a layer's entries to the catalog of all files, and returns the tree
-// of what the layer changes. The tree and the catalog take as long as each other, so
+// of what the layer changes, and the paths of its whiteouts in there. The tree and the catalog take as long as each other, so
 // that one runs behind the other.
-func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (*filetree.FileTree, error) {
+func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (_ *filetree.FileTree, whiteouts []string, err error) {
 	tree, behind := filetree.New(), newIndexer(catalog, layer)
 	defer behind.finish()
 	// What a file is now: a name that comes once more in the layer is another file,
 	// and what was linked to before is still the first one.
 	openers := map[file.ID]file.Opener{}
+	links := symlinks{}
 	for _, e := range entries {
+		if e.metadata.Path, err = links.place(e.metadata.Path); err != nil {
+			return nil, nil, err
+		}
+		if err := links.add(e.metadata); err != nil {
+			return nil, nil, err
+		}
+		if strings.HasPrefix(path.Base(e.metadata.Path), whiteout) {
+			whiteouts = append(whiteouts, e.metadata.Path)
+		}
 		own := func() (io.ReadCloser, error) { return e.open(content) }
 		m, open := e.metadata, file.Opener(own)
 		if m.Type == file.TypeHardLink {
@@ -141,13 +160,13 @@ func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, c
 			ref, err = addNode(tree, m)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", m.Path, err)
+			return nil, nil, fmt.Errorf("%q: %w", m.Path, err)
 		}
 		openers[ref.ID()] = open
 		behind.add(indexed{*ref, m, open})
 		layer.Metadata.Size += e.size
 	}
-	return tree, nil
+	return tree, whiteouts, nil
 }
 
 // addNode gives a file its place in a tree.
@@ -232,6 +251,104 @@ func (x *indexer) finish() {
 type link struct {
 	metadata file.Metadata
 	open     file.Opener
+}
+
+// symlinks are those of one layer, by their paths, as they are there when an entry
+// is unpacked.
+type symlinks map[string]string
+
+// add takes note of a link. A second one of the same name would be in its place for
+// some, and for stereoscope is not.
+func (s symlinks) add(m file.Metadata) error {
+	if m.Type != file.TypeSymLink {
+		return nil
+	}
+	if to, ok := s[m.Path]; ok && to != m.LinkDestination {
+		return refuse("%q is a link to %q and once more to %q", m.Path, to, m.LinkDestination)
+	}
+	s[m.Path] = m.LinkDestination
+	return nil
+}
+
+// maxHops is how many links are followed for one path; Linux follows 40.
+const maxHops = 40
+
+// place is where an entry is unpacked to: behind a link in its path, at what that is
+// to. It would go with the link otherwise when a layer above removes that.
+func (s symlinks) place(p string) (string, error) {
+	if !s.above(p) {
+		return p, nil
+	}
+	hops, at := 0, "/"
+	folder, base := path.Split(p)
+	for rest := strings.Trim(folder, "/"); rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		next := path.Join(at, name)
+		to, ok := s[next]
+		if !ok {
+			at = next
+			continue
+		}
+		if hops++; hops > maxHops {
+			return "", refuse("%q is behind more than %d links", p, maxHops)
+		}
+		if !path.IsAbs(to) {
+			to = path.Join(at, to)
+		}
+		at, rest = "/", strings.Trim(path.Clean("/"+to)+"/"+rest, "/")
+	}
+	return path.Join(at, base), nil
+}
+
+// above reports whether one of the folders of a path is a link.
+func (s symlinks) above(p string) bool {
+	if len(s) == 0 {
+		return false
+	}
+	for i := 1; i < len(p); i++ {
+		if p[i] == '/' {
+			if _, ok := s[p[:i]]; ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// remove removes from what is below a layer what the layer's whiteouts name, before
+// any of it is put there anew: merging takes them in the order of their names, and
+// removes what comes before. Whiteouts of whole folders are left to it.
+//
+// A whiteout does nothing where its folder is behind a link, which an overlay
+// file system hides and does not follow, and where the layer has a folder of that
+// name: some put it over the whiteout, so that what is below can be seen again. What
+// is there for some is cataloged.
+func remove(below, layer *filetree.FileTree, whiteouts []string) error {
+	for _, p := range whiteouts {
+		folder, base := path.Split(p)
+		name := strings.TrimPrefix(base, whiteout)
+		if strings.HasPrefix(name, whiteout) {
+			continue
+		}
+		if err := layer.RemovePath(file.Path(p)); err != nil {
+			return fmt.Errorf("applying %q: %w", p, err)
+		}
+		target := file.Path(folder + name)
+		if again := nodeAt(layer, target); again != nil && again.FileType == file.TypeDirectory || nodeAt(below, target) == nil {
+			continue
+		}
+		if err := below.RemovePath(target); err != nil {
+			return fmt.Errorf("applying %q: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// nodeAt is what has just that path, following no links; nil where there is nothing.
+func nodeAt(tree *filetree.FileTree, p file.Path) *filenode.FileNode {
+	n, _ := tree.TreeReader().Node(filenode.IDByPath(p)).(*filenode.FileNode)
+	return n
 }
 
 // linked finds the file in the same layer that a hard link is to. Permissions,

@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -76,17 +78,11 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 				}
 				return strings.Join(parts, "/")
 			}
-			archives := make([][]member, 1+r.IntN(4))
+			archives, everyLink := make([][]member, 1+r.IntN(4)), symlinks{}
 			for i := range archives {
-				linked, before := false, map[string]bool{}
+				linked, before, links := false, map[string]bool{}, symlinks{}
 				for range r.IntN(12) {
 					m := member{name: name(), mode: int64(r.IntN(0o7777))}
-					// What stereoscope makes of a name that comes once more, after
-					// something was linked to it, is not what is unpacked.
-					if linked && before[m.name] {
-						continue
-					}
-					before[m.name] = true
 					switch r.IntN(8) {
 					case 0:
 						m.name += "/"
@@ -94,12 +90,31 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 						m.typ, m.link = tar.TypeSymlink, any("", "/", "../")+name()
 					case 2, 3:
 						m.typ, m.link = tar.TypeLink, name()
-						linked = true
 					case 4:
 						m.name += any("/.wh.a", "/.wh.b", "/.wh..wh..opq")
 					default:
 						m.content = any("", "text", "{}", program, "\x1f\x8b\x08")
 					}
+					// What stereoscope makes of these is not what is unpacked, see below:
+					// a name that comes once more, after something was linked to it or
+					// as another link, what is behind a link, and a whiteout of what is
+					// there once more or behind a link.
+					p := path.Clean("/" + m.name)
+					folder, base := path.Split(p)
+					bare := folder + strings.TrimPrefix(base, whiteout)
+					hides := strings.HasPrefix(base, whiteout)
+					if before[p] && (linked || m.typ == tar.TypeSymlink) || links.above(p) || everyLink.above(p) && hides ||
+						before[folder+whiteout+base] || hides && before[bare] {
+						continue
+					}
+					before[p] = true
+					for d := path.Dir(p); d != "/"; d = path.Dir(d) {
+						before[d] = true
+					}
+					if m.typ == tar.TypeSymlink {
+						links[p], everyLink[p] = m.link, m.link
+					}
+					linked = linked || m.typ == tar.TypeLink
 					archives[i] = append(archives[i], m)
 				}
 			}
@@ -326,5 +341,78 @@ func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
 	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
 		t.Errorf("what is linked was not found: %+v", p.Packages)
+	}
+}
+
+// TestWhatIsUnpackedIsCataloged, in the ways in which one layer changes another that
+// a file tree alone does not tell: containerd unpacks a package in each of these.
+func TestWhatIsUnpackedIsCataloged(t *testing.T) {
+	const at, content = "srv/node_modules/json-schema/package.json", `{"name":"json-schema","version":"0.3.0"}`
+	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})
+	retype(global[:block], tar.TypeXGlobalHeader)
+	for name, archives := range map[string][][]byte{
+		"mode of a folder": {archiveOf(t, 0, []member{{name: at, content: content, mode: 0o40644}})},
+		"whiteout of what is there anew": {archiveOf(t, 0, []member{{name: "app/.venv/old"}}),
+			archiveOf(t, 0, []member{{name: "app/.wh..venv"}, {name: "app/.venv/"}, {name: "app/.venv/" + at, content: content}})},
+		"whiteout under a folder": {archiveOf(t, 0, []member{{name: "app/" + at, content: content}}),
+			archiveOf(t, 0, []member{{name: ".wh.app"}, {name: "app/"}})},
+		"global header": {archiveOf(t, 0, []member{{name: at, content: content}}), global},
+		"behind a link that goes": {archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b/../c"}, {name: "a/" + at, content: content}}),
+			archiveOf(t, 0, []member{{name: ".wh.a"}})},
+		"behind a link that is replaced": {archiveOf(t, 0, []member{{name: "x/a", typ: tar.TypeSymlink, link: "../b"}, {name: "x/a/" + at, content: content}}),
+			archiveOf(t, 0, []member{{name: "x/a/.wh.srv"}})},
+		"whiteout behind a link below": {archiveOf(t, 0, []member{{name: "b/" + at, content: content}, {name: "a", typ: tar.TypeSymlink, link: "b"}}),
+			archiveOf(t, 0, []member{{name: "a/.wh.srv"}})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			spec := clean
+			spec.NPM = nil
+			p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), archives...))).Input.Platforms[0]
+			if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
+				t.Errorf("it is hidden: %+v", p.Packages)
+			}
+		})
+	}
+}
+
+// TestAmbiguousLayerIsRefused: what one runtime unpacks and another does not cannot be
+// judged.
+func TestAmbiguousLayerIsRefused(t *testing.T) {
+	odd := func(name string, typ byte) []byte {
+		raw := archiveOf(t, 0, []member{{name: name}})
+		retype(raw[:block], typ)
+		return raw
+	}
+	for name, archive := range map[string][]byte{
+		"in a whiteout":                 archiveOf(t, 0, []member{{name: ".wh.app/srv/file"}}),
+		"in a whiteout further down":    archiveOf(t, 0, []member{{name: "srv/.wh.app/file"}}),
+		"whiteout of nothing":           archiveOf(t, 0, []member{{name: "srv/.wh."}}),
+		"global header and whiteout":    odd("srv/.wh.app", tar.TypeXGlobalHeader),
+		"of a kind that nobody knows":   odd("srv/app", 'Z'),
+		"two links in one place":        archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "a", typ: tar.TypeSymlink, link: "c"}}),
+		"links that lead to each other": archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "b", typ: tar.TypeSymlink, link: "a"}, {name: "a/c"}}),
+		"a name that is too long":       archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}}),
+	} {
+		for _, early := range []bool{true, false} {
+			a, p := fetched(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: "app"}}), archive), early)
+			fs, err := a.filesystem(t.Context(), p)
+			if err == nil {
+				t.Errorf("%s, listed early %v: no error", name, early)
+				fs.Close()
+			}
+			var refused *layers.RefusedError
+			if err != nil && !errors.As(err, &refused) {
+				t.Errorf("%s, listed early %v: %T: %v", name, early, err, err)
+			}
+		}
+	}
+	// These were AUFS's own, and are unpacked by nobody.
+	fs, err := filesystemOf(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: ".wh..wh.plnk/"}, {name: ".wh..wh.plnk/1", content: "1"}, {name: ".wh..wh.aufs"}})), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.Close(); err != nil {
+		t.Error(err)
 	}
 }
