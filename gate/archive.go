@@ -188,9 +188,8 @@ func checkHeader(h *tar.Header) error {
 		return refuse("%q is a whiteout of nothing", name)
 	case kindOf(h.Typeflag) == stereoscope.TypeIrregular:
 		return refuse("%q is of the unknown kind %q", name, h.Typeflag)
-	case strings.Contains(folder, "/"+whiteout) && !strings.HasPrefix(name, "/"+whiteout+whiteout):
+	case strings.Contains(folder, "/"+whiteout):
 		// The folder is a whiteout for some, and a folder like any other for others.
-		// What begins with two prefixes is of AUFS, and unpacked by nobody.
 		return refuse("%q is in a folder that is called as a whiteout is", name)
 	}
 	return nil
@@ -199,6 +198,9 @@ func checkHeader(h *tar.Header) error {
 // whiteout is what the name of an entry begins with that removes what is below:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts
 const whiteout = ".wh."
+
+// opaque is the name of an entry that removes all that is below its folder.
+const opaque = whiteout + whiteout + ".opq"
 
 // kindOf is stereoscope's, but for what is unpacked as a regular file without being
 // called one.

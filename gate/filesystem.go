@@ -139,28 +139,35 @@ func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, c
 		if e.metadata.Path, err = links.place(e.metadata.Path); err != nil {
 			return nil, nil, err
 		}
+		if e.metadata.Path == "/"+opaque {
+			continue // the root of an overlay file system hides nothing
+		}
 		if err := links.add(e.metadata); err != nil {
 			return nil, nil, err
 		}
-		if strings.HasPrefix(path.Base(e.metadata.Path), whiteout) {
+		if folder, base := path.Split(e.metadata.Path); strings.HasPrefix(base, whiteout) {
+			if to, ok := links[folder+strings.TrimPrefix(base, whiteout)]; ok {
+				return nil, nil, refuse("%q is a whiteout of a link to %q in the same layer", e.metadata.Path, to)
+			}
 			whiteouts = append(whiteouts, e.metadata.Path)
 		}
-		own := func() (io.ReadCloser, error) { return e.open(content) }
-		m, open := e.metadata, file.Opener(own)
+		m, open := e.metadata, file.Opener(func() (io.ReadCloser, error) { return e.open(content) })
 		if m.Type == file.TypeHardLink {
 			behind.catchUp()
-			if target, ok := linked(tree, catalog, openers, m); ok {
+			to, err := links.target(m)
+			if err != nil {
+				return nil, nil, err
+			}
+			if target, ok := linked(tree, catalog, openers, m, to); ok {
 				m, open = target.metadata, target.open
+				if err := links.add(m); err != nil { // one to a link is one itself
+					return nil, nil, err
+				}
 			}
 		}
 		ref, err := addNode(tree, m)
-		if err != nil && e.metadata.Type == file.TypeHardLink {
-			// What is there already is of another type than what the link is to.
-			m, open = e.metadata, own
-			ref, err = addNode(tree, m)
-		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%q: %w", m.Path, err)
+			return nil, nil, refuse("%q: %v", m.Path, err)
 		}
 		openers[ref.ID()] = open
 		behind.add(indexed{*ref, m, open})
@@ -279,26 +286,46 @@ func (s symlinks) place(p string) (string, error) {
 	if !s.above(p) {
 		return p, nil
 	}
+	return s.walk(p)
+}
+
+// walk goes along a path as the kernel does: ".." is where a link has led to, and not
+// where it is.
+func (s symlinks) walk(p string) (string, error) {
 	hops, at := 0, "/"
 	folder, base := path.Split(p)
-	for rest := strings.Trim(folder, "/"); rest != ""; {
+	for rest := folder; rest != ""; {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
 		next := path.Join(at, name)
 		to, ok := s[next]
-		if !ok {
+		if !ok || name == "" || name == "." || name == ".." {
 			at = next
 			continue
 		}
 		if hops++; hops > maxHops {
 			return "", refuse("%q is behind more than %d links", p, maxHops)
 		}
-		if !path.IsAbs(to) {
-			to = path.Join(at, to)
+		if path.IsAbs(to) {
+			at = "/"
 		}
-		at, rest = "/", strings.Trim(path.Clean("/"+to)+"/"+rest, "/")
+		rest = to + "/" + rest
 	}
 	return path.Join(at, base), nil
+}
+
+// target is what a hard link is to. Some go along its name as the kernel does, and
+// some shorten it before.
+func (s symlinks) target(m file.Metadata) (string, error) {
+	short := path.Clean("/" + m.LinkDestination)
+	to, err := s.walk(m.LinkDestination)
+	if err != nil {
+		return short, nil //nolint:nilerr // it leads nowhere, as one to a missing file does
+	}
+	if same, err := s.walk(short); err != nil || same != to {
+		return "", refuse("%q is a hard link to %q, which is two places", m.Path, m.LinkDestination)
+	}
+	return to, nil
 }
 
 // above reports whether one of the folders of a path is a link.
@@ -353,12 +380,11 @@ func nodeAt(tree *filetree.FileTree, p file.Path) *filenode.FileNode {
 
 // linked finds the file in the same layer that a hard link is to. Permissions,
 // owner and time are the link's own; an archive has them there too.
-func linked(tree filetree.Reader, catalog *image.FileCatalog, openers map[file.ID]file.Opener, m file.Metadata) (link, bool) {
-	to := file.Path(path.Clean("/" + m.LinkDestination))
+func linked(tree filetree.Reader, catalog *image.FileCatalog, openers map[file.ID]file.Opener, m file.Metadata, to string) (link, bool) {
 	if to == "/" {
 		return link{}, false
 	}
-	ok, found, err := tree.File(to)
+	ok, found, err := tree.File(file.Path(to))
 	if err != nil || !ok || found == nil || found.Reference == nil {
 		return link{}, false
 	}
