@@ -175,8 +175,8 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 // checkHeader refuses what nobody unpacks, or what each one unpacks as something else.
 func checkHeader(h *tar.Header) error {
 	name := path.Clean("/" + h.Name)
-	if len(name) > maxName {
-		return refuse("a path in the archive has %d bytes, more than %d", len(name), maxName)
+	if n := max(len(name), len(h.Linkname)); n > maxName {
+		return refuse("a path in the archive has %d bytes, more than %d", n, maxName)
 	}
 	folder, base := path.Split(name)
 	switch {

@@ -126,8 +126,8 @@ func metadataOfImage(p *Platform) (image.Metadata, error) {
 }
 
 // addLayer adds a layer's entries to the catalog of all files, and returns the tree
-// of what the layer changes, and the paths of its whiteouts in there. The tree and the catalog take as long as each other, so
-// that one runs behind the other.
+// of what the layer changes, and the paths of its whiteouts in there. The tree and the
+// catalog take as long as each other, so that one runs behind the other.
 func addLayer(catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (_ *filetree.FileTree, whiteouts []string, err error) {
 	tree, behind := filetree.New(), newIndexer(catalog, layer)
 	defer behind.finish()

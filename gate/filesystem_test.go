@@ -404,6 +404,7 @@ func TestAmbiguousLayerIsRefused(t *testing.T) {
 		"of a kind that nobody knows":   odd("srv/app", 'Z'),
 		"two links in one place":        archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "a", typ: tar.TypeSymlink, link: "c"}}),
 		"links that lead to each other": archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "b", typ: tar.TypeSymlink, link: "a"}, {name: "a/c"}}),
+		"a link that is too long":       archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: strings.Repeat("a/", maxName/2) + "a"}}),
 		"a name that is too long":       archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}}),
 	} {
 		for _, early := range []bool{true, false} {
