@@ -1,0 +1,233 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Limits of a list of referrers. The library's users read at most a thousand; a
+// registry that never ends its list is stopped here.
+const (
+	maxPages     = 100
+	maxReferrers = 10_000
+	maxListBytes = 16 << 20
+	// A list in pages can change between two of them. It is read until two readings
+	// agree.
+	maxReadings = 4
+)
+
+// referrers answers with the whole list of referrers. first is the answer to the
+// request for the first page.
+func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Response, error) {
+	switch first.StatusCode {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
+		first.StatusCode, first.Status = http.StatusNotFound, "404 Not Found"
+		return first, nil
+	default:
+		return first, nil // the library makes an error of it
+	}
+	list, pages, err := c.wholeList(req, first)
+	for reading := 1; err == nil && pages > 1; reading++ {
+		before := list
+		if reading == maxReadings {
+			err = errors.New("the list changes while it is read")
+			break
+		}
+		var again *http.Response
+		if again, err = c.next.RoundTrip(req.Clone(req.Context())); err != nil {
+			break
+		}
+		if list, pages, err = c.wholeList(req, again); err == nil && sameDigests(before, list) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", req.Method, req.URL.Redacted(), err)
+	}
+	body, err := json.Marshal(indexOf{SchemaVersion: 2, MediaType: string(types.OCIImageIndex), Manifests: list})
+	if err != nil {
+		return nil, err
+	}
+	first.Header.Set("Content-Type", string(types.OCIImageIndex))
+	first.Header.Del("Link")
+	setBody(first, body)
+	return first, nil
+}
+
+// indexOf is an index as far as it is merged here. Descriptors stay the bytes that
+// they are.
+type indexOf struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	Manifests     []json.RawMessage `json:"manifests"`
+}
+
+// wholeList reads a page and all that follow it.
+func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []json.RawMessage, pages int, err error) {
+	seen, size := map[string]bool{req.URL.String(): true}, 0
+	at := req.URL
+	for {
+		pages++
+		page, bytes, err := readPage(resp)
+		if err != nil {
+			return nil, pages, fmt.Errorf("page %d: %w", pages, err)
+		}
+		if list, size = append(list, page...), size+bytes; len(list) > maxReferrers || size > maxListBytes {
+			return nil, pages, fmt.Errorf("the list has more than %d entries or %d bytes", maxReferrers, maxListBytes)
+		}
+		next, err := nextPage(at, resp.Header.Values("Link"))
+		switch {
+		case err != nil:
+			return nil, pages, fmt.Errorf("page %d: %w", pages, err)
+		case next == nil:
+			return list, pages, nil
+		case seen[next.String()]:
+			return nil, pages, fmt.Errorf("page %d: the next page has been read before", pages)
+		case pages == maxPages:
+			return nil, pages, fmt.Errorf("the list has more than %d pages", maxPages)
+		}
+		seen[next.String()], at = true, next
+		if resp, err = c.page(req, next); err != nil {
+			return nil, pages, fmt.Errorf("page %d: %w", pages+1, err)
+		}
+	}
+}
+
+// page requests a further page, with the credentials of the first request.
+func (c *corrected) page(req *http.Request, u *url.URL) (*http.Response, error) {
+	more := req.Clone(req.Context())
+	more.URL = u
+	resp, err := c.next.RoundTrip(more)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, fmt.Errorf("the registry answered %s", resp.Status)
+	}
+	return resp, err
+}
+
+// readPage reads one page: an index, whatever parameters its media type has.
+func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, 0, fmt.Errorf("the registry answered %s", resp.Status)
+	}
+	body, err := readAll(resp)
+	if err != nil {
+		return nil, 0, err
+	}
+	if kind := mediaType(resp); kind != string(types.OCIImageIndex) && !isGeneric(kind) {
+		return nil, 0, fmt.Errorf("the registry answered %d with %q, which is not a list of referrers", resp.StatusCode, kind)
+	}
+	var index struct {
+		MediaType string             `json:"mediaType"`
+		Manifests *[]json.RawMessage `json:"manifests"`
+	}
+	if err := json.Unmarshal(body, &index); err != nil {
+		return nil, 0, fmt.Errorf("the registry answered 200 with what is not a list of referrers: %w", err)
+	}
+	if index.Manifests == nil || index.MediaType != "" && index.MediaType != string(types.OCIImageIndex) {
+		return nil, 0, errors.New("the registry answered 200 with what is not a list of referrers")
+	}
+	return *index.Manifests, len(body), nil
+}
+
+// nextPage finds the link to the next page, nil if there is none. A link to
+// another place than the list itself is an error: credentials go with it.
+func nextPage(at *url.URL, headers []string) (*url.URL, error) {
+	for _, header := range headers {
+		for header != "" {
+			target, params, rest, err := cutLink(header)
+			if err != nil {
+				return nil, err
+			}
+			header = rest
+			if !isNext(params) {
+				continue
+			}
+			u, err := at.Parse(target)
+			if err != nil {
+				return nil, fmt.Errorf("the link to the next page: %w", err)
+			}
+			if u.Scheme != at.Scheme || u.Host != at.Host || u.Path != at.Path || u.User != nil {
+				return nil, fmt.Errorf("the link to the next page leads elsewhere: %s", u.Redacted())
+			}
+			return u, nil
+		}
+	}
+	return nil, nil
+}
+
+// cutLink takes the first link from a Link header:
+// https://www.rfc-editor.org/rfc/rfc8288#section-3
+func cutLink(header string) (target, params, rest string, err error) {
+	header = strings.TrimLeft(header, " \t,")
+	if header == "" {
+		return "", "", "", nil
+	}
+	if header[0] != '<' {
+		return "", "", "", errors.New("its Link header cannot be read")
+	}
+	target, after, ok := strings.Cut(header[1:], ">")
+	if !ok {
+		return "", "", "", errors.New("its Link header cannot be read")
+	}
+	quoted := false
+	for i, r := range after {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case r == ',' && !quoted:
+			return target, after[:i], after[i+1:], nil
+		}
+	}
+	return target, after, "", nil
+}
+
+// isNext reports whether the parameters of a link name the relation "next".
+func isNext(params string) bool {
+	for _, param := range strings.Split(params, ";") {
+		name, value, _ := strings.Cut(param, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "rel") {
+			continue
+		}
+		for _, rel := range strings.Fields(strings.Trim(strings.TrimSpace(value), `"`)) {
+			if strings.EqualFold(rel, "next") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sameDigests reports whether two readings name the same manifests.
+func sameDigests(a, b []json.RawMessage) bool {
+	digests := func(list []json.RawMessage) map[string]bool {
+		out := map[string]bool{}
+		for _, raw := range list {
+			var d struct {
+				Digest string `json:"digest"`
+			}
+			if json.Unmarshal(raw, &d) == nil {
+				out[d.Digest] = true
+			}
+		}
+		return out
+	}
+	x, y := digests(a), digests(b)
+	if len(x) != len(y) {
+		return false
+	}
+	for digest := range x {
+		if !y[digest] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,125 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// maxManifest bounds a manifest and a page of referrers, in bytes. It is the size
+// that the distribution specification asks registries to accept.
+const maxManifest = 4 << 20
+
+// Transport returns a round tripper that corrects the answers of next to requests
+// for manifests and referrers. It passes all other requests on unchanged.
+//
+// A manifest's Content-Type is reduced to the media type: parameters are dropped,
+// and for a generic type the media type that the manifest itself states is used.
+//
+// A list of referrers has all its pages. An answer that is not a list, a page that
+// cannot be read and a list that changes while it is read are errors. A registry
+// without the referrers endpoint is reported with status 404, whichever status it
+// answers with.
+func Transport(next http.RoundTripper) http.RoundTripper { return &corrected{next} }
+
+type corrected struct{ next http.RoundTripper }
+
+// endpoint finds the requests that concern us. The name of a repository may
+// contain the same words, so the last match counts.
+var endpoint = regexp.MustCompile(`^/v2/.+/(manifests|referrers)/[^/]+$`)
+
+// RoundTrip implements http.RoundTripper.
+func (c *corrected) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(req)
+	if err != nil || (req.Method != http.MethodGet && req.Method != http.MethodHead) {
+		return resp, err
+	}
+	m := endpoint.FindStringSubmatch(req.URL.Path)
+	switch {
+	case m == nil:
+		return resp, nil
+	case m[1] == "referrers":
+		return c.referrers(req, resp)
+	}
+	return manifest(req, resp)
+}
+
+// manifest corrects the media type of a manifest.
+func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
+	kind := mediaType(resp)
+	if resp.StatusCode != http.StatusOK || kind == "" && req.Method == http.MethodHead {
+		return resp, nil
+	}
+	if isGeneric(kind) && req.Method == http.MethodGet {
+		body, err := readAll(resp)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", req.Method, req.URL.Redacted(), err)
+		}
+		setBody(resp, body)
+		var stated struct {
+			MediaType string `json:"mediaType"`
+		}
+		// The media type in the manifest is covered by its digest; the header is not.
+		if json.Unmarshal(body, &stated) == nil && isManifest(stated.MediaType) {
+			kind = stated.MediaType
+		}
+	}
+	if kind != "" {
+		resp.Header.Set("Content-Type", kind)
+	}
+	return resp, nil
+}
+
+// mediaType returns the media type of an answer without parameters, in lower case,
+// and an empty string for none.
+func mediaType(resp *http.Response) string {
+	header := resp.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(header)
+	if kind == "" || err != nil && kind == "" {
+		kind, _, _ = strings.Cut(header, ";")
+		kind = strings.ToLower(strings.TrimSpace(kind))
+	}
+	return kind
+}
+
+// isGeneric reports whether a media type says nothing about the manifest. File
+// servers and some proxies send these.
+func isGeneric(kind string) bool {
+	switch kind {
+	case "", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain":
+		return true
+	}
+	return false
+}
+
+func isManifest(kind string) bool {
+	t := types.MediaType(kind)
+	return t.IsImage() || t.IsIndex()
+}
+
+// readAll reads a bounded body and closes it.
+func readAll(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxManifest {
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxManifest)
+	}
+	return body, nil
+}
+
+func setBody(resp *http.Response, body []byte) {
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
+}
