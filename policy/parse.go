@@ -56,6 +56,8 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 		optional("images", d.scopes(&p.Images)),
 		optional("signers", d.signers(&p.Signers)),
 		optional("override", d.override(&p.Override)),
+		optional("name", scalar(d, &p.Name, "a name", checkPolicyName, "!!str")),
+		optional("decision", d.decision(&p.Decision)),
 	)
 	d.mapping(n, "the policy", fields...)
 	d.checkSigners(p)
@@ -76,6 +78,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("image", d.image(&p.Image, lines)),
 		optional("custom", d.custom(&p.Custom, lines)),
 		optional("baseline", d.baseline(&p.Baseline)),
+		optional("baselineMaxAge", d.duration(&p.BaselineMaxAge)),
 		optional("provenance", d.provenance(&p.Provenance, lines)),
 		optional("carry", d.carry(&p.Carry)),
 		optional("vex", d.vex(&p.VEX)),

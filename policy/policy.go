@@ -30,6 +30,11 @@ type Policy struct {
 	// Files are all files of the policy, itself first, once there are several.
 	Files []File `json:"files,omitempty"`
 
+	// Name identifies the policy in signed decisions. It stays the same when the
+	// policy is edited, so that "verify --policy-name" accepts each version. Default:
+	// the name of the file without its folder. Example: "name: production".
+	Name string `json:"name,omitempty"`
+
 	// Rules say which findings block and which only warn. Mandatory, and at
 	// least one. Example: "rules: [{name: no critical, severity: critical}]".
 	Rules []Rule `json:"rules"`
@@ -64,6 +69,9 @@ type Policy struct {
 	// is known to be exploited, for which the database must have the provider
 	// "kev", and what a rule with ids blocks. Example: "baseline: approved".
 	Baseline Inheritance `json:"baseline,omitempty"`
+	// BaselineMaxAge is how old the decision about the approved image may be for its
+	// findings to be inherited. Default: 90d. Example: "baselineMaxAge: 30d".
+	BaselineMaxAge time.Duration `json:"baselineMaxAge,omitempty"`
 	// Signers are those whom this policy believes, by the names that provenance,
 	// carry and vex use; nobody where left out. It differs for no image.
 	// Example: "signers: [{name: ci, issuer: https://token.actions.githubusercontent.com, subject: https://github.com/example/*}]".
@@ -100,6 +108,9 @@ type Policy struct {
 	// left out.
 	// Example: "override: {maxLifetime: 24h, approvers: [oncall@example.com]}".
 	Override OverrideRule `json:"override,omitzero"`
+	// Decision says how long a decision by this policy is valid. It differs for no
+	// image. Example: "decision: {maxAge: 7d}".
+	Decision DecisionRule `json:"decision,omitzero"`
 }
 
 // File is a file that belongs to a policy.

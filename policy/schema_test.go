@@ -200,6 +200,9 @@ image:
 custom:
   - {name: t, each: package, when: pkg.name == "a", message: '"b"', effect: warn}
 baseline: approved
+baselineMaxAge: 30d
+name: production
+decision: {maxAge: 7d}
 vex: {accept: [not_affected, fixed], justifications: [component_not_present], files: true, signers: [ci, engineers]}
 signers:
   - {name: ci, issuer: https://login.example, subject: https://git.example/*}

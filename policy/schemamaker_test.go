@@ -32,6 +32,7 @@ var places = map[string]string{
 	"Exception":        "exceptions: [%s]",
 	"Scope":            "images: [%s]",
 	"OverrideRule":     "override: %s",
+	"DecisionRule":     "decision: %s",
 	"SignerRule":       "signers: [%s]",
 	"ProvenanceRule":   "provenance: [%s]",
 	"CarryRule":        "carry: [%s]",

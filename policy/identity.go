@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// DefaultBaselineMaxAge applies to a policy without baselineMaxAge.
+const DefaultBaselineMaxAge = 90 * 24 * time.Hour
+
+// DecisionRule limits how long a decision is valid.
+type DecisionRule struct {
+	Position Position `json:"position,omitzero"`
+	// MaxAge is the age at which "verify" refuses a decision by this policy, unless it
+	// is given another age. Default: no limit. Example: "maxAge: 7d".
+	MaxAge time.Duration `json:"maxAge,omitempty"`
+}
+
+// Title returns the name of the policy: Name, or that of its file without the folder.
+func (p *Policy) Title() string {
+	return cmp.Or(p.Name, path.Base(filepath.ToSlash(p.File)))
+}
+
+// Title returns the names of the policies in their order, joined by " + ". A name
+// cannot contain that.
+func (s Set) Title() string {
+	var names []string
+	for _, p := range s {
+		if p != nil {
+			names = append(names, p.Title())
+		}
+	}
+	return strings.Join(names, " + ")
+}
+
+// DecisionMaxAge returns the least of the ages at which the policies let a decision
+// end, and 0 if none does.
+func (s Set) DecisionMaxAge() time.Duration {
+	least := time.Duration(0)
+	for _, p := range s {
+		if p != nil && p.Decision.MaxAge > 0 && (least == 0 || p.Decision.MaxAge < least) {
+			least = p.Decision.MaxAge
+		}
+	}
+	return least
+}
+
+// BaselineMaxAge returns the least age that the policies allow the decision about the
+// approved image, for the images of a repository.
+func (s Set) BaselineMaxAge(repository string) time.Duration {
+	least := DefaultBaselineMaxAge
+	for i, p := range s {
+		if p == nil {
+			continue
+		}
+		if limit := cmp.Or(p.forImage(repository).BaselineMaxAge, DefaultBaselineMaxAge); i == 0 || limit < least {
+			least = limit
+		}
+	}
+	return least
+}
+
+func (d *decoder) decision(r *DecisionRule) reader {
+	return func(key, n *yaml.Node) {
+		r.Position = d.position(key)
+		d.mapping(n, quoted(key), optional("maxAge", d.duration(&r.MaxAge)))
+	}
+}
+
+// policyName is what a policy may be called: it is compared as text and shown in
+// command lines.
+var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
+
+func checkPolicyName(s string) (string, error) {
+	if !policyName.MatchString(s) {
+		return "", errors.New("want 1 to 100 letters, digits and . _ / -, beginning with a letter or digit")
+	}
+	return s, nil
+}
