@@ -27,6 +27,7 @@ import (
 	"github.com/imagegate/imagegate/gate/cache"
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -120,16 +121,10 @@ func New(opts Options) (*Gate, error) {
 	if g.opts.Parallel == 0 {
 		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
-	g.remote = []remote.Option{remote.WithUserAgent(opts.Tool.Name + "/" + opts.Tool.Version)}
-	if opts.Keychain != nil {
-		g.remote = append(g.remote, remote.WithAuthFromKeychain(opts.Keychain))
-	}
-	if opts.Transport != nil {
-		g.remote = append(g.remote, remote.WithTransport(opts.Transport))
-	}
 	// A puller hands out as many blobs at a time as it has jobs, and a stalled
 	// layer must never keep the config of the next image waiting.
-	g.remote = append(g.remote, remote.WithJobs(g.opts.Parallel+2))
+	g.remote = registry.Options{Keychain: opts.Keychain, Transport: opts.Transport,
+		UserAgent: opts.Tool.Name + "/" + opts.Tool.Version, Jobs: g.opts.Parallel + 2}.Remote()
 	return g, nil
 }
 

@@ -3,15 +3,14 @@ package gate
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Pin finds out which digest a registry's reference names and returns the
@@ -55,12 +54,13 @@ func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	if !ok || img.Source.Transport != Registry {
 		return "", nil
 	}
-	d, err := remote.Head(tag, append([]remote.Option{remote.WithContext(ctx)}, g.remote...)...)
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
-		return deleted, nil
-	}
+	opts := append([]remote.Option{remote.WithContext(ctx)}, g.remote...)
+	d, err := remote.Get(tag, opts...) // not a HEAD, whose answer may be stale or without a digest
 	if err != nil {
+		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
+		if absent {
+			return deleted, nil
+		}
 		return "", NewRegistryError(Staging, fmt.Sprintf("looking again at %s", tag), err)
 	}
 	if d.Digest == img.root {

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
-	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -20,8 +20,13 @@ import (
 // Of several tags it is what all of their images have: one decision is made for
 // all, and what one destination has never had would be new there. So a tag with
 // nothing under it leaves nothing to inherit.
-func (p *Promoter) Baseline(ctx context.Context, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
+//
+// An image must have been promoted under the very tag, no longer ago than maxAge:
+// somebody who can push and has no key may have moved the tag to an older image.
+func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
 	for i, tag := range tags {
+		t := p.trust
+		t.Tag, t.MaxAge = tag.TagStr(), maxAge
 		have, err := p.tagged(ctx, tag)
 		if err != nil {
 			return nil, "", err
@@ -29,7 +34,7 @@ func (p *Promoter) Baseline(ctx context.Context, tags ...name.Tag) (b *policy.Ba
 		if have.Hex == "" {
 			return nil, fmt.Sprintf("nothing is under %s yet", tag), nil
 		}
-		one, missing, err := p.baseline(ctx, tag.Context().Digest(have.String()), p.trust)
+		one, missing, err := p.baseline(ctx, tag.Context().Digest(have.String()), t)
 		if err != nil || one == nil {
 			return nil, missing, err
 		}
@@ -44,13 +49,17 @@ func (p *Promoter) Baseline(ctx context.Context, tags ...name.Tag) (b *policy.Ba
 
 // Baseline is what an approved image has, as scans say that t trusts; see
 // Promoter.Baseline. A reference that names nothing is an error here: somebody
-// spelled it out.
+// spelled it out. Of a reference with a tag, the image must have been promoted under
+// it.
 func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *policy.Baseline, missing string, err error) {
+	if tag, ok := ref.(name.Tag); ok {
+		t.Tag = tag.TagStr()
+	}
 	return v.p.baseline(ctx, ref, t)
 }
 
 func (p *Promoter) baseline(ctx context.Context, ref name.Reference, t Trust) (*policy.Baseline, string, error) {
-	proof, err := p.proveAll(ctx, ref, t, trust.Both)
+	proof, err := p.proveAll(ctx, ref, t, p.reads())
 	var unproven *VerifyError
 	if errors.As(err, &unproven) {
 		return nil, err.Error(), nil

@@ -63,7 +63,7 @@ func moving(o *Options) { o.MoveTag = true }
 
 func (w *world) baseline(tags ...name.Tag) (*policy.Baseline, string) {
 	w.Helper()
-	b, missing, err := w.promoter().Baseline(w.Context(), tags...)
+	b, missing, err := w.promoter().Baseline(w.Context(), policy.DefaultBaselineMaxAge, tags...)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 		"statement": func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".att") },
 	} {
 		w.approved.SetHook(lab.When(is, lab.Fail(http.StatusForbidden)))
-		b, _, err := w.promoter().Baseline(t.Context(), tag)
+		b, _, err := w.promoter().Baseline(t.Context(), policy.DefaultBaselineMaxAge, tag)
 		var failed *gate.RegistryError
 		if b != nil || !errors.As(err, &failed) || failed.Side != gate.Approved {
 			t.Errorf("without the %s: %+v, %v", what, b, err)

@@ -45,7 +45,7 @@ func (p *Promoter) documents(ctx context.Context, record *Record, repo name.Repo
 		return nil, err
 	}
 	ref := repo.Digest(record.Digest)
-	found, err := trust.Read(ctx, trust.Both, ref, p.with(ctx)...)
+	found, err := trust.Read(ctx, p.reads(), ref, p.with(ctx)...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Approved, "reading the statements of "+ref.String(), err)
 	}

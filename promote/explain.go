@@ -105,7 +105,7 @@ func namedPlatforms(root *remote.Descriptor) ([]namedPlatform, error) {
 
 func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest v1.Hash, platform string, t Trust) ([]Attached, error) {
 	ref := repo.Digest(digest.String())
-	stored, err := trust.List(ctx, trust.Both, ref, p.with(ctx)...)
+	stored, err := trust.List(ctx, p.reads(), ref, p.with(ctx)...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
 	}

@@ -115,8 +115,10 @@ func (w *world) putStatements(repo name.Repository, digest v1.Hash, m *v1.Manife
 	if err != nil {
 		w.Fatal(err)
 	}
-	if err := remote.Put(attestations(repo, digest), manifest{raw, types.OCIManifestSchema1}); err != nil {
-		w.Fatal(err)
+	for _, tag := range []name.Tag{attestations(repo, digest), repo.Tag("sha256-" + digest.Hex + ".imagegate")} {
+		if err := remote.Put(tag, manifest{raw, types.OCIManifestSchema1}); err != nil {
+			w.Fatal(err)
+		}
 	}
 }
 
@@ -135,7 +137,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 			}
 
 			_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
-			w.refused("not allowed", err, "the decision is FAILED, not PASSED: an override lets it through until")
+			w.refused("not allowed", err, "is FAILED, not PASSED: an override lets it through until")
 			var unproven *VerifyError
 			if errors.As(err, &unproven) && !unproven.Overridden {
 				t.Error("it does not say that there is an override")
@@ -174,7 +176,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 // TestDenialHasTheSpecificationsWords for who reads it without us.
 func TestDenialHasTheSpecificationsWords(t *testing.T) {
 	w := newWorld(t)
-	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), w.tag("app:1").Context(), nil, Carry{})
+	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), destinations([]name.Tag{w.tag("app:1")})[0], nil, Carry{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +226,7 @@ func TestRemovedOverrideLetsNothingThrough(t *testing.T) {
 		_, err := w.verify(tag, w.believing())
 		w.refused("removed", err, "the decision is FAILED, and no override")
 		_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
-		w.refused("removed and not allowed", err, "the decision is FAILED, not PASSED")
+		w.refused("removed and not allowed", err, "is FAILED, not PASSED")
 		without.Layers = append(without.Layers, removed...)
 		w.putStatements(tag.Context(), digest, without)
 		if _, err := w.verify(tag, w.believing()); err != nil {

@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -25,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -40,6 +43,9 @@ type Options struct {
 	// Format is the form or the forms in which signatures and statements are
 	// stored; the zero value is trust.Legacy.
 	Format trust.Format
+	// OnlyFormat reads statements in that form alone. The default is to fail if those
+	// of another form cannot be read, because a newer decision may be among them.
+	OnlyFormat bool
 	// MoveTag lets an approved tag that names another digest be moved. The
 	// default is to refuse.
 	MoveTag bool
@@ -52,6 +58,9 @@ type Options struct {
 	// Inline is the size of an SBOM in bytes up to which it is signed as a whole; a
 	// larger one is a file beside the image, and its digest is signed. 0 means 8 MiB.
 	Inline int
+	// Turns is shared by promoters in one process that write to the same repositories.
+	// Nil is correct too, and slower.
+	Turns *trust.Turns
 	// Parallel bounds how many blobs are sent at once; 0 means 4.
 	Parallel int
 	// Progress is told what happens. Nil means nobody.
@@ -104,13 +113,60 @@ func (e *TagConflictError) Error() string {
 	return fmt.Sprintf("approved tag %s already names %s: not moved to %s", e.Tag, e.Have, e.Want)
 }
 
-// Promote brings the approved image to every destination, as one transaction:
-// no tag is written before all destinations are complete and verified. The
-// records are in the order of the tags. What was denied and let through by an
-// override is signed as a denial, with the override beside it.
+// PartialError says that some of several tags were written and the next one was not.
+// Each written tag is on a complete, verified digest. Promoting again writes the rest.
+type PartialError struct {
+	Written []name.Tag
+	Err     error
+}
+
+// Error names the tags that were written.
+func (e *PartialError) Error() string {
+	var written []string
+	for _, tag := range e.Written {
+		written = append(written, tag.String())
+	}
+	return fmt.Sprintf("%v; already promoted: %s", e.Err, strings.Join(written, ", "))
+}
+
+// Unwrap returns why the next tag was not written.
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// destination is a repository and the tags in it that the image gets.
+type destination struct {
+	repo name.Repository
+	tags []name.Tag
+}
+
+func (d destination) tagNames() []string {
+	var out []string
+	for _, tag := range d.tags {
+		out = append(out, tag.TagStr())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// destinations groups tags by repository, in the order of the tags.
+func destinations(tags []name.Tag) []destination {
+	var out []destination
+	for _, tag := range tags {
+		i := slices.IndexFunc(out, func(d destination) bool { return d.repo.Name() == tag.Context().Name() })
+		if i < 0 {
+			i, out = len(out), append(out, destination{repo: tag.Context()})
+		}
+		out[i].tags = append(out[i].tags, tag)
+	}
+	return out
+}
+
+// Promote brings the approved image to every destination. No tag is written before
+// all destinations are complete and verified. The records are in the order of the
+// tags. A denial that an override lets through is signed as a denial, together with
+// the override.
 //
-// On an error the records are those of the tags that have been written: none,
-// unless it was a tag that could not be written.
+// On an error the records are those of the tags that have been written. There are
+// none, unless the error is a *PartialError.
 func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.Tag) ([]*Record, error) {
 	if err := p.accept(a, tags); err != nil {
 		return nil, err
@@ -119,45 +175,68 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 	if _, err := p.checkTags(ctx, img.Digest, tags); err != nil {
 		return nil, err
 	}
+	to := destinations(tags)
 	// Everything is signed before the first byte is written: a signer that
 	// fails leaves the registries as they were.
-	seals := make([][]sealed, len(tags))
-	for i, tag := range tags {
+	signed := make([]prepared, len(to))
+	for i, d := range to {
 		var err error
-		if seals[i], err = p.prepare(ctx, a, tag.Context()); err != nil {
+		if err = p.checkReadable(ctx, img.Digest, d.repo); err != nil {
+			return nil, err
+		}
+		if signed[i], err = p.prepare(ctx, a, d); err != nil {
 			return nil, err
 		}
 	}
-	records := make([]*Record, len(tags))
-	for i, tag := range tags {
-		done := p.opts.Progress.Start(gate.Push, tag.String())
-		record, err := p.stage(ctx, a, tag.Context(), seals[i])
+	records := map[string]*Record{} // by repository
+	for i, d := range to {
+		done := p.opts.Progress.Start(gate.Push, d.tags[0].String())
+		record, err := p.stage(ctx, a, d, signed[i])
 		done(err)
 		if err != nil {
 			return nil, err
 		}
-		records[i] = record
+		records[d.repo.Name()] = record
 	}
+	var out []*Record
 	for i, tag := range tags {
 		if err := p.tag(ctx, img, tag); err != nil {
-			return records[:i], err
+			if i > 0 {
+				err = &PartialError{Written: tags[:i], Err: err}
+			}
+			return out, err
 		}
-		records[i].Tag = tag.TagStr()
+		record := *records[tag.Context().Name()]
+		record.Tag = tag.TagStr()
+		out = append(out, &record)
 	}
-	return records, nil
+	return out, nil
 }
 
-// stage makes one destination complete but for its tag, and proves it.
-func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Repository, seals []sealed) (*Record, error) {
+// checkReadable fails if the statements about the image cannot be read in each form:
+// verifying the promoted image would fail as well.
+func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.Repository) error {
+	if p.opts.OnlyFormat {
+		return nil
+	}
+	ref := repo.Digest(digest.String())
+	if err := trust.CanList(ctx, ref, p.with(ctx)...); err != nil {
+		return gate.NewRegistryError(gate.Approved, "reading the referrers of "+ref.String(), err)
+	}
+	return nil
+}
+
+// stage makes one destination complete but for its tags, and proves it.
+func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, signed prepared) (*Record, error) {
 	var copied Copied
 	var ready []*trust.Ready
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		copied, err = p.copy(gctx, a.Image(), repo)
+		copied, err = p.copy(gctx, a.Image(), to.repo)
 		return err
 	})
 	group.Go(func() (err error) {
-		if ready, err = p.ready(repo, seals); err != nil {
+		if ready, err = p.ready(to.repo, signed.seals); err != nil {
 			return err
 		}
 		return p.upload(gctx, ready)
@@ -165,15 +244,44 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, repo name.Reposi
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if err := p.attach(ctx, repo, seals, ready); err != nil {
-		return nil, err
+	attached := p.attach(ctx, to.repo, signed.seals, ready)
+	var refused *trust.RefusedError
+	if attached != nil && !errors.As(attached, &refused) {
+		return nil, attached
 	}
-	record, err := p.readBack(ctx, a, repo)
-	if err != nil {
+	record, err := p.readBack(ctx, a, to)
+	switch {
+	case attached != nil && (err != nil || !p.replaces(ctx, a, to, record)):
+		return nil, attached
+	case err != nil:
 		return nil, err
+	case attached == nil && record.Decision.Digest != signed.decision:
+		return nil, &SealError{Doing: "reading back the decision for " + to.repo.String(), Err: errNewer}
 	}
 	record.Copied = copied
 	return record, nil
+}
+
+// replaces reports whether a stored decision can stand in for the new one, which the
+// registry refuses to store. An earlier run was interrupted before it wrote a tag: it
+// decided the same on the same basis. A tag that is there already would not be
+// renewed by it, and that is no success.
+func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destination, record *Record) bool {
+	in := a.Input()
+	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
+	if err != nil || a.Override() != nil || record.Override != nil {
+		return false
+	}
+	basis := Basis{Repository: in.Image.Repository, Policy: a.Policies().Digest(), Database: in.Database.Digest, Beside: beside, Tool: a.Tool()}
+	if !record.stands(basis, p.opts.Now()) {
+		return false
+	}
+	for _, tag := range to.tags {
+		if have, err := p.tagged(ctx, tag); err != nil || have != (v1.Hash{}) {
+			return false
+		}
+	}
+	return true
 }
 
 // accept refuses what must not be promoted, before any request is made.
@@ -227,16 +335,18 @@ func (p *Promoter) checkTags(ctx context.Context, want v1.Hash, tags []name.Tag)
 	return there, nil
 }
 
-// tagged returns the digest that a tag names, or none where it does not exist.
+// tagged returns the digest that a tag names, or none if it does not exist. It is
+// computed from the manifest: the header of a HEAD may be stale, or not there.
 func (p *Promoter) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
-	d, err := remote.Head(tag, p.with(ctx)...)
-	if isNotFound(err) {
+	d, err := remote.Get(tag, p.with(ctx)...)
+	if err == nil {
+		return d.Digest, nil
+	}
+	absent, err := registry.IsAbsent(ctx, tag, err, p.with(ctx)...)
+	if absent {
 		return v1.Hash{}, nil
 	}
-	if err != nil {
-		return v1.Hash{}, gate.NewRegistryError(gate.Approved, "reading tag "+tag.String(), err)
-	}
-	return d.Digest, nil
+	return v1.Hash{}, gate.NewRegistryError(gate.Approved, "reading tag "+tag.String(), err)
 }
 
 // tag is the commit point. Registries cannot compare and swap, so it looks
@@ -299,9 +409,9 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ah
 		if have != digest {
 			return nil, false, nil
 		}
-		record, err := p.verifyOwn(ctx, tag.Context().Digest(digest.String()), p.own(basis.Override))
+		record, err := p.verifyOwn(ctx, tag.Context().Digest(digest.String()), p.own(basis.Policy, tag.TagStr(), basis.Override))
 		var unproven *VerifyError
-		if errors.As(err, &unproven) || isNotFound(err) {
+		if errors.As(err, &unproven) || registry.IsNotFound(err) {
 			return nil, false, nil
 		}
 		if err != nil {

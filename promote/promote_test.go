@@ -23,6 +23,7 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -222,7 +223,7 @@ func (w *world) trusting(keys ...crypto.PublicKey) Trust {
 func (w *world) absent(tag name.Tag) {
 	w.Helper()
 	_, err := remote.Head(tag)
-	if !isNotFound(err) {
+	if !registry.IsNotFound(err) {
 		w.Errorf("the tag is there, or cannot be told: %v", err)
 	}
 }
@@ -559,7 +560,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
-	later, err := newDecision(a, tag.Context(), []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}}, Carry{})
+	later, err := newDecision(a, destinations([]name.Tag{tag})[0], []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}}, Carry{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -687,7 +688,9 @@ func TestMissingPieceIsNotTakenForDone(t *testing.T) {
 
 // TestPlatformOfSeveralIndexesKeepsOneSetOfStatements: each index that has it
 // would add its own, and a busy platform's would grow beyond what can be read.
-func TestPlatformOfSeveralIndexesKeepsOneSetOfStatements(t *testing.T) {
+// TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists: the statements name the
+// index too, so each index has its own.
+func TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists(t *testing.T) {
 	w := newWorld(t)
 	shared := w.image("shared")
 	digest, err := shared.Digest()
@@ -722,7 +725,7 @@ func TestPlatformOfSeveralIndexesKeepsOneSetOfStatements(t *testing.T) {
 		}
 		kinds[st.PredicateType]++
 	}
-	want := map[string]int{SPDXType: 1, CycloneDXType: 1, ScanType: 1, VulnsType: 1, DecisionType: len(tags)}
+	want := map[string]int{SPDXType: len(tags), CycloneDXType: len(tags), ScanType: len(tags), VulnsType: len(tags), DecisionType: len(tags)}
 	if diff := cmp.Diff(want, kinds); diff != "" {
 		t.Error(diff)
 	}

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -42,6 +40,8 @@ type proof struct {
 type signedDecision struct {
 	decisionPredicate
 	Statement
+	// copied: the list of statements has lost it, only its copy names it.
+	copied bool
 }
 
 // attached is a statement with its predicate, which is left out of an SBOM: it is
@@ -70,14 +70,12 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 // provePlatform verifies what is attached to a platform of an index. It may belong
 // to several, and be promoted by itself: what was decided about another index does
 // not count for this one, but the statements may be those that went there, for of
-// each kind it has the newest alone. And what was decided about the platform may
-// be by another policy: that of the index has been checked.
+// each kind it has the newest alone.
 func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := p.collect(ctx, index.Context(), platform, t, in)
 	if err != nil {
 		return nil, err
 	}
-	t.Policy = ""
 	about := slices.DeleteFunc(slices.Clone(pr.decisions), func(d signedDecision) bool {
 		return d.Basis.Image != index.DigestStr() && d.Basis.Image != platform.String()
 	})
@@ -97,14 +95,16 @@ func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.
 	if err := pr.signed(found.signatures, t); err != nil {
 		return nil, err
 	}
-	pr.gather(found.envelopes, t)
+	pr.gather(found, t)
 	return pr, nil
 }
 
 // found is what is stored beside a digest. Nothing of it is verified.
 type found struct {
 	signatures []trust.Signature
-	envelopes  []trust.Opened
+	// envelopes are those of the list, then those that only its copy has.
+	envelopes []trust.Opened
+	listed    int
 }
 
 // find reads what is stored beside a digest, unless that was read ahead.
@@ -122,8 +122,9 @@ func (p *Promoter) read(ctx context.Context, ref name.Digest, in trust.Format) (
 	if err != nil {
 		return found{}, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
 	}
-	f := found{signatures: stored.Signatures, envelopes: make([]trust.Opened, len(stored.Envelopes))}
-	sideBySide(len(f.envelopes), func(i int) { f.envelopes[i] = trust.Open(stored.Envelopes[i]) })
+	all := append(slices.Clone(stored.Envelopes), stored.Copied...)
+	f := found{signatures: stored.Signatures, envelopes: make([]trust.Opened, len(all)), listed: len(stored.Envelopes)}
+	sideBySide(len(all), func(i int) { f.envelopes[i] = trust.Open(all[i]) })
 	return f, nil
 }
 
@@ -162,8 +163,13 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 	return nil
 }
 
-// gather keeps the statements that somebody trusted made about this digest.
-func (pr *proof) gather(envelopes []trust.Opened, t Trust) {
+// gather keeps the statements that a trusted signer made about this digest. Of the
+// copy of the list it keeps decisions alone, which can only refuse.
+func (pr *proof) gather(f found, t Trust) {
+	envelopes := f.envelopes
+	if t.listedOnly {
+		envelopes = envelopes[:f.listed]
+	}
 	type verified struct {
 		st  trust.Statement
 		by  trust.Signatory
@@ -175,7 +181,7 @@ func (pr *proof) gather(envelopes []trust.Opened, t Trust) {
 		v.st, v.by, v.err = t.VerifyOpened(envelopes[i], pr.digest)
 	})
 	seen := map[string]bool{}
-	for _, v := range all {
+	for i, v := range all {
 		st, by, err := v.st, v.by, v.err
 		if err != nil {
 			pr.reasons = append(pr.reasons, err.Error())
@@ -183,7 +189,8 @@ func (pr *proof) gather(envelopes []trust.Opened, t Trust) {
 		}
 		s := Statement{PredicateType: st.PredicateType, Subject: st.Subjects[0].Digest.String(),
 			Digest: "sha256:" + payloadDigest(st.Payload), Signer: by.String()}
-		if seen[s.Digest] {
+		copied := i >= f.listed
+		if seen[s.Digest] || copied && s.PredicateType != DecisionType {
 			continue // in the other form
 		}
 		seen[s.Digest] = true
@@ -194,55 +201,13 @@ func (pr *proof) gather(envelopes []trust.Opened, t Trust) {
 				pr.reasons = append(pr.reasons, err.Error())
 				continue
 			}
-			pr.decisions = append(pr.decisions, signedDecision{d, s})
+			pr.decisions = append(pr.decisions, signedDecision{d, s, copied})
 		case SPDXType, CycloneDXType:
 			pr.evidence = append(pr.evidence, attached{Statement: s})
 		default:
 			pr.evidence = append(pr.evidence, attached{s, st.Predicate})
 		}
 	}
-}
-
-// decide finds the latest of the decisions, and holds it against what is asked
-// for. It alone counts: an image that was refused later has not passed.
-func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
-	if len(decisions) == 0 {
-		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
-	}
-	latest := slices.MaxFunc(decisions, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
-	pr.decision = latest
-	for _, d := range decisions {
-		if !d.TimeVerified.Equal(latest.TimeVerified) {
-			continue
-		}
-		if err := d.check(t, now); err != nil {
-			return pr.fail("%v", err)
-		}
-		if d.Result == resultPassed {
-			continue
-		}
-		if err := pr.letThrough(d, t, now); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// letThrough demands an override of a denial, and that overrides are accepted.
-func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
-	stated, override, err := pr.overridden(d, now)
-	switch {
-	case err == nil && t.AllowOverride:
-		pr.decision, pr.stated, pr.override = d, stated, override
-		return nil
-	case err == nil:
-		return &VerifyError{Ref: pr.ref.String(), Overridden: true,
-			Reason: fmt.Sprintf("the decision is %s, not %s: an override lets it through until %s, and none is accepted here",
-				d.Result, resultPassed, override.Expires.Format(time.RFC3339))}
-	case t.AllowOverride:
-		return pr.fail("%v", err)
-	}
-	return pr.fail("the decision is %s, not %s", d.Result, resultPassed)
 }
 
 // covers demands that the decisions list statements of every kind about every
@@ -317,31 +282,14 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	return d, nil
 }
 
-// check holds the decision against what is asked for. Whether a denial was
-// overridden is not its business.
-func (d decisionPredicate) check(t Trust, now time.Time) error {
-	age := now.Sub(d.TimeVerified)
-	switch {
-	case d.Result != resultPassed && d.Result != resultFailed:
-		return fmt.Errorf("the decision is %q, neither %s nor %s", d.Result, resultPassed, resultFailed)
-	case age < -clockSkew:
-		return fmt.Errorf("the decision is from the future, %s", d.TimeVerified.Format(time.RFC3339))
-	case t.MaxAge > 0 && age > t.MaxAge:
-		return fmt.Errorf("the decision is of %s, older than %s", d.TimeVerified.Format(time.RFC3339), t.MaxAge)
-	case t.Policy != "" && !maps.Equal(d.Policy.Digest, digestSet(t.Policy)):
-		return fmt.Errorf("the decision was made by another policy than %s", t.Policy)
-	}
-	return nil
-}
-
 // record tells the proof as what was promoted.
 func (pr *proof) record() *Record {
 	var statements []Statement
 	for _, a := range pr.listed(pr.decision) {
 		statements = append(statements, a.Statement)
 	}
-	for _, d := range pr.decisions {
-		statements = append(statements, d.Statement)
+	if pr.decision.Statement.Digest != "" {
+		statements = append(statements, pr.decision.Statement)
 	}
 	if pr.override != nil {
 		statements = append(statements, pr.stated.Statement)

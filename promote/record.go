@@ -52,15 +52,17 @@ type Summary struct {
 	Time     time.Time         `json:"time"`
 	Resource string            `json:"resource"`
 	Policy   map[string]string `json:"policy"` // digest by algorithm
-	// PolicyFile is what the policy's file was called.
-	PolicyFile string            `json:"policyFile"`
-	Verifier   string            `json:"verifier"`
-	Versions   map[string]string `json:"versions"`
-	Basis      DecisionBasis     `json:"basis"`
+	// PolicyName is the name of the policy, or those of several joined by " + ".
+	PolicyName string `json:"policyName"`
+	// Digest is the SHA-256 of the signed decision, "sha256:<hex>".
+	Digest   string            `json:"digest"`
+	Verifier string            `json:"verifier"`
+	Versions map[string]string `json:"versions"`
+	Basis    DecisionBasis     `json:"basis"`
 }
 
-func (d decisionPredicate) summary() Summary {
-	return Summary{Result: d.Result, Time: d.TimeVerified, Resource: d.ResourceURI, Policy: d.Policy.Digest, PolicyFile: d.Policy.URI,
+func (d signedDecision) summary() Summary {
+	return Summary{Result: d.Result, Time: d.TimeVerified, Resource: d.ResourceURI, Policy: d.Policy.Digest, PolicyName: d.Policy.URI, Digest: d.Digest,
 		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
 }
 

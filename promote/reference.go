@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -115,7 +116,7 @@ func (p *Promoter) areReferred(ctx context.Context, pr *proof) error {
 			if err == nil {
 				_, err = layer.Size() // a HEAD request
 			}
-			if isNotFound(err) {
+			if registry.IsNotFound(err) {
 				return pr.fail("the document sha256:%s that a statement refers to is not there", r.Digest["sha256"])
 			}
 			if err != nil {

@@ -2,38 +2,21 @@ package promote
 
 import (
 	"context"
-	"errors"
-	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 func remoteOptions(o Options) []remote.Option {
-	opts := []remote.Option{remote.WithJobs(o.Parallel)}
-	if o.UserAgent != "" {
-		opts = append(opts, remote.WithUserAgent(o.UserAgent))
-	}
-	if o.Keychain != nil {
-		opts = append(opts, remote.WithAuthFromKeychain(o.Keychain))
-	}
-	if o.Transport != nil {
-		opts = append(opts, remote.WithTransport(o.Transport))
-	}
-	return opts
+	return registry.Options{Keychain: o.Keychain, Transport: o.Transport, UserAgent: o.UserAgent, Jobs: o.Parallel}.Remote()
 }
 
 // with adds the context of one call.
 func (p *Promoter) with(ctx context.Context) []remote.Option {
 	return append([]remote.Option{remote.WithContext(ctx)}, p.remote...)
-}
-
-func isNotFound(err error) bool {
-	var e *transport.Error
-	return errors.As(err, &e) && e.StatusCode == http.StatusNotFound
 }
 
 // manifest is a manifest to be put as the bytes that it is.

@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/imagegate/imagegate/internal/trust"
 )
 
 // require demands statements of the types, whether a decision lists them or not:
@@ -62,11 +60,11 @@ func (pr *proof) besidesListed(kind string) []Statement {
 func (p *Promoter) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t Trust) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range digests {
-		one, found, err := p.find(ctx, pr.ref.Context(), digest, trust.Both)
+		one, found, err := p.find(ctx, pr.ref.Context(), digest, p.reads())
 		if err != nil {
 			return nil, err
 		}
-		one.gather(found.envelopes, t)
+		one.gather(found, t)
 		out = append(out, one)
 	}
 	return out, nil

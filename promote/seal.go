@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -31,7 +32,7 @@ func (e *SealError) Unwrap() error { return e.Err }
 func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, error) {
 	var out []*trust.Ready
 	for _, s := range seals {
-		r, err := trust.GetReady(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest))
+		r, err := trust.GetReady(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest), trust.Writing{Places: placeOf, Turns: p.opts.Turns})
 		if err != nil {
 			return nil, &SealError{Doing: "making what is to be attached", Err: err}
 		}
@@ -58,6 +59,10 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 			return err
 		}
 		if err := ready[i].Attach(ctx, p.with(ctx)...); err != nil {
+			var newer *trust.NewerError
+			if errors.As(err, &newer) {
+				return &SealError{Doing: fmt.Sprintf("attaching the decision to %s", ref), Err: err}
+			}
 			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", ref), err)
 		}
 	}
@@ -71,12 +76,18 @@ type sealed struct {
 	documents   []document
 }
 
+// prepared is what is signed for one destination.
+type prepared struct {
+	seals    []sealed
+	decision string // digest of the statement, "sha256:<hex>"
+}
+
 // prepare signs the image and everything that was found out about it: each
 // platform's statements are for that platform, all of them for the index, the
 // decision for each, and what overrides it. What a node pulls and what its verifier looks up may be
 // either. It asks the signer only, no registry.
-func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repository) ([]sealed, error) {
-	img := a.Image()
+func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination) (prepared, error) {
+	img, repo := a.Image(), to.repo
 	attest := func(ctx context.Context, kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
 		raw, ok := predicate.([]byte)
 		if !ok {
@@ -112,29 +123,29 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 			})
 		}
 		if err := group.Wait(); err != nil {
-			return nil, err
+			return prepared{}, err
 		}
 		inputs = append(inputs, about...)
 		perPlatform = append(perPlatform, envelopes)
 	}
-	summary, err := newDecision(a, repo, inputs, p.takes)
+	summary, err := newDecision(a, to, inputs, p.takes)
 	if err != nil {
-		return nil, err
+		return prepared{}, err
 	}
 	decision, err := attest(ctx, DecisionType, allSubjects(repo, img), summary)
 	if err != nil {
-		return nil, err
+		return prepared{}, err
 	}
 
+	denial, err := inputOf(DecisionType, decision)
+	if err != nil {
+		return prepared{}, err
+	}
 	verdict := []trust.Envelope{decision}
 	if a.Override() != nil {
-		denial, err := inputOf(DecisionType, decision)
-		if err != nil {
-			return nil, err
-		}
 		override, err := attest(ctx, OverrideType(a.Tool().URI), allSubjects(repo, img), newOverride(a, repo, denial, p.opts.Now()))
 		if err != nil {
-			return nil, err
+			return prepared{}, err
 		}
 		verdict = []trust.Envelope{override, decision} // stored in this order: no denial is ever there alone
 	}
@@ -155,11 +166,11 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, repo name.Repo
 	for i := range out {
 		signatures, err := trust.SignImage(ctx, p.opts.Signer, p.opts.Format, repo, out[i].digest)
 		if err != nil {
-			return nil, &SealError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
+			return prepared{}, &SealError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
 		}
 		out[i].attachments.Signatures = signatures
 	}
-	return out, nil
+	return prepared{out, "sha256:" + denial.Digest["sha256"]}, nil
 }
 
 // statement is one that is to be signed about a platform.

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/google/go-containerregistry/pkg/name"
-
-	"github.com/imagegate/imagegate/internal/trust"
 )
 
 // VerifySignature proves less than Verify: that somebody trusted signed the very
@@ -27,7 +25,7 @@ func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Tr
 	if err != nil {
 		return nil, err
 	}
-	pr, err := v.p.collect(ctx, ref.Context(), root.Digest, t, trust.Both)
+	pr, err := v.p.collect(ctx, ref.Context(), root.Digest, t, v.p.reads())
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package promote
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,16 +25,6 @@ const (
 
 // platformTypes are the statements that every platform must have.
 var platformTypes = []string{SPDXType, CycloneDXType, ScanType, VulnsType}
-
-// policyName is the policies' files without the folders in which they happened
-// to be.
-func policyName(policies policy.Set) string {
-	var names []string
-	for _, p := range policies {
-		names = append(names, filepath.Base(p.File))
-	}
-	return strings.Join(names, " + ")
-}
 
 // decisionPredicate is a SLSA verification summary:
 // https://slsa.dev/spec/v1.1/verification_summary
@@ -80,8 +69,12 @@ const (
 
 // DecisionBasis is what led to a decision beside the statements it lists.
 type DecisionBasis struct {
-	Source     string          `json:"source"` // repository from which it came
-	Image      string          `json:"image"`  // digest of the index or manifest
+	Source string `json:"source"` // repository from which it came
+	// Tags are those of the approved repository for which the decision was made.
+	Tags []string `json:"tags"`
+	// Expires is when the decision is too old by its policy; zero for never.
+	Expires    time.Time       `json:"expires,omitzero"`
+	Image      string          `json:"image"` // digest of the index or manifest
 	Platforms  []SubjectOf     `json:"platforms"`
 	Database   policy.Database `json:"database"`
 	Exceptions []Used          `json:"exceptions"`
@@ -167,7 +160,7 @@ func BesideDigest(b gate.Beside) (string, error) {
 	return "sha256:" + payloadDigest(raw), nil
 }
 
-func newDecision(a *gate.Approval, repo name.Repository, inputs []resource, takes Carry) (decisionPredicate, error) {
+func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carry) (decisionPredicate, error) {
 	in := a.Input()
 	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
 	if err != nil {
@@ -182,14 +175,17 @@ func newDecision(a *gate.Approval, repo name.Repository, inputs []resource, take
 	out := decisionPredicate{
 		Verifier:     decisionVerifier{ID: tool.URI, Version: versions},
 		TimeVerified: finished.UTC(),
-		ResourceURI:  resourceURI(repo),
-		Policy:       resource{URI: policyName(a.Policies()), Digest: digestSet(a.Policies().Digest())},
+		ResourceURI:  resourceURI(to.repo),
+		Policy:       resource{URI: a.Policies().Title(), Digest: digestSet(a.Policies().Digest())},
 		Inputs:       inputs,
 		Result:       resultPassed,
 		Levels:       []string{levelPolicy},
 		Version:      slsaVersion,
-		Basis: DecisionBasis{Source: a.Input().Image.Repository, Image: a.Image().Digest.String(), Database: a.Input().Database,
+		Basis: DecisionBasis{Source: a.Input().Image.Repository, Tags: to.tagNames(), Image: a.Image().Digest.String(), Database: a.Input().Database,
 			Exceptions: []Used{}, Beside: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until, Momentary: decision.Momentary},
+	}
+	if age := a.Policies().DecisionMaxAge(); age > 0 {
+		out.Basis.Expires = out.TimeVerified.Add(age)
 	}
 	for _, p := range a.Image().Platforms {
 		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})

@@ -12,22 +12,39 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
 
 // Trust says what a promoted image must prove. Its zero value accepts nobody.
+//
+// Decisions by several policies and for several tags are kept side by side. Policy,
+// PolicyName and Tag select those that count; of each policy and tag it is the
+// newest. Each of these must be a pass, and at least one must not be too old.
 type Trust struct {
 	// Trust lists the keys of which one must have signed everything.
 	trust.Trust
-	// MaxAge bounds the age of the decision; 0 means any age.
+	// MaxAge bounds the age of the decision. 0 means the limit that its policy has
+	// set, if any.
 	MaxAge time.Duration
 	// Policy is the digest of the policy by which the image must have
 	// passed; empty means any.
 	Policy string
+	// PolicyName is the name of that policy, whatever its version; empty means any.
+	PolicyName string
+	// Tag is the tag for which the image must have passed; empty means any. Verify
+	// sets it from a reference with a tag.
+	Tag string
+	// AnyTag accepts a decision for another tag than that of the reference: somebody
+	// has moved the tag without promoting the image again.
+	AnyTag bool
 	// AllowOverride accepts a denial that an override lets through, as long as
 	// that lasts. The record says so.
 	AllowOverride bool
+	// listedOnly passes over statements that only the copy of a list names. A promoter
+	// demands that other tools find what it has stored.
+	listedOnly bool
 	// Predicates are the types of statements that the image must carry besides:
 	// of an index, the index itself or each of its platforms.
 	Predicates []string
@@ -53,8 +70,8 @@ const clockSkew = 5 * time.Minute
 // Verifier reads approved registries and believes only what is signed.
 type Verifier struct{ p Promoter }
 
-// NewVerifier returns a Verifier; of the options it uses Now, Keychain,
-// Transport, UserAgent and Parallel, and for CheckTags MoveTag.
+// NewVerifier returns a Verifier. Of the options it uses Now, Keychain, Transport,
+// UserAgent and Parallel, Format with OnlyFormat, and MoveTag for CheckTags.
 func NewVerifier(opts Options) (*Verifier, error) {
 	if opts.Now == nil {
 		return nil, errors.New("no clock")
@@ -70,17 +87,29 @@ func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag
 	return v.p.checkTags(ctx, want, tags)
 }
 
+// reads is the form or the forms in which statements are looked for.
+func (p *Promoter) reads() trust.Format {
+	if p.opts.OnlyFormat {
+		return p.opts.Format
+	}
+	return trust.Both
+}
+
 // Verify proves from the approved registry alone that the image passed: it is
 // signed for this very repository and digest, every statement is there, signed,
 // about it and listed in the decision, and the decision is a pass or, where t
 // allows that, a denial that an override lets through. A *VerifyError means that it does not; any other error that it could not be
 // told.
 func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
-	record, err := v.p.verify(ctx, ref, t, trust.Both)
+	tag, ok := ref.(name.Tag)
+	if ok && !t.AnyTag {
+		t.Tag = tag.TagStr()
+	}
+	record, err := v.p.verify(ctx, ref, t, v.p.reads())
 	if err != nil {
 		return nil, err
 	}
-	if tag, ok := ref.(name.Tag); ok {
+	if ok {
 		record.Tag = tag.TagStr()
 	}
 	return record, nil
@@ -88,8 +117,8 @@ func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 
 // readBack verifies what has just been written, and that every byte of the
 // image is there to be pulled.
-func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, repo name.Repository) (*Record, error) {
-	img := a.Image()
+func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destination) (*Record, error) {
+	img, repo := a.Image(), to.repo
 	for _, a := range img.Attachments {
 		d, err := p.readManifest(ctx, repo.Digest(a.Descriptor.Digest.String()))
 		if err != nil {
@@ -99,14 +128,14 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, repo name.Rep
 			return nil, err
 		}
 	}
-	return p.verifyOwn(ctx, repo.Digest(img.Digest.String()), p.own(a.Override()))
+	return p.verifyOwn(ctx, repo.Digest(img.Digest.String()), p.own(a.Policies().Digest(), to.tags[0].TagStr(), a.Override()))
 }
 
-// own is whom the promoter believes: itself, and that a denial was overridden only
-// where it is to do so.
-func (p *Promoter) own(o *policy.Override) Trust {
+// own is what the promoter demands of its own work: signed by itself, by this policy
+// and for this tag, and a denial only if it is to be overridden.
+func (p *Promoter) own(policies, tag string, o *policy.Override) Trust {
 	own := p.trust
-	own.AllowOverride = o != nil
+	own.Policy, own.Tag, own.AllowOverride, own.listedOnly = policies, tag, o != nil, true
 	return own
 }
 
@@ -219,7 +248,7 @@ func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.
 	}
 	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
 		err := p.hasBlob(ctx, repo, b.Digest, b.Size)
-		if isNotFound(err) {
+		if registry.IsNotFound(err) {
 			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("its blob %s is not there", b.Digest)}
 		}
 		if err != nil {

@@ -67,6 +67,8 @@ func (o *output) inherits(baseline *policy.Baseline, missing string) {
 }
 
 // newVerifier reads approved registries.
-func newVerifier() (*promote.Verifier, error) {
-	return promote.NewVerifier(promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()})
+func newVerifier() (*promote.Verifier, error) { return promote.NewVerifier(verifierOptions()) }
+
+func verifierOptions() promote.Options {
+	return promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()}
 }

@@ -3,8 +3,6 @@ package cli
 import (
 	"fmt"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/staged"
 	"github.com/imagegate/imagegate/policy"
@@ -29,8 +27,7 @@ func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy
 	if err != nil {
 		return nil, err
 	}
-	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, remote.WithAuthFromKeychain(keychain()),
-		remote.WithTransport(registryTransport(stall)), remote.WithUserAgent(userAgent()))
+	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, registryOptions()...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
 	}

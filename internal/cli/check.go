@@ -79,6 +79,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 			return err
 		}
 	}
+	with.trust.MaxAge = policies.BaselineMaxAge(src.Repository())
 	if err := addBaseline(c.Context, with, policies.UsesBaseline(src.Repository()), &beside, out); err != nil {
 		return err
 	}

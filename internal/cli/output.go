@@ -173,7 +173,7 @@ func (o *output) proven(r *promote.Record) {
 	o.report.Input.Image.Digest = r.Digest
 	o.report.Input.Database = r.Decision.Basis.Database
 	if o.report.Policy.Digest == "" {
-		o.report.Policy = report.Policy{File: r.Decision.PolicyFile, Digest: "sha256:" + r.Decision.Policy["sha256"]}
+		o.report.Policy = report.Policy{File: r.Decision.PolicyName, Digest: "sha256:" + r.Decision.Policy["sha256"]}
 	}
 	for _, p := range r.Decision.Basis.Platforms {
 		o.report.Input.Platforms = append(o.report.Input.Platforms, policy.Platform{Platform: p.Platform, Digest: p.Digest})

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -89,7 +90,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	opts := promote.Options{Format: format, Now: time.Now, MoveTag: c.Bool("move-tag"),
+	opts := promote.Options{Format: format, OnlyFormat: c.String("signature-format") != "" && format != trust.Both, Now: time.Now, MoveTag: c.Bool("move-tag"),
 		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress}
 	approved, err := promote.NewVerifier(opts)
 	if err != nil {
@@ -140,7 +141,7 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 		if err != nil {
 			return err
 		}
-		baseline, missing, err := to.Baseline(ctx, p.tags...)
+		baseline, missing, err := to.Baseline(ctx, policies.BaselineMaxAge(src.Repository()), p.tags...)
 		if err != nil {
 			return err
 		}

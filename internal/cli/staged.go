@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
@@ -26,8 +25,7 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 		return err
 	}
 	ref := src.Ref.Context().Digest(src.Digest.String())
-	found, err := staged.Read(c.Context, ref, makers, remote.WithAuthFromKeychain(keychain()),
-		remote.WithTransport(registryTransport(stall)), remote.WithUserAgent(userAgent()))
+	found, err := staged.Read(c.Context, ref, makers, registryOptions()...)
 	var unreadable *staged.UnreadableError
 	if errors.As(err, &unreadable) {
 		return err

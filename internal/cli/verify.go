@@ -22,8 +22,11 @@ func verifyCommand(s Streams) *cli.Command {
 			"accepted, in either form of storage. Only the digest that is named needs the signature, and a\n" +
 			"bundle need not name the repository, as cosign's do not.",
 		Flags: append([]cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: any age)"},
-			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "demand that it passed by exactly the policy in `FILE`, or the several ones in this order"},
+			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: decision.maxAge of the policy that decided)"},
+			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require that it passed exactly the policy in `FILE`, or these policies in this order"},
+			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require that it passed the policy `NAME`, in any version; several names are joined by \" + \""},
+			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag than the one given"},
+			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_VERIFY_FORMAT"}, Usage: "read only the `FORM` legacy or bundle, for registries whose list of referrers cannot be read (default: both)"},
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
@@ -62,12 +65,25 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if want.Trust, err = trusted(c); err != nil {
 		return err
 	}
-	v, err := newVerifier()
+	v, err := verifierFor(c)
 	if err != nil {
 		return err
 	}
 	digest, err := prove(c, v, ref, want, out)
 	return explain(c, v, ref, digest, want, out, err)
+}
+
+// verifierFor reads the form that --signature-format names, or both.
+func verifierFor(c *cli.Context) (*promote.Verifier, error) {
+	opts := verifierOptions()
+	if form := c.String("signature-format"); form != "" {
+		var err error
+		if opts.Format, err = trust.ParseFormat(form); err != nil {
+			return nil, usageError{err}
+		}
+		opts.OnlyFormat = true
+	}
+	return promote.NewVerifier(opts)
 }
 
 // prove verifies, and returns the digest that it is about; nil with an error.
@@ -121,12 +137,12 @@ func explain(c *cli.Context, v *promote.Verifier, ref, digest name.Reference, wa
 
 // demanded is what the flags ask for, beside the policy and whom to trust.
 func demanded(c *cli.Context) (promote.Trust, error) {
-	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override")}
+	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if want.MaxAge < 0 {
 		return want, usagef("--max-age %s is negative", want.MaxAge)
 	}
 	if c.Bool("signature-only") {
-		for _, flag := range []string{"policy", "max-age", "allow-override", "evidence-dir"} {
+		for _, flag := range []string{"policy", "policy-name", "any-tag", "max-age", "allow-override", "evidence-dir"} {
 			if c.IsSet(flag) {
 				return want, usagef("--signature-only asks for no decision, and --%s is about one", flag)
 			}

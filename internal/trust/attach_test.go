@@ -153,11 +153,12 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	repo, d := newRepo(t, "app"), digestOf("a")
 	const writers = 8
 	var group sync.WaitGroup
+	var turns Turns
 	for i := range writers {
 		s := newSigner(t)
 		group.Go(func() {
 			env := attest(t, s, fmt.Sprintf("type-%d", i), "{}", d)
-			if err := Attach(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}); err != nil {
+			if err := AttachAll(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Along{}, Writing{Turns: &turns}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -174,7 +175,8 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 
 func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
-	done, err := takeTurn(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
+	var turns Turns
+	done, err := turns.take(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +184,7 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	env := attest(t, s, "x", "{}", d)
 	cancel()
-	err = Attach(ctx, only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}})
+	err = AttachAll(ctx, only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Along{}, Writing{Turns: &turns})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
@@ -248,7 +250,9 @@ func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	env := attest(t, s, "x", "{}", d)
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusNotImplemented} {
-		r.SetHook(lab.When(func(req *http.Request) bool { return !lab.IsWrite(req) && lab.IsManifest(req) }, lab.Fail(status)))
+		r.SetHook(lab.When(func(req *http.Request) bool {
+			return !lab.IsWrite(req) && (lab.IsManifest(req) || strings.HasSuffix(req.URL.Path, "/tags/list"))
+		}, lab.Fail(status)))
 		if err := attach(t, s, repo, d, env); err == nil {
 			t.Errorf("%d: attached", status)
 		}

@@ -265,10 +265,12 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 		const writers = 8
 		digest := pushImage(t, repo, "x")
 		var group sync.WaitGroup
+		var turns Turns
 		for i := range writers {
 			s := newSigner(t)
 			group.Go(func() {
-				if err := attachBundles(t, s, repo, digest, attest(t, s, fmt.Sprint(i), "{}", digest)); err != nil {
+				own := Attachments{Signatures: signAs(t, s, Bundle, repo, digest), Envelopes: []Envelope{attest(t, s, fmt.Sprint(i), "{}", digest)}}
+				if err := AttachAll(t.Context(), only(s), Bundle, repo, digest, own, Along{}, Writing{Turns: &turns}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -377,8 +379,9 @@ func TestForeignReferrersStay(t *testing.T) {
 func TestUnreadableReferrersAreNotTakenForNone(t *testing.T) {
 	s := newSigner(t)
 	for what, hook := range map[string]lab.Hook{
-		"denied":         lab.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }, lab.Fail(http.StatusForbidden)),
-		"tag denied":     lab.When(isFallbackRead, lab.Fail(http.StatusForbidden)),
+		"denied": lab.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }, lab.Fail(http.StatusForbidden)),
+		"tag denied": lab.When(func(r *http.Request) bool { return isFallbackRead(r) || strings.HasSuffix(r.URL.Path, "/tags/list") },
+			lab.Fail(http.StatusForbidden)),
 		"endless":        lab.When(isFallbackRead, lab.Endless()),
 		"an image":       lab.When(isFallbackRead, answer(types.OCIManifestSchema1, `{"schemaVersion":2}`)),
 		"not JSON":       lab.When(isFallbackRead, answer(types.OCIImageIndex, `index`)),
@@ -503,9 +506,9 @@ func immutable(status int) lab.Hook {
 	}
 }
 
-// TestImmutableTagsDoNotFailTheSecondRun: what was stored first is complete, be
-// it older. What is missing from it is missing.
-func TestImmutableTagsDoNotFailTheSecondRun(t *testing.T) {
+// TestImmutableTagIsNotTakenForRenewed: what was stored first stays, and storing
+// it again is no failure; whatever is newer is refused, and said to be.
+func TestImmutableTagIsNotTakenForRenewed(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed} {
 		for _, f := range []Format{Legacy, Bundle, Both} {
 			t.Run(fmt.Sprint(status, " ", f), func(t *testing.T) {
@@ -516,18 +519,22 @@ func TestImmutableTagsDoNotFailTheSecondRun(t *testing.T) {
 				run := func(envelopes ...Envelope) error {
 					return Attach(t.Context(), only(s), f, repo, digest, Attachments{Signatures: signAs(t, s, f, repo, digest), Envelopes: envelopes})
 				}
-				for _, predicate := range []string{`{"n":1}`, `{"n":2}`} {
-					if err := run(attest(t, s, "x", predicate, digest), attest(t, s, "y", "{}", digest)); err != nil {
-						t.Fatalf("%s: %v", predicate, err)
+				for range 2 {
+					if err := run(attest(t, s, "x", `{"n":1}`, digest), attest(t, s, "y", "{}", digest)); err != nil {
+						t.Fatal(err)
 					}
+				}
+				var refused *RefusedError
+				if err := run(attest(t, s, "x", `{"n":2}`, digest), attest(t, s, "y", "{}", digest)); !errors.As(err, &refused) {
+					t.Errorf("a newer statement: %v", err)
 				}
 				for _, p := range predicatesBy(s, "x", read(t, repo, digest).Envelopes, digest) {
 					if p != `{"n":1}` {
 						t.Errorf("%s", p)
 					}
 				}
-				if err := run(attest(t, s, "z", "{}", digest)); err == nil {
-					t.Error("a statement that is not there is taken for stored")
+				if err := run(attest(t, s, "z", "{}", digest)); !errors.As(err, &refused) {
+					t.Errorf("a further statement: %v", err)
 				}
 				if err := Attach(t.Context(), only(newSigner(t)), f, repo, digest, Attachments{Envelopes: []Envelope{attest(t, s, "x", "{}", digest)}}); err == nil {
 					t.Error("what another signed is taken for ours")

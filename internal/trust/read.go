@@ -21,9 +21,12 @@ func Read(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option)
 	}
 	var out Attachments
 	for _, s := range stored {
-		if s.Signature != nil {
+		switch {
+		case s.Copied:
+			out.Copied = append(out.Copied, s.Envelope)
+		case s.Signature != nil:
 			out.Signatures = append(out.Signatures, *s.Signature)
-		} else {
+		default:
 			out.Envelopes = append(out.Envelopes, s.Envelope)
 		}
 	}
@@ -61,13 +64,24 @@ func List(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option)
 	return out, nil
 }
 
+// CanList returns an error if the list of referrers of a digest cannot be read, so
+// that nobody can tell what is attached to it as bundles.
+func CanList(ctx context.Context, ref name.Digest, opts ...remote.Option) error {
+	shelf, err := newReferrerShelf(ref, append(slices.Clone(opts), remote.WithContext(ctx)))
+	if err != nil {
+		return err
+	}
+	_, err = shelf.list(ctx)
+	return err
+}
+
 func listTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remote.Option) ([]Stored, error) {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signatures of %s: %w", ref, err)
 	}
 	var out []Stored
-	err = readAll(ctx, &tagShelf{signatureTag(ref.Context(), digest), puller, opts}, signatureLayer, func(e entry, body []byte) {
+	err = readAll(ctx, &tagShelf{tag: signatureTag(ref.Context(), digest), puller: puller, opts: opts}, signatureLayer, func(e entry, _ bool, body []byte) {
 		// What cannot be understood cannot be verified either, and says why then.
 		s, _ := e.signature(body)
 		out = append(out, Stored{Form: Legacy, Signature: &s, annotations: e.desc.Annotations})
@@ -75,12 +89,12 @@ func listTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remot
 	if err != nil {
 		return nil, err
 	}
-	err = readAll(ctx, &tagShelf{attestationTag(ref.Context(), digest), puller, opts}, envelopeLayer, func(e entry, body []byte) {
+	err = readAll(ctx, newAttestationShelf(ref.Context(), digest, puller, opts), envelopeLayer, func(e entry, copied bool, body []byte) {
 		env, err := e.envelope(body)
 		if err != nil {
 			env = body
 		}
-		out = append(out, Stored{Form: Legacy, Envelope: env, annotations: e.desc.Annotations})
+		out = append(out, Stored{Form: Legacy, Copied: copied, Envelope: env, annotations: e.desc.Annotations})
 	})
 	return out, err
 }
@@ -91,11 +105,11 @@ func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]
 		return nil, fmt.Errorf("reading the signatures of %s: %w", ref, err)
 	}
 	var out []Stored
-	err = readAll(ctx, shelf, "", func(_ entry, body []byte) {
-		if Envelope(body).predicateType() == SignatureType {
+	err = readAll(ctx, shelf, "", func(_ entry, copied bool, body []byte) {
+		if Envelope(body).predicateType() == SignatureType && !copied {
 			out = append(out, Stored{Form: Bundle, Signature: &Signature{Statement: body}})
 		} else {
-			out = append(out, Stored{Form: Bundle, Envelope: body})
+			out = append(out, Stored{Form: Bundle, Copied: copied, Envelope: body})
 		}
 	})
 	return out, err
@@ -117,15 +131,51 @@ func (e Envelope) predicateType() string {
 	return st.PredicateType
 }
 
+// errVanished says that an entry was deleted after the list that names it was read: a
+// newer one has replaced it.
+var errVanished = errors.New("it was deleted while it was read")
+
+// maxReadings bounds how often a list is read because its entries vanish.
+const maxReadings = 5
+
 // readAll reads the layers of one kind on a shelf, and all referrers that are
-// bundles.
-func readAll(ctx context.Context, s shelf, kind types.MediaType, add func(entry, []byte)) error {
-	entries, err := s.list(ctx)
-	if err != nil {
+// bundles; then those that only the copy of the list names.
+func readAll(ctx context.Context, s shelf, kind types.MediaType, add func(e entry, copied bool, body []byte)) error {
+	for reading := 1; ; reading++ {
+		read, err := readOnce(ctx, s, kind)
+		if errors.Is(err, errVanished) && reading < maxReadings {
+			continue
+		}
+		for _, r := range read {
+			add(r.entry, r.copied, r.body)
+		}
 		return err
 	}
+}
+
+// readEntry is an entry with its content.
+type readEntry struct {
+	entry
+	copied bool
+	body   []byte
+}
+
+func readOnce(ctx context.Context, s shelf, kind types.MediaType) ([]readEntry, error) {
+	entries, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	listed := len(entries)
+	if second := s.second(); second != nil {
+		copied, err := second.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		entries = union(entries, copied)
+	}
+	var out []readEntry
 	var total int64
-	for _, e := range entries {
+	for i, e := range entries {
 		if e.layer == nil && e.desc.MediaType != kind {
 			continue
 		}
@@ -134,12 +184,12 @@ func readAll(ctx context.Context, s shelf, kind types.MediaType, add func(entry,
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", s, err)
+			return nil, fmt.Errorf("reading %s: %w", s, err)
 		}
 		if total += int64(len(body)); total > maxStored {
-			return fmt.Errorf("reading %s: its entries have more than %d bytes together", s, maxStored)
+			return nil, fmt.Errorf("reading %s: its entries have more than %d bytes together", s, maxStored)
 		}
-		add(e, body)
+		out = append(out, readEntry{e, i >= listed, body})
 	}
-	return nil
+	return out, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -15,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // How cosign stores bundles:
@@ -35,6 +36,8 @@ type referrerShelf struct {
 	opts   []remote.Option
 	// native says that the registry keeps the list; list finds out.
 	native bool
+	// copied: this is the copy of a list that the registry does not keep.
+	copied bool
 }
 
 func newReferrerShelf(ref name.Digest, opts []remote.Option) (*referrerShelf, error) {
@@ -54,8 +57,34 @@ func fallbackTag(ref name.Digest) name.Tag {
 	return ref.Context().Tag(strings.Replace(ref.DigestStr(), ":", "-", 1))
 }
 
+// tag is where the list is that the registry does not keep, or its copy.
+func (r *referrerShelf) tag() name.Tag {
+	tag := fallbackTag(r.ref)
+	if r.copied {
+		return tag.Context().Tag(tag.TagStr() + ".imagegate-referrers")
+	}
+	return tag
+}
+
 func (r *referrerShelf) String() string { return "the referrers of " + r.ref.String() }
-func (r *referrerShelf) name() string   { return fallbackTag(r.ref).Name() }
+func (r *referrerShelf) name() string   { return r.tag().Name() }
+
+func (r *referrerShelf) second() shelf {
+	if r.native || r.copied {
+		return nil
+	}
+	return &referrerShelf{ref: r.ref, puller: r.puller, opts: r.opts, copied: true}
+}
+
+// subject returns the descriptor of the manifest that the list is about. It is
+// computed from the manifest: some registries answer HEAD without it.
+func (r *referrerShelf) subject(ctx context.Context) (v1.Descriptor, error) {
+	found, err := r.puller.Get(ctx, r.ref)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return v1.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}, nil
+}
 
 // list returns everything that refers to the digest, bundles or not.
 func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
@@ -79,6 +108,9 @@ func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
 
 // index reads the list, nil where there is none.
 func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
+	if r.copied {
+		return r.tagged(ctx)
+	}
 	index, err := remote.Referrers(r.ref, r.opts...)
 	switch {
 	case err == nil:
@@ -92,16 +124,21 @@ func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", r, err)
 	}
 	r.native = false
-	found, err := r.puller.Get(ctx, fallbackTag(r.ref))
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
-		return nil, nil
-	}
+	return r.tagged(ctx)
+}
+
+// tagged reads the list below its tag, nil if there is no such tag.
+func (r *referrerShelf) tagged(ctx context.Context) ([]byte, error) {
+	found, err := r.puller.Get(ctx, r.tag())
 	if err != nil {
+		absent, err := registry.IsAbsent(ctx, r.tag(), err, r.opts...)
+		if absent {
+			return nil, nil
+		}
 		return nil, fmt.Errorf("reading %s: %w", r, err)
 	}
 	if !found.MediaType.IsIndex() {
-		return nil, fmt.Errorf("reading %s: %s is a %q and no index", r, fallbackTag(r.ref), found.MediaType)
+		return nil, fmt.Errorf("reading %s: %s is a %q, not an index", r, r.tag(), found.MediaType)
 	}
 	return found.Manifest, nil
 }
@@ -116,6 +153,9 @@ func isUnsupported(err error) bool {
 // are to be in it. Manifests that are there stay where they are.
 func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
 	for _, e := range added {
+		if e.referrer == nil {
+			continue // it is stored; the list has lost it
+		}
 		for _, l := range []entry{e.referrer.config, e.referrer.layer} {
 			if err := remote.WriteLayer(r.ref.Context(), l, r.opts...); err != nil {
 				return fmt.Errorf("writing %s: %w", r, err)
@@ -136,7 +176,7 @@ func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", r, err)
 	}
-	if err := remote.Put(fallbackTag(r.ref), rawManifest{raw, types.OCIImageIndex}, r.opts...); err != nil {
+	if err := remote.Put(r.tag(), rawManifest{raw, types.OCIImageIndex}, r.opts...); err != nil {
 		return fmt.Errorf("writing %s: %w", r, err)
 	}
 	return nil
@@ -151,7 +191,7 @@ func (r *referrerShelf) put(ctx context.Context, e entry) error {
 	if err == nil {
 		return nil
 	}
-	if _, missing := r.puller.Head(ctx, ref); missing != nil {
+	if _, missing := r.puller.Get(ctx, ref); missing != nil {
 		return err
 	}
 	return nil
@@ -183,6 +223,9 @@ func (r *referrerShelf) bundleLayer(ctx context.Context, d v1.Descriptor) (entry
 		return entry{}, errForeign
 	}
 	found, err := r.puller.Get(ctx, r.ref.Context().Digest(d.Digest.String()))
+	if registry.IsNotFound(err) {
+		err = fmt.Errorf("referrer %s: %w: %w", d.Digest, errVanished, err)
+	}
 	if err != nil {
 		return entry{}, err
 	}

@@ -18,6 +18,9 @@ import (
 type Stored struct {
 	// Form is Legacy or Bundle.
 	Form Format
+	// Copied: the list itself does not name it, only its copy does. Another writer has
+	// overwritten the list.
+	Copied bool
 	// Signature is nil for a statement, which Envelope then is.
 	Signature *Signature
 	Envelope  Envelope

@@ -3,17 +3,17 @@ package trust
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // How cosign stores signatures and envelopes:
@@ -30,6 +30,21 @@ type tagShelf struct {
 	tag    name.Tag
 	puller *remote.Puller
 	opts   []remote.Option
+	copy   *tagShelf // nil for none
+}
+
+// newAttestationShelf returns the list of statements about a digest. Its copy is
+// under a tag of our own, which other tools pass over.
+func newAttestationShelf(repo name.Repository, digest v1.Hash, puller *remote.Puller, opts []remote.Option) *tagShelf {
+	second := &tagShelf{tag: repo.Tag(digest.Algorithm + "-" + digest.Hex + ".imagegate"), puller: puller, opts: opts}
+	return &tagShelf{tag: attestationTag(repo, digest), puller: puller, opts: opts, copy: second}
+}
+
+func (t *tagShelf) second() shelf {
+	if t.copy == nil {
+		return nil
+	}
+	return t.copy
 }
 
 // signatureTag and attestationTag are where cosign looks.
@@ -44,7 +59,9 @@ func attestationTag(repo name.Repository, digest v1.Hash) name.Tag {
 func (t *tagShelf) String() string { return t.tag.String() }
 func (t *tagShelf) name() string   { return t.tag.Name() }
 
-func (t *tagShelf) list(ctx context.Context) ([]entry, error) { return list(ctx, t.puller, t.tag) }
+func (t *tagShelf) list(ctx context.Context) ([]entry, error) {
+	return list(ctx, t.puller, t.tag, t.opts)
+}
 
 func (t *tagShelf) write(_ context.Context, all, _ []entry) error {
 	return write(t.tag, all, t.opts)
@@ -56,13 +73,13 @@ func (t *tagShelf) remove(context.Context, []entry) error { return nil }
 // list returns the entries below a tag; none if there is no such tag. Any other
 // failure is an error, and so is what is no list of entries: taking it for an
 // empty one would overwrite it.
-func list(ctx context.Context, puller *remote.Puller, tag name.Tag) ([]entry, error) {
+func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]entry, error) {
 	found, err := puller.Get(ctx, tag)
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
-		return nil, nil
-	}
 	if err != nil {
+		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
+		if absent {
+			return nil, nil
+		}
 		return nil, fmt.Errorf("reading %s: %w", tag, err)
 	}
 	// An index would be resolved to one of its children silently.
@@ -110,7 +127,25 @@ func write(tag name.Tag, entries []entry, opts []remote.Option) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", tag, err)
 	}
-	if err := remote.Write(tag, img, opts...); err != nil {
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", tag, err)
+	}
+	raw, err := img.RawManifest()
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", tag, err)
+	}
+	// Not remote.Write: it asks with HEAD whether the tag is there, and believes it.
+	blobs := []v1.Layer{config}
+	for _, e := range entries {
+		blobs = append(blobs, e)
+	}
+	for _, blob := range blobs {
+		if err := remote.WriteLayer(tag.Context(), blob, opts...); err != nil {
+			return fmt.Errorf("writing %s: %w", tag, err)
+		}
+	}
+	if err := remote.Put(tag, rawManifest{raw, types.OCIManifestSchema1}, opts...); err != nil {
 		return fmt.Errorf("writing %s: %w", tag, err)
 	}
 	return nil

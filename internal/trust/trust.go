@@ -49,6 +49,8 @@ type Trust struct {
 
 	// apart: nothing is newer than anything else, see Along.
 	apart bool
+	// places relates our own statements to each other, see Place.
+	places Places
 }
 
 // errNobody is the answer of a Trust without keys and identities.

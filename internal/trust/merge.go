@@ -1,0 +1,164 @@
+package trust
+
+import (
+	"slices"
+	"time"
+)
+
+// orphanAge is how much older than a new statement evidence must be before it is
+// removed although no statement lists it. Another run may be about to list it.
+const orphanAge = time.Hour
+
+// merging is the result of merge.
+type merging struct {
+	all      []claimed // the whole list
+	replaced []claimed // the entries of the old list that are not in it
+	outdone  []claimed // the wanted entries that are not in it: newer ones are
+}
+
+// merge adds the wanted entries to those of a list. Entries of others stay. Of our
+// own statements the newest of each kind, subject and key stays, with the evidence
+// that it lists and the statements that belong to it.
+func merge(have, want []claimed) merging {
+	all := slices.Clone(have)
+	for _, w := range want {
+		if !slices.ContainsFunc(all, w.repeats) {
+			all = append(all, w)
+		}
+	}
+	kept := make([]bool, len(all))
+	for i := range all {
+		kept[i] = !isOutdone(all, want, i) && !isCrowdedOut(all, i)
+	}
+	keepEvidence(all, kept, latest(want))
+	var m merging
+	for i, c := range all {
+		isNew := i >= len(have)
+		switch {
+		case kept[i]:
+			m.all = append(m.all, c)
+		case isNew:
+			m.outdone = append(m.outdone, c)
+		default:
+			m.replaced = append(m.replaced, c)
+		}
+	}
+	for _, w := range want {
+		if slices.ContainsFunc(m.replaced, w.repeats) {
+			m.outdone = append(m.outdone, w)
+		}
+	}
+	return m
+}
+
+// repeats reports whether both entries say the very same.
+func (c claimed) repeats(o claimed) bool {
+	return c.claim.isOurs() && c.claim.kind == o.claim.kind && c.claim.says == o.claim.says || c.entry.equal(o.entry)
+}
+
+// rivals reports whether only one of two entries can be kept.
+func (c claimed) rivals(o claimed) bool {
+	return c.claim.isOurs() && c.claim.about == o.claim.about && c.claim.kind == o.claim.kind && c.claim.place.Key == o.claim.place.Key
+}
+
+// isOutdone reports whether another entry is newer. Without times a wanted one is
+// newer than a stored one, and else the last is the newest. Statements of the same
+// instant are all kept.
+func isOutdone(all, want []claimed, i int) bool {
+	c := all[i]
+	if c.claim.place.Evidence || c.claim.place.Of != "" {
+		return false
+	}
+	rank := func(c claimed) int { return slices.IndexFunc(want, c.repeats) }
+	for j, o := range all {
+		if i == j || !c.rivals(o) || c.repeats(o) {
+			continue
+		}
+		if at, other := c.claim.place.At, o.claim.place.At; at.IsZero() || other.IsZero() {
+			mine, theirs := rank(c), rank(o)
+			if theirs > mine || theirs == mine && j > i {
+				return true
+			}
+		} else if other.After(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepEvidence decides on the entries that depend on others.
+func keepEvidence(all []claimed, kept []bool, now time.Time) {
+	digests, lists, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for i, c := range all {
+		if !c.claim.isOurs() {
+			continue
+		}
+		if kept[i] {
+			digests[c.claim.digest()] = true
+		}
+		for _, digest := range c.claim.place.Lists {
+			listed[digest] = true
+			lists[digest] = lists[digest] || kept[i]
+		}
+	}
+	for i, c := range all {
+		switch place := c.claim.place; {
+		case place.Of != "":
+			kept[i] = digests[place.Of]
+		case place.Evidence && listed[c.claim.digest()]:
+			kept[i] = lists[c.claim.digest()]
+		case place.Evidence && !place.At.IsZero():
+			kept[i] = now.Sub(place.At) < orphanAge
+		}
+	}
+}
+
+// maxOfGroup bounds the statements of one group.
+const maxOfGroup = 8
+
+// isCrowdedOut reports whether enough newer statements of the same group are there.
+func isCrowdedOut(all []claimed, i int) bool {
+	c, newer := all[i].claim, map[string]bool{} // by key
+	if c.place.Group == "" {
+		return false
+	}
+	for _, o := range all {
+		if o.claim.kind == c.kind && o.claim.about == c.about && o.claim.place.Group == c.place.Group && o.claim.place.At.After(c.place.At) {
+			newer[o.claim.place.Key] = true
+		}
+	}
+	return len(newer) >= maxOfGroup
+}
+
+// latest returns the time of the newest statement.
+func latest(want []claimed) time.Time {
+	var out time.Time
+	for _, w := range want {
+		if w.claim.place.At.After(out) {
+			out = w.claim.place.At
+		}
+	}
+	return out
+}
+
+// entries returns the entries without their claims.
+func entries(list []claimed) []entry {
+	out := make([]entry, len(list))
+	for i, c := range list {
+		out[i] = c.entry
+	}
+	return out
+}
+
+func containsAll(have []entry, want []claimed) bool {
+	for _, w := range want {
+		if !slices.ContainsFunc(have, w.equal) {
+			return false
+		}
+	}
+	return true
+}
+
+func containsAny(have []entry, of []claimed) bool {
+	return slices.ContainsFunc(of, func(c claimed) bool { return slices.ContainsFunc(have, c.equal) })
+}

@@ -1,0 +1,174 @@
+package promote
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// decide selects the decisions that count and demands that each is a pass, or is
+// overridden. Those that count are the newest of each policy and tag, among the
+// decisions that t asks for: an image that a policy refused later has not passed it,
+// and what another policy says of it changes nothing.
+func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
+	if len(decisions) == 0 {
+		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
+	}
+	asked := slices.DeleteFunc(slices.Clone(decisions), func(d signedDecision) bool { return !d.isFor(t) })
+	if len(asked) == 0 {
+		return pr.fail("%s%s", notAsked(decisions, t), because(pr.reasons))
+	}
+	var passed []signedDecision
+	var old error
+	for _, d := range newestOfEach(asked, t) {
+		if err := d.check(now); err != nil {
+			return pr.fail("%v", err)
+		}
+		if d.copied {
+			return pr.fail("the newest decision %s, %s, is missing from the list of statements, which another writer has overwritten: promote the image again",
+				d.describe(), d.Result)
+		}
+		if d.Result != resultPassed {
+			if err := pr.letThrough(d, t, now); err != nil {
+				return err
+			}
+		}
+		if err := d.isCurrent(t, now); err != nil {
+			old = cmp.Or(old, err)
+			continue
+		}
+		passed = append(passed, d)
+	}
+	if len(passed) == 0 {
+		return pr.fail("%v", old)
+	}
+	if pr.override == nil {
+		pr.decision = slices.MaxFunc(passed, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	}
+	return nil
+}
+
+// isFor reports whether a decision is by the policy and for the tag that t asks for.
+func (d decisionPredicate) isFor(t Trust) bool {
+	return (t.Policy == "" || maps.Equal(d.Policy.Digest, digestSet(t.Policy))) &&
+		(t.PolicyName == "" || d.Policy.URI == t.PolicyName) &&
+		(t.Tag == "" || slices.Contains(d.Basis.Tags, t.Tag))
+}
+
+// notAsked says which decisions there are, none of which t asks for.
+func notAsked(decisions []signedDecision, t Trust) string {
+	var want []string
+	if t.PolicyName != "" {
+		want = append(want, fmt.Sprintf("by a policy named %q", t.PolicyName))
+	}
+	if t.Policy != "" {
+		want = append(want, "by the policy "+t.Policy)
+	}
+	if t.Tag != "" {
+		want = append(want, fmt.Sprintf("for the tag %q", t.Tag))
+	}
+	var have []string
+	for _, d := range decisions {
+		have = append(have, d.describe())
+	}
+	slices.Sort(have)
+	have = slices.Compact(have)
+	if rest := len(have) - maxDescribed; rest > 0 {
+		have = append(have[:maxDescribed], fmt.Sprintf("%d more", rest))
+	}
+	return fmt.Sprintf("no decision by a trusted key is %s; there are decisions %s", strings.Join(want, " and "), strings.Join(have, "; "))
+}
+
+// maxDescribed bounds the decisions that a message lists.
+const maxDescribed = 5
+
+// describe names the policy and the tags of a decision.
+func (d decisionPredicate) describe() string {
+	tags := "no tag"
+	if len(d.Basis.Tags) > 0 {
+		tags = "the tag " + strings.Join(d.Basis.Tags, ", ")
+	}
+	return fmt.Sprintf("by %s (sha256:%.12s) for %s", d.Policy.URI, d.Policy.Digest["sha256"], tags)
+}
+
+// newestOfEach returns the newest decision of each policy and tag, and each that is
+// as new. A policy is known by its name, so that an edited policy replaces its
+// earlier versions; if a version is asked for, names do not matter.
+func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
+	type unit struct{ policy, tag string }
+	newest := map[unit]time.Time{}
+	units := func(d signedDecision) []unit {
+		name := d.Policy.URI
+		if t.Policy != "" {
+			name = ""
+		}
+		var out []unit
+		for _, tag := range d.Basis.Tags {
+			if t.Tag == "" || tag == t.Tag {
+				out = append(out, unit{name, tag})
+			}
+		}
+		if len(out) == 0 {
+			out = append(out, unit{policy: name})
+		}
+		return out
+	}
+	for _, d := range decisions {
+		for _, u := range units(d) {
+			if d.TimeVerified.After(newest[u]) {
+				newest[u] = d.TimeVerified
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(decisions), func(d signedDecision) bool {
+		return !slices.ContainsFunc(units(d), func(u unit) bool { return d.TimeVerified.Equal(newest[u]) })
+	})
+}
+
+// letThrough demands an override of a denial, and that overrides are accepted.
+func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
+	stated, override, err := pr.overridden(d, now)
+	switch {
+	case err == nil && t.AllowOverride:
+		pr.decision, pr.stated, pr.override = d, stated, override
+		return nil
+	case err == nil:
+		return &VerifyError{Ref: pr.ref.String(), Overridden: true,
+			Reason: fmt.Sprintf("the decision %s is %s, not %s: an override lets it through until %s, and none is accepted here",
+				d.describe(), d.Result, resultPassed, override.Expires.Format(time.RFC3339))}
+	case t.AllowOverride:
+		return pr.fail("%v", err)
+	}
+	return pr.fail("the decision %s is %s, not %s", d.describe(), d.Result, resultPassed)
+}
+
+// check refuses a decision that says something else than a decision can.
+func (d decisionPredicate) check(now time.Time) error {
+	switch {
+	case d.Result != resultPassed && d.Result != resultFailed:
+		return fmt.Errorf("the decision is %q, neither %s nor %s", d.Result, resultPassed, resultFailed)
+	case now.Sub(d.TimeVerified) < -clockSkew:
+		return fmt.Errorf("the decision is from the future, %s", d.TimeVerified.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// isCurrent returns an error if the decision is too old: for t, or else for its
+// policy.
+func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
+	at := d.TimeVerified.Format(time.RFC3339)
+	switch {
+	case t.MaxAge > 0 && now.Sub(d.TimeVerified) > t.MaxAge:
+		return fmt.Errorf("the decision is of %s, older than %s", at, t.MaxAge)
+	case t.MaxAge == 0 && !d.Basis.Expires.IsZero() && !now.Before(d.Basis.Expires):
+		return fmt.Errorf("the decision is of %s, and by its policy it ended at %s", at, d.Basis.Expires.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// errNewer says that another run has made a newer decision in the meantime.
+var errNewer = errors.New("a newer decision by the same policy for the same tag is stored, which this one does not replace")

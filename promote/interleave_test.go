@@ -1,0 +1,132 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// pausing stops one client before its request number at, until it is resumed.
+type pausing struct {
+	at     int64
+	what   string // the request, once paused
+	seen   atomic.Int64
+	paused chan struct{}
+	resume chan struct{}
+}
+
+func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p.seen.Add(1) == p.at {
+		p.what = req.Method + " " + req.URL.Path
+		close(p.paused)
+		<-p.resume
+	}
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+// hosts are a registry that keeps no list of referrers and one that does.
+func (w *world) hosts() map[string]string {
+	w.Helper()
+	server := httptest.NewServer(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))))
+	w.Cleanup(server.Close)
+	return map[string]string{"fallback tag": w.approved.Host(), "referrers API": strings.TrimPrefix(server.URL, "http://")}
+}
+
+// interleave promotes the first approval, stops it before one of its requests, promotes
+// the second one meanwhile, and lets the first go on. It does so for every ninth
+// request, or for all of them if IMAGEGATE_TEST_INTERLEAVE is "all".
+func (w *world) interleave(host string, form trust.Format, first, second *gate.Approval, check func(tag name.Tag, at int64, firstErr error)) {
+	w.Helper()
+	forms := func(o *Options) { o.Format = form }
+	step := int64(9)
+	if os.Getenv("IMAGEGATE_TEST_INTERLEAVE") == "all" {
+		step = 1
+	}
+	for at := 1 + time.Now().UnixNano()%step; ; at += step {
+		tag := mustTag(w.T, fmt.Sprintf("%s/%s-%d-%s:1", host, form, at, w.Name()[strings.LastIndex(w.Name(), "_")+1:]))
+		pause := &pausing{at: at, paused: make(chan struct{}), resume: make(chan struct{})}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := w.promoter(forms, func(o *Options) { o.Transport, o.Parallel = pause, 1 }).Promote(context.Background(), first, tag)
+			ended <- err
+		}()
+		select {
+		case <-pause.paused:
+		case err := <-ended: // it has no request of that number
+			if err != nil {
+				w.Error(err)
+			}
+			return
+		}
+		_, err := w.promoter(forms).Promote(context.Background(), second, tag)
+		close(pause.resume)
+		if err != nil {
+			w.Errorf("the second, while the first is at request %d, %s: %v", at, pause.what, err)
+		}
+		check(tag, at, <-ended)
+	}
+}
+
+// TestOlderDecisionNeverReplacesANewerOne, at whatever request of one run the other
+// runs.
+func TestOlderDecisionNeverReplacesANewerOne(t *testing.T) {
+	w := newWorld(t)
+	img := w.having("linux/amd64", oldSSL)
+	pass := func() *gate.Approval {
+		w.parse("version: 1\nrules: [{name: all, effect: warn}]\n")
+		return w.approve(img)
+	}
+	olderPass := pass()
+	denial := w.letThrough(img, asked())
+	newerPass := pass()
+	for where, host := range w.hosts() {
+		for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
+			t.Run(fmt.Sprintf("%s, %s, older pass", where, form), func(t *testing.T) {
+				w := &world{T: t, staging: w.staging, approved: w.approved, signer: w.signer, policy: w.policy}
+				w.interleave(host, form, olderPass, denial, func(tag name.Tag, at int64, _ error) {
+					if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil {
+						t.Errorf("stopped at request %d: the newer denial is gone", at)
+					}
+				})
+			})
+			t.Run(fmt.Sprintf("%s, %s, older denial", where, form), func(t *testing.T) {
+				w := &world{T: t, staging: w.staging, approved: w.approved, signer: w.signer, policy: w.policy}
+				w.interleave(host, form, denial, newerPass, func(tag name.Tag, at int64, _ error) {
+					record, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
+					if err != nil || record.Decision.Result != resultPassed {
+						t.Errorf("stopped at request %d: the newer pass is gone: %v", at, err)
+					}
+				})
+			})
+			t.Run(fmt.Sprintf("%s, %s, both pass", where, form), func(t *testing.T) {
+				w := &world{T: t, staging: w.staging, approved: w.approved, signer: w.signer, policy: w.policy}
+				_, newer := newerPass.Times()
+				w.interleave(host, form, olderPass, newerPass, func(tag name.Tag, at int64, firstErr error) {
+					record, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
+					if err != nil || !record.Decision.Time.Equal(newer) {
+						t.Errorf("stopped at request %d: %v", at, err)
+					}
+					var sealing *SealError
+					if firstErr != nil && !errors.As(firstErr, &sealing) {
+						t.Errorf("stopped at request %d: the older run ends with %v", at, firstErr)
+					}
+				})
+			})
+		}
+	}
+}

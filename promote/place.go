@@ -1,0 +1,53 @@
+package promote
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// placeOf relates a statement of ours to the others about the same image. Decisions
+// by several policies and for several tags are kept side by side, the newest of each,
+// with the statements that they list.
+func placeOf(st trust.Statement) trust.Place {
+	switch {
+	case st.PredicateType == DecisionType:
+		return placeOfDecision(st)
+	case strings.HasSuffix(st.PredicateType, overrideSuffix):
+		var o overridePredicate
+		if json.Unmarshal(st.Predicate, &o) != nil {
+			return trust.Place{}
+		}
+		return trust.Place{Of: "sha256:" + o.Decision.Digest["sha256"]}
+	case st.PredicateType == ScanType || st.PredicateType == VulnsType:
+		var scan struct {
+			Metadata struct {
+				Finished time.Time `json:"scanFinishedOn"`
+			} `json:"metadata"`
+		}
+		if json.Unmarshal(st.Predicate, &scan) != nil {
+			return trust.Place{}
+		}
+		return trust.Place{Evidence: true, At: scan.Metadata.Finished}
+	case st.PredicateType == SPDXType || st.PredicateType == CycloneDXType || st.PredicateType == ReferenceType:
+		return trust.Place{Evidence: true}
+	}
+	return trust.Place{}
+}
+
+// placeOfDecision tells decisions apart by what the policy says, not by its name:
+// two policies can have one name.
+func placeOfDecision(st trust.Statement) trust.Place {
+	d, err := parseDecision(st.Predicate)
+	if err != nil { // another program signs decisions with the same key
+		return trust.Place{Key: payloadDigest(st.Payload)}
+	}
+	place := trust.Place{Key: d.Policy.Digest["sha256"] + " " + strings.Join(d.Basis.Tags, " "), At: d.TimeVerified,
+		Group: d.Policy.URI + " " + strings.Join(d.Basis.Tags, " ")}
+	for _, in := range d.Inputs {
+		place.Lists = append(place.Lists, "sha256:"+in.Digest["sha256"])
+	}
+	return place
+}

@@ -1,0 +1,205 @@
+package promote
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// refuseTag refuses to write one tag.
+func refuseTag(tag string) lab.Hook {
+	return lab.When(func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+tag)
+	}, lab.Fail(http.StatusForbidden))
+}
+
+func isHead(r *http.Request) bool { return r.Method == http.MethodHead && lab.IsManifest(r) }
+
+func isReferrers(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }
+
+// staleHead answers HEAD of a tag with a digest that the tag does not name.
+func staleHead(digest string) lab.Hook {
+	return lab.When(func(r *http.Request) bool { return isHead(r) && strings.HasSuffix(r.URL.Path, "/manifests/1") },
+		func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			w.Header().Set("Docker-Content-Digest", digest)
+			w.Header().Set("Content-Length", "500")
+			w.WriteHeader(http.StatusOK)
+			return true
+		})
+}
+
+// absent answers requests for manifests that are not there with another status.
+func absentAs(status int) lab.Hook {
+	var mu sync.Mutex
+	there := map[string]bool{}
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !lab.IsManifest(r) {
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Method == http.MethodPut {
+			there[r.URL.Path] = true
+			return false
+		}
+		return !there[r.URL.Path] && lab.Fail(status)(w, r)
+	}
+}
+
+// TestPromoteAndVerifyAgree on registries as they are.
+func TestPromoteAndVerifyAgree(t *testing.T) {
+	for what, c := range map[string]struct {
+		hook  lab.Hook
+		fails bool // then both fail, with a registry error
+	}{
+		"no HEAD":                 {hook: lab.When(isHead, lab.Fail(http.StatusMethodNotAllowed))},
+		"403 for what is missing": {hook: absentAs(http.StatusForbidden)},
+		"401 for what is missing": {hook: absentAs(http.StatusUnauthorized)},
+		"referrers 400":           {hook: lab.When(isReferrers, lab.Fail(http.StatusBadRequest))},
+		"referrers 405":           {hook: lab.When(isReferrers, lab.Fail(http.StatusMethodNotAllowed))},
+		"referrers 406":           {hook: lab.When(isReferrers, lab.Fail(http.StatusNotAcceptable))},
+		"referrers 501":           {hook: lab.When(isReferrers, lab.Fail(http.StatusNotImplemented))},
+		"referrers 401":           {hook: lab.When(isReferrers, lab.Fail(http.StatusUnauthorized)), fails: true},
+		"referrers 403":           {hook: lab.When(isReferrers, lab.Fail(http.StatusForbidden)), fails: true},
+		"referrers 500":           {hook: lab.When(isReferrers, lab.Fail(http.StatusInternalServerError)), fails: true},
+		"referrers a page":        {hook: lab.When(isReferrers, webPage), fails: true},
+	} {
+		for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
+			t.Run(what+", "+form.String(), func(t *testing.T) {
+				w := newWorld(t)
+				a, tag := w.approve(w.image("x")), w.tag("app:1")
+				w.approved.SetHook(c.hook)
+				for range 2 {
+					_, err := w.promoter(func(o *Options) { o.Format = form }).Promote(t.Context(), a, tag)
+					w.registryError("promote", err, c.fails)
+					_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
+					if !c.fails {
+						w.registryError("verify", err, false)
+					}
+				}
+				if c.fails {
+					if n := len(w.approved.Writes()); n != 0 {
+						t.Errorf("%d writes", n)
+					}
+					w.approvedLegacyOnly(a, form)
+				}
+			})
+		}
+	}
+}
+
+// approvedLegacyOnly promotes and verifies by tags alone, which needs no list.
+func (w *world) approvedLegacyOnly(a *gate.Approval, form trust.Format) {
+	w.Helper()
+	if form != trust.Legacy {
+		return
+	}
+	tag := w.tag("app:only")
+	if _, err := w.promoter(func(o *Options) { o.OnlyFormat = true }).Promote(w.Context(), a, tag); err != nil {
+		w.Errorf("legacy alone: %v", err)
+	}
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil {
+		w.Error("verified, although a newer decision could be in the list of referrers")
+	}
+	v, err := NewVerifier(Options{Now: w.promoter().opts.Now, OnlyFormat: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := v.Verify(w.Context(), tag, w.trusting(w.signer.PublicKey())); err != nil {
+		w.Errorf("legacy alone: %v", err)
+	}
+}
+
+func webPage(w http.ResponseWriter, _ *http.Request) bool {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, err := w.Write([]byte("<html>welcome</html>"))
+	return err == nil
+}
+
+// registryError demands an error of the approved registry, or none.
+func (w *world) registryError(what string, err error, wanted bool) {
+	w.Helper()
+	var registry *gate.RegistryError
+	switch {
+	case !wanted && err != nil:
+		w.Errorf("%s: %v", what, err)
+	case wanted && (!errors.As(err, &registry) || registry.Side != gate.Approved || !strings.Contains(err.Error(), "referrers")):
+		w.Errorf("%s: %v", what, err)
+	}
+}
+
+// TestStaleHeadIsNotTakenForTheTag: the tag is not there, and a cache says it is.
+func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
+	w := newWorld(t)
+	a, tag := w.approve(w.image("x")), w.tag("app:1")
+	w.approved.SetHook(staleHead(a.Image().Digest.String()))
+	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+		t.Errorf("promoted without a tag: %v", err)
+	}
+}
+
+// immutableTags refuses to write a tag again.
+func immutableTags() lab.Hook {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	return lab.When(lab.IsTagWrite, func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[r.URL.Path] {
+			return lab.Fail(http.StatusBadRequest)(w, r)
+		}
+		seen[r.URL.Path] = true
+		return false
+	})
+}
+
+// TestRefusedDecisionIsNotReportedAsPromoted: the registry keeps the older one.
+func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
+	w := newWorld(t)
+	tag, img := w.tag("app:1"), w.image("x")
+	w.approved.SetHook(immutableTags())
+	if _, err := w.promoter().Promote(t.Context(), w.approve(img), tag); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.promoter().Promote(t.Context(), w.approve(img), tag)
+	var refused *trust.RefusedError
+	var registry *gate.RegistryError
+	if !errors.As(err, &refused) || !errors.As(err, &registry) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestInterruptedRunConvergesOnImmutableTags: the statements are there, the tag is
+// not.
+func TestInterruptedRunConvergesOnImmutableTags(t *testing.T) {
+	w := newWorld(t)
+	tag, img := w.tag("app:1"), w.image("x")
+	immutable := immutableTags()
+	w.approved.SetHook(lab.Any(refuseTag("1"), immutable))
+	first := w.approve(img)
+	if _, err := w.promoter().Promote(t.Context(), first, tag); err == nil {
+		t.Fatal("no error")
+	}
+	w.absent(tag)
+	w.approved.SetHook(immutable)
+	records, err := w.promoter().Promote(t.Context(), w.approve(img), tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, finished := first.Times(); !records[0].Decision.Time.Equal(finished) {
+		t.Errorf("the record has the decision of %s", records[0].Decision.Time)
+	}
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+		t.Error(err)
+	}
+}
