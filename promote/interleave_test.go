@@ -76,10 +76,21 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 		_, err := w.promoter(forms).Promote(context.Background(), second, tag)
 		close(pause.resume)
 		if err != nil {
-			w.Errorf("the second, while the first is at request %d, %s: %v", at, pause.what, err)
+			w.Errorf("the second, while the first is at request %d, %s: %v\n%s", at, pause.what, err, w.lastRequests(tag))
 		}
 		check(tag, at, <-ended)
 	}
+}
+
+// lastRequests lists the requests about a repository, to see what went wrong.
+func (w *world) lastRequests(tag name.Tag) string {
+	var out []string
+	for _, r := range w.approved.Requests() {
+		if strings.Contains(r.Path, tag.RepositoryStr()+"/") {
+			out = append(out, r.String())
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 // TestOlderDecisionNeverReplacesANewerOne, at whatever request of one run the other
