@@ -181,7 +181,7 @@ func TestParametersOfAMediaTypeChangeNothing(t *testing.T) {
 		{"application/octet-stream", index, index},
 		{"text/plain; charset=utf-8", manifest, manifest},
 		{"application/json", "text/html", "application/json"},
-		{"text/html", manifest, "text/html"},
+		{"text/html", manifest, manifest},
 	} {
 		repo := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", c.served)
@@ -199,6 +199,16 @@ func TestParametersOfAMediaTypeChangeNothing(t *testing.T) {
 	})
 	opts := append(Options{}.Remote(), remote.WithReferrersTagFallback(false))
 	if _, err := remote.Referrers(repo.Digest(digest), opts...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWebPageIsNotTakenForAManifest(t *testing.T) {
+	repo := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<html>")
+	})
+	if _, err := remote.Get(repo.Tag("1"), Options{}.Remote()...); err == nil || !strings.Contains(err.Error(), "not a manifest") {
 		t.Error(err)
 	}
 }

@@ -67,8 +67,11 @@ func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
 		var stated struct {
 			MediaType string `json:"mediaType"`
 		}
+		if err := json.Unmarshal(body, &stated); err != nil {
+			return nil, fmt.Errorf("%s %s: the registry answered 200 with what is not a manifest: %w", req.Method, req.URL.Redacted(), err)
+		}
 		// The media type in the manifest is covered by its digest; the header is not.
-		if json.Unmarshal(body, &stated) == nil && isManifest(stated.MediaType) {
+		if isManifest(stated.MediaType) {
 			kind = stated.MediaType
 		}
 	}
@@ -94,7 +97,7 @@ func mediaType(resp *http.Response) string {
 // servers and some proxies send these.
 func isGeneric(kind string) bool {
 	switch kind {
-	case "", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain":
+	case "", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain", "text/html":
 		return true
 	}
 	return false
