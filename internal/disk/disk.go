@@ -1,0 +1,75 @@
+// Package disk is the home of two questions about local files: who else could change a file, and
+// how a file is replaced in one step.
+//
+// The path through it: [Trusted] and [TrustedParents] check a folder before its content is used,
+// [WriteFile] replaces a file, and [Prepare] does so in two steps, for a caller that needs to know
+// early that a file can be written.
+//
+// The rule is the same throughout: this user and root are trusted, every other user is not. The
+// owner and the mode of a file state it on Unix. Elsewhere the system's access lists do, and the
+// package checks nothing.
+package disk
+
+import (
+	"fmt"
+	"io/fs"
+)
+
+// Problem is why a file or folder cannot be trusted.
+type Problem string
+
+// The problems.
+const (
+	// Writable: users other than the owner can write to it.
+	Writable Problem = "writable by other users"
+	// Foreign: its owner is neither this user nor root.
+	Foreign Problem = "owned by another user"
+)
+
+// UntrustedError says that another user could change a file or folder.
+type UntrustedError struct {
+	// Path is the file or folder to use.
+	Path string
+	// At is the file, folder or link with the problem: Path itself, or one on the way to it.
+	At      string
+	Problem Problem
+	// Detail is the mode or the owner of At.
+	Detail string
+}
+
+// Error names the path, where the problem is, and the problem.
+func (e *UntrustedError) Error() string {
+	if e.At == e.Path {
+		return fmt.Sprintf("%q cannot be trusted: it is %s (%s)", e.Path, e.Problem, e.Detail)
+	}
+	return fmt.Sprintf("%q cannot be trusted: %q is %s (%s)", e.Path, e.At, e.Problem, e.Detail)
+}
+
+// Trusted checks that the owner of a file or folder is this user or root, and that nobody else
+// can write to it. It does not look at the folders above: see [TrustedParents]. A symbolic link is
+// followed if this user or root made it. The error is an [*UntrustedError], or says why the path
+// cannot be read; a path that does not exist is an error that wraps fs.ErrNotExist.
+func Trusted(path string) error { return trusted(path, false) }
+
+// TrustedShared is like [Trusted], and also accepts a folder with the sticky bit, such as /tmp:
+// other users can add files to it and cannot touch the files of this user.
+func TrustedShared(path string) error { return trusted(path, true) }
+
+func trusted(path string, sticky bool) error {
+	_, info, err := follow(path, nil)
+	if err != nil {
+		return err
+	}
+	if info == nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+	}
+	return check(path, path, info, sticky)
+}
+
+// TrustedParents checks every folder on the way to path: with write access to one of them, another
+// user could put something else under that name. Folders with the sticky bit are accepted, and
+// folders that do not exist are skipped.
+func TrustedParents(path string) error {
+	_, _, err := follow(path, func(dir string, info fs.FileInfo) error { return check(path, dir, info, true) })
+	return err
+}

@@ -1,0 +1,39 @@
+//go:build !unix
+
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// check accepts everything: the access lists of the system decide.
+func check(_, _ string, _ fs.FileInfo, _ bool) error { return nil }
+
+func ours(fs.FileInfo) bool { return true }
+
+// Ours reports whether this user owns a file. It cannot tell on this system and returns true.
+func Ours(fs.FileInfo) bool { return true }
+
+func isDescriptor(string) bool { return false }
+
+func replaceable(_, _ fs.FileInfo) bool { return true }
+
+// follow resolves the symbolic links in a path. It returns the resolved path and what is there;
+// info is nil if nothing is there.
+func follow(path string, _ func(dir string, info fs.FileInfo) error) (string, fs.FileInfo, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", nil, err
+	}
+	if resolved, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = resolved
+	}
+	info, err := os.Stat(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return abs, nil, nil
+	}
+	return abs, info, err
+}

@@ -1,0 +1,151 @@
+//go:build unix
+
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// maxLinks bounds the symbolic links in one path, as the kernel does.
+const maxLinks = 40
+
+// check compares the owner and the mode of at with the rule.
+func check(path, at string, info fs.FileInfo, sticky bool) error {
+	if !ours(info) {
+		return &UntrustedError{Path: path, At: at, Problem: Foreign, Detail: fmt.Sprintf("user %d", owner(info))}
+	}
+	if info.Mode().Perm()&0o022 != 0 && !(sticky && info.IsDir() && info.Mode()&fs.ModeSticky != 0) {
+		return &UntrustedError{Path: path, At: at, Problem: Writable, Detail: "mode " + info.Mode().String()}
+	}
+	return nil
+}
+
+// ours reports whether this user or root owns a file.
+func ours(info fs.FileInfo) bool {
+	uid := owner(info)
+	return uid == 0 || uid == os.Geteuid()
+}
+
+// Ours reports whether this user owns a file. A file of root is not this user's.
+func Ours(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
+
+// owner returns -1 if the file system does not say.
+func owner(info fs.FileInfo) int {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(st.Uid)
+}
+
+// descriptors are folders of links to open files. Such a link leads to the open file itself; its
+// text is not always a path.
+var descriptors = regexp.MustCompile(`^/(?:dev|proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?)/fd$`)
+
+func isDescriptor(path string) bool { return descriptors.MatchString(filepath.Dir(path)) }
+
+// follow resolves the symbolic links in a path, refuses links of other users, and calls each, if it
+// is not nil, for every folder on the way. It returns the resolved path and what is there; info is
+// nil if nothing is there.
+//
+// The kernel refuses such links in sticky folders (fs.protected_symlinks), but only when it
+// resolves them itself, and not every system has that turned on.
+func follow(path string, each func(dir string, info fs.FileInfo) error) (string, fs.FileInfo, error) {
+	// Not filepath.Abs: it shortens "link/.." to nothing, and the kernel does not.
+	if !filepath.IsAbs(path) {
+		dir, err := os.Getwd()
+		if err != nil {
+			return "", nil, err
+		}
+		path = dir + "/" + path
+	}
+	at, rest := "/", strings.Split(path, "/")
+	links := 0
+	info, err := os.Lstat(at)
+	if err != nil {
+		return "", nil, err
+	}
+	for len(rest) > 0 {
+		name := rest[0]
+		rest = rest[1:]
+		if name == "" || name == "." {
+			continue
+		}
+		if name == ".." {
+			at = filepath.Dir(at)
+			continue
+		}
+		if each != nil {
+			// Look again: ".." leads back to folders whose info is gone.
+			if info, err = os.Lstat(at); err == nil {
+				err = each(at, info)
+			}
+			if err != nil {
+				return "", nil, err
+			}
+		}
+		next := filepath.Join(at, name)
+		info, err = os.Lstat(next)
+		if errors.Is(err, fs.ErrNotExist) {
+			return filepath.Join(append([]string{next}, rest...)...), nil, nil // nothing to follow
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if descriptors.MatchString(at) && len(rest) == 0 {
+			info, err = os.Stat(next)
+			return next, info, err
+		}
+		if links++; links > maxLinks {
+			return "", nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
+		}
+		target, err := readLink(path, next, info)
+		if err != nil {
+			return "", nil, err
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	info, err = os.Lstat(at)
+	return at, info, err
+}
+
+// readLink reads a link that this user or root made.
+func readLink(path, link string, info fs.FileInfo) (string, error) {
+	if !ours(info) {
+		return "", &UntrustedError{Path: path, At: link, Problem: Foreign, Detail: fmt.Sprintf("a symbolic link of user %d", owner(info))}
+	}
+	target, err := os.Readlink(link)
+	if err != nil {
+		return "", err
+	}
+	// Another user may have replaced the link after it was checked.
+	again, err := os.Lstat(link)
+	if err != nil {
+		return "", err
+	}
+	if !os.SameFile(info, again) || !ours(again) {
+		return "", &UntrustedError{Path: path, At: link, Problem: Writable, Detail: "the link changed while it was read"}
+	}
+	return target, nil
+}
+
+// replaceable reports whether this user may put another file in the place of one in a folder. In a
+// folder with the sticky bit only the owners may.
+func replaceable(dir, file fs.FileInfo) bool {
+	me := os.Geteuid()
+	return dir.Mode()&fs.ModeSticky == 0 || me == 0 || owner(dir) == me || owner(file) == me
+}

@@ -1,0 +1,214 @@
+package disk
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// partialPrefix begins the name of a file that is not complete.
+const partialPrefix = ".imagegate-partial-"
+
+// IsPartial reports whether a file's name is that of an incomplete file. One that stays behind is
+// of a process that was killed.
+func IsPartial(name string) bool { return strings.HasPrefix(name, partialPrefix) }
+
+// WriteFile replaces a file in one step: a reader sees the old content or the new, both complete.
+// If write fails, the old file stays. See [Prepare] for links, devices and pipes.
+func WriteFile(path string, perm fs.FileMode, write func(io.Writer) error) (err error) {
+	f, err := Prepare(path, perm)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Discard()) }()
+	if err := write(f); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// WriteBytes is [WriteFile] for content that is in memory.
+func WriteBytes(path string, perm fs.FileMode, data []byte) error {
+	return WriteFile(path, perm, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// File is a new file that does not have its name yet. Commit gives it the name; Discard removes
+// it. It is for one goroutine.
+type File struct {
+	path string // as the caller named it
+	perm fs.FileMode
+	f    *os.File
+	// dir, temp and base are nil and empty for a device or pipe.
+	dir        *os.Root
+	temp, base string
+	device     string
+	done       bool
+}
+
+// Prepare creates an empty temporary file in the folder of path, so that most reasons why path
+// could not be written are an error now: a missing folder, missing rights, a full disk. Until
+// Commit, path stays as it is.
+//
+// A symbolic link of this user or of root is followed, and stays a link. A link of another user is
+// an [*UntrustedError]: it would have the content of a file elsewhere replaced. A device or a pipe
+// is written to directly and never replaced; it must be this user's or root's. A pipe is opened by
+// the first Write, because opening waits for a reader.
+//
+// The caller must call Discard, also after Commit, where it does nothing.
+func Prepare(path string, perm fs.FileMode) (*File, error) {
+	resolved, info, err := follow(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{path: path, perm: perm}
+	switch {
+	case info == nil || info.Mode().IsRegular() && !isDescriptor(resolved):
+		if err := f.prepare(resolved, info); err != nil {
+			return nil, err
+		}
+		return f, nil
+	case info.IsDir():
+		return nil, &fs.PathError{Op: "write", Path: path, Err: errors.New("it is a folder")}
+	case !isDescriptor(resolved) && info.Mode()&fs.ModeCharDevice == 0 && !ours(info):
+		return nil, check(path, path, info, false)
+	}
+	f.device = resolved
+	if info.Mode()&fs.ModeNamedPipe != 0 {
+		return f, nil
+	}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// open opens a device or pipe, or a file that is already open under a number. The latter may be a
+// regular file, to which others append.
+func (f *File) open() (err error) {
+	f.f, err = os.OpenFile(f.device, os.O_WRONLY|os.O_APPEND, 0)
+	return err
+}
+
+// prepare creates the temporary file. From here on the folder is used by its handle: a link that
+// takes its place leads nowhere.
+func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
+	dir, base := filepath.Split(resolved)
+	if f.dir, err = openFolder(dir); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.dir.Close())
+			f.done = true
+		}
+	}()
+	// The path must still lead where it did before the folder was opened.
+	again, _, err := follow(f.path, nil)
+	if err != nil {
+		return err
+	}
+	if again != resolved {
+		return &UntrustedError{Path: f.path, At: f.path, Problem: Writable, Detail: "a link changed while it was read"}
+	}
+	if old != nil {
+		folder, err := f.dir.Stat(".")
+		if err != nil {
+			return err
+		}
+		if !replaceable(folder, old) {
+			return fmt.Errorf("replacing %q: another user owns it, in a folder with the sticky bit", f.path)
+		}
+	}
+	f.base, f.temp = base, partialPrefix+rand.Text()
+	f.f, err = f.dir.OpenFile(f.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return err
+}
+
+// openFolder opens a folder, and makes sure that it is the folder that the path now names without
+// following a link in the last place.
+func openFolder(dir string) (*os.Root, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := root.Stat(".")
+	if err == nil {
+		var found fs.FileInfo
+		if found, err = os.Lstat(filepath.Clean(dir)); err == nil && !os.SameFile(opened, found) {
+			err = &UntrustedError{Path: dir, At: dir, Problem: Writable, Detail: "it changed while it was opened"}
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
+}
+
+// Write appends to the file.
+func (f *File) Write(p []byte) (int, error) {
+	if f.f == nil {
+		if err := f.open(); err != nil {
+			return 0, err
+		}
+	}
+	return f.f.Write(p)
+}
+
+// Name is the path that the caller named.
+func (f *File) Name() string { return f.path }
+
+// Sync makes the content survive a power cut. It does nothing for a device or pipe.
+func (f *File) Sync() error {
+	if f.dir == nil {
+		return nil
+	}
+	return f.f.Sync()
+}
+
+// Commit gives the file its permissions and its name, in place of the old one.
+func (f *File) Commit() error {
+	if f.done {
+		return fmt.Errorf("writing %q: %w", f.path, os.ErrClosed)
+	}
+	if f.dir == nil {
+		f.done = true
+		if f.f == nil {
+			return nil
+		}
+		return f.f.Close()
+	}
+	if err := f.f.Chmod(f.perm); err != nil {
+		return err
+	}
+	if err := f.f.Close(); err != nil {
+		return err
+	}
+	if err := f.dir.Rename(f.temp, f.base); err != nil {
+		return err
+	}
+	f.done = true
+	return f.dir.Close()
+}
+
+// Discard removes the file if it was not committed.
+func (f *File) Discard() error {
+	if f == nil || f.done {
+		return nil
+	}
+	f.done = true
+	if f.f != nil {
+		_ = f.f.Close() // it may be closed already
+	}
+	if f.dir == nil {
+		return nil
+	}
+	return errors.Join(f.dir.Remove(f.temp), f.dir.Close())
+}
