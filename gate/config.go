@@ -33,13 +33,14 @@ func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
 		User:         c.Config.User,
 		Env:          []string{},
 		Labels:       c.Config.Labels,
+		HiddenLabels: s.hidden(c.Config.Labels),
 		ExposedPorts: sortedKeys(c.Config.ExposedPorts),
 		Created:      c.Created.Time.UTC(),
 		Secrets:      s.inConfig(c.Config.Env, c.Config.Labels, history),
 	}
 	for _, e := range c.Config.Env {
 		name, _, _ := strings.Cut(e, "=")
-		out.Env = append(out.Env, name)
+		out.Env = append(out.Env, s.public(name)) // one without "=" may be anything
 	}
 	return out, nil
 }
@@ -78,8 +79,12 @@ func baseOf(img v1.Image) (*policy.Base, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := loadSecrets()
+	if err != nil {
+		return nil, err
+	}
 	for _, from := range []map[string]string{m.Annotations, c.Config.Labels} {
-		if b := (policy.Base{Name: from[baseName], Digest: from[baseDigest]}); b != (policy.Base{}) {
+		if b := (policy.Base{Name: s.public(from[baseName]), Digest: s.public(from[baseDigest])}); b != (policy.Base{}) {
 			return &b, nil
 		}
 	}

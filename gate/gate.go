@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -68,6 +69,11 @@ type Options struct {
 	// Gunzip is a program that inflates layers, and its arguments; see
 	// layers.Options. Empty means to run none.
 	Gunzip []string
+	// UnpackIn is told in which folder libraries must unpack archives, and returns
+	// a function that undoes that. Libraries take the folder from the environment,
+	// which this package does not touch. Nil leaves them the system's temporary
+	// folder, and what they write there does not count towards MaxDisk.
+	UnpackIn func(dir string) (undo func() error, err error)
 	// Progress is told what happens. Nil means nobody.
 	Progress Progress
 }
@@ -131,7 +137,9 @@ func New(opts Options) (*Gate, error) {
 // Result is what a check found. It holds the fetched layers on disk until it
 // is closed.
 type Result struct {
-	Image    *Image
+	Image *Image
+	// Input is the evidence that was judged, without values that look like
+	// credentials.
 	Input    policy.Input
 	Decision policy.Decision
 	// SBOMs has one for each platform, in the order of Image.Platforms.
@@ -259,9 +267,11 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	if !g.opts.At.IsZero() {
 		later := g.opts.At.Sub(r.Finished)
 		r.Decision = g.opts.Policies.Evaluate(keptFresh(r.Input, later), g.opts.At)
+		r.Input = r.Input.Public()
 		return r, nil
 	}
 	r.Decision = g.opts.Policies.Evaluate(r.Input, r.Finished)
+	r.Input = r.Input.Public()
 	r.approve(g.opts)
 	return r, nil
 }
@@ -316,12 +326,38 @@ func (g *Gate) warm(ctx context.Context) {
 // catalog finds out what is on one platform.
 func (g *Gate) catalog(ctx context.Context, a *archives, p *Platform) (*SBOM, error) {
 	done := g.opts.Progress.Start(Catalog, p.Name)
-	sbom, err := catalog(ctx, a, p, g.opts.Tool)
+	sbom, err := g.catalogIn(ctx, a, p)
 	done(err)
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	return sbom, nil
+}
+
+// catalogIn catalogs with archives unpacked in the run's own folder.
+func (g *Gate) catalogIn(ctx context.Context, a *archives, p *Platform) (_ *SBOM, err error) {
+	if g.opts.UnpackIn == nil {
+		return catalog(ctx, a, p, g.opts.Tool)
+	}
+	dir, err := a.store.TempDir("unpack")
+	if err != nil {
+		return nil, err
+	}
+	undo, err := g.opts.UnpackIn(dir)
+	if err != nil {
+		return nil, fmt.Errorf("naming the folder to unpack archives in: %w", err)
+	}
+	watched, stop := a.store.Watch(ctx, dir)
+	s, err := catalog(watched, a, p, g.opts.Tool)
+	// An error of the catalog is then only what follows from that of the watch. No error would be
+	// worse: catalogers pass over an archive that they could not unpack.
+	if exceeded := stop(); exceeded != nil {
+		err = exceeded
+	}
+	if err = errors.Join(err, undo(), os.RemoveAll(dir)); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // document writes the documents about a platform.

@@ -29,7 +29,7 @@ type recorded struct {
 // that of the build.
 func (g *Gate) catalogKey(p *Platform) string {
 	t := g.opts.Tool
-	parts := []string{"catalog 1", t.URI, t.Version, t.Build, p.Digest.String()}
+	parts := []string{"catalog 2", t.URI, t.Version, t.Build, p.Digest.String()}
 	for _, name := range slices.Sorted(maps.Keys(t.Components)) {
 		parts = append(parts, name+" "+t.Components[name])
 	}

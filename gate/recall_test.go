@@ -14,7 +14,7 @@ import (
 
 func (t *tester) cache(dir string) func(*Options) {
 	t.Helper()
-	c, err := cache.Open(cache.Options{Dir: dir, Max: 1 << 30, Now: time.Now})
+	c, err := cache.Open(cache.Options{Dir: dir, Max: 1 << 30, Now: time.Now, Key: make([]byte, 32)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -80,8 +81,32 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := hideCredentials(s); err != nil {
+		return nil, err
+	}
 	out := newSBOM(s, p)
 	return out, machineFault(out)
+}
+
+// hideCredentials removes from a syft SBOM what the image's configuration says, before it gets into
+// a document or the cache: the configuration itself, which has the values of all variables, and
+// the values of labels that look like credentials. No matcher reads them.
+func hideCredentials(s *sbom.SBOM) error {
+	m, ok := s.Source.Metadata.(source.ImageMetadata)
+	if !ok {
+		return fmt.Errorf("the source of the SBOM is a %T", s.Source.Metadata)
+	}
+	patterns, err := loadSecrets()
+	if err != nil {
+		return err
+	}
+	m.RawConfig, m.RawManifest, m.Annotations = nil, nil, nil
+	m.Labels = maps.Clone(m.Labels)
+	for _, name := range patterns.hidden(m.Labels) {
+		m.Labels[name] = policy.HiddenValue
+	}
+	s.Source.Metadata = m
+	return nil
 }
 
 // machineFaults are what can be wrong with a machine, and with no image.

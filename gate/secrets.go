@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/zricethezav/gitleaks/v8/detect"
 
@@ -81,7 +82,7 @@ func (s *secrets) inConfig(env []string, labels map[string]string, history []str
 	}
 	for _, e := range env {
 		name, _, _ := strings.Cut(e, "=")
-		add(s.variable(e), "environment variable "+name)
+		add(s.variable(e), "environment variable "+s.public(name))
 	}
 	for _, key := range sortedKeys(labels) {
 		add(s.kinds(key+"="+labels[key]), "label "+key)
@@ -90,4 +91,54 @@ func (s *secrets) inConfig(env []string, labels map[string]string, history []str
 		add(s.kinds(command), fmt.Sprintf("step %d of the history", i+1))
 	}
 	return out
+}
+
+// sensitive reports whether the value of a label must not be shown. It errs on the side of hiding:
+// nothing is denied for it.
+func (s *secrets) sensitive(name, value string) bool {
+	if harmless.MatchString(value) {
+		return false
+	}
+	return confidentialLabel.MatchString(name) || userinfo.MatchString(value) || privateKey.MatchString(value) ||
+		len(s.kinds(name+"="+value)) > 0 || slices.ContainsFunc(tokens.FindAllString(value, -1), random)
+}
+
+var (
+	// confidentialLabel are names of labels such as "deploy.token" and "com.example.db-password".
+	confidentialLabel = regexp.MustCompile(`(?i)(?:^|[._/-])(?:pass|passwd|password|passphrase|pwd|secrets?|tokens?|credentials?|auth|api[._-]?keys?|(?:access|private|secret|signing|encryption)[._-]?keys?)$`)
+	// userinfo is a password in a URL.
+	userinfo    = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:[^/\s@]+@`)
+	privateKey  = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`)
+	tokens      = regexp.MustCompile(`[A-Za-z0-9+=]{24,}`)
+	hexadecimal = regexp.MustCompile(`^[0-9A-Fa-f-]+$`)
+)
+
+// random reports whether a word is long and mixed, as generated tokens are. Commits, checksums and
+// UUIDs are public.
+func random(word string) bool {
+	if hexadecimal.MatchString(word) {
+		return false
+	}
+	digits := strings.IndexFunc(word, unicode.IsDigit) >= 0
+	upper := strings.IndexFunc(word, unicode.IsUpper) >= 0
+	lower := strings.IndexFunc(word, unicode.IsLower) >= 0
+	return digits && upper && lower
+}
+
+// hidden returns the names of the labels whose values must not be shown, sorted; nil for none.
+func (s *secrets) hidden(labels map[string]string) (names []string) {
+	for _, name := range sortedKeys(labels) {
+		if s.sensitive(name, labels[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// public returns a text from an image, or what stands for it if it looks like a credential.
+func (s *secrets) public(text string) string {
+	if userinfo.MatchString(text) || len(s.kinds(text)) > 0 {
+		return policy.HiddenValue
+	}
+	return text
 }

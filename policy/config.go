@@ -1,6 +1,10 @@
 package policy
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // ImageConfig is what an image's configuration says about how it runs, see
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md. It is what
@@ -12,8 +16,12 @@ type ImageConfig struct {
 	// Env are the names of the environment variables, in the image's order. Their
 	// values are not evidence: some are secret.
 	Env []string `json:"env,omitempty"`
-	// Labels are all labels with their values.
+	// Labels are all labels with their values. In evidence that leaves the program
+	// HiddenValue stands for the values of HiddenLabels, see Input.Public.
 	Labels map[string]string `json:"labels,omitempty"`
+	// HiddenLabels are the names of the labels whose values look like
+	// credentials, sorted. No text that a rule makes quotes these values.
+	HiddenLabels []string `json:"hiddenLabels,omitempty"`
 	// ExposedPorts are the ports as the image writes them, "8080/tcp" or "8080",
 	// sorted.
 	ExposedPorts []string `json:"exposedPorts,omitempty"`
@@ -22,6 +30,34 @@ type ImageConfig struct {
 	Created time.Time `json:"created,omitzero"`
 	// Secrets are the places in the configuration that hold a credential.
 	Secrets []Secret `json:"secrets,omitempty"`
+}
+
+// HiddenValue stands for a value that looks like a credential.
+const HiddenValue = "[hidden: looks like a credential]"
+
+// Public returns the evidence as it may leave the program: without the values of labels that look
+// like credentials. Rules judge the evidence with them.
+func (in Input) Public() Input {
+	in.Platforms = slices.Clone(in.Platforms)
+	for i, p := range in.Platforms {
+		in.Platforms[i].Config = p.Config.public()
+	}
+	return in
+}
+
+// public returns c itself if it has nothing to hide.
+func (c *ImageConfig) public() *ImageConfig {
+	if c == nil || len(c.HiddenLabels) == 0 {
+		return c
+	}
+	out := *c
+	out.Labels = maps.Clone(c.Labels)
+	for _, name := range c.HiddenLabels {
+		if _, ok := out.Labels[name]; ok {
+			out.Labels[name] = HiddenValue
+		}
+	}
+	return &out
 }
 
 // Secret is a place that holds a credential. The credential itself is nowhere

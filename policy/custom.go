@@ -253,6 +253,9 @@ func (r *CustomRule) ask(vars *variables) (matched bool, message string, err err
 
 func (r *CustomRule) condition(vars *variables) (bool, error) {
 	v, _, err := r.compiled.when.Eval(vars)
+	if err != nil && vars.public != nil {
+		return false, errHidden
+	}
 	if err != nil {
 		return false, evalError(err)
 	}
@@ -269,7 +272,7 @@ func (r *CustomRule) text(vars *variables) (string, error) {
 	if r.compiled.message == nil {
 		return matched, nil
 	}
-	v, _, err := r.compiled.message.Eval(vars)
+	v, _, err := r.compiled.message.Eval(vars.forText())
 	if err != nil {
 		return "", fmt.Errorf("its message: %w", evalError(err))
 	}
@@ -288,6 +291,9 @@ const (
 )
 
 var errNotCompiled = errors.New("it was not compiled")
+
+// errHidden stands for an error of cel-go, which may quote any value.
+var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
 
 // unjudged says that a rule could not be evaluated.
 func unjudged(rule string, err error) string {

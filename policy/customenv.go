@@ -158,14 +158,32 @@ func (l library) ProgramOptions() []cel.ProgramOption { return nil }
 type variables struct {
 	image, platform, pkg, finding object
 	now                           time.Time
+	// public is the platform for texts, without values that look like
+	// credentials; nil if there are none.
+	public *Platform
 }
 
 func (l *language) variables(in *Input, p *Platform, now time.Time) *variables {
-	return &variables{
+	v := &variables{
 		image:    object{t: l.image, v: reflect.ValueOf(&in.Image).Elem()},
 		platform: object{t: l.platform, v: reflect.ValueOf(p).Elem()},
 		now:      now.UTC(),
 	}
+	if p.Config != nil && len(p.Config.HiddenLabels) > 0 {
+		public := *p
+		public.Config, v.public = p.Config.public(), &public
+	}
+	return v
+}
+
+// forText are the same variables without values that look like credentials.
+func (v *variables) forText() *variables {
+	if v.public == nil {
+		return v
+	}
+	out := *v
+	out.platform.v = reflect.ValueOf(v.public).Elem()
+	return &out
 }
 
 func (l *language) packageObject(p *Package) object {

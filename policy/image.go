@@ -169,7 +169,7 @@ func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Ef
 		}
 	case r.Labels != nil:
 		for _, label := range r.Labels {
-			if fault := labelFault(p.Config.Labels, label); fault != "" {
+			if fault := labelFault(p.Config, label); fault != "" {
 				report(r.Effect, "%s", fault)
 			}
 		}
@@ -221,14 +221,16 @@ func isRoot(user string) bool {
 }
 
 // labelFault says what is wrong with one label that is wanted, or "".
-func labelFault(labels map[string]string, want string) string {
+func labelFault(c *ImageConfig, want string) string {
 	name, pattern, ok := strings.Cut(want, "=")
-	value, there := labels[name]
+	value, there := c.Labels[name]
 	switch {
 	case !there:
 		return fmt.Sprintf("the image has no label %q", name)
 	case !ok && strings.TrimSpace(value) == "":
 		return fmt.Sprintf("the label %q is blank", name)
+	case ok && !newGlob(pattern).match(value) && slices.Contains(c.HiddenLabels, name):
+		return fmt.Sprintf("the label %q must match %q; its value looks like a credential and is not shown", name, pattern)
 	case ok && !newGlob(pattern).match(value):
 		return fmt.Sprintf("the label %q is %s and must match %q", name, quoteShort(value), pattern)
 	}

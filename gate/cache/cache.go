@@ -5,17 +5,18 @@
 // processes may use one folder: a file gets its name when it is complete, and one
 // that goes missing or does not read as it was written is simply not there.
 //
-// It proves that a file is what was kept under this key, and not who kept it: who
-// can write to the folder decides what is in it.
+// A secret key authenticates each entry: its content, and the key it was kept under. An entry that
+// another user wrote, renamed or changed is ignored. The secret must not be in the folder.
 package cache
 
 import (
-	"bytes"
 	"cmp"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +25,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 // Options say where a Cache is. Dir and Now must be set.
@@ -35,6 +38,9 @@ type Options struct {
 	Max int64
 	// Now tells which file was used when.
 	Now func() time.Time
+	// Key is the secret that authenticates entries, of 32 bytes. Nothing is kept
+	// or returned without.
+	Key []byte
 }
 
 // Cache keeps bytes in a folder. It may be used concurrently.
@@ -44,8 +50,8 @@ type Cache struct{ opts Options }
 const maxEntry = 1 << 30
 
 const (
+	keySize   = 32
 	extension = ".zst"
-	partial   = ".part"
 	// abandoned is how old an incomplete file must be for nobody to be writing it.
 	abandoned = time.Hour
 )
@@ -59,6 +65,8 @@ func Open(opts Options) (*Cache, error) {
 		return nil, errors.New("no clock")
 	case opts.Max < 0:
 		return nil, fmt.Errorf("the cache may take %d bytes: want 0 or more", opts.Max)
+	case len(opts.Key) != 0 && len(opts.Key) != keySize:
+		return nil, fmt.Errorf("the key of the cache has %d bytes: want %d", len(opts.Key), keySize)
 	}
 	return &Cache{opts}, nil
 }
@@ -68,27 +76,36 @@ func (c *Cache) path(key string) string {
 	return filepath.Join(c.opts.Dir, hex.EncodeToString(sum[:])+extension)
 }
 
-// seal is what stands before the bytes: the hash of them and of the key, so that a
-// file under another's name is not taken for it.
-func seal(key string, data []byte) []byte {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d\n%s", len(key), key)
-	h.Write(data)
-	return h.Sum(nil)
+// usable reports whether anything is kept.
+func (c *Cache) usable() bool { return c != nil && c.opts.Max > 0 && len(c.opts.Key) == keySize }
+
+// frame begins an entry: a skippable frame of 32 bytes (RFC 8878, section 3.1.2), so that the zstd
+// command still reads the file.
+const frame = "\x50\x2a\x4d\x18\x20\x00\x00\x00"
+
+const headerSize = len(frame) + sha256.Size
+
+// header returns the beginning of an entry: in its frame a code over the key and the
+// compressed bytes that only the holder of the secret can make.
+func (c *Cache) header(key string, compressed []byte) []byte {
+	h := hmac.New(sha256.New, c.opts.Key)
+	fmt.Fprintf(h, "imagegate cache 2\n%d\n%s", len(key), key)
+	h.Write(compressed)
+	return h.Sum([]byte(frame))
 }
 
-// Get returns what was kept under the key. What is damaged is removed and not
-// there.
+// Get returns what was kept under the key. An entry that is damaged, or of
+// another secret, is removed and not returned.
 func (c *Cache) Get(key string) ([]byte, bool) {
-	if c == nil || c.opts.Max == 0 {
+	if !c.usable() {
 		return nil, false
 	}
 	path := c.path(key)
-	stored, err := os.ReadFile(path)
+	stored, err := readEntry(path)
 	if err != nil {
 		return nil, false
 	}
-	data, err := open(key, stored)
+	data, err := c.open(key, stored)
 	if err != nil {
 		_ = os.Remove(path) // whoever fails to read it next removes it
 		return nil, false
@@ -98,65 +115,67 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 	return data, true
 }
 
-func open(key string, stored []byte) ([]byte, error) {
+// readEntry reads a regular file of an acceptable size.
+func readEntry(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxEntry {
+		return nil, errors.New("it is not a file of the cache")
+	}
+	return os.ReadFile(path)
+}
+
+// open authenticates the compressed bytes before anything reads them.
+func (c *Cache) open(key string, stored []byte) ([]byte, error) {
+	if len(stored) < headerSize {
+		return nil, errors.New("it is too short")
+	}
+	header, compressed := stored[:headerSize], stored[headerSize:]
+	if !hmac.Equal(header, c.header(key, compressed)) {
+		return nil, errors.New("it was not kept under this key, or not with this secret")
+	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxEntry))
 	if err != nil {
 		return nil, err
 	}
 	defer dec.Close()
-	plain, err := dec.DecodeAll(stored, nil)
-	if err != nil {
-		return nil, err
-	}
-	if len(plain) < sha256.Size {
-		return nil, errors.New("it is too short")
-	}
-	data := plain[sha256.Size:]
-	if !bytes.Equal(plain[:sha256.Size], seal(key, data)) {
-		return nil, errors.New("it is not what was kept under this key")
-	}
-	return data, nil
+	return dec.DecodeAll(compressed, nil)
 }
 
 // Put keeps data under the key, and makes room for it.
-func (c *Cache) Put(key string, data []byte) (err error) {
-	if c == nil || c.opts.Max == 0 || len(data)+sha256.Size > maxEntry {
+func (c *Cache) Put(key string, data []byte) error {
+	if !c.usable() || len(data) > maxEntry {
 		return nil
 	}
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
 	}
-	stored := enc.EncodeAll(append(seal(key, data), data...), nil)
+	compressed := enc.EncodeAll(data, nil)
 	if err := enc.Close(); err != nil {
 		return err
 	}
-	if int64(len(stored)) > c.opts.Max {
+	if int64(len(compressed)+headerSize) > min(c.opts.Max, maxEntry) {
 		return nil
 	}
 	if err := os.MkdirAll(c.opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the cache's folder: %w", err)
 	}
-	f, err := os.CreateTemp(c.opts.Dir, "*"+partial)
+	path := c.path(key)
+	err = disk.WriteFile(path, 0o600, func(w io.Writer) error {
+		if _, err := w.Write(c.header(key, compressed)); err != nil {
+			return err
+		}
+		_, err := w.Write(compressed)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("writing to the cache: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("writing to the cache: %w", err), os.Remove(f.Name()))
-		}
-	}()
-	if _, err = f.Write(stored); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
 	now := c.opts.Now()
-	if err = os.Chtimes(f.Name(), now, now); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), c.path(key)); err != nil {
+	if err := os.Chtimes(path, now, now); err != nil {
 		return err
 	}
 	_, err = c.Prune(c.opts.Max)
@@ -236,7 +255,7 @@ func (c *Cache) entries() ([]fs.FileInfo, error) {
 		switch name := l.Name(); {
 		case strings.HasSuffix(name, extension):
 			out = append(out, info)
-		case strings.HasSuffix(name, partial) && c.opts.Now().Sub(info.ModTime()) > abandoned:
+		case disk.IsPartial(name) && c.opts.Now().Sub(info.ModTime()) > abandoned:
 			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // the next one tries again
 		}
 	}

@@ -25,7 +25,7 @@ func (c *clock) Now() time.Time {
 
 func open1(t *testing.T, dir string, limit int64) *Cache {
 	t.Helper()
-	c, err := Open(Options{Dir: dir, Max: limit, Now: (&clock{now: time.Now().Add(-time.Hour / 2)}).Now})
+	c, err := Open(Options{Dir: dir, Key: make([]byte, keySize), Max: limit, Now: (&clock{now: time.Now().Add(-time.Hour / 2)}).Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestNothingIsKeptWithoutRoom(t *testing.T) {
 func TestIncompleteFilesDoNotStay(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 1<<20)
-	old, recent := filepath.Join(dir, "1"+partial), filepath.Join(dir, "2"+partial)
+	old, recent := filepath.Join(dir, ".imagegate-partial-1"), filepath.Join(dir, ".imagegate-partial-2")
 	for _, path := range []string{old, recent} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)

@@ -1,86 +1,212 @@
 package layers
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/gofrs/flock"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 // What is in the folder of a run.
 const (
 	dirPrefix = "imagegate-" // of the folder itself; digits follow
+	newPrefix = dirPrefix + "new-"
 	lockName  = ".imagegate.lock"
 	blobsDir  = "blobs"
 	layersDir = "layers"
 )
 
+// runDir is the folder of one run, in a folder that other users may share. Both are used by
+// their handles: another user can put a link under a name, and not behind a handle.
+type runDir struct {
+	path   string
+	name   string
+	parent *os.Root
+	root   *os.Root
+	lock   *flock.Flock
+}
+
 // makeRunDir makes a folder that only this user can read, and locks it for as
 // long as the process lives. It gets the name by which others know it once it is
 // locked, so that nobody sweeps it before.
-func makeRunDir(parent string) (string, *flock.Flock, error) {
-	made, err := os.MkdirTemp(parent, dirPrefix+"new-")
+func makeRunDir(parent string) (_ *runDir, err error) {
+	d := &runDir{}
+	if d.parent, err = os.OpenRoot(parent); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.remove(), d.close())
+		}
+	}()
+	digits, err := mkdirNew(d.parent)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	lock := flock.New(filepath.Join(made, lockName))
-	ok, err := lock.TryLock()
-	if err == nil && !ok {
-		err = errors.New("its lock is held by another process")
+	d.name = newPrefix + digits
+	if d.root, err = openOwn(d.parent, d.name); err != nil {
+		return nil, err
 	}
-	dir := filepath.Join(parent, dirPrefix+strings.TrimPrefix(filepath.Base(made), dirPrefix+"new-"))
-	if err == nil {
-		err = os.Rename(made, dir)
+	lock := flock.New(filepath.Join(parent, d.name, lockName))
+	if err := tryLock(lock, d.root); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return "", nil, errors.Join(err, lock.Close(), os.RemoveAll(made))
+	d.lock = lock
+	if err := d.parent.Rename(d.name, dirPrefix+digits); err != nil {
+		return nil, err
 	}
-	return dir, lock, nil
+	d.name = dirPrefix + digits
+	d.path = filepath.Join(parent, d.name)
+	return d, nil
 }
 
-// sweep removes folders whose run is gone, which is those that have a lock file
-// that nobody holds. What it cannot remove stays; that is no reason to fail.
+// mkdirNew makes a folder with a name that nobody can foresee.
+func mkdirNew(parent *os.Root) (digits string, err error) {
+	for range 100 {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails
+		digits = strconv.FormatUint(binary.LittleEndian.Uint64(b[:]), 10)
+		if err = parent.Mkdir(newPrefix+digits, 0o700); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return digits, err
+}
+
+// openOwn opens a folder of this user that no other user can read. Owner and mode are those of
+// what was opened, whatever has the name by now.
+func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
+	named, err := parent.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	root, err := parent.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := root.Stat(".")
+	switch {
+	case err != nil:
+	case !os.SameFile(named, opened):
+		err = fmt.Errorf("opening %q: it is a link, or changed while it was opened", name)
+	case !disk.Ours(opened):
+		err = fmt.Errorf("opening %q: it belongs to another user", name)
+	case !onlyOwner(opened):
+		err = fmt.Errorf("opening %q: other users can use it (mode %v)", name, opened.Mode())
+	default:
+		return root, nil
+	}
+	return nil, errors.Join(err, root.Close())
+}
+
+// tryLock takes a lock without waiting. The lock must be on the file in this folder: its path
+// may lead elsewhere by now.
+func tryLock(lock *flock.Flock, root *os.Root) error {
+	ok, err := lock.TryLock()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errors.New("its lock is held by another process")
+	}
+	held, err := lock.Stat()
+	if err == nil {
+		var found fs.FileInfo
+		if found, err = root.Lstat(lockName); err == nil && !os.SameFile(held, found) {
+			err = errors.New("its lock was replaced")
+		}
+	}
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	return nil
+}
+
+// sweep removes folders whose run is gone: folders of this user with a lock file that no process
+// holds. What it cannot remove stays; that is no reason to fail.
 func sweep(parent string) {
-	entries, err := os.ReadDir(parent)
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		digits, ok := strings.CutPrefix(e.Name(), dirPrefix)
-		if !ok || !e.IsDir() || digits == "" || strings.Trim(digits, "0123456789") != "" {
-			continue
-		}
-		dir := filepath.Join(parent, e.Name())
-		name := filepath.Join(dir, lockName)
-		if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		// Never made here: that would put a file into a folder that its own run
-		// is just removing.
-		lock := flock.New(name, flock.SetFlag(os.O_RDWR))
-		if ok, err := lock.TryLock(); err == nil && ok {
-			_ = removeRunDir(dir)
-			_ = lock.Close()
+		if ok && e.IsDir() && digits != "" && strings.Trim(digits, "0123456789") == "" {
+			sweepOne(root, parent, e.Name())
 		}
 	}
 }
 
-// removeRunDir removes the lock file last, for a folder without one would be
-// swept by nobody if this were interrupted.
-func removeRunDir(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
+func sweepOne(parent *os.Root, path, name string) {
+	root, err := openOwn(parent, name)
+	if err != nil {
+		return
+	}
+	d := &runDir{name: name, parent: parent, root: root}
+	defer root.Close()
+	if info, err := root.Lstat(lockName); err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	// The lock file is never created here: that would put a file into a folder that its own
+	// run is just removing.
+	lock := flock.New(filepath.Join(path, name, lockName), flock.SetFlag(os.O_RDWR))
+	if tryLock(lock, root) == nil {
+		_ = d.remove()
+		_ = lock.Close()
+	}
+}
+
+// remove removes everything in the folder, then the lock file, then the folder: a sweep would
+// not find a folder without a lock file, if this were interrupted. Only an empty folder is
+// removed by its name.
+func (d *runDir) remove() error {
+	if d.root == nil {
+		return nil
+	}
+	entries, err := fs.ReadDir(d.root.FS(), ".")
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
 		if e.Name() != lockName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+			err = errors.Join(err, d.root.RemoveAll(e.Name()))
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return os.RemoveAll(dir)
+	if err := d.root.Remove(lockName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := d.parent.Remove(d.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// close gives up the lock and the handles.
+func (d *runDir) close() (err error) {
+	if d.lock != nil {
+		err = d.lock.Close()
+	}
+	for _, root := range []*os.Root{d.root, d.parent} {
+		if root != nil {
+			err = errors.Join(err, root.Close())
+		}
+	}
+	return err
 }

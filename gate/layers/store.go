@@ -22,7 +22,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/gofrs/flock"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/singleflight"
 )
@@ -69,8 +68,8 @@ type Progress interface {
 // Close, which is for when nothing else is under way.
 type Store struct {
 	opts    Options
-	dir     string
-	lock    *flock.Flock
+	dir     string // the path of run
+	run     *runDir
 	flights singleflight.Group
 	used    atomic.Int64
 	fetches atomic.Int64
@@ -116,13 +115,13 @@ func New(opts Options) (*Store, error) {
 		opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
 	sweep(opts.Dir)
-	dir, lock, err := makeRunDir(opts.Dir)
+	run, err := makeRunDir(opts.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for layers: %w", err)
 	}
-	s := &Store{opts: opts, dir: dir, lock: lock, claims: map[v1.Hash]claim{}, kept: map[string]struct{}{}}
+	s := &Store{opts: opts, dir: run.path, run: run, claims: map[v1.Hash]claim{}, kept: map[string]struct{}{}}
 	for _, sub := range []string{blobsDir, layersDir} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+		if err := run.root.Mkdir(sub, 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("making a folder for layers: %w", err), s.Close())
 		}
 	}
@@ -137,11 +136,11 @@ func (s *Store) Close() error {
 	if s.closed {
 		return nil
 	}
-	if err := removeRunDir(s.dir); err != nil {
+	if err := s.run.remove(); err != nil {
 		return fmt.Errorf("removing the folder for layers: %w", err)
 	}
 	s.closed = true
-	return s.lock.Close()
+	return s.run.close()
 }
 
 // TempDir makes a folder inside the store's own, which goes with it. What

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 const (
@@ -39,6 +41,9 @@ type lease struct {
 func current(ctx context.Context, dir string) (*lease, error) {
 	dir, err := checkDir(dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := disk.Trusted(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var name string

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 	"github.com/anchore/grype/grype/db/v6/distribution"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -88,16 +91,13 @@ func writeArchive(ctx context.Context, folder, to string, modified time.Time) (_
 	if err != nil {
 		return "", err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(to), tempPrefix+"archive-")
+	out, err := disk.Prepare(to, 0o644)
 	if err != nil {
 		return "", err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreClosed(tmp.Close()), ignoreMissing(os.Remove(tmp.Name())))
-		}
-	}()
-	packed, err := compressor(tmp, archiveExtension(to))
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	sum := sha256.New()
+	packed, err := compressor(io.MultiWriter(out, sum), archiveExtension(to))
 	if err != nil {
 		return "", err
 	}
@@ -111,14 +111,10 @@ func writeArchive(ctx context.Context, folder, to string, modified time.Time) (_
 	if _, err := io.Copy(t, contextReader{ctx, db}); err != nil {
 		return "", err
 	}
-	if err := errors.Join(t.Close(), packed.Close(), tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+	if err := errors.Join(t.Close(), packed.Close(), out.Sync()); err != nil {
 		return "", err
 	}
-	sum, err := fullHash(ctx, tmp.Name())
-	if err != nil {
-		return "", err
-	}
-	return "sha256:" + sum.sha256, os.Rename(tmp.Name(), to)
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), out.Commit()
 }
 
 func compressor(w io.Writer, ext string) (io.WriteCloser, error) {
@@ -149,11 +145,4 @@ func mkdirAll(dir string) (undo func() error, err error) {
 		}
 		return nil
 	}, nil
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
 }

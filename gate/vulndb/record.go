@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 const (
@@ -93,26 +95,16 @@ func (rec record) write(folder string) error {
 
 // replaceFile writes a file at once or not at all, and through to the disk.
 func replaceFile(file string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), tempPrefix+"file-")
+	f, err := disk.Prepare(file, 0o644)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreClosed(tmp.Close()), ignoreMissing(os.Remove(tmp.Name())))
-		}
-	}()
-	if _, err := tmp.Write(data); err != nil {
+	defer func() { err = errors.Join(err, f.Discard()) }()
+	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	if err := tmp.Chmod(0o644); err != nil {
+	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return err
-	}
-	return tmp.Close()
+	return f.Commit()
 }

@@ -62,7 +62,7 @@ type Result struct {
 }
 
 // Update makes the feed's latest database the current one. It downloads nothing
-// if that is current already and intact. A database that was built before the
+// if that is current already and intact, unless Checksum is set. A database that was built before the
 // current one is refused, as is one that was not built when the feed says: a
 // feed that was rolled back hides newer advisories.
 //
@@ -101,7 +101,9 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 		return nil, fmt.Errorf("the feed offers %s, not the pinned %s", latest.Checksum, opts.Checksum)
 	}
 	have := w.installed(ctx)
-	if have != nil && have.record.Archive == latest.Checksum {
+	// With a pin the archive is fetched in any case: that this database came from it is what the
+	// record in Dir says, and a pin is for those who do not take anyone's word.
+	if have != nil && have.record.Archive == latest.Checksum && opts.Checksum == "" {
 		return &Result{Database: have.info, Feed: string(latest.Status)}, nil
 	}
 	if have != nil && latest.Built.Before(have.info.Built) && !opts.AllowOlder {

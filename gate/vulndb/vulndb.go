@@ -15,10 +15,11 @@
 // are reading the old one go on reading it. Any number of processes may open,
 // update and import at the same time.
 //
-// The package trusts what is in the directory as far as the checksums that were
-// written there with it: whoever can write to the directory can replace the
-// database. It signs nothing and matches nothing, and it uses the network only
-// in Update.
+// The package trusts a directory and its folders if only this user or root can write to them, and
+// refuses others with a *disk.UntrustedError. The checksums in there find damage; they prove
+// nothing about who wrote the files. Import, and Update with a pinned checksum, install from the
+// archive whatever the directory says. The package signs nothing and matches nothing, and it uses
+// the network only in Update.
 package vulndb
 
 import (
@@ -26,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +35,7 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/anchore/grype/grype/vulnerability"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -150,6 +153,9 @@ func describe(r v6.Reader) (policy.Database, error) {
 
 // verify checks a folder's database file against the record beside it.
 func verify(ctx context.Context, folder string) (record, error) {
+	if err := checkFolder(folder); err != nil {
+		return record{}, err
+	}
 	rec, err := readRecord(folder)
 	if err != nil {
 		return record{}, err
@@ -172,11 +178,38 @@ func verify(ctx context.Context, folder string) (record, error) {
 	return rec, nil
 }
 
+// checkFolder refuses a folder that another user could change, and files that do not belong
+// there: sqlite would read a journal beside a database.
+func checkFolder(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	if err := disk.Trusted(folder); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case disk.IsPartial(name):
+			continue // of a writer that was killed
+		case name != v6.VulnerabilityDBFileName && name != recordName && name != lockName:
+			return fmt.Errorf("%q does not belong in %s", name, folder)
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%q in %s is not a regular file", name, folder)
+		}
+		if err := disk.Trusted(filepath.Join(folder, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // unusable turns an error of verifying into an *UnusableError, unless it is one
 // already or only says that the caller has given up.
 func unusable(ctx context.Context, dir string, err error) error {
 	var already *UnusableError
-	if errors.As(err, &already) || ctx.Err() != nil || errors.Is(err, fs.ErrPermission) {
+	var untrusted *disk.UntrustedError
+	if errors.As(err, &already) || errors.As(err, &untrusted) || ctx.Err() != nil || errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	return &UnusableError{Problem: Corrupt, Dir: dir, Err: err}

@@ -8,13 +8,17 @@ import (
 	"path/filepath"
 	"strings"
 
+	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/gofrs/flock"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 // writer holds the right to change a directory. Only one process has it at a
 // time; readers do not ask for it.
 type writer struct {
 	dir  string
+	root *os.Root // dir, by its handle
 	lock *flock.Flock
 }
 
@@ -28,9 +32,16 @@ func lockForWriting(ctx context.Context, dir string) (*writer, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	w := &writer{dir: dir, lock: flock.New(filepath.Join(dir, lockName))}
+	if err := disk.Trusted(dir); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{dir: dir, root: root, lock: flock.New(filepath.Join(dir, lockName))}
 	if _, err := w.lock.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("locking %s for writing: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("locking %s for writing: %w", dir, err), root.Close())
 	}
 	// Nobody else can be working in a temporary folder now.
 	if err := w.removeTemporary(); err != nil {
@@ -42,7 +53,7 @@ func lockForWriting(ctx context.Context, dir string) (*writer, error) {
 	return w, nil
 }
 
-func (w *writer) close() error { return w.lock.Close() }
+func (w *writer) close() error { return errors.Join(w.lock.Close(), w.root.Close()) }
 
 func (w *writer) removeTemporary() error {
 	entries, err := os.ReadDir(w.dir)
@@ -50,8 +61,8 @@ func (w *writer) removeTemporary() error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(w.dir, e.Name())))
+		if strings.HasPrefix(e.Name(), tempPrefix) || disk.IsPartial(e.Name()) {
+			err = errors.Join(err, w.root.RemoveAll(e.Name()))
 		}
 	}
 	return err
@@ -65,11 +76,11 @@ func (w *writer) temporary() (string, error) { return os.MkdirTemp(w.dir, tempPr
 func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 	name := folderName(rec.File.SHA256)
 	target := filepath.Join(w.dir, name)
-	_, damaged := verify(ctx, target)
+	same := holds(ctx, target, rec.File)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if damaged != nil {
+	if !same {
 		if err := w.place(tmp, target); err != nil {
 			return err
 		}
@@ -86,6 +97,16 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 	}
 	w.prune(name)
 	return nil
+}
+
+// holds reports whether a folder's database file is this one. It reads the file: what the
+// record beside the file says does not count.
+func holds(ctx context.Context, folder string, want recordFile) bool {
+	if _, err := verify(ctx, folder); err != nil {
+		return false
+	}
+	got, err := fullHash(ctx, filepath.Join(folder, v6.VulnerabilityDBFileName))
+	return err == nil && got.sha256 == want.SHA256 && got.size == want.Size
 }
 
 // place renames a folder to its final name, out of the way of a damaged one.
@@ -108,10 +129,11 @@ func (w *writer) discard(folder string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(folder, filepath.Join(tmp, "old")); err != nil {
+	tmp = filepath.Base(tmp)
+	if err := w.root.Rename(filepath.Base(folder), filepath.Join(tmp, "old")); err != nil {
 		return err
 	}
-	return os.RemoveAll(tmp)
+	return w.root.RemoveAll(tmp)
 }
 
 // prune removes every database but the current one that nobody is reading. What

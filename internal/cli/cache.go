@@ -21,17 +21,18 @@ func cacheCommand(s Streams) *cli.Command {
 		Name:  "cache",
 		Usage: "look after what was cataloged by earlier runs",
 		Description: "What is in an image never changes under its digest, so that it is kept, and the next check of it\n" +
-			"judges it anew without reading a layer. Who can write to the folder decides what is in an image:\n" +
-			"share it with nobody who must not.",
+			"judges it anew without reading a layer. Each entry is authenticated with a secret key, which is in\n" +
+			"IMAGEGATE_CACHE_KEY or in a file in the user's configuration folder. An entry with another key is\n" +
+			"ignored: the image is cataloged again.",
 		Subcommands: []*cli.Command{{
 			Name:   "status",
 			Usage:  "say how much there is",
-			Flags:  []cli.Flag{cacheFlag},
+			Flags:  []cli.Flag{cacheFlag, sharedFlag},
 			Action: func(c *cli.Context) error { return runCacheStatus(c, s) },
 		}, {
 			Name:   "prune",
 			Usage:  "remove what was not used for longest until --cache-max is kept",
-			Flags:  []cli.Flag{cacheFlag, cacheMaxFlag},
+			Flags:  []cli.Flag{cacheFlag, sharedFlag, cacheMaxFlag},
 			Action: func(c *cli.Context) error { return runCachePrune(c, s) },
 		}},
 	}
@@ -87,7 +88,17 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cache.Open(cache.Options{Dir: filepath.Join(dir, "catalog"), Max: limit, Now: time.Now})
+	dir = filepath.Join(dir, "catalog")
+	if err := checkFolder(c, dir); err != nil {
+		return nil, err
+	}
+	var key []byte
+	if limit > 0 {
+		if key, err = cacheKey(dir); err != nil {
+			return nil, err
+		}
+	}
+	return cache.Open(cache.Options{Dir: dir, Max: limit, Now: time.Now, Key: key})
 }
 
 func cacheMax(c *cli.Context) (int64, error) {

@@ -18,7 +18,7 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     the same in a tar file\n" +
 			"  docker-archive:FILE[:REF]  what \"docker save\" writes\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: append([]cli.Flag{policyFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, offlineFlag, logFlag, quietFlag,
+		Flags: append([]cli.Flag{policyFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the image at `APPROVED`, signed by --key or --certificate-identity, where the policy has a baseline"},
 			keyFlag("trust `KEY` with the baseline: the public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "judge as of `TIME`, such as 2026-12-31: what will block by then, if only time goes by"}}, identityFlags...),

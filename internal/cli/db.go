@@ -26,7 +26,7 @@ func dbCommand(s Streams) *cli.Command {
 			Name:        "update",
 			Usage:       "fetch the newest database",
 			Description: "Fetches from grype's public distribution or a mirror of it, verifies the checksum, and puts\nthe new database in place of the old one in one step.",
-			Flags: []cli.Flag{cacheFlag, offlineFlag, logFlag, quietFlag,
+			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
 				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "fetch from the mirror at `URL`"},
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "take only the archive with this `SHA256`, as sha256:<hex>"},
 				&cli.BoolFlag{Name: "allow-older", Usage: "take a database that was built before the current one"},
@@ -35,13 +35,13 @@ func dbCommand(s Streams) *cli.Command {
 		}, {
 			Name:   "status",
 			Usage:  "say which database there is",
-			Flags:  []cli.Flag{cacheFlag},
+			Flags:  []cli.Flag{cacheFlag, sharedFlag},
 			Action: func(c *cli.Context) error { return runDBStatus(c, s) },
 		}, {
 			Name:      "import",
 			Usage:     "take a database from a file",
 			ArgsUsage: "FILE",
-			Flags: []cli.Flag{cacheFlag,
+			Flags: []cli.Flag{cacheFlag, sharedFlag,
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "take the file only with this `SHA256`, as sha256:<hex>"}},
 			Action: func(c *cli.Context) error { return runDBImport(c, s) },
 		}, {
@@ -51,7 +51,7 @@ func dbCommand(s Streams) *cli.Command {
 			Description: "DIR has a folder for each provider, as vunnel writes them, or with JSON records kept by hand,\n" +
 				"such as OSV documents. With a folder as --to, it holds an archive for \"db import\" and, served\n" +
 				"over HTTP, is a mirror for \"db update --url\" and for grype.",
-			Flags: []cli.Flag{tempFlag,
+			Flags: []cli.Flag{tempFlag, sharedFlag,
 				&cli.StringFlag{Name: "to", Usage: "write a mirror into the folder, or a single archive ending in .tar.zst or .tar.gz, `PATH`"}},
 			Action: func(c *cli.Context) error { return runDBBuild(c, s) },
 		}},

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -26,12 +26,15 @@ func writeEvidence(dir string, r *promote.Record, documents []promote.Document) 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the evidence: %w", err)
 	}
+	if err := disk.TrustedShared(dir); err != nil {
+		return fmt.Errorf("writing the evidence: %w", err)
+	}
 	platforms := map[string]string{}
 	for _, p := range r.Decision.Basis.Platforms {
 		platforms[p.Digest] = p.Platform
 	}
 	for _, d := range documents {
-		if err := writeWhole(filepath.Join(dir, evidenceName(d, platforms)), d.DSSE); err != nil {
+		if err := disk.WriteBytes(filepath.Join(dir, evidenceName(d, platforms)), 0o644, d.DSSE); err != nil {
 			return fmt.Errorf("writing the evidence: %w", err)
 		}
 	}
@@ -61,27 +64,4 @@ func fileName(s string) string {
 		}
 		return '-'
 	}, s)
-}
-
-// writeWhole gives a file its name once it is complete.
-func writeWhole(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".evidence-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

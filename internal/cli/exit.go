@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/staged"
 	"github.com/imagegate/imagegate/policy"
@@ -77,6 +78,7 @@ func classify(ctx context.Context, err error) int {
 		sealing    *promote.SealError
 		verifying  *promote.VerifyError
 		unreadable *staged.UnreadableError
+		untrusted  *disk.UntrustedError
 	)
 	switch {
 	case err == nil:
@@ -85,7 +87,7 @@ func classify(ctx context.Context, err error) int {
 		return exitDenied
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &parse):
+	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &untrusted):
 		return exitUsage
 	case errors.As(err, &unusable):
 		return exitDatabase
@@ -110,8 +112,12 @@ func hint(err error) string {
 		conflict *promote.TagConflictError
 		registry *gate.RegistryError
 		verified *promote.VerifyError
+
+		untrusted *disk.UntrustedError
 	)
 	switch {
+	case errors.As(err, &untrusted):
+		return untrustedHint(untrusted)
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
 	case errors.As(err, &unusable):
@@ -119,7 +125,7 @@ func hint(err error) string {
 	case errors.As(err, &conflict):
 		return "give the image a new tag, or --move-tag if the tag is meant to move"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return "the layers of an image are kept on disk while it is checked, and archives are copied: choose larger folders with --temp-dir and TMPDIR"
+		return "the layers of an image are kept on disk while it is checked, and archives in it are unpacked: choose a larger folder with --temp-dir"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
@@ -128,6 +134,21 @@ func hint(err error) string {
 		return "--allow-override accepts it, and shows who let it through and why"
 	case errors.Is(err, errNoKeyPassword):
 		return "put the key's password into COSIGN_PASSWORD"
+	}
+	return ""
+}
+
+// untrustedHint is the command that mends a file or folder, if this user can do that.
+func untrustedHint(e *disk.UntrustedError) string {
+	elsewhere := "name a folder of your own, for example with --cache-dir or --temp-dir"
+	at := report.Sanitize("'" + strings.ReplaceAll(e.At, "'", `'\''`) + "'")
+	switch e.Problem {
+	case disk.Writable:
+		return "run \"chmod go-w " + at + "\", or " + elsewhere
+	case disk.Readable:
+		return "run \"chmod go-rwx " + at + "\""
+	case disk.Foreign:
+		return elsewhere + "; imagegate creates it if it does not exist"
 	}
 	return ""
 }

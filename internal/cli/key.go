@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -55,10 +56,10 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	if err != nil {
 		return trustError{fmt.Errorf("generating a key: %w", err)}
 	}
-	if err := writeNew(prefix+".key", private, 0o600); err != nil {
+	if err := disk.WriteNew(prefix+".key", 0o600, private); err != nil {
 		return err
 	}
-	if err := writeNew(prefix+".pub", public, 0o644); err != nil {
+	if err := disk.WriteNew(prefix+".pub", 0o644, public); err != nil {
 		return errors.Join(err, os.Remove(prefix+".key"))
 	}
 	fmt.Fprintf(s.Out, "wrote %s and %s\n", prefix+".key", filepath.Base(prefix)+".pub")
@@ -80,16 +81,4 @@ func runKeyPublic(c *cli.Context, s Streams) error {
 	}
 	_, err = s.Out.Write(public)
 	return err
-}
-
-// writeNew writes a file that must not exist yet, or nothing.
-func writeNew(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Close(), os.Remove(path))
-	}
-	return f.Close()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 )
 
@@ -38,7 +39,7 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 		_, err := s.Out.Write(firstPolicy)
 		return err
 	}
-	err = writeNew(file, firstPolicy, 0o644)
+	err = disk.WriteNew(file, 0o644, firstPolicy)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return usagef("%q exists: not overwritten", file)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -57,7 +58,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 		if err := report.SuitesJUnit(&out, results); err != nil {
 			return err
 		}
-		if err := writeFile(file, out.Bytes()); err != nil {
+		if err := disk.WriteBytes(file, 0o644, out.Bytes()); err != nil {
 			return fmt.Errorf("writing the JUnit results: %w", err)
 		}
 	}

@@ -148,40 +148,12 @@ func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
 	return out, errors.Join(failed...)
 }
 
-// cacheDir is where the vulnerability database is.
-func cacheDir(c *cli.Context) (string, error) {
-	if dir := c.String("cache-dir"); dir != "" {
-		return dir, nil
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", usagef("no cache folder is known (%v): name one with --cache-dir", err)
-	}
-	return filepath.Join(dir, "imagegate"), nil
-}
-
-func databaseDir(c *cli.Context) (string, error) {
-	dir, err := cacheDir(c)
-	return filepath.Join(dir, "db"), err
-}
-
 func openDatabase(c *cli.Context) (*vulndb.DB, error) {
 	dir, err := databaseDir(c)
 	if err != nil {
 		return nil, err
 	}
 	return vulndb.Open(c.Context, dir)
-}
-
-func tempDir(c *cli.Context) (string, error) {
-	dir := c.String("temp-dir")
-	if dir == "" {
-		dir = os.TempDir()
-	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", usagef("--temp-dir %q is not a folder", dir)
-	}
-	return dir, nil
 }
 
 // checkPlatform refuses a platform that cannot be meant before anything is
@@ -329,7 +301,7 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	}
 	g, err := gate.New(gate.Options{
 		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
-		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Cache: kept, Progress: progress, At: at,
+		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Cache: kept, UnpackIn: unpackIn, Progress: progress, At: at,
 	})
 	if err != nil {
 		return nil, usageError{err}

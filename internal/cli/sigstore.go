@@ -199,6 +199,9 @@ func mirror(c *cli.Context) (trust.Mirror, error) {
 		return m, err
 	}
 	m.Dir = filepath.Join(dir, "tuf")
+	if err := checkFolder(c, m.Dir); err != nil {
+		return m, err
+	}
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
 			return m, usagef("--tuf-root needs --tuf-mirror: it is the beginning of another repository than the public one")

@@ -31,7 +31,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "tell of every signature and statement beside the image and its platforms what it is, who signed it and when, and why it counts or does not; also when verifying fails"},
-			requireFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag}, identityFlags...),
+			requireFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }

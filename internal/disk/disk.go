@@ -13,6 +13,7 @@ package disk
 import (
 	"fmt"
 	"io/fs"
+	"os"
 )
 
 // Problem is why a file or folder cannot be trusted.
@@ -24,6 +25,8 @@ const (
 	Writable Problem = "writable by other users"
 	// Foreign: its owner is neither this user nor root.
 	Foreign Problem = "owned by another user"
+	// Readable: it holds a secret, and other users can read it.
+	Readable Problem = "readable by other users"
 )
 
 // UntrustedError says that another user could change a file or folder.
@@ -50,6 +53,18 @@ func (e *UntrustedError) Error() string {
 // followed if this user or root made it. The error is an [*UntrustedError], or says why the path
 // cannot be read; a path that does not exist is an error that wraps fs.ErrNotExist.
 func Trusted(path string) error { return trusted(path, false) }
+
+// Secret checks a file as [Trusted] does, and that no other user can read it.
+func Secret(file string) error {
+	if err := Trusted(file); err != nil {
+		return err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	return checkSecret(file, info)
+}
 
 // TrustedShared is like [Trusted], and also accepts a folder with the sticky bit, such as /tmp:
 // other users can add files to it and cannot touch the files of this user.

@@ -27,6 +27,13 @@ func check(path, at string, info fs.FileInfo, sticky bool) error {
 	return nil
 }
 
+func checkSecret(path string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o077 != 0 {
+		return &UntrustedError{Path: path, At: path, Problem: Readable, Detail: "mode " + info.Mode().String()}
+	}
+	return nil
+}
+
 // ours reports whether this user or root owns a file.
 func ours(info fs.FileInfo) bool {
 	uid := owner(info)

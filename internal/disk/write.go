@@ -40,6 +40,32 @@ func WriteBytes(path string, perm fs.FileMode, data []byte) error {
 	})
 }
 
+// WriteNew writes a file that must not exist yet. On an error the file is not there. Links of
+// other users on the way to it are refused.
+func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
+	dir, base := filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	resolved, _, err := follow(dir, nil)
+	if err != nil {
+		return err
+	}
+	root, err := openFolder(resolved)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	f, err := root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close(), root.Remove(base))
+	}
+	return f.Close()
+}
+
 // File is a new file that does not have its name yet. Commit gives it the name; Discard removes
 // it. It is for one goroutine.
 type File struct {

@@ -1,0 +1,96 @@
+package layers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Watch counts what others write into a folder that TempDir made towards MaxTotal, and bounds how
+// deep they go: archives inside archives have a folder each. It looks at intervals, so that the
+// limit can be passed by as much as is written in one of them, a few hundredths of a second.
+//
+// Past a limit the returned context ends, the folder is removed so that nothing more can be put
+// there, and stop returns an error that wraps ErrTooLarge. stop must be called; what it counted
+// counts no longer.
+func (s *Store) Watch(ctx context.Context, dir string) (_ context.Context, stop func() error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watch{store: s, dir: dir, folders: max(leastFolders, foldersPerCPU*runtime.NumCPU())}
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for pause := watchPause; ; {
+			select {
+			case <-done:
+				return
+			case <-time.After(pause):
+			}
+			var files int
+			if files, w.err = w.look(); w.err != nil {
+				cancel(w.err)
+				w.err = errors.Join(w.err, os.RemoveAll(dir))
+				return
+			}
+			pause = max(watchPause, time.Duration(files)*watchPerFile)
+		}
+	}()
+	return ctx, func() error {
+		close(done)
+		<-stopped
+		cancel(nil)
+		s.used.Add(-w.counted)
+		return w.err
+	}
+}
+
+const (
+	watchPause = 20 * time.Millisecond
+	// watchPerFile keeps the cost of looking below a tenth of a core.
+	watchPerFile = 50 * time.Microsecond
+	// leastFolders and foldersPerCPU bound the folders that are there at once. Catalogers work on
+	// four archives for each CPU, and few archives are nested deeper than five times.
+	leastFolders  = 1024
+	foldersPerCPU = 128
+)
+
+type watch struct {
+	store   *Store
+	dir     string
+	folders int
+	counted int64
+	err     error
+}
+
+// look measures the folder and compares it with the limits. It returns how many files it saw.
+func (w *watch) look() (files int, err error) {
+	var bytes int64
+	folders := 0
+	_ = filepath.WalkDir(w.dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // it was removed meanwhile
+		}
+		if e.IsDir() {
+			folders++
+			return nil
+		}
+		files++
+		if info, err := e.Info(); err == nil {
+			bytes += info.Size()
+		}
+		return nil
+	})
+	used := w.store.used.Add(bytes - w.counted)
+	w.counted = bytes
+	switch total := w.store.opts.MaxTotal; {
+	case used > total:
+		return 0, fmt.Errorf("%w: the image needs more than %d bytes on disk with its archives unpacked", ErrTooLarge, total)
+	case folders > w.folders:
+		return 0, fmt.Errorf("%w: archives in the image are nested too deep: %d folders are unpacked at once", ErrTooLarge, folders)
+	}
+	return files + folders, nil
+}
