@@ -73,7 +73,9 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 	if err != nil {
 		return nil, err
 	}
+	stop := watchDropped()
 	s, err := syft.CreateSBOM(licensed, quickSource{src, img.Image}, cfg)
+	skipped := stop()
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
 	}
@@ -81,10 +83,15 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	more, err := droppedUnknowns(skipped, img.Image)
+	if err != nil {
+		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
+	}
 	if err := hideCredentials(s); err != nil {
 		return nil, err
 	}
 	out := newSBOM(s, p)
+	out.Unknowns = append(out.Unknowns, more...)
 	return out, machineFault(out)
 }
 

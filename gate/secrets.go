@@ -137,7 +137,7 @@ func (s *secrets) hidden(labels map[string]string) (names []string) {
 
 // public returns a text from an image, or what stands for it if it looks like a credential.
 func (s *secrets) public(text string) string {
-	if userinfo.MatchString(text) || len(s.kinds(text)) > 0 {
+	if userinfo.MatchString(text) || len(s.kinds(text)) > 0 || slices.ContainsFunc(tokens.FindAllString(text, -1), random) {
 		return policy.HiddenValue
 	}
 	return text

@@ -210,3 +210,43 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestEntryOfAnotherSecretIsNotReturned: who can write to the folder makes entries that look right,
+// and moves those that are.
+func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
+	dir := t.TempDir()
+	theirs, err := Open(Options{Dir: dir, Max: 1 << 20, Now: time.Now, Key: bytes.Repeat([]byte("x"), keySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, theirs, "image of sha256:a", []byte("no packages"))
+	ours := open1(t, dir, 1<<20)
+	if got, ok := ours.Get("image of sha256:a"); ok {
+		t.Errorf("planted: %q", got)
+	}
+	put(t, ours, "image of sha256:b", []byte("few packages"))
+	if err := os.Rename(ours.path("image of sha256:b"), ours.path("image of sha256:a")); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := ours.Get("image of sha256:a"); ok {
+		t.Errorf("of another image: %q", got)
+	}
+}
+
+// TestNothingIsKeptWithoutASecret: nobody could tell who kept it.
+func TestNothingIsKeptWithoutASecret(t *testing.T) {
+	dir := t.TempDir()
+	put(t, open1(t, dir, 1<<20), "a", []byte("x"))
+	c, err := Open(Options{Dir: dir, Max: 1 << 20, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "b", []byte("y"))
+	_, a := c.Get("a")
+	if _, b := c.Get("b"); a || b || len(files(t, dir)) != 1 {
+		t.Errorf("a %v, b %v, files %v", a, b, files(t, dir))
+	}
+	if _, err := Open(Options{Dir: dir, Max: 1, Now: time.Now, Key: []byte("short")}); err == nil {
+		t.Error("a short secret is accepted")
+	}
+}

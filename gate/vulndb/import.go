@@ -28,9 +28,8 @@ type ImportOptions struct {
 
 // Import makes a file the current database, for machines that cannot reach a
 // feed. It is an explicit choice, so the file may be older than the current
-// database; CheckAge still judges its age. The file is unpacked and installed even if it seems
-// to be current: whoever could write to Dir may have claimed so. On an error the current database
-// stays what it was.
+// database; CheckAge still judges its age. A file that is current already and intact changes
+// nothing, unless Checksum is set. On an error the current database stays what it was.
 func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err error) {
 	defer func() {
 		if err != nil {
@@ -72,6 +71,11 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	}
 	if from.checked && from.archive != opts.Checksum {
 		return policy.Database{}, fmt.Errorf("its checksum is %s, not %s", from.archive, opts.Checksum)
+	}
+	// With a pin the file is installed in any case: that this database came from it is what the
+	// record in Dir says, and a pin is for those who do not take anyone's word.
+	if have := w.installed(ctx); have != nil && have.record.Archive == from.archive && !from.checked {
+		return have.info, nil
 	}
 	return w.installArchive(ctx, opts.File, limits, from, func(policy.Database) error { return nil })
 }

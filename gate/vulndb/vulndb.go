@@ -17,7 +17,7 @@
 //
 // The package trusts a directory and its folders if only this user or root can write to them, and
 // refuses others with a *disk.UntrustedError. The checksums in there find damage; they prove
-// nothing about who wrote the files. Import, and Update with a pinned checksum, install from the
+// nothing about who wrote the files. With a pinned checksum, Import and Update install from the
 // archive whatever the directory says. The package signs nothing and matches nothing, and it uses
 // the network only in Update.
 package vulndb
