@@ -771,12 +771,9 @@ func TestCIGitLabPromotes(t *testing.T) {
 		t.Fatalf("the artifacts are %q", job.Artifacts.Paths)
 	}
 	r.mustReport(t, job.Artifacts.Paths[0], true)
-	// What is cached is what the run left: a path that is not would be fetched
-	// anew each time, and nobody would see.
-	for _, path := range job.Cache.Paths {
-		if entries, err := os.ReadDir(filepath.Join(r.workspace, path)); err != nil || len(entries) == 0 {
-			t.Errorf("nothing to cache in %q: %v", path, err)
-		}
+	// Whatever is in the checkout, a merge request can have put there.
+	if len(job.Cache.Paths) > 0 || strings.Contains(job.Variables["IMAGEGATE_CACHE_DIR"], "CI_PROJECT_DIR") {
+		t.Errorf("the cache is in the checkout: %q, %q", job.Cache.Paths, job.Variables["IMAGEGATE_CACHE_DIR"])
 	}
 	// The login to the approved registry stays out of files.
 	config, err := os.ReadFile(filepath.Join(r.workspace, ".docker", "config.json"))

@@ -92,6 +92,11 @@ func TestScripts(t *testing.T) {
 			if err := os.Mkdir(temp, 0o700); err != nil {
 				return err
 			}
+			home := filepath.Join(env.WorkDir, "home")
+			if err := os.Mkdir(home, 0o700); err != nil {
+				return err
+			}
+			env.Setenv("HOME", home)
 			env.Setenv("IMAGEGATE_TEMP_DIR", temp)
 			env.Setenv("TMPDIR", temp)
 			env.Setenv("IMAGEGATE_CACHE_DIR", cache)

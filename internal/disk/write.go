@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // partialPrefix begins the name of a file that is not complete.
@@ -47,9 +48,12 @@ func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 	if dir == "" {
 		dir = "."
 	}
-	resolved, _, err := follow(dir, nil)
+	resolved, info, err := follow(dir, nil)
 	if err != nil {
 		return err
+	}
+	if info == nil {
+		return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOENT}
 	}
 	root, err := openFolder(resolved)
 	if err != nil {
@@ -127,7 +131,11 @@ func (f *File) open() (err error) {
 // takes its place leads nowhere.
 func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 	dir, base := filepath.Split(resolved)
-	if f.dir, err = openFolder(dir); err != nil {
+	f.dir, err = openFolder(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &fs.PathError{Op: "open", Path: f.path, Err: syscall.ENOENT}
+	}
+	if err != nil {
 		return err
 	}
 	defer func() {
