@@ -72,7 +72,8 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 	if err != nil {
 		return nil, err
 	}
-	s, err := syft.CreateSBOM(licensed, quickSource{src, img.Image}, cfg)
+	large := &largeFiles{}
+	s, err := syft.CreateSBOM(licensed, quickSource{src, img.Image, large}, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
 	}
@@ -81,6 +82,7 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 		return nil, err
 	}
 	out := newSBOM(s, p)
+	out.Unknowns = large.unknowns(out.Unknowns)
 	return out, machineFault(out)
 }
 
@@ -212,10 +214,12 @@ func unknowns(s *sbom.SBOM) []policy.Unknown {
 			out = append(out, u)
 		}
 	}
-	slices.SortFunc(out, func(a, b policy.Unknown) int {
-		return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
-	})
+	slices.SortFunc(out, compareUnknowns)
 	return out
+}
+
+func compareUnknowns(a, b policy.Unknown) int {
+	return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
 }
 
 // withoutFiles leaves out what relates packages to single files, which would
