@@ -25,6 +25,10 @@ demo: ## show the whole path on this machine: denied, fixed, promoted, verified
 test: ## run every test with the race detector
 	$(GO) test -race -timeout 20m ./...
 
+.PHONY: test-crash
+test-crash: ## have files that are made to crash parsers end the program: only a denial exits with 2 (some minutes)
+	IMAGEGATE_TEST_CRASH=1 $(GO) test -count=1 -timeout 30m -run 'TestOnlyADenialExits2|TestLittleMemory|TestCrashOfChild|TestChildEnds|TestSecondInterrupt' -v ./integration
+
 .PHONY: test-cosign
 test-cosign: ## build the real cosign command and have it verify what is promoted
 	cd integration/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign

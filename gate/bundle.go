@@ -62,9 +62,13 @@ func mayHold(r io.Reader, buf []byte) bool {
 	}
 }
 
-// FileContentsByLocation opens a file.
+// FileContentsByLocation opens a file, of which only the beginning can be parsed;
+// see maxParsed.
 func (r *quickResolver) FileContentsByLocation(l file.Location) (io.ReadCloser, error) {
 	rc, err := r.Resolver.FileContentsByLocation(l)
+	if err == nil && r.large != nil {
+		rc = r.large.bound(l, rc, func() string { return r.mimeType(l) })
+	}
 	if _, ok := l.Annotations[noBundle]; !ok || err != nil {
 		return rc, err
 	}
@@ -72,6 +76,14 @@ func (r *quickResolver) FileContentsByLocation(l file.Location) (io.ReadCloser, 
 		return searched{all}, nil
 	}
 	return rc, nil
+}
+
+func (r *quickResolver) mimeType(l file.Location) string {
+	metadata, err := r.FileMetadataByLocation(l)
+	if err != nil {
+		return ""
+	}
+	return metadata.MIMEType
 }
 
 // program is what syft reads programs by.

@@ -34,6 +34,24 @@ func (e *RegistryError) Error() string {
 	return fmt.Sprintf("%s registry: %s: %s", e.Side, e.Doing, withoutSecrets(e.Err))
 }
 
+// InputError says that the caller named something that is not there: a platform
+// that the image does not have, a local path, a container engine that does not run.
+type InputError struct{ Err error }
+
+// Error is the cause's text.
+func (e *InputError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *InputError) Unwrap() error { return e.Err }
+
+// inputError makes an *InputError if missing is true.
+func inputError(missing bool, err error) error {
+	if err == nil || !missing {
+		return err
+	}
+	return &InputError{err}
+}
+
 // withoutSecrets is an error's text without the queries of the addresses in it:
 // those of uploads and of redirects to a storage hold credentials.
 func withoutSecrets(err error) string {
@@ -69,10 +87,11 @@ func NewRegistryError(side Side, doing string, err error) error {
 func ownFault(err error) bool {
 	var (
 		refused *layers.RefusedError
+		input   *InputError
 		file    *fs.PathError
 		link    *os.LinkError
 	)
-	return errors.As(err, &refused) || errors.As(err, &file) || errors.As(err, &link) || errors.Is(err, layers.ErrTooLarge)
+	return errors.As(err, &refused) || errors.As(err, &input) || errors.As(err, &file) || errors.As(err, &link) || errors.Is(err, layers.ErrTooLarge)
 }
 
 // refuse says that an image is made in a way that is not promoted.

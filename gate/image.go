@@ -109,7 +109,7 @@ func (i *Image) single(ctx context.Context, store *layers.Store, r *root, want *
 		return err
 	}
 	if want != nil && !satisfies(p.Config.Platform(), want) {
-		return refuse("the image is for %s, not for %s", p.Name, want)
+		return &InputError{refuse("the image is for %s, not for %s", p.Name, want)}
 	}
 	i.Platforms = []Platform{p}
 	return nil
@@ -172,7 +172,7 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor, want *v1.Platform) error {
 	child, err := choose(images, want)
 	if err != nil {
-		return refuse("index %s: %v", i.Digest, err)
+		return &InputError{refuse("index %s: %v", i.Digest, err)}
 	}
 	p, err := readPlatform(ctx, store, r, child)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,13 +46,16 @@ func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root
 		}
 		img, err := tarball.ImageFromPath(src.Path, tag)
 		if err != nil {
-			return nil, fmt.Errorf("opening docker archive %q: %w", src.Path, err)
+			missing := errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "not found in tarball")
+			return nil, inputError(missing, fmt.Errorf("opening docker archive %q: %w", src.Path, err))
 		}
 		return openSaved(ctx, store, img)
 	case DockerDaemon:
 		img, err := saveFromDaemon(ctx, store, src.Ref)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s from the docker daemon: %w", src.Ref, err)
+			var absent interface{ NotFound() }
+			missing := client.IsErrConnectionFailed(err) || errors.As(err, &absent)
+			return nil, inputError(missing, fmt.Errorf("reading %s from the docker daemon: %w", src.Ref, err))
 		}
 		return openSaved(ctx, store, img)
 	}
@@ -163,7 +167,7 @@ const refName = "org.opencontainers.image.ref.name"
 func openLayout(path, tag string, digest v1.Hash) (*root, error) {
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening OCI layout %q: %w", path, err)
+		return nil, inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI layout %q: %w", path, err))
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
@@ -171,7 +175,7 @@ func openLayout(path, tag string, digest v1.Hash) (*root, error) {
 	}
 	d, err := pick(manifest, tag, digest)
 	if err != nil {
-		return nil, fmt.Errorf("OCI layout %q: %w", path, err)
+		return nil, &InputError{fmt.Errorf("OCI layout %q: %w", path, err)}
 	}
 	dir := layout.Path(path)
 	read := func(d v1.Descriptor) ([]byte, error) {
@@ -233,7 +237,7 @@ var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-
 func unpackArchive(ctx context.Context, store *layers.Store, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("opening OCI archive: %w", err)
+		return "", inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI archive: %w", err))
 	}
 	defer f.Close()
 	dir, err := store.TempDir("archive")

@@ -16,7 +16,8 @@ import (
 // quickSource is an image whose resolver answers faster, and the same.
 type quickSource struct {
 	source.Source
-	img *image.Image
+	img   *image.Image
+	large *largeFiles
 }
 
 // FileResolver is that of the image.
@@ -25,7 +26,7 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	if err != nil || scope != source.SquashedScope {
 		return inner, err
 	}
-	return &quickResolver{Resolver: inner, img: s.img, folders: map[string][]string{}, found: map[string][]file.Location{}}, nil
+	return &quickResolver{Resolver: inner, img: s.img, large: s.large, folders: map[string][]string{}, found: map[string][]file.Location{}}, nil
 }
 
 // quickResolver knows a short way for patterns such as
@@ -36,7 +37,8 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 // times. It also searches programs for .NET bundles, see searchBundles.
 type quickResolver struct {
 	file.Resolver
-	img *image.Image
+	img   *image.Image
+	large *largeFiles // nil bounds nothing
 
 	mu      sync.Mutex
 	folders map[string][]string // paths in a folder, sorted; nil where links are in the way

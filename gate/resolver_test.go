@@ -73,7 +73,7 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			short, err := quickSource{plain, img}.FileResolver(source.SquashedScope)
+			short, err := quickSource{Source: plain, img: img}.FileResolver(source.SquashedScope)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -73,8 +73,8 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 	if err != nil {
 		return nil, err
 	}
-	stop := watchDropped()
-	s, err := syft.CreateSBOM(licensed, quickSource{src, img.Image}, cfg)
+	stop, large := watchDropped(), &largeFiles{}
+	s, err := syft.CreateSBOM(licensed, quickSource{src, img.Image, large}, cfg)
 	skipped := stop()
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
@@ -91,7 +91,7 @@ func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM,
 		return nil, err
 	}
 	out := newSBOM(s, p)
-	out.Unknowns = append(out.Unknowns, more...)
+	out.Unknowns = large.unknowns(append(out.Unknowns, more...))
 	return out, machineFault(out)
 }
 
@@ -244,10 +244,12 @@ func unknowns(s *sbom.SBOM) []policy.Unknown {
 			out = append(out, u)
 		}
 	}
-	slices.SortFunc(out, func(a, b policy.Unknown) int {
-		return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
-	})
+	slices.SortFunc(out, compareUnknowns)
 	return out
+}
+
+func compareUnknowns(a, b policy.Unknown) int {
+	return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
 }
 
 // withoutFiles leaves out what relates packages to single files, which would

@@ -106,6 +106,33 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	}
 }
 
+// held starts a command and waits until it reads a blob, which it is not given.
+func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
+	t.Helper()
+	reached := make(chan struct{})
+	var once sync.Once
+	w.registries["staging"].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !lab.IsBlob(r) {
+			return false
+		}
+		once.Do(func() { close(reached) })
+		<-r.Context().Done()
+		return true
+	})
+	cmd, stderr := w.command(t, args...), &safeBuffer{}
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-reached:
+	case <-time.After(time.Minute):
+		_ = cmd.Process.Kill()
+		t.Fatalf("no blob is read:\n%s", stderr.String())
+	}
+	return cmd, stderr
+}
+
 // TestFullDiskIsNotTheRegistrysFault runs into a limit on the size of files,
 // which is what a full disk looks like to a writer.
 func TestFullDiskIsNotTheRegistrysFault(t *testing.T) {

@@ -65,6 +65,10 @@ type Options struct {
 	Parallel int
 	// Progress is told what happens. Nil means nobody.
 	Progress gate.Progress
+	// BeforeTag is called once, when every destination is complete and was read
+	// back, and before the first tag is written. An error ends the promotion with
+	// all tags as they were. The records have no tags yet. Nil does nothing.
+	BeforeTag func(context.Context, *Promoter, []*Record) error
 }
 
 // Promoter writes to approved registries.
@@ -198,6 +202,9 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 		}
 		records[d.repo.Name()] = record
 	}
+	if err := p.beforeTag(ctx, tags, records); err != nil {
+		return nil, err
+	}
 	var out []*Record
 	for i, tag := range tags {
 		if err := p.tag(ctx, img, tag); err != nil {
@@ -211,6 +218,18 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 		out = append(out, &record)
 	}
 	return out, nil
+}
+
+// beforeTag calls [Options.BeforeTag] with the record of each tag.
+func (p *Promoter) beforeTag(ctx context.Context, tags []name.Tag, records map[string]*Record) error {
+	if p.opts.BeforeTag == nil {
+		return nil
+	}
+	var complete []*Record
+	for _, tag := range tags {
+		complete = append(complete, records[tag.Context().Name()])
+	}
+	return p.opts.BeforeTag(ctx, p, complete)
 }
 
 // checkReadable fails if the statements about the image cannot be read in each form:

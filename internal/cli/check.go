@@ -39,7 +39,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = out.finish(c.Context, err) }()
+	defer out.finish(c.Context, &err)
 	if err := checkPlatform(c); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/supervise"
 )
 
 // Streams are the three of a process.
@@ -25,6 +26,8 @@ type Streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
+
+	child *supervise.Child // nil in a process without a parent
 }
 
 // Run executes one command line, program name first, and returns the exit
@@ -33,11 +36,13 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	// Go ends a program that panics with 2, which would say that an image was denied.
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(s.Err, "imagegate: a fault in imagegate itself: %v\n\n%s", p, debug.Stack())
-			code = exitError
+			code = finish(ctx, s.Err, fault(p))
 		}
 	}()
 	app := newApp(s)
+	if err := refuseSecrets(app, args); err != nil {
+		return finish(ctx, s.Err, err)
+	}
 	err := app.RunContext(ctx, intersperse(app, args))
 	return finish(ctx, s.Err, err)
 }

@@ -3,19 +3,27 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -64,6 +72,87 @@ func TestExitCodeComesFromOneTable(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyWhatMayPassIsRetryable: every class, with what a person would do about it.
+func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
+	registry := func(err error) error { return fmt.Errorf("x: %w", &gate.RegistryError{Side: gate.Staging, Err: err}) }
+	status := func(code int) error { return registry(&transport.Error{StatusCode: code}) }
+	dial := func(err error) error {
+		return registry(&url.Error{Op: "Get", URL: "http://x/", Err: &net.OpError{Op: "dial", Err: err}})
+	}
+	for name, c := range map[string]struct {
+		err       error
+		code      int
+		retryable bool
+	}{
+		"misspelt tag":          {status(404), 4, false},
+		"login refused":         {status(401), 4, false},
+		"login not enough":      {status(403), 4, false},
+		"method":                {status(405), 4, false},
+		"bad request":           {status(400), 4, false},
+		"too many requests":     {status(429), 4, true},
+		"server error":          {status(500), 4, true},
+		"bad gateway":           {status(502), 4, true},
+		"unavailable":           {status(503), 4, true},
+		"gateway timeout":       {status(504), 4, true},
+		"not implemented":       {status(501), 4, false},
+		"refused connection":    {dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), 4, true},
+		"reset connection":      {dial(os.NewSyscallError("read", syscall.ECONNRESET)), 4, true},
+		"no route":              {dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), 4, true},
+		"timeout":               {dial(os.ErrDeadlineExceeded), 4, true},
+		"deadline":              {registry(context.DeadlineExceeded), 4, true},
+		"no such host":          {dial(&net.DNSError{Err: "no such host", IsNotFound: true}), 4, false},
+		"name server fails":     {dial(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), 4, true},
+		"name server timeout":   {dial(&net.DNSError{Err: "i/o timeout", IsTimeout: true}), 4, true},
+		"certificate":           {dial(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), 4, false},
+		"plain HTTP":            {dial(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), 4, false},
+		"answer cut off":        {registry(io.ErrUnexpectedEOF), 4, true},
+		"answer with an error":  {registry(errors.Join(&transport.Error{StatusCode: 404}, io.EOF)), 4, false},
+		"wrong content":         {registry(errors.New("manifest does not match")), 4, false},
+		"database missing":      {&vulndb.UnusableError{Problem: vulndb.Missing, Err: io.EOF}, 5, false},
+		"database corrupt":      {&vulndb.UnusableError{Problem: vulndb.Corrupt, Err: io.ErrUnexpectedEOF}, 5, false},
+		"database too old":      {&vulndb.UnusableError{Problem: vulndb.TooOld, Err: io.EOF}, 5, false},
+		"database mirror busy":  {fmt.Errorf("x: %w", &serverError{503}), 1, true},
+		"wrong password":        {trustError{errors.New("the password is wrong")}, 6, false},
+		"key service busy":      {&promote.SealError{Err: &serverError{503}}, 6, true},
+		"key service refuses":   {&promote.SealError{Err: &serverError{403}}, 6, false},
+		"key service times out": {trustError{&url.Error{Err: os.ErrDeadlineExceeded}}, 6, true},
+		"unproven":              {&promote.VerifyError{}, 6, false},
+		"usage":                 {usagef("x"), 3, false},
+		"policy":                {&policy.ParseError{}, 3, false},
+		"named nothing":         {fmt.Errorf("x: %w", &gate.InputError{Err: fs.ErrNotExist}), 3, false},
+		"file missing":          {usageError{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}}, 3, false},
+		"local file cut off":    {fmt.Errorf("reading x: %w", io.ErrUnexpectedEOF), 1, false},
+		"disk full":             {&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, 1, false},
+		"conflict":              {&promote.TagConflictError{}, 1, false},
+		"fault":                 {&faultError{reason: "x"}, 1, false},
+		"fault at a registry":   {errors.Join(&faultError{reason: "x"}, status(503)), 1, false},
+		"report not written":    {&unwrittenError{promoted: true, err: syscall.ENOSPC}, 1, true},
+	} {
+		got := classify(t.Context(), c.err)
+		if got != (verdict{c.code, c.retryable}) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		var out bytes.Buffer
+		finish(t.Context(), &out, c.err)
+		if want := map[bool]string{true: "\nretryable: yes\n", false: "\nretryable: no\n"}[c.retryable]; !strings.HasSuffix(out.String(), want) {
+			t.Errorf("%s: it ends with %q", name, out.String())
+		}
+		if e := errorOf(got, c.err); e.Retryable != c.retryable || e.Class == "" {
+			t.Errorf("%s: the report says %+v", name, e)
+		}
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := classify(cancelled, context.Canceled); got != (verdict{130, true}) {
+		t.Errorf("interrupted: %+v", got)
+	}
+}
+
+// serverError is made as the clients of key services make theirs.
+type serverError struct{ StatusCode int }
+
+func (e *serverError) Error() string { return http.StatusText(e.StatusCode) }
 
 // TestReportThatCannotBeWrittenIsSaid also beside a denial.
 func TestReportThatCannotBeWrittenIsSaid(t *testing.T) {
@@ -169,6 +258,32 @@ func TestFaultIsNoDenial(t *testing.T) {
 	code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{In: strings.NewReader(""), Out: faulty{}, Err: &stderr})
 	if code != exitError || !strings.Contains(stderr.String(), "a fault in imagegate itself: nothing can be written") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}
+
+// TestPanicLeavesAReportWithError, also where everything before had passed.
+func TestPanicLeavesAReportWithError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	o := &output{targets: []target{{"json", file}}, stop: func() {}, streams: Streams{Out: io.Discard, Err: io.Discard}}
+	o.report.Decision = &policy.Decision{Passed: true}
+	err := func() (err error) {
+		defer o.finish(t.Context(), &err)
+		panic("a library's fault")
+	}()
+	if got := classify(t.Context(), err); got.code != exitError {
+		t.Errorf("%+v: %v", got, err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := report.ReadJSON(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Error == nil || r.Error.Class != report.ClassOther || !strings.Contains(r.Error.Message, "a library's fault") || r.Outcome() == report.Passed {
+		t.Errorf("%v: %+v", r.Outcome(), r.Error)
 	}
 }
 

@@ -35,10 +35,11 @@ const (
 
 const exitCodesHelp = `Exit codes:
      0  passed, and promoted where that was asked; or denied and let through by an override
-     1  could not decide: an error in no class below
+     1  could not decide: an error in no class below; also if an image was promoted and the report
+        could not be written, which the error says
      2  denied by policy
      3  usage, or an invalid policy or configuration
-     4  a registry failed or refused; try again
+     4  a registry failed or refused; try again if the last line says "retryable: yes"
      5  the vulnerability database is missing, corrupt or too old; run "imagegate db update"
      6  signing, attesting or verifying failed
    130  interrupted`
@@ -67,36 +68,78 @@ type trustError struct{ err error }
 func (e trustError) Error() string { return e.err.Error() }
 func (e trustError) Unwrap() error { return e.err }
 
+// unwrittenError says that a command did all that it was for, and that a report or
+// a statement could not be written afterwards.
+type unwrittenError struct {
+	promoted bool
+	err      error
+}
+
+func (e *unwrittenError) Error() string {
+	done := "passed"
+	if e.promoted {
+		done = "promoted"
+	}
+	return done + ", but not everything was written: " + e.err.Error()
+}
+
+func (e *unwrittenError) Unwrap() error { return e.err }
+
+// verdict is what an error amounts to.
+type verdict struct {
+	code int
+	// retryable: the same command may succeed later, with nothing changed.
+	retryable bool
+}
+
 // classify is the exit table.
-func classify(ctx context.Context, err error) int {
+func classify(ctx context.Context, err error) verdict {
 	var (
 		usage      usageError
 		trusted    trustError
 		parse      *policy.ParseError
+		input      *gate.InputError
 		unusable   *vulndb.UnusableError
 		registry   *gate.RegistryError
 		sealing    *promote.SealError
 		verifying  *promote.VerifyError
 		unreadable *staged.UnreadableError
 		untrusted  *disk.UntrustedError
+		unwritten  *unwrittenError
+		crash      *faultError
 	)
 	switch {
 	case err == nil:
-		return exitOK
+		return verdict{code: exitOK}
 	case errors.Is(err, errDenied):
-		return exitDenied
+		return verdict{code: exitDenied}
 	case ctx.Err() != nil:
-		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &untrusted):
-		return exitUsage
+		return verdict{exitInterrupted, true}
+	case errors.As(err, &crash):
+		return verdict{code: exitError}
+	case errors.As(err, &unwritten):
+		return verdict{exitError, true}
+	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &untrusted):
+		return verdict{code: exitUsage}
 	case errors.As(err, &unusable):
-		return exitDatabase
+		return verdict{code: exitDatabase}
 	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying), errors.As(err, &unreadable):
-		return exitTrust
+		return verdict{exitTrust, isTransient(err)}
 	case errors.As(err, &registry):
-		return exitRegistry
+		_, answered := statusOf(err)
+		return verdict{exitRegistry, isTransient(err) || !answered && isCutOff(err)}
 	}
-	return exitError
+	return verdict{exitError, isTransient(err)}
+}
+
+// errorOf is an error as the report has it.
+func errorOf(v verdict, err error) *report.Error {
+	class := classes[v.code]
+	var unwritten *unwrittenError
+	if errors.As(err, &unwritten) {
+		class = report.ClassOutput
+	}
+	return &report.Error{Class: class, Message: redact(err.Error()), Retryable: v.retryable}
 }
 
 // classes are the exit codes in the words of the report.
@@ -108,16 +151,24 @@ var classes = map[int]report.Class{
 // hint says what a person can do about an error; empty where nothing is known.
 func hint(err error) string {
 	var (
-		unusable *vulndb.UnusableError
-		conflict *promote.TagConflictError
-		registry *gate.RegistryError
-		verified *promote.VerifyError
-
+		unusable  *vulndb.UnusableError
+		conflict  *promote.TagConflictError
+		registry  *gate.RegistryError
+		verified  *promote.VerifyError
+		secret    *secretError
+		written   *unwrittenError
+		crash     *faultError
 		untrusted *disk.UntrustedError
 	)
 	switch {
 	case errors.As(err, &untrusted):
 		return untrustedHint(untrusted)
+	case errors.As(err, &secret):
+		return "flags take the name of a file, not what is in it: write the key or the document into a file that only you can read, and name that"
+	case errors.As(err, &written) && written.promoted:
+		return "the image is promoted: its tags are written and verified. Run the command again to write what is missing"
+	case errors.As(err, &crash):
+		return "this is no verdict about the image, and nothing more was written to a registry. A file in the image may be made to break a parser"
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
 	case errors.As(err, &unusable):
@@ -153,14 +204,15 @@ func untrustedHint(e *disk.UntrustedError) string {
 	return ""
 }
 
-// finish prints what went wrong and returns the exit code.
+// finish prints what went wrong and returns the exit code. The last line says
+// whether trying again is worth it.
 func finish(ctx context.Context, w io.Writer, err error) int {
-	code := classify(ctx, err)
+	v := classify(ctx, err)
 	if err == nil || err == errDenied { //nolint:errorlint // by itself, a denial has been reported
-		return code
+		return v.code
 	}
-	message := err.Error()
-	if code == exitInterrupted {
+	message := redact(err.Error())
+	if v.code == exitInterrupted {
 		message = "interrupted"
 	}
 	for i, line := range strings.Split(strings.TrimSpace(message), "\n") {
@@ -170,10 +222,26 @@ func finish(ctx context.Context, w io.Writer, err error) int {
 		}
 		fmt.Fprintln(w, prefix+report.Sanitize(line))
 	}
+	var crash *faultError
+	if errors.As(err, &crash) {
+		for _, line := range traceLines(crash.trace) {
+			fmt.Fprintln(w, "           "+line)
+		}
+	}
 	if h := hint(err); h != "" {
 		fmt.Fprintln(w, "hint: "+h)
 	}
-	return code
+	if v.code != exitDenied {
+		fmt.Fprintln(w, "retryable: "+yesNo(v.retryable))
+	}
+	return v.code
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 func isStatus(err error, codes ...int) bool {

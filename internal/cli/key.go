@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -62,7 +63,7 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	if err := disk.WriteNew(prefix+".pub", 0o644, public); err != nil {
 		return errors.Join(err, os.Remove(prefix+".key"))
 	}
-	fmt.Fprintf(s.Out, "wrote %s and %s\n", prefix+".key", filepath.Base(prefix)+".pub")
+	fmt.Fprintf(s.Out, "wrote %s and %s\n", report.Sanitize(prefix+".key"), report.Sanitize(filepath.Base(prefix)+".pub"))
 	return nil
 }
 

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,14 +42,26 @@ type output struct {
 	streams  Streams
 	progress gate.Progress
 	stop     func()
+	tempDir  string // where a crash would leave something
 }
 
-// newOutput validates --output and --log-format and starts the progress
-// display. The caller must call finish.
+// newOutput validates --output, --evidence-dir and --log-format and starts the
+// progress display. The caller must defer finish. It refuses files and folders that
+// cannot be written, as far as that is known before: the tag comes first later.
 func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output, error) {
 	targets, err := parseTargets(c.StringSlice("output"))
 	if err != nil {
 		return nil, err
+	}
+	for _, t := range targets {
+		if err := t.check(); err != nil {
+			return nil, usageError{fmt.Errorf("--output: the report cannot be written to %q: %w", t.file, err)}
+		}
+	}
+	if dir := c.String("evidence-dir"); dir != "" {
+		if err := checkNewFolder(dir); err != nil {
+			return nil, usageError{fmt.Errorf("--evidence-dir: nothing can be written into %q: %w", dir, err)}
+		}
 	}
 	o := &output{targets: targets, streams: s}
 	t := tool()
@@ -58,6 +72,13 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	if o.progress, o.stop, err = newProgress(s.Err, c.String("log-format"), c.Bool("quiet")); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f == tempFlag }) {
+		if o.tempDir, err = tempDir(c); err != nil {
+			return nil, err
+		}
+	}
+	o.progress = watched{o.progress, s.child}
+	o.tell()
 	return o, nil
 }
 
@@ -114,6 +135,7 @@ func (o *output) policies(set policy.Set) {
 	if len(files) > 1 {
 		o.report.Policy.Files = files
 	}
+	o.tell()
 }
 
 func (o *output) result(r *gate.Result) {
@@ -135,6 +157,7 @@ func (o *output) promoted(records []*promote.Record) {
 		o.report.Destinations = append(o.report.Destinations, destination(r, state))
 		o.overridden(r.Override)
 	}
+	o.tell()
 }
 
 // repeated is the result where everything had been done before.
@@ -207,38 +230,92 @@ func destination(r *promote.Record, state report.State) report.Destination {
 
 // caution notes what no rule says and nobody may overlook.
 func (o *output) caution(format string, args ...any) {
-	o.report.Cautions = append(o.report.Cautions, fmt.Sprintf(format, args...))
+	o.report.Cautions = append(o.report.Cautions, redact(fmt.Sprintf(format, args...)))
 }
 
-// finish ends the display, prints the cautions and writes every report. What the command returned
-// stays the result; a report that cannot be written is an error of its own, as
-// the pipeline that reads it would otherwise take an old one for new.
-func (o *output) finish(ctx context.Context, err error) error {
+// finish ends the command, and must be deferred itself: a panic becomes an error
+// here, so that it leaves a report too. *err is the command's result.
+func (o *output) finish(ctx context.Context, err *error) {
+	if p := recover(); p != nil {
+		*err = fault(p)
+	}
+	*err = o.end(ctx, *err)
+}
+
+// end ends the display, prints the cautions and writes every report. What the command
+// returned stays the result; a report that cannot be written is an error of its own,
+// as the pipeline that reads it would otherwise take an old one for new.
+func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
 	o.report.Finished = time.Now().UTC()
 	for _, c := range o.report.Cautions {
 		fmt.Fprintln(o.streams.Err, "imagegate: warning: "+report.Sanitize(c))
 	}
-	if code := classify(ctx, err); code != exitOK && code != exitDenied {
-		o.report.Error = &report.Error{Class: classes[code], Message: err.Error()}
+	if v := classify(ctx, err); v.code != exitOK && v.code != exitDenied {
+		o.report.Error = errorOf(v, err)
 	}
-	var failed []error
-	for _, t := range o.targets {
-		format := formats[t.format]
-		if o.report.Error != nil && t == (target{format: "text"}) {
-			if o.report.Attached == nil {
-				continue // standard error says it, in fewer words
-			}
-			format = report.Attachments
-		}
-		if werr := o.write(t, format); werr != nil {
-			failed = append(failed, fmt.Errorf("writing the report: %w", werr))
+	failed := make([]error, len(o.targets))
+	for i, t := range o.targets {
+		if werr := o.writeTarget(t); werr != nil {
+			failed[i] = fmt.Errorf("writing the report: %w", werr)
 		}
 	}
-	if len(failed) == 0 {
+	o.tellWritten()
+	lost := errors.Join(failed...)
+	switch {
+	case lost == nil:
 		return err
+	case err != nil:
+		return errors.Join(lost, err)
 	}
-	return errors.Join(append(failed, err)...)
+	unwritten := &unwrittenError{promoted: o.isPromoted(), err: lost}
+	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
+	// The reports that can be written say that another one is missing.
+	for i, t := range o.targets {
+		if failed[i] == nil && t.file != "" {
+			if werr := o.writeTarget(t); werr != nil {
+				unwritten.err = errors.Join(unwritten.err, werr)
+			}
+		}
+	}
+	return unwritten
+}
+
+func (o *output) isPromoted() bool {
+	return slices.ContainsFunc(o.report.Destinations, func(d report.Destination) bool {
+		return d.State == report.Promoted || d.State == report.AlreadyPromoted
+	})
+}
+
+// writeTarget writes one report, unless standard error says the same in fewer words.
+func (o *output) writeTarget(t target) error {
+	format := formats[t.format]
+	if o.report.Error != nil && t == (target{format: "text"}) {
+		if o.report.Attached == nil {
+			return nil
+		}
+		format = report.Attachments
+	}
+	return o.write(t, format)
+}
+
+// rehearse writes the reports that go to files as they are before the first tag is
+// written. It finds out that a disk is full while nothing has been approved, and a
+// process that is killed leaves no older report behind.
+func (o *output) rehearse() error {
+	finished := *o
+	finished.report.Finished = time.Now().UTC()
+	finished.report.Error = &report.Error{Class: report.ClassOther, Retryable: true,
+		Message: "the run has not ended: the image passed, and no tag has been written yet"}
+	for _, t := range o.targets {
+		if info, err := os.Stat(t.file); t.file == "" || err == nil && !info.Mode().IsRegular() {
+			continue // a device or a pipe takes one report only
+		}
+		if err := finished.writeTarget(t); err != nil {
+			return fmt.Errorf("writing the report, before any tag: %w", err)
+		}
+	}
+	return nil
 }
 
 func (o *output) write(t target, format func(io.Writer, report.Report) error) error {
@@ -256,4 +333,49 @@ func (t target) put(s Streams, data []byte) error {
 		return err
 	}
 	return disk.WriteBytes(t.file, 0o644, data)
+}
+
+// check finds out, without leaving a trace, that the file cannot be written.
+func (t target) check() error {
+	if t.file == "" {
+		return nil
+	}
+	switch info, err := os.Stat(t.file); {
+	case err == nil && info.IsDir():
+		return errors.New("it is a folder")
+	case err == nil && !info.Mode().IsRegular():
+		return nil // a device or a pipe: opening one may wait for a reader
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return checkWritable(t.file)
+}
+
+// checkWritable makes and removes the file that is written on the way to path.
+func checkWritable(path string) error {
+	f, err := disk.Prepare(path, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Discard()
+}
+
+// checkNewFolder finds out, without leaving a trace, that nothing can be written into a
+// folder that may not exist yet.
+func checkNewFolder(dir string) error {
+	var made []string
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		made = append(made, at)
+	}
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = checkWritable(filepath.Join(dir, "evidence"))
+	}
+	for _, at := range made { // the innermost first
+		_ = os.Remove(at)
+	}
+	return err
 }

@@ -26,13 +26,22 @@ func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop 
 	case quiet:
 		return &lines{log: func(string, ...any) {}}, func() {}, nil
 	case format == "json":
-		logger := slog.New(slog.NewJSONHandler(w, nil))
+		logger := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: printable}))
 		return &lines{log: logger.Info}, func() {}, nil
 	case isTerminal(w):
 		b := newBar(w)
 		return b, b.clear, nil
 	}
 	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }}, func() {}, nil
+}
+
+// printable sanitizes the values of a log line. The JSON encoder escapes neither C1
+// and bidirectional characters nor the marks of CI commands.
+func printable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindString {
+		a.Value = slog.StringValue(report.Sanitize(a.Value.String()))
+	}
+	return a
 }
 
 func isTerminal(w io.Writer) bool {
@@ -93,7 +102,7 @@ func (l *lines) Start(stage gate.Stage, what string) func(error) {
 			bytes += n
 		}
 		if err != nil {
-			l.log(string(stage), "what", what, "error", err.Error())
+			l.log(string(stage), "what", what, "error", redact(err.Error()))
 			return
 		}
 		l.log(string(stage), "what", what, "seconds", time.Since(began).Seconds(), "bytes", bytes)

@@ -59,7 +59,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func(ctx context.Context) { err = out.finish(ctx, err) }(c.Context)
+	defer out.finish(c.Context, &err)
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
@@ -92,6 +92,12 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	}
 	opts := promote.Options{Format: format, OnlyFormat: c.String("signature-format") != "" && format != trust.Both, Now: time.Now, MoveTag: c.Bool("move-tag"),
 		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress}
+	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
+		if err := writePromoted(ctx, c.String("evidence-dir"), to, records); err != nil {
+			return err
+		}
+		return out.rehearse()
+	}
 	approved, err := promote.NewVerifier(opts)
 	if err != nil {
 		return err
@@ -168,20 +174,16 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 	}
 	records, err := to.Promote(ctx, leave, p.tags...)
 	p.out.promoted(records) // of several, some may have been before one failed
-	if err != nil {
-		return err
-	}
-	return p.evidence(to, records)
+	return err
 }
 
-// evidence writes the statements that are at the first destination, where that is
-// asked for; those of the others say the same of other repositories.
-func (p *promotion) evidence(to *promote.Promoter, records []*promote.Record) error {
-	dir := p.cli.String("evidence-dir")
+// writePromoted writes the statements that are at the first destination, where that
+// is asked for; those of the others say the same of other repositories.
+func writePromoted(ctx context.Context, dir string, to *promote.Promoter, records []*promote.Record) error {
 	if dir == "" || len(records) == 0 {
 		return nil
 	}
-	documents, err := to.Evidence(p.cli.Context, records[0])
+	documents, err := to.Evidence(ctx, records[0])
 	if err != nil {
 		return err
 	}
@@ -218,5 +220,8 @@ func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (
 	if p.out.report.Override == nil {
 		p.out.unused(p.override)
 	}
-	return true, p.evidence(to, records)
+	if err := writePromoted(ctx, p.cli.String("evidence-dir"), to, records); err != nil {
+		return true, &unwrittenError{promoted: true, err: err}
+	}
+	return true, nil
 }

@@ -53,7 +53,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = out.finish(c.Context, err) }()
+	defer out.finish(c.Context, &err)
 	if len(c.StringSlice("policy")) > 0 {
 		policies, err := loadPolicies(c)
 		if err != nil {

@@ -181,10 +181,13 @@ type Error struct {
 	// Message is the error's text, one line for each cause. It holds no
 	// secrets, and may quote text from the image.
 	Message string `json:"message"`
+	// Retryable: the same command may succeed later, with nothing changed. A tag
+	// that does not exist and a login that is refused are not retryable.
+	Retryable bool `json:"retryable"`
 }
 
-// Class sorts errors by what can be done about them; each has an exit code of
-// its own.
+// Class sorts errors by what can be done about them; each but output has an exit
+// code of its own.
 type Class string
 
 // The classes.
@@ -195,6 +198,9 @@ const (
 	ClassDatabase    Class = "database"    // missing, corrupt or too old
 	ClassTrust       Class = "trust"       // signing, attesting or verifying
 	ClassInterrupted Class = "interrupted" // stopped from outside
+	// ClassOutput: the command did what it was for, Destinations included, and a
+	// report or a statement could not be written. Its exit code is that of other.
+	ClassOutput Class = "output"
 )
 
 // Outcome is what a report amounts to. The zero value is Undecided.
@@ -275,7 +281,7 @@ func (r Report) validate() error {
 	}
 	if r.Error != nil {
 		switch r.Error.Class {
-		case ClassOther, ClassUsage, ClassRegistry, ClassDatabase, ClassTrust, ClassInterrupted:
+		case ClassOther, ClassUsage, ClassRegistry, ClassDatabase, ClassTrust, ClassInterrupted, ClassOutput:
 		default:
 			return fmt.Errorf("unknown error class %q", r.Error.Class)
 		}

@@ -1,0 +1,284 @@
+//go:build linux
+
+package integration
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// nested is a text that opens so many levels.
+func nested(before, level string, n int) string { return before + strings.Repeat(level, n) }
+
+// levels is enough to overflow every stack that grows with the depth.
+const levels = 6_000_000
+
+// bombs are files that are made to end the process that parses them. Those that are
+// quick take part in every run of the tests.
+var bombs = map[string]struct {
+	file  lab.File
+	quick bool
+}{
+	"Lua":             {lab.File{Path: "srv/a-1-1.rockspec", Content: nested("", "a={", levels)}, true},
+	"Erlang":          {lab.File{Path: "srv/rebar.lock", Content: nested("", "{", levels)}, false},
+	"Elixir":          {lab.File{Path: "srv/mix.lock", Content: nested("%", "{", levels)}, false},
+	"OTP":             {lab.File{Path: "srv/x.app", Content: nested("", "[", levels)}, true},
+	"PHP, serialized": {lab.File{Path: "usr/share/php/.registry/x.reg", Content: nested("", "a:1:{i:0;", 3_000_000)}, true},
+	"HCL":             {lab.File{Path: "srv/.terraform.lock.hcl", Content: nested("a = ", "[", levels)}, false},
+	"JSON":            {lab.File{Path: "srv/package-lock.json", Content: nested("", `{"a":`, levels)}, false},
+	"JSON, lists":     {lab.File{Path: "srv/composer.lock", Content: nested("", "[", levels)}, false},
+	"JSON, comments":  {lab.File{Path: "srv/bun.lock", Content: nested("", "[", levels)}, false},
+	"JSON, deps":      {lab.File{Path: "srv/x.deps.json", Content: nested("", `{"a":`, levels)}, true},
+	"JSON, npm":       {lab.File{Path: "usr/lib/node_modules/x/package.json", Content: nested("", `{"a":`, levels)}, true},
+	"JSON, Python":    {lab.File{Path: "srv/Pipfile.lock", Content: nested("", `{"a":`, levels)}, false},
+	"JSON, Swift":     {lab.File{Path: "srv/Package.resolved", Content: nested("", `{"a":`, levels)}, false},
+	"JSON, Conan":     {lab.File{Path: "srv/conan.lock", Content: nested("", `{"a":`, levels)}, false},
+	"JSON, SBOM":      {lab.File{Path: "srv/x.cdx.json", Content: nested(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":[`, `{"type":"library","name":"a","components":[`, 500_000)}, false},
+	"XML":             {lab.File{Path: "srv/pom.xml", Content: nested("", "<a>", levels)}, false},
+	"YAML":            {lab.File{Path: "srv/pnpm-lock.yaml", Content: nested("a: ", "[", levels)}, false},
+	"YAML, blocks":    {lab.File{Path: "srv/pubspec.lock", Content: nested("", "- ", levels)}, false},
+	"YAML, aliases":   {lab.File{Path: "srv/stack.yaml", Content: aliases(30)}, false},
+	"YAML, pods":      {lab.File{Path: "srv/Podfile.lock", Content: nested("", "{a: ", levels)}, false},
+	"TOML":            {lab.File{Path: "srv/Cargo.lock", Content: nested("a = ", "[", levels)}, false},
+	"TOML, Poetry":    {lab.File{Path: "srv/poetry.lock", Content: nested("a = ", "[", levels)}, false},
+	"TOML, uv":        {lab.File{Path: "srv/uv.lock", Content: nested("a = ", "{a=", levels)}, false},
+	"gemspec":         {lab.File{Path: "srv/specifications/x.gemspec", Content: nested("Gem::Specification.new do |s|\n", "s.name = [", levels)}, false},
+	"opam":            {lab.File{Path: "srv/x.opam", Content: nested("depends: ", "[", levels)}, false},
+	"Prolog":          {lab.File{Path: "srv/pack.pl", Content: nested("", "a(", levels)}, false},
+	"requirements":    {lab.File{Path: "srv/requirements.txt", Content: nested("a", "[a", levels)}, false},
+	"setup.py":        {lab.File{Path: "srv/setup.py", Content: nested("install_requires=", "[", levels)}, false},
+	"go.mod":          {lab.File{Path: "srv/go.mod", Content: nested("", "(", levels)}, false},
+	"yarn":            {lab.File{Path: "srv/yarn.lock", Content: nested("", "a:\n  ", levels)}, false},
+	"dpkg":            {lab.File{Path: "var/lib/dpkg/status", Content: nested("Package: x\n", " a\n", 100_000)}, false},
+	"apk":             {lab.File{Path: "lib/apk/db/installed", Content: nested("P:x\n", "F:a\n", 100_000)}, false},
+	"licence":         {lab.File{Path: "usr/lib/node_modules/x/package.json", Content: `{"name":"x","version":"1","license":"` + nested("", "(MIT OR ", 1_000_000) + `"}`}, true},
+	"plist":           {lab.File{Path: "srv/x.app/Contents/Info.plist", Content: nested("<plist>", "<array>", 500_000)}, false},
+	"huge rockspec":   {lab.File{Path: "srv/b-1-1.rockspec", Zeros: 2 << 30}, true},
+	"huge package":    {lab.File{Path: "usr/lib/node_modules/x/package.json", Zeros: 2 << 30}, false},
+	"huge dpkg":       {lab.File{Path: "var/lib/dpkg/status", Zeros: 2 << 30}, false},
+	"huge apk":        {lab.File{Path: "lib/apk/db/installed", Zeros: 2 << 30}, false},
+	"huge pom":        {lab.File{Path: "srv/pom.xml", Zeros: 2 << 30}, false},
+	"huge release":    {lab.File{Path: "etc/os-release", Zeros: 1 << 30}, false},
+	"huge jar":        {lab.File{Path: "srv/x.jar", Zeros: 1 << 30}, false},
+	"huge Go program": {lab.File{Path: "srv/x", Content: "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 64<<20)}, false},
+}
+
+// aliases is a YAML document that expands without a bound.
+func aliases(n int) string {
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x,x,x,x,x,x,x,x,x]\n")
+	for i := 1; i < n; i++ {
+		before := "*a" + strconv.Itoa(i-1)
+		b.WriteString("a" + strconv.Itoa(i) + ": &a" + strconv.Itoa(i) + " [" + strings.Repeat(before+",", 8) + before + "]\n")
+	}
+	return b.String()
+}
+
+// TestOnlyADenialExits2 has the program read files that are made to crash it, with as
+// much memory as there is and with little. IMAGEGATE_TEST_CRASH=1 runs all of them.
+func TestOnlyADenialExits2(t *testing.T) {
+	all := os.Getenv("IMAGEGATE_TEST_CRASH") != ""
+	w := newWork(t, "fixed")
+	for name, bomb := range bombs {
+		if !all && (!bomb.quick || testing.Short()) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			spec := fixedSpec
+			spec.Layers = [][]lab.File{{bomb.file}}
+			img, err := lab.Image(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lab.Push(t.Context(), w.source, img); err != nil {
+				t.Fatal(err)
+			}
+			if name == "Lua" {
+				w.endsByReport(t, "", "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)
+			}
+			limits := []string{""}
+			if all || name == "huge rockspec" {
+				limits = append(limits, "ulimit -v 4194304", "export GOMEMLIMIT=512MiB")
+			}
+			for _, limit := range limits {
+				w.endsByReport(t, limit, "check", w.source, "--policy", w.policy)
+			}
+		})
+	}
+}
+
+// TestLittleMemoryIsNoDenial: an image that passes, with less and less memory.
+func TestLittleMemoryIsNoDenial(t *testing.T) {
+	w := newWork(t, "fixed")
+	limits := []string{"2000000", "1000000"}
+	if os.Getenv("IMAGEGATE_TEST_CRASH") != "" {
+		limits = []string{"3000000", "2500000", "2000000", "1800000", "1600000", "1500000", "1400000", "1300000", "1200000", "1000000", "800000"}
+	}
+	for _, limit := range limits {
+		w.endsByReport(t, "ulimit -v "+limit, "check", w.source, "--policy", w.policy)
+	}
+}
+
+// endsByReport runs a command behind a line of shell. Its exit code and its report must
+// agree, and a crash must leave nothing but both.
+func (w *work) endsByReport(t *testing.T, limit string, args ...string) {
+	t.Helper()
+	file := filepath.Join(w.dir, "report.json")
+	_ = os.Remove(file)
+	line := w.args(append(args, "-o", "json="+file)...)
+	cmd := exec.CommandContext(t.Context(), "bash", append([]string{"-c", limit + "\n" + `exec "$@"`, "bash"}, line...)...)
+	cmd.Env = w.env
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	code := exitCode(t, cmd.Run())
+	w.agrees(t, limit, code, file, stderr.String())
+}
+
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	case err != nil:
+		t.Fatal(err)
+	}
+	return 0
+}
+
+// agrees compares an exit code with the report.
+func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Errorf("%s: exit code %d, and no report: %v\n%s", limit, code, err, stderr)
+		return
+	}
+	defer f.Close()
+	r, err := report.ReadJSON(f)
+	if err != nil {
+		t.Errorf("%s: %v", limit, err)
+		return
+	}
+	t.Logf("%s: exit code %d, %v: %.200s", limit, code, r.Outcome(), stderr)
+	want := map[report.Outcome]int{report.Passed: 0, report.Proven: 0, report.Denied: 2}
+	if expected, decided := want[r.Outcome()]; decided && code != expected || !decided && (code == 0 || code == 2 || r.Error == nil) {
+		t.Errorf("%s: exit code %d, and the report says %v, %+v\n%s", limit, code, r.Outcome(), r.Error, stderr)
+	}
+	if code != 0 && code != 2 && !strings.Contains(stderr, "\nretryable: ") {
+		t.Errorf("%s: the last line does not say whether to try again: %s", limit, stderr)
+	}
+	if len(stderr) > 32<<10 {
+		t.Errorf("%s: %d bytes on standard error", limit, len(stderr))
+	}
+	if r.Outcome() != report.Passed {
+		if got := w.registries["approved"].Writes(); len(got) != 0 {
+			t.Errorf("%s: writes: %v", limit, got)
+		}
+	}
+	w.nothingLeft(t)
+}
+
+// TestCrashOfChildIsNoDenial ends the process that reads the image in the ways in
+// which the runtime and the system do: SIGQUIT has the Go runtime write a trace and
+// exit with 2, as it does when it cannot go on.
+func TestCrashOfChildIsNoDenial(t *testing.T) {
+	for name, signal := range map[string]syscall.Signal{"fatal": syscall.SIGQUIT, "abort": syscall.SIGABRT,
+		"segmentation fault": syscall.SIGSEGV, "out of memory": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			w := newWork(t, "fixed")
+			file := filepath.Join(w.dir, "report.json")
+			cmd, stderr := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key, "-o", "json="+file)
+			if err := syscall.Kill(childOf(t, cmd.Process.Pid), signal); err != nil {
+				t.Fatal(err)
+			}
+			code := exitCode(t, cmd.Wait())
+			if code != 1 {
+				t.Errorf("exit code %d", code)
+			}
+			w.agrees(t, name, code, file, stderr.String())
+			if !strings.Contains(stderr.String(), "imagegate: a fault in imagegate itself: ") {
+				t.Errorf("it says %s", stderr)
+			}
+		})
+	}
+}
+
+// TestChildEndsWithItsParent that was killed: it cleans up, and writes nothing more.
+func TestChildEndsWithItsParent(t *testing.T) {
+	w := newWork(t, "fixed")
+	cmd, _ := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)
+	child := childOf(t, cmd.Process.Pid)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for range 200 {
+		if errors.Is(syscall.Kill(child, 0), syscall.ESRCH) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err := syscall.Kill(child, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the child is there: %v", err)
+	}
+	w.nothingLeft(t)
+	if got := w.registries["approved"].Writes(); len(got) != 0 {
+		t.Errorf("writes: %v", got)
+	}
+}
+
+// TestSecondInterruptEndsAtOnce, also where the first one is not heeded.
+func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	w := newWork(t, "fixed")
+	cmd, stderr := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)
+	child := childOf(t, cmd.Process.Pid)
+	if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if code := exitCode(t, cmd.Wait()); code != 130 || !strings.Contains(stderr.String(), "imagegate: interrupted\n") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}
+
+// childOf finds the child of a process.
+func childOf(t *testing.T, parent int) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			return pid
+		}
+	}
+	t.Fatal("there is no child")
+	return 0
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"runtime/debug"
+	"strings"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/supervise"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// maxTraceLines is how much of the trace of a crash is printed.
+const maxTraceLines = 20
+
+// faultError is a fault in this program or a library: a panic, or the end of the
+// child process. It is never the image's verdict.
+type faultError struct {
+	reason string
+	trace  string // printed behind the error, cut
+}
+
+func (e *faultError) Error() string { return "a fault in imagegate itself: " + e.reason }
+
+// fault makes an error of a panic that was recovered.
+func fault(p any) error {
+	return &faultError{reason: fmt.Sprint(p), trace: string(debug.Stack())}
+}
+
+// crashState is what a child tells its parent, for the case that it crashes.
+type crashState struct {
+	Report  report.Report
+	Targets []targetState
+	TempDir string
+}
+
+type targetState struct{ Format, File string }
+
+// tell sends the parent what to report if this process crashes from now on.
+// Findings are left out: the decision that they led to is not told either.
+func (o *output) tell() {
+	r := o.report
+	r.Input = policy.Input{Image: r.Input.Image}
+	r.Decision, r.Override, r.Attached = nil, nil, nil
+	state := crashState{Report: r, TempDir: o.tempDir}
+	for _, t := range o.targets {
+		state.Targets = append(state.Targets, targetState{t.format, t.file})
+	}
+	_ = o.streams.child.State(state) // it only makes the report of a crash poorer
+}
+
+// tellWritten has the parent leave the reports as they are from now on.
+func (o *output) tellWritten() {
+	_ = o.streams.child.State(crashState{TempDir: o.tempDir})
+}
+
+// crashed reports the end of a child that did not complete, and returns the exit
+// code, which is never that of a denial.
+func crashed(s Streams, r supervise.Result) int {
+	ctx := context.Background()
+	var err error = &faultError{reason: reasonOf(r), trace: r.Trace}
+	if r.Interrupted {
+		stopped, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx, err = stopped, context.Canceled
+	}
+	var state crashState
+	if r.State != nil {
+		if jerr := json.Unmarshal(r.State, &state); jerr != nil {
+			err = fmt.Errorf("%w (and its last state cannot be read: %w)", err, jerr)
+		}
+	}
+	if state.TempDir != "" {
+		layers.Sweep(state.TempDir) // the lock of the child's folder ended with the child
+	}
+	if len(state.Targets) == 0 {
+		return finish(ctx, s.Err, err)
+	}
+	o := &output{report: state.Report, streams: s, stop: func() {}}
+	for _, t := range state.Targets {
+		o.targets = append(o.targets, target{t.Format, t.File})
+	}
+	return finish(ctx, s.Err, o.end(ctx, err))
+}
+
+// cataloger names the part of syft that a trace is about.
+var cataloger = regexp.MustCompile(`anchore/syft/syft/pkg/cataloger/([a-z0-9]+)`)
+
+// reasonOf says in one line what ended the child, and at what.
+func reasonOf(r supervise.Result) string {
+	reason := "the process that reads the image ended with " + r.Ended
+	for line := range strings.SplitSeq(r.Trace, "\n") {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "SIG") {
+			reason = "the process that reads the image crashed: " + line
+			break
+		}
+	}
+	if r.Trace == "" && strings.HasPrefix(r.Ended, "signal: killed") {
+		reason += ", perhaps because memory ran out"
+	}
+	if m := cataloger.FindStringSubmatch(r.Trace); m != nil {
+		reason += ", in syft's " + m[1] + " cataloger"
+	}
+	if r.Phase != "" {
+		reason += ", during: " + r.Phase
+	}
+	return reason
+}
+
+// traceLines are the first lines of a trace, safe to print.
+func traceLines(trace string) []string {
+	var out []string
+	for line := range strings.SplitSeq(strings.TrimSpace(trace), "\n") {
+		if len(out) == maxTraceLines {
+			return append(out, "...")
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, report.Sanitize(redact(line)))
+		}
+	}
+	return out
+}
+
+// watched tells the parent which step has begun.
+type watched struct {
+	gate.Progress
+	child *supervise.Child
+}
+
+func (w watched) Start(stage gate.Stage, what string) func(error) {
+	w.child.Phase(string(stage) + " " + what)
+	return w.Progress.Start(stage, what)
+}

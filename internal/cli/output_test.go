@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// TestOutputThatCannotBeWrittenIsRefusedBefore anything is read or promoted, and
+// finding that out leaves nothing behind.
+func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"folder", "sealed"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile("file", []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod("sealed", 0o500); err != nil { //nolint:gosec // nobody may write
+		t.Fatal(err)
+	}
+	cases := map[string][]string{
+		"a folder":               {"--output", "json=folder"},
+		"below a file":           {"--output", "json=file/report.json"},
+		"no folder":              {"--output", "json=none/report.json"},
+		"a name that is long":    {"--output", "json=" + strings.Repeat("long ", 52)},
+		"a name barely too long": {"--output", "json=" + strings.Repeat("long ", 50)},
+		"evidence in a file":     {"--evidence-dir", "file"},
+		"evidence below a file":  {"--evidence-dir", "file/evidence"},
+	}
+	if os.Getuid() != 0 && runtime.GOOS != "windows" {
+		cases["a sealed folder"] = []string{"--output", "json=sealed/report.json"}
+		cases["evidence in a sealed folder"] = []string{"--evidence-dir", "sealed/evidence"}
+	}
+	for name, args := range cases {
+		var stderr bytes.Buffer
+		args = append([]string{"imagegate", "promote", "127.0.0.1:1/a:1", "127.0.0.1:1/b:1", "--policy", "none.yaml", "--key", "none.key"}, args...)
+		code := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: io.Discard, Err: &stderr})
+		if code != exitUsage || !strings.Contains(stderr.String(), args[len(args)-2]) {
+			t.Errorf("%s: exit code %d: %s", name, code, stderr.String())
+		}
+	}
+	if err := checkNewFolder("new/and/deep"); err != nil {
+		t.Error(err)
+	}
+	if err := (target{"json", "new.json"}).check(); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "folder" && e.Name() != "file" && e.Name() != "sealed" {
+			t.Errorf("left behind: %s", e.Name())
+		}
+	}
+	if data, err := os.ReadFile("file"); err != nil || string(data) != "old" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// promotedOutput is that of a promotion that has written its tag.
+func promotedOutput(s Streams, targets ...target) *output {
+	o := &output{targets: targets, stop: func() {}, streams: s}
+	o.report.Command = "promote"
+	o.report.Decision = &policy.Decision{Passed: true}
+	o.report.Destinations = []report.Destination{{Reference: "approved.example/app:1", State: report.Promoted, Statements: []report.Statement{}}}
+	return o
+}
+
+// TestPromotedWithoutReportIsNotUndecided: the exit code is that of an error, and the
+// last words and the reports that could be written say that the image is promoted.
+func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
+	good := filepath.Join(t.TempDir(), "report.json")
+	var stdout, stderr bytes.Buffer
+	o := promotedOutput(Streams{Out: &stdout, Err: &stderr}, target{"json", good}, target{"json", "/dev/full"})
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no full device")
+	}
+	code := finish(t.Context(), &stderr, o.end(t.Context(), nil))
+	if code != exitError || !strings.Contains(stderr.String(), "imagegate: promoted, but not everything was written") ||
+		!strings.HasSuffix(stderr.String(), "\nretryable: yes\n") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+	data, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.ReadJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Error == nil || r.Error.Class != report.ClassOutput || !r.Error.Retryable || len(r.Destinations) != 1 {
+		t.Errorf("%s", data)
+	}
+}
+
+// TestReportIsRehearsedBeforeTheTag: a killed run leaves a report that says so, and a
+// full disk is found out.
+func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	o := promotedOutput(Streams{Out: io.Discard, Err: io.Discard}, target{"json", file}, target{"text", ""})
+	o.report.Destinations = []report.Destination{}
+	if err := o.rehearse(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.ReadJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Error == nil || r.Outcome() != report.Unfinished || o.report.Error != nil {
+		t.Errorf("%s", data)
+	}
+	o.targets[0].file = filepath.Join(filepath.Dir(file), "gone", "report.json")
+	if err := o.rehearse(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+// hostile is text that terminals and CI systems act on.
+const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
+
+// TestNoLogLineIsACommand in either form of the log.
+func TestNoLogLineIsACommand(t *testing.T) {
+	bad := regexp.MustCompile("\x1b|[\u0080-\u009f\u202a-\u202e\u2066-\u2069\r]|(?m)^\\s*::|##")
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		progress, stop, err := newProgress(&out, format, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress.Start("scan", hostile)(nil)
+		progress.Start("scan", "x")(errors.New(hostile))
+		stop()
+		if found := bad.FindString(out.String()); found != "" {
+			t.Errorf("%s: %q in %q", format, found, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if format == "json" && !json.Valid([]byte(line)) {
+				t.Errorf("%q", line)
+			}
+		}
+		if n := strings.Count(out.String(), "\n"); n != 2 {
+			t.Errorf("%s: %d lines", format, n)
+		}
+	}
+	if a := printable(nil, slog.Int("n", 1)); a.Value.Int64() != 1 {
+		t.Error("numbers change")
+	}
+}

@@ -1,0 +1,101 @@
+package supervise
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Child is a child's connection to its parent. All methods may be called on nil,
+// which is a process without a parent.
+type Child struct {
+	// Err is the parent's standard error, a terminal if that is one.
+	Err      *os.File
+	control  *os.File
+	mu       sync.Mutex
+	messages *os.File
+	state    []byte // the last one that was sent
+}
+
+// Attach connects a child to its parent. handles is the value of [Variable].
+func Attach(handles string) (*Child, error) {
+	files, err := inherited(handles)
+	if err != nil {
+		return nil, fmt.Errorf("%s is set, and not by a parent process: %w", Variable, err)
+	}
+	for _, f := range files[1:] {
+		info, err := f.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("%s is set, and not by a parent process: %w", Variable, err)
+		}
+		if info.Mode()&os.ModeNamedPipe == 0 {
+			return nil, fmt.Errorf("%s is set, and not by a parent process: %w", Variable, errors.New("not a pipe"))
+		}
+	}
+	return &Child{Err: files[0], messages: files[1], control: files[2]}, nil
+}
+
+// Watch calls stop when the parent asks the child to stop, and orphaned when the
+// parent is gone. It returns at once.
+func (c *Child) Watch(stop, orphaned func()) {
+	if c == nil {
+		return
+	}
+	go func() {
+		requests := bufio.NewReader(c.control)
+		for {
+			if _, err := requests.ReadByte(); err != nil {
+				orphaned()
+				return
+			}
+			stop()
+		}
+	}()
+}
+
+// Phase tells the parent what the child is doing, for the report of a crash.
+func (c *Child) Phase(phase string) { c.send(message{Phase: phase}) }
+
+// State tells the parent what to report if the child crashes. What is equal to the
+// last state is not sent again.
+func (c *Child) State(v any) error {
+	if c == nil {
+		return nil
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(data) > maxMessage/2 {
+		return errors.New("the state is too large")
+	}
+	c.mu.Lock()
+	same := string(c.state) == string(data)
+	c.state = data
+	c.mu.Unlock()
+	if !same {
+		c.send(message{State: data})
+	}
+	return nil
+}
+
+// Finish sends the exit code. The process must exit with it at once.
+func (c *Child) Finish(code int) { c.send(message{Code: &code}) }
+
+// send ignores errors: if the parent is gone, [Child.Watch] says so.
+func (c *Child) send(m message) {
+	if c == nil {
+		return
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, _ = io.WriteString(c.messages, string(data)+"\n")
+}

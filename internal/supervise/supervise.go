@@ -1,0 +1,242 @@
+// Package supervise runs the work of a command in a child process and tells its
+// verdict apart from its end.
+//
+// The Go runtime ends a process with code 2 when it cannot go on: a stack that
+// overflows, memory that runs out, concurrent map writes, a panic in a goroutine
+// of a library. No deferred function runs then. The parent therefore never takes
+// the child's exit code for a verdict. The child sends its code over a pipe before
+// it exits, and the parent returns a code only if both agree; see [Result].
+//
+// [Run] is the parent's side and [Attach] the child's. The parent is idle: it
+// forwards interrupts, and reads what the child sends.
+package supervise
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Variable is the environment variable by which a child finds its pipes. A child
+// must unset it before it starts other programs.
+const Variable = "IMAGEGATE_SUPERVISED"
+
+const (
+	// maxMessage bounds one message of the child. States hold no findings.
+	maxMessage = 4 << 20
+	// maxTrace bounds what is kept of the runtime's report of a crash.
+	maxTrace = 64 << 10
+	// drain is how long the parent reads on after the child has ended: another
+	// program that the child started may hold the pipe open.
+	drain = time.Second
+)
+
+// message is what a child sends. Each one has one field.
+type message struct {
+	Phase string          `json:"phase,omitempty"`
+	State json.RawMessage `json:"state,omitempty"`
+	Code  *int            `json:"code,omitempty"`
+}
+
+// Result is how a child ended.
+type Result struct {
+	// Completed: the child sent a code and exited with that code. Otherwise it
+	// crashed or was killed, and Code means nothing.
+	Completed bool
+	Code      int
+	// Interrupted: the parent received a signal and passed it on.
+	Interrupted bool
+	// Ended says how a child that did not complete ended, such as "exit status 2"
+	// or "signal: killed".
+	Ended string
+	// Phase and State are the last ones that the child sent.
+	Phase string
+	State []byte
+	// Trace is the beginning of what the runtime wrote about a crash. It may quote
+	// the image.
+	Trace string
+}
+
+// Command is what to run. All fields must be set.
+type Command struct {
+	Path string
+	Args []string // with the program's name first
+	Env  []string
+	// In and Out become the child's. Err becomes the child's way to standard
+	// error, see [Child.Err]: its own standard error is where the runtime
+	// writes, and that goes to Noise.
+	In, Out, Err *os.File
+	// Signals are passed on: the first as a request to stop, the second kills.
+	Signals <-chan os.Signal
+	// Noise is called with each line that something other than the program wrote
+	// to standard error, except for the report of a crash.
+	Noise func(line string)
+}
+
+// Run starts the child and waits for its end. The error is about starting.
+func Run(c Command) (Result, error) {
+	var p pipes
+	if err := p.open(); err != nil {
+		return Result{}, fmt.Errorf("making pipes: %w", err)
+	}
+	defer p.close()
+	cmd := exec.Command(c.Path) //nolint:gosec,noctx // this program itself; a context would kill it without asking
+	cmd.Args, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Args, c.In, c.Out, p.noise.w
+	handles, err := inherit(cmd, c.Err, p.messages.w, p.control.r)
+	if err != nil {
+		return Result{}, err
+	}
+	cmd.Env = append(c.Env, Variable+"="+handles)
+	if err := cmd.Start(); err != nil {
+		return Result{}, err
+	}
+	p.closeChilds()
+
+	var r Result
+	var sent *int
+	var reading sync.WaitGroup
+	reading.Go(func() { sent = r.listen(p.messages.r) })
+	reading.Go(func() { r.Trace = hear(p.noise.r, c.Noise) })
+	ended := make(chan struct{})
+	var passing sync.WaitGroup
+	passing.Go(func() { r.Interrupted = pass(c.Signals, p.control.w, cmd.Process, ended) })
+	err = cmd.Wait()
+	close(ended)
+	passing.Wait()
+	late := time.AfterFunc(drain, func() { p.messages.r.Close(); p.noise.r.Close() })
+	reading.Wait()
+	late.Stop()
+
+	state := cmd.ProcessState
+	if state == nil {
+		return Result{}, fmt.Errorf("waiting for the child process: %w", err)
+	}
+	r.Ended = state.String()
+	if sent != nil && state.Exited() && state.ExitCode() == *sent {
+		r.Completed, r.Code = true, *sent
+	}
+	return r, nil
+}
+
+// pass forwards signals until the child has ended, and reports whether one came.
+func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended <-chan struct{}) bool {
+	for n := 0; ; n++ {
+		select {
+		case <-ended:
+			return n > 0
+		case <-signals:
+			if n > 0 {
+				_ = child.Kill() // it may have ended by itself
+				continue
+			}
+			_, _ = control.Write([]byte{'\n'})
+		}
+	}
+}
+
+// listen reads messages to their end, and returns the code among them; nil for none.
+func (r *Result) listen(from io.Reader) *int {
+	var code *int
+	lines := bufio.NewScanner(from)
+	lines.Buffer(make([]byte, 0, 64<<10), maxMessage)
+	for lines.Scan() {
+		var m message
+		if json.Unmarshal(lines.Bytes(), &m) != nil {
+			continue // cut off by the crash
+		}
+		switch {
+		case m.Code != nil:
+			code = m.Code
+		case m.State != nil:
+			r.State = m.State
+		default:
+			r.Phase = m.Phase
+		}
+	}
+	_, _ = io.Copy(io.Discard, from) // the child must never wait for a reader
+	return code
+}
+
+// crashMarks begin the runtime's report of a crash.
+var crashMarks = []string{"panic: ", "fatal error: ", "runtime: ", "unexpected fault address ", "SIG", "goroutine ", "[signal "}
+
+// hear hands lines on until the report of a crash begins, and returns the
+// beginning of that.
+func hear(from io.Reader, noise func(string)) string {
+	var trace strings.Builder
+	lines := bufio.NewReader(from)
+	for {
+		line, err := readLine(lines)
+		if len(line) > 0 {
+			text := string(bytes.TrimRight(line, "\r\n"))
+			switch {
+			case trace.Len() == 0 && !isCrash(text):
+				noise(text)
+			case trace.Len() < maxTrace:
+				trace.WriteString(text + "\n")
+			}
+		}
+		if err != nil {
+			return trace.String()
+		}
+	}
+}
+
+// readLine returns a line, or as much of a longer one as the buffer holds.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		err = nil
+	}
+	return line, err
+}
+
+func isCrash(line string) bool {
+	for _, mark := range crashMarks {
+		if strings.HasPrefix(line, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// pipe is the two ends of one.
+type pipe struct{ r, w *os.File }
+
+// pipes are those between a parent and its child.
+type pipes struct{ noise, messages, control pipe }
+
+func (p *pipes) open() (err error) {
+	for _, one := range []*pipe{&p.noise, &p.messages, &p.control} {
+		if one.r, one.w, err = os.Pipe(); err != nil {
+			p.close()
+			return err
+		}
+	}
+	return nil
+}
+
+// closeChilds closes the ends that are the child's.
+func (p *pipes) closeChilds() {
+	p.noise.w.Close()
+	p.messages.w.Close()
+	p.control.r.Close()
+}
+
+// close closes what is open still. A second close is harmless.
+func (p *pipes) close() {
+	for _, one := range []pipe{p.noise, p.messages, p.control} {
+		if one.r != nil {
+			one.r.Close()
+			one.w.Close()
+		}
+	}
+}
