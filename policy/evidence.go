@@ -29,8 +29,9 @@ type Image struct {
 	// Reference is what the user wrote, before it was resolved.
 	Reference string `json:"reference"`
 	// Repository is the registry and repository without tag and digest, such
-	// as "registry.example/team/app"; for a local source, its path. Image
-	// patterns are matched against it.
+	// as "registry.example/team/app"; for an image outside registries, transport
+	// and path, such as "oci:builds/app". Image patterns are matched against its
+	// canonical form.
 	Repository string `json:"repository"`
 	// Digest is the digest of the index or manifest, "sha256:<hex>".
 	Digest string `json:"digest"`

@@ -219,7 +219,7 @@ type adviceGroup struct {
 
 // kindOrder is the order in which issues that are no findings are listed: what
 // makes the rest of the evidence worthless comes first.
-var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindDatabase, policy.KindDistribution,
+var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindScope, policy.KindDatabase, policy.KindDistribution,
 	policy.KindCoverage, policy.KindSBOM, policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindProvenance, policy.KindCustom, policy.KindException}
 
 func byAdvice(issues []issue) []adviceGroup {

@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// spelled are spellings of one repository each; patterns mean that repository.
+var spelled = []struct{ spellings, patterns []string }{
+	{[]string{"index.docker.io/library/nginx", "docker.io/nginx", "nginx", "Registry-1.docker.io:443/library/nginx", "docker.io./nginx", "registry.hub.docker.com/library/nginx"},
+		[]string{"docker.io/library/*", "docker.io/nginx", "nginx", "library/*", "index.docker.io/library/nginx", "*docker.io/*", "docker.io:*/library/*", "index.docker.i*/nginx", "docker.io/ng*", "*"}},
+	{[]string{"index.docker.io/team/app", "docker.io/team/app", "team/app", "DOCKER.io:0443/team/app"},
+		[]string{"docker.io/team/*", "team/*", "team/app", "*/team/app", "index.docker.io/*", "registry-1.docker.io/team/app"}},
+	{[]string{"ghcr.io/prod/app", "GHCR.io/prod/app", "ghcr.io:443/prod/app", "ghcr.io.:00443/prod/app"},
+		[]string{"ghcr.io/*", "GHCR.IO/prod/*", "ghcr.io:443/prod/*", "ghcr.io:*/prod/app", "*.io/prod/*", "*ghcr.io:443/*"}},
+	{[]string{"localhost:5000/prod/app", "LocalHost:5000/prod/app", "127.0.0.1:5000/prod/app", "127.0.0.1:05000/prod/app", "[::1]:5000/prod/app", "127.0.0.2:5000/prod/app", "r.localhost:5000/prod/app", "0.0.0.0:5000/prod/app"},
+		[]string{"localhost:5000/prod/*", "127.0.0.1:5000/*", "[::1]:*/prod/*", "localhost:*/prod/app", "127.0.0.*:5000/prod/app", "local*:5000/*"}},
+}
+
+// TestNoSpellingEscapesAScope: a scope that tightens applies under every spelling of
+// the repository, and all decisions are equal.
+func TestNoSpellingEscapesAScope(t *testing.T) {
+	for _, tt := range spelled {
+		for _, pattern := range tt.patterns {
+			p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all, effect: warn}]\nimages:\n  - match: %q\n    rules: [{name: strict, severity: high}]\n", pattern))
+			var first Decision
+			for i, spelling := range tt.spellings {
+				in := withFindings(finding("CVE-1", SeverityHigh))
+				in.Image.Repository = spelling
+				d := p.Evaluate(in, now)
+				denied(t, d, "vulnerability strict")
+				if i == 0 {
+					first = d
+				} else if diff := cmp.Diff(first, d); diff != "" {
+					t.Errorf("pattern %s, image %s: %s", pattern, spelling, diff)
+				}
+			}
+		}
+	}
+}
+
+// TestExceptionsDoNotDependOnSpelling, and never reach an image that only looks alike.
+func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
+	evaluate := func(pattern, image string) Decision {
+		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
+		in := withFindings(finding("CVE-1", SeverityHigh))
+		in.Image.Repository = image
+		return p.Evaluate(in, now)
+	}
+	for i, tt := range spelled {
+		for _, pattern := range tt.patterns {
+			for _, spelling := range tt.spellings {
+				passed(t, evaluate(pattern, spelling))
+			}
+			if pattern == "*" || strings.HasPrefix(pattern, "*.io") || strings.HasPrefix(pattern, "*docker") {
+				continue
+			}
+			other := spelled[(i+2)%len(spelled)].spellings[0]
+			denied(t, evaluate(pattern, other), "vulnerability all")
+		}
+	}
+}
+
+// TestLocalFolderDoesNotGetTheExceptionsOfARepository of that name.
+func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
+	evaluate := func(pattern, image string) Decision {
+		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
+		in := withFindings(finding("CVE-1", SeverityHigh))
+		in.Image.Repository = image
+		return p.Evaluate(in, now)
+	}
+	for _, transport := range []string{"oci", "oci-archive", "docker-archive", "docker-daemon"} {
+		image := transport + ":ghcr.io/team/app"
+		for _, pattern := range []string{"ghcr.io/team/app", "ghcr.io/*", "*/team/app", "*ghcr.io/team/app", "*:*", "docker://ghcr.io/*"} {
+			denied(t, evaluate(pattern, image), "vulnerability all")
+		}
+		for _, pattern := range []string{"*", transport + ":*", transport + ":ghcr.io/team/*"} {
+			passed(t, evaluate(pattern, image))
+		}
+		denied(t, evaluate(transport+":*", "ghcr.io/team/app"), "vulnerability all")
+	}
+	// A registry whose host is spelled like a transport.
+	denied(t, evaluate("oci:*", "docker://oci:5000/app"), "vulnerability all")
+	passed(t, evaluate("docker://oci:5000/*", "docker://oci:5000/app"))
+	denied(t, evaluate("docker://oci:5000/*", "oci:5000/app"), "vulnerability all")
+}
+
+// TestUnmatchedImagesAreDenied where the policy says so.
+func TestUnmatchedImagesAreDenied(t *testing.T) {
+	policyText := func(unmatched string) string {
+		return "version: 1\nrules: [{name: all}]\n" + unmatched + "images: [{match: registry.example/*, sbom: {minPackages: 0}}]\n"
+	}
+	in := withFindings()
+	for _, image := range []string{"ghcr.io/team/app", "oci:registry.example/app", "registry.example.attacker.test/app", ""} {
+		in.Image.Repository = image
+		d := parsed(t, policyText("unmatchedImages: deny\n")).Evaluate(in, now)
+		denied(t, d, "scope unmatchedImages")
+		passed(t, parsed(t, policyText("")).Evaluate(in, now))
+		passed(t, parsed(t, policyText("unmatchedImages: allow\n")).Evaluate(in, now))
+	}
+	in.Image.Repository = "REGISTRY.example:443/app"
+	strict := parsed(t, policyText("unmatchedImages: deny\n"))
+	passed(t, strict.Evaluate(in, now))
+	// In a set each policy has scopes of its own.
+	other := parsed(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\nimages: [{match: ghcr.io/*, sbom: {minPackages: 0}}]\n")
+	denied(t, Set{strict, other}.Evaluate(in, now), "scope unmatchedImages")
+	// Printed for one image the policy says the same of it.
+	if own := strict.ForImage("registry.example/app"); own.UnmatchedImages != UnmatchedAllow {
+		t.Error("a policy that is printed for an image denies it")
+	}
+	if own := strict.ForImage("ghcr.io/app"); own.UnmatchedImages != UnmatchedDeny {
+		t.Error("a policy that is printed for an image that it denies does not say so")
+	}
+}
+
+func TestLintOfUnmatchedImages(t *testing.T) {
+	got := lint(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\n")
+	if want := []string{`p.yaml: "unmatchedImages: deny" denies every image: there are no "images"`}; !cmp.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestLintSuggestsTheCanonicalPattern.
+func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"docker.io/team/*":      "",
+		"oci:*":                 "",
+		"oci:builds/*":          "",
+		"*":                     "",
+		"*/team/app":            "",
+		"localhost:5000/*":      "",
+		"registry.example:*/x":  "",
+		"team/*":                `means "docker.io/team/*"`,
+		"index.docker.io/a/*":   `means "docker.io/a/*"`,
+		"GHCR.io/a":             `means "ghcr.io/a"`,
+		"ghcr.io:443/*":         `means "ghcr.io/*"`,
+		"127.0.0.1:5000/*":      `means "localhost:5000/*"`,
+		"ghcr.io/a:1":           `compared with the repository alone: write "ghcr.io/a"`,
+		"ghcr.io/a@sha256:*":    `compared with the repository alone: write "ghcr.io/a"`,
+		"oci:builds/app:latest": `compared with the repository alone: write "oci:builds/app"`,
+	} {
+		got := lintPattern("the override", pattern)
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q", pattern, got)
+		}
+	}
+}
+
+// TestMonotoneInUnmatchedImages: denying unmatched images never lets one pass.
+func TestMonotoneInUnmatchedImages(t *testing.T) {
+	for seed := range uint64(2000) {
+		g := newGenerator(seed)
+		p, in := g.policy(), g.input()
+		before := p.Evaluate(in, now)
+		stricter := *p
+		stricter.UnmatchedImages = UnmatchedDeny
+		if after := stricter.Evaluate(in, now); after.Passed && !before.Passed {
+			t.Fatalf("seed %d: denying unmatched images lets the image pass", seed)
+		}
+	}
+}
