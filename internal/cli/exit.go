@@ -85,7 +85,7 @@ func classify(ctx context.Context, err error) int {
 		return exitDenied
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &parse):
+	case errors.As(err, &usage), errors.As(err, &parse), isConfiguration(err):
 		return exitUsage
 	case errors.As(err, &unusable):
 		return exitDatabase
@@ -111,6 +111,9 @@ func hint(err error) string {
 		registry *gate.RegistryError
 		verified *promote.VerifyError
 	)
+	if h := accessHint(err); h != "" {
+		return h
+	}
 	switch {
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`

@@ -293,7 +293,7 @@ func Normalize(ref string) (string, error) {
 	if !ok || !isHost(host) {
 		return ref, checkPath(ref)
 	}
-	normal, err := normalizeHost(host)
+	normal, err := NormalizeHost(host)
 	if err != nil {
 		return "", fmt.Errorf("registry %q: %w", host, err)
 	}
@@ -313,7 +313,8 @@ func checkPath(rest string) error {
 	return nil
 }
 
-func normalizeHost(s string) (string, error) {
+// NormalizeHost is [Normalize] for a host with an optional port.
+func NormalizeHost(s string) (string, error) {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f {
 			return "", errors.New("has characters that are not printable ASCII: write an international name in its xn-- form")
