@@ -99,11 +99,11 @@ func TestLintOfSections(t *testing.T) {
 		"vex: {files: true}\n":                  `p.yaml:4:1: "vex" takes no finding away: it has no "accept"`,
 		"vex: {accept: [fixed]}\n":              `p.yaml:4:1: "vex" takes no finding away: it has neither "files" nor "signers"`,
 		"vex: {accept: [fixed], files: true}\n": "",
-		"signers: [{name: a, issuer: i, subject: s}]\nvex: {accept: [fixed], signers: [a]}\n":              "",
-		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                `p.yaml:4:11: signer "a" is anybody: its subject matches every one`,
-		strings.Replace(unused, "%s", "all", 1):                                                            `p.yaml:4:14: the exception for rule "all" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
-		strings.Replace(unused, "%s", "no telnet", 1):                                                      `p.yaml:4:14: the exception for rule "no telnet" covers nothing: there is no such rule`,
-		strings.Replace(unused, "%s", "p.yaml", 1):                                                         `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: there is no such rule`,
+		"signers: [{name: a, issuer: i, subject: s}]\nvex: {accept: [fixed], signers: [a]}\n":               "",
+		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                 `p.yaml:4:11: signer "a" is anybody: its subject matches every one`,
+		strings.Replace(unused, "%s", "all", 1):                                                             `p.yaml:4:14: the exception for rule "all" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
+		strings.Replace(unused, "%s", "no telnet", 1):                                                       `p.yaml:4:14: the exception for rule "no telnet" covers nothing: there is no such rule`,
+		strings.Replace(unused, "%s", "p.yaml", 1):                                                          `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: there is no such rule`,
 		"images: [{match: a*, rules: [{name: x, effect: warn}]}]\n" + strings.Replace(unused, "%s", "x", 1): `p.yaml:5:14: the exception for rule "x" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
 	} {
 		got := lint(t, "version: 1\nrules:\n  - {name: all, severity: low}\n"+section)

@@ -254,8 +254,9 @@ type DistributionRule struct {
 	// EndOfLife is what happens when the vendor publishes no more advisories;
 	// block where left out. Example: "endOfLife: warn".
 	EndOfLife Effect `json:"endOfLife"`
-	// NotCovered is what happens to packages that could not be matched, for any
-	// UncoveredReason; block where left out. Example: "notCovered: warn".
+	// NotCovered is what happens to packages that could not be matched: the database
+	// has no advisories for the distribution, or for packages of that type at all, or
+	// a version cannot be compared. Default: block. Example: "notCovered: warn".
 	NotCovered Effect `json:"notCovered"`
 	// Allow are patterns over id and version of os-release with a space
 	// between, or the id alone for a distribution without versions; "*" stands

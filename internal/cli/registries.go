@@ -117,6 +117,7 @@ func accessHint(err error) string {
 		refused *plainHTTPError
 		failed  *transport.Error
 		request *url.Error
+		noTLS   tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &config) && config.Helper != "":
@@ -130,7 +131,7 @@ func accessHint(err error) string {
 		return "the server answers, and not as a registry does: check the host and the port"
 	case errors.As(err, &refused):
 		return fmt.Sprintf("if the registry has no TLS, allow that with --insecure-registry %s", refused.host)
-	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(), http.ErrSchemeMismatch.Error()):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS), strings.Contains(err.Error(), http.ErrSchemeMismatch.Error()):
 		host := "HOST[:PORT]"
 		if errors.As(err, &request) {
 			if u, err := url.Parse(request.URL); err == nil {

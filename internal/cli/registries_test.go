@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"flag"
@@ -130,6 +131,7 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 	}
 	for want, cause := range map[string]error{
 		"--insecure-registry r.lan:5000": &url.Error{Op: "Get", URL: "https://r.lan:5000/v2/", Err: http.ErrSchemeMismatch},
+		"--insecure-registry vm:5000":    &url.Error{Op: "Get", URL: "https://vm:5000/v2/", Err: tls.RecordHeaderError{Msg: "first record"}},
 		"--insecure-registry 10.0.0.9":   &url.Error{Op: "Get", URL: "http://10.0.0.9/v2/", Err: &plainHTTPError{"10.0.0.9"}},
 		"SSL_CERT_FILE":                  &url.Error{Op: "Get", URL: "https://r.lan/v2/", Err: x509.UnknownAuthorityError{}},
 		"HTTPS_PROXY":                    &url.Error{Op: "Get", URL: "https://r.lan/v2/", Err: &net.OpError{Op: "proxyconnect", Err: errors.New("refused")}},

@@ -308,6 +308,8 @@ func coverageAdvice(reason policy.UncoveredReason) string {
 		return "keep /etc/os-release in the image: without it no system package can be matched"
 	case policy.DistributionNotInDatabase:
 		return "rebuild the image on a distribution and release that the database covers"
+	case policy.TypeNotInDatabase:
+		return "use a database with advisories for that type of package, and run \"imagegate db status\" to see its providers; or remove the packages"
 	case policy.VersionUnknown:
 		return "build the package with a version, or remove it"
 	case policy.VersionNotComparable:
