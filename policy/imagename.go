@@ -43,6 +43,17 @@ func coversImages(pattern, other string) bool {
 	return p.any || p.local == names.IsLocal(other) && p.glob.match(other)
 }
 
+// matchesReference reports whether a reference matches one of the patterns, as it is
+// written or with both in canonical form.
+func matchesReference(patterns []string, reference string) bool {
+	bare := withoutTag(reference)
+	tag, n := reference[len(bare):], newImageName(bare)
+	return matchesAny(patterns, reference) || slices.ContainsFunc(patterns, func(pattern string) bool {
+		p := newImagePattern(pattern)
+		return p.local == n.local && slices.ContainsFunc(n.spellings, func(s string) bool { return p.glob.match(s + tag) })
+	})
+}
+
 // lintPattern returns what is odd about a pattern, or "". owner names where it is.
 func lintPattern(owner, pattern string) string {
 	bare, canonical := withoutTag(pattern), names.Pattern(withoutTag(pattern))

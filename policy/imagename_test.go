@@ -162,3 +162,24 @@ func TestMonotoneInUnmatchedImages(t *testing.T) {
 		}
 	}
 }
+
+// TestBaseIsKnownUnderEverySpelling.
+func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, base string
+		want          bool
+	}{
+		{"docker.io/library/debian:12", "debian:12", true},
+		{"debian:12", "index.docker.io/library/debian:12", true},
+		{"docker.io/library/debian*", "docker.io/debian:12@sha256:0", true},
+		{"GHCR.io:443/base/*", "ghcr.io/base/app:1", true},
+		{"ghcr.io/base/*", "GHCR.io/base/app:1", true},
+		{"docker.io/library/debian:12", "debian:11", false},
+		{"docker.io/library/debian:12", "registry.example/library/debian:12", false},
+		{"ghcr.io/base/*", "oci:ghcr.io/base/app", false},
+	} {
+		if got := baseFault(&Base{Name: tt.base}, []string{tt.pattern}) == ""; got != tt.want {
+			t.Errorf("%s allows %s: %v", tt.pattern, tt.base, got)
+		}
+	}
+}
