@@ -183,3 +183,86 @@ func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
 		}
 	}
 }
+
+// spelling returns one of the spellings of a repository: of the four in spelled, by
+// what a name can differ in.
+func (g generator) spelling(repository int) string {
+	host := pick(g, [][]string{
+		{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", ""},
+		{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", ""},
+		{"ghcr.io"},
+		{"localhost", "127.0.0.1", "[::1]", "[0:0::1]", "[::ffff:127.0.0.1]", "127.1.2.3", "0.0.0.0", "a.b.localhost"},
+	}[repository]...)
+	path := pick(g, [][]string{{"library/nginx", "nginx"}, {"team/app"}, {"prod/app"}, {"prod/app"}}[repository]...)
+	if host == "" {
+		return pick(g, "", "docker://") + path
+	}
+	if host[0] != '[' && !strings.HasPrefix(host, "127.") && host != "0.0.0.0" && g.IntN(3) == 0 {
+		host += "."
+	}
+	if repository == 3 {
+		host += pick(g, ":5000", ":05000", ":0005000")
+	} else {
+		host += pick(g, "", "", ":443", ":0443", ":80")
+	}
+	letters := []byte(host)
+	for i, c := range letters {
+		if 'a' <= c && c <= 'z' && g.IntN(4) == 0 {
+			letters[i] = c - 'a' + 'A'
+		}
+	}
+	return pick(g, "", "", "docker://") + string(letters) + "/" + path
+}
+
+// imagePattern makes patterns out of spellings, with wildcards put anywhere.
+func (g generator) imagePattern() string {
+	p := []byte(g.spelling(g.IntN(len(spelled))))
+	for range g.IntN(3) {
+		from := g.IntN(len(p))
+		to := from + g.IntN(len(p)-from+1)
+		p = append(append(append([]byte{}, p[:from]...), '*'), p[to:]...)
+	}
+	return string(p)
+}
+
+// TestDecisionsDoNotDependOnSpelling: whatever the patterns, every spelling of a
+// repository leads to the same decision.
+func TestDecisionsDoNotDependOnSpelling(t *testing.T) {
+	for seed := range uint64(3000) {
+		g := newGenerator(seed)
+		set := g.set()
+		for _, p := range set {
+			p.UnmatchedImages = pick(g, UnmatchedAllow, UnmatchedDeny)
+			for i := range p.Images {
+				p.Images[i].Match = []string{g.imagePattern()}
+			}
+			for i := range p.Exceptions {
+				p.Exceptions[i].Image = pick(g, "", g.imagePattern(), g.imagePattern())
+			}
+		}
+		in := g.input()
+		repository := g.IntN(len(spelled))
+		in.Image.Repository = g.spelling(repository)
+		one := set.Evaluate(in, now)
+		first := in.Image.Repository
+		in.Image.Repository = g.spelling(repository)
+		if diff := cmp.Diff(one, set.Evaluate(in, now)); diff != "" {
+			t.Fatalf("seed %d: %s and %s: %s", seed, first, in.Image.Repository, diff)
+		}
+	}
+}
+
+// TestEverySpellingIsAPatternForTheRepository, and for no other.
+func TestEverySpellingIsAPatternForTheRepository(t *testing.T) {
+	for seed := range uint64(5000) {
+		g := newGenerator(seed)
+		a, b := g.IntN(len(spelled)), g.IntN(len(spelled))
+		pattern, image := g.spelling(a), g.spelling(b)
+		if got := newImagePattern(pattern).match(newImageName(image)); got != (a == b) {
+			t.Fatalf("seed %d: pattern %s, image %s: %v", seed, pattern, image, got)
+		}
+		if newImagePattern("oci:*").match(newImageName(image)) || newImagePattern(pattern).match(newImageName("oci:"+strings.TrimPrefix(image, "docker://"))) {
+			t.Fatalf("seed %d: %s and a folder of that name are mixed up", seed, pattern)
+		}
+	}
+}

@@ -37,6 +37,9 @@ type access struct {
 func registryAccess(c *cli.Context) (access, error) {
 	plain := plainHTTP{hosts: map[string]bool{}, next: registryTransport(stall)}
 	for _, s := range c.StringSlice("insecure-registry") {
+		if s == "" { // a variable that is set and empty
+			continue
+		}
 		host, err := names.NormalizeHost(s)
 		switch {
 		case err != nil:

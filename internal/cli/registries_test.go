@@ -100,7 +100,7 @@ func TestPlainHTTPGoesToNoOtherHost(t *testing.T) {
 }
 
 func TestInsecureRegistryIsOneHost(t *testing.T) {
-	for _, s := range []string{"", "http://registry.lan:5000", "registry.lan/team", "*.lan", "registry.lan:443", "registry.lan:*", "10.0.0.0/8", "registry", "registry.lan:"} {
+	for _, s := range []string{"http://registry.lan:5000", "registry.lan/team", "*.lan", "registry.lan:443", "registry.lan:*", "10.0.0.0/8", "registry", "registry.lan:"} {
 		var usage usageError
 		if _, err := registryAccess(withInsecure(t, s)); !errors.As(err, &usage) {
 			t.Errorf("--insecure-registry %q: %v", s, err)
