@@ -14,7 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/urfave/cli/v2"
 
@@ -182,5 +184,47 @@ func TestApprovedNamesAreNormalized(t *testing.T) {
 	}
 	if _, err := parseApproved("ghcr.io/team/../app:1", name.NewTag); err == nil {
 		t.Error("an ambiguous name is accepted")
+	}
+}
+
+// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost: a registry that is named may use a
+// token server of its own, and none on another host without TLS.
+func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {
+	for realm, works := range map[string]bool{"http://registry.lan:5000/token": true, "http://auth.lan/token": false} {
+		var hosts []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			user, password, basic := r.BasicAuth()
+			if basic {
+				hosts = append(hosts, r.Host)
+			}
+			switch {
+			case r.URL.Path == "/token" && user == "me" && password == "pw":
+				fmt.Fprint(w, `{"token":"t"}`)
+			case r.Header.Get("Authorization") != "Bearer t":
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="s"`, realm))
+				w.WriteHeader(http.StatusUnauthorized)
+			default:
+				w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+				fmt.Fprint(w, `{"schemaVersion":2}`)
+			}
+		}))
+		defer server.Close()
+		to := server.Listener.Addr().String()
+		dialer := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, to)
+		}}
+		tag, err := name.NewTag("registry.lan:5000/team/app:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = remote.Get(tag, remote.WithTransport(plainHTTP{map[string]bool{"registry.lan:5000": true}, dialer}),
+			remote.WithAuth(authn.FromConfig(authn.AuthConfig{Username: "me", Password: "pw"})))
+		var refused *plainHTTPError
+		switch {
+		case works && (err != nil || len(hosts) == 0 || hosts[0] != "registry.lan:5000"):
+			t.Errorf("realm %s: %v, the password went to %q", realm, err, hosts)
+		case !works && (!errors.As(err, &refused) || refused.host != "auth.lan" || len(hosts) > 0):
+			t.Errorf("realm %s: %v, the password went to %q", realm, err, hosts)
+		}
 	}
 }
