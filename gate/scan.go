@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -224,6 +225,11 @@ func uncovered(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pk
 			out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
 		}
 	}
+	types, err := uncoveredTypes(ctx, db, pkgs)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, types...)
 	for _, p := range pkgs {
 		reason, detail := incomparable(p)
 		if reason == "" {
@@ -233,6 +239,58 @@ func uncovered(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pk
 		out = append(out, policy.Uncovered{Package: &cataloged, Reason: reason, Detail: detail})
 	}
 	return out, nil
+}
+
+// uncoveredTypes lists the types of packages for which the database has no advisory at
+// all, so that no finding means nothing. Packages of distributions are judged by
+// distribution.
+func uncoveredTypes(ctx context.Context, db *vulndb.DB, pkgs []pkg.Package) ([]policy.Uncovered, error) {
+	byName := matchedByName()
+	unanswered := map[syftpkg.Type][]string{}
+	for i := range pkgs {
+		p := &pkgs[i]
+		if isOSPackage(p.Type) {
+			continue
+		}
+		ok, err := db.CoversType(ctx, p.Type)
+		if err == nil && !ok && !byName[p.Type] && len(p.CPEs) > 0 {
+			ok, err = db.CoversCPEs(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			unanswered[p.Type] = append(unanswered[p.Type], p.Name)
+		}
+	}
+	var out []policy.Uncovered
+	for _, t := range slices.Sorted(maps.Keys(unanswered)) {
+		out = append(out, policy.Uncovered{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
+	}
+	return out, nil
+}
+
+// matchedByName are the types whose matchers search by name alone. All others are
+// searched by CPE too.
+func matchedByName() map[syftpkg.Type]bool {
+	types := map[syftpkg.Type]bool{}
+	for _, m := range strictMatchers() {
+		for _, t := range m.PackageTypes() {
+			types[t] = true
+		}
+	}
+	return types
+}
+
+// someOf lists the first few names.
+func someOf(names []string) string {
+	const most = 3
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // osPackageTypes lists the types of operating system packages in an SBOM.

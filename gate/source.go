@@ -2,10 +2,13 @@ package gate
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/internal/names"
 )
 
 // Transport says where an image is read from. The names are those of
@@ -42,20 +45,24 @@ type Source struct {
 // String returns the source as it was written.
 func (s Source) String() string { return s.raw }
 
-// Repository returns what exceptions and reports call the image by: registry
-// and repository, or the path.
+// Repository returns the canonical name of the repository, which policies and
+// reports know the image by: registry and repository, such as "docker.io/team/app",
+// or transport and path, such as "oci:builds/app". See names.Canonical.
 func (s Source) Repository() string {
-	if s.Path != "" {
-		return s.Path
-	}
-	if s.Ref == nil {
+	switch {
+	case s.Path != "":
+		return names.Canonical(string(s.Transport) + ":" + filepath.ToSlash(s.Path))
+	case s.Ref == nil:
 		return ""
+	case s.Transport == DockerDaemon:
+		return names.Canonical(string(DockerDaemon) + ":" + s.Ref.Context().Name())
 	}
-	return s.Ref.Context().Name()
+	return names.Canonical(string(Registry) + "://" + s.Ref.Context().Name())
 }
 
 // ParseSource reads a reference with an optional transport. Names follow the
-// rules of the Docker command: no registry means Docker Hub, no tag "latest".
+// rules of the Docker command: no registry means Docker Hub, no tag "latest". The
+// name of a registry is normalized; ambiguous names are refused.
 func ParseSource(s string, opts ...name.Option) (Source, error) {
 	out := Source{Transport: Registry, raw: s}
 	rest, isURL := strings.CutPrefix(s, "docker://")
@@ -72,7 +79,11 @@ func ParseSource(s string, opts ...name.Option) (Source, error) {
 	}
 	var err error
 	switch out.Transport {
-	case Registry, DockerDaemon:
+	case Registry:
+		if rest, err = names.Normalize(rest); err == nil {
+			out.Ref, err = name.ParseReference(rest, opts...)
+		}
+	case DockerDaemon:
 		out.Ref, err = name.ParseReference(rest, opts...)
 	case DockerArchive:
 		out.Path, rest, _ = strings.Cut(rest, ":")

@@ -103,6 +103,7 @@ const (
 	KindPackage       Kind = "package"
 	KindImage         Kind = "image" // how the image is made
 	KindProvenance    Kind = "provenance"
+	KindScope         Kind = "scope" // the policy is not for the image
 )
 
 // Violation is one reason to deny, or, in Decision.Warnings, to warn.

@@ -205,8 +205,11 @@ func (e *evaluation) coverage(p *Platform) {
 		if u.Package != nil {
 			what = joined(u.Package.Name, u.Package.Version) + " is"
 		}
-		if u.Reason == NothingCataloged {
+		switch u.Reason {
+		case NothingCataloged:
 			what = "the image is"
+		case TypeNotInDatabase:
+			what = fmt.Sprintf("packages of type %s (%d of them) are", quoteShort(u.Type), u.Packages)
 		}
 		message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
 		if u.Detail != "" {

@@ -29,8 +29,9 @@ type Image struct {
 	// Reference is what the user wrote, before it was resolved.
 	Reference string `json:"reference"`
 	// Repository is the registry and repository without tag and digest, such
-	// as "registry.example/team/app"; for a local source, its path. Image
-	// patterns are matched against it.
+	// as "registry.example/team/app"; for an image outside registries, transport
+	// and path, such as "oci:builds/app". Image patterns are matched against its
+	// canonical form.
 	Repository string `json:"repository"`
 	// Digest is the digest of the index or manifest, "sha256:<hex>".
 	Digest string `json:"digest"`
@@ -168,13 +169,17 @@ type Unknown struct {
 	Reason    string `json:"reason"`
 }
 
-// Uncovered is a package, or a whole distribution where Package is nil, that
-// the database or the matchers cannot answer for: no findings is then not a
-// clean bill.
+// Uncovered is a package, all packages of a type, or, if it names neither, a whole
+// distribution that the database or the matchers cannot answer for: no findings is
+// then not a clean bill.
 type Uncovered struct {
-	Package *Package        `json:"package,omitempty"`
-	Reason  UncoveredReason `json:"reason"`
-	Detail  string          `json:"detail,omitempty"`
+	Package *Package `json:"package,omitempty"`
+	// Type is the package type if the reason is TypeNotInDatabase, and Packages the
+	// number of packages of that type that cannot be matched.
+	Type     string          `json:"type,omitempty"`
+	Packages int             `json:"packages,omitempty"`
+	Reason   UncoveredReason `json:"reason"`
+	Detail   string          `json:"detail,omitempty"`
 }
 
 // UncoveredReason says why something could not be matched.
@@ -186,6 +191,9 @@ const (
 	// DistributionNotInDatabase: the database has no advisories for this
 	// distribution or release.
 	DistributionNotInDatabase UncoveredReason = "distribution not in database"
+	// TypeNotInDatabase: the database has no advisories for packages of this type,
+	// such as npm, in whatever package.
+	TypeNotInDatabase UncoveredReason = "package type not in database"
 	// VersionUnknown: the package has no version.
 	VersionUnknown UncoveredReason = "version unknown"
 	// VersionNotComparable: the version does not follow the scheme by which

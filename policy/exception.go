@@ -30,10 +30,11 @@ type exception struct {
 
 // newExceptions prepares those of p for an image.
 func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
+	n := newImageName(repository)
 	x := &exceptions{now: now, byID: make(map[string][]*exception, len(p.Exceptions)), byRule: make(map[string][]*exception)}
 	for i, e := range p.Exceptions {
 		compiled := &exception{Exception: e, index: i, pattern: newPURLPattern(e.Package)}
-		compiled.outside = e.Image != "" && !newGlob(e.Image).match(repository)
+		compiled.outside = e.Image != "" && !newImagePattern(e.Image).match(n)
 		if p.tooLong(&e, now) {
 			compiled.begins = e.Expires.Add(-p.ExceptionsMaxLifetime)
 		}

@@ -164,7 +164,7 @@ func (e *evaluation) matching(s *subject) (rules []*rule) {
 
 func (e *Explanation) explainRule(policies []*evaluation) {
 	switch e.Kind {
-	case KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException:
+	case KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException, KindScope:
 		if e.Outcome == OutcomeBlocked {
 			e.Remedies = append(e.Remedies, "no exception covers this: what the message says must change")
 		}

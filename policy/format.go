@@ -22,8 +22,12 @@ func (p *Policy) Format() ([]byte, error) { return formatYAML(p.document()) }
 // ForImage returns what of p is left for the images of a repository: what is
 // different for them is in its place, and nothing is said of other images.
 func (p *Policy) ForImage(repository string) *Policy {
-	own := *p.forImage(repository).Policy
+	s := p.forImage(repository)
+	own := *s.Policy
 	own.Images = nil
+	if s.matched {
+		own.UnmatchedImages = UnmatchedAllow
+	}
 	return &own
 }
 

@@ -55,7 +55,8 @@ type ImageRule struct {
 	// MaxLayers wants at most so many layers. Example: "maxLayers: 40".
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// Base wants a base image whose name or digest matches one of these
-	// patterns; "*" stands for any run of characters. It is what the image says
+	// patterns; "*" stands for any run of characters. Names are compared as they are
+	// written and in their canonical form, see "match" of a scope. It is what the image says
 	// of itself, and nobody has verified it. One that says nothing has none.
 	// Example: "base: [registry.example/base/*]".
 	Base []string `json:"base,omitempty"`
@@ -275,10 +276,8 @@ func baseFault(base *Base, allowed []string) string {
 	if base == nil || base.Name == "" && base.Digest == "" {
 		return "the image does not say on what it was built"
 	}
-	for _, s := range []string{base.Name, base.Digest} {
-		if s != "" && matchesAny(allowed, s) {
-			return ""
-		}
+	if base.Digest != "" && matchesAny(allowed, base.Digest) || base.Name != "" && matchesReference(allowed, base.Name) {
+		return ""
 	}
 	return fmt.Sprintf("the image was built on %s, which the policy does not allow", quoteShort(strings.Trim(base.Name+"@"+base.Digest, "@")))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -14,7 +13,7 @@ const soon = 30 * day
 
 // Lint returns what is valid and yet dead or about to be, sorted by position:
 // exceptions that have expired at now or will within 30 days, name a rule that is
-// none or add nothing, image patterns that match no repository, rules that can
+// none or add nothing, image patterns that match no repository or are not in canonical form, rules that can
 // never decide about a finding, contradict another or add nothing to it, graces
 // that never apply, and sections without effect. They are warnings; what makes a
 // policy invalid is an error of Parse.
@@ -35,6 +34,7 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	problems = append(problems, p.lintExceptedRules()...)
 	problems = append(problems, lintVEX(&p.VEX)...)
 	problems = append(problems, lintSigners(p.Signers)...)
+	problems = append(problems, p.lintUnmatched()...)
 	sortProblems(problems)
 	return problems
 }
@@ -79,18 +79,11 @@ func (p *Policy) lintScope(scope *Scope) []Problem {
 	problems := s.lintRules(func(r *Rule) bool { return s.at[r.Position] != nil })
 	problems = append(problems, p.lintListsOf(&s)...)
 	for _, pattern := range scope.Match {
-		if namesTag(pattern) {
-			problems = append(problems, Problem{scope.Position, fmt.Sprintf(
-				"the override has a tag or digest in its pattern %q, which is compared with the repository alone", pattern)})
+		if message := lintPattern("the override", pattern); message != "" {
+			problems = append(problems, Problem{scope.Position, message})
 		}
 	}
 	return problems
-}
-
-// namesTag reports whether a pattern goes beyond the repository, so that it
-// matches none.
-func namesTag(pattern string) bool {
-	return strings.ContainsAny(pattern[strings.LastIndexByte(pattern, '/')+1:], ":@")
 }
 
 // covering returns the first of rules that matches all that r does, and decides
@@ -216,10 +209,11 @@ func lintExceptions(list []Exception, now time.Time) []Problem {
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
 				"the exception for %s expires on %s, within %s", e.subject(), formatTime(e.Expires), formatDuration(soon))})
 		}
-		if namesTag(e.Image) {
-			problems = append(problems, Problem{e.Position, fmt.Sprintf(
-				"the exception for %s has a tag or digest in its image pattern %q, which is compared with the repository alone",
-				e.subject(), e.Image)})
+		if e.Image == "" {
+			continue
+		}
+		if message := lintPattern("the exception for "+e.subject(), e.Image); message != "" {
+			problems = append(problems, Problem{e.Position, message})
 		}
 	}
 	return problems

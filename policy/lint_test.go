@@ -99,12 +99,12 @@ func TestLintOfSections(t *testing.T) {
 		"vex: {files: true}\n":                  `p.yaml:4:1: "vex" takes no finding away: it has no "accept"`,
 		"vex: {accept: [fixed]}\n":              `p.yaml:4:1: "vex" takes no finding away: it has neither "files" nor "signers"`,
 		"vex: {accept: [fixed], files: true}\n": "",
-		"signers: [{name: a, issuer: i, subject: s}]\nvex: {accept: [fixed], signers: [a]}\n":              "",
-		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                `p.yaml:4:11: signer "a" is anybody: its subject matches every one`,
-		strings.Replace(unused, "%s", "all", 1):                                                            `p.yaml:4:14: the exception for rule "all" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
-		strings.Replace(unused, "%s", "no telnet", 1):                                                      `p.yaml:4:14: the exception for rule "no telnet" covers nothing: there is no such rule`,
-		strings.Replace(unused, "%s", "p.yaml", 1):                                                         `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: there is no such rule`,
-		"images: [{match: a, rules: [{name: x, effect: warn}]}]\n" + strings.Replace(unused, "%s", "x", 1): `p.yaml:5:14: the exception for rule "x" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
+		"signers: [{name: a, issuer: i, subject: s}]\nvex: {accept: [fixed], signers: [a]}\n":               "",
+		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                 `p.yaml:4:11: signer "a" is anybody: its subject matches every one`,
+		strings.Replace(unused, "%s", "all", 1):                                                             `p.yaml:4:14: the exception for rule "all" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
+		strings.Replace(unused, "%s", "no telnet", 1):                                                       `p.yaml:4:14: the exception for rule "no telnet" covers nothing: there is no such rule`,
+		strings.Replace(unused, "%s", "p.yaml", 1):                                                          `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: there is no such rule`,
+		"images: [{match: a*, rules: [{name: x, effect: warn}]}]\n" + strings.Replace(unused, "%s", "x", 1): `p.yaml:5:14: the exception for rule "x" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
 	} {
 		got := lint(t, "version: 1\nrules:\n  - {name: all, severity: low}\n"+section)
 		if strings.Join(got, "\n") != want {
@@ -139,8 +139,8 @@ func TestLintOfLists(t *testing.T) {
 		{"denied, and excepted by one name", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: pkg:deb/debian/telnet}\n" +
 			"exceptions: [{rule: b, " + exception + "2030-01-01}]\n", nil},
 		{"denied, and not everywhere", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: pkg:deb/debian/telnet}\n" +
-			"images: [{match: x, packages: [{name: b, deny: pkg:npm/a}]}]\n", nil},
-		{"contradicted for some images", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\nimages:\n  - match: x\n    packages: [{name: c, deny: 'pkg:deb/*'}]\n", []string{
+			"images: [{match: x*, packages: [{name: b, deny: pkg:npm/a}]}]\n", nil},
+		{"contradicted for some images", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\nimages:\n  - match: x*\n    packages: [{name: c, deny: 'pkg:deb/*'}]\n", []string{
 			`p.yaml:5:5: rule "b" wants what rule "c" on line 8 denies: no image satisfies both`}},
 		{"allowed and denied", "licenses:\n  - {name: b, allow: [MIT, GPL-2.0-only, 'BSD-*']}\n  - {name: c, deny: [mit, 'gpl-*', BSD-3-Clause]}\n", []string{
 			`p.yaml:5:5: rule "b" allows "MIT", which rule "c" on line 6 denies`,
@@ -162,15 +162,15 @@ func TestLintOfLists(t *testing.T) {
 		{"image, early and late", "image:\n  - {name: b, maxAge: 30d, effect: warn}\n  - {name: c, maxAge: 90d}\n  - {name: d, maxSize: 1GB}\n  - {name: e, maxLayers: 3}\n" +
 			"  - {name: f, base: [a]}\n  - {name: g, base: [b]}\n", nil},
 		{"exceptions", "exceptions:\n  - {id: CVE-1, " + exception + "2030-01-01}\n  - {id: cve-1, package: pkg:npm/a, " + exception + "2029-01-01}\n" +
-			"  - {id: CVE-1, image: a, " + exception + "2031-01-01}\n  - {id: CVE-2, package: pkg:npm/a, " + exception + "2030-01-01}\n" +
+			"  - {id: CVE-1, image: a*, " + exception + "2031-01-01}\n  - {id: CVE-2, package: pkg:npm/a, " + exception + "2030-01-01}\n" +
 			"  - {id: CVE-2, package: 'pkg:npm/*', " + exception + "2030-01-01}\n", []string{
 			`p.yaml:6:5: the exception for "cve-1" adds nothing: the one at p.yaml:5:5 covers as much and lasts as long`,
 			`p.yaml:8:5: the exception for "CVE-2" adds nothing: the one at p.yaml:9:5 covers as much and lasts as long`,
 		}},
 		{"distribution", "distribution: {notAllowed: warn}\n", []string{`p.yaml:4:1: "notAllowed" has no effect: there is no "allow"`}},
-		{"distribution of some images", "distribution: {notAllowed: warn}\nimages: [{match: x, distribution: {allow: [debian 12]}}]\n", nil},
-		{"distribution for some images", "images: [{match: x, distribution: {notAllowed: warn}}]\n", []string{
-			`p.yaml:4:21: "notAllowed" has no effect: there is no "allow"`}},
+		{"distribution of some images", "distribution: {notAllowed: warn}\nimages: [{match: x*, distribution: {allow: [debian 12]}}]\n", nil},
+		{"distribution for some images", "images: [{match: x*, distribution: {notAllowed: warn}}]\n", []string{
+			`p.yaml:4:22: "notAllowed" has no effect: there is no "allow"`}},
 	} {
 		if diff := cmp.Diff(tt.want, lint(t, "version: 1\nrules:\n  - {name: a, severity: low}\n"+tt.sections)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)

@@ -209,6 +209,6 @@ func lintRepeated(list []Exception, now time.Time) []Problem {
 // does for as long.
 func (e *Exception) covers(other *Exception) bool {
 	return (e.Package == "" || other.Package != "" && coversPURL(e.Package, other.Package)) &&
-		(e.Image == "" || other.Image != "" && newGlob(e.Image).match(other.Image)) &&
+		(e.Image == "" || other.Image != "" && coversImages(e.Image, other.Image)) &&
 		!e.Expires.Before(other.Expires)
 }

@@ -98,5 +98,6 @@ func compareUncovered(a, b *Uncovered) int {
 			return c
 		}
 	}
-	return cmp.Or(strings.Compare(string(a.Reason), string(b.Reason)), strings.Compare(a.Detail, b.Detail))
+	return cmp.Or(strings.Compare(string(a.Reason), string(b.Reason)), strings.Compare(a.Type, b.Type),
+		cmp.Compare(a.Packages, b.Packages), strings.Compare(a.Detail, b.Detail))
 }

@@ -54,6 +54,7 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	fields = append(fields,
 		optional("exceptions", d.exceptionSection(p)),
 		optional("images", d.scopes(&p.Images)),
+		optional("unmatchedImages", d.unmatchedImages(p)),
 		optional("signers", d.signers(&p.Signers)),
 		optional("override", d.override(&p.Override)),
 		optional("name", scalar(d, &p.Name, "a name", checkPolicyName, "!!str")),

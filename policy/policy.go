@@ -104,6 +104,10 @@ type Policy struct {
 	// where left out.
 	// Example: "images: [{match: registry.example/legacy/*, sbom: {unknowns: warn}}]".
 	Images []Scope `json:"images,omitempty"`
+	// UnmatchedImages says what happens to an image for which no scope of Images
+	// is: allow judges it by the policy itself, deny denies it. Default: allow.
+	// Example: "unmatchedImages: deny".
+	UnmatchedImages UnmatchedImages `json:"unmatchedImages,omitempty"`
 	// Override says who may let an image through nevertheless; nobody where
 	// left out.
 	// Example: "override: {maxLifetime: 24h, approvers: [oncall@example.com]}".
@@ -250,8 +254,9 @@ type DistributionRule struct {
 	// EndOfLife is what happens when the vendor publishes no more advisories;
 	// block where left out. Example: "endOfLife: warn".
 	EndOfLife Effect `json:"endOfLife"`
-	// NotCovered is what happens to packages that could not be matched, for any
-	// UncoveredReason; block where left out. Example: "notCovered: warn".
+	// NotCovered is what happens to packages that could not be matched: the database
+	// has no advisories for the distribution, or for packages of that type at all, or
+	// a version cannot be compared. Default: block. Example: "notCovered: warn".
 	NotCovered Effect `json:"notCovered"`
 	// Allow are patterns over id and version of os-release with a space
 	// between, or the id alone for a distribution without versions; "*" stands
@@ -294,7 +299,8 @@ type Exception struct {
 	// least these. "%40" and "@" are the same; letter case counts.
 	// Example: "package: pkg:npm/lodash@4.*".
 	Package string `json:"package,omitempty"`
-	// Image is a pattern over the repository; empty matches all.
+	// Image is a pattern over the repository, compared as "match" of a scope is;
+	// empty matches all.
 	// Example: "image: registry.example/team/*".
 	Image string `json:"image,omitempty"`
 	// Reason says why it is safe to let this pass. Mandatory.

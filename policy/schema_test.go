@@ -223,6 +223,7 @@ exceptions:
 images:
   - {match: "*", sbom: {minPackages: 1}}
   - {match: [a, b], rules: [{name: a}], exceptions: [{id: CVE-2, reason: r, owner: o, expires: 2026-12-31}]}
+unmatchedImages: deny
 override: {maxLifetime: 24h, approvers: [a]}
 `
 

@@ -245,6 +245,8 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 			return enum(Block.String(), Warn.String())
 		case "Fixable":
 			return enum(string(FixableYes), string(FixableNo))
+		case "UnmatchedImages":
+			return enum(allowWritten, string(UnmatchedDeny))
 		case "Inheritance":
 			return enum(string(InheritApproved))
 		case "ProvenanceType":

@@ -18,7 +18,13 @@ import (
 type Scope struct {
 	Position Position `json:"position"`
 	// Match are patterns over the repository, of which one must match. "*"
-	// stands for any run of characters. Mandatory; one pattern need not be a
+	// stands for any run of characters. Names are compared in their canonical
+	// form: the host in lower case and without the ports 80 and 443, docker.io for
+	// every name of Docker Hub, localhost for every loopback address. A pattern
+	// without a registry is about Docker Hub, as a reference is: "team/*" means
+	// docker.io/team/*, "nginx" docker.io/library/nginx. Images outside registries
+	// have their transport in front: "oci:*", "docker-archive:builds/*"; no other
+	// pattern matches them, except "*" alone. Mandatory; one pattern need not be a
 	// list. Example: "match: registry.example/legacy/*".
 	Match []string `json:"match"`
 	// Keys are what the scope spells out, such as "rules" and
@@ -31,9 +37,9 @@ type Scope struct {
 // String returns the patterns, as violations show them.
 func (s *Scope) String() string { return strings.Join(s.Match, ", ") }
 
-func (s *Scope) matches(repository string) bool {
+func (s *Scope) matches(n imageName) bool {
 	for _, pattern := range s.Match {
-		if newGlob(pattern).match(repository) {
+		if newImagePattern(pattern).match(n) {
 			return true
 		}
 	}
@@ -93,6 +99,8 @@ type scoped struct {
 	*Policy
 	at   map[Position]*Scope // of rules and exceptions
 	keys map[string]override
+	// matched is whether some scope is for the image.
+	matched bool
 }
 
 // override says which scope has replaced a key of a mapping.
@@ -104,8 +112,10 @@ type override struct {
 // forImage returns p as it is for the images of a repository.
 func (p *Policy) forImage(repository string) scoped {
 	s := scoped{Policy: p}
+	n := newImageName(repository)
 	for i := range p.Images {
-		if scope := &p.Images[i]; scope.matches(repository) {
+		if scope := &p.Images[i]; scope.matches(n) {
+			s.matched = true
 			s.apply(scope)
 		}
 	}

@@ -226,7 +226,7 @@ rules:
   - name: medium
     severity: medium
 images:
-  - match: [a, "b:*"]
+  - match: [GHCR.io/a, "b:*", "docker-archive:builds/*"]
     rules:
       - {name: critical, severity: critical}
       - {name: low, severity: low}
@@ -234,7 +234,8 @@ images:
       - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
 `)
 	want := []string{
-		`p.yaml:8:5: the override has a tag or digest in its pattern "b:*", which is compared with the repository alone`,
+		`p.yaml:8:5: the override has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
+		`p.yaml:8:5: the override has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
 		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it does`,
 		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
 	}

@@ -32,6 +32,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 	}
 	c := newCouncil(s, &in, now)
 	c.all(func(e *evaluation) { e.completeness(in) })
+	c.all(func(e *evaluation) { e.unmatched(in.Image) })
 	c.all(func(e *evaluation) { e.database(in.Database) })
 	c.all(func(e *evaluation) { e.origin(in.Database) })
 	c.all(func(e *evaluation) { e.wholeImage(in.Image) })

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/anchore/grype/grype/distro"
 	"github.com/anchore/grype/grype/vulnerability"
+	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
 // Covers reports whether the database has advisories for a distribution and its
@@ -39,6 +41,60 @@ func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 		LabelVersion:     d.LabelVersion(),
 	})
 	return len(rows) > 0, err
+}
+
+// coverage is what is known about the ecosystems in a database. It does not change
+// while the database is open.
+type coverage struct {
+	mu    sync.Mutex
+	types map[syftpkg.Type]bool
+	cpes  *bool
+}
+
+// CoversType reports whether the database has any advisory about packages of a type
+// that matchers find by the package's name. Where it has none, grype finds nothing in
+// such packages and says nothing about it. Packages of distributions are for Covers.
+func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
+	db.coverage.mu.Lock()
+	defer db.coverage.mu.Unlock()
+	if known, ok := db.coverage.types[t]; ok {
+		return known, nil
+	}
+	// The type is replaced as grype replaces it: erlang-otp is answered from hex. The
+	// order of the join keeps SQLite on the index over ecosystems.
+	found, err := db.exists(ctx, `
+		SELECT EXISTS (SELECT 1 FROM packages CROSS JOIN affected_package_handles ON affected_package_handles.package_id = packages.id
+			WHERE packages.ecosystem = COALESCE(
+				(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
+			AND affected_package_handles.operating_system_id IS NULL)`, string(t), string(t))
+	if err != nil {
+		return false, fmt.Errorf("looking for advisories about packages of type %s: %w", t, err)
+	}
+	if db.coverage.types == nil {
+		db.coverage.types = map[syftpkg.Type]bool{}
+	}
+	db.coverage.types[t] = found
+	return found, nil
+}
+
+// CoversCPEs reports whether the database has any advisory that matchers find by CPE.
+func (db *DB) CoversCPEs(ctx context.Context) (bool, error) {
+	db.coverage.mu.Lock()
+	defer db.coverage.mu.Unlock()
+	if db.coverage.cpes != nil {
+		return *db.coverage.cpes, nil
+	}
+	found, err := db.exists(ctx, "SELECT EXISTS (SELECT 1 FROM affected_cpe_handles)")
+	if err != nil {
+		return false, fmt.Errorf("looking for advisories by CPE: %w", err)
+	}
+	db.coverage.cpes = &found
+	return found, nil
+}
+
+func (db *DB) exists(ctx context.Context, query string, args ...any) (found bool, err error) {
+	err = db.reader.GetDB().WithContext(ctx).Raw(query, args...).Scan(&found).Error
+	return found, err
 }
 
 // EndOfLife is the day from which a release gets no more advisories, or the

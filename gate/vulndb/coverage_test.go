@@ -3,11 +3,14 @@ package vulndb
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/anchore/grype/grype/distro"
 	"github.com/anchore/syft/syft/linux"
+	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
 func release(id, version, codename string, like ...string) *distro.Distro {
@@ -111,5 +114,71 @@ func TestEndOfLife(t *testing.T) {
 		if text != tt.want {
 			t.Errorf("%v ends %q, not %q", tt.d, text, tt.want)
 		}
+	}
+}
+
+// without installs a database of the example records without some of their folders.
+func without(t *testing.T, folders ...string) *DB {
+	t.Helper()
+	from := filepath.Join(t.TempDir(), "records")
+	if err := os.CopyFS(from, os.DirFS(records)); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if err := os.RemoveAll(filepath.Join(from, folder)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	importFile(t, dir, build(t, from, t.TempDir(), built).Archive)
+	return openDB(t, dir)
+}
+
+// TestTypeWithoutAdvisoriesIsNotCovered: it depends on what is in the database, and
+// not on the names of its providers.
+func TestTypeWithoutAdvisoriesIsNotCovered(t *testing.T) {
+	for name, tt := range map[string]struct {
+		db            *DB
+		covered, none []syftpkg.Type
+		cpes          bool
+	}{
+		"all records": {openDB(t, install(t)),
+			[]syftpkg.Type{"npm", "python", "gem", "java-archive", "jenkins-plugin", "go-module"},
+			[]syftpkg.Type{"rust-crate", "dotnet", "hex", "erlang-otp", "php-composer", "R-package", "lua-rocks", "binary", "deb", "x' OR 1=1 --", ""}, true},
+		"the provider, and nothing about npm": {without(t, "github/results/npm"),
+			[]syftpkg.Type{"python"}, []syftpkg.Type{"npm"}, true},
+		"no provider of languages": {without(t, "github"),
+			[]syftpkg.Type{"go-module"}, []syftpkg.Type{"npm", "python", "gem", "java-archive", "jenkins-plugin"}, true},
+		"nothing by CPE": {without(t, "nvd"), []syftpkg.Type{"npm"}, []syftpkg.Type{"R-package"}, false},
+	} {
+		for range 2 { // from the database, and from memory
+			for _, covered := range []bool{true, false} {
+				types := tt.covered
+				if !covered {
+					types = tt.none
+				}
+				for _, typ := range types {
+					if ok, err := tt.db.CoversType(t.Context(), typ); err != nil || ok != covered {
+						t.Errorf("%s, type %s: covered is %v, error is %v", name, typ, ok, err)
+					}
+				}
+			}
+			if ok, err := tt.db.CoversCPEs(t.Context()); err != nil || ok != tt.cpes {
+				t.Errorf("%s: CPEs are covered: %v, error is %v", name, ok, err)
+			}
+		}
+	}
+}
+
+func TestCoversTypeFailsWithoutADatabase(t *testing.T) {
+	db := openDB(t, install(t))
+	if err := db.reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := db.CoversType(t.Context(), "npm"); err == nil || ok {
+		t.Errorf("covered is %v without an error", ok)
+	}
+	if ok, err := db.CoversCPEs(t.Context()); err == nil || ok {
+		t.Errorf("CPEs are covered: %v without an error", ok)
 	}
 }

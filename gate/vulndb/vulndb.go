@@ -46,6 +46,7 @@ type DB struct {
 	failures *failures
 	info     policy.Database
 	lease    *lease
+	coverage coverage
 }
 
 // Open verifies the current database in dir against the checksum that was taken

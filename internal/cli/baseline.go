@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -24,7 +23,7 @@ func comparedWith(c *cli.Context) (comparison, error) {
 	if approved == "" {
 		return comparison{}, nil
 	}
-	ref, err := name.ParseReference(approved, name.StrictValidation)
+	ref, err := parseApproved(approved, name.ParseReference)
 	if err != nil {
 		return comparison{}, usagef("--baseline %q: want registry/repository with a tag or digest: %v", approved, err)
 	}
@@ -35,7 +34,7 @@ func comparedWith(c *cli.Context) (comparison, error) {
 
 // addBaseline adds to beside what the image has that is compared with. Where that
 // and the policies do not fit together the report says so.
-func addBaseline(ctx context.Context, with comparison, wanted bool, beside *gate.Beside, out *output) error {
+func addBaseline(c *cli.Context, with comparison, wanted bool, beside *gate.Beside, out *output) error {
 	switch {
 	case with.ref == nil && wanted:
 		out.caution("nothing is inherited: the policy compares with the approved image, and --baseline names none")
@@ -46,11 +45,11 @@ func addBaseline(ctx context.Context, with comparison, wanted bool, beside *gate
 		out.caution("--baseline %s has no effect: no policy compares with the approved image", with.ref)
 		return nil
 	}
-	v, err := newVerifier()
+	v, err := newVerifier(c)
 	if err != nil {
 		return err
 	}
-	baseline, missing, err := v.Baseline(ctx, with.ref, with.trust)
+	baseline, missing, err := v.Baseline(c.Context, with.ref, with.trust)
 	if err != nil {
 		return err
 	}
@@ -67,8 +66,15 @@ func (o *output) inherits(baseline *policy.Baseline, missing string) {
 }
 
 // newVerifier reads approved registries.
-func newVerifier() (*promote.Verifier, error) { return promote.NewVerifier(verifierOptions()) }
+func newVerifier(c *cli.Context) (*promote.Verifier, error) {
+	opts, err := verifierOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	return promote.NewVerifier(opts)
+}
 
-func verifierOptions() promote.Options {
-	return promote.Options{Now: time.Now, Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()}
+func verifierOptions(c *cli.Context) (promote.Options, error) {
+	reach, err := registryAccess(c)
+	return promote.Options{Now: time.Now, Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent()}, err
 }

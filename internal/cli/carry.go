@@ -27,7 +27,11 @@ func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy
 	if err != nil {
 		return nil, err
 	}
-	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, registryOptions()...)
+	reach, err := registryAccess(p.cli)
+	if err != nil {
+		return nil, err
+	}
+	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, reach.options()...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
 	}

@@ -18,7 +18,7 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     the same in a tar file\n" +
 			"  docker-archive:FILE[:REF]  what \"docker save\" writes\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: append([]cli.Flag{policyFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
+		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the image at `APPROVED`, signed by --key or --certificate-identity, where the policy has a baseline"},
 			keyFlag("trust `KEY` with the baseline: the public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "judge as of `TIME`, such as 2026-12-31: what will block by then, if only time goes by"}}, identityFlags...),
@@ -80,7 +80,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		}
 	}
 	with.trust.MaxAge = policies.BaselineMaxAge(src.Repository())
-	if err := addBaseline(c.Context, with, policies.UsesBaseline(src.Repository()), &beside, out); err != nil {
+	if err := addBaseline(c, with, policies.UsesBaseline(src.Repository()), &beside, out); err != nil {
 		return err
 	}
 	result, err := g.Check(c.Context, src, beside)

@@ -119,7 +119,7 @@ func classify(ctx context.Context, err error) verdict {
 		return verdict{code: exitError}
 	case errors.As(err, &unwritten):
 		return verdict{exitError, true}
-	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &untrusted):
+	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &untrusted), isConfiguration(err):
 		return verdict{code: exitUsage}
 	case errors.As(err, &unusable):
 		return verdict{code: exitDatabase}
@@ -160,6 +160,9 @@ func hint(err error) string {
 		crash     *faultError
 		untrusted *disk.UntrustedError
 	)
+	if h := accessHint(err); h != "" {
+		return h
+	}
 	switch {
 	case errors.As(err, &untrusted):
 		return untrustedHint(untrusted)

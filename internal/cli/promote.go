@@ -33,7 +33,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
 			newOverrideFlag(),
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
-			vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},
+			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -90,8 +90,12 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
+	reach, err := registryAccess(c)
+	if err != nil {
+		return err
+	}
 	opts := promote.Options{Format: format, OnlyFormat: c.String("signature-format") != "" && format != trust.Both, Now: time.Now, MoveTag: c.Bool("move-tag"),
-		Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent(), Progress: out.progress}
+		Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent(), Progress: out.progress}
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
 		if err := writePromoted(ctx, c.String("evidence-dir"), to, records); err != nil {
 			return err

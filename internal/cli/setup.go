@@ -12,13 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
-	ecr "github.com/awslabs/amazon-ecr-credential-helper/ecr-login"
-	acr "github.com/chrismellard/docker-credential-acr-env/pkg/credhelper"
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/authn/github"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/google"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -169,19 +164,6 @@ func checkPlatform(c *cli.Context) error {
 	return nil
 }
 
-// keychain finds credentials where the Docker command and the clouds keep
-// them: the Docker configuration and its helpers, then ECR, Artifact Registry,
-// ACR and GHCR from their environment.
-func keychain() authn.Keychain {
-	return authn.NewMultiKeychain(
-		authn.DefaultKeychain,
-		google.Keychain,
-		github.Keychain,
-		authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard))),
-		authn.NewKeychainFromHelper(acr.NewACRCredentialsHelper()),
-	)
-}
-
 // errNoKeyPassword says that a key is encrypted and nobody told its password.
 var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
 
@@ -299,9 +281,13 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	if err != nil {
 		return nil, err
 	}
+	reach, err := registryAccess(c)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gate.New(gate.Options{
 		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
-		Platform: c.String("platform"), Keychain: keychain(), Transport: registryTransport(stall), Gunzip: gunzip(), Cache: kept, UnpackIn: unpackIn, Progress: progress, At: at,
+		Platform: c.String("platform"), Keychain: reach.keychain, Transport: reach.transport, Gunzip: gunzip(), Cache: kept, UnpackIn: unpackIn, Progress: progress, At: at,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -325,7 +311,7 @@ func gunzip() []string {
 func approvedTags(args []string) ([]name.Tag, error) {
 	var tags []name.Tag
 	for _, a := range args {
-		tag, err := name.NewTag(a, name.StrictValidation)
+		tag, err := parseApproved(a, name.NewTag)
 		if err != nil {
 			return nil, usagef("approved reference %q: want registry/repository:tag: %v", a, err)
 		}

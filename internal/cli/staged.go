@@ -25,7 +25,11 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 		return err
 	}
 	ref := src.Ref.Context().Digest(src.Digest.String())
-	found, err := staged.Read(c.Context, ref, makers, registryOptions()...)
+	reach, err := registryAccess(c)
+	if err != nil {
+		return err
+	}
+	found, err := staged.Read(c.Context, ref, makers, reach.options()...)
 	var unreadable *staged.UnreadableError
 	if errors.As(err, &unreadable) {
 		return err

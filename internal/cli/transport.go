@@ -7,18 +7,11 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-
-	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // stall is how long a registry may say and take nothing in the middle of an
 // exchange. Storing a large blob takes some registries a minute or two.
 const stall = 5 * time.Minute
-
-// registryOptions reach any registry, with the credentials of the user.
-func registryOptions() []remote.Option {
-	return registry.Options{Keychain: keychain(), Transport: registryTransport(stall), UserAgent: userAgent()}.Remote()
-}
 
 // registryTransport is the library's, which waits forever for a registry that
 // has fallen silent, with an end to that: a job that hangs until its runner is

@@ -31,7 +31,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "tell of every signature and statement beside the image and its platforms what it is, who signed it and when, and why it counts or does not; also when verifying fails"},
-			requireFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag, sharedFlag}, identityFlags...),
+			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -41,7 +41,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	ref, err := name.ParseReference(args[0], name.StrictValidation)
+	ref, err := parseApproved(args[0], name.ParseReference)
 	if err != nil {
 		return usagef("approved reference %q: want registry/repository with a tag or digest: %v", args[0], err)
 	}
@@ -75,9 +75,11 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 
 // verifierFor reads the form that --signature-format names, or both.
 func verifierFor(c *cli.Context) (*promote.Verifier, error) {
-	opts := verifierOptions()
+	opts, err := verifierOptions(c)
+	if err != nil {
+		return nil, err
+	}
 	if form := c.String("signature-format"); form != "" {
-		var err error
 		if opts.Format, err = trust.ParseFormat(form); err != nil {
 			return nil, usageError{err}
 		}

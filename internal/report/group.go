@@ -219,7 +219,7 @@ type adviceGroup struct {
 
 // kindOrder is the order in which issues that are no findings are listed: what
 // makes the rest of the evidence worthless comes first.
-var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindDatabase, policy.KindDistribution,
+var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindScope, policy.KindDatabase, policy.KindDistribution,
 	policy.KindCoverage, policy.KindSBOM, policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindProvenance, policy.KindCustom, policy.KindException}
 
 func byAdvice(issues []issue) []adviceGroup {
@@ -308,6 +308,8 @@ func coverageAdvice(reason policy.UncoveredReason) string {
 		return "keep /etc/os-release in the image: without it no system package can be matched"
 	case policy.DistributionNotInDatabase:
 		return "rebuild the image on a distribution and release that the database covers"
+	case policy.TypeNotInDatabase:
+		return "use a database with advisories for that type of package, and run \"imagegate db status\" to see its providers; or remove the packages"
 	case policy.VersionUnknown:
 		return "build the package with a version, or remove it"
 	case policy.VersionNotComparable:

@@ -556,6 +556,9 @@ func (t text) gaps() {
 }
 
 func uncoveredName(u policy.Uncovered) string {
+	if u.Reason == policy.TypeNotInDatabase {
+		return fmt.Sprintf("%d packages of type %s", u.Packages, short(u.Type))
+	}
 	if u.Package == nil {
 		return "distribution"
 	}

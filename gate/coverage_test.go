@@ -1,0 +1,91 @@
+package gate
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// databaseWithout is a database of the example records without some of their folders.
+func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
+	t.Helper()
+	dir := t.TempDir()
+	from := filepath.Join(dir, "records")
+	if err := os.CopyFS(from, os.DirFS("../examples/records")); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if err := os.RemoveAll(filepath.Join(from, folder)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	archive := filepath.Join(dir, "database.tar.gz")
+	if _, err := vulndb.Build(t.Context(), vulndb.BuildOptions{From: from, To: archive, TempDir: dir, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vulndb.Import(t.Context(), vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := vulndb.Open(t.Context(), filepath.Join(dir, "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// TestDatabaseWithoutATypeIsNotClean: an image with packages of a type about which the
+// database has nothing is denied, as one of an unknown distribution is.
+func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.NPM = []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}
+	spec.Files = []lab.File{{Path: "usr/lib/R/library/abc/DESCRIPTION", Content: "Package: abc\nVersion: 1.0\n"}}
+	src := h.push("app:1", h.image(spec))
+
+	uncovered := func(db *vulndb.DB, yaml string) (*Result, []policy.Uncovered) {
+		r := h.check(h.gate(yaml, func(o *Options) { o.Database = db }), src)
+		var out []policy.Uncovered
+		for _, u := range r.Input.Platforms[0].Uncovered {
+			if u.Reason == policy.TypeNotInDatabase {
+				out = append(out, u)
+			}
+		}
+		return r, out
+	}
+	npm := policy.Uncovered{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "json-schema"}
+	r := policy.Uncovered{Type: "R-package", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "abc"}
+
+	// R packages are looked for by CPE, which the records of the NVD can answer.
+	if _, got := uncovered(database, blockCritical); len(got) > 0 {
+		t.Errorf("with all records: %+v", got)
+	}
+	noLanguages := databaseWithout(t, "github")
+	result, got := uncovered(noLanguages, blockCritical)
+	if diff := cmp.Diff([]policy.Uncovered{npm}, got); diff != "" {
+		t.Error(diff)
+	}
+	if result.Decision.Passed || len(result.Input.Platforms[0].Findings) > 0 {
+		t.Errorf("passed is %v with %d findings", result.Decision.Passed, len(result.Input.Platforms[0].Findings))
+	}
+	if _, got := uncovered(databaseWithout(t, "github", "nvd"), blockCritical); cmp.Diff([]policy.Uncovered{r, npm}, got) != "" {
+		t.Errorf("without NVD: %+v", got)
+	}
+	if _, got := uncovered(databaseWithout(t, "github/results/npm"), blockCritical); cmp.Diff([]policy.Uncovered{npm}, got) != "" {
+		t.Errorf("with a provider that has nothing about npm: %+v", got)
+	}
+	if result, _ := uncovered(noLanguages, blockCritical+"distribution: {notCovered: warn}\n"); !result.Decision.Passed || len(result.Decision.Warnings) != 1 {
+		t.Errorf("passed is %v with %d warnings where the policy only warns", result.Decision.Passed, len(result.Decision.Warnings))
+	}
+}

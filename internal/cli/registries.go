@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/credentials"
+	"github.com/imagegate/imagegate/internal/names"
+	"github.com/imagegate/imagegate/internal/registry"
+)
+
+var insecureFlag = &cli.StringSliceFlag{Name: "insecure-registry", EnvVars: []string{"IMAGEGATE_INSECURE_REGISTRY"},
+	Usage: "reach the registry `HOST[:PORT]` over plain HTTP; repeatable (loopback addresses need no flag)"}
+
+// access is how registries are reached.
+type access struct {
+	keychain  authn.Keychain
+	transport http.RoundTripper
+}
+
+// registryAccess reads the flags about registries.
+func registryAccess(c *cli.Context) (access, error) {
+	plain := plainHTTP{hosts: map[string]bool{}, next: registryTransport(stall)}
+	for _, s := range c.StringSlice("insecure-registry") {
+		if s == "" { // a variable that is set and empty
+			continue
+		}
+		host, err := names.NormalizeHost(s)
+		switch {
+		case err != nil:
+			return access{}, usagef("--insecure-registry %q: want HOST or HOST:PORT: %v", s, err)
+		case strings.HasSuffix(s, ":443") || strings.HasSuffix(host, ":443"):
+			return access{}, usagef("--insecure-registry %q: want HOST:PORT with the port of the registry: port 443 is for TLS", s)
+		}
+		plain.hosts[plainHost(host)] = true
+	}
+	home, _ := os.UserHomeDir() // without one there are no files in it
+	return access{transport: plain,
+		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, PlainHTTP: plain.isPlain})}, nil
+}
+
+// options are those of the registry client.
+func (a access) options() []remote.Option {
+	return registry.Options{Keychain: a.keychain, Transport: a.transport, UserAgent: userAgent()}.Remote()
+}
+
+// plainHTTP uses HTTP without TLS for the listed hosts and loopback addresses, and for
+// no other: the registry client itself falls back to it for private addresses.
+type plainHTTP struct {
+	hosts map[string]bool
+	next  http.RoundTripper
+}
+
+func (p plainHTTP) isPlain(host string) bool { return p.hosts[plainHost(host)] }
+
+// plainHost is a host as HTTP without TLS knows it.
+func plainHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":80") }
+
+// RoundTrip sends the request, as HTTP if its host is listed.
+func (p plainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch {
+	case p.isPlain(req.URL.Host):
+		if req.URL.Scheme == "https" {
+			req = req.Clone(req.Context())
+			req.URL.Scheme = "http"
+		}
+	case req.URL.Scheme == "http" && !names.IsLoopback(req.URL.Host):
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, &plainHTTPError{req.URL.Host}
+	}
+	return p.next.RoundTrip(req)
+}
+
+// plainHTTPError is a request that was not sent, as it would have gone over HTTP.
+type plainHTTPError struct{ host string }
+
+func (e *plainHTTPError) Error() string {
+	return fmt.Sprintf("plain HTTP to %s is not allowed", e.host)
+}
+
+// parseApproved reads a reference in an approved registry.
+func parseApproved[T name.Reference](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
+	normal, err := names.Normalize(s)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return parse(normal, name.StrictValidation)
+}
+
+// isConfiguration reports whether credentials could not be read because of this side.
+func isConfiguration(err error) bool {
+	var config *credentials.ConfigError
+	return errors.As(err, &config)
+}
+
+// accessHint says what a person can do about an error on the way to a registry; empty
+// where nothing is known.
+func accessHint(err error) string {
+	var (
+		config  *credentials.ConfigError
+		failure *gate.RegistryError
+		refused *plainHTTPError
+		failed  *transport.Error
+		request *url.Error
+		noTLS   tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &config) && config.Helper != "":
+		return fmt.Sprintf("install or repair %s, or remove it from %s", config.Helper, config.File)
+	case errors.As(err, &config):
+		return fmt.Sprintf("repair or remove %s; \"docker login\" writes a new entry", config.File)
+	case !errors.As(err, &failure):
+		return ""
+	case errors.As(err, &failed) && failed.Request != nil && strings.HasSuffix(failed.Request.URL.Path, "/v2/") &&
+		slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, failed.StatusCode):
+		return "the server answers, and not as a registry does: check the host and the port"
+	case errors.As(err, &refused):
+		return fmt.Sprintf("if the registry has no TLS, allow that with --insecure-registry %s", refused.host)
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS), strings.Contains(err.Error(), http.ErrSchemeMismatch.Error()):
+		host := "HOST[:PORT]"
+		if errors.As(err, &request) {
+			if u, err := url.Parse(request.URL); err == nil {
+				host = u.Host
+			}
+		}
+		return fmt.Sprintf("the registry has no TLS: if that is meant, allow plain HTTP with --insecure-registry %s", host)
+	}
+	return connectionHint(err)
+}
+
+// connectionHint is about TLS and proxies.
+func connectionHint(err error) string {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  *tls.CertificateVerificationError
+		network  *net.OpError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+			if _, err := os.Stat(file); err != nil {
+				return fmt.Sprintf("SSL_CERT_FILE names %s, which cannot be read", file)
+			}
+		}
+		return "name a PEM file with the certificate of the registry's CA in SSL_CERT_FILE"
+	case errors.As(err, &hostname):
+		return "reach the registry by a name that is in its certificate"
+	case errors.As(err, &invalid):
+		return "the registry's certificate does not verify: check its dates and chain, and the clock of this machine"
+	case errors.As(err, &network) && network.Op == "proxyconnect":
+		return "check the proxy in HTTPS_PROXY and HTTP_PROXY, or list the registry in NO_PROXY"
+	}
+	return ""
+}

@@ -1,0 +1,255 @@
+package credentials
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/imagegate/imagegate/internal/names"
+)
+
+// maxConfigBytes bounds a configuration file.
+const maxConfigBytes = 4 << 20
+
+// configFile is a place where a configuration may be.
+type configFile struct {
+	name   string // of the file, or of the variable
+	inline string // the configuration itself, in a variable
+}
+
+// files returns the places in the order in which they are asked: what a variable names
+// goes before the defaults of Docker and podman.
+func (k *keychain) files() []configFile {
+	var out []configFile
+	add := func(elements ...string) {
+		if elements[0] != "" {
+			out = append(out, configFile{name: filepath.Join(elements...)})
+		}
+	}
+	add(k.Getenv("REGISTRY_AUTH_FILE"))
+	if inline := k.Getenv("DOCKER_AUTH_CONFIG"); inline != "" {
+		out = append(out, configFile{name: "DOCKER_AUTH_CONFIG", inline: inline})
+	}
+	if dir := k.Getenv("DOCKER_CONFIG"); dir != "" {
+		add(dir, "config.json")
+	} else {
+		add(k.Home, ".docker", "config.json")
+	}
+	add(k.Getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
+	if dir := k.Getenv("XDG_CONFIG_HOME"); dir != "" {
+		add(dir, "containers", "auth.json")
+	} else {
+		add(k.Home, ".config", "containers", "auth.json")
+	}
+	return out
+}
+
+// config is the part of a configuration that is about credentials. Entries are parsed
+// only when they are needed.
+type config struct {
+	Auths       map[string]json.RawMessage `json:"auths"`
+	CredsStore  string                     `json:"credsStore"`
+	CredHelpers map[string]string          `json:"credHelpers"`
+}
+
+// read returns the configuration. A file that is missing, empty or blank has none.
+func (f configFile) read() (*config, error) {
+	data := []byte(f.inline)
+	if f.inline == "" {
+		var err error
+		data, err = readBounded(f.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return &config{}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if strings.TrimSpace(string(data)) == "" {
+		return &config{}, nil
+	}
+	c := &config{}
+	err := json.Unmarshal(data, c)
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrongType): // whose text quotes the value
+		return nil, fmt.Errorf("%q is not what it must be: auths and credHelpers are objects, credsStore is text", wrongType.Field)
+	case err != nil:
+		return nil, fmt.Errorf("not valid JSON: %w", err)
+	}
+	return c, nil
+}
+
+func readBounded(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
+	if err == nil && len(data) > maxConfigBytes {
+		err = fmt.Errorf("larger than %d bytes", maxConfigBytes)
+	}
+	return data, cause(err)
+}
+
+// cause leaves out the path, which the caller names.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// lookup returns the credentials for a target, or nil if the configuration has none.
+func (f configFile) lookup(ctx context.Context, t target) (*authn.AuthConfig, error) {
+	fail := func(helper string, err error) error {
+		return &ConfigError{Registry: t.registry, File: f.name, Helper: helper, Err: err}
+	}
+	c, err := f.read()
+	if err != nil {
+		return nil, fail("", err)
+	}
+	if key, name := c.helperFor(t); name != "" {
+		found, err := askHelper(ctx, name, t.serverNames(key))
+		if err != nil {
+			return nil, fail(helperPrefix+name, err)
+		}
+		if found != nil {
+			return found, nil
+		}
+	}
+	plain, plainErr := c.plain(t)
+	if c.CredsStore != "" {
+		found, err := askHelper(ctx, c.CredsStore, t.serverNames(""))
+		if found != nil {
+			return found, nil
+		}
+		// A store that is broken does no harm where its answer is not needed.
+		if err != nil && plain == nil {
+			return nil, fail(helperPrefix+c.CredsStore, err)
+		}
+	}
+	if plainErr != nil {
+		return nil, fail("", plainErr)
+	}
+	return plain, nil
+}
+
+// helperFor returns the helper that is configured for the target, and its key.
+func (c *config) helperFor(t target) (key, name string) {
+	for _, want := range t.keys {
+		for _, key := range sortedKeys(c.CredHelpers) {
+			if keyOf(key) == want && c.CredHelpers[key] != "" {
+				return key, c.CredHelpers[key]
+			}
+		}
+	}
+	return "", ""
+}
+
+// plain returns the credentials that stand in the configuration itself.
+func (c *config) plain(t target) (*authn.AuthConfig, error) {
+	keys := sortedKeys(c.Auths)
+	for _, want := range t.keys {
+		for _, key := range keys {
+			if keyOf(key) != want {
+				continue
+			}
+			found, err := parseEntry(c.Auths[key])
+			if err != nil {
+				return nil, fmt.Errorf("the entry %q in auths: %w", key, err)
+			}
+			if found != nil {
+				return found, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// sortedKeys puts URLs, which "docker login" writes for Docker Hub, first.
+func sortedKeys[T any](m map[string]T) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if x, y := strings.Contains(a, "://"), strings.Contains(b, "://"); x != y {
+			if x {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
+	return keys
+}
+
+// serverNames are the names under which a helper may know the target's registry. key
+// is the entry that named the helper, if one did.
+func (t target) serverNames(key string) []string {
+	out := []string{t.registry}
+	if names.Host(t.registry) == names.DockerHub {
+		out = []string{"https://index.docker.io/v1/"}
+	}
+	if key != "" && key != out[0] {
+		out = append(out, key)
+	}
+	return out
+}
+
+// parseEntry reads one entry of auths; nil if it holds nothing.
+func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
+	var entry struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
+	if json.Unmarshal(raw, &entry) != nil { // whose error may quote a secret
+		return nil, errors.New("want an object with auth, or username and password, as text")
+	}
+	a := authn.AuthConfig{Username: entry.Username, Password: entry.Password, IdentityToken: entry.IdentityToken, RegistryToken: entry.RegistryToken}
+	if entry.Auth != "" {
+		var err error
+		if a.Username, a.Password, err = decodeAuth(entry.Auth); err != nil {
+			return nil, err
+		}
+	}
+	return checked(a)
+}
+
+// decodeAuth reads user and password. "echo" without -n adds a line end to the
+// password, which no password may contain: RFC 7617, section 2.
+func decodeAuth(auth string) (user, password string, err error) {
+	decoded, err := base64.StdEncoding.DecodeString(auth)
+	if err != nil {
+		decoded, err = base64.RawStdEncoding.DecodeString(auth)
+	}
+	user, password, ok := strings.Cut(strings.TrimRight(string(decoded), "\r\n\x00"), ":")
+	if err != nil || !ok || user == "" {
+		return "", "", errors.New("auth is not the base64 form of user:password")
+	}
+	return user, password, nil
+}
+
+// checked refuses what cannot be sent, and returns nil for what holds nothing.
+func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
+	if a == (authn.AuthConfig{}) {
+		return nil, nil
+	}
+	for _, s := range []string{a.Username, a.Password, a.IdentityToken, a.RegistryToken} {
+		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return nil, errors.New("a value has a control character")
+		}
+	}
+	return &a, nil
+}
