@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate/cache"
+	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/registry"
@@ -184,14 +185,14 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
 	}
-	archives := newArchives()
+	archives := filesystem.New()
 	r.store, err = layers.New(layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
-		Gunzip: g.opts.Gunzip, Index: archives.list, Progress: pulls{g.opts.Progress}})
+		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress}})
 	if err != nil {
 		return nil, err
 	}
-	archives.store = r.store
+	archives.Use(r.store)
 	defer func() {
 		if err == nil {
 			return
@@ -226,7 +227,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		}
 		r.SBOMs = append(r.SBOMs, sbom)
 	}
-	archives.drop()
+	archives.Drop()
 	// Matching leaves a core to what would have to be waited for otherwise.
 	var meanwhile errgroup.Group
 	meanwhile.SetLimit(g.opts.Parallel)
@@ -314,7 +315,7 @@ func (g *Gate) warm(ctx context.Context) {
 }
 
 // catalog finds out what is on one platform.
-func (g *Gate) catalog(ctx context.Context, a *archives, p *Platform) (*SBOM, error) {
+func (g *Gate) catalog(ctx context.Context, a *filesystem.Archives, p *Platform) (*SBOM, error) {
 	done := g.opts.Progress.Start(Catalog, p.Name)
 	sbom, err := catalog(ctx, a, p, g.opts.Tool)
 	done(err)

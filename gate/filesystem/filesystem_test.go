@@ -1,4 +1,4 @@
-package gate
+package filesystem
 
 import (
 	"archive/tar"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -25,7 +26,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
 )
 
 // member is one of an archive; with a type of zero it is a file.
@@ -33,9 +33,11 @@ type member struct {
 	name, content, link string
 	typ                 byte
 	mode                int64
+	implied             bool // a folder without an entry, see completed
 }
 
-// TestFilesystemIsWhatStereoscopeMakesOfIt, whatever layers do to each other.
+// TestFilesystemIsWhatStereoscopeMakesOfIt, whatever layers do to each other. For
+// folders without an entry it is what stereoscope makes of archives that have one.
 func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{
@@ -56,7 +58,6 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 		"hard link over a folder": {{{name: "a", content: "1"}, {name: "b/"}, {name: "b/c", content: "2"}, {name: "b", typ: tar.TypeLink, link: "a"}}},
 		"hard link to a link over a file": {{{name: "t", content: "1"}, {name: "s", typ: tar.TypeSymlink, link: "t"}, {name: "b", content: "2"},
 			{name: "b", typ: tar.TypeLink, link: "s"}}},
-		"hard link to the layer below": {{{name: "a", content: "1"}}, {{name: "b", typ: tar.TypeLink, link: "a"}}},
 		"whiteouts": {{{name: "a/1", content: "1"}, {name: "a/2", content: "2"}, {name: "b/3", content: "3"}, {name: "a/.wh.none"}},
 			{{name: "a/.wh.1"}, {name: ".wh.b"}, {name: "a/4", content: "4"}}, {{name: "b/", mode: 0o700}}},
 		"whiteouts in the lowest layer": {{{name: "a/1", content: "1"}, {name: "a/.wh.2"}, {name: "b/.wh..wh..opq"}, {name: "b/3", content: "3"}}},
@@ -78,7 +79,7 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 				}
 				return strings.Join(parts, "/")
 			}
-			archives, everyLink := make([][]member, 1+r.IntN(4)), symlinks{}
+			archives, everyLink, below := make([][]member, 1+r.IntN(4)), symlinks{}, map[string]bool{}
 			for i := range archives {
 				linked, before, links := false, map[string]bool{}, symlinks{}
 				for range r.IntN(12) {
@@ -97,13 +98,14 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 					}
 					// What stereoscope makes of these is not what is unpacked, see below:
 					// a name that comes once more, after something was linked to it or
-					// as another link, what is behind a link, and a whiteout of what is
-					// there once more or behind a link.
+					// as another link, what is behind a link, a whiteout of what is
+					// there once more or behind a link, and a hard link to a layer below.
 					p := path.Clean("/" + m.name)
 					folder, base := path.Split(p)
 					bare := folder + strings.TrimPrefix(base, whiteout)
 					hides := strings.HasPrefix(base, whiteout)
-					if before[p] && (linked || m.typ == tar.TypeSymlink) || links.above(p) || everyLink.above(p) && hides ||
+					if before[p] && (linked || m.typ == tar.TypeSymlink) || everyLink.above(p) ||
+						m.typ == tar.TypeLink && (below["/"+m.link] || everyLink.above("/"+m.link)) ||
 						before[folder+whiteout+base] || hides && before[bare] {
 						continue
 					}
@@ -117,6 +119,7 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 					linked = linked || m.typ == tar.TypeLink
 					archives[i] = append(archives[i], m)
 				}
+				maps.Copy(below, before)
 			}
 			sameFilesystem(t, archives)
 		})
@@ -125,31 +128,91 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 
 func sameFilesystem(t *testing.T, archives [][]member) {
 	t.Helper()
-	src := imageOf(t, archives)
-	raw, err := src.RawManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs := image.New(src, nil, t.TempDir(), image.WithManifest(raw))
-	terr := theirs.Read(t.Context())
-	if terr == nil {
-		defer theirs.Cleanup()
-	}
+	completed := completed(t, archives)
+	src := imageOf(t, completed)
+	theirs, terr := stereoscopes(t, src)
 	for _, early := range []bool{true, false} {
 		ours, err := filesystemOf(t, src, early)
 		if (err == nil) != (terr == nil) {
-			t.Fatalf("listed early %v: %v, and stereoscope says: %v", early, err, terr)
+			t.Fatalf("listed early %v: %v, and stereoscope says: %v\nof %+v", early, err, terr, archives)
 		}
 		if err != nil {
 			continue
 		}
-		if d := cmp.Diff(described(t, theirs), described(t, ours.Image)); d != "" {
+		want := described(t, ours.Image)
+		if d := cmp.Diff(described(t, theirs), want); d != "" {
 			t.Errorf("listed early %v (-stereoscope +ours):\n%s\nof %+v", early, d, archives)
 		}
-		if err := ours.Close(); err != nil {
+		without, err := filesystemOf(t, imageOf(t, archives), early)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests := func(line string) bool { return strings.HasPrefix(line, "{ID:") || strings.HasPrefix(line, "{Index:") }
+		if d := cmp.Diff(slices.DeleteFunc(want, digests), slices.DeleteFunc(described(t, without.Image), digests)); d != "" {
+			t.Errorf("listed early %v (-with entries for folders +without):\n%s\nof %+v", early, d, archives)
+		}
+		if err := errors.Join(ours.Close(), without.Close()); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// stereoscopes is the image as stereoscope reads it.
+func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
+	t.Helper()
+	raw, err := src.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := image.New(src, nil, t.TempDir(), image.WithManifest(raw))
+	if err := out.Read(t.Context()); err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { out.Cleanup() })
+	return out, nil
+}
+
+// completed adds an entry for every folder that has none, where runtimes make it.
+func completed(t *testing.T, archives [][]member) [][]member {
+	t.Helper()
+	out := make([][]member, 0, len(archives))
+	for _, members := range archives {
+		var below *filetree.FileTree
+		if img, err := stereoscopes(t, imageOf(t, out)); err == nil && len(img.Layers) > 0 {
+			below = img.Layers[len(img.Layers)-1].SquashedTree.(*filetree.FileTree)
+		}
+		has, gone := map[string]bool{}, map[string]bool{}
+		var layer []member
+		for _, m := range members {
+			p := path.Clean("/" + m.name)
+			var missing []member
+			for d := path.Dir(p); d != "/"; d = path.Dir(d) {
+				hidden := false
+				for at := d; at != "/"; at = path.Dir(at) {
+					hidden = hidden || gone[at] || gone[path.Dir(at)+opaque]
+				}
+				if below != nil && !hidden {
+					if n := nodeAt(below, file.Path(d)); n != nil && n.FileType == file.TypeDirectory && n.Reference != nil {
+						has[d] = true
+					}
+				}
+				if !has[d] {
+					has[d] = true
+					missing = append([]member{{name: d[1:] + "/", mode: 0o755, implied: true}}, missing...)
+				}
+			}
+			has[p] = true
+			switch folder, base := path.Split(p); {
+			case base == opaque:
+				gone[path.Clean(folder)+opaque] = true
+			case strings.HasPrefix(base, whiteout):
+				gone[folder+strings.TrimPrefix(base, whiteout)] = true
+			}
+			layer = append(append(layer, missing...), m)
+		}
+		out = append(out, layer)
+	}
+	return out
 }
 
 func imageOf(t *testing.T, archives [][]member) v1.Image {
@@ -165,11 +228,21 @@ func archiveOf(t *testing.T, i int, members []member) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	for j, m := range members {
+	j := -1
+	for _, m := range members {
+		if !m.implied {
+			j++
+		}
 		h := &tar.Header{Name: m.name, Linkname: m.link, Typeflag: m.typ, Mode: m.mode, Size: int64(len(m.content)), Uid: j, Gid: i,
 			ModTime: time.Unix(int64(1000*i+j), 0)}
 		if h.Typeflag == 0 && strings.HasSuffix(m.name, "/") {
 			h.Typeflag = tar.TypeDir
+		}
+		if m.implied {
+			h.Uid, h.Gid, h.ModTime = 0, 0, time.Unix(0, 0)
+		}
+		if h.Typeflag == tar.TypeChar {
+			h.Devmajor, h.Devminor = 1, 3 // 0/0 is a whiteout
 		}
 		err := w.WriteHeader(h)
 		if err == nil {
@@ -201,18 +274,18 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 }
 
 // filesystemOf fetches an image and indexes it, while that is fetched or after.
-func filesystemOf(t *testing.T, src v1.Image, early bool) (*filesystem, error) {
+func filesystemOf(t *testing.T, src v1.Image, early bool) (*Filesystem, error) {
 	t.Helper()
-	a, p := fetched(t, src, early)
-	return a.filesystem(t.Context(), p)
+	a, img, digest := fetched(t, src, early)
+	return a.Stack(t.Context(), img, digest)
 }
 
-func fetched(t *testing.T, src v1.Image, early bool) (*archives, *Platform) {
+func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Hash) {
 	t.Helper()
-	a := newArchives()
+	a := New()
 	opts := layers.Options{Dir: t.TempDir()}
 	if early {
-		opts.Index = a.list
+		opts.Index = a.List
 	}
 	var err error
 	if a.store, err = layers.New(opts); err != nil {
@@ -237,11 +310,7 @@ func fetched(t *testing.T, src v1.Image, early bool) (*archives, *Platform) {
 	if want := len(ls); early && len(a.listed) == 0 && want > 0 || !early && len(a.listed) > 0 {
 		t.Errorf("%d of %d layers are listed", len(a.listed), want)
 	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a, &Platform{Name: "linux/amd64", Digest: d.Digest, Image: img, Config: config}
+	return a, img, d.Digest
 }
 
 // described puts an image into words: what is where, of which kind, in which layer
@@ -269,8 +338,8 @@ func described(t *testing.T, img *image.Image) []string {
 			content = fmt.Sprintf("%d %.4x %v %v", len(b), sha256.Sum256(b), err, rc.Close())
 		}
 		types[m.MIMEType] = true
-		files = append(files, fmt.Sprintf("%s: %s %q %v %d %d/%d %q %q %v dir %v, %s, in %s", ref.RealPath, m.Path, m.Name(), m.Mode(), m.Size(), m.UserID, m.GroupID,
-			m.MIMEType, m.LinkDestination, m.ModTime().UTC(), m.IsDir(), content, img.FileCatalog.Layer(ref).Metadata.Digest))
+		files = append(files, fmt.Sprintf("%s: %s %q %v %d %d/%d %q %q %v dir %v, %s, in %d", ref.RealPath, m.Path, m.Name(), m.Mode(), m.Size(), m.UserID, m.GroupID,
+			m.MIMEType, m.LinkDestination, m.ModTime().UTC(), m.IsDir(), content, img.FileCatalog.Layer(ref).Metadata.Index))
 	}
 	slices.Sort(files)
 	out = append(out, files...)
@@ -303,7 +372,7 @@ func resolved(f file.Resolution) string {
 }
 
 // contentAt reads what is at a path.
-func contentAt(t *testing.T, fs *filesystem, path string) (string, error) {
+func contentAt(t *testing.T, fs *Filesystem, path string) (string, error) {
 	t.Helper()
 	rc, err := fs.OpenPathFromSquash(file.Path(path))
 	if err != nil {
@@ -334,53 +403,6 @@ func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
 			t.Error(err)
 		}
 	}
-
-	h := newTester(t)
-	spec := clean
-	spec.NPM = nil
-	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
-		t.Errorf("what is linked was not found: %+v", p.Packages)
-	}
-}
-
-// TestWhatIsUnpackedIsCataloged, in the ways in which one layer changes another that
-// a file tree alone does not tell: containerd unpacks a package in each of these.
-func TestWhatIsUnpackedIsCataloged(t *testing.T) {
-	const at, content = "srv/node_modules/json-schema/package.json", `{"name":"json-schema","version":"0.3.0"}`
-	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})
-	retype(global[:block], tar.TypeXGlobalHeader)
-	for name, archives := range map[string][][]byte{
-		"mode of a folder": {archiveOf(t, 0, []member{{name: at, content: content, mode: 0o40644}})},
-		"whiteout of what is there anew": {archiveOf(t, 0, []member{{name: "app/.venv/old"}}),
-			archiveOf(t, 0, []member{{name: "app/.wh..venv"}, {name: "app/.venv/"}, {name: "app/.venv/" + at, content: content}})},
-		"whiteout under a folder": {archiveOf(t, 0, []member{{name: "app/" + at, content: content}}),
-			archiveOf(t, 0, []member{{name: ".wh.app"}, {name: "app/"}})},
-		"global header": {archiveOf(t, 0, []member{{name: at, content: content}}), global},
-		"behind a link that goes": {archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b/../c"}, {name: "a/" + at, content: content}}),
-			archiveOf(t, 0, []member{{name: ".wh.a"}})},
-		"behind a link that is replaced": {archiveOf(t, 0, []member{{name: "x/a", typ: tar.TypeSymlink, link: "../b"}, {name: "x/a/" + at, content: content}}),
-			archiveOf(t, 0, []member{{name: "x/a/.wh.srv"}})},
-		"behind a link that leads up from another": {archiveOf(t, 0, []member{{name: "d/e/"}, {name: "s", typ: tar.TypeSymlink, link: "d/e"},
-			{name: "a", typ: tar.TypeSymlink, link: "s/../c"}, {name: "a/" + at, content: content}}), archiveOf(t, 0, []member{{name: ".wh.c"}})},
-		"behind a hard link to a link": {archiveOf(t, 0, []member{{name: "s", typ: tar.TypeSymlink, link: "t"}, {name: "h", typ: tar.TypeLink, link: "s"},
-			{name: "h/" + at, content: content}}), archiveOf(t, 0, []member{{name: ".wh.h"}})},
-		"opaque root": {archiveOf(t, 0, []member{{name: at, content: content}}), archiveOf(t, 0, []member{{name: opaque}})},
-		"opaque root behind a link": {archiveOf(t, 0, []member{{name: at, content: content}}),
-			archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "."}, {name: "a/" + opaque}})},
-		"whiteout behind a link below": {archiveOf(t, 0, []member{{name: "b/" + at, content: content}, {name: "a", typ: tar.TypeSymlink, link: "b"}}),
-			archiveOf(t, 0, []member{{name: "a/.wh.srv"}})},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newTester(t)
-			spec := clean
-			spec.NPM = nil
-			p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), archives...))).Input.Platforms[0]
-			if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
-				t.Errorf("it is hidden: %+v", p.Packages)
-			}
-		})
-	}
 }
 
 // TestAmbiguousLayerIsRefused: what one runtime unpacks and another does not cannot be
@@ -408,8 +430,8 @@ func TestAmbiguousLayerIsRefused(t *testing.T) {
 		"a name that is too long":       archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}}),
 	} {
 		for _, early := range []bool{true, false} {
-			a, p := fetched(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: "app"}}), archive), early)
-			fs, err := a.filesystem(t.Context(), p)
+			a, img, digest := fetched(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: "app"}}), archive), early)
+			fs, err := a.Stack(t.Context(), img, digest)
 			if err == nil {
 				t.Errorf("%s, listed early %v: no error", name, early)
 				fs.Close()
