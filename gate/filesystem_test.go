@@ -11,6 +11,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -160,6 +161,10 @@ func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})
 	retype(global[:512], tar.TypeXGlobalHeader)
 	for name, archives := range map[string][][]byte{
+		"hard link to a file that goes": {archiveOf(t, 0, []member{{name: "x/file", content: content}}),
+			archiveOf(t, 0, []member{{name: at, typ: tar.TypeLink, link: "x/file"}, {name: ".wh.x"}})},
+		"hard link behind a link below": {archiveOf(t, 0, []member{{name: "x/file", content: content}, {name: "l", typ: tar.TypeSymlink, link: "x"}}),
+			archiveOf(t, 0, []member{{name: at, typ: tar.TypeLink, link: "l/file"}}), archiveOf(t, 0, []member{{name: "x/file", content: "{}"}})},
 		"mode of a folder": {archiveOf(t, 0, []member{{name: at, content: content, mode: 0o40644}})},
 		"whiteout of what is there anew": {archiveOf(t, 0, []member{{name: "app/.venv/old"}}),
 			archiveOf(t, 0, []member{{name: "app/.wh..venv"}, {name: "app/.venv/"}, {name: "app/.venv/" + at, content: content}})},
@@ -215,5 +220,40 @@ func TestFileOfAnotherKindIsAFile(t *testing.T) {
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
 	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" }) {
 		t.Errorf("packages: %+v", p.Packages)
+	}
+}
+
+// TestPackagesInFoldersWithoutEntryAreCataloged: some builders write no entries for
+// folders, as those of distroless images, and runtimes make the folders.
+func TestPackagesInFoldersWithoutEntryAreCataloged(t *testing.T) {
+	const about = "Package: firefox-esr\nArchitecture: amd64\nVersion: 128.0esr-1~deb12u1\nMaintainer: D\nDescription: x\n"
+	release := member{name: "etc/os-release", content: "ID=debian\nVERSION_ID=\"12\"\n"}
+	packages := member{name: "var/lib/dpkg/status.d/firefox-esr", content: about}
+	status := member{name: "var/lib/dpkg/status", content: strings.ReplaceAll(about, "firefox-esr", "hello")}
+	folders := []member{{name: "var/"}, {name: "var/lib/"}, {name: "var/lib/dpkg/"}, {name: "var/lib/dpkg/status.d/"}}
+	for name, archives := range map[string][][]member{
+		"with folders":                     {slices.Concat([]member{release}, folders, []member{packages})},
+		"without folders":                  {{release, packages}},
+		"two layers":                       {{release}, {packages}},
+		"with another file":                {{release, status, packages}},
+		"folder of a layer below":          {slices.Concat([]member{release}, folders[:3], []member{status}), {packages}},
+		"folder that was removed":          {slices.Concat([]member{release}, folders), {{name: "var/.wh.lib"}}, {packages}},
+		"folder that is removed before it": {slices.Concat([]member{release}, folders), {{name: "var/lib/.wh.dpkg"}, packages}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			var raw [][]byte
+			for i, members := range archives {
+				raw = append(raw, archiveOf(t, i, members))
+			}
+			img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := h.check(h.gate(blockCritical), h.push("app:1", layered(t, img, raw...)))
+			if !slices.ContainsFunc(r.Input.Platforms[0].Packages, func(p policy.Package) bool { return p.Name == "firefox-esr" }) {
+				t.Errorf("it is hidden: %+v", r.Input.Platforms[0].Packages)
+			}
+		})
 	}
 }

@@ -34,6 +34,8 @@ type member struct {
 	typ                 byte
 	mode                int64
 	implied             bool // a folder without an entry, see completed
+	pax                 map[string]string
+	major, minor        int64 // of a device; 1/3 if both are 0
 }
 
 // TestFilesystemIsWhatStereoscopeMakesOfIt, whatever layers do to each other. For
@@ -238,11 +240,16 @@ func archiveOf(t *testing.T, i int, members []member) []byte {
 		if h.Typeflag == 0 && strings.HasSuffix(m.name, "/") {
 			h.Typeflag = tar.TypeDir
 		}
+		if h.PAXRecords = m.pax; h.Typeflag == tar.TypeXGlobalHeader {
+			h = &tar.Header{Typeflag: h.Typeflag, Name: h.Name, PAXRecords: m.pax}
+		}
 		if m.implied {
 			h.Uid, h.Gid, h.ModTime = 0, 0, time.Unix(0, 0)
 		}
 		if h.Typeflag == tar.TypeChar {
-			h.Devmajor, h.Devminor = 1, 3 // 0/0 is a whiteout
+			if h.Devmajor, h.Devminor = m.major, m.minor; m.major == 0 && m.minor == 0 {
+				h.Devmajor, h.Devminor = 1, 3
+			}
 		}
 		err := w.WriteHeader(h)
 		if err == nil {
@@ -405,6 +412,63 @@ func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
 	}
 }
 
+// whiteoutDevice is an archive with the character device 0/0.
+func whiteoutDevice(t *testing.T) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Typeflag: tar.TypeChar, Name: "srv/app"}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// TestHardLinkBelowIsNotHidden: runtimes that unpack all layers into one folder link to
+// the file of a layer below that is there at that moment.
+func TestHardLinkBelowIsNotHidden(t *testing.T) {
+	link := func(name, to string) member { return member{name: name, typ: tar.TypeLink, link: to} }
+	symlink := func(name, to string) member { return member{name: name, typ: tar.TypeSymlink, link: to} }
+	file := member{name: "x/file", content: "below"}
+	for name, archives := range map[string][][]member{
+		"which stays":              {{file}, {link("new", "x/file")}},
+		"then removed":             {{file}, {link("new", "x/file"), {name: "x/.wh.file"}}},
+		"removed by its folder":    {{file}, {link("new", "x/file"), {name: ".wh.x"}}},
+		"removed above":            {{file}, {link("new", "x/file")}, {{name: ".wh.x"}}},
+		"replaced above":           {{file}, {link("new", "x/file")}, {{name: "x/file", content: "above"}}},
+		"replaced after it":        {{file}, {link("new", "x/file"), {name: "x/file", content: "above"}}},
+		"behind a link below":      {{file, symlink("l", "x")}, {link("new", "l/file")}},
+		"behind a link of its own": {{file}, {symlink("l", "x"), link("new", "l/file")}},
+		"to a hard link":           {{file, link("h", "x/file")}, {link("new", "h")}},
+		"two layers below":         {{file}, {{name: "other"}}, {link("new", "x/file")}},
+		"of a link to it":          {{file}, {link("h", "x/file"), link("new", "h"), {name: ".wh.h"}}},
+	} {
+		fs, err := filesystemOf(t, imageOf(t, archives), true)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got, err := contentAt(t, fs, "/new"); got != "below" || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if err := fs.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOtherAttributesAreNotRefused: builders write capabilities, and users what they like.
+func TestOtherAttributesAreNotRefused(t *testing.T) {
+	for _, record := range []string{"SCHILY.xattr.security.capability", "SCHILY.xattr.user.note", "SCHILY.xattr.user.overlays", "SCHILY.xattr.Trusted.overlay.opaque",
+		"SCHILY.xattr.user.containers.override_stat", "LIBARCHIVE.xattr.security.capability", "comment", "SCHILY.xattr.trusted.overlayed.x"} {
+		fs, err := filesystemOf(t, imageOf(t, [][]member{{{name: "a", content: "1", pax: map[string]string{record: "0:0:0755"}}}}), true)
+		if err != nil {
+			t.Errorf("%s: %v", record, err)
+			continue
+		}
+		fs.Close()
+	}
+}
+
 // TestAmbiguousLayerIsRefused: what one runtime unpacks and another does not cannot be
 // judged.
 func TestAmbiguousLayerIsRefused(t *testing.T) {
@@ -413,24 +477,46 @@ func TestAmbiguousLayerIsRefused(t *testing.T) {
 		retype(raw[:block], typ)
 		return raw
 	}
+	attribute := func(record string) []byte {
+		return archiveOf(t, 0, []member{{name: "srv/", pax: map[string]string{record: "0:0:0755:symlink"}}})
+	}
+	global := func(record string) []byte {
+		return archiveOf(t, 0, []member{{name: "global", typ: tar.TypeXGlobalHeader, pax: map[string]string{record: "x"}}, {name: "a"}})
+	}
 	for name, archive := range map[string][]byte{
+		"whiteout device":             whiteoutDevice(t),
 		"in a whiteout":               archiveOf(t, 0, []member{{name: ".wh.app/srv/file"}}),
 		"in a folder that was AUFS's": archiveOf(t, 0, []member{{name: ".wh..wh.plnk/file"}}),
 		"hard link to two places": archiveOf(t, 0, []member{{name: "p", content: "1"}, {name: "b/c/"}, {name: "b/p", content: "2"},
 			{name: "l", typ: tar.TypeSymlink, link: "b/c"}, {name: "h", typ: tar.TypeLink, link: "l/../p"}}),
-		"whiteout of a link of its own": archiveOf(t, 0, []member{{name: "s", typ: tar.TypeSymlink, link: "t"}, {name: ".wh.s"}}),
-		"file and folder":               archiveOf(t, 0, []member{{name: "a", content: "1"}, {name: "a/"}}),
-		"in a whiteout further down":    archiveOf(t, 0, []member{{name: "srv/.wh.app/file"}}),
-		"whiteout of nothing":           archiveOf(t, 0, []member{{name: "srv/.wh."}}),
-		"global header and whiteout":    odd("srv/.wh.app", tar.TypeXGlobalHeader),
-		"of a kind that nobody knows":   odd("srv/app", 'Z'),
-		"two links in one place":        archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "a", typ: tar.TypeSymlink, link: "c"}}),
-		"links that lead to each other": archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "b", typ: tar.TypeSymlink, link: "a"}, {name: "a/c"}}),
-		"a link that is too long":       archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: strings.Repeat("a/", maxName/2) + "a"}}),
-		"a name that is too long":       archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}}),
+		"whiteout of a link of its own":   archiveOf(t, 0, []member{{name: "s", typ: tar.TypeSymlink, link: "t"}, {name: ".wh.s"}}),
+		"file and folder":                 archiveOf(t, 0, []member{{name: "a", content: "1"}, {name: "a/"}}),
+		"in a whiteout further down":      archiveOf(t, 0, []member{{name: "srv/.wh.app/file"}}),
+		"whiteout of nothing":             archiveOf(t, 0, []member{{name: "srv/.wh."}}),
+		"global header and whiteout":      odd("srv/.wh.app", tar.TypeXGlobalHeader),
+		"of a kind that nobody knows":     odd("srv/app", 'Z'),
+		"two links in one place":          archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "a", typ: tar.TypeSymlink, link: "c"}}),
+		"links that lead to each other":   archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: "b"}, {name: "b", typ: tar.TypeSymlink, link: "a"}, {name: "a/c"}}),
+		"a link that is too long":         archiveOf(t, 0, []member{{name: "a", typ: tar.TypeSymlink, link: strings.Repeat("a/", maxName/2) + "a"}}),
+		"redirect of a folder":            attribute("SCHILY.xattr.trusted.overlay.redirect"),
+		"redirect for users":              attribute("SCHILY.xattr.user.overlay.redirect"),
+		"content from elsewhere":          attribute("SCHILY.xattr.trusted.overlay.metacopy"),
+		"redirect by libarchive":          attribute("LIBARCHIVE.xattr.trusted.overlay.redirect"),
+		"redirect by libarchive, encoded": attribute("LIBARCHIVE.xattr.trusted%2Eoverlay.redirect"),
+		"opaque to fuse-overlayfs":        attribute("SCHILY.xattr.user.fuseoverlayfs.opaque"),
+		"another kind of file":            attribute("SCHILY.xattr.user.containers.override_stat"),
+		"redirect for all":                global("SCHILY.xattr.trusted.overlay.redirect"),
+		"an attribute for all":            global("SCHILY.xattr.user.note"),
+		"a path for all":                  global("path"),
+		"a target for all":                global("linkpath"),
+		"behind a link below":             archiveOf(t, 0, []member{{name: "below/file", content: "1"}}),
+		"a folder behind a link below":    archiveOf(t, 0, []member{{name: "below/folder/"}}),
+		"a hard link behind a link below": archiveOf(t, 0, []member{{name: "file"}, {name: "below/file", typ: tar.TypeLink, link: "file"}}),
+		"a name that is too long":         archiveOf(t, 0, []member{{name: strings.Repeat("a/", maxName/2) + "a"}}),
 	} {
 		for _, early := range []bool{true, false} {
-			a, img, digest := fetched(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: "app"}}), archive), early)
+			below := archiveOf(t, 0, []member{{name: "app"}, {name: "below", typ: tar.TypeSymlink, link: "app"}})
+			a, img, digest := fetched(t, layered(t, empty.Image, below, archive), early)
 			fs, err := a.Stack(t.Context(), img, digest)
 			if err == nil {
 				t.Errorf("%s, listed early %v: no error", name, early)

@@ -325,13 +325,8 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 		if len(entries) == 0 {
 			return refuse("it does not list %q", name)
 		}
-		// Of two files of one name a hard link between them is to the first one in
-		// the archive, and to the last one in the table.
-		if h.Typeflag != tar.TypeDir {
-			if files[name] {
-				return refuse("%q is there more than once", name)
-			}
-			files[name] = true
+		if err := checkUnique(h, name, files); err != nil {
+			return err
 		}
 		chunks := 1
 		for chunks < len(entries) && entries[chunks].Type == tocChunk {
@@ -348,6 +343,22 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 	if len(entries) > 0 {
 		return refuse("it lists %q, which the archive does not have there", entries[0].Name)
 	}
+	return nil
+}
+
+// checkUnique refuses two names for which equal entries are read differently. Of two
+// files of one name a hard link is to the first one in the archive, and to the last one
+// in the table. And the table has hard links to folders, which no runtime unpacks.
+func checkUnique(h *tar.Header, name string, files map[string]bool) error {
+	switch {
+	case h.Typeflag == tar.TypeDir:
+		return nil
+	case files[name]:
+		return refuse("%q is there more than once", name)
+	case h.Typeflag == tar.TypeLink && !files[path.Clean("/"+h.Linkname)]:
+		return refuse("%q is a hard link to %q, which is not a file before it", name, h.Linkname)
+	}
+	files[name] = true
 	return nil
 }
 
@@ -398,7 +409,8 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 		if size == 0 {
 			size = left
 		}
-		if c.ChunkOffset != done || size < 0 || size > left || i == len(chunks)-1 && size != left {
+		last, empty := i == len(chunks)-1, size == 0 && len(chunks) > 1
+		if c.ChunkOffset != done || size < 0 || size > left || empty || last && size != left {
 			return refuse("%q has a chunk of %d bytes at %d", h.Name, c.ChunkSize, c.ChunkOffset)
 		}
 		part, zeros := sha256.New(), onlyZeros(true)
