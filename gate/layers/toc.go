@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -68,6 +69,10 @@ func (l *Layer) CheckTOC() error {
 		return fmt.Errorf("opening layer %s: %w", l.descriptor.Digest, err)
 	}
 	tables, err := tablesOf(blob, info.Size(), l.descriptor.Annotations)
+	var machine *fs.PathError
+	if errors.As(err, &machine) {
+		return fmt.Errorf("reading layer %s: %w", l.descriptor.Digest, err)
+	}
 	if err != nil {
 		return refuse("layer %s: %v", l.descriptor.Digest, err)
 	}
@@ -141,9 +146,14 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 		out = append(out, table{"its zstd:chunked footer", raw})
 	}
 	want, ok := annotations[stargzDigest]
-	if ok && !slices.ContainsFunc(out, func(t table) bool { return sha256Of(t.raw) == want }) {
+	if !ok {
+		return out, nil
+	}
+	i := slices.IndexFunc(out, func(t table) bool { return sha256Of(t.raw) == want })
+	if i < 0 {
 		return nil, fmt.Errorf("it has no table of contents with the digest %q of the annotation %q", want, stargzDigest)
 	}
+	out[i].where = fmt.Sprintf("annotation %q", stargzDigest)
 	return out, nil
 }
 
