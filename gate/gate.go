@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate/cache"
+	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/registry"
@@ -192,14 +193,14 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
 	}
-	archives := newArchives()
+	archives := filesystem.New()
 	r.store, err = layers.New(layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
-		Gunzip: g.opts.Gunzip, Index: archives.list, Progress: pulls{g.opts.Progress}})
+		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress}})
 	if err != nil {
 		return nil, err
 	}
-	archives.store = r.store
+	archives.Use(r.store)
 	defer func() {
 		if err == nil {
 			return
@@ -228,13 +229,13 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	for i := range r.Image.Platforms {
 		sbom := known[i]
 		if sbom == nil {
-			if sbom, err = g.catalog(ctx, archives, &r.Image.Platforms[i]); err != nil {
+			if sbom, err = g.catalog(ctx, r.store, archives, &r.Image.Platforms[i]); err != nil {
 				return nil, err
 			}
 		}
 		r.SBOMs = append(r.SBOMs, sbom)
 	}
-	archives.drop()
+	archives.Drop()
 	// Matching leaves a core to what would have to be waited for otherwise.
 	var meanwhile errgroup.Group
 	meanwhile.SetLimit(g.opts.Parallel)
@@ -324,9 +325,9 @@ func (g *Gate) warm(ctx context.Context) {
 }
 
 // catalog finds out what is on one platform.
-func (g *Gate) catalog(ctx context.Context, a *archives, p *Platform) (*SBOM, error) {
+func (g *Gate) catalog(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (*SBOM, error) {
 	done := g.opts.Progress.Start(Catalog, p.Name)
-	sbom, err := g.catalogIn(ctx, a, p)
+	sbom, err := g.catalogIn(ctx, store, a, p)
 	done(err)
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
@@ -335,11 +336,11 @@ func (g *Gate) catalog(ctx context.Context, a *archives, p *Platform) (*SBOM, er
 }
 
 // catalogIn catalogs with archives unpacked in the run's own folder.
-func (g *Gate) catalogIn(ctx context.Context, a *archives, p *Platform) (_ *SBOM, err error) {
+func (g *Gate) catalogIn(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (_ *SBOM, err error) {
 	if g.opts.UnpackIn == nil {
 		return catalog(ctx, a, p, g.opts.Tool)
 	}
-	dir, err := a.store.TempDir("unpack")
+	dir, err := store.TempDir("unpack")
 	if err != nil {
 		return nil, err
 	}
@@ -347,7 +348,7 @@ func (g *Gate) catalogIn(ctx context.Context, a *archives, p *Platform) (_ *SBOM
 	if err != nil {
 		return nil, fmt.Errorf("naming the folder to unpack archives in: %w", err)
 	}
-	watched, stop := a.store.Watch(ctx, dir)
+	watched, stop := store.Watch(ctx, dir)
 	s, err := catalog(watched, a, p, g.opts.Tool)
 	// An error of the catalog is then only what follows from that of the watch. No error would be
 	// worse: catalogers pass over an archive that they could not unpack.

@@ -130,6 +130,11 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		switch {
 		case len(child.URLs) > 0:
 			return refuse("manifest %s of index %s is to be fetched from elsewhere: refused", child.Digest, i.Digest)
+		case isSOCI(child) && want == nil:
+			return refuse("manifest %s of index %s is a SOCI index: nodes that pull lazily go by its table of contents and not by the layers that are scanned",
+				child.Digest, i.Digest)
+		case isSOCI(child):
+			// It is left behind with the other platforms.
 		case IsAttachment(child):
 			attachments = append(attachments, child)
 		case child.MediaType.IsImage():
@@ -154,7 +159,7 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		}
 		p, err := readPlatform(ctx, store, r, child)
 		if err != nil {
-			return fmt.Errorf("platform %s of index %s: %w", child.Platform, i.Digest, err)
+			return fmt.Errorf("%s of index %s: %w", platformOf(child), i.Digest, err)
 		}
 		i.Platforms = append(i.Platforms, p)
 	}
@@ -166,6 +171,29 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		i.Attachments = append(i.Attachments, a)
 	}
 	return nil
+}
+
+// platformOf names a child of an index in an error.
+func platformOf(child v1.Descriptor) string {
+	if child.Platform == nil {
+		return "manifest " + child.Digest.String()
+	}
+	return "platform " + child.Platform.String()
+}
+
+// isSOCI reports whether a child of an index says that it is a SOCI index, which stands
+// beside the image that it is about:
+// https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
+func isSOCI(d v1.Descriptor) bool {
+	if strings.HasPrefix(d.ArtifactType, "application/vnd.amazon.soci.") {
+		return true
+	}
+	for key := range d.Annotations {
+		if strings.HasPrefix(key, "com.amazon.soci.") {
+			return true
+		}
+	}
+	return false
 }
 
 // narrow makes i the one image of the index that is for the platform.
@@ -228,84 +256,18 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	if err != nil {
 		return Platform{}, err
 	}
+	// Runtimes disagree on an image that does not say what it is for: some take it
+	// for their own platform.
+	for _, field := range []struct{ name, value string }{{"os", cfg.OS}, {"architecture", cfg.Architecture}} {
+		if field.value == "" {
+			return Platform{}, refuse("the config of image %s has no %q: it does not say for which platform the image is", d.Digest, field.name)
+		}
+	}
 	p := d.Platform
 	if p == nil {
 		p = cfg.Platform()
 	}
 	return Platform{Name: p.String(), Digest: d.Digest, Image: img, Config: cfg}, nil
-}
-
-// The annotations with which buildx marks attestation manifests:
-// https://docs.docker.com/build/metadata/attestations/attestation-storage/
-const (
-	attachmentType      = "vnd.docker.reference.type"
-	attachmentSubject   = "vnd.docker.reference.digest"
-	attestationManifest = "attestation-manifest"
-	inTotoLayer         = types.MediaType("application/vnd.in-toto+json")
-	emptyConfig         = types.MediaType("application/vnd.oci.empty.v1+json")
-	buildxArtifact      = "application/vnd.docker.attestation.manifest.v1+json"
-)
-
-// IsAttachment reports whether a child of an index says that it is an
-// attestation manifest. That alone earns it nothing: a gate refuses one that
-// could be run.
-func IsAttachment(d v1.Descriptor) bool {
-	return d.Annotations[attachmentType] == attestationManifest
-}
-
-// readAttachment checks that the manifest is what its annotations say. An
-// image dressed up as an attestation would arrive unscanned, to be pulled by
-// its digest.
-func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
-	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
-		return Attachment{}, refuse("it is for platform %s: an attestation is for none", d.Platform)
-	}
-	subject := d.Annotations[attachmentSubject]
-	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
-		return Attachment{}, refuse("it describes %q, which is no image of the index", subject)
-	}
-	raw, err := r.manifest(d)
-	if err != nil {
-		return Attachment{}, err
-	}
-	if err := checkManifest(d, raw); err != nil {
-		return Attachment{}, err
-	}
-	m, err := v1.ParseManifest(bytes.NewReader(raw))
-	if err != nil {
-		return Attachment{}, refuse("parsing it: %v", err)
-	}
-	switch {
-	case !d.MediaType.IsImage() || len(m.Layers) == 0:
-		return Attachment{}, refuse("it is a %q with %d statements", d.MediaType, len(m.Layers))
-	case !m.Config.MediaType.IsConfig() && m.Config.MediaType != emptyConfig:
-		return Attachment{}, refuse("its config is a %q", m.Config.MediaType)
-	case m.Subject != nil && m.Subject.Digest.String() != subject:
-		return Attachment{}, refuse("it is attached to %s, not to the image that it describes", m.Subject.Digest)
-	case m.ArtifactType != "" && m.ArtifactType != buildxArtifact:
-		return Attachment{}, refuse("it is a %q", m.ArtifactType)
-	}
-	a := Attachment{Descriptor: d, Manifest: raw}
-	for _, l := range m.Layers {
-		if l.MediaType != inTotoLayer {
-			return Attachment{}, refuse("it carries a %q, not only statements", l.MediaType)
-		}
-	}
-	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
-		if len(b.URLs) > 0 {
-			return Attachment{}, refuse("blob %s is to be fetched from elsewhere: refused", b.Digest)
-		}
-		open, err := r.blob(b)
-		if err != nil {
-			return Attachment{}, err
-		}
-		blob, err := store.Blob(ctx, b, open)
-		if err != nil {
-			return Attachment{}, err
-		}
-		a.Blobs = append(a.Blobs, blob)
-	}
-	return a, nil
 }
 
 // checkManifest holds a manifest's bytes against the descriptor that led to

@@ -108,3 +108,8 @@ func TestBoundedFileIsReadAsBefore(t *testing.T) {
 type zeroes struct{}
 
 func (zeroes) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+// section is a file that can be read from any place, as those of layers can.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }

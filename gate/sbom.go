@@ -30,6 +30,7 @@ import (
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -56,8 +57,8 @@ type SBOM struct {
 // catalog finds the packages of one platform's image, whose layers have been
 // fetched. Everything is read from the image itself, never
 // from a reference that could name something else by now.
-func catalog(ctx context.Context, a *archives, p *Platform, tool Tool) (_ *SBOM, err error) {
-	img, err := a.filesystem(ctx, p)
+func catalog(ctx context.Context, a *filesystem.Archives, p *Platform, tool Tool) (_ *SBOM, err error) {
+	img, err := a.Stack(ctx, p.Image, p.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("indexing the layers of %s: %w", p.Digest, err)
 	}

@@ -27,7 +27,7 @@ func TestFullDiskIsNotTheImagesFault(t *testing.T) {
 		return
 	}
 	archive := archiveOf(t, 0, []member{{name: "srv/part-1.jar", content: jar(t, rand.New(rand.NewPCG(1, 1)), 1)}})
-	a, p := fetched(t, layered(t, empty.Image, archive), true)
+	a, p := fetched(t, layered(t, empty.Image, archive))
 	s, err := catalog(t.Context(), a, p, testTool)
 	if err != nil || !slices.ContainsFunc(s.Packages, func(p policy.Package) bool { return p.Name == "part-1" }) {
 		t.Fatalf("without a limit: %+v, %v", s, err)

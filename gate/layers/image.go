@@ -130,6 +130,12 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		if l.Size < 0 {
 			return nil, refuse("layer %s of %s has the size %d", l.Digest, d.Digest, l.Size)
 		}
+		if err := checkLazy("layer", l.Digest, l.Annotations); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkLazy("manifest", d.Digest, m.Annotations); err != nil {
+		return nil, err
 	}
 	return &m.Manifest, nil
 }

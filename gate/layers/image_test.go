@@ -394,6 +394,13 @@ func TestDubiousImageIsNotOpened(t *testing.T) {
 		"config of an artifact":          {inManifest(`"config":CONFIG`, `"config":ARTIFACT`), isRefused},
 		"too many layers":                {[2]string{instead(manifest, layer, many), instead(config, `"`+diffID+`"`, manyDiffIDs)}, isRefused},
 		"too large":                      {inManifest(`"k":"v"`, `"k":"`+strings.Repeat("v", MaxManifest)+`"`), isRefused},
+		"zstd layer of Docker":           {inManifest(`vnd.oci.image.layer.v1.tar+gzip`, `vnd.docker.image.rootfs.diff.tar.zstd`), func(err error) bool { return err == nil }},
+		"layer for SOCI":                 {inManifest(`"size":10}`, `"size":10,"annotations":{"com.amazon.soci.x":"y"}}`), isRefused},
+		"image for SOCI":                 {inManifest(`"k":"v"`, `"com.amazon.soci.index-digest":"`+diffID+`"`), isRefused},
+		"layer for nydus":                {inManifest(`"size":10}`, `"size":10,"annotations":{"containerd.io/snapshot/nydus-bootstrap":"true"}}`), isRefused},
+		"layer for overlaybd":            {inManifest(`"size":10}`, `"size":10,"annotations":{"containerd.io/snapshot/overlaybd/blob-digest":"`+diffID+`"}}`), isRefused},
+		"layer that skips verifying":     {inManifest(`"size":10}`, `"size":10,"annotations":{"containerd.io/snapshot/remote/stargz.skipverify":"true"}}`), isRefused},
+		"layer with other annotations":   {inManifest(`"size":10}`, `"size":10,"annotations":{"org.example.note":"x"}}`), func(err error) bool { return err == nil }},
 		"plain by name, not by digest":   {inManifest(`layer.v1.tar+gzip`, `layer.v1.tar`), isCorrupt},
 		"fewer diffIDs than layers":      {inConfig(`["`+diffID+`"]`, `[]`), isRefused},
 		"more diffIDs than layers":       {inConfig(`"`+diffID+`"]`, `"`+diffID+`","`+diffID+`"]`), isRefused},
@@ -409,7 +416,7 @@ func TestDubiousImageIsNotOpened(t *testing.T) {
 			raw = strings.Replace(raw, "URLS", strings.TrimSuffix(good, "}")+`,"urls":["https://elsewhere.example/"]}`, 1)
 			raw = strings.Replace(raw, "ARTIFACT", strings.Replace(good, "vnd.oci.image.config.v1+json", "vnd.oci.empty.v1+json", 1), 1)
 			d := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: sum([]byte(raw)), Size: int64(len(raw))}
-			doc := &document{mediaType: d.MediaType, manifest: []byte(raw), config: []byte(config), layers: strings.Count(raw, "layer.v1")}
+			doc := &document{mediaType: d.MediaType, manifest: []byte(raw), config: []byte(config), layers: strings.Count(raw, "layer.v1") + strings.Count(raw, "diff.tar.zstd")}
 			if _, err := newStore(t).Image(t.Context(), d, doc); !c.is(err) {
 				t.Errorf("got %v", err)
 			}

@@ -203,6 +203,12 @@ func checkArchive(digest v1.Hash, head []byte) error {
 	return &CorruptError{digest, "it is no tar archive, and not compressed in a way that is supported"}
 }
 
+// LooksPacked reports whether a runtime would take the bytes for a layer: for a tar
+// archive or compressed content. Text can be a valid archive as well.
+func LooksPacked(b []byte) bool {
+	return isGzip(b) || isZstd(b) || len(b) >= tarBlock && isHeader(b[:tarBlock])
+}
+
 // isHeader compares the checksum of a header, which is the sum of its bytes
 // with the checksum itself taken as spaces. Old programs summed signed bytes.
 func isHeader(block []byte) bool {

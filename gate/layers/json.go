@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // shape names the keys of an object that mean something, with the shape of
@@ -20,12 +22,25 @@ var (
 		"layers": descriptorShape, "subject": descriptorShape, "manifests": childShape, "annotations": nil}
 	configShape = shape{"architecture": nil, "os": nil, "os.version": nil, "variant": nil, "config": nil,
 		"rootfs": {"type": nil, "diff_ids": nil}}
+	statementShape = shape{"_type": nil, "predicateType": nil, "predicate": nil, "subject": {"name": nil, "digest": {"sha256": nil}}}
 )
 
 // DecodeManifest parses the manifest of an image or an index. Unlike
 // encoding/json it refuses keys that are repeated, or are known in another
 // letter case.
 func DecodeManifest(raw []byte, into any) error { return decode(raw, manifestShape, into) }
+
+// DecodeConfig parses the config of an image, as strictly.
+func DecodeConfig(raw []byte) (*v1.ConfigFile, error) {
+	var config v1.ConfigFile
+	if err := decode(raw, configShape, &config); err != nil {
+		return nil, err
+	}
+	return &config, nil
+}
+
+// DecodeStatement parses an in-toto statement, as strictly.
+func DecodeStatement(raw []byte, into any) error { return decode(raw, statementShape, into) }
 
 // decode parses a document and refuses one that two readers could take for two
 // things. encoding/json takes the last of repeated keys and ignores their case;

@@ -18,8 +18,12 @@ import (
 // known are the media types of layers that are archives of files.
 var known = map[types.MediaType]struct{}{
 	types.OCILayer: {}, types.OCILayerZStd: {}, types.OCIUncompressedLayer: {},
-	types.DockerLayer: {}, types.DockerUncompressedLayer: {},
+	types.DockerLayer: {}, types.DockerUncompressedLayer: {}, dockerLayerZstd: {},
 }
+
+// dockerLayerZstd is what BuildKit calls a layer with compression=zstd and
+// oci-mediatypes=false.
+const dockerLayerZstd types.MediaType = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 
 // Layer is a layer of a checked image. Its bytes can be read once the store has
 // fetched it, by itself or with others.

@@ -83,8 +83,10 @@ func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 	for name, spoil := range map[string]func(dir, folder string) error{
 		"the directory": func(dir, _ string) error { return os.Chmod(dir, 0o777) },
 		"the folder":    func(_, folder string) error { return os.Chmod(folder, 0o775) },
-		"the database":  func(_, folder string) error { return os.Chmod(filepath.Join(folder, v6.VulnerabilityDBFileName), 0o666) },
-		"the record":    func(_, folder string) error { return os.Chmod(filepath.Join(folder, recordName), 0o666) },
+		"the database": func(_, folder string) error {
+			return os.Chmod(filepath.Join(folder, v6.VulnerabilityDBFileName), 0o666)
+		},
+		"the record": func(_, folder string) error { return os.Chmod(filepath.Join(folder, recordName), 0o666) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := install(t)

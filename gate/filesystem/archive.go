@@ -1,4 +1,4 @@
-package gate
+package filesystem
 
 import (
 	"archive/tar"
@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,8 +27,9 @@ type entry struct {
 	sparse   bool
 }
 
-// archives lists what is in the layers of a run.
-type archives struct {
+// Archives lists the files in the layers of one run. Several goroutines may use it at
+// once, after Use.
+type Archives struct {
 	store *layers.Store
 
 	mu     sync.Mutex
@@ -50,11 +53,16 @@ const maxName = 4096
 
 var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
 
-func newArchives() *archives { return &archives{listed: map[v1.Hash]listing{}} }
+// New returns an Archives that has listed nothing. Call [Archives.Use] before
+// [Archives.Stack].
+func New() *Archives { return &Archives{listed: map[v1.Hash]listing{}} }
 
-// list is the [layers.Index] of a run's store: it lists a layer while that is
+// Use sets the store that the layers are read from.
+func (a *Archives) Use(store *layers.Store) { a.store = store }
+
+// List is the [layers.Index] of a run's store: it lists a layer while that is
 // inflated. What cannot be listed so is listed again once it is asked for.
-func (a *archives) list(diffID v1.Hash, archive io.ReaderAt) {
+func (a *Archives) List(diffID v1.Hash, archive io.ReaderAt) {
 	a.put(diffID, listing{}) // what was listed before turned out wrong
 	if l, err := a.read(archive); err == nil {
 		a.put(diffID, l)
@@ -62,7 +70,7 @@ func (a *archives) list(diffID v1.Hash, archive io.ReaderAt) {
 }
 
 // read lists an archive within the limits of the run.
-func (a *archives) read(archive io.ReaderAt) (l listing, err error) {
+func (a *Archives) read(archive io.ReaderAt) (l listing, err error) {
 	l.entries, err = listArchive(archive, func(weight int64) error {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -84,7 +92,7 @@ func (a *archives) read(archive io.ReaderAt) (l listing, err error) {
 
 // put keeps what is in a layer in place of what was kept of it; a listing without
 // entries is forgotten.
-func (a *archives) put(diffID v1.Hash, l listing) {
+func (a *Archives) put(diffID v1.Hash, l listing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.weight -= a.listed[diffID].weight
@@ -95,9 +103,9 @@ func (a *archives) put(diffID v1.Hash, l listing) {
 	}
 }
 
-// drop forgets everything, once nothing more is cataloged: the store, and so this,
+// Drop forgets everything, once nothing more is cataloged: the store, and so this,
 // lasts until the image is promoted.
-func (a *archives) drop() {
+func (a *Archives) Drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.listed)
@@ -106,7 +114,7 @@ func (a *archives) drop() {
 
 // open returns the entries of a layer that was fetched, and what their content is
 // read from, which the caller closes.
-func (a *archives) open(diffID v1.Hash) (listing, layers.Inflated, error) {
+func (a *Archives) open(diffID v1.Hash) (listing, layers.Inflated, error) {
 	f, err := a.store.Inflated(diffID)
 	if err != nil {
 		return listing{}, nil, err
@@ -179,11 +187,16 @@ func checkHeader(h *tar.Header) error {
 		return refuse("a path in the archive has %d bytes, more than %d", n, maxName)
 	}
 	folder, base := path.Split(name)
+	if err := checkRecords(h, name); err != nil {
+		return err
+	}
 	switch {
 	case h.Typeflag == tar.TypeXGlobalHeader:
 		if strings.HasPrefix(base, whiteout) {
 			return refuse("%q is a header that is called as a whiteout is", name)
 		}
+	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0:
+		return refuse("%q is the character device 0/0, which an overlay file system takes for a whiteout", name)
 	case base == whiteout:
 		return refuse("%q is a whiteout of nothing", name)
 	case kindOf(h.Typeflag) == stereoscope.TypeIrregular:
@@ -193,6 +206,56 @@ func checkHeader(h *tar.Header) error {
 		return refuse("%q is in a folder that is called as a whiteout is", name)
 	}
 	return nil
+}
+
+// checkRecords refuses extended attributes by which an overlay file system shows
+// something else than was unpacked, and records for all entries that follow: Go skips
+// these, and with it most runtimes, while other programs apply them.
+func checkRecords(h *tar.Header, name string) error {
+	for key, value := range h.PAXRecords {
+		attribute, ok := attributeOf(key)
+		if ok && isOverlay(attribute, value) {
+			return refuse("%q has the attribute %q, by which an overlay file system shows something else", name, attribute)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader && (ok || slices.Contains(globalRecords, key) || strings.HasPrefix(key, "GNU.sparse.")) {
+			return refuse("the global header %q sets %q for all entries that follow, which only some runtimes heed", name, key)
+		}
+	}
+	return nil
+}
+
+// globalRecords are those that change which files an archive unpacks to.
+var globalRecords = []string{"path", "linkpath", "size", "hdrcharset", "SCHILY.realsize", "SCHILY.filetype"}
+
+// attributeOf is the name of the extended attribute that a record sets. Runtimes read
+// the records of star, and libarchive writes others, with the name encoded as in URLs.
+func attributeOf(record string) (string, bool) {
+	if name, ok := strings.CutPrefix(record, "SCHILY.xattr."); ok {
+		return name, true
+	}
+	encoded, ok := strings.CutPrefix(record, "LIBARCHIVE.xattr.")
+	if !ok {
+		return "", false
+	}
+	if name, err := url.PathUnescape(encoded); err == nil {
+		return name, true
+	}
+	return encoded, true
+}
+
+// isOverlay reports whether an attribute is one of the kernel's overlay file system or
+// of fuse-overlayfs: they redirect a folder, take the content of a file from elsewhere,
+// or say that a file is a link.
+func isOverlay(attribute, value string) bool {
+	namespace, name, _ := strings.Cut(attribute, ".")
+	switch {
+	case namespace != "trusted" && namespace != "user" && namespace != "security":
+		return false
+	case strings.HasPrefix(name, "overlay.") || strings.HasPrefix(name, "fuseoverlayfs."):
+		return true
+	}
+	// uid:gid:mode, and then the kind of the file
+	return name == "containers.override_stat" && strings.Count(value, ":") > 2
 }
 
 // whiteout is what the name of an entry begins with that removes what is below:

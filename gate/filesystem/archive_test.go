@@ -1,4 +1,4 @@
-package gate
+package filesystem
 
 import (
 	"archive/tar"
@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
 )
 
 // TestCutArchiveIsNoShortArchive: what is missing must never look like the end, and
@@ -48,7 +47,7 @@ func TestCutArchiveIsNoShortArchive(t *testing.T) {
 		if errors.Is(wantErr, io.EOF) {
 			wantErr = nil
 		}
-		got, err := newArchives().read(bytes.NewReader(archive))
+		got, err := New().read(bytes.NewReader(archive))
 		if (err == nil) != (wantErr == nil) || err == nil && len(got.entries) != want {
 			t.Errorf("%d bytes of %d: %d entries and %v, want %d and %v", cut, buf.Len(), len(got.entries), err, want, wantErr)
 		}
@@ -137,21 +136,10 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestHugeSparseFileIsAnUnknown, and takes no memory.
-func TestHugeSparseFileIsAnUnknown(t *testing.T) {
-	h := newTester(t)
-	at := "usr/lib/node_modules/huge/package.json"
-	raw := sparse(t, at, `{"name":"huge"}`, 8, 8, 1<<40)
-	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(clean), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Unknowns, func(u policy.Unknown) bool { return u.Path == "/"+at && strings.Contains(u.Reason, errSparse.Error()) }) {
-		t.Errorf("unknowns: %+v", p.Unknowns)
-	}
-}
-
 // TestNamesAreNoBombs: names are listed in memory, and cost an archive little.
 func TestNamesAreNoBombs(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
-	a := newArchives()
+	a := New()
 	l, err := a.read(bytes.NewReader(raw))
 	if err != nil || l.weight == 0 || a.weight != l.weight {
 		t.Fatalf("weight %d of %d, %v", l.weight, a.weight, err)
@@ -167,22 +155,22 @@ func TestNamesAreNoBombs(t *testing.T) {
 	a.weight = 0
 	id := v1.Hash{Algorithm: "sha256", Hex: "1"}
 	for range 3 {
-		a.list(id, bytes.NewReader(raw))
+		a.List(id, bytes.NewReader(raw))
 		if a.weight != l.weight || len(a.listed) != 1 {
 			t.Errorf("weight %d, %d layers", a.weight, len(a.listed))
 		}
 	}
-	a.list(id, bytes.NewReader(raw[:700]))
+	a.List(id, bytes.NewReader(raw[:700]))
 	if a.weight != 0 || len(a.listed) != 0 {
 		t.Errorf("weight %d, %d layers of an archive that was cut", a.weight, len(a.listed))
 	}
 	// What is listed once may be there again and again.
-	b, p := fetched(t, layered(t, empty.Image, raw, raw, raw), true)
+	b, img, digest := fetched(t, layered(t, empty.Image, raw, raw, raw), true)
 	for id, l := range b.listed {
 		l.weight = maxWeight / 3
 		b.listed[id] = l
 	}
-	if fs, err := b.filesystem(t.Context(), p); err != nil {
+	if fs, err := b.Stack(t.Context(), img, digest); err != nil {
 		t.Errorf("as much as may be: %v", err)
 	} else if err := fs.Close(); err != nil {
 		t.Error(err)
@@ -191,22 +179,13 @@ func TestNamesAreNoBombs(t *testing.T) {
 		l.weight++
 		b.listed[id] = l
 	}
-	if _, err := b.filesystem(t.Context(), p); !errors.Is(err, layers.ErrTooLarge) {
+	if _, err := b.Stack(t.Context(), img, digest); !errors.Is(err, layers.ErrTooLarge) {
 		t.Errorf("the same layer three times: %v", err)
 	}
 }
 
-// TestFileOfAnotherKindIsAFile: some unpack what the archive calls contiguous or, in
-// the old way, sparse.
-func TestFileOfAnotherKindIsAFile(t *testing.T) {
-	h := newTester(t)
-	spec := clean
-	spec.NPM = nil
-	raw := archiveOf(t, 0, []member{{name: "srv/node_modules/json-schema/package.json", typ: tar.TypeCont, content: `{"name":"json-schema","version":"0.3.0"}`}})
-	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" }) {
-		t.Errorf("packages: %+v", p.Packages)
-	}
+// TestOldSparseFileIsAFile: some unpack what the archive calls sparse in the old way.
+func TestOldSparseFileIsAFile(t *testing.T) {
 	if m := metadataOf(&tar.Header{Name: "a", Typeflag: tar.TypeGNUSparse}, nil); m.Type != file.TypeRegular {
 		t.Errorf("an old sparse file is a %s", m.Type)
 	}

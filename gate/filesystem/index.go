@@ -1,0 +1,67 @@
+package filesystem
+
+import (
+	"sync"
+
+	"github.com/anchore/stereoscope/pkg/file"
+	"github.com/anchore/stereoscope/pkg/image"
+)
+
+// indexed is a file with what the catalog of all files says of it.
+type indexed struct {
+	ref      file.Reference
+	metadata file.Metadata
+	open     file.Opener
+}
+
+// indexer puts files into a catalog, in the order in which they come, in a goroutine
+// of its own.
+type indexer struct {
+	next []indexed
+	work chan []indexed
+	done sync.WaitGroup // of all that was handed over
+}
+
+const indexedAtOnce = 256
+
+func newIndexer(catalog *image.FileCatalog, layer *image.Layer) *indexer {
+	x := &indexer{work: make(chan []indexed, 8)}
+	go func() {
+		for files := range x.work {
+			for _, f := range files {
+				catalog.Index.Add(f.ref, f.metadata)
+				catalog.AssociateLayer(f.ref, layer)
+				catalog.AssociateOpener(f.ref, f.open)
+			}
+			x.done.Done()
+		}
+	}()
+	return x
+}
+
+func (x *indexer) add(f indexed) {
+	if x.next = append(x.next, f); len(x.next) == indexedAtOnce {
+		x.flush()
+	}
+}
+
+func (x *indexer) flush() {
+	if len(x.next) == 0 {
+		return
+	}
+	x.done.Add(1)
+	x.work <- x.next
+	x.next = make([]indexed, 0, indexedAtOnce)
+}
+
+// catchUp waits until everything is in the catalog.
+func (x *indexer) catchUp() {
+	x.flush()
+	x.done.Wait()
+}
+
+// finish catches up for good.
+func (x *indexer) finish() {
+	x.catchUp()
+	close(x.work)
+}

@@ -1,0 +1,323 @@
+package filesystem
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/anchore/stereoscope/pkg/file"
+	"github.com/anchore/stereoscope/pkg/filetree"
+	"github.com/anchore/stereoscope/pkg/filetree/filenode"
+	"github.com/anchore/stereoscope/pkg/image"
+)
+
+// layerTree is what one layer changes. Its entries are added in the order of the
+// archive, as runtimes unpack them.
+type layerTree struct {
+	below   *filetree.FileTree // what the layers below make together
+	tree    *filetree.FileTree // what this layer changes
+	catalog *image.FileCatalog
+	behind  *indexer
+
+	// What a file is now: a name that comes once more in the layer is another file,
+	// and what was linked to before is still the first one.
+	openers   map[file.ID]file.Opener
+	links     symlinks
+	folders   map[string]bool // folders that have an entry, here or below
+	whiteouts []string        // paths of the whiteouts in the tree
+	gone      map[string]bool // paths below that a whiteout has removed so far
+	emptied   map[string]bool // folders below that an opaque whiteout has emptied so far
+}
+
+// addLayer adds a layer's entries to the catalog of all files, and returns the tree
+// of what the layer changes, and the paths of its whiteouts in there. The tree and the
+// catalog take as long as each other, so that one runs behind the other.
+func addLayer(below *filetree.FileTree, catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (_ *filetree.FileTree, whiteouts []string, err error) {
+	t := &layerTree{below: below, tree: filetree.New(), catalog: catalog, behind: newIndexer(catalog, layer),
+		openers: map[file.ID]file.Opener{}, links: symlinks{}, folders: map[string]bool{"/": true},
+		gone: map[string]bool{}, emptied: map[string]bool{}}
+	defer t.behind.finish()
+	for _, e := range entries {
+		if err := t.add(e.metadata, func() (io.ReadCloser, error) { return e.open(content) }); err != nil {
+			return nil, nil, err
+		}
+		layer.Metadata.Size += e.size
+	}
+	return t.tree, t.whiteouts, nil
+}
+
+// add unpacks one entry.
+func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
+	if m.Path, err = t.links.place(m.Path); err != nil {
+		return err
+	}
+	if m.Path == "/"+opaque || m.Path == "/" && m.Type != file.TypeDirectory {
+		return nil // runtimes skip it: the root of an overlay file system hides nothing
+	}
+	if err := t.links.add(m); err != nil {
+		return err
+	}
+	folder, base := path.Split(m.Path)
+	isWhiteout := strings.HasPrefix(base, whiteout)
+	if ok, err := t.addFolders(m.Path, isWhiteout); err != nil || !ok {
+		return err
+	}
+	if isWhiteout {
+		if err := t.hide(m.Path, folder, base); err != nil {
+			return err
+		}
+	}
+	if m.Type == file.TypeHardLink {
+		if m, open, err = t.resolve(m, open); err != nil {
+			return err
+		}
+	}
+	if m.Type == file.TypeDirectory {
+		t.folders[m.Path] = true
+	}
+	return t.put(m, open)
+}
+
+// put gives a file its place in the tree and in the catalog.
+func (t *layerTree) put(m file.Metadata, open file.Opener) error {
+	ref, err := addNode(t.tree, m)
+	if err != nil {
+		return refuse("%q: %v", m.Path, err)
+	}
+	t.openers[ref.ID()] = open
+	t.behind.add(indexed{*ref, m, open})
+	return nil
+}
+
+// addFolders adds those folders on the way to a path that have no entry of their own.
+// Runtimes make them, and patterns that list a folder find it by its entry.
+//
+// A link of a layer below in the place of such a folder divides runtimes: unpacking
+// into one folder follows the link, an overlay file system puts a new folder over it.
+// A file behind such a link is refused. For a whiteout there addFolders reports false:
+// leaving it out keeps every file that some runtimes have.
+func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
+	dir := path.Dir(p)
+	if t.folders[dir] {
+		return true, nil
+	}
+	if ok, err := t.addFolders(dir, isWhiteout); err != nil || !ok {
+		return ok, err
+	}
+	if here := nodeAt(t.tree, file.Path(dir)); here != nil && here.Reference != nil {
+		return true, nil // it is no folder, which adding the entry finds out
+	}
+	switch there := nodeAt(t.below, file.Path(dir)); {
+	case there == nil || t.isGone(dir):
+	case there.FileType == file.TypeSymLink:
+		if isWhiteout {
+			return false, nil
+		}
+		return false, refuse("%q has no entry for its folder %q, which is a link to %q in a layer below: some runtimes follow the link, and others replace it",
+			p, dir, there.LinkPath)
+	case there.FileType == file.TypeDirectory && there.Reference != nil:
+		t.folders[dir] = true
+		return true, nil
+	}
+	t.folders[dir] = true
+	return true, t.put(impliedFolder(dir), noContent)
+}
+
+// impliedFolder is a folder as runtimes make one that has no entry.
+func impliedFolder(dir string) file.Metadata {
+	return file.Metadata{Path: dir, Type: file.TypeDirectory,
+		FileInfo: file.ManualInfo{NameValue: path.Base(dir), ModeValue: fs.ModeDir | 0o755, ModTimeValue: time.Unix(0, 0)}}
+}
+
+func noContent() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }
+
+// hide takes note of a whiteout.
+func (t *layerTree) hide(p, folder, base string) error {
+	if base == opaque {
+		t.emptied[path.Clean(folder)] = true
+		t.whiteouts = append(t.whiteouts, p)
+		return nil
+	}
+	hidden := folder + strings.TrimPrefix(base, whiteout)
+	if to, ok := t.links[hidden]; ok {
+		return refuse("%q is a whiteout of a link to %q in the same layer", p, to)
+	}
+	t.gone[hidden] = true
+	t.whiteouts = append(t.whiteouts, p)
+	return nil
+}
+
+// isGone reports whether the layer's whiteouts have removed what is below at a path.
+func (t *layerTree) isGone(p string) bool {
+	if len(t.gone) == 0 && len(t.emptied) == 0 {
+		return false
+	}
+	for ; p != "/"; p = path.Dir(p) {
+		if t.gone[p] || t.emptied[path.Dir(p)] {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve describes a hard link as the file that it is another name of. That may be a
+// file of a layer below: runtimes that unpack all layers into one folder link to the
+// file that is there at that moment, and keep it whatever happens to its first name. A
+// link to nothing stays one; no runtime unpacks it.
+func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, file.Opener, error) {
+	t.behind.catchUp()
+	to, err := t.target(m)
+	if err != nil {
+		return m, open, err
+	}
+	node := t.at(to)
+	if to == "/" || node == nil || node.Reference == nil {
+		return m, open, nil
+	}
+	target, err := t.catalog.Get(*node.Reference)
+	if err != nil || target.Type == file.TypeDirectory || target.Type == file.TypeHardLink {
+		return m, open, nil //nolint:nilerr // no link to a folder can be made, and none to what leads nowhere
+	}
+	opened, ok := t.openers[node.Reference.ID()]
+	if !ok {
+		ref := *node.Reference
+		opened = func() (io.ReadCloser, error) { return t.catalog.Open(ref) }
+	}
+	// Permissions, owner and time are the link's own; an archive has them there too.
+	m.FileInfo = file.ManualInfo{
+		NameValue: path.Base(m.Path), SizeValue: target.Size(), ModTimeValue: m.ModTime(),
+		ModeValue: m.Mode()&^fs.ModeType | target.Mode()&fs.ModeType,
+	}
+	m.MIMEType, m.Type, m.LinkDestination = target.MIMEType, target.Type, target.LinkDestination
+	return m, opened, t.links.add(m) // a hard link to a symbolic link is a symbolic link
+}
+
+// at returns what is at a path at this moment, following no links; nil for nothing. A
+// file that a whiteout has removed counts as still there: unpacked in one folder the
+// link fails, so that it does no harm.
+func (t *layerTree) at(p string) *filenode.FileNode {
+	if n := nodeAt(t.tree, file.Path(p)); n != nil && n.Reference != nil {
+		return n
+	}
+	return nodeAt(t.below, file.Path(p))
+}
+
+// linkAt is the destination of the symbolic link at a path at this moment.
+func (t *layerTree) linkAt(p string) (string, bool) {
+	if to, ok := t.links[p]; ok {
+		return to, true
+	}
+	if n := nodeAt(t.tree, file.Path(p)); n != nil {
+		return "", false
+	}
+	if n := nodeAt(t.below, file.Path(p)); n != nil && n.FileType == file.TypeSymLink {
+		return string(n.LinkPath), true
+	}
+	return "", false
+}
+
+// target is the path that a hard link leads to. Some runtimes follow its name as the
+// kernel does, and some shorten it before.
+func (t *layerTree) target(m file.Metadata) (string, error) {
+	short := path.Clean("/" + m.LinkDestination)
+	to, err := walk(m.LinkDestination, t.linkAt)
+	if err != nil {
+		return short, nil //nolint:nilerr // it leads nowhere, as one to a missing file does
+	}
+	if same, err := walk(short, t.linkAt); err != nil || same != to {
+		return "", refuse("%q is a hard link to %q, which is two places", m.Path, m.LinkDestination)
+	}
+	return to, nil
+}
+
+// addNode gives a file its place in a tree.
+func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err error) {
+	at, to := file.Path(m.Path), file.Path(m.LinkDestination)
+	switch m.Type {
+	case file.TypeSymLink:
+		ref, err = tree.AddSymLink(at, to)
+	case file.TypeHardLink:
+		ref, err = tree.AddHardLink(at, to)
+	case file.TypeDirectory:
+		ref, err = tree.AddDir(at)
+	default:
+		ref, err = tree.AddFile(at)
+	}
+	if err == nil && ref == nil {
+		err = errors.New("the tree has no place for it")
+	}
+	return ref, err
+}
+
+// symlinks are those of one layer, by their paths, as they are there when an entry
+// is unpacked.
+type symlinks map[string]string
+
+// add takes note of a link. A second one of the same name would be in its place for
+// some, and for stereoscope is not.
+func (s symlinks) add(m file.Metadata) error {
+	if m.Type != file.TypeSymLink {
+		return nil
+	}
+	if to, ok := s[m.Path]; ok && to != m.LinkDestination {
+		return refuse("%q is a link to %q and once more to %q", m.Path, to, m.LinkDestination)
+	}
+	s[m.Path] = m.LinkDestination
+	return nil
+}
+
+// maxHops is how many links are followed for one path; Linux follows 40.
+const maxHops = 40
+
+// place is where an entry is unpacked to: behind a link in its path, at what that is
+// to. It would go with the link otherwise when a layer above removes that.
+func (s symlinks) place(p string) (string, error) {
+	if !s.above(p) {
+		return p, nil
+	}
+	return walk(p, func(at string) (string, bool) { to, ok := s[at]; return to, ok })
+}
+
+// walk follows a path as the kernel does, with the links that linkAt finds: ".." is
+// where a link has led to, and not where it is. The last part is not followed.
+func walk(p string, linkAt func(string) (string, bool)) (string, error) {
+	hops, at := 0, "/"
+	folder, base := path.Split(p)
+	for rest := folder; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		next := path.Join(at, name)
+		to, ok := linkAt(next)
+		if !ok || name == "" || name == "." || name == ".." {
+			at = next
+			continue
+		}
+		if hops++; hops > maxHops {
+			return "", refuse("%q is behind more than %d links", p, maxHops)
+		}
+		if path.IsAbs(to) {
+			at = "/"
+		}
+		rest = to + "/" + rest
+	}
+	return path.Join(at, base), nil
+}
+
+// above reports whether one of the folders of a path is a link.
+func (s symlinks) above(p string) bool {
+	if len(s) == 0 {
+		return false
+	}
+	for i := 1; i < len(p); i++ {
+		if p[i] == '/' {
+			if _, ok := s[p[:i]]; ok {
+				return true
+			}
+		}
+	}
+	return false
+}
