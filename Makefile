@@ -38,6 +38,10 @@ test-cosign: ## build the real cosign command and have it verify what is promote
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities against them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
 
+.PHONY: test-interleave
+test-interleave: ## stop one of two promoters before each of its requests and run the other (a quarter of an hour)
+	IMAGEGATE_TEST_INTERLEAVE=all $(GO) test -count=1 -timeout 60m -run TestOlderDecisionNeverReplacesANewerOne -v ./promote
+
 .PHONY: test-unpack
 test-unpack: ## compare what runtimes unpack with what the gate sees, for UNPACK_STACKS (default 2000) random images; needs root
 	cd integration/unpack && UNPACK_STACKS=$${UNPACK_STACKS:-2000} $(GO) test -count=1 -timeout 30m

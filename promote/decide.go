@@ -2,7 +2,6 @@ package promote
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -169,6 +168,3 @@ func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
 	}
 	return nil
 }
-
-// errNewer says that another run has made a newer decision in the meantime.
-var errNewer = errors.New("a newer decision by the same policy for the same tag is stored, which this one does not replace")

@@ -275,7 +275,7 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 	case err != nil:
 		return nil, err
 	case attached == nil && record.Decision.Digest != signed.decision:
-		return nil, &SealError{Doing: "reading back the decision for " + to.repo.String(), Err: errNewer}
+		return nil, &SealError{Doing: "reading back the decision for " + to.repo.String(), Err: &trust.NewerError{List: to.repo.Digest(a.Image().Digest.String()).String(), Kind: DecisionType}}
 	}
 	record.Copied = copied
 	return record, nil

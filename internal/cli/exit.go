@@ -17,6 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -107,6 +108,7 @@ func classify(ctx context.Context, err error) verdict {
 		untrusted  *disk.UntrustedError
 		unwritten  *unwrittenError
 		crash      *faultError
+		newer      *trust.NewerError // running again makes a newer decision
 	)
 	switch {
 	case err == nil:
@@ -124,7 +126,7 @@ func classify(ctx context.Context, err error) verdict {
 	case errors.As(err, &unusable):
 		return verdict{code: exitDatabase}
 	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying), errors.As(err, &unreadable):
-		return verdict{exitTrust, isTransient(err)}
+		return verdict{exitTrust, isTransient(err) || errors.As(err, &newer)}
 	case errors.As(err, &registry):
 		_, answered := statusOf(err)
 		return verdict{exitRegistry, isTransient(err) || !answered && isCutOff(err)}
@@ -139,7 +141,8 @@ func errorOf(v verdict, err error) *report.Error {
 	if errors.As(err, &unwritten) {
 		class = report.ClassOutput
 	}
-	return &report.Error{Class: class, Message: redact(err.Error()), Retryable: v.retryable}
+	var partial *promote.PartialError
+	return &report.Error{Class: class, Message: redact(err.Error()), Retryable: v.retryable, Partial: errors.As(err, &partial)}
 }
 
 // classes are the exit codes in the words of the report.
@@ -159,6 +162,7 @@ func hint(err error) string {
 		written   *unwrittenError
 		crash     *faultError
 		untrusted *disk.UntrustedError
+		refused   *trust.RefusedError
 	)
 	if h := accessHint(err); h != "" {
 		return h
@@ -180,6 +184,10 @@ func hint(err error) string {
 		return "give the image a new tag, or --move-tag if the tag is meant to move"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "the layers of an image are kept on disk while it is checked, and archives in it are unpacked: choose a larger folder with --temp-dir"
+	case errors.As(err, &refused):
+		return "the registry does not change tags: use --signature-format bundle, or exempt the tags sha256-* from immutability"
+	case errors.As(err, &registry) && registry.Side == gate.Approved && strings.Contains(err.Error(), "/referrers/"):
+		return "if no bundles are stored in that registry, give promote and verify --signature-format legacy"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:

@@ -184,6 +184,9 @@ type Error struct {
 	// Retryable: the same command may succeed later, with nothing changed. A tag
 	// that does not exist and a login that is refused are not retryable.
 	Retryable bool `json:"retryable"`
+	// Partial: some of several tags were written before one was refused. They are in
+	// Destinations, and promoting again writes the rest.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // Class sorts errors by what can be done about them; each but output has an exit
