@@ -104,7 +104,7 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
 		"github.com/anchore/syft/":        {"gate", "gate/vulndb"}, // grype's interfaces speak in syft's packages
-		"github.com/anchore/stereoscope/": {"gate"},
+		"github.com/anchore/stereoscope/": {"gate", "gate/filesystem"},
 		"github.com/anchore/grype/":       {"gate", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
@@ -210,7 +210,7 @@ func TestModuleCanBeInstalled(t *testing.T) {
 // but in default.pgo beside main.go.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
-		"README.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}
+		"README.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}
 	entries, err := os.ReadDir("..")
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ import (
 func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
 	for i, tag := range tags {
 		t := p.trust
-		t.Tag, t.MaxAge = tag.TagStr(), maxAge
+		t.Tag, t.MaxAge, t.bothLimits = tag.TagStr(), maxAge, true
 		have, err := p.tagged(ctx, tag)
 		if err != nil {
 			return nil, "", err
@@ -55,6 +55,7 @@ func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b
 	if tag, ok := ref.(name.Tag); ok {
 		t.Tag = tag.TagStr()
 	}
+	t.bothLimits = true
 	return v.p.baseline(ctx, ref, t)
 }
 

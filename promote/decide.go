@@ -1,7 +1,6 @@
 package promote
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,9 +9,9 @@ import (
 )
 
 // decide selects the decisions that count and demands that each is a pass, or is
-// overridden. Those that count are the newest of each policy and tag, among the
-// decisions that t asks for: an image that a policy refused later has not passed it,
-// and what another policy says of it changes nothing.
+// overridden, and is not too old. The newest of each policy and tag counts, among the
+// decisions that t asks for. So a later denial by a policy outweighs its earlier pass,
+// and a decision by another policy changes nothing.
 func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
 	if len(decisions) == 0 {
 		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
@@ -21,32 +20,35 @@ func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) erro
 	if len(asked) == 0 {
 		return pr.fail("%s%s", notAsked(decisions, t), because(pr.reasons))
 	}
-	var passed []signedDecision
-	var old error
-	for _, d := range newestOfEach(asked, t) {
-		if err := d.check(now); err != nil {
-			return pr.fail("%v", err)
+	count := newestOfEach(asked, t)
+	slices.SortFunc(count, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	for _, d := range count {
+		if err := pr.accept(d, t, now); err != nil {
+			return err
 		}
-		if d.copied {
-			return pr.fail("the newest decision %s, %s, is missing from the list of statements, which another writer has overwritten: promote the image again",
-				d.describe(), d.Result)
-		}
-		if d.Result != resultPassed {
-			if err := pr.letThrough(d, t, now); err != nil {
-				return err
-			}
-		}
-		if err := d.isCurrent(t, now); err != nil {
-			old = cmp.Or(old, err)
-			continue
-		}
-		passed = append(passed, d)
 	}
-	if len(passed) == 0 {
-		return pr.fail("%v", old)
+	return nil
+}
+
+// accept demands of one decision that it is a pass or overridden, and makes it the
+// decision of the proof. An overridden one stays that: it says the most.
+func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
+	if err := d.check(now); err != nil {
+		return pr.fail("%v", err)
 	}
-	if pr.override == nil {
-		pr.decision = slices.MaxFunc(passed, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
+	if d.copied {
+		return pr.fail("the newest decision %s, %s, is missing from the list of statements, which another writer has overwritten: promote the image again",
+			d.describe(), d.Result)
+	}
+	if d.Result != resultPassed {
+		if err := pr.letThrough(d, t, now); err != nil {
+			return err
+		}
+	} else if pr.override == nil {
+		pr.decision = d
+	}
+	if err := d.isCurrent(t, now); err != nil {
+		return pr.fail("%v", err)
 	}
 	return nil
 }
@@ -159,12 +161,12 @@ func (d decisionPredicate) check(now time.Time) error {
 // isCurrent returns an error if the decision is too old: for t, or else for its
 // policy.
 func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
-	at := d.TimeVerified.Format(time.RFC3339)
+	made := fmt.Sprintf("the decision %s was made at %s", d.describe(), d.TimeVerified.Format(time.RFC3339))
 	switch {
 	case t.MaxAge > 0 && now.Sub(d.TimeVerified) > t.MaxAge:
-		return fmt.Errorf("the decision is of %s, older than %s", at, t.MaxAge)
-	case t.MaxAge == 0 && !d.Basis.Expires.IsZero() && !now.Before(d.Basis.Expires):
-		return fmt.Errorf("the decision is of %s, and by its policy it ended at %s", at, d.Basis.Expires.Format(time.RFC3339))
+		return fmt.Errorf("%s and is older than %s", made, t.MaxAge)
+	case (t.MaxAge == 0 || t.bothLimits) && !d.Basis.Expires.IsZero() && !now.Before(d.Basis.Expires):
+		return fmt.Errorf("%s, and its policy let it expire at %s", made, d.Basis.Expires.Format(time.RFC3339))
 	}
 	return nil
 }

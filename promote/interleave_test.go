@@ -2,6 +2,7 @@ package promote
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -48,12 +49,12 @@ func (w *world) hosts() map[string]string {
 }
 
 // interleave promotes the first approval, stops it before one of its requests, promotes
-// the second one meanwhile, and lets the first go on. It does so for every ninth
+// the second one meanwhile, and lets the first go on. It does so for every 23rd
 // request, or for all of them if IMAGEGATE_TEST_INTERLEAVE is "all".
 func (w *world) interleave(host string, form trust.Format, first, second *gate.Approval, check func(tag name.Tag, at int64, firstErr error)) {
 	w.Helper()
 	forms := func(o *Options) { o.Format = form }
-	step := int64(9)
+	step := int64(23)
 	if os.Getenv("IMAGEGATE_TEST_INTERLEAVE") == "all" {
 		step = 1
 	}
@@ -73,7 +74,11 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 			}
 			return
 		}
-		_, err := w.promoter(forms).Promote(context.Background(), second, tag)
+		_, err := w.promoter(forms, func(o *Options) {
+			if w.second != nil {
+				o.Signer = w.second
+			}
+		}).Promote(context.Background(), second, tag)
 		close(pause.resume)
 		if err != nil {
 			w.Errorf("the second, while the first is at request %d, %s: %v\n%s", at, pause.what, err, w.lastRequests(tag))
@@ -121,6 +126,16 @@ func TestOlderDecisionNeverReplacesANewerOne(t *testing.T) {
 					record, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
 					if err != nil || record.Decision.Result != resultPassed {
 						t.Errorf("stopped at request %d: the newer pass is gone: %v", at, err)
+					}
+				})
+			})
+			t.Run(fmt.Sprintf("%s, %s, two keys", where, form), func(t *testing.T) {
+				w := &world{T: t, staging: w.staging, approved: w.approved, signer: w.signer, policy: w.policy, second: newSigner(t)}
+				w.interleave(host, form, olderPass, newerPass, func(tag name.Tag, at int64, firstErr error) {
+					for _, key := range []crypto.PublicKey{w.signer.PublicKey(), w.second.PublicKey()} {
+						if _, err := w.verify(tag, w.trusting(key)); err != nil || firstErr != nil {
+							t.Errorf("stopped at request %d: %v, %v", at, err, firstErr)
+						}
 					}
 				})
 			})

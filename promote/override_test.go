@@ -115,7 +115,7 @@ func (w *world) putStatements(repo name.Repository, digest v1.Hash, m *v1.Manife
 	if err != nil {
 		w.Fatal(err)
 	}
-	for _, tag := range []name.Tag{attestations(repo, digest), repo.Tag("sha256-" + digest.Hex + ".imagegate")} {
+	for _, tag := range []name.Tag{attestations(repo, digest), repo.Tag("sha256-" + digest.Hex + ".att.imagegate")} {
 		if err := remote.Put(tag, manifest{raw, types.OCIManifestSchema1}); err != nil {
 			w.Fatal(err)
 		}

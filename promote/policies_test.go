@@ -191,14 +191,14 @@ func TestDecisionEndsAsItsPolicySays(t *testing.T) {
 	if err := at(6*day, 0); err != nil {
 		t.Errorf("after six days: %v", err)
 	}
-	w.refused("after eight days", at(8*day, 0), "by its policy it ended")
+	w.refused("after eight days", at(8*day, 0), "its policy let it expire")
 	if err := at(8*day, 10*day); err != nil {
 		t.Errorf("after eight days, ten are asked for: %v", err)
 	}
 	w.refused("after two days, one is asked for", at(2*day, day), "older than 24h")
 }
 
-// TestTagsThatFollowARefusedOneAreNamed: the error says which tags are written.
+// TestWrittenTagsAreNamedWhenTheNextIsRefused: running again writes the rest.
 func TestWrittenTagsAreNamedWhenTheNextIsRefused(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))

@@ -1,10 +1,10 @@
 // Package promote leads from an Approval to the approved registry, and back.
 //
 // [Promoter.Promote] copies by digest, signs, attests, reads everything back
-// and verifies it, and only then writes the tags: whoever stops it, at
-// whatever point, leaves each tag absent, where it was, or on a digest that is
-// complete. Running it again finishes what is missing. [Verify] is its mirror:
-// it proves from the approved registry alone that an image passed.
+// and verifies it, and only then writes the tags. Interrupted at any point, it
+// leaves each tag absent, unchanged, or on a complete, verified digest. Running it
+// again adds what is missing. [Verifier.Verify] is its mirror: it proves from the
+// approved registry alone that an image passed.
 //
 // The package decides nothing. It takes no image, only an Approval, and those
 // come from package gate alone.
@@ -239,7 +239,8 @@ func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.
 		return nil
 	}
 	ref := repo.Digest(digest.String())
-	if err := trust.CanList(ctx, ref, p.with(ctx)...); err != nil {
+	// Some registries refuse to say anything about a repository before the first push.
+	if err := trust.CanList(ctx, ref, p.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.with(ctx)...) {
 		return gate.NewRegistryError(gate.Approved, "reading the referrers of "+ref.String(), err)
 	}
 	return nil
@@ -402,6 +403,7 @@ type Basis struct {
 	// repository and not for another with the same image.
 	Repository string
 	Policy     string // digest of the policy
+	PolicyName string // name of the policy, which its earlier versions have too
 	Database   string // digest of the vulnerability database
 	Beside     string // of the evidence beside the image, see BesideDigest
 	Tool       gate.Tool
@@ -428,7 +430,7 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ah
 		if have != digest {
 			return nil, false, nil
 		}
-		record, err := p.verifyOwn(ctx, tag.Context().Digest(digest.String()), p.own(basis.Policy, tag.TagStr(), basis.Override))
+		record, err := p.standing(ctx, tag.Context().Digest(digest.String()), p.own(basis.PolicyName, tag.TagStr(), basis.Override))
 		var unproven *VerifyError
 		if errors.As(err, &unproven) || registry.IsNotFound(err) {
 			return nil, false, nil

@@ -72,6 +72,7 @@ type world struct {
 	*testing.T
 	staging, approved *lab.Registry
 	signer            *trust.Signer
+	second            *trust.Signer // of another promoter; nil for the same
 	policy            *policy.Policy
 }
 

@@ -69,8 +69,7 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 
 // provePlatform verifies what is attached to a platform of an index. It may belong
 // to several, and be promoted by itself: what was decided about another index does
-// not count for this one, but the statements may be those that went there, for of
-// each kind it has the newest alone.
+// not count for this one.
 func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := p.collect(ctx, index.Context(), platform, t, in)
 	if err != nil {
@@ -82,7 +81,7 @@ func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platfor
 	if err := pr.decide(about, t, p.opts.Now()); err != nil {
 		return nil, err
 	}
-	return pr, pr.covers([]v1.Hash{platform}, pr.decisions...)
+	return pr, pr.covers([]v1.Hash{platform}, pr.decision)
 }
 
 // collect gathers what is attached to one digest: a signature at least, and all
@@ -167,9 +166,6 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 // copy of the list it keeps decisions alone, which can only refuse.
 func (pr *proof) gather(f found, t Trust) {
 	envelopes := f.envelopes
-	if t.listedOnly {
-		envelopes = envelopes[:f.listed]
-	}
 	type verified struct {
 		st  trust.Statement
 		by  trust.Signatory

@@ -32,7 +32,7 @@ func (e *SealError) Unwrap() error { return e.Err }
 func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, error) {
 	var out []*trust.Ready
 	for _, s := range seals {
-		r, err := trust.GetReady(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest), trust.Writing{Places: placeOf, Turns: p.opts.Turns})
+		r, err := trust.GetReady(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest), trust.Writing{Places: placeOf, Turns: p.opts.Turns, Now: p.opts.Now})
 		if err != nil {
 			return nil, &SealError{Doing: "making what is to be attached", Err: err}
 		}

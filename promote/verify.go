@@ -42,9 +42,8 @@ type Trust struct {
 	// AllowOverride accepts a denial that an override lets through, as long as
 	// that lasts. The record says so.
 	AllowOverride bool
-	// listedOnly passes over statements that only the copy of a list names. A promoter
-	// demands that other tools find what it has stored.
-	listedOnly bool
+	// bothLimits applies the limit of the policy as well as MaxAge.
+	bothLimits bool
 	// Predicates are the types of statements that the image must carry besides:
 	// of an index, the index itself or each of its platforms.
 	Predicates []string
@@ -97,9 +96,9 @@ func (p *Promoter) reads() trust.Format {
 
 // Verify proves from the approved registry alone that the image passed: it is
 // signed for this very repository and digest, every statement is there, signed,
-// about it and listed in the decision, and the decision is a pass or, where t
-// allows that, a denial that an override lets through. A *VerifyError means that it does not; any other error that it could not be
-// told.
+// about it and listed in the decision, and the decision is a pass or, if t allows
+// it, a denial that an override lets through. A *VerifyError means that the image does
+// not prove this. With any other error it is unknown.
 func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
 	tag, ok := ref.(name.Tag)
 	if ok && !t.AnyTag {
@@ -128,15 +127,48 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 			return nil, err
 		}
 	}
-	return p.verifyOwn(ctx, repo.Digest(img.Digest.String()), p.own(a.Policies().Digest(), to.tags[0].TagStr(), a.Override()))
+	var record *Record
+	for _, tag := range to.tags {
+		one, err := p.standing(ctx, repo.Digest(img.Digest.String()), p.own(a.Policies().Title(), tag.TagStr(), a.Override()))
+		if err != nil {
+			return nil, err
+		}
+		if record != nil && record.Decision.Digest != one.Decision.Digest {
+			return nil, &SealError{Doing: "reading back the decision for " + tag.String(), Err: &trust.NewerError{List: tag.String(), Kind: DecisionType}}
+		}
+		record = one
+	}
+	return record, nil
 }
 
-// own is what the promoter demands of its own work: signed by itself, by this policy
-// and for this tag, and a denial only if it is to be overridden.
-func (p *Promoter) own(policies, tag string, o *policy.Override) Trust {
+// own is what the promoter demands of its own work: signed by itself, by the policy of
+// this name and for this tag, and a denial only if it is to be overridden.
+func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
 	own := p.trust
-	own.Policy, own.Tag, own.AllowOverride, own.listedOnly = policies, tag, o != nil, true
+	own.PolicyName, own.Tag, own.AllowOverride = policyName, tag, o != nil
 	return own
+}
+
+// standing proves a digest in each form in which the promoter stores, and that no newer
+// decision is stored in another form.
+func (p *Promoter) standing(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
+	record, err := p.verifyOwn(ctx, ref, t)
+	if err != nil || p.opts.Format == trust.Both || p.opts.OnlyFormat {
+		return record, err
+	}
+	other := trust.Bundle
+	if p.opts.Format == trust.Bundle {
+		other = trust.Legacy
+	}
+	found, err := p.read(ctx, ref, other)
+	if err != nil || len(found.envelopes) == 0 {
+		return record, err
+	}
+	all, err := p.verify(ctx, ref, t, trust.Both)
+	if err == nil && all.Decision.Digest != record.Decision.Digest {
+		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored as " + other.String()}
+	}
+	return record, err
 }
 
 // verifyOwn proves a digest by the promoter's own key, in each form in which it

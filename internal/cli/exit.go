@@ -185,7 +185,7 @@ func hint(err error) string {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "the layers of an image are kept on disk while it is checked, and archives in it are unpacked: choose a larger folder with --temp-dir"
 	case errors.As(err, &refused):
-		return "the registry does not change tags: use --signature-format bundle, or exempt the tags sha256-* from immutability"
+		return "the registry does not change tags, so that a decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
 	case errors.As(err, &registry) && registry.Side == gate.Approved && strings.Contains(err.Error(), "/referrers/"):
 		return "if no bundles are stored in that registry, give promote and verify --signature-format legacy"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):

@@ -116,7 +116,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 			return promote.New(opts)
 		},
 		beside: gate.Beside{VEX: statements},
-		basis:  promote.Basis{Policy: policies.Digest(), Database: db.Info().Digest, Tool: tool(), Override: override}}
+		basis:  promote.Basis{Policy: policies.Digest(), PolicyName: policies.Title(), Database: db.Info().Digest, Tool: tool(), Override: override}}
 	return run.promote(src, policies)
 }
 

@@ -40,6 +40,16 @@ func IsAbsent(ctx context.Context, tag name.Tag, err error, opts ...remote.Optio
 	return true, nil
 }
 
+// IsBeforeFirstPush reports whether a request was refused because there is no such
+// repository: err is a 401 or 403, and the list of tags is a 404.
+func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opts ...remote.Option) bool {
+	if s := status(err); s != http.StatusUnauthorized && s != http.StatusForbidden {
+		return false
+	}
+	_, err = listTags(ctx, repo, opts)
+	return IsNotFound(err)
+}
+
 // maxTagPages bounds the list of tags.
 const maxTagPages = 1000
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -31,6 +32,10 @@ func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Re
 		first.StatusCode, first.Status = http.StatusNotFound, "404 Not Found"
 		return first, nil
 	default:
+		if first.StatusCode/100 == 3 { // the library would follow, and read one page
+			first.Body.Close()
+			return nil, fmt.Errorf("%s %s: the registry answered %s: a list of referrers is not followed to another place", req.Method, req.URL.Redacted(), first.Status)
+		}
 		return first, nil // the library makes an error of it
 	}
 	list, pages, err := c.wholeList(req, first)
@@ -94,7 +99,7 @@ func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []js
 			return nil, pages, fmt.Errorf("the list has more than %d pages", maxPages)
 		}
 		seen[next.String()], at = true, next
-		if resp, err = c.page(req, next); err != nil {
+		if resp, err = c.page(req, next); err != nil { //nolint:bodyclose // readPage closes it
 			return nil, pages, fmt.Errorf("page %d: %w", pages+1, err)
 		}
 	}
@@ -104,19 +109,14 @@ func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []js
 func (c *corrected) page(req *http.Request, u *url.URL) (*http.Response, error) {
 	more := req.Clone(req.Context())
 	more.URL = u
-	resp, err := c.next.RoundTrip(more)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
-		return nil, fmt.Errorf("the registry answered %s", resp.Status)
-	}
-	return resp, err
+	return c.next.RoundTrip(more)
 }
 
 // readPage reads one page: an index, whatever parameters its media type has.
 func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
-	if resp.StatusCode != http.StatusOK {
+	if err := transport.CheckError(resp, http.StatusOK); err != nil {
 		resp.Body.Close()
-		return nil, 0, fmt.Errorf("the registry answered %s", resp.Status)
+		return nil, 0, err
 	}
 	body, err := readAll(resp)
 	if err != nil {

@@ -127,6 +127,13 @@ func TestIncompleteListIsAnError(t *testing.T) {
 		"too large": func(w http.ResponseWriter, _ *http.Request) {
 			page(w, entry(1), `{"digest":"`+strings.Repeat("x", maxManifest)+`"}`)
 		},
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/") {
+				page(w, entry(1))
+				return
+			}
+			http.Redirect(w, r, r.URL.Path+"/", http.StatusTemporaryRedirect)
+		},
 		"unauthorized": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
 		"forbidden":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
 	} {

@@ -86,7 +86,7 @@ func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
 func mediaType(resp *http.Response) string {
 	header := resp.Header.Get("Content-Type")
 	kind, _, err := mime.ParseMediaType(header)
-	if kind == "" || err != nil && kind == "" {
+	if err != nil && kind == "" {
 		kind, _, _ = strings.Cut(header, ";")
 		kind = strings.ToLower(strings.TrimSpace(kind))
 	}

@@ -281,7 +281,7 @@ func TestRegistryInTroubleIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.registry.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
-		if strings.HasSuffix(r.URL.Path, ".att") {
+		if strings.HasSuffix(r.URL.Path, ".att") || strings.HasSuffix(r.URL.Path, "/tags/list") {
 			w.WriteHeader(http.StatusForbidden)
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -86,7 +87,7 @@ func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attac
 	if err != nil {
 		return nil, fmt.Errorf("attaching to %s what goes along: %w", ref, err)
 	}
-	r := &Ready{ref: ref, digest: digest, all: writers{[]Trust{own, along.Makers}, how.Turns}, bundles: append(bundles, moreBundles...)}
+	r := &Ready{ref: ref, digest: digest, all: writers{[]Trust{own, along.Makers}, how.Turns, how.Now}, bundles: append(bundles, moreBundles...)}
 	for _, s := range append(legacy, moreLegacy...) {
 		e, err := s.layer()
 		if err != nil {
@@ -141,6 +142,9 @@ func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
 type Writing struct {
 	// Places relates our own statements to each other. Nil relates none.
 	Places Places
+	// Now tells the time, so that a statement from the future is not the newest. Nil
+	// believes every time.
+	Now func() time.Time
 	// Turns serialises writers that share it. Nil serialises nothing: writers that
 	// overwrite each other then find out and repeat their work.
 	Turns *Turns
@@ -151,6 +155,7 @@ type Writing struct {
 type writers struct {
 	trusts []Trust
 	turns  *Turns
+	now    func() time.Time
 }
 
 // AttachDocument stores a file of one media type beside a digest, as a referrer of it.
@@ -245,10 +250,10 @@ func (r *Ready) attachTags(ctx context.Context, opts []remote.Option) error {
 		return fmt.Errorf("attaching to %s: %w", r.ref, err)
 	}
 	repo := r.ref.Context()
-	if err := r.all.store(ctx, &tagShelf{tag: signatureTag(repo, r.digest), puller: puller, opts: opts}, r.signatures); err != nil {
+	if err := r.all.store(ctx, newTagShelf(signatureTag(repo, r.digest), puller, opts), r.signatures); err != nil {
 		return err
 	}
-	return r.all.store(ctx, newAttestationShelf(repo, r.digest, puller, opts), r.envelopes)
+	return r.all.store(ctx, newTagShelf(attestationTag(repo, r.digest), puller, opts), r.envelopes)
 }
 
 // layer is how it is stored below a tag.

@@ -80,36 +80,43 @@ func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
 
 // claimCache remembers what the entries of one list claim, so that reading the list
 // again does not read its entries again.
-type claimCache map[string]claim
+type claimCache struct {
+	claims map[string]claim
+	// dropVanished takes an entry whose manifest is not there off the list. Otherwise it
+	// is errVanished.
+	dropVanished bool
+}
 
 func (e entry) cacheKey() string {
 	return string(e.desc.MediaType) + " " + e.desc.Digest.String() + " " + e.desc.Annotations[signatureAnnotation]
 }
 
 // claims finds out which of the entries are ours, reading only those that may
-// be in the way of what is wanted: SBOMs are large.
-func (t writers) claims(ctx context.Context, s shelf, have []entry, want []claimed, known claimCache) ([]claimed, error) {
-	out := make([]claimed, len(have))
-	for i, e := range have {
-		out[i].entry = e
-		if c, ok := known[e.cacheKey()]; ok {
-			out[i].claim = c
-			continue
-		}
-		if !slices.ContainsFunc(want, func(w claimed) bool { return w.mayReplace(e) }) {
+// be in the way of what is wanted: SBOMs are large. gone are those whose manifests were
+// deleted.
+func (t writers) claims(ctx context.Context, s shelf, have []entry, want []claimed, known *claimCache) (out, gone []claimed, err error) {
+	for _, e := range have {
+		c, ok := known.claims[e.cacheKey()]
+		if ok || !slices.ContainsFunc(want, func(w claimed) bool { return w.mayReplace(e) }) {
+			out = append(out, claimed{e, c})
 			continue
 		}
 		body, err := e.body(ctx)
-		if errors.Is(err, errTooLarge) || errors.Is(err, errForeign) {
+		switch {
+		case errors.Is(err, errTooLarge), errors.Is(err, errForeign):
+			out = append(out, claimed{entry: e})
 			continue
+		case errors.Is(err, errVanished) && known.dropVanished:
+			gone = append(gone, claimed{entry: e})
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("reading %s: %w", s, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", s, err)
-		}
-		out[i].claim = t.claimOf(e, body)
-		known[e.cacheKey()] = out[i].claim
+		c = t.claimOf(e, body)
+		known.claims[e.cacheKey()] = c
+		out = append(out, claimed{e, c})
 	}
-	return out, nil
+	return out, gone, nil
 }
 
 // claimOf is that of the first party who made an entry; an entry that no party

@@ -18,8 +18,9 @@ type merging struct {
 
 // merge adds the wanted entries to those of a list. Entries of others stay. Of our
 // own statements the newest of each kind, subject and key stays, with the evidence
-// that it lists and the statements that belong to it.
-func merge(have, want []claimed) merging {
+// that it lists and the statements that belong to it. A statement that was made after
+// the horizon counts as the oldest: the clock of its signer was wrong.
+func merge(have, want []claimed, horizon time.Time) merging {
 	all := slices.Clone(have)
 	for _, w := range want {
 		if !slices.ContainsFunc(all, w.repeats) {
@@ -28,7 +29,7 @@ func merge(have, want []claimed) merging {
 	}
 	kept := make([]bool, len(all))
 	for i := range all {
-		kept[i] = !isOutdone(all, want, i) && !isCrowdedOut(all, i)
+		kept[i] = !isOutdone(all, want, i, horizon) && !isCrowdedOut(all, i, horizon)
 	}
 	keepEvidence(all, kept, latest(want))
 	var m merging
@@ -64,7 +65,7 @@ func (c claimed) rivals(o claimed) bool {
 // isOutdone reports whether another entry is newer. Without times a wanted one is
 // newer than a stored one, and else the last is the newest. Statements of the same
 // instant are all kept.
-func isOutdone(all, want []claimed, i int) bool {
+func isOutdone(all, want []claimed, i int, horizon time.Time) bool {
 	c := all[i]
 	if c.claim.place.Evidence || c.claim.place.Of != "" {
 		return false
@@ -74,7 +75,7 @@ func isOutdone(all, want []claimed, i int) bool {
 		if i == j || !c.rivals(o) || c.repeats(o) {
 			continue
 		}
-		if at, other := c.claim.place.At, o.claim.place.At; at.IsZero() || other.IsZero() {
+		if at, other := c.madeAt(horizon), o.madeAt(horizon); at.IsZero() || other.IsZero() {
 			mine, theirs := rank(c), rank(o)
 			if theirs > mine || theirs == mine && j > i {
 				return true
@@ -113,21 +114,38 @@ func keepEvidence(all []claimed, kept []bool, now time.Time) {
 	}
 }
 
-// maxOfGroup bounds the statements of one group.
-const maxOfGroup = 8
+// madeAt is when a statement was made. One from beyond the horizon counts as very old.
+func (c claimed) madeAt(horizon time.Time) time.Time {
+	at := c.claim.place.At
+	if !horizon.IsZero() && at.After(horizon) {
+		return time.Unix(0, 0)
+	}
+	return at
+}
 
-// isCrowdedOut reports whether enough newer statements of the same group are there.
-func isCrowdedOut(all []claimed, i int) bool {
-	c, newer := all[i].claim, map[string]bool{} // by key
-	if c.place.Group == "" {
+// Bounds of the statements with keys about one subject: in one group, and in all.
+const (
+	maxOfGroup   = 8
+	maxOfSubject = 32
+)
+
+// isCrowdedOut reports whether enough newer statements are there.
+func isCrowdedOut(all []claimed, i int, horizon time.Time) bool {
+	c := all[i]
+	if c.claim.place.Group == "" {
 		return false
 	}
+	inGroup, inAll := map[string]bool{}, map[string]bool{} // newer ones, by key
 	for _, o := range all {
-		if o.claim.kind == c.kind && o.claim.about == c.about && o.claim.place.Group == c.place.Group && o.claim.place.At.After(c.place.At) {
-			newer[o.claim.place.Key] = true
+		if o.claim.kind != c.claim.kind || o.claim.about != c.claim.about || !o.madeAt(horizon).After(c.madeAt(horizon)) {
+			continue
+		}
+		inAll[o.claim.place.Key] = true
+		if o.claim.place.Group == c.claim.place.Group {
+			inGroup[o.claim.place.Key] = true
 		}
 	}
-	return len(newer) >= maxOfGroup
+	return len(inGroup) >= maxOfGroup || len(inAll) >= maxOfSubject
 }
 
 // latest returns the time of the newest statement.

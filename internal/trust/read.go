@@ -89,7 +89,7 @@ func listTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remot
 	if err != nil {
 		return nil, err
 	}
-	err = readAll(ctx, newAttestationShelf(ref.Context(), digest, puller, opts), envelopeLayer, func(e entry, copied bool, body []byte) {
+	err = readAll(ctx, newTagShelf(attestationTag(ref.Context(), digest), puller, opts), envelopeLayer, func(e entry, copied bool, body []byte) {
 		env, err := e.envelope(body)
 		if err != nil {
 			env = body
@@ -144,6 +144,9 @@ func readAll(ctx context.Context, s shelf, kind types.MediaType, add func(e entr
 	for reading := 1; ; reading++ {
 		read, err := readOnce(ctx, s, kind)
 		if errors.Is(err, errVanished) && reading < maxReadings {
+			if err := sleep(ctx, firstBackoff<<(reading-1)); err != nil {
+				return fmt.Errorf("reading %s: %w", s, err)
+			}
 			continue
 		}
 		for _, r := range read {

@@ -61,13 +61,18 @@ func fallbackTag(ref name.Digest) name.Tag {
 func (r *referrerShelf) tag() name.Tag {
 	tag := fallbackTag(r.ref)
 	if r.copied {
-		return tag.Context().Tag(tag.TagStr() + ".imagegate-referrers")
+		return tag.Context().Tag(tag.TagStr() + ".referrers" + copySuffix)
 	}
 	return tag
 }
 
-func (r *referrerShelf) String() string { return "the referrers of " + r.ref.String() }
-func (r *referrerShelf) name() string   { return r.tag().Name() }
+func (r *referrerShelf) String() string {
+	if r.copied {
+		return r.tag().String()
+	}
+	return "the referrers of " + r.ref.String()
+}
+func (r *referrerShelf) name() string { return r.tag().Name() }
 
 func (r *referrerShelf) second() shelf {
 	if r.native || r.copied {

@@ -14,12 +14,13 @@ import (
 
 // Registries cannot compare and swap, and a writer can be stopped for any time
 // between reading a list and writing it. Such a write removes from the list what
-// others have added in between. So each of our lists has a copy under a second tag,
-// and a writer follows one rule: after each write it reads the list and the copy
-// again, and it is done when both have everything that either had. A late write
-// damages one of the two; the other still has what is missing, and the late writer
-// finds it there. Readers read both. A registry that keeps the list of referrers
-// itself adds to it without reading, and needs no copy.
+// others have added in between. So each list that we write has a copy of our own
+// statements under a second tag, and a writer follows one rule: after each write it
+// reads the list and the copy again, and it is done when both have everything of ours
+// that either had. A late write damages one of the two; the other still has what is
+// missing, and the late writer finds it there. Two late writers at the same instant,
+// one at the list and one at the copy, can damage both. A registry that keeps the list
+// of referrers itself adds to it without reading, and needs no copy.
 
 // RefusedError says that a registry refused to change a list: its tags are
 // immutable. What was stored there before is still there, and nothing else.
@@ -30,7 +31,7 @@ type RefusedError struct {
 
 // Error names the list.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("writing %s: the registry refuses to change it, so the new statements are not stored: %v", e.List, e.Err)
+	return fmt.Sprintf("the registry refuses to change %s, so that not all of the new statements are stored: %v", e.List, e.Err)
 }
 
 // Unwrap returns the answer of the registry.
@@ -78,15 +79,20 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 		return fmt.Errorf("writing %s: %w", s, err)
 	}
 	defer done()
-	known := claimCache{}
+	known := &claimCache{claims: map[string]claim{}}
 	for _, w := range want {
-		known[w.cacheKey()] = w.claim
+		known.claims[w.cacheKey()] = w.claim
 	}
 	writes, vanished := map[string]int{}, 0 // writes by the name of the list
 	for {
 		m, missing, err := t.compare(ctx, s, want, known)
 		if errors.Is(err, errVanished) && vanished < maxReadings {
-			vanished++
+			if vanished++; vanished == maxReadings {
+				known.dropVanished = true // nobody is about to replace it
+			}
+			if err := sleep(ctx, firstBackoff<<(vanished-1)); err != nil {
+				return fmt.Errorf("writing %s: %w", s, err)
+			}
 			continue
 		}
 		if err != nil {
@@ -149,7 +155,7 @@ func (i incomplete) write(ctx context.Context) error {
 
 // compare reads the list and its copy, and returns the first that is not as it
 // should be; nil if both are.
-func (t writers) compare(ctx context.Context, s shelf, want []claimed, known claimCache) (merging, *incomplete, error) {
+func (t writers) compare(ctx context.Context, s shelf, want []claimed, known *claimCache) (merging, *incomplete, error) {
 	first, err := s.list(ctx)
 	if err != nil {
 		return merging{}, nil, err
@@ -161,12 +167,13 @@ func (t writers) compare(ctx context.Context, s shelf, want []claimed, known cla
 		}
 		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list itself is newer
 	}
-	have, err := t.claims(ctx, s, both, want, known)
+	have, gone, err := t.claims(ctx, s, both, want, known)
 	if err != nil {
 		return merging{}, nil, err
 	}
-	m := merge(have, want)
-	if !containsAll(first, m.all) || len(m.replaced) > 0 && s.second() != nil && containsAny(first, m.replaced) {
+	m := merge(have, want, t.horizon())
+	m.replaced = append(m.replaced, gone...)
+	if !containsAll(first, m.all) || second != nil && containsAny(first, m.replaced) {
 		return m, &incomplete{s, first, m.all}, nil
 	}
 	ours := slices.DeleteFunc(slices.Clone(m.all), func(c claimed) bool { return !c.claim.isOurs() && !slices.ContainsFunc(copied, c.equal) })
@@ -175,6 +182,17 @@ func (t writers) compare(ctx context.Context, s shelf, want []claimed, known cla
 	}
 	return m, nil, nil
 }
+
+// horizon is the time beyond which statements are from the future; zero for none.
+func (t writers) horizon() time.Time {
+	if t.now == nil {
+		return time.Time{}
+	}
+	return t.now().Add(clockSkew)
+}
+
+// clockSkew is how far ahead of ours the clock of another signer may be.
+const clockSkew = 5 * time.Minute
 
 // union returns the entries of the list, and those that only its copy has.
 func union(list, copied []entry) []entry {

@@ -33,12 +33,15 @@ type tagShelf struct {
 	copy   *tagShelf // nil for none
 }
 
-// newAttestationShelf returns the list of statements about a digest. Its copy is
-// under a tag of our own, which other tools pass over.
-func newAttestationShelf(repo name.Repository, digest v1.Hash, puller *remote.Puller, opts []remote.Option) *tagShelf {
-	second := &tagShelf{tag: repo.Tag(digest.Algorithm + "-" + digest.Hex + ".imagegate"), puller: puller, opts: opts}
-	return &tagShelf{tag: attestationTag(repo, digest), puller: puller, opts: opts, copy: second}
+// newTagShelf returns the list below one of cosign's tags. Its copy is under a tag of
+// our own, which other tools pass over: "sha256-....att.imagegate".
+func newTagShelf(tag name.Tag, puller *remote.Puller, opts []remote.Option) *tagShelf {
+	second := &tagShelf{tag: tag.Context().Tag(tag.TagStr() + copySuffix), puller: puller, opts: opts}
+	return &tagShelf{tag: tag, puller: puller, opts: opts, copy: second}
 }
+
+// copySuffix is at the end of the tag of a copy.
+const copySuffix = ".imagegate"
 
 func (t *tagShelf) second() shelf {
 	if t.copy == nil {
