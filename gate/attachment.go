@@ -27,6 +27,13 @@ const (
 	buildxArtifact      = "application/vnd.docker.attestation.manifest.v1+json"
 )
 
+// isSignedStatement reports whether a layer is a statement in a DSSE envelope, such as
+// application/vnd.in-toto.provenance+dsse. Docker's own signer writes these:
+// https://github.com/docker/attest
+func isSignedStatement(t types.MediaType) bool {
+	return strings.HasPrefix(string(t), "application/vnd.in-toto.") && strings.HasSuffix(string(t), "+dsse")
+}
+
 // IsAttachment reports whether a child of an index says that it is an
 // attestation manifest. That alone earns it nothing: a gate refuses one that
 // could be run.
@@ -68,7 +75,7 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	}
 	a := Attachment{Descriptor: d, Manifest: raw}
 	for _, l := range m.Layers {
-		if l.MediaType != inTotoLayer {
+		if l.MediaType != inTotoLayer && !isSignedStatement(l.MediaType) {
 			return Attachment{}, refuse("it carries a %q, not only statements", l.MediaType)
 		}
 	}
@@ -80,7 +87,7 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 		if i == 0 {
 			err = checkAttachedConfig(m, content)
 		} else {
-			err = checkStatement(content, subject)
+			err = checkStatement(b.MediaType, content, subject)
 		}
 		if err != nil {
 			return Attachment{}, fmt.Errorf("blob %s: %w", b.Digest, err)
@@ -132,7 +139,8 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if err != nil {
 		return refuse("parsing the config: %v", err)
 	}
-	if config.OS != "unknown" || config.Architecture != "unknown" {
+	// Docker's signer leaves both empty.
+	if config.OS+config.Architecture != "" && (config.OS != "unknown" || config.Architecture != "unknown") {
 		return refuse("the config is that of an image for %q and %q: an attestation is for no platform", config.OS, config.Architecture)
 	}
 	if !reflect.ValueOf(config.Config).IsZero() {
@@ -148,9 +156,23 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 
 // checkStatement demands an in-toto statement about the image, in JSON. BuildKit leaves
 // the subject empty if the image has no name while it is built.
-func checkStatement(raw []byte, subject string) error {
+func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 	if layers.LooksPacked(raw) {
 		return refuse("it is an archive, not a statement")
+	}
+	if isSignedStatement(kind) {
+		var envelope struct {
+			PayloadType string          `json:"payloadType"`
+			Payload     []byte          `json:"payload"`
+			Signatures  json.RawMessage `json:"signatures"`
+		}
+		if err := layers.DecodeStatement(raw, &envelope); err != nil {
+			return refuse("parsing it as a signed statement: %v", err)
+		}
+		if envelope.PayloadType != string(inTotoLayer) {
+			return refuse("the signed content is a %q, not a statement", envelope.PayloadType)
+		}
+		raw = envelope.Payload
 	}
 	var s struct {
 		Type          string          `json:"_type"`

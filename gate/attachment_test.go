@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,7 +59,11 @@ func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config
 	a := &attached{config: config, blobs: blobs, manifest: v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
 		Config: v1.Descriptor{MediaType: configType, Digest: digestOf(config), Size: int64(len(config))}}}
 	for _, b := range blobs {
-		a.manifest.Layers = append(a.manifest.Layers, v1.Descriptor{MediaType: inTotoLayer, Digest: digestOf(b), Size: int64(len(b))})
+		kind := inTotoLayer
+		if strings.HasPrefix(b, `{"payloadType"`) {
+			kind = "application/vnd.in-toto.provenance+dsse"
+		}
+		a.manifest.Layers = append(a.manifest.Layers, v1.Descriptor{MediaType: kind, Digest: digestOf(b), Size: int64(len(b))})
 	}
 	child, err := partial.CompressedToImage(a)
 	if err != nil {
@@ -74,6 +79,11 @@ func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config
 func statement(subjects ...string) string {
 	return `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2","subject":[` +
 		strings.Join(subjects, ",") + `],"predicate":{"builder":{"id":""}}}`
+}
+
+// signedStatement puts a statement into an envelope. Who signed it does not matter here.
+func signedStatement(s string) string {
+	return fmt.Sprintf(`{"payloadType":"application/vnd.in-toto+json","payload":%q,"signatures":[{"keyid":"","sig":"eA=="}]}`, base64.StdEncoding.EncodeToString([]byte(s)))
 }
 
 func about(digest v1.Hash) string {
@@ -138,6 +148,10 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 		"empty config":                      {emptyConfig, "{}", good, ""},
 		"image without a name":              {emptyConfig, "{}", statement(), ""},
 		"about another image too":           {emptyConfig, "{}", statement(about(other), about(subject)), ""},
+		"signed by Docker's signer":         {types.OCIConfigJSON, `{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}`, signedStatement(good), ""},
+		"signed about another image":        {emptyConfig, "{}", signedStatement(statement(about(other))), "not about image"},
+		"signed, and no statement":          {emptyConfig, "{}", strings.Replace(signedStatement(good), "in-toto", "other", 1), "not a statement"},
+		"signed config of an image":         {types.OCIConfigJSON, config("", "", id(good)), signedStatement(good), "for no platform"},
 		"layer of an image":                 {types.OCIConfigJSON, config("unknown", "", id(packed(t, archive))), packed(t, archive), "it is an archive"},
 		"layer that is not compressed":      {types.OCIConfigJSON, config("unknown", "", id(string(archive))), string(archive), "it is an archive"},
 		"statement that is an archive":      {types.OCIConfigJSON, config("unknown", ""), polyglot(t, subject), "it is an archive"},

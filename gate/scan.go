@@ -249,7 +249,8 @@ func uncoveredTypes(ctx context.Context, db *vulndb.DB, pkgs []pkg.Package) ([]p
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
 		p := &pkgs[i]
-		if isOSPackage(p.Type) {
+		// No database has advisories about the weights of a model.
+		if isOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
 			continue
 		}
 		ok, err := db.CoversType(ctx, p.Type)
