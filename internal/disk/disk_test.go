@@ -287,8 +287,17 @@ func TestPrepareFindsOutEarly(t *testing.T) {
 
 func TestFoldersOfOthersAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	for _, mode := range []fs.FileMode{0o777, 0o770, 0o720, 0o702, 0o777 | fs.ModeSticky} {
+	modes := []fs.FileMode{0o777, 0o702, 0o777 | fs.ModeSticky}
+	if os.Geteuid() == 0 || os.Getegid() != os.Geteuid() {
+		modes = append(modes, 0o770, 0o720)
+	}
+	for _, mode := range modes {
 		at := folder(t, filepath.Join(dir, mode.String()), mode)
+		if os.Geteuid() == 0 { // the group of the number 0 counts as root's own
+			if err := os.Chown(at, 0, stranger); err != nil {
+				t.Fatal(err)
+			}
+		}
 		untrusted(t, Trusted(at), Writable, at)
 	}
 	sticky := filepath.Join(dir, (0o777 | fs.ModeSticky).String())
@@ -339,5 +348,49 @@ func TestFoldersBelowAnotherUsersFolderAreRefused(t *testing.T) {
 	}
 	if err := TrustedParents(filepath.Join(open, "cache", "db")); err != nil {
 		t.Errorf("below a folder as /tmp: %v", err)
+	}
+}
+
+// TestGroupOfThisUserAloneIsNotOthers: with the users' mask 002 the group may write to every file, and
+// nobody else is in that group.
+func TestGroupOfThisUserAloneIsNotOthers(t *testing.T) {
+	if os.Getegid() != os.Geteuid() {
+		t.Skip("this user has no group of its own")
+	}
+	dir := t.TempDir()
+	mine := folder(t, filepath.Join(dir, "mine"), 0o775)
+	if err := errors.Join(os.Chown(mine, -1, os.Getegid()), Trusted(mine), TrustedParents(filepath.Join(mine, "db"))); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(mine, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	untrusted(t, Trusted(mine), Writable, mine)
+	needRoot(t)
+	if err := errors.Join(os.Chmod(mine, 0o775), os.Chown(mine, 0, stranger)); err != nil {
+		t.Fatal(err)
+	}
+	untrusted(t, Trusted(mine), Writable, mine)
+}
+
+func TestIsAppendedTellsWhereASecondReportWouldFollow(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	pipe := filepath.Join(dir, "pipe")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("out", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]bool{f.Name(): false, filepath.Join(dir, "link"): false, filepath.Join(dir, "none"): false, dir: false, pipe: true, os.DevNull: true}
+	if _, err := os.Stat("/proc/self/fd"); err == nil {
+		cases["/proc/self/fd/"+itoa(f.Fd())], cases["/dev/fd/"+itoa(f.Fd())] = true, true
+	}
+	for path, want := range cases {
+		if got := IsAppended(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
 	}
 }

@@ -21,10 +21,23 @@ func check(path, at string, info fs.FileInfo, sticky bool) error {
 	if !ours(info) {
 		return &UntrustedError{Path: path, At: at, Problem: Foreign, Detail: fmt.Sprintf("user %d", owner(info))}
 	}
-	if info.Mode().Perm()&0o022 != 0 && !(sticky && info.IsDir() && info.Mode()&fs.ModeSticky != 0) {
+	if othersWrite(at, info) && !(sticky && info.IsDir() && info.Mode()&fs.ModeSticky != 0) {
 		return &UntrustedError{Path: path, At: at, Problem: Writable, Detail: "mode " + info.Mode().String()}
 	}
 	return nil
+}
+
+// othersWrite reports whether other users can write to a file. A group with the number of this user
+// has no other members by convention: each user's files belong to such a group on many systems, and
+// the users' mask there is 002. With an access list the mode states the rights of others too.
+func othersWrite(at string, info fs.FileInfo) bool {
+	perm := info.Mode().Perm()
+	if perm&0o020 == 0 {
+		return perm&0o002 != 0
+	}
+	me := os.Geteuid()
+	private := os.Getegid() == me && group(info) == me
+	return perm&0o002 != 0 || !private || hasAccessList(at)
 }
 
 func checkSecret(path string, info fs.FileInfo) error {
@@ -52,6 +65,15 @@ func owner(info fs.FileInfo) int {
 	return int(st.Uid)
 }
 
+// group returns -1 if the file system does not say.
+func group(info fs.FileInfo) int {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(st.Gid)
+}
+
 // descriptors are folders of links to open files. Such a link leads to the open file itself; its
 // text is not always a path.
 var descriptors = regexp.MustCompile(`^/(?:dev|proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?)/fd$`)
@@ -75,10 +97,6 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 	}
 	at, rest := "/", strings.Split(path, "/")
 	links := 0
-	info, err := os.Lstat(at)
-	if err != nil {
-		return "", nil, err
-	}
 	for len(rest) > 0 {
 		name := rest[0]
 		rest = rest[1:]
@@ -90,16 +108,16 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 			continue
 		}
 		if each != nil {
-			// Look again: ".." leads back to folders whose info is gone.
-			if info, err = os.Lstat(at); err == nil {
-				err = each(at, info)
+			folder, err := os.Lstat(at)
+			if err == nil {
+				err = each(at, folder)
 			}
 			if err != nil {
 				return "", nil, err
 			}
 		}
 		next := filepath.Join(at, name)
-		info, err = os.Lstat(next)
+		info, err := os.Lstat(next)
 		if errors.Is(err, fs.ErrNotExist) {
 			return filepath.Join(append([]string{next}, rest...)...), nil, nil // nothing to follow
 		}
@@ -126,7 +144,7 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	info, err = os.Lstat(at)
+	info, err := os.Lstat(at)
 	return at, info, err
 }
 

@@ -41,6 +41,13 @@ func WriteBytes(path string, perm fs.FileMode, data []byte) error {
 	})
 }
 
+// IsAppended reports whether [WriteFile] would add to what is at path instead of replacing it: to a
+// device or a pipe, or to a file that is open already and named by its number, as /dev/stdout is.
+func IsAppended(path string) bool {
+	resolved, info, err := follow(path, nil)
+	return err == nil && info != nil && !info.IsDir() && (!info.Mode().IsRegular() || isDescriptor(resolved))
+}
+
 // WriteNew writes a file that must not exist yet. On an error the file is not there. Links of
 // other users on the way to it are refused.
 func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
@@ -195,9 +202,6 @@ func (f *File) Write(p []byte) (int, error) {
 	}
 	return f.f.Write(p)
 }
-
-// Name is the path that the caller named.
-func (f *File) Name() string { return f.path }
 
 // Sync makes the content survive a power cut. It does nothing for a device or pipe.
 func (f *File) Sync() error {

@@ -1,0 +1,31 @@
+package disk
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestAccessListForOthersIsNotThisUsersGroup: with an access list the group's part of the mode is the
+// most that any user or group on the list may do.
+func TestAccessListForOthersIsNotThisUsersGroup(t *testing.T) {
+	if os.Getegid() != os.Geteuid() {
+		t.Skip("this user has no group of its own")
+	}
+	dir := folder(t, filepath.Join(t.TempDir(), "listed"), 0o775)
+	list := binary.LittleEndian.AppendUint32(nil, 2) // the version
+	for _, entry := range []struct {
+		tag, rights uint16
+		id          uint32
+	}{{0x01, 7, ^uint32(0)}, {0x02, 7, stranger}, {0x04, 5, ^uint32(0)}, {0x10, 7, ^uint32(0)}, {0x20, 5, ^uint32(0)}} {
+		list = binary.LittleEndian.AppendUint16(list, entry.tag)
+		list = binary.LittleEndian.AppendUint16(list, entry.rights)
+		list = binary.LittleEndian.AppendUint32(list, entry.id)
+	}
+	if err := syscall.Setxattr(dir, "system.posix_acl_access", list, 0); err != nil {
+		t.Skipf("no access lists here: %v", err)
+	}
+	untrusted(t, Trusted(dir), Writable, dir)
+}
