@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -26,31 +27,33 @@ const maxConfigBytes = 4 << 20
 type configFile struct {
 	name   string // of the file, or of the variable
 	inline string // the configuration itself, in a variable
+	// isDefault: nobody named the place. HOME may be another user's, or no folder at all.
+	isDefault bool
 }
 
 // files returns the places in the order in which they are asked: what a variable names
 // goes before the defaults of Docker and podman.
 func (k *keychain) files() []configFile {
 	var out []configFile
-	add := func(elements ...string) {
+	add := func(isDefault bool, elements ...string) {
 		if elements[0] != "" {
-			out = append(out, configFile{name: filepath.Join(elements...)})
+			out = append(out, configFile{name: filepath.Join(elements...), isDefault: isDefault})
 		}
 	}
-	add(k.Getenv("REGISTRY_AUTH_FILE"))
+	add(false, k.Getenv("REGISTRY_AUTH_FILE"))
 	if inline := k.Getenv("DOCKER_AUTH_CONFIG"); inline != "" {
 		out = append(out, configFile{name: "DOCKER_AUTH_CONFIG", inline: inline})
 	}
 	if dir := k.Getenv("DOCKER_CONFIG"); dir != "" {
-		add(dir, "config.json")
+		add(false, dir, "config.json")
 	} else {
-		add(k.Home, ".docker", "config.json")
+		add(true, k.Home, ".docker", "config.json")
 	}
-	add(k.Getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
+	add(true, k.Getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
 	if dir := k.Getenv("XDG_CONFIG_HOME"); dir != "" {
-		add(dir, "containers", "auth.json")
+		add(true, dir, "containers", "auth.json")
 	} else {
-		add(k.Home, ".config", "containers", "auth.json")
+		add(true, k.Home, ".config", "containers", "auth.json")
 	}
 	return out
 }
@@ -63,13 +66,14 @@ type config struct {
 	CredHelpers map[string]string          `json:"credHelpers"`
 }
 
-// read returns the configuration. A file that is missing, empty or blank has none.
+// read returns the configuration. A file that is missing, empty or blank has none, and so has one
+// in a default place that this user cannot read, or that is no file.
 func (f configFile) read() (*config, error) {
 	data := []byte(f.inline)
 	if f.inline == "" {
 		var err error
 		data, err = readBounded(f.name)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || f.isDefault && isUnusable(err) {
 			return &config{}, nil
 		}
 		if err != nil {
@@ -89,6 +93,10 @@ func (f configFile) read() (*config, error) {
 		return nil, fmt.Errorf("not valid JSON: %w", err)
 	}
 	return c, nil
+}
+
+func isUnusable(err error) bool {
+	return errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR)
 }
 
 func readBounded(name string) ([]byte, error) {

@@ -214,6 +214,43 @@ func TestFaultyConfigurationIsNotTakenForNone(t *testing.T) {
 	}
 }
 
+// TestUnusableDefaultPlaceIsNotAFault, while a place that a variable names is: HOME may be another
+// user's.
+func TestUnusableDefaultPlaceIsNotAFault(t *testing.T) {
+	places := map[string]string{"HOME, Docker": ".docker/config.json", "HOME, podman": ".config/containers/auth.json",
+		"XDG_RUNTIME_DIR": "run/containers/auth.json", "XDG_CONFIG_HOME": "xdg/containers/auth.json"}
+	for name, file := range places {
+		spoil := map[string]func(w *world){
+			"a folder":     func(w *world) { w.write(file+"/x", "") },
+			"below a file": func(w *world) { w.write(filepath.Dir(file), "") },
+			"a secret of others": func(w *world) {
+				if err := os.Chmod(w.write(file, auths("r.example")), 0); err != nil {
+					w.Fatal(err)
+				}
+			},
+		}
+		if os.Geteuid() == 0 {
+			delete(spoil, "a secret of others") // root reads everything
+		}
+		for kind, do := range spoil {
+			w := newWorld(t)
+			do(w)
+			if strings.HasPrefix(name, "XDG_") {
+				dir, _, _ := strings.Cut(file, "/")
+				w.env[name] = filepath.Join(w.dir, dir)
+			}
+			if got, err := w.resolve("r.example/a"); err != nil || got != (authn.AuthConfig{}) {
+				t.Errorf("%s, %s: %v, %v", name, kind, got, err)
+			}
+			w.env["REGISTRY_AUTH_FILE"] = filepath.Join(w.dir, file)
+			var config *ConfigError
+			if _, err := w.resolve("r.example/a"); !errors.As(err, &config) {
+				t.Errorf("%s, %s, named: %v", name, kind, err)
+			}
+		}
+	}
+}
+
 // TestFaultInAnotherEntryDoesNoHarm.
 func TestFaultInAnotherEntryDoesNoHarm(t *testing.T) {
 	good := fmt.Sprintf(`"r.example":{"auth":%q}`, encoded("me:"+secret))
@@ -271,6 +308,7 @@ func TestHelpers(t *testing.T) {
 func TestUnreadableConfigurationIsNotTakenForNone(t *testing.T) {
 	w := newWorld(t)
 	path := w.write(".docker/config.json/x", "")
+	w.env["DOCKER_CONFIG"] = filepath.Join(w.dir, ".docker")
 	if _, err := w.resolve("r.example/a"); err == nil {
 		t.Errorf("the folder %s is taken for no configuration", filepath.Dir(path))
 	}
