@@ -95,7 +95,7 @@ func (c *Cache) header(key string, compressed []byte) []byte {
 }
 
 // Get returns what was kept under the key. An entry that is damaged, or of
-// another secret, is removed and not returned.
+// another secret, is ignored: Put replaces it, and Prune removes it in its turn.
 func (c *Cache) Get(key string) ([]byte, bool) {
 	if !c.usable() {
 		return nil, false
@@ -107,7 +107,6 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 	}
 	data, err := c.open(key, stored)
 	if err != nil {
-		_ = os.Remove(path) // whoever fails to read it next removes it
 		return nil, false
 	}
 	now := c.opts.Now()

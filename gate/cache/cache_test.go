@@ -85,8 +85,6 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 		}
 		if got, ok := c.Get("a"); ok && !bytes.Equal(got, []byte("some bytes")) {
 			t.Errorf("%s: %q", what, got)
-		} else if !ok && len(files(t, dir)) != 0 {
-			t.Errorf("%s: it is still there", what)
 		}
 	}
 	for i := range whole {
@@ -223,6 +221,10 @@ func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	ours := open1(t, dir, 1<<20)
 	if got, ok := ours.Get("image of sha256:a"); ok {
 		t.Errorf("planted: %q", got)
+	}
+	// Two pipelines with secrets of their own may share a folder.
+	if got, ok := theirs.Get("image of sha256:a"); !ok || string(got) != "no packages" {
+		t.Errorf("the owner of the secret gets %q, %v", got, ok)
 	}
 	put(t, ours, "image of sha256:b", []byte("few packages"))
 	if err := os.Rename(ours.path("image of sha256:b"), ours.path("image of sha256:a")); err != nil {
