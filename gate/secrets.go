@@ -54,7 +54,7 @@ const guess = "generic-api-key"
 // look at and meant for everybody.
 var published = regexp.MustCompile(`(?i)^[A-Z0-9_]*(?:GPG_?KEYS?|FINGERPRINTS?|SHA(?:1|224|256|384|512)(?:SUM)?|CHECKSUM|DIGEST|MD5)[A-Z0-9_]*=[0-9A-Fa-f :,]+$`)
 
-// variables returns the kinds of credentials in NAME=value.
+// variable returns the kinds of credentials in NAME=value.
 func (s *secrets) variable(assignment string) []string {
 	out := s.kinds(assignment)
 	name, value, _ := strings.Cut(assignment, "=")

@@ -138,7 +138,7 @@ func sweep(parent string) {
 	if err != nil {
 		return
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // as everything here, no reason to fail
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return
@@ -157,7 +157,7 @@ func sweepOne(parent *os.Root, path, name string) {
 		return
 	}
 	d := &runDir{name: name, parent: parent, root: root}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // as everything here, no reason to fail
 	if info, err := root.Lstat(lockName); err != nil || !info.Mode().IsRegular() {
 		return
 	}

@@ -55,7 +55,7 @@ func runChild(handles, end string) {
 		"goroutine":           func() { go panic("goroutine"); time.Sleep(time.Minute) },
 		"stack":               func() { overflow(0) },
 		"throw":               throw,
-		"nil":                 func() { _ = *(*int)(unsafeNil()) },
+		"nil":                 func() { _ = *(*int)(unsafeNil()) }, //nolint:staticcheck // SA4017: the crash is what it is for
 		"abort":               func() { _ = syscall.Kill(os.Getpid(), syscall.SIGABRT); time.Sleep(time.Minute) },
 		"quit":                func() { _ = syscall.Kill(os.Getpid(), syscall.SIGQUIT); time.Sleep(time.Minute) },
 		"kill":                func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); time.Sleep(time.Minute) },
@@ -71,7 +71,7 @@ func runChild(handles, end string) {
 	os.Exit(98)
 }
 
-func overflow(n int) int { return overflow(n+1) + n }
+func overflow(n int) int { return overflow(n+1) + n } //nolint:staticcheck // SA5007: it must not end
 
 func unsafeNil() *int { return nil }
 
