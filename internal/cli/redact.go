@@ -30,6 +30,11 @@ func redact(text string) string {
 			text = strings.ReplaceAll(text, v, hidden)
 		}
 	}
+	return redactAddresses(text)
+}
+
+// redactAddresses removes the secrets from each address in a text.
+func redactAddresses(text string) string {
 	var out strings.Builder
 	for {
 		before, rest, ok := strings.Cut(text, "://")
@@ -196,7 +201,8 @@ func usagesOf(flags []cli.Flag) map[string]string {
 
 // refuseSecret checks the value of one flag, variable or argument.
 func refuseSecret(where, usage, value string) error {
-	address := strings.Contains(value, "://") && redact(value) != value && !addressFlags.MatchString(usage)
+	// Only what is in the address counts. The value of a variable may be a word of any name.
+	address := redactAddresses(value) != value && !addressFlags.MatchString(usage)
 	if !address && !isSecret(value) {
 		return nil
 	}

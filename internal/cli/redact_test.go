@@ -169,6 +169,21 @@ func TestNamesAreNoSecrets(t *testing.T) {
 	}
 }
 
+// TestANameThatHoldsAPasswordIsNoSecret, as a short password is a word. What in an address is a
+// secret by its place is one all the same.
+func TestANameThatHoldsAPasswordIsNoSecret(t *testing.T) {
+	t.Setenv("COSIGN_PASSWORD", "cosign")
+	for value, want := range map[string]bool{
+		"awskms:///alias/cosign-prod": false, "https://registry.example/cosign": false, "cosign.key": false,
+		"https://me:cosign@registry.example/": true, "https://me@registry.example/": true, "https://registry.example/?token=x": true,
+		"awskms://cosign@host/key": true,
+	} {
+		if err := refuseSecret("--key", "sign with `KEY`", value); (err != nil) != want {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
 // TestAddressesLoseSecretsOnly and keep what says where.
 func TestAddressesLoseSecretsOnly(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", "s.verysecret")
