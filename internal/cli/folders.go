@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -74,15 +76,48 @@ func unpackIn(dir string) (undo func() error, err error) {
 
 // cacheDir is where the vulnerability database and the catalogs are.
 func cacheDir(c *cli.Context) (string, error) {
-	dir := c.String("cache-dir")
-	if dir == "" {
-		users, err := os.UserCacheDir()
-		if err != nil {
-			return "", usagef("no cache folder is known (%v): name one with --cache-dir", err)
-		}
-		dir = filepath.Join(users, "imagegate")
+	if dir := c.String("cache-dir"); dir != "" {
+		return dir, checkFolder(c, dir)
 	}
-	return dir, checkFolder(c, dir)
+	users, err := os.UserCacheDir()
+	if err != nil {
+		return "", usagef("no cache folder is known (%v): name one with --cache-dir", err)
+	}
+	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
+}
+
+// defaultFolder returns dir, which is in the user's home folder by the environment, if check accepts
+// it. If dir is another user's, it returns the same place in the home folder that the user database
+// states: in a container HOME may be a folder of the machine, which a user of the machine owns.
+func defaultFolder(dir string, check func(dir string) error) (string, error) {
+	err := check(dir)
+	var untrusted *disk.UntrustedError
+	if !errors.As(err, &untrusted) {
+		return dir, err
+	}
+	own, ok := inOwnHome(dir)
+	if !ok || check(own) != nil {
+		return dir, err
+	}
+	return own, nil
+}
+
+// inOwnHome returns the place of dir in the home folder that the user database states.
+func inOwnHome(dir string) (string, bool) {
+	named, err := os.UserHomeDir()
+	if err != nil {
+		return "", false
+	}
+	rel, err := filepath.Rel(named, dir)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", false
+	}
+	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
+	if err != nil || !filepath.IsAbs(u.HomeDir) {
+		return "", false
+	}
+	info, err := os.Stat(u.HomeDir)
+	return filepath.Join(u.HomeDir, rel), err == nil && info.IsDir()
 }
 
 func databaseDir(c *cli.Context) (string, error) {
@@ -113,30 +148,36 @@ func cacheKey(cacheDir string) ([]byte, error) {
 		sum := sha256.Sum256([]byte("imagegate cache key\n" + s))
 		return sum[:], nil
 	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return nil, nil //nolint:nilerr // without a home folder there is no key
-	}
-	file := filepath.Join(dir, "imagegate", "cache.key")
-	if within(cacheDir, file) || disk.TrustedParents(file) != nil {
-		return nil, nil
-	}
-	if os.MkdirAll(filepath.Dir(file), 0o700) != nil {
-		return nil, nil
-	}
-	if err := newCacheKey(file); err != nil && !errors.Is(err, fs.ErrExist) {
+	file, ok := cacheKeyFile()
+	if !ok || within(cacheDir, file) || ensureCacheKey(file) != nil {
 		return nil, nil
 	}
 	return readCacheKey(file)
 }
 
-func newCacheKey(file string) error {
-	if _, err := os.Lstat(file); err == nil {
-		return fs.ErrExist
+// cacheKeyFile is where the secret is, if this user has such a place.
+func cacheKeyFile() (string, bool) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", false
+	}
+	file, err := defaultFolder(filepath.Join(dir, "imagegate", "cache.key"), disk.TrustedParents)
+	return file, err == nil
+}
+
+// ensureCacheKey makes the secret if there is none. The file gets its name when it is complete; an
+// empty one is of a process that was killed. Of two processes that do so at once, one replaces the
+// secret of the other, whose entries are then ignored.
+func ensureCacheKey(file string) error {
+	if info, err := os.Lstat(file); err == nil && (!info.Mode().IsRegular() || info.Size() > 0) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
 	}
 	var key [32]byte
 	_, _ = rand.Read(key[:]) // never fails
-	return disk.WriteNew(file, 0o600, []byte(hex.EncodeToString(key[:])+"\n"))
+	return disk.WriteBytes(file, 0o600, []byte(hex.EncodeToString(key[:])+"\n"))
 }
 
 func readCacheKey(file string) ([]byte, error) {
@@ -147,11 +188,10 @@ func readCacheKey(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(data)))
-	if err != nil || len(key) != 32 {
-		return nil, nil // another process is just writing it, or was killed while it did
+	if key, err := hex.DecodeString(strings.TrimSpace(string(data))); err == nil && len(key) == 32 {
+		return key, nil
 	}
-	return key, nil
+	return nil, nil // it is not a file of this program
 }
 
 // within reports whether a file is inside a folder.
