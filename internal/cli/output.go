@@ -59,6 +59,10 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 		}
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
+		// Afterwards would be too late: the image would be promoted already.
+		if err := disk.TrustedShared(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, usageError{fmt.Errorf("--evidence-dir: %w", err)}
+		}
 		if err := checkNewFolder(dir); err != nil {
 			return nil, usageError{fmt.Errorf("--evidence-dir: nothing can be written into %q: %w", dir, err)}
 		}
@@ -272,7 +276,7 @@ func (o *output) end(ctx context.Context, err error) error {
 	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
 	// The reports that can be written say that another one is missing.
 	for i, t := range o.targets {
-		if failed[i] == nil && t.file != "" {
+		if failed[i] == nil && !t.once() {
 			if werr := o.writeTarget(t); werr != nil {
 				unwritten.err = errors.Join(unwritten.err, werr)
 			}
@@ -308,8 +312,8 @@ func (o *output) rehearse() error {
 	finished.report.Error = &report.Error{Class: report.ClassOther, Retryable: true,
 		Message: "the run has not ended: the image passed, and no tag has been written yet"}
 	for _, t := range o.targets {
-		if info, err := os.Stat(t.file); t.file == "" || err == nil && !info.Mode().IsRegular() {
-			continue // a device or a pipe takes one report only
+		if t.once() {
+			continue
 		}
 		if err := finished.writeTarget(t); err != nil {
 			return fmt.Errorf("writing the report, before any tag: %w", err)
@@ -325,6 +329,10 @@ func (o *output) write(t target, format func(io.Writer, report.Report) error) er
 	}
 	return t.put(o.streams, buf.Bytes())
 }
+
+// once reports whether a second report would follow the first one: on standard output, on a device
+// or a pipe, and in a file that is open already.
+func (t target) once() bool { return t.file == "" || disk.IsAppended(t.file) }
 
 // put writes what a format has made to where it goes.
 func (t target) put(s Streams, data []byte) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -131,6 +132,62 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	o.targets[0].file = filepath.Join(filepath.Dir(file), "gone", "report.json")
 	if err := o.rehearse(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestNoSecondReportFollowsTheFirst where standard output goes to a file, and is named as one.
+func TestNoSecondReportFollowsTheFirst(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no /proc")
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	named := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	for _, other := range []target{{"text", ""}, {"text", "/dev/full"}} {
+		if err := f.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		o := promotedOutput(Streams{Out: io.Discard, Err: io.Discard}, target{"json", named}, other)
+		if err := o.targets[0].check(); err != nil {
+			t.Fatal(err)
+		}
+		if other.file == "" {
+			if err := o.rehearse(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := o.end(t.Context(), nil); (err != nil) != (other.file != "") {
+			t.Errorf("%v: %v", other, err)
+		}
+		data, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := report.ReadJSON(bytes.NewReader(data)); err != nil || r.Outcome() == report.Unfinished {
+			t.Errorf("%v: %v in %s", other, err, data)
+		}
+	}
+}
+
+// TestEvidenceForAnotherUserIsRefusedBefore anything is read or promoted.
+func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the system's access lists decide")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"promote", "127.0.0.1:1/a:1", "127.0.0.1:1/b:1", "--policy", "none.yaml"}, {"verify", "127.0.0.1:1/b:1"}} {
+		var stderr bytes.Buffer
+		args = append(append([]string{"imagegate"}, args...), "--key", "none.key", "--evidence-dir", dir)
+		code := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: io.Discard, Err: &stderr})
+		if code != exitUsage || !strings.Contains(stderr.String(), "--evidence-dir: \""+dir+"\" cannot be trusted") {
+			t.Errorf("%s: exit code %d: %s", args[1], code, stderr.String())
+		}
 	}
 }
 
