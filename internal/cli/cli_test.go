@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
@@ -179,6 +181,32 @@ func TestHintsAreForWhoCanUseThem(t *testing.T) {
 	} {
 		if got := hint(err); !strings.Contains(got, want) {
 			t.Errorf("%T: %q, want %q", err, got, want)
+		}
+	}
+}
+
+// TestHintNamesNoCommandThatIsRefused: who does not own a folder cannot change its mode.
+func TestHintNamesNoCommandThatIsRefused(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the system's access lists decide")
+	}
+	mine := t.TempDir()
+	theirs := "/" // of root
+	for name, tt := range map[string]struct {
+		err       disk.UntrustedError
+		want, not string
+	}{
+		"a folder":                    {disk.UntrustedError{Path: mine, At: mine, Problem: disk.Writable}, "chmod go-w '" + mine, "--insecure"},
+		"a parent":                    {disk.UntrustedError{Path: mine + "/x", At: mine, Problem: disk.Writable}, "chmod go-w '" + mine, "--insecure"},
+		"another user's":              {disk.UntrustedError{Path: mine, At: mine, Problem: disk.Foreign}, "--temp-dir", "--insecure"},
+		"another user's parent":       {disk.UntrustedError{Path: mine + "/x", At: mine, Problem: disk.Foreign}, "--insecure-shared-parents", "chmod"},
+		"a parent that cannot be set": {disk.UntrustedError{Path: "/x", At: theirs, Problem: disk.Writable}, "--insecure-shared-parents", "chmod"},
+	} {
+		if tt.err.At == theirs && os.Geteuid() == 0 {
+			continue
+		}
+		if got := hint(&tt.err); !strings.Contains(got, tt.want) || strings.Contains(got, tt.not) {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,8 +37,7 @@ const (
 
 const exitCodesHelp = `Exit codes:
      0  passed, and promoted where that was asked; or denied and let through by an override
-     1  could not decide: an error in no class below; also if an image was promoted and the report
-        could not be written, which the error says
+     1  no decision; or promoted, and a report could not be written
      2  denied by policy
      3  usage, or an invalid policy or configuration
      4  a registry failed or refused; try again if the last line says "retryable: yes"
@@ -204,6 +204,12 @@ func hint(err error) string {
 func untrustedHint(e *disk.UntrustedError) string {
 	elsewhere := "name a folder of your own, for example with --cache-dir or --temp-dir"
 	at := report.Sanitize("'" + strings.ReplaceAll(e.At, "'", `'\''`) + "'")
+	info, err := os.Lstat(e.At)
+	mendable := err == nil && (os.Geteuid() == 0 || disk.Ours(info))
+	// A link on the way is refused with the flag too.
+	if parent := err == nil && info.IsDir() && e.At != e.Path; parent && (e.Problem == disk.Foreign || !mendable) {
+		return elsewhere + ", or, if nobody else uses this machine, give --" + sharedFlag.Name
+	}
 	switch e.Problem {
 	case disk.Writable:
 		return "run \"chmod go-w " + at + "\", or " + elsewhere
