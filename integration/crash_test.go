@@ -215,6 +215,80 @@ func TestCrashOfChildIsNoDenial(t *testing.T) {
 	}
 }
 
+// TestCrashAsFirstProcessIsNoDenial: the system drops the signal by which the Go runtime ends the
+// first process of a container, and the runtime then exits with 2.
+func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
+	unshare := []string{"unshare", "--pid", "--fork", "--mount-proc", "--kill-child"}
+	if err := exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], "true")...).Run(); err != nil {
+		t.Skipf("no process can be the first one here: %v", err)
+	}
+	for name, tt := range map[string]struct {
+		signal syscall.Signal
+		child  bool
+		want   int
+	}{
+		"abort of the child": {syscall.SIGABRT, true, 1}, "fatal error of the child": {syscall.SIGQUIT, true, 1},
+		"quit": {syscall.SIGQUIT, false, 130},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pipe := filepath.Join(t.TempDir(), "policy.yaml")
+			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w := &work{}
+			cmd := exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], w.args("policy", "lint", pipe)...)...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when the other end is open
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := childOf(t, cmd.Process.Pid)
+			at := first
+			if tt.child {
+				at = childOf(t, first)
+			}
+			if err := syscall.Kill(at, tt.signal); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond)
+			writer.Close()
+			if code := exitCode(t, cmd.Wait()); code != tt.want || !strings.Contains(stderr.String(), "\nretryable: ") {
+				t.Errorf("exit code %d: %s", code, stderr.String())
+			}
+		})
+	}
+}
+
+// TestReaderThatStopsIsNoFault: "imagegate check | head" ends the pipe early. A denial stays one.
+func TestReaderThatStopsIsNoFault(t *testing.T) {
+	for kind, want := range map[string]struct {
+		code int
+		says string
+	}{"fixed": {1, "passed, but not everything was written: "}, "vulnerable": {2, "writing the report: "}} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWork(t, kind)
+			cmd := w.command(t, "check", w.source, "--policy", w.policy, "-o", "json")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			r, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.Close()
+			cmd.Stdout = out
+			r.Close()
+			if code := exitCode(t, cmd.Run()); code != want.code || !strings.Contains(stderr.String(), want.says) ||
+				!strings.Contains(stderr.String(), "broken pipe") || strings.Contains(stderr.String(), "a fault in imagegate itself") {
+				t.Errorf("exit code %d: %s", code, stderr.String())
+			}
+		})
+	}
+}
+
 // TestChildEndsWithItsParent that was killed: it cleans up, and writes nothing more.
 func TestChildEndsWithItsParent(t *testing.T) {
 	w := newWork(t, "fixed")

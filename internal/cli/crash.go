@@ -93,10 +93,10 @@ var cataloger = regexp.MustCompile(`anchore/syft/syft/pkg/cataloger/([a-z0-9]+)`
 
 // reasonOf says in one line what ended the child, and at what.
 func reasonOf(r supervise.Result) string {
-	reason := "the process that reads the image ended with " + r.Ended
+	reason := "the process that does the work ended with " + r.Ended
 	for line := range strings.SplitSeq(r.Trace, "\n") {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "SIG") {
-			reason = "the process that reads the image crashed: " + line
+			reason = "the process that does the work crashed: " + line
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,8 +29,8 @@ const (
 	maxNoise = 200
 )
 
-// Main runs the program and returns its exit code. A command that reads images
-// runs in a child process, so that a crash is no denial: the Go runtime ends a
+// Main runs the program and returns its exit code. A command that reads what others
+// made runs in a child process, so that a crash is no denial: the Go runtime ends a
 // process that it cannot go on with by the code of a denial.
 func Main(args []string, s Streams) int {
 	// Where there is no parent, a crash ends by a signal, not by a code. It must
@@ -40,7 +41,7 @@ func Main(args []string, s Streams) int {
 	if err != nil {
 		return finish(context.Background(), s.Err, err)
 	}
-	if child == nil && isSupervised(args) {
+	if child == nil && isSupervised(args, os.Getpid()) {
 		return runChild(args, s)
 	}
 	TuneMemory()
@@ -52,6 +53,7 @@ func Main(args []string, s Streams) int {
 		return Run(ctx, args, s)
 	}
 	debug.SetTraceback("single")
+	catchBrokenPipes()
 	// The parent counts signals. One that a terminal sends to both asks once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -78,28 +80,42 @@ func attach() (*supervise.Child, error) {
 	return supervise.Attach(handles)
 }
 
-// isSupervised reports whether the command reads what others made: it has a folder
-// for temporary files. Starting a process twice would be most of the time that other
-// commands take.
-func isSupervised(args []string) bool {
+// supervised are the commands without a folder for temporary files that read what others made.
+var supervised = []string{"verify", "explain", "report diff", "db update", "db import"}
+
+// isSupervised reports whether the command runs in a child process. Those do that read what others
+// made. Starting a process twice would be most of the time that other commands take. As the first
+// process of a container every command does: the system drops the signal by which the Go runtime
+// ends such a process, and the runtime then exits with the code of a denial.
+func isSupervised(args []string, pid int) bool {
+	if pid == 1 {
+		return true
+	}
 	commands := newApp(Streams{}).Commands
 	var c *cli.Command
+	var path []string
 	for i := 1; i < len(args); i++ {
 		next := find(commands, args[i])
 		if next == nil {
 			break
 		}
-		c, commands = next, next.Subcommands
+		c, commands, path = next, next.Subcommands, append(path, next.Name)
 	}
 	if c == nil || slices.ContainsFunc(args, func(a string) bool { return a == "--help" || a == "-h" }) {
 		return false
 	}
-	return slices.Contains(c.Flags, cli.Flag(tempFlag))
+	return slices.Contains(c.Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(path, " "))
 }
+
+// catchBrokenPipes makes a write to a closed pipe an error like any other. By default it would kill
+// a process that has a verdict to return. The signal is caught, not ignored: the programs that this
+// process starts would inherit that.
+func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // runChild runs the command in a child process.
 func runChild(args []string, s Streams) int {
 	ctx := context.Background()
+	catchBrokenPipes()
 	path, err := os.Executable()
 	if err != nil {
 		return finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
@@ -109,7 +125,8 @@ func runChild(args []string, s Streams) int {
 		return finish(ctx, s.Err, err)
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// SIGQUIT by default makes the Go runtime exit with the code of a denial.
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	restore := keepTerminal(in)
 	lines := 0
