@@ -150,7 +150,7 @@ func cacheKey(cacheDir string) ([]byte, error) {
 	}
 	file, ok := cacheKeyFile()
 	if !ok || within(cacheDir, file) || ensureCacheKey(file) != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // without a place for it there is no key
 	}
 	return readCacheKey(file)
 }

@@ -53,9 +53,9 @@ func runChild(handles, end string) {
 		"denied, but exits 0": func() { c.Finish(2); os.Exit(0) },
 		"panic":               func() { panic("main") },
 		"goroutine":           func() { go panic("goroutine"); time.Sleep(time.Minute) },
-		"stack":               func() { overflow(0) },
+		"stack":               func() { overflow(0) }, //nolint:staticcheck // SA4017: the crash is what it is for
 		"throw":               throw,
-		"nil":                 func() { _ = *(*int)(unsafeNil()) }, //nolint:staticcheck // SA4017: the crash is what it is for
+		"nil":                 func() { _ = *(*int)(unsafeNil()) },
 		"abort":               func() { _ = syscall.Kill(os.Getpid(), syscall.SIGABRT); time.Sleep(time.Minute) },
 		"quit":                func() { _ = syscall.Kill(os.Getpid(), syscall.SIGQUIT); time.Sleep(time.Minute) },
 		"kill":                func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); time.Sleep(time.Minute) },
