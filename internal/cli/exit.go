@@ -187,7 +187,7 @@ func hint(err error) string {
 	case errors.As(err, &refused):
 		return "the registry does not change tags, so that a decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
 	case errors.As(err, &registry) && registry.Side == gate.Approved && strings.Contains(err.Error(), "/referrers/"):
-		return "if no bundles are stored in that registry, give promote and verify --signature-format legacy"
+		return "a newer decision may be among the referrers. If nothing in that registry is stored as bundles, use --insecure-ignore-referrers with promote and verify"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:

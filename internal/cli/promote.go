@@ -31,7 +31,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"},
 				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both (default: legacy with a key, bundle with --keyless)"},
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
-			newOverrideFlag(),
+			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
 			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
@@ -76,6 +76,9 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Bool(ignoreReferrersFlag.Name) && format != trust.Legacy {
+		return usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+	}
 	signer, err := startSigner(c, s)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	opts := promote.Options{Format: format, OnlyFormat: c.String("signature-format") != "" && format != trust.Both, Now: time.Now, MoveTag: c.Bool("move-tag"),
+	opts := promote.Options{Format: format, OnlyFormat: c.Bool(ignoreReferrersFlag.Name), Now: time.Now, MoveTag: c.Bool("move-tag"),
 		Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent(), Progress: out.progress}
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
 		if err := writePromoted(ctx, c.String("evidence-dir"), to, records); err != nil {

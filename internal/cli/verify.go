@@ -26,7 +26,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require that it passed exactly the policy in `FILE`, or these policies in this order"},
 			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require that it passed the policy `NAME`, in any version; several names are joined by \" + \""},
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag than the one given"},
-			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_VERIFY_FORMAT"}, Usage: "read only the `FORM` legacy or bundle, for registries whose list of referrers cannot be read (default: both)"},
+			ignoreReferrersFlag,
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
@@ -73,18 +73,17 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	return explain(c, v, ref, digest, want, out, err)
 }
 
-// verifierFor reads the form that --signature-format names, or both.
+// ignoreReferrersFlag weakens a check: a newer decision may be among the referrers.
+var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
+	Usage: "read statements from tags alone, for a registry whose list of referrers cannot be read and where nothing is stored as bundles"}
+
+// verifierFor reads both forms of storage, or the legacy one alone.
 func verifierFor(c *cli.Context) (*promote.Verifier, error) {
 	opts, err := verifierOptions(c)
 	if err != nil {
 		return nil, err
 	}
-	if form := c.String("signature-format"); form != "" {
-		if opts.Format, err = trust.ParseFormat(form); err != nil {
-			return nil, usageError{err}
-		}
-		opts.OnlyFormat = true
-	}
+	opts.OnlyFormat = c.Bool(ignoreReferrersFlag.Name)
 	return promote.NewVerifier(opts)
 }
 
