@@ -48,6 +48,9 @@ func (w *world) hosts() map[string]string {
 	return map[string]string{"fallback tag": w.approved.Host(), "referrers API": strings.TrimPrefix(server.URL, "http://")}
 }
 
+// repositories counts those that were used: each attempt needs one of its own.
+var repositories atomic.Int64
+
 // interleave promotes the first approval, stops it before one of its requests, promotes
 // the second one meanwhile, and lets the first go on. It does so for every 23rd
 // request, or for all of them if IMAGEGATE_TEST_INTERLEAVE is "all".
@@ -59,7 +62,7 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 		step = 1
 	}
 	for at := 1 + time.Now().UnixNano()%step; ; at += step {
-		tag := mustTag(w.T, fmt.Sprintf("%s/%s-%d-%s:1", host, form, at, w.Name()[strings.LastIndex(w.Name(), "_")+1:]))
+		tag := mustTag(w.T, fmt.Sprintf("%s/app-%d:1", host, repositories.Add(1)))
 		pause := &pausing{at: at, paused: make(chan struct{}), resume: make(chan struct{})}
 		ended := make(chan error, 1)
 		go func() {
