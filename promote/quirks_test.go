@@ -1,11 +1,21 @@
 package promote
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/lab"
@@ -206,5 +216,118 @@ func TestInterruptedRunConvergesOnImmutableTags(t *testing.T) {
 	}
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
 		t.Error(err)
+	}
+}
+
+// paging answers with two referrers a page, and with parameters in each media type.
+func paging(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		header, body := rec.Header(), rec.Body.Bytes()
+		if strings.HasPrefix(header.Get("Content-Type"), "application/vnd.oci.image") {
+			header.Set("Content-Type", header.Get("Content-Type")+"; charset=utf-8")
+		}
+		if isReferrers(r) && rec.Code == http.StatusOK {
+			body = page(header, body, r)
+		}
+		for key, values := range header {
+			w.Header()[key] = values
+		}
+		if r.Method != http.MethodHead {
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		}
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(body)
+	})
+}
+
+// page cuts one page out of a list of referrers.
+func page(header http.Header, body []byte, r *http.Request) []byte {
+	var index struct {
+		SchemaVersion int               `json:"schemaVersion"`
+		MediaType     string            `json:"mediaType"`
+		Manifests     []json.RawMessage `json:"manifests"`
+	}
+	if json.Unmarshal(body, &index) != nil {
+		return body
+	}
+	// This registry lists them in another order each time.
+	slices.SortFunc(index.Manifests, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
+	at, _ := strconv.Atoi(r.URL.Query().Get("at"))
+	rest := index.Manifests[min(at, len(index.Manifests)):]
+	index.Manifests = append([]json.RawMessage{}, rest[:min(2, len(rest))]...)
+	if len(rest) > 2 {
+		header.Set("Link", fmt.Sprintf("<%s?at=%d>; rel=%q", r.URL.Path, at+2, "next"))
+	}
+	raw, err := json.Marshal(index)
+	if err != nil {
+		return body
+	}
+	return raw
+}
+
+// TestPagesAndParametersChangeNoVerdict: a newer denial is on a later page.
+func TestPagesAndParametersChangeNoVerdict(t *testing.T) {
+	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
+		t.Run(form.String(), func(t *testing.T) {
+			server := httptest.NewServer(paging(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0)))))
+			t.Cleanup(server.Close)
+			w := newWorld(t)
+			img, tag := w.having("linux/amd64", oldSSL), mustTag(t, strings.TrimPrefix(server.URL, "http://")+"/app:1")
+			in := func(o *Options) { o.Format = form }
+			w.parse("version: 1\nrules: [{name: all, effect: warn}]\n")
+			pass := w.approve(img)
+			if _, err := w.promoter(in).Promote(t.Context(), pass, tag); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+				t.Error(err)
+			}
+			basis := Basis{Repository: pass.Input().Image.Repository, Policy: w.policy.Digest, PolicyName: w.policy.Title(), Database: database.Info().Digest, Tool: tool}
+			if _, done, err := w.promoter(in).Promoted(t.Context(), pass.Image().Digest, basis, nil, tag); err != nil || !done {
+				t.Errorf("promoted again: %v, %v", done, err)
+			}
+			denial := w.letThrough(img, asked())
+			if _, err := w.promoter(in).Promote(t.Context(), denial, tag); err != nil {
+				t.Fatal(err)
+			}
+			_, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
+			w.refused("after the denial", err, "is FAILED")
+			if _, done, err := w.promoter(in).Promoted(t.Context(), pass.Image().Digest, basis, nil, tag); err != nil || done {
+				t.Errorf("promote says that there is nothing to do, and verify refuses: %v, %v", done, err)
+			}
+		})
+	}
+}
+
+// TestRefusedWriteConverges: each write is refused once, in turn. Then nothing is
+// promoted, and promoting again is all that is needed.
+func TestRefusedWriteConverges(t *testing.T) {
+	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
+		t.Run(form.String(), func(t *testing.T) {
+			w := newWorld(t)
+			a := w.approve(w.image("x"))
+			in := func(o *Options) { o.Format, o.Parallel = form, 1 }
+			for n := int64(0); ; n++ {
+				tag := w.tag(fmt.Sprintf("app-%d:1", n))
+				w.approved.SetHook(lab.When(lab.IsWrite, lab.After(n, lab.Times(1, lab.Fail(http.StatusForbidden)))))
+				_, err := w.promoter(in).Promote(t.Context(), a, tag)
+				w.approved.SetHook(nil)
+				if err == nil {
+					if n < 10 {
+						t.Fatalf("it has %d writes", n)
+					}
+					return
+				}
+				w.absent(tag)
+				if _, err := w.promoter(in).Promote(t.Context(), a, tag); err != nil {
+					t.Errorf("after write %d was refused: %v", n, err)
+				}
+				if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
+					t.Errorf("after write %d was refused: %v", n, err)
+				}
+			}
+		})
 	}
 }

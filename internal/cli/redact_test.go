@@ -153,7 +153,7 @@ func TestNamesAreNoSecrets(t *testing.T) {
 		"json=/builds/Group1/Sub-Group/Project-With-A-Long-Name-2026/Reports/imagegate.json", "json,text=a", "linux/arm64/v8", "168h",
 		`C:\Users\Administrator\AppData\Local\imagegate\Cache2026`, "oci:/tmp/My-Image-Layout-2026-11-29-Final:v1.0.0",
 		"/tmp/TestInterruptedRunLeavesNothing2148760378/001/cosign", "/srv/CamelCaseFolderOfAProject2026Version12ForRelease/a",
-		"/home/runner/work/_temp/0b7f6d2e-8c1c-4b53-9a58-6b2f3b3d9e42/policy.yaml", "reason=Ticket ABC-123,approver=J. Doe,expires=2026-12-31"} {
+		"/home/runner/work/_temp/0b7f6d2e-8c1c-4b53-9a58-6b2f3b3d9e42/policy.yaml", "reason=Ticket ABC-123,approver=oncall@example.com,expires=2026-12-31"} {
 		if err := refuseSecret("--flag", "", v); err != nil {
 			t.Errorf("%q", v)
 		}
