@@ -37,8 +37,9 @@ func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 		return pr.fail("%v", err)
 	}
 	if d.copied {
-		return pr.fail("the newest decision %s, %s, is missing from the list of statements, which another writer has overwritten: promote the image again",
-			d.describe(), d.Result)
+		return &VerifyError{Ref: pr.ref.String(), Overtaken: true,
+			Reason: fmt.Sprintf("the newest decision %s, %s, is missing from the list of statements, which another writer has overwritten: promote the image again",
+				d.describe(), d.Result)}
 	}
 	if d.Result != resultPassed {
 		if err := pr.letThrough(d, t, now); err != nil {

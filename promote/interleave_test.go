@@ -32,7 +32,9 @@ type pausing struct {
 }
 
 func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if p.seen.Add(1) == p.at {
+	// The library asks two addresses at once which of them answers, and does not wait for
+	// the other.
+	if req.URL.Path != "/v2/" && p.seen.Add(1) == p.at {
 		p.what = req.Method + " " + req.URL.Path
 		close(p.paused)
 		<-p.resume

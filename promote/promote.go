@@ -264,12 +264,7 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	attached := p.attach(ctx, to.repo, signed.seals, ready)
-	var refused *trust.RefusedError
-	if attached != nil && !errors.As(attached, &refused) {
-		return nil, attached
-	}
-	record, err := p.readBack(ctx, a, to)
+	record, attached, err := p.attachAndRead(ctx, a, to, signed, ready)
 	switch {
 	case attached != nil && (err != nil || !p.replaces(ctx, a, to, record)):
 		return nil, attached
@@ -281,6 +276,37 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 	record.Copied = copied
 	return record, nil
 }
+
+// attachAndRead stores what was signed and reads it back. Another promoter that was about
+// to write the same list removes ours from it, and restores it with its next request.
+// Whoever reads in between stores it again.
+//
+// attached is why the registry refuses to change a list, and nil if it does not.
+func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*trust.Ready) (record *Record, attached, err error) {
+	for attempt := 1; ; attempt++ {
+		attached = p.attach(ctx, to.repo, signed.seals, ready)
+		var refused *trust.RefusedError
+		if attached != nil && !errors.As(attached, &refused) {
+			return nil, nil, attached
+		}
+		record, err = p.readBack(ctx, a, to)
+		var unproven *VerifyError
+		if !errors.As(err, &unproven) || !unproven.Overtaken || attempt == maxOvertaken {
+			return record, attached, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-time.After(overtakenDelay << attempt):
+		}
+	}
+}
+
+// With these, the last attempt is made after about three seconds.
+const (
+	maxOvertaken   = 5
+	overtakenDelay = 100 * time.Millisecond
+)
 
 // replaces reports whether a stored decision can stand in for the new one, which the
 // registry refuses to store. An earlier run was interrupted before it wrote a tag: it

@@ -58,6 +58,9 @@ type VerifyError struct {
 	// Overridden: nothing is wrong but that the image was denied, and that the
 	// override which let it through is not accepted.
 	Overridden bool
+	// Overtaken: the decision is stored, and another writer has removed it from the list
+	// of statements. Storing it again restores it.
+	Overtaken bool
 }
 
 // Error names the image and what is wrong.

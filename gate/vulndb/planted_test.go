@@ -82,7 +82,7 @@ func TestPlantedDatabaseDoesNotSurviveAPin(t *testing.T) {
 func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 	for name, spoil := range map[string]func(dir, folder string) error{
 		"the directory": func(dir, _ string) error { return os.Chmod(dir, 0o777) },
-		"the folder":    func(_, folder string) error { return os.Chmod(folder, 0o775) },
+		"the folder":    func(_, folder string) error { return os.Chmod(folder, 0o777) },
 		"the database": func(_, folder string) error {
 			return os.Chmod(filepath.Join(folder, v6.VulnerabilityDBFileName), 0o666)
 		},
