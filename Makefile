@@ -23,7 +23,7 @@ demo: ## show the whole path on this machine: denied, fixed, promoted, verified
 
 .PHONY: test
 test: ## run every test with the race detector
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 40m ./...
 
 .PHONY: test-crash
 test-crash: ## have files that are made to crash parsers end the program: only a denial exits with 2 (some minutes)
