@@ -94,7 +94,7 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 	}
 	var key []byte
 	if limit > 0 {
-		if key, err = cacheKey(dir); err != nil {
+		if key, err = cacheKey(c, dir); err != nil {
 			return nil, err
 		}
 	}

@@ -20,13 +20,22 @@ var evidenceNames = map[string]string{
 	promote.SPDXType: "spdx", promote.CycloneDXType: "cyclonedx", promote.ScanType: "scan", promote.VulnsType: "vulns", promote.ReferenceType: "reference", promote.DecisionType: "decision",
 }
 
+// checkEvidenceDir checks that no other user can put files of theirs into the folder, unless the flag
+// says that there are none.
+func checkEvidenceDir(c *cli.Context, dir string) error {
+	if c.Bool(sharedFlag.Name) {
+		return nil
+	}
+	return disk.TrustedShared(dir)
+}
+
 // writeEvidence writes the statements of a record. Files of an earlier run are
 // replaced, each in one step; others stay.
-func writeEvidence(dir string, r *promote.Record, documents []promote.Document) error {
+func writeEvidence(c *cli.Context, dir string, r *promote.Record, documents []promote.Document) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the evidence: %w", err)
 	}
-	if err := disk.TrustedShared(dir); err != nil {
+	if err := checkEvidenceDir(c, dir); err != nil {
 		return fmt.Errorf("writing the evidence: %w", err)
 	}
 	platforms := map[string]string{}

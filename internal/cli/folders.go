@@ -19,14 +19,19 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// sharedFlag is for containers in which every folder that can be written to has a parent that
-// other users could write to, and in which there are no other users.
+// sharedFlag is for containers without other users, in which the mode of a folder says nothing: every
+// parent may be writable for all, and a volume of Kubernetes with an fsGroup for its group.
 var sharedFlag = &cli.BoolFlag{Name: "insecure-shared-parents", EnvVars: []string{"IMAGEGATE_INSECURE_SHARED_PARENTS"},
-	Usage: "accept cache and temporary folders inside folders that other users can write to"}
+	Usage: "accept folders inside folders that other users can write to (for containers with one user)"}
 
 // checkFolder checks that only this user or root can change a folder, or replace it by way of a
 // folder above it. A folder that does not exist is accepted: this user will own it.
 func checkFolder(c *cli.Context, dir string) error {
+	if c.Bool(sharedFlag.Name) {
+		if err := disk.TakeBack(dir, 0o020); err != nil {
+			return fmt.Errorf("removing the group's write permission in %q: %w", dir, err)
+		}
+	}
 	err := disk.Trusted(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -140,7 +145,7 @@ const leastCacheKey = 32
 // user's configuration folder, which is made if it does not exist. The key is nil, and nothing is
 // cached, if there is no place for such a file that only this user can read, outside the cache
 // folder: whoever restores that folder would restore the key with it.
-func cacheKey(cacheDir string) ([]byte, error) {
+func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
 			return nil, usagef("%s is too short: want %d characters or more", cacheKeyVariable, leastCacheKey)
@@ -148,7 +153,7 @@ func cacheKey(cacheDir string) ([]byte, error) {
 		sum := sha256.Sum256([]byte("imagegate cache key\n" + s))
 		return sum[:], nil
 	}
-	file, ok := cacheKeyFile()
+	file, ok := cacheKeyFile(c)
 	if !ok || within(cacheDir, file) || ensureCacheKey(file) != nil {
 		return nil, nil //nolint:nilerr // without a place for it there is no key
 	}
@@ -156,13 +161,30 @@ func cacheKey(cacheDir string) ([]byte, error) {
 }
 
 // cacheKeyFile is where the secret is, if this user has such a place.
-func cacheKeyFile() (string, bool) {
+func cacheKeyFile(c *cli.Context) (string, bool) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
 		return "", false
 	}
-	file, err := defaultFolder(filepath.Join(dir, "imagegate", "cache.key"), disk.TrustedParents)
+	file, err := defaultFolder(filepath.Join(dir, "imagegate", "cache.key"), func(file string) error {
+		return checkKeyFolder(c, file)
+	})
 	return file, err == nil
+}
+
+// checkKeyFolder checks the folder that holds the secret, and the folders above it as checkFolder does.
+func checkKeyFolder(c *cli.Context, file string) error {
+	if !c.Bool(sharedFlag.Name) {
+		return disk.TrustedParents(file)
+	}
+	dir := filepath.Dir(file)
+	if err := disk.TakeBack(dir, 0o070); err != nil {
+		return err
+	}
+	if err := disk.Trusted(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // ensureCacheKey makes the secret if there is none. The file gets its name when it is complete; an

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -20,6 +22,94 @@ func foldersOf(cacheDir string) *cli.Context {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.String("cache-dir", cacheDir, "")
 	return cli.NewContext(nil, flags, nil)
+}
+
+// foldersOfOneUser is the same with --insecure-shared-parents.
+func foldersOfOneUser(cacheDir string) *cli.Context {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.String("cache-dir", cacheDir, "")
+	flags.Bool(sharedFlag.Name, true, "")
+	return cli.NewContext(nil, flags, nil)
+}
+
+// mountWithGroup does to a volume what the kubelet does for an fsGroup: every file belongs to the
+// group, which can read and write it, and folders hand the group on.
+func mountWithGroup(t *testing.T, volume string, group int) {
+	t.Helper()
+	err := filepath.WalkDir(volume, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil || info.Mode()&fs.ModeSymlink != 0 {
+			return err
+		}
+		mode := info.Mode() | 0o660
+		if d.IsDir() {
+			mode |= fs.ModeSetgid | 0o110
+		}
+		return errors.Join(os.Lchown(path, -1, group), os.Chmod(path, mode))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestVolumeWithGroupIsUsedWhereThereIsOneUser: a pod keeps its cache, and the key of the cache, on a
+// volume with an fsGroup.
+func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving a folder to another group needs root")
+	}
+	volume := t.TempDir()
+	t.Setenv("HOME", volume)
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(volume, "config"))
+	t.Setenv(cacheKeyVariable, "")
+	dir := filepath.Join(volume, "cache")
+	record := filepath.Join(dir, "db", "record")
+	elsewhere := t.TempDir()
+	var key []byte
+	for mount := range 2 {
+		mountWithGroup(t, volume, 2000)
+		if got, err := cacheDir(foldersOf(dir)); err == nil {
+			t.Errorf("mount %d: without the flag %q is used", mount, got)
+		}
+		if _, err := cacheDir(foldersOfOneUser(dir)); err != nil {
+			t.Fatal(err)
+		}
+		again, err := cacheKey(foldersOfOneUser(""), elsewhere)
+		if err != nil || len(again) != 32 || mount > 0 && string(again) != string(key) {
+			t.Fatalf("mount %d: a key of %d bytes, %v", mount, len(again), err)
+		}
+		key = again
+		if mount > 0 {
+			if err := disk.Trusted(record); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(record), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(record, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The flag is about groups. A file of another user, or for all users, stays as it is.
+	for what, spoil := range map[string]func() error{
+		"another user's": func() error { return os.Chown(record, 65534, 2000) },
+		"for all users":  func() error { return errors.Join(os.Chown(record, 0, 2000), os.Chmod(record, 0o666)) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cacheDir(foldersOfOneUser(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if disk.Trusted(record) == nil {
+			t.Errorf("%s file is trusted", what)
+		}
+	}
 }
 
 // TestHomeOfAnotherUserIsNotUsedAndNoError: a CI system runs a container as root with a folder of the
@@ -42,7 +132,7 @@ func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 		if err != nil || !strings.HasPrefix(dir, inside+"/") {
 			t.Errorf("the cache is in %q, want it in %q: %v", dir, inside, err)
 		}
-		if file, ok := cacheKeyFile(); !ok || !strings.HasPrefix(file, inside+"/") {
+		if file, ok := cacheKeyFile(foldersOf("")); !ok || !strings.HasPrefix(file, inside+"/") {
 			t.Errorf("the key of the cache is %q, want it in %q", file, inside)
 		}
 	}
@@ -71,7 +161,7 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
 	t.Setenv(cacheKeyVariable, "")
-	file, ok := cacheKeyFile()
+	file, ok := cacheKeyFile(foldersOf(""))
 	if !ok {
 		t.Skip("the folder for temporary files belongs to another user")
 	}
@@ -81,11 +171,11 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first, err := cacheKey(t.TempDir())
+	first, err := cacheKey(foldersOf(""), t.TempDir())
 	if err != nil || len(first) != 32 {
 		t.Fatalf("a key of %d bytes, %v", len(first), err)
 	}
-	if again, err := cacheKey(t.TempDir()); err != nil || string(again) != string(first) {
+	if again, err := cacheKey(foldersOf(""), t.TempDir()); err != nil || string(again) != string(first) {
 		t.Errorf("the key changes, %v", err)
 	}
 	entries, err := os.ReadDir(filepath.Dir(file))
@@ -96,7 +186,7 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if key, err := cacheKey(t.TempDir()); err != nil || key != nil {
+	if key, err := cacheKey(foldersOf(""), t.TempDir()); err != nil || key != nil {
 		t.Errorf("a key of %d bytes, %v", len(key), err)
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "mine" {

@@ -60,7 +60,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
 		// Afterwards would be too late: the image would be promoted already.
-		if err := disk.TrustedShared(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := checkEvidenceDir(c, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, usageError{fmt.Errorf("--evidence-dir: %w", err)}
 		}
 		if err := checkNewFolder(dir); err != nil {

@@ -100,7 +100,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	opts := promote.Options{Format: format, OnlyFormat: c.Bool(ignoreReferrersFlag.Name), Now: time.Now, MoveTag: c.Bool("move-tag"),
 		Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent(), Progress: out.progress}
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
-		if err := writePromoted(ctx, c.String("evidence-dir"), to, records); err != nil {
+		if err := writePromoted(ctx, c, to, records); err != nil {
 			return err
 		}
 		return out.rehearse()
@@ -186,7 +186,8 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 
 // writePromoted writes the statements that are at the first destination, where that
 // is asked for; those of the others say the same of other repositories.
-func writePromoted(ctx context.Context, dir string, to *promote.Promoter, records []*promote.Record) error {
+func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, records []*promote.Record) error {
+	dir := c.String("evidence-dir")
 	if dir == "" || len(records) == 0 {
 		return nil
 	}
@@ -194,7 +195,7 @@ func writePromoted(ctx context.Context, dir string, to *promote.Promoter, record
 	if err != nil {
 		return err
 	}
-	return writeEvidence(dir, records[0], documents)
+	return writeEvidence(c, dir, records[0], documents)
 }
 
 // done reports whether an earlier run has promoted the digest on the same basis.
@@ -227,7 +228,7 @@ func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (
 	if p.out.report.Override == nil {
 		p.out.unused(p.override)
 	}
-	if err := writePromoted(ctx, p.cli.String("evidence-dir"), to, records); err != nil {
+	if err := writePromoted(ctx, p.cli, to, records); err != nil {
 		return true, &unwrittenError{promoted: true, err: err}
 	}
 	return true, nil

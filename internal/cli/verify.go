@@ -103,7 +103,7 @@ func prove(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote
 	}
 	out.verified(record)
 	if dir := c.String("evidence-dir"); dir != "" {
-		err = writeEvidence(dir, record, documents)
+		err = writeEvidence(c, dir, record, documents)
 	}
 	return ref.Context().Digest(record.Digest), err
 }

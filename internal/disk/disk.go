@@ -11,6 +11,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -87,4 +88,33 @@ func trusted(path string, sticky bool) error {
 func TrustedParents(path string) error {
 	_, _, err := follow(path, func(dir string, info fs.FileInfo) error { return check(path, dir, info, true) })
 	return err
+}
+
+// TakeBack removes rights, such as 0o020 for the group's right to write, from a folder and everything
+// in it that this user owns. It is for a volume of Kubernetes with an fsGroup: each time the volume is
+// mounted, the kubelet lets the group read and write every file. Files of other users, files that
+// every user can write to, and links stay as they are. A folder that does not exist is accepted.
+func TakeBack(dir string, rights fs.FileMode) (err error) {
+	resolved, info, err := follow(dir, nil)
+	if err != nil || info == nil || !info.IsDir() {
+		return err
+	}
+	root, err := openFolder(resolved)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil {
+			info, err = d.Info()
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process removed it
+		}
+		if err != nil {
+			return err
+		}
+		return takeBack(root, name, info, rights)
+	})
 }

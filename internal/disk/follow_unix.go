@@ -47,6 +47,15 @@ func checkSecret(path string, info fs.FileInfo) error {
 	return nil
 }
 
+// takeBack removes rights from one file or folder of this user, unless every user can write to it.
+func takeBack(root *os.Root, name string, info fs.FileInfo, rights fs.FileMode) error {
+	perm := info.Mode().Perm()
+	if info.Mode()&fs.ModeSymlink != 0 || !Ours(info) || perm&0o002 != 0 || perm&rights == 0 {
+		return nil
+	}
+	return root.Chmod(name, info.Mode()&^rights)
+}
+
 // ours reports whether this user or root owns a file.
 func ours(info fs.FileInfo) bool {
 	uid := owner(info)
