@@ -205,6 +205,7 @@ spec:
           - {{indent 12 .Attestor}}
         conditions:
         - all:
+          - {key: "{{"{{ policy.uri }}"}}", operator: Equals, value: policy.yaml}
           - {key: "{{"{{ verificationResult }}"}}", operator: Equals, value: PASSED}
 `, data)
 }

@@ -82,9 +82,8 @@ func (b *bench) run(program string, args ...string) error {
 
 // TestConsumers asks every consumer about images by each kind of signer in each form
 // of storage: as they were promoted, with the statements tampered with, by another
-// signer, and with the
-// signatures beside another image and in another repository. What they say is a
-// table in the documentation. "make test-consumers" builds the programs; without
+// signer, by another policy, and with the signatures attached to another image and in
+// another repository. What they say is a table in the documentation. "make test-consumers" builds the programs; without
 // them there is nobody to ask.
 func TestConsumers(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
@@ -103,6 +102,7 @@ func TestConsumers(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(b.dir, "policy.yaml"), []byte("version: 1\nrules:\n  - name: no critical\n    severity: critical\n"))
+	write(b.T, filepath.Join(b.dir, "lax.yaml"), []byte("version: 1\n"))
 	for _, image := range kinds {
 		img, err := images[image]()
 		if err != nil {
@@ -116,10 +116,17 @@ func TestConsumers(t *testing.T) {
 				imagegateOK(t, b.dir, cache, append([]string{"promote", staging.Ref(image + ":1"), b.promoted(form, image), "--signature-format", form,
 					"--policy", filepath.Join(b.dir, "policy.yaml")}, b.signing.with...)...)
 			}
+			if image != "fixed" {
+				continue
+			}
+			for _, form := range forms {
+				imagegateOK(t, b.dir, cache, append([]string{"promote", staging.Ref(image + ":1"), b.otherPolicy(form), "--signature-format", form,
+					"--policy", filepath.Join(b.dir, "lax.yaml")}, b.signing.with...)...)
+			}
 		}
 	}
 	var table strings.Builder
-	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered | refuses another signer | refuses beside another image | refuses in another repository |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered | refuses another signer | refuses beside another image | refuses in another repository | refuses another policy |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range consumers {
 		for _, b.signing = range b.signings() {
 			fmt.Fprintf(&table, "| %s | %s | %s |", c.name, b.version(c.module, c.program), b.signing.kind)
@@ -179,9 +186,9 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 		out = append(out, map[bool]string{true: "yes", false: "no"}[accepts == len(kinds)])
 	}
 	if who == "oras" || len(accepted) == 0 { // one that verifies nothing refuses nothing
-		return append(out, "-", "-", "-", "-")
+		return append(out, "-", "-", "-", "-", "-")
 	}
-	for _, attempt := range []func(form string) string{b.tampered, b.otherSigner, b.otherImage, b.otherRepository} {
+	for _, attempt := range []func(form string) string{b.tampered, b.otherSigner, b.otherImage, b.otherRepository, b.otherPolicy} {
 		refused := 0
 		for _, form := range accepted {
 			b.trusted = b.signing.who
@@ -245,6 +252,11 @@ func (b *bench) otherImage(form string) string {
 
 func (b *bench) otherRepository(form string) string {
 	return b.beside(form, "elsewhere", images["fixed"], untouched)
+}
+
+// otherPolicy is an image that the same signer has promoted by another policy.
+func (b *bench) otherPolicy(form string) string {
+	return b.registry.Ref("lax/" + b.path() + "/" + form + ":1")
 }
 
 var required = regexp.MustCompile(`(?m)^tool (\S+)$`)
