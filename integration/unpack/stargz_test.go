@@ -54,7 +54,7 @@ func stargz(t *testing.T, archive []byte, opts ...estargz.Option) lazy {
 		return lazy{} // an archive that cannot be made one
 	}
 	blob, err := io.ReadAll(built)
-	if err != nil {
+	if err := errors.Join(err, built.Close()); err != nil { // closing removes its files
 		t.Fatal(err)
 	}
 	return lazy{blob, map[string]string{estargz.TOCJSONDigestAnnotation: built.TOCDigest().String()}, types.OCILayer}
