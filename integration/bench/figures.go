@@ -49,12 +49,12 @@ func figures(r *ImageResult) []Figure {
 	size := float64(r.Compressed)
 	return []Figure{
 		ratio("first promote / shell pipeline", "s", limit, ours, shell, seconds),
-		ratio("the same without igzip / shell pipeline", "s", big(0.40), plain, shell, seconds),
+		ratio("first promote without igzip / shell pipeline", "s", big(0.40), plain, shell, seconds),
 		ratio("first denial / syft + grype", "s", big(0.35), r.series(denied), shell.only("syft", "grype"), seconds),
 		ratio("promote again, same digest / first promote", "s", big(0.05), repeat, cold, seconds),
 		share("staging bytes read / compressed size", 1, cold, size, func(s Sample) float64 { return float64(s.Read) }),
 		share("approved bytes written / compressed size", 1, cold, size, func(s Sample) float64 { return float64(s.WrittenImage) }),
-		share("the same, of what is there already", 0, repeat, size, func(s Sample) float64 { return float64(s.WrittenImage) }),
+		share("approved bytes written by promote again / compressed size", 0, repeat, size, func(s Sample) float64 { return float64(s.WrittenImage) }),
 		ingest(big(1.5), ours, r.series(floor)),
 		memory(big(0.6), cold, shell),
 		alone("imagegate --help", 60, r.series(help)),

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// markdown is everything that was measured, as tables.
+// markdown returns all measurements as tables.
 func (r *Results) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Medians of %d, on %s with %d cores", r.Rounds, r.Machine.System, r.Machine.Cores)
@@ -29,15 +29,15 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	fmt.Fprintf(b, "\n### The %s image\n", r.Name)
 	kind := "Debian " + suite
 	if r.Generated {
-		kind = "Generated, and no Debian, as mmdebstrap is not installed"
+		kind = "Generated, because mmdebstrap is not installed"
 	}
-	fmt.Fprintf(b, "%s: %s compressed, %s of archives in %d layers, %d packages, %d findings.\n\n", kind,
+	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers, %d packages, %d findings.\n\n", kind,
 		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
-	b.WriteString("| figure | measured | at most | reached | by processors' time |\n|---|---|---|---|---|\n")
+	b.WriteString("| figure | measured | at most | reached | by processor time |\n|---|---|---|---|---|\n")
 	for _, f := range r.Figures {
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer(), f.processors())
 	}
-	b.WriteString("\n| run | seconds | of the processors | peak memory | read from staging | written to approved | stages |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| run | seconds | processor seconds | peak memory | read from staging | written to approved | stages |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Series {
 		if s.Missing != "" {
 			fmt.Fprintf(b, "| %s | not run: %s | | | | | |\n", s.Name, s.Missing)
@@ -54,7 +54,7 @@ func (s Series) stageText() string {
 	var parts []string
 	stages := s.stageMedians()
 	if len(stages) < 2 {
-		return "" // no more than the whole
+		return "" // one stage is the whole run
 	}
 	for _, stage := range stages {
 		parts = append(parts, fmt.Sprintf("%s %.2f", stage.Name, stage.Seconds))
@@ -62,7 +62,7 @@ func (s Series) stageText() string {
 	return strings.Join(parts, ", ")
 }
 
-// measured is the figure, and of a ratio its two parts.
+// measured returns the figure and, for a ratio, its two parts.
 func (f Figure) measured() string {
 	switch {
 	case f.Missing != "":
