@@ -90,8 +90,11 @@ profile: ## see where a check of the benchmark's big image spends its time, and 
 	IMAGEGATE_BENCH_IMAGE=oci:$$(ls -d $(BIN)/bench/work/big-*/oci) $(GO) test ./gate -run '^$$' -bench 'BenchmarkCheck$$' \
 		-benchtime 4x -cpuprofile $(CURDIR)/default.pgo -o $(BIN)/gate.test
 
+# The documents that Vale reads. docs/policy.md is generated from doc comments.
+PROSE := README.md CONTRIBUTING.md SECURITY.md docs/limits.md docs/performance.md docs/trust.md
+
 .PHONY: lint
-lint: ## go vet, gofmt, golangci-lint and actionlint at pinned versions
+lint: ## go vet, gofmt, golangci-lint, actionlint and Vale at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd integration/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
@@ -101,6 +104,10 @@ lint: ## go vet, gofmt, golangci-lint and actionlint at pinned versions
 		cd $$dir && $(BIN)/actionlint -shellcheck= -pyflakes=
 	cd integration/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...
+	cd integration/vale && $(GO) build -o $(BIN)/ github.com/vale-cli/vale/v3/cmd/vale
+	$(BIN)/vale --config integration/vale/vale.ini --output line $(PROSE)
+	@! $(BIN)/vale --config integration/vale/vale.ini --output line integration/vale/planted.txt >/dev/null || \
+		{ echo "Vale accepts integration/vale/planted.txt, which it must refuse"; exit 1; }
 
 .PHONY: clean
 clean: ## remove what was built
