@@ -102,7 +102,7 @@ func TestConsumers(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(b.dir, "policy.yaml"), []byte("version: 1\nrules:\n  - name: no critical\n    severity: critical\n"))
-	write(b.T, filepath.Join(b.dir, "lax.yaml"), []byte("version: 1\n"))
+	write(b.T, filepath.Join(b.dir, "lax.yaml"), []byte("version: 1\nrules:\n  - name: everything\n    effect: warn\n"))
 	for _, image := range kinds {
 		img, err := images[image]()
 		if err != nil {
