@@ -124,8 +124,20 @@ func checkLabel(s string) error {
 	return nil
 }
 
+// RuleLazyIndexes is the built-in rule that no index may have manifests that some nodes read
+// instead of the layers. With an exception for it these manifests are copied as they are.
+const RuleLazyIndexes = "image.lazyIndexes"
+
+func compareLazyIndexes(a, b *LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
+
 // wholeImage judges what is the same on all platforms.
 func (e *evaluation) wholeImage(image Image) {
+	for _, l := range sorted(image.LazyIndexes, compareLazyIndexes) {
+		e.reportRule(Block, Violation{
+			Kind: KindImage, Rule: RuleLazyIndexes,
+			Message: fmt.Sprintf("manifest %s is a %s index: nodes that load lazily use its table of contents, not the layers that were scanned", quoteShort(l.Digest), l.Kind),
+		}, nil)
+	}
 	for i := range e.policy.Image {
 		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
 			e.reportRule(r.Effect, Violation{
