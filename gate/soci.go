@@ -35,9 +35,9 @@ func isSOCI(d v1.Descriptor) bool {
 	return false
 }
 
-// IsImage reports whether a child of an index is an image: it is neither an attestation manifest
-// nor a SOCI index. A gate refuses a child that is an image and says that it is something else.
-func IsImage(d v1.Descriptor) bool { return d.MediaType.IsImage() && !IsAttachment(d) && !isSOCI(d) }
+// IsPlatform reports whether a child of an index is listed as the image for a platform, not as an
+// attestation manifest or a SOCI index. A gate refuses an image that is listed as one of these.
+func IsPlatform(d v1.Descriptor) bool { return !IsAttachment(d) && !isSOCI(d) }
 
 // readSOCI reads a SOCI index and checks that no runtime would take it for an image, which would
 // then arrive without having been scanned.

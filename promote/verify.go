@@ -307,7 +307,7 @@ func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 	}
 	var out []v1.Hash
 	for _, child := range index.Manifests {
-		if !gate.IsImage(child) {
+		if !gate.IsPlatform(child) {
 			continue
 		}
 		out = append(out, child.Digest)
