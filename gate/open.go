@@ -30,13 +30,13 @@ func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root
 	case Registry:
 		return g.openRegistry(ctx, src)
 	case OCILayout:
-		return openLayout(src.Path, src.Tag, src.Digest)
+		return openLayout(fmt.Sprintf("OCI layout %q", src.Path), src.Path, src.Tag, src.Digest)
 	case OCIArchive:
 		dir, err := unpackArchive(ctx, store, src.Path)
 		if err != nil {
 			return nil, err
 		}
-		return openLayout(dir, src.Tag, src.Digest)
+		return openLayout(fmt.Sprintf("OCI archive %q", src.Path), dir, src.Tag, src.Digest)
 	case DockerArchive:
 		img, err := openDockerArchive(ctx, store, src)
 		if err != nil {
@@ -158,33 +158,34 @@ func (b vouchedBytes) Vouches() v1.Hash { return b.digest }
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const refName = "org.opencontainers.image.ref.name"
 
-func openLayout(path, tag string, digest v1.Hash) (*root, error) {
+// openLayout opens an image in a layout. what names the layout in errors.
+func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 	// The library reads the whole file.
 	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > maxManifestBytes {
-		return nil, refuse("the index of OCI layout %q has %d bytes, more than %d", path, info.Size(), maxManifestBytes)
+		return nil, refuse("the index of %s has %d bytes, more than %d", what, info.Size(), maxManifestBytes)
 	}
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
-		return nil, inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI layout %q: %w", path, err))
+		return nil, inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening %s: %w", what, err))
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return nil, fmt.Errorf("reading the index of OCI layout %q: %w", path, err)
+		return nil, fmt.Errorf("reading the index of %s: %w", what, err)
 	}
 	d, err := pick(manifest, tag, digest)
 	if err != nil {
-		return nil, &InputError{fmt.Errorf("OCI layout %q: %w", path, err)}
+		return nil, &InputError{fmt.Errorf("%s: %w", what, err)}
 	}
 	dir := layout.Path(path)
 	read := func(d v1.Descriptor) ([]byte, error) {
 		f, err := dir.Blob(d.Digest)
 		if err != nil {
-			return nil, fmt.Errorf("opening manifest %s of OCI layout %q: %w", d.Digest, path, err)
+			return nil, fmt.Errorf("opening manifest %s of %s: %w", d.Digest, what, err)
 		}
 		defer f.Close()
 		raw, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
 		if err != nil {
-			return nil, fmt.Errorf("reading manifest %s of OCI layout %q: %w", d.Digest, path, err)
+			return nil, fmt.Errorf("reading manifest %s of %s: %w", d.Digest, what, err)
 		}
 		return raw, checkManifest(d, raw)
 	}
