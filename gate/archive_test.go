@@ -21,7 +21,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// bzipped is "an archive", compressed with bzip2, for which Go has no writer.
+// bzipped is "an archive", compressed with bzip2. Go has only a reader of bzip2.
 const bzipped = "QlpoOTFBWSZTWfMBIf8AAACRgEAAKmERACAAIgDaQgyYhbY0EPxdyRThQkPMBIf8"
 
 // compressors are the formats that docker load, podman and skopeo accept, except bzip2.

@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// The names by which SOCI's manifests, annotations and tables of contents are known.
+// The names that SOCI gives its manifests, annotations and tables of contents.
 const (
 	sociTypes       = "application/vnd.amazon.soci."
 	sociAnnotations = "com.amazon.soci."
@@ -83,7 +83,7 @@ func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor
 	return a, nil
 }
 
-// findUnlisted lists the SOCI indexes that the manifests of platforms name and that do not travel.
+// findUnlisted lists the SOCI indexes that a platform's manifest names and that are left behind.
 func (i *Image) findUnlisted() error {
 	for _, p := range i.Platforms {
 		m, err := p.Image.Manifest()

@@ -69,7 +69,7 @@ func (s Source) Repository() string {
 //
 // A path may contain "@" and colons. "@" begins a digest only if an algorithm follows, as in
 // "@sha256:". Of several colons the one that ends the path of an existing file or folder counts.
-// If there is no such path, the first colon counts, as for skopeo. Several such paths are an error.
+// If nothing is there, the first colon counts, as for skopeo. Several such paths are an error.
 func ParseSource(s string, opts ...name.Option) (Source, error) {
 	out := Source{Transport: Registry, raw: s}
 	rest, isURL := strings.CutPrefix(s, "docker://")

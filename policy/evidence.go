@@ -42,7 +42,7 @@ type Image struct {
 	LazyIndexes []LazyIndex `json:"lazyIndexes,omitempty"`
 }
 
-// LazyIndex is a manifest from which nodes that load an image lazily learn what its files are.
+// LazyIndex is a manifest that lists the files of an image for nodes that load it lazily.
 type LazyIndex struct {
 	// Digest is the digest of the manifest, "sha256:<hex>".
 	Digest string `json:"digest"`

@@ -72,12 +72,12 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 	return out, nil
 }
 
-// SOCIIndex is the annotation by which the manifest of an image names its SOCI index:
+// SOCIIndex is the annotation with the digest of an image's SOCI index, in the image's manifest:
 // https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
 const SOCIIndex = "com.amazon.soci.index-digest"
 
 // legacyConfigs are the media types that some old clients and registries state for the
-// config of an image. Docker runs such images, and containerd those with the first type:
+// config of an image. Docker runs such images, and containerd runs them with the first type:
 // https://github.com/moby/moby/blob/v28.0.0/distribution/config.go
 // https://github.com/containerd/containerd/blob/v2.0.0/core/remotes/docker/converter.go
 var legacyConfigs = map[types.MediaType]bool{

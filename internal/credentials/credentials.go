@@ -25,7 +25,7 @@ type Options struct {
 	Getenv func(string) string
 	// Home is the user's home folder. Empty means none.
 	Home string
-	// RunDir is the folder in which podman keeps auth.json if XDG_RUNTIME_DIR is not set:
+	// RunDir is podman's folder for auth.json if XDG_RUNTIME_DIR is not set:
 	// /run/containers/UID. Empty means none.
 	RunDir string
 	// PlainHTTP reports whether a registry is reached without TLS. Tokens of clouds
