@@ -227,28 +227,3 @@ func TestImageForNoPlatformIsRefused(t *testing.T) {
 		}
 	}
 }
-
-// TestSOCIIndexIsNoPlatform: it stands beside the image that it is about, and says that it
-// is for the same platform.
-func TestSOCIIndexIsNoPlatform(t *testing.T) {
-	h := newTester(t)
-	for name, d := range map[string]v1.Descriptor{
-		"by its type":       {ArtifactType: "application/vnd.amazon.soci.index.v2+json"},
-		"by its annotation": {Annotations: map[string]string{"com.amazon.soci.image-manifest-digest": "sha256:x"}},
-	} {
-		d.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
-		idx := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: h.image(clean), Descriptor: v1.Descriptor{Platform: d.Platform}},
-			mutate.IndexAddendum{Add: h.image(dirty), Descriptor: d})
-		src := h.push("app:1", idx)
-		if err := h.refuse(h.gate(blockCritical), src); !strings.Contains(err.Error(), "is a SOCI index") {
-			t.Errorf("%s: %v", name, err)
-		}
-		r := h.check(h.gate(blockCritical, func(o *Options) { o.Platform = "linux/amd64" }), src)
-		if !r.Decision.Passed || len(r.Image.Platforms) != 1 {
-			t.Errorf("%s, the image alone: %+v", name, r.Decision.Violations)
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-}

@@ -66,6 +66,9 @@ func mayHold(r io.Reader, buf []byte) bool {
 // see maxParsed.
 func (r *quickResolver) FileContentsByLocation(l file.Location) (io.ReadCloser, error) {
 	rc, err := r.Resolver.FileContentsByLocation(l)
+	if err == nil && isRelease(l) {
+		return rewriteRelease(rc), nil
+	}
 	if err == nil && r.large != nil {
 		rc = r.large.bound(l, rc, func() string { return r.mimeType(l) })
 	}

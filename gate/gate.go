@@ -216,7 +216,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	r.Input.VEX, r.Input.Baseline = beside.VEX, beside.Baseline
 	r.Input.Attestations, r.Input.Unverified = beside.Attestations, beside.Unverified
 	r.Input.Image = policy.Image{Reference: src.String(), Repository: src.Repository(),
-		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType)}
+		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType), LazyIndexes: r.Image.lazyIndexes()}
 	known := make([]*SBOM, len(r.Image.Platforms))
 	for i := range known {
 		if known[i] = g.recall(&r.Image.Platforms[i]); known[i] != nil {

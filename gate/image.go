@@ -39,6 +39,13 @@ type Image struct {
 	// travel with it; they are no platforms and no evidence.
 	Attachments []Attachment
 
+	// LazyIndexes are the manifests of an index that nodes read which load images lazily. They
+	// are not judged, and travel with the index only if an exception of the policy allows it.
+	LazyIndexes []Attachment
+	// Unlisted are the SOCI indexes that the manifests of platforms name and that are not in
+	// LazyIndexes. They are left behind: nodes then load the layers in full.
+	Unlisted []v1.Hash
+
 	root v1.Hash // what the reference named, also where a platform of it was asked for
 }
 
@@ -94,6 +101,9 @@ func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*I
 		err = refuse("%s is a %q, not an image or an index of images", r.descriptor.Digest, r.descriptor.MediaType)
 	}
 	if err == nil {
+		err = img.findUnlisted()
+	}
+	if err == nil {
 		return img, nil
 	}
 	if src.Transport == Registry {
@@ -125,16 +135,13 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 	if len(index.Manifests) > maxChildren {
 		return refuse("index %s lists %d manifests, more than %d", i.Digest, len(index.Manifests), maxChildren)
 	}
-	var images, attachments []v1.Descriptor
+	var images, attachments, lazy []v1.Descriptor
 	for _, child := range index.Manifests {
 		switch {
 		case len(child.URLs) > 0:
 			return refuse("manifest %s of index %s is to be fetched from elsewhere: refused", child.Digest, i.Digest)
-		case isSOCI(child) && want == nil:
-			return refuse("manifest %s of index %s is a SOCI index: nodes that pull lazily go by its table of contents and not by the layers that are scanned",
-				child.Digest, i.Digest)
 		case isSOCI(child):
-			// It is left behind with the other platforms.
+			lazy = append(lazy, child)
 		case IsAttachment(child):
 			attachments = append(attachments, child)
 		case child.MediaType.IsImage():
@@ -170,6 +177,13 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		}
 		i.Attachments = append(i.Attachments, a)
 	}
+	for _, child := range lazy {
+		a, err := readSOCI(ctx, store, r, child)
+		if err != nil {
+			return fmt.Errorf("SOCI index %s of index %s: %w", child.Digest, i.Digest, err)
+		}
+		i.LazyIndexes = append(i.LazyIndexes, a)
+	}
 	return nil
 }
 
@@ -179,21 +193,6 @@ func platformOf(child v1.Descriptor) string {
 		return "manifest " + child.Digest.String()
 	}
 	return "platform " + child.Platform.String()
-}
-
-// isSOCI reports whether a child of an index says that it is a SOCI index, which stands
-// beside the image that it is about:
-// https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
-func isSOCI(d v1.Descriptor) bool {
-	if strings.HasPrefix(d.ArtifactType, "application/vnd.amazon.soci.") {
-		return true
-	}
-	for key := range d.Annotations {
-		if strings.HasPrefix(key, "com.amazon.soci.") {
-			return true
-		}
-	}
-	return false
 }
 
 // narrow makes i the one image of the index that is for the platform.

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -32,19 +30,15 @@ func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root
 	case Registry:
 		return g.openRegistry(ctx, src)
 	case OCILayout:
-		return openLayout(src.Path, src.Tag, src.Digest)
+		return openLayout(fmt.Sprintf("OCI layout %q", src.Path), src.Path, src.Tag, src.Digest)
 	case OCIArchive:
 		dir, err := unpackArchive(ctx, store, src.Path)
 		if err != nil {
 			return nil, err
 		}
-		return openLayout(dir, src.Tag, src.Digest)
+		return openLayout(fmt.Sprintf("OCI archive %q", src.Path), dir, src.Tag, src.Digest)
 	case DockerArchive:
-		var tag *name.Tag
-		if t, ok := src.Ref.(name.Tag); ok {
-			tag = &t
-		}
-		img, err := tarball.ImageFromPath(src.Path, tag)
+		img, err := openDockerArchive(ctx, store, src)
 		if err != nil {
 			missing := errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "not found in tarball")
 			return nil, inputError(missing, fmt.Errorf("opening docker archive %q: %w", src.Path, err))
@@ -164,29 +158,34 @@ func (b vouchedBytes) Vouches() v1.Hash { return b.digest }
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const refName = "org.opencontainers.image.ref.name"
 
-func openLayout(path, tag string, digest v1.Hash) (*root, error) {
+// openLayout opens an image in a layout. what names the layout in errors.
+func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
+	// The library reads the whole file.
+	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > maxManifestBytes {
+		return nil, refuse("the index of %s has %d bytes, more than %d", what, info.Size(), maxManifestBytes)
+	}
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
-		return nil, inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI layout %q: %w", path, err))
+		return nil, inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening %s: %w", what, err))
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return nil, fmt.Errorf("reading the index of OCI layout %q: %w", path, err)
+		return nil, fmt.Errorf("reading the index of %s: %w", what, err)
 	}
 	d, err := pick(manifest, tag, digest)
 	if err != nil {
-		return nil, &InputError{fmt.Errorf("OCI layout %q: %w", path, err)}
+		return nil, &InputError{fmt.Errorf("%s: %w", what, err)}
 	}
 	dir := layout.Path(path)
 	read := func(d v1.Descriptor) ([]byte, error) {
 		f, err := dir.Blob(d.Digest)
 		if err != nil {
-			return nil, fmt.Errorf("opening manifest %s of OCI layout %q: %w", d.Digest, path, err)
+			return nil, fmt.Errorf("opening manifest %s of %s: %w", d.Digest, what, err)
 		}
 		defer f.Close()
 		raw, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
 		if err != nil {
-			return nil, fmt.Errorf("reading manifest %s of OCI layout %q: %w", d.Digest, path, err)
+			return nil, fmt.Errorf("reading manifest %s of %s: %w", d.Digest, what, err)
 		}
 		return raw, checkManifest(d, raw)
 	}
@@ -229,45 +228,6 @@ func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, e
 	return v1.Descriptor{}, fmt.Errorf("%d manifests match: name one by tag or digest", len(found))
 }
 
-// archiveMember is what an OCI archive may hold; everything else is ignored.
-var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-z0-9]+/[a-f0-9]{64,128})$`)
-
-// unpackArchive writes the members of an OCI archive into the run's own
-// directory, as an OCI layout. Digests are verified when they are read.
-func unpackArchive(ctx context.Context, store *layers.Store, path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI archive: %w", err))
-	}
-	defer f.Close()
-	dir, err := store.TempDir("archive")
-	if err != nil {
-		return "", err
-	}
-	for tr := tar.NewReader(f); ; {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return dir, nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("reading OCI archive %q: %w", path, err)
-		}
-		if h.Typeflag != tar.TypeReg || !archiveMember.MatchString(h.Name) {
-			continue
-		}
-		member := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(h.Name, "./")))
-		if err := os.MkdirAll(filepath.Dir(member), 0o700); err != nil {
-			return "", err
-		}
-		if err := store.WriteFile(member, tr); err != nil {
-			return "", fmt.Errorf("unpacking OCI archive %q: %w", path, err)
-		}
-	}
-}
-
 // saveFromDaemon has the container engine write the image into the run's own
 // folder. The library's own daemon package would spool it into the system's,
 // where an interrupt leaves it.
@@ -290,6 +250,9 @@ func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference
 	}
 	path := filepath.Join(dir, "image.tar")
 	if err := store.WriteFile(path, saved); err != nil {
+		return nil, err
+	}
+	if err := checkSaved(path); err != nil {
 		return nil, err
 	}
 	return tarball.ImageFromPath(path, nil)

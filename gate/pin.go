@@ -37,7 +37,7 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	if err != nil {
 		return src, v1.Hash{}, fmt.Errorf("parsing index %s: %w", src.Digest, err)
 	}
-	images := slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return !d.MediaType.IsImage() || IsAttachment(d) })
+	images := slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return !d.MediaType.IsImage() || !IsPlatform(d) })
 	child, err := choose(images, g.platform)
 	if err != nil {
 		return src, v1.Hash{}, refuse("index %s: %v", src.Digest, err)

@@ -1,8 +1,11 @@
 package gate
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -63,6 +66,10 @@ func (s Source) Repository() string {
 // ParseSource reads a reference with an optional transport. Names follow the
 // rules of the Docker command: no registry means Docker Hub, no tag "latest". The
 // name of a registry is normalized; ambiguous names are refused.
+//
+// A path may contain "@" and colons. "@" begins a digest only if an algorithm follows, as in
+// "@sha256:". Of several colons the one that ends the path of an existing file or folder counts.
+// If nothing is there, the first colon counts, as for skopeo. Several such paths are an error.
 func ParseSource(s string, opts ...name.Option) (Source, error) {
 	out := Source{Transport: Registry, raw: s}
 	rest, isURL := strings.CutPrefix(s, "docker://")
@@ -72,6 +79,11 @@ func ParseSource(s string, opts ...name.Option) (Source, error) {
 				out.Transport, rest = t, r
 				break
 			}
+		}
+	}
+	for _, scheme := range []string{"https://", "http://", "oci://"} {
+		if strings.HasPrefix(s, scheme) {
+			return Source{}, fmt.Errorf("parsing image %q: an image in a registry is named without %q", s, scheme)
 		}
 	}
 	if rest == "" {
@@ -86,22 +98,61 @@ func ParseSource(s string, opts ...name.Option) (Source, error) {
 	case DockerDaemon:
 		out.Ref, err = name.ParseReference(rest, opts...)
 	case DockerArchive:
-		out.Path, rest, _ = strings.Cut(rest, ":")
-		if rest != "" {
+		if out.Path, rest, err = cutPath(out.Transport, rest); err == nil && rest != "" {
 			out.Ref, err = name.NewTag(rest, opts...)
 		}
 	case OCILayout, OCIArchive:
-		var digest string
-		if path, d, ok := strings.Cut(rest, "@"); ok {
-			rest, digest = path, d
+		if !isThere(out.Transport, rest) {
+			rest, out.Digest, err = cutDigest(rest)
 		}
-		out.Path, out.Tag, _ = strings.Cut(rest, ":")
-		if digest != "" {
-			out.Digest, err = v1.NewHash(digest)
+		if err == nil {
+			out.Path, out.Tag, err = cutPath(out.Transport, rest)
 		}
 	}
 	if err != nil {
 		return Source{}, fmt.Errorf("parsing image %q: %w", s, err)
 	}
 	return out, nil
+}
+
+// cutDigest cuts "@ALGORITHM:HEX" from the end of a local source.
+func cutDigest(s string) (rest string, digest v1.Hash, err error) {
+	i := strings.LastIndexByte(s, '@')
+	if i < 0 || !digestLike.MatchString(s[i+1:]) {
+		return s, v1.Hash{}, nil
+	}
+	digest, err = v1.NewHash(s[i+1:])
+	return s[:i], digest, err
+}
+
+// digestLike matches what is meant as a digest, valid or not.
+var digestLike = regexp.MustCompile(`^(?i:sha256|sha384|sha512):[^/]*$`)
+
+// cutPath cuts a local source into the path and the name of an image in there, see [ParseSource].
+func cutPath(t Transport, s string) (path, image string, err error) {
+	var found []string
+	for i := 0; i <= len(s); i++ {
+		if (i == len(s) || s[i] == ':') && isThere(t, s[:i]) {
+			found = append(found, s[:i])
+		}
+	}
+	switch {
+	case len(found) > 1:
+		return "", "", fmt.Errorf("it may name any of the paths %q: rename one, or use a link without a colon in its name", found)
+	case len(found) == 1:
+		path = found[0]
+		image = strings.TrimPrefix(s[len(path):], ":")
+	default:
+		path, image, _ = strings.Cut(s, ":")
+	}
+	if path == "" {
+		return "", "", errors.New("the path is missing")
+	}
+	return path, image, nil
+}
+
+// isThere reports whether something that a source of this kind can be read from is at the path.
+func isThere(t Transport, path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir() == (t == OCILayout)
 }

@@ -1,6 +1,11 @@
 package gate
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 func TestOneRepositoryHasOneName(t *testing.T) {
 	for written, want := range map[string]string{
@@ -31,6 +36,87 @@ func TestAmbiguousReferencesAreRefused(t *testing.T) {
 	for _, written := range []string{"ghcr.іo/team/app", "ｇｈｃｒ.io/team/app", "127.1:5000/app", "ghcr.io/prod/../x/app", "ghcr.io//prod/app", "ghcr.io:/app"} {
 		if src, err := ParseSource(written); err == nil {
 			t.Errorf("%s is taken for %s", written, src.Repository())
+		}
+	}
+}
+
+// TestPathsWithColonsAndAtSigns: the path ends where an existing file or folder does.
+func TestPathsWithColonsAndAtSigns(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("a", 64)
+	dir := t.TempDir()
+	for _, p := range []string{"a@b/c", "with space", "x:y", "2026-11-30T01:17/app", "plain", "team@sha256/app"} {
+		if err := os.MkdirAll(filepath.Join(dir, p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"x:y.tar", "a@b.tar", "with space.tar", "p.tar.gz"} {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	for written, want := range map[string]Source{
+		"oci:a@b/c":                          {Path: "a@b/c"},
+		"oci:" + dir + "/a@b/c":              {Path: dir + "/a@b/c"},
+		"oci:a@b/c:1":                        {Path: "a@b/c", Tag: "1"},
+		"oci:a@b/c@" + digest:                {Path: "a@b/c"},
+		"oci:with space:1":                   {Path: "with space", Tag: "1"},
+		"oci:x:y":                            {Path: "x:y"},
+		"oci:x:y:1":                          {Path: "x:y", Tag: "1"},
+		"oci:x:y:docker.io/team/app:1":       {Path: "x:y", Tag: "docker.io/team/app:1"},
+		"oci:plain:docker.io/team/app:1":     {Path: "plain", Tag: "docker.io/team/app:1"},
+		"oci:plain:":                         {Path: "plain"},
+		"oci:2026-11-30T01:17/app:1":         {Path: "2026-11-30T01:17/app", Tag: "1"},
+		"oci:team@sha256/app":                {Path: "team@sha256/app"},
+		"oci-archive:x:y.tar":                {Path: "x:y.tar"},
+		"oci-archive:x:y.tar:tag":            {Path: "x:y.tar", Tag: "tag"},
+		"oci-archive:a@b.tar@" + digest:      {Path: "a@b.tar"},
+		"oci-archive:with space.tar:tag":     {Path: "with space.tar", Tag: "tag"},
+		"docker-archive:x:y.tar":             {Path: "x:y.tar"},
+		"docker-archive:p.tar.gz":            {Path: "p.tar.gz"},
+		"docker-archive:x:y.tar:ghcr.io/a:1": {Path: "x:y.tar"},
+		// Nothing is there: the first colon counts.
+		"oci:nowhere:1":         {Path: "nowhere", Tag: "1"},
+		"oci:nowhere:b/c:1":     {Path: "nowhere", Tag: "b/c:1"},
+		"oci-archive:none@b:1":  {Path: "none@b", Tag: "1"},
+		"oci-archive:plain:tag": {Path: "plain", Tag: "tag"}, // a folder is not an archive
+	} {
+		got, err := ParseSource(written)
+		if err != nil || got.Path != want.Path || got.Tag != want.Tag {
+			t.Errorf("%s: path %q, tag %q, %v", written, got.Path, got.Tag, err)
+		}
+		if hasDigest := strings.HasSuffix(written, digest); hasDigest != (got.Digest.String() == digest) {
+			t.Errorf("%s: digest %s", written, got.Digest)
+		}
+	}
+	if src, err := ParseSource("docker-archive:x:y.tar:ghcr.io/a:1"); err != nil || src.Ref == nil || src.Ref.Name() != "ghcr.io/a:1" {
+		t.Errorf("%v, %v", src.Ref, err)
+	}
+}
+
+// TestLocalPathIsNeverGuessed: what may mean two images is an error.
+func TestLocalPathIsNeverGuessed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"app", "app:1"} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for written, want := range map[string]string{
+		"oci:app:1":                              "any of the paths",
+		"oci:app:1:2":                            "any of the paths",
+		"oci::1":                                 "the path is missing",
+		"oci:@sha256:" + strings.Repeat("a", 64): "the path is missing",
+		"oci:app@sha256:123":                     "sha256",
+		"oci:app@sha512:123":                     "sha512",
+		"oci:":                                   "nothing follows",
+		"oci://ghcr.io/app":                      "without \"oci://\"",
+		"https://ghcr.io/app":                    "without \"https://\"",
+		"http://ghcr.io/app:1":                   "without \"http://\"",
+		"docker://":                              "nothing follows",
+	} {
+		if src, err := ParseSource(written); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v", written, src, err)
 		}
 	}
 }

@@ -54,6 +54,13 @@ var images = map[string]func() (remote.Taggable, error){
 		}
 		return lab.WithAttestations(idx)
 	},
+	"index-soci": func() (remote.Taggable, error) {
+		img, err := lab.Image(fixedSpec)
+		if err != nil {
+			return nil, err
+		}
+		return lab.WithSOCI(img)
+	},
 	"index-smuggled": func() (remote.Taggable, error) {
 		idx, err := index(fixedSpec, fixedSpec)
 		if err != nil {

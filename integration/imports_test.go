@@ -79,7 +79,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"integration/bench":    {"internal/lab"},
 		"integration":          nil,
 		"internal/names":       nil,
-		"internal/credentials": {"internal/names"},
+		"internal/credentials": {"internal/names", "internal/disk"},
 		"internal/disk":        nil,
 		"internal/supervise":   nil,
 	}

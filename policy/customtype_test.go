@@ -65,7 +65,7 @@ func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[Distribution](), reflect.TypeFor[Location](), reflect.TypeFor[Unknown](), reflect.TypeFor[Uncovered](),
 		reflect.TypeFor[CVSS](), reflect.TypeFor[EPSS](), reflect.TypeFor[KEV](), reflect.TypeFor[Fix](), reflect.TypeFor[Match](),
-		reflect.TypeFor[ImageConfig](), reflect.TypeFor[Secret](), reflect.TypeFor[Layer](), reflect.TypeFor[Base](),
+		reflect.TypeFor[ImageConfig](), reflect.TypeFor[Secret](), reflect.TypeFor[Layer](), reflect.TypeFor[Base](), reflect.TypeFor[LazyIndex](),
 	} {
 		s, err := structs.add(of.Name(), of)
 		if err != nil {

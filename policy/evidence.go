@@ -37,6 +37,17 @@ type Image struct {
 	Digest string `json:"digest"`
 	// MediaType is the media type of the index or manifest.
 	MediaType string `json:"mediaType"`
+	// LazyIndexes lists the manifests of the index that some nodes read instead of the layers
+	// that were scanned. They block, unless an exception covers "image.lazyIndexes".
+	LazyIndexes []LazyIndex `json:"lazyIndexes,omitempty"`
+}
+
+// LazyIndex is a manifest that lists the files of an image for nodes that load it lazily.
+type LazyIndex struct {
+	// Digest is the digest of the manifest, "sha256:<hex>".
+	Digest string `json:"digest"`
+	// Kind is the format: "SOCI".
+	Kind string `json:"kind"`
 }
 
 // Platform is the evidence about one platform's image. An image that is not an

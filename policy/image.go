@@ -124,8 +124,20 @@ func checkLabel(s string) error {
 	return nil
 }
 
+// RuleLazyIndexes is the built-in rule that no index may have manifests that some nodes read
+// instead of the layers. With an exception for it these manifests are copied as they are.
+const RuleLazyIndexes = "image.lazyIndexes"
+
+func compareLazyIndexes(a, b *LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
+
 // wholeImage judges what is the same on all platforms.
 func (e *evaluation) wholeImage(image Image) {
+	for _, l := range sorted(image.LazyIndexes, compareLazyIndexes) {
+		e.reportRule(Block, Violation{
+			Kind: KindImage, Rule: RuleLazyIndexes,
+			Message: fmt.Sprintf("the index lists a %s index, %s: nodes that load lazily use its table of contents, not the layers that were scanned", l.Kind, quoteShort(l.Digest)),
+		}, nil)
+	}
 	for i := range e.policy.Image {
 		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
 			e.reportRule(r.Effect, Violation{
@@ -282,6 +294,8 @@ func baseFault(base *Base, allowed []string) string {
 	return fmt.Sprintf("the image was built on %s, which the policy does not allow", quoteShort(strings.Trim(base.Name+"@"+base.Digest, "@")))
 }
 
+var digestSuffix = regexp.MustCompile(`^[A-Za-z0-9+._-]+:[0-9A-Fa-f]+$`)
+
 // floats reports whether a reference has the tag "latest", or neither tag nor
 // digest. It knows the transports of containers-transports(5), in some of which
 // a path comes before the tag.
@@ -296,11 +310,17 @@ func floats(reference string) bool {
 			break
 		}
 	}
-	name, digest, _ := strings.Cut(rest, "@")
+	name, digest := rest, ""
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 && digestSuffix.MatchString(rest[i+1:]) {
+		name, digest = rest[:i], rest[i+1:] // another "@" is a part of a path
+	}
 	if !path {
 		name = name[strings.LastIndexByte(name, '/')+1:]
 	}
 	_, tag, _ := strings.Cut(name, ":")
+	if path {
+		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in a layout may have a registry
+	}
 	return tag == "latest" || tag == "" && digest == ""
 }
 

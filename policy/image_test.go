@@ -196,11 +196,11 @@ func TestLatestIsNotATag(t *testing.T) {
 	for reference, ok := range map[string]bool{
 		"app": false, "app:latest": false, "registry.example:5000/team/app": false, "registry.example:5000/team/app:latest": false,
 		"app:latest" + digest: false, "docker://app": false, "docker-daemon:app": false, "docker-daemon:app:latest": false,
-		"oci:folder": false, "oci:folder:latest": false, "oci:/a/b/folder": false, "oci-archive:/a/b.tar": false,
+		"oci:folder": false, "oci:/a@b/c": false, "oci:folder:docker.io/team/app:latest": false, "oci:folder:latest": false, "oci:/a/b/folder": false, "oci-archive:/a/b.tar": false,
 		"docker-archive:b.tar": false, "docker-archive:b.tar:app": false, "docker-archive:b.tar:app:latest": false, "": false, "app:": false, "app@": false,
 
 		"app:1": true, "registry.example:5000/team/app:1": true, "app" + digest: true, "app:1" + digest: true, "docker://app:1": true,
-		"docker-daemon:app:1": true, "oci:folder:1": true, "oci:/a/b:1/2": true, "oci:folder" + digest: true, "docker-archive:b.tar:registry.example:5000/app:1": true,
+		"docker-daemon:app:1": true, "oci:folder:1": true, "oci:/a@b/c:1": true, "oci:/a@b/c" + digest: true, "oci:folder:docker.io/team/app:1": true, "oci:/a/b:1/2": true, "oci:folder" + digest: true, "docker-archive:b.tar:registry.example:5000/app:1": true,
 		"app:latest-2024": true, "latest:1": true,
 	} {
 		in := cleanInput()

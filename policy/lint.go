@@ -149,7 +149,7 @@ func lintVEX(r *VEXRule) []Problem {
 // lintExceptedRules looks at the exceptions that name a rule.
 func (p *Policy) lintExceptedRules() []Problem {
 	var problems []Problem
-	vulnerabilities, others := map[string]bool{}, map[string]bool{}
+	vulnerabilities, others := map[string]bool{}, map[string]bool{RuleLazyIndexes: true}
 	p.ruleNames(vulnerabilities, others)
 	for i := range p.Images {
 		p.Images[i].Policy.ruleNames(vulnerabilities, others)

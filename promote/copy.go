@@ -76,7 +76,7 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 			return Copied{}, err
 		}
 	}
-	for _, a := range img.Attachments {
+	for _, a := range img.Others() {
 		if err := put(a.Descriptor.Digest, manifest{a.Manifest, a.Descriptor.MediaType}); err != nil {
 			return Copied{}, err
 		}
@@ -126,7 +126,7 @@ func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
 			}
 		}
 	}
-	for _, a := range img.Attachments {
+	for _, a := range img.Others() {
 		for _, b := range a.Blobs {
 			if err := add(b); err != nil {
 				return nil, err

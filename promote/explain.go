@@ -91,7 +91,7 @@ func namedPlatforms(root *remote.Descriptor) ([]namedPlatform, error) {
 	}
 	var out []namedPlatform
 	for _, child := range index.Manifests {
-		if gate.IsAttachment(child) {
+		if !gate.IsPlatform(child) {
 			continue
 		}
 		name := "unknown"

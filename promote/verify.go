@@ -121,7 +121,7 @@ func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 // image is there to be pulled.
 func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destination) (*Record, error) {
 	img, repo := a.Image(), to.repo
-	for _, a := range img.Attachments {
+	for _, a := range img.Others() {
 		d, err := p.readManifest(ctx, repo.Digest(a.Descriptor.Digest.String()))
 		if err != nil {
 			return nil, err
@@ -129,6 +129,9 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 		if err := p.blobsOf(ctx, repo, d); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.checkUnlisted(ctx, img, repo); err != nil {
+		return nil, err
 	}
 	var record *Record
 	for _, tag := range to.tags {
@@ -304,7 +307,7 @@ func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 	}
 	var out []v1.Hash
 	for _, child := range index.Manifests {
-		if gate.IsAttachment(child) {
+		if !gate.IsPlatform(child) {
 			continue
 		}
 		out = append(out, child.Digest)

@@ -72,6 +72,18 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 	return out, nil
 }
 
+// SOCIIndex is the annotation with the digest of an image's SOCI index, in the image's manifest:
+// https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
+const SOCIIndex = "com.amazon.soci.index-digest"
+
+// legacyConfigs are the media types that some old clients and registries state for the
+// config of an image. Docker runs such images, and containerd runs them with the first type:
+// https://github.com/moby/moby/blob/v28.0.0/distribution/config.go
+// https://github.com/containerd/containerd/blob/v2.0.0/core/remotes/docker/converter.go
+var legacyConfigs = map[types.MediaType]bool{
+	"application/octet-stream": true, "application/json": true, "text/html": true, "": true,
+}
+
 // checkManifest holds a manifest's bytes against its descriptor and refuses
 // what cannot be cataloged or should not be fetched.
 func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
@@ -109,7 +121,7 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		// without a referrers API move a tag of that one.
 		return nil, refuse("manifest %s is attached to %s, as a referrer is", d.Digest, m.Subject.Digest)
 	}
-	if !m.Config.MediaType.IsConfig() {
+	if !m.Config.MediaType.IsConfig() && (!legacyConfigs[m.Config.MediaType] || m.ArtifactType != "") {
 		return nil, refuse("manifest %s is of an artifact with a %q, not of an image", d.Digest, m.Config.MediaType)
 	}
 	if len(m.Layers) > MaxLayers {
@@ -151,6 +163,11 @@ func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
 	var config v1.ConfigFile
 	if err := decode(raw, configShape, &config); err != nil {
 		return nil, refuse("config %s: %v", m.Config.Digest, err)
+	}
+	// The media type proves nothing here: the content must be the config of an image.
+	if !m.Config.MediaType.IsConfig() && config.RootFS.Type != "layers" {
+		return nil, refuse("config %s is a %q and its rootfs has the type %q, not \"layers\": it is not the config of an image",
+			m.Config.Digest, m.Config.MediaType, config.RootFS.Type)
 	}
 	if len(config.RootFS.DiffIDs) != len(m.Layers) {
 		return nil, refuse("config %s has %d diffIDs for %d layers", m.Config.Digest, len(config.RootFS.DiffIDs), len(m.Layers))

@@ -396,7 +396,8 @@ func TestDubiousImageIsNotOpened(t *testing.T) {
 		"too large":                      {inManifest(`"k":"v"`, `"k":"`+strings.Repeat("v", MaxManifest)+`"`), isRefused},
 		"zstd layer of Docker":           {inManifest(`vnd.oci.image.layer.v1.tar+gzip`, `vnd.docker.image.rootfs.diff.tar.zstd`), func(err error) bool { return err == nil }},
 		"layer for SOCI":                 {inManifest(`"size":10}`, `"size":10,"annotations":{"com.amazon.soci.x":"y"}}`), isRefused},
-		"image for SOCI":                 {inManifest(`"k":"v"`, `"com.amazon.soci.index-digest":"`+diffID+`"`), isRefused},
+		"image for SOCI":                 {inManifest(`"k":"v"`, `"com.amazon.soci.image-layer-digest":"`+diffID+`"`), isRefused},
+		"image for SOCI, no digest":      {inManifest(`"k":"v"`, `"com.amazon.soci.index-digest":"x"`), isRefused},
 		"layer for nydus":                {inManifest(`"size":10}`, `"size":10,"annotations":{"containerd.io/snapshot/nydus-bootstrap":"true"}}`), isRefused},
 		"layer for overlaybd":            {inManifest(`"size":10}`, `"size":10,"annotations":{"containerd.io/snapshot/overlaybd/blob-digest":"`+diffID+`"}}`), isRefused},
 		"layer that skips verifying":     {inManifest(`"size":10}`, `"size":10,"annotations":{"containerd.io/snapshot/remote/stargz.skipverify":"true"}}`), isRefused},
@@ -595,4 +596,80 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestOldMediaTypesOfConfigsAreAccepted as Docker accepts them, if the content is the config of an
+// image.
+func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
+	for _, manifest := range []types.MediaType{types.DockerManifestSchema2, types.OCIManifestSchema1} {
+		for _, config := range []types.MediaType{"application/octet-stream", "application/json", "text/html", types.DockerConfigJSON, types.OCIConfigJSON} {
+			src := mutate.ConfigMediaType(mutate.MediaType(randomImage(t, 2), manifest), config)
+			s := newStore(t)
+			img, err := s.Image(t.Context(), describe(t, src), src)
+			if err != nil {
+				t.Errorf("%s with a %s: %v", manifest, config, err)
+				continue
+			}
+			if err := s.Fetch(t.Context(), img); err != nil || digestOf(t, img) != digestOf(t, src) {
+				t.Errorf("%s with a %s: %v", manifest, config, err)
+			}
+		}
+	}
+}
+
+// TestArtifactIsNotTakenForAnImage, whatever media type it states for its config.
+func TestArtifactIsNotTakenForAnImage(t *testing.T) {
+	layer, err := random.Layer(100, types.OCILayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := layer.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	diffID, err := layer.DiffID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := layer.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rootfs := fmt.Sprintf(`"rootfs":{"type":"layers","diff_ids":[%q]}`, diffID)
+	for name, c := range map[string]struct{ mediaType, config, artifactType string }{
+		"no JSON":                       {"application/octet-stream", "MZ", ""},
+		"an empty config":               {"application/octet-stream", "{}", ""},
+		"a config without a rootfs":     {"application/octet-stream", `{"architecture":"amd64","os":"linux"}`, ""},
+		"a rootfs of another type":      {"application/octet-stream", strings.Replace(`{"architecture":"amd64","os":"linux",`+rootfs+`}`, "layers", "ext4", 1), ""},
+		"a rootfs with other layers":    {"application/octet-stream", `{"rootfs":{"type":"layers","diff_ids":[]}}`, ""},
+		"a list":                        {"application/json", "[]", ""},
+		"a page":                        {"text/html", "<html></html>", ""},
+		"an artifact with a type":       {"application/octet-stream", `{` + rootfs + `}`, "application/vnd.example"},
+		"a plugin":                      {"application/vnd.docker.plugin.v1+json", `{` + rootfs + `}`, ""},
+		"a chart":                       {"application/vnd.cncf.helm.config.v1+json", `{` + rootfs + `}`, ""},
+		"the empty config of artifacts": {"application/vnd.oci.empty.v1+json", "{}", ""},
+		"another type":                  {"text/plain", `{` + rootfs + `}`, ""},
+		"a type with a parameter":       {"application/octet-stream; x=y", `{` + rootfs + `}`, ""},
+	} {
+		config := []byte(c.config)
+		raw, err := json.Marshal(v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: c.artifactType,
+			Config: v1.Descriptor{MediaType: types.MediaType(c.mediaType), Digest: sum(config), Size: int64(len(config))},
+			Layers: []v1.Descriptor{{MediaType: types.OCILayer, Digest: digest, Size: size}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, err := NewImage(types.OCIManifestSchema1, raw, func(d v1.Descriptor) (io.ReadCloser, error) {
+			if d.Digest == digest {
+				return layer.Compressed()
+			}
+			return io.NopCloser(bytes.NewReader(config)), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: sum(raw), Size: int64(len(raw))}
+		if _, err := newStore(t).Image(t.Context(), d, src); !isRefused(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

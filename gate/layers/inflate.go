@@ -139,6 +139,10 @@ func isZstd(b []byte) bool {
 		len(b) >= 4 && b[0]&0xf0 == 0x50 && bytes.Equal(b[1:4], []byte{0x2a, 0x4d, 0x18})
 }
 
+// Decompressor returns what r holds, decompressed if it is gzip or zstd. The size of the result has
+// no bound. The caller must call done, which never fails, when it has read enough.
+func Decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) { return decompressor(r) }
+
 func decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) {
 	magic, err := r.Peek(4)
 	switch {

@@ -44,9 +44,18 @@ const maxTable = 128 << 20
 // checkLazy refuses annotations that have a node run something else than the layers, in
 // a form that is not checked. containerd hands every annotation of a layer that begins
 // with snapshotterPrefix to its snapshotter.
+//
+// The manifest of an image may name a SOCI index: it does nothing unless that index is in the same
+// repository, which is for the caller to see to.
 func checkLazy(what string, digest v1.Hash, annotations map[string]string) error {
 	const snapshotterPrefix, sociPrefix = "containerd.io/snapshot/", "com.amazon.soci."
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if key == SOCIIndex && what == "manifest" {
+			if _, err := v1.NewHash(annotations[key]); err != nil {
+				return refuse("manifest %s has the annotation %q with %q, not a digest", digest, key, annotations[key])
+			}
+			continue
+		}
 		if strings.HasPrefix(key, sociPrefix) || strings.HasPrefix(key, snapshotterPrefix) && key != stargzDigest {
 			return refuse("%s %s has the annotation %q: nodes that pull lazily go by it and not by the layers that are scanned", what, digest, key)
 		}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 
@@ -39,12 +40,32 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 			code = finish(ctx, s.Err, fault(p))
 		}
 	}()
+	if err := unsetEmpty(); err != nil {
+		return finish(ctx, s.Err, err)
+	}
 	app := newApp(s)
 	if err := refuseSecrets(app, args); err != nil {
 		return finish(ctx, s.Err, err)
 	}
 	err := app.RunContext(ctx, intersperse(app, args))
 	return finish(ctx, s.Err, err)
+}
+
+// variablePrefix is how the names of all variables of this program begin.
+const variablePrefix = "IMAGEGATE_"
+
+// unsetEmpty unsets the variables of this program that are empty or blank. CI systems set a
+// variable to nothing for an input that is not given; the flag library would take that for a value.
+func unsetEmpty() error {
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, variablePrefix) && strings.TrimSpace(value) == "" {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func newApp(s Streams) *cli.App {

@@ -150,6 +150,9 @@ func (o *output) result(r *gate.Result) {
 	}
 	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches, Recalled: r.Recalled}
 	o.report.MovedTo = r.Moved
+	for _, digest := range r.Image.Unlisted {
+		o.caution("the image names the SOCI index %s, which is not judged and not copied: nodes load the image in full", digest)
+	}
 }
 
 func (o *output) promoted(records []*promote.Record) {

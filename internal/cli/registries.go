@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -20,6 +23,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/credentials"
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/names"
 	"github.com/imagegate/imagegate/internal/registry"
 )
@@ -51,7 +55,16 @@ func registryAccess(c *cli.Context) (access, error) {
 	}
 	home, _ := os.UserHomeDir() // without one there are no files in it
 	return access{transport: plain,
-		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, PlainHTTP: plain.isPlain})}, nil
+		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.isPlain})}, nil
+}
+
+// podmanRunDir is where "podman login" writes if XDG_RUNTIME_DIR is not set; empty where there is
+// no such place.
+func podmanRunDir() string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	return filepath.Join("/run/containers", strconv.Itoa(os.Getuid()))
 }
 
 // options are those of the registry client.
@@ -95,9 +108,9 @@ func (e *plainHTTPError) Error() string {
 	return fmt.Sprintf("plain HTTP to %s is not allowed", e.host)
 }
 
-// parseApproved reads a reference in an approved registry.
+// parseApproved reads a reference in an approved registry, with or without "docker://".
 func parseApproved[T name.Reference](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
-	normal, err := names.Normalize(s)
+	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
 	if err != nil {
 		var none T
 		return none, err
@@ -115,14 +128,17 @@ func isConfiguration(err error) bool {
 // where nothing is known.
 func accessHint(err error) string {
 	var (
-		config  *credentials.ConfigError
-		failure *gate.RegistryError
-		refused *plainHTTPError
-		failed  *transport.Error
-		request *url.Error
-		noTLS   tls.RecordHeaderError
+		config    *credentials.ConfigError
+		untrusted *disk.UntrustedError
+		failure   *gate.RegistryError
+		refused   *plainHTTPError
+		failed    *transport.Error
+		request   *url.Error
+		noTLS     tls.RecordHeaderError
 	)
 	switch {
+	case errors.As(err, &config) && errors.As(err, &untrusted):
+		return unplantedHint(untrusted)
 	case errors.As(err, &config) && config.Helper != "":
 		return fmt.Sprintf("install or repair %s, or remove it from %s", config.Helper, config.File)
 	case errors.As(err, &config):
@@ -144,6 +160,14 @@ func accessHint(err error) string {
 		return fmt.Sprintf("the registry has no TLS: if that is meant, allow plain HTTP with --insecure-registry %s", host)
 	}
 	return connectionHint(err)
+}
+
+// unplantedHint is about a configuration file that another user may have written.
+func unplantedHint(e *disk.UntrustedError) string {
+	if e.Problem == disk.Writable {
+		return fmt.Sprintf("check the content of %s, then run \"chmod o-w\" on it", e.Path)
+	}
+	return fmt.Sprintf("check the content of %s, then copy it into a folder of your own", e.Path)
 }
 
 // connectionHint is about TLS and proxies.

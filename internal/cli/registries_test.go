@@ -172,7 +172,7 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 
 // TestApprovedNamesAreNormalized: promote and verify mean the same repository.
 func TestApprovedNamesAreNormalized(t *testing.T) {
-	for _, s := range []string{"ghcr.io/team/app:1", "GHCR.io/team/app:1", "ghcr.io:443/team/app:1", "ghcr.io./team/app:1"} {
+	for _, s := range []string{"ghcr.io/team/app:1", "GHCR.io/team/app:1", "ghcr.io:443/team/app:1", "ghcr.io./team/app:1", "docker://ghcr.io/team/app:1", "docker://GHCR.io:443/team/app:1"} {
 		tag, err := parseApproved(s, name.NewTag)
 		if err != nil || tag.Name() != "ghcr.io/team/app:1" {
 			t.Errorf("%s: %s, %v", s, tag, err)
@@ -182,8 +182,11 @@ func TestApprovedNamesAreNormalized(t *testing.T) {
 			t.Errorf("%s: %s, %v", s, ref, err)
 		}
 	}
-	if _, err := parseApproved("ghcr.io/team/../app:1", name.NewTag); err == nil {
-		t.Error("an ambiguous name is accepted")
+	for _, s := range []string{"ghcr.io/team/../app:1", "docker://ghcr.io/team/../app:1", "docker://docker://ghcr.io/app:1", "docker:///app:1", "docker://",
+		"oci:dir:1", "https://ghcr.io/team/app:1"} {
+		if ref, err := parseApproved(s, name.NewTag); err == nil {
+			t.Errorf("%s is taken for %s", s, ref)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/names"
 )
 
@@ -49,7 +50,11 @@ func (k *keychain) files() []configFile {
 	} else {
 		add(true, k.Home, ".docker", "config.json")
 	}
-	add(true, k.Getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
+	if dir := k.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		add(true, dir, "containers", "auth.json")
+	} else {
+		add(true, k.RunDir, "auth.json")
+	}
 	if dir := k.Getenv("XDG_CONFIG_HOME"); dir != "" {
 		add(true, dir, "containers", "auth.json")
 	} else {
@@ -105,6 +110,9 @@ func readBounded(name string) ([]byte, error) {
 		return nil, cause(err)
 	}
 	defer f.Close()
+	if err := disk.Unplanted(f); err != nil {
+		return nil, cause(err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
 	if err == nil && len(data) > maxConfigBytes {
 		err = fmt.Errorf("larger than %d bytes", maxConfigBytes)

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 const secret = "s3cr3t-canary"
@@ -50,7 +53,7 @@ func (w *world) helper(name, script string) {
 func (w *world) resolve(repository string) (authn.AuthConfig, error) {
 	w.Helper()
 	host, _, _ := strings.Cut(repository, "/")
-	k := New(Options{Getenv: func(key string) string { return w.env[key] }, Home: w.dir})
+	k := New(Options{Getenv: func(key string) string { return w.env[key] }, Home: w.dir, RunDir: filepath.Join(w.dir, "rundir")})
 	auth, err := k.Resolve(resource{host: host, full: repository})
 	if err != nil {
 		return authn.AuthConfig{}, err
@@ -103,6 +106,15 @@ func TestCredentialsDoNotGoToAnotherRegistry(t *testing.T) {
 		{"reg.example:5000/team/app", "reg.example"},
 		{"reg.example/team/app", "reg.example:5000"},
 		{"reg.example/teams/app", "reg.example/team"},
+		{"reg.example/team-evil/app", "reg.example/team"},
+		{"reg.example/team.evil/app", "reg.example/team"},
+		{"reg.example/team", "reg.example/team/app"},
+		{"reg.example/x/team/app", "reg.example/team"},
+		{"reg.example/TEAM/app", "reg.example/team"},
+		{"other.example/team/app", "reg.example/team"},
+		{"reg.example:8443/team/app", "reg.example/team"},
+		{"index.docker.io/teams/app", "docker.io/team"},
+		{"index.docker.io.attacker.test/team/app", "docker.io/team"},
 		{"reg.example/team/app2", "reg.example/team/app"},
 		{"reg.example.attacker.test/team/app", "reg.example"},
 		{"localhost:5000/team/app", "127.0.0.1:5000"},
@@ -145,7 +157,8 @@ func TestPlacesOfDockerAndPodman(t *testing.T) {
 			w.env["REGISTRY_AUTH_FILE"] = w.write("x.json", auths("r.example"))
 			w.write(".docker/config.json", `{"auths":{}}`)
 		},
-		"podman's default": func(w *world) { w.write(".config/containers/auth.json", auths("r.example")) },
+		"podman's default for root": func(w *world) { w.write("rundir/auth.json", auths("r.example")) },
+		"podman's default":          func(w *world) { w.write(".config/containers/auth.json", auths("r.example")) },
 	} {
 		w := newWorld(t)
 		set(w)
@@ -246,6 +259,32 @@ func TestUnusableDefaultPlaceIsNotAFault(t *testing.T) {
 			var config *ConfigError
 			if _, err := w.resolve("r.example/a"); !errors.As(err, &config) {
 				t.Errorf("%s, %s, named: %v", name, kind, err)
+			}
+		}
+	}
+}
+
+// TestFileThatOthersCanWriteIsNotUsed: another user could have put a helper into it. A file that
+// is merely readable, or mounted from another user, is used.
+func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the access lists of the system decide")
+	}
+	for name, place := range map[string]func(w *world) string{
+		"in HOME":            func(w *world) string { return ".docker/config.json" },
+		"REGISTRY_AUTH_FILE": func(w *world) string { w.env["REGISTRY_AUTH_FILE"] = w.dir + "/x.json"; return "x.json" },
+		"XDG_RUNTIME_DIR":    func(w *world) string { w.env["XDG_RUNTIME_DIR"] = w.dir; return "containers/auth.json" },
+	} {
+		w := newWorld(t)
+		path := w.write(place(w), auths("r.example"))
+		for mode, refused := range map[os.FileMode]bool{0o666: true, 0o602: true, 0o644: false, 0o664: false, 0o600: false} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+			got, err := w.resolve("r.example/a")
+			var untrusted *disk.UntrustedError
+			if refused != (errors.As(err, &untrusted) && errors.As(err, new(*ConfigError))) || refused != (got != mine) {
+				t.Errorf("%s with mode %o: %v, %v", name, mode, got, err)
 			}
 		}
 	}

@@ -3,8 +3,8 @@
 // clouds in the environment.
 //
 // [New] returns a keychain for the registry client. A configuration that cannot be
-// used is a [ConfigError], never an anonymous request. A fault in an entry for
-// another registry is harmless.
+// used is a [ConfigError], never an anonymous request; so is a file that everyone can write
+// to. A fault in an entry for another registry is harmless.
 //
 // The package stores nothing, and no error contains a password or token.
 package credentials
@@ -25,6 +25,9 @@ type Options struct {
 	Getenv func(string) string
 	// Home is the user's home folder. Empty means none.
 	Home string
+	// RunDir is podman's folder for auth.json if XDG_RUNTIME_DIR is not set:
+	// /run/containers/UID. Empty means none.
+	RunDir string
 	// PlainHTTP reports whether a registry is reached without TLS. Tokens of clouds
 	// are never sent to one. Nil means that none is.
 	PlainHTTP func(host string) bool

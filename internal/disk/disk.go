@@ -67,6 +67,18 @@ func Secret(file string) error {
 	return checkSecret(file, info)
 }
 
+// Unplanted checks an open file that may belong to any user, such as a configuration that is
+// mounted into a container: not everyone can write to it, and if everyone can write to its folder,
+// its owner is this user or root. The error is an [*UntrustedError], or says why the file cannot be
+// read.
+func Unplanted(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return checkUnplanted(f.Name(), info)
+}
+
 // TrustedShared is like [Trusted], and also accepts a folder with the sticky bit, such as /tmp:
 // other users can add files to it and cannot touch the files of this user.
 func TrustedShared(path string) error { return trusted(path, true) }

@@ -394,3 +394,41 @@ func TestIsAppendedTellsWhereASecondReportWouldFollow(t *testing.T) {
 		}
 	}
 }
+
+// TestPlantedFileIsNotUsed: another user put it into a folder that everyone can write to. The same
+// file in a folder of its owner is accepted, as root reads the files of users.
+func TestPlantedFileIsNotUsed(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		name         string
+		folder, file fs.FileMode
+		foreign, ok  bool
+	}{
+		{"mine in a shared folder", 0o777 | fs.ModeSticky, 0o600, false, true},
+		{"theirs in a shared folder", 0o777 | fs.ModeSticky, 0o600, true, false},
+		{"theirs in a folder without the sticky bit", 0o777, 0o644, true, false},
+		{"theirs in a private folder", 0o755, 0o600, true, true},
+		{"everyone's", 0o755, 0o646, false, false},
+	} {
+		dir := folder(t, filepath.Join(t.TempDir(), "d"), c.folder)
+		path := filepath.Join(dir, "file")
+		write(t, path, "x", c.file)
+		if c.foreign {
+			give(t, path)
+		}
+		link := filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(path, link); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []string{path, link} {
+			f, err := os.Open(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Unplanted(f); (err == nil) != c.ok {
+				t.Errorf("%s, %s: %v", c.name, p, err)
+			}
+			f.Close()
+		}
+	}
+}

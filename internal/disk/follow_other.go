@@ -14,6 +14,8 @@ func check(_, _ string, _ fs.FileInfo, _ bool) error { return nil }
 
 func checkSecret(string, fs.FileInfo) error { return nil }
 
+func checkUnplanted(string, fs.FileInfo) error { return nil }
+
 func ours(fs.FileInfo) bool { return true }
 
 // Ours reports whether this user owns a file. It cannot tell on this system and returns true.

@@ -56,6 +56,29 @@ func takeBack(root *os.Root, name string, info fs.FileInfo, rights fs.FileMode) 
 	return root.Chmod(name, info.Mode()&^rights)
 }
 
+func checkUnplanted(path string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o002 != 0 {
+		return &UntrustedError{Path: path, At: path, Problem: Writable, Detail: "mode " + info.Mode().String()}
+	}
+	if ours(info) {
+		return nil
+	}
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{filepath.Dir(path), filepath.Dir(resolved)} {
+		folder, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if folder.Mode().Perm()&0o002 != 0 {
+			return &UntrustedError{Path: path, At: path, Problem: Foreign, Detail: fmt.Sprintf("user %d, in a folder that everyone can write to", owner(info))}
+		}
+	}
+	return nil
+}
+
 // ours reports whether this user or root owns a file.
 func ours(info fs.FileInfo) bool {
 	uid := owner(info)

@@ -283,6 +283,9 @@ func advice(v policy.Violation) string {
 	case policy.KindCustom:
 		return "change the image as the rule asks, or add an exception for it; a rule without an answer must be mended"
 	case policy.KindImage:
+		if v.Rule == policy.RuleLazyIndexes {
+			return "promote one platform with --platform, which leaves that manifest behind, or add an exception for the rule, which copies it unchecked"
+		}
 		return "change how the image is built, or add an exception for the rule to the policy"
 	case policy.KindCoverage:
 		if v.Uncovered != nil {

@@ -1,0 +1,235 @@
+package gate
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/mikelolasagasti/xz"
+
+	"github.com/imagegate/imagegate/gate/layers"
+)
+
+// maxDictionary bounds the memory of the xz decompressor. The strongest level of the xz
+// command asks for half of it.
+const maxDictionary = 128 << 20
+
+// archive is a tar file that may be compressed. What it decompresses to has no bound: the caller
+// counts the bytes.
+type archive struct {
+	io.Reader
+	file *os.File
+	done func()
+	// packed: Reader does not return the bytes of the file.
+	packed bool
+}
+
+// openArchive opens an archive that is compressed with gzip, bzip2, xz or zstd, or is not: docker
+// load, podman and skopeo accept the same. It goes by the content, not by the name.
+func openArchive(ctx context.Context, file string) (*archive, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	a := &archive{file: f, done: func() {}}
+	in := bufio.NewReaderSize(cancelable{ctx, f}, 1<<20)
+	magic, err := in.Peek(6)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		a.Reader, err = bzip2.NewReader(in), nil
+	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
+		a.Reader, err = xz.NewReader(in, maxDictionary)
+	default:
+		a.Reader, a.done, err = layers.Decompressor(in)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	a.packed = a.Reader != io.Reader(in)
+	return a, nil
+}
+
+// Close ends decompressing and closes the file.
+func (a *archive) Close() error {
+	a.done()
+	return a.file.Close()
+}
+
+// cancelable is a reader that fails once the context has ended.
+type cancelable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read reads from r.
+func (c cancelable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// archiveMember is what an OCI archive may hold; everything else is ignored.
+var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-z0-9]+/[a-f0-9]{64,128})$`)
+
+// unpackArchive writes the members of an OCI archive into the run's own
+// directory, as an OCI layout. Digests are verified when they are read.
+func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
+	in, err := openArchive(ctx, file)
+	if err != nil {
+		return "", inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI archive %q: %w", file, err))
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	dir, err := store.TempDir("archive")
+	if err != nil {
+		return "", err
+	}
+	for tr := tar.NewReader(in); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return dir, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("reading OCI archive %q: %w", file, err)
+		}
+		if h.Typeflag != tar.TypeReg || !archiveMember.MatchString(h.Name) {
+			continue
+		}
+		member := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(h.Name, "./")))
+		if err := os.MkdirAll(filepath.Dir(member), 0o700); err != nil {
+			return "", err
+		}
+		if err := store.WriteFile(member, tr); err != nil {
+			return "", fmt.Errorf("unpacking OCI archive %q: %w", file, err)
+		}
+	}
+}
+
+// openDockerArchive opens one image of an archive that "docker save" wrote. A compressed archive is
+// decompressed into the run's own folder first: the library reads the layers in any order.
+func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1.Image, error) {
+	file, err := plainArchive(ctx, store, src.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSaved(file); err != nil {
+		return nil, err
+	}
+	var tag *name.Tag
+	if t, ok := src.Ref.(name.Tag); ok {
+		tag = &t
+	}
+	return tarball.ImageFromPath(file, tag)
+}
+
+// plainArchive returns a file with the bytes of the archive that are not compressed: the archive
+// itself, or a copy if it is compressed or can be read only once.
+func plainArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
+	in, err := openArchive(ctx, file)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	info, err := in.file.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !in.packed && info.Mode().IsRegular() {
+		return file, nil
+	}
+	dir, err := store.TempDir("archive")
+	if err != nil {
+		return "", err
+	}
+	plain := filepath.Join(dir, "image.tar")
+	if err := store.WriteFile(plain, in); err != nil {
+		return "", fmt.Errorf("decompressing it: %w", err)
+	}
+	return plain, nil
+}
+
+// maxMembers bounds the members of an archive that "docker save" wrote. An image has four for
+// each layer.
+const maxMembers = 1 << 16
+
+// savedList is the member that lists the images of an archive that "docker save" wrote.
+const savedList = "manifest.json"
+
+// checkSaved bounds what the library reads into memory: the list of the images, and their configs.
+func checkSaved(file string) (err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	members := map[string]*tar.Header{}
+	var list []byte
+	for tr := tar.NewReader(f); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		member := path.Clean(h.Name)
+		if _, ok := members[member]; ok {
+			continue // the library takes the first one
+		}
+		if len(members) == maxMembers {
+			return refuse("it has more than %d members", maxMembers)
+		}
+		members[member] = h
+		if member == savedList && h.Size <= maxManifestBytes {
+			if list, err = io.ReadAll(tr); err != nil {
+				return err
+			}
+		}
+	}
+	return checkSavedMembers(members, list)
+}
+
+// checkSavedMembers leaves members that are missing to the library.
+func checkSavedMembers(members map[string]*tar.Header, list []byte) error {
+	check := func(member string, most int64) error {
+		h, ok := members[path.Clean(member)]
+		switch {
+		case !ok:
+			return nil
+		case h.Typeflag != tar.TypeReg:
+			return refuse("%q is not a file", member)
+		case h.Size > most:
+			return refuse("%q has %d bytes, more than %d", member, h.Size, most)
+		}
+		return nil
+	}
+	if err := check(savedList, maxManifestBytes); err != nil || members[savedList] == nil {
+		return err
+	}
+	var images []struct{ Config string }
+	if err := json.Unmarshal(list, &images); err != nil {
+		return refuse("parsing %s: %v", savedList, err)
+	}
+	for _, img := range images {
+		if err := check(img.Config, layers.MaxConfig); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package gate
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/imagegate/imagegate/internal/lab"
+)
+
+// TestNoSpellingOfOSReleaseHidesTheDistribution: a shell reads the same values in all of them.
+func TestNoSpellingOfOSReleaseHidesTheDistribution(t *testing.T) {
+	const want = "ID=\"debian\"\nVERSION_ID=\"12\"\n"
+	for name, content := range map[string]string{
+		"no quotes":           "ID=debian\nVERSION_ID=12\n",
+		"double quotes":       "ID=\"debian\"\nVERSION_ID=\"12\"\n",
+		"single quotes":       "ID='debian'\nVERSION_ID='12'\n",
+		"mixed quotes":        "ID='deb'\"ian\"\nVERSION_ID=1'2'\n",
+		"escapes":             "ID=deb\\ian\nVERSION_ID=\\12\n",
+		"escape in quotes":    "ID=\"debian\"\nVERSION_ID='12'\nNAME=\n",
+		"Windows line ends":   "ID=debian\r\nVERSION_ID='12'\r\n",
+		"no last line end":    "ID=debian\nVERSION_ID='12'",
+		"a byte order mark":   "\ufeffID=debian\nVERSION_ID='12'",
+		"blanks":              "  ID = debian  \n\tVERSION_ID='12'\t\n\n",
+		"comments":            "# ID=alpine\nID=debian # not alpine\n  # VERSION_ID=3\nVERSION_ID='12' # bookworm\n",
+		"export":              "export ID=debian\nexport VERSION_ID='12'\n",
+		"a later value":       "ID=alpine\nVERSION_ID='3'\nID='debian'\nVERSION_ID=12\n",
+		"lines of other text": "hello\nID=debian\n=x\n1=2\nVERSION_ID=12\nfoo-bar=1\n",
+	} {
+		if got := string(quoteRelease([]byte(content))); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestValuesInOSRelease(t *testing.T) {
+	for written, want := range map[string]string{
+		`'Debian GNU/Linux 12 (bookworm)'`: `Debian GNU/Linux 12 (bookworm)`,
+		`Red Hat Linux`:                    `Red Hat Linux`,
+		`"it's"`:                           `it's`,
+		`'it'\''s'`:                        `it's`,
+		`"a \"b\" \$c \\d \e"`:             `a "b" $c \d \e`,
+		`'a\b'`:                            `a\b`,
+		`https://x/#fragment`:              `https://x/#fragment`,
+		`"rhel centos"`:                    `rhel centos`,
+	} {
+		if got, ok := unquote(written); got != want || !ok {
+			t.Errorf("%s: %q, %v", written, got, ok)
+		}
+	}
+}
+
+// TestUnreadableOSReleaseNamesNoDistribution: such a line may mean one thing to syft and another
+// to the image's own programs.
+func TestUnreadableOSReleaseNamesNoDistribution(t *testing.T) {
+	for _, content := range []string{"ID='debian\n", "ID=\"debian\n", "ID=debian'\n", "ID=debian\\", "ID=alpine\nID='debian\n", "ID=\n", "ID=''\n", "#ID=debian\n", "\x00\xff"} {
+		if got := string(quoteRelease([]byte(content))); got != "" {
+			t.Errorf("%q: %q", content, got)
+		}
+	}
+}
+
+func TestQuotesInOSReleaseHideNoFinding(t *testing.T) {
+	h := newTester(t)
+	want := findingIDs(h.check(h.gate(blockCritical), h.push("app:1", h.image(dirty))).Input.Platforms[0])
+	bare := dirty
+	bare.OSRelease = ""
+	for name, files := range map[string][]lab.File{
+		"in /etc":               {{Path: "etc/os-release", Content: "NAME='Debian'\nVERSION_ID='12'\nID='debian'\n"}},
+		"in /usr/lib":           {{Path: "usr/lib/os-release", Content: "VERSION_ID='12'\r\nID='debian'\r\n"}},
+		"by a link elsewhere":   {{Path: "usr/share/release", Content: "VERSION_ID='12'\nID='debian'\n"}, {Path: "etc/os-release", Link: "../usr/share/release"}},
+		"unreadable in /etc":    {{Path: "etc/os-release", Content: "ID='debian\n"}, {Path: "usr/lib/os-release", Content: "VERSION_ID='12'\nID='debian'\n"}},
+		"double quotes in /etc": {{Path: "etc/os-release", Content: "VERSION_ID=\"12\"\nID=\"debian\"\n"}},
+	} {
+		bare.Files = files
+		r := h.check(h.gate(blockCritical), h.push("app:2", h.image(bare)))
+		p := r.Input.Platforms[0]
+		if !slices.Equal(findingIDs(p), want) || p.Distribution.ID != "debian" || p.Distribution.Version != "12" {
+			t.Errorf("%s: %v, %+v", name, findingIDs(p), p.Distribution)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// The names that SOCI gives its manifests, annotations and tables of contents.
+const (
+	sociTypes       = "application/vnd.amazon.soci."
+	sociAnnotations = "com.amazon.soci."
+	sociBlob        = types.MediaType("application/octet-stream")
+)
+
+// isSOCI reports whether a child of an index says that it is a SOCI index, which an index lists
+// with the image that it describes:
+// https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
+func isSOCI(d v1.Descriptor) bool {
+	if strings.HasPrefix(d.ArtifactType, sociTypes) {
+		return true
+	}
+	for key := range d.Annotations {
+		if strings.HasPrefix(key, sociAnnotations) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsPlatform reports whether a child of an index is listed as the image for a platform, not as an
+// attestation manifest or a SOCI index. A gate refuses an image that is listed as one of these.
+func IsPlatform(d v1.Descriptor) bool { return !IsAttachment(d) && !isSOCI(d) }
+
+// readSOCI reads a SOCI index and checks that no runtime would take it for an image, which would
+// then arrive without having been scanned.
+func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (Attachment, error) {
+	raw, err := r.manifest(d)
+	if err != nil {
+		return Attachment{}, err
+	}
+	if err := checkManifest(d, raw); err != nil {
+		return Attachment{}, err
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return Attachment{}, refuse("parsing it: %v", err)
+	}
+	isOwn := strings.HasPrefix(string(m.Config.MediaType), sociTypes)
+	switch {
+	case !d.MediaType.IsImage() || len(m.Layers) == 0 || len(m.Layers) > layers.MaxLayers:
+		return Attachment{}, refuse("it is a %q with %d layers", d.MediaType, len(m.Layers))
+	case !isOwn && m.Config.MediaType != emptyConfig:
+		return Attachment{}, refuse("its config is a %q", m.Config.MediaType)
+	case !isOwn && !strings.HasPrefix(m.ArtifactType, sociTypes):
+		return Attachment{}, refuse("it is a %q", m.ArtifactType)
+	}
+	for _, l := range m.Layers {
+		if l.MediaType != sociBlob {
+			return Attachment{}, refuse("it has a %q, not only tables of contents", l.MediaType)
+		}
+	}
+	a := Attachment{Descriptor: d, Manifest: raw}
+	for n, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		blob, content, err := readAttached(ctx, store, r, b)
+		switch {
+		case err != nil:
+			return Attachment{}, err
+		case n == 0 && string(content) != "{}":
+			return Attachment{}, refuse("its config %s is not empty", b.Digest)
+		case layers.LooksPacked(content):
+			return Attachment{}, refuse("its blob %s is an archive, not a table of contents", b.Digest)
+		}
+		a.Blobs = append(a.Blobs, blob)
+	}
+	return a, nil
+}
+
+// findUnlisted lists the SOCI indexes that a platform's manifest names and that are left behind.
+func (i *Image) findUnlisted() error {
+	for _, p := range i.Platforms {
+		m, err := p.Image.Manifest()
+		if err != nil {
+			return err
+		}
+		value, ok := m.Annotations[layers.SOCIIndex]
+		if !ok {
+			continue
+		}
+		digest, err := v1.NewHash(value)
+		if err != nil {
+			return refuse("the annotation %q of %s is not a digest", layers.SOCIIndex, p.Digest)
+		}
+		listed := slices.ContainsFunc(i.LazyIndexes, func(a Attachment) bool { return a.Descriptor.Digest == digest })
+		if !listed && !slices.Contains(i.Unlisted, digest) {
+			i.Unlisted = append(i.Unlisted, digest)
+		}
+	}
+	return nil
+}
+
+// lazyIndexes are the image's, as evidence.
+func (i *Image) lazyIndexes() []policy.LazyIndex {
+	var out []policy.LazyIndex
+	for _, a := range i.LazyIndexes {
+		out = append(out, policy.LazyIndex{Digest: a.Descriptor.Digest.String(), Kind: "SOCI"})
+	}
+	return out
+}
+
+// Others are the manifests of an index that are not images and travel with it.
+func (i *Image) Others() []Attachment { return slices.Concat(i.Attachments, i.LazyIndexes) }
