@@ -24,6 +24,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -448,6 +449,33 @@ func TestOldDatabaseIsNotUsed(t *testing.T) {
 	}
 	if got := h.staging.Requests(); len(got) != 0 {
 		t.Errorf("the image was read all the same: %v", got)
+	}
+}
+
+// TestWrongClockIsNotADenial: a clock that is behind is not the image's fault. Up to the
+// tolerance the gate decides, beyond it there is no decision.
+func TestWrongClockIsNotADenial(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(clean))
+	info := database.Info()
+	newest := info.Built
+	for _, p := range info.Providers {
+		if p.Captured.After(newest) {
+			newest = p.Captured
+		}
+	}
+	at := func(behind time.Duration) *Gate {
+		return h.gate(blockCritical, func(o *Options) { o.Now = func() time.Time { return newest.Add(-behind) } })
+	}
+	for _, behind := range []time.Duration{clock.Skew + 1, 30 * time.Minute, 2 * time.Hour} {
+		err := h.refuse(at(behind), src)
+		var unusable *vulndb.UnusableError
+		if !errors.As(err, &unusable) || unusable.Problem != vulndb.FromFuture {
+			t.Errorf("a clock behind by %s: %T: %v", behind, err, err)
+		}
+	}
+	if d := h.check(at(clock.Skew), src).Decision; !d.Passed {
+		t.Errorf("a clock behind by the tolerance denies: %+v", d.Violations)
 	}
 }
 

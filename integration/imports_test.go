@@ -60,18 +60,19 @@ func module(t *testing.T) string {
 // that are named beside it, and no others of ours.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":               {"internal/names"},
+		"policy":               {"internal/clock", "internal/names"},
+		"internal/clock":       nil,
 		"internal/registry":    nil,
-		"internal/trust":       {"internal/registry"},
+		"internal/trust":       {"internal/clock", "internal/registry"},
 		"internal/vex":         nil,
 		"internal/report":      {"policy"},
 		"internal/staged":      {"policy", "internal/trust", "internal/vex"},
 		"gate/layers":          {"internal/disk"},
 		"gate/cache":           {"internal/disk"},
-		"gate/vulndb":          {"policy", "internal/disk"},
+		"gate/vulndb":          {"policy", "internal/clock", "internal/disk"},
 		"gate/filesystem":      {"gate/layers"},
 		"gate":                 {"policy", "internal/registry", "gate/cache", "gate/filesystem", "gate/layers", "gate/vulndb", "internal/trust", "internal/names"},
-		"promote":              {"policy", "internal/registry", "gate", "gate/layers", "internal/trust"},
+		"promote":              {"policy", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/cli":         {"policy", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/staged", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/supervise"},
 		"internal/lab":         nil,
 		"":                     {"internal/cli"},

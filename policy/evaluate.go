@@ -6,11 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// clockSkew is how far ahead of us the clock of whoever built the database may
-// be.
-const clockSkew = 10 * time.Minute
+	"github.com/imagegate/imagegate/internal/clock"
+)
 
 // Evaluate judges the evidence as of now. It changes neither p nor in. A nil
 // policy denies, and so does one without rules.
@@ -148,7 +146,7 @@ func (r rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 // age judges one date of the database.
 func (e *evaluation) age(what, happened string, at time.Time) {
 	limit := cmp.Or(e.policy.Database.MaxAge, DefaultMaxAge)
-	trusted, stale := at.Add(-clockSkew), at.Add(limit)
+	trusted, stale := at.Add(-clock.Skew), at.Add(limit)
 	switch {
 	case at.IsZero():
 		e.blockDatabase("nobody knows when %s %s", what, happened)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
@@ -141,7 +143,7 @@ func TestUndatedDatabaseIsNotFresh(t *testing.T) {
 		"a provider without a date":   func(db *Database) { db.Providers = append(db.Providers, Provider{Name: "ghsa"}) },
 		"built in the future":         func(db *Database) { db.Built = now.Add(time.Hour) },
 		"captured in the future":      func(db *Database) { db.Providers[0].Captured = now.Add(time.Hour) },
-		"built just beyond the skew":  func(db *Database) { db.Built = now.Add(clockSkew + 1) },
+		"built just beyond the skew":  func(db *Database) { db.Built = now.Add(clock.Skew + 1) },
 		"built long before the limit": func(db *Database) { db.Built = now.AddDate(-10, 0, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +153,7 @@ func TestUndatedDatabaseIsNotFresh(t *testing.T) {
 		})
 	}
 	in := cleanInput()
-	in.Database.Built = now.Add(clockSkew)
+	in.Database.Built = now.Add(clock.Skew)
 	passed(t, blockAll().Evaluate(in, now))
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // ImageRule is a rule about how an image is made: its configuration, size,
@@ -271,7 +273,7 @@ func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	if created.IsZero() {
 		return "nobody knows when the image was created"
 	}
-	trusted, stale := created.Add(-clockSkew), created.Add(limit)
+	trusted, stale := created.Add(-clock.Skew), created.Add(limit)
 	e.changes(trusted)
 	e.changes(stale)
 	switch {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // configured is evidence of an image with which no rule finds fault.
@@ -171,7 +173,7 @@ func TestOldImageIsNotYoung(t *testing.T) {
 
 func TestUndatedImageIsNotYoung(t *testing.T) {
 	for name, created := range map[string]time.Time{
-		"without a date": {}, "of 1970": time.Unix(0, 0), "of the future": now.Add(clockSkew + 1),
+		"without a date": {}, "of 1970": time.Unix(0, 0), "of the future": now.Add(clock.Skew + 1),
 	} {
 		d := judgeConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = created })
 		denied(t, d, "image i")
@@ -179,13 +181,13 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 			t.Fatal(name)
 		}
 	}
-	d := judgeConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = now.Add(clockSkew) })
+	d := judgeConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
 	// It becomes young once we have caught up.
 	in := configured()
 	in.Platforms[0].Config.Created = now.Add(time.Hour)
 	d = imageRule(ImageRule{MaxAge: time.Hour}).Evaluate(in, now)
-	if want := now.Add(time.Hour - clockSkew); !d.Until.Equal(want) {
+	if want := now.Add(time.Hour - clock.Skew); !d.Until.Equal(want) {
 		t.Errorf("until %v, want %v", d.Until, want)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 const ruleDay = 24 * time.Hour
@@ -171,7 +173,7 @@ func TestFutureFixGrantsNoGrace(t *testing.T) {
 	far := graced(now.AddDate(70, 0, 0))
 	denied(t, p.Evaluate(withFeeds(far), now), "vulnerability rule")
 
-	soon := graced(now.Add(clockSkew + 1))
+	soon := graced(now.Add(clock.Skew + 1))
 	d := p.Evaluate(withFeeds(soon), now)
 	denied(t, d, "vulnerability rule")
 	if want := now.Add(1); !d.Until.Equal(want) {

@@ -3,6 +3,8 @@ package policy
 import (
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // subject is a finding as rules, exceptions, statements and the baseline look at
@@ -57,7 +59,7 @@ func highestScore(scores []CVSS) (highest float64, ok bool) {
 // ever; undecided is the first instant at which such a date would count.
 func (s *subject) fixed(now time.Time) (day, undecided time.Time) {
 	consider := func(t time.Time) {
-		switch counts := t.Add(-clockSkew); {
+		switch counts := t.Add(-clock.Skew); {
 		case t.IsZero():
 		case counts.After(now):
 			if undecided.IsZero() || counts.Before(undecided) {

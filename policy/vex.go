@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // VEXStatus is what a VEX statement says of a vulnerability in a product, in the
@@ -172,7 +174,7 @@ func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later fu
 			continue
 		}
 		s.accepted = r.accepts(s.VEXStatement)
-		if counts := s.Timestamp.Add(-clockSkew); s.accepted && counts.After(now) {
+		if counts := s.Timestamp.Add(-clock.Skew); s.accepted && counts.After(now) {
 			later(counts)
 			continue
 		}

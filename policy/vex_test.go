@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 var (
@@ -225,7 +227,7 @@ func TestStatementFromTheFutureTakesNothingAway(t *testing.T) {
 	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
 	in := withFindings(lodash())
 	s := statementFor("pkg:npm/lodash")
-	s.Timestamp = now.Add(clockSkew + time.Hour)
+	s.Timestamp = now.Add(clock.Skew + time.Hour)
 	in.VEX = []VEXStatement{s}
 	d := p.Evaluate(in, now)
 	denied(t, d, "vulnerability all")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // decide selects the decisions that count and demands that each is a pass, or is
@@ -153,8 +155,9 @@ func (d decisionPredicate) check(now time.Time) error {
 	switch {
 	case d.Result != resultPassed && d.Result != resultFailed:
 		return fmt.Errorf("the decision is %q, neither %s nor %s", d.Result, resultPassed, resultFailed)
-	case now.Sub(d.TimeVerified) < -clockSkew:
-		return fmt.Errorf("the decision is from the future, %s", d.TimeVerified.Format(time.RFC3339))
+	case clock.IsAhead(d.TimeVerified, now):
+		return fmt.Errorf("the decision was made at %s, in the future: the clock of this machine shows %s. Check both clocks",
+			d.TimeVerified.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

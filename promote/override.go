@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -71,8 +72,11 @@ func (o overridePredicate) check(d signedDecision, now time.Time) error {
 		return fmt.Errorf("an override is for %s", o.ResourceURI)
 	case strings.TrimSpace(o.Reason) == "" || strings.TrimSpace(o.Approver) == "":
 		return errors.New("an override has no reason or no approver")
-	case o.Granted.IsZero() || now.Before(o.Granted.Add(-clockSkew)):
-		return fmt.Errorf("an override is from the future, %s", o.Granted.Format(time.RFC3339))
+	case o.Granted.IsZero():
+		return errors.New("an override does not say when it was granted")
+	case clock.IsAhead(o.Granted, now):
+		return fmt.Errorf("an override was granted at %s, in the future: the clock of this machine shows %s. Check both clocks",
+			o.Granted.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case !now.Before(o.Expires):
 		return fmt.Errorf("the override ended on %s", o.Expires.Format(time.RFC3339))
 	}

@@ -66,9 +66,6 @@ type VerifyError struct {
 // Error names the image and what is wrong.
 func (e *VerifyError) Error() string { return fmt.Sprintf("verifying %s: %s", e.Ref, e.Reason) }
 
-// clockSkew is how far ahead of ours the clock of the gate may have been.
-const clockSkew = 5 * time.Minute
-
 // Verifier reads approved registries and believes only what is signed.
 type Verifier struct{ p Promoter }
 

@@ -5,17 +5,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// clockSkew is how far ahead of ours the clock of whoever built a database may
-// be.
-const clockSkew = time.Hour
-
 // CheckAge returns an *UnusableError if the database was built, or any of its
 // providers captured, more than maxAge before now. It names the oldest. A fresh
-// build of old data is as old as the data. A date that is missing or lies in
-// the future says nothing about the age and is refused too.
+// build of old data is as old as the data. A missing date says nothing about the age
+// and is refused too, and so is a date further in the future than clock.Skew: then
+// this machine's clock is wrong, or that of the machine that built the database.
 func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
 	oldest, when := "the build", info.Built
 	if err := checkDate(oldest, when, now); err != nil {
@@ -44,8 +42,9 @@ func checkDate(what string, when, now time.Time) error {
 	if when.IsZero() {
 		return tooOld(fmt.Errorf("%s has no date", what))
 	}
-	if when.After(now.Add(clockSkew)) {
-		return tooOld(fmt.Errorf("%s is dated %s, which is in the future", what, when.UTC().Format(time.RFC3339)))
+	if clock.IsAhead(when, now) {
+		return &UnusableError{Problem: FromFuture, Err: fmt.Errorf("%s is dated %s, and the clock of this machine shows %s",
+			what, when.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))}
 	}
 	return nil
 }

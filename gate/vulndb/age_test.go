@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -45,8 +46,6 @@ func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
 		"no build":           {Providers: []policy.Provider{good}},
 		"no providers":       {Built: built},
 		"undated provider":   {Built: built, Providers: []policy.Provider{good, {Name: "kev"}}},
-		"future build":       {Built: built.Add(48 * time.Hour), Providers: []policy.Provider{good}},
-		"future provider":    {Built: built, Providers: []policy.Provider{good, {Name: "kev", Captured: built.Add(48 * time.Hour)}}},
 		"zero allows no age": {Built: built.Add(-time.Second), Providers: []policy.Provider{good}},
 	} {
 		max := 120 * time.Hour
@@ -54,5 +53,27 @@ func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
 			max = 0
 		}
 		t.Run(name, func(t *testing.T) { wantProblem(t, CheckAge(info, max, built), TooOld) })
+	}
+}
+
+// TestClockAheadIsADatabaseErrorAtOneLimit: up to the tolerance a date in the future is
+// accepted, and from there on the database cannot be used. The error names both times.
+func TestClockAheadIsADatabaseErrorAtOneLimit(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Second, clock.Skew, clock.Skew + 1, 30 * time.Minute, time.Hour, time.Hour + 1, 48 * time.Hour} {
+		future := built.Add(ahead)
+		for name, info := range map[string]policy.Database{
+			"build":    {Built: future, Providers: []policy.Provider{{Name: "nvd", Captured: built}}},
+			"provider": {Built: built, Providers: []policy.Provider{{Name: "nvd", Captured: built}, {Name: "kev", Captured: future}}},
+		} {
+			err := CheckAge(info, 120*time.Hour, built)
+			if ahead <= clock.Skew {
+				if err != nil {
+					t.Errorf("%s %s ahead: %v", name, ahead, err)
+				}
+				continue
+			}
+			wantProblem(t, err, FromFuture)
+			wantError(t, err, built.UTC().Format(time.RFC3339), future.UTC().Format(time.RFC3339), "the clock of this machine")
+		}
 	}
 }

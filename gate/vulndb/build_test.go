@@ -162,7 +162,7 @@ func TestUnusableRecordIsNotSkipped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			from := advisories(t, map[string]string{"sub/broken.json": tt.text})
 			to, tmp := filepath.Join(t.TempDir(), "out"), t.TempDir()
-			r, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: tmp, Now: clock(built)})
+			r, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: tmp, Now: stopped(built)})
 			if r != nil {
 				t.Errorf("there is a result beside the error: %+v", r)
 			}
@@ -211,7 +211,7 @@ func TestUnusableFolderIsNotSkipped(t *testing.T) {
 				write(t, filepath.Join(from, filepath.FromSlash(file)), []byte(text))
 			}
 			to, tmp := filepath.Join(t.TempDir(), "out"), t.TempDir()
-			_, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: tmp, Now: clock(built)})
+			_, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: tmp, Now: stopped(built)})
 			wantError(t, err, tt.want)
 			nothingIn(t, filepath.Dir(to), tmp)
 		})
@@ -223,7 +223,7 @@ func TestLinkedProviderIsNotSkipped(t *testing.T) {
 	if err := os.Symlink(filepath.Join(from, "acme"), filepath.Join(from, "linked")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Build(t.Context(), BuildOptions{From: from, To: filepath.Join(t.TempDir(), "x"), TempDir: t.TempDir(), Now: clock(built)})
+	_, err := Build(t.Context(), BuildOptions{From: from, To: filepath.Join(t.TempDir(), "x"), TempDir: t.TempDir(), Now: stopped(built)})
 	wantError(t, err, "linked", "neither")
 }
 
@@ -332,7 +332,7 @@ func TestWorkspaceMustMatchItsListing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			from := workspaceOf(t, "github", "flat-file", built, map[string]string{"1.json": item})
 			tt.damage(filepath.Join(from, "github", "results"))
-			_, err := Build(t.Context(), BuildOptions{From: from, To: filepath.Join(t.TempDir(), "x"), TempDir: t.TempDir(), Now: clock(built)})
+			_, err := Build(t.Context(), BuildOptions{From: from, To: filepath.Join(t.TempDir(), "x"), TempDir: t.TempDir(), Now: stopped(built)})
 			wantError(t, err, tt.want)
 		})
 	}
@@ -376,7 +376,7 @@ func TestMirrorIsAcceptedByGrypeItself(t *testing.T) {
 
 func TestBuildWritesOneMirrorAfterTheOther(t *testing.T) {
 	to := t.TempDir()
-	opts := BuildOptions{From: records, To: to, TempDir: t.TempDir(), Now: clock(built)}
+	opts := BuildOptions{From: records, To: to, TempDir: t.TempDir(), Now: stopped(built)}
 	one, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -384,7 +384,7 @@ func TestBuildWritesOneMirrorAfterTheOther(t *testing.T) {
 	if !one.Database.Built.Equal(built) || one.Records["debian"] != 13 {
 		t.Errorf("result is %+v", one)
 	}
-	opts.Now = clock(built.Add(time.Hour))
+	opts.Now = stopped(built.Add(time.Hour))
 	two, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -411,7 +411,7 @@ func TestBuildWritesOneMirrorAfterTheOther(t *testing.T) {
 func TestBuildWritesASingleArchive(t *testing.T) {
 	for _, name := range []string{"db.tar.zst", "db.tar.gz"} {
 		out := t.TempDir()
-		b, err := Build(t.Context(), BuildOptions{From: records, To: filepath.Join(out, name), TempDir: t.TempDir(), Now: clock(built)})
+		b, err := Build(t.Context(), BuildOptions{From: records, To: filepath.Join(out, name), TempDir: t.TempDir(), Now: stopped(built)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -442,7 +442,7 @@ func TestCancelledBuildLeavesNothingBehind(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	to, tmp := filepath.Join(t.TempDir(), "out"), t.TempDir()
-	_, err := Build(ctx, BuildOptions{From: records, To: to, TempDir: tmp, Now: clock(built)})
+	_, err := Build(ctx, BuildOptions{From: records, To: to, TempDir: tmp, Now: stopped(built)})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
@@ -450,7 +450,7 @@ func TestCancelledBuildLeavesNothingBehind(t *testing.T) {
 }
 
 func TestBuildChecksItsOptions(t *testing.T) {
-	good := BuildOptions{From: records, To: "x", TempDir: t.TempDir(), Now: clock(built)}
+	good := BuildOptions{From: records, To: "x", TempDir: t.TempDir(), Now: stopped(built)}
 	for name, spoil := range map[string]func(*BuildOptions){
 		"no clock": func(o *BuildOptions) { o.Now = nil },
 		"no place": func(o *BuildOptions) { o.To = "" },

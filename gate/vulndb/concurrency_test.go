@@ -31,13 +31,13 @@ func child(job string, args []string) error {
 	case "import":
 		for i := range 6 {
 			file := args[1+i%2]
-			if _, err := Import(ctx, ImportOptions{Dir: dir, File: file, Now: clock(built)}); err != nil {
+			if _, err := Import(ctx, ImportOptions{Dir: dir, File: file, Now: stopped(built)}); err != nil {
 				return err
 			}
 		}
 		return nil
 	case "update":
-		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: clock(built)})
+		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: stopped(built)})
 		return err
 	case "hang":
 		// Dies in the middle of an import, with the lock and a temporary
@@ -115,7 +115,7 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 	}
 	wg.Go(func() {
 		for _, file := range []string{one.Archive, two.Archive, one.Archive} {
-			if _, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: clock(built)}); err != nil {
+			if _, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: stopped(built)}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -210,7 +210,7 @@ func TestWaitingForAnotherWriterCanBeCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		_, err := Import(ctx, ImportOptions{Dir: dir, File: b.Archive, Now: clock(built)})
+		_, err := Import(ctx, ImportOptions{Dir: dir, File: b.Archive, Now: stopped(built)})
 		done <- err
 	}()
 	cancel()

@@ -15,6 +15,9 @@ const (
 	// TooOld: its build, or some provider's data, is older than allowed, or
 	// has no date that could be judged.
 	TooOld Problem = "too old"
+	// FromFuture: its build, or some provider's data, is dated in the future. This
+	// machine's clock is wrong, or that of the machine that built the database.
+	FromFuture Problem = "from the future"
 )
 
 // UnusableError says that the database in Dir cannot be used until another one

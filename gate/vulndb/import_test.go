@@ -115,7 +115,7 @@ func TestImportReadsEveryFormat(t *testing.T) {
 			for _, short := range []int{1, 12, len(data) / 2, len(data) - 20} {
 				write(t, file, data[:len(data)-short])
 				dir := t.TempDir()
-				if _, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: clock(built)}); err == nil {
+				if _, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: stopped(built)}); err == nil {
 					t.Errorf("an archive without its last %d bytes was accepted", short)
 				}
 				if left := folders(t, dir); len(left) != 0 {
@@ -175,7 +175,7 @@ func TestImportRefusesWhatIsNoDatabase(t *testing.T) {
 			info, before := openInfo(t, dir), folders(t, dir)
 			file := filepath.Join(t.TempDir(), "file")
 			write(t, file, tt.data)
-			got, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Limits: tt.limits, Now: clock(built)})
+			got, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Limits: tt.limits, Now: stopped(built)})
 			wantError(t, err, tt.want, file)
 			if got.Digest != "" {
 				t.Errorf("there is a database beside the error: %+v", got)
@@ -193,13 +193,13 @@ func TestDamagedPagesAreNotImported(t *testing.T) {
 	}
 	copy(data[len(data)/2:], bytes.Repeat([]byte{0xff}, 4096))
 	write(t, plain, data)
-	_, err = Import(t.Context(), ImportOptions{Dir: t.TempDir(), File: plain, Now: clock(built)})
+	_, err = Import(t.Context(), ImportOptions{Dir: t.TempDir(), File: plain, Now: stopped(built)})
 	wantError(t, err, "checking the database")
 }
 
 func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 	b := mirror(t, records, built)
-	opts := ImportOptions{Dir: t.TempDir(), File: b.Archive, Checksum: b.Checksum, Now: clock(built)}
+	opts := ImportOptions{Dir: t.TempDir(), File: b.Archive, Checksum: b.Checksum, Now: stopped(built)}
 	if _, err := Import(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestCancelledImportLeavesNothingBehind(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	dir := t.TempDir()
-	_, err := Import(ctx, ImportOptions{Dir: dir, File: b.Archive, Now: clock(built)})
+	_, err := Import(ctx, ImportOptions{Dir: dir, File: b.Archive, Now: stopped(built)})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}

@@ -35,7 +35,7 @@ const records = "../../examples/records"
 // built is the time at which the tests build and look.
 var built = time.Date(2026, 6, 23, 12, 0, 0, 0, time.UTC)
 
-func clock(t time.Time) func() time.Time { return func() time.Time { return t } }
+func stopped(t time.Time) func() time.Time { return func() time.Time { return t } }
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv("VULNDB_TEST_CHILD"); job != "" {
@@ -86,7 +86,7 @@ func mirror(t *testing.T, from string, at time.Time) *BuildResult {
 
 func build(t *testing.T, from, to string, at time.Time) *BuildResult {
 	t.Helper()
-	out, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: t.TempDir(), Now: clock(at)})
+	out, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: t.TempDir(), Now: stopped(at)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func install(t *testing.T) string {
 
 func importFile(t *testing.T, dir, file string) policy.Database {
 	t.Helper()
-	info, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: clock(built)})
+	info, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: stopped(built)})
 	if err != nil {
 		t.Fatal(err)
 	}

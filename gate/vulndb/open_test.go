@@ -164,7 +164,7 @@ func TestDirectoryThatSqliteWouldMisreadIsRefused(t *testing.T) {
 		if _, err := Open(t.Context(), dir); err == nil {
 			t.Errorf("%q was accepted", dir)
 		}
-		if _, err := Import(t.Context(), ImportOptions{Dir: dir, File: "x", Now: clock(built)}); err == nil {
+		if _, err := Import(t.Context(), ImportOptions{Dir: dir, File: "x", Now: stopped(built)}); err == nil {
 			t.Errorf("%q was accepted", dir)
 		}
 	}

@@ -61,12 +61,12 @@ func TestPlantedDatabaseDoesNotSurviveAPin(t *testing.T) {
 	url, downloads := serve(t, filepath.Dir(filepath.Dir(b.Latest)))
 	for what, pinned := range map[string]func(dir string) error{
 		"import": func(dir string) error {
-			_, err := Import(t.Context(), ImportOptions{Dir: dir, File: b.Archive, Checksum: b.Checksum, Now: clock(built)})
+			_, err := Import(t.Context(), ImportOptions{Dir: dir, File: b.Archive, Checksum: b.Checksum, Now: stopped(built)})
 			return err
 		},
 		"update": func(dir string) error {
 			before := downloads.Load()
-			_, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Checksum: b.Checksum, Now: clock(built)})
+			_, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Checksum: b.Checksum, Now: stopped(built)})
 			if downloads.Load() == before {
 				t.Error("nothing was downloaded")
 			}
@@ -129,7 +129,7 @@ func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 func importPinned(t *testing.T, dir string) error {
 	t.Helper()
 	b := mirror(t, records, built)
-	_, err := Import(t.Context(), ImportOptions{Dir: dir, File: b.Archive, Checksum: b.Checksum, Now: clock(built)})
+	_, err := Import(t.Context(), ImportOptions{Dir: dir, File: b.Archive, Checksum: b.Checksum, Now: stopped(built)})
 	return err
 }
 

@@ -27,7 +27,7 @@ func TestUpdateInstallsWhatTheFeedOffers(t *testing.T) {
 	url, downloads := serve(t, root(b))
 	dir := t.TempDir()
 	var done, total int64
-	opts := UpdateOptions{Dir: dir, URL: url, Now: clock(built), Progress: func(d, n int64) { done, total = d, n }}
+	opts := UpdateOptions{Dir: dir, URL: url, Now: stopped(built), Progress: func(d, n int64) { done, total = d, n }}
 	r, err := Update(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestUpdateRepairsADamagedDatabase(t *testing.T) {
 	b := mirror(t, records, built)
 	url, downloads := serve(t, root(b))
 	dir := t.TempDir()
-	opts := UpdateOptions{Dir: dir, URL: url, Now: clock(built)}
+	opts := UpdateOptions{Dir: dir, URL: url, Now: stopped(built)}
 	if _, err := Update(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestNewerDatabaseReplacesAndOldIsRemovedWhenNobodyReadsIt(t *testing.T) {
 
 	newer := mirror(t, records, built.Add(time.Hour))
 	url, _ := serve(t, root(newer))
-	opts := UpdateOptions{Dir: dir, URL: url, Now: clock(built)}
+	opts := UpdateOptions{Dir: dir, URL: url, Now: stopped(built)}
 	if _, err := Update(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 			dir := install(t)
 			info, before := openInfo(t, dir), folders(t, dir)
 			tt.feed.dir = root(newer)
-			opts := UpdateOptions{Dir: dir, URL: tt.feed.start(t), Now: clock(built)}
+			opts := UpdateOptions{Dir: dir, URL: tt.feed.start(t), Now: stopped(built)}
 			if tt.opts != nil {
 				tt.opts(&opts)
 			}
@@ -263,7 +263,7 @@ func TestFeedCannotGoBack(t *testing.T) {
 	info, before := openInfo(t, dir), folders(t, dir)
 	older := mirror(t, records, built.Add(-24*time.Hour))
 	url, downloads := serve(t, root(older))
-	opts := UpdateOptions{Dir: dir, URL: url, Now: clock(built)}
+	opts := UpdateOptions{Dir: dir, URL: url, Now: stopped(built)}
 	_, err := Update(t.Context(), opts)
 	wantError(t, err, "2026-06-22T12:00:00Z", "2026-06-23T12:00:00Z")
 	unchanged(t, dir, before, info)
@@ -281,7 +281,7 @@ func TestPinnedDatabaseIsInstalled(t *testing.T) {
 	b := mirror(t, records, built)
 	url, _ := serve(t, root(b))
 	dir := t.TempDir()
-	if _, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Checksum: b.Checksum, Now: clock(built)}); err != nil {
+	if _, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Checksum: b.Checksum, Now: stopped(built)}); err != nil {
 		t.Fatal(err)
 	}
 	openDB(t, dir)
@@ -315,21 +315,21 @@ func TestCredentialsAreUsedAndNeverShown(t *testing.T) {
 	}
 
 	refuse.Store(true)
-	_, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Now: clock(built)})
+	_, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Now: stopped(built)})
 	wantError(t, err, "403")
 	check("the error", err.Error())
-	_, err = Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Now: clock(built), Transport: offline{}})
+	_, err = Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Now: stopped(built), Transport: offline{}})
 	wantError(t, err, "unreachable")
 	check("the error", err.Error())
-	_, err = Update(t.Context(), UpdateOptions{Dir: dir, URL: "https://bob:" + secret + "@%zz/", Now: clock(built)})
+	_, err = Update(t.Context(), UpdateOptions{Dir: dir, URL: "https://bob:" + secret + "@%zz/", Now: stopped(built)})
 	wantError(t, err, "not a URL")
 	check("the error", err.Error())
-	_, err = Update(t.Context(), UpdateOptions{Dir: dir, URL: "ftp://bob:" + secret + "@example.com/", Now: clock(built)})
+	_, err = Update(t.Context(), UpdateOptions{Dir: dir, URL: "ftp://bob:" + secret + "@example.com/", Now: stopped(built)})
 	wantError(t, err, "https")
 	check("the error", err.Error())
 
 	refuse.Store(false)
-	r, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Now: clock(built)})
+	r, err := Update(t.Context(), UpdateOptions{Dir: dir, URL: url, Now: stopped(built)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func TestCredentialsAreUsedAndNeverShown(t *testing.T) {
 
 func TestFeedWithoutTLSIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	opts := UpdateOptions{Dir: dir, URL: "http://feed.example/db", Now: clock(built), Transport: offline{}}
+	opts := UpdateOptions{Dir: dir, URL: "http://feed.example/db", Now: stopped(built), Transport: offline{}}
 	_, err := Update(t.Context(), opts)
 	wantError(t, err, "https")
 	opts.InsecurePlainHTTP = true
@@ -357,7 +357,7 @@ func TestFeedWithoutTLSIsRefused(t *testing.T) {
 func TestFeedCannotRedirectAwayFromTLS(t *testing.T) {
 	s := httptest.NewTLSServer(http.RedirectHandler("http://feed.example/v6/latest.json?token=hunter2", http.StatusFound))
 	t.Cleanup(s.Close)
-	_, err := Update(t.Context(), UpdateOptions{Dir: t.TempDir(), URL: s.URL, Now: clock(built), Transport: s.Client().Transport})
+	_, err := Update(t.Context(), UpdateOptions{Dir: t.TempDir(), URL: s.URL, Now: stopped(built), Transport: s.Client().Transport})
 	wantError(t, err, "refused a redirect", "https")
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the error shows a token: %v", err)
@@ -377,7 +377,7 @@ func TestCancelledUpdateLeavesNothingBehind(t *testing.T) {
 		return isArchive(r)
 	}}
 	dir := t.TempDir()
-	_, err := Update(ctx, UpdateOptions{Dir: dir, URL: feed.start(t), Now: clock(built)})
+	_, err := Update(ctx, UpdateOptions{Dir: dir, URL: feed.start(t), Now: stopped(built)})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}

@@ -114,6 +114,7 @@ func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 		"database missing":      {&vulndb.UnusableError{Problem: vulndb.Missing, Err: io.EOF}, 5, false},
 		"database corrupt":      {&vulndb.UnusableError{Problem: vulndb.Corrupt, Err: io.ErrUnexpectedEOF}, 5, false},
 		"database too old":      {&vulndb.UnusableError{Problem: vulndb.TooOld, Err: io.EOF}, 5, false},
+		"clock wrong":           {&vulndb.UnusableError{Problem: vulndb.FromFuture, Err: io.EOF}, 5, false},
 		"database mirror busy":  {fmt.Errorf("x: %w", &serverError{503}), 1, true},
 		"wrong password":        {trustError{errors.New("the password is wrong")}, 6, false},
 		"key service busy":      {&promote.SealError{Err: &serverError{503}}, 6, true},
@@ -176,6 +177,7 @@ func TestHintsAreForWhoCanUseThem(t *testing.T) {
 		"repository":      status(404),
 		"db update":       &vulndb.UnusableError{Problem: vulndb.Corrupt, Err: io.EOF},
 		"database.maxAge": &vulndb.UnusableError{Problem: vulndb.TooOld, Err: io.EOF},
+		"check the clock": &vulndb.UnusableError{Problem: vulndb.FromFuture, Err: io.EOF},
 		"--move-tag":      &promote.TagConflictError{},
 		"COSIGN_PASSWORD": trustError{fmt.Errorf("x: %w", errNoKeyPassword)},
 	} {

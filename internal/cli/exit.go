@@ -178,6 +178,8 @@ func hint(err error) string {
 		return "this is no verdict about the image, and nothing more was written to a registry. A file in the image may be made to break a parser"
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
+	case errors.As(err, &unusable) && unusable.Problem == vulndb.FromFuture:
+		return `check the clock of this machine with "date -u". If the clock is right, the database was built on a machine whose clock is wrong: run "imagegate db update --allow-older"`
 	case errors.As(err, &unusable):
 		return `run "imagegate db update", or "imagegate db import FILE" where there is no network`
 	case errors.As(err, &conflict):

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // Registries cannot compare and swap, and a writer can be stopped for any time
@@ -188,11 +190,8 @@ func (t writers) horizon() time.Time {
 	if t.now == nil {
 		return time.Time{}
 	}
-	return t.now().Add(clockSkew)
+	return t.now().Add(clock.Skew)
 }
-
-// clockSkew is how far ahead of ours the clock of another signer may be.
-const clockSkew = 5 * time.Minute
 
 // union returns the entries of the list, and those that only its copy has.
 func union(list, copied []entry) []entry {
