@@ -135,6 +135,7 @@ func (a *Attached) judge(s trust.Stored, repo name.Repository, digest v1.Hash, t
 }
 
 func (a *Attached) verify(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) (trust.Signatory, error) {
+	repo = t.signedFor(repo)
 	if s.Signature != nil {
 		return t.VerifySignature(*s.Signature, repo, digest)
 	}

@@ -145,11 +145,11 @@ func (pr *proof) fail(format string, args ...any) error {
 	return &VerifyError{Ref: pr.ref.String(), Reason: fmt.Sprintf(format, args...)}
 }
 
-// signed demands a signature for this repository and digest.
+// signed demands a signature for the digest and for the repository that t asks for.
 func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 	var reasons []string
 	for _, sig := range signatures {
-		by, err := t.VerifySignature(sig, pr.ref.Context(), pr.digest)
+		by, err := t.VerifySignature(sig, t.signedFor(pr.ref.Context()), pr.digest)
 		if err != nil {
 			reasons = append(reasons, err.Error())
 			continue
@@ -192,7 +192,7 @@ func (pr *proof) gather(f found, t Trust) {
 		seen[s.Digest] = true
 		switch s.PredicateType {
 		case DecisionType:
-			d, err := decisionFor(pr.ref.Context(), st)
+			d, err := decisionFor(t.signedFor(pr.ref.Context()), st)
 			if err != nil {
 				pr.reasons = append(pr.reasons, err.Error())
 				continue

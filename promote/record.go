@@ -13,6 +13,9 @@ type Record struct {
 	Repository string `json:"repository"`
 	Tag        string `json:"tag,omitempty"`
 	Digest     string `json:"digest"`
+	// SignedFor is the repository for which the image was signed; empty if it is
+	// Repository. Otherwise Repository is a mirror.
+	SignedFor string `json:"signedFor,omitempty"`
 	// Signer is the fingerprint of the key that signed.
 	Signer string `json:"signer"`
 	// Statements are those that the decision rests on, and the decision.

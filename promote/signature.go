@@ -48,6 +48,7 @@ func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Tr
 		record.Statements = append(record.Statements, a.Statement)
 	}
 	sortStatements(record.Statements)
+	record.SignedFor = t.otherName(ref.Context())
 	if tag, ok := ref.(name.Tag); ok {
 		record.Tag = tag.TagStr()
 	}

@@ -39,6 +39,11 @@ type Trust struct {
 	// AnyTag accepts a decision for another tag than that of the reference: somebody
 	// has moved the tag without promoting the image again.
 	AnyTag bool
+	// Repository is the repository for which the image was signed, if it is read from
+	// another one: a mirror or a pull-through cache. The image and its statements are
+	// read from the reference, and must be signed for exactly this repository. The
+	// zero value means the repository of the reference.
+	Repository name.Repository
 	// AllowOverride accepts a denial that an override lets through, as long as
 	// that lasts. The record says so.
 	AllowOverride bool
@@ -47,6 +52,15 @@ type Trust struct {
 	// Predicates are the types of statements that the image must carry besides:
 	// of an index, the index itself or each of its platforms.
 	Predicates []string
+}
+
+// signedFor returns the repository for which an image must be signed that is read from
+// this one.
+func (t Trust) signedFor(read name.Repository) name.Repository {
+	if t.Repository == (name.Repository{}) {
+		return read
+	}
+	return t.Repository
 }
 
 // VerifyError says that an image could be read and does not prove what it
@@ -95,7 +109,7 @@ func (p *Promoter) reads() trust.Format {
 }
 
 // Verify proves from the approved registry alone that the image passed: it is
-// signed for this very repository and digest, every statement is there, signed,
+// signed for this very repository, or for the one that t names, and for the digest, every statement is there, signed,
 // about it and listed in the decision, and the decision is a pass or, if t allows
 // it, a denial that an override lets through. A *VerifyError means that the image does
 // not prove this. With any other error it is unknown.
@@ -111,7 +125,17 @@ func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 	if ok {
 		record.Tag = tag.TagStr()
 	}
+	record.SignedFor = t.otherName(ref.Context())
 	return record, nil
+}
+
+// otherName returns the repository for which an image was signed that was read from
+// this one; empty if it is the same.
+func (t Trust) otherName(read name.Repository) string {
+	if want := t.signedFor(read); want.Name() != read.Name() {
+		return want.Name()
+	}
+	return ""
 }
 
 // readBack verifies what has just been written, and that every byte of the

@@ -217,7 +217,7 @@ func destination(r *promote.Record, state report.State) report.Destination {
 		platforms[p.Digest] = p.Platform
 	}
 	d := report.Destination{Reference: r.Reference(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: state,
-		Signer: r.Signer, Statements: []report.Statement{}, Decided: r.Decision.Time,
+		SignedFor: r.SignedFor, Signer: r.Signer, Statements: []report.Statement{}, Decided: r.Decision.Time,
 		Blobs: r.Copied.Blobs, BlobsCopied: r.Copied.Sent, BytesCopied: r.Copied.Bytes}
 	for _, s := range r.Statements {
 		one := report.Statement{PredicateType: s.PredicateType, Subjects: []string{s.Subject}, Digest: s.Digest}

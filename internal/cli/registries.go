@@ -118,6 +118,16 @@ func parseApproved[T name.Reference](s string, parse func(string, ...name.Option
 	return parse(normal, name.StrictValidation)
 }
 
+// parseRepository reads the name of a repository in an approved registry, with or without
+// "docker://", in the spelling that is signed.
+func parseRepository(s string) (name.Repository, error) {
+	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
+	if err != nil {
+		return name.Repository{}, err
+	}
+	return name.NewRepository(normal, name.StrictValidation)
+}
+
 // isConfiguration reports whether credentials could not be read because of this side.
 func isConfiguration(err error) bool {
 	var config *credentials.ConfigError

@@ -20,12 +20,17 @@ func verifyCommand(s Streams) *cli.Command {
 			"pass. With --allow-override it may be a denial, if a signed override of it has not ended.\n\n" +
 			"With --signature-only no decision is asked for: an image that the cosign command signed is\n" +
 			"accepted, in either form of storage. Only the digest that is named needs the signature, and a\n" +
-			"bundle need not name the repository, as cosign's do not.",
+			"bundle need not name the repository, as cosign's do not.\n\n" +
+			"In a mirror or a pull-through cache the image has another name than the one it was signed\n" +
+			"for. Name that one with --repository: the image and all statements are read from APPROVED,\n" +
+			"and must be signed for the repository NAME.\n\n" +
+			"   imagegate verify mirror.example/team/app:1.2 --repository registry.example/team/app --key cosign.pub",
 		Flags: append([]cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: decision.maxAge of the policy that decided)"},
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require that it passed exactly the policy in `FILE`, or these policies in this order"},
 			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require that it passed the policy `NAME`, in any version; several names are joined by \" + \""},
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag than the one given"},
+			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, of which APPROVED is a mirror (default: of APPROVED)"},
 			ignoreReferrersFlag,
 			// It has no variable on purpose, like --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
@@ -139,6 +144,13 @@ func explain(c *cli.Context, v *promote.Verifier, ref, digest name.Reference, wa
 // demanded is what the flags ask for, beside the policy and whom to trust.
 func demanded(c *cli.Context) (promote.Trust, error) {
 	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
+	if s := c.String("repository"); s != "" {
+		repo, err := parseRepository(s)
+		if err != nil {
+			return want, usagef("--repository %q: want registry/repository without a tag or digest: %v", s, err)
+		}
+		want.Repository = repo
+	}
 	if want.MaxAge < 0 {
 		return want, usagef("--max-age %s is negative", want.MaxAge)
 	}

@@ -107,6 +107,9 @@ type Destination struct {
 	// Digest is what the tag names, read back.
 	Digest string `json:"digest"`
 	State  State  `json:"state"`
+	// SignedFor is the repository for which the image was signed, if Repository is a
+	// mirror of it.
+	SignedFor string `json:"signedFor,omitempty"`
 	// Decided is when the decision that it carries was made.
 	Decided time.Time `json:"decided,omitzero"`
 	// Signer is the fingerprint of the key that signed.

@@ -591,6 +591,9 @@ func (t text) destinations() {
 		if d.Signer != "" {
 			t.item(4, "signed by "+short(d.Signer))
 		}
+		if d.SignedFor != "" {
+			t.item(4, "signed for "+short(d.SignedFor))
+		}
 		if d.State == Promoted {
 			t.item(4, copiedText(d))
 		} else if !d.Decided.IsZero() {
