@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/imagegate/imagegate/gate/secrets"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -21,7 +22,7 @@ const (
 // configOf is the evidence in an image's configuration. Values of variables
 // are left out: they are nobody's business, secret or not.
 func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
-	s, err := loadSecrets()
+	s, err := secrets.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -33,14 +34,14 @@ func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
 		User:         c.Config.User,
 		Env:          []string{},
 		Labels:       c.Config.Labels,
-		HiddenLabels: s.hidden(c.Config.Labels),
+		HiddenLabels: s.HiddenLabels(c.Config.Labels),
 		ExposedPorts: sortedKeys(c.Config.ExposedPorts),
 		Created:      c.Created.Time.UTC(),
-		Secrets:      s.inConfig(c.Config.Env, c.Config.Labels, history),
+		Secrets:      s.Find(secrets.Config{Env: c.Config.Env, Labels: c.Config.Labels, History: history}),
 	}
 	for _, e := range c.Config.Env {
 		name, _, _ := strings.Cut(e, "=")
-		out.Env = append(out.Env, s.public(name)) // one without "=" may be anything
+		out.Env = append(out.Env, s.Public(name)) // one without "=" may be anything
 	}
 	return out, nil
 }
@@ -79,12 +80,12 @@ func baseOf(img v1.Image) (*policy.Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := loadSecrets()
+	s, err := secrets.Load()
 	if err != nil {
 		return nil, err
 	}
 	for _, from := range []map[string]string{m.Annotations, c.Config.Labels} {
-		if b := (policy.Base{Name: s.public(from[baseName]), Digest: s.public(from[baseDigest])}); b != (policy.Base{}) {
+		if b := (policy.Base{Name: s.Public(from[baseName]), Digest: s.Public(from[baseDigest])}); b != (policy.Base{}) {
 			return &b, nil
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate/filesystem"
+	"github.com/imagegate/imagegate/gate/secrets"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -104,13 +105,13 @@ func hideCredentials(s *sbom.SBOM) error {
 	if !ok {
 		return fmt.Errorf("the source of the SBOM is a %T", s.Source.Metadata)
 	}
-	patterns, err := loadSecrets()
+	patterns, err := secrets.Load()
 	if err != nil {
 		return err
 	}
 	m.RawConfig, m.RawManifest, m.Annotations = nil, nil, nil
 	m.Labels = maps.Clone(m.Labels)
-	for _, name := range patterns.hidden(m.Labels) {
+	for _, name := range patterns.HiddenLabels(m.Labels) {
 		m.Labels[name] = policy.HiddenValue
 	}
 	s.Source.Metadata = m

@@ -68,10 +68,11 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/report":      {"policy"},
 		"internal/staged":      {"policy", "internal/trust", "internal/vex"},
 		"gate/layers":          {"internal/disk"},
+		"gate/secrets":         {"policy"},
 		"gate/cache":           {"internal/disk"},
 		"gate/vulndb":          {"policy", "internal/clock", "internal/disk"},
 		"gate/filesystem":      {"gate/layers"},
-		"gate":                 {"policy", "internal/registry", "gate/cache", "gate/filesystem", "gate/layers", "gate/vulndb", "internal/trust", "internal/names"},
+		"gate":                 {"policy", "internal/registry", "gate/cache", "gate/filesystem", "gate/layers", "gate/secrets", "gate/vulndb", "internal/trust", "internal/names"},
 		"promote":              {"policy", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/cli":         {"policy", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/staged", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/supervise"},
 		"internal/lab":         nil,
@@ -110,6 +111,7 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
 		"github.com/urfave/cli":           {"internal/cli"},
+		"github.com/zricethezav/gitleaks": {"gate/secrets"},
 	}
 	mod := module(t)
 	for path, p := range goList(t) {

@@ -36,8 +36,11 @@ type ImageRule struct {
 	// list of users is not known. Only true can be written.
 	// Example: "notRoot: true".
 	NotRoot bool `json:"notRoot,omitempty"`
-	// NoSecrets wants no credentials in variables, labels and history. Only true
-	// can be written. Example: "noSecrets: true".
+	// NoSecrets wants no credentials in variables, labels and history: values whose
+	// form is known, such as tokens and private keys, passwords in addresses, and
+	// values under names such as DB_PASSWORD. Public keys, their ids, checksums,
+	// paths, references such as ${VAR}, and stand-ins such as "changeme" are not
+	// credentials. Only true can be written. Example: "noSecrets: true".
 	NoSecrets bool `json:"noSecrets,omitempty"`
 	// Labels wants each of these labels: by name, with any value that is not
 	// blank, or by name=pattern, in which "*" stands for any run of characters.
@@ -180,7 +183,7 @@ func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Ef
 		}
 	case r.NoSecrets:
 		for _, s := range sorted(p.Config.Secrets, compareSecrets) {
-			report(r.Effect, "the image has a credential of the kind %s in %s", quoteShort(s.Kind), quoteShort(s.Where))
+			report(r.Effect, "the image has a credential of the kind %s in %s: revoke it, and pass its successor as a build secret or at run time", quoteShort(s.Kind), quoteShort(s.Where))
 		}
 	case r.Labels != nil:
 		for _, label := range r.Labels {

@@ -1,0 +1,40 @@
+package secrets
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// confidentialLabel are names of labels such as "deploy.token" and "com.example.db-password".
+var confidentialLabel = regexp.MustCompile(`(?i)(?:^|[._/-])(?:pass|passwd|password|passphrase|pwd|secrets?|tokens?|credentials?|auth|api[._-]?keys?|(?:access|private|secret|signing|encryption)[._-]?keys?)$`)
+
+// HiddenLabels returns the names of the labels whose values must not be shown, sorted; nil
+// for none. It hides more than Find reports: nothing is denied for it.
+func (d *Detector) HiddenLabels(labels map[string]string) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if d.isSensitive(name, labels[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (d *Detector) isSensitive(name, value string) bool {
+	if len(d.Assignment(name, value)) > 0 || userinfo.MatchString(value) || privateKeyHeader.MatchString(value) || hasRandom(value) {
+		return true
+	}
+	return confidentialLabel.MatchString(name) && !isHarmless(name, value)
+}
+
+var privateKeyHeader = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`)
+
+// Public returns a text from an image, or policy.HiddenValue if it looks like a credential.
+func (d *Detector) Public(text string) string {
+	if userinfo.MatchString(text) || len(d.Text(text)) > 0 || hasRandom(text) {
+		return policy.HiddenValue
+	}
+	return text
+}

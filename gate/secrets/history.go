@@ -1,0 +1,126 @@
+package secrets
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// pair is NAME=value in a line of the history.
+type pair struct {
+	what        string // "variable", "label" or "build argument"
+	name, value string
+}
+
+const nameBegin = `("[^"\s]+"|'[^'\s]+'|[A-Za-z0-9_][\w./-]*)=`
+
+var (
+	nop        = regexp.MustCompile(`^(?:/bin/sh -c\s+|cmd /S /C\s+)?#\(nop\)\s+`)
+	buildArgs  = regexp.MustCompile(`^\|([0-9]{1,4})\s+`)
+	start      = regexp.MustCompile(`^` + nameBegin)
+	next       = regexp.MustCompile(`\s` + nameBegin)
+	shell      = regexp.MustCompile(`\s/\S*sh\s`)
+	anyCommand = regexp.MustCompile(`\s/`)
+	space      = regexp.MustCompile(`\s`)
+)
+
+// instructions are the ones that have names and values, and nothing else.
+var instructions = map[string]string{"ENV": "variable", "LABEL": "label", "ARG": "build argument"}
+
+// parseHistory splits a line of the history, as Docker's builder, BuildKit, Buildah and
+// Kaniko write it, into the names and values that it gives and the rest. A line does not
+// say where a value with spaces ends: it ends at the next " NAME=".
+func parseHistory(line string) (pairs []pair, rest string) {
+	line = strings.TrimSpace(line)
+	line = nop.ReplaceAllString(line, "")
+	line = strings.TrimSpace(strings.TrimSuffix(line, "# buildkit"))
+	instruction, arguments := cutSpace(line)
+	what, ok := instructions[strings.ToUpper(instruction)]
+	if ok {
+		return pairsOf(what, arguments)
+	}
+	if strings.EqualFold(instruction, "RUN") {
+		line = arguments
+	}
+	m := buildArgs.FindStringSubmatch(line)
+	if m == nil {
+		return nil, line
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return nil, line
+	}
+	return argumentsOf(n, line[len(m[0]):])
+}
+
+func cutSpace(s string) (first, rest string) {
+	if at := space.FindStringIndex(s); at != nil {
+		return s[:at[0]], strings.TrimSpace(s[at[1]:])
+	}
+	return s, ""
+}
+
+// pairsOf reads "A=1 B=2", or "A 1" as old Dockerfiles have it. The rest is what is
+// neither.
+func pairsOf(what, s string) (out []pair, rest string) {
+	if name, value := cutSpace(s); name != "" && !strings.Contains(name, "=") {
+		return []pair{{what, unquoted(name), value}}, ""
+	}
+	for s != "" {
+		m := start.FindStringSubmatchIndex(s)
+		if m == nil {
+			return out, s
+		}
+		name := unquoted(s[m[2]:m[3]])
+		s = s[m[1]:]
+		end := endOfValue(s)
+		out = append(out, pair{what, name, s[:end]})
+		s = strings.TrimSpace(s[end:])
+	}
+	return out, ""
+}
+
+// endOfValue returns where the value at the beginning of s ends.
+func endOfValue(s string) int {
+	if s != "" && (s[0] == '"' || s[0] == '\'') {
+		if at := strings.IndexByte(s[1:], s[0]); at >= 0 {
+			if end := at + 2; end == len(s) || space.MatchString(s[end:end+1]) {
+				return end
+			}
+		}
+	}
+	if at := next.FindStringIndex(s); at != nil {
+		return at[0]
+	}
+	return len(s)
+}
+
+// argumentsOf reads the n build arguments before a command: "A=1 B=2 /bin/sh -c ...".
+func argumentsOf(n int, s string) (out []pair, rest string) {
+	for range n {
+		m := start.FindStringSubmatchIndex(s)
+		if m == nil {
+			return out, s
+		}
+		name := unquoted(s[m[2]:m[3]])
+		s = s[m[1]:]
+		end := endOfValue(s)
+		if len(out) == n-1 || end == len(s) {
+			end = endOfArguments(s)
+		}
+		out = append(out, pair{"build argument", name, s[:end]})
+		s = strings.TrimSpace(s[end:])
+	}
+	return out, s
+}
+
+// endOfArguments returns where the value of the last build argument ends: before the
+// shell, or else before a path, or else at the first space.
+func endOfArguments(s string) int {
+	for _, before := range []*regexp.Regexp{shell, anyCommand, space} {
+		if at := before.FindStringIndex(s); at != nil {
+			return at[0]
+		}
+	}
+	return len(s)
+}

@@ -1,0 +1,159 @@
+// Package secrets finds credentials in the texts of an image's configuration: variables,
+// labels and history. [Load] returns the one [Detector], and [Detector.Find] judges a
+// whole configuration.
+//
+// The forms of well-known credentials come from the rules of gitleaks. This package adds
+// the forms that gitleaks lacks, the names under which credentials are stored, and the
+// values that are public or a stand-in. It judges NAME=value in the same way wherever it
+// stands, and never returns a value.
+package secrets
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/zricethezav/gitleaks/v8/detect"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Kinds of credentials that gitleaks has no rule for. All other kinds are the names of
+// gitleaks' rules, such as "github-pat".
+const (
+	// KindConfidentialName is a value under a name such as DB_PASSWORD.
+	KindConfidentialName = "confidential-name"
+	// KindURLPassword is a password in a URL or in the address of a database.
+	KindURLPassword = "password-in-url"
+	// KindRegistryAuth is a password or token in Docker's configuration file.
+	KindRegistryAuth = "registry-auth"
+	// KindPrivateKey is a private key in PEM, as it is or in base64.
+	KindPrivateKey = "private-key"
+)
+
+// guess is gitleaks' rule for a random value under a name with "key", "auth" and so on.
+const guess = "generic-api-key"
+
+// Config has the texts of an image's configuration.
+type Config struct {
+	Env     []string // "NAME=value"
+	Labels  map[string]string
+	History []string // how each layer was made, oldest first
+}
+
+// Detector finds credentials. It is safe for concurrent use.
+type Detector struct {
+	mu    sync.Mutex // the rules are for one text at a time
+	rules *detect.Detector
+}
+
+// Load compiles the rules once; that takes about 40 ms.
+var Load = sync.OnceValues(func() (*Detector, error) {
+	rules, err := detect.NewDetectorDefaultConfig()
+	if err != nil {
+		return nil, fmt.Errorf("compiling the rules for secrets: %w", err)
+	}
+	// A comment inside an image cannot switch a rule off.
+	rules.IgnoreGitleaksAllow = true
+	return &Detector{rules: rules}, nil
+})
+
+// Find returns the places in a configuration that hold a credential: variables in the
+// image's order, labels sorted, then the history. It says where each one is, and never
+// what it is.
+func (d *Detector) Find(c Config) []policy.Secret {
+	out := []policy.Secret{}
+	add := func(kinds []string, where string) {
+		for _, kind := range kinds {
+			if s := (policy.Secret{Where: where, Kind: kind}); !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	for _, e := range c.Env {
+		name, value, _ := strings.Cut(e, "=")
+		add(d.Assignment(name, value), "environment variable "+d.Public(name))
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+		add(d.Assignment(key, c.Labels[key]), "label "+d.Public(key))
+	}
+	for i, line := range c.History {
+		where := fmt.Sprintf("line %d of the history", i+1)
+		pairs, text := parseHistory(line)
+		for _, p := range pairs {
+			add(d.Assignment(p.name, p.value), fmt.Sprintf("%s, %s %s", where, p.what, d.Public(p.name)))
+		}
+		if text != "" {
+			add(d.Text(text), where)
+		}
+	}
+	return out
+}
+
+// Assignment returns the kinds of credentials in NAME=value, sorted, each once.
+func (d *Detector) Assignment(name, value string) []string {
+	value = unquoted(strings.TrimSpace(value))
+	kinds, guesses := d.known(name + "=" + value)
+	if namedIn(value) || len(kinds) == 0 && isConfidential(name) && !isHarmless(name, value) {
+		kinds = append(kinds, KindConfidentialName)
+	}
+	if len(kinds) == 0 {
+		kinds = guesses
+	}
+	return unique(kinds)
+}
+
+// Text returns the kinds of credentials in a text, such as a command, sorted, each once.
+func (d *Detector) Text(text string) []string {
+	kinds, guesses := d.known(text)
+	if namedIn(text) {
+		kinds = append(kinds, KindConfidentialName)
+	}
+	if len(kinds) == 0 {
+		kinds = guesses
+	}
+	return unique(kinds)
+}
+
+// known returns the kinds whose form is known, and what is only a guess.
+func (d *Detector) known(text string) (kinds, guesses []string) {
+	for _, t := range append([]string{text}, decoded(text)...) {
+		k, g := d.byRule(t)
+		kinds, guesses = append(append(kinds, k...), byForm(t)...), append(guesses, g...)
+	}
+	return kinds, guesses
+}
+
+// byRule applies the rules of gitleaks, without the findings that are public or a
+// stand-in.
+func (d *Detector) byRule(text string) (kinds, guesses []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.rules.DetectString(text) {
+		name := nameBefore(f.Match, f.Secret)
+		switch {
+		case f.RuleID == KindPrivateKey: // byForm wants the key's content too
+		case hexadecimal.MatchString(f.Secret) && isPublicName(name):
+		case f.RuleID == "curl-auth-user" && isHarmlessUserinfo(f.Secret):
+		case f.RuleID != guess && !isStandIn(f.Secret):
+			kinds = append(kinds, f.RuleID)
+		case f.RuleID == guess && !isPublicName(name) && !isPublicValue(f.Secret) && !isHarmless(name, f.Secret) &&
+			(!isKeyID(f.Secret) || isConfidential(name)):
+			guesses = append(guesses, f.RuleID)
+		}
+	}
+	return kinds, guesses
+}
+
+// nameBefore returns the name in a match such as "NAME = 'secret'".
+func nameBefore(match, secret string) string {
+	before, _, _ := strings.Cut(match, secret)
+	return strings.TrimRight(before, " \t\r\n'\"`=:>|,?")
+}
+
+func unique(kinds []string) []string {
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
