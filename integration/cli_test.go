@@ -70,6 +70,7 @@ type world struct {
 //	noblobs SIDE             no blob was read from a registry
 //	samedigest REF REF       two references name one digest
 //	complete REF             everything that a reference leads to can be pulled
+//	mirror TAG TAG           copy an image with its signatures and statements
 //	corruptdb DIR            a copy of the database with one bit flipped
 func TestScripts(t *testing.T) {
 	cache := database(t)
@@ -111,7 +112,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "push": push, "writes": writes, "lastwrite": lastWrite, "reset": reset, "tags": tags, "empty": empty,
-			"noblobs": noBlobs, "samedigest": sameDigest, "complete": complete, "corruptdb": corruptDB,
+			"noblobs": noBlobs, "samedigest": sameDigest, "complete": complete, "mirror": mirror, "corruptdb": corruptDB,
 			"sign": sign, "attest": attest, "embedkey": embedKey,
 		},
 	})
@@ -282,6 +283,38 @@ func sameDigest(ts *testscript.TestScript, neg bool, args []string) {
 
 func complete(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(completeImage(describe(ts, args[0])))
+}
+
+// mirror copies a tag to another repository, and every list of signatures and statements
+// there.
+func mirror(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mirror TAG TAG")
+	}
+	from, err := name.NewTag(args[0])
+	ts.Check(err)
+	to, err := name.NewTag(args[1])
+	ts.Check(err)
+	all, err := remote.List(from.Context())
+	ts.Check(err)
+	for _, tag := range all {
+		target := to.Context().Tag(tag)
+		if tag == from.TagStr() {
+			target = to
+		} else if !strings.HasPrefix(tag, "sha256-") {
+			continue
+		}
+		d := describe(ts, from.Context().Tag(tag).String())
+		var what remote.Taggable
+		if d.MediaType.IsIndex() {
+			what, err = d.ImageIndex()
+		} else {
+			what, err = d.Image()
+		}
+		ts.Check(err)
+		_, err = lab.Push(context.Background(), target.String(), what)
+		ts.Check(err)
+	}
 }
 
 func corruptDB(ts *testscript.TestScript, neg bool, args []string) {

@@ -148,16 +148,19 @@ func (pr *proof) fail(format string, args ...any) error {
 // signed demands a signature for the digest and for the repository that t asks for.
 func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 	var reasons []string
+	var other *trust.OtherRepositoryError
 	for _, sig := range signatures {
 		by, err := t.VerifySignature(sig, t.signedFor(pr.ref.Context()), pr.digest)
 		if err != nil {
+			errors.As(err, &other)
 			reasons = append(reasons, err.Error())
 			continue
 		}
 		pr.signedBy = by.String()
 	}
 	if pr.signedBy == "" {
-		return pr.fail("no signature of %d is by a trusted key for this image%s", len(signatures), because(reasons))
+		return &VerifyError{Ref: pr.ref.String(), OtherRepository: other != nil,
+			Reason: fmt.Sprintf("no signature of %d is by a trusted key for this image%s", len(signatures), because(reasons))}
 	}
 	return nil
 }

@@ -72,6 +72,8 @@ type VerifyError struct {
 	// Overridden: nothing is wrong but that the image was denied, and that the
 	// override which let it through is not accepted.
 	Overridden bool
+	// OtherRepository: a trusted signer signed the digest for another repository.
+	OtherRepository bool
 	// Overtaken: the decision is stored, and another writer has removed it from the list
 	// of statements. Storing it again restores it.
 	Overtaken bool

@@ -177,6 +177,7 @@ func TestHintsAreForWhoCanUseThem(t *testing.T) {
 		"repository":      status(404),
 		"db update":       &vulndb.UnusableError{Problem: vulndb.Corrupt, Err: io.EOF},
 		"database.maxAge": &vulndb.UnusableError{Problem: vulndb.TooOld, Err: io.EOF},
+		"--repository":    &promote.VerifyError{OtherRepository: true},
 		"check the clock": &vulndb.UnusableError{Problem: vulndb.FromFuture, Err: io.EOF},
 		"--move-tag":      &promote.TagConflictError{},
 		"COSIGN_PASSWORD": trustError{fmt.Errorf("x: %w", errNoKeyPassword)},

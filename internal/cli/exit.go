@@ -194,6 +194,8 @@ func hint(err error) string {
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
 		return "check the repository and the tag; some registries also answer so without credentials"
+	case errors.As(err, &verified) && verified.OtherRepository:
+		return "if the image is in a mirror or a pull-through cache, name the repository that you trust with --repository"
 	case errors.As(err, &verified) && verified.Overridden:
 		return "--allow-override accepts it, and shows who let it through and why"
 	case errors.Is(err, errNoKeyPassword):

@@ -88,6 +88,14 @@ func signDocument(ctx context.Context, s *Signer, ref name.Digest) (Signature, e
 	return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(b.GetMessageSignature().GetSignature()), Bundle: raw}, nil
 }
 
+// OtherRepositoryError says that a trusted signer signed the digest for another repository.
+type OtherRepositoryError struct{ Signed, Want string }
+
+// Error names both repositories.
+func (e *OtherRepositoryError) Error() string {
+	return fmt.Sprintf("the signature is for %q, not for %s", e.Signed, e.Want)
+}
+
 // VerifySignature proves that somebody trusted signed this digest for this
 // repository, and returns who. cosign does not compare
 // the repository; without that, a signature could be moved to another one.
@@ -109,7 +117,7 @@ func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash
 	case doc.Critical.Image.DockerManifestDigest != digest.String():
 		return Signatory{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
 	case doc.Critical.Identity.DockerReference != repo.Name():
-		return Signatory{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Identity.DockerReference, repo.Name())
+		return Signatory{}, &OtherRepositoryError{Signed: doc.Critical.Identity.DockerReference, Want: repo.Name()}
 	}
 	return by, nil
 }
@@ -131,7 +139,7 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 		case s.Name == "":
 			err = errors.New("the signature names no repository")
 		default:
-			err = fmt.Errorf("the signature is for %q, not for %s", s.Name, repo.Name())
+			err = &OtherRepositoryError{Signed: s.Name, Want: repo.Name()}
 		}
 	}
 	return Signatory{}, err
