@@ -211,7 +211,7 @@ func (c *coverage) packageOf(p *pkg.Package) policy.Package {
 	for _, l := range evidenceOf(cataloged) {
 		found := policy.Location{Path: l.RealPath, Layer: l.FileSystemID}
 		if m, ok := cataloged.Metadata.(syftpkg.JavaArchive); ok && c.sbom.ownerOf(l.RealPath) == nil {
-			if _, inside, nested := strings.Cut(m.VirtualPath, ":"); nested {
+			if inside, nested := strings.CutPrefix(m.VirtualPath, l.RealPath+":"); nested {
 				found.Path += ":" + inside
 			}
 		}

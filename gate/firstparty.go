@@ -141,7 +141,7 @@ func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) ownPackage {
 func ownDistribution(p *syftpkg.Package, m syftpkg.PythonPackage) ownPackage {
 	if origin := m.DirectURLOrigin; origin != nil {
 		name := strings.ToLower(origin.URL)
-		if origin.VCS == "" && strings.HasPrefix(name, "file:") && !archiveNames.MatchString(name) {
+		if origin.VCS == "" && strings.HasPrefix(name, "file:") && !packageArchives.MatchString(name) && !otherArchives.MatchString(name) {
 			return ownUnlessKnown
 		}
 		return notOwn

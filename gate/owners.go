@@ -74,15 +74,8 @@ func (s *SBOM) describedFiles() map[string]bool {
 	}
 	for _, u := range s.Unknowns {
 		wanted[u.Path] = true
-		wanted[outerPath(u.Path)] = true
 	}
 	return wanted
-}
-
-// outerPath is the path of the file in the image, without a path inside an archive.
-func outerPath(p string) string {
-	outer, _, _ := strings.Cut(p, ":")
-	return outer
 }
 
 // evidenceOf returns the locations that describe a package, without those that only

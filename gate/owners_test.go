@@ -124,6 +124,9 @@ func TestLookAlikeOfAnOwnedFileBlocks(t *testing.T) {
 		"a list without the package": {[][]lab.File{{{Path: "usr/share/java/b.jar", Content: other},
 			{Path: "var/lib/dpkg/info/ghost.md5sums", Content: md5Line(other, "usr/share/java/b.jar")}}},
 			map[string]string{"/usr/share/java/a.jar": owned, "/usr/share/java/b.jar": unknownVersion}},
+		"below a folder with its name": {[][]lab.File{{{Path: "usr/share/java/a.jar:x/b.jar", Content: "PK\x03\x04"},
+			{Path: "usr/share/java/a.jar:x/c.jar", Content: other}}},
+			map[string]string{"/usr/share/java/a.jar": owned, "/usr/share/java/a.jar:x/b.jar": archive, "/usr/share/java/a.jar:x/c.jar": unknownVersion}},
 		"another database": {[][]lab.File{{{Path: "usr/share/java/b.jar", Content: other},
 			{Path: "opt/root/var/lib/dpkg/status", Content: "Package: ghost\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n"},
 			{Path: "opt/root/var/lib/dpkg/info/ghost.md5sums", Content: md5Line(other, "usr/share/java/b.jar")}}},
@@ -278,7 +281,11 @@ func TestTestDataIsNotDenied(t *testing.T) {
 		"srv/app/node_modules/resolve/test/x.jar":                            {"PK\x03\x04", string(policy.UnknownArchive)},
 		"srv/app/node_modules/resolve/test/var/lib/rpm/Packages":             {"no database", string(policy.UnknownPackageDatabase)},
 		"srv/app/node_modules/unversioned/test/package.json":                 {"{\n", file},
-		"srv/app/test/package.json":                                          {"{\n", file},
+		"usr/local/go/bin/go": {"go1.22.1\x00", ""},
+		"usr/local/go/src/debug/pe/testdata/vmlinuz-4.15.0-47-generic": {"x", data},
+		"usr/local/go/src/archive/zip/testdata/truncated.jar":          {"PK\x03\x04", string(policy.UnknownArchive)},
+		"usr/local/go/src/debug/pe/vmlinuz-4.15.0-47-generic":          {"x", file},
+		"srv/app/test/package.json":                                    {"{\n", file},
 	}
 	spec := clean
 	want := map[string]string{}

@@ -21,9 +21,13 @@ var packageDatabases = regexp.MustCompile(`(^|/)(dpkg/status(\.d/.*)?|opkg/statu
 // databaseCatalogers read such files and nothing else.
 var databaseCatalogers = regexp.MustCompile(`^(dpkg-db|apk-db|rpm-db|alpm-db|portage|nix-db|nix|conda-meta|snap)(-.*)?-cataloger$`)
 
-// archiveNames are the names of archives that can hold packages.
-var archiveNames = regexp.MustCompile(`(?i)\.(jar|war|ear|aar|par|sar|nar|jpi|hpi|kar|far|lpkg|rar|zap|whl|egg|nupkg|gem|crate|phar|` +
-	`deb|udeb|rpm|apk|ipk|snap|conda|zip|tar|tgz|tbz2|txz|gz|bz2|xz|zst)$`)
+// packageArchives are the names of archives that are packages or are made of them, and
+// otherArchives those of archives that can hold anything.
+var (
+	packageArchives = regexp.MustCompile(`(?i)\.(jar|war|ear|aar|par|sar|nar|jpi|hpi|kar|far|lpkg|rar|zap|whl|egg|nupkg|gem|crate|phar|` +
+		`deb|udeb|rpm|apk|ipk|snap|conda)$`)
+	otherArchives = regexp.MustCompile(`(?i)\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|zst)$`)
+)
 
 // testFolders are the names of folders for test data.
 var testFolders = []string{"testdata", "test", "tests", "__tests__", "test-data", "test_data", "test-fixtures", "test_fixtures",
@@ -46,10 +50,12 @@ func (s *SBOM) classifyUnknowns() {
 		switch {
 		case packageDatabases.MatchString(u.Path) || databaseCatalogers.MatchString(u.Cataloger):
 			u.Class, u.Package = policy.UnknownPackageDatabase, ""
-		case archiveNames.MatchString(u.Path) || strings.Contains(u.Path, ":"):
+		case packageArchives.MatchString(u.Path) || strings.Contains(u.Path, ":"):
 			u.Class = policy.UnknownArchive
 		case purl != "" && isTestData(root, u.Path):
 			u.Class = policy.UnknownTestData
+		case otherArchives.MatchString(u.Path):
+			u.Class = policy.UnknownArchive
 		default:
 			u.Class = policy.UnknownFile
 		}
@@ -68,15 +74,14 @@ func (s *SBOM) judgedUnknowns(distributionCovered bool) []policy.Unknown {
 	return out
 }
 
-// ownerOf returns the package of the distribution that owns a file, or nil.
+// ownerOf returns the package of the distribution that owns a file, or nil. What could
+// be a path inside an archive is not cut off: a folder can have a colon in its name.
 func (s *SBOM) ownerOf(p string) *policy.Package {
-	for _, at := range []string{p, outerPath(p)} {
-		i, ok := slices.BinarySearchFunc(s.owners, at, func(o ownedFile, at string) int { return strings.Compare(o.Path, at) })
-		if ok {
-			return &s.owners[i].Owner
-		}
+	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return &s.owners[i].Owner
 }
 
 // isTestData reports whether a file of the package in root is below a folder for test
@@ -90,12 +95,15 @@ func isTestData(root, p string) bool {
 
 // packageFolders finds the cataloged package to which a file belongs.
 type packageFolders struct {
-	folders map[string]string // purl by folder
-	files   map[string]string // purl by file
+	folders map[string]string    // purl by folder
+	files   map[string]installed // by file
 }
 
+// installed is a file that is listed as part of the package in a folder.
+type installed struct{ root, purl string }
+
 func newPackageFolders(packages []syftpkg.Package) packageFolders {
-	f := packageFolders{map[string]string{}, map[string]string{}}
+	f := packageFolders{map[string]string{}, map[string]installed{}}
 	for i := range packages {
 		p := &packages[i]
 		for _, l := range evidenceOf(p) {
@@ -115,7 +123,8 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 		}
 	case syftpkg.PythonPackage:
 		for _, r := range m.Files {
-			f.files[path.Join("/", m.SitePackagesRootPath, r.Path)] = p.PURL
+			root := path.Join("/", m.SitePackagesRootPath)
+			f.files[path.Join(root, r.Path)] = installed{root, p.PURL}
 		}
 		for _, name := range m.TopLevelPackages {
 			f.folders[path.Join("/", m.SitePackagesRootPath, name)] = p.PURL
@@ -125,11 +134,16 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 			f.folders[path.Join(path.Dir(dir), "gems", name)] = p.PURL
 		}
 	case syftpkg.BinarySignature:
-		switch {
-		case p.Name == "go" && base == "VERSION":
-			f.folders[dir] = p.PURL
-		case p.Name == "python" && path.Base(dir) == "bin":
-			f.folders[path.Join(path.Dir(dir), "lib", base)] = p.PURL
+		if path.Base(dir) != "bin" {
+			return
+		}
+		switch prefix := path.Dir(dir); p.Name {
+		case "go":
+			f.folders[prefix] = p.PURL
+		case "python":
+			f.folders[path.Join(prefix, "lib", base)] = p.PURL
+		case "perl":
+			f.folders[path.Join(prefix, "lib/perl5")] = p.PURL
 		}
 	}
 }
@@ -138,7 +152,6 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 // look further up than the folder of an installed npm package: what is above belongs to
 // whoever depends on that package.
 func (f *packageFolders) of(p string) (root, purl string) {
-	p = outerPath(p)
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		if purl, ok := f.folders[dir]; ok {
 			return dir, purl
@@ -147,8 +160,6 @@ func (f *packageFolders) of(p string) (root, purl string) {
 			break
 		}
 	}
-	if purl, ok := f.files[p]; ok {
-		return "/", purl
-	}
-	return "", ""
+	listed := f.files[p]
+	return listed.root, listed.purl
 }
