@@ -167,12 +167,10 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 		if c.modules == nil {
 			c.modules = versionedModules(c.sbom.sorted)
 		}
-		own, err := c.isOwn(ctx, p, cataloged)
-		if err != nil {
-			return err
-		}
 		if purl := partOf(cataloged, c.modules); purl != "" {
 			u.Reason, u.Detail, u.Owner = policy.PartOfPackage, "", purl
+		} else if own, err := c.isOwn(ctx, p, cataloged); err != nil {
+			return err
 		} else if own {
 			u.Reason, u.Detail = policy.FirstParty, ""
 		}
@@ -184,10 +182,7 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 // isOwn reports whether a package is the application's own. A name for which the
 // database has advisories can be that of a vulnerable package without its version.
 func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg.Package) (bool, error) {
-	switch ownPackageOf(cataloged) {
-	case ownForSure:
-		return true, nil
-	case notOwn:
+	if !looksOwn(cataloged) {
 		return false, nil
 	}
 	names := append(c.db.Provider().PackageSearchNames(*p), p.Name)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/anchore/syft/syft/cataloging"
+	"github.com/anchore/syft/syft/file"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
@@ -81,75 +82,42 @@ func versionedModules(packages []syftpkg.Package) map[string]string {
 	return folders
 }
 
-// ownPackage is how sure it is that a package without a version is the application's
-// own.
-type ownPackage uint8
-
-const (
-	// notOwn: it can be anyone's.
-	notOwn ownPackage = iota
-	// ownUnlessKnown: it looks like the application's own, unless the database has
-	// advisories for that name.
-	ownUnlessKnown
-	// ownForSure: its author says that it is never published.
-	ownForSure
-)
-
-// ownPackageOf decides by where the package is and by what it says about itself.
-func ownPackageOf(p *syftpkg.Package) ownPackage {
+// looksOwn reports whether a package without a version looks like the application's own,
+// by where it is and by what it says about itself.
+func looksOwn(p *syftpkg.Package) bool {
 	switch m := p.Metadata.(type) {
 	case syftpkg.NpmPackage:
-		return ownModule(p, m)
+		// npm demands a version of what it publishes.
+		return !among(p, dependencyFolders)
 	case syftpkg.JavaArchive:
 		return ownArchive(p, m)
 	case syftpkg.PythonPackage:
 		return ownDistribution(p, m)
 	}
-	return notOwn
+	return false
 }
 
-// ownModule: npm demands a version of what it publishes, and refuses to publish what is
-// private.
-func ownModule(p *syftpkg.Package, m syftpkg.NpmPackage) ownPackage {
-	for _, l := range evidenceOf(p) {
-		if below(l.RealPath, dependencyFolders) {
-			return notOwn
-		}
-	}
-	if m.Private {
-		return ownForSure
-	}
-	return ownUnlessKnown
+// among reports whether a file that describes a package is below one of the folders.
+func among(p *syftpkg.Package, folders []string) bool {
+	return slices.ContainsFunc(evidenceOf(p), func(l file.Location) bool { return below(l.RealPath, folders) })
 }
 
 // ownArchive: a jar of the image itself, in no folder for libraries and without any
 // Maven coordinates. A jar inside another archive can be anyone's.
-func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) ownPackage {
+func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	if p.Type != syftpkg.JavaPkg || m.PomProperties != nil || m.PomProject != nil || m.Parent != nil || strings.Contains(m.VirtualPath, ":") {
-		return notOwn
+		return false
 	}
-	for _, l := range evidenceOf(p) {
-		if below(l.RealPath, dependencyFolders) || below(l.RealPath, libraryFolders) {
-			return notOwn
-		}
-	}
-	return ownUnlessKnown
+	return !among(p, dependencyFolders) && !among(p, libraryFolders)
 }
 
 // ownDistribution: installed from a folder of the build, or described in the folder of
 // its source. A repository or an archive can be anyone's.
-func ownDistribution(p *syftpkg.Package, m syftpkg.PythonPackage) ownPackage {
-	if origin := m.DirectURLOrigin; origin != nil {
-		name := strings.ToLower(origin.URL)
-		if origin.VCS == "" && strings.HasPrefix(name, "file:") && !packageArchives.MatchString(name) && !otherArchives.MatchString(name) {
-			return ownUnlessKnown
-		}
-		return notOwn
+func ownDistribution(p *syftpkg.Package, m syftpkg.PythonPackage) bool {
+	origin := m.DirectURLOrigin
+	if origin == nil {
+		return !among(p, dependencyFolders)
 	}
-	for _, l := range evidenceOf(p) {
-		if below(l.RealPath, dependencyFolders) {
-			return notOwn
-		}
-	}
-	return ownUnlessKnown
+	name := strings.ToLower(origin.URL)
+	return origin.VCS == "" && strings.HasPrefix(name, "file:") && !packageArchives.MatchString(name) && !otherArchives.MatchString(name)
 }

@@ -206,7 +206,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	files := map[string]struct{ content, want string }{
 		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
 		"srv/web/package.json":                               {`{"name":"web"}`, first},
-		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown}, // the database knows it
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database knows it
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database knows it
 		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
 		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
 		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
