@@ -395,7 +395,7 @@ func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Pla
 		Distribution: m.distribution,
 		Packages:     sbom.Packages,
 		Findings:     m.findings,
-		Unknowns:     sbom.Unknowns,
+		Unknowns:     m.unknowns,
 		Uncovered:    m.uncovered,
 		Suppressed:   m.suppressed,
 		Config:       config,

@@ -23,13 +23,14 @@ type recorded struct {
 	SPDX         []byte
 	CycloneDX    []byte
 	Syft         []byte
+	Owners       []ownedFile
 }
 
 // catalogKey names everything that a catalog depends on. The configuration is
 // that of the build.
 func (g *Gate) catalogKey(p *Platform) string {
 	t := g.opts.Tool
-	parts := []string{"catalog 2", t.URI, t.Version, t.Build, p.Digest.String()}
+	parts := []string{"catalog 3", t.URI, t.Version, t.Build, p.Digest.String()}
 	for _, name := range slices.Sorted(maps.Keys(t.Components)) {
 		parts = append(parts, name+" "+t.Components[name])
 	}
@@ -68,7 +69,7 @@ func encodeSBOM(s *SBOM) ([]byte, error) {
 	}
 	err := gob.NewEncoder(&out).Encode(recorded{
 		Packages: s.Packages, Distribution: s.Distribution, Unknowns: s.Unknowns,
-		SPDX: s.SPDX, CycloneDX: s.CycloneDX, Syft: syft.Bytes(),
+		SPDX: s.SPDX, CycloneDX: s.CycloneDX, Syft: syft.Bytes(), Owners: s.owners,
 	})
 	return out.Bytes(), err
 }
@@ -90,5 +91,5 @@ func decodeSBOM(data []byte) (*SBOM, error) {
 		r.Unknowns = []policy.Unknown{}
 	}
 	return &SBOM{Packages: r.Packages, Distribution: r.Distribution, Unknowns: r.Unknowns,
-		SPDX: r.SPDX, CycloneDX: r.CycloneDX, syft: s, sorted: s.Artifacts.Packages.Sorted()}, nil
+		SPDX: r.SPDX, CycloneDX: r.CycloneDX, syft: s, sorted: s.Artifacts.Packages.Sorted(), owners: r.Owners}, nil
 }

@@ -53,6 +53,8 @@ type SBOM struct {
 	syft *sbom.SBOM // what the matcher reads, without a round trip through JSON
 	// sorted are the packages in there: syft copies each one for whoever asks.
 	sorted []syftpkg.Package
+	// owners are the files that packages of the distribution own, sorted by path.
+	owners []ownedFile
 }
 
 // catalog finds the packages of one platform's image, whose layers have been
@@ -94,7 +96,19 @@ func catalog(ctx context.Context, a *filesystem.Archives, p *Platform, tool Tool
 	}
 	out := newSBOM(s, p)
 	out.Unknowns = large.unknowns(append(out.Unknowns, more...))
-	return out, machineFault(out)
+	if err := machineFault(out); err != nil {
+		return nil, err
+	}
+	// The image's own resolver reads all of a file.
+	files, err := src.FileResolver(source.SquashedScope)
+	if err != nil {
+		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
+	}
+	if err := out.findOwners(ctx, files); err != nil {
+		return nil, err
+	}
+	out.classifyUnknowns()
+	return out, nil
 }
 
 // hideCredentials removes from a syft SBOM what the image's configuration says, before it gets into

@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,6 +31,7 @@ import (
 type matched struct {
 	findings     []policy.Finding
 	uncovered    []policy.Uncovered
+	unknowns     []policy.Unknown
 	suppressed   []policy.Suppressed
 	distribution policy.Distribution
 }
@@ -86,7 +86,7 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 		}
 		out.suppressed = append(out.suppressed, policy.Suppressed{Finding: f, Reason: ignoreReason(one)})
 	}
-	if out.uncovered, err = uncovered(ctx, db, s, d, pkgs); err != nil {
+	if err := out.addGaps(ctx, db, s, d, pkgs); err != nil {
 		return nil, err
 	}
 	if d != nil {
@@ -194,149 +194,6 @@ func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.
 		err = match.NewFatalError(m.Type(), err)
 	}
 	return found, filters, err
-}
-
-// uncovered lists what the matchers pass over in silence.
-func uncovered(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Uncovered, error) {
-	out := []policy.Uncovered{}
-	if len(s.Packages) == 0 {
-		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
-	}
-	kinds := osPackageTypes(s)
-	switch {
-	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
-		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged,
-			Detail: "os-release names " + d.String() + ", and no package of an operating system was found"})
-	case len(kinds) > 0 && d == nil:
-		out = append(out, policy.Uncovered{Reason: policy.NoDistribution,
-			Detail: "there are operating system packages, and no os-release says whose"})
-	case len(kinds) > 0:
-		for _, kind := range kinds {
-			if !slices.Contains(nativeTypes[kind], d.Type) {
-				out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase,
-					Detail: fmt.Sprintf("packages of type %s, which are not those of %s", kind, d)})
-			}
-		}
-		ok, err := db.Covers(ctx, d)
-		if err != nil {
-			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
-		}
-		if !ok {
-			out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
-		}
-	}
-	types, err := uncoveredTypes(ctx, db, pkgs)
-	if err != nil {
-		return nil, err
-	}
-	out = append(out, types...)
-	for _, p := range pkgs {
-		reason, detail := incomparable(p)
-		if reason == "" {
-			continue
-		}
-		cataloged := packageOf(p)
-		out = append(out, policy.Uncovered{Package: &cataloged, Reason: reason, Detail: detail})
-	}
-	return out, nil
-}
-
-// uncoveredTypes lists the types of packages for which the database has no advisory at
-// all, so that no finding means nothing. Packages of distributions are judged by
-// distribution.
-func uncoveredTypes(ctx context.Context, db *vulndb.DB, pkgs []pkg.Package) ([]policy.Uncovered, error) {
-	byName := matchedByName()
-	unanswered := map[syftpkg.Type][]string{}
-	for i := range pkgs {
-		p := &pkgs[i]
-		// No database has advisories about the weights of a model.
-		if isOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
-			continue
-		}
-		ok, err := db.CoversType(ctx, p.Type)
-		if err == nil && !ok && !byName[p.Type] && len(p.CPEs) > 0 {
-			ok, err = db.CoversCPEs(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			unanswered[p.Type] = append(unanswered[p.Type], p.Name)
-		}
-	}
-	var out []policy.Uncovered
-	for _, t := range slices.Sorted(maps.Keys(unanswered)) {
-		out = append(out, policy.Uncovered{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
-	}
-	return out, nil
-}
-
-// matchedByName are the types whose matchers search by name alone. All others are
-// searched by CPE too.
-func matchedByName() map[syftpkg.Type]bool {
-	types := map[syftpkg.Type]bool{}
-	for _, m := range strictMatchers() {
-		for _, t := range m.PackageTypes() {
-			types[t] = true
-		}
-	}
-	return types
-}
-
-// someOf lists the first few names.
-func someOf(names []string) string {
-	const most = 3
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
-	}
-	return strings.Join(names, ", ")
-}
-
-// osPackageTypes lists the types of operating system packages in an SBOM.
-func osPackageTypes(s *SBOM) []syftpkg.Type {
-	var kinds []syftpkg.Type
-	for _, p := range s.Packages {
-		if kind := syftpkg.Type(p.Type); isOSPackage(kind) && !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-	}
-	slices.Sort(kinds)
-	return kinds
-}
-
-// nativeTypes are the distributions that install packages of a type. An
-// os-release that names another one would have every package looked up where
-// none of its kind can be found.
-var nativeTypes = map[syftpkg.Type][]distro.Type{
-	syftpkg.DebPkg: {distro.Debian, distro.Ubuntu, distro.Raspbian, distro.Echo},
-	syftpkg.ApkPkg: {distro.Alpine, distro.Wolfi, distro.Chainguard, distro.MinimOS, distro.SecureOS, distro.PostmarketOS},
-	syftpkg.RpmPkg: {distro.RedHat, distro.CentOS, distro.Fedora, distro.RockyLinux, distro.AlmaLinux, distro.OracleLinux,
-		distro.AmazonLinux, distro.SLES, distro.OpenSuseLeap, distro.Mariner, distro.Azure, distro.Photon, distro.Scientific, distro.Hummingbird},
-	syftpkg.AlpmPkg:    {distro.ArchLinux},
-	syftpkg.PortagePkg: {distro.Gentoo},
-}
-
-// incomparable says why a package's version cannot be compared with the ranges
-// of an advisory, or returns an empty reason.
-func incomparable(p pkg.Package) (policy.UncoveredReason, string) {
-	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
-		return policy.MainModule, "a Go program's own module carries no released version"
-	}
-	if v := strings.TrimSpace(p.Version); v == "" || strings.EqualFold(v, "unknown") {
-		return policy.VersionUnknown, ""
-	}
-	format := pkg.VersionFormat(p)
-	if err := version.New(p.Version, format).Validate(); err != nil {
-		return policy.VersionNotComparable, err.Error()
-	}
-	return "", ""
-}
-
-// unversionedMain mirrors what grype's Go matcher passes over.
-func unversionedMain(v string) bool {
-	return v == "" || strings.EqualFold(v, "unknown") || strings.HasPrefix(v, "v0.0.0-") || strings.HasPrefix(v, "(devel)")
 }
 
 func packageOf(p pkg.Package) policy.Package {

@@ -45,6 +45,18 @@ var images = map[string]func() (remote.Taggable, error){
 		large.Files = []lab.File{{Path: "data", Zeros: 64 << 20}}
 		return lab.Image(large)
 	},
+	// Gaps of every kind: first-party, owned by the distribution, and unknown.
+	"gaps": func() (remote.Taggable, error) {
+		spec := fixedSpec
+		spec.DebPackages = append([]lab.Deb{{Name: "node-owned", Version: "1.0-1", Arch: "all",
+			Files: []lab.File{{Path: "usr/share/nodejs/owned/package.json", Content: `{"name":"owned"}`}}}}, spec.DebPackages...)
+		spec.Files = []lab.File{
+			{Path: "srv/app/package.json", Content: `{"name":"app","private":true}`},
+			{Path: "srv/app/node_modules/nameless/package.json", Content: `{"name":"nameless"}`},
+			{Path: "srv/app/lib/broken.jar", Content: "PK\x03\x04"},
+		}
+		return lab.Image(spec)
+	},
 	"index":         func() (remote.Taggable, error) { return index(fixedSpec, fixedSpec) },
 	"index-one-bad": func() (remote.Taggable, error) { return index(fixedSpec, vulnerableSpec) },
 	"index-attested": func() (remote.Taggable, error) {

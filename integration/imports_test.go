@@ -133,7 +133,7 @@ func TestPolicyIsPure(t *testing.T) {
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
 		"github.com/aquasecurity/go-pep440-version", "github.com/aquasecurity/go-version", "github.com/knqyf263/go-apk-version",
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
-		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors",
+		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors", "github.com/bmatcuk/doublestar/v4",
 		// CEL and what it is made of.
 		"cel.dev/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
 		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}

@@ -140,6 +140,18 @@ type Violation struct {
 	Expired []Exception `json:"expired,omitempty"`
 }
 
+// effectKey is the key in the file whose effect decides about v: that of the rule, or
+// of the reason below it.
+func (v *Violation) effectKey() string {
+	switch {
+	case v.Unknown != nil:
+		return v.Rule + "." + v.Unknown.Class.key()
+	case v.Uncovered != nil:
+		return v.Rule + "." + v.Uncovered.Reason.key()
+	}
+	return v.Rule
+}
+
 // Excepted is a violation that would block, and the exception that covers it.
 // It is about a finding, or, where the exception names a rule, about what that
 // rule says; Finding is nil then.

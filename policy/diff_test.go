@@ -100,7 +100,7 @@ func TestDiffOfRules(t *testing.T) {
 	in.Platforms[0].Unknowns = []Unknown{{Reason: "r"}}
 	judge := func(effect Effect) Snapshot {
 		p := blockAll()
-		p.SBOM.Unknowns = effect
+		p.SBOM.Unknowns.File = effect
 		return Snapshot{Input: in, Decision: p.Evaluate(in, now), At: now}
 	}
 	got := Diff(judge(Warn), judge(Block))

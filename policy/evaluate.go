@@ -193,33 +193,6 @@ func distributionName(d Distribution) string {
 	return "the distribution"
 }
 
-func (e *evaluation) coverage(p *Platform) {
-	for _, u := range sorted(p.Uncovered, compareUncovered) {
-		effect := e.policy.Distribution.NotCovered
-		if u.Reason == MainModule {
-			effect = Warn
-		}
-		what := "the operating system's packages are"
-		if u.Package != nil {
-			what = joined(u.Package.Name, u.Package.Version) + " is"
-		}
-		switch u.Reason {
-		case NothingCataloged:
-			what = "the image is"
-		case TypeNotInDatabase:
-			what = fmt.Sprintf("packages of type %s (%d of them) are", quoteShort(u.Type), u.Packages)
-		}
-		message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
-		if u.Detail != "" {
-			message += " (" + u.Detail + ")"
-		}
-		e.report(effect, Violation{
-			Kind: KindCoverage, Rule: "distribution.notCovered", Position: e.policy.Distribution.Position, Platform: p.Platform,
-			Message: message, Uncovered: &u,
-		})
-	}
-}
-
 func (e *evaluation) sbom(p *Platform) {
 	rule := e.policy.SBOM
 	// No setting lets this pass: with neither package nor distribution there is
@@ -236,12 +209,7 @@ func (e *evaluation) sbom(p *Platform) {
 			Message: fmt.Sprintf("the number of packages is %d and must be %d or more", have, rule.MinPackages),
 		})
 	}
-	for _, u := range sorted(p.Unknowns, compareUnknowns) {
-		e.report(rule.Unknowns, Violation{
-			Kind: KindSBOM, Rule: "sbom.unknowns", Position: rule.Position, Platform: p.Platform,
-			Message: fmt.Sprintf("%s could not be cataloged: %s", cmp.Or(u.Path, "something"), u.Reason), Unknown: &u,
-		})
-	}
+	e.unknowns(p)
 }
 
 func (e *evaluation) finding(s *subject) outcome {

@@ -228,7 +228,7 @@ func TestNothingCatalogedIsNotClean(t *testing.T) {
 	in := cleanInput()
 	in.Platforms[0].Packages, in.Platforms[0].Distribution = nil, Distribution{}
 	p := blockAll()
-	p.SBOM.Unknowns, p.Distribution = Warn, DistributionRule{EndOfLife: Warn, NotCovered: Warn}
+	p.SBOM.Unknowns, p.Distribution = warnUnknowns, DistributionRule{EndOfLife: Warn, NotCovered: warnNotCovered}
 	denied(t, p.Evaluate(in, now), "sbom sbom")
 
 	in.Platforms[0].Uncovered = []Uncovered{{Reason: NothingCataloged}}
@@ -265,7 +265,7 @@ func TestUnreadFileIsNotClean(t *testing.T) {
 		t.Error(diff)
 	}
 	p := blockAll()
-	p.SBOM.Unknowns = Warn
+	p.SBOM.Unknowns = warnUnknowns
 	d = p.Evaluate(in, now)
 	passed(t, d)
 	if len(d.Warnings) != 1 {
@@ -283,7 +283,7 @@ func testUncovered(t *testing.T, u Uncovered) {
 		t.Error(diff)
 	}
 	p := blockAll()
-	p.Distribution.NotCovered = Warn
+	p.Distribution.NotCovered = warnNotCovered
 	d = p.Evaluate(in, now)
 	passed(t, d)
 	if len(d.Warnings) != 1 || d.Warnings[0].Kind != KindCoverage {

@@ -178,6 +178,48 @@ type Unknown struct {
 	Location
 	Cataloger string `json:"cataloger,omitempty"`
 	Reason    string `json:"reason"`
+	// Class says what the unreadable file could hide. An empty or unknown class is
+	// treated as UnknownFile.
+	Class UnknownClass `json:"class,omitempty"`
+	// Package is the purl of the cataloged package that the file belongs to; empty if
+	// it belongs to none.
+	Package string `json:"package,omitempty"`
+}
+
+// UnknownClass says what an unreadable file could hide.
+type UnknownClass string
+
+const (
+	// UnknownPackageDatabase: the database of a package manager. All its packages
+	// may be missing from the SBOM.
+	UnknownPackageDatabase UnknownClass = "package database"
+	// UnknownArchive: an archive that can hold packages, such as a jar or a wheel.
+	UnknownArchive UnknownClass = "archive"
+	// UnknownFile: any other file.
+	UnknownFile UnknownClass = "file"
+	// UnknownTestData: a file in the test data of a cataloged package. It is part of
+	// that package and not a package itself.
+	UnknownTestData UnknownClass = "test data"
+	// UnknownOwned: a package of the distribution installed the file, and the file has
+	// the checksum that the package database records. The distribution's advisories
+	// cover it, so it never blocks.
+	UnknownOwned UnknownClass = "owned by a distribution package"
+)
+
+// key is the key of the class in the policy's section sbom.unknowns, or "" if no key
+// applies.
+func (c UnknownClass) key() string {
+	switch c {
+	case UnknownPackageDatabase:
+		return "packageDatabase"
+	case UnknownArchive:
+		return "archive"
+	case UnknownTestData:
+		return "testData"
+	case UnknownOwned:
+		return ""
+	}
+	return "file"
 }
 
 // Uncovered is a package, all packages of a type, or, if it names neither, a whole
@@ -191,6 +233,9 @@ type Uncovered struct {
 	Packages int             `json:"packages,omitempty"`
 	Reason   UncoveredReason `json:"reason"`
 	Detail   string          `json:"detail,omitempty"`
+	// Owner is the purl of the package that the package is part of, if the reason is
+	// OwnedByDistribution or PartOfPackage.
+	Owner string `json:"owner,omitempty"`
 }
 
 // UncoveredReason says why something could not be matched.
@@ -211,12 +256,46 @@ const (
 	// its ecosystem compares versions.
 	VersionNotComparable UncoveredReason = "version not comparable"
 	// MainModule: the module of a Go program itself, built without a released
-	// version. Its dependencies are matched; the program is the author's own,
-	// so this one warns and never blocks.
+	// version. Its dependencies are matched. The program is the author's own, so it
+	// blocks only if the policy asks for that.
 	MainModule UncoveredReason = "main module without version"
+	// FirstParty: an application's own package without a released version, such as a
+	// private package.json or the application's jar. It blocks only if the policy
+	// asks for that.
+	FirstParty UncoveredReason = "first-party package without version"
+	// PartOfPackage: the file describes a part of another package, such as a
+	// package.json without version in a folder of an npm package. That package is
+	// matched, so this never blocks.
+	PartOfPackage UncoveredReason = "part of another package"
+	// OwnedByDistribution: a package of the distribution installed the file, and the
+	// file has the checksum that the package database records. The distribution's
+	// advisories cover it, so this never blocks.
+	OwnedByDistribution UncoveredReason = "owned by a distribution package"
 	// NothingCataloged: no package was found in an image that has files.
 	NothingCataloged UncoveredReason = "nothing cataloged"
 )
+
+// JudgedElsewhere reports whether the matching of another package covers it, so that
+// nothing is missing from the evidence.
+func (r UncoveredReason) JudgedElsewhere() bool {
+	return r == OwnedByDistribution || r == PartOfPackage
+}
+
+// key is the key of the reason in the policy's section distribution.notCovered, or ""
+// if no key applies.
+func (r UncoveredReason) key() string {
+	switch r {
+	case NoDistribution, DistributionNotInDatabase, NothingCataloged:
+		return "distribution"
+	case TypeNotInDatabase:
+		return "packageType"
+	case VersionUnknown, VersionNotComparable:
+		return "version"
+	case MainModule, FirstParty:
+		return "firstParty"
+	}
+	return ""
+}
 
 // Suppressed is a match that the matcher itself dropped.
 type Suppressed struct {

@@ -22,6 +22,7 @@ type exception struct {
 	Exception
 	index   int // in the file
 	pattern purlPattern
+	path    string    // pattern over paths; empty matches any
 	outside bool      // not for this image
 	used    bool      // covers something now
 	lapsed  bool      // has expired and would cover something
@@ -33,7 +34,7 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 	n := newImageName(repository)
 	x := &exceptions{now: now, byID: make(map[string][]*exception, len(p.Exceptions)), byRule: make(map[string][]*exception)}
 	for i, e := range p.Exceptions {
-		compiled := &exception{Exception: e, index: i, pattern: newPURLPattern(e.Package)}
+		compiled := &exception{Exception: e, index: i, pattern: newPURLPattern(e.Package), path: e.Path}
 		compiled.outside = e.Image != "" && !newImagePattern(e.Image).match(n)
 		if p.tooLong(&e, now) {
 			compiled.begins = e.Expires.Add(-p.ExceptionsMaxLifetime)
@@ -55,19 +56,18 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 // longest, or nil; expired are those that no longer do, in the file's order. f
 // must be a finding that blocks: an exception counts as used from then on.
 func (x *exceptions) cover(f *subject) (covering *exception, expired []Exception) {
-	return x.choose(x.candidates(f), f.purl)
+	return x.choose(x.candidates(f), subjectOf(f.purl))
 }
 
-// coverRule is cover for what the rule of that name says of u; the zero purl is
-// that of no package, which an exception for packages does not cover.
-func (x *exceptions) coverRule(rule string, u purl) (covering *exception, expired []Exception) {
-	return x.choose(x.byRule[rule], u)
+// coverRule is cover for what the rule of that name says of s.
+func (x *exceptions) coverRule(rule string, s excepting) (covering *exception, expired []Exception) {
+	return x.choose(x.byRule[rule], s)
 }
 
-func (x *exceptions) choose(candidates []*exception, u purl) (covering *exception, expired []Exception) {
+func (x *exceptions) choose(candidates []*exception, s excepting) (covering *exception, expired []Exception) {
 	for _, e := range candidates {
 		switch {
-		case !e.pattern.match(u):
+		case !e.matches(s):
 		case !x.now.Before(e.Expires):
 			e.lapsed = true
 			expired = append(expired, e.Exception)
@@ -119,7 +119,13 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 	if pkg != nil {
 		u = splitPURL(pkg.PURL)
 	}
-	covering, expired := e.exceptions.coverRule(v.Rule, u)
+	e.reportUnless(v, subjectOf(u))
+}
+
+// reportUnless reports a violation that blocks, or lists it as excepted if an
+// exception names its rule and covers s.
+func (e *evaluation) reportUnless(v Violation, s excepting) {
+	covering, expired := e.exceptions.coverRule(v.Rule, s)
 	if covering != nil {
 		e.policy.locate(&v)
 		e.Excepted = append(e.Excepted, Excepted{Violation: v, Exception: covering.Exception})

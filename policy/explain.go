@@ -163,15 +163,17 @@ func (e *evaluation) matching(s *subject) (rules []*rule) {
 }
 
 func (e *Explanation) explainRule(policies []*evaluation) {
-	switch e.Kind {
-	case KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException, KindScope:
+	switch kind := e.Kind; {
+	case slices.Contains(builtInRules, e.Rule) && (kind == KindCoverage || kind == KindSBOM):
+	case slices.Contains([]Kind{KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException, KindScope}, kind):
 		if e.Outcome == OutcomeBlocked {
 			e.Remedies = append(e.Remedies, "no exception covers this: what the message says must change")
 		}
 		return
 	}
 	for _, p := range policies {
-		if e.Position.File == p.policy.File {
+		// A built-in rule that the file does not spell out has no position.
+		if e.Position.File == "" || e.Position.File == p.policy.File {
 			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
 		}
 	}

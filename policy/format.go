@@ -93,17 +93,20 @@ func scopeNode(s *Scope) *yaml.Node {
 	add(n, "match", nodeOf(reflect.ValueOf(s.Match)))
 	inner := map[string]*yaml.Node{}
 	for _, key := range s.Keys {
-		name, below, nested := strings.Cut(key, ".")
-		field := fieldNamed(reflect.ValueOf(&s.Policy).Elem(), name)
-		if !nested {
-			add(n, name, nodeOf(field))
-			continue
+		to, field, path := n, reflect.ValueOf(&s.Policy).Elem(), ""
+		for name, below, nested := strings.Cut(key, "."); ; name, below, nested = strings.Cut(below, ".") {
+			field = fieldNamed(field, name)
+			if !nested {
+				add(to, name, nodeOf(field))
+				break
+			}
+			path += "." + name
+			if inner[path] == nil {
+				inner[path] = mappingNode()
+				add(to, name, inner[path])
+			}
+			to = inner[path]
 		}
-		if inner[name] == nil {
-			inner[name] = mappingNode()
-			add(n, name, inner[name])
-		}
-		add(inner[name], below, nodeOf(fieldNamed(field, below)))
 	}
 	return n
 }
@@ -137,6 +140,9 @@ func nodeOf(v reflect.Value) *yaml.Node {
 		}
 		return n
 	case reflect.Struct:
+		if effect, ok := oneEffect(v); ok {
+			return textNode(effect.String())
+		}
 		n := mappingNode()
 		for i := range v.NumField() {
 			if key := fileKey(v.Type(), v.Type().Field(i)); key != "" && !v.Field(i).IsZero() {

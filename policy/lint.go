@@ -150,6 +150,9 @@ func lintVEX(r *VEXRule) []Problem {
 func (p *Policy) lintExceptedRules() []Problem {
 	var problems []Problem
 	vulnerabilities, others := map[string]bool{}, map[string]bool{RuleLazyIndexes: true}
+	for _, name := range builtInRules {
+		others[name] = true
+	}
 	p.ruleNames(vulnerabilities, others)
 	for i := range p.Images {
 		p.Images[i].Policy.ruleNames(vulnerabilities, others)
@@ -160,6 +163,9 @@ func (p *Policy) lintExceptedRules() []Problem {
 		case vulnerabilities[e.Rule]:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
 				"the exception for rule %q covers nothing: that rule is about vulnerabilities, which are excepted by id", e.Rule)})
+		case slices.Contains(strictRules, e.Rule):
+			problems = append(problems, Problem{e.Position, fmt.Sprintf(
+				"the exception for rule %q covers nothing: no exception covers that built-in rule", e.Rule)})
 		default:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf("the exception for rule %q covers nothing: there is no such rule", e.Rule)})
 		}

@@ -209,6 +209,7 @@ func lintRepeated(list []Exception, now time.Time) []Problem {
 // does for as long.
 func (e *Exception) covers(other *Exception) bool {
 	return (e.Package == "" || other.Package != "" && coversPURL(e.Package, other.Package)) &&
+		(e.Path == "" || e.Path == other.Path) &&
 		(e.Image == "" || other.Image != "" && coversImages(e.Image, other.Image)) &&
 		!e.Expires.Before(other.Expires)
 }

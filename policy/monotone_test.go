@@ -34,7 +34,17 @@ func (g generator) instant() time.Time {
 
 func (g generator) severity() Severity { return Severity(g.IntN(int(SeverityCritical) + 1)) }
 func (g generator) effect() Effect     { return pick(g, Block, Warn) }
-func (g generator) id() string         { return pick(g, "CVE-1", "CVE-2", "GHSA-1", "cve-1") }
+func (g generator) optIn() OptInEffect { return pick(g, OptInWarn, OptInBlock) }
+
+func (g generator) coverageEffects() CoverageEffects {
+	return CoverageEffects{Distribution: g.effect(), PackageType: g.effect(), Version: g.effect(), FirstParty: g.optIn()}
+}
+
+func (g generator) unknownEffects() UnknownEffects {
+	return UnknownEffects{PackageDatabase: g.effect(), Archive: g.effect(), File: g.effect(), TestData: g.optIn()}
+}
+
+func (g generator) id() string { return pick(g, "CVE-1", "CVE-2", "GHSA-1", "cve-1") }
 
 func (g generator) set() Set {
 	s := Set{g.policy()}
@@ -47,8 +57,8 @@ func (g generator) set() Set {
 func (g generator) policy() *Policy {
 	p := &Policy{
 		Database:     DatabaseRule{MaxAge: pick(g, 0, time.Hour, 4*time.Hour)},
-		Distribution: DistributionRule{EndOfLife: g.effect(), NotCovered: g.effect()},
-		SBOM:         SBOMRule{Unknowns: g.effect(), MinPackages: g.IntN(2)},
+		Distribution: DistributionRule{EndOfLife: g.effect(), NotCovered: g.coverageEffects()},
+		SBOM:         SBOMRule{Unknowns: g.unknownEffects(), MinPackages: g.IntN(2)},
 		Rules: repeat(g, 3, func() Rule {
 			return g.rule()
 		}),
@@ -62,6 +72,12 @@ func (g generator) policy() *Policy {
 			Package: pick(g, "", "pkg:npm/a", "pkg:npm/*@1"), Image: pick(g, "", "registry.example/*", "elsewhere/*"),
 		})
 	}
+	p.Exceptions = append(p.Exceptions, repeat(g, 3, func() Exception {
+		return Exception{
+			Position: at(50+g.IntN(10), 1), Rule: pick(g, builtInRules...), Expires: g.instant(), Reason: "r", Owner: "o",
+			Package: pick(g, "", "", "pkg:npm/*", "pkg:deb/*"), Path: pick(g, "", "", "/a/*", "**"),
+		}
+	})...)
 	p.Custom = repeat(g, 2, func() CustomRule {
 		r := pick(g, customRules()...)
 		r.Name, r.Effect = pick(g, "a", "d"), g.effect()
@@ -76,7 +92,7 @@ func (g generator) policy() *Policy {
 	for i := range g.IntN(3) {
 		s := Scope{Position: at(100+10*i, 1), Match: pick(g, []string{"*"}, []string{"elsewhere/*"}), Keys: []string{"rules", "exceptions", "sbom.unknowns"}}
 		s.Policy.Rules = repeat(g, 2, g.rule)
-		s.Policy.SBOM.Unknowns = g.effect()
+		s.Policy.SBOM.Unknowns = g.unknownEffects()
 		s.Policy.Exceptions = repeat(g, 1, func() Exception {
 			return Exception{Position: at(101+10*i, 1), ID: g.id(), Expires: g.instant(), Reason: "r", Owner: "o"}
 		})
@@ -148,6 +164,22 @@ func (g generator) finding() Finding {
 	return f
 }
 
+func (g generator) unknown() Unknown {
+	return Unknown{
+		Location: Location{Path: pick(g, "", "/a/b", "/c")}, Reason: "r", Package: pick(g, "", "pkg:npm/a"),
+		Class: pick(g, "", UnknownPackageDatabase, UnknownArchive, UnknownFile, UnknownTestData, UnknownOwned),
+	}
+}
+
+func (g generator) uncovered() Uncovered {
+	reason := pick(g, NoDistribution, TypeNotInDatabase, VersionUnknown, MainModule, FirstParty, PartOfPackage, OwnedByDistribution)
+	u := Uncovered{Reason: reason, Type: pick(g, "npm", "deb")}
+	if reason != NoDistribution && reason != TypeNotInDatabase {
+		u.Package = &Package{Name: "a", Type: "npm", PURL: "pkg:npm/a", Found: []Location{{Path: pick(g, "/a/b", "/c")}}}
+	}
+	return u
+}
+
 // input leans to what passes: the point is to find a denial that turns into a
 // pass.
 func (g generator) input() Input {
@@ -167,8 +199,8 @@ func (g generator) input() Input {
 		p.Findings = repeat(g, 4, g.finding)
 		if g.IntN(4) == 0 {
 			p.Distribution.EndOfLife = g.instant()
-			p.Unknowns = repeat(g, 1, func() Unknown { return Unknown{Reason: "r"} })
-			p.Uncovered = repeat(g, 1, func() Uncovered { return Uncovered{Reason: pick(g, NoDistribution, MainModule)} })
+			p.Unknowns = repeat(g, 2, g.unknown)
+			p.Uncovered = repeat(g, 2, g.uncovered)
 			p.Packages = repeat(g, 1, func() Package { return Package{Name: "a"} })
 		}
 		in.Platforms = append(in.Platforms, p)
@@ -358,6 +390,17 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 			fewer := in
 			fewer.VEX = slices.Delete(slices.Clone(in.VEX), i, i+1)
 			stricter("removing a statement that every policy accepts", p, fewer)
+		}
+	}
+	for i := range in.Platforms {
+		changed := copyInput(in)
+		to, from := &changed.Platforms[i], &in.Platforms[i]
+		to.Uncovered, to.Unknowns = append(slices.Clone(from.Uncovered), g.uncovered()), append(slices.Clone(from.Unknowns), g.unknown())
+		stricter("adding a gap", p, changed)
+		for j := range from.Unknowns {
+			to.Uncovered, to.Unknowns = from.Uncovered, slices.Clone(from.Unknowns)
+			to.Unknowns[j].Package = ""
+			stricter("taking the package of a file away", p, changed)
 		}
 	}
 	affected := in

@@ -112,7 +112,7 @@ func (d *decoder) distribution(r *DistributionRule) reader {
 		r.Position = d.position(key)
 		d.mapping(n, quoted(key),
 			optional("endOfLife", d.effect(&r.EndOfLife)),
-			optional("notCovered", d.effect(&r.NotCovered)),
+			optional("notCovered", d.effects(&r.NotCovered)),
 			optional("allow", d.texts(&r.Allow, checkDistribution, "no image would be allowed")),
 			optional("notAllowed", d.effect(&r.NotAllowed)),
 		)
@@ -123,7 +123,7 @@ func (d *decoder) sbom(r *SBOMRule) reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
 		d.mapping(n, quoted(key),
-			optional("unknowns", d.effect(&r.Unknowns)),
+			optional("unknowns", d.effects(&r.Unknowns)),
 			optional("minPackages", d.count(&r.MinPackages)),
 		)
 	}
@@ -204,6 +204,7 @@ func (d *decoder) exceptions(to *[]Exception) reader {
 			optional("id", d.checkedText(&e.ID, checkID)),
 			optional("rule", d.text(&e.Rule)),
 			optional("package", d.checkedText(&e.Package, checkPURLPattern)),
+			optional("path", d.checkedText(&e.Path, checkPathPattern)),
 			optional("image", d.text(&e.Image)),
 			mandatory("reason", d.prose(&e.Reason)),
 			mandatory("owner", d.text(&e.Owner)),
@@ -211,6 +212,9 @@ func (d *decoder) exceptions(to *[]Exception) reader {
 			mandatory("expires", d.date(&e.Expires)),
 		)
 		d.exactlyOne(n, "an exception", "id", "rule")
+		if e.Path != "" && !slices.Contains(builtInRules, e.Rule) {
+			d.problem(n, "an exception with a path can cover only what the rules %s say", strings.Join(builtInRules, " and "))
+		}
 		*to = append(*to, e)
 	})
 }
@@ -248,6 +252,10 @@ func (d *decoder) unique(to *string, what string, lines map[string]int) reader {
 		}
 		if line, ok := lines[*to]; ok {
 			d.problem(value, "another %s on line %d is named %q", what, line, *to)
+			return
+		}
+		if what == "rule" && slices.Contains(builtInRules, *to) {
+			d.problem(value, "%q is the name of a built-in rule, which exceptions refer to", *to)
 			return
 		}
 		lines[*to] = value.Line

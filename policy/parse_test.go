@@ -55,8 +55,8 @@ func TestParse(t *testing.T) {
 		File:         "p.yaml",
 		Digest:       got.Digest,
 		Database:     DatabaseRule{Position: at(2, 1), MaxAge: 9 * 24 * time.Hour},
-		Distribution: DistributionRule{Position: at(4, 1), EndOfLife: Warn, NotCovered: Block},
-		SBOM:         SBOMRule{Position: at(7, 1), Unknowns: Warn, MinPackages: 3},
+		Distribution: DistributionRule{Position: at(4, 1), EndOfLife: Warn, NotCovered: CoverageEffects{}},
+		SBOM:         SBOMRule{Position: at(7, 1), Unknowns: warnUnknowns, MinPackages: 3},
 		Rules: []Rule{
 			{Name: "fixable", Position: at(11, 5), Severity: SeverityHigh, Fix: FixableYes},
 			{Name: "rest", Position: at(15, 5), Effect: Warn},

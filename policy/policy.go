@@ -254,10 +254,10 @@ type DistributionRule struct {
 	// EndOfLife is what happens when the vendor publishes no more advisories;
 	// block where left out. Example: "endOfLife: warn".
 	EndOfLife Effect `json:"endOfLife"`
-	// NotCovered is what happens to packages that could not be matched: the database
-	// has no advisories for the distribution, or for packages of that type at all, or
-	// a version cannot be compared. Default: block. Example: "notCovered: warn".
-	NotCovered Effect `json:"notCovered"`
+	// NotCovered is the effect of packages that could not be matched. One effect sets
+	// distribution, packageType and version; a mapping sets each reason by itself.
+	// Default: block, and warn for first-party packages. Example: "notCovered: warn".
+	NotCovered CoverageEffects `json:"notCovered,omitzero"`
 	// Allow are patterns over id and version of os-release with a space
 	// between, or the id alone for a distribution without versions; "*" stands
 	// for any run of characters. All are allowed where left out; else an image
@@ -271,9 +271,10 @@ type DistributionRule struct {
 // SBOMRule says how complete an SBOM must be.
 type SBOMRule struct {
 	Position Position `json:"position,omitzero"`
-	// Unknowns is what happens when the cataloger could not read something;
-	// block where left out. Example: "unknowns: warn".
-	Unknowns Effect `json:"unknowns"`
+	// Unknowns is the effect of files that the cataloger could not read. One effect sets
+	// packageDatabase, archive and file; a mapping sets each kind of file by itself.
+	// Default: block, and warn for test data. Example: "unknowns: warn".
+	Unknowns UnknownEffects `json:"unknowns,omitzero"`
 	// MinPackages is the least number of packages on every platform; 0 where
 	// left out, though nothing lets an image without package and distribution
 	// pass. Example: "minPackages: 10".
@@ -289,16 +290,27 @@ type Exception struct {
 	// Example: "id: CVE-2024-0001".
 	ID string `json:"id,omitempty"`
 	// Rule is the name of a rule that is not about vulnerabilities: one of the
-	// sections licenses, packages, image, custom or provenance. What that rule blocks
-	// passes. Example: "rule: no telnet".
+	// sections licenses, packages, image, custom or provenance, or
+	// distribution.notCovered or sbom.unknowns. What that rule blocks passes.
+	// Example: "rule: no telnet".
 	Rule string `json:"rule,omitempty"`
 	// Package is a pattern over the package's purl; empty matches all, as well
 	// as what is about no package. "*" stands for any run of characters. A purl
 	// is compared part by part: a pattern without version, qualifiers or
 	// subpath matches any, and one with qualifiers matches a purl that has at
 	// least these. "%40" and "@" are the same; letter case counts.
+	// For distribution.notCovered, a violation about a package type or a distribution
+	// is covered only if the pattern matches all of its packages, such as "pkg:npm/*".
+	// For sbom.unknowns, the pattern matches the package that the file belongs to.
 	// Example: "package: pkg:npm/lodash@4.*".
 	Package string `json:"package,omitempty"`
+	// Path is a pattern over the path of a file, for the rules distribution.notCovered
+	// and sbom.unknowns. It covers a package if all of its files match. The pattern
+	// matches the full path from the root of the image: "*" and "?" match within a
+	// folder, "**" matches any number of folders. A file inside an archive has the
+	// archive's path, a colon and its path in there. Default: any path.
+	// Example: "path: /srv/app/**/package.json".
+	Path string `json:"path,omitempty"`
 	// Image is a pattern over the repository, compared as "match" of a scope is;
 	// empty matches all.
 	// Example: "image: registry.example/team/*".

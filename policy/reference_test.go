@@ -82,7 +82,7 @@ func newManual(t *testing.T) *manual {
 // needs a place in this list.
 var kinds = map[string]string{
 	"string": "text", "bool": "true", "int": "whole number", "int64": "whole number", "float64": "number",
-	"Effect": "block or warn", "Severity": "severity", "Fixable": "available or unavailable",
+	"Effect": "block or warn", "OptInEffect": "block or warn", "Severity": "severity", "Fixable": "available or unavailable",
 	"Inheritance": "approved", "UnmatchedImages": "allow or deny", "ByteSize": "size, such as 500MB", "ProvenanceType": "slsa or signature", "Each": "finding, package or platform", "VEXStatus": "not_affected or fixed",
 	"time.Duration": "duration", "time.Time": "date",
 }
@@ -143,7 +143,11 @@ func (r *manual) kind(expr ast.Expr) (text, of string) {
 		}
 		if ts, ok := r.types[x.Name]; ok {
 			if _, ok := ts.Type.(*ast.StructType); ok {
-				return "[" + x.Name + "](#" + strings.ToLower(x.Name) + ")", x.Name
+				link := "[" + x.Name + "](#" + strings.ToLower(x.Name) + ")"
+				if slices.Contains([]string{"CoverageEffects", "UnknownEffects"}, x.Name) {
+					link = "block, warn or " + link
+				}
+				return link, x.Name
 			}
 		}
 	}

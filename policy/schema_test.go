@@ -172,8 +172,8 @@ func collectProperties(v any, into map[string]bool) {
 // not have.
 var everyKey = `version: 1
 database: {maxAge: 1w2d12h30m, origins: ["https://mirror.example/*"]}
-distribution: {endOfLife: warn, notCovered: block, allow: [debian 12], notAllowed: warn}
-sbom: {unknowns: warn, minPackages: 0}
+distribution: {endOfLife: warn, notCovered: {distribution: block, packageType: warn, version: warn, firstParty: block}, allow: [debian 12], notAllowed: warn}
+sbom: {unknowns: {packageDatabase: block, archive: block, file: warn, testData: block}, minPackages: 0}
 rules:
   - {name: a, effect: block, severity: HIGH, fix: unavailable, grace: +1.5h}
   - {name: b, severity: Critical, epss: {score: 1, percentile: 0.5}, cvss: 10, kev: true, ids: [CVE-1]}
@@ -220,8 +220,10 @@ exceptions:
   list:
     - {id: CVE-1, package: pkg:npm/a, image: registry.example/a, reason: r, owner: o, ticket: t, expires: 2026-12-31}
     - {rule: g, reason: r, owner: o, expires: 2026-12-31T12:00:00.5+02:00}
+    - {rule: sbom.unknowns, path: /srv/**/*.jar, reason: r, owner: o, expires: 2026-12-31}
 images:
-  - {match: "*", sbom: {minPackages: 1}}
+  - {match: "*", sbom: {minPackages: 1, unknowns: warn}}
+  - {match: "*", distribution: {notCovered: {version: block}}}
   - {match: [a, b], rules: [{name: a}], exceptions: [{id: CVE-2, reason: r, owner: o, expires: 2026-12-31}]}
 unmatchedImages: deny
 override: {maxLifetime: 24h, approvers: [a]}
@@ -254,6 +256,9 @@ func TestSchemaRefuses(t *testing.T) {
 		"no purl":                 "version: 1\nrules: [{name: a}]\npackages: [{name: b, deny: lodash}]",
 		"an exception for ever":   "version: 1\nrules: [{name: a}]\nexceptions: [{id: CVE-1, reason: r, owner: o}]",
 		"an exception for both":   "version: 1\nrules: [{name: a}]\nexceptions: [{id: CVE-1, rule: b, reason: r, owner: o, expires: 2026-12-31}]",
+		"a relative path":         "version: 1\nrules: [{name: a}]\nexceptions: [{rule: sbom.unknowns, path: srv/a.jar, reason: r, owner: o, expires: 2026-12-31}]",
+		"an empty group":          "version: 1\nrules: [{name: a}]\nsbom: {unknowns: {}}",
+		"an unknown reason":       "version: 1\nrules: [{name: a}]\ndistribution: {notCovered: {versions: warn}}",
 		"a date of another form":  "version: 1\nrules: [{name: a}]\nexceptions: [{id: CVE-1, reason: r, owner: o, expires: 31.12.2026}]",
 		"a scope of nothing":      "version: 1\nrules: [{name: a}]\nimages: [{match: a}]",
 		"a scope of a scope":      "version: 1\nrules: [{name: a}]\nimages: [{match: a, images: []}]",

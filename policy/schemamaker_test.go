@@ -27,6 +27,8 @@ var places = map[string]string{
 	"DatabaseRule":     "database: %s",
 	"DistributionRule": "distribution: %s",
 	"SBOMRule":         "sbom: %s",
+	"CoverageEffects":  "distribution: {notCovered: %s}",
+	"UnknownEffects":   "sbom: {unknowns: %s}",
 	"VEXRule":          "vex: %s",
 	"exceptions":       "exceptions: %s",
 	"Exception":        "exceptions: [%s]",
@@ -192,6 +194,7 @@ var refined = map[string]keywords{
 	"Rule.ids":                 listOf(keywords{"type": "string", "pattern": `^\s*[^*\s]+\s*$`}),
 	"Exception.id":             {"type": "string", "pattern": `^\s*[^*\s]+\s*$`},
 	"Exception.package":        purlPatternSchema,
+	"Exception.path":           {"type": "string", "pattern": `^\s*(/|\*\*)`},
 	"LicenseRule.package":      purlPatternSchema,
 	"PackageCondition.purl":    purlPatternSchema,
 	"PackageRule.deny":         purlPatternSchema,
@@ -241,7 +244,9 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 			return keywords{"const": true}
 		case "int":
 			return keywords{"type": "integer", "minimum": 0}
-		case "Effect":
+		case "CoverageEffects", "UnknownEffects":
+			return keywords{"oneOf": []keywords{enum(Block.String(), Warn.String()), {"$ref": "#/$defs/" + x.Name}}}
+		case "Effect", "OptInEffect":
 			return enum(Block.String(), Warn.String())
 		case "Fixable":
 			return enum(string(FixableYes), string(FixableNo))

@@ -83,13 +83,20 @@ func spelledOut(n *yaml.Node) []string {
 		key, value := n.Content[i].Value, n.Content[i+1]
 		switch {
 		case key == "match":
-		case value.Kind == yaml.MappingNode:
-			for j := 0; j < len(value.Content); j += 2 {
-				keys = append(keys, key+"."+value.Content[j].Value)
-			}
 		default:
-			keys = append(keys, key)
+			keys = appendKeys(keys, key, value)
 		}
+	}
+	return keys
+}
+
+// appendKeys appends a key, or those below it.
+func appendKeys(keys []string, key string, value *yaml.Node) []string {
+	if value.Kind != yaml.MappingNode {
+		return append(keys, key)
+	}
+	for j := 0; j+1 < len(value.Content); j += 2 {
+		keys = appendKeys(keys, key+"."+value.Content[j].Value, value.Content[j+1])
 	}
 	return keys
 }
@@ -133,8 +140,10 @@ func (s *scoped) apply(scope *Scope) {
 		to, from := fieldNamed(to, name), fieldNamed(from, name)
 		switch {
 		case nested:
-			s.keys[key] = override{instead: to.FieldByName("Position").Interface().(Position), by: scope}
-			fieldNamed(to, inner).Set(fieldNamed(from, inner))
+			o := override{instead: to.FieldByName("Position").Interface().(Position), by: scope}
+			for _, changed := range setKey(to, from, inner) {
+				s.keys[name+"."+changed] = o
+			}
 		case to.Kind() == reflect.Slice:
 			to.Set(s.merge(scope, to, from))
 		default:
@@ -142,6 +151,22 @@ func (s *scoped) apply(scope *Scope) {
 			to.Set(from)
 		}
 	}
+}
+
+// setKey copies the value of a key below a section and returns the keys that it changes.
+// One effect for a group of effects changes those that it stands for.
+func setKey(to, from reflect.Value, key string) []string {
+	outer, inner, nested := strings.Cut(key, ".")
+	to, from = fieldNamed(to, outer), fieldNamed(from, outer)
+	switch {
+	case nested:
+		fieldNamed(to, inner).Set(fieldNamed(from, inner))
+	case isEffectGroup(to.Type()):
+		return setEffects(to, from, outer)
+	default:
+		to.Set(from)
+	}
+	return []string{key}
 }
 
 // merge returns a new list with the elements of both: one of from takes the
@@ -189,7 +214,7 @@ func (s *scoped) locate(v *Violation) {
 		return
 	}
 	// A rule can have the name of a key: it stands elsewhere.
-	if o, ok := s.keys[v.Rule]; ok && o.instead == v.Position {
+	if o, ok := s.keys[v.effectKey()]; ok && o.instead == v.Position {
 		v.Position, v.Scope = o.by.Position, o.by.String()
 	}
 }

@@ -53,7 +53,7 @@ func TestParseScopes(t *testing.T) {
 		{
 			Position: at(21, 5), Match: []string{"registry.example/legacy/app", "*/other"}, Keys: []string{"sbom.unknowns", "exceptions"},
 			Policy: Policy{
-				File: "p.yaml", SBOM: SBOMRule{Position: at(22, 5), Unknowns: Warn},
+				File: "p.yaml", SBOM: SBOMRule{Position: at(22, 5), Unknowns: warnUnknowns},
 				Exceptions: []Exception{{
 					Position: at(24, 9), ID: "CVE-2", Reason: "r", Owner: "o", Expires: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC),
 				}},
@@ -148,7 +148,7 @@ func TestScopeApplies(t *testing.T) {
 		for _, r := range got.Rules {
 			rules = append(rules, fmt.Sprint(r.Name, " ", r.Position.Line))
 		}
-		if got.SBOM.MinPackages != want.minPackages || got.SBOM.Unknowns != want.unknowns ||
+		if got.SBOM.MinPackages != want.minPackages || got.SBOM.Unknowns.File != want.unknowns ||
 			strings.Join(rules, ", ") != want.rules || len(got.Exceptions) != want.exceptions || !cmp.Equal(got.Database, p.Database) {
 			t.Errorf("%s: %+v", repository, got.Policy)
 		}

@@ -75,7 +75,7 @@ func TestSameWordsAreListedOnce(t *testing.T) {
 		t.Error(diff)
 	}
 
-	warning := &Policy{Rules: []Rule{{Name: "all"}}, SBOM: SBOMRule{Unknowns: Warn}}
+	warning := &Policy{Rules: []Rule{{Name: "all"}}, SBOM: SBOMRule{Unknowns: warnUnknowns}}
 	d = Set{warning, blockAll()}.Evaluate(in, now)
 	denied(t, d, "evidence evidence", "sbom sbom.unknowns", "sbom sbom.unknowns")
 	if len(d.Warnings) != 2 {

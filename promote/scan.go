@@ -157,8 +157,18 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 		Scanner: vulnsScanner{URI: scan.Scanner.URI, Version: scan.Scanner.Version,
 			DB: vulnsDatabase{scan.Scanner.DB, lastUpdate(a.Input().Database).UTC()}, Result: []vulnsResult{}},
 		Metadata: scan.Metadata,
-		Extent: vulnsExtent{Platform: p.Platform, Packages: len(p.Packages), Unknowns: len(p.Unknowns),
-			Uncovered: len(p.Uncovered), Suppressed: len(p.Suppressed)},
+		Extent:   vulnsExtent{Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
+	}
+	// What another package answers for is no gap.
+	for _, u := range p.Unknowns {
+		if u.Class != policy.UnknownOwned {
+			out.Extent.Unknowns++
+		}
+	}
+	for _, u := range p.Uncovered {
+		if !u.Reason.JudgedElsewhere() {
+			out.Extent.Uncovered++
+		}
 	}
 	for i, f := range p.Findings {
 		out.Scanner.Result = append(out.Scanner.Result,

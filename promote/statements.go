@@ -113,9 +113,12 @@ type SubjectOf struct {
 type Used struct {
 	// ID and Package are those of the finding that it covered. Rule is set
 	// instead where the exception is from a rule about something else.
-	ID      string    `json:"id,omitempty"`
-	Package string    `json:"package,omitempty"`
-	Rule    string    `json:"rule,omitempty"`
+	ID      string `json:"id,omitempty"`
+	Package string `json:"package,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+	// Path is the file that it covered, if the rule is about files or about packages
+	// without a version.
+	Path    string    `json:"path,omitempty"`
 	Reason  string    `json:"reason"`
 	Owner   string    `json:"owner"`
 	Ticket  string    `json:"ticket,omitempty"`
@@ -193,8 +196,16 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carr
 	for _, e := range decision.Excepted {
 		used := Used{Rule: e.Exception.Rule, Reason: e.Exception.Reason,
 			Owner: e.Exception.Owner, Ticket: e.Exception.Ticket, Expires: e.Exception.Expires}
-		if e.Finding != nil {
+		switch {
+		case e.Finding != nil:
 			used.ID, used.Package = e.Finding.ID, e.Finding.Package.PURL
+		case e.Unknown != nil:
+			used.Path = e.Unknown.Path
+		case e.Uncovered != nil && e.Uncovered.Package != nil:
+			used.Package = e.Uncovered.Package.PURL
+			if found := e.Uncovered.Package.Found; len(found) > 0 {
+				used.Path = found[0].Path
+			}
 		}
 		if !slices.Contains(out.Basis.Exceptions, used) {
 			out.Basis.Exceptions = append(out.Basis.Exceptions, used)

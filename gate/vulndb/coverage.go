@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,6 +76,36 @@ func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
 	}
 	db.coverage.types[t] = found
 	return found, nil
+}
+
+// HasAdvisories reports whether the database has anything about a package of a type with
+// one of these names. A name without a group, such as that of a jar, stands for every
+// group.
+func (db *DB) HasAdvisories(ctx context.Context, t syftpkg.Type, names ...string) (bool, error) {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		found, err := db.exists(ctx, `
+			SELECT EXISTS (SELECT 1 FROM packages
+				WHERE ecosystem = COALESCE(
+					(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
+				AND (name = ? COLLATE NOCASE OR name LIKE ? ESCAPE '\'))`,
+			string(t), string(t), name, "%:"+likeEscaper.Replace(name))
+		if err != nil || found {
+			return found, wrapped(err, t, name)
+		}
+	}
+	return false, nil
+}
+
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+func wrapped(err error, t syftpkg.Type, name string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("looking for advisories about the %s package %q: %w", t, name, err)
 }
 
 // CoversCPEs reports whether the database has any advisory that matchers find by CPE.

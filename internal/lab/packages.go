@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 )
 
@@ -21,6 +22,8 @@ type Deb struct {
 	// License is the short name in the package's copyright file; empty
 	// writes no such file.
 	License string
+	// Files are further files of the package, with their checksums in the database.
+	Files []File
 }
 
 // Apk is an installed Alpine or Wolfi package.
@@ -31,6 +34,8 @@ type Apk struct {
 	// Arch is apk's name of the architecture; default that of the image.
 	Arch    string
 	License string
+	// Files are files of the package, with their checksums in the database.
+	Files []File
 }
 
 // NPM is an installed npm package.
@@ -119,12 +124,20 @@ func dpkg(packages []Deb, arch string) []File {
 
 		list, sums := "/.\n", ""
 		if p.License != "" {
-			path := "usr/share/doc/" + p.Name + "/copyright"
+			at := "usr/share/doc/" + p.Name + "/copyright"
 			text := "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: none\nLicense: " + p.License + "\n"
 			sum := md5.Sum([]byte(text)) // what dpkg writes
-			files = append(files, File{Path: path, Content: text})
-			list += "/" + path + "\n"
-			sums = hex.EncodeToString(sum[:]) + "  " + path + "\n"
+			files = append(files, File{Path: at, Content: text})
+			list += "/" + at + "\n"
+			sums = hex.EncodeToString(sum[:]) + "  " + at + "\n"
+		}
+		for _, f := range p.Files {
+			files = append(files, f)
+			list += "/" + f.Path + "\n"
+			if f.Link == "" { // dpkg records no checksum of a link
+				sum := md5.Sum([]byte(f.Content))
+				sums += hex.EncodeToString(sum[:]) + "  " + f.Path + "\n"
+			}
 		}
 		files = append(files,
 			File{Path: "var/lib/dpkg/info/" + p.Name + ".list", Content: list},
@@ -142,6 +155,7 @@ func apk(packages []Apk, release, arch string) []File {
 		arch = other
 	}
 	var installed, world strings.Builder
+	var owned []File
 	for _, p := range packages {
 		if p.Arch == "" {
 			p.Arch = arch
@@ -155,13 +169,20 @@ func apk(packages []Apk, release, arch string) []File {
 		if p.License != "" {
 			fmt.Fprintf(&installed, "L:%s\n", p.License)
 		}
-		fmt.Fprintf(&installed, "o:%s\nm:Lab <lab@example.invalid>\nt:%d\n\n", p.Origin, Created.Unix())
+		fmt.Fprintf(&installed, "o:%s\nm:Lab <lab@example.invalid>\nt:%d\n", p.Origin, Created.Unix())
+		for _, f := range p.Files {
+			sum := sha1.Sum([]byte(f.Content))
+			fmt.Fprintf(&installed, "F:%s\nR:%s\na:0:0:644\nZ:Q1%s\n", path.Dir(f.Path), path.Base(f.Path), base64.StdEncoding.EncodeToString(sum[:]))
+			owned = append(owned, f)
+		}
+		fmt.Fprintln(&installed)
 		fmt.Fprintln(&world, p.Name)
 	}
 	files := []File{
 		{Path: "lib/apk/db/installed", Content: installed.String()},
 		{Path: "etc/apk/world", Content: world.String()},
 	}
+	files = append(files, owned...)
 	if id, version, _ := strings.Cut(release, " "); id == "alpine" {
 		if parts := strings.SplitN(version, ".", 3); len(parts) >= 2 {
 			files = append(files, File{

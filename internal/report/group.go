@@ -319,6 +319,8 @@ func coverageAdvice(reason policy.UncoveredReason) string {
 		return "give the package a version that follows the scheme of its ecosystem, or remove it"
 	case policy.MainModule:
 		return "build the program from a released version"
+	case policy.FirstParty:
+		return "give the package a version"
 	case policy.NothingCataloged:
 		return "keep the package metadata in the image: without it nothing can be matched"
 	}

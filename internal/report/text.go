@@ -517,17 +517,25 @@ func severities(issues []issue) string {
 // gaps counts what the evidence does not cover, whatever the policy made of it.
 func (t text) gaps() {
 	var unknowns, uncovered []string
-	suppressed := 0
+	suppressed, judged := 0, 0
 	for _, p := range t.Input.Platforms {
 		for _, u := range p.Unknowns {
+			if u.Class == policy.UnknownOwned {
+				judged++
+				continue
+			}
 			unknowns = append(unknowns, fmt.Sprintf("%s: %s (%s)", short(u.Path), short(u.Reason), short(p.Platform)))
 		}
 		for _, u := range p.Uncovered {
+			if u.Reason.JudgedElsewhere() {
+				judged++
+				continue
+			}
 			uncovered = append(uncovered, fmt.Sprintf("%s: %s (%s)", uncoveredName(u), uncoveredReason(u), short(p.Platform)))
 		}
 		suppressed += len(p.Suppressed)
 	}
-	if len(unknowns)+len(uncovered)+suppressed == 0 {
+	if len(unknowns)+len(uncovered)+suppressed+judged == 0 {
 		return
 	}
 	t.section("Gaps in the evidence")
@@ -549,6 +557,9 @@ func (t text) gaps() {
 		if more := len(g.list) - maxGaps; more > 0 {
 			t.item(4, fmt.Sprintf("and %d more: the JSON report has all of them", more))
 		}
+	}
+	if judged > 0 {
+		t.item(2, fmt.Sprintf("%s covered by the package that owns it: the JSON report has all of them", count(judged, "file")))
 	}
 	if suppressed > 0 {
 		t.item(2, fmt.Sprintf("%s dropped by the matcher's own rules: the JSON report has all of them", count(suppressed, "match")))

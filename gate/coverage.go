@@ -1,0 +1,284 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/grype/grype/pkg"
+	"github.com/anchore/grype/grype/version"
+	"github.com/anchore/syft/syft/cpe"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// addGaps lists what the matchers pass over in silence, and what the catalogers could
+// not read.
+func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) error {
+	gaps, err := distributionGaps(ctx, db, s, d)
+	if err != nil {
+		return err
+	}
+	// A package of the distribution answers for its files only if the database answers
+	// for the distribution.
+	c := &coverage{db: db, sbom: s, distributionCovered: len(gaps) == 0 && d != nil, cataloged: map[pkg.ID]*syftpkg.Package{}}
+	for i := range s.sorted {
+		c.cataloged[pkg.ID(s.sorted[i].ID())] = &s.sorted[i]
+	}
+	m.uncovered = append([]policy.Uncovered{}, gaps...)
+	if err := c.addTypes(ctx, pkgs, &m.uncovered); err != nil {
+		return err
+	}
+	for i := range pkgs {
+		if err := c.addVersion(ctx, &pkgs[i], &m.uncovered); err != nil {
+			return err
+		}
+	}
+	m.unknowns = s.judgedUnknowns(c.distributionCovered)
+	return nil
+}
+
+// distributionGaps says why the packages of the distribution cannot be matched.
+func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro) ([]policy.Uncovered, error) {
+	var out []policy.Uncovered
+	if len(s.Packages) == 0 {
+		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
+	}
+	kinds := osPackageTypes(s)
+	switch {
+	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
+		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged,
+			Detail: "os-release names " + d.String() + ", and no package of an operating system was found"})
+	case len(kinds) > 0 && d == nil:
+		out = append(out, policy.Uncovered{Reason: policy.NoDistribution,
+			Detail: "there are operating system packages, and no os-release says whose"})
+	case len(kinds) > 0:
+		for _, kind := range kinds {
+			if !slices.Contains(nativeTypes[kind], d.Type) {
+				out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase,
+					Detail: fmt.Sprintf("packages of type %s, which are not those of %s", kind, d)})
+			}
+		}
+		ok, err := db.Covers(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
+		}
+		if !ok {
+			out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
+		}
+	}
+	return out, nil
+}
+
+// coverage says which packages the matchers pass over.
+type coverage struct {
+	db                  *vulndb.DB
+	sbom                *SBOM
+	distributionCovered bool
+	cataloged           map[pkg.ID]*syftpkg.Package
+	modules             map[string]string // see versionedModules; nil until needed
+}
+
+// ownerOf returns the package of a covered distribution that owns all files that
+// describe a package, or nil.
+func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
+	cataloged := c.cataloged[p.ID]
+	if !c.distributionCovered || cataloged == nil || isOSPackage(p.Type) {
+		return nil
+	}
+	var owner *policy.Package
+	for _, l := range evidenceOf(cataloged) {
+		if owner = c.sbom.ownerOf(l.RealPath); owner == nil {
+			return nil
+		}
+	}
+	return owner
+}
+
+// addTypes lists the types of packages for which the database has no advisory at all, so
+// that no finding means nothing. Packages of distributions are judged by distribution,
+// and so are packages that they own.
+func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]policy.Uncovered) error {
+	byName := matchedByName()
+	unanswered := map[syftpkg.Type][]string{}
+	for i := range pkgs {
+		p := &pkgs[i]
+		// No database has advisories about the weights of a model.
+		if isOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
+			continue
+		}
+		ok, err := c.coversType(ctx, p.Type, p.CPEs, byName)
+		if err != nil {
+			return err
+		}
+		if ok {
+			continue
+		}
+		if owner := c.ownerOf(p); owner != nil {
+			*to = append(*to, c.owned(p, owner))
+			continue
+		}
+		unanswered[p.Type] = append(unanswered[p.Type], p.Name)
+	}
+	for _, t := range slices.Sorted(maps.Keys(unanswered)) {
+		*to = append(*to, policy.Uncovered{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
+	}
+	return nil
+}
+
+func (c *coverage) coversType(ctx context.Context, t syftpkg.Type, cpes []cpe.CPE, byName map[syftpkg.Type]bool) (bool, error) {
+	ok, err := c.db.CoversType(ctx, t)
+	if err == nil && !ok && !byName[t] && len(cpes) > 0 {
+		ok, err = c.db.CoversCPEs(ctx)
+	}
+	return ok, err
+}
+
+func (c *coverage) owned(p *pkg.Package, owner *policy.Package) policy.Uncovered {
+	about := c.packageOf(p)
+	return policy.Uncovered{Package: &about, Reason: policy.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
+}
+
+// addVersion lists a package whose version cannot be compared, with the reason.
+func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.Uncovered) error {
+	reason, detail := incomparable(*p)
+	if reason == "" {
+		return nil
+	}
+	if owner := c.ownerOf(p); owner != nil {
+		one := c.owned(p, owner)
+		same := func(u policy.Uncovered) bool { // its type is not in the database either
+			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
+		}
+		if !slices.ContainsFunc(*to, same) {
+			*to = append(*to, one)
+		}
+		return nil
+	}
+	about := c.packageOf(p)
+	u := policy.Uncovered{Package: &about, Reason: reason, Detail: detail}
+	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != policy.MainModule {
+		if c.modules == nil {
+			c.modules = versionedModules(c.sbom.sorted)
+		}
+		if purl := partOf(cataloged, c.modules); purl != "" {
+			u.Reason, u.Detail, u.Owner = policy.PartOfPackage, "", purl
+		} else if own, err := c.isOwn(ctx, p, cataloged); err != nil {
+			return err
+		} else if own {
+			u.Reason, u.Detail = policy.FirstParty, ""
+		}
+	}
+	*to = append(*to, u)
+	return nil
+}
+
+// isOwn reports whether a package is the application's own. A name for which the
+// database has advisories can be that of a vulnerable package without its version.
+func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg.Package) (bool, error) {
+	if !looksOwn(cataloged) {
+		return false, nil
+	}
+	names := append(c.db.Provider().PackageSearchNames(*p), p.Name)
+	for _, l := range evidenceOf(cataloged) {
+		if base := path.Base(l.RealPath); p.Type == syftpkg.JavaPkg {
+			names = append(names, strings.TrimSuffix(base, path.Ext(base)))
+		}
+	}
+	known, err := c.db.HasAdvisories(ctx, p.Type, names...)
+	return !known, err
+}
+
+// packageOf names a package by the files that describe it. For a jar inside an archive,
+// the path in the archive follows.
+func (c *coverage) packageOf(p *pkg.Package) policy.Package {
+	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+	cataloged := c.cataloged[p.ID]
+	if cataloged == nil {
+		return packageOf(*p)
+	}
+	for _, l := range evidenceOf(cataloged) {
+		found := policy.Location{Path: l.RealPath, Layer: l.FileSystemID}
+		if m, ok := cataloged.Metadata.(syftpkg.JavaArchive); ok && c.sbom.ownerOf(l.RealPath) == nil {
+			if inside, nested := strings.CutPrefix(m.VirtualPath, l.RealPath+":"); nested {
+				found.Path += ":" + inside
+			}
+		}
+		out.Found = append(out.Found, found)
+	}
+	return out
+}
+
+// matchedByName are the types whose matchers search by name alone. All others are
+// searched by CPE too.
+func matchedByName() map[syftpkg.Type]bool {
+	types := map[syftpkg.Type]bool{}
+	for _, m := range strictMatchers() {
+		for _, t := range m.PackageTypes() {
+			types[t] = true
+		}
+	}
+	return types
+}
+
+// someOf lists the first few names.
+func someOf(names []string) string {
+	const most = 3
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// osPackageTypes lists the types of operating system packages in an SBOM.
+func osPackageTypes(s *SBOM) []syftpkg.Type {
+	var kinds []syftpkg.Type
+	for _, p := range s.Packages {
+		if kind := syftpkg.Type(p.Type); isOSPackage(kind) && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// nativeTypes are the distributions that install packages of a type. An
+// os-release that names another one would have every package looked up where
+// none of its kind can be found.
+var nativeTypes = map[syftpkg.Type][]distro.Type{
+	syftpkg.DebPkg: {distro.Debian, distro.Ubuntu, distro.Raspbian, distro.Echo},
+	syftpkg.ApkPkg: {distro.Alpine, distro.Wolfi, distro.Chainguard, distro.MinimOS, distro.SecureOS, distro.PostmarketOS},
+	syftpkg.RpmPkg: {distro.RedHat, distro.CentOS, distro.Fedora, distro.RockyLinux, distro.AlmaLinux, distro.OracleLinux,
+		distro.AmazonLinux, distro.SLES, distro.OpenSuseLeap, distro.Mariner, distro.Azure, distro.Photon, distro.Scientific, distro.Hummingbird},
+	syftpkg.AlpmPkg:    {distro.ArchLinux},
+	syftpkg.PortagePkg: {distro.Gentoo},
+}
+
+// incomparable says why a package's version cannot be compared with the ranges
+// of an advisory, or returns an empty reason.
+func incomparable(p pkg.Package) (policy.UncoveredReason, string) {
+	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
+		return policy.MainModule, "a Go program's own module carries no released version"
+	}
+	if v := strings.TrimSpace(p.Version); v == "" || strings.EqualFold(v, "unknown") {
+		return policy.VersionUnknown, ""
+	}
+	format := pkg.VersionFormat(p)
+	if err := version.New(p.Version, format).Validate(); err != nil {
+		return policy.VersionNotComparable, err.Error()
+	}
+	return "", ""
+}
+
+// unversionedMain mirrors what grype's Go matcher passes over.
+func unversionedMain(v string) bool {
+	return v == "" || strings.EqualFold(v, "unknown") || strings.HasPrefix(v, "v0.0.0-") || strings.HasPrefix(v, "(devel)")
+}

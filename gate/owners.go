@@ -1,0 +1,230 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"  //nolint:gosec // what dpkg and Portage record
+	"crypto/sha1" //nolint:gosec // what apk records
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/anchore/syft/syft/file"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// ownedFile is a file that a package of the distribution installed. Its content has the
+// checksum that the package database records, so no later layer or command replaced it.
+// A path alone would not prove that.
+type ownedFile struct {
+	Path  string
+	Owner policy.Package // without locations and licenses
+}
+
+// claim is what a package database says about a file.
+type claim struct {
+	owner  *syftpkg.Package
+	digest file.Digest
+}
+
+// findOwners finds the owners of the files in which packages of languages or unreadable
+// data were found.
+func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
+	wanted := s.describedFiles()
+	if len(wanted) == 0 {
+		return nil
+	}
+	claims := claimsOf(s.sorted, wanted)
+	for _, p := range slices.Sorted(maps.Keys(claims)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		owner, err := verifiedOwner(r, p, claims[p])
+		if err != nil {
+			return fmt.Errorf("comparing %q in %s with the package database: %w", p, s.Digest, err)
+		}
+		if owner != nil {
+			s.owners = append(s.owners, ownedFile{Path: p,
+				Owner: policy.Package{Name: owner.Name, Version: owner.Version, Type: string(owner.Type), PURL: owner.PURL}})
+		}
+	}
+	return nil
+}
+
+// describedFiles are the paths of interest.
+func (s *SBOM) describedFiles() map[string]bool {
+	wanted := map[string]bool{}
+	for i := range s.sorted {
+		if p := &s.sorted[i]; !isOSPackage(p.Type) {
+			for _, l := range evidenceOf(p) {
+				wanted[l.RealPath] = true
+			}
+		}
+	}
+	for _, u := range s.Unknowns {
+		wanted[u.Path] = true
+	}
+	return wanted
+}
+
+// evidenceOf returns the locations that describe a package, without those that only
+// support it, such as a list of its files.
+func evidenceOf(p *syftpkg.Package) []file.Location {
+	all := p.Locations.ToSlice()
+	primary := slices.DeleteFunc(slices.Clone(all), func(l file.Location) bool {
+		return l.Annotations[syftpkg.EvidenceAnnotationKey] != syftpkg.PrimaryEvidenceAnnotation
+	})
+	if len(primary) > 0 {
+		return primary
+	}
+	return all
+}
+
+// databasePaths are where the package databases of distributions are. A database
+// elsewhere, such as that of a root file system in a folder, owns no file of the image.
+var databasePaths = []string{
+	"/var/lib/dpkg/status", "/var/lib/dpkg/status.d/", "/lib/apk/db/installed", "/usr/lib/apk/db/installed",
+	"/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/usr/share/rpm/", "/var/lib/pacman/local/", "/var/db/pkg/",
+}
+
+func inDatabase(p *syftpkg.Package) bool {
+	return slices.ContainsFunc(p.Locations.ToSlice(), func(l file.Location) bool {
+		return slices.ContainsFunc(databasePaths, func(known string) bool {
+			return l.RealPath == known || strings.HasSuffix(known, "/") && strings.HasPrefix(l.RealPath, known)
+		})
+	})
+}
+
+// claimsOf returns what the package databases record about the wanted paths.
+func claimsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]claim {
+	claims := map[string][]claim{}
+	for i := range packages {
+		p := &packages[i]
+		if !isOSPackage(p.Type) || !inDatabase(p) {
+			continue
+		}
+		eachRecord(p.Metadata, func(recorded string, digest file.Digest) {
+			recorded = path.Join("/", recorded)
+			// Where /lib is a link to /usr/lib, databases still name /lib.
+			for _, at := range []string{recorded, "/usr" + recorded} {
+				if wanted[at] {
+					claims[at] = append(claims[at], claim{p, digest})
+				}
+			}
+		})
+	}
+	return claims
+}
+
+// eachRecord calls f for the files that a package database lists with a checksum.
+// Metadata of a package file that lies in the image, such as a .deb, lists none.
+func eachRecord(metadata any, f func(path string, d file.Digest)) {
+	known := func(path string, d *file.Digest) {
+		if d != nil && d.Value != "" {
+			f(path, *d)
+		}
+	}
+	switch m := metadata.(type) {
+	case syftpkg.DpkgDBEntry:
+		for _, r := range m.Files {
+			known(r.Path, r.Digest)
+		}
+	case syftpkg.ApkDBEntry:
+		for _, r := range m.Files {
+			known(r.Path, r.Digest)
+		}
+	case syftpkg.RpmDBEntry:
+		for _, r := range m.Files {
+			known(r.Path, &r.Digest)
+		}
+	case syftpkg.AlpmDBEntry:
+		for _, r := range m.Files {
+			for _, d := range r.Digests {
+				known(r.Path, &d)
+			}
+		}
+	case syftpkg.PortageEntry:
+		for _, r := range m.Files {
+			known(r.Path, r.Digest)
+		}
+	}
+}
+
+// verifiedOwner returns the first package whose record has the checksum of the file, or
+// nil.
+func verifiedOwner(r file.Resolver, at string, claims []claim) (_ *syftpkg.Package, err error) {
+	found, err := r.FilesByPath(at)
+	if err != nil {
+		return nil, err
+	}
+	// Something else is behind a link.
+	if len(found) != 1 || found[0].RealPath != at {
+		return nil, nil
+	}
+	rc, err := r.FileContentsByLocation(found[0])
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rc.Close()) }()
+	hashes := map[string]hash.Hash{}
+	var all []io.Writer
+	for _, c := range claims {
+		if h := newHash(c.digest.Algorithm); h != nil && hashes[c.digest.Algorithm] == nil {
+			hashes[c.digest.Algorithm] = h
+			all = append(all, h)
+		}
+	}
+	if _, err := io.Copy(io.MultiWriter(all...), rc); err != nil {
+		return nil, err
+	}
+	for _, c := range claims {
+		if h := hashes[c.digest.Algorithm]; h != nil && sameDigest(h.Sum(nil), c.digest) {
+			return c.owner, nil
+		}
+	}
+	return nil, nil
+}
+
+// apkDigest is syft's name for a checksum in an apk database.
+const apkDigest = "'Q1'+base64(sha1)"
+
+// newHash returns nil for an algorithm that is not known.
+func newHash(algorithm string) hash.Hash {
+	switch algorithm {
+	case "md5":
+		return md5.New() //nolint:gosec // what dpkg and Portage record
+	case "sha1", apkDigest:
+		return sha1.New() //nolint:gosec // what apk records
+	case "sha224":
+		return sha256.New224()
+	case "sha256":
+		return sha256.New()
+	case "sha384":
+		return sha512.New384()
+	case "sha512":
+		return sha512.New()
+	}
+	return nil
+}
+
+func sameDigest(sum []byte, d file.Digest) bool {
+	var want []byte
+	var err error
+	if d.Algorithm == apkDigest {
+		want, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(d.Value, "Q1"))
+	} else {
+		want, err = hex.DecodeString(d.Value)
+	}
+	return err == nil && bytes.Equal(sum, want)
+}

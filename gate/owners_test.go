@@ -1,0 +1,336 @@
+package gate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// versionless is a jar without version; name makes it differ from others.
+func versionless(t *testing.T, name string) string {
+	t.Helper()
+	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
+}
+
+// gapsOf returns the reason for each file that is not covered or not readable.
+func gapsOf(r *Result) map[string]string {
+	out := map[string]string{}
+	for _, u := range r.Input.Platforms[0].Uncovered {
+		switch {
+		case u.Package == nil:
+			out[u.Type] = string(u.Reason)
+		default:
+			for _, l := range u.Package.Found {
+				out[l.Path] = string(u.Reason)
+			}
+		}
+	}
+	for _, u := range r.Input.Platforms[0].Unknowns {
+		out[u.Path] = string(u.Class)
+	}
+	return out
+}
+
+func compareGaps(t *testing.T, r *Result, want map[string]string) {
+	t.Helper()
+	if diff := cmp.Diff(want, gapsOf(r)); diff != "" {
+		t.Errorf("gaps (-want +got):\n%s", diff)
+	}
+}
+
+// owning is a Debian image with a package that has these files.
+func owning(files ...lab.File) lab.ImageSpec {
+	spec := clean
+	spec.DebPackages = append(slices.Clone(clean.DebPackages), lab.Deb{Name: "owner", Version: "1.0-1", Arch: "all", Files: files})
+	return spec
+}
+
+const owned = string(policy.OwnedByDistribution)
+
+// TestFileOfTheDistributionIsNotDenied: Debian's own packages have jars, modules and
+// gems without a version that a matcher could use.
+func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
+	h := newTester(t)
+	jar := versionless(t, "ca")
+	spec := owning(
+		lab.File{Path: "usr/share/ca-certificates-java/ca-certificates-java.jar", Content: jar},
+		lab.File{Path: "usr/share/java/log4j-core.jar", Content: versionless(t, "log4j")},
+		lab.File{Path: "usr/share/maven/lib/linked.jar", Link: "../../java/log4j-core.jar"},
+		lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a"}`},
+		lab.File{Path: "usr/lib/python3/dist-packages/b-x.egg-info", Content: "Metadata-Version: 1.1\nName: b\n"},
+		lab.File{Path: "usr/share/go-1.19/src/debug/pe/testdata/hello.jar", Content: "PK\x03\x04 broken"},
+		lab.File{Path: "usr/share/nodejs/a/test/package.json", Content: "{"},
+	)
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	if !r.Decision.Passed || len(r.Decision.Warnings) > 0 {
+		t.Errorf("denied or warned: %+v %+v", r.Decision.Violations, r.Decision.Warnings)
+	}
+	compareGaps(t, r, map[string]string{
+		"/usr/share/ca-certificates-java/ca-certificates-java.jar": owned,
+		"/usr/share/java/log4j-core.jar":                           owned,
+		"/usr/share/nodejs/a/package.json":                         owned,
+		"/usr/lib/python3/dist-packages/b-x.egg-info":              owned,
+		"/usr/share/go-1.19/src/debug/pe/testdata/hello.jar":       owned,
+		"/usr/share/nodejs/a/test/package.json":                    owned,
+	})
+	for _, u := range r.Input.Platforms[0].Uncovered {
+		if !strings.Contains(u.Owner, "/owner@1.0-1") {
+			t.Errorf("%s is owned by %q", u.Package.Name, u.Owner)
+		}
+	}
+}
+
+// TestOwnershipSurvivesTheCache: the second run has no image to compare with.
+func TestOwnershipSurvivesTheCache(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(owning(lab.File{Path: "usr/share/java/x.jar", Content: versionless(t, "x")},
+		lab.File{Path: "usr/share/java/broken.jar", Content: "PK\x03\x04"})))
+	g := h.gate(blockCritical, h.cache(t.TempDir()))
+	first, second := h.check(g, src), h.check(g, src)
+	if second.Recalled == 0 {
+		t.Error("the second run made the catalog again")
+	}
+	if diff := cmp.Diff(first.Input, second.Input); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestLookAlikeOfAnOwnedFileBlocks: only the very file that a package of the image's
+// distribution installed is covered.
+func TestLookAlikeOfAnOwnedFileBlocks(t *testing.T) {
+	const unknownVersion, archive = string(policy.VersionUnknown), string(policy.UnknownArchive)
+	jar, other := versionless(t, "a"), versionless(t, "b")
+	file := lab.File{Path: "usr/share/java/a.jar", Content: jar}
+	for name, c := range map[string]struct {
+		layers [][]lab.File
+		want   map[string]string
+	}{
+		"beside it": {[][]lab.File{{{Path: "usr/share/java/b.jar", Content: jar}}}, map[string]string{
+			"/usr/share/java/a.jar": owned, "/usr/share/java/b.jar": unknownVersion}},
+		"replaced later": {[][]lab.File{{{Path: "usr/share/java/a.jar", Content: other}}}, map[string]string{
+			"/usr/share/java/a.jar": unknownVersion}},
+		"replaced by something unreadable": {[][]lab.File{{{Path: "usr/share/java/a.jar", Content: "PK\x03\x04"}}}, map[string]string{
+			"/usr/share/java/a.jar": archive}},
+		"replaced by a link": {[][]lab.File{{{Path: "srv/lib/evil.jar", Content: other}, {Path: "usr/share/java/a.jar", Link: "/srv/lib/evil.jar"}}},
+			map[string]string{"/srv/lib/evil.jar": unknownVersion}},
+		"a copy through a linked folder": {[][]lab.File{{{Path: "srv/java/lib/a.jar", Content: other}, lab.Whiteout("usr/share/java"),
+			{Path: "usr/share/java", Link: "/srv/java/lib"}}}, map[string]string{"/srv/java/lib/a.jar": unknownVersion}},
+		"a list without the package": {[][]lab.File{{{Path: "usr/share/java/b.jar", Content: other},
+			{Path: "var/lib/dpkg/info/ghost.md5sums", Content: md5Line(other, "usr/share/java/b.jar")}}},
+			map[string]string{"/usr/share/java/a.jar": owned, "/usr/share/java/b.jar": unknownVersion}},
+		"below a folder with its name": {[][]lab.File{{{Path: "usr/share/java/a.jar:x/b.jar", Content: "PK\x03\x04"},
+			{Path: "usr/share/java/a.jar:x/c.jar", Content: other}}},
+			map[string]string{"/usr/share/java/a.jar": owned, "/usr/share/java/a.jar:x/b.jar": archive, "/usr/share/java/a.jar:x/c.jar": unknownVersion}},
+		"another database": {[][]lab.File{{{Path: "usr/share/java/b.jar", Content: other},
+			{Path: "opt/root/var/lib/dpkg/status", Content: "Package: ghost\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n"},
+			{Path: "opt/root/var/lib/dpkg/info/ghost.md5sums", Content: md5Line(other, "usr/share/java/b.jar")}}},
+			map[string]string{"/usr/share/java/a.jar": owned, "/usr/share/java/b.jar": unknownVersion}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			spec := owning(file)
+			spec.Layers = c.layers
+			r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+			compareGaps(t, r, c.want)
+			if r.Decision.Passed == slices.Contains(valuesOfMap(c.want), unknownVersion) && r.Decision.Passed {
+				t.Error("passed")
+			}
+		})
+	}
+}
+
+func valuesOfMap(m map[string]string) (out []string) {
+	for _, v := range m {
+		out = append(out, v)
+	}
+	return out
+}
+
+// TestOwnerOfAnUncoveredDistributionDoesNotCover: it says nothing about its files if the
+// policy does not deny the distribution.
+func TestOwnerOfAnUncoveredDistributionDoesNotCover(t *testing.T) {
+	h := newTester(t)
+	spec := owning(lab.File{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, lab.File{Path: "usr/share/java/b.jar", Content: "PK\x03\x04"})
+	spec.OSRelease = "debian 6"
+	r := h.check(h.gate(blockCritical+"distribution: {notCovered: {distribution: warn}}\n"), h.push("app:1", h.image(spec)))
+	compareGaps(t, r, map[string]string{"": string(policy.DistributionNotInDatabase),
+		"/usr/share/java/a.jar": string(policy.VersionUnknown), "/usr/share/java/b.jar": string(policy.UnknownArchive)})
+	if r.Decision.Passed {
+		t.Error("passed")
+	}
+}
+
+// TestAlpineOwnsItsFiles: apk records SHA-1.
+func TestAlpineOwnsItsFiles(t *testing.T) {
+	h := newTester(t)
+	spec := lab.ImageSpec{OSRelease: "alpine 3.22.0", ApkPackages: []lab.Apk{{Name: "java-common", Version: "1.0-r0",
+		Files: []lab.File{{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, {Path: "usr/share/java/b.jar", Content: versionless(t, "b")}}}},
+		Files: []lab.File{{Path: "usr/share/java/b.jar", Content: versionless(t, "c")}}}
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	got := gapsOf(r)
+	if got["/usr/share/java/a.jar"] != owned || got["/usr/share/java/b.jar"] != string(policy.VersionUnknown) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestOwnedTypeIsNotMissingFromTheDatabase: a type without advisories does not matter
+// for packages that the distribution answers for.
+func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
+	h := newTester(t)
+	db := databaseWithout(t, "github")
+	file := lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`}
+	spec := owning(file)
+	spec.NPM = nil
+	src := h.push("app:1", h.image(spec))
+	r := h.check(h.gate(blockCritical, func(o *Options) { o.Database = db }), src)
+	compareGaps(t, r, map[string]string{"/usr/share/nodejs/a/package.json": owned})
+	spec.Files = []lab.File{{Path: "srv/b/package.json", Content: `{"name":"b","version":"1.0.0"}`}}
+	r = h.check(h.gate(blockCritical, func(o *Options) { o.Database = db }), h.push("app:2", h.image(spec)))
+	compareGaps(t, r, map[string]string{"/usr/share/nodejs/a/package.json": owned, "npm": string(policy.TypeNotInDatabase)})
+	if r.Decision.Passed {
+		t.Error("passed")
+	}
+}
+
+// TestFirstPartyPackageIsNotDenied, and what only looks like one is.
+func TestFirstPartyPackageIsNotDenied(t *testing.T) {
+	const first, part, unknown = string(policy.FirstParty), string(policy.PartOfPackage), string(policy.VersionUnknown)
+	fat := zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: org.springframework.boot.loader.JarLauncher\nStart-Class: a.App\n",
+		"BOOT-INF/lib/inner.jar", versionless(t, "inner"), "BOOT-INF/lib/dated-1.0.jar", versionless(t, "dated"))
+	files := map[string]struct{ content, want string }{
+		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
+		"srv/web/package.json":                               {`{"name":"web"}`, first},
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database knows it
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database knows it
+		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
+		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
+		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
+		"srv/app/node_modules/a/package.json":                {`{"name":"a","version":"1.0.0"}`, ""},
+		"srv/app/node_modules/a/dist/cjs/package.json":       {`{"name":"a/cjs","type":"commonjs"}`, part},
+		"srv/app/node_modules/evil/package.json":             {`{"name":"evil"}`, unknown},
+		"srv/app/node_modules/evil/esm/package.json":         {`{"name":"evil-esm"}`, unknown},
+		"srv/app/node_modules/hidden/package.json":           {`{"name":"hidden","private":true}`, unknown},
+		"srv/app/node_modules/@s/evil/package.json":          {`{"name":"@s/evil"}`, unknown},
+		"srv/app/node_modules/a/node_modules/b/package.json": {`{"name":"b"}`, unknown},
+		"usr/share/nodejs/evil2/package.json":                {`{"name":"evil2"}`, unknown},
+		"srv/app.jar":                                        {versionless(t, "app"), first},
+		"srv/fat.jar":                                        {fat, first},
+		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database knows it
+		"srv/lib/driver.jar":                                 {versionless(t, "driver"), unknown},
+		"opt/tomcat/webapps/shop.war":                        {versionless(t, "shop"), first},
+	}
+	spec := clean
+	want := map[string]string{"/srv/fat.jar:BOOT-INF/lib/inner.jar": unknown}
+	for path, f := range files {
+		spec.Files = append(spec.Files, lab.File{Path: path, Content: f.content})
+		if f.want != "" {
+			want["/"+path] = f.want
+		}
+	}
+	slices.SortFunc(spec.Files, func(a, b lab.File) int { return strings.Compare(a.Path, b.Path) })
+	h := newTester(t)
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	compareGaps(t, r, want)
+
+	spec.Files = slices.DeleteFunc(spec.Files, func(f lab.File) bool { return files[f.Path].want == unknown || f.Path == "srv/fat.jar" })
+	src := h.push("app:2", h.image(spec))
+	r = h.check(h.gate(blockCritical), src)
+	if !r.Decision.Passed {
+		t.Errorf("denied: %+v", r.Decision.Violations)
+	}
+	if r = h.check(h.gate(blockCritical+"distribution: {notCovered: {firstParty: block}}\n"), src); r.Decision.Passed {
+		t.Error("passed although the policy asks for versions of first-party packages")
+	}
+}
+
+// TestWheelFromACheckoutIsNotDenied, and one from elsewhere is.
+func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
+	const site = "usr/local/lib/python3.12/site-packages/"
+	spec := clean
+	want := map[string]string{}
+	add := func(dir, name, origin string, reason policy.UncoveredReason) {
+		spec.Files = append(spec.Files, lab.File{Path: dir + name + ".dist-info/METADATA", Content: "Metadata-Version: 2.1\nName: " + name + "\n"})
+		if origin != "" {
+			spec.Files = append(spec.Files, lab.File{Path: dir + name + ".dist-info/direct_url.json", Content: origin})
+		}
+		want["/"+dir+name+".dist-info/METADATA"] = string(reason)
+	}
+	add(site, "checkout", `{"dir_info":{},"url":"file:///src/checkout"}`, policy.FirstParty)
+	add(site, "editable", `{"dir_info":{"editable":true},"url":"file:///src/editable"}`, policy.FirstParty)
+	add(site, "vcs", `{"url":"https://git.example/vcs","vcs_info":{"vcs":"git","commit_id":"abc"}}`, policy.VersionUnknown)
+	add(site, "archive", `{"archive_info":{},"url":"file:///wheels/archive-1-py3-none-any.whl"}`, policy.VersionUnknown)
+	add(site, "index", "", policy.VersionUnknown)
+	add("srv/app/", "source", "", policy.FirstParty)
+	h := newTester(t)
+	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), want)
+}
+
+// TestTestDataIsNotDenied, and what can hide packages is.
+func TestTestDataIsNotDenied(t *testing.T) {
+	const data, file = string(policy.UnknownTestData), string(policy.UnknownFile)
+	files := map[string]struct{ content, want string }{
+		"srv/app/node_modules/resolve/package.json":                          {`{"name":"resolve","version":"1.22.8"}`, ""},
+		"srv/app/node_modules/resolve/test/resolver/malformed/package.json":  {"{\n", data},
+		"srv/app/node_modules/resolve/lib/package.json":                      {"{\n", file},
+		"srv/app/node_modules/resolve/test/node_modules/hidden/package.json": {"{\n", file},
+		"srv/app/node_modules/resolve/test/x.jar":                            {"PK\x03\x04", string(policy.UnknownArchive)},
+		"srv/app/node_modules/resolve/test/var/lib/rpm/Packages":             {"no database", string(policy.UnknownPackageDatabase)},
+		"srv/app/node_modules/unversioned/test/package.json":                 {"{\n", file},
+		"usr/local/go/bin/go": {"go1.22.1\x00", ""},
+		"usr/local/go/src/debug/pe/testdata/vmlinuz-4.15.0-47-generic": {"x", data},
+		"usr/local/go/src/archive/zip/testdata/truncated.jar":          {"PK\x03\x04", string(policy.UnknownArchive)},
+		"usr/local/go/src/debug/pe/vmlinuz-4.15.0-47-generic":          {"x", file},
+		"srv/app/test/package.json":                                    {"{\n", file},
+	}
+	spec := clean
+	want := map[string]string{}
+	for path, f := range files {
+		spec.Files = append(spec.Files, lab.File{Path: path, Content: f.content})
+		if f.want != "" {
+			want["/"+path] = f.want
+		}
+	}
+	slices.SortFunc(spec.Files, func(a, b lab.File) int { return strings.Compare(a.Path, b.Path) })
+	h := newTester(t)
+	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
+	got := gapsOf(r)
+	for path, class := range want {
+		if got[path] != class {
+			t.Errorf("%s is %q, want %q", path, got[path], class)
+		}
+	}
+	if r.Decision.Passed {
+		t.Error("passed")
+	}
+	for _, u := range r.Input.Platforms[0].Unknowns {
+		if strings.Contains(u.Path, "/resolver/") && u.Package != "pkg:npm/resolve@1.22.8" {
+			t.Errorf("%s belongs to %q", u.Path, u.Package)
+		}
+	}
+}
+
+// TestUnreadablePackageDatabaseBlocks, wherever it is and whatever the policy says about
+// other files.
+func TestUnreadablePackageDatabaseBlocks(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.Files = []lab.File{{Path: "var/lib/rpm/Packages", Content: "no database"}}
+	r := h.check(h.gate(blockCritical+"sbom: {unknowns: {file: warn, archive: warn}}\n"), h.push("app:1", h.image(spec)))
+	if got := gapsOf(r); got["/var/lib/rpm/Packages"] != string(policy.UnknownPackageDatabase) || r.Decision.Passed {
+		t.Errorf("%v, passed is %v", got, r.Decision.Passed)
+	}
+}
+
+func md5Line(content, path string) string { return fmt.Sprintf("%x  %s\n", md5Of(content), path) }
+
+func md5Of(content string) []byte {
+	h := newHash("md5")
+	_, _ = h.Write([]byte(content)) // never fails
+	return h.Sum(nil)
+}

@@ -1,0 +1,165 @@
+package gate
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/anchore/syft/syft/file"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// packageDatabases are the files in which package managers keep what is installed,
+// wherever they are.
+var packageDatabases = regexp.MustCompile(`(^|/)(dpkg/status(\.d/.*)?|opkg/status|apk/db/installed|` +
+	`rpm/(Packages|Packages\.db|rpmdb\.sqlite)|rpmmanifest/container-manifest-2|pacman/local/.*|var/db/pkg/.*|` +
+	`nix/var/nix/db/.*|conda-meta/.*|snap/manifest\.yaml|usr/share/snappy/.*)$`)
+
+// databaseCatalogers read such files and nothing else.
+var databaseCatalogers = regexp.MustCompile(`^(dpkg-db|apk-db|rpm-db|alpm-db|portage|nix-db|nix|conda-meta|snap)(-.*)?-cataloger$`)
+
+// packageArchives are the names of archives that are packages or are made of them, and
+// otherArchives those of archives that can hold anything.
+var (
+	packageArchives = regexp.MustCompile(`(?i)\.(jar|war|ear|aar|par|sar|nar|jpi|hpi|kar|far|lpkg|rar|zap|whl|egg|nupkg|gem|crate|phar|` +
+		`deb|udeb|rpm|apk|ipk|snap|conda)$`)
+	otherArchives = regexp.MustCompile(`(?i)\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|zst)$`)
+)
+
+// testFolders are the names of folders for test data.
+var testFolders = []string{"testdata", "test", "tests", "__tests__", "test-data", "test_data", "test-fixtures", "test_fixtures",
+	"fixtures", "fixture", "__fixtures__", "spec", "specs", "t", "testing", "testsuite"}
+
+// classifyUnknowns says what each unreadable file could hide, and to which package it
+// belongs.
+func (s *SBOM) classifyUnknowns() {
+	if len(s.Unknowns) == 0 {
+		return
+	}
+	roots := newPackageFolders(s.sorted)
+	for i := range s.Unknowns {
+		u := &s.Unknowns[i]
+		root, purl := roots.of(u.Path)
+		u.Package = purl
+		if owner := s.ownerOf(u.Path); owner != nil {
+			u.Package = owner.PURL
+		}
+		switch {
+		case packageDatabases.MatchString(u.Path) || databaseCatalogers.MatchString(u.Cataloger):
+			u.Class, u.Package = policy.UnknownPackageDatabase, ""
+		case packageArchives.MatchString(u.Path) || strings.Contains(u.Path, ":"):
+			u.Class = policy.UnknownArchive
+		case purl != "" && isTestData(root, u.Path):
+			u.Class = policy.UnknownTestData
+		case otherArchives.MatchString(u.Path):
+			u.Class = policy.UnknownArchive
+		default:
+			u.Class = policy.UnknownFile
+		}
+	}
+}
+
+// judgedUnknowns returns the unknowns with those that the distribution's advisories
+// cover marked. A package database is never one of them.
+func (s *SBOM) judgedUnknowns(distributionCovered bool) []policy.Unknown {
+	out := slices.Clone(s.Unknowns)
+	for i := range out {
+		if u := &out[i]; distributionCovered && u.Class != policy.UnknownPackageDatabase && s.ownerOf(u.Path) != nil {
+			u.Class = policy.UnknownOwned
+		}
+	}
+	return out
+}
+
+// ownerOf returns the package of the distribution that owns a file, or nil. What could
+// be a path inside an archive is not cut off: a folder can have a colon in its name.
+func (s *SBOM) ownerOf(p string) *policy.Package {
+	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
+	if !ok {
+		return nil
+	}
+	return &s.owners[i].Owner
+}
+
+// isTestData reports whether a file of the package in root is below a folder for test
+// data, and is not itself a package that npm installed there.
+func isTestData(root, p string) bool {
+	rel := strings.TrimPrefix(path.Dir(p), strings.TrimSuffix(root, "/"))
+	folders := strings.Split(rel, "/")
+	return slices.ContainsFunc(folders, func(f string) bool { return slices.Contains(testFolders, f) }) &&
+		!(path.Base(p) == "package.json" && isModuleRoot(path.Dir(p)))
+}
+
+// packageFolders finds the cataloged package to which a file belongs.
+type packageFolders struct {
+	folders map[string]string    // purl by folder
+	files   map[string]installed // by file
+}
+
+// installed is a file that is listed as part of the package in a folder.
+type installed struct{ root, purl string }
+
+func newPackageFolders(packages []syftpkg.Package) packageFolders {
+	f := packageFolders{map[string]string{}, map[string]installed{}}
+	for i := range packages {
+		p := &packages[i]
+		for _, l := range evidenceOf(p) {
+			f.add(p, l)
+		}
+	}
+	return f
+}
+
+func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
+	dir, base := path.Split(l.RealPath)
+	dir = path.Clean(dir)
+	switch m := p.Metadata.(type) {
+	case syftpkg.NpmPackage:
+		if base == "package.json" && hasVersion(p.Version) {
+			f.folders[dir] = p.PURL
+		}
+	case syftpkg.PythonPackage:
+		for _, r := range m.Files {
+			root := path.Join("/", m.SitePackagesRootPath)
+			f.files[path.Join(root, r.Path)] = installed{root, p.PURL}
+		}
+		for _, name := range m.TopLevelPackages {
+			f.folders[path.Join("/", m.SitePackagesRootPath, name)] = p.PURL
+		}
+	case syftpkg.RubyGemspec:
+		if name, ok := strings.CutSuffix(base, ".gemspec"); ok && path.Base(dir) == "specifications" {
+			f.folders[path.Join(path.Dir(dir), "gems", name)] = p.PURL
+		}
+	case syftpkg.BinarySignature:
+		if path.Base(dir) != "bin" {
+			return
+		}
+		switch prefix := path.Dir(dir); p.Name {
+		case "go":
+			f.folders[prefix] = p.PURL
+		case "python":
+			f.folders[path.Join(prefix, "lib", base)] = p.PURL
+		case "perl":
+			f.folders[path.Join(prefix, "lib/perl5")] = p.PURL
+		}
+	}
+}
+
+// of returns the folder and the purl of the package that a file belongs to. It does not
+// look further up than the folder of an installed npm package: what is above belongs to
+// whoever depends on that package.
+func (f *packageFolders) of(p string) (root, purl string) {
+	for dir := path.Dir(p); ; dir = path.Dir(dir) {
+		if purl, ok := f.folders[dir]; ok {
+			return dir, purl
+		}
+		if dir == "/" || dir == "." || isModuleRoot(dir) {
+			break
+		}
+	}
+	listed := f.files[p]
+	return listed.root, listed.purl
+}

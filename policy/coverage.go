@@ -1,0 +1,343 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"gopkg.in/yaml.v3"
+)
+
+// The built-in rules that exceptions can name.
+const (
+	ruleNotCovered = "distribution.notCovered"
+	ruleUnknowns   = "sbom.unknowns"
+)
+
+// builtInRules are the built-in rules that exceptions can name, and strictRules the
+// others.
+var (
+	builtInRules = []string{ruleNotCovered, ruleUnknowns}
+	strictRules  = []string{"database.maxAge", "database.origins", "distribution.endOfLife", "distribution.allow", "sbom",
+		"sbom.minPackages", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
+)
+
+// CoverageEffects are the effects of packages that could not be matched, by reason.
+type CoverageEffects struct {
+	// Distribution is the effect if the database has no advisories for the
+	// distribution, the image does not name its distribution, or nothing was
+	// cataloged. Default: block. Example: "notCovered: {distribution: warn}".
+	Distribution Effect `json:"distribution"`
+	// PackageType is the effect if the database has no advisories for any package of
+	// that type. Default: block. Example: "notCovered: {packageType: warn}".
+	PackageType Effect `json:"packageType"`
+	// Version is the effect if a package has no version, or one that cannot be
+	// compared. Default: block. Example: "notCovered: {version: warn}".
+	Version Effect `json:"version"`
+	// FirstParty is the effect of an application's own packages without a released
+	// version: the main module of a Go program, a private package.json, the
+	// application's jar. Default: warn. Example: "notCovered: {firstParty: block}".
+	FirstParty OptInEffect `json:"firstParty,omitempty"`
+}
+
+// UnknownEffects are the effects of files that could not be read, by what they could
+// hide.
+type UnknownEffects struct {
+	// PackageDatabase is the effect of the database of a package manager, such as
+	// dpkg's. Default: block. Example: "unknowns: {packageDatabase: block}".
+	PackageDatabase Effect `json:"packageDatabase"`
+	// Archive is the effect of archives that can hold packages, such as jars and
+	// wheels. Default: block. Example: "unknowns: {archive: warn}".
+	Archive Effect `json:"archive"`
+	// File is the effect of all other files. Default: block.
+	// Example: "unknowns: {file: warn}".
+	File Effect `json:"file"`
+	// TestData is the effect of files in the test data of a cataloged package.
+	// Default: warn. Example: "unknowns: {testData: block}".
+	TestData OptInEffect `json:"testData,omitempty"`
+}
+
+// OptInEffect is an effect that blocks only if the policy says so. The zero value warns.
+type OptInEffect uint8
+
+const (
+	// OptInWarn reports and lets pass.
+	OptInWarn OptInEffect = iota
+	// OptInBlock denies the image.
+	OptInBlock
+)
+
+// Effect returns the effect that it stands for. What is not OptInWarn blocks.
+func (o OptInEffect) Effect() Effect {
+	if o == OptInWarn {
+		return Warn
+	}
+	return Block
+}
+
+// String returns "warn" or "block".
+func (o OptInEffect) String() string { return o.Effect().String() }
+
+// MarshalText writes "warn" or "block".
+func (o OptInEffect) MarshalText() ([]byte, error) { return o.Effect().MarshalText() }
+
+// UnmarshalText accepts "warn" and "block" and nothing else.
+func (o *OptInEffect) UnmarshalText(text []byte) error {
+	var e Effect
+	if err := e.UnmarshalText(text); err != nil {
+		return err
+	}
+	*o = OptInBlock
+	if e == Warn {
+		*o = OptInWarn
+	}
+	return nil
+}
+
+// of returns the effect of a reason. A reason of a later version warns only if all do.
+func (c *CoverageEffects) of(r UncoveredReason) Effect {
+	switch r.key() {
+	case "distribution":
+		return c.Distribution
+	case "packageType":
+		return c.PackageType
+	case "version":
+		return c.Version
+	case "firstParty":
+		return c.FirstParty.Effect()
+	}
+	return min(c.Distribution, c.PackageType, c.Version) // Block is the least
+}
+
+func (u *UnknownEffects) of(c UnknownClass) Effect {
+	switch c.key() {
+	case "packageDatabase":
+		return u.PackageDatabase
+	case "archive":
+		return u.Archive
+	case "testData":
+		return u.TestData.Effect()
+	}
+	return u.File
+}
+
+// isEffectGroup reports whether a key with a value of type t is one effect or a mapping
+// of effects.
+func isEffectGroup(t reflect.Type) bool {
+	return t == reflect.TypeFor[CoverageEffects]() || t == reflect.TypeFor[UnknownEffects]()
+}
+
+// effects reads one effect, or a mapping of effects into group, a pointer to a struct.
+// One effect sets all that block by default.
+func (d *decoder) effects(group any) reader {
+	v := reflect.ValueOf(group).Elem()
+	return func(key, n *yaml.Node) {
+		if n.Kind == yaml.ScalarNode {
+			var one Effect
+			d.effect(&one)(key, n)
+			for i := range v.NumField() {
+				if to, ok := v.Field(i).Addr().Interface().(*Effect); ok {
+					*to = one
+				}
+			}
+			return
+		}
+		var fields []field
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			switch to := v.Field(i).Addr().Interface().(type) {
+			case *Effect:
+				fields = append(fields, optional(name, d.effect(to)))
+			case *OptInEffect:
+				fields = append(fields, optional(name, d.optInEffect(to)))
+			}
+		}
+		d.mapping(n, quoted(key), fields...)
+		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+			d.problem(n, "%q is empty: want block, warn or a mapping", key.Value)
+		}
+	}
+}
+
+func (d *decoder) optInEffect(to *OptInEffect) reader {
+	return scalar(d, to, "block or warn", func(s string) (o OptInEffect, err error) {
+		return o, o.UnmarshalText([]byte(s))
+	}, "!!str")
+}
+
+// setEffects copies the effects that one effect for the whole group stands for, and
+// returns their keys.
+func setEffects(to, from reflect.Value, key string) []string {
+	var keys []string
+	for i := range to.NumField() {
+		if to.Field(i).Type() == reflect.TypeFor[Effect]() {
+			to.Field(i).Set(from.Field(i))
+			name, _, _ := strings.Cut(to.Type().Field(i).Tag.Get("json"), ",")
+			keys = append(keys, key+"."+name)
+		}
+	}
+	return keys
+}
+
+// oneEffect returns the one effect that says the same as a group of effects, if there
+// is one.
+func oneEffect(v reflect.Value) (one Effect, ok bool) {
+	if !isEffectGroup(v.Type()) {
+		return 0, false
+	}
+	var effects []Effect
+	for i := range v.NumField() {
+		switch x := v.Field(i).Interface().(type) {
+		case Effect:
+			effects = append(effects, x)
+		case OptInEffect:
+			if x != OptInWarn {
+				return 0, false
+			}
+		}
+	}
+	return effects[0], len(slices.Compact(effects)) == 1
+}
+
+// excepting is what an exception for a rule must match: all of the packages and all of
+// the files.
+type excepting struct {
+	packages []purl
+	paths    []string
+}
+
+// subjectOf is about one package; the zero purl stands for none.
+func subjectOf(u purl) excepting { return excepting{packages: []purl{u}} }
+
+func (s *excepting) add(p *Package) {
+	s.packages = append(s.packages, purlOf(p))
+	for _, l := range p.Found {
+		s.paths = append(s.paths, l.Path)
+	}
+}
+
+// matches reports whether the exception's patterns match all of s. A pattern does not
+// match if there is nothing that it could match.
+func (e *exception) matches(s excepting) bool {
+	if !e.pattern.any && (len(s.packages) == 0 || slices.ContainsFunc(s.packages, func(u purl) bool { return !e.pattern.match(u) })) {
+		return false
+	}
+	other := func(path string) bool { return !doublestar.MatchUnvalidated(e.path, path) }
+	return e.path == "" || len(s.paths) > 0 && !slices.ContainsFunc(s.paths, other)
+}
+
+// checkPathPattern refuses patterns that match no path in an image.
+func checkPathPattern(s string) error {
+	if !doublestar.ValidatePattern(s) {
+		return fmt.Errorf("%q is not a valid pattern: a bracket is not closed, or a backslash ends it", s)
+	}
+	if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "**") {
+		return fmt.Errorf(`pattern %q matches no path: paths begin with "/"`, s)
+	}
+	for folder := range strings.SplitSeq(strings.TrimPrefix(s, "/"), "/") {
+		if folder == "" || folder == "." || folder == ".." {
+			return errors.New(`matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`)
+		}
+	}
+	return nil
+}
+
+// coverage reports packages that could not be matched, except those that the matching
+// of another package covers.
+func (e *evaluation) coverage(p *Platform) {
+	for _, u := range sorted(p.Uncovered, compareUncovered) {
+		if u.Reason.JudgedElsewhere() {
+			continue
+		}
+		v := Violation{
+			Kind: KindCoverage, Rule: ruleNotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
+			Message: coverageMessage(&u), Uncovered: &u,
+		}
+		if e.policy.Distribution.NotCovered.of(u.Reason) == Warn {
+			e.report(Warn, v)
+			continue
+		}
+		e.reportUnless(v, packagesOf(p, &u))
+	}
+}
+
+func coverageMessage(u *Uncovered) string {
+	what := "the operating system's packages are"
+	switch {
+	case u.Package != nil:
+		what = joined(u.Package.Name, u.Package.Version)
+		if len(u.Package.Found) > 0 {
+			what += " in " + u.Package.Found[0].Path
+		}
+		what += " is"
+	case u.Reason == NothingCataloged:
+		what = "the image is"
+	case u.Reason == TypeNotInDatabase:
+		what = fmt.Sprintf("packages of type %s (%d of them) are", quoteShort(u.Type), u.Packages)
+	}
+	message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
+	if u.Detail != "" {
+		message += " (" + u.Detail + ")"
+	}
+	return message
+}
+
+// packagesOf returns what an exception for u must match.
+func packagesOf(p *Platform, u *Uncovered) (s excepting) {
+	if u.Package != nil {
+		s.add(u.Package)
+		return s
+	}
+	for i := range p.Packages {
+		pkg := &p.Packages[i]
+		switch {
+		case u.Reason == TypeNotInDatabase && pkg.Type == u.Type && !p.ownedByDistribution(pkg):
+			s.add(pkg)
+		case u.Reason.key() == "distribution" && slices.Contains(distributionTypes, pkg.Type):
+			s.add(pkg)
+		}
+	}
+	return s
+}
+
+// distributionTypes are the types of packages that distributions install.
+var distributionTypes = []string{"alpm", "apk", "deb", "portage", "rpm"}
+
+// ownedByDistribution reports whether the evidence lists pkg as owned by a package of
+// the distribution.
+func (p *Platform) ownedByDistribution(pkg *Package) bool {
+	return slices.ContainsFunc(p.Uncovered, func(u Uncovered) bool {
+		return u.Reason == OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&
+			len(u.Package.Found) > 0 && slices.Contains(pkg.Found, u.Package.Found[0])
+	})
+}
+
+// unknowns reports files that could not be read, except those that the distribution's
+// advisories cover.
+func (e *evaluation) unknowns(p *Platform) {
+	for _, u := range sorted(p.Unknowns, compareUnknowns) {
+		if u.Class == UnknownOwned {
+			continue
+		}
+		v := Violation{
+			Kind: KindSBOM, Rule: ruleUnknowns, Position: e.policy.SBOM.Position, Platform: p.Platform,
+			Message: fmt.Sprintf("%s could not be cataloged: %s", cmp.Or(u.Path, "something"), u.Reason), Unknown: &u,
+		}
+		if e.policy.SBOM.Unknowns.of(u.Class) == Warn {
+			e.report(Warn, v)
+			continue
+		}
+		var s excepting
+		if u.Package != "" {
+			s.packages = append(s.packages, splitPURL(u.Package))
+		}
+		if u.Path != "" {
+			s.paths = append(s.paths, u.Path)
+		}
+		e.reportUnless(v, s)
+	}
+}

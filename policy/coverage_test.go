@@ -1,0 +1,282 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The groups that one effect "warn" stands for.
+var (
+	warnNotCovered = CoverageEffects{Distribution: Warn, PackageType: Warn, Version: Warn}
+	warnUnknowns   = UnknownEffects{PackageDatabase: Warn, Archive: Warn, File: Warn}
+)
+
+// gaps have one entry of each reason.
+var gaps = []Uncovered{
+	{Reason: DistributionNotInDatabase},
+	{Reason: TypeNotInDatabase, Type: "npm", Packages: 1},
+	{Reason: VersionUnknown, Package: &Package{Name: "a", Type: "npm", PURL: "pkg:npm/a"}},
+	{Reason: FirstParty, Package: &Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}},
+	{Reason: MainModule, Package: &Package{Name: "m", Type: "go-module", PURL: "pkg:golang/m"}},
+	{Reason: OwnedByDistribution, Package: &Package{Name: "o", Type: "java-archive", PURL: "pkg:maven/o"}},
+	{Reason: PartOfPackage, Package: &Package{Name: "p", Type: "npm", PURL: "pkg:npm/p"}},
+}
+
+// blocking returns the reasons that block.
+func blocking(d Decision) string {
+	var reasons []string
+	for _, v := range d.Violations {
+		switch {
+		case v.Uncovered != nil:
+			reasons = append(reasons, v.Uncovered.Reason.key())
+		case v.Unknown != nil:
+			reasons = append(reasons, v.Unknown.Class.key())
+		default:
+			reasons = append(reasons, v.Message)
+		}
+	}
+	slices.Sort(reasons)
+	return strings.Join(slices.Compact(reasons), " ")
+}
+
+func TestEachReasonHasItsEffect(t *testing.T) {
+	for notCovered, want := range map[string]string{
+		"":                                 "distribution packageType version",
+		"notCovered: block":                "distribution packageType version",
+		"notCovered: warn":                 "",
+		"notCovered: {distribution: warn}": "packageType version",
+		"notCovered: {packageType: warn}":  "distribution version",
+		"notCovered: {version: warn, firstParty: warn}":                                         "distribution packageType",
+		"notCovered: {firstParty: block}":                                                       "distribution firstParty packageType version",
+		"notCovered: {distribution: warn, packageType: warn, version: warn, firstParty: block}": "firstParty",
+	} {
+		in := cleanInput()
+		in.Platforms[0].Uncovered = gaps
+		if got := blocking(parsed(t, minimal+"distribution: {"+notCovered+"}\n").Evaluate(in, now)); got != want {
+			t.Errorf("%s: %s blocks, want %s", notCovered, got, want)
+		}
+	}
+}
+
+func TestEachClassOfUnknownHasItsEffect(t *testing.T) {
+	for unknowns, want := range map[string]string{
+		"":                                  "archive file packageDatabase",
+		"unknowns: warn":                    "",
+		"unknowns: {archive: warn}":         "file packageDatabase",
+		"unknowns: {file: warn}":            "archive packageDatabase",
+		"unknowns: {packageDatabase: warn}": "archive file",
+		"unknowns: {file: warn, testData: block}": "archive packageDatabase testData",
+	} {
+		in := cleanInput()
+		for _, class := range []UnknownClass{UnknownPackageDatabase, UnknownArchive, UnknownFile, "", UnknownTestData, UnknownOwned} {
+			in.Platforms[0].Unknowns = append(in.Platforms[0].Unknowns, Unknown{Reason: "r", Class: class})
+		}
+		if got := blocking(parsed(t, minimal+"sbom: {"+unknowns+"}\n").Evaluate(in, now)); got != want {
+			t.Errorf("%s: %s blocks, want %s", unknowns, got, want)
+		}
+	}
+}
+
+func TestGroupsOfEffectsAreStrict(t *testing.T) {
+	for data, want := range map[string]string{
+		"distribution: {notCovered: deny}":                 "4:28: \"notCovered\": unknown effect \"deny\": want block or warn",
+		"distribution: {notCovered: [warn]}":               `4:28: "notCovered" is a list: want a mapping`,
+		"distribution: {notCovered: {}}":                   `4:28: "notCovered" is empty: want block, warn or a mapping`,
+		"distribution: {notCovered: {versions: warn}}":     `4:29: unknown key "versions" in "notCovered": did you mean "version"?`,
+		"distribution: {notCovered: {firstParty: ignore}}": `4:41: "firstParty": unknown effect "ignore": want block or warn`,
+		"sbom: {unknowns: {archives: warn}}":               `4:19: unknown key "archives" in "unknowns": did you mean "archive"?`,
+		"sbom: {unknowns: }":                               `4:18: "unknowns" is empty: want block or warn`,
+	} {
+		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+data+"\n")); diff != "" {
+			t.Errorf("%s: %s", data, diff)
+		}
+	}
+}
+
+// TestScopeChangesOneReason: the other reasons stay as the policy has them, and the
+// violation names the scope only if the scope decides about it.
+func TestScopeChangesOneReason(t *testing.T) {
+	p := parsed(t, minimal+`distribution:
+  notCovered: {packageType: warn, firstParty: block}
+images:
+  - match: a
+    distribution: {notCovered: {version: warn}}
+  - match: b
+    distribution: {notCovered: warn}
+  - match: b
+    distribution: {notCovered: {packageType: block}}
+`)
+	for repository, want := range map[string]string{
+		"other": "distribution firstParty version",
+		"a":     "distribution firstParty",
+		"b":     "firstParty packageType",
+	} {
+		in := cleanInput()
+		in.Image.Repository = repository
+		in.Platforms[0].Uncovered = gaps
+		d := p.Evaluate(in, now)
+		if got := blocking(d); got != want {
+			t.Errorf("%s: %s blocks, want %s", repository, got, want)
+		}
+		for _, v := range d.Warnings {
+			scoped := repository == "a" && v.Uncovered.Reason == VersionUnknown || repository == "b"
+			if scoped != (v.Scope != "") {
+				t.Errorf("%s: %s has the scope %q at %s", repository, v.Uncovered.Reason, v.Scope, v.Position)
+			}
+		}
+	}
+	again := parsed(t, formatted(t, p))
+	if diff := cmp.Diff(blockingFor(p, "a"), blockingFor(again, "a")); diff != "" {
+		t.Errorf("after formatting: %s", diff)
+	}
+}
+
+func formatted(t *testing.T, p *Policy) string {
+	t.Helper()
+	data, err := p.Format()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func blockingFor(p *Policy, repository string) string {
+	in := cleanInput()
+	in.Image.Repository = repository
+	in.Platforms[0].Uncovered = gaps
+	return blocking(p.Evaluate(in, now))
+}
+
+// withExceptions is a policy with exceptions of these keys.
+func withExceptions(keys ...string) string {
+	data := minimal + "exceptions:\n"
+	for _, k := range keys {
+		data += "  - {" + k + ", reason: r, owner: o, expires: 2030-01-01}\n"
+	}
+	return data
+}
+
+// TestExceptionForAGapCoversItAlone: an exception covers exactly what it names.
+func TestExceptionForAGapCoversItAlone(t *testing.T) {
+	in := cleanInput()
+	p := &in.Platforms[0]
+	npm := func(name, path string) Package {
+		return Package{Name: name, Version: "UNKNOWN", Type: "npm", PURL: "pkg:npm/" + name, Found: []Location{{Path: path}}}
+	}
+	a, b := npm("a", "/srv/a/package.json"), npm("b", "/srv/b/package.json")
+	p.Packages = []Package{{Name: "libc6", Version: "1", Type: "deb", PURL: "pkg:deb/debian/libc6@1"}, a, b}
+	p.Uncovered = []Uncovered{
+		{Reason: VersionUnknown, Package: &a}, {Reason: VersionUnknown, Package: &b},
+		{Reason: TypeNotInDatabase, Type: "npm", Packages: 2}, {Reason: DistributionNotInDatabase, Detail: "debian 99"},
+	}
+	p.Unknowns = []Unknown{
+		{Location: Location{Path: "/srv/a/test/package.json"}, Reason: "r", Class: UnknownFile, Package: "pkg:npm/a@1"},
+		{Location: Location{Path: "/srv/app.jar:lib/x.jar"}, Reason: "r", Class: UnknownArchive},
+	}
+	for exception, want := range map[string]struct{ excepted, blocked int }{
+		"rule: distribution.notCovered":                                                 {4, 2},
+		"rule: distribution.notCovered, package: pkg:npm/a":                             {1, 5},
+		"rule: distribution.notCovered, package: pkg:npm/*":                             {3, 3},
+		"rule: distribution.notCovered, package: pkg:deb/*":                             {1, 5},
+		"rule: distribution.notCovered, path: /srv/*/package.json":                      {3, 3},
+		"rule: distribution.notCovered, path: /srv/*":                                   {0, 6},
+		"rule: distribution.notCovered, path: '**'":                                     {3, 3},
+		"rule: distribution.notCovered, path: /srv/b/*, package: pkg:npm/b":             {1, 5},
+		"rule: distribution.notCovered, path: /srv/b/*, package: pkg:npm/a":             {0, 6},
+		"rule: sbom.unknowns":                                                           {2, 4},
+		"rule: sbom.unknowns, package: pkg:npm/a":                                       {1, 5},
+		"rule: sbom.unknowns, package: pkg:npm/b":                                       {0, 6},
+		"rule: sbom.unknowns, path: /srv/**/test/*":                                     {1, 5},
+		"rule: sbom.unknowns, path: '/srv/app.jar:lib/*.jar'":                           {1, 5},
+		"rule: sbom.unknowns, path: /srv/app.jar":                                       {0, 6},
+		"rule: distribution.notCovered, package: pkg:npm/a, image: elsewhere.example/*": {0, 6},
+	} {
+		d := parsed(t, withExceptions(exception)).Evaluate(in, now)
+		if len(d.Excepted) != want.excepted || len(d.Violations) != want.blocked {
+			t.Errorf("%s: %d excepted and %d blocked, want %d and %d", exception, len(d.Excepted), len(d.Violations), want.excepted, want.blocked)
+		}
+		unused := slices.ContainsFunc(d.Warnings, func(v Violation) bool { return v.Kind == KindException })
+		if unused != (want.excepted == 0) {
+			t.Errorf("%s: the warnings are %+v", exception, d.Warnings)
+		}
+	}
+}
+
+// TestExpiredExceptionForAGapBlocks: the gap blocks again, and says which exception
+// has expired.
+func TestExpiredExceptionForAGapBlocks(t *testing.T) {
+	in := cleanInput()
+	in.Platforms[0].Unknowns = []Unknown{{Location: Location{Path: "/a"}, Reason: "r"}}
+	d := parsed(t, minimal+"exceptions: [{rule: sbom.unknowns, path: /a, reason: r, owner: o, expires: 2020-01-01}]\n").Evaluate(in, now)
+	denied(t, d, "sbom sbom.unknowns")
+	if len(d.Violations[0].Expired) != 1 {
+		t.Errorf("%+v", d.Violations[0])
+	}
+}
+
+// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase: an exception for the type
+// need not cover it, and one that covers only owned packages does not cover the type.
+func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
+	in := cleanInput()
+	p := &in.Platforms[0]
+	owned := Package{Name: "a", Version: "1", Type: "npm", PURL: "pkg:npm/a@1", Found: []Location{{Path: "/usr/share/nodejs/a/package.json"}}}
+	other := owned
+	other.Found = []Location{{Path: "/srv/a/package.json"}}
+	p.Packages = append(p.Packages, owned, other)
+	p.Uncovered = []Uncovered{{Reason: TypeNotInDatabase, Type: "npm", Packages: 1}, {Reason: OwnedByDistribution, Package: &owned}}
+	passed(t, parsed(t, withExceptions("rule: distribution.notCovered, path: /srv/**")).Evaluate(in, now))
+	denied(t, parsed(t, withExceptions("rule: distribution.notCovered, path: /usr/**")).Evaluate(in, now), "coverage distribution.notCovered")
+}
+
+func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
+	for keys, want := range map[string]string{
+		"id: CVE-1, path: /a":                "an exception with a path can cover only what the rules distribution.notCovered and sbom.unknowns say",
+		"rule: no telnet, path: /a":          "an exception with a path can cover only what the rules distribution.notCovered and sbom.unknowns say",
+		"rule: sbom.unknowns, path: a":       `"path": pattern "a" matches no path: paths begin with "/"`,
+		"rule: sbom.unknowns, path: /a/":     `"path": matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`,
+		"rule: sbom.unknowns, path: /a/../b": `"path": matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`,
+		"rule: sbom.unknowns, path: '/a/[b'": `"path": "/a/[b" is not a valid pattern: a bracket is not closed, or a backslash ends it`,
+	} {
+		got := problems(t, withExceptions(keys))
+		if len(got) != 1 || !strings.HasSuffix(got[0], want) {
+			t.Errorf("%s: %q, want %q", keys, got, want)
+		}
+	}
+	if got := problems(t, "version: 1\nrules: [{name: sbom.unknowns}]\n"); len(got) != 1 || !strings.Contains(got[0], "the name of a built-in rule") {
+		t.Errorf("a rule with the name of a built-in one: %q", got)
+	}
+}
+
+func TestLintExceptionsForGaps(t *testing.T) {
+	for keys, want := range map[string]string{
+		"rule: sbom.unknowns":           "",
+		"rule: distribution.notCovered": "",
+		"rule: database.maxAge":         "no exception covers that built-in rule",
+		"rule: sbom.minPackages":        "no exception covers that built-in rule",
+	} {
+		got := lint(t, withExceptions(keys))
+		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
+			t.Errorf("%s: %q, want %q", keys, got, want)
+		}
+	}
+	got := lint(t, withExceptions("rule: sbom.unknowns, path: /a", "rule: sbom.unknowns, path: /b"))
+	if len(got) > 0 {
+		t.Errorf("two paths: %q", got)
+	}
+	if got := lint(t, withExceptions("rule: sbom.unknowns", "rule: sbom.unknowns, path: /b")); len(got) != 1 {
+		t.Errorf("one that adds nothing: %q", got)
+	}
+}
+
+func TestExplainOffersAnExceptionForAGap(t *testing.T) {
+	p := parsed(t, minimal)
+	in := cleanInput()
+	in.Platforms[0].Uncovered = []Uncovered{gaps[2]}
+	got := Explain(Set{p}, in, p.Evaluate(in, now), ruleNotCovered, now)
+	if len(got) != 1 || !slices.ContainsFunc(got[0].Remedies, func(s string) bool { return strings.Contains(s, "rule distribution.notCovered") }) {
+		t.Errorf("%+v", got)
+	}
+}
