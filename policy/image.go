@@ -141,7 +141,7 @@ func (e *evaluation) wholeImage(image Image) {
 	for i := range e.policy.Image {
 		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
 			e.reportRule(r.Effect, Violation{
-				Kind: KindImage, Rule: r.Name, Position: r.Position,
+				Kind: KindImage, Rule: r.Name, Position: r.Position, Check: "notLatest",
 				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so that it names another image tomorrow`, quoteShort(image.Reference)),
 			}, nil)
 		}
@@ -153,11 +153,29 @@ func (e *evaluation) image(p *Platform) {
 		r := &e.policy.Image[i]
 		report := func(effect Effect, format string, args ...any) {
 			e.reportRule(effect, Violation{
-				Kind: KindImage, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: fmt.Sprintf(format, args...),
+				Kind: KindImage, Rule: r.Name, Position: r.Position, Platform: p.Platform, Check: r.check(),
+				Message: fmt.Sprintf(format, args...),
 			}, nil)
 		}
 		e.judgeImage(r, p, report)
 	}
+}
+
+// check is the key of the rule's condition.
+func (r *ImageRule) check() string {
+	for _, c := range []struct {
+		key string
+		set bool
+	}{
+		{"notRoot", r.NotRoot}, {"noSecrets", r.NoSecrets}, {"labels", r.Labels != nil}, {"ports", r.Ports != nil},
+		{"maxAge", r.MaxAge != 0}, {"maxSize", r.MaxSize != 0}, {"maxLayers", r.MaxLayers != 0},
+		{"base", r.Base != nil}, {"notLatest", r.NotLatest},
+	} {
+		if c.set {
+			return c.key
+		}
+	}
+	return ""
 }
 
 // judgeImage reports what is wrong with a platform's image, and with evidence

@@ -159,6 +159,9 @@ func (p *Policy) lintExceptedRules() []Problem {
 	}
 	for _, e := range slices.Concat(p.exceptionLists()...) {
 		switch {
+		case e.Package != "" && slices.Contains(builtInRules, e.Rule) && !slices.Contains(pathRules, e.Rule):
+			problems = append(problems, Problem{e.Position, fmt.Sprintf(
+				"the exception for rule %q covers nothing: that rule is not about packages", e.Rule)})
 		case e.Rule == "" || others[e.Rule]:
 		case vulnerabilities[e.Rule]:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
