@@ -24,7 +24,7 @@ const (
 var (
 	pathRules    = []string{ruleNotCovered, ruleUnknowns}
 	builtInRules = []string{ruleNotCovered, ruleUnknowns, "database.maxAge", "database.origins", "database.minAdvisories",
-		"distribution.endOfLife", "distribution.allow", "sbom.minPackages"}
+		"distribution.endOfLife", "distribution.allow", "sbom.minPackages", RuleLazyIndexes}
 	strictRules = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
 )
 

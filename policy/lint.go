@@ -149,7 +149,7 @@ func lintVEX(r *VEXRule) []Problem {
 // lintExceptedRules looks at the exceptions that name a rule.
 func (p *Policy) lintExceptedRules() []Problem {
 	var problems []Problem
-	vulnerabilities, others := map[string]bool{}, map[string]bool{RuleLazyIndexes: true}
+	vulnerabilities, others := map[string]bool{}, map[string]bool{}
 	for _, name := range builtInRules {
 		others[name] = true
 	}

@@ -137,6 +137,9 @@ func (m *remedier) do(v *policy.Violation) instruction {
 	case policy.KindLicense:
 		return license(v.Package)
 	case policy.KindImage:
+		if v.Rule == policy.RuleLazyIndexes {
+			return say("promote one platform with --platform, which leaves that manifest behind")
+		}
 		return m.image(v.Check)
 	case policy.KindProvenance:
 		return m.provenance(v.Check)

@@ -116,15 +116,18 @@ func denials() map[string]denial {
 		"a missing package":         {"packages: [{name: curl, require: pkg:deb/*/curl}]\n", none, "package curl", false},
 		"a package that is too old": {"packages: [{name: new traverse, minimum: {purl: pkg:npm/%40babel/traverse, version: 8.0.0}}]\n", none, "package new traverse", false},
 
-		"root":                          {"image: [{name: not as root, notRoot: true}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.User = "" }, "image not as root", false},
-		"a credential":                  {"image: [{name: none, noSecrets: true}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.Secrets = []policy.Secret{{Kind: "k", Where: "w"}} }, "image none", false},
-		"a missing label":               {"image: [{name: label, labels: [team]}]\n", none, "image label", false},
-		"an open port":                  {"image: [{name: ports, ports: []}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.ExposedPorts = []string{"22/tcp"} }, "image ports", false},
-		"an old image":                  {"image: [{name: new, maxAge: 1d}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.Created = deniedAt.AddDate(0, 0, -3) }, "image new", false},
-		"a large image":                 {"image: [{name: small, maxSize: 1KB}]\n", none, "image small", false},
-		"many layers":                   {"image: [{name: few, maxLayers: 1}]\n", none, "image few", false},
-		"an unwanted base":              {"image: [{name: base, base: [registry.example/base/*]}]\n", none, "image base", false},
-		"the tag latest":                {"image: [{name: tag, notLatest: true}]\n", func(_ *policy.Platform, in *policy.Input) { in.Image.Reference = "registry.example/team/app:latest" }, "image tag", false},
+		"root":             {"image: [{name: not as root, notRoot: true}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.User = "" }, "image not as root", false},
+		"a credential":     {"image: [{name: none, noSecrets: true}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.Secrets = []policy.Secret{{Kind: "k", Where: "w"}} }, "image none", false},
+		"a missing label":  {"image: [{name: label, labels: [team]}]\n", none, "image label", false},
+		"an open port":     {"image: [{name: ports, ports: []}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.ExposedPorts = []string{"22/tcp"} }, "image ports", false},
+		"an old image":     {"image: [{name: new, maxAge: 1d}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.Created = deniedAt.AddDate(0, 0, -3) }, "image new", false},
+		"a large image":    {"image: [{name: small, maxSize: 1KB}]\n", none, "image small", false},
+		"many layers":      {"image: [{name: few, maxLayers: 1}]\n", none, "image few", false},
+		"an unwanted base": {"image: [{name: base, base: [registry.example/base/*]}]\n", none, "image base", false},
+		"the tag latest":   {"image: [{name: tag, notLatest: true}]\n", func(_ *policy.Platform, in *policy.Input) { in.Image.Reference = "registry.example/team/app:latest" }, "image tag", false},
+		"a lazy index": {"", func(_ *policy.Platform, in *policy.Input) {
+			in.Image.LazyIndexes = []policy.LazyIndex{{Kind: "SOCI", Digest: in.Image.Digest}}
+		}, "image image.lazyIndexes", false},
 		"no provenance":                 {"signers: [{name: ci, issuer: https://i.example, subject: s}]\nprovenance: [{name: built by us, signers: [ci]}]\n", none, "provenance built by us", false},
 		"no signature":                  {"signers: [{name: ci, issuer: https://i.example, subject: s}]\nprovenance: [{name: signed, signers: [ci], type: signature}]\n", none, "provenance signed", false},
 		"an expression about packages":  {"custom: [{name: no deb, each: package, when: pkg.type == 'deb'}]\n", none, "custom no deb", false},
@@ -298,7 +301,7 @@ func declared(t *testing.T) (kinds, rules []string) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
-	path := regexp.MustCompile(`^(?:(?:database|distribution|sbom|exceptions)\.[a-z][A-Za-z]*|evidence|unmatchedImages)$`)
+	path := regexp.MustCompile(`^(?:(?:database|distribution|sbom|exceptions|image)\.[a-z][A-Za-z]*|evidence|unmatchedImages)$`)
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
