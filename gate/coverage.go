@@ -19,7 +19,7 @@ import (
 )
 
 // addGaps lists what the matchers pass over in silence, and what the catalogers could
-// not read.
+// not read, and counts the advisories for what they match.
 func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) error {
 	gaps, err := distributionGaps(ctx, db, s, d)
 	if err != nil {
@@ -41,7 +41,9 @@ func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro
 		}
 	}
 	m.unknowns = s.judgedUnknowns(c.distributionCovered)
-	return nil
+	others := slices.DeleteFunc(slices.Clone(pkgs), func(p pkg.Package) bool { return c.ownerOf(&p) != nil })
+	m.advisories, err = advisories(ctx, db, s, d, others)
+	return err
 }
 
 // distributionGaps says why the packages of the distribution cannot be matched.

@@ -252,10 +252,11 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 				return nil
 			})
 		}
-		evidence, err := g.inspect(ctx, p, r.SBOMs[i])
+		evidence, counted, err := g.inspect(ctx, p, r.SBOMs[i])
 		if err != nil {
 			return nil, err
 		}
+		r.Input.Database.Advisories = mergeAdvisories(r.Input.Database.Advisories, counted)
 		r.Input.Platforms = append(r.Input.Platforms, evidence)
 	}
 	if err := meanwhile.Wait(); err != nil {
@@ -369,25 +370,26 @@ func (g *Gate) document(p *Platform, sbom *SBOM) error {
 	return nil
 }
 
-// inspect gathers the evidence about one platform that is cataloged.
-func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Platform, error) {
+// inspect gathers the evidence about one platform that is cataloged, and how much the
+// database has for it.
+func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Platform, []policy.Advisories, error) {
 	done := g.opts.Progress.Start(Scan, p.Name)
 	m, err := scan(ctx, g.opts.Database, sbom)
 	done(err)
 	if err != nil {
-		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	layers, size, err := layersOf(p.Image)
 	if err != nil {
-		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	config, err := configOf(p.Config)
 	if err != nil {
-		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	base, err := baseOf(p.Image)
 	if err != nil {
-		return policy.Platform{}, fmt.Errorf("platform %s: %w", p.Name, err)
+		return policy.Platform{}, nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	return policy.Platform{
 		Platform:     p.Name,
@@ -402,5 +404,5 @@ func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Pla
 		Size:         size,
 		Layers:       layers,
 		Base:         base,
-	}, nil
+	}, m.advisories, nil
 }

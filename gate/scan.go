@@ -34,6 +34,7 @@ type matched struct {
 	unknowns     []policy.Unknown
 	suppressed   []policy.Suppressed
 	distribution policy.Distribution
+	advisories   []policy.Advisories
 }
 
 // scan matches an SBOM against the database. What grype would only log, or not

@@ -19,11 +19,13 @@ const (
 )
 
 // builtInRules are the built-in rules that exceptions can name, and strictRules the
-// others.
+// others: incomplete evidence, an empty SBOM, and what limits the policy itself.
+// pathRules are about files.
 var (
-	builtInRules = []string{ruleNotCovered, ruleUnknowns}
-	strictRules  = []string{"database.maxAge", "database.origins", "distribution.endOfLife", "distribution.allow", "sbom",
-		"sbom.minPackages", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
+	pathRules    = []string{ruleNotCovered, ruleUnknowns}
+	builtInRules = []string{ruleNotCovered, ruleUnknowns, "database.maxAge", "database.origins", "database.minAdvisories",
+		"distribution.endOfLife", "distribution.allow", "sbom.minPackages", RuleLazyIndexes}
+	strictRules = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
 )
 
 // CoverageEffects are the effects of packages that could not be matched, by reason.

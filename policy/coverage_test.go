@@ -252,10 +252,14 @@ func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
 
 func TestLintExceptionsForGaps(t *testing.T) {
 	for keys, want := range map[string]string{
-		"rule: sbom.unknowns":           "",
-		"rule: distribution.notCovered": "",
-		"rule: database.maxAge":         "no exception covers that built-in rule",
-		"rule: sbom.minPackages":        "no exception covers that built-in rule",
+		"rule: sbom.unknowns":                       "",
+		"rule: distribution.notCovered":             "",
+		"rule: database.minAdvisories":              "",
+		"rule: distribution.endOfLife":              "",
+		"rule: database.maxAge, package: pkg:npm/*": "that rule is not about packages",
+		"rule: evidence":                            "no exception covers that built-in rule",
+		"rule: exceptions.maxLifetime":              "no exception covers that built-in rule",
+		"rule: unmatchedImages":                     "no exception covers that built-in rule",
 	} {
 		got := lint(t, withExceptions(keys))
 		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {

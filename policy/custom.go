@@ -134,6 +134,7 @@ func (e *evaluation) custom(p *Platform) {
 		r.evaluate(e.in, p, e.now, func(pkg *Package, message string, err error) {
 			v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg, Message: message}
 			if err != nil {
+				v.Unjudged = true
 				e.report(Block, v)
 				return
 			}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -136,6 +137,11 @@ type Violation struct {
 	// Inherited: the finding only warns because the image under the approved
 	// tag has it too.
 	Inherited bool `json:"inherited,omitempty"`
+	// Check is the key of a rule about the image or its provenance that is not met,
+	// such as "notRoot" or "signature".
+	Check string `json:"check,omitempty"`
+	// Unjudged: the rule could not be evaluated. No exception covers that.
+	Unjudged bool `json:"unjudged,omitempty"`
 	// Expired are the exceptions that used to cover it.
 	Expired []Exception `json:"expired,omitempty"`
 }
@@ -150,6 +156,23 @@ func (v *Violation) effectKey() string {
 		return v.Rule + "." + v.Uncovered.Reason.key()
 	}
 	return v.Rule
+}
+
+// CanBeExcepted reports whether an exception could cover v: one for the id of the
+// vulnerability, or else one for the rule.
+func (v *Violation) CanBeExcepted() bool {
+	if v.Unjudged {
+		return false
+	}
+	switch v.Kind {
+	case KindVulnerability:
+		return v.Finding != nil
+	case KindDatabase, KindDistribution, KindCoverage, KindSBOM:
+		return slices.Contains(builtInRules, v.Rule)
+	case KindEvidence, KindException, KindScope:
+		return false
+	}
+	return true
 }
 
 // Excepted is a violation that would block, and the exception that covers it.

@@ -100,7 +100,7 @@ func (e *evaluation) completeness(in Input) {
 func (e *evaluation) database(db Database) {
 	e.age("the vulnerability database", "was built", db.Built)
 	if len(db.Providers) == 0 {
-		e.blockDatabase("the vulnerability database names no providers, so that nobody knows how old its data is")
+		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so that nobody knows how old its data is")
 	}
 	providers := slices.Clone(db.Providers)
 	slices.SortFunc(providers, func(a, b Provider) int {
@@ -110,6 +110,29 @@ func (e *evaluation) database(db Database) {
 		e.age(fmt.Sprintf("the data of the database's provider %q", p.Name), "was captured", p.Captured)
 	}
 	e.feeds(db)
+	e.advisories(db.Advisories)
+}
+
+// advisories blocks if the database has too little for the image. No finding in an
+// empty database means nothing.
+func (e *evaluation) advisories(counted []Advisories) {
+	block := func(format string, args ...any) {
+		e.blockDatabase("database.minAdvisories", format, args...)
+	}
+	if !slices.ContainsFunc(counted, func(a Advisories) bool { return a.Count > 0 }) {
+		block("the vulnerability database has no advisories for the image's distribution and package types")
+		return
+	}
+	for _, a := range sorted(counted, compareAdvisories) {
+		if least := e.policy.Database.MinAdvisories; a.Count < least {
+			block("the number of advisories for %s is %d and must be %d or more", a.Of(), a.Count, least)
+		}
+	}
+}
+
+// compareAdvisories puts distributions before package types.
+func compareAdvisories(a, b *Advisories) int {
+	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Distribution, b.Distribution), cmp.Compare(a.Count, b.Count))
 }
 
 // feeds blocks where a rule asks what the database cannot know: without the feed
@@ -149,22 +172,22 @@ func (e *evaluation) age(what, happened string, at time.Time) {
 	trusted, stale := at.Add(-clock.Skew), at.Add(limit)
 	switch {
 	case at.IsZero():
-		e.blockDatabase("nobody knows when %s %s", what, happened)
+		e.blockDatabase("database.maxAge", "nobody knows when %s %s", what, happened)
 		return
 	case trusted.After(e.now):
-		e.blockDatabase("%s %s on %s, which is in the future", what, happened, formatTime(at))
+		e.blockDatabase("database.maxAge", "%s %s on %s, which is in the future", what, happened, formatTime(at))
 	case !e.now.Before(stale):
-		e.blockDatabase("%s %s on %s and must be younger than %s", what, happened, formatTime(at), formatDuration(limit))
+		e.blockDatabase("database.maxAge", "%s %s on %s and must be younger than %s", what, happened, formatTime(at), formatDuration(limit))
 	}
 	e.changes(trusted)
 	e.changes(stale)
 }
 
-func (e *evaluation) blockDatabase(format string, args ...any) {
-	e.report(Block, Violation{
-		Kind: KindDatabase, Rule: "database.maxAge", Position: e.policy.Database.Position,
+func (e *evaluation) blockDatabase(rule, format string, args ...any) {
+	e.reportRule(Block, Violation{
+		Kind: KindDatabase, Rule: rule, Position: e.policy.Database.Position,
 		Message: fmt.Sprintf(format, args...),
-	})
+	}, nil)
 }
 
 func (e *evaluation) endOfLife(p *Platform) {
@@ -176,11 +199,11 @@ func (e *evaluation) endOfLife(p *Platform) {
 	if e.now.Before(end) {
 		return
 	}
-	e.report(e.policy.Distribution.EndOfLife, Violation{
+	e.reportRule(e.policy.Distribution.EndOfLife, Violation{
 		Kind: KindDistribution, Rule: "distribution.endOfLife", Position: e.policy.Distribution.Position, Platform: p.Platform,
 		Message: fmt.Sprintf("%s reached its end of life on %s: its vendor publishes no more advisories",
 			distributionName(p.Distribution), formatTime(end)),
-	})
+	}, nil)
 }
 
 func distributionName(d Distribution) string {
@@ -204,10 +227,10 @@ func (e *evaluation) sbom(p *Platform) {
 		})
 	}
 	if have := len(p.Packages); have < rule.MinPackages {
-		e.report(Block, Violation{
+		e.reportRule(Block, Violation{
 			Kind: KindSBOM, Rule: "sbom.minPackages", Position: rule.Position, Platform: p.Platform,
 			Message: fmt.Sprintf("the number of packages is %d and must be %d or more", have, rule.MinPackages),
-		})
+		}, nil)
 	}
 	e.unknowns(p)
 }
@@ -243,6 +266,7 @@ func (e *evaluation) violation(s *subject, verdict verdict) Violation {
 	v := Violation{
 		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
 		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks, Inherited: verdict.inherited,
+		Unjudged: verdict.unjudged,
 	}
 	e.policy.locate(&v)
 	return v

@@ -24,7 +24,8 @@ func cleanInput() Input {
 		},
 		Database: Database{
 			Schema: "6.1.9", Digest: "sha256:" + strings.Repeat("d", 64), Built: now.Add(-time.Hour),
-			Providers: []Provider{{Name: "nvd", Captured: now.Add(-2 * time.Hour)}},
+			Providers:  []Provider{{Name: "nvd", Captured: now.Add(-2 * time.Hour)}},
+			Advisories: []Advisories{{Distribution: "debian 12", Count: 30_000}, {Type: "npm", Count: 4000}},
 		},
 		Platforms: []Platform{{
 			Platform: "linux/amd64", Digest: "sha256:" + strings.Repeat("b", 64),
@@ -116,7 +117,8 @@ func TestNoPolicyIsNoPass(t *testing.T) {
 
 func TestIncompleteEvidenceIsNotClean(t *testing.T) {
 	denied(t, blockAll().Evaluate(Input{}, now),
-		"evidence evidence", "evidence evidence", "database database.maxAge", "database database.maxAge")
+		"evidence evidence", "evidence evidence", "database database.maxAge", "database database.maxAge",
+		"database database.minAdvisories")
 
 	for name, spoil := range map[string]func(*Input){
 		"no image digest":    func(in *Input) { in.Image.Digest = "" },

@@ -313,6 +313,31 @@ type Database struct {
 	// base name.
 	Source    string     `json:"source,omitempty"`
 	Providers []Provider `json:"providers"`
+	// Advisories says how much the database has for the image: for its distribution
+	// and for each package type. None is incomplete evidence, and blocks.
+	Advisories []Advisories `json:"advisories,omitempty"`
+}
+
+// Advisories is the number of advisories for one distribution or package type. An
+// advisory that names several packages counts once for each.
+type Advisories struct {
+	// Distribution is id and version of os-release, "debian 12"; empty for a type.
+	Distribution string `json:"distribution,omitempty"`
+	Type         string `json:"type,omitempty"` // "npm"
+	Count        int    `json:"count"`
+	// AtLeast: there are more, and they were not counted.
+	AtLeast bool `json:"atLeast,omitempty"`
+	// ByCPE: the database lists nothing under the type itself. Count is then the
+	// number of all advisories by CPE, which can be about any type.
+	ByCPE bool `json:"byCPE,omitempty"`
+}
+
+// Of names what is counted: "debian 12" or "npm packages".
+func (a Advisories) Of() string {
+	if a.Distribution != "" {
+		return a.Distribution
+	}
+	return a.Type + " packages"
 }
 
 // Provider is one feed that went into a database.

@@ -99,6 +99,11 @@ func (x *exceptions) candidates(f *subject) []*exception {
 	return found
 }
 
+// excepts reports whether e can cover the built-in rule of that name for an image.
+func (e *Exception) excepts(rule, repository string) bool {
+	return e.Rule == rule && e.Package == "" && (e.Image == "" || newImagePattern(e.Image).match(newImageName(repository)))
+}
+
 // subject names what the exception is for.
 func (e *Exception) subject() string {
 	if e.Rule != "" {

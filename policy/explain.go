@@ -163,16 +163,14 @@ func (e *evaluation) matching(s *subject) (rules []*rule) {
 }
 
 func (e *Explanation) explainRule(policies []*evaluation) {
-	switch kind := e.Kind; {
-	case slices.Contains(builtInRules, e.Rule) && (kind == KindCoverage || kind == KindSBOM):
-	case slices.Contains([]Kind{KindDatabase, KindDistribution, KindCoverage, KindSBOM, KindEvidence, KindException, KindScope}, kind):
+	if !e.CanBeExcepted() {
 		if e.Outcome == OutcomeBlocked {
 			e.Remedies = append(e.Remedies, "no exception covers this: what the message says must change")
 		}
 		return
 	}
 	for _, p := range policies {
-		// A built-in rule that the file does not spell out has no position.
+		// A default that no policy spells out is that of each.
 		if e.Position.File == "" || e.Position.File == p.policy.File {
 			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
 		}

@@ -146,7 +146,7 @@ func (e *evaluation) wholeImage(image Image) {
 	for i := range e.policy.Image {
 		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
 			e.reportRule(r.Effect, Violation{
-				Kind: KindImage, Rule: r.Name, Position: r.Position,
+				Kind: KindImage, Rule: r.Name, Position: r.Position, Check: "notLatest",
 				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so that it names another image tomorrow`, quoteShort(image.Reference)),
 			}, nil)
 		}
@@ -158,11 +158,29 @@ func (e *evaluation) image(p *Platform) {
 		r := &e.policy.Image[i]
 		report := func(effect Effect, format string, args ...any) {
 			e.reportRule(effect, Violation{
-				Kind: KindImage, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: fmt.Sprintf(format, args...),
+				Kind: KindImage, Rule: r.Name, Position: r.Position, Platform: p.Platform, Check: r.check(),
+				Message: fmt.Sprintf(format, args...),
 			}, nil)
 		}
 		e.judgeImage(r, p, report)
 	}
+}
+
+// check is the key of the rule's condition.
+func (r *ImageRule) check() string {
+	for _, c := range []struct {
+		key string
+		set bool
+	}{
+		{"notRoot", r.NotRoot}, {"noSecrets", r.NoSecrets}, {"labels", r.Labels != nil}, {"ports", r.Ports != nil},
+		{"maxAge", r.MaxAge != 0}, {"maxSize", r.MaxSize != 0}, {"maxLayers", r.MaxLayers != 0},
+		{"base", r.Base != nil}, {"notLatest", r.NotLatest},
+	} {
+		if c.set {
+			return c.key
+		}
+	}
+	return ""
 }
 
 // judgeImage reports what is wrong with a platform's image, and with evidence
@@ -183,7 +201,7 @@ func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Ef
 		}
 	case r.NoSecrets:
 		for _, s := range sorted(p.Config.Secrets, compareSecrets) {
-			report(r.Effect, "the image has a credential of the kind %s in %s: revoke it, and pass its successor as a build secret or at run time", quoteShort(s.Kind), quoteShort(s.Where))
+			report(r.Effect, "the image has a credential of the kind %s in %s", quoteShort(s.Kind), quoteShort(s.Where))
 		}
 	case r.Labels != nil:
 		for _, label := range r.Labels {

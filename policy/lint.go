@@ -149,7 +149,7 @@ func lintVEX(r *VEXRule) []Problem {
 // lintExceptedRules looks at the exceptions that name a rule.
 func (p *Policy) lintExceptedRules() []Problem {
 	var problems []Problem
-	vulnerabilities, others := map[string]bool{}, map[string]bool{RuleLazyIndexes: true}
+	vulnerabilities, others := map[string]bool{}, map[string]bool{}
 	for _, name := range builtInRules {
 		others[name] = true
 	}
@@ -159,6 +159,9 @@ func (p *Policy) lintExceptedRules() []Problem {
 	}
 	for _, e := range slices.Concat(p.exceptionLists()...) {
 		switch {
+		case e.Package != "" && slices.Contains(builtInRules, e.Rule) && !slices.Contains(pathRules, e.Rule):
+			problems = append(problems, Problem{e.Position, fmt.Sprintf(
+				"the exception for rule %q covers nothing: that rule is not about packages", e.Rule)})
 		case e.Rule == "" || others[e.Rule]:
 		case vulnerabilities[e.Rule]:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(

@@ -56,7 +56,7 @@ func (g generator) set() Set {
 
 func (g generator) policy() *Policy {
 	p := &Policy{
-		Database:     DatabaseRule{MaxAge: pick(g, 0, time.Hour, 4*time.Hour)},
+		Database:     DatabaseRule{MaxAge: pick(g, 0, time.Hour, 4*time.Hour), MinAdvisories: pick(g, 0, 0, 1, 2)},
 		Distribution: DistributionRule{EndOfLife: g.effect(), NotCovered: g.coverageEffects()},
 		SBOM:         SBOMRule{Unknowns: g.unknownEffects(), MinPackages: g.IntN(2)},
 		Rules: repeat(g, 3, func() Rule {
@@ -192,6 +192,9 @@ func (g generator) input() Input {
 		in.Database.Built = g.instant()
 		in.Database.Providers = repeat(g, 2, func() Provider { return Provider{Name: pick(g, "a", "b"), Captured: g.instant()} })
 	}
+	if g.IntN(8) == 0 {
+		in.Database.Advisories = repeat(g, 2, func() Advisories { return Advisories{Type: pick(g, "npm", "a"), Count: g.IntN(3)} })
+	}
 	in.Platforms = nil
 	for i := range 1 + g.IntN(2) {
 		p := cleanInput().Platforms[0]
@@ -304,6 +307,7 @@ func checkOrder(t *testing.T, g generator, p Set, in Input, d Decision) {
 	in = copyInput(in)
 	shuffle(g, in.Platforms)
 	shuffle(g, in.Database.Providers)
+	shuffle(g, in.Database.Advisories)
 	in.VEX = slices.Clone(in.VEX)
 	shuffle(g, in.VEX)
 	for i := range in.Platforms {
@@ -358,6 +362,19 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	platform.Findings = slices.Insert(platform.Findings, g.IntN(len(platform.Findings)+1), g.finding())
 	stricter("adding a finding", p, more)
 
+	for i := range in.Database.Advisories {
+		fewer := copyInput(in)
+		fewer.Database.Advisories[i].Count = 0
+		stricter("losing advisories", p, fewer)
+	}
+	none := in
+	none.Database.Advisories = nil
+	stricter("losing all advisories", p, none)
+	for i := range p {
+		more := *p[i]
+		more.Database.MinAdvisories++
+		stricter("asking for more advisories", with(p, i, &more), in)
+	}
 	for i := range in.Platforms {
 		for j := range in.Platforms[i].Findings {
 			raised := copyInput(in)
@@ -414,9 +431,9 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 			fewer.Baseline = &Baseline{Findings: slices.Delete(slices.Clone(in.Baseline.Findings), i, i+1)}
 			stricter("removing a finding of the baseline", p, fewer)
 		}
-		none := in
-		none.Baseline = nil
-		stricter("removing the baseline", p, none)
+		fresh := in
+		fresh.Baseline = nil
+		stricter("removing the baseline", p, fresh)
 	}
 
 	if p.Validate(now) != nil {
@@ -458,6 +475,7 @@ func checkSet(t *testing.T, s Set, in Input, d Decision) {
 // copyInput copies as deep as these tests change.
 func copyInput(in Input) Input {
 	in.Database.Providers = slices.Clone(in.Database.Providers)
+	in.Database.Advisories = slices.Clone(in.Database.Advisories)
 	in.Platforms = slices.Clone(in.Platforms)
 	for i := range in.Platforms {
 		in.Platforms[i].Findings = slices.Clone(in.Platforms[i].Findings)

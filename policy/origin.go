@@ -23,7 +23,7 @@ func (e *evaluation) origin(db Database) {
 	if db.Source == "" {
 		message = "nobody knows where the vulnerability database comes from"
 	}
-	e.report(Block, Violation{Kind: KindDatabase, Rule: "database.origins", Position: rule.Position, Message: message})
+	e.blockDatabase("database.origins", "%s", message)
 }
 
 // distribution judges whether the policy wants images of this operating system.
@@ -37,9 +37,9 @@ func (e *evaluation) distribution(p *Platform) {
 	if p.Distribution.ID == "" {
 		message = "the image has no distribution, and the policy allows only some"
 	}
-	e.report(rule.NotAllowed, Violation{
+	e.reportRule(rule.NotAllowed, Violation{
 		Kind: KindDistribution, Rule: "distribution.allow", Position: rule.Position, Platform: p.Platform, Message: message,
-	})
+	}, nil)
 }
 
 // checkDistribution refuses patterns that match no "id version".

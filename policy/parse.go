@@ -103,6 +103,7 @@ func (d *decoder) database(r *DatabaseRule) reader {
 		d.mapping(n, quoted(key),
 			optional("maxAge", d.duration(&r.MaxAge)),
 			optional("origins", d.texts(&r.Origins, func(string) error { return nil }, "no database would do")),
+			optional("minAdvisories", d.positive(&r.MinAdvisories)),
 		)
 	}
 }
@@ -212,8 +213,8 @@ func (d *decoder) exceptions(to *[]Exception) reader {
 			mandatory("expires", d.date(&e.Expires)),
 		)
 		d.exactlyOne(n, "an exception", "id", "rule")
-		if e.Path != "" && !slices.Contains(builtInRules, e.Rule) {
-			d.problem(n, "an exception with a path can cover only what the rules %s say", strings.Join(builtInRules, " and "))
+		if e.Path != "" && !slices.Contains(pathRules, e.Rule) {
+			d.problem(n, "an exception with a path can cover only what the rules %s say", strings.Join(pathRules, " and "))
 		}
 		*to = append(*to, e)
 	})

@@ -231,8 +231,8 @@ const (
 // five days, grype's own limit.
 const DefaultMaxAge = 120 * time.Hour
 
-// DatabaseRule limits the age of the vulnerability database, and where it may
-// come from.
+// DatabaseRule limits the age of the vulnerability database, where it may come
+// from, and how few advisories it may have.
 type DatabaseRule struct {
 	Position Position `json:"position,omitzero"`
 	// MaxAge bounds the age of the build and of each provider's data: a
@@ -245,6 +245,14 @@ type DatabaseRule struct {
 	// left out; else one that matches none, or of which nobody knows, blocks.
 	// Example: "origins: [https://mirror.example/grype/*]".
 	Origins []string `json:"origins,omitempty"`
+	// MinAdvisories is the least number of advisories that the database must have for
+	// the image's distribution, and for each package type in the image. An advisory
+	// that names several packages counts once for each. More than 0. Default: one
+	// advisory for any of them, so that an empty database and one for other
+	// distributions deny. A full database has thousands of advisories for a
+	// distribution and tens to thousands for a package type.
+	// Example: "minAdvisories: 10".
+	MinAdvisories int `json:"minAdvisories,omitempty"`
 }
 
 // DistributionRule says what happens to images whose operating system the
@@ -290,8 +298,8 @@ type Exception struct {
 	// Example: "id: CVE-2024-0001".
 	ID string `json:"id,omitempty"`
 	// Rule is the name of a rule that is not about vulnerabilities: one of the
-	// sections licenses, packages, image, custom or provenance, or
-	// distribution.notCovered or sbom.unknowns. What that rule blocks passes.
+	// sections licenses, packages, image, custom or provenance, or the path of a key,
+	// such as distribution.endOfLife. What that rule blocks passes.
 	// Example: "rule: no telnet".
 	Rule string `json:"rule,omitempty"`
 	// Package is a pattern over the package's purl; empty matches all, as well

@@ -119,7 +119,7 @@ func (e *evaluation) provenance(p *Platform) {
 			continue
 		}
 		e.reportRule(r.Effect, Violation{
-			Kind: KindProvenance, Rule: r.Name, Position: r.Position, Platform: p.Platform,
+			Kind: KindProvenance, Rule: r.Name, Position: r.Position, Platform: p.Platform, Check: string(r.Type),
 			Message: fmt.Sprintf("no %s by %s is there: %s", r.what(), strings.Join(r.Signers, " or "), e.instead(r, signed)),
 		}, nil)
 	}

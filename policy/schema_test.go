@@ -171,7 +171,7 @@ func collectProperties(v any, into map[string]bool) {
 // everyKey is a policy with every key that there is, in forms that the others do
 // not have.
 var everyKey = `version: 1
-database: {maxAge: 1w2d12h30m, origins: ["https://mirror.example/*"]}
+database: {maxAge: 1w2d12h30m, origins: ["https://mirror.example/*"], minAdvisories: 10}
 distribution: {endOfLife: warn, notCovered: {distribution: block, packageType: warn, version: warn, firstParty: block}, allow: [debian 12], notAllowed: warn}
 sbom: {unknowns: {packageDatabase: block, archive: block, file: warn, testData: block}, minPackages: 0}
 rules:
@@ -247,6 +247,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"a score above the most":  "version: 1\nrules: [{name: a, cvss: 11}]",
 		"an empty condition":      "version: 1\nrules: [{name: a, epss: {}}]",
 		"a duration without unit": "version: 1\nrules: [{name: a}]\ndatabase: {maxAge: 5}",
+		"no advisories at all":    "version: 1\nrules: [{name: a}]\ndatabase: {minAdvisories: 0}",
 		"an unknown unit":         "version: 1\nrules: [{name: a}]\ndatabase: {maxAge: 5y}",
 		"an empty duration":       "version: 1\nrules: [{name: a}]\ndatabase: {maxAge: ''}",
 		"a size without unit":     "version: 1\nrules: [{name: a}]\nimage: [{name: b, maxSize: 500}]",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -73,19 +74,36 @@ func (s Set) Digest() string {
 }
 
 // MaxDatabaseAge is the least of the ages that the policies allow the
-// vulnerability database for the images of a repository.
+// vulnerability database for the images of a repository. A policy with an exception
+// for database.maxAge sets no limit here: Evaluate knows whether it applies.
 func (s Set) MaxDatabaseAge(repository string) time.Duration {
 	least := time.Duration(0)
 	for _, p := range s {
 		if p == nil {
 			continue
 		}
-		limit := cmp.Or(p.forImage(repository).Database.MaxAge, DefaultMaxAge)
+		scoped := p.forImage(repository)
+		limit := cmp.Or(scoped.Database.MaxAge, DefaultMaxAge)
+		if slices.ContainsFunc(scoped.Exceptions, func(e Exception) bool { return e.excepts("database.maxAge", repository) }) {
+			limit = math.MaxInt64
+		}
 		if least == 0 || limit < least {
 			least = limit
 		}
 	}
 	return cmp.Or(least, DefaultMaxAge)
+}
+
+// ExceptionsMaxLifetime is the least of the policies' limits on how far ahead an
+// exception may end. Zero means any time.
+func (s Set) ExceptionsMaxLifetime() time.Duration {
+	least := time.Duration(0)
+	for _, p := range s {
+		if p != nil && p.ExceptionsMaxLifetime > 0 && (least == 0 || p.ExceptionsMaxLifetime < least) {
+			least = p.ExceptionsMaxLifetime
+		}
+	}
+	return least
 }
 
 // Validate is that of every policy; the error is one *ParseError unless a policy

@@ -13,13 +13,17 @@ import (
 // What stands in for digests that a case does not write.
 var standInDigest = "sha256:" + strings.Repeat("0", 64)
 
+// standInAdvisories is about what a full database has for a release of Debian.
+const standInAdvisories = 30_000
+
 // evidence reads an Input as of now, with what it leaves out stood in for.
 func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *Input {
 	r := evidenceReader{d, now}
 	in := &Input{
 		Image: Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: standInDigest},
 		Database: Database{Schema: "6", Built: now, Digest: standInDigest,
-			Providers: []Provider{{Name: "epss", Captured: now}, {Name: "kev", Captured: now}}},
+			Providers:  []Provider{{Name: "epss", Captured: now}, {Name: "kev", Captured: now}},
+			Advisories: []Advisories{{Distribution: "debian 12", Count: standInAdvisories}}},
 	}
 	r.value(reflect.ValueOf(in).Elem())(key, n)
 	if in.Platforms == nil {

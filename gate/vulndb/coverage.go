@@ -34,23 +34,37 @@ func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	rows, err := db.releases(v6.OSSpecifier{
+	rows, err := db.releases(specifier(d))
+	return len(rows) > 0, err
+}
+
+// specifier is how the matchers ask for a release.
+func specifier(d *distro.Distro) v6.OSSpecifier {
+	return v6.OSSpecifier{
 		Name:             d.Name(),
 		MajorVersion:     d.MajorVersion(),
 		MinorVersion:     d.MinorVersion(),
 		RemainingVersion: d.RemainingVersion(),
 		LabelVersion:     d.LabelVersion(),
-	})
-	return len(rows) > 0, err
+	}
 }
 
 // coverage is what is known about the ecosystems in a database. It does not change
 // while the database is open.
 type coverage struct {
-	mu    sync.Mutex
-	types map[syftpkg.Type]bool
-	cpes  *bool
+	mu     sync.Mutex
+	types  map[syftpkg.Type]bool
+	cpes   *bool
+	counts map[string]Advisories
 }
+
+// fromPackagesOfType selects the advisories about packages of a type, which is an
+// argument twice. The type is replaced as grype replaces it: erlang-otp is answered
+// from hex. The order of the join keeps SQLite on the index over ecosystems.
+const fromPackagesOfType = `FROM packages CROSS JOIN affected_package_handles ON affected_package_handles.package_id = packages.id
+	WHERE packages.ecosystem = COALESCE(
+		(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
+	AND affected_package_handles.operating_system_id IS NULL`
 
 // CoversType reports whether the database has any advisory about packages of a type
 // that matchers find by the package's name. Where it has none, grype finds nothing in
@@ -61,13 +75,7 @@ func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
 	if known, ok := db.coverage.types[t]; ok {
 		return known, nil
 	}
-	// The type is replaced as grype replaces it: erlang-otp is answered from hex. The
-	// order of the join keeps SQLite on the index over ecosystems.
-	found, err := db.exists(ctx, `
-		SELECT EXISTS (SELECT 1 FROM packages CROSS JOIN affected_package_handles ON affected_package_handles.package_id = packages.id
-			WHERE packages.ecosystem = COALESCE(
-				(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
-			AND affected_package_handles.operating_system_id IS NULL)`, string(t), string(t))
+	found, err := db.exists(ctx, "SELECT EXISTS (SELECT 1 "+fromPackagesOfType+")", string(t), string(t))
 	if err != nil {
 		return false, fmt.Errorf("looking for advisories about packages of type %s: %w", t, err)
 	}

@@ -135,7 +135,8 @@ func (o *output) policies(set policy.Set) {
 			files = append(files, report.PolicyFile{Name: f.Name, Digest: f.Digest})
 		}
 	}
-	o.report.Policy = report.Policy{File: strings.Join(names, " + "), Digest: set.Digest()}
+	o.report.Policy = report.Policy{File: strings.Join(names, " + "), Digest: set.Digest(),
+		ExceptionsMaxLifetime: set.ExceptionsMaxLifetime()}
 	if len(files) > 1 {
 		o.report.Policy.Files = files
 	}
@@ -153,6 +154,7 @@ func (o *output) result(r *gate.Result) {
 	for _, digest := range r.Image.Unlisted {
 		o.caution("the image names the SOCI index %s, which is not judged and not copied: nodes load the image in full", digest)
 	}
+	o.report.Remedies = report.Remedies(o.report)
 }
 
 func (o *output) promoted(records []*promote.Record) {

@@ -1,10 +1,12 @@
 package cli
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,8 +14,12 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-//go:embed policyinit.yaml
-var firstPolicy []byte
+//go:embed policies/*.yaml
+var profileFiles embed.FS
+
+// profiles are the policies that "policy init" writes, the default first. Each has a
+// file in policies.
+var profiles = []string{"starter", "strict", "audit"}
 
 func policyInitCommand(s Streams) *cli.Command {
 	return &cli.Command{
@@ -21,7 +27,12 @@ func policyInitCommand(s Streams) *cli.Command {
 		Usage:     "write a policy to begin with",
 		ArgsUsage: "[FILE]",
 		Description: "FILE is policy.yaml if not given, and \"-\" is standard output. No existing file is overwritten.\n" +
-			"The comments in it say what each choice is for.",
+			"The comments in it say what each choice is for. The profiles:\n" +
+			"  starter  deny what is critical, and what is high for two weeks with a fix\n" +
+			"  strict   deny what is high at once, images that run as root, and credentials\n" +
+			"  audit    warn of all that and deny nothing for it: for the first weeks",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0],
+			Usage: "write the policy of the `PROFILE`: " + strings.Join(profiles, ", ")}},
 		Action: func(c *cli.Context) error { return runPolicyInit(c, s) },
 	}
 }
@@ -31,15 +42,19 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
+	data, err := profilePolicy(c.String("profile"))
+	if err != nil {
+		return err
+	}
 	file := "policy.yaml"
 	if len(args) == 1 {
 		file = args[0]
 	}
 	if file == "-" {
-		_, err := s.Out.Write(firstPolicy)
+		_, err := s.Out.Write(data)
 		return err
 	}
-	err = disk.WriteNew(file, 0o644, firstPolicy)
+	err = disk.WriteNew(file, 0o644, data)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return usagef("%q exists: not overwritten", file)
@@ -48,4 +63,54 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 	}
 	fmt.Fprintf(s.Out, "wrote %s; see what it does with \"imagegate check IMAGE --policy %[1]s\"\n", report.Sanitize(file))
 	return nil
+}
+
+// profilePolicy returns the file of a profile.
+func profilePolicy(name string) ([]byte, error) {
+	if slices.Contains(profiles, name) {
+		return profileFiles.ReadFile("policies/" + name + ".yaml")
+	}
+	suggestion := ""
+	if near := nearestOf(profiles, name); near != "" {
+		suggestion = fmt.Sprintf(": did you mean %q?", near)
+	}
+	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), suggestion)
+}
+
+// nearestOf returns the word that is at most two typing mistakes from s, or begins
+// with it; empty if there is none.
+func nearestOf(words []string, s string) string {
+	s = strings.ToLower(strings.TrimSpace(s))
+	best, distance := "", 3
+	for _, word := range words {
+		d := editDistance(word, s)
+		if s != "" && strings.HasPrefix(word, s) {
+			d = 0
+		}
+		if d < distance {
+			best, distance = word, d
+		}
+	}
+	return best
+}
+
+// editDistance counts the letters to insert, remove or replace.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }

@@ -2,37 +2,165 @@ package cli
 
 import (
 	"bytes"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestFirstPolicyIsValid, has nothing in it without effect, and stays short; so
-// it is with the exceptions that it shows in a comment.
-func TestFirstPolicyIsValid(t *testing.T) {
-	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	before, exceptions, ok := bytes.Cut(firstPolicy, []byte("# exceptions:"))
-	if !ok {
-		t.Fatal("it shows no exceptions")
+var profileTime = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+func profile(t *testing.T, name string) *policy.Policy {
+	t.Helper()
+	data, err := profilePolicy(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	shown := append(bytes.Clone(before), bytes.ReplaceAll(append([]byte("\n# exceptions:"), exceptions...), []byte("\n# "), []byte("\n"))...)
-	for name, data := range map[string][]byte{"as it is": firstPolicy, "with exceptions": shown} {
-		p, err := policy.Parse("policy.yaml", data)
+	p, err := policy.Parse(name+".yaml", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// commentedKey is a line of a profile that would be YAML without the mark of a comment.
+var commentedKey = regexp.MustCompile(`(?m)^( *)# ( *(?:- )?[a-zA-Z]+:(?: .*)?)$`)
+
+// TestProfileHasNoDeadLine: each profile is valid, has nothing in it without effect and
+// stays short, and so it is with the sections that it shows in comments.
+func TestProfileHasNoDeadLine(t *testing.T) {
+	for _, name := range profiles {
+		data, err := profilePolicy(name)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatal(err)
 		}
-		if err := p.Validate(now); err != nil {
-			t.Errorf("%s: %v", name, err)
+		shown := commentedKey.ReplaceAll(data, []byte("$1$2"))
+		for what, data := range map[string][]byte{"as it is": data, "with what it shows": shown} {
+			p, err := policy.Parse("policy.yaml", data)
+			if err != nil {
+				t.Fatalf("%s, %s: %v\n%s", name, what, err, data)
+			}
+			if err := p.Validate(profileTime); err != nil {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+			if problems := p.Lint(profileTime); len(problems) > 0 {
+				t.Errorf("%s, %s: %v", name, what, problems)
+			}
+			if p.Name != name {
+				t.Errorf("%s is named %q", name, p.Name)
+			}
 		}
-		if problems := p.Lint(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)); len(problems) > 0 {
-			t.Errorf("%s: %v", name, problems)
+		if name != "audit" && bytes.Equal(shown, data) {
+			t.Errorf("%s shows no exceptions", name)
 		}
-		if (len(p.Exceptions) > 0) != (name == "with exceptions") {
-			t.Errorf("%s: %d exceptions", name, len(p.Exceptions))
+		if lines := bytes.Count(data, []byte("\n")); lines > 90 {
+			t.Errorf("%s has %d lines", name, lines)
 		}
 	}
-	if lines := bytes.Count(firstPolicy, []byte("\n")); lines > 60 {
-		t.Errorf("%d lines", lines)
+}
+
+// ordinary is evidence about an image in which one thing is wrong.
+func ordinary(change func(*policy.Input)) policy.Input {
+	in := policy.Input{
+		Image: policy.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Database: policy.Database{Built: profileTime.Add(-time.Hour), Digest: "sha256:" + strings.Repeat("b", 64),
+			Providers:  []policy.Provider{{Name: "debian", Captured: profileTime.Add(-time.Hour)}, {Name: "kev", Captured: profileTime.Add(-time.Hour)}},
+			Advisories: []policy.Advisories{{Distribution: "debian 12", Count: 30_000}}},
+		Platforms: []policy.Platform{{
+			Platform: "linux/amd64", Digest: "sha256:" + strings.Repeat("c", 64), Distribution: policy.Distribution{ID: "debian", Version: "12"},
+			Packages: []policy.Package{{Name: "openssl", Version: "3.0.11-1", Type: "deb", PURL: "pkg:deb/debian/openssl@3.0.11-1"}},
+			Config:   &policy.ImageConfig{User: "65532", Created: profileTime.Add(-time.Hour)},
+		}},
+	}
+	change(&in)
+	return in
+}
+
+func found(severity policy.Severity, fixedDaysAgo int, kev bool) func(*policy.Input) {
+	return func(in *policy.Input) {
+		f := policy.Finding{ID: "CVE-2026-0001", Severity: severity, FixState: policy.FixNone, Package: in.Platforms[0].Packages[0]}
+		if fixedDaysAgo > 0 {
+			f.FixState = policy.FixAvailable
+			f.Fixes = []policy.Fix{{Version: "3.0.12-1", Available: profileTime.AddDate(0, 0, -fixedDaysAgo)}}
+		}
+		if kev {
+			f.KEV = &policy.KEV{Added: profileTime}
+		}
+		in.Platforms[0].Findings = []policy.Finding{f}
+	}
+}
+
+// TestAuditDeniesNothingThatOthersDeny, and shows it; strict denies all that starter does.
+func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change          func(*policy.Input)
+		starter, strict bool // whether it is denied
+	}{
+		"nothing wrong":          {func(*policy.Input) {}, false, false},
+		"critical without a fix": {found(policy.SeverityCritical, 0, false), true, true},
+		"unknown severity":       {found(policy.SeverityUnknown, 0, false), true, true},
+		"exploited and low":      {found(policy.SeverityLow, 0, true), true, true},
+		"high, old fix":          {found(policy.SeverityHigh, 15, false), true, true},
+		"high, new fix":          {found(policy.SeverityHigh, 3, false), false, true},
+		"high without a fix":     {found(policy.SeverityHigh, 0, false), false, true},
+		"medium, old fix":        {found(policy.SeverityMedium, 31, false), false, true},
+		"medium, new fix":        {found(policy.SeverityMedium, 15, false), false, false},
+		"medium without a fix":   {found(policy.SeverityMedium, 0, false), false, false},
+		"low, old fix":           {found(policy.SeverityLow, 400, false), false, false},
+		"root":                   {func(in *policy.Input) { in.Platforms[0].Config.User = "" }, false, true},
+		"a credential": {func(in *policy.Input) {
+			in.Platforms[0].Config.Secrets = []policy.Secret{{Kind: "github-pat", Where: "environment variable TOKEN"}}
+		}, false, true},
+		"end of life": {func(in *policy.Input) { in.Platforms[0].Distribution.EndOfLife = profileTime.AddDate(0, -1, 0) }, true, true},
+		"not covered": {func(in *policy.Input) {
+			in.Platforms[0].Uncovered = []policy.Uncovered{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
+		}, true, true},
+		"unreadable": {func(in *policy.Input) {
+			in.Platforms[0].Unknowns = []policy.Unknown{{Location: policy.Location{Path: "/app/a.jar"}, Reason: "not a zip"}}
+		}, true, true},
+		"no packages": {func(in *policy.Input) { in.Platforms[0].Packages = nil }, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := ordinary(tt.change)
+			for profileName, denied := range map[string]bool{"starter": tt.starter, "strict": tt.strict, "audit": false} {
+				d := profile(t, profileName).Evaluate(in, profileTime)
+				if d.Passed == denied {
+					t.Errorf("%s: passed is %v: %+v", profileName, d.Passed, d.Violations)
+				}
+				if profileName == "audit" && tt.strict && name != "no packages" && len(d.Warnings) == 0 {
+					t.Error("audit shows nothing")
+				}
+			}
+		})
+	}
+	// Nothing can be learned from such a database.
+	for name, change := range map[string]func(*policy.Input){
+		"empty": func(in *policy.Input) { in.Database.Advisories = nil },
+		"old":   func(in *policy.Input) { in.Database.Built = profileTime.AddDate(0, -1, 0) },
+	} {
+		for _, profileName := range profiles {
+			if profile(t, profileName).Evaluate(ordinary(change), profileTime).Passed {
+				t.Errorf("%s passes with a database that is %s", profileName, name)
+			}
+		}
+	}
+}
+
+func TestUnknownProfileIsNotWritten(t *testing.T) {
+	const all = "want one of starter, strict, audit"
+	for name, want := range map[string]string{
+		"stater": `unknown profile "stater", ` + all + `: did you mean "starter"?`,
+		"Strict": `unknown profile "Strict", ` + all + `: did you mean "strict"?`,
+		"au":     `unknown profile "au", ` + all + `: did you mean "audit"?`,
+		"":       `unknown profile "", ` + all,
+		"secure": `unknown profile "secure", ` + all,
+		"../x":   `unknown profile "../x", ` + all,
+	} {
+		data, err := profilePolicy(name)
+		if err == nil || err.Error() != want || data != nil {
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
 	}
 }

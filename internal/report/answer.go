@@ -113,6 +113,28 @@ func (t answerText) explanation(e *explained) {
 	t.notes(2, t.expired(issue{Violation: e.Violation})...)
 	t.matching(e.Rules)
 	t.remedies(e.Remedies)
+	if e.Outcome == policy.OutcomeBlocked {
+		t.offer(e.Explanation)
+	}
+}
+
+// offer writes the exception that lets a violation pass. For a violation about many
+// packages the report offers it: the answer does not list them.
+func (t answerText) offer(e policy.Explanation) {
+	if e.Uncovered != nil && e.Uncovered.Package == nil {
+		return
+	}
+	most := time.Duration(0)
+	for _, place := range e.ExceptIn {
+		if most == 0 || place.MaxLifetime > 0 && place.MaxLifetime < most {
+			most = place.MaxLifetime
+		}
+	}
+	m := newRemedier(Report{Judged: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
+	if item := m.exception(&e.Violation); item != "" {
+		t.item(2, "the exception to add, with your own reason and owner:")
+		t.whole(4, item)
+	}
 }
 
 // dates are those of the finding and of what lets it pass for now.

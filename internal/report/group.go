@@ -209,38 +209,53 @@ func dotted(version string) ([]uint64, bool) {
 	return out, true
 }
 
-// adviceGroup is a run of issues that are no findings, break the same rule and
-// are mended in the same way.
+// adviceGroup is a run of issues that are not findings, break the same rule and
+// have the same remedy.
 type adviceGroup struct {
-	rule   string
-	advice string
-	issues []issue
+	rule       string
+	do         instruction
+	exceptions ordered
+	issues     []issue
 }
 
-// kindOrder is the order in which issues that are no findings are listed: what
-// makes the rest of the evidence worthless comes first.
-var kindOrder = []policy.Kind{policy.KindEvidence, policy.KindScope, policy.KindDatabase, policy.KindDistribution,
-	policy.KindCoverage, policy.KindSBOM, policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindProvenance, policy.KindCustom, policy.KindException}
+// causes are the kinds that make the rest of the evidence worthless. They are listed
+// first, in this order, and symptoms last.
+var (
+	causes = []policy.Kind{policy.KindEvidence, policy.KindScope, policy.KindDatabase, policy.KindDistribution,
+		policy.KindCoverage, policy.KindSBOM}
+	symptoms = []policy.Kind{policy.KindPackage, policy.KindLicense, policy.KindImage, policy.KindProvenance,
+		policy.KindCustom, policy.KindException}
+)
 
-func byAdvice(issues []issue) []adviceGroup {
-	rank := func(i issue) int {
-		if at := slices.Index(kindOrder, i.Kind); at >= 0 {
-			return at
-		}
-		return len(kindOrder)
+// kindRank orders kinds: causes, findings, symptoms, and those that are not known.
+func kindRank(k policy.Kind) int {
+	if at := slices.Index(causes, k); at >= 0 {
+		return at
 	}
-	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b issue) int { return cmp.Compare(rank(a), rank(b)) })
+	if k == policy.KindVulnerability {
+		return len(causes)
+	}
+	if at := slices.Index(symptoms, k); at >= 0 {
+		return len(causes) + 1 + at
+	}
+	return len(causes) + 1 + len(symptoms)
+}
+
+func (m *remedier) byAdvice(issues []issue) []adviceGroup {
+	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b issue) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
 	var out []adviceGroup
 	index := map[[2]string]int{}
 	for _, one := range sorted {
-		key := [2]string{ruleText(one.Violation), advice(one.Violation)}
+		do := m.do(&one.Violation)
+		key := [2]string{ruleText(one.Violation), do.text}
 		i, ok := index[key]
 		if !ok {
 			i = len(out)
 			index[key] = i
-			out = append(out, adviceGroup{rule: key[0], advice: key[1]})
+			out = append(out, adviceGroup{rule: key[0], do: do})
 		}
 		out[i].issues = append(out[i].issues, one)
+		out[i].exceptions.add(m.exception(&one.Violation))
 	}
 	return out
 }
@@ -262,69 +277,6 @@ func positionText(p policy.Position) string {
 		return short(p.File)
 	}
 	return "built in"
-}
-
-// advice says how a violation that is no finding can be mended.
-func advice(v policy.Violation) string {
-	switch v.Kind {
-	case policy.KindDatabase:
-		return "update the vulnerability database, then check again"
-	case policy.KindDistribution:
-		if v.Rule == "distribution.allow" {
-			return "rebuild the image on a distribution that the policy allows"
-		}
-		return "rebuild the image on a release that its vendor still supports"
-	case policy.KindPackage:
-		return "change the image's packages, or add an exception for the rule to the policy"
-	case policy.KindLicense:
-		return "replace the package, or add an exception for the rule to the policy"
-	case policy.KindProvenance:
-		return "have the build sign the image where it is staged, or add an exception for the rule to the policy"
-	case policy.KindCustom:
-		return "change the image as the rule asks, or add an exception for it; a rule without an answer must be mended"
-	case policy.KindImage:
-		if v.Rule == policy.RuleLazyIndexes {
-			return "promote one platform with --platform, which leaves that manifest behind, or add an exception for the rule, which copies it unchecked"
-		}
-		return "change how the image is built, or add an exception for the rule to the policy"
-	case policy.KindCoverage:
-		if v.Uncovered != nil {
-			return coverageAdvice(v.Uncovered.Reason)
-		}
-		return coverageAdvice("")
-	case policy.KindSBOM:
-		if v.Unknown != nil {
-			return "repair or remove what could not be read: what it holds is not in the SBOM"
-		}
-		return "check that this is the image you meant, and that its package metadata is kept in it"
-	case policy.KindException:
-		return "mend or remove the exception in the policy"
-	case policy.KindVulnerability:
-		return "remove the package, or add an exception with a reason and an end to the policy"
-	}
-	return "complete what is missing, then check again"
-}
-
-func coverageAdvice(reason policy.UncoveredReason) string {
-	switch reason {
-	case policy.NoDistribution:
-		return "keep /etc/os-release in the image: without it no system package can be matched"
-	case policy.DistributionNotInDatabase:
-		return "rebuild the image on a distribution and release that the database covers"
-	case policy.TypeNotInDatabase:
-		return "use a database with advisories for that type of package, and run \"imagegate db status\" to see its providers; or remove the packages"
-	case policy.VersionUnknown:
-		return "build the package with a version, or remove it"
-	case policy.VersionNotComparable:
-		return "give the package a version that follows the scheme of its ecosystem, or remove it"
-	case policy.MainModule:
-		return "build the program from a released version"
-	case policy.FirstParty:
-		return "give the package a version"
-	case policy.NothingCataloged:
-		return "keep the package metadata in the image: without it nothing can be matched"
-	}
-	return "remove what cannot be matched, or use a database that covers it"
 }
 
 // split separates issues about findings that have a version to upgrade to,

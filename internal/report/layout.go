@@ -83,6 +83,11 @@ func (l *layout) item(indent int, text string) {
 	l.paragraph(plain, first, first+"  ", text)
 }
 
+// whole writes an indented line that is not wrapped, so that it can be copied.
+func (l *layout) whole(indent int, text string) {
+	l.raw(strings.Repeat(" ", indent) + sanitize(text, 0) + "\n")
+}
+
 // notes writes items, of which the empty ones are left out.
 func (l *layout) notes(indent int, notes ...string) {
 	for _, n := range notes {

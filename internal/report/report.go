@@ -52,6 +52,9 @@ type Report struct {
 	MovedTo string `json:"movedTo,omitempty"`
 	// Decision is nil when nothing was decided.
 	Decision *policy.Decision `json:"decision"`
+	// Remedies say what to do about the violations of Decision, causes first. See
+	// the function Remedies.
+	Remedies []Remedy `json:"remedies,omitempty"`
 	// Cautions are what no rule says and whoever reads the verdict must know, such
 	// as that there was nothing to compare with. They may quote text from the
 	// image.
@@ -89,6 +92,9 @@ type Policy struct {
 	Digest string `json:"digest"`
 	// Files are all files, those with exceptions too, where there are several.
 	Files []PolicyFile `json:"files,omitempty"`
+	// ExceptionsMaxLifetime is how far ahead an exception may end; zero means any
+	// time.
+	ExceptionsMaxLifetime time.Duration `json:"exceptionsMaxLifetime,omitempty"`
 }
 
 // PolicyFile is one file of a policy.

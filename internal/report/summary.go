@@ -29,11 +29,19 @@ func Summary(r Report) string {
 	case Signed:
 		line = "no decision asked for on " + image
 	}
+	if r.Outcome() == Passed {
+		if unmatched := graveUnmatched(*r.Decision); unmatched != "" {
+			line += ", " + unmatched
+		}
+	}
+	if fewAdvisories(r.Input.Database.Advisories) != "" {
+		line += ", few advisories in the database"
+	}
 	if d := r.Decision; d != nil && len(d.Warnings) > 0 {
 		line += ", " + count(len(d.Warnings), "warning")
 	}
 	if d := r.Decision; d != nil && len(d.Excepted) > 0 {
-		line += ", " + count(len(d.Excepted), "finding") + " excepted"
+		line += ", " + exceptedText(d.Excepted)
 	}
 	var places []string
 	for _, d := range r.Destinations {

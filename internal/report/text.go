@@ -33,7 +33,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	if o.Width == 0 {
 		o.Width = defaultWidth
 	}
-	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r, known: r.Input.Baseline.Lookup()}
+	t := text{layout: newLayout(w, max(o.Width, 60), o.Color), Report: r, known: r.Input.Baseline.Lookup(), remedies: newRemedier(r)}
 	t.provenance()
 	t.verdict()
 	t.override()
@@ -72,7 +72,8 @@ type text struct {
 	*layout
 	Report
 	// known tells what the approved image has too.
-	known func(platform string, f *policy.Finding) bool
+	known    func(platform string, f *policy.Finding) bool
+	remedies *remedier
 }
 
 // field writes one line of provenance.
@@ -173,6 +174,9 @@ func (t text) database() {
 	if len(undated) > 0 {
 		t.field("", "data without a date: "+strings.Join(undated, ", "))
 	}
+	if counts := advisoryCounts(db.Advisories); counts != "" {
+		t.field("", "advisories: "+counts)
+	}
 }
 
 func (t text) verdict() {
@@ -197,6 +201,9 @@ func (t text) verdict() {
 		}
 	}
 	t.compared()
+	if few := fewAdvisories(t.Input.Database.Advisories); few != "" {
+		t.paragraph(yellow, "  ", "    ", "caution: the database has few advisories for this image, so that few findings mean little: "+few)
+	}
 	for _, c := range t.Cautions {
 		t.paragraph(yellow, "  ", "    ", "caution: "+Sanitize(c))
 	}
@@ -228,49 +235,123 @@ func distinct(n, shown int) string {
 
 func passedText(d policy.Decision) string {
 	parts := []string{"no violations"}
+	if unmatched := graveUnmatched(d); unmatched != "" {
+		parts = append(parts, unmatched)
+	}
 	if n := len(d.Warnings); n > 0 {
 		parts = append(parts, count(n, "warning"))
 	}
-	if n := len(d.Excepted); n > 0 {
-		parts = append(parts, count(n, "finding")+" excepted")
+	if len(d.Excepted) > 0 {
+		parts = append(parts, exceptedText(d.Excepted))
 	}
 	return "PASSED: " + strings.Join(parts, ", ")
 }
 
+func exceptedText(excepted []policy.Excepted) string {
+	noun := "finding"
+	if slices.ContainsFunc(excepted, func(e policy.Excepted) bool { return e.Finding == nil }) {
+		noun = "violation"
+	}
+	return count(len(excepted), noun) + " excepted"
+}
+
 func (t text) violations() {
 	fixable, unfixable, others := split(merge(t.Decision.Violations))
-	if len(fixable) > 0 {
-		t.section("Repaired by an upgrade: " + count(len(fixable), "finding"))
-		for _, g := range byPackage(fixable) {
-			t.blank()
-			to := "-> " + g.target
-			if g.target == "" {
-				to = "to a version that has every fix below"
-			}
-			t.item(2, fmt.Sprintf("upgrade %s %s (%s)", nameVersion(g.pkg), to, typeAndPaths(g)))
-			t.findings(g, g.target == "" || differ(g.issues))
+	var first, last []issue
+	for _, i := range others {
+		if slices.Contains(causes, i.Kind) {
+			first = append(first, i)
+		} else {
+			last = append(last, i)
 		}
 	}
-	if len(unfixable) > 0 {
-		t.section("Without a repaired version: " + count(len(unfixable), "finding"))
-		for _, g := range byPackage(unfixable) {
-			t.blank()
-			t.item(2, fmt.Sprintf("%s (%s)", nameVersion(g.pkg), typeAndPaths(g)))
-			t.findings(g, true)
-		}
+	t.others("To mend first", first)
+	t.fixable(fixable)
+	t.unfixable(unfixable)
+	t.others("Other violations", last)
+	t.howToExcept()
+}
+
+func (t text) fixable(found []issue) {
+	if len(found) == 0 {
+		return
+	}
+	t.section("Repaired by an upgrade: " + count(len(found), "finding"))
+	for _, g := range byPackage(found) {
 		t.blank()
-		t.item(2, "to do: "+advice(unfixable[0].Violation))
+		to := "-> " + g.target
+		if g.target == "" {
+			to = "to a version that has every fix below"
+		}
+		t.item(2, fmt.Sprintf("upgrade %s %s (%s)", nameVersion(g.pkg), to, typeAndPaths(g)))
+		t.findings(g, g.target == "" || differ(g.issues))
+		t.instruct(4, "do: ", t.remedies.do(&g.issues[0].Violation))
 	}
-	if len(others) > 0 {
-		t.section(fmt.Sprintf("Other violations: %d", len(others)))
-		for _, g := range byAdvice(others) {
-			t.blank()
-			for _, i := range g.issues {
-				t.item(2, message(i))
-				t.notes(4, t.on(i))
+}
+
+func (t text) unfixable(found []issue) {
+	if len(found) == 0 {
+		return
+	}
+	t.section("Without a repaired version: " + count(len(found), "finding"))
+	for _, g := range byPackage(found) {
+		t.blank()
+		t.item(2, fmt.Sprintf("%s (%s)", nameVersion(g.pkg), typeAndPaths(g)))
+		t.findings(g, true)
+		t.instruct(4, "do: ", t.remedies.do(&g.issues[0].Violation))
+		for _, i := range g.issues {
+			t.except(4, t.remedies.exception(&i.Violation))
+		}
+	}
+}
+
+func (t text) others(title string, issues []issue) {
+	if len(issues) == 0 {
+		return
+	}
+	t.section(fmt.Sprintf("%s: %d", title, len(issues)))
+	for _, g := range t.remedies.byAdvice(issues) {
+		t.blank()
+		for _, i := range g.issues {
+			t.item(2, message(i))
+			t.notes(4, t.on(i))
+		}
+		t.item(4, g.rule)
+		t.instruct(4, "do: ", g.do)
+		for _, item := range g.exceptions.list {
+			t.except(4, item)
+		}
+	}
+}
+
+// instruct writes what to do. A line to paste stays in one piece, however long.
+func (t text) instruct(indent int, first string, do instruction) {
+	if do.paste {
+		t.whole(indent, first+do.text)
+		return
+	}
+	t.item(indent, first+do.text)
+}
+
+func (t text) except(indent int, item string) {
+	if item != "" {
+		t.whole(indent, "or: "+item)
+	}
+}
+
+// howToExcept says where the exceptions above belong.
+func (t text) howToExcept() {
+	for i := range t.Decision.Violations {
+		v := &t.Decision.Violations[i]
+		if fixable := v.Finding != nil && fixVersions(*v.Finding) != ""; !fixable && t.remedies.exception(v) != "" {
+			list := "exceptions"
+			if t.Policy.ExceptionsMaxLifetime > 0 {
+				list = "exceptions.list"
 			}
-			t.item(4, g.rule)
-			t.item(4, "to do: "+g.advice)
+			t.blank()
+			t.item(0, "A line that begins with \"- {\" is an exception. Add it to the list "+list+" in "+
+				short(t.Policy.File)+", and write your own reason and owner.")
+			return
 		}
 	}
 }

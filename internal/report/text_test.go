@@ -392,7 +392,10 @@ func TestLinesKeepToTheWidth(t *testing.T) {
 	for _, name := range []string{"denied", "promoted", "undecided", "unfinished"} {
 		r := load(t, name+".json")
 		for line := range strings.Lines(render(t, Text, r)) {
-			// A single word is never broken.
+			// A single word and a line to paste are never broken.
+			if start := strings.TrimSpace(line); strings.HasPrefix(start, "do: ") || strings.HasPrefix(start, "or: - {") {
+				continue
+			}
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 && len(strings.Fields(line)) > 1 {
 				t.Errorf("%s: %d characters: %s", name, n, line)
 			}

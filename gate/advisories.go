@@ -1,0 +1,72 @@
+package gate
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/grype/grype/pkg"
+	syftpkg "github.com/anchore/syft/syft/pkg"
+
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// advisories counts what the database has for an image: for its distribution and for
+// the type of each other package. It says how much a scan without findings means.
+// Packages that the distribution's own packages cover are left out of pkgs.
+func advisories(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Advisories, error) {
+	var out []policy.Advisories
+	if d != nil && (len(osPackageTypes(s)) > 0 || len(pkgs) == 0) {
+		n, err := db.CountRelease(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		name := strings.TrimSpace(s.Distribution.ID + " " + s.Distribution.Version)
+		out = append(out, policy.Advisories{Distribution: cmp.Or(name, d.String()), Count: n.Count, AtLeast: n.AtLeast})
+	}
+	byName := matchedByName()
+	for _, t := range languageTypes(pkgs) {
+		one := policy.Advisories{Type: string(t)}
+		n, err := db.CountType(ctx, t)
+		hasCPE := func(p pkg.Package) bool { return p.Type == t && len(p.CPEs) > 0 }
+		if err == nil && n.Count == 0 && !byName[t] && slices.ContainsFunc(pkgs, hasCPE) {
+			n, err = db.CountCPEs(ctx)
+			one.ByCPE = true
+		}
+		if err != nil {
+			return nil, err
+		}
+		one.Count, one.AtLeast = n.Count, n.AtLeast
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// languageTypes lists the types of the packages that are not a distribution's, sorted.
+func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
+	var types []syftpkg.Type
+	for i := range pkgs {
+		// No database has advisories about the weights of a model.
+		if t := pkgs[i].Type; !isOSPackage(t) && t != syftpkg.ModelPkg {
+			types = append(types, t)
+		}
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+// mergeAdvisories adds what another platform has, each distribution and type once.
+func mergeAdvisories(all, more []policy.Advisories) []policy.Advisories {
+	for _, a := range more {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(all, func(a, b policy.Advisories) int {
+		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Distribution, b.Distribution))
+	})
+	return all
+}

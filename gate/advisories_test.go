@@ -1,0 +1,71 @@
+package gate
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// TestEvidenceSaysHowMuchTheDatabaseHas: for the distribution and for each type of
+// package in the image, also for those that have nothing.
+func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.NPM = []lab.NPM{{Name: "json-schema", Version: "0.4.0"}}
+	spec.Files = []lab.File{{Path: "usr/lib/R/library/abc/DESCRIPTION", Content: "Package: abc\nVersion: 1.0\n"}}
+	src := h.push("app:1", h.image(spec))
+	counted := func(folders ...string) []policy.Advisories {
+		t.Helper()
+		db := database
+		if len(folders) > 0 {
+			db = databaseWithout(t, folders...)
+		}
+		return h.check(h.gate(blockCritical, func(o *Options) { o.Database = db }), src).Input.Database.Advisories
+	}
+	debian := policy.Advisories{Distribution: "debian 12", Count: 6}
+	if diff := cmp.Diff([]policy.Advisories{debian, {Type: "R-package", Count: 32, ByCPE: true}, {Type: "npm", Count: 7}}, counted()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]policy.Advisories{debian, {Type: "R-package", ByCPE: true}, {Type: "npm"}}, counted("github", "nvd")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestForeignDatabaseNeverPasses, even if packages that are not covered only warn.
+func TestForeignDatabaseNeverPasses(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(clean))
+	const warns = blockCritical + "distribution: {notCovered: warn}\n"
+	r := h.check(h.gate(warns, func(o *Options) { o.Database = databaseWithout(t, "debian", "github") }), src)
+	if r.Decision.Passed || r.Decision.Violations[0].Rule != "database.minAdvisories" {
+		t.Errorf("passed is %v: %+v", r.Decision.Passed, r.Decision.Violations)
+	}
+	if r := h.check(h.gate(warns), src); !r.Decision.Passed {
+		t.Errorf("denied with the whole database: %+v", r.Decision.Violations)
+	}
+	if r := h.check(h.gate(warns+"database: {minAdvisories: 7}\n"), src); r.Decision.Passed {
+		t.Error("passed with fewer advisories than the policy asks for")
+	}
+	if r := h.check(h.gate(warns+"database: {minAdvisories: 6}\n"), src); !r.Decision.Passed {
+		t.Errorf("denied with as many as the policy asks for: %+v", r.Decision.Violations)
+	}
+}
+
+// TestTypeOfOwnedPackagesIsNotCounted: the distribution's advisories are for them, so
+// that a limit for the type would deny without a reason.
+func TestTypeOfOwnedPackagesIsNotCounted(t *testing.T) {
+	h := newTester(t)
+	spec := owning(lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`})
+	spec.NPM = nil
+	r := h.check(h.gate(blockCritical+"database: {minAdvisories: 6}\n", func(o *Options) { o.Database = databaseWithout(t, "github") }),
+		h.push("app:1", h.image(spec)))
+	if diff := cmp.Diff([]policy.Advisories{{Distribution: "debian 12", Count: 6}}, r.Input.Database.Advisories); diff != "" {
+		t.Error(diff)
+	}
+	if !r.Decision.Passed {
+		t.Errorf("denied: %+v", r.Decision.Violations)
+	}
+}

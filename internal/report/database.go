@@ -1,0 +1,82 @@
+package report
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// advisoryCounts lists what the database has for the image, or is empty.
+func advisoryCounts(all []policy.Advisories) string {
+	parts := make([]string, len(all))
+	for i, a := range all {
+		parts[i] = advisoryCount(a)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func advisoryCount(a policy.Advisories) string {
+	n := thousands(a.Count)
+	if a.AtLeast {
+		n = "more than " + n
+	}
+	if a.ByCPE {
+		n += " by CPE"
+	}
+	return n + " for " + short(a.Of())
+}
+
+// A full database has more than this for every distribution and package type.
+const (
+	fewForDistribution = 100
+	fewForType         = 10
+)
+
+// fewAdvisories lists the distributions and types of which a scan says little, or is
+// empty.
+func fewAdvisories(all []policy.Advisories) string {
+	var few []string
+	for _, a := range all {
+		least := fewForType
+		if a.Distribution != "" {
+			least = fewForDistribution
+		}
+		if a.Count < least {
+			few = append(few, advisoryCount(a))
+		}
+	}
+	return strings.Join(few, ", ")
+}
+
+// thousands writes 31204 as 31,204.
+func thousands(n int) string {
+	s := strconv.Itoa(max(n, 0))
+	for at := len(s) - 3; at > 0; at -= 3 {
+		s = s[:at] + "," + s[at:]
+	}
+	return s
+}
+
+// graveUnmatched counts the findings that no rule matches and that are high, critical
+// or of unknown severity; empty if there are none.
+func graveUnmatched(d policy.Decision) string {
+	var grave []policy.Violation
+	for _, a := range d.Allowed {
+		if a.Finding.Severity >= policy.SeverityHigh || a.Finding.Severity == policy.SeverityUnknown {
+			grave = append(grave, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
+		}
+	}
+	if len(grave) == 0 {
+		return ""
+	}
+	merged := merge(grave)
+	counts := severities(merged)
+	if at := strings.LastIndex(counts, ", "); at >= 0 {
+		counts = counts[:at] + " and " + counts[at+len(", "):]
+	}
+	if len(merged) == 1 {
+		return counts + " finding matches no rule"
+	}
+	return counts + " findings match no rule"
+}

@@ -1,0 +1,72 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// TestPassOnANearlyEmptyDatabaseLooksLikeNoOther: the counts are always there, and a
+// caution follows the verdict if there are few.
+func TestPassOnANearlyEmptyDatabaseLooksLikeNoOther(t *testing.T) {
+	passed := func(counted ...policy.Advisories) Report {
+		return Report{Decision: &policy.Decision{Passed: true}, Input: policy.Input{Database: policy.Database{Digest: "d", Advisories: counted}}}
+	}
+	full := passed(policy.Advisories{Distribution: "debian 12", Count: 31204}, policy.Advisories{Type: "npm", Count: 5120},
+		policy.Advisories{Type: "R-package", Count: 100_000, AtLeast: true, ByCPE: true})
+	text := render(t, TextOptions{Width: 200}.Text, full)
+	if want := "advisories: 31,204 for debian 12, 5,120 for npm packages, more than 100,000 by CPE for R-package packages\n"; !strings.Contains(text, want) {
+		t.Errorf("no %q in:\n%s", want, text)
+	}
+	if strings.Contains(text, "few advisories") || strings.Contains(Summary(full), "few advisories") {
+		t.Errorf("a caution about a full database:\n%s", text)
+	}
+	earlier := Report{Destinations: []Destination{{State: Verified}},
+		Input: policy.Input{Database: policy.Database{Digest: "d", Advisories: []policy.Advisories{{Type: "npm", Count: 1}}}}}
+	if text := render(t, Text, earlier); !strings.Contains(text, "PASSED EARLIER") || !strings.Contains(text, "few advisories") {
+		t.Errorf("no caution about an earlier decision:\n%s", text)
+	}
+	for name, r := range map[string]Report{
+		"distribution": passed(policy.Advisories{Distribution: "debian 12", Count: 99}, policy.Advisories{Type: "npm", Count: 5120}),
+		"type":         passed(policy.Advisories{Distribution: "debian 12", Count: 31204}, policy.Advisories{Type: "npm", Count: 9}),
+	} {
+		text := render(t, TextOptions{Width: 200}.Text, r)
+		if !strings.Contains(text, "PASSED: no violations\n  caution: the database has few advisories for this image, so that few findings mean little: ") {
+			t.Errorf("%s: no caution in:\n%s", name, text)
+		}
+		if !strings.Contains(Summary(r), "few advisories in the database") {
+			t.Errorf("%s: %s", name, Summary(r))
+		}
+	}
+}
+
+// TestGraveFindingsWithoutARuleAreInTheVerdict: a policy whose rules match nothing must
+// not look like an image without findings.
+func TestGraveFindingsWithoutARuleAreInTheVerdict(t *testing.T) {
+	allowed := func(severities ...policy.Severity) policy.Decision {
+		d := policy.Decision{Passed: true}
+		for i, s := range severities {
+			d.Allowed = append(d.Allowed, policy.Allowed{Platform: "linux/amd64", Finding: policy.Finding{ID: "CVE-" + string(rune('a'+i)), Severity: s}})
+		}
+		return d
+	}
+	const (
+		high, critical, unknown = policy.SeverityHigh, policy.SeverityCritical, policy.SeverityUnknown
+		medium                  = policy.SeverityMedium
+	)
+	for want, d := range map[string]policy.Decision{
+		"PASSED: no violations":                                                          allowed(medium, policy.SeverityLow),
+		"PASSED: no violations, 3 high findings match no rule":                           allowed(high, high, medium, high),
+		"PASSED: no violations, 1 critical finding matches no rule":                      allowed(critical),
+		"PASSED: no violations, 1 unknown, 2 critical and 1 high findings match no rule": allowed(high, critical, unknown, critical),
+	} {
+		r := Report{Decision: &d}
+		if text := render(t, Text, r); !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("no line %q in:\n%s", want, text)
+		}
+		if rest := strings.TrimPrefix(want, "PASSED: no violations"); !strings.Contains(Summary(r), rest) {
+			t.Errorf("%q is not in %q", rest, Summary(r))
+		}
+	}
+}

@@ -1,0 +1,485 @@
+package report
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+var deniedAt = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+
+// evidence passes every policy of the tests below.
+func evidence() policy.Input {
+	sum := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	return policy.Input{
+		Image: policy.Image{Reference: "registry.example/team/app:1", Repository: "registry.example/team/app", Digest: sum("a")},
+		Database: policy.Database{Schema: "6", Digest: sum("d"), Built: deniedAt, Source: "https://db.example/x",
+			Providers:  []policy.Provider{{Name: "epss", Captured: deniedAt}, {Name: "kev", Captured: deniedAt}},
+			Advisories: []policy.Advisories{{Distribution: "debian 12", Count: 30_000}, {Type: "npm", Count: 4000}}},
+		Platforms: []policy.Platform{{
+			Platform: "linux/amd64", Digest: sum("b"), Distribution: policy.Distribution{ID: "debian", Version: "12"},
+			Packages: []policy.Package{
+				{Name: "openssl", Version: "3.0.11-1", Type: "deb", PURL: "pkg:deb/debian/openssl@3.0.11-1?arch=amd64", Licenses: []string{"Apache-2.0"}},
+				{Name: "@babel/traverse", Version: "7.23.1", Type: "npm", PURL: "pkg:npm/%40babel/traverse@7.23.1", Licenses: []string{"GPL-3.0-only"}},
+			},
+			Config: &policy.ImageConfig{User: "65532", Created: deniedAt, Labels: map[string]string{"source": "x"}},
+			Size:   1 << 20, Layers: []policy.Layer{{Digest: sum("e")}, {Digest: sum("f")}},
+		}},
+	}
+}
+
+// denial is one way to be denied.
+type denial struct {
+	policy string // what the policy says in addition, or {} for a policy that says less
+	change func(p *policy.Platform, in *policy.Input)
+	// rule is the one that denies, with its kind in front.
+	rule string
+	// noException: no exception can cover it.
+	noException bool
+}
+
+const allRules = "version: 1\nrules: [{name: any, severity: low}]\n"
+
+func none(*policy.Platform, *policy.Input) {}
+
+func withFinding(f policy.Finding) func(*policy.Platform, *policy.Input) {
+	return func(p *policy.Platform, _ *policy.Input) {
+		f.Package = p.Packages[1]
+		p.Findings = []policy.Finding{f}
+	}
+}
+
+// denials has each kind of violation, and each built-in rule.
+func denials() map[string]denial {
+	return map[string]denial{
+		"a finding without a fix": {"", withFinding(policy.Finding{ID: "CVE-2026-1", Severity: policy.SeverityHigh}), "vulnerability any", false},
+		"a finding with a fix": {"", withFinding(policy.Finding{ID: "GHSA-1", Severity: policy.SeverityHigh, FixState: policy.FixAvailable,
+			Fixes: []policy.Fix{{Version: "7.23.2"}}}), "vulnerability any", false},
+		"a finding in a package without a purl": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Findings = []policy.Finding{{ID: "CVE-2026-2", Severity: policy.SeverityLow, Package: policy.Package{Name: "a", Type: "binary"}}}
+		}, "vulnerability any", false},
+		"an expression about findings": {"custom: [{name: old, each: finding, when: finding.severity == severity.negligible}]\n",
+			withFinding(policy.Finding{ID: "CVE-2026-3", Severity: policy.SeverityNegligible}), "vulnerability old", false},
+		"an expression without an answer": {"custom: [{name: old, each: finding, when: finding.epss.score > 0.5}]\n",
+			withFinding(policy.Finding{ID: "CVE-2026-4", Severity: policy.SeverityNegligible}), "vulnerability old", true},
+
+		"an old database":            {"", func(_ *policy.Platform, in *policy.Input) { in.Database.Built = deniedAt.AddDate(0, -1, 0) }, "database database.maxAge", false},
+		"a database from nowhere":    {"database: {origins: [https://mirror.example/*]}\n", none, "database database.origins", false},
+		"an empty database":          {"", func(_ *policy.Platform, in *policy.Input) { in.Database.Advisories = nil }, "database database.minAdvisories", false},
+		"a database with too little": {"database: {minAdvisories: 5000}\n", none, "database database.minAdvisories", false},
+		"a database without a feed": {"", func(_ *policy.Platform, in *policy.Input) {
+			in.Database.Providers = in.Database.Providers[:1]
+		}, "database exploited", true},
+
+		"an end of life":                {"", func(p *policy.Platform, _ *policy.Input) { p.Distribution.EndOfLife = deniedAt.AddDate(0, -1, 0) }, "distribution distribution.endOfLife", false},
+		"an unwanted distribution":      {"distribution: {allow: [alpine 3.*]}\n", none, "distribution distribution.allow", false},
+		"too few packages":              {"sbom: {minPackages: 3}\n", none, "sbom sbom.minPackages", false},
+		"nothing at all":                {"", func(p *policy.Platform, _ *policy.Input) { p.Packages, p.Distribution = nil, policy.Distribution{} }, "sbom sbom", true},
+		"an image without a digest":     {"", func(_ *policy.Platform, in *policy.Input) { in.Image.Digest = "" }, "evidence evidence", true},
+		"an image of no scope":          {"unmatchedImages: deny\nimages: [{match: other.example/*, sbom: {minPackages: 1}}]\n", none, "scope unmatchedImages", true},
+		"an exception that is too long": {"exceptions: {maxLifetime: 7d, list: [{id: CVE-2026-9, reason: r, owner: o, expires: 2027-11-30}]}\n", none, "exception exceptions.maxLifetime", true},
+
+		"a file that cannot be read": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Unknowns = []policy.Unknown{{Location: policy.Location{Path: "/app/lib/a [1] {b} * ?.jar"}, Reason: "not a zip", Class: policy.UnknownArchive}}
+		}, "sbom sbom.unknowns", false},
+		"a package without a version": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Uncovered = []policy.Uncovered{{Package: &policy.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}, Reason: policy.VersionUnknown}}
+		}, "coverage distribution.notCovered", false},
+		"a package without version and purl": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Uncovered = []policy.Uncovered{{Package: &policy.Package{Name: "app", Type: "npm", Found: []policy.Location{{Path: "/app/package.json"}}},
+				Reason: policy.VersionUnknown}}
+		}, "coverage distribution.notCovered", false},
+		"a first-party package": {"distribution: {notCovered: {firstParty: block}}\n", func(p *policy.Platform, _ *policy.Input) {
+			p.Uncovered = []policy.Uncovered{{Package: &policy.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}, Reason: policy.FirstParty}}
+		}, "coverage distribution.notCovered", false},
+		"a type that is not in the database": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Uncovered = []policy.Uncovered{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
+		}, "coverage distribution.notCovered", false},
+		"a distribution that is not in the database": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Uncovered = []policy.Uncovered{{Reason: policy.DistributionNotInDatabase, Detail: "debian 99"}}
+		}, "coverage distribution.notCovered", false},
+		"nothing cataloged": {"", func(p *policy.Platform, _ *policy.Input) {
+			p.Packages, p.Uncovered = nil, []policy.Uncovered{{Reason: policy.NothingCataloged}}
+		}, "coverage distribution.notCovered", false},
+
+		"a license":                 {"licenses: [{name: no copyleft, deny: [GPL-*]}]\n", none, "license no copyleft", false},
+		"a denied package":          {"packages: [{name: no openssl, deny: pkg:deb/*/openssl}]\n", none, "package no openssl", false},
+		"a missing package":         {"packages: [{name: curl, require: pkg:deb/*/curl}]\n", none, "package curl", false},
+		"a package that is too old": {"packages: [{name: new traverse, minimum: {purl: pkg:npm/%40babel/traverse, version: 8.0.0}}]\n", none, "package new traverse", false},
+
+		"root":             {"image: [{name: not as root, notRoot: true}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.User = "" }, "image not as root", false},
+		"a credential":     {"image: [{name: none, noSecrets: true}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.Secrets = []policy.Secret{{Kind: "k", Where: "w"}} }, "image none", false},
+		"a missing label":  {"image: [{name: label, labels: [team]}]\n", none, "image label", false},
+		"an open port":     {"image: [{name: ports, ports: []}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.ExposedPorts = []string{"22/tcp"} }, "image ports", false},
+		"an old image":     {"image: [{name: new, maxAge: 1d}]\n", func(p *policy.Platform, _ *policy.Input) { p.Config.Created = deniedAt.AddDate(0, 0, -3) }, "image new", false},
+		"a large image":    {"image: [{name: small, maxSize: 1KB}]\n", none, "image small", false},
+		"many layers":      {"image: [{name: few, maxLayers: 1}]\n", none, "image few", false},
+		"an unwanted base": {"image: [{name: base, base: [registry.example/base/*]}]\n", none, "image base", false},
+		"the tag latest":   {"image: [{name: tag, notLatest: true}]\n", func(_ *policy.Platform, in *policy.Input) { in.Image.Reference = "registry.example/team/app:latest" }, "image tag", false},
+		"a lazy index": {"", func(_ *policy.Platform, in *policy.Input) {
+			in.Image.LazyIndexes = []policy.LazyIndex{{Kind: "SOCI", Digest: in.Image.Digest}}
+		}, "image image.lazyIndexes", false},
+		"no provenance":                 {"signers: [{name: ci, issuer: https://i.example, subject: s}]\nprovenance: [{name: built by us, signers: [ci]}]\n", none, "provenance built by us", false},
+		"no signature":                  {"signers: [{name: ci, issuer: https://i.example, subject: s}]\nprovenance: [{name: signed, signers: [ci], type: signature}]\n", none, "provenance signed", false},
+		"an expression about packages":  {"custom: [{name: no deb, each: package, when: pkg.type == 'deb'}]\n", none, "custom no deb", false},
+		"an expression about platforms": {"custom: [{name: no amd64, each: platform, when: 'true'}]\n", none, "custom no amd64", false},
+		"a rule with a difficult name": {`licenses: [{name: "a \"b\" # ##[error] ::error:: 'c': {d}, [e]", deny: [GPL-*]}]` + "\n", none,
+			`license a "b" # ##[error] ::error:: 'c': {d}, [e]`, false},
+		"a rule named as a word of YAML": {"licenses: [{name: 'yes', deny: [GPL-*]}]\n", none, "license yes", false},
+	}
+}
+
+// judge evaluates a case, with exceptions in addition.
+func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy.Decision, Report) {
+	t.Helper()
+	text := allRules + c.policy
+	if strings.HasPrefix(c.rule, "database exploited") {
+		text += "custom: []\n"
+		text = strings.Replace(text, "rules: [", "rules: [{name: exploited, kev: true}, ", 1)
+	}
+	if len(exceptions) > 0 {
+		text += "exceptions:\n  " + strings.Join(exceptions, "\n  ") + "\n"
+	}
+	p, err := policy.Parse("policy.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	in := evidence()
+	c.change(&in.Platforms[0], &in)
+	d := p.Evaluate(in, deniedAt)
+	r := Report{Input: in, Decision: &d, Judged: deniedAt, Finished: deniedAt,
+		Policy: Policy{File: p.File, Digest: p.Digest, ExceptionsMaxLifetime: p.ExceptionsMaxLifetime}}
+	return p, d, r
+}
+
+// TestPastedExceptionCoversTheViolation: what the report says to paste is an exception
+// that works, that the next report lists, and that is reported once it is unused. Where
+// no exception can work, none is offered.
+func TestPastedExceptionCoversTheViolation(t *testing.T) {
+	for name, c := range denials() {
+		t.Run(name, func(t *testing.T) {
+			_, d, r := c.judge(t, nil)
+			for _, v := range d.Violations {
+				if got := string(v.Kind) + " " + v.Rule; got != c.rule {
+					t.Fatalf("denied by %q, want %q: %s", got, c.rule, v.Message)
+				}
+			}
+			exceptions := checkRemedies(t, d, r)
+			if c.noException {
+				if len(exceptions) > 0 {
+					t.Errorf("an exception that covers nothing is offered: %v", exceptions)
+				}
+				return
+			}
+			p, d, r := c.judge(t, exceptions)
+			if !d.Passed || len(d.Excepted) == 0 || string(d.Excepted[0].Kind)+" "+d.Excepted[0].Rule != c.rule {
+				t.Fatalf("passed is %v with %v\n%+v", d.Passed, exceptions, d.Violations)
+			}
+			if text := render(t, Text, r); !strings.Contains(text, "Exceptions used: ") || !strings.Contains(text, "owner team@example.com") {
+				t.Errorf("the exception is not listed:\n%s", text)
+			}
+			for _, problem := range p.Lint(deniedAt) {
+				if strings.Contains(problem.Message, "covers nothing") {
+					t.Errorf("lint: %s", problem.Message)
+				}
+			}
+			checkUnused(t, p, c)
+		})
+	}
+}
+
+// checkRemedies checks that each violation has exactly one remedy, and returns all
+// exceptions.
+func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
+	t.Helper()
+	if len(d.Violations) == 0 {
+		t.Fatal("not denied")
+	}
+	var seen []int
+	var exceptions []string
+	for _, remedy := range Remedies(r) {
+		if remedy.Do == "" || strings.Contains(remedy.Do, "complete what is missing") {
+			t.Errorf("nothing to do: %+v", remedy)
+		}
+		seen = append(seen, remedy.Violations...)
+		exceptions = append(exceptions, remedy.Exceptions...)
+	}
+	slices.Sort(seen)
+	for i := range d.Violations {
+		if i >= len(seen) || seen[i] != i {
+			t.Fatalf("%d violations, and remedies for %v", len(d.Violations), seen)
+		}
+	}
+	text := render(t, TextOptions{Width: 60}.Text, r)
+	for _, remedy := range Remedies(r) {
+		for _, item := range remedy.Exceptions {
+			fixable := d.Violations[remedy.Violations[0]].Finding
+			if fixable != nil && fixVersions(*fixable) != "" {
+				continue // the upgrade is printed instead
+			}
+			if !strings.Contains(text, "or: "+sanitize(item, 0)+"\n") {
+				t.Errorf("the text has no line to paste: %s\n%s", item, text)
+			}
+		}
+	}
+	return exceptions
+}
+
+// checkUnused checks that the exceptions are reported where nothing is wrong.
+func checkUnused(t *testing.T, p *policy.Policy, c denial) {
+	t.Helper()
+	clean := *p
+	clean.Licenses, clean.Packages, clean.Image, clean.Custom, clean.Provenance = nil, nil, nil, nil, nil
+	clean.Database, clean.Distribution, clean.SBOM = policy.DatabaseRule{}, policy.DistributionRule{}, policy.SBOMRule{}
+	d := clean.Evaluate(evidence(), deniedAt)
+	unused := 0
+	for _, w := range d.Warnings {
+		if w.Kind == policy.KindException && strings.Contains(w.Message, "is unused") {
+			unused++
+		}
+	}
+	if !d.Passed || unused != len(p.Exceptions) {
+		t.Errorf("%d of %d exceptions are reported as unused", unused, len(p.Exceptions))
+	}
+}
+
+// TestSanitizedExceptionStillWorks: what a terminal shows can be pasted, too.
+func TestSanitizedExceptionStillWorks(t *testing.T) {
+	for name, c := range denials() {
+		_, d, r := c.judge(t, nil)
+		if c.noException {
+			continue
+		}
+		exceptions := checkRemedies(t, d, r)
+		for i := range exceptions {
+			exceptions[i] = sanitize(exceptions[i], 0)
+		}
+		if _, d, _ := c.judge(t, exceptions); !d.Passed {
+			t.Errorf("%s: %v covers nothing", name, exceptions)
+		}
+	}
+}
+
+// TestEveryKindAndRuleHasARemedy reads the kinds and the built-in rules from the source
+// of the policy, so that a new one must be added to the table above.
+func TestEveryKindAndRuleHasARemedy(t *testing.T) {
+	kinds, rules := declared(t)
+	if len(kinds) < 12 || len(rules) < 9 {
+		t.Fatalf("only %d kinds and %d rules are found", len(kinds), len(rules))
+	}
+	covered := map[string]bool{}
+	for _, c := range denials() {
+		kind, rule, _ := strings.Cut(c.rule, " ")
+		covered[kind], covered[rule] = true, true
+	}
+	for _, name := range slices.Concat(kinds, rules) {
+		if !covered[name] {
+			t.Errorf("no case of this test is denied by %q", name)
+		}
+	}
+	for _, kind := range kinds {
+		if !slices.Contains(causes, policy.Kind(kind)) && !slices.Contains(symptoms, policy.Kind(kind)) && kind != string(policy.KindVulnerability) {
+			t.Errorf("the kind %q has no place in the report", kind)
+		}
+	}
+}
+
+// declared returns the values of the constants of type Kind, and the texts that are
+// paths of keys.
+func declared(t *testing.T) (kinds, rules []string) {
+	t.Helper()
+	files, err := filepath.Glob("../../policy/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	path := regexp.MustCompile(`^(?:(?:database|distribution|sbom|exceptions|image)\.[a-z][A-Za-z]*|evidence|unmatchedImages)$`)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.ValueSpec:
+				if typ, ok := x.Type.(*ast.Ident); ok && typ.Name == "Kind" && len(x.Values) == 1 {
+					kinds = append(kinds, unquoted(t, x.Values[0]))
+				}
+			case *ast.BasicLit:
+				// This key is the effect of distribution.allow, which is the rule.
+				if x.Kind == token.STRING && path.MatchString(unquoted(t, x)) && unquoted(t, x) != "distribution.notAllowed" {
+					rules = append(rules, unquoted(t, x))
+				}
+			}
+			return true
+		})
+	}
+	slices.Sort(rules)
+	return kinds, slices.Compact(rules)
+}
+
+func unquoted(t *testing.T, e ast.Expr) string {
+	t.Helper()
+	lit, ok := e.(*ast.BasicLit)
+	if !ok {
+		t.Fatalf("a value is a %T", e)
+	}
+	s, err := strconv.Unquote(lit.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestPastedScopeLetsTheImageBeJudged: the line for an image that no scope matches.
+func TestPastedScopeLetsTheImageBeJudged(t *testing.T) {
+	c := denials()["an image of no scope"]
+	_, _, r := c.judge(t, nil)
+	_, item, ok := strings.Cut(Remedies(r)[0].Do, ": ")
+	if !ok {
+		t.Fatal(Remedies(r)[0].Do)
+	}
+	c.policy = strings.Replace(c.policy, "images: [", "images: ["+strings.TrimPrefix(item, "- ")+", ", 1)
+	if _, d, _ := c.judge(t, nil); !d.Passed {
+		t.Errorf("%s: %+v", c.policy, d.Violations)
+	}
+}
+
+// TestExceptionsEndBeforeThePolicyForbidsThem, and not before they begin.
+func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
+	for most, want := range map[time.Duration]string{
+		0: "2026-12-30", 24 * time.Hour: "2026-12-01", 365 * 24 * time.Hour: "2026-12-30", 7 * 24 * time.Hour: "2026-12-07",
+		6 * time.Hour: "2026-11-30T18:00:00Z",
+	} {
+		if got := expiry(deniedAt, most); got != want {
+			t.Errorf("at most %v: %s, want %s", most, got, want)
+		}
+	}
+	c := denials()["a license"]
+	_, _, r := c.judge(t, nil)
+	r.Judged, r.Finished = time.Time{}, time.Time{}
+	if got := Remedies(r); len(got) != 1 || len(got[0].Exceptions) > 0 {
+		t.Errorf("without a time: %+v", got)
+	}
+}
+
+// TestSharedRemedyIsListedOnce, and causes before symptoms.
+func TestSharedRemedyIsListedOnce(t *testing.T) {
+	c := denials()["a license"]
+	c.change = func(p *policy.Platform, in *policy.Input) {
+		in.Database.Built = deniedAt.AddDate(0, -1, 0)
+		in.Database.Providers[0].Captured = deniedAt.AddDate(0, -1, 0)
+		in.Database.Advisories = nil
+		p.Findings = []policy.Finding{
+			{ID: "CVE-1", Severity: policy.SeverityHigh, FixState: policy.FixAvailable, Fixes: []policy.Fix{{Version: "7.23.2"}}, Package: p.Packages[1]},
+			{ID: "CVE-2", Severity: policy.SeverityHigh, FixState: policy.FixAvailable, Fixes: []policy.Fix{{Version: "7.24.0"}}, Package: p.Packages[1]},
+		}
+	}
+	_, _, r := c.judge(t, nil)
+	got := Remedies(r)
+	if len(got) != 3 || len(got[0].Violations) != 3 || len(got[1].Violations) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	for i, want := range []string{"imagegate db update", "npm install @babel/traverse@7.24.0", "replace @babel/traverse with a package under another license"} {
+		if got[i].Do != want {
+			t.Errorf("remedy %d: %q, want %q", i, got[i].Do, want)
+		}
+	}
+	text := render(t, Text, r)
+	first, second := strings.Index(text, "To mend first: 3"), strings.Index(text, "Repaired by an upgrade: 2 findings")
+	if first < 0 || second < first || strings.Count(text, "do: imagegate db update\n") > 2 {
+		t.Error(text)
+	}
+}
+
+// TestNameFromTheImageIsNotPartOfACommand, unless a shell takes it for itself.
+func TestNameFromTheImageIsNotPartOfACommand(t *testing.T) {
+	for _, name := range []string{"a; rm -rf /", "$(id)", "`id`", "a b", "-rf", "--help", "a\nb", "a|b", "a'b", "", strings.Repeat("a", 300)} {
+		for _, version := range []string{"1.0", "$(id)", "1 or 2", ""} {
+			for _, typ := range []string{"deb", "apk", "rpm", "npm", "python", "gem", "go-module", "rust-crate", "php-composer", "dotnet", "hex", "dart-pub", "java-archive"} {
+				p := policy.Package{Name: name, Type: typ}
+				if got := upgrade(p, version); got.paste {
+					t.Errorf("%s %q %q: %q", typ, name, version, got.text)
+				}
+				if got := removal(p); got != "" {
+					t.Errorf("%s %q: %q", typ, name, got)
+				}
+				p.Name = "good"
+				if got := upgrade(p, version); got.paste && strings.ContainsAny(got.text, "$`") {
+					t.Errorf("%s %q: %q", typ, version, got.text)
+				}
+			}
+		}
+	}
+}
+
+func TestUpgradeCommands(t *testing.T) {
+	for _, tt := range []struct{ typ, name, version, want string }{
+		{"deb", "libpam0g", "1.5.2-6+deb12u10", "apt-get update && apt-get install -y --only-upgrade libpam0g"},
+		{"deb", "libpam0g", "", "apt-get update && apt-get install -y --only-upgrade libpam0g"},
+		{"apk", "openssl", "3.1.4-r5", "apk add --upgrade openssl"},
+		{"rpm", "bind", "32:9.16.23-1.el9_0.1", "dnf upgrade -y bind"},
+		{"npm", "@babel/traverse", "7.23.2", "npm install @babel/traverse@7.23.2"},
+		{"npm", "lodash", "", "npm update lodash"},
+		{"python", "certifi", "2023.7.22", "pip install 'certifi>=2023.7.22'"},
+		{"gem", "rack", "2.2.19", "bundle update rack"},
+		{"go-module", "github.com/tidwall/gjson", "1.9.3", "go get github.com/tidwall/gjson@v1.9.3 && go mod tidy"},
+		{"go-module", "stdlib", "1.25.13 or 1.26.6", "build with Go 1.25.13 or 1.26.6"},
+		{"rust-crate", "smallvec", "1.6.1", "cargo update smallvec --precise 1.6.1"},
+		{"dotnet", "Newtonsoft.Json", "13.0.1", "dotnet add package Newtonsoft.Json --version 13.0.1"},
+		{"java-archive", "h2", "2.1.210", "upgrade h2 to 2.1.210"},
+		{"java-archive", "h2", "", "upgrade h2 to a version that has every fix"},
+		{"npm", "undici", "5.28.3 or 6.6.1", "npm update undici"},
+	} {
+		if got := upgrade(policy.Package{Name: tt.name, Type: tt.typ}, tt.version).text; got != tt.want {
+			t.Errorf("%s %s %s: %q, want %q", tt.typ, tt.name, tt.version, got, tt.want)
+		}
+	}
+}
+
+func TestPatternForEveryVersion(t *testing.T) {
+	for purl, want := range map[string]string{
+		"pkg:deb/debian/openssl@3.0.11-1?arch=amd64&distro=debian-12": "pkg:deb/debian/openssl",
+		"pkg:npm/%40babel/traverse@7.23.1":                            "pkg:npm/%40babel/traverse",
+		"pkg:npm/@babel/traverse@7.23.1":                              "pkg:npm/@babel/traverse",
+		"pkg:npm/a":                                                   "pkg:npm/a",
+		"pkg:golang/github.com/a/b@v1#cmd/c":                          "pkg:golang/github.com/a/b",
+	} {
+		if got := unversioned(purl); got != want {
+			t.Errorf("%s: %s, want %s", purl, got, want)
+		}
+	}
+}
+
+// TestExceptionCoversNothingElse: it names the package or the path.
+func TestExceptionCoversNothingElse(t *testing.T) {
+	for name, want := range map[string]string{
+		"a finding without a fix":                    `- {id: CVE-2026-1, package: "pkg:npm/%40babel/traverse", `,
+		"a finding in a package without a purl":      `- {id: CVE-2026-2, reason: `,
+		"a file that cannot be read":                 `- {rule: sbom.unknowns, path: "/app/lib/a \\[1\\] \\{b\\} \\* \\?.jar", `,
+		"a package without a version":                `- {rule: distribution.notCovered, package: pkg:npm/app, `,
+		"a package without version and purl":         `- {rule: distribution.notCovered, path: "/app/package.json", `,
+		"a type that is not in the database":         `- {rule: distribution.notCovered, package: "pkg:npm/*", `,
+		"a distribution that is not in the database": `- {rule: distribution.notCovered, package: "pkg:deb/*", `,
+		"a denied package":                           `- {rule: "no openssl", package: pkg:deb/debian/openssl, `,
+		"root":                                       `- {rule: "not as root", reason: "why it is safe", owner: team@example.com, expires: 2026-12-30}`,
+		"a rule named as a word of YAML":             `- {rule: "yes", package: `,
+	} {
+		_, _, r := denials()[name].judge(t, nil)
+		got := Remedies(r)
+		if len(got) != 1 || len(got[0].Exceptions) != 1 || !strings.HasPrefix(got[0].Exceptions[0], want) {
+			t.Errorf("%s: %+v, want %s", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"testing"
+	"time"
+)
+
+// withAdvisories is clean evidence from a database with so many advisories.
+func withAdvisories(counted ...Advisories) Input {
+	in := cleanInput()
+	in.Database.Advisories = counted
+	return in
+}
+
+// TestEmptyOrForeignDatabaseNeverPasses: without a policy's own limit the database
+// must have something for the image, even if packages that are not covered only warn.
+func TestEmptyOrForeignDatabaseNeverPasses(t *testing.T) {
+	p := blockAll()
+	p.Distribution.NotCovered = warnNotCovered
+	for name, in := range map[string]Input{
+		"not counted":     withAdvisories(),
+		"empty":           withAdvisories(Advisories{Distribution: "debian 12"}, Advisories{Type: "npm"}),
+		"negative counts": withAdvisories(Advisories{Distribution: "debian 12", Count: -5}),
+	} {
+		t.Run(name, func(t *testing.T) { denied(t, p.Evaluate(in, now), "database database.minAdvisories") })
+	}
+	passed(t, p.Evaluate(withAdvisories(Advisories{Distribution: "debian 12"}, Advisories{Type: "npm", Count: 1}), now))
+}
+
+// TestOneAdvisoryDoesNotCoverAType: a limit applies to the distribution and to each
+// type, and many advisories for one do not make up for another.
+func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
+	p := blockAll()
+	p.Database.MinAdvisories = 10
+	for name, tt := range map[string]struct {
+		in   Input
+		want []string
+	}{
+		"one private advisory":  {withAdvisories(Advisories{Distribution: "debian 12", Count: 30_000}, Advisories{Type: "npm", Count: 1}), []string{"database database.minAdvisories"}},
+		"few for both":          {withAdvisories(Advisories{Type: "npm", Count: 9}, Advisories{Distribution: "debian 12", Count: 5}), []string{"database database.minAdvisories", "database database.minAdvisories"}},
+		"none for the type":     {withAdvisories(Advisories{Distribution: "debian 12", Count: 30_000}, Advisories{Type: "npm"}), []string{"database database.minAdvisories"}},
+		"none at all":           {withAdvisories(Advisories{Distribution: "debian 12"}), []string{"database database.minAdvisories"}},
+		"enough":                {withAdvisories(Advisories{Distribution: "debian 12", Count: 10}, Advisories{Type: "npm", Count: 11}), nil},
+		"enough, none by CPE":   {withAdvisories(Advisories{Distribution: "debian 12", Count: 10}, Advisories{Type: "R-package", ByCPE: true}), []string{"database database.minAdvisories"}},
+		"more than was counted": {withAdvisories(Advisories{Distribution: "debian 12", Count: 10, AtLeast: true}), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := p.Evaluate(tt.in, now)
+			if tt.want == nil {
+				passed(t, d)
+				return
+			}
+			denied(t, d, tt.want...)
+		})
+	}
+	want := "the number of advisories for npm packages is 1 and must be 10 or more"
+	if got := p.Evaluate(withAdvisories(Advisories{Type: "npm", Count: 1}), now).Violations[0].Message; got != want {
+		t.Errorf("message %q, want %q", got, want)
+	}
+}
+
+// TestStaleDatabaseIsExceptedOnlyByEvaluate: an exception for the database's age
+// lifts the early check, and Evaluate decides whether it applies.
+func TestStaleDatabaseIsExceptedOnlyByEvaluate(t *testing.T) {
+	const anyAge = 1 << 62
+	p := blockAll()
+	in := cleanInput()
+	in.Database.Built = now.Add(-30 * day)
+	if got := (Set{p}).MaxDatabaseAge(in.Image.Repository); got != DefaultMaxAge {
+		t.Errorf("limit %v without an exception", got)
+	}
+	p.Exceptions = []Exception{{Rule: "database.maxAge", Reason: "r", Owner: "o", Expires: now.Add(time.Hour), Image: "registry.example/*"}}
+	if got := (Set{p}).MaxDatabaseAge(in.Image.Repository); got < anyAge {
+		t.Errorf("limit %v with an exception", got)
+	}
+	for name, repository := range map[string]string{"another image": "elsewhere/app", "a path": "oci:app"} {
+		if got := (Set{p}).MaxDatabaseAge(repository); got != DefaultMaxAge {
+			t.Errorf("%s: limit %v", name, got)
+		}
+	}
+	if got := (Set{p, blockAll()}).MaxDatabaseAge(in.Image.Repository); got != DefaultMaxAge {
+		t.Errorf("limit %v although another policy has no exception", got)
+	}
+	passed(t, p.Evaluate(in, now))
+	denied(t, p.Evaluate(in, now.Add(time.Hour)), "database database.maxAge")
+}
