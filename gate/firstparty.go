@@ -20,8 +20,11 @@ var dependencyFolders = []string{"node_modules", "bower_components", "jspm_packa
 var libraryFolders = []string{"lib", "libs", "lib64", "libexec", "library", "libraries", "ext", "endorsed", "jars", "java", "jvm",
 	"plugins", "modules", "drivers", "share"}
 
+// below reports whether the path has a folder with one of the names. The "lib" of /var/lib,
+// where Debian's Tomcat has its applications, is the system's own.
 func below(p string, names []string) bool {
-	return slices.ContainsFunc(strings.Split(path.Dir(p), "/"), func(f string) bool { return slices.Contains(names, strings.ToLower(f)) })
+	folders := strings.Split(strings.TrimPrefix(path.Dir(p), "/var/lib/"), "/")
+	return slices.ContainsFunc(folders, func(f string) bool { return slices.Contains(names, strings.ToLower(f)) })
 }
 
 // isModuleRoot reports whether npm installs a package in this folder: it is directly

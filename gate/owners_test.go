@@ -334,3 +334,34 @@ func md5Of(content string) []byte {
 	_, _ = h.Write([]byte(content)) // never fails
 	return h.Sum(nil)
 }
+
+// TestChecksumsInStatusDAreNotDenied: distroless images have a list of checksums for each
+// package, which syft reads as a package database.
+func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
+	h := newTester(t)
+	const record = "Package: hello\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.10-3\nMaintainer: D\nDescription: x\n"
+	const sums = "d41d8cd98f00b204e9800998ecf8427e  usr/bin/hello\n"
+	folder := "var/lib/dpkg/status.d/"
+	spec := lab.ImageSpec{OSRelease: "debian 12", Files: []lab.File{
+		{Path: folder + "hello", Content: record}, {Path: folder + "hello.md5sums", Content: sums},
+		{Path: folder + "ghost.md5sums", Content: sums}, {Path: "opt/" + folder + "hello.md5sums", Content: sums},
+	}}
+	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), map[string]string{
+		"/" + folder + "hello.md5sums":     string(policy.UnknownOwned),
+		"/" + folder + "ghost.md5sums":     string(policy.UnknownPackageDatabase),
+		"/opt/" + folder + "hello.md5sums": string(policy.UnknownPackageDatabase),
+	})
+}
+
+// TestApplicationBelowVarLibIsNotDenied: Debian's Tomcat has its applications in
+// /var/lib/tomcat10/webapps.
+func TestApplicationBelowVarLibIsNotDenied(t *testing.T) {
+	h := newTester(t)
+	spec := clean
+	spec.Files = []lab.File{{Path: "var/lib/tomcat10/webapps/shop.war", Content: versionless(t, "shop")},
+		{Path: "var/lib/tomcat10/lib/other.jar", Content: versionless(t, "other")}}
+	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), map[string]string{
+		"/var/lib/tomcat10/webapps/shop.war": string(policy.FirstParty),
+		"/var/lib/tomcat10/lib/other.jar":    string(policy.VersionUnknown),
+	})
+}

@@ -63,15 +63,39 @@ func (s *SBOM) classifyUnknowns() {
 }
 
 // judgedUnknowns returns the unknowns with those that the distribution's advisories
-// cover marked. A package database is never one of them.
+// cover marked. A package database is never one of them, but the checksums of a cataloged
+// package are.
 func (s *SBOM) judgedUnknowns(distributionCovered bool) []policy.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
-		if u := &out[i]; distributionCovered && u.Class != policy.UnknownPackageDatabase && s.ownerOf(u.Path) != nil {
+		u := &out[i]
+		if !distributionCovered {
+			continue
+		}
+		if owner := s.checksummedBy(*u); owner != nil {
+			u.Class, u.Package = policy.UnknownOwned, owner.PURL
+		} else if u.Class != policy.UnknownPackageDatabase && s.ownerOf(u.Path) != nil {
 			u.Class = policy.UnknownOwned
 		}
 	}
 	return out
+}
+
+// checksummedBy returns the package whose checksums the file lists, or nil. Distroless
+// images have status.d/NAME.md5sums for each status.d/NAME, and syft reads both as package
+// databases (syft/pkg/cataloger/debian/cataloger.go).
+func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
+	record, ok := strings.CutSuffix(u.Path, ".md5sums")
+	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
+		return nil
+	}
+	for i := range s.Packages {
+		p := &s.Packages[i]
+		if p.Type == string(syftpkg.DebPkg) && slices.ContainsFunc(p.Found, func(l policy.Location) bool { return l.Path == record }) {
+			return p
+		}
+	}
+	return nil
 }
 
 // ownerOf returns the package of the distribution that owns a file, or nil. What could
