@@ -60,16 +60,29 @@ test-consumers: ## build the programs that check what is promoted and the servic
 test-parity: ## compare packages and findings with syft's and grype's own on a Debian root file system
 	./integration/parity.sh $(BIN)
 
+# Where the benchmark has them too, so that they are linked once.
+.PHONY: scanners
+scanners:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/bench/imagegate .
+	for program in anchore/syft/cmd/syft anchore/grype/cmd/grype; do \
+		(cd integration/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/$$program) || exit 1; done
+
+.PHONY: test-corpus
+test-corpus: scanners ## judge look-alikes of popular images with the starter policy (half an hour, later ten minutes)
+	IMAGEGATE_TEST_CORPUS=$(BIN)/corpus IMAGEGATE_TEST_PROGRAMS=$(BIN)/bench $(GO) test -count=1 -timeout 90m -v ./integration/corpus
+
+.PHONY: corpus-short
+corpus-short: scanners ## the same with six of the images (some minutes)
+	IMAGEGATE_TEST_CORPUS=$(BIN)/corpus IMAGEGATE_TEST_PROGRAMS=$(BIN)/bench $(GO) test -count=1 -timeout 30m -short -v ./integration/corpus
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (default 1m)
 	@set -e; for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 		echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg; done; done
 
 .PHONY: bench-programs
-bench-programs:
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/bench/imagegate .
-	for program in anchore/syft/cmd/syft anchore/grype/cmd/grype google/go-containerregistry/cmd/crane; do \
-		(cd integration/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/$$program) || exit 1; done
+bench-programs: scanners
+	cd integration/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/google/go-containerregistry/cmd/crane
 	cd integration/cosign && $(GO) build -trimpath -o $(BIN)/bench/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	$(GO) build -o $(BIN)/bench/bench ./integration/bench
 

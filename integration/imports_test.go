@@ -80,6 +80,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"examples/demo":        {"internal/lab"},
 		"integration/bench":    {"internal/lab"},
 		"integration":          nil,
+		"integration/corpus":   nil,
 		"internal/names":       nil,
 		"internal/credentials": {"internal/names", "internal/disk"},
 		"internal/disk":        nil,
