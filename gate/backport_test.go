@@ -5,9 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
-	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
@@ -24,36 +22,13 @@ const babelAdvisory = `{
   "schema": "https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/os/schema-1.1.0.json"
 }`
 
-// databaseWith is the database of the other tests with one more record of Debian 12.
-func databaseWith(t *testing.T, record string) *vulndb.DB {
-	t.Helper()
-	dir := t.TempDir()
-	records, archive := filepath.Join(dir, "records"), filepath.Join(dir, "database.tar.gz")
-	if err := os.CopyFS(records, os.DirFS("../examples/records")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(records, "debian", "results", "debian-12", "one-more.json"), []byte(record), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := vulndb.Build(t.Context(), vulndb.BuildOptions{From: records, To: archive, TempDir: dir, Now: time.Now}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := vulndb.Import(t.Context(), vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now}); err != nil {
-		t.Fatal(err)
-	}
-	db, err := vulndb.Open(t.Context(), filepath.Join(dir, "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
 // TestVulnerabilityThatTheDistributionFixedDoesNotDeny: grype drops a finding about a file that a
 // package of the distribution installed if the distribution's advisory says that the package is fixed.
 // Any other finding about such a file denies.
 func TestVulnerabilityThatTheDistributionFixedDoesNotDeny(t *testing.T) {
-	db := databaseWith(t, babelAdvisory)
+	db := databaseOf(t, func(records string) error {
+		return os.WriteFile(filepath.Join(records, "debian", "results", "debian-12", "babel.json"), []byte(babelAdvisory), 0o600)
+	})
 	const fixed, vulnerable = "7.20.15+ds1+~cs214.269.168-3+deb12u2", "7.20.15+ds1+~cs214.269.168-3"
 	module := lab.File{Path: "usr/share/nodejs/@babel/traverse/package.json", Content: `{"name":"@babel/traverse","version":"7.20.13"}`}
 	bundled := lab.File{Path: "usr/share/nodejs/http-cache-semantics/package.json", Content: `{"name":"http-cache-semantics","version":"4.1.0"}`}

@@ -13,21 +13,18 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// databaseWithout is a database of the example records without some of their folders.
-func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
+// databaseOf is a database of the example records after a change.
+func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()
-	from := filepath.Join(dir, "records")
-	if err := os.CopyFS(from, os.DirFS("../examples/records")); err != nil {
+	records, archive := filepath.Join(dir, "records"), filepath.Join(dir, "database.tar.gz")
+	if err := os.CopyFS(records, os.DirFS("../examples/records")); err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range folders {
-		if err := os.RemoveAll(filepath.Join(from, folder)); err != nil {
-			t.Fatal(err)
-		}
+	if err := change(records); err != nil {
+		t.Fatal(err)
 	}
-	archive := filepath.Join(dir, "database.tar.gz")
-	if _, err := vulndb.Build(t.Context(), vulndb.BuildOptions{From: from, To: archive, TempDir: dir, Now: time.Now}); err != nil {
+	if _, err := vulndb.Build(t.Context(), vulndb.BuildOptions{From: records, To: archive, TempDir: dir, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := vulndb.Import(t.Context(), vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now}); err != nil {
@@ -43,6 +40,19 @@ func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 		}
 	})
 	return db
+}
+
+// databaseWithout is a database of the example records without some of their folders.
+func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
+	t.Helper()
+	return databaseOf(t, func(records string) error {
+		for _, folder := range folders {
+			if err := os.RemoveAll(filepath.Join(records, folder)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // TestDatabaseWithoutATypeIsNotClean: an image with packages of a type about which the

@@ -60,8 +60,9 @@ func module(t *testing.T) string {
 // that are named beside it, and no others of ours.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":               {"internal/clock", "internal/names"},
+		"policy":               {"internal/clock", "internal/names", "internal/suggest"},
 		"internal/clock":       nil,
+		"internal/suggest":     nil,
 		"internal/registry":    nil,
 		"internal/trust":       {"internal/clock", "internal/registry"},
 		"internal/vex":         nil,
@@ -74,7 +75,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate/filesystem":      {"gate/layers"},
 		"gate":                 {"policy", "internal/registry", "gate/cache", "gate/filesystem", "gate/layers", "gate/secrets", "gate/vulndb", "internal/trust", "internal/names"},
 		"promote":              {"policy", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
-		"internal/cli":         {"policy", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/staged", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/supervise"},
+		"internal/cli":         {"policy", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/staged", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/lab":         nil,
 		"":                     {"internal/cli"},
 		"examples/demo":        {"internal/lab"},

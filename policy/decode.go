@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/internal/suggest"
 )
 
 // The bounds of a policy file. A file beyond one of them is refused.
@@ -245,7 +247,7 @@ func (d *decoder) unknownKey(key *yaml.Node, what string, fields []field) {
 	for i, f := range fields {
 		names[i] = f.name
 	}
-	if near := nearest(key.Value, names); near != "" {
+	if near := suggest.Nearest(key.Value, names); near != "" {
 		d.problem(key, "unknown key %q in %s: did you mean %q?", key.Value, what, near)
 		return
 	}
@@ -416,42 +418,4 @@ func typeName(n *yaml.Node) string {
 		return "a date"
 	}
 	return "text"
-}
-
-// nearest returns the name that word is most likely a misspelling of, or "".
-func nearest(word string, names []string) string {
-	const longest, farthest = 64, 2
-	if len(word) > longest {
-		return ""
-	}
-	best, distance := "", farthest+1
-	for _, name := range names {
-		d := editDistance(strings.ToLower(word), strings.ToLower(name))
-		// Half of a short word changed is another word.
-		if d < distance && 2*d < len(name) {
-			best, distance = name, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's, over bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

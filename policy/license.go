@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/internal/suggest"
 )
 
 // LicenseRule is a rule about the licenses of packages. Exactly one of Deny,
@@ -155,7 +157,7 @@ func checkLicensePattern(s string) error {
 	star := len(p.name) > 1
 	switch {
 	case !star && !p.license.known:
-		if near := nearest(id, list.names); near != "" {
+		if near := suggest.Nearest(id, list.names); near != "" {
 			return fmt.Errorf("%q is no license of the SPDX list: did you mean %q?", s, near)
 		}
 		return fmt.Errorf("%q is no license of the SPDX list: write one of its identifiers, a pattern with * or a LicenseRef", s)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/suggest"
 )
 
 //go:embed policies/*.yaml
@@ -71,46 +72,8 @@ func profilePolicy(name string) ([]byte, error) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")
 	}
 	suggestion := ""
-	if near := nearestOf(profiles, name); near != "" {
+	if near := suggest.Nearest(name, profiles); near != "" {
 		suggestion = fmt.Sprintf(": did you mean %q?", near)
 	}
 	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), suggestion)
-}
-
-// nearestOf returns the word that is at most two typing mistakes from s, or begins
-// with it; empty if there is none.
-func nearestOf(words []string, s string) string {
-	s = strings.ToLower(strings.TrimSpace(s))
-	best, distance := "", 3
-	for _, word := range words {
-		d := editDistance(word, s)
-		if s != "" && strings.HasPrefix(word, s) {
-			d = 0
-		}
-		if d < distance {
-			best, distance = word, d
-		}
-	}
-	return best
-}
-
-// editDistance counts the letters to insert, remove or replace.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

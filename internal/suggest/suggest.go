@@ -1,0 +1,43 @@
+// Package suggest answers a misspelt name with the name that was meant: see [Nearest].
+package suggest
+
+import "strings"
+
+// Nearest returns the name that word is most likely a misspelling of, or "". It accepts two typing
+// mistakes, in less than half of the name, and ignores case.
+func Nearest(word string, names []string) string {
+	const longest, farthest = 64, 2
+	if len(word) > longest {
+		return ""
+	}
+	best, distance := "", farthest+1
+	for _, name := range names {
+		d := editDistance(strings.ToLower(word), strings.ToLower(name))
+		// Half of a short word changed is another word.
+		if d < distance && 2*d < len(name) {
+			best, distance = name, d
+		}
+	}
+	return best
+}
+
+// editDistance is Levenshtein's, over bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
