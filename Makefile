@@ -104,7 +104,7 @@ profile: ## see where a check of the benchmark's big image spends its time, and 
 		-benchtime 4x -cpuprofile $(CURDIR)/default.pgo -o $(BIN)/gate.test
 
 # The documents that Vale reads. docs/policy.md is generated from doc comments.
-PROSE := README.md CONTRIBUTING.md SECURITY.md docs/limits.md docs/performance.md docs/trust.md
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/limits.md docs/performance.md docs/trust.md
 
 .PHONY: lint
 lint: ## go vet, gofmt, golangci-lint, actionlint and Vale at pinned versions

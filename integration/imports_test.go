@@ -215,7 +215,7 @@ func TestModuleCanBeInstalled(t *testing.T) {
 // but in default.pgo beside main.go.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
-		"README.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}
+		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}
 	entries, err := os.ReadDir("..")
 	if err != nil {
 		t.Fatal(err)
