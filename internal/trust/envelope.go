@@ -20,7 +20,7 @@ const (
 )
 
 // Envelope is a signed statement in JSON: a DSSE envelope, or a Sigstore bundle with an envelope.
-// See https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
+// https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 // https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
 type Envelope []byte
 

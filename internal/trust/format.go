@@ -12,7 +12,8 @@ const (
 	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 	Legacy Format = iota
 	// Bundle stores Sigstore bundles, each as a referrer of the digest. A signature is a statement,
-	// too. https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
+	// too.
+	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
 	Bundle
 	// Both stores both forms. Some consumers ignore the legacy form if there are bundles.
 	Both

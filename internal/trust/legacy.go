@@ -95,8 +95,8 @@ func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	return toAnnotations(e, stored)
 }
 
-// fromAnnotations reverses toAnnotations. It returns nil if there is no certificate, because then
-// only a key can prove the signature.
+// fromAnnotations reverses toAnnotations. Without a certificate it returns nil, because
+// then only a key can prove the signature.
 func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error) {
 	text, ok := annotations[certificateAnnotation]
 	if !ok || text == "" {
