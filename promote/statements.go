@@ -94,11 +94,10 @@ type DecisionBasis struct {
 	Violations int `json:"violations,omitempty"`
 	Warnings   int `json:"warnings"`
 	Allowed    int `json:"allowed"`
+	// Until is when the decision ends, see policy.Decision.
+	Until time.Time `json:"until,omitzero"`
 	// Momentary reports that a rule depends on the current time, so that the decision applies only
 	// to the moment when it was made.
-	Until time.Time `json:"until,omitzero"`
-	// Momentary: a rule reads the clock, so that the decision is of its instant
-	// alone.
 	Momentary bool `json:"momentary,omitempty"`
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/google"
 )
 
-// cloud is a keychain that gets tokens from the environment of a cloud. It is used only for hosts
-// that serves accepts, because the host patterns of the libraries are too broad: ACR's accepts
-// ".azurecr.io" anywhere in a host.
+// cloud is a keychain that gets tokens from the environment of a cloud. It is used only if
+// serves(host) is true, because the host patterns of the libraries are too broad: ACR's pattern
+// accepts ".azurecr.io" anywhere in a host.
 type cloud struct {
 	serves   func(host string) bool
 	keychain authn.Keychain

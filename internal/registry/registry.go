@@ -1,8 +1,8 @@
 // Package registry makes the responses of container registries safe to rely on.
 //
 // Registries differ from the distribution specification, and the client library misinterprets some
-// of the differences. [Transport] corrects responses where that is safe and turns the others into
-// errors: it reads every page of a list of referrers, accepts media types with parameters, and
+// of the differences. [Transport] corrects a response if that is safe, and otherwise returns an
+// error: it reads every page of a list of referrers, accepts media types with parameters, and
 // rejects unexpected content. [IsAbsent] distinguishes a missing tag from one that the user may not
 // read.
 //

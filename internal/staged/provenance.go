@@ -18,7 +18,7 @@ const (
 	provenance1  = "https://slsa.dev/provenance/v1"
 )
 
-// pointer is the form in which provenance refers to a source: a URI with digests.
+// pointer is a reference to a source in provenance: a URI with digests.
 type pointer struct {
 	URI    string            `json:"uri"`
 	Digest map[string]string `json:"digest"`

@@ -145,8 +145,8 @@ type Writing struct {
 	// Now returns the current time, so that a statement from the future is not the newest. With
 	// nil, every time is accepted.
 	Now func() time.Time
-	// Turns is a write lock for the writers that share it. Without it, nothing is locked: writers that
-	// overwrite each other detect this and repeat their work.
+	// Turns is a write lock for the writers that share it. Without it, nothing is locked: writers
+	// that overwrite each other detect this and repeat their work.
 	Turns *Turns
 }
 

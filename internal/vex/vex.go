@@ -1,4 +1,4 @@
-// Package vex parses VEX documents, in which vendors state which vulnerabilities affect which
+// Package vex parses VEX documents: statements by vendors about which vulnerabilities affect which
 // products. OpenVEX, CycloneDX and CSAF documents become one list of statements.
 //
 // [Parse] detects the format from the content. [FromAttestation] parses an attested document. A
