@@ -13,7 +13,7 @@ import (
 // which takes as long as reading megabytes of statements. Nothing in it is verified. It serves one
 // lookup, soon after the read.
 type Ahead struct {
-	read map[aheadKey]chan found // each channel gets one value, or is closed without one after an error
+	read map[aheadKey]chan found // gets one value, or is closed without one after an error
 }
 
 type aheadKey struct {
