@@ -9,7 +9,8 @@ import (
 // VerifySignature proves less than Verify: a trusted signer signed the digest and, if t names
 // predicates, made such statements about it. This fits images that the cosign command signed. It
 // does not check for a decision or whether the blobs can be pulled, and the platforms of an index
-// need no signature. It ignores MaxAge, Policy and AllowOverride of t.
+// need no signature. It ignores the fields of t about decisions: MaxAge, Policy, PolicyName, Tag,
+// AnyTag and AllowOverride.
 //
 // A signature that names no repository is accepted, because cosign's bundles never name one; it may
 // be a copy from another repository. A signature that names another repository is refused.

@@ -92,7 +92,7 @@ func (f configFile) read() (*config, error) {
 	err := json.Unmarshal(data, c)
 	var wrongType *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &wrongType): // whose text quotes the value
+	case errors.As(err, &wrongType): // the text of this error quotes the value
 		return nil, fmt.Errorf("%q is not what it must be: auths and credHelpers are objects, credsStore is text", wrongType.Field)
 	case err != nil:
 		return nil, fmt.Errorf("not valid JSON: %w", err)
@@ -230,7 +230,7 @@ func (t target) serverNames(key string) []string {
 // parseEntry parses one entry of auths. It returns nil if the entry is empty.
 func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	var entry struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
-	if json.Unmarshal(raw, &entry) != nil { // whose error may quote a secret
+	if json.Unmarshal(raw, &entry) != nil { // the error may quote a secret
 		return nil, errors.New("want an object with auth, or username and password, as text")
 	}
 	a := authn.AuthConfig{Username: entry.Username, Password: entry.Password, IdentityToken: entry.IdentityToken, RegistryToken: entry.RegistryToken}

@@ -94,7 +94,7 @@ func lastLine(output string) string {
 
 func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	var answer struct{ Username, Secret string }
-	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // whose error may quote the secret
+	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // the error may quote the secret
 		return nil, errors.New("the answer is not a JSON object with Username and Secret")
 	}
 	switch {
