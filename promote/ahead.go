@@ -9,11 +9,11 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Ahead is what is attached to an image, read before it is known whose signatures
-// count: opening a key takes as long as reading megabytes of statements. It proves
-// nothing, and is good for one look, soon.
+// Ahead holds prefetched attachments of an image. They are read while the signing key is opened,
+// which takes as long as reading megabytes of statements. Nothing in it is verified. It serves one
+// lookup, soon after the read.
 type Ahead struct {
-	read map[aheadKey]chan found // each gets one value, or is closed without
+	read map[aheadKey]chan found // gets one value, or is closed without one after an error
 }
 
 type aheadKey struct {
@@ -21,9 +21,9 @@ type aheadKey struct {
 	form trust.Format
 }
 
-// ReadAhead begins to read what is attached to the digest at each destination, in the
-// form or the forms of the options, and does not wait for it. What cannot be read is
-// read again by whoever needs it, who will say why it cannot.
+// ReadAhead starts to read the attachments of the digest at each destination and does not wait for
+// the result. It reads the forms that the options select. Errors are dropped: the caller that needs
+// the attachments reads them again and reports the error.
 func (v *Verifier) ReadAhead(ctx context.Context, digest v1.Hash, tags ...name.Tag) *Ahead {
 	forms := []trust.Format{v.p.opts.Format}
 	if v.p.opts.Format == trust.Both {
@@ -34,7 +34,7 @@ func (v *Verifier) ReadAhead(ctx context.Context, digest v1.Hash, tags ...name.T
 		for _, form := range forms {
 			key := aheadKey{tag.Context().Digest(digest.String()), form}
 			if a.read[key] != nil {
-				continue // of two tags in one repository
+				continue // two tags in one repository
 			}
 			there := make(chan found, 1)
 			a.read[key] = there
@@ -49,13 +49,13 @@ func (v *Verifier) ReadAhead(ctx context.Context, digest v1.Hash, tags ...name.T
 	return a
 }
 
-// take returns what was read, once.
+// take waits for the prefetched attachments and returns them. Each can be taken once.
 func (a *Ahead) take(ctx context.Context, ref name.Digest, form trust.Format) (found, bool) {
 	if a == nil {
 		return found{}, false
 	}
 	there, ok := a.read[aheadKey{ref, form}]
-	if !ok { // a platform of an index
+	if !ok { // a platform of an index is not prefetched
 		return found{}, false
 	}
 	select {

@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestReadAheadProvesNothing: what was read before it was known whose signatures count
-// is verified all the same, and read once.
+// TestReadAheadProvesNothing checks that prefetched attachments are still verified, and are used
+// once.
 func TestReadAheadProvesNothing(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		for name, what := range map[string]func(*world) remote.Taggable{

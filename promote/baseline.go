@@ -12,17 +12,17 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Baseline is what the images now under the tags have, as the promoter's own
-// signed scans say. It is nil where nothing can be inherited, and missing says
-// why: nothing is under a tag yet, or what is there does not prove that it passed,
-// or not what was found in it. An image that an override let through did not pass.
+// Baseline returns the findings of the images now under the tags, from the promoter's own signed
+// scans. If b is nil, nothing can be inherited and missing states the reason: a tag does not exist,
+// or its image does not prove that it passed or does not list its findings. An image with an
+// override did not pass.
 //
-// Of several tags it is what all of their images have: one decision is made for
-// all, and what one destination has never had would be new there. So a tag with
-// nothing under it leaves nothing to inherit.
+// With several tags, the baseline has only findings that all their images have. One decision
+// applies to all destinations, and a finding that one of them never had would be new there. So if
+// one tag does not exist, nothing is inherited.
 //
-// An image must have been promoted under the very tag, no longer ago than maxAge:
-// somebody who can push and has no key may have moved the tag to an older image.
+// An image must have been promoted under the very tag, at most maxAge ago: a pusher without a key
+// may have moved the tag to an older image.
 func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
 	for i, tag := range tags {
 		t := p.trust
@@ -47,10 +47,9 @@ func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, tags ...n
 	return b, "", nil
 }
 
-// Baseline is what an approved image has, as scans say that t trusts; see
-// Promoter.Baseline. A reference that names nothing is an error here: somebody
-// spelled it out. Of a reference with a tag, the image must have been promoted under
-// it.
+// Baseline returns the findings of an approved image, from scans by signers that t trusts; see
+// Promoter.Baseline. A reference that does not exist is an error here, because the user named it
+// explicitly. If ref has a tag, the image must have been promoted under it.
 func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *policy.Baseline, missing string, err error) {
 	if tag, ok := ref.(name.Tag); ok {
 		t.Tag = tag.TagStr()
@@ -82,8 +81,8 @@ func (p *Promoter) baseline(ctx context.Context, ref name.Reference, t Trust) (*
 	return b, "", nil
 }
 
-// scannedFindings are what a scan found. One that does not say of each on which
-// platform and in which package it is cannot be compared with.
+// scannedFindings returns the findings of a scan statement. It fails if the scan omits the
+// platform, or the package of a finding, because such findings cannot be compared.
 func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 	var scan struct {
 		Scanner struct {
@@ -113,13 +112,13 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 	return out, nil
 }
 
-// UsedBaseline is what was compared with, and what was inherited from it.
+// UsedBaseline records the baseline of a decision and the findings inherited from it.
 type UsedBaseline struct {
 	Digests   []string    `json:"digests"` // of the approved images
 	Inherited []Inherited `json:"inherited"`
 }
 
-// Inherited is a finding that would have blocked but for the baseline.
+// Inherited is a finding that would have blocked without the baseline.
 type Inherited struct {
 	ID       string `json:"id"`
 	Package  string `json:"package"`

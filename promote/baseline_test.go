@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// What the records know of these, and the policy of a world lets through.
+// Packages with findings in the test records. The default policy of a world lets both pass.
 var (
 	oldSSL = lab.Deb{Name: "openssl", Version: "3.0.11-1~deb12u2"} // CVE-2024-0727, medium
 	oldJQ  = lab.Deb{Name: "jq", Version: "1.6-2.1"}               // CVE-2025-48060, unknown severity
@@ -40,7 +40,7 @@ func (w *world) having(platform string, packages ...lab.Deb) v1.Image {
 	return img
 }
 
-// parse makes a policy the world's.
+// parse sets the policy of the world.
 func (w *world) parse(text string) {
 	w.Helper()
 	p, err := policy.Parse("policy.yaml", []byte(text))
@@ -50,7 +50,7 @@ func (w *world) parse(text string) {
 	w.policy = p
 }
 
-// put promotes an image, whatever is found in it, and moves the tag.
+// put promotes an image, whatever its findings, and moves the tag.
 func (w *world) put(what remote.Taggable, tags ...name.Tag) {
 	w.Helper()
 	w.parse("version: 1\nrules: [{name: all, effect: warn}]\n")
@@ -102,7 +102,7 @@ func TestBaselineIsWhatTheApprovedImageHas(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// A verifier sees the same, and a platform by itself has its own alone.
+	// A verifier sees the same baseline, and a platform by itself has only its own findings.
 	v, err := NewVerifier(Options{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,8 @@ func TestBaselineIsWhatTheApprovedImageHas(t *testing.T) {
 	}
 }
 
-// TestDecisionSaysWhatWasInherited, and from which image.
+// TestDecisionSaysWhatWasInherited checks that the decision lists the inherited findings and the
+// image that they come from.
 func TestDecisionSaysWhatWasInherited(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")
@@ -151,7 +152,7 @@ func TestDecisionSaysWhatWasInherited(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// What is done is done, though the image is its own baseline by now.
+	// The promotion counts as done, although the image is now its own baseline.
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
 	if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || !done {
 		t.Errorf("done is %v, %v", done, err)
@@ -185,7 +186,8 @@ func TestNothingIsInheritedFromNothing(t *testing.T) {
 	}
 }
 
-// TestSeveralDestinationsInheritWhatAllHave: the others would be new to one.
+// TestSeveralDestinationsInheritWhatAllHave checks that a finding is inherited only if the images
+// at all destinations have it: otherwise it would be new to one of them.
 func TestSeveralDestinationsInheritWhatAllHave(t *testing.T) {
 	w := newWorld(t)
 	one, other := w.tag("one:stable"), w.tag("other:stable")
@@ -200,8 +202,8 @@ func TestSeveralDestinationsInheritWhatAllHave(t *testing.T) {
 	}
 }
 
-// TestUnreadableBaselineIsAnError, and never taken for an image without findings
-// or for none.
+// TestUnreadableBaselineIsAnError checks that a failed request is an error. It must not count as an
+// image without findings or as a missing baseline.
 func TestUnreadableBaselineIsAnError(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")
@@ -219,7 +221,7 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 	}
 }
 
-// TestScanThatNamesNoPackageIsNoBaseline: an older gate wrote less.
+// TestScanThatNamesNoPackageIsNoBaseline uses scans of an older gate, which wrote fewer fields.
 func TestScanThatNamesNoPackageIsNoBaseline(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"scanner": {"result": {"platform": "p", "findings": []}}}`:                                        "",

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestNoTagIsWrittenIfBeforeTagFails: it is called once, when everything is there and
-// was read back, and its error ends the promotion with the tags as they were.
+// TestNoTagIsWrittenIfBeforeTagFails checks that BeforeTag is called once, after everything was
+// stored and read back, and that its error ends the promotion and leaves the tags unchanged.
 func TestNoTagIsWrittenIfBeforeTagFails(t *testing.T) {
 	w := newWorld(t)
 	tags := []string{"team/app:1", "team/other:1"}

@@ -13,39 +13,39 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Carry is what was found beside the image where it was staged: what goes with it
-// into approved registries, as it is, and what is left behind.
+// Carry holds the signatures and attestations that were found on the image in staging: those that
+// are copied unchanged to the approved registries, and those that are skipped.
 type Carry struct {
-	// Makers are those whom the policies believe; what goes along verifies for one
-	// of them.
+	// Makers are the signers that the policies trust. Each copied item verifies against one of
+	// them.
 	Makers trust.Trust
 	Along  []Carried
 	Left   []Left
 }
 
-// Carried is one thing that goes along.
+// Carried is one signature or attestation that is copied.
 type Carried struct {
 	CarriedAs
-	// Form is that in which it was stored and is again: Legacy or Bundle.
+	// Form is the form of storage, in staging and after the copy: Legacy or Bundle.
 	Form trust.Format
-	// Signature or Envelope is what is stored.
+	// Exactly one of Signature and Envelope is set: the item to store.
 	Signature *trust.Signature
 	Envelope  trust.Envelope
 }
 
-// CarriedAs is how the signed decision names something that went along.
+// CarriedAs is the entry in the signed decision for a copied item.
 type CarriedAs struct {
 	// PredicateType is empty for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	// Subject is the digest that it is stored beside, Digest that of what was
-	// signed.
+	// Subject is the digest that the item is attached to. Digest is the digest of the signed
+	// content.
 	Subject string           `json:"subject"`
 	Digest  string           `json:"digest"`
 	Format  string           `json:"format"`
 	Signer  policy.Signatory `json:"signer"`
 }
 
-// Left is something that was left behind.
+// Left is a signature or attestation that was skipped.
 type Left struct {
 	PredicateType string `json:"predicateType,omitempty"`
 	Subject       string `json:"subject"`
@@ -54,8 +54,9 @@ type Left struct {
 	Reason        string `json:"reason"`
 }
 
-// Carrying returns a Promoter that takes this along. What it attests itself it does
-// not take from elsewhere: who trusts it would believe it of the approved image.
+// Carrying returns a Promoter that copies c.Along. It skips items that look like its own
+// statements: verifiers that trust its signer would accept them as statements about the approved
+// image.
 func (p *Promoter) Carrying(c Carry) *Promoter {
 	along := c.Along
 	c.Along = nil
@@ -71,8 +72,8 @@ func (p *Promoter) Carrying(c Carry) *Promoter {
 	return &carrying
 }
 
-// isOwn tells whether something is of a kind that this Promoter makes, and by its own
-// signer.
+// isOwn reports whether an item has a type that this Promoter makes and was signed by this
+// Promoter's own signer.
 func (p *Promoter) isOwn(c Carried) bool {
 	if c.Signature == nil && c.PredicateType != DecisionType && c.PredicateType != ReferenceType && !slices.Contains(platformTypes, c.PredicateType) &&
 		!strings.HasSuffix(c.PredicateType, overrideSuffix) {
@@ -88,7 +89,7 @@ func (p *Promoter) isOwn(c Carried) bool {
 	})
 }
 
-// along is what goes beside one digest.
+// along returns the items to copy that are attached to one digest.
 func (p *Promoter) along(digest v1.Hash) trust.Along {
 	out := trust.Along{Makers: p.takes.Makers}
 	for _, c := range p.takes.Along {
@@ -107,7 +108,7 @@ func (p *Promoter) along(digest v1.Hash) trust.Along {
 	return out
 }
 
-// digestsOf are those of the image and, of an index, of its platforms.
+// digestsOf returns the digest of the image and, for an index, the digests of its platforms.
 func digestsOf(img *gate.Image) []v1.Hash {
 	out := []v1.Hash{img.Digest}
 	if img.IsIndex() {
@@ -118,11 +119,11 @@ func digestsOf(img *gate.Image) []v1.Hash {
 	return out
 }
 
-// Digests are those of what an approval is about: the image and, of an index, its
-// platforms.
+// Digests returns the digest of the approved image and, for an index, the digests of its platforms.
 func Digests(a *gate.Approval) []v1.Hash { return digestsOf(a.Image()) }
 
-// carriedAs is what the decision says went along, in an order of its own.
+// carriedAs returns the entries of the decision for the copied items, sorted and without
+// duplicates.
 func (c Carry) carriedAs() []CarriedAs {
 	var out []CarriedAs
 	for _, one := range c.Along {
@@ -134,9 +135,9 @@ func (c Carry) carriedAs() []CarriedAs {
 	return slices.Compact(out)
 }
 
-// isCarried reports whether everything that a decision says went along is there.
+// isCarried reports whether every copied item that a decision lists is stored in the repository.
 func (p *Promoter) isCarried(ctx context.Context, repo name.Repository, all []CarriedAs) (bool, error) {
-	have := map[string]map[string]bool{} // by subject and form, what was signed
+	have := map[string]map[string]bool{} // the digests of signed content, by subject and form
 	for _, c := range all {
 		key := c.Subject + " " + c.Format
 		if have[key] == nil {

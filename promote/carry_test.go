@@ -13,8 +13,7 @@ import (
 
 const notesType = "https://example.com/notes/v1"
 
-// noted is a statement of the maker's about a digest, as it is found where an image is
-// staged.
+// noted returns a statement about a digest by maker, as it is read from staging.
 func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) Carried {
 	w.Helper()
 	env, err := trust.Attest(w.Context(), maker, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
@@ -45,9 +44,9 @@ func (w *world) notes(repo name.Repository, digest v1.Hash, maker *trust.Signer,
 	return n
 }
 
-// TestCarriedOnesStandBesideEachOther: of the same type about the same, by the same
-// maker, none replaces another; and each is stored as it was found, beside the digest
-// where it was.
+// TestCarriedOnesStandBesideEachOther checks that copied statements of the same type, by the same
+// signer and about the same digest do not replace each other. Each keeps its form of storage and
+// stays attached to the same digest.
 func TestCarriedOnesStandBesideEachOther(t *testing.T) {
 	w := newWorld(t)
 	maker := newSigner(t)
@@ -80,8 +79,8 @@ func TestCarriedOnesStandBesideEachOther(t *testing.T) {
 	}
 }
 
-// TestMissingCarriedOneIsCarriedAgain: what somebody took away is no reason to say
-// that all is done.
+// TestMissingCarriedOneIsCarriedAgain checks that a promotion does not count as done if a copied
+// statement was deleted.
 func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
 	w := newWorld(t)
 	maker := newSigner(t)
@@ -113,8 +112,8 @@ func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
 	}
 }
 
-// TestOwnKindIsNotCarried: whoever trusts the gate would believe it of the approved
-// image.
+// TestOwnKindIsNotCarried checks that statements of the gate's own types by its own signer are
+// skipped: verifiers that trust the gate would accept them about the approved image.
 func TestOwnKindIsNotCarried(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -133,7 +132,8 @@ func TestOwnKindIsNotCarried(t *testing.T) {
 	}
 }
 
-// TestUnknownMakerIsNotCarried, whoever asks for it: nothing is tagged.
+// TestUnknownMakerIsNotCarried checks that copying a statement by an untrusted signer fails and no
+// tag is written.
 func TestUnknownMakerIsNotCarried(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")

@@ -15,20 +15,19 @@ import (
 	"github.com/imagegate/imagegate/gate"
 )
 
-// Copied counts what a copy had to send.
+// Copied counts the blobs that a copy sent.
 type Copied struct {
-	// Blobs is how many distinct blobs the image has, and Sent how many of
-	// them travelled; the others were there already or were mounted.
+	// Blobs is the number of distinct blobs of the image. Sent is the number of blobs that were
+	// sent; the others existed already or were mounted.
 	Blobs int `json:"blobs"`
 	Sent  int `json:"sent"`
-	// Bytes counts the bytes of blobs that travelled, again where a broken
-	// upload was repeated.
+	// Bytes is the number of bytes of blobs that were sent, including repeated uploads.
 	Bytes int64 `json:"bytes"`
 }
 
-// copy brings the image to the repository by digest: blobs, then the manifests
-// of platforms and attachments, then the index. It writes no tag. The bytes are
-// those that were verified and cataloged; nothing is compressed again.
+// copy pushes the image to the repository by digest: first blobs, then the manifests of platforms
+// and attachments, then the index. It writes no tag. It sends the bytes that were verified and
+// cataloged, and compresses nothing again.
 func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Repository) (Copied, error) {
 	fail := func(what string, err error) error {
 		return gate.NewRegistryError(gate.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
@@ -96,7 +95,7 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 	return out, nil
 }
 
-// imageBlobs lists every config and layer once.
+// imageBlobs lists every config and layer once, in order of first use.
 func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
 	var out []v1.Layer
 	seen := map[v1.Hash]bool{}
@@ -136,8 +135,8 @@ func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
 	return out, nil
 }
 
-// mountable offers a blob to be mounted from staging where both repositories
-// are in one registry: then no byte moves.
+// mountable lets a blob be mounted from staging if both repositories are in one registry: then no
+// bytes move.
 func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
 	if src.Transport != gate.Registry || src.Ref.Context().RegistryStr() != dst.RegistryStr() {
 		return l
@@ -145,22 +144,22 @@ func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
 	return &remote.MountableLayer{Layer: l, Reference: src.Ref}
 }
 
-// fetcher is a layer that need not have been read: one whose image was cataloged
-// by an earlier run is read when it has to be sent, and never else.
+// fetcher is a layer that can be read on demand. If an earlier run cataloged the image, a layer is
+// read only when it must be sent.
 type fetcher interface {
 	Fetch(ctx context.Context) error
 }
 
-// meter counts the bytes of a blob as they are read to be sent.
+// meter counts the bytes of a blob as they are read for sending.
 type meter struct {
 	v1.Layer
-	ctx      context.Context // of the copy: Compressed is called without one
+	ctx      context.Context // context of the copy: Compressed has no context parameter
 	repo     string
 	progress gate.Progress
 	sent     atomic.Int64
 }
 
-// Compressed opens the blob's bytes.
+// Compressed fetches the blob if needed and opens its bytes.
 func (m *meter) Compressed() (io.ReadCloser, error) {
 	if f, ok := m.Layer.(fetcher); ok {
 		if err := f.Fetch(m.ctx); err != nil {

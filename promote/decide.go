@@ -10,10 +10,10 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// decide selects the decisions that count and demands that each is a pass, or is
-// overridden, and is not too old. The newest of each policy and tag counts, among the
-// decisions that t asks for. So a later denial by a policy outweighs its earlier pass,
-// and a decision by another policy changes nothing.
+// decide selects the decisions that count and requires each to be a pass, or overridden, and not
+// too old. Among the decisions that t asks for, the newest for each policy and tag counts. So a
+// later denial by a policy outweighs its earlier pass, and a decision by another policy changes
+// nothing.
 func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
 	if len(decisions) == 0 {
 		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
@@ -32,8 +32,8 @@ func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) erro
 	return nil
 }
 
-// accept demands of one decision that it is a pass or overridden, and makes it the
-// decision of the proof. An overridden one stays that: it says the most.
+// accept requires a decision to be a pass or overridden, and makes it the decision of the proof. An
+// overridden decision is never replaced by a pass: it tells the user more.
 func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 	if err := d.check(now); err != nil {
 		return pr.fail("%v", err)
@@ -63,7 +63,7 @@ func (d decisionPredicate) isFor(t Trust) bool {
 		(t.Tag == "" || slices.Contains(d.Basis.Tags, t.Tag))
 }
 
-// notAsked says which decisions there are, none of which t asks for.
+// notAsked returns a message that lists the existing decisions, none of them requested by t.
 func notAsked(decisions []signedDecision, t Trust) string {
 	var want []string
 	if t.PolicyName != "" {
@@ -87,10 +87,10 @@ func notAsked(decisions []signedDecision, t Trust) string {
 	return fmt.Sprintf("no decision by a trusted key is %s; there are decisions %s", strings.Join(want, " and "), strings.Join(have, "; "))
 }
 
-// maxDescribed bounds the decisions that a message lists.
+// maxDescribed limits the decisions that a message lists.
 const maxDescribed = 5
 
-// describe names the policy and the tags of a decision.
+// describe returns the policy and the tags of a decision for messages.
 func (d decisionPredicate) describe() string {
 	tags := "no tag"
 	if len(d.Basis.Tags) > 0 {
@@ -99,9 +99,9 @@ func (d decisionPredicate) describe() string {
 	return fmt.Sprintf("by %s (sha256:%.12s) for %s", d.Policy.URI, d.Policy.Digest["sha256"], tags)
 }
 
-// newestOfEach returns the newest decision of each policy and tag, and each that is
-// as new. A policy is known by its name, so that an edited policy replaces its
-// earlier versions; if a version is asked for, names do not matter.
+// newestOfEach returns the newest decision for each policy and tag, including ties. Policies are
+// compared by name, so that an edited policy replaces its earlier versions. If t asks for one
+// version, names are ignored.
 func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 	type unit struct{ policy, tag string }
 	newest := map[unit]time.Time{}
@@ -133,7 +133,7 @@ func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 	})
 }
 
-// letThrough demands an override of a denial, and that overrides are accepted.
+// letThrough requires an override of a denial, and requires that t accepts overrides.
 func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
 	stated, override, err := pr.overridden(d, now)
 	switch {
@@ -150,7 +150,7 @@ func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
 	return pr.fail("the decision %s is %s, not %s", d.describe(), d.Result, resultPassed)
 }
 
-// check refuses a decision that says something else than a decision can.
+// check rejects a decision with an unknown result or a time in the future.
 func (d decisionPredicate) check(now time.Time) error {
 	switch {
 	case d.Result != resultPassed && d.Result != resultFailed:
@@ -162,8 +162,8 @@ func (d decisionPredicate) check(now time.Time) error {
 	return nil
 }
 
-// isCurrent returns an error if the decision is too old: for t, or else for its
-// policy.
+// isCurrent returns an error if the decision is too old: older than t.MaxAge, or if that is not
+// set, past the expiry that its policy set. With t.bothLimits, both limits apply.
 func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
 	made := fmt.Sprintf("the decision %s was made at %s", d.describe(), d.TimeVerified.Format(time.RFC3339))
 	switch {

@@ -11,16 +11,16 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Document is a signed statement as a file, for who looks into no registry.
+// Document is a signed statement as a file, for readers without access to a registry.
 type Document struct {
 	Statement
-	// DSSE is the envelope in JSON, with the very payload that was signed:
+	// DSSE is the envelope in JSON, with exactly the payload that was signed:
 	// https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 	DSSE []byte
 }
 
-// Evidence verifies an image as Verify does and returns the statements of the
-// record beside it, in the record's order.
+// Evidence verifies an image as Verify does. It returns the record and its statements, in the order
+// of the record.
 func (v *Verifier) Evidence(ctx context.Context, ref name.Reference, t Trust) (*Record, []Document, error) {
 	record, err := v.Verify(ctx, ref, t)
 	if err != nil {
@@ -49,11 +49,11 @@ func (p *Promoter) documents(ctx context.Context, record *Record, repo name.Repo
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Approved, "reading the statements of "+ref.String(), err)
 	}
-	envelopes := map[string][]byte{} // by the digest of what was signed
+	envelopes := map[string][]byte{} // by the digest of the payload
 	for _, env := range found.Envelopes {
 		st, _, err := t.VerifyEnvelope(env, digest)
 		if err != nil {
-			continue // the record was verified: what else is there is others'
+			continue // the record is verified already: this one is by another signer
 		}
 		if envelopes["sha256:"+payloadDigest(st.Payload)], err = env.DSSE(); err != nil {
 			return nil, fmt.Errorf("reading the statements of %s: %w", ref, err)

@@ -14,44 +14,44 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Attached is a signature or a statement that is stored beside an image or a
-// platform of it, whether it counts or not.
+// Attached is a signature or a statement that is attached to an image or to one of its platforms,
+// whether it counts or not.
 type Attached struct {
-	// Beside is the digest beside which it is stored, and Platform, of an index,
-	// the name of that.
+	// Beside is the digest that the item is attached to. Platform is the name of that platform and
+	// is empty for the image itself.
 	Beside   string
 	Platform string
-	// Form is how it is stored.
+	// Form is the form of storage.
 	Form trust.Format
-	// Signature: it is stored as a signature, and not as a statement.
+	// Signature reports that the item is stored as a signature, not as a statement.
 	Signature bool
-	// PredicateType is trust.SignatureType for a signature; empty where it cannot
-	// be read.
+	// PredicateType is trust.SignatureType for a signature. It is empty if the item cannot be
+	// parsed.
 	PredicateType string
-	// Digest is the SHA-256 of what was signed, "sha256:<hex>".
+	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string
-	// Signer is who signed; what is not Trusted only claims that. Its At is when a
-	// log or a timestamp authority saw the signature: proven for an identity that
-	// is trusted, and a claim for anybody else.
+	// Signer is the signer; if the item is not Trusted, this is only a claim. Signer.At is the time
+	// that a log or a timestamp authority confirmed: proven for a trusted identity, otherwise a
+	// claim.
 	Signer trust.Signatory
-	// Result and Decided are those of a trusted decision.
+	// Result and Decided are the result and the time of a trusted decision.
 	Result  string
 	Decided time.Time
-	// Trusted: it is by somebody trusted, and about this image. Else Reason says
-	// why it is passed over.
+	// Trusted reports that a trusted signer made the item and that it is about this image.
+	// Otherwise, Reason states why it does not count.
 	Trusted bool
 	Reason  string
 }
 
-// Explanation is everything that is stored beside an image.
+// Explanation lists everything that is attached to an image.
 type Explanation struct {
 	Digest   string // of the image
 	Attached []Attached
 }
 
-// Explain tells of everything that is stored beside an image, and of an index
-// beside each of its platforms, whether t would let it count. It proves nothing
-// of the image: nothing need be there at all.
+// Explain lists everything that is attached to an image and, for an index, to each of its
+// platforms, and reports whether t accepts it. It proves nothing about the image: the list may be
+// empty.
 func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*Explanation, error) {
 	root, err := v.p.readManifest(ctx, ref)
 	if err != nil {
@@ -75,7 +75,7 @@ func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*E
 	return out, nil
 }
 
-// namedPlatform is an image of an index.
+// namedPlatform is one image of an index, with the name of its platform.
 type namedPlatform struct {
 	v1.Hash
 	platform string
@@ -118,7 +118,7 @@ func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest 
 	return out, nil
 }
 
-// judge says whether it counts, as collect would have it.
+// judge sets the fields of a from s, and whether it counts by the same rules as collect.
 func (a *Attached) judge(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) {
 	claim := s.Claim()
 	a.PredicateType, a.Digest, a.Signer = claim.PredicateType, claim.Digest, claim.By
@@ -148,8 +148,8 @@ func (a *Attached) verify(s trust.Stored, repo name.Repository, digest v1.Hash, 
 	return by, err
 }
 
-// decisionFor reads a decision. Another verifier may sign with the same key, and
-// a decision about the same image in another repository is for that one.
+// decisionFor parses a decision and requires it to be for repo. Another verifier may sign with the
+// same key, and a decision about the same image in another repository counts only there.
 func decisionFor(repo name.Repository, st trust.Statement) (decisionPredicate, error) {
 	d, err := parseDecision(st.Predicate)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestExplanationSaysWhatDoesNotCountAndWhy: everything is told of, what is
-// trusted as such and the rest with the reason, at the index and each platform.
+// TestExplanationSaysWhatDoesNotCountAndWhy checks that everything attached to the index and to
+// each platform is listed: as trusted, or with the reason why not.
 func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -73,7 +73,7 @@ func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
 		}
 	}
 
-	// Whoever is trusted, everything is told of.
+	// Everything is listed even if no signer is trusted.
 	none, err := v.Explain(t.Context(), repo.Tag("1"), Trust{})
 	if err != nil || len(none.Attached) != len(got.Attached) {
 		t.Fatalf("%d are told of, %v", len(none.Attached), err)

@@ -32,8 +32,7 @@ type pausing struct {
 }
 
 func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
-	// The library asks two addresses at once which of them answers, and does not wait for
-	// the other.
+	// The library tries two addresses at once and does not wait for the slower answer.
 	if req.URL.Path != "/v2/" && p.seen.Add(1) == p.at {
 		p.what = req.Method + " " + req.URL.Path
 		close(p.paused)
@@ -42,7 +41,7 @@ func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(req)
 }
 
-// hosts are a registry that keeps no list of referrers and one that does.
+// hosts returns one registry without the referrers API and one with it.
 func (w *world) hosts() map[string]string {
 	w.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))))
@@ -50,12 +49,12 @@ func (w *world) hosts() map[string]string {
 	return map[string]string{"fallback tag": w.approved.Host(), "referrers API": strings.TrimPrefix(server.URL, "http://")}
 }
 
-// repositories counts those that were used: each attempt needs one of its own.
+// repositories counts the repositories in use, because each attempt needs its own.
 var repositories atomic.Int64
 
-// interleave promotes the first approval, stops it before one of its requests, promotes
-// the second one meanwhile, and lets the first go on. It does so for every 23rd
-// request, or for all of them if IMAGEGATE_TEST_INTERLEAVE is "all".
+// interleave promotes the first approval, pauses it before one of its requests, promotes the second
+// approval, and resumes the first. It does so for every 23rd request, or for every request if
+// IMAGEGATE_TEST_INTERLEAVE is "all".
 func (w *world) interleave(host string, form trust.Format, first, second *gate.Approval, check func(tag name.Tag, at int64, firstErr error)) {
 	w.Helper()
 	forms := func(o *Options) { o.Format = form }
@@ -73,7 +72,7 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 		}()
 		select {
 		case <-pause.paused:
-		case err := <-ended: // it has no request of that number
+		case err := <-ended: // it has fewer requests
 			if err != nil {
 				w.Error(err)
 			}
@@ -92,7 +91,7 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 	}
 }
 
-// lastRequests lists the requests about a repository, to see what went wrong.
+// lastRequests lists the requests about a repository, for error messages.
 func (w *world) lastRequests(tag name.Tag) string {
 	var out []string
 	for _, r := range w.approved.Requests() {
@@ -103,8 +102,7 @@ func (w *world) lastRequests(tag name.Tag) string {
 	return strings.Join(out, "\n")
 }
 
-// TestOlderDecisionNeverReplacesANewerOne, at whatever request of one run the other
-// runs.
+// TestOlderDecisionNeverReplacesANewerOne runs the newer promotion at each point of the older one.
 func TestOlderDecisionNeverReplacesANewerOne(t *testing.T) {
 	w := newWorld(t)
 	img := w.having("linux/amd64", oldSSL)

@@ -11,8 +11,8 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// checkUnlisted fails if the approved repository has a SOCI index that the image names and that
-// was not judged: nodes would use its table of contents, not the layers that were scanned.
+// checkUnlisted fails if the approved repository has a SOCI index that the image names and that was
+// not scanned: nodes would use its table of contents instead of the scanned layers.
 func (p *Promoter) checkUnlisted(ctx context.Context, img *gate.Image, repo name.Repository) error {
 	for _, digest := range img.Unlisted {
 		ref := repo.Digest(digest.String())

@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// mirror copies an image or index to a tag of another registry, with the signatures and
-// statements of each digest: the tags, and the referrers.
+// mirror copies an image or index to a tag of another registry, with the attachments of each
+// digest: the tags and the referrers.
 func (w *world) mirror(from, to name.Tag) {
 	w.Helper()
 	d, err := remote.Get(from)
@@ -82,7 +82,7 @@ func (w *world) copyManifest(d *remote.Descriptor, to name.Reference) {
 	}
 }
 
-// mirrorRegistry starts a registry whose repositories copy those of the approved one.
+// mirrorRegistry starts a registry for copies of approved repositories.
 func (w *world) mirrorRegistry() *lab.Registry {
 	w.Helper()
 	r, err := lab.StartRegistry(lab.Options{})
@@ -93,8 +93,8 @@ func (w *world) mirrorRegistry() *lab.Registry {
 	return r
 }
 
-// TestMirrorIsVerifiedOnlyForTheRepositoryThatIsNamed: a copy under another name counts
-// if the caller names the repository for which it was signed, and never otherwise.
+// TestMirrorIsVerifiedOnlyForTheRepositoryThatIsNamed checks that a copy under another name counts
+// only if the caller names the repository that it was signed for.
 func TestMirrorIsVerifiedOnlyForTheRepositoryThatIsNamed(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -155,8 +155,8 @@ func (w *world) judged(what string, ref name.Reference, signed name.Tag, record 
 	}
 }
 
-// TestMirrorNeedsTheSignatureForTheNamedRepository: a signature alone is bound to the
-// repository too.
+// TestMirrorNeedsTheSignatureForTheNamedRepository checks that a signature without a decision is
+// bound to the repository, too.
 func TestMirrorNeedsTheSignatureForTheNamedRepository(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("team/app:1")

@@ -14,18 +14,17 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// OverrideType is the type of the statement that lets an image through although
-// the decision of a verifier is a denial. It is in the verifier's own namespace:
-// no standard has one.
+// OverrideType is the type of a statement that lets an image through although the decision of a
+// verifier is a denial. No standard defines such a type, so it is in the verifier's own namespace.
 func OverrideType(verifier string) string { return verifier + overrideSuffix }
 
 const overrideSuffix = "/override/v1"
 
-// overridePredicate binds an override to one decision about one image in one
-// repository. The gate's key signs it: it proves that the gate let the image
-// through by the policy's leave, and not who the approver was.
+// overridePredicate binds an override to one decision about one image in one repository. The gate's
+// key signs it. It proves that the policy allowed the gate to let the image through; it does not
+// prove who the approver was.
 type overridePredicate struct {
-	// Decision is the denial, by the digest of its statement.
+	// Decision identifies the denial by the digest of its statement.
 	Decision resource `json:"decision"`
 	// Image is the digest of the index or manifest.
 	Image       string `json:"image"`
@@ -33,15 +32,15 @@ type overridePredicate struct {
 	policy.GrantedOverride
 }
 
-// newOverride overrides the decision of an approval, by its digest. There must be
-// an override.
+// newOverride returns the override of an approval's decision, identified by its digest. The
+// approval must have an override.
 func newOverride(a *gate.Approval, repo name.Repository, decision resource, now time.Time) overridePredicate {
 	return overridePredicate{Decision: decision, Image: a.Image().Digest.String(), ResourceURI: resourceURI(repo),
 		GrantedOverride: a.Decision().Grant(*a.Override(), now)}
 }
 
-// overridden finds what lets a denial through. Of what is attached only that
-// counts which is bound to this very decision and has not ended.
+// overridden finds the attached statement that overrides a denial. It must be bound to this very
+// decision and must not have ended.
 func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.GrantedOverride, error) {
 	reasons := append([]string{}, pr.reasons...)
 	for _, a := range pr.evidence {
@@ -61,7 +60,7 @@ func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.
 	return attached{}, nil, fmt.Errorf("the decision is %s, and no override by a trusted key lets it through%s", d.Result, because(reasons))
 }
 
-// check holds an override against the decision that it is to override.
+// check compares an override with the decision that it overrides.
 func (o overridePredicate) check(d signedDecision, now time.Time) error {
 	switch {
 	case "sha256:"+o.Decision.Digest["sha256"] != d.Digest:
@@ -83,7 +82,7 @@ func (o overridePredicate) check(d signedDecision, now time.Time) error {
 	return nil
 }
 
-// sameOverride reports whether what was signed is what is asked for.
+// sameOverride reports whether the signed override equals the requested one.
 func sameOverride(signed *policy.GrantedOverride, asked *policy.Override) bool {
 	return asked != nil && signed.Reason == asked.Reason && signed.Approver == asked.Approver && signed.Expires.Equal(asked.Expires)
 }

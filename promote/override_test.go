@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// overridable denies oldSSL.
+// overridable is a policy that denies oldSSL and allows overrides.
 const overridable = `
 version: 1
 rules:
@@ -37,7 +37,7 @@ func asked() policy.Override {
 	return policy.Override{Reason: "the repair itself is vulnerable", Approver: "oncall@example.com", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 }
 
-// letThrough denies an image and overrides that.
+// letThrough checks an image that is denied, and overrides the denial.
 func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approval {
 	w.Helper()
 	w.parse(overridable)
@@ -67,14 +67,14 @@ func (w *world) vulnerableIndex() v1.ImageIndex {
 	return idx
 }
 
-// believing trusts the world's key, and overrides of denials.
+// believing trusts the world's key and accepts overrides.
 func (w *world) believing() Trust {
 	t := w.trusting(w.signer.PublicKey())
 	t.AllowOverride = true
 	return t
 }
 
-// refused demands a verification error with a text.
+// refused requires a VerifyError that contains want.
 func (w *world) refused(what string, err error, want string) {
 	w.Helper()
 	var unproven *VerifyError
@@ -87,8 +87,8 @@ func attestations(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
 }
 
-// statementsOf returns the layers with statements of a digest, and those of one
-// type apart.
+// statementsOf returns the layers of one statement type (of), and the manifest of statements about a
+// digest without these layers.
 func (w *world) statementsOf(repo name.Repository, digest v1.Hash, kind string) (m *v1.Manifest, of []v1.Descriptor) {
 	w.Helper()
 	img, err := remote.Image(attestations(repo, digest))
@@ -173,7 +173,8 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 	}
 }
 
-// TestDenialHasTheSpecificationsWords for who reads it without us.
+// TestDenialHasTheSpecificationsWords checks the values in a denial for readers other than
+// imagegate.
 func TestDenialHasTheSpecificationsWords(t *testing.T) {
 	w := newWorld(t)
 	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), destinations([]name.Tag{w.tag("app:1")})[0], nil, Carry{})
@@ -235,7 +236,8 @@ func TestRemovedOverrideLetsNothingThrough(t *testing.T) {
 	}
 }
 
-// TestOverrideOfAnotherImageLetsNothingThrough, copied over as it is.
+// TestOverrideOfAnotherImageLetsNothingThrough checks that an override copied from another image
+// does not count.
 func TestOverrideOfAnotherImageLetsNothingThrough(t *testing.T) {
 	w := newWorld(t)
 	tag, other := w.tag("app:1"), w.tag("app:2")
@@ -249,8 +251,8 @@ func TestOverrideOfAnotherImageLetsNothingThrough(t *testing.T) {
 	w.refused("copied over", err, "no override by a trusted key lets it through")
 }
 
-// TestOverrideOfAnotherDecisionLetsNothingThrough: one denial was let through, and
-// a later one of the same image was not.
+// TestOverrideOfAnotherDecisionLetsNothingThrough checks that the override of one denial does not
+// count for a later denial of the same image.
 func TestOverrideOfAnotherDecisionLetsNothingThrough(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -267,7 +269,8 @@ func TestOverrideOfAnotherDecisionLetsNothingThrough(t *testing.T) {
 	w.refused("earlier", err, "an override is of another decision")
 }
 
-// TestOverrideOfAnotherKeyLetsNothingThrough, whatever it says.
+// TestOverrideOfAnotherKeyLetsNothingThrough checks that an override by an untrusted key does not
+// count.
 func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -308,7 +311,8 @@ func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 	}
 }
 
-// TestOverriddenPromotionIsDoneWhileItLasts, for the same override alone.
+// TestOverriddenPromotionIsDoneWhileItLasts checks that an overridden promotion counts as done only
+// for the same override, and only until it ends.
 func TestOverriddenPromotionIsDoneWhileItLasts(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -344,7 +348,7 @@ func TestOverriddenPromotionIsDoneWhileItLasts(t *testing.T) {
 	}
 }
 
-// TestLaterPassReplacesAnOverride, and an override a pass.
+// TestLaterPassReplacesAnOverride checks that a pass replaces an override, and an override a pass.
 func TestLaterPassReplacesAnOverride(t *testing.T) {
 	w := newWorld(t)
 	tag, img := w.tag("app:1"), w.vulnerableIndex()
@@ -371,8 +375,8 @@ func TestLaterPassReplacesAnOverride(t *testing.T) {
 	}
 }
 
-// TestOverriddenImageIsNoBaseline: what was let through once would be inherited for
-// ever.
+// TestOverriddenImageIsNoBaseline checks that an image with an override is not a baseline:
+// otherwise its findings would be inherited indefinitely.
 func TestOverriddenImageIsNoBaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")
@@ -382,8 +386,8 @@ func TestOverriddenImageIsNoBaseline(t *testing.T) {
 	}
 }
 
-// TestOverrideOfAnotherIndexLeavesThisOneAsItIs: they have a platform in common,
-// and it is what was decided about this index that counts for this one.
+// TestOverrideOfAnotherIndexLeavesThisOneAsItIs checks two indexes that share a platform: for each
+// index, only the decision about this index counts.
 func TestOverrideOfAnotherIndexLeavesThisOneAsItIs(t *testing.T) {
 	w := newWorld(t)
 	shared := w.having("linux/amd64", lab.Deb{Name: "openssl", Version: "3.0.13-1~deb12u1"})
@@ -407,11 +411,11 @@ func TestOverrideOfAnotherIndexLeavesThisOneAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// By itself the platform is what was said of it last.
+	// By itself, the platform has the latest decision about it.
 	_, err = w.verify(passed.Context().Digest(digest.String()), w.trusting(w.signer.PublicKey()))
 	w.refused("platform", err, "FAILED")
 
-	// A pass of the one does not let through the other either.
+	// A pass of one index does not let the other one pass.
 	w.put(good, passed)
 	if _, err := w.verify(denied, w.trusting(w.signer.PublicKey())); err == nil {
 		t.Error("the overridden index has passed")
@@ -421,9 +425,8 @@ func TestOverrideOfAnotherIndexLeavesThisOneAsItIs(t *testing.T) {
 	}
 }
 
-// TestInterruptedOverrideIsNoPass fails each write in turn: the tag is not there,
-// what was attached proves nothing without the flag, and running again completes
-// it.
+// TestInterruptedOverrideIsNoPass fails each write in turn. The tag is never written, the attached
+// statements prove nothing unless overrides are allowed, and running again completes the promotion.
 func TestInterruptedOverrideIsNoPass(t *testing.T) {
 	w := newWorld(t)
 	a := w.letThrough(w.having("linux/amd64", oldSSL), asked())

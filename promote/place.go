@@ -8,9 +8,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// placeOf relates a statement of ours to the others about the same image. Decisions
-// by several policies and for several tags are kept side by side, the newest of each,
-// with the statements that they list.
+// placeOf returns how one of our statements relates to the others about the same image. Decisions
+// by several policies and for several tags are stored side by side: the newest of each, with the
+// statements that it lists.
 func placeOf(st trust.Statement) trust.Place {
 	switch {
 	case st.PredicateType == DecisionType:
@@ -37,8 +37,8 @@ func placeOf(st trust.Statement) trust.Place {
 	return trust.Place{}
 }
 
-// placeOfDecision tells decisions apart by what the policy says, not by its name:
-// two policies can have one name.
+// placeOfDecision identifies a decision by the digest of its policy, not by the name: two policies
+// can have one name.
 func placeOfDecision(st trust.Statement) trust.Place {
 	d, err := parseDecision(st.Predicate)
 	if err != nil { // another program signs decisions with the same key

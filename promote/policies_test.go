@@ -22,7 +22,7 @@ type step struct {
 	override bool
 }
 
-// approval judges the image by one of the two policies, and overrides a denial.
+// approval checks the image against one of the two policies, and overrides a denial.
 func (w *world) approval(s step, what remote.Taggable) *gate.Approval {
 	w.Helper()
 	text := "version: 1\nname: " + s.policy + "\n"
@@ -50,8 +50,8 @@ func (w *world) approval(s step, what remote.Taggable) *gate.Approval {
 	return a
 }
 
-// TestPromotionChangesNothingForAnotherPolicyOrTag: one digest, two policies, two
-// tags. In all orders of the promotions the answers are the same.
+// TestPromotionChangesNothingForAnotherPolicyOrTag promotes one digest by two policies for two
+// tags. The results are the same for every order of the promotions.
 func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 	steps := []step{{"strict", "prod", true}, {"loose", "dev", false}, {"loose", "prod", false}}
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
@@ -73,7 +73,7 @@ func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 				for _, c := range []struct {
 					ref    name.Reference
 					change func(*Trust)
-					want   string // empty: accepted
+					want   string // expected error; empty means accepted
 				}{
 					{w.tag("app:prod"), func(*Trust) {}, "by strict"},
 					{w.tag("app:dev"), func(*Trust) {}, ""},
@@ -114,7 +114,7 @@ func permutations(n int) [][]int {
 	return out
 }
 
-// TestEditedPolicyReplacesItsEarlierVersion: it has the same name and tag.
+// TestEditedPolicyReplacesItsEarlierVersion checks two versions with the same name and tag.
 func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 	w := newWorld(t)
 	img, tag := w.having("linux/amd64", oldSSL), w.tag("app:1")
@@ -131,7 +131,8 @@ func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 	}
 }
 
-// TestRetaggedImageIsNotAcceptedForTheTag: a pusher without a key moves a tag.
+// TestRetaggedImageIsNotAcceptedForTheTag checks an image whose tag was moved by a pusher without a
+// key.
 func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -158,7 +159,8 @@ func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	}
 }
 
-// TestOldDecisionIsNoBaseline, however often its tag is put back.
+// TestOldDecisionIsNoBaseline checks that an old decision is not a baseline, even if the tag names
+// it again.
 func TestOldDecisionIsNoBaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -171,7 +173,8 @@ func TestOldDecisionIsNoBaseline(t *testing.T) {
 	}
 }
 
-// TestDecisionEndsAsItsPolicySays, unless another age is asked for.
+// TestDecisionEndsAsItsPolicySays checks that the limit of the policy applies, unless the caller
+// sets another one.
 func TestDecisionEndsAsItsPolicySays(t *testing.T) {
 	w := newWorld(t)
 	w.parse(policyText + "decision: {maxAge: 7d}\n")
@@ -198,7 +201,8 @@ func TestDecisionEndsAsItsPolicySays(t *testing.T) {
 	w.refused("after two days, one is asked for", at(2*day, day), "older than 24h")
 }
 
-// TestWrittenTagsAreNamedWhenTheNextIsRefused: running again writes the rest.
+// TestWrittenTagsAreNamedWhenTheNextIsRefused checks the PartialError, and that running again
+// writes the other tags.
 func TestWrittenTagsAreNamedWhenTheNextIsRefused(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))

@@ -1,13 +1,12 @@
-// Package promote leads from an Approval to the approved registry, and back.
+// Package promote copies an approved image to the approved registry, and verifies it there.
 //
-// [Promoter.Promote] copies by digest, signs, attests, reads everything back
-// and verifies it, and only then writes the tags. Interrupted at any point, it
-// leaves each tag absent, unchanged, or on a complete, verified digest. Running it
-// again adds what is missing. [Verifier.Verify] is its mirror: it proves from the
-// approved registry alone that an image passed.
+// [Promoter.Promote] copies by digest, signs, attests, reads everything back and verifies it, and
+// only then writes the tags. Interrupted at any point, it leaves each tag absent, unchanged, or on
+// a complete, verified digest. Running it again adds what is missing. [Verifier.Verify] is the
+// counterpart: it proves from the approved registry alone that an image passed.
 //
-// The package decides nothing. It takes no image, only an Approval, and those
-// come from package gate alone.
+// The package makes no decisions. It accepts only an Approval, never an image, and only package
+// gate creates Approvals.
 package promote
 
 import (
@@ -32,42 +31,40 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Options are what a Promoter works with. Those without a stated default must
-// be set.
+// Options configure a Promoter. A field without a stated default is required.
 type Options struct {
 	// Signer signs the image and its statements.
 	Signer *trust.Signer
-	// Now tells the time.
+	// Now returns the current time.
 	Now func() time.Time
 
-	// Format is the form or the forms in which signatures and statements are
-	// stored; the zero value is trust.Legacy.
+	// Format selects how signatures and statements are stored. The zero value is
+	// trust.Legacy.
 	Format trust.Format
-	// OnlyFormat reads statements in that form alone. The default is to fail if those
-	// of another form cannot be read, because a newer decision may be among them.
+	// OnlyFormat reads statements in that form alone. The default is to fail if statements in the
+	// other form are unreadable, because a newer decision may be among them.
 	OnlyFormat bool
-	// MoveTag lets an approved tag that names another digest be moved. The
-	// default is to refuse.
+	// MoveTag allows moving an approved tag that names another digest. The default is to refuse.
 	MoveTag bool
-	// Keychain and Transport reach the approved registries. Nil means no
-	// credentials and http.DefaultTransport.
+	// Keychain and Transport are used for the approved registries. Nil means no credentials and
+	// http.DefaultTransport.
 	Keychain  authn.Keychain
 	Transport http.RoundTripper
-	// UserAgent is sent to the registries; empty means the library's.
+	// UserAgent is sent to the registries. Empty means the default of the registry library.
 	UserAgent string
-	// Inline is the size of an SBOM in bytes up to which it is signed as a whole; a
-	// larger one is a file beside the image, and its digest is signed. 0 means 8 MiB.
+	// Inline is the largest size in bytes of an SBOM that is signed as a whole. A larger SBOM is
+	// stored as a blob next to the image, and its digest is signed. 0 means 8 MiB.
 	Inline int
-	// Turns is shared by promoters in one process that write to the same repositories.
-	// Nil is correct too, and slower.
+	// Turns serializes promoters in one process that write to the same repositories. Nil is also
+	// correct, but slower.
 	Turns *trust.Turns
-	// Parallel bounds how many blobs are sent at once; 0 means 4.
+	// Parallel limits how many blobs are sent at once. 0 means 4.
 	Parallel int
-	// Progress is told what happens. Nil means nobody.
+	// Progress receives progress events. Nil discards them.
 	Progress gate.Progress
-	// BeforeTag is called once, when every destination is complete and was read
-	// back, and before the first tag is written. An error ends the promotion with
-	// all tags as they were. The records have no tags yet. Nil does nothing.
+	// BeforeTag is called once, after every destination is complete and read back, and before the
+	// first tag is written. An error ends the promotion and leaves all tags unchanged. The records
+	// have no tags yet. Nil does nothing.
 	BeforeTag func(context.Context, *Promoter, []*Record) error
 }
 
@@ -77,10 +74,10 @@ type Promoter struct {
 	remote []remote.Option
 	trust  Trust
 	takes  Carry
-	ahead  *Ahead // what was read ahead; nil for nothing
+	ahead  *Ahead // attachments that were prefetched; nil if there are none
 }
 
-// New validates the options.
+// New returns a Promoter, or an error if a required option is missing.
 func New(opts Options) (*Promoter, error) {
 	switch {
 	case opts.Signer == nil:
@@ -106,7 +103,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// TagConflictError says that an approved tag already names another digest.
+// TagConflictError reports that an approved tag already names another digest.
 type TagConflictError struct {
 	Tag        name.Tag
 	Have, Want v1.Hash
@@ -117,8 +114,8 @@ func (e *TagConflictError) Error() string {
 	return fmt.Sprintf("approved tag %s already names %s: not moved to %s", e.Tag, e.Have, e.Want)
 }
 
-// PartialError says that some of several tags were written and the next one was not.
-// Each written tag is on a complete, verified digest. Promoting again writes the rest.
+// PartialError reports that some of several tags were written and the next one was not. Each
+// written tag is on a complete, verified digest. Promoting again writes the rest.
 type PartialError struct {
 	Written []name.Tag
 	Err     error
@@ -133,10 +130,10 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%v; already promoted: %s", e.Err, strings.Join(written, ", "))
 }
 
-// Unwrap returns why the next tag was not written.
+// Unwrap returns the reason why the next tag was not written.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// destination is a repository and the tags in it that the image gets.
+// destination is a repository and the tags that the image gets there.
 type destination struct {
 	repo name.Repository
 	tags []name.Tag
@@ -151,7 +148,7 @@ func (d destination) tagNames() []string {
 	return out
 }
 
-// destinations groups tags by repository, in the order of the tags.
+// destinations groups tags by repository and keeps their order.
 func destinations(tags []name.Tag) []destination {
 	var out []destination
 	for _, tag := range tags {
@@ -164,13 +161,12 @@ func destinations(tags []name.Tag) []destination {
 	return out
 }
 
-// Promote brings the approved image to every destination. No tag is written before
-// all destinations are complete and verified. The records are in the order of the
-// tags. A denial that an override lets through is signed as a denial, together with
-// the override.
+// Promote copies the approved image to every destination and tags it. No tag is written before all
+// destinations are complete and verified. The records are in the order of the tags. A denial with
+// an override is signed as a denial, together with the override.
 //
-// On an error the records are those of the tags that have been written. There are
-// none, unless the error is a *PartialError.
+// On an error it returns the records of the tags that have been written. There are none, unless the
+// error is a *PartialError.
 func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.Tag) ([]*Record, error) {
 	if err := p.accept(a, tags); err != nil {
 		return nil, err
@@ -180,8 +176,8 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 		return nil, err
 	}
 	to := destinations(tags)
-	// Everything is signed before the first byte is written: a signer that
-	// fails leaves the registries as they were.
+	// Everything is signed before the first byte is written: if the signer fails, the registries
+	// are unchanged.
 	signed := make([]prepared, len(to))
 	for i, d := range to {
 		var err error
@@ -220,7 +216,7 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 	return out, nil
 }
 
-// beforeTag calls [Options.BeforeTag] with the record of each tag.
+// beforeTag calls [Options.BeforeTag] with one record for each tag.
 func (p *Promoter) beforeTag(ctx context.Context, tags []name.Tag, records map[string]*Record) error {
 	if p.opts.BeforeTag == nil {
 		return nil
@@ -232,21 +228,21 @@ func (p *Promoter) beforeTag(ctx context.Context, tags []name.Tag, records map[s
 	return p.opts.BeforeTag(ctx, p, complete)
 }
 
-// checkReadable fails if the statements about the image cannot be read in each form:
-// verifying the promoted image would fail as well.
+// checkReadable fails if statements about the image are unreadable in either form: verifying the
+// promoted image would fail, too.
 func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.Repository) error {
 	if p.opts.OnlyFormat {
 		return nil
 	}
 	ref := repo.Digest(digest.String())
-	// Some registries refuse to say anything about a repository before the first push.
+	// Some registries refuse all requests about a repository before the first push.
 	if err := trust.CanList(ctx, ref, p.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.with(ctx)...) {
 		return gate.NewRegistryError(gate.Approved, "reading the referrers of "+ref.String(), err)
 	}
 	return nil
 }
 
-// stage makes one destination complete but for its tags, and proves it.
+// stage completes one destination, except for its tags, and verifies it.
 func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, signed prepared) (*Record, error) {
 	var copied Copied
 	var ready []*trust.Ready
@@ -277,11 +273,11 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 	return record, nil
 }
 
-// attachAndRead stores what was signed and reads it back. Another promoter that was about
-// to write the same list removes ours from it, and restores it with its next request.
-// Whoever reads in between stores it again.
+// attachAndRead stores the signed items and reads them back. A concurrent promoter that writes the
+// same list may remove our items; its next request restores them. If the list is read in between,
+// attachAndRead stores the items again.
 //
-// attached is why the registry refuses to change a list, and nil if it does not.
+// attached is the reason why the registry refuses to change a list, or nil.
 func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*trust.Ready) (record *Record, attached, err error) {
 	for attempt := 1; ; attempt++ {
 		attached = p.attach(ctx, to.repo, signed.seals, ready)
@@ -302,16 +298,15 @@ func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to desti
 	}
 }
 
-// With these, the last attempt is made after about three seconds.
+// With these values, the last attempt happens after about three seconds.
 const (
 	maxOvertaken   = 5
 	overtakenDelay = 100 * time.Millisecond
 )
 
-// replaces reports whether a stored decision can stand in for the new one, which the
-// registry refuses to store. An earlier run was interrupted before it wrote a tag: it
-// decided the same on the same basis. A tag that is there already would not be
-// renewed by it, and that is no success.
+// replaces reports whether a stored decision can serve instead of the new one, which the registry
+// refuses to store. It can if an interrupted earlier run decided the same on the same basis and
+// wrote no tag. If a tag exists already, the old decision would not renew it: that is a failure.
 func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destination, record *Record) bool {
 	in := a.Input()
 	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
@@ -330,7 +325,7 @@ func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destinatio
 	return true
 }
 
-// accept refuses what must not be promoted, before any request is made.
+// accept rejects an invalid approval or destination before any request is made.
 func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	if !a.Valid() {
 		return errors.New("no approval: nothing is promoted")
@@ -360,12 +355,12 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	return nil
 }
 
-// evidenceTag matches the tags under which signatures and referrers are kept.
+// evidenceTag matches the tags that hold signatures and referrers.
 var evidenceTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\..*)?$`)
 
-// checkTags returns a *TagConflictError for the first tag that names another
-// digest, unless tags may be moved, and else whether every one names this digest
-// already. It only reads.
+// checkTags reads all tags. It returns a *TagConflictError for the first tag that names another
+// digest, unless tags may be moved. Otherwise, there reports whether every tag already names this
+// digest.
 func (p *Promoter) checkTags(ctx context.Context, want v1.Hash, tags []name.Tag) (there bool, err error) {
 	there = len(tags) > 0
 	for _, tag := range tags {
@@ -381,8 +376,9 @@ func (p *Promoter) checkTags(ctx context.Context, want v1.Hash, tags []name.Tag)
 	return there, nil
 }
 
-// tagged returns the digest that a tag names, or none if it does not exist. It is
-// computed from the manifest: the header of a HEAD may be stale, or not there.
+// tagged returns the digest that a tag names, or the zero Hash if the tag does not exist. The
+// digest is computed from the manifest, because the header of a HEAD response may be stale or
+// missing.
 func (p *Promoter) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	d, err := remote.Get(tag, p.with(ctx)...)
 	if err == nil {
@@ -395,8 +391,8 @@ func (p *Promoter) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	return v1.Hash{}, gate.NewRegistryError(gate.Approved, "reading tag "+tag.String(), err)
 }
 
-// tag is the commit point. Registries cannot compare and swap, so it looks
-// once more before it writes, and reads back what it wrote.
+// tag is the commit point. Registries have no compare-and-swap, so tag reads the tag again before
+// it writes, and reads back the result.
 func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error {
 	have, err := p.tagged(ctx, tag)
 	if err != nil {
@@ -411,7 +407,7 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 	if err := remote.Put(tag, manifest{img.Manifest, img.MediaType}, p.with(ctx)...); err != nil {
 		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(), err)
 	}
-	back, err := remote.Get(tag, p.with(ctx)...) // whose digest is computed, not what a header says
+	back, err := remote.Get(tag, p.with(ctx)...) // Get hashes the body and ignores the header
 	if err != nil {
 		return gate.NewRegistryError(gate.Approved, "reading back tag "+tag.String(), err)
 	}
@@ -422,28 +418,28 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 	return nil
 }
 
-// Basis is what a decision depends on beside the image: judging the same
-// digest on the same basis again gives the same result, until it ends.
+// Basis is everything that a decision depends on, except the image itself. Evaluating the same
+// digest on the same basis again gives the same result, until the decision ends.
 type Basis struct {
-	// Repository is where the image comes from: exceptions may be for one
-	// repository and not for another with the same image.
+	// Repository is the source of the image: an exception may apply to one repository and not to
+	// another with the same image.
 	Repository string
 	Policy     string // digest of the policy
-	PolicyName string // name of the policy, which its earlier versions have too
+	PolicyName string // name of the policy, shared by its earlier versions
 	Database   string // digest of the vulnerability database
-	Beside     string // of the evidence beside the image, see BesideDigest
+	Beside     string // digest of the external evidence, see BesideDigest
 	Tool       gate.Tool
-	// Override is what would let the image through were it denied; nil for
-	// nothing.
+	// Override would let the image through if it were denied. Nil means none.
 	Override *policy.Override
 }
 
-// Promoted reports whether every tag already names the digest and carries
-// complete, verified evidence of a pass on this very basis that has not ended, or
-// of a denial that the override of the basis lets through and that lasts still.
-// Then there is nothing to do, and the records say what is there. A destination
-// that is merely incomplete is reported as false; one that cannot be read is an
-// error. What was read ahead is not read again; nil is fine.
+// Promoted reports whether there is nothing to do: every tag already names the digest and has
+// complete, verified evidence on this very basis. The evidence must show a pass that has not ended,
+// or a denial with the override of the basis that is still in force. The records describe the
+// existing evidence.
+//
+// An incomplete destination is reported as false; an unreadable one is an error. Prefetched
+// attachments in ahead are not read again; ahead may be nil.
 func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ahead *Ahead, tags ...name.Tag) ([]*Record, bool, error) {
 	reader := *p
 	p, reader.ahead = &reader, ahead

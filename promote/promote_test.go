@@ -67,12 +67,13 @@ rules:
     fix: available
 `
 
-// world is a staging registry with an image that passes, and an approved one.
+// world is a staging registry and an approved registry, with a policy that the default image
+// passes.
 type world struct {
 	*testing.T
 	staging, approved *lab.Registry
 	signer            *trust.Signer
-	second            *trust.Signer // of another promoter; nil for the same
+	second            *trust.Signer // the signer of another promoter; nil means the same signer
 	policy            *policy.Policy
 }
 
@@ -113,7 +114,7 @@ func newSigner(t *testing.T) *trust.Signer {
 	return s
 }
 
-// spec is an image that passes; its content tells it from others.
+// spec returns an image that passes. Images differ by content.
 func spec(platform, content string) lab.ImageSpec {
 	return lab.ImageSpec{Platform: platform, OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~debian12u1"}},
@@ -149,7 +150,7 @@ func (w *world) index(content string) v1.ImageIndex {
 	return idx
 }
 
-// approve pushes an image to staging and checks it; it must pass.
+// approve pushes an image to staging and checks it. The image must pass.
 func (w *world) approve(what remote.Taggable) *gate.Approval {
 	w.Helper()
 	return w.approveBeside(what, gate.Beside{})
@@ -250,8 +251,8 @@ func TestTagIsTheLastWrite(t *testing.T) {
 	}
 }
 
-// TestFailureAnywhereLeavesNoTag fails each write in turn, for good. The tag is
-// never there, and running again completes what is missing.
+// TestFailureAnywhereLeavesNoTag makes each write in turn fail permanently. The tag is never
+// written, and running again adds the missing parts.
 func TestFailureAnywhereLeavesNoTag(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -298,10 +299,10 @@ func TestCancellationLeavesNoTag(t *testing.T) {
 		w.approved.SetHook(nil)
 		cancel()
 		if seen.Load() <= int64(n) {
-			break // it was done before
+			break // the run ended before this write
 		}
 		if err == nil {
-			continue // cancelled with the very last request under way
+			continue // the run was cancelled during its last request
 		}
 		w.absent(tag)
 	}
@@ -384,7 +385,8 @@ func TestTagIsNotMovedUnasked(t *testing.T) {
 	}
 }
 
-// TestSecondTimeIsNothingToDo, and what makes it something to do.
+// TestSecondTimeIsNothingToDo checks which changes of the basis make a repeated promotion
+// necessary.
 func TestSecondTimeIsNothingToDo(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -430,8 +432,8 @@ func TestSecondTimeIsNothingToDo(t *testing.T) {
 	}
 }
 
-// TestRepeatedPromotionPilesUpNothing: by a newer decision the statements are
-// replaced.
+// TestRepeatedPromotionPilesUpNothing checks that the statements of a newer decision replace the
+// older ones.
 func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -468,14 +470,14 @@ func TestVerifyBelievesNobodyByDefault(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Old and new key side by side, for a rotation.
+	// An old and a new key are trusted at the same time, for a rotation.
 	if _, err := w.verify(tag, w.trusting(newSigner(t).PublicKey(), w.signer.PublicKey())); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestMissingStatementIsNotAPass takes each statement away in turn, and the
-// signature, at the image and at a platform of it.
+// TestMissingStatementIsNotAPass removes each statement in turn, and the signature, from the image
+// and from one of its platforms.
 func TestMissingStatementIsNotAPass(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -519,8 +521,8 @@ func TestMissingStatementIsNotAPass(t *testing.T) {
 	}
 }
 
-// TestDecisionOfAnotherRepositoryIsNotAccepted: a mirror of everything,
-// signatures included, proves nothing about the mirror.
+// TestDecisionOfAnotherRepositoryIsNotAccepted checks that a complete copy, including signatures,
+// proves nothing about the repository that holds the copy.
 func TestDecisionOfAnotherRepositoryIsNotAccepted(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -553,8 +555,8 @@ func TestDecisionOfAnotherRepositoryIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestLaterDenialOutweighsAnEarlierPass: whoever signs a decision that failed
-// after one that passed means the later one.
+// TestLaterDenialOutweighsAnEarlierPass checks that a later failed decision counts instead of an
+// earlier pass.
 func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -605,7 +607,7 @@ func TestMissingSourceIsAnError(t *testing.T) {
 	}
 }
 
-// brokenKey is a key that can no longer sign.
+// brokenKey is a key that fails to sign.
 type brokenKey struct{ public crypto.PublicKey }
 
 func (k brokenKey) PublicKey() crypto.PublicKey { return k.public }
@@ -614,8 +616,7 @@ func (brokenKey) Sign(context.Context, []byte) ([]byte, error) {
 	return nil, errors.New("no such device")
 }
 
-// TestBrokenSignerLeavesTheRegistryAsItWas: everything is signed before the
-// first write.
+// TestBrokenSignerLeavesTheRegistryAsItWas checks that everything is signed before the first write.
 func TestBrokenSignerLeavesTheRegistryAsItWas(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -633,7 +634,8 @@ func TestBrokenSignerLeavesTheRegistryAsItWas(t *testing.T) {
 	}
 }
 
-// TestExceptionOfOneRepositoryDoesNotServeAnother with the same image.
+// TestExceptionOfOneRepositoryDoesNotServeAnother checks that Promoted compares the staging
+// repository, even for the same image.
 func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -649,8 +651,8 @@ func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
 	}
 }
 
-// TestTagOfEvidenceIsNoDestination: it would squat where another image's
-// signatures are looked up.
+// TestTagOfEvidenceIsNoDestination checks that an image cannot have a tag that stores the
+// signatures of another image.
 func TestTagOfEvidenceIsNoDestination(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -661,7 +663,7 @@ func TestTagOfEvidenceIsNoDestination(t *testing.T) {
 	}
 }
 
-// TestMissingPieceIsNotTakenForDone: a manifest or a blob is lost.
+// TestMissingPieceIsNotTakenForDone checks that a lost manifest or blob is detected.
 func TestMissingPieceIsNotTakenForDone(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
@@ -687,10 +689,8 @@ func TestMissingPieceIsNotTakenForDone(t *testing.T) {
 	}
 }
 
-// TestPlatformOfSeveralIndexesKeepsOneSetOfStatements: each index that has it
-// would add its own, and a busy platform's would grow beyond what can be read.
-// TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists: the statements name the
-// index too, so each index has its own.
+// TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists checks that each index has its own
+// statements about a shared platform, because these statements name the index, too.
 func TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists(t *testing.T) {
 	w := newWorld(t)
 	shared := w.image("shared")
@@ -737,8 +737,8 @@ func TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists(t *testing.T) {
 	}
 }
 
-// TestEveryFormIsComplete: what is promoted in several forms can be proven from
-// each alone, and one that is missing is not taken for done.
+// TestEveryFormIsComplete checks that an image promoted in both forms can be verified from each
+// form alone, and that a missing form does not count as done.
 func TestEveryFormIsComplete(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
@@ -764,7 +764,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 			t.Errorf("%s: done is %v, %v", f, done, err)
 			continue
 		}
-		// Four for each of two platforms, and the decision.
+		// Four statements for each of two platforms, and the decision.
 		if n := len(records[0].Statements); n != 9 {
 			t.Errorf("%s: %d statements", f, n)
 		}

@@ -18,21 +18,21 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// proof is what was found at one digest, all of it verified.
+// proof holds the verified signatures and statements of one digest.
 type proof struct {
 	ref       name.Digest
 	digest    v1.Hash
 	signedBy  string
 	decisions []signedDecision
-	decision  signedDecision // the latest
-	evidence  []attached     // every statement that is no decision
-	// override let the image through although the decision is a denial, and stated
-	// is the statement that says so; nil and zero for a pass.
+	decision  signedDecision // the decision that counts, set by decide
+	evidence  []attached     // every statement that is not a decision
+	// override let the image through although the decision is a denial, and stated is its
+	// statement. They are nil and zero for a pass.
 	override *policy.GrantedOverride
 	stated   attached
-	// required are statements that were asked for and that no decision lists.
+	// required holds statements of required types that no decision lists.
 	required []Statement
-	// reasons say why some of what is attached does not count.
+	// reasons say why some attached items do not count.
 	reasons []string
 }
 
@@ -40,19 +40,20 @@ type proof struct {
 type signedDecision struct {
 	decisionPredicate
 	Statement
-	// copied: the list of statements has lost it, only its copy names it.
+	// copied reports that the list of statements has lost the decision, and only the copy of the
+	// list has it.
 	copied bool
 }
 
-// attached is a statement with its predicate, which is left out of an SBOM: it is
-// large, and nobody looks into it.
+// attached is a statement with its predicate. The predicate of an SBOM is omitted: it is large and
+// not needed here.
 type attached struct {
 	Statement
 	predicate json.RawMessage
 }
 
-// prove verifies what is attached to one digest, and that it covers the
-// platforms.
+// prove verifies the items attached to one digest. It requires a decision that counts, which lists
+// the statements about all platforms.
 func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := p.collect(ctx, repo, digest, t, in)
 	if err != nil {
@@ -67,9 +68,9 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 	return pr, nil
 }
 
-// provePlatform verifies what is attached to a platform of an index. It may belong
-// to several, and be promoted by itself: what was decided about another index does
-// not count for this one.
+// provePlatform verifies the items attached to a platform of an index. A platform may belong to
+// several indexes and may be promoted by itself, so decisions about another index do not count for
+// this one.
 func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := p.collect(ctx, index.Context(), platform, t, in)
 	if err != nil {
@@ -84,8 +85,8 @@ func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platfor
 	return pr, pr.covers([]v1.Hash{platform}, pr.decision)
 }
 
-// collect gathers what is attached to one digest: a signature at least, and all
-// statements.
+// collect gathers the trusted statements attached to one digest. It requires at least one trusted
+// signature.
 func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, found, err := p.find(ctx, repo, digest, in)
 	if err != nil {
@@ -98,15 +99,16 @@ func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.
 	return pr, nil
 }
 
-// found is what is stored beside a digest. Nothing of it is verified.
+// found holds the items attached to a digest, none of them verified.
 type found struct {
 	signatures []trust.Signature
-	// envelopes are those of the list, then those that only its copy has.
+	// envelopes has the statements of the list first, then those that only its copy has. listed is
+	// the number of the former.
 	envelopes []trust.Opened
 	listed    int
 }
 
-// find reads what is stored beside a digest, unless that was read ahead.
+// find reads the items attached to a digest, unless they were prefetched.
 func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Hash, in trust.Format) (*proof, found, error) {
 	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
 	if f, ok := p.ahead.take(ctx, pr.ref, in); ok {
@@ -127,8 +129,8 @@ func (p *Promoter) read(ctx context.Context, ref name.Digest, in trust.Format) (
 	return f, nil
 }
 
-// sideBySide does something with each of n statements: SBOMs have megabytes, and
-// there are two of them.
+// sideBySide calls do for 0 to n-1 in parallel. SBOM statements have megabytes, and there are two
+// of them for each platform.
 func sideBySide(n int, do func(i int)) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -138,14 +140,14 @@ func sideBySide(n int, do func(i int)) {
 			return nil
 		})
 	}
-	_ = group.Wait() // there are no errors
+	_ = group.Wait() // do returns no errors
 }
 
 func (pr *proof) fail(format string, args ...any) error {
 	return &VerifyError{Ref: pr.ref.String(), Reason: fmt.Sprintf(format, args...)}
 }
 
-// signed demands a signature for the digest and for the repository that t asks for.
+// signed requires a trusted signature for the digest and for the repository that t asks for.
 func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 	var reasons []string
 	var other *trust.OtherRepositoryError
@@ -165,8 +167,8 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 	return nil
 }
 
-// gather keeps the statements that a trusted signer made about this digest. Of the
-// copy of the list it keeps decisions alone, which can only refuse.
+// gather keeps the statements that a trusted signer made about this digest. From the copy of the
+// list it keeps only decisions, because these can only lead to a refusal.
 func (pr *proof) gather(f found, t Trust) {
 	envelopes := f.envelopes
 	type verified struct {
@@ -190,7 +192,7 @@ func (pr *proof) gather(f found, t Trust) {
 			Digest: "sha256:" + payloadDigest(st.Payload), Signer: by.String()}
 		copied := i >= f.listed
 		if seen[s.Digest] || copied && s.PredicateType != DecisionType {
-			continue // in the other form
+			continue // seen in the other form, or not a decision in the copy
 		}
 		seen[s.Digest] = true
 		switch s.PredicateType {
@@ -209,7 +211,7 @@ func (pr *proof) gather(f found, t Trust) {
 	}
 }
 
-// covers demands that the decisions list statements of every kind about every
+// covers requires that the decisions list a statement of every type in platformTypes about every
 // platform.
 func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error {
 	have := map[string]bool{}
@@ -228,7 +230,7 @@ func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error 
 	return nil
 }
 
-// listed are the statements that the decisions list and that are there.
+// listed returns the attached statements that the decisions list.
 func (pr *proof) listed(decisions ...signedDecision) []attached {
 	inputs := map[string]bool{}
 	for _, d := range decisions {
@@ -239,7 +241,7 @@ func (pr *proof) listed(decisions ...signedDecision) []attached {
 	return slices.DeleteFunc(slices.Clone(pr.evidence), func(a attached) bool { return !inputs[a.Digest] })
 }
 
-// complete demands that everything the decision lists is there.
+// complete requires that every statement that the decision lists is attached.
 func (pr *proof) complete() error {
 	have := map[string]bool{}
 	for _, a := range pr.evidence {
@@ -261,8 +263,8 @@ func because(reasons []string) string {
 	return ": " + strings.Join(slices.Compact(reasons), "; ")
 }
 
-// parseDecision reads a summary that this program made; one that somebody else
-// made is an error. Unknown fields are let be, as in-toto asks of readers.
+// parseDecision parses a verification summary of this program; one by another program is an error.
+// Unknown fields are ignored, as in-toto asks of readers.
 func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	var d decisionPredicate
 	if err := json.Unmarshal(raw, &d); err != nil {
@@ -281,7 +283,7 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	return d, nil
 }
 
-// record tells the proof as what was promoted.
+// record returns the proof as the record of a promotion.
 func (pr *proof) record() *Record {
 	var statements []Statement
 	for _, a := range pr.listed(pr.decision) {

@@ -33,7 +33,7 @@ func isHead(r *http.Request) bool { return r.Method == http.MethodHead && lab.Is
 
 func isReferrers(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }
 
-// staleHead answers HEAD of a tag with a digest that the tag does not name.
+// staleHead answers HEAD requests for tag 1 with another digest.
 func staleHead(digest string) lab.Hook {
 	return lab.When(func(r *http.Request) bool { return isHead(r) && strings.HasSuffix(r.URL.Path, "/manifests/1") },
 		func(w http.ResponseWriter, _ *http.Request) bool {
@@ -45,7 +45,7 @@ func staleHead(digest string) lab.Hook {
 		})
 }
 
-// absent answers requests for manifests that are not there with another status.
+// absentAs answers requests for missing manifests with another status.
 func absentAs(status int) lab.Hook {
 	var mu sync.Mutex
 	there := map[string]bool{}
@@ -63,12 +63,12 @@ func absentAs(status int) lab.Hook {
 	}
 }
 
-// TestPromoteAndVerifyAgree on registries as they are.
+// TestPromoteAndVerifyAgree checks that both give the same result with deviating registries.
 func TestPromoteAndVerifyAgree(t *testing.T) {
 	for what, c := range map[string]struct {
 		hook  lab.Hook
-		fails bool // then both fail, with a registry error
-		first bool // it looks as before the first push, so that blobs are written
+		fails bool // then both return a registry error
+		first bool // the registry is read before the first push, so blobs are written
 	}{
 		"no HEAD":                 {hook: lab.When(isHead, lab.Fail(http.StatusMethodNotAllowed))},
 		"403 for what is missing": {hook: absentAs(http.StatusForbidden)},
@@ -110,7 +110,7 @@ func TestPromoteAndVerifyAgree(t *testing.T) {
 	}
 }
 
-// approvedLegacyOnly promotes and verifies by tags alone, which needs no list.
+// approvedLegacyOnly promotes and verifies by tags alone, without the list of referrers.
 func (w *world) approvedLegacyOnly(a *gate.Approval, form trust.Format) {
 	w.Helper()
 	if form != trust.Legacy {
@@ -138,7 +138,7 @@ func webPage(w http.ResponseWriter, _ *http.Request) bool {
 	return err == nil
 }
 
-// registryError demands an error of the approved registry, or none.
+// registryError requires an error of the approved registry if wanted is set, otherwise no error.
 func (w *world) registryError(what string, err error, wanted bool) {
 	w.Helper()
 	var registry *gate.RegistryError
@@ -150,7 +150,8 @@ func (w *world) registryError(what string, err error, wanted bool) {
 	}
 }
 
-// TestStaleHeadIsNotTakenForTheTag: the tag is not there, and a cache says it is.
+// TestStaleHeadIsNotTakenForTheTag checks that a cached HEAD response does not count as the missing
+// tag.
 func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -163,7 +164,7 @@ func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
 	}
 }
 
-// immutableTags refuses to write a tag again.
+// immutableTags refuses to overwrite a tag.
 func immutableTags() lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -178,7 +179,7 @@ func immutableTags() lab.Hook {
 	})
 }
 
-// TestRefusedDecisionIsNotReportedAsPromoted: the registry keeps the older one.
+// TestRefusedDecisionIsNotReportedAsPromoted checks a registry that keeps the older decision.
 func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
 	w := newWorld(t)
 	tag, img := w.tag("app:1"), w.image("x")
@@ -194,8 +195,8 @@ func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
 	}
 }
 
-// TestInterruptedRunConvergesOnImmutableTags: the statements are there, the tag is
-// not.
+// TestInterruptedRunConvergesOnImmutableTags checks an image whose statements are stored but whose
+// tag is not.
 func TestInterruptedRunConvergesOnImmutableTags(t *testing.T) {
 	w := newWorld(t)
 	tag, img := w.tag("app:1"), w.image("x")
@@ -219,7 +220,7 @@ func TestInterruptedRunConvergesOnImmutableTags(t *testing.T) {
 	}
 }
 
-// paging answers with two referrers a page, and with parameters in each media type.
+// paging returns two referrers a page, and adds parameters to each media type.
 func paging(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
@@ -242,7 +243,7 @@ func paging(next http.Handler) http.Handler {
 	})
 }
 
-// page cuts one page out of a list of referrers.
+// page returns one page of a list of referrers.
 func page(header http.Header, body []byte, r *http.Request) []byte {
 	var index struct {
 		SchemaVersion int               `json:"schemaVersion"`
@@ -252,7 +253,7 @@ func page(header http.Header, body []byte, r *http.Request) []byte {
 	if json.Unmarshal(body, &index) != nil {
 		return body
 	}
-	// This registry lists them in another order each time.
+	// This registry returns the list in another order each time.
 	slices.SortFunc(index.Manifests, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
 	at, _ := strconv.Atoi(r.URL.Query().Get("at"))
 	rest := index.Manifests[min(at, len(index.Manifests)):]
@@ -267,7 +268,7 @@ func page(header http.Header, body []byte, r *http.Request) []byte {
 	return raw
 }
 
-// TestPagesAndParametersChangeNoVerdict: a newer denial is on a later page.
+// TestPagesAndParametersChangeNoVerdict checks a newer denial that is on a later page.
 func TestPagesAndParametersChangeNoVerdict(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -301,8 +302,8 @@ func TestPagesAndParametersChangeNoVerdict(t *testing.T) {
 	}
 }
 
-// TestRefusedWriteConverges: each write is refused once, in turn. Then nothing is
-// promoted, and promoting again is all that is needed.
+// TestRefusedWriteConverges refuses each write once, in turn. Nothing is promoted, and promoting
+// again completes it.
 func TestRefusedWriteConverges(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {

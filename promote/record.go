@@ -7,30 +7,28 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Record says what is in an approved registry, as it was read back and
-// verified, never as it was meant to be.
+// Record describes the contents of an approved registry, as they were read back and verified, not
+// as they were intended.
 type Record struct {
 	Repository string `json:"repository"`
 	Tag        string `json:"tag,omitempty"`
 	Digest     string `json:"digest"`
-	// SignedFor is the repository for which the image was signed; empty if it is
-	// Repository. Otherwise Repository is a mirror.
+	// SignedFor is the repository that the image was signed for. It is empty if that is Repository;
+	// otherwise, Repository is a mirror.
 	SignedFor string `json:"signedFor,omitempty"`
-	// Signer is the fingerprint of the key that signed.
+	// Signer is the fingerprint of the signing key, or the identity and its issuer.
 	Signer string `json:"signer"`
-	// Statements are those that the decision rests on, and the decision.
+	// Statements lists the decision and the statements that it depends on.
 	Statements []Statement `json:"statements"`
 	Decision   Summary     `json:"decision"`
-	// Override let the image through although the decision is a denial; nil for a
-	// pass.
+	// Override let the image through although the decision is a denial. Nil for a pass.
 	Override *policy.GrantedOverride `json:"override,omitempty"`
-	// Repeated is true where everything was there already; then nothing was
-	// written.
+	// Repeated is true if the evidence was complete already and nothing was written.
 	Repeated bool   `json:"repeated,omitempty"`
 	Copied   Copied `json:"copied"`
 }
 
-// Reference returns the tag in full, or the digest's reference without one.
+// Reference returns the full tag, or the reference by digest if the tag is empty.
 func (r *Record) Reference() string {
 	if r.Tag == "" {
 		return r.Repository + "@" + r.Digest
@@ -41,11 +39,11 @@ func (r *Record) Reference() string {
 // Statement is one verified statement.
 type Statement struct {
 	PredicateType string `json:"predicateType"`
-	// Subject is the digest of the platform that it is about, or of the image.
+	// Subject is the digest of the platform or image that the statement is about.
 	Subject string `json:"subject"`
 	// Digest is the SHA-256 of the signed statement.
 	Digest string `json:"digest"`
-	// Signer is the fingerprint of the key.
+	// Signer is the fingerprint of the signing key, or the identity and its issuer.
 	Signer string `json:"signer"`
 }
 
@@ -55,7 +53,7 @@ type Summary struct {
 	Time     time.Time         `json:"time"`
 	Resource string            `json:"resource"`
 	Policy   map[string]string `json:"policy"` // digest by algorithm
-	// PolicyName is the name of the policy, or those of several joined by " + ".
+	// PolicyName is the name of the policy. The names of several are joined by " + ".
 	PolicyName string `json:"policyName"`
 	// Digest is the SHA-256 of the signed decision, "sha256:<hex>".
 	Digest   string            `json:"digest"`
@@ -69,13 +67,12 @@ func (d signedDecision) summary() Summary {
 		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
 }
 
-// stands reports whether what is there is what promoting on the basis would lead
-// to again.
+// stands reports whether promoting again on this basis would produce the same record.
 func (r *Record) stands(b Basis, now time.Time) bool {
 	return r.Decision.rests(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
 }
 
-// rests reports whether the decision was made on the basis and still stands.
+// rests reports whether the decision was made on this basis and is still current.
 func (s Summary) rests(b Basis, now time.Time) bool {
 	versions := maps.Clone(b.Tool.Components)
 	if versions == nil {

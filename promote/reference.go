@@ -18,19 +18,19 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// ReferenceType is the type of the statement that stands for documents which are too
-// large to be signed as a whole: logs and readers of statements refuse them. It
-// names them by digest; they are beside the image.
+// ReferenceType is the type of a statement that represents documents that are too large to sign as
+// a whole: logs and verifiers refuse large statements. The statement has their digests, and the
+// documents are stored next to the image.
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/reference.md
 const ReferenceType = "https://in-toto.io/attestation/reference/v0.1"
 
-// The media types of SBOMs, by the predicate type that they would have.
+// documentTypes maps the predicate type of an SBOM to the media type of the SBOM as a document.
 var documentTypes = map[string]string{
 	SPDXType:      "application/spdx+json",
 	CycloneDXType: "application/vnd.cyclonedx+json",
 }
 
-// defaultInline is the size, in bytes, up to which a document is signed as a whole.
+// defaultInline is the largest size, in bytes, of a document that is signed as a whole.
 const defaultInline = 8 << 20
 
 type referencePredicate struct {
@@ -48,13 +48,13 @@ type reference struct {
 	MediaType        string            `json:"mediaType"`
 }
 
-// document is one that a statement refers to.
+// document is a document that a reference statement names.
 type document struct {
 	mediaType string
 	body      []byte
 }
 
-// refer is what a statement says of documents.
+// refer returns the reference predicate for documents that are stored in repo.
 func refer(attestedBy string, repo name.Repository, documents []document) referencePredicate {
 	out := referencePredicate{Attester: attester{attestedBy}}
 	for _, d := range documents {
@@ -66,7 +66,7 @@ func refer(attestedBy string, repo name.Repository, documents []document) refere
 	return out
 }
 
-// store puts documents beside the digest that they are about.
+// storeDocuments attaches documents to the digest that they are about.
 func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v1.Hash, documents []document) error {
 	for _, d := range documents {
 		if err := trust.AttachDocument(ctx, ref.Context(), digest, d.mediaType, d.body, p.with(ctx)...); err != nil {
@@ -76,8 +76,8 @@ func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v
 	return nil
 }
 
-// kinds are the predicate types for which a statement stands: its own, or those of
-// the documents that it refers to.
+// kinds returns the predicate types that a statement represents: its own type or, for a reference
+// statement, the types of the documents that it names.
 func (a attached) kinds() []string {
 	if a.PredicateType != ReferenceType {
 		return []string{a.PredicateType}
@@ -94,8 +94,8 @@ func (a attached) kinds() []string {
 	return out
 }
 
-// references are those of a statement that names documents; none of another one, and
-// of one that cannot be read.
+// references returns the documents that a reference statement names. It is empty for other
+// statements and if the predicate cannot be parsed.
 func (a attached) references() []reference {
 	if a.PredicateType != ReferenceType {
 		return nil
@@ -107,8 +107,8 @@ func (a attached) references() []reference {
 	return slices.DeleteFunc(p.References, func(r reference) bool { return r.Digest["sha256"] == "" })
 }
 
-// areReferred demands that the documents that the decision's statements refer to are
-// there to be pulled; by digest, they are what was signed.
+// areReferred requires that the documents named by the decision's statements can be pulled. They
+// are named by digest, so their content is the signed content.
 func (p *Promoter) areReferred(ctx context.Context, pr *proof) error {
 	for _, a := range pr.listed(pr.decision) {
 		for _, r := range a.references() {

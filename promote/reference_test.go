@@ -16,8 +16,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestLargeDocumentsAreSignedByReference: a small statement with their digests stands
-// for them, they are beside their platform, and doing it again writes nothing.
+// TestLargeDocumentsAreSignedByReference checks that a small statement names the digests of large
+// documents, that the documents are attached to their platform, and that a repeated promotion
+// writes nothing.
 func TestLargeDocumentsAreSignedByReference(t *testing.T) {
 	for _, format := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		w := newWorld(t)
@@ -77,8 +78,8 @@ func TestLargeDocumentsAreSignedByReference(t *testing.T) {
 	}
 }
 
-// TestMissingDocumentIsNotVerified: what a statement refers to must be there, and a
-// registry that does not say is no proof.
+// TestMissingDocumentIsNotVerified checks that a document named by a statement must exist, and that
+// a failed request proves nothing.
 func TestMissingDocumentIsNotVerified(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")

@@ -19,7 +19,7 @@ func (p *Promoter) with(ctx context.Context) []remote.Option {
 	return append([]remote.Option{remote.WithContext(ctx)}, p.remote...)
 }
 
-// manifest is a manifest to be put as the bytes that it is.
+// manifest is a manifest that is pushed byte for byte.
 type manifest struct {
 	raw       []byte
 	mediaType types.MediaType

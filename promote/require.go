@@ -7,10 +7,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// require demands statements of the types, whether a decision lists them or not:
-// at the image, or, of an index, at the index itself or at each of its
-// platforms, which the function looks up where the index does not do. What is
-// found at the image is part of its record.
+// require demands a statement of each type, whether or not a decision lists it. The statement must
+// be about the image or, for an index, about the index itself or each of its platforms. platforms
+// is called only if the image has none. Statements about the image become part of its record.
 func (pr *proof) require(types []string, platforms func() ([]*proof, error)) error {
 	for _, kind := range types {
 		if pr.has(kind) {
@@ -33,14 +32,13 @@ func (pr *proof) require(types []string, platforms func() ([]*proof, error)) err
 	return nil
 }
 
-// has reports whether there is a trusted statement of this type about the
-// digest.
+// has reports whether there is a trusted statement of this type about the digest.
 func (pr *proof) has(kind string) bool {
 	return slices.ContainsFunc(pr.evidence, func(a attached) bool { return a.PredicateType == kind }) ||
 		slices.ContainsFunc(pr.decisions, func(d signedDecision) bool { return d.PredicateType == kind })
 }
 
-// besidesListed are the statements of a type of which the decision lists none.
+// besidesListed returns the statements of a type if the decision lists none of this type.
 func (pr *proof) besidesListed(kind string) []Statement {
 	isKind := func(a attached) bool { return a.PredicateType == kind }
 	if slices.ContainsFunc(pr.listed(pr.decision), isKind) {
@@ -55,8 +53,7 @@ func (pr *proof) besidesListed(kind string) []Statement {
 	return out
 }
 
-// gathered is what somebody trusted said about each of the digests, with or
-// without a signature beside it.
+// gathered returns the trusted statements about each of the digests. A digest needs no signature.
 func (p *Promoter) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t Trust) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range digests {

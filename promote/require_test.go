@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// attach has somebody make a statement about a digest.
+// attach adds a statement by a signer about a digest.
 func (w *world) attach(s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash, kind string) {
 	w.Helper()
 	env, err := trust.Attest(w.Context(), s, trust.Both, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(`{}`),
@@ -29,7 +29,7 @@ func (w *world) attach(s *trust.Signer, f trust.Format, repo name.Repository, d 
 	}
 }
 
-// unproven fails unless verifying says that something is not proven, and why.
+// unproven requires a VerifyError that contains why.
 func (w *world) unproven(what string, err error, why string) {
 	w.Helper()
 	var unproven *VerifyError
@@ -38,8 +38,8 @@ func (w *world) unproven(what string, err error, why string) {
 	}
 }
 
-// TestRequiredPredicateMustBeThere: of an index at the index or at every
-// platform, and by somebody trusted.
+// TestRequiredPredicateMustBeThere checks that a trusted signer must have made the statement: for
+// an index, about the index or about every platform.
 func TestRequiredPredicateMustBeThere(t *testing.T) {
 	const kind = "https://openvex.dev/ns"
 	w := newWorld(t)
@@ -88,8 +88,8 @@ func TestRequiredPredicateMustBeThere(t *testing.T) {
 	}
 }
 
-// TestSignatureAloneProvesNoPass: what the gate never saw verifies for its
-// signature, in both forms, and by Verify it does not.
+// TestSignatureAloneProvesNoPass checks that an image unknown to the gate passes VerifySignature in
+// both forms, and fails Verify.
 func TestSignatureAloneProvesNoPass(t *testing.T) {
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 		w := newWorld(t)
@@ -137,8 +137,7 @@ func TestSignatureAloneProvesNoPass(t *testing.T) {
 			t.Errorf("%s: %v, %v", f, record, err)
 		}
 
-		// Copied to another repository, the signature that names this one is
-		// refused there.
+		// In another repository, the signature is refused, because it names the first one.
 		elsewhere := w.tag("elsewhere:1").Context()
 		if _, err := lab.Push(t.Context(), elsewhere.Tag("1").String(), idx); err != nil {
 			t.Fatal(err)
@@ -151,8 +150,8 @@ func TestSignatureAloneProvesNoPass(t *testing.T) {
 	}
 }
 
-// TestUnreadableReferrersAreARegistryFailure: no answer is not the answer that
-// nothing is attached.
+// TestUnreadableReferrersAreARegistryFailure checks that a failed request does not count as an
+// empty list.
 func TestUnreadableReferrersAreARegistryFailure(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")

@@ -19,7 +19,7 @@ type scanPredicate struct {
 }
 
 type scanInvocation struct {
-	// Parameters say what was scanned.
+	// Parameters name the scanned image and platform.
 	Parameters []string `json:"parameters"`
 	URI        string   `json:"uri"`
 	EventID    string   `json:"event_id"`
@@ -34,8 +34,8 @@ type scanScanner struct {
 }
 
 type scanDatabase struct {
-	// URI is the origin of the database, Version its digest: two builds of
-	// one day have one schema and differ.
+	// URI is the origin of the database and Version its digest: two builds of the same day have the
+	// same schema version but different content.
 	URI     string `json:"uri"`
 	Version string `json:"version"`
 }
@@ -45,8 +45,8 @@ type scanMetadata struct {
 	Finished time.Time `json:"scanFinishedOn"`
 }
 
-// scanResult is the predicate's free part: a list of findings, short enough
-// for logs and registries. Descriptions and every location are in the report.
+// scanResult is the part of the predicate that the scanner defines. It is short enough for logs and
+// registries; the report has the descriptions and all locations.
 type scanResult struct {
 	Platform     string              `json:"platform"`
 	Distribution policy.Distribution `json:"distribution"`
@@ -60,9 +60,9 @@ type scanResult struct {
 type scanFinding struct {
 	ID       string          `json:"id"`
 	Aliases  []string        `json:"aliases,omitempty"`
-	Package  string          `json:"package"` // purl, or name@version where there is none
+	Package  string          `json:"package"` // purl, or name@version if there is none
 	Type     string          `json:"type"`    // of the package, as in policy.Package
-	Name     string          `json:"name"`    // likewise
+	Name     string          `json:"name"`    // of the package
 	Severity policy.Severity `json:"severity"`
 	Score    float64         `json:"cvss,omitempty"` // the highest base score
 	EPSS     float64         `json:"epss,omitempty"`
@@ -109,13 +109,13 @@ func shorten(f policy.Finding) scanFinding {
 	return out
 }
 
-// vulnsPredicate says the same as scanPredicate in in-toto's form:
+// vulnsPredicate has the same content as scanPredicate, in in-toto's form:
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/vulns_02.md
 type vulnsPredicate struct {
 	Scanner  vulnsScanner `json:"scanner"`
 	Metadata scanMetadata `json:"metadata"`
-	// Extent extends the predicate: a list without entries means there that
-	// nothing was found, which is worth as much as what was looked at.
+	// Extent is our extension of the predicate. An empty list of results means only that nothing
+	// was found; Extent shows how much was scanned.
 	Extent vulnsExtent `json:"imagegate_extent"`
 }
 
@@ -128,13 +128,13 @@ type vulnsScanner struct {
 
 type vulnsDatabase struct {
 	scanDatabase
-	LastUpdate time.Time `json:"lastUpdate"` // see lastUpdate
+	LastUpdate time.Time `json:"lastUpdate"` // capture time of the oldest data, see lastUpdate
 }
 
 type vulnsResult struct {
 	ID       string          `json:"id"`
 	Severity []vulnsSeverity `json:"severity"`
-	// Annotations has one entry, what cosign's form says of the finding.
+	// Annotations has one entry: the finding in cosign's form.
 	Annotations []scanFinding `json:"annotations"`
 }
 
@@ -159,7 +159,7 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 		Metadata: scan.Metadata,
 		Extent:   vulnsExtent{Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
 	}
-	// What another package answers for is no gap.
+	// Files and packages that another package accounts for are not a gap.
 	for _, u := range p.Unknowns {
 		if u.Class != policy.UnknownOwned {
 			out.Extent.Unknowns++
@@ -177,8 +177,8 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 	return out
 }
 
-// severities are the database's word for a finding, and each score under the name
-// of its system.
+// severities returns the severity of a finding according to the database, and each score under the
+// name of its scoring system.
 func severities(f policy.Finding) []vulnsSeverity {
 	out := []vulnsSeverity{{cmp.Or(f.Namespace, "severity"), f.Severity.String()}}
 	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
@@ -191,8 +191,8 @@ func severities(f policy.Finding) []vulnsSeverity {
 	return out
 }
 
-// lastUpdate is when the oldest of the database's data was captured: building it
-// anew from old data is no update.
+// lastUpdate returns the capture time of the oldest data in the database. Rebuilding the database
+// from old data is not an update.
 func lastUpdate(db policy.Database) time.Time {
 	oldest := db.Built
 	for _, p := range db.Providers {
@@ -203,8 +203,8 @@ func lastUpdate(db policy.Database) time.Time {
 	return oldest
 }
 
-// databaseURI is where the database came from; one that was imported from a
-// file is named by its content.
+// databaseURI returns the source of the database. A database that was imported from a file is named
+// by its content.
 func databaseURI(db policy.Database) string {
 	if strings.Contains(db.Source, "://") {
 		return db.Source
@@ -212,7 +212,7 @@ func databaseURI(db policy.Database) string {
 	return "urn:" + db.Digest
 }
 
-// packageName is a package's purl, or name@version where there is none.
+// packageName returns the purl of a package, or name@version if there is none.
 func packageName(p policy.Package) string {
 	return cmp.Or(p.PURL, p.Name+"@"+p.Version)
 }

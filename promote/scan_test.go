@@ -13,9 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestScanIsInTheFormOfInToto: what is attested is what the predicate's own types
-// read, it has all that they require, and it says of each finding what cosign's form
-// does.
+// TestScanIsInTheFormOfInToto checks that the predicate's published types can parse the statement,
+// that it has all required fields, and that each finding has the same content as in cosign's form.
 func TestScanIsInTheFormOfInToto(t *testing.T) {
 	w := newWorld(t)
 	at := w.tag("app:1")
@@ -67,8 +66,8 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 	}
 }
 
-// TestRebuiltDatabaseIsNotUpdated: the date is that of the oldest data, not of the
-// build.
+// TestRebuiltDatabaseIsNotUpdated checks that the date of the oldest data counts, not the date of
+// the build.
 func TestRebuiltDatabaseIsNotUpdated(t *testing.T) {
 	built := time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC)
 	captured := func(days int) policy.Provider { return policy.Provider{Captured: built.AddDate(0, 0, days)} }

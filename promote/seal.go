@@ -16,19 +16,19 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// SealError says that signing or attesting failed.
+// SealError reports that signing or attesting failed.
 type SealError struct {
 	Doing string
 	Err   error
 }
 
-// Error says what was being signed and why it was not.
+// Error names the failed operation and the reason.
 func (e *SealError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err) }
 
 // Unwrap returns the cause.
 func (e *SealError) Unwrap() error { return e.Err }
 
-// ready makes of what was signed what is stored, for each digest.
+// ready encodes the signed items of each digest for storage.
 func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, error) {
 	var out []*trust.Ready
 	for _, s := range seals {
@@ -41,7 +41,7 @@ func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, 
 	return out, nil
 }
 
-// upload sends what is to be attached, which nothing refers to before attach.
+// upload sends the blobs of the attachments. Nothing refers to them before attach.
 func (p *Promoter) upload(ctx context.Context, ready []*trust.Ready) error {
 	for _, r := range ready {
 		if err := r.Upload(ctx, p.with(ctx)...); err != nil {
@@ -51,7 +51,7 @@ func (p *Promoter) upload(ctx context.Context, ready []*trust.Ready) error {
 	return nil
 }
 
-// attach stores what was signed beside the digests that it is about.
+// attach stores the signed items with the digests that they are about.
 func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*trust.Ready) error {
 	for i, s := range seals {
 		ref := repo.Digest(s.digest.String())
@@ -69,23 +69,22 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 	return nil
 }
 
-// sealed is what is attached to one digest.
+// sealed holds the signed items to attach to one digest.
 type sealed struct {
 	digest      v1.Hash
 	attachments trust.Attachments
 	documents   []document
 }
 
-// prepared is what is signed for one destination.
+// prepared holds the signed items for one destination.
 type prepared struct {
 	seals    []sealed
 	decision string // digest of the statement, "sha256:<hex>"
 }
 
-// prepare signs the image and everything that was found out about it: each
-// platform's statements are for that platform, all of them for the index, the
-// decision for each, and what overrides it. What a node pulls and what its verifier looks up may be
-// either. It asks the signer only, no registry.
+// prepare signs the image and its evidence. A platform gets its own statements, the index gets all
+// of them, and each gets the decision and its override: a node may pull either, and a verifier may
+// look up either. It contacts the signer, but no registry.
 func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination) (prepared, error) {
 	img, repo := a.Image(), to.repo
 	attest := func(ctx context.Context, kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
@@ -112,7 +111,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 		statements, large := p.statements(a, i, repo)
 		documents[i] = large
 		envelopes, about := make([]trust.Envelope, len(statements)), make([]resource, len(statements))
-		group, gctx := errgroup.WithContext(ctx) // SBOMs have megabytes to be encoded
+		group, gctx := errgroup.WithContext(ctx) // encoding an SBOM takes time: it has megabytes
 		group.SetLimit(runtime.GOMAXPROCS(0))
 		for n, one := range statements {
 			group.Go(func() (err error) {
@@ -147,7 +146,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 		if err != nil {
 			return prepared{}, err
 		}
-		verdict = []trust.Envelope{override, decision} // stored in this order: no denial is ever there alone
+		verdict = []trust.Envelope{override, decision} // in this order: no denial without its override
 	}
 
 	var out []sealed
@@ -173,14 +172,14 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 	return prepared{out, "sha256:" + denial.Digest["sha256"]}, nil
 }
 
-// statement is one that is to be signed about a platform.
+// statement is a statement to sign about a platform.
 type statement struct {
 	kind      string
 	predicate any
 }
 
-// statements are those about a platform. Documents that are too large are returned
-// apart, and one statement stands for them.
+// statements returns the statements about a platform. Documents that are too large to sign are
+// returned separately, and one reference statement names them.
 func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Repository) ([]statement, []document) {
 	sbom, evidence := a.SBOMs()[platform], a.Input().Platforms[platform]
 	var out []statement
@@ -201,8 +200,8 @@ func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Reposito
 	return append(out, statement{ScanType, newScan(a, evidence)}, statement{VulnsType, newVulns(a, evidence)}), large
 }
 
-// subjectsOf are the digests under which a platform's statements can be found:
-// its own first, and that of the index it belongs to.
+// subjectsOf returns the digests that a platform's statements are about: the platform first, then
+// the index that it belongs to.
 func subjectsOf(repo name.Repository, img *gate.Image, platform v1.Hash) []trust.Subject {
 	out := []trust.Subject{{Name: repo.Name(), Digest: platform}}
 	if img.IsIndex() {
@@ -211,7 +210,7 @@ func subjectsOf(repo name.Repository, img *gate.Image, platform v1.Hash) []trust
 	return out
 }
 
-// allSubjects are the image and, of an index, every platform.
+// allSubjects returns the image and, for an index, every platform.
 func allSubjects(repo name.Repository, img *gate.Image) []trust.Subject {
 	out := []trust.Subject{{Name: repo.Name(), Digest: img.Digest}}
 	if img.IsIndex() {
@@ -222,9 +221,8 @@ func allSubjects(repo name.Repository, img *gate.Image) []trust.Subject {
 	return out
 }
 
-// inputOf is how a decision refers to a statement: by the digest of what was
-// signed, which is the same in whatever form it is stored and whoever signs it
-// once more.
+// inputOf returns how a decision refers to a statement: by the digest of its payload. This digest
+// does not depend on the form of storage or on the signer.
 func inputOf(kind string, e trust.Envelope) (resource, error) {
 	body, err := e.Payload()
 	if err != nil {

@@ -6,19 +6,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// VerifySignature proves less than Verify: that somebody trusted signed the very
-// digest, and, where t names predicates, made such statements about it. That is
-// all that an image has which the cosign command signed. Whether it passed
-// anything, and whether its blobs can be pulled, is not asked, and of an index
-// the platforms need no signature; MaxAge, Policy and AllowOverride of t have no
-// meaning here.
+// VerifySignature proves less than Verify: a trusted signer signed the digest and, if t names
+// predicates, made such statements about it. This fits images that the cosign command signed. It
+// does not check for a decision or whether the blobs can be pulled, and the platforms of an index
+// need no signature. It ignores the fields of t about decisions: MaxAge, Policy, PolicyName, Tag,
+// AnyTag and AllowOverride.
 //
-// A signature that names no repository is accepted, for cosign stores no others
-// as bundles: it may be a copy from another repository. One that names another
-// is not.
+// A signature that names no repository is accepted, because cosign's bundles never name one; it may
+// be a copy from another repository. A signature that names another repository is refused.
 //
-// The record has no decision, and lists all trusted statements about the digest.
-// Errors are as those of Verify.
+// The record has no decision and lists all trusted statements about the digest. The errors are the
+// same as for Verify.
 func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
 	t.AnyRepository = true
 	root, err := v.p.readManifest(ctx, ref)
@@ -42,7 +40,7 @@ func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Tr
 	if err != nil {
 		return nil, err
 	}
-	pr.required = nil // they are among all the others
+	pr.required = nil // the loop below adds them with all the others
 	record := pr.record()
 	for _, a := range pr.evidence {
 		record.Statements = append(record.Statements, a.Statement)

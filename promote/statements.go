@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// The predicate types of the statements that a promoted image carries. Cluster
-// policies match them as strings.
+// The predicate types of the statements on a promoted image. Cluster policies match them as
+// strings.
 const (
 	SPDXType      = "https://spdx.dev/Document"
 	CycloneDXType = "https://cyclonedx.org/bom"
@@ -23,7 +23,7 @@ const (
 	DecisionType  = "https://slsa.dev/verification_summary/v1"
 )
 
-// platformTypes are the statements that every platform must have.
+// platformTypes are the types of the statements that every platform must have.
 var platformTypes = []string{SPDXType, CycloneDXType, ScanType, VulnsType}
 
 // decisionPredicate is a SLSA verification summary:
@@ -38,8 +38,7 @@ type decisionPredicate struct {
 	Result  string     `json:"verificationResult"`
 	Levels  []string   `json:"verifiedLevels"`
 	Version string     `json:"slsaVersion"`
-	// Basis extends the predicate, named as the specification asks of
-	// extension fields.
+	// Basis is an extension field, named as the specification requires.
 	Basis DecisionBasis `json:"imagegate_basis"`
 }
 
@@ -54,52 +53,51 @@ type resource struct {
 	MediaType string            `json:"mediaType,omitempty"`
 }
 
-// The values of a verification summary that are used here.
+// Values that the specification defines for a verification summary, and our own level.
 const (
 	resultPassed = "PASSED"
 	resultFailed = "FAILED"
-	// levelPolicy is a level of our own. Levels of SLSA are not judged; the
-	// specification's word for that, SLSA_BUILD_LEVEL_UNEVALUATED, makes
-	// slsa-verifier refuse the whole summary.
+	// levelPolicy is our own level. imagegate does not evaluate SLSA levels, but the
+	// specification's value for that, SLSA_BUILD_LEVEL_UNEVALUATED, makes slsa-verifier refuse the
+	// whole summary.
 	levelPolicy = "IMAGEGATE_POLICY"
-	// levelFailed is the specification's word where no level was reached.
+	// levelFailed is the specification's value if no level was reached.
 	levelFailed = "FAILED"
 	slsaVersion = "1.1"
 )
 
-// DecisionBasis is what led to a decision beside the statements it lists.
+// DecisionBasis records what a decision depends on, in addition to the statements that it lists.
 type DecisionBasis struct {
-	Source string `json:"source"` // repository from which it came
-	// Tags are those of the approved repository for which the decision was made.
+	Source string `json:"source"` // staging repository of the image
+	// Tags are the tags of the approved repository that the decision was made for.
 	Tags []string `json:"tags"`
-	// Expires is when the decision is too old by its policy; zero for never.
+	// Expires is when the decision becomes too old for its policy. Zero means never.
 	Expires    time.Time       `json:"expires,omitzero"`
 	Image      string          `json:"image"` // digest of the index or manifest
 	Platforms  []SubjectOf     `json:"platforms"`
 	Database   policy.Database `json:"database"`
 	Exceptions []Used          `json:"exceptions"`
-	// Beside stands for all evidence that was at hand beside the image, see
-	// BesideDigest.
+	// Beside is the digest of all external evidence that was available, see BesideDigest.
 	Beside string `json:"beside,omitempty"`
-	// NotAffected are the VEX statements that took a finding away.
+	// NotAffected lists the VEX statements that removed a finding.
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
-	// Provenance is what rules about provenance were content with.
+	// Provenance lists the signatures and attestations that satisfied rules about provenance.
 	Provenance []UsedAttestation `json:"provenance,omitempty"`
-	// Carried is what went along from where the image was staged, and Left what was
-	// signed there and did not.
+	// Carried lists the signatures and attestations that were copied from staging, and Left those
+	// that were skipped.
 	Carried []CarriedAs `json:"carried,omitempty"`
 	Left    []Left      `json:"left,omitempty"`
-	// Baseline is what only warned because approved images have it too; nil where
-	// there was none to compare with.
+	// Baseline lists the findings that only produced warnings because approved images have them,
+	// too. Nil without a baseline.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
-	// Violations is how many there are of a denial.
+	// Violations is the number of violations of a denial.
 	Violations int `json:"violations,omitempty"`
 	Warnings   int `json:"warnings"`
 	Allowed    int `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
-	// Momentary: a rule reads the clock, so that the decision is of its instant
-	// alone.
+	// Momentary reports that a rule depends on the current time, so that the decision applies only
+	// to the moment when it was made.
 	Momentary bool `json:"momentary,omitempty"`
 }
 
@@ -109,14 +107,14 @@ type SubjectOf struct {
 	Digest   string `json:"digest"`
 }
 
-// Used is an exception that the pass rests on.
+// Used is an exception that the pass depends on.
 type Used struct {
-	// ID and Package are those of the finding that it covered. Rule is set
-	// instead where the exception is from a rule about something else.
+	// ID and Package identify the finding that the exception covered. Rule is set instead if the
+	// exception covers a violation of another kind of rule.
 	ID      string `json:"id,omitempty"`
 	Package string `json:"package,omitempty"`
 	Rule    string `json:"rule,omitempty"`
-	// Path is the file that it covered, if the rule is about files or about packages
+	// Path is the file that the exception covered, if the rule is about files or about packages
 	// without a version.
 	Path    string    `json:"path,omitempty"`
 	Reason  string    `json:"reason"`
@@ -125,7 +123,7 @@ type Used struct {
 	Expires time.Time `json:"expires"`
 }
 
-// UsedVEX is a VEX statement that took a finding away.
+// UsedVEX is a VEX statement that removed a finding.
 type UsedVEX struct {
 	ID            string           `json:"id"`
 	Package       string           `json:"package"`
@@ -137,20 +135,19 @@ type UsedVEX struct {
 	Signer        string           `json:"signer,omitempty"`
 }
 
-// UsedAttestation is something signed about the image where it was staged that
-// met a rule.
+// UsedAttestation is a signature or attestation from staging that satisfied a rule.
 type UsedAttestation struct {
 	Rule     string `json:"rule"`
 	Platform string `json:"platform"`
-	// Digest is that of what was signed; PredicateType is empty for a signature.
+	// Digest is the digest of the signed content. PredicateType is empty for a signature.
 	Digest        string           `json:"digest"`
 	PredicateType string           `json:"predicateType,omitempty"`
 	Signer        policy.Signatory `json:"signer"`
 }
 
-// BesideDigest is the SHA-256 of the JSON of what can change a decision about the
-// same image, "sha256:<hex>"; empty for nothing. The baseline is no part of it: it
-// is of an image that is approved, and this one is not yet, or is the same.
+// BesideDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>", or "" if
+// there is none. The baseline is not included: it describes an image that is already approved,
+// either another image or this one.
 func BesideDigest(b gate.Beside) (string, error) {
 	b.Baseline = nil
 	if len(b.VEX)+len(b.Attestations)+b.Unverified == 0 {
@@ -231,11 +228,11 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carr
 	return out, nil
 }
 
-// resourceURI names the repository that the decision is for. The digest is the
-// statement's subject, and the tag may move.
+// resourceURI names the repository that the decision is for. It omits the digest, which is the
+// statement's subject, and the tag, which may move.
 func resourceURI(repo name.Repository) string { return "oci://" + repo.Name() }
 
-// digestSet turns "sha256:<hex>" into in-toto's form.
+// digestSet converts "sha256:<hex>" to in-toto's form.
 func digestSet(digest string) map[string]string {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	return map[string]string{algorithm: hex}

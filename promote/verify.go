@@ -17,45 +17,43 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Trust says what a promoted image must prove. Its zero value accepts nobody.
+// Trust states what a promoted image must prove. The zero value trusts no signer, so everything
+// fails.
 //
-// Decisions by several policies and for several tags are kept side by side. Policy,
-// PolicyName and Tag select those that count; of each policy and tag it is the
-// newest. Each of these must be a pass, and at least one must not be too old.
+// Decisions by several policies and for several tags are stored side by side. Policy, PolicyName
+// and Tag select the ones that count, and for each policy and tag only the newest counts. Every
+// decision that counts must be a pass, and none may be too old.
 type Trust struct {
-	// Trust lists the keys of which one must have signed everything.
+	// Trust lists the trusted signers. One of them must have signed everything.
 	trust.Trust
-	// MaxAge bounds the age of the decision. 0 means the limit that its policy has
-	// set, if any.
+	// MaxAge is the maximum age of the decision. 0 means the limit that its policy sets, if any.
 	MaxAge time.Duration
-	// Policy is the digest of the policy by which the image must have
-	// passed; empty means any.
+	// Policy is the digest of the policy that the image must have passed. Empty means any policy.
 	Policy string
-	// PolicyName is the name of that policy, whatever its version; empty means any.
+	// PolicyName is the name of that policy, in any version. Empty means any name.
 	PolicyName string
-	// Tag is the tag for which the image must have passed; empty means any. Verify
-	// sets it from a reference with a tag.
+	// Tag is the tag that the image must have been promoted for. Empty means any tag. Verify sets
+	// it from a reference with a tag.
 	Tag string
-	// AnyTag accepts a decision for another tag than that of the reference: somebody
-	// has moved the tag without promoting the image again.
+	// AnyTag accepts a decision for a tag other than the tag of the reference: the tag was moved
+	// without promoting the image again.
 	AnyTag bool
-	// Repository is the repository for which the image was signed, if it is read from
-	// another one: a mirror or a pull-through cache. The image and its statements are
-	// read from the reference, and must be signed for exactly this repository. The
-	// zero value means the repository of the reference.
+	// Repository is the repository that the image was signed for, if the image is read from a
+	// mirror or a pull-through cache. The image and its statements are read from the reference and
+	// must be signed for exactly this repository. The zero value means the repository of the
+	// reference.
 	Repository name.Repository
-	// AllowOverride accepts a denial that an override lets through, as long as
-	// that lasts. The record says so.
+	// AllowOverride accepts a denial with an override that has not ended. The record then has the
+	// override.
 	AllowOverride bool
-	// bothLimits applies the limit of the policy as well as MaxAge.
+	// bothLimits applies the limit of the policy in addition to MaxAge.
 	bothLimits bool
-	// Predicates are the types of statements that the image must carry besides:
-	// of an index, the index itself or each of its platforms.
+	// Predicates are the types of additional statements that the image must have. For an index,
+	// they must be about the index itself or each of its platforms.
 	Predicates []string
 }
 
-// signedFor returns the repository for which an image must be signed that is read from
-// this one.
+// signedFor returns the repository that an image in repository read must be signed for.
 func (t Trust) signedFor(read name.Repository) name.Repository {
 	if t.Repository == (name.Repository{}) {
 		return read
@@ -63,30 +61,29 @@ func (t Trust) signedFor(read name.Repository) name.Repository {
 	return t.Repository
 }
 
-// VerifyError says that an image could be read and does not prove what it
-// should: something is missing, is signed by nobody who is trusted, is about
-// something else, or is too old.
+// VerifyError reports that an image was readable but does not prove what it must prove: a statement
+// is missing, has no trusted signer, is about another image, or is too old.
 type VerifyError struct {
 	Ref    string
 	Reason string
-	// Overridden: nothing is wrong but that the image was denied, and that the
-	// override which let it through is not accepted.
+	// Overridden reports that the image was denied and has a valid override, but overrides are not
+	// accepted. It is the only problem.
 	Overridden bool
-	// OtherRepository: a trusted signer signed the digest for another repository.
+	// OtherRepository reports that a trusted signer signed the digest for another repository.
 	OtherRepository bool
-	// Overtaken: the decision is stored, and another writer has removed it from the list
-	// of statements. Storing it again restores it.
+	// Overtaken reports that the decision is stored, but another writer has removed it from the
+	// list of statements. Storing it again restores it.
 	Overtaken bool
 }
 
-// Error names the image and what is wrong.
+// Error names the image and the reason.
 func (e *VerifyError) Error() string { return fmt.Sprintf("verifying %s: %s", e.Ref, e.Reason) }
 
-// Verifier reads approved registries and believes only what is signed.
+// Verifier reads approved registries and accepts only signed content.
 type Verifier struct{ p Promoter }
 
-// NewVerifier returns a Verifier. Of the options it uses Now, Keychain, Transport,
-// UserAgent and Parallel, Format with OnlyFormat, and MoveTag for CheckTags.
+// NewVerifier returns a Verifier. It uses these options: Now, Keychain, Transport, UserAgent,
+// Parallel, Format with OnlyFormat, and MoveTag for CheckTags. Only Now is required.
 func NewVerifier(opts Options) (*Verifier, error) {
 	if opts.Now == nil {
 		return nil, errors.New("no clock")
@@ -95,14 +92,13 @@ func NewVerifier(opts Options) (*Verifier, error) {
 	return &Verifier{Promoter{opts: opts, remote: remoteOptions(opts)}}, nil
 }
 
-// CheckTags tells before anything is done whether every tag names the digest
-// already. For the first that names another one it returns a *TagConflictError,
-// unless tags may be moved. It only reads.
+// CheckTags reads all tags and reports whether every tag already names the digest. For the first
+// tag that names another digest it returns a *TagConflictError, unless tags may be moved.
 func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) (there bool, err error) {
 	return v.p.checkTags(ctx, want, tags)
 }
 
-// reads is the form or the forms in which statements are looked for.
+// reads returns the forms of storage that are searched for statements.
 func (p *Promoter) reads() trust.Format {
 	if p.opts.OnlyFormat {
 		return p.opts.Format
@@ -110,11 +106,13 @@ func (p *Promoter) reads() trust.Format {
 	return trust.Both
 }
 
-// Verify proves from the approved registry alone that the image passed: it is
-// signed for this very repository, or for the one that t names, and for the digest, every statement is there, signed,
-// about it and listed in the decision, and the decision is a pass or, if t allows
-// it, a denial that an override lets through. A *VerifyError means that the image does
-// not prove this. With any other error it is unknown.
+// Verify proves from the approved registry alone that the image passed. The image must be signed
+// for its digest and for this very repository, or for the repository that t names. Every statement
+// must be there, signed, about the image and listed in the decision. The decision must be a pass
+// or, if t allows it, a denial with an override.
+//
+// A *VerifyError means that the image does not prove this. After any other error, the result is
+// unknown.
 func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
 	tag, ok := ref.(name.Tag)
 	if ok && !t.AnyTag {
@@ -131,8 +129,8 @@ func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Re
 	return record, nil
 }
 
-// otherName returns the repository for which an image was signed that was read from
-// this one; empty if it is the same.
+// otherName returns the repository that an image in repository read was signed for, or "" if it is
+// the same.
 func (t Trust) otherName(read name.Repository) string {
 	if want := t.signedFor(read); want.Name() != read.Name() {
 		return want.Name()
@@ -140,8 +138,8 @@ func (t Trust) otherName(read name.Repository) string {
 	return ""
 }
 
-// readBack verifies what has just been written, and that every byte of the
-// image is there to be pulled.
+// readBack verifies the statements that were just written, and that every blob of the image can be
+// pulled.
 func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destination) (*Record, error) {
 	img, repo := a.Image(), to.repo
 	for _, a := range img.Others() {
@@ -170,16 +168,16 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 	return record, nil
 }
 
-// own is what the promoter demands of its own work: signed by itself, by the policy of
-// this name and for this tag, and a denial only if it is to be overridden.
+// own returns the requirements for the promoter's own work: its own signature, a decision by the
+// policy of this name and for this tag, and a denial only if there is an override.
 func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
 	own := p.trust
 	own.PolicyName, own.Tag, own.AllowOverride = policyName, tag, o != nil
 	return own
 }
 
-// standing proves a digest in each form in which the promoter stores, and that no newer
-// decision is stored in another form.
+// standing verifies a digest in each form that the promoter stores, and that no newer decision is
+// stored in another form.
 func (p *Promoter) standing(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
 	record, err := p.verifyOwn(ctx, ref, t)
 	if err != nil || p.opts.Format == trust.Both || p.opts.OnlyFormat {
@@ -200,8 +198,8 @@ func (p *Promoter) standing(ctx context.Context, ref name.Digest, t Trust) (*Rec
 	return record, err
 }
 
-// verifyOwn proves a digest by the promoter's own key, in each form in which it
-// stores: what is complete in one of them may be missing in the other.
+// verifyOwn verifies a digest against the promoter's own key, separately in each form that it
+// stores: evidence that is complete in one form may be incomplete in the other.
 func (p *Promoter) verifyOwn(ctx context.Context, ref name.Digest, own Trust) (*Record, error) {
 	if p.opts.Format != trust.Both {
 		return p.verify(ctx, ref, own, p.opts.Format)
@@ -227,7 +225,7 @@ func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.
 	return nil
 }
 
-// readManifest gets a manifest; by digest, the library holds it against that.
+// readManifest gets a manifest. If ref has a digest, the library checks the manifest against it.
 func (p *Promoter) readManifest(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	d, err := remote.Get(ref, p.with(ctx)...)
 	if err != nil {
@@ -236,7 +234,7 @@ func (p *Promoter) readManifest(ctx context.Context, ref name.Reference) (*remot
 	return d, nil
 }
 
-// verify proves a reference and tells what it leads to.
+// verify verifies a reference and returns its record.
 func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*Record, error) {
 	proof, err := p.proveAll(ctx, ref, t, in)
 	if err != nil {
@@ -245,8 +243,8 @@ func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust, in t
 	return proof.record(), nil
 }
 
-// proveAll resolves the reference once, then proves the digest and, of an index,
-// each of its platforms, which a node may pull by themselves.
+// proveAll resolves the reference once. It verifies the digest and, for an index, each of its
+// platforms, because a node may pull a platform by itself.
 func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*proof, error) {
 	root, err := p.readManifest(ctx, ref)
 	if err != nil {
@@ -281,7 +279,7 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 	return top, top.require(t.Predicates, func() ([]*proof, error) { return below, nil })
 }
 
-// provePlatforms proves each platform of an index, and that it can be pulled.
+// provePlatforms verifies each platform of an index, and that it can be pulled.
 func (p *Promoter) provePlatforms(ctx context.Context, index *proof, platforms []v1.Hash, t Trust, in trust.Format) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range platforms {
@@ -301,7 +299,7 @@ func (p *Promoter) provePlatforms(ctx context.Context, index *proof, platforms [
 	return out, nil
 }
 
-// blobsOf finds out whether everything that a manifest lists can be pulled.
+// blobsOf checks that the config and all layers of a manifest can be pulled.
 func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.Descriptor) error {
 	m, err := v1.ParseManifest(bytes.NewReader(d.Manifest))
 	if err != nil {
@@ -319,7 +317,7 @@ func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.
 	return nil
 }
 
-// platformsOf lists the images of an index, or the image itself.
+// platformsOf returns the images of an index, or the digest of the image itself.
 func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 	if !d.MediaType.IsIndex() {
 		return []v1.Hash{d.Digest}, nil

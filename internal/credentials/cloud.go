@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/google"
 )
 
-// cloud is a keychain that takes its tokens from the environment. It is asked for the
-// hosts of its own registries alone: the patterns of the libraries are not trusted.
-// That of ACR finds ".azurecr.io" anywhere in a host.
+// cloud is a keychain that gets tokens from the environment of a cloud. It is used only if
+// serves(host) is true, because the host patterns of the libraries are too broad: ACR's pattern
+// accepts ".azurecr.io" anywhere in a host.
 type cloud struct {
 	serves   func(host string) bool
 	keychain authn.Keychain
@@ -29,8 +29,8 @@ func clouds() []cloud {
 	}
 }
 
-// cloudHost returns the host of a registry that may belong to a cloud: a lower-case DNS
-// name with no port other than 443.
+// cloudHost returns the host of a registry and whether it may belong to a cloud: a lower-case DNS
+// name without a port, or with port 443.
 func cloudHost(registry string) (string, bool) {
 	host := strings.TrimSuffix(registry, ":443")
 	labels := strings.Split(host, ".")
@@ -51,13 +51,14 @@ func isGoogle(host string) bool { return host == "gcr.io" || below(host, "gcr.io
 
 func isGitHub(host string) bool { return host == "ghcr.io" }
 
-// isAzure: https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
+// isAzure reports whether a host is in one of Azure's clouds:
+// https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
 func isAzure(host string) bool {
 	return below(host, "azurecr.io", "azurecr.cn", "azurecr.us", "azurecr.de")
 }
 
-// amazonDomains are the partitions of AWS, for names of the form
-// ACCOUNT.dkr.ecr.REGION.DOMAIN, and dualStack those for
+// amazonDomains are the domains of the AWS partitions, for hosts of the form
+// ACCOUNT.dkr.ecr.REGION.DOMAIN. dualStack are the domains for hosts of the form
 // ACCOUNT.dkr-ecr.REGION.DOMAIN.
 var (
 	amazonDomains = []string{"amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "sc2s.sgov.gov", "c2s.ic.gov", "cloud.adc-e.uk", "csp.hci.ic.gov"}

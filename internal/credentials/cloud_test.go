@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// asked counts how often a cloud's keychain is asked, and for which host.
+// asked records the hosts that a cloud's keychain is asked for.
 type asked struct{ hosts []string }
 
 func (a *asked) Resolve(r authn.Resource) (authn.Authenticator, error) {
@@ -55,7 +55,8 @@ func TestCloudTokensGoToTheCloud(t *testing.T) {
 	}
 }
 
-// TestCloudTokensNeverGoToLookAlikes: the keychain is not even asked.
+// TestCloudTokensNeverGoToLookAlikes checks that a cloud's keychain is not called for similar
+// hosts.
 func TestCloudTokensNeverGoToLookAlikes(t *testing.T) {
 	real := []string{"x.azurecr.io", "ghcr.io", "gcr.io", "eu.gcr.io", "a-docker.pkg.dev", "public.ecr.aws", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"}
 	var hosts []string
@@ -76,7 +77,7 @@ func TestCloudTokensNeverGoToLookAlikes(t *testing.T) {
 			t.Errorf("%s: %v, %v, asked for %q", host, auth, err, recorder.hosts)
 		}
 	}
-	// User info is no host.
+	// A host with user information is not a valid host.
 	for _, host := range []string{"x.azurecr.io@attacker.test", "ghcr.io:pw@attacker.test", "attacker.test#.azurecr.io", "attacker.test/x.azurecr.io", "attacker.test?.azurecr.io"} {
 		k, recorder := withRecorder(nil)
 		if _, err := k.Resolve(resource{host: host, full: host}); err != nil || len(recorder.hosts) > 0 {
@@ -85,7 +86,8 @@ func TestCloudTokensNeverGoToLookAlikes(t *testing.T) {
 	}
 }
 
-// TestCloudTokensNeverGoOverPlainHTTP, whatever the registry's name.
+// TestCloudTokensNeverGoOverPlainHTTP checks that plain HTTP gets no token, even if the host is a
+// cloud's registry.
 func TestCloudTokensNeverGoOverPlainHTTP(t *testing.T) {
 	k, recorder := withRecorder(func(host string) bool { return host == "x.azurecr.io" })
 	if auth, err := k.Resolve(resource{host: "x.azurecr.io", full: "x.azurecr.io/a"}); err != nil || auth != authn.Anonymous || len(recorder.hosts) > 0 {
@@ -93,7 +95,7 @@ func TestCloudTokensNeverGoOverPlainHTTP(t *testing.T) {
 	}
 }
 
-// TestKeychainOfACloudMayFail: that is an error.
+// TestKeychainOfACloudMayFail checks that an error of a cloud's keychain is returned.
 func TestKeychainOfACloudMayFail(t *testing.T) {
 	k := &keychain{Options: Options{Getenv: func(string) string { return "" }}, clouds: []cloud{{isGitHub, failing{}}}}
 	if _, err := k.Resolve(resource{host: "ghcr.io", full: "ghcr.io/a"}); err == nil {

@@ -21,19 +21,20 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// maxConfigBytes bounds a configuration file.
+// maxConfigBytes is the maximum size of a configuration file.
 const maxConfigBytes = 4 << 20
 
-// configFile is a place where a configuration may be.
+// configFile is a possible location of a configuration.
 type configFile struct {
-	name   string // of the file, or of the variable
-	inline string // the configuration itself, in a variable
-	// isDefault: nobody named the place. HOME may be another user's, or no folder at all.
+	name   string // name of the file or the variable
+	inline string // the configuration itself, from a variable
+	// isDefault means that the user did not name the file. HOME may be another user's folder, or
+	// not a folder at all.
 	isDefault bool
 }
 
-// files returns the places in the order in which they are asked: what a variable names
-// goes before the defaults of Docker and podman.
+// files returns the locations in the order of precedence. Locations from variables come before the
+// defaults of Docker and podman.
 func (k *keychain) files() []configFile {
 	var out []configFile
 	add := func(isDefault bool, elements ...string) {
@@ -63,16 +64,15 @@ func (k *keychain) files() []configFile {
 	return out
 }
 
-// config is the part of a configuration that is about credentials. Entries are parsed
-// only when they are needed.
+// config holds the credentials of a configuration. Entries are parsed only when they are needed.
 type config struct {
 	Auths       map[string]json.RawMessage `json:"auths"`
 	CredsStore  string                     `json:"credsStore"`
 	CredHelpers map[string]string          `json:"credHelpers"`
 }
 
-// read returns the configuration. A file that is missing, empty or blank has none, and so has one
-// in a default place that this user cannot read, or that is no file.
+// read returns the configuration. It is empty if the file is missing, empty or blank. It is also
+// empty if a file in a default location is not readable for this user or is not a file.
 func (f configFile) read() (*config, error) {
 	data := []byte(f.inline)
 	if f.inline == "" {
@@ -92,7 +92,7 @@ func (f configFile) read() (*config, error) {
 	err := json.Unmarshal(data, c)
 	var wrongType *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &wrongType): // whose text quotes the value
+	case errors.As(err, &wrongType): // the text of this error quotes the value
 		return nil, fmt.Errorf("%q is not what it must be: auths and credHelpers are objects, credsStore is text", wrongType.Field)
 	case err != nil:
 		return nil, fmt.Errorf("not valid JSON: %w", err)
@@ -120,7 +120,7 @@ func readBounded(name string) ([]byte, error) {
 	return data, cause(err)
 }
 
-// cause leaves out the path, which the caller names.
+// cause removes the path from an error, because the caller adds it.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -153,7 +153,7 @@ func (f configFile) lookup(ctx context.Context, t target) (*authn.AuthConfig, er
 		if found != nil {
 			return found, nil
 		}
-		// A store that is broken does no harm where its answer is not needed.
+		// A broken store is ignored if auths has the credentials.
 		if err != nil && plain == nil {
 			return nil, fail(helperPrefix+c.CredsStore, err)
 		}
@@ -164,7 +164,7 @@ func (f configFile) lookup(ctx context.Context, t target) (*authn.AuthConfig, er
 	return plain, nil
 }
 
-// helperFor returns the helper that is configured for the target, and its key.
+// helperFor returns the helper that is configured for the target, and its key in credHelpers.
 func (c *config) helperFor(t target) (key, name string) {
 	for _, want := range t.keys {
 		for _, key := range sortedKeys(c.CredHelpers) {
@@ -176,7 +176,7 @@ func (c *config) helperFor(t target) (key, name string) {
 	return "", ""
 }
 
-// plain returns the credentials that stand in the configuration itself.
+// plain returns the credentials in auths, or nil if there are none.
 func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	keys := sortedKeys(c.Auths)
 	for _, want := range t.keys {
@@ -196,7 +196,7 @@ func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	return nil, nil
 }
 
-// sortedKeys puts URLs, which "docker login" writes for Docker Hub, first.
+// sortedKeys returns the keys with URLs first, because "docker login" writes a URL for Docker Hub.
 func sortedKeys[T any](m map[string]T) []string {
 	keys := make([]string, 0, len(m))
 	for key := range m {
@@ -214,8 +214,8 @@ func sortedKeys[T any](m map[string]T) []string {
 	return keys
 }
 
-// serverNames are the names under which a helper may know the target's registry. key
-// is the entry that named the helper, if one did.
+// serverNames returns the names that a helper may use for the target's registry. key is the entry
+// in credHelpers that names the helper, or empty.
 func (t target) serverNames(key string) []string {
 	out := []string{t.registry}
 	if names.Host(t.registry) == names.DockerHub {
@@ -227,10 +227,10 @@ func (t target) serverNames(key string) []string {
 	return out
 }
 
-// parseEntry reads one entry of auths; nil if it holds nothing.
+// parseEntry parses one entry of auths. It returns nil if the entry is empty.
 func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	var entry struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
-	if json.Unmarshal(raw, &entry) != nil { // whose error may quote a secret
+	if json.Unmarshal(raw, &entry) != nil { // the error may quote a secret
 		return nil, errors.New("want an object with auth, or username and password, as text")
 	}
 	a := authn.AuthConfig{Username: entry.Username, Password: entry.Password, IdentityToken: entry.IdentityToken, RegistryToken: entry.RegistryToken}
@@ -243,8 +243,8 @@ func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	return checked(a)
 }
 
-// decodeAuth reads user and password. "echo" without -n adds a line end to the
-// password, which no password may contain: RFC 7617, section 2.
+// decodeAuth returns user and password. It removes a final line break, which "echo" without -n
+// adds; passwords cannot contain one: RFC 7617, section 2.
 func decodeAuth(auth string) (user, password string, err error) {
 	decoded, err := base64.StdEncoding.DecodeString(auth)
 	if err != nil {
@@ -257,7 +257,8 @@ func decodeAuth(auth string) (user, password string, err error) {
 	return user, password, nil
 }
 
-// checked refuses what cannot be sent, and returns nil for what holds nothing.
+// checked returns nil for empty credentials, and an error for values with control characters, which
+// cannot be sent.
 func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	if a == (authn.AuthConfig{}) {
 		return nil, nil

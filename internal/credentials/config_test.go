@@ -190,8 +190,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFaultyConfigurationIsNotTakenForNone: it names the file or the helper, and not
-// the secret.
+// TestFaultyConfigurationIsNotTakenForNone checks that the error names the file or the helper, and
+// does not contain the secret.
 func TestFaultyConfigurationIsNotTakenForNone(t *testing.T) {
 	for name, tt := range map[string]struct{ config, names string }{
 		"truncated":                           {`{"auths":`, "config.json: not valid JSON"},
@@ -227,8 +227,8 @@ func TestFaultyConfigurationIsNotTakenForNone(t *testing.T) {
 	}
 }
 
-// TestUnusableDefaultPlaceIsNotAFault, while a place that a variable names is: HOME may be another
-// user's.
+// TestUnusableDefaultPlaceIsNotAFault checks that an unusable file is ignored in a default
+// location, since HOME may be another user's, but is an error in a location from a variable.
 func TestUnusableDefaultPlaceIsNotAFault(t *testing.T) {
 	places := map[string]string{"HOME, Docker": ".docker/config.json", "HOME, podman": ".config/containers/auth.json",
 		"XDG_RUNTIME_DIR": "run/containers/auth.json", "XDG_CONFIG_HOME": "xdg/containers/auth.json"}
@@ -264,8 +264,9 @@ func TestUnusableDefaultPlaceIsNotAFault(t *testing.T) {
 	}
 }
 
-// TestFileThatOthersCanWriteIsNotUsed: another user could have put a helper into it. A file that
-// is merely readable, or mounted from another user, is used.
+// TestFileThatOthersCanWriteIsNotUsed checks that a file is refused if another user could have put
+// a helper into it. A file that others can only read, or that is mounted from another user, is
+// used.
 func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the access lists of the system decide")
@@ -290,7 +291,7 @@ func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestFaultInAnotherEntryDoesNoHarm.
+// TestFaultInAnotherEntryDoesNoHarm checks that a faulty entry for another registry is ignored.
 func TestFaultInAnotherEntryDoesNoHarm(t *testing.T) {
 	good := fmt.Sprintf(`"r.example":{"auth":%q}`, encoded("me:"+secret))
 	for name, config := range map[string]string{

@@ -1,12 +1,11 @@
-// Package credentials finds the credentials for a registry: in the configuration
-// files of Docker and podman, in their helper programs, and for the registries of
-// clouds in the environment.
+// Package credentials finds the credentials for a registry in the configuration files of Docker and
+// podman, in credential helpers and, for cloud registries, in the environment.
 //
-// [New] returns a keychain for the registry client. A configuration that cannot be
-// used is a [ConfigError], never an anonymous request; so is a file that everyone can write
-// to. A fault in an entry for another registry is harmless.
+// [New] returns a keychain for the registry client. An unusable configuration is a [ConfigError],
+// and never leads to an anonymous request. A configuration file that all users can write to is
+// unusable, too. A faulty entry for another registry is ignored.
 //
-// The package stores nothing, and no error contains a password or token.
+// The package stores nothing. Its errors contain neither passwords nor tokens.
 package credentials
 
 import (
@@ -19,28 +18,28 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Options are where credentials are looked for.
+// Options define the sources of credentials.
 type Options struct {
-	// Getenv reads an environment variable. Mandatory.
+	// Getenv returns an environment variable. Required.
 	Getenv func(string) string
 	// Home is the user's home folder. Empty means none.
 	Home string
 	// RunDir is podman's folder for auth.json if XDG_RUNTIME_DIR is not set:
 	// /run/containers/UID. Empty means none.
 	RunDir string
-	// PlainHTTP reports whether a registry is reached without TLS. Tokens of clouds
-	// are never sent to one. Nil means that none is.
+	// PlainHTTP reports whether a registry is used without TLS. Cloud tokens are never sent to such
+	// a registry. Nil means that all registries use TLS.
 	PlainHTTP func(host string) bool
 }
 
-// ConfigError is a credential configuration that cannot be used. The fault is on this
-// side, not in the registry.
+// ConfigError reports that a credential configuration is unusable. The fault is on this machine,
+// not in the registry.
 type ConfigError struct {
 	Registry string
 	// File is the configuration file, or the variable that holds the configuration.
 	File string
-	// Helper is the program that failed, such as "docker-credential-pass"; empty if
-	// the fault is in File itself.
+	// Helper is the program that failed, such as "docker-credential-pass". It is empty if the fault
+	// is in File itself.
 	Helper string
 	Err    error
 }
@@ -56,8 +55,8 @@ func (e *ConfigError) Error() string {
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// New returns a keychain that asks configuration files and helpers first, then the
-// clouds. It is also an authn.ContextKeychain.
+// New returns a keychain that uses configuration files and helpers first, then the clouds. It is
+// also an authn.ContextKeychain.
 func New(o Options) authn.Keychain { return &keychain{Options: o, clouds: clouds()} }
 
 type keychain struct {
@@ -65,7 +64,7 @@ type keychain struct {
 	clouds []cloud
 }
 
-// Resolve is ResolveContext without a context.
+// Resolve is like ResolveContext, without a context.
 func (k *keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return k.ResolveContext(context.Background(), r) //nolint:forbidigo // the interface has no context
 }
@@ -103,21 +102,21 @@ func (k *keychain) cloud(ctx context.Context, t target) (authn.Authenticator, er
 	return authn.Anonymous, nil
 }
 
-// resource is what a cloud's keychain is asked for.
+// resource is the argument for the keychain of a cloud.
 type resource struct{ host, full string }
 
 func (r resource) String() string      { return r.full }
 func (r resource) RegistryStr() string { return r.host }
 
-// target is a registry or repository for which credentials are wanted.
+// target is the registry or repository that needs credentials.
 type target struct {
 	registry string // as the client spells it
 	full     string // with the repository
 	keys     []string
 }
 
-// newTarget lists the keys under which the credentials may be, the most specific
-// first: containers-auth.json(5).
+// newTarget lists the keys that can hold the credentials, the most specific key first, as in
+// containers-auth.json(5).
 func newTarget(r authn.Resource) target {
 	t := target{registry: r.RegistryStr(), full: r.String()}
 	host := hostKey(t.registry)
@@ -131,8 +130,8 @@ func newTarget(r authn.Resource) target {
 	return t
 }
 
-// hostKey is the canonical host. Loopback addresses stay apart: other users may listen
-// on some of them.
+// hostKey returns the canonical host. Loopback addresses are kept distinct, because other users may
+// listen on some of them.
 func hostKey(host string) string {
 	if names.IsLoopback(host) {
 		return strings.ToLower(host)

@@ -14,20 +14,19 @@ import (
 
 const (
 	helperPrefix = "docker-credential-"
-	// helperTimeout bounds a helper that waits for a person.
+	// helperTimeout ends a helper that waits for user input.
 	helperTimeout = 60 * time.Second
-	// maxHelperBytes bounds the output of a helper.
+	// maxHelperBytes is the maximum size of a helper's output.
 	maxHelperBytes = 1 << 20
-	// tokenUser is the user name of an answer whose secret is an identity token.
+	// tokenUser is the user name in an answer with an identity token as its secret.
 	tokenUser = "<token>"
 )
 
-// notFound are the answers of helpers that have no credentials:
+// notFound are the messages of helpers without credentials for a registry:
 // https://github.com/docker/docker-credential-helpers/blob/v0.9.5/credentials/error.go
 var notFound = []string{"credentials not found in native keychain", "credentials not found in keychain"}
 
-// askHelper asks a helper for the credentials under each name in turn; nil if it has
-// none.
+// askHelper asks a helper for each name in turn. It returns nil if the helper has no credentials.
 func askHelper(ctx context.Context, name string, servers []string) (*authn.AuthConfig, error) {
 	if strings.ContainsAny(name, `/\`) {
 		return nil, errors.New("the name of a helper has no slash")
@@ -63,7 +62,7 @@ func runHelper(ctx context.Context, program, server string) (*authn.AuthConfig, 
 	return parseAnswer(stdout.kept)
 }
 
-// helperFailed returns nil if the helper only says that it has no credentials.
+// helperFailed returns nil if the helper only reports that it has no credentials.
 func helperFailed(err error, stdout, stderr string) error {
 	for _, answer := range notFound {
 		if strings.Contains(strings.ToLower(stdout), answer) {
@@ -82,8 +81,8 @@ func helperFailed(err error, stdout, stderr string) error {
 	return err
 }
 
-// lastLine returns the last line of a message, shortened. An answer in JSON is no
-// message: it may hold the secret.
+// lastLine returns the last line of a message, shortened to 200 characters. It returns "" for JSON,
+// which may contain the secret.
 func lastLine(output string) string {
 	output = strings.TrimSpace(output)
 	if strings.ContainsAny(output, "{}") {
@@ -95,7 +94,7 @@ func lastLine(output string) string {
 
 func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	var answer struct{ Username, Secret string }
-	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // whose error may quote the secret
+	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // the error may quote the secret
 		return nil, errors.New("the answer is not a JSON object with Username and Secret")
 	}
 	switch {
@@ -107,7 +106,7 @@ func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	return checked(authn.AuthConfig{Username: answer.Username, Password: strings.TrimRight(answer.Secret, "\r\n")})
 }
 
-// bounded keeps the beginning of what is written, and one byte more than it may be.
+// bounded keeps the first maxHelperBytes+1 bytes, so that a longer output is detected.
 type bounded struct{ kept []byte }
 
 func (b *bounded) Write(p []byte) (int, error) {

@@ -1,14 +1,12 @@
-// Package names gives every image repository one spelling, so that names can be
-// compared as text.
+// Package names gives every image repository one spelling, so that names can be compared as text.
 //
-// [Normalize] rewrites a reference before it is used: the result reaches the same
-// registry. [Canonical] is the name under which a repository is compared: it also
-// makes names equal that reach the same registry by another address. [Pattern]
-// rewrites a pattern over such names, and [Spellings] lists the other spellings of
-// a canonical name that a pattern with a wildcard in its host may mean.
+// [Normalize] rewrites a reference before it is used, so that it still reaches the same registry.
+// [Canonical] returns the name for comparisons: different addresses of one registry become equal.
+// [Pattern] rewrites a pattern over canonical names. [Spellings] lists the other spellings of a
+// canonical name that a pattern with a wildcard in its host may match.
 //
-// The package knows names alone. It does not resolve them: a registry that is
-// reached by a second DNS name or by the address of the machine has several names.
+// The package does not resolve names. So a registry that has a second DNS name, or is also used by
+// IP address, has several names.
 package names
 
 import (
@@ -28,15 +26,15 @@ const DockerHub = "docker.io"
 // wireDockerHub is the host that the registry client connects to.
 const wireDockerHub = "index.docker.io"
 
-// hubHosts all serve Docker Hub.
+// hubHosts are the hosts that serve Docker Hub.
 var hubHosts = []string{DockerHub, wireDockerHub, "registry-1.docker.io", "registry.hub.docker.com"}
 
-// loopbackHosts are the usual spellings of this machine; see isLoopback for all.
+// loopbackHosts are the usual names of this machine. isLoopback accepts more.
 var loopbackHosts = []string{"localhost", "127.0.0.1", "[::1]"}
 
 const loopback = "localhost"
 
-// The transports of images that are not in a registry, as gate.Transport has them.
+// Transports of images outside registries, the same as in gate.Transport.
 var (
 	pathTransports = []string{"oci", "oci-archive", "docker-archive"}
 	transports     = append([]string{daemon}, pathTransports...)
@@ -47,8 +45,8 @@ const (
 	registryPrefix = "docker://"
 )
 
-// IsLocal reports whether a name or pattern is about images outside registries: it
-// begins with a transport such as "oci:".
+// IsLocal reports whether a name or pattern begins with a transport such as "oci:", so that it is
+// about images outside registries.
 func IsLocal(name string) bool {
 	_, _, local := cutTransport(name)
 	return local
@@ -59,13 +57,13 @@ func cutTransport(name string) (transport, rest string, local bool) {
 	return transport, rest, ok && slices.Contains(transports, transport)
 }
 
-// Canonical returns the name under which a repository is compared with others and
-// with patterns. It is idempotent.
+// Canonical returns the name of a repository for comparisons with other names and with patterns. It
+// is idempotent.
 //
-// In a registry the host is in lower case and has neither a trailing dot nor the
-// ports 80 and 443; all hosts of Docker Hub are docker.io; all loopback addresses
-// are localhost; a name without a registry is on Docker Hub, and there "library/" is
-// spelled out. Elsewhere the transport is a part of the name: "oci:builds/app".
+// For a registry, the host is in lower case, without a trailing dot and without the ports 80 and
+// 443. All hosts of Docker Hub become docker.io, and all loopback addresses become localhost. A
+// name without a registry is on Docker Hub, where "library/" is added to a name of one element. For
+// other transports, the transport is part of the name: "oci:builds/app".
 func Canonical(name string) string {
 	if transport, rest, local := cutTransport(name); local {
 		if transport == daemon {
@@ -80,7 +78,7 @@ func Canonical(name string) string {
 	return join(Host(host), path.Clean("/" + repository)[1:])
 }
 
-// split cuts a name into host and repository as the Docker command does.
+// split separates host and repository in the same way as the docker command.
 func split(name string) (host, repository string) {
 	host, repository, ok := strings.Cut(name, "/")
 	if ok && isHost(host) {
@@ -100,8 +98,8 @@ func isHost(component string) bool {
 	return strings.ContainsAny(component, ".:") || lower(component) == loopback
 }
 
-// join puts a name together. A registry whose host looks like a transport keeps the
-// prefix, so that "docker://oci:5000/app" and the folder "oci:5000/app" differ.
+// join joins a host and a repository. If the host looks like a transport, the prefix is kept, so
+// that "docker://oci:5000/app" and the folder "oci:5000/app" differ.
 func join(host, repository string) string {
 	if name := host + "/" + repository; !IsLocal(name) {
 		return name
@@ -140,8 +138,8 @@ func canonicalHost(host string) string {
 	return host
 }
 
-// canonicalPort leaves out the ports that a name without a port means. A host of one
-// label has a port always, or it would be a repository on Docker Hub.
+// canonicalPort removes the default ports 80 and 443. A host of one label always keeps a port;
+// otherwise it would be a repository on Docker Hub.
 func canonicalPort(host, port string) string {
 	port = trimZeros(port)
 	switch {
@@ -166,8 +164,8 @@ func IsLoopback(s string) bool {
 	return isLoopback(strings.TrimRight(host, "."))
 }
 
-// isLoopback includes the unspecified addresses, which connect to this machine, and
-// the names below localhost: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+// isLoopback includes the unspecified addresses, which connect to this machine, and the names below
+// localhost: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 func isLoopback(host string) bool {
 	if host == loopback || strings.HasSuffix(host, "."+loopback) {
 		return true
@@ -176,7 +174,7 @@ func isLoopback(host string) bool {
 	return err == nil && (addr.Unmap().IsLoopback() || addr.Unmap().IsUnspecified())
 }
 
-// splitPort cuts a host from its port. An IPv6 address comes without brackets.
+// splitPort separates a host from its port. IPv6 addresses are returned without brackets.
 func splitPort(s string) (host, port string) {
 	if rest, ok := strings.CutPrefix(s, "["); ok {
 		host, port, _ = strings.Cut(rest, "]")
@@ -189,7 +187,7 @@ func splitPort(s string) (host, port string) {
 	return host, port
 }
 
-// lower folds ASCII letters alone, as DNS does.
+// lower folds only ASCII letters, as DNS does.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -200,10 +198,9 @@ func lower(s string) string {
 	return string(b)
 }
 
-// Pattern returns the canonical form of a pattern over names. "*" stands for any
-// run of characters. A pattern follows the rules of [Canonical] as far as its host
-// has no wildcard. Without a registry it is about Docker Hub, as a reference is,
-// unless it begins with a wildcard: then it is about every registry.
+// Pattern returns the canonical form of a pattern over names. "*" matches any run of characters.
+// The rules of [Canonical] apply unless the host has a wildcard. A pattern without a registry is
+// about Docker Hub, like a reference; if it begins with a wildcard, it is about all registries.
 func Pattern(pattern string) string {
 	if transport, rest, local := cutTransport(pattern); local {
 		if transport == daemon {
@@ -239,15 +236,15 @@ func cleanPathPattern(p string) string {
 	if !strings.Contains(p, "*") {
 		return cleanPath(p)
 	}
-	// Never let "./*" become "*", which matches more.
+	// "./*" must not become "*", which matches more.
 	if rest, ok := strings.CutPrefix(p, "./"); ok && !strings.HasPrefix(rest, "*") {
 		return rest
 	}
 	return p
 }
 
-// Spellings returns the spellings of a canonical name that patterns with a wildcard
-// in host or port are compared with, the canonical one first.
+// Spellings returns the spellings of a canonical name that are compared with patterns with a
+// wildcard in the host or port. The canonical name comes first.
 func Spellings(canonical string) []string {
 	out := []string{canonical}
 	host, repository, ok := strings.Cut(canonical, "/")
@@ -281,13 +278,13 @@ func Spellings(canonical string) []string {
 	return out
 }
 
-// Normalize rewrites the registry of a reference into the spelling that is used on
-// the wire: lower case, without a trailing dot, leading zeros in the port or the port
-// 443 behind a DNS name. What follows the registry stays as it is.
+// Normalize rewrites the registry of a reference to the spelling for requests: lower case, without
+// a trailing dot, without leading zeros in the port, and without port 443 after a DNS name. The
+// rest of the reference is unchanged.
 //
-// It refuses names that a resolver, an HTTP client or a registry may read as another
-// name: letters outside ASCII, numeric hosts that are not addresses, empty ports and
-// the path elements "", "." and "..".
+// It rejects names that a resolver, an HTTP client or a registry may read as another name: letters
+// outside ASCII, numeric hosts that are not addresses, empty ports, and the path elements "", "."
+// and "..".
 func Normalize(ref string) (string, error) {
 	host, rest, ok := strings.Cut(ref, "/")
 	if !ok || !isHost(host) {
@@ -300,7 +297,7 @@ func Normalize(ref string) (string, error) {
 	return normal + "/" + rest, checkPath(rest)
 }
 
-// checkPath refuses path elements that servers and proxies remove.
+// checkPath rejects path elements that servers and proxies remove.
 func checkPath(rest string) error {
 	for element := range strings.SplitSeq(rest, "/") {
 		if i := strings.IndexAny(element, ":@"); i >= 0 {
@@ -313,7 +310,7 @@ func checkPath(rest string) error {
 	return nil
 }
 
-// NormalizeHost is [Normalize] for a host with an optional port.
+// NormalizeHost is like [Normalize], for a host with an optional port.
 func NormalizeHost(s string) (string, error) {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f {
@@ -345,7 +342,7 @@ func NormalizeHost(s string) (string, error) {
 	_, notAddress := netip.ParseAddr(host)
 	switch {
 	case !bracketed && !isHost(host):
-		port = cmp.Or(port, "443") // or the host would be a part of the repository
+		port = cmp.Or(port, "443") // or the host would be part of the repository
 	case port == "443" && notAddress != nil && !isLoopback(host):
 		port = "" // plain HTTP is never used for a DNS name on this port
 	}
@@ -358,7 +355,7 @@ func NormalizeHost(s string) (string, error) {
 	return host, nil
 }
 
-// checkHost refuses what resolvers read differently: "127.1", "0x7f000001".
+// checkHost rejects hosts that resolvers may read as an address: "127.1", "0x7f000001".
 func checkHost(host string, bracketed bool) error {
 	addr, err := netip.ParseAddr(host)
 	switch {

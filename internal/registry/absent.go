@@ -14,12 +14,12 @@ import (
 
 // IsAbsent reports whether reading a tag failed because the tag does not exist.
 //
-// Some registries answer 401 or 403 for a tag or repository that does not exist:
-// Artifactory, GHCR, Harbor. Then the list of tags decides: the tag is absent if
-// the whole list can be read and does not name it, or if there is no such
-// repository. If that is not known either, the error says which request failed.
+// Some registries answer 401 or 403 for a tag or repository that does not exist: Artifactory, GHCR,
+// Harbor. Then the list of tags decides: the tag is absent if the complete list does not have it,
+// or if the repository does not exist. If the list is unreadable as well, the error names both
+// requests.
 //
-// absent is false for a nil err and for any other failure; then the error is err.
+// For a nil err and for any other failure, absent is false and the error is err.
 func IsAbsent(ctx context.Context, tag name.Tag, err error, opts ...remote.Option) (absent bool, _ error) {
 	switch status(err) {
 	case http.StatusNotFound:
@@ -40,8 +40,8 @@ func IsAbsent(ctx context.Context, tag name.Tag, err error, opts ...remote.Optio
 	return true, nil
 }
 
-// IsBeforeFirstPush reports whether a request was refused because there is no such
-// repository: err is a 401 or 403, and the list of tags is a 404.
+// IsBeforeFirstPush reports whether a request was refused because the repository does not exist:
+// err is a 401 or 403, and the list of tags is a 404.
 func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opts ...remote.Option) bool {
 	if s := status(err); s != http.StatusUnauthorized && s != http.StatusForbidden {
 		return false
@@ -50,10 +50,10 @@ func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opt
 	return IsNotFound(err)
 }
 
-// maxTagPages bounds the list of tags.
+// maxTagPages is the maximum number of pages in a list of tags.
 const maxTagPages = 1000
 
-// listTags reads the whole list of tags.
+// listTags reads all pages of the list of tags.
 func listTags(ctx context.Context, repo name.Repository, opts []remote.Option) ([]string, error) {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
@@ -77,7 +77,7 @@ func listTags(ctx context.Context, repo name.Repository, opts []remote.Option) (
 	return nil, fmt.Errorf("the list has more than %d pages", maxTagPages)
 }
 
-// status returns the HTTP status that an error comes from, and 0 for none.
+// status returns the HTTP status of an error, or 0 if it has none.
 func status(err error) int {
 	var e *transport.Error
 	if errors.As(err, &e) {
@@ -86,6 +86,5 @@ func status(err error) int {
 	return 0
 }
 
-// IsNotFound reports whether a registry answered that what was asked for does not
-// exist.
+// IsNotFound reports whether a registry answered 404.
 func IsNotFound(err error) bool { return status(err) == http.StatusNotFound }

@@ -12,19 +12,19 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Limits of a list of referrers. The library's users read at most a thousand; a
-// registry that never ends its list is stopped here.
+// Limits for a list of referrers. Callers read at most a thousand; a registry with an endless list
+// is stopped here.
 const (
 	maxPages     = 100
 	maxReferrers = 10_000
 	maxListBytes = 16 << 20
-	// A list in pages can change between two of them. It is read until two readings
-	// agree.
+	// A list with several pages can change between two requests. It is read again until two
+	// readings agree.
 	maxReadings = 4
 )
 
-// referrers answers with the whole list of referrers. first is the answer to the
-// request for the first page.
+// referrers answers with the complete list of referrers. first is the response to the request for
+// the first page.
 func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Response, error) {
 	switch first.StatusCode {
 	case http.StatusOK:
@@ -32,11 +32,11 @@ func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Re
 		first.StatusCode, first.Status = http.StatusNotFound, "404 Not Found"
 		return first, nil
 	default:
-		if first.StatusCode/100 == 3 { // the library would follow, and read one page
+		if first.StatusCode/100 == 3 { // the library would follow the redirect and read only one page
 			first.Body.Close()
 			return nil, fmt.Errorf("%s %s: the registry answered %s: a list of referrers is not followed to another place", req.Method, req.URL.Redacted(), first.Status)
 		}
-		return first, nil // the library makes an error of it
+		return first, nil // the library reports the error
 	}
 	list, pages, err := c.wholeList(req, first)
 	for reading := 1; err == nil && pages > 1; reading++ {
@@ -66,15 +66,15 @@ func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Re
 	return first, nil
 }
 
-// indexOf is an index as far as it is merged here. Descriptors stay the bytes that
-// they are.
+// indexOf has the fields of an index that are needed to merge pages. Descriptors are kept byte for
+// byte.
 type indexOf struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
 	Manifests     []json.RawMessage `json:"manifests"`
 }
 
-// wholeList reads a page and all that follow it.
+// wholeList reads a page and all following pages.
 func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []json.RawMessage, pages int, err error) {
 	seen, size := map[string]bool{req.URL.String(): true}, 0
 	at := req.URL
@@ -105,14 +105,14 @@ func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []js
 	}
 }
 
-// page requests a further page, with the credentials of the first request.
+// page requests another page, with the credentials of the first request.
 func (c *corrected) page(req *http.Request, u *url.URL) (*http.Response, error) {
 	more := req.Clone(req.Context())
 	more.URL = u
 	return c.next.RoundTrip(more)
 }
 
-// readPage reads one page: an index, whatever parameters its media type has.
+// readPage reads one page. It must be an index; parameters of its media type are ignored.
 func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
 	if err := transport.CheckError(resp, http.StatusOK); err != nil {
 		resp.Body.Close()
@@ -138,8 +138,8 @@ func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
 	return *index.Manifests, len(body), nil
 }
 
-// nextPage finds the link to the next page, nil if there is none. A link to
-// another place than the list itself is an error: credentials go with it.
+// nextPage returns the link to the next page, or nil without one. A link to another endpoint is an
+// error, because the request would send the credentials there.
 func nextPage(at *url.URL, headers []string) (*url.URL, error) {
 	for _, header := range headers {
 		for header != "" {
@@ -164,7 +164,7 @@ func nextPage(at *url.URL, headers []string) (*url.URL, error) {
 	return nil, nil
 }
 
-// cutLink takes the first link from a Link header:
+// cutLink removes the first link from a Link header:
 // https://www.rfc-editor.org/rfc/rfc8288#section-3
 func cutLink(header string) (target, params, rest string, err error) {
 	header = strings.TrimLeft(header, " \t,")
@@ -190,7 +190,7 @@ func cutLink(header string) (target, params, rest string, err error) {
 	return target, after, "", nil
 }
 
-// isNext reports whether the parameters of a link name the relation "next".
+// isNext reports whether the parameters of a link have the relation "next".
 func isNext(params string) bool {
 	for _, param := range strings.Split(params, ";") {
 		name, value, _ := strings.Cut(param, "=")
@@ -206,7 +206,7 @@ func isNext(params string) bool {
 	return false
 }
 
-// sameDigests reports whether two readings name the same manifests.
+// sameDigests reports whether two readings have the same set of digests.
 func sameDigests(a, b []json.RawMessage) bool {
 	digests := func(list []json.RawMessage) map[string]bool {
 		out := map[string]bool{}

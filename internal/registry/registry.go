@@ -1,12 +1,12 @@
-// Package registry makes the answers of container registries safe to rely on.
+// Package registry makes the responses of container registries safe to rely on.
 //
-// Registries differ from the distribution specification, and the client library
-// takes some differences for answers. [Transport] corrects what it can prove and
-// turns the rest into errors: it follows every page of a list of referrers, reads
-// media types with parameters, and never takes one answer for another.
-// [IsAbsent] tells a missing manifest from one that may not be read.
+// Registries differ from the distribution specification, and the client library misinterprets some
+// of the differences. [Transport] corrects a response if that is safe, and otherwise returns an
+// error: it reads every page of a list of referrers, accepts media types with parameters, and
+// rejects unexpected content. [IsAbsent] distinguishes a missing tag from one that the user may not
+// read.
 //
-// What it does not do: it verifies no digest; the library and the callers do.
+// The package verifies no digests; the library and the callers do.
 package registry
 
 import (
@@ -16,21 +16,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Options describe how registries are reached. The zero value is anonymous access
-// with the library's transport.
+// Options configure access to registries. The zero value means anonymous access with the library's
+// transport.
 type Options struct {
 	// Keychain holds the credentials. Nil means none.
 	Keychain authn.Keychain
 	// Transport carries the requests. Nil means remote.DefaultTransport.
 	Transport http.RoundTripper
-	// UserAgent is sent with each request. Empty means the library's.
+	// UserAgent is sent with each request. Empty means the library's default.
 	UserAgent string
-	// Jobs bounds the blobs that are transferred at once. 0 means the library's
-	// default.
+	// Jobs limits how many blobs are transferred at once. 0 means the library's default.
 	Jobs int
 }
 
-// Remote returns the options for the client library, with [Transport] below it.
+// Remote returns the options for the client library, including [Transport].
 func (o Options) Remote() []remote.Option {
 	next := o.Transport
 	if next == nil {

@@ -15,7 +15,7 @@ import (
 
 const digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
-// serve starts a server and returns a repository in it.
+// serve starts a server and returns a repository on it.
 func serve(t *testing.T, handle http.HandlerFunc) name.Repository {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +41,7 @@ func page(w http.ResponseWriter, entries ...string) {
 	fmt.Fprintf(w, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}`, strings.Join(entries, ","))
 }
 
-// listed counts the referrers, as the library reads them above our transport.
+// listed counts the referrers that the library returns when it uses our transport.
 func listed(t *testing.T, repo name.Repository) (int, error) {
 	t.Helper()
 	opts := append(Options{}.Remote(), remote.WithContext(t.Context()), remote.WithReferrersTagFallback(false))
@@ -56,7 +56,7 @@ func listed(t *testing.T, repo name.Repository) (int, error) {
 	return len(m.Manifests), nil
 }
 
-// TestNoPageIsLeftOut, whatever the link looks like.
+// TestNoPageIsLeftOut checks several spellings of the link to the next page.
 func TestNoPageIsLeftOut(t *testing.T) {
 	for _, link := range []string{
 		`<%s>; rel="next"`, `<%s>;rel=next`, `<%s>; title="a, b; rel=x"; rel="last next"`, `<https://elsewhere.example/>; rel="help", <%s>; rel="NEXT"`,
@@ -75,7 +75,7 @@ func TestNoPageIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestIncompleteListIsAnError.
+// TestIncompleteListIsAnError checks lists with a failed, invalid or endless part.
 func TestIncompleteListIsAnError(t *testing.T) {
 	for what, handle := range map[string]http.HandlerFunc{
 		"a page fails": func(w http.ResponseWriter, r *http.Request) {
@@ -143,8 +143,8 @@ func TestIncompleteListIsAnError(t *testing.T) {
 	}
 }
 
-// TestListThatChangesIsReadAgain: deleting an entry of the first page moves one of the
-// second to it, where a reader has been already.
+// TestListThatChangesIsReadAgain deletes an entry of the first page while the list is read. This
+// moves an entry of the second page to the first one, which was already read.
 func TestListThatChangesIsReadAgain(t *testing.T) {
 	var requests atomic.Int64
 	repo := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -167,7 +167,7 @@ func TestListThatChangesIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestRegistryWithoutAListIsRecognised by each of the statuses that such ones answer.
+// TestRegistryWithoutAListIsRecognised checks each status that such registries answer.
 func TestRegistryWithoutAListIsRecognised(t *testing.T) {
 	for _, status := range []int{400, 404, 405, 406, 501} {
 		repo := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -177,7 +177,8 @@ func TestRegistryWithoutAListIsRecognised(t *testing.T) {
 	}
 }
 
-// TestParametersOfAMediaTypeChangeNothing.
+// TestParametersOfAMediaTypeChangeNothing checks media types with parameters and generic media
+// types.
 func TestParametersOfAMediaTypeChangeNothing(t *testing.T) {
 	const index, manifest = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
 	for _, c := range []struct{ served, stated, want string }{
@@ -220,7 +221,8 @@ func TestWebPageIsNotTakenForAManifest(t *testing.T) {
 	}
 }
 
-// TestForbiddenTagIsNotTakenForAbsent, unless the list of tags proves it.
+// TestForbiddenTagIsNotTakenForAbsent checks that a forbidden tag counts as absent only if the list
+// of tags proves it.
 func TestForbiddenTagIsNotTakenForAbsent(t *testing.T) {
 	for what, c := range map[string]struct {
 		status, listStatus int

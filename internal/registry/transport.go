@@ -14,26 +14,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// maxManifest bounds a manifest and a page of referrers, in bytes. It is the size
+// maxManifest is the maximum size of a manifest or a page of referrers, in bytes. It is the size
 // that the distribution specification asks registries to accept.
 const maxManifest = 4 << 20
 
-// Transport returns a round tripper that corrects the answers of next to requests
-// for manifests and referrers. It passes all other requests on unchanged.
+// Transport returns a round tripper that corrects the responses of next to requests for manifests
+// and referrers. Other requests are passed on unchanged.
 //
-// A manifest's Content-Type is reduced to the media type: parameters are dropped,
-// and for a generic type the media type that the manifest itself states is used.
+// The Content-Type of a manifest is reduced to its media type without parameters. A generic type is
+// replaced by the media type in the manifest itself.
 //
-// A list of referrers has all its pages. An answer that is not a list, a page that
-// cannot be read and a list that changes while it is read are errors. A registry
-// without the referrers endpoint is reported with status 404, whichever status it
-// answers with.
+// A list of referrers is returned with all its pages. It is an error if the response is not a list,
+// a page is unreadable, or the list changes while it is read. A registry without the referrers
+// endpoint always gets status 404, even if it answers 400, 405, 406 or 501.
 func Transport(next http.RoundTripper) http.RoundTripper { return &corrected{next} }
 
 type corrected struct{ next http.RoundTripper }
 
-// endpoint finds the requests that concern us. The name of a repository may
-// contain the same words, so the last match counts.
+// endpoint matches requests for manifests and referrers. The name of a repository may contain the
+// same words, so the last match counts.
 var endpoint = regexp.MustCompile(`^/v2/.+/(manifests|referrers)/[^/]+$`)
 
 // RoundTrip implements http.RoundTripper.
@@ -81,8 +80,8 @@ func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
 	return resp, nil
 }
 
-// mediaType returns the media type of an answer without parameters, in lower case,
-// and an empty string for none.
+// mediaType returns the media type of a response in lower case and without parameters. It returns
+// "" if the header is missing.
 func mediaType(resp *http.Response) string {
 	header := resp.Header.Get("Content-Type")
 	kind, _, err := mime.ParseMediaType(header)
@@ -93,8 +92,8 @@ func mediaType(resp *http.Response) string {
 	return kind
 }
 
-// isGeneric reports whether a media type says nothing about the manifest. File
-// servers and some proxies send these.
+// isGeneric reports whether a media type does not identify the kind of manifest. File servers and
+// some proxies send such types.
 func isGeneric(kind string) bool {
 	switch kind {
 	case "", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain", "text/html":
@@ -108,7 +107,7 @@ func isManifest(kind string) bool {
 	return t.IsImage() || t.IsIndex()
 }
 
-// readAll reads a bounded body and closes it.
+// readAll reads and closes a body of at most maxManifest bytes.
 func readAll(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))

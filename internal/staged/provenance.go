@@ -18,13 +18,13 @@ const (
 	provenance1  = "https://slsa.dev/provenance/v1"
 )
 
-// pointer is a reference with digests, as provenance names sources.
+// pointer is a reference to a source in provenance: a URI with digests.
 type pointer struct {
 	URI    string            `json:"uri"`
 	Digest map[string]string `json:"digest"`
 }
 
-// predicate02 is of https://slsa.dev/spec/v0.2/provenance.
+// predicate02 has the parts that we use of https://slsa.dev/spec/v0.2/provenance.
 type predicate02 struct {
 	Builder struct {
 		ID string `json:"id"`
@@ -34,10 +34,10 @@ type predicate02 struct {
 	} `json:"invocation"`
 }
 
-// predicate1 is of https://slsa.dev/spec/v1.1/provenance. Parameters are the
-// builders' own: these are where GitHub's, BuildKit's and Google's say what was
-// built. Resolved dependencies are not looked at: a base image or a submodule is
-// no less one of them than the source.
+// predicate1 has the parts that we use of https://slsa.dev/spec/v1.1/provenance. Each builder
+// defines its own parameters; these are the ones of GitHub, BuildKit and Google for the source. The
+// source is not guessed from the resolved dependencies, which also include base images and
+// submodules.
 type predicate1 struct {
 	BuildDefinition struct {
 		ExternalParameters struct {
@@ -57,7 +57,7 @@ type predicate1 struct {
 	} `json:"runDetails"`
 }
 
-// provenanceOf returns what a statement of provenance says, nil for another one.
+// provenanceOf parses a statement of provenance. It returns nil for other predicate types.
 func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, error) {
 	switch predicateType {
 	case provenance02:
@@ -107,7 +107,7 @@ func (p *predicate1) source() (pointer, error) {
 	return at, nil
 }
 
-// revision is that of the dependency which is the source.
+// revision returns the revision of the resolved dependency that is the source.
 func (p *predicate1) revision(source string) string {
 	for _, d := range p.BuildDefinition.ResolvedDependencies {
 		if repository, revision := split(d); repository == source && revision != "" {
@@ -117,8 +117,8 @@ func (p *predicate1) revision(source string) string {
 	return ""
 }
 
-// split takes "git+https://git.example/app@refs/heads/main" apart. A source that
-// is no URL has no repository that a pattern could be held against.
+// split splits "git+https://git.example/app@refs/heads/main". For a source that is not a URL,
+// repository is empty, because no pattern can match it.
 func split(p pointer) (repository, revision string) {
 	revision = cmp.Or(p.Digest["gitCommit"], p.Digest["sha1"])
 	u, err := url.Parse(strings.TrimPrefix(p.URI, "git+"))

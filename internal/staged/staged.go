@@ -1,10 +1,9 @@
-// Package staged finds out what is signed about an image where it is staged:
+// Package staged reads the signatures and attestations of an image in the staging registry:
 // signatures, provenance and VEX statements.
 //
-// The path through it: [Read] lists the image and its platforms, reads what is
-// stored beside each digest in both forms of storage, and keeps what verifies for
-// somebody whom a policy names. What verifies for nobody is counted and else as if
-// it were not there. What any of it is worth is for the policy to say.
+// [Read] lists the digests of an image and its platforms, and reads the attachments of each digest
+// in both forms of storage. It keeps items that a signer named in a policy has signed. All others
+// are only counted. The policy decides which of the kept items matter.
 package staged
 
 import (
@@ -25,38 +24,37 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Evidence is what was found.
+// Evidence holds the verified attachments of an image.
 type Evidence struct {
 	Attestations []policy.Attestation
 	VEX          []policy.VEXStatement
-	// Unverified is how many signatures and statements verify for nobody.
+	// Unverified counts the signatures and statements without a trusted signer.
 	Unverified int
 }
 
-// ErrNoRoot says that an identity is to be believed and nothing tells how its
-// certificate is verified.
+// ErrNoRoot reports that a policy trusts an identity, but no trusted root was given to verify
+// certificates.
 var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and there is no trusted root to verify certificates by")
 
-// UnreadableError says that somebody who is believed has signed what cannot be
-// read. It is not passed over: it could say the opposite of another statement.
+// UnreadableError reports that a statement by a trusted signer is unreadable. It is not skipped,
+// because it may contradict another statement.
 type UnreadableError struct {
 	PredicateType string
 	Signatory     string
 	Err           error
 }
 
-// Error names the statement and its signatory.
+// Error names the statement and its signer.
 func (e *UnreadableError) Error() string {
 	return fmt.Sprintf("reading the %s that %s has signed: %v", e.PredicateType, e.Signatory, e.Err)
 }
 
-// Unwrap returns what is wrong with it.
+// Unwrap returns the cause.
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// TrustIn turns the signers of policies into whose signatures count. root may be
-// nil where all of them are keys.
+// TrustIn returns a Trust in the signers of policies. root may be nil if all signers are keys.
 func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error) {
-	// What cosign stores as a bundle names no repository.
+	// cosign's bundles name no repository.
 	t := trust.Trust{Root: root, AnyRepository: true}
 	for _, s := range signers {
 		if s.Key != "" {
@@ -82,8 +80,8 @@ func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error)
 	return t, nil
 }
 
-// publicKey reads the key, and refuses one whose form in the policy is another
-// than the one that signatories are named by: it would be nobody.
+// publicKey parses the key of a signer. It rejects a key if its encoding in the policy gives
+// another fingerprint than signatures do: such a rule would never match.
 func publicKey(text string) (crypto.PublicKey, error) {
 	keys, err := trust.LoadPublicKeys([]byte(text))
 	if err != nil {
@@ -98,7 +96,7 @@ func publicKey(text string) (crypto.PublicKey, error) {
 	return keys[0], nil
 }
 
-// expression is a pattern of the policy as a regular expression.
+// expression converts a pattern of the policy to a regular expression.
 func expression(pattern string) string {
 	parts := strings.Split(pattern, "*")
 	for i := range parts {
@@ -107,10 +105,9 @@ func expression(pattern string) string {
 	return strings.Join(parts, ".*")
 }
 
-// Read finds out what is signed about an image, which may be an index, or about
-// one of its platforms. A registry that does not answer is an error: what it has
-// not told could be what a policy asks for, or what takes back what another
-// statement says.
+// Read returns the verified attachments of an image or index, or of one of its platforms. A failed
+// request is an error: the missing attachments may be required by a policy, or may revoke another
+// statement.
 func Read(ctx context.Context, ref name.Digest, believed trust.Trust, opts ...remote.Option) (Evidence, error) {
 	digests, err := digestsOf(ctx, ref, opts)
 	if err != nil {
@@ -135,20 +132,20 @@ func Read(ctx context.Context, ref name.Digest, believed trust.Trust, opts ...re
 	return out, nil
 }
 
-// Item is one thing that is stored beside a digest where the image is staged.
+// Item is one attachment of a digest in the staging registry.
 type Item struct {
-	policy.Attestation // Digest and Signer are empty where Err is set
-	// Form is that in which it is stored: Legacy or Bundle.
+	policy.Attestation // Digest and Signer are empty if Err is set
+	// Form is the form of storage: Legacy or Bundle.
 	Form trust.Format
-	// Signature or Envelope is what is stored.
+	// Exactly one of Signature and Envelope is set: the stored item.
 	Signature *trust.Signature
 	Envelope  trust.Envelope
-	// Err says why it verifies for nobody who is believed.
+	// Err is the reason why no trusted signer could be verified.
 	Err error
 }
 
-// List returns everything that is stored beside these digests, each as often as it
-// is stored, with whether it verifies.
+// List returns all attachments of these digests and whether they verify. An attachment that is
+// stored in both forms is returned twice.
 func List(ctx context.Context, repo name.Repository, digests []v1.Hash, believed trust.Trust, opts ...remote.Option) ([]Item, error) {
 	var out []Item
 	for _, digest := range digests {
@@ -188,7 +185,8 @@ func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, d
 	return item
 }
 
-// digestsOf are those of the image and, of an index, of its platforms.
+// digestsOf returns the digest of the image and, for an index, the digests of all its image
+// manifests.
 func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1.Hash, error) {
 	d, err := remote.Get(ref, append(slices.Clone(opts), remote.WithContext(ctx))...)
 	if err != nil {
@@ -250,7 +248,7 @@ func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.
 	return nil
 }
 
-// once leaves out what is stored in both forms of storage.
+// once removes duplicates: attachments that are stored in both forms.
 func (e *Evidence) once() {
 	seen := map[policy.Attestation]bool{}
 	e.Attestations = slices.DeleteFunc(e.Attestations, func(a policy.Attestation) bool {
@@ -261,8 +259,8 @@ func (e *Evidence) once() {
 	})
 }
 
-// VEX is a statement as policies judge it. signer is nil where nobody has signed
-// it.
+// VEX converts a statement to the form that policies evaluate. signer is nil for an unsigned
+// statement.
 func VEX(s vex.Statement, signer *policy.Signatory) policy.VEXStatement {
 	return policy.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
 		Status: policy.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,

@@ -20,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// site is a staging registry with an image and an index in it.
+// site is a staging registry with an image and an index.
 type site struct {
 	*testing.T
 	registry *lab.Registry
@@ -69,7 +69,7 @@ func (s *site) push(path string, what remote.Taggable) name.Digest {
 	return d
 }
 
-// key makes a key and the signer that a policy names by it.
+// key generates a key and returns its signer and the policy's rule for the key.
 func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	t.Helper()
 	private, public, err := trust.GenerateKey(nil)
@@ -87,8 +87,7 @@ func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	return signer, policy.SignerRule{Name: named, Key: string(public)}
 }
 
-// attach stores what a signer makes beside a digest, which need not be the one
-// that it is about.
+// attach attaches a signer's items to a digest. They may be about another digest.
 func (s *site) attach(signer *trust.Signer, f trust.Format, at name.Digest, a trust.Attachments) {
 	s.Helper()
 	if err := trust.Attach(s.Context(), signer.Trust(), f, at.Context(), s.hash(at), a); err != nil {
@@ -143,8 +142,8 @@ const (
 		"statements":[{"vulnerability":{"name":"CVE-2026-1"},"products":[{"@id":"pkg:deb/debian/openssl"}],"status":"not_affected","justification":"component_not_present"}]}`
 )
 
-// TestRead finds signatures, provenance and VEX in both forms of storage, and
-// says who signed them.
+// TestRead checks that signatures, provenance and VEX are found in both forms of storage, with
+// their signers.
 func TestRead(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -177,7 +176,7 @@ func TestRead(t *testing.T) {
 					}
 				}
 			}
-			signatures := 1 // the document and the statement are two
+			signatures := 1 // the signed document and the signature statement differ
 			if form == trust.Both {
 				signatures = 2
 			}
@@ -188,8 +187,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestOthersAreNotBelieved: what somebody else signed, what is about something
-// else and what was altered is counted, and is no evidence.
+// TestOthersAreNotBelieved checks that items by another signer, about another image or altered are
+// only counted.
 func TestOthersAreNotBelieved(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -205,14 +204,14 @@ func TestOthersAreNotBelieved(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	// About another image, stored beside this one.
+	// These are about another image, but attached to this one.
 	before := s.read(s.image, rule).Unverified
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(moved), provenance02, buildkit))
 	s.attach(signer, trust.Legacy, s.image, s.signature(signer, trust.Legacy, elsewhere))
 	if got := s.read(s.image, rule); len(got.Attestations) > 0 || got.Unverified != before+2 {
 		t.Errorf("%+v", got)
 	}
-	// With no signer nobody is believed.
+	// Without a trusted signer, nothing is accepted.
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(s.image), provenance02, buildkit))
 	if got := s.read(s.image, rule); len(got.Attestations) != 1 {
 		t.Errorf("%+v", got)
@@ -231,8 +230,8 @@ func mustImage(t *testing.T) v1.Image {
 	return img
 }
 
-// TestPlatformsAreRead: what is signed about a platform of an index is found, and
-// says of which.
+// TestPlatformsAreRead checks that attachments of a platform are found, with the digest of the
+// platform.
 func TestPlatformsAreRead(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -249,8 +248,8 @@ func TestPlatformsAreRead(t *testing.T) {
 	}
 }
 
-// TestUnreadableStatementOfABelievedSignerIsAnError: it could take back what
-// another one says.
+// TestUnreadableStatementOfABelievedSignerIsAnError checks that such a statement is not skipped,
+// because it may revoke another statement.
 func TestUnreadableStatementOfABelievedSignerIsAnError(t *testing.T) {
 	for predicateType, predicate := range map[string]string{
 		"https://openvex.dev/ns/v0.2.0": `{"statements":1}`,
@@ -272,7 +271,7 @@ func TestUnreadableStatementOfABelievedSignerIsAnError(t *testing.T) {
 	}
 }
 
-// TestRegistryInTroubleIsAnError: silence is not absence.
+// TestRegistryInTroubleIsAnError checks that a failed request does not count as an empty answer.
 func TestRegistryInTroubleIsAnError(t *testing.T) {
 	s := newSite(t)
 	_, rule := key(t, "ci")
@@ -299,7 +298,7 @@ func TestTrustIn(t *testing.T) {
 	if _, err := TrustIn([]policy.SignerRule{{Name: "ci", Key: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}}, nil); err == nil {
 		t.Error("no key is a key")
 	}
-	// P-256 with its curve spelled out is the same key in another form.
+	// A P-256 key with explicit curve parameters is the same key in another encoding.
 	unusual, err := os.ReadFile(filepath.Join("testdata", "explicit.pub"))
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +313,7 @@ func TestTrustIn(t *testing.T) {
 	}
 }
 
-// TestProvenance reads what real builders write.
+// TestProvenance checks the provenance of real builders.
 func TestProvenance(t *testing.T) {
 	for name, test := range map[string]struct {
 		predicateType, predicate string

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWhatGoesAlongIsOneWrite: a registry that lets no tag be changed takes our own and
-// what others made together, and doing it again changes nothing.
+// TestWhatGoesAlongIsOneWrite checks that a registry with immutable tags stores our own statements
+// and statements by others in one write, and that repeating it changes nothing.
 func TestWhatGoesAlongIsOneWrite(t *testing.T) {
 	r := newRegistry(t)
 	s, maker, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")
@@ -25,8 +25,8 @@ func TestWhatGoesAlongIsOneWrite(t *testing.T) {
 	}
 }
 
-// TestWhatGoesAlongIsVerified: what none of the makers made does not go, and nothing is
-// written.
+// TestWhatGoesAlongIsVerified checks that a statement by an untrusted signer is refused and that
+// nothing is written.
 func TestWhatGoesAlongIsVerified(t *testing.T) {
 	r := newRegistry(t)
 	s, maker, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")

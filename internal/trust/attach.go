@@ -13,34 +13,33 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Attachments are what is stored beside a digest.
+// Attachments are the signatures and statements that are attached to a digest.
 type Attachments struct {
 	Signatures []Signature
 	Envelopes  []Envelope
-	// Copied are statements that only the copy of the list names: another writer has
-	// overwritten the list. Read fills it; nothing writes it.
+	// Copied holds statements that only the copy of the list has: another writer has overwritten
+	// the list. Read fills this field; writing ignores it.
 	Copied []Envelope
 }
 
-// Attach stores attachments made by a trusted signer beside a digest, in the
-// form or the forms of the format, first the signatures, then the statements.
-// What the signer did not make is refused, and so is a signature that is not of
-// the format. In the legacy form the image itself need not be there; a bundle
-// refers to it, and it must.
+// Attach stores attachments by a trusted signer in the registry, in each form that the format
+// selects: first the signatures, then the statements. It refuses attachments by other signers and
+// signatures of the wrong form. The image must exist for bundles, which refer to it; for the legacy
+// form it need not.
 //
-// Attachments of others stay. Of our own, a signature over the same document and
-// an envelope over the same statement are kept instead of adding another, and a
-// statement of the same type with the same first subject is replaced: it is older.
+// Attachments by others are kept. A signature over the same document or an envelope over the same
+// statement is not stored twice. An existing statement of ours with the same type and first subject
+// is older, and is replaced.
 //
-// A registry that refuses to change a tag fails with a *RefusedError. One that does
-// not delete bundles keeps those that were replaced as well.
+// If the registry refuses to change a tag, the error is a *RefusedError. If it does not delete
+// bundles, replaced bundles stay.
 func Attach(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
 	return AttachAll(ctx, own, f, repo, digest, a, Along{}, Writing{}, opts...)
 }
 
-// Along is what others made, to be stored with what is our own: each thing in the
-// form in which it was read. Who made it must be trusted. Nothing is replaced by it,
-// be it of the same type and about the same, and nothing is stored twice.
+// Along holds attachments by other signers, to be stored together with our own, each in the form
+// that it was read in. Makers must trust their signers. They replace nothing, not even items of the
+// same type about the same subject, and none is stored twice.
 type Along struct {
 	Makers          Trust
 	Legacy, Bundles Attachments
@@ -54,8 +53,8 @@ func (a Along) sort() (legacy, bundles []signed, err error) {
 	return legacy, bundles, err
 }
 
-// AttachAll is Attach, and stores what goes along in the same writes: a registry that
-// lets no tag be changed takes one.
+// AttachAll is like Attach and stores along in the same writes: a registry with immutable tags
+// accepts only one write.
 func AttachAll(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along, how Writing, opts ...remote.Option) error {
 	r, err := GetReady(own, f, repo, digest, a, along, how)
 	if err != nil {
@@ -64,17 +63,17 @@ func AttachAll(ctx context.Context, own Trust, f Format, repo name.Repository, d
 	return r.Attach(ctx, opts...)
 }
 
-// Ready is what AttachAll stores, as it is stored. SBOMs have megabytes, and making
-// it takes as long as sending it.
+// Ready holds encoded attachments for AttachAll. Encoding is a separate step, because SBOMs have
+// megabytes and encoding them takes as long as sending them.
 type Ready struct {
 	ref                   name.Digest
 	digest                v1.Hash
 	all                   writers
-	signatures, envelopes []claimed // below tags
+	signatures, envelopes []claimed // stored in tags
 	bundles               []signed
 }
 
-// GetReady verifies everything that is to be attached, and asks no registry.
+// GetReady verifies and encodes all attachments. It contacts no registry.
 func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along, how Writing) (*Ready, error) {
 	ref := repo.Digest(digest.String())
 	own.places, along.Makers.places = how.Places, nil
@@ -102,9 +101,9 @@ func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attac
 	return r, nil
 }
 
-// Upload brings to the registry what will be stored below tags, without these: Attach
-// then has less to send. It does nothing where there are such tags already, for what
-// is there may stay in the place of this.
+// Upload sends the blobs that Attach will store in tags, but not the tags, so that Attach has less
+// to send. It does nothing for a tag that exists already, because existing entries may be kept
+// instead of these.
 func (r *Ready) Upload(ctx context.Context, opts ...remote.Option) error {
 	repo := r.ref.Context()
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
@@ -116,7 +115,7 @@ func (r *Ready) Upload(ctx context.Context, opts ...remote.Option) error {
 			continue
 		}
 		if _, err := remote.Get(tag, opts...); err == nil {
-			continue // an error that matters comes again
+			continue // Attach reports the error, if any
 		}
 		for _, e := range entries {
 			if err := remote.WriteLayer(repo, e.entry, opts...); err != nil {
@@ -127,7 +126,7 @@ func (r *Ready) Upload(ctx context.Context, opts ...remote.Option) error {
 	return nil
 }
 
-// Attach stores it, as the function of that name does.
+// Attach stores the attachments, see the function Attach.
 func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	if len(r.signatures)+len(r.envelopes) > 0 {
@@ -138,28 +137,29 @@ func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
 	return r.all.attachBundles(ctx, r.ref, r.bundles, opts)
 }
 
-// Writing says how statements are stored. The zero value relates none to another.
+// Writing controls how statements are stored. With the zero value, a statement replaces the older
+// ones of its type and subject.
 type Writing struct {
-	// Places relates our own statements to each other. Nil relates none.
+	// Places relates our own statements to each other. Nil means the zero Place for each.
 	Places Places
-	// Now tells the time, so that a statement from the future is not the newest. Nil
-	// believes every time.
+	// Now returns the current time, so that a statement from the future is not the newest. With
+	// nil, every time is accepted.
 	Now func() time.Time
-	// Turns serialises writers that share it. Nil serialises nothing: writers that
-	// overwrite each other then find out and repeat their work.
+	// Turns is a write lock for the writers that share it. Without it, nothing is locked: writers
+	// that overwrite each other detect this and repeat their work.
 	Turns *Turns
 }
 
-// writers store entries. They know the entries of the signers in trusts; those of
-// the first are our own.
+// writers store attachments. They recognize attachments by the signers in trusts; the first of
+// these is our own.
 type writers struct {
 	trusts []Trust
 	turns  *Turns
 	now    func() time.Time
 }
 
-// AttachDocument stores a file of one media type beside a digest, as a referrer of it.
-// Nobody signs the file: a statement that names its digest does.
+// AttachDocument stores a file as a referrer of a digest, with mediaType as its media type. The
+// file itself is not signed: a statement that names its digest is.
 func AttachDocument(ctx context.Context, repo name.Repository, digest v1.Hash, mediaType string, body []byte, opts ...remote.Option) error {
 	ref := repo.Digest(digest.String())
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
@@ -175,19 +175,19 @@ func AttachDocument(ctx context.Context, repo name.Repository, digest v1.Hash, m
 	if err != nil {
 		return fmt.Errorf("attaching to %s: %w", ref, err)
 	}
-	// The claim is its own: nothing is replaced by it.
+	// The identity key is unique, so the file replaces nothing.
 	sum := sha256.Sum256(body)
 	return writers{}.store(ctx, shelf, []claimed{{e, claim{kind: mediaType, about: string(sum[:]), says: sum}}})
 }
 
-// signed is something of our own that is to be stored.
+// signed is an attachment of our own that is about to be stored.
 type signed struct {
 	claim     claim
-	signature Signature // of the legacy form
-	envelope  Envelope  // nil for that
+	signature Signature // in the legacy form
+	envelope  Envelope  // nil for a signature in the legacy form
 }
 
-// sort verifies everything and tells what is to be stored in which form.
+// sort verifies all attachments and returns them by the form that they are stored in.
 func (t Trust) sort(f Format, a Attachments) (legacy, bundles []signed, err error) {
 	if err := f.check(); err != nil {
 		return nil, nil, err
@@ -256,7 +256,7 @@ func (r *Ready) attachTags(ctx context.Context, opts []remote.Option) error {
 	return r.all.store(ctx, newTagShelf(attestationTag(repo, r.digest), puller, opts), r.envelopes)
 }
 
-// layer is how it is stored below a tag.
+// layer encodes the attachment as a layer of a tag.
 func (s signed) layer() (entry, error) {
 	if s.envelope == nil {
 		sig, err := base64.StdEncoding.DecodeString(s.signature.Base64)

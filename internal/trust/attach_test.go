@@ -39,7 +39,7 @@ func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
 	return got
 }
 
-// predicatesBy lists the predicates of one type that the key signed.
+// predicatesBy lists the predicates of one type that s signed.
 func predicatesBy(s *Signer, kind string, envelopes []Envelope, d v1.Hash) []string {
 	var out []string
 	for _, e := range envelopes {
@@ -70,7 +70,7 @@ func TestNothingOfOthersIsLost(t *testing.T) {
 	if len(got.Signatures) != 2 || len(got.Envelopes) != 4 {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
-	// The documents are the same, so both signatures belong to one blob.
+	// The documents are equal, so both signatures belong to the same blob.
 	for _, by := range []*Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {
@@ -103,8 +103,8 @@ func TestRepeatingWritesNothing(t *testing.T) {
 	}
 }
 
-// TestStatementsAboutOtherSubjectsAreNotReplaced: at an index are the SBOMs of
-// all its platforms, which have one type.
+// TestStatementsAboutOtherSubjectsAreNotReplaced checks that an index keeps the SBOMs of all its
+// platforms, although they have the same type.
 func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 	s, repo, index := newSigner(t), newRepo(t, "app"), digestOf("f")
 	amd, arm := digestOf("a"), digestOf("b")
@@ -190,8 +190,8 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// overwrite stands for another process: it replaces the list by a stray entry,
-// before each of the first n readings that follow a write.
+// overwrite simulates another process: it replaces the list with an unrelated entry before each of
+// the first n reads that follow a write.
 func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n int64) {
 	stray := rawEntry(t, []byte("{}"), envelopeLayer, nil)
 	var written atomic.Bool
@@ -212,7 +212,7 @@ func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n
 	})
 }
 
-// asAnother marks requests as those of another process.
+// asAnother marks requests as requests of another process.
 type asAnother struct{}
 
 func (asAnother) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -243,8 +243,7 @@ func TestEntryThatIsAlwaysOverwrittenIsNoSuccess(t *testing.T) {
 	}
 }
 
-// TestUnreadableTagIsNotTakenForEmpty: what cannot be read must not be
-// overwritten.
+// TestUnreadableTagIsNotTakenForEmpty checks that an unreadable list is not overwritten.
 func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 	r := newRegistry(t)
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
@@ -265,8 +264,8 @@ func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 	}
 }
 
-// TestOtherThingsAreNotTakenForEmpty: an index, above all, would be resolved to
-// one of its children by the library.
+// TestOtherThingsAreNotTakenForEmpty checks manifests of other kinds. The most important one is an
+// index, which the library would resolve to one of its images.
 func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
 	s := newSigner(t)
 	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +
@@ -293,7 +292,7 @@ func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
 				}
 				mediaType, body := c.mediaType, c.body
 				if !strings.HasSuffix(req.URL.Path, ".att") {
-					mediaType, body = types.OCIManifestSchema1, "{}" // the child
+					mediaType, body = types.OCIManifestSchema1, "{}" // the image in the index
 				}
 				w.Header().Set("Content-Type", string(mediaType))
 				_, err := w.Write([]byte(body))
@@ -341,8 +340,8 @@ func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestHostileEntriesAreNotRead: too large, endless, not what the digest says, or
-// too many.
+// TestHostileEntriesAreNotRead checks entries that are too large, endless or too many, or that do
+// not match their digest.
 func TestHostileEntriesAreNotRead(t *testing.T) {
 	isBlobRead := func(req *http.Request) bool { return lab.IsBlob(req) && req.Method == http.MethodGet }
 	isListRead := func(req *http.Request) bool { return lab.IsManifest(req) && req.Method == http.MethodGet }
@@ -362,7 +361,7 @@ func TestHostileEntriesAreNotRead(t *testing.T) {
 	for what, c := range map[string]struct {
 		entries []entry
 		hook    lab.Hook
-		unread  bool // not even begun to be read
+		unread  bool // the download must not even start
 	}{
 		"large":        {entries: []entry{large}, unread: true},
 		"negative":     {entries: []entry{negative}, unread: true},
@@ -392,7 +391,7 @@ func TestHostileEntriesAreNotRead(t *testing.T) {
 	}
 }
 
-// putAsIs stores a list of the blob "{}" whose sizes and addresses may be wrong.
+// putAsIs stores a list of the blob "{}", even if sizes and addresses are wrong.
 func putAsIs(t *testing.T, tag name.Tag, entries []entry) {
 	t.Helper()
 	put(t, tag, rawEntry(t, []byte("{}"), envelopeLayer, nil))
@@ -418,14 +417,14 @@ func putAsIs(t *testing.T, tag name.Tag, entries []entry) {
 	}
 }
 
-// manifest is raw bytes to be stored as a manifest.
+// manifest is a manifest that is stored byte for byte.
 type manifest []byte
 
 func (m manifest) RawManifest() ([]byte, error)        { return m, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
-// TestOthersEntriesAreNotDownloaded: they are listed again unread, however large
-// they are.
+// TestOthersEntriesAreNotDownloaded checks that entries by others stay in the list and are not
+// downloaded, whatever their size.
 func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
@@ -452,8 +451,8 @@ func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 	}
 }
 
-// TestEntryIsNotFetchedFromElsewhere: a manifest must not send us to an address
-// of its author's choice, not even as a second choice.
+// TestEntryIsNotFetchedFromElsewhere checks that no content is fetched from an address in a
+// manifest, not even as a fallback.
 func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	e := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
@@ -467,8 +466,8 @@ func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestPlainHTTPNameIsNotMistakenForHTTPS: whether a registry is spoken to in
-// plain HTTP is in the name that the caller made, and must survive.
+// TestPlainHTTPNameIsNotMistakenForHTTPS checks that a name for plain HTTP keeps this property in
+// all requests.
 func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
 	r := newRegistry(t)
 	repo, err := name.NewRepository("registry.example:5000/app", name.Insecure)

@@ -8,13 +8,12 @@ import (
 	"github.com/sigstore/sigstore/pkg/oauthflow"
 )
 
-// clientID is how the programs of a Sigstore introduce themselves to its issuer.
+// clientID is the OAuth client that all Sigstore programs use.
 const clientID = "sigstore"
 
-// BrowserToken has a person at a terminal log in with a browser, each time that a
-// token is asked for. in and out are the terminal: where no browser opens, it is
-// told what to visit and asked for the code that is shown there. The issuer is the
-// URL of an OpenID Connect provider, see Services.Issuer.
+// BrowserToken returns a source that asks the user to log in with a browser each time. in and out
+// are the terminal: if no browser opens, it prints a URL there and asks for the code that the page
+// shows. issuer is the URL of an OpenID Connect provider, see Services.Issuer.
 func BrowserToken(issuer string, in io.Reader, out io.Writer) TokenSource {
 	return func(ctx context.Context) (string, error) {
 		type answer struct {

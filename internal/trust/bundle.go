@@ -10,11 +10,10 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
-// bundleType is the media type and the artifact type of a bundle that is
-// written.
+// bundleType is the media type and the artifact type of the bundles that we write.
 const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
-// bundleTypes are those that are read; all hold an envelope alike.
+// bundleTypes are the media types that we read. All of them store an envelope in the same way.
 var bundleTypes = []string{
 	bundleType,
 	"application/vnd.dev.sigstore.bundle+json;version=0.3",
@@ -24,9 +23,9 @@ var bundleTypes = []string{
 
 func isBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
 
-// bundled returns the envelope as a bundle. What is a bundle stays as it is, but for
-// what is meant for the other form; around what is none, one is written that hints at the key with this
-// fingerprint, as cosign does, and holds nothing else.
+// bundled returns the envelope as a bundle. A bundle is returned without the parts that only the
+// legacy form needs. A plain envelope is wrapped in a bundle that holds only a hint to the key with
+// this fingerprint, as cosign writes it.
 func (e Envelope) bundled(fingerprint string) (Envelope, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {

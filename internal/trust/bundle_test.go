@@ -30,8 +30,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// onBoth runs a test with a registry that keeps the list of referrers, and with
-// one where the writers do.
+// onBoth runs a test with a registry that keeps the list of referrers, and with one that does not.
 func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 	t.Run("referrers API", func(t *testing.T) {
 		server := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
@@ -45,13 +44,13 @@ func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 	t.Run("fallback tag", func(t *testing.T) { test(t, newRepo(t, "app")) })
 }
 
-// attachBundles signs and attests, and stores both as bundles.
+// attachBundles signs an image and stores the signature and the envelopes as bundles.
 func attachBundles(t testing.TB, s *Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
 	t.Helper()
 	return Attach(t.Context(), only(s), Bundle, repo, d, Attachments{Signatures: signAs(t, s, Bundle, repo, d), Envelopes: envelopes})
 }
 
-// referrersOf lists the addresses of what refers to a digest.
+// referrersOf lists the digests of the referrers of a digest.
 func referrersOf(t testing.TB, repo name.Repository, d v1.Hash) []string {
 	t.Helper()
 	shelf, err := newReferrerShelf(repo.Digest(d.String()), nil)
@@ -70,8 +69,7 @@ func referrersOf(t testing.TB, repo name.Repository, d v1.Hash) []string {
 	return out
 }
 
-// cosignAcceptsBundles asks cosign's library, with a trusted root that has
-// nothing in it.
+// cosignAcceptsBundles verifies the bundles with cosign's library and an empty trusted root.
 func cosignAcceptsBundles(t *testing.T, key crypto.PublicKey, ref name.Digest) error {
 	t.Helper()
 	v, err := signature.LoadVerifier(key, crypto.SHA256)
@@ -152,8 +150,8 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 	return cmp.Equal(x, y)
 }
 
-// TestBundleIsBoundToDigestAndRepository: cosign binds no bundle to a
-// repository; ours name it.
+// TestBundleIsBoundToDigestAndRepository checks that our bundles name their repository. cosign's
+// bundles name none.
 func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	d, elsewhere := digestOf("a"), repo.Registry.Repo("other")
@@ -188,8 +186,7 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 	}
 }
 
-// TestTamperedBundleIsNotAccepted: neither another payload nor an envelope
-// beside the one that was signed.
+// TestTamperedBundleIsNotAccepted checks bundles with another payload or with a second envelope.
 func TestTamperedBundleIsNotAccepted(t *testing.T) {
 	s, d := newSigner(t), digestOf("a")
 	good, err := attest(t, s, "x", `{"n":1}`, d).bundled(Fingerprint(s.PublicKey()))
@@ -282,8 +279,8 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 	})
 }
 
-// TestOverwrittenReferrersAreListedAgain: another process writes a list that it
-// had read before.
+// TestOverwrittenReferrersAreListedAgain checks that referrers are restored after another process
+// wrote an outdated list.
 func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 	r := newRegistry(t)
 	s, repo := newSigner(t), repoIn(t, r, "app")
@@ -314,8 +311,8 @@ func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 	}
 }
 
-// TestForeignReferrersStay: they are neither lost, nor read, nor in the way,
-// whatever they call themselves.
+// TestForeignReferrersStay checks that referrers by others are kept, not downloaded, and harmless,
+// whatever type they claim.
 func TestForeignReferrersStay(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s := newSigner(t)
@@ -374,8 +371,7 @@ func TestForeignReferrersStay(t *testing.T) {
 	})
 }
 
-// TestUnreadableReferrersAreNotTakenForNone: what cannot be read must not be
-// overwritten.
+// TestUnreadableReferrersAreNotTakenForNone checks that an unreadable list is not overwritten.
 func TestUnreadableReferrersAreNotTakenForNone(t *testing.T) {
 	s := newSigner(t)
 	for what, hook := range map[string]lab.Hook{
@@ -418,7 +414,7 @@ func answer(mediaType types.MediaType, body string) lab.Hook {
 	}
 }
 
-// endlessIndex is what a registry that keeps the list might answer.
+// endlessIndex answers with an endless index, as a hostile registry may.
 func endlessIndex(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Content-Type", string(types.OCIImageIndex))
 	spaces := bytes.Repeat([]byte(" "), 32<<10)
@@ -466,8 +462,8 @@ func TestMisspeltFormatIsNotTakenForTheDefault(t *testing.T) {
 	}
 }
 
-// TestRegistryThatRefusesToListIsNotOneThatRefusesToStore: each has its own way
-// of saying that it does not keep the list.
+// TestRegistryThatRefusesToListIsNotOneThatRefusesToStore checks each status that registries
+// without the referrers API answer.
 func TestRegistryThatRefusesToListIsNotOneThatRefusesToStore(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable} {
 		r := newRegistry(t)
@@ -485,8 +481,7 @@ func TestRegistryThatRefusesToListIsNotOneThatRefusesToStore(t *testing.T) {
 	}
 }
 
-// immutable refuses to move a tag, with one of the answers that registries
-// have for that.
+// immutable refuses to move a tag, with a status that registries use for that.
 func immutable(status int) lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -506,8 +501,8 @@ func immutable(status int) lab.Hook {
 	}
 }
 
-// TestImmutableTagIsNotTakenForRenewed: what was stored first stays, and storing
-// it again is no failure; whatever is newer is refused, and said to be.
+// TestImmutableTagIsNotTakenForRenewed checks that the first statements stay, that storing them
+// again succeeds, and that newer ones are refused with an error.
 func TestImmutableTagIsNotTakenForRenewed(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed} {
 		for _, f := range []Format{Legacy, Bundle, Both} {

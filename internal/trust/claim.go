@@ -10,41 +10,41 @@ import (
 	"time"
 )
 
-// Place relates a statement to others of ours of the same type about the same
-// subject. The zero value: it replaces those that were stored before.
+// Place relates a statement to our other statements of the same type about the same subject. With
+// the zero value, a statement replaces those that were stored before.
 type Place struct {
-	// Key tells apart statements that are kept side by side. Of those with the same
-	// type, first subject and key only the newest is kept.
+	// Key separates statements that are kept side by side. Only the newest statement with the same
+	// type, first subject and key is kept.
 	Key string
-	// Group bounds how many keys are kept: of each group, the newest 8.
+	// Group limits how many keys are kept: the newest 8 of each group.
 	Group string
-	// At is when the statement was made. Zero: the one stored last is the newest.
+	// At is the time of the statement. Zero means that the last one stored is the newest.
 	At time.Time
-	// Lists has the digests, "sha256:<hex>", of the statements that this one is based
-	// on. They are kept as long as it is.
+	// Lists has the digests, "sha256:<hex>", of the statements that this one depends on. They are
+	// kept as long as this one.
 	Lists []string
-	// Of is the digest of the statement to which this one belongs: it is kept as long
-	// as that one.
+	// Of is the digest of the statement that this one belongs to. This one is kept as long as that
+	// statement.
 	Of string
-	// Evidence is kept as long as a statement lists it.
+	// Evidence means that the statement is kept as long as another statement lists it.
 	Evidence bool
 }
 
 // Places returns the place of a statement of ours.
 type Places func(Statement) Place
 
-// claim is what an entry of our own says. The zero claim is that of an entry
-// that is not ours, or of a kind that is not ours to replace.
+// claim is the identity key of an attachment of ours: attachments with equal keys replace each
+// other. The zero claim is for attachments by others and for kinds that we must not replace.
 type claim struct {
 	kind  string // predicate type; empty for a signature
-	about string // the subject; empty for the zero claim
+	about string // the subject, or the hash of the content; empty for the zero claim
 	says  [sha256.Size]byte
 	place Place
 }
 
 func (c claim) isOurs() bool { return c.about != "" }
 
-// digest is that of the statement, as Place names it.
+// digest returns the digest of the statement, in the form that Place uses.
 func (c claim) digest() string { return fingerprintPrefix + hex.EncodeToString(c.says[:]) }
 
 type claimed struct {
@@ -65,8 +65,8 @@ func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
 	if err != nil {
 		return claim{}, Signatory{}, err
 	}
-	// The first subject is what it is about; the others are where else it is
-	// looked up. A platform's SBOM is that in whatever index the platform is.
+	// The first subject is what the statement is about. The others only help to find it: the SBOM
+	// of a platform is the same in every index.
 	first := st.Subjects[0]
 	c := claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}
 	if t.apart {
@@ -78,12 +78,12 @@ func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
 	return c, by, nil
 }
 
-// claimCache remembers what the entries of one list claim, so that reading the list
-// again does not read its entries again.
+// claimCache caches the identity keys of the attachments in one list, so that reading the list
+// again does not download them again.
 type claimCache struct {
 	claims map[string]claim
-	// dropVanished takes an entry whose manifest is not there off the list. Otherwise it
-	// is errVanished.
+	// dropVanished removes attachments with a missing manifest from the list. Otherwise, a missing
+	// manifest is errVanished.
 	dropVanished bool
 }
 
@@ -91,9 +91,8 @@ func (e entry) cacheKey() string {
 	return string(e.desc.MediaType) + " " + e.desc.Digest.String() + " " + e.desc.Annotations[signatureAnnotation]
 }
 
-// claims finds out which of the entries are ours, reading only those that may
-// be in the way of what is wanted: SBOMs are large. gone are those whose manifests were
-// deleted.
+// claims computes which attachments of the list are ours. It downloads only those that a wanted one
+// may replace, because SBOMs are large. gone are attachments with a deleted manifest.
 func (t writers) claims(ctx context.Context, s shelf, have []entry, want []claimed, known *claimCache) (out, gone []claimed, err error) {
 	for _, e := range have {
 		c, ok := known.claims[e.cacheKey()]
@@ -119,8 +118,8 @@ func (t writers) claims(ctx context.Context, s shelf, have []entry, want []claim
 	return out, gone, nil
 }
 
-// claimOf is that of the first party who made an entry; an entry that no party
-// made is not ours and has the zero claim.
+// claimOf returns the identity key according to the first trusted signer in trusts that made the
+// attachment. An attachment by another signer has the zero claim.
 func (t writers) claimOf(e entry, body []byte) claim {
 	for _, party := range t.trusts {
 		if e.desc.MediaType == signatureLayer {
@@ -138,7 +137,7 @@ func (t writers) claimOf(e entry, body []byte) claim {
 	return claim{}
 }
 
-// mayReplace goes by what nobody signed, and only saves work.
+// mayReplace compares unsigned metadata. It only saves downloads.
 func (c claimed) mayReplace(e entry) bool {
 	switch {
 	case c.desc.MediaType != e.desc.MediaType:
@@ -148,7 +147,7 @@ func (c claimed) mayReplace(e entry) bool {
 	case e.desc.MediaType == envelopeLayer:
 		return c.desc.Annotations[predicateAnnotation] == e.desc.Annotations[predicateAnnotation]
 	default:
-		// Some registries leave the annotations out of the list.
+		// Some registries omit the annotations from the list.
 		kind, ok := e.desc.Annotations[bundlePredicateAnnotation]
 		return mayBeBundle(e.desc) && (!ok || c.desc.Annotations[bundlePredicateAnnotation] == kind)
 	}

@@ -35,7 +35,7 @@ func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	return digest
 }
 
-// put stores entries as they are, as somebody could who may push.
+// put stores entries unchanged, like a pusher without a key.
 func put(t *testing.T, tag name.Tag, entries ...entry) {
 	t.Helper()
 	if err := write(tag, entries, nil); err != nil {
@@ -63,8 +63,7 @@ func copyTag(t *testing.T, from, to name.Tag) {
 	}
 }
 
-// cosignAccepts asks cosign's library about the signatures and the attestations
-// in a registry.
+// cosignAccepts verifies the signatures and attestations in a registry with cosign's library.
 func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
 	t.Helper()
 	v, err := signature.LoadVerifier(key, crypto.SHA256)
@@ -78,7 +77,7 @@ func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatu
 	return signatures, attestations
 }
 
-// weAccept is the same question to this package.
+// weAccept verifies the same with this package.
 func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
 	t.Helper()
 	digest, err := v1.NewHash(ref.DigestStr())
@@ -104,17 +103,16 @@ func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, 
 	return signatures, attestations
 }
 
-// TestCosignAgrees: what is accepted here cosign accepts, and what is refused
-// here cosign refuses; but for a signature made for another repository, which
-// cosign takes and this package must not.
+// TestCosignAgrees checks that cosign and this package accept and refuse the same. The only
+// exception is a signature for another repository: cosign accepts it, and this package must not.
 func TestCosignAgrees(t *testing.T) {
 	s, other := newSigner(t), newSigner(t)
 	const predicate = `{"spdxVersion":"SPDX-2.3","name":"genuine"}`
 	for what, c := range map[string]struct {
 		key                crypto.PublicKey
 		store              func(t *testing.T, repo name.Repository, d v1.Hash)
-		ours               bool // both
-		cosignIsLaxAboutIt bool // signatures alone
+		ours               bool // for signatures and attestations
+		cosignIsLaxAboutIt bool // for signatures only
 	}{
 		"ours": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			storeBoth(t, s, repo, d, predicate)
@@ -199,8 +197,8 @@ func storeBoth(t *testing.T, s *Signer, repo name.Repository, d v1.Hash, predica
 	}
 }
 
-// TestImageNeedNotBeThereYet: the approved tag moves last, so its signatures
-// come first.
+// TestImageNeedNotBeThereYet checks that signatures can be stored before the image, because the
+// approved tag moves last.
 func TestImageNeedNotBeThereYet(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	elsewhere := newRepo(t, "app")

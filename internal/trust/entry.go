@@ -11,32 +11,32 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Limits on what is read; others store things beside a digest too.
+// Limits for reading. Others may attach items to a digest, too.
 const (
 	maxEntries = 1000
-	maxEntry   = 2 * MaxStatement // base64 grows by a third
-	maxStored  = 512 << 20        // bytes on one shelf
+	maxEntry   = 2 * MaxStatement // base64 adds a third
+	maxStored  = 512 << 20        // bytes in one attachment store
 )
 
-// entry is one thing on a shelf. A layer below a tag is a [v1.Layer], so that
-// what others stored can be listed again without being downloaded.
+// entry is one stored attachment: a layer of a tag, or a referrer. It implements [v1.Layer], so
+// that attachments by others can be listed again without downloading them.
 type entry struct {
-	// desc is of the layer, or of the referrer's manifest.
+	// desc describes the layer, or the manifest of the referrer.
 	desc v1.Descriptor
 	open func() (io.ReadCloser, error)
-	// layer gets the one layer of a referrer; nil for what is a layer itself.
+	// layer fetches the only layer of a referrer. Nil for a layer of a tag.
 	layer func(context.Context) (entry, error)
-	// referrer is what is to be stored; nil for what is, and for a layer.
+	// referrer is a referrer that is about to be stored. Nil for stored ones and for layers.
 	referrer *referrer
 }
 
-// errForeign says that an entry is of a kind that is not known here.
+// errForeign reports that an attachment is of an unknown kind.
 var errForeign = errors.New("not of a kind that is read")
 
-// errTooLarge says that an entry is larger than any that is read.
+// errTooLarge reports that an attachment exceeds the size limit.
 var errTooLarge = errors.New("too large")
 
-// newEntry is a layer that is to be stored.
+// newEntry returns a layer that is about to be stored.
 func newEntry(body []byte, mediaType types.MediaType, annotations map[string]string) (entry, error) {
 	digest, size, err := v1.SHA256(bytes.NewReader(body))
 	if err != nil {
@@ -48,13 +48,13 @@ func newEntry(body []byte, mediaType types.MediaType, annotations map[string]str
 	}, nil
 }
 
-// equal reports whether both are the same thing with the same signature.
+// equal reports whether both have the same content and the same signature.
 func (e entry) equal(o entry) bool {
 	return e.desc.Digest == o.desc.Digest && e.desc.MediaType == o.desc.MediaType &&
 		e.desc.Annotations[signatureAnnotation] == o.desc.Annotations[signatureAnnotation]
 }
 
-// body reads the whole layer; the library verifies its digest.
+// body reads the whole layer. The library verifies its digest.
 func (e entry) body(ctx context.Context) (_ []byte, err error) {
 	if e.layer != nil {
 		layer, err := e.layer(ctx)
@@ -89,7 +89,7 @@ func (e entry) envelope(body []byte) (Envelope, error) {
 	return legacyEnvelope(body, e.desc.Annotations)
 }
 
-// The methods of a v1.Layer; nothing here is compressed.
+// These methods implement v1.Layer. Nothing is compressed.
 
 func (e entry) Digest() (v1.Hash, error)             { return e.desc.Digest, nil }
 func (e entry) DiffID() (v1.Hash, error)             { return e.desc.Digest, nil }

@@ -15,18 +15,16 @@ import (
 
 const (
 	payloadType = "application/vnd.in-toto+json"
-	// maxSignatures bounds the work that one envelope can ask for: each
-	// signature costs a pass over the payload.
+	// maxSignatures limits the work for one envelope: each signature costs a pass over the payload.
 	maxSignatures = 16
 )
 
-// Envelope is a signed statement in JSON: a DSSE envelope, or a sigstore bundle
-// around one.
+// Envelope is a signed statement in JSON: a DSSE envelope, or a Sigstore bundle with an envelope.
 // https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 // https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
 type Envelope []byte
 
-// Payload returns the statement's bytes. Nothing is verified.
+// Payload returns the bytes of the statement. Nothing is verified.
 func (e Envelope) Payload() ([]byte, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {
@@ -36,8 +34,8 @@ func (e Envelope) Payload() ([]byte, error) {
 	return body, err
 }
 
-// DSSE returns the envelope without a bundle around it, for readers that know
-// none. Nothing is verified.
+// DSSE returns the envelope without its bundle, for readers that do not support bundles. Nothing is
+// verified.
 func (e Envelope) DSSE() ([]byte, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {
@@ -49,8 +47,8 @@ func (e Envelope) DSSE() ([]byte, error) {
 	return json.Marshal(wire.Envelope)
 }
 
-// Attest signs a statement, to be stored in this form. It asks the signer and its
-// services, no registry.
+// Attest signs a statement for storage in form f. It contacts the signer and its services, but no
+// registry.
 func Attest(ctx context.Context, s *Signer, f Format, st Statement) (Envelope, error) {
 	body, err := st.marshal()
 	if err != nil {
@@ -81,11 +79,11 @@ func Attest(ctx context.Context, s *Signer, f Format, st Statement) (Envelope, e
 	})
 }
 
-// pae is what is signed of a payload: its bytes and its type.
+// pae returns the bytes that are signed for a payload: its type and its content.
 func pae(body []byte) []byte { return dsse.PAE(payloadType, body) }
 
-// wireEnvelope is what an Envelope says; MediaType is that of a bundle, and
-// empty without one.
+// wireEnvelope is a parsed Envelope. MediaType is the media type of the bundle, or empty for a
+// plain envelope.
 type wireEnvelope struct {
 	dsse.Envelope
 	MediaType string `json:"mediaType"`
@@ -95,7 +93,7 @@ type wireEnvelope struct {
 	} `json:"verificationMaterial"`
 }
 
-// isCertified tells whether an identity signed, not a key.
+// isCertified reports whether an identity signed the envelope, and not a key.
 func (wire wireEnvelope) isCertified() bool {
 	return wire.Material.Certificate != nil || wire.Material.Chain != nil
 }
@@ -107,7 +105,7 @@ func parseEnvelope(e Envelope) (wireEnvelope, error) {
 	return parseWire(e)
 }
 
-// parseWire reads an envelope, or a bundle, in whatever way it is written.
+// parseWire parses an envelope or a bundle in any JSON encoding.
 func parseWire(e Envelope) (wireEnvelope, error) {
 	var wire struct {
 		wireEnvelope
@@ -135,12 +133,12 @@ func parseWire(e Envelope) (wireEnvelope, error) {
 	return wire.wireEnvelope, nil
 }
 
-// plainStart is how a DSSE envelope around a statement begins, as this program and
-// cosign write it.
+// plainStart is the beginning of a DSSE envelope with a statement, as this program and cosign write
+// it.
 const plainStart = `{"payloadType":"` + payloadType + `","payload":"`
 
-// parsePlain reads an envelope that is, byte by byte, what the encoder makes of it.
-// Payloads have megabytes, and the decoder goes three times over each of their bytes.
+// parsePlain parses an envelope that is byte for byte the output of Go's encoder. It is a fast
+// path: payloads have megabytes, and the JSON decoder passes three times over each byte.
 func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	rest, ok := bytes.CutPrefix(e, []byte(plainStart))
 	if !ok {
@@ -155,7 +153,7 @@ func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	if json.Unmarshal(emptied, &out) != nil {
 		return dsse.Envelope{}, false
 	}
-	// Whatever else could be meant, such as a second payload, is not written so.
+	// Any other meaning, such as a second payload field, would be encoded differently.
 	if again, err := json.Marshal(out); err != nil || !bytes.Equal(again, emptied) {
 		return dsse.Envelope{}, false
 	}
@@ -163,11 +161,11 @@ func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	return out, true
 }
 
-// maxPlainEnd bounds what is behind the payload, which are signatures.
+// maxPlainEnd limits the bytes after the payload, which hold the signatures.
 const maxPlainEnd = 64 << 10
 
-// isBase64 reports whether all bytes are of the standard alphabet, or padding: those
-// need no escapes in JSON, and stand for themselves.
+// isBase64 reports whether all bytes are in the standard alphabet or padding. In JSON, these need
+// no escapes.
 func isBase64(b []byte) bool {
 	for _, c := range b {
 		if !base64Bytes[c] {
@@ -184,8 +182,7 @@ var base64Bytes = func() (all [256]bool) {
 	return all
 }()
 
-// decode returns what an envelope says was signed, and the signatures. Nothing
-// is verified.
+// decode returns the payload and the signatures of an envelope. Nothing is verified.
 func (wire wireEnvelope) decode() (body []byte, signatures [][]byte, err error) {
 	if wire.PayloadType != payloadType {
 		return nil, nil, fmt.Errorf("reading an envelope: its payload is a %q", wire.PayloadType)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPlainEnvelopeIsWhatTheDecoderReads: the short way must not see another payload
-// or other signatures than the long one, which others take.
+// TestPlainEnvelopeIsWhatTheDecoderReads checks that the fast path parses the same payload and
+// signatures as the decoder, which other programs use.
 func TestPlainEnvelopeIsWhatTheDecoderReads(t *testing.T) {
 	body := base64.StdEncoding.EncodeToString([]byte(`{"_type":"x"}`))
 	plain := plainStart + body + `","signatures":[{"keyid":"","sig":"c2ln"}]}`

@@ -2,25 +2,24 @@ package trust
 
 import "fmt"
 
-// Format says in which form signatures and statements are stored. The zero
-// value is Legacy, which works in every registry and with every consumer.
+// Format selects the form of storage for signatures and statements. The zero value is Legacy, which
+// works in every registry and with every consumer.
 type Format uint8
 
 const (
-	// Legacy is cosign's layout of tags: sha256-<hex>.sig holds signed
-	// documents, sha256-<hex>.att DSSE envelopes.
+	// Legacy is cosign's layout of tags: sha256-<hex>.sig holds signed documents, and
+	// sha256-<hex>.att holds DSSE envelopes.
 	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 	Legacy Format = iota
-	// Bundle is sigstore bundles, each a referrer of the digest; a signature is
-	// a statement too.
+	// Bundle stores Sigstore bundles, each as a referrer of the digest. A signature is a statement,
+	// too.
 	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
 	Bundle
-	// Both is one beside the other. Some consumers pass over the first as soon
-	// as they see the second.
+	// Both stores both forms. Some consumers ignore the legacy form if there are bundles.
 	Both
 )
 
-// ParseFormat reads "legacy", "bundle" or "both".
+// ParseFormat parses "legacy", "bundle" or "both".
 func ParseFormat(s string) (Format, error) {
 	for _, f := range []Format{Legacy, Bundle, Both} {
 		if s == f.String() {
@@ -30,7 +29,7 @@ func ParseFormat(s string) (Format, error) {
 	return 0, fmt.Errorf("unknown signature format %q: want legacy, bundle or both", s)
 }
 
-// String returns what ParseFormat reads.
+// String returns the name that ParseFormat accepts.
 func (f Format) String() string {
 	switch f {
 	case Legacy:

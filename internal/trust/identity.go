@@ -15,13 +15,12 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
-// Identity is whom a certificate of Fulcio states. Of each pair exactly one is
-// to be set. A pattern is a regular expression that must match the whole value.
+// Identity matches the issuer and subject of a Fulcio certificate. Set exactly one field of each
+// pair. A pattern is a regular expression that must match the whole value.
 type Identity struct {
 	// Issuer is the URL of the OpenID Connect issuer.
 	Issuer, IssuerPattern string
-	// Subject is the subject alternative name: an email address, or the URL of
-	// a workflow.
+	// Subject is the subject alternative name: an email address, or the URL of a workflow.
 	Subject, SubjectPattern string
 }
 
@@ -51,14 +50,14 @@ func (i Identity) matcher() (verify.CertificateIdentity, error) {
 	return verify.CertificateIdentity{SubjectAlternativeName: subjects, Issuer: issuers}, nil
 }
 
-// Check tells whether the identity can be looked for.
+// Check returns an error unless exactly one field of each pair is set and all patterns are valid.
 func (i Identity) Check() error {
 	_, err := i.matcher()
 	return err
 }
 
-// anchored compiles the pattern by itself first: one that closes the group and
-// opens another would be anchored at one end only.
+// anchored compiles the pattern on its own first: a pattern that closes the group and opens another
+// would be anchored at one end only.
 func anchored(pattern string) (string, error) {
 	if pattern == "" {
 		return "", nil
@@ -69,11 +68,10 @@ func anchored(pattern string) (string, error) {
 	return `\A(?:` + pattern + `)\z`, nil
 }
 
-// Root is what the services of a Sigstore are trusted by: the certificates of
-// authorities, the keys of logs.
+// Root is a trusted root: the certificates of authorities and the keys of logs of a Sigstore.
 type Root struct{ material root.TrustedMaterial }
 
-// LoadRoot reads a trusted root in JSON:
+// LoadRoot parses a trusted root in JSON:
 // https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto
 func LoadRoot(data []byte) (*Root, error) {
 	material, err := root.NewTrustedRootFromJSON(data)
@@ -83,18 +81,18 @@ func LoadRoot(data []byte) (*Root, error) {
 	return &Root{material}, nil
 }
 
-// Signatory is who made a signature.
+// Signatory is the signer of a signature.
 type Signatory struct {
-	// Key is the Fingerprint of a key; empty for an identity.
+	// Key is the Fingerprint of the key. Empty for an identity.
 	Key string
-	// Issuer and Subject are those of a certificate.
+	// Issuer and Subject are the values in the certificate. Empty for a key.
 	Issuer, Subject string
-	// At is the earliest time that a log or a timestamp authority proves; zero
-	// for a key, of which neither is asked.
+	// At is the earliest time that a log or a timestamp authority proves. Zero for a key, because
+	// neither is required.
 	At time.Time
 }
 
-// String is the key's fingerprint, or the subject and its issuer.
+// String returns the fingerprint of the key, or the subject and its issuer.
 func (s Signatory) String() string {
 	if s.Key != "" {
 		return s.Key
@@ -102,12 +100,12 @@ func (s Signatory) String() string {
 	return fmt.Sprintf("%s (%s)", s.Subject, s.Issuer)
 }
 
-// errNoIdentity is the answer of a Trust that has keys alone to a certificate.
+// errNoIdentity is the error for a certificate if only keys are trusted.
 var errNoIdentity = errors.New("a signature is by an identity, and none is trusted")
 
-// verifyCertified proves that a trusted identity signed: the certificate is by
-// an authority of the root and was valid when the signature was witnessed. For a
-// message signature the message is needed.
+// verifyCertified verifies that a trusted identity signed: an authority in the root issued the
+// certificate, and it was valid at the time that a log or a timestamp authority confirmed. message
+// is required for a message signature.
 func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, error) {
 	if len(t.Identities) == 0 {
 		if len(t.Keys) == 0 {
@@ -126,7 +124,7 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, err
 		}
 		whose = append(whose, verify.WithCertificateIdentity(m))
 	}
-	// Who calls holds the statement's subjects against the digest.
+	// The caller compares the subjects of the statement with the digest.
 	about := verify.WithoutArtifactUnsafe()
 	if b.GetMessageSignature() != nil {
 		about = verify.WithArtifact(bytes.NewReader(message))
@@ -144,9 +142,8 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, err
 	return by, nil
 }
 
-// verifyWitnessed demands a log and, if that is allowed to be missing, at least
-// an authority. The library asks a log for the time only if an entry is demanded
-// as well, so there are two attempts.
+// verifyWitnessed requires a log entry or, if AllowUnlogged is set, at least a timestamp. There are
+// two attempts, because the library uses the time of a log only if a log entry is required, too.
 func (t Trust) verifyWitnessed(b *bundle.Bundle, policy verify.PolicyBuilder) (*verify.VerificationResult, error) {
 	demands := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
 	if len(t.Root.material.CTLogs()) > 0 {
@@ -167,8 +164,8 @@ func (t Trust) verifyWitnessed(b *bundle.Bundle, policy verify.PolicyBuilder) (*
 	return unlogged.Verify(b, policy)
 }
 
-// verify holds what has just been made against the root: an answer of a service
-// that cannot be verified is worth nothing to anybody.
+// verify verifies a new signature against the root. If the answer of a service cannot be verified,
+// no verifier would accept the signature.
 func (s *Signer) verify(b *protobundle.Bundle, who session, message []byte) error {
 	made, err := bundle.NewBundle(b)
 	if err != nil {
@@ -205,7 +202,7 @@ func (s *Signer) verify(b *protobundle.Bundle, who session, message []byte) erro
 	return err
 }
 
-// keyMaterial is a root, and one key beside it.
+// keyMaterial is a trusted root with one additional key.
 type keyMaterial struct {
 	root.TrustedMaterial
 	key signature.Verifier

@@ -18,26 +18,26 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/options"
 )
 
-// Key makes signatures that cosign verifies: ECDSA or RSA (PKCS #1 v1.5) over
-// the SHA-256 of the message, or Ed25519 over the message.
+// Key makes signatures that cosign verifies: ECDSA or RSA (PKCS #1 v1.5) over the SHA-256 of the
+// message, or Ed25519 over the message.
 type Key interface {
 	// Sign returns the raw signature over the message.
 	Sign(ctx context.Context, message []byte) ([]byte, error)
-	// PublicKey verifies what Sign returns.
+	// PublicKey returns the key that verifies the signatures.
 	PublicKey() crypto.PublicKey
 }
 
-// hash is what cosign verifies with, whatever the size of the key. Its own
-// cosign.LoadPrivateKey picks a hash by the key instead, and so makes signatures
-// with P-384, P-521 and Ed25519 keys that "cosign verify --key" refuses.
+// hash is the hash that cosign verifies with, for every key size. cosign.LoadPrivateKey selects the
+// hash by the key instead: its signatures with P-384, P-521 and Ed25519 keys are refused by "cosign
+// verify --key".
 const hash = crypto.SHA256
 
-// LoadKey reads a private key from PEM: cosign's encrypted form, under its old
-// and its new name, or PKCS #8, PKCS #1 or SEC 1, encrypted or not. RSA from 2048
-// to 4096 bits, ECDSA on P-256, P-384 or P-521 and Ed25519 are taken.
+// LoadKey parses a private key in PEM: cosign's encrypted format, under its old and its new name,
+// or PKCS #8, PKCS #1 or SEC 1, encrypted or not. It accepts RSA keys of 2048 to 4096 bits, ECDSA
+// keys on P-256, P-384 and P-521, and Ed25519 keys.
 //
-// The password is asked for only if the key is encrypted, and is in no error; an
-// error of asking for it is returned wrapped.
+// It calls password only if the key is encrypted, and wraps the error that password returns. No
+// error contains the password.
 func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	block, err := privateBlock(data)
 	if err != nil {
@@ -49,7 +49,7 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 		asked = true
 		var secret []byte
 		secret, askErr = password()
-		// No password is the empty one: nil would mean not to decrypt at all.
+		// No password means the empty one: nil would mean not to decrypt at all.
 		return append([]byte{}, secret...), askErr
 	})
 	switch {
@@ -63,8 +63,8 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	return asKey(private)
 }
 
-// privateBlock returns the only block of the file; the curve's parameters, which
-// openssl writes ahead of an EC key that names its curve too, do not count.
+// privateBlock returns the only block of the file. It skips the curve parameters that openssl
+// writes before an EC key; the key names its curve, too.
 func privateBlock(data []byte) (*pem.Block, error) {
 	block, rest := pem.Decode(data)
 	if block != nil && block.Type == "EC PARAMETERS" {
@@ -105,8 +105,8 @@ func (k *fileKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
 
 func (k *fileKey) PublicKey() crypto.PublicKey { return k.public }
 
-// GenerateKey makes an ECDSA P-256 key pair in cosign's format, PEM; the private
-// key is encrypted with the password, also with an empty one.
+// GenerateKey makes an ECDSA P-256 key pair in cosign's format, in PEM. The private key is always
+// encrypted with the password, even if the password is empty.
 func GenerateKey(password []byte) (private, public []byte, err error) {
 	keys, err := cosign.GenerateKeyPair(func(bool) ([]byte, error) { return password, nil })
 	if err != nil {
@@ -115,9 +115,8 @@ func GenerateKey(password []byte) (private, public []byte, err error) {
 	return keys.PrivateBytes, keys.PublicBytes, nil
 }
 
-// LoadPublicKeys reads one or more public keys from PEM, so that an old and a
-// new key can be trusted side by side. One that cannot be used is an error, and
-// so is anything beside the keys.
+// LoadPublicKeys parses one or more public keys in PEM, so that an old and a new key can be trusted
+// at the same time. An unusable key or any other content is an error.
 func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	for len(bytes.TrimSpace(data)) > 0 {
@@ -140,15 +139,15 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// EncodePublicKey writes a public key in PEM, as LoadPublicKeys reads it.
+// EncodePublicKey encodes a public key in PEM for LoadPublicKeys.
 func EncodePublicKey(key crypto.PublicKey) ([]byte, error) {
 	return cryptoutils.MarshalPublicKeyToPEM(key)
 }
 
 const fingerprintPrefix = "sha256:"
 
-// Fingerprint names a public key: "sha256:<hex>" of its DER form
-// (SubjectPublicKeyInfo), or "unknown key" for what is none.
+// Fingerprint returns the name of a public key: "sha256:<hex>" of its DER form
+// (SubjectPublicKeyInfo), or "unknown key" if key is not a public key.
 func Fingerprint(key crypto.PublicKey) string {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
-// pkcs8Of encodes a private key, plain.
+// pkcs8Of encodes a private key without encryption.
 func pkcs8Of(t testing.TB, key any) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -40,7 +40,7 @@ func ecKey(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// privateKeys are one of each kind that is taken.
+// privateKeys returns one key of each supported kind.
 func privateKeys(t testing.TB) map[string]any {
 	t.Helper()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -57,8 +57,8 @@ func privateKeys(t testing.TB) map[string]any {
 	}
 }
 
-// works fails unless what the signer signs is accepted here and by the verifier
-// that "cosign verify --key" makes of a public key.
+// works requires that signatures by the key are accepted by this package and by the verifier of
+// "cosign verify --key".
 func works(t *testing.T, key Key) {
 	t.Helper()
 	s, err := NewSigner(key, Services{})
@@ -106,8 +106,8 @@ func TestPlainKeysAreRead(t *testing.T) {
 	}
 }
 
-// TestEncryptedKeysSignWhatCosignVerifies: cosign's own loader would choose
-// another hash than its verifier for three of these.
+// TestEncryptedKeysSignWhatCosignVerifies checks each kind of key. For three of them, cosign's own
+// loader selects another hash than its verifier.
 func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 	for kind, key := range privateKeys(t) {
 		box, err := encrypted.Encrypt(pkcs8Of(t, key), []byte("secret"))
@@ -117,7 +117,7 @@ func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			label := "ENCRYPTED SIGSTORE PRIVATE KEY"
 			if kind == "p256" {
-				label = "ENCRYPTED COSIGN PRIVATE KEY" // what cosign 1 wrote
+				label = "ENCRYPTED COSIGN PRIVATE KEY" // cosign 1 wrote this
 			}
 			asked := 0
 			s, err := LoadKey(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: box}), func() ([]byte, error) {
@@ -132,8 +132,8 @@ func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 	}
 }
 
-// opensslKey was made for this test by "openssl pkcs8 -topk8" and protects
-// nothing; its password is "secret".
+// opensslKey was made for this test with "openssl pkcs8 -topk8" and protects nothing. Its password
+// is "secret".
 const opensslKey = `-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAjerg1fvC0QwAICCAAw
 DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEECLarc682updWa/3lPm+FTIEgZD0

@@ -21,8 +21,8 @@ import (
 	"google.golang.org/api/option"
 )
 
-// The key management services that are known. sigstore's own table of them is
-// not used: for a scheme that is not in it, it runs a program of that name.
+// The supported key management services. sigstore's own registry of them is not used: for an
+// unknown scheme, it runs a program of that name.
 const (
 	schemeAWS   = "awskms"
 	schemeGCP   = "gcpkms"
@@ -30,45 +30,44 @@ const (
 	schemeVault = "hashivault"
 )
 
-// KMSOptions say how key management services are reached. The clouds' clients
-// find their credentials where those clouds keep them: their environment
-// variables, files and metadata services. No program is run for that.
+// KMSOptions configure access to key management services. The cloud clients read their credentials
+// from the usual environment variables, files and metadata services. They run no programs.
 type KMSOptions struct {
-	// VaultAddress and VaultToken are needed for hashivault alone, and asked
-	// for nowhere else.
+	// VaultAddress and VaultToken are required for hashivault, and are its only source of
+	// credentials.
 	VaultAddress, VaultToken string
-	// VaultPath is where the transit engine is mounted; empty means "transit".
+	// VaultPath is the mount path of the transit engine. Empty means "transit".
 	VaultPath string
 
-	// What a test needs to reach servers of its own; the services' libraries
-	// know about proxies and authorities of certificates by themselves.
-	client *http.Client // of AWS and Azure
+	// For tests, to reach their own servers. In production, the libraries of the services handle
+	// proxies and certificate authorities themselves.
+	client *http.Client // for AWS and Azure
 	azure  *azureOptions
 	google []option.ClientOption
 }
 
-// IsKMS tells whether a reference to a key has the form of a URI; anything else
-// is the name of a file. Whether OpenKMS knows the scheme is another question.
+// IsKMS reports whether a reference to a key is a URI; anything else is a file name. It does not
+// check that OpenKMS supports the scheme.
 func IsKMS(ref string) bool { return strings.Contains(ref, "://") }
 
-// SchemeError says that a reference to a key is for a service that is not known.
+// SchemeError reports that the scheme of a key reference is unknown.
 type SchemeError struct{ Ref string }
 
-// Error lists the schemes that are known.
+// Error lists the supported schemes.
 func (e *SchemeError) Error() string {
 	return fmt.Sprintf("unknown scheme of key %q: want %s, %s, %s or %s", e.Ref, schemeAWS, schemeGCP, schemeAzure, schemeVault)
 }
 
-// OpenKMS returns a key that is kept by a key management service:
+// OpenKMS opens a key in a key management service:
 //
 //	awskms://[ENDPOINT]/KEY-ID, /alias/NAME or /ARN
 //	gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K[/cryptoKeyVersions/V]
 //	azurekms://HOST/KEY[/VERSION]
 //	hashivault://KEY
 //
-// It asks for the public key; the private one never leaves the service. Every
-// signature is verified before it is returned: a service whose key signs in a
-// way of its own, with another hash or padding, is of no use to a verifier.
+// It fetches the public key; the private key never leaves the service. Every signature is verified
+// before it is returned, because a service may sign with another hash or padding than verifiers
+// expect.
 func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Key, error) {
 	scheme, _, ok := strings.Cut(ref, "://")
 	if !ok {
@@ -105,7 +104,7 @@ func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Key, error) {
 	return &kmsKey{key, public, verifier}, nil
 }
 
-// rawKey is what each service's client is.
+// rawKey is the interface of the client of each service.
 type rawKey interface {
 	SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error)
 	PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error)
@@ -138,8 +137,8 @@ func openAWS(ctx context.Context, ref string, o KMSOptions) (rawKey, error) {
 	return aws.LoadSignerVerifier(ctx, ref, opts...)
 }
 
-// openVault gives the library an address and a token: for want of one it would
-// look into files, and run a program that is named there.
+// openVault requires an address and a token. Without them, the library would read configuration
+// files and run a program that is named there.
 func openVault(ref string, o KMSOptions) (rawKey, error) {
 	if o.VaultAddress == "" || o.VaultToken == "" {
 		return nil, errors.New("there is no address of a Vault server, or no token for it")
@@ -154,7 +153,7 @@ func openVault(ref string, o KMSOptions) (rawKey, error) {
 		return nil, err
 	}
 	if _, ok := public.(ed25519.PublicKey); ok {
-		// Else the hash would be signed in place of the message.
+		// With a hash, Vault would sign the hash instead of the message.
 		return hashivault.LoadSignerVerifier(ref, crypto.Hash(0), auth)
 	}
 	return key, nil

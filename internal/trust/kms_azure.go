@@ -21,9 +21,8 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// azureKey is a key in Azure Key Vault. sigstore's own client is not used: it
-// runs the command lines of Azure that it finds in the PATH, and makes broken
-// signatures with RSA keys.
+// azureKey is a key in Azure Key Vault. sigstore's own client is not used: it runs the Azure
+// command lines that it finds in the PATH, and makes broken signatures with RSA keys.
 type azureKey struct {
 	client        *azkeys.Client
 	name, version string
@@ -64,8 +63,8 @@ func openAzure(ctx context.Context, ref string, o KMSOptions) (rawKey, error) {
 	return k, k.load(ctx)
 }
 
-// azureCredential is what there is in a workload: a secret or certificate in
-// the environment, a federated token, or the machine's identity.
+// azureCredential returns the credentials of a workload: a secret or certificate in the
+// environment, a federated token, or the identity of the machine.
 func azureCredential(o azcore.ClientOptions) (azcore.TokenCredential, error) {
 	var sources []azcore.TokenCredential
 	var errs []error
@@ -88,8 +87,8 @@ func azureCredential(o azcore.ClientOptions) (azcore.TokenCredential, error) {
 	return azidentity.NewChainedTokenCredential(sources, nil)
 }
 
-// load reads the public key, and pins the version that it is of: a key that is
-// rotated meanwhile goes on signing as what it was.
+// load reads the public key and pins its version. If the key is rotated later, this version
+// continues to sign.
 func (k *azureKey) load(ctx context.Context) error {
 	found, err := k.client.GetKey(ctx, k.name, k.version, nil)
 	if err != nil {
@@ -119,7 +118,7 @@ func (k *azureKey) load(ctx context.Context) error {
 	return nil
 }
 
-// padded is a coordinate of P-256 at its full length.
+// padded returns a coordinate of P-256 at its full length.
 func padded(b []byte) []byte {
 	const size = 32
 	if len(b) >= size {
@@ -151,8 +150,7 @@ func (k *azureKey) SignMessage(message io.Reader, opts ...signature.SignOption) 
 	return out.Result, nil
 }
 
-// asn1Signature turns r and s, one behind the other, into what everybody else
-// calls an ECDSA signature.
+// asn1Signature converts r and s, concatenated, to the usual ASN.1 form of an ECDSA signature.
 func asn1Signature(raw []byte) ([]byte, error) {
 	if len(raw) == 0 || len(raw)%2 != 0 {
 		return nil, fmt.Errorf("a signature has %d bytes", len(raw))

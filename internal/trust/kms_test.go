@@ -37,11 +37,10 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// service is a key management service of a test: the calls of the real one,
-// over keys in memory.
+// service simulates a key management service with a key in memory.
 type service struct {
 	key crypto.Signer
-	// opts is how it signs.
+	// opts are the options that the service signs with.
 	opts crypto.SignerOpts
 }
 
@@ -63,7 +62,7 @@ func reply(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// vault speaks the calls of Vault's transit engine:
+// vault implements the API of Vault's transit engine:
 // https://developer.hashicorp.com/vault/api-docs/secret/transit
 func (s service) vault(t testing.TB) http.Handler {
 	public, kind := s.pem(t), "ecdsa-p256"
@@ -99,7 +98,7 @@ func (s service) vault(t testing.TB) http.Handler {
 	})
 }
 
-// aws speaks https://docs.aws.amazon.com/kms/latest/APIReference/
+// aws implements https://docs.aws.amazon.com/kms/latest/APIReference/
 func (s service) aws(t testing.TB) http.Handler {
 	algorithm := "ECDSA_SHA_256"
 	if _, ok := s.key.Public().(*rsa.PublicKey); ok {
@@ -131,7 +130,7 @@ func (s service) aws(t testing.TB) http.Handler {
 	})
 }
 
-// azure speaks https://learn.microsoft.com/rest/api/keyvault/keys
+// azure implements https://learn.microsoft.com/rest/api/keyvault/keys
 func (s service) azure(t testing.TB) http.Handler {
 	enc := base64.RawURLEncoding.EncodeToString
 	mux := http.NewServeMux()
@@ -188,7 +187,7 @@ func (azureToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.
 	return azcore.AccessToken{Token: "token", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// google speaks google.cloud.kms.v1.KeyManagementService.
+// google implements google.cloud.kms.v1.KeyManagementService.
 type google struct {
 	kmspb.UnimplementedKeyManagementServiceServer
 	t testing.TB
@@ -233,7 +232,7 @@ func castagnoli(b []byte) *wrapperspb.Int64Value {
 	return wrapperspb.Int64(int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))))
 }
 
-// open starts the service that the scheme names, and opens its key.
+// open starts the service for the scheme and opens its key.
 func (s service) open(t *testing.T, scheme string) (Key, error) {
 	t.Helper()
 	switch scheme {
@@ -279,8 +278,7 @@ func rsaKey(t testing.TB) *rsa.PrivateKey {
 	return k
 }
 
-// TestCosignAcceptsWhatAServiceSigns: the real client of each service, against
-// a small server that speaks its calls.
+// TestCosignAcceptsWhatAServiceSigns uses the real client of each service with a simulated server.
 func TestCosignAcceptsWhatAServiceSigns(t *testing.T) {
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -321,8 +319,8 @@ func TestCosignAcceptsWhatAServiceSigns(t *testing.T) {
 	}
 }
 
-// TestWhatAServiceSignsOtherwiseIsNotUsed: with another hash or padding, or
-// with another key than the one that it shows.
+// TestWhatAServiceSignsOtherwiseIsNotUsed checks services that sign with another hash, padding or
+// key than expected.
 func TestWhatAServiceSignsOtherwiseIsNotUsed(t *testing.T) {
 	for what, c := range map[string]struct {
 		scheme string
@@ -347,7 +345,7 @@ func TestWhatAServiceSignsOtherwiseIsNotUsed(t *testing.T) {
 	}
 }
 
-// impostor shows another key than the one it signs with.
+// impostor returns another public key than the one it signs with.
 type impostor struct {
 	crypto.Signer
 	shown crypto.Signer
@@ -355,8 +353,8 @@ type impostor struct {
 
 func (i impostor) Public() crypto.PublicKey { return i.shown.Public() }
 
-// TestUnknownSchemeRunsNothing: sigstore's own table runs a program that is
-// called after the scheme, wherever the PATH has it.
+// TestUnknownSchemeRunsNothing checks that no program in the PATH is run: sigstore's own registry
+// runs a program named after an unknown scheme.
 func TestUnknownSchemeRunsNothing(t *testing.T) {
 	dir := t.TempDir()
 	ran := filepath.Join(dir, "ran")
@@ -386,8 +384,7 @@ func TestUnknownSchemeRunsNothing(t *testing.T) {
 	}
 }
 
-// refusing is a network on which nothing answers but Azure Key Vault, and that
-// wants to be shown a token.
+// refusing is a network where only Azure Key Vault answers, and requires a token.
 type refusing struct{}
 
 func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -402,8 +399,7 @@ func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// TestTokenIsInNoError: what a service answers may be printed, what it was
-// asked with may not.
+// TestTokenIsInNoError checks that errors do not contain the token.
 func TestTokenIsInNoError(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

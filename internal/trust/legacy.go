@@ -19,19 +19,18 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// In the legacy form, what is in a bundle beside the signature are annotations
-// of the layer.
+// In the legacy form, the parts of a bundle other than the signature are annotations of the layer.
 const (
 	certificateAnnotation = "dev.sigstore.cosign/certificate"
 	logAnnotation         = "dev.sigstore.cosign/bundle"
 	timestampAnnotation   = "dev.sigstore.cosign/rfc3161timestamp"
 )
 
-// legacyBundleType is of before bundles needed a proof of inclusion: cosign
-// keeps the log's promise alone.
+// legacyBundleType is the version before bundles required a proof of inclusion. cosign's annotation
+// holds only the promise of the log.
 const legacyBundleType = "application/vnd.dev.sigstore.bundle+json;version=0.1"
 
-// legacyEntry is cosign's form of a log's promise.
+// legacyEntry is cosign's encoding of a log's promise.
 type legacyEntry struct {
 	SignedEntryTimestamp []byte
 	Payload              struct {
@@ -44,9 +43,9 @@ type legacyEntry struct {
 
 type legacyTimestamp struct{ SignedRFC3161Timestamp []byte }
 
-// toAnnotations says of the material what the legacy form has a place for: of
-// several timestamps the first that is over what the form has stamped, of log
-// entries one with a promise, which version 1 alone gives.
+// toAnnotations converts the parts of a bundle that the legacy form can hold: the certificate, the
+// first timestamp over the bytes in stamped, and the first log entry with a promise. Only version 1
+// of the log gives promises.
 func toAnnotations(raw, stamped []byte) (map[string]string, error) {
 	out := map[string]string{}
 	if raw == nil {
@@ -86,8 +85,8 @@ func toAnnotations(raw, stamped []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// annotations are those of what is around the envelope, which is stored as these
-// bytes; none where nothing is.
+// annotations returns the annotations for the bundle of the envelope, if there is one. stored is
+// the envelope as it is stored.
 func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil || wire.MediaType == "" {
@@ -96,8 +95,8 @@ func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	return toAnnotations(e, stored)
 }
 
-// fromAnnotations is the reverse of it; nil where there is no certificate, for
-// then a key is all that proves the signature.
+// fromAnnotations reverses toAnnotations. Without a certificate it returns nil, because
+// then only a key can prove the signature.
 func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error) {
 	text, ok := annotations[certificateAnnotation]
 	if !ok || text == "" {
@@ -155,7 +154,7 @@ func logEntry(text string) (*protorekor.TransparencyLogEntry, error) {
 	}, nil
 }
 
-// legacySignature is a layer with its annotations as a Signature.
+// legacySignature converts a layer with its annotations to a Signature.
 func legacySignature(body []byte, annotations map[string]string) (Signature, error) {
 	sig := Signature{Payload: body, Base64: annotations[signatureAnnotation]}
 	b, err := fromAnnotations(annotations)
@@ -172,7 +171,7 @@ func legacySignature(body []byte, annotations map[string]string) (Signature, err
 	return sig, err
 }
 
-// legacyEnvelope is a layer with its annotations as an Envelope.
+// legacyEnvelope converts a layer with its annotations to an Envelope.
 func legacyEnvelope(body []byte, annotations map[string]string) (Envelope, error) {
 	b, err := fromAnnotations(annotations)
 	if err != nil || b == nil {

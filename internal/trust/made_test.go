@@ -21,8 +21,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
-// cosignMakes has cosign's library sign and attest an image, and store it, in one
-// form.
+// cosignMakes signs and attests an image with cosign's library, and stores both in one form.
 func cosignMakes(t *testing.T, f Format, ref name.Digest) crypto.PublicKey {
 	t.Helper()
 	sv, _, err := signature.NewDefaultECDSASignerVerifier()
@@ -39,8 +38,8 @@ func cosignMakes(t *testing.T, f Format, ref name.Digest) crypto.PublicKey {
 		t.Fatal(err)
 	}
 	if f == Bundle {
-		// cosign's signature statement has a subject without a name, with
-		// annotations from version 3 on, and no predicate in version 2.
+		// The subject of cosign's signature statement has no name. Since version 3 it has
+		// annotations; in version 2 the predicate is missing.
 		about := map[string]any{"_type": statementType, "predicateType": SignatureType,
 			"subject": []any{map[string]any{"digest": map[string]string{"sha256": strings.TrimPrefix(ref.DigestStr(), "sha256:")},
 				"annotations": map[string]any{"a": "b"}}}}
@@ -103,7 +102,7 @@ func mustJSON(t *testing.T, v any) []byte {
 	return body
 }
 
-// wrapped is a signed statement as cosign makes it.
+// wrapped returns a signed statement as cosign makes it.
 func wrapped(t *testing.T, sv signature.SignerVerifier, statement any) []byte {
 	t.Helper()
 	env, err := dsse.WrapSigner(sv, types.IntotoPayloadType).SignMessage(bytes.NewReader(mustJSON(t, statement)))
@@ -113,8 +112,8 @@ func wrapped(t *testing.T, sv signature.SignerVerifier, statement any) []byte {
 	return env
 }
 
-// TestWhatCosignMadeIsAccepted: in each form, for this digest and key alone. As a
-// bundle its signature names no repository, which has to be allowed.
+// TestWhatCosignMadeIsAccepted checks each form, and that only this digest and key are accepted. A
+// signature in cosign's bundle names no repository, so AnyRepository must be set.
 func TestWhatCosignMadeIsAccepted(t *testing.T) {
 	for _, f := range []Format{Legacy, Bundle} {
 		t.Run(f.String(), func(t *testing.T) {

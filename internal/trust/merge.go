@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// orphanAge is how much older than a new statement evidence must be before it is
-// removed although no statement lists it. Another run may be about to list it.
+// orphanAge is the minimum age, relative to a new statement, of evidence that is removed because no
+// statement lists it. Another run may be about to list younger evidence.
 const orphanAge = time.Hour
 
 // merging is the result of merge.
 type merging struct {
 	all      []claimed // the whole list
-	replaced []claimed // the entries of the old list that are not in it
-	outdone  []claimed // the wanted entries that are not in it: newer ones are
+	replaced []claimed // old attachments that are not in all
+	outdone  []claimed // wanted attachments that are not in all, because newer ones exist
 }
 
-// merge adds the wanted entries to those of a list. Entries of others stay. Of our
-// own statements the newest of each kind, subject and key stays, with the evidence
-// that it lists and the statements that belong to it. A statement that was made after
-// the horizon counts as the oldest: the clock of its signer was wrong.
+// merge adds the wanted attachments to a list. Attachments by others are kept. For our own
+// statements, it keeps the newest of each kind, subject and key, with the evidence that it lists
+// and the statements that belong to it. A statement with a time after horizon counts as the oldest,
+// because the clock of its signer was wrong.
 func merge(have, want []claimed, horizon time.Time) merging {
 	all := slices.Clone(have)
 	for _, w := range want {
@@ -52,19 +52,19 @@ func merge(have, want []claimed, horizon time.Time) merging {
 	return m
 }
 
-// repeats reports whether both entries say the very same.
+// repeats reports whether both attachments have the same content.
 func (c claimed) repeats(o claimed) bool {
 	return c.claim.isOurs() && c.claim.kind == o.claim.kind && c.claim.says == o.claim.says || c.entry.equal(o.entry)
 }
 
-// rivals reports whether only one of two entries can be kept.
+// rivals reports whether only one of two attachments can be kept.
 func (c claimed) rivals(o claimed) bool {
 	return c.claim.isOurs() && c.claim.about == o.claim.about && c.claim.kind == o.claim.kind && c.claim.place.Key == o.claim.place.Key
 }
 
-// isOutdone reports whether another entry is newer. Without times a wanted one is
-// newer than a stored one, and else the last is the newest. Statements of the same
-// instant are all kept.
+// isOutdone reports whether all has a newer attachment than all[i]. Without times, a wanted
+// attachment is newer than a stored one; otherwise the later in the list is newer. Statements with
+// the same time are all kept.
 func isOutdone(all, want []claimed, i int, horizon time.Time) bool {
 	c := all[i]
 	if c.claim.place.Evidence || c.claim.place.Of != "" {
@@ -87,7 +87,7 @@ func isOutdone(all, want []claimed, i int, horizon time.Time) bool {
 	return false
 }
 
-// keepEvidence decides on the entries that depend on others.
+// keepEvidence sets kept for the attachments that are kept only as long as other statements.
 func keepEvidence(all []claimed, kept []bool, now time.Time) {
 	digests, lists, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, c := range all {
@@ -114,7 +114,7 @@ func keepEvidence(all []claimed, kept []bool, now time.Time) {
 	}
 }
 
-// madeAt is when a statement was made. One from beyond the horizon counts as very old.
+// madeAt returns the time of a statement. A time after horizon is replaced by a very old time.
 func (c claimed) madeAt(horizon time.Time) time.Time {
 	at := c.claim.place.At
 	if !horizon.IsZero() && at.After(horizon) {
@@ -123,19 +123,19 @@ func (c claimed) madeAt(horizon time.Time) time.Time {
 	return at
 }
 
-// Bounds of the statements with keys about one subject: in one group, and in all.
+// Limits for the number of keys about one subject: in one group, and in total.
 const (
 	maxOfGroup   = 8
 	maxOfSubject = 32
 )
 
-// isCrowdedOut reports whether enough newer statements are there.
+// isCrowdedOut reports whether so many newer statements exist that all[i] exceeds the limits.
 func isCrowdedOut(all []claimed, i int, horizon time.Time) bool {
 	c := all[i]
 	if c.claim.place.Group == "" {
 		return false
 	}
-	inGroup, inAll := map[string]bool{}, map[string]bool{} // newer ones, by key
+	inGroup, inAll := map[string]bool{}, map[string]bool{} // keys of newer statements
 	for _, o := range all {
 		if o.claim.kind != c.claim.kind || o.claim.about != c.claim.about || !o.madeAt(horizon).After(c.madeAt(horizon)) {
 			continue
@@ -148,7 +148,7 @@ func isCrowdedOut(all []claimed, i int, horizon time.Time) bool {
 	return len(inGroup) >= maxOfGroup || len(inAll) >= maxOfSubject
 }
 
-// latest returns the time of the newest statement.
+// latest returns the time of the newest wanted statement.
 func latest(want []claimed) time.Time {
 	var out time.Time
 	for _, w := range want {
@@ -159,7 +159,7 @@ func latest(want []claimed) time.Time {
 	return out
 }
 
-// entries returns the entries without their claims.
+// entries returns the attachments without their identity keys.
 func entries(list []claimed) []entry {
 	out := make([]entry, len(list))
 	for i, c := range list {

@@ -17,26 +17,26 @@ const (
 	configTarget = "signing_config.v0.2.json"
 )
 
-// Mirror is a TUF repository that tells of a Sigstore. The zero value is that of
-// the public good instance, which everybody may use and read.
+// Mirror is the TUF repository of a Sigstore. The zero value, plus Dir, is the public good
+// instance, which everyone can use and read.
 type Mirror struct {
-	// URL is where the repository is, or a copy of it; empty means the public good
-	// instance's own.
+	// URL is the address of the repository or of a copy. Empty means the repository of the public
+	// good instance.
 	URL string
-	// Root is the TUF root metadata in which trust begins; nil means the public
-	// good instance's, which is part of the program.
+	// Root is the TUF root metadata that trust starts with. Nil means the embedded root of the
+	// public good instance.
 	Root []byte
-	// Dir keeps the metadata between runs, so that nobody can play an older state
-	// as the newest; needed.
+	// Dir keeps the metadata between runs, so that an attacker cannot present an older state as the
+	// newest. Required.
 	Dir string
-	// Transport reaches the repository; nil means http.DefaultTransport.
+	// Transport is used for the repository. Nil means http.DefaultTransport.
 	Transport http.RoundTripper
 }
 
-// answerWithin bounds how long a repository may take for one file.
+// answerWithin limits the time for one file.
 const answerWithin = 30 * time.Second
 
-// TrustedRoot gets what the services of the Sigstore are trusted by.
+// TrustedRoot fetches the trusted root of the Sigstore.
 func (m Mirror) TrustedRoot(ctx context.Context) (*Root, error) {
 	raw, err := m.target(ctx, rootTarget)
 	if err != nil {
@@ -45,8 +45,8 @@ func (m Mirror) TrustedRoot(ctx context.Context) (*Root, error) {
 	return LoadRoot(raw)
 }
 
-// Services gets those of the Sigstore that are in force at this time, and what they
-// are trusted by.
+// Services fetches the services of the Sigstore that are in force at time now, and their trusted
+// root.
 func (m Mirror) Services(ctx context.Context, now time.Time) (Services, error) {
 	raw, err := m.target(ctx, configTarget)
 	if err != nil {
@@ -60,7 +60,7 @@ func (m Mirror) Services(ctx context.Context, now time.Time) (Services, error) {
 	return services, err
 }
 
-// target gets a file, after what TUF demands of its metadata.
+// target fetches a file and verifies it according to TUF.
 func (m Mirror) target(ctx context.Context, name string) ([]byte, error) {
 	files := fetcher.NewDefaultFetcher()
 	files.SetHTTPClient(&http.Client{Timeout: answerWithin, Transport: Services{Transport: m.Transport}.transport(ctx)})

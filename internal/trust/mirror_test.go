@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// mirrored is a repository with a trusted root and a signing configuration.
+// mirrored returns a TUF repository with a trusted root and a signing configuration.
 func mirrored(t *testing.T) (*lab.TUF, map[string][]byte, Mirror) {
 	t.Helper()
 	repository, err := lab.NewTUF()
@@ -37,7 +37,7 @@ func publish(t *testing.T, r *lab.TUF, version int64, within time.Duration, file
 
 func TestMirrorTellsOfASigstore(t *testing.T) {
 	repository, files, m := mirrored(t)
-	for range 2 { // the second time there is metadata of the first
+	for range 2 { // the second run has the metadata of the first
 		services, err := m.Services(t.Context(), time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestMirrorTellsOfASigstore(t *testing.T) {
 	}
 }
 
-// TestMirrorIsNotBelieved beyond what TUF lets it say.
+// TestMirrorIsNotBelieved checks that content is refused if TUF does not allow it.
 func TestMirrorIsNotBelieved(t *testing.T) {
 	for what, change := range map[string]func(*lab.TUF, map[string][]byte, *Mirror){
 		"tampered":         func(r *lab.TUF, _ map[string][]byte, _ *Mirror) { r.Tamper(rootTarget, []byte(`{}`)) },
@@ -72,7 +72,8 @@ func TestMirrorIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestOlderStateIsNotPlayedAsTheNewest: what was seen once is remembered.
+// TestOlderStateIsNotPlayedAsTheNewest checks that an older version than the last one seen is
+// refused.
 func TestOlderStateIsNotPlayedAsTheNewest(t *testing.T) {
 	repository, files, m := mirrored(t)
 	publish(t, repository, 5, time.Hour, files)

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Read returns what is stored beside a digest as List does, without how.
+// Read is like List, but omits how the attachments are stored.
 func Read(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option) (Attachments, error) {
 	stored, err := List(ctx, f, ref, opts...)
 	if err != nil {
@@ -33,12 +33,11 @@ func Read(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option)
 	return out, nil
 }
 
-// List returns what is stored beside a digest in the form or the forms of the
-// format, by whomever; nothing if nothing is. Nothing is verified but that the
-// bytes are those that were stored. Entries of other kinds are passed over; an
-// entry that cannot be read, or is too large to be, is an error.
+// List returns everything that is attached to a digest in the forms that f selects, by any signer.
+// The result is empty if nothing is attached. Apart from digests, nothing is verified. Attachments
+// of other kinds are skipped; an unreadable or too large attachment is an error.
 //
-// What is stored in both forms is returned twice.
+// An attachment that is stored in both forms is returned twice.
 func List(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option) ([]Stored, error) {
 	digest, err := v1.NewHash(ref.DigestStr())
 	if err == nil {
@@ -64,8 +63,8 @@ func List(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option)
 	return out, nil
 }
 
-// CanList returns an error if the list of referrers of a digest cannot be read, so
-// that nobody can tell what is attached to it as bundles.
+// CanList returns an error if the list of referrers of a digest is unreadable, so that the bundles
+// attached to it are unknown.
 func CanList(ctx context.Context, ref name.Digest, opts ...remote.Option) error {
 	shelf, err := newReferrerShelf(ref, append(slices.Clone(opts), remote.WithContext(ctx)))
 	if err != nil {
@@ -82,7 +81,7 @@ func listTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remot
 	}
 	var out []Stored
 	err = readAll(ctx, &tagShelf{tag: signatureTag(ref.Context(), digest), puller: puller, opts: opts}, signatureLayer, func(e entry, _ bool, body []byte) {
-		// What cannot be understood cannot be verified either, and says why then.
+		// An unparsable signature fails verification later, with the reason.
 		s, _ := e.signature(body)
 		out = append(out, Stored{Form: Legacy, Signature: &s, annotations: e.desc.Annotations})
 	})
@@ -115,8 +114,7 @@ func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]
 	return out, err
 }
 
-// predicateType returns what the envelope says its statement is, empty for what
-// it does not tell.
+// predicateType returns the unverified predicate type of the statement, or "" if it is unreadable.
 func (e Envelope) predicateType() string {
 	body, err := e.Payload()
 	if err != nil {
@@ -131,15 +129,15 @@ func (e Envelope) predicateType() string {
 	return st.PredicateType
 }
 
-// errVanished says that an entry was deleted after the list that names it was read: a
-// newer one has replaced it.
+// errVanished reports that an attachment was deleted after the list with it was read: a newer one
+// has replaced it.
 var errVanished = errors.New("it was deleted while it was read")
 
-// maxReadings bounds how often a list is read because its entries vanish.
+// maxReadings limits how often a list is read again because attachments vanish.
 const maxReadings = 5
 
-// readAll reads the layers of one kind on a shelf, and all referrers that are
-// bundles; then those that only the copy of the list names.
+// readAll reads all attachments of one kind in a list, or all bundles if the list has referrers.
+// Attachments that only the copy of the list has come last.
 func readAll(ctx context.Context, s shelf, kind types.MediaType, add func(e entry, copied bool, body []byte)) error {
 	for reading := 1; ; reading++ {
 		read, err := readOnce(ctx, s, kind)
@@ -156,7 +154,7 @@ func readAll(ctx context.Context, s shelf, kind types.MediaType, add func(e entr
 	}
 }
 
-// readEntry is an entry with its content.
+// readEntry is an attachment with its content.
 type readEntry struct {
 	entry
 	copied bool

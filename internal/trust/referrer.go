@@ -27,23 +27,22 @@ const (
 	emptyConfig               = types.MediaType("application/vnd.oci.empty.v1+json")
 )
 
-// referrerShelf is the list of what refers to a digest. The registry keeps it,
-// or, where it cannot, the writers do below a tag:
+// referrerShelf is the attachment store for referrers of a digest. The registry keeps the list or,
+// if it cannot, the writers keep it in a tag:
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 type referrerShelf struct {
 	ref    name.Digest
 	puller *remote.Puller
 	opts   []remote.Option
-	// native says that the registry keeps the list; list finds out.
+	// native means that the registry keeps the list. list sets it.
 	native bool
-	// copied: this is the copy of a list that the registry does not keep.
+	// copied means that this is the copy of a list that the writers keep in a tag.
 	copied bool
 }
 
 func newReferrerShelf(ref name.Digest, opts []remote.Option) (*referrerShelf, error) {
-	// The library's own handling of the tag loses entries when several write,
-	// and writes it once for each entry, which a registry with immutable tags
-	// refuses.
+	// The library's own handling of the tag loses entries if there are several writers. It also
+	// writes the tag once for each entry, which a registry with immutable tags refuses.
 	opts = append(slices.Clone(opts), remote.WithReferrersTagFallback(false))
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
@@ -52,12 +51,12 @@ func newReferrerShelf(ref name.Digest, opts []remote.Option) (*referrerShelf, er
 	return &referrerShelf{ref: ref, puller: puller, opts: opts}, nil
 }
 
-// fallbackTag is where the list is that the registry does not keep.
+// fallbackTag returns the tag that holds the list if the registry does not keep it.
 func fallbackTag(ref name.Digest) name.Tag {
 	return ref.Context().Tag(strings.Replace(ref.DigestStr(), ":", "-", 1))
 }
 
-// tag is where the list is that the registry does not keep, or its copy.
+// tag returns the tag that holds the list if the registry does not keep it, or the tag of the copy.
 func (r *referrerShelf) tag() name.Tag {
 	tag := fallbackTag(r.ref)
 	if r.copied {
@@ -81,8 +80,8 @@ func (r *referrerShelf) second() shelf {
 	return &referrerShelf{ref: r.ref, puller: r.puller, opts: r.opts, copied: true}
 }
 
-// subject returns the descriptor of the manifest that the list is about. It is
-// computed from the manifest: some registries answer HEAD without it.
+// subject returns the descriptor of the manifest that the list is about. It is computed from the
+// manifest, because some registries omit it in the answer to HEAD.
 func (r *referrerShelf) subject(ctx context.Context) (v1.Descriptor, error) {
 	found, err := r.puller.Get(ctx, r.ref)
 	if err != nil {
@@ -91,7 +90,7 @@ func (r *referrerShelf) subject(ctx context.Context) (v1.Descriptor, error) {
 	return v1.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}, nil
 }
 
-// list returns everything that refers to the digest, bundles or not.
+// list returns all referrers of the digest, bundles and others.
 func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
 	raw, err := r.index(ctx)
 	if err != nil || raw == nil {
@@ -111,7 +110,7 @@ func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
 	return out, nil
 }
 
-// index reads the list, nil where there is none.
+// index reads the list. It returns nil if the list does not exist.
 func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
 	if r.copied {
 		return r.tagged(ctx)
@@ -132,7 +131,7 @@ func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
 	return r.tagged(ctx)
 }
 
-// tagged reads the list below its tag, nil if there is no such tag.
+// tagged reads the list from its tag. It returns nil if the tag does not exist.
 func (r *referrerShelf) tagged(ctx context.Context) ([]byte, error) {
 	found, err := r.puller.Get(ctx, r.tag())
 	if err != nil {
@@ -148,18 +147,18 @@ func (r *referrerShelf) tagged(ctx context.Context) ([]byte, error) {
 	return found.Manifest, nil
 }
 
-// isUnsupported tells whether the registry does not keep the list; the library
-// has no type for that. What is not recognised is a failure.
+// isUnsupported reports whether the registry does not keep the list. The library has no error type
+// for that, so the text is compared. An unrecognized error is a failure.
 func isUnsupported(err error) bool {
 	return strings.Contains(err.Error(), "does not support the Referrers API")
 }
 
-// write stores the added bundles and has the list name them, and all others that
-// are to be in it. Manifests that are there stay where they are.
+// write stores the added bundles and writes a list of all bundles. Existing manifests are not
+// written again.
 func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
 	for _, e := range added {
 		if e.referrer == nil {
-			continue // it is stored; the list has lost it
+			continue // it is stored, and only missing from the list
 		}
 		for _, l := range []entry{e.referrer.config, e.referrer.layer} {
 			if err := remote.WriteLayer(r.ref.Context(), l, r.opts...); err != nil {
@@ -187,9 +186,8 @@ func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
 	return nil
 }
 
-// put stores one manifest. The library asks for the list after it has done so,
-// and reports what comes of that as if nothing had been stored; who calls reads
-// the list back in any case.
+// put stores one manifest. The library then requests the list of referrers and returns its error as
+// if the manifest had not been stored. The caller reads the list back anyway.
 func (r *referrerShelf) put(ctx context.Context, e entry) error {
 	ref := r.ref.Context().Digest(e.desc.Digest.String())
 	err := remote.Put(ref, rawManifest{e.referrer.manifest, e.desc.MediaType}, r.opts...)
@@ -202,8 +200,8 @@ func (r *referrerShelf) put(ctx context.Context, e entry) error {
 	return nil
 }
 
-// remove deletes what was replaced, where the registry lets that be done: it is
-// older than what has replaced it, and nobody is misled by it.
+// remove deletes replaced bundles, if the registry allows it. If not, they do no harm, because they
+// are older than their replacements.
 func (r *referrerShelf) remove(ctx context.Context, replaced []entry) error {
 	for _, e := range replaced {
 		err := remote.Delete(r.ref.Context().Digest(e.desc.Digest.String()), r.opts...)
@@ -215,8 +213,8 @@ func (r *referrerShelf) remove(ctx context.Context, replaced []entry) error {
 	return ctx.Err()
 }
 
-// mayBeBundle goes by the list alone. Registries of before OCI 1.1 was final
-// have the configuration's type there instead of the artifact's.
+// mayBeBundle decides by the list alone. Registries from before the final OCI 1.1 list the type of
+// the configuration instead of the artifact type.
 func mayBeBundle(d v1.Descriptor) bool {
 	return d.MediaType.IsImage() && len(d.URLs) == 0 &&
 		(isBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
@@ -249,13 +247,13 @@ func (r *referrerShelf) bundleLayer(ctx context.Context, d v1.Descriptor) (entry
 	return entry{desc: layer, open: l.Compressed}, nil
 }
 
-// referrer is what a bundle that is to be stored consists of.
+// referrer holds the parts of a bundle that is about to be stored.
 type referrer struct {
 	manifest      []byte
 	config, layer entry
 }
 
-// rawManifest is a manifest as the very bytes that it is.
+// rawManifest is a manifest that is pushed byte for byte.
 type rawManifest struct {
 	raw       []byte
 	mediaType types.MediaType
@@ -264,12 +262,12 @@ type rawManifest struct {
 func (m rawManifest) RawManifest() ([]byte, error)        { return m.raw, nil }
 func (m rawManifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
 
-// newBundle is a bundle that is to be stored beside the subject.
+// newBundle returns a bundle to attach to subject.
 func newBundle(body Envelope, kind string, subject v1.Descriptor) (entry, error) {
 	return newReferrer(body, bundleType, map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}, subject)
 }
 
-// newReferrer is a file of one type that is to be stored beside the subject.
+// newReferrer returns a file of one media type to attach to subject.
 func newReferrer(body []byte, kind string, annotations map[string]string, subject v1.Descriptor) (entry, error) {
 	layer, err := newEntry(body, types.MediaType(kind), nil)
 	if err != nil {

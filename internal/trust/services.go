@@ -12,45 +12,41 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 )
 
-// Services are those of a Sigstore, public or private. The zero value is none.
+// Services are the services of a public or private Sigstore. The zero value has none.
 type Services struct {
-	// Fulcio is the URL of the certificate authority; NewKeyless needs it.
+	// Fulcio is the URL of the certificate authority. NewKeyless requires it.
 	Fulcio string
-	// Issuer is the URL of the OpenID Connect provider where people log in; empty
-	// where they cannot.
+	// Issuer is the URL of the OpenID Connect provider for logins. Empty if users cannot log in.
 	Issuer string
-	// Logs are the transparency logs in which each signature must be.
+	// Logs are the transparency logs. Every log must record each signature.
 	Logs []Log
-	// TimestampAuthorities are the URLs, with their paths, of those that each
-	// tell the time of a signature. Where there is one, a signature that no log
-	// takes in time goes without.
+	// TimestampAuthorities are the full URLs of the timestamp authorities. Each must confirm the
+	// time of a signature. With at least one, a signature is accepted without a log entry when a
+	// log is unavailable.
 	TimestampAuthorities []string
-	// Root verifies what the services answer, and is needed as soon as there is
-	// one.
+	// Root verifies the answers of the services. It is required if there is any service.
 	Root *Root
-	// Transport reaches the services; nil means http.DefaultTransport.
+	// Transport is used for the services. Nil means http.DefaultTransport.
 	Transport http.RoundTripper
-	// Now tells how long a certificate is still of use; NewKeyless needs it.
+	// Now returns the current time, to renew certificates in time. NewKeyless requires it.
 	Now func() time.Time
-	// Patience bounds how long a log that is in trouble is tried; 0 means a
-	// minute.
+	// Patience limits how long an unavailable log is retried. 0 means one minute.
 	Patience time.Duration
 }
 
-// Log is a transparency log, Rekor.
+// Log is a Rekor transparency log.
 type Log struct {
 	URL string
-	// Version of its API, 1 or 2. What is signed for the legacy form by an
-	// identity can be verified with version 1 alone, or with a timestamp.
+	// Version is the version of its API, 1 or 2. In the legacy form, a signature by an identity
+	// verifies only with an entry from version 1 or with a timestamp.
 	Version uint32
 }
 
-// issuerVersions are the versions of a provider's protocol that are spoken here.
+// issuerVersions are the supported versions of the provider's protocol.
 var issuerVersions = []uint32{1}
 
-// LoadSigningConfig reads the services of a Sigstore from its signing
-// configuration in JSON: those that are in force at this time. Root, Transport,
-// Now and Patience are the caller's to set.
+// LoadSigningConfig parses the signing configuration of a Sigstore, in JSON, and selects the
+// services that are in force at time now. The caller sets Root, Transport, Now and Patience.
 func LoadSigningConfig(data []byte, now time.Time) (Services, error) {
 	config, err := root.NewSigningConfigFromJSON(data)
 	if err != nil {
@@ -121,8 +117,8 @@ func (s Services) patience() time.Duration {
 	return s.Patience
 }
 
-// bound ends the requests that a library makes without a context with the call
-// that they are made for; they still end by themselves as well.
+// bound adds the cancellation of ctx to requests that a library makes without a context. The
+// requests' own contexts still apply.
 type bound struct {
 	ctx  context.Context
 	base http.RoundTripper

@@ -14,33 +14,31 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
-// SignatureType is the predicate type of a statement that is a signature and
-// nothing else, as cosign writes it.
+// SignatureType is the predicate type of a statement that is only a signature, as cosign writes it.
 const SignatureType = "https://sigstore.dev/cosign/sign/v1"
 
-// Signature is a signature over an image's digest. In the legacy form it is a
-// document with a signature beside it:
+// Signature is a signature over the digest of an image. In the legacy form it is a document with a
+// separate signature:
 // https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
-// In a bundle it is a statement, and nothing but Statement is set.
+// In a bundle it is a statement, and only Statement is set.
 type Signature struct {
-	// Payload is the document, the very bytes that were signed.
+	// Payload holds exactly the bytes of the document that were signed.
 	Payload []byte
-	// Base64 is the signature over them.
+	// Base64 is the signature over Payload.
 	Base64 string
-	// Bundle is a sigstore bundle of the same signature, in JSON; nil where a
-	// key is all that proves it.
+	// Bundle is a Sigstore bundle of the same signature, in JSON. Nil if only a key proves the
+	// signature.
 	Bundle []byte
-	// Statement is of SignatureType.
+	// Statement has the type SignatureType.
 	Statement Envelope
 }
 
-// SignImage signs a digest in a repository, once for each form of the format.
-// The same digest and repository give the same documents. It asks the signer
-// and its services, no registry.
+// SignImage signs a digest in a repository, once for each form that f selects. The same digest and
+// repository give the same documents. It contacts the signer and its services, but no registry.
 //
-// The repository is part of what is signed: as the docker-reference of the
-// document, as the name of the statement's subject. cosign leaves the name
-// empty; it reads statements that have one.
+// The repository is part of the signed content: as the docker-reference of the document and as the
+// name of the statement's subject. cosign leaves that name empty, but accepts statements with a
+// name.
 func SignImage(ctx context.Context, s *Signer, f Format, repo name.Repository, digest v1.Hash) ([]Signature, error) {
 	ref := repo.Digest(digest.String())
 	if err := f.check(); err != nil {
@@ -88,7 +86,7 @@ func signDocument(ctx context.Context, s *Signer, ref name.Digest) (Signature, e
 	return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(b.GetMessageSignature().GetSignature()), Bundle: raw}, nil
 }
 
-// OtherRepositoryError says that a trusted signer signed the digest for another repository.
+// OtherRepositoryError reports that a trusted signer signed the digest for another repository.
 type OtherRepositoryError struct{ Signed, Want string }
 
 // Error names both repositories.
@@ -96,9 +94,9 @@ func (e *OtherRepositoryError) Error() string {
 	return fmt.Sprintf("the signature is for %q, not for %s", e.Signed, e.Want)
 }
 
-// VerifySignature proves that somebody trusted signed this digest for this
-// repository, and returns who. cosign does not compare
-// the repository; without that, a signature could be moved to another one.
+// VerifySignature verifies that a trusted signer signed this digest for this repository, and
+// returns the signer. cosign does not compare the repository; without that check, a signature could
+// be copied to another repository.
 func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (Signatory, error) {
 	if s.Statement != nil {
 		return t.verifySignatureStatement(s.Statement, repo, digest)
@@ -145,7 +143,8 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 	return Signatory{}, err
 }
 
-// verifyDocument proves who signed the document, whatever it says.
+// verifyDocument verifies the signature over the document and returns the signer. It does not check
+// the content of the document.
 func (t Trust) verifyDocument(s Signature) (Signatory, error) {
 	if s.Bundle != nil {
 		var b bundle.Bundle

@@ -23,9 +23,8 @@ import (
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 )
 
-// Signer signs with a key, or with the identity that a certificate states, and
-// has the services that it was given witness each signature. It may be used
-// concurrently.
+// Signer signs with a key or with a certified identity, and has the configured services confirm
+// each signature. It is safe for concurrent use.
 type Signer struct {
 	services Services
 	key      Key         // nil for an identity
@@ -36,13 +35,13 @@ type Signer struct {
 	session session // under mu
 }
 
-// session is a key with what says whose it is.
+// session is a key with the certificate that states its owner.
 type session struct {
 	key  Key
-	cert *x509.Certificate // nil for a key that is known by itself
+	cert *x509.Certificate // nil for a key without a certificate
 }
 
-// NewSigner signs with a key. With the zero Services nothing else is asked.
+// NewSigner returns a Signer for a key. With the zero Services it contacts no service.
 func NewSigner(key Key, services Services) (*Signer, error) {
 	if err := services.check(); err != nil {
 		return nil, err
@@ -53,7 +52,7 @@ func NewSigner(key Key, services Services) (*Signer, error) {
 	return &Signer{services: services, key: key, trust: Trust{Keys: []crypto.PublicKey{key.PublicKey()}}}, nil
 }
 
-// isLoggable tells whether a log expects the hash that is used here.
+// isLoggable reports whether a log expects the hash that this package uses for the key.
 func isLoggable(public crypto.PublicKey) bool {
 	switch k := public.(type) {
 	case *ecdsa.PublicKey:
@@ -64,10 +63,9 @@ func isLoggable(public crypto.PublicKey) bool {
 	return false
 }
 
-// NewKeyless signs with the identity that a token states: each time that a
-// certificate is about to expire, a new key is made and Fulcio certifies it. The
-// first certificate is fetched at once, so that what is wrong shows before
-// anything is signed.
+// NewKeyless returns a Signer for the identity that a token states. Whenever its certificate is
+// about to expire, it makes a new key and has Fulcio certify it. It fetches the first certificate
+// at once, so that errors appear before anything is signed.
 func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Signer, error) {
 	if err := services.check(); err != nil {
 		return nil, err
@@ -94,7 +92,7 @@ func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Sig
 	return s, nil
 }
 
-// PublicKey is the key's; nil for an identity, which changes it.
+// PublicKey returns the public key, or nil for an identity, because its key changes.
 func (s *Signer) PublicKey() crypto.PublicKey {
 	if s.key == nil {
 		return nil
@@ -102,19 +100,19 @@ func (s *Signer) PublicKey() crypto.PublicKey {
 	return s.key.PublicKey()
 }
 
-// Trust accepts what this signer makes, and nothing else.
+// Trust returns a Trust that accepts only signatures by this signer.
 func (s *Signer) Trust() Trust { return s.trust }
 
-// isPlain tells whether a signature is all that there is.
+// isPlain reports whether there is only a signature, without a certificate, log entry or timestamp.
 func (s *Signer) isPlain() bool {
 	return s.key != nil && len(s.services.Logs) == 0 && len(s.services.TimestampAuthorities) == 0
 }
 
-// Certificates are asked for again when so much of the old one is left: a
-// signature must be witnessed while it is valid.
+// sessionReserve is the remaining validity of a certificate that triggers its renewal: a signature
+// must be logged or timestamped while its certificate is valid.
 const sessionReserve = 2 * time.Minute
 
-// current returns what to sign with.
+// current returns the key or the session to sign with, and renews an expiring certificate.
 func (s *Signer) current(ctx context.Context) (session, error) {
 	if s.key != nil {
 		return session{key: s.key}, nil
@@ -160,7 +158,7 @@ func (s *Signer) certify(ctx context.Context) (session, error) {
 	return session{key, cert}, nil
 }
 
-// material is what a bundle says of the key.
+// material returns the verification material of a bundle: the certificate, or a hint to the key.
 func (s session) material() (*protobundle.VerificationMaterial, error) {
 	if s.cert != nil {
 		return &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_Certificate{
@@ -174,7 +172,7 @@ func (s session) material() (*protobundle.VerificationMaterial, error) {
 		PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint}}}, nil
 }
 
-// pem is the certificate, or the public key.
+// pem returns the certificate or the public key in PEM.
 func (s session) pem() ([]byte, error) {
 	if s.cert != nil {
 		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Raw}), nil
@@ -182,8 +180,8 @@ func (s session) pem() ([]byte, error) {
 	return cryptoutils.MarshalPublicKeyToPEM(s.key.PublicKey())
 }
 
-// keypair is a Key as sigstore-go's client for Fulcio sees it, which is shown
-// none but those that certify makes.
+// keypair adapts a Key to sigstore-go's Fulcio client. That client only gets the ECDSA P-256 keys
+// that certify makes.
 type keypair struct{ Key }
 
 var _ sign.Keypair = keypair{}

@@ -13,12 +13,12 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// In a bundle a timestamp is over the signature. In the legacy form that of a
-// statement is over the whole envelope as it is stored, for cosign looks for the
-// signature in an annotation, where statements have none. An Envelope that may be
-// stored in either form has both, and each form is given its own.
+// In a bundle, a timestamp is over the signature. In the legacy form, the timestamp of a statement
+// is over the whole stored envelope: cosign expects the signature in an annotation, and statements
+// have none there. An Envelope for either form has both timestamps; each form is stored with its
+// own.
 
-// stampEnvelope adds timestamps over the envelope in a bundle, for the legacy form.
+// stampEnvelope adds timestamps over the stored envelope to a bundle, for the legacy form.
 func (s *Signer) stampEnvelope(ctx context.Context, e Envelope) (Envelope, error) {
 	if len(s.services.TimestampAuthorities) == 0 {
 		return e, nil
@@ -43,7 +43,7 @@ func (s *Signer) stampEnvelope(ctx context.Context, e Envelope) (Envelope, error
 	return encodeBundle(&b)
 }
 
-// stamped proves that an authority of the root stamped a message.
+// stamped verifies that stamp is a timestamp over message by an authority in the root.
 func (r *Root) stamped(stamp, message []byte) error {
 	err := errors.New("the trusted root has no timestamp authority")
 	for _, authority := range r.material.TimestampingAuthorities() {
@@ -54,7 +54,7 @@ func (r *Root) stamped(stamp, message []byte) error {
 	return err
 }
 
-// stampOver finds the first of the timestamps that is over a message; nil for none.
+// stampOver returns the first timestamp over message, or nil if stamps has none.
 func stampOver(stamps []*protocommon.RFC3161SignedTimestamp, message []byte) []byte {
 	for _, s := range stamps {
 		if isOver(s.GetSignedTimestamp(), message) {
@@ -74,7 +74,7 @@ func isOver(stamp, message []byte) bool {
 	return bytes.Equal(h.Sum(nil), parsed.HashedMessage)
 }
 
-// unstamped is a bundle without the timestamps that are over its envelope.
+// unstamped returns the bundle without the timestamps over its stored envelope.
 func (e Envelope) unstamped() (Envelope, error) {
 	stored, err := e.DSSE()
 	if err != nil {
@@ -98,8 +98,8 @@ func (e Envelope) unstamped() (Envelope, error) {
 	return encodeBundle(&b)
 }
 
-// overEnvelope is a root whose authorities may have stamped the envelope as it is
-// stored, too. That holds the signature, which then was there.
+// overEnvelope is a root that also accepts timestamps over the stored envelope. The envelope
+// contains the signature, so the signature existed at that time.
 type overEnvelope struct {
 	root.TrustedMaterial
 	stored []byte

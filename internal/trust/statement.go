@@ -11,18 +11,17 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// The types of a statement that are read; the first is written. The second
-// differs from it in nothing that is used here, and cosign writes it.
+// The statement types that we read. We write the first. cosign writes the second; both are the same
+// in all parts used here.
 const (
 	statementType    = "https://in-toto.io/Statement/v1"
 	oldStatementType = "https://in-toto.io/Statement/v0.1"
 )
 
-// MaxStatement bounds a statement, in bytes: what is larger, registries and logs
-// refuse.
+// MaxStatement is the maximum size of a statement in bytes. Registries and logs refuse larger ones.
 const MaxStatement = 32 << 20
 
-// Subject is what a statement is about.
+// Subject is an artifact that a statement is about.
 type Subject struct {
 	Name   string
 	Digest v1.Hash // sha256
@@ -33,10 +32,9 @@ type Subject struct {
 type Statement struct {
 	PredicateType string
 	Subjects      []Subject
-	// Predicate is a JSON object, and is signed as the very bytes that it is.
+	// Predicate is a JSON object. Exactly these bytes are signed.
 	Predicate json.RawMessage
-	// Payload is what was signed. VerifyEnvelope fills it in; Attest ignores
-	// it.
+	// Payload is the signed content. VerifyEnvelope sets it; Attest ignores it.
 	Payload []byte
 }
 
@@ -45,9 +43,9 @@ type wireSubject struct {
 	Digest map[string]string `json:"digest"`
 }
 
-// readSubject has what a subject may say besides, which is not used:
+// readSubject accepts the other fields of a subject, which are ignored:
 // https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md
-// The annotations are those of "cosign sign -a".
+// "cosign sign -a" writes annotations.
 type readSubject struct {
 	wireSubject
 	URI              json.RawMessage `json:"uri"`
@@ -57,9 +55,8 @@ type readSubject struct {
 	Annotations      json.RawMessage `json:"annotations"`
 }
 
-// marshal writes the statement by hand around the predicate: a round trip
-// through the encoder would copy a large SBOM several times and change its
-// bytes.
+// marshal writes the JSON around the predicate itself: the encoder would copy a large SBOM several
+// times and change its bytes.
 func (st Statement) marshal() ([]byte, error) {
 	if err := st.check(); err != nil {
 		return nil, err
@@ -75,7 +72,7 @@ func (st Statement) marshal() ([]byte, error) {
 	return body, nil
 }
 
-// head is what is written before the predicate.
+// head returns the JSON before the predicate.
 func (st Statement) head() ([]byte, error) {
 	subjects := make([]wireSubject, len(st.Subjects))
 	for i, s := range st.Subjects {
@@ -92,11 +89,11 @@ func (st Statement) head() ([]byte, error) {
 	return fmt.Appendf(nil, `{"_type":%q,"subject":%s,"predicateType":%s%s`, statementType, about, kind, beforePredicate), nil
 }
 
-// beforePredicate is what the head of a statement ends with. Within a string its
-// quotes would have to be escaped.
+// beforePredicate ends the head of a statement. Inside a JSON string its quotes would be escaped,
+// so its first occurrence is the end of the head.
 const beforePredicate = `,"predicate":`
 
-// check refuses what readers would.
+// check rejects a statement that readers would refuse.
 func (st Statement) check() error {
 	switch {
 	case st.PredicateType == "":
@@ -116,7 +113,7 @@ func (st Statement) check() error {
 	return nil
 }
 
-// parseStatement reads a payload strictly.
+// parseStatement parses a payload strictly.
 func parseStatement(body []byte) (Statement, error) {
 	if st, ok := parseOwn(body); ok {
 		return st, nil
@@ -124,8 +121,8 @@ func parseStatement(body []byte) (Statement, error) {
 	return parseAny(body)
 }
 
-// parseOwn reads a statement that is written as marshal writes it: the predicate, of
-// megabytes, is then gone over once, and not three times.
+// parseOwn parses a statement in the encoding that marshal writes. It passes over the predicate,
+// which has megabytes, once instead of three times.
 func parseOwn(body []byte) (Statement, bool) {
 	head, predicate, ok := bytes.Cut(body, []byte(beforePredicate))
 	if !ok {
@@ -140,7 +137,7 @@ func parseOwn(body []byte) (Statement, bool) {
 	if err != nil {
 		return Statement{}, false
 	}
-	// Whatever else is in a head, such as a second predicate, is not written so.
+	// Any other content in the head, such as a second predicate, would be encoded differently.
 	if again, err := st.head(); err != nil || !bytes.Equal(again, head) {
 		return Statement{}, false
 	}
@@ -148,7 +145,7 @@ func parseOwn(body []byte) (Statement, bool) {
 	return st, true
 }
 
-// parseAny reads a statement in whatever way it is written.
+// parseAny parses a statement in any JSON encoding.
 func parseAny(body []byte) (Statement, error) {
 	var wire struct {
 		Type          string          `json:"_type"`
@@ -173,8 +170,7 @@ func parseAny(body []byte) (Statement, error) {
 			st.Subjects = append(st.Subjects, Subject{s.Name, v1.Hash{Algorithm: "sha256", Hex: hex}})
 		}
 	}
-	// cosign leaves out the predicate of a signature, of which nothing is to be
-	// said.
+	// cosign omits the predicate of a signature statement.
 	empty := len(st.Predicate) == 0 && st.PredicateType != SignatureType
 	if st.PredicateType == "" || len(st.Subjects) == 0 || empty {
 		return Statement{}, errors.New("reading a statement: it lacks a predicate type, a subject or a predicate")
@@ -182,7 +178,7 @@ func parseAny(body []byte) (Statement, error) {
 	return st, nil
 }
 
-// about reports whether the statement has the digest among its subjects.
+// about reports whether the digest is among the subjects of the statement.
 func (st Statement) about(digest v1.Hash) bool {
 	return slices.ContainsFunc(st.Subjects, func(s Subject) bool { return s.Digest == digest })
 }

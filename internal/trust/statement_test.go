@@ -12,7 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestStatementIsTheseBytes: what is signed must not depend on who encodes it.
+// TestStatementIsTheseBytes checks that the encoding of a statement never changes.
 func TestStatementIsTheseBytes(t *testing.T) {
 	st := Statement{PredicateType: "https://example.com/<x>", Predicate: json.RawMessage("{\"b\":1,\n \"a\":\"<\"}"), Payload: []byte("ignored"),
 		Subjects: []Subject{{Name: `a"b`, Digest: digestOf("a")}, {Digest: digestOf("b")}}}
@@ -129,7 +129,7 @@ func TestOlderStatementIsRead(t *testing.T) {
 	}
 }
 
-// TestEndlessSignaturesAreNotTried: each would cost a pass over the payload.
+// TestEndlessSignaturesAreNotTried checks the limit: each signature costs a pass over the payload.
 func TestEndlessSignaturesAreNotTried(t *testing.T) {
 	s, other := newSigner(t), newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
@@ -159,8 +159,8 @@ func TestLargeStatementIsNotRead(t *testing.T) {
 	}
 }
 
-// FuzzUnsignedEnvelopeIsNotAccepted: no bytes are accepted for a key that has
-// signed none.
+// FuzzUnsignedEnvelopeIsNotAccepted checks that no input is accepted for a key that has signed
+// nothing.
 func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	s, other := newSigner(f), newSigner(f)
 	f.Add([]byte(nil))
@@ -176,8 +176,8 @@ func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	})
 }
 
-// TestOwnStatementIsWhatTheDecoderReads: the short way must not see other subjects or
-// another predicate than the long one.
+// TestOwnStatementIsWhatTheDecoderReads checks that the fast path parses the same subjects and
+// predicate as the decoder.
 func TestOwnStatementIsWhatTheDecoderReads(t *testing.T) {
 	const subject = `[{"name":"x","digest":{"sha256":"aa"}}]`
 	statement := func(subject, predicate string) string {
@@ -233,7 +233,7 @@ func TestOwnStatementIsWhatTheDecoderReads(t *testing.T) {
 	}
 }
 
-// FuzzShortWaysReadTheSame: of statements and of envelopes.
+// FuzzShortWaysReadTheSame checks the fast paths for statements and for envelopes.
 func FuzzShortWaysReadTheSame(f *testing.F) {
 	head := `{"_type":"` + statementType + `","subject":[{"name":"x","digest":{"sha256":"aa"}}],"predicateType":"p","predicate":`
 	f.Add([]byte(head + `{"a":[1,{"b":"}"}]}}`))

@@ -14,18 +14,19 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// Registries cannot compare and swap, and a writer can be stopped for any time
-// between reading a list and writing it. Such a write removes from the list what
-// others have added in between. So each list that we write has a copy of our own
-// statements under a second tag, and a writer follows one rule: after each write it
-// reads the list and the copy again, and it is done when both have everything of ours
-// that either had. A late write damages one of the two; the other still has what is
-// missing, and the late writer finds it there. Two late writers at the same instant,
-// one at the list and one at the copy, can damage both. A registry that keeps the list
-// of referrers itself adds to it without reading, and needs no copy.
+// Registries have no compare-and-swap, and a writer can be stopped for any time between reading a
+// list and writing it. Such a late write removes everything that others have added in between.
+//
+// So each list has a copy of our own statements in a second tag, and writers follow one rule. After
+// each write, a writer reads the list and the copy again. It is done when both have all our
+// statements that either of them had. A late write damages only one of the two; the late writer
+// then finds the missing statements in the other and restores them.
+//
+// Two late writes at the same instant, one to the list and one to the copy, can damage both. A
+// registry that keeps the list of referrers itself adds to it without reading, and needs no copy.
 
-// RefusedError says that a registry refused to change a list: its tags are
-// immutable. What was stored there before is still there, and nothing else.
+// RefusedError reports that a registry refused to change a list, because its tags are immutable.
+// The list is unchanged.
 type RefusedError struct {
 	List string // "registry.example/app:sha256-....att"
 	Err  error
@@ -39,7 +40,7 @@ func (e *RefusedError) Error() string {
 // Unwrap returns the answer of the registry.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// NewerError says that a newer statement of the same kind is stored already.
+// NewerError reports that a newer statement of the same kind is stored already.
 type NewerError struct {
 	List string
 	Kind string // predicate type
@@ -50,28 +51,28 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("writing %s: a newer statement of type %s is there already, and is not replaced by an older one", e.List, e.Kind)
 }
 
-// Limits of repeated writes. The last attempt is made after one and a half seconds.
+// Limits for repeated writes. The last attempt happens after about one and a half seconds.
 const (
 	maxAttempts  = 6
 	firstBackoff = 50 * time.Millisecond
 )
 
-// shelf is one list of entries attached to a digest.
+// shelf is an attachment store: one list of attachments of a digest.
 type shelf interface {
 	fmt.Stringer
-	// name is the same for those that share a list.
+	// name identifies the list, for the write lock and for counting writes.
 	name() string
-	// list returns what is in it, nothing if there is no list.
+	// list returns the attachments. It is empty if the list does not exist.
 	list(context.Context) ([]entry, error)
-	// write stores the added entries and makes this the whole list.
+	// write stores the added attachments and replaces the list with all.
 	write(ctx context.Context, all, added []entry) error
-	// remove does away with what write has not.
+	// remove deletes replaced attachments that are still stored after write.
 	remove(ctx context.Context, replaced []entry) error
-	// second is the copy of the list, nil if it has none. It is asked after list.
+	// second returns the copy of the list, or nil without one. Call list first.
 	second() shelf
 }
 
-// store merges entries into a shelf and its copy.
+// store merges attachments into an attachment store and its copy.
 func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 	if len(want) == 0 {
 		return nil
@@ -90,7 +91,7 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 		m, missing, err := t.compare(ctx, s, want, known)
 		if errors.Is(err, errVanished) && vanished < maxReadings {
 			if vanished++; vanished == maxReadings {
-				known.dropVanished = true // nobody is about to replace it
+				known.dropVanished = true // no writer is about to replace it
 			}
 			if err := sleep(ctx, firstBackoff<<(vanished-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
@@ -109,7 +110,7 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 		if n := writes[missing.shelf.name()]; n == maxAttempts {
 			return fmt.Errorf("writing %s: %w, %d times", missing.shelf, errOverwritten, maxAttempts)
 		} else if n > 0 {
-			// No jitter: of those who overwrite each other the last is done.
+			// No jitter: if several writers overwrite each other, the last one finishes.
 			if err := sleep(ctx, firstBackoff<<(n-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
 			}
@@ -121,7 +122,8 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 	}
 }
 
-// finished ends a store: both lists are as they should be.
+// finished ends a store after both lists are complete. It returns a NewerError if a wanted
+// statement was not stored because a newer one exists.
 func finished(ctx context.Context, s shelf, m merging) error {
 	if err := s.remove(ctx, entries(m.replaced)); err != nil {
 		return err
@@ -134,7 +136,7 @@ func finished(ctx context.Context, s shelf, m merging) error {
 	return nil
 }
 
-// incomplete is a list that is to be written.
+// incomplete is a list that must be written.
 type incomplete struct {
 	shelf shelf
 	have  []entry
@@ -155,8 +157,8 @@ func (i incomplete) write(ctx context.Context) error {
 	return err
 }
 
-// compare reads the list and its copy, and returns the first that is not as it
-// should be; nil if both are.
+// compare reads the list and its copy and returns the first of them that must be written, or nil if
+// both are complete.
 func (t writers) compare(ctx context.Context, s shelf, want []claimed, known *claimCache) (merging, *incomplete, error) {
 	first, err := s.list(ctx)
 	if err != nil {
@@ -167,7 +169,7 @@ func (t writers) compare(ctx context.Context, s shelf, want []claimed, known *cl
 		if copied, err = second.list(ctx); err != nil {
 			return merging{}, nil, err
 		}
-		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list itself is newer
+		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list is newer
 	}
 	have, gone, err := t.claims(ctx, s, both, want, known)
 	if err != nil {
@@ -185,7 +187,7 @@ func (t writers) compare(ctx context.Context, s shelf, want []claimed, known *cl
 	return m, nil, nil
 }
 
-// horizon is the time beyond which statements are from the future; zero for none.
+// horizon returns the time after which a statement is from the future. Zero means no limit.
 func (t writers) horizon() time.Time {
 	if t.now == nil {
 		return time.Time{}
@@ -193,7 +195,7 @@ func (t writers) horizon() time.Time {
 	return t.now().Add(clock.Skew)
 }
 
-// union returns the entries of the list, and those that only its copy has.
+// union returns the attachments in the list, followed by those that only its copy has.
 func union(list, copied []entry) []entry {
 	out := slices.Clone(list)
 	for _, e := range copied {
@@ -204,8 +206,8 @@ func union(list, copied []entry) []entry {
 	return out
 }
 
-// isRefused tells whether a registry may have refused to change a tag. There is
-// no one answer for that: ECR's is 400, Azure's 405, Harbor's 412.
+// isRefused reports whether a registry may have refused to change a tag. The status is not
+// standardized: ECR answers 400, Azure 405 and Harbor 412.
 func isRefused(err error) bool {
 	var status *transport.Error
 	if !errors.As(err, &status) {
@@ -218,7 +220,7 @@ func isRefused(err error) bool {
 	return false
 }
 
-// errOverwritten says that somebody else keeps writing to the same tag.
+// errOverwritten reports that other writers keep overwriting the same tag.
 var errOverwritten = errors.New("others have overwritten it")
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -232,10 +234,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Turns serialises the writers of one list in one process, which saves them from
-// overwriting each other. The zero value is ready to use.
+// Turns is a write lock for each list, shared by the writers in one process, so that they do not
+// overwrite each other. The zero value is ready to use.
 type Turns struct {
-	lists sync.Map // of string to a chan struct{} that holds one token
+	lists sync.Map // maps the name to a chan struct{} of capacity 1
 }
 
 func (t *Turns) take(ctx context.Context, s shelf) (done func(), err error) {

@@ -14,33 +14,33 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// Stored is one thing that is stored beside a digest, by whomever.
+// Stored is one attachment of a digest, by any signer.
 type Stored struct {
 	// Form is Legacy or Bundle.
 	Form Format
-	// Copied: the list itself does not name it, only its copy does. Another writer has
+	// Copied means that only the copy of the list has the attachment: another writer has
 	// overwritten the list.
 	Copied bool
-	// Signature is nil for a statement, which Envelope then is.
+	// Signature is nil for a statement. Then Envelope is set.
 	Signature *Signature
 	Envelope  Envelope
 
-	annotations map[string]string // of the legacy form
+	annotations map[string]string // in the legacy form
 }
 
-// Claim is what something stored says of itself; nobody has verified it. What it
-// does not tell, or tells unreadably, is empty.
+// Claim is unverified information about an attachment, from the attachment itself. Missing or
+// unreadable values are empty.
 type Claim struct {
 	// PredicateType is SignatureType for a signature in either form.
 	PredicateType string
-	// Digest is the SHA-256 of what was signed, "sha256:<hex>".
+	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string
-	// By is who signed. Of a key a bundle alone tells the fingerprint. At is when a
-	// log says that it took the signature.
+	// By is the signer. The fingerprint of a key is known only for bundles. By.At is the time that
+	// the log states for its entry.
 	By Signatory
 }
 
-// Claim returns what it says of itself.
+// Claim returns the unverified information about the attachment.
 func (s Stored) Claim() Claim {
 	c := Claim{PredicateType: SignatureType}
 	body := []byte(nil)

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClaimsAreReadWithoutBelief: what cannot be read claims nothing, and a key
-// is named by bundles alone.
+// TestClaimsAreReadWithoutBelief checks that the claim of an unreadable item is empty, and that
+// only bundles have the fingerprint of a key.
 func TestClaimsAreReadWithoutBelief(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	digest := pushImage(t, repo, "x")

@@ -25,22 +25,22 @@ const (
 	predicateAnnotation = "predicateType"
 )
 
-// tagShelf is the list below one of cosign's tags.
+// tagShelf is the attachment store in one of cosign's tags.
 type tagShelf struct {
 	tag    name.Tag
 	puller *remote.Puller
 	opts   []remote.Option
-	copy   *tagShelf // nil for none
+	copy   *tagShelf // nil without a copy
 }
 
-// newTagShelf returns the list below one of cosign's tags. Its copy is under a tag of
-// our own, which other tools pass over: "sha256-....att.imagegate".
+// newTagShelf returns the attachment store in one of cosign's tags. Its copy has a tag of our own,
+// which other tools ignore: "sha256-....att.imagegate".
 func newTagShelf(tag name.Tag, puller *remote.Puller, opts []remote.Option) *tagShelf {
 	second := &tagShelf{tag: tag.Context().Tag(tag.TagStr() + copySuffix), puller: puller, opts: opts}
 	return &tagShelf{tag: tag, puller: puller, opts: opts, copy: second}
 }
 
-// copySuffix is at the end of the tag of a copy.
+// copySuffix is the suffix of the tag of a copy.
 const copySuffix = ".imagegate"
 
 func (t *tagShelf) second() shelf {
@@ -50,7 +50,7 @@ func (t *tagShelf) second() shelf {
 	return t.copy
 }
 
-// signatureTag and attestationTag are where cosign looks.
+// signatureTag returns the tag that cosign reads signatures from.
 func signatureTag(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".sig")
 }
@@ -70,12 +70,12 @@ func (t *tagShelf) write(_ context.Context, all, _ []entry) error {
 	return write(t.tag, all, t.opts)
 }
 
-// remove has nothing to do: what is not in the list is not below the tag.
+// remove does nothing: an entry that is not in the list is not stored in the tag.
 func (t *tagShelf) remove(context.Context, []entry) error { return nil }
 
-// list returns the entries below a tag; none if there is no such tag. Any other
-// failure is an error, and so is what is no list of entries: taking it for an
-// empty one would overwrite it.
+// list returns the entries of a tag. It is empty if the tag does not exist. Any other failure is an
+// error. A manifest that is not a list of entries is an error, too: treating it as empty would
+// overwrite it.
 func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]entry, error) {
 	found, err := puller.Get(ctx, tag)
 	if err != nil {
@@ -85,7 +85,7 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 		}
 		return nil, fmt.Errorf("reading %s: %w", tag, err)
 	}
-	// An index would be resolved to one of its children silently.
+	// The library would silently resolve an index to one of its images.
 	if !found.MediaType.IsImage() {
 		return nil, fmt.Errorf("reading %s: it is a %q and no list of signatures", tag, found.MediaType)
 	}
@@ -105,7 +105,7 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 	}
 	out := make([]entry, len(m.Layers))
 	for i, d := range m.Layers {
-		// The library would follow them, wherever they lead.
+		// The library would follow these URLs to any host.
 		if len(d.URLs) > 0 {
 			return nil, fmt.Errorf("reading %s: entry %s is to be fetched from elsewhere", tag, d.Digest)
 		}
@@ -118,8 +118,7 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 	return out, nil
 }
 
-// write lets the tag list these entries. Blobs that are there stay where they
-// are.
+// write makes the entries the list of the tag. Existing blobs are not sent again.
 func write(tag name.Tag, entries []entry, opts []remote.Option) error {
 	adds := make([]mutate.Addendum, len(entries))
 	for i, e := range entries {
@@ -138,7 +137,7 @@ func write(tag name.Tag, entries []entry, opts []remote.Option) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", tag, err)
 	}
-	// Not remote.Write: it asks with HEAD whether the tag is there, and believes it.
+	// Not remote.Write: it trusts a HEAD request about whether the tag exists.
 	blobs := []v1.Layer{config}
 	for _, e := range entries {
 		blobs = append(blobs, e)

@@ -13,29 +13,28 @@ import (
 	"strings"
 )
 
-// audience is for whom Fulcio wants tokens to be.
+// audience is the audience that Fulcio requires in tokens.
 const audience = "sigstore"
 
-// maxToken bounds an identity token.
+// maxToken is the maximum size of an identity token in bytes.
 const maxToken = 64 << 10
 
-// TokenSource returns an OpenID Connect identity token that was made for
-// Fulcio. It is asked again when a certificate has expired.
+// TokenSource returns an OpenID Connect identity token for Fulcio. It is called again when a
+// certificate is about to expire.
 type TokenSource func(context.Context) (string, error)
 
-// ErrNoToken says that nothing around tells who this is.
+// ErrNoToken reports that the environment has no identity token.
 var ErrNoToken = errors.New("there is no ambient identity: neither that of a GitHub Actions job with the permission id-token: write, nor SIGSTORE_ID_TOKEN, nor a file that SIGSTORE_ID_TOKEN_FILE names")
 
-// AmbientToken finds the identity of a job in its environment, in this order:
+// AmbientToken returns a source for the identity token of a job. It looks in this order:
 //
-//   - SIGSTORE_ID_TOKEN, where GitLab puts a token for which a job asks under
-//     id_tokens
+//   - SIGSTORE_ID_TOKEN, set by GitLab if the job has this entry in id_tokens
 //   - SIGSTORE_ID_TOKEN_FILE, a file that is read each time
-//   - ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN, with
-//     which a job of GitHub Actions asks for tokens
+//   - ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN, the token service for
+//     jobs of GitHub Actions
 //
-// Nobody is prompted for anything; ErrNoToken says that there is none. A nil
-// transport means http.DefaultTransport.
+// It never prompts. It returns ErrNoToken if none of these is set. A nil transport means
+// http.DefaultTransport.
 func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSource, error) {
 	if token := env("SIGSTORE_ID_TOKEN"); token != "" {
 		return func(context.Context) (string, error) { return token, nil }, nil
@@ -50,8 +49,8 @@ func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSo
 	return githubToken(address, bearer, &http.Client{Transport: transport}), nil
 }
 
-// FileToken reads a token from a file, each time that one is asked for: others
-// renew it.
+// FileToken returns a source that reads the token from a file each time, because other programs
+// renew the file.
 func FileToken(path string) TokenSource {
 	return func(context.Context) (string, error) {
 		data, err := os.ReadFile(path)
@@ -66,9 +65,9 @@ func FileToken(path string) TokenSource {
 	}
 }
 
-// githubToken asks as
+// githubToken returns a source that requests tokens from GitHub Actions, as documented at
 // https://docs.github.com/actions/security-for-github-actions/security-hardening-your-deployments/about-security-hardening-with-openid-connect
-// has it. Neither the address nor the bearer is in an error.
+// Errors contain neither the address nor the bearer token.
 func githubToken(address, bearer string, client *http.Client) TokenSource {
 	return func(ctx context.Context) (string, error) {
 		token, err := askGitHub(ctx, address, bearer, client)

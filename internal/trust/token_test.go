@@ -48,8 +48,8 @@ func TestAmbientIdentityIsFound(t *testing.T) {
 	}
 }
 
-// TestTokenThatIsNoneIsRefused, and neither the address nor the bearer is told:
-// with them anybody could ask for tokens.
+// TestTokenThatIsNoneIsRefused checks that the error contains neither the address nor the bearer
+// token: with both, anyone could request tokens.
 func TestTokenThatIsNoneIsRefused(t *testing.T) {
 	for what, answer := range map[string]http.HandlerFunc{
 		"denied":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },

@@ -1,17 +1,15 @@
-// Package trust signs and verifies: keys, signatures over a digest, statements
-// about it, and where both are stored in a registry.
+// Package trust signs and verifies: keys, signatures over a digest, statements about it, and their
+// storage in a registry.
 //
-// The path through it: [LoadKey] reads a key, or [OpenKMS] opens one, for
-// [NewSigner]; [NewKeyless] signs with an identity instead. [SignImage] and
-// [Attest] make signatures and envelopes without any registry, [Attach] stores
-// them beside a digest and [Read] finds them again, and a [Trust] says which of
-// them count.
+// Start with a [Signer]: [NewSigner] takes a key from [LoadKey] or [OpenKMS], and [NewKeyless]
+// signs with an identity. [SignImage] and [Attest] make signatures and envelopes without a
+// registry. [Attach] stores them with a digest, [Read] reads them, and a [Trust] verifies them.
 //
-// They are stored in two forms, see [Format]: cosign's layout of tags, and
-// sigstore bundles as referrers.
+// There are two forms of storage, see [Format]: cosign's layout of tags, and Sigstore bundles as
+// referrers.
 //
-// It knows what cosign knows and nothing of policies: what a statement says is
-// its caller's business.
+// Like cosign, the package knows nothing about policies: callers interpret the content of
+// statements.
 package trust
 
 import (
@@ -25,54 +23,52 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
-// Trust says whose signatures count. The zero value accepts nobody.
+// Trust states which signers are trusted. The zero value trusts none.
 type Trust struct {
-	// Keys of which any one may have signed. A key that cannot verify fails
-	// every verification that comes to it, instead of being passed over. What a
-	// log or a timestamp authority says of such a signature is not asked.
+	// Keys are the trusted keys; a signature by any of them counts. If a key cannot verify at all,
+	// every verification that tries it fails; it is not skipped. Log entries and timestamps of such
+	// a signature are not checked.
 	Keys []crypto.PublicKey
-	// Identities of which any one may have signed, with a certificate that Root
-	// verifies. The signature must be in a log of the root, and a timestamp by
-	// the log or an authority must prove that the certificate was valid then.
-	// The certificate must be in a certificate transparency log where the root
-	// has one.
+	// Identities are the trusted identities; a signature by any of them counts. Root must verify
+	// its certificate. The signature must be in a log of the root, and the log or a timestamp
+	// authority must prove that the certificate was valid then. If the root has a certificate
+	// transparency log, the certificate must be in it.
 	Identities []Identity
-	// Root is needed for identities.
+	// Root is required for identities.
 	Root *Root
-	// AllowUnlogged accepts from an identity a signature that is in no log, as
-	// long as it has a timestamp.
+	// AllowUnlogged accepts a signature by an identity without a log entry, if it has a timestamp.
 	AllowUnlogged bool
-	// AnyRepository accepts a signature that names no repository at all, which
-	// are all that cosign stores as bundles: it could have been copied from
-	// another repository. One that names another is refused in any case.
+	// AnyRepository accepts a signature that names no repository: it may be a copy from another
+	// repository. cosign's bundles never name one. A signature that names another repository is
+	// always refused.
 	AnyRepository bool
 
-	// apart: nothing is newer than anything else, see Along.
+	// apart keeps all attachments: none replaces another, see Along.
 	apart bool
 	// places relates our own statements to each other, see Place.
 	places Places
 }
 
-// errNobody is the answer of a Trust without keys and identities.
+// errNobody is the error of a Trust without keys and identities.
 var errNobody = errors.New("nobody is trusted: there is no key and no identity")
 
-// VerifyEnvelope proves that somebody trusted signed a statement about this
-// digest, and returns the statement and who signed it.
+// VerifyEnvelope verifies that a trusted signer signed a statement about this digest, and returns
+// the statement and the signer.
 func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, Signatory, error) {
 	return t.VerifyOpened(Open(e), digest)
 }
 
-// Opened is an envelope that was read as far as that can be done before anybody knows
-// whose signature counts: the statement in it is not looked at.
+// Opened is a parsed envelope, before its signatures are verified. The statement in it is not
+// parsed yet.
 type Opened struct {
 	envelope   Envelope
 	certified  bool
 	body       []byte
 	signatures [][]byte
-	err        error // why it could not be read
+	err        error // the parse error, if any
 }
 
-// Open reads an envelope. What is wrong with it, verifying it will tell.
+// Open parses an envelope. Verification returns the error, if there is any.
 func Open(e Envelope) Opened {
 	o := Opened{envelope: e}
 	wire, err := parseEnvelope(e)
@@ -85,7 +81,7 @@ func Open(e Envelope) Opened {
 	return o
 }
 
-// VerifyOpened is VerifyEnvelope for one that was opened before.
+// VerifyOpened is like VerifyEnvelope, for an envelope from Open.
 func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, Signatory, error) {
 	st, by, err := t.verifyStatement(o)
 	if err != nil {
@@ -97,7 +93,8 @@ func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, Signatory, err
 	return st, by, nil
 }
 
-// verifyStatement proves who signed the statement, whatever it is about.
+// verifyStatement verifies the signature of a statement and returns the signer. It does not check
+// the subject.
 func (t Trust) verifyStatement(o Opened) (Statement, Signatory, error) {
 	if o.err != nil {
 		return Statement{}, Signatory{}, o.err
@@ -119,8 +116,8 @@ func (t Trust) verifyStatement(o Opened) (Statement, Signatory, error) {
 	return st, by, nil
 }
 
-// verifyBundle returns what an identity signed, as the library reads it that
-// verifies it.
+// verifyBundle verifies a bundle by an identity. It returns the payload as parsed by the library
+// that verifies it.
 func (t Trust) verifyBundle(e Envelope) ([]byte, Signatory, error) {
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(e); err != nil {
@@ -152,7 +149,7 @@ func (t Trust) verifyAny(signatures [][]byte, message []byte) (Signatory, error)
 	return Signatory{}, err
 }
 
-// verify finds the trusted key that made the signature.
+// verify returns the trusted key that made the signature.
 func (t Trust) verify(sig, message []byte) (Signatory, error) {
 	if len(t.Keys) == 0 {
 		if len(t.Identities) == 0 {

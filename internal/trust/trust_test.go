@@ -16,7 +16,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// newSigner makes a key that was never encrypted: that takes a second each time.
+// newSigner returns a signer with a key that was never encrypted, because encryption takes a
+// second.
 func newSigner(t testing.TB) *Signer {
 	t.Helper()
 	key, err := asKey(ecKey(t, elliptic.P256()))
@@ -58,7 +59,7 @@ func newRepo(t testing.TB, path string) name.Repository {
 	return repoIn(t, newRegistry(t), path)
 }
 
-// only trusts one key.
+// only returns a Trust in the key of one signer.
 func only(s *Signer) Trust { return s.Trust() }
 
 func signLegacy(t testing.TB, s *Signer, repo name.Repository, d v1.Hash) Signature {
@@ -92,7 +93,7 @@ func attest(t testing.TB, s *Signer, kind, predicate string, subjects ...v1.Hash
 	return env
 }
 
-// envelopeOver has the signers sign a payload, whatever it is.
+// envelopeOver returns an envelope with any payload, signed by the signers.
 func envelopeOver(t testing.TB, body string, signers ...*Signer) Envelope {
 	t.Helper()
 	var signatures []map[string]string
@@ -158,8 +159,8 @@ func TestSignatureIsBoundToDigestAndRepository(t *testing.T) {
 
 func errOf[T any](_ T, err error) error { return err }
 
-// TestAnotherKindOfSignedDocumentIsNoSignature: skopeo's documents, for one,
-// have the same fields.
+// TestAnotherKindOfSignedDocumentIsNoSignature checks other documents with the same fields, such as
+// skopeo's.
 func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	good := signLegacy(t, s, repo, d)
@@ -180,8 +181,7 @@ func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
 	}
 }
 
-// TestUselessKeyIsNotPassedOver: who configures a key that cannot verify has to
-// hear of it.
+// TestUselessKeyIsNotPassedOver checks that a configured key that cannot verify is an error.
 func TestUselessKeyIsNotPassedOver(t *testing.T) {
 	s := newSigner(t)
 	env := attest(t, s, "x", "{}", digestOf("a"))

@@ -26,7 +26,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// LogError says that a transparency log did not take a signature.
+// LogError reports that a transparency log did not record a signature.
 type LogError struct {
 	URL string
 	Err error
@@ -38,14 +38,13 @@ func (e *LogError) Error() string { return fmt.Sprintf("logging to %s: %v", e.UR
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
-// errLogged says that the log has this very signature already and does not say
-// where.
+// errLogged reports that the log has this very signature already, but does not return the entry.
 var errLogged = errors.New("it has this signature already, and does not prove it")
 
-// seal signs content, has it witnessed and verifies the outcome.
+// seal signs content, gets its timestamps and log entries, and verifies the result.
 func (s *Signer) seal(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
-	// An attempt that timed out may have been logged all the same. Another
-	// signature over the same is as good, where the key makes another.
+	// An attempt that timed out may have been logged anyway. A second signature over the same
+	// content is equally good, if the key makes a different one.
 	const signatures = 3
 	var err error
 	for range signatures {
@@ -106,8 +105,8 @@ func (s *Signer) timestamp(ctx context.Context, b *protobundle.Bundle, sig []byt
 	return nil
 }
 
-// log has the signature logged, or, where it is timestamped and a log is in
-// trouble for too long, goes without.
+// log records the signature in each log. If a log is unavailable for too long and the signature has
+// a timestamp, the bundle gets no log entries.
 func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) error {
 	text, err := who.pem()
 	if err != nil {
@@ -127,10 +126,10 @@ func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) er
 	return nil
 }
 
-// firstLogBackoff doubles with each attempt.
+// firstLogBackoff is the first delay between attempts. It doubles each time.
 const firstLogBackoff = 500 * time.Millisecond
 
-// logTo tries until the patience is at an end.
+// logTo retries an unavailable log for the duration of Services.Patience.
 func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.Bundle) error {
 	within, cancel := context.WithTimeout(ctx, s.services.patience())
 	defer cancel()
@@ -160,8 +159,7 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 	}
 }
 
-// entryOf asks a log for an entry. The library takes for granted that an answer
-// has all its parts, and panics where one is missing.
+// entryOf requests an entry from a log. The library panics if the answer is incomplete.
 func entryOf(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -171,13 +169,13 @@ func entryOf(ctx context.Context, client sign.Transparency, text []byte, b *prot
 	return client.GetTransparencyLogEntry(ctx, text, b)
 }
 
-// troubled says that a log is out of order, rather than that it refuses.
+// troubled reports that a log is unavailable, in contrast to a refusal.
 type troubled struct{ err error }
 
 func (t *troubled) Error() string { return t.err.Error() }
 func (t *troubled) Unwrap() error { return t.err }
 
-// answered keeps the status of the last answer; the libraries hide it.
+// answered stores the status of the last answer, which the libraries hide.
 type answered struct {
 	base   http.RoundTripper
 	status int
@@ -192,8 +190,7 @@ func (a *answered) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isTrouble tells whether trying again may help: there was no answer, or one
-// that says so.
+// isTrouble reports whether a retry may help: the log did not answer, or the status is temporary.
 func (a *answered) isTrouble() bool {
 	return a.status == 0 || a.status/100 == 5 || a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests
 }
@@ -210,7 +207,7 @@ func (l Log) client(transport http.RoundTripper) (sign.Transparency, error) {
 	if address.Path == "" {
 		address.Path = rekor.DefaultBasePath
 	}
-	// As the library's own client is made, but for the transport.
+	// Like the library's own client, except for the transport.
 	rt := httptransport.NewWithClient(address.Host, address.Path, []string{address.Scheme}, client)
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()
@@ -261,8 +258,7 @@ func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLo
 	return &out, nil
 }
 
-// encodeBundle writes a bundle the same way each time; the library's spaces
-// vary.
+// encodeBundle encodes a bundle deterministically; protojson varies its white space.
 func encodeBundle(b *protobundle.Bundle) ([]byte, error) {
 	raw, err := protojson.Marshal(b)
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 )
 
-// rekorV1 speaks what is needed of Rekor's first API over a log that signs what
-// it is given: https://github.com/sigstore/rekor/blob/main/openapi.yaml
+// rekorV1 implements the needed part of Rekor's API version 1, with a log that signs every entry:
+// https://github.com/sigstore/rekor/blob/main/openapi.yaml
 type rekorV1 struct {
 	t    *testing.T
 	ca   *ca.VirtualSigstore
@@ -32,11 +32,11 @@ type rekorV1 struct {
 
 	mu    sync.Mutex
 	calls int // under mu
-	// answer has a call answered in another way; nil is none.
+	// answer replaces the answer to a call. Nil replaces none.
 	answer func(call int, w http.ResponseWriter, entry map[string]any) bool
 }
 
-// count returns how often something was to be logged.
+// count returns the number of entries that were submitted.
 func (r *rekorV1) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,7 +45,7 @@ func (r *rekorV1) count() int {
 
 const entryID = "24296fb24b8ad77a0000000000000000000000000000000000000000000000000000000000000000"
 
-// entries keeps what was logged, for those who ask for it again.
+// start starts the log. The entry that was logged last is also returned when it is requested again.
 func (r *rekorV1) start() *httptest.Server {
 	var logged []byte
 	mux := http.NewServeMux()
@@ -116,7 +116,7 @@ func (r *rekorV1) entry(req *http.Request) map[string]any {
 	}
 }
 
-// withoutCT is a Sigstore whose certificates are in no log of their own.
+// withoutCT is a Sigstore without a certificate transparency log.
 type withoutCT struct {
 	root.BaseTrustedMaterial
 	*ca.VirtualSigstore
@@ -140,7 +140,7 @@ func (w withoutCT) RekorLogs() map[string]*root.TransparencyLog {
 	return w.VirtualSigstore.RekorLogs()
 }
 
-// identitySigner signs as somebody whose certificate it has already.
+// identitySigner returns a signer that already has the certificate of an identity.
 func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, entry map[string]any) bool) (*Signer, *rekorV1) {
 	t.Helper()
 	virtual, err := ca.NewVirtualSigstore()
@@ -165,7 +165,7 @@ func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, e
 	}, rekor
 }
 
-// conflict answers that the entry is there already.
+// conflict answers that the entry exists already.
 func conflict(_ int, w http.ResponseWriter, _ map[string]any) bool {
 	w.Header().Set("Location", "/api/v1/log/entries/"+entryID)
 	w.WriteHeader(http.StatusConflict)
@@ -184,8 +184,8 @@ func TestEntryThatIsThereAlreadyIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestEntryOfAnotherIsNotOurs: what the log says is there must be this very
-// signature, logged by the log that is trusted.
+// TestEntryOfAnotherIsNotOurs checks that an existing entry must be for this very signature, in a
+// trusted log.
 func TestEntryOfAnotherIsNotOurs(t *testing.T) {
 	about := Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}}
 	earlier := map[string]any{}
@@ -208,8 +208,7 @@ func TestEntryOfAnotherIsNotOurs(t *testing.T) {
 	}
 }
 
-// TestIncompleteAnswerIsNoPanic: the library dereferences whatever an entry
-// should have.
+// TestIncompleteAnswerIsNoPanic checks answers with missing parts, which the library dereferences.
 func TestIncompleteAnswerIsNoPanic(t *testing.T) {
 	for what, body := range map[string]string{"nothing": `{}`, "no entry": `{"` + entryID + `":{}}`, "null": `null`, "a list": `[]`} {
 		s, _ := identitySigner(t, func(_ int, w http.ResponseWriter, _ map[string]any) bool {
@@ -248,8 +247,8 @@ func TestFirstVersionInTrouble(t *testing.T) {
 	}
 }
 
-// TestLegacyFormOfAnIdentityIsVerified: the annotations hold the certificate and
-// the log's promise, each of which is needed.
+// TestLegacyFormOfAnIdentityIsVerified checks that the annotations need both the certificate and
+// the promise of the log.
 func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 	s, _ := identitySigner(t, nil)
 	repo := newRepo(t, "app")
@@ -362,8 +361,8 @@ func TestSigningConfigSaysWhoIsAsked(t *testing.T) {
 	}
 }
 
-// TestServiceThatHangsDoesNotHangUs: neither beyond the call nor beyond the
-// time that the library gives it.
+// TestServiceThatHangsDoesNotHangUs checks that a request ends with the caller's context and with
+// the library's own timeout.
 func TestServiceThatHangsDoesNotHangUs(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()

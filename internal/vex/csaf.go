@@ -10,10 +10,9 @@ import (
 	"time"
 )
 
-// advisory is the part of a CSAF 2.0 document that says what is affected. The
-// types of github.com/gocsaf/csaf cannot read the hashes and the groups of
-// products that the standard has.
-// See https://docs.oasis-open.org/csaf/csaf/v2.0/os/csaf-v2.0-os.html.
+// advisory has the parts of a CSAF 2.0 document that describe affected products. The types of
+// github.com/gocsaf/csaf are not used: they cannot parse the hashes and the groups of products that
+// the standard defines. See https://docs.oasis-open.org/csaf/csaf/v2.0/os/csaf-v2.0-os.html.
 type advisory struct {
 	Document struct {
 		Category    string `json:"category"`
@@ -83,8 +82,8 @@ type vulnerability struct {
 	} `json:"threats"`
 }
 
-// The words of the standard. A status that is missing here says nothing about
-// being affected.
+// Values that the standard defines. An empty status says nothing about whether a product is
+// affected.
 var (
 	csafStatuses = map[string]Status{
 		"known_not_affected": NotAffected, "fixed": Fixed, "first_fixed": Fixed, "known_affected": Affected,
@@ -92,15 +91,15 @@ var (
 	}
 	csafLabels = []string{"component_not_present", "inline_mitigations_already_exist",
 		"vulnerable_code_cannot_be_controlled_by_adversary", "vulnerable_code_not_in_execute_path", "vulnerable_code_not_present"}
-	// partOf are the relationships by which a product is in another one.
-	// "installed_with" puts it beside.
+	// partOf maps a relationship to whether it makes one product a part of the other. With
+	// "installed_with", it is not.
 	partOf = map[string]bool{"default_component_of": true, "external_component_of": true, "optional_component_of": true,
 		"installed_on": true, "installed_with": false}
 )
 
-// csafVEX reads a document of the profile for VEX that is no draft. Products are
-// recognised by a package URL or by the SHA-256 digest of an image; of one that
-// is part of another, the other is the product and the first the package in it.
+// csafVEX parses a document of the VEX profile that is final or interim. Products are identified by
+// a package URL or by the SHA-256 digest of an image. If one product is part of another, the other
+// is the product and the part is the package in it.
 func csafVEX(data []byte) ([]Statement, error) {
 	var doc advisory
 	if err := json.Unmarshal(data, &doc); err != nil {
@@ -139,13 +138,14 @@ func csafVEX(data []byte) ([]Statement, error) {
 	return out, nil
 }
 
-// productTree says what product ids and group ids stand for.
+// productTree resolves product ids and group ids.
 type productTree struct {
 	products map[string]product
 	groups   map[string][]string
 }
 
-// product has the names of one thing, and of the package in it that is meant.
+// product holds the names of a product, and the names of the package in it that a statement is
+// about.
 type product struct{ names, inside []string }
 
 func newProductTree(doc advisory) (*productTree, error) {
@@ -194,7 +194,7 @@ func (t *productTree) walk(branches []branch) error {
 	return nil
 }
 
-// relate adds the product that a relationship makes.
+// relate adds the product that a relationship defines.
 func (t *productTree) relate(r relationship) error {
 	part, ok := t.products[r.ProductReference]
 	whole, ok2 := t.products[r.RelatesTo]
@@ -203,16 +203,15 @@ func (t *productTree) relate(r relationship) error {
 		return fmt.Errorf("the product %q is %q of %q to %q, which says nothing", r.FullProductName.ProductID, r.Category, r.ProductReference, r.RelatesTo)
 	}
 	made := product{names: []string{}}
-	// A chain of relationships is not followed, and a part that nobody can
-	// recognise must not turn into the whole.
+	// A chain of relationships is not supported. A part without a usable name must not become the
+	// whole product.
 	if within && part.inside == nil && whole.inside == nil && len(part.names) > 0 {
 		made = product{names: whole.names, inside: part.names}
 	}
 	return t.add(r.FullProductName.ProductID, made)
 }
 
-// names are the ways to recognise a product that mean something here; it is
-// never nil.
+// names returns the package URL and the image digests of a product. It never returns nil.
 func (p namedProduct) names() []string {
 	out := []string{}
 	if isPURL(p.Helper.PURL) {
@@ -228,7 +227,7 @@ func (p namedProduct) names() []string {
 	return out
 }
 
-// statements makes one for each product that a vulnerability has a status for.
+// statements returns one statement for each product that has a status.
 func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	one := Statement{ID: v.CVE}
 	for _, id := range v.IDs {
@@ -291,7 +290,7 @@ func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	return out, nil
 }
 
-// note keeps a text for products and for those of groups.
+// note stores a text for products and for the products of groups.
 func (t *productTree) note(notes map[string]string, text string, products, groups []string) error {
 	for _, id := range products {
 		notes[id] = text

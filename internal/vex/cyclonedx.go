@@ -19,8 +19,8 @@ var cycloneDXStates = map[cdx.ImpactAnalysisState]Status{
 	cdx.IASInTriage:             UnderInvestigation,
 }
 
-// cycloneDXJustifications are in OpenVEX's words where these say the same; that
-// something is needed which may be there is no reason in any of them.
+// cycloneDXJustifications maps to OpenVEX's justifications with the same meaning. OpenVEX has none
+// for "the vulnerability requires something that may be present".
 var cycloneDXJustifications = map[cdx.ImpactAnalysisJustification]string{
 	cdx.IAJCodeNotPresent:               "vulnerable_code_not_present",
 	cdx.IAJCodeNotReachable:             "vulnerable_code_not_in_execute_path",
@@ -33,14 +33,13 @@ var cycloneDXJustifications = map[cdx.ImpactAnalysisJustification]string{
 	cdx.IAJRequiresEnvironment:          "",
 }
 
-// cycloneDX reads the vulnerabilities of a BOM that have an analysis.
+// cycloneDX parses the vulnerabilities of a BOM that have an analysis.
 //
-// What a vulnerability affects is a package URL, or the bom-ref of a component
-// of the same BOM. In a BOM of something, that is the product and the component
-// the package in it; in one of nothing, the component is the product. A BOM-Link
-// into another BOM covers nothing: that BOM is not here. So does what is
-// narrowed to versions, unless it says that they are affected.
-// See https://cyclonedx.org/capabilities/vex/.
+// A vulnerability affects a package URL or the bom-ref of a component in the same BOM. If the BOM
+// describes a product, the affected component is a package in that product. Otherwise, the
+// component is the product. A BOM-Link into another BOM matches nothing, because that BOM is not
+// available. A reference limited to versions also matches nothing, unless the status is affected or
+// under investigation. See https://cyclonedx.org/capabilities/vex/.
 func cycloneDX(data []byte) ([]Statement, error) {
 	var bom cdx.BOM
 	if err := json.Unmarshal(data, &bom); err != nil {
@@ -77,7 +76,7 @@ func cycloneDX(data []byte) ([]Statement, error) {
 	var out []Statement
 	for i, v := range *bom.Vulnerabilities {
 		if v.Analysis == nil {
-			continue // a finding, and no statement
+			continue // a finding, not a statement
 		}
 		one, err := analysis(v)
 		if err != nil {
@@ -153,7 +152,7 @@ func (r refs) add(components []cdx.Component) error {
 	return nil
 }
 
-// resolve turns what is affected into a product and what is in it.
+// resolve returns the names of the product and of the package in it for an affected reference.
 func (r refs) resolve(ref string) (products, subcomponents []string, err error) {
 	c, known := r.of[ref]
 	switch {
@@ -176,8 +175,8 @@ func (r refs) resolve(ref string) (products, subcomponents []string, err error) 
 	return componentNames(*r.product), []string{c.PackageURL}, nil
 }
 
-// componentNames recognises a package by its URL and an image by its digest,
-// which generators put into the version.
+// componentNames returns the package URL of a component and, for an image, its digests. Generators
+// write the digest of an image to the version.
 func componentNames(c cdx.Component) []string {
 	out := []string{}
 	if isPURL(c.PackageURL) {

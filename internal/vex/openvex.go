@@ -11,13 +11,11 @@ import (
 	openvex "github.com/openvex/go-vex/pkg/vex"
 )
 
-// openVEXContext begins the context of the versions that are read: those of the
-// specification's 0.2 series.
+// openVEXContext is the prefix of the supported contexts: the 0.2 series of the specification.
 const openVEXContext = "https://openvex.dev/ns/v0.2."
 
-// openVEX reads an OpenVEX document. Unknown fields are refused: one that is
-// misspelled may have been there to narrow a statement.
-// See https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md.
+// openVEX parses an OpenVEX document. Unknown fields are an error: a misspelled field may have been
+// meant to narrow a statement. See https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md.
 func openVEX(data []byte) ([]Statement, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -49,7 +47,7 @@ func openVEX(data []byte) ([]Statement, error) {
 			one.Aliases = append(one.Aliases, string(alias))
 		}
 		if len(st.Products) == 0 {
-			out = append(out, one) // only an attestation says whose it is
+			out = append(out, one) // an attestation supplies the product
 			continue
 		}
 		for _, p := range st.Products {
@@ -58,8 +56,8 @@ func openVEX(data []byte) ([]Statement, error) {
 			for _, sub := range p.Subcomponents {
 				forProduct.Subcomponents = append(forProduct.Subcomponents, names(sub.Component)...)
 			}
-			// Subcomponents that nobody can recognise must not turn into none,
-			// which would be all.
+			// If no subcomponent has a usable name, the list must not become empty, which would
+			// mean the whole product.
 			if len(p.Subcomponents) > 0 && len(forProduct.Subcomponents) == 0 {
 				forProduct.Products = []string{}
 			}
@@ -69,8 +67,7 @@ func openVEX(data []byte) ([]Statement, error) {
 	return out, nil
 }
 
-// names are the ways to recognise a component that mean something here; it is
-// never nil.
+// names returns the package URLs and image digests of a component. It never returns nil.
 func names(c openvex.Component) []string {
 	out := []string{}
 	for _, name := range []string{c.ID, c.Identifiers[openvex.PURL]} {

@@ -1,13 +1,11 @@
-// Package vex reads what vendors say about which vulnerabilities do not matter
-// where: OpenVEX, CycloneDX and CSAF documents become one list of statements.
+// Package vex parses VEX documents: statements by vendors about which vulnerabilities affect which
+// products. OpenVEX, CycloneDX and CSAF documents become one list of statements.
 //
-// The path through it is [Parse], which tells the format by the content, and
-// [FromAttestation] for a document that somebody attested. A statement can take
-// a finding out of the gate's way, so everything unclear is an error, and what
-// cannot be tied to an image or a package is bound to nothing.
+// [Parse] detects the format from the content. [FromAttestation] parses an attested document. A
+// statement can suppress a finding, so ambiguous input is an error, and a product without a usable
+// name matches nothing.
 //
-// The package decides nothing: whether a statement counts, and what it covers,
-// is the policy's business.
+// The policy decides whether a statement counts and what it covers.
 package vex
 
 import (
@@ -26,10 +24,10 @@ const (
 	maxStatements = 100_000
 )
 
-// Status is what a statement says of a product.
+// Status is the status of a vulnerability in a product.
 type Status string
 
-// The statuses, as OpenVEX names them.
+// The statuses, with OpenVEX's names.
 const (
 	NotAffected        Status = "not_affected"
 	Affected           Status = "affected"
@@ -41,27 +39,26 @@ const (
 type Statement struct {
 	ID      string
 	Aliases []string
-	// Products are names of one and the same product, a package's or an
-	// image's: package URLs, and an image's digest, "sha256:<hex>".
+	// Products are names of one product: package URLs of a package, or an image's package URL and
+	// digest, "sha256:<hex>". Nil means that the document names no product; empty matches nothing.
 	Products []string
-	// Subcomponents are the packages in the product that it is about, as
-	// package URLs; empty means the product itself and all that is in it.
+	// Subcomponents are the affected packages in the product, as package URLs. Empty means the
+	// product itself and all its packages.
 	Subcomponents []string
 	Status        Status
-	// Justification is the machine-readable reason, in the words of OpenVEX, and
-	// Impact the one for people. NotAffected has one of them at least.
+	// Justification is a machine-readable reason, one of OpenVEX's values. Impact is a reason for
+	// people. NotAffected has at least one of them.
 	Justification string
 	Impact        string
-	// Document and Author are the document's id and who says that he made it.
-	// Nobody has verified either.
+	// Document is the id of the document and Author its stated author. Both are unverified.
 	Document string
 	Author   string
-	// Timestamp is from when the statement is.
+	// Timestamp is the time of the statement.
 	Timestamp time.Time
 }
 
-// Parse reads a document of at most 10 MiB; name is for messages. An error
-// means that nothing in the document counts.
+// Parse parses a document of at most 10 MiB. name is used in errors. After an error, nothing in the
+// document may be used.
 func Parse(name string, data []byte) ([]Statement, error) {
 	out, err := parse(data)
 	if err != nil {
@@ -115,7 +112,7 @@ func parse(data []byte) ([]Statement, error) {
 	return out, nil
 }
 
-// check demands what every format asks for.
+// check verifies the requirements that all formats share.
 func (s Statement) check() error {
 	switch {
 	case s.ID == "" || strings.ContainsAny(s.ID, "* \t\r\n"):
@@ -128,25 +125,23 @@ func (s Statement) check() error {
 	return nil
 }
 
-// Predicate types under which documents are attested.
+// Predicate types of attested documents.
 const (
 	openVEXPredicate   = "https://openvex.dev/ns"
 	cycloneDXPredicate = "https://cyclonedx.org/vex"
 	csafPredicate      = "https://docs.oasis-open.org/csaf/csaf/v2.0"
 )
 
-// IsPredicate reports whether an attestation of this predicate type holds a VEX
-// document.
+// IsPredicate reports whether an attestation of this predicate type contains a VEX document.
 func IsPredicate(predicateType string) bool {
 	return slices.ContainsFunc([]string{openVEXPredicate, cycloneDXPredicate, csafPredicate}, func(known string) bool {
 		return predicateType == known || strings.HasPrefix(predicateType, known+"/")
 	})
 }
 
-// FromAttestation reads a document that was attested about subjects, digests
-// such as "sha256:<hex>". They are the product of every statement that names
-// none, as OpenVEX's specification of attestations has it.
-// See https://github.com/openvex/spec/blob/main/ATTESTING.md.
+// FromAttestation parses a document that was attested about subjects, which are digests such as
+// "sha256:<hex>". They are the product of every statement that names none, as the specification of
+// OpenVEX attestations requires. See https://github.com/openvex/spec/blob/main/ATTESTING.md.
 func FromAttestation(predicateType string, predicate []byte, subjects []string) ([]Statement, error) {
 	if !IsPredicate(predicateType) {
 		return nil, fmt.Errorf("reading an attested VEX document: a %q is none", predicateType)
@@ -163,12 +158,12 @@ func FromAttestation(predicateType string, predicate []byte, subjects []string) 
 	return out, nil
 }
 
-// unambiguous refuses keys that are repeated, of which two readers would take
-// two different ones, in bounded depth.
+// unambiguous rejects repeated keys, because two readers may use different ones, and a nesting of
+// more than 100 levels.
 func unambiguous(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	type object struct {
-		keys map[string]bool // nil of an array
+		keys map[string]bool // nil for an array
 		key  bool            // the next token is a key
 	}
 	var open []object
@@ -210,7 +205,7 @@ func unambiguous(data []byte) error {
 	return nil
 }
 
-// imageDigest is "sha256:<hex>", or empty if the text is none.
+// imageDigest returns "sha256:<hex>", or "" if the text is not a SHA-256 digest.
 func imageDigest(s string) string {
 	s = strings.ToLower(s)
 	hex, ok := strings.CutPrefix(s, "sha256:")

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 	at := func(month time.Month, day, hour, minute int) time.Time {
 		return time.Date(2026, month, day, hour, minute, 0, 0, time.UTC)
 	}
-	no := []string{} // the product of nobody here
+	no := []string{} // a product that matches nothing
 	base := func(doc, author, id string, s Status, when time.Time) Statement {
 		out := Statement{ID: id, Status: s, Document: doc, Author: author, Timestamp: when}
 		if id == "CVE-2024-0727" {
@@ -82,8 +82,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestUnclearDocumentSuppressesNothing: each edit of a good document makes it
-// one that is refused whole.
+// TestUnclearDocumentSuppressesNothing edits a valid document in several ways. Each edit makes the
+// whole document an error.
 func TestUnclearDocumentSuppressesNothing(t *testing.T) {
 	for _, c := range []struct{ file, old, new, says string }{
 		{"openvex.json", `"not_affected"`, `"notaffected"`, "invalid status"},
@@ -159,7 +159,7 @@ func TestAttestedDocumentIsAboutItsSubjects(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever comes in, what comes out is complete, or nothing.
+// FuzzParse checks that every accepted statement is complete.
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"openvex.json", "cyclonedx.json", "csaf.json"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
