@@ -10,7 +10,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// shape lists the known keys of a JSON object. A nil value means that any value is accepted.
+// shape lists the known keys of a JSON object, each with the shape of its value. For a nil shape,
+// only repeated keys are refused.
 type shape map[string]shape
 
 var (
