@@ -231,7 +231,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	// use every core.
 	var meanwhile errgroup.Group
 	meanwhile.SetLimit(g.opts.Parallel)
-	defer func() { _ = meanwhile.Wait() }() // on an error, return only after the goroutines no longer use the store
+	defer func() { _ = meanwhile.Wait() }() // an error must not return while they use the store
 	meanwhile.Go(r.store.Release)
 	for i := range r.Image.Platforms {
 		p := &r.Image.Platforms[i]

@@ -18,7 +18,7 @@ import (
 // Limits on the answers of a registry. They are far above the sizes of real images, and low enough
 // that no answer exhausts memory.
 const (
-	maxManifestBytes = 4 << 20 // the size that the distribution specification asks registries to accept
+	maxManifestBytes = 4 << 20 // size that the distribution specification requires
 	maxChildren      = 256     // manifests of an index
 )
 
@@ -44,7 +44,7 @@ type Image struct {
 	// LazyIndexes. They are not copied. Nodes then load the layers in full.
 	Unlisted []v1.Hash
 
-	root v1.Hash // the digest of the manifest that the reference names, even if Options.Platform is set
+	root v1.Hash // digest that the reference names, even if Options.Platform is set
 }
 
 // IsIndex reports whether the image is an index.

@@ -160,7 +160,8 @@ func eachRecord(metadata any, f func(path string, d file.Digest)) {
 	}
 }
 
-// verifiedOwner returns the first package whose recorded checksum equals the file's checksum, or nil.
+// verifiedOwner returns the first package whose recorded checksum equals the file's checksum, or
+// nil.
 func verifiedOwner(r file.Resolver, at string, claims []claim) (_ *syftpkg.Package, err error) {
 	found, err := r.FilesByPath(at)
 	if err != nil {

@@ -42,7 +42,7 @@ type quickResolver struct {
 	large *largeFiles // nil means no limit
 
 	mu      sync.Mutex
-	folders map[string][]string // sorted paths in a folder; nil if it is not a folder or is reached through a link
+	folders map[string][]string // sorted paths in a folder; nil if not a folder, or behind a link
 
 	finding sync.Mutex
 	found   map[string][]file.Location // by path; empty if no file exists

@@ -272,8 +272,8 @@ func (s symlinks) add(m file.Metadata) error {
 // maxHops is the number of links that are followed for one path. Linux follows 40.
 const maxHops = 40
 
-// place returns the path of an entry after unpacking. It follows links in the path to their targets.
-// Otherwise the entry would disappear when a higher layer removes the link.
+// place returns the path of an entry after unpacking. It follows links in the path to their
+// targets. Otherwise the entry would disappear when a higher layer removes the link.
 func (s symlinks) place(p string) (string, error) {
 	if !s.above(p) {
 		return p, nil
