@@ -18,7 +18,7 @@ import (
 // Limits on the answers of a registry. They are far above the sizes of real images, and low enough
 // that no answer exhausts memory.
 const (
-	maxManifestBytes = 4 << 20 // size that the distribution specification requires
+	maxManifestBytes = 4 << 20 // registries should accept this size: OCI distribution-spec
 	maxChildren      = 256     // manifests of an index
 )
 

@@ -146,7 +146,7 @@ func ownedByDistribution(p *pkg.Package) bool {
 // listsUnfixed reports whether a distribution also publishes advisories for vulnerabilities that it
 // has not fixed. Only then does a missing advisory mean that a package is not affected.
 func listsUnfixed(d *distro.Distro) bool {
-	if d.Type == distro.AmazonLinux { // claims to be like RHEL, but its feed is not
+	if d.Type == distro.AmazonLinux { // is like RHEL by its os-release, but not by its feed
 		return false
 	}
 	for _, known := range []distro.Type{distro.ArchLinux, distro.Azure, distro.Debian, distro.Mariner, distro.RedHat, distro.Ubuntu} {

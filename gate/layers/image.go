@@ -15,7 +15,7 @@ import (
 
 // Limits for the manifest and the config of an image.
 const (
-	MaxManifest = 4 << 20 // bytes; the limit that registries must accept
+	MaxManifest = 4 << 20 // bytes; registries need not accept more
 	MaxConfig   = 8 << 20 // bytes
 	MaxLayers   = 1024
 )

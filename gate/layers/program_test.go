@@ -82,7 +82,7 @@ func firstMember(r io.Reader, w io.Writer) error {
 
 func program(name string) []string { return []string{os.Args[0], "gunzip", name} }
 
-// inflaters are the correct programs: the one below, and the real ones that are installed here.
+// inflaters are the correct programs: "lenient", and the real ones that are installed here.
 func inflaters() map[string][]string {
 	all := map[string][]string{"lenient": program("lenient")}
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}, {"gzip", "-dc"}} {
