@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// advisories counts what the database has for an image: for its distribution and for
-// the type of each other package. It says how much a scan without findings means.
-// Packages that the distribution's own packages cover are left out of pkgs.
+// advisories counts the advisories in the database for the image: for its distribution, and for
+// each type of language package. The counts show how much a scan without findings means. pkgs must
+// not contain packages that a package of the distribution owns.
 func advisories(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Advisories, error) {
 	var out []policy.Advisories
 	if d != nil && (len(osPackageTypes(s)) > 0 || len(pkgs) == 0) {
@@ -45,7 +45,7 @@ func advisories(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, p
 	return out, nil
 }
 
-// languageTypes lists the types of the packages that are not a distribution's, sorted.
+// languageTypes returns the types of the packages that are not operating system packages, sorted.
 func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
 	var types []syftpkg.Type
 	for i := range pkgs {
@@ -58,7 +58,7 @@ func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
 	return slices.Compact(types)
 }
 
-// mergeAdvisories adds what another platform has, each distribution and type once.
+// mergeAdvisories adds the counts of another platform to all, without duplicates.
 func mergeAdvisories(all, more []policy.Advisories) []policy.Advisories {
 	for _, a := range more {
 		if !slices.Contains(all, a) {

@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestEvidenceSaysHowMuchTheDatabaseHas: for the distribution and for each type of
-// package in the image, also for those that have nothing.
+// TestEvidenceSaysHowMuchTheDatabaseHas: the evidence has the number of advisories for the
+// distribution and for each type of package in the image, even if the number is 0.
 func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -34,7 +34,7 @@ func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	}
 }
 
-// TestForeignDatabaseNeverPasses, even if packages that are not covered only warn.
+// TestForeignDatabaseNeverPasses: the image is denied even if uncovered packages only warn.
 func TestForeignDatabaseNeverPasses(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(clean))
@@ -54,8 +54,8 @@ func TestForeignDatabaseNeverPasses(t *testing.T) {
 	}
 }
 
-// TestTypeOfOwnedPackagesIsNotCounted: the distribution's advisories are for them, so
-// that a limit for the type would deny without a reason.
+// TestTypeOfOwnedPackagesIsNotCounted: the distribution's advisories cover owned packages, so a
+// minimum for their type would deny without a reason.
 func TestTypeOfOwnedPackagesIsNotCounted(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`})

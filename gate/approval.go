@@ -11,22 +11,20 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Approval is the proof that an image may be promoted: that it passed or, as
-// [Approval.Override] says, that it did not and somebody let it through by the
-// policies' leave. Only this package can make one, from a decision; the zero value
-// proves nothing and is refused.
+// Approval is the proof that an image may be promoted. The image passed, or every policy allowed an
+// override of its denial; see [Approval.Override]. Only this package creates an Approval, from a
+// decision. The zero value is not valid and cannot be promoted.
 type Approval struct {
 	result   *Result
 	override *policy.Override
 	policies policy.Set
 	tool     Tool
-	// digests are those of the image and its platforms as they were judged.
-	// What the accessors hand out belongs to the caller too, who might change
-	// it; [Approval.Confirm] holds it against these.
+	// digests are the digests of the image and its platforms that were evaluated. A caller can
+	// change the values that the accessors return, so [Approval.Confirm] compares them with these.
 	digests []v1.Hash
 }
 
-// approve notes what was judged, and approves it if it passed.
+// approve records what was evaluated, and sets r.Approval if the image passed.
 func (r *Result) approve(opts Options) {
 	if len(r.Image.Platforms) == 0 {
 		return
@@ -37,12 +35,11 @@ func (r *Result) approve(opts Options) {
 	}
 }
 
-// Override lets an image through that was denied, if every policy allows o now.
-// The denial stays what it is, and whatever the Approval leads to must say so.
+// Override returns an Approval for an image that was denied, if every policy allows o now. The
+// Decision stays a denial, and everything that uses the Approval must say so.
 //
-// A pass needs no override, and a judgement as of a later instant has none: both
-// are errors, as is an o that a policy does not allow. Who approves is what the
-// caller says; nobody has verified it here.
+// It is an error if the image passed, if the check was made as of a later time, or if a policy does
+// not allow o. The approver is what the caller states in o. It is not verified here.
 func (r *Result) Override(o policy.Override) (*Approval, error) {
 	switch {
 	case r.judged == nil:
@@ -66,8 +63,8 @@ func newApproval(opts Options, r *Result) *Approval {
 	return a
 }
 
-// Confirm recomputes the digests of everything that would be promoted, and
-// returns an error unless they are those that were judged.
+// Confirm computes the digests of everything that would be promoted. It returns an error if one
+// differs from the digests that were evaluated.
 func (a *Approval) Confirm() error {
 	img := a.result.Image
 	if len(a.digests) != len(img.Platforms)+1 || len(a.result.SBOMs) != len(img.Platforms) || len(a.result.Input.Platforms) != len(img.Platforms) {
@@ -105,8 +102,7 @@ func (a *Approval) Confirm() error {
 // Valid reports whether the approval came from a decision.
 func (a *Approval) Valid() bool { return a != nil && a.result != nil }
 
-// Override is how the image was let through although it was denied; nil where it
-// passed.
+// Override returns the override that let a denied image through, or nil if the image passed.
 func (a *Approval) Override() *policy.Override {
 	if a.override == nil {
 		return nil
@@ -115,25 +111,25 @@ func (a *Approval) Override() *policy.Override {
 	return &o
 }
 
-// Image is what was judged, with its verified bytes.
+// Image returns the image that was evaluated, with its verified bytes.
 func (a *Approval) Image() *Image { return a.result.Image }
 
-// SBOMs has one for each platform, in the order of Image().Platforms.
+// SBOMs returns one SBOM for each platform, in the order of Image().Platforms.
 func (a *Approval) SBOMs() []*SBOM { return a.result.SBOMs }
 
-// Input is the evidence that was judged.
+// Input returns the evidence that was evaluated.
 func (a *Approval) Input() policy.Input { return a.result.Input }
 
-// Decision is how it was judged.
+// Decision returns the decision about the image.
 func (a *Approval) Decision() policy.Decision { return a.result.Decision }
 
-// Policies are by what it was judged.
+// Policies returns the policies that the image was evaluated against.
 func (a *Approval) Policies() policy.Set { return a.policies }
 
-// Tool is who judged.
+// Tool returns the build of this program that made the decision.
 func (a *Approval) Tool() Tool { return a.tool }
 
-// Times returns when the check started and finished.
+// Times returns the start and the end of the check.
 func (a *Approval) Times() (started, finished time.Time) {
 	return a.result.Started, a.result.Finished
 }

@@ -25,22 +25,23 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// maxDictionary bounds the memory of the xz decompressor. The strongest level of the xz
-// command asks for half of it.
+// maxDictionary limits the memory of the xz decompressor. The highest level of the xz command needs
+// half of it.
 const maxDictionary = 128 << 20
 
-// archive is a tar file that may be compressed. What it decompresses to has no bound: the caller
-// counts the bytes.
+// archive is a tar file, compressed or not. The size of the decompressed content is not limited.
+// The caller must count the bytes.
 type archive struct {
 	io.Reader
 	file *os.File
 	done func()
-	// packed: Reader does not return the bytes of the file.
+	// packed is true if the file is compressed.
 	packed bool
 }
 
-// openArchive opens an archive that is compressed with gzip, bzip2, xz or zstd, or is not: docker
-// load, podman and skopeo accept the same. It goes by the content, not by the name.
+// openArchive opens an archive: plain, or compressed with gzip, bzip2, xz or zstd. docker load,
+// podman and skopeo accept the same formats. The format is detected from the content, not from the
+// name.
 func openArchive(ctx context.Context, file string) (*archive, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -65,13 +66,13 @@ func openArchive(ctx context.Context, file string) (*archive, error) {
 	return a, nil
 }
 
-// Close ends decompressing and closes the file.
+// Close stops the decompressor and closes the file.
 func (a *archive) Close() error {
 	a.done()
 	return a.file.Close()
 }
 
-// cancelable is a reader that fails once the context has ended.
+// cancelable is a reader that fails after the context has ended.
 type cancelable struct {
 	ctx context.Context
 	r   io.Reader
@@ -85,11 +86,11 @@ func (c cancelable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// archiveMember is what an OCI archive may hold; everything else is ignored.
+// archiveMember matches the members of an OCI archive that are read. All others are ignored.
 var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-z0-9]+/[a-f0-9]{64,128})$`)
 
-// unpackArchive writes the members of an OCI archive into the run's own
-// directory, as an OCI layout. Digests are verified when they are read.
+// unpackArchive extracts the members of an OCI archive into a folder of this run, as an OCI layout.
+// It verifies no digests. They are verified when the blobs are read.
 func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
 	in, err := openArchive(ctx, file)
 	if err != nil {
@@ -121,8 +122,8 @@ func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ str
 	}
 }
 
-// openDockerArchive opens one image of an archive that "docker save" wrote. A compressed archive is
-// decompressed into the run's own folder first: the library reads the layers in any order.
+// openDockerArchive opens one image of an archive that "docker save" wrote. It first decompresses a
+// compressed archive into a folder of this run, because the library reads the layers in any order.
 func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1.Image, error) {
 	file, err := plainArchive(ctx, store, src.Path)
 	if err != nil {
@@ -138,8 +139,8 @@ func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1
 	return tarball.ImageFromPath(file, tag)
 }
 
-// plainArchive returns a file with the bytes of the archive that are not compressed: the archive
-// itself, or a copy if it is compressed or can be read only once.
+// plainArchive returns the path of the decompressed archive: the file itself, or a copy if the file
+// is compressed or can be read only once.
 func plainArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
 	in, err := openArchive(ctx, file)
 	if err != nil {
@@ -164,14 +165,14 @@ func plainArchive(ctx context.Context, store *layers.Store, file string) (_ stri
 	return plain, nil
 }
 
-// maxMembers bounds the members of an archive that "docker save" wrote. An image has four for
-// each layer.
+// maxMembers limits the members of an archive that "docker save" wrote. An image has four for each
+// layer.
 const maxMembers = 1 << 16
 
 // savedList is the member that lists the images of an archive that "docker save" wrote.
 const savedList = "manifest.json"
 
-// checkSaved bounds what the library reads into memory: the list of the images, and their configs.
+// checkSaved limits what the library reads into memory: the list of images, and their configs.
 func checkSaved(file string) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -190,7 +191,7 @@ func checkSaved(file string) (err error) {
 		}
 		member := path.Clean(h.Name)
 		if _, ok := members[member]; ok {
-			continue // the library takes the first one
+			continue // the library uses the first one
 		}
 		if len(members) == maxMembers {
 			return refuse("it has more than %d members", maxMembers)
@@ -205,7 +206,8 @@ func checkSaved(file string) (err error) {
 	return checkSavedMembers(members, list)
 }
 
-// checkSavedMembers leaves members that are missing to the library.
+// checkSavedMembers checks type and size of the list and the configs. It ignores missing members:
+// the library reports them.
 func checkSavedMembers(members map[string]*tar.Header, list []byte) error {
 	check := func(member string, most int64) error {
 		h, ok := members[path.Clean(member)]

@@ -21,7 +21,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// bzipped is "an archive", compressed with bzip2. Go has only a reader of bzip2.
+// bzipped is "an archive", compressed with bzip2. Go can only decompress bzip2.
 const bzipped = "QlpoOTFBWSZTWfMBIf8AAACRgEAAKmERACAAIgDaQgyYhbY0EPxdyRThQkPMBIf8"
 
 // compressors are the formats that docker load, podman and skopeo accept, except bzip2.
@@ -31,7 +31,7 @@ var compressors = map[string]func(io.Writer) (io.WriteCloser, error){
 	"xz":   func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) },
 }
 
-// compress writes data into a file.
+// compress writes compressed data to a file.
 func compress(t *testing.T, file string, data []byte, with func(io.Writer) (io.WriteCloser, error)) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -51,7 +51,7 @@ func compress(t *testing.T, file string, data []byte, with func(io.Writer) (io.W
 	return file
 }
 
-// archives writes an image with two findings as an OCI archive and as "docker save" does.
+// archives returns an image with two findings as an OCI archive and as a "docker save" archive.
 func archives(t *testing.T, h *tester) map[string][]byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,7 +86,7 @@ func TestCompressedArchiveIsNotAnotherImage(t *testing.T) {
 		}
 		want := h.check(h.gate(blockCritical), h.source(transport+":"+bare))
 		for name, with := range compressors {
-			// The name says nothing about the content.
+			// The file name does not reveal the compression.
 			file := compress(t, filepath.Join(dir, transport+"-"+name), plain, with)
 			got := h.check(h.gate(blockCritical), h.source(transport+":"+file))
 			if got.Image.Digest != want.Image.Digest || got.Decision.Passed || !slices.Equal(findingIDs(got.Input.Platforms[0]), findingIDs(want.Input.Platforms[0])) {
@@ -147,8 +147,8 @@ func TestArchiveThatInflatesDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestArchiveDoesNotFillTheMemory: the library reads the list of the images and their configs
-// into memory.
+// TestArchiveDoesNotFillTheMemory: the library reads the list of images and their configs into
+// memory.
 func TestArchiveDoesNotFillTheMemory(t *testing.T) {
 	list := `[{"Config":"c.json","Layers":[]}]`
 	for name, members := range map[string][]tar.Header{

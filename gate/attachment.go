@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// The annotations with which buildx marks attestation manifests:
+// The annotations that buildx sets on attestation manifests:
 // https://docs.docker.com/build/metadata/attestations/attestation-storage/
 const (
 	attachmentType      = "vnd.docker.reference.type"
@@ -27,23 +27,22 @@ const (
 	buildxArtifact      = "application/vnd.docker.attestation.manifest.v1+json"
 )
 
-// isSignedStatement reports whether a layer is a statement in a DSSE envelope, such as
-// application/vnd.in-toto.provenance+dsse. Docker's own signer writes these:
+// isSignedStatement reports whether the media type of a layer is a statement in a DSSE envelope,
+// such as application/vnd.in-toto.provenance+dsse. Docker's signer writes these:
 // https://github.com/docker/attest
 func isSignedStatement(t types.MediaType) bool {
 	return strings.HasPrefix(string(t), "application/vnd.in-toto.") && strings.HasSuffix(string(t), "+dsse")
 }
 
-// IsAttachment reports whether a child of an index says that it is an
-// attestation manifest. That alone earns it nothing: a gate refuses one that
-// could be run.
+// IsAttachment reports whether a child of an index is annotated as an attestation manifest. The
+// annotation proves nothing: the gate also refuses an attestation manifest that could be run.
 func IsAttachment(d v1.Descriptor) bool {
 	return d.Annotations[attachmentType] == attestationManifest
 }
 
-// readAttachment checks that the manifest is what its annotations say. An
-// image dressed up as an attestation would arrive unscanned, to be pulled by
-// its digest.
+// readAttachment checks that the manifest is an attestation, as its annotations say. An image that
+// is annotated as an attestation would be promoted without a scan, and could be pulled by its
+// digest.
 func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
 	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
 		return Attachment{}, refuse("it is for platform %s: an attestation is for none", d.Platform)
@@ -97,8 +96,8 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	return a, nil
 }
 
-// maxStatement bounds a statement of an attestation manifest. BuildKit writes none of
-// more than 80 MiB.
+// maxStatement limits one statement of an attestation manifest, in bytes. BuildKit writes at most
+// 80 MiB.
 const maxStatement = 128 << 20
 
 // readAttached reads the config or a statement of an attestation manifest.
@@ -126,8 +125,8 @@ func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return blob, content, err
 }
 
-// checkAttachedConfig demands the config that buildx writes: an empty document, or that
-// of an image for no platform, which has no settings, and the statements as its layers.
+// checkAttachedConfig requires a config as buildx writes it. It is an empty document, or the config
+// of an image without a platform and without settings, whose layers are the statements.
 func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if m.Config.MediaType == emptyConfig {
 		if string(raw) != "{}" {
@@ -154,8 +153,8 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	return nil
 }
 
-// checkStatement demands an in-toto statement about the image, in JSON. BuildKit leaves
-// the subject empty if the image has no name while it is built.
+// checkStatement requires an in-toto statement about the image, in JSON. An empty list of subjects
+// is accepted: BuildKit writes it if the image has no name during the build.
 func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 	if layers.LooksPacked(raw) {
 		return refuse("it is an archive, not a statement")

@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// attached is an attestation manifest, made by hand.
+// attached is a hand-made attestation manifest.
 type attached struct {
 	manifest v1.Manifest
 	config   string
@@ -49,7 +49,7 @@ func digestOf(s string) v1.Hash {
 	return h
 }
 
-// withAttached is an index of the image and of what says that it describes it.
+// withAttached returns an index of the image and of an attestation manifest about it.
 func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config string, blobs ...string) v1.ImageIndex {
 	t.Helper()
 	subject, err := img.Digest()
@@ -75,13 +75,13 @@ func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config
 	}})
 }
 
-// statement is an in-toto statement about subjects, which are parts of JSON.
+// statement returns an in-toto statement about subjects, which are JSON objects.
 func statement(subjects ...string) string {
 	return `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2","subject":[` +
 		strings.Join(subjects, ",") + `],"predicate":{"builder":{"id":""}}}`
 }
 
-// signedStatement puts a statement into an envelope. Who signed it does not matter here.
+// signedStatement wraps a statement in a DSSE envelope. The signer does not matter here.
 func signedStatement(s string) string {
 	return fmt.Sprintf(`{"payloadType":"application/vnd.in-toto+json","payload":%q,"signatures":[{"keyid":"","sig":"eA=="}]}`, base64.StdEncoding.EncodeToString([]byte(s)))
 }
@@ -90,7 +90,7 @@ func about(digest v1.Hash) string {
 	return fmt.Sprintf(`{"name":"_","digest":{"sha256":%q}}`, digest.Hex)
 }
 
-// polyglot is a statement that is a tar archive as well.
+// polyglot returns a statement that is also a tar archive.
 func polyglot(t *testing.T, subject v1.Hash) string {
 	t.Helper()
 	text := statement(about(subject))
@@ -107,7 +107,7 @@ func polyglot(t *testing.T, subject v1.Hash) string {
 	return string(block) + text[512:]
 }
 
-// packed is a layer as it is stored.
+// packed returns a compressed layer.
 func packed(t *testing.T, archive []byte) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -119,8 +119,8 @@ func packed(t *testing.T, archive []byte) string {
 	return buf.String()
 }
 
-// TestAttestationThatIsNotWhatBuildxWritesIsRefused: it would arrive unscanned, and some
-// runtime could run it by its digest.
+// TestAttestationThatIsNotWhatBuildxWritesIsRefused: otherwise it would be promoted without a scan,
+// and some runtimes could run it by its digest.
 func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -141,7 +141,7 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 		configType types.MediaType
 		config     string
 		blob       string
-		want       string // of the error; empty for none
+		want       string // part of the error; empty for no error
 	}{
 		"as buildx writes it":               {types.OCIConfigJSON, config("unknown", "", id(good)), good, ""},
 		"config without settings":           {types.OCIConfigJSON, `{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers","diff_ids":[]}}`, good, ""},
@@ -186,8 +186,8 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 	}
 }
 
-// TestImageForNoPlatformIsRefused, and does not crash the check: some runtimes would take
-// it for their own platform.
+// TestImageForNoPlatformIsRefused: some runtimes would assume their own platform. The check must
+// not crash either.
 func TestImageForNoPlatformIsRefused(t *testing.T) {
 	h := newTester(t)
 	for missing, without := range map[string]func(*v1.ConfigFile){

@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// babelAdvisory is Debian's answer to CVE-2023-45133, which GitHub lists as GHSA-67hx-6x53-jw92 for
+// babelAdvisory is Debian's advisory for CVE-2023-45133. GitHub lists it as GHSA-67hx-6x53-jw92 for
 // the npm package @babel/traverse before 7.23.2. Debian 12 kept the old version and patched it.
 const babelAdvisory = `{
   "identifier": "debian:12/cve-2023-45133",
@@ -23,8 +23,8 @@ const babelAdvisory = `{
 }`
 
 // TestVulnerabilityThatTheDistributionFixedDoesNotDeny: grype drops a finding about a file that a
-// package of the distribution installed if the distribution's advisory says that the package is fixed.
-// Any other finding about such a file denies.
+// package of the distribution installed if the distribution's advisory says that the package is
+// fixed. Any other finding about such a file denies.
 func TestVulnerabilityThatTheDistributionFixedDoesNotDeny(t *testing.T) {
 	db := databaseOf(t, func(records string) error {
 		return os.WriteFile(filepath.Join(records, "debian", "results", "debian-12", "babel.json"), []byte(babelAdvisory), 0o600)

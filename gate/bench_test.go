@@ -17,15 +17,15 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// BenchmarkCheck checks a generated image with packages of several kinds in
-// some layers, or the one that IMAGEGATE_BENCH_IMAGE names, such as "oci:PATH",
-// and reports what each stage takes: seconds by the clock, and of the processors.
+// BenchmarkCheck checks a generated image with packages of several kinds in four layers, or the
+// image in IMAGEGATE_BENCH_IMAGE, such as "oci:PATH". It reports wall-clock and CPU seconds for
+// each stage.
 func BenchmarkCheck(b *testing.B) {
 	h := newTester(b)
 	ref := os.Getenv("IMAGEGATE_BENCH_IMAGE")
 	if ref == "" {
-		// On disk, so that neither a registry nor the image itself is in the
-		// memory that the collector goes through.
+		// Store the image on disk, so that neither a registry nor the image is in memory that the
+		// garbage collector scans.
 		dir := b.TempDir()
 		p, err := layout.Write(dir, empty.Index)
 		if err == nil {
@@ -61,7 +61,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// stageTimes adds up the stages, which do not overlap for one platform.
+// stageTimes adds up the times of stages, which do not overlap for one platform.
 type stageTimes struct {
 	mu        sync.Mutex
 	wall, cpu map[Stage]time.Duration
@@ -82,9 +82,9 @@ func (s *stageTimes) Start(stage Stage, _ string) func(error) {
 
 func (s *stageTimes) Bytes(Stage, string, int64, int64) {}
 
-// manyFiles is an image of some hundred megabytes in four layers: packages of
-// Debian with their licences, npm modules, Python distributions, Java archives,
-// a Go program (this one), and text that no cataloger wants.
+// manyFiles returns an image of some hundred megabytes in four layers. It has Debian packages with
+// their licenses, npm modules, Python distributions, Java archives, a Go program (this one), and
+// text that catalogers ignore.
 func manyFiles(b *testing.B) lab.ImageSpec {
 	b.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -125,7 +125,7 @@ func manyFiles(b *testing.B) lab.ImageSpec {
 	return spec
 }
 
-// words is text that compresses about as well as source code.
+// words returns text that compresses about as well as source code.
 func words(r *rand.Rand, size int) string {
 	var s strings.Builder
 	for s.Len() < size {

@@ -9,31 +9,30 @@ import (
 	"github.com/anchore/syft/syft/file"
 )
 
-// .NET programs that are a single file have this in them:
+// bundleMarker is in every .NET program that is a single file:
 // https://github.com/dotnet/runtime/blob/v8.0.0/src/native/corehost/apphost/bundle_marker.cpp
 var bundleMarker = sha256.Sum256([]byte(".net core bundle\n"))
 
-// bundleEnd is what is looked for. Unlike the first bytes of the marker, those
-// of this part are rare in programs.
+// bundleEnd is the part of the marker that is searched for. Its first bytes are rare in programs,
+// unlike the first bytes of the whole marker.
 var bundleEnd = bundleMarker[13:]
 
-// maxBundleSearch is how large a program may be to be searched here. syft does
-// not search all of one that is larger than twice as much, and says so.
+// maxBundleSearch is the largest program that is searched here. syft searches programs up to twice
+// that size completely, and reports larger ones as unknown.
 const maxBundleSearch = 256 << 20
 
-// noBundle marks the location of a program without the marker, for the one
-// cataloger that looks for it.
+// noBundle annotates the location of a program without the marker. Only the cataloger of .NET
+// bundles reads it.
 const noBundle = "imagegate:no-bundle"
 
-// isBundleSearch recognises that cataloger by what it asks for.
+// isBundleSearch recognizes that cataloger by the media types that it asks for.
 func isBundleSearch(types []string) bool {
 	return len(types) == 2 && types[0] == "application/x-executable" && types[1] == "application/x-sharedlib"
 }
 
-// searchBundles marks those programs that hold no bundle. syft would read each
-// of them into one piece of memory; a quarter of all that a catalog allocates
-// was that. Which programs it looks at, and what it says of those that it cannot
-// read, stays as it is.
+// searchBundles annotates the programs that contain no bundle. syft would read each of them into
+// one buffer, which was a quarter of all memory that a catalog allocated. The list of programs and
+// the errors for unreadable ones do not change.
 func (r *quickResolver) searchBundles(programs []file.Location) []file.Location {
 	buf := make([]byte, 256<<10)
 	for i, p := range programs {
@@ -41,15 +40,15 @@ func (r *quickResolver) searchBundles(programs []file.Location) []file.Location 
 			if !mayHold(rc, buf) {
 				programs[i] = p.WithAnnotation(noBundle, "true")
 			}
-			_ = rc.Close() // of something that was read, or will be read again
+			_ = rc.Close() // nothing was written, and a read error appears again later
 		}
 	}
 	return programs
 }
 
-// mayHold reports whether the marker is in what r has, or could be.
+// mayHold reports whether r contains the marker, or may contain it: r is too large, or unreadable.
 func mayHold(r io.Reader, buf []byte) bool {
-	kept := 0 // of the piece before
+	kept := 0 // bytes from the end of the previous piece
 	for total := 0; ; {
 		n, err := io.ReadFull(r, buf[kept:])
 		if total += n; total > maxBundleSearch || bytes.Contains(buf[:kept+n], bundleEnd) {
@@ -62,8 +61,7 @@ func mayHold(r io.Reader, buf []byte) bool {
 	}
 }
 
-// FileContentsByLocation opens a file, of which only the beginning can be parsed;
-// see maxParsed.
+// FileContentsByLocation opens a file. A cataloger can parse only its beginning; see maxParsed.
 func (r *quickResolver) FileContentsByLocation(l file.Location) (io.ReadCloser, error) {
 	rc, err := r.Resolver.FileContentsByLocation(l)
 	if err == nil && isRelease(l) {
@@ -89,16 +87,15 @@ func (r *quickResolver) mimeType(l file.Location) string {
 	return metadata.MIMEType
 }
 
-// program is what syft reads programs by.
+// program is the interface through which syft reads programs.
 type program interface {
 	io.ReadCloser
 	io.ReaderAt
 	io.Seeker
 }
 
-// searched is a program with nothing to be found in it. Its headers are there
-// to be checked as ever.
+// searched is a program without a bundle. Its headers can still be read.
 type searched struct{ program }
 
-// Size bounds the search, and nothing else.
+// Size limits only the search for a bundle: syft searches that many bytes.
 func (searched) Size() int64 { return 1 }

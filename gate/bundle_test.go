@@ -18,8 +18,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// elfWith is a program whose header lists these sections, of which the last one
-// has their names, followed by data.
+// elfWith returns a program with these sections, followed by data. The last section has the names
+// of the sections.
 func elfWith(t *testing.T, sections []elf.Section64, data []byte) []byte {
 	t.Helper()
 	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64}
@@ -34,7 +34,7 @@ func elfWith(t *testing.T, sections []elf.Section64, data []byte) []byte {
 	return append(out.Bytes(), data...)
 }
 
-// bundle is a .NET program in one file; the marker begins at an offset.
+// bundle returns a .NET program in a single file, with the marker at the given offset.
 func bundle(t *testing.T, at int) []byte {
 	t.Helper()
 	deps := []byte(`{"runtimeTarget": {"name": ".NETCoreApp,Version=v8.0"}, "targets": {".NETCoreApp,Version=v8.0": {` +
@@ -55,8 +55,8 @@ func bundle(t *testing.T, at int) []byte {
 	return append(b, deps...)
 }
 
-// refused is a program that syft does not parse, for the size that one of its
-// sections claims to inflate to.
+// refused returns a program that syft does not parse, because a section claims to decompress to 1
+// TiB.
 func refused(t *testing.T) []byte {
 	t.Helper()
 	const after = 64 + 3*64
@@ -72,8 +72,8 @@ func refused(t *testing.T) []byte {
 	}, data.Bytes())
 }
 
-// TestProgramsAreReadAsSyftDoes: which packages .NET bundles hold, and which
-// programs cannot be read.
+// TestProgramsAreReadAsSyftDoes compares the packages in .NET bundles, and the programs that cannot
+// be read.
 func TestProgramsAreReadAsSyftDoes(t *testing.T) {
 	h := newTester(t)
 	img := h.image(lab.ImageSpec{OSRelease: "debian 12", DebPackages: clean.DebPackages, Files: []lab.File{
@@ -123,7 +123,7 @@ func TestMarkerIsFoundWhereverItIs(t *testing.T) {
 			t.Errorf("found after it is gone from %d", at)
 		}
 	}
-	// What could not be read could have it.
+	// The unread part could contain the marker.
 	if !mayHold(iotest.ErrReader(errors.New("unreadable")), buf) || !mayHold(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errors.New("unreadable"))), buf) {
 		t.Error("an error was taken for the end")
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// canaries are credentials, by where an image has them. The words are cut so that no scanner takes
-// this file for a leak.
+// canaries are credentials, by their place in an image. The strings are split so that scanners do
+// not report this file.
 var canaries = map[string]string{
 	"label of a known kind":   "ghp_" + "LABELabcdefghijklmnopqrstuvwxyz0123456",
 	"label by its name":       "hunter2-label",
@@ -28,8 +28,8 @@ var canaries = map[string]string{
 	"base image":              "s3cr3t-of-base",
 }
 
-// TestCredentialsOfAnImageAreInNoEvidence, no document and no cache, for an index and each of its
-// platforms, whatever rules say about them.
+// TestCredentialsOfAnImageAreInNoEvidence: no credential is in evidence, documents or the cache,
+// for an index and each of its platforms, whatever the policy says about secrets.
 func TestCredentialsOfAnImageAreInNoEvidence(t *testing.T) {
 	spec := clean
 	spec.Env = []string{"TOKEN=" + canaries["variable"], "DB_PASSWORD=" + canaries["variable by its name"], canaries["variable without a name"], "PATH=/bin"}
@@ -116,7 +116,7 @@ func withoutCanaries(t *testing.T, what string, data []byte) {
 	}
 }
 
-// TestOrdinaryLabelsAreNotHidden: reports are of use with them.
+// TestOrdinaryLabelsAreNotHidden: reports need the values of ordinary labels.
 func TestOrdinaryLabelsAreNotHidden(t *testing.T) {
 	s, err := secrets.Load()
 	if err != nil {
@@ -143,7 +143,7 @@ func TestOrdinaryLabelsAreNotHidden(t *testing.T) {
 	}
 }
 
-// containsSecret looks for a credential as it is, and in base64 at each of the three offsets.
+// containsSecret searches for a credential, plain and in base64 at each of the three offsets.
 func containsSecret(data []byte, secret string) bool {
 	if bytes.Contains(data, []byte(secret)) {
 		return true

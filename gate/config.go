@@ -12,15 +12,15 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Annotations that say on what an image was built:
+// Annotations that name the base image:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const (
 	baseName   = "org.opencontainers.image.base.name"
 	baseDigest = "org.opencontainers.image.base.digest"
 )
 
-// configOf is the evidence in an image's configuration. Values of variables
-// are left out: they are nobody's business, secret or not.
+// configOf returns the evidence in an image's configuration. It leaves out the values of variables,
+// whether they are secret or not.
 func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
 	s, err := secrets.Load()
 	if err != nil {
@@ -41,13 +41,12 @@ func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
 	}
 	for _, e := range c.Config.Env {
 		name, _, _ := strings.Cut(e, "=")
-		out.Env = append(out.Env, s.Public(name)) // one without "=" may be anything
+		out.Env = append(out.Env, s.Public(name)) // a variable without "=" may be any text
 	}
 	return out, nil
 }
 
-// layersOf lists an image's layers and how large they are together, compressed
-// as they are, the configuration included.
+// layersOf returns an image's layers and its compressed size in bytes: all layers and the config.
 func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
 	m, err := img.Manifest()
 	if err != nil {
@@ -68,9 +67,8 @@ func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
 	return layers, size, nil
 }
 
-// baseOf is what an image says it was built on: its manifest's annotations, or
-// the labels of its configuration; nil where neither says. Nobody has verified
-// it.
+// baseOf returns the base image that the image names, from the annotations of its manifest or else
+// from the labels of its config. It returns nil if neither names one. The value is not verified.
 func baseOf(img v1.Image) (*policy.Base, error) {
 	m, err := img.Manifest()
 	if err != nil {

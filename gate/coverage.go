@@ -18,15 +18,15 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// addGaps lists what the matchers pass over in silence, and what the catalogers could
-// not read, and counts the advisories for what they match.
+// addGaps adds the packages that the matchers ignore without an error, the files that the
+// catalogers could not read, and the number of advisories for the matched packages.
 func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) error {
 	gaps, err := distributionGaps(ctx, db, s, d)
 	if err != nil {
 		return err
 	}
-	// A package of the distribution answers for its files only if the database answers
-	// for the distribution.
+	// The distribution's advisories cover the files of its packages only if the database covers the
+	// distribution.
 	c := &coverage{db: db, sbom: s, distributionCovered: len(gaps) == 0 && d != nil, cataloged: map[pkg.ID]*syftpkg.Package{}}
 	for i := range s.sorted {
 		c.cataloged[pkg.ID(s.sorted[i].ID())] = &s.sorted[i]
@@ -46,7 +46,7 @@ func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro
 	return err
 }
 
-// distributionGaps says why the packages of the distribution cannot be matched.
+// distributionGaps returns the reasons why packages of the distribution cannot be matched.
 func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro) ([]policy.Uncovered, error) {
 	var out []policy.Uncovered
 	if len(s.Packages) == 0 {
@@ -78,7 +78,7 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Dis
 	return out, nil
 }
 
-// coverage says which packages the matchers pass over.
+// coverage finds the packages that the matchers ignore.
 type coverage struct {
 	db                  *vulndb.DB
 	sbom                *SBOM
@@ -87,8 +87,8 @@ type coverage struct {
 	modules             map[string]string // see versionedModules; nil until needed
 }
 
-// ownerOf returns the package of a covered distribution that owns all files that
-// describe a package, or nil.
+// ownerOf returns the package of a covered distribution that owns all files that describe p, or
+// nil.
 func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
 	cataloged := c.cataloged[p.ID]
 	if !c.distributionCovered || cataloged == nil || isOSPackage(p.Type) {
@@ -103,9 +103,9 @@ func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
 	return owner
 }
 
-// addTypes lists the types of packages for which the database has no advisory at all, so
-// that no finding means nothing. Packages of distributions are judged by distribution,
-// and so are packages that they own.
+// addTypes lists package types without any advisory in the database. For these types, a scan
+// without findings means nothing. Packages of the distribution, and packages that they own, are
+// handled by distribution.
 func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]policy.Uncovered) error {
 	byName := matchedByName()
 	unanswered := map[syftpkg.Type][]string{}
@@ -155,7 +155,7 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 	}
 	if owner := c.ownerOf(p); owner != nil {
 		one := c.owned(p, owner)
-		same := func(u policy.Uncovered) bool { // its type is not in the database either
+		same := func(u policy.Uncovered) bool { // already listed because its type is not in the database
 			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
 		}
 		if !slices.ContainsFunc(*to, same) {
@@ -181,8 +181,8 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 	return nil
 }
 
-// isOwn reports whether a package is the application's own. A name for which the
-// database has advisories can be that of a vulnerable package without its version.
+// isOwn reports whether a package is the application's own. A name that has advisories in the
+// database does not count as own: it can be a vulnerable package whose version is missing.
 func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg.Package) (bool, error) {
 	if !looksOwn(cataloged) {
 		return false, nil
@@ -197,8 +197,8 @@ func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg
 	return !known, err
 }
 
-// packageOf names a package by the files that describe it. For a jar inside an archive,
-// the path in the archive follows.
+// packageOf returns a package with the locations that describe it. For a jar inside an archive, the
+// location is the path of the archive, a colon, and the path in the archive.
 func (c *coverage) packageOf(p *pkg.Package) policy.Package {
 	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	cataloged := c.cataloged[p.ID]
@@ -217,8 +217,8 @@ func (c *coverage) packageOf(p *pkg.Package) policy.Package {
 	return out
 }
 
-// matchedByName are the types whose matchers search by name alone. All others are
-// searched by CPE too.
+// matchedByName returns the types whose matchers search by name only. All other types are also
+// searched by CPE.
 func matchedByName() map[syftpkg.Type]bool {
 	types := map[syftpkg.Type]bool{}
 	for _, m := range strictMatchers() {
@@ -229,7 +229,7 @@ func matchedByName() map[syftpkg.Type]bool {
 	return types
 }
 
-// someOf lists the first few names.
+// someOf joins the first three names and says how many more there are.
 func someOf(names []string) string {
 	const most = 3
 	slices.Sort(names)
@@ -240,7 +240,7 @@ func someOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// osPackageTypes lists the types of operating system packages in an SBOM.
+// osPackageTypes returns the types of operating system packages in an SBOM, sorted.
 func osPackageTypes(s *SBOM) []syftpkg.Type {
 	var kinds []syftpkg.Type
 	for _, p := range s.Packages {
@@ -252,9 +252,8 @@ func osPackageTypes(s *SBOM) []syftpkg.Type {
 	return kinds
 }
 
-// nativeTypes are the distributions that install packages of a type. An
-// os-release that names another one would have every package looked up where
-// none of its kind can be found.
+// nativeTypes lists the distributions that use each type of operating system package. If os-release
+// names another distribution, packages would be looked up among advisories of the wrong type.
 var nativeTypes = map[syftpkg.Type][]distro.Type{
 	syftpkg.DebPkg: {distro.Debian, distro.Ubuntu, distro.Raspbian, distro.Echo},
 	syftpkg.ApkPkg: {distro.Alpine, distro.Wolfi, distro.Chainguard, distro.MinimOS, distro.SecureOS, distro.PostmarketOS},
@@ -264,8 +263,8 @@ var nativeTypes = map[syftpkg.Type][]distro.Type{
 	syftpkg.PortagePkg: {distro.Gentoo},
 }
 
-// incomparable says why a package's version cannot be compared with the ranges
-// of an advisory, or returns an empty reason.
+// incomparable returns the reason why a package's version cannot be compared with the ranges of an
+// advisory, and a detail. The reason is empty if it can be compared.
 func incomparable(p pkg.Package) (policy.UncoveredReason, string) {
 	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
 		return policy.MainModule, "a Go program's own module carries no released version"
@@ -280,7 +279,7 @@ func incomparable(p pkg.Package) (policy.UncoveredReason, string) {
 	return "", ""
 }
 
-// unversionedMain mirrors what grype's Go matcher passes over.
+// unversionedMain reports whether grype's Go matcher ignores a main module with this version.
 func unversionedMain(v string) bool {
 	return v == "" || strings.EqualFold(v, "unknown") || strings.HasPrefix(v, "v0.0.0-") || strings.HasPrefix(v, "(devel)")
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// databaseOf is a database of the example records after a change.
+// databaseOf returns a database of the example records, changed by change.
 func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()
@@ -42,7 +42,7 @@ func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	return db
 }
 
-// databaseWithout is a database of the example records without some of their folders.
+// databaseWithout returns a database of the example records without some of their folders.
 func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 	t.Helper()
 	return databaseOf(t, func(records string) error {
@@ -55,8 +55,8 @@ func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 	})
 }
 
-// TestDatabaseWithoutATypeIsNotClean: an image with packages of a type about which the
-// database has nothing is denied, as one of an unknown distribution is.
+// TestDatabaseWithoutATypeIsNotClean: an image is denied if the database has no advisories for a
+// type of its packages, as it is for an unknown distribution.
 func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -77,7 +77,7 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	npm := policy.Uncovered{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "json-schema"}
 	r := policy.Uncovered{Type: "R-package", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "abc"}
 
-	// R packages are looked for by CPE, which the records of the NVD can answer.
+	// R packages are searched by CPE, so the NVD records cover them.
 	if _, got := uncovered(database, blockCritical); len(got) > 0 {
 		t.Errorf("with all records: %+v", got)
 	}

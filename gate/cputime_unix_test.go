@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// cpuTime is what this process and its children have used. It says more than
-// the wall clock on a machine that is shared.
+// cpuTime returns the CPU time of this process and its children. On a shared machine it is more
+// reliable than the wall clock.
 func cpuTime() time.Duration {
 	var sum time.Duration
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {

@@ -11,9 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// TestDaemonsImageGivesTheSameEvidence speaks the two calls of the Docker
-// engine's interface that reading an image takes; an engine itself cannot run
-// inside a test.
+// TestDaemonsImageGivesTheSameEvidence uses a server with the two calls of the Docker Engine API
+// that are needed to read an image. A real engine cannot run inside a test.
 func TestDaemonsImageGivesTheSameEvidence(t *testing.T) {
 	h := newTester(t)
 	img := h.image(dirty)

@@ -18,21 +18,22 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// syft skips an archive inside an archive that it could not read, with all packages that it had
-// already found in there, and says so only in its log
-// (syft/pkg/cataloger/java/archive_parser.go, discoverPkgsFromOpeners). This file reads the log:
-// a skipped archive becomes an unknown, or an error if the archive is not at fault.
+// If syft cannot read an archive inside an archive, it skips it and drops the packages that it had
+// already found in it. It reports this only in its log (syft/pkg/cataloger/java/archive_parser.go,
+// discoverPkgsFromOpeners). This file reads the log. A skipped archive becomes an unknown, or an
+// error if the archive is not at fault.
 
-// droppedMessage is what syft logs.
+// droppedMessage is the message that syft logs for a skipped archive.
 const droppedMessage = "unable to discover java packages from opener"
 
-// droppedArchive is one such archive.
+// droppedArchive is one skipped archive.
 type droppedArchive struct {
-	path   string // of the file in the image; inside it, separated by colons
-	reason string // in syft's words
+	path   string // path of the file in the image, then paths inside it, separated by colons
+	reason string // syft's error text
 }
 
-// dropped has those of all catalogs of the process that are under way, as syft has one log.
+// dropped collects the skipped archives of all running catalogs, because syft has one log per
+// process.
 var dropped struct {
 	once     sync.Once
 	mu       sync.Mutex
@@ -40,7 +41,8 @@ var dropped struct {
 	archives []droppedArchive
 }
 
-// watchDropped returns a function that returns what was skipped since.
+// watchDropped starts collecting. The returned function stops, and returns the archives skipped
+// since.
 func watchDropped() (stop func() []droppedArchive) {
 	dropped.once.Do(func() { syft.SetLogger(syftLog{discard.New()}) })
 	dropped.mu.Lock()
@@ -58,8 +60,9 @@ func watchDropped() (stop func() []droppedArchive) {
 	}
 }
 
-// droppedUnknowns are the skipped archives of one image, sorted. The error is that an archive was
-// skipped because of this machine or of syft's own limit: the image cannot be judged then.
+// droppedUnknowns returns the skipped archives of one image, sorted. It returns an error if an
+// archive was skipped because of this machine or of a limit in syft: then the image cannot be
+// judged.
 func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, error) {
 	var out []policy.Unknown
 	for _, d := range all {
@@ -71,7 +74,7 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, 
 		if strings.Contains(d.reason, "zip read limit hit") {
 			return nil, fmt.Errorf("%w: an archive in %q has more than 2 GiB", layers.ErrTooLarge, d.path)
 		}
-		// A catalog of another image may be under way in this process.
+		// The log may also have archives of another image that this process catalogs.
 		outer, _, _ := strings.Cut(d.path, ":")
 		if there, _, err := img.SquashedTree().File(file.Path(outer), filetree.FollowBasenameLinks); err == nil && !there {
 			continue
@@ -83,7 +86,7 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, 
 	return slices.Compact(out), nil
 }
 
-// nestedName is the name of the skipped archive in syft's error.
+// nestedName matches the name of the skipped archive in syft's error.
 var nestedName = regexp.MustCompile(`^unable to process nested java archive \(([^()]*)\)`)
 
 func noteDropped(fields []any) {
@@ -96,7 +99,7 @@ func noteDropped(fields []any) {
 			d.reason = fmt.Sprint(fields[i+1])
 		}
 	}
-	// Most jars inside others hold classes only, and syft calls that an error too.
+	// Most jars inside other jars contain only classes. syft reports this as an error, too.
 	if strings.HasSuffix(d.reason, "no package identified in archive") && strings.Count(d.reason, "\n") == 0 {
 		return
 	}
@@ -110,15 +113,15 @@ func noteDropped(fields []any) {
 	}
 }
 
-// syftLog discards everything but that message.
+// syftLog discards all messages except droppedMessage.
 type syftLog struct{ logger.Logger }
 
-// WithFields keeps the fields for the message that follows.
+// WithFields returns a logger that has the fields of the next message.
 func (l syftLog) WithFields(fields ...any) logger.MessageLogger {
 	return syftMessage{l.Logger, fields}
 }
 
-// Nested is the same log.
+// Nested returns the same log.
 func (l syftLog) Nested(...any) logger.Logger { return l }
 
 type syftMessage struct {
@@ -126,7 +129,7 @@ type syftMessage struct {
 	fields []any
 }
 
-// Debug looks at the message and discards it.
+// Debug records the fields of droppedMessage, and discards the message.
 func (m syftMessage) Debug(args ...any) {
 	if fmt.Sprint(args...) == droppedMessage {
 		noteDropped(m.fields)

@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// zipOf makes an archive of names and contents.
+// zipOf returns a zip archive of pairs of name and content.
 func zipOf(t *testing.T, pairs ...string) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -38,7 +38,7 @@ func zipOf(t *testing.T, pairs ...string) string {
 
 const manifest = "META-INF/MANIFEST.MF"
 
-// TestUnreadableArchiveInsideAnArchiveIsNotSilent: syft drops it with all packages in it.
+// TestUnreadableArchiveInsideAnArchiveIsNotSilent: syft drops it and all packages in it.
 func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 	inner := jar(t, rand.New(rand.NewPCG(1, 1)), 7)
 	damaged := zipOf(t, "y.jar", strings.Repeat("some content ", 1000))
@@ -67,7 +67,7 @@ func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestOrdinaryArchivesInsideArchivesAreNoUnknowns: most have classes only.
+// TestOrdinaryArchivesInsideArchivesAreNoUnknowns: most nested archives contain only classes.
 func TestOrdinaryArchivesInsideArchivesAreNoUnknowns(t *testing.T) {
 	outer := zipOf(t, manifest, "Manifest-Version: 1.0\nImplementation-Title: outer\nImplementation-Version: 1\n",
 		"lib/good.jar", jar(t, rand.New(rand.NewPCG(1, 1)), 7), "lib/classes.jar", zipOf(t, "A.class", "x"),
@@ -79,7 +79,7 @@ func TestOrdinaryArchivesInsideArchivesAreNoUnknowns(t *testing.T) {
 	}
 }
 
-// unpacksIn is what the command line does.
+// unpacksIn sets Options.UnpackIn to a function that sets TMPDIR, as the command line does.
 func unpacksIn(t *testing.T, used *string) func(*Options) {
 	return func(o *Options) {
 		o.UnpackIn = func(dir string) (func() error, error) {
@@ -90,8 +90,8 @@ func unpacksIn(t *testing.T, used *string) func(*Options) {
 	}
 }
 
-// TestArchivesInTheImageDoNotFillTheSystemsFolder: they are unpacked in the run's own folder, and
-// count towards its limit.
+// TestArchivesInTheImageDoNotFillTheSystemsFolder: archives are unpacked in the run's own folder,
+// and count towards its limit.
 func TestArchivesInTheImageDoNotFillTheSystemsFolder(t *testing.T) {
 	h := newTester(t)
 	system := t.TempDir()
@@ -100,7 +100,7 @@ func TestArchivesInTheImageDoNotFillTheSystemsFolder(t *testing.T) {
 	bomb = zipOf(t, "m.jar", bomb, "n.jar", bomb, manifest, "Manifest-Version: 1.0\n")
 	src := h.push("app:1", layered(t, h.image(clean), archiveOf(t, 0, []member{{name: "opt/x.jar", content: bomb}})))
 	var used string
-	// Nothing may be written here, not even for a moment.
+	// Nothing may be written to this folder at any time.
 	if err := os.Chmod(system, 0o500); err != nil {
 		t.Fatal(err)
 	}

@@ -21,21 +21,21 @@ const (
 	Approved Side = "approved"
 )
 
-// RegistryError says that a registry failed, refused, or sent what it should
-// not have. Trying again may help.
+// RegistryError means that a registry failed, refused the request, or sent an invalid answer.
+// Retrying may help.
 type RegistryError struct {
 	Side  Side
 	Doing string // "resolving registry.example/app:1"
 	Err   error
 }
 
-// Error says which side failed, at what and why.
+// Error names the side, the operation and the cause, without credentials in URLs.
 func (e *RegistryError) Error() string {
 	return fmt.Sprintf("%s registry: %s: %s", e.Side, e.Doing, withoutSecrets(e.Err))
 }
 
-// InputError says that the caller named something that is not there: a platform
-// that the image does not have, a local path, a container engine that does not run.
+// InputError means that the user named something that does not exist: a platform that the image
+// does not have, a local path, or a container engine that is not running.
 type InputError struct{ Err error }
 
 // Error is the cause's text.
@@ -44,7 +44,7 @@ func (e *InputError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *InputError) Unwrap() error { return e.Err }
 
-// inputError makes an *InputError if missing is true.
+// inputError wraps err in an *InputError if missing is true.
 func inputError(missing bool, err error) error {
 	if err == nil || !missing {
 		return err
@@ -52,8 +52,8 @@ func inputError(missing bool, err error) error {
 	return &InputError{err}
 }
 
-// withoutSecrets is an error's text without the queries of the addresses in it:
-// those of uploads and of redirects to a storage hold credentials.
+// withoutSecrets returns the text of an error without the query of the URL in it. The queries of
+// upload URLs and of redirects to storage contain credentials.
 func withoutSecrets(err error) string {
 	text := err.Error()
 	var failed *url.Error
@@ -69,10 +69,9 @@ func withoutSecrets(err error) string {
 // Unwrap returns the cause.
 func (e *RegistryError) Unwrap() error { return e.Err }
 
-// NewRegistryError wraps what went wrong with a registry or on the way to it.
-// What is known not to be its fault keeps the words and gets no such type: an
-// image that is refused, a file that cannot be written. Cancellation is
-// returned as it is.
+// NewRegistryError wraps an error of a registry or of the connection to it. An error that is known
+// to have another cause keeps its type: a refused image, or a file that cannot be written.
+// Cancellation is returned unchanged.
 func NewRegistryError(side Side, doing string, err error) error {
 	var already *RegistryError
 	if err == nil || errors.As(err, &already) || errors.Is(err, context.Canceled) {
@@ -94,7 +93,7 @@ func ownFault(err error) bool {
 	return errors.As(err, &refused) || errors.As(err, &input) || errors.As(err, &file) || errors.As(err, &link) || errors.Is(err, layers.ErrTooLarge)
 }
 
-// refuse says that an image is made in a way that is not promoted.
+// refuse returns the error for an image that imagegate does not promote because of how it is built.
 func refuse(format string, args ...any) error {
 	return &layers.RefusedError{Reason: fmt.Sprintf(format, args...)}
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// member is one of an archive; with a type of zero it is a file.
+// member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
+// "/".
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -52,7 +53,7 @@ func archiveOf(t *testing.T, i int, members []member) []byte {
 	return buf.Bytes()
 }
 
-// fetched is an image whose layers have been read.
+// fetched returns an image whose layers have been fetched.
 func fetched(t *testing.T, src v1.Image) (*filesystem.Archives, *Platform) {
 	t.Helper()
 	a := filesystem.New()
@@ -80,7 +81,7 @@ func fetched(t *testing.T, src v1.Image) (*filesystem.Archives, *Platform) {
 	return a, &Platform{Name: "linux/amd64", Digest: d.Digest, Image: img, Config: config}
 }
 
-// layered puts archives on top of an image.
+// layered adds archives as layers to an image.
 func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	t.Helper()
 	for _, raw := range archives {
@@ -95,8 +96,7 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	return img
 }
 
-// sparse is an archive with one file from which a run of zeros is left out, as GNU
-// tar writes it with --sparse.
+// sparse returns an archive with one file that omits a run of zeros, as GNU tar --sparse writes it.
 func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	t.Helper()
 	packed := fmt.Sprintf("2\n0\n%d\n%d\n%d\n", from, to, len(content)-to)
@@ -104,7 +104,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length is two digits long
+		n := len(r) + 2 // their own length has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -128,7 +128,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype gives a header another type, one that Go does not write.
+// retype sets the type of a header to one that Go does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -139,8 +139,8 @@ func retype(header []byte, typ byte) {
 	copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// TestLinkedPackageIsCataloged: a name that comes once more in a layer is unpacked as a
-// new file, and what was linked to the first one still is.
+// TestLinkedPackageIsCataloged: a second entry with the same name is unpacked as a new file. A hard
+// link to the first one keeps the first content.
 func TestLinkedPackageIsCataloged(t *testing.T) {
 	const before, after = `{"name":"json-schema","version":"0.3.0"}`, `{"name":"json-schema","version":"0.4.0"}`
 	const at = "srv/node_modules/json-schema/package.json"
@@ -154,8 +154,8 @@ func TestLinkedPackageIsCataloged(t *testing.T) {
 	}
 }
 
-// TestWhatIsUnpackedIsCataloged, in the ways in which one layer changes another that
-// a file tree alone does not tell: containerd unpacks a package in each of these.
+// TestWhatIsUnpackedIsCataloged covers changes between layers that a file tree alone does not show.
+// containerd unpacks a package in each case.
 func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	const at, content = "srv/node_modules/json-schema/package.json", `{"name":"json-schema","version":"0.3.0"}`
 	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})
@@ -197,7 +197,7 @@ func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	}
 }
 
-// TestHugeSparseFileIsAnUnknown, and takes no memory.
+// TestHugeSparseFileIsAnUnknown: the file must not be read into memory.
 func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	h := newTester(t)
 	at := "usr/lib/node_modules/huge/package.json"
@@ -210,8 +210,8 @@ func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	}
 }
 
-// TestFileOfAnotherKindIsAFile: some unpack what the archive calls contiguous or, in
-// the old way, sparse.
+// TestFileOfAnotherKindIsAFile: some runtimes unpack entries of type "contiguous" and old sparse
+// entries as files.
 func TestFileOfAnotherKindIsAFile(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -224,7 +224,7 @@ func TestFileOfAnotherKindIsAFile(t *testing.T) {
 }
 
 // TestPackagesInFoldersWithoutEntryAreCataloged: some builders write no entries for
-// folders, as those of distroless images, and runtimes make the folders.
+// folders, for example the builder of distroless images. Runtimes create these folders.
 func TestPackagesInFoldersWithoutEntryAreCataloged(t *testing.T) {
 	const about = "Package: firefox-esr\nArchitecture: amd64\nVersion: 128.0esr-1~deb12u1\nMaintainer: D\nDescription: x\n"
 	release := member{name: "etc/os-release", content: "ID=debian\nVERSION_ID=\"12\"\n"}

@@ -10,25 +10,25 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// dependencyFolders are the names of folders for other people's packages. Nothing below
-// them is an application's own.
+// dependencyFolders are names of folders that hold dependencies. A package below one of them is not
+// the application's own.
 var dependencyFolders = []string{"node_modules", "bower_components", "jspm_packages", "site-packages", "dist-packages", "gems",
 	"vendor", "vendored", "third_party", "third-party", "thirdparty", "external", "externals", "deps", "dependencies", "dependency",
 	"nodejs", "javascript", "maven-repo", ".m2", ".gradle", "repository", "bundles"}
 
-// libraryFolders are further names of folders that hold other people's jars.
+// libraryFolders are more names of folders that hold jars of dependencies.
 var libraryFolders = []string{"lib", "libs", "lib64", "libexec", "library", "libraries", "ext", "endorsed", "jars", "java", "jvm",
 	"plugins", "modules", "drivers", "share"}
 
-// below reports whether the path has a folder with one of the names. The "lib" of /var/lib,
-// where Debian's Tomcat has its applications, is the system's own.
+// below reports whether the path has a folder with one of the names. /var/lib is skipped, because
+// it is a folder of the system: Debian's Tomcat has its applications there.
 func below(p string, names []string) bool {
 	folders := strings.Split(strings.TrimPrefix(path.Dir(p), "/var/lib/"), "/")
 	return slices.ContainsFunc(folders, func(f string) bool { return slices.Contains(names, strings.ToLower(f)) })
 }
 
-// isModuleRoot reports whether npm installs a package in this folder: it is directly
-// below node_modules, or below a scope there.
+// isModuleRoot reports whether npm installs packages in this folder: it is directly below
+// node_modules, or below a scope there.
 func isModuleRoot(dir string) bool {
 	parent := path.Dir(dir)
 	if strings.HasPrefix(path.Base(parent), "@") {
@@ -42,9 +42,9 @@ func hasVersion(v string) bool {
 	return v != "" && !strings.EqualFold(v, cataloging.UnknownStubValue)
 }
 
-// partOf returns the purl of the npm package of which a package.json describes a part,
-// such as one that only marks a folder as a module. It is empty for a folder that npm
-// installs a package in, and for one that holds other people's packages.
+// partOf returns the purl of the npm package that contains p, if p is a package.json without a
+// version inside it, such as one that only marks a folder as a module. It returns "" if npm
+// installs packages in that folder, or if the folder holds dependencies.
 func partOf(p *syftpkg.Package, versioned map[string]string) string {
 	if _, ok := p.Metadata.(syftpkg.NpmPackage); !ok {
 		return ""
@@ -68,7 +68,7 @@ func partOf(p *syftpkg.Package, versioned map[string]string) string {
 	return owner
 }
 
-// versionedModules are the purls of npm packages with a version, by folder.
+// versionedModules returns the purls of npm packages that have a version, by folder.
 func versionedModules(packages []syftpkg.Package) map[string]string {
 	folders := map[string]string{}
 	for i := range packages {
@@ -85,12 +85,12 @@ func versionedModules(packages []syftpkg.Package) map[string]string {
 	return folders
 }
 
-// looksOwn reports whether a package without a version looks like the application's own,
-// by where it is and by what it says about itself.
+// looksOwn reports whether a package without a version looks like the application's own, by its
+// path and its metadata.
 func looksOwn(p *syftpkg.Package) bool {
 	switch m := p.Metadata.(type) {
 	case syftpkg.NpmPackage:
-		// npm demands a version of what it publishes.
+		// npm requires a version in every published package.
 		return !among(p, dependencyFolders)
 	case syftpkg.JavaArchive:
 		return ownArchive(p, m)
@@ -105,8 +105,9 @@ func among(p *syftpkg.Package, folders []string) bool {
 	return slices.ContainsFunc(evidenceOf(p), func(l file.Location) bool { return below(l.RealPath, folders) })
 }
 
-// ownArchive: a jar of the image itself, in no folder for libraries and without any
-// Maven coordinates. A jar inside another archive can be anyone's.
+// ownArchive reports whether a jar is the application's own: a file of the image, outside the
+// folders for libraries, without Maven coordinates. A jar inside another archive does not count as
+// own.
 func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	if p.Type != syftpkg.JavaPkg || m.PomProperties != nil || m.PomProject != nil || m.Parent != nil || strings.Contains(m.VirtualPath, ":") {
 		return false
@@ -114,8 +115,9 @@ func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	return !among(p, dependencyFolders) && !among(p, libraryFolders)
 }
 
-// ownDistribution: installed from a folder of the build, or described in the folder of
-// its source. A repository or an archive can be anyone's.
+// ownDistribution reports whether a Python package is the application's own: installed from a local
+// folder, or described in its source folder. A package from a repository or an archive does not
+// count.
 func ownDistribution(p *syftpkg.Package, m syftpkg.PythonPackage) bool {
 	origin := m.DirectURLOrigin
 	if origin == nil {

@@ -1,10 +1,10 @@
-// Package gate leads from a reference to a Decision.
+// Package gate checks an image and returns a policy decision.
 //
-// The path through it is [Gate.Check]: resolve the reference once to a digest,
-// fetch and verify every layer, catalog each platform, match its packages
-// against the vulnerability database, and have the policy judge all of it. A
-// denial is a value in the Result; an error means that no decision could be
-// made. Only a pass yields an [Approval], and nothing else can be promoted.
+// [Gate.Check] is the entry point. It resolves the reference once to a digest, fetches and verifies
+// every layer, catalogs each platform, matches its packages against the vulnerability database, and
+// evaluates the result against the policies. A denial is a value in the Result. An error means that
+// no decision could be made. Only a pass yields an [Approval], and only an Approval can be
+// promoted.
 //
 // The package writes to no registry.
 package gate
@@ -33,49 +33,44 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Options are what a Gate works with. Those without a stated default must be
-// set.
+// Options configure a Gate. Fields without a stated default are required.
 type Options struct {
-	// Policies judge the evidence; the image must pass every one.
+	// Policies are evaluated against the evidence. The image must pass every one.
 	Policies policy.Set
-	// Database is matched against. It stays the caller's to close.
+	// Database is the vulnerability database to match against. The caller closes it.
 	Database *vulndb.DB
-	// TempDir is the folder in which each run makes one of its own.
+	// TempDir is the parent folder. Each run creates a folder of its own in it.
 	TempDir string
-	// Now tells the time.
+	// Now returns the current time.
 	Now func() time.Time
-	// Tool is what statements and documents name as their maker.
+	// Tool is the program that statements and documents name as their creator.
 	Tool Tool
 
-	// Platform, such as "linux/arm64", narrows an index to one image. Empty
-	// means all of them.
+	// Platform, such as "linux/arm64", selects one image of an index. Default: all platforms.
 	Platform string
-	// Keychain and Transport reach the staging registry. Nil means no
-	// credentials and http.DefaultTransport.
+	// Keychain and Transport are used for the staging registry. Default: no credentials, and
+	// http.DefaultTransport.
 	Keychain  authn.Keychain
 	Transport http.RoundTripper
-	// Parallel bounds how many layers are processed at once; 0 means one for
-	// each core, at most 8.
+	// Parallel is the maximum number of layers that are processed at once. Default: one for each
+	// core, at most 8.
 	Parallel int
-	// MaxDisk bounds the bytes in TempDir, fetched and inflated; 0 means
-	// the default of layers.Options.
+	// MaxDisk limits the bytes in TempDir, fetched and decompressed. Default: see layers.Options.
 	MaxDisk int64
-	// At judges as of a later instant: what will block by then, if nothing but
-	// time goes by and the database is kept as fresh as it is. Zero means now.
-	// Such a check gives no Approval.
+	// At evaluates the policies as of a later time. It shows what will block by then, assuming that
+	// the database is kept as fresh as it is now. Such a check gives no Approval. Default: now.
 	At time.Time
-	// Cache keeps what was cataloged, so that an image that was checked before is
-	// judged anew without being pulled. Nil keeps nothing.
+	// Cache stores catalogs, so that an image that was checked before is evaluated again without
+	// pulling it. Default: no cache.
 	Cache *cache.Cache
-	// Gunzip is a program that inflates layers, and its arguments; see
-	// layers.Options. Empty means to run none.
+	// Gunzip is a program that decompresses layers, with its arguments; see layers.Options.
+	// Default: decompress in this process.
 	Gunzip []string
-	// UnpackIn is told in which folder libraries must unpack archives, and returns
-	// a function that undoes that. Libraries take the folder from the environment,
-	// which this package does not touch. Nil leaves them the system's temporary
-	// folder, and what they write there does not count towards MaxDisk.
+	// UnpackIn makes libraries unpack archives in dir until undo is called. Libraries take this
+	// folder from the environment, which this package does not change. If UnpackIn is nil, they use
+	// the system's temporary folder, and the files there do not count towards MaxDisk.
 	UnpackIn func(dir string) (undo func() error, err error)
-	// Progress is told what happens. Nil means nobody.
+	// Progress receives progress events. Default: none.
 	Progress Progress
 }
 
@@ -83,24 +78,22 @@ type Options struct {
 type Tool struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	// URI is the identity that statements carry as verifier and scanner.
+	// URI is the identity of the verifier and scanner in statements.
 	URI string `json:"uri"`
-	// Components are the versions of what it decides and signs with: syft,
-	// grype and cosign, by name.
+	// Components are the versions of syft, grype and cosign in this build, by name.
 	Components map[string]string `json:"components"`
-	// Build tells builds of the same version apart. What another one has put
-	// into a cache is not used.
+	// Build distinguishes builds of the same version. A cache entry of another build is not used.
 	Build string `json:"-"`
 }
 
-// Gate checks images against one policy and one database.
+// Gate checks images against a set of policies and one database.
 type Gate struct {
 	opts     Options
 	platform *v1.Platform
 	remote   []remote.Option
 }
 
-// New validates the options.
+// New validates the options and returns a Gate.
 func New(opts Options) (*Gate, error) {
 	switch {
 	case len(opts.Policies) == 0 || slices.Contains(opts.Policies, nil):
@@ -128,66 +121,64 @@ func New(opts Options) (*Gate, error) {
 	if g.opts.Parallel == 0 {
 		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
-	// A puller hands out as many blobs at a time as it has jobs, and a stalled
-	// layer must never keep the config of the next image waiting.
+	// A puller limits concurrent blobs to its number of jobs. With two more jobs than layers, a
+	// stalled layer cannot block the config of the next image.
 	g.remote = registry.Options{Keychain: opts.Keychain, Transport: opts.Transport,
 		UserAgent: opts.Tool.Name + "/" + opts.Tool.Version, Jobs: g.opts.Parallel + 2}.Remote()
 	return g, nil
 }
 
-// Result is what a check found. It holds the fetched layers on disk until it
-// is closed.
+// Result is the outcome of a check. It holds the fetched layers on disk until it is closed.
 type Result struct {
 	Image *Image
-	// Input is the evidence that was judged, without values that look like
-	// credentials.
+	// Input is the evidence that was evaluated, without values that look like credentials.
 	Input    policy.Input
 	Decision policy.Decision
-	// SBOMs has one for each platform, in the order of Image.Platforms.
+	// SBOMs has one SBOM for each platform, in the order of Image.Platforms.
 	SBOMs []*SBOM
-	// Moved is what the reference names now, if that is another digest than
-	// the one that was checked: a push came in between. It is reported, never
-	// followed. "nothing" means that the tag is gone.
+	// Moved is the digest that the tag names after the check, if it differs from the checked digest
+	// because of a push in between. It is reported and never followed. It is "nothing" if the tag
+	// was deleted, and empty if nothing changed.
 	Moved string
 	// Approval is nil unless the decision is a pass; see also [Result.Override].
 	Approval *Approval
-	// Started and Finished enclose the run.
+	// Started and Finished are the start and the end of the check.
 	Started, Finished time.Time
-	// Fetched counts what was read from the source.
+	// Fetched counts the bytes and blobs that were read from the source.
 	Fetched layers.Stats
-	// Recalled is how many of the platforms were cataloged by an earlier run.
+	// Recalled is the number of platforms whose catalog came from the cache.
 	Recalled int
 
 	store   *layers.Store
-	keeping sync.WaitGroup // puts catalogs into the cache, while the decision is carried out
-	// judged is what an Approval would be, taken down before anybody could change
-	// the fields above; nil where the gate judged as of a later instant.
+	keeping sync.WaitGroup // stores catalogs in the cache in the background; Close waits for it
+	// judged is the Approval that a pass or an override returns. It is recorded before a caller can
+	// change the fields above. It is nil if the check was made as of a later time.
 	judged *Approval
 	now    func() time.Time
 }
 
-// Close removes everything that the check left on disk. An Approval of a
-// closed Result can no longer be promoted.
+// Close removes everything that the check left on disk. After that, the Approval of this Result can
+// no longer be promoted.
 func (r *Result) Close() error {
 	r.keeping.Wait()
 	return r.store.Close()
 }
 
-// Beside is evidence that is not in the image itself. The policies say what it
-// is worth; the zero value is none.
+// Beside is external evidence: evidence that is not in the image itself. The policies decide how it
+// counts. The zero value means none.
 type Beside struct {
-	// VEX is what was said about which vulnerabilities do not matter.
+	// VEX has the VEX statements about the image.
 	VEX []policy.VEXStatement
-	// Attestations are what was signed about the image where it is staged, and
-	// Unverified how much more there is that verifies for nobody.
+	// Attestations are the attestations attached to the image in the staging registry that a
+	// trusted signer signed. Unverified is the number of other attestations there.
 	Attestations []policy.Attestation
 	Unverified   int
-	// Baseline is what the image has that is approved now.
+	// Baseline is the evidence of the image that is currently approved.
 	Baseline *policy.Baseline
 }
 
-// Check resolves, reads and judges the image. On an error nothing stays on
-// disk; a Result must be closed.
+// Check resolves, fetches and catalogs the image, and evaluates it. On an error it leaves nothing
+// on disk. The caller must close the Result.
 func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result, err error) {
 	r := &Result{Started: g.opts.Now(), Input: policy.Input{Database: g.opts.Database.Info()}}
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
@@ -236,10 +227,11 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		r.SBOMs = append(r.SBOMs, sbom)
 	}
 	archives.Drop()
-	// Matching leaves a core to what would have to be waited for otherwise.
+	// Release the store, and write documents and cache entries, while the matcher runs: it does not
+	// use every core.
 	var meanwhile errgroup.Group
 	meanwhile.SetLimit(g.opts.Parallel)
-	defer func() { _ = meanwhile.Wait() }() // an error ends the run only after what uses the store
+	defer func() { _ = meanwhile.Wait() }() // an error must not return while they use the store
 	meanwhile.Go(r.store.Release)
 	for i := range r.Image.Platforms {
 		p := &r.Image.Platforms[i]
@@ -278,11 +270,11 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 	return r, nil
 }
 
-// keptFresh is the same evidence with a database that is that much younger.
+// keptFresh returns the evidence with a database whose times are later by the given duration.
 func keptFresh(in policy.Input, by time.Duration) policy.Input {
 	shift := func(t time.Time) time.Time {
 		if t.IsZero() {
-			return t // unknown stays unknown
+			return t // an unknown time stays unknown
 		}
 		return t.Add(by)
 	}
@@ -294,8 +286,8 @@ func keptFresh(in policy.Input, by time.Duration) policy.Input {
 	return in
 }
 
-// fetch reads every layer of the platforms that are still to be cataloged, each
-// once.
+// fetch reads every layer of the platforms whose catalog is not in the cache. A layer that several
+// platforms share is read once.
 func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, known []*SBOM) error {
 	var images []v1.Image
 	for i, p := range img.Platforms {
@@ -319,13 +311,13 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, known
 	return nil
 }
 
-// warm compiles the patterns of licences, unless that was done, beside what leaves
-// a core to it. Whatever goes wrong, the catalog will be told.
+// warm compiles the license patterns in the background while layers download. The catalog compiles
+// them itself if needed, and it returns the error if they do not compile.
 func (g *Gate) warm(ctx context.Context) {
 	go func() { _, _ = withLicenses(ctx, catalogConfig(g.opts.Tool)) }()
 }
 
-// catalog finds out what is on one platform.
+// catalog generates the SBOM of one platform.
 func (g *Gate) catalog(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (*SBOM, error) {
 	done := g.opts.Progress.Start(Catalog, p.Name)
 	sbom, err := g.catalogIn(ctx, store, a, p)
@@ -336,7 +328,8 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, a *filesystem.A
 	return sbom, nil
 }
 
-// catalogIn catalogs with archives unpacked in the run's own folder.
+// catalogIn generates the SBOM with archives unpacked in a folder of this run, see
+// Options.UnpackIn.
 func (g *Gate) catalogIn(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (_ *SBOM, err error) {
 	if g.opts.UnpackIn == nil {
 		return catalog(ctx, a, p, g.opts.Tool)
@@ -351,8 +344,8 @@ func (g *Gate) catalogIn(ctx context.Context, store *layers.Store, a *filesystem
 	}
 	watched, stop := store.Watch(ctx, dir)
 	s, err := catalog(watched, a, p, g.opts.Tool)
-	// An error of the catalog is then only what follows from that of the watch. No error would be
-	// worse: catalogers pass over an archive that they could not unpack.
+	// If the watch stopped the catalog, the error of the catalog is only a consequence. The watch
+	// error must also replace a nil error: catalogers skip an archive that they cannot unpack.
 	if exceeded := stop(); exceeded != nil {
 		err = exceeded
 	}
@@ -362,7 +355,7 @@ func (g *Gate) catalogIn(ctx context.Context, store *layers.Store, a *filesystem
 	return s, nil
 }
 
-// document writes the documents about a platform.
+// document encodes the SPDX and CycloneDX documents of a platform.
 func (g *Gate) document(p *Platform, sbom *SBOM) error {
 	if err := sbom.document(p, g.opts.Tool); err != nil {
 		return fmt.Errorf("platform %s: %w", p.Name, err)
@@ -370,8 +363,8 @@ func (g *Gate) document(p *Platform, sbom *SBOM) error {
 	return nil
 }
 
-// inspect gathers the evidence about one platform that is cataloged, and how much the
-// database has for it.
+// inspect collects the evidence about one cataloged platform. It also returns how many advisories
+// the database has for its packages.
 func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Platform, []policy.Advisories, error) {
 	done := g.opts.Progress.Start(Scan, p.Name)
 	m, err := scan(ctx, g.opts.Database, sbom)

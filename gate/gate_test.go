@@ -182,8 +182,7 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 func TestUnreadableFileIsNotDropped(t *testing.T) {
 	h := newTester(t)
 	spec := clean
-	// A package is found in the same folder: syft's own default would drop
-	// what went wrong beside it.
+	// A package is found in the same folder. By default syft would then drop the error.
 	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
 		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
@@ -244,9 +243,8 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestOtherBytesOfALayerAreNotBelieved: a layer that inflates to what the config says
-// is still not the one that the manifest lists. Its bytes are hashed by the library
-// that gets them, and by it alone.
+// TestOtherBytesOfALayerAreNotBelieved: a layer with the right diffID but another digest is not the
+// layer in the manifest. Only the library that fetches the bytes hashes them.
 func TestOtherBytesOfALayerAreNotBelieved(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -259,7 +257,7 @@ func TestOtherBytesOfALayerAreNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const modified = 4 // where a gzip header says when: nothing that is inflated depends on it
+	const modified = 4 // the time in a gzip header, which does not change the decompressed content
 	h.staging.SetHook(lab.When(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, digest.String()) }, lab.Corrupt(modified)))
 	g := h.gate(blockCritical)
 	err = h.refuse(g, src)
@@ -305,7 +303,7 @@ func TestMovedTagIsReportedNotFollowed(t *testing.T) {
 	}
 }
 
-// onStart calls f when the first stage after the pull begins.
+// onStart calls f when cataloging starts, which is the first stage after the pull.
 type onStart func()
 
 func (f onStart) Start(stage Stage, _ string) func(error) {
@@ -452,8 +450,8 @@ func TestOldDatabaseIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestWrongClockIsNotADenial: a clock that is behind is not the image's fault. Up to the
-// tolerance the gate decides, beyond it there is no decision.
+// TestWrongClockIsNotADenial: a slow clock is not the image's fault. Within the tolerance the gate
+// decides. Beyond it the gate makes no decision.
 func TestWrongClockIsNotADenial(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(clean))
@@ -533,8 +531,8 @@ func TestNoPolicyNoGate(t *testing.T) {
 	}
 }
 
-// TestRelabelledDistributionIsNotClean: an os-release that names another
-// distribution would have every package looked up where it cannot be found.
+// TestRelabelledDistributionIsNotClean: if os-release names another distribution, every package is
+// looked up among advisories that cannot match.
 func TestRelabelledDistributionIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := dirty
@@ -546,8 +544,8 @@ func TestRelabelledDistributionIsNotClean(t *testing.T) {
 	}
 }
 
-// TestRemovedPackageDatabaseIsNotClean: os-release stays, and the packages that
-// it promises are gone.
+// TestRemovedPackageDatabaseIsNotClean: os-release names a distribution, but its packages are
+// missing.
 func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -558,7 +556,7 @@ func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
 	}
 }
 
-// TestOneImageForTwoPlatformsIsJudgedOnce, under both names.
+// TestOneImageForTwoPlatformsIsJudgedOnce: the image is reported under both names.
 func TestOneImageForTwoPlatformsIsJudgedOnce(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -570,8 +568,8 @@ func TestOneImageForTwoPlatformsIsJudgedOnce(t *testing.T) {
 	}
 }
 
-// TestIndexAttachedToAnotherImageIsRefused: pushing it would write the tag that
-// lists the other image's referrers.
+// TestIndexAttachedToAnotherImageIsRefused: pushing it would write the tag that lists the other
+// image's referrers.
 func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -585,8 +583,8 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	}
 }
 
-// TestChangedApprovalIsNoApproval: what the accessors hand out is held against
-// what was judged.
+// TestChangedApprovalIsNoApproval: Confirm compares the values that the accessors return with the
+// values that were evaluated.
 func TestChangedApprovalIsNoApproval(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
@@ -603,7 +601,7 @@ func TestChangedApprovalIsNoApproval(t *testing.T) {
 	}
 }
 
-// document is a manifest as it stands.
+// document is a manifest with exactly these bytes.
 type document struct {
 	raw       []byte
 	mediaType types.MediaType
@@ -612,8 +610,8 @@ type document struct {
 func (d document) RawManifest() ([]byte, error)        { return d.raw, nil }
 func (d document) MediaType() (types.MediaType, error) { return d.mediaType, nil }
 
-// TestIndexThatReadsTwoWaysIsRefused: other readers would find other platforms
-// in it than those that were judged.
+// TestIndexThatReadsTwoWaysIsRefused: other parsers would find other platforms in it than those
+// that were checked.
 func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 	h := newTester(t)
 	idx := h.index(h.image(clean))
@@ -641,7 +639,7 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 	}
 }
 
-// TestLaterIsNoApproval: what will pass has not passed.
+// TestLaterIsNoApproval: an image that will pass later has not passed now.
 func TestLaterIsNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -666,8 +664,7 @@ func TestLaterIsNoApproval(t *testing.T) {
 	}
 }
 
-// TestInflatedLayersGoBeforeTheDecision: what is pushed afterwards is needed, and
-// nothing else is to take up the disk while that lasts.
+// TestInflatedLayersGoBeforeTheDecision: only the blobs that will be pushed stay on disk.
 func TestInflatedLayersGoBeforeTheDecision(t *testing.T) {
 	h := newTester(t)
 	img := h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}})
@@ -693,8 +690,7 @@ func TestInflatedLayersGoBeforeTheDecision(t *testing.T) {
 	}
 }
 
-// TestImageListedTwiceWithoutPlatform is judged once, under the platform that its
-// configuration names.
+// TestImageListedTwiceWithoutPlatform: the image is checked once, under the platform in its config.
 func TestImageListedTwiceWithoutPlatform(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)

@@ -15,38 +15,36 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// Limits on what a registry may hand us. They are far above what real images
-// have, and low enough that no answer exhausts memory.
+// Limits on the answers of a registry. They are far above the sizes of real images, and low enough
+// that no answer exhausts memory.
 const (
-	maxManifestBytes = 4 << 20 // the limit that the distribution specification asks registries to accept
+	maxManifestBytes = 4 << 20 // registries should accept this size: OCI distribution-spec
 	maxChildren      = 256     // manifests of an index
 )
 
-// Image is a reference resolved once to a digest. From here on only digests
-// travel: whatever happens to the tag, this is what is scanned and promoted.
+// Image is a reference resolved once to a digest. From here on only digests are used, so that a tag
+// that moves does not change which image is scanned and promoted.
 type Image struct {
 	Source Source
-	// Digest, MediaType and Manifest are those of the index or manifest that
-	// the reference named; with a platform asked for, those of its manifest.
+	// Digest, MediaType and Manifest describe the index or manifest that the reference names. If
+	// Options.Platform is set, they describe the manifest of that platform.
 	Digest    v1.Hash
 	MediaType types.MediaType
 	Manifest  []byte
-	// Platforms has every image of the index in the index's order, or the one
-	// image.
+	// Platforms has every image of the index in the index's order, or the single image.
 	Platforms []Platform
-	// Attachments are the manifests of an index that describe its other
-	// children, as buildx writes them. They belong to the index's bytes and
-	// travel with it; they are no platforms and no evidence.
+	// Attachments are the attestation manifests of an index, as buildx writes them. They are copied
+	// with the index because its bytes list them. They are neither platforms nor evidence.
 	Attachments []Attachment
 
-	// LazyIndexes are the manifests of an index that nodes read which load images lazily. They
-	// are not judged, and travel with the index only if an exception of the policy allows it.
+	// LazyIndexes are the SOCI indexes of an index. Nodes that load images lazily read them. They
+	// are not evaluated, and copied only if an exception of the policy allows it.
 	LazyIndexes []Attachment
-	// Unlisted are the SOCI indexes that the manifests of platforms name and that are not in
-	// LazyIndexes. They are left behind: nodes then load the layers in full.
+	// Unlisted are the SOCI indexes that manifests of platforms name and that are not in
+	// LazyIndexes. They are not copied. Nodes then load the layers in full.
 	Unlisted []v1.Hash
 
-	root v1.Hash // what the reference named, also where a platform of it was asked for
+	root v1.Hash // digest that the reference names, even if Options.Platform is set
 }
 
 // IsIndex reports whether the image is an index.
@@ -54,15 +52,15 @@ func (i *Image) IsIndex() bool { return i.MediaType.IsIndex() }
 
 // Platform is one image that a node can run.
 type Platform struct {
-	// Name is os/arch or os/arch/variant.
+	// Name is os/arch or os/arch/variant. If the image serves several platforms, Name lists them.
 	Name   string
 	Digest v1.Hash
-	// Image serves manifest, config and layers as they were verified.
+	// Image serves the verified manifest, config and layers.
 	Image  v1.Image
 	Config *v1.ConfigFile
 }
 
-// Attachment is a manifest that carries statements about a platform's image.
+// Attachment is a child of an index that is not an image: an attestation manifest or a SOCI index.
 type Attachment struct {
 	Descriptor v1.Descriptor
 	Manifest   []byte
@@ -70,18 +68,17 @@ type Attachment struct {
 	Blobs []layers.Blob
 }
 
-// root is the manifest that a reference names, and the way to its children.
+// root is the manifest that a reference names, with functions to fetch its children.
 type root struct {
 	descriptor v1.Descriptor
 	raw        []byte
-	// image and manifest fetch by digest, from where the root came from.
+	// image, manifest and blob fetch content by digest from the source of the root manifest.
 	image    func(v1.Descriptor) (v1.Image, error)
 	manifest func(v1.Descriptor) ([]byte, error)
 	blob     func(v1.Descriptor) (layers.Open, error)
 }
 
-// resolve finds out what the source names and what is in it. No layer is
-// read yet.
+// resolve resolves the source to a digest and reads its manifests and configs. It reads no layers.
 func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*Image, error) {
 	r, err := g.open(ctx, store, src)
 	if err != nil {
@@ -112,7 +109,7 @@ func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*I
 	return nil, fmt.Errorf("reading %s: %w", src, err)
 }
 
-// single makes the image of a manifest its own only platform.
+// single makes the image of a manifest the only platform.
 func (i *Image) single(ctx context.Context, store *layers.Store, r *root, want *v1.Platform) error {
 	p, err := readPlatform(ctx, store, r, r.descriptor)
 	if err != nil {
@@ -125,8 +122,8 @@ func (i *Image) single(ctx context.Context, store *layers.Store, r *root, want *
 	return nil
 }
 
-// expand reads every child of an index. A child that is neither an image nor a
-// recognised attachment is refused: it would arrive without having been judged.
+// expand reads every child of an index. It refuses a child that is neither an image nor a
+// recognized attachment, because that child would be promoted without a check.
 func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *v1.Platform) error {
 	index, err := v1.ParseIndexManifest(bytes.NewReader(r.raw))
 	if err != nil {
@@ -157,7 +154,7 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		return refuse("index %s has no image", i.Digest)
 	}
 	for _, child := range images {
-		// One image may serve several platforms; it is judged once.
+		// One image may serve several platforms. It is checked once.
 		if at := slices.IndexFunc(i.Platforms, func(p Platform) bool { return p.Digest == child.Digest }); at >= 0 {
 			if child.Platform != nil {
 				i.Platforms[at].Name += ", " + child.Platform.String()
@@ -195,7 +192,7 @@ func platformOf(child v1.Descriptor) string {
 	return "platform " + child.Platform.String()
 }
 
-// narrow makes i the one image of the index that is for the platform.
+// narrow replaces the index by its one image for the platform.
 func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor, want *v1.Platform) error {
 	child, err := choose(images, want)
 	if err != nil {
@@ -216,7 +213,8 @@ func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images
 	return nil
 }
 
-// choose returns the one image of an index that is for the platform.
+// choose returns the one image of an index for the platform. It is an error if there is not exactly
+// one.
 func choose(images []v1.Descriptor, want *v1.Platform) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	var have []string
@@ -235,8 +233,8 @@ func choose(images []v1.Descriptor, want *v1.Platform) (v1.Descriptor, error) {
 	return found[0], nil
 }
 
-// satisfies reports whether an image for the platform have is one for want. A
-// variant that is not asked for does not matter.
+// satisfies reports whether an image for platform have can be used for platform want. A variant is
+// compared only if want has one.
 func satisfies(have, want *v1.Platform) bool {
 	return have != nil && have.OS == want.OS && have.Architecture == want.Architecture &&
 		(want.Variant == "" || have.Variant == want.Variant)
@@ -255,8 +253,7 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	if err != nil {
 		return Platform{}, err
 	}
-	// Runtimes disagree on an image that does not say what it is for: some take it
-	// for their own platform.
+	// Refuse an image without an os or architecture: some runtimes then assume their own platform.
 	for _, field := range []struct{ name, value string }{{"os", cfg.OS}, {"architecture", cfg.Architecture}} {
 		if field.value == "" {
 			return Platform{}, refuse("the config of image %s has no %q: it does not say for which platform the image is", d.Digest, field.name)
@@ -269,9 +266,8 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return Platform{Name: p.String(), Digest: d.Digest, Image: img, Config: cfg}, nil
 }
 
-// checkManifest holds a manifest's bytes against the descriptor that led to
-// them. The media type inside must agree with the one outside, or one reader
-// would take for an image what another takes for an index.
+// checkManifest compares a manifest with the descriptor that lists it. The media type inside must
+// equal the media type outside: otherwise one client would read an image and another an index.
 func checkManifest(d v1.Descriptor, raw []byte) error {
 	if len(raw) > maxManifestBytes {
 		return refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), maxManifestBytes)
@@ -298,8 +294,8 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 	if inside.MediaType != "" && inside.MediaType != d.MediaType {
 		return refuse("manifest %s is served as %q and says that it is %q", d.Digest, d.MediaType, inside.MediaType)
 	}
-	// Pushing it would attach the image to another one, or move the tag that
-	// lists what is attached to that.
+	// Pushing it would attach the image to another image, or move the tag that lists the referrers
+	// of that image.
 	if inside.Subject != nil && !IsAttachment(d) {
 		return refuse("manifest %s is attached to %s, which an image is not", d.Digest, inside.Subject.Digest)
 	}
@@ -309,8 +305,7 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 	return nil
 }
 
-// reference returns the digest form of the image's name, or nil for a source
-// that is no registry.
+// reference returns the image's name with its digest, or nil if the source is not a registry.
 func (i *Image) reference() name.Reference {
 	if i.Source.Transport != Registry {
 		return nil

@@ -14,23 +14,21 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// maxParsed bounds how much of one file a cataloger may read from the beginning on.
-// Parsers of text read a file whole and make many times its size of it, so that a
-// layer of a few MB, which inflates a thousandfold, would take all memory. Real lock
-// files have a few MB.
+// maxParsed limits how many bytes of a file a cataloger may read from its beginning. Text parsers
+// use many times the size of a file, and a layer of a few MB can decompress a thousandfold, which
+// would exhaust memory. Real lock files have a few MB.
 const maxParsed = 32 << 20
 
-// errParsed is what a cataloger is told that reads more. It must not read like a fault
-// of the machine, see machineFaults.
+// errParsed is returned to a cataloger that reads more. Its text must not contain the text of a
+// machine fault, see machineFaults.
 var errParsed = fmt.Errorf("more than %d bytes: not parsed", maxParsed)
 
-// streamed matches the files that catalogers read in pieces, or copy to disk: archives
-// and databases.
+// streamed matches files that catalogers read in pieces or copy to disk: archives and databases.
 var streamed = regexp.MustCompile(`(?i)(\.(jar|war|ear|par|sar|nar|kar|jpi|hpi|rar|far|zap|lpkg|zip|tar|t?gz|t?bz2?|tbr|t?xz|t?lz4|t?sz|t?zstd?|br|` +
 	`rpm|deb|apk|whl|egg|ko|sqlite|db|gguf|safetensors)|/Packages|/vmlinu[xz][^/]*|/bzImage[^/]*|/kernel[^/]*)$`)
 
-// text matches the names of files that are parsed whole, whatever is in them. A file
-// of another name that is an executable is searched in pieces.
+// text matches names of files that catalogers parse whole, whatever their content. An executable
+// with another name is searched in pieces.
 var text = regexp.MustCompile(`(?i)(\.(rockspec|json|lock|yaml|yml|toml|xml|txt|mod|gemspec|opam|pl|py|hcl|cfg|plist|app|reg|resolved|` +
 	`freeze|lockfile|php|list|control|pom|nix|drv|props|config)|opam|/(DESCRIPTION|METADATA|PKG-INFO|RECORD|CONTENTS|status|installed|release|manifest))$`)
 
@@ -38,13 +36,13 @@ var text = regexp.MustCompile(`(?i)(\.(rockspec|json|lock|yaml|yml|toml|xml|txt|
 var executables = []string{"application/x-executable", "application/x-sharedlib", "application/x-elf", "application/x-object",
 	"application/x-pie-executable", "application/x-coredump", "application/x-mach-binary", "application/vnd.microsoft.portable-executable"}
 
-// largeFiles bounds what catalogers read, and keeps what they did not.
+// largeFiles limits how much catalogers read, and records the files that they could not read whole.
 type largeFiles struct {
 	mu    sync.Mutex
 	found map[policy.Location]bool
 }
 
-// bound bounds the reading of a file.
+// bound limits the reading of one file. Archives and databases are not limited.
 func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType func() string) io.ReadCloser {
 	if streamed.MatchString(at.RealPath) {
 		return content
@@ -68,8 +66,8 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 	return &b
 }
 
-// unknowns adds the files that were not read to what the catalogers said themselves:
-// some take a file that cannot be read to its end for one that has ended.
+// unknowns adds the recorded files to the unknowns of the catalogers, sorted. This is needed
+// because some catalogers treat a read error as the end of the file.
 func (l *largeFiles) unknowns(said []policy.Unknown) []policy.Unknown {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,14 +80,14 @@ func (l *largeFiles) unknowns(said []policy.Unknown) []policy.Unknown {
 	return said
 }
 
-// bounded is a file of which only the beginning can be read.
+// bounded is a file that can be read only up to a limit.
 type bounded struct {
 	io.ReadCloser
 	left    int64
-	allowed func() bool // to read on
+	allowed func() bool // reports whether reading beyond the limit is allowed
 }
 
-// Read fails behind the bound.
+// Read fails with errParsed beyond the limit.
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left >= 0 || errors.Is(err, io.EOF) && n == 0 {
@@ -101,26 +99,26 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sizedProgram is what syft asks of a program; without any of it, it reads the program
-// whole.
+// sizedProgram has all methods that syft needs to read a program in pieces. If one is missing, syft
+// reads the program into memory.
 type sizedProgram interface {
 	program
 	Size() int64
 }
 
-// boundedProgram bounds only reading from the beginning on.
+// boundedProgram limits only sequential reading, not ReadAt.
 type boundedProgram struct {
 	bounded
 	all sizedProgram
 }
 
-// ReadAt reads a piece.
+// ReadAt reads from the file without a limit.
 func (b *boundedProgram) ReadAt(p []byte, off int64) (int, error) { return b.all.ReadAt(p, off) }
 
-// Size is the file's.
+// Size returns the size of the file.
 func (b *boundedProgram) Size() int64 { return b.all.Size() }
 
-// Seek begins again.
+// Seek resets the limit.
 func (b *boundedProgram) Seek(offset int64, whence int) (int64, error) {
 	b.left = maxParsed
 	return b.all.Seek(offset, whence)

@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestHugeTextIsNotReadWholeAndBlocks: a file that a parser would read into memory as
-// a whole is an unknown, whatever the cataloger makes of the error, and blocks.
+// TestHugeTextIsNotReadWholeAndBlocks: a file that a parser would read into memory whole is an
+// unknown and blocks, even if the cataloger ignores the read error.
 func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
 	const huge = maxParsed + 1
 	paths := []string{"srv/a-1-1.rockspec", "usr/lib/node_modules/x/package.json", "usr/share/php/.registry/x.reg", "srv/vendor/composer/installed.json",
@@ -37,8 +37,8 @@ func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
 	}
 }
 
-// TestArchivesAndExecutablesMayBeLarge, and an executable with the name of a text may
-// not: its name is what chooses the parser.
+// TestArchivesAndExecutablesMayBeLarge: an executable with the name of a text file is still
+// limited, because its name selects the parser.
 func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	for path, c := range map[string]struct {
 		mimeType string
@@ -70,7 +70,8 @@ func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	}
 }
 
-// TestBoundedFileIsReadAsBefore, up to the bound: by pieces, again, and to its end.
+// TestBoundedFileIsReadAsBefore: up to the limit, files can be read in pieces, again, and to the
+// end.
 func TestBoundedFileIsReadAsBefore(t *testing.T) {
 	l := &largeFiles{}
 	content := strings.Repeat("0123456789", maxParsed/10)
@@ -104,12 +105,12 @@ func TestBoundedFileIsReadAsBefore(t *testing.T) {
 	}
 }
 
-// zeroes is an endless file.
+// zeroes is an endless file of zeros.
 type zeroes struct{}
 
 func (zeroes) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
 
-// section is a file that can be read from any place, as those of layers can.
+// section is a file with random access, like the files of layers.
 type section struct{ *io.SectionReader }
 
 func (section) Close() error { return nil }

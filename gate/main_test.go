@@ -56,7 +56,7 @@ rules:
     fix: available
 `
 
-// tester is a staging registry and a gate before it.
+// tester has a staging registry and creates gates for it.
 type tester struct {
 	testing.TB
 	staging *lab.Registry
@@ -76,7 +76,7 @@ func newTester(t testing.TB) *tester {
 var testTool = Tool{Name: "imagegate", Version: "test", URI: "https://example.com/imagegate",
 	Components: map[string]string{"syft": "test", "grype": "test"}}
 
-// gate makes a gate by a policy; change may alter its options.
+// gate returns a gate with a policy. change may modify its options.
 func (t *tester) gate(yaml string, change ...func(*Options)) *Gate {
 	t.Helper()
 	p, err := policy.Parse("policy.yaml", []byte(yaml))
@@ -112,7 +112,7 @@ func (t *tester) index(images ...v1.Image) v1.ImageIndex {
 	return idx
 }
 
-// push puts something under a tag and returns its source.
+// push pushes an image or index to a tag and returns its source.
 func (t *tester) push(path string, what remote.Taggable) Source {
 	t.Helper()
 	if _, err := t.staging.Push(t.Context(), path, what); err != nil {
@@ -130,7 +130,7 @@ func (t *tester) source(ref string) Source {
 	return src
 }
 
-// check runs a check that must come to a decision.
+// check runs a check that must return a decision.
 func (t *tester) check(g *Gate, src Source) *Result {
 	t.Helper()
 	r, err := g.Check(t.Context(), src, Beside{})
@@ -142,11 +142,11 @@ func (t *tester) check(g *Gate, src Source) *Result {
 			t.Error(err)
 		}
 	})
-	r.keeping.Wait() // for who looks into the cache next
+	r.keeping.Wait() // so that the cache is complete for the next check
 	return r
 }
 
-// refuse runs a check that must not come to a decision, and must leave nothing.
+// refuse runs a check that must return an error and must leave nothing on disk.
 func (t *tester) refuse(g *Gate, src Source) error {
 	t.Helper()
 	r, err := g.Check(t.Context(), src, Beside{})
@@ -169,7 +169,7 @@ func (t *tester) nothingLeft() {
 	}
 }
 
-// A debian 12 image without findings, and one with a critical and a high one.
+// A Debian 12 image without findings, and one with a critical and a high finding.
 var (
 	clean = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -179,7 +179,7 @@ var (
 		NPM:         []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 )
 
-// on is spec for another platform.
+// on returns spec for another platform.
 func on(spec lab.ImageSpec, platform string) lab.ImageSpec {
 	spec.Platform = platform
 	return spec

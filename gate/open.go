@@ -22,9 +22,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// open reads the root manifest of a source. There is one case for each
-// transport, and no guessing: a file that happens to have the name of an image
-// is never read in its place.
+// open reads the root manifest of a source. Each transport has one case. It never guesses the
+// transport, so a file that has the name of an image is not read instead of it.
 func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root, error) {
 	switch src.Transport {
 	case Registry:
@@ -117,11 +116,11 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 	}, nil
 }
 
-// vouched is an image in a registry. Its layers are got by digest, and the library
-// holds them against that while they are read; see layers.Vouching.
+// vouched is an image in a registry. Each layer is a self-verifying reader: the library fetches the
+// layer by digest and compares the digest while reading. See layers.Vouching.
 type vouched struct{ v1.Image }
 
-// Layers are those of the image.
+// Layers returns the layers of the image.
 func (v vouched) Layers() ([]v1.Layer, error) {
 	all, err := v.Image.Layers()
 	out := make([]v1.Layer, len(all))
@@ -151,16 +150,16 @@ type vouchedBytes struct {
 	digest v1.Hash
 }
 
-// Vouches is the digest that the bytes are held against.
+// Vouches returns the digest that the reader verifies.
 func (b vouchedBytes) Vouches() v1.Hash { return b.digest }
 
-// refName is the annotation by which an OCI layout names its manifests:
+// refName is the annotation with the name of a manifest in an OCI layout:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const refName = "org.opencontainers.image.ref.name"
 
-// openLayout opens an image in a layout. what names the layout in errors.
+// openLayout opens an image in an OCI layout. Errors call the layout by what.
 func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
-	// The library reads the whole file.
+	// The library reads the whole file into memory.
 	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > maxManifestBytes {
 		return nil, refuse("the index of %s has %d bytes, more than %d", what, info.Size(), maxManifestBytes)
 	}
@@ -211,7 +210,7 @@ func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 	}, nil
 }
 
-// pick finds the one manifest of a layout that is meant.
+// pick returns the one manifest of a layout that matches tag and digest.
 func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	for _, d := range index.Manifests {
@@ -228,16 +227,16 @@ func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, e
 	return v1.Descriptor{}, fmt.Errorf("%d manifests match: name one by tag or digest", len(found))
 }
 
-// saveFromDaemon has the container engine write the image into the run's own
-// folder. The library's own daemon package would spool it into the system's,
-// where an interrupt leaves it.
+// saveFromDaemon makes the container engine write the image into a folder of this run. The
+// library's daemon package would write it to the system's temporary folder, and an interrupt would
+// leave it there.
 func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference) (_ v1.Image, err error) {
 	engine, err := client.New(client.FromEnv)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	// What cannot answer this says so when it is asked for the image.
+	// An engine that does not support this request returns an error for the next one.
 	_, _ = engine.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
 	saved, err := engine.ImageSave(ctx, []string{ref.Name()})
 	if err != nil {
@@ -258,9 +257,9 @@ func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference
 	return tarball.ImageFromPath(path, nil)
 }
 
-// openSaved takes an image as "docker save" writes it. Its layers are stored
-// inflated, so it gets a manifest over just these: the digest then depends on
-// the image alone, not on who compressed it last.
+// openSaved opens an image that "docker save" wrote. Its layers are stored decompressed. The
+// manifest is made over the decompressed layers, so that the digest does not depend on a
+// compressor.
 func openSaved(ctx context.Context, store *layers.Store, saved v1.Image) (*root, error) {
 	img, err := store.FromTarball(ctx, saved)
 	if err != nil {

@@ -49,8 +49,8 @@ func TestValuesInOSRelease(t *testing.T) {
 	}
 }
 
-// TestUnreadableOSReleaseNamesNoDistribution: such a line may mean one thing to syft and another
-// to the image's own programs.
+// TestUnreadableOSReleaseNamesNoDistribution: syft and the image's own programs may read such a
+// line differently.
 func TestUnreadableOSReleaseNamesNoDistribution(t *testing.T) {
 	for _, content := range []string{"ID='debian\n", "ID=\"debian\n", "ID=debian'\n", "ID=debian\\", "ID=alpine\nID='debian\n", "ID=\n", "ID=''\n", "#ID=debian\n", "\x00\xff"} {
 		if got := string(quoteRelease([]byte(content))); got != "" {

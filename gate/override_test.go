@@ -23,7 +23,8 @@ func parsePolicy(t *testing.T, text string) *policy.Policy {
 	return p
 }
 
-// TestOverrideIsByLeaveOfEveryPolicy, and of a denial alone.
+// TestOverrideIsByLeaveOfEveryPolicy: every policy must allow the override, and only a denial can
+// be overridden.
 func TestOverrideIsByLeaveOfEveryPolicy(t *testing.T) {
 	h := newTester(t)
 	img := h.push("app:1", h.image(dirty))
@@ -76,7 +77,8 @@ func TestOverrideIsByLeaveOfEveryPolicy(t *testing.T) {
 	}
 }
 
-// TestOverrideIsForWhatWasDenied, and not for what a caller puts in its place.
+// TestOverrideIsForWhatWasDenied: an override is not valid for an image that a caller puts in place
+// of the denied one.
 func TestOverrideIsForWhatWasDenied(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)

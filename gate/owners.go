@@ -24,22 +24,21 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// ownedFile is a file that a package of the distribution installed. Its content has the
-// checksum that the package database records, so no later layer or command replaced it.
-// A path alone would not prove that.
+// ownedFile is a file that a package of the distribution installed. Its content has the checksum in
+// the package database, so no later layer or command replaced it. The path alone would not prove
+// that.
 type ownedFile struct {
 	Path  string
 	Owner policy.Package // without locations and licenses
 }
 
-// claim is what a package database says about a file.
+// claim is the record of a file in a package database.
 type claim struct {
 	owner  *syftpkg.Package
 	digest file.Digest
 }
 
-// findOwners finds the owners of the files in which packages of languages or unreadable
-// data were found.
+// findOwners finds the owners of the files that contain language packages or unreadable data.
 func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	wanted := s.describedFiles()
 	if len(wanted) == 0 {
@@ -62,7 +61,7 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	return nil
 }
 
-// describedFiles are the paths of interest.
+// describedFiles returns the paths to find owners for.
 func (s *SBOM) describedFiles() map[string]bool {
 	wanted := map[string]bool{}
 	for i := range s.sorted {
@@ -78,7 +77,7 @@ func (s *SBOM) describedFiles() map[string]bool {
 	return wanted
 }
 
-// evidenceOf returns the locations that describe a package, without those that only
+// evidenceOf returns the locations that describe a package. It leaves out locations that only
 // support it, such as a list of its files.
 func evidenceOf(p *syftpkg.Package) []file.Location {
 	all := p.Locations.ToSlice()
@@ -91,8 +90,8 @@ func evidenceOf(p *syftpkg.Package) []file.Location {
 	return all
 }
 
-// databasePaths are where the package databases of distributions are. A database
-// elsewhere, such as that of a root file system in a folder, owns no file of the image.
+// databasePaths are the locations of the distributions' package databases. A database elsewhere,
+// such as in a root file system in a folder, owns no file of the image.
 var databasePaths = []string{
 	"/var/lib/dpkg/status", "/var/lib/dpkg/status.d/", "/lib/apk/db/installed", "/usr/lib/apk/db/installed",
 	"/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/usr/share/rpm/", "/var/lib/pacman/local/", "/var/db/pkg/",
@@ -106,7 +105,7 @@ func inDatabase(p *syftpkg.Package) bool {
 	})
 }
 
-// claimsOf returns what the package databases record about the wanted paths.
+// claimsOf returns the records about the wanted paths in the package databases.
 func claimsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]claim {
 	claims := map[string][]claim{}
 	for i := range packages {
@@ -116,7 +115,7 @@ func claimsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]c
 		}
 		eachRecord(p.Metadata, func(recorded string, digest file.Digest) {
 			recorded = path.Join("/", recorded)
-			// Where /lib is a link to /usr/lib, databases still name /lib.
+			// If /lib is a link to /usr/lib, package databases still name /lib.
 			for _, at := range []string{recorded, "/usr" + recorded} {
 				if wanted[at] {
 					claims[at] = append(claims[at], claim{p, digest})
@@ -127,8 +126,8 @@ func claimsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]c
 	return claims
 }
 
-// eachRecord calls f for the files that a package database lists with a checksum.
-// Metadata of a package file that lies in the image, such as a .deb, lists none.
+// eachRecord calls f for each file that a package database lists with a checksum. The metadata of a
+// package file in the image, such as a .deb, lists none.
 func eachRecord(metadata any, f func(path string, d file.Digest)) {
 	known := func(path string, d *file.Digest) {
 		if d != nil && d.Value != "" {
@@ -161,14 +160,14 @@ func eachRecord(metadata any, f func(path string, d file.Digest)) {
 	}
 }
 
-// verifiedOwner returns the first package whose record has the checksum of the file, or
+// verifiedOwner returns the first package whose recorded checksum equals the file's checksum, or
 // nil.
 func verifiedOwner(r file.Resolver, at string, claims []claim) (_ *syftpkg.Package, err error) {
 	found, err := r.FilesByPath(at)
 	if err != nil {
 		return nil, err
 	}
-	// Something else is behind a link.
+	// The path is a link, or does not exist.
 	if len(found) != 1 || found[0].RealPath != at {
 		return nil, nil
 	}
@@ -196,10 +195,10 @@ func verifiedOwner(r file.Resolver, at string, claims []claim) (_ *syftpkg.Packa
 	return nil, nil
 }
 
-// apkDigest is syft's name for a checksum in an apk database.
+// apkDigest is syft's name for the checksum type of an apk database.
 const apkDigest = "'Q1'+base64(sha1)"
 
-// newHash returns nil for an algorithm that is not known.
+// newHash returns nil for an unknown algorithm.
 func newHash(algorithm string) hash.Hash {
 	switch algorithm {
 	case "md5":

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// versionless is a jar without version; name makes it differ from others.
+// versionless returns a jar without a version. name makes its content unique.
 func versionless(t *testing.T, name string) string {
 	t.Helper()
 	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
@@ -44,7 +44,7 @@ func compareGaps(t *testing.T, r *Result, want map[string]string) {
 	}
 }
 
-// owning is a Debian image with a package that has these files.
+// owning returns a Debian image with a package that owns these files.
 func owning(files ...lab.File) lab.ImageSpec {
 	spec := clean
 	spec.DebPackages = append(slices.Clone(clean.DebPackages), lab.Deb{Name: "owner", Version: "1.0-1", Arch: "all", Files: files})
@@ -53,8 +53,8 @@ func owning(files ...lab.File) lab.ImageSpec {
 
 const owned = string(policy.OwnedByDistribution)
 
-// TestFileOfTheDistributionIsNotDenied: Debian's own packages have jars, modules and
-// gems without a version that a matcher could use.
+// TestFileOfTheDistributionIsNotDenied: Debian's own packages have jars, modules and gems without a
+// version that a matcher could use.
 func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 	h := newTester(t)
 	jar := versionless(t, "ca")
@@ -86,7 +86,7 @@ func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestOwnershipSurvivesTheCache: the second run has no image to compare with.
+// TestOwnershipSurvivesTheCache: the second run has no image for comparing checksums.
 func TestOwnershipSurvivesTheCache(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(owning(lab.File{Path: "usr/share/java/x.jar", Content: versionless(t, "x")},
@@ -101,8 +101,8 @@ func TestOwnershipSurvivesTheCache(t *testing.T) {
 	}
 }
 
-// TestLookAlikeOfAnOwnedFileBlocks: only the very file that a package of the image's
-// distribution installed is covered.
+// TestLookAlikeOfAnOwnedFileBlocks: only the exact file that a package of the image's distribution
+// installed is covered.
 func TestLookAlikeOfAnOwnedFileBlocks(t *testing.T) {
 	const unknownVersion, archive = string(policy.VersionUnknown), string(policy.UnknownArchive)
 	jar, other := versionless(t, "a"), versionless(t, "b")
@@ -152,8 +152,8 @@ func valuesOfMap(m map[string]string) (out []string) {
 	return out
 }
 
-// TestOwnerOfAnUncoveredDistributionDoesNotCover: it says nothing about its files if the
-// policy does not deny the distribution.
+// TestOwnerOfAnUncoveredDistributionDoesNotCover: an uncovered distribution has no advisories about
+// the files of its packages, even if the policy does not deny the distribution.
 func TestOwnerOfAnUncoveredDistributionDoesNotCover(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, lab.File{Path: "usr/share/java/b.jar", Content: "PK\x03\x04"})
@@ -179,8 +179,8 @@ func TestAlpineOwnsItsFiles(t *testing.T) {
 	}
 }
 
-// TestOwnedTypeIsNotMissingFromTheDatabase: a type without advisories does not matter
-// for packages that the distribution answers for.
+// TestOwnedTypeIsNotMissingFromTheDatabase: a type without advisories is accepted for packages that
+// the distribution's advisories cover.
 func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	h := newTester(t)
 	db := databaseWithout(t, "github")
@@ -198,7 +198,7 @@ func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	}
 }
 
-// TestFirstPartyPackageIsNotDenied, and what only looks like one is.
+// TestFirstPartyPackageIsNotDenied: a package that only looks like the application's own is denied.
 func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	const first, part, unknown = string(policy.FirstParty), string(policy.PartOfPackage), string(policy.VersionUnknown)
 	fat := zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: org.springframework.boot.loader.JarLauncher\nStart-Class: a.App\n",
@@ -206,8 +206,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	files := map[string]struct{ content, want string }{
 		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
 		"srv/web/package.json":                               {`{"name":"web"}`, first},
-		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database knows it
-		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database knows it
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database has advisories for it
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database has advisories for it
 		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
 		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
 		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
@@ -221,7 +221,7 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 		"usr/share/nodejs/evil2/package.json":                {`{"name":"evil2"}`, unknown},
 		"srv/app.jar":                                        {versionless(t, "app"), first},
 		"srv/fat.jar":                                        {fat, first},
-		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database knows it
+		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database has advisories for it
 		"srv/lib/driver.jar":                                 {versionless(t, "driver"), unknown},
 		"opt/tomcat/webapps/shop.war":                        {versionless(t, "shop"), first},
 	}
@@ -249,7 +249,7 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestWheelFromACheckoutIsNotDenied, and one from elsewhere is.
+// TestWheelFromACheckoutIsNotDenied: a wheel from another origin is denied.
 func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	const site = "usr/local/lib/python3.12/site-packages/"
 	spec := clean
@@ -271,7 +271,7 @@ func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), want)
 }
 
-// TestTestDataIsNotDenied, and what can hide packages is.
+// TestTestDataIsNotDenied: a file that can hide packages is denied.
 func TestTestDataIsNotDenied(t *testing.T) {
 	const data, file = string(policy.UnknownTestData), string(policy.UnknownFile)
 	files := map[string]struct{ content, want string }{
@@ -315,8 +315,8 @@ func TestTestDataIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestUnreadablePackageDatabaseBlocks, wherever it is and whatever the policy says about
-// other files.
+// TestUnreadablePackageDatabaseBlocks: it blocks at any path, whatever the policy says about other
+// files.
 func TestUnreadablePackageDatabaseBlocks(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -335,8 +335,8 @@ func md5Of(content string) []byte {
 	return h.Sum(nil)
 }
 
-// TestChecksumsInStatusDAreNotDenied: distroless images have a list of checksums for each
-// package, which syft reads as a package database.
+// TestChecksumsInStatusDAreNotDenied: distroless images have a list of checksums for each package,
+// which syft reads as a package database.
 func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
 	h := newTester(t)
 	const record = "Package: hello\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.10-3\nMaintainer: D\nDescription: x\n"

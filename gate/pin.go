@@ -13,11 +13,10 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Pin finds out which digest a registry's reference names and returns the
-// source bound to it, with the digest that a Check would promote: that of the
-// index or manifest, or of the platform's manifest where one is asked for. It
-// reads no more than one manifest. Other sources are returned as they are,
-// with no digest.
+// Pin resolves a registry reference once and returns the source bound to that digest. It also
+// returns the digest that Check would promote: of the index or manifest, or of the platform's
+// manifest if Options.Platform is set. It reads at most one manifest. Other sources are returned
+// unchanged, with an empty digest.
 func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	if src.Transport != Registry {
 		return src, v1.Hash{}, nil
@@ -45,17 +44,18 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	return src, child.Digest, nil
 }
 
-// deleted is what Result.Moved says of a tag that is there no more.
+// deleted is the value of Result.Moved for a deleted tag.
 const deleted = "nothing"
 
-// moved returns what a registry's tag names by now, if not what was checked.
+// moved returns the digest that the tag names now if it differs from the checked one, or deleted,
+// or "".
 func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	tag, ok := img.Source.Ref.(name.Tag)
 	if !ok || img.Source.Transport != Registry {
 		return "", nil
 	}
 	opts := append([]remote.Option{remote.WithContext(ctx)}, g.remote...)
-	d, err := remote.Get(tag, opts...) // not a HEAD, whose answer may be stale or without a digest
+	d, err := remote.Get(tag, opts...) // GET, because the answer to HEAD may be stale or have no digest
 	if err != nil {
 		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
 		if absent {

@@ -13,14 +13,13 @@ const (
 	Push    Stage = "push"
 )
 
-// Progress is told what a run is doing. Its methods may be called by several
-// goroutines at once.
+// Progress receives progress events. Several goroutines may call its methods at once.
 type Progress interface {
-	// Start says that a stage begins on something, a platform or a
-	// destination. The function it returns is called once, at the end.
+	// Start reports that a stage begins for a platform or a destination. done is called once, at
+	// the end of the stage.
 	Start(stage Stage, what string) (done func(error))
-	// Bytes says that so many of a blob's bytes have passed; what is its
-	// digest, or its digest and destination.
+	// Bytes reports how many bytes of a blob were transferred. what is the digest of the blob, or
+	// the digest and the destination.
 	Bytes(stage Stage, what string, done, total int64)
 }
 
@@ -29,10 +28,10 @@ type silent struct{}
 func (silent) Start(Stage, string) func(error)   { return func(error) {} }
 func (silent) Bytes(Stage, string, int64, int64) {}
 
-// pulls tells the layers' progress as that of a stage.
+// pulls reports the store's progress as the stage Pull.
 type pulls struct{ Progress }
 
-// Layer is told by the store.
+// Layer reports the bytes of one layer.
 func (p pulls) Layer(digest v1.Hash, done, total int64) {
 	p.Bytes(Pull, digest.String(), done, total)
 }

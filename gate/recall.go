@@ -13,9 +13,9 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// recorded is what a catalog says of an image, as the cache keeps it. Documents
-// are kept as they are: made again, they would have to be proven equal. What the
-// matcher reads is kept in syft's own format, which grype's command reads too.
+// recorded is a cache entry: the catalog of one image. The documents are stored as they are,
+// because new ones would have to be proven identical. The input of the matcher is stored in syft's
+// own JSON format, which the grype command also reads.
 type recorded struct {
 	Packages     []policy.Package
 	Distribution policy.Distribution
@@ -26,8 +26,8 @@ type recorded struct {
 	Owners       []ownedFile
 }
 
-// catalogKey names everything that a catalog depends on. The configuration is
-// that of the build.
+// catalogKey returns a cache key with everything that a catalog depends on. The configuration of
+// the cataloger is part of the build, so Tool.Build covers it.
 func (g *Gate) catalogKey(p *Platform) string {
 	t := g.opts.Tool
 	parts := []string{"catalog 3", t.URI, t.Version, t.Build, p.Digest.String()}
@@ -37,7 +37,7 @@ func (g *Gate) catalogKey(p *Platform) string {
 	return strings.Join(parts, "\n")
 }
 
-// recall returns the catalog of a platform that an earlier run has made, or nil.
+// recall returns the catalog of a platform from the cache, or nil.
 func (g *Gate) recall(p *Platform) *SBOM {
 	data, ok := g.opts.Cache.Get(g.catalogKey(p))
 	if !ok {
@@ -45,14 +45,14 @@ func (g *Gate) recall(p *Platform) *SBOM {
 	}
 	s, err := decodeSBOM(data)
 	if err != nil {
-		return nil // of an older kind: it is made again
+		return nil // written in an older format: catalog again
 	}
 	s.Digest = p.Digest
 	return s
 }
 
-// remember keeps a catalog for later runs. Without it they take longer and say
-// the same, so that it is no reason to fail that it cannot be kept.
+// remember stores a catalog in the cache. A write failure is ignored: it costs time, never
+// correctness.
 func (g *Gate) remember(p *Platform, s *SBOM) {
 	if g.opts.Cache == nil {
 		return
@@ -83,7 +83,7 @@ func decodeSBOM(data []byte) (*SBOM, error) {
 	if err != nil {
 		return nil, err
 	}
-	// gob does not tell an empty list from none.
+	// gob decodes an empty list as nil.
 	if r.Packages == nil {
 		r.Packages = []policy.Package{}
 	}

@@ -39,8 +39,8 @@ func (t *tester) layerReads(img v1.Image) int {
 	return n
 }
 
-// TestRecalledCatalogIsTheSame checks each image twice. The second time no layer
-// is read, and the evidence and the documents are equal.
+// TestRecalledCatalogIsTheSame checks each image twice. The second check reads no layer, and its
+// evidence and documents are equal.
 func TestRecalledCatalogIsTheSame(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -72,8 +72,8 @@ func TestRecalledCatalogIsTheSame(t *testing.T) {
 	}
 }
 
-// TestRecalledCatalogIsJudgedAnew: an image that passed is denied by a stricter
-// policy although nothing is pulled.
+// TestRecalledCatalogIsJudgedAnew: a stricter policy denies an image that passed, without pulling
+// it.
 func TestRecalledCatalogIsJudgedAnew(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -86,7 +86,7 @@ func TestRecalledCatalogIsJudgedAnew(t *testing.T) {
 	}
 }
 
-// TestDamagedCatalogIsNotRecalled: it is made again.
+// TestDamagedCatalogIsNotRecalled: the image is cataloged again.
 func TestDamagedCatalogIsNotRecalled(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -114,8 +114,8 @@ func TestDamagedCatalogIsNotRecalled(t *testing.T) {
 	}
 }
 
-// TestOtherBuildDoesNotRecall: what another version, or another build of it, has
-// cataloged is not used.
+// TestOtherBuildDoesNotRecall: catalogs of another version, or of another build of the same
+// version, are not used.
 func TestOtherBuildDoesNotRecall(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -132,7 +132,7 @@ func TestOtherBuildDoesNotRecall(t *testing.T) {
 	}
 }
 
-// TestRecalledPlatformsAreNotFetched: of an index, only what is new is read.
+// TestRecalledPlatformsAreNotFetched: for an index, only new platforms are fetched.
 func TestRecalledPlatformsAreNotFetched(t *testing.T) {
 	h := newTester(t)
 	one, two := h.image(clean), h.image(dirty)
@@ -151,7 +151,7 @@ func TestRecalledPlatformsAreNotFetched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range ls { // a layer that both have counts for the other
+	for _, l := range ls { // a layer in both images counts for the other one
 		digest, err := l.Digest()
 		if err != nil {
 			t.Fatal(err)

@@ -13,14 +13,14 @@ import (
 	"github.com/anchore/syft/syft/source"
 )
 
-// quickSource is an image whose resolver answers faster, and the same.
+// quickSource is an image source with a faster resolver that returns the same results.
 type quickSource struct {
 	source.Source
 	img   *image.Image
 	large *largeFiles
 }
 
-// FileResolver is that of the image.
+// FileResolver returns the resolver of the image, faster for the squashed scope.
 func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	inner, err := s.Source.FileResolver(scope)
 	if err != nil || scope != source.SquashedScope {
@@ -29,25 +29,26 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	return &quickResolver{Resolver: inner, img: s.img, large: s.large, folders: map[string][]string{}, found: map[string][]file.Location{}}, nil
 }
 
-// quickResolver knows a short way for patterns such as
-// "/var/lib/dpkg/info/openssl.*" and "/srv/node_modules/ms/*", which syft asks
-// for once for every Debian package and every npm module: the long way holds each
-// against every name in the image, or in all folders that are called the same. It
-// remembers which file is at a path: of each one that a package owns syft asks three
-// times. It also searches programs for .NET bundles, see searchBundles.
+// quickResolver finds files faster for the patterns that syft uses most, and for repeated paths.
+//
+// For every Debian package syft searches "/var/lib/dpkg/info/openssl.*", and for every npm module
+// "/srv/node_modules/ms/*". The image's own resolver compares each pattern with every name in the
+// image, or in all folders with the same name. Results by path are cached, because syft looks up
+// each file that a package owns three times. The resolver also searches programs for .NET bundles,
+// see searchBundles.
 type quickResolver struct {
 	file.Resolver
 	img   *image.Image
-	large *largeFiles // nil bounds nothing
+	large *largeFiles // nil means no limit
 
 	mu      sync.Mutex
-	folders map[string][]string // paths in a folder, sorted; nil where links are in the way
+	folders map[string][]string // sorted paths in a folder; nil if not a folder, or behind a link
 
 	finding sync.Mutex
-	found   map[string][]file.Location // by path; empty where nothing is
+	found   map[string][]file.Location // by path; empty if no file exists
 }
 
-// FilesByPath finds what the image's own resolver finds.
+// FilesByPath returns the same files as the image's own resolver.
 func (r *quickResolver) FilesByPath(paths ...string) ([]file.Location, error) {
 	if len(paths) != 1 {
 		return r.Resolver.FilesByPath(paths...)
@@ -67,7 +68,7 @@ func (r *quickResolver) FilesByPath(paths ...string) ([]file.Location, error) {
 	return found, err
 }
 
-// unshared are the same locations, which catalogers may annotate by themselves.
+// unshared returns a copy of the locations, because catalogers may change annotations.
 func unshared(found []file.Location) []file.Location {
 	out := slices.Clone(found)
 	for i := range out {
@@ -76,7 +77,7 @@ func unshared(found []file.Location) []file.Location {
 	return out
 }
 
-// FilesByGlob finds what the image's own resolver finds, in the same order.
+// FilesByGlob returns the same files as the image's own resolver, in the same order.
 func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error) {
 	if len(patterns) == 1 {
 		if paths, ok := r.named(patterns[0]); ok {
@@ -86,7 +87,7 @@ func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error)
 	return r.Resolver.FilesByGlob(patterns...)
 }
 
-// FilesByMIMEType finds what the image's own resolver finds.
+// FilesByMIMEType returns the same files as the image's own resolver.
 func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error) {
 	found, err := r.Resolver.FilesByMIMEType(types...)
 	if err == nil && isBundleSearch(types) {
@@ -95,10 +96,10 @@ func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error
 	return found, err
 }
 
-// named lists the files that a pattern of the form FOLDER/* or FOLDER/NAME.*
-// names, if that can be told without looking elsewhere: the folder is one and not
-// a link to one, and the files are files. A link to one of them, from wherever, is
-// then found as the same file under a second name, and the first one counts.
+// named lists the files that match a pattern of the form FOLDER/* or FOLDER/NAME.*. It reports
+// false if that needs a search elsewhere: if the folder is a link, or a match is neither a regular
+// file nor a folder. A link to a match from elsewhere is the same file under a second name, and the
+// first name counts.
 func (r *quickResolver) named(pattern string) ([]string, bool) {
 	prefix, ok := strings.CutSuffix(pattern, "*")
 	if !ok || strings.ContainsAny(prefix, `*?[]{}\!`) || path.Clean(prefix+"x") != prefix+"x" {
@@ -116,7 +117,7 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	from, _ := slices.BinarySearch(all, prefix)
 	to := from
 	for ; to < len(all) && strings.HasPrefix(all[to], prefix); to++ {
-		// Folders are passed over, here as there.
+		// Folders are skipped, as the image's own resolver does.
 		if !r.is(all[to], stereoscope.TypeRegular) && !r.is(all[to], stereoscope.TypeDirectory) {
 			return nil, false
 		}
@@ -124,7 +125,7 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	return all[from:to], true
 }
 
-// folder lists what is in a folder, once.
+// folder lists the paths in a folder and caches the list.
 func (r *quickResolver) folder(dir string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,8 +143,8 @@ func (r *quickResolver) folder(dir string) []string {
 	return paths
 }
 
-// is reports whether there is something of a type at a path, and no link on the
-// way to it.
+// is reports whether path p exists with the wanted type, and that no part of p is
+// a link.
 func (r *quickResolver) is(p string, want stereoscope.Type) bool {
 	ok, at, err := r.img.SquashedTree().File(stereoscope.Path(p))
 	if err != nil || !ok || !at.HasReference() || string(at.RealPath) != p {

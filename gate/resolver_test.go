@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestShortWayFindsWhatTheLongWayFinds, also where links, deleted files and
-// folders are in the way, in the same order and under the same names.
+// TestShortWayFindsWhatTheLongWayFinds: both return the same files in the same order with the same
+// names, even with links, deleted files and folders.
 func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 	const info = "var/lib/dpkg/info/"
 	folders := []lab.File{{Path: "var/lib/dpkg", Dir: true}, {Path: "var/lib/dpkg/info", Dir: true}}
@@ -87,7 +87,7 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 			}
 			for _, pattern := range []string{"zlib1g.*", "zlib1g-dev.*", "libstdc++6.*", "folder.*", "entry.*", "a.*", "b.*", "none.*", "*.list",
 				"zlib1g*", ".*", "z[a-z]*.*", "zlib1g.list", "../info/zlib1g.*", "sub/zlib1g.*", "*", "folder.d/*", "none/*", "./*"} {
-				for range 2 { // what was found is remembered
+				for range 2 { // the second time from the cache
 					path := "/" + info + strings.ReplaceAll(pattern, "*", "list")
 					want, got := found(long.FilesByPath(path)), found(short.FilesByPath(path))
 					if d := cmp.Diff(want, got); d != "" {
@@ -105,7 +105,7 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 	}
 }
 
-// TestShortWayIsTaken where nothing is in the way.
+// TestShortWayIsTaken: without links, the faster search is used.
 func TestShortWayIsTaken(t *testing.T) {
 	h := newTester(t)
 	img := image.New(h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
@@ -122,7 +122,7 @@ func TestShortWayIsTaken(t *testing.T) {
 	}
 }
 
-// found puts what a resolver says into words.
+// found describes the result of a resolver.
 func found(locations []file.Location, err error) []string {
 	out := []string{fmt.Sprint("error: ", err)}
 	for _, l := range locations {

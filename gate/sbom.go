@@ -35,39 +35,37 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// SBOM is the bill of materials of one platform's image.
+// SBOM is the software bill of materials of one platform's image.
 type SBOM struct {
 	// Digest is the digest of the manifest that was cataloged.
 	Digest v1.Hash
-	// Packages, Distribution and Unknowns are what the policy judges. Unknowns
-	// has every file that a cataloger could not read, also beside packages.
+	// Packages, Distribution and Unknowns are the evidence for the policy. Unknowns has every file
+	// that a cataloger could not read, even if another cataloger found packages in it.
 	Packages     []policy.Package
 	Distribution policy.Distribution
 	Unknowns     []policy.Unknown
-	// SPDX is an SPDX 2.3 JSON document and CycloneDX a CycloneDX 1.6 one.
-	// Both list packages, not files, and are equal byte for byte for the same
-	// digest and the same versions of the tools.
+	// SPDX is an SPDX 2.3 JSON document, and CycloneDX a CycloneDX 1.6 JSON document. Both list
+	// packages, not files. They are identical byte for byte for the same digest and tool versions.
 	SPDX      []byte
 	CycloneDX []byte
 
-	syft *sbom.SBOM // what the matcher reads, without a round trip through JSON
-	// sorted are the packages in there: syft copies each one for whoever asks.
+	syft *sbom.SBOM // the matcher's input, without a round trip through JSON
+	// sorted are the packages of syft, kept here because syft copies each package on every call.
 	sorted []syftpkg.Package
 	// owners are the files that packages of the distribution own, sorted by path.
 	owners []ownedFile
 }
 
-// catalog finds the packages of one platform's image, whose layers have been
-// fetched. Everything is read from the image itself, never
-// from a reference that could name something else by now.
+// catalog generates the SBOM of one platform's image from its fetched layers. It reads only the
+// image itself and never resolves a reference, which could name another image by now.
 func catalog(ctx context.Context, a *filesystem.Archives, p *Platform, tool Tool) (_ *SBOM, err error) {
 	img, err := a.Stack(ctx, p.Image, p.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("indexing the layers of %s: %w", p.Digest, err)
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	// The digest is the only name that goes in: a repository or tag would
-	// make two documents of one image differ.
+	// Pass only the digest as a name. With a repository or tag, two documents about one image would
+	// differ.
 	src := stereoscopesource.New(img.Image, stereoscopesource.ImageConfig{
 		Reference: p.Digest.String(),
 		Alias:     source.Alias{Name: p.Digest.String(), Version: p.Digest.String()},
@@ -83,7 +81,7 @@ func catalog(ctx context.Context, a *filesystem.Archives, p *Platform, tool Tool
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
 	}
-	// Cancelled catalogers stop early without an error of their own.
+	// If the context is canceled, catalogers stop early and return no error.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -99,7 +97,7 @@ func catalog(ctx context.Context, a *filesystem.Archives, p *Platform, tool Tool
 	if err := machineFault(out); err != nil {
 		return nil, err
 	}
-	// The image's own resolver reads all of a file.
+	// The image's own resolver does not limit how much of a file is read.
 	files, err := src.FileResolver(source.SquashedScope)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", p.Digest, err)
@@ -111,9 +109,9 @@ func catalog(ctx context.Context, a *filesystem.Archives, p *Platform, tool Tool
 	return out, nil
 }
 
-// hideCredentials removes from a syft SBOM what the image's configuration says, before it gets into
-// a document or the cache: the configuration itself, which has the values of all variables, and
-// the values of labels that look like credentials. No matcher reads them.
+// hideCredentials removes values of the image configuration from a syft SBOM before it is written
+// to a document or the cache. It removes the raw configuration, which has the values of all
+// variables, and the values of labels that look like credentials. No matcher reads them.
 func hideCredentials(s *sbom.SBOM) error {
 	m, ok := s.Source.Metadata.(source.ImageMetadata)
 	if !ok {
@@ -132,14 +130,13 @@ func hideCredentials(s *sbom.SBOM) error {
 	return nil
 }
 
-// machineFaults are what can be wrong with a machine, and with no image.
+// machineFaults are errors of this machine. They say nothing about the image.
 var machineFaults = []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EIO,
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
 
-// machineFault is an error where a file could not be read for no reason of its own.
-// Catalogers call that an unknown: it would be held against the image, or with a
-// policy that warns of unknowns be signed without what is in the file, and the cache
-// would keep it. Of a cause the words are all that syft keeps.
+// machineFault returns an error if a file was unreadable because of this machine: full disk, too
+// many open files. Catalogers report that as an unknown, which would count against the image and
+// would be cached. The function compares error texts, because syft keeps only the text of a cause.
 func machineFault(s *SBOM) error {
 	for _, u := range s.Unknowns {
 		for _, fault := range machineFaults {
@@ -151,14 +148,15 @@ func machineFault(s *SBOM) error {
 	return nil
 }
 
-// catalogConfig is syft's default for images with these differences: files are
-// not listed, as evidence is about packages, and so archives and executables in
-// which syft recognises no package are not listed as unknown either; no unknown
-// is dropped because a package was found beside it; packages are not related to
-// each file that they own, as these relations are in no document of ours and take
-// a quarter of the time, while those between packages stay; and Go symbols are
-// captured, without which the matcher reports modules whose vulnerable functions
-// are not linked.
+// catalogConfig returns syft's default for images, with these differences:
+//
+//   - Files are not listed, because evidence is about packages. Archives and executables without a
+//     recognized package are therefore not listed as unknown.
+//   - An unknown is kept even if a package was found in the same file.
+//   - Packages are not related to each file that they own. These relations are in none of our
+//     documents and take a quarter of the time. Relations between packages stay.
+//   - Go symbols are captured. Without them the matcher reports modules whose vulnerable functions
+//     are not linked.
 func catalogConfig(tool Tool) *syft.CreateSBOMConfig {
 	cfg := syft.DefaultCreateSBOMConfig().
 		WithTool(tool.Name, tool.Version).
@@ -169,15 +167,15 @@ func catalogConfig(tool Tool) *syft.CreateSBOMConfig {
 	return cfg
 }
 
-// licenses keeps syft's licence patterns, which take a second or two to
-// compile, from one catalog to the next. syft hands them around in a context.
+// licenses holds syft's compiled license patterns for all catalogs of this process. Compiling takes
+// one to two seconds. syft passes them in a context.
 var licenses struct {
 	once   sync.Once
 	values context.Context
 	err    error
 }
 
-// withLicenses returns ctx with the licence patterns in it.
+// withLicenses returns ctx with the compiled license patterns.
 func withLicenses(ctx context.Context, cfg *syft.CreateSBOMConfig) (context.Context, error) {
 	licenses.once.Do(func() {
 		licenses.values, licenses.err = syft.SetContextLicenseScanner(context.WithoutCancel(ctx), cfg.Licenses)
@@ -188,13 +186,13 @@ func withLicenses(ctx context.Context, cfg *syft.CreateSBOMConfig) (context.Cont
 	return valuesOf{ctx, licenses.values}, nil
 }
 
-// valuesOf is a context that has another one's values too.
+// valuesOf is a context that also has the values of another context.
 type valuesOf struct {
 	context.Context
 	more context.Context
 }
 
-// Value looks in the context itself first.
+// Value looks up the key in the context first, then in more.
 func (c valuesOf) Value(key any) any {
 	if v := c.Context.Value(key); v != nil {
 		return v
@@ -202,7 +200,7 @@ func (c valuesOf) Value(key any) any {
 	return c.more.Value(key)
 }
 
-// newSBOM lacks the documents, which [SBOM.document] makes.
+// newSBOM returns an SBOM without the documents. [SBOM.document] encodes them.
 func newSBOM(s *sbom.SBOM, p *Platform) *SBOM {
 	out := &SBOM{Digest: p.Digest, Packages: []policy.Package{}, Unknowns: unknowns(s), syft: s, sorted: s.Artifacts.Packages.Sorted()}
 	for _, sp := range out.sorted {
@@ -214,7 +212,7 @@ func newSBOM(s *sbom.SBOM, p *Platform) *SBOM {
 	return out
 }
 
-// document writes the documents, side by side.
+// document encodes both documents in parallel.
 func (s *SBOM) document(p *Platform, tool Tool) error {
 	packagesOnly := withoutFiles(*s.syft)
 	var group errgroup.Group
@@ -248,7 +246,7 @@ func toPackage(p syftpkg.Package) policy.Package {
 	return out
 }
 
-// unknowns flattens syft's map. A reason reads "cataloger: what went wrong".
+// unknowns flattens syft's map. syft's reasons have the form "cataloger: error".
 func unknowns(s *sbom.SBOM) []policy.Unknown {
 	out := []policy.Unknown{}
 	for at, reasons := range s.Artifacts.Unknowns {
@@ -268,8 +266,8 @@ func compareUnknowns(a, b policy.Unknown) int {
 	return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
 }
 
-// withoutFiles leaves out what relates packages to single files, which would
-// bring every such file back into the documents.
+// withoutFiles removes relations between packages and single files. They would add every such file
+// to the documents again.
 func withoutFiles(s sbom.SBOM) sbom.SBOM {
 	s.Relationships = slices.DeleteFunc(slices.Clone(s.Relationships), func(r artifact.Relationship) bool {
 		return isFile(r.From) || isFile(r.To)
@@ -285,15 +283,15 @@ func isFile(v any) bool {
 	return false
 }
 
-// documentID derives what the encoders would draw at random.
+// documentID derives the ID of a document from its content. The encoders would use a random ID.
 func documentID(format string, digest v1.Hash, tool Tool) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.Join([]string{
 		tool.URI, tool.Version, tool.Components["syft"], format, digest.String()}, "\n")))
 }
 
-// documentTime is the image's own creation time. The time of the run would
-// make every document of one image a different one; when the scan took place
-// is said by the scan statement.
+// documentTime returns the creation time of the image, or the Unix epoch if there is none. With the
+// time of the run, two documents about one image would differ. The scan statement has the scan
+// time.
 func documentTime(p *Platform) time.Time {
 	created := p.Config.Created.UTC().Truncate(time.Second)
 	if created.IsZero() {

@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestFullDiskIsNotTheImagesFault: catalogers copy archives to disk, and take one that
-// they cannot copy for an unknown. The kernel refuses the bytes here, in a process of
-// its own that may not write files of more than 64 KiB.
+// TestFullDiskIsNotTheImagesFault: catalogers copy archives to disk, and report an archive that
+// they cannot copy as an unknown. Here the kernel refuses the write, in a child process that may
+// not write files larger than 64 KiB.
 func TestFullDiskIsNotTheImagesFault(t *testing.T) {
 	if os.Getenv("GATE_TEST_LIMITED") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestFullDiskIsNotTheImagesFault$", "-test.v")

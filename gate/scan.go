@@ -27,7 +27,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// matched is what the database says about one SBOM.
+// matched is the result of matching one SBOM against the database.
 type matched struct {
 	findings     []policy.Finding
 	uncovered    []policy.Uncovered
@@ -37,10 +37,9 @@ type matched struct {
 	advisories   []policy.Advisories
 }
 
-// scan matches an SBOM against the database. What grype would only log, or not
-// even that, comes back as an error or as something uncovered: a database that
-// cannot be read, a distribution it does not know and a version that cannot be
-// compared all look like "no findings" to a caller who does not ask.
+// scan matches an SBOM against the database. Where grype would only log a problem or ignore it,
+// scan returns an error or an entry in uncovered. Without this, an unreadable database, an unknown
+// distribution and an incomparable version would all look like "no findings".
 func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 	release := s.syft.Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
@@ -60,7 +59,7 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 	if err != nil {
 		return nil, fmt.Errorf("matching the packages of %s: %w", s.Digest, err)
 	}
-	// Matching that was cancelled ends early, and grype keeps that to itself.
+	// If the context is canceled, grype stops matching early and returns no error.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -98,8 +97,8 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 	return out, nil
 }
 
-// searchedNames are those under which the matchers look for packages, and for what
-// these were built from.
+// searchedNames returns the names under which the matchers look up the packages and their source
+// packages.
 func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string {
 	var names []string
 	for _, p := range pkgs {
@@ -111,9 +110,9 @@ func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string
 	return names
 }
 
-// matchablePackages turns syft's packages into grype's as its own command
-// does: the image's distribution on every package that has none, and packages
-// that a distribution's package already stands for left out.
+// matchablePackages converts syft's packages to grype's, as the grype command does. A package
+// without a distribution gets the image's distribution. Packages that duplicate a package of the
+// distribution are removed.
 func matchablePackages(s *SBOM, d *distro.Distro) []pkg.Package {
 	ptrs := pkg.FromPackages(s.sorted, s.syft.Relationships, pkg.SynthesisConfig{})
 	for _, p := range ptrs {
@@ -124,17 +123,16 @@ func matchablePackages(s *SBOM, d *distro.Distro) []pkg.Package {
 	return pkg.FromPtrs(slices.DeleteFunc(ptrs, ownedByDistribution))
 }
 
-// ownedByDistribution reports whether a package repeats one of the
-// distribution's packages that installed its files, and so is judged by that
-// package's advisories. grype keeps this step unexported
-// (grype/pkg/package.go, removePackagesByOverlap); a test holds the two equal.
+// ownedByDistribution reports whether a package duplicates the distribution's package that
+// installed its files, so that the advisories of that package apply. grype does not export this
+// step (grype/pkg/package.go, removePackagesByOverlap); a test compares both.
 func ownedByDistribution(p *pkg.Package) bool {
 	return slices.ContainsFunc(p.RelatedPackages[artifact.OwnershipByFileOverlapRelationship], func(owner *pkg.Package) bool {
 		if owner == nil || owner.Distro == nil {
 			return false
 		}
-		// Names differ between the two ("python" and "python3.11"), versions
-		// only by the packager's suffix.
+		// Names can differ between the two ("python" and "python3.11"). Versions differ only by the
+		// packager's suffix.
 		if !strings.HasPrefix(owner.Version, p.Version) && !strings.HasPrefix(p.Version, owner.Version) {
 			return false
 		}
@@ -145,10 +143,10 @@ func ownedByDistribution(p *pkg.Package) bool {
 	})
 }
 
-// listsUnfixed reports whether a distribution publishes advisories also for
-// what it has not fixed, so that its silence about a package means something.
+// listsUnfixed reports whether a distribution also publishes advisories for vulnerabilities that it
+// has not fixed. Only then does a missing advisory mean that a package is not affected.
 func listsUnfixed(d *distro.Distro) bool {
-	if d.Type == distro.AmazonLinux { // says that it is like RHEL; its feed is not
+	if d.Type == distro.AmazonLinux { // is like RHEL by its os-release, but not by its feed
 		return false
 	}
 	for _, known := range []distro.Type{distro.ArchLinux, distro.Azure, distro.Debian, distro.Mariner, distro.RedHat, distro.Ubuntu} {
@@ -169,8 +167,8 @@ func isOSPackage(t syftpkg.Type) bool {
 	return false
 }
 
-// strictMatchers are grype's matchers with the defaults of its command, none
-// of which uses the network, each made to fail loudly.
+// strictMatchers returns grype's matchers with the defaults of the grype command. None of them uses
+// the network. Each fails on any error.
 func strictMatchers() []match.Matcher {
 	all := matcher.NewDefaultMatchers(matcher.Config{
 		Java:   java.MatcherConfig{ExternalSearchConfig: java.ExternalSearchConfig{SearchMavenUpstream: false}},
@@ -185,8 +183,8 @@ func strictMatchers() []match.Matcher {
 	return all
 }
 
-// strictMatcher makes every error of a matcher fatal. grype stops for fatal
-// ones only; all others leave fewer matches and a nil error.
+// strictMatcher makes every error of a matcher fatal. For other errors grype returns fewer matches
+// and a nil error.
 type strictMatcher struct{ match.Matcher }
 
 func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.Match, []match.IgnoreFilter, error) {
@@ -223,7 +221,7 @@ func toFinding(m match.Match) (policy.Finding, error) {
 	}
 	slices.Sort(f.Aliases)
 	if md := v.Metadata; md != nil {
-		// An unreadable severity stays unknown, which reaches every threshold.
+		// An invalid severity stays unknown. An unknown severity matches every threshold.
 		f.Severity, _ = policy.ParseSeverity(md.Severity)
 		f.URL, f.Description = md.DataSource, md.Description
 		for _, c := range md.Cvss {
@@ -254,7 +252,7 @@ func fixState(s vulnerability.FixState) policy.FixState {
 	return policy.FixUnknown
 }
 
-// fixes pairs each repaired version with the first day on which it could be had.
+// fixes returns each fixed version with the first day of its availability.
 func fixes(fix vulnerability.Fix) []policy.Fix {
 	var out []policy.Fix
 	for _, v := range fix.Versions {
@@ -327,17 +325,17 @@ func toMatch(d match.Detail) (policy.Match, error) {
 	return out, nil
 }
 
-// kernelHeaderNames are packages that carry the kernel's version and none of
-// its code, by type. grype's command leaves them out with ignore rules, which
-// are not used here as they can hide more than they name.
+// kernelHeaderNames match, by package type, packages that have the kernel's version but none of its
+// code. The grype command drops them with ignore rules. imagegate does not use those rules, because
+// they can hide more than intended.
 var kernelHeaderNames = map[syftpkg.Type]*regexp.Regexp{
 	syftpkg.RpmPkg: regexp.MustCompile(`^kernel-headers$`),
 	syftpkg.DebPkg: regexp.MustCompile(`^(linux(-.*)?-headers-.*|linux-libc-dev|linux-kbuild-.*)$`),
 }
 
-// kernelHeaders says why a match on a package of kernel headers does not
-// count, or returns "". Only matches through the kernel's source package are
-// meant: an advisory that names the headers themselves stays.
+// kernelHeaders returns why a match on a package of kernel headers does not count, or "". It
+// applies only to matches through the kernel's source package. An advisory that names the headers
+// package still counts.
 func kernelHeaders(m match.Match) string {
 	names, ok := kernelHeaderNames[m.Package.Type]
 	if !ok || !names.MatchString(m.Package.Name) || len(m.Details) == 0 {

@@ -36,8 +36,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestMatcherErrorIsNotSwallowed: grype logs an error that a matcher does not
-// call fatal, and returns what it has.
+// TestMatcherErrorIsNotSwallowed: if a matcher returns an error that is not fatal, grype only logs
+// it and returns the matches so far.
 func TestMatcherErrorIsNotSwallowed(t *testing.T) {
 	broken := errors.New("the index is unreadable")
 	m := grype.VulnerabilityMatcher{VulnerabilityProvider: database.Provider(), Matchers: []match.Matcher{failing{broken}}}
@@ -59,8 +59,8 @@ func (f failing) Match(vulnerability.Provider, pkg.Package) ([]match.Match, []ma
 	return nil, nil, f.err
 }
 
-// TestKernelHeadersAreSuppressedAndListed: they carry the kernel's version and
-// none of its code. What names them directly stays.
+// TestKernelHeadersAreSuppressedAndListed: these packages have the kernel's version but none of its
+// code. A finding that names them directly stays.
 func TestKernelHeadersAreSuppressedAndListed(t *testing.T) {
 	upstream := []pkg.UpstreamPackage{{Name: "linux"}}
 	for name, c := range map[string]struct {
@@ -84,8 +84,8 @@ func TestKernelHeadersAreSuppressedAndListed(t *testing.T) {
 	}
 }
 
-// TestPackagesEqualSyftsOwn compares with what syft's default configuration
-// finds, through its own reading of the same layers.
+// TestPackagesEqualSyftsOwn compares with the packages that syft's default configuration finds when
+// syft reads the layers itself.
 func TestPackagesEqualSyftsOwn(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -113,9 +113,9 @@ func TestPackagesEqualSyftsOwn(t *testing.T) {
 	}
 }
 
-// TestFindingsEqualGrypesOwn compares with grype's own way: an SBOM in syft's
-// JSON, read back by grype, matched with its command's defaults. Matches of
-// kernel headers are dropped there by ignore rules and here by name.
+// TestFindingsEqualGrypesOwn compares with the grype command: it reads an SBOM in syft's JSON and
+// matches it with the defaults. grype drops matches of kernel headers with ignore rules, imagegate
+// by name.
 func TestFindingsEqualGrypesOwn(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -142,8 +142,8 @@ func TestFindingsEqualGrypesOwn(t *testing.T) {
 	}
 }
 
-// parityImages are a small image with every kind of package that the records
-// know, and the image in the archive that IMAGEGATE_TEST_IMAGE names, if any.
+// parityImages returns a small image with every kind of package in the records, and the image in
+// the archive IMAGEGATE_TEST_IMAGE, if set.
 func parityImages(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
@@ -266,8 +266,8 @@ func tarOf(t *testing.T, dir, to string) {
 	}
 }
 
-// TestCancelledMatchingIsNotClean: grype ends early then, with what it has and
-// without an error. So it is cancelled wherever somebody looks whether it is.
+// TestCancelledMatchingIsNotClean: if the context is canceled, grype stops early with partial
+// results and no error. The test cancels at every place that checks the context.
 func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
 	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]
@@ -283,12 +283,11 @@ func TestCancelledMatchingIsNotClean(t *testing.T) {
 	}
 }
 
-// onlyModules has no operating system, for which the database would be asked once
-// more.
+// onlyModules has no operating system, which would need one more database query.
 var onlyModules = lab.ImageSpec{NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 
-// cancelledAt is a context that is cancelled at that look at its error, and tells
-// nobody by itself.
+// cancelledAt is a context that is canceled at the given call of Err. Its Done channel never
+// closes.
 type cancelledAt struct {
 	context.Context
 	at, looked int

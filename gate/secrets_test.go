@@ -9,8 +9,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestSecretIsNotInTheEvidence, in which it would reach reports and signed
-// statements.
+// TestSecretIsNotInTheEvidence: from the evidence it would reach reports and signed statements.
 func TestSecretIsNotInTheEvidence(t *testing.T) {
 	h := newTester(t)
 	spec := clean

@@ -13,15 +13,15 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// The names that SOCI gives its manifests, annotations and tables of contents.
+// The prefixes of SOCI media types and annotations, and the media type of its tables of contents.
 const (
 	sociTypes       = "application/vnd.amazon.soci."
 	sociAnnotations = "com.amazon.soci."
 	sociBlob        = types.MediaType("application/octet-stream")
 )
 
-// isSOCI reports whether a child of an index says that it is a SOCI index, which an index lists
-// with the image that it describes:
+// isSOCI reports whether a child of an index is marked as a SOCI index. A SOCI index is listed in
+// the same index as the image that it describes:
 // https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
 func isSOCI(d v1.Descriptor) bool {
 	if strings.HasPrefix(d.ArtifactType, sociTypes) {
@@ -36,11 +36,11 @@ func isSOCI(d v1.Descriptor) bool {
 }
 
 // IsPlatform reports whether a child of an index is listed as the image for a platform, not as an
-// attestation manifest or a SOCI index. A gate refuses an image that is listed as one of these.
+// attestation manifest or a SOCI index. The gate refuses an image that is listed as one of these.
 func IsPlatform(d v1.Descriptor) bool { return !IsAttachment(d) && !isSOCI(d) }
 
-// readSOCI reads a SOCI index and checks that no runtime would take it for an image, which would
-// then arrive without having been scanned.
+// readSOCI reads a SOCI index. It checks that no runtime would accept it as an image, which would
+// be promoted without a scan.
 func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (Attachment, error) {
 	raw, err := r.manifest(d)
 	if err != nil {
@@ -83,7 +83,7 @@ func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor
 	return a, nil
 }
 
-// findUnlisted lists the SOCI indexes that a platform's manifest names and that are left behind.
+// findUnlisted lists the SOCI indexes that manifests of platforms name and that are not copied.
 func (i *Image) findUnlisted() error {
 	for _, p := range i.Platforms {
 		m, err := p.Image.Manifest()
@@ -106,7 +106,7 @@ func (i *Image) findUnlisted() error {
 	return nil
 }
 
-// lazyIndexes are the image's, as evidence.
+// lazyIndexes returns the SOCI indexes of the image as evidence.
 func (i *Image) lazyIndexes() []policy.LazyIndex {
 	var out []policy.LazyIndex
 	for _, a := range i.LazyIndexes {
@@ -115,5 +115,5 @@ func (i *Image) lazyIndexes() []policy.LazyIndex {
 	return out
 }
 
-// Others are the manifests of an index that are not images and travel with it.
+// Others returns the manifests of an index that are not images and are copied with it.
 func (i *Image) Others() []Attachment { return slices.Concat(i.Attachments, i.LazyIndexes) }

@@ -29,7 +29,7 @@ func (t *tester) soci(images ...v1.Image) v1.ImageIndex {
 	return idx
 }
 
-// TestSOCIIndexIsNotPassedUnjudged: the images are judged, and the rest is named as what it is.
+// TestSOCIIndexIsNotPassedUnjudged: the images are checked, and the SOCI index is a violation.
 func TestSOCIIndexIsNotPassedUnjudged(t *testing.T) {
 	h := newTester(t)
 	two := h.push("app:1", h.soci(h.image(on(clean, "linux/amd64")), h.image(on(clean, "linux/arm64"))))
@@ -45,14 +45,14 @@ func TestSOCIIndexIsNotPassedUnjudged(t *testing.T) {
 	if !one.Decision.Passed || one.Image.IsIndex() || len(one.Image.Unlisted) != 1 || len(one.Image.Others()) != 0 {
 		t.Errorf("one platform: %+v, %v", one.Decision.Violations, one.Image.Unlisted)
 	}
-	// The exception is for the SOCI index, not for what is in the image.
+	// The exception is for the SOCI index, not for the findings in the image.
 	r = h.check(h.gate(exceptLazy), h.push("app:2", h.soci(h.image(dirty))))
 	if r.Decision.Passed || len(r.Decision.Violations) != 2 {
 		t.Errorf("a vulnerable image: %+v", r.Decision.Violations)
 	}
 }
 
-// TestImageDressedAsSOCIIndexIsRefused: it would arrive without having been scanned.
+// TestImageDressedAsSOCIIndexIsRefused: it would be promoted without a scan.
 func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	h := newTester(t)
 	for name, d := range map[string]v1.Descriptor{
@@ -69,7 +69,7 @@ func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	}
 }
 
-// child is a manifest with blobs, made by hand.
+// child is a hand-made manifest with blobs.
 type child struct {
 	manifest v1.Manifest
 	config   string

@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Transport says where an image is read from. The names are those of
-// containers-transports(5), which skopeo, podman and buildah share.
+// Transport says where an image is read from. The names are from containers-transports(5), which
+// skopeo, podman and buildah also use.
 type Transport string
 
 // The transports of a Source.
@@ -27,30 +27,30 @@ const (
 	DockerDaemon  Transport = "docker-daemon"  // docker-daemon:REF
 )
 
-// Source is where an image is, parsed. A string without a transport is always
-// a registry's reference, whatever files or local images have that name.
+// Source is the parsed location of an image. A string without a transport is always a registry
+// reference, even if a local file or image has that name.
 type Source struct {
 	Transport Transport
-	// Ref is the reference in a registry or daemon; for a docker archive the
-	// tag to pick, nil if it has but one image.
+	// Ref is the reference in a registry or daemon. For a Docker archive it is the tag to select,
+	// or nil if the archive has only one image.
 	Ref name.Reference
 	// Path is the folder or file, for the other transports.
 	Path string
-	// Tag picks one of several images in an OCI layout or archive.
+	// Tag selects one of several images in an OCI layout or archive.
 	Tag string
-	// Digest does so too. In a registry it is what the reference was found to
-	// name, see [Gate.Pin]; from then on the tag is not asked again.
+	// Digest also selects one image in an OCI layout or archive. For a registry, [Gate.Pin] sets it
+	// to the digest that the reference resolved to. After that the tag is not resolved again.
 	Digest v1.Hash
 
 	raw string
 }
 
-// String returns the source as it was written.
+// String returns the source as the user wrote it.
 func (s Source) String() string { return s.raw }
 
-// Repository returns the canonical name of the repository, which policies and
-// reports know the image by: registry and repository, such as "docker.io/team/app",
-// or transport and path, such as "oci:builds/app". See names.Canonical.
+// Repository returns the canonical name of the repository for policies and reports. It is registry
+// and repository, such as "docker.io/team/app", or transport and path, such as "oci:builds/app".
+// See names.Canonical.
 func (s Source) Repository() string {
 	switch {
 	case s.Path != "":
@@ -63,13 +63,14 @@ func (s Source) Repository() string {
 	return names.Canonical(string(Registry) + "://" + s.Ref.Context().Name())
 }
 
-// ParseSource reads a reference with an optional transport. Names follow the
-// rules of the Docker command: no registry means Docker Hub, no tag "latest". The
-// name of a registry is normalized; ambiguous names are refused.
+// ParseSource parses a reference with an optional transport. Names follow the rules of the Docker
+// command: the default registry is Docker Hub, and the default tag is "latest". The name of the
+// registry is normalized. Ambiguous names are an error.
 //
 // A path may contain "@" and colons. "@" begins a digest only if an algorithm follows, as in
-// "@sha256:". Of several colons the one that ends the path of an existing file or folder counts.
-// If nothing is there, the first colon counts, as for skopeo. Several such paths are an error.
+// "@sha256:". The path ends at the colon, or at the end of s, where a file or folder with that name
+// exists. If there is none, the path ends at the first colon, as in skopeo. If there are several, s
+// is ambiguous: an error.
 func ParseSource(s string, opts ...name.Option) (Source, error) {
 	out := Source{Transport: Registry, raw: s}
 	rest, isURL := strings.CutPrefix(s, "docker://")
@@ -125,10 +126,10 @@ func cutDigest(s string) (rest string, digest v1.Hash, err error) {
 	return s[:i], digest, err
 }
 
-// digestLike matches what is meant as a digest, valid or not.
+// digestLike matches text that is intended as a digest, valid or not.
 var digestLike = regexp.MustCompile(`^(?i:sha256|sha384|sha512):[^/]*$`)
 
-// cutPath cuts a local source into the path and the name of an image in there, see [ParseSource].
+// cutPath splits a local source into its path and the name of an image in it, see [ParseSource].
 func cutPath(t Transport, s string) (path, image string, err error) {
 	var found []string
 	for i := 0; i <= len(s); i++ {
@@ -151,7 +152,7 @@ func cutPath(t Transport, s string) (path, image string, err error) {
 	return path, image, nil
 }
 
-// isThere reports whether something that a source of this kind can be read from is at the path.
+// isThere reports whether path exists as a folder (OCI layout) or as a file (other transports).
 func isThere(t Transport, path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir() == (t == OCILayout)

@@ -30,8 +30,8 @@ func TestOneRepositoryHasOneName(t *testing.T) {
 	}
 }
 
-// TestAmbiguousReferencesAreRefused: what a resolver or a registry may read as the
-// name of another repository.
+// TestAmbiguousReferencesAreRefused: a resolver or a registry may read them as the name of another
+// repository.
 func TestAmbiguousReferencesAreRefused(t *testing.T) {
 	for _, written := range []string{"ghcr.іo/team/app", "ｇｈｃｒ.io/team/app", "127.1:5000/app", "ghcr.io/prod/../x/app", "ghcr.io//prod/app", "ghcr.io:/app"} {
 		if src, err := ParseSource(written); err == nil {
@@ -40,7 +40,7 @@ func TestAmbiguousReferencesAreRefused(t *testing.T) {
 	}
 }
 
-// TestPathsWithColonsAndAtSigns: the path ends where an existing file or folder does.
+// TestPathsWithColonsAndAtSigns: the path is the one of an existing file or folder.
 func TestPathsWithColonsAndAtSigns(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
 	dir := t.TempDir()
@@ -75,7 +75,7 @@ func TestPathsWithColonsAndAtSigns(t *testing.T) {
 		"docker-archive:x:y.tar":             {Path: "x:y.tar"},
 		"docker-archive:p.tar.gz":            {Path: "p.tar.gz"},
 		"docker-archive:x:y.tar:ghcr.io/a:1": {Path: "x:y.tar"},
-		// Nothing is there: the first colon counts.
+		// If no such path exists, the first colon ends the path.
 		"oci:nowhere:1":         {Path: "nowhere", Tag: "1"},
 		"oci:nowhere:b/c:1":     {Path: "nowhere", Tag: "b/c:1"},
 		"oci-archive:none@b:1":  {Path: "none@b", Tag: "1"},
@@ -94,7 +94,7 @@ func TestPathsWithColonsAndAtSigns(t *testing.T) {
 	}
 }
 
-// TestLocalPathIsNeverGuessed: what may mean two images is an error.
+// TestLocalPathIsNeverGuessed: a source that may mean two images is an error.
 func TestLocalPathIsNeverGuessed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"app", "app:1"} {

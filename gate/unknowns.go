@@ -12,29 +12,29 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// packageDatabases are the files in which package managers keep what is installed,
-// wherever they are.
+// packageDatabases matches the files, in any folder, where package managers record installed
+// packages.
 var packageDatabases = regexp.MustCompile(`(^|/)(dpkg/status(\.d/.*)?|opkg/status|apk/db/installed|` +
 	`rpm/(Packages|Packages\.db|rpmdb\.sqlite)|rpmmanifest/container-manifest-2|pacman/local/.*|var/db/pkg/.*|` +
 	`nix/var/nix/db/.*|conda-meta/.*|snap/manifest\.yaml|usr/share/snappy/.*)$`)
 
-// databaseCatalogers read such files and nothing else.
+// databaseCatalogers matches the catalogers that read only such files.
 var databaseCatalogers = regexp.MustCompile(`^(dpkg-db|apk-db|rpm-db|alpm-db|portage|nix-db|nix|conda-meta|snap)(-.*)?-cataloger$`)
 
-// packageArchives are the names of archives that are packages or are made of them, and
-// otherArchives those of archives that can hold anything.
+// packageArchives matches archives that are packages or contain packages. otherArchives matches
+// archives that can contain anything.
 var (
 	packageArchives = regexp.MustCompile(`(?i)\.(jar|war|ear|aar|par|sar|nar|jpi|hpi|kar|far|lpkg|rar|zap|whl|egg|nupkg|gem|crate|phar|` +
 		`deb|udeb|rpm|apk|ipk|snap|conda)$`)
 	otherArchives = regexp.MustCompile(`(?i)\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|zst)$`)
 )
 
-// testFolders are the names of folders for test data.
+// testFolders are names of folders that hold test data.
 var testFolders = []string{"testdata", "test", "tests", "__tests__", "test-data", "test_data", "test-fixtures", "test_fixtures",
 	"fixtures", "fixture", "__fixtures__", "spec", "specs", "t", "testing", "testsuite"}
 
-// classifyUnknowns says what each unreadable file could hide, and to which package it
-// belongs.
+// classifyUnknowns sets, for each unreadable file, what it could hide and which package it belongs
+// to.
 func (s *SBOM) classifyUnknowns() {
 	if len(s.Unknowns) == 0 {
 		return
@@ -62,9 +62,8 @@ func (s *SBOM) classifyUnknowns() {
 	}
 }
 
-// judgedUnknowns returns the unknowns with those that the distribution's advisories
-// cover marked. A package database is never one of them, but the checksums of a cataloged
-// package are.
+// judgedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
+// package database is never marked, except for a list of checksums of a cataloged package.
 func (s *SBOM) judgedUnknowns(distributionCovered bool) []policy.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
@@ -81,9 +80,9 @@ func (s *SBOM) judgedUnknowns(distributionCovered bool) []policy.Unknown {
 	return out
 }
 
-// checksummedBy returns the package whose checksums the file lists, or nil. Distroless
-// images have status.d/NAME.md5sums for each status.d/NAME, and syft reads both as package
-// databases (syft/pkg/cataloger/debian/cataloger.go).
+// checksummedBy returns the package whose checksums the file lists, or nil. Distroless images have
+// status.d/NAME.md5sums for each status.d/NAME, and syft reads both as package databases
+// (syft/pkg/cataloger/debian/cataloger.go).
 func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
 	record, ok := strings.CutSuffix(u.Path, ".md5sums")
 	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
@@ -98,8 +97,8 @@ func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
 	return nil
 }
 
-// ownerOf returns the package of the distribution that owns a file, or nil. What could
-// be a path inside an archive is not cut off: a folder can have a colon in its name.
+// ownerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
+// part of the path: a folder can have a colon in its name.
 func (s *SBOM) ownerOf(p string) *policy.Package {
 	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
 	if !ok {
@@ -108,8 +107,8 @@ func (s *SBOM) ownerOf(p string) *policy.Package {
 	return &s.owners[i].Owner
 }
 
-// isTestData reports whether a file of the package in root is below a folder for test
-// data, and is not itself a package that npm installed there.
+// isTestData reports whether a file of the package in root is below a folder for test data. A
+// package.json of a package that npm installed there is not test data.
 func isTestData(root, p string) bool {
 	rel := strings.TrimPrefix(path.Dir(p), strings.TrimSuffix(root, "/"))
 	folders := strings.Split(rel, "/")
@@ -117,13 +116,13 @@ func isTestData(root, p string) bool {
 		!(path.Base(p) == "package.json" && isModuleRoot(path.Dir(p)))
 }
 
-// packageFolders finds the cataloged package to which a file belongs.
+// packageFolders maps files to the cataloged package that they belong to.
 type packageFolders struct {
 	folders map[string]string    // purl by folder
 	files   map[string]installed // by file
 }
 
-// installed is a file that is listed as part of the package in a folder.
+// installed is the owner of a file that a package lists as its own.
 type installed struct{ root, purl string }
 
 func newPackageFolders(packages []syftpkg.Package) packageFolders {
@@ -172,9 +171,8 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 	}
 }
 
-// of returns the folder and the purl of the package that a file belongs to. It does not
-// look further up than the folder of an installed npm package: what is above belongs to
-// whoever depends on that package.
+// of returns the folder and the purl of the package that a file belongs to. It stops at the folder
+// of an installed npm package: the folders above belong to a package that depends on it.
 func (f *packageFolders) of(p string) (root, purl string) {
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		if purl, ok := f.folders[dir]; ok {

@@ -1,12 +1,11 @@
-// Package cache keeps on disk what is dear to make and can be made again.
+// Package cache stores results on disk that are expensive to compute and can be computed again.
 //
-// The path through it: [Open] names the folder, [Cache.Put] keeps bytes under a
-// key that states everything they were made of, [Cache.Get] returns them. Several
-// processes may use one folder: a file gets its name when it is complete, and one
-// that goes missing or does not read as it was written is simply not there.
+// [Open] returns the cache in a folder. [Cache.Put] stores bytes under a key, which must state
+// every input of the result. [Cache.Get] returns them. Several processes may use the same folder. A
+// file gets its name after it is complete. A missing or damaged file counts as absent.
 //
-// A secret key authenticates each entry: its content, and the key it was kept under. An entry that
-// another user wrote, renamed or changed is ignored. The secret must not be in the folder.
+// A secret key authenticates each entry: its content and its cache key. An entry that another user
+// wrote, renamed or changed is ignored. The secret must not be in the folder.
 package cache
 
 import (
@@ -29,34 +28,34 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// Options say where a Cache is. Dir and Now must be set.
+// Options configure a Cache. Dir and Now are required.
 type Options struct {
-	// Dir is made when something is kept.
+	// Dir is the folder. Put creates it.
 	Dir string
-	// Max is how many bytes the files may take together; the least recently
-	// used go first. Nothing is kept where it is 0.
+	// Max is the maximum total size of the files, in bytes. The least recently used files are
+	// removed first. Default: 0, which stores nothing.
 	Max int64
-	// Now tells which file was used when.
+	// Now returns the current time, which is recorded as the last use of a file.
 	Now func() time.Time
-	// Key is the secret that authenticates entries, of 32 bytes. Nothing is kept
-	// or returned without.
+	// Key is the secret that authenticates entries, of 32 bytes. Without it nothing is stored or
+	// returned.
 	Key []byte
 }
 
-// Cache keeps bytes in a folder. It may be used concurrently.
+// Cache stores bytes in a folder. It is safe for concurrent use.
 type Cache struct{ opts Options }
 
-// maxEntry bounds what is read back into memory, inflated.
+// maxEntry limits an entry that is read into memory, decompressed, in bytes.
 const maxEntry = 1 << 30
 
 const (
 	keySize   = 32
 	extension = ".zst"
-	// abandoned is how old an incomplete file must be for nobody to be writing it.
+	// abandoned is the age after which an incomplete file is certainly not being written.
 	abandoned = time.Hour
 )
 
-// Open returns the cache in a folder, which need not exist.
+// Open returns the cache in a folder. The folder need not exist.
 func Open(opts Options) (*Cache, error) {
 	switch {
 	case opts.Dir == "":
@@ -76,17 +75,17 @@ func (c *Cache) path(key string) string {
 	return filepath.Join(c.opts.Dir, hex.EncodeToString(sum[:])+extension)
 }
 
-// usable reports whether anything is kept.
+// usable reports whether the cache stores anything.
 func (c *Cache) usable() bool { return c != nil && c.opts.Max > 0 && len(c.opts.Key) == keySize }
 
-// frame begins an entry: a skippable frame of 32 bytes (RFC 8878, section 3.1.2), so that the zstd
-// command still reads the file.
+// frame begins an entry. It is a skippable frame of 32 bytes (RFC 8878, section 3.1.2), so that the
+// zstd command can still read the file.
 const frame = "\x50\x2a\x4d\x18\x20\x00\x00\x00"
 
 const headerSize = len(frame) + sha256.Size
 
-// header returns the beginning of an entry: in its frame a code over the key and the
-// compressed bytes that only the holder of the secret can make.
+// header returns the first bytes of an entry: the frame with a message authentication code over the
+// key and the compressed bytes.
 func (c *Cache) header(key string, compressed []byte) []byte {
 	h := hmac.New(sha256.New, c.opts.Key)
 	fmt.Fprintf(h, "imagegate cache 2\n%d\n%s", len(key), key)
@@ -94,8 +93,8 @@ func (c *Cache) header(key string, compressed []byte) []byte {
 	return h.Sum([]byte(frame))
 }
 
-// Get returns what was kept under the key. An entry that is damaged, or of
-// another secret, is ignored: Put replaces it, and Prune removes it in its turn.
+// Get returns the bytes stored under the key. It ignores an entry that is damaged or has another
+// secret. Put replaces such an entry, and Prune removes it like any other.
 func (c *Cache) Get(key string) ([]byte, bool) {
 	if !c.usable() {
 		return nil, false
@@ -110,11 +109,11 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 		return nil, false
 	}
 	now := c.opts.Now()
-	_ = os.Chtimes(path, now, now) // at worst it goes too early
+	_ = os.Chtimes(path, now, now) // if it fails, the entry may be removed too early
 	return data, true
 }
 
-// readEntry reads a regular file of an acceptable size.
+// readEntry reads an entry. It must be a regular file of at most maxEntry bytes.
 func readEntry(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -126,7 +125,7 @@ func readEntry(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// open authenticates the compressed bytes before anything reads them.
+// open authenticates the compressed bytes before it decompresses them.
 func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	if len(stored) < headerSize {
 		return nil, errors.New("it is too short")
@@ -143,7 +142,7 @@ func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	return dec.DecodeAll(compressed, nil)
 }
 
-// Put keeps data under the key, and makes room for it.
+// Put stores data under the key, and removes older entries if the cache is full.
 func (c *Cache) Put(key string, data []byte) error {
 	if !c.usable() || len(data) > maxEntry {
 		return nil
@@ -181,15 +180,15 @@ func (c *Cache) Put(key string, data []byte) error {
 	return err
 }
 
-// Status says what is in the folder.
+// Status describes the content of the folder.
 type Status struct {
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"`
-	// Oldest is when the file was used that goes first; zero for none.
+	// Oldest is when the least recently used entry was used. It is zero for an empty folder.
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
-// Status counts. A folder that does not exist is empty.
+// Status counts the entries. A folder that does not exist counts as empty.
 func (c *Cache) Status() (Status, error) {
 	entries, err := c.entries()
 	var s Status
@@ -207,8 +206,9 @@ func (s *Status) add(e fs.FileInfo) {
 	s.Bytes += e.Size()
 }
 
-// Prune removes the least recently used files until the others take at most that
-// many bytes, and what was left incomplete. It returns what it has removed.
+// Prune removes the least recently used files until the total size is at most limit, in bytes. It
+// also removes incomplete files that were abandoned. It returns the number and size of the removed
+// entries.
 func (c *Cache) Prune(limit int64) (removed Status, err error) {
 	entries, err := c.entries()
 	if err != nil {
@@ -225,7 +225,7 @@ func (c *Cache) Prune(limit int64) (removed Status, err error) {
 		}
 		total -= e.Size()
 		switch err := os.Remove(filepath.Join(c.opts.Dir, e.Name())); {
-		case errors.Is(err, fs.ErrNotExist): // another process was first
+		case errors.Is(err, fs.ErrNotExist): // another process removed it
 		case err != nil:
 			failed = append(failed, err)
 		default:
@@ -235,8 +235,8 @@ func (c *Cache) Prune(limit int64) (removed Status, err error) {
 	return removed, errors.Join(failed...)
 }
 
-// entries lists the files, the least recently used first, and removes what was
-// left incomplete.
+// entries returns the files, the least recently used first. It removes incomplete files that were
+// abandoned.
 func (c *Cache) entries() ([]fs.FileInfo, error) {
 	listed, err := os.ReadDir(c.opts.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -249,13 +249,13 @@ func (c *Cache) entries() ([]fs.FileInfo, error) {
 	for _, l := range listed {
 		info, err := l.Info()
 		if err != nil {
-			continue // it has gone since
+			continue // it was removed meanwhile
 		}
 		switch name := l.Name(); {
 		case strings.HasSuffix(name, extension):
 			out = append(out, info)
 		case disk.IsPartial(name) && c.opts.Now().Sub(info.ModTime()) > abandoned:
-			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // the next one tries again
+			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // if it fails, the next call tries again
 		}
 	}
 	slices.SortFunc(out, func(a, b fs.FileInfo) int {

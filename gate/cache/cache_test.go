@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// clock is a time that goes on by a second whenever it is asked.
+// clock is a clock that advances by one second on every call.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -67,8 +67,8 @@ func TestGetReturnsWhatWasPut(t *testing.T) {
 	}
 }
 
-// TestDamagedEntryIsNotReturned changes each byte of a file, cuts it anywhere and
-// gives it another one's name.
+// TestDamagedEntryIsNotReturned changes each byte of a file, truncates it at every length, and
+// renames it to the name of another entry.
 func TestDamagedEntryIsNotReturned(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 1<<20)
@@ -102,8 +102,8 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestCacheIsBounded: the least recently used goes first, and one that is larger
-// than all is not kept.
+// TestCacheIsBounded: the least recently used entry is removed first. An entry larger than the
+// limit is not stored.
 func TestCacheIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 400)
@@ -138,7 +138,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestNothingIsKeptWithoutRoom: a limit of 0 turns it off.
+// TestNothingIsKeptWithoutRoom: a limit of 0 disables the cache.
 func TestNothingIsKeptWithoutRoom(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	c := open1(t, dir, 0)
@@ -156,7 +156,7 @@ func TestNothingIsKeptWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestIncompleteFilesDoNotStay: those of a process that was killed.
+// TestIncompleteFilesDoNotStay: a process that was killed leaves such files.
 func TestIncompleteFilesDoNotStay(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 1<<20)
@@ -178,7 +178,7 @@ func TestIncompleteFilesDoNotStay(t *testing.T) {
 	}
 }
 
-// TestParallelUseIsSafe: readers see all of an entry or nothing.
+// TestParallelUseIsSafe: readers see a complete entry or none.
 func TestParallelUseIsSafe(t *testing.T) {
 	dir := t.TempDir()
 	var group sync.WaitGroup
@@ -209,8 +209,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// TestEntryOfAnotherSecretIsNotReturned: who can write to the folder makes entries that look right,
-// and moves those that are.
+// TestEntryOfAnotherSecretIsNotReturned: a user who can write to the folder can create entries that
+// look valid, and rename valid ones.
 func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	dir := t.TempDir()
 	theirs, err := Open(Options{Dir: dir, Max: 1 << 20, Now: time.Now, Key: bytes.Repeat([]byte("x"), keySize)})
@@ -222,7 +222,7 @@ func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	if got, ok := ours.Get("image of sha256:a"); ok {
 		t.Errorf("planted: %q", got)
 	}
-	// Two pipelines with secrets of their own may share a folder.
+	// Two pipelines with different secrets may share a folder.
 	if got, ok := theirs.Get("image of sha256:a"); !ok || string(got) != "no packages" {
 		t.Errorf("the owner of the secret gets %q, %v", got, ok)
 	}
@@ -235,7 +235,7 @@ func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestNothingIsKeptWithoutASecret: nobody could tell who kept it.
+// TestNothingIsKeptWithoutASecret: without a secret, entries cannot be authenticated.
 func TestNothingIsKeptWithoutASecret(t *testing.T) {
 	dir := t.TempDir()
 	put(t, open1(t, dir, 1<<20), "a", []byte("x"))

@@ -20,56 +20,53 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// entry is what a layer's archive has of one name.
+// entry is one entry of a layer's archive.
 type entry struct {
 	metadata stereoscope.Metadata
-	at, size int64 // where its content is; of a sparse file, where its header is
+	at, size int64 // position and size of the content; position of the header for a sparse file
 	sparse   bool
 }
 
-// Archives lists the files in the layers of one run. Several goroutines may use it at
-// once, after Use.
+// Archives lists the files in the layers of one run. After Use, it is safe for concurrent use.
 type Archives struct {
 	store *layers.Store
 
 	mu     sync.Mutex
 	listed map[v1.Hash]listing // by diffID
-	weight int64               // of all that is listed, or is being listed
+	weight int64               // of all listings, including unfinished ones
 }
 
-// listing is what is in one layer.
+// listing is the list of the entries of one layer.
 type listing struct {
 	entries []entry
 	weight  int64
 }
 
-// maxWeight bounds what the lists of a run's layers, and the file trees made of them,
-// may take of the memory, in bytes and roughly: names are cheap to compress. It is
-// enough for two million files.
+// maxWeight limits the estimated memory, in bytes, for the listings and file trees of a run. It is
+// needed because names compress very well. It is enough for two million files.
 const maxWeight = 2 << 30
 
-// maxName is how many bytes a path in a layer may have. Linux takes none longer.
+// maxName is the maximum length of a path in a layer, in bytes. Linux accepts no longer path.
 const maxName = 4096
 
 var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
 
-// New returns an Archives that has listed nothing. Call [Archives.Use] before
-// [Archives.Stack].
+// New returns an empty Archives. Call [Archives.Use] before [Archives.Stack].
 func New() *Archives { return &Archives{listed: map[v1.Hash]listing{}} }
 
-// Use sets the store that the layers are read from.
+// Use sets the store that layers are read from.
 func (a *Archives) Use(store *layers.Store) { a.store = store }
 
-// List is the [layers.Index] of a run's store: it lists a layer while that is
-// inflated. What cannot be listed so is listed again once it is asked for.
+// List is the [layers.Index] of a run's store. It lists a layer while the layer is decompressed. If
+// that fails, Stack lists the layer again.
 func (a *Archives) List(diffID v1.Hash, archive io.ReaderAt) {
-	a.put(diffID, listing{}) // what was listed before turned out wrong
+	a.put(diffID, listing{}) // an earlier listing of this layer was wrong
 	if l, err := a.read(archive); err == nil {
 		a.put(diffID, l)
 	}
 }
 
-// read lists an archive within the limits of the run.
+// read lists an archive within the memory limit of the run.
 func (a *Archives) read(archive io.ReaderAt) (l listing, err error) {
 	l.entries, err = listArchive(archive, func(weight int64) error {
 		a.mu.Lock()
@@ -90,8 +87,7 @@ func (a *Archives) read(archive io.ReaderAt) (l listing, err error) {
 	return l, nil
 }
 
-// put keeps what is in a layer in place of what was kept of it; a listing without
-// entries is forgotten.
+// put replaces the listing of a layer. A listing without entries deletes it.
 func (a *Archives) put(diffID v1.Hash, l listing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,8 +99,8 @@ func (a *Archives) put(diffID v1.Hash, l listing) {
 	}
 }
 
-// Drop forgets everything, once nothing more is cataloged: the store, and so this,
-// lasts until the image is promoted.
+// Drop deletes all listings to free memory. Call it after cataloging: the store, which refers to
+// the Archives, exists until the image is promoted.
 func (a *Archives) Drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -112,8 +108,8 @@ func (a *Archives) Drop() {
 	a.weight = 0
 }
 
-// open returns the entries of a layer that was fetched, and what their content is
-// read from, which the caller closes.
+// open returns the entries of a fetched layer, and the file with their content. The caller closes
+// it.
 func (a *Archives) open(diffID v1.Hash) (listing, layers.Inflated, error) {
 	f, err := a.store.Inflated(diffID)
 	if err != nil {
@@ -131,8 +127,8 @@ func (a *Archives) open(diffID v1.Hash) (listing, layers.Inflated, error) {
 	return l, f, nil
 }
 
-// listArchive reads a tar archive's headers, and of each file the beginning, by
-// which its type is known. Every entry is weighed, see maxWeight.
+// listArchive reads the headers of a tar archive, and the beginning of each file to detect its
+// media type. It calls weigh for every entry, see maxWeight.
 func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 	in := &archiveReader{r: r}
 	entries := []entry{}
@@ -151,10 +147,10 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 			return nil, err
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue // no file, whatever its name
+			continue // not a file, whatever its name
 		}
-		// The tar package reads whole blocks and none ahead: this is where the
-		// content begins.
+		// The tar package reads whole blocks and nothing ahead, so the content begins at this
+		// offset.
 		e := entry{at: in.off, size: h.Size, sparse: isSparse(h)}
 		begins := head[:min(sniffed, max(h.Size, 0))]
 		var n int
@@ -180,7 +176,7 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 	}
 }
 
-// checkHeader refuses what nobody unpacks, or what each one unpacks as something else.
+// checkHeader refuses entries that no runtime unpacks, or that runtimes unpack differently.
 func checkHeader(h *tar.Header) error {
 	name := path.Clean("/" + h.Name)
 	if n := max(len(name), len(h.Linkname)); n > maxName {
@@ -202,15 +198,15 @@ func checkHeader(h *tar.Header) error {
 	case kindOf(h.Typeflag) == stereoscope.TypeIrregular:
 		return refuse("%q is of the unknown kind %q", name, h.Typeflag)
 	case strings.Contains(folder, "/"+whiteout):
-		// The folder is a whiteout for some, and a folder like any other for others.
+		// Some runtimes treat the folder as a whiteout, others as an ordinary folder.
 		return refuse("%q is in a folder that is called as a whiteout is", name)
 	}
 	return nil
 }
 
-// checkRecords refuses extended attributes by which an overlay file system shows
-// something else than was unpacked, and records for all entries that follow: Go skips
-// these, and with it most runtimes, while other programs apply them.
+// checkRecords refuses extended attributes that make an overlay file system show something other
+// than the unpacked files. It also refuses global records that apply to all following entries: Go
+// and most runtimes skip them, but other programs apply them.
 func checkRecords(h *tar.Header, name string) error {
 	for key, value := range h.PAXRecords {
 		attribute, ok := attributeOf(key)
@@ -224,11 +220,11 @@ func checkRecords(h *tar.Header, name string) error {
 	return nil
 }
 
-// globalRecords are those that change which files an archive unpacks to.
+// globalRecords are the records that change which files an archive unpacks to.
 var globalRecords = []string{"path", "linkpath", "size", "hdrcharset", "SCHILY.realsize", "SCHILY.filetype"}
 
-// attributeOf is the name of the extended attribute that a record sets. Runtimes read
-// the records of star, and libarchive writes others, with the name encoded as in URLs.
+// attributeOf returns the name of the extended attribute that a record sets. Runtimes read star's
+// records. libarchive writes others, with the name encoded as in URLs.
 func attributeOf(record string) (string, bool) {
 	if name, ok := strings.CutPrefix(record, "SCHILY.xattr."); ok {
 		return name, true
@@ -243,9 +239,9 @@ func attributeOf(record string) (string, bool) {
 	return encoded, true
 }
 
-// isOverlay reports whether an attribute is one of the kernel's overlay file system or
-// of fuse-overlayfs: they redirect a folder, take the content of a file from elsewhere,
-// or say that a file is a link.
+// isOverlay reports whether an attribute belongs to the kernel's overlay file system or to
+// fuse-overlayfs. Such attributes redirect a folder, take the content of a file from another file,
+// or turn a file into a link.
 func isOverlay(attribute, value string) bool {
 	namespace, name, _ := strings.Cut(attribute, ".")
 	switch {
@@ -254,19 +250,18 @@ func isOverlay(attribute, value string) bool {
 	case strings.HasPrefix(name, "overlay.") || strings.HasPrefix(name, "fuseoverlayfs."):
 		return true
 	}
-	// uid:gid:mode, and then the kind of the file
+	// The value is uid:gid:mode, optionally followed by the type of the file.
 	return name == "containers.override_stat" && strings.Count(value, ":") > 2
 }
 
-// whiteout is what the name of an entry begins with that removes what is below:
+// whiteout is the prefix of an entry that removes a file of the lower layers:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts
 const whiteout = ".wh."
 
-// opaque is the name of an entry that removes all that is below its folder.
+// opaque is the name of an entry that removes all lower files in its folder.
 const opaque = whiteout + whiteout + ".opq"
 
-// kindOf is stereoscope's, but for what is unpacked as a regular file without being
-// called one.
+// kindOf is stereoscope's mapping, except for types that runtimes unpack as regular files.
 func kindOf(typeflag byte) stereoscope.Type {
 	if typeflag == tar.TypeGNUSparse || typeflag == tar.TypeCont {
 		return stereoscope.TypeRegular
@@ -274,9 +269,8 @@ func kindOf(typeflag byte) stereoscope.Type {
 	return stereoscope.TypeFromTarType(typeflag)
 }
 
-// weightOf is about what an entry takes of the memory, in bytes: in the list, and in
-// the tree for every part of its path that it does not have in common with the one
-// before.
+// weightOf estimates the memory of an entry, in bytes: in the listing, and in the tree for every
+// element of its path that it does not share with the previous entry.
 func weightOf(m stereoscope.Metadata, before string) int64 {
 	p, common := m.Path, 0
 	for common < min(len(p), len(before)) && p[common] == before[common] {
@@ -286,8 +280,8 @@ func weightOf(m stereoscope.Metadata, before string) int64 {
 	return int64(256 + len(m.LinkDestination) + parts*(512+len(p)))
 }
 
-// isSparse reports whether runs of zeros are left out of a file's content in the
-// archive. Whoever unpacks it puts them back.
+// isSparse reports whether the archive omits runs of zeros of a file. Programs that unpack it
+// restore them.
 func isSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {
 		return true
@@ -300,13 +294,13 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// maxSparse is how many bytes a sparse file may have to be read: unlike others it is
-// read into memory, and there is no limit to what few bytes of an archive stand for.
+// maxSparse is the largest sparse file that is read, in bytes. Unlike other files, a sparse file is
+// read into memory, and a few bytes of an archive can stand for any size.
 const maxSparse = 128 << 20
 
 var errSparse = errors.New("a sparse file that is too large to be read")
 
-// open opens the content of a file. What a cataloger cannot open becomes an unknown.
+// open opens the content of a file. A file that a cataloger cannot open becomes an unknown.
 func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if !e.sparse {
 		return section{io.NewSectionReader(archive, e.at, e.size)}, nil
@@ -325,13 +319,13 @@ func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	return section{io.NewSectionReader(bytes.NewReader(content), 0, e.size)}, nil
 }
 
-// sniffed is how many bytes a file's type is told by: as many as syft looks at.
+// sniffed is the number of bytes that are read to detect the type of a file, as in syft.
 const sniffed = 3072
 
-// metadataOf says of a file what syft's own index says. The header itself is left
-// out: nobody asks for it, and it is large.
+// metadataOf returns the metadata of a file as in syft's own index. It leaves out the header, which
+// is large and not used.
 func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
-	h.Mode &= 0o7777 // the rest would say once more, or otherwise, of which kind it is
+	h.Mode &= 0o7777 // the other bits repeat or contradict the type of the entry
 	info := h.FileInfo()
 	m := stereoscope.Metadata{
 		FileInfo: stereoscope.ManualInfo{NameValue: info.Name(), SizeValue: info.Size(), ModeValue: info.Mode(), ModTimeValue: info.ModTime()},
@@ -345,20 +339,20 @@ func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
 	return m
 }
 
-// block is the unit of an archive.
+// block is the block size of an archive, in bytes.
 const block = 512
 
-// archiveReader reads an archive from front to back, skips what nobody wants to
-// see, and reads a little ahead: behind most headers there is a small file.
+// archiveReader reads an archive from front to back. It skips content that is not needed, and
+// prefetches some bytes, because a small file follows most headers.
 type archiveReader struct {
 	r        io.ReaderAt
 	off      int64
 	ahead    [8 << 10]byte
-	from, to int64 // what is in ahead
-	header   int64 // of the first block that was read since this was -1
+	from, to int64 // the range of the archive in ahead
+	header   int64 // position of the first block read since this was -1
 }
 
-// Read is for the headers, each of them a block, and for the content of sparse files.
+// Read is called for headers, one block each, and for the content of sparse files.
 func (a *archiveReader) Read(p []byte) (int, error) {
 	if a.header < 0 && len(p) == block {
 		a.header = a.off

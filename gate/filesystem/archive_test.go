@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// TestCutArchiveIsNoShortArchive: what is missing must never look like the end, and
-// skipping content must find out as reading it does.
+// TestCutArchiveIsNoShortArchive: truncation must never look like the end of the archive. Skipping
+// content must detect it just as reading does.
 func TestCutArchiveIsNoShortArchive(t *testing.T) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -39,7 +39,7 @@ func TestCutArchiveIsNoShortArchive(t *testing.T) {
 		archive := buf.Bytes()[:cut]
 		want := 0
 		var wantErr error
-		for r := tar.NewReader(io.MultiReader(bytes.NewReader(archive))); ; want++ { // which cannot skip
+		for r := tar.NewReader(io.MultiReader(bytes.NewReader(archive))); ; want++ { // this reader cannot seek, so it cannot skip
 			if _, wantErr = r.Next(); wantErr != nil {
 				break
 			}
@@ -60,8 +60,7 @@ func TestCutArchiveIsNoShortArchive(t *testing.T) {
 	}
 }
 
-// sparse is an archive with one file from which a run of zeros is left out, as GNU
-// tar writes it with --sparse.
+// sparse returns an archive with one file that omits a run of zeros, as GNU tar --sparse writes it.
 func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	t.Helper()
 	packed := fmt.Sprintf("2\n0\n%d\n%d\n%d\n", from, to, len(content)-to)
@@ -69,7 +68,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length is two digits long
+		n := len(r) + 2 // their own length has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -93,7 +92,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype gives a header another type, one that Go does not write.
+// retype sets the type of a header to one that Go does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -104,8 +103,8 @@ func retype(header []byte, typ byte) {
 	copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// TestSparseFileIsReadAsItIsUnpacked, with the zeros that its archive leaves out, and
-// what comes behind it is found.
+// TestSparseFileIsReadAsItIsUnpacked: the file has the zeros that its archive omits, and the entry
+// after it is found.
 func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 9000) + "the end of it"
 	raw := slices.Concat(sparse(t, "app", program, 512, 8704, len(program)), archiveOf(t, 0, []member{{name: "b", content: "behind"}}))
@@ -136,7 +135,7 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestNamesAreNoBombs: names are listed in memory, and cost an archive little.
+// TestNamesAreNoBombs: names are listed in memory, and take little space in an archive.
 func TestNamesAreNoBombs(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
 	a := New()
@@ -164,7 +163,7 @@ func TestNamesAreNoBombs(t *testing.T) {
 	if a.weight != 0 || len(a.listed) != 0 {
 		t.Errorf("weight %d, %d layers of an archive that was cut", a.weight, len(a.listed))
 	}
-	// What is listed once may be there again and again.
+	// A layer that is listed once may occur several times in an image.
 	b, img, digest := fetched(t, layered(t, empty.Image, raw, raw, raw), true)
 	for id, l := range b.listed {
 		l.weight = maxWeight / 3
@@ -184,7 +183,7 @@ func TestNamesAreNoBombs(t *testing.T) {
 	}
 }
 
-// TestOldSparseFileIsAFile: some unpack what the archive calls sparse in the old way.
+// TestOldSparseFileIsAFile: some runtimes unpack old sparse entries as files.
 func TestOldSparseFileIsAFile(t *testing.T) {
 	if m := metadataOf(&tar.Header{Name: "a", Typeflag: tar.TypeGNUSparse}, nil); m.Type != file.TypeRegular {
 		t.Errorf("an old sparse file is a %s", m.Type)

@@ -1,11 +1,10 @@
-// Package filesystem makes of an image's layers the one file tree that its catalogers
-// read.
+// Package filesystem merges the layers of an image into the one file tree that the catalogers read.
 //
-// [Archives.List] lists a layer while it is inflated, and [Archives.Stack] puts the
-// layers of an image on top of each other. Runtimes do that in two ways: some unpack
-// every layer into one folder, others into a folder of its own, which an overlay file
-// system merges. The tree has every file that either way leads to. A layer for which
-// that is not possible is refused, with a *layers.RefusedError that names the entry.
+// [Archives.List] lists a layer while it is decompressed. [Archives.Stack] merges the layers of an
+// image. Container runtimes do this in two ways. Some unpack every layer into the same folder.
+// Others unpack each layer into its own folder and merge the folders with an overlay file system.
+// The tree has every file that either way produces. If that is not possible for a layer, the layer
+// is refused with a *layers.RefusedError that names the entry.
 package filesystem
 
 import (
@@ -25,16 +24,15 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// Filesystem is a platform's image as its catalogers see it: what its layers make
-// together. It is what stereoscope makes of the same image, but that the layers were
-// listed while they were inflated, that no trees of single layers are kept, and that
-// nothing is written to disk.
+// Filesystem is a platform's image for its catalogers: the result of merging its layers. It equals
+// what stereoscope makes of the same image, with three differences. The layers were listed while
+// they were decompressed, no trees of single layers are kept, and nothing is written to disk.
 type Filesystem struct {
 	*image.Image
 	closers []io.Closer
 }
 
-// Close ends all reading.
+// Close closes all layers. After that, no file can be read.
 func (f *Filesystem) Close() error {
 	var err error
 	for _, c := range f.closers {
@@ -43,8 +41,8 @@ func (f *Filesystem) Close() error {
 	return err
 }
 
-// Stack puts the layers of an image on top of each other. The image is one of the
-// store's, and its layers have been fetched. The result must be closed.
+// Stack merges the layers of an image. The image must come from the store, and its layers must have
+// been fetched. The caller must close the result.
 func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *Filesystem, err error) {
 	metadata, err := metadataOfImage(img, digest)
 	if err != nil {
@@ -87,7 +85,7 @@ func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *
 			return nil, err
 		}
 		out.closers = append(out.closers, content)
-		// A layer may be listed once and be there a thousand times.
+		// The same layer is listed once, but may occur a thousand times in an image.
 		if weight += listed.weight; weight > maxWeight {
 			return nil, errTooHeavy
 		}
@@ -145,14 +143,14 @@ func metadataOfImage(img v1.Image, digest v1.Hash) (image.Metadata, error) {
 	}, nil
 }
 
-// remove removes from what is below a layer what the layer's whiteouts name, before
-// any of it is put there anew: merging takes them in the order of their names, and
-// removes what comes before. Whiteouts of whole folders are left to it.
+// remove applies the layer's whiteouts to the lower layers before the layer's own entries are
+// added. Merge would apply them in the order of names, and also remove entries of the layer that
+// come earlier. Opaque whiteouts are left to Merge.
 //
-// A whiteout does nothing where its folder is behind a link, which an overlay
-// file system hides and does not follow, and where the layer has a folder of that
-// name: some put it over the whiteout, so that what is below can be seen again. What
-// is there for some is cataloged.
+// A whiteout is ignored in two cases. If its folder is behind a link, an overlay file system hides
+// the link and does not follow it. If the layer has a folder of that name, some runtimes put the
+// folder over the whiteout, and the lower files are visible again. A file that some runtimes show
+// is cataloged.
 func remove(below, layer *filetree.FileTree, whiteouts []string) error {
 	for _, p := range whiteouts {
 		folder, base := path.Split(p)
@@ -174,14 +172,13 @@ func remove(below, layer *filetree.FileTree, whiteouts []string) error {
 	return nil
 }
 
-// nodeAt is what has just that path, following no links; nil where there is nothing.
+// nodeAt returns the node at exactly this path, without following links, or nil.
 func nodeAt(tree *filetree.FileTree, p file.Path) *filenode.FileNode {
 	n, _ := tree.TreeReader().Node(filenode.IDByPath(p)).(*filenode.FileNode)
 	return n
 }
 
-// withoutWhiteouts removes from the lowest layer what says that something below it
-// is gone.
+// withoutWhiteouts removes the whiteouts of the lowest layer, which has nothing below it.
 func withoutWhiteouts(tree *filetree.FileTree) error {
 	for _, p := range tree.AllRealPaths() {
 		if p.IsWhiteout() {
@@ -193,13 +190,13 @@ func withoutWhiteouts(tree *filetree.FileTree) error {
 	return nil
 }
 
-// section is the content of one file. What it is a part of is closed by itself.
+// section is the content of one file. It has nothing to close: the layer is closed separately.
 type section struct{ *io.SectionReader }
 
 // Close does nothing.
 func (section) Close() error { return nil }
 
-// refuse says that a layer is made in a way in which it cannot be judged.
+// refuse returns the error for a layer that cannot be judged because of how it is built.
 func refuse(format string, args ...any) error {
 	return &layers.RefusedError{Reason: fmt.Sprintf(format, args...)}
 }

@@ -28,7 +28,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// member is one of an archive; with a type of zero it is a file.
+// member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
+// "/".
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -38,8 +39,8 @@ type member struct {
 	major, minor        int64 // of a device; 1/3 if both are 0
 }
 
-// TestFilesystemIsWhatStereoscopeMakesOfIt, whatever layers do to each other. For
-// folders without an entry it is what stereoscope makes of archives that have one.
+// TestFilesystemIsWhatStereoscopeMakesOfIt compares the file trees for many layer combinations. If
+// an archive has no entry for a folder, stereoscope reads a copy of the archive that has one.
 func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{
@@ -69,7 +70,7 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { sameFilesystem(t, archives) })
 	}
-	// Names are few, so that they meet.
+	// Few different names, so that they collide.
 	for seed := range uint64(150) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
@@ -98,10 +99,10 @@ func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
 					default:
 						m.content = any("", "text", "{}", program, "\x1f\x8b\x08")
 					}
-					// What stereoscope makes of these is not what is unpacked, see below:
-					// a name that comes once more, after something was linked to it or
-					// as another link, what is behind a link, a whiteout of what is
-					// there once more or behind a link, and a hard link to a layer below.
+					// For these, stereoscope's result differs from what runtimes unpack, see below:
+					// a repeated name after a hard link to it or as another link; a path behind a
+					// link; a whiteout of a repeated name or behind a link; and a hard link to a
+					// lower layer.
 					p := path.Clean("/" + m.name)
 					folder, base := path.Split(p)
 					bare := folder + strings.TrimPrefix(base, whiteout)
@@ -159,7 +160,7 @@ func sameFilesystem(t *testing.T, archives [][]member) {
 	}
 }
 
-// stereoscopes is the image as stereoscope reads it.
+// stereoscopes returns the image as stereoscope reads it.
 func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	t.Helper()
 	raw, err := src.RawManifest()
@@ -174,7 +175,7 @@ func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	return out, nil
 }
 
-// completed adds an entry for every folder that has none, where runtimes make it.
+// completed adds an entry for every folder that has none, at the place where runtimes create it.
 func completed(t *testing.T, archives [][]member) [][]member {
 	t.Helper()
 	out := make([][]member, 0, len(archives))
@@ -265,7 +266,7 @@ func archiveOf(t *testing.T, i int, members []member) []byte {
 	return buf.Bytes()
 }
 
-// layered puts archives on top of an image.
+// layered adds archives as layers to an image.
 func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	t.Helper()
 	for _, raw := range archives {
@@ -280,7 +281,8 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	return img
 }
 
-// filesystemOf fetches an image and indexes it, while that is fetched or after.
+// filesystemOf fetches an image and lists its layers, during the fetch if early is true, or
+// afterwards.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*Filesystem, error) {
 	t.Helper()
 	a, img, digest := fetched(t, src, early)
@@ -320,8 +322,8 @@ func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Ha
 	return a, img, d.Digest
 }
 
-// described puts an image into words: what is where, of which kind, in which layer
-// and with which content, and how it is found.
+// described describes an image as text: each path with its type, layer and content, and how it is
+// found.
 func described(t *testing.T, img *image.Image) []string {
 	t.Helper()
 	out := []string{fmt.Sprintf("%+v", img.Metadata)}
@@ -378,7 +380,7 @@ func resolved(f file.Resolution) string {
 	return fmt.Sprint(f.RequestPath, " ", f.RealPath)
 }
 
-// contentAt reads what is at a path.
+// contentAt reads the file at a path.
 func contentAt(t *testing.T, fs *Filesystem, path string) (string, error) {
 	t.Helper()
 	rc, err := fs.OpenPathFromSquash(file.Path(path))
@@ -390,8 +392,8 @@ func contentAt(t *testing.T, fs *Filesystem, path string) (string, error) {
 	return string(data), err
 }
 
-// TestHardLinkIsToWhatWasThereThen: a name that comes once more in a layer is
-// unpacked as a new file, and what was linked to the first one still is.
+// TestHardLinkIsToWhatWasThereThen: a second entry with the same name is unpacked as a new file. A
+// hard link to the first one keeps the first content.
 func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
 	const before, after = `{"name":"json-schema","version":"0.3.0"}`, `{"name":"json-schema","version":"0.4.0"}`
 	const at = "srv/node_modules/json-schema/package.json"
@@ -412,7 +414,7 @@ func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
 	}
 }
 
-// whiteoutDevice is an archive with the character device 0/0.
+// whiteoutDevice returns an archive with the character device 0/0.
 func whiteoutDevice(t *testing.T) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -423,8 +425,8 @@ func whiteoutDevice(t *testing.T) []byte {
 	return buf.Bytes()
 }
 
-// TestHardLinkBelowIsNotHidden: runtimes that unpack all layers into one folder link to
-// the file of a layer below that is there at that moment.
+// TestHardLinkBelowIsNotHidden: runtimes that unpack all layers into one folder link to the file of
+// a lower layer that exists at that moment.
 func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	link := func(name, to string) member { return member{name: name, typ: tar.TypeLink, link: to} }
 	symlink := func(name, to string) member { return member{name: name, typ: tar.TypeSymlink, link: to} }
@@ -456,8 +458,8 @@ func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	}
 }
 
-// TestRedirectOfAnOverlayIsNotPassed: the kernel shows another folder, or the content of
-// another file, than was unpacked and cataloged.
+// TestRedirectOfAnOverlayIsNotPassed: with these attributes the kernel shows another folder, or the
+// content of another file, than was unpacked and cataloged.
 func TestRedirectOfAnOverlayIsNotPassed(t *testing.T) {
 	for record, attribute := range map[string]string{
 		"SCHILY.xattr.trusted.overlay.redirect":         "trusted.overlay.redirect",
@@ -483,7 +485,7 @@ func TestRedirectOfAnOverlayIsNotPassed(t *testing.T) {
 	}
 }
 
-// TestOtherAttributesAreNotRefused: builders write capabilities, and users what they like.
+// TestOtherAttributesAreNotRefused: builders write capabilities, and users any attributes.
 func TestOtherAttributesAreNotRefused(t *testing.T) {
 	for _, record := range []string{"SCHILY.xattr.security.capability", "SCHILY.xattr.user.note", "SCHILY.xattr.user.overlays", "SCHILY.xattr.Trusted.overlay.opaque",
 		"SCHILY.xattr.user.containers.override_stat", "LIBARCHIVE.xattr.security.capability", "comment", "SCHILY.xattr.trusted.overlayed.x"} {
@@ -496,8 +498,7 @@ func TestOtherAttributesAreNotRefused(t *testing.T) {
 	}
 }
 
-// TestAmbiguousLayerIsRefused: what one runtime unpacks and another does not cannot be
-// judged.
+// TestAmbiguousLayerIsRefused: an entry that only some runtimes unpack cannot be judged.
 func TestAmbiguousLayerIsRefused(t *testing.T) {
 	odd := func(name string, typ byte) []byte {
 		raw := archiveOf(t, 0, []member{{name: name}})

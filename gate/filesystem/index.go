@@ -7,19 +7,18 @@ import (
 	"github.com/anchore/stereoscope/pkg/image"
 )
 
-// indexed is a file with what the catalog of all files says of it.
+// indexed is a file with its data for the catalog of all files.
 type indexed struct {
 	ref      file.Reference
 	metadata file.Metadata
 	open     file.Opener
 }
 
-// indexer puts files into a catalog, in the order in which they come, in a goroutine
-// of its own.
+// indexer adds files to a catalog in order, in its own goroutine.
 type indexer struct {
 	next []indexed
 	work chan []indexed
-	done sync.WaitGroup // of all that was handed over
+	done sync.WaitGroup // counts the batches that are not in the catalog yet
 }
 
 const indexedAtOnce = 256
@@ -54,13 +53,13 @@ func (x *indexer) flush() {
 	x.next = make([]indexed, 0, indexedAtOnce)
 }
 
-// catchUp waits until everything is in the catalog.
+// catchUp waits until all added files are in the catalog.
 func (x *indexer) catchUp() {
 	x.flush()
 	x.done.Wait()
 }
 
-// finish catches up for good.
+// finish waits like catchUp and then stops the goroutine.
 func (x *indexer) finish() {
 	x.catchUp()
 	close(x.work)

@@ -15,27 +15,27 @@ import (
 	"github.com/anchore/stereoscope/pkg/image"
 )
 
-// layerTree is what one layer changes. Its entries are added in the order of the
-// archive, as runtimes unpack them.
+// layerTree is the change that one layer makes. Entries are added in the order of the archive, as
+// runtimes unpack them.
 type layerTree struct {
-	below   *filetree.FileTree // what the layers below make together
-	tree    *filetree.FileTree // what this layer changes
+	below   *filetree.FileTree // the merged lower layers
+	tree    *filetree.FileTree // the entries of this layer
 	catalog *image.FileCatalog
 	behind  *indexer
 
-	// What a file is now: a name that comes once more in the layer is another file,
-	// and what was linked to before is still the first one.
+	// The content by file ID, not by path: a second entry with the same name is a new file, and an
+	// earlier hard link still means the first one.
 	openers   map[file.ID]file.Opener
 	links     symlinks
-	folders   map[string]bool // folders that have an entry, here or below
+	folders   map[string]bool // folders that have an entry, in this layer or below
 	whiteouts []string        // paths of the whiteouts in the tree
-	gone      map[string]bool // paths below that a whiteout has removed so far
-	emptied   map[string]bool // folders below that an opaque whiteout has emptied so far
+	gone      map[string]bool // lower paths that a whiteout has removed so far
+	emptied   map[string]bool // lower folders that an opaque whiteout has emptied so far
 }
 
-// addLayer adds a layer's entries to the catalog of all files, and returns the tree
-// of what the layer changes, and the paths of its whiteouts in there. The tree and the
-// catalog take as long as each other, so that one runs behind the other.
+// addLayer adds a layer's entries to the catalog of all files. It returns the tree of the layer's
+// entries and the paths of its whiteouts. Tree and catalog take equally long, so the catalog is
+// filled in parallel.
 func addLayer(below *filetree.FileTree, catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (_ *filetree.FileTree, whiteouts []string, err error) {
 	t := &layerTree{below: below, tree: filetree.New(), catalog: catalog, behind: newIndexer(catalog, layer),
 		openers: map[file.ID]file.Opener{}, links: symlinks{}, folders: map[string]bool{"/": true},
@@ -50,7 +50,7 @@ func addLayer(below *filetree.FileTree, catalog *image.FileCatalog, layer *image
 	return t.tree, t.whiteouts, nil
 }
 
-// add unpacks one entry.
+// add adds one entry.
 func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 	if m.Path, err = t.links.place(m.Path); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 	return t.put(m, open)
 }
 
-// put gives a file its place in the tree and in the catalog.
+// put adds a file to the tree and to the catalog.
 func (t *layerTree) put(m file.Metadata, open file.Opener) error {
 	ref, err := addNode(t.tree, m)
 	if err != nil {
@@ -93,13 +93,13 @@ func (t *layerTree) put(m file.Metadata, open file.Opener) error {
 	return nil
 }
 
-// addFolders adds those folders on the way to a path that have no entry of their own.
-// Runtimes make them, and patterns that list a folder find it by its entry.
+// addFolders adds the parent folders of p that have no entry of their own. Runtimes create them,
+// and patterns that list a folder find it by its entry.
 //
-// A link of a layer below in the place of such a folder divides runtimes: unpacking
-// into one folder follows the link, an overlay file system puts a new folder over it.
-// A file behind such a link is refused. For a whiteout there addFolders reports false:
-// leaving it out keeps every file that some runtimes have.
+// Runtimes differ if a lower layer has a link in place of such a folder. Unpacking into one folder
+// follows the link, but an overlay file system replaces it with a new folder. A file behind such a
+// link is refused. For a whiteout behind one, addFolders returns false: ignoring the whiteout keeps
+// every file that some runtime shows.
 func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
 	dir := path.Dir(p)
 	if t.folders[dir] {
@@ -109,7 +109,7 @@ func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
 		return ok, err
 	}
 	if here := nodeAt(t.tree, file.Path(dir)); here != nil && here.Reference != nil {
-		return true, nil // it is no folder, which adding the entry finds out
+		return true, nil // if it is not a folder, adding the entry fails
 	}
 	switch there := nodeAt(t.below, file.Path(dir)); {
 	case there == nil || t.isGone(dir):
@@ -127,7 +127,7 @@ func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
 	return true, t.put(impliedFolder(dir), noContent)
 }
 
-// impliedFolder is a folder as runtimes make one that has no entry.
+// impliedFolder returns a folder without an entry, as runtimes create it.
 func impliedFolder(dir string) file.Metadata {
 	return file.Metadata{Path: dir, Type: file.TypeDirectory,
 		FileInfo: file.ManualInfo{NameValue: path.Base(dir), ModeValue: fs.ModeDir | 0o755, ModTimeValue: time.Unix(0, 0)}}
@@ -135,7 +135,7 @@ func impliedFolder(dir string) file.Metadata {
 
 func noContent() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }
 
-// hide takes note of a whiteout.
+// hide records a whiteout.
 func (t *layerTree) hide(p, folder, base string) error {
 	if base == opaque {
 		t.emptied[path.Clean(folder)] = true
@@ -151,7 +151,7 @@ func (t *layerTree) hide(p, folder, base string) error {
 	return nil
 }
 
-// isGone reports whether the layer's whiteouts have removed what is below at a path.
+// isGone reports whether the layer's whiteouts have removed the lower file or folder at p.
 func (t *layerTree) isGone(p string) bool {
 	if len(t.gone) == 0 && len(t.emptied) == 0 {
 		return false
@@ -164,10 +164,10 @@ func (t *layerTree) isGone(p string) bool {
 	return false
 }
 
-// resolve describes a hard link as the file that it is another name of. That may be a
-// file of a layer below: runtimes that unpack all layers into one folder link to the
-// file that is there at that moment, and keep it whatever happens to its first name. A
-// link to nothing stays one; no runtime unpacks it.
+// resolve returns a hard link as the file that it links to. That file may be in a lower layer:
+// runtimes that unpack all layers into one folder link to the file that exists at that moment, and
+// keep it even if its first name is removed. A link to a missing file stays a link, which no
+// runtime unpacks.
 func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, file.Opener, error) {
 	t.behind.catchUp()
 	to, err := t.target(m)
@@ -187,7 +187,8 @@ func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, f
 		ref := *node.Reference
 		opened = func() (io.ReadCloser, error) { return t.catalog.Open(ref) }
 	}
-	// Permissions, owner and time are the link's own; an archive has them there too.
+	// Permissions, owner and time are the link's own, because an archive also stores them for
+	// links.
 	m.FileInfo = file.ManualInfo{
 		NameValue: path.Base(m.Path), SizeValue: target.Size(), ModTimeValue: m.ModTime(),
 		ModeValue: m.Mode()&^fs.ModeType | target.Mode()&fs.ModeType,
@@ -196,9 +197,8 @@ func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, f
 	return m, opened, t.links.add(m) // a hard link to a symbolic link is a symbolic link
 }
 
-// at returns what is at a path at this moment, following no links; nil for nothing. A
-// file that a whiteout has removed counts as still there: unpacked in one folder the
-// link fails, so that it does no harm.
+// at returns the current node at a path, without following links, or nil. A file that a whiteout
+// removed still counts. That is harmless: when unpacking into one folder, the hard link fails.
 func (t *layerTree) at(p string) *filenode.FileNode {
 	if n := nodeAt(t.tree, file.Path(p)); n != nil && n.Reference != nil {
 		return n
@@ -206,7 +206,7 @@ func (t *layerTree) at(p string) *filenode.FileNode {
 	return nodeAt(t.below, file.Path(p))
 }
 
-// linkAt is the destination of the symbolic link at a path at this moment.
+// linkAt returns the current destination of the symbolic link at a path.
 func (t *layerTree) linkAt(p string) (string, bool) {
 	if to, ok := t.links[p]; ok {
 		return to, true
@@ -220,8 +220,8 @@ func (t *layerTree) linkAt(p string) (string, bool) {
 	return "", false
 }
 
-// target is the path that a hard link leads to. Some runtimes follow its name as the
-// kernel does, and some shorten it before.
+// target returns the path of the file that a hard link names. Some runtimes resolve the name as the
+// kernel does, others clean it first. If the results differ, the layer is refused.
 func (t *layerTree) target(m file.Metadata) (string, error) {
 	short := path.Clean("/" + m.LinkDestination)
 	to, err := walk(m.LinkDestination, t.linkAt)
@@ -234,7 +234,7 @@ func (t *layerTree) target(m file.Metadata) (string, error) {
 	return to, nil
 }
 
-// addNode gives a file its place in a tree.
+// addNode adds a file to a tree.
 func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err error) {
 	at, to := file.Path(m.Path), file.Path(m.LinkDestination)
 	switch m.Type {
@@ -253,12 +253,11 @@ func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err
 	return ref, err
 }
 
-// symlinks are those of one layer, by their paths, as they are there when an entry
-// is unpacked.
+// symlinks are the symbolic links of one layer, by path, at the moment when an entry is unpacked.
 type symlinks map[string]string
 
-// add takes note of a link. A second one of the same name would be in its place for
-// some, and for stereoscope is not.
+// add records a link. A second link with the same name and another target is refused: some runtimes
+// replace the first one, but stereoscope does not.
 func (s symlinks) add(m file.Metadata) error {
 	if m.Type != file.TypeSymLink {
 		return nil
@@ -270,11 +269,11 @@ func (s symlinks) add(m file.Metadata) error {
 	return nil
 }
 
-// maxHops is how many links are followed for one path; Linux follows 40.
+// maxHops is the number of links that are followed for one path. Linux follows 40.
 const maxHops = 40
 
-// place is where an entry is unpacked to: behind a link in its path, at what that is
-// to. It would go with the link otherwise when a layer above removes that.
+// place returns the path of an entry after unpacking. It follows links in the path to their
+// targets. Otherwise the entry would disappear when a higher layer removes the link.
 func (s symlinks) place(p string) (string, error) {
 	if !s.above(p) {
 		return p, nil
@@ -282,8 +281,8 @@ func (s symlinks) place(p string) (string, error) {
 	return walk(p, func(at string) (string, bool) { to, ok := s[at]; return to, ok })
 }
 
-// walk follows a path as the kernel does, with the links that linkAt finds: ".." is
-// where a link has led to, and not where it is. The last part is not followed.
+// walk resolves a path as the kernel does, with the links that linkAt returns. ".." is relative to
+// the target of a link, not to its location. The last element is not resolved.
 func walk(p string, linkAt func(string) (string, bool)) (string, error) {
 	hops, at := 0, "/"
 	folder, base := path.Split(p)
@@ -307,7 +306,7 @@ func walk(p string, linkAt func(string) (string, bool)) (string, error) {
 	return path.Join(at, base), nil
 }
 
-// above reports whether one of the folders of a path is a link.
+// above reports whether a parent folder of the path is a link.
 func (s symlinks) above(p string) bool {
 	if len(s) == 0 {
 		return false

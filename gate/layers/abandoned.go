@@ -1,4 +1,4 @@
 package layers
 
-// Sweep removes what runs that crashed have left in dir. [New] does so too.
+// Sweep removes the folders in dir that crashed runs left. [New] does this, too.
 func Sweep(dir string) { sweep(dir) }

@@ -12,8 +12,8 @@ import (
 	"unsafe"
 )
 
-// TestDiskThatRefusesLeavesNothing has the kernel refuse the bytes, in a process
-// of its own that may not write files of more than 64 KiB.
+// TestDiskThatRefusesLeavesNothing makes the kernel refuse the write, in a child process that may
+// not write files larger than 64 KiB.
 func TestDiskThatRefusesLeavesNothing(t *testing.T) {
 	if os.Getenv("LAYERS_TEST_LIMITED") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestDiskThatRefusesLeavesNothing$", "-test.v")
@@ -43,8 +43,8 @@ func TestDiskThatRefusesLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestFolderThatCannotBeRemovedKeepsItsLock: without its lock no later run would
-// know the folder as one to sweep.
+// TestFolderThatCannotBeRemovedKeepsItsLock: without its lock file, no later run would sweep the
+// folder.
 func TestFolderThatCannotBeRemovedKeepsItsLock(t *testing.T) {
 	dropCapabilities(t)
 	s := newStore(t)
@@ -72,11 +72,11 @@ func TestFolderThatCannotBeRemovedKeepsItsLock(t *testing.T) {
 	}
 }
 
-// dropCapabilities has permissions apply to this test also where root runs it:
+// dropCapabilities makes permissions apply to this test even if root runs it:
 // https://man7.org/linux/man-pages/man2/capset.2.html
 func dropCapabilities(t *testing.T) {
 	t.Helper()
-	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	header := struct {
 		version uint32
 		pid     int32

@@ -6,20 +6,19 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// CorruptError says that content is not what its digest, size or diffID says.
+// CorruptError means that content does not match its digest, size or diffID.
 type CorruptError struct {
 	Digest v1.Hash // of the blob or manifest
 	Reason string
 }
 
-// Error names the digest and what is wrong.
+// Error names the digest and the difference.
 func (e *CorruptError) Error() string { return fmt.Sprintf("%s is corrupt: %s", e.Digest, e.Reason) }
 
-// RefusedError says that an image is made in a way that is not supported or not
-// safe to promote.
+// RefusedError means that an image is built in a way that is unsupported or not safe to promote.
 type RefusedError struct{ Reason string }
 
-// Error gives the reason.
+// Error returns the reason.
 func (e *RefusedError) Error() string { return e.Reason }
 
 func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }

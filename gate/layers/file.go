@@ -13,11 +13,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// ErrTooLarge says that a limit of Options was reached.
+// ErrTooLarge means that a limit of Options was exceeded.
 var ErrTooLarge = errors.New("too large")
 
-// file is one that has a temporary name until it is kept. It knows its digest
-// and its beginning, and what it takes counts towards the store's total.
+// file is a file with a temporary name until keep is called. It computes its digest, remembers its
+// first bytes, and counts towards the store's total.
 type file struct {
 	store   *Store
 	f       *os.File
@@ -26,10 +26,10 @@ type file struct {
 	head    []byte // at most one tar block
 	written int64
 	kept    bool
-	// vouched: whoever is read from hashes the bytes, and they are not hashed here.
+	// vouched means that the source verifies its own bytes, so that they are not hashed here.
 	vouched bool
 
-	follower *follower // nil for none
+	follower *follower // nil means none
 }
 
 func (s *Store) create(target string) (*file, error) {
@@ -40,7 +40,7 @@ func (s *Store) create(target string) (*file, error) {
 	return &file{store: s, f: f, target: target, hash: sha256.New()}, nil
 }
 
-// Write fails before it takes more than the store may have.
+// Write fails if the store would exceed MaxTotal.
 func (f *file) Write(p []byte) (int, error) {
 	if total := f.store.opts.MaxTotal; f.store.used.Add(int64(len(p))) > total {
 		f.store.used.Add(-int64(len(p)))
@@ -60,18 +60,19 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// digest is that of what was written. Where somebody else hashes that, it is read back.
+// digest returns the digest of the written bytes. If the source verifies them, digest reads the
+// file.
 func (f *file) digest() v1.Hash {
 	if f.vouched {
 		f.hash.Reset()
 		if _, err := io.Copy(f.hash, io.NewSectionReader(f.f, 0, f.written)); err != nil {
-			return v1.Hash{} // of nothing
+			return v1.Hash{} // equals no digest
 		}
 	}
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(f.hash.Sum(nil))}
 }
 
-// empty makes the file as it was when it was created, followed by nobody.
+// empty resets the file to its state after create, and removes its follower.
 func (f *file) empty() error {
 	if err := f.abandon(); err != nil {
 		return err
@@ -89,8 +90,8 @@ func (f *file) empty() error {
 	return nil
 }
 
-// keep gives the file its name, and takes the right to write from it. Where the
-// name is taken, it is by the same content, and one copy is enough.
+// keep closes the file, makes it read-only and gives it its final name. If that name exists, the
+// content is the same, and this copy is not kept.
 func (f *file) keep() error {
 	if _, err := os.Lstat(f.target); err == nil {
 		return f.f.Close()
@@ -103,7 +104,7 @@ func (f *file) keep() error {
 	return err
 }
 
-// discard removes a file that was not kept, and does nothing to one that was.
+// discard removes the file if it was not kept. Otherwise it does nothing.
 func (f *file) discard() error {
 	if f.kept {
 		return nil

@@ -9,27 +9,26 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Index reads the archive that a layer inflates to while it is still being
-// inflated. Reading waits for bytes that have not come yet, ends with io.EOF behind
-// the last one, and fails when the layer turns out to be something else than was
-// promised, or has to be inflated once more; then Index is called again. It is
-// called for several layers at once.
+// Index reads the decompressed archive of a layer while it is being written. Reads wait for bytes
+// that are not written yet, and return io.EOF after the last byte. They fail if the layer is
+// corrupt or is decompressed again; then Index is called again. Index is called for several layers
+// at once.
 //
-// What is read has not been verified: nothing may come of it before Fetch has
-// returned without an error.
+// The content is not verified yet. Index must not use it before Fetch has returned without an
+// error.
 type Index func(diffID v1.Hash, archive io.ReaderAt)
 
-// errGivenUp is what an Index reads of a file that will not be kept.
+// errGivenUp is returned to an Index that reads a file that will not be kept.
 var errGivenUp = errors.New("the layer is not what was promised, or is inflated again")
 
-// follower is an Index at work on a file that is being written.
+// follower is a running Index and the file that it reads.
 type follower struct {
 	growing growing
 	done    chan struct{}
 }
 
-// follow has the index read what is written to the file, in a goroutine of its own.
-// Without an index it does nothing.
+// follow starts a goroutine where the index reads the file during writing. If index is nil, it does
+// nothing.
 func (f *file) follow(index Index, diffID v1.Hash) error {
 	if index == nil {
 		return nil
@@ -46,11 +45,10 @@ func (f *file) follow(index Index, diffID v1.Hash) error {
 	return nil
 }
 
-// complete lets the index read to the end, and waits for that. Nothing more may be
-// written.
+// complete lets the index read to the end, and waits for it. Write must not be called after this.
 func (f *file) complete() error { return f.follower.end(io.EOF) }
 
-// abandon ends the index, and waits for that; after complete it does nothing.
+// abandon makes the reads of the index fail, and waits for it. After complete it does nothing.
 func (f *file) abandon() error { return f.follower.end(errGivenUp) }
 
 func newFollower(in *os.File) *follower {
@@ -67,17 +65,17 @@ func (fo *follower) end(with error) error {
 	return fo.growing.f.Close()
 }
 
-// growing is a file of which more and more can be read.
+// growing is a file that can be read while it is written.
 type growing struct {
 	f *os.File
 
 	mu   sync.Mutex
 	more sync.Cond
-	size int64 // of what is there
-	err  error // behind that; nil while there may be more
+	size int64 // bytes written so far
+	err  error // returned after the last byte; nil while the file still grows
 }
 
-// grow says that so many bytes have come.
+// grow reports that n more bytes were written.
 func (g *growing) grow(n int) {
 	g.mu.Lock()
 	g.size += int64(n)
@@ -85,7 +83,7 @@ func (g *growing) grow(n int) {
 	g.more.Broadcast()
 }
 
-// end says that nothing more will come, unless that was said already.
+// end marks the end of the file. Only the first call has an effect.
 func (g *growing) end(with error) (first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,7 +94,7 @@ func (g *growing) end(with error) (first bool) {
 	return first
 }
 
-// ReadAt waits until all of p can be read, or nothing more will come.
+// ReadAt waits until all of p can be read or the file has ended.
 func (g *growing) ReadAt(p []byte, off int64) (int, error) {
 	g.mu.Lock()
 	for g.size < off+int64(len(p)) && g.err == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// reading is an Index that reads all there is, with what came of each time.
+// reading is an Index that reads every layer to the end, and records each content and error.
 type reading struct {
 	mu    sync.Mutex
 	reads [][]byte
@@ -51,8 +51,8 @@ func TestIndexReadsAllOfALayer(t *testing.T) {
 	}
 }
 
-// The index is told while the layer is under way: the rest of it comes here only
-// when the beginning has been read.
+// TestIndexReadsWhileTheLayerComes: the second half of the layer is sent only after the index has
+// read the first half.
 func TestIndexReadsWhileTheLayerComes(t *testing.T) {
 	plain := content(t, 2_000_000)
 	src := honest(plain, plain)
@@ -84,8 +84,8 @@ func TestIndexReadsWhileTheLayerComes(t *testing.T) {
 	}
 }
 
-// What turns out wrong ends the index with an error, however it waits, and the
-// layer's own error is the one that is returned.
+// TestIndexOfAWrongLayerIsEnded: a corrupt layer ends the index with an error, even while it waits.
+// Fetch returns the layer's own error.
 func TestIndexOfAWrongLayerIsEnded(t *testing.T) {
 	plain := content(t, 600_000)
 	stored := gz(t, plain)
@@ -109,7 +109,8 @@ func TestIndexOfAWrongLayerIsEnded(t *testing.T) {
 	}
 }
 
-// A program that inflates badly is not the last word, for the index either.
+// TestIndexReadsWhatIsInflatedAgain: if a program decompresses badly, the index reads the layer
+// again.
 func TestIndexReadsWhatIsInflatedAgain(t *testing.T) {
 	plain := content(t, 600_000)
 	stored := append(gz(t, plain[:300_000]), gz(t, plain[300_000:])...)
@@ -126,7 +127,7 @@ func TestIndexReadsWhatIsInflatedAgain(t *testing.T) {
 	}
 }
 
-// Layers that are read only to be sent are not indexed.
+// TestLayersThatAreSentAreNotIndexed: layers that are read only for pushing are not indexed.
 func TestLayersThatAreSentAreNotIndexed(t *testing.T) {
 	plain := content(t, 10_000)
 	var r reading

@@ -13,21 +13,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// The limits of an image's own documents.
+// Limits for the manifest and the config of an image.
 const (
-	MaxManifest = 4 << 20 // bytes; registries need accept no more
+	MaxManifest = 4 << 20 // bytes; registries need not accept more
 	MaxConfig   = 8 << 20 // bytes
 	MaxLayers   = 1024
 )
 
-// Image checks the manifest and the config of src and returns the image with
-// its bytes unchanged and its layers served by the store. The descriptor is
-// what led to the image; its digest is what everything else is held against. No
-// layer is read yet: that is [Store.Fetch].
+// Image checks the manifest and the config of src. It returns the image with unchanged bytes and
+// with layers that the store serves. The descriptor d is the reference: all content is compared
+// with its digest. Image reads no layers; see [Store.Fetch].
 //
-// A *CorruptError says that something is not what its digest, size or diffID
-// says, a *RefusedError that the image is not one to promote. What the source
-// itself reports is wrapped.
+// A *CorruptError means that content does not match its digest, size or diffID. A *RefusedError
+// means that the image is of a kind that imagegate does not promote. Errors of the source are
+// wrapped.
 func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Image, error) {
 	if mt, err := src.MediaType(); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
@@ -76,16 +75,16 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 // https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
 const SOCIIndex = "com.amazon.soci.index-digest"
 
-// legacyConfigs are the media types that some old clients and registries state for the
-// config of an image. Docker runs such images, and containerd runs them with the first type:
-// https://github.com/moby/moby/blob/v28.0.0/distribution/config.go
+// legacyConfigs are media types that some old clients and registries use for the config of an
+// image. Docker runs images with any of them, and containerd runs images with
+// application/octet-stream: https://github.com/moby/moby/blob/v28.0.0/distribution/config.go
 // https://github.com/containerd/containerd/blob/v2.0.0/core/remotes/docker/converter.go
 var legacyConfigs = map[types.MediaType]bool{
 	"application/octet-stream": true, "application/json": true, "text/html": true, "": true,
 }
 
-// checkManifest holds a manifest's bytes against its descriptor and refuses
-// what cannot be cataloged or should not be fetched.
+// checkManifest compares a manifest with its descriptor. It refuses a manifest whose content cannot
+// be cataloged or must not be fetched.
 func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 	if len(raw) > MaxManifest {
 		return nil, refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), MaxManifest)
@@ -117,8 +116,8 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 	case m.Manifests != nil:
 		return nil, refuse("manifest %s lists manifests, as an index does", d.Digest)
 	case m.Subject != nil:
-		// Pushing it would attach it to the other image, and on registries
-		// without a referrers API move a tag of that one.
+		// Pushing it would attach it to the other image. On a registry without a referrers API, it
+		// would also move a tag of that image.
 		return nil, refuse("manifest %s is attached to %s, as a referrer is", d.Digest, m.Subject.Digest)
 	}
 	if !m.Config.MediaType.IsConfig() && (!legacyConfigs[m.Config.MediaType] || m.ArtifactType != "") {
@@ -131,8 +130,8 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		return nil, refuse("config %s of %s is foreign, to be fetched from elsewhere", m.Config.Digest, d.Digest)
 	}
 	for _, l := range m.Layers {
-		// A layer that is fetched from elsewhere was never pushed by the one
-		// who built the image, and would not be pushed by us either.
+		// A foreign layer was not pushed by the builder of the image, and would not be copied to
+		// the approved registry either.
 		if len(l.URLs) > 0 || !l.MediaType.IsDistributable() {
 			return nil, refuse("layer %s of %s is foreign, to be fetched from elsewhere", l.Digest, d.Digest)
 		}
@@ -175,7 +174,7 @@ func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
 	return &config, nil
 }
 
-// image is a checked image whose layers are the store's.
+// image is a checked image whose layers the store serves.
 type image struct {
 	descriptor v1.Descriptor
 	manifest   *v1.Manifest
@@ -226,9 +225,8 @@ func (i *image) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
 	return nil, fmt.Errorf("%w: %s", errNoSuchLayer, h)
 }
 
-// NewImage makes an image of a manifest's bytes and of blobs that are opened by
-// their descriptor, as an OCI layout has them. Nothing is verified yet: hand it
-// to [Store.Image].
+// NewImage makes an image from the bytes of a manifest. open opens a blob by its descriptor, as in
+// an OCI layout. Nothing is verified: pass the result to [Store.Image].
 func NewImage(mediaType types.MediaType, manifest []byte, open func(v1.Descriptor) (io.ReadCloser, error)) (v1.Image, error) {
 	m, err := v1.ParseManifest(bytes.NewReader(manifest))
 	if err != nil {

@@ -31,12 +31,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-// served is a registry in this process whose answers for blobs can be spoilt.
+// served is an in-process registry. Tests can replace its answers for blobs.
 type served struct {
 	repo  name.Repository
 	blobs atomic.Int64 // GETs of blobs
-	// spoil answers a GET of a blob in the registry's place, if it returns
-	// true.
+	// spoil may answer a GET of a blob instead of the registry. It returns true if it did.
 	spoil atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
 
@@ -61,7 +60,7 @@ func serve(t *testing.T) *served {
 	return s
 }
 
-// push writes the image and returns what pulling it by digest gives.
+// push pushes the image and returns the image as pulled by digest.
 func (s *served) push(t *testing.T, img v1.Image) (v1.Descriptor, v1.Image) {
 	t.Helper()
 	ref := s.repo.Digest(digestOf(t, img).String())
@@ -127,7 +126,7 @@ func TestImageKeepsItsBytesAndIsFetchedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The same layer twice in one image, and all of the base shared with it.
+	// The same layer twice in one image, and a base shared with the other image.
 	child, err := mutate.AppendLayers(base, added, added)
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +195,7 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 	spoilt := func(change func([]byte) []byte) func(http.ResponseWriter, *http.Request, []byte) {
 		return func(w http.ResponseWriter, _ *http.Request, b []byte) {
 			w.WriteHeader(http.StatusOK)
-			w.(http.Flusher).Flush() // no length is stated
+			w.(http.Flusher).Flush() // sends no Content-Length
 			_, _ = w.Write(change(bytes.Clone(b)))
 		}
 	}
@@ -257,7 +256,7 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			checkNoPartials(t, s)
-			// Nothing of it is remembered as a success.
+			// The failure is not recorded as a success.
 			reg.spoil.Store(nil)
 			if err := s.Fetch(t.Context(), img); err != nil {
 				t.Errorf("once the registry is well: %v", err)
@@ -266,7 +265,7 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 	}
 }
 
-// checkNoPartials looks for files that were begun and neither kept nor removed.
+// checkNoPartials looks for temporary files that were neither kept nor removed.
 func checkNoPartials(t *testing.T, s *Store) {
 	t.Helper()
 	for _, sub := range []string{blobsDir, layersDir} {
@@ -333,7 +332,7 @@ func emptyIndex(t *testing.T) v1.ImageIndex {
 	return idx
 }
 
-// document is an image whose manifest and config are just these bytes.
+// document is an image whose manifest and config have exactly these bytes.
 type document struct {
 	v1.Image
 	mediaType        types.MediaType
@@ -542,7 +541,7 @@ func TestReadOfAnotherThatIsCancelledDoesNotEndOurs(t *testing.T) {
 		go func() { first <- s.fetch(theirs, l, nil) }()
 		synctest.Wait()
 		go func() { second <- s.fetch(t.Context(), l, nil) }()
-		synctest.Wait() // until it waits for the first
+		synctest.Wait() // until it waits for the first one
 		cancel()
 		close(release)
 		if err := <-first; !errors.Is(err, context.Canceled) {
@@ -570,10 +569,10 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 		if err := decode(raw, manifestShape, &loose); err != nil {
 			return
 		}
-		// A reader that knows names by their exact spelling sees the same.
+		// A parser that needs exact spelling of names sees the same layers.
 		var exact map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &exact); err != nil {
-			return // null, or no object
+			return // null, or not an object
 		}
 		var ls []map[string]json.RawMessage
 		if b, ok := exact["layers"]; ok {
@@ -598,8 +597,8 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 	})
 }
 
-// TestOldMediaTypesOfConfigsAreAccepted as Docker accepts them, if the content is the config of an
-// image.
+// TestOldMediaTypesOfConfigsAreAccepted: Docker accepts them, too. The content must be the config
+// of an image.
 func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
 	for _, manifest := range []types.MediaType{types.DockerManifestSchema2, types.OCIManifestSchema1} {
 		for _, config := range []types.MediaType{"application/octet-stream", "application/json", "text/html", types.DockerConfigJSON, types.OCIConfigJSON} {
@@ -617,7 +616,7 @@ func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
 	}
 }
 
-// TestArtifactIsNotTakenForAnImage, whatever media type it states for its config.
+// TestArtifactIsNotTakenForAnImage: this holds for every media type of the config.
 func TestArtifactIsNotTakenForAnImage(t *testing.T) {
 	layer, err := random.Layer(100, types.OCILayer)
 	if err != nil {

@@ -14,13 +14,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds what a zstd frame may make us hold, to what the zstd command
-// accepts without being told to.
+// maxWindow limits the memory for a zstd frame, to the default limit of the zstd command.
 const maxWindow = 128 << 20
 
-// inflate writes the archive that r holds, however it is compressed. It goes by
-// the content, as runtimes do, and not by the media type: the diffID holds
-// either way. It reads r to its end, and what follows the archive is an error.
+// inflate writes the decompressed content of r to w. It detects the compression from the content,
+// as runtimes do, not from the media type. The diffID is checked in either case. It reads r to its
+// end. Data after the compressed content is an error.
 func (s *Store) inflate(digest v1.Hash, r io.Reader, w io.Writer) error {
 	src := &transfer{r: r}
 	corrupt := func(err error) error {
@@ -45,9 +44,9 @@ func (s *Store) inflate(digest v1.Hash, r io.Reader, w io.Writer) error {
 	return corrupt(err)
 }
 
-// copyBounded copies what a layer inflates to, and at most what it may and so
-// many bytes beyond. Reading and writing run side by side: the one inflates, the
-// other hashes. What w says comes as a *writeError, what r says as it is.
+// copyBounded copies a decompressed layer from r to w. It fails after MaxLayer plus beyond bytes.
+// Reading (decompressing) and writing (hashing) run in parallel. An error of w is returned as a
+// *writeError, an error of r unchanged.
 func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 	const buffers = 4
 	free, full := make(chan []byte, buffers), make(chan []byte, buffers)
@@ -62,7 +61,7 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 				_, err = w.Write(b)
 			}
 			if err != nil {
-				// Who reads looks here before every read.
+				// The reader checks this channel after every read.
 				select {
 				case wrote <- err:
 				default:
@@ -96,7 +95,7 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 	return err
 }
 
-// fill reads until buf is full or r is not to be read any more.
+// fill reads until buf is full or r returns an error, including io.EOF.
 func fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int
@@ -106,14 +105,14 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// writeError says that what was read could not be kept.
+// writeError means that the content could not be written.
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 func (e *writeError) Unwrap() error { return e.err }
 
-// transfer remembers how reading failed, to tell a source that broke off from
-// content that is wrong.
+// transfer records a read error of the source. It distinguishes an interrupted source from corrupt
+// content.
 type transfer struct {
 	r   io.Reader
 	err error
@@ -127,20 +126,20 @@ func (t *transfer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ended tells the end of a stream from a failure. The end is io.EOF itself; one
-// that is wrapped is a connection's that broke off.
+// ended reports whether a stream ended without an error. Only io.EOF itself is the end. A wrapped
+// io.EOF means that a connection broke off.
 func ended(err error) bool { return err == io.EOF } //nolint:errorlint // for that reason
 
-// isGzip and isZstd look at how a blob begins. A zstd blob may begin with a
-// skippable frame: https://www.rfc-editor.org/rfc/rfc8878.html#section-3.1.2
+// isGzip and isZstd check the first bytes of a blob. A zstd blob may begin with a skippable frame:
+// https://www.rfc-editor.org/rfc/rfc8878.html#section-3.1.2
 func isGzip(b []byte) bool { return bytes.HasPrefix(b, []byte{0x1f, 0x8b}) }
 func isZstd(b []byte) bool {
 	return bytes.HasPrefix(b, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
 		len(b) >= 4 && b[0]&0xf0 == 0x50 && bytes.Equal(b[1:4], []byte{0x2a, 0x4d, 0x18})
 }
 
-// Decompressor returns what r holds, decompressed if it is gzip or zstd. The size of the result has
-// no bound. The caller must call done, which never fails, when it has read enough.
+// Decompressor returns the content of r, decompressed if it is gzip or zstd. The size of the result
+// is not limited. The caller must call done after reading. done never fails.
 func Decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) { return decompressor(r) }
 
 func decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) {
@@ -165,9 +164,8 @@ func decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) {
 	return r, func() {}, nil
 }
 
-// members reads gzip members to the end of r. The library does so too, but takes
-// a further member that is cut short inside its header for the end, and what is
-// behind the last member is then nobody's.
+// members reads gzip members to the end of r. The library does so too, but it treats a member that
+// is truncated inside its header as the end. It would then ignore the data after the last member.
 type members struct {
 	r *bufio.Reader
 	z *gzip.Reader
@@ -191,12 +189,12 @@ func (m *members) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// tarBlock is the unit of tar archives, and the size of their headers.
+// tarBlock is the block size of tar archives and the size of their headers, in bytes.
 const tarBlock = 512
 
-// checkArchive looks at the first block of what is to be a tar archive. It must
-// be a header, or zeros, which end an archive. An archive whose first name makes
-// it look compressed is refused as well, for runtimes would take it for that.
+// checkArchive checks the first block of a tar archive. It must be a header, or zeros, which end an
+// archive. An archive that looks compressed because of its first name is refused, because runtimes
+// would decompress it.
 func checkArchive(digest v1.Hash, head []byte) error {
 	switch {
 	case isGzip(head) || isZstd(head):
@@ -207,14 +205,14 @@ func checkArchive(digest v1.Hash, head []byte) error {
 	return &CorruptError{digest, "it is no tar archive, and not compressed in a way that is supported"}
 }
 
-// LooksPacked reports whether a runtime would take the bytes for a layer: for a tar
-// archive or compressed content. Text can be a valid archive as well.
+// LooksPacked reports whether a runtime would accept the bytes as a layer: as a tar archive or as
+// compressed content. A text can also be a valid tar archive.
 func LooksPacked(b []byte) bool {
 	return isGzip(b) || isZstd(b) || len(b) >= tarBlock && isHeader(b[:tarBlock])
 }
 
-// isHeader compares the checksum of a header, which is the sum of its bytes
-// with the checksum itself taken as spaces. Old programs summed signed bytes.
+// isHeader checks the checksum of a tar header: the sum of its bytes, with the checksum field as
+// spaces. Old programs summed signed bytes.
 func isHeader(block []byte) bool {
 	const from, to = 148, 156
 	field := strings.Trim(string(block[from:to]), " \x00")

@@ -16,8 +16,8 @@ import (
 
 func TestWhatFollowsTheArchiveIsNotAccepted(t *testing.T) {
 	plain := content(t, 10_000)
-	// A further gzip member whose header ends within its file name: the
-	// library takes that for the end of the stream.
+	// An additional gzip member whose header ends inside its file name: the library treats it as
+	// the end of the stream.
 	cutHeader := []byte{0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'}
 	for what, stored := range map[string][]byte{
 		"gzip, text":                     append(gz(t, plain), "more"...),
@@ -45,8 +45,8 @@ func TestStreamCutShortIsNotAccepted(t *testing.T) {
 	plain := content(t, 2_000)
 	for format, stored := range map[string][]byte{"gzip": gz(t, plain), "zstd": zst(t, plain)} {
 		for _, n := range []int{1, 2, 3, 4, 5, 9, 10, 11, len(stored) / 2, len(stored) - 8, len(stored) - 4, len(stored) - 1} {
-			// The digest is that of the short blob, so that it is up to the
-			// decompressor; the diffID is that of what it had to give.
+			// The digest is the digest of the truncated blob, so the decompressor must detect the
+			// truncation. The diffID is the digest of the complete content.
 			if _, err := fetch(t, newStore(t), honest(stored[:n], plain)); !isCorrupt(err) {
 				t.Errorf("%s, %d of %d bytes: got %v", format, n, len(stored), err)
 			}
@@ -65,7 +65,7 @@ func TestZstdFramesThatAreSkippedAreRead(t *testing.T) {
 
 func TestZstdWindowDoesNotExhaustMemory(t *testing.T) {
 	plain := make([]byte, 1024)
-	// One raw block, the last: RFC 8878, 3.1.1.2.
+	// A single raw block that is the last: RFC 8878, 3.1.1.2.
 	block := append(binary.LittleEndian.AppendUint32(nil, uint32(len(plain))<<3|1)[:3], plain...)
 	window := func(log byte) []byte { // 3.1.1.1.2: a window of 2^log bytes
 		return append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3}, block...)
@@ -76,7 +76,7 @@ func TestZstdWindowDoesNotExhaustMemory(t *testing.T) {
 	if _, err := fetch(t, newStore(t), honest(window(28), plain)); !isCorrupt(err) {
 		t.Errorf("a larger one: got %v", err)
 	}
-	// A single segment has a window as large as its content.
+	// A single segment has a window that is as large as its content.
 	segment := append(binary.LittleEndian.AppendUint64([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, maxWindow+1), block...)
 	if _, err := fetch(t, newStore(t), honest(segment, plain)); !isCorrupt(err) || !strings.Contains(err.Error(), "size") {
 		t.Errorf("a single segment: got %v", err)
@@ -115,7 +115,7 @@ func TestZstdOfSeveralBlocksIsRead(t *testing.T) {
 	}
 }
 
-// tarNamed is an archive whose only file has this name.
+// tarNamed returns an archive with one file of this name.
 func tarNamed(t *testing.T, name string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -140,7 +140,7 @@ func TestWhatIsNoArchiveIsNotALayer(t *testing.T) {
 		"a wrong checksum":             append([]byte("F"), plain[1:]...),
 		"gzip that claims to be plain": gz(t, plain),
 		"zstd that claims to be plain": zst(t, plain),
-		// Archives to us, compressed streams to a runtime that sniffs.
+		// Tar archives to us, but compressed streams to a runtime that detects the format.
 		"name like gzip": tarNamed(t, "\x1f\x8b\x08"),
 		"name like zstd": tarNamed(t, "\x28\xb5\x2f\xfd"),
 	} {
@@ -168,8 +168,7 @@ func TestEmptyArchiveIsALayer(t *testing.T) {
 }
 
 func TestOldChecksumsAreAccepted(t *testing.T) {
-	// A name with bytes above 127 sums to something else where bytes are
-	// signed.
+	// A name with bytes above 127 has another checksum if bytes are signed.
 	block := tarNamed(t, "caf\xe9")[:tarBlock]
 	signed := bytes.Clone(block)
 	copy(signed[148:156], "        ")
@@ -188,8 +187,8 @@ func TestOldChecksumsAreAccepted(t *testing.T) {
 	}
 }
 
-// FuzzInflate: whatever comes, there is no panic, nothing beyond the limit, and
-// what is taken for gzip is taken by the standard library too, as the same.
+// FuzzInflate checks that no input causes a panic or output beyond the limit. gzip input that is
+// accepted must have the same content in the standard library.
 func FuzzInflate(f *testing.F) {
 	plain := content(f, 100)
 	for _, b := range [][]byte{plain, gz(f, plain), zst(f, plain), append(gz(f, plain), gz(f, plain)...)} {

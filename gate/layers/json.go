@@ -10,8 +10,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// shape names the keys of an object that mean something, with the shape of
-// their values where that matters.
+// shape lists the known keys of a JSON object, each with the shape of its value. For a nil shape,
+// only repeated keys are refused.
 type shape map[string]shape
 
 var (
@@ -25,12 +25,11 @@ var (
 	statementShape = shape{"_type": nil, "predicateType": nil, "predicate": nil, "subject": {"name": nil, "digest": {"sha256": nil}}}
 )
 
-// DecodeManifest parses the manifest of an image or an index. Unlike
-// encoding/json it refuses keys that are repeated, or are known in another
-// letter case.
+// DecodeManifest parses the manifest of an image or an index. Unlike encoding/json, it refuses
+// repeated keys and known keys in another letter case.
 func DecodeManifest(raw []byte, into any) error { return decode(raw, manifestShape, into) }
 
-// DecodeConfig parses the config of an image, as strictly.
+// DecodeConfig parses the config of an image, as strictly as DecodeManifest.
 func DecodeConfig(raw []byte) (*v1.ConfigFile, error) {
 	var config v1.ConfigFile
 	if err := decode(raw, configShape, &config); err != nil {
@@ -39,13 +38,12 @@ func DecodeConfig(raw []byte) (*v1.ConfigFile, error) {
 	return &config, nil
 }
 
-// DecodeStatement parses an in-toto statement, as strictly.
+// DecodeStatement parses an in-toto statement, as strictly as DecodeManifest.
 func DecodeStatement(raw []byte, into any) error { return decode(raw, statementShape, into) }
 
-// decode parses a document and refuses one that two readers could take for two
-// things. encoding/json takes the last of repeated keys and ignores their case;
-// others take the first, or only one that is spelled exactly, and so would see
-// other layers than those that were scanned.
+// decode parses a document and refuses it if two parsers could read it differently. encoding/json
+// uses the last of repeated keys and ignores case. Other parsers use the first key, or only the
+// exact spelling, and would see other layers than those that were scanned.
 func decode(raw []byte, known shape, into any) error {
 	if err := json.Unmarshal(raw, into); err != nil {
 		return err
@@ -53,8 +51,8 @@ func decode(raw []byte, known shape, into any) error {
 	return unambiguous(json.NewDecoder(bytes.NewReader(raw)), known)
 }
 
-// unambiguous checks the next value of what json.Unmarshal has accepted, and
-// thereby bounded in depth.
+// unambiguous checks the next value. json.Unmarshal has accepted the document, so its depth is
+// limited.
 func unambiguous(dec *json.Decoder, known shape) error {
 	token, err := dec.Token()
 	if err != nil {
@@ -66,7 +64,7 @@ func unambiguous(dec *json.Decoder, known shape) error {
 	}
 	seen := map[string]bool{}
 	for dec.More() {
-		inner := known // of an array's elements
+		inner := known // the elements of an array have the same shape
 		if open == '{' {
 			token, err := dec.Token()
 			if err != nil {
@@ -92,6 +90,6 @@ func unambiguous(dec *json.Decoder, known shape) error {
 			return err
 		}
 	}
-	_, err = dec.Token() // the closing one
+	_, err = dec.Token() // the closing delimiter
 	return err
 }

@@ -21,12 +21,11 @@ var known = map[types.MediaType]struct{}{
 	types.DockerLayer: {}, types.DockerUncompressedLayer: {}, dockerLayerZstd: {},
 }
 
-// dockerLayerZstd is what BuildKit calls a layer with compression=zstd and
+// dockerLayerZstd is the media type that BuildKit uses with compression=zstd and
 // oci-mediatypes=false.
 const dockerLayerZstd types.MediaType = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 
-// Layer is a layer of a checked image. Its bytes can be read once the store has
-// fetched it, by itself or with others.
+// Layer is a layer of a checked image. Its bytes can be read after the store has fetched it.
 type Layer struct {
 	store      *Store
 	descriptor v1.Descriptor
@@ -36,27 +35,27 @@ type Layer struct {
 
 var errNotFetched = errors.New("the layer has not been fetched")
 
-// Digest is that of the bytes as they were stored.
+// Digest returns the digest of the stored bytes.
 func (l *Layer) Digest() (v1.Hash, error) { return l.descriptor.Digest, nil }
 
-// DiffID is the digest of the inflated bytes.
+// DiffID returns the digest of the decompressed bytes.
 func (l *Layer) DiffID() (v1.Hash, error) { return l.diffID, nil }
 
-// Size is the number of bytes as they were stored.
+// Size returns the number of stored bytes.
 func (l *Layer) Size() (int64, error) { return l.descriptor.Size, nil }
 
-// MediaType is the one that the manifest states.
+// MediaType returns the media type in the manifest.
 func (l *Layer) MediaType() (types.MediaType, error) { return l.descriptor.MediaType, nil }
 
-// Fetch reads the layer unless it is there, see [Store.Fetch].
+// Fetch reads the layer if it is not in the store, see [Store.Fetch].
 func (l *Layer) Fetch(ctx context.Context) error { return l.store.fetch(ctx, l, nil) }
 
-// Compressed opens the bytes as they were stored.
+// Compressed opens the stored bytes.
 func (l *Layer) Compressed() (io.ReadCloser, error) {
 	return l.store.openKept(l.descriptor.Digest, l.store.blobPath(l.descriptor.Digest))
 }
 
-// Uncompressed opens the inflated bytes.
+// Uncompressed opens the decompressed bytes.
 func (l *Layer) Uncompressed() (io.ReadCloser, error) {
 	return l.store.openKept(l.descriptor.Digest, l.store.layerPath(l.diffID))
 }
@@ -85,8 +84,8 @@ func (s *Store) has(key string) bool {
 	return ok
 }
 
-// once reads what the key stands for unless it is there. Who asks for what is
-// under way waits for it; only a success is remembered.
+// once calls read for the key if the content is not in the store. Concurrent calls for the same key
+// wait for the first one. Only success is recorded.
 func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	for {
 		led := false
@@ -106,8 +105,7 @@ func (s *Store) once(ctx context.Context, key string, read func() error) error {
 			s.kept[key] = struct{}{}
 			return nil, nil
 		})
-		// Where the one who was waited for was cancelled, that does not end
-		// those who were not.
+		// If the caller that did the reading was canceled, other callers try again.
 		cancelled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 		if led || !cancelled || ctx.Err() != nil {
 			return err
@@ -115,9 +113,9 @@ func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	}
 }
 
-// layer registers what a manifest and a config say of one layer. Only SHA-256
-// is accepted, as nothing else is computed. All images of a run must say the
-// same, or one would be verified by what another claims.
+// layer registers the claim of a manifest and a config about one layer. The digests must be
+// SHA-256, because nothing else is computed. All images of a run must agree: otherwise one image
+// would be verified with the claim of another.
 func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error) {
 	for _, h := range []v1.Hash{d.Digest, diffID} {
 		if err := checkAlgorithm(h); err != nil {
@@ -145,11 +143,10 @@ func checkAlgorithm(h v1.Hash) error {
 	return nil
 }
 
-// Fetch reads every layer of the images that is not there yet, each distinct
-// one once however many images have it. The images are those that Image and
-// FromTarball return. The first error ends the others: a *CorruptError where
-// content is not what was promised, one that is [ErrTooLarge], the source's
-// own, or the context's.
+// Fetch reads every layer of the images that is not in the store, each distinct layer once. The
+// images must come from Image or FromTarball. The first error cancels the other reads. It is a
+// *CorruptError if content does not match its claim, an error that wraps [ErrTooLarge], an error of
+// the source, or the error of the context.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	var all []*Layer
 	seen := map[v1.Hash]bool{}
@@ -169,7 +166,7 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 			}
 		}
 	}
-	// The largest ones first: last, they would be processed alone.
+	// Start with the largest layers. If they were last, they would run alone at the end.
 	slices.SortStableFunc(all, func(a, b *Layer) int { return cmp.Compare(b.descriptor.Size, a.descriptor.Size) })
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.opts.Parallel)
@@ -188,13 +185,13 @@ func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
 	return nil
 }
 
-// Inflated is an inflated layer, which is read from wherever one likes.
+// Inflated is a decompressed layer with random access.
 type Inflated interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// Inflated opens the inflated bytes of a layer that was fetched.
+// Inflated opens the decompressed bytes of a layer that was fetched.
 func (s *Store) Inflated(diffID v1.Hash) (Inflated, error) {
 	f, err := os.Open(s.layerPath(diffID))
 	if err != nil {
@@ -203,9 +200,9 @@ func (s *Store) Inflated(diffID v1.Hash) (Inflated, error) {
 	return f, nil
 }
 
-// Release removes the inflated layers, which nobody needs once all images are
-// cataloged; as they were stored they stay. For what was fetched before,
-// Uncompressed and Inflated fail from then on, and what they have opened stays open.
+// Release removes the decompressed layers, which are not needed after all images are cataloged. The
+// stored blobs remain. For layers fetched before, Uncompressed and Inflated then fail. Files that
+// they already opened remain open.
 func (s *Store) Release() error {
 	dir := filepath.Join(s.dir, layersDir)
 	inflated, err := os.ReadDir(dir)
@@ -218,36 +215,36 @@ func (s *Store) Release() error {
 	return nil
 }
 
-// Blob is a blob that is no layer of files: kept as it came, verified.
+// Blob is a blob that is not a layer of files. It is stored unchanged and verified.
 type Blob struct {
 	store      *Store
 	descriptor v1.Descriptor
 }
 
-// Digest is the blob's digest.
+// Digest returns the blob's digest.
 func (b Blob) Digest() (v1.Hash, error) { return b.descriptor.Digest, nil }
 
-// DiffID is the blob's digest too: it is not inflated.
+// DiffID returns the blob's digest, because a Blob is not decompressed.
 func (b Blob) DiffID() (v1.Hash, error) { return b.descriptor.Digest, nil }
 
-// Size is the number of its bytes.
+// Size returns the number of bytes.
 func (b Blob) Size() (int64, error) { return b.descriptor.Size, nil }
 
-// MediaType is the one that its manifest states.
+// MediaType returns the media type in the manifest.
 func (b Blob) MediaType() (types.MediaType, error) { return b.descriptor.MediaType, nil }
 
-// Compressed opens it.
+// Compressed opens the blob.
 func (b Blob) Compressed() (io.ReadCloser, error) {
 	return os.Open(b.store.blobPath(b.descriptor.Digest))
 }
 
-// Uncompressed opens it as well.
+// Uncompressed also opens the blob unchanged.
 func (b Blob) Uncompressed() (io.ReadCloser, error) { return b.Compressed() }
 
-// MaxBlob bounds a blob that is no layer of files.
+// MaxBlob limits a blob that is not a layer of files, in bytes.
 const MaxBlob = 256 << 20
 
-// Blob reads a blob and keeps it as it is, verified.
+// Blob reads a blob, verifies it and stores it unchanged.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, error) {
 	if err := checkAlgorithm(d.Digest); err != nil {
 		return Blob{}, err
@@ -263,7 +260,7 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, err
 	if err != nil {
 		return Blob{}, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	if info.Size() != d.Size { // it was there, under another description
+	if info.Size() != d.Size { // it was already stored, for a descriptor with another size
 		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", info.Size(), d.Size)}
 	}
 	return Blob{s, d}, nil

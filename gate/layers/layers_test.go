@@ -28,7 +28,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// content is a small archive that compresses neither well nor badly.
+// content returns a small archive with average compressibility.
 func content(t testing.TB, size int) []byte {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, uint64(size)))
@@ -102,7 +102,7 @@ func newStore(t testing.TB, change ...func(*Options)) *Store {
 	return s
 }
 
-// upstream is one layer as a hostile or honest registry would serve it.
+// upstream is one layer as an honest or hostile registry would serve it.
 type upstream struct {
 	stored   []byte
 	diffID   v1.Hash
@@ -134,7 +134,7 @@ func fetch(t testing.TB, st *Store, src *upstream) (*Layer, error) {
 	return l, st.fetch(t.Context(), l, nil)
 }
 
-// checkLayer reads a layer in both forms.
+// checkLayer compares a layer's stored and decompressed bytes.
 func checkLayer(t *testing.T, l v1.Layer, stored, inflated []byte) {
 	t.Helper()
 	for what, c := range map[string]struct {
@@ -250,13 +250,13 @@ func TestBombDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestSourceThatNeverOpensIsLeft: some cannot be told to give up.
+// TestSourceThatNeverOpensIsLeft: some sources do not support cancellation.
 func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	src := honest(gz(t, content(t, 1000)), content(t, 1000))
 	ctx, cancel := context.WithCancel(t.Context())
 	late, closed := make(chan struct{}), make(chan struct{})
 	src.openFunc = func(context.Context) (io.ReadCloser, error) {
-		cancel() // as the failure of another layer does
+		cancel() // as when another layer fails
 		<-late
 		return closer{bytes.NewReader(src.stored), closed}, nil
 	}
@@ -272,7 +272,7 @@ func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	<-closed
 }
 
-// closer tells that it was closed.
+// closer signals when it is closed.
 type closer struct {
 	io.Reader
 	closed chan struct{}
@@ -336,7 +336,7 @@ func TestCancelledReadLeavesNothing(t *testing.T) {
 	src := honest(gz(t, plain), plain)
 	ctx, cancel := context.WithCancel(t.Context())
 	src.openFunc = func(context.Context) (io.ReadCloser, error) {
-		r, w := io.Pipe() // hands out a part, and then nothing for ever
+		r, w := io.Pipe() // returns some bytes, then blocks forever
 		go func() {
 			_, _ = w.Write(src.stored[:1000])
 			cancel()
@@ -369,7 +369,7 @@ func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
 		if _, err := New(Options{Dir: os.Getenv("LAYERS_TEST_KILLED")}); err != nil {
 			t.Fatal(err)
 		}
-		os.Exit(0) // without Close, as a killed run
+		os.Exit(0) // without Close, like a run that was killed
 	}
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestFoldersOfKilledRunsAreRemoved$")
@@ -382,7 +382,7 @@ func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer live.Close()
-	// Others' folders, whatever they are called, are not ours to remove.
+	// Folders of other programs must not be removed, whatever their names.
 	foreign := filepath.Join(dir, dirPrefix+"of-somebody")
 	if err := os.Mkdir(foreign, 0o700); err != nil {
 		t.Fatal(err)
@@ -433,18 +433,17 @@ func BenchmarkIngest(b *testing.B) {
 	}
 }
 
-// TestVouchingIsForCompressedLayersAlone: there what they inflate to is hashed as well.
-// What vouches for another digest is not believed, and neither is one that ends with
-// something else than io.EOF.
+// TestVouchingIsForCompressedLayersAlone: for these, the decompressed content is hashed, too. A
+// reader is not trusted if it verifies another digest, or ends with an error other than io.EOF.
 func TestVouchingIsForCompressedLayersAlone(t *testing.T) {
 	plain := content(t, 10_000)
 	stored := gz(t, plain)
 	other := slices.Clone(stored)
-	other[4] ^= 1 // the time in the header: what it inflates to stays the same
+	other[4] ^= 1 // the time in the header, which does not change the decompressed content
 	for name, c := range map[string]struct {
 		src     *upstream
 		vouches v1.Hash
-		end     error // in the place of io.EOF
+		end     error // instead of io.EOF
 		kept    bool
 	}{
 		"honest":             {honest(stored, plain), sum(stored), nil, true},

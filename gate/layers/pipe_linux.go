@@ -2,8 +2,8 @@ package layers
 
 import "syscall"
 
-// widen lets a pipe hold more than its 64 KiB, so that the two programs at its
-// ends wait less for each other. It is as good without: see pipe(7).
+// widen enlarges the 64 KiB buffer of a pipe, so that the two programs wait less for each other.
+// Failure is harmless; see pipe(7).
 func widen(pipe any) {
 	f, ok := pipe.(interface {
 		SyscallConn() (syscall.RawConn, error)

@@ -16,11 +16,11 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// errDeclined says that a program did not inflate a layer. That is no judgement
-// of the layer: the program may be an other one than it is taken for.
+// errDeclined means that the program did not decompress a layer. The layer may still be valid: the
+// program may be a different one than expected.
 var errDeclined = errors.New("the program did not inflate it")
 
-// checkProgram refuses what exec would look for on a PATH.
+// checkProgram requires an absolute path, because exec would search PATH for any other name.
 func checkProgram(argv []string) error {
 	if len(argv) > 0 && !filepath.IsAbs(argv[0]) {
 		return fmt.Errorf("program %q for inflating layers: want an absolute path", argv[0])
@@ -28,17 +28,16 @@ func checkProgram(argv []string) error {
 	return nil
 }
 
-// gunzip inflates as inflate does, by the program of Options. It is faster, and
-// only that: on errDeclined, for whatever reason, it has written something that
-// does not count, and r is at its end.
+// gunzip decompresses with the program of Options, which is faster than inflate. On errDeclined the
+// bytes written to w are invalid, and r was read to its end.
 //
-// Programs ignore what follows the last member of a gzip stream. So they get
-// one more, a seal, and have to give its content back behind everything else.
+// Programs ignore data after the last member of a gzip stream. So gunzip appends a sentinel member,
+// and requires that the program returns its content after everything else.
 func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error {
 	src := &transfer{r: r}
 	in := bufio.NewReaderSize(src, chunk)
 	seal := newSeal()
-	// Of the header the library checks more than programs do.
+	// The library checks more of the header than programs do.
 	head, err := in.Peek(maxHeader)
 	if src.err != nil {
 		return src.err
@@ -50,7 +49,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
 	cmd := exec.CommandContext(ctx, s.opts.Gunzip[0], s.opts.Gunzip[1:]...) //nolint:gosec // an absolute path, and no shell
-	cmd.Env = []string{}                                                    // some take options from there
+	cmd.Env = []string{}                                                    // some programs read options from it
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return declined(in, src)
@@ -62,7 +61,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	if err := cmd.Start(); err != nil {
 		return declined(in, src)
 	}
-	// Not even a child of the program's holds us up.
+	// A child process of the program must not block the read.
 	stop := context.AfterFunc(ctx, func() { _ = stdout.Close() })
 	defer stop()
 	widen(stdin)
@@ -81,7 +80,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	var failed *writeError
 	if errors.Is(took, ErrTooLarge) || errors.As(took, &failed) {
 		kill()
-		r.CloseWithError(took) // lets both stages end
+		r.CloseWithError(took) // unblocks both stages
 		<-fed                  //nolint:errcheck // what could not be fed does not matter any more
 		_ = cmd.Wait()
 		return took
@@ -99,7 +98,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	return nil
 }
 
-// declined reads what is left, so that the other stage can complete the blob.
+// declined reads the rest of the stream, so that the other stage can complete the blob.
 func declined(in io.Reader, src *transfer) error {
 	_, _ = io.Copy(io.Discard, in)
 	if src.err != nil {
@@ -108,21 +107,20 @@ func declined(in io.Reader, src *transfer) error {
 	return errDeclined
 }
 
-// maxHeader is how much of a stream is looked at for the header of its first
-// member. Those of layers have ten bytes.
+// maxHeader is the number of bytes that are searched for the header of the first member. Headers of
+// layers have ten bytes.
 const maxHeader = 4 << 10
 
-// seal is a gzip member that nobody can have reckoned with.
+// seal is a sentinel: a gzip member that the content of a layer cannot predict.
 type seal struct{ member, content []byte }
 
-// sealSize is that of its content.
+// sealSize is the size of the sentinel's content, in bytes.
 const sealSize = 32
 
-// newSeal makes one: https://www.rfc-editor.org/rfc/rfc1952#section-2.3. Its
-// content is random. So is the length of its header: a header that is cut short
-// at the end of a layer could otherwise claim that of the seal for itself, and
-// go on with its content. The bytes in between are no zeros, which would end a
-// name.
+// newSeal makes a sentinel with random content: https://www.rfc-editor.org/rfc/rfc1952#section-2.3.
+// Its header has a random length. Otherwise a header that is truncated at the end of a layer could
+// take the sentinel's header as its own, and continue with the sentinel's content. The padding
+// bytes are not zero, because a zero would end a name.
 func newSeal() seal {
 	random := make([]byte, sealSize+2)
 	_, _ = rand.Read(random) // never fails
@@ -138,7 +136,7 @@ func newSeal() seal {
 	return seal{binary.LittleEndian.AppendUint32(b, sealSize), content}
 }
 
-// sealedWriter passes on what it gets but for its last sealSize bytes.
+// sealedWriter writes its input except the last sealSize bytes, which it keeps.
 type sealedWriter struct {
 	w    io.Writer
 	seal []byte

@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// actAs makes this process one of the programs below. They get no environment,
-// so it goes by the arguments. Where they do not name any, it returns.
+// actAs makes this process one of the programs below. They have no environment, so the arguments
+// select the program. It returns if they select none.
 func actAs(args []string) {
 	if len(args) < 2 || args[1] != "gunzip" {
 		return
@@ -30,12 +30,12 @@ func actAs(args []string) {
 	if err := programs[args[2]](os.Stdin, os.Stdout); err != nil {
 		code = 1
 	}
-	syscall.Exit(code) // os.Exit waits a second where races are looked for
+	syscall.Exit(code) // os.Exit waits a second with the race detector
 }
 
-// programs are what may be found under the name of one that inflates.
+// programs are decompressors with different faults.
 var programs = map[string]func(io.Reader, io.Writer) error{
-	// As igzip and unpigz: whatever follows the last member is ignored.
+	// Like igzip and unpigz: data after the last member is ignored.
 	"lenient": func(r io.Reader, w io.Writer) error {
 		in, err := io.ReadAll(r)
 		for rest := bytes.NewReader(in); err == nil && rest.Len() > 0; {
@@ -82,7 +82,7 @@ func firstMember(r io.Reader, w io.Writer) error {
 
 func program(name string) []string { return []string{os.Args[0], "gunzip", name} }
 
-// inflaters are those programs that do well, and the real ones that are here.
+// inflaters are the correct programs: "lenient", and the real ones that are installed here.
 func inflaters() map[string][]string {
 	all := map[string][]string{"lenient": program("lenient")}
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}, {"gzip", "-dc"}} {
@@ -95,7 +95,7 @@ func inflaters() map[string][]string {
 
 func using(argv []string) func(*Options) { return func(o *Options) { o.Gunzip = argv } }
 
-// verdict is what a fetch comes to, in a word.
+// verdict describes the result of a fetch in a few words.
 func verdict(err error) string {
 	switch {
 	case err == nil:
@@ -108,7 +108,7 @@ func verdict(err error) string {
 	return err.Error()
 }
 
-// streams are gzip streams, good and bad, that inflate to plain, or would.
+// streams are valid and invalid gzip streams of plain.
 func streams(t *testing.T, plain []byte) map[string][]byte {
 	t.Helper()
 	one, half := gz(t, plain), len(plain)/2
@@ -132,7 +132,7 @@ func streams(t *testing.T, plain []byte) map[string][]byte {
 		"a member without a kind": with(0x1f, 0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 		"half a member":           with(gz(t, []byte("more"))[:15]...),
 		"zstd behind":             with(zst(t, plain)...),
-		// Headers that could go on in what comes next.
+		// Headers that could continue in the bytes that follow.
 		"name cut short":         with(0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'),
 		"comment cut short":      with(0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 0xff),
 		"extra field cut short":  with(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 10, 0),
@@ -166,8 +166,7 @@ func named(t *testing.T, plain []byte, name string) []byte {
 	return buf.Bytes()
 }
 
-// TestProgramJudgesAsTheLibraryDoes: what inflates a layer makes no difference
-// to what is accepted.
+// TestProgramJudgesAsTheLibraryDoes: the same streams are accepted with every decompressor.
 func TestProgramJudgesAsTheLibraryDoes(t *testing.T) {
 	plain := content(t, 300_000) // more than a chunk
 	all, want := streams(t, plain), map[string]string{}
@@ -192,8 +191,8 @@ func TestProgramJudgesAsTheLibraryDoes(t *testing.T) {
 	}
 }
 
-// TestProgramThatIsBrokenDecidesNothing: a good layer is one whatever stands on
-// the PATH, and a bad one is none.
+// TestProgramThatIsBrokenDecidesNothing: a valid layer is accepted and an invalid one refused, with
+// any program.
 func TestProgramThatIsBrokenDecidesNothing(t *testing.T) {
 	plain := content(t, 300_000)
 	stored := gz(t, plain)
@@ -258,7 +257,7 @@ func TestBombDoesNotFillTheDiskByAProgram(t *testing.T) {
 			}
 			checkNoPartials(t, s)
 		}
-		// As large as it may be, it is read.
+		// A layer of exactly the maximum size is accepted.
 		s := newStore(t, func(o *Options) { o.MaxLayer = int64(len(plain)) }, using(argv))
 		if _, err := fetch(t, s, honest(gz(t, plain), plain)); err != nil && name != "is endless" {
 			t.Errorf("%s: at the limit: %v", name, err)
@@ -267,7 +266,7 @@ func TestBombDoesNotFillTheDiskByAProgram(t *testing.T) {
 }
 
 func TestProgramEndsWithItsContext(t *testing.T) {
-	plain := content(t, 3<<20) // more than its pipe holds
+	plain := content(t, 3<<20) // larger than the program's pipe buffer
 	s := newStore(t, using(program("is stuck")))
 	ctx, cancel := context.WithCancel(t.Context())
 	src := honest(gz(t, plain), plain)
@@ -277,7 +276,7 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 			return 0, ctx.Err()
 		}))), nil
 	}
-	time.AfterFunc(time.Second, cancel) // for where the pipe is full before
+	time.AfterFunc(time.Second, cancel) // in case the pipe is full before
 	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +287,7 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 	checkNoPartials(t, s)
 }
 
-// TestBrokenTransferIsNotCorruptionByAProgram: nor is it the program's fault.
+// TestBrokenTransferIsNotCorruptionByAProgram: it is not an error of the program either.
 func TestBrokenTransferIsNotCorruptionByAProgram(t *testing.T) {
 	plain := content(t, 300_000)
 	stored := gz(t, plain)
@@ -315,7 +314,7 @@ func TestProgramIsNotLookedUp(t *testing.T) {
 	}
 }
 
-// TestSealsDiffer in their content and in how long their headers are.
+// TestSealsDiffer: sentinels differ in their content and in the length of their headers.
 func TestSealsDiffer(t *testing.T) {
 	contents, lengths := map[string]bool{}, map[int]bool{}
 	for range 20 {
@@ -335,7 +334,7 @@ func TestSealsDiffer(t *testing.T) {
 	}
 }
 
-// TestSealedWriterPassesEverythingElseOn however it is cut up.
+// TestSealedWriterPassesEverythingElseOn: this holds for writes of every size.
 func TestSealedWriterPassesEverythingElseOn(t *testing.T) {
 	plain := content(t, 2000)
 	s := newSeal()

@@ -13,29 +13,27 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Open reads a blob's bytes as they are stored. What it returns must end a
-// Read when it is closed, as files and connections do.
+// Open opens a blob's stored bytes. Closing the result must interrupt a blocked Read, as it does
+// for files and connections.
 type Open func(context.Context) (io.ReadCloser, error)
 
-// Vouching is what an Open may return: it ends with io.EOF only behind bytes of which
-// that is the digest. A registry's client does so for a blob that it gets by digest.
-// The bytes of a compressed layer are then not hashed once more, for what they
-// inflate to is held against the diffID as well.
+// Vouching is a self-verifying reader, which an Open may return. It returns io.EOF only after bytes
+// with the digest that Vouches returns. A registry client does this for a blob that it gets by
+// digest. The bytes of a compressed layer are then not hashed again: the diffID is checked anyway.
 type Vouching interface {
 	io.ReadCloser
 	Vouches() v1.Hash
 }
 
-// chunk is how many bytes one stage hands to the next.
+// chunk is the number of bytes that one stage passes to the next.
 const chunk = 256 << 10
 
-// sizeUnknown stands for the size of a blob that nobody stated.
+// sizeUnknown is the size of a blob whose size is not known beforehand.
 const sizeUnknown = -1
 
-// read is the one pass over a layer. Two stages run side by side: one receives,
-// hashes and keeps the bytes as they came, the other inflates, hashes and keeps
-// what comes out. Neither file gets its name before both agree with what was
-// promised.
+// read is the single pass over a layer. Two stages run in parallel. The first receives, hashes and
+// stores the bytes. The second decompresses them, and hashes and stores the result. Neither file
+// gets its final name before both digests match.
 func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	if l.descriptor.Digest == l.diffID {
 		return s.readPlain(ctx, l.descriptor, l.open, index)
@@ -72,7 +70,7 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 		} else {
 			err = s.inflate(l.descriptor.Digest, r, inflated)
 		}
-		r.CloseWithError(err) // lets the other stage end
+		r.CloseWithError(err) // unblocks the other stage
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -92,8 +90,7 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	return cmp.Or(inflated.complete(), blob.keep(), inflated.keep())
 }
 
-// inflateAgain inflates a blob that was received, in place of what a program has
-// made of it.
+// inflateAgain decompresses a received blob again and replaces the output of the program.
 func (s *Store) inflateAgain(ctx context.Context, l *Layer, blob, inflated *file, index Index) error {
 	if err := inflated.empty(); err != nil {
 		return err
@@ -110,13 +107,12 @@ func (s *Store) inflateAgain(ctx context.Context, l *Layer, blob, inflated *file
 	}), inflated)
 }
 
-// readerFunc is an io.Reader.
+// readerFunc makes a function an io.Reader.
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// readPlain is read for a layer that is not compressed: its one file has two
-// names.
+// readPlain reads an uncompressed layer. Its single file has two names.
 func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open, index Index) (err error) {
 	limit := s.opts.MaxLayer
 	if d.Size > limit {
@@ -145,7 +141,7 @@ func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open, index
 	return nil
 }
 
-// readBlob is read for a blob that is no layer, and stays as it is.
+// readBlob reads a blob that is not a layer, and stores it unchanged.
 func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err error) {
 	blob, err := s.create(s.blobPath(d.Digest))
 	if err != nil {
@@ -158,10 +154,9 @@ func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err e
 	return blob.keep()
 }
 
-// receive copies what the source has into the file and into tee, and holds it
-// against the descriptor: a source with more bytes, fewer, or other ones is
-// refused. It reads at most one byte too many. A source that vouches for its bytes is
-// believed where the caller does so.
+// receive copies the source to the file and to tee, and compares it with the descriptor. It is an
+// error if the source has more bytes, fewer bytes or other bytes. receive reads at most one byte
+// too many. If believe is true, a self-verifying reader replaces hashing.
 func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer, believe bool) (err error) {
 	s.fetches.Add(1)
 	rc, err := opened(ctx, open)
@@ -169,11 +164,11 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 		return err
 	}
 	closed := sync.OnceValue(rc.Close)
-	stop := context.AfterFunc(ctx, func() { _ = closed() }) // ends a read that is stuck
+	stop := context.AfterFunc(ctx, func() { _ = closed() }) // interrupts a blocked read
 	defer func() {
 		stop()
-		// Closing a source that was not read to its end may say so; only one
-		// that was must close well.
+		// Close may fail if the source was not read to its end. Its error counts only after a
+		// complete read.
 		if cerr := closed(); err == nil {
 			err = cerr
 		}
@@ -206,8 +201,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Sources that verify on their own put their complaint in the place
-		// of the end. A complete blob is judged here.
+		// A source that verifies its bytes returns its own error instead of io.EOF. For a complete
+		// blob, check decides.
 		if ended(rerr) || rerr != nil && blob.written == d.Size {
 			return check(d, blob, rerr)
 		}
@@ -217,8 +212,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 	}
 }
 
-// opened waits for an open no longer than the context lasts; what comes later is
-// closed. Not every source can be told to give up.
+// opened calls open and waits no longer than ctx lasts. A source that is opened later is closed.
+// Not every source supports cancellation.
 func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	type result struct {
 		rc  io.ReadCloser
@@ -243,7 +238,7 @@ func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	}
 }
 
-// check holds what was received against the descriptor.
+// check compares the received bytes with the descriptor.
 func check(d v1.Descriptor, blob *file, end error) error {
 	if d.Size != sizeUnknown && blob.written != d.Size {
 		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", blob.written, d.Size)}

@@ -16,17 +16,17 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// What is in the folder of a run.
+// Names of the folder of a run and of its content.
 const (
-	dirPrefix = "imagegate-" // of the folder itself; digits follow
+	dirPrefix = "imagegate-" // prefix of the folder; digits follow
 	newPrefix = dirPrefix + "new-"
 	lockName  = ".imagegate.lock"
 	blobsDir  = "blobs"
 	layersDir = "layers"
 )
 
-// runDir is the folder of one run, in a folder that other users may share. Both are used by
-// their handles: another user can put a link under a name, and not behind a handle.
+// runDir is the folder of one run, in a parent folder that other users may share. Both are accessed
+// through handles: another user can replace a name by a link, but not a handle.
 type runDir struct {
 	path   string
 	name   string
@@ -35,9 +35,8 @@ type runDir struct {
 	lock   *flock.Flock
 }
 
-// makeRunDir makes a folder that only this user can read, and locks it for as
-// long as the process lives. It gets the name by which others know it once it is
-// locked, so that nobody sweeps it before.
+// makeRunDir creates a folder that only this user can read, and locks it while the process lives.
+// The folder gets its final name only after it is locked, so that no sweep removes it before.
 func makeRunDir(parent string) (_ *runDir, err error) {
 	d := &runDir{}
 	if d.parent, err = os.OpenRoot(parent); err != nil {
@@ -69,7 +68,7 @@ func makeRunDir(parent string) (_ *runDir, err error) {
 	return d, nil
 }
 
-// mkdirNew makes a folder with a name that nobody can foresee.
+// mkdirNew creates a folder with an unpredictable name.
 func mkdirNew(parent *os.Root) (digits string, err error) {
 	for range 100 {
 		var b [8]byte
@@ -82,8 +81,8 @@ func mkdirNew(parent *os.Root) (digits string, err error) {
 	return digits, err
 }
 
-// openOwn opens a folder of this user that no other user can read. Owner and mode are those of
-// what was opened, whatever has the name by now.
+// openOwn opens a folder that belongs to this user and that no other user can read. It checks owner
+// and mode of the opened folder, even if the name was replaced since.
 func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
 	named, err := parent.Lstat(name)
 	if err != nil {
@@ -108,8 +107,8 @@ func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
 	return nil, errors.Join(err, root.Close())
 }
 
-// tryLock takes a lock without waiting. The lock must be on the file in this folder: its path
-// may lead elsewhere by now.
+// tryLock takes a lock without waiting. It verifies that the lock is on the file in this folder,
+// because the path of the lock could have been replaced.
 func tryLock(lock *flock.Flock, root *os.Root) error {
 	ok, err := lock.TryLock()
 	if err != nil {
@@ -131,14 +130,14 @@ func tryLock(lock *flock.Flock, root *os.Root) error {
 	return nil
 }
 
-// sweep removes folders whose run is gone: folders of this user with a lock file that no process
-// holds. What it cannot remove stays; that is no reason to fail.
+// sweep removes the folders of runs that have ended: folders of this user with a lock file that no
+// process holds. Failures are ignored.
 func sweep(parent string) {
 	root, err := os.OpenRoot(parent)
 	if err != nil {
 		return
 	}
-	defer func() { _ = root.Close() }() // as everything here, no reason to fail
+	defer func() { _ = root.Close() }() // a failure is ignored, as everywhere in sweep
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return
@@ -157,12 +156,12 @@ func sweepOne(parent *os.Root, path, name string) {
 		return
 	}
 	d := &runDir{name: name, parent: parent, root: root}
-	defer func() { _ = root.Close() }() // as everything here, no reason to fail
+	defer func() { _ = root.Close() }() // a failure is ignored, as everywhere in sweep
 	if info, err := root.Lstat(lockName); err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	// The lock file is never created here: that would put a file into a folder that its own
-	// run is just removing.
+	// Do not create the lock file here: that would add a file to a folder that its own run is
+	// removing.
 	lock := flock.New(filepath.Join(path, name, lockName), flock.SetFlag(os.O_RDWR))
 	if tryLock(lock, root) == nil {
 		_ = d.remove()
@@ -170,9 +169,9 @@ func sweepOne(parent *os.Root, path, name string) {
 	}
 }
 
-// remove removes everything in the folder, then the lock file, then the folder: a sweep would
-// not find a folder without a lock file, if this were interrupted. Only an empty folder is
-// removed by its name.
+// remove removes the content of the folder, then the lock file, then the folder. If it is
+// interrupted, a sweep can still find the folder by its lock file. Only an empty folder is removed
+// by its name.
 func (d *runDir) remove() error {
 	if d.root == nil {
 		return nil
@@ -198,7 +197,7 @@ func (d *runDir) remove() error {
 	return nil
 }
 
-// close gives up the lock and the handles.
+// close releases the lock and the handles.
 func (d *runDir) close() (err error) {
 	if d.lock != nil {
 		err = d.lock.Close()

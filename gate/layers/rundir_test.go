@@ -11,7 +11,7 @@ import (
 
 const stranger = 65534
 
-// leftOver makes what a killed run leaves, with a file in it.
+// leftOver creates the folder of a killed run, with a file in it.
 func leftOver(t *testing.T, dir string) string {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(dir, "blobs"), 0o700); err != nil {
@@ -83,8 +83,8 @@ func TestSweepDeletesNothingBehindALink(t *testing.T) {
 	}
 }
 
-// TestSweepDeletesNothingBehindALinkThatAppears: another user puts a link in the place of a
-// left-over folder again and again, while it is swept.
+// TestSweepDeletesNothingBehindALinkThatAppears: another user repeatedly replaces a left-over
+// folder with a link during the sweep.
 func TestSweepDeletesNothingBehindALinkThatAppears(t *testing.T) {
 	parent, home := t.TempDir(), t.TempDir()
 	precious := leftOver(t, filepath.Join(home, "precious"))
@@ -136,7 +136,8 @@ func TestRunFolderIsReadByNobodyElse(t *testing.T) {
 	}
 }
 
-// TestCloseDeletesNothingElsewhere: the name of the run's folder leads elsewhere by then.
+// TestCloseDeletesNothingElsewhere: meanwhile, the name of the run's folder is a link to another
+// folder.
 func TestCloseDeletesNothingElsewhere(t *testing.T) {
 	parent := t.TempDir()
 	precious := leftOver(t, filepath.Join(t.TempDir(), "precious"))

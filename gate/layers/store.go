@@ -1,15 +1,14 @@
-// Package layers reads each layer of an image once: verified, inflated and
-// kept until it is promoted.
+// Package layers reads each layer of an image once. It verifies and decompresses the layer, and
+// keeps it on disk until the image is promoted.
 //
-// The path through it: [New] makes a [Store] with a folder of its own,
-// [Store.Image] wraps an image after checking its manifest and config, and
-// [Store.Fetch] streams every layer through one pass that checks size and
-// digest, keeps the bytes as they came, inflates them, checks the diffID and
-// keeps the result. Layers of the returned image are served from those files.
-// What a container engine saved enters by [Store.FromTarball] instead.
+// [New] creates a [Store] with its own folder. [Store.Image] checks the manifest and config of an
+// image and returns it with layers that the store serves. [Store.Fetch] reads every layer in one
+// pass. The pass checks size and digest, stores the received bytes, decompresses them, checks the
+// diffID, and stores the result. [Store.FromTarball] does the same for an image that a container
+// engine saved.
 //
-// The package pushes nothing and knows no registries: it reads what a v1.Image
-// hands out, and trusts none of it.
+// The package pushes nothing and uses no registry client: it reads from a v1.Image, and verifies
+// everything that the v1.Image returns.
 package layers
 
 import (
@@ -26,46 +25,42 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// The limits where Options leaves them at zero.
+// The defaults of Options.
 const (
-	DefaultMaxLayer = 32 << 30  // bytes of one inflated layer
+	DefaultMaxLayer = 32 << 30  // bytes of one decompressed layer
 	DefaultMaxTotal = 128 << 30 // bytes on disk
 )
 
-// Options say where and how much. Dir must be set; nothing may be negative.
+// Options configure a Store. Dir is required. No value may be negative.
 type Options struct {
-	// Dir is the folder in which the store makes its own.
+	// Dir is the parent folder. The store creates its own folder in it.
 	Dir string
-	// MaxLayer bounds one inflated layer; 0 means DefaultMaxLayer.
+	// MaxLayer limits one decompressed layer, in bytes. Default: DefaultMaxLayer.
 	MaxLayer int64
-	// MaxTotal bounds all bytes that the store keeps; 0 means
-	// DefaultMaxTotal.
+	// MaxTotal limits all bytes that the store keeps on disk. Default: DefaultMaxTotal.
 	MaxTotal int64
-	// Parallel is how many layers are processed at once; 0 means one for
-	// each core, at most 8.
+	// Parallel is the maximum number of layers that are processed at once. Default: one for each
+	// core, at most 8.
 	Parallel int
-	// Gunzip is a program that inflates gzip from its standard input to its
-	// standard output, by its absolute path, and its arguments: "igzip -dc",
-	// "unpigz -c". It is run without an environment. What it gives is verified
-	// in every case, and what it does not do well is done again without it.
-	// Empty means to run none.
+	// Gunzip is a program, by its absolute path, and its arguments: "igzip -dc", "unpigz -c". It
+	// decompresses gzip from standard input to standard output. It runs without environment
+	// variables. Its output is always verified. If the program fails, the layer is decompressed
+	// again in this process. Default: no program.
 	Gunzip []string
-	// Index reads every layer that Fetch reads, while it does. Nil means nobody.
+	// Index reads every layer while Fetch reads it. Default: none.
 	Index Index
-	// Progress is told of every layer. Nil means nobody.
+	// Progress receives progress events of every layer. Default: none.
 	Progress Progress
 }
 
-// Progress is told how far a layer's transfer is. It may be called by several
-// goroutines at once.
+// Progress receives progress events. Several goroutines may call it at once.
 type Progress interface {
-	// Layer says that so many bytes of a blob have come. The total is 0 where
-	// it is not known beforehand.
+	// Layer reports that done bytes of a blob were received. total is 0 if the size is unknown.
 	Layer(digest v1.Hash, done, total int64)
 }
 
-// Store keeps the layers of one run. It is safe for concurrent use, but for
-// Close, which is for when nothing else is under way.
+// Store keeps the layers of one run. It is safe for concurrent use, except Close: call it only
+// after all other calls have returned.
 type Store struct {
 	opts    Options
 	dir     string // the path of run
@@ -76,12 +71,12 @@ type Store struct {
 	fetched atomic.Int64
 
 	mu     sync.Mutex
-	claims map[v1.Hash]claim   // what was said of a layer, by its digest
-	kept   map[string]struct{} // what was verified and is on disk, by key
+	claims map[v1.Hash]claim   // what images state about each layer, by digest
+	kept   map[string]struct{} // verified content on disk, by key
 	closed bool
 }
 
-// claim is what an image says of a layer. All images must say the same.
+// claim is what an image states about a layer. All images must state the same.
 type claim struct {
 	diffID v1.Hash
 	size   int64
@@ -89,11 +84,11 @@ type claim struct {
 
 // Stats counts what a store has read from its sources.
 type Stats struct {
-	Bytes   int64 // as they came, before inflating
-	Fetches int   // blobs that were opened
+	Bytes   int64 // as received, before decompression
+	Fetches int   // number of blobs opened
 }
 
-// New makes the store's folder, and removes those of runs that were killed.
+// New creates the store's folder. It also removes the folders of runs that were killed.
 func New(opts Options) (*Store, error) {
 	switch {
 	case opts.Dir == "":
@@ -128,8 +123,8 @@ func New(opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Close removes the store's folder with everything in it. Closing again does
-// nothing, unless something could not be removed: that is tried once more.
+// Close removes the store's folder and everything in it. Calling it again does nothing, unless
+// removing failed: then it tries again.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,8 +138,8 @@ func (s *Store) Close() error {
 	return s.run.close()
 }
 
-// TempDir makes a folder inside the store's own, which goes with it. What
-// others write there does not count towards MaxTotal.
+// TempDir creates a folder inside the store's folder. Close removes it, too. Files that other code
+// writes there do not count towards MaxTotal, except while Watch runs.
 func (s *Store) TempDir(name string) (string, error) {
 	dir, err := os.MkdirTemp(s.dir, name+"-")
 	if err != nil {
@@ -153,13 +148,13 @@ func (s *Store) TempDir(name string) (string, error) {
 	return dir, nil
 }
 
-// Stats returns what has been read so far.
+// Stats returns the counts so far.
 func (s *Store) Stats() Stats {
 	return Stats{Bytes: s.fetched.Load(), Fetches: int(s.fetches.Load())}
 }
 
-// WriteFile copies r into a new file in a folder that TempDir made; its bytes
-// count towards MaxTotal.
+// WriteFile copies r to a new file in a folder that TempDir created. The bytes count towards
+// MaxTotal.
 func (s *Store) WriteFile(path string, r io.Reader) error {
 	if rel, err := filepath.Rel(s.dir, path); err != nil || !filepath.IsLocal(rel) {
 		return fmt.Errorf("writing %q: it is not in the folder for layers", path)

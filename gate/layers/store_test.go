@@ -72,7 +72,7 @@ func TestClosedStoreHasNothing(t *testing.T) {
 	}
 }
 
-// A run that holds its lock until it is killed.
+// TestMain can also act as a run that holds its lock until it is killed.
 func TestMain(m *testing.M) {
 	actAs(os.Args)
 	if dir := os.Getenv("LAYERS_TEST_HOLD"); dir != "" {
@@ -84,7 +84,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		_, _ = os.Stdout.WriteString("held\n")
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent lets go
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes the pipe
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -120,7 +120,7 @@ func TestFolderOfLiveProcessIsNotSwept(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // it says that it was killed
+	_ = cmd.Wait() // returns an error because the process was killed
 	sweep(dir)
 	if got := runDirs(t, dir); len(got) != 0 {
 		t.Errorf("after it was killed: %v", got)
@@ -142,7 +142,7 @@ func TestFoldersOfOthersAreNotSwept(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if sub == "imagegate-2" { // being made, or not ours: no lock
+		if sub == "imagegate-2" { // no lock file: the folder is being created, or belongs to another program
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(dir, sub, lockName), nil, 0o600); err != nil {
@@ -352,11 +352,11 @@ func TestWriteFileStaysInTheFolder(t *testing.T) {
 func TestFirstErrorEndsTheOthers(t *testing.T) {
 	s := newStore(t, func(o *Options) { o.Parallel = 2 })
 	broken := errors.New("connection reset")
-	// The largest are begun first.
+	// The largest layers are started first.
 	stuck := honest(gz(t, content(t, 9000)), content(t, 9000))
 	waits := make(chan struct{})
 	stuck.openFunc = func(context.Context) (io.ReadCloser, error) {
-		r, _ := io.Pipe() // never has anything
+		r, _ := io.Pipe() // never returns a byte
 		close(waits)
 		return r, nil
 	}
@@ -412,7 +412,7 @@ func TestRunsThatStartTogetherDoNotSweepEachOther(t *testing.T) {
 	}
 }
 
-// TestReleasedStoreStillHasWhatIsPushed, and can read what it has not read yet.
+// TestReleasedStoreStillHasWhatIsPushed: a released store can also fetch new layers.
 func TestReleasedStoreStillHasWhatIsPushed(t *testing.T) {
 	plain, later := content(t, 50_000), content(t, 60_000)
 	s := newStore(t)

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// FromTarball makes an image of one that was saved by a container engine, from
-// an archive or a daemon. Such an image has a config and inflated layers, and
-// no manifest; it gets one over the layers as they are, so that its digest
-// follows from its content and not from who compresses it. Layers that the
-// archive holds compressed are inflated for the same reason. All layers are
-// read on the way. Errors are those of Image and Fetch.
+// FromTarball returns an image that a container engine saved to an archive or returned from its
+// daemon. Such an image has a config and decompressed layers, but no manifest. FromTarball makes a
+// manifest over the decompressed layers, so that the digest depends only on the content.
+//
+// Compressed layers in the archive are decompressed for the same reason. FromTarball reads all
+// layers. It returns the same errors as Image and Fetch.
 func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error) {
 	rawConfig, err := src.RawConfigFile()
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error)
 	return out, nil
 }
 
-// describe gives the image a manifest over its config and layers.
+// describe makes the manifest over the image's config and layers.
 func (i *image) describe() error {
 	digest, size, err := v1.SHA256(bytes.NewReader(i.config))
 	if err != nil {
@@ -85,13 +85,12 @@ func (i *image) describe() error {
 	return err
 }
 
-// Ingest reads a layer that its source holds inflated, and verifies it against
-// the diffID. It becomes a layer that is not compressed, whose digest is its
-// diffID; the media type is that of Docker or OCI for such layers. The layer is
-// there at once, and Fetch has nothing left to do for it.
+// Ingest reads a layer that its source has decompressed, and verifies the diffID. The result is an
+// uncompressed layer whose digest is the diffID. mediaType must be the type for such layers of
+// Docker or OCI. The layer does not need Fetch.
 func (s *Store) Ingest(ctx context.Context, diffID v1.Hash, mediaType types.MediaType, open Open) (v1.Layer, error) {
 	l, err := s.ingest(ctx, diffID, mediaType, open)
-	if err != nil { // not a nil *Layer in an interface that is not nil
+	if err != nil { // do not return a nil *Layer in a non-nil interface
 		return nil, err
 	}
 	return l, nil
@@ -117,8 +116,8 @@ func (s *Store) ingest(ctx context.Context, diffID v1.Hash, mediaType types.Medi
 	return s.layer(d, diffID, open)
 }
 
-// serialized keeps Close from running during a Read: the decompressors that
-// read archives do not allow it, and files do not get stuck.
+// serialized prevents Close during a Read. Decompressors that read archives do not support that,
+// and reads of files do not block.
 func serialized(open Open) Open {
 	return func(ctx context.Context) (io.ReadCloser, error) {
 		rc, err := open(ctx)

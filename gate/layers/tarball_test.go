@@ -21,8 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// saved writes an archive as "docker save" does, and opens it. The layers are
-// stored as these bytes, whatever the config says.
+// saved writes an archive as "docker save" does, and opens it. The layers are stored as these
+// bytes, whatever the config states.
 func saved(t *testing.T, config []byte, layers ...[]byte) v1.Image {
 	t.Helper()
 	entry := tarball.Descriptor{Config: "config.json", RepoTags: []string{"app:1"}}
@@ -61,7 +61,7 @@ func saved(t *testing.T, config []byte, layers ...[]byte) v1.Image {
 	return img
 }
 
-// configOf is a config that states these layers.
+// configOf returns a config that states these layers.
 func configOf(t *testing.T, inflated ...[]byte) []byte {
 	t.Helper()
 	config := v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"}}
@@ -109,8 +109,7 @@ func TestSavedImageHasOneDigestHoweverItWasCompressed(t *testing.T) {
 		if got := s.Stats(); got.Fetches != 2 {
 			t.Errorf("%s: 2 distinct layers were opened %d times", what, got.Fetches)
 		}
-		// It passes the checks that any other image does, and has nothing
-		// left to fetch.
+		// It passes the checks of any other image, and needs no further fetch.
 		again, err := s.Image(t.Context(), describe(t, img), img)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -128,7 +127,7 @@ func TestSavedImageHasOneDigestHoweverItWasCompressed(t *testing.T) {
 	}
 }
 
-// written is the image as ggcr writes it to an archive.
+// written returns the image as go-containerregistry writes it to an archive.
 func written(t *testing.T, img v1.Image) v1.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.tar")
@@ -226,7 +225,7 @@ func TestCancelledIngestLeavesNothing(t *testing.T) {
 	}
 }
 
-// closeAware tells whether it is closed while it is read.
+// closeAware records whether it is closed during a read.
 type closeAware struct {
 	*bytes.Reader
 	cancel  func()
@@ -238,7 +237,7 @@ func (c *closeAware) Read(p []byte) (int, error) {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
 	c.cancel()
-	time.Sleep(20 * time.Millisecond) // for whoever closes now
+	time.Sleep(20 * time.Millisecond) // time for a concurrent Close
 	return c.Reader.Read(p)
 }
 

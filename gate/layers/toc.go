@@ -21,8 +21,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A layer may have a table of contents besides its archive. Nodes that pull lazily or in
-// parts run the files that the table lists and never see the archive, which is what was
+// A layer may have a table of contents in addition to its archive. Nodes that pull lazily or in
+// parts run the files in the table and never read the archive. But the archive is what was
 // cataloged. The formats are eStargz and zstd:chunked:
 // https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md
 // https://github.com/containers/storage/blob/main/docs/containers-storage-zstd-chunked.md
@@ -32,21 +32,20 @@ const (
 	stargzMagic  = "STARGZ"
 )
 
-// chunkedPrefixes begin the annotations of zstd:chunked, now and formerly.
+// chunkedPrefixes are the current and former prefixes of the annotations of zstd:chunked.
 var chunkedPrefixes = []string{"io.github.containers.zstd-chunked.", "io.containers.zstd-chunked."}
 
-// chunkedMagics end a blob of zstd:chunked.
+// chunkedMagics are the last bytes of a blob of zstd:chunked.
 var chunkedMagics = []string{"GNUlInUx", "GnUlInUx"}
 
-// maxTable bounds a table of contents, decompressed.
+// maxTable limits a decompressed table of contents, in bytes.
 const maxTable = 128 << 20
 
-// checkLazy refuses annotations that have a node run something else than the layers, in
-// a form that is not checked. containerd hands every annotation of a layer that begins
-// with snapshotterPrefix to its snapshotter.
+// checkLazy refuses annotations that make a node run something other than the layers, if their form
+// is not checked. containerd passes every annotation with snapshotterPrefix to its snapshotter.
 //
-// The manifest of an image may name a SOCI index: it does nothing unless that index is in the same
-// repository, which is for the caller to see to.
+// The manifest of an image may name a SOCI index. It has no effect unless that index is in the same
+// repository. The caller must ensure that.
 func checkLazy(what string, digest v1.Hash, annotations map[string]string) error {
 	const snapshotterPrefix, sociPrefix = "containerd.io/snapshot/", "com.amazon.soci."
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
@@ -63,10 +62,9 @@ func checkLazy(what string, digest v1.Hash, annotations map[string]string) error
 	return nil
 }
 
-// CheckTOC proves that the layer's table of contents, if it has one, lists exactly what
-// its archive has. Both the tables that annotations name and those that the blob's footer
-// leads to count. A *RefusedError names the layer and the entry. The layer must have been
-// fetched, and not released.
+// CheckTOC verifies that the layer's tables of contents, if any, list exactly the entries of its
+// archive. It checks the tables named by annotations and by the footer of the blob. A *RefusedError
+// names the layer and the entry. The layer must have been fetched and not released.
 func (l *Layer) CheckTOC() error {
 	blob, err := os.Open(l.store.blobPath(l.descriptor.Digest))
 	if err != nil {
@@ -93,13 +91,13 @@ func (l *Layer) CheckTOC() error {
 	return nil
 }
 
-// table is a table of contents as it is stored.
+// table is a stored table of contents.
 type table struct {
-	where string // says what led to it
+	where string // names the annotation or footer with its location
 	raw   []byte // JSON
 }
 
-// compare holds a table against the archive.
+// compare compares a table with the archive.
 func (l *Layer) compare(t table) error {
 	archive, err := l.store.Inflated(l.diffID)
 	if err != nil {
@@ -168,7 +166,7 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 
 func sha256Of(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// annotatedTable reads the table that annotations of zstd:chunked name.
+// annotatedTable reads the table named by annotations of zstd:chunked.
 func annotatedTable(blob io.ReaderAt, size int64, prefix string, annotations map[string]string) (table, bool, error) {
 	position, ok := annotations[prefix+"manifest-position"]
 	sum, summed := annotations[prefix+"manifest-checksum"]
@@ -206,8 +204,8 @@ func annotatedTable(blob io.ReaderAt, size int64, prefix string, annotations map
 	return table{where, raw}, true, nil
 }
 
-// stargzFooter reads the footer of an eStargz blob or of its predecessor: an empty gzip
-// member that names the offset of the table.
+// stargzFooter parses the footer of an eStargz blob or of its predecessor: an empty gzip member
+// with the offset of the table.
 func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 	for _, size := range []int{51, 47} {
 		if len(tail) < size {
@@ -227,7 +225,7 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 		if len(extra) != 16+len(stargzMagic) || string(extra[16:]) != stargzMagic {
 			continue
 		}
-		// A number that is none leads nowhere, which reading the table finds out.
+		// Reading the table reports an invalid number.
 		if offset, err = strconv.ParseInt(string(extra[:16]), 16, 64); err != nil {
 			offset = -1
 		}
@@ -236,7 +234,7 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 	return 0, 0, false
 }
 
-// stargzTOC reads the table of an eStargz blob, an archive of one file.
+// stargzTOC reads the table of an eStargz blob: an archive with one file.
 func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 	if offset < 0 || offset >= end {
 		return nil, fmt.Errorf("offset %d is not in the layer", offset)
@@ -257,8 +255,8 @@ func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 	return io.ReadAll(tr)
 }
 
-// chunkedFooters reads the tables that the end of a blob of zstd:chunked leads to. The
-// footer has 64 bytes now and had 40. What does not lead to a table is not one.
+// chunkedFooters reads the tables that the footer of a zstd:chunked blob names. The footer has 64
+// bytes, formerly 40. A footer without a readable table is ignored.
 func chunkedFooters(blob io.ReaderAt, size int64, tail []byte) (tables [][]byte) {
 	if len(tail) < 8 || !slices.Contains(chunkedMagics, string(tail[len(tail)-8:])) {
 		return nil
@@ -296,8 +294,8 @@ func unzstd(packed []byte) ([]byte, error) {
 	return raw, err
 }
 
-// tocEntry is an entry of a table, or with the type "chunk" a further part of the file
-// before it. Both formats call these fields alike.
+// tocEntry is an entry of a table. An entry of type "chunk" is another part of the previous file.
+// Both formats use the same field names.
 type tocEntry struct {
 	Type        string            `json:"type"`
 	Name        string            `json:"name"`
@@ -325,8 +323,8 @@ var tocTypes = map[byte]string{tar.TypeReg: "reg", tar.TypeLink: "hardlink", tar
 
 const tocChunk = "chunk"
 
-// compareTOC holds a table against an archive, entry by entry in the archive's order,
-// which is the order in which both formats are written. A difference is a *RefusedError.
+// compareTOC compares a table with an archive, entry by entry in the order of the archive. Both
+// formats are written in this order. It returns a *RefusedError for a difference.
 func compareTOC(entries []tocEntry, archive io.Reader) error {
 	files := map[string]bool{}
 	for tr := tar.NewReader(archive); ; {
@@ -365,9 +363,9 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 	return nil
 }
 
-// checkUnique refuses two names for which equal entries are read differently. Of two
-// files of one name a hard link is to the first one in the archive, and to the last one
-// in the table. And the table has hard links to folders, which no runtime unpacks.
+// checkUnique refuses names that archive and table resolve differently. If two files have the same
+// name, a hard link means the first one in the archive and the last one in the table. A table can
+// have hard links to folders, which no runtime unpacks.
 func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	switch {
 	case h.Typeflag == tar.TypeDir:
@@ -381,7 +379,7 @@ func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	return nil
 }
 
-// differs returns the first property in which an entry is not what a header says.
+// differs returns the first property of an entry that is not as in the header, or "".
 func (e *tocEntry) differs(h *tar.Header, name string) string {
 	isLink := h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink
 	isDevice := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
@@ -412,8 +410,8 @@ func (e *tocEntry) differs(h *tar.Header, name string) string {
 	return ""
 }
 
-// compareContent holds the digests of a file and of its chunks against the content.
-// Either the file's digest or those of all chunks must be there.
+// compareContent compares the digests of a file and of its chunks with the content. The file must
+// have a digest, or each of its chunks must.
 func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	if h.Typeflag != tar.TypeReg {
 		if len(chunks) > 1 {
@@ -452,7 +450,7 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	return nil
 }
 
-// onlyZeros is a writer that reports whether it was given only zeros.
+// onlyZeros is a writer that records whether all bytes were zero.
 type onlyZeros bool
 
 // Write never fails.

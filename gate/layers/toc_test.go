@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// lazyArchive has one file of each kind, and one that is cut into two chunks.
+// lazyArchive returns an archive with one file of each type, and one file split into two chunks.
 func lazyArchive(t *testing.T) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -49,7 +49,7 @@ func lazyArchive(t *testing.T) []byte {
 
 type entries = []map[string]any
 
-// lazyTable is the table of lazyArchive.
+// lazyTable returns the table of contents of lazyArchive.
 func lazyTable() entries {
 	d := func(s string) string { return sha256Of([]byte(s)) }
 	return entries{
@@ -73,7 +73,7 @@ func marshal(t *testing.T, what any) []byte {
 	return raw
 }
 
-// stargzBlob is an eStargz blob, and what it inflates to.
+// stargzBlob returns an eStargz blob and its decompressed content.
 func stargzBlob(t *testing.T, archive, table []byte) (blob, inflated []byte) {
 	t.Helper()
 	var member bytes.Buffer
@@ -93,12 +93,12 @@ func stargzBlob(t *testing.T, archive, table []byte) (blob, inflated []byte) {
 	return blob, append(bytes.Clone(archive), member.Bytes()...)
 }
 
-// skippable is a frame that zstd skips.
+// skippable returns a frame that zstd skips.
 func skippable(b []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32([]byte{0x50, 0x2a, 0x4d, 0x18}, uint32(len(b))), b...)
 }
 
-// chunkedBlob is a zstd:chunked blob and its annotations, with a footer of that length.
+// chunkedBlob returns a zstd:chunked blob and its annotations, with a footer of the given length.
 func chunkedBlob(t *testing.T, archive, table []byte, length int) ([]byte, map[string]string) {
 	t.Helper()
 	packed, toc := zst(t, archive), zst(t, table)
@@ -128,7 +128,7 @@ func checked(t *testing.T, blob, inflated []byte, annotations map[string]string)
 	return l.CheckTOC()
 }
 
-// allForms checks a table in each form in which a layer may have it.
+// allForms checks a table in every form that a layer can have.
 func allForms(t *testing.T, archive, table []byte) map[string]error {
 	t.Helper()
 	out := map[string]error{}
@@ -167,7 +167,8 @@ func TestTableOfContentsThatIsTheArchiveIsAccepted(t *testing.T) {
 	}
 }
 
-// TestTableOfContentsThatIsNotTheArchiveIsRefused: nodes that pull lazily would run it.
+// TestTableOfContentsThatIsNotTheArchiveIsRefused: nodes that pull lazily would run the table's
+// files.
 func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	set := func(i int, key string, value any) func(entries) entries {
@@ -230,7 +231,8 @@ func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	}
 }
 
-// TestSameEntriesThatAreReadDifferentlyAreRefused: a table shows what no archive unpacks to.
+// TestSameEntriesThatAreReadDifferentlyAreRefused: the table shows files that no runtime unpacks
+// from the archive.
 func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ headers []tar.Header }{
 		"hard link to a folder":    {[]tar.Header{{Typeflag: tar.TypeDir, Name: "x/"}, {Typeflag: tar.TypeLink, Name: "y", Linkname: "x"}}},
@@ -254,7 +256,7 @@ func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	}
 }
 
-// TestTableOfContentsThatIsNotFoundIsRefused: who can find it would run it.
+// TestTableOfContentsThatIsNotFoundIsRefused: a node that can find the table would run its files.
 func TestTableOfContentsThatIsNotFoundIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	table := marshal(t, map[string]any{"version": 1, "entries": lazyTable()})

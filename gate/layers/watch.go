@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Watch counts what others write into a folder that TempDir made towards MaxTotal, and bounds how
-// deep they go: archives inside archives have a folder each. It looks at intervals, so that the
-// limit can be passed by as much as is written in one of them, a few hundredths of a second.
+// Watch counts the bytes that other code writes to a folder that TempDir created, towards MaxTotal.
+// It also limits nesting, because archives inside archives each have a folder. It polls, so the
+// limit can be exceeded by the bytes written in one interval, a few hundredths of a second.
 //
-// Past a limit the returned context ends, the folder is removed so that nothing more can be put
-// there, and stop returns an error that wraps ErrTooLarge. stop must be called; what it counted
-// counts no longer.
+// Above a limit, Watch cancels the returned context, removes the folder so that nothing more can be
+// written there, and stop returns an error that wraps ErrTooLarge. The caller must call stop. After
+// that, the counted bytes no longer count.
 func (s *Store) Watch(ctx context.Context, dir string) (_ context.Context, stop func() error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watch{store: s, dir: dir, folders: max(leastFolders, foldersPerCPU*runtime.NumCPU())}
@@ -50,10 +50,10 @@ func (s *Store) Watch(ctx context.Context, dir string) (_ context.Context, stop 
 
 const (
 	watchPause = 20 * time.Millisecond
-	// watchPerFile keeps the cost of looking below a tenth of a core.
+	// watchPerFile keeps the cost of polling below a tenth of a core.
 	watchPerFile = 50 * time.Microsecond
-	// leastFolders and foldersPerCPU bound the folders that are there at once. Catalogers work on
-	// four archives for each CPU, and few archives are nested deeper than five times.
+	// leastFolders and foldersPerCPU limit the number of folders that exist at once. Catalogers
+	// work on four archives for each CPU, and few archives are nested more than five levels deep.
 	leastFolders  = 1024
 	foldersPerCPU = 128
 )
@@ -66,7 +66,8 @@ type watch struct {
 	err     error
 }
 
-// look measures the folder and compares it with the limits. It returns how many files it saw.
+// look measures the folder and compares it with the limits. It returns the number of files and
+// folders.
 func (w *watch) look() (files int, err error) {
 	var bytes int64
 	folders := 0

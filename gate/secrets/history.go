@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// pair is NAME=value in a line of the history.
+// pair is a NAME=value in a line of the history.
 type pair struct {
 	what        string // "variable", "label" or "build argument"
 	name, value string
@@ -24,12 +24,12 @@ var (
 	space      = regexp.MustCompile(`\s`)
 )
 
-// instructions are the ones that have names and values, and nothing else.
+// instructions are the Dockerfile instructions that consist only of names and values.
 var instructions = map[string]string{"ENV": "variable", "LABEL": "label", "ARG": "build argument"}
 
-// parseHistory splits a line of the history, as Docker's builder, BuildKit, Buildah and
-// Kaniko write it, into the names and values that it gives and the rest. A line does not
-// say where a value with spaces ends: it ends at the next " NAME=".
+// parseHistory splits a line of the history into names with values, and the rest. It supports the
+// formats of Docker's builder, BuildKit, Buildah and Kaniko. A line does not mark the end of a
+// value with spaces, so the value ends at the next " NAME=".
 func parseHistory(line string) (pairs []pair, rest string) {
 	line = strings.TrimSpace(line)
 	line = nop.ReplaceAllString(line, "")
@@ -60,8 +60,7 @@ func cutSpace(s string) (first, rest string) {
 	return s, ""
 }
 
-// pairsOf reads "A=1 B=2", or "A 1" as old Dockerfiles have it. The rest is what is
-// neither.
+// pairsOf parses "A=1 B=2", or "A 1" from old Dockerfiles. rest is text that has neither form.
 func pairsOf(what, s string) (out []pair, rest string) {
 	if name, value := cutSpace(s); name != "" && !strings.Contains(name, "=") {
 		return []pair{{what, unquoted(name), value}}, ""
@@ -80,7 +79,7 @@ func pairsOf(what, s string) (out []pair, rest string) {
 	return out, ""
 }
 
-// endOfValue returns where the value at the beginning of s ends.
+// endOfValue returns the end of the value at the beginning of s.
 func endOfValue(s string) int {
 	if s != "" && (s[0] == '"' || s[0] == '\'') {
 		if at := strings.IndexByte(s[1:], s[0]); at >= 0 {
@@ -95,7 +94,7 @@ func endOfValue(s string) int {
 	return len(s)
 }
 
-// argumentsOf reads the n build arguments before a command: "A=1 B=2 /bin/sh -c ...".
+// argumentsOf parses the n build arguments before a command: "A=1 B=2 /bin/sh -c ...".
 func argumentsOf(n int, s string) (out []pair, rest string) {
 	for range n {
 		m := start.FindStringSubmatchIndex(s)
@@ -114,8 +113,8 @@ func argumentsOf(n int, s string) (out []pair, rest string) {
 	return out, s
 }
 
-// endOfArguments returns where the value of the last build argument ends: before the
-// shell, or else before a path, or else at the first space.
+// endOfArguments returns the end of the last build argument's value: before the shell, or before a
+// path, or at the first space.
 func endOfArguments(s string) int {
 	for _, before := range []*regexp.Regexp{shell, anyCommand, space} {
 		if at := before.FindStringIndex(s); at != nil {

@@ -1,11 +1,9 @@
-// Package secrets finds credentials in the texts of an image's configuration: variables,
-// labels and history. [Load] returns the one [Detector], and [Detector.Find] judges a
-// whole configuration.
+// Package secrets finds credentials in the configuration of an image: variables, labels and
+// history. [Load] returns the [Detector], and [Detector.Find] checks a whole configuration.
 //
-// The forms of well-known credentials come from the rules of gitleaks. This package adds
-// the forms that gitleaks lacks, the names under which credentials are stored, and the
-// values that are public or a stand-in. It judges NAME=value in the same way wherever it
-// stands, and never returns a value.
+// The forms of well-known credentials come from the rules of gitleaks. This package adds forms that
+// gitleaks lacks, names of variables that hold credentials, and values that are public or
+// placeholders. It treats NAME=value the same in every place, and never returns a value.
 package secrets
 
 import (
@@ -20,49 +18,49 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Kinds of credentials that gitleaks has no rule for. All other kinds are the names of
-// gitleaks' rules, such as "github-pat".
+// Kinds of credentials without a rule in gitleaks. All other kinds are names of gitleaks rules,
+// such as "github-pat".
 const (
-	// KindConfidentialName is a value under a name such as DB_PASSWORD.
+	// KindConfidentialName is a value whose name suggests a credential, such as DB_PASSWORD.
 	KindConfidentialName = "confidential-name"
 	// KindURLPassword is a password in a URL or in the address of a database.
 	KindURLPassword = "password-in-url"
 	// KindRegistryAuth is a password or token in Docker's configuration file.
 	KindRegistryAuth = "registry-auth"
-	// KindPrivateKey is a private key in PEM, as it is or in base64.
+	// KindPrivateKey is a private key in PEM, plain or in base64.
 	KindPrivateKey = "private-key"
 )
 
-// guess is gitleaks' rule for a random value under a name with "key", "auth" and so on.
+// guess is the gitleaks rule for a random value whose name has "key", "auth" or similar.
 const guess = "generic-api-key"
 
 // Config has the texts of an image's configuration.
 type Config struct {
 	Env     []string // "NAME=value"
 	Labels  map[string]string
-	History []string // how each layer was made, oldest first
+	History []string // the command of each layer, oldest first
 }
 
 // Detector finds credentials. It is safe for concurrent use.
 type Detector struct {
-	mu    sync.Mutex // the rules are for one text at a time
+	mu    sync.Mutex // the rules can check only one text at a time
 	rules *detect.Detector
 }
 
-// Load compiles the rules once; that takes about 40 ms.
+// Load compiles the rules once, which takes about 40 ms.
 var Load = sync.OnceValues(func() (*Detector, error) {
 	rules, err := detect.NewDetectorDefaultConfig()
 	if err != nil {
 		return nil, fmt.Errorf("compiling the rules for secrets: %w", err)
 	}
-	// A comment inside an image cannot switch a rule off.
+	// A comment in an image must not disable a rule.
 	rules.IgnoreGitleaksAllow = true
 	return &Detector{rules: rules}, nil
 })
 
-// Find returns the places in a configuration that hold a credential: variables in the
-// image's order, labels sorted, then the history. It says where each one is, and never
-// what it is.
+// Find returns the places in a configuration that hold a credential: variables in the image's
+// order, labels sorted by name, then the history. It returns the place and the kind, never the
+// value.
 func (d *Detector) Find(c Config) []policy.Secret {
 	out := []policy.Secret{}
 	add := func(kinds []string, where string) {
@@ -92,7 +90,7 @@ func (d *Detector) Find(c Config) []policy.Secret {
 	return out
 }
 
-// Assignment returns the kinds of credentials in NAME=value, sorted, each once.
+// Assignment returns the kinds of credentials in NAME=value, sorted and without duplicates.
 func (d *Detector) Assignment(name, value string) []string {
 	value = unquoted(strings.TrimSpace(value))
 	kinds, guesses := d.known(name + "=" + value)
@@ -105,7 +103,8 @@ func (d *Detector) Assignment(name, value string) []string {
 	return unique(kinds)
 }
 
-// Text returns the kinds of credentials in a text, such as a command, sorted, each once.
+// Text returns the kinds of credentials in a text, such as a command, sorted and without
+// duplicates.
 func (d *Detector) Text(text string) []string {
 	kinds, guesses := d.known(text)
 	if namedIn(text) {
@@ -117,7 +116,7 @@ func (d *Detector) Text(text string) []string {
 	return unique(kinds)
 }
 
-// known returns the kinds whose form is known, and what is only a guess.
+// known returns the kinds with a known form, and separately the guesses.
 func (d *Detector) known(text string) (kinds, guesses []string) {
 	for _, t := range append([]string{text}, decoded(text)...) {
 		k, g := d.byRule(t)
@@ -126,15 +125,14 @@ func (d *Detector) known(text string) (kinds, guesses []string) {
 	return kinds, guesses
 }
 
-// byRule applies the rules of gitleaks, without the findings that are public or a
-// stand-in.
+// byRule applies the rules of gitleaks, and drops values that are public or placeholders.
 func (d *Detector) byRule(text string) (kinds, guesses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.rules.DetectString(text) {
 		name := nameBefore(f.Match, f.Secret)
 		switch {
-		case f.RuleID == KindPrivateKey: // byForm wants the key's content too
+		case f.RuleID == KindPrivateKey: // byForm also requires the content of the key
 		case hexadecimal.MatchString(f.Secret) && isPublicName(name):
 		case f.RuleID == "curl-auth-user" && isHarmlessUserinfo(f.Secret):
 		case f.RuleID != guess && !isStandIn(f.Secret):

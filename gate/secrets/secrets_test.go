@@ -20,7 +20,7 @@ func load(t *testing.T) *Detector {
 	return d
 }
 
-// everywhere returns what the detector says about NAME=value in each place.
+// everywhere returns the detector's result for NAME=value in each place.
 func everywhere(d *Detector, name, value string) map[string][]string {
 	kinds := func(c Config) []string {
 		var out []string
@@ -51,8 +51,8 @@ func one(kind string) []string {
 	return []string{kind}
 }
 
-// TestOfficialImagesHaveNoCredentials: these are variables of images that very many people
-// use. Each one is public, in whatever place it stands.
+// TestOfficialImagesHaveNoCredentials: these variables are from widely used images. Each is public,
+// in every place.
 func TestOfficialImagesHaveNoCredentials(t *testing.T) {
 	d := load(t)
 	for _, assignment := range []string{
@@ -121,7 +121,7 @@ func TestOfficialImagesHaveNoCredentials(t *testing.T) {
 	}
 }
 
-// TestOfficialHistoryHasNoCredentials: commands from the history of popular images.
+// TestOfficialHistoryHasNoCredentials: these commands are from the history of popular images.
 func TestOfficialHistoryHasNoCredentials(t *testing.T) {
 	d := load(t)
 	for _, line := range []string{
@@ -162,13 +162,13 @@ func TestOfficialHistoryHasNoCredentials(t *testing.T) {
 	}
 }
 
-// pem is a private key that nothing uses.
+// pem is an unused private key.
 const pem = "-----BEGIN EC PRIVATE" + " KEY-----\nMHcCAQEEIBIbqTz9hXMLhLAkXhXoOyJbqDzpHWR9h3UG5GQAUq8hoAoGCCqGSM49\nAwEHoUQDQgAEk7sXGPHFUbZ6kgf6Uaw3RkF0lQh9hVbyMpjF0T5u6PZ4f0qWZbXT\n-----END EC PRIVATE" + " KEY-----"
 
 const jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkoiLCJpYXQiOjE1MTYyMzkwMjJ9.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
 
-// credentials are real in their form and valid nowhere. The texts are in two parts, so that
-// scanners of source code leave them alone.
+// credentials have the form of real credentials but are invalid. The strings are split so that
+// scanners of source code ignore them.
 var credentials = map[string]string{
 	"AWS_ACCESS_KEY_ID=AKIA" + "QYLPMN5HHHFPZAM2":                                                       "aws-access-token",
 	"AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzzzz":                                    KindConfidentialName,
@@ -211,8 +211,8 @@ func inline(s string) string  { return strings.ReplaceAll(s, "\n", " ") }
 func escaped(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
 func b64(s string) string     { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// TestCredentialIsFoundWhereverItStands: a variable, a label and a line of the history give
-// the same answer, and none of them shows the value.
+// TestCredentialIsFoundWhereverItStands: the result is the same for a variable, a label and a line
+// of the history, and never contains the value.
 func TestCredentialIsFoundWhereverItStands(t *testing.T) {
 	d := load(t)
 	for assignment, want := range credentials {
@@ -258,8 +258,8 @@ func TestCredentialInACommandIsFound(t *testing.T) {
 	}
 }
 
-// TestPlaceChangesNoJudgement draws names and values at random: a variable, a label and the
-// history always agree.
+// TestPlaceChangesNoJudgement uses random names and values: the results for a variable, a label and
+// the history are always equal.
 func TestPlaceChangesNoJudgement(t *testing.T) {
 	d := load(t)
 	seed := rand.Uint64()
@@ -268,7 +268,7 @@ func TestPlaceChangesNoJudgement(t *testing.T) {
 	var values []string
 	for assignment := range credentials {
 		_, value, _ := strings.Cut(assignment, "=")
-		if !strings.ContainsAny(value, " \n") { // a line of the history does not say where such a value ends
+		if !strings.ContainsAny(value, " \n") { // a line of the history does not mark the end of such a value
 			values = append(values, value)
 		}
 	}
@@ -326,7 +326,7 @@ func TestHistoryIsSplitAsBuildersWriteIt(t *testing.T) {
 	}
 }
 
-// TestHiddenLabelsAreAtLeastTheReportedOnes: whatever is reported is not shown.
+// TestHiddenLabelsAreAtLeastTheReportedOnes: every label that is reported is also hidden.
 func TestHiddenLabelsAreAtLeastTheReportedOnes(t *testing.T) {
 	d := load(t)
 	for assignment := range credentials {

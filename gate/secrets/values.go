@@ -11,7 +11,7 @@ import (
 
 // Names.
 
-// wordsOf splits a name: "deploy.dbPassword" is deploy, db, password.
+// wordsOf splits a name into lower-case words: "deploy.dbPassword" is deploy, db, password.
 func wordsOf(name string) []string {
 	var out []string
 	var word strings.Builder
@@ -38,17 +38,18 @@ func wordsOf(name string) []string {
 }
 
 var (
-	// confidentialWords end the name of a credential.
+	// confidentialWords match the last word of a credential's name.
 	confidentialWords = regexp.MustCompile(`^(?:\w*(?:password|passwd|passphrase)|pass|pwd|secret|token|credentials?|creds|(?:api|access|secret|private|encryption|master)key|(?:access|api|auth|bearer|refresh)token)$`)
-	// keyOwners before "key" make it the name of a credential.
+	// keyOwners match the word before a final "key" in a credential's name.
 	keyOwners = regexp.MustCompile(`^(?:secret|api|access|private|encryption|master|auth|account|storage|session|jwt|hmac|cookie)$`)
-	// publicWords are in the names of key ids, fingerprints and checksums.
+	// publicWords match words in names of key IDs, fingerprints and checksums.
 	publicWords = regexp.MustCompile(`^(?:\w*(?:gpg|pgp)\w*|gnupg|keyrings?|keyserver|sha|sha[0-9]+(?:sum)?s?|checksums?|digests?|fingerprints?|thumbprints?|md5(?:sum)?|commit|rev|revision|integrity|pubkeys?|public|publishable|keyids?)$`)
-	// placeWords end the name of something that says where a credential is, or of what kind.
+	// placeWords match the last word of a name whose value is the place or the kind of a
+	// credential.
 	placeWords = regexp.MustCompile(`^(?:ids?|files?|paths?|dir|directory|folder|urls?|uris?|host|name|version|user|username|type|mode|alg|algorithm|ttl|size|length|count|enabled|format|ref|issuer|endpoint|port|region|location|prefix|header)$`)
 )
 
-// isConfidential reports whether a name is that of a credential, such as DB_PASSWORD.
+// isConfidential reports whether a name suggests a credential, such as DB_PASSWORD.
 func isConfidential(name string) bool {
 	words := wordsOf(name)
 	n := len(words)
@@ -65,7 +66,7 @@ func isConfidential(name string) bool {
 	return false
 }
 
-// isPublicName reports whether a random value under this name is expected to be public.
+// isPublicName reports whether a random value with this name is expected to be public.
 func isPublicName(name string) bool {
 	words := wordsOf(name)
 	return slices.ContainsFunc(words, publicWords.MatchString) || len(words) > 0 && placeWords.MatchString(words[len(words)-1])
@@ -75,29 +76,29 @@ func isPublicName(name string) bool {
 
 var (
 	hexadecimal = regexp.MustCompile(`^[0-9A-Fa-f-]+$`)
-	// keyID is the id or the fingerprint of an OpenPGP key.
+	// keyID matches the ID or the fingerprint of an OpenPGP key.
 	keyID = regexp.MustCompile(`^(?:0x)?(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40})$`)
-	// publicForm are public keys, certificates and checksums: OpenSSH, PEM, minisign, age,
-	// and the form of subresource integrity.
+	// publicForm matches public keys, certificates and checksums: OpenSSH, PEM, minisign, age, and
+	// subresource integrity.
 	publicForm = regexp.MustCompile(`^(?:(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+(?: AAAA|$)|-----BEGIN (?:[A-Z0-9]+ )*(?:PUBLIC KEY|CERTIFICATE)|sha(?:1|256|384|512)[-:]|RW[A-Za-z0-9+/]{54}$|age1[a-z0-9]{58}$)`)
-	// reference is a value that is somewhere else: a variable, a command, a template, a
-	// place in a secret store.
+	// reference matches a value that refers to another place: a variable, a command, a template, or
+	// a secret store.
 	reference = regexp.MustCompile("^(?:\\$\\w+|\\$\\{[^}]*\\}|\\$\\(.*\\)|\\$\\{\\{.*\\}\\}|`.*`|%\\w+%|\\{\\{.*\\}\\}|<.*>|\\[[\\w -]+\\]|\\(\\(.*\\)\\)|#\\{.*\\}#?|__\\w+__|@{1,2}\\w+@{1,2}|vault:.*|(?:op|ssm|file|env|secret|secretref|keyvault|awssm|gcpsm)://.*|arn:aws.*|(?:id|type|src|source|env)=.*)$")
-	// encrypted is a value that only its owner can read.
+	// encrypted matches a value that only its owner can decrypt.
 	encrypted = regexp.MustCompile(`^(?:ENC[\[(].*[\])]|\{cipher\}.*|\$ANSIBLE_VAULT;.*)$`)
-	// defaulted is a variable with a default, of which the default counts.
+	// defaulted matches a variable with a default. The default is then checked as the value.
 	defaulted = regexp.MustCompile(`^\$\{\w+:?[-=]([^}]*)\}$`)
 	localPath = regexp.MustCompile(`^(?:[A-Za-z]:\\|\.{0,2}/|~/)\S*$`)
 	emptyWord = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|none|null|nil|undefined|unset|disabled|enabled|default|[0-9]{1,3})$`)
 	standIn   = regexp.MustCompile(`change(?:me|it|this)|placeholder|example|redacted|dummy|replace(?:me|this|with)|notasecret|fillme|fillin|^(?:insert|enter|paste|put|add|type|set|use|your).*here$|^(?:insert|enter|put|add|set|use|my)?your|^not(?:set|used|needed|required|real)$`)
 	filler    = regexp.MustCompile(`xxxx|XXXX`)
-	// standInWords are stand-ins as whole words.
+	// standInWords match placeholders that are whole words.
 	standInWords = regexp.MustCompile(`^(?:fake|sample|todo|tbd|fixme|unused|x{2,3})$`)
 	userinfo     = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:[^/\s@]+@`)
 	tokens       = regexp.MustCompile(`[A-Za-z0-9+=]{24,}`)
 )
 
-// isHarmless reports whether a value is not a credential whatever its name is.
+// isHarmless reports whether a value is not a credential, even if its name suggests one.
 func isHarmless(name, value string) bool {
 	value = strings.TrimSpace(unquoted(value))
 	if m := defaulted.FindStringSubmatch(value); m != nil {
@@ -112,17 +113,17 @@ func isHarmless(name, value string) bool {
 	return compact(value) == compact(name)
 }
 
-// isStandIn reports whether a value says itself that the real one is missing: changeme,
-// placeholder, xxxx. Words such as "password" and "secret" are weak, and still open a door.
+// isStandIn reports whether a value is clearly a placeholder: changeme, placeholder, xxxx. Words
+// such as "password" and "secret" are not placeholders: they are weak passwords that may work.
 func isStandIn(value string) bool {
 	short := compact(value)
 	if standIn.MatchString(short) || filler.MatchString(value) || slices.ContainsFunc(wordsOf(value), standInWords.MatchString) {
 		return true
 	}
-	return strings.Trim(value, string([]rune(value + " ")[:1])) == "" // one character, repeated
+	return strings.Trim(value, string([]rune(value + " ")[:1])) == "" // one repeated character
 }
 
-// compact removes everything but letters and digits.
+// compact keeps only letters and digits, in lower case.
 func compact(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -132,10 +133,10 @@ func compact(s string) string {
 	}, s)
 }
 
-// isPublicValue reports whether a value has the form of something that may be published.
+// isPublicValue reports whether a value has a form that is public, such as a public key.
 func isPublicValue(value string) bool { return publicForm.MatchString(value) }
 
-// isKeyID reports whether a value lists the ids of OpenPGP keys.
+// isKeyID reports whether a value is a list of OpenPGP key IDs.
 func isKeyID(value string) bool {
 	fields := strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == ',' || r == ';' })
 	return len(fields) > 0 && !slices.ContainsFunc(fields, func(f string) bool { return !keyID.MatchString(f) })
@@ -148,8 +149,8 @@ func unquoted(s string) string {
 	return s
 }
 
-// isRandom reports whether a word is long and mixed, as generated tokens are. Commits,
-// checksums and UUIDs are public.
+// isRandom reports whether a word has digits and letters of both cases, like a generated token.
+// Hexadecimal words do not count: commits, checksums and UUIDs are public.
 func isRandom(word string) bool {
 	if hexadecimal.MatchString(word) {
 		return false
@@ -169,8 +170,8 @@ func hasRandom(text string) bool {
 const separator = `(?:\s|\\[nr])`
 
 var (
-	// privateKey wants the beginning of the key after the header: a command that looks for
-	// the header holds no key.
+	// privateKey requires the first bytes of the key after the header. A command that only searches
+	// for the header does not match.
 	privateKey = regexp.MustCompile(`-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----` + separator + `*(?:[A-Z][A-Za-z-]+: [^\\\r\n]*` + separator + `+)*[A-Za-z0-9+/=]{16,}`)
 	address    = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^/\s@:"'<>]*):([^/\s@"'<>]+)@`)
 	mysql      = regexp.MustCompile(`(?:^|[\s"'=])([\w.-]+):([^\s@:/"']+)@(?:tcp|unix)\(`)
@@ -180,9 +181,8 @@ var (
 	code       = "*\\[]{}()|^" // in shell code and regular expressions, not in passwords of URLs
 )
 
-// prefixed are tokens that their issuer marked with a prefix. gitleaks has rules for them,
-// with the same names, but wants an exact length, and passes over tokens with the alphabet
-// in them.
+// prefixed are tokens with a prefix of their issuer. gitleaks has rules of the same names, but they
+// require an exact length and skip tokens that contain the alphabet.
 var prefixed = map[string]*regexp.Regexp{
 	"aws-access-token":        regexp.MustCompile(`\b(?:AKIA|ASIA)([A-Z0-9]{16})\b`),
 	"github-pat":              regexp.MustCompile(`\bghp_([A-Za-z0-9]{36,})`),
@@ -198,7 +198,7 @@ var prefixed = map[string]*regexp.Regexp{
 	"docker-pat":              regexp.MustCompile(`\bdckr_pat_([\w-]{20,})`),
 }
 
-// minVariety is how many different characters a token has at least.
+// minVariety is the minimum number of different characters in a token.
 const minVariety = 8
 
 func byPrefix(text string) (kinds []string) {
@@ -216,7 +216,7 @@ func byPrefix(text string) (kinds []string) {
 	return kinds
 }
 
-// byForm returns the kinds of credentials whose form shows in the text.
+// byForm returns the kinds of credentials that the text contains, by their form.
 func byForm(text string) (kinds []string) {
 	kinds = byPrefix(text)
 	if privateKey.MatchString(text) {
@@ -240,17 +240,17 @@ func byForm(text string) (kinds []string) {
 	return kinds
 }
 
-// documented is userinfo as manuals write it.
+// documented matches userinfo as documentation writes it, such as "user:password".
 var documented = regexp.MustCompile(`(?i)^['"]?(?:my)?(?:user|username|login|name):(?:my)?(?:pass|password|passwd|pwd|pw|secret|token)['"]?$`)
 
-// isHarmlessUserinfo reports whether "user:password" has no real password.
+// isHarmlessUserinfo reports whether the password in "user:password" is not a real one.
 func isHarmlessUserinfo(s string) bool {
 	s = unquoted(s)
 	_, password, _ := strings.Cut(s, ":")
 	return documented.MatchString(s) || strings.HasPrefix(password, "$") || strings.ContainsAny(password, "[]{}^\\|") || isHarmless("", password)
 }
 
-// decoded returns the readable texts that the text has in base64.
+// decoded returns the readable texts that are in the text as base64.
 func decoded(text string) (out []string) {
 	for _, word := range base64Text.FindAllString(text, -1) {
 		if plain, ok := decodeBase64(word); ok {
@@ -278,7 +278,7 @@ var (
 	inFlag   = regexp.MustCompile(`(?:^|\s)--(password|passphrase|token|secret|api-key|(?:access|auth|private)-token|client-secret)\s+("[^"]*"|'[^']*'|[^\s;&|()<>"'` + "`" + `-][^\s;&|()<>"'` + "`" + `]*)`)
 )
 
-// spoken are commands that take a password as an argument or on standard input.
+// spoken match commands that take a password as an argument or on standard input.
 var spoken = []*regexp.Regexp{
 	regexp.MustCompile(`\bmachine\s+\S+\s+login\s+\S+\s+password\s+([^\s"'\\]+)`), // .netrc
 	regexp.MustCompile(`[\s"'][\w.-]+:([^\s"':|]+)["']?\s*\|\s*(?:sudo\s+)?chpasswd\b`),
@@ -286,8 +286,8 @@ var spoken = []*regexp.Regexp{
 	regexp.MustCompile(`\bsshpass\s+-p\s*["']?([^\s"';|&]+)`),
 }
 
-// namedIn reports whether a text gives a value to a confidential name: NAME=value,
-// "name": "value" or --name value; or a password to a command.
+// namedIn reports whether a text assigns a value to a confidential name (NAME=value, "name":
+// "value" or --name value) or passes a password to a command.
 func namedIn(text string) bool {
 	for _, form := range []*regexp.Regexp{assigned, inJSON, inFlag} {
 		for _, m := range form.FindAllStringSubmatch(text, -1) {

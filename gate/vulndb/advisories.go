@@ -8,20 +8,19 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// maxAdvisories is how many advisories are counted for one distribution or package
-// type. It bounds the time: a full database has millions of rows.
+// maxAdvisories limits how many advisories are counted for one distribution or package type. It
+// limits the time: a full database has millions of rows.
 const maxAdvisories = 100_000
 
-// Advisories is a number of advisories. An advisory that names several packages
-// counts once for each.
+// Advisories is a number of advisories. An advisory about several packages counts once for each.
 type Advisories struct {
 	Count int
-	// AtLeast: counting stopped, and there are more.
+	// AtLeast means that counting stopped at the limit.
 	AtLeast bool
 }
 
-// CountRelease returns the number of advisories for the packages of a distribution and
-// its release, found as Covers finds them.
+// CountRelease returns the number of advisories for the packages of a distribution and its release.
+// It finds the release in the same way as Covers.
 func (db *DB) CountRelease(ctx context.Context, d *distro.Distro) (Advisories, error) {
 	if d == nil {
 		return Advisories{}, nil
@@ -39,8 +38,8 @@ func (db *DB) CountRelease(ctx context.Context, d *distro.Distro) (Advisories, e
 	})
 }
 
-// CountType returns the number of advisories that matchers find by the name of a
-// package of that type, as CoversType does.
+// CountType returns the number of advisories that matchers find by the name of a package of type t,
+// as for CoversType.
 func (db *DB) CountType(ctx context.Context, t syftpkg.Type) (Advisories, error) {
 	return db.count("type "+string(t), func() (Advisories, error) {
 		return db.countRows(ctx, "SELECT 1 "+fromPackagesOfType, string(t), string(t))
@@ -52,7 +51,7 @@ func (db *DB) CountCPEs(ctx context.Context) (Advisories, error) {
 	return db.count("CPE", func() (Advisories, error) { return db.countRows(ctx, "SELECT 1 FROM affected_cpe_handles") })
 }
 
-// count remembers what was counted: the database does not change while it is open.
+// count caches the result of ask: the database does not change while it is open.
 func (db *DB) count(what string, ask func() (Advisories, error)) (Advisories, error) {
 	db.coverage.mu.Lock()
 	defer db.coverage.mu.Unlock()
@@ -70,7 +69,7 @@ func (db *DB) count(what string, ask func() (Advisories, error)) (Advisories, er
 	return counted, nil
 }
 
-// countRows counts the rows of a query, up to the limit.
+// countRows counts the rows of a query, up to maxAdvisories.
 func (db *DB) countRows(ctx context.Context, query string, args ...any) (Advisories, error) {
 	var n int
 	query = fmt.Sprintf("SELECT count(*) FROM (%s LIMIT %d)", query, maxAdvisories+1)

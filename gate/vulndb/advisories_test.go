@@ -7,10 +7,10 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// TestNothingIsCountedTwice, and nothing for another release or type.
+// TestNothingIsCountedTwice: advisories for another release or type are not counted either.
 func TestNothingIsCountedTwice(t *testing.T) {
 	db := openDB(t, install(t))
-	for range 2 { // from the database, and from memory
+	for range 2 { // from the database, then from the cache
 		for _, tt := range []struct {
 			d    *distro.Distro
 			want int
@@ -55,7 +55,7 @@ func TestCountFailsWithoutADatabase(t *testing.T) {
 	}
 }
 
-// TestCountingIsBounded: a query without an end is counted up to the limit.
+// TestCountingIsBounded: an endless query is counted up to the limit.
 func TestCountingIsBounded(t *testing.T) {
 	db := openDB(t, install(t))
 	got, err := db.countRows(t.Context(), "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")

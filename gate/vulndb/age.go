@@ -9,11 +9,12 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// CheckAge returns an *UnusableError if the database was built, or any of its
-// providers captured, more than maxAge before now. It names the oldest. A fresh
-// build of old data is as old as the data. A missing date says nothing about the age
-// and is refused too, and so is a date further in the future than clock.Skew: then
-// this machine's clock is wrong, or that of the machine that built the database.
+// CheckAge returns an *UnusableError if the build of the database or the data of any provider is
+// older than maxAge. The error names the oldest. A fresh build of old data is as old as the data. A
+// missing date is refused, too.
+//
+// A date that is further in the future than clock.Skew is refused: the clock of this machine is
+// wrong, or the clock of the machine that built the database.
 func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
 	oldest, when := "the build", info.Built
 	if err := checkDate(oldest, when, now); err != nil {

@@ -20,7 +20,7 @@ func TestCheckAgeAcceptsFreshData(t *testing.T) {
 	}
 }
 
-// A fresh build of old data looks new to a check of the build date alone.
+// TestFreshBuildOfOldDataIsNotFresh: a check of the build date alone would accept old data.
 func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
 	info := policy.Database{Built: built, Providers: []policy.Provider{
 		{Name: "nvd", Captured: built},
@@ -56,8 +56,8 @@ func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
 	}
 }
 
-// TestClockAheadIsADatabaseErrorAtOneLimit: up to the tolerance a date in the future is
-// accepted, and from there on the database cannot be used. The error names both times.
+// TestClockAheadIsADatabaseErrorAtOneLimit: a date in the future is accepted within the tolerance.
+// Beyond it the database cannot be used, and the error names both times.
 func TestClockAheadIsADatabaseErrorAtOneLimit(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Second, clock.Skew, clock.Skew + 1, 30 * time.Minute, time.Hour, time.Hour + 1, 48 * time.Hour} {
 		future := built.Add(ahead)

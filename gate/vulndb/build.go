@@ -22,47 +22,42 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// BuildOptions say what to build a database from and where to put it.
+// BuildOptions configure Build.
 type BuildOptions struct {
-	// From holds one folder for each provider, named as the provider. It is a
-	// workspace as vunnel writes them (metadata.json, and results with their
-	// listing), or holds records that people keep by hand: files ending in
-	// .json, in any depth, each a record in vunnel's envelope or a bare OSV
+	// From is the folder with the input. It has one folder for each provider, named as the
+	// provider. A provider's folder is one of two kinds: a workspace that vunnel wrote
+	// (metadata.json, and results with their listing), or records that people maintain. These are
+	// files that end in .json, at any depth. Each is a record in vunnel's envelope or a bare OSV
 	// document.
 	//
-	// Records kept by hand count as captured when they are built into the
-	// database, as there is no upstream that they could fall behind; a copy of
-	// them that may be out of date says when it was made in a file "captured"
-	// beside them, holding one RFC 3339 time.
+	// Records maintained by hand count as captured at build time, because no upstream is newer. If
+	// they are a copy that may be out of date, put a file named "captured" next to them, with the
+	// time of the copy in RFC 3339.
 	From string
-	// To is a folder that becomes a mirror: served over HTTP, Update and grype
-	// itself take it as a feed. Ending in .tar.zst or .tar.gz, it is a single
-	// archive instead.
+	// To is the output: a folder that becomes a mirror, or a single archive if it ends in .tar.zst
+	// or .tar.gz. Update and grype accept the mirror as a feed if it is served over HTTP.
 	To string
-	// TempDir is where the database is put together.
+	// TempDir is the folder for temporary files.
 	TempDir string
-	// Now tells the time; it becomes the build date.
+	// Now returns the current time, which becomes the build date.
 	Now func() time.Time
 }
 
-// BuildResult is what was built.
+// BuildResult is the result of Build.
 type BuildResult struct {
-	// Archive is the path of the database archive, and Checksum its SHA-256,
-	// "sha256:<hex>".
+	// Archive is the path of the database archive, and Checksum its SHA-256, "sha256:<hex>".
 	Archive  string
 	Checksum string
-	// Latest is the path of the mirror's latest.json; empty for a single
-	// archive.
+	// Latest is the path of the mirror's latest.json. It is empty for a single archive.
 	Latest   string
 	Database policy.Database
 	// Records counts the records of each provider.
 	Records map[string]int
 }
 
-// Build makes a database. Every record must end up in it: one that no part of
-// grype understands, that names no package, or whose versions cannot be compared
-// is an error that names its file, where grype's own builder would log it and go
-// on. On an error nothing is left behind.
+// Build makes a database. Every record must end up in it. It is an error that names the file if
+// grype does not support a record, if a record names no package, or if its versions cannot be
+// compared. grype's own builder would log this and continue. On an error nothing is left behind.
 func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	defer func() {
 		if err != nil {
@@ -117,7 +112,7 @@ func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	return out, nil
 }
 
-// writeRecords puts the records of all sources into a new database.
+// writeRecords writes the records of all sources to a new database.
 func writeRecords(ctx context.Context, folder string, sources []source) (_ map[string]int, err error) {
 	states := make(provider.States, len(sources))
 	for i, s := range sources {
@@ -130,7 +125,7 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	closed := false
 	defer func() {
 		if !closed {
-			// Only to let go of the file; the caller removes it.
+			// Only close the file; the caller removes it.
 			_ = w.Close()
 		}
 	}()
@@ -158,11 +153,11 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	return counts, nil
 }
 
-// builder turns records into rows.
+// builder converts records to rows.
 type builder struct {
 	writer     data.Writer
 	processors []data.Processor
-	ids        map[string]string // of records kept by hand, to the file they are in
+	ids        map[string]string // ID of a record maintained by hand, to its file
 }
 
 func (b *builder) add(s source, r rawRecord) error {
@@ -178,7 +173,7 @@ func (b *builder) add(s source, r rawRecord) error {
 	return b.writer.Write(entries...)
 }
 
-// entries finds who understands a record.
+// entries finds the processor that supports a record, and returns its rows.
 func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 	env, err := parseEnvelope(r.data)
 	if err != nil {
@@ -202,8 +197,7 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 		case len(entries) > 0, s.allowsNothing(env):
 			return entries, nil
 		case isOSV(env.Schema):
-			// grype interprets the records of the feeds it knows, and passes
-			// over all others.
+			// grype interprets the records of known feeds, and skips all others.
 			return b.osv(s, r.name, env.Item)
 		}
 		return nil, errors.New("there is nothing in it")
@@ -211,14 +205,14 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 	return nil, fmt.Errorf("its schema %q is not supported", env.Schema)
 }
 
-// osv maps an OSV document, whose id must be new.
+// osv converts an OSV document. The ID of a record maintained by hand must be unique.
 func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, error) {
 	doc, err := parseOSV(document, s.byHand)
 	if err != nil {
 		return nil, err
 	}
 	if !s.byHand && len(doc.Affected) == 0 {
-		// Feeds keep the ids of advisories that affect nothing.
+		// Feeds keep IDs of advisories that affect nothing.
 		return nil, nil
 	}
 	if s.byHand {
@@ -231,14 +225,14 @@ func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, err
 	return doc.entries(s.state)
 }
 
-// checkEntry makes sure that what was read from a record can be matched.
+// checkEntry verifies that the row of a record can be matched.
 func checkEntry(e data.Entry, byHand bool) error {
 	row, ok := e.Data.(transformers.RelatedEntries)
 	if !ok {
 		return fmt.Errorf("unexpected entry %T", e.Data)
 	}
 	if h := row.VulnerabilityHandle; byHand && h != nil && h.Status == v6.VulnerabilityActive && len(row.Related) == 0 && h.ProviderID != "nvd" {
-		// NVD's have a use without: their severities stand in for others'.
+		// NVD entries without packages are useful: their severities replace missing ones of others.
 		return fmt.Errorf("%q affects no package", h.Name)
 	}
 	for _, related := range row.Related {
@@ -273,7 +267,7 @@ func checkEntry(e data.Entry, byHand bool) error {
 		if pkg != nil {
 			typ = pkg.Ecosystem
 		}
-		// NVD's ranges are of no ecosystem, and so have no rules to follow.
+		// NVD's ranges have no ecosystem, so no rules apply to them.
 		if err := checkRanges(blob.Ranges, typ, byHand && typ != ""); err != nil {
 			return err
 		}
@@ -281,13 +275,12 @@ func checkEntry(e data.Entry, byHand bool) error {
 	return nil
 }
 
-// checkRanges refuses versions that grype could not compare when it matches: it
-// then drops the finding. typ is the type of the package, or empty where there
-// is none.
+// checkRanges refuses versions that grype cannot compare: when matching, it would drop the finding.
+// typ is the type of the package, or empty if there is none.
 //
-// Where strict, a range that grype's reader has given up to compare by the rules
-// of its ecosystem is refused too. Feeds have such ranges, and grype compares
-// them loosely; by hand they are a slip.
+// If strict is true, checkRanges also refuses a range that grype's reader could not parse by the
+// rules of its ecosystem. Feeds have such ranges, and grype compares them loosely. In records
+// maintained by hand they are mistakes.
 func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 	for _, r := range ranges {
 		if strict && r.Version.Type == version.UnknownFormat.String() && r.Version.Constraint != "" {
@@ -295,15 +288,14 @@ func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 		}
 		format := version.ParseFormat(r.Version.Type)
 		if strict && format == version.UnknownFormat {
-			// Compared by the format of the package that is matched.
+			// grype compares these with the format of the matched package.
 			format = grypepkg.VersionFormat(grypepkg.Package{Type: syftpkg.Type(typ)})
 		}
 		c, err := version.GetConstraint(r.Version.Constraint, format)
 		if err != nil {
 			return fmt.Errorf("the affected versions %q cannot be read: %w", r.Version.Constraint, err)
 		}
-		// The versions in a constraint are not parsed until one is compared
-		// with them.
+		// A constraint parses its versions only when it is compared with a version.
 		sample := version.New("1.0.0", format)
 		if format == version.UnknownFormat || sample.Validate() != nil {
 			continue
@@ -315,7 +307,7 @@ func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 	return nil
 }
 
-// setBuildTime replaces the time of day that grype has put into a new database.
+// setBuildTime replaces the build time that grype wrote to a new database.
 func setBuildTime(ctx context.Context, file string, now time.Time) (err error) {
 	db, err := sql.Open("sqlite", "file:"+file)
 	if err != nil {

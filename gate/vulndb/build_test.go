@@ -21,7 +21,7 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// advisory is an OSV document as a company would keep it.
+// advisory is an OSV document as a company would maintain it.
 const advisory = `{
   "schema_version": "1.7.0",
   "id": "ACME-2026-1",
@@ -37,7 +37,7 @@ const advisory = `{
   "references": [{"type": "ADVISORY", "url": "https://acme.example/2026-1"}]
 }`
 
-// advisories is a folder for Build with one provider kept by hand.
+// advisories returns an input folder for Build with one provider maintained by hand.
 func advisories(t *testing.T, files map[string]string) string {
 	t.Helper()
 	from := t.TempDir()
@@ -54,7 +54,7 @@ func opened(t *testing.T, from string) *DB {
 	return openDB(t, dir)
 }
 
-// grype's builder passes over OSV documents with ids that it does not know.
+// TestPrivateAdvisoryIsNotSkipped: grype's builder skips OSV documents with unknown IDs.
 func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	from := advisories(t, map[string]string{"2026/1.json": advisory, "README.md": "how we do this", "LICENSE": "x"})
 	for _, feed := range []string{"nvd", "kev", "epss"} {
@@ -76,7 +76,7 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	if want := time.Date(2026, 5, 30, 0, 0, 0, 0, time.UTC); !Published(v).Equal(want) {
 		t.Errorf("published %s", Published(v))
 	}
-	// What other feeds know of its alias comes with it.
+	// The data of other feeds about its alias is used, too.
 	if len(v.Metadata.KnownExploited) != 1 || len(v.Metadata.EPSS) != 1 {
 		t.Errorf("known exploits are %v, EPSS is %v", v.Metadata.KnownExploited, v.Metadata.EPSS)
 	}
@@ -90,7 +90,8 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	}
 }
 
-// The same in vunnel's envelope, where grype's own reader sees it first.
+// TestPrivateAdvisoryInAnEnvelopeIsNotSkipped: grype's own reader processes records in vunnel's
+// envelope first.
 func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 	envelope := `{"schema":"https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/osv/schema-1.6.1.json",
 		"identifier":"acme/1","item":` + advisory + `}`
@@ -100,8 +101,8 @@ func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 	}
 }
 
-// A row for a release that lacks the codename is never found, and would hide
-// the distribution's own feed.
+// TestPrivateAdvisoryForADistributionHidesNothing: a row for a release without the codename is
+// never found, and would hide the distribution's own feed.
 func TestPrivateAdvisoryForADistributionHidesNothing(t *testing.T) {
 	text := strings.NewReplacer(`"npm"`, `"Debian:12"`, "@acme/parser", "acme-agent", "SEMVER", "ECOSYSTEM").Replace(advisory)
 	from := advisories(t, map[string]string{"1.json": text})
@@ -227,7 +228,7 @@ func TestLinkedProviderIsNotSkipped(t *testing.T) {
 	wantError(t, err, "linked", "neither")
 }
 
-// workspaceOf writes records as vunnel does.
+// workspaceOf writes records in vunnel's format.
 func workspaceOf(t *testing.T, name, store string, captured time.Time, items map[string]string) string {
 	t.Helper()
 	from := t.TempDir()
@@ -344,7 +345,8 @@ func TestCapturedFileDatesACopy(t *testing.T) {
 	wantProblem(t, CheckAge(b.Database, 120*time.Hour, built), TooOld)
 }
 
-// Both Update and grype's own curator must take what Build makes.
+// TestMirrorIsAcceptedByGrypeItself: both Update and grype's own curator must accept the output of
+// Build.
 func TestMirrorIsAcceptedByGrypeItself(t *testing.T) {
 	now := time.Now()
 	b := mirror(t, records, now)

@@ -17,7 +17,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// child is what this test binary does when it is started as another process.
+// child runs a job in this test binary when it is started as another process.
 func child(job string, args []string) error {
 	ctx := context.Background()
 	switch dir := args[0]; job {
@@ -40,8 +40,7 @@ func child(job string, args []string) error {
 		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: stopped(built)})
 		return err
 	case "hang":
-		// Dies in the middle of an import, with the lock and a temporary
-		// folder.
+		// Die during an import, while holding the lock and a temporary folder.
 		w, err := lockForWriting(ctx, dir)
 		if err != nil {
 			return err
@@ -58,8 +57,7 @@ func child(job string, args []string) error {
 	return fmt.Errorf("unknown job %q", job)
 }
 
-// readOnce opens the current database, whichever that is, and must find in it
-// what is in all of them.
+// readOnce opens the current database, and checks for an entry that all databases of the test have.
 func readOnce(ctx context.Context, dir string) error {
 	db, err := Open(ctx, dir)
 	if err != nil {
@@ -127,7 +125,7 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 		}
 	}
 
-	// What is left is the pointer and one database, once nobody reads.
+	// When no readers are left, only the pointer and one database remain.
 	importFile(t, dir, one.Archive)
 	importFile(t, dir, two.Archive)
 	if left := folders(t, dir); len(left) != 2 {
@@ -135,8 +133,8 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 	}
 }
 
-// Between opening the lock file and getting the lock, the folder may have been
-// removed, and even put there again.
+// TestLockOnARemovedFolderIsNoLease: between opening the lock file and getting the lock, the folder
+// may be removed, and even created again.
 func TestLockOnARemovedFolderIsNoLease(t *testing.T) {
 	dir := install(t)
 	folder := currentFolder(t, dir)

@@ -14,19 +14,17 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// Covers reports whether the database has advisories for a distribution and its
-// release. Where it has none, grype finds nothing in the distribution's
-// packages and says nothing about it.
+// Covers reports whether the database has advisories for a distribution and its release. If it has
+// none, grype finds nothing in the distribution's packages and does not report this.
 //
-// It asks as the matchers do, with the same aliases (AlmaLinux is answered from
-// RHEL's data) and the same rule for rolling releases. Unlike them it does not
-// accept the data of other releases: a minor version that the database does not
-// know is covered only by data that is meant for the whole major version, as
-// Debian's and RHEL's are and Alpine's and Ubuntu's are not. A support channel
-// such as EUS counts only beside the release itself, as its advisories are
-// searched in addition. A distribution that states no release at all is matched
-// against every one of its releases, which finds too much rather than too
-// little, and counts as covered.
+// Covers searches as the matchers do, with the same aliases (RHEL's data is used for AlmaLinux) and
+// the same rule for rolling releases. Unlike the matchers, it does not accept the data of other
+// releases. An unknown minor version is covered only by data for the whole major version. Debian
+// and RHEL have such data, Alpine and Ubuntu do not.
+//
+// A support channel such as EUS counts only together with the release, because its advisories are
+// searched in addition. A distribution without a release counts as covered: it is matched against
+// all releases, which finds too much rather than too little.
 func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 	if d == nil {
 		return false, nil
@@ -38,7 +36,7 @@ func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 	return len(rows) > 0, err
 }
 
-// specifier is how the matchers ask for a release.
+// specifier returns the query that the matchers use for a release.
 func specifier(d *distro.Distro) v6.OSSpecifier {
 	return v6.OSSpecifier{
 		Name:             d.Name(),
@@ -49,8 +47,8 @@ func specifier(d *distro.Distro) v6.OSSpecifier {
 	}
 }
 
-// coverage is what is known about the ecosystems in a database. It does not change
-// while the database is open.
+// coverage caches results about the ecosystems in a database. The database does not change while it
+// is open.
 type coverage struct {
 	mu     sync.Mutex
 	types  map[syftpkg.Type]bool
@@ -58,17 +56,17 @@ type coverage struct {
 	counts map[string]Advisories
 }
 
-// fromPackagesOfType selects the advisories about packages of a type, which is an
-// argument twice. The type is replaced as grype replaces it: erlang-otp is answered
-// from hex. The order of the join keeps SQLite on the index over ecosystems.
+// fromPackagesOfType selects the advisories about packages of a type, which is passed twice.
+// grype's replacements of types apply: erlang-otp uses hex. The order of the join makes SQLite use
+// the index on ecosystems.
 const fromPackagesOfType = `FROM packages CROSS JOIN affected_package_handles ON affected_package_handles.package_id = packages.id
 	WHERE packages.ecosystem = COALESCE(
 		(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
 	AND affected_package_handles.operating_system_id IS NULL`
 
-// CoversType reports whether the database has any advisory about packages of a type
-// that matchers find by the package's name. Where it has none, grype finds nothing in
-// such packages and says nothing about it. Packages of distributions are for Covers.
+// CoversType reports whether the database has any advisory that matchers find by the name of a
+// package of type t. If it has none, grype finds nothing in such packages and does not report this.
+// For packages of distributions, use Covers.
 func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
 	db.coverage.mu.Lock()
 	defer db.coverage.mu.Unlock()
@@ -86,9 +84,8 @@ func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
 	return found, nil
 }
 
-// HasAdvisories reports whether the database has anything about a package of a type with
-// one of these names. A name without a group, such as that of a jar, stands for every
-// group.
+// HasAdvisories reports whether the database has any entry for a package of type t with one of the
+// names. A name without a group, such as the name of a jar, matches every group.
 func (db *DB) HasAdvisories(ctx context.Context, t syftpkg.Type, names ...string) (bool, error) {
 	for _, name := range names {
 		if name == "" {
@@ -136,9 +133,8 @@ func (db *DB) exists(ctx context.Context, query string, args ...any) (found bool
 	return found, err
 }
 
-// EndOfLife is the day from which a release gets no more advisories, or the
-// zero time where the database does not say. Aliases are not followed: AlmaLinux
-// does not end with RHEL.
+// EndOfLife returns the first day without new advisories for a release, or the zero time if the
+// database has none. Aliases are not followed: AlmaLinux does not end with RHEL.
 func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
 	if d == nil {
 		return time.Time{}, nil
@@ -147,8 +143,8 @@ func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
 	if err != nil || day != nil {
 		return dateOf(day), err
 	}
-	// grype looks for the exact release only, and so never finds the date of
-	// RHEL 9.4 or Debian 12.5, which is that of the major version.
+	// grype searches only for the exact release. So it never finds the date of RHEL 9.4 or Debian
+	// 12.5, which is stored for the major version.
 	rows, err := db.releases(v6.OSSpecifier{
 		Name:            d.Name(),
 		MajorVersion:    d.MajorVersion(),
@@ -167,8 +163,8 @@ func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
 	return time.Time{}, nil
 }
 
-// releases returns the database's rows for exactly this release, or else those
-// for its whole major version.
+// releases returns the database's rows for exactly this release, or else the rows for its whole
+// major version.
 func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
 	exact := spec
 	exact.DisableFallback = true
@@ -188,16 +184,15 @@ func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
 	}
 	for _, row := range rows {
 		if row.MinorVersion != "" {
-			// The last fallback takes every release with the same major
-			// version for this one.
+			// The last fallback returns every release with the same major version.
 			return nil, nil
 		}
 	}
 	return rows, nil
 }
 
-// Published is when a vulnerability that was found in a DB was first published,
-// or the zero time where its record does not say.
+// Published returns when a vulnerability found in a DB was first published, or the zero time if its
+// record has no date.
 func Published(v vulnerability.Vulnerability) time.Time {
 	if h, ok := v.Reference.Internal.(*v6.VulnerabilityHandle); ok && h != nil {
 		return dateOf(h.PublishedDate)

@@ -22,10 +22,10 @@ func TestCoversKnownReleases(t *testing.T) {
 	for _, d := range []*distro.Distro{
 		release("debian", "12", "bookworm"),
 		release("debian", "12.5", "bookworm"),
-		release("debian", "", "forky"), // what Debian unstable calls itself
+		release("debian", "", "forky"), // as Debian unstable identifies itself
 		release("raspbian", "12", "bookworm"),
 		release("alpine", "3.18.4", ""),
-		release("alpine", "3.23.0_alpha20250612", ""), // what Alpine edge calls itself
+		release("alpine", "3.23.0_alpha20250612", ""), // as Alpine edge identifies itself
 		release("ubuntu", "22.04", "jammy"),
 		release("rhel", "9.4", ""),
 		release("almalinux", "9.4", ""),
@@ -41,8 +41,8 @@ func TestCoversKnownReleases(t *testing.T) {
 	}
 }
 
-// grype answers all of these with no findings, or with those of another
-// release, and without an error.
+// TestMissingDistributionIsNotClean: for all of these, grype returns without an error and finds
+// nothing, or finds advisories of another release.
 func TestMissingDistributionIsNotClean(t *testing.T) {
 	db := openDB(t, install(t))
 	for _, d := range []*distro.Distro{
@@ -97,7 +97,7 @@ func TestEndOfLife(t *testing.T) {
 		{release("debian", "8.11", "jessie"), "2018-06-17"},
 		{release("rhel", "9", ""), "2032-05-31"},
 		{release("rhel", "9.4", ""), "2032-05-31"},
-		{release("almalinux", "9.4", ""), ""}, // has its own end, which nobody states
+		{release("almalinux", "9.4", ""), ""}, // has its own end of life, which the database does not have
 		{release("debian", "12", "bookworm"), ""},
 		{release("alpine", "3.99", ""), ""},
 		{release("acmeos", "1", ""), ""},
@@ -134,8 +134,8 @@ func without(t *testing.T, folders ...string) *DB {
 	return openDB(t, dir)
 }
 
-// TestTypeWithoutAdvisoriesIsNotCovered: it depends on what is in the database, and
-// not on the names of its providers.
+// TestTypeWithoutAdvisoriesIsNotCovered: this depends on the content of the database, not on the
+// names of its providers.
 func TestTypeWithoutAdvisoriesIsNotCovered(t *testing.T) {
 	for name, tt := range map[string]struct {
 		db            *DB
@@ -151,7 +151,7 @@ func TestTypeWithoutAdvisoriesIsNotCovered(t *testing.T) {
 			[]syftpkg.Type{"go-module"}, []syftpkg.Type{"npm", "python", "gem", "java-archive", "jenkins-plugin"}, true},
 		"nothing by CPE": {without(t, "nvd"), []syftpkg.Type{"npm"}, []syftpkg.Type{"R-package"}, false},
 	} {
-		for range 2 { // from the database, and from memory
+		for range 2 { // from the database, then from the cache
 			for _, covered := range []bool{true, false} {
 				types := tt.covered
 				if !covered {

@@ -17,16 +17,16 @@ import (
 	"github.com/anchore/syft/syft/pkg"
 )
 
-// ecosystem is where a package lives, in grype's terms.
+// ecosystem is the ecosystem of a package in grype's terms.
 type ecosystem struct {
 	typ    pkg.Type
-	format string // of versions, as the database names it
-	// system is the release of a distribution, or nil.
+	format string // of versions, as named in the database
+	// system is the release of a distribution, or nil for a language.
 	system *v6.OperatingSystem
 }
 
-// languages are the ecosystems of OSV that grype matches by language; each
-// with the format in which its matcher compares versions.
+// languages are OSV's ecosystems that grype matches by language, with the version format that each
+// matcher uses.
 var languages = map[string]ecosystem{
 	"crates.io":      {typ: pkg.RustPkg, format: "semver"},
 	"GitHub Actions": {typ: pkg.GithubActionPkg, format: "semver"},
@@ -42,8 +42,7 @@ var languages = map[string]ecosystem{
 	"SwiftURL":       {typ: pkg.SwiftPkg, format: "semver"},
 }
 
-// distributions are the ecosystems of OSV that stand for distributions, by
-// their part before the colon.
+// distributions are OSV's ecosystems for distributions, by the part of their name before the colon.
 var distributions = map[string]struct {
 	namespace string
 	typ       pkg.Type
@@ -57,8 +56,7 @@ var distributions = map[string]struct {
 	"Wolfi":      {namespace: "wolfi", typ: pkg.ApkPkg, format: "apk", rolling: true},
 }
 
-// lookupEcosystem reads OSV's name of an ecosystem, such as "npm" or
-// "Debian:12".
+// lookupEcosystem parses OSV's name of an ecosystem, such as "npm" or "Debian:12".
 func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 	if eco, ok := languages[osv]; ok {
 		return &eco, nil
@@ -88,8 +86,8 @@ func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 	return &ecosystem{typ: d.typ, format: d.format, system: system}, nil
 }
 
-// operatingSystem has grype describe a release. Its table of codenames is
-// internal, and a row without the codename would never be found.
+// operatingSystem makes grype describe a release. grype's table of codenames is internal, and a row
+// without the codename would never be found.
 func operatingSystem(namespace, format string, state provider.State) (*v6.OperatingSystem, error) {
 	type fixedIn struct{ Name, NamespaceName, Version, VersionFormat string }
 	type vulnerability struct {
@@ -121,7 +119,7 @@ func operatingSystem(namespace, format string, state provider.State) (*v6.Operat
 	return nil, fmt.Errorf("%s is no distribution that grype knows", namespace)
 }
 
-// parse reads a version and makes sure that it can be compared.
+// parse parses a version and verifies that it can be compared.
 func (e *ecosystem) parse(raw string) (*version.Version, error) {
 	v := version.New(raw, e.parsed())
 	if strings.ContainsAny(raw, " ,|<>=()\"'") {
@@ -135,7 +133,7 @@ func (e *ecosystem) parse(raw string) (*version.Version, error) {
 
 func (e *ecosystem) parsed() version.Format { return version.ParseFormat(e.format) }
 
-// isPackageType reports whether grype can meet packages of this type.
+// isPackageType reports whether grype has packages of this type.
 func isPackageType(ecosystem string) bool {
 	return slices.Contains(pkg.AllPkgs, pkg.Type(ecosystem))
 }

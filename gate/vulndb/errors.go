@@ -2,26 +2,24 @@ package vulndb
 
 import "fmt"
 
-// Problem is why a database cannot be used.
+// Problem is the reason why a database cannot be used.
 type Problem string
 
 // The problems.
 const (
-	// Missing: there is no database, or none that was prepared for this
-	// version.
+	// Missing means that no database is installed, or only one for another version of grype.
 	Missing Problem = "missing"
-	// Corrupt: what is there is not what was installed, or is no database.
+	// Corrupt means that the file is not the installed one, or is not a database.
 	Corrupt Problem = "corrupt"
-	// TooOld: its build, or some provider's data, is older than allowed, or
-	// has no date that could be judged.
+	// TooOld means that the build or the data of a provider is older than allowed or has no date.
 	TooOld Problem = "too old"
-	// FromFuture: its build, or some provider's data, is dated in the future. This
-	// machine's clock is wrong, or that of the machine that built the database.
+	// FromFuture means that the build or the data of a provider is dated in the future. The clock
+	// of this machine is wrong, or the clock of the machine that built the database.
 	FromFuture Problem = "from the future"
 )
 
-// UnusableError says that the database in Dir cannot be used until another one
-// is installed. Dir is empty where the error is about a description alone.
+// UnusableError means that the database in Dir cannot be used until another one is installed. Dir
+// is empty if the error is only about the metadata of a database.
 type UnusableError struct {
 	Problem Problem
 	Dir     string

@@ -18,12 +18,11 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// Limits bound what is read from a network or an archive. A zero field takes
-// its default.
+// Limits limit the data from a network or an archive. For a zero field, the default applies.
 type Limits struct {
-	// Archive is the most bytes of a compressed database; 2 GiB.
+	// Archive is the maximum size of a compressed database, in bytes. Default: 2 GiB.
 	Archive int64
-	// Database is the most bytes of the database file in it; 16 GiB.
+	// Database is the maximum size of the database file in it, in bytes. Default: 16 GiB.
 	Database int64
 }
 
@@ -38,16 +37,16 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	// maxWindow bounds the memory of a decompressor. The strongest level of
-	// the zstd command asks for this much.
+	// maxWindow limits the memory of a decompressor. The highest level of the zstd command needs
+	// this much.
 	maxWindow = 128 << 20
-	// maxRest bounds what an archive may hold beside the database file:
-	// padding and grype's small import.json.
+	// maxRest limits the content of an archive in addition to the database file: padding, and
+	// grype's small import.json.
 	maxRest = 1 << 20
 )
 
-// extract writes the database file out of an archive, or a bare database file,
-// into a folder. It goes by content, not by name.
+// extract writes the database file of an archive, or a bare database file, to a folder. It detects
+// the format from the content, not from the name.
 func extract(ctx context.Context, file, folder string, limits Limits) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -84,8 +83,8 @@ func extract(ctx context.Context, file, folder string, limits Limits) (err error
 	return unpack(plain, folder, limits.Database)
 }
 
-// unpack reads a tar archive to its very end, so that a truncated one is
-// noticed, and takes exactly one database file from it.
+// unpack reads a tar archive to its end, so that it notices truncation, and extracts exactly one
+// database file.
 func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 	bounded := &boundedReader{r: plain, left: maxDatabase + maxRest}
 	t := tar.NewReader(bounded)
@@ -102,7 +101,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		case h.Typeflag != tar.TypeReg:
 			return fmt.Errorf("the archive holds %q, which is not a regular file", h.Name)
 		case name == v6.ImportMetadataFileName:
-			// grype's checksum of the file as it was elsewhere.
+			// grype's checksum of the file on the machine that packed it.
 		case name != v6.VulnerabilityDBFileName:
 			return fmt.Errorf("the archive holds %q; only %s is expected", h.Name, v6.VulnerabilityDBFileName)
 		case found:
@@ -117,8 +116,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 	if !found {
 		return fmt.Errorf("the archive holds no %s", v6.VulnerabilityDBFileName)
 	}
-	// The checksum of the compressed stream stands behind the end of the tar
-	// archive.
+	// The checksum of the compressed stream follows the end of the tar archive.
 	if _, err := io.Copy(io.Discard, bounded); err != nil {
 		return fmt.Errorf("reading the archive: %w", err)
 	}
@@ -141,7 +139,7 @@ func writeDatabase(r io.Reader, folder string, limit int64) (err error) {
 	return nil
 }
 
-// boundedReader fails, rather than ends, where its limit is passed.
+// boundedReader returns an error, not io.EOF, beyond its limit.
 type boundedReader struct {
 	r    io.Reader
 	left int64

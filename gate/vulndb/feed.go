@@ -23,10 +23,10 @@ const (
 	maxRedirects = 10
 )
 
-// errStalled is why a transfer is given up in which nothing arrives.
+// errStalled is the error for a transfer that reached its idle timeout.
 var errStalled = errors.New("the feed has stopped sending")
 
-// feed is one place from which databases are published.
+// feed is a place where databases are published.
 type feed struct {
 	url    *url.URL // of latest.json, with credentials
 	client *http.Client
@@ -67,7 +67,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// latest asks what the feed offers.
+// latest fetches the feed's latest.json.
 func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error) {
 	var data []byte
 	err := f.get(ctx, f.url, func(body io.Reader, _ int64) (err error) {
@@ -80,7 +80,7 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	if len(data) > maxLatest {
 		return nil, fmt.Errorf("latest.json is longer than %d bytes", maxLatest)
 	}
-	// Not strict about further fields: the document is grype's, and grows.
+	// Unknown fields are accepted: grype defines the document and may add fields.
 	var doc distribution.LatestDocument
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("reading latest.json: %w", err)
@@ -96,8 +96,8 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	return &doc, nil
 }
 
-// fetch downloads a file and verifies its checksum on the way. On an error the
-// file is of no use.
+// fetch downloads a file and verifies its checksum during the download. On an error the file must
+// not be used.
 func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, limit int64, progress func(done, total int64)) (err error) {
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -124,8 +124,8 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 	})
 }
 
-// get sends one request and hands over its body and length, -1 where that is
-// unknown. Errors do not repeat the address, which may hold credentials.
+// get sends one request and passes the body and its length to read. The length is -1 if it is
+// unknown. Errors do not contain the URL, which may have credentials.
 func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader, length int64) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -156,7 +156,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 	return cause(ctx, read(body, resp.ContentLength))
 }
 
-// cause replaces the bare "context canceled" of a watchdog by its reason.
+// cause replaces the "context canceled" of the watchdog with errStalled.
 func cause(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		return errStalled
@@ -168,7 +168,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// meter counts what is written to it.
+// meter counts the bytes written to it.
 type meter struct {
 	done, total int64
 	report      func(done, total int64)

@@ -11,22 +11,22 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// sums are checksums of one file. XXH64 is the fast one, taken on every run
-// against accidents; SHA-256 is taken once and names the file.
+// sums are checksums of one file. XXH64 is fast, and is checked on every run to detect damage.
+// SHA-256 is computed once and names the file.
 type sums struct {
 	size   int64
 	xxh64  string // hex
 	sha256 string // hex; empty from fastHash
 }
 
-// fastHash reads a file for its size and XXH64.
+// fastHash computes the size and XXH64 of a file.
 func fastHash(ctx context.Context, file string) (sums, error) {
 	x := xxhash.New()
 	n, err := hashInto(ctx, x, file)
 	return sums{size: n, xxh64: fmt.Sprintf("%016x", x.Sum64())}, err
 }
 
-// fullHash reads a file for all of its sums.
+// fullHash computes all checksums of a file.
 func fullHash(ctx context.Context, file string) (sums, error) {
 	x, s := xxhash.New(), sha256.New()
 	n, err := hashInto(ctx, io.MultiWriter(x, s), file)
@@ -46,7 +46,7 @@ func hashInto(ctx context.Context, w io.Writer, file string) (int64, error) {
 	return n, nil
 }
 
-// contextReader ends with the context's error once that is done.
+// contextReader returns the context's error after the context ends.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

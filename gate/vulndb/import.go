@@ -11,25 +11,23 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// ImportOptions say how a file becomes the current database.
+// ImportOptions configure Import.
 type ImportOptions struct {
-	// Dir is where databases are kept; it is made where it does not exist.
+	// Dir is the directory of the databases. Import creates it if it does not exist.
 	Dir string
-	// File is a database archive (.tar.zst, .tar.gz or .tar.xz) or a bare
-	// database file.
+	// File is a database archive (.tar.zst, .tar.gz or .tar.xz) or a bare database file.
 	File string
-	// Checksum is that of the file, "sha256:<hex>". Empty means that any file
-	// is taken.
+	// Checksum is the expected checksum of the file, "sha256:<hex>". Default: any file is accepted.
 	Checksum string
 	Limits   Limits
-	// Now tells the time.
+	// Now returns the current time.
 	Now func() time.Time
 }
 
-// Import makes a file the current database, for machines that cannot reach a
-// feed. It is an explicit choice, so the file may be older than the current
-// database; CheckAge still judges its age. A file that is current already and intact changes
-// nothing, unless Checksum is set. On an error the current database stays what it was.
+// Import makes a file the current database, for machines that cannot reach a feed. The file may be
+// older than the current database, because importing is an explicit choice; CheckAge still checks
+// its age. If the file is already current and intact, Import changes nothing, unless Checksum is
+// set. On an error the current database does not change.
 func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err error) {
 	defer func() {
 		if err != nil {
@@ -54,8 +52,7 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	if err != nil {
 		return policy.Database{}, err
 	}
-	// A bare database file has the larger limit, so this is only a guard
-	// against reading without end.
+	// A bare database file has the larger limit. This check only prevents reading without end.
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
 		return policy.Database{}, errors.New("it is not a regular file of an acceptable size")
 	}
@@ -72,15 +69,15 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	if from.checked && from.archive != opts.Checksum {
 		return policy.Database{}, fmt.Errorf("its checksum is %s, not %s", from.archive, opts.Checksum)
 	}
-	// With a pin the file is installed in any case: that this database came from it is what the
-	// record in Dir says, and a pin is for those who do not take anyone's word.
+	// With a pinned checksum, always install the file. Only the record in Dir states that the
+	// current database came from it, and a user who pins a checksum does not trust that record.
 	if have := w.installed(ctx); have != nil && have.record.Archive == from.archive && !from.checked {
 		return have.info, nil
 	}
 	return w.installArchive(ctx, opts.File, limits, from, func(policy.Database) error { return nil })
 }
 
-// installArchive unpacks an archive and installs what is in it.
+// installArchive extracts an archive and installs its database.
 func (w *writer) installArchive(ctx context.Context, file string, limits Limits, from origin, accept func(policy.Database) error) (policy.Database, error) {
 	tmp, err := w.temporary()
 	if err != nil {

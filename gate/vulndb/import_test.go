@@ -18,7 +18,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// plainDatabase is the database file of the example records.
+// plainDatabase returns the path of the database file of the example records.
 func plainDatabase(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func TestImportReadsEveryFormat(t *testing.T) {
 		member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})
 	for _, format := range []string{"gz", "zst", "xz", "db"} {
 		t.Run(format, func(t *testing.T) {
-			// By content: the name says nothing.
+			// The format is detected from the content, not from the name.
 			file := filepath.Join(t.TempDir(), "database")
 			data := db
 			if format != "db" {
@@ -211,7 +211,7 @@ func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 	wantError(t, err, "want sha256:")
 }
 
-// A person who imports a file means it: that is how one goes back.
+// TestImportMayGoBack: importing is an explicit choice, so an older database is accepted.
 func TestImportMayGoBack(t *testing.T) {
 	dir := install(t)
 	older := mirror(t, records, built.Add(-time.Hour))

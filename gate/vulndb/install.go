@@ -14,20 +14,18 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// origin says where a database file that is being installed comes from.
+// origin describes the source of a database file that is being installed.
 type origin struct {
-	source  string // for people, without credentials
-	archive string // "sha256:<hex>" of the file it came in
-	// checked is whether archive was known beforehand, so that the bytes are
-	// those that their publisher meant.
+	source  string // for display, without credentials
+	archive string // "sha256:<hex>" of the archive
+	// checked means that the checksum of the archive was known in advance and matched.
 	checked bool
 	now     time.Time
 }
 
-// install checks the database file in a temporary folder, adds the indexes that
-// published databases leave out, and makes it the current one. accept may
-// refuse the database by what it says of itself. The temporary folder is gone
-// afterwards, whatever happens.
+// install checks the database file in a temporary folder, adds the indexes that published databases
+// omit, and makes the database current. accept may refuse the database by its metadata. The
+// temporary folder is always removed.
 func (w *writer) install(ctx context.Context, tmp string, from origin, accept func(policy.Database) error) (_ policy.Database, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
@@ -74,8 +72,8 @@ func (w *writer) install(ctx context.Context, tmp string, from origin, accept fu
 	return info, nil
 }
 
-// finish puts what belongs beside a database file into its folder, and all of
-// it onto the disk.
+// finish writes the record and the lock file next to the database file, and syncs everything to
+// disk.
 func finish(folder, file string, rec record) error {
 	if err := rec.write(folder); err != nil {
 		return err
@@ -90,7 +88,7 @@ func finish(folder, file string, rec record) error {
 	return errors.Join(f.Chmod(0o644), f.Sync(), f.Close(), syncDir(folder))
 }
 
-// describeFile opens the database in a folder just to ask what it is.
+// describeFile opens the database in a folder to read its metadata.
 func describeFile(folder string) (policy.Database, error) {
 	r, err := v6.NewReader(v6.Config{DBDirPath: folder})
 	if err != nil {
@@ -100,10 +98,10 @@ func describeFile(folder string) (policy.Database, error) {
 	return info, errors.Join(err, r.Close())
 }
 
-// checkIntegrity has sqlite look through the whole file. It opens truncated and
-// damaged files without a word and fails only when a query meets the damage.
+// checkIntegrity makes sqlite check the whole file. sqlite opens truncated and damaged files
+// without an error, and fails only when a query reaches the damage.
 func checkIntegrity(ctx context.Context, file string) (err error) {
-	// The driver is the one that grype brings.
+	// grype registers this driver.
 	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&immutable=1")
 	if err != nil {
 		return err

@@ -22,22 +22,22 @@ const (
 	folderPrefix = "sha256-"
 	tempPrefix   = "tmp-"
 
-	// lockPoll is how often a lock that somebody else holds is tried again.
+	// lockPoll is the interval for retrying a lock that another process holds.
 	lockPoll = 20 * time.Millisecond
-	// leaseTries bounds how often in a row the current database may be
-	// replaced between reading the pointer and locking its folder.
+	// leaseTries is the maximum number of attempts. The current database may be replaced between
+	// reading the pointer and locking its folder.
 	leaseTries = 20
 )
 
-// lease is a reader's shared lock on one database folder. While it is held, the
-// folder is not removed.
+// lease is a reader lock: a shared lock on one database folder. While it is held, the folder is not
+// removed.
 type lease struct {
 	dir    string
 	folder string
 	lock   *flock.Flock
 }
 
-// current leases the folder that the pointer names.
+// current locks the folder that the pointer names.
 func current(ctx context.Context, dir string) (*lease, error) {
 	dir, err := checkDir(dir)
 	if err != nil {
@@ -62,18 +62,18 @@ func current(ctx context.Context, dir string) (*lease, error) {
 		if l != nil {
 			return l, nil
 		}
-		// Between the two steps a writer may have replaced and removed it:
-		// then the pointer has a new value.
+		// A writer may have replaced and removed the folder between the two steps. Then the pointer
+		// has a new value.
 	}
 	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("%s names %s, which is not there", pointerName, name)}
 }
 
-// leaseFolder takes a shared lock on a folder. It returns nil without an error
-// if the folder is gone.
+// leaseFolder takes a shared lock on a folder. It returns nil without an error if the folder is
+// gone.
 func leaseFolder(ctx context.Context, dir, name string) (*lease, error) {
 	file := filepath.Join(dir, name, lockName)
-	// Read-only, and never creating: a cache may lie on a read-only file
-	// system, and a lock file made anew in a removed folder locks nothing.
+	// Open the lock file read-only and never create it. The directory may be on a read-only file
+	// system, and a lock file that is created in a removed folder locks nothing.
 	lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
 	if _, err := lock.TryRLockContext(ctx, lockPoll); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -87,9 +87,9 @@ func leaseFolder(ctx context.Context, dir, name string) (*lease, error) {
 	return &lease{dir: dir, folder: filepath.Join(dir, name), lock: lock}, nil
 }
 
-// inPlace reports whether a lock is held on the file that is now found under
-// its name. A writer may have moved the folder away while we waited; what we
-// hold is then a lock on a file that nobody else will ever look at.
+// inPlace reports whether the lock is held on the file that now has this name. A writer may have
+// moved the folder away while we waited. No other process will ever check the lock that we then
+// hold.
 func inPlace(lock *flock.Flock, file string) (bool, error) {
 	held, err := lock.Stat()
 	if err != nil {

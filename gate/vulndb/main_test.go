@@ -32,7 +32,7 @@ import (
 
 const records = "../../examples/records"
 
-// built is the time at which the tests build and look.
+// built is the build time and the current time of the tests.
 var built = time.Date(2026, 6, 23, 12, 0, 0, 0, time.UTC)
 
 func stopped(t time.Time) func() time.Time { return func() time.Time { return t } }
@@ -57,15 +57,15 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// shared are the mirrors of the example records, which tests only read.
+// shared has the mirrors of the example records, which tests only read.
 var shared struct {
 	sync.Mutex
 	dir     string
 	mirrors map[time.Time]*BuildResult
 }
 
-// mirror builds a mirror of a folder of records, or returns the one that has
-// been built before.
+// mirror builds a mirror from a folder of records. For the example records, it returns a shared
+// one.
 func mirror(t *testing.T, from string, at time.Time) *BuildResult {
 	t.Helper()
 	if from != records {
@@ -93,7 +93,7 @@ func build(t *testing.T, from, to string, at time.Time) *BuildResult {
 	return out
 }
 
-// root is the folder of a mirror that is served.
+// root returns the folder of a mirror that is served over HTTP.
 func root(b *BuildResult) string { return filepath.Dir(filepath.Dir(b.Archive)) }
 
 // serve serves a mirror and counts requests for archives.
@@ -111,7 +111,7 @@ func serve(t *testing.T, dir string) (url string, downloads *atomic.Int64) {
 	return s.URL, downloads
 }
 
-// install imports the example records' database into a new directory.
+// install imports the database of the example records into a new directory.
 func install(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -142,7 +142,7 @@ func openDB(t *testing.T, dir string) *DB {
 	return db
 }
 
-// folders lists what lies in a directory beside the lock.
+// folders lists the entries of a directory except the lock.
 func folders(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -158,7 +158,7 @@ func folders(t *testing.T, dir string) []string {
 	return out
 }
 
-// unchanged checks that a failed change has left everything as it was.
+// unchanged checks that a failed change did not modify the directory.
 func unchanged(t *testing.T, dir string, before []string, info policy.Database) {
 	t.Helper()
 	if after := folders(t, dir); !slices.Equal(before, after) {
@@ -195,7 +195,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 }
 
-// currentFolder is the folder that the pointer names.
+// currentFolder returns the folder that the pointer names.
 func currentFolder(t *testing.T, dir string) string {
 	t.Helper()
 	name, err := readPointer(dir)
@@ -205,8 +205,8 @@ func currentFolder(t *testing.T, dir string) string {
 	return filepath.Join(dir, name)
 }
 
-// tamper changes the current database with SQL, and its record so that the
-// change goes unnoticed.
+// tamper changes the current database with SQL, and updates its record so that the change is not
+// detected.
 func tamper(t *testing.T, dir string, statements ...string) {
 	t.Helper()
 	folder := currentFolder(t, dir)
@@ -268,7 +268,7 @@ var languageOf = map[syftpkg.Type]syftpkg.Language{
 	syftpkg.JavaPkg: syftpkg.Java, syftpkg.GemPkg: syftpkg.Ruby,
 }
 
-// packageOf is what a cataloger would have found; distribution is "" or as in
+// packageOf returns a package as a cataloger would find it. distribution is "" or, for example,
 // "debian 12".
 func packageOf(typ syftpkg.Type, name, version, distribution string) grypepkg.Package {
 	p := grypepkg.Package{
@@ -285,7 +285,7 @@ func packageOf(typ syftpkg.Type, name, version, distribution string) grypepkg.Pa
 	return p
 }
 
-// match finds vulnerabilities as grype's command does.
+// matches finds vulnerabilities as the grype command does.
 func matches(t *testing.T, db *DB, p grypepkg.Package) []match.Match {
 	t.Helper()
 	m := grype.VulnerabilityMatcher{

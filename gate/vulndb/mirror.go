@@ -24,9 +24,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// publish writes the database in a folder to a mirror, or to a single archive.
-// The result appears at once: latest.json is replaced after the archive that it
-// names is complete.
+// publish writes the database in a folder to a mirror or to a single archive. It replaces
+// latest.json only after the archive is complete.
 func publish(ctx context.Context, folder, to string, info policy.Database) (*BuildResult, error) {
 	if archiveExtension(to) != "" {
 		sum, err := writeArchive(ctx, folder, to, info.Built)
@@ -58,8 +57,8 @@ func publish(ctx context.Context, folder, to string, info policy.Database) (*Bui
 	return out, nil
 }
 
-// archiveName is how the Grype project names archives, so that one can be told
-// from the next: schema, oldest data, build.
+// archiveName returns a unique name for an archive, in the format of the Grype project: schema,
+// oldest data, build time.
 func archiveName(info policy.Database) string {
 	var oldest time.Time
 	for _, p := range info.Providers {
@@ -79,8 +78,8 @@ func archiveExtension(file string) string {
 	return ""
 }
 
-// writeArchive packs a folder's database file and returns the archive's
-// checksum. The same database gives the same bytes.
+// writeArchive packs a folder's database file and returns the archive's checksum. The same database
+// gives the same bytes.
 func writeArchive(ctx context.Context, folder, to string, modified time.Time) (_ string, err error) {
 	db, err := os.Open(filepath.Join(folder, v6.VulnerabilityDBFileName))
 	if err != nil {
@@ -121,11 +120,11 @@ func compressor(w io.Writer, ext string) (io.WriteCloser, error) {
 	if ext == ".tar.gz" {
 		return gzip.NewWriterLevel(w, gzip.BestCompression)
 	}
-	// One goroutine, so that the same input gives the same output.
+	// Use one goroutine, so that the same input gives the same output.
 	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
 }
 
-// mkdirAll makes a folder and returns what removes those that it had to make.
+// mkdirAll creates a folder. undo removes the folders that it created.
 func mkdirAll(dir string) (undo func() error, err error) {
 	var made []string
 	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {

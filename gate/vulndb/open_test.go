@@ -123,7 +123,7 @@ func TestDamagedDatabaseIsNotOpened(t *testing.T) {
 			}
 			wantProblem(t, s.Err, Corrupt)
 
-			// And a new import repairs it.
+			// A new import fixes it.
 			importFile(t, dir, mirror(t, records, built).Archive)
 			openDB(t, dir)
 		})

@@ -22,9 +22,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// osvDocument is a record as https://ossf.github.io/osv-schema/ defines it,
-// version 1. What has no place in the database is here so that misspelt fields
-// can be told from known ones.
+// osvDocument is an OSV record, version 1: https://ossf.github.io/osv-schema/. It also has the
+// fields that the database does not store, so that misspelled fields can be detected.
 type osvDocument struct {
 	SchemaVersion    string          `json:"schema_version"`
 	ID               string          `json:"id"`
@@ -83,8 +82,8 @@ type osvReference struct {
 	URL  string `json:"url"`
 }
 
-// osvSpecific is free for the one who keeps the record; only the severity in
-// words, which GitHub writes there and OSV has no field for, is read.
+// osvSpecific has fields defined by the database that publishes the record. Only the severity as a
+// word is read: GitHub writes it here, because OSV has no field for it.
 type osvSpecific struct{ severity string }
 
 func (s *osvSpecific) UnmarshalJSON(data []byte) error {
@@ -102,11 +101,11 @@ func (s *osvSpecific) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// osvID is what an id may look like: it is printed, and written in policies.
+// osvID matches valid IDs, because IDs are printed and written in policies.
 var osvID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{1,127}$`)
 
-// parseOSV reads a document; strictly where unknown fields are mistakes, and
-// not in the documents of feeds, whose schema may have grown.
+// parseOSV parses a document. If strict is true, unknown fields are errors. Documents of feeds are
+// not parsed strictly, because their schema may be newer.
 func parseOSV(data []byte, strict bool) (*osvDocument, error) {
 	var doc osvDocument
 	decode := json.Unmarshal
@@ -122,7 +121,7 @@ func parseOSV(data []byte, strict bool) (*osvDocument, error) {
 	return &doc, nil
 }
 
-// entries maps the document to rows of the database.
+// entries converts the document to rows of the database.
 func (d *osvDocument) entries(state provider.State) ([]data.Entry, error) {
 	severities, err := d.severities()
 	if err != nil {
@@ -147,8 +146,8 @@ func (d *osvDocument) entries(state provider.State) ([]data.Entry, error) {
 		h.BlobValue.References = append(h.BlobValue.References, v6.Reference{URL: r.URL, Tags: []string{strings.ToLower(r.Type)}})
 	}
 	if d.Withdrawn != nil {
-		// It stays known and affects nothing: not every matcher of grype looks
-		// at the status.
+		// A withdrawn record stays known but affects nothing. Its packages are left out, because
+		// not every matcher of grype checks the status.
 		h.Status = v6.VulnerabilityRejected
 		return transformers.NewEntries(h), nil
 	}
@@ -183,8 +182,8 @@ func (d *osvDocument) cves() []string {
 	return out
 }
 
-// severities puts the severity in words first and then the highest score, as
-// grype judges by the first.
+// severities returns the severity as a word first, then the scores, highest first. grype uses the
+// first one.
 func (d *osvDocument) severities() ([]v6.Severity, error) {
 	var out []v6.Severity
 	if word := d.DatabaseSpecific.severity; word != "" {
@@ -224,8 +223,8 @@ func (d *osvDocument) severities() ([]v6.Severity, error) {
 	return out, nil
 }
 
-// parse returns the version and base score of a vector. One that cannot be
-// scored would count as no severity at all.
+// parse returns the version and the base score of a vector. An invalid vector is an error, because
+// it would count as no severity.
 func (s osvSeverity) parse() (version string, score float64, err error) {
 	switch {
 	case s.Type == "CVSS_V2":

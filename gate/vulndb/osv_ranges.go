@@ -12,10 +12,10 @@ import (
 	"github.com/anchore/grype/grype/version"
 )
 
-// maxVersions bounds how many single versions one package may list.
+// maxVersions limits how many single versions one package may list.
 const maxVersions = 10_000
 
-// handle maps one affected package to a row.
+// handle converts one affected package to a row.
 func (a osvAffected) handle(cves []string, state provider.State) (*v6.AffectedPackageHandle, error) {
 	if a.Package.Name == "" || a.Package.Ecosystem == "" {
 		return nil, errors.New("the package has no name or no ecosystem")
@@ -35,14 +35,14 @@ func (a osvAffected) handle(cves []string, state provider.State) (*v6.AffectedPa
 	}, nil
 }
 
-// windows turns all that the document says about affected versions into ranges.
-// A version is affected if any of them holds it.
+// windows converts the affected versions of the document to ranges. A version is affected if any
+// range contains it.
 func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 	var out []v6.Range
 	for i, r := range a.Ranges {
 		if r.Type == "GIT" {
-			// Commits are not versions of packages. OSV documents state them
-			// in addition to versions; alone they are refused below.
+			// Commits are not versions of packages. OSV documents list them in addition to
+			// versions. Commits without versions are refused below.
 			continue
 		}
 		if r.Type != "SEMVER" && r.Type != "ECOSYSTEM" {
@@ -66,21 +66,21 @@ func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 
 // bound is one event of a range.
 type bound struct {
-	version *version.Version // nil for the beginning of all versions
+	version *version.Version // nil means before all versions
 	kind    boundKind
 }
 
 type boundKind int
 
-// In the order in which they take effect at the same version.
+// The order of events at the same version.
 const (
 	fixed boundKind = iota
 	introduced
 	lastAffected
 )
 
-// windows evaluates the events as OSV defines it: sorted by version, each
-// "introduced" opens a window, and "fixed" or "last_affected" closes it.
+// windows evaluates the events as OSV defines: sorted by version, "introduced" opens a range, and
+// "fixed" or "last_affected" closes it.
 func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 	bounds, err := r.bounds(eco)
 	if err != nil {
@@ -112,8 +112,7 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 		case b.kind == fixed && open:
 			shut("< "+b.version.Raw, &v6.Fix{Version: b.version.Raw, State: v6.FixedStatus})
 		case b.kind == lastAffected && open:
-			// A later version is not affected, but nobody says which is
-			// repaired.
+			// Later versions are not affected, but the document does not name the fixed version.
 			shut("<= "+b.version.Raw, nil)
 		case b.kind != introduced:
 			return nil, fmt.Errorf("version %q ends what nothing has introduced", b.version.Raw)
@@ -128,7 +127,7 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 	return out, nil
 }
 
-// bounds reads the events and sorts them.
+// bounds parses the events and sorts them.
 func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 	var out []bound
 	for i, e := range r.Events {
@@ -180,8 +179,7 @@ func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 	return out, failed
 }
 
-// singleVersions makes ranges of the listed versions that no other range holds
-// already.
+// singleVersions returns ranges for the listed versions that the other ranges do not contain.
 func (a osvAffected) singleVersions(eco *ecosystem, ranges []v6.Range) ([]v6.Range, error) {
 	if len(a.Versions) > maxVersions {
 		return nil, fmt.Errorf("it lists more than %d versions", maxVersions)

@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// installed is the digest of the published database that the current file was made from, or "" if
-// the file is not what was installed. The file's own checksum differs between two installations of
-// one database: the indexes are added in no fixed order.
+// installed returns the digest of the published database that the current file was made from, or ""
+// if the file was modified. It does not use the checksum of the file: two installations of one
+// database differ, because the indexes are added in random order.
 func installed(t *testing.T, dir string) string {
 	t.Helper()
 	folder := currentFolder(t, dir)
@@ -34,14 +34,14 @@ func installed(t *testing.T, dir string) string {
 	return rec.Digest
 }
 
-// plant makes directories with a database of an attacker's, each with a record that says it came
+// plant creates directories with an attacker's database. The record of each claims that it came
 // from the archive with this checksum.
 func plant(t *testing.T, checksum string) map[string]string {
 	t.Helper()
-	// The right name and record, another content.
+	// Correct name and record, but other content.
 	inPlace := install(t)
 	tamper(t, inPlace, "DELETE FROM vulnerability_handles")
-	// Another database as a whole.
+	// Another complete database.
 	other := t.TempDir()
 	importFile(t, other, mirror(t, records, built.Add(-time.Hour)).Archive)
 	rec, err := readRecord(currentFolder(t, other))
@@ -110,7 +110,7 @@ func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 			if _, err := ReadStatus(t.Context(), dir); !errors.As(err, &untrusted) {
 				t.Errorf("status: %v", err)
 			}
-			// What can be mended is: an import puts its own folder there.
+			// An import fixes what it can, because it installs its own folder.
 			err := importPinned(t, dir)
 			if name == "the directory" {
 				if !errors.As(err, &untrusted) {
@@ -147,7 +147,7 @@ func TestDatabaseOfAnotherUserIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestDatabaseWithAJournalIsNotOpened: a journal beside it would change what is read.
+// TestDatabaseWithAJournalIsNotOpened: a journal next to the database would change its content.
 func TestDatabaseWithAJournalIsNotOpened(t *testing.T) {
 	for _, name := range []string{v6.VulnerabilityDBFileName + "-wal", v6.VulnerabilityDBFileName + "-journal"} {
 		dir := install(t)
@@ -167,7 +167,8 @@ func TestDatabaseWithAJournalIsNotOpened(t *testing.T) {
 	wantProblem(t, err, Corrupt)
 }
 
-// TestSharedDatabaseOfRootIsOpened: an administrator keeps one for all users, who cannot write.
+// TestSharedDatabaseOfRootIsOpened: an administrator maintains it for all users, who cannot write
+// to it.
 func TestSharedDatabaseOfRootIsOpened(t *testing.T) {
 	dir := install(t)
 	for _, path := range []string{dir, currentFolder(t, dir)} {

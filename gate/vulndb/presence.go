@@ -7,20 +7,18 @@ import (
 	"sync"
 )
 
-// presence knows of some package names whether the database has anything about
-// them. Most packages of an image have no advisory, and each one costs grype several
-// queries to find that out.
+// presence is the known-name index. It records, for some package names, whether the database has
+// rows about them. Most packages of an image have no advisory, and grype needs several queries for
+// each of them.
 type presence struct {
 	mu    sync.RWMutex
 	names map[string]tables // by folded name
 }
 
-// tables are those that have rows about a name, in whatever ecosystem, for whatever
-// distribution.
+// tables says which tables have rows about a name, in any ecosystem and for any distribution.
 type tables struct{ affected, unaffected bool }
 
-// of returns what is there about a name; known is false for one that was never
-// looked up.
+// of returns the tables with rows about a name. known is false for a name that was never looked up.
 func (p *presence) of(name string) (there tables, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -36,11 +34,10 @@ func (p *presence) add(found map[string]tables) {
 	}
 }
 
-// fold makes names equal that the database takes for equal: its columns compare
-// letters without regard to case in ASCII alone,
-// https://www.sqlite.org/datatype3.html#collating_sequences
+// fold returns the same string for names that are equal in the database. Its columns ignore the
+// case of ASCII letters only, https://www.sqlite.org/datatype3.html#collating_sequences
 func fold(name string) string {
-	b := []byte(name) // and not by letters: what is no UTF-8 stays what it is
+	b := []byte(name) // as bytes, so that invalid UTF-8 does not change
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			b[i] = c + 'a' - 'A'
@@ -49,13 +46,12 @@ func fold(name string) string {
 	return string(b)
 }
 
-// askedAtOnce is how many names go into one query; SQLite takes 32766 variables.
+// askedAtOnce is the number of names in one query. SQLite allows 32766 variables.
 const askedAtOnce = 1000
 
-// Expect looks up at once which of the names the database has anything about.
-// Whoever searches for one of the others is answered from memory from then on, and
-// the same as without: the database does not change while it is open. Names that
-// are searched for and were not expected take longer.
+// Expect preloads which of the names the database has rows about. Later searches for names without
+// rows are answered from memory. The results are the same, because the database does not change
+// while it is open. Searches for other names still use the database and take longer.
 func (db *DB) Expect(ctx context.Context, names []string) error {
 	asked := make([]string, len(names))
 	for i, name := range names {

@@ -7,8 +7,8 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 )
 
-// What was expected is answered as what was not, in whatever case the name is
-// written, and also where there is something of one kind only.
+// TestExpectedNamesAreAnsweredTheSame: preloaded names give the same results as other names, in
+// every letter case, and if rows of only one kind exist.
 func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir,
@@ -60,7 +60,7 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 	}
 }
 
-// A database that cannot be read is no database that has nothing.
+// TestExpectingFromAFailingDatabase: an unreadable database must not look like an empty one.
 func TestExpectingFromAFailingDatabase(t *testing.T) {
 	db := openDB(t, install(t))
 	if err := db.Expect(t.Context(), []string{"no-such-package"}); err != nil {

@@ -15,11 +15,10 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// maxFailures bounds how many errors are kept: a failing disk makes one for
-// every package.
+// maxFailures limits how many errors are kept: a failing disk causes one for every package.
 const maxFailures = 20
 
-// failures collects errors from many goroutines.
+// failures collects errors. It is safe for concurrent use.
 type failures struct {
 	mu      sync.Mutex
 	first   []error
@@ -49,9 +48,8 @@ func (f *failures) err() error {
 	return errors.Join(all...)
 }
 
-// recordingProvider is grype's own with a memory for errors. grype's matchers log the
-// errors of language and CPE searches and go on with fewer matches
-// (grype/matcher/internal/common.go).
+// recordingProvider is grype's provider, and records errors. grype's matchers log the errors of
+// language and CPE searches and continue with fewer matches (grype/matcher/internal/common.go).
 type recordingProvider struct {
 	vulnerability.Provider
 	eol      vulnerability.EOLChecker
@@ -59,8 +57,7 @@ type recordingProvider struct {
 	failures *failures
 }
 
-// grype asks for these two by type assertion, and without them silently does
-// less.
+// grype checks for these two interfaces by type assertion. Without them it silently does less.
 var (
 	_ vulnerability.EOLChecker            = (*recordingProvider)(nil)
 	_ vulnerability.StoreMetadataProvider = (*recordingProvider)(nil)
@@ -70,7 +67,7 @@ func newProvider(r v6.Reader, f *failures) *recordingProvider {
 	inner := v6.NewVulnerabilityProvider(r)
 	return &recordingProvider{
 		Provider: inner,
-		// grype states at compile time that its provider is both.
+		// grype asserts at compile time that its provider implements both.
 		eol:      inner.(vulnerability.EOLChecker),
 		origins:  inner.(vulnerability.StoreMetadataProvider),
 		failures: f,
@@ -106,12 +103,11 @@ func (p *recordingProvider) DataProvenance() (map[string]vulnerability.DataProve
 	return origins, err
 }
 
-// Close does nothing: the DB is closed by whoever opened it.
+// Close does nothing: closing the DB closes the reader.
 func (p *recordingProvider) Close() error { return nil }
 
-// recordingReader stands below grype's provider, where the errors are that the
-// provider itself drops: it turns those of the KEV, EPSS and CWE lists into
-// empty lists, and rows whose content is missing into no rows
+// recordingReader records errors that grype's provider drops. The provider returns empty lists if
+// KEV, EPSS or CWE data cannot be read, and ignores rows without content
 // (grype/db/v6/vulnerability_provider.go).
 type recordingReader struct {
 	v6.Reader
@@ -121,8 +117,8 @@ type recordingReader struct {
 	present  presence
 }
 
-// lowLevelReader is what grype's provider expects of any reader beyond the
-// public interface, to join rows (grype/db/v6/refs.go).
+// lowLevelReader is a method that grype's provider needs to join rows. It is not part of the public
+// interface (grype/db/v6/refs.go).
 type lowLevelReader interface{ GetDB() *gorm.DB }
 
 func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*recordingReader, error) {
@@ -131,9 +127,8 @@ func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*record
 		return nil, fmt.Errorf("grype's reader %T gives no access to its rows", r)
 	}
 	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f, present: presence{names: map[string]tables{}}}
-	// The reader fetches the date of the EPSS scores on first use and keeps it
-	// without a lock, so the first use is here. A database without that feed
-	// has no date, which must not look like a failure; one with the feed must.
+	// The reader fetches the date of the EPSS scores on first use and caches it without a lock, so
+	// use it here first. A missing date is an error only if the database has that feed.
 	_, err := r.GetEpss("CVE-0000-0000")
 	switch hasFeed := slices.ContainsFunc(info.Providers, func(p policy.Provider) bool { return p.Name == "epss" }); {
 	case err == nil:
@@ -159,7 +154,7 @@ func (r *recordingReader) GetKnownExploitedVulnerabilities(cve string) ([]v6.Kno
 	r.failures.add("reading the known exploits of "+cve, err)
 	for _, one := range found {
 		if one.BlobValue == nil {
-			// The provider would follow this nil.
+			// The provider would dereference this nil pointer.
 			err = errors.Join(err, fmt.Errorf("the entry for %s has no content", one.Cve))
 			r.failures.add("reading the known exploits of "+cve, err)
 			return nil, err
@@ -202,7 +197,7 @@ func (r *recordingReader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.Ge
 	return found, err
 }
 
-// about returns what is known about the name that is searched for, if one is.
+// about returns the tables with rows about the searched name, if it is in the known-name index.
 func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known bool) {
 	if p == nil || p.Name == "" {
 		return tables{}, false
@@ -210,8 +205,7 @@ func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known boo
 	return r.present.of(p.Name)
 }
 
-// content records a row that names a package and says nothing of its versions,
-// which the provider would skip.
+// content records an error for a row without content. The provider would ignore the row.
 func (r *recordingReader) content(missing, wanted bool, p *v6.PackageSpecifier) {
 	if missing && wanted {
 		r.failures.add(fmt.Sprintf("reading what affects %s", p), errors.New("a row has no content"))

@@ -11,8 +11,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// grype's language matchers answer a failing database with no matches and no
-// error.
+// TestFailingDatabaseIsNotClean: for a failing database, grype's language matchers return no
+// matches and no error.
 func TestFailingDatabaseIsNotClean(t *testing.T) {
 	db := openDB(t, install(t))
 	if err := db.reader.Close(); err != nil {
@@ -24,7 +24,7 @@ func TestFailingDatabaseIsNotClean(t *testing.T) {
 	wantError(t, db.Err(), "searching for vulnerabilities")
 }
 
-// The same for what grype adds to a finding: a list that cannot be read is an
+// TestUnreadableDetailsAreNotAbsentDetails: grype replaces an unreadable list of details with an
 // empty list.
 func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
 	for table, want := range map[string]string{
@@ -43,7 +43,7 @@ func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
 	}
 }
 
-// grype skips rows whose content it does not find.
+// TestRowWithoutContentIsNotSkipped: grype skips rows without content.
 func TestRowWithoutContentIsNotSkipped(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir, "DELETE FROM blobs WHERE id IN (SELECT blob_id FROM affected_package_handles)")
@@ -74,7 +74,7 @@ func TestMissingEPSSDateIsNotAMissingFeed(t *testing.T) {
 	_, err := Open(t.Context(), dir)
 	wantProblem(t, err, Corrupt)
 
-	// Without the feed there is no date and nothing to record.
+	// Without the feed no date exists, and nothing must be recorded.
 	from := t.TempDir()
 	copyTree(t, filepath.Join(records, "github"), filepath.Join(from, "github"))
 	dir = t.TempDir()
@@ -88,7 +88,7 @@ func TestMissingEPSSDateIsNotAMissingFeed(t *testing.T) {
 	}
 }
 
-// Wrapping the provider must not turn off what grype finds by type assertion.
+// TestProviderKeepsItsOtherInterfaces: grype finds these interfaces by type assertion.
 func TestProviderKeepsItsOtherInterfaces(t *testing.T) {
 	db := openDB(t, install(t))
 	eol, ok := db.Provider().(vulnerability.EOLChecker)

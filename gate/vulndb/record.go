@@ -20,24 +20,23 @@ const (
 	maxRecord     = 64 << 10
 )
 
-// record stands beside a database file and says what was installed.
+// record describes an installed database. It is stored next to the database file.
 type record struct {
 	Version int `json:"version"`
-	// Digest is the SHA-256 of the database file as published, and Archive
-	// that of the file it came in, "sha256:<hex>".
+	// Digest is the SHA-256 of the database file as published, and Archive the SHA-256 of the file
+	// that contained it, both "sha256:<hex>".
 	Digest  string     `json:"digest"`
 	Archive string     `json:"archive"`
 	File    recordFile `json:"file"`
-	// Source is a URL without credentials, or a file's base name.
+	// Source is a URL without credentials, or the base name of a file.
 	Source    string    `json:"source"`
 	Built     time.Time `json:"built"`
 	Installed time.Time `json:"installed"`
-	// Client is the schema for which indexes were added.
+	// Client is the schema of the indexes that were added.
 	Client string `json:"client"`
 }
 
-// recordFile describes the database file as it lies in the folder, with
-// indexes.
+// recordFile describes the database file in the folder, with indexes.
 type recordFile struct {
 	SHA256 string `json:"sha256"` // hex
 	XXH64  string `json:"xxh64"`  // hex
@@ -46,7 +45,7 @@ type recordFile struct {
 
 var hex64 = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// readRecord reads a folder's record strictly.
+// readRecord reads a folder's record. Unknown fields are an error.
 func readRecord(folder string) (record, error) {
 	f, err := os.Open(filepath.Join(folder, recordName))
 	if err != nil {
@@ -70,7 +69,7 @@ func readRecord(folder string) (record, error) {
 	return rec, nil
 }
 
-// decodeStrict reads exactly one JSON value without unknown fields.
+// decodeStrict parses exactly one JSON value. Unknown fields are an error.
 func decodeStrict(data []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -83,7 +82,7 @@ func decodeStrict(data []byte, into any) error {
 	return nil
 }
 
-// write puts the record into a folder, at once or not at all.
+// write writes the record to a folder atomically.
 func (rec record) write(folder string) error {
 	rec.Version = recordVersion
 	data, err := json.MarshalIndent(rec, "", "  ")
@@ -93,7 +92,7 @@ func (rec record) write(folder string) error {
 	return replaceFile(filepath.Join(folder, recordName), append(data, '\n'))
 }
 
-// replaceFile writes a file at once or not at all, and through to the disk.
+// replaceFile writes a file atomically and syncs it to disk.
 func replaceFile(file string, data []byte) (err error) {
 	f, err := disk.Prepare(file, 0o644)
 	if err != nil {

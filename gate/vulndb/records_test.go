@@ -11,8 +11,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// The table in the records' README is what other tests and the demo build
-// their images by.
+// TestRecordsFindWhatTheirReadmeSays: other tests and the demo build their images according to the
+// table in this README.
 func TestRecordsFindWhatTheirReadmeSays(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(records, "README.md"))
 	if err != nil {

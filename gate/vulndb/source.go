@@ -25,32 +25,31 @@ import (
 const (
 	stateName    = "metadata.json"
 	capturedName = "captured"
-	// maxRecordFile bounds one record. The largest of the public feeds have a
-	// few megabytes.
+	// maxRecordFile limits one record, in bytes. The largest records of public feeds have a few
+	// megabytes.
 	maxRecordFile = 64 << 20
 )
 
-// providerName is what a provider may be called: it becomes part of the
-// namespaces that findings show.
+// providerName matches valid names of providers. The name becomes part of the namespaces in
+// findings.
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// source is one provider's folder.
+// source is the folder of one provider.
 type source struct {
 	state provider.State
 	root  string
-	// byHand is whether people keep the records, rather than vunnel.
+	// byHand is true if people maintain the records, false if vunnel wrote them.
 	byHand bool
 	files  []string
 }
 
-// rawRecord is one record as it lies in its source.
+// rawRecord is one record as it is stored in its source.
 type rawRecord struct {
-	name string // the file, and for a store the id in it
+	name string // the file, and the ID for a sqlite store
 	data []byte
 }
 
-// readSources reads what is in a folder of providers, in the order in which
-// they have to be written.
+// readSources reads the sources in a folder. It returns them in the order for writing, see order.
 func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -87,9 +86,9 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 	return out, nil
 }
 
-// order is when a source is written: NVD first, as its severities stand in for
-// those that others do not state, and ends of life last, as they are added to
-// releases that others have named.
+// order returns the position of a source during writing. NVD is first, because its severities
+// replace missing severities of others. Ends of life are last, because they are added to existing
+// releases.
 func (s source) order() int {
 	switch s.state.Provider {
 	case "nvd":
@@ -111,9 +110,8 @@ func readSource(ctx context.Context, root string, now time.Time) (source, error)
 	return workspace(root)
 }
 
-// workspace reads a folder that vunnel has written. Its listing must name every
-// file and match it: grype's builder reads the files of the listing and no
-// others.
+// workspace reads a folder that vunnel wrote. Its listing must name every file and match it,
+// because grype's builder reads only the files in the listing.
 func workspace(root string) (source, error) {
 	state, err := provider.ReadState(filepath.Join(root, stateName))
 	if err != nil {
@@ -151,7 +149,7 @@ func workspace(root string) (source, error) {
 	return s, nil
 }
 
-// sourceByHand makes up the description of a folder without one.
+// sourceByHand makes the description for a folder without one.
 func sourceByHand(ctx context.Context, root string, now time.Time) (source, error) {
 	name := strings.ToLower(filepath.Base(root))
 	if !providerName.MatchString(name) {
@@ -190,8 +188,8 @@ func sourceByHand(ctx context.Context, root string, now time.Time) (source, erro
 	}}, nil
 }
 
-// readCaptured reads when records kept by hand were copied; without a word of
-// that they are the original, and as new as can be.
+// readCaptured returns the time when records maintained by hand were copied. Without the file
+// "captured", the records are the originals, and their time is now.
 func readCaptured(root string, now time.Time) (time.Time, error) {
 	file := filepath.Join(root, capturedName)
 	data, err := readBounded(file, 1024)
@@ -208,7 +206,7 @@ func readCaptured(root string, now time.Time) (time.Time, error) {
 	return at.UTC(), nil
 }
 
-// each hands over the records one after the other.
+// each calls do for every record.
 func (s source) each(ctx context.Context, do func(rawRecord) error) error {
 	switch s.state.Store {
 	case "flat-file":
@@ -231,7 +229,7 @@ func (s source) each(ctx context.Context, do func(rawRecord) error) error {
 	return fmt.Errorf("%s: its store %q is not supported", s.root, s.state.Store)
 }
 
-// eachRow reads vunnel's store of one table, id and record.
+// eachRow reads vunnel's sqlite store, which has one table with ID and record.
 func (s source) eachRow(ctx context.Context, do func(rawRecord) error) (err error) {
 	i := slices.IndexFunc(s.files, func(f string) bool { return filepath.Base(f) == "results.db" })
 	if i < 0 {
@@ -266,20 +264,20 @@ func (s source) eachRow(ctx context.Context, do func(rawRecord) error) (err erro
 	return rows.Err()
 }
 
-// allowsNothing reports whether a record may rightly add nothing: the feed of
-// ends of life is mostly about programs that are no distributions.
+// allowsNothing reports whether a record may produce no rows: most records of the end-of-life feed
+// are about programs, not distributions.
 func (s source) allowsNothing(env *envelope) bool {
 	return !s.byHand && strings.Contains(env.Schema, "/eol/")
 }
 
-// envelope is how vunnel wraps a record.
+// envelope is vunnel's wrapper of a record.
 type envelope struct {
 	Schema     string          `json:"schema"`
 	Identifier string          `json:"identifier"`
 	Item       json.RawMessage `json:"item"`
 }
 
-// parseEnvelope returns nil without an error for JSON that is no envelope.
+// parseEnvelope returns nil without an error for JSON that is not an envelope.
 func parseEnvelope(data []byte) (*envelope, error) {
 	var env envelope
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -300,8 +298,8 @@ func parseEnvelope(data []byte) (*envelope, error) {
 
 func isOSV(schema string) bool { return strings.Contains(schema, "/osv/") }
 
-// filesBelow lists the files with an extension, sorted. Links are refused: what
-// is built must be what lies in the folder.
+// filesBelow returns the files with an extension, sorted. It refuses links, so that all content
+// comes from the folder.
 func filesBelow(root, ext string) ([]string, error) {
 	var out []string
 	err := filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
@@ -320,8 +318,8 @@ func filesBelow(root, ext string) ([]string, error) {
 	return out, err
 }
 
-// refuseStrangers makes sure that nobody believes an advisory to be in the
-// database that was passed over for its file's name.
+// refuseStrangers refuses files with an unexpected name. Otherwise a user could believe that an
+// advisory is in the database when it was skipped because of its file name.
 func refuseStrangers(root string) error {
 	return filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
 		name := e.Name()

@@ -11,22 +11,21 @@ import (
 // Status describes the current database of a directory.
 type Status struct {
 	Dir string
-	// Folder is where the current database lies; empty where there is none.
+	// Folder is the folder of the current database, or empty if there is none.
 	Folder   string
 	Database policy.Database
-	// Archive is the checksum of the file that it came in, "sha256:<hex>".
+	// Archive is the checksum of the archive that contained the database, "sha256:<hex>".
 	Archive string
-	// Size is the bytes of the database file.
+	// Size is the size of the database file, in bytes.
 	Size      int64
 	Installed time.Time
-	// Err is nil if the database was verified, else an *UnusableError that
-	// says why it cannot be used; the fields above are then zero as far as
-	// they could not be read.
+	// Err is nil if the database was verified. Otherwise it is an *UnusableError with the reason.
+	// Fields that could not be read are then zero.
 	Err error
 }
 
-// ReadStatus verifies the current database as Open does and says what it is. An
-// unusable database is no error of looking: it is in Status.Err.
+// ReadStatus verifies the current database as Open does, and describes it. An unusable database is
+// not an error of ReadStatus: it is in Status.Err.
 func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	s := Status{Dir: dir}
 	l, err := current(ctx, dir)
@@ -35,7 +34,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	}
 	defer func() { err = errors.Join(err, l.release()) }()
 	s.Folder = l.folder
-	// What the record says is shown even where the file does not match it.
+	// Show the record even if the file does not match it.
 	if rec, err := readRecord(l.folder); err == nil {
 		s.Archive, s.Size, s.Installed = rec.Archive, rec.File.Size, rec.Installed
 		s.Database = policy.Database{Built: rec.Built, Digest: rec.Digest, Source: rec.Source}
@@ -53,7 +52,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	return s, nil
 }
 
-// orError keeps an unusable database as part of the status.
+// orError moves the error of an unusable database to the status.
 func (s Status) orError(err error) (Status, error) {
 	var unusable *UnusableError
 	if errors.As(err, &unusable) {
@@ -63,6 +62,5 @@ func (s Status) orError(err error) (Status, error) {
 	return Status{}, err
 }
 
-// Schema is the schema that this program's database library reads: its number,
-// such as "6.1.9".
+// Schema returns the database schema that this program's grype reads, such as "6.1.9".
 func Schema() string { return clientSchema() }

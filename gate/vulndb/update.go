@@ -18,55 +18,51 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// DefaultURL is the feed that the Grype project publishes.
+// DefaultURL is the feed of the Grype project.
 const DefaultURL = "https://grype.anchore.io/databases"
 
-// UpdateOptions say where to get a database from and where to keep it.
+// UpdateOptions configure Update.
 type UpdateOptions struct {
-	// Dir is where databases are kept; it is made where it does not exist.
+	// Dir is the directory of the databases. Update creates it if it does not exist.
 	Dir string
-	// URL is a feed: its latest.json, or the address above "v6/latest.json",
-	// as grype takes them. Credentials in it are used and never shown. Empty
-	// means DefaultURL.
+	// URL is a feed: its latest.json, or the URL above "v6/latest.json", as in grype. Credentials
+	// in it are used but never shown. Default: DefaultURL.
 	URL string
-	// Transport reaches the feed. Nil means http.DefaultTransport.
+	// Transport is used for the feed. Default: http.DefaultTransport.
 	Transport http.RoundTripper
-	// InsecurePlainHTTP allows a feed without TLS. The feed's checksum comes
-	// from the feed, so without TLS anyone on the way can choose the database.
-	// Loopback addresses are always allowed.
+	// InsecurePlainHTTP allows a feed without TLS. The checksum comes from the feed, so without TLS
+	// anyone on the network path can choose the database. Loopback addresses are always allowed.
 	InsecurePlainHTTP bool
 	// AllowOlder accepts a database that was built before the current one.
 	AllowOlder bool
-	// Checksum pins the archive, "sha256:<hex>". Empty means the one that the
-	// feed names.
+	// Checksum pins the archive, "sha256:<hex>". Default: the checksum in the feed.
 	Checksum string
-	// Stall is how long the feed may send nothing before it is given up; zero
-	// means one minute.
+	// Stall is the idle timeout of the feed. Default: one minute.
 	Stall  time.Duration
 	Limits Limits
-	// Progress is told how much of the archive has arrived; total is -1 where
-	// the feed does not say. Nil means nobody.
+	// Progress receives the number of bytes received. total is -1 if the size is unknown. Default:
+	// none.
 	Progress func(done, total int64)
-	// Now tells the time.
+	// Now returns the current time.
 	Now func() time.Time
 }
 
-// Result is what an update did.
+// Result is the result of an update.
 type Result struct {
-	// Updated is false where the current database is what the feed offers.
+	// Updated is false if the feed offers the current database.
 	Updated bool
 	// Database is the current database.
 	Database policy.Database
-	// Feed is what the feed says of itself: "active", "deprecated" or "eol".
+	// Feed is the status of the feed: "active", "deprecated" or "eol".
 	Feed string
 }
 
-// Update makes the feed's latest database the current one. It downloads nothing
-// if that is current already and intact, unless Checksum is set. A database that was built before the
-// current one is refused, as is one that was not built when the feed says: a
-// feed that was rolled back hides newer advisories.
+// Update makes the feed's latest database the current one. If it is already current and intact,
+// nothing is downloaded, unless Checksum is set. Update refuses a database that was built before
+// the current one, because a feed that was rolled back hides newer advisories. It also refuses a
+// database whose build time differs from the one in the feed.
 //
-// Any failure is an error, and leaves the current database what it was.
+// On any error, the current database does not change.
 func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 	if opts.URL == "" {
 		opts.URL = DefaultURL
@@ -101,8 +97,8 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 		return nil, fmt.Errorf("the feed offers %s, not the pinned %s", latest.Checksum, opts.Checksum)
 	}
 	have := w.installed(ctx)
-	// With a pin the archive is fetched in any case: that this database came from it is what the
-	// record in Dir says, and a pin is for those who do not take anyone's word.
+	// With a pinned checksum, always fetch the archive. Only the record in Dir states that the
+	// current database came from it, and a user who pins a checksum does not trust that record.
 	if have != nil && have.record.Archive == latest.Checksum && opts.Checksum == "" {
 		return &Result{Database: have.info, Feed: string(latest.Status)}, nil
 	}
@@ -117,7 +113,7 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 	return &Result{Updated: true, Database: info, Feed: string(latest.Status)}, nil
 }
 
-// download fetches, verifies and installs what the feed offers.
+// download fetches, verifies and installs the database that the feed offers.
 func (w *writer) download(ctx context.Context, f *feed, latest *distribution.LatestDocument, opts UpdateOptions) (_ policy.Database, err error) {
 	tmp, err := w.temporary()
 	if err != nil {
@@ -150,8 +146,8 @@ type installedDB struct {
 	info   policy.Database
 }
 
-// installed returns the current database if it can be used, else nil: then
-// anything that the feed has is better.
+// installed returns the current database, or nil if it cannot be used. If it is nil, any database
+// of the feed is accepted.
 func (w *writer) installed(ctx context.Context) *installedDB {
 	name, err := readPointer(w.dir)
 	if err != nil {
@@ -170,11 +166,11 @@ func (w *writer) installed(ctx context.Context) *installedDB {
 	return &installedDB{rec, info}
 }
 
-// latestURL finds a feed's latest.json as grype does.
+// latestURL returns the URL of a feed's latest.json, as grype does.
 func latestURL(feed string) (*url.URL, error) {
 	u, err := url.Parse(feed)
 	if err != nil || u.Host == "" {
-		// The parser's own words would repeat the address with its password.
+		// The error of the parser would contain the URL with its password.
 		return nil, errors.New("the address of the vulnerability database feed is not a URL")
 	}
 	if !strings.HasSuffix(u.Path, ".json") {
@@ -183,7 +179,7 @@ func latestURL(feed string) (*url.URL, error) {
 	return u, nil
 }
 
-// archive is the address of a file beside latest.json.
+// archive returns the URL of a file next to latest.json.
 func (f *feed) archive(name string) (*url.URL, error) {
 	if !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\?#") {
 		return nil, fmt.Errorf("the feed names an archive %q, which is no file below it", name)
@@ -193,8 +189,7 @@ func (f *feed) archive(name string) (*url.URL, error) {
 	return &u, nil
 }
 
-// redact leaves out everything of an address that may be a secret: user,
-// password, query and fragment.
+// redact removes every part of a URL that may be secret: user, password, query and fragment.
 func redact(u *url.URL) string {
 	public := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
 	return public.String()

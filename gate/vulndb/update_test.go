@@ -46,7 +46,7 @@ func TestUpdateInstallsWhatTheFeedOffers(t *testing.T) {
 		t.Errorf("info is %+v", db.Info())
 	}
 
-	// Again, with the address that names the document itself.
+	// Update again, with the URL of latest.json itself.
 	opts.URL = url + "/v6/latest.json"
 	r, err = Update(t.Context(), opts)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestNewerDatabaseReplacesAndOldIsRemovedWhenNobodyReadsIt(t *testing.T) {
 	}
 }
 
-// hostile is a feed that does what it likes with a good mirror.
+// hostile is a feed that modifies a good mirror.
 type hostile struct {
 	dir    string
 	latest func(doc map[string]any)
@@ -138,8 +138,8 @@ func (h hostile) start(t *testing.T) string {
 
 func isArchive(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".tar.zst") }
 
-// Every failure must be an error that says what failed, and change nothing: a
-// scanner that goes on with a warning uses old data without anyone knowing.
+// TestFailedUpdateIsNotAWarning: every failure must be an error that names the cause, and must
+// change nothing. A scanner that continues with a warning uses old data without telling the user.
 func TestFailedUpdateIsNotAWarning(t *testing.T) {
 	newer := mirror(t, records, built.Add(time.Hour))
 	archive, err := os.ReadFile(newer.Archive)
@@ -257,7 +257,7 @@ func openInfo(t *testing.T, dir string) policy.Database {
 	return db.Info()
 }
 
-// A feed that goes back in time hides what has been found since.
+// TestFeedCannotGoBack: a feed that goes back in time hides newer advisories.
 func TestFeedCannotGoBack(t *testing.T) {
 	dir := install(t)
 	info, before := openInfo(t, dir), folders(t, dir)

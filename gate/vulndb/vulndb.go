@@ -1,25 +1,21 @@
-// Package vulndb keeps the vulnerability database: it fetches, imports, builds,
-// verifies and opens grype's schema 6 databases, and says how old one is and
-// what it can answer for.
+// Package vulndb manages the vulnerability database. It fetches, imports, builds, verifies and
+// opens grype's schema 6 databases, and reports their age and what they cover.
 //
-// The path through it: [Update] or [Import] installs a database in a directory,
-// [Open] verifies and opens the current one, [DB.Provider] is what grype's
-// matchers read from, and afterwards [DB.Err] tells whether everything that
-// they asked for could be read. [CheckAge] judges the dates. [Build] makes a
-// database, and a mirror to update from, out of provider records and private
-// advisories.
+// [Update] or [Import] installs a database in a directory. [Open] verifies and opens the current
+// one. grype's matchers read from [DB.Provider]. After matching, [DB.Err] reports whether all their
+// reads succeeded. [CheckAge] checks the dates. [Build] makes a database, and a mirror to update
+// from, out of provider records and private advisories.
 //
-// A directory holds one folder for each database, named by the SHA-256 of the
-// file in it, and a pointer to the current one. A folder never changes once it
-// is there: a new database is a new folder and a new pointer, so that those who
-// are reading the old one go on reading it. Any number of processes may open,
-// update and import at the same time.
+// A directory holds one folder for each database, named by the SHA-256 of the file in it, and a
+// pointer to the current one. A folder never changes after it is installed. A new database gets a
+// new folder and a new pointer, so that readers of the old one are not disturbed. Any number of
+// processes may open, update and import at the same time.
 //
 // The package trusts a directory and its folders if only this user or root can write to them, and
-// refuses others with a *disk.UntrustedError. The checksums in there find damage; they prove
-// nothing about who wrote the files. With a pinned checksum, Import and Update install from the
-// archive whatever the directory says. The package signs nothing and matches nothing, and it uses
-// the network only in Update.
+// refuses others with a *disk.UntrustedError. The checksums in them detect damage; they do not
+// prove who wrote the files. With a pinned checksum, Import and Update always install from the
+// archive, whatever the directory contains. The package signs nothing and matches nothing, and only
+// Update uses the network.
 package vulndb
 
 import (
@@ -49,12 +45,11 @@ type DB struct {
 	coverage coverage
 }
 
-// Open verifies the current database in dir against the checksum that was taken
-// when it was installed, and opens it. It reads the whole file. Until it is
-// closed, nobody removes its folder.
+// Open verifies the current database in dir against the checksum computed at installation, and
+// opens it. It reads the whole file. The folder is not removed until the DB is closed.
 //
-// Where there is nothing to open, or what is there cannot be trusted, the error
-// is an *UnusableError. Age is not judged here: see CheckAge.
+// If no database is installed, or it cannot be trusted, the error is an *UnusableError. Open does
+// not check the age: see CheckAge.
 func Open(ctx context.Context, dir string) (*DB, error) {
 	l, err := current(ctx, dir)
 	if err != nil {
@@ -96,30 +91,29 @@ func open(ctx context.Context, l *lease) (*DB, error) {
 	}, nil
 }
 
-// Provider is what grype's matchers search. It answers as grype's own does, and
-// also remembers every error, including those that grype only logs. Closing it
-// does nothing: close the DB.
+// Provider returns the provider that grype's matchers search. It behaves as grype's own, and also
+// records every error, including errors that grype only logs. Closing it does nothing: close the
+// DB.
 func (db *DB) Provider() vulnerability.Provider { return db.provider }
 
-// Err returns what could not be read since the database was opened, joined, or
-// nil. Matches found while it is not nil are incomplete.
+// Err returns all read errors since the database was opened, joined, or nil. If it is not nil, the
+// matches are incomplete.
 func (db *DB) Err() error { return db.failures.err() }
 
-// Info is where the database comes from and how old it is. Digest is that of
-// the database file as it was published, before indexes were added to it here.
+// Info returns the source and the dates of the database. Digest is the digest of the database file
+// as published, before indexes were added to it on this machine.
 func (db *DB) Info() policy.Database {
 	info := db.info
 	info.Providers = slices.Clone(info.Providers)
 	return info
 }
 
-// Close ends all reading and lets the folder be removed once it is no longer
-// current.
+// Close ends all reading. After that, the folder can be removed when it is not the current one.
 func (db *DB) Close() error {
 	return errors.Join(db.reader.Close(), db.lease.release())
 }
 
-// describe reads a database's own account of itself.
+// describe reads the database's own metadata.
 func describe(r v6.Reader) (policy.Database, error) {
 	meta, err := r.GetDBMetadata()
 	if err != nil {
@@ -132,8 +126,7 @@ func describe(r v6.Reader) (policy.Database, error) {
 	if err != nil {
 		return policy.Database{}, fmt.Errorf("reading the database's providers: %w", err)
 	}
-	// Without providers there are no advisories: such a database finds nothing
-	// in anything.
+	// A database without providers has no advisories, so it would find nothing in any image.
 	if len(providers) == 0 {
 		return policy.Database{}, errors.New("the database has no providers")
 	}
@@ -152,7 +145,7 @@ func describe(r v6.Reader) (policy.Database, error) {
 	return info, nil
 }
 
-// verify checks a folder's database file against the record beside it.
+// verify checks a folder's database file against the record next to it.
 func verify(ctx context.Context, folder string) (record, error) {
 	if err := checkFolder(folder); err != nil {
 		return record{}, err
@@ -179,8 +172,8 @@ func verify(ctx context.Context, folder string) (record, error) {
 	return rec, nil
 }
 
-// checkFolder refuses a folder that another user could change, and files that do not belong
-// there: sqlite would read a journal beside a database.
+// checkFolder refuses a folder that another user could change, and unexpected files: sqlite would
+// read a journal next to a database.
 func checkFolder(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -192,7 +185,7 @@ func checkFolder(folder string) error {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case disk.IsPartial(name):
-			continue // of a writer that was killed
+			continue // left by a writer that was killed
 		case name != v6.VulnerabilityDBFileName && name != recordName && name != lockName:
 			return fmt.Errorf("%q does not belong in %s", name, folder)
 		case !e.Type().IsRegular():
@@ -205,8 +198,8 @@ func checkFolder(folder string) error {
 	return nil
 }
 
-// unusable turns an error of verifying into an *UnusableError, unless it is one
-// already or only says that the caller has given up.
+// unusable wraps an error of verify in an *UnusableError. It returns an error unchanged if it is
+// already one, an untrusted folder, missing permission, or the end of the context.
 func unusable(ctx context.Context, dir string, err error) error {
 	var already *UnusableError
 	var untrusted *disk.UntrustedError
@@ -216,14 +209,13 @@ func unusable(ctx context.Context, dir string, err error) error {
 	return &UnusableError{Problem: Corrupt, Dir: dir, Err: err}
 }
 
-// clientSchema is the schema that this program's grype knows, for which it adds
-// indexes and tables to a database.
+// clientSchema returns the schema of this program's grype. Indexes and tables are added for it.
 func clientSchema() string {
 	return fmt.Sprintf("%d.%d.%d", v6.ModelVersion, v6.Revision, v6.Addition)
 }
 
-// checkDir refuses directories that sqlite would not find again: grype passes
-// paths to it as URIs without escaping them.
+// checkDir refuses directories that sqlite could not open: grype passes paths to sqlite as URIs
+// without escaping them.
 func checkDir(dir string) (string, error) {
 	if dir == "" {
 		return "", errors.New("no directory for the vulnerability database")

@@ -14,16 +14,15 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// writer holds the right to change a directory. Only one process has it at a
-// time; readers do not ask for it.
+// writer holds the write lock of a directory. Only one process can hold it. Readers do not need it.
 type writer struct {
 	dir  string
-	root *os.Root // dir, by its handle
+	root *os.Root // handle of dir
 	lock *flock.Flock
 }
 
-// lockForWriting waits until no other process is writing, and clears away what
-// killed ones have left and what readers have finished with.
+// lockForWriting waits until no other process is writing. It removes files of writers that were
+// killed, and databases that are no longer in use.
 func lockForWriting(ctx context.Context, dir string) (*writer, error) {
 	dir, err := checkDir(dir)
 	if err != nil {
@@ -43,7 +42,7 @@ func lockForWriting(ctx context.Context, dir string) (*writer, error) {
 	if _, err := w.lock.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, errors.Join(fmt.Errorf("locking %s for writing: %w", dir, err), root.Close())
 	}
-	// Nobody else can be working in a temporary folder now.
+	// No other process can be using a temporary folder now.
 	if err := w.removeTemporary(); err != nil {
 		return nil, errors.Join(fmt.Errorf("clearing %s: %w", dir, err), w.close())
 	}
@@ -68,11 +67,11 @@ func (w *writer) removeTemporary() error {
 	return err
 }
 
-// temporary makes an empty folder on the file system of the directory.
+// temporary creates an empty folder in the directory, and so on the same file system.
 func (w *writer) temporary() (string, error) { return os.MkdirTemp(w.dir, tempPrefix) }
 
-// commit makes a finished temporary folder the current database under its
-// final name. The pointer is written last: until then the old one is current.
+// commit renames a finished temporary folder to its final name and makes it current. It writes the
+// pointer last: until then, the old database is current.
 func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 	name := folderName(rec.File.SHA256)
 	target := filepath.Join(w.dir, name)
@@ -85,8 +84,7 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 			return err
 		}
 	} else if err := rec.write(target); err != nil {
-		// The same database is there already, perhaps with readers: only where
-		// it came from may be new.
+		// The same database is already installed, perhaps with readers. Only its source may be new.
 		return err
 	}
 	if err := replaceFile(filepath.Join(w.dir, pointerName), []byte(name+"\n")); err != nil {
@@ -99,8 +97,8 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 	return nil
 }
 
-// holds reports whether a folder's database file is this one. It reads the file: what the
-// record beside the file says does not count.
+// holds reports whether a folder has the wanted database file. It reads the file, because the
+// record next to it is not trusted.
 func holds(ctx context.Context, folder string, want recordFile) bool {
 	if _, err := verify(ctx, folder); err != nil {
 		return false
@@ -109,7 +107,7 @@ func holds(ctx context.Context, folder string, want recordFile) bool {
 	return err == nil && got.sha256 == want.SHA256 && got.size == want.Size
 }
 
-// place renames a folder to its final name, out of the way of a damaged one.
+// place renames a folder to its final name. It first removes a damaged folder of that name.
 func (w *writer) place(tmp, target string) error {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
@@ -122,8 +120,8 @@ func (w *writer) place(tmp, target string) error {
 	return os.Rename(tmp, target)
 }
 
-// discard removes a folder in two steps, so that it is never half there under
-// its own name.
+// discard removes a folder. It renames the folder first, so that an incomplete folder never has the
+// final name.
 func (w *writer) discard(folder string) error {
 	tmp, err := w.temporary()
 	if err != nil {
@@ -136,9 +134,8 @@ func (w *writer) discard(folder string) error {
 	return w.root.RemoveAll(tmp)
 }
 
-// prune removes every database but the current one that nobody is reading. What
-// cannot be removed now is left to the next writer, as what is still in use is:
-// it costs space and nothing else.
+// prune removes every database that is not current and has no readers. The next writer removes
+// those that cannot be removed now: they only cost space.
 func (w *writer) prune(keep string) {
 	entries, err := os.ReadDir(w.dir)
 	if err != nil {
@@ -157,7 +154,7 @@ func (w *writer) prune(keep string) {
 	}
 }
 
-// syncDir makes the renames in a directory survive a power cut.
+// syncDir makes the renames in a directory survive a power failure.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
