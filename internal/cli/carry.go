@@ -9,9 +9,9 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// maxReason is the maximum length in bytes of an error that may quote registry content. maxLeft is
-// the number of skipped attestations that are listed. Anyone with push access to the staging
-// registry can attach thousands of items.
+// maxReason is the maximum length in characters of an error that may quote registry content.
+// maxLeft is the number of skipped attestations that are listed. Anyone with push access to the
+// staging registry can attach thousands of items.
 const (
 	maxReason = 300
 	maxLeft   = 100

@@ -34,8 +34,8 @@ const (
 	fewForType         = 10
 )
 
-// fewAdvisories lists the distributions and package types for which the database has suspiciously
-// few advisories. It returns "" if there are none.
+// fewAdvisories lists the distributions and package types with suspiciously few advisories in the
+// database. It returns "" if there are none.
 func fewAdvisories(all []policy.Advisories) string {
 	var few []string
 	for _, a := range all {

@@ -465,7 +465,7 @@ func findingCells(f policy.Finding) []cell {
 	return []cell{{text: id}, severity, kev, {text: probability}}
 }
 
-// fixText says whether a finding is fixed, and by which version.
+// fixText returns the fix state of a finding, with the fixed version if it is known.
 func fixText(f policy.Finding) string {
 	switch f.FixState {
 	case policy.FixAvailable:
