@@ -66,7 +66,7 @@ func (b *bench) signings() []means {
 
 const decisionType = "https://slsa.dev/verification_summary/v1"
 
-// run runs a program with its own home folder, which has no configuration.
+// run runs a program with a home folder of its own.
 func (b *bench) run(program string, args ...string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, program), args...)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir, "TUF_ROOT="+filepath.Join(b.dir, "tuf"))

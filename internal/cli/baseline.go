@@ -33,8 +33,8 @@ func comparedWith(c *cli.Context) (comparison, error) {
 	return with, err
 }
 
-// addBaseline adds the packages and findings of the baseline image to the external evidence. If the
-// flag and the policies disagree about a baseline, it adds a caution to the report.
+// addBaseline adds the findings of the baseline image to the external evidence. If the flag and the
+// policies disagree about a baseline, it adds a caution to the report.
 func addBaseline(c *cli.Context, with comparison, wanted bool, beside *gate.Beside, out *output) error {
 	switch {
 	case with.ref == nil && wanted:

@@ -200,7 +200,7 @@ func usagesOf(flags []cli.Flag) map[string]string {
 
 // refuseSecret checks the value of one flag, variable or argument.
 func refuseSecret(where, usage, value string) error {
-	// Check only the URL part: the value of a secret variable may be an ordinary word in a name.
+	// Not redact: the value of a secret variable may be an ordinary word in a name.
 	address := redactAddresses(value) != value && !addressFlags.MatchString(usage)
 	if !address && !isSecret(value) {
 		return nil

@@ -96,8 +96,8 @@ type File struct {
 //
 // A symbolic link of this user or root is followed and stays a link. A link of another user is an
 // [*UntrustedError], because it could redirect the write to another file. A device or a pipe is
-// written directly and never replaced. A pipe must belong to this user or root, and is opened by
-// the first Write, because opening waits for a reader.
+// written directly and never replaced. Unless it is a character device, it must belong to this user
+// or root. A pipe is opened by the first Write, because opening waits for a reader.
 //
 // The caller must call Discard. After Commit, Discard does nothing.
 func Prepare(path string, perm fs.FileMode) (*File, error) {
