@@ -110,8 +110,7 @@ type plant struct {
 	Deb string `yaml:"deb"`
 	// Finds are the ids of the findings that must be denied. Other findings may be denied too.
 	Finds []string `yaml:"finds"`
-	// Package is the package's name in the findings. With Deb, every binary package has the
-	// findings.
+	// Package is the package's name in the findings. With Deb, every binary package has them.
 	Package string `yaml:"package"`
 	// Rule is the policy rule that must deny them.
 	Rule string `yaml:"rule"`

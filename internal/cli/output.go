@@ -297,8 +297,9 @@ func (o *output) isPromoted() bool {
 	})
 }
 
-// writeTarget writes one report. For an error, it omits the text report on standard output, because
-// standard error has the same information; only the list of attachments is written.
+// writeTarget writes one report. After an error it omits the text report on standard output,
+// because standard error has the same information. It then only writes the list of attachments, if
+// there is one.
 func (o *output) writeTarget(t target) error {
 	format := formats[t.format]
 	if o.report.Error != nil && t == (target{format: "text"}) {

@@ -34,11 +34,10 @@ type Report struct {
 	// Finished.
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
-	// At is the future time that --at set for the decision, or zero if the image was evaluated as
-	// of now. With At set, the image is not promoted.
-	At time.Time `json:"at,omitzero"`
 	// At is the future time given with --at, or zero if the image was evaluated as of now. With At
 	// set, the image is not promoted.
+	At time.Time `json:"at,omitzero"`
+	// Judged is the time that Decision applies to: At if it is set. It is zero without a decision.
 	Judged time.Time `json:"judged,omitzero"`
 	Policy Policy    `json:"policy"`
 	// Input is the evidence. It may be incomplete if the run could not decide.
