@@ -1,6 +1,6 @@
-// Command imagegate lets container images through to an approved registry only
-// if they pass a policy. See the package documentation of gate, policy and
-// promote, or run "imagegate help".
+// Command imagegate copies a container image from a staging registry to an approved registry only
+// if the image passes a policy. See the package documentation of gate, policy and promote, or run
+// "imagegate help".
 package main
 
 import (

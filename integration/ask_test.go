@@ -19,11 +19,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// How each consumer is asked about one image. The policies here are what a cluster
-// is given; the documentation shows the same.
+// This file runs each consumer on one image. The policies are those that a cluster would use, and
+// the documentation shows the same ones.
 
-// cosign asks for the signature and for the decision. Nobody is trusted but the
-// signer.
+// cosign verifies the signature and the decision. It trusts only the given signer.
 func (b *bench) cosign(program, ref string, more ...string) error {
 	for _, command := range [][]string{{"verify"}, {"verify-attestation", "--type", decisionType}} {
 		if err := b.run(program, append(append(command, more...), ref)...); err != nil {
@@ -33,14 +32,14 @@ func (b *bench) cosign(program, ref string, more ...string) error {
 	return nil
 }
 
-// byKey are the arguments for a key that no log knows.
+// byKey returns the arguments for a key without log entries.
 func (b *bench) byKey() []string {
 	nothing := b.file("root.json", `{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`, nil)
 	return []string{"--key", b.trusted.key, "--insecure-ignore-tlog=true", "--trusted-root", nothing}
 }
 
-// byIdentity are the arguments for an identity of a Sigstore whose authority logs
-// no certificates.
+// byIdentity returns the arguments for an identity from a Sigstore whose certificate authority uses
+// no certificate log.
 func (b *bench) byIdentity() []string {
 	return []string{"--certificate-identity", b.trusted.Subject, "--certificate-oidc-issuer", b.trusted.Issuer,
 		"--insecure-ignore-sct", "--use-signed-timestamps"}
@@ -88,7 +87,8 @@ func (b *bench) policyTester(ref, form string) error {
 
 var publicKey = regexp.MustCompile(`(?s)( *)-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----`)
 
-// example is what examples/cluster has for a cluster, about whom is trusted here.
+// example returns a file of examples/cluster, changed to trust the registry and the signer of this
+// test.
 func (b *bench) example(name string) string {
 	b.Helper()
 	text := b.read(filepath.Join("..", "examples", "cluster", name))
@@ -105,7 +105,7 @@ func (b *bench) example(name string) string {
 	})
 }
 
-// trustRoot is the Sigstore as a resource of policy-controller's.
+// trustRoot returns the Sigstore as a TrustRoot resource of policy-controller.
 func (b *bench) trustRoot() string {
 	type authority struct {
 		Subject   map[string]string `json:"subject"`
@@ -174,8 +174,7 @@ spec: {containers: [{name: app, image: "{{.}}"}]}
 	return b.run("kyverno", "apply", policy, "--resource", pod, "--registry")
 }
 
-// kyvernoPolicy asks one attestor for the decision and, in the legacy form, for the
-// signature.
+// kyvernoPolicy requires the decision and, in the legacy form, the signature, from one attestor.
 func (b *bench) kyvernoPolicy(attestor string, data map[string]any) string {
 	b.Helper()
 	data["Attestor"] = b.text(attestor, data)
@@ -210,8 +209,7 @@ spec:
 `, data)
 }
 
-// slsaVerifier reads a file with the decision's envelope, and is told for which
-// repository it must be.
+// slsaVerifier verifies a file with the decision's envelope, for the given repository.
 func (b *bench) slsaVerifier(ref, form string) error {
 	if b.trusted.key == "" {
 		return errors.New("verify-vsa takes a key alone")
@@ -232,7 +230,7 @@ func (b *bench) slsaVerifier(ref, form string) error {
 		"--verified-level", "IMAGEGATE_POLICY", "--public-key-path", b.trusted.key)
 }
 
-// decision is the envelope of the decision in one of the forms.
+// decision returns the envelope of the decision in one of the forms.
 func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]byte, error) {
 	b.Helper()
 	if form == "bundle" {
@@ -280,7 +278,7 @@ func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]b
 	return nil, errors.New("there is no decision")
 }
 
-// oras lists what is attached; it verifies nothing.
+// oras lists the attachments. It verifies nothing.
 func (b *bench) oras(ref, _ string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, "oras"), "discover", "--plain-http", "--format", "json", ref)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir)
@@ -310,7 +308,7 @@ func (b *bench) text(text string, data any) string {
 	return out.String()
 }
 
-// file writes a file that a program reads.
+// file writes a filled-in template to a file, and returns its path.
 func (b *bench) file(name, text string, data any) string {
 	b.Helper()
 	path := filepath.Join(b.dir, name)
@@ -327,7 +325,7 @@ func (b *bench) read(path string) string {
 	return string(data)
 }
 
-// pem is the key that is trusted; empty for an identity.
+// pem returns the trusted key, or "" for an identity.
 func (b *bench) pem() string {
 	b.Helper()
 	if b.trusted.key == "" {

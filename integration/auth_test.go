@@ -12,9 +12,9 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestCredentials come from the Docker configuration or from a credential
-// helper that it names; without them the registry's refusal is said, with what
-// to do, and no secret is in the output.
+// TestCredentials: credentials come from the Docker configuration or from the credential helper
+// that it names. Without them, the error has the registry's refusal and a hint. The output never
+// contains a secret.
 func TestCredentials(t *testing.T) {
 	cache := database(t)
 	r, err := lab.StartRegistry(lab.Options{User: "robot", Password: "s3cret-word"})

@@ -20,8 +20,8 @@ var canaries = []string{
 	"hunter2-of-the-label", "hunter2-of-the-variable", "s3cr3t-of-the-address",
 }
 
-// TestCredentialsOfAnImageLeaveNoTrace: whatever is asked for, they are in no report, log, signed
-// statement, cache or temporary file.
+// TestCredentialsOfAnImageLeaveNoTrace: with any flags, the credentials are in no report, log,
+// signed statement, cache or temporary file.
 func TestCredentialsOfAnImageLeaveNoTrace(t *testing.T) {
 	staging, approved := registry(t, lab.Options{}), registry(t, lab.Options{})
 	spec := lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -111,7 +111,8 @@ custom: [{name: text, each: platform, effect: warn, when: 'true', message: 'plat
 	}
 }
 
-// mustHaveNoCanary looks for them as they are, and in base64 at each of the three offsets.
+// mustHaveNoCanary searches for the canaries as they are, and in base64 at each of the three
+// offsets.
 func mustHaveNoCanary(t *testing.T, where string, data []byte) {
 	t.Helper()
 	for _, c := range canaries {

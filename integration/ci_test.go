@@ -27,8 +27,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// action is action.yml. What GitHub knows and is not here, such as
-// continue-on-error, has no place in a gate.
+// action is action.yml. Keys of GitHub that are not listed here, such as continue-on-error, are
+// errors: they have no place in a gate.
 type action struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
@@ -59,7 +59,7 @@ type githubStep struct {
 	Run   string            `yaml:"run"`
 }
 
-// githubWorkflow is the part of a workflow that concerns its one job.
+// githubWorkflow is the part of a workflow that concerns its only job.
 type githubWorkflow struct {
 	On struct {
 		Dispatch struct {
@@ -71,8 +71,8 @@ type githubWorkflow struct {
 	} `yaml:"jobs"`
 }
 
-// gitlabJob is a job of a GitLab pipeline. What is not here is refused, so that
-// allow_failure does not slip in.
+// gitlabJob is a job of a GitLab pipeline. Keys that are not listed here are errors, so that
+// allow_failure cannot slip in.
 type gitlabJob struct {
 	Stage     string            `yaml:"stage"`
 	Image     string            `yaml:"image"`
@@ -147,7 +147,7 @@ func stepNamed(t *testing.T, steps []githubStep, name string) githubStep {
 	return steps[i]
 }
 
-// expression is what GitHub replaces before anything else sees it.
+// expression matches the expressions that GitHub replaces before a shell sees them.
 var expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
 
 // runner is a machine of a CI system with a project in its workspace.
@@ -156,9 +156,9 @@ type runner struct {
 	workspace, temp   string
 	image, target     string // of the registries, without a tag
 	key               string
-	env               map[string]string // what every script finds
+	env               map[string]string // the environment of every script
 
-	known map[string]string // what expressions stand for, by name
+	known map[string]string // the values of expressions, by name
 }
 
 const (
@@ -167,9 +167,9 @@ const (
 	approvedPassword = `pass"word:of $the approved`
 )
 
-// newRunner starts registries with the options, puts an image as tag "1" into
-// staging, and prepares the machine. Its environment has nothing of ours but
-// the search path: a configuration of who runs the tests decides nothing.
+// newRunner starts registries with the options, pushes an image with tag "1" to staging, and
+// prepares the machine. From the environment of the test it keeps only the search path, so that the
+// developer's configuration has no effect.
 func newRunner(t *testing.T, kind string, staging, approved lab.Options) *runner {
 	t.Helper()
 	root := t.TempDir()
@@ -218,7 +218,7 @@ var mirrored = sync.OnceValues(func() ([]byte, error) {
 	return exec.Command("imagegate", "db", "build", "../examples/records", "--to", filepath.Join(shared, "mirror")).CombinedOutput()
 })
 
-// mirror takes the runner's database away, and serves one as a company would.
+// mirror removes the runner's database and serves one over HTTP, as a company would.
 func (r *runner) mirror(t *testing.T) string {
 	t.Helper()
 	if out, err := mirrored(); err != nil {
@@ -239,14 +239,14 @@ func moduleRoot(t *testing.T) string {
 	return root
 }
 
-// ran is what became of a script.
+// ran is the result of a script.
 type ran struct {
 	code int
 	log  string // both streams, in order
 }
 
-// bash runs a script in the workspace, with the options that GitHub gives to
-// "shell: bash". GitLab sets the same two.
+// bash runs a script in the workspace, with GitHub's options for "shell: bash". GitLab sets the
+// same two.
 func (r *runner) bash(t *testing.T, script string, env map[string]string) ran {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "script.sh")
@@ -266,8 +266,7 @@ func (r *runner) bash(t *testing.T, script string, env map[string]string) ran {
 	return ran{cmd.ProcessState.ExitCode(), string(out)}
 }
 
-// expand evaluates expressions. GitHub takes nothing for a name that it does
-// not know; here it is a mistake.
+// expand evaluates expressions. For GitHub an unknown name is empty; here it fails the test.
 func (r *runner) expand(t *testing.T, s string) string {
 	t.Helper()
 	return expression.ReplaceAllStringFunc(s, func(e string) string {
@@ -280,8 +279,7 @@ func (r *runner) expand(t *testing.T, s string) string {
 	})
 }
 
-// install puts the program where a build would have put it. It is this test
-// binary, which knows by its name what it is to be.
+// install writes a script that runs imagegate to the path where a build would put the program.
 func (r *runner) install(t *testing.T, path string) {
 	t.Helper()
 	program, err := exec.LookPath("imagegate")
@@ -297,8 +295,7 @@ func (r *runner) install(t *testing.T, path string) {
 	}
 }
 
-// step runs a step of an action or workflow and adds its outputs to what is
-// known.
+// step runs a step of an action or workflow, and adds its outputs to the known values.
 func (r *runner) step(t *testing.T, s githubStep, extra map[string]string) ran {
 	t.Helper()
 	output := filepath.Join(t.TempDir(), "output")
@@ -323,9 +320,8 @@ func (r *runner) step(t *testing.T, s githubStep, extra map[string]string) ran {
 	return result
 }
 
-// act has the action's last step do its work, given the inputs. Inputs that
-// are left out have their defaults, and nothing where there is none: GitHub
-// does not insist on those that are required.
+// act runs the last step of the action with the given inputs. Missing inputs have their defaults,
+// or are empty: GitHub does not enforce required inputs.
 func (r *runner) act(t *testing.T, inputs map[string]string) ran {
 	t.Helper()
 	a := readAction(t)
@@ -346,8 +342,8 @@ func (r *runner) act(t *testing.T, inputs map[string]string) ran {
 	return result
 }
 
-// inputs are those of an ordinary promotion by the database that is there, with
-// some replaced.
+// inputs returns the inputs of an ordinary promotion with the existing database. replaced overrides
+// some of them.
 func (r *runner) inputs(replaced map[string]string) map[string]string {
 	in := map[string]string{"image": r.image + ":1", "approved": r.target + ":1", "policy": "policy.yaml",
 		"key": r.key, "key-password": keyPassword, "update-database": "false"}
@@ -417,16 +413,16 @@ func TestCIActionPromotes(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	mirror := r.mirror(t)
 	inputs := r.inputs(map[string]string{"database-url": mirror})
-	delete(inputs, "update-database") // it is what happens by itself
+	delete(inputs, "update-database") // updating is the default
 	result := r.act(t, inputs)
 	result.must(t, 0)
 	result.mustSay(t, "PASSED")
-	result.mustSay(t, mirror) // where the database came from
+	result.mustSay(t, mirror) // the source of the database
 	r.mustBePromoted(t, "1")
 }
 
-// TestCIActionTakesSeveralLines has the lines end as forms on web pages end
-// them, with space around them and an empty one in between.
+// TestCIActionTakesSeveralLines: lines may end as in web forms, have spaces around them, or be
+// empty.
 func TestCIActionTakesSeveralLines(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	result := r.act(t, r.inputs(map[string]string{
@@ -453,7 +449,7 @@ func TestCIActionDeniedIsNotASuccess(t *testing.T) {
 	}
 }
 
-// TestCIActionChecks needs neither a key nor an approved registry.
+// TestCIActionChecks: check needs neither a key nor an approved registry.
 func TestCIActionChecks(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	result := r.act(t, map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "update-database": "false"})
@@ -462,8 +458,8 @@ func TestCIActionChecks(t *testing.T) {
 	r.mustBeUntouched(t)
 }
 
-// TestCIActionFailsWhatItCannotDo: each mistake has the exit code that README
-// states, and none gets as far as the approved registry.
+// TestCIActionFailsWhatItCannotDo: each mistake has the exit code from the README, and none of them
+// reaches the approved registry.
 func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, tc := range map[string]struct {
@@ -502,8 +498,8 @@ func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	})
 }
 
-// TestCIActionInputsAreNotCode: nothing that comes in from elsewhere is run, is
-// taken for a flag, or speaks to GitHub in the action's name.
+// TestCIActionInputsAreNotCode: text from outside is never run, taken for a flag, or printed as a
+// workflow command of GitHub.
 func TestCIActionInputsAreNotCode(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, text := range map[string]string{
@@ -516,7 +512,7 @@ func TestCIActionInputsAreNotCode(t *testing.T) {
 		"lines":                "x\ntouch pwned",
 		"end of the input":     "x\nEOF\ntouch pwned\n",
 		"a flag":               "--policy=/dev/null",
-		"help":                 "--help=true", // which would end with 0
+		"help":                 "--help=true", // which would exit with code 0
 		"a command of theirs":  "x\n::error::pwned\n ::set-output name=exit-code::0\n##[error]pwned",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -544,9 +540,8 @@ func TestCIActionInputsAreNotCode(t *testing.T) {
 	}
 }
 
-// dryBuild is an environment in which "go build" says what it would do and does
-// not do it: that takes minutes on a machine that has not built yet, and is
-// what "make build" is for.
+// dryBuild is an environment that makes "go build" only print its commands. A real build takes
+// minutes on a new machine, and "make build" tests it.
 func dryBuild(t *testing.T) map[string]string {
 	t.Helper()
 	env := map[string]string{"GOFLAGS": "-buildvcs=false -n", "GOTOOLCHAIN": "local", "GOPROXY": "off"}
@@ -560,11 +555,11 @@ func dryBuild(t *testing.T) map[string]string {
 	return env
 }
 
-// TestCIActionBuilds runs the steps before the last, but for those that are
-// GitHub's own.
+// TestCIActionBuilds runs the steps before the last one, except the steps with GitHub's own
+// actions.
 func TestCIActionBuilds(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	// The caller has a go.work file, in which this source has no place.
+	// The caller has a go.work file that does not list this module.
 	r.env["GOWORK"] = filepath.Join(r.workspace, "go.work")
 	write(t, r.env["GOWORK"], []byte("go 1.26\n"))
 
@@ -593,8 +588,7 @@ func TestCIActionBuilds(t *testing.T) {
 	}
 }
 
-// TestCIActionHoldsTogether: every input is used and every use is of an input
-// that there is.
+// TestCIActionHoldsTogether: every input is used, and only existing inputs are used.
 func TestCIActionHoldsTogether(t *testing.T) {
 	a := readAction(t)
 	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
@@ -628,7 +622,8 @@ func TestCIActionHoldsTogether(t *testing.T) {
 	}
 }
 
-// TestCIScriptsHaveNoExpressions: text that is pasted into a script is code.
+// TestCIScriptsHaveNoExpressions: GitHub pastes the value of an expression into the script, so it
+// would run as code.
 func TestCIScriptsHaveNoExpressions(t *testing.T) {
 	steps := readAction(t).Runs.Steps
 	for _, j := range readWorkflow(t).Jobs {
@@ -655,7 +650,7 @@ func TestCIScriptsHaveNoExpressions(t *testing.T) {
 	}
 }
 
-// useOfAction is the step of the workflow that is this action.
+// useOfAction returns the workflow's step that uses this action.
 func useOfAction(t *testing.T, w githubWorkflow) githubStep {
 	t.Helper()
 	steps := w.Jobs["promote"].Steps
@@ -680,8 +675,8 @@ func TestCIWorkflowGivesWhatTheActionTakes(t *testing.T) {
 	}
 }
 
-// TestCIWorkflowPromotes runs the workflow with secrets as GitHub keeps them,
-// down to the file that it uploads.
+// TestCIWorkflowPromotes runs the workflow with secrets as GitHub stores them, up to the uploaded
+// file.
 func TestCIWorkflowPromotes(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	key, err := os.ReadFile(r.key)
@@ -718,8 +713,8 @@ func TestCIWorkflowPromotes(t *testing.T) {
 	}
 }
 
-// gitlab runs the job as a project would that has its variables set. The build
-// line is run as well, though dry: what it would have built is there.
+// gitlab runs the job as in a project with all variables set. It also runs the build command, but
+// dry: the binary already exists.
 func (r *runner) gitlab(t *testing.T, approvedLogin string) ran {
 	t.Helper()
 	job := readJob(t)
@@ -771,11 +766,11 @@ func TestCIGitLabPromotes(t *testing.T) {
 		t.Fatalf("the artifacts are %q", job.Artifacts.Paths)
 	}
 	r.mustReport(t, job.Artifacts.Paths[0], true)
-	// Whatever is in the checkout, a merge request can have put there.
+	// A merge request can put any file into the checkout.
 	if len(job.Cache.Paths) > 0 || strings.Contains(job.Variables["IMAGEGATE_CACHE_DIR"], "CI_PROJECT_DIR") {
 		t.Errorf("the cache is in the checkout: %q, %q", job.Cache.Paths, job.Variables["IMAGEGATE_CACHE_DIR"])
 	}
-	// The login to the approved registry stays out of files.
+	// The login to the approved registry must not be in a file.
 	config, err := os.ReadFile(filepath.Join(r.workspace, ".docker", "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -811,7 +806,7 @@ func TestCIGitLabRetriesARegistryThatRefuses(t *testing.T) {
 	}
 }
 
-// lint is what "imagegate policy lint" says of a file.
+// lint runs "imagegate policy lint" on a file and returns its output.
 func lint(t *testing.T, file string) (out string, err error) {
 	t.Helper()
 	data, err := exec.CommandContext(t.Context(), "imagegate", "policy", "lint", file).CombinedOutput()
@@ -833,7 +828,7 @@ func TestCIPoliciesAreValid(t *testing.T) {
 	}
 }
 
-// TestCIPoliciesInDocumentsAreValid: what one copies first.
+// TestCIPoliciesInDocumentsAreValid: users copy these policies first.
 func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 	for _, document := range []string{"../README.md", "../docs/policy.md"} {
 		text, err := os.ReadFile(document)
@@ -864,7 +859,7 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 				write(t, filepath.Join(dir, "exceptions", "web.yaml"), block[1])
 				write(t, file, []byte("version: 1\nrules: [{name: all}]\nexceptions: {folder: exceptions}\n"))
 			}
-			// A warning is no fault here: an exception in an example ends one day.
+			// A warning is acceptable: an exception in an example expires one day.
 			if out, err := lint(t, file); err != nil {
 				t.Errorf("%s: %v\n%s%s", document, err, block[1], out)
 			}
@@ -875,7 +870,7 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 	}
 }
 
-// holds runs the cases that a document shows against its first policy.
+// holds runs the test cases of a document against its first policy.
 func holds(t *testing.T, policy, cases []byte) {
 	t.Helper()
 	dir := t.TempDir()

@@ -1,5 +1,5 @@
-// Package integration runs the whole binary against real registries, real
-// databases and real clients. It has no code of its own to be imported.
+// Package integration runs the whole binary against real registries, real databases and real
+// clients. It has no code to import.
 package integration
 
 import (
@@ -28,9 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// run has every test find the program itself on its path, as a user builds it.
-// With the race detector in it, each of its many starts would take seconds; the
-// tests of its packages have that.
+// run builds the program as a user would, and puts it on the path of every test. With the race
+// detector, each of its many starts would take seconds. The tests of its packages use the race
+// detector.
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "imagegate-test-")
 	if err != nil {
@@ -53,25 +53,25 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// world is what one script has: two registries of its own.
+// world is the environment of one script: two registries of its own.
 type world struct {
 	registries map[string]*lab.Registry
 }
 
-// TestScripts runs the transcripts. Each may use, beside testscript's own:
+// TestScripts runs the transcripts. Each may use these commands, in addition to testscript's own:
 //
-//	status CODE COMMAND...   the command ends with exactly this code
-//	push KIND REF            an image made on the spot, see images
-//	writes SIDE N            a registry has seen so many write requests
+//	status CODE COMMAND...   the command exits with exactly this code
+//	push KIND REF            push a generated image, see images
+//	writes SIDE N            a registry has received this many write requests
 //	lastwrite SIDE METHOD P  its last write request was for a path ending in P
-//	reset SIDE               forget the requests seen so far
-//	tags SIDE REPO TAG...    a repository has these tags and no others
-//	empty DIR                a folder has nothing in it, or does not exist
+//	reset SIDE               forget the requests so far
+//	tags SIDE REPO TAG...    a repository has exactly these tags
+//	empty DIR                a folder is empty or does not exist
 //	noblobs SIDE             no blob was read from a registry
-//	samedigest REF REF       two references name one digest
+//	samedigest REF REF       two references have the same digest
 //	complete REF             everything that a reference leads to can be pulled
 //	mirror TAG TAG           copy an image with its signatures and statements
-//	corruptdb DIR            a copy of the database with one bit flipped
+//	corruptdb DIR            copy the database with one bit flipped
 func TestScripts(t *testing.T) {
 	cache := database(t)
 	testscript.Run(t, testscript.Params{
@@ -101,7 +101,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("IMAGEGATE_TEMP_DIR", temp)
 			env.Setenv("TMPDIR", temp)
 			env.Setenv("IMAGEGATE_CACHE_DIR", cache)
-			env.Setenv("IMAGEGATE_CACHE_MAX", "0") // or scripts would find what others have cataloged
+			env.Setenv("IMAGEGATE_CACHE_MAX", "0") // so that scripts do not share cached SBOMs
 			env.Setenv("COSIGN_PASSWORD", "correct horse")
 			examples, err := filepath.Abs("../examples")
 			if err != nil {
@@ -118,7 +118,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// shared is a folder for what all tests use.
+// shared is a folder for files that all tests use.
 var shared string
 
 var imported struct {
@@ -126,7 +126,7 @@ var imported struct {
 	err  error
 }
 
-// database builds the database of examples/records once and imports it.
+// database builds the database of examples/records once, imports it, and returns the cache folder.
 func database(t *testing.T) string {
 	t.Helper()
 	imported.once.Do(func() {
@@ -150,7 +150,7 @@ func database(t *testing.T) string {
 	return filepath.Join(shared, "cache")
 }
 
-// status runs a command that must end with an exact code.
+// status runs a command and checks its exit code.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status CODE COMMAND...")
@@ -238,7 +238,7 @@ func tags(ts *testscript.TestScript, neg bool, args []string) {
 		got, err = nil, nil
 	}
 	ts.Check(err)
-	// The tags that hold signatures are not what a person calls a tag.
+	// Ignore the tags that hold signatures.
 	got = slices.DeleteFunc(got, func(t string) bool { return strings.HasPrefix(t, "sha256-") })
 	want := slices.Clone(args[2:])
 	slices.Sort(got)
@@ -285,8 +285,7 @@ func complete(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(completeImage(describe(ts, args[0])))
 }
 
-// mirror copies a tag to another repository, and every list of signatures and statements
-// there.
+// mirror copies a tag to another repository, with all its signatures and statements.
 func mirror(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mirror TAG TAG")

@@ -18,12 +18,11 @@ import (
 
 var updateConsumers = flag.Bool("update-consumers", false, "write the table of consumers into docs/trust.md")
 
-// The programs that admit or look at what was promoted, each as its own people
-// build it, and how each is asked about one image. legacy and bundle say which
-// form it is told to look for.
+// consumers are the programs that admit or inspect promoted images, each built from its upstream
+// module. The forms are legacy and bundle.
 var consumers = []struct {
 	name, module, program string
-	// ask runs the program; nil means that it accepts the image.
+	// ask runs the program on an image in a form. nil means that it accepts the image.
 	ask func(b *bench, ref, form string) error
 }{
 	{"cosign v2", "cosign", "cosign", (*bench).cosign2},
@@ -40,15 +39,14 @@ type bench struct {
 	dir, bin string
 	registry *lab.Registry
 	sigstore *sigstore
-	signing  means     // that of the images that are asked about
-	trusted  signatory // whom the consumer is told to trust
+	signing  means     // how the tested images are signed
+	trusted  signatory // the signer that the consumer trusts
 }
 
-// signatory is whom a consumer is told to trust: the key in a file, or an identity.
+// signatory is the signer that a consumer trusts: the key in a file, or an identity.
 type signatory struct{ key, Subject, Issuer string }
 
-// means are how an image is signed, and whom its consumers are told to trust; other
-// is another of the kind.
+// means is a way of signing: the flags, the signer to trust, and another signer of the same kind.
 type means struct {
 	kind       string
 	with       []string
@@ -68,7 +66,7 @@ func (b *bench) signings() []means {
 
 const decisionType = "https://slsa.dev/verification_summary/v1"
 
-// run runs a program that has a home of its own and reaches this machine alone.
+// run runs a program with a home folder of its own.
 func (b *bench) run(program string, args ...string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, program), args...)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir, "TUF_ROOT="+filepath.Join(b.dir, "tuf"))
@@ -80,11 +78,10 @@ func (b *bench) run(program string, args ...string) error {
 	return nil
 }
 
-// TestConsumers asks every consumer about images by each kind of signer in each form
-// of storage: as they were promoted, with the statements tampered with, by another
-// signer, by another policy, and with the signatures attached to another image and in
-// another repository. What they say is a table in the documentation. "make test-consumers" builds the programs; without
-// them there is nobody to ask.
+// TestConsumers runs every consumer on images from each kind of signer in each form of storage. The
+// images are: as promoted, with tampered statements, by another signer, by another policy, and with
+// the signatures attached to another image or in another repository. The results are a table in the
+// documentation. "make test-consumers" builds the programs. Without them the test does nothing.
 func TestConsumers(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {
@@ -144,12 +141,12 @@ var (
 	forms = []string{"legacy", "bundle", "both"}
 )
 
-// promoted is where an image was promoted to in a form.
+// promoted returns the reference of an image that was promoted in a form.
 func (b *bench) promoted(form, image string) string {
 	return b.registry.Ref(b.path() + "/" + form + "/" + image + ":1")
 }
 
-// path is the part of a repository's name that says who signed.
+// path returns the part of a repository's name for the kind of signer.
 func (b *bench) path() string { return strings.ReplaceAll(strings.ToLower(b.signing.kind), " ", "-") }
 
 func (b *bench) start() *lab.Registry {
@@ -162,7 +159,7 @@ func (b *bench) start() *lab.Registry {
 	return r
 }
 
-// answers are those of one consumer, in the order of the table.
+// answers returns the answers of one consumer, in the order of the table.
 func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) []string {
 	b.Helper()
 	var out, accepted []string
@@ -185,7 +182,7 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 		}
 		out = append(out, map[bool]string{true: "yes", false: "no"}[accepts == len(kinds)])
 	}
-	if who == "oras" || len(accepted) == 0 { // one that verifies nothing refuses nothing
+	if who == "oras" || len(accepted) == 0 { // a program that verifies nothing cannot refuse
 		return append(out, "-", "-", "-", "-", "-")
 	}
 	for _, attempt := range []func(form string) string{b.tampered, b.otherSigner, b.otherImage, b.otherRepository, b.otherPolicy} {
@@ -208,7 +205,7 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 	return out
 }
 
-// promotedDigest is the image that was promoted in a form.
+// promotedDigest returns the digest of the image that was promoted in a form.
 func (b *bench) promotedDigest(form string) name.Digest {
 	b.Helper()
 	ref, err := name.ParseReference(b.promoted(form, "fixed"))
@@ -218,7 +215,8 @@ func (b *bench) promotedDigest(form string) name.Digest {
 	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
-// beside puts an image into a repository, with the signatures of what was promoted.
+// beside pushes an image into a repository, with the signatures of the promoted image. change
+// alters each signed message.
 func (b *bench) beside(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
 	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")
@@ -254,14 +252,14 @@ func (b *bench) otherRepository(form string) string {
 	return b.beside(form, "elsewhere", images["fixed"], untouched)
 }
 
-// otherPolicy is an image that the same signer has promoted by another policy.
+// otherPolicy returns an image that the same signer has promoted with another policy.
 func (b *bench) otherPolicy(form string) string {
 	return b.registry.Ref("lax/" + b.path() + "/" + form + ":1")
 }
 
 var required = regexp.MustCompile(`(?m)^tool (\S+)$`)
 
-// version is that of the program's module, as its go.mod has it.
+// version returns the version of the program's module in its go.mod.
 func (b *bench) version(module, program string) string {
 	b.Helper()
 	data, err := os.ReadFile(filepath.Join(module, "go.mod"))
@@ -282,7 +280,7 @@ func (b *bench) version(module, program string) string {
 	return ""
 }
 
-// compare holds the table against the one in the documentation.
+// compare compares the table with the one in the documentation.
 func (b *bench) compare(table string) {
 	b.Helper()
 	const path, begin, end = "../docs/trust.md", "<!-- consumers: made by make test-consumers -->\n", "<!-- end of the consumers -->\n"

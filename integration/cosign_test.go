@@ -23,14 +23,12 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// cosignTypes are the statements of a promoted image, by the names that the
-// cosign command has for them.
+// cosignTypes are cosign's names for the types of the statements of a promoted image.
 var cosignTypes = []string{"spdxjson", "cyclonedx", "vuln", "https://slsa.dev/verification_summary/v1"}
 
-// TestCosign has the real cosign command verify what was promoted, and refuse
-// what was tampered with. "make test-cosign" builds the command from its own
-// module and names it; without it there is nothing to compare with, and the
-// same signatures are verified by this program's own transcripts.
+// TestCosign runs the real cosign command: it must accept a promoted image and refuse a tampered
+// one. "make test-cosign" builds the command from its own module and sets the variable. Without it
+// the test does nothing; the transcripts verify the same signatures with imagegate.
 func TestCosign(t *testing.T) {
 	binary := os.Getenv("IMAGEGATE_TEST_COSIGN")
 	if binary == "" {
@@ -50,7 +48,7 @@ func testCosign(t *testing.T, binary, kind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join(dir, "root.json") // nobody is trusted but the key
+	root := filepath.Join(dir, "root.json") // trust only the key
 	write(t, root, []byte(`{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`))
 	cosign := func(args ...string) error {
 		args = append(args, "--key", filepath.Join(dir, "cosign.pub"), "--insecure-ignore-tlog=true", "--trusted-root", root)
@@ -112,8 +110,8 @@ func testCosign(t *testing.T, binary, kind string) {
 	}
 	write(t, key, right)
 
-	// The signature, moved to another image and to another repository. cosign
-	// does not compare the repository; our own verify does.
+	// The signature, moved to another image and to another repository. cosign does not compare the
+	// repository; imagegate verify does.
 	other, err := lab.Image(vulnerableSpec)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +136,7 @@ func testCosign(t *testing.T, binary, kind string) {
 		imagegateCode(t, dir, cache, 6, "verify", elsewhere.Digest(d.Digest.String()).String(), "--key", key)
 	}
 
-	// Tampered statements: the payload says something else than was signed.
+	// Tampered statements: the payload differs from the signed one.
 	tamper(t, tagOf(repo, d.Digest, ".att"))
 	for _, predicate := range cosignTypes {
 		if cosign("verify-attestation", "--type", predicate, ref) == nil {
@@ -148,7 +146,8 @@ func testCosign(t *testing.T, binary, kind string) {
 	imagegateCode(t, dir, cache, 6, "verify", ref, "--key", key)
 }
 
-// promoted starts registries, promotes an image and returns where it is.
+// promoted starts registries, promotes an image and returns the approved registry and the image's
+// reference.
 func promoted(t *testing.T, dir, cache, kind string) (*lab.Registry, string) {
 	t.Helper()
 	var registries []*lab.Registry
@@ -179,14 +178,15 @@ func imagegateOK(t *testing.T, dir, cache string, args ...string) string {
 	return imagegateCode(t, dir, cache, 0, args...)
 }
 
-// imagegateCode runs the command in this process and returns its output.
+// imagegateCode runs the command in this process, checks its exit code and returns its standard
+// output.
 func imagegateCode(t *testing.T, dir, cache string, want int, args ...string) string {
 	t.Helper()
 	out, _ := imagegateRun(t, dir, cache, want, args...)
 	return out
 }
 
-// imagegateRun returns standard error as well.
+// imagegateRun also returns standard error.
 func imagegateRun(t *testing.T, dir, cache string, want int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	t.Setenv("COSIGN_PASSWORD", "correct horse")
@@ -249,7 +249,7 @@ func copyTag(t *testing.T, from, to name.Tag) {
 func copyAll(t *testing.T, from, to name.Repository, d *remote.Descriptor) {
 	t.Helper()
 	if d.MediaType.IsIndex() {
-		return // the single image shows it
+		return // tested with the single image only
 	}
 	img, err := d.Image()
 	if err != nil {
@@ -263,8 +263,7 @@ func copyAll(t *testing.T, from, to name.Repository, d *remote.Descriptor) {
 	}
 }
 
-// tamper changes one word of every statement below a tag and leaves the
-// signatures what they are.
+// tamper changes one word of every statement in a tag, and keeps the signatures.
 func tamper(t *testing.T, tag name.Tag) {
 	t.Helper()
 	img, err := remote.Image(tag)

@@ -18,14 +18,13 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// nested is a text that opens so many levels.
+// nested returns a text with n open levels.
 func nested(before, level string, n int) string { return before + strings.Repeat(level, n) }
 
 // levels is enough to overflow every stack that grows with the depth.
 const levels = 6_000_000
 
-// bombs are files that are made to end the process that parses them. Those that are
-// quick take part in every run of the tests.
+// bombs are files that crash the process that parses them. Every test run uses the quick ones.
 var bombs = map[string]struct {
 	file  lab.File
 	quick bool
@@ -74,7 +73,7 @@ var bombs = map[string]struct {
 	"huge Go program": {lab.File{Path: "srv/x", Content: "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 64<<20)}, false},
 }
 
-// aliases is a YAML document that expands without a bound.
+// aliases returns a YAML document that expands exponentially.
 func aliases(n int) string {
 	var b strings.Builder
 	b.WriteString("a0: &a0 [x,x,x,x,x,x,x,x,x]\n")
@@ -85,8 +84,8 @@ func aliases(n int) string {
 	return b.String()
 }
 
-// TestOnlyADenialExits2 has the program read files that are made to crash it, with as
-// much memory as there is and with little. IMAGEGATE_TEST_CRASH=1 runs all of them.
+// TestOnlyADenialExits2 lets imagegate read files that crash it, with unlimited and with little
+// memory. IMAGEGATE_TEST_CRASH=1 runs all of them.
 func TestOnlyADenialExits2(t *testing.T) {
 	all := os.Getenv("IMAGEGATE_TEST_CRASH") != ""
 	w := newWork(t, "fixed")
@@ -118,7 +117,7 @@ func TestOnlyADenialExits2(t *testing.T) {
 	}
 }
 
-// TestLittleMemoryIsNoDenial: an image that passes, with less and less memory.
+// TestLittleMemoryIsNoDenial checks an image that passes, with less and less memory.
 func TestLittleMemoryIsNoDenial(t *testing.T) {
 	w := newWork(t, "fixed")
 	limits := []string{"2000000", "1000000"}
@@ -130,8 +129,8 @@ func TestLittleMemoryIsNoDenial(t *testing.T) {
 	}
 }
 
-// endsByReport runs a command behind a line of shell. Its exit code and its report must
-// agree, and a crash must leave nothing but both.
+// endsByReport runs a command after a line of shell, such as a ulimit. The exit code and the report
+// must agree, and a crash must leave no other files.
 func (w *work) endsByReport(t *testing.T, limit string, args ...string) {
 	t.Helper()
 	file := filepath.Join(w.dir, "report.json")
@@ -157,9 +156,9 @@ func exitCode(t *testing.T, err error) int {
 	return 0
 }
 
-// neverStarted reports whether Go's runtime ran out of memory before it called main, in the process
-// itself or, with code 1, in the child that does the work, which then had no time to say where the
-// report goes. In the process itself the runtime exits with code 2, and no program can change that:
+// neverStarted reports whether Go's runtime ran out of memory before main, in this process or in
+// the child. In the child, the exit code is 1, and the report is missing because the child had not
+// yet named its file. In this process the runtime exits with 2, which no program can change:
 // docs/limits.md says how to tell it from a denial.
 func neverStarted(code int, stderr string) bool {
 	fatal := strings.Contains(stderr, "fatal error: out of memory") || strings.Contains(stderr, "fatal error: runtime: cannot allocate memory")
@@ -203,9 +202,8 @@ func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string)
 	w.nothingLeft(t)
 }
 
-// TestCrashOfChildIsNoDenial ends the process that reads the image in the ways in
-// which the runtime and the system do: SIGQUIT has the Go runtime write a trace and
-// exit with 2, as it does when it cannot go on.
+// TestCrashOfChildIsNoDenial ends the process that reads the image as the runtime and the kernel
+// do. On SIGQUIT the Go runtime writes a trace and exits with 2, as on a fatal error.
 func TestCrashOfChildIsNoDenial(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"fatal": syscall.SIGQUIT, "abort": syscall.SIGABRT,
 		"segmentation fault": syscall.SIGSEGV, "out of memory": syscall.SIGKILL} {
@@ -228,8 +226,8 @@ func TestCrashOfChildIsNoDenial(t *testing.T) {
 	}
 }
 
-// TestCrashAsFirstProcessIsNoDenial: the system drops the signal by which the Go runtime ends the
-// first process of a container, and the runtime then exits with 2.
+// TestCrashAsFirstProcessIsNoDenial: for PID 1 of a container, the kernel drops the signal that the
+// Go runtime uses to end a crashed process, and the runtime then exits with 2.
 func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
 	unshare := []string{"unshare", "--pid", "--fork", "--mount-proc", "--kill-child"}
 	if err := exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], "true")...).Run(); err != nil {
@@ -276,7 +274,8 @@ func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
 	}
 }
 
-// TestReaderThatStopsIsNoFault: "imagegate check | head" ends the pipe early. A denial stays one.
+// TestReaderThatStopsIsNoFault: "imagegate check | head" closes the pipe early. A denial must stay
+// a denial.
 func TestReaderThatStopsIsNoFault(t *testing.T) {
 	for kind, want := range map[string]struct {
 		code int
@@ -302,7 +301,7 @@ func TestReaderThatStopsIsNoFault(t *testing.T) {
 	}
 }
 
-// TestChildEndsWithItsParent that was killed: it cleans up, and writes nothing more.
+// TestChildEndsWithItsParent: if the parent is killed, the child cleans up and writes nothing more.
 func TestChildEndsWithItsParent(t *testing.T) {
 	w := newWork(t, "fixed")
 	cmd, _ := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)
@@ -326,7 +325,7 @@ func TestChildEndsWithItsParent(t *testing.T) {
 	}
 }
 
-// TestSecondInterruptEndsAtOnce, also where the first one is not heeded.
+// TestSecondInterruptEndsAtOnce: even if the child does not react to the first one.
 func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	w := newWork(t, "fixed")
 	cmd, stderr := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)
@@ -345,7 +344,7 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	}
 }
 
-// childOf finds the child of a process.
+// childOf returns the child of a process.
 func childOf(t *testing.T, parent int) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")

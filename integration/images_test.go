@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// What the records in examples/records know as repaired and as vulnerable.
+// Images that are fixed or vulnerable according to the records in examples/records.
 var (
 	fixedSpec = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -21,7 +21,7 @@ var (
 		NPM:         []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 )
 
-// images are those that a script can push.
+// images are the images that a script can push.
 var images = map[string]func() (remote.Taggable, error){
 	"fixed":      func() (remote.Taggable, error) { return lab.Image(fixedSpec) },
 	"vulnerable": func() (remote.Taggable, error) { return lab.Image(vulnerableSpec) },
@@ -84,7 +84,7 @@ var images = map[string]func() (remote.Taggable, error){
 
 func index(amd64, arm64 lab.ImageSpec) (v1.ImageIndex, error) {
 	amd64.Platform, arm64.Platform = "linux/amd64", "linux/arm64"
-	// Equal layers would be pushed once; these are as different as real ones.
+	// Equal layers would be pushed only once, so make them differ.
 	amd64.Files = []lab.File{{Path: "arch", Content: "amd64"}}
 	arm64.Files = []lab.File{{Path: "arch", Content: "arm64"}}
 	a, err := lab.Image(amd64)
@@ -98,7 +98,7 @@ func index(amd64, arm64 lab.ImageSpec) (v1.ImageIndex, error) {
 	return lab.Index(a, b)
 }
 
-// complete pulls everything that a reference leads to.
+// completeImage pulls everything that a reference leads to.
 func completeImage(d *remote.Descriptor) error {
 	if !d.MediaType.IsIndex() {
 		img, err := d.Image()

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// listed is what the go command says of a package.
+// listed is the go command's description of a package.
 type listed struct {
 	ImportPath string
 	Standard   bool
@@ -23,8 +23,8 @@ type listed struct {
 	Deps       []string
 }
 
-// goList lists the product's packages, without the profile, for which each would be
-// listed as a variant of its own.
+// goList lists the product's packages. It disables the PGO profile, because with it the go command
+// would list each package as a separate variant.
 func goList(t *testing.T) map[string]listed {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-pgo=off", "-json=ImportPath,Standard,Imports,Deps", "./...")
@@ -46,7 +46,7 @@ func goList(t *testing.T) map[string]listed {
 	return all
 }
 
-// module is the path of the product, read rather than spelled out.
+// module returns the module path of the product.
 func module(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-m").Output()
@@ -56,8 +56,8 @@ func module(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestImportsPointOneWay states the layering. Each package may import those
-// that are named beside it, and no others of ours.
+// TestImportsPointOneWay states the layering. Each package may import only the listed packages of
+// this module.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"policy":               {"internal/clock", "internal/names", "internal/suggest"},
@@ -104,10 +104,10 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// TestHeavyLibrariesHaveOneHome: what a library does wrong is met in one place.
+// TestHeavyLibrariesHaveOneHome: only one place deals with the faults of a library.
 func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
-		"github.com/anchore/syft/":        {"gate", "gate/vulndb"}, // grype's interfaces speak in syft's packages
+		"github.com/anchore/syft/":        {"gate", "gate/vulndb"}, // grype's interfaces use syft's packages
 		"github.com/anchore/stereoscope/": {"gate", "gate/filesystem"},
 		"github.com/anchore/grype/":       {"gate", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
@@ -128,15 +128,15 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	}
 }
 
-// TestPolicyIsPure looks at everything that policy reaches, not only at what
-// it names: YAML, license expressions, how ecosystems compare versions, and CEL.
+// TestPolicyIsPure checks all transitive dependencies of policy: YAML, license expressions, version
+// comparison of ecosystems, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
 		"github.com/aquasecurity/go-pep440-version", "github.com/aquasecurity/go-version", "github.com/knqyf263/go-apk-version",
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
 		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors", "github.com/bmatcuk/doublestar/v4",
-		// CEL and what it is made of.
+		// CEL and its dependencies.
 		"cel.dev/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
 		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}
 	p, ok := goList(t)[mod+"/policy"]
@@ -153,7 +153,7 @@ func TestPolicyIsPure(t *testing.T) {
 	}
 }
 
-// TestBinaryHasNoTestServers: the demo's registry is not in what is shipped.
+// TestBinaryHasNoTestServers: the shipped binary does not contain the demo's registry.
 func TestBinaryHasNoTestServers(t *testing.T) {
 	mod := module(t)
 	for _, dep := range goList(t)[mod].Deps {
@@ -163,8 +163,8 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 	}
 }
 
-// TestEdgesAreInjected: clock, environment, process end and root context are
-// for main and the command line.
+// TestEdgesAreInjected: only main and the command line may use the clock, the environment, os.Exit
+// and root contexts.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
@@ -196,8 +196,7 @@ func TestEdgesAreInjected(t *testing.T) {
 	}
 }
 
-// TestModuleCanBeInstalled: "go install" refuses a module that replaces or
-// excludes others.
+// TestModuleCanBeInstalled: "go install" refuses a module with replace or exclude directives.
 func TestModuleCanBeInstalled(t *testing.T) {
 	data, err := os.ReadFile("../go.mod")
 	if err != nil {
@@ -210,9 +209,8 @@ func TestModuleCanBeInstalled(t *testing.T) {
 	}
 }
 
-// TestTopLevelIsFixed: the names at the top are the owner's, and beside them
-// stands what every Go repository has. "go build" looks for a profile nowhere
-// but in default.pgo beside main.go.
+// TestTopLevelIsFixed: the top level has only the agreed names and the usual files of a Go
+// repository. "go build" finds a PGO profile only in default.pgo next to main.go.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
 		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}

@@ -21,14 +21,13 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestInterruptedRunLeavesNothing stops the process by a signal in each phase.
-// The exit code is 130, no temporary file is left, and no tag is there; running
-// it again completes the promotion.
+// TestInterruptedRunLeavesNothing sends a signal to the process in each phase. The exit code is
+// 130, and neither a temporary file nor a tag is left. Another run completes the promotion.
 func TestInterruptedRunLeavesNothing(t *testing.T) {
 	for name, at := range map[string]struct {
 		side string
 		when func(*http.Request) bool
-		line string // of the progress, where no request marks the phase
+		line string // of the progress, for a phase without a request
 	}{
 		"resolving":   {side: "staging", when: lab.IsManifest},
 		"pulling":     {side: "staging", when: lab.IsBlob},
@@ -52,13 +51,13 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	var once sync.Once
 	stop := func() { once.Do(func() { close(reached) }) }
 	if side != "" {
-		// The request is held until the client gives up: the signal comes
-		// while it is under way.
+		// The request is held until the client gives up, so that the signal arrives while the
+		// request is in progress.
 		w.registries[side].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
 			if !when(r) {
 				return false
 			}
-			_, _ = io.Copy(io.Discard, r.Body) // a server learns that its client is gone once it has read the request
+			_, _ = io.Copy(io.Discard, r.Body) // a server notices a closed connection only after it has read the request
 			stop()
 			<-r.Context().Done()
 			return true
@@ -106,7 +105,7 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	}
 }
 
-// held starts a command and waits until it reads a blob, which it is not given.
+// held starts a command and waits until it requests a blob, which is never answered.
 func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
 	t.Helper()
 	reached := make(chan struct{})
@@ -133,8 +132,8 @@ func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
 	return cmd, stderr
 }
 
-// TestFullDiskIsNotTheRegistrysFault runs into a limit on the size of files,
-// which is what a full disk looks like to a writer.
+// TestFullDiskIsNotTheRegistrysFault uses a limit on file sizes, which looks like a full disk to a
+// writer.
 func TestFullDiskIsNotTheRegistrysFault(t *testing.T) {
 	w := newWork(t, "large")
 	limited := exec.Command("bash", append([]string{"-c", `ulimit -f 8192; trap '' XFSZ; exec "$@"`, "bash"},
@@ -154,7 +153,7 @@ func TestFullDiskIsNotTheRegistrysFault(t *testing.T) {
 	}
 }
 
-// work is an image in staging and what it takes to promote it.
+// work is an image in staging and everything needed to promote it.
 type work struct {
 	registries             map[string]*lab.Registry
 	dir, temp              string
@@ -197,8 +196,7 @@ func newWork(t *testing.T, kind string) *work {
 	return w
 }
 
-// args is a command line of the program that this test binary is when it is
-// called by that name.
+// args returns a command line of imagegate with these arguments.
 func (w *work) args(args ...string) []string {
 	path, err := exec.LookPath("imagegate")
 	if err != nil {
@@ -212,7 +210,7 @@ func (w *work) command(t *testing.T, args ...string) *exec.Cmd {
 	line := w.args(args...)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), line[0], line[1:]...)
 	cmd.Env = w.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal to the test is not one to it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals to the test do not reach it
 	return cmd
 }
 

@@ -22,7 +22,7 @@ type vault struct {
 	address, token string
 }
 
-// startVault runs the program that integration/vault builds.
+// startVault runs the program of integration/vault.
 func startVault(t *testing.T, program string) *vault {
 	t.Helper()
 	lines := serve(t, exec.CommandContext(t.Context(), program))
@@ -35,8 +35,8 @@ func startVault(t *testing.T, program string) *vault {
 	return v
 }
 
-// serve starts a program that runs until its standard input ends, and returns the
-// lines that it prints, without those of a log.
+// serve starts a program that runs until its standard input ends. It returns the lines that the
+// program prints.
 func serve(t *testing.T, cmd *exec.Cmd) <-chan string {
 	t.Helper()
 	stop, err := cmd.StdinPipe()
@@ -52,7 +52,7 @@ func serve(t *testing.T, cmd *exec.Cmd) <-chan string {
 	}
 	t.Cleanup(func() {
 		stop.Close()
-		_ = cmd.Wait() // what it did is judged by what it answered
+		_ = cmd.Wait() // its answers are checked, not its exit code
 	})
 	lines := make(chan string)
 	go func() {
@@ -69,7 +69,7 @@ func serve(t *testing.T, cmd *exec.Cmd) <-chan string {
 	return lines
 }
 
-// ask calls Vault and returns its answer's data.
+// ask calls Vault and returns the data of its answer.
 func (v *vault) ask(method, path, body string) json.RawMessage {
 	v.Helper()
 	request, err := http.NewRequestWithContext(v.Context(), method, v.address+"/v1/transit/"+path, strings.NewReader(body))
@@ -95,7 +95,7 @@ func (v *vault) ask(method, path, body string) json.RawMessage {
 	return answer.Data
 }
 
-// create makes a key and writes its public half into a file.
+// create makes a key and writes the public key to a file.
 func (v *vault) create(name, kind, file string) {
 	v.Helper()
 	v.ask(http.MethodPost, "keys/"+name, `{"type":"`+kind+`"}`)
@@ -108,7 +108,7 @@ func (v *vault) create(name, kind, file string) {
 		v.Fatal(err)
 	}
 	public := []byte(key.Keys["1"].PublicKey)
-	if kind == "ed25519" { // which it gives as the bytes alone
+	if kind == "ed25519" { // Vault returns only the raw bytes
 		raw, err := base64.StdEncoding.DecodeString(string(public))
 		if err != nil {
 			v.Fatal(err)
@@ -122,7 +122,7 @@ func (v *vault) create(name, kind, file string) {
 	write(v.T, file, public)
 }
 
-// sigstore is a running Sigstore, told of by files.
+// sigstore is a running Sigstore, described by files.
 type sigstore struct {
 	dir, root string
 	// authority and stamps are files with the certificates of the authorities.
@@ -132,8 +132,7 @@ type sigstore struct {
 	Issuer            string
 }
 
-// trustedRoot is the part of a trusted root that consumers are told in words of
-// their own.
+// trustedRoot is the part of a trusted root that some consumers need in their own format.
 type trustedRoot struct {
 	Logs []struct {
 		BaseURL   string `json:"baseUrl"`
@@ -155,7 +154,7 @@ type certified struct {
 	} `json:"certChain"`
 }
 
-// startSigstore runs the Sigstore of integration/sigstore's tests.
+// startSigstore runs the Sigstore from the tests of integration/sigstore.
 func startSigstore(t *testing.T, program string) *sigstore {
 	t.Helper()
 	s := &sigstore{dir: t.TempDir()}

@@ -9,10 +9,9 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestVerifyAcceptsWhatCosignSigned has the real cosign commands sign and attest
-// an image that no gate has seen: verify takes the signature for what it is, and
-// not for a pass. Without the commands there is nothing to ask; their library
-// is asked by the tests of internal/trust.
+// TestVerifyAcceptsWhatCosignSigned signs and attests an image with the real cosign commands,
+// without imagegate. verify must accept the signature, but not as a pass. Without the commands the
+// test does nothing; the tests of internal/trust use cosign's library.
 func TestVerifyAcceptsWhatCosignSigned(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {

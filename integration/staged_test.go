@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// sign signs what a reference names, as a build would: "sign KEY REF".
+// sign signs the image of a reference, as a build would: "sign KEY REF".
 func sign(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	signatures, err := trust.SignImage(context.Background(), signer, trust.Legacy, ref.Context(), digest)
@@ -22,8 +22,8 @@ func sign(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(trust.Attach(context.Background(), signer.Trust(), trust.Legacy, ref.Context(), digest, trust.Attachments{Signatures: signatures}))
 }
 
-// attest attests a predicate about what a reference names, in one form of
-// storage: "attest KEY REF FORM TYPE FILE".
+// attest attests a predicate about the image of a reference, in one form of storage: "attest KEY
+// REF FORM TYPE FILE".
 func attest(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	form, err := trust.ParseFormat(args[2])
@@ -46,7 +46,7 @@ func signing(ts *testscript.TestScript, key, path string) (*trust.Signer, name.R
 	return signer, ref, d.Digest
 }
 
-// embedKey puts a public key where a file says KEY: "embedkey FILE KEY".
+// embedKey replaces KEY in a file by a public key: "embedkey FILE KEY".
 func embedKey(ts *testscript.TestScript, _ bool, args []string) {
 	key := strings.ReplaceAll(strings.TrimSpace(ts.ReadFile(args[1])), "\n", "\n      ")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(ts.ReadFile(args[0]), "KEY", key, 1)), 0o600))

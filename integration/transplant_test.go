@@ -17,9 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// transplant copies the signatures and statements of one image to another, in
-// both forms of storage, as somebody would who can write to the registry and has
-// no key. change alters each signed message.
+// transplant copies the signatures and statements of one image to another, in both forms of
+// storage. It acts as an attacker who can write to the registry but has no key. change alters each
+// signed message.
 func transplant(t *testing.T, from name.Digest, to *remote.Descriptor, repo name.Repository, change func([]byte) []byte) {
 	t.Helper()
 	digest := hash(t, from.DigestStr())
@@ -52,8 +52,8 @@ func transplant(t *testing.T, from name.Digest, to *remote.Descriptor, repo name
 	}
 }
 
-// changeLayers alters the payloads below a tag of cosign's: envelopes of
-// statements, or what a signature is over.
+// changeLayers alters the payloads in one of cosign's tags: envelopes of statements, or the
+// payloads of signatures.
 func changeLayers(t *testing.T, img v1.Image, envelopes bool, change func([]byte) []byte) v1.Image {
 	t.Helper()
 	m, err := img.Manifest()
@@ -106,7 +106,7 @@ func changeEnvelope(t *testing.T, data []byte, change func([]byte) []byte) []byt
 	}
 	changed := change(body)
 	if bytes.Equal(changed, body) {
-		return data // to the byte, for a timestamp may be over all of it
+		return data // unchanged bytes, because a timestamp may cover all of them
 	}
 	envelope["payload"] = base64.StdEncoding.EncodeToString(changed)
 	return encoded(t, envelope)
@@ -158,7 +158,7 @@ func putReferrer(t *testing.T, img v1.Image, to *remote.Descriptor, repo name.Re
 	}
 }
 
-// manifest is one as it is stored.
+// manifest is a manifest as it is stored.
 type manifest struct {
 	data      []byte
 	mediaType types.MediaType
@@ -167,11 +167,10 @@ type manifest struct {
 func (m manifest) RawManifest() ([]byte, error)        { return m.data, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
 
-// untouched leaves a message as it was signed.
+// untouched does not change a message.
 func untouched(b []byte) []byte { return b }
 
-// tampered is a statement that says more than was signed, or a payload with a
-// byte more.
+// tampered adds a claim to a statement, or a byte to any other payload.
 func tampered(b []byte) []byte {
 	changed := bytes.Replace(b, []byte(`"predicate":{`), []byte(`"predicate":{"tampered":true,`), 1)
 	if bytes.Equal(changed, b) {

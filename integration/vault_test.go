@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestKeyOfAVault promotes and verifies with keys that a real Vault holds, each kind
-// that it has for signing. "make test-consumers" builds it.
+// TestKeyOfAVault promotes and verifies with keys in a real Vault, of each kind that can sign.
+// "make test-consumers" builds Vault.
 func TestKeyOfAVault(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {
@@ -45,14 +45,14 @@ func TestKeyOfAVault(t *testing.T) {
 		})
 	}
 
-	// What an older version of a key has signed stands, until nobody trusts it.
+	// A signature by an older version of a key stays valid until that key is no longer trusted.
 	to := approved.Ref("ecdsa-p256/app:1")
 	v.ask(http.MethodPost, "keys/ecdsa-p256/rotate", "")
 	imagegateOK(t, dir, cache, "verify", to, "--key", in("ecdsa-p256.pub"))
 	imagegateOK(t, dir, cache, "promote", staging.Ref("app:1"), to, "--policy", in("policy.yaml"), "--key", "hashivault://ecdsa-p256")
 	imagegateOK(t, dir, cache, "verify", to, "--key", "hashivault://ecdsa-p256")
 
-	// A token that may not sign is no success, and is in no message.
+	// A token without permission to sign is an error, and must not appear in a message.
 	t.Setenv("VAULT_TOKEN", "hvs.ofnobody")
 	_, out := imagegateRun(t, dir, cache, 6, "promote", staging.Ref("app:1"), approved.Ref("refused/app:1"), "--policy", in("policy.yaml"), "--key", "hashivault://ecdsa-p256")
 	if strings.Contains(out, "hvs.") {

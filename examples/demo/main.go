@@ -1,11 +1,10 @@
-// Command demo shows the whole path on one machine: it starts a staging and an
-// approved registry, builds a vulnerability database from records, pushes a
-// vulnerable image, shows it denied with the approved registry still empty,
-// pushes the repaired one, and shows it promoted and verified.
+// Command demo shows the whole path on one machine. It starts a staging and an approved registry,
+// builds a vulnerability database from records, and pushes a vulnerable image. The image is denied,
+// and the approved registry stays empty. Then it pushes the fixed image, which is promoted and
+// verified.
 //
-// Everything is real but for the place: the registries are the distribution
-// registry, the records come from upstream feeds, and each step is a command
-// line that anyone can type. "make demo" runs it.
+// The components are real: the registries are the distribution registry, the records come from
+// upstream feeds, and each step is an ordinary command line. "make demo" runs it.
 package main
 
 import (
@@ -116,7 +115,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.evidence(ctx)
 }
 
-// evidence lists what is in the approved registry.
+// evidence lists the content of the approved registry.
 func (d *demo) evidence(ctx context.Context) error {
 	repo, err := name.NewRepository(d.approved.Host() + "/team/app")
 	if err != nil {
@@ -158,8 +157,8 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Fprintf(d.out, "\n== "+format+"\n", args...)
 }
 
-// expect runs imagegate, shows the command line and all that it prints, and
-// demands an exit code.
+// expect runs imagegate and prints the command line and its output. It returns an error if the exit
+// code is not want.
 func (d *demo) expect(ctx context.Context, want int, args ...string) error {
 	fmt.Fprintf(d.out, "$ imagegate %s\n", strings.ReplaceAll(strings.Join(args, " "), d.dir+"/", ""))
 	cmd := exec.CommandContext(ctx, d.imagegate, args...)

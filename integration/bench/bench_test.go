@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// measured is a run of the big image with round numbers: ten seconds for us and
-// forty for the shell.
+// measured is a run of the big image with round numbers: ten seconds for imagegate and forty for
+// the shell pipeline.
 func measured() *Results {
 	image := ImageResult{Name: "big", Layers: 2, Compressed: 1e6, Uncompressed: 3e6, Packages: 7, Findings: 5, Series: []Series{
 		{Name: pipeline, Samples: []Sample{{Seconds: 40, CPUSeconds: 40, Stages: []Stage{{Name: "syft", Seconds: 25, Peak: 1000}, {Name: "grype", Seconds: 5, Peak: 900},
@@ -61,7 +61,7 @@ func TestFiguresAreOfTheirParts(t *testing.T) {
 	}
 }
 
-// TestWhatIsMissingIsNotReached: a figure without a value must not read as fast.
+// TestWhatIsMissingIsNotReached: a figure without a value must not count as fast.
 func TestWhatIsMissingIsNotReached(t *testing.T) {
 	r := &ImageResult{Name: "big"}
 	for _, f := range figures(r) {
@@ -105,7 +105,7 @@ func TestPageKeepsWhatIsAround(t *testing.T) {
 	if err := os.WriteFile(page, []byte("above\n"+pageBegin+"old\n"+pageEnd+"below\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time over what the first has written
+	for range 2 { // the second time over the output of the first
 		if err := writePage(page, measured()); err != nil {
 			t.Fatal(err)
 		}
@@ -156,8 +156,8 @@ func TestSourcesOfDpkg(t *testing.T) {
 	}
 }
 
-// TestRecordsAreAboutAsMany as findings were asked for, none of them critical, and
-// no id twice.
+// TestRecordsAreAboutAsMany: about as many findings as requested, none of them critical, and all
+// ids are unique.
 func TestRecordsAreAboutAsMany(t *testing.T) {
 	all := records(map[string]int{"openssl": 2, "jq": 1}, []string{"module-0"}, 10)
 	findings, ids := 0, map[string]bool{}

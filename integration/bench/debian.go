@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// debianLayer has mmdebstrap make a root file system, and returns the archive.
-// Where there is no mmdebstrap there is none, and generate makes up for it.
+// debianLayer runs mmdebstrap to make a root file system, and returns its archive. Without
+// mmdebstrap it returns no archive, and generate replaces the Debian packages.
 func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string, error) {
 	if missing := lacks("mmdebstrap"); missing != "" {
 		b.Generated = true
@@ -35,7 +35,7 @@ func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string
 	return []string{archive}, b.readStatus(archive)
 }
 
-// readStatus counts what dpkg says is installed in the archive.
+// readStatus counts the installed packages in dpkg's status file in the archive.
 func (b *built) readStatus(archive string) error {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -58,7 +58,7 @@ func (b *built) readStatus(archive string) error {
 	}
 }
 
-// countSources reads dpkg's status file.
+// countSources counts the packages in dpkg's status file by source package.
 func (b *built) countSources(status string) {
 	for paragraph := range strings.SplitSeq(status, "\n\n") {
 		var name, source string
@@ -79,8 +79,8 @@ func (b *built) countSources(status string) {
 	}
 }
 
-// generate is an application's layer of npm modules, and where there is no
-// Debian below it a distribution and text besides.
+// generate describes an application layer of npm modules. Without mmdebstrap it adds a
+// distribution, Debian packages and text files.
 func (b *built) generate(r recipe) lab.ImageSpec {
 	var spec lab.ImageSpec
 	for i := range max(r.generated/10, 1) {
@@ -107,7 +107,7 @@ func (b *built) generate(r recipe) lab.ImageSpec {
 	return spec
 }
 
-// words is text that compresses about as well as source code.
+// words returns text that compresses about as well as source code.
 func words(r *rand.Rand, size int) string {
 	vocabulary := strings.Fields("return error context func string value length buffer reader writer package import const type struct " +
 		"interface range switch case default break continue select channel map slice append copy delete close panic recover defer")

@@ -2,30 +2,30 @@ package main
 
 import "slices"
 
-// Figure is a ratio or a time that says whether imagegate is fast enough.
+// Figure is a ratio or a time that shows whether imagegate is fast enough.
 type Figure struct {
 	Name string `json:"name"`
-	// Value is the figure; of a ratio, Of and To are what it is of.
+	// Value is the figure. For a ratio it is Of divided by To.
 	Value float64 `json:"value"`
 	Of    float64 `json:"of,omitempty"`
 	To    float64 `json:"to,omitempty"`
-	Unit  string  `json:"unit"` // of Of and To, or of Value where there are none
-	// Processors is the ratio of the processors' time instead of the clock's,
-	// which says more on a machine that is shared; 0 where it is not known.
+	Unit  string  `json:"unit"` // of Of and To, or of Value for a time
+	// Processors is the ratio of processor times instead of wall-clock times, which is more
+	// reliable on a shared machine. 0 means unknown.
 	Processors float64 `json:"processors,omitempty"`
-	// Limit is the most that it may be; zero or less sets none for this image.
+	// Limit is the maximum for Value. A negative limit means that there is none for this image.
 	Limit float64 `json:"limit"`
-	// Missing is why there is no value.
+	// Missing is the reason for a missing value.
 	Missing string `json:"missing,omitempty"`
 }
 
-// reached is whether the figure is within its limit.
+// reached reports whether the figure is within its limit.
 func (f Figure) reached() bool { return f.Missing == "" && f.Value <= f.Limit }
 
-// unlimited is the limit of a figure that is stated and has none.
+// unlimited is the limit of a figure that has no limit.
 const unlimited = -1
 
-// figures are computed from the medians.
+// figures computes the figures from the medians.
 func figures(r *ImageResult) []Figure {
 	big := func(limit float64) float64 {
 		if r.Name == "big" {
@@ -37,7 +37,7 @@ func figures(r *ImageResult) []Figure {
 	limit := 0.30
 	if r.Name == "small" {
 		limit = 0.35
-		if ours.Missing != "" { // of the small image, any way of inflating does
+		if ours.Missing != "" { // for the small image, any decompressor is enough
 			ours = r.series(firstPlain)
 		}
 	}
@@ -85,7 +85,7 @@ func (f Figure) divided() Figure {
 	return f
 }
 
-// only is a series as long as some of its stages, which are processes.
+// only returns the series with the sum of the named stages. These stages must be processes.
 func (s Series) only(names ...string) Series {
 	out := Series{Name: s.Name, Missing: s.Missing}
 	for _, sample := range s.Samples {
@@ -107,8 +107,8 @@ func share(name string, limit float64, s Series, size float64, number func(Sampl
 	return f.divided()
 }
 
-// ingest compares what imagegate calls pull, which is fetching, verifying and
-// inflating; file trees are made of it later, by the catalog.
+// ingest compares imagegate's pull stage (fetch, verify, decompress) with the minimum. The catalog
+// stage builds the file trees later.
 func ingest(limit float64, ours, least Series) Figure {
 	return ratio("ingest / curl, igzip, sha256sum", "s", limit, ours.only("pull"), least, seconds)
 }
@@ -117,7 +117,7 @@ func memory(limit float64, ours, shell Series) Figure {
 	return ratio("peak memory / syft", "B", limit, ours, shell.only("syft"), func(s Sample) float64 { return float64(s.Peak) })
 }
 
-// alone is a time by itself, in milliseconds.
+// alone returns a time without a comparison, in milliseconds.
 func alone(name string, limit float64, s Series) Figure {
 	return Figure{Name: name, Unit: "ms", Limit: limit, Missing: s.Missing, Value: 1000 * s.median(seconds)}
 }

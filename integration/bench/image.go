@@ -22,16 +22,16 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// recipe says what is in an image.
+// recipe describes an image.
 type recipe struct {
 	name string
-	// debian are the packages beside the smallest Debian system; what they need
-	// comes with them, what they recommend does not.
+	// debian are the packages in addition to the minimal Debian system. Their dependencies are
+	// installed too, but not the recommended packages.
 	debian []string
-	// generated is about how many packages an image has that is made where
-	// there is no mmdebstrap.
+	// generated is the approximate number of packages in the image that is generated without
+	// mmdebstrap.
 	generated int
-	// findings is about how many the database has for it.
+	// findings is the approximate number of findings that the database has for the image.
 	findings int
 }
 
@@ -48,26 +48,25 @@ var recipes = map[string]recipe{
 	},
 }
 
-// suite is the release of Debian that images are made of.
+// suite is the Debian release of the images.
 const suite = "bookworm"
 
-// built is an image in the work folder, with what the records are made from.
+// built is an image in the work folder, with the data for its vulnerability records.
 type built struct {
 	image v1.Image
-	// dir is where it lies, and everything that was made for it.
+	// dir is the folder with the image and everything that was made for it.
 	dir string
 	// Sources counts the installed packages of each source package.
 	Sources map[string]int
-	// Modules are its npm modules that the recipe has generated.
+	// Modules are the generated npm modules.
 	Modules []string
-	// Generated is whether it was made without mmdebstrap.
+	// Generated is true if the image was made without mmdebstrap.
 	Generated bool
-	// Uncompressed is the bytes of its layers' archives.
+	// Uncompressed is the size of the decompressed layers in bytes.
 	Uncompressed int64
 }
 
-// buildImage makes the image, or finds the one that an earlier run has made by the
-// same recipe.
+// buildImage makes the image, or returns the one that an earlier run made with the same recipe.
 func buildImage(ctx context.Context, work string, r recipe) (*built, error) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s", r, suite))
 	dir := filepath.Join(work, r.name+"-"+hex.EncodeToString(sum[:4]))
@@ -101,7 +100,8 @@ func openImage(dir string) (*built, error) {
 	return b, err
 }
 
-// makeImage writes the image into a folder that appears when it is complete.
+// makeImage makes the image in a temporary folder, and renames the folder to dir when it is
+// complete.
 func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -142,8 +142,8 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	return os.Rename(tmp, dir)
 }
 
-// assemble puts generated packages above the archives. These are compressed as
-// docker does it, by Go's gzip at its default level.
+// assemble adds the generated packages on top of the archives. It compresses the archives as docker
+// does, with Go's gzip at its default level.
 func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	above, err := lab.Image(b.generate(r))
 	if err != nil {
@@ -184,7 +184,7 @@ func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	return mutate.Append(base, addenda...)
 }
 
-// emptyImage is one without layers, for the platform that mmdebstrap is asked for.
+// emptyImage returns an image without layers, for the platform that mmdebstrap uses.
 func emptyImage() (v1.Image, error) {
 	config, err := empty.Image.ConfigFile()
 	if err != nil {

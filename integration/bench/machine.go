@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Machine is where it was measured.
+// Machine describes the machine of a measurement.
 type Machine struct {
 	System    string `json:"system"` // such as "linux/amd64"
 	Processor string `json:"processor,omitempty"`
@@ -22,7 +22,7 @@ func thisMachine() Machine {
 	return Machine{System: runtime.GOOS + "/" + runtime.GOARCH, Processor: processor(), Cores: runtime.NumCPU(), Go: runtime.Version()}
 }
 
-// processor is the model's name where Linux says it.
+// processor returns the name of the processor model on Linux, and "" elsewhere.
 func processor() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -37,7 +37,7 @@ func processor() string {
 	return ""
 }
 
-// programs reads the versions out of the programs of the pipeline.
+// programs reads the versions of the pipeline's programs from their binaries.
 func programs(bin string) (map[string]string, error) {
 	out := map[string]string{}
 	for program, module := range map[string]string{

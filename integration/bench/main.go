@@ -1,16 +1,14 @@
-// Command bench measures imagegate against the shell pipeline that one would
-// write in its place: syft, grype, crane copy, cosign sign and two cosign
-// attest. "make bench" builds what it needs and runs it.
+// Command bench compares imagegate with the equivalent shell pipeline: syft, grype, crane copy,
+// cosign sign and two cosign attest. "make bench" builds the programs and runs it.
 //
-// The path through it: an image and a vulnerability database for its packages
-// are made once and kept in the work folder (image.go, debian.go, records.go);
-// registries on this machine count what is read and written (place.go); each of
-// subjects is run as a process of its own, in turn, several times (subjects.go,
-// pipeline.go, process.go); medians become ratios (figures.go), and these a
-// table, a plot and a page (markdown.go, plot.go, page.go).
+// It makes an image and a vulnerability database for its packages once and keeps them in the work
+// folder (image.go, debian.go, records.go). Local registries count what is read and written
+// (place.go). It runs each subject several times, in turn, as a process of its own (subjects.go,
+// pipeline.go, process.go). It turns medians into ratios (figures.go), and ratios into a table, a
+// plot and a page (markdown.go, plot.go, page.go).
 //
-// It compares on the machine where it runs. It judges no run by its time: it
-// fails only where something does not run.
+// The comparison is valid for one machine. The benchmark never fails because of a time. It fails
+// only if a program fails.
 package main
 
 import (
@@ -78,7 +76,7 @@ func (o options) run(ctx context.Context) error {
 	return nil
 }
 
-// results measures, or reads what was measured.
+// results measures, or reads the results of an earlier run.
 func (o options) results(ctx context.Context) (*Results, error) {
 	if o.from == "" {
 		return o.measure(ctx)

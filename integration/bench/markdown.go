@@ -49,7 +49,7 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	}
 }
 
-// stageText is the stages as "syft 31.0, grype 5.1".
+// stageText returns the stages as "syft 31.0, grype 5.1".
 func (s Series) stageText() string {
 	var parts []string
 	stages := s.stageMedians()

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// peakMemory is the most memory that a process, or one that it has waited for,
-// had at a time. Linux counts kilobytes; that of a short process can be the
-// memory of this one, from which it was forked.
+// peakMemory returns the peak memory in bytes of the process or of one of its finished children,
+// whichever is largest. For a short process it can be the memory of this process, which it was
+// forked from. Linux counts in kilobytes.
 func peakMemory(state *os.ProcessState) int64 {
 	usage, ok := state.SysUsage().(*syscall.Rusage)
 	if !ok {

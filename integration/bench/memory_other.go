@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// peakMemory is not known: each system counts in units of its own.
+// peakMemory returns 0, which means unknown: each system has its own units.
 func peakMemory(*os.ProcessState) int64 { return 0 }

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// The page keeps everything outside of these lines.
+// Everything outside of these lines stays in the page.
 const (
 	pageBegin = "<!-- bench: what follows is written by the benchmark -->\n"
 	pageEnd   = "<!-- bench: end -->\n"
 )
 
-// writePage puts the plot and the tables into a page, and the plot beside it.
+// writePage writes the plot and the tables into a page, and the plot as a file next to it.
 func writePage(path string, r *Results) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -30,7 +30,7 @@ func writePage(path string, r *Results) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// replaced is the page with something else between the two lines.
+// replaced returns the page with text between the two lines.
 func replaced(page, text string) (string, error) {
 	before, rest, ok := strings.Cut(page, pageBegin)
 	if !ok {

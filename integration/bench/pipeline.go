@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// pipeline is what one would write in a shell. Nothing of it is slower than need
-// be: the SBOM is made once, in both forms, and no log or service is asked.
+// pipeline is the equivalent shell script. It is as fast as it can be: the SBOM is made once, in
+// both formats, and neither a log nor a service is used.
 func (p *place) pipeline(ctx context.Context) (*Sample, error) {
 	if err := p.anew(); err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func (p *place) pipeline(ctx context.Context) (*Sample, error) {
 	return s, nil
 }
 
-// predicate puts grype's findings into cosign's form for scans, which would be a
-// jq in the shell and is not measured, and counts them.
+// predicate converts grype's findings into cosign's vulnerability predicate and counts them. A
+// shell script would use jq. This step is not measured.
 func (p *place) predicate() (int, error) {
 	raw, err := os.ReadFile(filepath.Join(p.dir, "grype.json"))
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// place is where one image is measured: registries, a database, a key, policies
-// and the programs.
+// place is the environment for measuring one image: registries, a database, a key, policies and the
+// programs.
 type place struct {
 	bin string // the folder with the programs
 	dir string // for everything of this run, removed at its end
@@ -27,15 +27,15 @@ type place struct {
 	size     int64            // of all blobs
 	findings int
 	packages int
-	// staging keeps the image; approved is another one for each first promotion.
+	// staging has the image. approved is replaced for each first promotion.
 	staging, approved *lab.Registry
 }
 
-// policies of the runs; the database has nothing critical, and much that is high.
+// Policies of the runs. The database has no critical findings, and many high ones.
 const (
 	lenient = "version: 1\nrules:\n  - {name: no critical, severity: critical}\n" + rest
 	strict  = "version: 1\nrules:\n  - {name: no high, severity: high}\n" + rest
-	// rest is about what is made up, or none of what is measured.
+	// rest disables the checks of made-up data and checks that are not measured.
 	rest = "database: {maxAge: 3650d}\ndistribution: {notCovered: warn, endOfLife: warn}\nsbom: {unknowns: warn}\n"
 )
 
@@ -76,7 +76,7 @@ func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_
 	return p, err
 }
 
-// measureBlobs says what a registry has of the image.
+// measureBlobs sets the digest of the image and the sizes of its blobs.
 func (p *place) measureBlobs() error {
 	manifest, err := p.image.image.Manifest()
 	if err != nil {
@@ -93,8 +93,8 @@ func (p *place) measureBlobs() error {
 	return nil
 }
 
-// database makes the database, or finds that of an earlier run, and gives it to
-// imagegate and grype alike.
+// database makes the database, or uses the one of an earlier run, and imports it into imagegate and
+// grype.
 func (p *place) database(ctx context.Context, findings int) error {
 	archive := filepath.Join(p.image.dir, fmt.Sprintf("database-%d-%d.tar.zst", findings, unrelated))
 	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
@@ -131,7 +131,7 @@ func (p *place) Close() error {
 
 func (p *place) program(name string) string { return filepath.Join(p.bin, name) }
 
-// environment keeps the programs to this place, and off the network.
+// environment limits the programs to this place, without network access.
 func (p *place) environment() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),
@@ -141,8 +141,8 @@ func (p *place) environment() []string {
 	}
 }
 
-// anew gives the next run an empty approved registry, imagegate nothing of what
-// earlier runs have cataloged, and the counters a start at zero.
+// anew prepares the next run: an empty approved registry, an empty SBOM cache, and counters at
+// zero.
 func (p *place) anew() error {
 	if p.approved != nil {
 		if err := p.approved.Close(); err != nil {
@@ -163,7 +163,7 @@ func (p *place) anew() error {
 	return nil
 }
 
-// count is what the registries have seen since the last count or anew.
+// count sets the bytes that the registries have transferred since the last count or reset.
 func (p *place) count(s *Sample) {
 	s.Read = p.staging.BlobBytesServed()
 	uploads := map[string]int64{}
@@ -173,7 +173,7 @@ func (p *place) count(s *Sample) {
 			s.Written += r.BytesIn
 		}
 	}
-	// What a session has uploaded is known by the request that ends it.
+	// The digest of an upload is in the request that completes the session.
 	for _, r := range p.approved.Requests() {
 		if r.Method != http.MethodPut || !strings.Contains(path.Dir(r.Path), "/blobs/uploads") {
 			continue

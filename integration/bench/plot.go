@@ -9,24 +9,24 @@ import (
 // Measures of the plot, in its own units.
 const (
 	plotWidth = 760.0
-	barLeft   = 250.0 // where bars begin; the names are left of it
+	barLeft   = 250.0 // where the bars begin; the names are to the left
 	barHeight = 18.0
 	rowHeight = 28.0
-	barRight  = plotWidth - 60 // where the longest one ends
+	barRight  = plotWidth - 60 // where the longest bar ends
 )
 
-// colours of stages: alike in both programs where the work is alike. They can be
-// told from each other by those who see few colours, on white and on black.
+// colours of stages: equal stages have the same colour in both programs. They can be told apart
+// with color blindness, on white and on black.
 var colours = map[string]string{
 	"syft": "#4477aa", "pull": "#66ccee", "catalog": "#4477aa", "grype": "#ccbb44", "scan": "#ccbb44",
 	"copy": "#228833", "push": "#228833", "sign": "#ee6677", "attest": "#aa3377", "other": "#888888",
 }
 
-// plotted are the runs that the plot shows.
+// plotted are the runs in the plot.
 var plotted = []string{pipeline, first, firstPlain, denied, deniedWarm, again}
 
-// plot draws a bar of stages for each run, as SVG; text takes the colour that
-// the reader's system has for its background.
+// plot draws a bar of stages for each run, as SVG. The text color follows the light or dark mode of
+// the reader's system.
 func (r *Results) plot() string {
 	longest, rows := 0.0, 0.0
 	for i := range r.Images {
@@ -60,7 +60,7 @@ func (r *Results) plot() string {
 	return b.String()
 }
 
-// bar draws one run; scale is units to the second.
+// bar draws one run. scale is in units per second.
 func (s Series) bar(b *strings.Builder, y, scale float64) {
 	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n", barLeft-8, y+barHeight-4, html.EscapeString(s.Name))
 	x := barLeft

@@ -11,24 +11,23 @@ import (
 	"time"
 )
 
-// process is a program to be run and measured.
+// process is a program to run and measure.
 type process struct {
 	name string
 	args []string
-	env  []string // beside that of the place
-	exit int      // what it must end with
+	env  []string // in addition to the environment of the place
+	exit int      // the expected exit code
 	out  string   // the file for its output; empty keeps it
 }
 
-// ran is what a process has used and said.
+// ran is the resource usage and the output of a process.
 type ran struct {
 	wall, cpu time.Duration
 	peak      int64 // bytes of memory, of the largest process
 	out, err  []byte
 }
 
-// start runs a process to its end. Any other exit code than the one that it must
-// end with is an error.
+// start runs a process to its end. Any other exit code than the expected one is an error.
 func (p *place) start(ctx context.Context, c process) (*ran, error) {
 	cmd := exec.CommandContext(ctx, c.name, c.args...)
 	cmd.Env = append(p.environment(), c.env...)
@@ -57,5 +56,5 @@ func (p *place) start(ctx context.Context, c process) (*ran, error) {
 	return &ran{wall: wall, cpu: state.UserTime() + state.SystemTime(), peak: peakMemory(state), out: stdout.Bytes(), err: stderr.Bytes()}, nil
 }
 
-// tail is the end of what a process said.
+// tail returns the end of the output of a process.
 func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }

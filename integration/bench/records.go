@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// unrelated is how many records the database has for packages that are in no
-// image.
+// unrelated is the number of records in the database for packages that are not in any image.
 const unrelated = 20_000
 
 // record is an OSV document.
@@ -46,17 +45,16 @@ type ranges struct {
 	Events []map[string]string `json:"events"`
 }
 
-// levels are the severities that records have in turn. None is critical, so that
-// a policy against critical findings passes and one against high ones denies.
+// levels are the severities of the records, in turn. None is critical, so that a policy against
+// critical findings passes and one against high findings denies.
 var levels = []struct{ word, vector string }{
 	{"low", "CVSS:3.1/AV:L/AC:H/PR:L/UI:R/S:U/C:L/I:N/A:N"},
 	{"medium", "CVSS:3.1/AV:N/AC:L/PR:L/UI:N/S:U/C:L/I:L/A:N"},
 	{"high", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"},
 }
 
-// records are advisories for an image, made up so that each of its source
-// packages and generated modules has about as many as any other, and the database
-// about as many findings as asked for.
+// records returns invented advisories for an image. Each source package and generated module has
+// about the same number, and together they make about as many findings as requested.
 func records(sources map[string]int, modules []string, findings int) []record {
 	packages := len(modules)
 	for _, n := range sources {
@@ -87,7 +85,7 @@ func records(sources map[string]int, modules []string, findings int) []record {
 	return out
 }
 
-// newRecord makes the n-th record. Of three one has no fix.
+// newRecord makes the n-th record. One in three has no fix.
 func newRecord(n int, ecosystem, name, fixed string) record {
 	level := levels[n%len(levels)]
 	events := []map[string]string{{"introduced": "0"}}
@@ -103,7 +101,7 @@ func newRecord(n int, ecosystem, name, fixed string) record {
 	}
 }
 
-// writeRecords writes them as a provider's folder below dir.
+// writeRecords writes the records as a provider's folder in dir.
 func writeRecords(dir string, all []record) error {
 	folder := filepath.Join(dir, "bench")
 	if err := os.MkdirAll(folder, 0o755); err != nil {

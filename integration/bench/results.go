@@ -11,7 +11,7 @@ import (
 	"slices"
 )
 
-// Results are what was measured, in the form of the JSON file.
+// Results are all measurements, in the form of the JSON file.
 type Results struct {
 	Rounds   int               `json:"rounds"`
 	Machine  Machine           `json:"machine"`
@@ -19,7 +19,7 @@ type Results struct {
 	Images   []ImageResult     `json:"images"`
 }
 
-// ImageResult is what was measured with one image.
+// ImageResult holds the measurements of one image.
 type ImageResult struct {
 	Name         string   `json:"name"`
 	Generated    bool     `json:"generated"` // without mmdebstrap
@@ -32,7 +32,7 @@ type ImageResult struct {
 	Figures      []Figure `json:"figures"`
 }
 
-// Series is one subject's samples, or why it has none.
+// Series has the samples of one subject, or why there are none.
 type Series struct {
 	Name    string   `json:"name"`
 	Missing string   `json:"missing,omitempty"`
@@ -43,10 +43,10 @@ type Series struct {
 type Sample struct {
 	Seconds    float64 `json:"seconds"`
 	CPUSeconds float64 `json:"cpuSeconds"`
-	// Peak is the most bytes of memory of the largest process.
+	// Peak is the peak memory of the largest process, in bytes.
 	Peak int64 `json:"peakBytes"`
-	// Read is bytes of blobs out of staging; Written all bytes into approved,
-	// and WrittenImage those of the image's own blobs.
+	// Read is the number of blob bytes read from staging. Written is the number of all bytes
+	// written to approved, and WrittenImage only counts the image's own blobs.
 	Read         int64   `json:"readBytes"`
 	Written      int64   `json:"writtenBytes"`
 	WrittenImage int64   `json:"writtenImageBytes"`
@@ -58,20 +58,19 @@ type Sample struct {
 type Stage struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
-	// Of a stage that is a process.
+	// Only for a stage that is a process.
 	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
 	Peak       int64   `json:"peakBytes,omitempty"`
 }
 
-// add is one more process of the run.
+// add adds the usage of one process of the run.
 func (s *Sample) add(r *ran) {
 	s.Seconds += r.wall.Seconds()
 	s.CPUSeconds += r.cpu.Seconds()
 	s.Peak = max(s.Peak, r.peak)
 }
 
-// measureImage runs every subject in turn, so that what else the machine does is
-// shared among them.
+// measureImage runs the subjects in turn, so that other load on the machine affects all of them.
 func measureImage(ctx context.Context, bin, work string, r recipe, rounds int) (_ *ImageResult, err error) {
 	b, err := buildImage(ctx, work, r)
 	if err != nil {
@@ -108,7 +107,7 @@ func measureImage(ctx context.Context, bin, work string, r recipe, rounds int) (
 	return out, nil
 }
 
-// readReport counts what imagegate has found.
+// readReport reads the number of packages and findings from imagegate's report.
 func (p *place) readReport(s *Sample) error {
 	data, err := os.ReadFile(filepath.Join(p.dir, "report.json"))
 	if err != nil {
@@ -131,7 +130,7 @@ func (p *place) readReport(s *Sample) error {
 	return nil
 }
 
-// series finds a subject's samples.
+// series returns the samples of a subject.
 func (r *ImageResult) series(name string) Series {
 	for _, s := range r.Series {
 		if s.Name == name {
@@ -141,7 +140,7 @@ func (r *ImageResult) series(name string) Series {
 	return Series{Name: name, Missing: "not measured"}
 }
 
-// median of a number of each sample.
+// median returns the median of a number over all samples.
 func (s Series) median(of func(Sample) float64) float64 {
 	var values []float64
 	for _, sample := range s.Samples {
@@ -162,8 +161,7 @@ func median(values []float64) float64 {
 	return (values[middle-1] + values[middle]) / 2
 }
 
-// stageMedians are the stages in the order in which they are run; those of one
-// name are added up.
+// stageMedians returns the stages in the order of the run. Stages with the same name are added up.
 func (s Series) stageMedians() []Stage {
 	var names []string
 	values, peaks := map[string][]float64{}, map[string]int64{}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The subjects that are measured, by the names that they have in the results.
+// The names of the measured subjects in the results.
 const (
 	first      = "promote"
 	firstPlain = "promote, no program that inflates"
@@ -24,17 +24,16 @@ const (
 	lint       = "policy lint"
 )
 
-// subject is what is run and measured.
+// subject is something to run and measure.
 type subject struct {
 	name string
 	// run measures it once.
 	run func(*place, context.Context) (*Sample, error)
-	// missing is why it cannot be run here; empty where it can.
+	// missing is why it cannot run here, or "".
 	missing string
 }
 
-// subjects are all of them, in their order: some go on where the one before has
-// ended.
+// subjects returns all subjects in order: some continue with the state that the previous one left.
 func subjects() []subject {
 	return []subject{
 		{name: pipeline, run: (*place).pipeline},
@@ -53,7 +52,7 @@ func subjects() []subject {
 	}
 }
 
-// lacks says which of the programs is not installed.
+// lacks returns a message that names a missing program, or "" if all are installed.
 func lacks(names ...string) string {
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
@@ -63,7 +62,7 @@ func lacks(names ...string) string {
 	return ""
 }
 
-// promote is "imagegate promote", the first time or once more.
+// promote runs "imagegate promote", for the first time if cold, or again.
 func (p *place) promote(ctx context.Context, cold bool, env ...string) (*Sample, error) {
 	if cold {
 		if err := p.anew(); err != nil {
@@ -74,12 +73,12 @@ func (p *place) promote(ctx context.Context, cold bool, env ...string) (*Sample,
 		"--policy", "lenient.yaml", "--key", "cosign.key"}})
 }
 
-// promotePlain has no program on the path, so that imagegate inflates itself.
+// promotePlain has an empty PATH, so that imagegate decompresses by itself.
 func (p *place) promotePlain(ctx context.Context) (*Sample, error) {
 	return p.promote(ctx, true, "PATH="+filepath.Join(p.dir, "none"))
 }
 
-// check is "imagegate check" by a policy that denies.
+// check runs "imagegate check" with a policy that denies.
 func (p *place) check(ctx context.Context, cold bool) (*Sample, error) {
 	if cold {
 		if err := p.anew(); err != nil {
@@ -112,7 +111,7 @@ func (p *place) imagegate(ctx context.Context, c process) (*Sample, error) {
 	return s, err
 }
 
-// stages are those that imagegate tells in its log, and the time that is in none.
+// stages reads the stages from imagegate's log, and adds the time outside of all stages as "other".
 func stages(log []byte, whole time.Duration) ([]Stage, error) {
 	var out []Stage
 	left := whole.Seconds()
@@ -132,8 +131,8 @@ func stages(log []byte, whole time.Duration) ([]Stage, error) {
 	return append(out, Stage{Name: "other", Seconds: max(left, 0)}), nil
 }
 
-// floor is what reading the layers costs at least: fetched, inflated and hashed
-// by programs that do nothing else.
+// floor measures the minimum cost of reading the layers: programs that only fetch, decompress and
+// hash.
 func (p *place) floor(ctx context.Context) (*Sample, error) {
 	manifest, err := p.image.image.Manifest()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lab is the store with the programs and a database for them.
+// lab is the store, with the programs and a database for them.
 type lab struct {
 	*store
 	bin    string // has imagegate, syft and grype
@@ -48,7 +48,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// environment keeps the programs to the lab's folder, and off the network.
+// environment limits the programs to the lab's folder, without network access.
 func (l *lab) environment() []string {
 	run := filepath.Join(l.dir, "run")
 	return []string{
@@ -83,7 +83,7 @@ func (l *lab) must(name string, args ...string) []byte {
 	return stdout
 }
 
-// report holds the parts of imagegate's JSON report that are compared.
+// report holds the parts of imagegate's JSON report that the tests compare.
 type report struct {
 	Input struct {
 		Platforms []struct {
@@ -130,7 +130,7 @@ type violation struct {
 	} `json:"uncovered"`
 }
 
-// about names the package or path that the violation is about.
+// about returns the name of the package or the path that the violation is about.
 func (v violation) about() string {
 	switch {
 	case v.Finding != nil:
@@ -151,7 +151,7 @@ func (v violation) denial() denial { return denial{Rule: v.Rule, About: v.about(
 
 func (v violation) String() string { return fmt.Sprintf("%s: %s", v.denial(), v.Message) }
 
-// check has imagegate judge an image by the starter policy.
+// check runs imagegate check on an image with the starter policy.
 func (l *lab) check(img image) report {
 	l.Helper()
 	file := filepath.Join(l.TempDir(), "report.json")
@@ -170,7 +170,7 @@ func (l *lab) check(img image) report {
 	return r
 }
 
-// TestCorpus judges every image, and with -short six of them.
+// TestCorpus checks every image, or six of them with -short.
 func TestCorpus(t *testing.T) {
 	l := newLab(t)
 	for _, r := range readRecipes(t) {
@@ -210,8 +210,8 @@ func (l *lab) judge(r recipe) {
 	l.compareScanners(img, planted)
 }
 
-// plantedDenials checks that each expected finding is denied by the expected rule, and returns all
-// denials for findings in packages that the clean image does not have.
+// plantedDenials checks that the expected rule denies each expected finding. It returns all denials
+// for findings in packages that the clean image does not have.
 func (l *lab) plantedDenials(p plant, clean, planted report) []denial {
 	for _, id := range p.Finds {
 		if !slices.ContainsFunc(planted.Decision.Violations, func(v violation) bool {
@@ -243,8 +243,7 @@ func (l *lab) compareDenials(what string, expected []denial, got []violation) {
 	}
 }
 
-// compareScanners compares packages and findings with those that the syft and grype programs
-// report.
+// compareScanners compares packages and findings with the reports of the syft and grype programs.
 func (l *lab) compareScanners(img image, r report) {
 	sbom := filepath.Join(l.dir, "syft", strings.TrimPrefix(img.digest, "sha256:")+".json")
 	if _, err := os.Stat(sbom); err != nil {
@@ -299,7 +298,7 @@ func (l *lab) grypeFindings(sbom string) []finding {
 	return out
 }
 
-// compare compares two lists without their order.
+// compare compares two lists, ignoring their order.
 func compare[T fmt.Stringer](l *lab, what, program string, want, got []T) {
 	l.Helper()
 	if d := cmp.Diff(sorted(want), sorted(got)); d != "" {

@@ -1,9 +1,9 @@
-// Package corpus holds look-alikes of popular images and the verdict that each must get.
+// Package corpus holds look-alikes of popular images, with the expected verdict for each.
 //
-// images.yaml describes the images: how each is made, the verdict of the starter policy and the
-// reason, and the vulnerable package that is planted to see it denied. The tests make the images
-// from Debian packages and from files, and compare what imagegate reports with the expected
-// verdict and with what syft and grype report. "make test-corpus" builds the programs and runs it.
+// images.yaml describes the images: how each is made, the verdict of the starter policy with the
+// reason, and the planted vulnerable package that must be denied. The tests make the images from
+// Debian packages and from files. They compare imagegate's report with the expected verdict, and
+// with the reports of syft and grype. "make test-corpus" builds the programs and runs the tests.
 //
-// The package holds no code of the product and links none of it.
+// The package holds no product code and links none.
 package corpus

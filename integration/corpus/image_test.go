@@ -16,7 +16,7 @@ type image struct {
 	digest string
 }
 
-// image makes an image of the recipe, with the planted package if asked for.
+// image makes an image from the recipe, with the planted package if requested.
 func (s *store) image(r recipe, planted bool) image {
 	s.Helper()
 	recipes := r.Layers
@@ -48,7 +48,7 @@ func (s *store) image(r recipe, planted bool) image {
 
 var createdText = created.Format("2006-01-02T15:04:05Z")
 
-// defaultHistory is what a builder says about the layer.
+// defaultHistory is the history line that a builder would write for the layer.
 func (l layerRecipe) defaultHistory(i int) string {
 	switch {
 	case l.Base:
@@ -121,7 +121,7 @@ const (
 	layerType    = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// layout writes an OCI layout whose layers are links to those of the store.
+// layout writes an OCI layout. Its layers are links to the layers in the store.
 func (s *store) layout(name string, layers []layer, configuration map[string]any) image {
 	s.Helper()
 	dir := filepath.Join(s.dir, "images", name)

@@ -38,7 +38,7 @@ func (s *store) make(r layerRecipe) layer {
 	}
 }
 
-// file writes a file and, before it, its folders.
+// file writes a file, after its parent folders.
 func (w *layerWriter) file(name string, mode int64, content []byte) error {
 	name = strings.TrimPrefix(name, "/")
 	if err := w.folders(path.Dir(name)); err != nil {
@@ -79,8 +79,8 @@ func (w *layerWriter) archives(archives map[string]archive) error {
 	return nil
 }
 
-// zip packs the archive. Archives inside it are stored, as Spring Boot's are. The manifest is the
-// first entry, as in any jar.
+// zip packs the archive. It stores inner archives without compression, as Spring Boot does. The
+// manifest is the first entry, as in any jar.
 func (a archive) zip() ([]byte, error) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
@@ -111,7 +111,7 @@ func (a archive) zip() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// folder writes a folder of this machine as dir.
+// folder writes a local folder as dir.
 func (w *layerWriter) folder(from, dir string) error {
 	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -140,7 +140,7 @@ func (w *layerWriter) folder(from, dir string) error {
 	})
 }
 
-// npmLayer has npm install the packages. Without a manifest the layer has only the modules.
+// npmLayer installs the packages with npm. Without a manifest the layer has only the modules.
 func (s *store) npmLayer(r npmRecipe) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		dir := s.TempDir()
@@ -207,8 +207,8 @@ func (s *store) run(dir, name string, args ...string) error {
 	return nil
 }
 
-// distrolessLayer writes the files of some packages, with dpkg's record of each in a file of its
-// own, as the distroless images have them.
+// distrolessLayer writes the files of some packages, with a separate file for dpkg's record of
+// each, as in the distroless images.
 func (s *store) distrolessLayer(packages []string) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		tree := s.tree(packages)

@@ -15,7 +15,7 @@ type recipe struct {
 	Name string `yaml:"name"`
 	// Like names the popular image that this one imitates.
 	Like string `yaml:"like"`
-	// Short images are also judged in the short run.
+	// Short marks an image that the short run also checks.
 	Short bool `yaml:"short"`
 	// Layers are listed lowest first.
 	Layers []layerRecipe `yaml:"layers"`
@@ -24,7 +24,7 @@ type recipe struct {
 	Verdict string `yaml:"verdict"`
 	// Denials are the violations of a denied image: rule and package or path.
 	Denials []denial `yaml:"denials"`
-	// Why explains the verdict to a person.
+	// Why explains the verdict to people.
 	Why   string `yaml:"why"`
 	Plant plant  `yaml:"plant"`
 }
@@ -43,7 +43,7 @@ type layerRecipe struct {
 	Archives map[string]archive `yaml:"archives"`
 	NPM      *npmRecipe         `yaml:"npm"`
 	Go       *goRecipe          `yaml:"go"`
-	// History is what the image's history says about the layer.
+	// History is the line for this layer in the image's history.
 	History string `yaml:"history"`
 }
 
@@ -102,21 +102,21 @@ type denial struct {
 
 func (d denial) String() string { return d.Rule + ": " + d.About }
 
-// plant describes a vulnerable package and the violation that it must cause. The package is
-// put into one more layer.
+// plant describes a vulnerable package and the violation that it must cause. The package is in an
+// additional layer.
 type plant struct {
 	layerRecipe `yaml:",inline"`
 	// Deb sets the version of the binary packages of a Debian source package: "openssl 3.0.11-1".
 	Deb string `yaml:"deb"`
-	// Finds are the ids of the findings that must be denied. Further ones may be.
+	// Finds are the ids of the findings that must be denied. Other findings may be denied too.
 	Finds []string `yaml:"finds"`
-	// Package is the package's name in the findings. With Deb, each binary package has the findings.
+	// Package is the package's name in the findings. With Deb, every binary package has them.
 	Package string `yaml:"package"`
-	// Rule is the policy's rule that must deny them.
+	// Rule is the policy rule that must deny them.
 	Rule string `yaml:"rule"`
 }
 
-// readRecipes reads images.yaml, and fails on fields that it does not know.
+// readRecipes reads images.yaml. It fails on unknown fields.
 func readRecipes(t *testing.T) []recipe {
 	t.Helper()
 	data, err := os.ReadFile("images.yaml")
@@ -135,7 +135,7 @@ func readRecipes(t *testing.T) []recipe {
 	return doc.Images
 }
 
-// kinds counts the kinds of layer that the recipe asks for.
+// kinds counts the kinds of layer in the recipe.
 func (l layerRecipe) kinds() int {
 	n := 0
 	for _, set := range []bool{l.Base, len(l.Debian) > 0, len(l.Distroless) > 0, len(l.Files) > 0, len(l.Archives) > 0, l.NPM != nil, l.Go != nil} {
@@ -171,8 +171,7 @@ func (r recipe) problem() error {
 	return nil
 }
 
-// TestCorpusIsWhole checks images.yaml: no recipe has a mistake, and none of the images that the
-// corpus must have is missing.
+// TestCorpusIsWhole checks images.yaml: all recipes are valid, and all required images are listed.
 func TestCorpusIsWhole(t *testing.T) {
 	all := readRecipes(t)
 	names, short := map[string]bool{}, 0

@@ -18,7 +18,7 @@ import (
 // created is the time of every file and image, so that digests are reproducible.
 var created = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// store is the folder that keeps layers from one run to the next, by the digest of their recipe.
+// store is the folder that keeps layers between runs, by the digest of their recipe.
 type store struct {
 	*testing.T
 	dir   string
@@ -61,7 +61,7 @@ func (s *store) layer(key string, make func(*layerWriter) error) layer {
 	return l
 }
 
-// key returns the digest of a recipe: anything that JSON can represent.
+// key returns the digest of a recipe, which can be anything that JSON can represent.
 func (s *store) key(parts ...any) string {
 	s.Helper()
 	h := sha256.New()
@@ -104,7 +104,7 @@ type layerWriter struct {
 	statusAt string
 }
 
-// digester hashes and counts what is written to the next writer.
+// digester hashes and counts the bytes, and passes them to the next writer.
 type digester struct {
 	to  io.Writer
 	sum interface {
@@ -142,7 +142,7 @@ func (s *store) newLayer() (*layerWriter, error) {
 	return w, nil
 }
 
-// discard removes the temporary file of a layer that was not finished.
+// discard removes the temporary file of an unfinished layer.
 func (w *layerWriter) discard() {
 	w.temp.Close()
 	os.Remove(w.temp.Name())
@@ -168,7 +168,7 @@ func (w *layerWriter) finish() (layer, error) {
 	return l, os.Rename(w.temp.Name(), w.store.blob(l.Digest))
 }
 
-// add writes an entry as of the fixed time.
+// add writes an entry with the fixed time.
 func (w *layerWriter) add(h *tar.Header, content io.Reader) error {
 	h.ModTime, h.AccessTime, h.ChangeTime = created, time.Time{}, time.Time{}
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown

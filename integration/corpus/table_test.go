@@ -45,7 +45,7 @@ func table(all []recipe) string {
 	return out.String() + "\n"
 }
 
-// String says what is planted, and the finding that denies it.
+// String returns the planted package and the finding that denies it.
 func (p plant) String() string {
 	what := p.Package
 	if source, version, ok := strings.Cut(p.Deb, " "); ok {

@@ -18,12 +18,12 @@ import (
 	"strings"
 )
 
-// excluded are the paths of a tree that no image has: the package lists and archives that images
-// remove, and documentation that the slim images leave out.
+// excluded are the paths that are removed from images: package lists and archives, and
+// documentation, as in the slim images.
 var excluded = []string{"dev/", "proc/", "sys/", "run/", "tmp/", "var/tmp/", "var/cache/apt/", "var/lib/apt/lists/",
 	"var/log/", "var/cache/debconf/", "var/cache/ldconfig/", "usr/share/man/", "usr/share/locale/", "usr/share/info/"}
 
-// isExcluded reports whether images lack the path. The folders themselves remain.
+// isExcluded reports whether images lack the path. The excluded folders themselves remain.
 func isExcluded(name string) bool {
 	if slices.ContainsFunc(excluded, func(prefix string) bool { return strings.HasPrefix(name, prefix) && name != prefix }) {
 		return true
@@ -44,14 +44,14 @@ func (s *store) base() string {
 	return archive
 }
 
-// install is run by mmdebstrap with the tree as $1. Services are not started.
+// install runs in mmdebstrap with the tree as $1. It starts no services.
 const install = `export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d" &&
 chroot "$1" apt-get -qq update &&
 chroot "$1" apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io install -y --no-install-recommends %s >/dev/null &&
 chroot "$1" apt-get clean && rm "$1/usr/sbin/policy-rc.d"`
 
-// tree returns the archive of the base with the packages, which the caller removes.
+// tree returns the archive of the base with the packages. The caller removes it.
 func (s *store) tree(packages []string) string {
 	s.Helper()
 	archive := filepath.Join(s.dir, "trees", s.key(packages)+".tar")
@@ -63,7 +63,7 @@ func (s *store) tree(packages []string) string {
 	return archive
 }
 
-// mmdebstrap runs the program with options and a suite, and writes the archive.
+// mmdebstrap runs mmdebstrap with options and a suite, and writes the archive.
 func (s *store) mmdebstrap(archive string, args ...string) {
 	s.Helper()
 	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
@@ -82,7 +82,7 @@ func (s *store) mmdebstrap(archive string, args ...string) {
 	}
 }
 
-// eachEntry calls f with the entries of an archive that images have, under clean relative names.
+// eachEntry calls f for the entries of an archive that are not excluded, with clean relative names.
 func eachEntry(ctx context.Context, archive string, f func(*tar.Header, io.Reader) error) error {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -111,7 +111,7 @@ func eachEntry(ctx context.Context, archive string, f func(*tar.Header, io.Reade
 	}
 }
 
-// contents maps the entries of an archive to what distinguishes them: attributes and content.
+// contents maps each entry of an archive to a digest of its attributes and content.
 func contents(ctx context.Context, archive string) (map[string]string, error) {
 	out := map[string]string{}
 	return out, eachEntry(ctx, archive, func(h *tar.Header, r io.Reader) error {
@@ -140,7 +140,8 @@ func (w *layerWriter) addFromTree(h *tar.Header, r io.Reader) error {
 	return w.add(h, r)
 }
 
-// debianLayer writes what installing the packages adds to the base, changes and removes.
+// debianLayer writes the entries that installing the packages adds, changes or removes, compared
+// with the base.
 func (s *store) debianLayer(packages []string) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		tree := s.tree(packages)
@@ -170,8 +171,8 @@ func (s *store) debianLayer(packages []string) func(*layerWriter) error {
 	}
 }
 
-// changes returns the entries of the tree that differ from those below. All names of a file with
-// several are in the same layer, as a hard link cannot point into another one.
+// changes returns the entries of the tree that differ from the lower layers. All names of a
+// hard-linked file are in the same layer, because a hard link cannot point into another one.
 func changes(ctx context.Context, tree string, below, above map[string]string) (map[string]bool, error) {
 	changed := map[string]bool{}
 	for name, sum := range above {
@@ -202,7 +203,7 @@ func changes(ctx context.Context, tree string, below, above map[string]string) (
 	return changed, err
 }
 
-// whiteouts removes what is below and not above.
+// whiteouts writes whiteouts for the entries that exist only in the lower layers.
 func (w *layerWriter) whiteouts(below, above map[string]string) error {
 	gone := map[string]bool{}
 	for name := range below {

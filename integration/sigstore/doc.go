@@ -1,8 +1,6 @@
-// Package sigstore holds no code of the product, only tests of it against a
-// private Sigstore: the real Fulcio and Rekor as processes of their own, the real
-// timestamp authority in this one, and a small OpenID Connect issuer. They need neither a
-// database nor a network.
+// Package sigstore only has tests of the product against a private Sigstore. The real Fulcio and
+// Rekor run as processes. The real timestamp authority and a small OpenID Connect issuer run in the
+// test process. The tests need neither a database nor a network.
 //
-// It is a module of its own because those servers are no dependency of the
-// product.
+// It is a module of its own because the product must not depend on those servers.
 package sigstore

@@ -54,7 +54,7 @@ func pushImage(t *testing.T, repo name.Repository) v1.Hash {
 	return digest
 }
 
-// store signs and attests an image, stores both and reads them again.
+// store signs and attests an image, stores both and reads them back.
 func store(t *testing.T, s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash) (trust.Attachments, error) {
 	t.Helper()
 	signatures, err := trust.SignImage(t.Context(), s, f, repo, d)
@@ -77,7 +77,7 @@ func statement(repo name.Repository, d v1.Hash) trust.Statement {
 		Subjects: []trust.Subject{{Name: repo.Name(), Digest: d}}}
 }
 
-// accepts asks for everything: the first refusal is returned.
+// accepts verifies all signatures and statements, and returns the first error.
 func accepts(tr trust.Trust, a trust.Attachments, repo name.Repository, d v1.Hash) (trust.Signatory, error) {
 	var by trust.Signatory
 	var err error
@@ -165,7 +165,7 @@ func TestIdentityIsVerifiedOffline(t *testing.T) {
 	}
 }
 
-// cosignAccepts asks cosign's library about bundles.
+// cosignAccepts verifies the bundles with cosign's library.
 func cosignAccepts(t *testing.T, s *stack, ref name.Digest) error {
 	t.Helper()
 	material, err := root.NewTrustedRootFromJSON(s.root)
@@ -178,8 +178,8 @@ func cosignAccepts(t *testing.T, s *stack, ref name.Digest) error {
 	return err
 }
 
-// cosignAcceptsLegacy asks cosign's library about signature and statement below its
-// tags, which a timestamp alone proves.
+// cosignAcceptsLegacy verifies the signature and the statement in cosign's tags with cosign's
+// library. Only a timestamp proves their time.
 func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	t.Helper()
 	material, err := root.NewTrustedRootFromJSON(s.root)
@@ -196,8 +196,8 @@ func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	return err
 }
 
-// TestEachFormHasItsOwnTimestamps: stored in both forms, a bundle has the one over
-// the signature alone, and the legacy form proves the time without it.
+// TestEachFormHasItsOwnTimestamps: if both forms are stored, the timestamp in the bundle covers
+// only the signature. The legacy form proves the time without it.
 func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -304,8 +304,8 @@ func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestLegacyFormOfAnIdentityNeedsATimestamp: a log of version 2 gives no promise
-// that the legacy form could hold.
+// TestLegacyFormOfAnIdentityNeedsATimestamp: a Rekor v2 log returns no inclusion promise, and the
+// legacy form cannot hold its other proofs.
 func TestLegacyFormOfAnIdentityNeedsATimestamp(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -364,7 +364,7 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 	return true
 }
 
-// TestLogInTrouble: what is tried again, what is gone without, and what fails.
+// TestLogInTrouble checks which failures of a log are retried, ignored or fatal.
 func TestLogInTrouble(t *testing.T) {
 	s := startStack(t)
 	repo := newRepo(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// mirrored puts what tells of the Sigstore into a TUF repository instead of files.
+// mirrored moves the Sigstore configuration from files into a TUF repository, and returns its URL.
 func (p *product) mirrored(s *stack) (url string) {
 	p.Helper()
 	config, err := os.ReadFile(filepath.Join(p.dir, "signing.json"))
@@ -40,8 +40,8 @@ func (p *product) mirrored(s *stack) (url string) {
 	return server.URL
 }
 
-// TestMirrorStandsForFiles: whoever signs and whoever verifies needs to know the
-// repository and where trust in it begins alone.
+// TestMirrorStandsForFiles: to sign and to verify, a user needs only the repository URL and its
+// initial root.
 func TestMirrorStandsForFiles(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)
@@ -50,7 +50,7 @@ func TestMirrorStandsForFiles(t *testing.T) {
 	promote := append([]string{"promote", staged, approved, "--policy", "policy.yaml", "--keyless", "--identity-token", "token"}, mirror...)
 	verify := append([]string{"verify", approved, "--certificate-identity", email, "--certificate-oidc-issuer", s.issuer.server.URL}, mirror...)
 	p.run(3, append(promote, "--offline")...)
-	p.run(6, promote[:len(promote)-2]...) // trust begins elsewhere
+	p.run(6, promote[:len(promote)-2]...) // another initial root
 	p.run(0, promote...)
 	p.run(0, verify...)
 	p.run(6, verify[:len(verify)-2]...)
@@ -60,8 +60,7 @@ func TestMirrorStandsForFiles(t *testing.T) {
 	p.run(3, verify...)
 }
 
-// TestPersonAtATerminalLogsIn with a browser, and is asked for nothing where there
-// is no terminal.
+// TestPersonAtATerminalLogsIn: with a browser, and only on a terminal.
 func TestPersonAtATerminalLogsIn(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)
@@ -106,7 +105,7 @@ func (p *product) loginAt(s *stack) {
 	}
 }
 
-// atTerminal runs the command at a terminal of its own, with a browser at hand.
+// atTerminal runs the command on a terminal of its own, with a browser available.
 func (p *product) atTerminal(args ...string) (string, error) {
 	p.Helper()
 	desktop := filepath.Join(p.dir, "desktop")
@@ -124,6 +123,6 @@ func (p *product) atTerminal(args ...string) (string, error) {
 	}
 	defer terminal.Close()
 	var out bytes.Buffer
-	_, _ = io.Copy(&out, terminal) // ends with an error when the program does
+	_, _ = io.Copy(&out, terminal) // ends with an error when the program ends
 	return out.String(), cmd.Wait()
 }

@@ -18,8 +18,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// product is the built command with a database, and files that tell it of a
-// Sigstore.
+// product is the built command, with a database and the configuration files of a Sigstore.
 type product struct {
 	*testing.T
 	dir              string
@@ -90,7 +89,7 @@ func (p *product) configure(s *stack, withTSA bool) {
 	}
 }
 
-// run runs the command and returns what it printed.
+// run runs the command and returns its output.
 func (p *product) run(want int, args ...string) string {
 	p.Helper()
 	cmd := exec.CommandContext(p.Context(), filepath.Join(binaries, "imagegate"), args...)
@@ -123,8 +122,8 @@ func (p *product) verify(want int, identity, issuer string) string {
 	return p.run(want, "verify", p.approved.Ref("prod/app:1"), "--certificate-identity", identity, "--certificate-oidc-issuer", issuer, "--trusted-root", "root.json")
 }
 
-// TestPromoteWithAnIdentity runs the whole command against a real Sigstore, in
-// each form of storage.
+// TestPromoteWithAnIdentity runs the whole command against a real Sigstore, in each form of
+// storage.
 func TestPromoteWithAnIdentity(t *testing.T) {
 	s := startStack(t)
 	for _, form := range []string{"", "bundle", "both", "legacy"} {
@@ -135,7 +134,7 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 				how = append(how, "--signature-format", form)
 			}
 			p.promote(0, how...)
-			// The legacy form has no place for the proof of this log, and says so.
+			// The legacy form cannot hold the proof of this log. verify must say so.
 			logged := form != "legacy"
 			if !logged {
 				p.verify(6, email, s.issuer.server.URL)
@@ -158,8 +157,8 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 	}
 }
 
-// TestLogOutageLeavesNoTag: without a timestamp authority the log must answer.
-// Nothing is written then, and doing it again completes what is missing.
+// TestLogOutageLeavesNoTag: without a timestamp authority, promote needs the log. It writes nothing
+// while the log is down, and a second run completes the promotion.
 func TestLogOutageLeavesNoTag(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, false)
@@ -184,7 +183,7 @@ func TestLogOutageLeavesNoTag(t *testing.T) {
 	p.verify(0, email, s.issuer.server.URL)
 }
 
-// TestKeylessIsAskedForWhole: what is missing is said before anything is done.
+// TestKeylessIsAskedForWhole: a missing flag is reported before anything is done.
 func TestKeylessIsAskedForWhole(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)

@@ -10,12 +10,14 @@ import (
 	"time"
 )
 
-// TestServe runs a Sigstore for the tests of another process, which it tells of it
-// by files in the folder that IMAGEGATE_TEST_SIGSTORE names: root.json, the trusted
-// root; signing.json, the signing configuration; tuf.json, where trust in a TUF
-// repository with both begins; sigstore.json, where that is, and whom the token in
-// the file token states, which is renewed as long as this runs: until its standard
-// input ends. When all is there it prints a line.
+// TestServe runs a Sigstore for the tests of another process, until its standard input ends. It
+// prints a line when it is ready. It writes these files into the folder IMAGEGATE_TEST_SIGSTORE:
+//
+//   - root.json: the trusted root
+//   - signing.json: the signing configuration
+//   - tuf.json: the initial root of a TUF repository with both
+//   - sigstore.json: the URL of that repository, and the subject and issuer of the token
+//   - token: the identity token, which is renewed as long as the test runs
 func TestServe(t *testing.T) {
 	dir := os.Getenv("IMAGEGATE_TEST_SIGSTORE")
 	if dir == "" {
@@ -62,7 +64,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// replace writes a file that others may be reading.
+// replace replaces a file atomically, because other processes may be reading it.
 func replace(path string, data []byte) error {
 	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
 		return err

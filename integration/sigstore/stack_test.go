@@ -39,7 +39,7 @@ var servers = []string{
 	"github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
 }
 
-// binaries is where TestMain builds the servers, and the product.
+// binaries is the folder of the servers and the product, which TestMain builds.
 var binaries string
 
 func TestMain(m *testing.M) {
@@ -76,14 +76,14 @@ type stack struct {
 	fulcio string
 	// rekor is the log behind proxy, which can be made to fail.
 	rekor *proxy
-	// tsa is the whole URL of the timestamp authority.
+	// tsa is the full URL of the timestamp authority.
 	tsa string
-	// root is the trusted root, JSON.
+	// root is the trusted root, as JSON.
 	root []byte
 	stop []func()
 }
 
-// close stops everything at once; t.Cleanup does so too.
+// close stops everything at once. t.Cleanup calls it too.
 func (s *stack) close() {
 	for _, stop := range s.stop {
 		stop()
@@ -161,8 +161,8 @@ func (s *stack) startRekor(t *testing.T) *root.TransparencyLog {
 		PublicKey: key.Public(), ValidityPeriodStart: time.Now().Add(-time.Hour)}
 }
 
-// timestamps is the handler of the one timestamp authority of the process: it
-// keeps its key in a variable, and its command a fixed port.
+// timestamps is the handler of the process's only timestamp authority. Its library keeps the key in
+// a global variable, and its command uses a fixed port.
 var timestamps = sync.OnceValue(func() http.Handler {
 	viper.Set("timestamp-signer", "memory")
 	viper.Set("timestamp-signer-hash", "sha256")
@@ -211,7 +211,7 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// get asks until the server is there.
+// get requests the address until the server answers.
 func get(t *testing.T, address string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -253,10 +253,10 @@ func certificates(t *testing.T, text []byte) []*x509.Certificate {
 	return out
 }
 
-// proxy stands before a server and can be made to fail.
+// proxy forwards to a server and can be made to fail.
 type proxy struct {
 	server *httptest.Server
-	// fail answers in place of the server, or after it; false passes on.
+	// fail answers instead of the server, or after it. It returns false to pass the request on.
 	fail atomic.Pointer[func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool]
 	seen atomic.Int64
 }
@@ -279,7 +279,7 @@ func newProxy(t *testing.T, to string) *proxy {
 	return p
 }
 
-// set replaces how the proxy fails, and starts counting again.
+// set replaces the failure of the proxy and resets its counter.
 func (p *proxy) set(fail func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool) {
 	p.seen.Store(0)
 	if fail == nil {
@@ -289,7 +289,7 @@ func (p *proxy) set(fail func(w http.ResponseWriter, r *http.Request, pass http.
 	p.fail.Store(&fail)
 }
 
-// services are those of the stack.
+// services returns the services of the stack.
 func (s *stack) services(t *testing.T) trust.Services {
 	t.Helper()
 	return trust.Services{Fulcio: s.fulcio, Logs: []trust.Log{{URL: s.rekor.server.URL, Version: 2}}, TimestampAuthorities: []string{s.tsa},

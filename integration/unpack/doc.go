@@ -1,7 +1,6 @@
-// Package unpack compares the files that container runtimes make of an image's layers
-// with the files that the gate sees: a file that a runtime has and the gate has not would
-// run without having been scanned.
+// Package unpack compares the files that container runtimes unpack from an image with the files
+// that the gate sees. A file that only a runtime has would run without being scanned.
 //
-// It is a module of its own, as the runtimes' libraries are not the product's. See
+// It is a module of its own because the product must not depend on the runtimes' libraries. See
 // "make test-unpack".
 package unpack

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// stack is the layers of an image, made at random from a seed.
+// stack is the layers of an image, generated from a random seed.
 type stack struct {
 	r      *rand.Rand
 	tame   bool // entries as builders write them, so that most stacks are not refused
 	serial int
 	paths  []string // names in any layer so far
-	files  []string // those that hard links are to
+	files  []string // targets for hard links
 	layers [][]byte
 }
 
@@ -32,12 +32,12 @@ func newStack(t *testing.T, seed uint64) *stack {
 
 func (s *stack) one(of ...string) string { return of[s.r.IntN(len(of))] }
 
-// name is one of few, so that names meet.
+// name returns one of few names, so that names collide.
 func (s *stack) name() string {
 	if len(s.paths) > 0 && s.r.IntN(3) == 0 {
 		p := s.paths[s.r.IntN(len(s.paths))]
 		if s.r.IntN(3) == 0 {
-			p += s.one("/a", "/b", "/c/d") // below a folder, or behind a link
+			p += s.one("/a", "/b", "/c/d") // below a folder, or through a link
 		}
 		return p
 	}
@@ -81,7 +81,7 @@ func (s *stack) layer(t *testing.T) []byte {
 				}
 			}
 		}
-		// Two kinds of file in one place are refused, which tells little.
+		// The gate refuses two kinds of file at one path, so such stacks test little.
 		if before, ok := here[p]; (ok && before != h.Typeflag || s.isBelowFile(here, p)) && s.r.IntN(8) > 0 {
 			continue
 		}
@@ -98,7 +98,7 @@ func (s *stack) layer(t *testing.T) []byte {
 			continue
 		}
 		if err := w.WriteHeader(h); err != nil {
-			continue // not one that can be written; nothing was
+			continue // invalid header: nothing was written
 		}
 		_, err := w.Write([]byte(content))
 		flush(err)
@@ -130,7 +130,7 @@ func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 		h.Typeflag, h.Linkname = tar.TypeSymlink, s.one("", "/", "../", "./")+s.name()
 	case 5, 6, 7:
 		h.Typeflag, h.Linkname = tar.TypeLink, s.one("", "", "/", "./", "a/../")+s.name()
-		switch { // a link to nothing is unpacked by none
+		switch { // runtimes refuse a hard link without a target
 		case len(s.files) > 0 && (s.tame || s.r.IntN(8) > 0):
 			h.Linkname = s.files[s.r.IntN(len(s.files))]
 		case s.r.IntN(8) > 0:
@@ -166,7 +166,8 @@ func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 	return h, content
 }
 
-// sparse is an archive's file whose end, zeros, is left out, as GNU tar writes it.
+// sparse returns a tar archive with a sparse file, in GNU tar's format: the zeros at its end are
+// omitted.
 func sparse(t *testing.T, name, content string) []byte {
 	t.Helper()
 	packed := fmt.Sprintf("1\n0\n%d\n", len(content))
@@ -174,7 +175,7 @@ func sparse(t *testing.T, name, content string) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", len(content)+1000)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // the length counts itself, with two digits
+		n := len(r) + 2 // the length includes itself, with two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer

@@ -24,7 +24,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// listing describes an archive for a failing test.
+// listing describes an archive in the message of a failing test.
 func listing(t *testing.T, raw []byte) string {
 	t.Helper()
 	var out strings.Builder
@@ -51,7 +51,7 @@ func stargz(t *testing.T, archive []byte, opts ...estargz.Option) lazy {
 	t.Helper()
 	built, err := estargz.Build(io.NewSectionReader(bytes.NewReader(archive), 0, int64(len(archive))), opts...)
 	if err != nil {
-		return lazy{} // an archive that cannot be made one
+		return lazy{} // the archive cannot be converted
 	}
 	blob, err := io.ReadAll(built)
 	if err := errors.Join(err, built.Close()); err != nil { // closing removes its files
@@ -80,7 +80,7 @@ type zstdCompression struct {
 	*zstdchunked.Decompressor
 }
 
-// tocOf is the table of an eStargz layer, and where in the blob it begins.
+// tocOf returns the table of contents of an eStargz layer, and its offset in the blob.
 func tocOf(t *testing.T, blob []byte) (doc map[string]any, offset int64) {
 	t.Helper()
 	offset, _, err := estargz.OpenFooter(io.NewSectionReader(bytes.NewReader(blob), 0, int64(len(blob))))
@@ -102,7 +102,7 @@ func tocOf(t *testing.T, blob []byte) (doc map[string]any, offset int64) {
 	return doc, offset
 }
 
-// retabled is the layer with another table.
+// retabled returns the layer with another table of contents.
 func retabled(t *testing.T, blob []byte, doc map[string]any, offset int64) lazy {
 	t.Helper()
 	toc, err := json.Marshal(doc)
@@ -130,17 +130,16 @@ func (l lazy) seen(t *testing.T) (gateView, error) {
 	return seen(t, mutate.MediaType(appended(t, mutate.Addendum{Layer: layerOf(t, l.blob), Annotations: l.annotations, MediaType: l.mediaType}), types.OCIManifestSchema1))
 }
 
-// TestLazyPullHidesNothing: what the stargz snapshotter shows of a layer is what the gate
-// sees, and a table that says otherwise in one property is refused, with the annotation
-// and without.
+// TestLazyPullHidesNothing: the gate sees the same files as the stargz snapshotter. It refuses a
+// table of contents with one false property, with and without the annotation.
 func TestLazyPullHidesNothing(t *testing.T) {
 	stacks := number(t, "UNPACK_STACKS", 60)
 	compared, forged := 0, 0
 	for seed := range stacks {
-		// Each in a test of its own, whose end closes what it opened.
+		// A subtest for each stack, so that its files are closed at its end.
 		t.Run(fmt.Sprint("stack ", seed), func(t *testing.T) {
 			archive := newStack(t, seed).layers[0]
-			// The gate refuses some layers for what is in them.
+			// The gate refuses some layers because of their content.
 			if _, err := seen(t, imageOf(t, [][]byte{archive})); err != nil {
 				return
 			}
@@ -154,8 +153,8 @@ func TestLazyPullHidesNothing(t *testing.T) {
 	}
 }
 
-// compareTables has the gate read an archive with a true table of contents, in both formats, and
-// returns how many it accepted.
+// compareTables has the gate read an archive with a correct table of contents, in both formats, and
+// returns how many of them it accepted.
 func compareTables(t *testing.T, archive []byte) (compared int) {
 	t.Helper()
 	for name, l := range map[string]lazy{"eStargz": stargz(t, archive), "zstd:chunked": chunked(t, archive)} {
@@ -164,7 +163,7 @@ func compareTables(t *testing.T, archive []byte) (compared int) {
 		}
 		gate, err := l.seen(t)
 		if err != nil {
-			// Its archive is another one, as files are sorted, and may be refused.
+			// The conversion sorts the files, so the archive differs and may be refused.
 			known := strings.Contains(err.Error(), "more than once") || strings.Contains(err.Error(), "is not a file before it")
 			if strings.Contains(err.Error(), "table of contents") && !known {
 				t.Errorf("%s: %v\n%s", name, err, listing(t, archive))
@@ -181,8 +180,8 @@ func compareTables(t *testing.T, archive []byte) (compared int) {
 	return compared
 }
 
-// refuseForged has the gate read the archive with a table of contents that differs in one property,
-// and returns how many it refused.
+// refuseForged has the gate read the archive with one false property in the table of contents, and
+// returns how many it refused.
 func refuseForged(t *testing.T, archive []byte, seed uint64) int {
 	t.Helper()
 	l := stargz(t, archive)
@@ -206,7 +205,7 @@ func refuseForged(t *testing.T, archive []byte, seed uint64) int {
 	return 1
 }
 
-// forge changes one property of a table and says which one.
+// forge changes one property of a table of contents and returns its name.
 func forge(r *rand.Rand, doc map[string]any) string {
 	entries := doc["entries"].([]any)
 	if len(entries) == 0 {
@@ -266,7 +265,7 @@ func (g gateView) lacksOf(t *testing.T, l lazy) (out []string) {
 	t.Helper()
 	r, err := estargz.Open(io.NewSectionReader(bytes.NewReader(l.blob), 0, int64(len(l.blob))))
 	if err != nil {
-		return nil // a node unpacks the archive then
+		return nil // a node then unpacks the archive
 	}
 	if _, err := r.VerifyTOC(digest.Digest(l.annotations[estargz.TOCJSONDigestAnnotation])); err != nil {
 		return nil

@@ -34,7 +34,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unpacker puts layers on top of each other in a folder, and returns where the files are.
+// unpacker unpacks layers on top of each other into a folder, and returns the root of the files.
 type unpacker func(t *testing.T, dir string, layers [][]byte) (string, error)
 
 var unpackers = map[string]unpacker{
@@ -67,10 +67,10 @@ var unpackers = map[string]unpacker{
 	}),
 }
 
-// overlaid unpacks each layer into a folder of its own and has the kernel merge them.
+// overlaid unpacks each layer into a folder of its own and lets the kernel merge them.
 func overlaid(apply func(ctx context.Context, to string, below []string, layer io.Reader) error) unpacker {
 	return func(t *testing.T, dir string, layers [][]byte) (string, error) {
-		var lower []string // the top first
+		var lower []string // top layer first
 		for i, l := range layers {
 			to := filepath.Join(dir, strconv.Itoa(i))
 			if err := os.Mkdir(to, 0o755); err != nil {
@@ -100,14 +100,14 @@ func overlaid(apply func(ctx context.Context, to string, below []string, layer i
 	}
 }
 
-// TestNothingIsHiddenFromTheGate: whatever layers do to each other, a runtime has no file
-// that the gate has not, unless the gate refuses the image. The variable UNPACK_STACKS
-// says how many stacks of layers are tried, UNPACK_SEED at which to begin.
+// TestNothingIsHiddenFromTheGate: for any combination of layers, a runtime has no file that the
+// gate does not see, unless the gate refuses the image. UNPACK_STACKS is the number of layer stacks
+// to try, and UNPACK_SEED the first seed.
 func TestNothingIsHiddenFromTheGate(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting an overlay file system needs root")
 	}
-	// Mounts are this test's alone. The thread ends with the test, as it is not unlocked.
+	// The mounts are private to this test. The thread stays locked, so it ends with the test.
 	runtime.LockOSThread()
 	if err := cmp.Or(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 		t.Skip("no mounts of its own: ", err)
@@ -145,12 +145,12 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 	return n
 }
 
-// tally counts what became of the stacks.
+// tally counts the results for the stacks.
 type tally struct {
 	stacks, hidden int
 	refused        map[string]int // by reason
 	compared       map[string]int // by runtime
-	failed         map[string]int // by what a runtime says that it could not do
+	failed         map[string]int // by the error of a runtime
 }
 
 func (c *tally) add(to *map[string]int, key string) {
@@ -178,7 +178,7 @@ func (c *tally) report() {
 	fmt.Printf("%d stacks, %d refused, %d with hidden files\n", c.stacks, refusals, c.hidden)
 }
 
-// compare unpacks a stack in every way.
+// compare unpacks a stack with every unpacker.
 func compare(t *testing.T, s *stack, counts *tally) {
 	counts.stacks++
 	gate, err := seen(t, imageOf(t, s.layers))
@@ -214,7 +214,7 @@ func compare(t *testing.T, s *stack, counts *tally) {
 	}
 }
 
-// imageOf is an image with the layers.
+// imageOf returns an image with the layers.
 func imageOf(t *testing.T, archives [][]byte) v1.Image {
 	t.Helper()
 	var add []mutate.Addendum
@@ -253,7 +253,7 @@ func appended(t *testing.T, add ...mutate.Addendum) v1.Image {
 // gateView is an image as the gate sees it.
 type gateView struct{ *filesystem.Filesystem }
 
-// seen is what the gate makes of an image.
+// seen returns the image as the gate sees it.
 func seen(t *testing.T, src v1.Image) (gateView, error) {
 	t.Helper()
 	lists := filesystem.New()
@@ -290,9 +290,9 @@ func seen(t *testing.T, src v1.Image) (gateView, error) {
 	return gateView{out}, nil
 }
 
-// lacks lists what a runtime has unpacked that the gate does not see in its place: a file
-// with its content and the entries of its folders, by which patterns find it, and a link
-// with its destination.
+// lacks lists everything that a runtime has unpacked and the gate does not see at the same path:
+// files with their content, the entries of folders, which path patterns search, and links with
+// their destination.
 func (g gateView) lacks(t *testing.T, root string) (out []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -333,7 +333,7 @@ func (g gateView) lacks(t *testing.T, root string) (out []string) {
 
 func short(b []byte) string { return string(b[:min(len(b), 40)]) }
 
-// link is the destination of the link at a path.
+// link returns the destination of the link at a path.
 func (g gateView) link(at string) (string, bool) {
 	ok, found, err := g.SquashedTree().File(file.Path(at))
 	if err != nil || !ok || !found.HasReference() {
@@ -348,7 +348,7 @@ func (g gateView) link(at string) (string, bool) {
 
 var errNoFile = errors.New("there is no file")
 
-// content is what is in the file at a path.
+// content returns the content of the file at a path.
 func (g gateView) content(at string) ([]byte, error) {
 	ok, found, err := g.SquashedTree().File(file.Path(at))
 	if err != nil {

@@ -1,9 +1,8 @@
-// Command vault is a Vault server with the transit engine and nothing else, in
-// memory, unsealed: what "vault server -dev" is to those who need one key service
-// for a test, without the other engines. It prints its address and the token of its
-// root, a line each, and serves until its standard input ends.
+// Command vault is an unsealed Vault server in memory with only the transit engine. It replaces
+// "vault server -dev" in tests that need one key service. It prints its address and its root token,
+// one on each line, and serves until its standard input ends.
 //
-// It is a module of its own because Vault is no dependency of the product.
+// It is a module of its own because the product must not depend on Vault.
 package main
 
 import (
@@ -67,7 +66,7 @@ func run(ctx context.Context) error {
 	return errors.Join(err, server.Close(), core.Shutdown())
 }
 
-// mount makes the transit engine reachable where everybody looks for it.
+// mount enables the transit engine at its default path.
 func mount(ctx context.Context, address, token string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/v1/sys/mounts/transit", strings.NewReader(`{"type":"transit"}`))
 	if err != nil {
@@ -86,7 +85,7 @@ func mount(ctx context.Context, address, token string) error {
 	return nil
 }
 
-// noPlugins is a registry of plugins: the one engine is no plugin.
+// noPlugins is an empty plugin registry: the transit engine is not a plugin.
 type noPlugins struct{}
 
 func (noPlugins) Contains(name string, kind consts.PluginType) bool { return false }

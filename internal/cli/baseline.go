@@ -11,13 +11,14 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// comparison is the approved image that a check compares with.
+// comparison is the approved image that a check uses as its baseline.
 type comparison struct {
-	ref   name.Reference // nil for none
+	ref   name.Reference // nil without a baseline
 	trust promote.Trust
 }
 
-// comparedWith reads --baseline, and who must have signed what it names.
+// comparedWith reads --baseline and the signers that the baseline image must have. Without
+// --baseline it returns the zero comparison.
 func comparedWith(c *cli.Context) (comparison, error) {
 	approved := c.String("baseline")
 	if approved == "" {
@@ -32,8 +33,8 @@ func comparedWith(c *cli.Context) (comparison, error) {
 	return with, err
 }
 
-// addBaseline adds to beside what the image has that is compared with. Where that
-// and the policies do not fit together the report says so.
+// addBaseline adds the findings of the baseline image to the external evidence. If the flag and the
+// policies disagree about a baseline, it adds a caution to the report.
 func addBaseline(c *cli.Context, with comparison, wanted bool, beside *gate.Beside, out *output) error {
 	switch {
 	case with.ref == nil && wanted:
@@ -58,14 +59,14 @@ func addBaseline(c *cli.Context, with comparison, wanted bool, beside *gate.Besi
 	return nil
 }
 
-// inherits notes why nothing can be inherited, where nothing can.
+// inherits adds a caution with the reason if no finding can be inherited from the approved image.
 func (o *output) inherits(baseline *policy.Baseline, missing string) {
 	if baseline == nil {
 		o.caution("nothing is inherited from the approved image: %s", missing)
 	}
 }
 
-// newVerifier reads approved registries.
+// newVerifier returns a verifier that reads approved registries.
 func newVerifier(c *cli.Context) (*promote.Verifier, error) {
 	opts, err := verifierOptions(c)
 	if err != nil {

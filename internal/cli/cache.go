@@ -74,7 +74,7 @@ func runCachePrune(c *cli.Context, s Streams) error {
 	return err
 }
 
-// openCache opens the cache of catalogs that --cache-dir and --cache-max name.
+// openCache opens the SBOM cache in the folder --cache-dir, limited to --cache-max.
 func openCache(c *cli.Context) (*cache.Cache, error) {
 	limit, err := cacheMax(c)
 	if err != nil {
@@ -109,8 +109,8 @@ func cacheMax(c *cli.Context) (int64, error) {
 	return int64(n), nil
 }
 
-// buildID tells builds apart that state the same version, or none, by the file
-// that is running. Where not even that is known it is like no other.
+// buildID distinguishes builds with the same version, or without one, by the size and time of the
+// running executable. If those are unknown, the result is unique.
 func buildID() string {
 	path, err := os.Executable()
 	if err != nil {

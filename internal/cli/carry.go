@@ -9,16 +9,16 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// maxReason bounds what is kept of an error that quotes what a registry holds, and
-// maxLeft how much is listed: whoever may push to the staging registry can leave
-// thousands of things there.
+// maxReason is the maximum length in characters of an error that may quote registry content.
+// maxLeft is the number of skipped attestations that are listed. Anyone with push access to the
+// staging registry can attach thousands of items.
 const (
 	maxReason = 300
 	maxLeft   = 100
 )
 
-// carry finds what goes along with an approved image from where it is staged. Where
-// no policy has anything carried, nothing is looked for.
+// carry selects the attestations that are copied from the staging registry with an approved image.
+// If no policy copies attestations, it reads nothing.
 func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy.Set, a *gate.Approval) (*promote.Promoter, error) {
 	if src.Transport != gate.Registry || !policies.CarriesAny(src.Repository()) {
 		return to, nil

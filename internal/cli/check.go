@@ -95,7 +95,8 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	return nil
 }
 
-// laterTime reads --at; empty is now, the zero time.
+// laterTime parses --at. If s is empty, it returns the zero time, which means now. A time that is
+// not in the future is a usage error.
 func laterTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil

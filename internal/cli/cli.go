@@ -1,10 +1,8 @@
-// Package cli is the command line: flags, environment, terminal and exit
-// codes.
+// Package cli is the command line: flags, environment, terminal and exit codes.
 //
-// [Run] is the way in. Each command has a file; each reads its flags, builds
-// what packages gate and promote need, calls them, and hands one report to the
-// writers of package report. Nothing is decided here: the exit code is a
-// function of the error that a command returns, and of nothing else.
+// [Run] is the entry point. Each command has a file: it reads its flags, sets up packages gate and
+// promote, calls them, and passes one report to the writers in package report. This package makes
+// no decisions. The exit code depends only on the error that a command returns.
 package cli
 
 import (
@@ -22,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/supervise"
 )
 
-// Streams are the three of a process.
+// Streams are the standard streams of a process.
 type Streams struct {
 	In  io.Reader
 	Out io.Writer
@@ -31,10 +29,10 @@ type Streams struct {
 	child *supervise.Child // nil in a process without a parent
 }
 
-// Run executes one command line, program name first, and returns the exit
-// code of the process. Reports go to Out; progress, hints and errors to Err.
+// Run executes one command line, with the program name first, and returns the exit code of the
+// process. Reports go to Out. Progress, hints and errors go to Err.
 func Run(ctx context.Context, args []string, s Streams) (code int) {
-	// Go ends a program that panics with 2, which would say that an image was denied.
+	// Go exits with code 2 after a panic, which is the code for a denied image.
 	defer func() {
 		if p := recover(); p != nil {
 			code = finish(ctx, s.Err, fault(p))
@@ -51,11 +49,11 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	return finish(ctx, s.Err, err)
 }
 
-// variablePrefix is how the names of all variables of this program begin.
+// variablePrefix is the prefix of all environment variables of this program.
 const variablePrefix = "IMAGEGATE_"
 
-// unsetEmpty unsets the variables of this program that are empty or blank. CI systems set a
-// variable to nothing for an input that is not given; the flag library would take that for a value.
+// unsetEmpty unsets variables of this program that are empty or blank. CI systems set an empty
+// variable for an input that is not given, and the flag library would take it for a value.
 func unsetEmpty() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
@@ -79,8 +77,7 @@ func newApp(s Streams) *cli.App {
 			"attests the evidence and copies it to the approved registry, with the tag last.\n\n" + exitCodesHelp,
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
 		HideHelpCommand: true,
-		// Exit codes come from one table, not from whatever error happens to
-		// have an ExitCode method.
+		// Exit codes come from one table, not from an ExitCode method of some error.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
@@ -90,7 +87,7 @@ func newApp(s Streams) *cli.App {
 	return app
 }
 
-// prepare gives every command what all have in common.
+// prepare sets what all commands have in common.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
@@ -105,7 +102,8 @@ func prepare(commands []*cli.Command) {
 
 func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 
-// noSuchCommand is what a group of commands does by itself.
+// noSuchCommand is the action of a command group without a subcommand. It prints the group's help
+// and returns a usage error.
 func noSuchCommand(c *cli.Context) error {
 	if name := c.Args().First(); name != "" {
 		return usagef("unknown command %q: see %q", name, c.App.Name+" --help")
@@ -116,8 +114,8 @@ func noSuchCommand(c *cli.Context) error {
 	return usageError{errors.New("a command is missing")}
 }
 
-// tool is this build, as it is named in statements and reports. The versions
-// are those that were linked, read from the binary itself.
+// tool describes this build in statements and reports. It reads the versions of the linked
+// components from the binary itself.
 func tool() gate.Tool {
 	t := gate.Tool{Name: "imagegate", Version: "devel", URI: "https://github.com/imagegate/imagegate", Components: map[string]string{}}
 	info, ok := debug.ReadBuildInfo()
@@ -144,8 +142,8 @@ func tool() gate.Tool {
 	return t
 }
 
-// intersperse moves flags before arguments, so that both may be written in any
-// order: the flag parser stops at the first argument.
+// intersperse moves flags before arguments, so that users can mix them: the flag parser stops at
+// the first argument.
 func intersperse(app *cli.App, args []string) []string {
 	commands, flags := app.Commands, app.Flags
 	at := 1
@@ -200,8 +198,8 @@ func find(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// arguments returns the positional arguments, between min and max of them; max
-// below zero means any number.
+// arguments returns the positional arguments. It returns a usage error if there are fewer than
+// least or more than most; a negative most means no limit.
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {

@@ -30,13 +30,13 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// exiter is an error that urfave/cli would let choose the exit code.
+// exiter is an error that would choose the exit code in urfave/cli.
 type exiter struct{ error }
 
 func (exiter) ExitCode() int { return 0 }
 
-// TestExitCodeComesFromOneTable: the code is a function of the returned error
-// alone, and never what some error says of itself.
+// TestExitCodeComesFromOneTable: the code depends only on the returned error, and never on an
+// ExitCode method of an error.
 func TestExitCodeComesFromOneTable(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -75,7 +75,7 @@ func TestExitCodeComesFromOneTable(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatMayPassIsRetryable: every class, with what a person would do about it.
+// TestOnlyWhatMayPassIsRetryable checks for each class of error whether it is retryable.
 func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 	registry := func(err error) error { return fmt.Errorf("x: %w", &gate.RegistryError{Side: gate.Staging, Err: err}) }
 	status := func(code int) error { return registry(&transport.Error{StatusCode: code}) }
@@ -152,12 +152,12 @@ func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 	}
 }
 
-// serverError is made as the clients of key services make theirs.
+// serverError has the form of the errors from the clients of key services.
 type serverError struct{ StatusCode int }
 
 func (e *serverError) Error() string { return http.StatusText(e.StatusCode) }
 
-// TestReportThatCannotBeWrittenIsSaid also beside a denial.
+// TestReportThatCannotBeWrittenIsSaid: the error is printed also with a denial.
 func TestReportThatCannotBeWrittenIsSaid(t *testing.T) {
 	var out bytes.Buffer
 	if got := finish(t.Context(), &out, errors.Join(errors.New("writing the report: disk full"), errDenied)); got != exitDenied {
@@ -188,13 +188,13 @@ func TestHintsAreForWhoCanUseThem(t *testing.T) {
 	}
 }
 
-// TestHintNamesNoCommandThatIsRefused: who does not own a folder cannot change its mode.
+// TestHintNamesNoCommandThatIsRefused: a user who does not own a folder cannot change its mode.
 func TestHintNamesNoCommandThatIsRefused(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the system's access lists decide")
 	}
 	mine := t.TempDir()
-	theirs := "/" // of root
+	theirs := "/" // owned by root
 	for name, tt := range map[string]struct {
 		err       disk.UntrustedError
 		want, not string
@@ -243,8 +243,8 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 	}
 }
 
-// TestEveryCommandStatesTheExitCodes in its help, and every flag has a
-// variable or is of one command alone.
+// TestEveryCommandStatesTheExitCodes checks that the help of each command has the exit codes, and
+// that every flag has a variable or belongs to one command only.
 func TestEveryCommandStatesTheExitCodes(t *testing.T) {
 	for _, args := range [][]string{{}, {"promote"}, {"check"}, {"verify"}, {"explain"}, {"report"}, {"report", "diff"}, {"policy"},
 		{"policy", "init"}, {"policy", "lint"}, {"policy", "test"}, {"policy", "print"}, {"policy", "schema"}, {"db"}, {"db", "update"},
@@ -257,8 +257,8 @@ func TestEveryCommandStatesTheExitCodes(t *testing.T) {
 	}
 }
 
-// TestKeyReferenceIsNeverExecuted: a scheme that nobody knows is a file that
-// does not exist, and not a program to look for.
+// TestKeyReferenceIsNeverExecuted: an unknown scheme means a missing file. It must not run a
+// plugin.
 func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 	dir := t.TempDir()
 	pwned := filepath.Join(dir, "pwned")
@@ -282,8 +282,7 @@ func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 	}
 }
 
-// TestFaultIsNoDenial: Go ends a program that panics with 2, which says that an image
-// was denied.
+// TestFaultIsNoDenial: Go exits with 2 after a panic, which is the code for a denied image.
 func TestFaultIsNoDenial(t *testing.T) {
 	var stderr bytes.Buffer
 	code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{In: strings.NewReader(""), Out: faulty{}, Err: &stderr})
@@ -292,7 +291,7 @@ func TestFaultIsNoDenial(t *testing.T) {
 	}
 }
 
-// TestPanicLeavesAReportWithError, also where everything before had passed.
+// TestPanicLeavesAReportWithError: also if the image had passed before the panic.
 func TestPanicLeavesAReportWithError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	o := &output{targets: []target{{"json", file}}, stop: func() {}, streams: Streams{Out: io.Discard, Err: io.Discard}}

@@ -15,24 +15,24 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// maxTraceLines is how much of the trace of a crash is printed.
+// maxTraceLines is the number of stack trace lines that are printed after a crash.
 const maxTraceLines = 20
 
-// faultError is a fault in this program or a library: a panic, or the end of the
-// child process. It is never the image's verdict.
+// faultError is a fault in this program or a library: a panic, or a child process that died. It is
+// never a verdict about the image.
 type faultError struct {
 	reason string
-	trace  string // printed behind the error, cut
+	trace  string // printed after the error, shortened
 }
 
 func (e *faultError) Error() string { return "a fault in imagegate itself: " + e.reason }
 
-// fault makes an error of a panic that was recovered.
+// fault turns a recovered panic into an error.
 func fault(p any) error {
 	return &faultError{reason: fmt.Sprint(p), trace: string(debug.Stack())}
 }
 
-// crashState is what a child tells its parent, for the case that it crashes.
+// crashState is sent by a child to its parent, which reports it if the child crashes.
 type crashState struct {
 	Report  report.Report
 	Targets []targetState
@@ -41,8 +41,8 @@ type crashState struct {
 
 type targetState struct{ Format, File string }
 
-// tell sends the parent what to report if this process crashes from now on.
-// Findings are left out: the decision that they led to is not told either.
+// tell sends the parent what to report if this process crashes from now on. It leaves out the
+// findings because it leaves out the decision too.
 func (o *output) tell() {
 	r := o.report
 	r.Input = policy.Input{Image: r.Input.Image}
@@ -51,16 +51,16 @@ func (o *output) tell() {
 	for _, t := range o.targets {
 		state.Targets = append(state.Targets, targetState{t.format, t.file})
 	}
-	_ = o.streams.child.State(state) // it only makes the report of a crash poorer
+	_ = o.streams.child.State(state) // without it, only the report of a crash has less detail
 }
 
-// tellWritten has the parent leave the reports as they are from now on.
+// tellWritten tells the parent not to overwrite the reports from now on.
 func (o *output) tellWritten() {
 	_ = o.streams.child.State(crashState{TempDir: o.tempDir})
 }
 
-// crashed reports the end of a child that did not complete, and returns the exit
-// code, which is never that of a denial.
+// crashed reports a child that did not complete and returns the exit code. The code is never the
+// one for a denial.
 func crashed(s Streams, r supervise.Result) int {
 	ctx := context.Background()
 	var err error = &faultError{reason: reasonOf(r), trace: r.Trace}
@@ -76,7 +76,7 @@ func crashed(s Streams, r supervise.Result) int {
 		}
 	}
 	if state.TempDir != "" {
-		layers.Sweep(state.TempDir) // the lock of the child's folder ended with the child
+		layers.Sweep(state.TempDir) // the child's lock on its folder ended with the child
 	}
 	if len(state.Targets) == 0 {
 		return finish(ctx, s.Err, err)
@@ -88,10 +88,10 @@ func crashed(s Streams, r supervise.Result) int {
 	return finish(ctx, s.Err, o.end(ctx, err))
 }
 
-// cataloger names the part of syft that a trace is about.
+// cataloger matches the name of the syft cataloger in a stack trace.
 var cataloger = regexp.MustCompile(`anchore/syft/syft/pkg/cataloger/([a-z0-9]+)`)
 
-// reasonOf says in one line what ended the child, and at what.
+// reasonOf describes in one line how the child ended and which step was running.
 func reasonOf(r supervise.Result) string {
 	reason := "the process that does the work ended with " + r.Ended
 	for line := range strings.SplitSeq(r.Trace, "\n") {
@@ -112,7 +112,7 @@ func reasonOf(r supervise.Result) string {
 	return reason
 }
 
-// traceLines are the first lines of a trace, safe to print.
+// traceLines returns the first lines of a stack trace, redacted and sanitized for printing.
 func traceLines(trace string) []string {
 	var out []string
 	for line := range strings.SplitSeq(strings.TrimSpace(trace), "\n") {
@@ -126,7 +126,7 @@ func traceLines(trace string) []string {
 	return out
 }
 
-// watched tells the parent which step has begun.
+// watched also tells the parent which step has begun.
 type watched struct {
 	gate.Progress
 	child *supervise.Child

@@ -4,6 +4,5 @@ package cli
 
 import "syscall"
 
-// forbidDumps makes the system write no dump of this process's memory, nor of its
-// children's.
+// forbidDumps disables core dumps of this process and its children.
 func forbidDumps() { _ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) }

@@ -1,4 +1,4 @@
 package cli
 
-// forbidDumps does nothing: Windows writes no dump unless it was set up to.
+// forbidDumps does nothing: Windows writes no dump unless it is configured to.
 func forbidDumps() {}

@@ -15,13 +15,13 @@ import (
 var evidenceFlag = &cli.StringFlag{Name: "evidence-dir", EnvVars: []string{"IMAGEGATE_EVIDENCE_DIR"},
 	Usage: "write every signed statement into `DIR`, each as a DSSE envelope in a file of its own; slsa-verifier reads decision.dsse.json"}
 
-// evidenceNames are what the files are called, by predicate type.
+// evidenceNames maps predicate types to the base names of evidence files.
 var evidenceNames = map[string]string{
 	promote.SPDXType: "spdx", promote.CycloneDXType: "cyclonedx", promote.ScanType: "scan", promote.VulnsType: "vulns", promote.ReferenceType: "reference", promote.DecisionType: "decision",
 }
 
-// checkEvidenceDir checks that no other user can put files of theirs into the folder, unless the flag
-// says that there are none.
+// checkEvidenceDir checks that other users cannot add files to the folder.
+// --insecure-shared-parents disables the check.
 func checkEvidenceDir(c *cli.Context, dir string) error {
 	if c.Bool(sharedFlag.Name) {
 		return nil
@@ -29,8 +29,8 @@ func checkEvidenceDir(c *cli.Context, dir string) error {
 	return disk.TrustedShared(dir)
 }
 
-// writeEvidence writes the statements of a record. Files of an earlier run are
-// replaced, each in one step; others stay.
+// writeEvidence writes the statements of a record into dir. It replaces files of an earlier run,
+// each atomically, and keeps all other files.
 func writeEvidence(c *cli.Context, dir string, r *promote.Record, documents []promote.Document) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the evidence: %w", err)
@@ -50,8 +50,8 @@ func writeEvidence(c *cli.Context, dir string, r *promote.Record, documents []pr
 	return nil
 }
 
-// evidenceName is "decision.dsse.json", or "spdx-linux-amd64.dsse.json" of a
-// platform. What has no name here is called by its digest.
+// evidenceName returns "decision.dsse.json", or for a statement about a platform a name such as
+// "spdx-linux-amd64.dsse.json". A statement of another type is named by its digest.
 func evidenceName(d promote.Document, platforms map[string]string) string {
 	kind, known := evidenceNames[d.PredicateType]
 	switch {
@@ -65,7 +65,7 @@ func evidenceName(d promote.Document, platforms map[string]string) string {
 	return kind + ".dsse.json"
 }
 
-// fileName is a platform's name as a part of a file's.
+// fileName turns a platform into a part of a file name.
 func fileName(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' {

@@ -45,11 +45,11 @@ const exitCodesHelp = `Exit codes:
      6  signing, attesting or verifying failed
    130  interrupted`
 
-// errDenied is a denial that has been reported. It is an error in this package
-// only, so that one value leads to one exit code.
+// errDenied is a denial that has been reported. It is an error in this package only, so that one
+// returned value determines the exit code.
 var errDenied = errors.New("denied by policy")
 
-// closing adds what went wrong while cleaning up. It never hides a result.
+// closing joins a cleanup error to the result. It never hides a result.
 func closing(err, cleanup error) error {
 	if cleanup == nil {
 		return err
@@ -57,7 +57,7 @@ func closing(err, cleanup error) error {
 	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
 }
 
-// usageError is a command line or configuration that cannot be meant.
+// usageError is an invalid command line or configuration.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
@@ -69,8 +69,8 @@ type trustError struct{ err error }
 func (e trustError) Error() string { return e.err.Error() }
 func (e trustError) Unwrap() error { return e.err }
 
-// unwrittenError says that a command did all that it was for, and that a report or
-// a statement could not be written afterwards.
+// unwrittenError means that the command succeeded, but a report or a statement could not be written
+// afterwards.
 type unwrittenError struct {
 	promoted bool
 	err      error
@@ -86,14 +86,14 @@ func (e *unwrittenError) Error() string {
 
 func (e *unwrittenError) Unwrap() error { return e.err }
 
-// verdict is what an error amounts to.
+// verdict is the exit code of an error, and whether the command can be retried.
 type verdict struct {
 	code int
-	// retryable: the same command may succeed later, with nothing changed.
+	// retryable: the same command may succeed later without a change.
 	retryable bool
 }
 
-// classify is the exit table.
+// classify is the table of exit codes.
 func classify(ctx context.Context, err error) verdict {
 	var (
 		usage      usageError
@@ -134,7 +134,7 @@ func classify(ctx context.Context, err error) verdict {
 	return verdict{exitError, isTransient(err)}
 }
 
-// errorOf is an error as the report has it.
+// errorOf returns an error in the form of the report, with secrets removed.
 func errorOf(v verdict, err error) *report.Error {
 	class := classes[v.code]
 	var unwritten *unwrittenError
@@ -145,13 +145,13 @@ func errorOf(v verdict, err error) *report.Error {
 	return &report.Error{Class: class, Message: redact(err.Error()), Retryable: v.retryable, Partial: errors.As(err, &partial)}
 }
 
-// classes are the exit codes in the words of the report.
+// classes maps exit codes to the error classes of the report.
 var classes = map[int]report.Class{
 	exitError: report.ClassOther, exitUsage: report.ClassUsage, exitRegistry: report.ClassRegistry,
 	exitDatabase: report.ClassDatabase, exitTrust: report.ClassTrust, exitInterrupted: report.ClassInterrupted,
 }
 
-// hint says what a person can do about an error; empty where nothing is known.
+// hint returns what the user can do about an error, or "" if imagegate has no advice.
 func hint(err error) string {
 	var (
 		unusable  *vulndb.UnusableError
@@ -204,13 +204,14 @@ func hint(err error) string {
 	return ""
 }
 
-// untrustedHint is the command that mends a file or folder, if this user can do that.
+// untrustedHint returns the command that fixes the permissions of a file or folder, if this user
+// can do that.
 func untrustedHint(e *disk.UntrustedError) string {
 	elsewhere := "name a folder of your own, for example with --cache-dir or --temp-dir"
 	at := report.Sanitize("'" + strings.ReplaceAll(e.At, "'", `'\''`) + "'")
 	info, err := os.Lstat(e.At)
 	mendable := err == nil && (os.Geteuid() == 0 || disk.Ours(info))
-	// A link on the way is refused with the flag too.
+	// A symbolic link in the path is refused even with the flag.
 	if parent := err == nil && info.IsDir() && e.At != e.Path; parent && (e.Problem == disk.Foreign || !mendable) {
 		return elsewhere + ", or, if nobody else uses this machine, give --" + sharedFlag.Name
 	}
@@ -225,8 +226,8 @@ func untrustedHint(e *disk.UntrustedError) string {
 	return ""
 }
 
-// finish prints what went wrong and returns the exit code. The last line says
-// whether trying again is worth it.
+// finish prints the error with its hint and returns the exit code. Except after a denial, the last
+// line says whether the command can be retried.
 func finish(ctx context.Context, w io.Writer, err error) int {
 	v := classify(ctx, err)
 	if err == nil || err == errDenied { //nolint:errorlint // by itself, a denial has been reported

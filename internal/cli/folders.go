@@ -19,13 +19,13 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// sharedFlag is for containers without other users, in which the mode of a folder says nothing: every
-// parent may be writable for all, and a volume of Kubernetes with an fsGroup for its group.
+// sharedFlag is for containers without other users, where folder modes mean nothing: every parent
+// may be writable for all, and a Kubernetes volume with an fsGroup is writable for its group.
 var sharedFlag = &cli.BoolFlag{Name: "insecure-shared-parents", EnvVars: []string{"IMAGEGATE_INSECURE_SHARED_PARENTS"},
 	Usage: "accept folders inside folders that other users can write to (for containers with one user)"}
 
-// checkFolder checks that only this user or root can change a folder, or replace it by way of a
-// folder above it. A folder that does not exist is accepted: this user will own it.
+// checkFolder checks that only this user or root can change a folder, or replace it through a
+// parent folder. A folder that does not exist is accepted: this user will own it.
 func checkFolder(c *cli.Context, dir string) error {
 	if c.Bool(sharedFlag.Name) {
 		if err := disk.TakeBack(dir, 0o020); err != nil {
@@ -42,7 +42,8 @@ func checkFolder(c *cli.Context, dir string) error {
 	return err
 }
 
-// tempDir is where a run makes a folder of its own. Other users may have theirs there too.
+// tempDir returns the parent folder of a run's own temporary folder. Other users may have theirs
+// there too.
 func tempDir(c *cli.Context) (string, error) {
 	dir := c.String("temp-dir")
 	if dir == "" {
@@ -60,8 +61,8 @@ func tempDir(c *cli.Context) (string, error) {
 	return dir, disk.TrustedParents(dir)
 }
 
-// unpackIn points the libraries that unpack archives to a folder: os.MkdirTemp reads the variable
-// each time.
+// unpackIn makes libraries that unpack archives use dir: os.MkdirTemp reads the variable on each
+// call.
 func unpackIn(dir string) (undo func() error, err error) {
 	name := "TMPDIR"
 	if runtime.GOOS == "windows" {
@@ -79,7 +80,7 @@ func unpackIn(dir string) (undo func() error, err error) {
 	}, nil
 }
 
-// cacheDir is where the vulnerability database and the catalogs are.
+// cacheDir returns the folder of the vulnerability database and the SBOM cache.
 func cacheDir(c *cli.Context) (string, error) {
 	if dir := c.String("cache-dir"); dir != "" {
 		return dir, checkFolder(c, dir)
@@ -91,9 +92,9 @@ func cacheDir(c *cli.Context) (string, error) {
 	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
 }
 
-// defaultFolder returns dir, which is in the user's home folder by the environment, if check accepts
-// it. If dir is another user's, it returns the same place in the home folder that the user database
-// states: in a container HOME may be a folder of the machine, which a user of the machine owns.
+// defaultFolder returns dir, which the environment places in the user's home folder, if check
+// accepts it. If check refuses it, defaultFolder uses the same path in the home folder from the
+// user database. In a container, HOME may be a folder of the host that another user owns.
 func defaultFolder(dir string, check func(dir string) error) (string, error) {
 	err := check(dir)
 	var untrusted *disk.UntrustedError
@@ -107,7 +108,7 @@ func defaultFolder(dir string, check func(dir string) error) (string, error) {
 	return own, nil
 }
 
-// inOwnHome returns the place of dir in the home folder that the user database states.
+// inOwnHome returns dir relocated to the home folder from the user database.
 func inOwnHome(dir string) (string, bool) {
 	named, err := os.UserHomeDir()
 	if err != nil {
@@ -134,17 +135,17 @@ func databaseDir(c *cli.Context) (string, error) {
 	return dir, checkFolder(c, dir)
 }
 
-// cacheKeyVariable holds a secret that several machines share, as the jobs of a pipeline do that
-// restore the cache from elsewhere.
+// cacheKeyVariable holds a secret that several machines share, such as pipeline jobs that restore
+// the cache from elsewhere.
 const cacheKeyVariable = "IMAGEGATE_CACHE_KEY"
 
-// leastCacheKey is how many characters such a secret must have.
+// leastCacheKey is the minimum length of such a secret, in bytes.
 const leastCacheKey = 32
 
-// cacheKey is the secret that authenticates cached catalogs: IMAGEGATE_CACHE_KEY, or a file in the
-// user's configuration folder, which is made if it does not exist. The key is nil, and nothing is
-// cached, if there is no place for such a file that only this user can read, outside the cache
-// folder: whoever restores that folder would restore the key with it.
+// cacheKey returns the secret that authenticates cached SBOMs: IMAGEGATE_CACHE_KEY, or a file in
+// the user's configuration folder, created if missing. It returns nil, which disables the cache, if
+// no such file can be private to this user and outside the cache folder: restoring a shared cache
+// would restore the key with it.
 func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
@@ -160,7 +161,7 @@ func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	return readCacheKey(file)
 }
 
-// cacheKeyFile is where the secret is, if this user has such a place.
+// cacheKeyFile returns the path of the secret, and whether this user has a safe place for it.
 func cacheKeyFile(c *cli.Context) (string, bool) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -172,7 +173,7 @@ func cacheKeyFile(c *cli.Context) (string, bool) {
 	return file, err == nil
 }
 
-// checkKeyFolder checks the folder that holds the secret, and the folders above it as checkFolder does.
+// checkKeyFolder checks the folder of the secret and its parent folders as checkFolder does.
 func checkKeyFolder(c *cli.Context, file string) error {
 	if !c.Bool(sharedFlag.Name) {
 		return disk.TrustedParents(file)
@@ -187,9 +188,9 @@ func checkKeyFolder(c *cli.Context, file string) error {
 	return nil
 }
 
-// ensureCacheKey makes the secret if there is none. The file gets its name when it is complete; an
-// empty one is of a process that was killed. Of two processes that do so at once, one replaces the
-// secret of the other, whose entries are then ignored.
+// ensureCacheKey creates the secret if it does not exist. The file is complete when it gets its
+// name; an empty file was left by a killed process. If two processes create the secret at once, one
+// replaces it, and the cache entries of the other process are ignored.
 func ensureCacheKey(file string) error {
 	if info, err := os.Lstat(file); err == nil && (!info.Mode().IsRegular() || info.Size() > 0) {
 		return nil
@@ -213,7 +214,7 @@ func readCacheKey(file string) ([]byte, error) {
 	if key, err := hex.DecodeString(strings.TrimSpace(string(data))); err == nil && len(key) == 32 {
 		return key, nil
 	}
-	return nil, nil // it is not a file of this program
+	return nil, nil // not a file of this program
 }
 
 // within reports whether a file is inside a folder.

@@ -17,14 +17,14 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// foldersOf is a command line that names a cache folder, or none.
+// foldersOf returns a command line with a cache folder, or without one if it is empty.
 func foldersOf(cacheDir string) *cli.Context {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.String("cache-dir", cacheDir, "")
 	return cli.NewContext(nil, flags, nil)
 }
 
-// foldersOfOneUser is the same with --insecure-shared-parents.
+// foldersOfOneUser is like foldersOf with --insecure-shared-parents.
 func foldersOfOneUser(cacheDir string) *cli.Context {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.String("cache-dir", cacheDir, "")
@@ -32,8 +32,8 @@ func foldersOfOneUser(cacheDir string) *cli.Context {
 	return cli.NewContext(nil, flags, nil)
 }
 
-// mountWithGroup does to a volume what the kubelet does for an fsGroup: every file belongs to the
-// group, which can read and write it, and folders hand the group on.
+// mountWithGroup changes a volume as the kubelet does for an fsGroup: the group owns every file and
+// can read and write it, and new files in a folder get the folder's group.
 func mountWithGroup(t *testing.T, volume string, group int) {
 	t.Helper()
 	err := filepath.WalkDir(volume, func(path string, d fs.DirEntry, err error) error {
@@ -55,8 +55,8 @@ func mountWithGroup(t *testing.T, volume string, group int) {
 	}
 }
 
-// TestVolumeWithGroupIsUsedWhereThereIsOneUser: a pod keeps its cache, and the key of the cache, on a
-// volume with an fsGroup.
+// TestVolumeWithGroupIsUsedWhereThereIsOneUser: a pod can keep its cache, and the key of the cache,
+// on a volume with an fsGroup.
 func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a folder to another group needs root")
@@ -95,7 +95,8 @@ func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The flag is about groups. A file of another user, or for all users, stays as it is.
+	// The flag only removes permissions of the group. A file of another user, or a file writable
+	// for all, does not change.
 	for what, spoil := range map[string]func() error{
 		"another user's": func() error { return os.Chown(record, 65534, 2000) },
 		"for all users":  func() error { return errors.Join(os.Chown(record, 0, 2000), os.Chmod(record, 0o666)) },
@@ -112,8 +113,8 @@ func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 	}
 }
 
-// TestHomeOfAnotherUserIsNotUsedAndNoError: a CI system runs a container as root with a folder of the
-// machine as HOME.
+// TestHomeOfAnotherUserIsNotUsedAndNoError: some CI systems run a container as root with a host
+// folder as HOME.
 func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a folder to another user needs root")
@@ -141,7 +142,7 @@ func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(root.HomeDir)
-	// What is named is used or refused.
+	// An explicit folder is used or refused, never replaced.
 	if dir, err := cacheDir(foldersOf(filepath.Join(home, "cache"))); err == nil {
 		t.Errorf("--cache-dir: got %q", dir)
 	}
@@ -182,7 +183,7 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the folder has %v, %v", entries, err)
 	}
-	// What is in the file is not replaced, whatever it is.
+	// A file with content is never replaced.
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestPublicKeyOfAManagedKeyIsPrinted: as the service has it, and only to whom it
-// gives it.
+// TestPublicKeyOfAManagedKeyIsPrinted: the key is printed as the service returns it, and only with
+// a valid token.
 func TestPublicKeyOfAManagedKeyIsPrinted(t *testing.T) {
 	_, public, err := trust.GenerateKey(nil)
 	if err != nil {

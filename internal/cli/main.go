@@ -20,21 +20,20 @@ import (
 )
 
 const (
-	// maxStack is the size at which a stack counts as overflown. The runtime's own
-	// limit of 1 GB would use up the memory of a small runner first.
+	// maxStack is the stack size in bytes that counts as an overflow. The Go default of 1 GB would
+	// exhaust the memory of a small runner first.
 	maxStack = 256 << 20
-	// orphanGrace is how long a child may clean up after its parent is gone.
+	// orphanGrace is how long a child may clean up after its parent has died.
 	orphanGrace = 10 * time.Second
-	// maxNoise bounds how many lines of other programs are handed on.
+	// maxNoise is the maximum number of lines from other programs that are passed on.
 	maxNoise = 200
 )
 
-// Main runs the program and returns its exit code. A command that reads what others
-// made runs in a child process, so that a crash is no denial: the Go runtime ends a
-// process that it cannot go on with by the code of a denial.
+// Main runs the program and returns its exit code. A command that reads external input runs in a
+// child process, because the Go runtime exits with 2, the code for a denial, when it crashes.
 func Main(args []string, s Streams) int {
-	// Where there is no parent, a crash ends by a signal, not by a code. It must
-	// leave no dump of the memory, which may hold a key.
+	// In a process without a parent, a crash must end with a signal and not with an exit code. It
+	// must leave no core dump, because the memory may hold a key.
 	debug.SetTraceback("crash")
 	forbidDumps()
 	child, err := attach()
@@ -48,13 +47,14 @@ func Main(args []string, s Streams) int {
 	debug.SetMaxStack(maxStack)
 	if child == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		// The first signal asks for a clean end, the second one does not ask.
+		// The first signal requests a clean exit. The second one kills the process.
 		context.AfterFunc(ctx, stop)
 		return Run(ctx, args, s)
 	}
 	debug.SetTraceback("single")
 	catchBrokenPipes()
-	// The parent counts signals. One that a terminal sends to both asks once.
+	// The parent counts signals. A terminal sends a signal to both processes; it counts as one
+	// request.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -68,7 +68,7 @@ func Main(args []string, s Streams) int {
 	return code
 }
 
-// attach connects this process to its parent; nil if it has none.
+// attach connects this process to its parent. It returns nil if there is none.
 func attach() (*supervise.Child, error) {
 	handles, ok := os.LookupEnv(supervise.Variable)
 	if !ok {
@@ -80,13 +80,13 @@ func attach() (*supervise.Child, error) {
 	return supervise.Attach(handles)
 }
 
-// supervised are the commands without a folder for temporary files that read what others made.
+// supervised lists commands that read external input but have no --temp-dir flag.
 var supervised = []string{"verify", "explain", "report diff", "db update", "db import"}
 
-// isSupervised reports whether the command runs in a child process. Those do that read what others
-// made. Starting a process twice would be most of the time that other commands take. As the first
-// process of a container every command does: the system drops the signal by which the Go runtime
-// ends such a process, and the runtime then exits with the code of a denial.
+// isSupervised reports whether the command runs in a child process, as all commands that read
+// external input do. For other commands, starting a second process would take most of the time. As
+// PID 1 of a container every command does, because the kernel drops the signal that ends a crashed
+// Go process, and the runtime then exits with the code for a denial.
 func isSupervised(args []string, pid int) bool {
 	if pid == 1 {
 		return true
@@ -107,12 +107,12 @@ func isSupervised(args []string, pid int) bool {
 	return slices.Contains(c.Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(path, " "))
 }
 
-// catchBrokenPipes makes a write to a closed pipe an error like any other. By default it would kill
-// a process that has a verdict to return. The signal is caught, not ignored: the programs that this
-// process starts would inherit that.
+// catchBrokenPipes makes a write to a closed pipe an ordinary error. By default it would kill a
+// process that has a verdict to return. The signal is caught instead of ignored because child
+// processes inherit an ignored signal.
 func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// runChild runs the command in a child process.
+// runChild runs the command in a child process and returns its exit code.
 func runChild(args []string, s Streams) int {
 	ctx := context.Background()
 	catchBrokenPipes()
@@ -125,7 +125,7 @@ func runChild(args []string, s Streams) int {
 		return finish(ctx, s.Err, err)
 	}
 	signals := make(chan os.Signal, 8)
-	// SIGQUIT by default makes the Go runtime exit with the code of a denial.
+	// By default, the Go runtime exits with the code for a denial on SIGQUIT.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	restore := keepTerminal(in)
@@ -146,7 +146,7 @@ func runChild(args []string, s Streams) int {
 	return crashed(s, result)
 }
 
-// files are the streams as a child inherits them.
+// files returns the streams as files, which a child can inherit.
 func files(s Streams) (in, out, errs *os.File, err error) {
 	in, isIn := s.In.(*os.File)
 	out, isOut := s.Out.(*os.File)
@@ -157,8 +157,8 @@ func files(s Streams) (in, out, errs *os.File, err error) {
 	return in, out, errs, nil
 }
 
-// keepTerminal returns a function that puts the terminal back as it was. A child
-// that crashed while it asked for a password leaves it without echo.
+// keepTerminal returns a function that restores the terminal state. A child that crashes during a
+// password prompt leaves the terminal without echo.
 func keepTerminal(in *os.File) (restore func()) {
 	fd := int(in.Fd())
 	if !term.IsTerminal(fd) {

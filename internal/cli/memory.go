@@ -7,27 +7,24 @@ import (
 	"runtime/metrics"
 )
 
-// How far the garbage collector lets memory grow: to roomyBytes in any case, and
-// beyond that by roomyPercent of what is in use. A catalog is made of much that is
-// soon garbage and much that stays. The default, twice of what is in use, collects
-// often while that is little, and takes most memory when it is most.
+// Limits for heap growth before a garbage collection: roomyBytes, or roomyPercent above the live
+// heap if that is more. Cataloging allocates much short-lived and much long-lived data. Go's
+// default of 100 percent collects often while the heap is small and uses most memory at the peak.
 const (
 	roomyBytes   = 480 << 20
 	roomyPercent = 60
 )
 
-// TuneMemory makes the garbage collector fit for a single large piece of work. It
-// is for the start of a process. GOGC and GOMEMLIMIT, where either is set, stay
-// in force instead.
+// TuneMemory configures the garbage collector for one large task. Call it at the start of a
+// process. It does nothing if GOGC or GOMEMLIMIT is set.
 func TuneMemory() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(roomyBytes)
-	// A limit below what is in use would have the collector run all the time, and
-	// so it follows what each collection leaves. A collection finalizes what nobody
-	// refers to, which tells of it.
+	// With a limit below the live heap, the collector would run all the time. So the limit is
+	// updated after each collection, which runs the finalizer of an unreachable object.
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	var collected func(*[16]byte)
 	collected = func(*[16]byte) {
@@ -38,7 +35,7 @@ func TuneMemory() {
 	runtime.SetFinalizer(new([16]byte), collected)
 }
 
-// memoryLimit is for a process with so many bytes in use.
+// memoryLimit returns the memory limit in bytes for a live heap of that size.
 func memoryLimit(live int64) int64 {
 	return max(roomyBytes, live+live*roomyPercent/100)
 }

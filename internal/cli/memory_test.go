@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestMemoryLimitFollowsWhatIsInUse, so that an image with more packages than
-// expected takes more memory, and not all of the time.
+// TestMemoryLimitFollowsWhatIsInUse: for an image with more packages than expected, the limit must
+// rise. Otherwise the collector would run all the time.
 func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
@@ -35,7 +35,7 @@ func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 	runtime.KeepAlive(large)
 }
 
-// TestMemoryIsTheUsersToTune by the variables that every Go program obeys.
+// TestMemoryIsTheUsersToTune: GOGC and GOMEMLIMIT take precedence.
 func TestMemoryIsTheUsersToTune(t *testing.T) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		t.Run(name, func(t *testing.T) {

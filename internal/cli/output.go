@@ -22,32 +22,32 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// formats are what --output accepts.
+// formats maps the formats of --output to their writers.
 var formats = map[string]func(io.Writer, report.Report) error{
 	"text": report.Text,
 	"json": report.JSON,
 }
 
-// target is one --output.
+// target is one --output flag.
 type target struct {
 	format string
 	file   string // empty means standard output
 }
 
-// output collects the report of one command and writes it at the end, whatever
-// the end was.
+// output collects the report of one command. It writes the report at the end, even after an error
+// or a panic.
 type output struct {
 	report   report.Report
 	targets  []target
 	streams  Streams
 	progress gate.Progress
 	stop     func()
-	tempDir  string // where a crash would leave something
+	tempDir  string // where a crash would leave files
 }
 
-// newOutput validates --output, --evidence-dir and --log-format and starts the
-// progress display. The caller must defer finish. It refuses files and folders that
-// cannot be written, as far as that is known before: the tag comes first later.
+// newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
+// refuses files and folders that are known to be unwritable, because the report is written after
+// the tag. The caller must defer finish.
 func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output, error) {
 	targets, err := parseTargets(c.StringSlice("output"))
 	if err != nil {
@@ -59,7 +59,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 		}
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
-		// Afterwards would be too late: the image would be promoted already.
+		// A later check would be too late: the image would be promoted already.
 		if err := checkEvidenceDir(c, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, usageError{fmt.Errorf("--evidence-dir: %w", err)}
 		}
@@ -169,7 +169,7 @@ func (o *output) promoted(records []*promote.Record) {
 	o.tell()
 }
 
-// repeated is the result where everything had been done before.
+// repeated records the result if an earlier run already promoted the image.
 func (o *output) repeated(records []*promote.Record) {
 	o.proven(records[0])
 	o.promoted(records)
@@ -181,13 +181,13 @@ func (o *output) verified(r *promote.Record) {
 	o.overridden(r.Override)
 }
 
-// signed is the result where a signature was asked for and no decision.
+// signed records the result if only a signature was verified and no decision.
 func (o *output) signed(r *promote.Record) {
 	o.report.Input.Image.Digest = r.Digest
 	o.report.Destinations = append(o.report.Destinations, destination(r, report.SignatureVerified))
 }
 
-// explained adds everything that is stored beside the image.
+// explained adds all attestations and signatures of the image to the report.
 func (o *output) explained(e *promote.Explanation) {
 	o.report.Input.Image.Digest = e.Digest
 	o.report.Attached = []report.Attached{}
@@ -201,7 +201,8 @@ func (o *output) explained(e *promote.Explanation) {
 	}
 }
 
-// proven fills in what a signed decision says where nothing was judged anew.
+// proven fills in the report from a signed decision, for commands that do not evaluate the image
+// again.
 func (o *output) proven(r *promote.Record) {
 	o.report.Input.Image.Digest = r.Digest
 	o.report.Input.Database = r.Decision.Basis.Database
@@ -237,13 +238,13 @@ func destination(r *promote.Record, state report.State) report.Destination {
 	return d
 }
 
-// caution notes what no rule says and nobody may overlook.
+// caution adds a warning to the report that does not come from a policy rule.
 func (o *output) caution(format string, args ...any) {
 	o.report.Cautions = append(o.report.Cautions, redact(fmt.Sprintf(format, args...)))
 }
 
-// finish ends the command, and must be deferred itself: a panic becomes an error
-// here, so that it leaves a report too. *err is the command's result.
+// finish ends the command. It must be deferred directly: it recovers a panic, so that a panic
+// leaves a report too. *err is the result of the command.
 func (o *output) finish(ctx context.Context, err *error) {
 	if p := recover(); p != nil {
 		*err = fault(p)
@@ -251,9 +252,9 @@ func (o *output) finish(ctx context.Context, err *error) {
 	*err = o.end(ctx, *err)
 }
 
-// end ends the display, prints the cautions and writes every report. What the command
-// returned stays the result; a report that cannot be written is an error of its own,
-// as the pipeline that reads it would otherwise take an old one for new.
+// end stops the progress display, prints the cautions and writes every report. It returns the
+// command's error. A report that cannot be written is an error too: a pipeline would otherwise read
+// an older report as the new one.
 func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
 	o.report.Finished = time.Now().UTC()
@@ -279,7 +280,7 @@ func (o *output) end(ctx context.Context, err error) error {
 	}
 	unwritten := &unwrittenError{promoted: o.isPromoted(), err: lost}
 	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
-	// The reports that can be written say that another one is missing.
+	// The writable reports say that another report is missing.
 	for i, t := range o.targets {
 		if failed[i] == nil && !t.once() {
 			if werr := o.writeTarget(t); werr != nil {
@@ -296,7 +297,9 @@ func (o *output) isPromoted() bool {
 	})
 }
 
-// writeTarget writes one report, unless standard error says the same in fewer words.
+// writeTarget writes one report. After an error it omits the text report on standard output,
+// because standard error has the same information. It then only writes the list of attachments, if
+// there is one.
 func (o *output) writeTarget(t target) error {
 	format := formats[t.format]
 	if o.report.Error != nil && t == (target{format: "text"}) {
@@ -308,9 +311,8 @@ func (o *output) writeTarget(t target) error {
 	return o.write(t, format)
 }
 
-// rehearse writes the reports that go to files as they are before the first tag is
-// written. It finds out that a disk is full while nothing has been approved, and a
-// process that is killed leaves no older report behind.
+// rehearse writes the reports that go to files, before the first tag is written. So a full disk is
+// found while nothing is approved yet, and a killed process leaves no older report behind.
 func (o *output) rehearse() error {
 	finished := *o
 	finished.report.Finished = time.Now().UTC()
@@ -335,11 +337,11 @@ func (o *output) write(t target, format func(io.Writer, report.Report) error) er
 	return t.put(o.streams, buf.Bytes())
 }
 
-// once reports whether a second report would follow the first one: on standard output, on a device
-// or a pipe, and in a file that is open already.
+// once reports whether a second report would be appended to the first one: on standard output, a
+// device or a pipe, or in a file that is already open.
 func (t target) once() bool { return t.file == "" || disk.IsAppended(t.file) }
 
-// put writes what a format has made to where it goes.
+// put writes formatted output to the target.
 func (t target) put(s Streams, data []byte) error {
 	if t.file == "" {
 		_, err := s.Out.Write(data)
@@ -348,7 +350,7 @@ func (t target) put(s Streams, data []byte) error {
 	return disk.WriteBytes(t.file, 0o644, data)
 }
 
-// check finds out, without leaving a trace, that the file cannot be written.
+// check returns an error if the file cannot be written. It changes nothing on disk.
 func (t target) check() error {
 	if t.file == "" {
 		return nil
@@ -364,7 +366,7 @@ func (t target) check() error {
 	return checkWritable(t.file)
 }
 
-// checkWritable makes and removes the file that is written on the way to path.
+// checkWritable creates and removes the temporary file through which path is written.
 func checkWritable(path string) error {
 	f, err := disk.Prepare(path, 0o644)
 	if err != nil {
@@ -373,8 +375,7 @@ func checkWritable(path string) error {
 	return f.Discard()
 }
 
-// checkNewFolder finds out, without leaving a trace, that nothing can be written into a
-// folder that may not exist yet.
+// checkNewFolder returns an error if dir cannot be created or written to. It leaves nothing behind.
 func checkNewFolder(dir string) error {
 	var made []string
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
@@ -387,7 +388,7 @@ func checkNewFolder(dir string) error {
 	if err == nil {
 		err = checkWritable(filepath.Join(dir, "evidence"))
 	}
-	for _, at := range made { // the innermost first
+	for _, at := range made { // innermost first
 		_ = os.Remove(at)
 	}
 	return err

@@ -18,8 +18,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestOutputThatCannotBeWrittenIsRefusedBefore anything is read or promoted, and
-// finding that out leaves nothing behind.
+// TestOutputThatCannotBeWrittenIsRefusedBefore anything is read or promoted. The check leaves
+// nothing behind.
 func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"folder", "sealed"} {
@@ -73,7 +73,7 @@ func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	}
 }
 
-// promotedOutput is that of a promotion that has written its tag.
+// promotedOutput is the output of a promotion that has written its tag.
 func promotedOutput(s Streams, targets ...target) *output {
 	o := &output{targets: targets, stop: func() {}, streams: s}
 	o.report.Command = "promote"
@@ -82,8 +82,8 @@ func promotedOutput(s Streams, targets ...target) *output {
 	return o
 }
 
-// TestPromotedWithoutReportIsNotUndecided: the exit code is that of an error, and the
-// last words and the reports that could be written say that the image is promoted.
+// TestPromotedWithoutReportIsNotUndecided: the exit code is the one for an error. The last message
+// and the writable reports say that the image is promoted.
 func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
 	good := filepath.Join(t.TempDir(), "report.json")
 	var stdout, stderr bytes.Buffer
@@ -109,8 +109,8 @@ func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
 	}
 }
 
-// TestReportIsRehearsedBeforeTheTag: a killed run leaves a report that says so, and a
-// full disk is found out.
+// TestReportIsRehearsedBeforeTheTag: a killed run leaves a report that says so, and a full disk is
+// found early.
 func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	o := promotedOutput(Streams{Out: io.Discard, Err: io.Discard}, target{"json", file}, target{"text", ""})
@@ -135,7 +135,8 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	}
 }
 
-// TestNoSecondReportFollowsTheFirst where standard output goes to a file, and is named as one.
+// TestNoSecondReportFollowsTheFirst: --output names an open file by its descriptor, as /dev/stdout
+// does. Such a file is only appended to, so it must get exactly one report.
 func TestNoSecondReportFollowsTheFirst(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no /proc")
@@ -191,10 +192,10 @@ func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
 	}
 }
 
-// hostile is text that terminals and CI systems act on.
+// hostile is text that terminals and CI systems would act on.
 const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
 
-// TestNoLogLineIsACommand in either form of the log.
+// TestNoLogLineIsACommand: in both formats of the log.
 func TestNoLogLineIsACommand(t *testing.T) {
 	bad := regexp.MustCompile("\x1b|[\u0080-\u009f\u202a-\u202e\u2066-\u2069\r]|(?m)^\\s*::|##")
 	for _, format := range []string{"json", "text"} {

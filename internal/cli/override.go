@@ -16,20 +16,20 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// overrideKeys are what an override must say.
+// overrideKeys are the required keys of an override.
 var overrideKeys = []string{"reason", "approver", "expires"}
 
-// overrideValue is the value of --override: key=value pairs, a record of CSV in
-// each flag, so that a pair with a comma can be quoted or stand alone.
+// overrideValue is the value of --override: key=value pairs. Each flag is one CSV record, so that a
+// pair with a comma can be quoted or given as a flag of its own.
 type overrideValue map[string]string
 
 func newOverrideFlag() *cli.GenericFlag {
-	// It has no variable on purpose: an override is for one run, and must not lie
-	// around in an environment.
+	// No environment variable on purpose: an override is for one run and must not stay in an
+	// environment.
 	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "let the image through if the policy denies it and allows an override: `reason=TEXT,approver=NAME,expires=TIME`; repeatable, one or more pairs each, and a pair with a comma in double quotes"}
 }
 
-// Set reads the pairs of one flag.
+// Set parses the pairs of one flag.
 func (v overrideValue) Set(s string) error {
 	r := csv.NewReader(strings.NewReader(s))
 	pairs, err := r.Read()
@@ -56,12 +56,12 @@ func (v overrideValue) Set(s string) error {
 	return nil
 }
 
-// String names the keys that are set, for the flag package.
+// String returns the keys that are set, for the flag package.
 func (v overrideValue) String() string {
 	return strings.Join(slices.Sorted(maps.Keys(v)), ",")
 }
 
-// askedOverride reads --override; nil where it is not given.
+// askedOverride parses --override. It returns nil if the flag is not given.
 func askedOverride(c *cli.Context) (*policy.Override, error) {
 	v, _ := c.Generic("override").(overrideValue)
 	if len(v) == 0 {
@@ -79,7 +79,7 @@ func askedOverride(c *cli.Context) (*policy.Override, error) {
 	return &policy.Override{Reason: v["reason"], Approver: v["approver"], Expires: expires}, nil
 }
 
-// instant reads a date, which is midnight UTC at its start, or a time.
+// instant parses a time, or a date, which means midnight UTC at its start.
 func instant(s string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, s); err == nil {
@@ -89,9 +89,9 @@ func instant(s string) (time.Time, error) {
 	return time.Time{}, errors.New("want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
 }
 
-// approval is the leave to promote what was checked; nil for none. An override
-// that a pass does not need is not used, and one that a policy does not allow
-// leaves the denial as it is: the report says so.
+// approval returns the approval to promote the checked image, or nil. An override is not used if
+// the image passed. If a policy does not allow the override, the image stays denied. The report has
+// a caution in both cases.
 func approval(r *gate.Result, asked *policy.Override, out *output) *gate.Approval {
 	if r.Approval != nil {
 		out.unused(asked)
@@ -108,14 +108,14 @@ func approval(r *gate.Result, asked *policy.Override, out *output) *gate.Approva
 	return a
 }
 
-// unused notes that an override was given and not needed.
+// unused adds a caution if an override was given but not needed.
 func (o *output) unused(asked *policy.Override) {
 	if asked != nil {
 		o.caution("the override is not used: the image passed")
 	}
 }
 
-// overridden notes what let an image through that was denied.
+// overridden records the override that let a denied image through.
 func (o *output) overridden(g *policy.GrantedOverride) {
 	if g == nil || o.report.Override != nil {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// parseOverride reads a command line's --override flags.
+// parseOverride parses the --override flags of a command line.
 func parseOverride(t *testing.T, args ...string) (*policy.Override, error) {
 	t.Helper()
 	set := flag.NewFlagSet("promote", flag.ContinueOnError)
@@ -72,8 +72,8 @@ func TestUnclearOverrideIsRefused(t *testing.T) {
 	}
 }
 
-// TestNoOverrideComesFromTheEnvironment: one that lies around there would let
-// through what nobody has looked at.
+// TestNoOverrideComesFromTheEnvironment: a leftover variable would let an image through without a
+// review.
 func TestNoOverrideComesFromTheEnvironment(t *testing.T) {
 	flags := 0
 	for _, c := range newApp(Streams{}).Commands {

@@ -18,8 +18,8 @@ import (
 //go:embed policies/*.yaml
 var profileFiles embed.FS
 
-// profiles are the policies that "policy init" writes, the default first. Each has a
-// file in policies.
+// profiles are the policies that "policy init" writes, the default first. Each is a file in the
+// folder policies.
 var profiles = []string{"starter", "strict", "audit"}
 
 func policyInitCommand(s Streams) *cli.Command {
@@ -66,7 +66,7 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 	return nil
 }
 
-// profilePolicy returns the file of a profile.
+// profilePolicy returns the policy file of a profile.
 func profilePolicy(name string) ([]byte, error) {
 	if slices.Contains(profiles, name) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")

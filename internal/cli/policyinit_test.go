@@ -25,11 +25,11 @@ func profile(t *testing.T, name string) *policy.Policy {
 	return p
 }
 
-// commentedKey is a line of a profile that would be YAML without the mark of a comment.
+// commentedKey matches a comment line of a profile that is YAML without the comment mark.
 var commentedKey = regexp.MustCompile(`(?m)^( *)# ( *(?:- )?[a-zA-Z]+:(?: .*)?)$`)
 
-// TestProfileHasNoDeadLine: each profile is valid, has nothing in it without effect and
-// stays short, and so it is with the sections that it shows in comments.
+// TestProfileHasNoDeadLine: each profile is valid, short and without settings that have no effect.
+// The same is true with the commented sections enabled.
 func TestProfileHasNoDeadLine(t *testing.T) {
 	for _, name := range profiles {
 		data, err := profilePolicy(name)
@@ -61,7 +61,7 @@ func TestProfileHasNoDeadLine(t *testing.T) {
 	}
 }
 
-// ordinary is evidence about an image in which one thing is wrong.
+// ordinary returns evidence about an acceptable image, with one change.
 func ordinary(change func(*policy.Input)) policy.Input {
 	in := policy.Input{
 		Image: policy.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:" + strings.Repeat("a", 64)},
@@ -92,11 +92,12 @@ func found(severity policy.Severity, fixedDaysAgo int, kev bool) func(*policy.In
 	}
 }
 
-// TestAuditDeniesNothingThatOthersDeny, and shows it; strict denies all that starter does.
+// TestAuditDeniesNothingThatOthersDeny: audit warns about such findings instead. strict denies
+// everything that starter denies.
 func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change          func(*policy.Input)
-		starter, strict bool // whether it is denied
+		starter, strict bool // whether the profile denies it
 	}{
 		"nothing wrong":          {func(*policy.Input) {}, false, false},
 		"critical without a fix": {found(policy.SeverityCritical, 0, false), true, true},
@@ -135,7 +136,7 @@ func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 			}
 		})
 	}
-	// Nothing can be learned from such a database.
+	// All profiles deny an image if the database is unusable.
 	for name, change := range map[string]func(*policy.Input){
 		"empty": func(in *policy.Input) { in.Database.Advisories = nil },
 		"old":   func(in *policy.Input) { in.Database.Built = profileTime.AddDate(0, -1, 0) },

@@ -21,7 +21,8 @@ func policyTestCommand(s Streams) *cli.Command {
 		ArgsUsage: "FILE...",
 		Description: "A FILE names policies, and cases: evidence, the time as of which it is judged, and what must come\n" +
 			"out. A case that comes out otherwise ends with code 2, and a file that is no such file with 3.",
-		// It has no variable: a report meant for a check must not go over results.
+		// No environment variable: one that is set for check reports would overwrite them with test
+		// results.
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "write the results as JUnit XML into `FILE` too"}},
 		Action: func(c *cli.Context) error { return runPolicyTest(c, s) },
 	}
@@ -32,7 +33,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	// All is read before anything is judged: a half run would look like a result.
+	// Read every file before evaluating anything: a partial run would look like a result.
 	var runs []suiteRun
 	var failed []error
 	for _, file := range files {
@@ -63,16 +64,16 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 		}
 	}
 	if broken > 0 {
-		return errDenied // reported, case by case
+		return errDenied // each failed case was reported
 	}
 	return nil
 }
 
-// suiteRun is a suite with all that its files hold.
+// suiteRun is a suite with the contents of the files that it names.
 type suiteRun struct {
 	suite    *policy.Suite
 	policies policy.Set
-	evidence map[string]*policy.Input // by the name in the suite
+	evidence map[string]*policy.Input // by the file name in the suite
 }
 
 func loadSuite(file string) (suiteRun, error) {
@@ -102,7 +103,7 @@ func loadSuite(file string) (suiteRun, error) {
 	return run, errors.Join(failed...)
 }
 
-// beside resolves a name in a file against the file's folder.
+// beside resolves a file name relative to the folder of the file that contains it.
 func beside(file, name string) string {
 	name = filepath.FromSlash(name)
 	if filepath.IsAbs(name) {
@@ -111,7 +112,7 @@ func beside(file, name string) string {
 	return filepath.Join(filepath.Dir(file), name)
 }
 
-// loadEvidence reads an Input, or a JSON report that holds one.
+// loadEvidence reads an Input, or the Input in a JSON report.
 func loadEvidence(path string) (*policy.Input, error) {
 	data, err := readBounded("evidence", path, report.MaxJSON)
 	if err != nil {
@@ -140,7 +141,7 @@ func loadEvidence(path string) (*policy.Input, error) {
 	return &r.Input, nil
 }
 
-// judge holds every case against the policies.
+// judge evaluates every case against the policies.
 func (run suiteRun) judge() report.Suite {
 	result := report.Suite{File: run.suite.File}
 	for i := range run.suite.Cases {

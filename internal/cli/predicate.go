@@ -10,7 +10,7 @@ import (
 var requireFlag = &cli.StringSliceFlag{Name: "require-predicate", EnvVars: []string{"IMAGEGATE_REQUIRE_PREDICATE"},
 	Usage: "demand a signed statement of this `TYPE` besides, a URI or cosign's name for one (spdxjson, cyclonedx, vuln, openvex, slsaprovenance1, ...); repeatable; of an index, the index or each platform must have it"}
 
-// predicateNames are those that the cosign command has for types:
+// predicateNames are cosign's short names for predicate types:
 // https://github.com/sigstore/cosign/blob/v2.6.5/cmd/cosign/cli/options/predicate.go
 var predicateNames = map[string]string{
 	"custom":           "https://cosign.sigstore.dev/attestation/v1",
@@ -25,7 +25,7 @@ var predicateNames = map[string]string{
 	"vuln":             "https://cosign.sigstore.dev/attestation/vuln/v1",
 }
 
-// requiredPredicates are the types that --require-predicate names, each once.
+// requiredPredicates returns the types given with --require-predicate, without duplicates.
 func requiredPredicates(c *cli.Context) ([]string, error) {
 	var out []string
 	for _, kind := range c.StringSlice("require-predicate") {

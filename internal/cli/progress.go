@@ -16,9 +16,8 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// newProgress chooses the display: a bar at a terminal, plain lines elsewhere,
-// JSON lines where asked for, nothing when quiet. stop ends it and is called
-// once.
+// newProgress chooses the display: a bar on a terminal, plain lines elsewhere, JSON lines if format
+// is json, nothing if quiet. The caller must call stop once to end it.
 func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop func(), err error) {
 	switch {
 	case format != "text" && format != "json" && format != "":
@@ -35,8 +34,8 @@ func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop 
 	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }}, func() {}, nil
 }
 
-// printable sanitizes the values of a log line. The JSON encoder escapes neither C1
-// and bidirectional characters nor the marks of CI commands.
+// printable sanitizes the values of a log line. The JSON encoder does not escape C1 characters,
+// bidirectional characters and CI command markers.
 func printable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindString {
 		a.Value = slog.StringValue(report.Sanitize(a.Value.String()))
@@ -81,8 +80,7 @@ func bytesOf(n int64) string {
 	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
 }
 
-// lines writes a line at the end of each step, with the bytes that passed
-// during it.
+// lines writes a line at the end of each step, with the number of bytes transferred.
 type lines struct {
 	log   func(msg string, args ...any)
 	mu    sync.Mutex
@@ -118,8 +116,8 @@ func (l *lines) Bytes(_ gate.Stage, what string, done, _ int64) {
 	l.moved[what] = done
 }
 
-// bar is one line at a terminal: the stage, what it is about, and of pull and
-// push how far they are, all blobs together.
+// bar is one line on a terminal. It shows the stage and its object, and for pull and push the
+// progress of all blobs together.
 type bar struct {
 	w             io.Writer
 	mu            sync.Mutex
@@ -132,18 +130,18 @@ func newBar(w io.Writer) *bar {
 	return &bar{w: w, moved: map[string]int64{}, totals: map[string]int64{}}
 }
 
-// redraw is how often a bar changes at most.
+// redraw is the minimum time between two updates of a bar.
 const redraw = 100 * time.Millisecond
 
-// digests are cut, so that a bar fits beside them.
+// digests matches digests, which are shortened to leave space for the bar.
 var digests = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
 
 func (b *bar) Start(stage gate.Stage, what string) func(error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	most := int64(-1) // nobody knows how far it is
+	most := int64(-1) // the total is unknown
 	if stage == gate.Pull || stage == gate.Push {
-		most = 1 // until the first bytes come
+		most = 1 // until the first bytes arrive
 		clear(b.moved)
 		clear(b.totals)
 	}
@@ -167,9 +165,9 @@ func (b *bar) Bytes(stage gate.Stage, what string, done, total int64) {
 	for k := range b.moved {
 		moved, all = moved+b.moved[k], all+b.totals[k]
 	}
-	// A bar that is full is finished for good, and another blob may begin.
+	// A full bar cannot continue, and another blob may follow.
 	b.current.ChangeMax64(max(all, moved) + 1)
-	_ = b.current.Set64(moved) // a display that cannot be drawn is no reason to stop
+	_ = b.current.Set64(moved) // a display error must not stop the run
 }
 
 func (b *bar) show(stage gate.Stage, most int64, text string) {

@@ -9,8 +9,7 @@ import (
 	"github.com/imagegate/imagegate/gate"
 )
 
-// TestBarGoesOnAfterAFullBlob: the first blob of an image is a small one, and a
-// bar that has been full once stays so.
+// TestBarGoesOnAfterAFullBlob: the first blob of an image is small, and a full bar cannot continue.
 func TestBarGoesOnAfterAFullBlob(t *testing.T) {
 	var out bytes.Buffer
 	b := newBar(&out)

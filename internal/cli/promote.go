@@ -123,11 +123,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	return run.promote(src, policies)
 }
 
-// promotion is one run with all that it works with.
+// promotion is one run of promote.
 type promotion struct {
 	cli      *cli.Context
 	gate     *gate.Gate
-	approved *promote.Verifier                 // reads what is there already
+	approved *promote.Verifier                 // finds an earlier promotion
 	promoter func() (*promote.Promoter, error) // waits for the key
 	tags     []name.Tag
 	out      *output
@@ -136,7 +136,8 @@ type promotion struct {
 	basis    promote.Basis
 }
 
-// promote finds out whether there is anything to do, and does it.
+// promote returns early if an earlier run already promoted the image. Otherwise it checks the image
+// and, if it passes, promotes it.
 func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 	ctx := p.cli.Context
 	src, digest, err := p.gate.Pin(ctx, src)
@@ -166,7 +167,7 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, result.Close()) }()
-	// A denial is no answer to somebody whose key does not open.
+	// Report a key that cannot be opened before a denial.
 	to, err := p.promoter()
 	if err != nil {
 		return err
@@ -180,12 +181,12 @@ func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
 		return err
 	}
 	records, err := to.Promote(ctx, leave, p.tags...)
-	p.out.promoted(records) // of several, some may have been before one failed
+	p.out.promoted(records) // on an error, the tags written before it
 	return err
 }
 
-// writePromoted writes the statements that are at the first destination, where that
-// is asked for; those of the others say the same of other repositories.
+// writePromoted writes the statements of the first destination if --evidence-dir is given. The
+// other destinations have the same statements for their own repositories.
 func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, records []*promote.Record) error {
 	dir := c.String("evidence-dir")
 	if dir == "" || len(records) == 0 {
@@ -198,7 +199,7 @@ func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, re
 	return writeEvidence(c, dir, records[0], documents)
 }
 
-// done reports whether an earlier run has promoted the digest on the same basis.
+// done reports whether an earlier run promoted the digest on the same basis.
 func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (bool, error) {
 	ctx := p.cli.Context
 	there, err := p.approved.CheckTags(ctx, digest, p.tags...)

@@ -9,21 +9,21 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// hidden is printed in the place of a secret.
+// hidden replaces a secret in printed text.
 const hidden = "***"
 
-// secretVariables hold secrets in the environments in which this program runs. Other
-// programs and libraries may quote them in their errors.
+// secretVariables are environment variables that may hold secrets in CI. Other programs and
+// libraries may quote their values in errors.
 var secretVariables = []string{"COSIGN_PASSWORD", "VAULT_TOKEN", "SIGSTORE_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 	"ACTIONS_RUNTIME_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_JOB_JWT", "CI_REGISTRY_PASSWORD",
 	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DOCKER_AUTH_CONFIG"}
 
-// minSecret is how long a variable's value must be to count as a secret. A shorter one
-// would be found everywhere.
+// minSecret is the minimum length in bytes of a variable's value to count as a secret. Shorter
+// values would match ordinary text.
 const minSecret = 6
 
-// redact removes from a text what must reach no log and no report: user names and
-// passwords in addresses, their queries, and the values of secret variables.
+// redact removes secrets that must not reach a log or a report: user names, passwords and queries
+// in URLs, and the values of secretVariables.
 func redact(text string) string {
 	for _, name := range secretVariables {
 		if v := os.Getenv(name); len(v) >= minSecret {
@@ -33,7 +33,7 @@ func redact(text string) string {
 	return redactAddresses(text)
 }
 
-// redactAddresses removes the secrets from each address in a text.
+// redactAddresses removes the secrets from each URL in a text.
 func redactAddresses(text string) string {
 	var out strings.Builder
 	for {
@@ -51,7 +51,7 @@ func redactAddresses(text string) string {
 	}
 }
 
-// redactAddress shortens what follows the "://" of an address.
+// redactAddress removes the secrets from a URL. a is the part after "://".
 func redactAddress(a string) string {
 	end := strings.IndexAny(a, "/?#")
 	if end < 0 {
@@ -71,21 +71,20 @@ func redactAddress(a string) string {
 	return a
 }
 
-// secretForms are texts that are never the name of anything.
+// secretForms match text that can only be a secret.
 var secretForms = []*regexp.Regexp{
 	regexp.MustCompile(`-----BEGIN |PRIVATE KEY|AGE-SECRET-KEY-|LS0tLS1CRUdJTi`), // the last is the first in base64
 	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ`),                            // a JSON Web Token
 	regexp.MustCompile(`\b(gh[pousr]_|github_pat_|glpat-|xox[abp]-|hvs\.|AKIA)[A-Za-z0-9_-]{12,}`),
 }
 
-// encoded matches what may be encoded in base64: a part of a value, or all of it.
+// encoded matches possible base64: a part of a value, or the whole value.
 var encoded = regexp.MustCompile(`[A-Za-z0-9+_-]{36,}|^[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}$`)
 
-// maxPlain is how long the value of a flag may be: longer than any path.
+// maxPlain is the maximum length in bytes of a flag's value. No path is longer.
 const maxPlain = 4096
 
-// isSecret reports whether a text has the form of a key, a token or a document, and
-// not that of a name.
+// isSecret reports whether a text looks like a key, a token or a document instead of a name.
 func isSecret(v string) bool {
 	for _, form := range secretForms {
 		if form.MatchString(v) {
@@ -105,9 +104,9 @@ func isSecret(v string) bool {
 	return false
 }
 
-// isRandom tells base64 from words and from hexadecimal digests by how often the kind
-// of character changes: in base64 three times out of five, in words in CamelCase with
-// numbers less than two.
+// isRandom distinguishes base64 from words and hexadecimal digests by how often the kind of
+// character changes: three times in five characters in base64, less than two in CamelCase words
+// with numbers.
 func isRandom(s string) bool {
 	changes, kinds := 0, map[int]int{}
 	last := -1
@@ -141,12 +140,12 @@ func kindOf(r rune) int {
 	return other
 }
 
-// addressFlags matches the usage of flags whose values are addresses, or patterns of
-// them. An address with a password is no secret there: it is not printed as it is.
+// addressFlags matches the usage text of flags that take URLs or patterns of URLs. A password in
+// such a URL is allowed, because the URL is redacted before it is printed.
 var addressFlags = regexp.MustCompile("`(URL|REGEXP|SUBJECT)`")
 
-// refuseSecrets refuses a command line on which a key or a token stands in the place
-// of a name, before anything can quote it. What exists as a file is a name.
+// refuseSecrets returns an error if the command line has a key or a token in place of a name,
+// before any message can quote it. The path of an existing file is always accepted.
 func refuseSecrets(app *cli.App, args []string) error {
 	commands, flags := app.Commands, app.Flags
 	rest := args[min(1, len(args)):]
@@ -201,7 +200,7 @@ func usagesOf(flags []cli.Flag) map[string]string {
 
 // refuseSecret checks the value of one flag, variable or argument.
 func refuseSecret(where, usage, value string) error {
-	// Only what is in the address counts. The value of a variable may be a word of any name.
+	// Not redact: the value of a secret variable may be an ordinary word in a name.
 	address := redactAddresses(value) != value && !addressFlags.MatchString(usage)
 	if !address && !isSecret(value) {
 		return nil
@@ -214,7 +213,7 @@ func refuseSecret(where, usage, value string) error {
 	return usageError{&secretError{where: where, size: len(value)}}
 }
 
-// secretError says that a secret is given in the place of a name. It does not hold it.
+// secretError means that a secret was given in place of a name. It does not contain the secret.
 type secretError struct {
 	where string
 	size  int

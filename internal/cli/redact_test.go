@@ -17,8 +17,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// canaries are secrets in the forms in which jobs have them, and the part of each
-// that must be found nowhere.
+// canaries are secrets in the forms that CI jobs have them, each with the part that must never be
+// printed.
 func canaries(t *testing.T) map[string][2]string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -48,7 +48,7 @@ func canaries(t *testing.T) map[string][2]string {
 	}
 }
 
-// leaves lists every command that does something, with its words.
+// leaves returns every command that has no subcommands, with its full name.
 func leaves(commands []*cli.Command, words []string) map[*cli.Command][]string {
 	out := map[*cli.Command][]string{}
 	for _, c := range commands {
@@ -64,9 +64,8 @@ func leaves(commands []*cli.Command, words []string) map[*cli.Command][]string {
 	return out
 }
 
-// TestNoFlagEchoesASecret gives every flag, every variable of a flag and every
-// argument of every command a secret in the place of its value. It reads the flags
-// from the commands: a new one is covered.
+// TestNoFlagEchoesASecret passes a secret to every flag, every variable of a flag and every
+// argument of every command. It reads the flags from the commands, so that new flags are covered.
 func TestNoFlagEchoesASecret(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -103,7 +102,8 @@ func TestNoFlagEchoesASecret(t *testing.T) {
 	}
 }
 
-// tryLine runs one command line in an empty folder and looks for the canary.
+// tryLine runs one command line in an empty folder and searches its output and files for the
+// canary.
 func tryLine(t *testing.T, name, canary, variable, value string, args ...string) {
 	t.Helper()
 	for _, a := range args {
@@ -143,7 +143,7 @@ func tryLine(t *testing.T, name, canary, variable, value string, args ...string)
 	}
 }
 
-// TestNamesAreNoSecrets: what people name files, images and identities.
+// TestNamesAreNoSecrets: realistic names of files, images, keys and identities are accepted.
 func TestNamesAreNoSecrets(t *testing.T) {
 	for _, v := range []string{"", "policy.yaml", "./policies/team-a/production-2026.yaml", "cosign.key", "awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 		"azurekms://vault.vault.azure.net/Release-Signing-Key-2026/0123456789abcdef0123456789abcdef", "hashivault://release-key",
@@ -158,7 +158,7 @@ func TestNamesAreNoSecrets(t *testing.T) {
 			t.Errorf("%q", v)
 		}
 	}
-	// An existing file is a name, whatever it looks like.
+	// An existing file is always accepted, whatever its name looks like.
 	dir := t.TempDir()
 	file := filepath.Join(dir, "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -169,8 +169,8 @@ func TestNamesAreNoSecrets(t *testing.T) {
 	}
 }
 
-// TestANameThatHoldsAPasswordIsNoSecret, as a short password is a word. What in an address is a
-// secret by its place is one all the same.
+// TestANameThatHoldsAPasswordIsNoSecret: a short password may be an ordinary word in a name. The
+// user info and the query of a URL are secrets anyway.
 func TestANameThatHoldsAPasswordIsNoSecret(t *testing.T) {
 	t.Setenv("COSIGN_PASSWORD", "cosign")
 	for value, want := range map[string]bool{
@@ -184,7 +184,7 @@ func TestANameThatHoldsAPasswordIsNoSecret(t *testing.T) {
 	}
 }
 
-// TestAddressesLoseSecretsOnly and keep what says where.
+// TestAddressesLoseSecretsOnly: host and path must stay.
 func TestAddressesLoseSecretsOnly(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", "s.verysecret")
 	for in, want := range map[string]string{

@@ -31,7 +31,7 @@ import (
 var insecureFlag = &cli.StringSliceFlag{Name: "insecure-registry", EnvVars: []string{"IMAGEGATE_INSECURE_REGISTRY"},
 	Usage: "reach the registry `HOST[:PORT]` over plain HTTP; repeatable (loopback addresses need no flag)"}
 
-// access is how registries are reached.
+// access holds the credentials and the transport for registries.
 type access struct {
 	keychain  authn.Keychain
 	transport http.RoundTripper
@@ -41,7 +41,7 @@ type access struct {
 func registryAccess(c *cli.Context) (access, error) {
 	plain := plainHTTP{hosts: map[string]bool{}, next: registryTransport(stall)}
 	for _, s := range c.StringSlice("insecure-registry") {
-		if s == "" { // a variable that is set and empty
+		if s == "" { // a variable that is set but empty
 			continue
 		}
 		host, err := names.NormalizeHost(s)
@@ -53,13 +53,13 @@ func registryAccess(c *cli.Context) (access, error) {
 		}
 		plain.hosts[plainHost(host)] = true
 	}
-	home, _ := os.UserHomeDir() // without one there are no files in it
+	home, _ := os.UserHomeDir() // "" means that there are none
 	return access{transport: plain,
 		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.isPlain})}, nil
 }
 
-// podmanRunDir is where "podman login" writes if XDG_RUNTIME_DIR is not set; empty where there is
-// no such place.
+// podmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
+// returns "" on systems other than Linux.
 func podmanRunDir() string {
 	if runtime.GOOS != "linux" {
 		return ""
@@ -67,13 +67,13 @@ func podmanRunDir() string {
 	return filepath.Join("/run/containers", strconv.Itoa(os.Getuid()))
 }
 
-// options are those of the registry client.
+// options returns the options for the registry client.
 func (a access) options() []remote.Option {
 	return registry.Options{Keychain: a.keychain, Transport: a.transport, UserAgent: userAgent()}.Remote()
 }
 
-// plainHTTP uses HTTP without TLS for the listed hosts and loopback addresses, and for
-// no other: the registry client itself falls back to it for private addresses.
+// plainHTTP uses HTTP without TLS only for the listed hosts and loopback addresses. The registry
+// client alone would also fall back to HTTP for private addresses.
 type plainHTTP struct {
 	hosts map[string]bool
 	next  http.RoundTripper
@@ -81,10 +81,11 @@ type plainHTTP struct {
 
 func (p plainHTTP) isPlain(host string) bool { return p.hosts[plainHost(host)] }
 
-// plainHost is a host as HTTP without TLS knows it.
+// plainHost returns a host in the canonical form for HTTP: lower case, without port 80.
 func plainHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":80") }
 
-// RoundTrip sends the request, as HTTP if its host is listed.
+// RoundTrip sends the request, over HTTP if its host is listed. It refuses HTTP to any other host
+// except loopback addresses.
 func (p plainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case p.isPlain(req.URL.Host):
@@ -101,14 +102,14 @@ func (p plainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p.next.RoundTrip(req)
 }
 
-// plainHTTPError is a request that was not sent, as it would have gone over HTTP.
+// plainHTTPError is a request that was not sent because it would have used plain HTTP.
 type plainHTTPError struct{ host string }
 
 func (e *plainHTTPError) Error() string {
 	return fmt.Sprintf("plain HTTP to %s is not allowed", e.host)
 }
 
-// parseApproved reads a reference in an approved registry, with or without "docker://".
+// parseApproved parses a reference in an approved registry, with or without "docker://".
 func parseApproved[T name.Reference](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
 	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
 	if err != nil {
@@ -118,8 +119,8 @@ func parseApproved[T name.Reference](s string, parse func(string, ...name.Option
 	return parse(normal, name.StrictValidation)
 }
 
-// parseRepository reads the name of a repository in an approved registry, with or without
-// "docker://", in the spelling that is signed.
+// parseRepository parses a repository name in an approved registry, with or without "docker://",
+// and returns it in the spelling that is signed.
 func parseRepository(s string) (name.Repository, error) {
 	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
 	if err != nil {
@@ -128,14 +129,15 @@ func parseRepository(s string) (name.Repository, error) {
 	return name.NewRepository(normal, name.StrictValidation)
 }
 
-// isConfiguration reports whether credentials could not be read because of this side.
+// isConfiguration reports whether credentials could not be read because of a local configuration
+// error.
 func isConfiguration(err error) bool {
 	var config *credentials.ConfigError
 	return errors.As(err, &config)
 }
 
-// accessHint says what a person can do about an error on the way to a registry; empty
-// where nothing is known.
+// accessHint returns what the user can do about an error while accessing a registry, or "" if
+// imagegate has no advice.
 func accessHint(err error) string {
 	var (
 		config    *credentials.ConfigError
@@ -172,7 +174,7 @@ func accessHint(err error) string {
 	return connectionHint(err)
 }
 
-// unplantedHint is about a configuration file that another user may have written.
+// unplantedHint returns the hint for a configuration file that another user may have written.
 func unplantedHint(e *disk.UntrustedError) string {
 	if e.Problem == disk.Writable {
 		return fmt.Sprintf("check the content of %s, then run \"chmod o-w\" on it", e.Path)
@@ -180,7 +182,7 @@ func unplantedHint(e *disk.UntrustedError) string {
 	return fmt.Sprintf("check the content of %s, then copy it into a folder of your own", e.Path)
 }
 
-// connectionHint is about TLS and proxies.
+// connectionHint returns the hint for an error of TLS or a proxy.
 func connectionHint(err error) string {
 	var (
 		unknown  x509.UnknownAuthorityError

@@ -24,7 +24,7 @@ import (
 	"github.com/imagegate/imagegate/internal/credentials"
 )
 
-// withInsecure is a command line with these --insecure-registry flags.
+// withInsecure returns a command line with these --insecure-registry flags.
 func withInsecure(t *testing.T, hosts ...string) *cli.Context {
 	t.Helper()
 	set := flag.NewFlagSet("", flag.ContinueOnError)
@@ -40,7 +40,7 @@ func withInsecure(t *testing.T, hosts ...string) *cli.Context {
 	return cli.NewContext(cli.NewApp(), set, nil)
 }
 
-// recorded is a transport that sends nothing.
+// recorded is a transport that records requests and sends nothing.
 type recorded struct{ urls []string }
 
 func (r *recorded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -48,7 +48,7 @@ func (r *recorded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
 }
 
-// TestPlainHTTPGoesToNoOtherHost than those that are named, and loopback addresses.
+// TestPlainHTTPGoesToNoOtherHost: only to the listed hosts and to loopback addresses.
 func TestPlainHTTPGoesToNoOtherHost(t *testing.T) {
 	reach, err := registryAccess(withInsecure(t, "Registry.lan:5000", "plain.lan", "10.0.0.9:05000"))
 	if err != nil {
@@ -110,7 +110,7 @@ func TestInsecureRegistryIsOneHost(t *testing.T) {
 	}
 }
 
-// TestFaultsOfOurConfigurationAreNotTheRegistrys.
+// TestFaultsOfOurConfigurationAreNotTheRegistrys: a broken local configuration is a usage error.
 func TestFaultsOfOurConfigurationAreNotTheRegistrys(t *testing.T) {
 	config := &credentials.ConfigError{Registry: "r.example", File: "/home/u/.docker/config.json", Err: errors.New("not valid JSON")}
 	err := gate.NewRegistryError(gate.Staging, "resolving r.example/a:1", fmt.Errorf("getting: %w", config))
@@ -151,7 +151,7 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 	}
 }
 
-// TestCertificateOfAnUnknownCAIsNotAccepted, and the hint says what to do.
+// TestCertificateOfAnUnknownCAIsNotAccepted: and the hint says what to do.
 func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
@@ -170,7 +170,7 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestApprovedNamesAreNormalized: promote and verify mean the same repository.
+// TestApprovedNamesAreNormalized: promote and verify use the same repository name.
 func TestApprovedNamesAreNormalized(t *testing.T) {
 	for _, s := range []string{"ghcr.io/team/app:1", "GHCR.io/team/app:1", "ghcr.io:443/team/app:1", "ghcr.io./team/app:1", "docker://ghcr.io/team/app:1", "docker://GHCR.io:443/team/app:1"} {
 		tag, err := parseApproved(s, name.NewTag)
@@ -190,8 +190,8 @@ func TestApprovedNamesAreNormalized(t *testing.T) {
 	}
 }
 
-// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost: a registry that is named may use a
-// token server of its own, and none on another host without TLS.
+// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost: a listed registry may have a token server on its
+// own host, but not on another host without TLS.
 func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {
 	for realm, works := range map[string]bool{"http://registry.lan:5000/token": true, "http://auth.lan/token": false} {
 		var hosts []string

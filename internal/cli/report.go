@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// answerFlag is --output of commands that read reports. It has no variable: one
-// that is set for checks would have the answer go over the report.
+// answerFlag is --output for commands that read reports. It has no environment variable: one that
+// is set for check would make the answer overwrite the report.
 var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the answer as `FORMAT[=FILE]`, text or json; repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {
@@ -105,7 +105,7 @@ func runReportDiff(c *cli.Context, s Streams) error {
 		map[string]func(io.Writer, report.Comparison) error{"text": report.ComparisonText, "json": report.ComparisonJSON})
 }
 
-// readReport reads a JSON report that the user named.
+// readReport reads a JSON report from a file that the user named.
 func readReport(path string) (report.Report, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -119,7 +119,7 @@ func readReport(path string) (report.Report, error) {
 	return r, nil
 }
 
-// answerTargets reads --output for what has these two formats alone.
+// answerTargets parses --output for commands that support only text and json.
 func answerTargets(c *cli.Context) ([]target, error) {
 	targets, err := parseTargets(c.StringSlice("output"))
 	if err != nil {
@@ -133,8 +133,7 @@ func answerTargets(c *cli.Context) ([]target, error) {
 	return targets, nil
 }
 
-// writeAnswer writes v in each format that is asked for, one of those that
-// answerTargets takes.
+// writeAnswer writes v to each target, in one of the formats that answerTargets accepts.
 func writeAnswer[T any](s Streams, targets []target, v T, formats map[string]func(io.Writer, T) error) error {
 	for _, t := range targets {
 		var out bytes.Buffer

@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// isTransient reports whether the cause of an error may go away by itself: a server
-// that is busy or does not answer, a connection that broke. The default is false:
-// a tag that does not exist and a login that is refused stay so.
+// isTransient reports whether the cause of an error may go away without a change: a busy or silent
+// server, or a broken connection. The default is false, for example for a missing tag or a refused
+// login.
 func isTransient(err error) bool {
 	if status, ok := statusOf(err); ok {
 		switch status {
@@ -53,17 +53,17 @@ func isConnection(err error) bool {
 			return true
 		}
 	}
-	return strings.Contains(err.Error(), "http2: ") // whose errors have no exported types
+	return strings.Contains(err.Error(), "http2: ") // its error types are not exported
 }
 
-// isCutOff reports whether an answer ended too early. In a local file that would be
-// the file's fault.
+// isCutOff reports whether a response ended early. Use it only for registry errors: in a local
+// file, EOF means that the file is damaged.
 func isCutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// statusOf returns the HTTP status that a server answered with. Each client has an
-// error type of its own: they share the name of the field, or of the method.
+// statusOf returns the HTTP status of a server's answer. Each client has an error type of its own,
+// but they share the name of the field or of the method.
 func statusOf(err error) (int, bool) {
 	var method interface{ HTTPStatusCode() int }
 	if errors.As(err, &method) {
@@ -81,7 +81,7 @@ func statusOf(err error) (int, bool) {
 	return 0, false
 }
 
-// chain lists an error and its causes.
+// chain returns an error and all its causes.
 func chain(err error) []error {
 	if err == nil {
 		return nil

@@ -39,16 +39,15 @@ var (
 	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress"}
 )
 
-// keyFlag differs in what the key is for.
+// keyFlag returns the --key flag with the usage text of one command.
 func keyFlag(usage string) *cli.StringFlag {
 	return &cli.StringFlag{Name: "key", Aliases: []string{"k"}, EnvVars: []string{"IMAGEGATE_KEY"}, Usage: usage}
 }
 
-// maxFileBytes bounds what is read of a policy or key file; the parsers have
-// limits of their own.
+// maxFileBytes is the maximum size of a policy or key file. The parsers have limits of their own.
 const maxFileBytes = 2 << 20
 
-// maxVEXBytes is the parser's own limit and a little more.
+// maxVEXBytes is slightly above the limit of the VEX parser.
 const maxVEXBytes = 11 << 20
 
 // readFile reads a small file that the user named.
@@ -70,12 +69,12 @@ func readBounded(what, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// loadPolicies reads the policies that --policy names.
+// loadPolicies reads the policies given with --policy. It fails if there are none.
 func loadPolicies(c *cli.Context) (policy.Set, error) {
 	var set policy.Set
 	var failed []error
 	for _, path := range c.StringSlice("policy") {
-		if path == "" { // a variable that is not set; it must not go unnoticed beside others
+		if path == "" { // an unset variable must not go unnoticed among other policies
 			return nil, usagef("no policy: --policy is empty, and nothing passes without")
 		}
 		p, err := loadPolicy(path)
@@ -121,7 +120,7 @@ func loadPolicy(path string) (*policy.Policy, error) {
 	return p, nil
 }
 
-// loadVEX reads the VEX documents that --vex names.
+// loadVEX reads the VEX documents given with --vex.
 func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
 	var out []policy.VEXStatement
 	var failed []error
@@ -151,8 +150,7 @@ func openDatabase(c *cli.Context) (*vulndb.DB, error) {
 	return vulndb.Open(c.Context, dir)
 }
 
-// checkPlatform refuses a platform that cannot be meant before anything is
-// read.
+// checkPlatform returns a usage error for an invalid platform, before anything is read.
 func checkPlatform(c *cli.Context) error {
 	s := c.String("platform")
 	if s == "" {
@@ -164,10 +162,10 @@ func checkPlatform(c *cli.Context) error {
 	return nil
 }
 
-// errNoKeyPassword says that a key is encrypted and nobody told its password.
+// errNoKeyPassword means that a key is encrypted and no password is available.
 var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
 
-// loadKey opens the key that --key names.
+// loadKey opens the key given with --key.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
@@ -176,9 +174,9 @@ func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	return openKey(c, s, path)
 }
 
-// openKey opens a key of a key management service, or reads a private key in
-// cosign's format or plain PEM. The password comes from COSIGN_PASSWORD, or is
-// asked for where a person can answer.
+// openKey opens a key of a key management service, or reads a private key in cosign's format or
+// plain PEM. The password comes from COSIGN_PASSWORD, or from a prompt if standard input is a
+// terminal.
 func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if trust.IsKMS(path) {
 		return openKMS(c, path)
@@ -194,8 +192,8 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	return key, nil
 }
 
-// openKMS opens a key of a key management service. Vault is reached as its own
-// command would; the clouds' clients look into their environment themselves.
+// openKMS opens a key of a key management service. Vault uses the same variables as the vault
+// command. The clients of the clouds read their own environment variables.
 func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
@@ -209,8 +207,7 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	return key, nil
 }
 
-// trustedKeys reads the public keys in a file, or asks a key management service
-// for one.
+// trustedKeys reads the public keys in a file, or gets one from a key management service.
 func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	path := c.String("key")
 	if path == "" {
@@ -245,8 +242,8 @@ func keyPassword(ctx context.Context, s Streams, prompt string) ([]byte, error) 
 	return askPassword(ctx, int(in.Fd()), s.Err, prompt)
 }
 
-// askPassword reads a line without echo, and gives up on an interrupt with the
-// terminal as it was.
+// askPassword reads a line without echo. If ctx is canceled, it restores the terminal and returns
+// an error.
 func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byte, error) {
 	before, err := term.GetState(fd)
 	if err != nil {
@@ -271,7 +268,7 @@ func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byt
 	}
 }
 
-// newGate builds the gate that promote and check share. at is zero for now.
+// newGate builds the gate for promote and check. A zero at means now.
 func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
@@ -295,8 +292,8 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	return g, nil
 }
 
-// gunzip is the fastest program on the path that inflates layers; none is fine
-// too. What a program gives is verified, so it can be slow and not wrong.
+// gunzip returns the command of the fastest installed program that decompresses gzip, or nil. Its
+// output is verified, so a bad program costs time but never correctness.
 func gunzip() []string {
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}} {
 		if path, err := exec.LookPath(argv[0]); err == nil && filepath.IsAbs(path) {
@@ -306,8 +303,8 @@ func gunzip() []string {
 	return nil
 }
 
-// approvedTags parses the destinations. Each must say its tag: a promotion to
-// "latest" that nobody wrote would be an accident.
+// approvedTags parses the destinations. Each must name its tag, so that an image is not promoted to
+// "latest" by accident.
 func approvedTags(args []string) ([]name.Tag, error) {
 	var tags []name.Tag
 	for _, a := range args {

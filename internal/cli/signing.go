@@ -6,7 +6,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Flags of those who sign, and of those who verify what identities signed.
+// Flags for signing, and for verifying keyless signatures.
 var (
 	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: that of the GitHub Actions job, or of the token in SIGSTORE_ID_TOKEN, or, at a terminal, of who logs in with a browser"}
 	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get what --trusted-root and --signing-config would name from the TUF repository at `URL` (default: the public good Sigstore's, where an identity signs or is trusted)"}
@@ -24,9 +24,9 @@ var (
 	}
 )
 
-// signatureFormat is the form that --signature-format names. What a key signs
-// most consumers find in the legacy form; what an identity signs has the proof of
-// newer logs in a bundle alone.
+// signatureFormat returns the form given with --signature-format. By default, a key uses the legacy
+// form, because most verifiers find it there. An identity uses bundles, because only a bundle can
+// hold the proofs of newer logs.
 func signatureFormat(c *cli.Context) (trust.Format, error) {
 	switch form := c.String("signature-format"); {
 	case form == "" && c.Bool("keyless"):
@@ -42,8 +42,8 @@ func signatureFormat(c *cli.Context) (trust.Format, error) {
 	}
 }
 
-// trusted says whose signatures count: those of the public keys that --key
-// names, and of the identity that --certificate-identity and its issuer do.
+// trusted returns the trusted signers: the public keys in --key, and the identity given by
+// --certificate-identity and its issuer.
 func trusted(c *cli.Context) (trust.Trust, error) {
 	t := trust.Trust{AllowUnlogged: c.Bool("allow-unlogged")}
 	one := trust.Identity{Subject: c.String("certificate-identity"), SubjectPattern: c.String("certificate-identity-regexp"),

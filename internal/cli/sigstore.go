@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// loadSigner returns who signs: the key that --key names, or, with --keyless, the
-// identity of whoever runs this.
+// loadSigner returns the signer: the key given with --key or, with --keyless, the identity of the
+// user or the CI job.
 func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	keyless := c.Bool("keyless")
 	switch {
@@ -50,9 +50,8 @@ type pendingSigner struct {
 	stop context.CancelCauseFunc
 }
 
-// startSigner loads a signer, beside what follows where nobody is asked for
-// anything: opening an encrypted key takes a quarter of a second, by design. One
-// that cannot be loaded ends what follows, by the command's context.
+// startSigner loads a signer, in the background if no prompt is needed: opening an encrypted key
+// takes a quarter of a second, by design. If loading fails, it cancels the context of the command.
 func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	var p pendingSigner
 	c.Context, p.stop = context.WithCancelCause(c.Context)
@@ -71,8 +70,8 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	return &p, err
 }
 
-// ending is what a command returns that needs the signer: what is wrong with that,
-// and not what ending the command for it looked like.
+// ending returns the error of the signer if there is one, and err otherwise. The signer's error is
+// the cause of the cancellation that the command saw.
 func (p *pendingSigner) ending(err error) error {
 	_, wrong := p.wait()
 	p.stop(nil)
@@ -82,9 +81,8 @@ func (p *pendingSigner) ending(err error) error {
 	return err
 }
 
-// loadServices tells the services that witness signatures. A key has none unless
-// --signing-config asks for them: a TUF repository may be named for the sake of what
-// others have signed.
+// loadServices returns the Sigstore services that certify and record signatures. A key uses none
+// unless --signing-config is given: --tuf-mirror may be given only to verify other signers.
 func loadServices(c *cli.Context) (trust.Services, error) {
 	path := c.String("signing-config")
 	if path == "" && !c.Bool("keyless") {
@@ -108,7 +106,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 			return trust.Services{}, usageError{fmt.Errorf("%s: %w", path, err)}
 		}
 	}
-	// A file that is named goes before what a repository has.
+	// --trusted-root takes precedence over the root of the TUF repository.
 	if services.Root == nil || c.String("trusted-root") != "" {
 		var err error
 		if services.Root, err = trustedRoot(c, false); err != nil {
@@ -137,8 +135,8 @@ func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Sig
 	return signer, nil
 }
 
-// tokenSource is where it is told who this is: the file that is named, what the job
-// has about it, and only at a terminal a person.
+// tokenSource returns the source of the identity token: the file in --identity-token, the CI job,
+// or, only on a terminal, a browser login.
 func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, error) {
 	if path := c.String("identity-token"); path != "" {
 		return trust.FileToken(path), nil
@@ -153,15 +151,15 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 	return token, nil
 }
 
-// atTerminal tells whether there is somebody to ask: one who reads and types.
+// atTerminal reports whether a user can answer a prompt.
 func atTerminal(s Streams) bool {
 	in, ok := s.In.(*os.File)
 	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)
 }
 
-// trustedRoot is by what certificates are verified: the file that --trusted-root
-// names, or what a TUF repository has. Where nothing is named it is nil, or, if
-// there must be one, the public good Sigstore's.
+// trustedRoot returns the trusted root for verifying certificates: the file in --trusted-root, or
+// the root from the TUF repository. If neither flag is given, it returns nil, or the root of the
+// public Sigstore if must is true.
 func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	if path := c.String("trusted-root"); path != "" {
 		data, err := readFile("trusted root", path)
@@ -188,7 +186,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	return root, nil
 }
 
-// mirror is the TUF repository that tells of the Sigstore.
+// mirror returns the TUF repository with the Sigstore configuration.
 func mirror(c *cli.Context) (trust.Mirror, error) {
 	m := trust.Mirror{URL: c.String("tuf-mirror"), Transport: registryTransport(stall)}
 	if c.Bool("offline") {

@@ -13,9 +13,9 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// addStaged adds to beside what is signed about a pinned image where it is
-// staged, by whom the policies name. Where no policy asks for it nothing is read,
-// and of an image in no registry nothing is signed.
+// addStaged adds the attestations of a pinned image in the staging registry to the external
+// evidence. It reads only attestations of the signers that the policies trust, and nothing if no
+// policy uses signed evidence or the image is not in a registry.
 func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gate.Beside) error {
 	if src.Transport != gate.Registry || !policies.UsesSigned(src.Repository()) {
 		return nil
@@ -42,7 +42,7 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 	return nil
 }
 
-// believed are those whose signatures count for the policies.
+// believed returns the trusted signers of the policies.
 func believed(c *cli.Context, policies policy.Set) (trust.Trust, error) {
 	signers := policies.Signers()
 	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))

@@ -9,13 +9,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// stall is how long a registry may say and take nothing in the middle of an
-// exchange. Storing a large blob takes some registries a minute or two.
+// stall is the idle timeout of a registry connection: how long it may transfer no bytes in either
+// direction. Some registries need a minute or two to store a large blob.
 const stall = 5 * time.Minute
 
-// registryTransport is the library's, which waits forever for a registry that
-// has fallen silent, with an end to that: a job that hangs until its runner is
-// killed says nothing about why.
+// registryTransport returns the registry client's transport with an idle timeout. The default
+// transport waits forever for a silent registry, and the CI job would be killed without an error
+// message.
 func registryTransport(stall time.Duration) http.RoundTripper {
 	t := remote.DefaultTransport.(*http.Transport).Clone()
 	dial := t.DialContext
@@ -29,9 +29,8 @@ func registryTransport(stall time.Duration) http.RoundTripper {
 	return t
 }
 
-// attentive is a connection that fails once nothing has moved for a while.
-// What moves in one direction keeps the other one alive: whoever uploads hears
-// nothing until the end.
+// attentive is a connection that fails after an idle timeout. Traffic in one direction keeps the
+// other direction open, because an uploading client receives nothing until the upload ends.
 type attentive struct {
 	net.Conn
 	stall time.Duration

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// slowBody gives a byte now and then.
+// slowBody returns one byte after each pause.
 type slowBody struct {
 	left  int
 	pause time.Duration
@@ -26,7 +26,7 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	return copy(p, "x"), nil
 }
 
-// TestSilentRegistryIsNotWaitedForForever, whenever it falls silent.
+// TestSilentRegistryIsNotWaitedForForever: at any point of an exchange.
 func TestSilentRegistryIsNotWaitedForForever(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,8 +53,7 @@ func TestSilentRegistryIsNotWaitedForForever(t *testing.T) {
 	}
 }
 
-// TestSlowUploadIsNotTakenForSilence: for longer than the limit nothing comes
-// from the registry.
+// TestSlowUploadIsNotTakenForSilence: the registry sends nothing for longer than the idle timeout.
 func TestSlowUploadIsNotTakenForSilence(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)

@@ -8,8 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// TestEmptyVariableIsNotAValue: a variable that is set to nothing means the default, for every flag
-// of every command. It reads the flags from the commands: a new one is covered.
+// TestEmptyVariableIsNotAValue: an empty variable means the default, for every flag of every
+// command. The test reads the flags from the commands, so that new flags are covered.
 func TestEmptyVariableIsNotAValue(t *testing.T) {
 	variables := []string{cacheKeyVariable}
 	for c := range leaves(newApp(Streams{}).Commands, nil) {
@@ -37,7 +37,7 @@ func TestEmptyVariableIsNotAValue(t *testing.T) {
 	}
 }
 
-// TestVariableWithAValueIsKept, and so are empty variables of others.
+// TestVariableWithAValueIsKept: and empty variables of other programs are kept too.
 func TestVariableWithAValueIsKept(t *testing.T) {
 	t.Setenv("IMAGEGATE_OUTPUT", "json")
 	t.Setenv("COSIGN_PASSWORD", "")

@@ -32,7 +32,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag than the one given"},
 			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, of which APPROVED is a mirror (default: of APPROVED)"},
 			ignoreReferrersFlag,
-			// It has no variable on purpose, like --override.
+			// No environment variable on purpose, as for --override.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "tell of every signature and statement beside the image and its platforms what it is, who signed it and when, and why it counts or does not; also when verifying fails"},
@@ -82,7 +82,8 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
 	Usage: "read statements from tags alone, for a registry whose list of referrers cannot be read and where nothing is stored as bundles"}
 
-// verifierFor reads both forms of storage, or the legacy one alone.
+// verifierFor returns a verifier that reads tags and referrers, or only tags with
+// --insecure-ignore-referrers.
 func verifierFor(c *cli.Context) (*promote.Verifier, error) {
 	opts, err := verifierOptions(c)
 	if err != nil {
@@ -92,7 +93,8 @@ func verifierFor(c *cli.Context) (*promote.Verifier, error) {
 	return promote.NewVerifier(opts)
 }
 
-// prove verifies, and returns the digest that it is about; nil with an error.
+// prove verifies ref and returns a reference to the digest that it verified. On an error the
+// reference may be nil.
 func prove(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote.Trust, out *output) (name.Reference, error) {
 	if c.Bool("signature-only") {
 		record, err := v.VerifySignature(c.Context, ref, want)
@@ -113,7 +115,7 @@ func prove(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote
 	return ref.Context().Digest(record.Digest), err
 }
 
-// verified verifies, and returns the statements where they are asked for.
+// verified verifies ref. With --evidence-dir it also returns the statements.
 func verified(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote.Trust) (*promote.Record, []promote.Document, error) {
 	if c.String("evidence-dir") == "" {
 		record, err := v.Verify(c.Context, ref, want)
@@ -122,8 +124,8 @@ func verified(c *cli.Context, v *promote.Verifier, ref name.Reference, want prom
 	return v.Evidence(c.Context, ref, want)
 }
 
-// explain adds what is attached to the digest that was proven or, where it could
-// not be, to what the reference names. The result stays what it was.
+// explain adds everything attached to the verified digest to the report. If verification failed, it
+// uses the digest of ref. It returns result, joined with its own error if there is one.
 func explain(c *cli.Context, v *promote.Verifier, ref, digest name.Reference, want promote.Trust, out *output, result error) error {
 	var unproven *promote.VerifyError
 	if !c.Bool("explain") || result != nil && !errors.As(result, &unproven) {
@@ -141,7 +143,7 @@ func explain(c *cli.Context, v *promote.Verifier, ref, digest name.Reference, wa
 	return result
 }
 
-// demanded is what the flags ask for, beside the policy and whom to trust.
+// demanded returns what the flags require of the image, except the policy and the trusted signers.
 func demanded(c *cli.Context) (promote.Trust, error) {
 	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if s := c.String("repository"); s != "" {

@@ -2,8 +2,8 @@ package disk
 
 import "syscall"
 
-// hasAccessList reports whether users other than the owner and the group have rights of their own.
-// Where that cannot be found out they may have.
+// hasAccessList reports whether a file has an access control list, which can give other users
+// permissions. If this cannot be determined, it returns true.
 func hasAccessList(path string) bool {
 	_, err := syscall.Getxattr(path, "system.posix_acl_access", nil)
 	return err != syscall.ENODATA && err != syscall.EOPNOTSUPP //nolint:errorlint // a bare number

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestAccessListForOthersIsNotThisUsersGroup: with an access list the group's part of the mode is the
-// most that any user or group on the list may do.
+// TestAccessListForOthersIsNotThisUsersGroup: with an access control list, the group bits of the
+// mode are the maximum for every user and group in the list.
 func TestAccessListForOthersIsNotThisUsersGroup(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")

@@ -1,12 +1,11 @@
-// Package disk is the home of two questions about local files: who else could change a file, and
-// how a file is replaced in one step.
+// Package disk answers who else could change a local file, and replaces files atomically.
 //
-// The path through it: [Trusted] and [TrustedParents] check a folder before its content is used,
-// [WriteFile] replaces a file, and [Prepare] does so in two steps, for a caller that needs to know
-// early that a file can be written.
+// [Trusted] and [TrustedParents] check a folder before its content is used. [WriteFile] replaces a
+// file. [Prepare] does this in two steps, for a caller that needs to know early whether a file can
+// be written.
 //
-// The rule is the same throughout: this user and root are trusted, every other user is not. The
-// owner and the mode of a file state it on Unix. Elsewhere the system's access lists do, and the
+// One rule applies everywhere: this user and root are trusted, every other user is not. On Unix,
+// the owner and the mode of a file decide. On other systems, access control lists decide, and the
 // package checks nothing.
 package disk
 
@@ -30,11 +29,11 @@ const (
 	Readable Problem = "readable by other users"
 )
 
-// UntrustedError says that another user could change a file or folder.
+// UntrustedError means that another user could change a file or folder, or read a secret in it.
 type UntrustedError struct {
 	// Path is the file or folder to use.
 	Path string
-	// At is the file, folder or link with the problem: Path itself, or one on the way to it.
+	// At is the file, folder or link with the problem: Path itself, or one on the path to it.
 	At      string
 	Problem Problem
 	// Detail is the mode or the owner of At.
@@ -49,13 +48,13 @@ func (e *UntrustedError) Error() string {
 	return fmt.Sprintf("%q cannot be trusted: %q is %s (%s)", e.Path, e.At, e.Problem, e.Detail)
 }
 
-// Trusted checks that the owner of a file or folder is this user or root, and that nobody else
-// can write to it. It does not look at the folders above: see [TrustedParents]. A symbolic link is
-// followed if this user or root made it. The error is an [*UntrustedError], or says why the path
-// cannot be read; a path that does not exist is an error that wraps fs.ErrNotExist.
+// Trusted checks that this user or root owns a file or folder, and that no other user can write to
+// it. It does not check the parent folders: see [TrustedParents]. It follows a symbolic link only
+// if this user or root owns the link. The error is an [*UntrustedError], or the reason why the path
+// cannot be read. If the path does not exist, the error wraps fs.ErrNotExist.
 func Trusted(path string) error { return trusted(path, false) }
 
-// Secret checks a file as [Trusted] does, and that no other user can read it.
+// Secret checks a file as [Trusted] does, and also that no other user can read it.
 func Secret(file string) error {
 	if err := Trusted(file); err != nil {
 		return err
@@ -68,9 +67,9 @@ func Secret(file string) error {
 }
 
 // Unplanted checks an open file that may belong to any user, such as a configuration that is
-// mounted into a container: not everyone can write to it, and if everyone can write to its folder,
-// its owner is this user or root. The error is an [*UntrustedError], or says why the file cannot be
-// read.
+// mounted into a container. The file must not be writable for everyone. If its folder is, the file
+// must belong to this user or root. The error is an [*UntrustedError], or the reason why the file
+// cannot be read.
 func Unplanted(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -79,8 +78,8 @@ func Unplanted(f *os.File) error {
 	return checkUnplanted(f.Name(), info)
 }
 
-// TrustedShared is like [Trusted], and also accepts a folder with the sticky bit, such as /tmp:
-// other users can add files to it and cannot touch the files of this user.
+// TrustedShared is like [Trusted], but also accepts a folder with the sticky bit, such as /tmp.
+// Other users can add files there, but cannot change the files of this user.
 func TrustedShared(path string) error { return trusted(path, true) }
 
 func trusted(path string, sticky bool) error {
@@ -94,18 +93,18 @@ func trusted(path string, sticky bool) error {
 	return check(path, path, info, sticky)
 }
 
-// TrustedParents checks every folder on the way to path: with write access to one of them, another
-// user could put something else under that name. Folders with the sticky bit are accepted, and
-// folders that do not exist are skipped.
+// TrustedParents checks every folder on the path to path: another user who can write to one of them
+// could replace the file. It accepts folders with the sticky bit, and skips folders that do not
+// exist.
 func TrustedParents(path string) error {
 	_, _, err := follow(path, func(dir string, info fs.FileInfo) error { return check(path, dir, info, true) })
 	return err
 }
 
-// TakeBack removes rights, such as 0o020 for the group's right to write, from a folder and everything
-// in it that this user owns. It is for a volume of Kubernetes with an fsGroup: each time the volume is
-// mounted, the kubelet lets the group read and write every file. Files of other users, files that
-// every user can write to, and links stay as they are. A folder that does not exist is accepted.
+// TakeBack removes permissions, such as 0o020 for the group's write permission, from a folder and
+// everything in it that this user owns. It is for Kubernetes volumes with an fsGroup: on each
+// mount, the kubelet lets the group read and write every file. It does not change files of other
+// users, files that everyone can write to, or links. A folder that does not exist is accepted.
 func TakeBack(dir string, rights fs.FileMode) (err error) {
 	resolved, info, err := follow(dir, nil)
 	if err != nil || info == nil || !info.IsDir() {

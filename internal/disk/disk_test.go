@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// stranger is the user that owns what another user planted.
+// stranger is the id of another user, who owns the planted files.
 const stranger = 65534
 
 func needRoot(t *testing.T) {
@@ -293,7 +293,7 @@ func TestFoldersOfOthersAreRefused(t *testing.T) {
 	}
 	for _, mode := range modes {
 		at := folder(t, filepath.Join(dir, mode.String()), mode)
-		if os.Geteuid() == 0 { // the group of the number 0 counts as root's own
+		if os.Geteuid() == 0 { // group 0 counts as root's own
 			if err := os.Chown(at, 0, stranger); err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestFoldersBelowAnotherUsersFolderAreRefused(t *testing.T) {
 	folder(t, filepath.Join(open, "cache"), 0o700)
 	untrusted(t, TrustedParents(filepath.Join(open, "cache", "db")), Writable, open)
 	untrusted(t, TrustedParents(filepath.Join(open, "missing")), Writable, open)
-	// The links that lead there are looked at too.
+	// The folders behind symbolic links are checked too.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(open, "cache"), link); err != nil {
 		t.Fatal(err)
@@ -351,8 +351,8 @@ func TestFoldersBelowAnotherUsersFolderAreRefused(t *testing.T) {
 	}
 }
 
-// TestGroupOfThisUserAloneIsNotOthers: with the users' mask 002 the group may write to every file, and
-// nobody else is in that group.
+// TestGroupOfThisUserAloneIsNotOthers: with a umask of 002, every file is group-writable, but the
+// user's own group has no other members.
 func TestGroupOfThisUserAloneIsNotOthers(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")
@@ -395,8 +395,8 @@ func TestIsAppendedTellsWhereASecondReportWouldFollow(t *testing.T) {
 	}
 }
 
-// TestPlantedFileIsNotUsed: another user put it into a folder that everyone can write to. The same
-// file in a folder of its owner is accepted, as root reads the files of users.
+// TestPlantedFileIsNotUsed: another user put the file into a folder that everyone can write to. The
+// same file in a folder of its owner is accepted, because root may read the files of users.
 func TestPlantedFileIsNotUsed(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {

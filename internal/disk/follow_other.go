@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// check accepts everything: the access lists of the system decide.
+// check accepts everything: the access control lists of the system decide.
 func check(_, _ string, _ fs.FileInfo, _ bool) error { return nil }
 
 func checkSecret(string, fs.FileInfo) error { return nil }
@@ -27,8 +27,8 @@ func isDescriptor(string) bool { return false }
 
 func replaceable(_, _ fs.FileInfo) bool { return true }
 
-// follow resolves the symbolic links in a path. It returns the resolved path and what is there;
-// info is nil if nothing is there.
+// follow resolves the symbolic links in a path. It returns the resolved path and its file info,
+// which is nil if the path does not exist.
 func follow(path string, _ func(dir string, info fs.FileInfo) error) (string, fs.FileInfo, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {

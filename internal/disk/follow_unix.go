@@ -13,10 +13,11 @@ import (
 	"syscall"
 )
 
-// maxLinks bounds the symbolic links in one path, as the kernel does.
+// maxLinks is the maximum number of symbolic links in one path, the same as in the kernel.
 const maxLinks = 40
 
-// check compares the owner and the mode of at with the rule.
+// check returns an error if another user owns at or can write to it. With sticky, it accepts a
+// folder with the sticky bit that others can write to.
 func check(path, at string, info fs.FileInfo, sticky bool) error {
 	if !ours(info) {
 		return &UntrustedError{Path: path, At: at, Problem: Foreign, Detail: fmt.Sprintf("user %d", owner(info))}
@@ -27,9 +28,9 @@ func check(path, at string, info fs.FileInfo, sticky bool) error {
 	return nil
 }
 
-// othersWrite reports whether other users can write to a file. A group with the number of this user
-// has no other members by convention: each user's files belong to such a group on many systems, and
-// the users' mask there is 002. With an access list the mode states the rights of others too.
+// othersWrite reports whether other users can write to a file. If the group has the same number as
+// this user, it has no other members by convention: many systems give each user such a group, with
+// a umask of 002. With an access control list, the group bits also apply to other users.
 func othersWrite(at string, info fs.FileInfo) bool {
 	perm := info.Mode().Perm()
 	if perm&0o020 == 0 {
@@ -47,7 +48,8 @@ func checkSecret(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// takeBack removes rights from one file or folder of this user, unless every user can write to it.
+// takeBack removes permissions from one file or folder of this user, unless everyone can write to
+// it.
 func takeBack(root *os.Root, name string, info fs.FileInfo, rights fs.FileMode) error {
 	perm := info.Mode().Perm()
 	if info.Mode()&fs.ModeSymlink != 0 || !Ours(info) || perm&0o002 != 0 || perm&rights == 0 {
@@ -106,20 +108,20 @@ func group(info fs.FileInfo) int {
 	return int(st.Gid)
 }
 
-// descriptors are folders of links to open files. Such a link leads to the open file itself; its
-// text is not always a path.
+// descriptors matches folders of links to open files. Such a link leads to the open file itself,
+// and its text is not always a path.
 var descriptors = regexp.MustCompile(`^/(?:dev|proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?)/fd$`)
 
 func isDescriptor(path string) bool { return descriptors.MatchString(filepath.Dir(path)) }
 
-// follow resolves the symbolic links in a path, refuses links of other users, and calls each, if it
-// is not nil, for every folder on the way. It returns the resolved path and what is there; info is
-// nil if nothing is there.
+// follow resolves the symbolic links in a path and refuses links of other users. If each is not
+// nil, it calls each for every folder on the path. It returns the resolved path and its file info,
+// which is nil if the path does not exist.
 //
-// The kernel refuses such links in sticky folders (fs.protected_symlinks), but only when it
-// resolves them itself, and not every system has that turned on.
+// The kernel refuses such links in sticky folders (fs.protected_symlinks), but only if it resolves
+// them itself, and some systems have this turned off.
 func follow(path string, each func(dir string, info fs.FileInfo) error) (string, fs.FileInfo, error) {
-	// Not filepath.Abs: it shortens "link/.." to nothing, and the kernel does not.
+	// Not filepath.Abs: it removes "link/..", but the kernel follows the link first.
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
 		if err != nil {
@@ -180,7 +182,7 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 	return at, info, err
 }
 
-// readLink reads a link that this user or root made.
+// readLink returns the target of a link. It refuses a link of another user.
 func readLink(path, link string, info fs.FileInfo) (string, error) {
 	if !ours(info) {
 		return "", &UntrustedError{Path: path, At: link, Problem: Foreign, Detail: fmt.Sprintf("a symbolic link of user %d", owner(info))}
@@ -189,7 +191,7 @@ func readLink(path, link string, info fs.FileInfo) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Another user may have replaced the link after it was checked.
+	// Another user may have replaced the link after the check.
 	again, err := os.Lstat(link)
 	if err != nil {
 		return "", err
@@ -200,8 +202,8 @@ func readLink(path, link string, info fs.FileInfo) (string, error) {
 	return target, nil
 }
 
-// replaceable reports whether this user may put another file in the place of one in a folder. In a
-// folder with the sticky bit only the owners may.
+// replaceable reports whether this user may replace a file in a folder. In a folder with the sticky
+// bit, only the owners of the file and of the folder, and root, may.
 func replaceable(dir, file fs.FileInfo) bool {
 	me := os.Geteuid()
 	return dir.Mode()&fs.ModeSticky == 0 || me == 0 || owner(dir) == me || owner(file) == me

@@ -12,15 +12,15 @@ import (
 	"syscall"
 )
 
-// partialPrefix begins the name of a file that is not complete.
+// partialPrefix is the prefix of the names of incomplete files.
 const partialPrefix = ".imagegate-partial-"
 
-// IsPartial reports whether a file's name is that of an incomplete file. One that stays behind is
-// of a process that was killed.
+// IsPartial reports whether name is the name of an incomplete file. Killed processes leave such
+// files behind.
 func IsPartial(name string) bool { return strings.HasPrefix(name, partialPrefix) }
 
-// WriteFile replaces a file in one step: a reader sees the old content or the new, both complete.
-// If write fails, the old file stays. See [Prepare] for links, devices and pipes.
+// WriteFile replaces a file atomically: a reader sees the complete old content or the complete new
+// content. If write fails, the old file stays. See [Prepare] for links, devices and pipes.
 func WriteFile(path string, perm fs.FileMode, write func(io.Writer) error) (err error) {
 	f, err := Prepare(path, perm)
 	if err != nil {
@@ -33,7 +33,7 @@ func WriteFile(path string, perm fs.FileMode, write func(io.Writer) error) (err 
 	return f.Commit()
 }
 
-// WriteBytes is [WriteFile] for content that is in memory.
+// WriteBytes is [WriteFile] for content in memory.
 func WriteBytes(path string, perm fs.FileMode, data []byte) error {
 	return WriteFile(path, perm, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -41,15 +41,15 @@ func WriteBytes(path string, perm fs.FileMode, data []byte) error {
 	})
 }
 
-// IsAppended reports whether [WriteFile] would add to what is at path instead of replacing it: to a
-// device or a pipe, or to a file that is open already and named by its number, as /dev/stdout is.
+// IsAppended reports whether [WriteFile] would append to path instead of replacing it. This is so
+// for a device, a pipe, and a path such as /dev/stdout that names an open file by its descriptor.
 func IsAppended(path string) bool {
 	resolved, info, err := follow(path, nil)
 	return err == nil && info != nil && !info.IsDir() && (!info.Mode().IsRegular() || isDescriptor(resolved))
 }
 
-// WriteNew writes a file that must not exist yet. On an error the file is not there. Links of
-// other users on the way to it are refused.
+// WriteNew writes a file that must not exist yet. On an error, it leaves no file behind. It refuses
+// links of other users on the path.
 func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 	dir, base := filepath.Split(path)
 	if dir == "" {
@@ -77,29 +77,29 @@ func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 	return f.Close()
 }
 
-// File is a new file that does not have its name yet. Commit gives it the name; Discard removes
-// it. It is for one goroutine.
+// File is a new file that does not have its final name yet. Commit gives it the name, and Discard
+// removes the file. A File must not be used concurrently.
 type File struct {
 	path string // as the caller named it
 	perm fs.FileMode
 	f    *os.File
-	// dir, temp and base are nil and empty for a device or pipe.
+	// dir is nil, and temp and base are empty, for a device or pipe.
 	dir        *os.Root
 	temp, base string
 	device     string
 	done       bool
 }
 
-// Prepare creates an empty temporary file in the folder of path, so that most reasons why path
-// could not be written are an error now: a missing folder, missing rights, a full disk. Until
-// Commit, path stays as it is.
+// Prepare creates an empty temporary file in the folder of path. So it fails early for most reasons
+// why path could not be written: a missing folder, missing permissions, a full disk. path does not
+// change before Commit.
 //
-// A symbolic link of this user or of root is followed, and stays a link. A link of another user is
-// an [*UntrustedError]: it would have the content of a file elsewhere replaced. A device or a pipe
-// is written to directly and never replaced; it must be this user's or root's. A pipe is opened by
-// the first Write, because opening waits for a reader.
+// A symbolic link of this user or root is followed and stays a link. A link of another user is an
+// [*UntrustedError], because it could redirect the write to another file. A device or a pipe is
+// written directly and never replaced. Unless it is a character device, it must belong to this user
+// or root. A pipe is opened by the first Write, because opening waits for a reader.
 //
-// The caller must call Discard, also after Commit, where it does nothing.
+// The caller must call Discard. After Commit, Discard does nothing.
 func Prepare(path string, perm fs.FileMode) (*File, error) {
 	resolved, info, err := follow(path, nil)
 	if err != nil {
@@ -127,15 +127,15 @@ func Prepare(path string, perm fs.FileMode) (*File, error) {
 	return f, nil
 }
 
-// open opens a device or pipe, or a file that is already open under a number. The latter may be a
-// regular file, to which others append.
+// open opens a device or pipe, or an open file by its descriptor. The latter may be a regular file,
+// and others may append to it too.
 func (f *File) open() (err error) {
 	f.f, err = os.OpenFile(f.device, os.O_WRONLY|os.O_APPEND, 0)
 	return err
 }
 
-// prepare creates the temporary file. From here on the folder is used by its handle: a link that
-// takes its place leads nowhere.
+// prepare creates the temporary file. From here on it uses the folder through its handle, so that
+// replacing the folder by a link has no effect.
 func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 	dir, base := filepath.Split(resolved)
 	f.dir, err = openFolder(dir)
@@ -151,7 +151,7 @@ func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 			f.done = true
 		}
 	}()
-	// The path must still lead where it did before the folder was opened.
+	// The path must still resolve to the same folder as before the folder was opened.
 	again, _, err := follow(f.path, nil)
 	if err != nil {
 		return err
@@ -173,8 +173,7 @@ func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 	return err
 }
 
-// openFolder opens a folder, and makes sure that it is the folder that the path now names without
-// following a link in the last place.
+// openFolder opens a folder, and checks that dir names this folder itself and not a link to it.
 func openFolder(dir string) (*os.Root, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -203,7 +202,8 @@ func (f *File) Write(p []byte) (int, error) {
 	return f.f.Write(p)
 }
 
-// Sync makes the content survive a power cut. It does nothing for a device or pipe.
+// Sync writes the content to stable storage, so that it survives a power failure. It does nothing
+// for a device or pipe.
 func (f *File) Sync() error {
 	if f.dir == nil {
 		return nil
@@ -211,7 +211,7 @@ func (f *File) Sync() error {
 	return f.f.Sync()
 }
 
-// Commit gives the file its permissions and its name, in place of the old one.
+// Commit sets the permissions of the file and renames it to its final name, replacing the old file.
 func (f *File) Commit() error {
 	if f.done {
 		return fmt.Errorf("writing %q: %w", f.path, os.ErrClosed)

@@ -18,27 +18,26 @@ const (
 	predicateProvenance = "https://slsa.dev/provenance/v0.2"
 )
 
-// WithAttestations adds to each image of the index what
-// "docker buildx build --sbom --provenance" adds: a manifest for the platform
-// unknown/unknown that is annotated with the image's digest, has a config like
-// an image's and carries an SPDX and a provenance statement as layers. See
-// https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md
-// and exporter/containerimage/writer.go there.
+// WithAttestations adds to each image of the index the attestation manifest that "docker buildx
+// build --sbom --provenance" adds. The manifest is for the platform unknown/unknown, is annotated
+// with the image's digest, has a config like an image, and has an SPDX and a provenance statement
+// as layers. See
+// https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md and
+// exporter/containerimage/writer.go there.
 func WithAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{})
 }
 
-// WithArtifactAttestations is [WithAttestations] in the form that buildx
-// writes with "oci-artifact=true": an OCI artifact with an empty config, whose
-// subject is the image.
+// WithArtifactAttestations is [WithAttestations] in the form that buildx writes with
+// "oci-artifact=true": an OCI artifact with an empty config. Its subject is the image.
 func WithArtifactAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{artifact: true})
 }
 
-// attestations says in which form to attest.
+// attestations is the form of the attestations.
 type attestations struct {
 	artifact bool
-	// smuggled are files of a tar layer that stands beside the statements.
+	// smuggled are files in an additional tar layer, next to the statements.
 	smuggled []File
 }
 

@@ -11,14 +11,12 @@ import (
 	"time"
 )
 
-// Hook sees a request before the registry does. True means that it has
-// answered; false passes the request on, perhaps later or with a damaged
-// answer. Hooks are called concurrently, and must return when the request's
-// context ends.
+// Hook sees a request before the registry does. It returns true if it has answered, and false to
+// pass the request on, perhaps after a delay or with a damaged answer. Hooks are called
+// concurrently, and must return when the request's context ends.
 type Hook func(w http.ResponseWriter, r *http.Request) bool
 
-// Fail answers with this status and an error body as the distribution
-// specification has it.
+// Fail answers with this status and an error body in the form of the distribution specification.
 func Fail(status int) Hook {
 	code := map[int]string{
 		http.StatusUnauthorized:    "UNAUTHORIZED",
@@ -39,8 +37,7 @@ func Fail(status int) Hook {
 	}
 }
 
-// RateLimit answers with 429 and a Retry-After of this long, rounded up to
-// seconds.
+// RateLimit answers with 429 and a Retry-After of this duration, rounded up to seconds.
 func RateLimit(after time.Duration) Hook {
 	fail := Fail(http.StatusTooManyRequests)
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -49,14 +46,13 @@ func RateLimit(after time.Duration) Hook {
 	}
 }
 
-// Cut ends the connection without an answer, before the registry has seen the
-// request.
+// Cut closes the connection without an answer, before the registry has seen the request.
 func Cut() Hook {
 	return func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
 }
 
-// CutBody lets n bytes of the answer's body through and then ends the
-// connection. A shorter body arrives whole.
+// CutBody sends n bytes of the answer's body and then closes the connection. A shorter body is sent
+// in full.
 func CutBody(n int64) Hook {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.(*response).cut = n
@@ -64,8 +60,8 @@ func CutBody(n int64) Hook {
 	}
 }
 
-// Corrupt inverts the byte at this offset of the answer's body: the length is
-// right, the digest is not.
+// Corrupt inverts the byte at this offset of the answer's body: the length is right, the digest is
+// wrong.
 func Corrupt(offset int64) Hook {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.(*response).flip = offset
@@ -73,7 +69,7 @@ func Corrupt(offset int64) Hook {
 	}
 }
 
-// Endless answers with zeros and no length, until the client leaves.
+// Endless answers with zeros and without a length until the client disconnects.
 func Endless() Hook {
 	zeros := make([]byte, 32<<10)
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -88,8 +84,8 @@ func Endless() Hook {
 	}
 }
 
-// Delay passes the request on after this long, or cuts it when the client has
-// left by then.
+// Delay passes the request on after this duration. If the client has disconnected by then, it
+// closes the connection.
 func Delay(d time.Duration) Hook {
 	return func(_ http.ResponseWriter, r *http.Request) bool {
 		timer := time.NewTimer(d)
@@ -108,21 +104,21 @@ func When(match func(*http.Request) bool, hook Hook) Hook {
 	return func(w http.ResponseWriter, r *http.Request) bool { return match(r) && hook(w, r) }
 }
 
-// Times applies the hook to the first n requests that it gets and passes the
-// others on. Inside When it counts those that match.
+// Times applies the hook to the first n requests and passes later requests on. Inside When it
+// counts only matching requests.
 func Times(n int64, hook Hook) Hook {
 	var seen atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) bool { return seen.Add(1) <= n && hook(w, r) }
 }
 
-// After passes the first n requests that it gets on and applies the hook to
-// the others: with [Cut] it is a process killed at its n+1st request.
+// After passes the first n requests on and applies the hook to all later ones. With [Cut] it
+// simulates a process that is killed at request n+1.
 func After(n int64, hook Hook) Hook {
 	var seen atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) bool { return seen.Add(1) > n && hook(w, r) }
 }
 
-// Any lets each hook have the request in turn, until one has answered.
+// Any calls the hooks in order until one of them answers.
 func Any(hooks ...Hook) Hook {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		for _, hook := range hooks {
@@ -134,14 +130,13 @@ func Any(hooks ...Hook) Hook {
 	}
 }
 
-// IsWrite matches every method other than GET and HEAD.
+// IsWrite matches every method except GET and HEAD.
 func IsWrite(r *http.Request) bool { return isWrite(r.Method) }
 
-// IsBlob matches what reads or looks for a blob; uploads are not among it.
+// IsBlob matches requests that read a blob or check whether it exists, but not uploads.
 func IsBlob(r *http.Request) bool { return isBlobPath(r.URL.Path) }
 
-// IsManifest matches what reads, looks for or writes a manifest by tag or by
-// digest.
+// IsManifest matches requests that read, check or write a manifest by tag or by digest.
 func IsManifest(r *http.Request) bool { return isManifestPath(r.URL.Path) }
 
 // IsTagWrite matches the PUT that moves a tag.

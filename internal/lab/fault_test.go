@@ -16,8 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// withBlob starts a registry that holds an image and returns the path of its
-// layer and the layer's bytes.
+// withBlob starts a registry with an image, and returns the path and the content of its layer.
 func withBlob(t *testing.T) (*lab.Registry, string, []byte) {
 	t.Helper()
 	r := start(t, lab.Options{})
@@ -150,8 +149,7 @@ func TestHooksCombine(t *testing.T) {
 	}
 }
 
-// TestTagWriteIsToldFromDigestWrite: the point of many tests is that the one
-// happens only after the other.
+// TestTagWriteIsToldFromDigestWrite: many tests check that the tag is written after the digest.
 func TestTagWriteIsToldFromDigestWrite(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.When(lab.IsTagWrite, lab.Fail(403))})
 	img := build(t, small("linux/amd64"))

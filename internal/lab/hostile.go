@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Edit returns a copy of an image whose manifest and config were changed by
-// hand, with nothing brought back in line but the config's own digest.
+// Edit returns a copy of an image with a changed manifest and config. It updates only the config's
+// own digest and size, so that other values may contradict each other.
 func Edit(img v1.Image, change func(*v1.Manifest, *v1.ConfigFile) error) (v1.Image, error) {
 	manifest, err := img.Manifest()
 	if err != nil {
@@ -47,8 +47,8 @@ func editLast(img v1.Image, change func(layer *v1.Descriptor, diffID *v1.Hash)) 
 	})
 }
 
-// ForeignLayer declares the last layer not distributable and to be fetched
-// from the URL; it is not pushed. A registry takes it only with ForeignURLs.
+// ForeignLayer makes the last layer a foreign layer, which clients must fetch from the URL. It is
+// not pushed. A registry accepts it only with ForeignURLs.
 func ForeignLayer(img v1.Image, url string) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) {
 		foreign := map[types.MediaType]types.MediaType{
@@ -62,26 +62,24 @@ func ForeignLayer(img v1.Image, url string) (v1.Image, error) {
 	})
 }
 
-// LayerURLs leaves the last layer what it is, and in the registry, and adds
-// URLs to it: some clients prefer them. A registry takes it only with
-// ForeignURLs.
+// LayerURLs adds URLs to the last layer, which stays an ordinary layer in the registry. Some
+// clients prefer the URLs. A registry accepts it only with ForeignURLs.
 func LayerURLs(img v1.Image, urls ...string) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) { layer.URLs = urls })
 }
 
-// WrongDiffID states a digest of the last layer's content that is not its own.
+// WrongDiffID replaces the diffID of the last layer by a wrong one.
 func WrongDiffID(img v1.Image) (v1.Image, error) {
 	return editLast(img, func(_ *v1.Descriptor, diffID *v1.Hash) { *diffID = digestOf([]byte(diffID.String())) })
 }
 
-// WrongSize states a size of the last layer's blob that is off by so many
-// bytes.
+// WrongSize adds off to the stated size of the last layer's blob.
 func WrongSize(img v1.Image, off int64) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) { layer.Size += off })
 }
 
-// WithSmuggledLayer is [WithAttestations] with a tar layer beside the
-// statements: a file system that hides where nobody looks for one.
+// WithSmuggledLayer is [WithAttestations] with a tar layer next to the statements: it hides files
+// in a manifest that scanners ignore.
 func WithSmuggledLayer(index v1.ImageIndex, files ...File) (v1.ImageIndex, error) {
 	if len(files) == 0 {
 		return nil, errors.New("attesting an index: no files to smuggle")
@@ -89,7 +87,7 @@ func WithSmuggledLayer(index v1.ImageIndex, files ...File) (v1.ImageIndex, error
 	return attest(index, attestations{smuggled: files})
 }
 
-// readAll reads and closes what a layer has opened.
+// readAll reads an opened layer to the end and closes it.
 func readAll(r io.ReadCloser, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err

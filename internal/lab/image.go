@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Created is when every image says that it was made: the same day on every
-// run, so that digests are the same too.
+// Created is the creation time of every image. It is constant, so that digests are the same on
+// every run.
 var Created = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // MediaTypes is the family of media types of a manifest and its parts.
@@ -26,16 +26,14 @@ const (
 	Docker                   // Docker image manifests, version 2, schema 2
 )
 
-// ImageSpec says what an image for one platform contains. The zero value is an
-// image for linux/amd64 without any layer. What is installed (the release, the
-// packages and the Go binary) makes up the first layer; those of Layers follow,
-// and Files is the last.
+// ImageSpec describes an image for one platform. The zero value is an image for linux/amd64 without
+// layers. The first layer holds the installed parts: the os-release file, the packages and the Go
+// binary. The layers in Layers follow, and Files is the last layer.
 type ImageSpec struct {
-	// Platform is os/arch or os/arch/variant; default "linux/amd64".
+	// Platform is os/arch or os/arch/variant. Default: "linux/amd64".
 	Platform string
-	// OSRelease is ID and VERSION_ID of the os-release file, such as
-	// "debian 12", "alpine 3.20.3" or "wolfi 20230201"; a lone ID has no
-	// version; empty writes no such file.
+	// OSRelease has the ID and VERSION_ID of the os-release file, such as "debian 12", "alpine
+	// 3.20.3" or "wolfi 20230201". The version is optional. Default: no such file.
 	OSRelease string
 	// DebPackages are installed in /var/lib/dpkg.
 	DebPackages []Deb
@@ -43,23 +41,23 @@ type ImageSpec struct {
 	ApkPackages []Apk
 	// NPM are installed in /usr/lib/node_modules.
 	NPM []NPM
-	// GoBinary is the content of an executable, which becomes the entry
-	// point; empty is none.
+	// GoBinary is the content of an executable, which becomes the entry point. Default: no
+	// executable.
 	GoBinary []byte
-	// GoBinaryPath is where it is; default "/usr/local/bin/app".
+	// GoBinaryPath is the path of the executable. Default: "/usr/local/bin/app".
 	GoBinaryPath string
 	// Layers are further layers, lowest first.
 	Layers [][]File
-	// Files is one more layer, above all others; without files there is none.
+	// Files is one more layer on top. Default: no such layer.
 	Files []File
 
 	Env    []string // "NAME=value"
 	User   string   // empty is root
 	Labels map[string]string
 
-	// Compression is that of every layer; default Gzip.
+	// Compression is the compression of every layer. Default: Gzip.
 	Compression Compression
-	// MediaTypes is the family; default OCI. Docker has no Zstd.
+	// MediaTypes is the family. Default: OCI. Docker has no Zstd.
 	MediaTypes MediaTypes
 }
 
@@ -157,9 +155,9 @@ func (m MediaTypes) layer(c Compression) (types.MediaType, error) {
 	return mediaType, nil
 }
 
-// assemble makes an image of a manifest, whose config descriptor it completes,
-// and the blobs that the manifest names. Nothing else is checked: what a
-// hostile registry would serve is assembled as well.
+// assemble makes an image from a manifest and the blobs that it names, and sets the digest and size
+// of the config. It checks nothing else, so that it can build the content of a hostile registry
+// too.
 func assemble(manifest v1.Manifest, config []byte, blobs map[v1.Hash][]byte) (v1.Image, error) {
 	manifest.Config.Digest = digestOf(config)
 	manifest.Config.Size = int64(len(config))
@@ -194,9 +192,9 @@ func (c *core) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 	return nil, fmt.Errorf("the image has no layer %s", h)
 }
 
-// blobLayer is one layer of core. Digest, media type and diffID are what
-// manifest and config say, true or not, as they are for an image in a registry.
-// The size is the blob's own where there is one: it could not be pushed else.
+// blobLayer is one layer of core. Its digest, media type and diffID come from the manifest and
+// config, true or not, as for an image in a registry. Its size is the real size of the blob if the
+// blob exists, because a wrong size could not be pushed.
 type blobLayer struct {
 	image *core
 	index int

@@ -28,7 +28,7 @@ func everything() lab.ImageSpec {
 	}
 }
 
-// entries unpacks a layer: type, mode and name of each entry, and the contents.
+// entries reads a layer. It returns the type, mode and name of each entry, and the contents.
 func entries(t *testing.T, layer v1.Layer) (list []string, contents map[string]string) {
 	t.Helper()
 	rc := must(layer.Uncompressed())(t)
@@ -278,7 +278,7 @@ func TestURLsAreRefusedUnlessAllowed(t *testing.T) {
 			spec.MediaTypes = family
 			spec.OSRelease = "debian 12"
 			img := must(hostile(build(t, spec)))(t)
-			// Docker's handler looks at the URLs of foreign layers only.
+			// Docker's handler checks the URLs of foreign layers only.
 			if name == "foreign" || family == lab.OCI {
 				if _, err := start(t, lab.Options{}).Push(t.Context(), "app:1", img); err == nil || !strings.Contains(err.Error(), "invalid URL") {
 					t.Errorf("%s %d: got %v, want a refusal", name, family, err)

@@ -11,9 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Index lists the images in this order, each with the platform that its config
-// states. It is a Docker manifest list where all of them are Docker images,
-// and else an OCI index.
+// Index lists the images in this order, each with the platform in its config. It is a Docker
+// manifest list if there are images and all are Docker images, and an OCI index otherwise.
 func Index(images ...v1.Image) (v1.ImageIndex, error) {
 	mediaType := types.DockerManifestList
 	if len(images) == 0 {
@@ -37,8 +36,7 @@ func Index(images ...v1.Image) (v1.ImageIndex, error) {
 	return fix(mutate.AppendManifests(mutate.IndexMediaType(empty.Index, mediaType), children...))
 }
 
-// fix computes the index once, so that what is handed out can be used
-// concurrently and its errors come now.
+// fix computes the index once, so that it can be used concurrently and errors appear early.
 func fix(index v1.ImageIndex) (v1.ImageIndex, error) {
 	if _, err := index.Digest(); err != nil {
 		return nil, fmt.Errorf("building an index: %w", err)
@@ -46,8 +44,7 @@ func fix(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// imagesOf returns the children of an index that are images for a platform,
-// with their descriptors.
+// imagesOf returns the descriptors of the platform images in an index.
 func imagesOf(index v1.ImageIndex) ([]v1.Descriptor, error) {
 	manifest, err := index.IndexManifest()
 	if err != nil {
@@ -65,7 +62,7 @@ func imagesOf(index v1.ImageIndex) ([]v1.Descriptor, error) {
 	return out, nil
 }
 
-// compressedBlobs reads the layers of an image that are there.
+// compressedBlobs reads the layers of an image except foreign layers.
 func compressedBlobs(img v1.Image) (map[v1.Hash][]byte, error) {
 	layers, err := img.Layers()
 	if err != nil {

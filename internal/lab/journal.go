@@ -14,29 +14,27 @@ type Request struct {
 	Method string
 	Path   string // of the URL, without the query
 	Query  string // of the URL, raw
-	// Header is what the client sent, credentials included.
+	// Header has the headers of the client, including credentials.
 	Header http.Header
-	// Status is the answer's; 0 where the connection was cut before one.
+	// Status is the status of the answer, or 0 if the connection was cut before an answer.
 	Status int
-	// BytesIn and BytesOut count the bytes of the two bodies that passed.
+	// BytesIn and BytesOut count the transferred bytes of the request body and the response body.
 	BytesIn, BytesOut int64
 }
 
-// IsWrite tells whether the request could have changed the registry: its
-// method is neither GET nor HEAD.
+// IsWrite reports whether the request could have changed the registry: its method is neither GET
+// nor HEAD.
 func (r Request) IsWrite() bool { return isWrite(r.Method) }
 
-// String is "METHOD path status", for messages.
+// String returns "METHOD path status", for messages.
 func (r Request) String() string { return fmt.Sprintf("%s %s %d", r.Method, r.Path, r.Status) }
 
-// Requests returns all requests since the start or the last reset, in the
-// order in which they arrived. One that is under way is part of it, with the
-// status and the bytes that were sent so far: what a client has received is on
-// the record already.
+// Requests returns all requests since the start or the last reset, in the order of their arrival. A
+// request in progress is included, with its current status and byte counts: everything that a
+// client has received is already in the record.
 func (r *Registry) Requests() []Request { return r.journal.snapshot() }
 
-// Writes returns those requests whose method is neither GET nor HEAD, whatever
-// became of them.
+// Writes returns the requests with a method other than GET and HEAD, including failed ones.
 func (r *Registry) Writes() []Request {
 	var writes []Request
 	for _, req := range r.Requests() {
@@ -47,12 +45,11 @@ func (r *Registry) Writes() []Request {
 	return writes
 }
 
-// ResetRequests empties the record. Requests that are under way do not come
-// back to it.
+// ResetRequests empties the record. Requests in progress are not added again.
 func (r *Registry) ResetRequests() { r.journal.reset() }
 
-// BlobBytesServed counts the bytes of blobs, configurations included, that
-// were sent to clients since the last reset.
+// BlobBytesServed returns the number of blob bytes, including image configs, that were sent to
+// clients since the last reset.
 func (r *Registry) BlobBytesServed() int64 {
 	var sum int64
 	for _, req := range r.Requests() {
@@ -63,8 +60,8 @@ func (r *Registry) BlobBytesServed() int64 {
 	return sum
 }
 
-// BlobReads counts for each digest the GET requests for that blob since the
-// last reset, failed ones included.
+// BlobReads counts the GET requests for each blob digest since the last reset, including failed
+// requests.
 func (r *Registry) BlobReads() map[string]int {
 	reads := map[string]int{}
 	for _, req := range r.Requests() {
@@ -81,8 +78,8 @@ type journal struct {
 	requests []*Request
 }
 
-// begin enters a request and returns the writer through which it is answered.
-// It also counts what is read of the request's body.
+// begin records a request and returns the writer for its answer. It also counts the bytes read from
+// the request's body.
 func (j *journal) begin(w http.ResponseWriter, req *http.Request) *response {
 	entry := &Request{Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery, Header: req.Header.Clone()}
 	j.mu.Lock()
@@ -108,7 +105,7 @@ func (j *journal) reset() {
 	j.requests = nil
 }
 
-// requestBody counts what is read from it.
+// requestBody counts the bytes that are read from it.
 type requestBody struct {
 	io.ReadCloser
 	journal *journal
@@ -123,17 +120,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// response writes to the record before it writes to the client, so that a
-// client never knows more than the record. It carries out the faults that
-// happen inside a body.
+// response updates the record before it writes to the client, so that a client never knows more
+// than the record. It also applies the faults that happen inside a body.
 type response struct {
 	http.ResponseWriter
 	journal *journal
 	entry   *Request
 	status  int
 	written int64
-	cut     int64 // cut the connection after so many bytes; -1 is never
-	flip    int64 // send the byte at this offset inverted; -1 is none
+	cut     int64 // cut the connection after this many bytes; -1: never
+	flip    int64 // send the byte at this offset inverted; -1: none
 }
 
 func (w *response) WriteHeader(status int) {
@@ -174,7 +170,7 @@ func (w *response) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// finish records the status that net/http sends for a handler that wrote none.
+// finish records the status that net/http sends if the handler set none.
 func (w *response) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -183,13 +179,13 @@ func (w *response) finish() {
 
 func isWrite(method string) bool { return method != http.MethodGet && method != http.MethodHead }
 
-// isBlobPath recognises "/v2/<repository>/blobs/<digest>" and no upload.
+// isBlobPath matches "/v2/<repository>/blobs/<digest>", but not uploads.
 func isBlobPath(p string) bool {
 	dir, last := path.Split(p)
 	return strings.HasSuffix(dir, "/blobs/") && strings.Contains(last, ":")
 }
 
-// isManifestPath recognises "/v2/<repository>/manifests/<tag or digest>".
+// isManifestPath matches "/v2/<repository>/manifests/<tag or digest>".
 func isManifestPath(p string) bool {
 	dir, _ := path.Split(p)
 	return strings.HasSuffix(dir, "/manifests/")

@@ -10,12 +10,12 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// answer is what a client without any cleverness gets.
+// answer is the response that a simple HTTP client gets.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	err    error // reading the body
+	err    error // from reading the body
 }
 
 func get(t *testing.T, r *lab.Registry, path string) (answer, error) {
@@ -109,7 +109,7 @@ func TestBlobBytesAreCountedOnceAPull(t *testing.T) {
 	}
 }
 
-// TestCutRequestIsOnTheRecord: a write that broke off must not pass for none.
+// TestCutRequestIsOnTheRecord: an interrupted write must not go unrecorded.
 func TestCutRequestIsOnTheRecord(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.Cut()})
 	req := must(http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+r.Host()+"/v2/app/manifests/1", nil))(t)

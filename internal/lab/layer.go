@@ -16,44 +16,43 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Compression is how layers are packed.
+// Compression is the compression of a layer.
 type Compression int
 
 const (
 	Gzip         Compression = iota // RFC 1952
 	Zstd                            // RFC 8878
-	Uncompressed                    // a bare tar archive
+	Uncompressed                    // a plain tar archive
 )
 
-// File is one entry of a layer. The path goes into the archive as it is, apart
-// from a leading slash; the folders above it are added where the layer lacks
-// them.
+// File is one entry of a layer. The path is written to the archive as it is, without a leading
+// slash. Missing parent folders are added.
 type File struct {
 	Path string
-	// Content is that of a regular file.
+	// Content is the content of a regular file.
 	Content string
-	// Zeros makes it a file of so many zero bytes instead, which costs no
-	// memory and next to nothing when compressed.
+	// Zeros makes it a file of this many zero bytes instead. It needs no memory and compresses to
+	// almost nothing.
 	Zeros int64
-	// Mode is the permission bits; default 0644, for a folder 0755.
+	// Mode is the permission bits. Default: 0644, or 0755 for a folder.
 	Mode int64
-	// Link makes it a symbolic link to this target, HardLink a hard link to
-	// a path of the image, Dir a folder.
+	// Link makes it a symbolic link to this target, HardLink a hard link to a path of the image,
+	// Dir a folder.
 	Link, HardLink string
 	Dir            bool
 }
 
-// Whiteout deletes a path of the layers below.
+// Whiteout deletes a path of the lower layers.
 func Whiteout(p string) File {
 	dir, base := path.Split(p)
 	return File{Path: dir + ".wh." + base}
 }
 
-// Opaque hides what the layers below have in a folder.
+// Opaque hides the content of a folder in the lower layers.
 func Opaque(dir string) File { return File{Path: path.Join(dir, ".wh..wh..opq")} }
 
-// buildLayer packs files in their order and returns the blob and its diffID,
-// the digest of the archive before compression.
+// buildLayer packs files in their order. It returns the blob and its diffID, the digest of the
+// archive before compression.
 func buildLayer(files []File, c Compression) (blob []byte, diffID v1.Hash, err error) {
 	var out bytes.Buffer
 	packed, err := compressor(&out, c)
@@ -81,8 +80,8 @@ func buildLayer(files []File, c Compression) (blob []byte, diffID v1.Hash, err e
 	return out.Bytes(), v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
-// addFolders adds those folders above name that are not there yet. A path that
-// leaves the archive is left alone: somebody wants it like that.
+// addFolders adds the missing parent folders of name. It skips a path that leaves the archive,
+// because such a path is intended.
 func addFolders(archive *tar.Writer, have map[string]bool, name string) error {
 	if strings.Contains("/"+name+"/", "/../") {
 		return nil
@@ -132,13 +131,13 @@ func addFile(archive *tar.Writer, name string, f File) error {
 	return err
 }
 
-// compressor writes what it is given to w, packed, when it is closed.
+// compressor returns a writer that compresses to w. The output is complete after Close.
 func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
 	switch c {
 	case Gzip:
 		return gzip.NewWriter(w), nil
 	case Zstd:
-		// With more threads than one the frames could depend on the machine.
+		// With several threads, the frames could depend on the machine.
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	case Uncompressed:
 		return plain{w}, nil

@@ -14,13 +14,12 @@ import (
 // Deb is an installed Debian package.
 type Deb struct {
 	Name, Version string
-	// Source is the source package as dpkg writes it, "openssl" or
-	// "openssl (3.0.1-1)"; empty where it is called like the package.
+	// Source is the source package as dpkg writes it, "openssl" or "openssl (3.0.1-1)". Empty means
+	// that it has the name of the package.
 	Source string
-	// Arch is dpkg's name of the architecture; default that of the image.
+	// Arch is dpkg's name of the architecture. Default: the architecture of the image.
 	Arch string
-	// License is the short name in the package's copyright file; empty
-	// writes no such file.
+	// License is the short name in the package's copyright file. Default: no such file.
 	License string
 	// Files are further files of the package, with their checksums in the database.
 	Files []File
@@ -29,9 +28,9 @@ type Deb struct {
 // Apk is an installed Alpine or Wolfi package.
 type Apk struct {
 	Name, Version string
-	// Origin is the source package; default Name.
+	// Origin is the source package. Default: Name.
 	Origin string
-	// Arch is apk's name of the architecture; default that of the image.
+	// Arch is apk's name of the architecture. Default: the architecture of the image.
 	Arch    string
 	License string
 	// Files are files of the package, with their checksums in the database.
@@ -44,7 +43,7 @@ type NPM struct {
 	Name, Version, License string
 }
 
-// install lists the files of the release, the packages and the binary.
+// install returns the files of the distribution, the packages and the binary.
 func install(spec ImageSpec, arch string) ([]File, error) {
 	files := osRelease(spec.OSRelease)
 	files = append(files, dpkg(spec.DebPackages, arch)...)
@@ -66,8 +65,7 @@ func install(spec ImageSpec, arch string) ([]File, error) {
 	return files, nil
 }
 
-// osRelease writes the file where distributions have it, with the link to it
-// in /etc; see os-release(5).
+// osRelease returns the os-release file in /usr/lib and the link to it in /etc; see os-release(5).
 func osRelease(release string) []File {
 	id, version, _ := strings.Cut(release, " ")
 	if id == "" {
@@ -94,14 +92,14 @@ func osRelease(release string) []File {
 	}
 }
 
-// RemoveOSRelease is a layer that hides what the image says its distribution
-// is, which is a way to keep advisories from being matched.
+// RemoveOSRelease returns a layer that hides the image's distribution. Without it, advisories of
+// the distribution are not matched.
 func RemoveOSRelease() []File {
 	return []File{Whiteout("etc/os-release"), Whiteout("usr/lib/os-release")}
 }
 
-// dpkg writes the status database and what stands beside it; see
-// deb-control(5) and dpkg-query(1).
+// dpkg returns the status database and the files of the packages; see deb-control(5) and
+// dpkg-query(1).
 func dpkg(packages []Deb, arch string) []File {
 	if len(packages) == 0 {
 		return nil
@@ -126,7 +124,7 @@ func dpkg(packages []Deb, arch string) []File {
 		if p.License != "" {
 			at := "usr/share/doc/" + p.Name + "/copyright"
 			text := "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: none\nLicense: " + p.License + "\n"
-			sum := md5.Sum([]byte(text)) // what dpkg writes
+			sum := md5.Sum([]byte(text)) // the checksum that dpkg writes
 			files = append(files, File{Path: at, Content: text})
 			list += "/" + at + "\n"
 			sums = hex.EncodeToString(sum[:]) + "  " + at + "\n"
@@ -146,7 +144,7 @@ func dpkg(packages []Deb, arch string) []File {
 	return append([]File{{Path: "var/lib/dpkg/status", Content: status.String()}}, files...)
 }
 
-// apk writes the database of installed packages; see apk-db(5).
+// apk returns the database of installed packages and their files; see apk-db(5).
 func apk(packages []Apk, release, arch string) []File {
 	if len(packages) == 0 {
 		return nil
@@ -163,7 +161,7 @@ func apk(packages []Apk, release, arch string) []File {
 		if p.Origin == "" {
 			p.Origin = p.Name
 		}
-		sum := sha1.Sum([]byte(p.Name + "-" + p.Version)) // what apk writes
+		sum := sha1.Sum([]byte(p.Name + "-" + p.Version)) // the checksum that apk writes
 		fmt.Fprintf(&installed, "C:Q1%s\nP:%s\nV:%s\nA:%s\nS:1024\nI:4096\n", base64.StdEncoding.EncodeToString(sum[:]), p.Name, p.Version, p.Arch)
 		fmt.Fprintf(&installed, "T:%s, as installed by the lab\nU:https://example.invalid/%s\n", p.Name, p.Name)
 		if p.License != "" {

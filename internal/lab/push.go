@@ -8,10 +8,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Push writes an image with its layers, an index with its children or a bare
-// manifest to the reference and returns what it was stored as. Foreign layers
-// stay where they are. A manifest with a subject is also listed under the
-// subject's fallback tag where the registry does not list it by itself.
+// Push writes an image with its layers, an index with its children, or a single manifest to ref,
+// and returns the digest reference. It does not push foreign layers. If the manifest has a subject
+// and the registry does not list referrers itself, Push also updates the subject's fallback tag.
 func Push(ctx context.Context, ref string, what remote.Taggable, opts ...remote.Option) (name.Digest, error) {
 	target, err := name.ParseReference(ref)
 	if err != nil {

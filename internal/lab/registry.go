@@ -30,25 +30,24 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 )
 
-// Options say what kind of registry to start. The zero value is an anonymous,
-// writable registry in memory with the defaults of a production one: manifests
-// whose blobs, or indexes whose children, are missing are refused, so are layers
-// that point to URLs, and nothing can be deleted.
+// Options describe the registry to start. The zero value is an anonymous, writable registry in
+// memory with the defaults of a production one. It refuses manifests with missing blobs, indexes
+// with missing children, layers with URLs, and deletions.
 type Options struct {
-	// Dir keeps the content in this folder, where another registry can find it
-	// again; empty keeps it in memory.
+	// Dir is the folder for the content, which another registry can use later. Empty keeps the
+	// content in memory.
 	Dir string
-	// User and Password ask for basic authentication, checked against an
-	// htpasswd file; with an empty User anybody may read and write.
+	// User and Password enable basic authentication against an htpasswd file. With an empty User,
+	// anyone can read and write.
 	User, Password string
-	// ReadOnly is the registry's maintenance mode: every write is answered
-	// with 405. Such a registry has content only through Dir.
+	// ReadOnly is the registry's maintenance mode: it answers every write with 405. Such a registry
+	// has content only through Dir.
 	ReadOnly bool
-	// Delete lets manifests, tags and blobs be deleted.
+	// Delete allows deleting manifests, tags and blobs.
 	Delete bool
-	// ForeignURLs accepts manifests whose layers point to URLs.
+	// ForeignURLs accepts manifests with layers that point to URLs.
 	ForeignURLs bool
-	// Hook sees each request before the registry does; nil is none.
+	// Hook sees each request before the registry does. Default: no hook.
 	Hook Hook
 }
 
@@ -64,11 +63,11 @@ type Registry struct {
 	close          func() error
 
 	mu      sync.Mutex
-	closing bool           // under mu: no further request is taken on
+	closing bool           // under mu: new requests are refused
 	serving sync.WaitGroup // grows only under mu
 }
 
-// enter takes a request on unless the registry is closing.
+// enter accepts a request unless the registry is closing.
 func (r *Registry) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,13 +78,12 @@ func (r *Registry) enter() bool {
 	return true
 }
 
-// quiet silences the registry's log. It always goes to the standard logger of
-// logrus, which belongs to the process: there is no other way to reach it.
+// quiet silences the registry's log. The registry always logs to the standard logger of logrus,
+// which is global to the process.
 var quiet = sync.OnceFunc(func() { logrus.SetLevel(logrus.PanicLevel) })
 
-// StartRegistry serves a new registry over plain HTTP on a free port of
-// 127.0.0.1. Any number may run in one process; they share nothing but a
-// silenced log. The caller closes it.
+// StartRegistry serves a new registry over plain HTTP on a free port of 127.0.0.1. Several
+// registries in one process share nothing except the silenced log. The caller must close it.
 func StartRegistry(opts Options) (_ *Registry, err error) {
 	quiet()
 	r := &Registry{user: opts.User, password: opts.Password}
@@ -115,12 +113,12 @@ func StartRegistry(opts Options) (_ *Registry, err error) {
 	r.serving.Add(1)
 	go func() {
 		defer r.serving.Done()
-		_ = r.server.Serve(listener) // always ends with ErrServerClosed
+		_ = r.server.Serve(listener) // always returns ErrServerClosed
 	}()
 	return r, nil
 }
 
-// configure translates Options into the registry's own configuration file.
+// configure translates Options into the registry's own configuration.
 func configure(opts Options, scratch string) (*configuration.Configuration, error) {
 	config := &configuration.Configuration{
 		Storage: configuration.Storage{
@@ -129,7 +127,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 			"delete":   {"enabled": opts.Delete},
 			"redirect": {"disable": true},
 			"maintenance": {
-				// The purger would outlive the test and has nothing to find.
+				// The purger would outlive the test and has nothing to purge.
 				"uploadpurging": map[any]any{"enabled": false},
 				"readonly":      map[any]any{"enabled": opts.ReadOnly},
 			},
@@ -162,8 +160,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 	return config, nil
 }
 
-// newApp turns the panics, with which the registry reports a configuration that
-// it cannot use, into errors.
+// newApp returns an error if the registry panics, as it does for an invalid configuration.
 func newApp(config *configuration.Configuration) (app *handlers.App, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -174,7 +171,7 @@ func newApp(config *configuration.Configuration) (app *handlers.App, err error) 
 	return handlers.NewApp(context.Background(), config), nil
 }
 
-// serve writes the request down, lets the hook have it and then the registry.
+// serve records the request and passes it to the hook, and then to the registry.
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	if !r.enter() {
 		panic(http.ErrAbortHandler)
@@ -189,15 +186,14 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	out.finish()
 }
 
-// Host is the registry's address, "127.0.0.1:<port>". Clients know from it
-// that they are to speak plain HTTP.
+// Host is the registry's address, "127.0.0.1:<port>". Clients use plain HTTP for such an address.
 func (r *Registry) Host() string { return r.host }
 
-// Ref completes "repository", "repository:tag" or "repository@digest" to a
-// reference in this registry.
+// Ref completes "repository", "repository:tag" or "repository@digest" to a reference in this
+// registry.
 func (r *Registry) Ref(path string) string { return r.host + "/" + strings.TrimPrefix(path, "/") }
 
-// SetHook replaces the hook for the requests to come; nil removes it.
+// SetHook replaces the hook for future requests. nil removes it.
 func (r *Registry) SetHook(hook Hook) {
 	if hook == nil {
 		r.hook.Store(nil)
@@ -206,8 +202,8 @@ func (r *Registry) SetHook(hook Hook) {
 	r.hook.Store(&hook)
 }
 
-// Close cuts all connections, waits for the handlers to return and stops the
-// registry. What is in memory is gone. Closing again does nothing.
+// Close cuts all connections, waits for the handlers to return and stops the registry. Content in
+// memory is lost. Closing again does nothing.
 func (r *Registry) Close() error { return r.close() }
 
 func (r *Registry) shutdown() error {
@@ -228,7 +224,7 @@ func (r *Registry) shutdown() error {
 	return errors.Join(errs...)
 }
 
-// Authenticator is what a client shows to this registry.
+// Authenticator returns the credentials for this registry.
 func (r *Registry) Authenticator() authn.Authenticator {
 	if r.user == "" {
 		return authn.Anonymous
@@ -236,8 +232,8 @@ func (r *Registry) Authenticator() authn.Authenticator {
 	return &authn.Basic{Username: r.user, Password: r.password}
 }
 
-// DockerConfig is a Docker configuration file ("config.json") with the
-// credentials for this registry, for clients that are programs of their own.
+// DockerConfig returns a Docker configuration file ("config.json") with the credentials for this
+// registry, for clients in other programs.
 func (r *Registry) DockerConfig() ([]byte, error) {
 	type entry struct {
 		Auth string `json:"auth"`
@@ -249,9 +245,9 @@ func (r *Registry) DockerConfig() ([]byte, error) {
 	return json.Marshal(map[string]any{"auths": auths})
 }
 
-// Push writes an image, index or manifest to "repository:tag" or
-// "repository@digest" in this registry, with its credentials, and returns what
-// it was stored as. Its requests are on the record like any other.
+// Push writes an image, index or manifest to "repository:tag" or "repository@digest" in this
+// registry, with its credentials, and returns the digest reference. Its requests are recorded like
+// any other.
 func (r *Registry) Push(ctx context.Context, path string, what remote.Taggable) (name.Digest, error) {
 	return Push(ctx, r.Ref(path), what, remote.WithAuth(r.Authenticator()))
 }

@@ -47,7 +47,7 @@ func build(t *testing.T, spec lab.ImageSpec) v1.Image {
 	return img
 }
 
-// must unwraps what cannot fail in a test that is right.
+// must fails the test on an error, and otherwise returns the value.
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()
@@ -64,9 +64,8 @@ func pull(t *testing.T, r *lab.Registry, path string) *remote.Descriptor {
 	return must(remote.Get(ref, remote.WithAuth(r.Authenticator()), remote.WithContext(t.Context())))(t)
 }
 
-// check reads everything of an image and compares it with what manifest and
-// config state. It knows every compression, which ggcr's own validation does
-// not.
+// check reads a whole image and compares it with its manifest and config. Unlike the validation of
+// go-containerregistry, it supports every compression.
 func check(img v1.Image) error {
 	manifest, err := img.Manifest()
 	if err != nil {
@@ -119,7 +118,7 @@ func check(img v1.Image) error {
 	return nil
 }
 
-// status is the HTTP status in a client's error; 0 if there is none.
+// status returns the HTTP status of a client's error, or 0 if there is none.
 func status(err error) int {
 	var terr *transport.Error
 	if errors.As(err, &terr) {
@@ -226,7 +225,7 @@ func TestIndexWithoutItsChildrenIsRefused(t *testing.T) {
 	}
 }
 
-// bare is a manifest without anything that it names.
+// bare is a manifest without the content that it names.
 type bare struct {
 	raw       []byte
 	mediaType types.MediaType

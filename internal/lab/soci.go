@@ -48,7 +48,7 @@ func WithSOCI(images ...v1.Image) (v1.ImageIndex, error) {
 	return fix(mutate.AppendManifests(empty.Index, append(converted, indexes...)...))
 }
 
-// sociIndex describes the layers of one image.
+// sociIndex makes the SOCI index for the layers of one image.
 func sociIndex(img v1.Image) (v1.Image, error) {
 	m, err := img.Manifest()
 	if err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// TUF is a repository of The Update Framework that is served over HTTP, as a
-// Sigstore's is: https://theupdateframework.github.io/specification/latest/
+// TUF is a repository of The Update Framework that is served over HTTP, like Sigstore's:
+// https://theupdateframework.github.io/specification/latest/
 type TUF struct {
-	// Root is the metadata in which a client's trust begins.
+	// Root is the initial root metadata, which a client must trust.
 	Root []byte
 
 	signer signature.Signer
@@ -27,7 +27,7 @@ type TUF struct {
 	files  map[string][]byte // by path
 }
 
-// NewTUF makes a repository with one key and nothing in it.
+// NewTUF makes an empty repository with one key.
 func NewTUF() (*TUF, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -51,8 +51,8 @@ func NewTUF() (*TUF, error) {
 	return r, err
 }
 
-// Publish serves these files, by name, as the repository's version, which lasts
-// until the time of expiry.
+// Publish serves these files, by name, as this version of the repository. The version is valid
+// until expires.
 func (r *TUF) Publish(version int64, expires time.Time, files map[string][]byte) error {
 	served := map[string][]byte{"/1.root.json": r.Root}
 	targets := metadata.Targets(expires)
@@ -95,7 +95,7 @@ func signed[T metadata.Roles](m *metadata.Metadata[T], by signature.Signer) ([]b
 	return m.ToBytes(false)
 }
 
-// Tamper replaces the content of a target, whatever the metadata says of it.
+// Tamper replaces the content of a target without updating the metadata.
 func (r *TUF) Tamper(name string, data []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,22 +11,22 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Answer is why a report says what it does of one vulnerability or rule.
+// Answer explains why a report blocks or allows one vulnerability, or why a rule decides as it
+// does.
 type Answer struct {
-	// Schema is the version of the JSON form; writers take empty for the
-	// constant Schema.
+	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
 	// Asked is the id of the vulnerability, or the name of the rule.
 	Asked  string       `json:"asked"`
 	Image  policy.Image `json:"image"`
 	Judged time.Time    `json:"judged"`
 	Policy Policy       `json:"policy"`
-	// Explanations are what policy.Explain says, the hardest first.
+	// Explanations are the results of policy.Explain, the strictest outcome first.
 	Explanations []policy.Explanation `json:"explanations"`
 }
 
-// Snapshot is what was judged, when and by what, for policy.Explain and
-// policy.Diff. A report in which nothing was judged has none.
+// Snapshot returns the evidence, the decision, the policy and the time of the decision, for
+// policy.Explain and policy.Diff. It returns an error if the report has no decision.
 func (r Report) Snapshot() (policy.Snapshot, error) {
 	switch {
 	case r.Decision == nil:
@@ -37,7 +37,7 @@ func (r Report) Snapshot() (policy.Snapshot, error) {
 	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.Judged}, nil
 }
 
-// AnswerJSON writes a as JSON does a report.
+// AnswerJSON writes a in the form that JSON uses for reports.
 func AnswerJSON(w io.Writer, a Answer) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
 	if err := writeJSON(w, a); err != nil {
@@ -46,8 +46,8 @@ func AnswerJSON(w io.Writer, a Answer) error {
 	return nil
 }
 
-// AnswerText writes a for people: what became of each finding, by which rule,
-// the dates that matter, all rules that match and what would let it pass.
+// AnswerText writes a as text: the outcome for each finding, the rule that decided it, the relevant
+// dates, all matching rules, and what would let it pass.
 func AnswerText(w io.Writer, a Answer) error {
 	t := answerText{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.Judged}}}
 	t.field("Image", short(a.Image.Reference))
@@ -63,13 +63,13 @@ func AnswerText(w io.Writer, a Answer) error {
 	return nil
 }
 
-// explained is an explanation that holds for several platforms.
+// explained is an explanation that applies to several platforms.
 type explained struct {
 	policy.Explanation
 	platforms ordered
 }
 
-// alike merges what differs in the platform alone.
+// alike merges explanations that differ only in the platform.
 func alike(list []policy.Explanation) []*explained {
 	type key struct {
 		policy.Outcome
@@ -90,7 +90,7 @@ func alike(list []policy.Explanation) []*explained {
 	return merged
 }
 
-// answerText is an answer being written. Ages count from when it was judged.
+// answerText writes an answer. It counts ages from the time of the decision.
 type answerText struct{ text }
 
 func (t answerText) explanation(e *explained) {
@@ -118,8 +118,8 @@ func (t answerText) explanation(e *explained) {
 	}
 }
 
-// offer writes the exception that lets a violation pass. For a violation about many
-// packages the report offers it: the answer does not list them.
+// offer writes an exception that would let a violation pass. It skips a violation about many
+// packages: the answer does not list them, and the report offers the exception.
 func (t answerText) offer(e policy.Explanation) {
 	if e.Uncovered != nil && e.Uncovered.Package == nil {
 		return
@@ -137,7 +137,7 @@ func (t answerText) offer(e policy.Explanation) {
 	}
 }
 
-// dates are those of the finding and of what lets it pass for now.
+// dates returns the dates of the finding, and of what lets it pass temporarily.
 func (t answerText) dates(e policy.Explanation) []string {
 	var notes []string
 	note := func(what string, at time.Time) {

@@ -69,7 +69,7 @@ func TestAnswerJSONLosesNothing(t *testing.T) {
 	}
 }
 
-// compared is a report and a later one, in which all that can change has.
+// compared compares two reports that differ in everything that can change.
 func compared(t *testing.T) Comparison {
 	t.Helper()
 	finding := func(id string) policy.Finding {
@@ -116,7 +116,8 @@ func TestComparisonJSONLosesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatWasNotJudgedIsNotCompared: nor explained.
+// TestWhatWasNotJudgedIsNotCompared: a report without a decision can be neither compared nor
+// explained.
 func TestWhatWasNotJudgedIsNotCompared(t *testing.T) {
 	judged := Report{Judged: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
 	if _, err := Compare(judged, judged); err != nil {
@@ -161,7 +162,7 @@ func TestSuitesJUnit(t *testing.T) {
 	golden(t, "suites.xml.golden", out.Bytes())
 }
 
-// TestAnswersAreSanitised: whatever text the image has put into what is printed.
+// TestAnswersAreSanitised: for text from the image in any field.
 func TestAnswersAreSanitised(t *testing.T) {
 	const hostile = "\x1b[2J\u202e]]>\n::error::x ##vso"
 	corrupt := func(v any) {
@@ -200,7 +201,7 @@ func TestAnswersAreSanitised(t *testing.T) {
 	}
 }
 
-// corruptStrings puts text behind every string but those with a meaning.
+// corruptStrings appends text to every string, except to strings with a fixed set of values.
 func corruptStrings(v reflect.Value, text string) {
 	switch v.Kind() {
 	case reflect.String:

@@ -7,37 +7,36 @@ import (
 	"time"
 )
 
-// Attached is a signature or a statement that is stored beside an image or a
-// platform of it, whether it counts or not. Whoever may push can have stored it.
+// Attached is a signature or a statement that is attached to an image or to one of its platforms.
+// It may be untrusted: anyone with push access can attach it.
 type Attached struct {
-	// Beside is the digest beside which it is stored; Platform is empty for the
-	// image as a whole.
+	// Beside is the digest of the image or platform that this is attached to. Platform is empty for
+	// the whole image.
 	Beside   string `json:"beside"`
 	Platform string `json:"platform,omitempty"`
 	// Form is "legacy" or "bundle".
 	Form string `json:"form"`
-	// PredicateType is empty where it cannot be read.
+	// PredicateType is empty if it cannot be read.
 	PredicateType string `json:"predicateType"`
-	Signature     bool   `json:"signature"` // and no statement
-	// Digest is the SHA-256 of what was signed, "sha256:<hex>"; empty where that
-	// cannot be read.
+	Signature     bool   `json:"signature"` // a signature instead of a statement
+	// Digest is the SHA-256 of the signed content, "sha256:<hex>", or empty if that cannot be read.
 	Digest string `json:"digest,omitempty"`
-	// Signer has signed, or is said to have where it is not Trusted.
+	// Signer is the signer, or only a claim if Trusted is false.
 	Signer AttachedSigner `json:"signer"`
-	// Witnessed is when a log or a timestamp authority saw the signature; only
-	// where WitnessProven is that verified.
+	// Witnessed is when a log or a timestamp authority saw the signature. The time is verified only
+	// if WitnessProven is true.
 	Witnessed     time.Time `json:"witnessed,omitzero"`
 	WitnessProven bool      `json:"witnessProven,omitempty"`
-	// Result and Decided are those of a trusted decision.
+	// Result and Decided are the result and the time of a trusted decision.
 	Result  string    `json:"result,omitempty"`
 	Decided time.Time `json:"decided,omitzero"`
-	// Trusted: it is by somebody trusted, and about this image; else Reason says
-	// why it is passed over.
+	// Trusted: the signer is trusted and the content is about this image. If false, Reason says why
+	// it does not count.
 	Trusted bool   `json:"trusted"`
 	Reason  string `json:"reason,omitempty"`
 }
 
-// AttachedSigner is a key or an identity; empty where nothing tells which.
+// AttachedSigner is a key or an identity. It is empty if the signer is unknown.
 type AttachedSigner struct {
 	// Key is the SHA-256 of the public key in DER, "sha256:<hex>".
 	Key     string `json:"key,omitempty"`
@@ -45,8 +44,8 @@ type AttachedSigner struct {
 	Issuer  string `json:"issuer,omitempty"`
 }
 
-// Attachments writes what is stored beside the image and nothing else, for a run
-// that ended with an error: then people need it.
+// Attachments writes only the signatures and statements attached to the image. It is used after a
+// run that failed, when users need the list to find out why.
 func Attachments(w io.Writer, r Report) error {
 	t := text{layout: newLayout(w, defaultWidth, false), Report: r}
 	t.field("Image", short(t.Input.Image.Reference))
@@ -58,7 +57,7 @@ func Attachments(w io.Writer, r Report) error {
 	return nil
 }
 
-// attached lists what is stored, beside the image first.
+// attached lists signatures and statements: first the ones attached to the whole image.
 func (t text) attached() {
 	if t.Attached == nil {
 		return

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// baseline says with what the image was compared.
+// baseline names the images of the baseline.
 func (t text) baseline() {
 	b := t.Input.Baseline
 	if b == nil {
@@ -23,7 +23,7 @@ func (t text) baseline() {
 	t.field(name, what+count(len(b.Findings), "finding"))
 }
 
-// compared says of what blocks how much is new.
+// compared says how many of the blocking findings are new.
 func (t text) compared() {
 	if t.Input.Baseline == nil || t.Decision == nil {
 		return
@@ -43,7 +43,7 @@ func (t text) compared() {
 	}
 }
 
-// news marks a finding that blocks; empty where there was nothing to compare with.
+// news marks a blocking finding as new or not. The cell is empty without a baseline.
 func (t text) news(i issue) cell {
 	switch {
 	case t.Input.Baseline == nil:
@@ -54,8 +54,7 @@ func (t text) news(i issue) cell {
 	return cell{text: "not new"}
 }
 
-// isNew reports whether the approved image lacks the finding on any platform that
-// has it.
+// isNew reports whether the approved image lacks the finding on any platform with the issue.
 func (t text) isNew(i issue) bool {
 	return len(i.platforms.list) == 0 || slices.ContainsFunc(i.platforms.list, func(p string) bool { return !t.known(p, i.Finding) })
 }

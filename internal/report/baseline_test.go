@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// comparing is a report with one finding that is new, one that is not and blocks
-// nevertheless, and one that is inherited.
+// comparing is a report with three findings: a new one, a known one that blocks anyway, and an
+// inherited one.
 func comparing() Report {
 	finding := func(id string) *policy.Finding {
 		return &policy.Finding{ID: id, Severity: policy.SeverityHigh, Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}
@@ -56,7 +56,7 @@ func TestTextTellsRegressionsFromWhatIsInherited(t *testing.T) {
 	}
 }
 
-// TestNothingIsNewWithoutComparison: nobody knows it then.
+// TestNothingIsNewWithoutComparison: without a baseline, this is unknown.
 func TestNothingIsNewWithoutComparison(t *testing.T) {
 	r := comparing()
 	r.Input.Baseline = nil
@@ -65,8 +65,8 @@ func TestNothingIsNewWithoutComparison(t *testing.T) {
 	}
 }
 
-// TestOnePlatformWithoutItMakesItNew: an image that was repaired on all platforms
-// but one has become worse on the others.
+// TestOnePlatformWithoutItMakesItNew: if the approved image has the finding on one platform only,
+// it is new on the other platforms.
 func TestOnePlatformWithoutItMakesItNew(t *testing.T) {
 	r := comparing()
 	other := r.Decision.Violations[1]

@@ -10,18 +10,17 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Comparison is what has changed from one report to a later one.
+// Comparison lists the changes between two reports.
 type Comparison struct {
-	// Schema is the version of the JSON form; writers take empty for the
-	// constant Schema.
+	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
 	Before Judged `json:"before"`
 	After  Judged `json:"after"`
-	// Changes are what policy.Diff says, in its order.
+	// Changes are the results of policy.Diff, in its order.
 	Changes []policy.Change `json:"changes"`
 }
 
-// Judged is one of two reports, in short.
+// Judged summarizes one of the two reports.
 type Judged struct {
 	Image  policy.Image `json:"image"`
 	Judged time.Time    `json:"judged"`
@@ -29,8 +28,8 @@ type Judged struct {
 	Passed bool         `json:"passed"`
 }
 
-// Compare says what has changed from one report to a later one; both must have
-// judged something.
+// Compare lists the changes between two reports. It returns an error if one of them has no
+// decision.
 func Compare(before, after Report) (Comparison, error) {
 	was, err := before.Snapshot()
 	if err != nil {
@@ -51,7 +50,7 @@ func judged(r Report) Judged {
 	return Judged{Image: r.Input.Image, Judged: r.Judged, Policy: r.Policy, Passed: r.Decision.Passed}
 }
 
-// ComparisonJSON writes c as JSON does a report.
+// ComparisonJSON writes c in the form that JSON uses for reports.
 func ComparisonJSON(w io.Writer, c Comparison) error {
 	c.Schema = cmp.Or(c.Schema, Schema)
 	if err := writeJSON(w, c); err != nil {
@@ -60,8 +59,7 @@ func ComparisonJSON(w io.Writer, c Comparison) error {
 	return nil
 }
 
-// ComparisonText writes c for people: both verdicts, then all changes, kind by
-// kind.
+// ComparisonText writes c as text: both verdicts, then the changes, grouped by kind.
 func ComparisonText(w io.Writer, c Comparison) error {
 	t := text{layout: newLayout(w, defaultWidth, false)}
 	for _, side := range []struct {
@@ -102,13 +100,13 @@ func ComparisonText(w io.Writer, c Comparison) error {
 	return nil
 }
 
-// changed is a change on several platforms.
+// changed is a change that applies to several platforms.
 type changed struct {
 	policy.Change
 	platforms ordered
 }
 
-// onPlatforms merges changes that differ in the platform alone.
+// onPlatforms merges changes that differ only in the platform.
 func onPlatforms(changes []policy.Change) []*changed {
 	type key struct {
 		kind    policy.ChangeKind

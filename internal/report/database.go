@@ -7,7 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// advisoryCounts lists what the database has for the image, or is empty.
+// advisoryCounts lists how many advisories the database has for the image, or returns "" if the
+// counts are unknown.
 func advisoryCounts(all []policy.Advisories) string {
 	parts := make([]string, len(all))
 	for i, a := range all {
@@ -27,14 +28,14 @@ func advisoryCount(a policy.Advisories) string {
 	return n + " for " + short(a.Of())
 }
 
-// A full database has more than this for every distribution and package type.
+// A complete database has more than this for every distribution and package type.
 const (
 	fewForDistribution = 100
 	fewForType         = 10
 )
 
-// fewAdvisories lists the distributions and types of which a scan says little, or is
-// empty.
+// fewAdvisories lists the distributions and package types with suspiciously few advisories in the
+// database. It returns "" if there are none.
 func fewAdvisories(all []policy.Advisories) string {
 	var few []string
 	for _, a := range all {
@@ -49,7 +50,7 @@ func fewAdvisories(all []policy.Advisories) string {
 	return strings.Join(few, ", ")
 }
 
-// thousands writes 31204 as 31,204.
+// thousands formats 31204 as 31,204.
 func thousands(n int) string {
 	s := strconv.Itoa(max(n, 0))
 	for at := len(s) - 3; at > 0; at -= 3 {
@@ -58,8 +59,8 @@ func thousands(n int) string {
 	return s
 }
 
-// graveUnmatched counts the findings that no rule matches and that are high, critical
-// or of unknown severity; empty if there are none.
+// graveUnmatched counts the findings that match no rule and are high, critical or of unknown
+// severity. It returns "" if there are none.
 func graveUnmatched(d policy.Decision) string {
 	var grave []policy.Violation
 	for _, a := range d.Allowed {

@@ -10,15 +10,15 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// issue is one violation as people count them: the same thing on several
-// platforms, or at several paths, is one issue.
+// issue is a violation as it is counted for people: the same violation on several platforms, or at
+// several paths, is one issue.
 type issue struct {
 	policy.Violation
 	platforms ordered
 	paths     ordered
 }
 
-// ordered is a set of strings in the order in which they came.
+// ordered is a set of strings in insertion order.
 type ordered struct {
 	list []string
 	seen map[string]bool
@@ -35,8 +35,7 @@ func (o *ordered) add(s string) {
 	o.list = append(o.list, s)
 }
 
-// merge joins the violations that say the same, in the order of their first
-// appearance.
+// merge joins equal violations, in the order of their first appearance.
 func merge(violations []policy.Violation) []issue {
 	var out []issue
 	index := map[string]int{}
@@ -46,8 +45,7 @@ func merge(violations []policy.Violation) []issue {
 		if !ok {
 			i = len(out)
 			index[key] = i
-			// What is gathered from the others must not be written into
-			// the report's own slice.
+			// Clone the slice: appending to it must not change the report's own slice.
 			v.Expired = slices.Clone(v.Expired)
 			out = append(out, issue{Violation: v})
 		} else {
@@ -67,7 +65,7 @@ func merge(violations []policy.Violation) []issue {
 	return out
 }
 
-// issueKey is the same for violations that differ in platform and paths only.
+// issueKey returns the same key for violations that differ only in platform and paths.
 func issueKey(v policy.Violation) string {
 	parts := []string{string(v.Kind), v.Rule, v.Position.String(), v.Scope, v.Blocks.String()}
 	if f := v.Finding; f != nil {
@@ -79,13 +77,12 @@ func issueKey(v policy.Violation) string {
 	return fmt.Sprintf("%q", parts)
 }
 
-// packageKey leaves out the purl: its qualifiers name the architecture.
+// packageKey omits the purl, because its qualifiers name the architecture.
 func packageKey(p policy.Package) string {
 	return fmt.Sprintf("%q", []string{p.Name, p.Version, p.Type})
 }
 
-// fixVersions joins the versions in which a finding is repaired; empty where
-// there is none to upgrade to.
+// fixVersions joins the versions that fix a finding. It returns "" if no fix is available.
 func fixVersions(f policy.Finding) string {
 	if f.FixState != policy.FixAvailable {
 		return ""
@@ -97,18 +94,18 @@ func fixVersions(f policy.Finding) string {
 	return strings.Join(versions, " or ")
 }
 
-// packageGroup is everything that was found in one version of one package.
+// packageGroup holds all issues of one version of one package.
 type packageGroup struct {
 	pkg    policy.Package
 	issues []issue
 	paths  ordered
-	// target is the version to upgrade to; empty where no single one is known
-	// to repair all.
+	// target is the version to upgrade to. It is empty if no single version is known to fix every
+	// issue.
 	target string
 }
 
-// byPackage groups issues about findings, the gravest group and the gravest
-// issue first.
+// byPackage groups issues with findings by package. The most severe group and the most severe issue
+// come first.
 func byPackage(issues []issue) []packageGroup {
 	var out []packageGroup
 	index := map[string]int{}
@@ -136,9 +133,8 @@ func byPackage(issues []issue) []packageGroup {
 	return out
 }
 
-// graver orders issues about findings: known exploited first, then by
-// severity, unknown before critical, then by the probability of exploitation.
-// It leaves the identifier and package to break ties.
+// graver orders issues with findings: known exploited first, then by severity, with unknown before
+// critical, then by EPSS score. Ties are ordered by id and package.
 func graver(a, b issue) int {
 	return cmp.Or(
 		cmp.Compare(urgency(b.Finding), urgency(a.Finding)),
@@ -166,10 +162,9 @@ func epss(f *policy.Finding) float64 {
 	return f.EPSS.Score
 }
 
-// target is the version that repairs all of the issues: the one fix that they
-// share, or the highest of their fixes where each has one and all are plain
-// dotted numbers, which every ecosystem orders alike. Anything else is not
-// guessed.
+// target returns the version that fixes all issues: the fix that they share, or the highest one if
+// each issue has exactly one fix and all are dotted numbers, which every ecosystem orders alike.
+// Otherwise it returns "" instead of guessing.
 func target(issues []issue) string {
 	first := fixVersions(*issues[0].Finding)
 	same := true
@@ -196,7 +191,7 @@ func target(issues []issue) string {
 	return best
 }
 
-// dotted reads "1.20.3" or "v1.20.3".
+// dotted parses "1.20.3" or "v1.20.3".
 func dotted(version string) ([]uint64, bool) {
 	var out []uint64
 	for part := range strings.SplitSeq(strings.TrimPrefix(version, "v"), ".") {
@@ -209,8 +204,8 @@ func dotted(version string) ([]uint64, bool) {
 	return out, true
 }
 
-// adviceGroup is a run of issues that are not findings, break the same rule and
-// have the same remedy.
+// adviceGroup is a group of issues without findings that break the same rule and have the same
+// remedy.
 type adviceGroup struct {
 	rule       string
 	do         instruction
@@ -218,8 +213,8 @@ type adviceGroup struct {
 	issues     []issue
 }
 
-// causes are the kinds that make the rest of the evidence worthless. They are listed
-// first, in this order, and symptoms last.
+// causes are the kinds of violations that make the other evidence unreliable. They are listed
+// first, in this order. symptoms are listed last.
 var (
 	causes = []policy.Kind{policy.KindEvidence, policy.KindScope, policy.KindDatabase, policy.KindDistribution,
 		policy.KindCoverage, policy.KindSBOM}
@@ -227,7 +222,7 @@ var (
 		policy.KindCustom, policy.KindException}
 )
 
-// kindRank orders kinds: causes, findings, symptoms, and those that are not known.
+// kindRank orders kinds: causes, findings, symptoms, unknown kinds.
 func kindRank(k policy.Kind) int {
 	if at := slices.Index(causes, k); at >= 0 {
 		return at
@@ -260,7 +255,7 @@ func (m *remedier) byAdvice(issues []issue) []adviceGroup {
 	return out
 }
 
-// ruleText names the rule of a violation and where it stands.
+// ruleText names the rule of a violation and its position in the policy.
 func ruleText(v policy.Violation) string {
 	where := positionText(v.Position)
 	if v.Scope != "" {
@@ -279,9 +274,8 @@ func positionText(p policy.Position) string {
 	return "built in"
 }
 
-// split separates issues about findings that have a version to upgrade to,
-// other findings, and the rest. A violation that calls itself a vulnerability
-// and has no finding is in the rest, so that nothing is lost.
+// split separates issues into findings with a fix, findings without one, and the rest. A violation
+// of kind vulnerability without a finding is in the rest, so that nothing is lost.
 func split(issues []issue) (fixable, unfixable, others []issue) {
 	for _, i := range issues {
 		switch {

@@ -13,15 +13,15 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// MaxJSON bounds a report that is read, in bytes. An image with 10,000 findings
-// makes one of about 20 MiB.
+// MaxJSON is the maximum size of a JSON report in bytes. A report with 10,000 findings has about 20
+// MiB.
 const MaxJSON = 256 << 20
 
-// JSON writes the whole report, indented and with a final line break. Strings
-// are written without loss, except that invalid UTF-8 becomes U+FFFD; what a
-// terminal or a CI log could act on is written as \u escapes.
+// JSON writes the whole report, indented and with a final line break. Strings are written without
+// loss, except that invalid UTF-8 becomes U+FFFD. Characters that could control a terminal or a CI
+// log are written as \u escapes.
 //
-// It refuses a report that contradicts itself, before it writes anything.
+// JSON returns an error for a report that contradicts itself, before it writes anything.
 func JSON(w io.Writer, r Report) error {
 	if r.Schema == "" {
 		r.Schema = Schema
@@ -35,7 +35,7 @@ func JSON(w io.Writer, r Report) error {
 	return nil
 }
 
-// writeJSON writes any value as JSON writes a report.
+// writeJSON writes any value in the form that JSON uses for reports.
 func writeJSON(w io.Writer, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -45,10 +45,9 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// escapeJSON spells the characters that Sanitize would not print, and CI
-// command marks, as \u escapes. They can stand inside strings only, so the
-// value stays the same. The encoder does it for ASCII control characters
-// alone: U+009B starts a terminal sequence just as well as ESC.
+// escapeJSON writes unprintable characters and CI command marks as \u escapes. They occur only
+// inside strings, so the value stays the same. The encoder escapes only ASCII control characters,
+// but U+009B starts a terminal sequence just as ESC does.
 func escapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(data)/64)
 	for i := 0; i < len(data); {
@@ -76,9 +75,9 @@ func escapeJSON(data []byte) []byte {
 	return out
 }
 
-// ReadJSON reads what JSON wrote. Unknown and repeated fields, another schema,
-// a report that contradicts itself, more than 256 MiB, and anything after the
-// report are errors; the Report is then zero, which is no pass.
+// ReadJSON reads a report that JSON wrote. It returns an error and the zero Report, which is not a
+// pass, for unknown or repeated fields, another schema, a report that contradicts itself, more than
+// MaxJSON bytes, or data after the report.
 func ReadJSON(r io.Reader) (Report, error) {
 	report, err := readJSON(r, MaxJSON)
 	if err != nil {
@@ -95,8 +94,7 @@ func readJSON(r io.Reader, limit int64) (Report, error) {
 	return report, report.validate()
 }
 
-// ReadInput reads the evidence of a report as it stands in JSON by itself, as
-// strictly as ReadJSON.
+// ReadInput reads the evidence of a report from JSON of its own, as strictly as ReadJSON.
 func ReadInput(r io.Reader) (policy.Input, error) {
 	var in policy.Input
 	if err := readStrict(r, MaxJSON, &in); err != nil {
@@ -105,7 +103,7 @@ func ReadInput(r io.Reader) (policy.Input, error) {
 	return in, nil
 }
 
-// readStrict reads a value that is all that there is.
+// readStrict decodes one JSON value of at most limit bytes. Anything after the value is an error.
 func readStrict(r io.Reader, limit int64, to any) error {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
@@ -125,10 +123,9 @@ func readStrict(r io.Reader, limit int64, to any) error {
 	return checkRepeated(data)
 }
 
-// checkRepeated refuses an object with two keys that encoding/json takes for
-// the same field: it would use the last, other readers perhaps the first, and
-// "passed" must not mean two things. The data must be valid JSON; its depth
-// has been bounded by the decoder.
+// checkRepeated returns an error for an object with two keys that encoding/json maps to the same
+// field. encoding/json uses the last key, other readers may use the first, and "passed" must not
+// mean two things. The data must be valid JSON of bounded depth, as the decoder guarantees.
 func checkRepeated(data []byte) error {
 	type object struct {
 		keys    map[string]bool // nil for an array
@@ -171,8 +168,8 @@ func checkRepeated(data []byte) error {
 	}
 }
 
-// foldKey maps keys that differ in case only to one, as encoding/json does:
-// each rune to the least of those that it folds to.
+// foldKey maps keys that differ only in case to the same string, as encoding/json does: it replaces
+// each rune by the smallest rune that folds to it.
 func foldKey(key string) string {
 	folded := []rune(key)
 	for i, r := range folded {

@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// full is a report in which every field of every type is set, each string to
-// another text, so that a field which does not survive is noticed.
+// full is a report with every field of every type set, and a different text in each string, so that
+// a lost field is noticed.
 func full() Report {
 	var r Report
 	n := 0
@@ -73,8 +73,8 @@ func fill(v reflect.Value, n *int) {
 	}
 }
 
-// walkStrings lets visit change every string of a report in turn; maps are left
-// out, their keys and values cannot be changed in place.
+// walkStrings calls visit for every string of a report, which visit may change. It skips maps,
+// because their keys and values cannot be changed in place.
 func walkStrings(r *Report, visit func(s reflect.Value)) {
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {
@@ -211,8 +211,8 @@ func TestContradictionIsNotWritten(t *testing.T) {
 }
 
 func FuzzReadJSON(f *testing.F) {
-	// Small seeds, each with another part of a report: with whole reports the
-	// fuzzer spends its time on making them shorter.
+	// Small seeds, each with another part of a report: with whole reports the fuzzer spends its
+	// time on minimizing them.
 	for _, seed := range []string{
 		`{"schema":"1"}`,
 		`{"schema":"1","tool":{"components":{"a":"1","b":"2"}}}`,

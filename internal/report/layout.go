@@ -7,16 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// layout writes lines of text. Every line passes through sanitize here, so
-// what a caller forgot cannot reach a terminal either. Write errors stay in the
-// bufio.Writer until the end.
+// layout writes lines of text. It sanitizes every line, so that no caller can forget to. Write
+// errors stay in the bufio.Writer until flush.
 type layout struct {
 	out   *bufio.Writer
 	width int
 	color bool
 }
 
-// style is a terminal's way to set off text.
+// style is the parameter of an ANSI style sequence.
 type style string
 
 const (
@@ -37,7 +36,7 @@ func (l *layout) blank() { l.raw("\n") }
 
 func (l *layout) raw(s string) { _, _ = l.out.WriteString(s) }
 
-// put writes sanitised text in a style.
+// put writes text, which must be sanitized, in a style.
 func (l *layout) put(s style, text string) {
 	if !l.color || s == plain {
 		l.raw(text)
@@ -52,9 +51,8 @@ func (l *layout) section(title string) {
 	l.paragraph(bold, "", "", title)
 }
 
-// paragraph writes text wrapped between words, the first line behind first and
-// the others behind rest. Words are never broken: an identifier or path must
-// stay whole to be copied.
+// paragraph writes text wrapped between words. first precedes the first line, and rest precedes the
+// others. Words are never broken, so that identifiers and paths can be copied.
 func (l *layout) paragraph(s style, first, rest, text string) {
 	prefix := first
 	line := ""
@@ -77,7 +75,7 @@ func (l *layout) paragraph(s style, first, rest, text string) {
 	flush()
 }
 
-// item writes an indented paragraph whose further lines are indented more.
+// item writes an indented paragraph with a hanging indent.
 func (l *layout) item(indent int, text string) {
 	first := strings.Repeat(" ", indent)
 	l.paragraph(plain, first, first+"  ", text)
@@ -88,7 +86,7 @@ func (l *layout) whole(indent int, text string) {
 	l.raw(strings.Repeat(" ", indent) + sanitize(text, 0) + "\n")
 }
 
-// notes writes items, of which the empty ones are left out.
+// notes writes each note as an item and skips empty ones.
 func (l *layout) notes(indent int, notes ...string) {
 	for _, n := range notes {
 		if n != "" {
@@ -97,7 +95,7 @@ func (l *layout) notes(indent int, notes ...string) {
 	}
 }
 
-// cell is a piece of a row; row is a line of a table with notes below it.
+// cell is a field of a row. row is a line of a table, with notes below it.
 type cell struct {
 	text  string
 	style style
@@ -108,9 +106,8 @@ type row struct {
 	notes []string
 }
 
-// table writes rows in aligned columns; columns that are empty in all rows take
-// no room. Where the rows are wider than the page the last cell of each goes
-// into a line of its own.
+// table writes rows in aligned columns and omits columns that are empty in all rows. If a row is
+// wider than the page, the last cell of every row moves to a line of its own.
 func (l *layout) table(indent int, rows []row) {
 	const gap = 2
 	var widths []int

@@ -6,7 +6,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// overriddenText is the verdict on what was let through.
+// overriddenText is the verdict on a denied image that an override let through.
 func (t text) overriddenText() string {
 	if t.Decision == nil {
 		return fmt.Sprintf("DENIED EARLIER, AND LET THROUGH BY AN OVERRIDE: %s; a signed denial and its override were found and verified",
@@ -27,7 +27,7 @@ func (t text) override() {
 	t.item(2, "approver, as whoever ran the gate said: "+short(o.Approver))
 	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", ends "+instant(o.Expires)+t.left(o.Expires))
 	if t.Decision != nil {
-		return // which lists them in full
+		return // the report lists its violations in full
 	}
 	var rows []row
 	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {

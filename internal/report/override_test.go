@@ -21,7 +21,7 @@ func letThrough() Report {
 		Destinations: []Destination{{Reference: "registry.example/app:1", State: Promoted}}}
 }
 
-// TestOverriddenDenialIsNoPass, in whatever form and by whomever it is looked at.
+// TestOverriddenDenialIsNoPass: in every format, and for promote as well as for verify.
 func TestOverriddenDenialIsNoPass(t *testing.T) {
 	promoted := letThrough()
 	verified := letThrough()
@@ -44,8 +44,8 @@ func TestOverriddenDenialIsNoPass(t *testing.T) {
 	}
 }
 
-// TestOverrideWithoutPromotionIsADenial: what failed, or went nowhere, was not let
-// through.
+// TestOverrideWithoutPromotionIsADenial: after an error, or without a destination, the override had
+// no effect.
 func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
 	failed, nowhere := letThrough(), letThrough()
 	failed.Error, nowhere.Destinations = &Error{Class: ClassRegistry, Message: "x"}, nil
@@ -55,7 +55,7 @@ func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
 		}
 	}
 	missing := letThrough()
-	missing.Decision = nil // and the destination is not one that was read back
+	missing.Decision = nil // and the destination was not read back
 	if got := missing.Outcome(); got != Undecided {
 		t.Errorf("without a decision: outcome %d", got)
 	}

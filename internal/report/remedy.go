@@ -13,20 +13,20 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Remedy says what to do about violations that have it in common.
+// Remedy says what to do about a group of violations.
 type Remedy struct {
 	// Violations are indexes into the decision's list of violations.
 	Violations []int `json:"violations"`
 	// Do is a command or a line for a file, or a sentence if there is neither.
 	Do string `json:"do"`
-	// Exceptions are items for the policy's list of exceptions, one line of YAML
-	// each. They let the violations pass once reason and owner are filled in. There
-	// are none if no exception can cover the violations.
+	// Exceptions are items for the policy's list of exceptions, one line of YAML each. They let the
+	// violations pass once reason and owner are filled in. The list is empty if exceptions cannot
+	// cover the violations.
 	Exceptions []string `json:"exceptions,omitempty"`
 }
 
-// Remedies says for each violation of r what to do about it, causes first. Do and
-// Exceptions may quote text from the image: sanitise them before printing.
+// Remedies returns what to do about each violation of r, causes first. Do and Exceptions may quote
+// text from the image: sanitize them before printing.
 func Remedies(r Report) []Remedy {
 	if r.Decision == nil {
 		return nil
@@ -51,7 +51,8 @@ func Remedies(r Report) []Remedy {
 	return out
 }
 
-// byRank lists the indexes of violations, those first from which others can follow.
+// byRank returns the indexes of the violations, causes before the violations that may follow from
+// them.
 func byRank(violations []policy.Violation) []int {
 	indexes := make([]int, len(violations))
 	for i := range indexes {
@@ -63,7 +64,7 @@ func byRank(violations []policy.Violation) []int {
 	return indexes
 }
 
-// instruction is what to do. A line that is pasted must not be wrapped.
+// instruction is what to do. A line to paste must not be wrapped.
 type instruction struct {
 	text  string
 	paste bool
@@ -76,10 +77,10 @@ func say(format string, args ...any) instruction {
 	return instruction{text: fmt.Sprintf(format, args...)}
 }
 
-// remedier knows what to do about the violations of one report.
+// remedier finds the remedies for the violations of one report.
 type remedier struct {
 	report  Report
-	expires string                 // of new exceptions; empty if the report has no time
+	expires string                 // for new exceptions; empty if the report has no time
 	upgrade map[string]instruction // by packageKey
 }
 
@@ -97,10 +98,11 @@ func newRemedier(r Report) *remedier {
 	return m
 }
 
-// newExceptionsLast is how long the exceptions last that are offered.
+// newExceptionsLast is the lifetime of the exceptions that the report suggests.
 const newExceptionsLast = 30 * 24 * time.Hour
 
-// expiry is the end of an exception that is added now, as a policy writes it.
+// expiry returns the end of an exception that is added now, in the form for a policy: after
+// newExceptionsLast, or after most if that is shorter. A most of zero means no limit.
 func expiry(now time.Time, most time.Duration) string {
 	last := newExceptionsLast
 	if most > 0 {
@@ -113,7 +115,7 @@ func expiry(now time.Time, most time.Duration) string {
 	return until.Truncate(time.Second).Format(time.RFC3339)
 }
 
-// do returns what mends a violation without an exception.
+// do returns how to fix a violation without an exception.
 func (m *remedier) do(v *policy.Violation) instruction {
 	if v.Unjudged {
 		return say("correct the rule %s: it could not be evaluated", ruleText(*v))
@@ -210,7 +212,7 @@ func sbom(v *policy.Violation) instruction {
 	return say("repair or remove %s: its content is not in the SBOM", short(v.Unknown.Path))
 }
 
-// packageRemedy is about a package that is denied or too old, or, if p is nil, missing.
+// packageRemedy returns the remedy for a denied or outdated package. A nil p is a missing package.
 func packageRemedy(p *policy.Package) instruction {
 	if p == nil {
 		return say("add the package that the rule requires to the image")
@@ -228,7 +230,7 @@ func license(p *policy.Package) instruction {
 	return say("replace %s with a package under another license", short(p.Name))
 }
 
-// image returns what satisfies a rule about the image.
+// image returns how to satisfy a rule about the image.
 func (m *remedier) image(check string) instruction {
 	switch check {
 	case "notRoot":
@@ -264,8 +266,8 @@ func (m *remedier) provenance(check string) instruction {
 	return paste("cosign attest --type slsaprovenance1 --predicate provenance.json --key cosign.key %s", image)
 }
 
-// upgrade is the command that takes a package to a version with a fix, or, if version
-// is empty or a choice, to its newest one.
+// upgrade returns how to upgrade a package to a version with a fix, or to its newest version if
+// version is empty or not a single version.
 func upgrade(p policy.Package, version string) instruction {
 	known := version
 	if !isShellWord(version) {
@@ -283,8 +285,8 @@ func upgrade(p policy.Package, version string) instruction {
 	return say("upgrade %s to %s", short(p.Name), known)
 }
 
-// upgradeCommand is empty for types without one. Distributions keep only the newest
-// version of a package, so that naming another one would fail.
+// upgradeCommand returns "" for package types without such a command. Distributions keep only the
+// newest version of a package, so a command with a fixed version would fail.
 func upgradeCommand(p policy.Package, version string) string {
 	name := p.Name
 	switch p.Type {
@@ -321,7 +323,7 @@ func upgradeCommand(p policy.Package, version string) string {
 	return ""
 }
 
-// removal is the command that removes a package, or empty.
+// removal returns the command that removes a package, or "" if none is known.
 func removal(p policy.Package) string {
 	command := map[string]string{
 		"deb": "apt-get purge -y ", "apk": "apk del ", "rpm": "dnf remove -y ",
@@ -335,12 +337,12 @@ func removal(p policy.Package) string {
 
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@._/+:~-]*$`)
 
-// isShellWord reports whether s stands for itself in every shell and is not taken for
-// a flag. Names come from the image: another one could run a command of its own.
+// isShellWord reports whether s has no special meaning in any shell and is not taken for a flag.
+// Names come from the image and could otherwise inject a command.
 func isShellWord(s string) bool { return len(s) <= maxName && shellWord.MatchString(s) }
 
-// exception is an item for the list of exceptions that covers v, or empty. It covers
-// as little else as possible.
+// exception returns an item for the list of exceptions that covers v and as little else as
+// possible, or "" if v cannot be excepted.
 func (m *remedier) exception(v *policy.Violation) string {
 	if m.expires == "" || !v.CanBeExcepted() {
 		return ""
@@ -358,8 +360,8 @@ func (m *remedier) exception(v *policy.Violation) string {
 	return ""
 }
 
-// limits are keys that limit an exception to v, the narrowest first. Names from the
-// image may have characters that no policy has, so that none may be usable.
+// limits returns the keys that limit an exception to v, the narrowest first. None may be usable,
+// because names from the image may have characters that a policy does not allow.
 func (m *remedier) limits(v *policy.Violation) (limits []string) {
 	var pkg *policy.Package
 	switch {
@@ -386,8 +388,8 @@ func (m *remedier) limits(v *policy.Violation) (limits []string) {
 	return limits
 }
 
-// family is a pattern for all packages that are not covered for the same reason, or
-// empty if the report does not tell which they are.
+// family returns a pattern for all packages that are not covered for the same reason, or "" if the
+// report does not list them.
 func (m *remedier) family(v *policy.Violation) string {
 	pattern := ""
 	for _, p := range m.report.Input.Platforms {
@@ -406,19 +408,19 @@ func (m *remedier) family(v *policy.Violation) string {
 	return pattern
 }
 
-// pathPattern is the pattern that matches a path alone.
+// pathPattern returns the pattern that matches only this path.
 func pathPattern(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`, "{", `\{`, "}", `\}`).Replace(path)
 }
 
-// isException reports whether a policy takes the item: names from the image may have
-// characters that no policy has.
+// isException reports whether item is valid in a policy. Names from the image may have characters
+// that a policy does not allow.
 func isException(item string) bool {
 	_, err := policy.Parse("", []byte("version: 1\nrules: [{name: all}]\nexceptions:\n  "+item+"\n"))
 	return err == nil
 }
 
-// unversioned is a pattern for every version of a package.
+// unversioned returns a pattern for every version of a package.
 func unversioned(purl string) string {
 	purl, _, _ = strings.Cut(purl, "#")
 	purl, _, _ = strings.Cut(purl, "?")
@@ -432,8 +434,8 @@ var (
 	yamlWord  = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|null)$`)
 )
 
-// yamlText writes text as a YAML scalar that also keeps its meaning when it is
-// sanitised: in quotes an escape stands for the character.
+// yamlText writes s as a YAML scalar. Its meaning does not change if the line is sanitized, because
+// the quoted form already has escapes.
 func yamlText(s string) string {
 	if plainYAML.MatchString(s) && !yamlWord.MatchString(s) && !strings.Contains(s, "::") {
 		return s

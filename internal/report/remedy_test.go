@@ -39,11 +39,11 @@ func evidence() policy.Input {
 
 // denial is one way to be denied.
 type denial struct {
-	policy string // what the policy says in addition, or {} for a policy that says less
+	policy string // added to allRules; "" adds nothing
 	change func(p *policy.Platform, in *policy.Input)
-	// rule is the one that denies, with its kind in front.
+	// rule is the kind and the name of the rule that denies.
 	rule string
-	// noException: no exception can cover it.
+	// noException: exceptions cannot cover the violation.
 	noException bool
 }
 
@@ -138,7 +138,7 @@ func denials() map[string]denial {
 	}
 }
 
-// judge evaluates a case, with exceptions in addition.
+// judge evaluates a case with additional exceptions.
 func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy.Decision, Report) {
 	t.Helper()
 	text := allRules + c.policy
@@ -161,9 +161,9 @@ func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy
 	return p, d, r
 }
 
-// TestPastedExceptionCoversTheViolation: what the report says to paste is an exception
-// that works, that the next report lists, and that is reported once it is unused. Where
-// no exception can work, none is offered.
+// TestPastedExceptionCoversTheViolation: the suggested exception works when it is pasted, the next
+// report lists it, and it is reported once it is unused. If exceptions cannot work, the report
+// suggests none.
 func TestPastedExceptionCoversTheViolation(t *testing.T) {
 	for name, c := range denials() {
 		t.Run(name, func(t *testing.T) {
@@ -197,8 +197,7 @@ func TestPastedExceptionCoversTheViolation(t *testing.T) {
 	}
 }
 
-// checkRemedies checks that each violation has exactly one remedy, and returns all
-// exceptions.
+// checkRemedies checks that each violation has exactly one remedy, and returns all exceptions.
 func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
 	t.Helper()
 	if len(d.Violations) == 0 {
@@ -234,7 +233,7 @@ func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
 	return exceptions
 }
 
-// checkUnused checks that the exceptions are reported where nothing is wrong.
+// checkUnused checks that the exceptions are reported as unused if the image is clean.
 func checkUnused(t *testing.T, p *policy.Policy, c denial) {
 	t.Helper()
 	clean := *p
@@ -252,7 +251,7 @@ func checkUnused(t *testing.T, p *policy.Policy, c denial) {
 	}
 }
 
-// TestSanitizedExceptionStillWorks: what a terminal shows can be pasted, too.
+// TestSanitizedExceptionStillWorks: a user may also paste the sanitized form from a terminal.
 func TestSanitizedExceptionStillWorks(t *testing.T) {
 	for name, c := range denials() {
 		_, d, r := c.judge(t, nil)
@@ -269,8 +268,8 @@ func TestSanitizedExceptionStillWorks(t *testing.T) {
 	}
 }
 
-// TestEveryKindAndRuleHasARemedy reads the kinds and the built-in rules from the source
-// of the policy, so that a new one must be added to the table above.
+// TestEveryKindAndRuleHasARemedy reads the kinds and the built-in rules from the source of the
+// policy, so that a new one must be added to the table above.
 func TestEveryKindAndRuleHasARemedy(t *testing.T) {
 	kinds, rules := declared(t)
 	if len(kinds) < 12 || len(rules) < 9 {
@@ -293,8 +292,8 @@ func TestEveryKindAndRuleHasARemedy(t *testing.T) {
 	}
 }
 
-// declared returns the values of the constants of type Kind, and the texts that are
-// paths of keys.
+// declared returns the values of the constants of type Kind, and the string literals that are paths
+// of policy keys.
 func declared(t *testing.T) (kinds, rules []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../policy/*.go")
@@ -317,7 +316,7 @@ func declared(t *testing.T) (kinds, rules []string) {
 					kinds = append(kinds, unquoted(t, x.Values[0]))
 				}
 			case *ast.BasicLit:
-				// This key is the effect of distribution.allow, which is the rule.
+				// This key sets the effect of the rule distribution.allow.
 				if x.Kind == token.STRING && path.MatchString(unquoted(t, x)) && unquoted(t, x) != "distribution.notAllowed" {
 					rules = append(rules, unquoted(t, x))
 				}
@@ -342,7 +341,8 @@ func unquoted(t *testing.T, e ast.Expr) string {
 	return s
 }
 
-// TestPastedScopeLetsTheImageBeJudged: the line for an image that no scope matches.
+// TestPastedScopeLetsTheImageBeJudged: the report suggests a line for an image that no scope
+// matches.
 func TestPastedScopeLetsTheImageBeJudged(t *testing.T) {
 	c := denials()["an image of no scope"]
 	_, _, r := c.judge(t, nil)
@@ -356,7 +356,7 @@ func TestPastedScopeLetsTheImageBeJudged(t *testing.T) {
 	}
 }
 
-// TestExceptionsEndBeforeThePolicyForbidsThem, and not before they begin.
+// TestExceptionsEndBeforeThePolicyForbidsThem: and not before they begin.
 func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	for most, want := range map[time.Duration]string{
 		0: "2026-12-30", 24 * time.Hour: "2026-12-01", 365 * 24 * time.Hour: "2026-12-30", 7 * 24 * time.Hour: "2026-12-07",
@@ -374,7 +374,7 @@ func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	}
 }
 
-// TestSharedRemedyIsListedOnce, and causes before symptoms.
+// TestSharedRemedyIsListedOnce: and causes come before symptoms.
 func TestSharedRemedyIsListedOnce(t *testing.T) {
 	c := denials()["a license"]
 	c.change = func(p *policy.Platform, in *policy.Input) {
@@ -403,7 +403,7 @@ func TestSharedRemedyIsListedOnce(t *testing.T) {
 	}
 }
 
-// TestNameFromTheImageIsNotPartOfACommand, unless a shell takes it for itself.
+// TestNameFromTheImageIsNotPartOfACommand: except for names without any special meaning to a shell.
 func TestNameFromTheImageIsNotPartOfACommand(t *testing.T) {
 	for _, name := range []string{"a; rm -rf /", "$(id)", "`id`", "a b", "-rf", "--help", "a\nb", "a|b", "a'b", "", strings.Repeat("a", 300)} {
 		for _, version := range []string{"1.0", "$(id)", "1 or 2", ""} {
@@ -462,7 +462,7 @@ func TestPatternForEveryVersion(t *testing.T) {
 	}
 }
 
-// TestExceptionCoversNothingElse: it names the package or the path.
+// TestExceptionCoversNothingElse: the exception is limited to the package or the path.
 func TestExceptionCoversNothingElse(t *testing.T) {
 	for name, want := range map[string]string{
 		"a finding without a fix":                    `- {id: CVE-2026-1, package: "pkg:npm/%40babel/traverse", `,

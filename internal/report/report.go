@@ -1,15 +1,14 @@
-// Package report presents what a run found and did.
+// Package report presents the results of a run.
 //
-// A run fills in one [Report]; every output format is a func(io.Writer, Report)
-// error in a file of its own. [JSON] is the lossless one: [ReadJSON] gives the
-// same Report back, so every other format can be made from it later. [Text] is
-// for people and [Summary] for a log. What is asked of reports afterwards, why
-// something blocks and what has changed, has a text and a JSON form too:
-// [Answer] and [Comparison]. [Suite] is how the cases of a policy came out.
+// A run fills in one [Report]. Each output format is a func(io.Writer, Report) error in a file of
+// its own. [JSON] is lossless: [ReadJSON] returns the same Report, so every other format can be
+// made from JSON later. [Text] is for people and [Summary] for a log. [Answer] explains why
+// something blocks, and [Comparison] compares two reports; both have a text and a JSON form.
+// [Suite] holds the results of policy tests.
 //
-// The package decides nothing: verdicts come from the Decision, and where that
-// is missing or contradicts itself the answer is never a pass. It reads no
-// clock; ages and days left are counted from the end of the run.
+// The package makes no decisions: verdicts come from the Decision. If the Decision is missing or
+// contradicts itself, the outcome is never a pass. The package reads no clock. It counts ages and
+// remaining days from the end of the run.
 package report
 
 import (
@@ -21,56 +20,49 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Schema is the version of the JSON form. It changes whenever a reader of the
-// old form could misread the new one.
+// Schema is the version of the JSON form. It changes whenever a reader of the old form could
+// misread the new one.
 const Schema = "1"
 
-// Report is everything about one run. The zero value is a run that could not
-// decide.
+// Report is everything about one run. The zero value is a run without a decision.
 type Report struct {
-	// Schema is the version of the JSON form; writers take empty for the
-	// constant Schema.
+	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema  string `json:"schema"`
 	Tool    Tool   `json:"tool"`
 	Command string `json:"command"` // "promote", "check"
-	// Started and Finished enclose the run; ages in other formats are counted
-	// from Finished.
+	// Started and Finished are the start and the end of the run. Other formats count ages from
+	// Finished.
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
-	// At is the later instant as of which the image was judged; zero where that
-	// was during the run. Such a decision promotes nothing.
+	// At is the future time given with --at, or zero if the image was evaluated as of now. With At
+	// set, the image is not promoted.
 	At time.Time `json:"at,omitzero"`
-	// Judged is the instant as of which Decision was made, which is At where that
-	// is set; zero where nothing was judged.
+	// Judged is the time that Decision applies to: At if it is set. It is zero without a decision.
 	Judged time.Time `json:"judged,omitzero"`
 	Policy Policy    `json:"policy"`
-	// Input is the evidence; of a run that could not decide, as much of it as
-	// there was.
+	// Input is the evidence. It may be incomplete if the run could not decide.
 	Input policy.Input `json:"input"`
-	// MovedTo is the digest that the image's reference names by now, where
-	// that is no longer the one that was judged.
+	// MovedTo is the current digest of the image's reference if it has moved since it was resolved.
+	// Otherwise it is empty.
 	MovedTo string `json:"movedTo,omitempty"`
-	// Decision is nil when nothing was decided.
+	// Decision is nil if the run made no decision.
 	Decision *policy.Decision `json:"decision"`
-	// Remedies say what to do about the violations of Decision, causes first. See
-	// the function Remedies.
+	// Remedies say what to do about the violations of Decision, causes first. See the function
+	// Remedies.
 	Remedies []Remedy `json:"remedies,omitempty"`
-	// Cautions are what no rule says and whoever reads the verdict must know, such
-	// as that there was nothing to compare with. They may quote text from the
-	// image.
+	// Cautions are warnings that do not come from a policy rule, for example that the baseline was
+	// missing. They may quote text from the image.
 	Cautions []string `json:"cautions,omitempty"`
-	// Override let the image through although Decision, or the signed one that was
-	// read back, is a denial; nil where nothing did.
+	// Override let the image through although Decision, or the signed decision that was read back,
+	// is a denial. It is nil if no override was used.
 	Override *policy.GrantedOverride `json:"override,omitempty"`
-	// Destinations are those that were completed, in the order in which they
-	// were asked for.
+	// Destinations are the completed destinations, in the order of the command line.
 	Destinations []Destination `json:"destinations"`
 	Transfer     Transfer      `json:"transfer"`
-	// Attached is everything that is stored beside the image, where that was asked
-	// for; nil where it was not.
+	// Attached are the signatures and statements attached to the image, or nil if they were not
+	// requested.
 	Attached []Attached `json:"attached,omitempty"`
-	// Error is why the run did not end as it was meant to. A denial is no
-	// error.
+	// Error is why the run failed. A denial is not an error.
 	Error *Error `json:"error,omitempty"`
 }
 
@@ -78,22 +70,21 @@ type Report struct {
 type Tool struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	// Components are the versions of the libraries that decide with it, by
-	// name: syft, grype, cosign. No two names may differ in case only.
+	// Components are the versions of the libraries that the result depends on, by name: syft,
+	// grype, cosign. No two names may differ only in case.
 	Components map[string]string `json:"components,omitempty"`
 }
 
-// Policy identifies the policy that judged, or several.
+// Policy identifies the policy or policies of the run.
 type Policy struct {
-	// File is the policy's file, or those of several joined by " + ".
+	// File is the policy's file name. Several names are joined by " + ".
 	File string `json:"file"`
-	// Digest stands for all that they say, "sha256:<hex>": of one file the
+	// Digest identifies the contents of all policies, "sha256:<hex>". For a single file it is the
 	// SHA-256 of its bytes.
 	Digest string `json:"digest"`
-	// Files are all files, those with exceptions too, where there are several.
+	// Files are all files of the policies, including files of exceptions, if there are several.
 	Files []PolicyFile `json:"files,omitempty"`
-	// ExceptionsMaxLifetime is how far ahead an exception may end; zero means any
-	// time.
+	// ExceptionsMaxLifetime is how far in the future an exception may end. Zero means no limit.
 	ExceptionsMaxLifetime time.Duration `json:"exceptionsMaxLifetime,omitempty"`
 }
 
@@ -105,47 +96,46 @@ type PolicyFile struct {
 
 // Destination is one place in an approved registry that holds the image.
 type Destination struct {
-	// Reference is the tag as the user wrote it; Repository and Tag are its
-	// parts in full.
+	// Reference is the tag as the user wrote it. Repository and Tag are its parts, written in full.
 	Reference  string `json:"reference"`
 	Repository string `json:"repository"`
 	Tag        string `json:"tag,omitempty"`
-	// Digest is what the tag names, read back.
+	// Digest is the digest of the tag, as read back.
 	Digest string `json:"digest"`
 	State  State  `json:"state"`
-	// SignedFor is the repository for which the image was signed, if Repository is a
-	// mirror of it.
+	// SignedFor is the repository that the image was signed for, if Repository is a mirror of it.
 	SignedFor string `json:"signedFor,omitempty"`
-	// Decided is when the decision that it carries was made.
+	// Decided is when the decision attached to the image was made.
 	Decided time.Time `json:"decided,omitzero"`
 	// Signer is the fingerprint of the key that signed.
 	Signer     string      `json:"signer,omitempty"`
 	Statements []Statement `json:"statements"`
-	// Carried went along from where the image was staged, and Left did not.
+	// Carried are the attestations that were copied from the staging registry. Left are the
+	// attestations that were skipped.
 	Carried []Carried `json:"carried,omitempty"`
 	Left    []Carried `json:"left,omitempty"`
 
-	// Blobs is how many distinct blobs the image has, and BlobsCopied how
-	// many of them travelled.
+	// Blobs is the number of distinct blobs of the image. BlobsCopied is how many of them were
+	// copied.
 	Blobs       int `json:"blobs"`
 	BlobsCopied int `json:"blobsCopied"`
-	// BytesCopied travelled; BytesSkipped were there already or mounted from
-	// another repository, as far as that was counted.
+	// BytesCopied is the number of bytes copied. BytesSkipped is the size of blobs that existed
+	// already or were mounted from another repository, as far as it is known.
 	BytesCopied  int64 `json:"bytesCopied"`
 	BytesSkipped int64 `json:"bytesSkipped"`
 }
 
-// Carried is something that was signed about the image where it was staged.
+// Carried is a signature or an attestation of the image in the staging registry.
 type Carried struct {
 	// PredicateType is empty for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
 	Subject       string `json:"subject"`
-	// Digest is that of what was signed; empty where nobody who is believed has.
+	// Digest is the digest of the signed content, or "" if no trusted signer signed it.
 	Digest string `json:"digest,omitempty"`
-	// Format is the form of storage, legacy or bundle.
+	// Format is how it is stored: legacy or bundle.
 	Format string `json:"format"`
 	Signer string `json:"signer,omitempty"`
-	// Reason says why it was left.
+	// Reason says why it was skipped.
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -156,20 +146,20 @@ type State string
 const (
 	// Promoted: the image was copied or completed, and its tag written.
 	Promoted State = "promoted"
-	// AlreadyPromoted: everything was there and verified; nothing was written.
+	// AlreadyPromoted: everything existed and was verified. Nothing was written.
 	AlreadyPromoted State = "already promoted"
-	// Verified: everything was found and proven, by somebody who only looked.
+	// Verified: verify found and proved everything, without writing.
 	Verified State = "verified"
-	// SignatureVerified: a signature was proven, and nothing else was asked.
+	// SignatureVerified: only a signature was verified.
 	SignatureVerified State = "signature verified"
 )
 
-// Statement is a signed statement that a promoted image carries.
+// Statement is a signed statement attached to a promoted image.
 type Statement struct {
 	PredicateType string `json:"predicateType"`
 	// Platform is empty for a statement about the whole image.
 	Platform string `json:"platform,omitempty"`
-	// Subjects are the digests that it is about.
+	// Subjects are the digests of the images that the statement describes.
 	Subjects []string `json:"subjects"`
 	// Digest is the SHA-256 of the signed statement, "sha256:<hex>".
 	Digest string `json:"digest"`
@@ -178,68 +168,66 @@ type Statement struct {
 // Transfer counts what was read from the source.
 type Transfer struct {
 	BytesRead int64 `json:"bytesRead"`
-	Fetches   int   `json:"fetches"` // blobs asked for, repeated ones again
-	// Recalled is how many platforms were not read because an earlier run had
-	// cataloged them.
+	Fetches   int   `json:"fetches"` // requested blobs, including repeated requests
+	// Recalled is the number of platforms whose SBOM came from the cache.
 	Recalled int `json:"recalled,omitempty"`
 }
 
-// Error is why a run did not end as it was meant to.
+// Error is why a run failed.
 type Error struct {
 	Class Class `json:"class"`
-	// Message is the error's text, one line for each cause. It holds no
-	// secrets, and may quote text from the image.
+	// Message is the error text, one line for each cause. It holds no secrets, but may quote text
+	// from the image.
 	Message string `json:"message"`
-	// Retryable: the same command may succeed later, with nothing changed. A tag
-	// that does not exist and a login that is refused are not retryable.
+	// Retryable: the same command may succeed later without a change. A missing tag and a refused
+	// login are not retryable.
 	Retryable bool `json:"retryable"`
-	// Partial: some of several tags were written before one was refused. They are in
+	// Partial: with several tags, some were written before one was refused. The written ones are in
 	// Destinations, and promoting again writes the rest.
 	Partial bool `json:"partial,omitempty"`
 }
 
-// Class sorts errors by what can be done about them; each but output has an exit
-// code of its own.
+// Class groups errors by possible remedies. Each class except output has an exit code of its own.
 type Class string
 
 // The classes.
 const (
-	ClassOther       Class = "other"       // none of those below
+	ClassOther       Class = "other"       // none of the classes below
 	ClassUsage       Class = "usage"       // arguments, policy or configuration
 	ClassRegistry    Class = "registry"    // a registry failed or refused
 	ClassDatabase    Class = "database"    // missing, corrupt or too old
 	ClassTrust       Class = "trust"       // signing, attesting or verifying
 	ClassInterrupted Class = "interrupted" // stopped from outside
-	// ClassOutput: the command did what it was for, Destinations included, and a
-	// report or a statement could not be written. Its exit code is that of other.
+	// ClassOutput: the command succeeded, including all Destinations, but a report or a statement
+	// could not be written. Its exit code is the one of ClassOther.
 	ClassOutput Class = "output"
 )
 
-// Outcome is what a report amounts to. The zero value is Undecided.
+// Outcome is the result of a run. The zero value is Undecided.
 type Outcome uint8
 
 const (
-	// Undecided: there is no decision, and so no pass.
+	// Undecided: no decision was made, so the image did not pass.
 	Undecided Outcome = iota
-	// Denied: the policy was not satisfied.
+	// Denied: the image did not satisfy the policy.
 	Denied
-	// Unfinished: the image passed, and what was to follow failed.
+	// Unfinished: the image passed, but a later step failed.
 	Unfinished
 	// Passed: the image passed and nothing failed.
 	Passed
-	// Proven: nothing was judged here. A pass that was decided and signed
-	// before was read back and verified at every destination.
+	// Proven: this run made no decision. It read back and verified an earlier signed pass at every
+	// destination.
 	Proven
-	// Overridden: the image was denied, now or before, and an override let it
-	// through. That is no pass.
+	// Overridden: the image was denied, in this run or before, and an override let it through. This
+	// is not a pass.
 	Overridden
-	// Signed: a signature was verified at every destination, and no decision was
-	// asked for. That is no pass.
+	// Signed: a signature was verified at every destination. A decision was not requested, so this
+	// is not a pass.
 	Signed
 )
 
-// Outcome derives the outcome. A decision that claims to pass and lists
-// violations is a denial.
+// Outcome returns the outcome of the run. A decision that claims to pass but lists violations is a
+// denial.
 func (r Report) Outcome() Outcome {
 	switch {
 	case r.Override != nil && r.Error == nil && len(r.Destinations) > 0 && (r.Decision != nil || r.proven()):
@@ -260,8 +248,8 @@ func (r Report) Outcome() Outcome {
 
 func (r Report) proven() bool { return r.all(AlreadyPromoted, Verified) }
 
-// all reports whether nothing failed and every destination is in one of the
-// states.
+// all reports whether nothing failed, there is a destination, and every destination is in one of
+// the states.
 func (r Report) all(states ...State) bool {
 	for _, d := range r.Destinations {
 		if !slices.Contains(states, d.State) {
@@ -271,7 +259,7 @@ func (r Report) all(states ...State) bool {
 	return r.Error == nil && len(r.Destinations) > 0
 }
 
-// at is the instant from which ages are counted; zero if the run has no times.
+// at is the time that ages are counted from. It is zero if the run has no times.
 func (r Report) at() time.Time {
 	if r.Finished.IsZero() {
 		return r.Started
@@ -279,8 +267,8 @@ func (r Report) at() time.Time {
 	return r.Finished
 }
 
-// validate refuses what no run can have produced and what a reader could take
-// for something else.
+// validate returns an error for a report that no run can have produced, or that a reader could
+// misinterpret.
 func (r Report) validate() error {
 	if r.Schema != Schema {
 		return fmt.Errorf("schema %q: want %q", r.Schema, Schema)

@@ -9,34 +9,32 @@ import (
 )
 
 const (
-	// maxText bounds one text from outside, in runes.
+	// maxText is the maximum length of one external text, in runes.
 	maxText = 2000
-	// maxName bounds one name, path or version in a line of text.
+	// maxName is the maximum length of a name, path or version in a line of text, in runes.
 	maxName = 200
-	// maxMarks is how many combining marks one character may carry. More
-	// than three are not needed to write any language, and many of them climb
-	// over the lines above.
+	// maxMarks is the maximum number of combining marks on one character. No language needs more
+	// than three, and many marks would overlap the lines above.
 	maxMarks = 3
 )
 
-// Sanitize makes text from outside safe to print on one line of a terminal or
-// a CI log, and bounds it to 2,000 characters.
+// Sanitize makes external text safe to print on one line of a terminal or a CI log, and limits it
+// to 2,000 characters.
 //
-// Whatever is not printable is written as its Go escape: control characters and
-// with them ANSI sequences and line breaks, bidirectional and invisible format
-// characters, spaces other than the plain one, and invalid UTF-8. Marks by
-// which CI systems recognise commands are broken up: "::" at the start of a
-// word (GitHub ignores leading space) and "##" anywhere (GitHub's older form,
-// Azure Pipelines and TeamCity). Sanitising twice changes nothing more.
+// It writes unprintable characters as Go escapes: control characters (and with them ANSI sequences
+// and line breaks), bidirectional and invisible format characters, spaces other than the plain one,
+// and invalid UTF-8. It breaks up CI command markers: "::" at the start of a word (GitHub ignores
+// leading space) and "##" anywhere (GitHub's older form, Azure Pipelines and TeamCity). Sanitizing
+// twice gives the same result.
 //
-// It escapes for no markup: HTML and Markdown need their own escaping as well.
+// It does not escape markup: HTML and Markdown need their own escaping too.
 func Sanitize(s string) string { return sanitize(s, maxText) }
 
-// sanitize bounds the result to so many runes; 0 means no bound.
+// sanitize limits the result to limit runes; 0 means no limit.
 func sanitize(s string, limit int) string {
 	var b strings.Builder
 	count, marks := 0, 0
-	cut := -1 // where the result is cut if it turns out too long
+	cut := -1 // where the result is cut if it is too long
 	wordStart := true
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -74,14 +72,13 @@ func sanitize(s string, limit int) string {
 
 const ellipsis = "..."
 
-// escapeRune returns a rune as a Go string literal would spell it in ASCII.
+// escapeRune returns a rune as an ASCII Go string literal would spell it.
 func escapeRune(r rune) string {
 	quoted := strconv.QuoteRuneToASCII(r)
 	return quoted[1 : len(quoted)-1]
 }
 
-// lines sanitises a text that may have several lines, each on its own, and
-// bounds their number.
+// lines splits a text into lines, sanitizes each and limits their number.
 func lines(s string) []string {
 	const maxLines = 50
 	var out []string
@@ -97,7 +94,7 @@ func lines(s string) []string {
 	return out
 }
 
-// short sanitises a name, path or version for use inside a line.
+// short sanitizes a name, path or version for use inside a line.
 func short(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "(none)"

@@ -12,21 +12,21 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Suite is how the cases of a policy.Suite came out.
+// Suite holds the results of a policy.Suite.
 type Suite struct {
 	File  string
 	Cases []Case
 }
 
-// Case is how one case came out.
+// Case is the result of one test case.
 type Case struct {
 	Name     string
 	Position policy.Position
-	// Differences are what policy.Case.Check says; none means that it holds.
+	// Differences are the results of policy.Case.Check. An empty list means that the case passes.
 	Differences []string
 }
 
-// Failed counts the cases that do not hold.
+// Failed counts the failed cases.
 func (s Suite) Failed() int {
 	n := 0
 	for _, c := range s.Cases {
@@ -37,8 +37,8 @@ func (s Suite) Failed() int {
 	return n
 }
 
-// SuitesText writes each case in a line, below one that does not hold why, and
-// at last how many do.
+// SuitesText writes one line for each case, the reasons below each failed case, and the totals at
+// the end.
 func SuitesText(w io.Writer, suites []Suite) error {
 	l := newLayout(w, defaultWidth, false)
 	held, failed := 0, 0
@@ -64,11 +64,11 @@ func SuitesText(w io.Writer, suites []Suite) error {
 	return nil
 }
 
-// SuitesJUnit writes the cases in the XML that CI systems show as test results.
+// SuitesJUnit writes the cases in JUnit XML, which CI systems show as test results.
 func SuitesJUnit(w io.Writer, suites []Suite) error {
 	var out junit.Testsuites
 	for i, s := range suites {
-		suite := junit.Testsuite{ID: i, Name: Sanitize(s.File), Time: "0"} // none was measured
+		suite := junit.Testsuite{ID: i, Name: Sanitize(s.File), Time: "0"} // no time is measured
 		for _, c := range s.Cases {
 			test := junit.Testcase{Name: Sanitize(c.Name), Classname: Sanitize(s.File)}
 			if len(c.Differences) > 0 {

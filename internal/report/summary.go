@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Summary is the outcome in one line without a line break, safe to log.
+// Summary returns the outcome in one line without a line break, safe to log.
 func Summary(r Report) string {
 	image := short(r.Input.Image.Reference)
 	if digest := r.Input.Image.Digest; digest != "" {

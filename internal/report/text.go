@@ -16,19 +16,18 @@ import (
 // Text writes the report for people, with the default TextOptions.
 func Text(w io.Writer, r Report) error { return TextOptions{}.Text(w, r) }
 
-// TextOptions say how text is laid out.
+// TextOptions control the layout of the text report.
 type TextOptions struct {
-	// Color sets off the verdict and severities with ANSI sequences.
+	// Color highlights the verdict and severities with ANSI sequences.
 	Color bool
-	// Width is the length of line to keep to, in characters, where words and
-	// tables allow it. 0 means 100; less than 60 is taken as 60.
+	// Width is the maximum line length in characters, as far as words and tables allow it. 0 means
+	// 100. Values below 60 mean 60.
 	Width int
 }
 
-// Text writes the report for people: first what was judged and by what, then
-// the verdict, then all that blocks with what to do about it, then what does
-// not block, and at last what was promoted. Violations are never cut short;
-// other long lists are, and say by how much.
+// Text writes the report for people, in this order: the image, database and policy; the verdict;
+// everything that blocks, with remedies; everything that does not block; the promoted tags.
+// Violations are never cut. Other long lists are cut, and say how many items are missing.
 func (o TextOptions) Text(w io.Writer, r Report) error {
 	if o.Width == 0 {
 		o.Width = defaultWidth
@@ -57,7 +56,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 
 const defaultWidth = 100
 
-// Where lists that do not block are cut.
+// Maximum lengths of lists that do not block.
 const (
 	maxWarnings = 10
 	maxAllowed  = 5
@@ -67,16 +66,16 @@ const (
 	maxOverridden = 100
 )
 
-// text is one report being written.
+// text writes one report.
 type text struct {
 	*layout
 	Report
-	// known tells what the approved image has too.
+	// known reports whether the approved image has the finding too.
 	known    func(platform string, f *policy.Finding) bool
 	remedies *remedier
 }
 
-// field writes one line of provenance.
+// field writes one line of the report's header.
 func (t text) field(name, value string) {
 	const column = 12
 	first := name + strings.Repeat(" ", max(column-len(name), 1))
@@ -114,7 +113,7 @@ func (t text) provenance() {
 	name := "Platforms"
 	for _, p := range t.Input.Platforms {
 		line := short(p.Platform)
-		if t.Decision != nil || t.Outcome() != Proven && t.Outcome() != Overridden { // then nothing was looked into
+		if t.Decision != nil || t.Outcome() != Proven && t.Outcome() != Overridden { // else the image was not scanned
 			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), count(len(p.Packages), "package"))
 		}
 		t.field(name, line)
@@ -324,7 +323,7 @@ func (t text) others(title string, issues []issue) {
 	}
 }
 
-// instruct writes what to do. A line to paste stays in one piece, however long.
+// instruct writes what to do. A line to paste is never wrapped.
 func (t text) instruct(indent int, first string, do instruction) {
 	if do.paste {
 		t.whole(indent, first+do.text)
@@ -339,7 +338,7 @@ func (t text) except(indent int, item string) {
 	}
 }
 
-// howToExcept says where the exceptions above belong.
+// howToExcept says where to add the suggested exceptions.
 func (t text) howToExcept() {
 	for i := range t.Decision.Violations {
 		v := &t.Decision.Violations[i]
@@ -356,8 +355,7 @@ func (t text) howToExcept() {
 	}
 }
 
-// findings lists what was found in one package. Platforms that all of them
-// share are named once.
+// findings lists the findings of one package. Platforms that all findings share are named once.
 func (t text) findings(g packageGroup, showFix bool) {
 	shared := t.on(g.issues[0])
 	for _, i := range g.issues {
@@ -382,8 +380,7 @@ func (t text) findings(g packageGroup, showFix bool) {
 	t.table(4, rows)
 }
 
-// on names the platforms of an issue where the image has several; else it is
-// empty.
+// on names the platforms of an issue. It returns "" if the image has only one platform.
 func (t text) on(i issue) string {
 	if len(t.Input.Platforms) < 2 || len(i.platforms.list) == 0 {
 		return ""
@@ -414,7 +411,7 @@ func message(i issue) string {
 
 func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
 
-// typeAndPaths names where a package stands, and how many places more.
+// typeAndPaths returns the type of a package, its first paths, and the number of further paths.
 func typeAndPaths(g packageGroup) string {
 	parts := []string{short(g.pkg.Type)}
 	for _, path := range g.paths.list[:min(len(g.paths.list), maxPaths)] {
@@ -426,7 +423,7 @@ func typeAndPaths(g packageGroup) string {
 	return strings.Join(parts, ", ")
 }
 
-// differ reports whether the issues are repaired in different versions.
+// differ reports whether the issues are fixed in different versions.
 func differ(issues []issue) bool {
 	for _, i := range issues[1:] {
 		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
@@ -436,7 +433,7 @@ func differ(issues []issue) bool {
 	return false
 }
 
-// findingCells are the columns that every list of findings begins with.
+// findingCells returns the first columns of every list of findings.
 func findingCells(f policy.Finding) []cell {
 	id := short(f.ID)
 	if !strings.HasPrefix(f.ID, "CVE-") {
@@ -468,7 +465,7 @@ func findingCells(f policy.Finding) []cell {
 	return []cell{{text: id}, severity, kev, {text: probability}}
 }
 
-// fixText says whether and where a finding is repaired.
+// fixText returns the fix state of a finding, with the fixed version if it is known.
 func fixText(f policy.Finding) string {
 	switch f.FixState {
 	case policy.FixAvailable:
@@ -576,7 +573,7 @@ func (t text) allowed() {
 	t.brief(merged, maxAllowed)
 }
 
-// severities counts issues by severity, the gravest first.
+// severities counts issues by severity, the most severe first.
 func severities(issues []issue) string {
 	var counts [policy.SeverityCritical + 1]int
 	for _, i := range issues {
@@ -595,7 +592,7 @@ func severities(issues []issue) string {
 	return strings.Join(parts, ", ")
 }
 
-// gaps counts what the evidence does not cover, whatever the policy made of it.
+// gaps counts the gaps in the evidence, regardless of the policy.
 func (t text) gaps() {
 	var unknowns, uncovered []string
 	suppressed, judged := 0, 0
@@ -707,7 +704,7 @@ func (t text) destinations() {
 	}
 }
 
-// carried tells what went along from where the image was staged, and what did not.
+// carried lists the attestations that were copied from the staging registry, and the skipped ones.
 func (t text) carried(d Destination) {
 	var along, left []row
 	what := func(c Carried) cell {
@@ -755,7 +752,8 @@ func copiedText(d Destination) string {
 	return s
 }
 
-// age and left count to and from the end of the run; empty where it has none.
+// age and left return the time since, and until, an instant, counted from the end of the run. They
+// return "" if the run has no time.
 func (t text) age(then time.Time) string {
 	now := t.at()
 	switch {
@@ -778,7 +776,7 @@ func (t text) left(then time.Time) string {
 	return ", " + span(now.Sub(then)) + " ago"
 }
 
-// span rounds down: an exception with 47 hours left has one day left.
+// span rounds down: 47 hours are one day.
 func span(d time.Duration) string {
 	switch {
 	case d >= 24*time.Hour:
@@ -802,7 +800,7 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// size uses decimal units, as registries do.
+// size formats bytes in decimal units, as registries do.
 func size(bytes int64) string {
 	const unit = 1000
 	if bytes < unit {

@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden compares what was written with a file of testdata.
+// golden compares output with a file in testdata.
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", file)
@@ -83,8 +83,7 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-// checkSafe fails if text could act on a terminal or a CI system, apart from
-// its line breaks.
+// checkSafe fails if text could act on a terminal or a CI system. Line breaks are allowed.
 func checkSafe(t *testing.T, text string) {
 	t.Helper()
 	for at, r := range text {
@@ -117,8 +116,8 @@ func TestHostileTextIsNotPrinted(t *testing.T) {
 	}
 }
 
-// TestNoStringOfAReportIsPrintedRaw puts a hostile text into every string of a
-// report in turn, so that a field added later is covered too.
+// TestNoStringOfAReportIsPrintedRaw replaces every string of a report by hostile text in turn, so
+// that new fields are covered.
 func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
 	const hostile = "a\x1b[31m\r\n::error::b ##[error]\u202e\u009b\xff ::c"
 	r := full()
@@ -138,8 +137,7 @@ func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
 		checkSafe(t, out.String())
 		checkSafe(t, Summary(r))
 		out.Reset()
-		// A state or schema that does not exist is refused, and then nothing
-		// may be written.
+		// An invalid state or schema is an error, and then nothing may be written.
 		if err := JSON(&out, r); err != nil && out.Len() > 0 {
 			t.Errorf("%v, after %q", err, out.String())
 		}
@@ -151,7 +149,7 @@ func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
 	}
 }
 
-// The layout is the last line of defence against a caller that forgot.
+// TestLayoutPrintsNothingRaw: the layout sanitizes even if a caller forgets to.
 func TestLayoutPrintsNothingRaw(t *testing.T) {
 	const hostile = "::error::a\x1b[31m\r\n::error::b ##[error]\u202e\xff"
 	var out bytes.Buffer
@@ -208,7 +206,7 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 	}
 }
 
-// finding makes one of many findings.
+// finding returns the i-th of many findings.
 func finding(i int) *policy.Finding {
 	return &policy.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: policy.SeverityHigh, FixState: policy.FixAvailable,
 		Package: policy.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []policy.Fix{{Version: "2"}}}
@@ -222,7 +220,7 @@ func TestViolationsAreNotCut(t *testing.T) {
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(i)},
 			policy.Violation{Kind: policy.KindSBOM, Rule: "b", Message: fmt.Sprintf("message-%05d", i)},
 			policy.Violation{Kind: "of the future", Rule: "c", Message: fmt.Sprintf("future-%05d", i)},
-			// One that says it is a vulnerability and has no finding.
+			// A violation of kind vulnerability without a finding.
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "d", Message: fmt.Sprintf("bare-%05d", i)})
 		unfixed := finding(n + i)
 		unfixed.FixState = policy.FixWont
@@ -418,7 +416,7 @@ func TestFormattingDoesNotChangeTheReport(t *testing.T) {
 	}
 }
 
-// fullDisk is a writer on a full disk, from some byte on.
+// fullDisk is a writer that accepts left bytes and then reports a full disk.
 type fullDisk struct{ left int }
 
 var errDiskFull = errors.New("disk full")

@@ -8,8 +8,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// warnings lists in full what would block but for a grace or the baseline, and
-// the rest up to a limit.
+// warnings lists in full the findings that would block without a grace period or the baseline, and
+// other warnings up to a limit.
 func (t text) warnings() {
 	var graced, inherited, rest []policy.Violation
 	for _, w := range t.Decision.Warnings {
@@ -39,7 +39,7 @@ func (t text) warnings() {
 	t.brief(found, maxWarnings)
 }
 
-// waived lists all findings that do not block for one reason.
+// waived lists all findings that do not block for one common reason.
 func (t text) waived(title string, violations []policy.Violation) {
 	if len(violations) == 0 {
 		return
@@ -50,7 +50,7 @@ func (t text) waived(title string, violations []policy.Violation) {
 	t.brief(found, len(found))
 }
 
-// brief lists findings in one line each, the gravest first, up to a limit.
+// brief lists findings on one line each, the most severe first, up to a limit.
 func (t text) brief(found []issue, limit int) {
 	slices.SortStableFunc(found, graver)
 	var rows []row
@@ -69,7 +69,7 @@ func (t text) brief(found []issue, limit int) {
 	t.more(len(found), limit)
 }
 
-// more says how many of a list were left out.
+// more says how many items of a list were omitted.
 func (t text) more(n, limit int) {
 	if n > limit {
 		t.item(2, fmt.Sprintf("and %d more: the JSON report has all of them", n-limit))

@@ -1,10 +1,10 @@
-// Package suggest answers a misspelt name with the name that was meant: see [Nearest].
+// Package suggest finds the correct name for a misspelled one: see [Nearest].
 package suggest
 
 import "strings"
 
-// Nearest returns the name that word is most likely a misspelling of, or "". It accepts two typing
-// mistakes, in less than half of the name, and ignores case.
+// Nearest returns the name that word most likely misspells, or "". It accepts up to two typing
+// mistakes, if they are less than half of the name's length, and ignores case.
 func Nearest(word string, names []string) string {
 	const longest, farthest = 64, 2
 	if len(word) > longest {
@@ -13,7 +13,7 @@ func Nearest(word string, names []string) string {
 	best, distance := "", farthest+1
 	for _, name := range names {
 		d := editDistance(strings.ToLower(word), strings.ToLower(name))
-		// Half of a short word changed is another word.
+		// If half of a short word differs, it is another word.
 		if d < distance && 2*d < len(name) {
 			best, distance = name, d
 		}
@@ -21,7 +21,7 @@ func Nearest(word string, names []string) string {
 	return best
 }
 
-// editDistance is Levenshtein's, over bytes.
+// editDistance is the Levenshtein distance in bytes.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -10,15 +10,15 @@ import (
 	"sync"
 )
 
-// Child is a child's connection to its parent. All methods may be called on nil,
-// which is a process without a parent.
+// Child is a child's connection to its parent. All methods may be called on nil, which is a process
+// without a parent.
 type Child struct {
-	// Err is the parent's standard error, a terminal if that is one.
+	// Err is the parent's standard error, which may be a terminal.
 	Err      *os.File
 	control  *os.File
 	mu       sync.Mutex
 	messages *os.File
-	state    []byte // the last one that was sent
+	state    []byte // the last state that was sent
 }
 
 // Attach connects a child to its parent. handles is the value of [Variable].
@@ -39,8 +39,8 @@ func Attach(handles string) (*Child, error) {
 	return &Child{Err: files[0], messages: files[1], control: files[2]}, nil
 }
 
-// Watch calls stop when the parent asks the child to stop, and orphaned when the
-// parent is gone. It returns at once.
+// Watch calls stop when the parent asks the child to stop, and orphaned when the parent has died.
+// It returns at once.
 func (c *Child) Watch(stop, orphaned func()) {
 	if c == nil {
 		return
@@ -57,11 +57,11 @@ func (c *Child) Watch(stop, orphaned func()) {
 	}()
 }
 
-// Phase tells the parent what the child is doing, for the report of a crash.
+// Phase tells the parent the current step, for the report of a crash.
 func (c *Child) Phase(phase string) { c.send(message{Phase: phase}) }
 
-// State tells the parent what to report if the child crashes. What is equal to the
-// last state is not sent again.
+// State tells the parent what to report if the child crashes. It does not send the same state twice
+// in a row.
 func (c *Child) State(v any) error {
 	if c == nil {
 		return nil
@@ -86,7 +86,7 @@ func (c *Child) State(v any) error {
 // Finish sends the exit code. The process must exit with it at once.
 func (c *Child) Finish(code int) { c.send(message{Code: &code}) }
 
-// send ignores errors: if the parent is gone, [Child.Watch] says so.
+// send ignores errors: if the parent has died, [Child.Watch] reports it.
 func (c *Child) send(m message) {
 	if c == nil {
 		return

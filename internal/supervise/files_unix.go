@@ -11,18 +11,17 @@ import (
 	"syscall"
 )
 
-// inherit lets the command inherit files, and returns how it finds them.
+// inherit passes files to the command, and returns their handles.
 func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 	cmd.ExtraFiles = files
 	var handles []string
 	for i := range files {
-		handles = append(handles, strconv.Itoa(3+i)) // behind the standard ones
+		handles = append(handles, strconv.Itoa(3+i)) // after the standard streams
 	}
 	return strings.Join(handles, ","), nil
 }
 
-// inherited opens the files that a parent handed down. Programs that this process
-// starts do not inherit them.
+// inherited opens the files from the parent. Programs that this process starts do not inherit them.
 func inherited(handles string) ([]*os.File, error) {
 	if handles != "3,4,5" {
 		return nil, fmt.Errorf("unknown files %q", handles)

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// inherit lets the command inherit files, and returns how it finds them.
+// inherit passes files to the command, and returns their handles.
 func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	var handles []string
@@ -24,8 +24,7 @@ func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 	return strings.Join(handles, ","), nil
 }
 
-// inherited opens the files that a parent handed down. Programs that this process
-// starts do not inherit them.
+// inherited opens the files from the parent. Programs that this process starts do not inherit them.
 func inherited(handles string) ([]*os.File, error) {
 	parts := strings.Split(handles, ",")
 	if len(parts) != 3 {

@@ -1,14 +1,13 @@
-// Package supervise runs the work of a command in a child process and tells its
-// verdict apart from its end.
+// Package supervise runs a command in a child process, so that a crash cannot be mistaken for a
+// verdict.
 //
-// The Go runtime ends a process with code 2 when it cannot go on: a stack that
-// overflows, memory that runs out, concurrent map writes, a panic in a goroutine
-// of a library. No deferred function runs then. The parent therefore never takes
-// the child's exit code for a verdict. The child sends its code over a pipe before
-// it exits, and the parent returns a code only if both agree; see [Result].
+// The Go runtime exits with code 2 on a fatal error: a stack overflow, exhausted memory, concurrent
+// map writes, or a panic in a goroutine of a library. Deferred functions do not run then. So the
+// parent never takes the child's exit code for a verdict. The child sends its code over a pipe
+// before it exits, and the parent returns a code only if both agree; see [Result].
 //
-// [Run] is the parent's side and [Attach] the child's. The parent is idle: it
-// forwards interrupts, and reads what the child sends.
+// [Run] is the parent's side and [Attach] the child's. The parent only forwards signals and reads
+// the child's messages.
 package supervise
 
 import (
@@ -25,21 +24,22 @@ import (
 	"time"
 )
 
-// Variable is the environment variable by which a child finds its pipes. A child
-// must unset it before it starts other programs.
+// Variable is the environment variable with the child's pipe handles. A child must unset it before
+// it starts other programs.
 const Variable = "IMAGEGATE_SUPERVISED"
 
 const (
-	// maxMessage bounds one message of the child. States hold no findings.
+	// maxMessage is the maximum size in bytes of one message from the child. States hold no
+	// findings.
 	maxMessage = 4 << 20
-	// maxTrace bounds what is kept of the runtime's report of a crash.
+	// maxTrace is how many bytes of the runtime's crash report are kept.
 	maxTrace = 64 << 10
-	// drain is how long the parent reads on after the child has ended: another
-	// program that the child started may hold the pipe open.
+	// drain is how long the parent keeps reading after the child has ended: another program that
+	// the child started may hold the pipe open.
 	drain = time.Second
 )
 
-// message is what a child sends. Each one has one field.
+// message is one message from the child. Exactly one field is set.
 type message struct {
 	Phase string          `json:"phase,omitempty"`
 	State json.RawMessage `json:"state,omitempty"`
@@ -48,40 +48,38 @@ type message struct {
 
 // Result is how a child ended.
 type Result struct {
-	// Completed: the child sent a code and exited with that code. Otherwise it
-	// crashed or was killed, and Code means nothing.
+	// Completed: the child sent a code and exited with that code. Otherwise it crashed or was
+	// killed, and Code means nothing.
 	Completed bool
 	Code      int
 	// Interrupted: the parent received a signal and passed it on.
 	Interrupted bool
-	// Ended says how a child that did not complete ended, such as "exit status 2"
-	// or "signal: killed".
+	// Ended says how the child ended, such as "exit status 2" or "signal: killed".
 	Ended string
 	// Phase and State are the last ones that the child sent.
 	Phase string
 	State []byte
-	// Trace is the beginning of what the runtime wrote about a crash. It may quote
-	// the image.
+	// Trace is the beginning of the runtime's crash report. It may quote the image.
 	Trace string
 }
 
-// Command is what to run. All fields must be set.
+// Command is the command to run. All fields must be set.
 type Command struct {
 	Path string
 	Args []string // with the program's name first
 	Env  []string
-	// In and Out become the child's. Err becomes the child's way to standard
-	// error, see [Child.Err]: its own standard error is where the runtime
-	// writes, and that goes to Noise.
+	// In and Out become the child's. The child reaches Err through [Child.Err]. Its own standard
+	// error, where the runtime writes, goes to Noise.
 	In, Out, Err *os.File
-	// Signals are passed on: the first as a request to stop, the second kills.
+	// Signals are passed on: the first one asks the child to stop, the second one kills it.
 	Signals <-chan os.Signal
-	// Noise is called with each line that something other than the program wrote
-	// to standard error, except for the report of a crash.
+	// Noise is called with each line that the child writes to its own standard error, except the
+	// crash report. Such lines come from the runtime or from other programs.
 	Noise func(line string)
 }
 
-// Run starts the child and waits for its end. The error is about starting.
+// Run starts the child and waits for it. It returns an error if the child could not be started or
+// waited for.
 func Run(c Command) (Result, error) {
 	var p pipes
 	if err := p.open(); err != nil {
@@ -126,7 +124,7 @@ func Run(c Command) (Result, error) {
 	return r, nil
 }
 
-// pass forwards signals until the child has ended, and reports whether one came.
+// pass forwards signals until the child has ended, and reports whether there was one.
 func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended <-chan struct{}) bool {
 	for n := 0; ; n++ {
 		select {
@@ -134,7 +132,7 @@ func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended 
 			return n > 0
 		case <-signals:
 			if n > 0 {
-				_ = child.Kill() // it may have ended by itself
+				_ = child.Kill() // it may have ended already
 				continue
 			}
 			_, _ = control.Write([]byte{'\n'})
@@ -142,7 +140,7 @@ func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended 
 	}
 }
 
-// listen reads messages to their end, and returns the code among them; nil for none.
+// listen reads all messages and returns the exit code among them, or nil.
 func (r *Result) listen(from io.Reader) *int {
 	var code *int
 	lines := bufio.NewScanner(from)
@@ -165,11 +163,11 @@ func (r *Result) listen(from io.Reader) *int {
 	return code
 }
 
-// crashMarks begin the runtime's report of a crash.
+// crashMarks are the line prefixes that start the runtime's crash report.
 var crashMarks = []string{"panic: ", "fatal error: ", "runtime: ", "unexpected fault address ", "SIG", "goroutine ", "[signal "}
 
-// hear hands lines on until the report of a crash begins, and returns the
-// beginning of that.
+// hear passes lines to noise until a crash report begins. It returns the beginning of the crash
+// report.
 func hear(from io.Reader, noise func(string)) string {
 	var trace strings.Builder
 	lines := bufio.NewReader(from)
@@ -190,7 +188,7 @@ func hear(from io.Reader, noise func(string)) string {
 	}
 }
 
-// readLine returns a line, or as much of a longer one as the buffer holds.
+// readLine returns a line, or the part of a longer line that fits the buffer.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -208,10 +206,10 @@ func isCrash(line string) bool {
 	return false
 }
 
-// pipe is the two ends of one.
+// pipe has the two ends of a pipe.
 type pipe struct{ r, w *os.File }
 
-// pipes are those between a parent and its child.
+// pipes are the pipes between a parent and its child.
 type pipes struct{ noise, messages, control pipe }
 
 func (p *pipes) open() (err error) {
@@ -224,14 +222,14 @@ func (p *pipes) open() (err error) {
 	return nil
 }
 
-// closeChilds closes the ends that are the child's.
+// closeChilds closes the ends that belong to the child.
 func (p *pipes) closeChilds() {
 	p.noise.w.Close()
 	p.messages.w.Close()
 	p.control.r.Close()
 }
 
-// close closes what is open still. A second close is harmless.
+// close closes all open ends. A second close is harmless.
 func (p *pipes) close() {
 	for _, one := range []pipe{p.noise, p.messages, p.control} {
 		if one.r != nil {

@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// This test binary is its own child, and the parent of one where a test ends that.
+// TestMain lets this test binary run as its own child. For tests that kill the parent, it also runs
+// as the parent.
 func TestMain(m *testing.M) {
 	if handles, ok := os.LookupEnv(Variable); ok {
 		os.Unsetenv(Variable)
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild ends in the way that is asked for.
+// runChild ends the process in the requested way.
 func runChild(handles, end string) {
 	debug.SetMaxStack(16 << 20)
 	c, err := Attach(handles)
@@ -38,7 +39,7 @@ func runChild(handles, end string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
-	signal.Notify(make(chan os.Signal, 8), os.Interrupt) // as the real child: the parent decides
+	signal.Notify(make(chan os.Signal, 8), os.Interrupt) // as the real child does: the parent decides
 	c.Phase("first")
 	c.Phase("second")
 	_ = c.State(map[string]string{"name": "first"})
@@ -75,7 +76,7 @@ func overflow(n int) int { return overflow(n+1) + n } //nolint:staticcheck // SA
 
 func unsafeNil() *int { return nil }
 
-// throw makes the runtime end the process by itself: no recover catches this.
+// throw makes the runtime end the process with a fatal error, which recover cannot catch.
 func throw() {
 	m := map[int]int{}
 	for range 8 {
@@ -88,7 +89,7 @@ func throw() {
 	time.Sleep(time.Minute)
 }
 
-// runParent prints what became of a child.
+// runParent runs a child and prints the error of Run.
 func runParent(end string) {
 	_, err := Run(command(end, os.Stdin, os.Stdout, os.Stderr, nil))
 	fmt.Println(err)
@@ -103,7 +104,7 @@ func command(end string, in, out, errs *os.File, signals <-chan os.Signal) Comma
 	return Command{Path: path, Args: []string{"test", end}, Env: os.Environ(), In: in, Out: out, Err: errs, Signals: signals, Noise: func(string) {}}
 }
 
-// ran is a child that has ended.
+// ran is the result of a child, with its output.
 type ran struct {
 	Result
 	stderr, noise string
@@ -149,8 +150,8 @@ func run(t *testing.T, end string, signals <-chan os.Signal, started func()) ran
 	return ran{r, string(stderr), noise.String()}
 }
 
-// TestCrashIsNoVerdict: a child that did not say its code, or ended otherwise than it
-// said, has not completed, whatever its exit code is.
+// TestCrashIsNoVerdict: a child that sent no code, or ended with another code than it sent, has not
+// completed, whatever its exit code is.
 func TestCrashIsNoVerdict(t *testing.T) {
 	for end, trace := range map[string]string{
 		"silent": "", "silently passed": "", "denied, but exits 0": "", "kill": "",
@@ -177,7 +178,7 @@ func TestCrashIsNoVerdict(t *testing.T) {
 	}
 }
 
-// TestVerdictOfChildArrives with the exit code that agrees.
+// TestVerdictOfChildArrives: if the exit code agrees with the code that was sent.
 func TestVerdictOfChildArrives(t *testing.T) {
 	for end, code := range map[string]int{"passed": 0, "denied": 2, "noise": 0} {
 		r := run(t, end, nil, nil)
@@ -190,7 +191,7 @@ func TestVerdictOfChildArrives(t *testing.T) {
 	}
 }
 
-// TestInterruptReachesChildOnce: the first signal asks, the second kills.
+// TestInterruptReachesChildOnce: the first signal asks the child to stop, the second one kills it.
 func TestInterruptReachesChildOnce(t *testing.T) {
 	signals := make(chan os.Signal, 8)
 	r := run(t, "wait", signals, func() { signals <- os.Interrupt })
@@ -203,7 +204,7 @@ func TestInterruptReachesChildOnce(t *testing.T) {
 	}
 }
 
-// TestChildDoesNotOutliveParent that was killed.
+// TestChildDoesNotOutliveParent: if the parent is killed, the child ends.
 func TestChildDoesNotOutliveParent(t *testing.T) {
 	path, err := os.Executable()
 	if err != nil {
@@ -235,8 +236,7 @@ func TestChildDoesNotOutliveParent(t *testing.T) {
 	t.Error("the child did not notice")
 }
 
-// TestVariableByItselfAttachesNothing: a process is no child because of its
-// environment alone.
+// TestVariableByItselfAttachesNothing: the environment alone does not make a process a child.
 func TestVariableByItselfAttachesNothing(t *testing.T) {
 	for _, handles := range []string{"", "3", "3,4,5,6", "0,1,2", "a,b,c"} {
 		if c, err := Attach(handles); err == nil {
@@ -252,7 +252,7 @@ func TestVariableByItselfAttachesNothing(t *testing.T) {
 	}
 }
 
-// TestTraceIsBounded, in lines and bytes.
+// TestTraceIsBounded: in lines and bytes.
 func TestTraceIsBounded(t *testing.T) {
 	long := "before\nfatal error: x\n" + strings.Repeat("y", 10<<20)
 	var noise []string

@@ -1,6 +1,5 @@
-// Command initialize tells the Kyverno of this user whose Sigstore to believe, as
-// the admission controller's flags --tufMirror and --tufRoot do; Kyverno's command
-// line has none.
+// Command initialize sets the trusted Sigstore for this user's Kyverno, as the admission controller
+// does with --tufMirror and --tufRoot. Kyverno's command line has no such flags.
 //
 //	TUF_ROOT=DIR initialize URL ROOT
 package main

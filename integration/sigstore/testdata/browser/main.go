@@ -1,6 +1,5 @@
-// Command browser stands in for a web browser and the person before it: it visits
-// the page that it is given, and wherever that leads. As a desktop's program for
-// that it returns at once.
+// Command browser replaces a web browser and its user: it visits the given page and follows all
+// redirects. Like the browser launcher of a desktop, it returns at once.
 package main
 
 import (
