@@ -17,7 +17,7 @@ import (
 )
 
 // Limits of an expression. Costs are in cel-go's units: about one for each field that is read, each
-// operator, and each ten characters that are compared.
+// operator, and each ten characters that are examined.
 const (
 	maxCELText = 16 << 10 // characters
 	// maxCost limits one evaluation for a finding or package. One pass over all packages is within

@@ -61,7 +61,7 @@ type Platform struct {
 	Findings     []Finding    `json:"findings"`
 	// Unknowns lists the places that the cataloger could not read.
 	Unknowns []Unknown `json:"unknowns"`
-	// Uncovered lists the packages that were cataloged and could not be matched.
+	// Uncovered lists what could not be matched: packages, package types or the distribution.
 	Uncovered []Uncovered `json:"uncovered"`
 	// Suppressed lists the matches that the matcher dropped by its own data corrections. Reports
 	// show them; policies do not evaluate them.

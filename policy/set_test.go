@@ -65,7 +65,8 @@ func TestSameWordsAreListedOnce(t *testing.T) {
 	in.Platforms[0].Unknowns = []Unknown{{Reason: "x"}, {Reason: "x"}}
 	own := &Policy{Rules: []Rule{{Name: "all"}}, SBOM: SBOMRule{Position: at(7, 1)}}
 	d := Set{blockAll(), blockAll(), own}.Evaluate(in, now)
-	// Two have the words of the first two policies, and two have the position of the third.
+	// Two come from the first two policies, which use the same words. Two come from the third,
+	// which has another position.
 	denied(t, d, "evidence evidence", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns")
 	var positions []string
 	for _, v := range d.Violations[1:] {
