@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// withAdvisories is clean evidence from a database with so many advisories.
+// withAdvisories returns clean evidence from a database with these numbers of advisories.
 func withAdvisories(counted ...Advisories) Input {
 	in := cleanInput()
 	in.Database.Advisories = counted
 	return in
 }
 
-// TestEmptyOrForeignDatabaseNeverPasses: without a policy's own limit the database
-// must have something for the image, even if packages that are not covered only warn.
+// TestEmptyOrForeignDatabaseNeverPasses checks that the database must have some advisory for the
+// image, even without minAdvisories and if uncovered packages only warn.
 func TestEmptyOrForeignDatabaseNeverPasses(t *testing.T) {
 	p := blockAll()
 	p.Distribution.NotCovered = warnNotCovered
@@ -27,8 +27,8 @@ func TestEmptyOrForeignDatabaseNeverPasses(t *testing.T) {
 	passed(t, p.Evaluate(withAdvisories(Advisories{Distribution: "debian 12"}, Advisories{Type: "npm", Count: 1}), now))
 }
 
-// TestOneAdvisoryDoesNotCoverAType: a limit applies to the distribution and to each
-// type, and many advisories for one do not make up for another.
+// TestOneAdvisoryDoesNotCoverAType checks that a limit applies to the distribution and to each type
+// separately. Many advisories for one do not replace those missing for another.
 func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	p := blockAll()
 	p.Database.MinAdvisories = 10
@@ -59,8 +59,8 @@ func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	}
 }
 
-// TestStaleDatabaseIsExceptedOnlyByEvaluate: an exception for the database's age
-// lifts the early check, and Evaluate decides whether it applies.
+// TestStaleDatabaseIsExceptedOnlyByEvaluate checks that an exception for the database's age lifts
+// the early check, and that Evaluate decides whether the exception applies.
 func TestStaleDatabaseIsExceptedOnlyByEvaluate(t *testing.T) {
 	const anyAge = 1 << 62
 	p := blockAll()

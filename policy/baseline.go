@@ -5,46 +5,43 @@ import (
 	"strings"
 )
 
-// Inheritance says against which image findings count as inherited.
+// Inheritance selects the image whose findings are inherited.
 type Inheritance string
 
 const (
-	// InheritNothing lets every finding count.
+	// InheritNothing inherits no findings.
 	InheritNothing Inheritance = ""
-	// InheritApproved compares with the image that is now under the approved
-	// tag.
+	// InheritApproved inherits the findings of the current approved image.
 	InheritApproved Inheritance = "approved"
 )
 
-// Baseline is what was found in the image that is now under the approved tag; of
-// several tags with different images, what was found in each of them.
+// Baseline holds the findings of the current approved image. If several tags have different images,
+// it holds the findings that all of them have.
 type Baseline struct {
-	// Digests are those of the images, "sha256:<hex>", each once.
+	// Digests lists the digests of the images, "sha256:<hex>", each once.
 	Digests  []string          `json:"digests"`
 	Findings []BaselineFinding `json:"findings"`
 }
 
-// BaselineFinding is a finding as far as it tells whether another image has it
-// too.
+// BaselineFinding holds the parts of a finding that show whether another image has it too.
 type BaselineFinding struct {
-	// Platform is that of the finding; empty stands for any.
+	// Platform is the platform of the finding. Empty means any platform.
 	Platform string   `json:"platform,omitempty"`
 	ID       string   `json:"id"`
 	Aliases  []string `json:"aliases,omitempty"`
-	// Type and Name are those of the package. Its version does not matter: a
-	// finding that an update did not repair is no new one.
+	// Type and Name identify the package. The version is not compared: a finding that an update did
+	// not fix is not a new finding.
 	Type string `json:"type"`
 	Name string `json:"name"`
 }
 
-// UsesBaseline reports whether what the approved image has can matter to the
+// UsesBaseline reports whether the findings of the approved image can affect the result of the
 // policies, for the images of a repository.
 func (s Set) UsesBaseline(repository string) bool {
 	return slices.ContainsFunc(s, func(p *Policy) bool { return p != nil && p.forImage(repository).Baseline != InheritNothing })
 }
 
-// And is what both baselines have. One that is nil has nothing, and so nothing is
-// common: the answer is nil then.
+// And returns the findings that both baselines have. It returns nil if either is nil.
 func (b *Baseline) And(o *Baseline) *Baseline {
 	if b == nil || o == nil {
 		return nil
@@ -57,8 +54,8 @@ func (b *Baseline) And(o *Baseline) *Baseline {
 	}
 	known := newInherited(o)
 	for _, f := range b.Findings {
-		// Of its names only those under which both know it: another could stand
-		// for what one of them does not have.
+		// Keep only the ids that both baselines have. Another id could match a finding that one of
+		// them does not have.
 		names := slices.DeleteFunc(append([]string{f.ID}, f.Aliases...), func(id string) bool {
 			return !known.names(f.Platform, f.Type, f.Name, strings.ToLower(id))
 		})
@@ -70,9 +67,9 @@ func (b *Baseline) And(o *Baseline) *Baseline {
 	return both
 }
 
-// Lookup returns a function that reports whether the baseline has a finding of a
-// platform too, as Evaluate compares them. That does not say that the finding may
-// be inherited. Nothing is in a nil baseline.
+// Lookup returns a function that reports whether the baseline has a finding of a platform, compared
+// as in Evaluate. This does not mean that the finding may be inherited. A nil baseline has no
+// findings.
 func (b *Baseline) Lookup() func(platform string, f *Finding) bool {
 	known := newInherited(b)
 	return func(platform string, f *Finding) bool {
@@ -80,7 +77,7 @@ func (b *Baseline) Lookup() func(platform string, f *Finding) bool {
 	}
 }
 
-// inherited looks findings up in a baseline.
+// inherited looks up findings in a baseline.
 type inherited map[inheritedKey]bool
 
 type inheritedKey struct{ platform, id, packageType, packageName string }
@@ -100,14 +97,12 @@ func newInherited(b *Baseline) inherited {
 	return known
 }
 
-// has reports whether the baseline has s too. What is known to be exploited is
-// never old news.
+// has reports whether the baseline has s. It is false for a finding that is known to be exploited.
 func (known inherited) has(s *subject) bool {
 	return s.KEV == nil && known.names(s.platform.Platform, s.Package.Type, s.Package.Name, s.ids...)
 }
 
-// names reports whether the baseline has one of the ids, in lower case, for the
-// package.
+// names reports whether the baseline has one of the ids, in lower case, for the package.
 func (known inherited) names(platform, packageType, packageName string, ids ...string) bool {
 	return len(known) > 0 && slices.ContainsFunc(ids, func(id string) bool {
 		return known[inheritedKey{platform, id, packageType, packageName}] || known[inheritedKey{"", id, packageType, packageName}]

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// inheriting is a policy with a baseline and rules that block.
+// inheriting returns a policy with a baseline and these rules, which block.
 func inheriting(rules ...Rule) *Policy {
 	p := &Policy{Baseline: InheritApproved, Rules: rules}
 	for i := range p.Rules {
@@ -65,7 +65,7 @@ func TestExploitedFindingIsNotInherited(t *testing.T) {
 	f.KEV = &KEV{}
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(f), f), now), "vulnerability a")
 
-	// Nobody can tell without the feed.
+	// Without the feed it is unknown whether the vulnerability is exploited.
 	in := withBaseline(all(f), finding("CVE-1", SeverityHigh))
 	in.Database.Providers = in.Database.Providers[:1]
 	denied(t, inheriting(Rule{}).Evaluate(in, now), "database baseline")
@@ -78,7 +78,7 @@ func TestNamedVulnerabilityIsNotInherited(t *testing.T) {
 		d := inheriting(slices.Clone(rules)...).Evaluate(withBaseline(all(f), f), now)
 		denied(t, d, "vulnerability "+string(rune('a'+slices.IndexFunc(rules, func(r Rule) bool { return len(r.IDs) > 0 }))))
 	}
-	// It only warns while it has a grace, and says so rather than that it is inherited.
+	// During a grace period it only warns. The reason is the grace period, not the baseline.
 	f = graced(now.Add(-ruleDay))
 	d := inheriting(Rule{}, Rule{IDs: []string{"CVE-1"}, Grace: 2 * ruleDay}).Evaluate(withBaseline(all(f), f), now)
 	passed(t, d)
@@ -129,8 +129,8 @@ func TestParseBaseline(t *testing.T) {
 	}
 }
 
-// TestWhatOneApprovedImageHasIsNotCommon: several destinations are judged by what
-// is under each of their tags.
+// TestWhatOneApprovedImageHasIsNotCommon checks several destinations: only findings that all
+// approved images have are inherited.
 func TestWhatOneApprovedImageHasIsNotCommon(t *testing.T) {
 	one := func(digest string, findings ...BaselineFinding) *Baseline {
 		return &Baseline{Digests: []string{digest}, Findings: findings}

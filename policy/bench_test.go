@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// large is evidence and a policy beyond any that is seen in practice: 100,000
-// findings, 1,000 exceptions and 100 rules of every kind.
+// large returns evidence and a policy larger than any in practice: 100,000 findings, 1,000
+// exceptions and 100 rules of every kind.
 func large() (*Policy, Input) {
 	p := &Policy{}
 	for i := range 100 {
@@ -56,7 +56,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-// TestEvaluateIsBounded holds the memory that one large evaluation takes.
+// TestEvaluateIsBounded limits the memory of one large evaluation.
 func TestEvaluateIsBounded(t *testing.T) {
 	p, in := large()
 	var before, after runtime.MemStats

@@ -7,17 +7,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// CarryRule says what signed about the image where it is staged goes with it into
-// the approved registry: statements of one type, or signatures, by those whom it
-// lists. Everything else is left behind.
+// CarryRule copies attestations from the staging registry to the approved registry: statements of
+// one type, or signatures, by trusted signers. All other attestations are skipped.
 type CarryRule struct {
 	Position Position `json:"position"`
-	// Type is the predicate type of a statement, or signature for the signatures of
-	// the image. Mandatory. What the gate attests itself is not carried, whoever
-	// signed it. Example: "type: https://slsa.dev/provenance/v1".
+	// Type sets the predicate type of the statements, or "signature" for signatures of the image.
+	// Types that imagegate itself attests are never copied, even from a trusted signer. Mandatory.
+	// Example: "type: https://slsa.dev/provenance/v1".
 	Type string `json:"type"`
-	// Signers are names of the policy's signers, of whom one must have signed.
-	// Mandatory. Example: "signers: [ci]".
+	// Signers lists names of the policy's signers. One of them must have signed. Mandatory.
+	// Example: "signers: [ci]".
 	Signers []string `json:"signers"`
 }
 
@@ -44,9 +43,8 @@ func (d *decoder) carried(to *string) reader {
 	}, "!!str")
 }
 
-// Carries reports whether every policy carries what somebody has signed about an
-// image of a repository: a policy that is added can only leave more behind. A
-// statement has a predicate type, a signature none.
+// Carries reports whether every policy copies an attestation by a signer about an image of a
+// repository. Adding a policy can only skip more. predicateType is empty for a signature.
 func (s Set) Carries(repository, predicateType string, by Signatory) bool {
 	what := predicateType
 	if what == "" {
@@ -65,8 +63,8 @@ func (p *Policy) carries(what string, by Signatory) bool {
 	return slices.ContainsFunc(p.Carry, func(r CarryRule) bool { return r.Type == what && known.has(r.Signers, by) })
 }
 
-// CarriesAny reports whether there is anything that every policy might carry for
-// the images of a repository.
+// CarriesAny reports whether every policy has a rule that copies attestations for the images of a
+// repository.
 func (s Set) CarriesAny(repository string) bool {
 	return len(s) > 0 && !slices.ContainsFunc(s, func(p *Policy) bool { return p == nil || len(p.forImage(repository).Carry) == 0 })
 }

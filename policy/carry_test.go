@@ -10,8 +10,7 @@ const carrying = minimal + `signers:
 - {name: security, issuer: https://login.example, subject: security@example.com}
 `
 
-// TestNothingIsCarriedUnasked: the type and who signed must be listed, and by every
-// policy.
+// TestNothingIsCarriedUnasked checks that every policy must list the type and the signer.
 func TestNothingIsCarriedUnasked(t *testing.T) {
 	const provenance, openvex = "https://slsa.dev/provenance/v1", "https://openvex.dev/ns/v0.2.0"
 	ci := Signatory{Issuer: "https://login.example", Subject: "ci@example.com"}

@@ -6,37 +6,36 @@ import (
 	"time"
 )
 
-// ImageConfig is what an image's configuration says about how it runs, see
-// https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md. It is what
-// the image's author wrote, and nothing in it is verified.
+// ImageConfig is the part of an image's configuration about how it runs, see
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md. The image's author wrote it,
+// and imagegate does not verify it.
 type ImageConfig struct {
-	// User is whom the image runs as: a name or number, with ":" and a group
-	// behind it or without. Empty means root.
+	// User is the user that the image runs as: a name or number, optionally followed by ":" and a
+	// group. Empty means root.
 	User string `json:"user,omitempty"`
-	// Env are the names of the environment variables, in the image's order. Their
-	// values are not evidence: some are secret.
+	// Env lists the names of the environment variables, in the image's order. Their values are not
+	// evidence, because some are secret.
 	Env []string `json:"env,omitempty"`
-	// Labels are all labels with their values. In evidence that leaves the program
-	// HiddenValue stands for the values of HiddenLabels, see Input.Public.
+	// Labels holds all labels and their values. In evidence that leaves the program, HiddenValue
+	// replaces the values of HiddenLabels, see Input.Public.
 	Labels map[string]string `json:"labels,omitempty"`
-	// HiddenLabels are the names of the labels whose values look like
-	// credentials, sorted. No text that a rule makes quotes these values.
+	// HiddenLabels lists the names of the labels whose values look like credentials, sorted.
+	// Messages of rules never quote these values.
 	HiddenLabels []string `json:"hiddenLabels,omitempty"`
-	// ExposedPorts are the ports as the image writes them, "8080/tcp" or "8080",
-	// sorted.
+	// ExposedPorts lists the ports as the image writes them, "8080/tcp" or "8080", sorted.
 	ExposedPorts []string `json:"exposedPorts,omitempty"`
-	// Created is when the image was made; zero where it does not say. An image
-	// built to be reproducible often says 1970.
+	// Created is the creation time of the image. It is zero if the image does not state it. Images
+	// built reproducibly often state 1970.
 	Created time.Time `json:"created,omitzero"`
-	// Secrets are the places in the configuration that hold a credential.
+	// Secrets lists the places in the configuration that contain a credential.
 	Secrets []Secret `json:"secrets,omitempty"`
 }
 
-// HiddenValue stands for a value that looks like a credential.
+// HiddenValue replaces a value that looks like a credential.
 const HiddenValue = "[hidden: looks like a credential]"
 
-// Public returns the evidence as it may leave the program: without the values of labels that look
-// like credentials. Rules judge the evidence with them.
+// Public returns the evidence without the values of labels that look like credentials, so that it
+// may leave the program. Rules judge the full evidence.
 func (in Input) Public() Input {
 	in.Platforms = slices.Clone(in.Platforms)
 	for i, p := range in.Platforms {
@@ -60,31 +59,30 @@ func (c *ImageConfig) public() *ImageConfig {
 	return &out
 }
 
-// Secret is a place that holds a credential. The credential itself is nowhere
-// in the evidence.
+// Secret is a place that contains a credential. The evidence never contains the credential itself.
 type Secret struct {
-	// Where is the place in words, such as "environment variable TOKEN".
+	// Where describes the place, such as "environment variable TOKEN".
 	Where string `json:"where"`
-	// Kind is the name of the rule that knew it, such as "github-pat".
+	// Kind is the name of the detector's rule that matched, such as "github-pat".
 	Kind string `json:"kind"`
 }
 
 // Layer is one layer of an image.
 type Layer struct {
-	// Digest is that of the layer as it is pulled, and DiffID that of the same
-	// uncompressed; both are "sha256:<hex>".
+	// Digest is the digest of the layer as it is pulled. DiffID is the digest of the decompressed
+	// layer. Both are "sha256:<hex>".
 	Digest string `json:"digest"`
 	DiffID string `json:"diffId"`
-	// Size is that of the layer as it is pulled, in bytes.
+	// Size is the size of the layer as it is pulled, in bytes.
 	Size int64 `json:"size"`
 }
 
-// Base is the image on which another says that it was built: the annotations
-// org.opencontainers.image.base.name and .digest of its manifest, or its labels
-// of these names. Nobody has verified it. At least one of the two is set.
+// Base is the base image that an image states: the annotations org.opencontainers.image.base.name
+// and .digest of its manifest, or its labels of these names. imagegate does not verify it. At least
+// one field is set.
 type Base struct {
 	// Name is a reference, such as "registry.example/base/debian:12".
 	Name string `json:"name,omitempty"`
-	// Digest is that of the base's manifest, "sha256:<hex>".
+	// Digest is the digest of the base's manifest, "sha256:<hex>".
 	Digest string `json:"digest,omitempty"`
 }

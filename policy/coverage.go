@@ -18,9 +18,9 @@ const (
 	ruleUnknowns   = "sbom.unknowns"
 )
 
-// builtInRules are the built-in rules that exceptions can name, and strictRules the
-// others: incomplete evidence, an empty SBOM, and what limits the policy itself.
-// pathRules are about files.
+// builtInRules are the built-in rules that exceptions can name. strictRules are the others:
+// incomplete evidence, an empty SBOM, and limits on the policy itself. pathRules are about files,
+// so that an exception can name a path.
 var (
 	pathRules    = []string{ruleNotCovered, ruleUnknowns}
 	builtInRules = []string{ruleNotCovered, ruleUnknowns, "database.maxAge", "database.origins", "database.minAdvisories",
@@ -28,37 +28,37 @@ var (
 	strictRules = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
 )
 
-// CoverageEffects are the effects of packages that could not be matched, by reason.
+// CoverageEffects sets the effects of packages that could not be matched, by reason.
 type CoverageEffects struct {
-	// Distribution is the effect if the database has no advisories for the
-	// distribution, the image does not name its distribution, or nothing was
-	// cataloged. Default: block. Example: "notCovered: {distribution: warn}".
+	// Distribution sets the effect if the database has no advisories for the distribution, if the
+	// image does not name its distribution, or if no package was cataloged. Default: block.
+	// Example: "notCovered: {distribution: warn}".
 	Distribution Effect `json:"distribution"`
-	// PackageType is the effect if the database has no advisories for any package of
-	// that type. Default: block. Example: "notCovered: {packageType: warn}".
+	// PackageType sets the effect if the database has no advisories for any package of a type.
+	// Default: block. Example: "notCovered: {packageType: warn}".
 	PackageType Effect `json:"packageType"`
-	// Version is the effect if a package has no version, or one that cannot be
+	// Version sets the effect of a package without a version, or with a version that cannot be
 	// compared. Default: block. Example: "notCovered: {version: warn}".
 	Version Effect `json:"version"`
-	// FirstParty is the effect of an application's own packages without a released
-	// version: the main module of a Go program, a private package.json, the
-	// application's jar. Default: warn. Example: "notCovered: {firstParty: block}".
+	// FirstParty sets the effect of an application's own packages without a released version: the
+	// main module of a Go program, a private package.json, the application's jar. Default: warn.
+	// Example: "notCovered: {firstParty: block}".
 	FirstParty OptInEffect `json:"firstParty,omitempty"`
 }
 
-// UnknownEffects are the effects of files that could not be read, by what they could
-// hide.
+// UnknownEffects sets the effects of files that could not be read, by the kind of content that they
+// could hide.
 type UnknownEffects struct {
-	// PackageDatabase is the effect of the database of a package manager, such as
+	// PackageDatabase sets the effect of an unreadable database of a package manager, such as
 	// dpkg's. Default: block. Example: "unknowns: {packageDatabase: block}".
 	PackageDatabase Effect `json:"packageDatabase"`
-	// Archive is the effect of archives that can hold packages, such as jars and
+	// Archive sets the effect of unreadable archives that can hold packages, such as jars and
 	// wheels. Default: block. Example: "unknowns: {archive: warn}".
 	Archive Effect `json:"archive"`
-	// File is the effect of all other files. Default: block.
-	// Example: "unknowns: {file: warn}".
+	// File sets the effect of all other unreadable files. Default: block. Example: "unknowns:
+	// {file: warn}".
 	File Effect `json:"file"`
-	// TestData is the effect of files in the test data of a cataloged package.
+	// TestData sets the effect of unreadable files in the test data of a cataloged package.
 	// Default: warn. Example: "unknowns: {testData: block}".
 	TestData OptInEffect `json:"testData,omitempty"`
 }
@@ -67,13 +67,13 @@ type UnknownEffects struct {
 type OptInEffect uint8
 
 const (
-	// OptInWarn reports and lets pass.
+	// OptInWarn reports a warning and lets the image pass.
 	OptInWarn OptInEffect = iota
 	// OptInBlock denies the image.
 	OptInBlock
 )
 
-// Effect returns the effect that it stands for. What is not OptInWarn blocks.
+// Effect returns the equivalent Effect. Any value other than OptInWarn blocks.
 func (o OptInEffect) Effect() Effect {
 	if o == OptInWarn {
 		return Warn
@@ -87,7 +87,7 @@ func (o OptInEffect) String() string { return o.Effect().String() }
 // MarshalText writes "warn" or "block".
 func (o OptInEffect) MarshalText() ([]byte, error) { return o.Effect().MarshalText() }
 
-// UnmarshalText accepts "warn" and "block" and nothing else.
+// UnmarshalText accepts only "warn" and "block".
 func (o *OptInEffect) UnmarshalText(text []byte) error {
 	var e Effect
 	if err := e.UnmarshalText(text); err != nil {
@@ -100,7 +100,8 @@ func (o *OptInEffect) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// of returns the effect of a reason. A reason of a later version warns only if all do.
+// of returns the effect of a reason. A reason that this version does not know warns only if all
+// effects warn.
 func (c *CoverageEffects) of(r UncoveredReason) Effect {
 	switch r.key() {
 	case "distribution":
@@ -112,7 +113,7 @@ func (c *CoverageEffects) of(r UncoveredReason) Effect {
 	case "firstParty":
 		return c.FirstParty.Effect()
 	}
-	return min(c.Distribution, c.PackageType, c.Version) // Block is the least
+	return min(c.Distribution, c.PackageType, c.Version) // Block is the lowest value
 }
 
 func (u *UnknownEffects) of(c UnknownClass) Effect {
@@ -127,8 +128,7 @@ func (u *UnknownEffects) of(c UnknownClass) Effect {
 	return u.File
 }
 
-// isEffectGroup reports whether a key with a value of type t is one effect or a mapping
-// of effects.
+// isEffectGroup reports whether a key with a value of type t is one effect or a mapping of effects.
 func isEffectGroup(t reflect.Type) bool {
 	return t == reflect.TypeFor[CoverageEffects]() || t == reflect.TypeFor[UnknownEffects]()
 }
@@ -171,8 +171,8 @@ func (d *decoder) optInEffect(to *OptInEffect) reader {
 	}, "!!str")
 }
 
-// setEffects copies the effects that one effect for the whole group stands for, and
-// returns their keys.
+// setEffects copies the effects that a single effect for the group stands for, and returns their
+// keys.
 func setEffects(to, from reflect.Value, key string) []string {
 	var keys []string
 	for i := range to.NumField() {
@@ -185,8 +185,7 @@ func setEffects(to, from reflect.Value, key string) []string {
 	return keys
 }
 
-// oneEffect returns the one effect that says the same as a group of effects, if there
-// is one.
+// oneEffect returns the single effect that equals a group of effects, if there is one.
 func oneEffect(v reflect.Value) (one Effect, ok bool) {
 	if !isEffectGroup(v.Type()) {
 		return 0, false
@@ -205,14 +204,14 @@ func oneEffect(v reflect.Value) (one Effect, ok bool) {
 	return effects[0], len(slices.Compact(effects)) == 1
 }
 
-// excepting is what an exception for a rule must match: all of the packages and all of
-// the files.
+// excepting holds the packages and files of a violation. An exception must match all of them.
 type excepting struct {
 	packages []purl
 	paths    []string
 }
 
-// subjectOf is about one package; the zero purl stands for none.
+// subjectOf returns the value for one package. The zero purl stands for a violation without a
+// package.
 func subjectOf(u purl) excepting { return excepting{packages: []purl{u}} }
 
 func (s *excepting) add(p *Package) {
@@ -222,8 +221,8 @@ func (s *excepting) add(p *Package) {
 	}
 }
 
-// matches reports whether the exception's patterns match all of s. A pattern does not
-// match if there is nothing that it could match.
+// matches reports whether the exception's patterns match all of s. A pattern does not match an
+// empty list.
 func (e *exception) matches(s excepting) bool {
 	if !e.pattern.any && (len(s.packages) == 0 || slices.ContainsFunc(s.packages, func(u purl) bool { return !e.pattern.match(u) })) {
 		return false
@@ -248,8 +247,8 @@ func checkPathPattern(s string) error {
 	return nil
 }
 
-// coverage reports packages that could not be matched, except those that the matching
-// of another package covers.
+// coverage reports packages that could not be matched, except packages that the matching of another
+// package covers.
 func (e *evaluation) coverage(p *Platform) {
 	for _, u := range sorted(p.Uncovered, compareUncovered) {
 		if u.Reason.JudgedElsewhere() {
@@ -288,7 +287,7 @@ func coverageMessage(u *Uncovered) string {
 	return message
 }
 
-// packagesOf returns what an exception for u must match.
+// packagesOf returns the packages that an exception for u must match.
 func packagesOf(p *Platform, u *Uncovered) (s excepting) {
 	if u.Package != nil {
 		s.add(u.Package)
@@ -309,8 +308,8 @@ func packagesOf(p *Platform, u *Uncovered) (s excepting) {
 // distributionTypes are the types of packages that distributions install.
 var distributionTypes = []string{"alpm", "apk", "deb", "portage", "rpm"}
 
-// ownedByDistribution reports whether the evidence lists pkg as owned by a package of
-// the distribution.
+// ownedByDistribution reports whether the evidence lists pkg as owned by a package of the
+// distribution.
 func (p *Platform) ownedByDistribution(pkg *Package) bool {
 	return slices.ContainsFunc(p.Uncovered, func(u Uncovered) bool {
 		return u.Reason == OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&

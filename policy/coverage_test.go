@@ -8,13 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The groups that one effect "warn" stands for.
+// The reasons and classes that a single effect "warn" sets.
 var (
 	warnNotCovered = CoverageEffects{Distribution: Warn, PackageType: Warn, Version: Warn}
 	warnUnknowns   = UnknownEffects{PackageDatabase: Warn, Archive: Warn, File: Warn}
 )
 
-// gaps have one entry of each reason.
+// gaps has one entry for each reason.
 var gaps = []Uncovered{
 	{Reason: DistributionNotInDatabase},
 	{Reason: TypeNotInDatabase, Type: "npm", Packages: 1},
@@ -96,8 +96,8 @@ func TestGroupsOfEffectsAreStrict(t *testing.T) {
 	}
 }
 
-// TestScopeChangesOneReason: the other reasons stay as the policy has them, and the
-// violation names the scope only if the scope decides about it.
+// TestScopeChangesOneReason checks that a scope changes one reason and the policy keeps the others.
+// The violation names the scope only if the scope decides about it.
 func TestScopeChangesOneReason(t *testing.T) {
 	p := parsed(t, minimal+`distribution:
   notCovered: {packageType: warn, firstParty: block}
@@ -150,7 +150,7 @@ func blockingFor(p *Policy, repository string) string {
 	return blocking(p.Evaluate(in, now))
 }
 
-// withExceptions is a policy with exceptions of these keys.
+// withExceptions returns a policy with exceptions of these keys.
 func withExceptions(keys ...string) string {
 	data := minimal + "exceptions:\n"
 	for _, k := range keys {
@@ -159,7 +159,8 @@ func withExceptions(keys ...string) string {
 	return data
 }
 
-// TestExceptionForAGapCoversItAlone: an exception covers exactly what it names.
+// TestExceptionForAGapCoversItAlone checks that an exception covers exactly the packages or files
+// that it names.
 func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]
@@ -205,8 +206,8 @@ func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	}
 }
 
-// TestExpiredExceptionForAGapBlocks: the gap blocks again, and says which exception
-// has expired.
+// TestExpiredExceptionForAGapBlocks checks that the gap blocks again, and that the violation lists
+// the expired exception.
 func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	in := cleanInput()
 	in.Platforms[0].Unknowns = []Unknown{{Location: Location{Path: "/a"}, Reason: "r"}}
@@ -217,8 +218,9 @@ func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	}
 }
 
-// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase: an exception for the type
-// need not cover it, and one that covers only owned packages does not cover the type.
+// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks owned packages of such a type. An
+// exception for the type need not cover them, and an exception for owned packages only does not
+// cover the type.
 func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]

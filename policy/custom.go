@@ -13,91 +13,85 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// KindCustom is the kind of what a custom rule says about a package or a
-// platform, and of one that could not be evaluated.
+// KindCustom is the kind of a violation of a custom rule about a package or a platform, or of a
+// custom rule that could not be evaluated.
 const KindCustom Kind = "custom"
 
-// Each is what a custom rule is evaluated for, once for each.
+// Each is the kind of object that a custom rule is evaluated for, once for each object.
 type Each string
 
-// What custom rules are about, with the variables that their expressions have
-// beside image, platform and now.
+// The kinds of objects, and the variable that each adds to image, platform and now.
 const (
-	// EachFinding has finding.
+	// EachFinding adds finding.
 	EachFinding Each = "finding"
-	// EachPackage has pkg.
+	// EachPackage adds pkg.
 	EachPackage Each = "package"
-	// EachPlatform has no more.
+	// EachPlatform adds no variable.
 	EachPlatform Each = "platform"
 )
 
-// CustomRule is a rule whose condition is an expression in CEL, the language of
-// Kubernetes' admission policies (https://cel.dev), over the evidence under the
-// names of its JSON form.
+// CustomRule is a rule whose condition is an expression in CEL (https://cel.dev), the language of
+// Kubernetes' admission policies. Expressions read the evidence under the names of its JSON form.
 //
-// The language is the standard one with the functions of cel-go's strings
-// library, and with severities as a type of their own: severity.low and so on,
-// which compare with each other alone, unknown being the greatest. Numbers,
-// times and objects that the evidence does not state cannot be read: has() asks
-// first. There are no map literals, whose order is random; no dyn, which hides
-// misspelt fields; no time zones, which are files of the machine.
+// The language is standard CEL with the functions of cel-go's strings library. Severities have a
+// type of their own: severity.low and so on. They can be compared only with each other, and unknown
+// is the highest. Reading a number, time or object that the evidence does not have is an error;
+// test with has() first. Map literals are not allowed, because their order is random. Neither is
+// dyn, which hides misspelled fields, nor a time zone, which is a file of the machine.
 //
-// A rule that cannot be evaluated, or costs too much, blocks whatever its
-// effect, and so does one that Parse has not made.
+// A rule that cannot be evaluated, or that costs too much, blocks whatever its effect. A rule that
+// Parse did not make blocks, too.
 //
-// No rule can tell how many findings there are: platform has none, and each
-// finding is judged on its own. Otherwise one more finding could turn a denial
-// into a pass. For the same reason a rule matches a finding if it does so at
-// the finding's severity or any lower one, and at any at all if the severity is
-// unknown, and what is known to be exploited if it would were that not known:
-// to learn more of a finding then never loses a match.
+// A rule cannot count findings: platform has no findings, and each finding is judged separately.
+// Otherwise one more finding could turn a denial into a pass. For the same reason, a rule matches a
+// finding if it matches at the finding's severity or at any lower one. If the severity is unknown,
+// a match at any severity counts. If the vulnerability is known to be exploited, a match without
+// that knowledge counts. More knowledge about a finding then never loses a match.
 type CustomRule struct {
-	// Name is mandatory and unique among all rules of the policy. Exceptions
-	// name a rule about packages or platforms by it; findings are excepted by
-	// id. Example: "name: no telnet".
+	// Name identifies the rule in exceptions, if the rule is about packages or platforms.
+	// Exceptions for findings use an id. Mandatory, unique among all rules of the policy. Example:
+	// "name: no telnet".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect is what happens to an image that the rule hits; block where left
-	// out. Example: "effect: warn".
+	// Effect sets what happens to an image that violates the rule. Default: block. Example:
+	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Each is what the rule is evaluated for, and with it the variable that its
-	// expressions have beside image, platform and now: "finding" has finding,
-	// "package" has pkg, "platform" has no more. Mandatory.
+	// Each sets what the rule is evaluated for. All expressions have the variables image, platform
+	// and now. "finding" adds finding, "package" adds pkg, and "platform" adds none. Mandatory.
 	// Example: "each: package".
 	Each Each `json:"each"`
-	// When is the condition: an expression that is true where the rule hits.
-	// Mandatory. Example: `when: pkg.name == "telnetd"`.
+	// When sets the condition: an expression that is true if the rule is violated. Mandatory.
+	// Example: `when: pkg.name == "telnetd"`.
 	When string `json:"when"`
-	// Message is an expression for the text that reports show; where left out
-	// they name the rule. Example: `message: '"found " + pkg.version'`.
+	// Message sets an expression for the text in reports. Default: the name of the rule. Example:
+	// `message: '"found " + pkg.version'`.
 	Message string `json:"message,omitempty"`
 
 	compiled *compiled
 }
 
-// compiled is a CustomRule ready to be evaluated, by any number of goroutines.
+// compiled holds the programs of a CustomRule. Any number of goroutines may use it.
 type compiled struct {
 	language *language
 	when     cel.Program
-	message  cel.Program // nil where the rule has none
+	message  cel.Program // nil if the rule has no message
 	readsNow bool
 }
 
-// Equal reports whether both are the same rule at the same place.
+// Equal reports whether both are the same rule at the same position.
 func (r CustomRule) Equal(other CustomRule) bool {
 	r.compiled, other.compiled = nil, nil
 	return r == other
 }
 
-// usesNow reports whether the rule may say something else at another time, so
-// that what it said must not be reused.
+// usesNow reports whether the result of the rule can change with time, so that it must not be
+// reused.
 func (r *CustomRule) usesNow() bool { return r.compiled == nil || r.compiled.readsNow }
 
-// evaluate judges a platform by a rule about platforms or packages. It calls
-// report for each that the rule hits, with the package where it is about one,
-// and with an error where the rule could not be evaluated: that blocks whatever
-// the rule's effect and whatever excepts it. A rule about findings is asked by
-// matches and has nothing to say here.
+// evaluate applies a rule about platforms or packages to a platform. It calls report for each
+// violation, with the package if the rule is about packages. If the rule cannot be evaluated, it
+// calls report with an error: that blocks whatever the effect and the exceptions. A rule about
+// findings does nothing here; see matches.
 func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func(pkg *Package, message string, err error)) {
 	if r.compiled == nil {
 		report(nil, unjudged(r.Name, errNotCompiled), errNotCompiled)
@@ -127,7 +121,7 @@ func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func
 	}
 }
 
-// custom judges a platform by the custom rules that are not about findings.
+// custom applies the custom rules that are not about findings to a platform.
 func (e *evaluation) custom(p *Platform) {
 	for i := range e.policy.Custom {
 		r := &e.policy.Custom[i]
@@ -143,21 +137,20 @@ func (e *evaluation) custom(p *Platform) {
 	}
 }
 
-// customMatch is a custom rule about findings that matches one, or, with an
-// error, that could not tell.
+// customMatch is a custom rule that matches a finding, or that could not be evaluated.
 type customMatch struct {
 	rule    *rule
 	message string
 	err     error
 }
 
-// customMatches asks the custom rules about findings.
+// customMatches returns the custom rules about findings that match s or could not be evaluated.
 func (e *evaluation) customMatches(s *subject) (matches []customMatch) {
 	for i := range e.customRules {
 		r := &e.customRules[i]
 		if matched, message, err := r.custom.matches(e.in, s.platform, s.Finding, e.now); matched {
 			if err == nil && r.custom.Message == "" {
-				message = "" // the rule's name stands beside it
+				message = "" // reports show the rule's name anyway
 			}
 			matches = append(matches, customMatch{r, message, err})
 		}
@@ -165,7 +158,8 @@ func (e *evaluation) customMatches(s *subject) (matches []customMatch) {
 	return matches
 }
 
-// compileCustom makes the custom rules about findings comparable with the others.
+// compileCustom converts the custom rules about findings to rules, so that they can be compared
+// with the others.
 func compileCustom(custom []CustomRule) []rule {
 	var rules []rule
 	for i := range custom {
@@ -176,10 +170,9 @@ func compileCustom(custom []CustomRule) []rule {
 	return rules
 }
 
-// matches judges a finding by a rule about findings. message says why it
-// matched. An error means that the rule could not be evaluated: the finding
-// blocks then whatever the rule's effect and whatever excepts it, and matched is
-// true.
+// matches applies a rule about findings to f. message explains the match. An error means that the
+// rule could not be evaluated. matched is then true, and the finding blocks whatever the effect and
+// the exceptions.
 func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) (matched bool, message string, err error) {
 	if r.compiled == nil || r.Each != EachFinding {
 		return true, unjudged(r.Name, errNotCompiled), errNotCompiled
@@ -206,11 +199,10 @@ func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) 
 	return matched, message, nil
 }
 
-// atEach calls ask with f as it would be were less known of it: at the least
-// severity, and so on up to its own, first as if nobody knew that it is
-// exploited. It does so although the first answer may already be a match: an
-// error at any of them must remain one when more becomes known. Where nothing
-// has looked at the severity the answer is the same at all of them.
+// atEach calls ask with f as if less were known about it: from the lowest severity up to its own,
+// first as if it were not known to be exploited. It goes on after a match, because an error at any
+// level must stay an error when more becomes known. If the rule does not read the severity, it asks
+// only once.
 func (r *CustomRule) atEach(vars *variables, f *Finding, ask func() error) error {
 	exploited := []bool{false}
 	if f.KEV != nil {
@@ -233,8 +225,8 @@ func (r *CustomRule) atEach(vars *variables, f *Finding, ask func() error) error
 
 var ascending = [...]Severity{SeverityNegligible, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical, SeverityUnknown}
 
-// upTo returns s and the severities below it, the least first. What is no
-// severity counts as unknown.
+// upTo returns the severities up to and including s, the lowest first. An invalid severity counts
+// as unknown.
 func upTo(s Severity) []Severity {
 	at := slices.Index(ascending[:], s)
 	if at < 0 {
@@ -243,7 +235,7 @@ func upTo(s Severity) []Severity {
 	return ascending[:at+1]
 }
 
-// ask returns whether the condition holds, and the message if so.
+// ask returns whether the condition holds and, if so, the message.
 func (r *CustomRule) ask(vars *variables) (matched bool, message string, err error) {
 	if matched, err = r.condition(vars); err != nil || !matched {
 		return matched, "", err
@@ -267,7 +259,7 @@ func (r *CustomRule) condition(vars *variables) (bool, error) {
 	return bool(b), nil
 }
 
-// text returns the violation's message.
+// text returns the message of the violation.
 func (r *CustomRule) text(vars *variables) (string, error) {
 	matched := fmt.Sprintf("matched by the rule %q", r.Name)
 	if r.compiled.message == nil {
@@ -284,7 +276,7 @@ func (r *CustomRule) text(vars *variables) (string, error) {
 	return clip(cmp.Or(strings.TrimSpace(string(s)), matched), maxMessage), nil
 }
 
-// The longest texts of a violation, in characters.
+// Limits of texts in a violation, in characters.
 const (
 	maxMessage   = 1000
 	maxErrorText = 200
@@ -293,16 +285,16 @@ const (
 
 var errNotCompiled = errors.New("it was not compiled")
 
-// errHidden stands for an error of cel-go, which may quote any value.
+// errHidden replaces an error of cel-go, because such an error may quote any value.
 var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
 
-// unjudged says that a rule could not be evaluated.
+// unjudged is the message for a rule that could not be evaluated.
 func unjudged(rule string, err error) string {
 	return fmt.Sprintf("the rule %q could not be evaluated, which blocks: %v", rule, err)
 }
 
-// evalError is an error of cel-go in our words, or bounded and in quotes: it may
-// have text of the image in it.
+// evalError replaces a known error of cel-go with a message of our own, and quotes and shortens all
+// others: they may contain text from the image.
 func evalError(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded {
@@ -311,7 +303,7 @@ func evalError(err error) error {
 	return fmt.Errorf("%q", clip(err.Error(), maxErrorText))
 }
 
-// clip returns s, or its first limit characters with a mark of the cut.
+// clip returns s, or its first limit characters and an ellipsis.
 func clip(s string, limit int) string {
 	n := 0
 	for i := range s {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkCustomFindings judges 100,000 findings by one rule of each sort; ten
-// rules take ten times as long.
+// BenchmarkCustomFindings judges 100,000 findings against one rule of each kind. Ten rules take ten
+// times as long.
 func BenchmarkCustomFindings(b *testing.B) {
 	in := &Input{Platforms: []Platform{{Platform: "linux/amd64"}}}
 	p := &in.Platforms[0]

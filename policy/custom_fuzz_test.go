@@ -11,8 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// strictness ranks what a rule says of a finding. Only one that could not be
-// judged cannot be excepted either.
+// strictness ranks the result of a rule for a finding. A rule that could not be evaluated ranks
+// highest, because no exception covers it.
 func strictness(r *CustomRule, in *Input, f Finding) int {
 	matched, _, err := r.matches(in, &in.Platforms[0], &f, now)
 	switch {
@@ -42,7 +42,7 @@ func checkSeverities(t *testing.T, r *CustomRule, in *Input, f Finding) (outcome
 	return outcomes
 }
 
-// TestRaisingASeverityLosesNoMatch checks rules of all forms.
+// TestRaisingASeverityLosesNoMatch checks rules of many forms.
 func TestRaisingASeverityLosesNoMatch(t *testing.T) {
 	in := customInput()
 	var met [4]int
@@ -70,7 +70,7 @@ func TestRaisingASeverityLosesNoMatch(t *testing.T) {
 	}
 }
 
-// expressions makes random ones.
+// expressions generates random expressions.
 type expressions struct{ *rand.Rand }
 
 func (g expressions) condition(depth int) string {
@@ -108,8 +108,8 @@ func (g expressions) severity() string {
 	return "severity." + severityNames[g.IntN(len(severityNames))]
 }
 
-// FuzzCustomRule reads a rule with any expression. It must be refused at a place
-// that there is, or say the same each time, and be no less strict of a worse
+// FuzzCustomRule reads a rule with any expression. Parse must refuse it at a position inside the
+// file. Otherwise the rule must give the same result each time, and must not be milder for a worse
 // finding.
 func FuzzCustomRule(f *testing.F) {
 	for _, when := range []string{

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// parseCustom reads the custom rules of a policy that has nothing else.
+// parseCustom reads the custom rules of a policy that has no other sections.
 func parseCustom(source string) ([]CustomRule, error) {
 	d := &decoder{file: "policy.yaml"}
 	rules := []CustomRule{}
@@ -21,7 +21,7 @@ func parseCustom(source string) ([]CustomRule, error) {
 	return rules, d.err()
 }
 
-// customRule makes one rule. An empty message is left out.
+// customRule creates one rule. An empty message is left out.
 func customRule(t testing.TB, each Each, effect Effect, when, message string) *CustomRule {
 	t.Helper()
 	block := func(s string) string { return "|-\n      " + strings.ReplaceAll(s, "\n", "\n      ") + "\n" }
@@ -36,7 +36,7 @@ func customRule(t testing.TB, each Each, effect Effect, when, message string) *C
 	return &rules[0]
 }
 
-// customInput is the evidence of these tests: one platform with two packages.
+// customInput returns the evidence of these tests: one platform with two packages.
 func customInput() *Input {
 	return &Input{
 		Image: Image{Reference: "registry.example/team/app:1", Repository: "registry.example/team/app", Digest: "sha256:aa"},
@@ -54,7 +54,7 @@ func customInput() *Input {
 	}
 }
 
-// TestCustomRule judges customInput by rules about its packages and its platform.
+// TestCustomRule judges customInput against rules about its packages and its platform.
 func TestCustomRule(t *testing.T) {
 	for _, test := range []struct {
 		each          Each
@@ -114,7 +114,7 @@ func TestCustomRule(t *testing.T) {
 	}
 }
 
-// said is what r denies and what it warns of.
+// said returns the messages of r that deny and those that warn.
 func said(r *CustomRule, in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
 	r.evaluate(in, p, now, func(_ *Package, message string, err error) {
 		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: message}
@@ -135,7 +135,7 @@ func messages(violations []Violation) []string {
 	return out
 }
 
-// TestCustomRuleAboutFindings asks rules about one finding.
+// TestCustomRuleAboutFindings applies rules to one finding.
 func TestCustomRuleAboutFindings(t *testing.T) {
 	finding := Finding{
 		ID: "CVE-2026-1", Aliases: []string{"GHSA-x"}, Severity: SeverityHigh, FixState: FixAvailable,
@@ -154,7 +154,7 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 		{`finding.severity == severity.high`, ``, true, `matched by the rule "a rule"`},
 		{`finding.severity > severity.high`, ``, false, ""},
 		{`finding.severity in [severity.critical, severity.unknown]`, ``, false, ""},
-		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // as it is at low
+		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // true at the severity low
 		{`finding.epss.score > 0.5 && finding.epss.percentile > 0.8`, ``, true, `matched by the rule "a rule"`},
 		{`has(finding.kev) && !finding.kev.ransomware`, `"exploited since " + string(finding.kev.added)`, true, "exploited since 2026-06-14T12:00:00Z"},
 		{`has(finding.kev) && has(finding.kev.due)`, ``, false, ""},
@@ -177,8 +177,8 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 	}
 }
 
-// TestUnjudgedRuleDoesNotPass checks that a rule that cannot be evaluated blocks
-// even where its effect is to warn.
+// TestUnjudgedRuleDoesNotPass checks that a rule that cannot be evaluated blocks, even if its
+// effect is to warn.
 func TestUnjudgedRuleDoesNotPass(t *testing.T) {
 	long := strings.Repeat("a", 1<<20)
 	for _, test := range []struct {
@@ -227,8 +227,7 @@ func TestUnjudgedRuleDoesNotPass(t *testing.T) {
 	}
 }
 
-// TestMissingScoreIsNotZero checks that a score that nobody stated is an error
-// and not a low one.
+// TestMissingScoreIsNotZero checks that reading a missing score is an error, and not a low score.
 func TestMissingScoreIsNotZero(t *testing.T) {
 	in := customInput()
 	finding := Finding{ID: "CVE-2026-1", Severity: SeverityHigh}
@@ -247,8 +246,7 @@ func TestMissingScoreIsNotZero(t *testing.T) {
 	}
 }
 
-// TestUncompiledRuleDoesNotPass checks the zero value, and one that was made by
-// hand.
+// TestUncompiledRuleDoesNotPass checks the zero value and a rule that Parse did not make.
 func TestUncompiledRuleDoesNotPass(t *testing.T) {
 	in := customInput()
 	for _, r := range []CustomRule{{}, {Name: "x", Effect: Warn, Each: EachFinding, When: "false"}, {Each: EachPlatform, When: "false"}} {
@@ -272,8 +270,8 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 	}
 }
 
-// TestUnknownSeverityIsNotLowToCustomRules checks that a rule matches a finding of unknown
-// severity if it would at any.
+// TestUnknownSeverityIsNotLowToCustomRules checks that a rule matches a finding of unknown severity
+// if it would match at any severity.
 func TestUnknownSeverityIsNotLowToCustomRules(t *testing.T) {
 	in := customInput()
 	for _, s := range []Severity{SeverityUnknown, SeverityCritical + 1, 255} {
@@ -294,8 +292,8 @@ func TestUnknownSeverityIsNotLowToCustomRules(t *testing.T) {
 	}
 }
 
-// TestFindingsDoNotChangeOtherRules checks that rules about packages and
-// platforms say the same however many findings there are.
+// TestFindingsDoNotChangeOtherRules checks that the number of findings does not change the results
+// of rules about packages and platforms.
 func TestFindingsDoNotChangeOtherRules(t *testing.T) {
 	for _, r := range []*CustomRule{
 		customRule(t, EachPackage, Block, `pkg.type == "deb"`, `pkg.name`),
@@ -312,8 +310,7 @@ func TestFindingsDoNotChangeOtherRules(t *testing.T) {
 	}
 }
 
-// TestOrderOfPackagesDoesNotShow checks that the violations come in the order of
-// the packages' names.
+// TestOrderOfPackagesDoesNotShow checks that violations are in the order of the packages' names.
 func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	r := customRule(t, EachPackage, Block, `true`, `pkg.licenses.join(",")`)
 	in := customInput()
@@ -328,8 +325,7 @@ func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	}
 }
 
-// TestOrderOfLabelsDoesNotShow checks that Go's random order of a map is not that
-// of an expression.
+// TestOrderOfLabelsDoesNotShow checks that expressions do not see Go's random order of maps.
 func TestOrderOfLabelsDoesNotShow(t *testing.T) {
 	in := customInput()
 	labels := map[string]string{}
@@ -346,8 +342,7 @@ func TestOrderOfLabelsDoesNotShow(t *testing.T) {
 	}
 }
 
-// TestLongTextOfTheImageIsCut checks that a message cannot be as long as what it
-// quotes.
+// TestLongTextOfTheImageIsCut checks that a message is shortened if it quotes a long text.
 func TestLongTextOfTheImageIsCut(t *testing.T) {
 	in := customInput()
 	in.Platforms[0].Platform = strings.Repeat("é", 10_000)
@@ -358,8 +353,7 @@ func TestLongTextOfTheImageIsCut(t *testing.T) {
 	}
 }
 
-// TestUsesNow checks that a rule that reads the time in either expression says
-// so.
+// TestUsesNow checks that a rule that reads the time in either expression reports it.
 func TestUsesNow(t *testing.T) {
 	for _, test := range []struct {
 		when, message string
@@ -378,8 +372,7 @@ func TestUsesNow(t *testing.T) {
 	}
 }
 
-// TestCustomRulesCompare checks that rules can be compared, which their compiled
-// expressions cannot.
+// TestCustomRulesCompare checks that rules can be compared, although compiled expressions cannot.
 func TestCustomRulesCompare(t *testing.T) {
 	const source = "custom:\n  - name: x\n    each: package\n    when: pkg.name == 'a'\n"
 	a, err := parseCustom(source)
@@ -413,8 +406,7 @@ func TestCustomRulesCompare(t *testing.T) {
 	}
 }
 
-// TestRulesAreSharedByGoroutines asks one rule from several goroutines, for the
-// race detector.
+// TestRulesAreSharedByGoroutines uses one rule in several goroutines, for the race detector.
 func TestRulesAreSharedByGoroutines(t *testing.T) {
 	packages := customRule(t, EachPackage, Block, `pkg.licenses.exists(l, l.matches("^GPL"))`, `"%s".format([pkg.name])`)
 	findings := customRule(t, EachFinding, Block, `finding.severity >= severity.high`, `string(finding.severity)`)

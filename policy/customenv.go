@@ -16,19 +16,19 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// The limits of an expression. Costs are in cel-go's units: about one for each
-// field that is read, each operator, and each ten characters that are looked at.
+// Limits of an expression. Costs are in cel-go's units: about one for each field that is read, each
+// operator, and each ten characters that are examined.
 const (
 	maxCELText = 16 << 10 // characters
-	// maxCost bounds one evaluation about one finding or package. It allows for
-	// a look at all packages, and not for one at each pair of them.
+	// maxCost limits one evaluation for a finding or package. One pass over all packages is within
+	// the limit; a pass for each package is not.
 	maxCost = 1_000_000
-	// maxPlatformCost bounds one evaluation about a platform.
+	// maxPlatformCost limits one evaluation for a platform.
 	maxPlatformCost = 10_000_000
 )
 
-// What the estimate before any evaluation takes a large image to have. One with
-// more is held to the same limits when it is judged.
+// The sizes of a large image, for the cost estimate before any evaluation. The same cost limits
+// apply when a larger image is judged.
 const (
 	assumedPackages = 10_000 // and entries in any other list of a platform
 	assumedItems    = 20     // entries in other lists and maps: licenses, fixes, labels
@@ -39,19 +39,19 @@ const (
 const (
 	varImage    = "image"
 	varPlatform = "platform"
-	varPackage  = "pkg" // "package" is a reserved word of the language
+	varPackage  = "pkg" // "package" is a reserved word in CEL
 	varFinding  = "finding"
 	varNow      = "now"
 )
 
-// language is what all expressions have in common.
+// language holds the parts that all expressions share.
 type language struct {
 	image, platform, pkg, finding *structType
 	envs                          map[Each]*cel.Env
 }
 
-// loadLanguage makes the language once, since that takes milliseconds, and only
-// for policies that use it.
+// loadLanguage creates the language once, and only for policies that use it, because that takes
+// milliseconds.
 var loadLanguage = sync.OnceValues(newLanguage)
 
 func newLanguage() (*language, error) {
@@ -105,10 +105,9 @@ func newLanguage() (*language, error) {
 	return l, nil
 }
 
-// withoutSurprises is the standard library without what would make the same
-// expression mean different things: dyn, which turns a misspelt field into an
-// error of the day on which it is read, and time zones by name, which are files
-// of the machine.
+// withoutSurprises returns the standard library without functions whose result can depend on the
+// machine or the day. dyn turns a misspelled field into an error at evaluation. Time zones by name
+// are files of the machine.
 func withoutSurprises() *env.LibrarySubset {
 	subset := env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction("dyn"))
 	for _, f := range stdlib.Functions() {
@@ -125,8 +124,8 @@ func withoutSurprises() *env.LibrarySubset {
 	return subset
 }
 
-// severities declares the constants severity.low and so on, and that severities
-// can be compared and written.
+// severities declares the constants severity.low and so on, their comparison, and their conversion
+// to text.
 func severities() cel.EnvOption {
 	options := []cel.EnvOption{
 		cel.Function("string", cel.Overload("severity_to_string", []*cel.Type{severityCEL}, cel.StringType,
@@ -145,7 +144,7 @@ func severities() cel.EnvOption {
 	return cel.Lib(library(options))
 }
 
-// library is a cel.Library of options for the compiler alone.
+// library is a cel.Library that only has compiler options.
 type library []cel.EnvOption
 
 // CompileOptions implements cel.Library.
@@ -154,12 +153,12 @@ func (l library) CompileOptions() []cel.EnvOption { return l }
 // ProgramOptions implements cel.Library.
 func (l library) ProgramOptions() []cel.ProgramOption { return nil }
 
-// variables are the values of one evaluation.
+// variables holds the values for one evaluation.
 type variables struct {
 	image, platform, pkg, finding object
 	now                           time.Time
-	// public is the platform for texts, without values that look like
-	// credentials; nil if there are none.
+	// public is the platform for messages, without values that look like credentials. It is nil if
+	// there are none.
 	public *Platform
 }
 
@@ -176,7 +175,7 @@ func (l *language) variables(in *Input, p *Platform, now time.Time) *variables {
 	return v
 }
 
-// forText are the same variables without values that look like credentials.
+// forText returns the variables for messages, without values that look like credentials.
 func (v *variables) forText() *variables {
 	if v.public == nil {
 		return v
@@ -214,7 +213,7 @@ func (v *variables) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (v *variables) Parent() cel.Activation { return nil }
 
-// sizes is the estimator of sizes by the assumptions above.
+// sizes estimates sizes from the constants above.
 type sizes struct{}
 
 // EstimateSize implements cost.CostEstimator.

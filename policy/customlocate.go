@@ -9,13 +9,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// This file finds the place of a character of a YAML scalar in the file. yaml.v3
-// knows only where a scalar begins, and not how it was folded or indented.
+// This file finds the position of a character of a YAML scalar in the file. yaml.v3 only knows
+// where a scalar begins. It does not know how the scalar was folded or indented.
 
-// locator returns a function from a line (from 1) and a column (from 0) of text
-// to the place in source. text is the value of the scalar n, with or without the
-// white space around it. Where the scalar cannot be followed it is the place at
-// which it begins.
+// locator returns a function from a line (from 1) and a column (from 0) of text to the position in
+// source. text is the value of the scalar n, with or without the surrounding white space. If the
+// characters cannot be found, the position is the beginning of the scalar.
 func (d *decoder) locator(source []byte, n *yaml.Node, text string) func(line, column int) Position {
 	places, ok := scalarPlaces(strings.Split(string(source), "\n"), n, text)
 	return func(line, column int) Position {
@@ -32,13 +31,13 @@ func (d *decoder) locator(source []byte, n *yaml.Node, text string) func(line, c
 	}
 }
 
-// place is a line and a column of a file, both from 0.
+// place is a line and a column of a file, both counted from 0.
 type place struct{ line, column int }
 
-// scalarPlaces returns the place of each character of text, and one after the
-// last. Every style of scalar keeps the characters that are not white space in
-// their order, so that they are found one after the other; white space is put
-// where the next of them begins to be looked for.
+// scalarPlaces returns the place of each character of text, and one more place after the last.
+// Every scalar style keeps the order of the characters that are not white space, so they are
+// searched one after the other. White space gets the place where the search for the next character
+// begins.
 func scalarPlaces(lines []string, n *yaml.Node, text string) ([]place, bool) {
 	at := place{n.Line - 1, n.Column - 1}
 	switch n.Style {
@@ -67,12 +66,12 @@ func scalarPlaces(lines []string, n *yaml.Node, text string) ([]place, bool) {
 	return append(places, s.place), true
 }
 
-// scalarReader reads a scalar's characters from the lines of a file.
+// scalarReader reads the characters of a scalar from the lines of a file.
 type scalarReader struct {
 	lines []string
 	style yaml.Style
 	place
-	text []rune // of the line
+	text []rune // the current line
 }
 
 func (s *scalarReader) goTo(at place) {
@@ -82,8 +81,8 @@ func (s *scalarReader) goTo(at place) {
 	}
 }
 
-// next returns the next character of the value and its place. The end of a line
-// counts as white space.
+// next returns the next character of the value and its place. The end of a line counts as white
+// space.
 func (s *scalarReader) next() (at place, r rune, ok bool) {
 	at = s.place
 	if s.line >= len(s.lines) {
@@ -97,10 +96,10 @@ func (s *scalarReader) next() (at place, r rune, ok bool) {
 	s.column++
 	switch {
 	case s.style == yaml.SingleQuotedStyle && r == '\'':
-		s.column++ // it is written twice
+		s.column++ // the quote is written twice
 	case s.style == yaml.DoubleQuotedStyle && r == '\\':
 		if len(rest) == 0 {
-			return at, '\n', true // the line goes on in the next
+			return at, '\n', true // the line continues on the next one
 		}
 		s.column++
 		return s.escape(at, rest)
@@ -108,9 +107,9 @@ func (s *scalarReader) next() (at place, r rune, ok bool) {
 	return at, r, true
 }
 
-// escape returns what the characters after a backslash stand for
-// (https://yaml.org/spec/1.2.2/#57-escaped-characters). The first of them is
-// consumed already.
+// escape returns the character that an escape sequence stands for
+// (https://yaml.org/spec/1.2.2/#57-escaped-characters). after begins with the character after the
+// backslash, which is already consumed.
 func (s *scalarReader) escape(at place, after []rune) (place, rune, bool) {
 	digits := 0
 	switch after[0] {

@@ -14,7 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxCustomRules bounds the time that compiling them takes.
+// maxCustomRules limits the time for compiling them.
 const maxCustomRules = 1000
 
 // custom reads the custom rules and compiles them.
@@ -47,7 +47,7 @@ func (d *decoder) each(to *Each) reader {
 	}, "!!str")
 }
 
-// celSource is the text of an expression and where it stands.
+// celSource is the text of an expression and its node in the file.
 type celSource struct {
 	text string
 	node *yaml.Node
@@ -78,7 +78,7 @@ func (d *decoder) compile(r *CustomRule, when, message celSource) *compiled {
 		{message, cel.StringType, &c.message},
 	} {
 		if e.text == "" {
-			continue // left out, or the reader has said why
+			continue // the expression is absent, or its error is already reported
 		}
 		x := compilation{env: l.envs[r.Each], limit: costLimit(r.Each)}
 		program := x.compile(e.text, e.want)
@@ -105,14 +105,14 @@ func costLimit(each Each) uint64 {
 	return maxCost
 }
 
-// fault is what is wrong at a place in an expression. Lines count from 1 and
-// columns, in characters, from 0, as cel-go does.
+// fault is an error at a place in an expression. As in cel-go, lines count from 1, and columns
+// count characters from 0.
 type fault struct {
 	line, column int
 	text         string
 }
 
-// compilation is an expression on its way to a program.
+// compilation is the state of compiling one expression.
 type compilation struct {
 	env      *cel.Env
 	limit    uint64
@@ -156,7 +156,7 @@ func (c *compilation) compile(text string, want *cel.Type) cel.Program {
 	return program
 }
 
-// inspect finds what the types allow and these rules do not.
+// inspect reports expressions that CEL accepts and custom rules do not allow.
 func (c *compilation) inspect(tree *ast.AST) {
 	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		at := tree.SourceInfo().GetStartLocation(e.ID())
@@ -181,7 +181,7 @@ func (c *compilation) inspect(tree *ast.AST) {
 	}))
 }
 
-// holdsObjects reports whether t is a struct of the evidence or has some in it.
+// holdsObjects reports whether t is a struct of the evidence or contains one.
 func holdsObjects(t *types.Type) bool {
 	if t.Kind() == types.StructKind {
 		return t.TypeName() != severityCEL.TypeName()
@@ -194,8 +194,8 @@ func holdsObjects(t *types.Type) bool {
 	return false
 }
 
-// explain returns a message of cel-go on one line, bounded and printable, with
-// what it cannot know.
+// explain returns a message of cel-go as one short, printable line, and adds a hint that cel-go
+// cannot give.
 func explain(message string) string {
 	message = printable(clip(strings.Join(strings.Fields(message), " "), maxMessage))
 	message = strings.TrimSuffix(message, " (in container '')")
@@ -205,7 +205,7 @@ func explain(message string) string {
 	return message
 }
 
-// printable returns s with everything that a terminal might act on escaped.
+// printable escapes all characters that a terminal might interpret.
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {

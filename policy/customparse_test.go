@@ -11,7 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// TestCustomProblems checks what is said of policies that are wrong, and where.
+// TestCustomProblems checks the messages for invalid policies, and their positions.
 func TestCustomProblems(t *testing.T) {
 	for _, test := range []struct {
 		name, source string
@@ -119,13 +119,13 @@ func TestCustomProblems(t *testing.T) {
 	}
 }
 
-// custom is a policy with one custom rule about packages, with these lines as
-// its last.
+// custom returns a policy with one custom rule about packages. lines are the last lines of the
+// rule.
 func custom(lines string) string {
 	return "custom:\n  - name: a rule\n    each: package\n    " + lines + "\n"
 }
 
-// TestTooManyCustomRules checks that their number is bounded.
+// TestTooManyCustomRules checks that the number of custom rules is limited.
 func TestTooManyCustomRules(t *testing.T) {
 	var source strings.Builder
 	source.WriteString("custom:\n")
@@ -138,8 +138,8 @@ func TestTooManyCustomRules(t *testing.T) {
 	}
 }
 
-// FuzzScalarPlaces writes a text in each of YAML's styles, and checks that every
-// character of what is read back is where it is said to be.
+// FuzzScalarPlaces writes a text in each of YAML's styles, reads it back, and checks the place of
+// every character.
 func FuzzScalarPlaces(f *testing.F) {
 	for _, text := range []string{
 		"a", "a == 'b'", "a\nb\n\n c", "a  b\\n\"c\"", "é ü", " x\n", "x: y # z", "- a", strings.Repeat("long words ", 30),
@@ -158,7 +158,7 @@ func FuzzScalarPlaces(f *testing.F) {
 			}
 			n := doc.Content[0].Content[1]
 			if n.Style&yaml.TaggedStyle != 0 {
-				return // refused where policies are read
+				return // refused when policies are read
 			}
 			lines := strings.Split(source.String(), "\n")
 			places, ok := scalarPlaces(lines, n, n.Value)

@@ -14,13 +14,11 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// This file makes the types of the expression language from the evidence's own
-// structs. cel-go's ext.NativeTypes would do so too, but reads a missing epss
-// as one of zeros and an unknown date as 1970: what nobody stated would look
-// harmless.
+// This file makes the types of the expression language from the structs of the evidence. cel-go's
+// ext.NativeTypes could do this, too. But it reads a missing epss as zeros and an unknown date as
+// 1970, so that missing data would look harmless.
 
-// structType is a Go struct as expressions see it, under the names that its
-// JSON has.
+// structType is a Go struct as expressions see it, with the names of its JSON form.
 type structType struct {
 	name   string
 	cel    *types.Type
@@ -32,18 +30,17 @@ type structField struct {
 	name  string
 	index []int
 	cel   *types.Type
-	// always says that the field's JSON is never left out, and so has() true.
+	// always means that the JSON form always has the field, so that has() is true.
 	always bool
-	// stated says that the zero value is not an answer but the lack of one:
-	// reading it is an error.
+	// stated means that the zero value stands for missing data: reading it is an error.
 	stated bool
-	// kev marks the entry of a finding among what is known to be exploited.
+	// kev marks the field that holds a finding's entry in the KEV catalog.
 	kev bool
-	// value makes what expressions see. of is the object that has the field.
+	// value converts the field for expressions. of is the object that has the field.
 	value func(of *object, v reflect.Value) ref.Val
 }
 
-// absent is what the JSON tags omitempty and omitzero leave out.
+// absent reports whether the JSON options omitempty and omitzero would leave out v.
 func absent(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map:
@@ -52,7 +49,7 @@ func absent(v reflect.Value) bool {
 	return v.IsZero()
 }
 
-// evidenceTypes makes structTypes, each once by its name.
+// evidenceTypes creates structTypes, one for each name.
 type evidenceTypes map[string]*structType
 
 var (
@@ -66,9 +63,8 @@ var (
 	jsonValue    = reflect.TypeFor[json.Marshaler]()
 )
 
-// add makes the structType of t and of everything in it. without names fields
-// to leave out; what holds findings is left out in any case, so that no rule
-// can pass because there are more of them.
+// add creates the structType of t and of all structs in it. without lists fields to leave out.
+// Fields that hold findings are always left out, so that no rule can pass because of more findings.
 func (ts evidenceTypes) add(name string, t reflect.Type, without ...string) (*structType, error) {
 	if s := ts[name]; s != nil {
 		return s, nil
@@ -95,7 +91,7 @@ func (ts evidenceTypes) add(name string, t reflect.Type, without ...string) (*st
 	return s, nil
 }
 
-// holdsFindings reports whether a value of type t has findings in it.
+// holdsFindings reports whether a value of type t contains findings.
 func holdsFindings(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice:
@@ -111,7 +107,7 @@ func holdsFindings(t reflect.Type) bool {
 	return false
 }
 
-// describe sets the type of f, which is a t in the struct of.
+// describe sets the type of f. Its Go type is t, and its struct is of.
 func (ts evidenceTypes) describe(f *structField, t, of reflect.Type) error {
 	switch t {
 	case timeType:
@@ -176,9 +172,8 @@ func (ts evidenceTypes) describe(f *structField, t, of reflect.Type) error {
 	return nil
 }
 
-// describeStruct is describe for a struct. A finding's package has no licenses:
-// the evidence leaves them out there, and an expression must not take that for
-// a package without any.
+// describeStruct is describe for a struct. It leaves out the licenses of a finding's package: the
+// evidence does not have them, and an expression must not read that as a package without licenses.
 func (ts evidenceTypes) describeStruct(f *structField, t, of reflect.Type) error {
 	name, without := t.Name(), []string(nil)
 	if t == packageType && of == findingType {
@@ -193,8 +188,7 @@ func (ts evidenceTypes) describeStruct(f *structField, t, of reflect.Type) error
 	return nil
 }
 
-// typeProvider tells cel-go of the structs. Expressions can read them and make
-// none.
+// typeProvider tells cel-go about the structs. Expressions can read structs but not create them.
 type typeProvider struct {
 	*types.Registry
 	structs evidenceTypes

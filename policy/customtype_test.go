@@ -12,15 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// leftOut is what the JSON has and expressions do not see.
+// leftOut lists fields of the JSON form that expressions do not see.
 var leftOut = map[string][]string{
 	"Platform":        {"findings", "suppressed"},
 	"AffectedPackage": {"licenses"},
 }
 
-// TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the
-// keys of its JSON: all of them where everything is stated, and those for which
-// has() is true where nothing is.
+// TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the keys of its JSON form:
+// all fields if every value is set, and the fields with a true has() if none is.
 func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	l, err := newLanguage()
 	if err != nil {
@@ -106,7 +105,7 @@ func jsonKeys(t *testing.T, v any) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 
-// fill gives everything in v a value that is not zero.
+// fill sets everything in v to a value other than zero.
 func fill(v reflect.Value) {
 	switch {
 	case v.Type() == timeType:
@@ -167,8 +166,8 @@ func leadsTo(from, to *types.Type) bool {
 	return from.IsExactType(to) || slices.ContainsFunc(from.Parameters(), func(p *types.Type) bool { return leadsTo(p, to) })
 }
 
-// TestUnreadableEvidenceIsNoType checks that evidence that expressions could not
-// read, or would read other than its JSON, makes no language.
+// TestUnreadableEvidenceIsNoType checks that no language is created from evidence that expressions
+// cannot read, or would read differently from its JSON form.
 func TestUnreadableEvidenceIsNoType(t *testing.T) {
 	for _, test := range []struct {
 		of   any
@@ -201,8 +200,8 @@ func TestUnreadableEvidenceIsNoType(t *testing.T) {
 	}
 }
 
-// TestZeroTimeIsNotADate checks that a date that nobody stated is not read, as
-// the year 1 or any other.
+// TestZeroTimeIsNotADate checks that reading a missing date is an error, and not the year 1 or any
+// other.
 func TestZeroTimeIsNotADate(t *testing.T) {
 	in := customInput()
 	for _, when := range []string{`finding.published < now`, `finding.published > now`, `finding.fixes[0].available < now`} {
@@ -214,7 +213,7 @@ func TestZeroTimeIsNotADate(t *testing.T) {
 	}
 }
 
-// TestTimesAreInUTC checks that the machine's own zone does not show.
+// TestTimesAreInUTC checks that the time zone of the machine has no influence.
 func TestTimesAreInUTC(t *testing.T) {
 	in := customInput()
 	r := customRule(t, EachPlatform, Block, `now.getHours() == 12`, `string(now)`)
@@ -224,7 +223,8 @@ func TestTimesAreInUTC(t *testing.T) {
 	}
 }
 
-// TestUnstatedFixStateIsUnknown checks that expressions read it as its JSON says.
+// TestUnstatedFixStateIsUnknown checks that expressions read a missing fix state as unknown, like
+// its JSON form.
 func TestUnstatedFixStateIsUnknown(t *testing.T) {
 	in := customInput()
 	r := customRule(t, EachFinding, Block, `finding.fixState == "unknown"`, ``)

@@ -11,28 +11,27 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// This file has the values of the expression language. They look into the
-// evidence where it is: nothing is copied or converted before it is read.
+// This file has the values of the expression language. They read the evidence in place: nothing is
+// copied or converted before an expression reads it.
 
 // object is one struct of the evidence.
 type object struct {
 	t *structType
 	v reflect.Value
-	// as is set for the finding that is judged: expressions see this of it
-	// instead of its own.
+	// as is set for the finding that is judged. Expressions see its values instead of the finding's
+	// own.
 	as *assumed
 }
 
-// assumed is a severity at which a finding is judged, with or without its entry
-// among what is known to be exploited, and whether anything has looked at the
-// severity.
+// assumed holds the severity that a finding is judged at, and whether its KEV entry is hidden. read
+// records that an expression has read the severity.
 type assumed struct {
 	severity    Severity
 	unexploited bool
 	read        bool
 }
 
-// states reports whether the evidence says anything in the field.
+// states reports whether the evidence has a value for the field.
 func (o *object) states(f *structField) bool {
 	if o.as != nil && o.as.unexploited && f.kev {
 		return false
@@ -40,8 +39,7 @@ func (o *object) states(f *structField) bool {
 	return f.always || !absent(o.v.FieldByIndex(f.index))
 }
 
-// read returns the value of a field, or an error where the evidence does not
-// state it.
+// read returns the value of a field, or an error if the evidence does not have it.
 func (o *object) read(f *structField) (ref.Val, error) {
 	v := o.v.FieldByIndex(f.index)
 	if f.stated && (absent(v) || !o.states(f)) {
@@ -71,8 +69,8 @@ func (o *object) ConvertToType(to ref.Type) ref.Val {
 	return types.NewErr("%s is no %s", o.t.name, to.TypeName())
 }
 
-// Equal implements ref.Val. It is always an error: to compare all that two
-// objects hold costs more than the limits account for.
+// Equal implements ref.Val. It always returns an error: comparing two whole objects costs more than
+// the limits account for.
 func (o *object) Equal(ref.Val) ref.Val {
 	return types.NewErr("%s cannot be compared: compare its fields", o.t.name)
 }
@@ -83,7 +81,7 @@ func (o *object) Type() ref.Type { return o.t.cel }
 // Value implements ref.Val.
 func (o *object) Value() any { return o }
 
-// list is a list whose elements become values when they are reached.
+// list is a list whose elements are converted when they are read.
 type list struct {
 	size int
 	at   func(int) ref.Val
@@ -93,7 +91,7 @@ func newList(v reflect.Value, value func(of *object, v reflect.Value) ref.Val) *
 	return &list{v.Len(), func(i int) ref.Val { return value(nil, v.Index(i)) }}
 }
 
-// all is the list with every element made.
+// all returns the list with every element converted.
 func (l *list) all() traits.Lister {
 	elements := make([]ref.Val, l.size)
 	for i := range elements {
@@ -102,8 +100,8 @@ func (l *list) all() traits.Lister {
 	return types.NewRefValList(types.DefaultTypeAdapter, elements)
 }
 
-// Add implements traits.Adder. It costs the same however long the lists are, as
-// the limits assume.
+// Add implements traits.Adder. As the limits assume, its cost does not depend on the lengths of the
+// lists.
 func (l *list) Add(other ref.Val) ref.Val {
 	next, ok := other.(traits.Lister)
 	if !ok {
@@ -157,8 +155,8 @@ func (l *list) Type() ref.Type { return types.ListType }
 // Value implements ref.Val.
 func (l *list) Value() any { return l }
 
-// textMap is a map of texts that is iterated in the order of its keys: Go's own
-// order differs from run to run, and with it which element comes first.
+// textMap is a map of texts with sorted iteration. Go's own order differs from run to run, so the
+// first element would, too.
 type textMap struct {
 	traits.Mapper
 	m map[string]string
@@ -174,8 +172,7 @@ func (m textMap) Iterator() traits.Iterator {
 	return &iterator{size: len(keys), at: func(i int) ref.Val { return types.String(keys[i]) }}
 }
 
-// iterator goes through what has a size and an element at each index. As a
-// value, which no expression sees, it is null.
+// iterator iterates over values by index. As a CEL value it is null, but no expression sees it.
 type iterator struct {
 	types.Null
 	next, size int
@@ -194,11 +191,11 @@ func (it *iterator) Next() ref.Val {
 	return it.at(it.next - 1)
 }
 
-// severityCEL is a type of its own so that a severity can be compared with a
-// severity alone: no number and no text is one.
+// severityCEL is a separate type, so that a severity can only be compared with a severity, not with
+// a number or a text.
 var severityCEL = types.NewObjectType("Severity", traits.ComparerType)
 
-// severityValue is a severity, with unknown above all others.
+// severityValue is a severity. Unknown is above all others.
 type severityValue Severity
 
 // Compare implements traits.Comparer.

@@ -6,53 +6,51 @@ import (
 	"time"
 )
 
-// Decision is the outcome of judging one Input. The zero value is a denial.
+// Decision is the result of judging one Input. The zero value is a denial.
 //
-// Every finding of the input is in exactly one of Violations, Warnings,
-// Excepted, NotAffected and Allowed. Of several rules that match a finding the first that
-// blocks now decides, else the one whose grace ends first, else the first that
-// would block were the finding not inherited, else the first that warns.
+// Every finding of the input is in exactly one of Violations, Warnings, Excepted, NotAffected and
+// Allowed. If several rules match a finding, one decides: the first that blocks now, else the one
+// whose grace period ends first, else the first that would block if the finding were not inherited,
+// else the first that warns.
 //
-// Evaluate leaves none of the lists nil and orders them: what is about the whole
-// image first, then platform by platform, findings by severity with unknown
-// before critical; the order of the input does not show.
+// Evaluate leaves none of the lists nil. It orders them: entries about the whole image first, then
+// each platform, with findings by severity and unknown before critical. The order of the input has
+// no influence.
 type Decision struct {
-	// Passed is true only if there is no violation at all.
+	// Passed is true only if Violations is empty.
 	Passed bool `json:"passed"`
-	// Violations block; all of them are listed, never only the first.
+	// Violations lists everything that blocks, not only the first violation.
 	Violations []Violation `json:"violations"`
-	// Warnings were matched by a rule whose effect is to warn or whose grace
-	// has not ended, or are inherited, or say something about the policy
-	// itself, such as an exception that nothing used.
+	// Warnings lists the findings and other results that a rule only warns about: by its effect,
+	// during its grace period, or because the finding is inherited. It also lists warnings about
+	// the policy itself, such as an unused exception.
 	Warnings []Violation `json:"warnings"`
-	// Excepted lists what would block but for an exception.
+	// Excepted lists the violations that an exception lets pass.
 	Excepted []Excepted `json:"excepted"`
-	// NotAffected lists the findings that a rule matched, and that a VEX
-	// statement took away.
+	// NotAffected lists the findings that a rule matched and that a VEX statement removed.
 	NotAffected []NotAffected `json:"notAffected"`
-	// Provenance says what the rules about provenance were content with, each
-	// with one attestation for a platform.
+	// Provenance lists the attestations that satisfied the rules about provenance, one for each
+	// rule and platform.
 	Provenance []Vouched `json:"provenance,omitempty"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
-	// Until is the first instant at which the same input under the same
-	// policy might be judged differently: an exception in use expires, a grace
-	// ends, the database or the image becomes too old, a distribution reaches its
-	// end of life. Zero means never. Up to it Evaluate returns this very
-	// Decision; a result must not be reused from that instant on.
+	// Until is the first instant when the same input could be judged differently under the same
+	// policy. For example, an exception in use expires, a grace period ends, the database or the
+	// image becomes too old, or a distribution reaches its end of life. Zero means never. Until
+	// then Evaluate returns the same Decision. From then on, the result must not be reused.
 	Until time.Time `json:"until,omitzero"`
-	// Momentary is set where a custom rule reads the clock: what it says may
-	// differ at any later instant, and the result must not be reused.
+	// Momentary means that a custom rule reads the clock. The result can change at any later
+	// instant and must not be reused.
 	Momentary bool `json:"momentary,omitempty"`
 }
 
-// Effect is what a rule does with what it matches. The zero value is Block.
+// Effect is the consequence of matching a rule. The zero value is Block.
 type Effect uint8
 
 const (
 	// Block denies the image.
 	Block Effect = iota
-	// Warn reports and lets pass.
+	// Warn reports a warning and lets the image pass.
 	Warn
 )
 
@@ -75,7 +73,7 @@ func (e Effect) MarshalText() ([]byte, error) {
 	return []byte(e.String()), nil
 }
 
-// UnmarshalText accepts "block" and "warn" and nothing else.
+// UnmarshalText accepts only "block" and "warn".
 func (e *Effect) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "block":
@@ -88,7 +86,7 @@ func (e *Effect) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Kind is what a violation is about. Reports group by it.
+// Kind is the topic of a violation. Reports group by it.
 type Kind string
 
 // The kinds of violation.
@@ -102,52 +100,51 @@ const (
 	KindException     Kind = "exception"
 	KindLicense       Kind = "license"
 	KindPackage       Kind = "package"
-	KindImage         Kind = "image" // how the image is made
+	KindImage         Kind = "image" // how the image is built
 	KindProvenance    Kind = "provenance"
-	KindScope         Kind = "scope" // the policy is not for the image
+	KindScope         Kind = "scope" // the policy has no scope for the image
 )
 
-// Violation is one reason to deny, or, in Decision.Warnings, to warn.
+// Violation is one reason to deny or, in Decision.Warnings, to warn.
 type Violation struct {
 	Kind Kind `json:"kind"`
-	// Rule is the name of the rule, or the path of the built-in one in the
-	// policy file, such as "database.maxAge".
+	// Rule is the name of the rule, or the path of a built-in rule in the policy file, such as
+	// "database.maxAge".
 	Rule string `json:"rule"`
-	// Position is where the rule stands; zero for a default that the policy
-	// does not spell out.
+	// Position is the place of the rule in the policy. It is zero for a default that the policy
+	// does not set.
 	Position Position `json:"position,omitzero"`
-	// Scope are the patterns of the override for some images from which the rule
-	// comes, empty where it is the policy's own. Position is then that of the
-	// override, unless the rule has one itself.
+	// Scope lists the patterns of the scope that the rule comes from. It is empty for a rule of the
+	// policy itself. Position is then the place of the scope, unless the rule has a place of its
+	// own.
 	Scope string `json:"scope,omitempty"`
-	// Platform is empty where the violation is about the whole image.
+	// Platform is empty if the violation is about the whole image.
 	Platform string `json:"platform,omitempty"`
-	// Message says what is wrong in one sentence, without a trailing stop.
-	// It may quote text from the image: sanitise it before printing.
+	// Message describes the violation in one sentence, without a full stop at the end. It may quote
+	// text from the image: sanitize it before printing.
 	Message string `json:"message"`
 
 	Finding *Finding `json:"finding,omitempty"`
-	// Package is the package that a rule about licenses or packages is about.
+	// Package is the package that a rule about licenses or packages matched.
 	Package   *Package   `json:"package,omitempty"`
 	Unknown   *Unknown   `json:"unknown,omitempty"`
 	Uncovered *Uncovered `json:"uncovered,omitempty"`
-	// Blocks is the instant from which the finding blocks, where it only warns
-	// because the grace of its rule has not ended; else zero.
+	// Blocks is the instant when the finding begins to block, if it only warns during the grace
+	// period of its rule. Otherwise it is zero.
 	Blocks time.Time `json:"blocks,omitzero"`
-	// Inherited: the finding only warns because the image under the approved
-	// tag has it too.
+	// Inherited means that the finding only warns because the current approved image has it too.
 	Inherited bool `json:"inherited,omitempty"`
-	// Check is the key of a rule about the image or its provenance that is not met,
-	// such as "notRoot" or "signature".
+	// Check is the key of the unmet condition of a rule about the image or its provenance, such as
+	// "notRoot" or "signature".
 	Check string `json:"check,omitempty"`
-	// Unjudged: the rule could not be evaluated. No exception covers that.
+	// Unjudged means that the rule could not be evaluated. Exceptions do not cover this.
 	Unjudged bool `json:"unjudged,omitempty"`
-	// Expired are the exceptions that used to cover it.
+	// Expired lists the exceptions that used to cover the violation.
 	Expired []Exception `json:"expired,omitempty"`
 }
 
-// effectKey is the key in the file whose effect decides about v: that of the rule, or
-// of the reason below it.
+// effectKey returns the key in the file whose effect decides about v: the key of the rule, or of
+// the reason inside it.
 func (v *Violation) effectKey() string {
 	switch {
 	case v.Unknown != nil:
@@ -158,8 +155,8 @@ func (v *Violation) effectKey() string {
 	return v.Rule
 }
 
-// CanBeExcepted reports whether an exception could cover v: one for the id of the
-// vulnerability, or else one for the rule.
+// CanBeExcepted reports whether an exception could cover v: by the id of the vulnerability, or
+// otherwise by the name of the rule.
 func (v *Violation) CanBeExcepted() bool {
 	if v.Unjudged {
 		return false
@@ -175,16 +172,14 @@ func (v *Violation) CanBeExcepted() bool {
 	return true
 }
 
-// Excepted is a violation that would block, and the exception that covers it.
-// It is about a finding, or, where the exception names a rule, about what that
-// rule says; Finding is nil then.
+// Excepted is a violation that would block, and the exception that covers it. Finding is nil if the
+// exception names a rule.
 type Excepted struct {
 	Violation
 	Exception Exception `json:"exception"`
 }
 
-// NotAffected is a finding that would block or warn, and the statement that says
-// why it need not.
+// NotAffected is a finding that would block or warn, and the VEX statement that removes it.
 type NotAffected struct {
 	Violation
 	Statement VEXStatement `json:"statement"`

@@ -16,28 +16,27 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// The bounds of a policy file. A file beyond one of them is refused.
+// Limits of a policy file. A file beyond one of them is refused.
 const (
 	maxFileSize = 1 << 20
 	maxDepth    = 20
 	maxProblems = 1000
 )
 
-// decoder reads a tree of YAML nodes strictly and collects every problem
-// instead of stopping at the first. yaml.v3's own decoder is not used beyond
-// the tree: its KnownFields is lost below any custom unmarshaller, it converts
-// 1 to "1", and its errors have no column.
+// decoder reads a tree of YAML nodes strictly and collects every problem instead of stopping at the
+// first. It uses yaml.v3 only for the tree. The decoder of yaml.v3 loses KnownFields inside a
+// custom unmarshaller, converts 1 to "1", and reports errors without a column.
 type decoder struct {
 	file     string
-	source   []byte // what document reads
-	empty    string // what to say of a file without content
+	source   []byte // the data that document reads
+	empty    string // text to add to the message for an empty file
 	problems []Problem
 }
 
-// reader reads the value of one key. key is for names and positions.
+// reader reads the value of one key. key is used for names and positions.
 type reader func(key, value *yaml.Node)
 
-// field is a key of a mapping.
+// field is one key of a mapping.
 type field struct {
 	name      string
 	mandatory bool
@@ -73,8 +72,7 @@ func (d *decoder) err() error {
 	return &ParseError{Problems: d.problems}
 }
 
-// document returns the root of the one document in data, or nil after a
-// problem that leaves nothing to read.
+// document returns the root of the only document in data, or nil if a problem prevents reading it.
 func (d *decoder) document(data []byte) *yaml.Node {
 	d.source = data
 	start := Position{File: d.file, Line: 1, Column: 1}
@@ -136,9 +134,8 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// parserTexts are the errors for which yaml.v3 counts lines from 0; for those of
-// its scanner it counts from 1, and on the first line it names none (see fail in
-// its decode.go).
+// parserTexts lists the errors whose lines yaml.v3 counts from 0. For errors of its scanner it
+// counts from 1, and it names no line for the first one (see fail in its decode.go).
 var parserTexts = []string{
 	"did not find expected <document start>",
 	"did not find expected node content",
@@ -152,7 +149,7 @@ var parserTexts = []string{
 	"found duplicate %TAG directive",
 }
 
-// syntax records an error of yaml.v3 at the line it is about.
+// syntax records an error of yaml.v3 at its line.
 func (d *decoder) syntax(data []byte, err error) {
 	at := Position{File: d.file, Line: 1, Column: 1}
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
@@ -175,9 +172,8 @@ func (d *decoder) syntax(data []byte, err error) {
 	d.problemAt(at, "not valid YAML: %s", text)
 }
 
-// refuse records what this format has no use for, wherever it stands: anchors
-// and aliases make a small file large and put a value elsewhere than where it
-// is read, a tag changes a value's type.
+// refuse records YAML features that this format does not allow. Anchors and aliases make a small
+// file large and move a value away from its use. A tag changes the type of a value.
 func (d *decoder) refuse(n *yaml.Node, depth int) {
 	if depth > maxDepth {
 		d.problem(n, "nested more than %d levels deep", maxDepth)
@@ -203,8 +199,7 @@ func (d *decoder) refuse(n *yaml.Node, depth int) {
 func isNull(n *yaml.Node) bool  { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 func isMerge(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!merge" }
 
-// mapping reads a mapping with these fields and no others. what names it in
-// messages.
+// mapping reads a mapping that has only these fields. what names the mapping in messages.
 func (d *decoder) mapping(n *yaml.Node, what string, fields ...field) {
 	if n.Kind != yaml.MappingNode {
 		d.wrongType(n, what, "a mapping")
@@ -214,7 +209,7 @@ func (d *decoder) mapping(n *yaml.Node, what string, fields ...field) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind == yaml.AliasNode || isMerge(key) {
-			continue // refuse has said so
+			continue // already reported by refuse
 		}
 		if key.Kind != yaml.ScalarNode {
 			d.problem(key, "%s is no key: want text", typeName(key))
@@ -273,8 +268,8 @@ func (d *decoder) list(limit int, item func(*yaml.Node)) reader {
 	}
 }
 
-// scalar reads a scalar of one of these YAML types ("!!str") through parse. want
-// describes it in messages.
+// scalar reads a scalar of one of these YAML types ("!!str") with parse. want describes it in
+// messages.
 func scalar[T any](d *decoder, to *T, want string, parse func(string) (T, error), tags ...string) reader {
 	return func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode || !slices.Contains(tags, value.ShortTag()) {
@@ -290,8 +285,7 @@ func scalar[T any](d *decoder, to *T, want string, parse func(string) (T, error)
 	}
 }
 
-// text reads text that is not blank, on one line, without the white space
-// around it.
+// text reads one line of text that is not blank, and removes the surrounding white space.
 func (d *decoder) text(to *string) reader {
 	return d.checkedText(to, func(string) error { return nil })
 }
@@ -315,13 +309,13 @@ func (d *decoder) prose(to *string) reader {
 	return scalar(d, to, "text", notBlank, "!!str")
 }
 
-// count reads a whole number, zero or more.
+// count reads a whole number that is 0 or more.
 func (d *decoder) count(to *int) reader {
 	return scalar(d, to, "a whole number", parseCount, "!!int")
 }
 
-// texts reads a list of one or more texts that pass check. hint says what to do
-// instead of leaving it empty.
+// texts reads a list of at least one text. Every text must pass check. hint is the advice for an
+// empty list.
 func (d *decoder) texts(to *[]string, check func(string) error, hint string) reader {
 	return func(key, value *yaml.Node) {
 		items := d.list(maxItems, func(n *yaml.Node) {
@@ -333,7 +327,7 @@ func (d *decoder) texts(to *[]string, check func(string) error, hint string) rea
 	}
 }
 
-// notEmpty reads a list through read and records one without items.
+// notEmpty reads a list with read, and records a problem if it is empty.
 func (d *decoder) notEmpty(read reader, hint string) reader {
 	return func(key, value *yaml.Node) {
 		read(key, value)
@@ -343,7 +337,7 @@ func (d *decoder) notEmpty(read reader, hint string) reader {
 	}
 }
 
-// number reads a decimal number, more than zero and at most most.
+// number reads a decimal number above 0 and at most most.
 func (d *decoder) number(to *float64, most float64) reader {
 	return scalar(d, to, "a number", func(s string) (float64, error) {
 		n, err := strconv.ParseFloat(s, 64)
@@ -356,8 +350,7 @@ func (d *decoder) number(to *float64, most float64) reader {
 
 var decimal = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
 
-// yes reads true, and nothing else: false would say what leaving the key out
-// does, or the opposite of what it seems to.
+// yes reads only true. false would repeat the default, or be misunderstood as a rule of its own.
 func (d *decoder) yes(to *bool) reader {
 	return scalar(d, to, "true", func(s string) (bool, error) {
 		if s != "true" {
@@ -376,8 +369,7 @@ func notBlank(s string) (string, error) {
 
 func isControl(r rune) bool { return r < 0x20 || 0x7f <= r && r < 0xa0 }
 
-// parseCount takes plain decimal digits only: "010" is 8 to YAML 1.1 and 10 to
-// its readers.
+// parseCount accepts only plain decimal digits: "010" is 8 in YAML 1.1 and 10 for people.
 func parseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || strconv.Itoa(n) != s {
@@ -399,7 +391,7 @@ func (d *decoder) wrongType(n *yaml.Node, what, want string) {
 	d.problem(n, "%s is %s: want %s%s", what, typeName(n), want, hint)
 }
 
-// typeName says what a node is, in the words of someone who writes YAML.
+// typeName describes a node in the words of YAML authors.
 func typeName(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

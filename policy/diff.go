@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Snapshot is one judgement of an image, for comparison with another.
+// Snapshot is one evaluation of an image, to be compared with another.
 type Snapshot struct {
 	Input    Input    `json:"input"`
 	Decision Decision `json:"decision"`
-	// Policy is Set.Digest.
+	// Policy is the digest of the policies, see Set.Digest.
 	Policy string `json:"policy"`
-	// At is the instant as of which Evaluate judged.
+	// At is the time of the evaluation.
 	At time.Time `json:"at"`
 }
 
-// ChangeKind is what happened between two snapshots.
+// ChangeKind is the kind of a difference between two snapshots.
 type ChangeKind string
 
-// The kinds of change, in the order in which Diff lists them.
+// The kinds of change, in the order of Diff's result.
 const (
 	ChangePolicy    ChangeKind = "policy changed"
 	ChangeDatabase  ChangeKind = "database changed"
@@ -30,8 +30,8 @@ const (
 	ChangeExploited ChangeKind = "known to be exploited"
 	ChangeException ChangeKind = "exception expired"
 	ChangeGrace     ChangeKind = "grace ended"
-	// ChangeOutcome is a finding that is judged otherwise for none of the other
-	// reasons: its severity or score has changed, or the policy has.
+	// ChangeOutcome is a different result for a finding without any of the other reasons: its
+	// severity, its score or the policy has changed.
 	ChangeOutcome ChangeKind = "judged otherwise"
 )
 
@@ -43,20 +43,20 @@ var changeKinds = []ChangeKind{
 type Change struct {
 	Kind     ChangeKind `json:"kind"`
 	Platform string     `json:"platform,omitempty"`
-	// Message says what has changed in one sentence, without a trailing stop. It
-	// may quote text from the image: sanitise it before printing.
+	// Message describes the change in one sentence, without a full stop at the end. It may quote
+	// text from the image: sanitize it before printing.
 	Message string `json:"message"`
-	// Finding is that of the later snapshot, or of the earlier if it is gone.
+	// Finding is the later finding, or the earlier one if it is gone.
 	Finding *Finding `json:"finding,omitempty"`
-	// Exception is the one that has expired.
+	// Exception is the exception that expired.
 	Exception *Exception `json:"exception,omitempty"`
 }
 
-// Diff says what has changed from one snapshot to a later one: kind by kind, and
-// within a kind in the order of the Decision. It is nil if nothing has.
+// Diff returns the changes from one snapshot to a later one. They are sorted by kind and then in
+// the order of the Decision. The result is nil if nothing has changed.
 //
-// A finding is the same in both if it has the id or an alias in common and is in
-// a package of the same name and type on the same platform, whatever its version.
+// Two findings are the same if they have an id or alias in common and are in a package of the same
+// name and type on the same platform. The version does not matter.
 func Diff(before, after Snapshot) []Change {
 	var c changes
 	if before.Policy != after.Policy {
@@ -74,7 +74,7 @@ func Diff(before, after Snapshot) []Change {
 	for i := range later.all {
 		now := &later.all[i]
 		if later.find(now) != now {
-			continue // the same in another version, and judged less hard
+			continue // the same finding in another version, with a milder result
 		}
 		switch was := earlier.find(now); {
 		case was != nil:
@@ -97,7 +97,7 @@ func Diff(before, after Snapshot) []Change {
 	return c
 }
 
-// changes is what Diff returns, in the making.
+// changes is the result of Diff while it is built.
 type changes []Change
 
 func (c *changes) add(change Change, format string, args ...any) {
@@ -105,8 +105,8 @@ func (c *changes) add(change Change, format string, args ...any) {
 	*c = append(*c, change)
 }
 
-// compare looks at what both snapshots list. A finding is explained by the first
-// reason that there is, but for a new exploit, which is worth saying beside any.
+// compare adds the changes of an entry that is in both snapshots. It reports only the first reason
+// for a finding, and also a new known exploit.
 func (c *changes) compare(was, now *Explanation, at time.Time) {
 	change := Change{Platform: now.Platform, Finding: now.Finding}
 	name := fmt.Sprintf("what rule %q says", now.Rule)
@@ -138,10 +138,10 @@ func findingName(f *Finding) string {
 	return f.ID + " in " + joined(f.Package.Name, f.Package.Version)
 }
 
-// judgements finds in one decision what another lists.
+// judgements looks up the entries of one decision by the entries of another.
 type judgements struct {
 	all   []Explanation
-	first map[judgementKey]int // the hardest of equals
+	first map[judgementKey]int // the strictest of equal entries
 }
 
 type judgementKey struct{ platform, id, packageType, packageName, said string }
@@ -158,7 +158,7 @@ func newJudgements(d *Decision) *judgements {
 	return j
 }
 
-// find returns the hardest that is the same as e, or nil.
+// find returns the strictest entry that is the same as e, or nil.
 func (j *judgements) find(e *Explanation) *Explanation {
 	found := len(j.all)
 	for _, k := range judgementKeys(e) {

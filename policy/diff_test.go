@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// snapshot judges findings as of at.
+// snapshot judges findings at the time at.
 func snapshot(p *Policy, at time.Time, findings ...Finding) Snapshot {
 	in := withFeeds(findings...)
 	in.Database.Built = at

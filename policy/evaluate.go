@@ -10,22 +10,21 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// Evaluate judges the evidence as of now. It changes neither p nor in. A nil
-// policy denies, and so does one without rules.
+// Evaluate judges the evidence at the time now. It changes neither p nor in. A nil policy denies,
+// and so does a policy without rules.
 func (p *Policy) Evaluate(in Input, now time.Time) Decision {
 	return Set{p}.Evaluate(in, now)
 }
 
-// evaluation is what one policy says, a part of a Decision in the making.
-// Messages name instants and never ages, so that the Decision stays the same up
-// to Until.
+// evaluation is the result of one policy while it is built. Messages name instants and never ages,
+// so that the Decision stays the same up to Until.
 type evaluation struct {
 	Decision
 	policy      scoped
-	missing     bool // there is no policy
+	missing     bool // the policy is nil
 	in          *Input
 	rules       []rule
-	customRules []rule // those about findings
+	customRules []rule // custom rules about findings
 	inherited   inherited
 	signers     signers
 	exceptions  *exceptions
@@ -57,7 +56,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	return e
 }
 
-// report adds v by its effect. What is not Warn blocks.
+// report adds v to the list for its effect. Any effect other than Warn blocks.
 func (e *evaluation) report(effect Effect, v Violation) {
 	e.policy.locate(&v)
 	if effect == Warn {
@@ -67,7 +66,7 @@ func (e *evaluation) report(effect Effect, v Violation) {
 	e.Violations = append(e.Violations, v)
 }
 
-// changes notes that the judgement may differ from t on.
+// changes records that the result may differ from t on.
 func (e *evaluation) changes(t time.Time) {
 	if t.After(e.now) && (e.Until.IsZero() || t.Before(e.Until)) {
 		e.Until = t.UTC()
@@ -113,8 +112,8 @@ func (e *evaluation) database(db Database) {
 	e.advisories(db.Advisories)
 }
 
-// advisories blocks if the database has too little for the image. No finding in an
-// empty database means nothing.
+// advisories blocks if the database has too few advisories for the image. An empty database finds
+// nothing, but that does not mean that the image has no vulnerabilities.
 func (e *evaluation) advisories(counted []Advisories) {
 	block := func(format string, args ...any) {
 		e.blockDatabase("database.minAdvisories", format, args...)
@@ -135,8 +134,8 @@ func compareAdvisories(a, b *Advisories) int {
 	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Distribution, b.Distribution), cmp.Compare(a.Count, b.Count))
 }
 
-// feeds blocks where a rule asks what the database cannot know: without the feed
-// nothing is known to be exploited, which is no answer.
+// feeds blocks if a rule needs a feed that the database does not have. Without the KEV feed, no
+// vulnerability would count as exploited.
 func (e *evaluation) feeds(db Database) {
 	missing := func(feed string) bool {
 		return !slices.ContainsFunc(db.Providers, func(p Provider) bool { return p.Name == feed })
@@ -161,12 +160,13 @@ func (e *evaluation) feeds(db Database) {
 	}
 }
 
-// needsKEV: a grace ends at once for what is known to be exploited.
+// needsKEV reports whether r needs the KEV feed. A grace period needs it, because known exploited
+// vulnerabilities have none.
 func (r rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
 
 func (r rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 
-// age judges one date of the database.
+// age checks one date of the database.
 func (e *evaluation) age(what, happened string, at time.Time) {
 	limit := cmp.Or(e.policy.Database.MaxAge, DefaultMaxAge)
 	trusted, stale := at.Add(-clock.Skew), at.Add(limit)
@@ -218,8 +218,7 @@ func distributionName(d Distribution) string {
 
 func (e *evaluation) sbom(p *Platform) {
 	rule := e.policy.SBOM
-	// No setting lets this pass: with neither package nor distribution there is
-	// nothing that any finding could be about.
+	// No setting lets this pass: without packages and a distribution, no finding is possible.
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {
 		e.report(Block, Violation{
 			Kind: KindSBOM, Rule: "sbom", Position: rule.Position, Platform: p.Platform,
@@ -249,7 +248,7 @@ func (e *evaluation) finding(s *subject) outcome {
 	if verdict.rule.Effect == Warn {
 		return outcome{rank: warned, Violation: e.violation(s, verdict)}
 	}
-	// An exception that waits for the end of a grace is in use as well.
+	// An exception that covers a finding during its grace period counts as used.
 	covering, expired := e.exceptions.cover(s)
 	if covering != nil && verdict.blocks.IsZero() {
 		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &covering.Exception}

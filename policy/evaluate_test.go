@@ -15,7 +15,7 @@ import (
 
 var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
-// cleanInput is evidence that passes every policy, in one platform.
+// cleanInput returns evidence with one platform that passes every policy.
 func cleanInput() Input {
 	return Input{
 		Image: Image{
@@ -56,8 +56,7 @@ func exceptionFor(id string) Exception {
 	return Exception{ID: id, Reason: "r", Owner: "o", Expires: now.Add(24 * time.Hour)}
 }
 
-// denied checks that d is a denial by exactly these kinds and rules,
-// "kind rule".
+// denied checks that d is a denial with exactly these kinds and rules, written "kind rule".
 func denied(t *testing.T, d Decision, want ...string) {
 	t.Helper()
 	if d.Passed {
@@ -237,7 +236,7 @@ func TestNothingCatalogedIsNotClean(t *testing.T) {
 	denied(t, blockAll().Evaluate(in, now), "coverage distribution.notCovered", "sbom sbom")
 
 	in = cleanInput()
-	in.Platforms[0].Packages = nil // a distribution alone is something
+	in.Platforms[0].Packages = nil // a distribution without packages is enough
 	passed(t, blockAll().Evaluate(in, now))
 	p.SBOM.MinPackages = 1
 	denied(t, p.Evaluate(in, now), "sbom sbom.minPackages")
@@ -342,7 +341,7 @@ func TestFirstBlockingRuleDecides(t *testing.T) {
 		"b1": {Name: "b1", Severity: SeverityHigh}, "b2": {Name: "b2", Severity: SeverityHigh},
 	}
 	for _, tt := range []struct {
-		rules, high, low string // the rule that decides about each
+		rules, high, low string // the deciding rule for each finding
 	}{
 		{"w1 w2 b1 b2", "b1", "w1"},
 		{"b2 b1 w2 w1", "b2", "w2"},
@@ -373,7 +372,7 @@ func TestFixConditions(t *testing.T) {
 		fixable bool
 	}{
 		{FixAvailable, []Fix{{Version: "2"}}, true},
-		{FixAvailable, nil, true}, // the vendor does not say where
+		{FixAvailable, nil, true}, // the vendor does not name the version
 		{FixUnknown, []Fix{{Version: "2"}}, true},
 		{FixNone, nil, false}, {FixWont, nil, false}, {FixUnknown, nil, false}, {"", nil, false},
 	} {
@@ -473,11 +472,11 @@ func TestExceptionForOnePackageDoesNotCoverAnother(t *testing.T) {
 	}
 }
 
-// TestExceptionDoesNotLeakThroughAnAlias puts a finding with two ids before one
-// that has only the first of them.
+// TestExceptionDoesNotLeakThroughAnAlias puts a finding with two ids before a finding with only the
+// first id.
 func TestExceptionDoesNotLeakThroughAnAlias(t *testing.T) {
 	exceptions := []Exception{exceptionFor("GHSA-1")}
-	for _, version := range []string{"1", "2", "3"} { // their list has room for a fourth
+	for _, version := range []string{"1", "2", "3"} { // appended one by one, so that their list has capacity for a fourth
 		e := exceptionFor("CVE-1")
 		e.Package = "pkg:npm/other@" + version
 		exceptions = append(exceptions, e)
@@ -520,7 +519,7 @@ func TestLongestExceptionCovers(t *testing.T) {
 	if !d.Until.Equal(short.Expires) {
 		t.Errorf("until %v, want %v: %q is used as well", d.Until, short.Expires, short.ID)
 	}
-	if len(d.Warnings) != 1 { // gone
+	if len(d.Warnings) != 1 { // about the expired exception
 		t.Errorf("warnings: %+v", d.Warnings)
 	}
 	d = blockAll(short, gone, long).Evaluate(withFindings(f), long.Expires)

@@ -2,31 +2,30 @@ package policy
 
 import "time"
 
-// Input is all the evidence about one image, in the form that the policy
-// judges and the report prints. It holds plain data only: no scanner, registry
-// or clock types.
+// Input is all evidence about one image, in the form that the policy judges and the report prints.
+// It holds only plain data: no types of scanners, registries or clocks.
 //
 // An Input without platforms is incomplete and therefore denied.
 type Input struct {
 	Image     Image      `json:"image"`
 	Platforms []Platform `json:"platforms"`
 	Database  Database   `json:"database"`
-	// Baseline is what the image under the approved tag has; nil where there is
-	// none or nobody looked, so that nothing is inherited.
+	// Baseline holds the findings of the current approved image. It is nil if that image does not
+	// exist or was not read; then no finding is inherited.
 	Baseline *Baseline `json:"baseline,omitempty"`
-	// VEX are the statements that came with the image or in files. Whether one
-	// counts is for the policy to say.
+	// VEX lists the statements from the image or from files. The policy decides which of them
+	// count.
 	VEX []VEXStatement `json:"vex,omitempty"`
-	// Attestations are what was signed about the image where it is staged, by
-	// somebody whom a policy names, and Unverified how much more there is that
-	// verifies for none of them.
+	// Attestations lists the signatures and statements about the image in the staging registry by
+	// signers that a policy names. Unverified is the number of the others, which do not verify with
+	// any of these signers.
 	Attestations []Attestation `json:"attestations,omitempty"`
 	Unverified   int           `json:"unverified,omitempty"`
 }
 
-// Image names what is gated.
+// Image identifies the image that is judged.
 type Image struct {
-	// Reference is what the user wrote, before it was resolved.
+	// Reference is the reference as the user wrote it, before it was resolved.
 	Reference string `json:"reference"`
 	// Repository is the registry and repository without tag and digest, such
 	// as "registry.example/team/app"; for an image outside registries, transport
@@ -37,8 +36,8 @@ type Image struct {
 	Digest string `json:"digest"`
 	// MediaType is the media type of the index or manifest.
 	MediaType string `json:"mediaType"`
-	// LazyIndexes lists the manifests of the index that some nodes read instead of the layers
-	// that were scanned. They block, unless an exception covers "image.lazyIndexes".
+	// LazyIndexes lists the manifests of the index that some nodes read instead of the scanned
+	// layers. They block, unless an exception covers "image.lazyIndexes".
 	LazyIndexes []LazyIndex `json:"lazyIndexes,omitempty"`
 }
 
@@ -50,8 +49,8 @@ type LazyIndex struct {
 	Kind string `json:"kind"`
 }
 
-// Platform is the evidence about one platform's image. An image that is not an
-// index has exactly one.
+// Platform is the evidence about the image of one platform. An image that is not an index has
+// exactly one.
 type Platform struct {
 	// Platform is os/arch or os/arch/variant, such as "linux/arm64/v8".
 	Platform string `json:"platform"`
@@ -60,37 +59,35 @@ type Platform struct {
 	Distribution Distribution `json:"distribution"`
 	Packages     []Package    `json:"packages"`
 	Findings     []Finding    `json:"findings"`
-	// Unknowns is what the cataloger saw and could not read.
+	// Unknowns lists the places that the cataloger could not read.
 	Unknowns []Unknown `json:"unknowns"`
-	// Uncovered is what was cataloged and could not be matched.
+	// Uncovered lists what could not be matched: packages, package types or the distribution.
 	Uncovered []Uncovered `json:"uncovered"`
-	// Suppressed is what the matcher found and dropped by rules of its own.
-	// It is shown, and judged by nobody: those rules are data corrections.
+	// Suppressed lists the matches that the matcher dropped by its own data corrections. Reports
+	// show them; policies do not evaluate them.
 	Suppressed []Suppressed `json:"suppressed"`
-	// Config is the image's configuration. Every image has one: nil is
-	// incomplete evidence, and blocks where a rule needs it.
+	// Config is the image's configuration. Every image has one. Nil is incomplete evidence, and
+	// blocks if a rule needs it.
 	Config *ImageConfig `json:"config,omitempty"`
-	// Size is that of the configuration and the layers as they are pulled,
-	// compressed, in bytes. Zero is incomplete evidence, and blocks where a rule
-	// needs it.
+	// Size is the size of the configuration and the layers as they are pulled: compressed, in
+	// bytes. Zero is incomplete evidence, and blocks if a rule needs it.
 	Size int64 `json:"size,omitempty"`
-	// Layers are listed lowest first; there may be none.
+	// Layers lists the layers, the lowest first. It may be empty.
 	Layers []Layer `json:"layers,omitempty"`
-	// Base is what the image says it was built on; nil where it does not say.
+	// Base is the base image that the image states, or nil if it states none.
 	Base *Base `json:"base,omitempty"`
 }
 
-// Distribution is the operating system that the image says it is, with what
-// the vulnerability database knows of it. The zero value means that the image
-// has no readable os-release.
+// Distribution is the operating system that the image states, with the data of the vulnerability
+// database about it. The zero value means that the image has no readable os-release.
 type Distribution struct {
-	// ID and Version are ID and VERSION_ID of os-release: "debian", "12".
+	// ID and Version are the values ID and VERSION_ID of os-release, such as "debian" and "12".
 	ID      string `json:"id,omitempty"`
 	Version string `json:"version,omitempty"`
-	// Name is PRETTY_NAME, for people.
+	// Name is PRETTY_NAME of os-release, for readers.
 	Name string `json:"name,omitempty"`
-	// EndOfLife is the day from which the vendor publishes no more
-	// advisories; zero where the database does not say.
+	// EndOfLife is the first day without new advisories of the vendor. It is zero if the database
+	// does not state it.
 	EndOfLife time.Time `json:"endOfLife,omitzero"`
 }
 
@@ -100,11 +97,11 @@ type Package struct {
 	Version  string     `json:"version"`
 	Type     string     `json:"type"` // syft's package type: "deb", "npm", "go-module"
 	PURL     string     `json:"purl,omitempty"`
-	Licenses []string   `json:"licenses,omitempty"` // SPDX expressions where known, else as declared
+	Licenses []string   `json:"licenses,omitempty"` // SPDX expressions if known, otherwise as declared
 	Found    []Location `json:"locations,omitempty"`
 }
 
-// Location is where in the image something was found.
+// Location is a place in the image.
 type Location struct {
 	Path string `json:"path"`
 	// Layer is the diffID of the layer, "sha256:<hex>".
@@ -113,11 +110,11 @@ type Location struct {
 
 // Finding is one vulnerability matched to one package of one platform.
 type Finding struct {
-	// ID is the identifier under which the database lists it for this
-	// package; Aliases are the others (CVE, GHSA, vendor ids).
+	// ID is the identifier in the database for this package. Aliases are the other identifiers
+	// (CVE, GHSA, vendor ids).
 	ID      string   `json:"id"`
 	Aliases []string `json:"aliases,omitempty"`
-	// Package is the affected package, licenses left out.
+	// Package is the affected package, without its licenses.
 	Package     Package   `json:"package"`
 	Severity    Severity  `json:"severity"`
 	CVSS        []CVSS    `json:"cvss,omitempty"`
@@ -125,15 +122,14 @@ type Finding struct {
 	KEV         *KEV      `json:"kev,omitempty"`
 	FixState    FixState  `json:"fixState"`
 	Fixes       []Fix     `json:"fixes,omitempty"`
-	Published   time.Time `json:"published,omitzero"` // zero where unknown
-	URL         string    `json:"url,omitempty"`      // the advisory's page
+	Published   time.Time `json:"published,omitzero"` // zero if unknown
+	URL         string    `json:"url,omitempty"`      // the page of the advisory
 	Description string    `json:"description,omitempty"`
-	Namespace   string    `json:"namespace,omitempty"` // the database's source, such as "debian:distro:debian:12"
+	Namespace   string    `json:"namespace,omitempty"` // the source in the database, such as "debian:distro:debian:12"
 	Matched     []Match   `json:"matched"`
 }
 
-// CVSS is one score of a finding. A finding without any has no score; it is
-// never taken for a low one.
+// CVSS is one score of a finding. A finding without scores is never treated as a low one.
 type CVSS struct {
 	Version string  `json:"version"`
 	Vector  string  `json:"vector"`
@@ -155,38 +151,37 @@ type KEV struct {
 	Ransomware bool      `json:"ransomware,omitempty"`
 }
 
-// Fix is a version in which the finding is repaired.
+// Fix is a version that fixes the finding.
 type Fix struct {
 	Version string `json:"version"`
-	// Available is the day on which the version could first be had; zero
-	// where unknown.
+	// Available is the first day that the version was available. It is zero if unknown.
 	Available time.Time `json:"available,omitzero"`
 }
 
-// Match says how a finding was matched.
+// Match describes how a finding was matched.
 type Match struct {
 	Type       string `json:"type"`       // "exact-direct-match", "exact-indirect-match", "cpe-match"
 	Matcher    string `json:"matcher"`    // "dpkg-matcher", "javascript-matcher"
-	Constraint string `json:"constraint"` // the affected range, as the database states it
-	// Via is the source package or CPE that was looked up where that was not
-	// the package itself.
+	Constraint string `json:"constraint"` // the affected range as the database states it
+	// Via is the source package or CPE that was looked up instead of the package itself. It is
+	// empty if the package was looked up.
 	Via string `json:"via,omitempty"`
 }
 
-// Unknown is a place that the cataloger saw and could not read.
+// Unknown is a place that the cataloger found and could not read.
 type Unknown struct {
 	Location
 	Cataloger string `json:"cataloger,omitempty"`
 	Reason    string `json:"reason"`
-	// Class says what the unreadable file could hide. An empty or unknown class is
-	// treated as UnknownFile.
+	// Class is what the unreadable file could hide. An empty or unknown class is treated as
+	// UnknownFile.
 	Class UnknownClass `json:"class,omitempty"`
-	// Package is the purl of the cataloged package that the file belongs to; empty if
-	// it belongs to none.
+	// Package is the purl of the cataloged package that the file belongs to. It is empty if there
+	// is none.
 	Package string `json:"package,omitempty"`
 }
 
-// UnknownClass says what an unreadable file could hide.
+// UnknownClass is what an unreadable file could hide.
 type UnknownClass string
 
 const (
@@ -206,8 +201,7 @@ const (
 	UnknownOwned UnknownClass = "owned by a distribution package"
 )
 
-// key is the key of the class in the policy's section sbom.unknowns, or "" if no key
-// applies.
+// key returns the key of the class in the policy's section sbom.unknowns, or "" if there is none.
 func (c UnknownClass) key() string {
 	switch c {
 	case UnknownPackageDatabase:
@@ -222,38 +216,36 @@ func (c UnknownClass) key() string {
 	return "file"
 }
 
-// Uncovered is a package, all packages of a type, or, if it names neither, a whole
-// distribution that the database or the matchers cannot answer for: no findings is
-// then not a clean bill.
+// Uncovered is a package that the database or the matchers cannot answer for. It can also be all
+// packages of a type or, if it names neither, a whole distribution. A lack of findings then does
+// not mean a lack of vulnerabilities.
 type Uncovered struct {
 	Package *Package `json:"package,omitempty"`
-	// Type is the package type if the reason is TypeNotInDatabase, and Packages the
-	// number of packages of that type that cannot be matched.
+	// Type is the package type if the reason is TypeNotInDatabase. Packages is then the number of
+	// packages of that type that cannot be matched.
 	Type     string          `json:"type,omitempty"`
 	Packages int             `json:"packages,omitempty"`
 	Reason   UncoveredReason `json:"reason"`
 	Detail   string          `json:"detail,omitempty"`
-	// Owner is the purl of the package that the package is part of, if the reason is
+	// Owner is the purl of the package that contains this package, if the reason is
 	// OwnedByDistribution or PartOfPackage.
 	Owner string `json:"owner,omitempty"`
 }
 
-// UncoveredReason says why something could not be matched.
+// UncoveredReason is the reason why something could not be matched.
 type UncoveredReason string
 
 const (
-	// NoDistribution: there are OS packages and no readable os-release.
+	// NoDistribution: there are OS packages, but the os-release is missing or unreadable.
 	NoDistribution UncoveredReason = "no distribution"
 	// DistributionNotInDatabase: the database has no advisories for this
 	// distribution or release.
 	DistributionNotInDatabase UncoveredReason = "distribution not in database"
-	// TypeNotInDatabase: the database has no advisories for packages of this type,
-	// such as npm, in whatever package.
+	// TypeNotInDatabase: the database has no advisories for any package of this type, such as npm.
 	TypeNotInDatabase UncoveredReason = "package type not in database"
 	// VersionUnknown: the package has no version.
 	VersionUnknown UncoveredReason = "version unknown"
-	// VersionNotComparable: the version does not follow the scheme by which
-	// its ecosystem compares versions.
+	// VersionNotComparable: the version does not follow the version scheme of its ecosystem.
 	VersionNotComparable UncoveredReason = "version not comparable"
 	// MainModule: the module of a Go program itself, built without a released
 	// version. Its dependencies are matched. The program is the author's own, so it
@@ -275,14 +267,14 @@ const (
 	NothingCataloged UncoveredReason = "nothing cataloged"
 )
 
-// JudgedElsewhere reports whether the matching of another package covers it, so that
-// nothing is missing from the evidence.
+// JudgedElsewhere reports whether the matching of another package covers it, so that the evidence
+// is complete.
 func (r UncoveredReason) JudgedElsewhere() bool {
 	return r == OwnedByDistribution || r == PartOfPackage
 }
 
-// key is the key of the reason in the policy's section distribution.notCovered, or ""
-// if no key applies.
+// key returns the key of the reason in the policy's section distribution.notCovered, or "" if there
+// is none.
 func (r UncoveredReason) key() string {
 	switch r {
 	case NoDistribution, DistributionNotInDatabase, NothingCataloged:
@@ -303,36 +295,36 @@ type Suppressed struct {
 	Reason  string  `json:"reason"`
 }
 
-// Database is the provenance of the vulnerability database.
+// Database describes the vulnerability database and its origin.
 type Database struct {
-	Schema string    `json:"schema"` // "6.1.9"
+	Schema string    `json:"schema"` // such as "6.1.9"
 	Built  time.Time `json:"built,omitzero"`
 	// Digest is the SHA-256 of the database file, "sha256:<hex>".
 	Digest string `json:"digest"`
-	// Source is where it came from: a URL without credentials, or a file's
-	// base name.
+	// Source is the origin of the database: a URL without credentials, or the base name of a file.
 	Source    string     `json:"source,omitempty"`
 	Providers []Provider `json:"providers"`
-	// Advisories says how much the database has for the image: for its distribution
-	// and for each package type. None is incomplete evidence, and blocks.
+	// Advisories counts the advisories for the image: for its distribution and for each package
+	// type. An empty list is incomplete evidence, and blocks.
 	Advisories []Advisories `json:"advisories,omitempty"`
 }
 
 // Advisories is the number of advisories for one distribution or package type. An
 // advisory that names several packages counts once for each.
 type Advisories struct {
-	// Distribution is id and version of os-release, "debian 12"; empty for a type.
+	// Distribution is id and version of os-release, such as "debian 12". It is empty for a package
+	// type.
 	Distribution string `json:"distribution,omitempty"`
-	Type         string `json:"type,omitempty"` // "npm"
+	Type         string `json:"type,omitempty"` // such as "npm"
 	Count        int    `json:"count"`
-	// AtLeast: there are more, and they were not counted.
+	// AtLeast means that there are more, which were not counted.
 	AtLeast bool `json:"atLeast,omitempty"`
-	// ByCPE: the database lists nothing under the type itself. Count is then the
+	// ByCPE means that the database lists no advisory under the type itself. Count is then the
 	// number of all advisories by CPE, which can be about any type.
 	ByCPE bool `json:"byCPE,omitempty"`
 }
 
-// Of names what is counted: "debian 12" or "npm packages".
+// Of names the counted group: "debian 12" or "npm packages".
 func (a Advisories) Of() string {
 	if a.Distribution != "" {
 		return a.Distribution
@@ -340,8 +332,8 @@ func (a Advisories) Of() string {
 	return a.Type + " packages"
 }
 
-// Provider is one feed that went into a database.
+// Provider is one feed that a database was built from.
 type Provider struct {
 	Name     string    `json:"name"`
-	Captured time.Time `json:"captured,omitzero"` // when its data was fetched from upstream
+	Captured time.Time `json:"captured,omitzero"` // the time when its data was fetched from upstream
 }

@@ -9,27 +9,26 @@ import (
 	"time"
 )
 
-// exceptions finds the exceptions that cover a violation, and remembers which of
-// them did.
+// exceptions finds the exceptions that cover a violation, and records which ones were used.
 type exceptions struct {
 	now    time.Time
 	all    []*exception
-	byID   map[string][]*exception // by lower-cased id, those for this image only
-	byRule map[string][]*exception // by the rule's name, those for this image only
+	byID   map[string][]*exception // by id in lower case; only exceptions for this image
+	byRule map[string][]*exception // by rule name; only exceptions for this image
 }
 
 type exception struct {
 	Exception
-	index   int // in the file
+	index   int // position in the file
 	pattern purlPattern
-	path    string    // pattern over paths; empty matches any
+	path    string    // pattern for paths; empty matches any
 	outside bool      // not for this image
 	used    bool      // covers something now
 	lapsed  bool      // has expired and would cover something
-	begins  time.Time // when the policy begins to allow one that lasts so long; zero if it does
+	begins  time.Time // start of the period when the policy allows its end date; zero if it does so now
 }
 
-// newExceptions prepares those of p for an image.
+// newExceptions prepares the exceptions of p for an image.
 func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 	n := newImageName(repository)
 	x := &exceptions{now: now, byID: make(map[string][]*exception, len(p.Exceptions)), byRule: make(map[string][]*exception)}
@@ -52,14 +51,14 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 	return x
 }
 
-// cover returns the exception that covers f, of several the one that lasts
-// longest, or nil; expired are those that no longer do, in the file's order. f
-// must be a finding that blocks: an exception counts as used from then on.
+// cover returns the exception that covers f, or nil. If several do, it returns the one that lasts
+// longest. expired lists expired exceptions that match, in the order of the file. f must be a
+// finding that blocks, because the exception is marked as used.
 func (x *exceptions) cover(f *subject) (covering *exception, expired []Exception) {
 	return x.choose(x.candidates(f), subjectOf(f.purl))
 }
 
-// coverRule is cover for what the rule of that name says of s.
+// coverRule is like cover, for a violation of a rule about s.
 func (x *exceptions) coverRule(rule string, s excepting) (covering *exception, expired []Exception) {
 	return x.choose(x.byRule[rule], s)
 }
@@ -81,13 +80,12 @@ func (x *exceptions) choose(candidates []*exception, s excepting) (covering *exc
 	return covering, expired
 }
 
-// candidates returns the exceptions with f's id or one of its aliases, each
-// once, in the file's order.
+// candidates returns the exceptions for f's id or aliases, each once, in the order of the file.
 func (x *exceptions) candidates(f *subject) []*exception {
 	if len(x.byID) == 0 {
 		return nil
 	}
-	found := slices.Clip(x.byID[f.ids[0]]) // appending copies it
+	found := slices.Clip(x.byID[f.ids[0]]) // so that append copies it
 	byID := len(found)
 	for _, alias := range f.ids[1:] {
 		found = append(found, x.byID[alias]...)
@@ -104,7 +102,7 @@ func (e *Exception) excepts(rule, repository string) bool {
 	return e.Rule == rule && e.Package == "" && (e.Image == "" || newImagePattern(e.Image).match(newImageName(repository)))
 }
 
-// subject names what the exception is for.
+// subject returns the finding or rule of the exception, for messages.
 func (e *Exception) subject() string {
 	if e.Rule != "" {
 		return fmt.Sprintf("rule %q", e.Rule)
@@ -112,9 +110,8 @@ func (e *Exception) subject() string {
 	return strconv.Quote(e.ID)
 }
 
-// reportRule reports what a rule that is not about vulnerabilities says of pkg,
-// nil where it is about no package. If it blocks and an exception names the rule,
-// v is excepted.
+// reportRule reports a violation of a rule that is not about vulnerabilities. pkg is nil if it is
+// not about a package. If it blocks and an exception covers it, v is excepted.
 func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 	if effect == Warn {
 		e.report(Warn, v)
@@ -127,8 +124,8 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 	e.reportUnless(v, subjectOf(u))
 }
 
-// reportUnless reports a violation that blocks, or lists it as excepted if an
-// exception names its rule and covers s.
+// reportUnless reports a violation that blocks, or lists it as excepted if an exception for its
+// rule covers s.
 func (e *evaluation) reportUnless(v Violation, s excepting) {
 	covering, expired := e.exceptions.coverRule(v.Rule, s)
 	if covering != nil {
@@ -140,8 +137,8 @@ func (e *evaluation) reportUnless(v Violation, s excepting) {
 	e.report(Block, v)
 }
 
-// judgeExceptions blocks those that last longer than the policy allows, warns of
-// what could go from it, and notes when what is in use will end.
+// judgeExceptions blocks exceptions that last longer than the policy allows and warns about unused
+// ones. It also records the instants when the exceptions in use end.
 func (e *evaluation) judgeExceptions() {
 	for _, x := range e.exceptions.all {
 		v := Violation{Kind: KindException, Rule: "exceptions", Position: x.Position}

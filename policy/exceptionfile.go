@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// AddExceptions adds the exceptions of a file of their own, so that who grants
-// them need not be who writes the policy. file is its name in positions; nothing
-// is opened. The format is as strict as that of a policy, of which it is a part:
+// AddExceptions adds the exceptions of a separate file, so that different people can own the policy
+// and its exceptions. file is the name for positions; the file is not opened. The format is as
+// strict as the format of a policy:
 //
 //	version: 1
 //	exceptions:
@@ -19,9 +19,9 @@ import (
 //	    owner: team-a
 //	    expires: 2026-12-31
 //
-// The file enters Files and Digest, even one without exceptions. A file of the
-// same name twice, or more than 10,000 exceptions in all, is an error. All errors
-// of data are one *ParseError, and p is as it was with any.
+// The file is added to Files and changes Digest, even if it has no exceptions. Adding a file name
+// twice is an error, and so are more than 10,000 exceptions in total. All errors in the data are
+// returned as one *ParseError. On any error, p is unchanged.
 func (p *Policy) AddExceptions(file string, data []byte) error {
 	if p == nil {
 		return errors.New("adding exceptions: there is no policy")
@@ -52,7 +52,7 @@ func (p *Policy) AddExceptions(file string, data []byte) error {
 	return nil
 }
 
-// combined returns the digest of a policy of several files.
+// combined returns the digest of a policy that has several files.
 func combined(files []File) string {
 	var lines strings.Builder
 	for _, f := range files {
@@ -61,11 +61,10 @@ func combined(files []File) string {
 	return digest([]byte(lines.String()))
 }
 
-// Validate says what of a policy is wrong at now, though it was well written:
-// exceptions that end later than the policy's maxLifetime from now. The error is
-// a *ParseError. Evaluate does not apply such an exception and denies; that is a
-// denial for an error in the policy, so taking the exception away can turn it
-// into a pass.
+// Validate reports errors in a policy that depend on the time now: exceptions that end later than
+// maxLifetime allows. The error is a *ParseError. Evaluate does not apply such an exception, and
+// denies. That denial is about an error in the policy, so removing the exception can turn it into a
+// pass.
 func (p *Policy) Validate(now time.Time) error {
 	if p == nil {
 		return errors.New("no policy: nothing passes without one")
@@ -82,7 +81,7 @@ func (p *Policy) Validate(now time.Time) error {
 	return d.err()
 }
 
-// exceptionLists returns those for all images, then those of every scope.
+// exceptionLists returns the exceptions for all images, then the exceptions of each scope.
 func (p *Policy) exceptionLists() [][]Exception {
 	lists := [][]Exception{p.Exceptions}
 	for i := range p.Images {

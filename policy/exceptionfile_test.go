@@ -161,7 +161,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	}
 	passed(t, p.Evaluate(in, now.Add(time.Second)))
 
-	// It is wrong for every image, used or not.
+	// It is an error for every image, used or not.
 	denied(t, p.Evaluate(cleanInput(), now), "exception exceptions.maxLifetime")
 
 	p.ExceptionsMaxLifetime = 0
@@ -175,8 +175,8 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	}
 }
 
-// ruleDecision reports a violation of the rule "no telnet" about each package,
-// nil for none, as the sections do whose rules have names.
+// ruleDecision reports a violation of the rule "no telnet" about each package, or about none for
+// nil, as the sections with named rules do.
 func ruleDecision(effect Effect, packages []*Package, exceptions ...Exception) Decision {
 	in := cleanInput()
 	e := newEvaluation(blockAll(exceptions...), &in, now)
@@ -229,8 +229,8 @@ func TestExceptionForRule(t *testing.T) {
 	}
 }
 
-// TestRuleExceptionCoversNoFinding: a finding passes by its id alone, or one
-// line would let all of a rule's findings through.
+// TestRuleExceptionCoversNoFinding checks that a finding only passes by its id. Otherwise one line
+// would let all findings of a rule pass.
 func TestRuleExceptionCoversNoFinding(t *testing.T) {
 	d := blockAll(Exception{Rule: "all", Expires: now.Add(time.Hour)}).Evaluate(withFindings(finding("CVE-1", SeverityLow)), now)
 	denied(t, d, "vulnerability all")

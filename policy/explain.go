@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Outcome is what became of a finding, or of what another rule says.
+// Outcome is the result for a finding, or for a violation of another rule.
 type Outcome string
 
-// The outcomes, the hardest first.
+// The outcomes, the strictest first.
 const (
 	OutcomeBlocked     Outcome = "blocked"
 	OutcomeWarned      Outcome = "warned"
@@ -18,27 +18,25 @@ const (
 	OutcomeAllowed     Outcome = "allowed"
 )
 
-// Explanation says why a Decision lists something where it does, and what would
-// let it pass.
+// Explanation explains why a Decision lists an entry, and what would let it pass.
 type Explanation struct {
 	Outcome Outcome `json:"outcome"`
-	// Violation names the rule that decides and where it stands, with the dates
-	// that matter. Of a finding that is allowed it has platform and finding
-	// alone.
+	// Violation has the deciding rule, its position and the relevant dates. For an allowed finding
+	// it only has the platform and the finding.
 	Violation
-	// Exception is the one that covers it, Statement the one that takes it away.
+	// Exception is the exception that covers the entry. Statement is the VEX statement that removes
+	// it.
 	Exception *Exception    `json:"exception,omitempty"`
 	Statement *VEXStatement `json:"statement,omitempty"`
-	// Rules are all that match the finding, policy by policy, not only the one
-	// that decides.
+	// Rules lists all rules of all policies that match the finding, not only the deciding one.
 	Rules []MatchingRule `json:"rules,omitempty"`
-	// UpgradeTo are versions of the package in which the finding is repaired.
+	// UpgradeTo lists versions of the package that fix the finding.
 	UpgradeTo []string `json:"upgradeTo,omitempty"`
-	// ExceptIn are the policies that must all have an exception for it to pass
-	// by exceptions; some may have it already.
+	// ExceptIn lists the policies that all need an exception to let the entry pass. Some may
+	// already have one.
 	ExceptIn []ExceptionPlace `json:"exceptIn,omitempty"`
-	// Remedies say in words what would let it pass, best first; empty for what
-	// does not block. Sanitise them before printing: they can quote the image.
+	// Remedies lists ways to let the entry pass, the best first. It is empty for an entry that does
+	// not block. Sanitize them before printing: they can quote the image.
 	Remedies []string `json:"remedies,omitempty"`
 }
 
@@ -51,18 +49,18 @@ type MatchingRule struct {
 	Grace    time.Duration `json:"grace,omitempty"`
 }
 
-// ExceptionPlace is a policy to which an exception can be added.
+// ExceptionPlace is a policy that an exception can be added to.
 type ExceptionPlace struct {
 	File string `json:"file"`
-	// Folder is the folder for files of exceptions, where the policy has one.
+	// Folder is the policy's folder for files of exceptions, or empty.
 	Folder string `json:"folder,omitempty"`
-	// MaxLifetime is how far ahead an exception may end; zero means any time.
+	// MaxLifetime limits how far in the future an exception may end. Zero means any time.
 	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
 }
 
-// Explain says of everything in d that is about the vulnerability with this id or
-// alias, or about which the rule of this name decides, why it is where it is, in
-// d's order. d must be what s decides about in as of now.
+// Explain explains the entries of d that match id, in d's order. id is the id or alias of a
+// vulnerability, or the name of a deciding rule. d must be the decision of s about in at the time
+// now.
 func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanation {
 	var policies []*evaluation
 	for _, p := range s {
@@ -94,7 +92,7 @@ func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanatio
 	return explanations
 }
 
-// listed returns all that d lists, the hardest first.
+// listed returns all entries of d, the strictest first.
 func listed(d *Decision) []Explanation {
 	all := make([]Explanation, 0, len(d.Violations)+len(d.Warnings)+len(d.Excepted)+len(d.NotAffected)+len(d.Allowed))
 	for _, v := range d.Violations {
@@ -149,7 +147,7 @@ func (e *Explanation) explainFinding(policies []*evaluation, s *subject) {
 	e.remedyByException("id " + s.ID)
 }
 
-// matching are all rules that match s.
+// matching returns all rules that match s.
 func (e *evaluation) matching(s *subject) (rules []*rule) {
 	for i := range e.rules {
 		if r := &e.rules[i]; r.matches(s) {
@@ -170,7 +168,7 @@ func (e *Explanation) explainRule(policies []*evaluation) {
 		return
 	}
 	for _, p := range policies {
-		// A default that no policy spells out is that of each.
+		// A default that is not written in a file applies to every policy.
 		if e.Position.File == "" || e.Position.File == p.policy.File {
 			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
 		}

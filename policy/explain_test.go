@@ -58,13 +58,14 @@ images:
 	if diff := cmp.Diff(want, Explain(s, in, d, "high", now)); diff != "" {
 		t.Errorf("by its rule: %s", diff)
 	}
-	// One that matches and does not decide is in the list, and no name for it.
+	// The list has a rule that matches and does not decide, but its name does not select the
+	// finding.
 	for _, none := range []string{"CVE-3", "rest", "HIGH"} {
 		if got := Explain(s, in, d, none, now); got != nil {
 			t.Errorf("%s: %+v", none, got)
 		}
 	}
-	// It warns, and by no rule that blocks: there is nothing to remedy.
+	// It only warns, and only because of rules that warn: no remedy is needed.
 	got = Explain(Set{team}, in, Set{team}.Evaluate(in, now), "CVE-2", now)
 	if len(got) != 1 || got[0].Outcome != OutcomeWarned || len(got[0].Rules) != 1 || got[0].ExceptIn != nil || got[0].Remedies != nil {
 		t.Errorf("%+v", got)

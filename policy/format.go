@@ -13,14 +13,13 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Format writes the policy as the one file that says the same: what has its
-// default is left out, exceptions of files of their own are among the others,
-// and comments are gone. Parse of it gives p again, but for digest, file and
-// positions.
+// Format writes the policy as one equivalent file. It leaves out default values and comments, and
+// includes the exceptions of separate files. Parsing the result gives p again, except for digest,
+// file and positions.
 func (p *Policy) Format() ([]byte, error) { return formatYAML(p.document()) }
 
-// ForImage returns what of p is left for the images of a repository: what is
-// different for them is in its place, and nothing is said of other images.
+// ForImage returns the policy for the images of a repository: the matching scopes are applied, and
+// all scopes are removed.
 func (p *Policy) ForImage(repository string) *Policy {
 	s := p.forImage(repository)
 	own := *s.Policy
@@ -41,7 +40,7 @@ func formatYAML(n *yaml.Node) ([]byte, error) {
 	return b.Bytes(), enc.Close()
 }
 
-// document is the mapping of a policy file.
+// document returns the mapping of a policy file.
 func (p *Policy) document() *yaml.Node {
 	n := mappingNode()
 	add(n, "version", scalarNode("!!int", strconv.Itoa(formatVersion)))
@@ -54,9 +53,9 @@ func (p *Policy) document() *yaml.Node {
 			if len(p.Exceptions) > 0 && !p.limitsExceptions() {
 				add(n, key, nodeOf(v.Field(i)))
 			}
-		case strings.HasPrefix(key, "exceptions"): // below exceptions
+		case strings.HasPrefix(key, "exceptions"): // written by exceptionMapping
 		default:
-			// A section that says nothing but defaults is left out, too.
+			// A section that has only defaults is left out, too.
 			if value := nodeOf(v.Field(i)); value.Kind != yaml.MappingNode || len(value.Content) > 0 {
 				add(n, key, value)
 			}
@@ -68,7 +67,7 @@ func (p *Policy) document() *yaml.Node {
 	return n
 }
 
-// limitsExceptions tells whether there is more to say of exceptions than a list.
+// limitsExceptions reports whether exceptions must be written as a mapping instead of a list.
 func (p *Policy) limitsExceptions() bool {
 	return p.ExceptionsMaxLifetime > 0 || p.ExceptionsFolder != ""
 }
@@ -87,7 +86,7 @@ func (p *Policy) exceptionMapping() *yaml.Node {
 	return n
 }
 
-// scopeNode spells out what the scope spells out, also where that is the default.
+// scopeNode writes all keys that the scope sets, even if a value equals the default.
 func scopeNode(s *Scope) *yaml.Node {
 	n := mappingNode()
 	add(n, "match", nodeOf(reflect.ValueOf(s.Match)))
@@ -111,7 +110,7 @@ func scopeNode(s *Scope) *yaml.Node {
 	return n
 }
 
-// fileKey is the key in the file of a field of t, or "" for what is not in it.
+// fileKey returns the key in the file for a field of t, or "" if the file does not have it.
 func fileKey(t reflect.Type, f reflect.StructField) string {
 	key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	aboutFile := t == reflect.TypeFor[Policy]() && slices.Contains([]string{"file", "files", "digest"}, key)
@@ -160,7 +159,8 @@ func nodeOf(v reflect.Value) *yaml.Node {
 	return textNode(v.String())
 }
 
-// writtenDuration is one that parseDuration reads: of days it takes four digits.
+// writtenDuration writes a duration that parseDuration can read: it accepts at most four digits for
+// days.
 func writtenDuration(d time.Duration) string {
 	if d >= 10_000*day {
 		return d.String()
@@ -168,7 +168,7 @@ func writtenDuration(d time.Duration) string {
 	return formatDuration(d)
 }
 
-// numberNode is whole where it can be: yaml.v3 would put a tag on such a float.
+// numberNode writes a whole number as an integer: yaml.v3 would write a tag for such a float.
 func numberNode(f float64) *yaml.Node {
 	text := strconv.FormatFloat(f, 'g', -1, 64)
 	if strings.ContainsAny(text, ".e") {
@@ -183,8 +183,8 @@ func scalarNode(tag, value string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
 }
 
-// textNode is in quotes where it is not on one plain line: yaml.v3 does not read
-// every block that it writes.
+// textNode quotes text that is not printable on one line, because yaml.v3 cannot read every block
+// that it writes.
 func textNode(s string) *yaml.Node {
 	n := scalarNode("!!str", s)
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {

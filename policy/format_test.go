@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// samePolicy compares what two policies say, wherever it stands.
+// samePolicy compares the content of two policies, without positions.
 func samePolicy(t *testing.T, a, b *Policy) string {
 	t.Helper()
 	return cmp.Diff(a, b,
@@ -24,8 +24,8 @@ func samePolicy(t *testing.T, a, b *Policy) string {
 		}))
 }
 
-// checkFormat checks that p, printed and parsed, says the same, and that to print
-// it again changes nothing.
+// checkFormat checks that p, printed and parsed, is the same policy, and that printing it again
+// changes nothing.
 func checkFormat(t *testing.T, p *Policy) {
 	t.Helper()
 	text, err := p.Format()
@@ -74,7 +74,7 @@ func TestFormat(t *testing.T) {
 	checkFormat(t, p)
 }
 
-// TestForImage: what is different for an image stands where the policy's own does.
+// TestForImage checks that the values for an image replace the policy's own.
 func TestForImage(t *testing.T) {
 	p, err := Parse("p.yaml", []byte(`version: 1
 rules:

@@ -15,8 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate anew")
 
-// TestEvaluateGolden judges testdata/evaluate/*/evidence.json by policy.yaml and
-// the other policies beside it, at the time in the file now, and compares the decision with
+// TestEvaluateGolden judges testdata/evaluate/*/evidence.json against policy.yaml and the other
+// policies in the same folder, at the time in the file now. It compares the decision with
 // decision.golden.
 func TestEvaluateGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/evaluate/*")
@@ -60,8 +60,8 @@ func TestEvaluateGolden(t *testing.T) {
 			if diff := cmp.Diff(string(readFile(t, dir, "decision.golden")), string(got)); diff != "" {
 				t.Error(diff)
 			}
-			// The folder's name says the outcome, so that -update cannot turn a
-			// denial into a pass unseen.
+			// The folder's name states the outcome, so that -update cannot turn a denial into a
+			// pass unnoticed.
 			if want := strings.HasPrefix(filepath.Base(dir), "pass-"); d.Passed != want {
 				t.Errorf("passed: %v", d.Passed)
 			}
@@ -76,7 +76,7 @@ func TestEvaluateGolden(t *testing.T) {
 	}
 }
 
-// goldenPolicy reads a policy with the files of its exceptions' folder.
+// goldenPolicy reads a policy and the files of its exceptions folder.
 func goldenPolicy(t *testing.T, dir, file string) *Policy {
 	t.Helper()
 	p, err := Parse(file, readFile(t, dir, file))

@@ -12,24 +12,23 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// DefaultBaselineMaxAge applies to a policy without baselineMaxAge.
+// DefaultBaselineMaxAge is used for a policy without baselineMaxAge.
 const DefaultBaselineMaxAge = 90 * 24 * time.Hour
 
 // DecisionRule limits how long a decision is valid.
 type DecisionRule struct {
 	Position Position `json:"position,omitzero"`
-	// MaxAge is the age at which "verify" refuses a decision by this policy, unless it
-	// is given another age. Default: no limit. Example: "maxAge: 7d".
+	// MaxAge limits the age of a decision by this policy: "verify" refuses an older one, unless it
+	// is given another limit. Default: no limit. Example: "maxAge: 7d".
 	MaxAge time.Duration `json:"maxAge,omitempty"`
 }
 
-// Title returns the name of the policy: Name, or that of its file without the folder.
+// Title returns the name of the policy: Name, or the file name without the folder.
 func (p *Policy) Title() string {
 	return cmp.Or(p.Name, path.Base(filepath.ToSlash(p.File)))
 }
 
-// Title returns the names of the policies in their order, joined by " + ". A name
-// cannot contain that.
+// Title returns the names of the policies in order, joined by " + ". A name cannot contain " + ".
 func (s Set) Title() string {
 	var names []string
 	for _, p := range s {
@@ -40,8 +39,7 @@ func (s Set) Title() string {
 	return strings.Join(names, " + ")
 }
 
-// DecisionMaxAge returns the least of the ages at which the policies let a decision
-// end, and 0 if none does.
+// DecisionMaxAge returns the lowest limit on the age of a decision, or 0 if the policies set none.
 func (s Set) DecisionMaxAge() time.Duration {
 	least := time.Duration(0)
 	for _, p := range s {
@@ -52,8 +50,8 @@ func (s Set) DecisionMaxAge() time.Duration {
 	return least
 }
 
-// BaselineMaxAge returns the least age that the policies allow the decision about the
-// approved image, for the images of a repository.
+// BaselineMaxAge returns the lowest limit on the age of the decision about the approved image, for
+// the images of a repository.
 func (s Set) BaselineMaxAge(repository string) time.Duration {
 	least := DefaultBaselineMaxAge
 	for i, p := range s {
@@ -74,8 +72,7 @@ func (d *decoder) decision(r *DecisionRule) reader {
 	}
 }
 
-// policyName is what a policy may be called: it is compared as text and shown in
-// command lines.
+// policyName is the syntax of policy names: they are compared as text and shown in command lines.
 var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
 
 func checkPolicyName(s string) (string, error) {

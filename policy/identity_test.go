@@ -28,7 +28,7 @@ func TestTitleSurvivesEdits(t *testing.T) {
 	}
 }
 
-// TestSetTakesTheLeastAge: a further policy can only tighten.
+// TestSetTakesTheLeastAge checks that another policy can only lower the limit.
 func TestSetTakesTheLeastAge(t *testing.T) {
 	week, day := &Policy{Decision: DecisionRule{MaxAge: 168 * time.Hour}, BaselineMaxAge: 100 * 24 * time.Hour}, &Policy{Decision: DecisionRule{MaxAge: 24 * time.Hour}}
 	for _, c := range []struct {

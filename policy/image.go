@@ -14,59 +14,54 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// ImageRule is a rule about how an image is made: its configuration, size,
-// layers and base. Exactly one condition is set, and what it says must be so on
-// every platform: "image: [{name: a user of its own, notRoot: true}]".
+// ImageRule is a rule about how an image is built: its configuration, size, layers and base. Set
+// exactly one condition. Every platform must meet it: "image: [{name: a user of its own, notRoot:
+// true}]".
 //
-// The rules are a list like all others, and not a mapping of checks: each has
-// a name by which exceptions and overrides know it, and one check can be there
-// twice, to warn early and to block late.
+// The rules are a list with names, so that exceptions and overrides can name a rule. The same
+// condition can occur twice, for example to warn early and block late.
 type ImageRule struct {
-	// Name is mandatory and unique among all rules of the policy. Exceptions
-	// name the rule by it. Example: "name: not as root".
+	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
+	// Example: "name: not as root".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect is what happens to an image of which the condition does not hold;
-	// block where left out. Where the evidence has no configuration, size or
-	// layers, the rules that need them block all the same.
-	// Example: "effect: warn".
+	// Effect sets what happens to an image that does not meet the condition. If the evidence has no
+	// configuration, size or layers, a rule that needs them always blocks. Default: block. Example:
+	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// NotRoot wants a user who is not root: neither none at all, nor root or 0,
-	// with any group. Whether another name stands for root in the image's own
-	// list of users is not known. Only true can be written.
-	// Example: "notRoot: true".
+	// NotRoot requires a user other than root. An image without a user, or with the user root or 0
+	// and any group, runs as root. The image's own list of users is not read, so another name for
+	// root is not detected. The only value is true. Example: "notRoot: true".
 	NotRoot bool `json:"notRoot,omitempty"`
-	// NoSecrets wants no credentials in variables, labels and history: values whose
-	// form is known, such as tokens and private keys, passwords in addresses, and
-	// values under names such as DB_PASSWORD. Public keys, their ids, checksums,
-	// paths, references such as ${VAR}, and stand-ins such as "changeme" are not
-	// credentials. Only true can be written. Example: "noSecrets: true".
+	// NoSecrets requires that variables, labels and history contain no credentials. Credentials are
+	// values of a known form, such as tokens and private keys, passwords in addresses, and values
+	// under names such as DB_PASSWORD. Public keys, their ids, checksums, paths, references such as
+	// ${VAR}, and placeholders such as "changeme" are not credentials. The only value is true.
+	// Example: "noSecrets: true".
 	NoSecrets bool `json:"noSecrets,omitempty"`
-	// Labels wants each of these labels: by name, with any value that is not
-	// blank, or by name=pattern, in which "*" stands for any run of characters.
+	// Labels requires each of these labels. "name" requires a label with a value that is not blank.
+	// "name=pattern" requires a value that matches the pattern; "*" matches any characters.
 	// Example: "labels: [org.opencontainers.image.source=https://git.example/*]".
 	Labels []string `json:"labels,omitempty"`
-	// Ports wants no port exposed but these: port, or first-last, with /tcp,
-	// /udp or /sctp behind, and tcp where left out. The empty list wants none at
-	// all. Example: "ports: [8080/tcp, 8000-8999/udp]".
+	// Ports lists the only ports that the image may expose: a port or a range first-last, followed
+	// by /tcp, /udp or /sctp. Default protocol: tcp. An empty list allows no port. Example: "ports:
+	// [8080/tcp, 8000-8999/udp]".
 	Ports []string `json:"ports,omitzero"`
-	// MaxAge wants an image that was created less long ago, by the date in its
-	// configuration. One without a date, or from the future, is not.
-	// Example: "maxAge: 90d".
+	// MaxAge limits the age of the image, by the creation date in its configuration. An image
+	// without a date, or with a date in the future, violates the rule. Example: "maxAge: 90d".
 	MaxAge time.Duration `json:"maxAge,omitempty"`
-	// MaxSize wants configuration and layers to be at most so large, as they are
-	// pulled: compressed. Example: "maxSize: 500MB".
+	// MaxSize limits the size of the configuration and the layers as they are pulled: compressed.
+	// Example: "maxSize: 500MB".
 	MaxSize ByteSize `json:"maxSize,omitempty"`
-	// MaxLayers wants at most so many layers. Example: "maxLayers: 40".
+	// MaxLayers limits the number of layers. Example: "maxLayers: 40".
 	MaxLayers int `json:"maxLayers,omitempty"`
-	// Base wants a base image whose name or digest matches one of these
-	// patterns; "*" stands for any run of characters. Names are compared as they are
-	// written and in their canonical form, see "match" of a scope. It is what the image says
-	// of itself, and nobody has verified it. One that says nothing has none.
-	// Example: "base: [registry.example/base/*]".
+	// Base requires a base image whose name or digest matches one of these patterns; "*" matches
+	// any characters. Names are compared as written and in their canonical form, see "match" of a
+	// scope. The image itself names its base, and imagegate does not verify it. An image that names
+	// no base violates the rule. Example: "base: [registry.example/base/*]".
 	Base []string `json:"base,omitempty"`
-	// NotLatest wants a reference with a tag other than "latest", or with a
-	// digest and no tag. Only true can be written. Example: "notLatest: true".
+	// NotLatest requires a reference with a tag other than "latest", or with a digest and without a
+	// tag. The only value is true. Example: "notLatest: true".
 	NotLatest bool `json:"notLatest,omitempty"`
 }
 
@@ -110,7 +105,7 @@ func (d *decoder) ports(to *[]string) reader {
 	}
 }
 
-// positive reads a whole number, one or more.
+// positive reads a whole number that is 1 or more.
 func (d *decoder) positive(to *int) reader {
 	return scalar(d, to, "a whole number", func(s string) (int, error) {
 		n, err := parseCount(s)
@@ -121,7 +116,7 @@ func (d *decoder) positive(to *int) reader {
 	}, "!!int")
 }
 
-// checkLabel refuses a label without a name, and a pattern for names.
+// checkLabel refuses a label without a name, and a name with "*".
 func checkLabel(s string) error {
 	if name, _, _ := strings.Cut(s, "="); strings.TrimSpace(name) != name || name == "" || strings.Contains(name, "*") {
 		return fmt.Errorf("%q is no label: want name or name=pattern", s)
@@ -129,13 +124,13 @@ func checkLabel(s string) error {
 	return nil
 }
 
-// RuleLazyIndexes is the built-in rule that no index may have manifests that some nodes read
-// instead of the layers. With an exception for it these manifests are copied as they are.
+// RuleLazyIndexes is the built-in rule that an index must not list manifests that some nodes read
+// instead of the layers. With an exception for this rule, these manifests are copied unchanged.
 const RuleLazyIndexes = "image.lazyIndexes"
 
 func compareLazyIndexes(a, b *LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
 
-// wholeImage judges what is the same on all platforms.
+// wholeImage applies the rules whose result is the same on all platforms.
 func (e *evaluation) wholeImage(image Image) {
 	for _, l := range sorted(image.LazyIndexes, compareLazyIndexes) {
 		e.reportRule(Block, Violation{
@@ -166,7 +161,7 @@ func (e *evaluation) image(p *Platform) {
 	}
 }
 
-// check is the key of the rule's condition.
+// check returns the key of the rule's condition.
 func (r *ImageRule) check() string {
 	for _, c := range []struct {
 		key string
@@ -183,9 +178,8 @@ func (r *ImageRule) check() string {
 	return ""
 }
 
-// judgeImage reports what is wrong with a platform's image, and with evidence
-// that cannot tell. A rule without any condition, which Parse does not make, finds
-// fault with all.
+// judgeImage reports how a platform's image violates the rule, and missing evidence that the rule
+// needs. A rule without a condition always reports a violation; Parse does not make such rules.
 func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Effect, format string, args ...any)) {
 	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
 		report(Block, "the evidence has no configuration of the image, which the rule needs")
@@ -243,9 +237,9 @@ func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Ef
 
 var wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+$`)
 
-// isRoot reports whether a container of an image with this user may run as root.
-// Of a number it wants to be sure: runtimes differ in what they make of "00" and
-// of what is no user's number.
+// isRoot reports whether a container of an image with this user may run as root. A number is safe
+// only if it is clearly a user id other than 0: runtimes differ in how they read "00" and numbers
+// that are out of range.
 func isRoot(user string) bool {
 	name, _, _ := strings.Cut(user, ":")
 	name = strings.TrimSpace(name)
@@ -253,10 +247,10 @@ func isRoot(user string) bool {
 		uid, err := strconv.ParseInt(name, 10, 64)
 		return err != nil || uid <= 0 || uid > math.MaxInt32
 	}
-	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // of Windows
+	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // the administrator on Windows
 }
 
-// labelFault says what is wrong with one label that is wanted, or "".
+// labelFault returns how the image violates one required label, or "".
 func labelFault(c *ImageConfig, want string) string {
 	name, pattern, ok := strings.Cut(want, "=")
 	value, there := c.Labels[name]
@@ -273,8 +267,8 @@ func labelFault(c *ImageConfig, want string) string {
 	return ""
 }
 
-// unwantedPorts returns those exposed that are none of the allowed, sorted; what
-// is no port is none of them.
+// unwantedPorts returns the exposed ports that are not allowed, sorted. A port that cannot be
+// parsed is not allowed.
 func unwantedPorts(exposed, allowed []string) []string {
 	var ranges []ports
 	for _, s := range allowed {
@@ -288,8 +282,8 @@ func unwantedPorts(exposed, allowed []string) []string {
 	})
 }
 
-// ageFault says what is wrong with the date of an image's creation, or "", and
-// notes when that changes.
+// ageFault returns how the creation date violates the limit, or "". It also records the instants at
+// which the result changes.
 func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	if created.IsZero() {
 		return "nobody knows when the image was created"
@@ -306,7 +300,7 @@ func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	return ""
 }
 
-// baseFault says what is wrong with a base image, or "".
+// baseFault returns how the base image violates the rule, or "".
 func baseFault(base *Base, allowed []string) string {
 	if base == nil || base.Name == "" && base.Digest == "" {
 		return "the image does not say on what it was built"
@@ -319,9 +313,8 @@ func baseFault(base *Base, allowed []string) string {
 
 var digestSuffix = regexp.MustCompile(`^[A-Za-z0-9+._-]+:[0-9A-Fa-f]+$`)
 
-// floats reports whether a reference has the tag "latest", or neither tag nor
-// digest. It knows the transports of containers-transports(5), in some of which
-// a path comes before the tag.
+// floats reports whether a reference has the tag "latest", or neither a tag nor a digest. It knows
+// the transports of containers-transports(5); in some of them a path comes before the tag.
 func floats(reference string) bool {
 	rest, path := reference, false
 	for _, transport := range []string{"docker://", "docker-daemon:", "docker-archive:", "oci-archive:", "oci:"} {
@@ -335,14 +328,14 @@ func floats(reference string) bool {
 	}
 	name, digest := rest, ""
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 && digestSuffix.MatchString(rest[i+1:]) {
-		name, digest = rest[:i], rest[i+1:] // another "@" is a part of a path
+		name, digest = rest[:i], rest[i+1:] // any other "@" is part of a path
 	}
 	if !path {
 		name = name[strings.LastIndexByte(name, '/')+1:]
 	}
 	_, tag, _ := strings.Cut(name, ":")
 	if path {
-		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in a layout may have a registry
+		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in a layout may include a registry
 	}
 	return tag == "latest" || tag == "" && digest == ""
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// configured is evidence of an image with which no rule finds fault.
+// configured returns evidence of an image that no rule denies.
 func configured() Input {
 	in := cleanInput()
 	p := &in.Platforms[0]
@@ -53,8 +53,8 @@ func TestRootIsNotAUserLikeOthers(t *testing.T) {
 	}
 }
 
-// TestImageRuleWithoutEvidenceIsNotFulfilled: not even where the rule only warns,
-// since what it is about is in every image.
+// TestImageRuleWithoutEvidenceIsNotFulfilled checks that missing evidence blocks even if the rule
+// only warns, because every image has this data.
 func TestImageRuleWithoutEvidenceIsNotFulfilled(t *testing.T) {
 	for name, r := range map[string]ImageRule{
 		"notRoot": {NotRoot: true}, "noSecrets": {NoSecrets: true}, "labels": {Labels: []string{"a"}}, "ports": {Ports: []string{}},
@@ -118,7 +118,7 @@ func TestImageConditions(t *testing.T) {
 
 		"layers at the limit": {ImageRule{MaxLayers: 2}, func(*Platform) {}, nil},
 		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*Platform) {}, []string{"the image has 2 layers and may have 1"}},
-		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *Platform) { p.Layers = nil }, nil}, // there is a size
+		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *Platform) { p.Layers = nil }, nil}, // the size is known
 
 		"base by name":      {ImageRule{Base: []string{"x", "registry.example/base/*"}}, func(*Platform) {}, nil},
 		"base by digest":    {ImageRule{Base: []string{"sha256:" + strings.Repeat("e", 64)}}, func(*Platform) {}, nil},
@@ -183,7 +183,7 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 	}
 	d := judgeConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
-	// It becomes young once we have caught up.
+	// The date is no longer in the future later.
 	in := configured()
 	in.Platforms[0].Config.Created = now.Add(time.Hour)
 	d = imageRule(ImageRule{MaxAge: time.Hour}).Evaluate(in, now)
@@ -224,7 +224,7 @@ func TestExceptionCoversAnImageRule(t *testing.T) {
 	in.Platforms[0].Config.User = "root"
 	passed(t, p.Evaluate(in, now))
 	p.Exceptions[0].Package = "pkg:*"
-	denied(t, p.Evaluate(in, now), "image i") // it is about no package
+	denied(t, p.Evaluate(in, now), "image i") // the rule is not about a package
 }
 
 func TestParseSize(t *testing.T) {
@@ -307,8 +307,8 @@ func TestParseImage(t *testing.T) {
 	}
 }
 
-// TestRuleNamesAreUniqueAcrossSections: an exception names a rule, whichever
-// section it is in.
+// TestRuleNamesAreUniqueAcrossSections checks that names are unique, because an exception names a
+// rule without its section.
 func TestRuleNamesAreUniqueAcrossSections(t *testing.T) {
 	got := problems(t, `version: 1
 image: [{name: a, notRoot: true}]

@@ -8,7 +8,7 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// imageName is a repository as patterns see it: the spellings that are equal.
+// imageName is a repository in all equal spellings, to be matched with patterns.
 type imageName struct {
 	local     bool
 	spellings []string
@@ -19,9 +19,9 @@ func newImageName(repository string) imageName {
 	return imageName{local: names.IsLocal(canonical), spellings: names.Spellings(canonical)}
 }
 
-// imagePattern matches repositories. Only one that begins with a transport, such as
-// "oci:*", and "*" alone match images outside registries: a folder that has the name
-// of a repository is not that repository.
+// imagePattern matches repositories. An image outside a registry matches only a pattern that begins
+// with its transport, such as "oci:*", or the pattern "*". A folder with the name of a repository
+// is not that repository.
 type imagePattern struct {
 	any, local bool
 	glob       glob
@@ -36,15 +36,15 @@ func (p imagePattern) match(n imageName) bool {
 	return p.any || p.local == n.local && slices.ContainsFunc(n.spellings, p.glob.match)
 }
 
-// coversImages reports whether a pattern matches all that another does. A star in
-// the other is taken for itself.
+// coversImages reports whether a pattern matches everything that other matches. A star in other is
+// compared as a character.
 func coversImages(pattern, other string) bool {
 	p, other := newImagePattern(pattern), names.Pattern(other)
 	return p.any || p.local == names.IsLocal(other) && p.glob.match(other)
 }
 
-// matchesReference reports whether a reference matches one of the patterns, as it is
-// written or with both in canonical form.
+// matchesReference reports whether a reference matches one of the patterns, either as written or
+// with both in canonical form.
 func matchesReference(patterns []string, reference string) bool {
 	bare := withoutTag(reference)
 	tag, n := reference[len(bare):], newImageName(bare)
@@ -54,7 +54,8 @@ func matchesReference(patterns []string, reference string) bool {
 	})
 }
 
-// lintPattern returns what is odd about a pattern, or "". owner names where it is.
+// lintPattern returns a warning about a pattern, or "". owner names the part of the policy that has
+// the pattern.
 func lintPattern(owner, pattern string) string {
 	bare, canonical := withoutTag(pattern), names.Pattern(withoutTag(pattern))
 	switch {
@@ -66,7 +67,8 @@ func lintPattern(owner, pattern string) string {
 	return ""
 }
 
-// withoutTag cuts what goes beyond the repository, so that the pattern matches none.
+// withoutTag removes a tag or digest from a pattern. With one, the pattern would match no
+// repository.
 func withoutTag(pattern string) string {
 	start := strings.LastIndexByte(pattern, '/') + 1
 	if transport, _, _ := strings.Cut(pattern, ":"); names.IsLocal(pattern) {
@@ -78,17 +80,17 @@ func withoutTag(pattern string) string {
 	return pattern
 }
 
-// UnmatchedImages says what happens to an image for which no scope of a policy is.
+// UnmatchedImages is the treatment of an image that no scope of a policy matches.
 type UnmatchedImages string
 
 const (
-	// UnmatchedAllow judges the image by the policy itself.
+	// UnmatchedAllow judges the image against the policy without scopes.
 	UnmatchedAllow UnmatchedImages = ""
 	// UnmatchedDeny denies the image.
 	UnmatchedDeny UnmatchedImages = "deny"
 )
 
-// allowWritten is how a file spells UnmatchedAllow.
+// allowWritten is the spelling of UnmatchedAllow in a file.
 const allowWritten = "allow"
 
 func (d *decoder) unmatchedImages(p *Policy) reader {
@@ -103,7 +105,7 @@ func (d *decoder) unmatchedImages(p *Policy) reader {
 	}, "!!str")
 }
 
-// unmatched denies an image that no scope of the policy is for.
+// unmatched denies an image that no scope of the policy matches, if the policy says so.
 func (e *evaluation) unmatched(image Image) {
 	if e.policy.UnmatchedImages != UnmatchedDeny || e.policy.matched {
 		return
@@ -114,7 +116,7 @@ func (e *evaluation) unmatched(image Image) {
 	})
 }
 
-// lintUnmatched says where denying unmatched images means denying all.
+// lintUnmatched reports a policy that denies every image because it has no scopes.
 func (p *Policy) lintUnmatched() []Problem {
 	if p.UnmatchedImages != UnmatchedDeny || len(p.Images) > 0 {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// spelled are spellings of one repository each; patterns mean that repository.
+// spelled lists spellings of one repository each, and patterns for that repository.
 var spelled = []struct{ spellings, patterns []string }{
 	{[]string{"index.docker.io/library/nginx", "docker.io/nginx", "nginx", "Registry-1.docker.io:443/library/nginx", "docker.io./nginx", "registry.hub.docker.com/library/nginx"},
 		[]string{"docker.io/library/*", "docker.io/nginx", "nginx", "library/*", "index.docker.io/library/nginx", "*docker.io/*", "docker.io:*/library/*", "index.docker.i*/nginx", "docker.io/ng*", "*"}},
@@ -20,8 +20,8 @@ var spelled = []struct{ spellings, patterns []string }{
 		[]string{"localhost:5000/prod/*", "127.0.0.1:5000/*", "[::1]:*/prod/*", "localhost:*/prod/app", "127.0.0.*:5000/prod/app", "local*:5000/*"}},
 }
 
-// TestNoSpellingEscapesAScope: a scope that tightens applies under every spelling of
-// the repository, and all decisions are equal.
+// TestNoSpellingEscapesAScope checks that a stricter scope applies to every spelling of the
+// repository, and that all decisions are equal.
 func TestNoSpellingEscapesAScope(t *testing.T) {
 	for _, tt := range spelled {
 		for _, pattern := range tt.patterns {
@@ -42,7 +42,8 @@ func TestNoSpellingEscapesAScope(t *testing.T) {
 	}
 }
 
-// TestExceptionsDoNotDependOnSpelling, and never reach an image that only looks alike.
+// TestExceptionsDoNotDependOnSpelling also checks that exceptions never apply to an image that only
+// looks similar.
 func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
@@ -64,7 +65,7 @@ func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	}
 }
 
-// TestLocalFolderDoesNotGetTheExceptionsOfARepository of that name.
+// TestLocalFolderDoesNotGetTheExceptionsOfARepository of the same name.
 func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
@@ -82,13 +83,13 @@ func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 		}
 		denied(t, evaluate(transport+":*", "ghcr.io/team/app"), "vulnerability all")
 	}
-	// A registry whose host is spelled like a transport.
+	// A registry whose host name equals a transport.
 	denied(t, evaluate("oci:*", "docker://oci:5000/app"), "vulnerability all")
 	passed(t, evaluate("docker://oci:5000/*", "docker://oci:5000/app"))
 	denied(t, evaluate("docker://oci:5000/*", "oci:5000/app"), "vulnerability all")
 }
 
-// TestUnmatchedImagesAreDenied where the policy says so.
+// TestUnmatchedImagesAreDenied checks the key unmatchedImages.
 func TestUnmatchedImagesAreDenied(t *testing.T) {
 	policyText := func(unmatched string) string {
 		return "version: 1\nrules: [{name: all}]\n" + unmatched + "images: [{match: registry.example/*, sbom: {minPackages: 0}}]\n"
@@ -104,10 +105,10 @@ func TestUnmatchedImagesAreDenied(t *testing.T) {
 	in.Image.Repository = "REGISTRY.example:443/app"
 	strict := parsed(t, policyText("unmatchedImages: deny\n"))
 	passed(t, strict.Evaluate(in, now))
-	// In a set each policy has scopes of its own.
+	// Each policy of a set has its own scopes.
 	other := parsed(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\nimages: [{match: ghcr.io/*, sbom: {minPackages: 0}}]\n")
 	denied(t, Set{strict, other}.Evaluate(in, now), "scope unmatchedImages")
-	// Printed for one image the policy says the same of it.
+	// The policy printed for one image gives the same result for it.
 	if own := strict.ForImage("registry.example/app"); own.UnmatchedImages != UnmatchedAllow {
 		t.Error("a policy that is printed for an image denies it")
 	}
@@ -123,7 +124,6 @@ func TestLintOfUnmatchedImages(t *testing.T) {
 	}
 }
 
-// TestLintSuggestsTheCanonicalPattern.
 func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"docker.io/team/*":      "",
@@ -149,7 +149,7 @@ func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 	}
 }
 
-// TestMonotoneInUnmatchedImages: denying unmatched images never lets one pass.
+// TestMonotoneInUnmatchedImages checks that denying unmatched images never lets an image pass.
 func TestMonotoneInUnmatchedImages(t *testing.T) {
 	for seed := range uint64(2000) {
 		g := newGenerator(seed)
@@ -163,7 +163,6 @@ func TestMonotoneInUnmatchedImages(t *testing.T) {
 	}
 }
 
-// TestBaseIsKnownUnderEverySpelling.
 func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, base string
@@ -184,8 +183,8 @@ func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
 	}
 }
 
-// spelling returns one of the spellings of a repository: of the four in spelled, by
-// what a name can differ in.
+// spelling returns one of the spellings of a repository in spelled. It varies the name, port,
+// trailing dot and letter case of the host, an omitted default, and the transport.
 func (g generator) spelling(repository int) string {
 	host := pick(g, [][]string{
 		{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", ""},
@@ -214,7 +213,7 @@ func (g generator) spelling(repository int) string {
 	return pick(g, "", "", "docker://") + string(letters) + "/" + path
 }
 
-// imagePattern makes patterns out of spellings, with wildcards put anywhere.
+// imagePattern makes patterns from spellings, with wildcards at random places.
 func (g generator) imagePattern() string {
 	p := []byte(g.spelling(g.IntN(len(spelled))))
 	for range g.IntN(3) {
@@ -225,8 +224,8 @@ func (g generator) imagePattern() string {
 	return string(p)
 }
 
-// TestDecisionsDoNotDependOnSpelling: whatever the patterns, every spelling of a
-// repository leads to the same decision.
+// TestDecisionsDoNotDependOnSpelling checks that, for any patterns, every spelling of a repository
+// leads to the same decision.
 func TestDecisionsDoNotDependOnSpelling(t *testing.T) {
 	for seed := range uint64(3000) {
 		g := newGenerator(seed)
@@ -252,7 +251,7 @@ func TestDecisionsDoNotDependOnSpelling(t *testing.T) {
 	}
 }
 
-// TestEverySpellingIsAPatternForTheRepository, and for no other.
+// TestEverySpellingIsAPatternForTheRepository, and only for that repository.
 func TestEverySpellingIsAPatternForTheRepository(t *testing.T) {
 	for seed := range uint64(5000) {
 		g := newGenerator(seed)

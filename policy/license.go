@@ -11,43 +11,39 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// LicenseRule is a rule about the licenses of packages. Exactly one of Deny,
-// Allow and Unknown is set.
+// LicenseRule is a rule about the licenses of packages. Set exactly one of deny, allow and unknown.
 //
-// What a package declares is read as SPDX license expressions, of which all
-// apply that it has. Under "A OR B" one may choose, and "A+" or "A-or-later" is
-// a choice between that version and all later ones. Identifiers are compared
-// regardless of letter case; a deprecated GPL-2.0 is GPL-2.0-only, and GPL-2.0+
-// is GPL-2.0-or-later. A license is unknown where the package declares none or
-// no expression, and where the SPDX list has none of that name.
+// The licenses that a package declares are read as SPDX license expressions, and all of them apply.
+// "A OR B" is a choice between both, and "A+" or "A-or-later" is a choice between that version and
+// all later ones. Letter case is ignored. The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+
+// equals GPL-2.0-or-later. A license is unknown if the package declares none, if the declared text
+// is not an SPDX expression, or if the SPDX list does not have the name.
 //
-// A pattern is an identifier of the SPDX list or a LicenseRef, and "*" in it
-// stands for any run of characters. One with "+" or "-or-later" stands for all
-// these versions.
+// A pattern is an identifier of the SPDX list or a LicenseRef; "*" matches any characters. A
+// pattern with "+" or "-or-later" matches all these versions.
 type LicenseRule struct {
-	// Name is mandatory and unique among all rules of the policy. Exceptions
-	// name the rule by it. Example: "name: no copyleft".
+	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
+	// Example: "name: no copyleft".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect is what happens to an image with a package that the rule hits;
-	// block where left out. Example: "effect: warn".
+	// Effect sets what happens to an image with a package that violates the rule. Default: block.
+	// Example: "effect: warn".
 	Effect Effect `json:"effect"`
-	// Deny are patterns over licenses. The rule hits a package that leaves no
-	// choice without one of them. Unless the pattern has a WITH, an exception
-	// behind the license does not matter. What is unknown is not hit: that
-	// takes another rule. Example: "deny: [AGPL-*, SSPL-1.0]".
+	// Deny lists patterns for licenses that are denied. A package violates the rule if every choice
+	// includes a denied license. A pattern without WITH also matches the license with an exception.
+	// Unknown licenses do not violate the rule; use a rule with "unknown" for them. Example: "deny:
+	// [AGPL-*, SSPL-1.0]".
 	Deny []string `json:"deny,omitempty"`
-	// Allow are patterns over licenses. The rule hits a package that has no
-	// choice of them alone, and so it hits what is unknown. A license with an
-	// exception needs a pattern with one.
-	// Example: "allow: [MIT, BSD-*, GPL-2.0-only WITH Classpath-exception-2.0]".
+	// Allow lists patterns for the only licenses that are allowed. A package violates the rule if
+	// no choice consists of allowed licenses only, so an unknown license violates it. A license
+	// with an exception needs a pattern with WITH. Example: "allow: [MIT, BSD-*, GPL-2.0-only WITH
+	// Classpath-exception-2.0]".
 	Allow []string `json:"allow,omitempty"`
-	// Unknown hits packages whose licenses are unknown. Only true can be
-	// written. Example: "unknown: true".
+	// Unknown denies packages whose licenses are unknown. The only value is true. Example:
+	// "unknown: true".
 	Unknown bool `json:"unknown,omitempty"`
-	// Package is a pattern over the purls of the packages that the rule is
-	// about, compared part by part as that of an exception; all where left out.
-	// Example: "package: pkg:npm/*".
+	// Package limits the rule to packages whose purl matches this pattern, part by part, as in an
+	// exception. Default: every package. Example: "package: pkg:npm/*".
 	Package string `json:"package,omitempty"`
 }
 
@@ -70,8 +66,8 @@ func (d *decoder) licenses(to *[]LicenseRule, lines map[string]int) reader {
 // licensePattern matches licenses by name.
 type licensePattern struct {
 	name      glob
-	license   license // where the name has no star
-	exception glob    // nil where there is no WITH
+	license   license // used if the name has no star
+	exception glob    // nil without WITH
 }
 
 func newLicensePattern(s string) licensePattern {
@@ -86,7 +82,7 @@ func newLicensePattern(s string) licensePattern {
 	return p
 }
 
-// cutWith cuts a pattern at its operator WITH.
+// cutWith splits a pattern at its operator WITH.
 func cutWith(s string) (id, exception string, with bool) {
 	if f := strings.Fields(s); len(f) == 3 && strings.EqualFold(f[1], "with") {
 		return f[0], f[2], true
@@ -94,7 +90,7 @@ func cutWith(s string) (id, exception string, with bool) {
 	return s, "", false
 }
 
-// match compares the names alone, without the exception.
+// match compares only the names, without the exception.
 func (p *licensePattern) match(l *license) bool {
 	if len(p.name) > 1 {
 		return slices.ContainsFunc(l.names(), p.name.match)
@@ -119,7 +115,7 @@ func newLicensePatterns(list []string) licensePatterns {
 	return patterns
 }
 
-// deny reports whether l is denied, whichever version is chosen.
+// deny reports whether l is denied in every version that can be chosen.
 func (patterns licensePatterns) deny(l *license) bool {
 	for i := range patterns {
 		p := &patterns[i]
@@ -130,8 +126,8 @@ func (patterns licensePatterns) deny(l *license) bool {
 	return l.later && !slices.ContainsFunc(l.versions(), func(v license) bool { return !patterns.deny(&v) })
 }
 
-// allow reports whether l is allowed in some version. What no list knows is
-// not, or "*" would let it pass.
+// allow reports whether l is allowed in some version. A license that is not in the SPDX list is
+// never allowed, or "*" would match it.
 func (patterns licensePatterns) allow(l *license) bool {
 	if !l.known {
 		return false
@@ -145,8 +141,8 @@ func (patterns licensePatterns) allow(l *license) bool {
 	return l.later && slices.ContainsFunc(l.versions(), func(v license) bool { return patterns.allow(&v) })
 }
 
-// checkLicensePattern refuses what matches no license, such as a misspelt one:
-// under deny it would let everything pass.
+// checkLicensePattern refuses a pattern that matches no license, such as a misspelled one. Under
+// deny, such a pattern would let everything pass.
 func checkLicensePattern(s string) error {
 	list := spdxList()
 	id, exception, with := cutWith(strings.ToLower(s))
@@ -179,10 +175,10 @@ func checkLicensePattern(s string) error {
 	return fmt.Errorf("%q is no exception of the SPDX list", exception)
 }
 
-// declared are the licenses of a package.
+// declared holds the licenses that a package declares.
 type declared struct {
-	expressions []expression // those that can be read
-	unread      bool         // there are none, or some cannot be read
+	expressions []expression // the expressions that could be parsed
+	unread      bool         // the package declares none, or some could not be parsed
 }
 
 func newDeclared(texts []string) declared {
@@ -198,13 +194,12 @@ func newDeclared(texts []string) declared {
 	return d
 }
 
-// hits reports whether one of the expressions, all of which apply, leaves no
-// choice without a bad license.
+// hits reports whether some expression has a bad license in every choice. All expressions apply.
 func (d *declared) hits(bad func(*license) bool) bool {
 	return slices.ContainsFunc(d.expressions, func(x expression) bool { return x.hits(bad) })
 }
 
-// licenseRule is a LicenseRule ready to be asked.
+// licenseRule is a LicenseRule with compiled patterns.
 type licenseRule struct {
 	*LicenseRule
 	deny, allow licensePatterns
@@ -220,8 +215,8 @@ func compileLicenseRules(rules []LicenseRule) []licenseRule {
 	return compiled
 }
 
-// says returns what is wrong with a package under these licenses, or "". A rule
-// without any condition, which Parse does not make, finds fault with all.
+// says returns how the licenses of a package violate the rule, or "". A rule without a condition
+// always reports a violation; Parse does not make such rules.
 func (r *licenseRule) says(d *declared) string {
 	switch {
 	case len(r.Deny) > 0:
@@ -265,7 +260,7 @@ func (e *evaluation) licenses(p *Platform) {
 	}
 }
 
-// licenseText is what a package declares, short enough for a message.
+// licenseText lists the licenses that a package declares, shortened for a message.
 func licenseText(licenses []string) string {
 	const most = 5
 	if len(licenses) == 0 {
@@ -282,7 +277,7 @@ func licenseText(licenses []string) string {
 	return strings.Join(texts, " and ")
 }
 
-// quoteShort quotes text from the image, cut where it is too long for a message.
+// quoteShort quotes text from the image, and cuts it if it is too long for a message.
 func quoteShort(text string) string {
 	const longest = 80
 	if runes := []rune(text); len(runes) > longest {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// judgeLicenses asks a rule about a package with these declared licenses.
+// judgeLicenses reports whether a package with these declared licenses violates a rule.
 func judgeLicenses(r LicenseRule, licenses ...string) bool {
 	d := newDeclared(licenses)
 	return compileLicenseRules([]LicenseRule{r})[0].says(&d) != ""
@@ -17,7 +17,7 @@ func judgeLicenses(r LicenseRule, licenses ...string) bool {
 func TestDeniedLicenses(t *testing.T) {
 	for _, tt := range []struct {
 		deny     string
-		licenses string // by "; "
+		licenses string // separated by "; "
 		hit      bool
 	}{
 		{"GPL-3.0-only", "GPL-3.0-only", true},
@@ -30,21 +30,21 @@ func TestDeniedLicenses(t *testing.T) {
 		{"GPL-3.0-only", "MIT OR GPL-3.0-only", false},
 		{"GPL-3.0-only", "MIT AND GPL-3.0-only", true},
 		{"GPL-3.0-only", "MIT AND (GPL-3.0-only OR BSD-3-Clause)", false},
-		{"GPL-3.0-only", "MIT OR BSD-3-Clause AND GPL-3.0-only", false}, // AND binds tighter
+		{"GPL-3.0-only", "MIT OR BSD-3-Clause AND GPL-3.0-only", false}, // AND has precedence
 		{"GPL-3.0-only", "(MIT OR BSD-3-Clause) AND GPL-3.0-only", true},
 		{"GPL-*", "GPL-2.0-only OR GPL-3.0-only", true},
-		{"GPL-3.0-only", "MIT; GPL-3.0-only", true}, // all that is declared applies
+		{"GPL-3.0-only", "MIT; GPL-3.0-only", true}, // all declared licenses apply
 		{"GPL-3.0-only", "MIT OR GPL-3.0-only; GPL-3.0-only OR Apache-2.0", false},
 		{"MIT", "MIT and Zlib", true},
 		{"MIT", "MIT or Zlib", false},
 
-		// The deprecated names, and versions.
+		// Deprecated names, and versions.
 		{"GPL-2.0", "GPL-2.0-only", true},
 		{"GPL-2.0-only", "GPL-2.0", true},
 		{"GPL-2.0-or-later", "GPL-2.0+", true},
 		{"GPL-2.0+", "GPL-2.0-or-later", true},
 		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // version 3 may be chosen
-		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // there is no later one
+		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // the list has no later version
 		{"GPL-2.0-or-later", "GPL-3.0-only", true},
 		{"GPL-2.0-or-later", "GPL-1.0-only", false},
 		{"GPL-2.0-or-later", "GPL-3.0-or-later", true},
@@ -65,9 +65,9 @@ func TestDeniedLicenses(t *testing.T) {
 		{"LicenseRef-acme-*", "LicenseRef-Acme-eula", true},
 		{"LicenseRef-acme", "DocumentRef-a:LicenseRef-acme", false},
 		{"DocumentRef-a:LicenseRef-acme", "DocumentRef-a:LicenseRef-acme", true},
-		{"GPL*", "GPL", true}, // on no list, and yet named so
+		{"GPL*", "GPL", true}, // not in the list, but it has this name
 
-		// Unknown is for another rule.
+		// Unknown licenses need another rule.
 		{"*", "", false},
 		{"*", "see the file COPYING", false},
 		{"*", "NOASSERTION", false},
@@ -84,8 +84,8 @@ func TestDeniedLicenses(t *testing.T) {
 
 func TestAllowedLicenses(t *testing.T) {
 	for _, tt := range []struct {
-		allow    string // by ", "
-		licenses string // by "; "
+		allow    string // separated by ", "
+		licenses string // separated by "; "
 		hit      bool
 	}{
 		{"MIT", "MIT", false},
@@ -128,7 +128,7 @@ func TestAllowedLicenses(t *testing.T) {
 	}
 }
 
-// splitLicenses is nil for "".
+// splitLicenses returns nil for "".
 func splitLicenses(s string) []string {
 	if s == "" {
 		return nil
@@ -184,7 +184,7 @@ func TestLicenseExpressionIsBounded(t *testing.T) {
 			t.Errorf("%.20q... is read", s)
 		}
 	}
-	// Multiplied out these are 2^1000 choices.
+	// Multiplied out, these would be 2^1000 choices.
 	if judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
 		t.Error("denied")
 	}
@@ -230,7 +230,8 @@ func TestParseLicenses(t *testing.T) {
 	}
 }
 
-// TestMisspeltLicenseIsNotIgnored: denied, it would let everything pass.
+// TestMisspeltLicenseIsNotIgnored checks that a misspelled license is an error. Under deny it would
+// let everything pass.
 func TestMisspeltLicenseIsNotIgnored(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"GPL-3":                 `"GPL-3" is no license of the SPDX list: did you mean "GPL-3.0"?`,
@@ -255,8 +256,8 @@ func TestMisspeltLicenseIsNotIgnored(t *testing.T) {
 	}
 }
 
-// TestPackageWithoutPURLIsNotSkipped: patterns are over purls, and some packages
-// have none.
+// TestPackageWithoutPURLIsNotSkipped checks packages without a purl, because patterns are compared
+// with purls.
 func TestPackageWithoutPURLIsNotSkipped(t *testing.T) {
 	p := blockAll()
 	p.Licenses = []LicenseRule{{Name: "l", Unknown: true, Package: "pkg:npm/lodash@4.*"}}
@@ -311,7 +312,7 @@ func FuzzLicenseExpression(f *testing.F) {
 		if !judgeLicenses(LicenseRule{Deny: []string{"*"}}, s) {
 			t.Errorf("%q: * denies all", s)
 		}
-		// What is and what is not are each other's opposite, through all operators.
+		// A condition and its negation give opposite results, through all operators.
 		both := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s)
 		if nested := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, "("+s+") AND ("+s+")"); nested != both && len(s) < maxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
 			t.Errorf("%q: denied %v, and twice the same %v", s, both, nested)

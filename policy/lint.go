@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// soon is how long before its expiry Lint begins to mention an exception.
+// soon is the time before its expiry when Lint begins to report an exception.
 const soon = 30 * day
 
-// Lint returns what is valid and yet dead or about to be, sorted by position:
-// exceptions that have expired at now or will within 30 days, name a rule that is
-// none or add nothing, image patterns that match no repository or are not in canonical form, rules that can
-// never decide about a finding, contradict another or add nothing to it, graces
-// that never apply, and sections without effect. They are warnings; what makes a
-// policy invalid is an error of Parse.
+// Lint returns warnings about a valid policy, sorted by position. Parse reports errors. The
+// warnings are about:
+//
+//   - exceptions that have expired or will within 30 days
+//   - exceptions that name an unknown rule or add nothing
+//   - image patterns that match no repository or are not in canonical form
+//   - rules that can never decide about a finding, contradict another rule or add nothing to it
+//   - grace periods that never apply, and sections without effect
 func (p *Policy) Lint(now time.Time) []Problem {
 	if p == nil {
 		return nil
@@ -39,14 +41,14 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	return problems
 }
 
-// lintRules looks at the rules of p that are of interest, among all.
+// lintRules checks the rules that ofInterest selects against all rules of p.
 func (p *Policy) lintRules(ofInterest func(*Rule) bool) []Problem {
 	var problems []Problem
-	// A rule that blocks goes before one that warns wherever it stands.
+	// A rule that blocks decides before one that warns, wherever it is in the file.
 	ordered := slices.Clone(p.Rules)
 	slices.SortStableFunc(ordered, func(a, b Rule) int { return cmp.Compare(a.Effect, b.Effect) })
-	// Rules that never fire are not compared with: what covers them covers all
-	// that they would.
+	// Rules that never fire are left out of the comparison: the rule that covers them covers
+	// everything that they would.
 	var alive []rule
 	for _, r := range compileRules(ordered) {
 		if !ofInterest(r.Rule) {
@@ -71,8 +73,8 @@ func (p *Policy) lintRules(ofInterest func(*Rule) bool) []Problem {
 	return problems
 }
 
-// lintScope looks at what the scope adds to the policy: what is dead in the policy
-// for these images alone need not be dead.
+// lintScope checks the additions of a scope. A rule without effect for these images may have an
+// effect for others, so it is not reported.
 func (p *Policy) lintScope(scope *Scope) []Problem {
 	s := scoped{Policy: p}
 	s.apply(scope)
@@ -86,15 +88,15 @@ func (p *Policy) lintScope(scope *Scope) []Problem {
 	return problems
 }
 
-// covering returns the first of rules that matches all that r does, and decides
-// about it no later.
+// covering returns the first of rules that matches everything that r matches and decides no later.
 func (p *Policy) covering(rules []rule, r rule) *rule {
 	for i := range rules {
 		a := &rules[i]
 		if !a.covers(&r) {
 			continue
 		}
-		// What blocks but for a grace or the baseline still goes before what warns.
+		// A rule that blocks still decides before one that warns during its grace period or with a
+		// baseline.
 		inherits := p.Baseline != InheritNothing && a.ids == nil && r.ids != nil
 		if r.Effect == Warn || a.Grace <= r.Grace && !inherits {
 			return a
@@ -103,10 +105,9 @@ func (p *Policy) covering(rules []rule, r rule) *rule {
 	return nil
 }
 
-// covers reports whether r matches all that b does, as far as that can be told
-// from the two alone.
+// covers reports whether r matches everything that b matches, as far as the two rules show.
 func (r *rule) covers(b *rule) bool {
-	// The least named severity is reached by all findings, as is none.
+	// Every finding reaches the lowest named severity, so it equals no minimum.
 	return max(r.Severity, SeverityNegligible) <= max(b.Severity, SeverityNegligible) &&
 		(r.Fix == FixableAny || r.Fix == b.Fix) &&
 		(!r.KEV || b.KEV) &&
@@ -133,7 +134,7 @@ func (r *rule) coversIDs(b *rule) bool {
 	return true
 }
 
-// lintVEX says where a section takes no finding away, for want of one of its keys.
+// lintVEX reports a vex section that cannot remove findings because a key is missing.
 func lintVEX(r *VEXRule) []Problem {
 	switch {
 	case r.Position == Position{}:
@@ -146,7 +147,7 @@ func lintVEX(r *VEXRule) []Problem {
 	return nil
 }
 
-// lintExceptedRules looks at the exceptions that name a rule.
+// lintExceptedRules checks the exceptions that name a rule.
 func (p *Policy) lintExceptedRules() []Problem {
 	var problems []Problem
 	vulnerabilities, others := map[string]bool{}, map[string]bool{}
@@ -176,8 +177,8 @@ func (p *Policy) lintExceptedRules() []Problem {
 	return problems
 }
 
-// ruleNames collects the names of the rules about vulnerabilities, and of those
-// in every other list of rules: what has a name and a position.
+// ruleNames collects the names of the rules about vulnerabilities, and of the rules in all other
+// lists. A rule is an element with a name and a position.
 func (p *Policy) ruleNames(vulnerabilities, others map[string]bool) {
 	v := reflect.ValueOf(p).Elem()
 	for i := range v.NumField() {
@@ -194,7 +195,7 @@ func (p *Policy) ruleNames(vulnerabilities, others map[string]bool) {
 			names := others
 			switch r := list.Index(j).Interface().(type) {
 			case SignerRule:
-				continue // has a name of another kind
+				continue // a signer is not a rule
 			case Rule:
 				names = vulnerabilities
 			case CustomRule:

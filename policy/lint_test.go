@@ -113,7 +113,7 @@ func TestLintOfSections(t *testing.T) {
 	}
 }
 
-// TestLintOfLists: rules and exceptions that add nothing, or contradict another.
+// TestLintOfLists checks rules and exceptions that add nothing or contradict another.
 func TestLintOfLists(t *testing.T) {
 	const exception = "reason: r, owner: o, expires: "
 	for _, tt := range []struct {
@@ -188,8 +188,8 @@ func TestLintOfARepeatedPolicy(t *testing.T) {
 	}
 }
 
-// TestLintedRuleNeverDecides holds Lint against Evaluate: over all pairs of
-// rules, a rule is called dead if and only if it decides about no finding.
+// TestLintedRuleNeverDecides compares Lint with Evaluate over all pairs of rules: Lint reports a
+// rule as dead if and only if it decides about no finding.
 func TestLintedRuleNeverDecides(t *testing.T) {
 	var rules []Rule
 	var findings []Finding

@@ -7,20 +7,19 @@ import (
 	"time"
 )
 
-// lists looks at the rules that all speak for themselves, unlike those about
-// vulnerabilities: one that hits what another hits too adds nothing, and some two
-// no image can satisfy.
+// lists checks rules that decide independently, unlike rules about vulnerabilities. It reports
+// rules that add nothing to another rule, and pairs that no image can satisfy.
 type lists struct {
 	*Policy
-	// varying are the names of rules that do not always hold: what adds nothing to
-	// them may do so where they do not.
+	// varying holds the names of rules that do not apply to all images. A rule that adds nothing to
+	// them may add something for other images.
 	varying map[string]bool
-	// about tells whether a pair is of interest.
+	// about reports whether a pair of rules must be checked.
 	about    func(a, b Position) bool
 	problems []Problem
 }
 
-// lintLists looks at the lists that all images have.
+// lintLists checks the lists that apply to all images.
 func (p *Policy) lintLists() []Problem {
 	l := lists{Policy: p, varying: p.exceptedRules(), about: func(Position, Position) bool { return true }}
 	for i := range p.Images {
@@ -29,13 +28,13 @@ func (p *Policy) lintLists() []Problem {
 	return l.lint()
 }
 
-// lintListsOf looks at the lists of some images, as far as they are theirs alone.
+// lintListsOf checks the lists for some images, if a scope changes them.
 func (p *Policy) lintListsOf(s *scoped) []Problem {
 	l := lists{Policy: s.Policy, varying: p.exceptedRules(), about: func(a, b Position) bool { return s.at[a] != nil || s.at[b] != nil }}
 	return l.lint()
 }
 
-// exceptedRules are the names of rules that exceptions name.
+// exceptedRules returns the names of all rules that exceptions name.
 func (p *Policy) exceptedRules() map[string]bool {
 	names := map[string]bool{}
 	for _, e := range slices.Concat(p.exceptionLists()...) {
@@ -77,7 +76,7 @@ func (l *lists) addsNothing(name string, at Position, by string, other Position)
 	}
 }
 
-// packages holds a rule against one that denies.
+// packages compares a rule with a rule that denies.
 func (l *lists) packages(i, j int) {
 	r, deny := &l.Packages[i], &l.Packages[j]
 	covers := func(pattern string) bool { return pattern != "" && coversPURL(deny.Deny, pattern) }
@@ -93,11 +92,11 @@ func (l *lists) packages(i, j int) {
 	}
 }
 
-// coversPURL reports whether a pattern matches all that another does. A star in
-// the other is taken for itself: what matches it matches whatever stands there.
+// coversPURL reports whether a pattern matches everything that other matches. A star in other is
+// compared as a character: a pattern that matches it matches any text there.
 func coversPURL(pattern, other string) bool { return newPURLPattern(pattern).match(splitPURL(other)) }
 
-// licenses holds a rule that allows against one that denies.
+// licenses compares a rule that allows with a rule that denies.
 func (l *lists) licenses(allow, deny *LicenseRule) {
 	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != Block || l.varying[deny.Name] ||
 		deny.Package != "" && (allow.Package == "" || !coversPURL(deny.Package, allow.Package)) {
@@ -110,7 +109,7 @@ func (l *lists) licenses(allow, deny *LicenseRule) {
 	}
 }
 
-// deniesLicense reports whether patterns deny all that another matches.
+// deniesLicense reports whether patterns deny everything that other matches.
 func deniesLicense(patterns []string, other string) bool {
 	if !strings.Contains(other, "*") {
 		id, exception, _ := cutWith(strings.ToLower(other))
@@ -121,7 +120,7 @@ func deniesLicense(patterns []string, other string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return newGlob(strings.ToLower(p)).match(other) })
 }
 
-// image holds two rules about one thing against each other.
+// image compares two rules with the same condition.
 func (l *lists) image(i, j int) {
 	r, other := &l.Image[i], &l.Image[j]
 	if i == j || other.Effect > r.Effect || !other.covers(r) {
@@ -132,7 +131,7 @@ func (l *lists) image(i, j int) {
 	}
 }
 
-// covers reports whether r hits every image that other hits.
+// covers reports whether every image that violates other violates r.
 func (r *ImageRule) covers(other *ImageRule) bool {
 	switch {
 	case r.NotRoot:
@@ -161,7 +160,7 @@ func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-// lintDistribution says where an effect is that of nothing.
+// lintDistribution reports an effect for a list that does not exist.
 func (p *Policy) lintDistribution() []Problem {
 	const message = `"notAllowed" has no effect: there is no "allow"`
 	allowed := p.Distribution.Allow != nil
@@ -180,8 +179,8 @@ func (p *Policy) lintDistribution() []Problem {
 	return problems
 }
 
-// lintRepeated finds exceptions of one list that add nothing to another. Those
-// that have expired are dead anyway.
+// lintRepeated reports exceptions in a list that add nothing to another one. Expired exceptions are
+// reported elsewhere.
 func lintRepeated(list []Exception, now time.Time) []Problem {
 	var problems []Problem
 	bySubject := map[string][]int{}
@@ -205,8 +204,8 @@ func lintRepeated(list []Exception, now time.Time) []Problem {
 	return problems
 }
 
-// covers reports whether e, which is for the same id or rule, covers what other
-// does for as long.
+// covers reports whether e covers everything that other covers, for at least as long. Both must
+// have the same id or rule.
 func (e *Exception) covers(other *Exception) bool {
 	return (e.Package == "" || other.Package != "" && coversPURL(e.Package, other.Package)) &&
 		(e.Path == "" || e.Path == other.Path) &&

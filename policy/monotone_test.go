@@ -11,8 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// generator makes small policies and inputs out of few values, so that they
-// meet.
+// generator makes small policies and inputs from few values, so that they often match.
 type generator struct{ *rand.Rand }
 
 func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 0))} }
@@ -27,7 +26,7 @@ func repeat[T any](g generator, most int, one func() T) []T {
 	return out
 }
 
-// instant is near now, and often at it.
+// instant returns a time near now, and often now itself.
 func (g generator) instant() time.Time {
 	return now.Add(time.Duration(g.IntN(7)-3) * time.Hour)
 }
@@ -101,8 +100,8 @@ func (g generator) policy() *Policy {
 	return p
 }
 
-// customRules are compiled once. Some have no answer for some findings, and some
-// would match less of what is known to be worse.
+// customRules are compiled once. Some cannot be evaluated for some findings, and some would match
+// fewer findings that are known to be worse.
 var customRules = sync.OnceValue(func() []CustomRule {
 	rules, err := parseCustom(`custom:
   - {name: a, each: finding, when: finding.severity == severity.low}
@@ -119,7 +118,7 @@ var customRules = sync.OnceValue(func() []CustomRule {
 	return rules
 })
 
-// rule mostly has one condition or none: more would match nothing.
+// rule mostly sets one condition or none: more would match nothing.
 func (g generator) rule() Rule {
 	r := Rule{Name: pick(g, "a", "b", "c"), Effect: g.effect()}
 	switch g.IntN(8) {
@@ -153,7 +152,7 @@ func (g generator) finding() Finding {
 		Published: pick(g, time.Time{}, g.instant()),
 		CVSS:      repeat(g, 2, func() CVSS { return CVSS{Score: pick(g, 1.0, 5, 11)} }),
 		Package:   Package{Name: name, Version: version, Type: "npm", PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
-		Namespace: fmt.Sprint(g.Uint64()), // tells findings apart
+		Namespace: fmt.Sprint(g.Uint64()), // distinguishes findings
 	}
 	if g.IntN(2) == 0 {
 		f.EPSS = &EPSS{Score: pick(g, 0.1, 0.5), Percentile: pick(g, 0.1, 0.5)}
@@ -180,8 +179,7 @@ func (g generator) uncovered() Uncovered {
 	return u
 }
 
-// input leans to what passes: the point is to find a denial that turns into a
-// pass.
+// input makes mostly evidence that passes: the goal is to find a denial that turns into a pass.
 func (g generator) input() Input {
 	in := withFeeds()
 	in.Database.Built = now.Add(-time.Minute)
@@ -219,7 +217,7 @@ func (g generator) input() Input {
 	return in
 }
 
-// signatory is nobody, one whom policies name, or another one.
+// signatory returns nil, a signer that policies name, or another one.
 func (g generator) signatory() *Signatory {
 	return pick(g, nil, nil, &Signatory{Key: testFingerprint}, &Signatory{Issuer: "i", Subject: "b"}, &Signatory{Issuer: "i", Subject: "c"})
 }
@@ -237,8 +235,8 @@ func (g generator) statement(in *Input) VEXStatement {
 	}
 }
 
-// FuzzEvaluateMonotone takes a seed, makes a policy and an input of it and
-// checks every property that Evaluate promises.
+// FuzzEvaluateMonotone makes a policy and an input from a seed, and checks every property that
+// Evaluate promises.
 func FuzzEvaluateMonotone(f *testing.F) {
 	for seed := range uint64(2000) {
 		f.Add(seed)
@@ -260,8 +258,8 @@ func FuzzEvaluateMonotone(f *testing.F) {
 	})
 }
 
-// checkDecision checks that every finding is in exactly one list, and that the
-// outcome is that of the violations.
+// checkDecision checks that every finding is in exactly one list, and that the outcome agrees with
+// the violations.
 func checkDecision(t *testing.T, in Input, d Decision) {
 	t.Helper()
 	if d.Passed != (len(d.Violations) == 0) {
@@ -300,8 +298,7 @@ func checkDecision(t *testing.T, in Input, d Decision) {
 	}
 }
 
-// checkOrder checks that the same evidence in another order gives the same
-// decision.
+// checkOrder checks that the same evidence in another order gives the same decision.
 func checkOrder(t *testing.T, g generator, p Set, in Input, d Decision) {
 	t.Helper()
 	in = copyInput(in)
@@ -322,8 +319,8 @@ func shuffle[T any](g generator, s []T) {
 	g.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 }
 
-// checkUntil checks that the decision stays as it is up to Until, to the
-// nanosecond, and that it never changes where Until is zero.
+// checkUntil checks that the decision does not change before Until, to the nanosecond, and that it
+// never changes if Until is zero.
 func checkUntil(t *testing.T, p Set, in Input, d Decision) {
 	t.Helper()
 	readsNow := func(p *Policy) bool {
@@ -380,7 +377,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 			raised := copyInput(in)
 			f := &raised.Platforms[i].Findings[j]
 			switch f.Severity {
-			case SeverityUnknown: // is above all others
+			case SeverityUnknown: // above all others
 				continue
 			case SeverityCritical:
 				f.Severity = SeverityUnknown
@@ -437,7 +434,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	}
 
 	if p.Validate(now) != nil {
-		return // to correct the policy may well let pass
+		return // correcting the policy may let the image pass
 	}
 	for i := range p {
 		for j := range p[i].Exceptions {
@@ -453,14 +450,14 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	}
 }
 
-// with returns the set with another policy in place of one.
+// with returns the set with one policy replaced.
 func with(s Set, i int, p *Policy) Set {
 	s = slices.Clone(s)
 	s[i] = p
 	return s
 }
 
-// checkSet checks that the set passes only what each of its policies passes.
+// checkSet checks that the set passes an image only if each of its policies does.
 func checkSet(t *testing.T, s Set, in Input, d Decision) {
 	t.Helper()
 	want := true
@@ -472,7 +469,7 @@ func checkSet(t *testing.T, s Set, in Input, d Decision) {
 	}
 }
 
-// copyInput copies as deep as these tests change.
+// copyInput copies all parts that these tests change.
 func copyInput(in Input) Input {
 	in.Database.Providers = slices.Clone(in.Database.Providers)
 	in.Database.Advisories = slices.Clone(in.Database.Advisories)
@@ -483,8 +480,8 @@ func copyInput(in Input) Input {
 	return in
 }
 
-// TestGeneratorMeets checks that the generated policies and inputs reach every
-// kind of outcome: properties over denials alone would prove nothing.
+// TestGeneratorMeets checks that the generated policies and inputs reach every kind of outcome.
+// Properties that are only checked on denials would prove nothing.
 func TestGeneratorMeets(t *testing.T) {
 	outcomes := map[string]int{}
 	for seed := range uint64(2000) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sorted returns the elements in order, and leaves s as it is.
+// sorted returns a sorted copy of s.
 func sorted[T any](s []T, compare func(a, b *T) int) []T {
 	order := pointers(s)
 	slices.SortStableFunc(order, compare)
@@ -17,7 +17,7 @@ func sorted[T any](s []T, compare func(a, b *T) int) []T {
 	return out
 }
 
-// sortedPlatforms returns pointers to the platforms in order.
+// sortedPlatforms returns pointers to the platforms in sorted order.
 func sortedPlatforms(platforms []Platform) []*Platform {
 	order := pointers(platforms)
 	slices.SortStableFunc(order, func(a, b *Platform) int {
@@ -34,8 +34,8 @@ func pointers[T any](s []T) []*T {
 	return out
 }
 
-// compareFindings puts the worst first. It goes on through all that tells two
-// findings apart, or the order of the input would show.
+// compareFindings puts the worst first. It compares everything that distinguishes two findings, so
+// that the result does not depend on the order of the input.
 func compareFindings(a, b *Finding) int {
 	if c := cmp.Compare(urgency(b.Severity), urgency(a.Severity)); c != 0 {
 		return c
@@ -85,7 +85,7 @@ func compareUnknowns(a, b *Unknown) int {
 	)
 }
 
-// compareUncovered puts what is about the whole image before its packages.
+// compareUncovered puts entries about the whole image before entries about packages.
 func compareUncovered(a, b *Uncovered) int {
 	if (a.Package == nil) != (b.Package == nil) {
 		if a.Package == nil {

@@ -6,14 +6,12 @@ import (
 	"strings"
 )
 
-// matchesAny reports whether a pattern with "*" for any run of characters
-// matches s.
+// matchesAny reports whether one of the patterns matches s. "*" matches any characters.
 func matchesAny(patterns []string, s string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return newGlob(p).match(s) })
 }
 
-// origin judges where the database comes from. Nowhere is no origin, whatever
-// the patterns.
+// origin checks the origin of the database. An unknown origin matches no pattern.
 func (e *evaluation) origin(db Database) {
 	rule := e.policy.Database
 	if rule.Origins == nil || db.Source != "" && matchesAny(rule.Origins, db.Source) {
@@ -26,7 +24,7 @@ func (e *evaluation) origin(db Database) {
 	e.blockDatabase("database.origins", "%s", message)
 }
 
-// distribution judges whether the policy wants images of this operating system.
+// distribution checks whether the policy allows the operating system of a platform.
 func (e *evaluation) distribution(p *Platform) {
 	rule := e.policy.Distribution
 	name := joined(p.Distribution.ID, p.Distribution.Version)

@@ -27,7 +27,7 @@ func TestDatabaseOfUnknownOriginIsNotTrusted(t *testing.T) {
 		}
 	}
 	p.Database.Origins = []string{"*"}
-	denied(t, p.Evaluate(cleanInput(), now), "database database.origins") // nobody knows
+	denied(t, p.Evaluate(cleanInput(), now), "database database.origins") // the origin is unknown
 	p.Database.Origins = []string{}
 	denied(t, p.Evaluate(cleanInput(), now), "database database.origins")
 }

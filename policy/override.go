@@ -11,53 +11,51 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// OverrideRule says who may let an image through that the policy denies, and for
-// how long at most. The zero value lets nobody. Evaluate knows nothing of it: an
-// overridden denial is a denial still.
+// OverrideRule sets who may let a denied image through, and for how long. Without this section,
+// overrides are not allowed. An overridden denial is still a denial: Evaluate ignores this section.
 type OverrideRule struct {
 	Position Position `json:"position,omitzero"`
-	// MaxLifetime is how far ahead an override may end. Mandatory.
-	// Example: "maxLifetime: 24h".
+	// MaxLifetime limits how far in the future an override may end. Mandatory. Example:
+	// "maxLifetime: 24h".
 	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
-	// Approvers are patterns over the name of who approves it, of which one must
-	// match. "*" stands for any run of characters. Mandatory. The name is what
-	// whoever runs the gate says; nobody verifies it.
-	// Example: "approvers: [oncall@example.com]".
+	// Approvers lists patterns for the name of the approver. One must match; "*" matches any
+	// characters. The user who runs imagegate states the name, and imagegate does not verify it.
+	// Mandatory. Example: "approvers: [oncall@example.com]".
 	Approvers []string `json:"approvers,omitempty"`
 }
 
-// Override is one decision of a person to let an image through.
+// Override is a person's decision to let a denied image through.
 type Override struct {
 	Reason string `json:"reason"`
-	// Approver is who approves it, as whoever runs the gate says.
+	// Approver is the name of the approver, as stated by the user who runs imagegate.
 	Approver string `json:"approver"`
-	// Expires is the first instant at which it no longer applies.
+	// Expires is the first instant when the override no longer applies.
 	Expires time.Time `json:"expires"`
 }
 
-// GrantedOverride is an override that was used, and on what.
+// GrantedOverride is an override that was used, and the violations that it covered.
 type GrantedOverride struct {
 	Override
-	// Granted is when it was used.
+	// Granted is the time of use.
 	Granted    time.Time    `json:"granted"`
 	Violations []Overridden `json:"violations"`
 }
 
-// Overridden tells a violation from others, as short as it can be kept for years.
+// Overridden identifies a violation. It is short, because it is kept for years.
 type Overridden struct {
 	Kind     Kind   `json:"kind"`
 	Rule     string `json:"rule"`
 	Platform string `json:"platform,omitempty"` // empty for the whole image
-	// ID is that of the finding. A violation that is about none has its Message
-	// instead, which may quote text from the image.
+	// ID is the id of the finding. A violation without a finding has its Message instead, which may
+	// quote text from the image.
 	ID      string `json:"id,omitempty"`
 	Message string `json:"message,omitempty"`
-	// Package is the purl of the package that it is about, if it is about one, or
-	// name@version where that has none.
+	// Package is the purl of the package, or name@version if it has no purl. It is empty if the
+	// violation is not about a package.
 	Package string `json:"package,omitempty"`
 }
 
-// Grant is the use of o on a denial at now.
+// Grant records the use of o on a denial at now.
 func (d Decision) Grant(o Override, now time.Time) GrantedOverride {
 	g := GrantedOverride{Override: o, Granted: now.UTC(), Violations: []Overridden{}}
 	g.Expires = g.Expires.UTC()
@@ -85,9 +83,8 @@ func (d *decoder) override(r *OverrideRule) reader {
 	}
 }
 
-// CheckOverride returns nil if the policy allows o at now, and else why not. A
-// nil policy, and one without an override section, allows none. Whether the
-// approver is who it says is for the caller to know.
+// CheckOverride returns nil if the policy allows o at now, and the reason otherwise. A nil policy,
+// or one without an override section, allows none. It does not verify the approver's identity.
 func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	if p == nil || p.Override.MaxLifetime <= 0 || len(p.Override.Approvers) == 0 {
 		return errors.New("the policy allows no override")
@@ -108,8 +105,7 @@ func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	return nil
 }
 
-// CheckOverride returns nil if every policy allows o at now. The empty Set allows
-// none.
+// CheckOverride returns nil if every policy allows o at now. The empty Set allows none.
 func (s Set) CheckOverride(o Override, now time.Time) error {
 	if len(s) == 0 {
 		s = Set{nil}

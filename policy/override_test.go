@@ -49,7 +49,7 @@ func TestOverrideIsForThoseWhoMayAndForAWhile(t *testing.T) {
 		}
 	}
 
-	// A team's policy cannot allow what the organisation's does not.
+	// A team's policy cannot allow an override that the organization's policy does not.
 	for name, s := range map[string]Set{"nil": nil, "one without": {p, blockAll()}, "one nil": {p, nil}} {
 		if s.CheckOverride(good, now) == nil {
 			t.Errorf("%s: allows an override", name)

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// sortedPackages returns pointers to the packages in order.
+// sortedPackages returns pointers to the packages in sorted order.
 func sortedPackages(packages []Package) []*Package {
 	order := pointers(packages)
 	slices.SortStableFunc(order, func(a, b *Package) int {
@@ -14,13 +14,13 @@ func sortedPackages(packages []Package) []*Package {
 	return order
 }
 
-// packageName is what messages call a package.
+// packageName returns the name of a package for messages.
 func packageName(p *Package) string {
 	return cmp.Or(joined(p.Name, p.Version), "a package without a name")
 }
 
-// purlOf returns the package's purl. One that the cataloger gave none is named
-// by its type, or no pattern could deny it.
+// purlOf returns the package's purl. A package without one gets a purl made from its type, or no
+// pattern could deny it.
 func purlOf(p *Package) purl {
 	if p.PURL != "" {
 		return splitPURL(p.PURL)

@@ -8,39 +8,39 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// PackageRule is a rule about which packages an image has. Exactly one of Deny,
-// Require and Minimum is set.
+// PackageRule is a rule about the packages of an image. Set exactly one of deny, require and
+// minimum.
 //
-// The patterns are over the packages' purls, compared part by part as those of
-// an exception. A package without a purl counts as pkg:type/name@version.
+// Patterns are compared with the purls of the packages, part by part, as in an exception. A package
+// without a purl counts as pkg:type/name@version.
 type PackageRule struct {
-	// Name is mandatory and unique among all rules of the policy. Exceptions
-	// name the rule by it. Example: "name: no telnet".
+	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
+	// Example: "name: no telnet".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect is what happens to an image that the rule hits; block where left
-	// out. Example: "effect: warn".
+	// Effect sets what happens to an image that violates the rule. Default: block. Example:
+	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Deny hits every package that matches. Example: "deny: pkg:deb/*/telnet*".
+	// Deny denies every package that matches this pattern. Example: "deny: pkg:deb/*/telnet*".
 	Deny string `json:"deny,omitempty"`
-	// Require hits every platform on which no package matches.
-	// Example: "require: pkg:deb/debian/ca-certificates".
+	// Require requires a package that matches this pattern on every platform. Example: "require:
+	// pkg:deb/debian/ca-certificates".
 	Require string `json:"require,omitempty"`
-	// Minimum hits packages that are too old.
-	// Example: "minimum: {purl: pkg:deb/debian/openssl, version: 3.0.13}".
+	// Minimum denies packages that are older than a version. Example: "minimum: {purl:
+	// pkg:deb/debian/openssl, version: 3.0.13}".
 	Minimum MinimumVersion `json:"minimum,omitzero"`
 }
 
-// MinimumVersion is the least version of some packages, which they may have.
-// Versions are compared by the rules of the package's ecosystem, where the purl
-// has one of the types apk, cargo, composer, deb, golang, hex, maven, npm, nuget,
-// pub, pypi, rpm and swift. A version that cannot be compared counts as too old.
+// MinimumVersion is the lowest version that some packages may have. Versions are compared by the
+// rules of the package's ecosystem. The purl must have one of these types: apk, cargo, composer,
+// deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
+// counts as too old.
 type MinimumVersion struct {
-	// PURL is the pattern that says which packages, without a version.
-	// Mandatory. Example: "purl: pkg:rpm/redhat/openssl".
+	// PURL selects the packages with a pattern without a version. Mandatory. Example: "purl:
+	// pkg:rpm/redhat/openssl".
 	PURL string `json:"purl"`
-	// Version is the least one. Mandatory. Of a deb or rpm package the epoch
-	// counts only where it is written, and of an rpm package the release too.
+	// Version sets the lowest allowed version. Mandatory. For a deb or rpm package, the epoch is
+	// compared only if this version has one. For an rpm package, the same is true for the release.
 	// Example: `version: "1:3.0.7-27.el9"`.
 	Version string `json:"version"`
 }
@@ -69,7 +69,7 @@ func (d *decoder) minimum(to *MinimumVersion) reader {
 		if to.PURL == "" || to.Version == "" {
 			return
 		}
-		// Where the pattern names the type, Evaluate's errors are foreseeable.
+		// If the pattern names the type, report now the errors that Evaluate would have.
 		if purlType := splitPURL(to.PURL).purlType(); purlType != "" && !strings.Contains(purlType, "*") {
 			if _, ok := comparators[purlType]; !ok {
 				d.problem(n, "%q: versions of type %q have no order that is known: want one of %s", key.Value, purlType, comparableTypes())
@@ -87,7 +87,7 @@ func checkUnversionedPattern(s string) error {
 	return checkPURLPattern(s)
 }
 
-// purlType is the type in lower case, or "" where there is none.
+// purlType returns the type in lower case, or "" if the purl has none.
 func (u purl) purlType() string {
 	rest, ok := strings.CutPrefix(u.name, "pkg:")
 	if !ok {
@@ -97,7 +97,7 @@ func (u purl) purlType() string {
 	return strings.ToLower(purlType)
 }
 
-// packageRule is a PackageRule ready to be asked.
+// packageRule is a PackageRule with a compiled pattern.
 type packageRule struct {
 	*PackageRule
 	pattern purlPattern
@@ -107,13 +107,13 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 	compiled := make([]packageRule, len(rules))
 	for i := range rules {
 		r := &rules[i]
-		compiled[i] = packageRule{r, newPURLPattern(r.Deny + r.Require + r.Minimum.PURL)} // only one is set
+		compiled[i] = packageRule{r, newPURLPattern(r.Deny + r.Require + r.Minimum.PURL)} // only one of them is set
 	}
 	return compiled
 }
 
-// says returns what is wrong with a package that the pattern matches, or "". A
-// rule without any condition, which Parse does not make, finds fault with all.
+// says returns how a package that matches the pattern violates the rule, or "". A rule without a
+// condition always reports a violation; Parse does not make such rules.
 func (r *packageRule) says(pkg *Package, u purl) string {
 	if r.Require != "" {
 		return ""

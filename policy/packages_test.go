@@ -40,8 +40,7 @@ func TestDeniedPackage(t *testing.T) {
 	denied(t, p.Evaluate(withPackages(bare), now), "package d")
 }
 
-// TestRequiredPackageOnOnePlatformIsNotEnough: each platform is an image of its
-// own.
+// TestRequiredPackageOnOnePlatformIsNotEnough checks that each platform needs the package.
 func TestRequiredPackageOnOnePlatformIsNotEnough(t *testing.T) {
 	p := packageRules(PackageRule{Name: "r", Require: "pkg:npm/agent@2.*"})
 	in := withPackages(npm("agent", "2.0.0"), npm("agent", "1.0.0"))
@@ -68,7 +67,7 @@ func TestOldPackage(t *testing.T) {
 		}
 		denied(t, d, "package m")
 	}
-	// None at all is for another rule.
+	// A missing package needs another rule.
 	passed(t, p.Evaluate(withPackages(npm("other", "1.0.0")), now))
 
 	p.Packages[0].Minimum.PURL = "pkg:gem/rails"

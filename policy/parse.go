@@ -18,17 +18,15 @@ import (
 const (
 	formatVersion = 1
 	maxItems      = 10_000 // rules, and exceptions
-	maxScopes     = 1000   // each makes a policy of its own
+	maxScopes     = 1000   // each scope is compiled to a policy
 	maxCVSS       = 10
 )
 
-// Parse reads the policy in data; file is its name in positions and nothing is
-// opened. The format is strict: one YAML document of at most 1 MiB in UTF-8, no
-// unknown or repeated keys, no anchors, aliases, merge keys or tags, every value
-// of the type that its key wants.
+// Parse reads the policy in data. file is the name for positions; the file is not opened. The
+// format is strict: one YAML document in UTF-8 of at most 1 MiB, without unknown or repeated keys,
+// anchors, aliases, merge keys or tags. Every value must have the type of its key.
 //
-// The error is a *ParseError that lists all problems, not the first alone; the
-// policy is nil with it.
+// The error is a *ParseError that lists all problems. The policy is then nil.
 func Parse(file string, data []byte) (*Policy, error) {
 	d := &decoder{file: file, empty: ": nothing passes without a policy"}
 	p := &Policy{
@@ -64,9 +62,8 @@ func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	d.checkSigners(p)
 }
 
-// sections are the keys that a policy has and that may differ between images.
-// Each has the name in the file that its field of Policy has in JSON. rules makes
-// the one that a policy must have.
+// sections returns the keys that may differ between images. Each key is the JSON name of its field
+// in Policy. rules creates the key "rules": mandatory in a policy, optional in a scope.
 func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field {
 	lines := map[string]int{} // of the names of all rules
 	return []field{
@@ -182,7 +179,7 @@ func (d *decoder) ids(to *[]string) reader {
 	return d.texts(to, checkID, "leave it out to match all")
 }
 
-// exceptionSection reads a list, or a mapping where there is more to say.
+// exceptionSection reads a list, or a mapping that contains the list and other keys.
 func (d *decoder) exceptionSection(p *Policy) reader {
 	list := d.exceptions(&p.Exceptions)
 	return func(key, n *yaml.Node) {
@@ -220,7 +217,7 @@ func (d *decoder) exceptions(to *[]Exception) reader {
 	})
 }
 
-// exactlyOne records a mapping that has none or several of these keys.
+// exactlyOne records a problem if a mapping has none or several of these keys.
 func (d *decoder) exactlyOne(n *yaml.Node, what string, names ...string) {
 	if n.Kind != yaml.MappingNode {
 		return
@@ -243,13 +240,13 @@ func checkFolder(s string) error {
 	return nil
 }
 
-// unique reads text that no other value read with the same lines has.
+// unique reads text that must be unique among all values read with the same lines.
 func (d *decoder) unique(to *string, what string, lines map[string]int) reader {
 	read := d.text(to)
 	return func(key, value *yaml.Node) {
 		read(key, value)
 		if *to == "" {
-			return // read has said why
+			return // already reported by read
 		}
 		if line, ok := lines[*to]; ok {
 			d.problem(value, "another %s on line %d is named %q", what, line, *to)
@@ -308,18 +305,18 @@ func (d *decoder) date(to *time.Time) reader {
 
 const day = 24 * time.Hour
 
-// Four digits each keep weeks and days far from overflowing.
+// Four digits each keep weeks and days far below an overflow.
 var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
 
-// parseDuration reads what time.ParseDuration does, with whole weeks and days
-// before it: "1w2d12h". It must be more than zero.
+// parseDuration reads the syntax of time.ParseDuration, with optional weeks and days before it:
+// "1w2d12h". The duration must be above zero.
 func parseDuration(s string) (time.Duration, error) {
 	bad := fmt.Errorf("%q is not a duration: want one such as 36h, 5d or 1w2d", s)
 	m := weeksAndDays.FindStringSubmatch(s)
 	if m == nil {
 		return 0, bad
 	}
-	weeks, _ := strconv.Atoi(m[1]) // at most four digits, and none is 0
+	weeks, _ := strconv.Atoi(m[1]) // at most four digits; an absent number is 0
 	days, _ := strconv.Atoi(m[2])
 	total := time.Duration(7*weeks+days) * day
 	if rest := m[3]; rest != "" || m[0] == "" {
@@ -346,8 +343,7 @@ func formatDuration(d time.Duration) string {
 	return d.String()
 }
 
-// parseDate reads an RFC 3339 time, or a date, which is midnight UTC at its
-// start.
+// parseDate reads an RFC 3339 time, or a date, which means 00:00 UTC of that day.
 func parseDate(s string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -41,7 +41,7 @@ exceptions:
     expires: "2026-12-31T12:00:00+02:00"
 `
 
-// minimal is a valid policy to which tests add.
+// minimal is a valid policy that tests add to.
 const minimal = "version: 1\nrules:\n  - name: all\n"
 
 func at(line, column int) Position { return Position{File: "p.yaml", Line: line, Column: column} }
@@ -104,7 +104,7 @@ func TestParseDefaultsAreStrict(t *testing.T) {
 	}
 }
 
-// problems parses data, which must be invalid, and returns Error's lines.
+// problems parses data, which must be invalid, and returns the lines of Error.
 func problems(t *testing.T, data string) []string {
 	t.Helper()
 	p, err := Parse("p.yaml", []byte(data))
@@ -369,7 +369,7 @@ func TestParseIsBounded(t *testing.T) {
 	}
 }
 
-// TestAliasesAreNotExpanded would not end if they were.
+// TestAliasesAreNotExpanded would not end if aliases were expanded.
 func TestAliasesAreNotExpanded(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(minimal + "a0: &a0 x\n")

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// glob is a pattern in which "*" stands for any run of characters, cut at the
-// stars. It matches in time linear in pattern and text: each part is looked for
-// once, at its leftmost place.
+// glob is a pattern, split at its stars; "*" matches any characters. Matching takes time linear in
+// pattern and text: each part is searched once, at its leftmost place.
 type glob []string
 
 func newGlob(pattern string) glob { return strings.Split(pattern, "*") }
@@ -32,9 +31,8 @@ func (g glob) match(s string) bool {
 	return true
 }
 
-// purl is a package URL in its parts, or a pattern over one, percent-decoded.
-// The zero value of an optional part means that it is absent.
-// See https://github.com/package-url/purl-spec.
+// purl is a package URL or a pattern for one, split into parts and percent-decoded. The zero value
+// of an optional part means that it is absent. See https://github.com/package-url/purl-spec.
 type purl struct {
 	name       string // with scheme, type and namespace
 	version    part
@@ -49,7 +47,7 @@ type part struct {
 
 type qualifier struct{ key, value string }
 
-// splitPURL cuts as the specification parses, from the right.
+// splitPURL splits from the right, as the specification requires.
 func splitPURL(s string) purl {
 	var p purl
 	if before, after, ok := cutLast(s, '#'); ok {
@@ -62,7 +60,7 @@ func splitPURL(s string) purl {
 			p.qualifiers = append(p.qualifiers, qualifier{strings.ToLower(key), decodePercent(value)})
 		}
 	}
-	// An "@" behind a slash begins an npm scope that nobody encoded.
+	// An "@" after a slash begins an npm scope that is not percent-encoded.
 	for i := len(s) - 1; i > 0; i-- {
 		if s[i] == '@' && s[i-1] != '/' {
 			s, p.version = s[:i], part{true, decodePercent(s[i+1:])}
@@ -80,9 +78,9 @@ func cutLast(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// decodePercent decodes %XX. An encoded star stays encoded, or it would turn
-// into a wildcard, and so does an encoded percent sign, or "%252A" would turn
-// into an encoded star. What is no encoding stays as it is.
+// decodePercent decodes %XX. An encoded star stays encoded, or it would become a wildcard. An
+// encoded percent sign stays encoded, too, or "%252A" would become an encoded star. Invalid
+// encodings are not changed.
 func decodePercent(s string) string {
 	if !strings.Contains(s, "%") {
 		return s
@@ -123,11 +121,11 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// purlPattern matches package URLs part by part, so that a star in the name
-// cannot run into the version. Parts that the pattern leaves out match any.
+// purlPattern matches package URLs part by part, so that a star in the name cannot match across the
+// version. A part that the pattern leaves out matches any value.
 type purlPattern struct {
 	any           bool
-	name, version glob // a nil glob matches any
+	name, version glob // nil matches any
 	qualifiers    []qualifierPattern
 	subpath       glob
 }
@@ -137,7 +135,7 @@ type qualifierPattern struct {
 	value glob
 }
 
-// newPURLPattern returns the pattern; the empty one matches everything.
+// newPURLPattern compiles a pattern. The empty pattern matches everything.
 func newPURLPattern(s string) purlPattern {
 	if s == "" {
 		return purlPattern{any: true}
@@ -182,8 +180,8 @@ func (p qualifierPattern) matchAny(qualifiers []qualifier) bool {
 	return false
 }
 
-// checkPURLPattern refuses patterns that match no package URL, or not what
-// their writer had in mind.
+// checkPURLPattern refuses patterns that match no package URL, or that probably do not mean what
+// their author intended.
 func checkPURLPattern(s string) error {
 	if !strings.HasPrefix(s, "pkg:") && !strings.HasPrefix(s, "*") {
 		return fmt.Errorf(`pattern %q matches no package URL: they begin with "pkg:"`, s)

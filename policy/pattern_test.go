@@ -57,7 +57,7 @@ func TestPURLPattern(t *testing.T) {
 		{"pkg:npm/@*", "pkg:npm/%40scope/x@1", true},
 		{"pkg:npm/*@1", "pkg:npm/%40scope/x@1", true},
 		{"pkg:npm/*@1", "pkg:npm/%40scope/x@2", false},
-		{"pkg:npm/a*1", "pkg:npm/abc@1", false}, // the name's star does not run into the version
+		{"pkg:npm/a*1", "pkg:npm/abc@1", false}, // the name's star does not match across the version
 		{"pkg:deb/debian/openssl", "pkg:deb/debian/openssl@3.0.11-1~deb12u2?arch=amd64&distro=debian-12", true},
 		{"pkg:deb/debian/openssl?distro=debian-12", "pkg:deb/debian/openssl@3.0.11?arch=amd64&distro=debian-12", true},
 		{"pkg:deb/debian/openssl?distro=debian-11", "pkg:deb/debian/openssl@3.0.11?arch=amd64&distro=debian-12", false},
@@ -80,7 +80,7 @@ func TestPURLPattern(t *testing.T) {
 	}
 }
 
-// reference is the definition of a pattern, without regard to time.
+// reference is a slow matcher that follows the definition of a pattern.
 func reference(pattern, s string) bool {
 	if pattern == "" {
 		return s == ""
@@ -91,7 +91,7 @@ func reference(pattern, s string) bool {
 	return s != "" && s[0] == pattern[0] && reference(pattern[1:], s[1:])
 }
 
-// TestGlobIsItsDefinition tries every pattern and text over a small alphabet.
+// TestGlobIsItsDefinition compares the matchers over every pattern and text of a small alphabet.
 func TestGlobIsItsDefinition(t *testing.T) {
 	var words func(alphabet string, length int) []string
 	words = func(alphabet string, length int) []string {
@@ -116,7 +116,7 @@ func TestGlobIsItsDefinition(t *testing.T) {
 	}
 }
 
-// TestGlobIsLinear would not end with a matcher that tries again.
+// TestGlobIsLinear would not end with a matcher that backtracks.
 func TestGlobIsLinear(t *testing.T) {
 	if newGlob(strings.Repeat("*a", 5_000) + "*b").match(strings.Repeat("a", 1_000_000)) {
 		t.Error("matches")

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// ports is a range of ports of one protocol, as "8000-8999/tcp" names it.
+// ports is a range of ports of one protocol, such as "8000-8999/tcp".
 type ports struct {
 	first, last int
 	protocol    string // in lower case
 }
 
-// parsePorts reads port[-port][/protocol]. Without a protocol it is tcp, as in
+// parsePorts reads port[-port][/protocol]. The default protocol is tcp, as in
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md.
 func parsePorts(s string) (ports, error) {
 	bad := fmt.Errorf("%q is no port: want one such as 8080/tcp or 8000-8999/udp", s)
@@ -50,7 +50,7 @@ func checkPorts(s string) error {
 	return err
 }
 
-// within reports whether p is in one of the ranges. One that is only in several
+// within reports whether p is inside one of the ranges. A range that only several of them cover
 // together is not.
 func (p ports) within(ranges []ports) bool {
 	for _, r := range ranges {

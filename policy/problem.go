@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with a file of a policy, and where.
+// Problem is one error or warning in a file of a policy, with its position.
 type Problem struct {
 	Position Position `json:"position"`
-	// Message says what is wrong in one sentence, without a trailing stop. It
-	// quotes the file's text with %q, so it is printable as it is.
+	// Message describes the problem in one sentence, without a full stop at the end. It quotes text
+	// of the file with %q, so it can be printed as it is.
 	Message string `json:"message"`
 }
 
 // String returns file:line:column: message.
 func (p Problem) String() string { return p.Position.String() + ": " + p.Message }
 
-// ParseError is everything that is wrong with a policy.
+// ParseError lists all errors in a policy.
 type ParseError struct {
-	// Problems is never empty and is sorted by position.
+	// Problems is never empty. It is sorted by position.
 	Problems []Problem
 }
 
-// Error lists the problems, one on a line.
+// Error lists the problems, one on each line.
 func (e *ParseError) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {

@@ -9,70 +9,68 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// ProvenanceType is what a rule about provenance asks for.
+// ProvenanceType is the kind of evidence that a rule about provenance requires.
 type ProvenanceType string
 
-// The types of provenance.
+// The kinds of provenance evidence.
 const (
-	// ProvenanceSLSA is a signed statement of SLSA's build provenance, v0.2 or
-	// v1.
+	// ProvenanceSLSA is a signed statement of SLSA build provenance, v0.2 or v1.
 	ProvenanceSLSA ProvenanceType = "slsa"
-	// ProvenanceSignature is a signature of the image, and no more.
+	// ProvenanceSignature is a signature of the image, without a statement.
 	ProvenanceSignature ProvenanceType = "signature"
 )
 
-// ProvenanceRule asks where the image that is gated comes from: it hits every
-// platform of which nobody whom it lists has signed what it asks for, in the
-// registry where the image is staged. What is signed about an index is signed
-// about all of its platforms.
+// ProvenanceRule requires a signature or a provenance statement by a trusted signer in the staging
+// registry. Every platform must have it. A signature or statement about an index counts for all of
+// its platforms.
 type ProvenanceRule struct {
-	// Name is mandatory and unique among all rules of the policy. Exceptions
-	// name the rule by it. Example: "name: built by our workflow".
+	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
+	// Example: "name: built by our workflow".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect is what happens to an image that the rule hits; block where left
-	// out. Example: "effect: warn".
+	// Effect sets what happens to an image that violates the rule. Default: block. Example:
+	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Signers are names of the policy's signers, of whom one must have signed.
-	// Mandatory. Example: "signers: [ci]".
+	// Signers lists names of the policy's signers. One of them must have signed. Mandatory.
+	// Example: "signers: [ci]".
 	Signers []string `json:"signers"`
-	// Type is slsa or signature; slsa where left out. Example: "type: signature".
+	// Type sets the required evidence: slsa or signature. Default: slsa. Example: "type:
+	// signature".
 	Type ProvenanceType `json:"type,omitempty"`
-	// Builder is a pattern over the id of the builder in the provenance; any
-	// where left out. Not with "type: signature".
-	// Example: "builder: https://github.com/example/builds/*".
+	// Builder requires a builder id in the provenance that matches this pattern. Not allowed with
+	// "type: signature". Default: any builder. Example: "builder:
+	// https://github.com/example/builds/*".
 	Builder string `json:"builder,omitempty"`
-	// Source is a pattern over the URL of the repository from which the builder
-	// says it has built, without "git+" before and "@ref" behind it; any where
-	// left out. Not with "type: signature".
-	// Example: "source: https://github.com/example/*".
+	// Source requires a source repository that matches this pattern. The pattern is compared with
+	// the URL that the builder states, without "git+" at the start and "@ref" at the end. Not
+	// allowed with "type: signature". Default: any source. Example: "source:
+	// https://github.com/example/*".
 	Source string `json:"source,omitempty"`
 }
 
-// Attestation is something that was signed about the image where it is staged,
-// and whose signature verifies.
+// Attestation is a verified signature or statement about the image in the staging registry.
 type Attestation struct {
-	// Digest is the SHA-256 of what was signed, "sha256:<hex>".
+	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string `json:"digest"`
-	// Subject is the digest of the image or the platform that it is about.
+	// Subject is the digest of the image or platform that the attestation is about.
 	Subject string `json:"subject"`
-	// PredicateType is that of a statement; empty for a signature.
+	// PredicateType is the type of a statement. It is empty for a signature.
 	PredicateType string    `json:"predicateType,omitempty"`
 	Signer        Signatory `json:"signer"`
-	// Provenance is what a statement of SLSA provenance says.
+	// Provenance is the content of a SLSA provenance statement, or nil.
 	Provenance *Provenance `json:"provenance,omitempty"`
 }
 
-// Provenance is where an image says it comes from.
+// Provenance is the origin that a provenance statement gives for an image.
 type Provenance struct {
 	Builder string `json:"builder,omitempty"`
-	// Source is the URL of the repository that was built, and Revision what of
-	// it; empty where the statement does not say.
+	// Source is the URL of the source repository, and Revision the revision that was built. Each is
+	// empty if the statement does not name it.
 	Source   string `json:"source,omitempty"`
 	Revision string `json:"revision,omitempty"`
 }
 
-// Vouched says what a rule about provenance was content with.
+// Vouched is a rule about provenance and the attestation that satisfied it.
 type Vouched struct {
 	Rule        string      `json:"rule"`
 	Position    Position    `json:"position,omitzero"`
@@ -108,7 +106,7 @@ func (d *decoder) provenanceType(to *ProvenanceType) reader {
 	}, "!!str")
 }
 
-// provenance holds what was signed about a platform against the rules.
+// provenance compares the attestations of a platform with the rules.
 func (e *evaluation) provenance(p *Platform) {
 	for i := range e.policy.Provenance {
 		r := &e.policy.Provenance[i]
@@ -125,7 +123,7 @@ func (e *evaluation) provenance(p *Platform) {
 	}
 }
 
-// about are the attestations about a platform, or the index that it is in.
+// about returns the attestations about a platform or the index that lists it.
 func (e *evaluation) about(p *Platform) []*Attestation {
 	var out []*Attestation
 	for i := range e.in.Attestations {
@@ -154,7 +152,7 @@ func (r *ProvenanceRule) what() string {
 	return "SLSA provenance"
 }
 
-// lacks says what of the rule an attestation does not meet, or "".
+// lacks returns how an attestation fails to satisfy the rule, or "".
 func (e *evaluation) lacks(r *ProvenanceRule, a *Attestation) string {
 	by := " by " + a.Signer.String()
 	switch {
@@ -172,7 +170,8 @@ func (e *evaluation) lacks(r *ProvenanceRule, a *Attestation) string {
 	return ""
 }
 
-// matchesStated: what is not stated matches no pattern, not even "*".
+// matchesStated reports whether a stated value matches. An empty value matches no pattern, not even
+// "*".
 func matchesStated(pattern, value string) bool {
 	return pattern == "" || value != "" && newGlob(pattern).match(value)
 }
@@ -184,10 +183,10 @@ func stated(what, value string) string {
 	return fmt.Sprintf("the %s %q", what, value)
 }
 
-// maxInstead bounds how many attestations a message tells of.
+// maxInstead limits how many attestations a message describes.
 const maxInstead = 3
 
-// instead says what there is that does not do.
+// instead describes the attestations that exist but do not satisfy the rule.
 func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
 	var said []string
 	for _, a := range signed {
@@ -210,14 +209,14 @@ func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
 	return strings.Join(said, "; ")
 }
 
-// usesSigned reports whether anything that is signed where the image is staged
-// can matter to the policy.
+// usesSigned reports whether signatures or attestations in the staging registry can affect the
+// result of the policy.
 func (p *Policy) usesSigned() bool {
 	return len(p.Provenance) > 0 || len(p.VEX.Signers) > 0 || len(p.Carry) > 0
 }
 
-// UsesSigned reports whether anything that is signed where the image is staged
-// can matter to the policies, for the images of a repository.
+// UsesSigned reports whether signatures or attestations in the staging registry can affect the
+// result of any of the policies, for the images of a repository.
 func (s Set) UsesSigned(repository string) bool {
 	return slices.ContainsFunc(s, func(p *Policy) bool { return p != nil && p.forImage(repository).usesSigned() })
 }

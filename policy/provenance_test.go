@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A public key and its fingerprint, as openssl has it for the DER form.
+// A public key and its fingerprint, as openssl computes it for the DER form.
 const (
 	testKey = `-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAES1m3/UpMNhlO9PV2hT1JAN07MfEe
@@ -24,8 +24,8 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestParseSigners: a signer is a key or an identity, and every name that is used
-// is one.
+// TestParseSigners checks that a signer is a key or an identity, and that every name in use is a
+// signer.
 func TestParseSigners(t *testing.T) {
 	key := "|\n      " + strings.ReplaceAll(strings.TrimSpace(testKey), "\n", "\n      ") + "\n"
 	p := parsed(t, minimal+`signers:
@@ -73,7 +73,8 @@ provenance:
 	}
 }
 
-// TestEachPolicyBelievesItsOwnSigners: a name in one policy is nobody in another.
+// TestEachPolicyBelievesItsOwnSigners checks that a signer's name in one policy means nothing in
+// another.
 func TestEachPolicyBelievesItsOwnSigners(t *testing.T) {
 	ours := blockAll()
 	ours.Signers = []SignerRule{{Name: "ci", Key: testKey}}

@@ -15,9 +15,8 @@ import (
 	"testing"
 )
 
-// TestReferenceIsCurrent: the reference in docs/policy.md is made from the
-// comments on the types here, so that it cannot say anything else. Run with
-// -update to write it.
+// TestReferenceIsCurrent checks that the reference in docs/policy.md is generated from the comments
+// on the types here, so that the two cannot differ. Run it with -update to write the reference.
 func TestReferenceIsCurrent(t *testing.T) {
 	const path = "../docs/policy.md"
 	data, err := os.ReadFile(path)
@@ -42,7 +41,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 }
 
-// manual has the types of this package with their comments.
+// manual holds the types of this package and their comments.
 type manual struct {
 	*testing.T
 	types map[string]*ast.TypeSpec
@@ -78,8 +77,8 @@ func newManual(t *testing.T) *manual {
 	return r
 }
 
-// kinds are how values are written. A type that is neither here nor a struct
-// needs a place in this list.
+// kinds maps Go types to their form in the file. A type that is neither here nor a struct must be
+// added.
 var kinds = map[string]string{
 	"string": "text", "bool": "true", "int": "whole number", "int64": "whole number", "float64": "number",
 	"Effect": "block or warn", "OptInEffect": "block or warn", "Severity": "severity", "Fixable": "available or unavailable",
@@ -87,10 +86,10 @@ var kinds = map[string]string{
 	"time.Duration": "duration", "time.Time": "date",
 }
 
-// unwritten are fields that a policy file does not have.
+// unwritten lists fields that a policy file does not have.
 var unwritten = []string{"Policy.File", "Policy.Files", "Policy.Digest", "Scope.Keys", "Scope.Policy"}
 
-// text is the reference of a struct and of all that it holds, each once.
+// text returns the reference of a struct and of all structs in it, each once.
 func (r *manual) text(root string) string {
 	r.Helper()
 	var b bytes.Buffer
@@ -127,7 +126,7 @@ func (r *manual) text(root string) string {
 	return b.String() + "\n"
 }
 
-// kind is how a value is written, and the struct that it is made of.
+// kind returns the form of a value in the file, and the struct that it consists of, if any.
 func (r *manual) kind(expr ast.Expr) (text, of string) {
 	switch x := expr.(type) {
 	case *ast.ArrayType:
@@ -155,7 +154,7 @@ func (r *manual) kind(expr ast.Expr) (text, of string) {
 	return "", ""
 }
 
-// yamlKey is the key of a field of a struct, which is its name in JSON too.
+// yamlKey returns the key of a field, which is also its name in JSON.
 func yamlKey(owner string, f *ast.Field) (string, bool) {
 	if len(f.Names) != 1 || !f.Names[0].IsExported() || f.Names[0].Name == "Position" ||
 		slices.Contains(unwritten, owner+"."+f.Names[0].Name) || f.Tag == nil {
@@ -166,12 +165,12 @@ func yamlKey(owner string, f *ast.Field) (string, bool) {
 		return "", false
 	}
 	key, _, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
-	// A file has these below the key of the list.
+	// In a file these keys are inside the mapping "exceptions".
 	if rest, ok := strings.CutPrefix(key, "exceptions"); ok && rest != "" {
 		key = "exceptions." + strings.ToLower(rest[:1]) + rest[1:]
 	}
 	return key, key != "" && key != "-"
 }
 
-// paragraph is a comment in one line.
+// paragraph joins the lines of a comment.
 func paragraph(doc string) string { return strings.Join(strings.Fields(doc), " ") }

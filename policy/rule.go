@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// rule is a Rule made ready to be held against many findings.
+// rule is a Rule, compiled to be matched against many findings.
 type rule struct {
 	*Rule
-	ids         map[string]bool // in lower case; nil matches any
-	packageType glob            // nil matches any, as does name
+	ids         map[string]bool // in lower case; nil matches every id
+	packageType glob            // nil matches every type; a nil name matches every name
 	name        glob
 	purl        purlPattern
-	custom      *CustomRule // the expression that decides instead, where there is one
+	custom      *CustomRule // the custom rule that this rule stands for, or nil
 }
 
 func compileRules(rules []Rule) []rule {
@@ -62,15 +62,15 @@ func (r *rule) matchesPackage(s *subject) bool {
 		r.purl.match(s.purl)
 }
 
-// reachedBy reports whether e is at or above the threshold. What is missing, or
-// is no probability, reaches it.
+// reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not
+// a probability, counts as above.
 func (t EPSSThreshold) reachedBy(e *EPSS) bool {
 	below := func(value, threshold float64) bool { return 0 <= value && value < threshold }
 	return e == nil || !below(e.Score, t.Score) && !below(e.Percentile, t.Percentile)
 }
 
-// blocks returns the instant from which r blocks s: the zero time if it always
-// did.
+// blocks returns the first instant when r blocks s, or the zero time if r has no grace period for
+// s.
 func (r *rule) blocks(s *subject, fixed time.Time) time.Time {
 	if r.Grace <= 0 || s.KEV != nil || fixed.IsZero() {
 		return time.Time{}
@@ -78,25 +78,24 @@ func (r *rule) blocks(s *subject, fixed time.Time) time.Time {
 	return fixed.Add(r.Grace)
 }
 
-// verdict is what the rules say of one finding.
+// verdict is the result of all rules for one finding.
 type verdict struct {
-	rule      *rule     // the one that decides; nil if none matches
-	effect    Effect    // what it does now
-	blocks    time.Time // the end of its grace, where that is why it warns
-	inherited bool      // whether the baseline is why it warns
-	message   string    // what a custom rule says of it
-	unjudged  bool      // a custom rule could not tell: nothing lets that pass
+	rule      *rule     // the rule that decides; nil if none matches
+	effect    Effect    // the effect of that rule now
+	blocks    time.Time // the end of the grace period, if the finding only warns because of it
+	inherited bool      // the finding only warns because the baseline has it
+	message   string    // the message of a custom rule
+	unjudged  bool      // a custom rule failed; nothing lets the finding pass
 }
 
-// plain returns what the rule says where something else is why the finding passes.
+// plain returns the rule's own effect, for a finding that passes for another reason.
 func (v verdict) plain() verdict {
 	return verdict{rule: v.rule, effect: v.rule.Effect, message: v.message}
 }
 
-// judge lets the first rule decide that blocks now, else the one whose grace
-// ends first, else the first whose findings are inherited, else the first that
-// warns. Custom rules come behind the others, but one that cannot tell blocks
-// before all.
+// judge chooses the rule that decides: the first that blocks now, else the one whose grace period
+// ends first, else the first whose findings are inherited, else the first that warns. Custom rules
+// come after the others, but a custom rule that fails blocks before all.
 func (e *evaluation) judge(s *subject) verdict {
 	custom := e.customMatches(s)
 	for _, m := range custom {
@@ -123,17 +122,16 @@ func (e *evaluation) judge(s *subject) verdict {
 	return d.warns
 }
 
-// deliberation gathers what the rules that match a finding say of it.
+// deliberation collects the results of the rules that match a finding.
 type deliberation struct {
 	*evaluation
 	subject                  *subject
 	inherited                bool
 	inGrace, inherits, warns verdict
-	fixed, undecided         time.Time // once a rule with a grace has asked
+	fixed, undecided         time.Time // set once a rule with a grace period needs them
 }
 
-// blocks reports whether r, which matches, blocks now. If not it notes what r
-// says instead.
+// blocks reports whether r, which matches, blocks now. Otherwise it records the result of r.
 func (d *deliberation) blocks(r *rule, message string) bool {
 	switch {
 	case r.Effect == Warn:
@@ -162,8 +160,8 @@ func (d *deliberation) blocks(r *rule, message string) bool {
 	return false
 }
 
-// findingMessage says what was found, where, what of it the rule looks at and
-// whether it can be repaired.
+// findingMessage describes the finding: its id, its package, the values that the rule looks at, and
+// the fix.
 func findingMessage(s *subject, v verdict) string {
 	var b strings.Builder
 	b.WriteString(s.ID + " in " + joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())

@@ -17,7 +17,7 @@ func matches(r Rule, f Finding) bool {
 	return compileRules([]Rule{r})[0].matches(newSubject(&f, &Platform{}))
 }
 
-// withFeeds is evidence whose database knows what is exploited and how likely.
+// withFeeds returns evidence from a database with the KEV and EPSS feeds.
 func withFeeds(findings ...Finding) Input {
 	in := withFindings(findings...)
 	for _, name := range []string{"epss", "kev"} {
@@ -94,7 +94,7 @@ func TestDatabaseWithoutFeedIsNotClean(t *testing.T) {
 	for name, r := range map[string]Rule{
 		`"kev"`:  {KEV: true, Effect: Warn},
 		`"epss"`: {EPSS: EPSSThreshold{Score: 0.5}},
-		// Whether a grace ends at once depends on KEV.
+		// A grace period needs KEV, because known exploited vulnerabilities have none.
 		`provider "kev"`: {Grace: ruleDay},
 	} {
 		d := blockBy(r).Evaluate(cleanInput(), now)
@@ -109,7 +109,7 @@ func TestDatabaseWithoutFeedIsNotClean(t *testing.T) {
 	denied(t, two.Evaluate(cleanInput(), now), "database first")
 }
 
-// graced is a finding whose fix could be had on that day.
+// graced returns a finding whose fix was available on that day.
 func graced(day time.Time) Finding {
 	f := finding("CVE-1", SeverityHigh)
 	f.Fixes = []Fix{{Version: "3"}, {Version: "2", Available: day}, {Version: "4", Available: day.Add(ruleDay)}}
@@ -155,7 +155,7 @@ func TestUndatedFindingHasNoGrace(t *testing.T) {
 
 	denied(t, p.Evaluate(withFeeds(finding("CVE-1", SeverityHigh)), now), "vulnerability rule")
 
-	// The day of the fix counts where there is one.
+	// The day of the fix counts if it is known.
 	published.Fixes = []Fix{{Version: "2", Available: now.Add(-ruleDay)}}
 	passed(t, p.Evaluate(withFeeds(published), now))
 }
@@ -166,8 +166,8 @@ func TestExploitedFindingHasNoGrace(t *testing.T) {
 	denied(t, blockBy(Rule{Grace: 100 * ruleDay}).Evaluate(withFeeds(f), now), "vulnerability rule")
 }
 
-// TestFutureFixGrantsNoGrace: whoever writes an advisory would else put off its
-// block for as long as they like.
+// TestFutureFixGrantsNoGrace checks that a fix date in the future does not count. Otherwise the
+// author of an advisory could delay the block indefinitely.
 func TestFutureFixGrantsNoGrace(t *testing.T) {
 	p := blockBy(Rule{Grace: 14 * ruleDay})
 	far := graced(now.AddDate(70, 0, 0))

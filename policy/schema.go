@@ -10,8 +10,7 @@ import (
 //go:embed schema.json
 var schema []byte
 
-// Schema returns the JSON Schema (2020-12) of a policy file, for editors: every
-// key with its meaning, what is mandatory and which values there are. A file that
-// Parse accepts is valid by it; not all that Parse refuses can be said in a
-// schema.
+// Schema returns the JSON Schema (2020-12) of a policy file, for editors. It has the meaning of
+// every key, the mandatory keys and the possible values. Every file that Parse accepts is valid,
+// but a schema cannot express everything that Parse refuses.
 func Schema() []byte { return slices.Clone(schema) }

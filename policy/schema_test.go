@@ -12,13 +12,13 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// TestSchemaIsCurrent: the schema is made from the types and their comments, as
-// the reference in docs/policy.md is, and from what the decoder itself says of
-// its keys. Run with -update to write it.
+// TestSchemaIsCurrent checks that the schema is generated from the types and their comments, like
+// the reference in docs/policy.md, and from the decoder's messages about its keys. Run it with
+// -update to write the schema.
 //
-// It is made here and not by a library that reflects over types: those are what a
-// policy is once it is parsed, with positions and digests, and say neither which
-// keys are mandatory nor how a duration is written. Parse knows, and is asked.
+// A library that reflects over types cannot make it. The types describe a parsed policy, with
+// positions and digests. They say neither which keys are mandatory nor how a duration is written.
+// Parse knows this, so the test reads its messages.
 func TestSchemaIsCurrent(t *testing.T) {
 	want, err := json.MarshalIndent(schemaMaker{newManual(t)}.document(), "", "  ")
 	if err != nil {
@@ -36,7 +36,7 @@ func TestSchemaIsCurrent(t *testing.T) {
 	}
 }
 
-// compiledSchema is the schema, which is valid itself.
+// compiledSchema returns the schema, and checks that it is valid itself.
 func compiledSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
@@ -54,7 +54,7 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// editorValue is what an editor makes of YAML: dates are text.
+// editorValue returns the value that an editor makes of YAML: dates are text.
 func editorValue(t *testing.T, data []byte) any {
 	t.Helper()
 	var doc yaml.Node
@@ -92,7 +92,7 @@ func editorValue(t *testing.T, data []byte) any {
 	return convert(&doc)
 }
 
-// policyFiles are all policies of the golden cases and the examples.
+// policyFiles returns all policies of the golden cases and the examples.
 func policyFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
@@ -120,7 +120,7 @@ func TestSchemaTakesEveryPolicy(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	// What the schema knows of, the policy above has.
+	// The policy above has every key of the schema.
 	used := map[string]bool{}
 	collectKeys(editorValue(t, []byte(everyKey)), used)
 	var document any
@@ -168,8 +168,7 @@ func collectProperties(v any, into map[string]bool) {
 	}
 }
 
-// everyKey is a policy with every key that there is, in forms that the others do
-// not have.
+// everyKey is a policy with every key, in forms that the other policies do not have.
 var everyKey = `version: 1
 database: {maxAge: 1w2d12h30m, origins: ["https://mirror.example/*"], minAdvisories: 10}
 distribution: {endOfLife: warn, notCovered: {distribution: block, packageType: warn, version: warn, firstParty: block}, allow: [debian 12], notAllowed: warn}

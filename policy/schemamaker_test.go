@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// keywords are a part of a schema. encoding/json sorts its keys.
+// keywords is a part of a schema. encoding/json sorts its keys.
 type keywords map[string]any
 
 type schemaMaker struct{ *manual }
 
-// places are policies in which the %s stands where a mapping of that type does.
+// places holds, for each type, a policy with %s at the place of a mapping of that type.
 var places = map[string]string{
 	"Policy":           "%s",
 	"Rule":             "rules: [%s]",
@@ -40,7 +40,7 @@ var places = map[string]string{
 	"CarryRule":        "carry: [%s]",
 }
 
-// answer is what Parse says of a mapping's keys.
+// answer holds the information about a mapping's keys from Parse's messages.
 type answer struct {
 	keys, mandatory, exactlyOne []string
 	notEmpty                    bool
@@ -52,7 +52,7 @@ var (
 	saysExactlyOne = regexp.MustCompile(` has 0 of the keys (.*): want exactly one$`)
 )
 
-// ask has Parse refuse a mapping with an unknown key alone.
+// ask passes a mapping with only an unknown key to Parse, and an empty one, and reads the messages.
 func (m schemaMaker) ask(name string) answer {
 	m.Helper()
 	place, ok := places[name]
@@ -66,7 +66,7 @@ func (m schemaMaker) ask(name string) answer {
 		if !errors.As(err, &invalid) && mapping != "{}" {
 			m.Fatalf("%s: %v", name, err)
 		}
-		// What is wrong with the mapping itself stands there or at its key.
+		// Problems of the mapping itself are at its position or at its key.
 		from := strings.Index(place, "%s") + 1
 		for _, p := range invalid.Problems {
 			if p.Position.Column < from {
@@ -107,7 +107,7 @@ func (m schemaMaker) document() keywords {
 	return policy
 }
 
-// mapping is the schema of a struct.
+// mapping returns the schema of a struct.
 func (m schemaMaker) mapping(name string) keywords {
 	s := m.ask(name)
 	properties := keywords{}
@@ -132,18 +132,17 @@ func (m schemaMaker) mapping(name string) keywords {
 		out["oneOf"] = one
 	}
 	if name == "Scope" {
-		out["minProperties"] = 2 // something must be different
+		out["minProperties"] = 2 // a scope must set at least one key
 	}
 	return out
 }
 
-// property is the schema of a key's value, with its meaning.
+// property returns the schema of a key's value, with its description.
 func (m schemaMaker) property(owner, key string) keywords {
 	if owner == "Policy" && key == "version" {
 		return keywords{"const": formatVersion, "description": "Version of this format: 1. Mandatory."}
 	}
-	// A scope has the policy's sections, and a mapping of exceptions is made of
-	// fields of the policy.
+	// A scope has the sections of the policy. A mapping of exceptions has fields of the policy.
 	in, fieldKey := owner, key
 	switch {
 	case owner == "exceptions" && key == "list":
@@ -178,10 +177,10 @@ func (m schemaMaker) field(owner, key string) *ast.Field {
 	return nil
 }
 
-// goDuration is what time.ParseDuration reads, without a sign.
+// goDuration is the syntax of time.ParseDuration, without a sign.
 const goDuration = `(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))`
 
-// refined are the values of which the type does not tell enough.
+// refined holds the schemas of values whose type does not show all limits.
 var refined = map[string]keywords{
 	"Rule.cvss":                  number(maxCVSS),
 	"EPSSThreshold.score":        number(1),
@@ -215,7 +214,7 @@ func listOf(items keywords) keywords {
 
 func enum(values ...string) keywords { return keywords{"enum": values} }
 
-// value is the schema of a value of this type.
+// value returns the schema of a value of this type.
 func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 	m.Helper()
 	if r, ok := refined[owner+"."+key]; ok {
@@ -276,7 +275,7 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 	return nil
 }
 
-// severitySchema offers the names in lower case, and takes any.
+// severitySchema suggests the names in lower case, and accepts any letter case.
 func severitySchema() keywords {
 	names := severityNames[SeverityNegligible:]
 	var any []string

@@ -8,33 +8,29 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Scope is what a policy says differently for some images. All scopes that match
-// an image apply, in the file's order.
+// Scope changes parts of the policy for some images. All scopes that match an image apply, in the
+// order of the file.
 //
-// A rule with the name of one that applies already takes its place; others are
-// added behind. So it is with every list of named rules. Of a mapping, such as
-// sbom, the keys that are written replace those of the policy. Exceptions are
-// added, and are for these images alone.
+// A rule with the name of an existing rule replaces it; other rules are added at the end. This
+// applies to every list of named rules. In a mapping, such as sbom, the keys that the scope sets
+// replace the keys of the policy. Exceptions are added, and apply to these images only.
 type Scope struct {
 	Position Position `json:"position"`
-	// Match are patterns over the repository, of which one must match. "*"
-	// stands for any run of characters. Names are compared in their canonical
-	// form: the host in lower case and without the ports 80 and 443, docker.io for
-	// every name of Docker Hub, localhost for every loopback address. A pattern
-	// without a registry is about Docker Hub, as a reference is: "team/*" means
-	// docker.io/team/*, "nginx" docker.io/library/nginx. Images outside registries
-	// have their transport in front: "oci:*", "docker-archive:builds/*"; no other
-	// pattern matches them, except "*" alone. Mandatory; one pattern need not be a
-	// list. Example: "match: registry.example/legacy/*".
+	// Match lists patterns for the repository. One must match; a single pattern need not be a list.
+	// "*" matches any characters. Names are compared in canonical form. The host is in lower case
+	// and without the ports 80 and 443. Every name of Docker Hub is docker.io, and every loopback
+	// address is localhost. As in a reference, a pattern without a registry means Docker Hub:
+	// "team/*" is docker.io/team/*, "nginx" is docker.io/library/nginx. An image outside a registry
+	// has its transport at the start, such as "oci:*" or "docker-archive:builds/*". Only such a
+	// pattern or "*" alone matches it. Mandatory. Example: "match: registry.example/legacy/*".
 	Match []string `json:"match"`
-	// Keys are what the scope spells out, such as "rules" and
-	// "sbom.minPackages".
+	// Keys lists the keys that the scope sets, such as "rules" and "sbom.minPackages".
 	Keys []string `json:"keys"`
-	// Policy holds their values. Nothing else in it is set.
+	// Policy holds the values of these keys. Its other fields are not set.
 	Policy Policy `json:"policy"`
 }
 
-// String returns the patterns, as violations show them.
+// String returns the patterns as violations show them.
 func (s *Scope) String() string { return strings.Join(s.Match, ", ") }
 
 func (s *Scope) matches(n imageName) bool {
@@ -76,7 +72,8 @@ func (d *decoder) patterns(to *[]string) reader {
 	}
 }
 
-// spelledOut returns the keys of an override, those of its mappings with a dot.
+// spelledOut returns the keys of a scope. A key inside a mapping has the mapping's key and a dot
+// before it.
 func spelledOut(n *yaml.Node) []string {
 	keys := []string{}
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
@@ -90,7 +87,7 @@ func spelledOut(n *yaml.Node) []string {
 	return keys
 }
 
-// appendKeys appends a key, or those below it.
+// appendKeys appends a key, or the keys inside it if its value is a mapping.
 func appendKeys(keys []string, key string, value *yaml.Node) []string {
 	if value.Kind != yaml.MappingNode {
 		return append(keys, key)
@@ -101,22 +98,22 @@ func appendKeys(keys []string, key string, value *yaml.Node) []string {
 	return keys
 }
 
-// scoped is a policy as it is for one image, and where it differs.
+// scoped is a policy with the scopes for one image applied. It records the changes.
 type scoped struct {
 	*Policy
-	at   map[Position]*Scope // of rules and exceptions
+	at   map[Position]*Scope // of rules and exceptions that come from a scope
 	keys map[string]override
-	// matched is whether some scope is for the image.
+	// matched reports whether some scope matches the image.
 	matched bool
 }
 
-// override says which scope has replaced a key of a mapping.
+// override records the scope that replaced a key of a mapping.
 type override struct {
-	instead Position // of the policy's own mapping
+	instead Position // the position of the policy's own mapping
 	by      *Scope
 }
 
-// forImage returns p as it is for the images of a repository.
+// forImage returns p with all scopes applied that match a repository.
 func (p *Policy) forImage(repository string) scoped {
 	s := scoped{Policy: p}
 	n := newImageName(repository)
@@ -153,8 +150,8 @@ func (s *scoped) apply(scope *Scope) {
 	}
 }
 
-// setKey copies the value of a key below a section and returns the keys that it changes.
-// One effect for a group of effects changes those that it stands for.
+// setKey copies the value of a key in a section and returns the keys that it changes. A single
+// effect for a group of effects changes all effects that it stands for.
 func setKey(to, from reflect.Value, key string) []string {
 	outer, inner, nested := strings.Cut(key, ".")
 	to, from = fieldNamed(to, outer), fieldNamed(from, outer)
@@ -169,8 +166,8 @@ func setKey(to, from reflect.Value, key string) []string {
 	return []string{key}
 }
 
-// merge returns a new list with the elements of both: one of from takes the
-// place of that with its name, where they have names.
+// merge returns a new list with the elements of both. An element of from replaces the element with
+// the same name, if they have names.
 func (s *scoped) merge(scope *Scope, to, from reflect.Value) reflect.Value {
 	merged := reflect.AppendSlice(reflect.MakeSlice(to.Type(), 0, to.Len()+from.Len()), to)
 	places := map[string]int{}
@@ -195,9 +192,9 @@ func (s *scoped) merge(scope *Scope, to, from reflect.Value) reflect.Value {
 	return merged
 }
 
-// fieldNamed returns the field with that key in the file, which is also its name
-// in JSON. That there is none is a mistake in this package: the decoder has
-// accepted the key.
+// fieldNamed returns the field for a key of the file. The key equals the field's name in JSON. It
+// panics if the field is missing: the decoder has accepted the key, so this is a bug in this
+// package.
 func fieldNamed(v reflect.Value, key string) reflect.Value {
 	for i := range v.NumField() {
 		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name == key {
@@ -207,13 +204,13 @@ func fieldNamed(v reflect.Value, key string) reflect.Value {
 	panic(fmt.Sprintf("%s has no field for the key %q", v.Type(), key))
 }
 
-// locate says in v which scope it comes from, if it comes from one.
+// locate sets the scope of v, if v comes from one.
 func (s *scoped) locate(v *Violation) {
 	if scope, ok := s.at[v.Position]; ok {
 		v.Scope = scope.String()
 		return
 	}
-	// A rule can have the name of a key: it stands elsewhere.
+	// A rule can have the name of a key, but then its position is a different one.
 	if o, ok := s.keys[v.effectKey()]; ok && o.instead == v.Position {
 		v.Position, v.Scope = o.by.Position, o.by.String()
 	}

@@ -84,8 +84,8 @@ func TestParseScopeErrors(t *testing.T) {
 	}
 }
 
-// TestEveryKeyCanDifferBetweenImages finds the keys of an override where the
-// decoder names them, and checks that a policy for an image can be made of each.
+// TestEveryKeyCanDifferBetweenImages gets the keys of a scope from the decoder's message, and
+// checks that a policy for an image can be made from each.
 func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 	named := func(section string) []string {
 		for _, line := range problems(t, minimal+"images: [{match: a, "+section+"}]\n") {
@@ -118,7 +118,7 @@ func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 				apply(name + "." + key)
 			}
 		case field.Kind() == reflect.Slice:
-			// What is merged must be named where it stands.
+			// Elements of merged lists must have a position that violations can name.
 			if position, ok := field.Type().Elem().FieldByName("Position"); !ok || position.Type != reflect.TypeFor[Position]() {
 				t.Errorf("%s: its elements have no position", name)
 			}

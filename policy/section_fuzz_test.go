@@ -9,9 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// sections is a policy with rules about licenses, packages and the image, and
-// exceptions for them. Most pass most images: the point is what turns a denial
-// into a pass.
+// sections returns a policy with rules about licenses, packages and the image, and exceptions for
+// them. Most of them pass most images: the goal is to find a denial that turns into a pass.
 func (g generator) sections() *Policy {
 	p := blockAll()
 	p.Signers = []SignerRule{{Name: "a", Key: testKey}, {Name: "b", Issuer: "i", Subject: "b*"}}
@@ -110,8 +109,8 @@ func (g generator) configured() Input {
 	return in
 }
 
-// FuzzEvaluateSections takes a seed, makes a policy and an input of it and checks
-// what Evaluate promises of rules that are not about vulnerabilities.
+// FuzzEvaluateSections makes a policy and an input from a seed, and checks the promises of Evaluate
+// for rules that are not about vulnerabilities.
 func FuzzEvaluateSections(f *testing.F) {
 	for seed := range uint64(2000) {
 		f.Add(seed)
@@ -138,8 +137,8 @@ func FuzzEvaluateSections(f *testing.F) {
 	})
 }
 
-// checkPackageOrder checks that the same evidence in another order gives the
-// same decision, but for the order of what it quotes.
+// checkPackageOrder checks that the same evidence in another order gives the same decision, except
+// for the order of quoted text.
 func checkPackageOrder(t *testing.T, g generator, p *Policy, in Input, d Decision) {
 	t.Helper()
 	in.Platforms = slices.Clone(in.Platforms)
@@ -161,7 +160,7 @@ func checkPackageOrder(t *testing.T, g generator, p *Policy, in Input, d Decisio
 	}
 }
 
-// checkLessEvidence checks that nothing passes for want of evidence.
+// checkLessEvidence checks that missing evidence never lets an image pass.
 func checkLessEvidence(t *testing.T, p *Policy, in Input, d Decision) {
 	t.Helper()
 	if d.Passed {
@@ -199,8 +198,7 @@ func checkLessEvidence(t *testing.T, p *Policy, in Input, d Decision) {
 	}
 }
 
-// TestSectionsMeet checks that the generated policies and inputs reach every kind
-// of outcome.
+// TestSectionsMeet checks that the generated policies and inputs reach every kind of outcome.
 func TestSectionsMeet(t *testing.T) {
 	outcomes := map[string]int{}
 	for seed := range uint64(2000) {

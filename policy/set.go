@@ -10,23 +10,19 @@ import (
 	"time"
 )
 
-// Set is several policies that judge the same image, such as one of the whole
-// organisation and one of a team. An image passes only if it passes every one,
-// so that a further policy can tighten and never loosen. The empty Set passes
-// nothing, and neither does one with a nil policy.
+// Set is a list of policies that judge the same image, such as one of the organization and one of a
+// team. An image passes only if it passes every policy, so another policy can only make the result
+// stricter. The empty Set passes nothing, and neither does a Set with a nil policy.
 type Set []*Policy
 
-// Evaluate judges the evidence by every policy as of now. It changes neither s
-// nor in.
+// Evaluate judges the evidence against every policy at the time now. It changes neither s nor in.
 //
-// Every finding is in one list of the Decision only, by the policy that is hardest
-// on it: one that blocks goes before one that warns, then one that excepts, one
-// for which it does not affect the image, and one that allows. Of warnings the
-// one that blocks soonest goes first, and of equals that of the earlier policy.
+// Every finding is in exactly one list of the Decision, by its strictest result. From strict to
+// mild the results are: block, warn, excepted, not affected, allowed. Among warnings, the one that
+// blocks soonest is stricter. If results are equal, the earlier policy is listed.
 //
-// What is not about a finding is listed for each policy that says so, in the
-// order of the policies; what several say in the very same words and position is
-// listed once.
+// Other results are listed for each policy, in the order of the policies. Results of several
+// policies with the same words and position are listed once.
 func (s Set) Evaluate(in Input, now time.Time) Decision {
 	if len(s) == 0 {
 		s = Set{nil}
@@ -53,9 +49,8 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 	return c.decision()
 }
 
-// Digest stands for all policies in their order: that of the only one, or the
-// SHA-256 of the lines "sha256:<hex>\n" of their digests. It is empty for the
-// empty Set.
+// Digest identifies all policies in their order. It is the digest of the only policy, or the
+// SHA-256 of the lines "sha256:<hex>\n" of all digests. It is empty for the empty Set.
 func (s Set) Digest() string {
 	if len(s) == 0 {
 		return ""
@@ -73,9 +68,9 @@ func (s Set) Digest() string {
 	return digest([]byte(lines.String()))
 }
 
-// MaxDatabaseAge is the least of the ages that the policies allow the
-// vulnerability database for the images of a repository. A policy with an exception
-// for database.maxAge sets no limit here: Evaluate knows whether it applies.
+// MaxDatabaseAge returns the lowest limit on the age of the vulnerability database, for the images
+// of a repository. A policy with an exception for database.maxAge sets no limit here, because only
+// Evaluate knows whether the exception applies.
 func (s Set) MaxDatabaseAge(repository string) time.Duration {
 	least := time.Duration(0)
 	for _, p := range s {
@@ -94,8 +89,8 @@ func (s Set) MaxDatabaseAge(repository string) time.Duration {
 	return cmp.Or(least, DefaultMaxAge)
 }
 
-// ExceptionsMaxLifetime is the least of the policies' limits on how far ahead an
-// exception may end. Zero means any time.
+// ExceptionsMaxLifetime returns the lowest limit on how far in the future an exception may end.
+// Zero means any time.
 func (s Set) ExceptionsMaxLifetime() time.Duration {
 	least := time.Duration(0)
 	for _, p := range s {
@@ -106,8 +101,7 @@ func (s Set) ExceptionsMaxLifetime() time.Duration {
 	return least
 }
 
-// Validate is that of every policy; the error is one *ParseError unless a policy
-// is missing.
+// Validate validates every policy. The error is one *ParseError, unless a policy is missing.
 func (s Set) Validate(now time.Time) error {
 	if len(s) == 0 {
 		s = Set{nil}
@@ -125,8 +119,8 @@ func (s Set) Validate(now time.Time) error {
 	return d.err()
 }
 
-// Lint is that of every policy, sorted by position, with those that another one
-// of the set repeats.
+// Lint returns the problems of every policy, sorted by position, and reports policies that repeat
+// another one.
 func (s Set) Lint(now time.Time) []Problem {
 	var problems []Problem
 	files := map[string]string{}
@@ -145,15 +139,15 @@ func (s Set) Lint(now time.Time) []Problem {
 	return problems
 }
 
-// council lets the policies judge step by step, each in its own evaluation, and
-// collects what they say so that the steps stay together.
+// council runs the evaluators of the policies step by step, and collects their results in the order
+// of the steps.
 type council struct {
 	Decision
 	members []*evaluation
-	said    map[words]int // by which member first
+	said    map[words]int // the first evaluator with this result
 }
 
-// words tell apart what is not about a finding.
+// words identifies a result that is not about a finding.
 type words struct {
 	effect   Effect
 	kind     Kind
@@ -174,7 +168,7 @@ func newCouncil(s Set, in *Input, now time.Time) *council {
 	return c
 }
 
-// all lets every member take a step that is not about findings.
+// all runs a step that is not about findings in every evaluator.
 func (c *council) all(step func(*evaluation)) {
 	for i, e := range c.members {
 		step(e)
@@ -186,8 +180,8 @@ func (c *council) all(step func(*evaluation)) {
 	}
 }
 
-// unsaid leaves out what an earlier member has said. A member may repeat itself:
-// two files can be unreadable for the same reason.
+// unsaid removes the results that an earlier evaluator had too. It keeps repetitions by the same
+// evaluator: two files can be unreadable for the same reason.
 func (c *council) unsaid(member int, effect Effect, said []Violation) []Violation {
 	if len(c.members) == 1 {
 		return said
@@ -202,8 +196,8 @@ func (c *council) unsaid(member int, effect Effect, said []Violation) []Violatio
 	})
 }
 
-// findings lists every finding by the member that is hardest on it. All members
-// judge it nevertheless: their exceptions are in use.
+// findings lists every finding with its strictest result. All evaluators judge it anyway, so that
+// their exceptions count as used.
 func (c *council) findings(p *Platform) {
 	findings := sorted(p.Findings, compareFindings)
 	for i := range findings {
@@ -244,7 +238,7 @@ func (c *council) decision() Decision {
 	return c.Decision
 }
 
-// outcome is what one policy says of one finding.
+// outcome is the result of one policy for one finding.
 type outcome struct {
 	rank rank
 	Violation
@@ -252,7 +246,7 @@ type outcome struct {
 	statement *VEXStatement
 }
 
-// rank orders outcomes, the hardest first.
+// rank orders outcomes, the strictest first.
 type rank uint8
 
 const (

@@ -19,8 +19,8 @@ func TestEmptySetIsNoPass(t *testing.T) {
 	passed(t, Set{blockAll(), blockAll()}.Evaluate(cleanInput(), now))
 }
 
-// TestSecondPolicyOnlyTightens: nothing that a team's policy says takes away
-// what the organisation's blocks.
+// TestSecondPolicyOnlyTightens checks that a team's policy cannot let an image pass that the
+// organization's policy blocks.
 func TestSecondPolicyOnlyTightens(t *testing.T) {
 	in := withFindings(finding("CVE-1", SeverityHigh))
 	organisation := &Policy{File: "organisation.yaml", Rules: []Rule{{Name: "high", Severity: SeverityHigh, Position: at(1, 1)}}}
@@ -65,7 +65,8 @@ func TestSameWordsAreListedOnce(t *testing.T) {
 	in.Platforms[0].Unknowns = []Unknown{{Reason: "x"}, {Reason: "x"}}
 	own := &Policy{Rules: []Rule{{Name: "all"}}, SBOM: SBOMRule{Position: at(7, 1)}}
 	d := Set{blockAll(), blockAll(), own}.Evaluate(in, now)
-	// Twice in the words of the first two, and twice at the third's position.
+	// Two come from the first two policies, which use the same words. Two come from the third,
+	// which has another position.
 	denied(t, d, "evidence evidence", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns")
 	var positions []string
 	for _, v := range d.Violations[1:] {

@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// Severity is how bad a finding is. The zero value is SeverityUnknown, which
-// counts as at or above every threshold: that nobody stated a severity is no
-// reason to let a finding through.
+// Severity is the severity of a finding. The zero value is SeverityUnknown, which reaches every
+// threshold: a missing severity must not let a finding through.
 type Severity uint8
 
-// The severities in the order in which thresholds compare them.
+// The severities, in ascending order.
 const (
 	SeverityUnknown Severity = iota
 	SeverityNegligible
@@ -23,9 +22,8 @@ const (
 
 var severityNames = [...]string{"unknown", "negligible", "low", "medium", "high", "critical"}
 
-// ParseSeverity reads a severity's name in any letter case. Anything else is an
-// error, never SeverityUnknown: a misspelt threshold must not become a
-// different one.
+// ParseSeverity reads the name of a severity. Letter case is ignored. Any other text is an error,
+// never SeverityUnknown: a misspelled threshold must not become a different one.
 func ParseSeverity(s string) (Severity, error) {
 	for i, name := range severityNames {
 		if strings.EqualFold(s, name) {
@@ -35,14 +33,13 @@ func ParseSeverity(s string) (Severity, error) {
 	return SeverityUnknown, fmt.Errorf("unknown severity %q: want one of %s", s, strings.Join(severityNames[:], ", "))
 }
 
-// AtLeast reports whether s reaches the threshold. SeverityUnknown reaches
-// every threshold, and as a threshold it is reached by everything. So is a
-// threshold that is no severity at all.
+// AtLeast reports whether s reaches the threshold. SeverityUnknown reaches every threshold. Every
+// severity reaches a threshold that is unknown or invalid.
 func (s Severity) AtLeast(threshold Severity) bool {
 	return s == SeverityUnknown || s >= threshold || threshold > SeverityCritical
 }
 
-// String returns the lower-case name.
+// String returns the name in lower case.
 func (s Severity) String() string {
 	if int(s) < len(severityNames) {
 		return severityNames[s]
@@ -50,7 +47,7 @@ func (s Severity) String() string {
 	return fmt.Sprintf("severity(%d)", uint8(s))
 }
 
-// MarshalText writes the lower-case name.
+// MarshalText writes the name in lower case.
 func (s Severity) MarshalText() ([]byte, error) {
 	if int(s) >= len(severityNames) {
 		return nil, fmt.Errorf("severity %d has no name", uint8(s))
@@ -58,14 +55,14 @@ func (s Severity) MarshalText() ([]byte, error) {
 	return []byte(s.String()), nil
 }
 
-// UnmarshalText is ParseSeverity.
+// UnmarshalText reads a name like ParseSeverity.
 func (s *Severity) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseSeverity(string(text))
 	return err
 }
 
-// FixState says whether a repaired version exists. The zero value counts as
-// FixUnknown, and is written as such.
+// FixState is whether a fixed version exists. The zero value counts as FixUnknown, and is written
+// as FixUnknown.
 type FixState string
 
 // The fix states, as vendors publish them.
@@ -76,7 +73,7 @@ const (
 	FixWont      FixState = "wont-fix"
 )
 
-// MarshalJSON writes the name, for the zero value that of FixUnknown.
+// MarshalJSON writes the name. The zero value is written as FixUnknown.
 func (f FixState) MarshalJSON() ([]byte, error) {
 	if f == "" {
 		f = FixUnknown
@@ -84,7 +81,7 @@ func (f FixState) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(f))
 }
 
-// UnmarshalJSON accepts the four names above and nothing else.
+// UnmarshalJSON accepts only the four names above.
 func (f *FixState) UnmarshalJSON(data []byte) error {
 	var s string
 	if err := json.Unmarshal(data, &s); err != nil {

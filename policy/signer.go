@@ -12,37 +12,34 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// SignerRule is whom a policy believes, under the name by which its other parts
-// refer to it: the holder of a key, or an identity that a certificate states.
-// Exactly one of Key and Issuer is set, and Subject with Issuer. To trust an old
-// and a new key side by side, list two signers.
+// SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a
+// certificate. The other sections refer to it by name. Set exactly one of key and issuer, and set
+// subject with issuer. To trust an old and a new key at the same time, list two signers.
 type SignerRule struct {
-	// Name is mandatory and unique among the signers. Example: "name: ci".
+	// Name identifies the signer. Mandatory, unique among the signers. Example: "name: ci".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Key is a public key in PEM, as cosign.pub has it.
+	// Key sets the public key in PEM form, as in cosign.pub.
 	Key string `json:"key,omitempty"`
-	// Issuer is a pattern over the URL of the OpenID Connect issuer. "*" stands
-	// for any run of characters.
+	// Issuer sets a pattern for the URL of the OpenID Connect issuer. "*" matches any characters.
 	// Example: "issuer: https://token.actions.githubusercontent.com".
 	Issuer string `json:"issuer,omitempty"`
-	// Subject is a pattern over the identity, an email address or the URL of a
-	// workflow. Mandatory with issuer.
-	// Example: "subject: https://github.com/example/*".
+	// Subject sets a pattern for the identity: an email address or the URL of a workflow. Mandatory
+	// with issuer. Example: "subject: https://github.com/example/*".
 	Subject string `json:"subject,omitempty"`
 }
 
-// Signatory is who has signed something, as far as that is proven.
+// Signatory is a verified signer.
 type Signatory struct {
-	// Key is the fingerprint of a key, "sha256:<hex>" of its DER form
-	// (SubjectPublicKeyInfo); empty for an identity.
+	// Key is the fingerprint of the key, "sha256:<hex>" of its DER form (SubjectPublicKeyInfo). It
+	// is empty for an identity.
 	Key string `json:"key,omitempty"`
-	// Issuer and Subject are those of a certificate.
+	// Issuer and Subject come from the certificate. They are empty for a key.
 	Issuer  string `json:"issuer,omitempty"`
 	Subject string `json:"subject,omitempty"`
 }
 
-// String is the key's fingerprint, or the subject and its issuer.
+// String returns the key's fingerprint, or the subject and its issuer.
 func (s *Signatory) String() string {
 	switch {
 	case s == nil:
@@ -78,7 +75,7 @@ func (d *decoder) signers(to *[]SignerRule) reader {
 	})
 }
 
-// maxSigners bounds how often each signature is tried.
+// maxSigners limits the number of signers, because each signature is tried with each of them.
 const maxSigners = 100
 
 func (d *decoder) publicKey(to *string) reader {
@@ -88,8 +85,8 @@ func (d *decoder) publicKey(to *string) reader {
 	}, "!!str")
 }
 
-// Fingerprint names the public key in PEM, as Signatory.Key does. That it is a
-// key of any use is not checked.
+// Fingerprint returns the fingerprint of a public key in PEM form, as in Signatory.Key. It does not
+// check that the key is usable.
 func Fingerprint(key string) (string, error) {
 	block, rest := pem.Decode([]byte(key))
 	switch {
@@ -103,7 +100,7 @@ func Fingerprint(key string) (string, error) {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)), nil
 }
 
-// checkSigners checks that every name of a signer that the policy uses is one.
+// checkSigners checks that every signer that a section names is in the policy's list.
 func (d *decoder) checkSigners(p *Policy) {
 	known := func(name string) bool {
 		return slices.ContainsFunc(p.Signers, func(s SignerRule) bool { return s.Name == name })
@@ -134,7 +131,7 @@ func scopePolicies(p *Policy) []*Policy {
 	return out
 }
 
-// signers finds out whether a signatory is one of those that a policy names.
+// signers looks up trusted signers by name.
 type signers map[string]signer
 
 type signer struct {
@@ -149,7 +146,7 @@ func compileSigners(rules []SignerRule) signers {
 		if r.Key != "" {
 			var err error
 			if s.key, err = Fingerprint(r.Key); err != nil {
-				continue // Parse has refused it; nobody is it
+				continue // Parse refuses such a key; it matches no signer
 			}
 		} else {
 			s.issuer, s.subject = newGlob(r.Issuer), newGlob(r.Subject)
@@ -159,7 +156,7 @@ func compileSigners(rules []SignerRule) signers {
 	return out
 }
 
-// has reports whether one of the named signers is s.
+// has reports whether s is one of the named signers.
 func (all signers) has(names []string, s Signatory) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		known, ok := all[name]
@@ -173,7 +170,7 @@ func (all signers) has(names []string, s Signatory) bool {
 	})
 }
 
-// lintSigners mentions identities that anybody has.
+// lintSigners reports identities that match everyone.
 func lintSigners(rules []SignerRule) []Problem {
 	var problems []Problem
 	for _, r := range rules {
@@ -194,8 +191,7 @@ func starred(what, pattern string) string {
 	return "its " + what + " matches every one"
 }
 
-// Signers are those of all policies, each once, so that what they sign can be
-// looked for.
+// Signers returns the signers of all policies, each once, to look for their signatures.
 func (s Set) Signers() []SignerRule {
 	var out []SignerRule
 	for _, p := range s {

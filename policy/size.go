@@ -7,12 +7,11 @@ import (
 	"strings"
 )
 
-// ByteSize is a size in bytes. In the file it has a unit: B, or one of kB, MB, GB
-// and TB, which are powers of 1000, or of KiB, MiB, GiB and TiB, which are powers
-// of 1024.
+// ByteSize is a size in bytes. In the file it has a unit: B; kB, MB, GB or TB, which are powers of
+// 1000; or KiB, MiB, GiB or TiB, which are powers of 1024.
 type ByteSize int64
 
-// sizeUnits are the units, those first whose names end in others' names.
+// sizeUnits lists the units. A unit whose name ends with another unit's name comes first.
 var sizeUnits = []struct {
 	name string
 	size int64
@@ -22,7 +21,7 @@ var sizeUnits = []struct {
 	{"B", 1},
 }
 
-// String returns the size in the largest unit of which it is a whole number.
+// String returns the size in the largest unit that divides it evenly.
 func (s ByteSize) String() string {
 	best, value := "B", int64(s)
 	for _, u := range sizeUnits {
@@ -33,7 +32,7 @@ func (s ByteSize) String() string {
 	return strconv.FormatInt(value, 10) + best
 }
 
-// parseSize reads a whole number with a unit, more than zero.
+// parseSize reads a whole number with a unit. Zero is an error.
 func parseSize(s string) (ByteSize, error) {
 	for _, u := range sizeUnits {
 		number, ok := strings.CutSuffix(s, u.name)

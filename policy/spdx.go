@@ -10,27 +10,27 @@ import (
 	"github.com/github/go-spdx/v2/spdxexp/spdxlicenses"
 )
 
-// The bounds of a license expression. One beyond them is not read: declared
-// licenses are text from the image, and some are whole license texts.
+// Limits of a license expression. A larger expression is not parsed: declared licenses are text
+// from the image, and some are whole license texts.
 const (
 	maxExpression      = 16 << 10 // bytes
 	maxExpressionDepth = 50       // parentheses
 )
 
-// expression is an SPDX license expression, as
-// https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/ defines it:
-// one license, or several expressions that are choices or apply together.
+// expression is an SPDX license expression, as defined in
+// https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/. It is one license, or several
+// expressions joined by OR or AND.
 //
-// go-spdx has a parser too. It does not show what it has read, and neither its
-// depth nor the choices that it multiplies out are bounded.
+// go-spdx has a parser, too, but it does not return the parsed expression. It also limits neither
+// the depth nor the number of choices that it multiplies out.
 type expression struct {
 	license  license
-	operands []expression // empty where it is one license
-	choice   bool         // OR; else AND
+	operands []expression // empty if it is one license
+	choice   bool         // OR; otherwise AND
 }
 
-// hits reports whether every choice has a bad license in it. Its negation is
-// that some choice consists of licenses that are not bad.
+// hits reports whether every choice has a bad license. If not, some choice consists of licenses
+// that are not bad.
 func (x *expression) hits(bad func(*license) bool) bool {
 	if len(x.operands) == 0 {
 		return bad(&x.license)
@@ -42,18 +42,17 @@ func (x *expression) hits(bad func(*license) bool) bool {
 	return slices.ContainsFunc(x.operands, hits)
 }
 
-// license is a license as an expression names it, without the operators between
-// several. Everything is in lower case: SPDX compares identifiers regardless of
-// it.
+// license is one license in an expression, without operators. All text is in lower case, because
+// SPDX ignores the letter case of identifiers.
 type license struct {
-	// id has neither "+" nor, where the list has them as identifiers, the
-	// endings "-only" and "-or-later": GPL-2.0, which the list deprecates, is
-	// GPL-2.0-only, and GPL-2.0+ is GPL-2.0-or-later.
+	// id has no "+". It also has no ending "-only" or "-or-later", if that ending is part of an
+	// identifier in the list. The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+ equals
+	// GPL-2.0-or-later.
 	id        string
-	later     bool   // later versions may be chosen as well
-	exception string // behind WITH, or empty
-	// known: the list has the license and its exception, or they are
-	// references that the SBOM defines.
+	later     bool   // later versions may be chosen, too
+	exception string // the exception after WITH, or empty
+	// known means that the list has the license and its exception, or that they are references that
+	// the SBOM defines.
 	known bool
 }
 
@@ -75,12 +74,12 @@ func newLicense(id, exception string) license {
 	return l
 }
 
-// isReference reports whether an identifier stands for a text in the SBOM.
+// isReference reports whether an identifier refers to a text in the SBOM.
 func isReference(id string) bool {
 	return strings.HasPrefix(id, "licenseref-") || strings.HasPrefix(id, "documentref-") && strings.Contains(id, ":licenseref-")
 }
 
-// names are all that the license is called, in lower case.
+// names returns all names of the license, in lower case.
 func (l *license) names() []string {
 	switch list := spdxList(); {
 	case l.later && list.licenses[l.id+"-or-later"]:
@@ -93,8 +92,7 @@ func (l *license) names() []string {
 	return []string{l.id}
 }
 
-// versions are those among which "or later" leaves the choice, as far as the
-// list knows them.
+// versions returns the versions that "or later" lets the user choose, if the list has them.
 func (l *license) versions() []license {
 	one := *l
 	one.later = false
@@ -109,7 +107,7 @@ func (l *license) versions() []license {
 	return versions
 }
 
-// atLeast reports whether l is a version of the license id or of a later one.
+// atLeast reports whether l is the license id or a later version of it.
 func (l *license) atLeast(id string) bool {
 	list := spdxList()
 	from, ok := list.ranges[id]
@@ -122,15 +120,15 @@ func (l *license) atLeast(id string) bool {
 
 // licenseList is the SPDX list of licenses, in lower case.
 type licenseList struct {
-	names                []string        // of licenses as the list writes them, sorted
-	licenses, exceptions map[string]bool // deprecated ones too
+	names                []string        // of licenses, as the list writes them, sorted
+	licenses, exceptions map[string]bool // including deprecated ones
 	families             [][]string      // ids without "-only", ascending
 	ranges               map[string]licenseVersion
 }
 
 type licenseVersion struct{ family, version int }
 
-// has reports whether the list has a license of that id, as license has it.
+// has reports whether the list has a license with that id, in the form of license.id.
 func (list *licenseList) has(id string) bool {
 	return list.licenses[id] || list.licenses[id+"-only"] || list.licenses[id+"-or-later"]
 }
@@ -150,7 +148,7 @@ var spdxList = sync.OnceValue(func() *licenseList {
 			for _, name := range names {
 				id := strings.TrimSuffix(strings.ToLower(name), "-only")
 				if strings.HasSuffix(id, "-or-later") {
-					continue // stands among the latest, and is no version
+					continue // listed with the latest version, but is not a version
 				}
 				list.ranges[id] = licenseVersion{i, j}
 				if len(ids) == j {
@@ -163,8 +161,7 @@ var spdxList = sync.OnceValue(func() *licenseList {
 	return list
 })
 
-// parseExpression reads a license expression. The special values NONE and
-// NOASSERTION are none.
+// parseExpression reads a license expression. It refuses the special values NONE and NOASSERTION.
 func parseExpression(s string) (expression, error) {
 	if len(s) > maxExpression {
 		return expression{}, fmt.Errorf("longer than %d bytes", maxExpression)
@@ -180,14 +177,13 @@ func parseExpression(s string) (expression, error) {
 	return x, nil
 }
 
-// expressionParser reads tokens from the front.
+// expressionParser consumes tokens from the front.
 type expressionParser struct {
 	tokens []string
 	depth  int
 }
 
-// operator skips the next token if it is this operator, all in upper or all in
-// lower case.
+// operator skips the next token if it is this operator, all in upper case or all in lower case.
 func (p *expressionParser) operator(upper, lower string) bool {
 	if len(p.tokens) == 0 || p.tokens[0] != upper && p.tokens[0] != lower {
 		return false
@@ -199,7 +195,7 @@ func (p *expressionParser) operator(upper, lower string) bool {
 func (p *expressionParser) choice() (expression, error) { return p.joined("OR", "or", p.both) }
 func (p *expressionParser) both() (expression, error)   { return p.joined("AND", "and", p.simple) }
 
-// joined reads operands with an operator between them.
+// joined reads operands that are separated by an operator.
 func (p *expressionParser) joined(upper, lower string, operand func() (expression, error)) (expression, error) {
 	x, err := operand()
 	if err != nil || !p.operator(upper, lower) {
@@ -262,8 +258,8 @@ func (p *expressionParser) identifier(what string) (string, error) {
 	return token, nil
 }
 
-// isIdentifier reports whether s has the characters of an identifier, with a "+"
-// behind it, or of one in another document.
+// isIdentifier reports whether s has the syntax of an identifier, with an optional "+" at the end,
+// or of an identifier in another document.
 func isIdentifier(s string) bool {
 	s = strings.TrimSuffix(s, "+")
 	if document, id, ok := strings.Cut(s, ":"); ok {

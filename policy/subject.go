@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// subject is a finding as rules, exceptions, statements and the baseline look at
-// it: what they all need is worked out once.
+// subject is an indexed finding: values that rules, exceptions, statements and the baseline all
+// need, computed once.
 type subject struct {
 	*Finding
 	platform *Platform
@@ -16,7 +16,7 @@ type subject struct {
 	purl     purl
 	fixable  bool
 	cvss     float64 // the highest base score
-	scored   bool    // there is a base score at all
+	scored   bool    // there is a valid base score
 }
 
 func newSubject(f *Finding, platform *Platform) *subject {
@@ -40,9 +40,8 @@ func lowerIDs(id string, aliases []string) []string {
 	return ids
 }
 
-// highestScore returns the highest base score, and whether there is one: a
-// number that is no base score says nothing, so that it must count as unknown
-// and not as low.
+// highestScore returns the highest base score, and whether there is one. If any value is not a
+// valid base score, the score is unknown: it must not count as low.
 func highestScore(scores []CVSS) (highest float64, ok bool) {
 	for _, c := range scores {
 		if !(0 <= c.Score && c.Score <= maxCVSS) {
@@ -53,10 +52,9 @@ func highestScore(scores []CVSS) (highest float64, ok bool) {
 	return highest, len(scores) > 0
 }
 
-// fixed returns the day from which a grace counts: the earliest on which a
-// repaired version could be had, else the one of publication. A date that is
-// still to come is no such day, or whoever wrote it could put off the block for
-// ever; undecided is the first instant at which such a date would count.
+// fixed returns the first day of the grace period: the first day that a fixed version was
+// available, else the day of publication. A date in the future does not count, or its author could
+// delay the block indefinitely. undecided is the first instant when such a date would count.
 func (s *subject) fixed(now time.Time) (day, undecided time.Time) {
 	consider := func(t time.Time) {
 		switch counts := t.Add(-clock.Skew); {

@@ -7,37 +7,37 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Suite is a file of cases that say what policies decide, so that whoever
-// changes a policy sees what else changes.
+// Suite is a file of test cases for policies. It shows which decisions change when a policy is
+// edited.
 type Suite struct {
 	File string
-	// Policies are the files of the policies that judge together, as they are
-	// written: relative to the folder of the suite. At least one.
+	// Policies lists the policy files that judge together, as written: relative to the folder of
+	// the suite. At least one.
 	Policies []string
-	// Cases are at least one, each with a name of its own.
+	// Cases lists the cases, each with a unique name. At least one.
 	Cases []Case
 }
 
-// Case is evidence, the instant as of which it is judged, and what must come
-// out. Exactly one of Evidence and EvidenceFile is set.
+// Case is evidence, the time of the evaluation, and the expected decision. Exactly one of Evidence
+// and EvidenceFile is set.
 type Case struct {
 	Position Position
 	Name     string
 	Now      time.Time
-	// Evidence stands in the suite itself; what it leaves out is that of an
-	// image to which few policies object, see ParseSuite.
+	// Evidence is the evidence in the suite itself. Missing parts are filled in with an image that
+	// passes most policies, see ParseSuite.
 	Evidence *Input
-	// EvidenceFile names a file with an Input, or with a report that holds one,
-	// as it is written: relative to the folder of the suite.
+	// EvidenceFile names a file with an Input, or with a report that contains one. The name is as
+	// written: relative to the folder of the suite.
 	EvidenceFile string
 	Expect       Expectation
 }
 
-// Expectation is what a decision must say. Of a list that is nil nothing is
-// expected, and the empty list expects that the decision's is empty.
+// Expectation is the expected content of a decision. A nil list is not compared. An empty list
+// means that the decision's list must be empty.
 type Expectation struct {
 	Passed bool
-	// Exactly: the lists that are not nil have nothing else in them.
+	// Exactly requires that the lists that are not nil match completely, without other entries.
 	Exactly     bool
 	Violations  []Expected
 	Warnings    []Expected
@@ -45,22 +45,20 @@ type Expectation struct {
 	NotAffected []Expected
 }
 
-// Expected is one thing that a list of a decision must hold; what is empty is
-// not compared.
+// Expected is one expected entry in a list of a decision. Empty fields are not compared.
 type Expected struct {
 	Position Position
 	// Rule is the name of the rule that decides. Mandatory.
 	Rule string
-	// ID is the finding's id or an alias, in any letter case.
+	// ID is the finding's id or an alias. Letter case is ignored.
 	ID string
-	// Package is a pattern over the package's purl, compared part by part as
-	// that of an exception.
+	// Package is a pattern for the package's purl, compared part by part, as in an exception.
 	Package  string
 	Platform string
 }
 
-// ParseSuite reads the suite in data; file is its name in positions and nothing
-// is opened. The format is as strict as that of a policy:
+// ParseSuite reads the suite in data. file is the name for positions; the file is not opened. The
+// format is as strict as the format of a policy:
 //
 //	version: 1
 //	policies: [policy.yaml]
@@ -75,14 +73,13 @@ type Expected struct {
 //	      passed: false
 //	      violations: [{rule: no critical, id: CVE-2024-0001}]
 //
-// Evidence is the name of a file, or a mapping of an Input under the names of its
-// JSON form. What the mapping leaves out is stood in for: a digest, a database as
-// new as now with the providers kev and epss, one platform linux/amd64 of Debian
-// 12 with a configuration that is not root's, and as packages those of the
-// findings and one more, all under MIT. What is written stands, the empty list
-// too.
+// Evidence is the name of a file, or a mapping of an Input under the names of its JSON form.
+// Missing parts of the mapping have defaults: a digest, a database built at "now" with the
+// providers kev and epss, and one platform, linux/amd64. The platform has Debian 12, a
+// configuration with a user other than root, the packages of the findings and one more, all under
+// MIT. Written values are used as they are, also an empty list.
 //
-// The error is a *ParseError that lists all problems; the suite is nil with it.
+// The error is a *ParseError that lists all problems. The suite is then nil.
 func ParseSuite(file string, data []byte) (*Suite, error) {
 	d := &decoder{file: file}
 	s := &Suite{File: file}
@@ -110,7 +107,7 @@ func (d *decoder) cases(to *[]Case) reader {
 			mandatory("evidence", func(k, value *yaml.Node) { key, evidence = k, value }),
 			mandatory("expect", d.expectation(&c.Expect)),
 		)
-		if evidence != nil { // only now is it known what the time is
+		if evidence != nil { // the defaults depend on the time of the case
 			d.caseEvidence(&c, key, evidence)
 		}
 		*to = append(*to, c)

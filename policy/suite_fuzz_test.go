@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzParseSuite: whatever the file says, it is a suite whose cases can be
-// checked or a list of problems.
+// FuzzParseSuite checks that any file is either a list of problems or a suite whose cases can be
+// checked.
 func FuzzParseSuite(f *testing.F) {
 	files, err := filepath.Glob("../examples/policy-tests/*.yaml")
 	if err != nil || len(files) == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// suiteOf is a suite of one case with this evidence and expectation.
+// suiteOf returns a suite of one case with this evidence and expectation.
 func suiteOf(evidence, expect string) string {
 	return "version: 1\npolicies: [p.yaml]\ncases:\n  - name: a\n    now: 2026-06-15\n    evidence: " + evidence + "\n    expect: " + expect + "\n"
 }
@@ -102,8 +102,8 @@ s.yaml:3:9: a case has no "expect", which is mandatory`,
 	}
 }
 
-// TestSuiteEvidenceHasEveryField: what JSON says of evidence a suite can say, and
-// it means the same.
+// TestSuiteEvidenceHasEveryField checks that a suite can set every field of the JSON form of
+// evidence, with the same meaning.
 func TestSuiteEvidenceHasEveryField(t *testing.T) {
 	var want Input
 	n := 0
@@ -117,7 +117,7 @@ func TestSuiteEvidenceHasEveryField(t *testing.T) {
 	}
 }
 
-// fillEvidence sets every field to another value.
+// fillEvidence sets every field to a different value.
 func fillEvidence(v reflect.Value, n *int) {
 	*n++
 	switch to := v.Addr().Interface().(type) {
@@ -159,8 +159,8 @@ func fillEvidence(v reflect.Value, n *int) {
 	}
 }
 
-// TestSuiteEvidenceStandsIn: what is left out objects to nothing by itself, and
-// what is written stands.
+// TestSuiteEvidenceStandsIn checks that defaults cause no violation, and that written values are
+// kept.
 func TestSuiteEvidenceStandsIn(t *testing.T) {
 	p := parsed(t, `version: 1
 rules:
@@ -241,7 +241,7 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 			t.Errorf("%s: %s", tt.expect, diff)
 		}
 	}
-	// The policies judge together, and none passes nothing.
+	// The policies judge together, and an empty set passes nothing.
 	c := parsedCase(t, "{}", "{passed: true}")
 	if got := c.Check(Set{}, *c.Evidence); len(got) == 0 {
 		t.Error("it passes without a policy")

@@ -6,17 +6,16 @@ import (
 	"strings"
 )
 
-// Check compares what the policies decide about in as of c.Now with what c
-// expects. It returns the differences, a sentence each and without a trailing
-// stop; none means that the case holds. They may quote text from the image:
-// sanitise them before printing.
+// Check compares the decision of the policies about in, at c.Now, with the expectation of c. It
+// returns the differences, one sentence each, without a full stop at the end. An empty result means
+// that the case passes. Differences may quote text from the image: sanitize them before printing.
 func (c *Case) Check(s Set, in Input) []string {
 	d := s.Evaluate(in, c.Now)
 	x := &c.Expect
 	var differences []string
 	if x.Passed != d.Passed {
 		differences = append(differences, map[bool]string{true: "want it to pass, and it is denied", false: "want it denied, and it passes"}[x.Passed])
-		// Why it was denied is what one wants to know next.
+		// The user wants to know next why it was denied.
 		if x.Passed && x.Violations == nil {
 			for i := range d.Violations {
 				differences = append(differences, "violation: "+listedText(&d.Violations[i]))
@@ -111,7 +110,7 @@ func (e *Expected) text() string {
 	return text
 }
 
-// listedText is what a difference says of what a decision lists.
+// listedText describes an entry of a decision in a difference.
 func listedText(v *Violation) string {
 	text := fmt.Sprintf("rule %q", v.Rule)
 	if v.Position.Line > 0 {

@@ -10,13 +10,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// What stands in for digests that a case does not write.
+// standInDigest replaces a digest that a case does not set.
 var standInDigest = "sha256:" + strings.Repeat("0", 64)
 
-// standInAdvisories is about what a full database has for a release of Debian.
+// standInAdvisories is about the number of advisories that a full database has for a release of
+// Debian.
 const standInAdvisories = 30_000
 
-// evidence reads an Input as of now, with what it leaves out stood in for.
+// evidence reads an Input at the time now, and fills in the parts that the case leaves out.
 func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *Input {
 	r := evidenceReader{d, now}
 	in := &Input{
@@ -37,9 +38,8 @@ func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *Input {
 	return in
 }
 
-// evidenceReader reads values of the types of evidence, by the names that they
-// have in JSON. It goes by reflection: a reader for each type would say again
-// what the types say, and forget a field one day.
+// evidenceReader reads values of the types of evidence, by their names in JSON. It uses reflection:
+// separate readers would repeat the types, and could forget a new field.
 type evidenceReader struct {
 	*decoder
 	now time.Time
@@ -56,7 +56,7 @@ func (r evidenceReader) platform() Platform {
 
 func (r evidenceReader) config() *ImageConfig { return &ImageConfig{User: "65532", Created: r.now} }
 
-// standInPackages are what an image with these findings has at least.
+// standInPackages returns the packages that an image with these findings has at least.
 func standInPackages(findings []Finding) []Package {
 	licenses := []string{"MIT"}
 	packages := []Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}
@@ -97,7 +97,7 @@ func (r evidenceReader) value(v reflect.Value) reader {
 	return r.plain(v)
 }
 
-// fields are the keys of a struct, with those of what it embeds.
+// fields returns the keys of a struct, including the keys of embedded structs.
 func (r evidenceReader) fields(v reflect.Value) []field {
 	var fields []field
 	for i := range v.NumField() {
@@ -112,7 +112,7 @@ func (r evidenceReader) fields(v reflect.Value) []field {
 	return fields
 }
 
-// slice makes the list even if it is empty: then nothing stands in for it.
+// slice sets the list even if it is empty, so that no default replaces it.
 func (r evidenceReader) slice(v reflect.Value) reader {
 	return func(key, value *yaml.Node) {
 		v.Set(reflect.MakeSlice(v.Type(), 0, len(value.Content)))
@@ -145,10 +145,10 @@ func (r evidenceReader) texts(v reflect.Value) reader {
 	}
 }
 
-// plain reads a text, number or bool.
+// plain reads a text, a number or a bool.
 func (r evidenceReader) plain(v reflect.Value) reader {
 	switch v.Kind() {
-	case reflect.String: // whatever it says: an image may be named anything
+	case reflect.String: // any text: an image may have any name
 		return scalar(r.decoder, pointer[string](v), "text", func(s string) (string, error) { return s, nil }, "!!str")
 	case reflect.Bool:
 		return r.truth(pointer[bool](v))
@@ -167,11 +167,11 @@ func (r evidenceReader) plain(v reflect.Value) reader {
 			return strconv.ParseFloat(s, 64)
 		}, "!!float", "!!int")
 	}
-	// A mistake in this package, found by its tests: they write every type.
+	// This is a bug in this package. Its tests would find it, because they write every type.
 	panic(fmt.Sprintf("evidence of type %s cannot be written in a suite", v.Type()))
 }
 
-// pointer points to v, whose type may have a name of its own.
+// pointer returns a pointer to v, whose type may be a named type.
 func pointer[T any](v reflect.Value) *T {
 	return v.Addr().Convert(reflect.TypeFor[*T]()).Interface().(*T)
 }

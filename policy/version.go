@@ -17,9 +17,8 @@ import (
 	maven "github.com/masahiro331/go-mvn-version"
 )
 
-// comparators compare a package's version with the least one that a policy
-// wants, by the type in its purl: less than zero means older. A type that is not
-// here has no order that we know.
+// comparators compare a package's version with the minimum of a policy, by the type in its purl. A
+// negative result means older. Versions of other types cannot be compared.
 var comparators = map[string]func(version, least string) (int, error){
 	"apk":      compareAPK,
 	"cargo":    compareSemantic,
@@ -36,13 +35,13 @@ var comparators = map[string]func(version, least string) (int, error){
 	"swift":    compareSemantic,
 }
 
-// comparableTypes lists the types, for messages.
+// comparableTypes lists the types for messages.
 func comparableTypes() string {
 	return strings.Join(slices.Sorted(maps.Keys(comparators)), ", ")
 }
 
-// compareVersions compares by the rules of the type's ecosystem. What it cannot
-// compare is an error.
+// compareVersions compares by the rules of the type's ecosystem. It returns an error if a version
+// cannot be compared.
 func compareVersions(purlType, version, least string) (int, error) {
 	compare, ok := comparators[purlType]
 	if !ok {
@@ -58,7 +57,7 @@ func compareVersions(purlType, version, least string) (int, error) {
 
 const maxVersion = 256 // characters
 
-// The libraries keep numbers in an int, and not all notice when they are larger.
+// The libraries keep numbers in an int, and not all of them detect an overflow.
 var hugeNumber = regexp.MustCompile(`[0-9]{19}`)
 
 func checkVersion(v string) error {
@@ -75,9 +74,9 @@ func checkVersion(v string) error {
 	return nil
 }
 
-// withoutEpoch drops the epoch of a version if the least one has none. An epoch
-// is larger than any version without one, so that whoever leaves it out would
-// be content with every version; this way no older one is let through.
+// withoutEpoch removes the epoch of a version if the minimum has none. A version with an epoch is
+// newer than any version without one, so every version with an epoch would pass. Without it, no
+// older version passes.
 func withoutEpoch(version, least string) string {
 	if _, rest, ok := strings.Cut(version, ":"); ok && !strings.Contains(least, ":") {
 		return rest
@@ -97,7 +96,7 @@ func compareDebian(version, least string) (int, error) {
 	return a.Compare(b), nil
 }
 
-// apkVersion is what apk accepts, see apk-package(5). The library accepts more.
+// apkVersion is the syntax that apk accepts, see apk-package(5). The library accepts more.
 var apkVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]*)*(-r[0-9]+)?$`)
 
 func compareAPK(version, least string) (int, error) {
@@ -129,8 +128,8 @@ func comparePython(version, least string) (int, error) {
 	return a.Compare(b), nil
 }
 
-// compareMaven reads only versions that begin with a digit: to Maven every text
-// is a version, "unknown" too.
+// compareMaven accepts only versions that begin with a digit. For Maven, every text is a version,
+// even "unknown".
 func compareMaven(version, least string) (int, error) {
 	for _, v := range []string{version, least} {
 		if !isDigit(v[0]) {
@@ -148,7 +147,7 @@ func compareMaven(version, least string) (int, error) {
 	return a.Compare(b), nil
 }
 
-// compareGo is for modules, and for the standard library with its "go1.22.1".
+// compareGo compares versions of modules and of the standard library, such as "go1.22.1".
 func compareGo(version, least string) (int, error) {
 	return compareSemantic(strings.TrimPrefix(version, "go"), strings.TrimPrefix(least, "go"))
 }
@@ -169,8 +168,8 @@ func notComparable(version, scheme string, err error) error {
 	return fmt.Errorf("%q is no %s version: %w", version, scheme, err)
 }
 
-// compareRPM compares epoch, version and release; where the least version has no
-// release, any will do.
+// compareRPM compares epoch, version and release. If the minimum has no release, any release
+// passes.
 func compareRPM(version, least string) (int, error) {
 	a, err := newRPMVersion(withoutEpoch(version, least))
 	if err != nil {
@@ -214,7 +213,8 @@ func compareRPMSegments(a, b string) int {
 	separator := func(r rune) bool { return r != '~' && r != '^' && (r >= 0x80 || !isAlphanumeric(byte(r))) }
 	for {
 		a, b = strings.TrimLeftFunc(a, separator), strings.TrimLeftFunc(b, separator)
-		// "~" comes before everything, even the end; "^" before everything but it.
+		// "~" sorts before everything, even the end. "^" sorts after the end and before everything
+		// else.
 		switch tildeA, tildeB := strings.HasPrefix(a, "~"), strings.HasPrefix(b, "~"); {
 		case tildeA && tildeB:
 			a, b = a[1:], b[1:]
@@ -258,7 +258,7 @@ func compareRPMSegments(a, b string) int {
 	}
 }
 
-// cutSegment cuts s behind its leading digits, or its leading letters.
+// cutSegment splits s after its leading digits or its leading letters.
 func cutSegment(s string, numeric bool) (segment, rest string) {
 	end := strings.IndexFunc(s, func(r rune) bool {
 		return r >= 0x80 || !isAlphanumeric(byte(r)) || isDigit(byte(r)) != numeric

@@ -83,7 +83,8 @@ func TestCompareVersions(t *testing.T) {
 			if err != nil || sign(got) != want {
 				t.Errorf("%s: %s: %d, %v", purlType, strings.TrimSpace(line), got, err)
 			}
-			// Nothing is turned about but where the least version leaves a part out.
+			// The reverse comparison must give the opposite result, unless the minimum leaves out a
+			// part.
 			leftOut := strings.Contains(f[0], ":") != strings.Contains(f[2], ":") || strings.Contains(f[0], "-") != strings.Contains(f[2], "-")
 			if purlType == "rpm" && leftOut {
 				continue
@@ -105,8 +106,8 @@ func sign(n int) int {
 	return 0
 }
 
-// TestEpochIsNotNewerThanEverything: who writes "3.0.13" does not think of the
-// epoch, and 1:1.0 is newer than it by the letter.
+// TestEpochIsNotNewerThanEverything checks versions with an epoch against a minimum without one. By
+// the letter 1:1.0 is newer than 3.0.13, but the author of "3.0.13" did not mean that.
 func TestEpochIsNotNewerThanEverything(t *testing.T) {
 	for _, purlType := range []string{"deb", "rpm"} {
 		for version, want := range map[string]int{"1:1.0-1": -1, "1:3.0.13": 0, "1:3.0.14-1": 1} {

@@ -12,11 +12,10 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// VEXStatus is what a VEX statement says of a vulnerability in a product, in the
-// words of OpenVEX.
+// VEXStatus is the status of a vulnerability in a product, in the words of OpenVEX.
 type VEXStatus string
 
-// The statuses. Only the first two can take a finding away.
+// The statuses. Only the first two can remove a finding.
 const (
 	VEXNotAffected        VEXStatus = "not_affected"
 	VEXFixed              VEXStatus = "fixed"
@@ -24,7 +23,7 @@ const (
 	VEXUnderInvestigation VEXStatus = "under_investigation"
 )
 
-// vexJustifications are those of OpenVEX and CSAF.
+// vexJustifications are the justifications of OpenVEX and CSAF.
 var vexJustifications = []string{
 	"component_not_present",
 	"vulnerable_code_not_present",
@@ -33,56 +32,54 @@ var vexJustifications = []string{
 	"inline_mitigations_already_exist",
 }
 
-// VEXRule says whose statements take findings away. The zero value accepts
-// nothing.
+// VEXRule sets which VEX statements remove findings. Without this section, no statement does.
 //
-// A statement counts for a finding if it has its id or an alias in common with
-// it and one of its products is the package, or is the image itself and one of
-// the subcomponents is the package. Purls are compared part by part as those of
-// exceptions, but "*" is a star. The image is named by its digest or that of the
-// platform, also as the version of a purl of type oci; an image without
-// subcomponents, and a package with some, is not enough to take a finding away.
+// A statement counts for a finding if both have an id or alias in common, and if a product of the
+// statement is the package. It also counts if a product is the image itself and one of the
+// subcomponents is the package. Purls are compared part by part, as in an exception, but "*" is a
+// plain character. A statement names the image by its digest or the digest of the platform, which
+// can also be the version of a purl of type oci. Two kinds of statements cannot remove a finding:
+// statements about an image without subcomponents, and statements about a package with
+// subcomponents.
 //
-// Of the statements about one product the latest counts, of equally old ones the
-// one that does not take the finding away; one with a status or a justification
-// that the policy does not accept does not. Where several products are the
-// package, all must agree. One that is dated in the future does not take away
-// anything yet, and one that takes nothing away counts as the latest where it has
-// no date.
+// The latest statement about a product counts. If two are equally old, the one that does not remove
+// the finding counts. A statement with a status or justification that the policy does not accept
+// does not remove a finding. If several products are the package, all of them must agree. A
+// statement dated in the future does not remove anything until that date. A statement that does not
+// remove findings and has no date counts as the latest.
 type VEXRule struct {
 	Position Position `json:"position,omitzero"`
-	// Accept are the statuses that take a finding away: not_affected, fixed or
-	// both; none where left out. Example: "accept: [not_affected]".
+	// Accept lists the statuses that remove a finding: not_affected, fixed or both. Default: none.
+	// Example: "accept: [not_affected]".
 	Accept []VEXStatus `json:"accept,omitempty"`
-	// Justifications are those with which not_affected is accepted, in the
-	// words of OpenVEX; any, and none, where left out.
-	// Example: "justifications: [component_not_present]".
+	// Justifications lists the only justifications that are accepted for not_affected, in the words
+	// of OpenVEX. Default: any, and also no justification. Example: "justifications:
+	// [component_not_present]".
 	Justifications []string `json:"justifications,omitempty"`
-	// Files lets statements count that nobody signed, from files named by
-	// whoever runs the check; they do not where left out. Only true can be
-	// written. Example: "files: true".
+	// Files accepts unsigned statements from the files that the user names with --vex. The only
+	// value is true. Default: these statements do not count. Example: "files: true".
 	Files bool `json:"files,omitempty"`
-	// Signers are names of the policy's signers: statements count that one of
-	// them has signed and attached to the image where it is staged; none where
-	// left out. Example: "signers: [security team]".
+	// Signers lists names of the policy's signers. Statements that one of them signed and attached
+	// to the image in the staging registry count. Default: none. Example: "signers: [security
+	// team]".
 	Signers []string `json:"signers,omitempty"`
 }
 
-// VEXStatement says of one vulnerability how it concerns some products.
+// VEXStatement states how a vulnerability affects some products.
 type VEXStatement struct {
 	ID      string   `json:"id"`
 	Aliases []string `json:"aliases,omitempty"`
-	// Products are purls of packages, or images by digest, "sha256:<hex>", or
-	// by purls of type oci. Subcomponents are purls of packages in them.
+	// Products lists purls of packages, or images by digest, "sha256:<hex>", or by purls of type
+	// oci. Subcomponents lists purls of packages in these products.
 	Products      []string  `json:"products,omitempty"`
 	Subcomponents []string  `json:"subcomponents,omitempty"`
 	Status        VEXStatus `json:"status"`
 	Justification string    `json:"justification,omitempty"`
 	Impact        string    `json:"impact,omitempty"`
-	// Document names where the statement stands, Author who it says wrote it.
+	// Document names the document of the statement, and Author the author that it states.
 	Document string `json:"document,omitempty"`
 	Author   string `json:"author,omitempty"`
-	// Signer is who signed it, verified; nil if nobody did.
+	// Signer is the verified signer, or nil if the statement is not signed.
 	Signer    *Signatory `json:"signer,omitempty"`
 	Timestamp time.Time  `json:"timestamp,omitzero"`
 }
@@ -126,7 +123,7 @@ func (r *VEXRule) trusts(s *VEXStatement, known signers) bool {
 	return known.has(r.Signers, *s.Signer)
 }
 
-// accepts reports whether a statement takes findings away.
+// accepts reports whether a statement can remove findings.
 func (r *VEXRule) accepts(s *VEXStatement) bool {
 	switch {
 	case s.Status != VEXNotAffected && s.Status != VEXFixed, !slices.Contains(r.Accept, s.Status):
@@ -137,23 +134,23 @@ func (r *VEXRule) accepts(s *VEXStatement) bool {
 	return true
 }
 
-// statements finds those about a finding.
+// statements finds the statements about a finding.
 type statements struct {
-	image string // its digest
+	image string // the image's digest
 	byID  map[string][]*statement
 }
 
 type statement struct {
 	*VEXStatement
 	accepted      bool
-	since         time.Time // as far as it tells which is later
+	since         time.Time // compared to find the latest statement
 	products      []product
 	subcomponents []purlPattern
 }
 
-// product is an image, or else packages.
+// product is an image, or a pattern for packages.
 type product struct {
-	name     string // tells apart what statements are about
+	name     string // the key that groups statements by product
 	image    bool
 	packages purlPattern
 }
@@ -161,8 +158,8 @@ type product struct {
 // neverReplaced is later than the date of any statement.
 var neverReplaced = time.Unix(1<<40, 0)
 
-// newStatements prepares the statements that r trusts, and tells later of
-// instants from which one of the others counts. It is nil if r accepts nothing.
+// newStatements prepares the statements that r trusts. It calls later with the instants when other
+// statements begin to count. It returns nil if r accepts none.
 func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later func(time.Time)) *statements {
 	if len(r.Accept) == 0 {
 		return nil
@@ -209,7 +206,7 @@ func newProduct(s string) product {
 	return product{name: strings.ToLower(s), image: true}
 }
 
-// literalPURL returns a pattern in which a star is no wildcard.
+// literalPURL returns a pattern without wildcards: a star is a plain character.
 func literalPURL(s string) purlPattern {
 	parts := splitPURL(s)
 	p := purlPattern{name: glob{parts.name}}
@@ -225,8 +222,8 @@ func literalPURL(s string) purlPattern {
 	return p
 }
 
-// takesAway returns the statement that takes f away, or nil; of several products
-// that of the latest.
+// takesAway returns the statement that removes f, or nil. If several products are affected, it
+// returns the latest statement.
 func (all *statements) takesAway(f *subject) *VEXStatement {
 	if all == nil {
 		return nil
@@ -257,9 +254,9 @@ func (all *statements) takesAway(f *subject) *VEXStatement {
 	return deciding.VEXStatement
 }
 
-// covers reports whether s speaks of f's package in p.
+// covers reports whether s is about f's package in p.
 func (all *statements) covers(s *statement, p *product, f *subject) bool {
-	// What takes nothing away need not be exact.
+	// A statement that does not remove the finding need not be exact.
 	none, some := len(s.subcomponents) == 0, false
 	for _, c := range s.subcomponents {
 		some = some || c.match(f.purl)
@@ -270,8 +267,8 @@ func (all *statements) covers(s *statement, p *product, f *subject) bool {
 	return p.packages.match(f.purl) && (none || !s.accepted)
 }
 
-// replaces reports whether s counts instead of b: it is later, or of the same age
-// and takes less away. Of the rest any will do, so long as it is always the same.
+// replaces reports whether s counts instead of b: it is later, or equally old and less permissive.
+// Otherwise a fixed order decides, so that the result does not depend on the input's order.
 func (s *statement) replaces(b *statement) bool {
 	if b == nil {
 		return true

@@ -16,14 +16,14 @@ var (
 	platformDigest = cleanInput().Platforms[0].Digest
 )
 
-// lodash is the finding that these tests' statements are about.
+// lodash returns the finding that the statements in these tests are about.
 func lodash() Finding {
 	f := finding("GHSA-1", SeverityHigh)
 	f.Aliases = []string{"CVE-1"}
 	return f
 }
 
-// statementFor says that lodash is not affected.
+// statementFor returns a statement that lodash is not affected.
 func statementFor(product string, subcomponents ...string) VEXStatement {
 	return VEXStatement{
 		ID: "CVE-1", Status: VEXNotAffected, Products: []string{product}, Subcomponents: subcomponents,
@@ -31,8 +31,8 @@ func statementFor(product string, subcomponents ...string) VEXStatement {
 	}
 }
 
-// takesAway reports whether the statements take lodash away, by a policy that
-// accepts files and one signer.
+// takesAway reports whether the statements remove lodash, under a policy that accepts files and one
+// signer.
 func takesAway(t *testing.T, statements ...VEXStatement) bool {
 	t.Helper()
 	p := blockAll()
@@ -127,8 +127,8 @@ func TestAffectedIsNoSuppression(t *testing.T) {
 	}
 }
 
-// TestUnsignedStatementDoesNotCount: anyone who can push beside an image could
-// else take its findings away.
+// TestUnsignedStatementDoesNotCount checks unsigned statements from the registry. Otherwise anyone
+// who can push to the image's repository could remove its findings.
 func TestUnsignedStatementDoesNotCount(t *testing.T) {
 	accept := []VEXStatus{VEXNotAffected}
 	a := &Signatory{Issuer: "https://login.example", Subject: "a@example.com"}
@@ -176,7 +176,7 @@ func TestJustifications(t *testing.T) {
 			t.Errorf("%q: %v", justification, got)
 		}
 	}
-	s.Status = VEXFixed // needs none
+	s.Status = VEXFixed // needs no justification
 	if !takenAwayBy(t, p, s) {
 		t.Error("fixed has no justification")
 	}
@@ -262,7 +262,7 @@ func TestNotAffected(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// No rule speaks of it: nothing is taken away.
+	// No rule matches it, so no finding is removed.
 	p.Rules[0].IDs = []string{"CVE-2"}
 	if d := p.Evaluate(in, now); len(d.Allowed) != 1 || len(d.NotAffected) != 0 {
 		t.Errorf("%+v", d)
