@@ -103,11 +103,11 @@ profile: ## see where a check of the benchmark's big image spends its time, and 
 	IMAGEGATE_BENCH_IMAGE=oci:$$(ls -d $(BIN)/bench/work/big-*/oci) $(GO) test ./gate -run '^$$' -bench 'BenchmarkCheck$$' \
 		-benchtime 4x -cpuprofile $(CURDIR)/default.pgo -o $(BIN)/gate.test
 
-# The documents that Vale reads. docs/policy.md is generated from doc comments.
-PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/limits.md docs/performance.md docs/trust.md
+# The documents and comments that Vale reads.
+PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md) $(shell git ls-files '*.go')
 
 .PHONY: lint
-lint: ## go vet, gofmt, golangci-lint, actionlint and Vale at pinned versions
+lint: ## go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd integration/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint

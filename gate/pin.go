@@ -39,7 +39,7 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	images := slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return !d.MediaType.IsImage() || !IsPlatform(d) })
 	child, err := choose(images, g.platform)
 	if err != nil {
-		return src, v1.Hash{}, refuse("index %s: %v", src.Digest, err)
+		return src, v1.Hash{}, &InputError{refuse("index %s: %v", src.Digest, err)}
 	}
 	return src, child.Digest, nil
 }

@@ -59,7 +59,7 @@ func (r *rule) matchesID(s *subject) bool {
 func (r *rule) matchesPackage(s *subject) bool {
 	return (r.packageType == nil || r.packageType.match(s.Package.Type)) &&
 		(r.name == nil || r.name.match(s.Package.Name)) &&
-		r.purl.match(s.purl)
+		r.purl.match(purlOf(&s.Package))
 }
 
 // reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not

@@ -48,7 +48,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
-	cmd := exec.CommandContext(ctx, s.opts.Gunzip[0], s.opts.Gunzip[1:]...) //nolint:gosec // an absolute path, and no shell
+	cmd := exec.CommandContext(ctx, s.opts.Gunzip[0], s.opts.Gunzip[1:]...) //nolint:gosec // an absolute path, without a shell
 	cmd.Env = []string{}                                                    // some programs read options from it
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // pipeline is the equivalent shell script. It is as fast as it can be: the SBOM is made once, in
 // both formats, and neither a log nor a service is used.
 func (p *place) pipeline(ctx context.Context) (*Sample, error) {
-	if err := p.anew(); err != nil {
+	if err := p.reset(); err != nil {
 		return nil, err
 	}
 	from := p.staging.Ref("team/app@" + p.digest.String())

@@ -141,9 +141,9 @@ func (p *place) environment() []string {
 	}
 }
 
-// anew prepares the next run: an empty approved registry, an empty SBOM cache, and counters at
+// reset prepares the next run: an empty approved registry, an empty SBOM cache, and counters at
 // zero.
-func (p *place) anew() error {
+func (p *place) reset() error {
 	if p.approved != nil {
 		if err := p.approved.Close(); err != nil {
 			return err

@@ -65,7 +65,7 @@ func lacks(names ...string) string {
 // promote runs "imagegate promote", for the first time if cold, or again.
 func (p *place) promote(ctx context.Context, cold bool, env ...string) (*Sample, error) {
 	if cold {
-		if err := p.anew(); err != nil {
+		if err := p.reset(); err != nil {
 			return nil, err
 		}
 	}
@@ -81,7 +81,7 @@ func (p *place) promotePlain(ctx context.Context) (*Sample, error) {
 // check runs "imagegate check" with a policy that denies.
 func (p *place) check(ctx context.Context, cold bool) (*Sample, error) {
 	if cold {
-		if err := p.anew(); err != nil {
+		if err := p.reset(); err != nil {
 			return nil, err
 		}
 	}

@@ -156,7 +156,7 @@ func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	}
 	file, ok := cacheKeyFile(c)
 	if !ok || within(cacheDir, file) || ensureCacheKey(file) != nil {
-		return nil, nil //nolint:nilerr // without a place for it there is no key
+		return nil, nil //nolint:nilerr // nothing is cached without a key
 	}
 	return readCacheKey(file)
 }

@@ -30,7 +30,7 @@ func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	if err := os.WriteFile("file", []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod("sealed", 0o500); err != nil { //nolint:gosec // nobody may write
+	if err := os.Chmod("sealed", 0o500); err != nil { //nolint:gosec // without write permission
 		t.Fatal(err)
 	}
 	cases := map[string][]string{

@@ -1,0 +1,16 @@
+package policy
+
+import "testing"
+
+// TestPackageWithoutPURLDoesNotEscapeARule: a rule that names a package applies to a finding whose
+// package has no purl. An exception that names a package does not.
+func TestPackageWithoutPURLDoesNotEscapeARule(t *testing.T) {
+	const rule = "version: 1\nrules:\n  - {name: lodash, package: {purl: \"pkg:npm/lodash\"}}\n"
+	const exception = "exceptions: [{id: CVE-2021-23337, package: pkg:npm/lodash, reason: r, owner: o, expires: 2099-01-01}]\n"
+	in := withFindings(Finding{ID: "CVE-2021-23337", Package: Package{Name: "lodash", Version: "4.17.20", Type: "npm"}, Severity: SeverityHigh})
+	for _, yaml := range []string{rule, rule + exception} {
+		if d := parsed(t, yaml).Evaluate(in, now); d.Passed {
+			t.Errorf("passed with\n%s", yaml)
+		}
+	}
+}
