@@ -14,24 +14,25 @@ import (
 )
 
 var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB",
-	Usage: "keep at most `SIZE` of what was cataloged, so that an image is judged again without being pulled; 0 keeps nothing"}
+	Usage: "keep at most `SIZE` of SBOMs in the cache; 0 keeps none"}
 
 func cacheCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "cache",
-		Usage: "look after what was cataloged by earlier runs",
-		Description: "What is in an image never changes under its digest, so that it is kept, and the next check of it\n" +
-			"judges it anew without reading a layer. Each entry is authenticated with a secret key, which is in\n" +
-			"IMAGEGATE_CACHE_KEY or in a file in the user's configuration folder. An entry with another key is\n" +
-			"ignored: the image is cataloged again.",
+		Usage: "manage the cache of SBOMs",
+		Description: "The content of an image never changes under its digest, so its SBOM is kept. The next check of\n" +
+			"the same digest evaluates it again without reading a layer.\n\n" +
+			"Each entry is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a file in the\n" +
+			"user's configuration folder. Entries with another key are ignored, and the image is cataloged\n" +
+			"again.",
 		Subcommands: []*cli.Command{{
 			Name:   "status",
-			Usage:  "say how much there is",
+			Usage:  "show the size of the cache",
 			Flags:  []cli.Flag{cacheFlag, sharedFlag},
 			Action: func(c *cli.Context) error { return runCacheStatus(c, s) },
 		}, {
 			Name:   "prune",
-			Usage:  "remove what was not used for longest until --cache-max is kept",
+			Usage:  "remove the least recently used SBOMs until the cache fits --cache-max",
 			Flags:  []cli.Flag{cacheFlag, sharedFlag, cacheMaxFlag},
 			Action: func(c *cli.Context) error { return runCachePrune(c, s) },
 		}},

@@ -11,17 +11,17 @@ import (
 func checkCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "check an image against the policy, and write to no registry",
+		Usage:     "check an image against the policy, without promoting it",
 		ArgsUsage: "IMAGE",
-		Description: "IMAGE is a registry's reference, or one of\n" +
+		Description: "IMAGE is a reference in a registry, or one of\n" +
 			"  oci:PATH[:TAG]             an OCI layout\n" +
-			"  oci-archive:FILE[:TAG]     the same in a tar file\n" +
-			"  docker-archive:FILE[:REF]  what \"docker save\" writes\n" +
+			"  oci-archive:FILE[:TAG]     an OCI layout in a tar file\n" +
+			"  docker-archive:FILE[:REF]  the output of \"docker save\"\n" +
 			"  docker-daemon:REF          an image of the local daemon",
 		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
-			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the image at `APPROVED`, signed by --key or --certificate-identity, where the policy has a baseline"},
-			keyFlag("trust `KEY` with the baseline: the public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "judge as of `TIME`, such as 2026-12-31: what will block by then, if only time goes by"}}, identityFlags...),
+			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the approved image at `APPROVED`, if the policy has a baseline"},
+			keyFlag("verify the baseline with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
+			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31, to see what will block by then"}}, identityFlags...),
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
 }

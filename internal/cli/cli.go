@@ -69,12 +69,12 @@ func unsetEmpty() error {
 func newApp(s Streams) *cli.App {
 	app := &cli.App{
 		Name:      "imagegate",
-		Usage:     "let container images through only if they pass a policy",
+		Usage:     "promote container images only if they pass a policy",
 		UsageText: "imagegate COMMAND [flags] [arguments]",
 		Version:   tool().Version,
-		Description: "Takes an image from a staging registry, makes its SBOM, matches it against a\n" +
-			"vulnerability database, judges the evidence by a policy and, only on a pass, signs it,\n" +
-			"attests the evidence and copies it to the approved registry, with the tag last.\n\n" + exitCodesHelp,
+		Description: "Takes an image from a staging registry, generates its SBOM, matches it against a\n" +
+			"vulnerability database and evaluates a policy. Only on a pass it signs the image, attests\n" +
+			"the evidence and copies the image to the approved registry, and writes the tag last.\n\n" + exitCodesHelp,
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
 		HideHelpCommand: true,
 		// Exit codes come from one table, not from an ExitCode method of some error.

@@ -19,40 +19,40 @@ import (
 func dbCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "db",
-		Usage: "work with the vulnerability database",
-		Description: "A check never updates the database by itself: run \"db update\" before it, once a day. Commands\n" +
-			"may run side by side; a check keeps the database that it began with.",
+		Usage: "manage the vulnerability database",
+		Description: "No other command updates the database. Run \"imagegate db update\" once a day. Commands can run\n" +
+			"at the same time: a check uses the database that was current when it started.",
 		Subcommands: []*cli.Command{{
 			Name:        "update",
-			Usage:       "fetch the newest database",
-			Description: "Fetches from grype's public distribution or a mirror of it, verifies the checksum, and puts\nthe new database in place of the old one in one step.",
+			Usage:       "download the newest database",
+			Description: "Downloads the database from grype's public distribution or a mirror, verifies the checksum, and\nreplaces the current database in one step.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
-				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "fetch from the mirror at `URL`"},
-				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "take only the archive with this `SHA256`, as sha256:<hex>"},
-				&cli.BoolFlag{Name: "allow-older", Usage: "take a database that was built before the current one"},
-				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "allow a mirror without TLS that is not on this machine"}},
+				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download from the mirror at `URL`"},
+				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the archive with this `SHA256`, as sha256:<hex>"},
+				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},
+				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "allow a mirror without TLS on another machine"}},
 			Action: func(c *cli.Context) error { return runDBUpdate(c, s) },
 		}, {
 			Name:   "status",
-			Usage:  "say which database there is",
+			Usage:  "show the current database",
 			Flags:  []cli.Flag{cacheFlag, sharedFlag},
 			Action: func(c *cli.Context) error { return runDBStatus(c, s) },
 		}, {
 			Name:      "import",
-			Usage:     "take a database from a file",
+			Usage:     "import a database from a file",
 			ArgsUsage: "FILE",
 			Flags: []cli.Flag{cacheFlag, sharedFlag,
-				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "take the file only with this `SHA256`, as sha256:<hex>"}},
+				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only a file with this `SHA256`, as sha256:<hex>"}},
 			Action: func(c *cli.Context) error { return runDBImport(c, s) },
 		}, {
 			Name:      "build",
-			Usage:     "make a database archive from provider records",
+			Usage:     "build a database from provider records",
 			ArgsUsage: "DIR",
-			Description: "DIR has a folder for each provider, as vunnel writes them, or with JSON records kept by hand,\n" +
-				"such as OSV documents. With a folder as --to, it holds an archive for \"db import\" and, served\n" +
-				"over HTTP, is a mirror for \"db update --url\" and for grype.",
+			Description: "DIR has a folder for each provider, with the records that vunnel writes or with JSON records of\n" +
+				"your own, such as OSV documents. If --to is a folder, it gets an archive for \"db import\". Served\n" +
+				"over HTTP, the folder is a mirror for \"db update --url\" and for grype.",
 			Flags: []cli.Flag{tempFlag, sharedFlag,
-				&cli.StringFlag{Name: "to", Usage: "write a mirror into the folder, or a single archive ending in .tar.zst or .tar.gz, `PATH`"}},
+				&cli.StringFlag{Name: "to", Usage: "write to `PATH`: a folder for a mirror, or an archive that ends in .tar.zst or .tar.gz"}},
 			Action: func(c *cli.Context) error { return runDBBuild(c, s) },
 		}},
 	}

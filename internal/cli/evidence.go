@@ -13,7 +13,7 @@ import (
 )
 
 var evidenceFlag = &cli.StringFlag{Name: "evidence-dir", EnvVars: []string{"IMAGEGATE_EVIDENCE_DIR"},
-	Usage: "write every signed statement into `DIR`, each as a DSSE envelope in a file of its own; slsa-verifier reads decision.dsse.json"}
+	Usage: "write each signed statement to a file in `DIR`, as a DSSE envelope"}
 
 // evidenceNames maps predicate types to the base names of evidence files.
 var evidenceNames = map[string]string{

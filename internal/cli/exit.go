@@ -36,10 +36,10 @@ const (
 )
 
 const exitCodesHelp = `Exit codes:
-     0  passed, and promoted where that was asked; or denied and let through by an override
-     1  no decision; or promoted, and a report could not be written
-     2  denied by policy
-     3  usage, or an invalid policy or configuration
+     0  passed, and promoted; or denied, and promoted by an override
+     1  no decision; or promoted, but a report could not be written
+     2  denied by the policy
+     3  usage error, or invalid policy or configuration
      4  a registry failed or refused; try again if the last line says "retryable: yes"
      5  the vulnerability database is missing, corrupt or too old; run "imagegate db update"
      6  signing, attesting or verifying failed

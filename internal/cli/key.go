@@ -16,20 +16,22 @@ import (
 func keyCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "key",
-		Usage: "work with signing keys",
+		Usage: "manage signing keys",
 		Subcommands: []*cli.Command{{
 			Name:      "generate",
-			Usage:     "write a new key pair in cosign's format",
+			Usage:     "generate a key pair in cosign's format",
 			ArgsUsage: "[PREFIX]",
-			Description: "Writes PREFIX.key, encrypted, and PREFIX.pub; PREFIX is \"cosign\" if not given. The password is\n" +
-				"read from COSIGN_PASSWORD, or asked for at a terminal. No existing file is overwritten.",
+			Description: "Writes the encrypted private key to PREFIX.key and the public key to PREFIX.pub. Default PREFIX:\n" +
+				"cosign. The password comes from COSIGN_PASSWORD or from a prompt. Existing files are not\n" +
+				"overwritten.",
 			Action: func(c *cli.Context) error { return runKeyGenerate(c, s) },
 		}, {
 			Name:      "public",
-			Usage:     "print the public key of a private one",
+			Usage:     "print the public key of a private key",
 			ArgsUsage: "KEY",
-			Description: "Prints, in PEM, what a cluster and \"imagegate verify --key\" are to trust. KEY is the file of a private\n" +
-				"key, its password in COSIGN_PASSWORD, or awskms://, gcpkms://, azurekms://, hashivault://.",
+			Description: "Prints the public key in PEM, for the cluster's policy and for \"imagegate verify --key\". KEY is the\n" +
+				"file of a private key, or awskms://, gcpkms://, azurekms://, hashivault://. The password of an\n" +
+				"encrypted file comes from COSIGN_PASSWORD.",
 			Action: func(c *cli.Context) error { return runKeyPublic(c, s) },
 		}},
 	}

@@ -26,7 +26,7 @@ type overrideValue map[string]string
 func newOverrideFlag() *cli.GenericFlag {
 	// No environment variable on purpose: an override is for one run and must not stay in an
 	// environment.
-	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "let the image through if the policy denies it and allows an override: `reason=TEXT,approver=NAME,expires=TIME`; repeatable, one or more pairs each, and a pair with a comma in double quotes"}
+	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image if the policy allows an override: `reason=TEXT,approver=NAME,expires=TIME`. Put a pair that has a comma into double quotes. Repeatable"}
 }
 
 // Set parses the pairs of one flag.

@@ -19,10 +19,10 @@ func policyCommand(s Streams) *cli.Command {
 			policyInitCommand(s),
 			{
 				Name:      "lint",
-				Usage:     "report every error in policy files, and what has no effect",
+				Usage:     "report errors in policy files, and parts without effect",
 				ArgsUsage: "FILE...",
-				Description: "Errors end with code 3. Warnings do not: they are about rules that never decide or that\n" +
-					"contradict each other, and exceptions that are about to expire.",
+				Description: "Errors exit with code 3. Warnings exit with code 0: rules that never decide, rules that\n" +
+					"contradict each other, and exceptions that expire soon.",
 				Action: func(c *cli.Context) error { return runPolicyLint(c, s) },
 			},
 			policyTestCommand(s),
@@ -30,7 +30,7 @@ func policyCommand(s Streams) *cli.Command {
 			{
 				Name:        "schema",
 				Usage:       "print the JSON Schema of policy files, for editors",
-				Description: "An editor that knows YAML takes it from a first line such as\n  # yaml-language-server: $schema=policy.schema.json",
+				Description: "A YAML editor reads the schema that the first line of the policy names:\n  # yaml-language-server: $schema=policy.schema.json",
 				Action:      func(c *cli.Context) error { return runPolicySchema(c, s) },
 			},
 		},

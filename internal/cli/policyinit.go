@@ -25,15 +25,15 @@ var profiles = []string{"starter", "strict", "audit"}
 func policyInitCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:      "init",
-		Usage:     "write a policy to begin with",
+		Usage:     "write a policy to start from",
 		ArgsUsage: "[FILE]",
-		Description: "FILE is policy.yaml if not given, and \"-\" is standard output. No existing file is overwritten.\n" +
-			"The comments in it say what each choice is for. The profiles:\n" +
-			"  starter  deny what is critical, and what is high for two weeks with a fix\n" +
-			"  strict   deny what is high at once, images that run as root, and credentials\n" +
-			"  audit    warn of all that and deny nothing for it: for the first weeks",
+		Description: "Default FILE: policy.yaml. \"-\" is standard output. An existing file is not overwritten. The\n" +
+			"comments in the file explain each line. The profiles:\n" +
+			"  starter  deny critical findings, and high ones two weeks after their fix\n" +
+			"  strict   also deny high findings at once, images that run as root, and credentials\n" +
+			"  audit    warn about all of these and deny none: for the first weeks",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0],
-			Usage: "write the policy of the `PROFILE`: " + strings.Join(profiles, ", ")}},
+			Usage: "write the policy for `PROFILE`: " + strings.Join(profiles, ", ")}},
 		Action: func(c *cli.Context) error { return runPolicyInit(c, s) },
 	}
 }

@@ -13,11 +13,11 @@ import (
 func policyPrintCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "print",
-		Usage: "print what policies say, or what they say of one image",
-		Description: "What has its default is left out, exceptions in files of their own are among the others, and\n" +
-			"comments are gone. Several policies are printed one behind the other: an image must pass each.",
+		Usage: "print policies, or how they apply to one image",
+		Description: "Prints the policies without defaults and comments, and with the exceptions from other files.\n" +
+			"Several policies are printed one after the other: an image must pass each.",
 		Flags: []cli.Flag{policyFlag,
-			&cli.StringFlag{Name: "image", Usage: "apply what the policies say differently for the images of `REPOSITORY`"}},
+			&cli.StringFlag{Name: "image", Usage: "apply the policies to the images of `REPOSITORY`"}},
 		Action: func(c *cli.Context) error { return runPolicyPrint(c, s) },
 	}
 }

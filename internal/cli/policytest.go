@@ -17,13 +17,13 @@ import (
 func policyTestCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:      "test",
-		Usage:     "hold policies against cases of what they must decide",
+		Usage:     "test policies against cases with expected decisions",
 		ArgsUsage: "FILE...",
-		Description: "A FILE names policies, and cases: evidence, the time as of which it is judged, and what must come\n" +
-			"out. A case that comes out otherwise ends with code 2, and a file that is no such file with 3.",
+		Description: "A FILE names policies and cases. A case has evidence, the time of the evaluation, and the expected\n" +
+			"decision. A case that fails exits with code 2, and a file with errors exits with code 3.",
 		// No environment variable: one that is set for check reports would overwrite them with test
 		// results.
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "write the results as JUnit XML into `FILE` too"}},
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "also write the results as JUnit XML to `FILE`"}},
 		Action: func(c *cli.Context) error { return runPolicyTest(c, s) },
 	}
 }

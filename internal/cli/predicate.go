@@ -8,7 +8,7 @@ import (
 )
 
 var requireFlag = &cli.StringSliceFlag{Name: "require-predicate", EnvVars: []string{"IMAGEGATE_REQUIRE_PREDICATE"},
-	Usage: "demand a signed statement of this `TYPE` besides, a URI or cosign's name for one (spdxjson, cyclonedx, vuln, openvex, slsaprovenance1, ...); repeatable; of an index, the index or each platform must have it"}
+	Usage: "also require a signed statement of this `TYPE`: a URI, or a name that cosign uses, such as spdxjson. Repeatable"}
 
 // predicateNames are cosign's short names for predicate types:
 // https://github.com/sigstore/cosign/blob/v2.6.5/cmd/cosign/cli/options/predicate.go

@@ -17,20 +17,20 @@ import (
 func promoteCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:      "promote",
-		Usage:     "check an image and, on a pass, sign, attest and copy it; the main job",
+		Usage:     "check an image and, on a pass, sign, attest and copy it",
 		ArgsUsage: "STAGING APPROVED [APPROVED...]",
 		Description: "STAGING is a reference in the staging registry, or oci:, oci-archive:, docker-archive: or\n" +
-			"docker-daemon: with a path or reference. APPROVED is registry/repository:tag; with several, no\n" +
+			"docker-daemon: with a path or reference. APPROVED is registry/repository:tag. With several, no\n" +
 			"tag is written before all are complete.\n\n" +
-			"The password of an encrypted key is read from COSIGN_PASSWORD. Doing it again is safe: what is\n" +
-			"there is verified, what is missing is completed.\n\n" +
-			"With --override an image that is denied is promoted all the same, if every policy allows that:\n" +
-			"signed as denied, with the override beside it. The exit code is 0, and the report and standard\n" +
-			"error say so.",
+			"The password of an encrypted key comes from COSIGN_PASSWORD. You can safely run the command\n" +
+			"again: it verifies what was already written and adds what is missing.\n\n" +
+			"--override promotes a denied image if every policy allows it. The signed decision still says\n" +
+			"that the image was denied, and carries the override. The exit code is 0, and the report and\n" +
+			"standard error name the override.",
 		Flags: []cli.Flag{policyFlag, keyFlag("sign with `KEY`: a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"},
-				Usage: "store signatures and statements as `FORM`: legacy (cosign's .sig and .att tags), bundle (sigstore bundles as OCI 1.1 referrers) or both (default: legacy with a key, bundle with --keyless)"},
-			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "move an approved tag that names another digest"},
+				Usage: "store signatures as `FORM`: legacy (.sig and .att tags), bundle (OCI 1.1 referrers) or both (default: legacy, or bundle with --keyless)"},
+			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag to move from another digest"},
 			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
 			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},

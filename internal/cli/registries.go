@@ -29,7 +29,7 @@ import (
 )
 
 var insecureFlag = &cli.StringSliceFlag{Name: "insecure-registry", EnvVars: []string{"IMAGEGATE_INSECURE_REGISTRY"},
-	Usage: "reach the registry `HOST[:PORT]` over plain HTTP; repeatable (loopback addresses need no flag)"}
+	Usage: "use plain HTTP for the registry `HOST[:PORT]`. Repeatable. Loopback addresses need no flag"}
 
 // access holds the credentials and the transport for registries.
 type access struct {

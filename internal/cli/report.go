@@ -14,15 +14,15 @@ import (
 
 // answerFlag is --output for commands that read reports. It has no environment variable: one that
 // is set for check would make the answer overwrite the report.
-var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the answer as `FORMAT[=FILE]`, text or json; repeatable (default: text)"}
+var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the answer as `FORMAT[=FILE]`: text or json. Repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
-		Usage:     "say why a report says what it does of a vulnerability or rule",
+		Usage:     "explain why a report blocks a vulnerability or applies a rule",
 		ArgsUsage: "ID",
-		Description: "ID is the id of a vulnerability, an alias of it, or the name of a rule that decides. The policies\n" +
-			"must be those that made the report: others would have other reasons.",
+		Description: "ID is the id or an alias of a vulnerability, or the name of a rule. Give the policies that made\n" +
+			"the report.",
 		Flags: []cli.Flag{policyFlag, answerFlag,
 			&cli.StringFlag{Name: "report", Usage: "explain the JSON report in `FILE`"}},
 		Action: func(c *cli.Context) error { return runExplain(c, s) },
@@ -35,9 +35,9 @@ func reportCommand(s Streams) *cli.Command {
 		Usage: "work with JSON reports",
 		Subcommands: []*cli.Command{{
 			Name:        "diff",
-			Usage:       "say what has changed from one report to a later one",
+			Usage:       "compare two reports",
 			ArgsUsage:   "BEFORE.json AFTER.json",
-			Description: "That something has changed is no error: the code is 0 also then.",
+			Description: "The exit code is 0 whether or not the reports differ.",
 			Flags:       []cli.Flag{answerFlag},
 			Action:      func(c *cli.Context) error { return runReportDiff(c, s) },
 		}},

@@ -8,19 +8,19 @@ import (
 
 // Flags for signing, and for verifying keyless signatures.
 var (
-	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: that of the GitHub Actions job, or of the token in SIGSTORE_ID_TOKEN, or, at a terminal, of who logs in with a browser"}
-	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get what --trusted-root and --signing-config would name from the TUF repository at `URL` (default: the public good Sigstore's, where an identity signs or is trusted)"}
-	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "begin with the TUF root metadata in `FILE` (default: the public good Sigstore's)"}
-	identityTokenFlag = &cli.StringFlag{Name: "identity-token", EnvVars: []string{"IMAGEGATE_IDENTITY_TOKEN"}, Usage: "sign with the identity that the OpenID Connect token in `FILE` states; with --keyless"}
-	signingConfigFlag = &cli.StringFlag{Name: "signing-config", EnvVars: []string{"IMAGEGATE_SIGNING_CONFIG"}, Usage: "use the certificate authority, logs and timestamp authorities in the Sigstore signing configuration in `FILE`"}
+	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: from GitHub Actions, SIGSTORE_ID_TOKEN, or a login in the browser"}
+	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get the trusted root and the signing configuration from the TUF repository at `URL` (default: the public Sigstore)"}
+	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "start with the TUF root metadata in `FILE` (default: the public Sigstore)"}
+	identityTokenFlag = &cli.StringFlag{Name: "identity-token", EnvVars: []string{"IMAGEGATE_IDENTITY_TOKEN"}, Usage: "sign with the OpenID Connect token in `FILE`; needs --keyless"}
+	signingConfigFlag = &cli.StringFlag{Name: "signing-config", EnvVars: []string{"IMAGEGATE_SIGNING_CONFIG"}, Usage: "use the Sigstore services in the signing configuration in `FILE`"}
 
 	identityFlags = []cli.Flag{
-		&cli.StringFlag{Name: "certificate-identity", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY"}, Usage: "trust the `SUBJECT` of a certificate, an email address or the URL of a workflow"},
-		&cli.StringFlag{Name: "certificate-identity-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY_REGEXP"}, Usage: "trust subjects that `REGEXP` matches as a whole"},
-		&cli.StringFlag{Name: "certificate-oidc-issuer", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER"}, Usage: "as the OpenID Connect issuer at `URL` states it"},
-		&cli.StringFlag{Name: "certificate-oidc-issuer-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER_REGEXP"}, Usage: "as an issuer states it that `REGEXP` matches as a whole"},
+		&cli.StringFlag{Name: "certificate-identity", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY"}, Usage: "trust certificates for `SUBJECT`: an email address or the URL of a workflow"},
+		&cli.StringFlag{Name: "certificate-identity-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY_REGEXP"}, Usage: "trust certificates whose whole subject matches `REGEXP`"},
+		&cli.StringFlag{Name: "certificate-oidc-issuer", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER"}, Usage: "require that the OpenID Connect issuer is `URL`"},
+		&cli.StringFlag{Name: "certificate-oidc-issuer-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER_REGEXP"}, Usage: "require that the whole issuer matches `REGEXP`"},
 		trustedRootFlag, tufMirrorFlag, tufRootFlag,
-		&cli.BoolFlag{Name: "allow-unlogged", EnvVars: []string{"IMAGEGATE_ALLOW_UNLOGGED"}, Usage: "accept an identity's signature that is in no transparency log, where a timestamp proves its time"},
+		&cli.BoolFlag{Name: "allow-unlogged", EnvVars: []string{"IMAGEGATE_ALLOW_UNLOGGED"}, Usage: "accept a keyless signature without a log entry if a timestamp proves its time"},
 	}
 )
 

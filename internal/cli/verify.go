@@ -15,27 +15,25 @@ func verifyCommand(s Streams) *cli.Command {
 		Name:      "verify",
 		Usage:     "prove that an image in an approved registry passed",
 		ArgsUsage: "APPROVED",
-		Description: "Reads the approved registry alone: the signature must be by the key and for this repository\n" +
-			"and digest, every statement must be there and belong to the image, and the decision must be a\n" +
-			"pass. With --allow-override it may be a denial, if a signed override of it has not ended.\n\n" +
-			"With --signature-only no decision is asked for: an image that the cosign command signed is\n" +
-			"accepted, in either form of storage. Only the digest that is named needs the signature, and a\n" +
-			"bundle need not name the repository, as cosign's do not.\n\n" +
-			"In a mirror or a pull-through cache the image has another name than the one it was signed\n" +
-			"for. Name that one with --repository: the image and all statements are read from APPROVED,\n" +
-			"and must be signed for the repository NAME.\n\n" +
+		Description: "Reads only the approved registry. The signature must be by the key, for this repository and\n" +
+			"digest. Every statement must be there and belong to the image, and the decision must be a pass.\n" +
+			"With --allow-override it may be a denial with a signed override that is still valid.\n\n" +
+			"--signature-only requires no decision: it accepts an image that cosign signed, in either form\n" +
+			"of storage. Only the given digest needs a signature, and a bundle need not name the repository.\n\n" +
+			"A mirror or pull-through cache has the image under another name. Give the original name with\n" +
+			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME:\n\n" +
 			"   imagegate verify mirror.example/team/app:1.2 --repository registry.example/team/app --key cosign.pub",
-		Flags: append([]cli.Flag{keyFlag("trust `KEY`: the public keys in a PEM file, of which one must have signed everything, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: decision.maxAge of the policy that decided)"},
-			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require that it passed exactly the policy in `FILE`, or these policies in this order"},
-			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require that it passed the policy `NAME`, in any version; several names are joined by \" + \""},
-			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag than the one given"},
-			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, of which APPROVED is a mirror (default: of APPROVED)"},
+		Flags: append([]cli.Flag{keyFlag("verify with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
+			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: decision.maxAge of its policy)"},
+			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require a pass of exactly the policy in `FILE`, or of these policies in this order"},
+			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require a pass of the policy `NAME`, in any version. Join several names with \" + \""},
+			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag"},
+			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, if APPROVED is in a mirror (default: the repository of APPROVED)"},
 			ignoreReferrersFlag,
 			// No environment variable on purpose, as for --override.
-			&cli.BoolFlag{Name: "allow-override", Usage: "accept an image that was denied and that an override lets through, as long as that lasts"},
-			&cli.BoolFlag{Name: "signature-only", Usage: "prove that the digest is signed, by cosign itself too, and not that it passed"},
-			&cli.BoolFlag{Name: "explain", Usage: "tell of every signature and statement beside the image and its platforms what it is, who signed it and when, and why it counts or does not; also when verifying fails"},
+			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
+			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
+			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},
 			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
@@ -80,7 +78,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 
 // ignoreReferrersFlag weakens a check: a newer decision may be among the referrers.
 var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
-	Usage: "read statements from tags alone, for a registry whose list of referrers cannot be read and where nothing is stored as bundles"}
+	Usage: "read statements from tags only, if the registry refuses its list of referrers"}
 
 // verifierFor returns a verifier that reads tags and referrers, or only tags with
 // --insecure-ignore-referrers.
