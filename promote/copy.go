@@ -23,6 +23,8 @@ type Copied struct {
 	Sent  int `json:"sent"`
 	// Bytes is the number of bytes of blobs that were sent, including repeated uploads.
 	Bytes int64 `json:"bytes"`
+	// Skipped is the size of the blobs that were not sent, in bytes.
+	Skipped int64 `json:"skipped"`
 }
 
 // copy pushes the image to the repository by digest: first blobs, then the manifests of platforms
@@ -85,12 +87,22 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 			return Copied{}, err
 		}
 	}
-	out := Copied{Blobs: len(blobs)}
+	return countCopied(meters)
+}
+
+func countCopied(meters []*meter) (Copied, error) {
+	out := Copied{Blobs: len(meters)}
 	for _, m := range meters {
 		if n := m.sent.Load(); n > 0 {
 			out.Sent++
 			out.Bytes += n
+			continue
 		}
+		size, err := m.Size()
+		if err != nil {
+			return Copied{}, err
+		}
+		out.Skipped += size
 	}
 	return out, nil
 }

@@ -221,7 +221,7 @@ func destination(r *promote.Record, state report.State) report.Destination {
 	}
 	d := report.Destination{Reference: r.Reference(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: state,
 		SignedFor: r.SignedFor, Signer: r.Signer, Statements: []report.Statement{}, Decided: r.Decision.Time,
-		Blobs: r.Copied.Blobs, BlobsCopied: r.Copied.Sent, BytesCopied: r.Copied.Bytes}
+		Blobs: r.Copied.Blobs, BlobsCopied: r.Copied.Sent, BytesCopied: r.Copied.Bytes, BytesSkipped: r.Copied.Skipped}
 	for _, s := range r.Statements {
 		one := report.Statement{PredicateType: s.PredicateType, Subjects: []string{s.Subject}, Digest: s.Digest}
 		if s.PredicateType != promote.DecisionType {
