@@ -15,8 +15,8 @@ func verifyCommand(s Streams) *cli.Command {
 		Name:      "verify",
 		Usage:     "prove that an image in an approved registry passed",
 		ArgsUsage: "APPROVED",
-		Description: "Reads only the approved registry. The signature must be by the key, for this repository and\n" +
-			"digest. Every statement must be there and belong to the image, and the decision must be a pass.\n" +
+		Description: "Reads only the approved registry. The key must have signed this digest for this repository.\n" +
+			"Every statement must be there and belong to the image, and the decision must be a pass.\n" +
 			"With --allow-override it may be a denial with a signed override that is still valid.\n\n" +
 			"--signature-only requires no decision: it accepts an image that cosign signed, in either form\n" +
 			"of storage. Only the given digest needs a signature, and a bundle need not name the repository.\n\n" +
