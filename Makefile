@@ -118,7 +118,7 @@ lint: ## go vet, gofmt, golangci-lint, actionlint, and Vale over documents and c
 	cd integration/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...
 	cd integration/vale && $(GO) build -o $(BIN)/ github.com/vale-cli/vale/v3/cmd/vale
-	$(BIN)/vale --config integration/vale/vale.ini --output line $(PROSE)
+	@$(BIN)/vale --config integration/vale/vale.ini --output line $(PROSE)
 	@! $(BIN)/vale --config integration/vale/vale.ini --output line integration/vale/planted.txt >/dev/null || \
 		{ echo "Vale accepts integration/vale/planted.txt, which it must refuse"; exit 1; }
 
