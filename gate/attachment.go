@@ -51,16 +51,9 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
 		return Attachment{}, refuse("it describes %q, which is no image of the index", subject)
 	}
-	raw, err := r.manifest(d)
+	raw, m, err := r.child(d)
 	if err != nil {
 		return Attachment{}, err
-	}
-	if err := checkManifest(d, raw); err != nil {
-		return Attachment{}, err
-	}
-	m, err := v1.ParseManifest(bytes.NewReader(raw))
-	if err != nil {
-		return Attachment{}, refuse("parsing it: %v", err)
 	}
 	switch {
 	case !d.MediaType.IsImage() || len(m.Layers) == 0:
@@ -99,6 +92,23 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 // maxStatement limits one statement of an attestation manifest, in bytes. BuildKit writes at most
 // 80 MiB.
 const maxStatement = 128 << 20
+
+// child reads and parses the manifest of a child of the index that is not an image. The content must
+// have the digest and the size of the descriptor.
+func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
+	raw, err := r.manifest(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkManifest(d, raw); err != nil {
+		return nil, nil, err
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, nil, refuse("parsing it: %v", err)
+	}
+	return raw, m, nil
+}
 
 // readAttached reads the config or a statement of an attestation manifest.
 func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (layers.Blob, []byte, error) {

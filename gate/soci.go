@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -42,16 +41,9 @@ func IsPlatform(d v1.Descriptor) bool { return !IsAttachment(d) && !isSOCI(d) }
 // readSOCI reads a SOCI index. It checks that no runtime would accept it as an image, which would
 // be promoted without a scan.
 func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (Attachment, error) {
-	raw, err := r.manifest(d)
+	raw, m, err := r.child(d)
 	if err != nil {
 		return Attachment{}, err
-	}
-	if err := checkManifest(d, raw); err != nil {
-		return Attachment{}, err
-	}
-	m, err := v1.ParseManifest(bytes.NewReader(raw))
-	if err != nil {
-		return Attachment{}, refuse("parsing it: %v", err)
 	}
 	isOwn := strings.HasPrefix(string(m.Config.MediaType), sociTypes)
 	switch {
