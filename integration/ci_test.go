@@ -476,7 +476,7 @@ func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 		"no policy":         {map[string]string{"policy": ""}, 3, "no policy"},
 		"no approved":       {map[string]string{"approved": "\n"}, 3, "at least one APPROVED"},
 		"no key":            {map[string]string{"key": ""}, 3, "no key"},
-		"no password":       {map[string]string{"key-password": ""}, 6, "hint: put the key's password"},
+		"no password":       {map[string]string{"key-password": ""}, 6, "hint: set COSIGN_PASSWORD"},
 		"another password":  {map[string]string{"key-password": "wrong"}, 6, "loading key"},
 		"no such format":    {map[string]string{"output": "text\nyaml"}, 3, "formats are"},
 		"no such image":     {map[string]string{"image": r.image + ":none"}, 4, "staging registry"},

@@ -171,35 +171,35 @@ func hint(err error) string {
 	case errors.As(err, &untrusted):
 		return untrustedHint(untrusted)
 	case errors.As(err, &secret):
-		return "flags take the name of a file, not what is in it: write the key or the document into a file that only you can read, and name that"
+		return "a flag takes the name of a file, not its content: write the content to a file that only you can read"
 	case errors.As(err, &written) && written.promoted:
 		return "the image is promoted: its tags are written and verified. Run the command again to write what is missing"
 	case errors.As(err, &crash):
-		return "this is no verdict about the image, and nothing more was written to a registry. A file in the image may be made to break a parser"
+		return "this is not a verdict about the image, and nothing more was written to a registry. A file in the image may be made to break a parser"
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.FromFuture:
 		return `check the clock of this machine with "date -u". If the clock is right, the database was built on a machine whose clock is wrong: run "imagegate db update --allow-older"`
 	case errors.As(err, &unusable):
-		return `run "imagegate db update", or "imagegate db import FILE" where there is no network`
+		return `run "imagegate db update", or "imagegate db import FILE" without a network`
 	case errors.As(err, &conflict):
-		return "give the image a new tag, or --move-tag if the tag is meant to move"
+		return "use a new tag, or --move-tag if the tag must move"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return "the layers of an image are kept on disk while it is checked, and archives in it are unpacked: choose a larger folder with --temp-dir"
+		return "imagegate keeps layers and unpacked archives on disk during a check: use --temp-dir with a larger disk"
 	case errors.As(err, &refused):
-		return "the registry does not change tags, so that a decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
+		return "the tags of the registry are immutable, so the decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
 	case errors.As(err, &registry) && registry.Side == gate.Approved && strings.Contains(err.Error(), "/referrers/"):
 		return "a newer decision may be among the referrers. If nothing in that registry is stored as bundles, use --insecure-ignore-referrers with promote and verify"
 	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
-		return "check the repository and the tag; some registries also answer so without credentials"
+		return "check the repository and the tag. Some registries give the same answer if the login is missing"
 	case errors.As(err, &verified) && verified.OtherRepository:
-		return "if the image is in a mirror or a pull-through cache, name the repository that you trust with --repository"
+		return "if the image is in a mirror or a pull-through cache, use --repository with the original repository"
 	case errors.As(err, &verified) && verified.Overridden:
-		return "--allow-override accepts it, and shows who let it through and why"
+		return "--allow-override accepts the image, and shows the approver and the reason"
 	case errors.Is(err, errNoKeyPassword):
-		return "put the key's password into COSIGN_PASSWORD"
+		return "set COSIGN_PASSWORD to the password of the key"
 	}
 	return ""
 }

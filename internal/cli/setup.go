@@ -75,14 +75,14 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	var failed []error
 	for _, path := range c.StringSlice("policy") {
 		if path == "" { // an unset variable must not go unnoticed among other policies
-			return nil, usagef("no policy: --policy is empty, and nothing passes without")
+			return nil, usagef("--policy is empty: use --policy FILE")
 		}
 		p, err := loadPolicy(path)
 		failed = append(failed, err)
 		set = append(set, p)
 	}
 	if len(set) == 0 {
-		return nil, usagef("no policy: name one with --policy, nothing passes without")
+		return nil, usagef("no policy given: use --policy FILE. \"imagegate policy init\" writes one")
 	}
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ var errNoKeyPassword = errors.New("the key is encrypted and no password is given
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key: name one with --key, or sign with --keyless; nothing is promoted unsigned")
+		return nil, usagef("no key given: use --key FILE or --keyless. \"imagegate key generate\" writes a key pair")
 	}
 	return openKey(c, s, path)
 }
@@ -211,7 +211,7 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key: name the public key with --key, or an identity with --certificate-identity; nobody is trusted without")
+		return nil, usagef("no key given: use --key FILE with the public key, or --certificate-identity")
 	}
 	if trust.IsKMS(path) {
 		key, err := openKMS(c, path)
