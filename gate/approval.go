@@ -29,9 +29,9 @@ func (r *Result) approve(opts Options) {
 	if len(r.Image.Platforms) == 0 {
 		return
 	}
-	r.now, r.judged = opts.Now, newApproval(opts, r)
+	r.now, r.recorded = opts.Now, newApproval(opts, r)
 	if r.Decision.Passed && len(r.Decision.Violations) == 0 {
-		r.Approval = r.judged
+		r.Approval = r.recorded
 	}
 }
 
@@ -42,15 +42,15 @@ func (r *Result) approve(opts Options) {
 // not allow o. The approver is what the caller states in o. It is not verified here.
 func (r *Result) Override(o policy.Override) (*Approval, error) {
 	switch {
-	case r.judged == nil:
-		return nil, errors.New("nothing was judged as of now: there is nothing to override")
+	case r.recorded == nil:
+		return nil, errors.New("nothing was recorded as of now: there is nothing to override")
 	case r.Approval != nil:
 		return nil, errors.New("the image passed: there is nothing to override")
 	}
-	if err := r.judged.policies.CheckOverride(o, r.now()); err != nil {
+	if err := r.recorded.policies.CheckOverride(o, r.now()); err != nil {
 		return nil, err
 	}
-	a := *r.judged
+	a := *r.recorded
 	a.override = &o
 	return &a, nil
 }

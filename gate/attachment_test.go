@@ -173,7 +173,7 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 				}
 				return
 			}
-			r, err := h.gate(blockCritical).Check(t.Context(), src, Beside{})
+			r, err := h.gate(blockCritical).Check(t.Context(), src, ExternalEvidence{})
 			if err == nil {
 				r.Close()
 				t.Fatal("no error")

@@ -43,7 +43,7 @@ func BenchmarkCheck(b *testing.B) {
 	before := cpuTime()
 	packages := 0
 	for b.Loop() {
-		r, err := g.Check(b.Context(), src, Beside{})
+		r, err := g.Check(b.Context(), src, ExternalEvidence{})
 		if err != nil {
 			b.Fatal(err)
 		}

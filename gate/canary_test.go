@@ -60,8 +60,8 @@ custom:
 	g := h.gate(rules, h.cache(dir))
 	for run := range 2 {
 		r := h.check(g, src)
-		if r.Recalled != 2*run {
-			t.Errorf("run %d: %d platforms from the cache", run, r.Recalled)
+		if r.CacheHits != 2*run {
+			t.Errorf("run %d: %d platforms from the cache", run, r.CacheHits)
 		}
 		evidence, err := json.Marshal(struct {
 			policy.Input

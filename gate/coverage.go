@@ -31,39 +31,39 @@ func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro
 	for i := range s.sorted {
 		c.cataloged[pkg.ID(s.sorted[i].ID())] = &s.sorted[i]
 	}
-	m.uncovered = append([]policy.Uncovered{}, gaps...)
-	if err := c.addTypes(ctx, pkgs, &m.uncovered); err != nil {
+	m.unmatched = append([]policy.Unmatched{}, gaps...)
+	if err := c.addTypes(ctx, pkgs, &m.unmatched); err != nil {
 		return err
 	}
 	for i := range pkgs {
-		if err := c.addVersion(ctx, &pkgs[i], &m.uncovered); err != nil {
+		if err := c.addVersion(ctx, &pkgs[i], &m.unmatched); err != nil {
 			return err
 		}
 	}
-	m.unknowns = s.judgedUnknowns(c.distributionCovered)
+	m.unknowns = s.evaluatedUnknowns(c.distributionCovered)
 	others := slices.DeleteFunc(slices.Clone(pkgs), func(p pkg.Package) bool { return c.ownerOf(&p) != nil })
 	m.advisories, err = advisories(ctx, db, s, d, others)
 	return err
 }
 
 // distributionGaps returns the reasons why packages of the distribution cannot be matched.
-func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro) ([]policy.Uncovered, error) {
-	var out []policy.Uncovered
+func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro) ([]policy.Unmatched, error) {
+	var out []policy.Unmatched
 	if len(s.Packages) == 0 {
-		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
+		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
 	}
 	kinds := osPackageTypes(s)
 	switch {
 	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
-		out = append(out, policy.Uncovered{Reason: policy.NothingCataloged,
+		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged,
 			Detail: "os-release names " + d.String() + ", and no package of an operating system was found"})
 	case len(kinds) > 0 && d == nil:
-		out = append(out, policy.Uncovered{Reason: policy.NoDistribution,
+		out = append(out, policy.Unmatched{Reason: policy.NoDistribution,
 			Detail: "there are operating system packages, and no os-release says whose"})
 	case len(kinds) > 0:
 		for _, kind := range kinds {
 			if !slices.Contains(nativeTypes[kind], d.Type) {
-				out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase,
+				out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase,
 					Detail: fmt.Sprintf("packages of type %s, which are not those of %s", kind, d)})
 			}
 		}
@@ -72,7 +72,7 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Dis
 			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
 		}
 		if !ok {
-			out = append(out, policy.Uncovered{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
+			out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
 		}
 	}
 	return out, nil
@@ -106,7 +106,7 @@ func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
 // addTypes lists package types without any advisory in the database. For these types, a scan
 // without findings means nothing. Packages of the distribution, and packages that they own, are
 // handled by distribution.
-func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]policy.Uncovered) error {
+func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]policy.Unmatched) error {
 	byName := matchedByName()
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
@@ -129,7 +129,7 @@ func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]polic
 		unanswered[p.Type] = append(unanswered[p.Type], p.Name)
 	}
 	for _, t := range slices.Sorted(maps.Keys(unanswered)) {
-		*to = append(*to, policy.Uncovered{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
+		*to = append(*to, policy.Unmatched{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
 	}
 	return nil
 }
@@ -142,20 +142,20 @@ func (c *coverage) coversType(ctx context.Context, t syftpkg.Type, cpes []cpe.CP
 	return ok, err
 }
 
-func (c *coverage) owned(p *pkg.Package, owner *policy.Package) policy.Uncovered {
+func (c *coverage) owned(p *pkg.Package, owner *policy.Package) policy.Unmatched {
 	about := c.packageOf(p)
-	return policy.Uncovered{Package: &about, Reason: policy.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
+	return policy.Unmatched{Package: &about, Reason: policy.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
 }
 
 // addVersion lists a package whose version cannot be compared, with the reason.
-func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.Uncovered) error {
+func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.Unmatched) error {
 	reason, detail := incomparable(*p)
 	if reason == "" {
 		return nil
 	}
 	if owner := c.ownerOf(p); owner != nil {
 		one := c.owned(p, owner)
-		same := func(u policy.Uncovered) bool { // already listed because its type is not in the database
+		same := func(u policy.Unmatched) bool { // already listed because its type is not in the database
 			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
 		}
 		if !slices.ContainsFunc(*to, same) {
@@ -164,7 +164,7 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 		return nil
 	}
 	about := c.packageOf(p)
-	u := policy.Uncovered{Package: &about, Reason: reason, Detail: detail}
+	u := policy.Unmatched{Package: &about, Reason: reason, Detail: detail}
 	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != policy.MainModule {
 		if c.modules == nil {
 			c.modules = versionedModules(c.sbom.sorted)
@@ -265,7 +265,7 @@ var nativeTypes = map[syftpkg.Type][]distro.Type{
 
 // incomparable returns the reason why a package's version cannot be compared with the ranges of an
 // advisory, and a detail. The reason is empty if it can be compared.
-func incomparable(p pkg.Package) (policy.UncoveredReason, string) {
+func incomparable(p pkg.Package) (policy.UnmatchedReason, string) {
 	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
 		return policy.MainModule, "a Go program's own module carries no released version"
 	}

@@ -36,7 +36,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	result, err := g.Check(ctx, src, gate.Beside{})
+	result, err := g.Check(ctx, src, gate.ExternalEvidence{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -146,27 +146,27 @@ type Result struct {
 	Started, Finished time.Time
 	// Fetched counts the bytes and blobs that were read from the source.
 	Fetched layers.Stats
-	// Recalled is the number of platforms whose catalog came from the cache.
-	Recalled int
+	// CacheHits is the number of platforms whose catalog came from the cache.
+	CacheHits int
 
 	store   *layers.Store
-	keeping sync.WaitGroup // stores catalogs in the cache in the background; Close waits for it
-	// judged is the Approval that a pass or an override returns. It is recorded before a caller can
+	storing sync.WaitGroup // stores catalogs in the cache in the background; Close waits for it
+	// recorded is the Approval that a pass or an override returns. It is recorded before a caller can
 	// change the fields above. It is nil if the check was made as of a later time.
-	judged *Approval
-	now    func() time.Time
+	recorded *Approval
+	now      func() time.Time
 }
 
 // Close removes everything that the check left on disk. After that, the Approval of this Result can
 // no longer be promoted.
 func (r *Result) Close() error {
-	r.keeping.Wait()
+	r.storing.Wait()
 	return r.store.Close()
 }
 
-// Beside is external evidence: evidence that is not in the image itself. The policies decide how it
+// ExternalEvidence is external evidence: evidence that is not in the image itself. The policies decide how it
 // counts. The zero value means none.
-type Beside struct {
+type ExternalEvidence struct {
 	// VEX has the VEX statements about the image.
 	VEX []policy.VEXStatement
 	// Attestations are the attestations attached to the image in the staging registry that a
@@ -179,7 +179,7 @@ type Beside struct {
 
 // Check resolves, fetches and catalogs the image, and evaluates it. On an error it leaves nothing
 // on disk. The caller must close the Result.
-func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result, err error) {
+func (g *Gate) Check(ctx context.Context, src Source, beside ExternalEvidence) (_ *Result, err error) {
 	r := &Result{Started: g.opts.Now(), Input: policy.Input{Database: g.opts.Database.Info()}}
 	if err := vulndb.CheckAge(r.Input.Database, g.opts.Policies.MaxDatabaseAge(src.Repository()), r.Started); err != nil {
 		return nil, err
@@ -210,8 +210,8 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 		Digest: r.Image.Digest.String(), MediaType: string(r.Image.MediaType), LazyIndexes: r.Image.lazyIndexes()}
 	known := make([]*SBOM, len(r.Image.Platforms))
 	for i := range known {
-		if known[i] = g.recall(&r.Image.Platforms[i]); known[i] != nil {
-			r.Recalled++
+		if known[i] = g.loadCached(&r.Image.Platforms[i]); known[i] != nil {
+			r.CacheHits++
 		}
 	}
 	if err := g.fetch(ctx, r.store, r.Image, known); err != nil {
@@ -240,7 +240,7 @@ func (g *Gate) Check(ctx context.Context, src Source, beside Beside) (_ *Result,
 				if err := g.document(p, r.SBOMs[i]); err != nil {
 					return err
 				}
-				r.keeping.Go(func() { g.remember(p, r.SBOMs[i]) })
+				r.storing.Go(func() { g.storeCached(p, r.SBOMs[i]) })
 				return nil
 			})
 		}
@@ -391,7 +391,7 @@ func (g *Gate) inspect(ctx context.Context, p *Platform, sbom *SBOM) (policy.Pla
 		Packages:     sbom.Packages,
 		Findings:     m.findings,
 		Unknowns:     m.unknowns,
-		Uncovered:    m.uncovered,
+		Unmatched:    m.unmatched,
 		Suppressed:   m.suppressed,
 		Config:       config,
 		Size:         size,

@@ -138,7 +138,7 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 	removed.Layers = [][]lab.File{lab.RemoveOSRelease()}
 	for name, c := range map[string]struct {
 		spec lab.ImageSpec
-		want policy.UncoveredReason
+		want policy.UnmatchedReason
 	}{
 		"no os-release":             {none, policy.NoDistribution},
 		"removed in the last layer": {removed, policy.NoDistribution},
@@ -151,8 +151,8 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 			if r.Decision.Passed {
 				t.Error("passed")
 			}
-			got := r.Input.Platforms[0].Uncovered
-			if !slices.ContainsFunc(got, func(u policy.Uncovered) bool { return u.Package == nil && u.Reason == c.want }) {
+			got := r.Input.Platforms[0].Unmatched
+			if !slices.ContainsFunc(got, func(u policy.Unmatched) bool { return u.Package == nil && u.Reason == c.want }) {
 				t.Errorf("uncovered is %+v, want %q", got, c.want)
 			}
 		})
@@ -168,8 +168,8 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 	if r.Decision.Passed {
 		t.Error("passed")
 	}
-	var reasons []policy.UncoveredReason
-	for _, u := range r.Input.Platforms[0].Uncovered {
+	var reasons []policy.UnmatchedReason
+	for _, u := range r.Input.Platforms[0].Unmatched {
 		if u.Package != nil {
 			reasons = append(reasons, u.Reason)
 		}
@@ -485,7 +485,7 @@ func TestInterruptedCheckLeavesNothing(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			g := h.gate(blockCritical, func(o *Options) { o.Progress = cancelAt{stage, cancel} })
-			r, err := g.Check(ctx, src, Beside{})
+			r, err := g.Check(ctx, src, ExternalEvidence{})
 			if err == nil {
 				r.Close()
 				t.Fatal("no error")
@@ -540,7 +540,7 @@ func TestRelabelledDistributionIsNotClean(t *testing.T) {
 	spec.Layers = [][]lab.File{{{Path: "etc/os-release", Content: "ID=rhel\nVERSION_ID=9.4\n"}, {Path: "usr/lib/os-release", Content: "ID=rhel\nVERSION_ID=9.4\n"}}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
 	if r.Decision.Passed {
-		t.Errorf("passed with %v", r.Input.Platforms[0].Uncovered)
+		t.Errorf("passed with %v", r.Input.Platforms[0].Unmatched)
 	}
 }
 

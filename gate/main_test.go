@@ -133,7 +133,7 @@ func (t *tester) source(ref string) Source {
 // check runs a check that must return a decision.
 func (t *tester) check(g *Gate, src Source) *Result {
 	t.Helper()
-	r, err := g.Check(t.Context(), src, Beside{})
+	r, err := g.Check(t.Context(), src, ExternalEvidence{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,14 +142,14 @@ func (t *tester) check(g *Gate, src Source) *Result {
 			t.Error(err)
 		}
 	})
-	r.keeping.Wait() // so that the cache is complete for the next check
+	r.storing.Wait() // so that the cache is complete for the next check
 	return r
 }
 
 // refuse runs a check that must return an error and must leave nothing on disk.
 func (t *tester) refuse(g *Gate, src Source) error {
 	t.Helper()
-	r, err := g.Check(t.Context(), src, Beside{})
+	r, err := g.Check(t.Context(), src, ExternalEvidence{})
 	if err == nil {
 		r.Close()
 		t.Fatalf("checked, and passed is %v", r.Decision.Passed)

@@ -104,7 +104,7 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 			if err != nil {
 				return nil, err
 			}
-			return vouched{img}, nil
+			return selfVerifying{img}, nil
 		},
 		blob: func(d v1.Descriptor) (layers.Open, error) {
 			l, err := puller.Layer(ctx, repo.Digest(d.Digest.String()))
@@ -117,23 +117,23 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 }
 
 // vouched is an image in a registry. Each layer is a self-verifying reader: the library fetches the
-// layer by digest and compares the digest while reading. See layers.Vouching.
-type vouched struct{ v1.Image }
+// layer by digest and compares the digest while reading. See layers.SelfVerifying.
+type selfVerifying struct{ v1.Image }
 
 // Layers returns the layers of the image.
-func (v vouched) Layers() ([]v1.Layer, error) {
+func (v selfVerifying) Layers() ([]v1.Layer, error) {
 	all, err := v.Image.Layers()
 	out := make([]v1.Layer, len(all))
 	for i, l := range all {
-		out[i] = vouchedLayer{l}
+		out[i] = selfVerifyingLayer{l}
 	}
 	return out, err
 }
 
-type vouchedLayer struct{ v1.Layer }
+type selfVerifyingLayer struct{ v1.Layer }
 
 // Compressed opens the layer as it is stored.
-func (l vouchedLayer) Compressed() (io.ReadCloser, error) {
+func (l selfVerifyingLayer) Compressed() (io.ReadCloser, error) {
 	digest, err := l.Digest()
 	if err != nil {
 		return nil, err
@@ -142,16 +142,16 @@ func (l vouchedLayer) Compressed() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vouchedBytes{rc, digest}, nil
+	return selfVerifyingReader{rc, digest}, nil
 }
 
-type vouchedBytes struct {
+type selfVerifyingReader struct {
 	io.ReadCloser
 	digest v1.Hash
 }
 
-// Vouches returns the digest that the reader verifies.
-func (b vouchedBytes) Vouches() v1.Hash { return b.digest }
+// VerifiedDigest returns the digest that the reader verifies.
+func (b selfVerifyingReader) VerifiedDigest() v1.Hash { return b.digest }
 
 // refName is the annotation with the name of a manifest in an OCI layout:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md

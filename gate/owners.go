@@ -33,7 +33,7 @@ type ownedFile struct {
 }
 
 // claim is the record of a file in a package database.
-type claim struct {
+type ownership struct {
 	owner  *syftpkg.Package
 	digest file.Digest
 }
@@ -44,7 +44,7 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	claims := claimsOf(s.sorted, wanted)
+	claims := ownershipsOf(s.sorted, wanted)
 	for _, p := range slices.Sorted(maps.Keys(claims)) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -105,9 +105,9 @@ func inDatabase(p *syftpkg.Package) bool {
 	})
 }
 
-// claimsOf returns the records about the wanted paths in the package databases.
-func claimsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]claim {
-	claims := map[string][]claim{}
+// ownershipsOf returns the records about the wanted paths in the package databases.
+func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]ownership {
+	claims := map[string][]ownership{}
 	for i := range packages {
 		p := &packages[i]
 		if !isOSPackage(p.Type) || !inDatabase(p) {
@@ -118,7 +118,7 @@ func claimsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]c
 			// If /lib is a link to /usr/lib, package databases still name /lib.
 			for _, at := range []string{recorded, "/usr" + recorded} {
 				if wanted[at] {
-					claims[at] = append(claims[at], claim{p, digest})
+					claims[at] = append(claims[at], ownership{p, digest})
 				}
 			}
 		})
@@ -162,7 +162,7 @@ func eachRecord(metadata any, f func(path string, d file.Digest)) {
 
 // verifiedOwner returns the first package whose recorded checksum equals the file's checksum, or
 // nil.
-func verifiedOwner(r file.Resolver, at string, claims []claim) (_ *syftpkg.Package, err error) {
+func verifiedOwner(r file.Resolver, at string, claims []ownership) (_ *syftpkg.Package, err error) {
 	found, err := r.FilesByPath(at)
 	if err != nil {
 		return nil, err

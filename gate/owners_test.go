@@ -21,7 +21,7 @@ func versionless(t *testing.T, name string) string {
 // gapsOf returns the reason for each file that is not covered or not readable.
 func gapsOf(r *Result) map[string]string {
 	out := map[string]string{}
-	for _, u := range r.Input.Platforms[0].Uncovered {
+	for _, u := range r.Input.Platforms[0].Unmatched {
 		switch {
 		case u.Package == nil:
 			out[u.Type] = string(u.Reason)
@@ -79,7 +79,7 @@ func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 		"/usr/share/go-1.19/src/debug/pe/testdata/hello.jar":       owned,
 		"/usr/share/nodejs/a/test/package.json":                    owned,
 	})
-	for _, u := range r.Input.Platforms[0].Uncovered {
+	for _, u := range r.Input.Platforms[0].Unmatched {
 		if !strings.Contains(u.Owner, "/owner@1.0-1") {
 			t.Errorf("%s is owned by %q", u.Package.Name, u.Owner)
 		}
@@ -93,7 +93,7 @@ func TestOwnershipSurvivesTheCache(t *testing.T) {
 		lab.File{Path: "usr/share/java/broken.jar", Content: "PK\x03\x04"})))
 	g := h.gate(blockCritical, h.cache(t.TempDir()))
 	first, second := h.check(g, src), h.check(g, src)
-	if second.Recalled == 0 {
+	if second.CacheHits == 0 {
 		t.Error("the second run made the catalog again")
 	}
 	if diff := cmp.Diff(first.Input, second.Input); diff != "" {
@@ -254,7 +254,7 @@ func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	const site = "usr/local/lib/python3.12/site-packages/"
 	spec := clean
 	want := map[string]string{}
-	add := func(dir, name, origin string, reason policy.UncoveredReason) {
+	add := func(dir, name, origin string, reason policy.UnmatchedReason) {
 		spec.Files = append(spec.Files, lab.File{Path: dir + name + ".dist-info/METADATA", Content: "Metadata-Version: 2.1\nName: " + name + "\n"})
 		if origin != "" {
 			spec.Files = append(spec.Files, lab.File{Path: dir + name + ".dist-info/direct_url.json", Content: origin})

@@ -30,7 +30,7 @@ import (
 // matched is the result of matching one SBOM against the database.
 type matched struct {
 	findings     []policy.Finding
-	uncovered    []policy.Uncovered
+	unmatched    []policy.Unmatched
 	unknowns     []policy.Unknown
 	suppressed   []policy.Suppressed
 	distribution policy.Distribution
@@ -45,7 +45,7 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
 	pkgs := matchablePackages(s, d)
 
-	if err := db.Expect(ctx, searchedNames(db.Provider(), pkgs)); err != nil {
+	if err := db.Preload(ctx, searchedNames(db.Provider(), pkgs)); err != nil {
 		return nil, err
 	}
 

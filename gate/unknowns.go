@@ -62,9 +62,9 @@ func (s *SBOM) classifyUnknowns() {
 	}
 }
 
-// judgedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
+// evaluatedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
 // package database is never marked, except for a list of checksums of a cataloged package.
-func (s *SBOM) judgedUnknowns(distributionCovered bool) []policy.Unknown {
+func (s *SBOM) evaluatedUnknowns(distributionCovered bool) []policy.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
 		u := &out[i]

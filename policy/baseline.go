@@ -98,7 +98,7 @@ func newInherited(b *Baseline) inherited {
 }
 
 // has reports whether the baseline has s. It is false for a finding that is known to be exploited.
-func (known inherited) has(s *subject) bool {
+func (known inherited) has(s *indexedFinding) bool {
 	return s.KEV == nil && known.names(s.platform.Platform, s.Package.Type, s.Package.Name, s.ids...)
 }
 

@@ -102,7 +102,7 @@ func (o *OptInEffect) UnmarshalText(text []byte) error {
 
 // of returns the effect of a reason. A reason that this version does not know warns only if all
 // effects warn.
-func (c *CoverageEffects) of(r UncoveredReason) Effect {
+func (c *CoverageEffects) of(r UnmatchedReason) Effect {
 	switch r.key() {
 	case "distribution":
 		return c.Distribution
@@ -250,13 +250,13 @@ func checkPathPattern(s string) error {
 // coverage reports packages that could not be matched, except packages that the matching of another
 // package covers.
 func (e *evaluation) coverage(p *Platform) {
-	for _, u := range sorted(p.Uncovered, compareUncovered) {
-		if u.Reason.JudgedElsewhere() {
+	for _, u := range sorted(p.Unmatched, compareUnmatched) {
+		if u.Reason.EvaluatedElsewhere() {
 			continue
 		}
 		v := Violation{
 			Kind: KindCoverage, Rule: ruleNotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
-			Message: coverageMessage(&u), Uncovered: &u,
+			Message: coverageMessage(&u), Unmatched: &u,
 		}
 		if e.policy.Distribution.NotCovered.of(u.Reason) == Warn {
 			e.report(Warn, v)
@@ -266,7 +266,7 @@ func (e *evaluation) coverage(p *Platform) {
 	}
 }
 
-func coverageMessage(u *Uncovered) string {
+func coverageMessage(u *Unmatched) string {
 	what := "the operating system's packages are"
 	switch {
 	case u.Package != nil:
@@ -288,7 +288,7 @@ func coverageMessage(u *Uncovered) string {
 }
 
 // packagesOf returns the packages that an exception for u must match.
-func packagesOf(p *Platform, u *Uncovered) (s excepting) {
+func packagesOf(p *Platform, u *Unmatched) (s excepting) {
 	if u.Package != nil {
 		s.add(u.Package)
 		return s
@@ -311,7 +311,7 @@ var distributionTypes = []string{"alpm", "apk", "deb", "portage", "rpm"}
 // ownedByDistribution reports whether the evidence lists pkg as owned by a package of the
 // distribution.
 func (p *Platform) ownedByDistribution(pkg *Package) bool {
-	return slices.ContainsFunc(p.Uncovered, func(u Uncovered) bool {
+	return slices.ContainsFunc(p.Unmatched, func(u Unmatched) bool {
 		return u.Reason == OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&
 			len(u.Package.Found) > 0 && slices.Contains(pkg.Found, u.Package.Found[0])
 	})

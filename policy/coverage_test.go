@@ -15,7 +15,7 @@ var (
 )
 
 // gaps has one entry for each reason.
-var gaps = []Uncovered{
+var gaps = []Unmatched{
 	{Reason: DistributionNotInDatabase},
 	{Reason: TypeNotInDatabase, Type: "npm", Packages: 1},
 	{Reason: VersionUnknown, Package: &Package{Name: "a", Type: "npm", PURL: "pkg:npm/a"}},
@@ -30,8 +30,8 @@ func blocking(d Decision) string {
 	var reasons []string
 	for _, v := range d.Violations {
 		switch {
-		case v.Uncovered != nil:
-			reasons = append(reasons, v.Uncovered.Reason.key())
+		case v.Unmatched != nil:
+			reasons = append(reasons, v.Unmatched.Reason.key())
 		case v.Unknown != nil:
 			reasons = append(reasons, v.Unknown.Class.key())
 		default:
@@ -54,7 +54,7 @@ func TestEachReasonHasItsEffect(t *testing.T) {
 		"notCovered: {distribution: warn, packageType: warn, version: warn, firstParty: block}": "firstParty",
 	} {
 		in := cleanInput()
-		in.Platforms[0].Uncovered = gaps
+		in.Platforms[0].Unmatched = gaps
 		if got := blocking(parsed(t, minimal+"distribution: {"+notCovered+"}\n").Evaluate(in, now)); got != want {
 			t.Errorf("%s: %s blocks, want %s", notCovered, got, want)
 		}
@@ -116,15 +116,15 @@ images:
 	} {
 		in := cleanInput()
 		in.Image.Repository = repository
-		in.Platforms[0].Uncovered = gaps
+		in.Platforms[0].Unmatched = gaps
 		d := p.Evaluate(in, now)
 		if got := blocking(d); got != want {
 			t.Errorf("%s: %s blocks, want %s", repository, got, want)
 		}
 		for _, v := range d.Warnings {
-			scoped := repository == "a" && v.Uncovered.Reason == VersionUnknown || repository == "b"
+			scoped := repository == "a" && v.Unmatched.Reason == VersionUnknown || repository == "b"
 			if scoped != (v.Scope != "") {
-				t.Errorf("%s: %s has the scope %q at %s", repository, v.Uncovered.Reason, v.Scope, v.Position)
+				t.Errorf("%s: %s has the scope %q at %s", repository, v.Unmatched.Reason, v.Scope, v.Position)
 			}
 		}
 	}
@@ -146,7 +146,7 @@ func formatted(t *testing.T, p *Policy) string {
 func blockingFor(p *Policy, repository string) string {
 	in := cleanInput()
 	in.Image.Repository = repository
-	in.Platforms[0].Uncovered = gaps
+	in.Platforms[0].Unmatched = gaps
 	return blocking(p.Evaluate(in, now))
 }
 
@@ -169,7 +169,7 @@ func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	}
 	a, b := npm("a", "/srv/a/package.json"), npm("b", "/srv/b/package.json")
 	p.Packages = []Package{{Name: "libc6", Version: "1", Type: "deb", PURL: "pkg:deb/debian/libc6@1"}, a, b}
-	p.Uncovered = []Uncovered{
+	p.Unmatched = []Unmatched{
 		{Reason: VersionUnknown, Package: &a}, {Reason: VersionUnknown, Package: &b},
 		{Reason: TypeNotInDatabase, Type: "npm", Packages: 2}, {Reason: DistributionNotInDatabase, Detail: "debian 99"},
 	}
@@ -228,7 +228,7 @@ func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	other := owned
 	other.Found = []Location{{Path: "/srv/a/package.json"}}
 	p.Packages = append(p.Packages, owned, other)
-	p.Uncovered = []Uncovered{{Reason: TypeNotInDatabase, Type: "npm", Packages: 1}, {Reason: OwnedByDistribution, Package: &owned}}
+	p.Unmatched = []Unmatched{{Reason: TypeNotInDatabase, Type: "npm", Packages: 1}, {Reason: OwnedByDistribution, Package: &owned}}
 	passed(t, parsed(t, withExceptions("rule: distribution.notCovered, path: /srv/**")).Evaluate(in, now))
 	denied(t, parsed(t, withExceptions("rule: distribution.notCovered, path: /usr/**")).Evaluate(in, now), "coverage distribution.notCovered")
 }
@@ -280,7 +280,7 @@ func TestLintExceptionsForGaps(t *testing.T) {
 func TestExplainOffersAnExceptionForAGap(t *testing.T) {
 	p := parsed(t, minimal)
 	in := cleanInput()
-	in.Platforms[0].Uncovered = []Uncovered{gaps[2]}
+	in.Platforms[0].Unmatched = []Unmatched{gaps[2]}
 	got := Explain(Set{p}, in, p.Evaluate(in, now), ruleNotCovered, now)
 	if len(got) != 1 || !slices.ContainsFunc(got[0].Remedies, func(s string) bool { return strings.Contains(s, "rule distribution.notCovered") }) {
 		t.Errorf("%+v", got)

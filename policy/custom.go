@@ -94,14 +94,14 @@ func (r *CustomRule) usesNow() bool { return r.compiled == nil || r.compiled.rea
 // findings does nothing here; see matches.
 func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func(pkg *Package, message string, err error)) {
 	if r.compiled == nil {
-		report(nil, unjudged(r.Name, errNotCompiled), errNotCompiled)
+		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
 		return
 	}
 	vars := r.compiled.language.variables(in, p, now)
 	ask := func(pkg *Package, about string) {
 		matched, message, err := r.ask(vars)
 		if err != nil {
-			message = unjudged(r.Name, err)
+			message = unevaluatedMessage(r.Name, err)
 		}
 		if matched || err != nil {
 			report(pkg, about+message, err)
@@ -117,7 +117,7 @@ func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func
 			ask(pkg, clip(packageName(pkg), maxName)+": ")
 		}
 	default:
-		report(nil, unjudged(r.Name, errNotCompiled), errNotCompiled)
+		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
 	}
 }
 
@@ -128,7 +128,7 @@ func (e *evaluation) custom(p *Platform) {
 		r.evaluate(e.in, p, e.now, func(pkg *Package, message string, err error) {
 			v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg, Message: message}
 			if err != nil {
-				v.Unjudged = true
+				v.Unevaluated = true
 				e.report(Block, v)
 				return
 			}
@@ -145,7 +145,7 @@ type customMatch struct {
 }
 
 // customMatches returns the custom rules about findings that match s or could not be evaluated.
-func (e *evaluation) customMatches(s *subject) (matches []customMatch) {
+func (e *evaluation) customMatches(s *indexedFinding) (matches []customMatch) {
 	for i := range e.customRules {
 		r := &e.customRules[i]
 		if matched, message, err := r.custom.matches(e.in, s.platform, s.Finding, e.now); matched {
@@ -175,7 +175,7 @@ func compileCustom(custom []CustomRule) []rule {
 // the exceptions.
 func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) (matched bool, message string, err error) {
 	if r.compiled == nil || r.Each != EachFinding {
-		return true, unjudged(r.Name, errNotCompiled), errNotCompiled
+		return true, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled
 	}
 	vars := r.compiled.language.variables(in, p, now)
 	err = r.atEach(vars, f, func() error {
@@ -186,7 +186,7 @@ func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) 
 		return err
 	})
 	if err != nil {
-		return true, unjudged(r.Name, err), err
+		return true, unevaluatedMessage(r.Name, err), err
 	}
 	if matched {
 		// The last match may have been at a lower severity than the finding's.
@@ -289,7 +289,7 @@ var errNotCompiled = errors.New("it was not compiled")
 var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
 
 // unjudged is the message for a rule that could not be evaluated.
-func unjudged(rule string, err error) string {
+func unevaluatedMessage(rule string, err error) string {
 	return fmt.Sprintf("the rule %q could not be evaluated, which blocks: %v", rule, err)
 }
 

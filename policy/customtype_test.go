@@ -62,7 +62,7 @@ func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	check(l.finding, reflect.TypeFor[Finding]())
 	structs := evidenceTypes{}
 	for _, of := range []reflect.Type{
-		reflect.TypeFor[Distribution](), reflect.TypeFor[Location](), reflect.TypeFor[Unknown](), reflect.TypeFor[Uncovered](),
+		reflect.TypeFor[Distribution](), reflect.TypeFor[Location](), reflect.TypeFor[Unknown](), reflect.TypeFor[Unmatched](),
 		reflect.TypeFor[CVSS](), reflect.TypeFor[EPSS](), reflect.TypeFor[KEV](), reflect.TypeFor[Fix](), reflect.TypeFor[Match](),
 		reflect.TypeFor[ImageConfig](), reflect.TypeFor[Secret](), reflect.TypeFor[Layer](), reflect.TypeFor[Base](), reflect.TypeFor[LazyIndex](),
 	} {

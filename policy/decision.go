@@ -31,7 +31,7 @@ type Decision struct {
 	NotAffected []NotAffected `json:"notAffected"`
 	// Provenance lists the attestations that satisfied the rules about provenance, one for each
 	// rule and platform.
-	Provenance []Vouched `json:"provenance,omitempty"`
+	Provenance []ProvenanceMatch `json:"provenance,omitempty"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
 	// Until is the first instant when the same input could be judged differently under the same
@@ -39,9 +39,9 @@ type Decision struct {
 	// image becomes too old, or a distribution reaches its end of life. Zero means never. Until
 	// then Evaluate returns the same Decision. From then on, the result must not be reused.
 	Until time.Time `json:"until,omitzero"`
-	// Momentary means that a custom rule reads the clock. The result can change at any later
+	// TimeDependent means that a custom rule reads the clock. The result can change at any later
 	// instant and must not be reused.
-	Momentary bool `json:"momentary,omitempty"`
+	TimeDependent bool `json:"timeDependent,omitempty"`
 }
 
 // Effect is the consequence of matching a rule. The zero value is Block.
@@ -128,7 +128,7 @@ type Violation struct {
 	// Package is the package that a rule about licenses or packages matched.
 	Package   *Package   `json:"package,omitempty"`
 	Unknown   *Unknown   `json:"unknown,omitempty"`
-	Uncovered *Uncovered `json:"uncovered,omitempty"`
+	Unmatched *Unmatched `json:"unmatched,omitempty"`
 	// Blocks is the instant when the finding begins to block, if it only warns during the grace
 	// period of its rule. Otherwise it is zero.
 	Blocks time.Time `json:"blocks,omitzero"`
@@ -137,8 +137,8 @@ type Violation struct {
 	// Check is the key of the unmet condition of a rule about the image or its provenance, such as
 	// "notRoot" or "signature".
 	Check string `json:"check,omitempty"`
-	// Unjudged means that the rule could not be evaluated. Exceptions do not cover this.
-	Unjudged bool `json:"unjudged,omitempty"`
+	// Unevaluated means that the rule could not be evaluated. Exceptions do not cover this.
+	Unevaluated bool `json:"unevaluated,omitempty"`
 	// Expired lists the exceptions that used to cover the violation.
 	Expired []Exception `json:"expired,omitempty"`
 }
@@ -149,8 +149,8 @@ func (v *Violation) effectKey() string {
 	switch {
 	case v.Unknown != nil:
 		return v.Rule + "." + v.Unknown.Class.key()
-	case v.Uncovered != nil:
-		return v.Rule + "." + v.Uncovered.Reason.key()
+	case v.Unmatched != nil:
+		return v.Rule + "." + v.Unmatched.Reason.key()
 	}
 	return v.Rule
 }
@@ -158,7 +158,7 @@ func (v *Violation) effectKey() string {
 // CanBeExcepted reports whether an exception could cover v: by the id of the vulnerability, or
 // otherwise by the name of the rule.
 func (v *Violation) CanBeExcepted() bool {
-	if v.Unjudged {
+	if v.Unevaluated {
 		return false
 	}
 	switch v.Kind {

@@ -51,7 +51,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 	if scoped.Baseline == InheritApproved {
 		e.inherited = newInherited(in.Baseline)
 	}
-	e.Momentary = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() })
+	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() })
 	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
 	return e
 }
@@ -234,12 +234,12 @@ func (e *evaluation) sbom(p *Platform) {
 	e.unknowns(p)
 }
 
-func (e *evaluation) finding(s *subject) outcome {
+func (e *evaluation) finding(s *indexedFinding) outcome {
 	verdict := e.judge(s)
 	if verdict.rule == nil {
 		return outcome{rank: allowed}
 	}
-	if verdict.unjudged {
+	if verdict.unevaluated {
 		return outcome{rank: blocked, Violation: e.violation(s, verdict)}
 	}
 	if statement := e.statements.takesAway(s); statement != nil {
@@ -261,11 +261,11 @@ func (e *evaluation) finding(s *subject) outcome {
 	return o
 }
 
-func (e *evaluation) violation(s *subject, verdict verdict) Violation {
+func (e *evaluation) violation(s *indexedFinding, verdict verdict) Violation {
 	v := Violation{
 		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
 		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks, Inherited: verdict.inherited,
-		Unjudged: verdict.unjudged,
+		Unevaluated: verdict.unevaluated,
 	}
 	e.policy.locate(&v)
 	return v

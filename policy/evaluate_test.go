@@ -232,7 +232,7 @@ func TestNothingCatalogedIsNotClean(t *testing.T) {
 	p.SBOM.Unknowns, p.Distribution = warnUnknowns, DistributionRule{EndOfLife: Warn, NotCovered: warnNotCovered}
 	denied(t, p.Evaluate(in, now), "sbom sbom")
 
-	in.Platforms[0].Uncovered = []Uncovered{{Reason: NothingCataloged}}
+	in.Platforms[0].Unmatched = []Unmatched{{Reason: NothingCataloged}}
 	denied(t, blockAll().Evaluate(in, now), "coverage distribution.notCovered", "sbom sbom")
 
 	in = cleanInput()
@@ -274,13 +274,13 @@ func TestUnreadFileIsNotClean(t *testing.T) {
 	}
 }
 
-func testUncovered(t *testing.T, u Uncovered) {
+func testUncovered(t *testing.T, u Unmatched) {
 	t.Helper()
 	in := cleanInput()
-	in.Platforms[0].Uncovered = []Uncovered{u}
+	in.Platforms[0].Unmatched = []Unmatched{u}
 	d := blockAll().Evaluate(in, now)
 	denied(t, d, "coverage distribution.notCovered")
-	if diff := cmp.Diff(&u, d.Violations[0].Uncovered); diff != "" {
+	if diff := cmp.Diff(&u, d.Violations[0].Unmatched); diff != "" {
 		t.Error(diff)
 	}
 	p := blockAll()
@@ -293,22 +293,22 @@ func testUncovered(t *testing.T, u Uncovered) {
 }
 
 func TestMissingDistributionIsNotClean(t *testing.T) {
-	testUncovered(t, Uncovered{Reason: NoDistribution})
+	testUncovered(t, Unmatched{Reason: NoDistribution})
 }
 
 func TestDistributionOutsideTheDatabaseIsNotClean(t *testing.T) {
-	testUncovered(t, Uncovered{Reason: DistributionNotInDatabase, Detail: "debian 99"})
+	testUncovered(t, Unmatched{Reason: DistributionNotInDatabase, Detail: "debian 99"})
 }
 
 func TestPackageWithoutComparableVersionIsNotClean(t *testing.T) {
-	testUncovered(t, Uncovered{Reason: VersionUnknown, Package: &Package{Name: "x", Version: "UNKNOWN"}})
-	testUncovered(t, Uncovered{Reason: VersionNotComparable, Package: &Package{Name: "x", Version: "abc"}})
-	testUncovered(t, Uncovered{Reason: "a reason of a later version"})
+	testUncovered(t, Unmatched{Reason: VersionUnknown, Package: &Package{Name: "x", Version: "UNKNOWN"}})
+	testUncovered(t, Unmatched{Reason: VersionNotComparable, Package: &Package{Name: "x", Version: "abc"}})
+	testUncovered(t, Unmatched{Reason: "a reason of a later version"})
 }
 
 func TestMainModuleWarnsAndNeverBlocks(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Uncovered = []Uncovered{{Reason: MainModule, Package: &Package{Name: "example.com/app", Version: "(devel)"}}}
+	in.Platforms[0].Unmatched = []Unmatched{{Reason: MainModule, Package: &Package{Name: "example.com/app", Version: "(devel)"}}}
 	d := blockAll().Evaluate(in, now)
 	passed(t, d)
 	if len(d.Warnings) != 1 || d.Warnings[0].Kind != KindCoverage {
@@ -543,7 +543,7 @@ func TestOrderOfTheInputDoesNotShow(t *testing.T) {
 	second := in.Platforms[0]
 	second.Platform = "linux/386"
 	second.Unknowns = []Unknown{{Location: Location{Path: "/b"}}, {Location: Location{Path: "/a"}}}
-	second.Uncovered = []Uncovered{{Package: &Package{Name: "b"}}, {Package: &Package{Name: "a"}}, {Reason: NoDistribution}}
+	second.Unmatched = []Unmatched{{Package: &Package{Name: "b"}}, {Package: &Package{Name: "a"}}, {Reason: NoDistribution}}
 	in.Platforms = append(in.Platforms, second)
 	in.Database.Providers = []Provider{{Name: "b"}, {Name: "a"}}
 	before := asJSON(t, in)
@@ -571,7 +571,7 @@ func TestOrderOfTheInputDoesNotShow(t *testing.T) {
 	for i := range in.Platforms {
 		slices.Reverse(in.Platforms[i].Findings)
 		slices.Reverse(in.Platforms[i].Unknowns)
-		slices.Reverse(in.Platforms[i].Uncovered)
+		slices.Reverse(in.Platforms[i].Unmatched)
 	}
 	slices.Reverse(in.Platforms)
 	slices.Reverse(in.Database.Providers)

@@ -61,8 +61,8 @@ type Platform struct {
 	Findings     []Finding    `json:"findings"`
 	// Unknowns lists the places that the cataloger could not read.
 	Unknowns []Unknown `json:"unknowns"`
-	// Uncovered lists what could not be matched: packages, package types or the distribution.
-	Uncovered []Uncovered `json:"uncovered"`
+	// Unmatched lists what could not be matched: packages, package types or the distribution.
+	Unmatched []Unmatched `json:"unmatched"`
 	// Suppressed lists the matches that the matcher dropped by its own data corrections. Reports
 	// show them; policies do not evaluate them.
 	Suppressed []Suppressed `json:"suppressed"`
@@ -216,66 +216,66 @@ func (c UnknownClass) key() string {
 	return "file"
 }
 
-// Uncovered is a package that the database or the matchers cannot answer for. It can also be all
+// Unmatched is a package that the database or the matchers cannot answer for. It can also be all
 // packages of a type or, if it names neither, a whole distribution. A lack of findings then does
 // not mean a lack of vulnerabilities.
-type Uncovered struct {
+type Unmatched struct {
 	Package *Package `json:"package,omitempty"`
 	// Type is the package type if the reason is TypeNotInDatabase. Packages is then the number of
 	// packages of that type that cannot be matched.
 	Type     string          `json:"type,omitempty"`
 	Packages int             `json:"packages,omitempty"`
-	Reason   UncoveredReason `json:"reason"`
+	Reason   UnmatchedReason `json:"reason"`
 	Detail   string          `json:"detail,omitempty"`
 	// Owner is the purl of the package that contains this package, if the reason is
 	// OwnedByDistribution or PartOfPackage.
 	Owner string `json:"owner,omitempty"`
 }
 
-// UncoveredReason is the reason why something could not be matched.
-type UncoveredReason string
+// UnmatchedReason is the reason why something could not be matched.
+type UnmatchedReason string
 
 const (
 	// NoDistribution: there are OS packages, but the os-release is missing or unreadable.
-	NoDistribution UncoveredReason = "no distribution"
+	NoDistribution UnmatchedReason = "no distribution"
 	// DistributionNotInDatabase: the database has no advisories for this
 	// distribution or release.
-	DistributionNotInDatabase UncoveredReason = "distribution not in database"
+	DistributionNotInDatabase UnmatchedReason = "distribution not in database"
 	// TypeNotInDatabase: the database has no advisories for any package of this type, such as npm.
-	TypeNotInDatabase UncoveredReason = "package type not in database"
+	TypeNotInDatabase UnmatchedReason = "package type not in database"
 	// VersionUnknown: the package has no version.
-	VersionUnknown UncoveredReason = "version unknown"
+	VersionUnknown UnmatchedReason = "version unknown"
 	// VersionNotComparable: the version does not follow the version scheme of its ecosystem.
-	VersionNotComparable UncoveredReason = "version not comparable"
+	VersionNotComparable UnmatchedReason = "version not comparable"
 	// MainModule: the module of a Go program itself, built without a released
 	// version. Its dependencies are matched. The program is the author's own, so it
 	// blocks only if the policy asks for that.
-	MainModule UncoveredReason = "main module without version"
+	MainModule UnmatchedReason = "main module without version"
 	// FirstParty: an application's own package without a released version, such as a
 	// private package.json or the application's jar. It blocks only if the policy
 	// asks for that.
-	FirstParty UncoveredReason = "first-party package without version"
+	FirstParty UnmatchedReason = "first-party package without version"
 	// PartOfPackage: the file describes a part of another package, such as a
 	// package.json without version in a folder of an npm package. That package is
 	// matched, so this never blocks.
-	PartOfPackage UncoveredReason = "part of another package"
+	PartOfPackage UnmatchedReason = "part of another package"
 	// OwnedByDistribution: a package of the distribution installed the file, and the
 	// file has the checksum that the package database records. The distribution's
 	// advisories cover it, so this never blocks.
-	OwnedByDistribution UncoveredReason = "owned by a distribution package"
+	OwnedByDistribution UnmatchedReason = "owned by a distribution package"
 	// NothingCataloged: no package was found in an image that has files.
-	NothingCataloged UncoveredReason = "nothing cataloged"
+	NothingCataloged UnmatchedReason = "nothing cataloged"
 )
 
-// JudgedElsewhere reports whether the matching of another package covers it, so that the evidence
+// EvaluatedElsewhere reports whether the matching of another package covers it, so that the evidence
 // is complete.
-func (r UncoveredReason) JudgedElsewhere() bool {
+func (r UnmatchedReason) EvaluatedElsewhere() bool {
 	return r == OwnedByDistribution || r == PartOfPackage
 }
 
 // key returns the key of the reason in the policy's section distribution.notCovered, or "" if there
 // is none.
-func (r UncoveredReason) key() string {
+func (r UnmatchedReason) key() string {
 	switch r {
 	case NoDistribution, DistributionNotInDatabase, NothingCataloged:
 		return "distribution"

@@ -54,7 +54,7 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 // cover returns the exception that covers f, or nil. If several do, it returns the one that lasts
 // longest. expired lists expired exceptions that match, in the order of the file. f must be a
 // finding that blocks, because the exception is marked as used.
-func (x *exceptions) cover(f *subject) (covering *exception, expired []Exception) {
+func (x *exceptions) cover(f *indexedFinding) (covering *exception, expired []Exception) {
 	return x.choose(x.candidates(f), subjectOf(f.purl))
 }
 
@@ -81,7 +81,7 @@ func (x *exceptions) choose(candidates []*exception, s excepting) (covering *exc
 }
 
 // candidates returns the exceptions for f's id or aliases, each once, in the order of the file.
-func (x *exceptions) candidates(f *subject) []*exception {
+func (x *exceptions) candidates(f *indexedFinding) []*exception {
 	if len(x.byID) == 0 {
 		return nil
 	}
@@ -137,9 +137,9 @@ func (e *evaluation) reportUnless(v Violation, s excepting) {
 	e.report(Block, v)
 }
 
-// judgeExceptions blocks exceptions that last longer than the policy allows and warns about unused
+// evaluateExceptions blocks exceptions that last longer than the policy allows and warns about unused
 // ones. It also records the instants when the exceptions in use end.
-func (e *evaluation) judgeExceptions() {
+func (e *evaluation) evaluateExceptions() {
 	for _, x := range e.exceptions.all {
 		v := Violation{Kind: KindException, Rule: "exceptions", Position: x.Position}
 		effect := Warn

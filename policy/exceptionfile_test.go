@@ -183,7 +183,7 @@ func ruleDecision(effect Effect, packages []*Package, exceptions ...Exception) D
 	for _, pkg := range packages {
 		e.reportRule(effect, Violation{Kind: "package", Rule: "no telnet", Message: "m"}, pkg)
 	}
-	e.judgeExceptions()
+	e.evaluateExceptions()
 	return e.Decision
 }
 

@@ -83,7 +83,7 @@ func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanatio
 			if platform == nil {
 				platform = &Platform{Platform: e.Platform}
 			}
-			e.explainFinding(policies, newSubject(e.Finding, platform))
+			e.explainFinding(policies, newIndexedFinding(e.Finding, platform))
 		default:
 			continue
 		}
@@ -116,7 +116,7 @@ func listed(d *Decision) []Explanation {
 	return all
 }
 
-func (e *Explanation) explainFinding(policies []*evaluation, s *subject) {
+func (e *Explanation) explainFinding(policies []*evaluation, s *indexedFinding) {
 	for _, p := range policies {
 		blocks := false
 		for _, r := range p.matching(s) {
@@ -148,7 +148,7 @@ func (e *Explanation) explainFinding(policies []*evaluation, s *subject) {
 }
 
 // matching returns all rules that match s.
-func (e *evaluation) matching(s *subject) (rules []*rule) {
+func (e *evaluation) matching(s *indexedFinding) (rules []*rule) {
 	for i := range e.rules {
 		if r := &e.rules[i]; r.matches(s) {
 			rules = append(rules, r)

@@ -157,7 +157,7 @@ func (e *evaluation) image(p *Platform) {
 				Message: fmt.Sprintf(format, args...),
 			}, nil)
 		}
-		e.judgeImage(r, p, report)
+		e.evaluateImage(r, p, report)
 	}
 }
 
@@ -178,9 +178,9 @@ func (r *ImageRule) check() string {
 	return ""
 }
 
-// judgeImage reports how a platform's image violates the rule, and missing evidence that the rule
+// evaluateImage reports how a platform's image violates the rule, and missing evidence that the rule
 // needs. A rule without a condition always reports a violation; Parse does not make such rules.
-func (e *evaluation) judgeImage(r *ImageRule, p *Platform, report func(effect Effect, format string, args ...any)) {
+func (e *evaluation) evaluateImage(r *ImageRule, p *Platform, report func(effect Effect, format string, args ...any)) {
 	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
 		report(Block, "the evidence has no configuration of the image, which the rule needs")
 		return

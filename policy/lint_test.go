@@ -208,7 +208,7 @@ func TestLintedRuleNeverDecides(t *testing.T) {
 			want := map[string]bool{"a": true, "b": true}
 			for i := range findings {
 				e := newEvaluation(p, &Input{}, now)
-				if v := e.judge(newSubject(&findings[i], &Platform{})); v.rule != nil {
+				if v := e.judge(newIndexedFinding(&findings[i], &Platform{})); v.rule != nil {
 					delete(want, v.rule.Name)
 				}
 			}

@@ -170,9 +170,9 @@ func (g generator) unknown() Unknown {
 	}
 }
 
-func (g generator) uncovered() Uncovered {
+func (g generator) uncovered() Unmatched {
 	reason := pick(g, NoDistribution, TypeNotInDatabase, VersionUnknown, MainModule, FirstParty, PartOfPackage, OwnedByDistribution)
-	u := Uncovered{Reason: reason, Type: pick(g, "npm", "deb")}
+	u := Unmatched{Reason: reason, Type: pick(g, "npm", "deb")}
 	if reason != NoDistribution && reason != TypeNotInDatabase {
 		u.Package = &Package{Name: "a", Type: "npm", PURL: "pkg:npm/a", Found: []Location{{Path: pick(g, "/a/b", "/c")}}}
 	}
@@ -201,7 +201,7 @@ func (g generator) input() Input {
 		if g.IntN(4) == 0 {
 			p.Distribution.EndOfLife = g.instant()
 			p.Unknowns = repeat(g, 2, g.unknown)
-			p.Uncovered = repeat(g, 2, g.uncovered)
+			p.Unmatched = repeat(g, 2, g.uncovered)
 			p.Packages = repeat(g, 1, func() Package { return Package{Name: "a"} })
 		}
 		in.Platforms = append(in.Platforms, p)
@@ -218,8 +218,8 @@ func (g generator) input() Input {
 }
 
 // signatory returns nil, a signer that policies name, or another one.
-func (g generator) signatory() *Signatory {
-	return pick(g, nil, nil, &Signatory{Key: testFingerprint}, &Signatory{Issuer: "i", Subject: "b"}, &Signatory{Issuer: "i", Subject: "c"})
+func (g generator) signatory() *Signer {
+	return pick(g, nil, nil, &Signer{Key: testFingerprint}, &Signer{Issuer: "i", Subject: "b"}, &Signer{Issuer: "i", Subject: "c"})
 }
 
 func (g generator) statement(in *Input) VEXStatement {
@@ -327,7 +327,7 @@ func checkUntil(t *testing.T, p Set, in Input, d Decision) {
 		return slices.ContainsFunc(p.Custom, func(r CustomRule) bool { return r.usesNow() })
 	}
 	if slices.ContainsFunc(p, readsNow) {
-		if !d.Momentary {
+		if !d.TimeDependent {
 			t.Error("a rule reads the clock")
 		}
 		return
@@ -409,10 +409,10 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	for i := range in.Platforms {
 		changed := copyInput(in)
 		to, from := &changed.Platforms[i], &in.Platforms[i]
-		to.Uncovered, to.Unknowns = append(slices.Clone(from.Uncovered), g.uncovered()), append(slices.Clone(from.Unknowns), g.unknown())
+		to.Unmatched, to.Unknowns = append(slices.Clone(from.Unmatched), g.uncovered()), append(slices.Clone(from.Unknowns), g.unknown())
 		stricter("adding a gap", p, changed)
 		for j := range from.Unknowns {
-			to.Uncovered, to.Unknowns = from.Uncovered, slices.Clone(from.Unknowns)
+			to.Unmatched, to.Unknowns = from.Unmatched, slices.Clone(from.Unknowns)
 			to.Unknowns[j].Package = ""
 			stricter("taking the package of a file away", p, changed)
 		}

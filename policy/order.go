@@ -85,8 +85,8 @@ func compareUnknowns(a, b *Unknown) int {
 	)
 }
 
-// compareUncovered puts entries about the whole image before entries about packages.
-func compareUncovered(a, b *Uncovered) int {
+// compareUnmatched puts entries about the whole image before entries about packages.
+func compareUnmatched(a, b *Unmatched) int {
 	if (a.Package == nil) != (b.Package == nil) {
 		if a.Package == nil {
 			return -1

@@ -78,7 +78,7 @@ func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field 
 		optional("baseline", d.baseline(&p.Baseline)),
 		optional("baselineMaxAge", d.duration(&p.BaselineMaxAge)),
 		optional("provenance", d.provenance(&p.Provenance, lines)),
-		optional("carry", d.carry(&p.Carry)),
+		optional("copyAttestations", d.copyAttestations(&p.CopyAttestations)),
 		optional("vex", d.vex(&p.VEX)),
 	}
 }

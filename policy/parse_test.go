@@ -149,7 +149,7 @@ func TestParseErrors(t *testing.T) {
 		{"version in octal", "version: 01\n" + rule, []string{`1:10: "version": "01" is not a plain whole number, zero or more`}},
 
 		{"unknown key", minimal + "colour: red\n",
-			[]string{`4:1: unknown key "colour" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, carry, vex, exceptions, images, unmatchedImages, signers, override, name, decision`}},
+			[]string{`4:1: unknown key "colour" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, copyAttestations, vex, exceptions, images, unmatchedImages, signers, override, name, decision`}},
 		{"misspelt key", minimal + "exeptions: []\n",
 			[]string{`4:1: unknown key "exeptions" in the policy: did you mean "exceptions"?`}},
 		{"misspelt case", minimal + "database:\n  maxage: 1d\n",
@@ -357,7 +357,7 @@ func TestParseIsBounded(t *testing.T) {
 
 	deep := problems(t, minimal+"x: "+strings.Repeat("[", 1000)+strings.Repeat("]", 1000))
 	if diff := cmp.Diff([]string{
-		`p.yaml:4:1: unknown key "x" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, carry, vex, exceptions, images, unmatchedImages, signers, override, name, decision`,
+		`p.yaml:4:1: unknown key "x" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, copyAttestations, vex, exceptions, images, unmatchedImages, signers, override, name, decision`,
 		"p.yaml:4:24: nested more than 20 levels deep",
 	}, deep); diff != "" {
 		t.Error(diff)
@@ -395,7 +395,7 @@ baseline: approved
 vex: {accept: [fixed, not_affected], justifications: [component_not_present], files: true, signers: [ci]}
 signers: [{name: ci, issuer: i, subject: s}]
 provenance: [{name: p, signers: [ci], builder: b, source: "https://*"}, {name: q, signers: [ci], type: signature, effect: warn}]
-carry: [{type: signature, signers: [ci]}, {type: "https://slsa.dev/provenance/v1", signers: [ci]}]
+copyAttestations: [{type: signature, signers: [ci]}, {type: "https://slsa.dev/provenance/v1", signers: [ci]}]
 override: {maxLifetime: 1d, approvers: ["*"]}
 exceptions: {maxLifetime: 1d, folder: a/b, list: [{rule: x, reason: r, owner: o, ticket: t, expires: 2026-12-31}]}
 `))

@@ -77,10 +77,10 @@ type Policy struct {
 	// staging registry. Default: none. Example: "provenance: [{name: built by us, signers: [ci],
 	// source: https://github.com/example/*}]".
 	Provenance []ProvenanceRule `json:"provenance,omitempty"`
-	// Carry lists the attestations that are copied from the staging registry to the approved
-	// registry. Default: none. Example: "carry: [{type: https://slsa.dev/provenance/v1, signers:
+	// CopyAttestations lists the attestations that are copied from the staging registry to the approved
+	// registry. Default: none. Example: "copyAttestations: [{type: https://slsa.dev/provenance/v1, signers:
 	// [ci]}]".
-	Carry []CarryRule `json:"carry,omitempty"`
+	CopyAttestations []CopyRule `json:"copyAttestations,omitempty"`
 	// VEX sets which VEX statements remove findings. Default: none. Example: "vex: {accept:
 	// [not_affected], signers: [security team]}".
 	VEX VEXRule `json:"vex,omitzero"`

@@ -55,8 +55,8 @@ type Attestation struct {
 	// Subject is the digest of the image or platform that the attestation is about.
 	Subject string `json:"subject"`
 	// PredicateType is the type of a statement. It is empty for a signature.
-	PredicateType string    `json:"predicateType,omitempty"`
-	Signer        Signatory `json:"signer"`
+	PredicateType string `json:"predicateType,omitempty"`
+	Signer        Signer `json:"signer"`
 	// Provenance is the content of a SLSA provenance statement, or nil.
 	Provenance *Provenance `json:"provenance,omitempty"`
 }
@@ -70,8 +70,8 @@ type Provenance struct {
 	Revision string `json:"revision,omitempty"`
 }
 
-// Vouched is a rule about provenance and the attestation that satisfied it.
-type Vouched struct {
+// ProvenanceMatch is a rule about provenance and the attestation that satisfied it.
+type ProvenanceMatch struct {
 	Rule        string      `json:"rule"`
 	Position    Position    `json:"position,omitzero"`
 	Platform    string      `json:"platform"`
@@ -113,7 +113,7 @@ func (e *evaluation) provenance(p *Platform) {
 		signed := e.about(p)
 		at := slices.IndexFunc(signed, func(a *Attestation) bool { return e.lacks(r, a) == "" })
 		if at >= 0 {
-			e.Provenance = append(e.Provenance, Vouched{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *signed[at]})
+			e.Provenance = append(e.Provenance, ProvenanceMatch{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *signed[at]})
 			continue
 		}
 		e.reportRule(r.Effect, Violation{
@@ -141,7 +141,7 @@ func compareAttestations(a, b *Attestation) int {
 		strings.Compare(a.Digest, b.Digest),
 		strings.Compare(a.Subject, b.Subject),
 		strings.Compare(a.PredicateType, b.PredicateType),
-		compareSignatories(&a.Signer, &b.Signer),
+		compareSigners(&a.Signer, &b.Signer),
 	)
 }
 
@@ -212,7 +212,7 @@ func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
 // usesSigned reports whether signatures or attestations in the staging registry can affect the
 // result of the policy.
 func (p *Policy) usesSigned() bool {
-	return len(p.Provenance) > 0 || len(p.VEX.Signers) > 0 || len(p.Carry) > 0
+	return len(p.Provenance) > 0 || len(p.VEX.Signers) > 0 || len(p.CopyAttestations) > 0
 }
 
 // UsesSigned reports whether signatures or attestations in the staging registry can affect the

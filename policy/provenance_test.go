@@ -82,11 +82,11 @@ func TestEachPolicyBelievesItsOwnSigners(t *testing.T) {
 	theirs := blockAll()
 	theirs.Signers = []SignerRule{{Name: "ci", Issuer: "*", Subject: "*"}}
 	in := cleanInput()
-	in.Attestations = []Attestation{{Digest: "sha256:1", Subject: in.Image.Digest, Signer: Signatory{Issuer: "i", Subject: "s"}}}
+	in.Attestations = []Attestation{{Digest: "sha256:1", Subject: in.Image.Digest, Signer: Signer{Issuer: "i", Subject: "s"}}}
 	if (Set{ours, theirs}).Evaluate(in, now).Passed {
 		t.Error("whom the other policy believes will do")
 	}
-	in.Attestations[0].Signer = Signatory{Key: testFingerprint}
+	in.Attestations[0].Signer = Signer{Key: testFingerprint}
 	d := Set{ours, theirs}.Evaluate(in, now)
 	if !d.Passed || len(d.Provenance) != 1 || d.Provenance[0].Rule != "signed" {
 		t.Errorf("%+v", d)

@@ -39,7 +39,7 @@ func compileRules(rules []Rule) []rule {
 	return compiled
 }
 
-func (r *rule) matches(s *subject) bool {
+func (r *rule) matches(s *indexedFinding) bool {
 	switch {
 	case !s.Severity.AtLeast(r.Severity),
 		r.Fix == FixableYes && !s.fixable,
@@ -52,11 +52,11 @@ func (r *rule) matches(s *subject) bool {
 	return r.matchesID(s) && r.matchesPackage(s)
 }
 
-func (r *rule) matchesID(s *subject) bool {
+func (r *rule) matchesID(s *indexedFinding) bool {
 	return r.ids == nil || slices.ContainsFunc(s.ids, func(id string) bool { return r.ids[id] })
 }
 
-func (r *rule) matchesPackage(s *subject) bool {
+func (r *rule) matchesPackage(s *indexedFinding) bool {
 	return (r.packageType == nil || r.packageType.match(s.Package.Type)) &&
 		(r.name == nil || r.name.match(s.Package.Name)) &&
 		r.purl.match(purlOf(&s.Package))
@@ -71,7 +71,7 @@ func (t EPSSThreshold) reachedBy(e *EPSS) bool {
 
 // blocks returns the first instant when r blocks s, or the zero time if r has no grace period for
 // s.
-func (r *rule) blocks(s *subject, fixed time.Time) time.Time {
+func (r *rule) blocks(s *indexedFinding, fixed time.Time) time.Time {
 	if r.Grace <= 0 || s.KEV != nil || fixed.IsZero() {
 		return time.Time{}
 	}
@@ -80,12 +80,12 @@ func (r *rule) blocks(s *subject, fixed time.Time) time.Time {
 
 // verdict is the result of all rules for one finding.
 type verdict struct {
-	rule      *rule     // the rule that decides; nil if none matches
-	effect    Effect    // the effect of that rule now
-	blocks    time.Time // the end of the grace period, if the finding only warns because of it
-	inherited bool      // the finding only warns because the baseline has it
-	message   string    // the message of a custom rule
-	unjudged  bool      // a custom rule failed; nothing lets the finding pass
+	rule        *rule     // the rule that decides; nil if none matches
+	effect      Effect    // the effect of that rule now
+	blocks      time.Time // the end of the grace period, if the finding only warns because of it
+	inherited   bool      // the finding only warns because the baseline has it
+	message     string    // the message of a custom rule
+	unevaluated bool      // a custom rule failed; nothing lets the finding pass
 }
 
 // plain returns the rule's own effect, for a finding that passes for another reason.
@@ -96,14 +96,14 @@ func (v verdict) plain() verdict {
 // judge chooses the rule that decides: the first that blocks now, else the one whose grace period
 // ends first, else the first whose findings are inherited, else the first that warns. Custom rules
 // come after the others, but a custom rule that fails blocks before all.
-func (e *evaluation) judge(s *subject) verdict {
+func (e *evaluation) judge(s *indexedFinding) verdict {
 	custom := e.customMatches(s)
 	for _, m := range custom {
 		if m.err != nil {
-			return verdict{rule: m.rule, message: m.message, unjudged: true}
+			return verdict{rule: m.rule, message: m.message, unevaluated: true}
 		}
 	}
-	d := deliberation{evaluation: e, subject: s, inherited: e.inherited.has(s)}
+	d := ruleMatching{evaluation: e, finding: s, inherited: e.inherited.has(s)}
 	for i := range e.rules {
 		if r := &e.rules[i]; r.matches(s) && d.blocks(r, "") {
 			return verdict{rule: r}
@@ -123,16 +123,16 @@ func (e *evaluation) judge(s *subject) verdict {
 }
 
 // deliberation collects the results of the rules that match a finding.
-type deliberation struct {
+type ruleMatching struct {
 	*evaluation
-	subject                  *subject
+	finding                  *indexedFinding
 	inherited                bool
 	inGrace, inherits, warns verdict
 	fixed, undecided         time.Time // set once a rule with a grace period needs them
 }
 
 // blocks reports whether r, which matches, blocks now. Otherwise it records the result of r.
-func (d *deliberation) blocks(r *rule, message string) bool {
+func (d *ruleMatching) blocks(r *rule, message string) bool {
 	switch {
 	case r.Effect == Warn:
 		if d.warns.rule == nil {
@@ -146,10 +146,10 @@ func (d *deliberation) blocks(r *rule, message string) bool {
 		return false
 	}
 	if r.Grace > 0 && d.fixed.IsZero() && d.undecided.IsZero() {
-		d.fixed, d.undecided = d.subject.fixed(d.now)
+		d.fixed, d.undecided = d.finding.fixed(d.now)
 		d.changes(d.undecided)
 	}
-	blocks := r.blocks(d.subject, d.fixed)
+	blocks := r.blocks(d.finding, d.fixed)
 	if !d.now.Before(blocks) {
 		return true
 	}
@@ -162,7 +162,7 @@ func (d *deliberation) blocks(r *rule, message string) bool {
 
 // findingMessage describes the finding: its id, its package, the values that the rule looks at, and
 // the fix.
-func findingMessage(s *subject, v verdict) string {
+func findingMessage(s *indexedFinding, v verdict) string {
 	var b strings.Builder
 	b.WriteString(s.ID + " in " + joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())
 	if v.rule.KEV && s.KEV != nil {

@@ -14,7 +14,7 @@ import (
 const ruleDay = 24 * time.Hour
 
 func matches(r Rule, f Finding) bool {
-	return compileRules([]Rule{r})[0].matches(newSubject(&f, &Platform{}))
+	return compileRules([]Rule{r})[0].matches(newIndexedFinding(&f, &Platform{}))
 }
 
 // withFeeds returns evidence from a database with the KEV and EPSS feeds.

@@ -208,7 +208,7 @@ signers:
   - name: engineers
     key: |
       ` + strings.ReplaceAll(strings.TrimSpace(testKey), "\n", "\n      ") + `
-carry:
+copyAttestations:
   - {type: https://slsa.dev/provenance/v1, signers: [ci]}
 provenance:
   - {name: u, signers: [ci], type: slsa, builder: b*, source: https://git.example/*, effect: warn}

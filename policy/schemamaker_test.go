@@ -37,7 +37,7 @@ var places = map[string]string{
 	"DecisionRule":     "decision: %s",
 	"SignerRule":       "signers: [%s]",
 	"ProvenanceRule":   "provenance: [%s]",
-	"CarryRule":        "carry: [%s]",
+	"CopyRule":         "copyAttestations: [%s]",
 }
 
 // answer holds the information about a mapping's keys from Parse's messages.

@@ -27,7 +27,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 	if len(s) == 0 {
 		s = Set{nil}
 	}
-	c := newCouncil(s, &in, now)
+	c := newEvaluators(s, &in, now)
 	c.all(func(e *evaluation) { e.completeness(in) })
 	c.all(func(e *evaluation) { e.unmatched(in.Image) })
 	c.all(func(e *evaluation) { e.database(in.Database) })
@@ -45,7 +45,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		c.all(func(e *evaluation) { e.image(platform) })
 		c.all(func(e *evaluation) { e.custom(platform) })
 	}
-	c.all((*evaluation).judgeExceptions)
+	c.all((*evaluation).evaluateExceptions)
 	return c.decision()
 }
 
@@ -141,7 +141,7 @@ func (s Set) Lint(now time.Time) []Problem {
 
 // council runs the evaluators of the policies step by step, and collects their results in the order
 // of the steps.
-type council struct {
+type evaluators struct {
 	Decision
 	members []*evaluation
 	said    map[words]int // the first evaluator with this result
@@ -157,8 +157,8 @@ type words struct {
 	message  string
 }
 
-func newCouncil(s Set, in *Input, now time.Time) *council {
-	c := &council{
+func newEvaluators(s Set, in *Input, now time.Time) *evaluators {
+	c := &evaluators{
 		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, NotAffected: []NotAffected{}, Allowed: []Allowed{}},
 		said:     make(map[words]int),
 	}
@@ -169,11 +169,11 @@ func newCouncil(s Set, in *Input, now time.Time) *council {
 }
 
 // all runs a step that is not about findings in every evaluator.
-func (c *council) all(step func(*evaluation)) {
+func (c *evaluators) all(step func(*evaluation)) {
 	for i, e := range c.members {
 		step(e)
-		c.Violations = append(c.Violations, c.unsaid(i, Block, e.Violations)...)
-		c.Warnings = append(c.Warnings, c.unsaid(i, Warn, e.Warnings)...)
+		c.Violations = append(c.Violations, c.deduplicate(i, Block, e.Violations)...)
+		c.Warnings = append(c.Warnings, c.deduplicate(i, Warn, e.Warnings)...)
 		c.Excepted = append(c.Excepted, e.Excepted...)
 		c.Provenance = append(c.Provenance, e.Provenance...)
 		e.Violations, e.Warnings, e.Excepted, e.Provenance = nil, nil, nil, nil
@@ -182,7 +182,7 @@ func (c *council) all(step func(*evaluation)) {
 
 // unsaid removes the results that an earlier evaluator had too. It keeps repetitions by the same
 // evaluator: two files can be unreadable for the same reason.
-func (c *council) unsaid(member int, effect Effect, said []Violation) []Violation {
+func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []Violation {
 	if len(c.members) == 1 {
 		return said
 	}
@@ -198,10 +198,10 @@ func (c *council) unsaid(member int, effect Effect, said []Violation) []Violatio
 
 // findings lists every finding with its strictest result. All evaluators judge it anyway, so that
 // their exceptions count as used.
-func (c *council) findings(p *Platform) {
+func (c *evaluators) findings(p *Platform) {
 	findings := sorted(p.Findings, compareFindings)
 	for i := range findings {
-		s := newSubject(&findings[i], p)
+		s := newIndexedFinding(&findings[i], p)
 		hardest := c.members[0].finding(s)
 		for _, e := range c.members[1:] {
 			if o := e.finding(s); o.harderThan(&hardest) {
@@ -212,7 +212,7 @@ func (c *council) findings(p *Platform) {
 	}
 }
 
-func (c *council) list(s *subject, o outcome) {
+func (c *evaluators) list(s *indexedFinding, o outcome) {
 	switch o.rank {
 	case allowed:
 		c.Allowed = append(c.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
@@ -227,10 +227,10 @@ func (c *council) list(s *subject, o outcome) {
 	}
 }
 
-func (c *council) decision() Decision {
+func (c *evaluators) decision() Decision {
 	c.Passed = len(c.Violations) == 0
 	for _, e := range c.members {
-		c.Momentary = c.Momentary || e.Momentary
+		c.TimeDependent = c.TimeDependent || e.TimeDependent
 		if !e.Until.IsZero() && (c.Until.IsZero() || e.Until.Before(c.Until)) {
 			c.Until = e.Until
 		}

@@ -29,8 +29,8 @@ type SignerRule struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-// Signatory is a verified signer.
-type Signatory struct {
+// SignerIdentity is a verified signer.
+type Signer struct {
 	// Key is the fingerprint of the key, "sha256:<hex>" of its DER form (SubjectPublicKeyInfo). It
 	// is empty for an identity.
 	Key string `json:"key,omitempty"`
@@ -40,7 +40,7 @@ type Signatory struct {
 }
 
 // String returns the key's fingerprint, or the subject and its issuer.
-func (s *Signatory) String() string {
+func (s *Signer) String() string {
 	switch {
 	case s == nil:
 		return ""
@@ -50,7 +50,7 @@ func (s *Signatory) String() string {
 	return fmt.Sprintf("%s (%s)", s.Subject, s.Issuer)
 }
 
-func compareSignatories(a, b *Signatory) int {
+func compareSigners(a, b *Signer) int {
 	return strings.Compare(a.String(), b.String())
 }
 
@@ -85,7 +85,7 @@ func (d *decoder) publicKey(to *string) reader {
 	}, "!!str")
 }
 
-// Fingerprint returns the fingerprint of a public key in PEM form, as in Signatory.Key. It does not
+// Fingerprint returns the fingerprint of a public key in PEM form, as in SignerIdentity.Key. It does not
 // check that the key is usable.
 func Fingerprint(key string) (string, error) {
 	block, rest := pem.Decode([]byte(key))
@@ -117,7 +117,7 @@ func (d *decoder) checkSigners(p *Policy) {
 		for _, r := range q.Provenance {
 			check(r.Position, r.Signers)
 		}
-		for _, r := range q.Carry {
+		for _, r := range q.CopyAttestations {
 			check(r.Position, r.Signers)
 		}
 	}
@@ -157,7 +157,7 @@ func compileSigners(rules []SignerRule) signers {
 }
 
 // has reports whether s is one of the named signers.
-func (all signers) has(names []string, s Signatory) bool {
+func (all signers) has(names []string, s Signer) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		known, ok := all[name]
 		if !ok {

@@ -94,8 +94,8 @@ func packageOf(v *Violation) *Package {
 		return &v.Finding.Package
 	case v.Package != nil:
 		return v.Package
-	case v.Uncovered != nil:
-		return v.Uncovered.Package
+	case v.Unmatched != nil:
+		return v.Unmatched.Package
 	}
 	return nil
 }

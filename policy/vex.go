@@ -80,8 +80,8 @@ type VEXStatement struct {
 	Document string `json:"document,omitempty"`
 	Author   string `json:"author,omitempty"`
 	// Signer is the verified signer, or nil if the statement is not signed.
-	Signer    *Signatory `json:"signer,omitempty"`
-	Timestamp time.Time  `json:"timestamp,omitzero"`
+	Signer    *Signer   `json:"signer,omitempty"`
+	Timestamp time.Time `json:"timestamp,omitzero"`
 }
 
 func (d *decoder) vex(r *VEXRule) reader {
@@ -224,7 +224,7 @@ func literalPURL(s string) purlPattern {
 
 // takesAway returns the statement that removes f, or nil. If several products are affected, it
 // returns the latest statement.
-func (all *statements) takesAway(f *subject) *VEXStatement {
+func (all *statements) takesAway(f *indexedFinding) *VEXStatement {
 	if all == nil {
 		return nil
 	}
@@ -255,7 +255,7 @@ func (all *statements) takesAway(f *subject) *VEXStatement {
 }
 
 // covers reports whether s is about f's package in p.
-func (all *statements) covers(s *statement, p *product, f *subject) bool {
+func (all *statements) covers(s *statement, p *product, f *indexedFinding) bool {
 	// A statement that does not remove the finding need not be exact.
 	none, some := len(s.subcomponents) == 0, false
 	for _, c := range s.subcomponents {
@@ -285,7 +285,7 @@ func (s *statement) replaces(b *statement) bool {
 func compareStatements(a, b *VEXStatement) int {
 	return cmp.Or(
 		strings.Compare(a.Document, b.Document),
-		compareSignatories(a.Signer, b.Signer),
+		compareSigners(a.Signer, b.Signer),
 		strings.Compare(a.ID, b.ID),
 		strings.Compare(string(a.Status), string(b.Status)),
 		strings.Compare(a.Justification, b.Justification),

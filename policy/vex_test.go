@@ -131,10 +131,10 @@ func TestAffectedIsNoSuppression(t *testing.T) {
 // who can push to the image's repository could remove its findings.
 func TestUnsignedStatementDoesNotCount(t *testing.T) {
 	accept := []VEXStatus{VEXNotAffected}
-	a := &Signatory{Issuer: "https://login.example", Subject: "a@example.com"}
+	a := &Signer{Issuer: "https://login.example", Subject: "a@example.com"}
 	for name, tt := range map[string]struct {
 		rule   VEXRule
-		signer *Signatory
+		signer *Signer
 		want   bool
 	}{
 		"no section":             {VEXRule{}, nil, false},
@@ -148,10 +148,10 @@ func TestUnsignedStatementDoesNotCount(t *testing.T) {
 		"signed by another":      {VEXRule{Accept: accept, Signers: []string{"b"}}, a, false},
 		"signed":                 {VEXRule{Accept: accept, Signers: []string{"b", "a"}}, a, true},
 		"by a name that is none": {VEXRule{Accept: accept, Signers: []string{"c"}}, a, false},
-		"by nobody":              {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signatory{}, false},
-		"key":                    {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signatory{Key: testFingerprint}, true},
-		"another key":            {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signatory{Key: "sha256:00"}, false},
-		"key for an identity":    {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signatory{Key: testFingerprint}, false},
+		"by nobody":              {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signer{}, false},
+		"key":                    {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signer{Key: testFingerprint}, true},
+		"another key":            {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signer{Key: "sha256:00"}, false},
+		"key for an identity":    {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signer{Key: testFingerprint}, false},
 		"identity for a key":     {VEXRule{Accept: accept, Signers: []string{"key"}}, a, false},
 	} {
 		p := blockAll()
@@ -193,7 +193,7 @@ func TestLatestStatementCounts(t *testing.T) {
 	aliased := at(-1, VEXAffected, "pkg:npm/lodash")
 	aliased.ID = "GHSA-1"
 	foreign := at(-1, VEXAffected, "pkg:npm/lodash")
-	foreign.Signer = &Signatory{Issuer: "https://login.example", Subject: "someone"}
+	foreign.Signer = &Signer{Issuer: "https://login.example", Subject: "someone"}
 	oci := "pkg:oci/app@" + imageDigest
 	const lodash, exact = "pkg:npm/lodash", "pkg:npm/lodash@4.17.20"
 	for name, tt := range map[string]struct {

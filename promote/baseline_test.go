@@ -137,7 +137,7 @@ func TestDecisionSaysWhatWasInherited(t *testing.T) {
 	b, _ := w.baseline(tag)
 
 	w.parse(inheriting)
-	a := w.approveBeside(w.having("linux/amd64", oldSSL), gate.Beside{Baseline: b})
+	a := w.approveBeside(w.having("linux/amd64", oldSSL), gate.ExternalEvidence{Baseline: b})
 	records, err := w.promoter(moving).Promote(t.Context(), a, tag)
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 				d.describe(), d.Result)}
 	}
 	if d.Result != resultPassed {
-		if err := pr.letThrough(d, t, now); err != nil {
+		if err := pr.acceptOverride(d, t, now); err != nil {
 			return err
 		}
 	} else if pr.override == nil {
@@ -133,8 +133,8 @@ func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 	})
 }
 
-// letThrough requires an override of a denial, and requires that t accepts overrides.
-func (pr *proof) letThrough(d signedDecision, t Trust, now time.Time) error {
+// acceptOverride requires an override of a denial, and requires that t accepts overrides.
+func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error {
 	stated, override, err := pr.overridden(d, now)
 	switch {
 	case err == nil && t.AllowOverride:

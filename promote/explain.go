@@ -17,9 +17,9 @@ import (
 // Attached is a signature or a statement that is attached to an image or to one of its platforms,
 // whether it counts or not.
 type Attached struct {
-	// Beside is the digest that the item is attached to. Platform is the name of that platform and
+	// ExternalEvidence is the digest that the item is attached to. Platform is the name of that platform and
 	// is empty for the image itself.
-	Beside   string
+	Subject  string
 	Platform string
 	// Form is the form of storage.
 	Form trust.Format
@@ -33,7 +33,7 @@ type Attached struct {
 	// Signer is the signer; if the item is not Trusted, this is only a claim. Signer.At is the time
 	// that a log or a timestamp authority confirmed: proven for a trusted identity, otherwise a
 	// claim.
-	Signer trust.Signatory
+	Signer trust.SignerIdentity
 	// Result and Decided are the result and the time of a trusted decision.
 	Result  string
 	Decided time.Time
@@ -111,15 +111,15 @@ func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest 
 	}
 	var out []Attached
 	for _, s := range stored {
-		a := Attached{Beside: digest.String(), Platform: platform, Form: s.Form, Signature: s.Signature != nil}
-		a.judge(s, repo, digest, t)
+		a := Attached{Subject: digest.String(), Platform: platform, Form: s.Form, Signature: s.Signature != nil}
+		a.evaluate(s, repo, digest, t)
 		out = append(out, a)
 	}
 	return out, nil
 }
 
 // judge sets the fields of a from s, and whether it counts by the same rules as collect.
-func (a *Attached) judge(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) {
+func (a *Attached) evaluate(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) {
 	claim := s.Claim()
 	a.PredicateType, a.Digest, a.Signer = claim.PredicateType, claim.Digest, claim.By
 	by, err := a.verify(s, repo, digest, t)
@@ -134,7 +134,7 @@ func (a *Attached) judge(s trust.Stored, repo name.Repository, digest v1.Hash, t
 	a.Signer = by
 }
 
-func (a *Attached) verify(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) (trust.Signatory, error) {
+func (a *Attached) verify(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) (trust.SignerIdentity, error) {
 	repo = t.signedFor(repo)
 	if s.Signature != nil {
 		return t.VerifySignature(*s.Signature, repo, digest)

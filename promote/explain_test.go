@@ -37,14 +37,14 @@ func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
 	strangers, decisions := 0, 0
 	seen := map[string]int{}
 	for _, one := range got.Attached {
-		seen[one.Beside+" "+one.Form.String()]++
+		seen[one.Subject+" "+one.Form.String()]++
 		if !strings.HasPrefix(one.Digest, "sha256:") {
 			t.Errorf("no digest: %+v", one)
 		}
 		if one.PredicateType == "https://openvex.dev/ns" {
 			strangers++
 			if one.Trusted || one.Reason != "a signature is by no trusted key" || one.Signer.Key != trust.Fingerprint(stranger.PublicKey()) ||
-				one.Beside != platform.String() || one.Platform == "" {
+				one.Subject != platform.String() || one.Platform == "" {
 				t.Errorf("the stranger's: %+v", one)
 			}
 			continue

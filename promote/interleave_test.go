@@ -150,7 +150,7 @@ func TestOlderDecisionNeverReplacesANewerOne(t *testing.T) {
 					if err != nil || !record.Decision.Time.Equal(newer) {
 						t.Errorf("stopped at request %d: %v", at, err)
 					}
-					var sealing *SealError
+					var sealing *SigningError
 					if firstErr != nil && !errors.As(firstErr, &sealing) {
 						t.Errorf("stopped at request %d: the older run ends with %v", at, firstErr)
 					}

@@ -37,11 +37,11 @@ func asked() policy.Override {
 	return policy.Override{Reason: "the repair itself is vulnerable", Approver: "oncall@example.com", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 }
 
-// letThrough checks an image that is denied, and overrides the denial.
+// acceptOverride checks an image that is denied, and overrides the denial.
 func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approval {
 	w.Helper()
 	w.parse(overridable)
-	a, err := w.check(what, gate.Beside{}).Override(o)
+	a, err := w.check(what, gate.ExternalEvidence{}).Override(o)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 // imagegate.
 func TestDenialHasTheSpecificationsWords(t *testing.T) {
 	w := newWorld(t)
-	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), destinations([]name.Tag{w.tag("app:1")})[0], nil, Carry{})
+	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), destinations([]name.Tag{w.tag("app:1")})[0], nil, CopyPlan{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (w *world) approval(s step, what remote.Taggable) *gate.Approval {
 		w.Fatal(err)
 	}
 	w.policy = p
-	r := w.check(what, gate.Beside{})
+	r := w.check(what, gate.ExternalEvidence{})
 	if !s.override {
 		if r.Approval == nil {
 			w.Fatal("denied")

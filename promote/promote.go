@@ -55,9 +55,9 @@ type Options struct {
 	// Inline is the largest size in bytes of an SBOM that is signed as a whole. A larger SBOM is
 	// stored as a blob next to the image, and its digest is signed. 0 means 8 MiB.
 	Inline int
-	// Turns serializes promoters in one process that write to the same repositories. Nil is also
+	// Locks serializes promoters in one process that write to the same repositories. Nil is also
 	// correct, but slower.
-	Turns *trust.Turns
+	Locks *trust.WriteLocks
 	// Parallel limits how many blobs are sent at once. 0 means 4.
 	Parallel int
 	// Progress receives progress events. Nil discards them.
@@ -70,11 +70,11 @@ type Options struct {
 
 // Promoter writes to approved registries.
 type Promoter struct {
-	opts   Options
-	remote []remote.Option
-	trust  Trust
-	takes  Carry
-	ahead  *Ahead // attachments that were prefetched; nil if there are none
+	opts       Options
+	remote     []remote.Option
+	trust      Trust
+	plan       CopyPlan
+	prefetched *Prefetched // attachments that were prefetched; nil if there are none
 }
 
 // New returns a Promoter, or an error if a required option is missing.
@@ -245,7 +245,7 @@ func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.
 // stage completes one destination, except for its tags, and verifies it.
 func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, signed prepared) (*Record, error) {
 	var copied Copied
-	var ready []*trust.Ready
+	var ready []*trust.Prepared
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		copied, err = p.copy(gctx, a.Image(), to.repo)
@@ -267,7 +267,7 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 	case err != nil:
 		return nil, err
 	case attached == nil && record.Decision.Digest != signed.decision:
-		return nil, &SealError{Doing: "reading back the decision for " + to.repo.String(), Err: &trust.NewerError{List: to.repo.Digest(a.Image().Digest.String()).String(), Kind: DecisionType}}
+		return nil, &SigningError{Doing: "reading back the decision for " + to.repo.String(), Err: &trust.NewerError{List: to.repo.Digest(a.Image().Digest.String()).String(), Kind: DecisionType}}
 	}
 	record.Copied = copied
 	return record, nil
@@ -278,7 +278,7 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 // attachAndRead stores the items again.
 //
 // attached is the reason why the registry refuses to change a list, or nil.
-func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*trust.Ready) (record *Record, attached, err error) {
+func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*trust.Prepared) (record *Record, attached, err error) {
 	for attempt := 1; ; attempt++ {
 		attached = p.attach(ctx, to.repo, signed.seals, ready)
 		var refused *trust.RefusedError
@@ -309,12 +309,12 @@ const (
 // wrote no tag. If a tag exists already, the old decision would not renew it: that is a failure.
 func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destination, record *Record) bool {
 	in := a.Input()
-	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
+	beside, err := ExternalEvidenceDigest(gate.ExternalEvidence{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
 	if err != nil || a.Override() != nil || record.Override != nil {
 		return false
 	}
-	basis := Basis{Repository: in.Image.Repository, Policy: a.Policies().Digest(), Database: in.Database.Digest, Beside: beside, Tool: a.Tool()}
-	if !record.stands(basis, p.opts.Now()) {
+	basis := Basis{Repository: in.Image.Repository, Policy: a.Policies().Digest(), Database: in.Database.Digest, ExternalEvidence: beside, Tool: a.Tool()}
+	if !record.isCurrent(basis, p.opts.Now()) {
 		return false
 	}
 	for _, tag := range to.tags {
@@ -423,12 +423,12 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 type Basis struct {
 	// Repository is the source of the image: an exception may apply to one repository and not to
 	// another with the same image.
-	Repository string
-	Policy     string // digest of the policy
-	PolicyName string // name of the policy, shared by its earlier versions
-	Database   string // digest of the vulnerability database
-	Beside     string // digest of the external evidence, see BesideDigest
-	Tool       gate.Tool
+	Repository       string
+	Policy           string // digest of the policy
+	PolicyName       string // name of the policy, shared by its earlier versions
+	Database         string // digest of the vulnerability database
+	ExternalEvidence string // digest of the external evidence, see ExternalEvidenceDigest
+	Tool             gate.Tool
 	// Override would let the image through if it were denied. Nil means none.
 	Override *policy.Override
 }
@@ -440,9 +440,9 @@ type Basis struct {
 //
 // An incomplete destination is reported as false; an unreadable one is an error. Prefetched
 // attachments in ahead are not read again; ahead may be nil.
-func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ahead *Ahead, tags ...name.Tag) ([]*Record, bool, error) {
+func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ahead *Prefetched, tags ...name.Tag) ([]*Record, bool, error) {
 	reader := *p
-	p, reader.ahead = &reader, ahead
+	p, reader.prefetched = &reader, ahead
 	var records []*Record
 	for _, tag := range tags {
 		have, err := p.tagged(ctx, tag)
@@ -452,7 +452,7 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ah
 		if have != digest {
 			return nil, false, nil
 		}
-		record, err := p.standing(ctx, tag.Context().Digest(digest.String()), p.own(basis.PolicyName, tag.TagStr(), basis.Override))
+		record, err := p.verifyCurrent(ctx, tag.Context().Digest(digest.String()), p.own(basis.PolicyName, tag.TagStr(), basis.Override))
 		var unproven *VerifyError
 		if errors.As(err, &unproven) || registry.IsNotFound(err) {
 			return nil, false, nil
@@ -460,10 +460,10 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ah
 		if err != nil {
 			return nil, false, err
 		}
-		if !record.stands(basis, p.opts.Now()) {
+		if !record.isCurrent(basis, p.opts.Now()) {
 			return nil, false, nil
 		}
-		if there, err := p.isCarried(ctx, tag.Context(), record.Decision.Basis.Carried); err != nil || !there {
+		if there, err := p.hasCopies(ctx, tag.Context(), record.Decision.Basis.CopiedAttestations); err != nil || !there {
 			return nil, false, err
 		}
 		record.Tag, record.Repeated = tag.TagStr(), true

@@ -153,10 +153,10 @@ func (w *world) index(content string) v1.ImageIndex {
 // approve pushes an image to staging and checks it. The image must pass.
 func (w *world) approve(what remote.Taggable) *gate.Approval {
 	w.Helper()
-	return w.approveBeside(what, gate.Beside{})
+	return w.approveBeside(what, gate.ExternalEvidence{})
 }
 
-func (w *world) approveBeside(what remote.Taggable, beside gate.Beside) *gate.Approval {
+func (w *world) approveBeside(what remote.Taggable, beside gate.ExternalEvidence) *gate.Approval {
 	w.Helper()
 	r := w.check(what, beside)
 	if r.Approval == nil {
@@ -165,7 +165,7 @@ func (w *world) approveBeside(what remote.Taggable, beside gate.Beside) *gate.Ap
 	return r.Approval
 }
 
-func (w *world) check(what remote.Taggable, beside gate.Beside) *gate.Result {
+func (w *world) check(what remote.Taggable, beside gate.ExternalEvidence) *gate.Result {
 	w.Helper()
 	if _, err := w.staging.Push(w.Context(), "app:1", what); err != nil {
 		w.Fatal(err)
@@ -563,7 +563,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
-	later, err := newDecision(a, destinations([]name.Tag{tag})[0], []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}}, Carry{})
+	later, err := newDecision(a, destinations([]name.Tag{tag})[0], []resource{{URI: "x", Digest: map[string]string{"sha256": "x"}}}, CopyPlan{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -625,7 +625,7 @@ func TestBrokenSignerLeavesTheRegistryAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.promoter(func(o *Options) { o.Signer = broken }).Promote(t.Context(), a, w.tag("app:1"))
-	var sealing *SealError
+	var sealing *SigningError
 	if !errors.As(err, &sealing) {
 		t.Errorf("%v", err)
 	}

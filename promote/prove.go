@@ -111,7 +111,7 @@ type found struct {
 // find reads the items attached to a digest, unless they were prefetched.
 func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Hash, in trust.Format) (*proof, found, error) {
 	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
-	if f, ok := p.ahead.take(ctx, pr.ref, in); ok {
+	if f, ok := p.prefetched.take(ctx, pr.ref, in); ok {
 		return pr, f, nil
 	}
 	f, err := p.read(ctx, pr.ref, in)
@@ -173,7 +173,7 @@ func (pr *proof) gather(f found, t Trust) {
 	envelopes := f.envelopes
 	type verified struct {
 		st  trust.Statement
-		by  trust.Signatory
+		by  trust.SignerIdentity
 		err error
 	}
 	all := make([]verified, len(envelopes))

@@ -68,18 +68,18 @@ func (d signedDecision) summary() Summary {
 }
 
 // stands reports whether promoting again on this basis would produce the same record.
-func (r *Record) stands(b Basis, now time.Time) bool {
-	return r.Decision.rests(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
+func (r *Record) isCurrent(b Basis, now time.Time) bool {
+	return r.Decision.isBasedOn(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
 }
 
 // rests reports whether the decision was made on this basis and is still current.
-func (s Summary) rests(b Basis, now time.Time) bool {
+func (s Summary) isBasedOn(b Basis, now time.Time) bool {
 	versions := maps.Clone(b.Tool.Components)
 	if versions == nil {
 		versions = map[string]string{}
 	}
 	versions[b.Tool.Name] = b.Tool.Version
-	return s.Verifier == b.Tool.URI && s.Basis.Source == b.Repository && s.Basis.Beside == b.Beside && maps.Equal(s.Versions, versions) &&
+	return s.Verifier == b.Tool.URI && s.Basis.Source == b.Repository && s.Basis.ExternalEvidence == b.ExternalEvidence && maps.Equal(s.Versions, versions) &&
 		maps.Equal(s.Policy, digestSet(b.Policy)) && s.Basis.Database.Digest == b.Database &&
-		!s.Basis.Momentary && (s.Basis.Until.IsZero() || now.Before(s.Basis.Until))
+		!s.Basis.TimeDependent && (s.Basis.Until.IsZero() || now.Before(s.Basis.Until))
 }

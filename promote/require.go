@@ -13,7 +13,7 @@ import (
 func (pr *proof) require(types []string, platforms func() ([]*proof, error)) error {
 	for _, kind := range types {
 		if pr.has(kind) {
-			pr.required = append(pr.required, pr.besidesListed(kind)...)
+			pr.required = append(pr.required, pr.additional(kind)...)
 			continue
 		}
 		below, err := platforms()
@@ -38,8 +38,8 @@ func (pr *proof) has(kind string) bool {
 		slices.ContainsFunc(pr.decisions, func(d signedDecision) bool { return d.PredicateType == kind })
 }
 
-// besidesListed returns the statements of a type if the decision lists none of this type.
-func (pr *proof) besidesListed(kind string) []Statement {
+// additional returns the statements of a type if the decision lists none of this type.
+func (pr *proof) additional(kind string) []Statement {
 	isKind := func(a attached) bool { return a.PredicateType == kind }
 	if slices.ContainsFunc(pr.listed(pr.decision), isKind) {
 		return nil

@@ -53,7 +53,7 @@ type scanResult struct {
 	Packages     int                 `json:"packages"`
 	Findings     []scanFinding       `json:"findings"`
 	Unknowns     []policy.Unknown    `json:"unknowns"`
-	Uncovered    []policy.Uncovered  `json:"uncovered"`
+	Unmatched    []policy.Unmatched  `json:"unmatched"`
 	Suppressed   int                 `json:"suppressed"`
 }
 
@@ -83,7 +83,7 @@ func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
 			DB:      scanDatabase{URI: databaseURI(db), Version: db.Digest},
 			Result: scanResult{
 				Platform: p.Platform, Distribution: p.Distribution, Packages: len(p.Packages),
-				Findings: []scanFinding{}, Unknowns: p.Unknowns, Uncovered: p.Uncovered, Suppressed: len(p.Suppressed),
+				Findings: []scanFinding{}, Unknowns: p.Unknowns, Unmatched: p.Unmatched, Suppressed: len(p.Suppressed),
 			},
 		},
 		Metadata: scanMetadata{Started: started.UTC(), Finished: finished.UTC()},
@@ -147,7 +147,7 @@ type vulnsExtent struct {
 	Platform   string `json:"platform"`
 	Packages   int    `json:"packages"`
 	Unknowns   int    `json:"unknowns"`
-	Uncovered  int    `json:"uncovered"`
+	Unmatched  int    `json:"unmatched"`
 	Suppressed int    `json:"suppressed"`
 }
 
@@ -165,9 +165,9 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 			out.Extent.Unknowns++
 		}
 	}
-	for _, u := range p.Uncovered {
-		if !u.Reason.JudgedElsewhere() {
-			out.Extent.Uncovered++
+	for _, u := range p.Unmatched {
+		if !u.Reason.EvaluatedElsewhere() {
+			out.Extent.Unmatched++
 		}
 	}
 	for i, f := range p.Findings {

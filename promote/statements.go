@@ -72,21 +72,22 @@ type DecisionBasis struct {
 	// Tags are the tags of the approved repository that the decision was made for.
 	Tags []string `json:"tags"`
 	// Expires is when the decision becomes too old for its policy. Zero means never.
-	Expires    time.Time       `json:"expires,omitzero"`
-	Image      string          `json:"image"` // digest of the index or manifest
-	Platforms  []SubjectOf     `json:"platforms"`
-	Database   policy.Database `json:"database"`
-	Exceptions []Used          `json:"exceptions"`
-	// Beside is the digest of all external evidence that was available, see BesideDigest.
-	Beside string `json:"beside,omitempty"`
+	Expires    time.Time        `json:"expires,omitzero"`
+	Image      string           `json:"image"` // digest of the index or manifest
+	Platforms  []PlatformDigest `json:"platforms"`
+	Database   policy.Database  `json:"database"`
+	Exceptions []Used           `json:"exceptions"`
+	// ExternalEvidence is the digest of all external evidence that was available, see ExternalEvidenceDigest.
+	ExternalEvidence string `json:"externalEvidence,omitempty"`
 	// NotAffected lists the VEX statements that removed a finding.
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
 	// Provenance lists the signatures and attestations that satisfied rules about provenance.
 	Provenance []UsedAttestation `json:"provenance,omitempty"`
-	// Carried lists the signatures and attestations that were copied from staging, and Left those
+	// CopiedAttestations lists the signatures and attestations that were copied from staging, and
+	// SkippedAttestations those
 	// that were skipped.
-	Carried []CarriedAs `json:"carried,omitempty"`
-	Left    []Left      `json:"left,omitempty"`
+	CopiedAttestations  []CopiedAttestation  `json:"copiedAttestations,omitempty"`
+	SkippedAttestations []SkippedAttestation `json:"skippedAttestations,omitempty"`
 	// Baseline lists the findings that only produced warnings because approved images have them,
 	// too. Nil without a baseline.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
@@ -96,13 +97,13 @@ type DecisionBasis struct {
 	Allowed    int `json:"allowed"`
 	// Until is when the decision ends, see policy.Decision.
 	Until time.Time `json:"until,omitzero"`
-	// Momentary reports that a rule depends on the current time, so that the decision applies only
+	// TimeDependent reports that a rule depends on the current time, so that the decision applies only
 	// to the moment when it was made.
-	Momentary bool `json:"momentary,omitempty"`
+	TimeDependent bool `json:"timeDependent,omitempty"`
 }
 
-// SubjectOf is a platform of the image.
-type SubjectOf struct {
+// PlatformDigest is a platform of the image.
+type PlatformDigest struct {
 	Platform string `json:"platform"`
 	Digest   string `json:"digest"`
 }
@@ -140,15 +141,15 @@ type UsedAttestation struct {
 	Rule     string `json:"rule"`
 	Platform string `json:"platform"`
 	// Digest is the digest of the signed content. PredicateType is empty for a signature.
-	Digest        string           `json:"digest"`
-	PredicateType string           `json:"predicateType,omitempty"`
-	Signer        policy.Signatory `json:"signer"`
+	Digest        string        `json:"digest"`
+	PredicateType string        `json:"predicateType,omitempty"`
+	Signer        policy.Signer `json:"signer"`
 }
 
-// BesideDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>", or "" if
+// ExternalEvidenceDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>", or "" if
 // there is none. The baseline is not included: it describes an image that is already approved,
 // either another image or this one.
-func BesideDigest(b gate.Beside) (string, error) {
+func ExternalEvidenceDigest(b gate.ExternalEvidence) (string, error) {
 	b.Baseline = nil
 	if len(b.VEX)+len(b.Attestations)+b.Unverified == 0 {
 		return "", nil
@@ -160,9 +161,9 @@ func BesideDigest(b gate.Beside) (string, error) {
 	return "sha256:" + payloadDigest(raw), nil
 }
 
-func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carry) (decisionPredicate, error) {
+func newDecision(a *gate.Approval, to destination, inputs []resource, takes CopyPlan) (decisionPredicate, error) {
 	in := a.Input()
-	beside, err := BesideDigest(gate.Beside{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
+	beside, err := ExternalEvidenceDigest(gate.ExternalEvidence{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
 	if err != nil {
 		return decisionPredicate{}, err
 	}
@@ -182,13 +183,13 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carr
 		Levels:       []string{levelPolicy},
 		Version:      slsaVersion,
 		Basis: DecisionBasis{Source: a.Input().Image.Repository, Tags: to.tagNames(), Image: a.Image().Digest.String(), Database: a.Input().Database,
-			Exceptions: []Used{}, Beside: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until, Momentary: decision.Momentary},
+			Exceptions: []Used{}, ExternalEvidence: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until, TimeDependent: decision.TimeDependent},
 	}
 	if age := a.Policies().DecisionMaxAge(); age > 0 {
 		out.Basis.Expires = out.TimeVerified.Add(age)
 	}
 	for _, p := range a.Image().Platforms {
-		out.Basis.Platforms = append(out.Basis.Platforms, SubjectOf{Platform: p.Name, Digest: p.Digest.String()})
+		out.Basis.Platforms = append(out.Basis.Platforms, PlatformDigest{Platform: p.Name, Digest: p.Digest.String()})
 	}
 	for _, e := range decision.Excepted {
 		used := Used{Rule: e.Exception.Rule, Reason: e.Exception.Reason,
@@ -198,9 +199,9 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carr
 			used.ID, used.Package = e.Finding.ID, e.Finding.Package.PURL
 		case e.Unknown != nil:
 			used.Path = e.Unknown.Path
-		case e.Uncovered != nil && e.Uncovered.Package != nil:
-			used.Package = e.Uncovered.Package.PURL
-			if found := e.Uncovered.Package.Found; len(found) > 0 {
+		case e.Unmatched != nil && e.Unmatched.Package != nil:
+			used.Package = e.Unmatched.Package.PURL
+			if found := e.Unmatched.Package.Found; len(found) > 0 {
 				used.Path = found[0].Path
 			}
 		}
@@ -215,7 +216,7 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Carr
 	if a.Override() != nil {
 		out.Result, out.Levels, out.Basis.Violations = resultFailed, []string{levelFailed}, len(decision.Violations)
 	}
-	out.Basis.Carried, out.Basis.Left = takes.carriedAs(), takes.Left
+	out.Basis.CopiedAttestations, out.Basis.SkippedAttestations = takes.entries(), takes.Skip
 	out.Basis.Baseline = usedBaseline(in.Baseline, decision.Warnings)
 	for _, n := range decision.NotAffected {
 		s := n.Statement

@@ -156,12 +156,12 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 	}
 	var record *Record
 	for _, tag := range to.tags {
-		one, err := p.standing(ctx, repo.Digest(img.Digest.String()), p.own(a.Policies().Title(), tag.TagStr(), a.Override()))
+		one, err := p.verifyCurrent(ctx, repo.Digest(img.Digest.String()), p.own(a.Policies().Title(), tag.TagStr(), a.Override()))
 		if err != nil {
 			return nil, err
 		}
 		if record != nil && record.Decision.Digest != one.Decision.Digest {
-			return nil, &SealError{Doing: "reading back the decision for " + tag.String(), Err: &trust.NewerError{List: tag.String(), Kind: DecisionType}}
+			return nil, &SigningError{Doing: "reading back the decision for " + tag.String(), Err: &trust.NewerError{List: tag.String(), Kind: DecisionType}}
 		}
 		record = one
 	}
@@ -178,7 +178,7 @@ func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
 
 // standing verifies a digest in each form that the promoter stores, and that no newer decision is
 // stored in another form.
-func (p *Promoter) standing(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
+func (p *Promoter) verifyCurrent(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
 	record, err := p.verifyOwn(ctx, ref, t)
 	if err != nil || p.opts.Format == trust.Both || p.opts.OnlyFormat {
 		return record, err

@@ -110,8 +110,8 @@ func (a *Archives) Drop() {
 
 // open returns the entries of a fetched layer, and the file with their content. The caller closes
 // it.
-func (a *Archives) open(diffID v1.Hash) (listing, layers.Inflated, error) {
-	f, err := a.store.Inflated(diffID)
+func (a *Archives) open(diffID v1.Hash) (listing, layers.Decompressed, error) {
+	f, err := a.store.Decompressed(diffID)
 	if err != nil {
 		return listing{}, nil, err
 	}
@@ -345,11 +345,11 @@ const block = 512
 // archiveReader reads an archive from front to back. It skips content that is not needed, and
 // prefetches some bytes, because a small file follows most headers.
 type archiveReader struct {
-	r        io.ReaderAt
-	off      int64
-	ahead    [8 << 10]byte
-	from, to int64 // the range of the archive in ahead
-	header   int64 // position of the first block read since this was -1
+	r          io.ReaderAt
+	off        int64
+	prefetched [8 << 10]byte
+	from, to   int64 // the range of the archive in ahead
+	header     int64 // position of the first block read since this was -1
 }
 
 // Read is called for headers, one block each, and for the content of sparse files.
@@ -375,19 +375,19 @@ func (a *archiveReader) readAt(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(p) > len(a.ahead) {
+	if len(p) > len(a.prefetched) {
 		return a.r.ReadAt(p, off)
 	}
 	var err error
 	if off < a.from || off+int64(len(p)) > a.to {
 		var n int
-		n, err = a.r.ReadAt(a.ahead[:], off)
+		n, err = a.r.ReadAt(a.prefetched[:], off)
 		a.from, a.to = off, off+int64(n)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 	}
-	n := copy(p, a.ahead[off-a.from:a.to-a.from])
+	n := copy(p, a.prefetched[off-a.from:a.to-a.from])
 	if n < len(p) {
 		return n, io.EOF
 	}

@@ -27,7 +27,7 @@ type file struct {
 	written int64
 	kept    bool
 	// vouched means that the source verifies its own bytes, so that they are not hashed here.
-	vouched bool
+	selfVerified bool
 
 	follower *follower // nil means none
 }
@@ -47,7 +47,7 @@ func (f *file) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("%w: the image needs more than %d bytes on disk", ErrTooLarge, total)
 	}
 	f.written += int64(len(p))
-	if !f.vouched {
+	if !f.selfVerified {
 		f.hash.Write(p) // never fails
 	}
 	if room := tarBlock - len(f.head); room > 0 {
@@ -63,7 +63,7 @@ func (f *file) Write(p []byte) (int, error) {
 // digest returns the digest of the written bytes. If the source verifies them, digest reads the
 // file.
 func (f *file) digest() v1.Hash {
-	if f.vouched {
+	if f.selfVerified {
 		f.hash.Reset()
 		if _, err := io.Copy(f.hash, io.NewSectionReader(f.f, 0, f.written)); err != nil {
 			return v1.Hash{} // equals no digest

@@ -125,14 +125,14 @@ func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error
 	if (d.MediaType == types.OCIUncompressedLayer || d.MediaType == types.DockerUncompressedLayer) && d.Digest != diffID {
 		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed as %q, and the config states another diffID, %s", d.MediaType, diffID)}
 	}
-	said := claim{diffID: diffID, size: d.Size}
+	said := declaration{diffID: diffID, size: d.Size}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before, ok := s.claims[d.Digest]; ok && before != said {
+	if before, ok := s.declared[d.Digest]; ok && before != said {
 		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed with diffID %s and %d bytes, and elsewhere with %s and %d",
 			said.diffID, said.size, before.diffID, before.size)}
 	}
-	s.claims[d.Digest] = said
+	s.declared[d.Digest] = said
 	return &Layer{store: s, descriptor: d, diffID: diffID, open: open}, nil
 }
 
@@ -185,14 +185,14 @@ func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
 	return nil
 }
 
-// Inflated is a decompressed layer with random access.
-type Inflated interface {
+// Decompressed is a decompressed layer with random access.
+type Decompressed interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// Inflated opens the decompressed bytes of a layer that was fetched.
-func (s *Store) Inflated(diffID v1.Hash) (Inflated, error) {
+// Decompressed opens the decompressed bytes of a layer that was fetched.
+func (s *Store) Decompressed(diffID v1.Hash) (Decompressed, error) {
 	f, err := os.Open(s.layerPath(diffID))
 	if err != nil {
 		return nil, fmt.Errorf("opening layer %s: %w", diffID, err)
@@ -201,7 +201,7 @@ func (s *Store) Inflated(diffID v1.Hash) (Inflated, error) {
 }
 
 // Release removes the decompressed layers, which are not needed after all images are cataloged. The
-// stored blobs remain. For layers fetched before, Uncompressed and Inflated then fail. Files that
+// stored blobs remain. For layers fetched before, Uncompressed and Decompressed then fail. Files that
 // they already opened remain open.
 func (s *Store) Release() error {
 	dir := filepath.Join(s.dir, layersDir)

@@ -36,7 +36,7 @@ func checkProgram(argv []string) error {
 func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error {
 	src := &transfer{r: r}
 	in := bufio.NewReaderSize(src, chunk)
-	seal := newSeal()
+	seal := newChecksum()
 	// The library checks more of the header than programs do.
 	head, err := in.Peek(maxHeader)
 	if src.err != nil {
@@ -75,8 +75,8 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 		}
 		fed <- errors.Join(err, stdin.Close())
 	}()
-	sealed := &sealedWriter{w: w, seal: seal.content}
-	took := s.copyBounded(sealed, stdout, sealSize)
+	sealed := &checksumWriter{w: w, checksum: seal.content}
+	took := s.copyBounded(sealed, stdout, checksumSize)
 	var failed *writeError
 	if errors.Is(took, ErrTooLarge) || errors.As(took, &failed) {
 		kill()
@@ -112,41 +112,41 @@ func declined(in io.Reader, src *transfer) error {
 const maxHeader = 4 << 10
 
 // seal is a sentinel: a gzip member that the content of a layer cannot predict.
-type seal struct{ member, content []byte }
+type checksum struct{ member, content []byte }
 
-// sealSize is the size of the sentinel's content, in bytes.
-const sealSize = 32
+// checksumSize is the size of the sentinel's content, in bytes.
+const checksumSize = 32
 
-// newSeal makes a sentinel with random content: https://www.rfc-editor.org/rfc/rfc1952#section-2.3.
+// newChecksum makes a sentinel with random content: https://www.rfc-editor.org/rfc/rfc1952#section-2.3.
 // Its header has a random length. Otherwise a header that is truncated at the end of a layer could
 // take the sentinel's header as its own, and continue with the sentinel's content. The padding
 // bytes are not zero, because a zero would end a name.
-func newSeal() seal {
-	random := make([]byte, sealSize+2)
+func newChecksum() checksum {
+	random := make([]byte, checksumSize+2)
 	_, _ = rand.Read(random) // never fails
-	content := random[:sealSize]
-	extra := binary.LittleEndian.Uint16(random[sealSize:])
+	content := random[:checksumSize]
+	extra := binary.LittleEndian.Uint16(random[checksumSize:])
 
 	b := []byte{0x1f, 0x8b, 8, 4, 0xff, 0xff, 0xff, 0xff, 0, 0xff}
 	b = binary.LittleEndian.AppendUint16(b, extra)
 	b = append(b, bytes.Repeat([]byte{0xff}, int(extra))...)
-	b = append(b, 1, sealSize, 0, 0xff^sealSize, 0xff) // a stored block, the last one
+	b = append(b, 1, checksumSize, 0, 0xff^checksumSize, 0xff) // a stored block, the last one
 	b = append(b, content...)
 	b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(content))
-	return seal{binary.LittleEndian.AppendUint32(b, sealSize), content}
+	return checksum{binary.LittleEndian.AppendUint32(b, checksumSize), content}
 }
 
-// sealedWriter writes its input except the last sealSize bytes, which it keeps.
-type sealedWriter struct {
-	w    io.Writer
-	seal []byte
-	last []byte
+// checksumWriter writes its input except the last checksumSize bytes, which it keeps.
+type checksumWriter struct {
+	w        io.Writer
+	checksum []byte
+	last     []byte
 }
 
-func (s *sealedWriter) Write(p []byte) (int, error) {
-	if len(p) < sealSize {
+func (s *checksumWriter) Write(p []byte) (int, error) {
+	if len(p) < checksumSize {
 		s.last = append(s.last, p...)
-		if more := len(s.last) - sealSize; more > 0 {
+		if more := len(s.last) - checksumSize; more > 0 {
 			if _, err := s.w.Write(s.last[:more]); err != nil {
 				return 0, err
 			}
@@ -157,11 +157,11 @@ func (s *sealedWriter) Write(p []byte) (int, error) {
 	if _, err := s.w.Write(s.last); err != nil {
 		return 0, err
 	}
-	if _, err := s.w.Write(p[:len(p)-sealSize]); err != nil {
+	if _, err := s.w.Write(p[:len(p)-checksumSize]); err != nil {
 		return 0, err
 	}
-	s.last = append(s.last[:0], p[len(p)-sealSize:]...)
+	s.last = append(s.last[:0], p[len(p)-checksumSize:]...)
 	return len(p), nil
 }
 
-func (s *sealedWriter) intact() bool { return bytes.Equal(s.last, s.seal) }
+func (s *checksumWriter) intact() bool { return bytes.Equal(s.last, s.checksum) }

@@ -318,7 +318,7 @@ func TestProgramIsNotLookedUp(t *testing.T) {
 func TestSealsDiffer(t *testing.T) {
 	contents, lengths := map[string]bool{}, map[int]bool{}
 	for range 20 {
-		s := newSeal()
+		s := newChecksum()
 		z, err := gzip.NewReader(bytes.NewReader(s.member))
 		if err != nil {
 			t.Fatal(err)
@@ -337,10 +337,10 @@ func TestSealsDiffer(t *testing.T) {
 // TestSealedWriterPassesEverythingElseOn: this holds for writes of every size.
 func TestSealedWriterPassesEverythingElseOn(t *testing.T) {
 	plain := content(t, 2000)
-	s := newSeal()
-	for _, size := range []int{1, 3, sealSize - 1, sealSize, sealSize + 1, 100, 5000} {
+	s := newChecksum()
+	for _, size := range []int{1, 3, checksumSize - 1, checksumSize, checksumSize + 1, 100, 5000} {
 		var got bytes.Buffer
-		w := &sealedWriter{w: &got, seal: s.content}
+		w := &checksumWriter{w: &got, checksum: s.content}
 		for b := range slices.Chunk(slices.Concat(plain, s.content), size) {
 			if n, err := w.Write(b); n != len(b) || err != nil {
 				t.Fatal(n, err)

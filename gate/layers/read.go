@@ -17,12 +17,12 @@ import (
 // for files and connections.
 type Open func(context.Context) (io.ReadCloser, error)
 
-// Vouching is a self-verifying reader, which an Open may return. It returns io.EOF only after bytes
-// with the digest that Vouches returns. A registry client does this for a blob that it gets by
+// SelfVerifying is a self-verifying reader, which an Open may return. It returns io.EOF only after bytes
+// with the digest that VerifiedDigest returns. A registry client does this for a blob that it gets by
 // digest. The bytes of a compressed layer are then not hashed again: the diffID is checked anyway.
-type Vouching interface {
+type SelfVerifying interface {
 	io.ReadCloser
-	Vouches() v1.Hash
+	VerifiedDigest() v1.Hash
 }
 
 // chunk is the number of bytes that one stage passes to the next.
@@ -68,7 +68,7 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 				return nil
 			}
 		} else {
-			err = s.inflate(l.descriptor.Digest, r, inflated)
+			err = s.decompress(l.descriptor.Digest, r, inflated)
 		}
 		r.CloseWithError(err) // unblocks the other stage
 		return err
@@ -77,7 +77,7 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 		return err
 	}
 	if again {
-		if err := s.inflateAgain(ctx, l, blob, inflated, index); err != nil {
+		if err := s.decompressAgain(ctx, l, blob, inflated, index); err != nil {
 			return err
 		}
 	}
@@ -90,8 +90,8 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	return cmp.Or(inflated.complete(), blob.keep(), inflated.keep())
 }
 
-// inflateAgain decompresses a received blob again and replaces the output of the program.
-func (s *Store) inflateAgain(ctx context.Context, l *Layer, blob, inflated *file, index Index) error {
+// decompressAgain decompresses a received blob again and replaces the output of the program.
+func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, inflated *file, index Index) error {
 	if err := inflated.empty(); err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (s *Store) inflateAgain(ctx context.Context, l *Layer, blob, inflated *file
 		return err
 	}
 	r := io.NewSectionReader(blob.f, 0, blob.written)
-	return s.inflate(l.descriptor.Digest, readerFunc(func(p []byte) (int, error) {
+	return s.decompress(l.descriptor.Digest, readerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -173,8 +173,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 			err = cerr
 		}
 	}()
-	if v, ok := rc.(Vouching); ok && believe {
-		blob.vouched = v.Vouches() == d.Digest
+	if v, ok := rc.(SelfVerifying); ok && believe {
+		blob.selfVerified = v.VerifiedDigest() == d.Digest
 	}
 	limit := d.Size
 	if d.Size == sizeUnknown {
@@ -243,7 +243,7 @@ func check(d v1.Descriptor, blob *file, end error) error {
 	if d.Size != sizeUnknown && blob.written != d.Size {
 		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", blob.written, d.Size)}
 	}
-	if blob.vouched && ended(end) {
+	if blob.selfVerified && ended(end) {
 		return nil
 	}
 	if got := blob.digest(); got != d.Digest {

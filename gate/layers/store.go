@@ -70,14 +70,14 @@ type Store struct {
 	fetches atomic.Int64
 	fetched atomic.Int64
 
-	mu     sync.Mutex
-	claims map[v1.Hash]claim   // what images state about each layer, by digest
-	kept   map[string]struct{} // verified content on disk, by key
-	closed bool
+	mu       sync.Mutex
+	declared map[v1.Hash]declaration // what images state about each layer, by digest
+	kept     map[string]struct{}     // verified content on disk, by key
+	closed   bool
 }
 
 // claim is what an image states about a layer. All images must state the same.
-type claim struct {
+type declaration struct {
 	diffID v1.Hash
 	size   int64
 }
@@ -114,7 +114,7 @@ func New(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for layers: %w", err)
 	}
-	s := &Store{opts: opts, dir: run.path, run: run, claims: map[v1.Hash]claim{}, kept: map[string]struct{}{}}
+	s := &Store{opts: opts, dir: run.path, run: run, declared: map[v1.Hash]declaration{}, kept: map[string]struct{}{}}
 	for _, sub := range []string{blobsDir, layersDir} {
 		if err := run.root.Mkdir(sub, 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("making a folder for layers: %w", err), s.Close())

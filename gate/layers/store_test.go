@@ -276,13 +276,13 @@ func TestBlobIsVerified(t *testing.T) {
 func TestInflatedLayersAreThoseThatWereFetched(t *testing.T) {
 	plain := content(t, 10_000)
 	s := newStore(t)
-	if _, err := s.Inflated(sum(plain)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := s.Decompressed(sum(plain)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a layer that is not there: %v", err)
 	}
 	if _, err := fetch(t, s, honest(gz(t, plain), plain)); err != nil {
 		t.Fatal(err)
 	}
-	in, err := s.Inflated(sum(plain))
+	in, err := s.Decompressed(sum(plain))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,7 +440,7 @@ func TestReleasedStoreStillHasWhatIsPushed(t *testing.T) {
 			rc.Close()
 			t.Error("the inflated layer is there")
 		}
-		if _, err := s.Inflated(l.diffID); err == nil {
+		if _, err := s.Decompressed(l.diffID); err == nil {
 			t.Error("the inflated layer could be opened")
 		}
 	}

@@ -99,7 +99,7 @@ type table struct {
 
 // compare compares a table with the archive.
 func (l *Layer) compare(t table) error {
-	archive, err := l.store.Inflated(l.diffID)
+	archive, err := l.store.Decompressed(l.diffID)
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ func TestLockOnARemovedFolderIsNoLease(t *testing.T) {
 	want(false)
 	write(t, file, nil)
 	want(false)
-	if l, err := leaseFolder(t.Context(), dir, folderPrefix+strings.Repeat("0", 64)); err != nil || l != nil {
+	if l, err := lockReader(t.Context(), dir, folderPrefix+strings.Repeat("0", 64)); err != nil || l != nil {
 		t.Errorf("a folder that is not there was leased: %v, %v", l, err)
 	}
 }

@@ -23,14 +23,14 @@ const (
 	maxRedirects = 10
 )
 
-// errStalled is the error for a transfer that reached its idle timeout.
-var errStalled = errors.New("the feed has stopped sending")
+// errIdle is the error for a transfer that reached its idle timeout.
+var errIdle = errors.New("the feed has stopped sending")
 
 // feed is a place where databases are published.
 type feed struct {
-	url    *url.URL // of latest.json, with credentials
-	client *http.Client
-	stall  time.Duration
+	url         *url.URL // of latest.json, with credentials
+	client      *http.Client
+	idleTimeout time.Duration
 }
 
 func newFeed(opts UpdateOptions) (*feed, error) {
@@ -44,11 +44,11 @@ func newFeed(opts UpdateOptions) (*feed, error) {
 	if !secure(u) {
 		return nil, fmt.Errorf("vulnerability database feed %s: it must be reached with https", redact(u))
 	}
-	stall := opts.Stall
+	stall := opts.IdleTimeout
 	if stall == 0 {
 		stall = time.Minute
 	}
-	return &feed{url: u, stall: stall, client: &http.Client{
+	return &feed{url: u, idleTimeout: stall, client: &http.Client{
 		Transport: opts.Transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) >= maxRedirects {
@@ -129,7 +129,7 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader, length int64) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watchdog := time.AfterFunc(f.stall, func() { cancel(errStalled) })
+	watchdog := time.AfterFunc(f.idleTimeout, func() { cancel(errIdle) })
 	defer watchdog.Stop()
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
@@ -150,16 +150,16 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 	}
 	body := readerFunc(func(p []byte) (int, error) {
 		n, err := resp.Body.Read(p)
-		watchdog.Reset(f.stall)
+		watchdog.Reset(f.idleTimeout)
 		return n, err
 	})
 	return cause(ctx, read(body, resp.ContentLength))
 }
 
-// cause replaces the "context canceled" of the watchdog with errStalled.
+// cause replaces the "context canceled" of the watchdog with errIdle.
 func cause(ctx context.Context, err error) error {
-	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
-		return errStalled
+	if err != nil && errors.Is(context.Cause(ctx), errIdle) {
+		return errIdle
 	}
 	return err
 }

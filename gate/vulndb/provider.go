@@ -114,7 +114,7 @@ type recordingReader struct {
 	lowLevelReader
 	failures *failures
 	noEPSS   bool
-	present  presence
+	present  knownNames
 }
 
 // lowLevelReader is a method that grype's provider needs to join rows. It is not part of the public
@@ -126,7 +126,7 @@ func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*record
 	if !ok {
 		return nil, fmt.Errorf("grype's reader %T gives no access to its rows", r)
 	}
-	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f, present: presence{names: map[string]tables{}}}
+	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f, present: knownNames{names: map[string]tables{}}}
 	// The reader fetches the date of the EPSS scores on first use and caches it without a lock, so
 	// use it here first. A missing date is an error only if the database has that feed.
 	_, err := r.GetEpss("CVE-0000-0000")

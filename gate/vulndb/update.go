@@ -37,9 +37,9 @@ type UpdateOptions struct {
 	AllowOlder bool
 	// Checksum pins the archive, "sha256:<hex>". Default: the checksum in the feed.
 	Checksum string
-	// Stall is the idle timeout of the feed. Default: one minute.
-	Stall  time.Duration
-	Limits Limits
+	// IdleTimeout is the idle timeout of the feed. Default: one minute.
+	IdleTimeout time.Duration
+	Limits      Limits
 	// Progress receives the number of bytes received. total is -1 if the size is unknown. Default:
 	// none.
 	Progress func(done, total int64)

@@ -93,7 +93,7 @@ func TestNewerDatabaseReplacesAndOldIsRemovedWhenNobodyReadsIt(t *testing.T) {
 	if found := matches(t, reader, packageOf("npm", "json-schema", "0.3.0", "")); len(found) != 1 || reader.Err() != nil {
 		t.Errorf("the reader of the old one has found %v, %v", ids(found), reader.Err())
 	}
-	if err := reader.lease.release(); err != nil {
+	if err := reader.readerLock.release(); err != nil {
 		t.Fatal(err)
 	}
 	importFile(t, dir, newer.Archive)
@@ -208,7 +208,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 				<-r.Context().Done()
 			}
 			return isArchive(r)
-		}}, opts: func(o *UpdateOptions) { o.Stall = 300 * time.Millisecond }, want: "stopped sending"},
+		}}, opts: func(o *UpdateOptions) { o.IdleTimeout = 300 * time.Millisecond }, want: "stopped sending"},
 		"too large, announced": {opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "allowed are 1000"},
 		"too large, streamed": {feed: hostile{serve: func(w http.ResponseWriter, r *http.Request) bool {
 			if isArchive(r) {

@@ -37,12 +37,12 @@ import (
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
-	reader   *recordingReader
-	provider *recordingProvider
-	failures *failures
-	info     policy.Database
-	lease    *lease
-	coverage coverage
+	reader     *recordingReader
+	provider   *recordingProvider
+	failures   *failures
+	info       policy.Database
+	readerLock *readerLock
+	coverage   coverage
 }
 
 // Open verifies the current database in dir against the checksum computed at installation, and
@@ -62,7 +62,7 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 	return db, nil
 }
 
-func open(ctx context.Context, l *lease) (*DB, error) {
+func open(ctx context.Context, l *readerLock) (*DB, error) {
 	rec, err := verify(ctx, l.folder)
 	if err != nil {
 		return nil, unusable(ctx, l.dir, err)
@@ -83,11 +83,11 @@ func open(ctx context.Context, l *lease) (*DB, error) {
 		return nil, errors.Join(&UnusableError{Problem: Corrupt, Dir: l.dir, Err: err}, reader.Close())
 	}
 	return &DB{
-		reader:   recording,
-		provider: newProvider(recording, f),
-		failures: f,
-		info:     info,
-		lease:    l,
+		reader:     recording,
+		provider:   newProvider(recording, f),
+		failures:   f,
+		info:       info,
+		readerLock: l,
 	}, nil
 }
 
@@ -110,7 +110,7 @@ func (db *DB) Info() policy.Database {
 
 // Close ends all reading. After that, the folder can be removed when it is not the current one.
 func (db *DB) Close() error {
-	return errors.Join(db.reader.Close(), db.lease.release())
+	return errors.Join(db.reader.Close(), db.readerLock.release())
 }
 
 // describe reads the database's own metadata.

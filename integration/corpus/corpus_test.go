@@ -127,7 +127,7 @@ type violation struct {
 	Uncovered *struct {
 		Package *pkg   `json:"package"`
 		Type    string `json:"type"`
-	} `json:"uncovered"`
+	} `json:"unmatched"`
 }
 
 // about returns the name of the package or the path that the violation is about.

@@ -35,7 +35,7 @@ func comparedWith(c *cli.Context) (comparison, error) {
 
 // addBaseline adds the findings of the baseline image to the external evidence. If the flag and the
 // policies disagree about a baseline, it adds a caution to the report.
-func addBaseline(c *cli.Context, with comparison, wanted bool, beside *gate.Beside, out *output) error {
+func addBaseline(c *cli.Context, with comparison, wanted bool, beside *gate.ExternalEvidence, out *output) error {
 	switch {
 	case with.ref == nil && wanted:
 		out.caution("nothing is inherited: the policy compares with the approved image, and --baseline names none")

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -20,7 +20,7 @@ const (
 // carry selects the attestations that are copied from the staging registry with an approved image.
 // If no policy copies attestations, it reads nothing.
 func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy.Set, a *gate.Approval) (*promote.Promoter, error) {
-	if src.Transport != gate.Registry || !policies.CarriesAny(src.Repository()) {
+	if src.Transport != gate.Registry || !policies.CopiesAny(src.Repository()) {
 		return to, nil
 	}
 	makers, err := believed(p.cli, policies)
@@ -31,27 +31,27 @@ func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy
 	if err != nil {
 		return nil, err
 	}
-	items, err := staged.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, reach.options()...)
+	items, err := attestations.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, reach.options()...)
 	if err != nil {
 		return nil, gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
 	}
-	c := promote.Carry{Makers: makers}
+	c := promote.CopyPlan{TrustedSigners: makers}
 	for _, i := range items {
 		reason := ""
 		switch {
 		case i.Err != nil:
 			reason = fmt.Sprintf("%.*s", maxReason, i.Err)
-		case !policies.Carries(src.Repository(), i.PredicateType, i.Signer):
+		case !policies.Copies(src.Repository(), i.PredicateType, i.Signer):
 			reason = "the policy does not carry it"
 		default:
-			c.Along = append(c.Along, promote.Carried{Form: i.Form, Signature: i.Signature, Envelope: i.Envelope,
-				CarriedAs: promote.CarriedAs{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Signer: i.Signer}})
+			c.Copy = append(c.Copy, promote.AttestationCopy{Form: i.Form, Signature: i.Signature, Envelope: i.Envelope,
+				CopiedAttestation: promote.CopiedAttestation{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Signer: i.Signer}})
 			continue
 		}
-		c.Left = append(c.Left, promote.Left{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Reason: reason})
+		c.Skip = append(c.Skip, promote.SkippedAttestation{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Reason: reason})
 	}
-	if more := len(c.Left) - maxLeft; more > 0 {
-		c.Left = append(c.Left[:maxLeft], promote.Left{Reason: fmt.Sprintf("and %d more", more)})
+	if more := len(c.Skip) - maxLeft; more > 0 {
+		c.Skip = append(c.Skip[:maxLeft], promote.SkippedAttestation{Reason: fmt.Sprintf("and %d more", more)})
 	}
-	return to.Carrying(c), nil
+	return to.WithCopyPlan(c), nil
 }

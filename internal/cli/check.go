@@ -70,7 +70,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	out.report.At = at
-	beside := gate.Beside{VEX: statements}
+	beside := gate.ExternalEvidence{VEX: statements}
 	if policies.UsesSigned(src.Repository()) {
 		if src, _, err = g.Pin(c.Context, src); err != nil {
 			return err

@@ -15,9 +15,9 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/internal/staged"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
@@ -102,9 +102,9 @@ func classify(ctx context.Context, err error) verdict {
 		input      *gate.InputError
 		unusable   *vulndb.UnusableError
 		registry   *gate.RegistryError
-		sealing    *promote.SealError
+		sealing    *promote.SigningError
 		verifying  *promote.VerifyError
-		unreadable *staged.UnreadableError
+		unreadable *attestations.UnreadableError
 		untrusted  *disk.UntrustedError
 		unwritten  *unwrittenError
 		crash      *faultError

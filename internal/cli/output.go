@@ -146,10 +146,10 @@ func (o *output) policies(set policy.Set) {
 func (o *output) result(r *gate.Result) {
 	o.report.Input = r.Input
 	o.report.Decision = &r.Decision
-	if o.report.Judged = o.report.At; o.report.At.IsZero() {
-		o.report.Judged = r.Finished.UTC()
+	if o.report.Evaluated = o.report.At; o.report.At.IsZero() {
+		o.report.Evaluated = r.Finished.UTC()
 	}
-	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches, Recalled: r.Recalled}
+	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches, CacheHits: r.CacheHits}
 	o.report.MovedTo = r.Moved
 	for _, digest := range r.Image.Unlisted {
 		o.caution("the image names the SOCI index %s, which is not judged and not copied: nodes load the image in full", digest)
@@ -193,10 +193,10 @@ func (o *output) explained(e *promote.Explanation) {
 	o.report.Attached = []report.Attached{}
 	for _, a := range e.Attached {
 		o.report.Attached = append(o.report.Attached, report.Attached{
-			Beside: a.Beside, Platform: a.Platform, Form: a.Form.String(), PredicateType: a.PredicateType,
+			Subject: a.Subject, Platform: a.Platform, Form: a.Form.String(), PredicateType: a.PredicateType,
 			Signature: a.Signature, Digest: a.Digest,
-			Signer:    report.AttachedSigner{Key: a.Signer.Key, Subject: a.Signer.Subject, Issuer: a.Signer.Issuer},
-			Witnessed: a.Signer.At, WitnessProven: a.Trusted && a.Signer.Key == "" && !a.Signer.At.IsZero(),
+			Signer: report.AttachedSigner{Key: a.Signer.Key, Subject: a.Signer.Subject, Issuer: a.Signer.Issuer},
+			Logged: a.Signer.At, LogVerified: a.Trusted && a.Signer.Key == "" && !a.Signer.At.IsZero(),
 			Result: a.Result, Decided: a.Decided, Trusted: a.Trusted, Reason: a.Reason})
 	}
 }
@@ -229,11 +229,11 @@ func destination(r *promote.Record, state report.State) report.Destination {
 		}
 		d.Statements = append(d.Statements, one)
 	}
-	for _, c := range r.Decision.Basis.Carried {
-		d.Carried = append(d.Carried, report.Carried{PredicateType: c.PredicateType, Subject: c.Subject, Digest: c.Digest, Format: c.Format, Signer: c.Signer.String()})
+	for _, c := range r.Decision.Basis.CopiedAttestations {
+		d.CopiedAttestations = append(d.CopiedAttestations, report.Attestation{PredicateType: c.PredicateType, Subject: c.Subject, Digest: c.Digest, Format: c.Format, Signer: c.Signer.String()})
 	}
-	for _, l := range r.Decision.Basis.Left {
-		d.Left = append(d.Left, report.Carried{PredicateType: l.PredicateType, Subject: l.Subject, Digest: l.Digest, Format: l.Format, Reason: l.Reason})
+	for _, l := range r.Decision.Basis.SkippedAttestations {
+		d.SkippedAttestations = append(d.SkippedAttestations, report.Attestation{PredicateType: l.PredicateType, Subject: l.Subject, Digest: l.Digest, Format: l.Format, Reason: l.Reason})
 	}
 	return d
 }

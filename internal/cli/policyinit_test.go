@@ -116,7 +116,7 @@ func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 		}, false, true},
 		"end of life": {func(in *policy.Input) { in.Platforms[0].Distribution.EndOfLife = profileTime.AddDate(0, -1, 0) }, true, true},
 		"not covered": {func(in *policy.Input) {
-			in.Platforms[0].Uncovered = []policy.Uncovered{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
+			in.Platforms[0].Unmatched = []policy.Unmatched{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
 		}, true, true},
 		"unreadable": {func(in *policy.Input) {
 			in.Platforms[0].Unknowns = []policy.Unknown{{Location: policy.Location{Path: "/app/a.jar"}, Reason: "not a zip"}}

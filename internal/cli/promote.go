@@ -118,7 +118,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 			}
 			return promote.New(opts)
 		},
-		beside: gate.Beside{VEX: statements},
+		beside: gate.ExternalEvidence{VEX: statements},
 		basis:  promote.Basis{Policy: policies.Digest(), PolicyName: policies.Title(), Database: db.Info().Digest, Tool: tool(), Override: override}}
 	return run.promote(src, policies)
 }
@@ -132,7 +132,7 @@ type promotion struct {
 	tags     []name.Tag
 	out      *output
 	override *policy.Override // nil for none
-	beside   gate.Beside
+	beside   gate.ExternalEvidence
 	basis    promote.Basis
 }
 
@@ -209,13 +209,13 @@ func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (
 	if err := addStaged(p.cli, src, policies, &p.beside); err != nil {
 		return false, err
 	}
-	if p.basis.Beside, err = promote.BesideDigest(p.beside); err != nil {
+	if p.basis.ExternalEvidence, err = promote.ExternalEvidenceDigest(p.beside); err != nil {
 		return false, err
 	}
 	if !there {
 		return false, nil
 	}
-	ahead := p.approved.ReadAhead(ctx, digest, p.tags...) // while the key is opened
+	ahead := p.approved.Prefetch(ctx, digest, p.tags...) // while the key is opened
 	to, err := p.promoter()
 	if err != nil {
 		return false, err

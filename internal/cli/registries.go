@@ -39,7 +39,7 @@ type access struct {
 
 // registryAccess reads the flags about registries.
 func registryAccess(c *cli.Context) (access, error) {
-	plain := plainHTTP{hosts: map[string]bool{}, next: registryTransport(stall)}
+	plain := plainHTTP{hosts: map[string]bool{}, next: registryTransport(idleTimeout)}
 	for _, s := range c.StringSlice("insecure-registry") {
 		if s == "" { // a variable that is set but empty
 			continue

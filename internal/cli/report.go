@@ -76,7 +76,7 @@ func runExplain(c *cli.Context, s Streams) error {
 	if len(explanations) == 0 {
 		return usagef("%q is neither a vulnerability in the report nor a rule that decides about anything in it", args[0])
 	}
-	return writeAnswer(s, targets, report.Answer{Asked: args[0], Image: r.Input.Image, Judged: r.Judged, Policy: r.Policy, Explanations: explanations},
+	return writeAnswer(s, targets, report.Answer{Asked: args[0], Image: r.Input.Image, Evaluated: r.Evaluated, Policy: r.Policy, Explanations: explanations},
 		map[string]func(io.Writer, report.Answer) error{"text": report.AnswerText, "json": report.AnswerJSON})
 }
 

@@ -19,7 +19,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
-	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
@@ -136,7 +136,7 @@ func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
 			continue
 		}
 		for _, s := range statements {
-			out = append(out, staged.VEX(s, nil))
+			out = append(out, attestations.VEX(s, nil))
 		}
 	}
 	return out, errors.Join(failed...)

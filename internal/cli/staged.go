@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/internal/staged"
+	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -16,7 +16,7 @@ import (
 // addStaged adds the attestations of a pinned image in the staging registry to the external
 // evidence. It reads only attestations of the signers that the policies trust, and nothing if no
 // policy uses signed evidence or the image is not in a registry.
-func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gate.Beside) error {
+func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gate.ExternalEvidence) error {
 	if src.Transport != gate.Registry || !policies.UsesSigned(src.Repository()) {
 		return nil
 	}
@@ -29,8 +29,8 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 	if err != nil {
 		return err
 	}
-	found, err := staged.Read(c.Context, ref, makers, reach.options()...)
-	var unreadable *staged.UnreadableError
+	found, err := attestations.Read(c.Context, ref, makers, reach.options()...)
+	var unreadable *attestations.UnreadableError
 	if errors.As(err, &unreadable) {
 		return err
 	}
@@ -49,7 +49,7 @@ func believed(c *cli.Context, policies policy.Set) (trust.Trust, error) {
 	if err != nil {
 		return trust.Trust{}, err
 	}
-	t, err := staged.TrustIn(signers, root)
+	t, err := attestations.TrustIn(signers, root)
 	if err != nil {
 		return trust.Trust{}, usageError{err}
 	}

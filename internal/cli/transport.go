@@ -11,7 +11,7 @@ import (
 
 // stall is the idle timeout of a registry connection: how long it may transfer no bytes in either
 // direction. Some registries need a minute or two to store a large blob.
-const stall = 5 * time.Minute
+const idleTimeout = 5 * time.Minute
 
 // registryTransport returns the registry client's transport with an idle timeout. The default
 // transport waits forever for a silent registry, and the CI job would be killed without an error
@@ -24,27 +24,27 @@ func registryTransport(stall time.Duration) http.RoundTripper {
 		if err != nil {
 			return nil, err
 		}
-		return &attentive{conn, stall}, nil
+		return &watchdog{conn, stall}, nil
 	}
 	return t
 }
 
 // attentive is a connection that fails after an idle timeout. Traffic in one direction keeps the
 // other direction open, because an uploading client receives nothing until the upload ends.
-type attentive struct {
+type watchdog struct {
 	net.Conn
-	stall time.Duration
+	idleTimeout time.Duration
 }
 
-func (c *attentive) Read(b []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(c.stall)); err != nil {
+func (c *watchdog) Read(b []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(c.idleTimeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(b)
 }
 
-func (c *attentive) Write(b []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(c.stall)); err != nil {
+func (c *watchdog) Write(b []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(c.idleTimeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)

@@ -17,10 +17,10 @@ type Answer struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
 	// Asked is the id of the vulnerability, or the name of the rule.
-	Asked  string       `json:"asked"`
-	Image  policy.Image `json:"image"`
-	Judged time.Time    `json:"judged"`
-	Policy Policy       `json:"policy"`
+	Asked     string       `json:"asked"`
+	Image     policy.Image `json:"image"`
+	Evaluated time.Time    `json:"evaluated"`
+	Policy    Policy       `json:"policy"`
 	// Explanations are the results of policy.Explain, the strictest outcome first.
 	Explanations []policy.Explanation `json:"explanations"`
 }
@@ -31,10 +31,10 @@ func (r Report) Snapshot() (policy.Snapshot, error) {
 	switch {
 	case r.Decision == nil:
 		return policy.Snapshot{}, errors.New("the report has no decision: nothing was judged")
-	case r.Judged.IsZero():
+	case r.Evaluated.IsZero():
 		return policy.Snapshot{}, errors.New("the report does not say as of when it was judged")
 	}
-	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.Judged}, nil
+	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.Evaluated}, nil
 }
 
 // AnswerJSON writes a in the form that JSON uses for reports.
@@ -49,10 +49,10 @@ func AnswerJSON(w io.Writer, a Answer) error {
 // AnswerText writes a as text: the outcome for each finding, the rule that decided it, the relevant
 // dates, all matching rules, and what would let it pass.
 func AnswerText(w io.Writer, a Answer) error {
-	t := answerText{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.Judged}}}
+	t := answerText{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.Evaluated}}}
 	t.field("Image", short(a.Image.Reference))
 	t.field("Digest", short(a.Image.Digest))
-	t.field("Judged", instant(a.Judged))
+	t.field("Judged", instant(a.Evaluated))
 	t.field("Policy", short(a.Policy.File)+" "+short(a.Policy.Digest))
 	for _, e := range alike(a.Explanations) {
 		t.explanation(e)
@@ -121,7 +121,7 @@ func (t answerText) explanation(e *explained) {
 // offer writes an exception that would let a violation pass. It skips a violation about many
 // packages: the answer does not list them, and the report offers the exception.
 func (t answerText) offer(e policy.Explanation) {
-	if e.Uncovered != nil && e.Uncovered.Package == nil {
+	if e.Unmatched != nil && e.Unmatched.Package == nil {
 		return
 	}
 	most := time.Duration(0)
@@ -130,7 +130,7 @@ func (t answerText) offer(e policy.Explanation) {
 			most = place.MaxLifetime
 		}
 	}
-	m := newRemedier(Report{Judged: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
+	m := newRemedier(Report{Evaluated: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
 	if item := m.exception(&e.Violation); item != "" {
 		t.item(2, "the exception to add, with your own reason and owner:")
 		t.whole(4, item)
@@ -142,7 +142,7 @@ func (t answerText) dates(e policy.Explanation) []string {
 	var notes []string
 	note := func(what string, at time.Time) {
 		if !at.IsZero() {
-			notes = append(notes, what+" "+at.UTC().Format(time.DateOnly)+t.left(at))
+			notes = append(notes, what+" "+at.UTC().Format(time.DateOnly)+t.timeLeft(at))
 		}
 	}
 	if f := e.Finding; f != nil {

@@ -41,7 +41,7 @@ func answered() Answer {
 		{Outcome: policy.OutcomeBlocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
 			Platform: "linux/amd64", Message: "telnetd 1 is denied by the policy"}},
 	}
-	return Answer{Asked: "CVE-2024-0001", Image: policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, Judged: day(15),
+	return Answer{Asked: "CVE-2024-0001", Image: policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, Evaluated: day(15),
 		Policy: Policy{File: "policy.yaml", Digest: "sha256:2"}, Explanations: explanations}
 }
 
@@ -76,7 +76,7 @@ func compared(t *testing.T) Comparison {
 		return policy.Finding{ID: id, Severity: policy.SeverityHigh, FixState: policy.FixNone, Package: policy.Package{Name: "lodash", Version: "4", Type: "npm"}}
 	}
 	judged := func(file, digest string, at time.Time, ids ...string) Report {
-		r := Report{Judged: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
+		r := Report{Evaluated: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
 		r.Input.Image = policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}
 		for _, id := range ids {
 			for _, platform := range []string{"linux/amd64", "linux/arm64"} {
@@ -119,12 +119,12 @@ func TestComparisonJSONLosesNothing(t *testing.T) {
 // TestWhatWasNotJudgedIsNotCompared: a report without a decision can be neither compared nor
 // explained.
 func TestWhatWasNotJudgedIsNotCompared(t *testing.T) {
-	judged := Report{Judged: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
+	judged := Report{Evaluated: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
 	if _, err := Compare(judged, judged); err != nil {
 		t.Error(err)
 	}
 	undated := judged
-	undated.Judged = time.Time{}
+	undated.Evaluated = time.Time{}
 	for _, r := range []Report{{}, undated} {
 		if _, err := Compare(r, judged); err == nil || !strings.HasPrefix(err.Error(), "the earlier of the two") {
 			t.Error(err)

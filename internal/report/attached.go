@@ -10,9 +10,9 @@ import (
 // Attached is a signature or a statement that is attached to an image or to one of its platforms.
 // It may be untrusted: anyone with push access can attach it.
 type Attached struct {
-	// Beside is the digest of the image or platform that this is attached to. Platform is empty for
+	// ExternalEvidence is the digest of the image or platform that this is attached to. Platform is empty for
 	// the whole image.
-	Beside   string `json:"beside"`
+	Subject  string `json:"subject"`
 	Platform string `json:"platform,omitempty"`
 	// Form is "legacy" or "bundle".
 	Form string `json:"form"`
@@ -23,10 +23,10 @@ type Attached struct {
 	Digest string `json:"digest,omitempty"`
 	// Signer is the signer, or only a claim if Trusted is false.
 	Signer AttachedSigner `json:"signer"`
-	// Witnessed is when a log or a timestamp authority saw the signature. The time is verified only
-	// if WitnessProven is true.
-	Witnessed     time.Time `json:"witnessed,omitzero"`
-	WitnessProven bool      `json:"witnessProven,omitempty"`
+	// Logged is when a log or a timestamp authority saw the signature. The time is verified only
+	// if LogVerified is true.
+	Logged      time.Time `json:"logged,omitzero"`
+	LogVerified bool      `json:"logVerified,omitempty"`
 	// Result and Decided are the result and the time of a trusted decision.
 	Result  string    `json:"result,omitempty"`
 	Decided time.Time `json:"decided,omitzero"`
@@ -71,10 +71,10 @@ func (t text) attached() {
 	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d by somebody trusted and about this image", len(t.Attached), counting))
 	beside := ""
 	for _, a := range t.Attached {
-		if a.Beside != beside {
-			beside = a.Beside
+		if a.Subject != beside {
+			beside = a.Subject
 			t.blank()
-			t.item(2, "beside "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Beside))
+			t.item(2, "beside "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
 		}
 		t.attachment(a)
 	}
@@ -106,11 +106,11 @@ func (t text) attachment(a Attached) {
 		t.item(6, short(a.Result)+", decided "+instant(a.Decided)+t.age(a.Decided))
 	}
 	switch {
-	case a.Witnessed.IsZero():
-	case a.WitnessProven:
-		t.item(6, "witnessed "+instant(a.Witnessed)+t.age(a.Witnessed))
+	case a.Logged.IsZero():
+	case a.LogVerified:
+		t.item(6, "witnessed "+instant(a.Logged)+t.age(a.Logged))
 	default:
-		t.item(6, "in a log since "+instant(a.Witnessed)+t.age(a.Witnessed)+", as it says itself")
+		t.item(6, "in a log since "+instant(a.Logged)+t.age(a.Logged)+", as it says itself")
 	}
 	if !a.Trusted {
 		t.item(6, "passed over: "+Sanitize(a.Reason))

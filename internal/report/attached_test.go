@@ -10,14 +10,14 @@ import (
 func TestAttachmentsSayWhoIsBelieved(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
 	r := Report{Finished: at.Add(48 * time.Hour), Attached: []Attached{
-		{Beside: "sha256:aa", Form: "legacy", PredicateType: "https://sigstore.dev/cosign/sign/v1", Signature: true, Digest: "sha256:01",
-			Signer: AttachedSigner{Key: "sha256:ff"}, Witnessed: at, Trusted: true},
-		{Beside: "sha256:aa", Form: "bundle", PredicateType: "https://slsa.dev/verification_summary/v1", Digest: "sha256:02",
-			Signer: AttachedSigner{Subject: "a@example.com", Issuer: "https://issuer.example"}, Witnessed: at, WitnessProven: true,
+		{Subject: "sha256:aa", Form: "legacy", PredicateType: "https://sigstore.dev/cosign/sign/v1", Signature: true, Digest: "sha256:01",
+			Signer: AttachedSigner{Key: "sha256:ff"}, Logged: at, Trusted: true},
+		{Subject: "sha256:aa", Form: "bundle", PredicateType: "https://slsa.dev/verification_summary/v1", Digest: "sha256:02",
+			Signer: AttachedSigner{Subject: "a@example.com", Issuer: "https://issuer.example"}, Logged: at, LogVerified: true,
 			Result: "PASSED", Decided: at, Trusted: true},
-		{Beside: "sha256:bb", Platform: "linux/arm64", Form: "bundle", PredicateType: "x", Digest: "sha256:03",
+		{Subject: "sha256:bb", Platform: "linux/arm64", Form: "bundle", PredicateType: "x", Digest: "sha256:03",
 			Signer: AttachedSigner{Key: "sha256:ee"}, Reason: "a signature is by no trusted key"},
-		{Beside: "sha256:bb", Platform: "linux/arm64", Form: "legacy", Reason: "reading an envelope: \x1b[31m"},
+		{Subject: "sha256:bb", Platform: "linux/arm64", Form: "legacy", Reason: "reading an envelope: \x1b[31m"},
 	}}
 	r.Input.Image.Reference, r.Input.Image.Digest = "registry.example/app:1", "sha256:aa"
 	const want = `Image       registry.example/app:1

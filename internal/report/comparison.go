@@ -13,19 +13,19 @@ import (
 // Comparison lists the changes between two reports.
 type Comparison struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
-	Schema string `json:"schema"`
-	Before Judged `json:"before"`
-	After  Judged `json:"after"`
+	Schema string    `json:"schema"`
+	Before Evaluated `json:"before"`
+	After  Evaluated `json:"after"`
 	// Changes are the results of policy.Diff, in its order.
 	Changes []policy.Change `json:"changes"`
 }
 
-// Judged summarizes one of the two reports.
-type Judged struct {
-	Image  policy.Image `json:"image"`
-	Judged time.Time    `json:"judged"`
-	Policy Policy       `json:"policy"`
-	Passed bool         `json:"passed"`
+// Evaluated summarizes one of the two reports.
+type Evaluated struct {
+	Image     policy.Image `json:"image"`
+	Evaluated time.Time    `json:"evaluated"`
+	Policy    Policy       `json:"policy"`
+	Passed    bool         `json:"passed"`
 }
 
 // Compare lists the changes between two reports. It returns an error if one of them has no
@@ -46,8 +46,8 @@ func Compare(before, after Report) (Comparison, error) {
 	return Comparison{Schema: Schema, Before: judged(before), After: judged(after), Changes: changes}, nil
 }
 
-func judged(r Report) Judged {
-	return Judged{Image: r.Input.Image, Judged: r.Judged, Policy: r.Policy, Passed: r.Decision.Passed}
+func judged(r Report) Evaluated {
+	return Evaluated{Image: r.Input.Image, Evaluated: r.Evaluated, Policy: r.Policy, Passed: r.Decision.Passed}
 }
 
 // ComparisonJSON writes c in the form that JSON uses for reports.
@@ -64,13 +64,13 @@ func ComparisonText(w io.Writer, c Comparison) error {
 	t := text{layout: newLayout(w, defaultWidth, false)}
 	for _, side := range []struct {
 		name string
-		Judged
+		Evaluated
 	}{{"Before", c.Before}, {"After", c.After}} {
 		verdict := "DENIED"
 		if side.Passed {
 			verdict = "PASSED"
 		}
-		t.field(side.name, verdict+" as of "+instant(side.Judged.Judged))
+		t.field(side.name, verdict+" as of "+instant(side.Evaluated.Evaluated))
 		t.field("", short(side.Image.Reference)+" "+short(side.Image.Digest))
 		t.field("", "by "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}

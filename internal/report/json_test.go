@@ -221,7 +221,7 @@ func FuzzReadJSON(f *testing.F) {
 		`{"schema":"1","decision":{"violations":[{"finding":{"id":"CVE-1","severity":"high","fixState":"fixed","fixes":[{"version":"1.2"}],"epss":{"score":0.5},"kev":{}}}]}}`,
 		`{"schema":"1","decision":{"violations":[{"finding":{"severity":"low"},"expired":[{"id":"a","expires":"2026-01-01T00:00:00Z"}]}]}}`,
 		`{"schema":"1","decision":{"passed":true,"excepted":[{"finding":{},"exception":{"id":"a"}}],"allowed":[{"finding":{}}],"warnings":[{}]}}`,
-		`{"schema":"1","input":{"platforms":[{"unknowns":[{"path":"/a","reason":"\u001b"}],"uncovered":[{"reason":"r"}],"suppressed":[{}]}],"database":{"built":"2026-11-23T04:00:00+01:00","providers":[{}]}}}`,
+		`{"schema":"1","input":{"platforms":[{"unknowns":[{"path":"/a","reason":"\u001b"}],"unmatched":[{"reason":"r"}],"suppressed":[{}]}],"database":{"built":"2026-11-23T04:00:00+01:00","providers":[{}]}}}`,
 		`{"schema":"1","destinations":[{"state":"promoted","statements":[{"subjects":["a"]}]}],"error":{"class":"trust","message":"a\nb"}}`,
 	} {
 		if _, err := ReadJSON(strings.NewReader(seed)); err != nil {

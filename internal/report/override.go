@@ -25,7 +25,7 @@ func (t text) override() {
 	t.blank()
 	t.item(2, "reason: "+Sanitize(o.Reason))
 	t.item(2, "approver, as whoever ran the gate said: "+short(o.Approver))
-	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", ends "+instant(o.Expires)+t.left(o.Expires))
+	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", ends "+instant(o.Expires)+t.timeLeft(o.Expires))
 	if t.Decision != nil {
 		return // the report lists its violations in full
 	}

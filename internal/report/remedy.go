@@ -86,7 +86,7 @@ type remedier struct {
 
 func newRemedier(r Report) *remedier {
 	m := &remedier{report: r, upgrade: map[string]instruction{}}
-	if at := cmp.Or(r.Judged, r.at()); !at.IsZero() {
+	if at := cmp.Or(r.Evaluated, r.at()); !at.IsZero() {
 		m.expires = expiry(at, r.Policy.ExceptionsMaxLifetime)
 	}
 	if r.Decision != nil {
@@ -117,7 +117,7 @@ func expiry(now time.Time, most time.Duration) string {
 
 // do returns how to fix a violation without an exception.
 func (m *remedier) do(v *policy.Violation) instruction {
-	if v.Unjudged {
+	if v.Unevaluated {
 		return say("correct the rule %s: it could not be evaluated", ruleText(*v))
 	}
 	switch v.Kind {
@@ -128,10 +128,10 @@ func (m *remedier) do(v *policy.Violation) instruction {
 	case policy.KindDistribution:
 		return distributionRemedy(v.Rule)
 	case policy.KindCoverage:
-		if v.Uncovered == nil {
+		if v.Unmatched == nil {
 			return say("%s", coverageAdvice(""))
 		}
-		return say("%s", coverageAdvice(v.Uncovered.Reason))
+		return say("%s", coverageAdvice(v.Unmatched.Reason))
 	case policy.KindSBOM:
 		return sbom(v)
 	case policy.KindPackage:
@@ -183,7 +183,7 @@ func distributionRemedy(rule string) instruction {
 	return say("change FROM in the Dockerfile to a release that its vendor still supports, and build again with: docker build --pull .")
 }
 
-func coverageAdvice(reason policy.UncoveredReason) string {
+func coverageAdvice(reason policy.UnmatchedReason) string {
 	switch reason {
 	case policy.NoDistribution:
 		return "keep /etc/os-release in the image: without it no system package can be matched"
@@ -371,18 +371,18 @@ func (m *remedier) limits(v *policy.Violation) (limits []string) {
 		pkg = &v.Finding.Package
 	case v.Package != nil:
 		pkg = v.Package
-	case v.Uncovered != nil && v.Uncovered.Package == nil:
+	case v.Unmatched != nil && v.Unmatched.Package == nil:
 		if pattern := m.family(v); pattern != "" {
 			limits = append(limits, ", package: "+yamlText(pattern))
 		}
 		return limits
-	case v.Uncovered != nil:
-		pkg = v.Uncovered.Package
+	case v.Unmatched != nil:
+		pkg = v.Unmatched.Package
 	}
 	if pkg != nil && pkg.PURL != "" {
 		limits = append(limits, ", package: "+yamlText(unversioned(pkg.PURL)))
 	}
-	if v.Uncovered != nil && len(pkg.Found) == 1 {
+	if v.Unmatched != nil && len(pkg.Found) == 1 {
 		limits = append(limits, ", path: "+yamlText(pathPattern(pkg.Found[0].Path)))
 	}
 	return limits
@@ -395,7 +395,7 @@ func (m *remedier) family(v *policy.Violation) string {
 	for _, p := range m.report.Input.Platforms {
 		for _, pkg := range p.Packages {
 			system := slices.Contains([]string{"alpm", "apk", "deb", "portage", "rpm"}, pkg.Type)
-			if p.Platform != v.Platform || v.Uncovered.Type != pkg.Type && (v.Uncovered.Type != "" || !system) {
+			if p.Platform != v.Platform || v.Unmatched.Type != pkg.Type && (v.Unmatched.Type != "" || !system) {
 				continue
 			}
 			purlType, _, ok := strings.Cut(pkg.PURL, "/")

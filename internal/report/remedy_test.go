@@ -92,23 +92,23 @@ func denials() map[string]denial {
 			p.Unknowns = []policy.Unknown{{Location: policy.Location{Path: "/app/lib/a [1] {b} * ?.jar"}, Reason: "not a zip", Class: policy.UnknownArchive}}
 		}, "sbom sbom.unknowns", false},
 		"a package without a version": {"", func(p *policy.Platform, _ *policy.Input) {
-			p.Uncovered = []policy.Uncovered{{Package: &policy.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}, Reason: policy.VersionUnknown}}
+			p.Unmatched = []policy.Unmatched{{Package: &policy.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}, Reason: policy.VersionUnknown}}
 		}, "coverage distribution.notCovered", false},
 		"a package without version and purl": {"", func(p *policy.Platform, _ *policy.Input) {
-			p.Uncovered = []policy.Uncovered{{Package: &policy.Package{Name: "app", Type: "npm", Found: []policy.Location{{Path: "/app/package.json"}}},
+			p.Unmatched = []policy.Unmatched{{Package: &policy.Package{Name: "app", Type: "npm", Found: []policy.Location{{Path: "/app/package.json"}}},
 				Reason: policy.VersionUnknown}}
 		}, "coverage distribution.notCovered", false},
 		"a first-party package": {"distribution: {notCovered: {firstParty: block}}\n", func(p *policy.Platform, _ *policy.Input) {
-			p.Uncovered = []policy.Uncovered{{Package: &policy.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}, Reason: policy.FirstParty}}
+			p.Unmatched = []policy.Unmatched{{Package: &policy.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}, Reason: policy.FirstParty}}
 		}, "coverage distribution.notCovered", false},
 		"a type that is not in the database": {"", func(p *policy.Platform, _ *policy.Input) {
-			p.Uncovered = []policy.Uncovered{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
+			p.Unmatched = []policy.Unmatched{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
 		}, "coverage distribution.notCovered", false},
 		"a distribution that is not in the database": {"", func(p *policy.Platform, _ *policy.Input) {
-			p.Uncovered = []policy.Uncovered{{Reason: policy.DistributionNotInDatabase, Detail: "debian 99"}}
+			p.Unmatched = []policy.Unmatched{{Reason: policy.DistributionNotInDatabase, Detail: "debian 99"}}
 		}, "coverage distribution.notCovered", false},
 		"nothing cataloged": {"", func(p *policy.Platform, _ *policy.Input) {
-			p.Packages, p.Uncovered = nil, []policy.Uncovered{{Reason: policy.NothingCataloged}}
+			p.Packages, p.Unmatched = nil, []policy.Unmatched{{Reason: policy.NothingCataloged}}
 		}, "coverage distribution.notCovered", false},
 
 		"a license":                 {"licenses: [{name: no copyleft, deny: [GPL-*]}]\n", none, "license no copyleft", false},
@@ -156,7 +156,7 @@ func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy
 	in := evidence()
 	c.change(&in.Platforms[0], &in)
 	d := p.Evaluate(in, deniedAt)
-	r := Report{Input: in, Decision: &d, Judged: deniedAt, Finished: deniedAt,
+	r := Report{Input: in, Decision: &d, Evaluated: deniedAt, Finished: deniedAt,
 		Policy: Policy{File: p.File, Digest: p.Digest, ExceptionsMaxLifetime: p.ExceptionsMaxLifetime}}
 	return p, d, r
 }
@@ -368,7 +368,7 @@ func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	}
 	c := denials()["a license"]
 	_, _, r := c.judge(t, nil)
-	r.Judged, r.Finished = time.Time{}, time.Time{}
+	r.Evaluated, r.Finished = time.Time{}, time.Time{}
 	if got := Remedies(r); len(got) != 1 || len(got[0].Exceptions) > 0 {
 		t.Errorf("without a time: %+v", got)
 	}

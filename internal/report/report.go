@@ -37,9 +37,9 @@ type Report struct {
 	// At is the future time given with --at, or zero if the image was evaluated as of now. With At
 	// set, the image is not promoted.
 	At time.Time `json:"at,omitzero"`
-	// Judged is the time that Decision applies to: At if it is set. It is zero without a decision.
-	Judged time.Time `json:"judged,omitzero"`
-	Policy Policy    `json:"policy"`
+	// Evaluated is the time that Decision applies to: At if it is set. It is zero without a decision.
+	Evaluated time.Time `json:"evaluated,omitzero"`
+	Policy    Policy    `json:"policy"`
 	// Input is the evidence. It may be incomplete if the run could not decide.
 	Input policy.Input `json:"input"`
 	// MovedTo is the current digest of the image's reference if it has moved since it was resolved.
@@ -110,10 +110,10 @@ type Destination struct {
 	// Signer is the fingerprint of the key that signed.
 	Signer     string      `json:"signer,omitempty"`
 	Statements []Statement `json:"statements"`
-	// Carried are the attestations that were copied from the staging registry. Left are the
+	// CopiedAttestations were copied from the staging registry. SkippedAttestations are the
 	// attestations that were skipped.
-	Carried []Carried `json:"carried,omitempty"`
-	Left    []Carried `json:"left,omitempty"`
+	CopiedAttestations  []Attestation `json:"copiedAttestations,omitempty"`
+	SkippedAttestations []Attestation `json:"skippedAttestations,omitempty"`
 
 	// Blobs is the number of distinct blobs of the image. BlobsCopied is how many of them were
 	// copied.
@@ -125,8 +125,8 @@ type Destination struct {
 	BytesSkipped int64 `json:"bytesSkipped"`
 }
 
-// Carried is a signature or an attestation of the image in the staging registry.
-type Carried struct {
+// Attestation is a signature or an attestation of the image in the staging registry.
+type Attestation struct {
 	// PredicateType is empty for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
 	Subject       string `json:"subject"`
@@ -169,8 +169,8 @@ type Statement struct {
 type Transfer struct {
 	BytesRead int64 `json:"bytesRead"`
 	Fetches   int   `json:"fetches"` // requested blobs, including repeated requests
-	// Recalled is the number of platforms whose SBOM came from the cache.
-	Recalled int `json:"recalled,omitempty"`
+	// CacheHits is the number of platforms whose SBOM came from the cache.
+	CacheHits int `json:"cacheHits,omitempty"`
 }
 
 // Error is why a run failed.

@@ -41,7 +41,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 		t.warnings()
 		t.exceptions()
 		t.notAffected()
-		t.vouched()
+		t.provenanceMatches()
 		t.allowed()
 	}
 	t.gaps()
@@ -99,7 +99,7 @@ func (t text) provenance() {
 		t.field("Made at", instant(at))
 	}
 	if !t.At.IsZero() {
-		t.field("Judged as of", instant(t.At)+t.left(t.At)+", with a database as fresh as it is now: nothing is promoted by this")
+		t.field("Judged as of", instant(t.At)+t.timeLeft(t.At)+", with a database as fresh as it is now: nothing is promoted by this")
 	}
 	t.field("Image", short(t.Input.Image.Reference))
 	if t.Input.Image.Digest == "" {
@@ -196,7 +196,7 @@ func (t text) verdict() {
 	case Passed:
 		t.paragraph(green, "", "", passedText(*t.Decision))
 		if until := t.Decision.Until; !until.IsZero() {
-			t.item(2, "until "+instant(until)+t.left(until)+": then the image must be judged again")
+			t.item(2, "until "+instant(until)+t.timeLeft(until)+": then the image must be judged again")
 		}
 	}
 	t.compared()
@@ -505,7 +505,7 @@ func (t text) exceptions() {
 			what = "rule " + strconv.Quote(short(e.Rule))
 		}
 		t.item(2, fmt.Sprintf("%s%s (%s)", what, scope, positionText(e.Position)))
-		t.item(4, fmt.Sprintf("owner %s, expires %s%s", short(e.Owner), e.Expires.UTC().Format(time.DateOnly), t.left(e.Expires)))
+		t.item(4, fmt.Sprintf("owner %s, expires %s%s", short(e.Owner), e.Expires.UTC().Format(time.DateOnly), t.timeLeft(e.Expires)))
 		t.item(4, "reason: "+Sanitize(e.Reason))
 		if e.Ticket != "" {
 			t.item(4, "ticket: "+short(e.Ticket))
@@ -544,7 +544,7 @@ func (t text) notAffected() {
 	}
 }
 
-func (t text) vouched() {
+func (t text) provenanceMatches() {
 	if len(t.Decision.Provenance) == 0 {
 		return
 	}
@@ -604,12 +604,12 @@ func (t text) gaps() {
 			}
 			unknowns = append(unknowns, fmt.Sprintf("%s: %s (%s)", short(u.Path), short(u.Reason), short(p.Platform)))
 		}
-		for _, u := range p.Uncovered {
-			if u.Reason.JudgedElsewhere() {
+		for _, u := range p.Unmatched {
+			if u.Reason.EvaluatedElsewhere() {
 				judged++
 				continue
 			}
-			uncovered = append(uncovered, fmt.Sprintf("%s: %s (%s)", uncoveredName(u), uncoveredReason(u), short(p.Platform)))
+			uncovered = append(uncovered, fmt.Sprintf("%s: %s (%s)", unmatchedName(u), unmatchedReason(u), short(p.Platform)))
 		}
 		suppressed += len(p.Suppressed)
 	}
@@ -644,7 +644,7 @@ func (t text) gaps() {
 	}
 }
 
-func uncoveredName(u policy.Uncovered) string {
+func unmatchedName(u policy.Unmatched) string {
 	if u.Reason == policy.TypeNotInDatabase {
 		return fmt.Sprintf("%d packages of type %s", u.Packages, short(u.Type))
 	}
@@ -654,7 +654,7 @@ func uncoveredName(u policy.Uncovered) string {
 	return nameVersion(*u.Package)
 }
 
-func uncoveredReason(u policy.Uncovered) string {
+func unmatchedReason(u policy.Unmatched) string {
 	if u.Detail == "" {
 		return short(string(u.Reason))
 	}
@@ -700,14 +700,14 @@ func (t text) destinations() {
 			t.item(4, count(len(rows), "signed statement"))
 			t.table(6, rows)
 		}
-		t.carried(d)
+		t.copiedAttestations(d)
 	}
 }
 
 // carried lists the attestations that were copied from the staging registry, and the skipped ones.
-func (t text) carried(d Destination) {
+func (t text) copiedAttestations(d Destination) {
 	var along, left []row
-	what := func(c Carried) cell {
+	what := func(c Attestation) cell {
 		switch {
 		case c.PredicateType != "":
 			return cell{text: short(c.PredicateType)}
@@ -716,10 +716,10 @@ func (t text) carried(d Destination) {
 		}
 		return cell{text: "signature"}
 	}
-	for _, c := range d.Carried {
+	for _, c := range d.CopiedAttestations {
 		along = append(along, row{cells: []cell{what(c), {text: short(c.Format)}, {text: "by " + short(c.Signer)}}})
 	}
-	for _, c := range d.Left {
+	for _, c := range d.SkippedAttestations {
 		left = append(left, row{cells: []cell{what(c), {text: short(c.Format)}, {text: short(c.Reason)}}})
 	}
 	if len(along) > 0 {
@@ -733,9 +733,9 @@ func (t text) carried(d Destination) {
 }
 
 func (t text) transfer() {
-	if t.Transfer.Recalled > 0 {
+	if t.Transfer.CacheHits > 0 {
 		t.blank()
-		t.item(0, fmt.Sprintf("Of %s an earlier run had cataloged what is in the image", count(t.Transfer.Recalled, "platform")))
+		t.item(0, fmt.Sprintf("Of %s an earlier run had cataloged what is in the image", count(t.Transfer.CacheHits, "platform")))
 	}
 	if t.Transfer.BytesRead == 0 {
 		return
@@ -765,7 +765,7 @@ func (t text) age(then time.Time) string {
 	return " (" + span(now.Sub(then)) + " ago)"
 }
 
-func (t text) left(then time.Time) string {
+func (t text) timeLeft(then time.Time) string {
 	now := t.at()
 	switch {
 	case now.IsZero():

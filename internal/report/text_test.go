@@ -377,7 +377,7 @@ func TestAgesAreCountedFromTheEndOfTheRun(t *testing.T) {
 		if got := r.age(tt.then); got != tt.age {
 			t.Errorf("age(%s) = %q, want %q", tt.then, got, tt.age)
 		}
-		if got := r.left(tt.then); got != tt.left {
+		if got := r.timeLeft(tt.then); got != tt.left {
 			t.Errorf("left(%s) = %q, want %q", tt.then, got, tt.left)
 		}
 	}

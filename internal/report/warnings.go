@@ -61,7 +61,7 @@ func (t text) brief(found []issue, limit int) {
 			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
 		}
 		if !i.Blocks.IsZero() {
-			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.left(i.Blocks), style: yellow})
+			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.timeLeft(i.Blocks), style: yellow})
 		}
 		rows = append(rows, r)
 	}

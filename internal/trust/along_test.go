@@ -15,7 +15,7 @@ func TestWhatGoesAlongIsOneWrite(t *testing.T) {
 	theirs := Attachments{Envelopes: []Envelope{attest(t, maker, "x", `{"n":1}`, digest), attest(t, maker, "x", `{"n":2}`, digest)}}
 	own := Attachments{Signatures: signAs(t, s, Legacy, repo, digest), Envelopes: []Envelope{attest(t, s, "x", `{"n":3}`, digest)}}
 	for range 2 {
-		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, own, Along{Makers: only(maker), Legacy: theirs}, Writing{}); err != nil {
+		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, own, Copies{TrustedSigners: only(maker), Legacy: theirs}, Writing{}); err != nil {
 			t.Fatal(err)
 		}
 		found := read(t, repo, digest)
@@ -33,7 +33,7 @@ func TestWhatGoesAlongIsVerified(t *testing.T) {
 	digest := pushImage(t, repo, "x")
 	theirs := Attachments{Envelopes: []Envelope{attest(t, newSigner(t), "x", "{}", digest)}}
 	for _, makers := range []Trust{only(maker), {}} {
-		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, Attachments{}, Along{Makers: makers, Legacy: theirs}, Writing{}); err == nil {
+		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, Attachments{}, Copies{TrustedSigners: makers, Legacy: theirs}, Writing{}); err == nil {
 			t.Error("it goes along")
 		}
 	}

@@ -34,38 +34,38 @@ type Attachments struct {
 // If the registry refuses to change a tag, the error is a *RefusedError. If it does not delete
 // bundles, replaced bundles stay.
 func Attach(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, opts ...remote.Option) error {
-	return AttachAll(ctx, own, f, repo, digest, a, Along{}, Writing{}, opts...)
+	return AttachAll(ctx, own, f, repo, digest, a, Copies{}, Writing{}, opts...)
 }
 
-// Along holds attachments by other signers, to be stored together with our own, each in the form
-// that it was read in. Makers must trust their signers. They replace nothing, not even items of the
+// Copy holds attachments by other signers, to be stored together with our own, each in the form
+// that it was read in. TrustedSigners must trust their signers. They replace nothing, not even items of the
 // same type about the same subject, and none is stored twice.
-type Along struct {
-	Makers          Trust
+type Copies struct {
+	TrustedSigners  Trust
 	Legacy, Bundles Attachments
 }
 
-func (a Along) sort() (legacy, bundles []signed, err error) {
-	if legacy, _, err = a.Makers.sort(Legacy, a.Legacy); err != nil {
+func (a Copies) sort() (legacy, bundles []signed, err error) {
+	if legacy, _, err = a.TrustedSigners.sort(Legacy, a.Legacy); err != nil {
 		return nil, nil, err
 	}
-	_, bundles, err = a.Makers.sort(Bundle, a.Bundles)
+	_, bundles, err = a.TrustedSigners.sort(Bundle, a.Bundles)
 	return legacy, bundles, err
 }
 
 // AttachAll is like Attach and stores along in the same writes: a registry with immutable tags
 // accepts only one write.
-func AttachAll(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along, how Writing, opts ...remote.Option) error {
-	r, err := GetReady(own, f, repo, digest, a, along, how)
+func AttachAll(ctx context.Context, own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Copies, how Writing, opts ...remote.Option) error {
+	r, err := Prepare(own, f, repo, digest, a, along, how)
 	if err != nil {
 		return err
 	}
 	return r.Attach(ctx, opts...)
 }
 
-// Ready holds encoded attachments for AttachAll. Encoding is a separate step, because SBOMs have
+// Prepared holds encoded attachments for AttachAll. Encoding is a separate step, because SBOMs have
 // megabytes and encoding them takes as long as sending them.
-type Ready struct {
+type Prepared struct {
 	ref                   name.Digest
 	digest                v1.Hash
 	all                   writers
@@ -73,20 +73,20 @@ type Ready struct {
 	bundles               []signed
 }
 
-// GetReady verifies and encodes all attachments. It contacts no registry.
-func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Along, how Writing) (*Ready, error) {
+// Prepare verifies and encodes all attachments. It contacts no registry.
+func Prepare(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attachments, along Copies, how Writing) (*Prepared, error) {
 	ref := repo.Digest(digest.String())
-	own.places, along.Makers.places = how.Places, nil
+	own.places, along.TrustedSigners.places = how.Places, nil
 	legacy, bundles, err := own.sort(f, a)
 	if err != nil {
 		return nil, fmt.Errorf("attaching to %s: %w", ref, err)
 	}
-	along.Makers.apart = true
+	along.TrustedSigners.keepAll = true
 	moreLegacy, moreBundles, err := along.sort()
 	if err != nil {
 		return nil, fmt.Errorf("attaching to %s what goes along: %w", ref, err)
 	}
-	r := &Ready{ref: ref, digest: digest, all: writers{[]Trust{own, along.Makers}, how.Turns, how.Now}, bundles: append(bundles, moreBundles...)}
+	r := &Prepared{ref: ref, digest: digest, all: writers{[]Trust{own, along.TrustedSigners}, how.Locks, how.Now}, bundles: append(bundles, moreBundles...)}
 	for _, s := range append(legacy, moreLegacy...) {
 		e, err := s.layer()
 		if err != nil {
@@ -104,7 +104,7 @@ func GetReady(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attac
 // Upload sends the blobs that Attach will store in tags, but not the tags, so that Attach has less
 // to send. It does nothing for a tag that exists already, because existing entries may be kept
 // instead of these.
-func (r *Ready) Upload(ctx context.Context, opts ...remote.Option) error {
+func (r *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
 	repo := r.ref.Context()
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	for tag, entries := range map[name.Tag][]claimed{
@@ -127,7 +127,7 @@ func (r *Ready) Upload(ctx context.Context, opts ...remote.Option) error {
 }
 
 // Attach stores the attachments, see the function Attach.
-func (r *Ready) Attach(ctx context.Context, opts ...remote.Option) error {
+func (r *Prepared) Attach(ctx context.Context, opts ...remote.Option) error {
 	opts = append(slices.Clone(opts), remote.WithContext(ctx))
 	if len(r.signatures)+len(r.envelopes) > 0 {
 		if err := r.attachTags(ctx, opts); err != nil {
@@ -145,16 +145,16 @@ type Writing struct {
 	// Now returns the current time, so that a statement from the future is not the newest. With
 	// nil, every time is accepted.
 	Now func() time.Time
-	// Turns is a write lock for the writers that share it. Without it, nothing is locked: writers
+	// Locks is a write lock for the writers that share it. Without it, nothing is locked: writers
 	// that overwrite each other detect this and repeat their work.
-	Turns *Turns
+	Locks *WriteLocks
 }
 
 // writers store attachments. They recognize attachments by the signers in trusts; the first of
 // these is our own.
 type writers struct {
 	trusts []Trust
-	turns  *Turns
+	locks  *WriteLocks
 	now    func() time.Time
 }
 
@@ -244,7 +244,7 @@ func (t Trust) asBundle(e Envelope) (signed, error) {
 	return signed{claim: c, envelope: b}, nil
 }
 
-func (r *Ready) attachTags(ctx context.Context, opts []remote.Option) error {
+func (r *Prepared) attachTags(ctx context.Context, opts []remote.Option) error {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
 		return fmt.Errorf("attaching to %s: %w", r.ref, err)

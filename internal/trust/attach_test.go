@@ -153,12 +153,12 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	repo, d := newRepo(t, "app"), digestOf("a")
 	const writers = 8
 	var group sync.WaitGroup
-	var turns Turns
+	var turns WriteLocks
 	for i := range writers {
 		s := newSigner(t)
 		group.Go(func() {
 			env := attest(t, s, fmt.Sprintf("type-%d", i), "{}", d)
-			if err := AttachAll(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Along{}, Writing{Turns: &turns}); err != nil {
+			if err := AttachAll(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Copies{}, Writing{Locks: &turns}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -175,8 +175,8 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 
 func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
-	var turns Turns
-	done, err := turns.take(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
+	var turns WriteLocks
+	done, err := turns.lock(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	env := attest(t, s, "x", "{}", d)
 	cancel()
-	err = AttachAll(ctx, only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Along{}, Writing{Turns: &turns})
+	err = AttachAll(ctx, only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Copies{}, Writing{Locks: &turns})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}

@@ -262,12 +262,12 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 		const writers = 8
 		digest := pushImage(t, repo, "x")
 		var group sync.WaitGroup
-		var turns Turns
+		var turns WriteLocks
 		for i := range writers {
 			s := newSigner(t)
 			group.Go(func() {
 				own := Attachments{Signatures: signAs(t, s, Bundle, repo, digest), Envelopes: []Envelope{attest(t, s, fmt.Sprint(i), "{}", digest)}}
-				if err := AttachAll(t.Context(), only(s), Bundle, repo, digest, own, Along{}, Writing{Turns: &turns}); err != nil {
+				if err := AttachAll(t.Context(), only(s), Bundle, repo, digest, own, Copies{}, Writing{Locks: &turns}); err != nil {
 					t.Error(err)
 				}
 			})

@@ -60,16 +60,16 @@ func (t Trust) claimOfSignature(s Signature) (claim, error) {
 	return claim{about: string(sum[:]), says: sum}, nil
 }
 
-func (t Trust) claimOfEnvelope(e Envelope) (claim, Signatory, error) {
+func (t Trust) claimOfEnvelope(e Envelope) (claim, SignerIdentity, error) {
 	st, by, err := t.verifyStatement(Open(e))
 	if err != nil {
-		return claim{}, Signatory{}, err
+		return claim{}, SignerIdentity{}, err
 	}
 	// The first subject is what the statement is about. The others only help to find it: the SBOM
 	// of a platform is the same in every index.
 	first := st.Subjects[0]
 	c := claim{kind: st.PredicateType, about: first.Name + "@" + first.Digest.String(), says: sha256.Sum256(st.Payload)}
-	if t.apart {
+	if t.keepAll {
 		c.about = string(c.says[:])
 	}
 	if t.places != nil {

@@ -81,8 +81,8 @@ func LoadRoot(data []byte) (*Root, error) {
 	return &Root{material}, nil
 }
 
-// Signatory is the signer of a signature.
-type Signatory struct {
+// SignerIdentity is the signer of a signature.
+type SignerIdentity struct {
 	// Key is the Fingerprint of the key. Empty for an identity.
 	Key string
 	// Issuer and Subject are the values in the certificate. Empty for a key.
@@ -93,7 +93,7 @@ type Signatory struct {
 }
 
 // String returns the fingerprint of the key, or the subject and its issuer.
-func (s Signatory) String() string {
+func (s SignerIdentity) String() string {
 	if s.Key != "" {
 		return s.Key
 	}
@@ -106,21 +106,21 @@ var errNoIdentity = errors.New("a signature is by an identity, and none is trust
 // verifyCertified verifies that a trusted identity signed: an authority in the root issued the
 // certificate, and it was valid at the time that a log or a timestamp authority confirmed. message
 // is required for a message signature.
-func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, error) {
+func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity, error) {
 	if len(t.Identities) == 0 {
 		if len(t.Keys) == 0 {
-			return Signatory{}, errNobody
+			return SignerIdentity{}, errNobody
 		}
-		return Signatory{}, errNoIdentity
+		return SignerIdentity{}, errNoIdentity
 	}
 	if t.Root == nil {
-		return Signatory{}, errors.New("an identity is trusted, and there is no trusted root to know it by")
+		return SignerIdentity{}, errors.New("an identity is trusted, and there is no trusted root to know it by")
 	}
 	var whose []verify.PolicyOption
 	for _, i := range t.Identities {
 		m, err := i.matcher()
 		if err != nil {
-			return Signatory{}, err
+			return SignerIdentity{}, err
 		}
 		whose = append(whose, verify.WithCertificateIdentity(m))
 	}
@@ -131,9 +131,9 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (Signatory, err
 	}
 	result, err := t.verifyWitnessed(b, verify.NewPolicy(about, whose...))
 	if err != nil {
-		return Signatory{}, err
+		return SignerIdentity{}, err
 	}
-	by := Signatory{Issuer: result.Signature.Certificate.Issuer, Subject: result.Signature.Certificate.SubjectAlternativeName}
+	by := SignerIdentity{Issuer: result.Signature.Certificate.Issuer, Subject: result.Signature.Certificate.SubjectAlternativeName}
 	for _, at := range result.VerifiedTimestamps {
 		if by.At.IsZero() || at.Timestamp.Before(by.At) {
 			by.At = at.Timestamp

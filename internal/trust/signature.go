@@ -97,36 +97,36 @@ func (e *OtherRepositoryError) Error() string {
 // VerifySignature verifies that a trusted signer signed this digest for this repository, and
 // returns the signer. cosign does not compare the repository; without that check, a signature could
 // be copied to another repository.
-func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (Signatory, error) {
+func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (SignerIdentity, error) {
 	if s.Statement != nil {
 		return t.verifySignatureStatement(s.Statement, repo, digest)
 	}
 	by, err := t.verifyDocument(s)
 	if err != nil {
-		return Signatory{}, err
+		return SignerIdentity{}, err
 	}
 	var doc payload.SimpleContainerImage
 	if err := json.Unmarshal(s.Payload, &doc); err != nil {
-		return Signatory{}, fmt.Errorf("reading a signed document: %w", err)
+		return SignerIdentity{}, fmt.Errorf("reading a signed document: %w", err)
 	}
 	switch {
 	case doc.Critical.Type != payload.CosignSignatureType:
-		return Signatory{}, fmt.Errorf("the signed document is a %q", doc.Critical.Type)
+		return SignerIdentity{}, fmt.Errorf("the signed document is a %q", doc.Critical.Type)
 	case doc.Critical.Image.DockerManifestDigest != digest.String():
-		return Signatory{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
+		return SignerIdentity{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
 	case doc.Critical.Identity.DockerReference != repo.Name():
-		return Signatory{}, &OtherRepositoryError{Signed: doc.Critical.Identity.DockerReference, Want: repo.Name()}
+		return SignerIdentity{}, &OtherRepositoryError{Signed: doc.Critical.Identity.DockerReference, Want: repo.Name()}
 	}
 	return by, nil
 }
 
-func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest v1.Hash) (Signatory, error) {
+func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest v1.Hash) (SignerIdentity, error) {
 	st, by, err := t.VerifyEnvelope(e, digest)
 	if err != nil {
-		return Signatory{}, err
+		return SignerIdentity{}, err
 	}
 	if st.PredicateType != SignatureType {
-		return Signatory{}, fmt.Errorf("a statement of type %q is no signature", st.PredicateType)
+		return SignerIdentity{}, fmt.Errorf("a statement of type %q is no signature", st.PredicateType)
 	}
 	err = errors.New("a signature statement is about nothing")
 	for _, s := range st.Subjects {
@@ -140,16 +140,16 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 			err = &OtherRepositoryError{Signed: s.Name, Want: repo.Name()}
 		}
 	}
-	return Signatory{}, err
+	return SignerIdentity{}, err
 }
 
 // verifyDocument verifies the signature over the document and returns the signer. It does not check
 // the content of the document.
-func (t Trust) verifyDocument(s Signature) (Signatory, error) {
+func (t Trust) verifyDocument(s Signature) (SignerIdentity, error) {
 	if s.Bundle != nil {
 		var b bundle.Bundle
 		if err := b.UnmarshalJSON(s.Bundle); err != nil {
-			return Signatory{}, fmt.Errorf("reading a bundle: %w", err)
+			return SignerIdentity{}, fmt.Errorf("reading a bundle: %w", err)
 		}
 		if b.GetVerificationMaterial().GetCertificate() != nil {
 			return t.verifyCertified(&b, s.Payload)
@@ -157,7 +157,7 @@ func (t Trust) verifyDocument(s Signature) (Signatory, error) {
 	}
 	raw, err := base64.StdEncoding.DecodeString(s.Base64)
 	if err != nil {
-		return Signatory{}, fmt.Errorf("reading a signature: %w", err)
+		return SignerIdentity{}, fmt.Errorf("reading a signature: %w", err)
 	}
 	return t.verify(raw, s.Payload)
 }

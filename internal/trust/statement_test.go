@@ -170,7 +170,7 @@ func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	f.Add([]byte(`{"payloadType":"application/vnd.in-toto+json","payload":"!","signatures":null}`))
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if st, by, err := tr.VerifyEnvelope(data, digestOf("a")); err == nil || by != (Signatory{}) || st.Payload != nil {
+		if st, by, err := tr.VerifyEnvelope(data, digestOf("a")); err == nil || by != (SignerIdentity{}) || st.Payload != nil {
 			t.Errorf("%+v by %s, %v", st, by, err)
 		}
 	})

@@ -77,7 +77,7 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 	if len(want) == 0 {
 		return nil
 	}
-	done, err := t.turns.take(ctx, s)
+	done, err := t.locks.lock(ctx, s)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", s, err)
 	}
@@ -234,13 +234,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Turns is a write lock for each list, shared by the writers in one process, so that they do not
+// WriteLocks is a write lock for each list, shared by the writers in one process, so that they do not
 // overwrite each other. The zero value is ready to use.
-type Turns struct {
+type WriteLocks struct {
 	lists sync.Map // maps the name to a chan struct{} of capacity 1
 }
 
-func (t *Turns) take(ctx context.Context, s shelf) (done func(), err error) {
+func (t *WriteLocks) lock(ctx context.Context, s shelf) (done func(), err error) {
 	if t == nil {
 		return func() {}, nil
 	}

@@ -37,7 +37,7 @@ type Claim struct {
 	Digest string
 	// By is the signer. The fingerprint of a key is known only for bundles. By.At is the time that
 	// the log states for its entry.
-	By Signatory
+	By SignerIdentity
 }
 
 // Claim returns the unverified information about the attachment.
@@ -71,12 +71,12 @@ func (s Stored) envelope() Envelope {
 	return s.Envelope
 }
 
-func bundleClaim(e Envelope) Signatory {
+func bundleClaim(e Envelope) SignerIdentity {
 	var b protobundle.Bundle
 	if (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(e, &b) != nil {
-		return Signatory{}
+		return SignerIdentity{}
 	}
-	var by Signatory
+	var by SignerIdentity
 	m := b.GetVerificationMaterial()
 	der := m.GetCertificate().GetRawBytes()
 	if chain := m.GetX509CertificateChain().GetCertificates(); len(chain) > 0 {
@@ -95,8 +95,8 @@ func bundleClaim(e Envelope) Signatory {
 	return by
 }
 
-func annotationClaim(annotations map[string]string) Signatory {
-	var by Signatory
+func annotationClaim(annotations map[string]string) SignerIdentity {
+	var by SignerIdentity
 	if block, _ := pem.Decode([]byte(annotations[certificateAnnotation])); block != nil {
 		by = certificateClaim(block.Bytes)
 	}
@@ -107,14 +107,14 @@ func annotationClaim(annotations map[string]string) Signatory {
 	return by
 }
 
-func certificateClaim(der []byte) Signatory {
+func certificateClaim(der []byte) SignerIdentity {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return Signatory{}
+		return SignerIdentity{}
 	}
 	summary, err := certificate.SummarizeCertificate(cert)
 	if err != nil {
-		return Signatory{}
+		return SignerIdentity{}
 	}
-	return Signatory{Issuer: summary.Issuer, Subject: summary.SubjectAlternativeName}
+	return SignerIdentity{Issuer: summary.Issuer, Subject: summary.SubjectAlternativeName}
 }

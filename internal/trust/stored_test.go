@@ -41,7 +41,7 @@ func TestClaimsAreReadWithoutBelief(t *testing.T) {
 		{Form: Bundle, Envelope: Envelope(`{"mediaType":1}`)},
 		{Form: Bundle, Envelope: Envelope(`{"verificationMaterial":{"certificate":{"rawBytes":"AAAA"}}}`)},
 	} {
-		if got := garbage.Claim(); got.PredicateType != "" || got.By != (Signatory{}) {
+		if got := garbage.Claim(); got.PredicateType != "" || got.By != (SignerIdentity{}) {
 			t.Errorf("%s: %+v", garbage.Envelope, got)
 		}
 	}

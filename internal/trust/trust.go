@@ -43,8 +43,8 @@ type Trust struct {
 	// always refused.
 	AnyRepository bool
 
-	// apart keeps all attachments: none replaces another, see Along.
-	apart bool
+	// keepAll keeps all attachments: none replaces another, see Copy.
+	keepAll bool
 	// places relates our own statements to each other, see Place.
 	places Places
 }
@@ -54,7 +54,7 @@ var errNobody = errors.New("nobody is trusted: there is no key and no identity")
 
 // VerifyEnvelope verifies that a trusted signer signed a statement about this digest, and returns
 // the statement and the signer.
-func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, Signatory, error) {
+func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, SignerIdentity, error) {
 	return t.VerifyOpened(Open(e), digest)
 }
 
@@ -82,24 +82,24 @@ func Open(e Envelope) Opened {
 }
 
 // VerifyOpened is like VerifyEnvelope, for an envelope from Open.
-func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, Signatory, error) {
+func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, SignerIdentity, error) {
 	st, by, err := t.verifyStatement(o)
 	if err != nil {
-		return Statement{}, Signatory{}, err
+		return Statement{}, SignerIdentity{}, err
 	}
 	if !st.about(digest) {
-		return Statement{}, Signatory{}, fmt.Errorf("a statement of type %q is not about %s", st.PredicateType, digest)
+		return Statement{}, SignerIdentity{}, fmt.Errorf("a statement of type %q is not about %s", st.PredicateType, digest)
 	}
 	return st, by, nil
 }
 
 // verifyStatement verifies the signature of a statement and returns the signer. It does not check
 // the subject.
-func (t Trust) verifyStatement(o Opened) (Statement, Signatory, error) {
+func (t Trust) verifyStatement(o Opened) (Statement, SignerIdentity, error) {
 	if o.err != nil {
-		return Statement{}, Signatory{}, o.err
+		return Statement{}, SignerIdentity{}, o.err
 	}
-	var by Signatory
+	var by SignerIdentity
 	body, err := o.body, error(nil)
 	if o.certified {
 		body, by, err = t.verifyBundle(o.envelope)
@@ -107,30 +107,30 @@ func (t Trust) verifyStatement(o Opened) (Statement, Signatory, error) {
 		by, err = t.verifyAny(o.signatures, pae(body))
 	}
 	if err != nil {
-		return Statement{}, Signatory{}, err
+		return Statement{}, SignerIdentity{}, err
 	}
 	st, err := parseStatement(body)
 	if err != nil {
-		return Statement{}, Signatory{}, err
+		return Statement{}, SignerIdentity{}, err
 	}
 	return st, by, nil
 }
 
 // verifyBundle verifies a bundle by an identity. It returns the payload as parsed by the library
 // that verifies it.
-func (t Trust) verifyBundle(e Envelope) ([]byte, Signatory, error) {
+func (t Trust) verifyBundle(e Envelope) ([]byte, SignerIdentity, error) {
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(e); err != nil {
-		return nil, Signatory{}, fmt.Errorf("reading a bundle: %w", err)
+		return nil, SignerIdentity{}, fmt.Errorf("reading a bundle: %w", err)
 	}
 	envelope := b.GetDsseEnvelope()
 	if envelope.GetPayloadType() != payloadType {
-		return nil, Signatory{}, fmt.Errorf("reading a bundle: its payload is a %q", envelope.GetPayloadType())
+		return nil, SignerIdentity{}, fmt.Errorf("reading a bundle: its payload is a %q", envelope.GetPayloadType())
 	}
 	if b.GetMediaType() == legacyBundleType && t.Root != nil {
 		stored, err := e.DSSE()
 		if err != nil {
-			return nil, Signatory{}, err
+			return nil, SignerIdentity{}, err
 		}
 		t.Root = &Root{overEnvelope{t.Root.material, stored}}
 	}
@@ -138,33 +138,33 @@ func (t Trust) verifyBundle(e Envelope) ([]byte, Signatory, error) {
 	return envelope.GetPayload(), by, err
 }
 
-func (t Trust) verifyAny(signatures [][]byte, message []byte) (Signatory, error) {
+func (t Trust) verifyAny(signatures [][]byte, message []byte) (SignerIdentity, error) {
 	err := errors.New("an envelope without signature")
 	for _, sig := range signatures {
-		var by Signatory
+		var by SignerIdentity
 		if by, err = t.verify(sig, message); err == nil {
 			return by, nil
 		}
 	}
-	return Signatory{}, err
+	return SignerIdentity{}, err
 }
 
 // verify returns the trusted key that made the signature.
-func (t Trust) verify(sig, message []byte) (Signatory, error) {
+func (t Trust) verify(sig, message []byte) (SignerIdentity, error) {
 	if len(t.Keys) == 0 {
 		if len(t.Identities) == 0 {
-			return Signatory{}, errNobody
+			return SignerIdentity{}, errNobody
 		}
-		return Signatory{}, errors.New("a signature is by a key, and none is trusted")
+		return SignerIdentity{}, errors.New("a signature is by a key, and none is trusted")
 	}
 	for _, key := range t.Keys {
 		v, err := signature.LoadVerifier(key, hash)
 		if err != nil {
-			return Signatory{}, fmt.Errorf("using key %s: %w", Fingerprint(key), err)
+			return SignerIdentity{}, fmt.Errorf("using key %s: %w", Fingerprint(key), err)
 		}
 		if v.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message)) == nil {
-			return Signatory{Key: Fingerprint(key)}, nil
+			return SignerIdentity{Key: Fingerprint(key)}, nil
 		}
 	}
-	return Signatory{}, errors.New("a signature is by no trusted key")
+	return SignerIdentity{}, errors.New("a signature is by no trusted key")
 }

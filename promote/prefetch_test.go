@@ -29,7 +29,7 @@ func TestReadAheadProvesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				promoted := func(p *Promoter, ahead *Ahead) (done bool, reads int) {
+				promoted := func(p *Promoter, ahead *Prefetched) (done bool, reads int) {
 					t.Helper()
 					_, done, err := p.Promoted(t.Context(), a.Image().Digest, basis, ahead, tag)
 					if err != nil {
@@ -46,21 +46,21 @@ func TestReadAheadProvesNothing(t *testing.T) {
 				if !done {
 					t.Fatal("not done without reading ahead")
 				}
-				ahead := reader.ReadAhead(t.Context(), a.Image().Digest, tag, tag)
+				ahead := reader.Prefetch(t.Context(), a.Image().Digest, tag, tag)
 				if done, reads := promoted(w.promoter(in), ahead); !done || reads != without {
 					t.Errorf("done is %v after %d reads, and %d without reading ahead", done, reads, without)
 				}
 				if done, reads := promoted(w.promoter(in), ahead); !done || reads != without {
 					t.Errorf("the second look: done is %v after %d reads, and %d without reading ahead", done, reads, without)
 				}
-				ahead = reader.ReadAhead(t.Context(), a.Image().Digest, tag)
+				ahead = reader.Prefetch(t.Context(), a.Image().Digest, tag)
 				other := w.promoter(in, func(o *Options) { o.Signer = newSigner(t) })
 				if done, _ := promoted(other, ahead); done {
 					t.Error("what somebody else signed is taken for one's own")
 				}
 				cancelled, cancel := context.WithCancel(t.Context())
 				cancel()
-				ahead = reader.ReadAhead(cancelled, a.Image().Digest, tag)
+				ahead = reader.Prefetch(cancelled, a.Image().Digest, tag)
 				if done, _ := promoted(w.promoter(in), ahead); !done {
 					t.Error("what could not be read ahead is not read")
 				}

@@ -9,7 +9,7 @@ import (
 
 // subject is an indexed finding: values that rules, exceptions, statements and the baseline all
 // need, computed once.
-type subject struct {
+type indexedFinding struct {
 	*Finding
 	platform *Platform
 	ids      []string // the id and the aliases, in lower case
@@ -19,8 +19,8 @@ type subject struct {
 	scored   bool    // there is a valid base score
 }
 
-func newSubject(f *Finding, platform *Platform) *subject {
-	s := &subject{
+func newIndexedFinding(f *Finding, platform *Platform) *indexedFinding {
+	s := &indexedFinding{
 		Finding:  f,
 		platform: platform,
 		ids:      lowerIDs(f.ID, f.Aliases),
@@ -55,7 +55,7 @@ func highestScore(scores []CVSS) (highest float64, ok bool) {
 // fixed returns the first day of the grace period: the first day that a fixed version was
 // available, else the day of publication. A date in the future does not count, or its author could
 // delay the block indefinitely. undecided is the first instant when such a date would count.
-func (s *subject) fixed(now time.Time) (day, undecided time.Time) {
+func (s *indexedFinding) fixed(now time.Time) (day, undecided time.Time) {
 	consider := func(t time.Time) {
 		switch counts := t.Add(-clock.Skew); {
 		case t.IsZero():

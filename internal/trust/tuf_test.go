@@ -10,7 +10,7 @@ import (
 )
 
 // mirrored returns a TUF repository with a trusted root and a signing configuration.
-func mirrored(t *testing.T) (*lab.TUF, map[string][]byte, Mirror) {
+func mirrored(t *testing.T) (*lab.TUF, map[string][]byte, TUF) {
 	t.Helper()
 	repository, err := lab.NewTUF()
 	if err != nil {
@@ -25,7 +25,7 @@ func mirrored(t *testing.T) (*lab.TUF, map[string][]byte, Mirror) {
 	publish(t, repository, 1, time.Hour, files)
 	server := httptest.NewServer(repository)
 	t.Cleanup(server.Close)
-	return repository, files, Mirror{URL: server.URL, Root: repository.Root, Dir: t.TempDir()}
+	return repository, files, TUF{URL: server.URL, Root: repository.Root, Dir: t.TempDir()}
 }
 
 func publish(t *testing.T, r *lab.TUF, version int64, within time.Duration, files map[string][]byte) {
@@ -55,12 +55,12 @@ func TestMirrorTellsOfASigstore(t *testing.T) {
 
 // TestMirrorIsNotBelieved checks that content is refused if TUF does not allow it.
 func TestMirrorIsNotBelieved(t *testing.T) {
-	for what, change := range map[string]func(*lab.TUF, map[string][]byte, *Mirror){
-		"tampered":         func(r *lab.TUF, _ map[string][]byte, _ *Mirror) { r.Tamper(rootTarget, []byte(`{}`)) },
-		"of somebody else": func(_ *lab.TUF, _ map[string][]byte, m *Mirror) { m.Root = nil },
-		"expired":          func(r *lab.TUF, files map[string][]byte, _ *Mirror) { publish(t, r, 1, -time.Hour, files) },
-		"without the file": func(r *lab.TUF, _ map[string][]byte, _ *Mirror) { publish(t, r, 1, time.Hour, nil) },
-		"with another file": func(r *lab.TUF, _ map[string][]byte, _ *Mirror) {
+	for what, change := range map[string]func(*lab.TUF, map[string][]byte, *TUF){
+		"tampered":         func(r *lab.TUF, _ map[string][]byte, _ *TUF) { r.Tamper(rootTarget, []byte(`{}`)) },
+		"of somebody else": func(_ *lab.TUF, _ map[string][]byte, m *TUF) { m.Root = nil },
+		"expired":          func(r *lab.TUF, files map[string][]byte, _ *TUF) { publish(t, r, 1, -time.Hour, files) },
+		"without the file": func(r *lab.TUF, _ map[string][]byte, _ *TUF) { publish(t, r, 1, time.Hour, nil) },
+		"with another file": func(r *lab.TUF, _ map[string][]byte, _ *TUF) {
 			publish(t, r, 1, time.Hour, map[string][]byte{rootTarget: []byte("{}")})
 		},
 	} {

@@ -1,10 +1,10 @@
-// Package staged reads the signatures and attestations of an image in the staging registry:
+// Package attestations reads the signatures and attestations of an image in the staging registry:
 // signatures, provenance and VEX statements.
 //
 // [Read] lists the digests of an image and its platforms, and reads the attachments of each digest
 // in both forms of storage. It keeps items that a signer named in a policy has signed. All others
 // are only counted. The policy decides which of the kept items matter.
-package staged
+package attestations
 
 import (
 	"context"
@@ -40,13 +40,13 @@ var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and t
 // because it may contradict another statement.
 type UnreadableError struct {
 	PredicateType string
-	Signatory     string
+	Signer        string
 	Err           error
 }
 
 // Error names the statement and its signer.
 func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("reading the %s that %s has signed: %v", e.PredicateType, e.Signatory, e.Err)
+	return fmt.Sprintf("reading the %s that %s has signed: %v", e.PredicateType, e.Signer, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -162,7 +162,7 @@ func List(ctx context.Context, repo name.Repository, digests []v1.Hash, believed
 				item.Subject = digest.String()
 				st, by, err := believed.VerifyEnvelope(e, digest)
 				if item.Err = err; err == nil {
-					item.Digest, item.PredicateType, item.Signer = digestOf(st.Payload), st.PredicateType, signatory(by)
+					item.Digest, item.PredicateType, item.Signer = digestOf(st.Payload), st.PredicateType, signerOf(by)
 				}
 				out = append(out, item)
 			}
@@ -180,7 +180,7 @@ func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, d
 		signed, err = s.Statement.Payload()
 	}
 	if item.Err = err; err == nil {
-		item.Digest, item.Signer = digestOf(signed), signatory(by)
+		item.Digest, item.Signer = digestOf(signed), signerOf(by)
 	}
 	return item
 }
@@ -221,7 +221,7 @@ func (e *Evidence) signature(s trust.Signature, repo name.Repository, digest v1.
 			return
 		}
 	}
-	e.Attestations = append(e.Attestations, policy.Attestation{Digest: digestOf(signed), Subject: digest.String(), Signer: signatory(by)})
+	e.Attestations = append(e.Attestations, policy.Attestation{Digest: digestOf(signed), Subject: digest.String(), Signer: signerOf(by)})
 }
 
 func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.Trust) error {
@@ -230,7 +230,7 @@ func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.
 		e.Unverified++
 		return nil //nolint:nilerr // it counts, and is else as if it were not there
 	}
-	a := policy.Attestation{Digest: digestOf(st.Payload), Subject: digest.String(), PredicateType: st.PredicateType, Signer: signatory(by)}
+	a := policy.Attestation{Digest: digestOf(st.Payload), Subject: digest.String(), PredicateType: st.PredicateType, Signer: signerOf(by)}
 	if a.Provenance, err = provenanceOf(st.PredicateType, st.Predicate); err != nil {
 		return &UnreadableError{st.PredicateType, by.String(), err}
 	}
@@ -261,12 +261,12 @@ func (e *Evidence) once() {
 
 // VEX converts a statement to the form that policies evaluate. signer is nil for an unsigned
 // statement.
-func VEX(s vex.Statement, signer *policy.Signatory) policy.VEXStatement {
+func VEX(s vex.Statement, signer *policy.Signer) policy.VEXStatement {
 	return policy.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
 		Status: policy.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
 		Document: s.Document, Author: s.Author, Signer: signer, Timestamp: s.Timestamp}
 }
 
-func signatory(s trust.Signatory) policy.Signatory {
-	return policy.Signatory{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
+func signerOf(s trust.SignerIdentity) policy.Signer {
+	return policy.Signer{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
 }

@@ -7,9 +7,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// CarryRule copies attestations from the staging registry to the approved registry: statements of
+// CopyRule copies attestations from the staging registry to the approved registry: statements of
 // one type, or signatures, by trusted signers. All other attestations are skipped.
-type CarryRule struct {
+type CopyRule struct {
 	Position Position `json:"position"`
 	// Type sets the predicate type of the statements, or "signature" for signatures of the image.
 	// Types that imagegate itself attests are never copied, even from a trusted signer. Mandatory.
@@ -20,21 +20,21 @@ type CarryRule struct {
 	Signers []string `json:"signers"`
 }
 
-// CarrySignature is the type of a CarryRule for signatures.
-const CarrySignature = "signature"
+// CopySignature is the type of a CopyRule for signatures.
+const CopySignature = "signature"
 
-func (d *decoder) carry(to *[]CarryRule) reader {
+func (d *decoder) copyAttestations(to *[]CopyRule) reader {
 	return d.list(maxItems, func(n *yaml.Node) {
-		r := CarryRule{Position: d.position(n)}
+		r := CopyRule{Position: d.position(n)}
 		d.mapping(n, "a rule about what is carried",
-			mandatory("type", d.carried(&r.Type)),
+			mandatory("type", d.copiedType(&r.Type)),
 			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "nobody would do")),
 		)
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) carried(to *string) reader {
+func (d *decoder) copiedType(to *string) reader {
 	return scalar(d, to, "a predicate type, or signature", func(s string) (string, error) {
 		if s == "" {
 			return "", errors.New("the type is empty")
@@ -43,28 +43,28 @@ func (d *decoder) carried(to *string) reader {
 	}, "!!str")
 }
 
-// Carries reports whether every policy copies an attestation by a signer about an image of a
+// Copies reports whether every policy copies an attestation by a signer about an image of a
 // repository. Adding a policy can only skip more. predicateType is empty for a signature.
-func (s Set) Carries(repository, predicateType string, by Signatory) bool {
+func (s Set) Copies(repository, predicateType string, by Signer) bool {
 	what := predicateType
 	if what == "" {
-		what = CarrySignature
+		what = CopySignature
 	}
 	for _, p := range s {
-		if p == nil || !p.forImage(repository).carries(what, by) {
+		if p == nil || !p.forImage(repository).copies(what, by) {
 			return false
 		}
 	}
 	return len(s) > 0
 }
 
-func (p *Policy) carries(what string, by Signatory) bool {
+func (p *Policy) copies(what string, by Signer) bool {
 	known := compileSigners(p.Signers)
-	return slices.ContainsFunc(p.Carry, func(r CarryRule) bool { return r.Type == what && known.has(r.Signers, by) })
+	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.has(r.Signers, by) })
 }
 
-// CarriesAny reports whether every policy has a rule that copies attestations for the images of a
+// CopiesAny reports whether every policy has a rule that copies attestations for the images of a
 // repository.
-func (s Set) CarriesAny(repository string) bool {
-	return len(s) > 0 && !slices.ContainsFunc(s, func(p *Policy) bool { return p == nil || len(p.forImage(repository).Carry) == 0 })
+func (s Set) CopiesAny(repository string) bool {
+	return len(s) > 0 && !slices.ContainsFunc(s, func(p *Policy) bool { return p == nil || len(p.forImage(repository).CopyAttestations) == 0 })
 }

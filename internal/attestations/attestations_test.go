@@ -1,4 +1,4 @@
-package staged
+package attestations
 
 import (
 	"encoding/json"
@@ -166,7 +166,7 @@ func TestRead(t *testing.T) {
 			kinds := map[string]int{}
 			for _, a := range got.Attestations {
 				kinds[a.PredicateType]++
-				if a.Subject != digest.String() || a.Signer != (policy.Signatory{Key: fingerprint}) || !strings.HasPrefix(a.Digest, "sha256:") {
+				if a.Subject != digest.String() || a.Signer != (policy.Signer{Key: fingerprint}) || !strings.HasPrefix(a.Digest, "sha256:") {
 					t.Errorf("%+v", a)
 				}
 				if a.PredicateType == provenance02 {

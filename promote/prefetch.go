@@ -9,30 +9,30 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Ahead holds prefetched attachments of an image. They are read while the signing key is opened,
+// Prefetched holds prefetched attachments of an image. They are read while the signing key is opened,
 // which takes as long as reading megabytes of statements. Nothing in it is verified. It serves one
 // lookup, soon after the read.
-type Ahead struct {
-	read map[aheadKey]chan found // gets one value, or is closed without one after an error
+type Prefetched struct {
+	read map[prefetchKey]chan found // gets one value, or is closed without one after an error
 }
 
-type aheadKey struct {
+type prefetchKey struct {
 	ref  name.Digest
 	form trust.Format
 }
 
-// ReadAhead starts to read the attachments of the digest at each destination and does not wait for
+// Prefetch starts to read the attachments of the digest at each destination and does not wait for
 // the result. It reads the forms that the options select. Errors are dropped: the caller that needs
 // the attachments reads them again and reports the error.
-func (v *Verifier) ReadAhead(ctx context.Context, digest v1.Hash, tags ...name.Tag) *Ahead {
+func (v *Verifier) Prefetch(ctx context.Context, digest v1.Hash, tags ...name.Tag) *Prefetched {
 	forms := []trust.Format{v.p.opts.Format}
 	if v.p.opts.Format == trust.Both {
 		forms = []trust.Format{trust.Bundle, trust.Legacy}
 	}
-	a := &Ahead{read: map[aheadKey]chan found{}}
+	a := &Prefetched{read: map[prefetchKey]chan found{}}
 	for _, tag := range tags {
 		for _, form := range forms {
-			key := aheadKey{tag.Context().Digest(digest.String()), form}
+			key := prefetchKey{tag.Context().Digest(digest.String()), form}
 			if a.read[key] != nil {
 				continue // two tags in one repository
 			}
@@ -50,11 +50,11 @@ func (v *Verifier) ReadAhead(ctx context.Context, digest v1.Hash, tags ...name.T
 }
 
 // take waits for the prefetched attachments and returns them. Each can be taken once.
-func (a *Ahead) take(ctx context.Context, ref name.Digest, form trust.Format) (found, bool) {
+func (a *Prefetched) take(ctx context.Context, ref name.Digest, form trust.Format) (found, bool) {
 	if a == nil {
 		return found{}, false
 	}
-	there, ok := a.read[aheadKey{ref, form}]
+	there, ok := a.read[prefetchKey{ref, form}]
 	if !ok { // a platform of an index is not prefetched
 		return found{}, false
 	}

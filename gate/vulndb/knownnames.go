@@ -10,7 +10,7 @@ import (
 // presence is the known-name index. It records, for some package names, whether the database has
 // rows about them. Most packages of an image have no advisory, and grype needs several queries for
 // each of them.
-type presence struct {
+type knownNames struct {
 	mu    sync.RWMutex
 	names map[string]tables // by folded name
 }
@@ -19,14 +19,14 @@ type presence struct {
 type tables struct{ affected, unaffected bool }
 
 // of returns the tables with rows about a name. known is false for a name that was never looked up.
-func (p *presence) of(name string) (there tables, known bool) {
+func (p *knownNames) of(name string) (there tables, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	there, known = p.names[fold(name)]
 	return there, known
 }
 
-func (p *presence) add(found map[string]tables) {
+func (p *knownNames) add(found map[string]tables) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, there := range found {
@@ -49,10 +49,10 @@ func fold(name string) string {
 // askedAtOnce is the number of names in one query. SQLite allows 32766 variables.
 const askedAtOnce = 1000
 
-// Expect preloads which of the names the database has rows about. Later searches for names without
+// Preload preloads which of the names the database has rows about. Later searches for names without
 // rows are answered from memory. The results are the same, because the database does not change
 // while it is open. Searches for other names still use the database and take longer.
-func (db *DB) Expect(ctx context.Context, names []string) error {
+func (db *DB) Preload(ctx context.Context, names []string) error {
 	asked := make([]string, len(names))
 	for i, name := range names {
 		asked[i] = fold(name)

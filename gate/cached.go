@@ -38,7 +38,7 @@ func (g *Gate) catalogKey(p *Platform) string {
 }
 
 // recall returns the catalog of a platform from the cache, or nil.
-func (g *Gate) recall(p *Platform) *SBOM {
+func (g *Gate) loadCached(p *Platform) *SBOM {
 	data, ok := g.opts.Cache.Get(g.catalogKey(p))
 	if !ok {
 		return nil
@@ -53,7 +53,7 @@ func (g *Gate) recall(p *Platform) *SBOM {
 
 // remember stores a catalog in the cache. A write failure is ignored: it costs time, never
 // correctness.
-func (g *Gate) remember(p *Platform, s *SBOM) {
+func (g *Gate) storeCached(p *Platform, s *SBOM) {
 	if g.opts.Cache == nil {
 		return
 	}

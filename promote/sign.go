@@ -16,25 +16,25 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// SealError reports that signing or attesting failed.
-type SealError struct {
+// SigningError reports that signing or attesting failed.
+type SigningError struct {
 	Doing string
 	Err   error
 }
 
 // Error names the failed operation and the reason.
-func (e *SealError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err) }
+func (e *SigningError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err) }
 
 // Unwrap returns the cause.
-func (e *SealError) Unwrap() error { return e.Err }
+func (e *SigningError) Unwrap() error { return e.Err }
 
 // ready encodes the signed items of each digest for storage.
-func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, error) {
-	var out []*trust.Ready
+func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Prepared, error) {
+	var out []*trust.Prepared
 	for _, s := range seals {
-		r, err := trust.GetReady(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.along(s.digest), trust.Writing{Places: placeOf, Turns: p.opts.Turns, Now: p.opts.Now})
+		r, err := trust.Prepare(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.copiesFor(s.digest), trust.Writing{Places: placeOf, Locks: p.opts.Locks, Now: p.opts.Now})
 		if err != nil {
-			return nil, &SealError{Doing: "making what is to be attached", Err: err}
+			return nil, &SigningError{Doing: "making what is to be attached", Err: err}
 		}
 		out = append(out, r)
 	}
@@ -42,7 +42,7 @@ func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Ready, 
 }
 
 // upload sends the blobs of the attachments. Nothing refers to them before attach.
-func (p *Promoter) upload(ctx context.Context, ready []*trust.Ready) error {
+func (p *Promoter) upload(ctx context.Context, ready []*trust.Prepared) error {
 	for _, r := range ready {
 		if err := r.Upload(ctx, p.with(ctx)...); err != nil {
 			return gate.NewRegistryError(gate.Approved, "sending what is to be attached", err)
@@ -52,7 +52,7 @@ func (p *Promoter) upload(ctx context.Context, ready []*trust.Ready) error {
 }
 
 // attach stores the signed items with the digests that they are about.
-func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*trust.Ready) error {
+func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*trust.Prepared) error {
 	for i, s := range seals {
 		ref := repo.Digest(s.digest.String())
 		if err := p.storeDocuments(ctx, ref, s.digest, s.documents); err != nil {
@@ -61,7 +61,7 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 		if err := ready[i].Attach(ctx, p.with(ctx)...); err != nil {
 			var newer *trust.NewerError
 			if errors.As(err, &newer) {
-				return &SealError{Doing: fmt.Sprintf("attaching the decision to %s", ref), Err: err}
+				return &SigningError{Doing: fmt.Sprintf("attaching the decision to %s", ref), Err: err}
 			}
 			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", ref), err)
 		}
@@ -98,7 +98,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 		}
 		env, err := trust.Attest(ctx, p.opts.Signer, p.opts.Format, trust.Statement{PredicateType: kind, Subjects: subjects, Predicate: raw})
 		if err != nil {
-			return nil, &SealError{Doing: fmt.Sprintf("attesting %s for %s", kind, repo.Digest(img.Digest.String())), Err: err}
+			return nil, &SigningError{Doing: fmt.Sprintf("attesting %s for %s", kind, repo.Digest(img.Digest.String())), Err: err}
 		}
 		return env, nil
 	}
@@ -127,7 +127,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 		inputs = append(inputs, about...)
 		perPlatform = append(perPlatform, envelopes)
 	}
-	summary, err := newDecision(a, to, inputs, p.takes)
+	summary, err := newDecision(a, to, inputs, p.plan)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -165,7 +165,7 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 	for i := range out {
 		signatures, err := trust.SignImage(ctx, p.opts.Signer, p.opts.Format, repo, out[i].digest)
 		if err != nil {
-			return prepared{}, &SealError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
+			return prepared{}, &SigningError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
 		}
 		out[i].attachments.Signatures = signatures
 	}

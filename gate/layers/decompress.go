@@ -20,7 +20,7 @@ const maxWindow = 128 << 20
 // inflate writes the decompressed content of r to w. It detects the compression from the content,
 // as runtimes do, not from the media type. The diffID is checked in either case. It reads r to its
 // end. Data after the compressed content is an error.
-func (s *Store) inflate(digest v1.Hash, r io.Reader, w io.Writer) error {
+func (s *Store) decompress(digest v1.Hash, r io.Reader, w io.Writer) error {
 	src := &transfer{r: r}
 	corrupt := func(err error) error {
 		if src.err != nil {

@@ -26,7 +26,7 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 		names = append(names, strings.ToUpper(name))
 	}
 	names = append(names, "no-such-package", "json-schema' OR '1'='1", "üBER-STRASSE", "json-\u017fchema", "broken\xff", "broken\ufffd")
-	if err := expecting.Expect(t.Context(), append([]string{""}, names...)); err != nil {
+	if err := expecting.Preload(t.Context(), append([]string{""}, names...)); err != nil {
 		t.Fatal(err)
 	}
 
@@ -63,7 +63,7 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 // TestExpectingFromAFailingDatabase: an unreadable database must not look like an empty one.
 func TestExpectingFromAFailingDatabase(t *testing.T) {
 	db := openDB(t, install(t))
-	if err := db.Expect(t.Context(), []string{"no-such-package"}); err != nil {
+	if err := db.Preload(t.Context(), []string{"no-such-package"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.reader.Close(); err != nil {
@@ -75,7 +75,7 @@ func TestExpectingFromAFailingDatabase(t *testing.T) {
 	if _, err := db.reader.GetAffectedPackages(&v6.PackageSpecifier{Name: "json-schema"}, nil); err == nil {
 		t.Error("a closed database has answered")
 	}
-	wantError(t, db.Expect(t.Context(), []string{"json-schema"}), "looking up 1 package names")
+	wantError(t, db.Preload(t.Context(), []string{"json-schema"}), "looking up 1 package names")
 	if _, known := db.reader.present.of("json-schema"); known {
 		t.Error("what could not be read is known")
 	}

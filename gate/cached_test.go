@@ -53,8 +53,8 @@ func TestRecalledCatalogIsTheSame(t *testing.T) {
 			if n := h.layerReads(img); n > 0 || second.Fetched.Bytes > 0 {
 				t.Errorf("%d layers were read, %d bytes", n, second.Fetched.Bytes)
 			}
-			if first.Recalled != 0 || second.Recalled != 1 {
-				t.Errorf("recalled %d, then %d", first.Recalled, second.Recalled)
+			if first.CacheHits != 0 || second.CacheHits != 1 {
+				t.Errorf("recalled %d, then %d", first.CacheHits, second.CacheHits)
 			}
 			if len(first.Input.Platforms[0].Findings) == 0 {
 				t.Fatal("no findings, so that little is compared")
@@ -81,8 +81,8 @@ func TestRecalledCatalogIsJudgedAnew(t *testing.T) {
 	if r := h.check(h.gate("version: 1\nrules: [{name: all, effect: warn}]\n", use), src); !r.Decision.Passed {
 		t.Fatal("denied")
 	}
-	if r := h.check(h.gate(blockCritical, use), src); r.Decision.Passed || r.Recalled != 1 {
-		t.Errorf("passed %v, recalled %d", r.Decision.Passed, r.Recalled)
+	if r := h.check(h.gate(blockCritical, use), src); r.Decision.Passed || r.CacheHits != 1 {
+		t.Errorf("passed %v, recalled %d", r.Decision.Passed, r.CacheHits)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestDamagedCatalogIsNotRecalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := h.check(g, src)
-	if got.Recalled != 0 {
+	if got.CacheHits != 0 {
 		t.Error("recalled")
 	}
 	if d := cmp.Diff(want.Input, got.Input); d != "" {
@@ -126,7 +126,7 @@ func TestOtherBuildDoesNotRecall(t *testing.T) {
 		"build":   func(t *Tool) { t.Build = "other" },
 		"syft":    func(t *Tool) { t.Components = map[string]string{"syft": "other", "grype": "test"} },
 	} {
-		if r := h.check(h.gate(blockCritical, use, func(o *Options) { change(&o.Tool) }), src); r.Recalled != 0 {
+		if r := h.check(h.gate(blockCritical, use, func(o *Options) { change(&o.Tool) }), src); r.CacheHits != 0 {
 			t.Errorf("another %s: recalled", name)
 		}
 	}
@@ -140,8 +140,8 @@ func TestRecalledPlatformsAreNotFetched(t *testing.T) {
 	h.check(h.gate(blockCritical, use), h.push("app:1", one))
 	h.staging.ResetRequests()
 	r := h.check(h.gate(blockCritical, use), h.push("app:2", h.index(one, two)))
-	if r.Recalled != 1 || len(r.Input.Platforms) != 2 {
-		t.Errorf("recalled %d of %d", r.Recalled, len(r.Input.Platforms))
+	if r.CacheHits != 1 || len(r.Input.Platforms) != 2 {
+		t.Errorf("recalled %d of %d", r.CacheHits, len(r.Input.Platforms))
 	}
 	if h.layerReads(two) == 0 || len(r.Input.Platforms[1].Packages) == 0 {
 		t.Error("the other one was not read")

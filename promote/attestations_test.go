@@ -14,7 +14,7 @@ import (
 const notesType = "https://example.com/notes/v1"
 
 // noted returns a statement about a digest by maker, as it is read from staging.
-func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) Carried {
+func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) AttestationCopy {
 	w.Helper()
 	env, err := trust.Attest(w.Context(), maker, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
 		Subjects: []trust.Subject{{Name: "staging.example/app", Digest: digest}}})
@@ -25,8 +25,8 @@ func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Has
 	if err != nil {
 		w.Fatal(err)
 	}
-	return Carried{Form: form, Envelope: env, CarriedAs: CarriedAs{PredicateType: kind, Subject: digest.String(), Digest: "sha256:" + payloadDigest(payload),
-		Format: form.String(), Signer: policy.Signatory{Key: trust.Fingerprint(maker.PublicKey())}}}
+	return AttestationCopy{Form: form, Envelope: env, CopiedAttestation: CopiedAttestation{PredicateType: kind, Subject: digest.String(), Digest: "sha256:" + payloadDigest(payload),
+		Format: form.String(), Signer: policy.Signer{Key: trust.Fingerprint(maker.PublicKey())}}}
 }
 
 func (w *world) notes(repo name.Repository, digest v1.Hash, maker *trust.Signer, form trust.Format) int {
@@ -52,12 +52,12 @@ func TestCarriedOnesStandBesideEachOther(t *testing.T) {
 	maker := newSigner(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
 	index, platform := a.Image().Digest, a.Image().Platforms[0].Digest
-	c := Carry{Makers: maker.Trust(), Along: []Carried{
+	c := CopyPlan{TrustedSigners: maker.Trust(), Copy: []AttestationCopy{
 		w.noted(maker, notesType, `{"n":1}`, index, trust.Legacy), w.noted(maker, notesType, `{"n":2}`, index, trust.Legacy),
 		w.noted(maker, notesType, `{"n":3}`, index, trust.Bundle), w.noted(maker, notesType, `{"n":4}`, platform, trust.Legacy),
 	}}
 	for range 2 {
-		if _, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag); err != nil {
+		if _, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag); err != nil {
 			t.Fatal(err)
 		}
 		if n := w.notes(tag.Context(), index, maker, trust.Legacy); n != 2 {
@@ -74,7 +74,7 @@ func TestCarriedOnesStandBesideEachOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(record.Decision.Basis.Carried); n != 4 {
+	if n := len(record.Decision.Basis.CopiedAttestations); n != 4 {
 		t.Errorf("the decision names %d", n)
 	}
 }
@@ -86,8 +86,8 @@ func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
 	maker := newSigner(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
 	digest := a.Image().Digest
-	c := Carry{Makers: maker.Trust(), Along: []Carried{w.noted(maker, notesType, `{"n":1}`, digest, trust.Legacy)}}
-	if _, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag); err != nil {
+	c := CopyPlan{TrustedSigners: maker.Trust(), Copy: []AttestationCopy{w.noted(maker, notesType, `{"n":1}`, digest, trust.Legacy)}}
+	if _, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
@@ -118,17 +118,17 @@ func TestOwnKindIsNotCarried(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
 	digest := a.Image().Digest
-	c := Carry{Makers: w.signer.Trust(), Along: []Carried{
+	c := CopyPlan{TrustedSigners: w.signer.Trust(), Copy: []AttestationCopy{
 		w.noted(w.signer, SPDXType, `{}`, digest, trust.Legacy), w.noted(w.signer, DecisionType, `{}`, digest, trust.Legacy),
 		w.noted(w.signer, OverrideType(tool.URI), `{}`, digest, trust.Legacy), w.noted(w.signer, notesType, `{}`, digest, trust.Legacy),
 	}}
-	records, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag)
+	records, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag)
 	if err != nil {
 		t.Fatal(err)
 	}
 	basis := records[0].Decision.Basis
-	if len(basis.Carried) != 1 || basis.Carried[0].PredicateType != notesType || len(basis.Left) != 3 {
-		t.Errorf("carried %+v, left %+v", basis.Carried, basis.Left)
+	if len(basis.CopiedAttestations) != 1 || basis.CopiedAttestations[0].PredicateType != notesType || len(basis.SkippedAttestations) != 3 {
+		t.Errorf("carried %+v, left %+v", basis.CopiedAttestations, basis.SkippedAttestations)
 	}
 }
 
@@ -137,8 +137,8 @@ func TestOwnKindIsNotCarried(t *testing.T) {
 func TestUnknownMakerIsNotCarried(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
-	c := Carry{Makers: newSigner(t).Trust(), Along: []Carried{w.noted(newSigner(t), notesType, `{}`, a.Image().Digest, trust.Legacy)}}
-	if _, err := w.promoter().Carrying(c).Promote(t.Context(), a, tag); err == nil {
+	c := CopyPlan{TrustedSigners: newSigner(t).Trust(), Copy: []AttestationCopy{w.noted(newSigner(t), notesType, `{}`, a.Image().Digest, trust.Legacy)}}
+	if _, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag); err == nil {
 		t.Error("carried")
 	}
 	w.absent(tag)

@@ -24,21 +24,21 @@ const (
 
 	// lockPoll is the interval for retrying a lock that another process holds.
 	lockPoll = 20 * time.Millisecond
-	// leaseTries is the maximum number of attempts. The current database may be replaced between
+	// readerLockTries is the maximum number of attempts. The current database may be replaced between
 	// reading the pointer and locking its folder.
-	leaseTries = 20
+	readerLockTries = 20
 )
 
 // lease is a reader lock: a shared lock on one database folder. While it is held, the folder is not
 // removed.
-type lease struct {
+type readerLock struct {
 	dir    string
 	folder string
 	lock   *flock.Flock
 }
 
 // current locks the folder that the pointer names.
-func current(ctx context.Context, dir string) (*lease, error) {
+func current(ctx context.Context, dir string) (*readerLock, error) {
 	dir, err := checkDir(dir)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func current(ctx context.Context, dir string) (*lease, error) {
 		return nil, err
 	}
 	var name string
-	for range leaseTries {
+	for range readerLockTries {
 		name, err = readPointer(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &UnusableError{Problem: Missing, Dir: dir, Err: errors.New("none has been installed")}
@@ -55,7 +55,7 @@ func current(ctx context.Context, dir string) (*lease, error) {
 		if err != nil {
 			return nil, unusable(ctx, dir, err)
 		}
-		l, err := leaseFolder(ctx, dir, name)
+		l, err := lockReader(ctx, dir, name)
 		if err != nil {
 			return nil, fmt.Errorf("locking %s for reading: %w", filepath.Join(dir, name), err)
 		}
@@ -68,9 +68,9 @@ func current(ctx context.Context, dir string) (*lease, error) {
 	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("%s names %s, which is not there", pointerName, name)}
 }
 
-// leaseFolder takes a shared lock on a folder. It returns nil without an error if the folder is
+// lockReader takes a shared lock on a folder. It returns nil without an error if the folder is
 // gone.
-func leaseFolder(ctx context.Context, dir, name string) (*lease, error) {
+func lockReader(ctx context.Context, dir, name string) (*readerLock, error) {
 	file := filepath.Join(dir, name, lockName)
 	// Open the lock file read-only and never create it. The directory may be on a read-only file
 	// system, and a lock file that is created in a removed folder locks nothing.
@@ -84,7 +84,7 @@ func leaseFolder(ctx context.Context, dir, name string) (*lease, error) {
 	if in, err := inPlace(lock, file); err != nil || !in {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &lease{dir: dir, folder: filepath.Join(dir, name), lock: lock}, nil
+	return &readerLock{dir: dir, folder: filepath.Join(dir, name), lock: lock}, nil
 }
 
 // inPlace reports whether the lock is held on the file that now has this name. A writer may have
@@ -102,7 +102,7 @@ func inPlace(lock *flock.Flock, file string) (bool, error) {
 	return os.SameFile(held, found), nil
 }
 
-func (l *lease) release() error { return l.lock.Close() }
+func (l *readerLock) release() error { return l.lock.Close() }
 
 // readPointer returns the name of the current folder.
 func readPointer(dir string) (string, error) {

@@ -90,7 +90,7 @@ func TestBrokenTransferIsNotCorruption(t *testing.T) {
 	for format, stored := range map[string][]byte{"gzip": gz(t, plain), "zstd": zst(t, plain), "plain": plain} {
 		for _, n := range []int{0, 2, 5, len(stored) / 2, len(stored)} {
 			r := io.MultiReader(bytes.NewReader(stored[:n]), readerFunc(func([]byte) (int, error) { return 0, broken }))
-			if err := s.inflate(sum(stored), r, io.Discard); !errors.Is(err, broken) || isCorrupt(err) {
+			if err := s.decompress(sum(stored), r, io.Discard); !errors.Is(err, broken) || isCorrupt(err) {
 				t.Errorf("%s, after %d bytes: got %v", format, n, err)
 			}
 		}
@@ -197,7 +197,7 @@ func FuzzInflate(f *testing.F) {
 	s := &Store{opts: Options{MaxLayer: 64 << 10}}
 	f.Fuzz(func(t *testing.T, stored []byte) {
 		var got bytes.Buffer
-		err := s.inflate(sum(stored), bytes.NewReader(stored), &got)
+		err := s.decompress(sum(stored), bytes.NewReader(stored), &got)
 		if int64(got.Len()) > s.opts.MaxLayer {
 			t.Fatalf("%d bytes", got.Len())
 		}

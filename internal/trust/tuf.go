@@ -17,9 +17,9 @@ const (
 	configTarget = "signing_config.v0.2.json"
 )
 
-// Mirror is the TUF repository of a Sigstore. The zero value, plus Dir, is the public good
+// TUF is the TUF repository of a Sigstore. The zero value, plus Dir, is the public good
 // instance, which everyone can use and read.
-type Mirror struct {
+type TUF struct {
 	// URL is the address of the repository or of a copy. Empty means the repository of the public
 	// good instance.
 	URL string
@@ -37,7 +37,7 @@ type Mirror struct {
 const answerWithin = 30 * time.Second
 
 // TrustedRoot fetches the trusted root of the Sigstore.
-func (m Mirror) TrustedRoot(ctx context.Context) (*Root, error) {
+func (m TUF) TrustedRoot(ctx context.Context) (*Root, error) {
 	raw, err := m.target(ctx, rootTarget)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (m Mirror) TrustedRoot(ctx context.Context) (*Root, error) {
 
 // Services fetches the services of the Sigstore that are in force at time now, and their trusted
 // root.
-func (m Mirror) Services(ctx context.Context, now time.Time) (Services, error) {
+func (m TUF) Services(ctx context.Context, now time.Time) (Services, error) {
 	raw, err := m.target(ctx, configTarget)
 	if err != nil {
 		return Services{}, err
@@ -61,7 +61,7 @@ func (m Mirror) Services(ctx context.Context, now time.Time) (Services, error) {
 }
 
 // target fetches a file and verifies it according to TUF.
-func (m Mirror) target(ctx context.Context, name string) ([]byte, error) {
+func (m TUF) target(ctx context.Context, name string) ([]byte, error) {
 	files := fetcher.NewDefaultFetcher()
 	files.SetHTTPClient(&http.Client{Timeout: answerWithin, Transport: Services{Transport: m.Transport}.transport(ctx)})
 	opts := tuf.Options{Root: m.Root, CachePath: m.Dir, RepositoryBaseURL: m.URL, Fetcher: files, Context: ctx}

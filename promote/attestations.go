@@ -13,19 +13,19 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Carry holds the signatures and attestations that were found on the image in staging: those that
+// CopyPlan holds the signatures and attestations that were found on the image in staging: those that
 // are copied unchanged to the approved registries, and those that are skipped.
-type Carry struct {
-	// Makers are the signers that the policies trust. Each copied item verifies against one of
+type CopyPlan struct {
+	// TrustedSigners are the signers that the policies trust. Each copied item verifies against one of
 	// them.
-	Makers trust.Trust
-	Along  []Carried
-	Left   []Left
+	TrustedSigners trust.Trust
+	Copy           []AttestationCopy
+	Skip           []SkippedAttestation
 }
 
-// Carried is one signature or attestation that is copied.
-type Carried struct {
-	CarriedAs
+// AttestationCopy is one signature or attestation that is copied.
+type AttestationCopy struct {
+	CopiedAttestation
 	// Form is the form of storage, in staging and after the copy: Legacy or Bundle.
 	Form trust.Format
 	// Exactly one of Signature and Envelope is set: the item to store.
@@ -33,20 +33,20 @@ type Carried struct {
 	Envelope  trust.Envelope
 }
 
-// CarriedAs is the entry in the signed decision for a copied item.
-type CarriedAs struct {
+// CopiedAttestation is the entry in the signed decision for a copied item.
+type CopiedAttestation struct {
 	// PredicateType is empty for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
 	// Subject is the digest that the item is attached to. Digest is the digest of the signed
 	// content.
-	Subject string           `json:"subject"`
-	Digest  string           `json:"digest"`
-	Format  string           `json:"format"`
-	Signer  policy.Signatory `json:"signer"`
+	Subject string        `json:"subject"`
+	Digest  string        `json:"digest"`
+	Format  string        `json:"format"`
+	Signer  policy.Signer `json:"signer"`
 }
 
-// Left is a signature or attestation that was skipped.
-type Left struct {
+// SkippedAttestation is a signature or attestation that was skipped.
+type SkippedAttestation struct {
 	PredicateType string `json:"predicateType,omitempty"`
 	Subject       string `json:"subject"`
 	Digest        string `json:"digest,omitempty"`
@@ -54,27 +54,27 @@ type Left struct {
 	Reason        string `json:"reason"`
 }
 
-// Carrying returns a Promoter that copies c.Along. It skips items that look like its own
+// WithCopyPlan returns a Promoter that copies c.Copy. It skips items that look like its own
 // statements: verifiers that trust its signer would accept them as statements about the approved
 // image.
-func (p *Promoter) Carrying(c Carry) *Promoter {
-	along := c.Along
-	c.Along = nil
+func (p *Promoter) WithCopyPlan(c CopyPlan) *Promoter {
+	along := c.Copy
+	c.Copy = nil
 	for _, one := range along {
 		if p.isOwn(one) {
-			c.Left = append(c.Left, Left{one.PredicateType, one.Subject, one.Digest, one.Format, "the gate itself signs that"})
+			c.Skip = append(c.Skip, SkippedAttestation{one.PredicateType, one.Subject, one.Digest, one.Format, "the gate itself signs that"})
 			continue
 		}
-		c.Along = append(c.Along, one)
+		c.Copy = append(c.Copy, one)
 	}
 	carrying := *p
-	carrying.takes = c
+	carrying.plan = c
 	return &carrying
 }
 
 // isOwn reports whether an item has a type that this Promoter makes and was signed by this
 // Promoter's own signer.
-func (p *Promoter) isOwn(c Carried) bool {
+func (p *Promoter) isOwn(c AttestationCopy) bool {
 	if c.Signature == nil && c.PredicateType != DecisionType && c.PredicateType != ReferenceType && !slices.Contains(platformTypes, c.PredicateType) &&
 		!strings.HasSuffix(c.PredicateType, overrideSuffix) {
 		return false
@@ -90,9 +90,9 @@ func (p *Promoter) isOwn(c Carried) bool {
 }
 
 // along returns the items to copy that are attached to one digest.
-func (p *Promoter) along(digest v1.Hash) trust.Along {
-	out := trust.Along{Makers: p.takes.Makers}
-	for _, c := range p.takes.Along {
+func (p *Promoter) copiesFor(digest v1.Hash) trust.Copies {
+	out := trust.Copies{TrustedSigners: p.plan.TrustedSigners}
+	for _, c := range p.plan.Copy {
 		to := &out.Legacy
 		if c.Form == trust.Bundle {
 			to = &out.Bundles
@@ -122,21 +122,21 @@ func digestsOf(img *gate.Image) []v1.Hash {
 // Digests returns the digest of the approved image and, for an index, the digests of its platforms.
 func Digests(a *gate.Approval) []v1.Hash { return digestsOf(a.Image()) }
 
-// carriedAs returns the entries of the decision for the copied items, sorted and without
+// entries returns the entries of the decision for the copied items, sorted and without
 // duplicates.
-func (c Carry) carriedAs() []CarriedAs {
-	var out []CarriedAs
-	for _, one := range c.Along {
-		out = append(out, one.CarriedAs)
+func (c CopyPlan) entries() []CopiedAttestation {
+	var out []CopiedAttestation
+	for _, one := range c.Copy {
+		out = append(out, one.CopiedAttestation)
 	}
-	slices.SortFunc(out, func(a, b CarriedAs) int {
+	slices.SortFunc(out, func(a, b CopiedAttestation) int {
 		return strings.Compare(a.Subject+a.PredicateType+a.Digest+a.Format, b.Subject+b.PredicateType+b.Digest+b.Format)
 	})
 	return slices.Compact(out)
 }
 
-// isCarried reports whether every copied item that a decision lists is stored in the repository.
-func (p *Promoter) isCarried(ctx context.Context, repo name.Repository, all []CarriedAs) (bool, error) {
+// hasCopies reports whether every copied item that a decision lists is stored in the repository.
+func (p *Promoter) hasCopies(ctx context.Context, repo name.Repository, all []CopiedAttestation) (bool, error) {
 	have := map[string]map[string]bool{} // the digests of signed content, by subject and form
 	for _, c := range all {
 		key := c.Subject + " " + c.Format
