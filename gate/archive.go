@@ -23,6 +23,7 @@ import (
 	"github.com/mikelolasagasti/xz"
 
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // maxDictionary limits the memory of the xz decompressor. The highest level of the xz command needs
@@ -197,7 +198,7 @@ func checkSaved(file string) (err error) {
 			return refuse("it has more than %d members", maxMembers)
 		}
 		members[member] = h
-		if member == savedList && h.Size <= maxManifestBytes {
+		if member == savedList && h.Size <= registry.MaxManifest {
 			if list, err = io.ReadAll(tr); err != nil {
 				return err
 			}
@@ -221,7 +222,7 @@ func checkSavedMembers(members map[string]*tar.Header, list []byte) error {
 		}
 		return nil
 	}
-	if err := check(savedList, maxManifestBytes); err != nil || members[savedList] == nil {
+	if err := check(savedList, registry.MaxManifest); err != nil || members[savedList] == nil {
 		return err
 	}
 	var images []struct{ Config string }

@@ -19,6 +19,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // bzipped is "an archive", compressed with bzip2. Go can only decompress bzip2.
@@ -152,8 +153,8 @@ func TestArchiveThatInflatesDoesNotFillTheDisk(t *testing.T) {
 func TestArchiveDoesNotFillTheMemory(t *testing.T) {
 	list := `[{"Config":"c.json","Layers":[]}]`
 	for name, members := range map[string][]tar.Header{
-		"a large list":          {{Name: "manifest.json", Typeflag: tar.TypeReg, Size: maxManifestBytes + 1}},
-		"a large list, spelled": {{Name: "./x/../manifest.json", Typeflag: tar.TypeReg, Size: maxManifestBytes + 1}},
+		"a large list":          {{Name: "manifest.json", Typeflag: tar.TypeReg, Size: registry.MaxManifest + 1}},
+		"a large list, spelled": {{Name: "./x/../manifest.json", Typeflag: tar.TypeReg, Size: registry.MaxManifest + 1}},
 		"a link for a list":     {{Name: "manifest.json", Typeflag: tar.TypeSymlink, Linkname: "manifest.json"}},
 		"a large config": {{Name: "manifest.json", Typeflag: tar.TypeReg, Size: int64(len(list))},
 			{Name: "c.json", Typeflag: tar.TypeReg, Size: layers.MaxConfig + 1}},

@@ -19,12 +19,10 @@ import (
 // The annotations that buildx sets on attestation manifests:
 // https://docs.docker.com/build/metadata/attestations/attestation-storage/
 const (
-	attachmentType      = "vnd.docker.reference.type"
-	attachmentSubject   = "vnd.docker.reference.digest"
-	attestationManifest = "attestation-manifest"
-	inTotoLayer         = types.MediaType("application/vnd.in-toto+json")
-	emptyConfig         = types.MediaType("application/vnd.oci.empty.v1+json")
-	buildxArtifact      = "application/vnd.docker.attestation.manifest.v1+json"
+	attachmentSubject = "vnd.docker.reference.digest"
+	inTotoLayer       = types.MediaType("application/vnd.in-toto+json")
+	emptyConfig       = types.MediaType("application/vnd.oci.empty.v1+json")
+	buildxArtifact    = "application/vnd.docker.attestation.manifest.v1+json"
 )
 
 // isSignedStatement reports whether the media type of a layer is a statement in a DSSE envelope,
@@ -32,12 +30,6 @@ const (
 // https://github.com/docker/attest
 func isSignedStatement(t types.MediaType) bool {
 	return strings.HasPrefix(string(t), "application/vnd.in-toto.") && strings.HasSuffix(string(t), "+dsse")
-}
-
-// IsAttachment reports whether a child of an index is annotated as an attestation manifest. The
-// annotation proves nothing: the gate also refuses an attestation manifest that could be run.
-func IsAttachment(d v1.Descriptor) bool {
-	return d.Annotations[attachmentType] == attestationManifest
 }
 
 // readAttachment checks that the manifest is an attestation, as its annotations say. An image that

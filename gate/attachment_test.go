@@ -71,7 +71,7 @@ func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config
 	}
 	return mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img}, mutate.IndexAddendum{Add: child, Descriptor: v1.Descriptor{
 		Platform:    &v1.Platform{OS: "unknown", Architecture: "unknown"},
-		Annotations: map[string]string{attachmentType: attestationManifest, attachmentSubject: subject.String()},
+		Annotations: map[string]string{"vnd.docker.reference.type": "attestation-manifest", attachmentSubject: subject.String()},
 	}})
 }
 

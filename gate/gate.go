@@ -304,7 +304,7 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, known
 	done(err)
 	if err != nil {
 		if img.Source.Transport == Registry {
-			return NewRegistryError(Staging, "reading the layers of "+img.reference().String(), err)
+			return registry.NewError(registry.Staging, "reading the layers of "+img.reference().String(), err)
 		}
 		return fmt.Errorf("reading the layers of %s: %w", img.Source, err)
 	}

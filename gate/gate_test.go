@@ -26,6 +26,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -235,8 +236,8 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 			src := h.push("app:1", h.image(clean))
 			h.staging.SetHook(hook)
 			err := h.refuse(h.gate(blockCritical), src)
-			var failed *RegistryError
-			if name != "endless manifest" && (!errors.As(err, &failed) || failed.Side != Staging) {
+			var failed *registry.Error
+			if name != "endless manifest" && (!errors.As(err, &failed) || failed.Side != registry.Staging) {
 				t.Errorf("%T: %v", err, err)
 			}
 		})
@@ -322,7 +323,7 @@ func TestFolderIsNotReadInPlaceOfTheRegistry(t *testing.T) {
 	}
 	src := h.source("127.0.0.1:1/app")
 	err := h.refuse(h.gate(blockCritical), src)
-	var failed *RegistryError
+	var failed *registry.Error
 	if !errors.As(err, &failed) {
 		t.Errorf("%T: %v", err, err)
 	}

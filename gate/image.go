@@ -13,13 +13,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Limits on the answers of a registry. They are far above the sizes of real images, and low enough
 // that no answer exhausts memory.
 const (
-	maxManifestBytes = 4 << 20 // registries should accept this size: OCI distribution-spec
-	maxChildren      = 256     // manifests of an index
+	maxChildren = 256 // manifests of an index
 )
 
 // Image is a reference resolved once to a digest. From here on only digests are used, so that a tag
@@ -104,7 +104,7 @@ func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*I
 		return img, nil
 	}
 	if src.Transport == Registry {
-		return nil, NewRegistryError(Staging, "reading "+src.Ref.Context().Digest(img.Digest.String()).String(), err)
+		return nil, registry.NewError(registry.Staging, "reading "+src.Ref.Context().Digest(img.Digest.String()).String(), err)
 	}
 	return nil, fmt.Errorf("reading %s: %w", src, err)
 }
@@ -125,34 +125,35 @@ func (i *Image) single(ctx context.Context, store *layers.Store, r *root, want *
 // expand reads every child of an index. It refuses a child that is neither an image nor a
 // recognized attachment, because that child would be promoted without a check.
 func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *v1.Platform) error {
-	index, err := v1.ParseIndexManifest(bytes.NewReader(r.raw))
+	index, err := registry.ParseIndex(r.raw)
 	if err != nil {
 		return refuse("parsing index %s: %v", i.Digest, err)
 	}
-	if len(index.Manifests) > maxChildren {
-		return refuse("index %s lists %d manifests, more than %d", i.Digest, len(index.Manifests), maxChildren)
+	if n := index.Len(); n > maxChildren {
+		return refuse("index %s lists %d manifests, more than %d", i.Digest, n, maxChildren)
 	}
-	var images, attachments, lazy []v1.Descriptor
-	for _, child := range index.Manifests {
-		switch {
-		case len(child.URLs) > 0:
-			return refuse("manifest %s of index %s is to be fetched from elsewhere: refused", child.Digest, i.Digest)
-		case isSOCI(child):
-			lazy = append(lazy, child)
-		case IsAttachment(child):
-			attachments = append(attachments, child)
-		case child.MediaType.IsImage():
-			images = append(images, child)
-		default:
-			return refuse("manifest %s of index %s is a %q, which is not scanned", child.Digest, i.Digest, child.MediaType)
+	for child := range index.Children() {
+		if len(child.URLs) > 0 {
+			return refuse("manifest %s of index %s has a download URL outside the registry: not allowed", child.Digest, i.Digest)
 		}
 	}
-	if want != nil {
-		return i.narrow(ctx, store, r, images, want)
+	for _, child := range index.Other {
+		return refuse("manifest %s of index %s is a %q, which is not scanned", child.Digest, i.Digest, child.MediaType)
 	}
-	if len(images) == 0 {
+	if want != nil {
+		return i.narrow(ctx, store, r, index.Platforms, want)
+	}
+	if len(index.Platforms) == 0 {
 		return refuse("index %s has no image", i.Digest)
 	}
+	if err := i.addPlatforms(ctx, store, r, index.Platforms); err != nil {
+		return err
+	}
+	return i.addAttachments(ctx, store, r, index)
+}
+
+// addPlatforms reads the images of an index.
+func (i *Image) addPlatforms(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor) error {
 	for _, child := range images {
 		// One image may serve several platforms. It is checked once.
 		if at := slices.IndexFunc(i.Platforms, func(p Platform) bool { return p.Digest == child.Digest }); at >= 0 {
@@ -167,14 +168,19 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		}
 		i.Platforms = append(i.Platforms, p)
 	}
-	for _, child := range attachments {
-		a, err := readAttachment(ctx, store, r, child, images)
+	return nil
+}
+
+// addAttachments reads the attestation manifests and SOCI indexes of an index.
+func (i *Image) addAttachments(ctx context.Context, store *layers.Store, r *root, index registry.Index) error {
+	for _, child := range index.Attestations {
+		a, err := readAttachment(ctx, store, r, child, index.Platforms)
 		if err != nil {
 			return fmt.Errorf("attestation manifest %s of index %s: %w", child.Digest, i.Digest, err)
 		}
 		i.Attachments = append(i.Attachments, a)
 	}
-	for _, child := range lazy {
+	for _, child := range index.SOCI {
 		a, err := readSOCI(ctx, store, r, child)
 		if err != nil {
 			return fmt.Errorf("SOCI index %s of index %s: %w", child.Digest, i.Digest, err)
@@ -269,8 +275,8 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 // checkManifest compares a manifest with the descriptor that lists it. The media type inside must
 // equal the media type outside: otherwise one client would read an image and another an index.
 func checkManifest(d v1.Descriptor, raw []byte) error {
-	if len(raw) > maxManifestBytes {
-		return refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), maxManifestBytes)
+	if len(raw) > registry.MaxManifest {
+		return refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), registry.MaxManifest)
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
@@ -296,7 +302,7 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 	}
 	// Pushing it would attach the image to another image, or move the tag that lists the referrers
 	// of that image.
-	if inside.Subject != nil && !IsAttachment(d) {
+	if inside.Subject != nil && !registry.IsAttestation(d) {
 		return refuse("manifest %s is attached to %s, which an image is not", d.Digest, inside.Subject.Digest)
 	}
 	if d.MediaType.IsIndex() && inside.Layers != nil || d.MediaType.IsImage() && inside.Manifests != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // open reads the root manifest of a source. Each transport has one case. It never guesses the
@@ -65,7 +66,7 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 		return nil, err
 	}
 	fail := func(doing string, err error) error {
-		return NewRegistryError(Staging, doing, err)
+		return registry.NewError(registry.Staging, doing, err)
 	}
 	repo := ref.Context()
 	get := func(d v1.Descriptor) (*remote.Descriptor, error) {
@@ -160,8 +161,8 @@ const refName = "org.opencontainers.image.ref.name"
 // openLayout opens an image in an OCI layout. Errors call the layout by what.
 func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 	// The library reads the whole file into memory.
-	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > maxManifestBytes {
-		return nil, refuse("the index of %s has %d bytes, more than %d", what, info.Size(), maxManifestBytes)
+	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > registry.MaxManifest {
+		return nil, refuse("the index of %s has %d bytes, more than %d", what, info.Size(), registry.MaxManifest)
 	}
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
@@ -182,7 +183,7 @@ func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 			return nil, fmt.Errorf("opening manifest %s of %s: %w", d.Digest, what, err)
 		}
 		defer f.Close()
-		raw, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
+		raw, err := io.ReadAll(io.LimitReader(f, registry.MaxManifest+1))
 		if err != nil {
 			return nil, fmt.Errorf("reading manifest %s of %s: %w", d.Digest, what, err)
 		}

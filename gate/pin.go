@@ -1,10 +1,8 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -32,12 +30,11 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	if g.platform == nil || !r.descriptor.MediaType.IsIndex() {
 		return src, src.Digest, nil
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(r.raw))
+	index, err := registry.ParseIndex(r.raw)
 	if err != nil {
 		return src, v1.Hash{}, fmt.Errorf("parsing index %s: %w", src.Digest, err)
 	}
-	images := slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return !d.MediaType.IsImage() || !IsPlatform(d) })
-	child, err := choose(images, g.platform)
+	child, err := choose(index.Platforms, g.platform)
 	if err != nil {
 		return src, v1.Hash{}, &InputError{refuse("index %s: %v", src.Digest, err)}
 	}
@@ -54,14 +51,14 @@ func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	if !ok || img.Source.Transport != Registry {
 		return "", nil
 	}
-	opts := append([]remote.Option{remote.WithContext(ctx)}, g.remote...)
+	opts := registry.With(ctx, g.remote)
 	d, err := remote.Get(tag, opts...) // GET, because the answer to HEAD may be stale or have no digest
 	if err != nil {
 		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
 		if absent {
 			return deleted, nil
 		}
-		return "", NewRegistryError(Staging, fmt.Sprintf("looking again at %s", tag), err)
+		return "", registry.NewError(registry.Staging, fmt.Sprintf("looking again at %s", tag), err)
 	}
 	if d.Digest == img.root {
 		return "", nil

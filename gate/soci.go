@@ -9,34 +9,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// The prefixes of SOCI media types and annotations, and the media type of its tables of contents.
+// The prefix of SOCI media types, and the media type of its tables of contents.
 const (
-	sociTypes       = "application/vnd.amazon.soci."
-	sociAnnotations = "com.amazon.soci."
-	sociBlob        = types.MediaType("application/octet-stream")
+	sociTypes = registry.SOCITypes
+	sociBlob  = types.MediaType("application/octet-stream")
 )
-
-// isSOCI reports whether a child of an index is marked as a SOCI index. A SOCI index is listed in
-// the same index as the image that it describes:
-// https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
-func isSOCI(d v1.Descriptor) bool {
-	if strings.HasPrefix(d.ArtifactType, sociTypes) {
-		return true
-	}
-	for key := range d.Annotations {
-		if strings.HasPrefix(key, sociAnnotations) {
-			return true
-		}
-	}
-	return false
-}
-
-// IsPlatform reports whether a child of an index is listed as the image for a platform, not as an
-// attestation manifest or a SOCI index. The gate refuses an image that is listed as one of these.
-func IsPlatform(d v1.Descriptor) bool { return !IsAttachment(d) && !isSOCI(d) }
 
 // readSOCI reads a SOCI index. It checks that no runtime would accept it as an image, which would
 // be promoted without a scan.

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -147,7 +148,7 @@ func (p *Promoter) hasCopies(ctx context.Context, repo name.Repository, all []Co
 			}
 			found, err := trust.Read(ctx, form, repo.Digest(c.Subject), p.with(ctx)...)
 			if err != nil {
-				return false, gate.NewRegistryError(gate.Approved, "reading the signatures of "+repo.Digest(c.Subject).String(), err)
+				return false, registry.NewError(registry.Approved, "reading the signatures of "+repo.Digest(c.Subject).String(), err)
 			}
 			have[key] = payloadsOf(found)
 		}

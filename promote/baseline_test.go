@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -214,8 +215,8 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 	} {
 		w.approved.SetHook(lab.When(is, lab.Fail(http.StatusForbidden)))
 		b, _, err := w.promoter().Baseline(t.Context(), policy.DefaultBaselineMaxAge, tag)
-		var failed *gate.RegistryError
-		if b != nil || !errors.As(err, &failed) || failed.Side != gate.Approved {
+		var failed *registry.Error
+		if b != nil || !errors.As(err, &failed) || failed.Side != registry.Approved {
 			t.Errorf("without the %s: %+v, %v", what, b, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Copied counts the blobs that a copy sent.
@@ -32,7 +33,7 @@ type Copied struct {
 // cataloged, and compresses nothing again.
 func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Repository) (Copied, error) {
 	fail := func(what string, err error) error {
-		return gate.NewRegistryError(gate.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
+		return registry.NewError(registry.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
 	}
 	blobs, err := imageBlobs(img)
 	if err != nil {
@@ -175,7 +176,7 @@ type meter struct {
 func (m *meter) Compressed() (io.ReadCloser, error) {
 	if f, ok := m.Layer.(fetcher); ok {
 		if err := f.Fetch(m.ctx); err != nil {
-			return nil, gate.NewRegistryError(gate.Staging, "reading what is to be copied", err)
+			return nil, registry.NewError(registry.Staging, "reading what is to be copied", err)
 		}
 	}
 	rc, err := m.Layer.Compressed()

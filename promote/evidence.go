@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -47,7 +47,7 @@ func (p *Promoter) documents(ctx context.Context, record *Record, repo name.Repo
 	ref := repo.Digest(record.Digest)
 	found, err := trust.Read(ctx, p.reads(), ref, p.with(ctx)...)
 	if err != nil {
-		return nil, gate.NewRegistryError(gate.Approved, "reading the statements of "+ref.String(), err)
+		return nil, registry.NewError(registry.Approved, "reading the statements of "+ref.String(), err)
 	}
 	envelopes := map[string][]byte{} // by the digest of the payload
 	for _, env := range found.Envelopes {

@@ -1,7 +1,6 @@
 package promote
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -10,7 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -85,15 +84,12 @@ func namedPlatforms(root *remote.Descriptor) ([]namedPlatform, error) {
 	if !root.MediaType.IsIndex() {
 		return nil, nil
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(root.Manifest))
+	index, err := registry.ParseIndex(root.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the index: %w", err)
 	}
 	var out []namedPlatform
-	for _, child := range index.Manifests {
-		if !gate.IsPlatform(child) {
-			continue
-		}
+	for _, child := range index.Platforms {
 		name := "unknown"
 		if child.Platform != nil {
 			name = child.Platform.String()
@@ -107,7 +103,7 @@ func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest 
 	ref := repo.Digest(digest.String())
 	stored, err := trust.List(ctx, p.reads(), ref, p.with(ctx)...)
 	if err != nil {
-		return nil, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
+		return nil, registry.NewError(registry.Approved, "reading the signatures of "+ref.String(), err)
 	}
 	var out []Attached
 	for _, s := range stored {

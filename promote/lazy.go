@@ -22,7 +22,7 @@ func (p *Promoter) checkUnlisted(ctx context.Context, img *gate.Image, repo name
 				"nodes would use its table of contents; delete it there first", img.Digest, repo, digest)
 		}
 		if !registry.IsNotFound(err) {
-			return gate.NewRegistryError(gate.Approved, "looking for "+ref.String(), err)
+			return registry.NewError(registry.Approved, "looking for "+ref.String(), err)
 		}
 	}
 	return nil

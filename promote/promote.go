@@ -237,7 +237,7 @@ func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.
 	ref := repo.Digest(digest.String())
 	// Some registries refuse all requests about a repository before the first push.
 	if err := trust.CanList(ctx, ref, p.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.with(ctx)...) {
-		return gate.NewRegistryError(gate.Approved, "reading the referrers of "+ref.String(), err)
+		return registry.NewError(registry.Approved, "reading the referrers of "+ref.String(), err)
 	}
 	return nil
 }
@@ -388,7 +388,7 @@ func (p *Promoter) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	if absent {
 		return v1.Hash{}, nil
 	}
-	return v1.Hash{}, gate.NewRegistryError(gate.Approved, "reading tag "+tag.String(), err)
+	return v1.Hash{}, registry.NewError(registry.Approved, "reading tag "+tag.String(), err)
 }
 
 // tag is the commit point. Registries have no compare-and-swap, so tag reads the tag again before
@@ -405,14 +405,14 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 		return &TagConflictError{Tag: tag, Have: have, Want: img.Digest}
 	}
 	if err := remote.Put(tag, manifest{img.Manifest, img.MediaType}, p.with(ctx)...); err != nil {
-		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(), err)
+		return registry.NewError(registry.Approved, "writing tag "+tag.String(), err)
 	}
 	back, err := remote.Get(tag, p.with(ctx)...) // Get hashes the body and ignores the header
 	if err != nil {
-		return gate.NewRegistryError(gate.Approved, "reading back tag "+tag.String(), err)
+		return registry.NewError(registry.Approved, "reading back tag "+tag.String(), err)
 	}
 	if back.Digest != img.Digest {
-		return gate.NewRegistryError(gate.Approved, "writing tag "+tag.String(),
+		return registry.NewError(registry.Approved, "writing tag "+tag.String(),
 			fmt.Errorf("it names %s afterwards, not %s", back.Digest, img.Digest))
 	}
 	return nil

@@ -267,8 +267,8 @@ func TestFailureAnywhereLeavesNoTag(t *testing.T) {
 		tag := w.tag(fmt.Sprintf("repo%d/app:1", n))
 		w.approved.SetHook(lab.When(lab.IsWrite, lab.After(int64(n), lab.Fail(http.StatusForbidden))))
 		_, err := w.promoter(func(o *Options) { o.Parallel = 1 }).Promote(t.Context(), a, tag)
-		var failed *gate.RegistryError
-		if err == nil || !errors.As(err, &failed) || failed.Side != gate.Approved {
+		var failed *registry.Error
+		if err == nil || !errors.As(err, &failed) || failed.Side != registry.Approved {
 			t.Errorf("write %d failed: %v", n, err)
 		}
 		w.approved.SetHook(nil)
@@ -601,7 +601,7 @@ func TestBlobsAreMountedInOneRegistry(t *testing.T) {
 func TestMissingSourceIsAnError(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.verify(w.tag("nothing:1"), w.trusting(w.signer.PublicKey()))
-	var failed *gate.RegistryError
+	var failed *registry.Error
 	if !errors.As(err, &failed) {
 		t.Errorf("%v", err)
 	}

@@ -13,7 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -121,7 +121,7 @@ func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Has
 func (p *Promoter) read(ctx context.Context, ref name.Digest, in trust.Format) (found, error) {
 	stored, err := trust.Read(ctx, in, ref, p.with(ctx)...)
 	if err != nil {
-		return found{}, gate.NewRegistryError(gate.Approved, "reading the signatures of "+ref.String(), err)
+		return found{}, registry.NewError(registry.Approved, "reading the signatures of "+ref.String(), err)
 	}
 	all := append(slices.Clone(stored.Envelopes), stored.Copied...)
 	f := found{signatures: stored.Signatures, envelopes: make([]trust.Opened, len(all)), listed: len(stored.Envelopes)}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -141,11 +142,11 @@ func webPage(w http.ResponseWriter, _ *http.Request) bool {
 // registryError requires an error of the approved registry if wanted is set, otherwise no error.
 func (w *world) registryError(what string, err error, wanted bool) {
 	w.Helper()
-	var registry *gate.RegistryError
+	var failure *registry.Error
 	switch {
 	case !wanted && err != nil:
 		w.Errorf("%s: %v", what, err)
-	case wanted && (!errors.As(err, &registry) || registry.Side != gate.Approved || !strings.Contains(err.Error(), "referrers")):
+	case wanted && (!errors.As(err, &failure) || failure.Side != registry.Approved || !strings.Contains(err.Error(), "referrers")):
 		w.Errorf("%s: %v", what, err)
 	}
 }
@@ -189,8 +190,8 @@ func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
 	}
 	_, err := w.promoter().Promote(t.Context(), w.approve(img), tag)
 	var refused *trust.RefusedError
-	var registry *gate.RegistryError
-	if !errors.As(err, &refused) || !errors.As(err, &registry) {
+	var failure *registry.Error
+	if !errors.As(err, &refused) || !errors.As(err, &failure) {
 		t.Errorf("%v", err)
 	}
 }

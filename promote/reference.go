@@ -13,7 +13,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -70,7 +69,7 @@ func refer(attestedBy string, repo name.Repository, documents []document) refere
 func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v1.Hash, documents []document) error {
 	for _, d := range documents {
 		if err := trust.AttachDocument(ctx, ref.Context(), digest, d.mediaType, d.body, p.with(ctx)...); err != nil {
-			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("storing the %s of %s", d.mediaType, ref), err)
+			return registry.NewError(registry.Approved, fmt.Sprintf("storing the %s of %s", d.mediaType, ref), err)
 		}
 	}
 	return nil
@@ -120,7 +119,7 @@ func (p *Promoter) areReferred(ctx context.Context, pr *proof) error {
 				return pr.fail("the document sha256:%s that a statement refers to is not there", r.Digest["sha256"])
 			}
 			if err != nil {
-				return gate.NewRegistryError(gate.Approved, fmt.Sprintf("looking for the document sha256:%s of %s", r.Digest["sha256"], pr.ref), err)
+				return registry.NewError(registry.Approved, fmt.Sprintf("looking for the document sha256:%s of %s", r.Digest["sha256"], pr.ref), err)
 			}
 		}
 	}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -91,13 +91,13 @@ func TestMissingDocumentIsNotVerified(t *testing.T) {
 		return strings.HasSuffix(r.URL.Path, "/blobs/sha256:"+hex.EncodeToString(sum[:]))
 	}
 	var unproven *VerifyError
-	var registry *gate.RegistryError
+	var failure *registry.Error
 	w.approved.SetHook(lab.When(about, lab.Fail(http.StatusNotFound)))
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); !errors.As(err, &unproven) {
 		t.Errorf("a document is missing: %v", err)
 	}
 	w.approved.SetHook(lab.When(about, lab.Fail(http.StatusForbidden)))
-	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); !errors.As(err, &registry) {
+	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); !errors.As(err, &failure) {
 		t.Errorf("a document is not told of: %v", err)
 	}
 }

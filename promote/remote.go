@@ -16,7 +16,7 @@ func remoteOptions(o Options) []remote.Option {
 
 // with adds the context of one call.
 func (p *Promoter) with(ctx context.Context) []remote.Option {
-	return append([]remote.Option{remote.WithContext(ctx)}, p.remote...)
+	return registry.With(ctx, p.remote)
 }
 
 // manifest is a manifest that is pushed byte for byte.

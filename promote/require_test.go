@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -161,8 +161,8 @@ func TestUnreadableReferrersAreARegistryFailure(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusTeapot, http.StatusInternalServerError} {
 		w.approved.SetHook(lab.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }, lab.Fail(status)))
 		_, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
-		var registry *gate.RegistryError
-		if !errors.As(err, &registry) || registry.Side != gate.Approved {
+		var failure *registry.Error
+		if !errors.As(err, &failure) || failure.Side != registry.Approved {
 			t.Errorf("%d: %v", status, err)
 			continue
 		}

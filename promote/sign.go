@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -45,7 +46,7 @@ func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Prepare
 func (p *Promoter) upload(ctx context.Context, ready []*trust.Prepared) error {
 	for _, r := range ready {
 		if err := r.Upload(ctx, p.with(ctx)...); err != nil {
-			return gate.NewRegistryError(gate.Approved, "sending what is to be attached", err)
+			return registry.NewError(registry.Approved, "sending what is to be attached", err)
 		}
 	}
 	return nil
@@ -63,7 +64,7 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 			if errors.As(err, &newer) {
 				return &SigningError{Doing: fmt.Sprintf("attaching the decision to %s", ref), Err: err}
 			}
-			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("attaching signatures to %s", ref), err)
+			return registry.NewError(registry.Approved, fmt.Sprintf("attaching signatures to %s", ref), err)
 		}
 	}
 	return nil

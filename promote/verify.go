@@ -229,7 +229,7 @@ func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.
 func (p *Promoter) readManifest(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	d, err := remote.Get(ref, p.with(ctx)...)
 	if err != nil {
-		return nil, gate.NewRegistryError(gate.Approved, "reading "+ref.String(), err)
+		return nil, registry.NewError(registry.Approved, "reading "+ref.String(), err)
 	}
 	return d, nil
 }
@@ -311,7 +311,7 @@ func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.
 			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("its blob %s is not there", b.Digest)}
 		}
 		if err != nil {
-			return gate.NewRegistryError(gate.Approved, fmt.Sprintf("looking for blob %s of %s", b.Digest, repo), err)
+			return registry.NewError(registry.Approved, fmt.Sprintf("looking for blob %s of %s", b.Digest, repo), err)
 		}
 	}
 	return nil
@@ -322,15 +322,15 @@ func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 	if !d.MediaType.IsIndex() {
 		return []v1.Hash{d.Digest}, nil
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(d.Manifest))
+	index, err := registry.ParseIndex(d.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the index: %w", err)
 	}
+	for _, child := range index.Other {
+		return nil, fmt.Errorf("the index lists %s, a %q: it is not an image", child.Digest, child.MediaType)
+	}
 	var out []v1.Hash
-	for _, child := range index.Manifests {
-		if !gate.IsPlatform(child) {
-			continue
-		}
+	for _, child := range index.Platforms {
 		out = append(out, child.Digest)
 	}
 	if len(out) == 0 {

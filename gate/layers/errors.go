@@ -21,4 +21,7 @@ type RefusedError struct{ Reason string }
 // Error returns the reason.
 func (e *RefusedError) Error() string { return e.Reason }
 
+// NotRegistry marks the error as one that no registry caused.
+func (e *RefusedError) NotRegistry() {}
+
 func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }

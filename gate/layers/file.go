@@ -14,7 +14,14 @@ import (
 )
 
 // ErrTooLarge means that a limit of Options was exceeded.
-var ErrTooLarge = errors.New("too large")
+var ErrTooLarge error = limitError{}
+
+type limitError struct{}
+
+func (limitError) Error() string { return "too large" }
+
+// NotRegistry marks the error as one that no registry caused.
+func (limitError) NotRegistry() {}
 
 // file is a file with a temporary name until keep is called. It computes its digest, remembers its
 // first bytes, and counts towards the store's total.

@@ -11,11 +11,13 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Limits for the manifest and the config of an image.
 const (
-	MaxManifest = 4 << 20 // bytes; registries need not accept more
+	MaxManifest = registry.MaxManifest
 	MaxConfig   = 8 << 20 // bytes
 	MaxLayers   = 1024
 )

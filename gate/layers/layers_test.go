@@ -492,4 +492,4 @@ type vouching struct {
 	digest v1.Hash
 }
 
-func (v vouching) Vouches() v1.Hash { return v.digest }
+func (v vouching) VerifiedDigest() v1.Hash { return v.digest }

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
@@ -185,10 +186,9 @@ func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, d
 	return item
 }
 
-// digestsOf returns the digest of the image and, for an index, the digests of all its image
-// manifests.
+// digestsOf returns the digest of the image and, for an index, the digests of its platforms.
 func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1.Hash, error) {
-	d, err := remote.Get(ref, append(slices.Clone(opts), remote.WithContext(ctx))...)
+	d, err := remote.Get(ref, registry.With(ctx, opts)...)
 	if err != nil {
 		return nil, err
 	}
@@ -196,12 +196,12 @@ func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1
 	if !d.MediaType.IsIndex() {
 		return out, nil
 	}
-	index, err := v1.ParseIndexManifest(strings.NewReader(string(d.Manifest)))
+	index, err := registry.ParseIndex(d.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	for _, child := range index.Manifests {
-		if child.MediaType.IsImage() && !slices.Contains(out, child.Digest) {
+	for _, child := range index.Platforms {
+		if !slices.Contains(out, child.Digest) {
 			out = append(out, child.Digest)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -33,7 +34,7 @@ func (p *promotion) carry(to *promote.Promoter, src gate.Source, policies policy
 	}
 	items, err := attestations.List(p.cli.Context, src.Ref.Context(), promote.Digests(a), makers, reach.options()...)
 	if err != nil {
-		return nil, gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
+		return nil, registry.NewError(registry.Staging, fmt.Sprintf("reading what is signed about %s", src), err)
 	}
 	c := promote.CopyPlan{TrustedSigners: makers}
 	for _, i := range items {

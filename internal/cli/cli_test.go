@@ -25,6 +25,7 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
@@ -51,13 +52,13 @@ func TestExitCodeComesFromOneTable(t *testing.T) {
 		"denied":        {err: errDenied, want: 2},
 		"usage":         {err: usagef("x"), want: 3},
 		"policy":        {err: fmt.Errorf("x: %w", &policy.ParseError{}), want: 3},
-		"staging":       {err: fmt.Errorf("x: %w", &gate.RegistryError{Side: gate.Staging, Err: io.EOF}), want: 4},
+		"staging":       {err: fmt.Errorf("x: %w", &registry.Error{Side: registry.Staging, Err: io.EOF}), want: 4},
 		"database":      {err: &vulndb.UnusableError{Problem: vulndb.Missing, Err: io.EOF}, want: 5},
 		"key":           {err: trustError{io.EOF}, want: 6},
 		"sealing":       {err: &promote.SigningError{Err: io.EOF}, want: 6},
 		"verifying":     {err: &promote.VerifyError{}, want: 6},
 		"conflict":      {err: &promote.TagConflictError{}, want: 1},
-		"interrupted":   {ctx: cancelled, err: &gate.RegistryError{Err: context.Canceled}, want: 130},
+		"interrupted":   {ctx: cancelled, err: &registry.Error{Err: context.Canceled}, want: 130},
 		"denied anyway": {ctx: cancelled, err: errDenied, want: 2},
 		"passed anyway": {ctx: cancelled, err: nil, want: 0},
 	} {
@@ -77,7 +78,7 @@ func TestExitCodeComesFromOneTable(t *testing.T) {
 
 // TestOnlyWhatMayPassIsRetryable checks for each class of error whether it is retryable.
 func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
-	registry := func(err error) error { return fmt.Errorf("x: %w", &gate.RegistryError{Side: gate.Staging, Err: err}) }
+	registry := func(err error) error { return fmt.Errorf("x: %w", &registry.Error{Side: registry.Staging, Err: err}) }
 	status := func(code int) error { return registry(&transport.Error{StatusCode: code}) }
 	dial := func(err error) error {
 		return registry(&url.Error{Op: "Get", URL: "http://x/", Err: &net.OpError{Op: "dial", Err: err}})
@@ -170,7 +171,7 @@ func TestReportThatCannotBeWrittenIsSaid(t *testing.T) {
 
 func TestHintsAreForWhoCanUseThem(t *testing.T) {
 	status := func(code int) error {
-		return &gate.RegistryError{Side: gate.Staging, Err: &transport.Error{StatusCode: code}}
+		return &registry.Error{Side: registry.Staging, Err: &transport.Error{StatusCode: code}}
 	}
 	for want, err := range map[string]error{
 		"docker login":    status(401),

@@ -17,6 +17,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -101,7 +102,7 @@ func classify(ctx context.Context, err error) verdict {
 		parse      *policy.ParseError
 		input      *gate.InputError
 		unusable   *vulndb.UnusableError
-		registry   *gate.RegistryError
+		failure    *registry.Error
 		sealing    *promote.SigningError
 		verifying  *promote.VerifyError
 		unreadable *attestations.UnreadableError
@@ -127,7 +128,7 @@ func classify(ctx context.Context, err error) verdict {
 		return verdict{code: exitDatabase}
 	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying), errors.As(err, &unreadable):
 		return verdict{exitTrust, isTransient(err) || errors.As(err, &newer)}
-	case errors.As(err, &registry):
+	case errors.As(err, &failure):
 		_, answered := statusOf(err)
 		return verdict{exitRegistry, isTransient(err) || !answered && isCutOff(err)}
 	}
@@ -156,7 +157,7 @@ func hint(err error) string {
 	var (
 		unusable  *vulndb.UnusableError
 		conflict  *promote.TagConflictError
-		registry  *gate.RegistryError
+		failure   *registry.Error
 		verified  *promote.VerifyError
 		secret    *secretError
 		written   *unwrittenError
@@ -188,11 +189,11 @@ func hint(err error) string {
 		return "imagegate keeps layers and unpacked archives on disk during a check: use --temp-dir with a larger disk"
 	case errors.As(err, &refused):
 		return "the tags of the registry are immutable, so the decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
-	case errors.As(err, &registry) && registry.Side == gate.Approved && strings.Contains(err.Error(), "/referrers/"):
+	case errors.As(err, &failure) && failure.Side == registry.Approved && strings.Contains(err.Error(), "/referrers/"):
 		return "a newer decision may be among the referrers. If nothing in that registry is stored as bundles, use --insecure-ignore-referrers with promote and verify"
-	case errors.As(err, &registry) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
+	case errors.As(err, &failure) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
-	case errors.As(err, &registry) && isStatus(err, http.StatusNotFound) && registry.Side == gate.Staging:
+	case errors.As(err, &failure) && isStatus(err, http.StatusNotFound) && failure.Side == registry.Staging:
 		return "check the repository and the tag. Some registries give the same answer if the login is missing"
 	case errors.As(err, &verified) && verified.OtherRepository:
 		return "if the image is in a mirror or a pull-through cache, use --repository with the original repository"

@@ -142,7 +142,7 @@ func accessHint(err error) string {
 	var (
 		config    *credentials.ConfigError
 		untrusted *disk.UntrustedError
-		failure   *gate.RegistryError
+		failure   *registry.Error
 		refused   *plainHTTPError
 		failed    *transport.Error
 		request   *url.Error

@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/credentials"
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // withInsecure returns a command line with these --insecure-registry flags.
@@ -113,7 +113,7 @@ func TestInsecureRegistryIsOneHost(t *testing.T) {
 // TestFaultsOfOurConfigurationAreNotTheRegistrys: a broken local configuration is a usage error.
 func TestFaultsOfOurConfigurationAreNotTheRegistrys(t *testing.T) {
 	config := &credentials.ConfigError{Registry: "r.example", File: "/home/u/.docker/config.json", Err: errors.New("not valid JSON")}
-	err := gate.NewRegistryError(gate.Staging, "resolving r.example/a:1", fmt.Errorf("getting: %w", config))
+	err := registry.NewError(registry.Staging, "resolving r.example/a:1", fmt.Errorf("getting: %w", config))
 	if code := classify(context.Background(), err); code.code != exitUsage {
 		t.Errorf("exit code %d", code.code)
 	}
@@ -141,12 +141,12 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 		"check the repository":           at(http.StatusNotFound, "/v2/team/app/manifests/1"),
 		"docker login":                   at(http.StatusUnauthorized, "/v2/"),
 	} {
-		if h := hint(gate.NewRegistryError(gate.Staging, "resolving", cause)); !strings.Contains(h, want) {
+		if h := hint(registry.NewError(registry.Staging, "resolving", cause)); !strings.Contains(h, want) {
 			t.Errorf("%v: hint %q, want %q", cause, h, want)
 		}
 	}
 	t.Setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
-	if h := hint(gate.NewRegistryError(gate.Staging, "resolving", x509.UnknownAuthorityError{})); !strings.Contains(h, "/nonexistent/ca.pem") {
+	if h := hint(registry.NewError(registry.Staging, "resolving", x509.UnknownAuthorityError{})); !strings.Contains(h, "/nonexistent/ca.pem") {
 		t.Errorf("hint %q", h)
 	}
 }
@@ -165,7 +165,7 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 		resp.Body.Close()
 		t.Fatal("accepted")
 	}
-	if h := hint(gate.NewRegistryError(gate.Approved, "reading", err)); !strings.Contains(h, "SSL_CERT_FILE") {
+	if h := hint(registry.NewError(registry.Approved, "reading", err)); !strings.Contains(h, "SSL_CERT_FILE") {
 		t.Errorf("%v: hint %q", err, h)
 	}
 }

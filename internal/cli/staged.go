@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -35,7 +36,7 @@ func addStaged(c *cli.Context, src gate.Source, policies policy.Set, beside *gat
 		return err
 	}
 	if err != nil {
-		return gate.NewRegistryError(gate.Staging, fmt.Sprintf("reading what is signed about %s", ref), err)
+		return registry.NewError(registry.Staging, fmt.Sprintf("reading what is signed about %s", ref), err)
 	}
 	beside.Attestations, beside.Unverified = found.Attestations, found.Unverified
 	beside.VEX = append(beside.VEX, found.VEX...)

@@ -10,7 +10,9 @@
 package registry
 
 import (
+	"context"
 	"net/http"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -46,4 +48,9 @@ func (o Options) Remote() []remote.Option {
 		out = append(out, remote.WithJobs(o.Jobs))
 	}
 	return out
+}
+
+// With returns the options for requests that ctx can cancel.
+func With(ctx context.Context, opts []remote.Option) []remote.Option {
+	return append(slices.Clone(opts), remote.WithContext(ctx))
 }

@@ -125,7 +125,7 @@ func TestIncompleteListIsAnError(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 		},
 		"too large": func(w http.ResponseWriter, _ *http.Request) {
-			page(w, entry(1), `{"digest":"`+strings.Repeat("x", maxManifest)+`"}`)
+			page(w, entry(1), `{"digest":"`+strings.Repeat("x", MaxManifest)+`"}`)
 		},
 		"a redirect": func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/") {

@@ -14,10 +14,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// maxManifest is the maximum size of a manifest or a page of referrers, in bytes. It is the size
-// that the distribution specification asks registries to accept.
-const maxManifest = 4 << 20
-
 // Transport returns a round tripper that corrects the responses of next to requests for manifests
 // and referrers. Other requests are passed on unchanged.
 //
@@ -107,15 +103,15 @@ func isManifest(kind string) bool {
 	return t.IsImage() || t.IsIndex()
 }
 
-// readAll reads and closes a body of at most maxManifest bytes.
+// readAll reads and closes a body of at most MaxManifest bytes.
 func readAll(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > maxManifest {
-		return nil, fmt.Errorf("the answer has more than %d bytes", maxManifest)
+	if len(body) > MaxManifest {
+		return nil, fmt.Errorf("the answer has more than %d bytes", MaxManifest)
 	}
 	return body, nil
 }

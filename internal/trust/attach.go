@@ -5,12 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Attachments are the signatures and statements that are attached to a digest.
@@ -106,7 +107,7 @@ func Prepare(own Trust, f Format, repo name.Repository, digest v1.Hash, a Attach
 // instead of these.
 func (r *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
 	repo := r.ref.Context()
-	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	opts = registry.With(ctx, opts)
 	for tag, entries := range map[name.Tag][]claimed{
 		signatureTag(repo, r.digest):   r.signatures,
 		attestationTag(repo, r.digest): r.envelopes,
@@ -128,7 +129,7 @@ func (r *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
 
 // Attach stores the attachments, see the function Attach.
 func (r *Prepared) Attach(ctx context.Context, opts ...remote.Option) error {
-	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	opts = registry.With(ctx, opts)
 	if len(r.signatures)+len(r.envelopes) > 0 {
 		if err := r.attachTags(ctx, opts); err != nil {
 			return err
@@ -162,7 +163,7 @@ type writers struct {
 // file itself is not signed: a statement that names its digest is.
 func AttachDocument(ctx context.Context, repo name.Repository, digest v1.Hash, mediaType string, body []byte, opts ...remote.Option) error {
 	ref := repo.Digest(digest.String())
-	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	opts = registry.With(ctx, opts)
 	shelf, err := newReferrerShelf(ref, opts)
 	if err != nil {
 		return fmt.Errorf("attaching to %s: %w", ref, err)

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Read is like List, but omits how the attachments are stored.
@@ -46,7 +47,7 @@ func List(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signatures of %s: %w", ref, err)
 	}
-	opts = append(slices.Clone(opts), remote.WithContext(ctx))
+	opts = registry.With(ctx, opts)
 	var out []Stored
 	if f.legacy() {
 		if out, err = listTags(ctx, ref, digest, opts); err != nil {
@@ -66,7 +67,7 @@ func List(ctx context.Context, f Format, ref name.Digest, opts ...remote.Option)
 // CanList returns an error if the list of referrers of a digest is unreadable, so that the bundles
 // attached to it are unknown.
 func CanList(ctx context.Context, ref name.Digest, opts ...remote.Option) error {
-	shelf, err := newReferrerShelf(ref, append(slices.Clone(opts), remote.WithContext(ctx)))
+	shelf, err := newReferrerShelf(ref, registry.With(ctx, opts))
 	if err != nil {
 		return err
 	}
