@@ -68,7 +68,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/vex":          nil,
 		"internal/report":       {"policy"},
 		"internal/attestations": {"policy", "internal/registry", "internal/trust", "internal/vex"},
-		"gate/layers":          {"internal/disk", "internal/registry"},
+		"gate/layers":           {"internal/disk", "internal/registry"},
 		"gate/secrets":          {"policy"},
 		"gate/cache":            {"internal/disk"},
 		"gate/vulndb":           {"policy", "internal/clock", "internal/disk"},
