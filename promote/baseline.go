@@ -19,7 +19,7 @@ import (
 //
 // With several tags, the baseline has only findings that all their images have. One decision
 // applies to all destinations, and a finding that one of them never had would be new there. So if
-// one tag does not exist, nothing is inherited.
+// one tag does not exist, no finding is inherited.
 //
 // An image must have been promoted under the very tag, at most maxAge ago: a pusher without a key
 // may have moved the tag to an older image.
@@ -32,7 +32,7 @@ func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, tags ...n
 			return nil, "", err
 		}
 		if have.Hex == "" {
-			return nil, fmt.Sprintf("nothing is under %s yet", tag), nil
+			return nil, fmt.Sprintf("%s does not exist yet", tag), nil
 		}
 		one, missing, err := p.baseline(ctx, tag.Context().Digest(have.String()), t)
 		if err != nil || one == nil {

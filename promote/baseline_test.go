@@ -174,10 +174,10 @@ func TestNothingIsInheritedFromNothing(t *testing.T) {
 	good := w.tag("good:stable")
 	w.put(w.having("linux/amd64", oldSSL), good)
 	for want, tags := range map[string][]name.Tag{
-		"nothing is under " + w.tag("app:stable").String() + " yet": {w.tag("app:stable")},
+		w.tag("app:stable").String() + " does not exist yet": {w.tag("app:stable")},
 		"no signature of 0":        {unsigned},
 		"no trusted key":           {foreign},
-		"nothing is under":         {good, w.tag("app:stable")},
+		"does not exist yet":         {good, w.tag("app:stable")},
 		"no signature of 0 is":     {good, unsigned},
 		"no signature of 1 is by ": {foreign, good},
 	} {

@@ -1,14 +1,16 @@
-// Package attestations reads the signatures and attestations of an image in the staging registry:
-// signatures, provenance and VEX statements.
+// Package attestations reads what is attached to an image in the staging registry: signatures,
+// provenance and VEX statements.
 //
 // [Read] lists the digests of an image and its platforms, and reads the attachments of each digest
-// in both forms of storage. It keeps items that a signer named in a policy has signed. All others
-// are only counted. The policy decides which of the kept items matter.
+// in both forms of storage, once per run. [Attached.Evidence] has the attachments that a signer
+// named in a policy has signed; all others are only counted. The policy decides which of them
+// matter, and which are copied to the approved registry.
 package attestations
 
 import (
 	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -35,7 +37,7 @@ type Evidence struct {
 
 // ErrNoRoot reports that a policy trusts an identity, but no trusted root was given to verify
 // certificates.
-var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and there is no trusted root to verify certificates by")
+var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and no trusted root is given to verify certificates")
 
 // UnreadableError reports that a statement by a trusted signer is unreadable. It is not skipped,
 // because it may contradict another statement.
@@ -47,7 +49,7 @@ type UnreadableError struct {
 
 // Error names the statement and its signer.
 func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("reading the %s that %s has signed: %v", e.PredicateType, e.Signer, e.Err)
+	return fmt.Sprintf("reading the statement %s by %s: %v", e.PredicateType, e.Signer, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -106,31 +108,12 @@ func expression(pattern string) string {
 	return strings.Join(parts, ".*")
 }
 
-// Read returns the verified attachments of an image or index, or of one of its platforms. A failed
-// request is an error: the missing attachments may be required by a policy, or may revoke another
-// statement.
-func Read(ctx context.Context, ref name.Digest, believed trust.Trust, opts ...remote.Option) (Evidence, error) {
-	digests, err := digestsOf(ctx, ref, opts)
-	if err != nil {
-		return Evidence{}, fmt.Errorf("reading what is signed about %s: %w", ref, err)
-	}
-	var out Evidence
-	for _, digest := range digests {
-		found, err := trust.Read(ctx, trust.Both, ref.Context().Digest(digest.String()), opts...)
-		if err != nil {
-			return Evidence{}, err
-		}
-		for _, s := range found.Signatures {
-			out.signature(s, ref.Context(), digest, believed)
-		}
-		for _, e := range found.Envelopes {
-			if err := out.statement(e, digest, believed); err != nil {
-				return Evidence{}, fmt.Errorf("reading what is signed about %s: %w", ref, err)
-			}
-		}
-	}
-	out.once()
-	return out, nil
+// Attached is everything that is attached to an image in the staging registry.
+type Attached struct {
+	// Signers are the trusted signers of the policies.
+	Signers trust.Trust
+	// Items has one entry for each attachment and form of storage.
+	Items []Item
 }
 
 // Item is one attachment of a digest in the staging registry.
@@ -143,39 +126,41 @@ type Item struct {
 	Envelope  trust.Envelope
 	// Err is the reason why no trusted signer could be verified.
 	Err error
+
+	predicate json.RawMessage // of a verified statement
 }
 
-// List returns all attachments of these digests and whether they verify. An attachment that is
-// stored in both forms is returned twice.
-func List(ctx context.Context, repo name.Repository, digests []v1.Hash, believed trust.Trust, opts ...remote.Option) ([]Item, error) {
-	var out []Item
+// Read returns the attachments of an image or index and of its platforms, and whether a trusted
+// signer signed each. A failed request is an error: the missing attachments may be required by a
+// policy, or may revoke another statement. An attachment that is stored in both forms is returned
+// twice.
+func Read(ctx context.Context, ref name.Digest, signers trust.Trust, opts ...remote.Option) (*Attached, error) {
+	digests, err := digestsOf(ctx, ref, opts)
+	if err != nil {
+		return nil, err
+	}
+	out := &Attached{Signers: signers}
 	for _, digest := range digests {
 		for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
-			found, err := trust.Read(ctx, form, repo.Digest(digest.String()), opts...)
+			found, err := trust.Read(ctx, form, ref.Context().Digest(digest.String()), opts...)
 			if err != nil {
 				return nil, err
 			}
 			for _, s := range found.Signatures {
-				out = append(out, signatureItem(s, form, repo, digest, believed))
+				out.Items = append(out.Items, signatureItem(s, form, ref.Context(), digest, signers))
 			}
 			for _, e := range found.Envelopes {
-				item := Item{Form: form, Envelope: e}
-				item.Subject = digest.String()
-				st, by, err := believed.VerifyEnvelope(e, digest)
-				if item.Err = err; err == nil {
-					item.Digest, item.PredicateType, item.Signer = digestOf(st.Payload), st.PredicateType, signerOf(by)
-				}
-				out = append(out, item)
+				out.Items = append(out.Items, statementItem(e, form, digest, signers))
 			}
 		}
 	}
 	return out, nil
 }
 
-func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, digest v1.Hash, believed trust.Trust) Item {
+func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, digest v1.Hash, signers trust.Trust) Item {
 	item := Item{Form: form, Signature: &s}
 	item.Subject = digest.String()
-	by, err := believed.VerifySignature(s, repo, digest)
+	by, err := signers.VerifySignature(s, repo, digest)
 	signed := s.Payload
 	if err == nil && s.Statement != nil {
 		signed, err = s.Statement.Payload()
@@ -184,6 +169,30 @@ func signatureItem(s trust.Signature, form trust.Format, repo name.Repository, d
 		item.Digest, item.Signer = digestOf(signed), signerOf(by)
 	}
 	return item
+}
+
+func statementItem(e trust.Envelope, form trust.Format, digest v1.Hash, signers trust.Trust) Item {
+	item := Item{Form: form, Envelope: e}
+	item.Subject = digest.String()
+	st, by, err := signers.VerifyEnvelope(e, digest)
+	if item.Err = err; err == nil {
+		item.Digest, item.PredicateType, item.Signer = digestOf(st.Payload), st.PredicateType, signerOf(by)
+		item.predicate = st.Predicate
+	}
+	return item
+}
+
+// Evidence returns the attachments by trusted signers, without duplicates, and the VEX statements in
+// them. A trusted statement that is unreadable is an [UnreadableError].
+func (a *Attached) Evidence() (Evidence, error) {
+	var out Evidence
+	for _, item := range a.Items {
+		if err := out.add(item); err != nil {
+			return Evidence{}, err
+		}
+	}
+	out.deduplicate()
+	return out, nil
 }
 
 // digestsOf returns the digest of the image and, for an index, the digests of its platforms.
@@ -208,39 +217,22 @@ func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1
 	return out, nil
 }
 
-func (e *Evidence) signature(s trust.Signature, repo name.Repository, digest v1.Hash, believed trust.Trust) {
-	by, err := believed.VerifySignature(s, repo, digest)
-	if err != nil {
+func (e *Evidence) add(item Item) (err error) {
+	if item.Err != nil {
 		e.Unverified++
-		return
-	}
-	signed := s.Payload
-	if s.Statement != nil {
-		if signed, err = s.Statement.Payload(); err != nil {
-			e.Unverified++
-			return
-		}
-	}
-	e.Attestations = append(e.Attestations, policy.Attestation{Digest: digestOf(signed), Subject: digest.String(), Signer: signerOf(by)})
-}
-
-func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.Trust) error {
-	st, by, err := believed.VerifyEnvelope(env, digest)
-	if err != nil {
-		e.Unverified++
-		return nil //nolint:nilerr // it counts, and is else as if it were not there
-	}
-	a := policy.Attestation{Digest: digestOf(st.Payload), Subject: digest.String(), PredicateType: st.PredicateType, Signer: signerOf(by)}
-	if a.Provenance, err = provenanceOf(st.PredicateType, st.Predicate); err != nil {
-		return &UnreadableError{st.PredicateType, by.String(), err}
-	}
-	e.Attestations = append(e.Attestations, a)
-	if !vex.IsPredicate(st.PredicateType) {
 		return nil
 	}
-	statements, err := vex.FromAttestation(st.PredicateType, st.Predicate, []string{digest.String()})
+	a := item.Attestation
+	if a.Provenance, err = provenanceOf(a.PredicateType, item.predicate); err != nil {
+		return &UnreadableError{a.PredicateType, a.Signer.String(), err}
+	}
+	e.Attestations = append(e.Attestations, a)
+	if !vex.IsPredicate(a.PredicateType) {
+		return nil
+	}
+	statements, err := vex.FromAttestation(a.PredicateType, item.predicate, []string{a.Subject})
 	if err != nil {
-		return &UnreadableError{st.PredicateType, by.String(), err}
+		return &UnreadableError{a.PredicateType, a.Signer.String(), err}
 	}
 	for _, s := range statements {
 		e.VEX = append(e.VEX, VEX(s, &a.Signer))
@@ -248,8 +240,8 @@ func (e *Evidence) statement(env trust.Envelope, digest v1.Hash, believed trust.
 	return nil
 }
 
-// once removes duplicates: attachments that are stored in both forms.
-func (e *Evidence) once() {
+// deduplicate removes attachments that are stored in both forms.
+func (e *Evidence) deduplicate() {
 	seen := map[policy.Attestation]bool{}
 	e.Attestations = slices.DeleteFunc(e.Attestations, func(a policy.Attestation) bool {
 		a.Provenance = nil // follows from the digest

@@ -1,6 +1,7 @@
 package attestations
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,15 +126,24 @@ func (s *site) statement(signer *trust.Signer, of v1.Hash, predicateType, predic
 
 func (s *site) read(ref name.Digest, signers ...policy.SignerRule) Evidence {
 	s.Helper()
-	believed, err := TrustIn(signers, nil)
+	trusted, err := TrustIn(signers, nil)
 	if err != nil {
 		s.Fatal(err)
 	}
-	got, err := Read(s.Context(), ref, believed)
+	got, err := evidenceOf(s.Context(), ref, trusted)
 	if err != nil {
 		s.Fatal(err)
 	}
 	return got
+}
+
+// evidenceOf reads an image and returns its evidence.
+func evidenceOf(ctx context.Context, ref name.Digest, trusted trust.Trust) (Evidence, error) {
+	found, err := Read(ctx, ref, trusted)
+	if err != nil {
+		return Evidence{}, err
+	}
+	return found.Evidence()
 }
 
 const (
@@ -187,9 +197,9 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestOthersAreNotBelieved checks that items by another signer, about another image or altered are
+// TestUntrustedSignersAreOnlyCounted checks that items by another signer, about another image or altered are
 // only counted.
-func TestOthersAreNotBelieved(t *testing.T) {
+func TestUntrustedSignersAreOnlyCounted(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
 	other, _ := key(t, "other")
@@ -248,9 +258,9 @@ func TestPlatformsAreRead(t *testing.T) {
 	}
 }
 
-// TestUnreadableStatementOfABelievedSignerIsAnError checks that such a statement is not skipped,
+// TestUnreadableStatementOfATrustedSignerIsAnError checks that such a statement is not skipped,
 // because it may revoke another statement.
-func TestUnreadableStatementOfABelievedSignerIsAnError(t *testing.T) {
+func TestUnreadableStatementOfATrustedSignerIsAnError(t *testing.T) {
 	for predicateType, predicate := range map[string]string{
 		"https://openvex.dev/ns/v0.2.0": `{"statements":1}`,
 		provenance02:                    `{"builder":1}`,
@@ -259,11 +269,11 @@ func TestUnreadableStatementOfABelievedSignerIsAnError(t *testing.T) {
 		s := newSite(t)
 		signer, rule := key(t, "ci")
 		s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(s.image), predicateType, predicate))
-		believed, err := TrustIn([]policy.SignerRule{rule}, nil)
+		trusted, err := TrustIn([]policy.SignerRule{rule}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := Read(t.Context(), s.image, believed)
+		got, err := evidenceOf(t.Context(), s.image, trusted)
 		var unreadable *UnreadableError
 		if !errors.As(err, &unreadable) {
 			t.Errorf("%s: %+v, %v", predicateType, got, err)
@@ -271,11 +281,11 @@ func TestUnreadableStatementOfABelievedSignerIsAnError(t *testing.T) {
 	}
 }
 
-// TestRegistryInTroubleIsAnError checks that a failed request does not count as an empty answer.
-func TestRegistryInTroubleIsAnError(t *testing.T) {
+// TestFailedRequestIsAnError checks that a failed request does not count as an empty answer.
+func TestFailedRequestIsAnError(t *testing.T) {
 	s := newSite(t)
 	_, rule := key(t, "ci")
-	believed, err := TrustIn([]policy.SignerRule{rule}, nil)
+	trusted, err := TrustIn([]policy.SignerRule{rule}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +296,7 @@ func TestRegistryInTroubleIsAnError(t *testing.T) {
 		}
 		return false
 	})
-	if got, err := Read(t.Context(), s.image, believed); err == nil {
+	if got, err := Read(t.Context(), s.image, trusted); err == nil {
 		t.Errorf("%+v", got)
 	}
 }

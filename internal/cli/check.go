@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/run"
 )
 
 func checkCommand(s Streams) *cli.Command {
@@ -43,56 +44,38 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
-	with, err := comparedWith(c)
+	job, done, err := newCheck(c, out)
 	if err != nil {
 		return err
 	}
-	policies, err := loadPolicies(c)
-	if err != nil {
-		return err
+	defer func() { err = closing(err, done()) }()
+	passed, err := job.Run(c.Context, src, &out.report)
+	if err == nil && !passed {
+		return errDenied
 	}
-	out.policies(policies)
-	statements, err := loadVEX(c)
-	if err != nil {
-		return err
+	return err
+}
+
+// newCheck builds the job. The caller must call done at the end.
+func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err error) {
+	var job run.Check
+	if job.Baseline, err = baselineFlag(c); err != nil {
+		return nil, nil, err
+	}
+	if job.Evidence, err = newEvidence(c, out); err != nil {
+		return nil, nil, err
 	}
 	db, err := openDatabase(c)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer func() { err = closing(err, db.Close()) }()
-	at, err := laterTime(c.String("at"), time.Now())
+	if job.At, err = laterTime(c.String("at"), time.Now()); err == nil {
+		job.Gate, err = newGate(c, job.Policies, db, out.progress, job.At)
+	}
 	if err != nil {
-		return err
+		return nil, nil, closing(err, db.Close())
 	}
-	g, err := newGate(c, policies, db, out.progress, at)
-	if err != nil {
-		return err
-	}
-	out.report.At = at
-	beside := gate.ExternalEvidence{VEX: statements}
-	if policies.UsesSigned(src.Repository()) {
-		if src, _, err = g.Pin(c.Context, src); err != nil {
-			return err
-		}
-		if err := addStaged(c, src, policies, &beside); err != nil {
-			return err
-		}
-	}
-	with.trust.MaxAge = policies.BaselineMaxAge(src.Repository())
-	if err := addBaseline(c, with, policies.UsesBaseline(src.Repository()), &beside, out); err != nil {
-		return err
-	}
-	result, err := g.Check(c.Context, src, beside)
-	if err != nil {
-		return err
-	}
-	defer func() { err = closing(err, result.Close()) }()
-	out.result(result)
-	if !result.Decision.Passed {
-		return errDenied
-	}
-	return nil
+	return &job, db.Close, nil
 }
 
 // laterTime parses --at. If s is empty, it returns the zero time, which means now. A time that is

@@ -27,6 +27,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -131,7 +132,7 @@ func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 		"conflict":              {&promote.TagConflictError{}, 1, false},
 		"fault":                 {&faultError{reason: "x"}, 1, false},
 		"fault at a registry":   {errors.Join(&faultError{reason: "x"}, status(503)), 1, false},
-		"report not written":    {&unwrittenError{promoted: true, err: syscall.ENOSPC}, 1, true},
+		"report not written":    {&run.UnwrittenError{Promoted: true, Err: syscall.ENOSPC}, 1, true},
 	} {
 		got := classify(t.Context(), c.err)
 		if got != (verdict{c.code, c.retryable}) {

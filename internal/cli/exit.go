@@ -19,6 +19,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
@@ -70,23 +71,6 @@ type trustError struct{ err error }
 func (e trustError) Error() string { return e.err.Error() }
 func (e trustError) Unwrap() error { return e.err }
 
-// unwrittenError means that the command succeeded, but a report or a statement could not be written
-// afterwards.
-type unwrittenError struct {
-	promoted bool
-	err      error
-}
-
-func (e *unwrittenError) Error() string {
-	done := "passed"
-	if e.promoted {
-		done = "promoted"
-	}
-	return done + ", but not everything was written: " + e.err.Error()
-}
-
-func (e *unwrittenError) Unwrap() error { return e.err }
-
 // verdict is the exit code of an error, and whether the command can be retried.
 type verdict struct {
 	code int
@@ -107,7 +91,7 @@ func classify(ctx context.Context, err error) verdict {
 		verifying  *promote.VerifyError
 		unreadable *attestations.UnreadableError
 		untrusted  *disk.UntrustedError
-		unwritten  *unwrittenError
+		unwritten  *run.UnwrittenError
 		crash      *faultError
 		newer      *trust.NewerError // running again makes a newer decision
 	)
@@ -138,7 +122,7 @@ func classify(ctx context.Context, err error) verdict {
 // errorOf returns an error in the form of the report, with secrets removed.
 func errorOf(v verdict, err error) *report.Error {
 	class := classes[v.code]
-	var unwritten *unwrittenError
+	var unwritten *run.UnwrittenError
 	if errors.As(err, &unwritten) {
 		class = report.ClassOutput
 	}
@@ -160,7 +144,7 @@ func hint(err error) string {
 		failure   *registry.Error
 		verified  *promote.VerifyError
 		secret    *secretError
-		written   *unwrittenError
+		written   *run.UnwrittenError
 		crash     *faultError
 		untrusted *disk.UntrustedError
 		refused   *trust.RefusedError
@@ -173,7 +157,7 @@ func hint(err error) string {
 		return untrustedHint(untrusted)
 	case errors.As(err, &secret):
 		return "a flag takes the name of a file, not its content: write the content to a file that only you can read"
-	case errors.As(err, &written) && written.promoted:
+	case errors.As(err, &written) && written.Promoted:
 		return "the image is promoted: its tags are written and verified. Run the command again to write what is missing"
 	case errors.As(err, &crash):
 		return "this is not a verdict about the image, and nothing more was written to a registry. A file in the image may be made to break a parser"

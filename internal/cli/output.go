@@ -18,8 +18,8 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/policy"
-	"github.com/imagegate/imagegate/promote"
 )
 
 // formats maps the formats of --output to their writers.
@@ -124,123 +124,15 @@ func parseTargets(flags []string) ([]target, error) {
 func userAgent() string { return tool().Name + "/" + tool().Version }
 
 func (o *output) policies(set policy.Set) {
-	var names []string
-	var files []report.PolicyFile
-	for _, p := range set {
-		names = append(names, p.File)
-		if len(p.Files) == 0 {
-			files = append(files, report.PolicyFile{Name: p.File, Digest: p.Digest})
-		}
-		for _, f := range p.Files {
-			files = append(files, report.PolicyFile{Name: f.Name, Digest: f.Digest})
-		}
-	}
-	o.report.Policy = report.Policy{File: strings.Join(names, " + "), Digest: set.Digest(),
-		ExceptionsMaxLifetime: set.ExceptionsMaxLifetime()}
-	if len(files) > 1 {
-		o.report.Policy.Files = files
-	}
+	o.report.Policy = run.Policy(set)
 	o.tell()
 }
 
-func (o *output) result(r *gate.Result) {
-	o.report.Input = r.Input
-	o.report.Decision = &r.Decision
-	if o.report.Evaluated = o.report.At; o.report.At.IsZero() {
-		o.report.Evaluated = r.Finished.UTC()
+// redactCautions removes secrets from the warnings, which may quote text from outside.
+func (o *output) redactCautions() {
+	for i, c := range o.report.Cautions {
+		o.report.Cautions[i] = redact(c)
 	}
-	o.report.Transfer = report.Transfer{BytesRead: r.Fetched.Bytes, Fetches: r.Fetched.Fetches, CacheHits: r.CacheHits}
-	o.report.MovedTo = r.Moved
-	for _, digest := range r.Image.Unlisted {
-		o.caution("the image names the SOCI index %s, which is not judged and not copied: nodes load the image in full", digest)
-	}
-	o.report.Remedies = report.Remedies(o.report)
-}
-
-func (o *output) promoted(records []*promote.Record) {
-	for _, r := range records {
-		state := report.Promoted
-		if r.Repeated {
-			state = report.AlreadyPromoted
-		}
-		o.report.Destinations = append(o.report.Destinations, destination(r, state))
-		o.overridden(r.Override)
-	}
-	o.tell()
-}
-
-// repeated records the result if an earlier run already promoted the image.
-func (o *output) repeated(records []*promote.Record) {
-	o.proven(records[0])
-	o.promoted(records)
-}
-
-func (o *output) verified(r *promote.Record) {
-	o.proven(r)
-	o.report.Destinations = append(o.report.Destinations, destination(r, report.Verified))
-	o.overridden(r.Override)
-}
-
-// signed records the result if only a signature was verified and no decision.
-func (o *output) signed(r *promote.Record) {
-	o.report.Input.Image.Digest = r.Digest
-	o.report.Destinations = append(o.report.Destinations, destination(r, report.SignatureVerified))
-}
-
-// explained adds all attestations and signatures of the image to the report.
-func (o *output) explained(e *promote.Explanation) {
-	o.report.Input.Image.Digest = e.Digest
-	o.report.Attached = []report.Attached{}
-	for _, a := range e.Attached {
-		o.report.Attached = append(o.report.Attached, report.Attached{
-			Subject: a.Subject, Platform: a.Platform, Form: a.Form.String(), PredicateType: a.PredicateType,
-			Signature: a.Signature, Digest: a.Digest,
-			Signer: report.AttachedSigner{Key: a.Signer.Key, Subject: a.Signer.Subject, Issuer: a.Signer.Issuer},
-			Logged: a.Signer.At, LogVerified: a.Trusted && a.Signer.Key == "" && !a.Signer.At.IsZero(),
-			Result: a.Result, Decided: a.Decided, Trusted: a.Trusted, Reason: a.Reason})
-	}
-}
-
-// proven fills in the report from a signed decision, for commands that do not evaluate the image
-// again.
-func (o *output) proven(r *promote.Record) {
-	o.report.Input.Image.Digest = r.Digest
-	o.report.Input.Database = r.Decision.Basis.Database
-	if o.report.Policy.Digest == "" {
-		o.report.Policy = report.Policy{File: r.Decision.PolicyName, Digest: "sha256:" + r.Decision.Policy["sha256"]}
-	}
-	for _, p := range r.Decision.Basis.Platforms {
-		o.report.Input.Platforms = append(o.report.Input.Platforms, policy.Platform{Platform: p.Platform, Digest: p.Digest})
-	}
-}
-
-func destination(r *promote.Record, state report.State) report.Destination {
-	platforms := map[string]string{}
-	for _, p := range r.Decision.Basis.Platforms {
-		platforms[p.Digest] = p.Platform
-	}
-	d := report.Destination{Reference: r.Reference(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: state,
-		SignedFor: r.SignedFor, Signer: r.Signer, Statements: []report.Statement{}, Decided: r.Decision.Time,
-		Blobs: r.Copied.Blobs, BlobsCopied: r.Copied.Sent, BytesCopied: r.Copied.Bytes, BytesSkipped: r.Copied.Skipped}
-	for _, s := range r.Statements {
-		one := report.Statement{PredicateType: s.PredicateType, Subjects: []string{s.Subject}, Digest: s.Digest}
-		if s.PredicateType != promote.DecisionType {
-			one.Platform = platforms[s.Subject]
-		}
-		d.Statements = append(d.Statements, one)
-	}
-	for _, c := range r.Decision.Basis.CopiedAttestations {
-		d.CopiedAttestations = append(d.CopiedAttestations, report.Attestation{PredicateType: c.PredicateType, Subject: c.Subject, Digest: c.Digest, Format: c.Format, Signer: c.Signer.String()})
-	}
-	for _, l := range r.Decision.Basis.SkippedAttestations {
-		d.SkippedAttestations = append(d.SkippedAttestations, report.Attestation{PredicateType: l.PredicateType, Subject: l.Subject, Digest: l.Digest, Format: l.Format, Reason: l.Reason})
-	}
-	return d
-}
-
-// caution adds a warning to the report that does not come from a policy rule.
-func (o *output) caution(format string, args ...any) {
-	o.report.Cautions = append(o.report.Cautions, redact(fmt.Sprintf(format, args...)))
 }
 
 // finish ends the command. It must be deferred directly: it recovers a panic, so that a panic
@@ -257,6 +149,7 @@ func (o *output) finish(ctx context.Context, err *error) {
 // an older report as the new one.
 func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
+	o.redactCautions()
 	o.report.Finished = time.Now().UTC()
 	for _, c := range o.report.Cautions {
 		fmt.Fprintln(o.streams.Err, "imagegate: warning: "+report.Sanitize(c))
@@ -278,13 +171,13 @@ func (o *output) end(ctx context.Context, err error) error {
 	case err != nil:
 		return errors.Join(lost, err)
 	}
-	unwritten := &unwrittenError{promoted: o.isPromoted(), err: lost}
+	unwritten := &run.UnwrittenError{Promoted: o.isPromoted(), Err: lost}
 	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
 	// The writable reports say that another report is missing.
 	for i, t := range o.targets {
 		if failed[i] == nil && !t.once() {
 			if werr := o.writeTarget(t); werr != nil {
-				unwritten.err = errors.Join(unwritten.err, werr)
+				unwritten.Err = errors.Join(unwritten.Err, werr)
 			}
 		}
 	}
@@ -314,6 +207,7 @@ func (o *output) writeTarget(t target) error {
 // rehearse writes the reports that go to files, before the first tag is written. So a full disk is
 // found while nothing is approved yet, and a killed process leaves no older report behind.
 func (o *output) rehearse() error {
+	o.redactCautions()
 	finished := *o
 	finished.report.Finished = time.Now().UTC()
 	finished.report.Error = &report.Error{Class: report.ClassOther, Retryable: true,

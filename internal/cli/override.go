@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -87,40 +86,4 @@ func instant(s string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, errors.New("want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
-}
-
-// approval returns the approval to promote the checked image, or nil. An override is not used if
-// the image passed. If a policy does not allow the override, the image stays denied. The report has
-// a caution in both cases.
-func approval(r *gate.Result, asked *policy.Override, out *output) *gate.Approval {
-	if r.Approval != nil {
-		out.unused(asked)
-		return r.Approval
-	}
-	if asked == nil {
-		return nil
-	}
-	a, err := r.Override(*asked)
-	if err != nil {
-		out.caution("the override is refused: %v", err)
-		return nil
-	}
-	return a
-}
-
-// unused adds a caution if an override was given but not needed.
-func (o *output) unused(asked *policy.Override) {
-	if asked != nil {
-		o.caution("the override is not used: the image passed")
-	}
-}
-
-// overridden records the override that let a denied image through.
-func (o *output) overridden(g *policy.GrantedOverride) {
-	if g == nil || o.report.Override != nil {
-		return
-	}
-	o.report.Override = g
-	o.caution("the policy denied this image, and an override lets it through until %s: approver %s, reason: %s",
-		g.Expires.Format(time.RFC3339), g.Approver, g.Reason)
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
@@ -63,126 +62,80 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
-	policies, err := loadPolicies(c)
+	job, done, err := newPromote(c, s, out, override)
 	if err != nil {
 		return err
 	}
-	out.policies(policies)
-	statements, err := loadVEX(c)
-	if err != nil {
-		return err
+	defer func() { err = done(err) }()
+	promoted, err := job.Run(c.Context, src, tags, &out.report)
+	if err == nil && !promoted {
+		return errDenied
 	}
-	format, err := signatureFormat(c)
-	if err != nil {
-		return err
+	return err
+}
+
+// newPromote builds the job. The caller must pass the result of the job to done, which returns the
+// result of the command.
+func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
+	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
+	if job.Evidence, err = newEvidence(c, out); err != nil {
+		return nil, nil, err
 	}
-	if c.Bool(ignoreReferrersFlag.Name) && format != trust.Legacy {
-		return usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+	opts, err := promoteOptions(c, out)
+	if err != nil {
+		return nil, nil, err
 	}
 	signer, err := startSigner(c, s)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer func() { err = signer.ending(err) }()
 	db, err := openDatabase(c)
 	if err != nil {
-		return err
+		return nil, nil, signer.ending(err)
 	}
-	defer func() { err = closing(err, db.Close()) }()
-	g, err := newGate(c, policies, db, out.progress, time.Time{})
+	done = func(err error) error { return signer.ending(closing(err, db.Close())) }
+	job.Database = db.Info().Digest
+	if job.Gate, err = newGate(c, job.Policies, db, out.progress, time.Time{}); err != nil {
+		return nil, nil, done(err)
+	}
+	if job.Approved, err = promote.NewVerifier(opts); err != nil {
+		return nil, nil, done(err)
+	}
+	job.Promoter = func(context.Context) (*promote.Promoter, error) {
+		var err error
+		if opts.Signer, err = signer.wait(); err != nil {
+			return nil, err
+		}
+		return promote.New(opts)
+	}
+	job.Repeated = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
+		return writePromoted(ctx, c, to, records)
+	}
+	return job, done, nil
+}
+
+// promoteOptions returns the options for the promoter, except the signer.
+func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
+	format, err := signatureFormat(c)
 	if err != nil {
-		return err
+		return promote.Options{}, err
 	}
-	reach, err := registryAccess(c)
+	only := c.Bool(ignoreReferrersFlag.Name)
+	if only && format != trust.Legacy {
+		return promote.Options{}, usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+	}
+	opts, err := verifierOptions(c)
 	if err != nil {
-		return err
+		return promote.Options{}, err
 	}
-	opts := promote.Options{Format: format, OnlyFormat: c.Bool(ignoreReferrersFlag.Name), Now: time.Now, MoveTag: c.Bool("move-tag"),
-		Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent(), Progress: out.progress}
+	opts.Format, opts.OnlyFormat, opts.MoveTag, opts.Progress = format, only, c.Bool("move-tag"), out.progress
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
 		if err := writePromoted(ctx, c, to, records); err != nil {
 			return err
 		}
 		return out.rehearse()
 	}
-	approved, err := promote.NewVerifier(opts)
-	if err != nil {
-		return err
-	}
-
-	run := promotion{cli: c, gate: g, approved: approved, tags: tags, out: out, override: override,
-		promoter: func() (*promote.Promoter, error) {
-			var err error
-			if opts.Signer, err = signer.wait(); err != nil {
-				return nil, err
-			}
-			return promote.New(opts)
-		},
-		beside: gate.ExternalEvidence{VEX: statements},
-		basis:  promote.Basis{Policy: policies.Digest(), PolicyName: policies.Title(), Database: db.Info().Digest, Tool: tool(), Override: override}}
-	return run.promote(src, policies)
-}
-
-// promotion is one run of promote.
-type promotion struct {
-	cli      *cli.Context
-	gate     *gate.Gate
-	approved *promote.Verifier                 // finds an earlier promotion
-	promoter func() (*promote.Promoter, error) // waits for the key
-	tags     []name.Tag
-	out      *output
-	override *policy.Override // nil for none
-	beside   gate.ExternalEvidence
-	basis    promote.Basis
-}
-
-// promote returns early if an earlier run already promoted the image. Otherwise it checks the image
-// and, if it passes, promotes it.
-func (p *promotion) promote(src gate.Source, policies policy.Set) (err error) {
-	ctx := p.cli.Context
-	src, digest, err := p.gate.Pin(ctx, src)
-	if err != nil {
-		return err
-	}
-	if digest.Hex != "" {
-		done, err := p.done(src, digest, policies)
-		if err != nil || done {
-			return err
-		}
-	}
-	if policies.UsesBaseline(src.Repository()) {
-		to, err := p.promoter()
-		if err != nil {
-			return err
-		}
-		baseline, missing, err := to.Baseline(ctx, policies.BaselineMaxAge(src.Repository()), p.tags...)
-		if err != nil {
-			return err
-		}
-		p.beside.Baseline = baseline
-		p.out.inherits(baseline, missing)
-	}
-	result, err := p.gate.Check(ctx, src, p.beside)
-	if err != nil {
-		return err
-	}
-	defer func() { err = closing(err, result.Close()) }()
-	// Report a key that cannot be opened before a denial.
-	to, err := p.promoter()
-	if err != nil {
-		return err
-	}
-	p.out.result(result)
-	leave := approval(result, p.override, p.out)
-	if leave == nil {
-		return errDenied
-	}
-	if to, err = p.carry(to, src, policies, leave); err != nil {
-		return err
-	}
-	records, err := to.Promote(ctx, leave, p.tags...)
-	p.out.promoted(records) // on an error, the tags written before it
-	return err
+	return opts, nil
 }
 
 // writePromoted writes the statements of the first destination if --evidence-dir is given. The
@@ -197,40 +150,4 @@ func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, re
 		return err
 	}
 	return writeEvidence(c, dir, records[0], documents)
-}
-
-// done reports whether an earlier run promoted the digest on the same basis.
-func (p *promotion) done(src gate.Source, digest v1.Hash, policies policy.Set) (bool, error) {
-	ctx := p.cli.Context
-	there, err := p.approved.CheckTags(ctx, digest, p.tags...)
-	if err != nil {
-		return false, err
-	}
-	if err := addStaged(p.cli, src, policies, &p.beside); err != nil {
-		return false, err
-	}
-	if p.basis.ExternalEvidence, err = promote.ExternalEvidenceDigest(p.beside); err != nil {
-		return false, err
-	}
-	if !there {
-		return false, nil
-	}
-	ahead := p.approved.Prefetch(ctx, digest, p.tags...) // while the key is opened
-	to, err := p.promoter()
-	if err != nil {
-		return false, err
-	}
-	p.basis.Repository = src.Repository()
-	records, done, err := to.Promoted(ctx, digest, p.basis, ahead, p.tags...)
-	if err != nil || !done {
-		return false, err
-	}
-	p.out.repeated(records)
-	if p.out.report.Override == nil {
-		p.out.unused(p.override)
-	}
-	if err := writePromoted(ctx, p.cli, to, records); err != nil {
-		return true, &unwrittenError{promoted: true, err: err}
-	}
-	return true, nil
 }

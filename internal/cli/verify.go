@@ -1,11 +1,10 @@
 package cli
 
 import (
-	"errors"
-
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -48,7 +47,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return usagef("approved reference %q: want registry/repository with a tag or digest: %v", args[0], err)
 	}
-	want, err := demanded(c)
+	want, err := requirements(c)
 	if err != nil {
 		return err
 	}
@@ -68,81 +67,29 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if want.Trust, err = trusted(c); err != nil {
 		return err
 	}
-	v, err := verifierFor(c)
+	opts, err := verifierOptions(c)
 	if err != nil {
 		return err
 	}
-	digest, err := prove(c, v, ref, want, out)
-	return explain(c, v, ref, digest, want, out, err)
+	opts.OnlyFormat = c.Bool(ignoreReferrersFlag.Name)
+	job := run.Verify{Trust: want, SignatureOnly: c.Bool("signature-only"), Explain: c.Bool("explain")}
+	if job.Verifier, err = promote.NewVerifier(opts); err != nil {
+		return err
+	}
+	if dir := c.String("evidence-dir"); dir != "" {
+		job.Documents = func(record *promote.Record, documents []promote.Document) error {
+			return writeEvidence(c, dir, record, documents)
+		}
+	}
+	return job.Run(c.Context, ref, &out.report)
 }
 
 // ignoreReferrersFlag weakens a check: a newer decision may be among the referrers.
 var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
 	Usage: "read statements from tags only, if the registry refuses its list of referrers"}
 
-// verifierFor returns a verifier that reads tags and referrers, or only tags with
-// --insecure-ignore-referrers.
-func verifierFor(c *cli.Context) (*promote.Verifier, error) {
-	opts, err := verifierOptions(c)
-	if err != nil {
-		return nil, err
-	}
-	opts.OnlyFormat = c.Bool(ignoreReferrersFlag.Name)
-	return promote.NewVerifier(opts)
-}
-
-// prove verifies ref and returns a reference to the digest that it verified. On an error the
-// reference may be nil.
-func prove(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote.Trust, out *output) (name.Reference, error) {
-	if c.Bool("signature-only") {
-		record, err := v.VerifySignature(c.Context, ref, want)
-		if err != nil {
-			return nil, err
-		}
-		out.signed(record)
-		return ref.Context().Digest(record.Digest), nil
-	}
-	record, documents, err := verified(c, v, ref, want)
-	if err != nil {
-		return nil, err
-	}
-	out.verified(record)
-	if dir := c.String("evidence-dir"); dir != "" {
-		err = writeEvidence(c, dir, record, documents)
-	}
-	return ref.Context().Digest(record.Digest), err
-}
-
-// verified verifies ref. With --evidence-dir it also returns the statements.
-func verified(c *cli.Context, v *promote.Verifier, ref name.Reference, want promote.Trust) (*promote.Record, []promote.Document, error) {
-	if c.String("evidence-dir") == "" {
-		record, err := v.Verify(c.Context, ref, want)
-		return record, nil, err
-	}
-	return v.Evidence(c.Context, ref, want)
-}
-
-// explain adds everything attached to the verified digest to the report. If verification failed, it
-// uses the digest of ref. It returns result, joined with its own error if there is one.
-func explain(c *cli.Context, v *promote.Verifier, ref, digest name.Reference, want promote.Trust, out *output, result error) error {
-	var unproven *promote.VerifyError
-	if !c.Bool("explain") || result != nil && !errors.As(result, &unproven) {
-		return result
-	}
-	if digest == nil {
-		digest = ref
-	}
-	want.AnyRepository = c.Bool("signature-only")
-	explanation, err := v.Explain(c.Context, digest, want)
-	if err != nil {
-		return errors.Join(result, err)
-	}
-	out.explained(explanation)
-	return result
-}
-
-// demanded returns what the flags require of the image, except the policy and the trusted signers.
-func demanded(c *cli.Context) (promote.Trust, error) {
+// requirements returns what the flags require of the image, except the policy and the trusted signers.
+func requirements(c *cli.Context) (promote.Trust, error) {
 	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if s := c.String("repository"); s != "" {
 		repo, err := parseRepository(s)

@@ -79,9 +79,9 @@ func TestOnePlatformWithoutItMakesItNew(t *testing.T) {
 
 func TestCautionsAreNotOverlooked(t *testing.T) {
 	r := comparing()
-	r.Cautions = []string{"nothing is inherited \x1b[2J"}
+	r.Cautions = []string{"no finding is inherited \x1b[2J"}
 	text := render(t, Text, r)
-	if !strings.Contains(text, "caution: nothing is inherited") || strings.Contains(text, "\x1b") {
+	if !strings.Contains(text, "caution: no finding is inherited") || strings.Contains(text, "\x1b") {
 		t.Errorf("%q", text)
 	}
 }

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/run"
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// newEvidence reads the policies and the VEX documents, and prepares access to the attestations in
+// the staging registry.
+func newEvidence(c *cli.Context, out *output) (e run.Evidence, err error) {
+	if e.Policies, err = loadPolicies(c); err != nil {
+		return e, err
+	}
+	out.policies(e.Policies)
+	if e.VEX, err = loadVEX(c); err != nil {
+		return e, err
+	}
+	reach, err := registryAccess(c)
+	if err != nil {
+		return e, err
+	}
+	e.Staging = run.StagingRegistry{Remote: reach.options(), Trust: func(_ context.Context, signers []policy.SignerRule) (trust.Trust, error) {
+		return policySigners(c, signers)
+	}}
+	return e, nil
+}
+
+// policySigners returns the trust in the signers that policies name.
+func policySigners(c *cli.Context, signers []policy.SignerRule) (trust.Trust, error) {
+	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))
+	if err != nil {
+		return trust.Trust{}, err
+	}
+	t, err := attestations.TrustIn(signers, root)
+	if err != nil {
+		return trust.Trust{}, usageError{err}
+	}
+	return t, nil
+}

@@ -1,0 +1,87 @@
+package run
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/promote"
+)
+
+// Check checks images without promoting them.
+type Check struct {
+	Evidence
+	Gate Checker
+	// At is the time that the gate evaluates the policies for. Default: now.
+	At time.Time
+	// Baseline is the approved image to compare with. Default: none.
+	Baseline *Baseline
+}
+
+// Baseline is an approved image whose findings a policy may inherit.
+type Baseline struct {
+	Ref name.Reference
+	// Trust lists the signers that the image must have.
+	Trust    promote.Trust
+	Verifier *promote.Verifier
+}
+
+// Run checks one image and fills in the report. It returns whether the image passed. An error means
+// that there is no decision.
+func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (passed bool, err error) {
+	r.At = j.At
+	if j.Policies.UsesSigned(src.Repository()) {
+		if src, _, err = j.Gate.Pin(ctx, src); err != nil {
+			return false, err
+		}
+	}
+	ext, err := j.collect(ctx, src)
+	if err != nil {
+		return false, err
+	}
+	if ext.Baseline, err = j.baseline(ctx, src.Repository(), r); err != nil {
+		return false, err
+	}
+	result, err := j.Gate.Check(ctx, src, ext.ExternalEvidence)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = closing(err, result.Close()) }()
+	checked(r, result)
+	return result.Decision.Passed, nil
+}
+
+// baseline reads the findings of the baseline image. If the job and its policies disagree about a
+// baseline, the report has a caution.
+func (j *Check) baseline(ctx context.Context, repository string, r *report.Report) (*policy.Baseline, error) {
+	wanted := j.Policies.UsesBaseline(repository)
+	switch {
+	case j.Baseline == nil && wanted:
+		caution(r, "no finding is inherited: the policy compares with the approved image, and no baseline is given")
+		return nil, nil
+	case j.Baseline == nil:
+		return nil, nil
+	case !wanted:
+		caution(r, "the baseline %s has no effect: no policy compares with the approved image", j.Baseline.Ref)
+		return nil, nil
+	}
+	trusted := j.Baseline.Trust
+	trusted.MaxAge = j.Policies.BaselineMaxAge(repository)
+	baseline, missing, err := j.Baseline.Verifier.Baseline(ctx, j.Baseline.Ref, trusted)
+	if err != nil {
+		return nil, err
+	}
+	inherits(r, baseline, missing)
+	return baseline, nil
+}
+
+// inherits adds a caution with the reason if no finding can be inherited from the approved image.
+func inherits(r *report.Report, baseline *policy.Baseline, missing string) {
+	if baseline == nil {
+		caution(r, "no finding is inherited from the approved image: %s", missing)
+	}
+}

@@ -1,0 +1,135 @@
+// Package run is the application: it checks, promotes and verifies images.
+//
+// A job is a value with everything that it needs: [Check], [Promote] and [Verify]. Its Run method
+// handles one image and fills in one report. A job can run for several images, one after another or
+// at once, because it keeps nothing about an image. The caller makes the parts of a job: the gate
+// with its policies and database, the access to registries, the signer, the clock. So the command
+// line, a batch of images and a server share the jobs.
+//
+// The package reads no flags and no environment, and prints nothing.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/registry"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Checker resolves and checks images. A *gate.Gate is one.
+type Checker interface {
+	Pin(ctx context.Context, src gate.Source) (gate.Source, v1.Hash, error)
+	Check(ctx context.Context, src gate.Source, external gate.ExternalEvidence) (*gate.Result, error)
+}
+
+// Staging reads the attachments of an image for the policies that use them. A [StagingRegistry] is
+// one.
+type Staging interface {
+	// Attached returns the attachments of an image and its platforms, and which of them the signers
+	// signed.
+	Attached(ctx context.Context, image name.Digest, signers []policy.SignerRule) (*attestations.Attached, error)
+}
+
+// StagingRegistry reads the attachments from the registry of the image.
+type StagingRegistry struct {
+	// Remote are the options for requests to the registry.
+	Remote []remote.Option
+	// Trust returns the trust in the signers of the policies. It is called only if a policy uses
+	// attachments, because it may have to fetch a trusted root.
+	Trust func(ctx context.Context, signers []policy.SignerRule) (trust.Trust, error)
+}
+
+// Attached reads each list of attachments once.
+func (s StagingRegistry) Attached(ctx context.Context, image name.Digest, signers []policy.SignerRule) (*attestations.Attached, error) {
+	trusted, err := s.Trust(ctx, signers)
+	if err != nil {
+		return nil, err
+	}
+	found, err := attestations.Read(ctx, image, trusted, s.Remote...)
+	if err != nil {
+		return nil, registry.NewError(registry.Staging, fmt.Sprintf("reading the attestations of %s", image), err)
+	}
+	return found, nil
+}
+
+// Evidence is where a job gets the external evidence about an image.
+type Evidence struct {
+	// Policies decide which external evidence is read. They must be the policies of the gate.
+	Policies policy.Set
+	// VEX has unsigned VEX statements that the user gave. Default: none.
+	VEX []policy.VEXStatement
+	// Staging reads the attachments of the image. It is required if a policy uses them.
+	Staging Staging
+}
+
+// external is the external evidence about one image, and the attachments that it was made from.
+type external struct {
+	gate.ExternalEvidence
+	attached *attestations.Attached // nil if no policy uses them
+}
+
+// collect reads the external evidence about a resolved image, except the baseline.
+func (e Evidence) collect(ctx context.Context, src gate.Source) (external, error) {
+	out := external{ExternalEvidence: gate.ExternalEvidence{VEX: e.VEX}}
+	if src.Transport != gate.Registry || !e.Policies.UsesSigned(src.Repository()) {
+		return out, nil
+	}
+	if e.Staging == nil {
+		return out, errors.New("a policy uses attestations of the staging registry, and this job cannot read them")
+	}
+	image := src.Ref.Context().Digest(src.Digest.String())
+	var err error
+	if out.attached, err = e.Staging.Attached(ctx, image, e.Policies.Signers()); err != nil {
+		return out, err
+	}
+	found, err := out.attached.Evidence()
+	if err != nil {
+		return out, fmt.Errorf("reading the attestations of %s: %w", image, err)
+	}
+	out.Attestations, out.Unverified = found.Attestations, found.Unverified
+	out.VEX = append(out.VEX[:len(out.VEX):len(out.VEX)], found.VEX...)
+	return out, nil
+}
+
+// UnwrittenError means that the job succeeded, but a report or a statement could not be written
+// afterwards.
+type UnwrittenError struct {
+	// Promoted is true if the image is in the approved registry.
+	Promoted bool
+	Err      error
+}
+
+// Error says that the job succeeded, and gives the cause.
+func (e *UnwrittenError) Error() string {
+	done := "passed"
+	if e.Promoted {
+		done = "promoted"
+	}
+	return done + ", but not everything was written: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *UnwrittenError) Unwrap() error { return e.Err }
+
+// closing joins a cleanup error to the result of a job. It never hides the result.
+func closing(err, cleanup error) error {
+	if cleanup == nil {
+		return err
+	}
+	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
+}
+
+// caution adds a warning to a report that does not come from a policy rule.
+func caution(r *report.Report, format string, args ...any) {
+	r.Cautions = append(r.Cautions, fmt.Sprintf(format, args...))
+}
