@@ -111,12 +111,12 @@ func classify(ctx context.Context, err error) verdict {
 	case errors.As(err, &unusable):
 		return verdict{code: exitDatabase}
 	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying), errors.As(err, &unreadable):
-		return verdict{exitTrust, isTransient(err) || errors.As(err, &newer)}
+		return verdict{exitTrust, registry.IsTransient(err) || errors.As(err, &newer)}
 	case errors.As(err, &failure):
-		_, answered := statusOf(err)
-		return verdict{exitRegistry, isTransient(err) || !answered && isCutOff(err)}
+		_, answered := registry.StatusOf(err)
+		return verdict{exitRegistry, registry.IsTransient(err) || !answered && registry.IsCutOff(err)}
 	}
-	return verdict{exitError, isTransient(err)}
+	return verdict{exitError, registry.IsTransient(err)}
 }
 
 // errorOf returns an error in the form of the report, with secrets removed.

@@ -39,7 +39,7 @@ type access struct {
 
 // registryAccess reads the flags about registries.
 func registryAccess(c *cli.Context) (access, error) {
-	plain := plainHTTP{hosts: map[string]bool{}, next: registryTransport(idleTimeout)}
+	plain := registry.PlainHTTP{Hosts: map[string]bool{}, Next: registry.NewTransport(registry.IdleTimeout)}
 	for _, s := range c.StringSlice("insecure-registry") {
 		if s == "" { // a variable that is set but empty
 			continue
@@ -51,11 +51,11 @@ func registryAccess(c *cli.Context) (access, error) {
 		case strings.HasSuffix(s, ":443") || strings.HasSuffix(host, ":443"):
 			return access{}, usagef("--insecure-registry %q: want HOST:PORT with the port of the registry: port 443 is for TLS", s)
 		}
-		plain.hosts[plainHost(host)] = true
+		plain.Hosts[registry.PlainHost(host)] = true
 	}
 	home, _ := os.UserHomeDir() // "" means that there are none
 	return access{transport: plain,
-		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.isPlain})}, nil
+		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows})}, nil
 }
 
 // podmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
@@ -70,43 +70,6 @@ func podmanRunDir() string {
 // options returns the options for the registry client.
 func (a access) options() []remote.Option {
 	return registry.Options{Keychain: a.keychain, Transport: a.transport, UserAgent: userAgent()}.Remote()
-}
-
-// plainHTTP uses HTTP without TLS only for the listed hosts and loopback addresses. The registry
-// client alone would also fall back to HTTP for private addresses.
-type plainHTTP struct {
-	hosts map[string]bool
-	next  http.RoundTripper
-}
-
-func (p plainHTTP) isPlain(host string) bool { return p.hosts[plainHost(host)] }
-
-// plainHost returns a host in the canonical form for HTTP: lower case, without port 80.
-func plainHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":80") }
-
-// RoundTrip sends the request, over HTTP if its host is listed. It refuses HTTP to any other host
-// except loopback addresses.
-func (p plainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
-	switch {
-	case p.isPlain(req.URL.Host):
-		if req.URL.Scheme == "https" {
-			req = req.Clone(req.Context())
-			req.URL.Scheme = "http"
-		}
-	case req.URL.Scheme == "http" && !names.IsLoopback(req.URL.Host):
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return nil, &plainHTTPError{req.URL.Host}
-	}
-	return p.next.RoundTrip(req)
-}
-
-// plainHTTPError is a request that was not sent because it would have used plain HTTP.
-type plainHTTPError struct{ host string }
-
-func (e *plainHTTPError) Error() string {
-	return fmt.Sprintf("plain HTTP to %s is not allowed", e.host)
 }
 
 // parseApproved parses a reference in an approved registry, with or without "docker://".
@@ -143,7 +106,7 @@ func accessHint(err error) string {
 		config    *credentials.ConfigError
 		untrusted *disk.UntrustedError
 		failure   *registry.Error
-		refused   *plainHTTPError
+		refused   *registry.PlainHTTPError
 		failed    *transport.Error
 		request   *url.Error
 		noTLS     tls.RecordHeaderError
@@ -161,7 +124,7 @@ func accessHint(err error) string {
 		slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, failed.StatusCode):
 		return "the server answers, and not as a registry does: check the host and the port"
 	case errors.As(err, &refused):
-		return fmt.Sprintf("if the registry has no TLS, allow that with --insecure-registry %s", refused.host)
+		return fmt.Sprintf("if the registry has no TLS, allow that with --insecure-registry %s", refused.Host)
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS), strings.Contains(err.Error(), http.ErrSchemeMismatch.Error()):
 		host := "HOST[:PORT]"
 		if errors.As(err, &request) {

@@ -54,7 +54,7 @@ func TestPlainHTTPGoesToNoOtherHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := reach.transport.(plainHTTP)
+	plain := reach.transport.(registry.PlainHTTP)
 	for sent, want := range map[string]string{
 		"https://registry.lan:5000/v2/":  "http://registry.lan:5000/v2/",
 		"http://registry.lan:5000/v2/":   "http://registry.lan:5000/v2/",
@@ -83,8 +83,8 @@ func TestPlainHTTPGoesToNoOtherHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := plainHTTP{plain.hosts, next}.RoundTrip(req)
-		var refused *plainHTTPError
+		resp, err := registry.PlainHTTP{Hosts: plain.Hosts, Next: next}.RoundTrip(req)
+		var refused *registry.PlainHTTPError
 		switch {
 		case want == "":
 			if !errors.As(err, &refused) || len(next.urls) > 0 {
@@ -134,7 +134,7 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 	for want, cause := range map[string]error{
 		"--insecure-registry r.lan:5000": &url.Error{Op: "Get", URL: "https://r.lan:5000/v2/", Err: http.ErrSchemeMismatch},
 		"--insecure-registry vm:5000":    &url.Error{Op: "Get", URL: "https://vm:5000/v2/", Err: tls.RecordHeaderError{Msg: "first record"}},
-		"--insecure-registry 10.0.0.9":   &url.Error{Op: "Get", URL: "http://10.0.0.9/v2/", Err: &plainHTTPError{"10.0.0.9"}},
+		"--insecure-registry 10.0.0.9":   &url.Error{Op: "Get", URL: "http://10.0.0.9/v2/", Err: &registry.PlainHTTPError{Host: "10.0.0.9"}},
 		"SSL_CERT_FILE":                  &url.Error{Op: "Get", URL: "https://r.lan/v2/", Err: x509.UnknownAuthorityError{}},
 		"HTTPS_PROXY":                    &url.Error{Op: "Get", URL: "https://r.lan/v2/", Err: &net.OpError{Op: "proxyconnect", Err: errors.New("refused")}},
 		"not as a registry does":         at(http.StatusNotFound, "/v2/"),
@@ -220,13 +220,13 @@ func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = remote.Get(tag, remote.WithTransport(plainHTTP{map[string]bool{"registry.lan:5000": true}, dialer}),
+		_, err = remote.Get(tag, remote.WithTransport(registry.PlainHTTP{Hosts: map[string]bool{"registry.lan:5000": true}, Next: dialer}),
 			remote.WithAuth(authn.FromConfig(authn.AuthConfig{Username: "me", Password: "pw"})))
-		var refused *plainHTTPError
+		var refused *registry.PlainHTTPError
 		switch {
 		case works && (err != nil || len(hosts) == 0 || hosts[0] != "registry.lan:5000"):
 			t.Errorf("realm %s: %v, the password went to %q", realm, err, hosts)
-		case !works && (!errors.As(err, &refused) || refused.host != "auth.lan" || len(hosts) > 0):
+		case !works && (!errors.As(err, &refused) || refused.Host != "auth.lan" || len(hosts) > 0):
 			t.Errorf("realm %s: %v, the password went to %q", realm, err, hosts)
 		}
 	}

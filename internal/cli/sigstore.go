@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -116,7 +117,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 	if services.Root == nil {
 		return trust.Services{}, usagef("--signing-config needs --trusted-root or --tuf-mirror: what the services answer could not be verified")
 	}
-	services.Transport, services.Now = registryTransport(idleTimeout), time.Now
+	services.Transport, services.Now = registry.NewTransport(registry.IdleTimeout), time.Now
 	return services, nil
 }
 
@@ -141,7 +142,7 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 	if path := c.String("identity-token"); path != "" {
 		return trust.FileToken(path), nil
 	}
-	token, err := trust.AmbientToken(os.Getenv, registryTransport(idleTimeout))
+	token, err := trust.AmbientToken(os.Getenv, registry.NewTransport(registry.IdleTimeout))
 	if errors.Is(err, trust.ErrNoToken) && issuer != "" && atTerminal(s) {
 		return trust.BrowserToken(issuer, s.In, s.Err), nil
 	}
@@ -188,7 +189,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 
 // mirror returns the TUF repository with the Sigstore configuration.
 func mirror(c *cli.Context) (trust.TUF, error) {
-	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registryTransport(idleTimeout)}
+	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
 		return m, usagef("--offline asks no TUF repository: name --trusted-root, and --signing-config to sign")
 	}

@@ -1,4 +1,4 @@
-package cli
+package registry
 
 import (
 	"context"
@@ -9,14 +9,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// stall is the idle timeout of a registry connection: how long it may transfer no bytes in either
-// direction. Some registries need a minute or two to store a large blob.
-const idleTimeout = 5 * time.Minute
+// IdleTimeout is how long a registry connection may transfer no bytes in either direction. Some
+// registries need a minute or two to store a large blob.
+const IdleTimeout = 5 * time.Minute
 
-// registryTransport returns the registry client's transport with an idle timeout. The default
-// transport waits forever for a silent registry, and the CI job would be killed without an error
-// message.
-func registryTransport(stall time.Duration) http.RoundTripper {
+// NewTransport returns the registry client's transport with an idle timeout. The default transport
+// waits forever for a silent registry, and the CI job would be killed without an error message.
+func NewTransport(idle time.Duration) http.RoundTripper {
 	t := remote.DefaultTransport.(*http.Transport).Clone()
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -24,12 +23,12 @@ func registryTransport(stall time.Duration) http.RoundTripper {
 		if err != nil {
 			return nil, err
 		}
-		return &watchdog{conn, stall}, nil
+		return &watchdog{conn, idle}, nil
 	}
 	return t
 }
 
-// attentive is a connection that fails after an idle timeout. Traffic in one direction keeps the
+// watchdog is a connection that fails after an idle timeout. Traffic in one direction keeps the
 // other direction open, because an uploading client receives nothing until the upload ends.
 type watchdog struct {
 	net.Conn

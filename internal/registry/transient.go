@@ -1,4 +1,4 @@
-package cli
+package registry
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"syscall"
 )
 
-// isTransient reports whether the cause of an error may go away without a change: a busy or silent
+// IsTransient reports whether the cause of an error may go away without a change: a busy or silent
 // server, or a broken connection. The default is false, for example for a missing tag or a refused
 // login.
-func isTransient(err error) bool {
-	if status, ok := statusOf(err); ok {
+func IsTransient(err error) bool {
+	if status, ok := StatusOf(err); ok {
 		switch status {
 		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
 			http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -56,15 +56,15 @@ func isConnection(err error) bool {
 	return strings.Contains(err.Error(), "http2: ") // its error types are not exported
 }
 
-// isCutOff reports whether a response ended early. Use it only for registry errors: in a local
+// IsCutOff reports whether a response ended early. Use it only for registry errors: in a local
 // file, EOF means that the file is damaged.
-func isCutOff(err error) bool {
+func IsCutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// statusOf returns the HTTP status of a server's answer. Each client has an error type of its own,
+// StatusOf returns the HTTP status of a server's answer, and whether the error has one. Each client has an error type of its own,
 // but they share the name of the field or of the method.
-func statusOf(err error) (int, bool) {
+func StatusOf(err error) (int, bool) {
 	var method interface{ HTTPStatusCode() int }
 	if errors.As(err, &method) {
 		return method.HTTPStatusCode(), true

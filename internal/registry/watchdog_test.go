@@ -1,4 +1,4 @@
-package cli
+package registry
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ func TestSilentRegistryIsNotWaitedForForever(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(release)
-	client := http.Client{Transport: registryTransport(50 * time.Millisecond)}
+	client := http.Client{Transport: NewTransport(50 * time.Millisecond)}
 	for _, path := range []string{"/header", "/body"} {
 		resp, err := client.Get(server.URL + path)
 		if err == nil {
@@ -63,7 +63,7 @@ func TestSlowUploadIsNotTakenForSilence(t *testing.T) {
 	}))
 	defer server.Close()
 	const limit = 500 * time.Millisecond
-	client := http.Client{Transport: registryTransport(limit)}
+	client := http.Client{Transport: NewTransport(limit)}
 	resp, err := client.Post(server.URL, "application/octet-stream", &slowBody{left: 40, pause: limit / 20})
 	if err != nil {
 		t.Fatal(err)
