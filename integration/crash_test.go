@@ -219,7 +219,7 @@ func TestCrashOfChildIsNoDenial(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 			w.agrees(t, name, code, file, stderr.String())
-			if !strings.Contains(stderr.String(), "imagegate: a fault in imagegate itself: ") {
+			if !strings.Contains(stderr.String(), "imagegate: internal error in imagegate: ") {
 				t.Errorf("it says %s", stderr)
 			}
 		})
@@ -294,7 +294,7 @@ func TestReaderThatStopsIsNoFault(t *testing.T) {
 			cmd.Stdout = out
 			r.Close()
 			if code := exitCode(t, cmd.Run()); code != want.code || !strings.Contains(stderr.String(), want.says) ||
-				!strings.Contains(stderr.String(), "broken pipe") || strings.Contains(stderr.String(), "a fault in imagegate itself") {
+				!strings.Contains(stderr.String(), "broken pipe") || strings.Contains(stderr.String(), "internal error in imagegate") {
 				t.Errorf("exit code %d: %s", code, stderr.String())
 			}
 		})

@@ -105,7 +105,7 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 func cacheMax(c *cli.Context) (int64, error) {
 	n, err := humanize.ParseBytes(c.String("cache-max"))
 	if err != nil || n > math.MaxInt64 {
-		return 0, usagef("--cache-max %q is no size: want one such as 500MB", c.String("cache-max"))
+		return 0, usagef("invalid --cache-max %q: want a size such as 500MB", c.String("cache-max"))
 	}
 	return int64(n), nil
 }

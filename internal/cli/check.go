@@ -89,7 +89,7 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	case err != nil:
 		return time.Time{}, usagef("--at %q: %v", s, err)
 	case !t.After(now):
-		return time.Time{}, usagef("--at %q has gone by: what blocks now is told without it", s)
+		return time.Time{}, usagef("--at %q is in the past: for the current result, omit it", s)
 	}
 	return t, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/suggest"
 	"github.com/imagegate/imagegate/internal/supervise"
 )
 
@@ -38,7 +39,7 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 			code = finish(ctx, s.Err, fault(p))
 		}
 	}()
-	if err := unsetEmpty(); err != nil {
+	if err := tidyVariables(); err != nil {
 		return finish(ctx, s.Err, err)
 	}
 	app := newApp(s)
@@ -52,15 +53,24 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 // variablePrefix is the prefix of all environment variables of this program.
 const variablePrefix = "IMAGEGATE_"
 
-// unsetEmpty unsets variables of this program that are empty or blank. CI systems set an empty
-// variable for an input that is not given, and the flag library would take it for a value.
-func unsetEmpty() error {
+// tidyVariables unsets variables of this program that are empty or blank. CI systems set an empty
+// variable for an input that is not given, and the flag library would take it for a value. It also
+// removes blank lines around a list with one value per line, as YAML blocks leave them.
+func tidyVariables() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, variablePrefix) && strings.TrimSpace(value) == "" {
-			if err := os.Unsetenv(name); err != nil {
-				return err
-			}
+		if !strings.HasPrefix(name, variablePrefix) {
+			continue
+		}
+		var err error
+		switch trimmed := strings.TrimSpace(value); {
+		case trimmed == "":
+			err = os.Unsetenv(name)
+		case strings.ContainsAny(value, "\r\n"):
+			err = os.Setenv(name, strings.ReplaceAll(trimmed, "\r\n", "\n"))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -77,6 +87,8 @@ func newApp(s Streams) *cli.App {
 			"the evidence and copies the image to the approved registry, and writes the tag last.\n\n" + exitCodesHelp,
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
 		HideHelpCommand: true,
+		// A file name may have a comma. Variables have one value per line.
+		SliceFlagSeparator: "\n",
 		// Exit codes come from one table, not from an ExitCode method of some error.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
@@ -100,18 +112,60 @@ func prepare(commands []*cli.Command) {
 	}
 }
 
-func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+// onUsageError adds the flag that was probably meant.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	_, unknown, ok := strings.Cut(err.Error(), "flag provided but not defined: -")
+	if !ok {
+		return usageError{err}
+	}
+	flags := c.App.Flags
+	if c.Command != nil {
+		flags = c.Command.Flags
+	}
+	var names []string
+	for _, f := range flags {
+		names = append(names, f.Names()...)
+	}
+	unknown = strings.TrimLeft(unknown, "-")
+	return usagef("unknown flag --%s%s", unknown, didYouMean("--", suggest.Nearest(unknown, names)))
+}
+
+// didYouMean returns the end of an error about an unknown name. near is empty if no name is close.
+func didYouMean(prefix, near string) string {
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %s%s?", prefix, near)
+}
 
 // noSuchCommand is the action of a command group without a subcommand. It prints the group's help
 // and returns a usage error.
 func noSuchCommand(c *cli.Context) error {
-	if name := c.Args().First(); name != "" {
+	name, known := c.Args().First(), c.App.Commands
+	if c.Command != nil && len(c.Command.Subcommands) > 0 {
+		known = c.Command.Subcommands
+	}
+	switch name {
+	case "":
+	case "help":
+		return cli.ShowSubcommandHelp(c)
+	case "version":
+		cli.ShowVersion(c)
+		return nil
+	default:
+		var names []string
+		for _, k := range known {
+			names = append(names, k.Names()...)
+		}
+		if near := suggest.Nearest(name, names); near != "" {
+			return usagef("unknown command %q%s", name, didYouMean("", near))
+		}
 		return usagef("unknown command %q: see %q", name, c.App.Name+" --help")
 	}
 	if err := cli.ShowSubcommandHelp(c); err != nil {
 		return err
 	}
-	return usageError{errors.New("a command is missing")}
+	return usageError{errors.New("no command given")}
 }
 
 // tool describes this build in statements and reports. It reads the versions of the linked
@@ -204,6 +258,11 @@ func arguments(c *cli.Context, least, most int, names string) ([]string, error) 
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {
 		return nil, usagef("%s: want %s, got %d arguments", c.Command.FullName(), names, len(args))
+	}
+	for i, a := range args {
+		if strings.TrimSpace(a) == "" { // a variable that is not set
+			return nil, usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
+		}
 	}
 	return args, nil
 }

@@ -288,7 +288,7 @@ func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 func TestFaultIsNoDenial(t *testing.T) {
 	var stderr bytes.Buffer
 	code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{In: strings.NewReader(""), Out: faulty{}, Err: &stderr})
-	if code != exitError || !strings.Contains(stderr.String(), "a fault in imagegate itself: nothing can be written") {
+	if code != exitError || !strings.Contains(stderr.String(), "internal error in imagegate: nothing can be written") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
 }

@@ -25,7 +25,7 @@ type faultError struct {
 	trace  string // printed after the error, shortened
 }
 
-func (e *faultError) Error() string { return "a fault in imagegate itself: " + e.reason }
+func (e *faultError) Error() string { return "internal error in imagegate: " + e.reason }
 
 // fault turns a recovered panic into an error.
 func fault(p any) error {
@@ -72,7 +72,7 @@ func crashed(s Streams, r supervise.Result) int {
 	var state crashState
 	if r.State != nil {
 		if jerr := json.Unmarshal(r.State, &state); jerr != nil {
-			err = fmt.Errorf("%w (and its last state cannot be read: %w)", err, jerr)
+			err = fmt.Errorf("%w (its last state is unreadable: %w)", err, jerr)
 		}
 	}
 	if state.TempDir != "" {

@@ -63,7 +63,7 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.Bool("offline") {
-		return usagef("db update needs the network: --offline and it exclude each other")
+		return usagef("db update needs the network: it cannot run with --offline")
 	}
 	dir, err := databaseDir(c)
 	if err != nil {
@@ -135,7 +135,7 @@ func runDBBuild(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.String("to") == "" {
-		return usagef("no place for the archive: name one with --to")
+		return usagef("no output path given: use --to PATH")
 	}
 	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: dir, Now: time.Now})
 	if err != nil {

@@ -156,11 +156,11 @@ func hint(err error) string {
 	case errors.As(err, &untrusted):
 		return untrustedHint(untrusted)
 	case errors.As(err, &secret):
-		return "a flag takes the name of a file, not its content: write the content to a file that only you can read"
+		return "flags take the name of a file, not its content: save the content to a file that only you can read"
 	case errors.As(err, &written) && written.Promoted:
 		return "the image is promoted: its tags are written and verified. Run the command again to write what is missing"
 	case errors.As(err, &crash):
-		return "this is not a verdict about the image, and nothing more was written to a registry. A file in the image may be made to break a parser"
+		return "this is not a decision about the image, and the run wrote nothing more to a registry. A file in the image may be crafted to crash a parser"
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.FromFuture:

@@ -87,7 +87,7 @@ func cacheDir(c *cli.Context) (string, error) {
 	}
 	users, err := os.UserCacheDir()
 	if err != nil {
-		return "", usagef("no cache folder is known (%v): name one with --cache-dir", err)
+		return "", usagef("no default cache folder (%v): use --cache-dir DIR", err)
 	}
 	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
 }

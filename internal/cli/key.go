@@ -48,7 +48,7 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	}
 	for _, path := range []string{prefix + ".key", prefix + ".pub"} {
 		if _, err := os.Lstat(path); err == nil {
-			return usagef("%q exists: not overwritten", path)
+			return usagef("%q already exists and is not overwritten", path)
 		}
 	}
 	password, err := keyPassword(c.Context, s, "Password for the new key: ")

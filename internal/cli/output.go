@@ -55,7 +55,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	}
 	for _, t := range targets {
 		if err := t.check(); err != nil {
-			return nil, usageError{fmt.Errorf("--output: the report cannot be written to %q: %w", t.file, err)}
+			return nil, usageError{fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err)}
 		}
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
@@ -64,7 +64,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, usageError{fmt.Errorf("--evidence-dir: %w", err)}
 		}
 		if err := checkNewFolder(dir); err != nil {
-			return nil, usageError{fmt.Errorf("--evidence-dir: nothing can be written into %q: %w", dir, err)}
+			return nil, usageError{fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err)}
 		}
 	}
 	o := &output{targets: targets, streams: s}
@@ -99,7 +99,7 @@ func parseTargets(flags []string) ([]target, error) {
 		case !ok:
 			return nil, usagef("--output %q: the formats are text and json", f)
 		case toFile && file == "":
-			return nil, usagef("--output %q: no file follows the equals sign", f)
+			return nil, usagef("--output %q: want a file name after the equals sign", f)
 		}
 		place := file
 		if toFile {
@@ -108,12 +108,12 @@ func parseTargets(flags []string) ([]target, error) {
 			}
 		}
 		if seen[place] {
-			return nil, usagef("--output %q: two reports cannot go to the same place", f)
+			return nil, usagef("--output %q: another report already goes to the same place", f)
 		}
 		seen[place] = true
 		if toFile {
 			if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-				return nil, usagef("--output %q: there is no folder %q", f, filepath.Dir(file))
+				return nil, usagef("--output %q: folder %q does not exist", f, filepath.Dir(file))
 			}
 		}
 		out = append(out, target{format, file})
@@ -217,7 +217,7 @@ func (o *output) rehearse() error {
 			continue
 		}
 		if err := finished.writeTarget(t); err != nil {
-			return fmt.Errorf("writing the report, before any tag: %w", err)
+			return fmt.Errorf("writing the report before the first tag: %w", err)
 		}
 	}
 	return nil
@@ -251,7 +251,7 @@ func (t target) check() error {
 	}
 	switch info, err := os.Stat(t.file); {
 	case err == nil && info.IsDir():
-		return errors.New("it is a folder")
+		return errors.New("the path is a folder")
 	case err == nil && !info.Mode().IsRegular():
 		return nil // a device or a pipe: opening one may wait for a reader
 	case err != nil && !errors.Is(err, fs.ErrNotExist):

@@ -48,7 +48,7 @@ func (v overrideValue) Set(s string) error {
 		case strings.TrimSpace(value) == "":
 			return fmt.Errorf("%s is empty", key)
 		case v[key] != "":
-			return fmt.Errorf("%s is given twice", key)
+			return fmt.Errorf("%s appears twice", key)
 		}
 		v[key] = value
 	}

@@ -57,7 +57,7 @@ func TestUnclearOverrideIsRefused(t *testing.T) {
 		"reason=late, but needed" + rest:   "in double quotes",
 		"reason=" + rest:                   "reason is empty",
 		"reason= " + rest:                  "reason is empty",
-		"reason=a,reason=b" + rest:         "reason is given twice",
+		"reason=a,reason=b" + rest:         "reason appears twice",
 		"Reason=a" + rest:                  "unknown key",
 		"reason=a,until=2026-12-31" + rest: "unknown key",
 		"reason=a\nreason=b":               "one line",

@@ -58,11 +58,11 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 	err = disk.WriteNew(file, 0o644, data)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return usagef("%q exists: not overwritten", file)
+		return usagef("%q already exists and is not overwritten", file)
 	case err != nil:
 		return fmt.Errorf("writing the policy: %w", err)
 	}
-	fmt.Fprintf(s.Out, "wrote %s; see what it does with \"imagegate check IMAGE --policy %[1]s\"\n", report.Sanitize(file))
+	fmt.Fprintf(s.Out, "wrote %s; try it with \"imagegate check IMAGE --policy %[1]s\"\n", report.Sanitize(file))
 	return nil
 }
 
@@ -71,9 +71,5 @@ func profilePolicy(name string) ([]byte, error) {
 	if slices.Contains(profiles, name) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")
 	}
-	suggestion := ""
-	if near := suggest.Nearest(name, profiles); near != "" {
-		suggestion = fmt.Sprintf(": did you mean %q?", near)
-	}
-	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), suggestion)
+	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), didYouMean("", suggest.Nearest(name, profiles)))
 }

@@ -136,7 +136,7 @@ func loadEvidence(path string) (*policy.Input, error) {
 	case err != nil:
 		return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
 	case r.Decision == nil:
-		return nil, usagef("reading the evidence %q: the report has no decision, so that its evidence may not be whole", path)
+		return nil, usagef("reading the evidence %q: the report has no decision, so its evidence may be incomplete", path)
 	}
 	return &r.Input, nil
 }

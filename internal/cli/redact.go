@@ -2,8 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -64,13 +66,37 @@ func refuseSecrets(app *cli.App, args []string) error {
 	for _, f := range flags {
 		if documented, ok := f.(cli.DocGenerationFlag); ok {
 			for _, variable := range documented.GetEnvVars() {
-				if err := refuseSecret(variable, documented.GetUsage(), os.Getenv(variable)); err != nil {
-					return err
+				for _, value := range valuesOf(f, os.Getenv(variable)) {
+					if err := refuseSecret(variable, documented.GetUsage(), value); err != nil {
+						return err
+					}
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// valuesOf returns the values in a variable: one per line for a repeatable flag, if each line is
+// clearly a value. Otherwise the lines may be those of a key or a document.
+func valuesOf(f cli.Flag, value string) []string {
+	lines := strings.Split(value, "\n")
+	if _, repeatable := f.(*cli.StringSliceFlag); repeatable && !slices.ContainsFunc(lines, isUnclear) {
+		return lines
+	}
+	return []string{value}
+}
+
+// isUnclear reports whether a line is neither a file, an output format nor a URI.
+func isUnclear(line string) bool {
+	if format, _, _ := strings.Cut(line, "="); formats[format] != nil {
+		return false
+	}
+	if u, err := url.Parse(line); err == nil && u.IsAbs() {
+		return false
+	}
+	_, err := os.Lstat(line)
+	return err != nil
 }
 
 func usagesOf(flags []cli.Flag) map[string]string {
@@ -107,5 +133,5 @@ type secretError struct {
 }
 
 func (e *secretError) Error() string {
-	return fmt.Sprintf("%s: its value of %d bytes looks like a key, a token, a document or an address with a password (not shown)", e.where, e.size)
+	return fmt.Sprintf("%s: the value (%d bytes, not shown) looks like a key, a token, a document or a URL with a password", e.where, e.size)
 }

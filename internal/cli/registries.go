@@ -40,10 +40,7 @@ type access struct {
 // registryAccess reads the flags about registries.
 func registryAccess(c *cli.Context) (access, error) {
 	plain := registry.PlainHTTP{Hosts: map[string]bool{}, Next: registry.NewTransport(registry.IdleTimeout)}
-	for _, s := range c.StringSlice("insecure-registry") {
-		if s == "" { // a variable that is set but empty
-			continue
-		}
+	for _, s := range strings.FieldsFunc(strings.Join(c.StringSlice("insecure-registry"), ","), isComma) {
 		host, err := names.NormalizeHost(s)
 		switch {
 		case err != nil:
@@ -57,6 +54,9 @@ func registryAccess(c *cli.Context) (access, error) {
 	return access{transport: plain,
 		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows})}, nil
 }
+
+// isComma reports whether r separates two registries in one value. No host name has a comma.
+func isComma(r rune) bool { return r == ',' }
 
 // podmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
 // returns "" on systems other than Linux.
@@ -115,16 +115,16 @@ func accessHint(err error) string {
 	case errors.As(err, &config) && errors.As(err, &untrusted):
 		return unplantedHint(untrusted)
 	case errors.As(err, &config) && config.Helper != "":
-		return fmt.Sprintf("install or repair %s, or remove it from %s", config.Helper, config.File)
+		return fmt.Sprintf("install or fix %s, or remove it from %s", config.Helper, config.File)
 	case errors.As(err, &config):
-		return fmt.Sprintf("repair or remove %s; \"docker login\" writes a new entry", config.File)
+		return fmt.Sprintf("fix or remove %s; \"docker login\" writes a new entry", config.File)
 	case !errors.As(err, &failure):
 		return ""
 	case errors.As(err, &failed) && failed.Request != nil && strings.HasSuffix(failed.Request.URL.Path, "/v2/") &&
 		slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, failed.StatusCode):
-		return "the server answers, and not as a registry does: check the host and the port"
+		return "the server is not a container registry: check the host and the port"
 	case errors.As(err, &refused):
-		return fmt.Sprintf("if the registry has no TLS, allow that with --insecure-registry %s", refused.Host)
+		return fmt.Sprintf("if the registry has no TLS, use --insecure-registry %s", refused.Host)
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS), strings.Contains(err.Error(), http.ErrSchemeMismatch.Error()):
 		host := "HOST[:PORT]"
 		if errors.As(err, &request) {
@@ -132,7 +132,7 @@ func accessHint(err error) string {
 				host = u.Host
 			}
 		}
-		return fmt.Sprintf("the registry has no TLS: if that is meant, allow plain HTTP with --insecure-registry %s", host)
+		return fmt.Sprintf("the registry has no TLS: to allow plain HTTP, use --insecure-registry %s", host)
 	}
 	return connectionHint(err)
 }
@@ -157,14 +157,14 @@ func connectionHint(err error) string {
 	case errors.As(err, &unknown):
 		if file := os.Getenv("SSL_CERT_FILE"); file != "" {
 			if _, err := os.Stat(file); err != nil {
-				return fmt.Sprintf("SSL_CERT_FILE names %s, which cannot be read", file)
+				return fmt.Sprintf("cannot read %s, the file in SSL_CERT_FILE", file)
 			}
 		}
-		return "name a PEM file with the certificate of the registry's CA in SSL_CERT_FILE"
+		return "set SSL_CERT_FILE to a PEM file with the CA certificate of the registry"
 	case errors.As(err, &hostname):
-		return "reach the registry by a name that is in its certificate"
+		return "use a host name that is in the certificate of the registry"
 	case errors.As(err, &invalid):
-		return "the registry's certificate does not verify: check its dates and chain, and the clock of this machine"
+		return "the certificate of the registry is invalid: check its dates and chain, and the clock of this machine"
 	case errors.As(err, &network) && network.Op == "proxyconnect":
 		return "check the proxy in HTTPS_PROXY and HTTP_PROXY, or list the registry in NO_PROXY"
 	}

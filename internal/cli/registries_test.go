@@ -121,7 +121,7 @@ func TestFaultsOfOurConfigurationAreNotTheRegistrys(t *testing.T) {
 		t.Errorf("hint %q", h)
 	}
 	config.Helper = "docker-credential-missing"
-	if h := hint(err); !strings.Contains(h, "install or repair docker-credential-missing") || !strings.Contains(h, config.File) {
+	if h := hint(err); !strings.Contains(h, "install or fix docker-credential-missing") || !strings.Contains(h, config.File) {
 		t.Errorf("hint %q", h)
 	}
 }
@@ -137,7 +137,7 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 		"--insecure-registry 10.0.0.9":   &url.Error{Op: "Get", URL: "http://10.0.0.9/v2/", Err: &registry.PlainHTTPError{Host: "10.0.0.9"}},
 		"SSL_CERT_FILE":                  &url.Error{Op: "Get", URL: "https://r.lan/v2/", Err: x509.UnknownAuthorityError{}},
 		"HTTPS_PROXY":                    &url.Error{Op: "Get", URL: "https://r.lan/v2/", Err: &net.OpError{Op: "proxyconnect", Err: errors.New("refused")}},
-		"not as a registry does":         at(http.StatusNotFound, "/v2/"),
+		"not a container registry":       at(http.StatusNotFound, "/v2/"),
 		"check the repository":           at(http.StatusNotFound, "/v2/team/app/manifests/1"),
 		"docker login":                   at(http.StatusUnauthorized, "/v2/"),
 	} {

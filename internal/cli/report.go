@@ -54,7 +54,7 @@ func runExplain(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.String("report") == "" {
-		return usagef("no report: name the JSON report of a run with --report")
+		return usagef("no report given: use --report FILE with the JSON report of a run")
 	}
 	policies, err := loadPolicies(c)
 	if err != nil {
@@ -69,12 +69,12 @@ func runExplain(c *cli.Context, s Streams) error {
 		return usageError{fmt.Errorf("%q: %w", c.String("report"), err)}
 	}
 	if judged.Policy != policies.Digest() {
-		return usagef("the report was made by the policy %s (%s), and --policy says %s: explain it by the same, in the same order",
+		return usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
 			r.Policy.File, r.Policy.Digest, policies.Digest())
 	}
 	explanations := policy.Explain(policies, judged.Input, judged.Decision, args[0], judged.At)
 	if len(explanations) == 0 {
-		return usagef("%q is neither a vulnerability in the report nor a rule that decides about anything in it", args[0])
+		return usagef("%q is not a vulnerability in the report, and no rule of that name applies to it", args[0])
 	}
 	return writeAnswer(s, targets, report.Answer{Asked: args[0], Image: r.Input.Image, Evaluated: r.Evaluated, Policy: r.Policy, Explanations: explanations},
 		map[string]func(io.Writer, report.Answer) error{"text": report.AnswerText, "json": report.AnswerJSON})

@@ -28,7 +28,7 @@ import (
 // Flags that several commands share.
 var (
 	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "evaluate the policy in `FILE`. Repeatable: the image must pass every policy"}
-	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy says whose statements count. Repeatable"}
+	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy decides whose statements count. Repeatable"}
 	trustedRootFlag = &cli.StringFlag{Name: "trusted-root", EnvVars: []string{"IMAGEGATE_TRUSTED_ROOT"}, Usage: "verify keyless signatures with the Sigstore trusted root in `FILE`"}
 	platformFlag    = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "for an index, use only the image for `OS/ARCH[/VARIANT]`"}
 	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database and the cache of SBOMs in `DIR` (default: the user's cache folder)"}
@@ -157,13 +157,13 @@ func checkPlatform(c *cli.Context) error {
 		return nil
 	}
 	if p, err := v1.ParsePlatform(s); err != nil || p.OS == "" || p.Architecture == "" {
-		return usagef("--platform %q: want os/arch or os/arch/variant", s)
+		return usagef("invalid --platform %q: want os/arch or os/arch/variant", s)
 	}
 	return nil
 }
 
 // errNoKeyPassword means that a key is encrypted and no password is available.
-var errNoKeyPassword = errors.New("the key is encrypted and no password is given")
+var errNoKeyPassword = errors.New("the key is encrypted, and no password was given")
 
 // loadKey opens the key given with --key.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {

@@ -10,7 +10,7 @@ import (
 var (
 	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: from GitHub Actions, SIGSTORE_ID_TOKEN, or a login in the browser"}
 	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get the trusted root and the signing configuration from the TUF repository at `URL` (default: the public Sigstore)"}
-	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "start with the TUF root metadata in `FILE` (default: the public Sigstore)"}
+	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "start from the TUF root metadata in `FILE` (default: the public Sigstore)"}
 	identityTokenFlag = &cli.StringFlag{Name: "identity-token", EnvVars: []string{"IMAGEGATE_IDENTITY_TOKEN"}, Usage: "sign with the OpenID Connect token in `FILE`; needs --keyless"}
 	signingConfigFlag = &cli.StringFlag{Name: "signing-config", EnvVars: []string{"IMAGEGATE_SIGNING_CONFIG"}, Usage: "use the Sigstore services in the signing configuration in `FILE`"}
 

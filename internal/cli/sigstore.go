@@ -22,9 +22,9 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	keyless := c.Bool("keyless")
 	switch {
 	case keyless && c.String("key") != "":
-		return nil, usagef("--key and --keyless exclude each other: one of them signs")
+		return nil, usagef("--key and --keyless cannot be used together")
 	case !keyless && c.String("identity-token") != "":
-		return nil, usagef("--identity-token is for --keyless")
+		return nil, usagef("--identity-token needs --keyless")
 	}
 	services, err := loadServices(c)
 	if err != nil {
@@ -115,7 +115,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 		}
 	}
 	if services.Root == nil {
-		return trust.Services{}, usagef("--signing-config needs --trusted-root or --tuf-mirror: what the services answer could not be verified")
+		return trust.Services{}, usagef("--signing-config needs --trusted-root or --tuf-mirror to verify the responses of the services")
 	}
 	services.Transport, services.Now = registry.NewTransport(registry.IdleTimeout), time.Now
 	return services, nil
@@ -123,7 +123,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 
 func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Signer, error) {
 	if services.Fulcio == "" {
-		return nil, usagef("--keyless needs a certificate authority, and the signing configuration has none")
+		return nil, usagef("--keyless needs a certificate authority, but the signing configuration has none")
 	}
 	token, err := tokenSource(c, s, services.Issuer)
 	if err != nil {
@@ -191,7 +191,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 func mirror(c *cli.Context) (trust.TUF, error) {
 	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
-		return m, usagef("--offline asks no TUF repository: name --trusted-root, and --signing-config to sign")
+		return m, usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")
 	}
 	dir, err := cacheDir(c)
 	if err != nil {
@@ -203,7 +203,7 @@ func mirror(c *cli.Context) (trust.TUF, error) {
 	}
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
-			return m, usagef("--tuf-root needs --tuf-mirror: it is the beginning of another repository than the public one")
+			return m, usagef("--tuf-root needs --tuf-mirror: it starts a repository other than the public one")
 		}
 		m.Root, err = readFile("TUF root", path)
 	}

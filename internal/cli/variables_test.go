@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 )
 
@@ -41,7 +42,7 @@ func TestEmptyVariableIsNotAValue(t *testing.T) {
 func TestVariableWithAValueIsKept(t *testing.T) {
 	t.Setenv("IMAGEGATE_OUTPUT", "json")
 	t.Setenv("COSIGN_PASSWORD", "")
-	if err := unsetEmpty(); err != nil {
+	if err := tidyVariables(); err != nil {
 		t.Fatal(err)
 	}
 	if os.Getenv("IMAGEGATE_OUTPUT") != "json" {
@@ -49,5 +50,50 @@ func TestVariableWithAValueIsKept(t *testing.T) {
 	}
 	if _, ok := os.LookupEnv("COSIGN_PASSWORD"); !ok {
 		t.Error("the empty password of a key is lost")
+	}
+}
+
+// TestFileNameMayHaveAComma: a value of a repeatable flag is one file name, and a variable has one
+// value per line.
+func TestFileNameMayHaveAComma(t *testing.T) {
+	for name, c := range map[string]struct {
+		variable string
+		args     []string
+		want     []string
+	}{
+		"flag":                   {"", []string{"--policy", "policy,strict.yaml"}, []string{"policy,strict.yaml"}},
+		"flags":                  {"", []string{"-p", "a.yaml", "-p", "b,c.yaml"}, []string{"a.yaml", "b,c.yaml"}},
+		"variable":               {"policy,strict.yaml", nil, []string{"policy,strict.yaml"}},
+		"variable with lines":    {"a.yaml\nb.yaml\n", nil, []string{"a.yaml", "b.yaml"}},
+		"flag replaces variable": {"a.yaml", []string{"-p", "b.yaml"}, []string{"b.yaml"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			for _, file := range []string{"a.yaml", "b.yaml"} {
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("IMAGEGATE_POLICY", c.variable)
+			if err := tidyVariables(); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			app := newApp(Streams{Out: io.Discard, Err: io.Discard})
+			find(app.Commands, "check").Action = func(c *cli.Context) error {
+				got = c.StringSlice("policy")
+				return nil
+			}
+			args := append([]string{"imagegate", "check"}, append(c.args, "image")...)
+			if err := refuseSecrets(app, args); err != nil {
+				t.Fatal(err)
+			}
+			if err := app.RunContext(t.Context(), args); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

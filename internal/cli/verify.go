@@ -104,12 +104,12 @@ func requirements(c *cli.Context) (promote.Trust, error) {
 	if c.Bool("signature-only") {
 		for _, flag := range []string{"policy", "policy-name", "any-tag", "max-age", "allow-override", "evidence-dir"} {
 			if c.IsSet(flag) {
-				return want, usagef("--signature-only asks for no decision, and --%s is about one", flag)
+				return want, usagef("--signature-only cannot be used with --%s: it does not read a decision", flag)
 			}
 		}
 	}
 	if c.Bool("offline") && trust.IsKMS(c.String("key")) {
-		return want, usagef("--offline: the public key of %q is to be asked for over the network; write it into a file first, with \"imagegate key public\"", c.String("key"))
+		return want, usagef("--offline: reading the public key of %q needs the network: save it to a file first with \"imagegate key public\"", c.String("key"))
 	}
 	var err error
 	want.Predicates, err = requiredPredicates(c)

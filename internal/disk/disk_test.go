@@ -274,7 +274,7 @@ func TestPrepareFindsOutEarly(t *testing.T) {
 	if _, err := Prepare(filepath.Join(dir, "missing", "report.json"), 0o644); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing folder: %v", err)
 	}
-	if _, err := Prepare(dir, 0o644); err == nil || !strings.Contains(err.Error(), "it is a folder") {
+	if _, err := Prepare(dir, 0o644); err == nil || !strings.Contains(err.Error(), "the path is a folder") {
 		t.Errorf("a folder: %v", err)
 	}
 	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {

@@ -113,7 +113,7 @@ func Prepare(path string, perm fs.FileMode) (*File, error) {
 		}
 		return f, nil
 	case info.IsDir():
-		return nil, &fs.PathError{Op: "write", Path: path, Err: errors.New("it is a folder")}
+		return nil, &fs.PathError{Op: "write", Path: path, Err: errors.New("the path is a folder")}
 	case !isDescriptor(resolved) && info.Mode()&fs.ModeCharDevice == 0 && !ours(info):
 		return nil, check(path, path, info, false)
 	}
