@@ -80,13 +80,19 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 	})
 	stop()
 	if err != nil {
-		return err
+		return &updateError{err}
 	}
 	if !result.Updated {
 		fmt.Fprintln(s.Out, "up to date")
 	}
 	return printDatabase(s.Out, result.Database)
 }
+
+// updateError is an error of a database update.
+type updateError struct{ err error }
+
+func (e *updateError) Error() string { return e.err.Error() }
+func (e *updateError) Unwrap() error { return e.err }
 
 func runDBStatus(c *cli.Context, s Streams) error {
 	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -148,6 +149,8 @@ func hint(err error) string {
 		crash     *faultError
 		untrusted *disk.UntrustedError
 		refused   *trust.RefusedError
+		update    *updateError
+		network   *net.OpError
 	)
 	if h := accessHint(err); h != "" {
 		return h
@@ -183,6 +186,8 @@ func hint(err error) string {
 		return "if the image is in a mirror or a pull-through cache, use --repository with the original repository"
 	case errors.As(err, &verified) && verified.Overridden:
 		return "--allow-override accepts the image, and shows the approver and the reason"
+	case errors.As(err, &update) && errors.As(err, &network):
+		return `check the network and the proxy, use a mirror with --url, or import a file with "imagegate db import"`
 	case errors.Is(err, errNoKeyPassword):
 		return "set COSIGN_PASSWORD to the password of the key"
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -51,7 +50,7 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 			return usagef("%q already exists and is not overwritten", path)
 		}
 	}
-	password, err := keyPassword(c.Context, s, "Password for the new key: ")
+	password, err := newPassword(c.Context, s)
 	if err != nil {
 		return trustError{err}
 	}
@@ -65,7 +64,10 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	if err := disk.WriteNew(prefix+".pub", 0o644, public); err != nil {
 		return errors.Join(err, os.Remove(prefix+".key"))
 	}
-	fmt.Fprintf(s.Out, "wrote %s and %s\n", report.Sanitize(prefix+".key"), report.Sanitize(filepath.Base(prefix)+".pub"))
+	if len(password) == 0 {
+		fmt.Fprintf(s.Err, "imagegate: warning: %s is not protected by a password\n", report.Sanitize(prefix+".key"))
+	}
+	fmt.Fprintf(s.Out, "wrote %s and %s\n", report.Sanitize(prefix+".key"), report.Sanitize(prefix+".pub"))
 	return nil
 }
 

@@ -152,8 +152,8 @@ func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 func TestUnknownProfileIsNotWritten(t *testing.T) {
 	const all = "want one of starter, strict, audit"
 	for name, want := range map[string]string{
-		"stater": `unknown profile "stater", ` + all + `: did you mean "starter"?`,
-		"Strict": `unknown profile "Strict", ` + all + `: did you mean "strict"?`,
+		"stater": `unknown profile "stater", ` + all + `: did you mean starter?`,
+		"Strict": `unknown profile "Strict", ` + all + `: did you mean strict?`,
 		"":       `unknown profile "", ` + all,
 		"secure": `unknown profile "secure", ` + all,
 		"../x":   `unknown profile "../x", ` + all,

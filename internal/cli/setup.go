@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -9,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -185,6 +188,9 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) {
+		return nil, trustError{fmt.Errorf("loading key %q: a public key cannot sign: use the private key", path)}
+	}
 	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
 		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
@@ -224,6 +230,9 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
+		return nil, trustError{fmt.Errorf("loading key %q: it is a private key: use the public key, which \"imagegate key public\" prints", path)}
+	}
 	keys, err := trust.LoadPublicKeys(data)
 	if err != nil {
 		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
@@ -231,8 +240,26 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
+// newPassword asks for a password twice, unless COSIGN_PASSWORD is set.
+func newPassword(ctx context.Context, s Streams) ([]byte, error) {
+	first, err := keyPassword(ctx, s, "Password for the new key: ")
+	if _, set := os.LookupEnv(passwordVariable); set || err != nil {
+		return first, err
+	}
+	again, err := keyPassword(ctx, s, "Password again: ")
+	if err == nil && !bytes.Equal(first, again) {
+		err = errors.New("the passwords differ")
+	}
+	return first, err
+}
+
+// passwordVariable has the password of a key, as for the cosign command.
+const passwordVariable = "COSIGN_PASSWORD"
+
+// keyPassword returns the password of a key: from COSIGN_PASSWORD, or from a prompt if standard
+// input is a terminal.
 func keyPassword(ctx context.Context, s Streams, prompt string) ([]byte, error) {
-	if password, ok := os.LookupEnv("COSIGN_PASSWORD"); ok {
+	if password, ok := os.LookupEnv(passwordVariable); ok {
 		return []byte(password), nil
 	}
 	in, ok := s.In.(*os.File)
@@ -309,6 +336,9 @@ func approvedTags(args []string) ([]name.Tag, error) {
 	var tags []name.Tag
 	for _, a := range args {
 		tag, err := parseApproved(a, name.NewTag)
+		if err != nil && !strings.ContainsAny(path.Base(a), ":@") {
+			return nil, usagef("approved reference %q has no tag: want registry/repository:tag", a)
+		}
 		if err != nil {
 			return nil, usagef("approved reference %q: want registry/repository:tag: %v", a, err)
 		}

@@ -63,7 +63,7 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 		}
 		return signer, err
 	})
-	if _, given := os.LookupEnv("COSIGN_PASSWORD"); given && !c.Bool("keyless") {
+	if _, given := os.LookupEnv(passwordVariable); given && !c.Bool("keyless") {
 		go func() { _, _ = p.wait() }()
 		return &p, nil
 	}
