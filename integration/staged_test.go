@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -19,7 +20,7 @@ func sign(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	signatures, err := trust.SignImage(context.Background(), signer, trust.Legacy, ref.Context(), digest)
 	ts.Check(err)
-	ts.Check(trust.Attach(context.Background(), signer.Trust(), trust.Legacy, ref.Context(), digest, trust.Attachments{Signatures: signatures}))
+	ts.Check(storeAs(context.Background(), signer.Trust(), trust.Legacy, ref.Context(), digest, attach.Attachments{Signatures: signatures}))
 }
 
 // attest attests a predicate about the image of a reference, in one form of storage: "attest KEY
@@ -31,7 +32,7 @@ func attest(ts *testscript.TestScript, _ bool, args []string) {
 	envelope, err := trust.Attest(context.Background(), signer, trust.Both, trust.Statement{PredicateType: args[3],
 		Predicate: json.RawMessage(ts.ReadFile(args[4])), Subjects: []trust.Subject{{Name: ref.Context().Name(), Digest: digest}}})
 	ts.Check(err)
-	ts.Check(trust.Attach(context.Background(), signer.Trust(), form, ref.Context(), digest, trust.Attachments{Envelopes: []trust.Envelope{envelope}}))
+	ts.Check(storeAs(context.Background(), signer.Trust(), form, ref.Context(), digest, attach.Attachments{Envelopes: []trust.Envelope{envelope}}))
 }
 
 func signing(ts *testscript.TestScript, key, path string) (*trust.Signer, name.Reference, v1.Hash) {
@@ -50,4 +51,13 @@ func signing(ts *testscript.TestScript, key, path string) (*trust.Signer, name.R
 func embedKey(ts *testscript.TestScript, _ bool, args []string) {
 	key := strings.ReplaceAll(strings.TrimSpace(ts.ReadFile(args[1])), "\n", "\n      ")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(ts.ReadFile(args[0]), "KEY", key, 1)), 0o600))
+}
+
+// storeAs stores attachments by the signer of own.
+func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
+	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
+	if err != nil {
+		return err
+	}
+	return p.Store(ctx)
 }

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -91,8 +92,8 @@ func (p *Promoter) isOwn(c AttestationCopy) bool {
 }
 
 // along returns the items to copy that are attached to one digest.
-func (p *Promoter) copiesFor(digest v1.Hash) trust.Copies {
-	out := trust.Copies{TrustedSigners: p.plan.TrustedSigners}
+func (p *Promoter) copiesFor(digest v1.Hash) attach.Copies {
+	out := attach.Copies{TrustedSigners: p.plan.TrustedSigners}
 	for _, c := range p.plan.Copy {
 		to := &out.Legacy
 		if c.Form == trust.Bundle {
@@ -146,7 +147,7 @@ func (p *Promoter) hasCopies(ctx context.Context, repo name.Repository, all []Co
 			if err != nil {
 				return false, nil //nolint:nilerr // no form that this one writes
 			}
-			found, err := trust.Read(ctx, form, repo.Digest(c.Subject), p.with(ctx)...)
+			found, err := attach.Read(ctx, form, repo.Digest(c.Subject), p.with(ctx)...)
 			if err != nil {
 				return false, registry.NewError(registry.Approved, "reading the signatures of "+repo.Digest(c.Subject).String(), err)
 			}
@@ -159,7 +160,7 @@ func (p *Promoter) hasCopies(ctx context.Context, repo name.Repository, all []Co
 	return true, nil
 }
 
-func payloadsOf(a trust.Attachments) map[string]bool {
+func payloadsOf(a attach.Attachments) map[string]bool {
 	out := map[string]bool{}
 	add := func(payload []byte, err error) {
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -31,7 +32,7 @@ func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Has
 
 func (w *world) notes(repo name.Repository, digest v1.Hash, maker *trust.Signer, form trust.Format) int {
 	w.Helper()
-	found, err := trust.Read(w.Context(), form, repo.Digest(digest.String()))
+	found, err := attach.Read(w.Context(), form, repo.Digest(digest.String()))
 	if err != nil {
 		w.Fatal(err)
 	}

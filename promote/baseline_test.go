@@ -177,7 +177,7 @@ func TestNothingIsInheritedFromNothing(t *testing.T) {
 		w.tag("app:stable").String() + " does not exist yet": {w.tag("app:stable")},
 		"no signature of 0":        {unsigned},
 		"no trusted key":           {foreign},
-		"does not exist yet":         {good, w.tag("app:stable")},
+		"does not exist yet":       {good, w.tag("app:stable")},
 		"no signature of 0 is":     {good, unsigned},
 		"no signature of 1 is by ": {foreign, good},
 	} {

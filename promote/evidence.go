@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
-	"github.com/imagegate/imagegate/internal/trust"
 )
 
 // Document is a signed statement as a file, for readers without access to a registry.
@@ -45,7 +45,7 @@ func (p *Promoter) documents(ctx context.Context, record *Record, repo name.Repo
 		return nil, err
 	}
 	ref := repo.Digest(record.Digest)
-	found, err := trust.Read(ctx, p.reads(), ref, p.with(ctx)...)
+	found, err := attach.Read(ctx, p.reads(), ref, p.with(ctx)...)
 	if err != nil {
 		return nil, registry.NewError(registry.Approved, "reading the statements of "+ref.String(), err)
 	}

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -101,7 +102,7 @@ func namedPlatforms(root *remote.Descriptor) ([]namedPlatform, error) {
 
 func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest v1.Hash, platform string, t Trust) ([]Attached, error) {
 	ref := repo.Digest(digest.String())
-	stored, err := trust.List(ctx, p.reads(), ref, p.with(ctx)...)
+	stored, err := attach.List(ctx, p.reads(), ref, p.with(ctx)...)
 	if err != nil {
 		return nil, registry.NewError(registry.Approved, "reading the signatures of "+ref.String(), err)
 	}
@@ -115,9 +116,9 @@ func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest 
 }
 
 // judge sets the fields of a from s, and whether it counts by the same rules as collect.
-func (a *Attached) evaluate(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) {
-	claim := s.Claim()
-	a.PredicateType, a.Digest, a.Signer = claim.PredicateType, claim.Digest, claim.By
+func (a *Attached) evaluate(s attach.Stored, repo name.Repository, digest v1.Hash, t Trust) {
+	claim := s.Unverified()
+	a.PredicateType, a.Digest, a.Signer = claim.PredicateType, claim.Digest, claim.Signer
 	by, err := a.verify(s, repo, digest, t)
 	if err != nil {
 		a.Reason = err.Error()
@@ -125,12 +126,12 @@ func (a *Attached) evaluate(s trust.Stored, repo name.Repository, digest v1.Hash
 	}
 	a.Trusted = true
 	if by.At.IsZero() {
-		by.At = claim.By.At
+		by.At = claim.Signer.At
 	}
 	a.Signer = by
 }
 
-func (a *Attached) verify(s trust.Stored, repo name.Repository, digest v1.Hash, t Trust) (trust.SignerIdentity, error) {
+func (a *Attached) verify(s attach.Stored, repo name.Repository, digest v1.Hash, t Trust) (trust.SignerIdentity, error) {
 	repo = t.signedFor(repo)
 	if s.Signature != nil {
 		return t.VerifySignature(*s.Signature, repo, digest)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -278,7 +279,7 @@ func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 	digest := a.Image().Digest
 	without, _ := w.statementsOf(tag.Context(), digest, OverrideType(tool.URI))
 	w.putStatements(tag.Context(), digest, without)
-	found, err := trust.Read(t.Context(), trust.Legacy, tag.Context().Digest(digest.String()))
+	found, err := attach.Read(t.Context(), trust.Legacy, tag.Context().Digest(digest.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +299,7 @@ func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.putStatements(tag.Context(), digest, without)
-		if err := trust.Attach(t.Context(), signer.Trust(), trust.Legacy, tag.Context(), digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+		if err := storeAs(t.Context(), signer.Trust(), trust.Legacy, tag.Context(), digest, attach.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err = w.verify(tag, w.believing()); want == "" {

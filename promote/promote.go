@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -57,7 +58,7 @@ type Options struct {
 	Inline int
 	// Locks serializes promoters in one process that write to the same repositories. Nil is also
 	// correct, but slower.
-	Locks *trust.WriteLocks
+	Locks *attach.WriteLocks
 	// Parallel limits how many blobs are sent at once. 0 means 4.
 	Parallel int
 	// Progress receives progress events. Nil discards them.
@@ -236,7 +237,7 @@ func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.
 	}
 	ref := repo.Digest(digest.String())
 	// Some registries refuse all requests about a repository before the first push.
-	if err := trust.CanList(ctx, ref, p.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.with(ctx)...) {
+	if err := attach.CanList(ctx, ref, p.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.with(ctx)...) {
 		return registry.NewError(registry.Approved, "reading the referrers of "+ref.String(), err)
 	}
 	return nil
@@ -245,7 +246,7 @@ func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.
 // stage completes one destination, except for its tags, and verifies it.
 func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, signed prepared) (*Record, error) {
 	var copied Copied
-	var ready []*trust.Prepared
+	var ready []*attach.Prepared
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		copied, err = p.copy(gctx, a.Image(), to.repo)
@@ -267,7 +268,7 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 	case err != nil:
 		return nil, err
 	case attached == nil && record.Decision.Digest != signed.decision:
-		return nil, &SigningError{Doing: "reading back the decision for " + to.repo.String(), Err: &trust.NewerError{List: to.repo.Digest(a.Image().Digest.String()).String(), Kind: DecisionType}}
+		return nil, &SigningError{Doing: "reading back the decision for " + to.repo.String(), Err: &attach.NewerError{List: to.repo.Digest(a.Image().Digest.String()).String(), Kind: DecisionType}}
 	}
 	record.Copied = copied
 	return record, nil
@@ -278,10 +279,10 @@ func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, 
 // attachAndRead stores the items again.
 //
 // attached is the reason why the registry refuses to change a list, or nil.
-func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*trust.Prepared) (record *Record, attached, err error) {
+func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*attach.Prepared) (record *Record, attached, err error) {
 	for attempt := 1; ; attempt++ {
 		attached = p.attach(ctx, to.repo, signed.seals, ready)
-		var refused *trust.RefusedError
+		var refused *attach.RefusedError
 		if attached != nil && !errors.As(attached, &refused) {
 			return nil, nil, attached
 		}

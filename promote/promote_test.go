@@ -22,6 +22,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -443,7 +444,7 @@ func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := trust.Read(t.Context(), trust.Both, tag.Context().Digest(a.Image().Digest.String()))
+	got, err := attach.Read(t.Context(), trust.Both, tag.Context().Digest(a.Image().Digest.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -577,7 +578,7 @@ func TestLaterDenialOutweighsAnEarlierPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := trust.Attach(t.Context(), w.signer.Trust(), trust.Legacy, tag.Context(), a.Image().Digest, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+	if err := storeAs(t.Context(), w.signer.Trust(), trust.Legacy, tag.Context(), a.Image().Digest, attach.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil || !strings.Contains(err.Error(), "FAILED") {
@@ -714,7 +715,7 @@ func TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists(t *testing.T) {
 		}
 		tags = append(tags, tag)
 	}
-	found, err := trust.Read(t.Context(), trust.Both, tags[0].Context().Digest(digest.String()))
+	found, err := attach.Read(t.Context(), trust.Both, tags[0].Context().Digest(digest.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -776,4 +777,13 @@ func TestEveryFormIsComplete(t *testing.T) {
 	if n := len(record.Statements); n != 9 {
 		t.Errorf("both together: %d statements", n)
 	}
+}
+
+// storeAs stores attachments by the signer of own.
+func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
+	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
+	if err != nil {
+		return err
+	}
+	return p.Store(ctx)
 }

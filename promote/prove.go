@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -119,7 +120,7 @@ func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Has
 }
 
 func (p *Promoter) read(ctx context.Context, ref name.Digest, in trust.Format) (found, error) {
-	stored, err := trust.Read(ctx, in, ref, p.with(ctx)...)
+	stored, err := attach.Read(ctx, in, ref, p.with(ctx)...)
 	if err != nil {
 		return found{}, registry.NewError(registry.Approved, "reading the signatures of "+ref.String(), err)
 	}

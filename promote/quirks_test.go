@@ -18,6 +18,7 @@ import (
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -189,7 +190,7 @@ func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := w.promoter().Promote(t.Context(), w.approve(img), tag)
-	var refused *trust.RefusedError
+	var refused *attach.RefusedError
 	var failure *registry.Error
 	if !errors.As(err, &refused) || !errors.As(err, &failure) {
 		t.Errorf("%v", err)

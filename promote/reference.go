@@ -13,8 +13,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
-	"github.com/imagegate/imagegate/internal/trust"
 )
 
 // ReferenceType is the type of a statement that represents documents that are too large to sign as
@@ -68,7 +68,7 @@ func refer(attestedBy string, repo name.Repository, documents []document) refere
 // storeDocuments attaches documents to the digest that they are about.
 func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v1.Hash, documents []document) error {
 	for _, d := range documents {
-		if err := trust.AttachDocument(ctx, ref.Context(), digest, d.mediaType, d.body, p.with(ctx)...); err != nil {
+		if err := attach.Document(ctx, ref.Context(), digest, d.mediaType, d.body, p.with(ctx)...); err != nil {
 			return registry.NewError(registry.Approved, fmt.Sprintf("storing the %s of %s", d.mediaType, ref), err)
 		}
 	}

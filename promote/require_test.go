@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -24,7 +25,7 @@ func (w *world) attach(s *trust.Signer, f trust.Format, repo name.Repository, d 
 	if err != nil {
 		w.Fatal(err)
 	}
-	if err := trust.Attach(w.Context(), s.Trust(), f, repo, d, trust.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+	if err := storeAs(w.Context(), s.Trust(), f, repo, d, attach.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -114,7 +115,7 @@ func TestSignatureAloneProvesNoPass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := trust.Attach(t.Context(), w.signer.Trust(), f, repo, digest, trust.Attachments{Signatures: signatures}); err != nil {
+		if err := storeAs(t.Context(), w.signer.Trust(), f, repo, digest, attach.Attachments{Signatures: signatures}); err != nil {
 			t.Fatal(err)
 		}
 		record, err := v.VerifySignature(t.Context(), repo.Tag("1"), want)
@@ -142,7 +143,7 @@ func TestSignatureAloneProvesNoPass(t *testing.T) {
 		if _, err := lab.Push(t.Context(), elsewhere.Tag("1").String(), idx); err != nil {
 			t.Fatal(err)
 		}
-		if err := trust.Attach(t.Context(), w.signer.Trust(), f, elsewhere, digest, trust.Attachments{Signatures: signatures}); err != nil {
+		if err := storeAs(t.Context(), w.signer.Trust(), f, elsewhere, digest, attach.Attachments{Signatures: signatures}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = v.VerifySignature(t.Context(), elsewhere.Tag("1"), w.trusting(w.signer.PublicKey()))

@@ -8,6 +8,7 @@ import (
 	vulns "github.com/in-toto/attestation/go/predicates/vulns/v02"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -24,7 +25,7 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := trust.Read(t.Context(), trust.Both, at.Context().Digest(digest.String()))
+	found, err := attach.Read(t.Context(), trust.Both, at.Context().Digest(digest.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

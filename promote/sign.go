@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -30,10 +31,10 @@ func (e *SigningError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.
 func (e *SigningError) Unwrap() error { return e.Err }
 
 // ready encodes the signed items of each digest for storage.
-func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Prepared, error) {
-	var out []*trust.Prepared
+func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*attach.Prepared, error) {
+	var out []*attach.Prepared
 	for _, s := range seals {
-		r, err := trust.Prepare(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.copiesFor(s.digest), trust.Writing{Places: placeOf, Locks: p.opts.Locks, Now: p.opts.Now})
+		r, err := attach.Prepare(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.copiesFor(s.digest), attach.Options{Retention: retentionOf, Locks: p.opts.Locks, Now: p.opts.Now})
 		if err != nil {
 			return nil, &SigningError{Doing: "making what is to be attached", Err: err}
 		}
@@ -43,7 +44,7 @@ func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*trust.Prepare
 }
 
 // upload sends the blobs of the attachments. Nothing refers to them before attach.
-func (p *Promoter) upload(ctx context.Context, ready []*trust.Prepared) error {
+func (p *Promoter) upload(ctx context.Context, ready []*attach.Prepared) error {
 	for _, r := range ready {
 		if err := r.Upload(ctx, p.with(ctx)...); err != nil {
 			return registry.NewError(registry.Approved, "sending what is to be attached", err)
@@ -53,14 +54,14 @@ func (p *Promoter) upload(ctx context.Context, ready []*trust.Prepared) error {
 }
 
 // attach stores the signed items with the digests that they are about.
-func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*trust.Prepared) error {
+func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*attach.Prepared) error {
 	for i, s := range seals {
 		ref := repo.Digest(s.digest.String())
 		if err := p.storeDocuments(ctx, ref, s.digest, s.documents); err != nil {
 			return err
 		}
-		if err := ready[i].Attach(ctx, p.with(ctx)...); err != nil {
-			var newer *trust.NewerError
+		if err := ready[i].Store(ctx, p.with(ctx)...); err != nil {
+			var newer *attach.NewerError
 			if errors.As(err, &newer) {
 				return &SigningError{Doing: fmt.Sprintf("attaching the decision to %s", ref), Err: err}
 			}
@@ -73,7 +74,7 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 // sealed holds the signed items to attach to one digest.
 type sealed struct {
 	digest      v1.Hash
-	attachments trust.Attachments
+	attachments attach.Attachments
 	documents   []document
 }
 
@@ -155,10 +156,10 @@ func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination
 	for i, platform := range img.Platforms {
 		everything = append(everything, perPlatform[i]...)
 		if img.IsIndex() {
-			out = append(out, sealed{platform.Digest, trust.Attachments{Envelopes: append(perPlatform[i], verdict...)}, documents[i]})
+			out = append(out, sealed{platform.Digest, attach.Attachments{Envelopes: append(perPlatform[i], verdict...)}, documents[i]})
 		}
 	}
-	whole := sealed{digest: img.Digest, attachments: trust.Attachments{Envelopes: append(everything, verdict...)}}
+	whole := sealed{digest: img.Digest, attachments: attach.Attachments{Envelopes: append(everything, verdict...)}}
 	if !img.IsIndex() {
 		whole.documents = documents[0]
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -161,7 +162,7 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 			return nil, err
 		}
 		if record != nil && record.Decision.Digest != one.Decision.Digest {
-			return nil, &SigningError{Doing: "reading back the decision for " + tag.String(), Err: &trust.NewerError{List: tag.String(), Kind: DecisionType}}
+			return nil, &SigningError{Doing: "reading back the decision for " + tag.String(), Err: &attach.NewerError{List: tag.String(), Kind: DecisionType}}
 		}
 		record = one
 	}

@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/sigstore-go/pkg/root"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -55,21 +57,21 @@ func pushImage(t *testing.T, repo name.Repository) v1.Hash {
 }
 
 // store signs and attests an image, stores both and reads them back.
-func store(t *testing.T, s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash) (trust.Attachments, error) {
+func store(t *testing.T, s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash) (attach.Attachments, error) {
 	t.Helper()
 	signatures, err := trust.SignImage(t.Context(), s, f, repo, d)
 	if err != nil {
-		return trust.Attachments{}, err
+		return attach.Attachments{}, err
 	}
 	env, err := trust.Attest(t.Context(), s, f, statement(repo, d))
 	if err != nil {
-		return trust.Attachments{}, err
+		return attach.Attachments{}, err
 	}
-	a := trust.Attachments{Signatures: signatures, Envelopes: []trust.Envelope{env}}
-	if err := trust.Attach(t.Context(), s.Trust(), f, repo, d, a); err != nil {
-		return trust.Attachments{}, err
+	a := attach.Attachments{Signatures: signatures, Envelopes: []trust.Envelope{env}}
+	if err := storeAs(t.Context(), s.Trust(), f, repo, d, a); err != nil {
+		return attach.Attachments{}, err
 	}
-	return trust.Read(t.Context(), f, repo.Digest(d.String()))
+	return attach.Read(t.Context(), f, repo.Digest(d.String()))
 }
 
 func statement(repo name.Repository, d v1.Hash) trust.Statement {
@@ -78,7 +80,7 @@ func statement(repo name.Repository, d v1.Hash) trust.Statement {
 }
 
 // accepts verifies all signatures and statements, and returns the first error.
-func accepts(tr trust.Trust, a trust.Attachments, repo name.Repository, d v1.Hash) (trust.Signatory, error) {
+func accepts(tr trust.Trust, a attach.Attachments, repo name.Repository, d v1.Hash) (trust.Signatory, error) {
 	var by trust.Signatory
 	var err error
 	for _, s := range a.Signatures {
@@ -216,7 +218,7 @@ func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	if err := cosignAcceptsLegacy(t, s, ref); err != nil {
 		t.Errorf("cosign refuses the legacy form: %v", err)
 	}
-	bundles, err := trust.Read(t.Context(), trust.Bundle, ref)
+	bundles, err := attach.Read(t.Context(), trust.Bundle, ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +237,7 @@ func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	}
 	tr := trust.Trust{Identities: []trust.Identity{{Issuer: s.issuer.server.URL, Subject: email}}, Root: s.trustedRoot(t), AllowUnlogged: true}
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
-		a, err := trust.Read(t.Context(), f, ref)
+		a, err := attach.Read(t.Context(), f, ref)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -481,4 +483,13 @@ func TestLogInTrouble(t *testing.T) {
 			t.Errorf("the log answers %v", answers)
 		}
 	})
+}
+
+// storeAs stores attachments by the signer of own.
+func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
+	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
+	if err != nil {
+		return err
+	}
+	return p.Store(ctx)
 }

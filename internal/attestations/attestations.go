@@ -21,6 +21,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
@@ -142,7 +143,7 @@ func Read(ctx context.Context, ref name.Digest, signers trust.Trust, opts ...rem
 	out := &Attached{Signers: signers}
 	for _, digest := range digests {
 		for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
-			found, err := trust.Read(ctx, form, ref.Context().Digest(digest.String()), opts...)
+			found, err := attach.Read(ctx, form, ref.Context().Digest(digest.String()), opts...)
 			if err != nil {
 				return nil, err
 			}

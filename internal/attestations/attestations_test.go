@@ -16,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -89,9 +90,9 @@ func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 }
 
 // attach attaches a signer's items to a digest. They may be about another digest.
-func (s *site) attach(signer *trust.Signer, f trust.Format, at name.Digest, a trust.Attachments) {
+func (s *site) attach(signer *trust.Signer, f trust.Format, at name.Digest, a attach.Attachments) {
 	s.Helper()
-	if err := trust.Attach(s.Context(), signer.Trust(), f, at.Context(), s.hash(at), a); err != nil {
+	if err := storeAs(s.Context(), signer.Trust(), f, at.Context(), s.hash(at), a); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -105,23 +106,23 @@ func (s *site) hash(d name.Digest) v1.Hash {
 	return h
 }
 
-func (s *site) signature(signer *trust.Signer, f trust.Format, of name.Digest) trust.Attachments {
+func (s *site) signature(signer *trust.Signer, f trust.Format, of name.Digest) attach.Attachments {
 	s.Helper()
 	signatures, err := trust.SignImage(s.Context(), signer, f, of.Context(), s.hash(of))
 	if err != nil {
 		s.Fatal(err)
 	}
-	return trust.Attachments{Signatures: signatures}
+	return attach.Attachments{Signatures: signatures}
 }
 
-func (s *site) statement(signer *trust.Signer, of v1.Hash, predicateType, predicate string) trust.Attachments {
+func (s *site) statement(signer *trust.Signer, of v1.Hash, predicateType, predicate string) attach.Attachments {
 	s.Helper()
 	env, err := trust.Attest(s.Context(), signer, trust.Both, trust.Statement{PredicateType: predicateType, Predicate: json.RawMessage(predicate),
 		Subjects: []trust.Subject{{Name: "app", Digest: of}}})
 	if err != nil {
 		s.Fatal(err)
 	}
-	return trust.Attachments{Envelopes: []trust.Envelope{env}}
+	return attach.Attachments{Envelopes: []trust.Envelope{env}}
 }
 
 func (s *site) read(ref name.Digest, signers ...policy.SignerRule) Evidence {
@@ -205,7 +206,7 @@ func TestUntrustedSignersAreOnlyCounted(t *testing.T) {
 	other, _ := key(t, "other")
 	elsewhere := s.push("elsewhere/app:1", mustImage(t))
 	moved := s.image.Context().Digest(elsewhere.DigestStr())
-	for what, a := range map[string]trust.Attachments{
+	for what, a := range map[string]attach.Attachments{
 		"another key":            s.statement(other, s.hash(s.image), provenance02, buildkit),
 		"a signature by another": s.signature(other, trust.Legacy, s.image),
 	} {
@@ -359,4 +360,13 @@ func TestProvenance(t *testing.T) {
 	if s := fmt.Sprint(digestOf(nil)); s != "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" {
 		t.Error(s)
 	}
+}
+
+// storeAs stores attachments by the signer of own.
+func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
+	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
+	if err != nil {
+		return err
+	}
+	return p.Store(ctx)
 }

@@ -16,12 +16,12 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
-	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -94,7 +94,7 @@ func classify(ctx context.Context, err error) verdict {
 		untrusted  *disk.UntrustedError
 		unwritten  *run.UnwrittenError
 		crash      *faultError
-		newer      *trust.NewerError // running again makes a newer decision
+		newer      *attach.NewerError // running again makes a newer decision
 	)
 	switch {
 	case err == nil:
@@ -148,7 +148,7 @@ func hint(err error) string {
 		written   *run.UnwrittenError
 		crash     *faultError
 		untrusted *disk.UntrustedError
-		refused   *trust.RefusedError
+		refused   *attach.RefusedError
 		update    *updateError
 		network   *net.OpError
 	)

@@ -36,7 +36,7 @@ func Main(args []string, s Streams) int {
 	// must leave no core dump, because the memory may hold a key.
 	debug.SetTraceback("crash")
 	forbidDumps()
-	child, err := attach()
+	child, err := connectToParent()
 	if err != nil {
 		return finish(context.Background(), s.Err, err)
 	}
@@ -68,8 +68,8 @@ func Main(args []string, s Streams) int {
 	return code
 }
 
-// attach connects this process to its parent. It returns nil if there is none.
-func attach() (*supervise.Child, error) {
+// connectToParent connects this process to its parent. It returns nil if there is none.
+func connectToParent() (*supervise.Child, error) {
 	handles, ok := os.LookupEnv(supervise.Variable)
 	if !ok {
 		return nil, nil

@@ -1,8 +1,11 @@
 // Package clock defines the tolerance for the clocks of other machines. It does not read a clock;
-// callers pass the current time.
+// callers pass the current time. Sleep is a wait that a context ends.
 package clock
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Skew is how far the clock of another machine may be ahead of this machine's clock. A time up to
 // Skew in the future is accepted, a later time is not. It applies to every time that another
@@ -16,3 +19,15 @@ const Skew = 10 * time.Minute
 
 // IsAhead reports whether t is more than Skew after now.
 func IsAhead(t, now time.Time) bool { return t.After(now.Add(Skew)) }
+
+// Sleep waits for d, or until ctx ends. Then it returns the cause.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

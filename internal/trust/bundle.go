@@ -10,29 +10,30 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
-// bundleType is the media type and the artifact type of the bundles that we write.
-const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+// BundleType is the media type and the artifact type of the bundles that we write.
+const BundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 // bundleTypes are the media types that we read. All of them store an envelope in the same way.
 var bundleTypes = []string{
-	bundleType,
+	BundleType,
 	"application/vnd.dev.sigstore.bundle+json;version=0.3",
 	"application/vnd.dev.sigstore.bundle+json;version=0.2",
 	"application/vnd.dev.sigstore.bundle+json;version=0.1",
 }
 
-func isBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
+// IsBundle reports whether a media type is one of the bundles that this package reads.
+func IsBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
 
-// bundled returns the envelope as a bundle. A bundle is returned without the parts that only the
+// AsBundle returns the envelope as a bundle. A bundle is returned without the parts that only the
 // legacy form needs. A plain envelope is wrapped in a bundle that holds only a hint to the key with
 // this fingerprint, as cosign writes it.
-func (e Envelope) bundled(fingerprint string) (Envelope, error) {
+func (e Envelope) AsBundle(fingerprint string) (Envelope, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {
 		return nil, err
 	}
 	if wire.MediaType != "" {
-		return e.unstamped()
+		return e.withoutEnvelopeTimestamps()
 	}
 	sum, err := hex.DecodeString(strings.TrimPrefix(fingerprint, fingerprintPrefix))
 	if err != nil {
@@ -48,5 +49,5 @@ func (e Envelope) bundled(fingerprint string) (Envelope, error) {
 		MediaType string        `json:"mediaType"`
 		Material  material      `json:"verificationMaterial"`
 		Envelope  dsse.Envelope `json:"dsseEnvelope"`
-	}{bundleType, material{publicKey{base64.StdEncoding.EncodeToString(sum)}}, wire.Envelope})
+	}{BundleType, material{publicKey{base64.StdEncoding.EncodeToString(sum)}}, wire.Envelope})
 }

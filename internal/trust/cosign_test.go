@@ -1,17 +1,15 @@
 package trust
 
 import (
-	"bytes"
 	"crypto"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/sigstore/pkg/signature"
 
@@ -35,31 +33,26 @@ func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	return digest
 }
 
-// put stores entries unchanged, like a pusher without a key.
-func put(t *testing.T, tag name.Tag, entries ...entry) {
+// storeLayers stores a signature and a statement by s in cosign's tags.
+func storeLayers(t *testing.T, s *Signer, repo name.Repository, d v1.Hash) {
 	t.Helper()
-	if err := write(tag, entries, nil); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func rawEntry(t *testing.T, body []byte, mediaType types.MediaType, annotations map[string]string) entry {
-	t.Helper()
-	e, err := newEntry(body, mediaType, annotations)
+	sig, err := signLegacy(t, s, repo, d).Layer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
-}
-
-func copyTag(t *testing.T, from, to name.Tag) {
-	t.Helper()
-	img, err := remote.Image(from)
+	att, err := attest(t, s, "x", "{}", d).Layer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := remote.Write(to, img); err != nil {
-		t.Fatal(err)
+	for suffix, layer := range map[string]Layer{".sig": sig, ".att": att} {
+		img, err := mutate.Append(empty.Image, mutate.Addendum{Layer: static.NewLayer(layer.Body, layer.MediaType),
+			MediaType: layer.MediaType, Annotations: layer.Annotations})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(repo.Tag("sha256-"+d.Hex+suffix), img); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -75,139 +68,4 @@ func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatu
 	opts.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
 	_, _, attestations = cosign.VerifyImageAttestations(t.Context(), ref, opts)
 	return signatures, attestations
-}
-
-// weAccept verifies the same with this package.
-func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
-	t.Helper()
-	digest, err := v1.NewHash(ref.DigestStr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := Read(t.Context(), Both, ref)
-	if err != nil {
-		return err, err
-	}
-	tr := Trust{Keys: []crypto.PublicKey{key}}
-	signatures, attestations = errors.New("none"), errors.New("none")
-	for _, s := range found.Signatures {
-		if _, err := tr.VerifySignature(s, ref.Context(), digest); signatures != nil {
-			signatures = err
-		}
-	}
-	for _, e := range found.Envelopes {
-		if _, _, err := tr.VerifyEnvelope(e, digest); attestations != nil {
-			attestations = err
-		}
-	}
-	return signatures, attestations
-}
-
-// TestCosignAgrees checks that cosign and this package accept and refuse the same. The only
-// exception is a signature for another repository: cosign accepts it, and this package must not.
-func TestCosignAgrees(t *testing.T) {
-	s, other := newSigner(t), newSigner(t)
-	const predicate = `{"spdxVersion":"SPDX-2.3","name":"genuine"}`
-	for what, c := range map[string]struct {
-		key                crypto.PublicKey
-		store              func(t *testing.T, repo name.Repository, d v1.Hash)
-		ours               bool // for signatures and attestations
-		cosignIsLaxAboutIt bool // for signatures only
-	}{
-		"ours": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			storeBoth(t, s, repo, d, predicate)
-		}},
-		"ours among others'": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			storeBoth(t, other, repo, d, predicate)
-			storeBoth(t, s, repo, d, predicate)
-			storeBoth(t, newSigner(t), repo, d, predicate)
-		}},
-		"nothing":     {key: s.PublicKey(), store: func(*testing.T, name.Repository, v1.Hash) {}},
-		"another key": {key: other.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) { storeBoth(t, s, repo, d, predicate) }},
-		"another digest": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			genuine := digestOf("a")
-			storeBoth(t, s, repo, genuine, predicate)
-			copyTag(t, signatureTag(repo, genuine), signatureTag(repo, d))
-			copyTag(t, attestationTag(repo, genuine), attestationTag(repo, d))
-		}},
-		"tampered payloads": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			sig := signLegacy(t, s, repo, digestOf("a"))
-			doc := bytes.Replace(sig.Payload, []byte(digestOf("a").String()), []byte(d.String()), 1)
-			put(t, signatureTag(repo, d), rawEntry(t, doc, signatureLayer, map[string]string{signatureAnnotation: sig.Base64}))
-
-			env := attest(t, s, "x", predicate, d)
-			body, err := env.Payload()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var m map[string]any
-			if err := json.Unmarshal(env, &m); err != nil {
-				t.Fatal(err)
-			}
-			m["payload"] = base64.StdEncoding.EncodeToString(bytes.Replace(body, []byte("genuine"), []byte("tampered"), 1))
-			changed, err := json.Marshal(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			put(t, attestationTag(repo, d), rawEntry(t, changed, envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: "x"}))
-		}},
-		"swapped": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			storeBoth(t, s, repo, digestOf("a"), predicate)
-			copyTag(t, signatureTag(repo, digestOf("a")), attestationTag(repo, d))
-			copyTag(t, attestationTag(repo, digestOf("a")), signatureTag(repo, d))
-		}},
-		"garbage": {key: s.PublicKey(), store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			put(t, signatureTag(repo, d), rawEntry(t, []byte("x"), signatureLayer, map[string]string{signatureAnnotation: "x"}))
-			put(t, attestationTag(repo, d), rawEntry(t, []byte("x"), envelopeLayer, map[string]string{signatureAnnotation: "", predicateAnnotation: "x"}))
-		}},
-		"another repository": {key: s.PublicKey(), cosignIsLaxAboutIt: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
-			elsewhere := repo.Registry.Repo("other")
-			if err := Attach(t.Context(), only(s), Legacy, elsewhere, d, Attachments{Signatures: []Signature{signLegacy(t, s, elsewhere, d)}}); err != nil {
-				t.Fatal(err)
-			}
-			copyTag(t, signatureTag(elsewhere, d), signatureTag(repo, d))
-		}},
-	} {
-		t.Run(what, func(t *testing.T) {
-			repo := newRepo(t, "app")
-			digest := pushImage(t, repo, what)
-			c.store(t, repo, digest)
-			ref := repo.Digest(digest.String())
-			ourSig, ourAtt := weAccept(t, c.key, ref)
-			cosignSig, cosignAtt := cosignAccepts(t, c.key, ref)
-			if (ourSig == nil) != c.ours || (ourAtt == nil) != c.ours {
-				t.Errorf("we: %v, %v", ourSig, ourAtt)
-			}
-			if (cosignSig == nil) != (c.ours || c.cosignIsLaxAboutIt) || (cosignAtt == nil) != c.ours {
-				t.Errorf("cosign: %v, %v", cosignSig, cosignAtt)
-			}
-		})
-	}
-}
-
-// storeBoth attaches a signature and an attestation.
-func storeBoth(t *testing.T, s *Signer, repo name.Repository, d v1.Hash, predicate string) {
-	t.Helper()
-	a := Attachments{
-		Signatures: []Signature{signLegacy(t, s, repo, d)},
-		Envelopes:  []Envelope{attest(t, s, "https://spdx.dev/Document", predicate, d)},
-	}
-	if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestImageNeedNotBeThereYet checks that signatures can be stored before the image, because the
-// approved tag moves last.
-func TestImageNeedNotBeThereYet(t *testing.T) {
-	s, repo := newSigner(t), newRepo(t, "app")
-	elsewhere := newRepo(t, "app")
-	digest := pushImage(t, elsewhere, "late")
-	storeBoth(t, s, repo, digest, "{}")
-	if again := pushImage(t, repo, "late"); again != digest {
-		t.Fatalf("%s is not %s", again, digest)
-	}
-	if sig, att := cosignAccepts(t, s.PublicKey(), repo.Digest(digest.String())); sig != nil || att != nil {
-		t.Errorf("cosign refuses: %v, %v", sig, att)
-	}
 }

@@ -55,13 +55,13 @@ func Attest(ctx context.Context, s *Signer, f Format, st Statement) (Envelope, e
 		return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
 	}
 	if !s.isPlain() {
-		b, err := s.seal(ctx, &sign.DSSEData{Data: body, PayloadType: payloadType})
+		b, err := s.signBundle(ctx, &sign.DSSEData{Data: body, PayloadType: payloadType})
 		if err != nil {
 			return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
 		}
 		env, err := encodeBundle(b)
-		if err == nil && f.legacy() {
-			env, err = s.stampEnvelope(ctx, env)
+		if err == nil && f.HasLegacy() {
+			env, err = s.timestampEnvelope(ctx, env)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("attesting %q: %w", st.PredicateType, err)
@@ -122,7 +122,7 @@ func parseWire(e Envelope) (wireEnvelope, error) {
 		return wire.wireEnvelope, nil
 	}
 	switch {
-	case !isBundle(wire.MediaType):
+	case !IsBundle(wire.MediaType):
 		return wireEnvelope{}, fmt.Errorf("reading an envelope: it is a %q", wire.MediaType)
 	case wire.Inner == nil || wire.Message != nil || wire.Envelope.Payload != "" || len(wire.Envelope.Signatures) > 0:
 		return wireEnvelope{}, errors.New("reading an envelope: a bundle holds something else than a statement")

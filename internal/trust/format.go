@@ -42,12 +42,16 @@ func (f Format) String() string {
 	return fmt.Sprintf("format(%d)", uint8(f))
 }
 
-func (f Format) check() error {
+// Check returns an error if the format is not one of the constants.
+func (f Format) Check() error {
 	if f > Both {
 		return fmt.Errorf("unknown signature %s", f)
 	}
 	return nil
 }
 
-func (f Format) legacy() bool { return f == Legacy || f == Both }
-func (f Format) bundle() bool { return f == Bundle || f == Both }
+// HasLegacy reports whether the format selects the legacy form.
+func (f Format) HasLegacy() bool { return f == Legacy || f == Both }
+
+// HasBundle reports whether the format selects bundles.
+func (f Format) HasBundle() bool { return f == Bundle || f == Both }

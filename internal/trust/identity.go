@@ -109,7 +109,7 @@ var errNoIdentity = errors.New("a signature is by an identity, and none is trust
 func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity, error) {
 	if len(t.Identities) == 0 {
 		if len(t.Keys) == 0 {
-			return SignerIdentity{}, errNobody
+			return SignerIdentity{}, errNoTrust
 		}
 		return SignerIdentity{}, errNoIdentity
 	}
@@ -129,7 +129,7 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 	if b.GetMessageSignature() != nil {
 		about = verify.WithArtifact(bytes.NewReader(message))
 	}
-	result, err := t.verifyWitnessed(b, verify.NewPolicy(about, whose...))
+	result, err := t.verifyLogged(b, verify.NewPolicy(about, whose...))
 	if err != nil {
 		return SignerIdentity{}, err
 	}
@@ -142,9 +142,9 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 	return by, nil
 }
 
-// verifyWitnessed requires a log entry or, if AllowUnlogged is set, at least a timestamp. There are
+// verifyLogged requires a log entry or, if AllowUnlogged is set, at least a timestamp. There are
 // two attempts, because the library uses the time of a log only if a log entry is required, too.
-func (t Trust) verifyWitnessed(b *bundle.Bundle, policy verify.PolicyBuilder) (*verify.VerificationResult, error) {
+func (t Trust) verifyLogged(b *bundle.Bundle, policy verify.PolicyBuilder) (*verify.VerificationResult, error) {
 	demands := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
 	if len(t.Root.material.CTLogs()) > 0 {
 		demands = append(demands, verify.WithSignedCertificateTimestamps(1))

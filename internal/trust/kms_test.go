@@ -311,7 +311,7 @@ func TestCosignAcceptsWhatAServiceSigns(t *testing.T) {
 			}
 			repo := newRepo(t, "app")
 			digest := pushImage(t, repo, what)
-			storeBoth(t, s, repo, digest, "{}")
+			storeLayers(t, s, repo, digest)
 			if sig, att := cosignAccepts(t, c.key.Public(), repo.Digest(digest.String())); sig != nil || att != nil {
 				t.Errorf("cosign refuses: %v, %v", sig, att)
 			}

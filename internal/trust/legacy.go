@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
@@ -18,6 +19,53 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"google.golang.org/protobuf/encoding/protojson"
 )
+
+// How cosign stores signatures and envelopes as layers of an image:
+// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#storage
+const (
+	SignatureLayer = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
+	EnvelopeLayer  = types.MediaType("application/vnd.dsse.envelope.v1+json")
+	// SignatureAnnotation has the signature of a SignatureLayer, in base64.
+	SignatureAnnotation = "dev.cosignproject.cosign/signature"
+	// PredicateAnnotation has the unsigned predicate type of an EnvelopeLayer.
+	PredicateAnnotation = "predicateType"
+)
+
+// Layer is a signature or a statement in the legacy form: the content of a layer, and its
+// annotations.
+type Layer struct {
+	MediaType   types.MediaType // SignatureLayer or EnvelopeLayer
+	Body        []byte
+	Annotations map[string]string
+}
+
+// Layer converts a signature in the legacy form to a layer.
+func (s Signature) Layer() (Layer, error) {
+	sig, err := base64.StdEncoding.DecodeString(s.Base64)
+	if err != nil {
+		return Layer{}, err
+	}
+	annotations, err := toAnnotations(s.Bundle, sig)
+	if err != nil {
+		return Layer{}, err
+	}
+	annotations[SignatureAnnotation] = s.Base64
+	return Layer{SignatureLayer, s.Payload, annotations}, nil
+}
+
+// Layer converts a statement with this predicate type to a layer.
+func (e Envelope) Layer(predicateType string) (Layer, error) {
+	plain, err := e.DSSE()
+	if err != nil {
+		return Layer{}, err
+	}
+	annotations, err := e.annotations(plain)
+	if err != nil {
+		return Layer{}, err
+	}
+	annotations[SignatureAnnotation], annotations[PredicateAnnotation] = "", predicateType
+	return Layer{EnvelopeLayer, plain, annotations}, nil
+}
 
 // In the legacy form, the parts of a bundle other than the signature are annotations of the layer.
 const (
@@ -75,7 +123,7 @@ func toAnnotations(raw, stamped []byte) (map[string]string, error) {
 		out[logAnnotation] = string(text)
 		break
 	}
-	if stamp := stampOver(m.GetTimestampVerificationData().GetRfc3161Timestamps(), stamped); stamp != nil {
+	if stamp := timestampOver(m.GetTimestampVerificationData().GetRfc3161Timestamps(), stamped); stamp != nil {
 		text, err := json.Marshal(legacyTimestamp{stamp})
 		if err != nil {
 			return nil, err
@@ -104,7 +152,7 @@ func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error)
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return nil, errors.New("a certificate is not in PEM")
+		return nil, errors.New("the certificate is not in PEM")
 	}
 	m := &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_Certificate{
 		Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}}}
@@ -154,10 +202,10 @@ func logEntry(text string) (*protorekor.TransparencyLogEntry, error) {
 	}, nil
 }
 
-// legacySignature converts a layer with its annotations to a Signature.
-func legacySignature(body []byte, annotations map[string]string) (Signature, error) {
-	sig := Signature{Payload: body, Base64: annotations[signatureAnnotation]}
-	b, err := fromAnnotations(annotations)
+// Signature converts the layer to a signature. After an error, the signature lacks the bundle.
+func (l Layer) Signature() (Signature, error) {
+	sig := Signature{Payload: l.Body, Base64: l.Annotations[SignatureAnnotation]}
+	b, err := fromAnnotations(l.Annotations)
 	if err != nil || b == nil {
 		return sig, err
 	}
@@ -165,20 +213,20 @@ func legacySignature(body []byte, annotations map[string]string) (Signature, err
 	if err != nil {
 		return sig, err
 	}
-	sum := sha256.Sum256(body)
-	(&sign.PlainData{Data: body}).Bundle(b, raw, sum[:], protocommon.HashAlgorithm_SHA2_256)
+	sum := sha256.Sum256(l.Body)
+	(&sign.PlainData{Data: l.Body}).Bundle(b, raw, sum[:], protocommon.HashAlgorithm_SHA2_256)
 	sig.Bundle, err = encodeBundle(b)
 	return sig, err
 }
 
-// legacyEnvelope converts a layer with its annotations to an Envelope.
-func legacyEnvelope(body []byte, annotations map[string]string) (Envelope, error) {
-	b, err := fromAnnotations(annotations)
+// Envelope converts the layer to an envelope.
+func (l Layer) Envelope() (Envelope, error) {
+	b, err := fromAnnotations(l.Annotations)
 	if err != nil || b == nil {
-		return body, err
+		return l.Body, err
 	}
 	var wire dsse.Envelope
-	if err := json.Unmarshal(body, &wire); err != nil {
+	if err := json.Unmarshal(l.Body, &wire); err != nil {
 		return nil, err
 	}
 	payload, err := wire.DecodeB64Payload()

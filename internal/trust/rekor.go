@@ -24,6 +24,8 @@ import (
 	"github.com/sigstore/rekor/pkg/util"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/imagegate/imagegate/internal/clock"
 )
 
 // LogError reports that a transparency log did not record a signature.
@@ -38,28 +40,28 @@ func (e *LogError) Error() string { return fmt.Sprintf("logging to %s: %v", e.UR
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
-// errLogged reports that the log has this very signature already, but does not return the entry.
-var errLogged = errors.New("it has this signature already, and does not prove it")
+// errAlreadyLogged reports that the log has this very signature already, but does not return the entry.
+var errAlreadyLogged = errors.New("it has this signature already, and does not prove it")
 
 // seal signs content, gets its timestamps and log entries, and verifies the result.
-func (s *Signer) seal(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
+func (s *Signer) signBundle(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
 	// An attempt that timed out may have been logged anyway. A second signature over the same
 	// content is equally good, if the key makes a different one.
 	const signatures = 3
 	var err error
 	for range signatures {
 		var b *protobundle.Bundle
-		if b, err = s.sealOnce(ctx, content); err == nil {
+		if b, err = s.signBundleOnce(ctx, content); err == nil {
 			return b, nil
 		}
-		if !errors.Is(err, errLogged) {
+		if !errors.Is(err, errAlreadyLogged) {
 			break
 		}
 	}
 	return nil, err
 }
 
-func (s *Signer) sealOnce(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
+func (s *Signer) signBundleOnce(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
 	who, err := s.current(ctx)
 	if err != nil {
 		return nil, err
@@ -73,7 +75,7 @@ func (s *Signer) sealOnce(ctx context.Context, content sign.Content) (*protobund
 	if err != nil {
 		return nil, err
 	}
-	b := &protobundle.Bundle{MediaType: bundleType, VerificationMaterial: material}
+	b := &protobundle.Bundle{MediaType: BundleType, VerificationMaterial: material}
 	sum := sha256.Sum256(message)
 	content.Bundle(b, sig, sum[:], protocommon.HashAlgorithm_SHA2_256)
 	if err := s.timestamp(ctx, b, sig); err != nil {
@@ -114,7 +116,7 @@ func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) er
 	}
 	for _, l := range s.services.Logs {
 		err := s.logTo(ctx, l, text, b)
-		var trouble *troubled
+		var trouble *unavailableError
 		if errors.As(err, &trouble) && len(s.services.TimestampAuthorities) > 0 {
 			b.VerificationMaterial.TlogEntries = nil
 			return nil
@@ -134,33 +136,33 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 	within, cancel := context.WithTimeout(ctx, s.services.patience())
 	defer cancel()
 	for backoff := firstLogBackoff; ; backoff *= 2 {
-		answer := &answered{base: s.services.transport(within)}
+		answer := &statusRecorder{base: s.services.transport(within)}
 		client, err := l.client(answer)
 		if err != nil {
 			return err
 		}
-		if err = entryOf(within, client, text, b); err == nil {
+		if err = requestEntry(within, client, text, b); err == nil {
 			return nil
 		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case answer.status == http.StatusConflict:
-			return fmt.Errorf("%w: %w", errLogged, err)
-		case !answer.isTrouble():
+			return fmt.Errorf("%w: %w", errAlreadyLogged, err)
+		case !answer.isUnavailable():
 			return err
 		}
-		if sleep(within, backoff) != nil {
+		if clock.Sleep(within, backoff) != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return &troubled{err}
+			return &unavailableError{err}
 		}
 	}
 }
 
-// entryOf requests an entry from a log. The library panics if the answer is incomplete.
-func entryOf(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
+// requestEntry requests an entry from a log. The library panics if the answer is incomplete.
+func requestEntry(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("its answer is incomplete: %v", p)
@@ -170,18 +172,18 @@ func entryOf(ctx context.Context, client sign.Transparency, text []byte, b *prot
 }
 
 // troubled reports that a log is unavailable, in contrast to a refusal.
-type troubled struct{ err error }
+type unavailableError struct{ err error }
 
-func (t *troubled) Error() string { return t.err.Error() }
-func (t *troubled) Unwrap() error { return t.err }
+func (t *unavailableError) Error() string { return t.err.Error() }
+func (t *unavailableError) Unwrap() error { return t.err }
 
 // answered stores the status of the last answer, which the libraries hide.
-type answered struct {
+type statusRecorder struct {
 	base   http.RoundTripper
 	status int
 }
 
-func (a *answered) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *statusRecorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := a.base.RoundTrip(r)
 	a.status = 0
 	if err == nil {
@@ -190,8 +192,8 @@ func (a *answered) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isTrouble reports whether a retry may help: the log did not answer, or the status is temporary.
-func (a *answered) isTrouble() bool {
+// isUnavailable reports whether a retry may help: the log did not answer, or the status is temporary.
+func (a *statusRecorder) isUnavailable() bool {
 	return a.status == 0 || a.status/100 == 5 || a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests
 }
 

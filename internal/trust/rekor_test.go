@@ -251,35 +251,32 @@ func TestFirstVersionInTrouble(t *testing.T) {
 // the promise of the log.
 func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 	s, _ := identitySigner(t, nil)
-	repo := newRepo(t, "app")
-	digest := pushImage(t, repo, "x")
+	digest := digestOf("a")
 	env := attest(t, s, "x", "{}", digest)
-	if err := Attach(t.Context(), s.Trust(), Both, repo, digest, Attachments{Envelopes: []Envelope{env}}); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range []Format{Legacy, Bundle} {
-		got, err := Read(t.Context(), f, repo.Digest(digest.String()))
-		if err != nil || len(got.Envelopes) != 1 {
-			t.Fatalf("%s: %v, %v", f, got, err)
-		}
-		if _, by, err := s.Trust().VerifyEnvelope(got.Envelopes[0], digest); err != nil || by.Issuer != "https://issuer.example" {
-			t.Errorf("%s: %+v, %v", f, by, err)
-		}
-		if _, by, err := newSigner(t).Trust().VerifyEnvelope(got.Envelopes[0], digest); !errors.Is(err, errNoIdentity) {
-			t.Errorf("%s: %+v, %v", f, by, err)
-		}
-		if _, by, err := (Trust{Root: s.trust.Root}).VerifyEnvelope(got.Envelopes[0], digest); !errors.Is(err, errNobody) {
-			t.Errorf("%s: %+v, %v", f, by, err)
-		}
-	}
-	plain, err := env.DSSE()
+	layer, err := env.Layer("x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	annotations, err := env.annotations(plain)
+	legacy, err := layer.Envelope()
 	if err != nil {
 		t.Fatal(err)
 	}
+	bundled, err := env.AsBundle("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, got := range map[Format]Envelope{Legacy: legacy, Bundle: bundled} {
+		if _, by, err := s.Trust().VerifyEnvelope(got, digest); err != nil || by.Issuer != "https://issuer.example" {
+			t.Errorf("%s: %+v, %v", f, by, err)
+		}
+		if _, by, err := newSigner(t).Trust().VerifyEnvelope(got, digest); !errors.Is(err, errNoIdentity) {
+			t.Errorf("%s: %+v, %v", f, by, err)
+		}
+		if _, by, err := (Trust{Root: s.trust.Root}).VerifyEnvelope(got, digest); !errors.Is(err, errNoTrust) {
+			t.Errorf("%s: %+v, %v", f, by, err)
+		}
+	}
+	annotations := layer.Annotations
 	for _, without := range []string{certificateAnnotation, logAnnotation} {
 		changed := map[string]string{}
 		for k, v := range annotations {
@@ -287,7 +284,7 @@ func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 				changed[k] = v
 			}
 		}
-		got, err := legacyEnvelope(plain, changed)
+		got, err := (Layer{Body: layer.Body, Annotations: changed}).Envelope()
 		if err == nil {
 			_, _, err = s.Trust().VerifyEnvelope(got, digest)
 		}
@@ -297,7 +294,7 @@ func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 	}
 	for what, noise := range map[string]string{certificateAnnotation: "certificate", logAnnotation: `{"Payload":{"body":"!"}}`, timestampAnnotation: "{"} {
 		changed := map[string]string{certificateAnnotation: annotations[certificateAnnotation], what: noise}
-		if got, err := legacyEnvelope(plain, changed); err == nil {
+		if got, err := (Layer{Body: layer.Body, Annotations: changed}).Envelope(); err == nil {
 			t.Errorf("%s of noise: %s", what, got)
 		}
 	}

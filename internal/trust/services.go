@@ -105,9 +105,9 @@ func (s Services) check() error {
 
 func (s Services) transport(ctx context.Context) http.RoundTripper {
 	if s.Transport == nil {
-		return bound{ctx, http.DefaultTransport}
+		return contextTransport{ctx, http.DefaultTransport}
 	}
-	return bound{ctx, s.Transport}
+	return contextTransport{ctx, s.Transport}
 }
 
 func (s Services) patience() time.Duration {
@@ -119,12 +119,12 @@ func (s Services) patience() time.Duration {
 
 // bound adds the cancellation of ctx to requests that a library makes without a context. The
 // requests' own contexts still apply.
-type bound struct {
+type contextTransport struct {
 	ctx  context.Context
 	base http.RoundTripper
 }
 
-func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
 	done := func() { stop(); cancel(nil) }
@@ -133,16 +133,16 @@ func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
 		done()
 		return nil, err
 	}
-	resp.Body = boundBody{resp.Body, done}
+	resp.Body = contextBody{resp.Body, done}
 	return resp, nil
 }
 
-type boundBody struct {
+type contextBody struct {
 	io.ReadCloser
 	done func()
 }
 
-func (b boundBody) Close() error {
+func (b contextBody) Close() error {
 	defer b.done()
 	return b.ReadCloser.Close()
 }

@@ -41,18 +41,18 @@ type Signature struct {
 // name.
 func SignImage(ctx context.Context, s *Signer, f Format, repo name.Repository, digest v1.Hash) ([]Signature, error) {
 	ref := repo.Digest(digest.String())
-	if err := f.check(); err != nil {
+	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("signing %s: %w", ref, err)
 	}
 	var out []Signature
-	if f.legacy() {
+	if f.HasLegacy() {
 		sig, err := signDocument(ctx, s, ref)
 		if err != nil {
 			return nil, fmt.Errorf("signing %s: %w", ref, err)
 		}
 		out = append(out, sig)
 	}
-	if f.bundle() {
+	if f.HasBundle() {
 		env, err := Attest(ctx, s, Bundle, Statement{PredicateType: SignatureType, Predicate: json.RawMessage("{}"),
 			Subjects: []Subject{{Name: repo.Name(), Digest: digest}}})
 		if err != nil {
@@ -75,7 +75,7 @@ func signDocument(ctx context.Context, s *Signer, ref name.Digest) (Signature, e
 		}
 		return Signature{Payload: doc, Base64: base64.StdEncoding.EncodeToString(sig)}, nil
 	}
-	b, err := s.seal(ctx, &sign.PlainData{Data: doc})
+	b, err := s.signBundle(ctx, &sign.PlainData{Data: doc})
 	if err != nil {
 		return Signature{}, err
 	}
@@ -101,7 +101,7 @@ func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash
 	if s.Statement != nil {
 		return t.verifySignatureStatement(s.Statement, repo, digest)
 	}
-	by, err := t.verifyDocument(s)
+	by, err := t.VerifyAnyDocument(s)
 	if err != nil {
 		return SignerIdentity{}, err
 	}
@@ -126,9 +126,9 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 		return SignerIdentity{}, err
 	}
 	if st.PredicateType != SignatureType {
-		return SignerIdentity{}, fmt.Errorf("a statement of type %q is no signature", st.PredicateType)
+		return SignerIdentity{}, fmt.Errorf("the statement has the type %q, not a signature", st.PredicateType)
 	}
-	err = errors.New("a signature statement is about nothing")
+	err = errors.New("the signature has no subject")
 	for _, s := range st.Subjects {
 		switch {
 		case s.Digest != digest:
@@ -143,9 +143,10 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 	return SignerIdentity{}, err
 }
 
-// verifyDocument verifies the signature over the document and returns the signer. It does not check
-// the content of the document.
-func (t Trust) verifyDocument(s Signature) (SignerIdentity, error) {
+// VerifyAnyDocument verifies the signature over the document and returns the signer. It does not
+// check the content of the document: the digest and the repository. To decide whether a stored
+// signature is replaced, only its signer matters.
+func (t Trust) VerifyAnyDocument(s Signature) (SignerIdentity, error) {
 	if s.Bundle != nil {
 		var b bundle.Bundle
 		if err := b.UnmarshalJSON(s.Bundle); err != nil {

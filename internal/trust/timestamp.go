@@ -18,8 +18,8 @@ import (
 // have none there. An Envelope for either form has both timestamps; each form is stored with its
 // own.
 
-// stampEnvelope adds timestamps over the stored envelope to a bundle, for the legacy form.
-func (s *Signer) stampEnvelope(ctx context.Context, e Envelope) (Envelope, error) {
+// timestampEnvelope adds timestamps over the stored envelope to a bundle, for the legacy form.
+func (s *Signer) timestampEnvelope(ctx context.Context, e Envelope) (Envelope, error) {
 	if len(s.services.TimestampAuthorities) == 0 {
 		return e, nil
 	}
@@ -36,7 +36,7 @@ func (s *Signer) stampEnvelope(ctx context.Context, e Envelope) (Envelope, error
 		return nil, err
 	}
 	for _, stamp := range b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps[before:] {
-		if err := s.services.Root.stamped(stamp.GetSignedTimestamp(), stored); err != nil {
+		if err := s.services.Root.verifyTimestamp(stamp.GetSignedTimestamp(), stored); err != nil {
 			return nil, fmt.Errorf("verifying what the services answered: %w", err)
 		}
 	}
@@ -44,7 +44,7 @@ func (s *Signer) stampEnvelope(ctx context.Context, e Envelope) (Envelope, error
 }
 
 // stamped verifies that stamp is a timestamp over message by an authority in the root.
-func (r *Root) stamped(stamp, message []byte) error {
+func (r *Root) verifyTimestamp(stamp, message []byte) error {
 	err := errors.New("the trusted root has no timestamp authority")
 	for _, authority := range r.material.TimestampingAuthorities() {
 		if _, err = authority.Verify(stamp, message); err == nil {
@@ -54,17 +54,17 @@ func (r *Root) stamped(stamp, message []byte) error {
 	return err
 }
 
-// stampOver returns the first timestamp over message, or nil if stamps has none.
-func stampOver(stamps []*protocommon.RFC3161SignedTimestamp, message []byte) []byte {
+// timestampOver returns the first timestamp over message, or nil if stamps has none.
+func timestampOver(stamps []*protocommon.RFC3161SignedTimestamp, message []byte) []byte {
 	for _, s := range stamps {
-		if isOver(s.GetSignedTimestamp(), message) {
+		if isTimestampOver(s.GetSignedTimestamp(), message) {
 			return s.GetSignedTimestamp()
 		}
 	}
 	return nil
 }
 
-func isOver(stamp, message []byte) bool {
+func isTimestampOver(stamp, message []byte) bool {
 	parsed, err := timestamp.ParseResponse(stamp)
 	if err != nil || !parsed.HashAlgorithm.Available() {
 		return false
@@ -75,7 +75,7 @@ func isOver(stamp, message []byte) bool {
 }
 
 // unstamped returns the bundle without the timestamps over its stored envelope.
-func (e Envelope) unstamped() (Envelope, error) {
+func (e Envelope) withoutEnvelopeTimestamps() (Envelope, error) {
 	stored, err := e.DSSE()
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (e Envelope) unstamped() (Envelope, error) {
 	data := b.GetVerificationMaterial().GetTimestampVerificationData()
 	var kept []*protocommon.RFC3161SignedTimestamp
 	for _, s := range data.GetRfc3161Timestamps() {
-		if !isOver(s.GetSignedTimestamp(), stored) {
+		if !isTimestampOver(s.GetSignedTimestamp(), stored) {
 			kept = append(kept, s)
 		}
 	}
@@ -98,27 +98,27 @@ func (e Envelope) unstamped() (Envelope, error) {
 	return encodeBundle(&b)
 }
 
-// overEnvelope is a root that also accepts timestamps over the stored envelope. The envelope
+// legacyRoot is a root that also accepts timestamps over the stored envelope. The envelope
 // contains the signature, so the signature existed at that time.
-type overEnvelope struct {
+type legacyRoot struct {
 	root.TrustedMaterial
 	stored []byte
 }
 
-func (m overEnvelope) TimestampingAuthorities() []root.TimestampingAuthority {
+func (m legacyRoot) TimestampingAuthorities() []root.TimestampingAuthority {
 	var out []root.TimestampingAuthority
 	for _, a := range m.TrustedMaterial.TimestampingAuthorities() {
-		out = append(out, eitherOver{a, m.stored})
+		out = append(out, legacyAuthority{a, m.stored})
 	}
 	return out
 }
 
-type eitherOver struct {
+type legacyAuthority struct {
 	root.TimestampingAuthority
 	stored []byte
 }
 
-func (a eitherOver) Verify(stamp, sig []byte) (*root.Timestamp, error) {
+func (a legacyAuthority) Verify(stamp, sig []byte) (*root.Timestamp, error) {
 	at, err := a.TimestampingAuthority.Verify(stamp, sig)
 	if err != nil {
 		at, err = a.TimestampingAuthority.Verify(stamp, a.stored)

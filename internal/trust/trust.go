@@ -1,15 +1,15 @@
-// Package trust signs and verifies: keys, signatures over a digest, statements about it, and their
-// storage in a registry.
+// Package trust signs and verifies signatures of images and statements about them. It holds the
+// keys, the identities and the clients of the Sigstore services.
 //
 // Start with a [Signer]: [NewSigner] takes a key from [LoadKey] or [OpenKMS], and [NewKeyless]
-// signs with an identity. [SignImage] and [Attest] make signatures and envelopes without a
-// registry. [Attach] stores them with a digest, [Read] reads them, and a [Trust] verifies them.
+// signs with an identity. [SignImage] and [Attest] make signatures and envelopes. A [Trust] verifies
+// them; its zero value trusts no signer.
 //
 // There are two forms of storage, see [Format]: cosign's layout of tags, and Sigstore bundles as
-// referrers.
+// referrers. This package converts to and from both, see [Layer] and [Envelope.AsBundle]. It
+// contacts no registry: package attach stores and reads signatures and statements.
 //
-// Like cosign, the package knows nothing about policies: callers interpret the content of
-// statements.
+// Like cosign, the package does not interpret the predicates of statements and knows no policy.
 package trust
 
 import (
@@ -44,18 +44,21 @@ type Trust struct {
 	AnyRepository bool
 
 	// keepAll keeps all attachments: none replaces another, see Copy.
-	keepAll bool
-	// places relates our own statements to each other, see Place.
-	places Places
 }
 
-// errNobody is the error of a Trust without keys and identities.
-var errNobody = errors.New("nobody is trusted: there is no key and no identity")
+// errNoTrust is the error of a Trust without keys and identities.
+var errNoTrust = errors.New("no signer is trusted: neither a key nor an identity is given")
 
 // VerifyEnvelope verifies that a trusted signer signed a statement about this digest, and returns
 // the statement and the signer.
 func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, SignerIdentity, error) {
 	return t.VerifyOpened(Open(e), digest)
+}
+
+// VerifyAnySubject is like VerifyEnvelope, but accepts a statement about any digest. To decide
+// whether a stored statement is replaced, only its signer matters.
+func (t Trust) VerifyAnySubject(e Envelope) (Statement, SignerIdentity, error) {
+	return t.verifyAnySubject(Open(e))
 }
 
 // Opened is a parsed envelope, before its signatures are verified. The statement in it is not
@@ -83,19 +86,19 @@ func Open(e Envelope) Opened {
 
 // VerifyOpened is like VerifyEnvelope, for an envelope from Open.
 func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, SignerIdentity, error) {
-	st, by, err := t.verifyStatement(o)
+	st, by, err := t.verifyAnySubject(o)
 	if err != nil {
 		return Statement{}, SignerIdentity{}, err
 	}
 	if !st.about(digest) {
-		return Statement{}, SignerIdentity{}, fmt.Errorf("a statement of type %q is not about %s", st.PredicateType, digest)
+		return Statement{}, SignerIdentity{}, fmt.Errorf("the statement of type %q is not about %s", st.PredicateType, digest)
 	}
 	return st, by, nil
 }
 
-// verifyStatement verifies the signature of a statement and returns the signer. It does not check
+// verifyOpened verifies the signature of a statement and returns the signer. It does not check
 // the subject.
-func (t Trust) verifyStatement(o Opened) (Statement, SignerIdentity, error) {
+func (t Trust) verifyAnySubject(o Opened) (Statement, SignerIdentity, error) {
 	if o.err != nil {
 		return Statement{}, SignerIdentity{}, o.err
 	}
@@ -125,21 +128,21 @@ func (t Trust) verifyBundle(e Envelope) ([]byte, SignerIdentity, error) {
 	}
 	envelope := b.GetDsseEnvelope()
 	if envelope.GetPayloadType() != payloadType {
-		return nil, SignerIdentity{}, fmt.Errorf("reading a bundle: its payload is a %q", envelope.GetPayloadType())
+		return nil, SignerIdentity{}, fmt.Errorf("reading a bundle: unexpected payload type %q", envelope.GetPayloadType())
 	}
 	if b.GetMediaType() == legacyBundleType && t.Root != nil {
 		stored, err := e.DSSE()
 		if err != nil {
 			return nil, SignerIdentity{}, err
 		}
-		t.Root = &Root{overEnvelope{t.Root.material, stored}}
+		t.Root = &Root{legacyRoot{t.Root.material, stored}}
 	}
 	by, err := t.verifyCertified(&b, nil)
 	return envelope.GetPayload(), by, err
 }
 
 func (t Trust) verifyAny(signatures [][]byte, message []byte) (SignerIdentity, error) {
-	err := errors.New("an envelope without signature")
+	err := errors.New("the envelope has no signature")
 	for _, sig := range signatures {
 		var by SignerIdentity
 		if by, err = t.verify(sig, message); err == nil {
@@ -153,9 +156,9 @@ func (t Trust) verifyAny(signatures [][]byte, message []byte) (SignerIdentity, e
 func (t Trust) verify(sig, message []byte) (SignerIdentity, error) {
 	if len(t.Keys) == 0 {
 		if len(t.Identities) == 0 {
-			return SignerIdentity{}, errNobody
+			return SignerIdentity{}, errNoTrust
 		}
-		return SignerIdentity{}, errors.New("a signature is by a key, and none is trusted")
+		return SignerIdentity{}, errors.New("the signer is a key, and no key is trusted")
 	}
 	for _, key := range t.Keys {
 		v, err := signature.LoadVerifier(key, hash)
@@ -166,5 +169,5 @@ func (t Trust) verify(sig, message []byte) (SignerIdentity, error) {
 			return SignerIdentity{Key: Fingerprint(key)}, nil
 		}
 	}
-	return SignerIdentity{}, errors.New("a signature is by no trusted key")
+	return SignerIdentity{}, errors.New("the signer is not a trusted key")
 }

@@ -122,10 +122,10 @@ func TestNobodyIsTrustedByDefault(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	sig := signLegacy(t, s, repo, digestOf("a"))
 	var zero Trust
-	if _, err := zero.VerifySignature(sig, repo, digestOf("a")); !errors.Is(err, errNobody) {
+	if _, err := zero.VerifySignature(sig, repo, digestOf("a")); !errors.Is(err, errNoTrust) {
 		t.Errorf("%v", err)
 	}
-	if _, _, err := zero.VerifyEnvelope(attest(t, s, "x", "{}", digestOf("a")), digestOf("a")); !errors.Is(err, errNobody) {
+	if _, _, err := zero.VerifyEnvelope(attest(t, s, "x", "{}", digestOf("a")), digestOf("a")); !errors.Is(err, errNoTrust) {
 		t.Errorf("%v", err)
 	}
 }

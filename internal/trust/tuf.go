@@ -33,8 +33,8 @@ type TUF struct {
 	Transport http.RoundTripper
 }
 
-// answerWithin limits the time for one file.
-const answerWithin = 30 * time.Second
+// requestTimeout limits the time for one file.
+const requestTimeout = 30 * time.Second
 
 // TrustedRoot fetches the trusted root of the Sigstore.
 func (m TUF) TrustedRoot(ctx context.Context) (*Root, error) {
@@ -63,7 +63,7 @@ func (m TUF) Services(ctx context.Context, now time.Time) (Services, error) {
 // target fetches a file and verifies it according to TUF.
 func (m TUF) target(ctx context.Context, name string) ([]byte, error) {
 	files := fetcher.NewDefaultFetcher()
-	files.SetHTTPClient(&http.Client{Timeout: answerWithin, Transport: Services{Transport: m.Transport}.transport(ctx)})
+	files.SetHTTPClient(&http.Client{Timeout: requestTimeout, Transport: Services{Transport: m.Transport}.transport(ctx)})
 	opts := tuf.Options{Root: m.Root, CachePath: m.Dir, RepositoryBaseURL: m.URL, Fetcher: files, Context: ctx}
 	if opts.Root == nil {
 		opts.Root = tuf.DefaultRoot()

@@ -1,8 +1,10 @@
-package trust
+package attach
 
 import (
 	"net/http"
 	"testing"
+
+	"github.com/imagegate/imagegate/internal/trust"
 )
 
 // TestWhatGoesAlongIsOneWrite checks that a registry with immutable tags stores our own statements
@@ -12,10 +14,10 @@ func TestWhatGoesAlongIsOneWrite(t *testing.T) {
 	s, maker, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")
 	digest := pushImage(t, repo, "x")
 	r.SetHook(immutable(http.StatusConflict))
-	theirs := Attachments{Envelopes: []Envelope{attest(t, maker, "x", `{"n":1}`, digest), attest(t, maker, "x", `{"n":2}`, digest)}}
-	own := Attachments{Signatures: signAs(t, s, Legacy, repo, digest), Envelopes: []Envelope{attest(t, s, "x", `{"n":3}`, digest)}}
+	theirs := Attachments{Envelopes: []trust.Envelope{attest(t, maker, "x", `{"n":1}`, digest), attest(t, maker, "x", `{"n":2}`, digest)}}
+	own := Attachments{Signatures: signAs(t, s, trust.Legacy, repo, digest), Envelopes: []trust.Envelope{attest(t, s, "x", `{"n":3}`, digest)}}
 	for range 2 {
-		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, own, Copies{TrustedSigners: only(maker), Legacy: theirs}, Writing{}); err != nil {
+		if err := prepareAndStore(t.Context(), only(s), trust.Legacy, repo, digest, own, Copies{TrustedSigners: only(maker), Legacy: theirs}, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		found := read(t, repo, digest)
@@ -31,9 +33,9 @@ func TestWhatGoesAlongIsVerified(t *testing.T) {
 	r := newRegistry(t)
 	s, maker, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")
 	digest := pushImage(t, repo, "x")
-	theirs := Attachments{Envelopes: []Envelope{attest(t, newSigner(t), "x", "{}", digest)}}
-	for _, makers := range []Trust{only(maker), {}} {
-		if err := AttachAll(t.Context(), only(s), Legacy, repo, digest, Attachments{}, Copies{TrustedSigners: makers, Legacy: theirs}, Writing{}); err == nil {
+	theirs := Attachments{Envelopes: []trust.Envelope{attest(t, newSigner(t), "x", "{}", digest)}}
+	for _, makers := range []trust.Trust{only(maker), {}} {
+		if err := prepareAndStore(t.Context(), only(s), trust.Legacy, repo, digest, Attachments{}, Copies{TrustedSigners: makers, Legacy: theirs}, Options{}); err == nil {
 			t.Error("it goes along")
 		}
 	}

@@ -5,22 +5,23 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// placeOf returns how one of our statements relates to the others about the same image. Decisions
+// retentionOf returns how one of our statements relates to the others about the same image. Decisions
 // by several policies and for several tags are stored side by side: the newest of each, with the
 // statements that it lists.
-func placeOf(st trust.Statement) trust.Place {
+func retentionOf(st trust.Statement) attach.Retention {
 	switch {
 	case st.PredicateType == DecisionType:
-		return placeOfDecision(st)
+		return retentionOfDecision(st)
 	case strings.HasSuffix(st.PredicateType, overrideSuffix):
 		var o overridePredicate
 		if json.Unmarshal(st.Predicate, &o) != nil {
-			return trust.Place{}
+			return attach.Retention{}
 		}
-		return trust.Place{Of: "sha256:" + o.Decision.Digest["sha256"]}
+		return attach.Retention{BelongsTo: "sha256:" + o.Decision.Digest["sha256"]}
 	case st.PredicateType == ScanType || st.PredicateType == VulnsType:
 		var scan struct {
 			Metadata struct {
@@ -28,26 +29,26 @@ func placeOf(st trust.Statement) trust.Place {
 			} `json:"metadata"`
 		}
 		if json.Unmarshal(st.Predicate, &scan) != nil {
-			return trust.Place{}
+			return attach.Retention{}
 		}
-		return trust.Place{Evidence: true, At: scan.Metadata.Finished}
+		return attach.Retention{Evidence: true, At: scan.Metadata.Finished}
 	case st.PredicateType == SPDXType || st.PredicateType == CycloneDXType || st.PredicateType == ReferenceType:
-		return trust.Place{Evidence: true}
+		return attach.Retention{Evidence: true}
 	}
-	return trust.Place{}
+	return attach.Retention{}
 }
 
-// placeOfDecision identifies a decision by the digest of its policy, not by the name: two policies
+// retentionOfDecision identifies a decision by the digest of its policy, not by the name: two policies
 // can have one name.
-func placeOfDecision(st trust.Statement) trust.Place {
+func retentionOfDecision(st trust.Statement) attach.Retention {
 	d, err := parseDecision(st.Predicate)
 	if err != nil { // another program signs decisions with the same key
-		return trust.Place{Key: payloadDigest(st.Payload)}
+		return attach.Retention{Key: payloadDigest(st.Payload)}
 	}
-	place := trust.Place{Key: d.Policy.Digest["sha256"] + " " + strings.Join(d.Basis.Tags, " "), At: d.TimeVerified,
+	out := attach.Retention{Key: d.Policy.Digest["sha256"] + " " + strings.Join(d.Basis.Tags, " "), At: d.TimeVerified,
 		Group: d.Policy.URI + " " + strings.Join(d.Basis.Tags, " ")}
 	for _, in := range d.Inputs {
-		place.Lists = append(place.Lists, "sha256:"+in.Digest["sha256"])
+		out.Lists = append(out.Lists, "sha256:"+in.Digest["sha256"])
 	}
-	return place
+	return out
 }

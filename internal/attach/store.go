@@ -1,4 +1,4 @@
-package trust
+package attach
 
 import (
 	"context"
@@ -34,7 +34,7 @@ type RefusedError struct {
 
 // Error names the list.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the registry refuses to change %s, so that not all of the new statements are stored: %v", e.List, e.Err)
+	return fmt.Sprintf("the registry refuses to change %s, so some new statements are not stored: %v", e.List, e.Err)
 }
 
 // Unwrap returns the answer of the registry.
@@ -48,7 +48,7 @@ type NewerError struct {
 
 // Error names the list and the kind.
 func (e *NewerError) Error() string {
-	return fmt.Sprintf("writing %s: a newer statement of type %s is there already, and is not replaced by an older one", e.List, e.Kind)
+	return fmt.Sprintf("writing %s: a newer statement of type %s exists already and is not replaced by an older one", e.List, e.Kind)
 }
 
 // Limits for repeated writes. The last attempt happens after about one and a half seconds.
@@ -57,43 +57,43 @@ const (
 	firstBackoff = 50 * time.Millisecond
 )
 
-// shelf is an attachment store: one list of attachments of a digest.
-type shelf interface {
+// attachmentStore is one list of attachments of a digest.
+type attachmentStore interface {
 	fmt.Stringer
 	// name identifies the list, for the write lock and for counting writes.
 	name() string
 	// list returns the attachments. It is empty if the list does not exist.
-	list(context.Context) ([]entry, error)
+	list(context.Context) ([]attachment, error)
 	// write stores the added attachments and replaces the list with all.
-	write(ctx context.Context, all, added []entry) error
+	write(ctx context.Context, all, added []attachment) error
 	// remove deletes replaced attachments that are still stored after write.
-	remove(ctx context.Context, replaced []entry) error
-	// second returns the copy of the list, or nil without one. Call list first.
-	second() shelf
+	remove(ctx context.Context, replaced []attachment) error
+	// copyStore returns the copy of the list, or nil without one. Call list first.
+	copyStore() attachmentStore
 }
 
 // store merges attachments into an attachment store and its copy.
-func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
+func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) error {
 	if len(want) == 0 {
 		return nil
 	}
-	done, err := t.locks.lock(ctx, s)
+	done, err := w.locks.lock(ctx, s)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", s, err)
 	}
 	defer done()
-	known := &claimCache{claims: map[string]claim{}}
-	for _, w := range want {
-		known.claims[w.cacheKey()] = w.claim
+	known := &keyCache{keys: map[string]identityKey{}}
+	for _, k := range want {
+		known.keys[k.cacheKey()] = k.key
 	}
 	writes, vanished := map[string]int{}, 0 // writes by the name of the list
 	for {
-		m, missing, err := t.compare(ctx, s, want, known)
+		m, missing, err := w.compare(ctx, s, want, known)
 		if errors.Is(err, errVanished) && vanished < maxReadings {
 			if vanished++; vanished == maxReadings {
 				known.dropVanished = true // no writer is about to replace it
 			}
-			if err := sleep(ctx, firstBackoff<<(vanished-1)); err != nil {
+			if err := clock.Sleep(ctx, firstBackoff<<(vanished-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
 			}
 			continue
@@ -104,18 +104,18 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 		if missing == nil {
 			return finished(ctx, s, m)
 		}
-		if len(m.all) > maxEntries {
-			return fmt.Errorf("writing %s: it would have %d entries, more than %d", s, len(m.all), maxEntries)
+		if len(m.all) > maxAttachments {
+			return fmt.Errorf("writing %s: it would have %d attachments, more than %d", s, len(m.all), maxAttachments)
 		}
-		if n := writes[missing.shelf.name()]; n == maxAttempts {
-			return fmt.Errorf("writing %s: %w, %d times", missing.shelf, errOverwritten, maxAttempts)
+		if n := writes[missing.list.name()]; n == maxAttempts {
+			return fmt.Errorf("writing %s: %w, %d times", missing.list, errOverwritten, maxAttempts)
 		} else if n > 0 {
 			// No jitter: if several writers overwrite each other, the last one finishes.
-			if err := sleep(ctx, firstBackoff<<(n-1)); err != nil {
+			if err := clock.Sleep(ctx, firstBackoff<<(n-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
 			}
 		}
-		writes[missing.shelf.name()]++
+		writes[missing.list.name()]++
 		if err := missing.write(ctx); err != nil {
 			return err
 		}
@@ -124,13 +124,13 @@ func (t writers) store(ctx context.Context, s shelf, want []claimed) error {
 
 // finished ends a store after both lists are complete. It returns a NewerError if a wanted
 // statement was not stored because a newer one exists.
-func finished(ctx context.Context, s shelf, m merging) error {
-	if err := s.remove(ctx, entries(m.replaced)); err != nil {
+func finished(ctx context.Context, s attachmentStore, m mergeResult) error {
+	if err := s.remove(ctx, withoutKeys(m.replaced)); err != nil {
 		return err
 	}
-	for _, w := range m.outdone {
-		if !w.claim.place.Evidence && !w.claim.place.At.IsZero() {
-			return &NewerError{List: s.String(), Kind: w.claim.kind}
+	for _, k := range m.superseded {
+		if !k.key.retention.Evidence && !k.key.retention.At.IsZero() {
+			return &NewerError{List: s.String(), Kind: k.key.kind}
 		}
 	}
 	return nil
@@ -138,65 +138,65 @@ func finished(ctx context.Context, s shelf, m merging) error {
 
 // incomplete is a list that must be written.
 type incomplete struct {
-	shelf shelf
-	have  []entry
-	all   []claimed
+	list attachmentStore
+	have []attachment
+	all  []keyed
 }
 
 func (i incomplete) write(ctx context.Context) error {
-	var added []entry
+	var added []attachment
 	for _, c := range i.all {
 		if !slices.ContainsFunc(i.have, c.equal) {
-			added = append(added, c.entry)
+			added = append(added, c.attachment)
 		}
 	}
-	err := i.shelf.write(ctx, entries(i.all), added)
+	err := i.list.write(ctx, withoutKeys(i.all), added)
 	if len(i.have) > 0 && isRefused(err) {
-		return &RefusedError{List: i.shelf.String(), Err: err}
+		return &RefusedError{List: i.list.String(), Err: err}
 	}
 	return err
 }
 
 // compare reads the list and its copy and returns the first of them that must be written, or nil if
 // both are complete.
-func (t writers) compare(ctx context.Context, s shelf, want []claimed, known *claimCache) (merging, *incomplete, error) {
+func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, known *keyCache) (mergeResult, *incomplete, error) {
 	first, err := s.list(ctx)
 	if err != nil {
-		return merging{}, nil, err
+		return mergeResult{}, nil, err
 	}
-	both, copied, second := first, []entry(nil), s.second()
+	both, copied, second := first, []attachment(nil), s.copyStore()
 	if second != nil {
 		if copied, err = second.list(ctx); err != nil {
-			return merging{}, nil, err
+			return mergeResult{}, nil, err
 		}
 		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list is newer
 	}
-	have, gone, err := t.claims(ctx, s, both, want, known)
+	have, gone, err := w.identify(ctx, s, both, want, known)
 	if err != nil {
-		return merging{}, nil, err
+		return mergeResult{}, nil, err
 	}
-	m := merge(have, want, t.horizon())
+	m := merge(have, want, w.horizon())
 	m.replaced = append(m.replaced, gone...)
-	if !containsAll(first, m.all) || second != nil && containsAny(first, m.replaced) {
+	if !containsAll(first, m.all) || second != nil && containsAnyOf(first, m.replaced) {
 		return m, &incomplete{s, first, m.all}, nil
 	}
-	ours := slices.DeleteFunc(slices.Clone(m.all), func(c claimed) bool { return !c.claim.isOurs() && !slices.ContainsFunc(copied, c.equal) })
-	if second != nil && (!containsAll(copied, ours) || containsAny(copied, m.replaced)) {
+	ours := slices.DeleteFunc(slices.Clone(m.all), func(c keyed) bool { return !c.key.isOurs() && !slices.ContainsFunc(copied, c.equal) })
+	if second != nil && (!containsAll(copied, ours) || containsAnyOf(copied, m.replaced)) {
 		return m, &incomplete{second, copied, ours}, nil
 	}
 	return m, nil, nil
 }
 
 // horizon returns the time after which a statement is from the future. Zero means no limit.
-func (t writers) horizon() time.Time {
-	if t.now == nil {
+func (w writers) horizon() time.Time {
+	if w.now == nil {
 		return time.Time{}
 	}
-	return t.now().Add(clock.Skew)
+	return w.now().Add(clock.Skew)
 }
 
 // union returns the attachments in the list, followed by those that only its copy has.
-func union(list, copied []entry) []entry {
+func union(list, copied []attachment) []attachment {
 	out := slices.Clone(list)
 	for _, e := range copied {
 		if !slices.ContainsFunc(list, e.equal) {
@@ -221,18 +221,7 @@ func isRefused(err error) bool {
 }
 
 // errOverwritten reports that other writers keep overwriting the same tag.
-var errOverwritten = errors.New("others have overwritten it")
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+var errOverwritten = errors.New("another writer has overwritten it")
 
 // WriteLocks is a write lock for each list, shared by the writers in one process, so that they do not
 // overwrite each other. The zero value is ready to use.
@@ -240,15 +229,15 @@ type WriteLocks struct {
 	lists sync.Map // maps the name to a chan struct{} of capacity 1
 }
 
-func (t *WriteLocks) lock(ctx context.Context, s shelf) (done func(), err error) {
-	if t == nil {
+func (l *WriteLocks) lock(ctx context.Context, s attachmentStore) (done func(), err error) {
+	if l == nil {
 		return func() {}, nil
 	}
-	v, _ := t.lists.LoadOrStore(s.name(), make(chan struct{}, 1))
-	turn := v.(chan struct{})
+	v, _ := l.lists.LoadOrStore(s.name(), make(chan struct{}, 1))
+	held := v.(chan struct{})
 	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
+	case held <- struct{}{}:
+		return func() { <-held }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -1,4 +1,4 @@
-package trust
+package attach
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/imagegate/imagegate/internal/trust"
+
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -25,14 +27,14 @@ import (
 )
 
 // attach stores envelopes by s.
-func attach(t testing.TB, s *Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
+func attach(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash, envelopes ...trust.Envelope) error {
 	t.Helper()
-	return Attach(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: envelopes})
+	return store(t, s, trust.Legacy, repo, d, Attachments{Envelopes: envelopes})
 }
 
 func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
 	t.Helper()
-	got, err := Read(t.Context(), Both, repo.Digest(d.String()))
+	got, err := Read(t.Context(), trust.Both, repo.Digest(d.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,10 +42,10 @@ func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
 }
 
 // predicatesBy lists the predicates of one type that s signed.
-func predicatesBy(s *Signer, kind string, envelopes []Envelope, d v1.Hash) []string {
+func predicatesBy(s *trust.Signer, kind string, envelopes []trust.Envelope, d v1.Hash) []string {
 	var out []string
 	for _, e := range envelopes {
-		if st, _, err := (Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifyEnvelope(e, d); err == nil && st.PredicateType == kind {
+		if st, _, err := (trust.Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifyEnvelope(e, d); err == nil && st.PredicateType == kind {
 			out = append(out, string(st.Predicate))
 		}
 	}
@@ -52,13 +54,13 @@ func predicatesBy(s *Signer, kind string, envelopes []Envelope, d v1.Hash) []str
 
 func TestNothingOfOthersIsLost(t *testing.T) {
 	s, other, repo, d := newSigner(t), newSigner(t), newRepo(t, "app"), digestOf("a")
-	put := func(by *Signer, predicate string) {
+	put := func(by *trust.Signer, predicate string) {
 		t.Helper()
 		a := Attachments{
-			Signatures: []Signature{signLegacy(t, by, repo, d)},
-			Envelopes:  []Envelope{attest(t, by, "x", predicate, d), attest(t, by, "y", "{}", d)},
+			Signatures: []trust.Signature{signLegacy(t, by, repo, d)},
+			Envelopes:  []trust.Envelope{attest(t, by, "x", predicate, d), attest(t, by, "y", "{}", d)},
 		}
-		if err := Attach(t.Context(), only(by), Legacy, repo, d, a); err != nil {
+		if err := store(t, by, trust.Legacy, repo, d, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,10 +73,10 @@ func TestNothingOfOthersIsLost(t *testing.T) {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
 	// The documents are equal, so both signatures belong to the same blob.
-	for _, by := range []*Signer{s, other} {
+	for _, by := range []*trust.Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {
-			if _, err := (Trust{Keys: []crypto.PublicKey{by.PublicKey()}}).VerifySignature(sig, repo, d); err == nil {
+			if _, err := (trust.Trust{Keys: []crypto.PublicKey{by.PublicKey()}}).VerifySignature(sig, repo, d); err == nil {
 				ok++
 			}
 		}
@@ -93,8 +95,8 @@ func TestRepeatingWritesNothing(t *testing.T) {
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	for range 2 {
 		r.ResetRequests()
-		a := Attachments{Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
-		if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err != nil {
+		a := Attachments{Signatures: []trust.Signature{signLegacy(t, s, repo, d)}, Envelopes: []trust.Envelope{attest(t, s, "x", "{}", d)}}
+		if err := store(t, s, trust.Legacy, repo, d, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,7 +110,7 @@ func TestRepeatingWritesNothing(t *testing.T) {
 func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 	s, repo, index := newSigner(t), newRepo(t, "app"), digestOf("f")
 	amd, arm := digestOf("a"), digestOf("b")
-	for _, e := range []Envelope{
+	for _, e := range []trust.Envelope{
 		attest(t, s, "x", `{"for":"amd"}`, amd, index), attest(t, s, "x", `{"for":"arm"}`, arm, index),
 		attest(t, s, "x", `{"for":"amd again"}`, amd, digestOf("e"), index), // and in another index
 	} {
@@ -136,11 +138,11 @@ func TestAttachmentsOfAnotherKeyAreRefused(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	for what, a := range map[string]Attachments{
-		"signature": {Signatures: []Signature{signLegacy(t, s, repo, d), signLegacy(t, other, repo, d)}},
-		"envelope":  {Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{attest(t, other, "x", "{}", d)}},
-		"garbage":   {Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{Envelope("{}")}},
+		"signature": {Signatures: []trust.Signature{signLegacy(t, s, repo, d), signLegacy(t, other, repo, d)}},
+		"envelope":  {Signatures: []trust.Signature{signLegacy(t, s, repo, d)}, Envelopes: []trust.Envelope{attest(t, other, "x", "{}", d)}},
+		"garbage":   {Signatures: []trust.Signature{signLegacy(t, s, repo, d)}, Envelopes: []trust.Envelope{trust.Envelope("{}")}},
 	} {
-		if err := Attach(t.Context(), only(s), Legacy, repo, d, a); err == nil {
+		if err := store(t, s, trust.Legacy, repo, d, a); err == nil {
 			t.Errorf("%s: attached", what)
 		}
 	}
@@ -153,18 +155,18 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	repo, d := newRepo(t, "app"), digestOf("a")
 	const writers = 8
 	var group sync.WaitGroup
-	var turns WriteLocks
+	var locks WriteLocks
 	for i := range writers {
 		s := newSigner(t)
 		group.Go(func() {
 			env := attest(t, s, fmt.Sprintf("type-%d", i), "{}", d)
-			if err := AttachAll(t.Context(), only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Copies{}, Writing{Locks: &turns}); err != nil {
+			if err := prepareAndStore(t.Context(), only(s), trust.Legacy, repo, d, Attachments{Envelopes: []trust.Envelope{env}}, Copies{}, Options{Locks: &locks}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	group.Wait()
-	got, err := Read(t.Context(), Both, repo.Digest(d.String()))
+	got, err := Read(t.Context(), trust.Both, repo.Digest(d.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +177,8 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 
 func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
-	var turns WriteLocks
-	done, err := turns.lock(t.Context(), &tagShelf{tag: attestationTag(repo, d)})
+	var locks WriteLocks
+	done, err := locks.lock(t.Context(), &tagStore{tag: attestationTag(repo, d)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,16 +186,16 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	env := attest(t, s, "x", "{}", d)
 	cancel()
-	err = AttachAll(ctx, only(s), Legacy, repo, d, Attachments{Envelopes: []Envelope{env}}, Copies{}, Writing{Locks: &turns})
+	err = prepareAndStore(ctx, only(s), trust.Legacy, repo, d, Attachments{Envelopes: []trust.Envelope{env}}, Copies{}, Options{Locks: &locks})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
 
-// overwrite simulates another process: it replaces the list with an unrelated entry before each of
+// overwrite simulates another process: it replaces the list with an unrelated attachment before each of
 // the first n reads that follow a write.
 func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n int64) {
-	stray := rawEntry(t, []byte("{}"), envelopeLayer, nil)
+	stray := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, nil)
 	var written atomic.Bool
 	var times atomic.Int64
 	r.SetHook(func(_ http.ResponseWriter, req *http.Request) bool {
@@ -204,7 +206,7 @@ func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n
 		case req.Method == http.MethodPut:
 			written.Store(true)
 		case req.Method == http.MethodGet && written.Swap(false) && times.Add(1) <= n:
-			if err := write(attestationTag(repo, d), []entry{stray}, []remote.Option{remote.WithTransport(asAnother{})}); err != nil {
+			if err := write(attestationTag(repo, d), []attachment{stray}, []remote.Option{remote.WithTransport(asAnother{})}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -255,7 +257,7 @@ func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 		if err := attach(t, s, repo, d, env); err == nil {
 			t.Errorf("%d: attached", status)
 		}
-		if _, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil {
+		if _, err := Read(t.Context(), trust.Both, repo.Digest(d.String())); err == nil {
 			t.Errorf("%d: read", status)
 		}
 	}
@@ -298,7 +300,7 @@ func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
 				_, err := w.Write([]byte(body))
 				return err == nil
 			})
-			if got, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil {
+			if got, err := Read(t.Context(), trust.Both, repo.Digest(d.String())); err == nil {
 				t.Errorf("read: %v", got)
 			}
 			if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err == nil {
@@ -315,7 +317,7 @@ func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	img := v1.Image(empty.Image)
 	var err error
-	for mediaType, body := range map[types.MediaType]string{envelopeLayer: "not JSON", "text/plain": "something else", types.OCILayer: "x"} {
+	for mediaType, body := range map[types.MediaType]string{trust.EnvelopeLayer: "not JSON", "text/plain": "something else", types.OCILayer: "x"} {
 		if img, err = mutate.Append(img, mutate.Addendum{Layer: static.NewLayer([]byte(body), mediaType), MediaType: mediaType}); err != nil {
 			t.Fatal(err)
 		}
@@ -336,52 +338,52 @@ func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if layers, err := left.Layers(); err != nil || len(layers) != 4 {
-		t.Errorf("%d entries are left, %v", len(layers), err)
+		t.Errorf("%d attachments are left, %v", len(layers), err)
 	}
 }
 
-// TestHostileEntriesAreNotRead checks entries that are too large, endless or too many, or that do
+// TestHostileEntriesAreNotRead checks attachments that are too large, endless or too many, or that do
 // not match their digest.
 func TestHostileEntriesAreNotRead(t *testing.T) {
 	isBlobRead := func(req *http.Request) bool { return lab.IsBlob(req) && req.Method == http.MethodGet }
 	isListRead := func(req *http.Request) bool { return lab.IsManifest(req) && req.Method == http.MethodGet }
-	one := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
+	one := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})
 	large := one
-	large.desc.Size = maxEntry + 1
+	large.desc.Size = maxAttachmentSize + 1
 	negative := one
 	negative.desc.Size = -1
 	shorter := one
 	shorter.desc.Size = 1
 	longer := one
 	longer.desc.Size = 3
-	many := make([]entry, maxEntries+1)
+	many := make([]attachment, maxAttachments+1)
 	for i := range many {
 		many[i] = one
 	}
 	for what, c := range map[string]struct {
-		entries []entry
-		hook    lab.Hook
-		unread  bool // the download must not even start
+		attachments []attachment
+		hook        lab.Hook
+		unread      bool // the download must not even start
 	}{
-		"large":        {entries: []entry{large}, unread: true},
-		"negative":     {entries: []entry{negative}, unread: true},
-		"two sizes":    {entries: []entry{one, shorter}},
-		"shorter":      {entries: []entry{shorter}},
-		"longer":       {entries: []entry{longer}},
-		"many":         {entries: many},
-		"endless":      {entries: []entry{one}, hook: lab.When(isBlobRead, lab.Endless())},
-		"corrupt":      {entries: []entry{one}, hook: lab.When(isBlobRead, lab.Corrupt(0))},
-		"cut":          {entries: []entry{one}, hook: lab.When(isBlobRead, lab.CutBody(1))},
-		"gone":         {entries: []entry{one}, hook: lab.When(isBlobRead, lab.Fail(http.StatusNotFound))},
-		"endless list": {entries: []entry{one}, hook: lab.When(isListRead, lab.Endless())},
+		"large":        {attachments: []attachment{large}, unread: true},
+		"negative":     {attachments: []attachment{negative}, unread: true},
+		"two sizes":    {attachments: []attachment{one, shorter}},
+		"shorter":      {attachments: []attachment{shorter}},
+		"longer":       {attachments: []attachment{longer}},
+		"many":         {attachments: many},
+		"endless":      {attachments: []attachment{one}, hook: lab.When(isBlobRead, lab.Endless())},
+		"corrupt":      {attachments: []attachment{one}, hook: lab.When(isBlobRead, lab.Corrupt(0))},
+		"cut":          {attachments: []attachment{one}, hook: lab.When(isBlobRead, lab.CutBody(1))},
+		"gone":         {attachments: []attachment{one}, hook: lab.When(isBlobRead, lab.Fail(http.StatusNotFound))},
+		"endless list": {attachments: []attachment{one}, hook: lab.When(isListRead, lab.Endless())},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := newRegistry(t)
 			repo, d := repoIn(t, r, "app"), digestOf("a")
-			putAsIs(t, attestationTag(repo, d), c.entries)
+			putAsIs(t, attestationTag(repo, d), c.attachments)
 			r.SetHook(c.hook)
 			r.ResetRequests()
-			if got, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil || got.Envelopes != nil {
+			if got, err := Read(t.Context(), trust.Both, repo.Digest(d.String())); err == nil || got.Envelopes != nil {
 				t.Errorf("%q, %v", got.Envelopes, err)
 			}
 			if n := len(r.BlobReads()); c.unread && n != 0 {
@@ -392,9 +394,9 @@ func TestHostileEntriesAreNotRead(t *testing.T) {
 }
 
 // putAsIs stores a list of the blob "{}", even if sizes and addresses are wrong.
-func putAsIs(t *testing.T, tag name.Tag, entries []entry) {
+func putAsIs(t *testing.T, tag name.Tag, attachments []attachment) {
 	t.Helper()
-	put(t, tag, rawEntry(t, []byte("{}"), envelopeLayer, nil))
+	put(t, tag, rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, nil))
 	img, err := remote.Image(tag)
 	if err != nil {
 		t.Fatal(err)
@@ -405,7 +407,7 @@ func putAsIs(t *testing.T, tag name.Tag, entries []entry) {
 	}
 	m = m.DeepCopy()
 	m.Layers = nil
-	for _, e := range entries {
+	for _, e := range attachments {
 		m.Layers = append(m.Layers, e.desc)
 	}
 	raw, err := json.Marshal(m)
@@ -423,7 +425,7 @@ type manifest []byte
 func (m manifest) RawManifest() ([]byte, error)        { return m, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
-// TestOthersEntriesAreNotDownloaded checks that entries by others stay in the list and are not
+// TestOthersEntriesAreNotDownloaded checks that attachments by others stay in the list and are not
 // downloaded, whatever their size.
 func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 	r := newRegistry(t)
@@ -431,8 +433,8 @@ func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 	if err := attach(t, other, repo, d, attest(t, other, "y", "{}", d)); err != nil {
 		t.Fatal(err)
 	}
-	large := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
-	large.desc.Size = maxEntry + 1
+	large := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})
+	large.desc.Size = maxAttachmentSize + 1
 	before := read(t, repo, d)
 	r.ResetRequests()
 	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err != nil {
@@ -445,7 +447,7 @@ func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 		t.Errorf("%q", got.Envelopes)
 	}
 	elsewhere := digestOf("b")
-	putAsIs(t, attestationTag(repo, elsewhere), []entry{large})
+	putAsIs(t, attestationTag(repo, elsewhere), []attachment{large})
 	if err := attach(t, s, repo, elsewhere, attest(t, s, "x", "{}", elsewhere)); err != nil {
 		t.Errorf("beside a large entry: %v", err)
 	}
@@ -455,10 +457,10 @@ func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 // manifest, not even as a fallback.
 func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
-	e := rawEntry(t, []byte("{}"), envelopeLayer, map[string]string{predicateAnnotation: "x"})
+	e := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})
 	e.desc.URLs = []string{"https://elsewhere.invalid/blob"}
-	putAsIs(t, attestationTag(repo, d), []entry{e})
-	if got, err := Read(t.Context(), Both, repo.Digest(d.String())); err == nil {
+	putAsIs(t, attestationTag(repo, d), []attachment{e})
+	if got, err := Read(t.Context(), trust.Both, repo.Digest(d.String())); err == nil {
 		t.Errorf("read: %v", got)
 	}
 	if err := attach(t, s, repo, d, attest(t, s, "x", "{}", d)); err == nil {
@@ -479,15 +481,15 @@ func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
 	}}
 	defer transport.CloseIdleConnections()
 	s, d := newSigner(t), digestOf("a")
-	a := Attachments{Signatures: []Signature{signLegacy(t, s, repo, d)}, Envelopes: []Envelope{attest(t, s, "x", "{}", d)}}
-	if err := Attach(t.Context(), only(s), Legacy, repo, d, a, remote.WithTransport(transport)); err != nil {
+	a := Attachments{Signatures: []trust.Signature{signLegacy(t, s, repo, d)}, Envelopes: []trust.Envelope{attest(t, s, "x", "{}", d)}}
+	if err := store(t, s, trust.Legacy, repo, d, a, remote.WithTransport(transport)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read(t.Context(), Both, repo.Digest(d.String()), remote.WithTransport(transport))
+	got, err := Read(t.Context(), trust.Both, repo.Digest(d.String()), remote.WithTransport(transport))
 	if err != nil || len(got.Signatures) != 1 || len(got.Envelopes) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if _, err := (Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifySignature(got.Signatures[0], repo, d); err != nil {
+	if _, err := (trust.Trust{Keys: []crypto.PublicKey{s.PublicKey()}}).VerifySignature(got.Signatures[0], repo, d); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package trust
+package attach
 
 import (
 	"bytes"
@@ -16,34 +16,25 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// How cosign stores signatures and envelopes:
-// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#storage
-const (
-	signatureLayer      = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
-	envelopeLayer       = types.MediaType("application/vnd.dsse.envelope.v1+json")
-	signatureAnnotation = "dev.cosignproject.cosign/signature"
-	predicateAnnotation = "predicateType"
-)
-
-// tagShelf is the attachment store in one of cosign's tags.
-type tagShelf struct {
+// tagStore is the attachment store in one of cosign's tags.
+type tagStore struct {
 	tag    name.Tag
 	puller *remote.Puller
 	opts   []remote.Option
-	copy   *tagShelf // nil without a copy
+	copy   *tagStore // nil without a copy
 }
 
-// newTagShelf returns the attachment store in one of cosign's tags. Its copy has a tag of our own,
+// newTagStore returns the attachment store in one of cosign's tags. Its copy has a tag of our own,
 // which other tools ignore: "sha256-....att.imagegate".
-func newTagShelf(tag name.Tag, puller *remote.Puller, opts []remote.Option) *tagShelf {
-	second := &tagShelf{tag: tag.Context().Tag(tag.TagStr() + copySuffix), puller: puller, opts: opts}
-	return &tagShelf{tag: tag, puller: puller, opts: opts, copy: second}
+func newTagStore(tag name.Tag, puller *remote.Puller, opts []remote.Option) *tagStore {
+	second := &tagStore{tag: tag.Context().Tag(tag.TagStr() + copySuffix), puller: puller, opts: opts}
+	return &tagStore{tag: tag, puller: puller, opts: opts, copy: second}
 }
 
 // copySuffix is the suffix of the tag of a copy.
 const copySuffix = ".imagegate"
 
-func (t *tagShelf) second() shelf {
+func (t *tagStore) copyStore() attachmentStore {
 	if t.copy == nil {
 		return nil
 	}
@@ -59,24 +50,24 @@ func attestationTag(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
 }
 
-func (t *tagShelf) String() string { return t.tag.String() }
-func (t *tagShelf) name() string   { return t.tag.Name() }
+func (t *tagStore) String() string { return t.tag.String() }
+func (t *tagStore) name() string   { return t.tag.Name() }
 
-func (t *tagShelf) list(ctx context.Context) ([]entry, error) {
+func (t *tagStore) list(ctx context.Context) ([]attachment, error) {
 	return list(ctx, t.puller, t.tag, t.opts)
 }
 
-func (t *tagShelf) write(_ context.Context, all, _ []entry) error {
+func (t *tagStore) write(_ context.Context, all, _ []attachment) error {
 	return write(t.tag, all, t.opts)
 }
 
-// remove does nothing: an entry that is not in the list is not stored in the tag.
-func (t *tagShelf) remove(context.Context, []entry) error { return nil }
+// remove does nothing: an attachment that is not in the list is not stored in the tag.
+func (t *tagStore) remove(context.Context, []attachment) error { return nil }
 
-// list returns the entries of a tag. It is empty if the tag does not exist. Any other failure is an
-// error. A manifest that is not a list of entries is an error, too: treating it as empty would
+// list returns the attachments in a tag. It is empty if the tag does not exist. Any other failure is an
+// error. A manifest that is not such a list is an error, too: treating it as empty would
 // overwrite it.
-func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]entry, error) {
+func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]attachment, error) {
 	found, err := puller.Get(ctx, tag)
 	if err != nil {
 		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
@@ -87,41 +78,41 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 	}
 	// The library would silently resolve an index to one of its images.
 	if !found.MediaType.IsImage() {
-		return nil, fmt.Errorf("reading %s: it is a %q and no list of signatures", tag, found.MediaType)
+		return nil, fmt.Errorf("reading %s: media type %q is not a signature list", tag, found.MediaType)
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(found.Manifest))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", tag, err)
 	}
 	if m.Config.Digest == (v1.Hash{}) || m.MediaType != "" && m.MediaType != found.MediaType {
-		return nil, fmt.Errorf("reading %s: it is no %q", tag, found.MediaType)
+		return nil, fmt.Errorf("reading %s: its manifest is not a %q", tag, found.MediaType)
 	}
-	if len(m.Layers) > maxEntries {
-		return nil, fmt.Errorf("reading %s: it has %d entries, more than %d", tag, len(m.Layers), maxEntries)
+	if len(m.Layers) > maxAttachments {
+		return nil, fmt.Errorf("reading %s: it has %d attachments, more than %d", tag, len(m.Layers), maxAttachments)
 	}
 	img, err := found.Image()
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", tag, err)
 	}
-	out := make([]entry, len(m.Layers))
+	out := make([]attachment, len(m.Layers))
 	for i, d := range m.Layers {
 		// The library would follow these URLs to any host.
 		if len(d.URLs) > 0 {
-			return nil, fmt.Errorf("reading %s: entry %s is to be fetched from elsewhere", tag, d.Digest)
+			return nil, fmt.Errorf("reading %s: attachment %s names another location for its content", tag, d.Digest)
 		}
 		layer, err := img.LayerByDigest(d.Digest)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", tag, err)
 		}
-		out[i] = entry{desc: d, open: layer.Compressed}
+		out[i] = attachment{desc: d, open: layer.Compressed}
 	}
 	return out, nil
 }
 
-// write makes the entries the list of the tag. Existing blobs are not sent again.
-func write(tag name.Tag, entries []entry, opts []remote.Option) error {
-	adds := make([]mutate.Addendum, len(entries))
-	for i, e := range entries {
+// write makes the attachments the list of the tag. Existing blobs are not sent again.
+func write(tag name.Tag, all []attachment, opts []remote.Option) error {
+	adds := make([]mutate.Addendum, len(all))
+	for i, e := range all {
 		adds[i] = mutate.Addendum{Layer: e, MediaType: e.desc.MediaType, Annotations: e.desc.Annotations}
 	}
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
@@ -139,7 +130,7 @@ func write(tag name.Tag, entries []entry, opts []remote.Option) error {
 	}
 	// Not remote.Write: it trusts a HEAD request about whether the tag exists.
 	blobs := []v1.Layer{config}
-	for _, e := range entries {
+	for _, e := range all {
 		blobs = append(blobs, e)
 	}
 	for _, blob := range blobs {

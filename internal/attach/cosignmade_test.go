@@ -1,4 +1,4 @@
-package trust
+package attach
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/imagegate/imagegate/internal/trust"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -22,7 +24,7 @@ import (
 )
 
 // cosignMakes signs and attests an image with cosign's library, and stores both in one form.
-func cosignMakes(t *testing.T, f Format, ref name.Digest) crypto.PublicKey {
+func cosignMakes(t *testing.T, f trust.Format, ref name.Digest) crypto.PublicKey {
 	t.Helper()
 	sv, _, err := signature.NewDefaultECDSASignerVerifier()
 	if err != nil {
@@ -37,13 +39,13 @@ func cosignMakes(t *testing.T, f Format, ref name.Digest) crypto.PublicKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f == Bundle {
+	if f == trust.Bundle {
 		// The subject of cosign's signature statement has no name. Since version 3 it has
 		// annotations; in version 2 the predicate is missing.
-		about := map[string]any{"_type": statementType, "predicateType": SignatureType,
+		about := map[string]any{"_type": "https://in-toto.io/Statement/v1", "predicateType": trust.SignatureType,
 			"subject": []any{map[string]any{"digest": map[string]string{"sha256": strings.TrimPrefix(ref.DigestStr(), "sha256:")},
 				"annotations": map[string]any{"a": "b"}}}}
-		for kind, body := range map[string]any{SignatureType: about, "https://spdx.dev/Document": statement} {
+		for kind, body := range map[string]any{trust.SignatureType: about, "https://spdx.dev/Document": statement} {
 			made, err := cosignbundle.MakeNewBundle(public, nil, mustJSON(t, body), wrapped(t, sv, body), nil, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -115,7 +117,7 @@ func wrapped(t *testing.T, sv signature.SignerVerifier, statement any) []byte {
 // TestWhatCosignMadeIsAccepted checks each form, and that only this digest and key are accepted. A
 // signature in cosign's bundle names no repository, so AnyRepository must be set.
 func TestWhatCosignMadeIsAccepted(t *testing.T) {
-	for _, f := range []Format{Legacy, Bundle} {
+	for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(f.String(), func(t *testing.T) {
 			repo := newRepo(t, "app")
 			digest := pushImage(t, repo, "x")
@@ -125,22 +127,22 @@ func TestWhatCosignMadeIsAccepted(t *testing.T) {
 				t.Fatalf("%d signatures, %d envelopes, %v", len(found.Signatures), len(found.Envelopes), err)
 			}
 			sig, env := found.Signatures[0], found.Envelopes[0]
-			accept := Trust{Keys: []crypto.PublicKey{public}, AnyRepository: true}
-			if by, err := accept.VerifySignature(sig, repo, digest); err != nil || by.Key != Fingerprint(public) {
+			accept := trust.Trust{Keys: []crypto.PublicKey{public}, AnyRepository: true}
+			if by, err := accept.VerifySignature(sig, repo, digest); err != nil || by.Key != trust.Fingerprint(public) {
 				t.Errorf("the signature: %v, %v", by, err)
 			}
 			if st, _, err := accept.VerifyEnvelope(env, digest); err != nil || st.PredicateType != "https://spdx.dev/Document" {
 				t.Errorf("the statement: %v, %v", st, err)
 			}
-			strict := Trust{Keys: accept.Keys}
-			if _, err := strict.VerifySignature(sig, repo, digest); (err == nil) != (f == Legacy) {
+			strict := trust.Trust{Keys: accept.Keys}
+			if _, err := strict.VerifySignature(sig, repo, digest); (err == nil) != (f == trust.Legacy) {
 				t.Errorf("where a repository must be named: %v", err)
 			}
 			for what, c := range map[string]struct {
-				tr     Trust
+				tr     trust.Trust
 				digest v1.Hash
 			}{
-				"another key":    {Trust{Keys: []crypto.PublicKey{newSigner(t).PublicKey()}, AnyRepository: true}, digest},
+				"another key":    {trust.Trust{Keys: []crypto.PublicKey{newSigner(t).PublicKey()}, AnyRepository: true}, digest},
 				"another digest": {accept, digestOf("a")},
 			} {
 				if _, err := c.tr.VerifySignature(sig, repo, c.digest); err == nil {

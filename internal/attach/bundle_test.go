@@ -1,4 +1,4 @@
-package trust
+package attach
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/imagegate/imagegate/internal/trust"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -44,25 +46,25 @@ func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 	t.Run("fallback tag", func(t *testing.T) { test(t, newRepo(t, "app")) })
 }
 
-// attachBundles signs an image and stores the signature and the envelopes as bundles.
-func attachBundles(t testing.TB, s *Signer, repo name.Repository, d v1.Hash, envelopes ...Envelope) error {
+// storeBundles signs an image and stores the signature and the envelopes as bundles.
+func attachBundles(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash, envelopes ...trust.Envelope) error {
 	t.Helper()
-	return Attach(t.Context(), only(s), Bundle, repo, d, Attachments{Signatures: signAs(t, s, Bundle, repo, d), Envelopes: envelopes})
+	return store(t, s, trust.Bundle, repo, d, Attachments{Signatures: signAs(t, s, trust.Bundle, repo, d), Envelopes: envelopes})
 }
 
 // referrersOf lists the digests of the referrers of a digest.
 func referrersOf(t testing.TB, repo name.Repository, d v1.Hash) []string {
 	t.Helper()
-	shelf, err := newReferrerShelf(repo.Digest(d.String()), nil)
+	list, err := newReferrerStore(repo.Digest(d.String()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries, err := shelf.list(t.Context())
+	attachments, err := list.list(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, e := range entries {
+	for _, e := range attachments {
 		out = append(out, e.desc.Digest.String())
 	}
 	slices.Sort(out)
@@ -105,7 +107,7 @@ func TestCosignAcceptsOurBundles(t *testing.T) {
 		if sig, att := weAccept(t, other.PublicKey(), ref); sig == nil || att == nil {
 			t.Errorf("we take another key: %v, %v", sig, att)
 		}
-		legacy, err := Read(t.Context(), Legacy, ref)
+		legacy, err := Read(t.Context(), trust.Legacy, ref)
 		if err != nil || legacy.Signatures != nil || legacy.Envelopes != nil {
 			t.Errorf("of the legacy form: %v, %v", legacy, err)
 		}
@@ -117,17 +119,17 @@ func TestBothFormsStandBesideEachOther(t *testing.T) {
 		s := newSigner(t)
 		digest := pushImage(t, repo, "x")
 		env := attest(t, s, "x", `{"a":1}`, digest)
-		a := Attachments{Signatures: signAs(t, s, Both, repo, digest), Envelopes: []Envelope{env}}
-		if err := Attach(t.Context(), only(s), Both, repo, digest, a); err != nil {
+		a := Attachments{Signatures: signAs(t, s, trust.Both, repo, digest), Envelopes: []trust.Envelope{env}}
+		if err := store(t, s, trust.Both, repo, digest, a); err != nil {
 			t.Fatal(err)
 		}
-		for f, want := range map[Format]int{Legacy: 1, Bundle: 1, Both: 2} {
+		for f, want := range map[trust.Format]int{trust.Legacy: 1, trust.Bundle: 1, trust.Both: 2} {
 			got, err := Read(t.Context(), f, repo.Digest(digest.String()))
 			if err != nil || len(got.Signatures) != want || len(got.Envelopes) != want {
 				t.Errorf("%s: %d signatures, %d envelopes, %v", f, len(got.Signatures), len(got.Envelopes), err)
 			}
 			for _, sig := range got.Signatures {
-				if by, err := only(s).VerifySignature(sig, repo, digest); err != nil || by.String() != Fingerprint(s.PublicKey()) {
+				if by, err := only(s).VerifySignature(sig, repo, digest); err != nil || by.String() != trust.Fingerprint(s.PublicKey()) {
 					t.Errorf("%s: %s, %v", f, by, err)
 				}
 			}
@@ -155,15 +157,19 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	d, elsewhere := digestOf("a"), repo.Registry.Repo("other")
-	sig := signAs(t, s, Bundle, repo, d)[0]
-	nameless := Signature{Statement: envelopeOver(t, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"`+d.Hex+
-		`"}}],"predicateType":"`+SignatureType+`","predicate":{}}`, s)}
-	another := Signature{Statement: attest(t, s, "x", "{}", d)}
+	sig := signAs(t, s, trust.Bundle, repo, d)[0]
+	unnamed, err := trust.Attest(t.Context(), s, trust.Bundle, trust.Statement{PredicateType: trust.SignatureType,
+		Predicate: json.RawMessage("{}"), Subjects: []trust.Subject{{Digest: d}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nameless := trust.Signature{Statement: unnamed}
+	another := trust.Signature{Statement: attest(t, s, "x", "{}", d)}
 	strict, lax := only(s), only(s)
 	lax.AnyRepository = true
 	for what, c := range map[string]struct {
-		trust Trust
-		sig   Signature
+		trust trust.Trust
+		sig   trust.Signature
 		repo  name.Repository
 		d     v1.Hash
 		ok    bool
@@ -173,8 +179,8 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 		"another repository":               {strict, sig, elsewhere, d, false},
 		"another repository, laxly":        {lax, sig, elsewhere, d, false},
 		"another key":                      {only(newSigner(t)), sig, repo, d, false},
-		"nobody":                           {Trust{}, sig, repo, d, false},
-		"nobody, laxly":                    {Trust{AnyRepository: true}, nameless, repo, d, false},
+		"nobody":                           {trust.Trust{}, sig, repo, d, false},
+		"nobody, laxly":                    {trust.Trust{AnyRepository: true}, nameless, repo, d, false},
 		"no repository":                    {strict, nameless, repo, d, false},
 		"no repository, laxly":             {lax, nameless, repo, d, true},
 		"no repository, another digest":    {lax, nameless, repo, digestOf("b"), false},
@@ -189,14 +195,14 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 // TestTamperedBundleIsNotAccepted checks bundles with another payload or with a second envelope.
 func TestTamperedBundleIsNotAccepted(t *testing.T) {
 	s, d := newSigner(t), digestOf("a")
-	good, err := attest(t, s, "x", `{"n":1}`, d).bundled(Fingerprint(s.PublicKey()))
+	good, err := attest(t, s, "x", `{"n":1}`, d).AsBundle(trust.Fingerprint(s.PublicKey()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := only(s).VerifyEnvelope(good, d); err != nil {
 		t.Fatal(err)
 	}
-	edit := func(change func(bundle, envelope map[string]any)) Envelope {
+	edit := func(change func(bundle, envelope map[string]any)) trust.Envelope {
 		var m map[string]any
 		if err := json.Unmarshal(good, &m); err != nil {
 			t.Fatal(err)
@@ -209,10 +215,10 @@ func TestTamperedBundleIsNotAccepted(t *testing.T) {
 		return out
 	}
 	forged := base64.StdEncoding.EncodeToString([]byte(statementOver(`{"n":2}`)))
-	for what, e := range map[string]Envelope{
+	for what, e := range map[string]trust.Envelope{
 		"another payload":      edit(func(_, e map[string]any) { e["payload"] = forged }),
 		"another payload type": edit(func(_, e map[string]any) { e["payloadType"] = "text/plain" }),
-		"an envelope beside":   edit(func(b, _ map[string]any) { b["payload"], b["payloadType"] = forged, payloadType }),
+		"an envelope beside":   edit(func(b, _ map[string]any) { b["payload"], b["payloadType"] = forged, "application/vnd.in-toto+json" }),
 		"no signature":         edit(func(_, e map[string]any) { e["signatures"] = []any{} }),
 		"two signatures": edit(func(_, e map[string]any) {
 			sigs := e["signatures"].([]any)
@@ -234,7 +240,7 @@ func TestRepeatingPilesUpNoBundles(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s, other := newSigner(t), newSigner(t)
 		digest := pushImage(t, repo, "x")
-		put := func(s *Signer, predicate string) []string {
+		put := func(s *trust.Signer, predicate string) []string {
 			t.Helper()
 			if err := attachBundles(t, s, repo, digest, attest(t, s, "x", predicate, digest), attest(t, s, "y", "{}", digest)); err != nil {
 				t.Fatal(err)
@@ -262,12 +268,12 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 		const writers = 8
 		digest := pushImage(t, repo, "x")
 		var group sync.WaitGroup
-		var turns WriteLocks
+		var locks WriteLocks
 		for i := range writers {
 			s := newSigner(t)
 			group.Go(func() {
-				own := Attachments{Signatures: signAs(t, s, Bundle, repo, digest), Envelopes: []Envelope{attest(t, s, fmt.Sprint(i), "{}", digest)}}
-				if err := AttachAll(t.Context(), only(s), Bundle, repo, digest, own, Copies{}, Writing{Locks: &turns}); err != nil {
+				own := Attachments{Signatures: signAs(t, s, trust.Bundle, repo, digest), Envelopes: []trust.Envelope{attest(t, s, fmt.Sprint(i), "{}", digest)}}
+				if err := prepareAndStore(t.Context(), only(s), trust.Bundle, repo, digest, own, Copies{}, Options{Locks: &locks}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -321,9 +327,9 @@ func TestForeignReferrersStay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		foreign := func(artifactType string, layers ...entry) {
+		foreign := func(artifactType string, layers ...attachment) {
 			t.Helper()
-			config := rawEntry(t, []byte("{}"), emptyConfig, nil)
+			config := rawAttachment(t, []byte("{}"), emptyConfig, nil)
 			m := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: artifactType, Config: config.desc, Subject: subject}
 			for _, l := range append(layers, config) {
 				if err := remote.WriteLayer(repo, l); err != nil {
@@ -345,12 +351,12 @@ func TestForeignReferrersStay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		blob := rawEntry(t, []byte("not JSON"), bundleType, nil)
-		text := rawEntry(t, []byte("text"), "text/plain", nil)
+		blob := rawAttachment(t, []byte("not JSON"), trust.BundleType, nil)
+		text := rawAttachment(t, []byte("text"), "text/plain", nil)
 		foreign("application/spdx+json", text)
-		foreign(bundleType, text)
-		foreign(bundleType, blob, text)
-		foreign(bundleType, blob)
+		foreign(trust.BundleType, text)
+		foreign(trust.BundleType, blob, text)
+		foreign(trust.BundleType, blob)
 		before := referrersOf(t, repo, digest)
 		if len(before) != 4 {
 			t.Fatalf("%v", before)
@@ -389,7 +395,7 @@ func TestUnreadableReferrersAreNotTakenForNone(t *testing.T) {
 			digest := pushImage(t, repo, "x")
 			r.SetHook(hook)
 			r.ResetRequests()
-			if got, err := Read(t.Context(), Bundle, repo.Digest(digest.String())); err == nil {
+			if got, err := Read(t.Context(), trust.Bundle, repo.Digest(digest.String())); err == nil {
 				t.Errorf("read: %v", got)
 			}
 			if err := attachBundles(t, s, repo, digest); err == nil {
@@ -429,19 +435,19 @@ func endlessIndex(w http.ResponseWriter, r *http.Request) bool {
 func TestSignatureOfAnotherFormIsNotStored(t *testing.T) {
 	r := newRegistry(t)
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
-	for f, signatures := range map[Format][]Signature{
-		Legacy:   signAs(t, s, Bundle, repo, d),
-		Bundle:   signAs(t, s, Legacy, repo, d),
-		Both + 1: nil,
+	for f, signatures := range map[trust.Format][]trust.Signature{
+		trust.Legacy:   signAs(t, s, trust.Bundle, repo, d),
+		trust.Bundle:   signAs(t, s, trust.Legacy, repo, d),
+		trust.Both + 1: nil,
 	} {
-		if err := Attach(t.Context(), only(s), f, repo, d, Attachments{Signatures: signatures}); err == nil {
+		if err := store(t, s, f, repo, d, Attachments{Signatures: signatures}); err == nil {
 			t.Errorf("%s: attached", f)
 		}
 	}
-	if _, err := SignImage(t.Context(), s, Both+1, repo, d); err == nil {
+	if _, err := trust.SignImage(t.Context(), s, trust.Both+1, repo, d); err == nil {
 		t.Error("signed")
 	}
-	if _, err := Read(t.Context(), Both+1, repo.Digest(d.String())); err == nil {
+	if _, err := Read(t.Context(), trust.Both+1, repo.Digest(d.String())); err == nil {
 		t.Error("read")
 	}
 	if got := r.Writes(); len(got) != 0 {
@@ -450,13 +456,13 @@ func TestSignatureOfAnotherFormIsNotStored(t *testing.T) {
 }
 
 func TestMisspeltFormatIsNotTakenForTheDefault(t *testing.T) {
-	for _, f := range []Format{Legacy, Bundle, Both} {
-		if got, err := ParseFormat(f.String()); err != nil || got != f {
+	for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
+		if got, err := trust.ParseFormat(f.String()); err != nil || got != f {
 			t.Errorf("%s: %s, %v", f, got, err)
 		}
 	}
 	for _, s := range []string{"", "Legacy", "bundles", "format(3)"} {
-		if got, err := ParseFormat(s); err == nil {
+		if got, err := trust.ParseFormat(s); err == nil {
 			t.Errorf("%q is %s", s, got)
 		}
 	}
@@ -505,14 +511,14 @@ func immutable(status int) lab.Hook {
 // again succeeds, and that newer ones are refused with an error.
 func TestImmutableTagIsNotTakenForRenewed(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed} {
-		for _, f := range []Format{Legacy, Bundle, Both} {
+		for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 			t.Run(fmt.Sprint(status, " ", f), func(t *testing.T) {
 				r := newRegistry(t)
 				s, repo := newSigner(t), repoIn(t, r, "app")
 				digest := pushImage(t, repo, "x")
 				r.SetHook(immutable(status))
-				run := func(envelopes ...Envelope) error {
-					return Attach(t.Context(), only(s), f, repo, digest, Attachments{Signatures: signAs(t, s, f, repo, digest), Envelopes: envelopes})
+				run := func(envelopes ...trust.Envelope) error {
+					return store(t, s, f, repo, digest, Attachments{Signatures: signAs(t, s, f, repo, digest), Envelopes: envelopes})
 				}
 				for range 2 {
 					if err := run(attest(t, s, "x", `{"n":1}`, digest), attest(t, s, "y", "{}", digest)); err != nil {
@@ -531,7 +537,7 @@ func TestImmutableTagIsNotTakenForRenewed(t *testing.T) {
 				if err := run(attest(t, s, "z", "{}", digest)); !errors.As(err, &refused) {
 					t.Errorf("a further statement: %v", err)
 				}
-				if err := Attach(t.Context(), only(newSigner(t)), f, repo, digest, Attachments{Envelopes: []Envelope{attest(t, s, "x", "{}", digest)}}); err == nil {
+				if err := store(t, newSigner(t), f, repo, digest, Attachments{Envelopes: []trust.Envelope{attest(t, s, "x", "{}", digest)}}); err == nil {
 					t.Error("what another signed is taken for ours")
 				}
 			})

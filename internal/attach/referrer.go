@@ -1,4 +1,4 @@
-package trust
+package attach
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/imagegate/imagegate/internal/trust"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -27,10 +29,10 @@ const (
 	emptyConfig               = types.MediaType("application/vnd.oci.empty.v1+json")
 )
 
-// referrerShelf is the attachment store for referrers of a digest. The registry keeps the list or,
+// referrerStore is the attachment store for referrers of a digest. The registry keeps the list or,
 // if it cannot, the writers keep it in a tag:
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
-type referrerShelf struct {
+type referrerStore struct {
 	ref    name.Digest
 	puller *remote.Puller
 	opts   []remote.Option
@@ -40,15 +42,15 @@ type referrerShelf struct {
 	copied bool
 }
 
-func newReferrerShelf(ref name.Digest, opts []remote.Option) (*referrerShelf, error) {
-	// The library's own handling of the tag loses entries if there are several writers. It also
-	// writes the tag once for each entry, which a registry with immutable tags refuses.
+func newReferrerStore(ref name.Digest, opts []remote.Option) (*referrerStore, error) {
+	// The library's own handling of the tag loses attachments if there are several writers. It also
+	// writes the tag once for each attachment, which a registry with immutable tags refuses.
 	opts = append(slices.Clone(opts), remote.WithReferrersTagFallback(false))
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
 		return nil, err
 	}
-	return &referrerShelf{ref: ref, puller: puller, opts: opts}, nil
+	return &referrerStore{ref: ref, puller: puller, opts: opts}, nil
 }
 
 // fallbackTag returns the tag that holds the list if the registry does not keep it.
@@ -57,7 +59,7 @@ func fallbackTag(ref name.Digest) name.Tag {
 }
 
 // tag returns the tag that holds the list if the registry does not keep it, or the tag of the copy.
-func (r *referrerShelf) tag() name.Tag {
+func (r *referrerStore) tag() name.Tag {
 	tag := fallbackTag(r.ref)
 	if r.copied {
 		return tag.Context().Tag(tag.TagStr() + ".referrers" + copySuffix)
@@ -65,24 +67,24 @@ func (r *referrerShelf) tag() name.Tag {
 	return tag
 }
 
-func (r *referrerShelf) String() string {
+func (r *referrerStore) String() string {
 	if r.copied {
 		return r.tag().String()
 	}
 	return "the referrers of " + r.ref.String()
 }
-func (r *referrerShelf) name() string { return r.tag().Name() }
+func (r *referrerStore) name() string { return r.tag().Name() }
 
-func (r *referrerShelf) second() shelf {
+func (r *referrerStore) copyStore() attachmentStore {
 	if r.native || r.copied {
 		return nil
 	}
-	return &referrerShelf{ref: r.ref, puller: r.puller, opts: r.opts, copied: true}
+	return &referrerStore{ref: r.ref, puller: r.puller, opts: r.opts, copied: true}
 }
 
 // subject returns the descriptor of the manifest that the list is about. It is computed from the
 // manifest, because some registries omit it in the answer to HEAD.
-func (r *referrerShelf) subject(ctx context.Context) (v1.Descriptor, error) {
+func (r *referrerStore) subject(ctx context.Context) (v1.Descriptor, error) {
 	found, err := r.puller.Get(ctx, r.ref)
 	if err != nil {
 		return v1.Descriptor{}, err
@@ -91,7 +93,7 @@ func (r *referrerShelf) subject(ctx context.Context) (v1.Descriptor, error) {
 }
 
 // list returns all referrers of the digest, bundles and others.
-func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
+func (r *referrerStore) list(ctx context.Context) ([]attachment, error) {
 	raw, err := r.index(ctx)
 	if err != nil || raw == nil {
 		return nil, err
@@ -100,18 +102,18 @@ func (r *referrerShelf) list(ctx context.Context) ([]entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", r, err)
 	}
-	if len(index.Manifests) > maxEntries {
-		return nil, fmt.Errorf("reading %s: they are %d, more than %d", r, len(index.Manifests), maxEntries)
+	if len(index.Manifests) > maxAttachments {
+		return nil, fmt.Errorf("reading %s: there are %d, more than %d", r, len(index.Manifests), maxAttachments)
 	}
-	out := make([]entry, len(index.Manifests))
+	out := make([]attachment, len(index.Manifests))
 	for i, d := range index.Manifests {
-		out[i] = entry{desc: d, layer: func(ctx context.Context) (entry, error) { return r.bundleLayer(ctx, d) }}
+		out[i] = attachment{desc: d, layer: func(ctx context.Context) (attachment, error) { return r.bundleLayer(ctx, d) }}
 	}
 	return out, nil
 }
 
 // index reads the list. It returns nil if the list does not exist.
-func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
+func (r *referrerStore) index(ctx context.Context) ([]byte, error) {
 	if r.copied {
 		return r.tagged(ctx)
 	}
@@ -132,7 +134,7 @@ func (r *referrerShelf) index(ctx context.Context) ([]byte, error) {
 }
 
 // tagged reads the list from its tag. It returns nil if the tag does not exist.
-func (r *referrerShelf) tagged(ctx context.Context) ([]byte, error) {
+func (r *referrerStore) tagged(ctx context.Context) ([]byte, error) {
 	found, err := r.puller.Get(ctx, r.tag())
 	if err != nil {
 		absent, err := registry.IsAbsent(ctx, r.tag(), err, r.opts...)
@@ -142,7 +144,7 @@ func (r *referrerShelf) tagged(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", r, err)
 	}
 	if !found.MediaType.IsIndex() {
-		return nil, fmt.Errorf("reading %s: %s is a %q, not an index", r, r.tag(), found.MediaType)
+		return nil, fmt.Errorf("reading %s: the tag %s has media type %q, not an index", r, r.tag(), found.MediaType)
 	}
 	return found.Manifest, nil
 }
@@ -155,12 +157,12 @@ func isUnsupported(err error) bool {
 
 // write stores the added bundles and writes a list of all bundles. Existing manifests are not
 // written again.
-func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
+func (r *referrerStore) write(ctx context.Context, all, added []attachment) error {
 	for _, e := range added {
 		if e.referrer == nil {
 			continue // it is stored, and only missing from the list
 		}
-		for _, l := range []entry{e.referrer.config, e.referrer.layer} {
+		for _, l := range []attachment{e.referrer.config, e.referrer.layer} {
 			if err := remote.WriteLayer(r.ref.Context(), l, r.opts...); err != nil {
 				return fmt.Errorf("writing %s: %w", r, err)
 			}
@@ -188,7 +190,7 @@ func (r *referrerShelf) write(ctx context.Context, all, added []entry) error {
 
 // put stores one manifest. The library then requests the list of referrers and returns its error as
 // if the manifest had not been stored. The caller reads the list back anyway.
-func (r *referrerShelf) put(ctx context.Context, e entry) error {
+func (r *referrerStore) put(ctx context.Context, e attachment) error {
 	ref := r.ref.Context().Digest(e.desc.Digest.String())
 	err := remote.Put(ref, rawManifest{e.referrer.manifest, e.desc.MediaType}, r.opts...)
 	if err == nil {
@@ -202,7 +204,7 @@ func (r *referrerShelf) put(ctx context.Context, e entry) error {
 
 // remove deletes replaced bundles, if the registry allows it. If not, they do no harm, because they
 // are older than their replacements.
-func (r *referrerShelf) remove(ctx context.Context, replaced []entry) error {
+func (r *referrerStore) remove(ctx context.Context, replaced []attachment) error {
 	for _, e := range replaced {
 		err := remote.Delete(r.ref.Context().Digest(e.desc.Digest.String()), r.opts...)
 		var status *transport.Error
@@ -217,40 +219,40 @@ func (r *referrerShelf) remove(ctx context.Context, replaced []entry) error {
 // the configuration instead of the artifact type.
 func mayBeBundle(d v1.Descriptor) bool {
 	return d.MediaType.IsImage() && len(d.URLs) == 0 &&
-		(isBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
+		(trust.IsBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
 }
 
 // bundleLayer returns the layer of a referrer that is a bundle.
-func (r *referrerShelf) bundleLayer(ctx context.Context, d v1.Descriptor) (entry, error) {
+func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attachment, error) {
 	if !mayBeBundle(d) {
-		return entry{}, errForeign
+		return attachment{}, errUnknownKind
 	}
 	found, err := r.puller.Get(ctx, r.ref.Context().Digest(d.Digest.String()))
 	if registry.IsNotFound(err) {
 		err = fmt.Errorf("referrer %s: %w: %w", d.Digest, errVanished, err)
 	}
 	if err != nil {
-		return entry{}, err
+		return attachment{}, err
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(found.Manifest))
-	if err != nil || !found.MediaType.IsImage() || len(m.Layers) != 1 || !isBundle(string(m.Layers[0].MediaType)) {
-		return entry{}, fmt.Errorf("referrer %s is no bundle: %w", d.Digest, errForeign)
+	if err != nil || !found.MediaType.IsImage() || len(m.Layers) != 1 || !trust.IsBundle(string(m.Layers[0].MediaType)) {
+		return attachment{}, fmt.Errorf("referrer %s is not a bundle: %w", d.Digest, errUnknownKind)
 	}
 	layer := m.Layers[0]
 	if len(layer.URLs) > 0 {
-		return entry{}, fmt.Errorf("referrer %s is to be fetched from elsewhere: %w", d.Digest, errForeign)
+		return attachment{}, fmt.Errorf("referrer %s names another location for its content: %w", d.Digest, errUnknownKind)
 	}
 	l, err := r.puller.Layer(ctx, r.ref.Context().Digest(layer.Digest.String()))
 	if err != nil {
-		return entry{}, err
+		return attachment{}, err
 	}
-	return entry{desc: layer, open: l.Compressed}, nil
+	return attachment{desc: layer, open: l.Compressed}, nil
 }
 
 // referrer holds the parts of a bundle that is about to be stored.
 type referrer struct {
 	manifest      []byte
-	config, layer entry
+	config, layer attachment
 }
 
 // rawManifest is a manifest that is pushed byte for byte.
@@ -263,19 +265,19 @@ func (m rawManifest) RawManifest() ([]byte, error)        { return m.raw, nil }
 func (m rawManifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
 
 // newBundle returns a bundle to attach to subject.
-func newBundle(body Envelope, kind string, subject v1.Descriptor) (entry, error) {
-	return newReferrer(body, bundleType, map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}, subject)
+func newBundle(body trust.Envelope, kind string, subject v1.Descriptor) (attachment, error) {
+	return newReferrer(body, trust.BundleType, map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}, subject)
 }
 
 // newReferrer returns a file of one media type to attach to subject.
-func newReferrer(body []byte, kind string, annotations map[string]string, subject v1.Descriptor) (entry, error) {
-	layer, err := newEntry(body, types.MediaType(kind), nil)
+func newReferrer(body []byte, kind string, annotations map[string]string, subject v1.Descriptor) (attachment, error) {
+	layer, err := newAttachment(body, types.MediaType(kind), nil)
 	if err != nil {
-		return entry{}, err
+		return attachment{}, err
 	}
-	config, err := newEntry([]byte("{}"), emptyConfig, nil)
+	config, err := newAttachment([]byte("{}"), emptyConfig, nil)
 	if err != nil {
-		return entry{}, err
+		return attachment{}, err
 	}
 	raw, err := json.Marshal(v1.Manifest{
 		SchemaVersion: 2,
@@ -287,12 +289,12 @@ func newReferrer(body []byte, kind string, annotations map[string]string, subjec
 		Annotations:   annotations,
 	})
 	if err != nil {
-		return entry{}, err
+		return attachment{}, err
 	}
 	digest, size, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
-		return entry{}, err
+		return attachment{}, err
 	}
-	return entry{referrer: &referrer{raw, config, layer}, desc: v1.Descriptor{MediaType: types.OCIManifestSchema1,
+	return attachment{referrer: &referrer{raw, config, layer}, desc: v1.Descriptor{MediaType: types.OCIManifestSchema1,
 		ArtifactType: kind, Digest: digest, Size: size, Annotations: annotations}}, nil
 }

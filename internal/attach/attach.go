@@ -1,0 +1,212 @@
+// Package attach stores signatures and statements with a digest in a registry, and reads them.
+//
+// [Prepare] verifies and encodes attachments, and [Prepared.Store] stores them. [Read] returns all
+// attachments of a digest, by any signer and not verified; a [trust.Trust] verifies them.
+//
+// A list of attachments is stored in one of cosign's tags, or as referrers of the digest, see
+// [trust.Format]. Attachments by other signers are never removed. A statement of our own replaces
+// the older ones with the same identity key: its type, its subject and its [Retention].
+//
+// Registries have no compare-and-swap. Several writers of one list still lose nothing: a writer
+// reads the list back and restores a lost attachment from a copy of the list.
+package attach
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/imagegate/imagegate/internal/registry"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// Attachments are the signatures and statements that are attached to a digest.
+type Attachments struct {
+	Signatures []trust.Signature
+	Envelopes  []trust.Envelope
+	// Copied holds statements that only the copy of the list has: another writer has overwritten
+	// the list. Read fills this field; writing ignores it.
+	Copied []trust.Envelope
+}
+
+// Copies holds attachments by other signers, to be stored together with our own, each in the form
+// that it was read in. TrustedSigners must trust their signers. Copies replace nothing, not even
+// attachments of the same type about the same subject, and none is stored twice.
+type Copies struct {
+	TrustedSigners  trust.Trust
+	Legacy, Bundles Attachments
+}
+
+// encode verifies the copies and returns them by the form that they are stored in.
+func (c Copies) encode(by owner) (legacy, bundles []pending, err error) {
+	if legacy, _, err = by.encode(trust.Legacy, c.Legacy); err != nil {
+		return nil, nil, err
+	}
+	_, bundles, err = by.encode(trust.Bundle, c.Bundles)
+	return legacy, bundles, err
+}
+
+// Options control how statements are stored. With the zero value, a statement replaces the older
+// ones of its type and subject.
+type Options struct {
+	// Retention returns which of our own statements a statement replaces. Nil means the zero
+	// Retention for each.
+	Retention func(trust.Statement) Retention
+	// Now returns the current time, so that a statement from the future is not the newest. With
+	// nil, every time is accepted.
+	Now func() time.Time
+	// Locks is a write lock for the writers that share it. Without it, nothing is locked: writers
+	// that overwrite each other detect this and repeat their work.
+	Locks *WriteLocks
+}
+
+// Prepared holds verified and encoded attachments. Encoding is a separate step, because SBOMs have
+// megabytes and encoding them takes as long as sending them.
+type Prepared struct {
+	ref                   name.Digest
+	digest                v1.Hash
+	writers               writers
+	signatures, envelopes []keyed   // stored in tags
+	bundles               []pending // stored as referrers
+}
+
+// Prepare verifies and encodes attachments by a trusted signer, in each form that the format
+// selects, and the copies. It refuses attachments by other signers and signatures of the wrong
+// form. It contacts no registry.
+func Prepare(own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a Attachments, copies Copies, o Options) (*Prepared, error) {
+	ref := repo.Digest(digest.String())
+	ours, others := owner{Trust: own, retention: o.Retention}, owner{Trust: copies.TrustedSigners, keepAll: true}
+	legacy, bundles, err := ours.encode(f, a)
+	if err != nil {
+		return nil, fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	moreLegacy, moreBundles, err := copies.encode(others)
+	if err != nil {
+		return nil, fmt.Errorf("attaching copies to %s: %w", ref, err)
+	}
+	p := &Prepared{ref: ref, digest: digest, writers: writers{[]owner{ours, others}, o.Locks, o.Now}, bundles: append(bundles, moreBundles...)}
+	for _, one := range append(legacy, moreLegacy...) {
+		layer, err := one.layer()
+		if err != nil {
+			return nil, fmt.Errorf("attaching to %s: %w", ref, err)
+		}
+		if one.envelope == nil {
+			p.signatures = append(p.signatures, keyed{layer, one.key})
+		} else {
+			p.envelopes = append(p.envelopes, keyed{layer, one.key})
+		}
+	}
+	return p, nil
+}
+
+// Upload sends the blobs that Store will store in tags, but not the tags, so that Store has less to
+// send. It does nothing for a tag that exists already, because existing attachments may be kept
+// instead of these.
+func (p *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
+	repo := p.ref.Context()
+	opts = registry.With(ctx, opts)
+	for tag, layers := range map[name.Tag][]keyed{
+		signatureTag(repo, p.digest):   p.signatures,
+		attestationTag(repo, p.digest): p.envelopes,
+	} {
+		if len(layers) == 0 {
+			continue
+		}
+		if _, err := remote.Get(tag, opts...); err == nil {
+			continue // Store reports the error, if any
+		}
+		for _, layer := range layers {
+			if err := remote.WriteLayer(repo, layer.attachment, opts...); err != nil {
+				return fmt.Errorf("writing %s: %w", tag, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Store stores the attachments: first the signatures, then the statements. The image must exist for
+// bundles, which refer to it; for the legacy form it need not.
+//
+// Attachments by others are kept. A signature over the same document or an envelope over the same
+// statement is not stored twice. An existing statement of ours with the same identity key is
+// replaced. If a newer one exists already, Store ends with a *NewerError.
+//
+// If the registry refuses to change a tag, the error is a *RefusedError. If it does not delete
+// bundles, replaced bundles stay.
+func (p *Prepared) Store(ctx context.Context, opts ...remote.Option) error {
+	opts = registry.With(ctx, opts)
+	if len(p.signatures)+len(p.envelopes) > 0 {
+		if err := p.storeTags(ctx, opts); err != nil {
+			return err
+		}
+	}
+	return p.writers.storeBundles(ctx, p.ref, p.bundles, opts)
+}
+
+func (p *Prepared) storeTags(ctx context.Context, opts []remote.Option) error {
+	puller, err := remote.NewPuller(opts...)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", p.ref, err)
+	}
+	repo := p.ref.Context()
+	if err := p.writers.store(ctx, newTagStore(signatureTag(repo, p.digest), puller, opts), p.signatures); err != nil {
+		return err
+	}
+	return p.writers.store(ctx, newTagStore(attestationTag(repo, p.digest), puller, opts), p.envelopes)
+}
+
+// writers store attachments. They recognize attachments by their owners; the first of these is us.
+type writers struct {
+	owners []owner
+	locks  *WriteLocks
+	now    func() time.Time
+}
+
+func (w writers) storeBundles(ctx context.Context, ref name.Digest, all []pending, opts []remote.Option) error {
+	if len(all) == 0 {
+		return nil
+	}
+	list, err := newReferrerStore(ref, opts)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	subject, err := list.subject(ctx)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	bundles := make([]keyed, len(all))
+	for i, one := range all {
+		bundle, err := newBundle(one.envelope, one.key.kind, subject)
+		if err != nil {
+			return fmt.Errorf("attaching to %s: %w", ref, err)
+		}
+		bundles[i] = keyed{bundle, one.key}
+	}
+	return w.store(ctx, list, bundles)
+}
+
+// Document stores a file as a referrer of a digest, with mediaType as its media type. The file
+// itself is not signed: a statement that names its digest is.
+func Document(ctx context.Context, repo name.Repository, digest v1.Hash, mediaType string, body []byte, opts ...remote.Option) error {
+	ref := repo.Digest(digest.String())
+	list, err := newReferrerStore(ref, registry.With(ctx, opts))
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	subject, err := list.subject(ctx)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	file, err := newReferrer(body, mediaType, nil, subject)
+	if err != nil {
+		return fmt.Errorf("attaching to %s: %w", ref, err)
+	}
+	// The identity key is unique, so the file replaces nothing.
+	sum := sha256.Sum256(body)
+	return writers{}.store(ctx, list, []keyed{{file, identityKey{kind: mediaType, subject: string(sum[:]), content: sum}}})
+}

@@ -1,0 +1,182 @@
+package attach
+
+import (
+	"slices"
+	"time"
+)
+
+// orphanAge is the minimum age, relative to a new statement, of evidence that is removed because no
+// statement lists it. Another run may be about to list younger evidence.
+const orphanAge = time.Hour
+
+// mergeResult is the result of merge.
+type mergeResult struct {
+	all        []keyed // the whole list
+	replaced   []keyed // old attachments that are not in all
+	superseded []keyed // wanted attachments that are not in all, because newer ones exist
+}
+
+// merge adds the wanted attachments to a list. Attachments by others are kept. For our own
+// statements, it keeps the newest of each kind, subject and key, with the evidence that it lists
+// and the statements that belong to it. A statement with a time after horizon counts as the oldest,
+// because the clock of its signer was wrong.
+func merge(have, want []keyed, horizon time.Time) mergeResult {
+	all := slices.Clone(have)
+	for _, w := range want {
+		if !slices.ContainsFunc(all, w.hasSameContent) {
+			all = append(all, w)
+		}
+	}
+	kept := make([]bool, len(all))
+	for i := range all {
+		kept[i] = !isSuperseded(all, want, i, horizon) && !exceedsLimits(all, i, horizon)
+	}
+	keepEvidence(all, kept, latest(want))
+	var m mergeResult
+	for i, c := range all {
+		isNew := i >= len(have)
+		switch {
+		case kept[i]:
+			m.all = append(m.all, c)
+		case isNew:
+			m.superseded = append(m.superseded, c)
+		default:
+			m.replaced = append(m.replaced, c)
+		}
+	}
+	for _, w := range want {
+		if slices.ContainsFunc(m.replaced, w.hasSameContent) {
+			m.superseded = append(m.superseded, w)
+		}
+	}
+	return m
+}
+
+// hasSameContent reports whether both attachments have the same content.
+func (c keyed) hasSameContent(o keyed) bool {
+	return c.key.isOurs() && c.key.kind == o.key.kind && c.key.content == o.key.content || c.attachment.equal(o.attachment)
+}
+
+// competesWith reports whether only one of two attachments can be kept.
+func (c keyed) competesWith(o keyed) bool {
+	return c.key.isOurs() && c.key.subject == o.key.subject && c.key.kind == o.key.kind && c.key.retention.Key == o.key.retention.Key
+}
+
+// isSuperseded reports whether all has a newer attachment than all[i]. Without times, a wanted
+// attachment is newer than a stored one; otherwise the later in the list is newer. Statements with
+// the same time are all kept.
+func isSuperseded(all, want []keyed, i int, horizon time.Time) bool {
+	c := all[i]
+	if c.key.retention.Evidence || c.key.retention.BelongsTo != "" {
+		return false
+	}
+	rank := func(c keyed) int { return slices.IndexFunc(want, c.hasSameContent) }
+	for j, o := range all {
+		if i == j || !c.competesWith(o) || c.hasSameContent(o) {
+			continue
+		}
+		if at, other := c.madeAt(horizon), o.madeAt(horizon); at.IsZero() || other.IsZero() {
+			mine, theirs := rank(c), rank(o)
+			if theirs > mine || theirs == mine && j > i {
+				return true
+			}
+		} else if other.After(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepEvidence sets kept for the attachments that are kept only as long as other statements.
+func keepEvidence(all []keyed, kept []bool, now time.Time) {
+	digests, lists, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for i, c := range all {
+		if !c.key.isOurs() {
+			continue
+		}
+		if kept[i] {
+			digests[c.key.digest()] = true
+		}
+		for _, digest := range c.key.retention.Lists {
+			listed[digest] = true
+			lists[digest] = lists[digest] || kept[i]
+		}
+	}
+	for i, c := range all {
+		switch r := c.key.retention; {
+		case r.BelongsTo != "":
+			kept[i] = digests[r.BelongsTo]
+		case r.Evidence && listed[c.key.digest()]:
+			kept[i] = lists[c.key.digest()]
+		case r.Evidence && !r.At.IsZero():
+			kept[i] = now.Sub(r.At) < orphanAge
+		}
+	}
+}
+
+// madeAt returns the time of a statement. A time after horizon is replaced by a very old time.
+func (c keyed) madeAt(horizon time.Time) time.Time {
+	at := c.key.retention.At
+	if !horizon.IsZero() && at.After(horizon) {
+		return time.Unix(0, 0)
+	}
+	return at
+}
+
+// Limits for the number of keys about one subject: in one group, and in total.
+const (
+	maxOfGroup   = 8
+	maxOfSubject = 32
+)
+
+// exceedsLimits reports whether so many newer statements exist that all[i] exceeds the limits.
+func exceedsLimits(all []keyed, i int, horizon time.Time) bool {
+	c := all[i]
+	if c.key.retention.Group == "" {
+		return false
+	}
+	inGroup, inAll := map[string]bool{}, map[string]bool{} // keys of newer statements
+	for _, o := range all {
+		if o.key.kind != c.key.kind || o.key.subject != c.key.subject || !o.madeAt(horizon).After(c.madeAt(horizon)) {
+			continue
+		}
+		inAll[o.key.retention.Key] = true
+		if o.key.retention.Group == c.key.retention.Group {
+			inGroup[o.key.retention.Key] = true
+		}
+	}
+	return len(inGroup) >= maxOfGroup || len(inAll) >= maxOfSubject
+}
+
+// latest returns the time of the newest wanted statement.
+func latest(want []keyed) time.Time {
+	var out time.Time
+	for _, w := range want {
+		if w.key.retention.At.After(out) {
+			out = w.key.retention.At
+		}
+	}
+	return out
+}
+
+// withoutKeys returns the attachments without their identity keys.
+func withoutKeys(list []keyed) []attachment {
+	out := make([]attachment, len(list))
+	for i, c := range list {
+		out[i] = c.attachment
+	}
+	return out
+}
+
+func containsAll(have []attachment, want []keyed) bool {
+	for _, w := range want {
+		if !slices.ContainsFunc(have, w.equal) {
+			return false
+		}
+	}
+	return true
+}
+
+func containsAnyOf(have []attachment, of []keyed) bool {
+	return slices.ContainsFunc(of, func(c keyed) bool { return slices.ContainsFunc(have, c.equal) })
+}

@@ -1,0 +1,85 @@
+package attach
+
+import (
+	"fmt"
+
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+// pending is a verified attachment that is about to be stored.
+type pending struct {
+	key       identityKey
+	signature trust.Signature // in the legacy form
+	envelope  trust.Envelope  // nil for a signature in the legacy form
+}
+
+// encode verifies all attachments and returns them by the form that they are stored in.
+func (o owner) encode(f trust.Format, a Attachments) (legacy, bundles []pending, err error) {
+	if err := f.Check(); err != nil {
+		return nil, nil, err
+	}
+	for _, s := range a.Signatures {
+		switch {
+		case s.Statement == nil && !f.HasLegacy():
+			return nil, nil, fmt.Errorf("a signature in the legacy form cannot be stored in the %s form", f)
+		case s.Statement != nil && !f.HasBundle():
+			return nil, nil, fmt.Errorf("a signature in the bundle form cannot be stored in the %s form", f)
+		case s.Statement == nil:
+			key, err := o.signatureKey(s)
+			if err != nil {
+				return nil, nil, err
+			}
+			legacy = append(legacy, pending{key: key, signature: s})
+		default:
+			one, err := o.asBundle(s.Statement)
+			if err != nil {
+				return nil, nil, err
+			}
+			bundles = append(bundles, one)
+		}
+	}
+	for _, e := range a.Envelopes {
+		if f.HasLegacy() {
+			key, _, err := o.statementKey(e)
+			if err != nil {
+				return nil, nil, err
+			}
+			legacy = append(legacy, pending{key: key, envelope: e})
+		}
+		if f.HasBundle() {
+			one, err := o.asBundle(e)
+			if err != nil {
+				return nil, nil, err
+			}
+			bundles = append(bundles, one)
+		}
+	}
+	return legacy, bundles, nil
+}
+
+func (o owner) asBundle(e trust.Envelope) (pending, error) {
+	key, by, err := o.statementKey(e)
+	if err != nil {
+		return pending{}, err
+	}
+	bundle, err := e.AsBundle(by.Key)
+	if err != nil {
+		return pending{}, err
+	}
+	return pending{key: key, envelope: bundle}, nil
+}
+
+// layer encodes the attachment as a layer of a tag.
+func (p pending) layer() (attachment, error) {
+	var layer trust.Layer
+	var err error
+	if p.envelope == nil {
+		layer, err = p.signature.Layer()
+	} else {
+		layer, err = p.envelope.Layer(p.key.kind)
+	}
+	if err != nil {
+		return attachment{}, err
+	}
+	return newAttachment(layer.Body, layer.MediaType, layer.Annotations)
+}
