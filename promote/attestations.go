@@ -8,9 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/attach"
-	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -60,18 +58,18 @@ type SkippedAttestation struct {
 // statements: verifiers that trust its signer would accept them as statements about the approved
 // image.
 func (p *Promoter) WithCopyPlan(c CopyPlan) *Promoter {
-	along := c.Copy
+	all := c.Copy
 	c.Copy = nil
-	for _, one := range along {
+	for _, one := range all {
 		if p.isOwn(one) {
-			c.Skip = append(c.Skip, SkippedAttestation{one.PredicateType, one.Subject, one.Digest, one.Format, "the gate itself signs that"})
+			c.Skip = append(c.Skip, SkippedAttestation{one.PredicateType, one.Subject, one.Digest, one.Format, "imagegate signs statements of this type itself"})
 			continue
 		}
 		c.Copy = append(c.Copy, one)
 	}
-	carrying := *p
-	carrying.plan = c
-	return &carrying
+	out := *p
+	out.plan = c
+	return &out
 }
 
 // isOwn reports whether an item has a type that this Promoter makes and was signed by this
@@ -91,7 +89,7 @@ func (p *Promoter) isOwn(c AttestationCopy) bool {
 	})
 }
 
-// along returns the items to copy that are attached to one digest.
+// copiesFor returns the items to copy that are attached to one digest.
 func (p *Promoter) copiesFor(digest v1.Hash) attach.Copies {
 	out := attach.Copies{TrustedSigners: p.plan.TrustedSigners}
 	for _, c := range p.plan.Copy {
@@ -110,20 +108,6 @@ func (p *Promoter) copiesFor(digest v1.Hash) attach.Copies {
 	return out
 }
 
-// digestsOf returns the digest of the image and, for an index, the digests of its platforms.
-func digestsOf(img *gate.Image) []v1.Hash {
-	out := []v1.Hash{img.Digest}
-	if img.IsIndex() {
-		for _, p := range img.Platforms {
-			out = append(out, p.Digest)
-		}
-	}
-	return out
-}
-
-// Digests returns the digest of the approved image and, for an index, the digests of its platforms.
-func Digests(a *gate.Approval) []v1.Hash { return digestsOf(a.Image()) }
-
 // entries returns the entries of the decision for the copied items, sorted and without
 // duplicates.
 func (c CopyPlan) entries() []CopiedAttestation {
@@ -138,18 +122,18 @@ func (c CopyPlan) entries() []CopiedAttestation {
 }
 
 // hasCopies reports whether every copied item that a decision lists is stored in the repository.
-func (p *Promoter) hasCopies(ctx context.Context, repo name.Repository, all []CopiedAttestation) (bool, error) {
+func (s snapshot) hasCopies(ctx context.Context, repo name.Repository, all []CopiedAttestation) (bool, error) {
 	have := map[string]map[string]bool{} // the digests of signed content, by subject and form
 	for _, c := range all {
 		key := c.Subject + " " + c.Format
 		if have[key] == nil {
 			form, err := trust.ParseFormat(c.Format)
 			if err != nil {
-				return false, nil //nolint:nilerr // no form that this one writes
+				return false, nil //nolint:nilerr // not a form that this version writes
 			}
-			found, err := attach.Read(ctx, form, repo.Digest(c.Subject), p.with(ctx)...)
+			found, err := s.read(ctx, repo.Digest(c.Subject), form)
 			if err != nil {
-				return false, registry.NewError(registry.Approved, "reading the signatures of "+repo.Digest(c.Subject).String(), err)
+				return false, err
 			}
 			have[key] = payloadsOf(found)
 		}
@@ -160,22 +144,23 @@ func (p *Promoter) hasCopies(ctx context.Context, repo name.Repository, all []Co
 	return true, nil
 }
 
-func payloadsOf(a attach.Attachments) map[string]bool {
+// payloadsOf returns the digests of the signed content of all items in the list.
+func payloadsOf(f found) map[string]bool {
 	out := map[string]bool{}
 	add := func(payload []byte, err error) {
 		if err == nil {
 			out["sha256:"+payloadDigest(payload)] = true
 		}
 	}
-	for _, s := range a.Signatures {
+	for _, s := range f.signatures {
 		if s.Statement == nil {
 			add(s.Payload, nil)
 			continue
 		}
 		add(s.Statement.Payload())
 	}
-	for _, e := range a.Envelopes {
-		add(e.Payload())
+	for _, e := range f.envelopes {
+		add(e.stored.Payload())
 	}
 	return out
 }

@@ -14,10 +14,10 @@ import (
 
 const notesType = "https://example.com/notes/v1"
 
-// noted returns a statement about a digest by maker, as it is read from staging.
-func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) AttestationCopy {
+// noted returns a statement about a digest by builder, as it is read from staging.
+func (w *world) noted(builder *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) AttestationCopy {
 	w.Helper()
-	env, err := trust.Attest(w.Context(), maker, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
+	env, err := trust.Attest(w.Context(), builder, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
 		Subjects: []trust.Subject{{Name: "staging.example/app", Digest: digest}}})
 	if err != nil {
 		w.Fatal(err)
@@ -27,10 +27,10 @@ func (w *world) noted(maker *trust.Signer, kind, predicate string, digest v1.Has
 		w.Fatal(err)
 	}
 	return AttestationCopy{Form: form, Envelope: env, CopiedAttestation: CopiedAttestation{PredicateType: kind, Subject: digest.String(), Digest: "sha256:" + payloadDigest(payload),
-		Format: form.String(), Signer: policy.Signer{Key: trust.Fingerprint(maker.PublicKey())}}}
+		Format: form.String(), Signer: policy.Signer{Key: trust.Fingerprint(builder.PublicKey())}}}
 }
 
-func (w *world) notes(repo name.Repository, digest v1.Hash, maker *trust.Signer, form trust.Format) int {
+func (w *world) notes(repo name.Repository, digest v1.Hash, builder *trust.Signer, form trust.Format) int {
 	w.Helper()
 	found, err := attach.Read(w.Context(), form, repo.Digest(digest.String()))
 	if err != nil {
@@ -38,37 +38,37 @@ func (w *world) notes(repo name.Repository, digest v1.Hash, maker *trust.Signer,
 	}
 	n := 0
 	for _, e := range found.Envelopes {
-		if st, _, err := maker.Trust().VerifyEnvelope(e, digest); err == nil && st.PredicateType == notesType {
+		if st, _, err := builder.Trust().VerifyEnvelope(e, digest); err == nil && st.PredicateType == notesType {
 			n++
 		}
 	}
 	return n
 }
 
-// TestCarriedOnesStandBesideEachOther checks that copied statements of the same type, by the same
+// TestCopiedAttestationsAreStoredTogether checks that copied statements of the same type, by the same
 // signer and about the same digest do not replace each other. Each keeps its form of storage and
 // stays attached to the same digest.
-func TestCarriedOnesStandBesideEachOther(t *testing.T) {
+func TestCopiedAttestationsAreStoredTogether(t *testing.T) {
 	w := newWorld(t)
-	maker := newSigner(t)
+	builder := newSigner(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
 	index, platform := a.Image().Digest, a.Image().Platforms[0].Digest
-	c := CopyPlan{TrustedSigners: maker.Trust(), Copy: []AttestationCopy{
-		w.noted(maker, notesType, `{"n":1}`, index, trust.Legacy), w.noted(maker, notesType, `{"n":2}`, index, trust.Legacy),
-		w.noted(maker, notesType, `{"n":3}`, index, trust.Bundle), w.noted(maker, notesType, `{"n":4}`, platform, trust.Legacy),
+	c := CopyPlan{TrustedSigners: builder.Trust(), Copy: []AttestationCopy{
+		w.noted(builder, notesType, `{"n":1}`, index, trust.Legacy), w.noted(builder, notesType, `{"n":2}`, index, trust.Legacy),
+		w.noted(builder, notesType, `{"n":3}`, index, trust.Bundle), w.noted(builder, notesType, `{"n":4}`, platform, trust.Legacy),
 	}}
 	for range 2 {
 		if _, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag); err != nil {
 			t.Fatal(err)
 		}
-		if n := w.notes(tag.Context(), index, maker, trust.Legacy); n != 2 {
-			t.Errorf("%d beside the index in the legacy form", n)
+		if n := w.notes(tag.Context(), index, builder, trust.Legacy); n != 2 {
+			t.Errorf("%d attached to the index in the legacy form", n)
 		}
-		if n := w.notes(tag.Context(), index, maker, trust.Bundle); n != 1 {
-			t.Errorf("%d beside the index as bundles", n)
+		if n := w.notes(tag.Context(), index, builder, trust.Bundle); n != 1 {
+			t.Errorf("%d attached to the index as bundles", n)
 		}
-		if n := w.notes(tag.Context(), platform, maker, trust.Legacy); n != 1 {
-			t.Errorf("%d beside the platform", n)
+		if n := w.notes(tag.Context(), platform, builder, trust.Legacy); n != 1 {
+			t.Errorf("%d attached to the platform", n)
 		}
 	}
 	record, err := w.verify(tag, w.trusting(w.signer.PublicKey()))
@@ -80,14 +80,14 @@ func TestCarriedOnesStandBesideEachOther(t *testing.T) {
 	}
 }
 
-// TestMissingCarriedOneIsCarriedAgain checks that a promotion does not count as done if a copied
+// TestMissingCopyIsCopiedAgain checks that a promotion does not count as done if a copied
 // statement was deleted.
-func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
+func TestMissingCopyIsCopiedAgain(t *testing.T) {
 	w := newWorld(t)
-	maker := newSigner(t)
+	builder := newSigner(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
 	digest := a.Image().Digest
-	c := CopyPlan{TrustedSigners: maker.Trust(), Copy: []AttestationCopy{w.noted(maker, notesType, `{"n":1}`, digest, trust.Legacy)}}
+	c := CopyPlan{TrustedSigners: builder.Trust(), Copy: []AttestationCopy{w.noted(builder, notesType, `{"n":1}`, digest, trust.Legacy)}}
 	if _, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
 		return done
 	}
 	if !done() {
-		t.Error("all is there, and it is not done")
+		t.Error("a complete promotion is repeated")
 	}
 	without, of := w.statementsOf(tag.Context(), digest, notesType)
 	if len(of) != 1 {
@@ -113,9 +113,9 @@ func TestMissingCarriedOneIsCarriedAgain(t *testing.T) {
 	}
 }
 
-// TestOwnKindIsNotCarried checks that statements of the gate's own types by its own signer are
+// TestOwnStatementsAreNotCopied checks that statements of the gate's own types by its own signer are
 // skipped: verifiers that trust the gate would accept them about the approved image.
-func TestOwnKindIsNotCarried(t *testing.T) {
+func TestOwnStatementsAreNotCopied(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
 	digest := a.Image().Digest
@@ -129,18 +129,18 @@ func TestOwnKindIsNotCarried(t *testing.T) {
 	}
 	basis := records[0].Decision.Basis
 	if len(basis.CopiedAttestations) != 1 || basis.CopiedAttestations[0].PredicateType != notesType || len(basis.SkippedAttestations) != 3 {
-		t.Errorf("carried %+v, left %+v", basis.CopiedAttestations, basis.SkippedAttestations)
+		t.Errorf("copied %+v, skipped %+v", basis.CopiedAttestations, basis.SkippedAttestations)
 	}
 }
 
-// TestUnknownMakerIsNotCarried checks that copying a statement by an untrusted signer fails and no
+// TestCopyByUntrustedSignerIsRefused checks that copying a statement by an untrusted signer fails and no
 // tag is written.
-func TestUnknownMakerIsNotCarried(t *testing.T) {
+func TestCopyByUntrustedSignerIsRefused(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
 	c := CopyPlan{TrustedSigners: newSigner(t).Trust(), Copy: []AttestationCopy{w.noted(newSigner(t), notesType, `{}`, a.Image().Digest, trust.Legacy)}}
 	if _, err := w.promoter().WithCopyPlan(c).Promote(t.Context(), a, tag); err == nil {
-		t.Error("carried")
+		t.Error("copied")
 	}
 	w.absent(tag)
 }

@@ -23,18 +23,21 @@ import (
 //
 // An image must have been promoted under the very tag, at most maxAge ago: a pusher without a key
 // may have moved the tag to an older image.
-func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
+//
+// Nothing that is in prefetched is read again; prefetched may be nil.
+func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
+	s := p.verifier.snapshot(prefetched)
 	for i, tag := range tags {
 		t := p.trust
 		t.Tag, t.MaxAge, t.bothLimits = tag.TagStr(), maxAge, true
-		have, err := p.tagged(ctx, tag)
+		have, err := s.tagged(ctx, tag)
 		if err != nil {
 			return nil, "", err
 		}
 		if have.Hex == "" {
 			return nil, fmt.Sprintf("%s does not exist yet", tag), nil
 		}
-		one, missing, err := p.baseline(ctx, tag.Context().Digest(have.String()), t)
+		one, missing, err := s.baseline(ctx, tag.Context().Digest(have.String()), t)
 		if err != nil || one == nil {
 			return nil, missing, err
 		}
@@ -55,13 +58,13 @@ func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b
 		t.Tag = tag.TagStr()
 	}
 	t.bothLimits = true
-	return v.p.baseline(ctx, ref, t)
+	return v.snapshot(nil).baseline(ctx, ref, t)
 }
 
-func (p *Promoter) baseline(ctx context.Context, ref name.Reference, t Trust) (*policy.Baseline, string, error) {
-	proof, err := p.proveAll(ctx, ref, t, p.reads())
-	var unproven *VerifyError
-	if errors.As(err, &unproven) {
+func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*policy.Baseline, string, error) {
+	proof, err := s.proveAll(ctx, ref, t, s.v.forms())
+	var invalid *VerifyError
+	if errors.As(err, &invalid) {
 		return nil, err.Error(), nil
 	}
 	if err != nil {
@@ -98,14 +101,14 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 	result := scan.Scanner.Result
 	switch {
 	case result.Findings == nil:
-		return nil, errors.New("it does not list findings")
+		return nil, errors.New("the statement does not list findings")
 	case result.Platform == "":
-		return nil, errors.New("it does not name its platform")
+		return nil, errors.New("the statement does not name its platform")
 	}
 	var out []policy.BaselineFinding
 	for _, f := range *result.Findings {
 		if f.ID == "" || f.Type == "" || f.Name == "" {
-			return nil, fmt.Errorf("its finding %q does not name a package that could be compared with", f.ID)
+			return nil, fmt.Errorf("the finding %q does not name a package to compare with", f.ID)
 		}
 		out = append(out, policy.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
 	}

@@ -64,7 +64,7 @@ func moving(o *Options) { o.MoveTag = true }
 
 func (w *world) baseline(tags ...name.Tag) (*policy.Baseline, string) {
 	w.Helper()
-	b, missing, err := w.promoter().Baseline(w.Context(), policy.DefaultBaselineMaxAge, tags...)
+	b, missing, err := w.promoter().Baseline(w.Context(), policy.DefaultBaselineMaxAge, nil, tags...)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func ids(b *policy.Baseline) []string {
 	return out
 }
 
-func TestBaselineIsWhatTheApprovedImageHas(t *testing.T) {
+func TestBaselineHasTheFindingsOfTheApprovedImage(t *testing.T) {
 	w := newWorld(t)
 	idx, err := lab.Index(w.having("linux/amd64", oldSSL), w.having("linux/arm64", oldJQ))
 	if err != nil {
@@ -104,7 +104,7 @@ func TestBaselineIsWhatTheApprovedImageHas(t *testing.T) {
 	}
 
 	// A verifier sees the same baseline, and a platform by itself has only its own findings.
-	v, err := NewVerifier(Options{Now: time.Now})
+	v, err := NewVerifier(VerifierOptions{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +128,9 @@ func TestBaselineIsWhatTheApprovedImageHas(t *testing.T) {
 	}
 }
 
-// TestDecisionSaysWhatWasInherited checks that the decision lists the inherited findings and the
+// TestDecisionListsInheritedFindings checks that the decision lists the inherited findings and the
 // image that they come from.
-func TestDecisionSaysWhatWasInherited(t *testing.T) {
+func TestDecisionListsInheritedFindings(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")
 	before := w.having("linux/amd64", oldSSL, oldJQ)
@@ -138,7 +138,7 @@ func TestDecisionSaysWhatWasInherited(t *testing.T) {
 	b, _ := w.baseline(tag)
 
 	w.parse(inheriting)
-	a := w.approveBeside(w.having("linux/amd64", oldSSL), gate.ExternalEvidence{Baseline: b})
+	a := w.approveWith(w.having("linux/amd64", oldSSL), gate.ExternalEvidence{Baseline: b})
 	records, err := w.promoter(moving).Promote(t.Context(), a, tag)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestDecisionSaysWhatWasInherited(t *testing.T) {
 	}
 }
 
-func TestNothingIsInheritedFromNothing(t *testing.T) {
+func TestNoBaselineWithoutAValidImage(t *testing.T) {
 	w := newWorld(t)
 	unsigned := w.tag("unsigned:stable")
 	if err := remote.Write(unsigned, w.having("linux/amd64", oldSSL)); err != nil {
@@ -175,11 +175,11 @@ func TestNothingIsInheritedFromNothing(t *testing.T) {
 	w.put(w.having("linux/amd64", oldSSL), good)
 	for want, tags := range map[string][]name.Tag{
 		w.tag("app:stable").String() + " does not exist yet": {w.tag("app:stable")},
-		"no signature of 0":        {unsigned},
-		"no trusted key":           {foreign},
-		"does not exist yet":       {good, w.tag("app:stable")},
-		"no signature of 0 is":     {good, unsigned},
-		"no signature of 1 is by ": {foreign, good},
+		"the image has no signature":                         {unsigned},
+		"is not a trusted key":                               {foreign},
+		"does not exist yet":                                 {good, w.tag("app:stable")},
+		"has no signature":                                   {good, unsigned},
+		"no trusted signer signed this image":               {foreign, good},
 	} {
 		if b, missing := w.baseline(tags...); b != nil || !strings.Contains(missing, want) {
 			t.Errorf("%+v, %q, want %q", b, missing, want)
@@ -187,9 +187,9 @@ func TestNothingIsInheritedFromNothing(t *testing.T) {
 	}
 }
 
-// TestSeveralDestinationsInheritWhatAllHave checks that a finding is inherited only if the images
+// TestBaselineOfSeveralTagsHasOnlySharedFindings checks that a finding is inherited only if the images
 // at all destinations have it: otherwise it would be new to one of them.
-func TestSeveralDestinationsInheritWhatAllHave(t *testing.T) {
+func TestBaselineOfSeveralTagsHasOnlySharedFindings(t *testing.T) {
 	w := newWorld(t)
 	one, other := w.tag("one:stable"), w.tag("other:stable")
 	w.put(w.having("linux/amd64", oldSSL, oldJQ), one)
@@ -214,7 +214,7 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 		"statement": func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".att") },
 	} {
 		w.approved.SetHook(lab.When(is, lab.Fail(http.StatusForbidden)))
-		b, _, err := w.promoter().Baseline(t.Context(), policy.DefaultBaselineMaxAge, tag)
+		b, _, err := w.promoter().Baseline(t.Context(), policy.DefaultBaselineMaxAge, nil, tag)
 		var failed *registry.Error
 		if b != nil || !errors.As(err, &failed) || failed.Side != registry.Approved {
 			t.Errorf("without the %s: %+v, %v", what, b, err)
@@ -222,8 +222,8 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 	}
 }
 
-// TestScanThatNamesNoPackageIsNoBaseline uses scans of an older gate, which wrote fewer fields.
-func TestScanThatNamesNoPackageIsNoBaseline(t *testing.T) {
+// TestIncompleteScanIsNotABaseline uses scans of an older gate, which wrote fewer fields.
+func TestIncompleteScanIsNotABaseline(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"scanner": {"result": {"platform": "p", "findings": []}}}`:                                        "",
 		`{"scanner": {"result": {"platform": "p", "findings": [{"id": "i", "type": "deb", "name": "n"}]}}}`: "",

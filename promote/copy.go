@@ -39,7 +39,7 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 	if err != nil {
 		return Copied{}, err
 	}
-	pusher, err := remote.NewPusher(p.with(ctx)...)
+	pusher, err := remote.NewPusher(p.verifier.with(ctx)...)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -176,7 +176,7 @@ type meter struct {
 func (m *meter) Compressed() (io.ReadCloser, error) {
 	if f, ok := m.Layer.(fetcher); ok {
 		if err := f.Fetch(m.ctx); err != nil {
-			return nil, registry.NewError(registry.Staging, "reading what is to be copied", err)
+			return nil, registry.NewError(registry.Staging, "reading a layer to copy it", err)
 		}
 	}
 	rc, err := m.Layer.Compressed()

@@ -16,7 +16,7 @@ import (
 // nothing.
 func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
 	if len(decisions) == 0 {
-		return pr.fail("no decision by a trusted key is attached%s", because(pr.reasons))
+		return pr.fail("no decision by a trusted signer is attached%s", because(pr.reasons))
 	}
 	asked := slices.DeleteFunc(slices.Clone(decisions), func(d signedDecision) bool { return !d.isFor(t) })
 	if len(asked) == 0 {
@@ -40,7 +40,7 @@ func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 	}
 	if d.copied {
 		return &VerifyError{Ref: pr.ref.String(), Overtaken: true,
-			Reason: fmt.Sprintf("the newest decision %s, %s, is missing from the list of statements, which another writer has overwritten: promote the image again",
+			Reason: fmt.Sprintf("the newest decision %s, %s, is missing from the list of statements, because another writer has overwritten the list: promote the image again",
 				d.describe(), d.Result)}
 	}
 	if d.Result != resultPassed {
@@ -84,7 +84,7 @@ func notAsked(decisions []signedDecision, t Trust) string {
 	if rest := len(have) - maxDescribed; rest > 0 {
 		have = append(have[:maxDescribed], fmt.Sprintf("%d more", rest))
 	}
-	return fmt.Sprintf("no decision by a trusted key is %s; there are decisions %s", strings.Join(want, " and "), strings.Join(have, "; "))
+	return fmt.Sprintf("no decision by a trusted signer is %s; the attached decisions are %s", strings.Join(want, " and "), strings.Join(have, "; "))
 }
 
 // maxDescribed limits the decisions that a message lists.
@@ -135,14 +135,14 @@ func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 
 // acceptOverride requires an override of a denial, and requires that t accepts overrides.
 func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error {
-	stated, override, err := pr.overridden(d, now)
+	statement, override, err := pr.overridden(d, now)
 	switch {
 	case err == nil && t.AllowOverride:
-		pr.decision, pr.stated, pr.override = d, stated, override
+		pr.decision, pr.overrideStatement, pr.override = d, statement, override
 		return nil
 	case err == nil:
 		return &VerifyError{Ref: pr.ref.String(), Overridden: true,
-			Reason: fmt.Sprintf("the decision %s is %s, not %s: an override lets it through until %s, and none is accepted here",
+			Reason: fmt.Sprintf("the decision %s is %s, not %s: an override lets it through until %s, but overrides are not accepted here",
 				d.describe(), d.Result, resultPassed, override.Expires.Format(time.RFC3339))}
 	case t.AllowOverride:
 		return pr.fail("%v", err)
@@ -154,9 +154,9 @@ func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error 
 func (d decisionPredicate) check(now time.Time) error {
 	switch {
 	case d.Result != resultPassed && d.Result != resultFailed:
-		return fmt.Errorf("the decision is %q, neither %s nor %s", d.Result, resultPassed, resultFailed)
+		return fmt.Errorf("unknown result %q of the decision: want %s or %s", d.Result, resultPassed, resultFailed)
 	case clock.IsAhead(d.TimeVerified, now):
-		return fmt.Errorf("the decision was made at %s, in the future: the clock of this machine shows %s. Check both clocks",
+		return fmt.Errorf("the decision has a time in the future, %s, and the clock of this machine shows %s: check both clocks",
 			d.TimeVerified.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return nil
@@ -170,7 +170,7 @@ func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
 	case t.MaxAge > 0 && now.Sub(d.TimeVerified) > t.MaxAge:
 		return fmt.Errorf("%s and is older than %s", made, t.MaxAge)
 	case (t.MaxAge == 0 || t.bothLimits) && !d.Basis.Expires.IsZero() && !now.Before(d.Basis.Expires):
-		return fmt.Errorf("%s, and its policy let it expire at %s", made, d.Basis.Expires.Format(time.RFC3339))
+		return fmt.Errorf("%s and expired at %s, as its policy states", made, d.Basis.Expires.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -6,9 +6,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/imagegate/imagegate/internal/attach"
-	"github.com/imagegate/imagegate/internal/registry"
 )
 
 // Document is a signed statement as a file, for readers without access to a registry.
@@ -26,46 +23,51 @@ func (v *Verifier) Evidence(ctx context.Context, ref name.Reference, t Trust) (*
 	if err != nil {
 		return nil, nil, err
 	}
-	documents, err := v.p.documents(ctx, record, ref.Context(), t)
+	documents, err := v.documents(ctx, record, ref.Context(), t)
 	return record, documents, err
 }
 
-// Evidence returns the statements of a record that this Promoter made.
+// Evidence returns the statements of a record that this Promoter made. It reads no statement that
+// was read for the record.
 func (p *Promoter) Evidence(ctx context.Context, record *Record) ([]Document, error) {
 	repo, err := name.NewRepository(record.Repository)
 	if err != nil {
 		return nil, err
 	}
-	return p.documents(ctx, record, repo, p.trust)
+	return p.verifier.documents(ctx, record, repo, p.trust)
 }
 
-func (p *Promoter) documents(ctx context.Context, record *Record, repo name.Repository, t Trust) ([]Document, error) {
+func (v *Verifier) documents(ctx context.Context, record *Record, repo name.Repository, t Trust) ([]Document, error) {
 	digest, err := v1.NewHash(record.Digest)
 	if err != nil {
 		return nil, err
 	}
+	s := v.snapshot(nil)
+	if record.source != nil {
+		s = *record.source
+	}
 	ref := repo.Digest(record.Digest)
-	found, err := attach.Read(ctx, p.reads(), ref, p.with(ctx)...)
+	found, err := s.read(ctx, ref, v.forms())
 	if err != nil {
-		return nil, registry.NewError(registry.Approved, "reading the statements of "+ref.String(), err)
+		return nil, err
 	}
 	envelopes := map[string][]byte{} // by the digest of the payload
-	for _, env := range found.Envelopes {
-		st, _, err := t.VerifyEnvelope(env, digest)
+	for _, e := range found.envelopes {
+		st, _, err := t.VerifyOpened(e.opened, digest)
 		if err != nil {
 			continue // the record is verified already: this one is by another signer
 		}
-		if envelopes["sha256:"+payloadDigest(st.Payload)], err = env.DSSE(); err != nil {
+		if envelopes["sha256:"+payloadDigest(st.Payload)], err = e.stored.DSSE(); err != nil {
 			return nil, fmt.Errorf("reading the statements of %s: %w", ref, err)
 		}
 	}
 	var out []Document
-	for _, s := range record.Statements {
-		dsse, ok := envelopes[s.Digest]
+	for _, one := range record.Statements {
+		dsse, ok := envelopes[one.Digest]
 		if !ok {
-			return nil, &VerifyError{Ref: ref.String(), Reason: fmt.Sprintf("the statement %s is not there any more", s.Digest)}
+			return nil, &VerifyError{Ref: ref.String(), Reason: fmt.Sprintf("the statement %s is no longer attached", one.Digest)}
 		}
-		out = append(out, Document{s, dsse})
+		out = append(out, Document{one, dsse})
 	}
 	return out, nil
 }

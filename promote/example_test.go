@@ -19,7 +19,7 @@ func ExamplePromoter_Promote() {
 		approval *gate.Approval // from Result.Approval of gate.Check
 		signer   *trust.Signer
 	)
-	p, err := promote.New(promote.Options{Signer: signer, Now: time.Now})
+	p, err := promote.New(promote.Options{Signer: signer, VerifierOptions: promote.VerifierOptions{Now: time.Now}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -40,7 +40,7 @@ func ExamplePromoter_Promote() {
 // Verify that an image in the approved registry passed. The zero value of Trust trusts no signer.
 func ExampleVerifier_Verify() {
 	var key crypto.PublicKey // from cosign.pub
-	v, err := promote.NewVerifier(promote.Options{Now: time.Now})
+	v, err := promote.NewVerifier(promote.VerifierOptions{Now: time.Now})
 	if err != nil {
 		fmt.Println(err)
 		return

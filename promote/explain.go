@@ -17,7 +17,7 @@ import (
 // Attached is a signature or a statement that is attached to an image or to one of its platforms,
 // whether it counts or not.
 type Attached struct {
-	// ExternalEvidence is the digest that the item is attached to. Platform is the name of that platform and
+	// Subject is the digest that the item is attached to. Platform is the name of that platform and
 	// is empty for the image itself.
 	Subject  string
 	Platform string
@@ -30,9 +30,9 @@ type Attached struct {
 	PredicateType string
 	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string
-	// Signer is the signer; if the item is not Trusted, this is only a claim. Signer.At is the time
+	// Signer is the signer; if the item is not Trusted, this is only a claimed. Signer.At is the time
 	// that a log or a timestamp authority confirmed: proven for a trusted identity, otherwise a
-	// claim.
+	// claimed.
 	Signer trust.SignerIdentity
 	// Result and Decided are the result and the time of a trusted decision.
 	Result  string
@@ -53,12 +53,12 @@ type Explanation struct {
 // platforms, and reports whether t accepts it. It proves nothing about the image: the list may be
 // empty.
 func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*Explanation, error) {
-	root, err := v.p.readManifest(ctx, ref)
+	root, err := v.snapshot(nil).manifest(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	out := &Explanation{Digest: root.Digest.String()}
-	if out.Attached, err = v.p.attachedTo(ctx, ref.Context(), root.Digest, "", t); err != nil {
+	if out.Attached, err = v.attachedTo(ctx, ref.Context(), root.Digest, "", t); err != nil {
 		return nil, err
 	}
 	platforms, err := namedPlatforms(root)
@@ -66,7 +66,7 @@ func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*E
 		return nil, &VerifyError{Ref: ref.String(), Reason: err.Error()}
 	}
 	for _, d := range platforms {
-		some, err := v.p.attachedTo(ctx, ref.Context(), d.Hash, d.platform, t)
+		some, err := v.attachedTo(ctx, ref.Context(), d.Hash, d.platform, t)
 		if err != nil {
 			return nil, err
 		}
@@ -100,9 +100,9 @@ func namedPlatforms(root *remote.Descriptor) ([]namedPlatform, error) {
 	return out, nil
 }
 
-func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest v1.Hash, platform string, t Trust) ([]Attached, error) {
+func (v *Verifier) attachedTo(ctx context.Context, repo name.Repository, digest v1.Hash, platform string, t Trust) ([]Attached, error) {
 	ref := repo.Digest(digest.String())
-	stored, err := attach.List(ctx, p.reads(), ref, p.with(ctx)...)
+	stored, err := attach.List(ctx, v.forms(), ref, v.with(ctx)...)
 	if err != nil {
 		return nil, registry.NewError(registry.Approved, "reading the signatures of "+ref.String(), err)
 	}
@@ -115,10 +115,10 @@ func (p *Promoter) attachedTo(ctx context.Context, repo name.Repository, digest 
 	return out, nil
 }
 
-// judge sets the fields of a from s, and whether it counts by the same rules as collect.
+// evaluate sets the fields of a from s, and whether it counts by the same rules as collect.
 func (a *Attached) evaluate(s attach.Stored, repo name.Repository, digest v1.Hash, t Trust) {
-	claim := s.Unverified()
-	a.PredicateType, a.Digest, a.Signer = claim.PredicateType, claim.Digest, claim.Signer
+	claimed := s.Unverified()
+	a.PredicateType, a.Digest, a.Signer = claimed.PredicateType, claimed.Digest, claimed.Signer
 	by, err := a.verify(s, repo, digest, t)
 	if err != nil {
 		a.Reason = err.Error()
@@ -126,7 +126,7 @@ func (a *Attached) evaluate(s attach.Stored, repo name.Repository, digest v1.Has
 	}
 	a.Trusted = true
 	if by.At.IsZero() {
-		by.At = claim.Signer.At
+		by.At = claimed.Signer.At
 	}
 	a.Signer = by
 }
@@ -153,7 +153,7 @@ func decisionFor(repo name.Repository, st trust.Statement) (decisionPredicate, e
 		return decisionPredicate{}, err
 	}
 	if d.ResourceURI != resourceURI(repo) {
-		return decisionPredicate{}, fmt.Errorf("a decision is for %s, not for %s", d.ResourceURI, resourceURI(repo))
+		return decisionPredicate{}, fmt.Errorf("the decision is for %s, not for %s", d.ResourceURI, resourceURI(repo))
 	}
 	return d, nil
 }

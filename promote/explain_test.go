@@ -10,9 +10,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestExplanationSaysWhatDoesNotCountAndWhy checks that everything attached to the index and to
+// TestExplainStatesWhyAnItemDoesNotCount checks that everything attached to the index and to
 // each platform is listed: as trusted, or with the reason why not.
-func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
+func TestExplainStatesWhyAnItemDoesNotCount(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
 	repo := w.tag("app:1").Context()
@@ -23,7 +23,7 @@ func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
 	stranger := newSigner(t)
 	w.attach(stranger, trust.Bundle, repo, platform, "https://openvex.dev/ns")
 
-	v, err := NewVerifier(Options{Now: time.Now})
+	v, err := NewVerifier(VerifierOptions{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
 		}
 		if one.PredicateType == "https://openvex.dev/ns" {
 			strangers++
-			if one.Trusted || one.Reason != "a signature is by no trusted key" || one.Signer.Key != trust.Fingerprint(stranger.PublicKey()) ||
+			if one.Trusted || one.Reason != "the signer is not a trusted key" || one.Signer.Key != trust.Fingerprint(stranger.PublicKey()) ||
 				one.Subject != platform.String() || one.Platform == "" {
 				t.Errorf("the stranger's: %+v", one)
 			}
@@ -80,7 +80,7 @@ func TestExplanationSaysWhatDoesNotCountAndWhy(t *testing.T) {
 	}
 	for _, one := range none.Attached {
 		if one.Trusted || one.Reason == "" || one.Result != "" {
-			t.Errorf("nobody is trusted: %+v", one)
+			t.Errorf("no signer is trusted: %+v", one)
 		}
 	}
 }

@@ -93,9 +93,9 @@ func (w *world) mirrorRegistry() *lab.Registry {
 	return r
 }
 
-// TestMirrorIsVerifiedOnlyForTheRepositoryThatIsNamed checks that a copy under another name counts
+// TestMirrorIsVerifiedOnlyForTheGivenRepository checks that a copy under another name counts
 // only if the caller names the repository that it was signed for.
-func TestMirrorIsVerifiedOnlyForTheRepositoryThatIsNamed(t *testing.T) {
+func TestMirrorIsVerifiedOnlyForTheGivenRepository(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
 			w := newWorld(t)
@@ -165,7 +165,7 @@ func TestMirrorNeedsTheSignatureForTheNamedRepository(t *testing.T) {
 	}
 	copied := mustTag(t, w.mirrorRegistry().Ref("cache/team/app:1"))
 	w.mirror(tag, copied)
-	v, err := NewVerifier(w.promoter().opts)
+	v, err := NewVerifier(w.promoter().opts.VerifierOptions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,9 +174,9 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 	}
 }
 
-// TestDenialHasTheSpecificationsWords checks the values in a denial for readers other than
+// TestDenialUsesTheValuesOfTheSpecification checks the values in a denial for readers other than
 // imagegate.
-func TestDenialHasTheSpecificationsWords(t *testing.T) {
+func TestDenialUsesTheValuesOfTheSpecification(t *testing.T) {
 	w := newWorld(t)
 	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), destinations([]name.Tag{w.tag("app:1")})[0], nil, CopyPlan{})
 	if err != nil {
@@ -187,7 +187,7 @@ func TestDenialHasTheSpecificationsWords(t *testing.T) {
 	}
 }
 
-func TestEndedOverrideLetsNothingThrough(t *testing.T) {
+func TestExpiredOverrideIsRefused(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	o := asked()
@@ -205,7 +205,7 @@ func TestEndedOverrideLetsNothingThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	for now, want := range map[time.Time]string{o.Expires.Add(-time.Second): "", o.Expires: "the override ended on", time.Now().Add(-time.Hour): "future"} {
-		v, err := NewVerifier(Options{Now: func() time.Time { return now }})
+		v, err := NewVerifier(VerifierOptions{Now: func() time.Time { return now }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestEndedOverrideLetsNothingThrough(t *testing.T) {
 	}
 }
 
-func TestRemovedOverrideLetsNothingThrough(t *testing.T) {
+func TestDenialWithoutItsOverrideIsRefused(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	a := w.overridden(w.vulnerableIndex(), tag)
@@ -237,9 +237,9 @@ func TestRemovedOverrideLetsNothingThrough(t *testing.T) {
 	}
 }
 
-// TestOverrideOfAnotherImageLetsNothingThrough checks that an override copied from another image
+// TestOverrideOfAnotherImageIsRefused checks that an override copied from another image
 // does not count.
-func TestOverrideOfAnotherImageLetsNothingThrough(t *testing.T) {
+func TestOverrideOfAnotherImageIsRefused(t *testing.T) {
 	w := newWorld(t)
 	tag, other := w.tag("app:1"), w.tag("app:2")
 	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
@@ -252,9 +252,9 @@ func TestOverrideOfAnotherImageLetsNothingThrough(t *testing.T) {
 	w.refused("copied over", err, "no override by a trusted key lets it through")
 }
 
-// TestOverrideOfAnotherDecisionLetsNothingThrough checks that the override of one denial does not
+// TestOverrideOfAnotherDecisionIsRefused checks that the override of one denial does not
 // count for a later denial of the same image.
-func TestOverrideOfAnotherDecisionLetsNothingThrough(t *testing.T) {
+func TestOverrideOfAnotherDecisionIsRefused(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
@@ -270,9 +270,9 @@ func TestOverrideOfAnotherDecisionLetsNothingThrough(t *testing.T) {
 	w.refused("earlier", err, "an override is of another decision")
 }
 
-// TestOverrideOfAnotherKeyLetsNothingThrough checks that an override by an untrusted key does not
+// TestOverrideByAnotherKeyIsRefused checks that an override by an untrusted key does not
 // count.
-func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
+func TestOverrideByAnotherKeyIsRefused(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
@@ -289,7 +289,7 @@ func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 			denial = resource{Digest: digestSet("sha256:" + payloadDigest(st.Payload))}
 		}
 	}
-	for signer, want := range map[*trust.Signer]string{newSigner(t): "by no trusted key", w.signer: ""} {
+	for signer, want := range map[*trust.Signer]string{newSigner(t): "the signer is not a trusted key", w.signer: ""} {
 		raw, err := encode(newOverride(a, tag.Context(), denial, time.Now()))
 		if err != nil {
 			t.Fatal(err)
@@ -312,9 +312,9 @@ func TestOverrideOfAnotherKeyLetsNothingThrough(t *testing.T) {
 	}
 }
 
-// TestOverriddenPromotionIsDoneWhileItLasts checks that an overridden promotion counts as done only
+// TestOverriddenPromotionIsNotRepeatedUntilItExpires checks that an overridden promotion counts as done only
 // for the same override, and only until it ends.
-func TestOverriddenPromotionIsDoneWhileItLasts(t *testing.T) {
+func TestOverriddenPromotionIsNotRepeatedUntilItExpires(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	a := w.overridden(w.having("linux/amd64", oldSSL), tag)
@@ -376,9 +376,9 @@ func TestLaterPassReplacesAnOverride(t *testing.T) {
 	}
 }
 
-// TestOverriddenImageIsNoBaseline checks that an image with an override is not a baseline:
+// TestOverriddenImageIsNotABaseline checks that an image with an override is not a baseline:
 // otherwise its findings would be inherited indefinitely.
-func TestOverriddenImageIsNoBaseline(t *testing.T) {
+func TestOverriddenImageIsNotABaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")
 	w.overridden(w.having("linux/amd64", oldSSL), tag)
@@ -387,9 +387,9 @@ func TestOverriddenImageIsNoBaseline(t *testing.T) {
 	}
 }
 
-// TestOverrideOfAnotherIndexLeavesThisOneAsItIs checks two indexes that share a platform: for each
+// TestOverrideOfAnotherIndexChangesNothing checks two indexes that share a platform: for each
 // index, only the decision about this index counts.
-func TestOverrideOfAnotherIndexLeavesThisOneAsItIs(t *testing.T) {
+func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	shared := w.having("linux/amd64", lab.Deb{Name: "openssl", Version: "3.0.13-1~deb12u1"})
 	good, err := lab.Index(shared, w.having("linux/arm64", lab.Deb{Name: "zlib1g", Version: "1"}))
@@ -426,9 +426,9 @@ func TestOverrideOfAnotherIndexLeavesThisOneAsItIs(t *testing.T) {
 	}
 }
 
-// TestInterruptedOverrideIsNoPass fails each write in turn. The tag is never written, the attached
+// TestInterruptedOverrideIsNotAPass fails each write in turn. The tag is never written, the attached
 // statements prove nothing unless overrides are allowed, and running again completes the promotion.
-func TestInterruptedOverrideIsNoPass(t *testing.T) {
+func TestInterruptedOverrideIsNotAPass(t *testing.T) {
 	w := newWorld(t)
 	a := w.letThrough(w.having("linux/amd64", oldSSL), asked())
 	if _, err := w.promoter().Promote(t.Context(), a, w.tag("count/app:1")); err != nil {

@@ -85,7 +85,7 @@ func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 					{w.tag("app:dev"), func(t *Trust) { t.AnyTag = true }, "is FAILED"},
 					{w.tag("app:prod").Context().Digest(digest.String()), func(*Trust) {}, "is FAILED"},
 					{w.tag("app:prod").Context().Digest(digest.String()), func(t *Trust) { t.PolicyName = "loose" }, ""},
-					{w.tag("app:prod"), func(t *Trust) { t.Policy = "sha256:" + strings.Repeat("0", 64) }, "no decision by a trusted key is by the policy"},
+					{w.tag("app:prod"), func(t *Trust) { t.Policy = "sha256:" + strings.Repeat("0", 64) }, "no decision by a trusted signer is by the policy"},
 				} {
 					tr := w.trusting(w.signer.PublicKey())
 					c.change(&tr)
@@ -148,7 +148,7 @@ func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.verify(stable, w.trusting(w.signer.PublicKey()))
-	w.refused("retagged", err, `for the tag "stable"; there are decisions by policy.yaml`)
+	w.refused("retagged", err, `for the tag "stable"; the attached decisions are by policy.yaml`)
 	tr := w.trusting(w.signer.PublicKey())
 	tr.AnyTag = true
 	if _, err := w.verify(stable, tr); err != nil {
@@ -159,23 +159,23 @@ func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	}
 }
 
-// TestOldDecisionIsNoBaseline checks that an old decision is not a baseline, even if the tag names
+// TestOldDecisionIsNotABaseline checks that an old decision is not a baseline, even if the tag names
 // it again.
-func TestOldDecisionIsNoBaseline(t *testing.T) {
+func TestOldDecisionIsNotABaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	w.put(w.image("x"), tag)
 	b, missing, err := w.promoter(func(o *Options) {
 		o.Now = func() time.Time { return time.Now().Add(policy.DefaultBaselineMaxAge + time.Hour) }
-	}).Baseline(t.Context(), policy.DefaultBaselineMaxAge, tag)
+	}).Baseline(t.Context(), policy.DefaultBaselineMaxAge, nil, tag)
 	if err != nil || b != nil || !strings.Contains(missing, "older than") {
 		t.Errorf("%v, %q, %v", b, missing, err)
 	}
 }
 
-// TestDecisionEndsAsItsPolicySays checks that the limit of the policy applies, unless the caller
+// TestDecisionExpiresAsItsPolicyStates checks that the limit of the policy applies, unless the caller
 // sets another one.
-func TestDecisionEndsAsItsPolicySays(t *testing.T) {
+func TestDecisionExpiresAsItsPolicyStates(t *testing.T) {
 	w := newWorld(t)
 	w.parse(policyText + "decision: {maxAge: 7d}\n")
 	tag := w.tag("app:1")
@@ -183,7 +183,7 @@ func TestDecisionEndsAsItsPolicySays(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(age time.Duration, max time.Duration) error {
-		v, err := NewVerifier(Options{Now: func() time.Time { return time.Now().Add(age) }})
+		v, err := NewVerifier(VerifierOptions{Now: func() time.Time { return time.Now().Add(age) }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +194,7 @@ func TestDecisionEndsAsItsPolicySays(t *testing.T) {
 	if err := at(6*day, 0); err != nil {
 		t.Errorf("after six days: %v", err)
 	}
-	w.refused("after eight days", at(8*day, 0), "its policy let it expire")
+	w.refused("after eight days", at(8*day, 0), "and expired at")
 	if err := at(8*day, 10*day); err != nil {
 		t.Errorf("after eight days, ten are asked for: %v", err)
 	}

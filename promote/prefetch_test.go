@@ -9,9 +9,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestReadAheadProvesNothing checks that prefetched attachments are still verified, and are used
+// TestPrefetchedAttachmentsAreVerified checks that prefetched attachments are still verified, and are used
 // once.
-func TestReadAheadProvesNothing(t *testing.T) {
+func TestPrefetchedAttachmentsAreVerified(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		for name, what := range map[string]func(*world) remote.Taggable{
 			"image": func(w *world) remote.Taggable { return w.image("x") },
@@ -25,7 +25,7 @@ func TestReadAheadProvesNothing(t *testing.T) {
 				if _, err := w.promoter(in).Promote(t.Context(), a, tag); err != nil {
 					t.Fatal(err)
 				}
-				reader, err := NewVerifier(w.promoter(in).opts)
+				reader, err := NewVerifier(w.promoter(in).opts.VerifierOptions)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -44,25 +44,25 @@ func TestReadAheadProvesNothing(t *testing.T) {
 				w.approved.ResetRequests()
 				done, without := promoted(w.promoter(in), nil)
 				if !done {
-					t.Fatal("not done without reading ahead")
+					t.Fatal("not done without prefetching")
 				}
 				ahead := reader.Prefetch(t.Context(), a.Image().Digest, tag, tag)
 				if done, reads := promoted(w.promoter(in), ahead); !done || reads != without {
-					t.Errorf("done is %v after %d reads, and %d without reading ahead", done, reads, without)
+					t.Errorf("done is %v after %d reads, and %d without prefetching", done, reads, without)
 				}
-				if done, reads := promoted(w.promoter(in), ahead); !done || reads != without {
-					t.Errorf("the second look: done is %v after %d reads, and %d without reading ahead", done, reads, without)
+				if done, reads := promoted(w.promoter(in), ahead); !done || reads != 0 {
+					t.Errorf("the second call in a run: done is %v after %d reads, want none", done, reads)
 				}
 				ahead = reader.Prefetch(t.Context(), a.Image().Digest, tag)
 				other := w.promoter(in, func(o *Options) { o.Signer = newSigner(t) })
 				if done, _ := promoted(other, ahead); done {
-					t.Error("what somebody else signed is taken for one's own")
+					t.Error("a promotion by another signer is accepted")
 				}
 				cancelled, cancel := context.WithCancel(t.Context())
 				cancel()
 				ahead = reader.Prefetch(cancelled, a.Image().Digest, tag)
 				if done, _ := promoted(w.promoter(in), ahead); !done {
-					t.Error("what could not be read ahead is not read")
+					t.Error("a failed prefetch is not repeated")
 				}
 			})
 		}

@@ -1,66 +1,51 @@
 // Package promote copies an approved image to the approved registry, and verifies it there.
 //
-// [Promoter.Promote] copies by digest, signs, attests, reads everything back and verifies it, and
-// only then writes the tags. Interrupted at any point, it leaves each tag absent, unchanged, or on
-// a complete, verified digest. Running it again adds what is missing. [Verifier.Verify] is the
-// counterpart: it proves from the approved registry alone that an image passed.
+// Two calls:
 //
-// The package makes no decisions. It accepts only an Approval, never an image, and only package
-// gate creates Approvals.
+//   - [Promoter.Promote] copies the image by digest, signs and attests it, reads everything back and
+//     verifies it, and only then writes the tags. Interrupted at any point, it leaves each tag
+//     absent, unchanged, or on a complete, verified digest. Running it again adds what is missing.
+//   - [Verifier.Verify] is the counterpart: it proves from the approved registry alone that an image
+//     passed. A Verifier needs no signing key.
+//
+// The package makes no decisions. Promote accepts only an Approval, never an image, and only package
+// gate creates Approvals. The zero [Trust] trusts no signer, so that Verify fails.
+//
+// A [Record] describes the result of both: the signed decision and the statements that it lists, as
+// they were read back. Errors are values: [TagConflictError], [PartialError], [SigningError] and
+// [VerifyError]; all other errors come from a registry.
 package promote
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/attach"
-	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
 )
 
 // Options configure a Promoter. A field without a stated default is required.
 type Options struct {
+	// VerifierOptions state how the approved registries are read. Their Format also selects how
+	// signatures and statements are stored.
+	VerifierOptions
 	// Signer signs the image and its statements.
 	Signer *trust.Signer
-	// Now returns the current time.
-	Now func() time.Time
-
-	// Format selects how signatures and statements are stored. The zero value is
-	// trust.Legacy.
-	Format trust.Format
-	// OnlyFormat reads statements in that form alone. The default is to fail if statements in the
-	// other form are unreadable, because a newer decision may be among them.
-	OnlyFormat bool
-	// MoveTag allows moving an approved tag that names another digest. The default is to refuse.
-	MoveTag bool
-	// Keychain and Transport are used for the approved registries. Nil means no credentials and
-	// http.DefaultTransport.
-	Keychain  authn.Keychain
-	Transport http.RoundTripper
-	// UserAgent is sent to the registries. Empty means the default of the registry library.
-	UserAgent string
 	// Inline is the largest size in bytes of an SBOM that is signed as a whole. A larger SBOM is
 	// stored as a blob next to the image, and its digest is signed. 0 means 8 MiB.
 	Inline int
 	// Locks serializes promoters in one process that write to the same repositories. Nil is also
 	// correct, but slower.
 	Locks *attach.WriteLocks
-	// Parallel limits how many blobs are sent at once. 0 means 4.
-	Parallel int
 	// Progress receives progress events. Nil discards them.
 	Progress gate.Progress
 	// BeforeTag is called once, after every destination is complete and read back, and before the
@@ -71,37 +56,29 @@ type Options struct {
 
 // Promoter writes to approved registries.
 type Promoter struct {
-	opts       Options
-	remote     []remote.Option
-	trust      Trust
-	plan       CopyPlan
-	prefetched *Prefetched // attachments that were prefetched; nil if there are none
+	opts     Options
+	verifier *Verifier
+	trust    Trust // only the promoter's own signer
+	plan     CopyPlan
 }
 
 // New returns a Promoter, or an error if a required option is missing.
 func New(opts Options) (*Promoter, error) {
-	switch {
-	case opts.Signer == nil:
+	if opts.Signer == nil {
 		return nil, errors.New("no signer")
-	case opts.Now == nil:
-		return nil, errors.New("no clock")
 	}
-	opts = opts.withDefaults()
-	own := Trust{Trust: opts.Signer.Trust()}
-	return &Promoter{opts: opts, trust: own, remote: remoteOptions(opts)}, nil
-}
-
-func (o Options) withDefaults() Options {
-	if o.Parallel == 0 {
-		o.Parallel = 4
+	verifier, err := NewVerifier(opts.VerifierOptions)
+	if err != nil {
+		return nil, err
 	}
-	if o.Inline == 0 {
-		o.Inline = defaultInline
+	opts.VerifierOptions = verifier.opts
+	if opts.Inline == 0 {
+		opts.Inline = defaultInline
 	}
-	if o.Progress == nil {
-		o.Progress = silent{}
+	if opts.Progress == nil {
+		opts.Progress = silent{}
 	}
-	return o
+	return &Promoter{opts: opts, verifier: verifier, trust: Trust{Trust: opts.Signer.Trust()}}, nil
 }
 
 // TagConflictError reports that an approved tag already names another digest.
@@ -173,26 +150,26 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 		return nil, err
 	}
 	img := a.Image()
-	if _, err := p.checkTags(ctx, img.Digest, tags); err != nil {
+	if _, err := p.verifier.CheckTags(ctx, img.Digest, tags...); err != nil {
 		return nil, err
 	}
 	to := destinations(tags)
 	// Everything is signed before the first byte is written: if the signer fails, the registries
 	// are unchanged.
-	signed := make([]prepared, len(to))
+	signed := make([]signedDestination, len(to))
 	for i, d := range to {
 		var err error
 		if err = p.checkReadable(ctx, img.Digest, d.repo); err != nil {
 			return nil, err
 		}
-		if signed[i], err = p.prepare(ctx, a, d); err != nil {
+		if signed[i], err = p.sign(ctx, a, d); err != nil {
 			return nil, err
 		}
 	}
 	records := map[string]*Record{} // by repository
 	for i, d := range to {
 		done := p.opts.Progress.Start(gate.Push, d.tags[0].String())
-		record, err := p.stage(ctx, a, d, signed[i])
+		record, err := p.write(ctx, a, d, signed[i])
 		done(err)
 		if err != nil {
 			return nil, err
@@ -229,107 +206,10 @@ func (p *Promoter) beforeTag(ctx context.Context, tags []name.Tag, records map[s
 	return p.opts.BeforeTag(ctx, p, complete)
 }
 
-// checkReadable fails if statements about the image are unreadable in either form: verifying the
-// promoted image would fail, too.
-func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.Repository) error {
-	if p.opts.OnlyFormat {
-		return nil
-	}
-	ref := repo.Digest(digest.String())
-	// Some registries refuse all requests about a repository before the first push.
-	if err := attach.CanList(ctx, ref, p.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.with(ctx)...) {
-		return registry.NewError(registry.Approved, "reading the referrers of "+ref.String(), err)
-	}
-	return nil
-}
-
-// stage completes one destination, except for its tags, and verifies it.
-func (p *Promoter) stage(ctx context.Context, a *gate.Approval, to destination, signed prepared) (*Record, error) {
-	var copied Copied
-	var ready []*attach.Prepared
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		copied, err = p.copy(gctx, a.Image(), to.repo)
-		return err
-	})
-	group.Go(func() (err error) {
-		if ready, err = p.ready(to.repo, signed.seals); err != nil {
-			return err
-		}
-		return p.upload(gctx, ready)
-	})
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	record, attached, err := p.attachAndRead(ctx, a, to, signed, ready)
-	switch {
-	case attached != nil && (err != nil || !p.replaces(ctx, a, to, record)):
-		return nil, attached
-	case err != nil:
-		return nil, err
-	case attached == nil && record.Decision.Digest != signed.decision:
-		return nil, &SigningError{Doing: "reading back the decision for " + to.repo.String(), Err: &attach.NewerError{List: to.repo.Digest(a.Image().Digest.String()).String(), Kind: DecisionType}}
-	}
-	record.Copied = copied
-	return record, nil
-}
-
-// attachAndRead stores the signed items and reads them back. A concurrent promoter that writes the
-// same list may remove our items; its next request restores them. If the list is read in between,
-// attachAndRead stores the items again.
-//
-// attached is the reason why the registry refuses to change a list, or nil.
-func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed prepared, ready []*attach.Prepared) (record *Record, attached, err error) {
-	for attempt := 1; ; attempt++ {
-		attached = p.attach(ctx, to.repo, signed.seals, ready)
-		var refused *attach.RefusedError
-		if attached != nil && !errors.As(attached, &refused) {
-			return nil, nil, attached
-		}
-		record, err = p.readBack(ctx, a, to)
-		var unproven *VerifyError
-		if !errors.As(err, &unproven) || !unproven.Overtaken || attempt == maxOvertaken {
-			return record, attached, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
-		case <-time.After(overtakenDelay << attempt):
-		}
-	}
-}
-
-// With these values, the last attempt happens after about three seconds.
-const (
-	maxOvertaken   = 5
-	overtakenDelay = 100 * time.Millisecond
-)
-
-// replaces reports whether a stored decision can serve instead of the new one, which the registry
-// refuses to store. It can if an interrupted earlier run decided the same on the same basis and
-// wrote no tag. If a tag exists already, the old decision would not renew it: that is a failure.
-func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destination, record *Record) bool {
-	in := a.Input()
-	beside, err := ExternalEvidenceDigest(gate.ExternalEvidence{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
-	if err != nil || a.Override() != nil || record.Override != nil {
-		return false
-	}
-	basis := Basis{Repository: in.Image.Repository, Policy: a.Policies().Digest(), Database: in.Database.Digest, ExternalEvidence: beside, Tool: a.Tool()}
-	if !record.isCurrent(basis, p.opts.Now()) {
-		return false
-	}
-	for _, tag := range to.tags {
-		if have, err := p.tagged(ctx, tag); err != nil || have != (v1.Hash{}) {
-			return false
-		}
-	}
-	return true
-}
-
 // accept rejects an invalid approval or destination before any request is made.
 func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	if !a.Valid() {
-		return errors.New("no approval: nothing is promoted")
+		return errors.New("no approval")
 	}
 	if err := a.Confirm(); err != nil {
 		return err
@@ -349,7 +229,7 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 			return fmt.Errorf("approved reference %s is given twice", t)
 		}
 		if evidenceTag.MatchString(t.TagStr()) {
-			return fmt.Errorf("approved reference %s is where the evidence about another image is kept", t)
+			return fmt.Errorf("approved reference %s is a tag for the signatures and statements of another image", t)
 		}
 		seen[t.Name()] = true
 	}
@@ -358,117 +238,3 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 
 // evidenceTag matches the tags that hold signatures and referrers.
 var evidenceTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\..*)?$`)
-
-// checkTags reads all tags. It returns a *TagConflictError for the first tag that names another
-// digest, unless tags may be moved. Otherwise, there reports whether every tag already names this
-// digest.
-func (p *Promoter) checkTags(ctx context.Context, want v1.Hash, tags []name.Tag) (there bool, err error) {
-	there = len(tags) > 0
-	for _, tag := range tags {
-		have, err := p.tagged(ctx, tag)
-		if err != nil {
-			return false, err
-		}
-		if have != (v1.Hash{}) && have != want && !p.opts.MoveTag {
-			return false, &TagConflictError{Tag: tag, Have: have, Want: want}
-		}
-		there = there && have == want
-	}
-	return there, nil
-}
-
-// tagged returns the digest that a tag names, or the zero Hash if the tag does not exist. The
-// digest is computed from the manifest, because the header of a HEAD response may be stale or
-// missing.
-func (p *Promoter) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
-	d, err := remote.Get(tag, p.with(ctx)...)
-	if err == nil {
-		return d.Digest, nil
-	}
-	absent, err := registry.IsAbsent(ctx, tag, err, p.with(ctx)...)
-	if absent {
-		return v1.Hash{}, nil
-	}
-	return v1.Hash{}, registry.NewError(registry.Approved, "reading tag "+tag.String(), err)
-}
-
-// tag is the commit point. Registries have no compare-and-swap, so tag reads the tag again before
-// it writes, and reads back the result.
-func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error {
-	have, err := p.tagged(ctx, tag)
-	if err != nil {
-		return err
-	}
-	if have == img.Digest {
-		return nil
-	}
-	if have != (v1.Hash{}) && !p.opts.MoveTag {
-		return &TagConflictError{Tag: tag, Have: have, Want: img.Digest}
-	}
-	if err := remote.Put(tag, manifest{img.Manifest, img.MediaType}, p.with(ctx)...); err != nil {
-		return registry.NewError(registry.Approved, "writing tag "+tag.String(), err)
-	}
-	back, err := remote.Get(tag, p.with(ctx)...) // Get hashes the body and ignores the header
-	if err != nil {
-		return registry.NewError(registry.Approved, "reading back tag "+tag.String(), err)
-	}
-	if back.Digest != img.Digest {
-		return registry.NewError(registry.Approved, "writing tag "+tag.String(),
-			fmt.Errorf("it names %s afterwards, not %s", back.Digest, img.Digest))
-	}
-	return nil
-}
-
-// Basis is everything that a decision depends on, except the image itself. Evaluating the same
-// digest on the same basis again gives the same result, until the decision ends.
-type Basis struct {
-	// Repository is the source of the image: an exception may apply to one repository and not to
-	// another with the same image.
-	Repository       string
-	Policy           string // digest of the policy
-	PolicyName       string // name of the policy, shared by its earlier versions
-	Database         string // digest of the vulnerability database
-	ExternalEvidence string // digest of the external evidence, see ExternalEvidenceDigest
-	Tool             gate.Tool
-	// Override would let the image through if it were denied. Nil means none.
-	Override *policy.Override
-}
-
-// Promoted reports whether there is nothing to do: every tag already names the digest and has
-// complete, verified evidence on this very basis. The evidence must show a pass that has not ended,
-// or a denial with the override of the basis that is still in force. The records describe the
-// existing evidence.
-//
-// An incomplete destination is reported as false; an unreadable one is an error. Prefetched
-// attachments in ahead are not read again; ahead may be nil.
-func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, ahead *Prefetched, tags ...name.Tag) ([]*Record, bool, error) {
-	reader := *p
-	p, reader.prefetched = &reader, ahead
-	var records []*Record
-	for _, tag := range tags {
-		have, err := p.tagged(ctx, tag)
-		if err != nil {
-			return nil, false, err
-		}
-		if have != digest {
-			return nil, false, nil
-		}
-		record, err := p.verifyCurrent(ctx, tag.Context().Digest(digest.String()), p.own(basis.PolicyName, tag.TagStr(), basis.Override))
-		var unproven *VerifyError
-		if errors.As(err, &unproven) || registry.IsNotFound(err) {
-			return nil, false, nil
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		if !record.isCurrent(basis, p.opts.Now()) {
-			return nil, false, nil
-		}
-		if there, err := p.hasCopies(ctx, tag.Context(), record.Decision.Basis.CopiedAttestations); err != nil || !there {
-			return nil, false, err
-		}
-		record.Tag, record.Repeated = tag.TagStr(), true
-		records = append(records, record)
-	}
-	return records, len(tags) > 0, nil
-}

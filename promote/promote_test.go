@@ -154,19 +154,19 @@ func (w *world) index(content string) v1.ImageIndex {
 // approve pushes an image to staging and checks it. The image must pass.
 func (w *world) approve(what remote.Taggable) *gate.Approval {
 	w.Helper()
-	return w.approveBeside(what, gate.ExternalEvidence{})
+	return w.approveWith(what, gate.ExternalEvidence{})
 }
 
-func (w *world) approveBeside(what remote.Taggable, beside gate.ExternalEvidence) *gate.Approval {
+func (w *world) approveWith(what remote.Taggable, external gate.ExternalEvidence) *gate.Approval {
 	w.Helper()
-	r := w.check(what, beside)
+	r := w.check(what, external)
 	if r.Approval == nil {
 		w.Fatalf("denied: %+v", r.Decision.Violations)
 	}
 	return r.Approval
 }
 
-func (w *world) check(what remote.Taggable, beside gate.ExternalEvidence) *gate.Result {
+func (w *world) check(what remote.Taggable, external gate.ExternalEvidence) *gate.Result {
 	w.Helper()
 	if _, err := w.staging.Push(w.Context(), "app:1", what); err != nil {
 		w.Fatal(err)
@@ -179,7 +179,7 @@ func (w *world) check(what remote.Taggable, beside gate.ExternalEvidence) *gate.
 	if err != nil {
 		w.Fatal(err)
 	}
-	r, err := g.Check(w.Context(), src, beside)
+	r, err := g.Check(w.Context(), src, external)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func (w *world) check(what remote.Taggable, beside gate.ExternalEvidence) *gate.
 
 func (w *world) promoter(change ...func(*Options)) *Promoter {
 	w.Helper()
-	opts := Options{Signer: w.signer, Now: time.Now}
+	opts := Options{Signer: w.signer, VerifierOptions: VerifierOptions{Now: time.Now}}
 	for _, c := range change {
 		c(&opts)
 	}
@@ -211,7 +211,7 @@ func (w *world) tag(path string) name.Tag {
 
 func (w *world) verify(ref name.Reference, t Trust) (*Record, error) {
 	w.Helper()
-	v, err := NewVerifier(Options{Now: time.Now})
+	v, err := NewVerifier(VerifierOptions{Now: time.Now})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestEndedApprovalIsRefused(t *testing.T) {
 	}
 }
 
-func TestTagIsNotMovedUnasked(t *testing.T) {
+func TestTagIsNotMovedByDefault(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	first := w.approve(w.image("one"))
@@ -386,9 +386,9 @@ func TestTagIsNotMovedUnasked(t *testing.T) {
 	}
 }
 
-// TestSecondTimeIsNothingToDo checks which changes of the basis make a repeated promotion
+// TestRepeatedPromotionWritesNothing checks which changes of the basis make a repeated promotion
 // necessary.
-func TestSecondTimeIsNothingToDo(t *testing.T) {
+func TestRepeatedPromotionWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
@@ -433,9 +433,9 @@ func TestSecondTimeIsNothingToDo(t *testing.T) {
 	}
 }
 
-// TestRepeatedPromotionPilesUpNothing checks that the statements of a newer decision replace the
+// TestRepeatedPromotionKeepsTheListsSmall checks that the statements of a newer decision replace the
 // older ones.
-func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
+func TestRepeatedPromotionKeepsTheListsSmall(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	a := w.approve(w.image("x"))
@@ -453,7 +453,7 @@ func TestRepeatedPromotionPilesUpNothing(t *testing.T) {
 	}
 }
 
-func TestVerifyBelievesNobodyByDefault(t *testing.T) {
+func TestVerifyTrustsNoSignerByDefault(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
 	if _, err := w.promoter().Promote(t.Context(), w.approve(w.image("x")), tag); err != nil {
@@ -617,8 +617,8 @@ func (brokenKey) Sign(context.Context, []byte) ([]byte, error) {
 	return nil, errors.New("no such device")
 }
 
-// TestBrokenSignerLeavesTheRegistryAsItWas checks that everything is signed before the first write.
-func TestBrokenSignerLeavesTheRegistryAsItWas(t *testing.T) {
+// TestBrokenSignerLeavesTheRegistryUnchanged checks that everything is signed before the first write.
+func TestBrokenSignerLeavesTheRegistryUnchanged(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
 	broken, err := trust.NewSigner(brokenKey{w.signer.PublicKey()}, trust.Services{})
@@ -652,9 +652,9 @@ func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
 	}
 }
 
-// TestTagOfEvidenceIsNoDestination checks that an image cannot have a tag that stores the
+// TestEvidenceTagIsNotADestination checks that an image cannot have a tag that stores the
 // signatures of another image.
-func TestTagOfEvidenceIsNoDestination(t *testing.T) {
+func TestEvidenceTagIsNotADestination(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
 	for _, suffix := range []string{"", ".sig", ".att"} {
@@ -664,8 +664,8 @@ func TestTagOfEvidenceIsNoDestination(t *testing.T) {
 	}
 }
 
-// TestMissingPieceIsNotTakenForDone checks that a lost manifest or blob is detected.
-func TestMissingPieceIsNotTakenForDone(t *testing.T) {
+// TestIncompletePromotionIsRepeated checks that a lost manifest or blob is detected.
+func TestIncompletePromotionIsRepeated(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
 	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
@@ -690,9 +690,9 @@ func TestMissingPieceIsNotTakenForDone(t *testing.T) {
 	}
 }
 
-// TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists checks that each index has its own
+// TestPlatformOfSeveralIndexesKeepsAllListedStatements checks that each index has its own
 // statements about a shared platform, because these statements name the index, too.
-func TestPlatformOfSeveralIndexesKeepsWhatEachDecisionLists(t *testing.T) {
+func TestPlatformOfSeveralIndexesKeepsAllListedStatements(t *testing.T) {
 	w := newWorld(t)
 	shared := w.image("shared")
 	digest, err := shared.Digest()

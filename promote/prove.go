@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/imagegate/imagegate/internal/attach"
-	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -27,10 +23,10 @@ type proof struct {
 	decisions []signedDecision
 	decision  signedDecision // the decision that counts, set by decide
 	evidence  []attached     // every statement that is not a decision
-	// override let the image through although the decision is a denial, and stated is its
+	// override lets the image through although the decision is a denial, and overrideStatement is its
 	// statement. They are nil and zero for a pass.
-	override *policy.GrantedOverride
-	stated   attached
+	override          *policy.GrantedOverride
+	overrideStatement attached
 	// required holds statements of required types that no decision lists.
 	required []Statement
 	// reasons say why some attached items do not count.
@@ -55,12 +51,12 @@ type attached struct {
 
 // prove verifies the items attached to one digest. It requires a decision that counts, which lists
 // the statements about all platforms.
-func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
-	pr, err := p.collect(ctx, repo, digest, t, in)
+func (s snapshot) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
+	pr, err := s.collect(ctx, repo, digest, t, in)
 	if err != nil {
 		return nil, err
 	}
-	if err := pr.decide(pr.decisions, t, p.opts.Now()); err != nil {
+	if err := pr.decide(pr.decisions, t, s.v.opts.Now()); err != nil {
 		return nil, err
 	}
 	if err := pr.covers(platforms, pr.decision); err != nil {
@@ -72,15 +68,15 @@ func (p *Promoter) prove(ctx context.Context, repo name.Repository, digest v1.Ha
 // provePlatform verifies the items attached to a platform of an index. A platform may belong to
 // several indexes and may be promoted by itself, so decisions about another index do not count for
 // this one.
-func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
-	pr, err := p.collect(ctx, index.Context(), platform, t, in)
+func (s snapshot) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
+	pr, err := s.collect(ctx, index.Context(), platform, t, in)
 	if err != nil {
 		return nil, err
 	}
 	about := slices.DeleteFunc(slices.Clone(pr.decisions), func(d signedDecision) bool {
 		return d.Basis.Image != index.DigestStr() && d.Basis.Image != platform.String()
 	})
-	if err := pr.decide(about, t, p.opts.Now()); err != nil {
+	if err := pr.decide(about, t, s.v.opts.Now()); err != nil {
 		return nil, err
 	}
 	return pr, pr.covers([]v1.Hash{platform}, pr.decision)
@@ -88,68 +84,25 @@ func (p *Promoter) provePlatform(ctx context.Context, index name.Digest, platfor
 
 // collect gathers the trusted statements attached to one digest. It requires at least one trusted
 // signature.
-func (p *Promoter) collect(ctx context.Context, repo name.Repository, digest v1.Hash, t Trust, in trust.Format) (*proof, error) {
-	pr, found, err := p.find(ctx, repo, digest, in)
+func (s snapshot) collect(ctx context.Context, repo name.Repository, digest v1.Hash, t Trust, in trust.Format) (*proof, error) {
+	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
+	found, err := s.read(ctx, pr.ref, in)
 	if err != nil {
 		return nil, err
 	}
-	if err := pr.signed(found.signatures, t); err != nil {
+	if err := pr.checkSignatures(found.signatures, t); err != nil {
 		return nil, err
 	}
 	pr.gather(found, t)
 	return pr, nil
 }
 
-// found holds the items attached to a digest, none of them verified.
-type found struct {
-	signatures []trust.Signature
-	// envelopes has the statements of the list first, then those that only its copy has. listed is
-	// the number of the former.
-	envelopes []trust.Opened
-	listed    int
-}
-
-// find reads the items attached to a digest, unless they were prefetched.
-func (p *Promoter) find(ctx context.Context, repo name.Repository, digest v1.Hash, in trust.Format) (*proof, found, error) {
-	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
-	if f, ok := p.prefetched.take(ctx, pr.ref, in); ok {
-		return pr, f, nil
-	}
-	f, err := p.read(ctx, pr.ref, in)
-	return pr, f, err
-}
-
-func (p *Promoter) read(ctx context.Context, ref name.Digest, in trust.Format) (found, error) {
-	stored, err := attach.Read(ctx, in, ref, p.with(ctx)...)
-	if err != nil {
-		return found{}, registry.NewError(registry.Approved, "reading the signatures of "+ref.String(), err)
-	}
-	all := append(slices.Clone(stored.Envelopes), stored.Copied...)
-	f := found{signatures: stored.Signatures, envelopes: make([]trust.Opened, len(all)), listed: len(stored.Envelopes)}
-	sideBySide(len(all), func(i int) { f.envelopes[i] = trust.Open(all[i]) })
-	return f, nil
-}
-
-// sideBySide calls do for 0 to n-1 in parallel. SBOM statements have megabytes, and there are two
-// of them for each platform.
-func sideBySide(n int, do func(i int)) {
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range n {
-		group.Go(func() error {
-			do(i)
-			return nil
-		})
-	}
-	_ = group.Wait() // do returns no errors
-}
-
 func (pr *proof) fail(format string, args ...any) error {
 	return &VerifyError{Ref: pr.ref.String(), Reason: fmt.Sprintf(format, args...)}
 }
 
-// signed requires a trusted signature for the digest and for the repository that t asks for.
-func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
+// checkSignatures requires a trusted signature for the digest and for the repository that t asks for.
+func (pr *proof) checkSignatures(signatures []trust.Signature, t Trust) error {
 	var reasons []string
 	var other *trust.OtherRepositoryError
 	for _, sig := range signatures {
@@ -162,8 +115,11 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 		pr.signedBy = by.String()
 	}
 	if pr.signedBy == "" {
-		return &VerifyError{Ref: pr.ref.String(), OtherRepository: other != nil,
-			Reason: fmt.Sprintf("no signature of %d is by a trusted key for this image%s", len(signatures), because(reasons))}
+		reason := "the image has no signature"
+		if n := len(signatures); n > 0 {
+			reason = fmt.Sprintf("no trusted signer signed this image (signatures: %d)%s", n, because(reasons))
+		}
+		return &VerifyError{Ref: pr.ref.String(), OtherRepository: other != nil, Reason: reason}
 	}
 	return nil
 }
@@ -171,44 +127,48 @@ func (pr *proof) signed(signatures []trust.Signature, t Trust) error {
 // gather keeps the statements that a trusted signer made about this digest. From the copy of the
 // list it keeps only decisions, because these can only lead to a refusal.
 func (pr *proof) gather(f found, t Trust) {
-	envelopes := f.envelopes
 	type verified struct {
 		st  trust.Statement
 		by  trust.SignerIdentity
 		err error
 	}
+	envelopes := append(slices.Clone(f.envelopes), f.copied...)
 	all := make([]verified, len(envelopes))
-	sideBySide(len(all), func(i int) {
+	inParallel(len(all), func(i int) {
 		v := &all[i]
-		v.st, v.by, v.err = t.VerifyOpened(envelopes[i], pr.digest)
+		v.st, v.by, v.err = t.VerifyOpened(envelopes[i].opened, pr.digest)
 	})
 	seen := map[string]bool{}
 	for i, v := range all {
-		st, by, err := v.st, v.by, v.err
-		if err != nil {
-			pr.reasons = append(pr.reasons, err.Error())
+		if v.err != nil {
+			pr.reasons = append(pr.reasons, v.err.Error())
 			continue
 		}
-		s := Statement{PredicateType: st.PredicateType, Subject: st.Subjects[0].Digest.String(),
-			Digest: "sha256:" + payloadDigest(st.Payload), Signer: by.String()}
-		copied := i >= f.listed
+		s := Statement{PredicateType: v.st.PredicateType, Subject: v.st.Subjects[0].Digest.String(),
+			Digest: "sha256:" + payloadDigest(v.st.Payload), Signer: v.by.String()}
+		copied := i >= len(f.envelopes)
 		if seen[s.Digest] || copied && s.PredicateType != DecisionType {
 			continue // seen in the other form, or not a decision in the copy
 		}
 		seen[s.Digest] = true
-		switch s.PredicateType {
-		case DecisionType:
-			d, err := decisionFor(t.signedFor(pr.ref.Context()), st)
-			if err != nil {
-				pr.reasons = append(pr.reasons, err.Error())
-				continue
-			}
-			pr.decisions = append(pr.decisions, signedDecision{d, s, copied})
-		case SPDXType, CycloneDXType:
-			pr.evidence = append(pr.evidence, attached{Statement: s})
-		default:
-			pr.evidence = append(pr.evidence, attached{s, st.Predicate})
+		pr.add(s, v.st, copied, t)
+	}
+}
+
+// add adds one verified statement.
+func (pr *proof) add(s Statement, st trust.Statement, copied bool, t Trust) {
+	switch s.PredicateType {
+	case DecisionType:
+		d, err := decisionFor(t.signedFor(pr.ref.Context()), st)
+		if err != nil {
+			pr.reasons = append(pr.reasons, err.Error())
+			return
 		}
+		pr.decisions = append(pr.decisions, signedDecision{d, s, copied})
+	case SPDXType, CycloneDXType:
+		pr.evidence = append(pr.evidence, attached{Statement: s})
+	default:
+		pr.evidence = append(pr.evidence, attached{s, st.Predicate})
 	}
 }
 
@@ -224,7 +184,7 @@ func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error 
 	for _, platform := range platforms {
 		for _, kind := range platformTypes {
 			if !have[platform.String()+" "+kind] {
-				return pr.fail("no %s statement about %s by a trusted key that the decision lists%s", kind, platform, because(pr.reasons))
+				return pr.fail("the decision lists no %s statement about %s by a trusted signer%s", kind, platform, because(pr.reasons))
 			}
 		}
 	}
@@ -250,7 +210,7 @@ func (pr *proof) complete() error {
 	}
 	for _, in := range pr.decision.Inputs {
 		if !have["sha256:"+in.Digest["sha256"]] {
-			return pr.fail("the decision lists a %s statement sha256:%s that is not attached", in.URI, in.Digest["sha256"])
+			return pr.fail("the decision lists a %s statement that is not attached, sha256:%s", in.URI, in.Digest["sha256"])
 		}
 	}
 	return nil
@@ -273,13 +233,13 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	}
 	switch {
 	case d.Result == "":
-		return d, errors.New("a decision has no result")
+		return d, errors.New("the decision has no result")
 	case d.TimeVerified.IsZero():
-		return d, errors.New("a decision has no time")
+		return d, errors.New("the decision has no time")
 	case len(d.Inputs) == 0:
-		return d, errors.New("a decision lists no statements")
+		return d, errors.New("the decision lists no statements")
 	case d.Basis.Image == "":
-		return d, errors.New("a decision is not of this program")
+		return d, errors.New("another program made the decision")
 	}
 	return d, nil
 }
@@ -294,7 +254,7 @@ func (pr *proof) record() *Record {
 		statements = append(statements, pr.decision.Statement)
 	}
 	if pr.override != nil {
-		statements = append(statements, pr.stated.Statement)
+		statements = append(statements, pr.overrideStatement.Statement)
 	}
 	statements = append(statements, pr.required...)
 	sortStatements(statements)

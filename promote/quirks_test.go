@@ -125,7 +125,7 @@ func (w *world) approvedLegacyOnly(a *gate.Approval, form trust.Format) {
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err == nil {
 		w.Error("verified, although a newer decision could be in the list of referrers")
 	}
-	v, err := NewVerifier(Options{Now: w.promoter().opts.Now, OnlyFormat: true})
+	v, err := NewVerifier(VerifierOptions{Now: w.promoter().opts.Now, OnlyFormat: true})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -270,8 +270,8 @@ func page(header http.Header, body []byte, r *http.Request) []byte {
 	return raw
 }
 
-// TestPagesAndParametersChangeNoVerdict checks a newer denial that is on a later page.
-func TestPagesAndParametersChangeNoVerdict(t *testing.T) {
+// TestPagesAndParametersChangeNoResult checks a newer denial that is on a later page.
+func TestPagesAndParametersChangeNoResult(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
 			server := httptest.NewServer(paging(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0)))))

@@ -26,6 +26,9 @@ type Record struct {
 	// Repeated is true if the evidence was complete already and nothing was written.
 	Repeated bool   `json:"repeated,omitempty"`
 	Copied   Copied `json:"copied"`
+
+	// source has the attachments that the record was made from. Nil means that they must be read.
+	source *snapshot
 }
 
 // Reference returns the full tag, or the reference by digest if the tag is empty.
@@ -67,12 +70,12 @@ func (d signedDecision) summary() Summary {
 		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
 }
 
-// stands reports whether promoting again on this basis would produce the same record.
+// isCurrent reports whether promoting again on this basis would produce the same record.
 func (r *Record) isCurrent(b Basis, now time.Time) bool {
 	return r.Decision.isBasedOn(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
 }
 
-// rests reports whether the decision was made on this basis and is still current.
+// isBasedOn reports whether the decision was made on this basis and is still current.
 func (s Summary) isBasedOn(b Basis, now time.Time) bool {
 	versions := maps.Clone(b.Tool.Components)
 	if versions == nil {

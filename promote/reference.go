@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
@@ -68,7 +67,7 @@ func refer(attestedBy string, repo name.Repository, documents []document) refere
 // storeDocuments attaches documents to the digest that they are about.
 func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v1.Hash, documents []document) error {
 	for _, d := range documents {
-		if err := attach.Document(ctx, ref.Context(), digest, d.mediaType, d.body, p.with(ctx)...); err != nil {
+		if err := attach.Document(ctx, ref.Context(), digest, d.mediaType, d.body, p.verifier.with(ctx)...); err != nil {
 			return registry.NewError(registry.Approved, fmt.Sprintf("storing the %s of %s", d.mediaType, ref), err)
 		}
 	}
@@ -106,17 +105,14 @@ func (a attached) references() []reference {
 	return slices.DeleteFunc(p.References, func(r reference) bool { return r.Digest["sha256"] == "" })
 }
 
-// areReferred requires that the documents named by the decision's statements can be pulled. They
+// checkDocuments requires that the documents named by the decision's statements can be pulled. They
 // are named by digest, so their content is the signed content.
-func (p *Promoter) areReferred(ctx context.Context, pr *proof) error {
+func (s snapshot) checkDocuments(ctx context.Context, pr *proof) error {
 	for _, a := range pr.listed(pr.decision) {
 		for _, r := range a.references() {
-			layer, err := remote.Layer(pr.ref.Context().Digest("sha256:"+strings.ToLower(r.Digest["sha256"])), p.with(ctx)...)
-			if err == nil {
-				_, err = layer.Size() // a HEAD request
-			}
+			_, err := s.blobSize(ctx, pr.ref.Context().Digest("sha256:"+strings.ToLower(r.Digest["sha256"])))
 			if registry.IsNotFound(err) {
-				return pr.fail("the document sha256:%s that a statement refers to is not there", r.Digest["sha256"])
+				return pr.fail("the document sha256:%s that a statement names is missing", r.Digest["sha256"])
 			}
 			if err != nil {
 				return registry.NewError(registry.Approved, fmt.Sprintf("looking for the document sha256:%s of %s", r.Digest["sha256"], pr.ref), err)

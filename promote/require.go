@@ -22,11 +22,11 @@ func (pr *proof) require(types []string, platforms func() ([]*proof, error)) err
 		}
 		for _, platform := range below {
 			if !platform.has(kind) {
-				return platform.fail("no %s statement by a trusted key is about it%s", kind, because(platform.reasons))
+				return platform.fail("it has no %s statement by a trusted signer%s", kind, because(platform.reasons))
 			}
 		}
 		if len(below) == 0 {
-			return pr.fail("no %s statement by a trusted key is about it%s", kind, because(pr.reasons))
+			return pr.fail("it has no %s statement by a trusted signer%s", kind, because(pr.reasons))
 		}
 	}
 	return nil
@@ -46,7 +46,7 @@ func (pr *proof) additional(kind string) []Statement {
 	}
 	var out []Statement
 	for _, a := range pr.evidence {
-		if isKind(a) && a.Digest != pr.stated.Digest {
+		if isKind(a) && a.Digest != pr.overrideStatement.Digest {
 			out = append(out, a.Statement)
 		}
 	}
@@ -54,10 +54,11 @@ func (pr *proof) additional(kind string) []Statement {
 }
 
 // gathered returns the trusted statements about each of the digests. A digest needs no signature.
-func (p *Promoter) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t Trust) ([]*proof, error) {
+func (s snapshot) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t Trust) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range digests {
-		one, found, err := p.find(ctx, pr.ref.Context(), digest, p.reads())
+		one := &proof{ref: pr.ref.Context().Digest(digest.String()), digest: digest}
+		found, err := s.read(ctx, one.ref, s.v.forms())
 		if err != nil {
 			return nil, err
 		}

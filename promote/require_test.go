@@ -39,9 +39,9 @@ func (w *world) unproven(what string, err error, why string) {
 	}
 }
 
-// TestRequiredPredicateMustBeThere checks that a trusted signer must have made the statement: for
+// TestRequiredPredicateMustBeAttached checks that a trusted signer must have made the statement: for
 // an index, about the index or about every platform.
-func TestRequiredPredicateMustBeThere(t *testing.T) {
+func TestRequiredPredicateMustBeAttached(t *testing.T) {
 	const kind = "https://openvex.dev/ns"
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -89,9 +89,9 @@ func TestRequiredPredicateMustBeThere(t *testing.T) {
 	}
 }
 
-// TestSignatureAloneProvesNoPass checks that an image unknown to the gate passes VerifySignature in
+// TestSignatureAloneIsNotAPass checks that an image unknown to the gate passes VerifySignature in
 // both forms, and fails Verify.
-func TestSignatureAloneProvesNoPass(t *testing.T) {
+func TestSignatureAloneIsNotAPass(t *testing.T) {
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 		w := newWorld(t)
 		repo := w.tag("app:1").Context()
@@ -104,13 +104,13 @@ func TestSignatureAloneProvesNoPass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := NewVerifier(Options{Now: time.Now})
+		v, err := NewVerifier(VerifierOptions{Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := w.trusting(w.signer.PublicKey())
 		_, err = v.VerifySignature(t.Context(), ref, want)
-		w.unproven("unsigned", err, "no signature of 0")
+		w.unproven("unsigned", err, "the image has no signature")
 		signatures, err := trust.SignImage(t.Context(), w.signer, f, repo, digest)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestSignatureAloneProvesNoPass(t *testing.T) {
 		_, err = v.Verify(t.Context(), ref, want)
 		w.unproven("no decision", err, "no decision")
 		_, err = v.VerifySignature(t.Context(), ref, w.trusting(newSigner(t).PublicKey()))
-		w.unproven("another key", err, "by no trusted key")
+		w.unproven("another key", err, "the signer is not a trusted key")
 
 		want.Predicates = []string{SPDXType}
 		_, err = v.VerifySignature(t.Context(), ref, want)

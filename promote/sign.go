@@ -30,37 +30,38 @@ func (e *SigningError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.
 // Unwrap returns the cause.
 func (e *SigningError) Unwrap() error { return e.Err }
 
-// ready encodes the signed items of each digest for storage.
-func (p *Promoter) ready(repo name.Repository, seals []sealed) ([]*attach.Prepared, error) {
+// encode encodes the signed items of each digest for storage.
+func (p *Promoter) encode(repo name.Repository, items []signedItems) ([]*attach.Prepared, error) {
 	var out []*attach.Prepared
-	for _, s := range seals {
-		r, err := attach.Prepare(p.trust.Trust, p.opts.Format, repo, s.digest, s.attachments, p.copiesFor(s.digest), attach.Options{Retention: retentionOf, Locks: p.opts.Locks, Now: p.opts.Now})
+	for _, one := range items {
+		encoded, err := attach.Prepare(p.trust.Trust, p.opts.Format, repo, one.digest, one.attachments, p.copiesFor(one.digest),
+			attach.Options{Retention: retentionOf, Locks: p.opts.Locks, Now: p.opts.Now})
 		if err != nil {
-			return nil, &SigningError{Doing: "making what is to be attached", Err: err}
+			return nil, &SigningError{Doing: "encoding the signatures and statements for " + repo.String(), Err: err}
 		}
-		out = append(out, r)
+		out = append(out, encoded)
 	}
 	return out, nil
 }
 
 // upload sends the blobs of the attachments. Nothing refers to them before attach.
-func (p *Promoter) upload(ctx context.Context, ready []*attach.Prepared) error {
-	for _, r := range ready {
-		if err := r.Upload(ctx, p.with(ctx)...); err != nil {
-			return registry.NewError(registry.Approved, "sending what is to be attached", err)
+func (p *Promoter) upload(ctx context.Context, encoded []*attach.Prepared) error {
+	for _, one := range encoded {
+		if err := one.Upload(ctx, p.verifier.with(ctx)...); err != nil {
+			return registry.NewError(registry.Approved, "sending the signatures and statements", err)
 		}
 	}
 	return nil
 }
 
 // attach stores the signed items with the digests that they are about.
-func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sealed, ready []*attach.Prepared) error {
-	for i, s := range seals {
-		ref := repo.Digest(s.digest.String())
-		if err := p.storeDocuments(ctx, ref, s.digest, s.documents); err != nil {
+func (p *Promoter) attach(ctx context.Context, repo name.Repository, items []signedItems, encoded []*attach.Prepared) error {
+	for i, one := range items {
+		ref := repo.Digest(one.digest.String())
+		if err := p.storeDocuments(ctx, ref, one.digest, one.documents); err != nil {
 			return err
 		}
-		if err := ready[i].Store(ctx, p.with(ctx)...); err != nil {
+		if err := encoded[i].Store(ctx, p.verifier.with(ctx)...); err != nil {
 			var newer *attach.NewerError
 			if errors.As(err, &newer) {
 				return &SigningError{Doing: fmt.Sprintf("attaching the decision to %s", ref), Err: err}
@@ -71,107 +72,129 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, seals []sea
 	return nil
 }
 
-// sealed holds the signed items to attach to one digest.
-type sealed struct {
+// signedItems holds the signed items to attach to one digest.
+type signedItems struct {
 	digest      v1.Hash
 	attachments attach.Attachments
 	documents   []document
 }
 
-// prepared holds the signed items for one destination.
-type prepared struct {
-	seals    []sealed
+// signedDestination holds the signed items for one destination.
+type signedDestination struct {
+	items    []signedItems
 	decision string // digest of the statement, "sha256:<hex>"
 }
 
-// prepare signs the image and its evidence. A platform gets its own statements, the index gets all
-// of them, and each gets the decision and its override: a node may pull either, and a verifier may
-// look up either. It contacts the signer, but no registry.
-func (p *Promoter) prepare(ctx context.Context, a *gate.Approval, to destination) (prepared, error) {
-	img, repo := a.Image(), to.repo
-	attest := func(ctx context.Context, kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
-		raw, ok := predicate.([]byte)
-		if !ok {
-			encoded, err := encode(predicate)
-			if err != nil {
-				return nil, err
-			}
-			raw = encoded
-		}
-		env, err := trust.Attest(ctx, p.opts.Signer, p.opts.Format, trust.Statement{PredicateType: kind, Subjects: subjects, Predicate: raw})
-		if err != nil {
-			return nil, &SigningError{Doing: fmt.Sprintf("attesting %s for %s", kind, repo.Digest(img.Digest.String())), Err: err}
-		}
-		return env, nil
-	}
-
-	var perPlatform [][]trust.Envelope
+// sign signs the image and its evidence. It contacts the signer, but no registry.
+func (p *Promoter) sign(ctx context.Context, a *gate.Approval, to destination) (signedDestination, error) {
+	img := a.Image()
+	platforms := make([]signedItems, len(img.Platforms))
 	var inputs []resource
-	documents := make([][]document, len(img.Platforms))
-	for i, platform := range img.Platforms {
-		subjects := subjectsOf(repo, img, platform.Digest)
-		statements, large := p.statements(a, i, repo)
-		documents[i] = large
-		envelopes, about := make([]trust.Envelope, len(statements)), make([]resource, len(statements))
-		group, gctx := errgroup.WithContext(ctx) // encoding an SBOM takes time: it has megabytes
-		group.SetLimit(runtime.GOMAXPROCS(0))
-		for n, one := range statements {
-			group.Go(func() (err error) {
-				if envelopes[n], err = attest(gctx, one.kind, subjects, one.predicate); err == nil {
-					about[n], err = inputOf(one.kind, envelopes[n])
-				}
-				return err
-			})
-		}
-		if err := group.Wait(); err != nil {
-			return prepared{}, err
-		}
-		inputs = append(inputs, about...)
-		perPlatform = append(perPlatform, envelopes)
-	}
-	summary, err := newDecision(a, to, inputs, p.plan)
-	if err != nil {
-		return prepared{}, err
-	}
-	decision, err := attest(ctx, DecisionType, allSubjects(repo, img), summary)
-	if err != nil {
-		return prepared{}, err
-	}
-
-	denial, err := inputOf(DecisionType, decision)
-	if err != nil {
-		return prepared{}, err
-	}
-	verdict := []trust.Envelope{decision}
-	if a.Override() != nil {
-		override, err := attest(ctx, OverrideType(a.Tool().URI), allSubjects(repo, img), newOverride(a, repo, denial, p.opts.Now()))
+	for i := range img.Platforms {
+		one, listed, err := p.signPlatform(ctx, a, i, to.repo)
 		if err != nil {
-			return prepared{}, err
+			return signedDestination{}, err
 		}
-		verdict = []trust.Envelope{override, decision} // in this order: no denial without its override
+		platforms[i], inputs = one, append(inputs, listed...)
 	}
+	decision, digest, err := p.signDecision(ctx, a, to, inputs)
+	if err != nil {
+		return signedDestination{}, err
+	}
+	items := combine(img, platforms, decision)
+	for i := range items {
+		items[i].attachments.Signatures, err = trust.SignImage(ctx, p.opts.Signer, p.opts.Format, to.repo, items[i].digest)
+		if err != nil {
+			return signedDestination{}, &SigningError{Doing: fmt.Sprintf("signing %s", to.repo.Digest(items[i].digest.String())), Err: err}
+		}
+	}
+	return signedDestination{items, digest}, nil
+}
 
-	var out []sealed
-	var everything []trust.Envelope
-	for i, platform := range img.Platforms {
-		everything = append(everything, perPlatform[i]...)
-		if img.IsIndex() {
-			out = append(out, sealed{platform.Digest, attach.Attachments{Envelopes: append(perPlatform[i], verdict...)}, documents[i]})
-		}
-	}
-	whole := sealed{digest: img.Digest, attachments: attach.Attachments{Envelopes: append(everything, verdict...)}}
+// combine returns the items for each digest. A platform gets its own statements, the index gets all
+// of them, and each gets the decision and its override: a node may pull either, and a verifier may
+// look up either.
+func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope) []signedItems {
+	whole := signedItems{digest: img.Digest}
 	if !img.IsIndex() {
-		whole.documents = documents[0]
+		whole.documents = platforms[0].documents
 	}
-	out = append(out, whole)
-	for i := range out {
-		signatures, err := trust.SignImage(ctx, p.opts.Signer, p.opts.Format, repo, out[i].digest)
+	for _, one := range platforms {
+		whole.attachments.Envelopes = append(whole.attachments.Envelopes, one.attachments.Envelopes...)
+	}
+	whole.attachments.Envelopes = append(whole.attachments.Envelopes, decision...)
+	if !img.IsIndex() {
+		return []signedItems{whole}
+	}
+	for i := range platforms {
+		platforms[i].attachments.Envelopes = append(platforms[i].attachments.Envelopes, decision...)
+	}
+	return append(platforms, whole)
+}
+
+// signPlatform signs the statements about a platform. listed names them for the decision.
+func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, repo name.Repository) (out signedItems, listed []resource, err error) {
+	img := a.Image()
+	digest := img.Platforms[i].Digest
+	subjects := subjectsOf(repo, img, digest)
+	statements, large := p.statements(a, i, repo)
+	envelopes := make([]trust.Envelope, len(statements))
+	listed = make([]resource, len(statements))
+	group, gctx := errgroup.WithContext(ctx) // encoding an SBOM takes time: it has megabytes
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for n, one := range statements {
+		group.Go(func() (err error) {
+			if envelopes[n], err = p.attest(gctx, a, repo, one.kind, subjects, one.predicate); err == nil {
+				listed[n], err = inputOf(one.kind, envelopes[n])
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return signedItems{}, nil, err
+	}
+	return signedItems{digest, attach.Attachments{Envelopes: envelopes}, large}, listed, nil
+}
+
+// signDecision signs the decision and its override, if there is one, and returns the digest of the
+// decision, too. The override is the first: no denial is stored without it.
+func (p *Promoter) signDecision(ctx context.Context, a *gate.Approval, to destination, inputs []resource) ([]trust.Envelope, string, error) {
+	predicate, err := newDecision(a, to, inputs, p.plan)
+	if err != nil {
+		return nil, "", err
+	}
+	subjects := allSubjects(to.repo, a.Image())
+	decision, err := p.attest(ctx, a, to.repo, DecisionType, subjects, predicate)
+	if err != nil {
+		return nil, "", err
+	}
+	named, err := inputOf(DecisionType, decision)
+	if err != nil {
+		return nil, "", err
+	}
+	digest := "sha256:" + named.Digest["sha256"]
+	if a.Override() == nil {
+		return []trust.Envelope{decision}, digest, nil
+	}
+	override, err := p.attest(ctx, a, to.repo, OverrideType(a.Tool().URI), subjects, newOverride(a, to.repo, named, p.opts.Now()))
+	return []trust.Envelope{override, decision}, digest, err
+}
+
+// attest signs a statement. A predicate of type []byte is JSON already.
+func (p *Promoter) attest(ctx context.Context, a *gate.Approval, repo name.Repository, kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
+	raw, ok := predicate.([]byte)
+	if !ok {
+		encoded, err := encode(predicate)
 		if err != nil {
-			return prepared{}, &SigningError{Doing: fmt.Sprintf("signing %s", repo.Digest(out[i].digest.String())), Err: err}
+			return nil, err
 		}
-		out[i].attachments.Signatures = signatures
+		raw = encoded
 	}
-	return prepared{out, "sha256:" + denial.Digest["sha256"]}, nil
+	env, err := trust.Attest(ctx, p.opts.Signer, p.opts.Format, trust.Statement{PredicateType: kind, Subjects: subjects, Predicate: raw})
+	if err != nil {
+		return nil, &SigningError{Doing: fmt.Sprintf("attesting %s for %s", kind, repo.Digest(a.Image().Digest.String())), Err: err}
+	}
+	return env, nil
 }
 
 // statement is a statement to sign about a platform.

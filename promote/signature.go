@@ -19,11 +19,12 @@ import (
 // same as for Verify.
 func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
 	t.AnyRepository = true
-	root, err := v.p.readManifest(ctx, ref)
+	s := v.snapshot(nil)
+	root, err := s.manifest(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	pr, err := v.p.collect(ctx, ref.Context(), root.Digest, t, v.p.reads())
+	pr, err := s.collect(ctx, ref.Context(), root.Digest, t, v.forms())
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +36,14 @@ func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Tr
 		if err != nil {
 			return nil, pr.fail("%v", err)
 		}
-		return v.p.gathered(ctx, pr, platforms, t)
+		return s.gathered(ctx, pr, platforms, t)
 	})
 	if err != nil {
 		return nil, err
 	}
 	pr.required = nil // the loop below adds them with all the others
 	record := pr.record()
+	record.source = &s
 	for _, a := range pr.evidence {
 		record.Statements = append(record.Statements, a.Statement)
 	}

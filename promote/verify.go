@@ -11,11 +11,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
 )
 
 // Trust states what a promoted image must prove. The zero value trusts no signer, so everything
@@ -80,56 +77,6 @@ type VerifyError struct {
 // Error names the image and the reason.
 func (e *VerifyError) Error() string { return fmt.Sprintf("verifying %s: %s", e.Ref, e.Reason) }
 
-// Verifier reads approved registries and accepts only signed content.
-type Verifier struct{ p Promoter }
-
-// NewVerifier returns a Verifier. It uses these options: Now, Keychain, Transport, UserAgent,
-// Parallel, Format with OnlyFormat, and MoveTag for CheckTags. Only Now is required.
-func NewVerifier(opts Options) (*Verifier, error) {
-	if opts.Now == nil {
-		return nil, errors.New("no clock")
-	}
-	opts = opts.withDefaults()
-	return &Verifier{Promoter{opts: opts, remote: remoteOptions(opts)}}, nil
-}
-
-// CheckTags reads all tags and reports whether every tag already names the digest. For the first
-// tag that names another digest it returns a *TagConflictError, unless tags may be moved.
-func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) (there bool, err error) {
-	return v.p.checkTags(ctx, want, tags)
-}
-
-// reads returns the forms of storage that are searched for statements.
-func (p *Promoter) reads() trust.Format {
-	if p.opts.OnlyFormat {
-		return p.opts.Format
-	}
-	return trust.Both
-}
-
-// Verify proves from the approved registry alone that the image passed. The image must be signed
-// for its digest and for this very repository, or for the repository that t names. Every statement
-// must be there, signed, about the image and listed in the decision. The decision must be a pass
-// or, if t allows it, a denial with an override.
-//
-// A *VerifyError means that the image does not prove this. After any other error, the result is
-// unknown.
-func (v *Verifier) Verify(ctx context.Context, ref name.Reference, t Trust) (*Record, error) {
-	tag, ok := ref.(name.Tag)
-	if ok && !t.AnyTag {
-		t.Tag = tag.TagStr()
-	}
-	record, err := v.p.verify(ctx, ref, t, v.p.reads())
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		record.Tag = tag.TagStr()
-	}
-	record.SignedFor = t.otherName(ref.Context())
-	return record, nil
-}
-
 // otherName returns the repository that an image in repository read was signed for, or "" if it is
 // the same.
 func (t Trust) otherName(read name.Repository) string {
@@ -139,115 +86,55 @@ func (t Trust) otherName(read name.Repository) string {
 	return ""
 }
 
-// readBack verifies the statements that were just written, and that every blob of the image can be
-// pulled.
-func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destination) (*Record, error) {
-	img, repo := a.Image(), to.repo
-	for _, a := range img.Others() {
-		d, err := p.readManifest(ctx, repo.Digest(a.Descriptor.Digest.String()))
-		if err != nil {
-			return nil, err
-		}
-		if err := p.blobsOf(ctx, repo, d); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.checkUnlisted(ctx, img, repo); err != nil {
-		return nil, err
-	}
-	var record *Record
-	for _, tag := range to.tags {
-		one, err := p.verifyCurrent(ctx, repo.Digest(img.Digest.String()), p.own(a.Policies().Title(), tag.TagStr(), a.Override()))
-		if err != nil {
-			return nil, err
-		}
-		if record != nil && record.Decision.Digest != one.Decision.Digest {
-			return nil, &SigningError{Doing: "reading back the decision for " + tag.String(), Err: &attach.NewerError{List: tag.String(), Kind: DecisionType}}
-		}
-		record = one
-	}
-	return record, nil
-}
-
-// own returns the requirements for the promoter's own work: its own signature, a decision by the
-// policy of this name and for this tag, and a denial only if there is an override.
-func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
-	own := p.trust
-	own.PolicyName, own.Tag, own.AllowOverride = policyName, tag, o != nil
-	return own
-}
-
-// standing verifies a digest in each form that the promoter stores, and that no newer decision is
+// verifyCurrent verifies a digest in each form that the promoter stores, and that no newer decision is
 // stored in another form.
-func (p *Promoter) verifyCurrent(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
-	record, err := p.verifyOwn(ctx, ref, t)
-	if err != nil || p.opts.Format == trust.Both || p.opts.OnlyFormat {
+func (s snapshot) verifyCurrent(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
+	record, err := s.verifyOwn(ctx, ref, t)
+	if err != nil || s.v.opts.Format == trust.Both || s.v.opts.OnlyFormat {
 		return record, err
 	}
 	other := trust.Bundle
-	if p.opts.Format == trust.Bundle {
+	if s.v.opts.Format == trust.Bundle {
 		other = trust.Legacy
 	}
-	found, err := p.read(ctx, ref, other)
+	found, err := s.read(ctx, ref, other)
 	if err != nil || len(found.envelopes) == 0 {
 		return record, err
 	}
-	all, err := p.verify(ctx, ref, t, trust.Both)
+	all, err := s.verify(ctx, ref, t, trust.Both)
 	if err == nil && all.Decision.Digest != record.Decision.Digest {
-		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored as " + other.String()}
+		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored in the " + other.String() + " form"}
 	}
 	return record, err
 }
 
 // verifyOwn verifies a digest against the promoter's own key, separately in each form that it
 // stores: evidence that is complete in one form may be incomplete in the other.
-func (p *Promoter) verifyOwn(ctx context.Context, ref name.Digest, own Trust) (*Record, error) {
-	if p.opts.Format != trust.Both {
-		return p.verify(ctx, ref, own, p.opts.Format)
+func (s snapshot) verifyOwn(ctx context.Context, ref name.Digest, own Trust) (*Record, error) {
+	if s.v.opts.Format != trust.Both {
+		return s.verify(ctx, ref, own, s.v.opts.Format)
 	}
-	if _, err := p.verify(ctx, ref, own, trust.Bundle); err != nil {
+	if _, err := s.verify(ctx, ref, own, trust.Bundle); err != nil {
 		return nil, err
 	}
-	return p.verify(ctx, ref, own, trust.Legacy)
-}
-
-func (p *Promoter) hasBlob(ctx context.Context, repo name.Repository, digest v1.Hash, want int64) error {
-	l, err := remote.Layer(repo.Digest(digest.String()), p.with(ctx)...)
-	if err != nil {
-		return err
-	}
-	have, err := l.Size() // a HEAD request
-	if err != nil {
-		return err
-	}
-	if have != want {
-		return fmt.Errorf("it has %d bytes there, not %d", have, want)
-	}
-	return nil
-}
-
-// readManifest gets a manifest. If ref has a digest, the library checks the manifest against it.
-func (p *Promoter) readManifest(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
-	d, err := remote.Get(ref, p.with(ctx)...)
-	if err != nil {
-		return nil, registry.NewError(registry.Approved, "reading "+ref.String(), err)
-	}
-	return d, nil
+	return s.verify(ctx, ref, own, trust.Legacy)
 }
 
 // verify verifies a reference and returns its record.
-func (p *Promoter) verify(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*Record, error) {
-	proof, err := p.proveAll(ctx, ref, t, in)
+func (s snapshot) verify(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*Record, error) {
+	proof, err := s.proveAll(ctx, ref, t, in)
 	if err != nil {
 		return nil, err
 	}
-	return proof.record(), nil
+	record := proof.record()
+	record.source = &s
+	return record, nil
 }
 
 // proveAll resolves the reference once. It verifies the digest and, for an index, each of its
 // platforms, because a node may pull a platform by itself.
-func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*proof, error) {
-	root, err := p.readManifest(ctx, ref)
+func (s snapshot) proveAll(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*proof, error) {
+	root, err := s.manifest(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +142,7 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 	if err != nil {
 		return nil, &VerifyError{Ref: ref.String(), Reason: err.Error()}
 	}
-	top, err := p.prove(ctx, ref.Context(), root.Digest, platforms, t, in)
+	top, err := s.prove(ctx, ref.Context(), root.Digest, platforms, t, in)
 	if err != nil {
 		return nil, err
 	}
@@ -264,16 +151,16 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 			return nil, err
 		}
 	}
-	if err := p.areReferred(ctx, top); err != nil {
+	if err := s.checkDocuments(ctx, top); err != nil {
 		return nil, err
 	}
 	if !root.MediaType.IsIndex() {
-		if err := p.blobsOf(ctx, ref.Context(), root); err != nil {
+		if err := s.checkBlobs(ctx, ref.Context(), root); err != nil {
 			return nil, err
 		}
 		return top, top.require(t.Predicates, func() ([]*proof, error) { return nil, nil })
 	}
-	below, err := p.provePlatforms(ctx, top, platforms, t, in)
+	below, err := s.provePlatforms(ctx, top, platforms, t, in)
 	if err != nil {
 		return nil, err
 	}
@@ -281,17 +168,17 @@ func (p *Promoter) proveAll(ctx context.Context, ref name.Reference, t Trust, in
 }
 
 // provePlatforms verifies each platform of an index, and that it can be pulled.
-func (p *Promoter) provePlatforms(ctx context.Context, index *proof, platforms []v1.Hash, t Trust, in trust.Format) ([]*proof, error) {
+func (s snapshot) provePlatforms(ctx context.Context, index *proof, platforms []v1.Hash, t Trust, in trust.Format) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range platforms {
-		platform, err := p.readManifest(ctx, index.ref.Context().Digest(digest.String()))
+		platform, err := s.manifest(ctx, index.ref.Context().Digest(digest.String()))
 		if err != nil {
 			return nil, err
 		}
-		if err := p.blobsOf(ctx, index.ref.Context(), platform); err != nil {
+		if err := s.checkBlobs(ctx, index.ref.Context(), platform); err != nil {
 			return nil, err
 		}
-		one, err := p.provePlatform(ctx, index.ref, digest, t, in)
+		one, err := s.provePlatform(ctx, index.ref, digest, t, in)
 		if err != nil {
 			return nil, err
 		}
@@ -300,16 +187,16 @@ func (p *Promoter) provePlatforms(ctx context.Context, index *proof, platforms [
 	return out, nil
 }
 
-// blobsOf checks that the config and all layers of a manifest can be pulled.
-func (p *Promoter) blobsOf(ctx context.Context, repo name.Repository, d *remote.Descriptor) error {
+// checkBlobs checks that the config and all layers of a manifest can be pulled.
+func (s snapshot) checkBlobs(ctx context.Context, repo name.Repository, d *remote.Descriptor) error {
 	m, err := v1.ParseManifest(bytes.NewReader(d.Manifest))
 	if err != nil {
 		return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("parsing the manifest: %v", err)}
 	}
 	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
-		err := p.hasBlob(ctx, repo, b.Digest, b.Size)
+		err := s.checkBlob(ctx, repo, b)
 		if registry.IsNotFound(err) {
-			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("its blob %s is not there", b.Digest)}
+			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("its blob %s is missing", b.Digest)}
 		}
 		if err != nil {
 			return registry.NewError(registry.Approved, fmt.Sprintf("looking for blob %s of %s", b.Digest, repo), err)
@@ -338,4 +225,15 @@ func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 		return nil, errors.New("the index has no image")
 	}
 	return out, nil
+}
+
+func (s snapshot) checkBlob(ctx context.Context, repo name.Repository, want v1.Descriptor) error {
+	have, err := s.blobSize(ctx, repo.Digest(want.Digest.String()))
+	if err != nil {
+		return err
+	}
+	if have != want.Size {
+		return fmt.Errorf("the registry has %d bytes of it, not %d", have, want.Size)
+	}
+	return nil
 }

@@ -52,7 +52,7 @@ func predicatesBy(s *trust.Signer, kind string, envelopes []trust.Envelope, d v1
 	return out
 }
 
-func TestNothingOfOthersIsLost(t *testing.T) {
+func TestAttachmentsByOthersAreKept(t *testing.T) {
 	s, other, repo, d := newSigner(t), newSigner(t), newRepo(t, "app"), digestOf("a")
 	put := func(by *trust.Signer, predicate string) {
 		t.Helper()
@@ -124,7 +124,7 @@ func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 	}
 }
 
-func TestOfTwoAboutTheSameTheLastCounts(t *testing.T) {
+func TestLastOfTwoStatementsIsKept(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	if err := attach(t, s, repo, d, attest(t, s, "x", `{"n":1}`, d), attest(t, s, "x", `{"n":2}`, d)); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestOfTwoAboutTheSameTheLastCounts(t *testing.T) {
 	}
 }
 
-func TestAttachmentsOfAnotherKeyAreRefused(t *testing.T) {
+func TestAttachmentsByAnotherKeyAreRefused(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	for what, a := range map[string]Attachments{
@@ -175,7 +175,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	}
 }
 
-func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
+func TestWaitingForALockEndsWithTheContext(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	var locks WriteLocks
 	done, err := locks.lock(t.Context(), &tagStore{tag: attestationTag(repo, d)})
@@ -223,7 +223,7 @@ func (asAnother) RoundTrip(req *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(req)
 }
 
-func TestOverwrittenEntryIsWrittenAgain(t *testing.T) {
+func TestOverwrittenAttachmentIsWrittenAgain(t *testing.T) {
 	r := newRegistry(t)
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	overwrite(t, r, repo, d, 2)
@@ -236,7 +236,7 @@ func TestOverwrittenEntryIsWrittenAgain(t *testing.T) {
 	}
 }
 
-func TestEntryThatIsAlwaysOverwrittenIsNoSuccess(t *testing.T) {
+func TestAttachmentThatIsAlwaysOverwrittenIsAnError(t *testing.T) {
 	r := newRegistry(t)
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	overwrite(t, r, repo, d, 1<<30)
@@ -245,8 +245,8 @@ func TestEntryThatIsAlwaysOverwrittenIsNoSuccess(t *testing.T) {
 	}
 }
 
-// TestUnreadableTagIsNotTakenForEmpty checks that an unreadable list is not overwritten.
-func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
+// TestUnreadableTagIsNotEmpty checks that an unreadable list is not overwritten.
+func TestUnreadableTagIsNotEmpty(t *testing.T) {
 	r := newRegistry(t)
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	env := attest(t, s, "x", "{}", d)
@@ -266,9 +266,9 @@ func TestUnreadableTagIsNotTakenForEmpty(t *testing.T) {
 	}
 }
 
-// TestOtherThingsAreNotTakenForEmpty checks manifests of other kinds. The most important one is an
+// TestTagWithOtherContentIsNotEmpty checks manifests of other kinds. The most important one is an
 // index, which the library would resolve to one of its images.
-func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
+func TestTagWithOtherContentIsNotEmpty(t *testing.T) {
 	s := newSigner(t)
 	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +
 		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}`
@@ -313,7 +313,7 @@ func TestOtherThingsAreNotTakenForEmpty(t *testing.T) {
 	}
 }
 
-func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
+func TestGarbageIsNotAccepted(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	img := v1.Image(empty.Image)
 	var err error
@@ -342,9 +342,9 @@ func TestGarbageBesideAnImageIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestHostileEntriesAreNotRead checks attachments that are too large, endless or too many, or that do
+// TestHostileAttachmentsAreNotRead checks attachments that are too large, endless or too many, or that do
 // not match their digest.
-func TestHostileEntriesAreNotRead(t *testing.T) {
+func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	isBlobRead := func(req *http.Request) bool { return lab.IsBlob(req) && req.Method == http.MethodGet }
 	isListRead := func(req *http.Request) bool { return lab.IsManifest(req) && req.Method == http.MethodGet }
 	one := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})
@@ -425,9 +425,9 @@ type manifest []byte
 func (m manifest) RawManifest() ([]byte, error)        { return m, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
-// TestOthersEntriesAreNotDownloaded checks that attachments by others stay in the list and are not
+// TestAttachmentsByOthersAreNotDownloaded checks that attachments by others stay in the list and are not
 // downloaded, whatever their size.
-func TestOthersEntriesAreNotDownloaded(t *testing.T) {
+func TestAttachmentsByOthersAreNotDownloaded(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
 	if err := attach(t, other, repo, d, attest(t, other, "y", "{}", d)); err != nil {
@@ -449,13 +449,13 @@ func TestOthersEntriesAreNotDownloaded(t *testing.T) {
 	elsewhere := digestOf("b")
 	putAsIs(t, attestationTag(repo, elsewhere), []attachment{large})
 	if err := attach(t, s, repo, elsewhere, attest(t, s, "x", "{}", elsewhere)); err != nil {
-		t.Errorf("beside a large entry: %v", err)
+		t.Errorf("with a large attachment: %v", err)
 	}
 }
 
-// TestEntryIsNotFetchedFromElsewhere checks that no content is fetched from an address in a
+// TestURLOfAnAttachmentIsNotFollowed checks that no content is fetched from an address in a
 // manifest, not even as a fallback.
-func TestEntryIsNotFetchedFromElsewhere(t *testing.T) {
+func TestURLOfAnAttachmentIsNotFollowed(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	e := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})
 	e.desc.URLs = []string{"https://elsewhere.invalid/blob"}
@@ -494,7 +494,7 @@ func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
 	}
 }
 
-func TestNothingStoredIsNothing(t *testing.T) {
+func TestNothingAttachedIsEmpty(t *testing.T) {
 	if got := read(t, newRepo(t, "app"), digestOf("a")); got.Signatures != nil || got.Envelopes != nil {
 		t.Errorf("%v", got)
 	}

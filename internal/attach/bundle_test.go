@@ -114,7 +114,7 @@ func TestCosignAcceptsOurBundles(t *testing.T) {
 	})
 }
 
-func TestBothFormsStandBesideEachOther(t *testing.T) {
+func TestBothFormsAreStoredTogether(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s := newSigner(t)
 		digest := pushImage(t, repo, "x")
@@ -179,8 +179,8 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 		"another repository":               {strict, sig, elsewhere, d, false},
 		"another repository, laxly":        {lax, sig, elsewhere, d, false},
 		"another key":                      {only(newSigner(t)), sig, repo, d, false},
-		"nobody":                           {trust.Trust{}, sig, repo, d, false},
-		"nobody, laxly":                    {trust.Trust{AnyRepository: true}, nameless, repo, d, false},
+		"no signer":                        {trust.Trust{}, sig, repo, d, false},
+		"no signer, laxly":                 {trust.Trust{AnyRepository: true}, nameless, repo, d, false},
 		"no repository":                    {strict, nameless, repo, d, false},
 		"no repository, laxly":             {lax, nameless, repo, d, true},
 		"no repository, another digest":    {lax, nameless, repo, digestOf("b"), false},
@@ -218,7 +218,7 @@ func TestTamperedBundleIsNotAccepted(t *testing.T) {
 	for what, e := range map[string]trust.Envelope{
 		"another payload":      edit(func(_, e map[string]any) { e["payload"] = forged }),
 		"another payload type": edit(func(_, e map[string]any) { e["payloadType"] = "text/plain" }),
-		"an envelope beside":   edit(func(b, _ map[string]any) { b["payload"], b["payloadType"] = forged, "application/vnd.in-toto+json" }),
+		"a second envelope":    edit(func(b, _ map[string]any) { b["payload"], b["payloadType"] = forged, "application/vnd.in-toto+json" }),
 		"no signature":         edit(func(_, e map[string]any) { e["signatures"] = []any{} }),
 		"two signatures": edit(func(_, e map[string]any) {
 			sigs := e["signatures"].([]any)
@@ -236,7 +236,7 @@ func TestTamperedBundleIsNotAccepted(t *testing.T) {
 	}
 }
 
-func TestRepeatingPilesUpNoBundles(t *testing.T) {
+func TestRepeatingWritesNoBundles(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s, other := newSigner(t), newSigner(t)
 		digest := pushImage(t, repo, "x")
@@ -317,9 +317,9 @@ func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 	}
 }
 
-// TestForeignReferrersStay checks that referrers by others are kept, not downloaded, and harmless,
+// TestReferrersByOthersAreKept checks that referrers by others are kept, not downloaded, and harmless,
 // whatever type they claim.
-func TestForeignReferrersStay(t *testing.T) {
+func TestReferrersByOthersAreKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s := newSigner(t)
 		digest := pushImage(t, repo, "x")
@@ -377,8 +377,8 @@ func TestForeignReferrersStay(t *testing.T) {
 	})
 }
 
-// TestUnreadableReferrersAreNotTakenForNone checks that an unreadable list is not overwritten.
-func TestUnreadableReferrersAreNotTakenForNone(t *testing.T) {
+// TestUnreadableReferrersAreAnError checks that an unreadable list is not overwritten.
+func TestUnreadableReferrersAreAnError(t *testing.T) {
 	s := newSigner(t)
 	for what, hook := range map[string]lab.Hook{
 		"denied": lab.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }, lab.Fail(http.StatusForbidden)),
@@ -455,7 +455,7 @@ func TestSignatureOfAnotherFormIsNotStored(t *testing.T) {
 	}
 }
 
-func TestMisspeltFormatIsNotTakenForTheDefault(t *testing.T) {
+func TestMisspelledFormatIsAnError(t *testing.T) {
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		if got, err := trust.ParseFormat(f.String()); err != nil || got != f {
 			t.Errorf("%s: %s, %v", f, got, err)
@@ -468,9 +468,9 @@ func TestMisspeltFormatIsNotTakenForTheDefault(t *testing.T) {
 	}
 }
 
-// TestRegistryThatRefusesToListIsNotOneThatRefusesToStore checks each status that registries
+// TestFailureToListIsNotARefusedWrite checks each status that registries
 // without the referrers API answer.
-func TestRegistryThatRefusesToListIsNotOneThatRefusesToStore(t *testing.T) {
+func TestFailureToListIsNotARefusedWrite(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable} {
 		r := newRegistry(t)
 		s, repo := newSigner(t), repoIn(t, r, "app")
@@ -507,9 +507,9 @@ func immutable(status int) lab.Hook {
 	}
 }
 
-// TestImmutableTagIsNotTakenForRenewed checks that the first statements stay, that storing them
+// TestImmutableTagIsARefusedWrite checks that the first statements stay, that storing them
 // again succeeds, and that newer ones are refused with an error.
-func TestImmutableTagIsNotTakenForRenewed(t *testing.T) {
+func TestImmutableTagIsARefusedWrite(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed} {
 		for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 			t.Run(fmt.Sprint(status, " ", f), func(t *testing.T) {

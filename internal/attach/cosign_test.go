@@ -199,9 +199,9 @@ func storeBoth(t *testing.T, s *trust.Signer, repo name.Repository, d v1.Hash, p
 	}
 }
 
-// TestImageNeedNotBeThereYet checks that signatures can be stored before the image, because the
+// TestLegacyFormNeedsNoImage checks that signatures can be stored before the image, because the
 // approved tag moves last.
-func TestImageNeedNotBeThereYet(t *testing.T) {
+func TestLegacyFormNeedsNoImage(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	elsewhere := newRepo(t, "app")
 	digest := pushImage(t, elsewhere, "late")

@@ -114,9 +114,9 @@ func wrapped(t *testing.T, sv signature.SignerVerifier, statement any) []byte {
 	return env
 }
 
-// TestWhatCosignMadeIsAccepted checks each form, and that only this digest and key are accepted. A
+// TestAttachmentsByCosignAreAccepted checks each form, and that only this digest and key are accepted. A
 // signature in cosign's bundle names no repository, so AnyRepository must be set.
-func TestWhatCosignMadeIsAccepted(t *testing.T) {
+func TestAttachmentsByCosignAreAccepted(t *testing.T) {
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(f.String(), func(t *testing.T) {
 			repo := newRepo(t, "app")

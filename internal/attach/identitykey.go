@@ -13,7 +13,7 @@ import (
 )
 
 // Retention states how long a statement of ours is kept and which others it replaces. With the zero
-// value, a statement replaces those of the same type about the same subject.
+// value, a statement replaces all others of the same type about the same subject.
 type Retention struct {
 	// Key separates statements that are kept next to each other. Only the newest statement with the
 	// same type, first subject and key is kept.
@@ -32,8 +32,8 @@ type Retention struct {
 	Evidence bool
 }
 
-// identityKey decides which attachments of ours replace each other: those with the same kind,
-// subject and Retention.Key. The zero key is for attachments by others and for kinds that we must
+// identityKey decides which attachments of ours replace each other: their kind, subject and
+// Retention.Key are equal. The zero key is for attachments by others and for kinds that we must
 // not replace.
 type identityKey struct {
 	kind      string // predicate type; empty for a signature

@@ -28,8 +28,8 @@ type Unverified struct {
 	PredicateType string
 	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string
-	// Signer is the signer. The fingerprint of a key is known only for bundles. Signer.At is the time that
-	// the log states for its entry.
+	// Signer is the signer. The fingerprint of a key is known only for bundles. Signer.At is the
+	// time that the log states for its entry.
 	Signer trust.SignerIdentity
 }
 

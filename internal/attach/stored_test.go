@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClaimsAreReadWithoutBelief checks that the claim of an unreadable item is empty, and that
+// TestUnverifiedInformation checks that the information about an unreadable item is empty, and that
 // only bundles have the fingerprint of a key.
-func TestClaimsAreReadWithoutBelief(t *testing.T) {
+func TestUnverifiedInformation(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	digest := pushImage(t, repo, "x")
 	fingerprint := trust.Fingerprint(s.PublicKey())

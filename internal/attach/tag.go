@@ -64,9 +64,9 @@ func (t *tagStore) write(_ context.Context, all, _ []attachment) error {
 // remove does nothing: an attachment that is not in the list is not stored in the tag.
 func (t *tagStore) remove(context.Context, []attachment) error { return nil }
 
-// list returns the attachments in a tag. It is empty if the tag does not exist. Any other failure is an
-// error. A manifest that is not such a list is an error, too: treating it as empty would
-// overwrite it.
+// list returns the attachments in a tag, none if the tag does not exist. Any other failure is an
+// error. A manifest that is not such a list is an error, too: treating it as empty would overwrite
+// it.
 func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]attachment, error) {
 	found, err := puller.Get(ctx, tag)
 	if err != nil {

@@ -34,7 +34,7 @@ func baselineFlag(c *cli.Context) (*run.Baseline, error) {
 }
 
 // verifierOptions returns the options for reading approved registries.
-func verifierOptions(c *cli.Context) (promote.Options, error) {
+func verifierOptions(c *cli.Context) (promote.VerifierOptions, error) {
 	reach, err := registryAccess(c)
-	return promote.Options{Now: time.Now, Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent()}, err
+	return promote.VerifierOptions{Now: time.Now, Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent()}, err
 }

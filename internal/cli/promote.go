@@ -98,7 +98,7 @@ func newPromote(c *cli.Context, s Streams, out *output, override *policy.Overrid
 	if job.Gate, err = newGate(c, job.Policies, db, out.progress, time.Time{}); err != nil {
 		return nil, nil, done(err)
 	}
-	if job.Approved, err = promote.NewVerifier(opts); err != nil {
+	if job.Approved, err = promote.NewVerifier(opts.VerifierOptions); err != nil {
 		return nil, nil, done(err)
 	}
 	job.Promoter = func(context.Context) (*promote.Promoter, error) {
@@ -124,10 +124,11 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	if only && format != trust.Legacy {
 		return promote.Options{}, usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
 	}
-	opts, err := verifierOptions(c)
+	reading, err := verifierOptions(c)
 	if err != nil {
 		return promote.Options{}, err
 	}
+	opts := promote.Options{VerifierOptions: reading}
 	opts.Format, opts.OnlyFormat, opts.MoveTag, opts.Progress = format, only, c.Bool("move-tag"), out.progress
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
 		if err := writePromoted(ctx, c, to, records); err != nil {

@@ -16,7 +16,7 @@ func TestAttachmentsSayWhoIsBelieved(t *testing.T) {
 			Signer: AttachedSigner{Subject: "a@example.com", Issuer: "https://issuer.example"}, Logged: at, LogVerified: true,
 			Result: "PASSED", Decided: at, Trusted: true},
 		{Subject: "sha256:bb", Platform: "linux/arm64", Form: "bundle", PredicateType: "x", Digest: "sha256:03",
-			Signer: AttachedSigner{Key: "sha256:ee"}, Reason: "a signature is by no trusted key"},
+			Signer: AttachedSigner{Key: "sha256:ee"}, Reason: "the signer is not a trusted key"},
 		{Subject: "sha256:bb", Platform: "linux/arm64", Form: "legacy", Reason: "reading an envelope: \x1b[31m"},
 	}}
 	r.Input.Image.Reference, r.Input.Image.Digest = "registry.example/app:1", "sha256:aa"
@@ -43,7 +43,7 @@ Attached signatures and statements: 4, 2 by somebody trusted and about this imag
     x (bundle)
       sha256:03
       says that it is signed by key sha256:ee
-      passed over: a signature is by no trusted key
+      passed over: the signer is not a trusted key
 
     a statement of unknown type (legacy)
       does not say who signed it

@@ -47,7 +47,7 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 	if err != nil || done {
 		return done, err
 	}
-	if ext.Baseline, err = j.baseline(ctx, src.Repository(), tags, r); err != nil {
+	if ext.Baseline, err = j.baseline(ctx, src.Repository(), ext.approved, tags, r); err != nil {
 		return false, err
 	}
 	result, err := j.Gate.Check(ctx, src, ext.ExternalEvidence)
@@ -88,12 +88,12 @@ func (j *Promote) earlier(ctx context.Context, src gate.Source, digest v1.Hash, 
 	if err != nil {
 		return ext, false, err
 	}
-	prefetched := j.Approved.Prefetch(ctx, digest, tags...) // while the key is opened
+	ext.approved = j.Approved.Prefetch(ctx, digest, tags...) // while the key is opened
 	to, err := j.Promoter(ctx)
 	if err != nil {
 		return ext, false, err
 	}
-	records, done, err := to.Promoted(ctx, digest, basis, prefetched, tags...)
+	records, done, err := to.Promoted(ctx, digest, basis, ext.approved, tags...)
 	if err != nil || !done {
 		return ext, false, err
 	}
@@ -119,7 +119,7 @@ func (j *Promote) basis(src gate.Source, ext external) (promote.Basis, error) {
 
 // baseline returns the findings of the images that the tags name now, if a policy compares with
 // them.
-func (j *Promote) baseline(ctx context.Context, repository string, tags []name.Tag, r *report.Report) (*policy.Baseline, error) {
+func (j *Promote) baseline(ctx context.Context, repository string, approved *promote.Prefetched, tags []name.Tag, r *report.Report) (*policy.Baseline, error) {
 	if !j.Policies.UsesBaseline(repository) {
 		return nil, nil
 	}
@@ -127,7 +127,7 @@ func (j *Promote) baseline(ctx context.Context, repository string, tags []name.T
 	if err != nil {
 		return nil, err
 	}
-	baseline, missing, err := to.Baseline(ctx, j.Policies.BaselineMaxAge(repository), tags...)
+	baseline, missing, err := to.Baseline(ctx, j.Policies.BaselineMaxAge(repository), approved, tags...)
 	if err != nil {
 		return nil, err
 	}

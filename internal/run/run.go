@@ -24,6 +24,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/promote"
 )
 
 // Checker resolves and checks images. A *gate.Gate is one.
@@ -76,6 +77,7 @@ type Evidence struct {
 type external struct {
 	gate.ExternalEvidence
 	attached *attestations.Attached // nil if no policy uses them
+	approved *promote.Prefetched    // attestations of the approved image; nil if there is none
 }
 
 // collect reads the external evidence about a resolved image, except the baseline.

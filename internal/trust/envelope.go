@@ -117,17 +117,17 @@ func parseWire(e Envelope) (wireEnvelope, error) {
 	}
 	if wire.MediaType == "" {
 		if wire.Inner != nil {
-			return wireEnvelope{}, errors.New("reading an envelope: it is a bundle without a type")
+			return wireEnvelope{}, errors.New("reading an envelope: the bundle has no media type")
 		}
 		return wire.wireEnvelope, nil
 	}
 	switch {
 	case !IsBundle(wire.MediaType):
-		return wireEnvelope{}, fmt.Errorf("reading an envelope: it is a %q", wire.MediaType)
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: unexpected media type %q", wire.MediaType)
 	case wire.Inner == nil || wire.Message != nil || wire.Envelope.Payload != "" || len(wire.Envelope.Signatures) > 0:
-		return wireEnvelope{}, errors.New("reading an envelope: a bundle holds something else than a statement")
+		return wireEnvelope{}, errors.New("reading an envelope: the bundle does not contain exactly one statement")
 	case len(wire.Inner.Signatures) != 1:
-		return wireEnvelope{}, fmt.Errorf("reading an envelope: a bundle has %d signatures, not one", len(wire.Inner.Signatures))
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: the bundle has %d signatures, not one", len(wire.Inner.Signatures))
 	}
 	wire.Envelope = *wire.Inner
 	return wire.wireEnvelope, nil
@@ -185,7 +185,7 @@ var base64Bytes = func() (all [256]bool) {
 // decode returns the payload and the signatures of an envelope. Nothing is verified.
 func (wire wireEnvelope) decode() (body []byte, signatures [][]byte, err error) {
 	if wire.PayloadType != payloadType {
-		return nil, nil, fmt.Errorf("reading an envelope: its payload is a %q", wire.PayloadType)
+		return nil, nil, fmt.Errorf("reading an envelope: unexpected payload type %q", wire.PayloadType)
 	}
 	if n := len(wire.Signatures); n > maxSignatures {
 		return nil, nil, fmt.Errorf("reading an envelope: it has %d signatures, more than %d", n, maxSignatures)

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestPlainEnvelopeIsWhatTheDecoderReads checks that the fast path parses the same payload and
+// TestFastPathForEnvelopesAgreesWithTheDecoder checks that the fast path parses the same payload and
 // signatures as the decoder, which other programs use.
-func TestPlainEnvelopeIsWhatTheDecoderReads(t *testing.T) {
+func TestFastPathForEnvelopesAgreesWithTheDecoder(t *testing.T) {
 	body := base64.StdEncoding.EncodeToString([]byte(`{"_type":"x"}`))
 	plain := plainStart + body + `","signatures":[{"keyid":"","sig":"c2ln"}]}`
 	for name, c := range map[string]struct {

@@ -26,18 +26,18 @@ type Identity struct {
 
 func (i Identity) matcher() (verify.CertificateIdentity, error) {
 	if (i.Issuer == "") == (i.IssuerPattern == "") {
-		return verify.CertificateIdentity{}, errors.New("an identity has either an issuer or a pattern for it")
+		return verify.CertificateIdentity{}, errors.New("an identity needs an issuer or a pattern for the issuer, not both")
 	}
 	if (i.Subject == "") == (i.SubjectPattern == "") {
-		return verify.CertificateIdentity{}, errors.New("an identity has either a subject or a pattern for it")
+		return verify.CertificateIdentity{}, errors.New("an identity needs a subject or a pattern for the subject, not both")
 	}
 	issuer, err := anchored(i.IssuerPattern)
 	if err != nil {
-		return verify.CertificateIdentity{}, fmt.Errorf("the pattern for an issuer: %w", err)
+		return verify.CertificateIdentity{}, fmt.Errorf("parsing the pattern for the issuer: %w", err)
 	}
 	subject, err := anchored(i.SubjectPattern)
 	if err != nil {
-		return verify.CertificateIdentity{}, fmt.Errorf("the pattern for a subject: %w", err)
+		return verify.CertificateIdentity{}, fmt.Errorf("parsing the pattern for the subject: %w", err)
 	}
 	issuers, err := verify.NewIssuerMatcher(i.Issuer, issuer)
 	if err != nil {
@@ -101,7 +101,7 @@ func (s SignerIdentity) String() string {
 }
 
 // errNoIdentity is the error for a certificate if only keys are trusted.
-var errNoIdentity = errors.New("a signature is by an identity, and none is trusted")
+var errNoIdentity = errors.New("the signer is an identity, and no identity is trusted")
 
 // verifyCertified verifies that a trusted identity signed: an authority in the root issued the
 // certificate, and it was valid at the time that a log or a timestamp authority confirmed. message
@@ -114,7 +114,7 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 		return SignerIdentity{}, errNoIdentity
 	}
 	if t.Root == nil {
-		return SignerIdentity{}, errors.New("an identity is trusted, and there is no trusted root to know it by")
+		return SignerIdentity{}, errors.New("an identity is trusted, but no trusted root is given to verify it")
 	}
 	var whose []verify.PolicyOption
 	for _, i := range t.Identities {

@@ -56,7 +56,7 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	case askErr != nil:
 		return nil, fmt.Errorf("asking for the password of the key: %w", askErr)
 	case err != nil && asked:
-		return nil, fmt.Errorf("decrypting the key: the password is wrong or the key damaged: %w", err)
+		return nil, fmt.Errorf("decrypting the key: the password is wrong or the key is damaged: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("reading a %q: %w", block.Type, err)
 	}
@@ -71,10 +71,10 @@ func privateBlock(data []byte) (*pem.Block, error) {
 		block, rest = pem.Decode(rest)
 	}
 	if block == nil {
-		return nil, errors.New("it holds no private key in PEM")
+		return nil, errors.New("no private key in PEM format found")
 	}
 	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("it holds more than one %q", block.Type)
+		return nil, fmt.Errorf("found more than one %q", block.Type)
 	}
 	return block, nil
 }
@@ -122,11 +122,11 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	for len(bytes.TrimSpace(data)) > 0 {
 		block, rest := pem.Decode(data)
 		if block == nil {
-			return nil, errors.New("it holds no PEM block, or something beside one")
+			return nil, errors.New("found data that is not a PEM block")
 		}
 		key, err := cryptoutils.UnmarshalPEMToPublicKey(pem.EncodeToMemory(block))
 		if err != nil {
-			return nil, fmt.Errorf("a %q is no public key", block.Type)
+			return nil, fmt.Errorf("a %q is not a public key", block.Type)
 		}
 		if err := goodkey.ValidatePubKey(key); err != nil {
 			return nil, fmt.Errorf("using key %s: %w", Fingerprint(key), err)
@@ -134,7 +134,7 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 		keys, data = append(keys, key), rest
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("it holds no public key")
+		return nil, errors.New("no public key found")
 	}
 	return keys, nil
 }

@@ -151,7 +151,7 @@ func TestKeyEncryptedByOpensslIsRead(t *testing.T) {
 	works(t, s)
 }
 
-func TestNoPasswordIsTheEmptyOne(t *testing.T) {
+func TestNoPasswordMeansTheEmptyPassword(t *testing.T) {
 	for what, password := range map[string][]byte{"nil": nil, "empty": {}} {
 		private, _, err := GenerateKey(password)
 		if err != nil {
@@ -173,7 +173,7 @@ func TestUnusableKeysAreRefused(t *testing.T) {
 	}
 	right := func() ([]byte, error) { return []byte("the secret word"), nil }
 	wrong := func() ([]byte, error) { return []byte("another secret"), nil }
-	none := errors.New("nobody there to ask")
+	none := errors.New("no terminal to ask at")
 	weak := ecKey(t, elliptic.P224())
 	agreement, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {

@@ -71,7 +71,7 @@ func (e *SchemeError) Error() string {
 func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Key, error) {
 	scheme, _, ok := strings.Cut(ref, "://")
 	if !ok {
-		return nil, fmt.Errorf("key %q is no URI", ref)
+		return nil, fmt.Errorf("key %q is not a URI", ref)
 	}
 	var key rawKey
 	var err error
@@ -122,7 +122,7 @@ func (k *kmsKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
 		return nil, err
 	}
 	if err := k.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message)); err != nil {
-		return nil, fmt.Errorf("the service signs in a way that is not verified (wanted: ECDSA or RSA PKCS #1 v1.5 with SHA-256, or Ed25519): %w", err)
+		return nil, fmt.Errorf("the signature of the service cannot be verified (want: ECDSA or RSA PKCS #1 v1.5 with SHA-256, or Ed25519): %w", err)
 	}
 	return sig, nil
 }
@@ -141,7 +141,7 @@ func openAWS(ctx context.Context, ref string, o KMSOptions) (rawKey, error) {
 // files and run a program that is named there.
 func openVault(ref string, o KMSOptions) (rawKey, error) {
 	if o.VaultAddress == "" || o.VaultToken == "" {
-		return nil, errors.New("there is no address of a Vault server, or no token for it")
+		return nil, errors.New("the address of the Vault server or its token is missing")
 	}
 	auth := options.WithRPCAuthOpts(options.RPCAuth{Address: o.VaultAddress, Token: o.VaultToken, Path: o.VaultPath})
 	key, err := hashivault.LoadSignerVerifier(ref, hash, auth)

@@ -40,7 +40,7 @@ var azureReference = regexp.MustCompile(`^azurekms://([A-Za-z0-9.:-]+)/([A-Za-z0
 func openAzure(ctx context.Context, ref string, o KMSOptions) (rawKey, error) {
 	parts := azureReference.FindStringSubmatch(ref)
 	if parts == nil {
-		return nil, errors.New("it is not azurekms://HOST/KEY or azurekms://HOST/KEY/VERSION")
+		return nil, errors.New("want azurekms://HOST/KEY or azurekms://HOST/KEY/VERSION")
 	}
 	var opts azureOptions
 	if o.azure != nil {
@@ -96,13 +96,13 @@ func (k *azureKey) load(ctx context.Context) error {
 	}
 	jwk := found.Key
 	if jwk == nil || jwk.Kty == nil || jwk.KID == nil {
-		return errors.New("the answer holds no key")
+		return errors.New("the answer has no key")
 	}
 	k.version = jwk.KID.Version()
 	switch *jwk.Kty {
 	case azkeys.KeyTypeEC, azkeys.KeyTypeECHSM:
 		if jwk.Crv == nil || *jwk.Crv != azkeys.CurveNameP256 {
-			return errors.New("of the elliptic curves, P-256 alone is signed with SHA-256 there")
+			return errors.New("unsupported elliptic curve: Azure signs with SHA-256 only on P-256")
 		}
 		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, padded(jwk.X)...), padded(jwk.Y)...))
 		if err != nil {
@@ -113,7 +113,7 @@ func (k *azureKey) load(ctx context.Context) error {
 		k.public = &rsa.PublicKey{N: new(big.Int).SetBytes(jwk.N), E: int(new(big.Int).SetBytes(jwk.E).Int64())}
 		k.algorithm = azkeys.SignatureAlgorithmRS256
 	default:
-		return fmt.Errorf("a key of type %q does not sign", *jwk.Kty)
+		return fmt.Errorf("a key of type %q cannot sign", *jwk.Kty)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (k *azureKey) SignMessage(message io.Reader, opts ...signature.SignOption) 
 // asn1Signature converts r and s, concatenated, to the usual ASN.1 form of an ECDSA signature.
 func asn1Signature(raw []byte) ([]byte, error) {
 	if len(raw) == 0 || len(raw)%2 != 0 {
-		return nil, fmt.Errorf("a signature has %d bytes", len(raw))
+		return nil, fmt.Errorf("unexpected signature size of %d bytes", len(raw))
 	}
 	var b cryptobyte.Builder
 	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {

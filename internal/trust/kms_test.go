@@ -278,8 +278,8 @@ func rsaKey(t testing.TB) *rsa.PrivateKey {
 	return k
 }
 
-// TestCosignAcceptsWhatAServiceSigns uses the real client of each service with a simulated server.
-func TestCosignAcceptsWhatAServiceSigns(t *testing.T) {
+// TestCosignAcceptsSignaturesByAService uses the real client of each service with a simulated server.
+func TestCosignAcceptsSignaturesByAService(t *testing.T) {
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -319,9 +319,9 @@ func TestCosignAcceptsWhatAServiceSigns(t *testing.T) {
 	}
 }
 
-// TestWhatAServiceSignsOtherwiseIsNotUsed checks services that sign with another hash, padding or
+// TestUnexpectedSignatureByAServiceIsRefused checks services that sign with another hash, padding or
 // key than expected.
-func TestWhatAServiceSignsOtherwiseIsNotUsed(t *testing.T) {
+func TestUnexpectedSignatureByAServiceIsRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		scheme string
 		service
@@ -353,9 +353,9 @@ type impostor struct {
 
 func (i impostor) Public() crypto.PublicKey { return i.shown.Public() }
 
-// TestUnknownSchemeRunsNothing checks that no program in the PATH is run: sigstore's own registry
+// TestUnknownSchemeRunsNoProgram checks that no program in the PATH is run: sigstore's own registry
 // runs a program named after an unknown scheme.
-func TestUnknownSchemeRunsNothing(t *testing.T) {
+func TestUnknownSchemeRunsNoProgram(t *testing.T) {
 	dir := t.TempDir()
 	ran := filepath.Join(dir, "ran")
 	script := fmt.Sprintf("#!/bin/sh\necho \"$0\" >> %s\n", ran)

@@ -92,9 +92,9 @@ type legacyEntry struct {
 type legacyTimestamp struct{ SignedRFC3161Timestamp []byte }
 
 // toAnnotations converts the parts of a bundle that the legacy form can hold: the certificate, the
-// first timestamp over the bytes in stamped, and the first log entry with a promise. Only version 1
-// of the log gives promises.
-func toAnnotations(raw, stamped []byte) (map[string]string, error) {
+// first timestamp over the bytes in timestamped, and the first log entry with a promise. Only
+// version 1 of the log gives promises.
+func toAnnotations(raw, timestamped []byte) (map[string]string, error) {
 	out := map[string]string{}
 	if raw == nil {
 		return out, nil
@@ -123,8 +123,8 @@ func toAnnotations(raw, stamped []byte) (map[string]string, error) {
 		out[logAnnotation] = string(text)
 		break
 	}
-	if stamp := timestampOver(m.GetTimestampVerificationData().GetRfc3161Timestamps(), stamped); stamp != nil {
-		text, err := json.Marshal(legacyTimestamp{stamp})
+	if raw := timestampOver(m.GetTimestampVerificationData().GetRfc3161Timestamps(), timestamped); raw != nil {
+		text, err := json.Marshal(legacyTimestamp{raw})
 		if err != nil {
 			return nil, err
 		}
@@ -164,12 +164,12 @@ func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error)
 		m.TlogEntries = []*protorekor.TransparencyLogEntry{entry}
 	}
 	if text := annotations[timestampAnnotation]; text != "" {
-		var stamp legacyTimestamp
-		if err := json.Unmarshal([]byte(text), &stamp); err != nil {
+		var raw legacyTimestamp
+		if err := json.Unmarshal([]byte(text), &raw); err != nil {
 			return nil, fmt.Errorf("reading a timestamp: %w", err)
 		}
 		m.TimestampVerificationData = &protobundle.TimestampVerificationData{
-			Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp.SignedRFC3161Timestamp}}}
+			Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: raw.SignedRFC3161Timestamp}}}
 	}
 	return &protobundle.Bundle{MediaType: legacyBundleType, VerificationMaterial: m}, nil
 }

@@ -40,10 +40,10 @@ func (e *LogError) Error() string { return fmt.Sprintf("logging to %s: %v", e.UR
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
-// errAlreadyLogged reports that the log has this very signature already, but does not return the entry.
-var errAlreadyLogged = errors.New("it has this signature already, and does not prove it")
+// errAlreadyLogged reports that the log already has this signature but does not return the entry.
+var errAlreadyLogged = errors.New("the log already has this signature but does not return its entry")
 
-// seal signs content, gets its timestamps and log entries, and verifies the result.
+// signBundle signs content, gets its timestamps and log entries, and verifies the result.
 func (s *Signer) signBundle(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
 	// An attempt that timed out may have been logged anyway. A second signature over the same
 	// content is equally good, if the key makes a different one.
@@ -85,7 +85,7 @@ func (s *Signer) signBundleOnce(ctx context.Context, content sign.Content) (*pro
 		return nil, err
 	}
 	if err := s.verify(b, who, message); err != nil {
-		return nil, fmt.Errorf("verifying what the services answered: %w", err)
+		return nil, fmt.Errorf("verifying the answers of the services: %w", err)
 	}
 	return b, nil
 }
@@ -116,8 +116,8 @@ func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) er
 	}
 	for _, l := range s.services.Logs {
 		err := s.logTo(ctx, l, text, b)
-		var trouble *unavailableError
-		if errors.As(err, &trouble) && len(s.services.TimestampAuthorities) > 0 {
+		var unavailable *unavailableError
+		if errors.As(err, &unavailable) && len(s.services.TimestampAuthorities) > 0 {
 			b.VerificationMaterial.TlogEntries = nil
 			return nil
 		}
@@ -165,19 +165,19 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 func requestEntry(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("its answer is incomplete: %v", p)
+			err = fmt.Errorf("the answer is incomplete: %v", p)
 		}
 	}()
 	return client.GetTransparencyLogEntry(ctx, text, b)
 }
 
-// troubled reports that a log is unavailable, in contrast to a refusal.
+// unavailableError reports that a log is unavailable, in contrast to a refusal.
 type unavailableError struct{ err error }
 
-func (t *unavailableError) Error() string { return t.err.Error() }
-func (t *unavailableError) Unwrap() error { return t.err }
+func (e *unavailableError) Error() string { return e.err.Error() }
+func (e *unavailableError) Unwrap() error { return e.err }
 
-// answered stores the status of the last answer, which the libraries hide.
+// statusRecorder stores the status of the last answer, which the libraries hide.
 type statusRecorder struct {
 	base   http.RoundTripper
 	status int
@@ -228,7 +228,7 @@ type rekorV2 struct {
 func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLogEntry, error) {
 	record, ok := entry.(*rekortiles.HashedRekordRequestV002)
 	if !ok {
-		return nil, fmt.Errorf("an entry is a %T", entry)
+		return nil, fmt.Errorf("unexpected entry of type %T", entry)
 	}
 	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: record}})
 	if err != nil {
@@ -251,7 +251,7 @@ func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLo
 	}
 	if resp.StatusCode != http.StatusCreated {
 		const enough = 512
-		return nil, fmt.Errorf("it answers %s: %.*q", resp.Status, enough, strings.TrimSpace(string(answer)))
+		return nil, fmt.Errorf("unexpected answer %s: %.*q", resp.Status, enough, strings.TrimSpace(string(answer)))
 	}
 	var out protorekor.TransparencyLogEntry
 	if err := protojson.Unmarshal(answer, &out); err != nil {

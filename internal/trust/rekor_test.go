@@ -173,7 +173,7 @@ func conflict(_ int, w http.ResponseWriter, _ map[string]any) bool {
 	return err == nil
 }
 
-func TestEntryThatIsThereAlreadyIsNoFailure(t *testing.T) {
+func TestExistingLogEntryIsNotAFailure(t *testing.T) {
 	s, rekor := identitySigner(t, conflict)
 	env := attest(t, s, "x", "{}", digestOf("a"))
 	if _, by, err := s.Trust().VerifyEnvelope(env, digestOf("a")); err != nil || by.Subject != "releases@example.com" || by.At.IsZero() {
@@ -184,9 +184,9 @@ func TestEntryThatIsThereAlreadyIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestEntryOfAnotherIsNotOurs checks that an existing entry must be for this very signature, in a
+// TestLogEntryForAnotherSignatureIsRefused checks that an existing entry must be for this very signature, in a
 // trusted log.
-func TestEntryOfAnotherIsNotOurs(t *testing.T) {
+func TestLogEntryForAnotherSignatureIsRefused(t *testing.T) {
 	about := Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}}
 	earlier := map[string]any{}
 	keep := func(call int, w http.ResponseWriter, entry map[string]any) bool {
@@ -208,8 +208,8 @@ func TestEntryOfAnotherIsNotOurs(t *testing.T) {
 	}
 }
 
-// TestIncompleteAnswerIsNoPanic checks answers with missing parts, which the library dereferences.
-func TestIncompleteAnswerIsNoPanic(t *testing.T) {
+// TestIncompleteAnswerDoesNotPanic checks answers with missing parts, which the library dereferences.
+func TestIncompleteAnswerDoesNotPanic(t *testing.T) {
 	for what, body := range map[string]string{"nothing": `{}`, "no entry": `{"` + entryID + `":{}}`, "null": `null`, "a list": `[]`} {
 		s, _ := identitySigner(t, func(_ int, w http.ResponseWriter, _ map[string]any) bool {
 			w.Header().Set("ETag", entryID)
@@ -224,7 +224,7 @@ func TestIncompleteAnswerIsNoPanic(t *testing.T) {
 	}
 }
 
-func TestFirstVersionInTrouble(t *testing.T) {
+func TestUnavailableLogIsRetried(t *testing.T) {
 	s, rekor := identitySigner(t, func(call int, w http.ResponseWriter, _ map[string]any) bool {
 		if call > 2 {
 			return false
@@ -300,7 +300,7 @@ func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 	}
 }
 
-func TestServicesThatNothingVerifiesAreNotUsed(t *testing.T) {
+func TestServicesNeedATrustedRoot(t *testing.T) {
 	key := newSigner(t).key
 	trusted := &Root{withoutCT{}}
 	for what, services := range map[string]Services{
@@ -316,10 +316,10 @@ func TestServicesThatNothingVerifiesAreNotUsed(t *testing.T) {
 	}
 	never := func() time.Time { return time.Time{} }
 	for what, services := range map[string]Services{
-		"nothing":    {},
-		"no Fulcio":  {Logs: []Log{{"https://log.invalid", 2}}, Root: trusted, Now: never},
-		"no witness": {Fulcio: "https://fulcio.invalid", Root: trusted, Now: never},
-		"no clock":   {Fulcio: "https://fulcio.invalid", Logs: []Log{{"https://log.invalid", 2}}, Root: trusted},
+		"nothing":   {},
+		"no Fulcio": {Logs: []Log{{"https://log.invalid", 2}}, Root: trusted, Now: never},
+		"no log":    {Fulcio: "https://fulcio.invalid", Root: trusted, Now: never},
+		"no clock":  {Fulcio: "https://fulcio.invalid", Logs: []Log{{"https://log.invalid", 2}}, Root: trusted},
 	} {
 		if _, err := NewKeyless(t.Context(), FileToken("/nonexistent"), services); err == nil || strings.Contains(err.Error(), "nonexistent") {
 			t.Errorf("%s: %v", what, err)
@@ -327,7 +327,7 @@ func TestServicesThatNothingVerifiesAreNotUsed(t *testing.T) {
 	}
 }
 
-func TestSigningConfigSaysWhoIsAsked(t *testing.T) {
+func TestSigningConfigSelectsTheServices(t *testing.T) {
 	const config = `{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json",
 		"caUrls":[{"url":"https://old.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z","end":"2021-01-01T00:00:00Z"},"operator":"a"},
 			{"url":"https://fulcio.example","majorApiVersion":1,"validFor":{"start":"2021-01-01T00:00:00Z"},"operator":"a"}],
@@ -358,9 +358,9 @@ func TestSigningConfigSaysWhoIsAsked(t *testing.T) {
 	}
 }
 
-// TestServiceThatHangsDoesNotHangUs checks that a request ends with the caller's context and with
+// TestHangingServiceEndsWithTheContext checks that a request ends with the caller's context and with
 // the library's own timeout.
-func TestServiceThatHangsDoesNotHangUs(t *testing.T) {
+func TestHangingServiceEndsWithTheContext(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())

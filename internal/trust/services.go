@@ -90,7 +90,7 @@ func LoadSigningConfig(data []byte, now time.Time) (Services, error) {
 
 func (s Services) check() error {
 	if s.Root == nil && (s.Fulcio != "" || len(s.Logs) > 0 || len(s.TimestampAuthorities) > 0) {
-		return errors.New("no trusted root: what the services answer could not be verified")
+		return errors.New("no trusted root: the answers of the services cannot be verified")
 	}
 	for _, l := range s.Logs {
 		if l.Version != 1 && l.Version != 2 {
@@ -98,7 +98,7 @@ func (s Services) check() error {
 		}
 	}
 	if s.Patience < 0 {
-		return fmt.Errorf("the patience with a log is negative: %s", s.Patience)
+		return fmt.Errorf("invalid patience with a log %s: must be 0 or greater", s.Patience)
 	}
 	return nil
 }
@@ -117,18 +117,18 @@ func (s Services) patience() time.Duration {
 	return s.Patience
 }
 
-// bound adds the cancellation of ctx to requests that a library makes without a context. The
-// requests' own contexts still apply.
+// contextTransport adds the cancellation of ctx to requests that a library makes without a context.
+// The requests' own contexts still apply.
 type contextTransport struct {
 	ctx  context.Context
 	base http.RoundTripper
 }
 
-func (b contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
 	done := func() { stop(); cancel(nil) }
-	resp, err := b.base.RoundTrip(r.WithContext(ctx))
+	resp, err := t.base.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		done()
 		return nil, err

@@ -111,7 +111,7 @@ func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash
 	}
 	switch {
 	case doc.Critical.Type != payload.CosignSignatureType:
-		return SignerIdentity{}, fmt.Errorf("the signed document is a %q", doc.Critical.Type)
+		return SignerIdentity{}, fmt.Errorf("the signed document has the type %q", doc.Critical.Type)
 	case doc.Critical.Image.DockerManifestDigest != digest.String():
 		return SignerIdentity{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
 	case doc.Critical.Identity.DockerReference != repo.Name():

@@ -47,7 +47,7 @@ func NewSigner(key Key, services Services) (*Signer, error) {
 		return nil, err
 	}
 	if len(services.Logs) > 0 && !isLoggable(key.PublicKey()) {
-		return nil, errors.New("a transparency log takes signatures with SHA-256 by ECDSA P-256 and RSA keys alone")
+		return nil, errors.New("a transparency log accepts only ECDSA P-256 and RSA keys")
 	}
 	return &Signer{services: services, key: key, trust: Trust{Keys: []crypto.PublicKey{key.PublicKey()}}}, nil
 }
@@ -74,7 +74,7 @@ func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Sig
 	case services.Fulcio == "":
 		return nil, errors.New("no certificate authority")
 	case len(services.Logs) == 0 && len(services.TimestampAuthorities) == 0:
-		return nil, errors.New("neither a log nor a timestamp authority: a certificate would be worth nothing once it expires")
+		return nil, errors.New("no log and no timestamp authority: a signature cannot be verified after its certificate expires")
 	case services.Now == nil:
 		return nil, errors.New("no clock")
 	}

@@ -99,15 +99,15 @@ func (st Statement) check() error {
 	case st.PredicateType == "":
 		return errors.New("the statement has no predicate type")
 	case len(st.Subjects) == 0:
-		return errors.New("the statement is about nothing")
+		return errors.New("the statement has no subject")
 	case len(st.Predicate) > MaxStatement:
 		return fmt.Errorf("the predicate has %d bytes, more than %d", len(st.Predicate), MaxStatement)
 	case !bytes.HasPrefix(bytes.TrimLeft(st.Predicate, " \t\r\n"), []byte("{")) || !json.Valid(st.Predicate):
-		return errors.New("the predicate is no JSON object")
+		return errors.New("the predicate is not a JSON object")
 	}
 	for _, s := range st.Subjects {
 		if h, err := v1.NewHash(s.Digest.String()); err != nil || h.Algorithm != "sha256" {
-			return fmt.Errorf("the digest of subject %q is no sha256: %q", s.Name, s.Digest)
+			return fmt.Errorf("the digest of subject %q is not a SHA-256 digest: %q", s.Name, s.Digest)
 		}
 	}
 	return nil
@@ -159,10 +159,10 @@ func parseAny(body []byte) (Statement, error) {
 		return Statement{}, fmt.Errorf("reading a statement: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Statement{}, errors.New("reading a statement: there is more behind it")
+		return Statement{}, errors.New("reading a statement: unexpected data after its end")
 	}
 	if wire.Type != statementType && wire.Type != oldStatementType {
-		return Statement{}, fmt.Errorf("reading a statement: its type is %q", wire.Type)
+		return Statement{}, fmt.Errorf("reading a statement: unexpected type %q", wire.Type)
 	}
 	st := Statement{PredicateType: wire.PredicateType, Predicate: wire.Predicate, Payload: body}
 	for _, s := range wire.Subject {
@@ -173,7 +173,7 @@ func parseAny(body []byte) (Statement, error) {
 	// cosign omits the predicate of a signature statement.
 	empty := len(st.Predicate) == 0 && st.PredicateType != SignatureType
 	if st.PredicateType == "" || len(st.Subjects) == 0 || empty {
-		return Statement{}, errors.New("reading a statement: it lacks a predicate type, a subject or a predicate")
+		return Statement{}, errors.New("reading a statement: its predicate type, subject or predicate is missing")
 	}
 	return st, nil
 }

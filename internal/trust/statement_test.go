@@ -12,8 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestStatementIsTheseBytes checks that the encoding of a statement never changes.
-func TestStatementIsTheseBytes(t *testing.T) {
+// TestEncodingOfAStatement checks that the encoding of a statement never changes.
+func TestEncodingOfAStatement(t *testing.T) {
 	st := Statement{PredicateType: "https://example.com/<x>", Predicate: json.RawMessage("{\"b\":1,\n \"a\":\"<\"}"), Payload: []byte("ignored"),
 		Subjects: []Subject{{Name: `a"b`, Digest: digestOf("a")}, {Digest: digestOf("b")}}}
 	got, err := st.marshal()
@@ -102,7 +102,7 @@ func TestStatementIsBoundToItsSubjects(t *testing.T) {
 	}
 }
 
-func TestSignedNonsenseIsNotAStatement(t *testing.T) {
+func TestInvalidStatementIsRefused(t *testing.T) {
 	s := newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	subject := `[{"name":"x","digest":{"sha256":"` + strings.Repeat("a", 64) + `"}}]`
@@ -129,8 +129,8 @@ func TestOlderStatementIsRead(t *testing.T) {
 	}
 }
 
-// TestEndlessSignaturesAreNotTried checks the limit: each signature costs a pass over the payload.
-func TestEndlessSignaturesAreNotTried(t *testing.T) {
+// TestNumberOfSignaturesIsLimited checks the limit: each signature costs a pass over the payload.
+func TestNumberOfSignaturesIsLimited(t *testing.T) {
 	s, other := newSigner(t), newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
 	signers := make([]*Signer, maxSignatures)
@@ -176,9 +176,9 @@ func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	})
 }
 
-// TestOwnStatementIsWhatTheDecoderReads checks that the fast path parses the same subjects and
+// TestFastPathForStatementsAgreesWithTheDecoder checks that the fast path parses the same subjects and
 // predicate as the decoder.
-func TestOwnStatementIsWhatTheDecoderReads(t *testing.T) {
+func TestFastPathForStatementsAgreesWithTheDecoder(t *testing.T) {
 	const subject = `[{"name":"x","digest":{"sha256":"aa"}}]`
 	statement := func(subject, predicate string) string {
 		return `{"_type":"` + statementType + `","subject":` + subject + `,"predicateType":"p","predicate":` + predicate + `}`
@@ -194,7 +194,7 @@ func TestOwnStatementIsWhatTheDecoderReads(t *testing.T) {
 		"a name with quotes":       {statement(`[{"name":"x\",\"predicate\":{","digest":{"sha256":"aa"}}]`, "{}"), true},
 		"old":                      {strings.Replace(statement(subject, "{}"), statementType, oldStatementType, 1), false},
 		"another type":             {strings.Replace(statement(subject, "{}"), statementType, "x", 1), false},
-		"another digest besides":   {statement(`[{"name":"x","digest":{"sha256":"aa","sha512":"bb"}}]`, "{}"), false},
+		"an additional digest":     {statement(`[{"name":"x","digest":{"sha256":"aa","sha512":"bb"}}]`, "{}"), false},
 		"no digest":                {statement(`[{"name":"x","digest":{}}]`, "{}"), false},
 		"no subject":               {statement(`[]`, "{}"), false},
 		"a subject with more":      {statement(`[{"name":"x","digest":{"sha256":"aa"},"annotations":{"a":1,"predicate":2}}]`, "{}"), false},
@@ -233,8 +233,8 @@ func TestOwnStatementIsWhatTheDecoderReads(t *testing.T) {
 	}
 }
 
-// FuzzShortWaysReadTheSame checks the fast paths for statements and for envelopes.
-func FuzzShortWaysReadTheSame(f *testing.F) {
+// FuzzFastPathsAgreeWithTheDecoder checks the fast paths for statements and for envelopes.
+func FuzzFastPathsAgreeWithTheDecoder(f *testing.F) {
 	head := `{"_type":"` + statementType + `","subject":[{"name":"x","digest":{"sha256":"aa"}}],"predicateType":"p","predicate":`
 	f.Add([]byte(head + `{"a":[1,{"b":"}"}]}}`))
 	f.Add([]byte(head + `{},"predicate":{}}`))

@@ -35,28 +35,28 @@ func (s *Signer) timestampEnvelope(ctx context.Context, e Envelope) (Envelope, e
 	if err := s.timestamp(ctx, &b, stored); err != nil {
 		return nil, err
 	}
-	for _, stamp := range b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps[before:] {
-		if err := s.services.Root.verifyTimestamp(stamp.GetSignedTimestamp(), stored); err != nil {
-			return nil, fmt.Errorf("verifying what the services answered: %w", err)
+	for _, raw := range b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps[before:] {
+		if err := s.services.Root.verifyTimestamp(raw.GetSignedTimestamp(), stored); err != nil {
+			return nil, fmt.Errorf("verifying the answers of the services: %w", err)
 		}
 	}
 	return encodeBundle(&b)
 }
 
-// stamped verifies that stamp is a timestamp over message by an authority in the root.
-func (r *Root) verifyTimestamp(stamp, message []byte) error {
+// verifyTimestamp verifies that raw is a timestamp over message by an authority in the root.
+func (r *Root) verifyTimestamp(raw, message []byte) error {
 	err := errors.New("the trusted root has no timestamp authority")
 	for _, authority := range r.material.TimestampingAuthorities() {
-		if _, err = authority.Verify(stamp, message); err == nil {
+		if _, err = authority.Verify(raw, message); err == nil {
 			return nil
 		}
 	}
 	return err
 }
 
-// timestampOver returns the first timestamp over message, or nil if stamps has none.
-func timestampOver(stamps []*protocommon.RFC3161SignedTimestamp, message []byte) []byte {
-	for _, s := range stamps {
+// timestampOver returns the first timestamp over message, or nil if timestamps has none.
+func timestampOver(timestamps []*protocommon.RFC3161SignedTimestamp, message []byte) []byte {
+	for _, s := range timestamps {
 		if isTimestampOver(s.GetSignedTimestamp(), message) {
 			return s.GetSignedTimestamp()
 		}
@@ -64,8 +64,8 @@ func timestampOver(stamps []*protocommon.RFC3161SignedTimestamp, message []byte)
 	return nil
 }
 
-func isTimestampOver(stamp, message []byte) bool {
-	parsed, err := timestamp.ParseResponse(stamp)
+func isTimestampOver(raw, message []byte) bool {
+	parsed, err := timestamp.ParseResponse(raw)
 	if err != nil || !parsed.HashAlgorithm.Available() {
 		return false
 	}
@@ -74,7 +74,7 @@ func isTimestampOver(stamp, message []byte) bool {
 	return bytes.Equal(h.Sum(nil), parsed.HashedMessage)
 }
 
-// unstamped returns the bundle without the timestamps over its stored envelope.
+// withoutEnvelopeTimestamps returns the bundle without the timestamps over its stored envelope.
 func (e Envelope) withoutEnvelopeTimestamps() (Envelope, error) {
 	stored, err := e.DSSE()
 	if err != nil {
@@ -118,10 +118,10 @@ type legacyAuthority struct {
 	stored []byte
 }
 
-func (a legacyAuthority) Verify(stamp, sig []byte) (*root.Timestamp, error) {
-	at, err := a.TimestampingAuthority.Verify(stamp, sig)
+func (a legacyAuthority) Verify(raw, sig []byte) (*root.Timestamp, error) {
+	at, err := a.TimestampingAuthority.Verify(raw, sig)
 	if err != nil {
-		at, err = a.TimestampingAuthority.Verify(stamp, a.stored)
+		at, err = a.TimestampingAuthority.Verify(raw, a.stored)
 	}
 	return at, err
 }

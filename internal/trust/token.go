@@ -24,7 +24,7 @@ const maxToken = 64 << 10
 type TokenSource func(context.Context) (string, error)
 
 // ErrNoToken reports that the environment has no identity token.
-var ErrNoToken = errors.New("there is no ambient identity: neither that of a GitHub Actions job with the permission id-token: write, nor SIGSTORE_ID_TOKEN, nor a file that SIGSTORE_ID_TOKEN_FILE names")
+var ErrNoToken = errors.New("no identity token: this is not a GitHub Actions job with the permission id-token: write, and neither SIGSTORE_ID_TOKEN nor SIGSTORE_ID_TOKEN_FILE is set")
 
 // AmbientToken returns a source for the identity token of a job. It looks in this order:
 //
@@ -59,7 +59,7 @@ func FileToken(path string) TokenSource {
 		}
 		data = bytes.TrimSpace(data)
 		if len(data) == 0 || len(data) > maxToken {
-			return "", fmt.Errorf("reading the identity token: %q holds %d bytes", path, len(data))
+			return "", fmt.Errorf("reading the identity token: %q has %d bytes", path, len(data))
 		}
 		return string(data), nil
 	}
@@ -85,7 +85,7 @@ func githubToken(address, bearer string, client *http.Client) TokenSource {
 func askGitHub(ctx context.Context, address, bearer string, client *http.Client) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", errors.New("its address is none")
+		return "", errors.New("the URL of the token service is invalid")
 	}
 	q := u.Query()
 	q.Set("audience", audience)
@@ -101,16 +101,16 @@ func askGitHub(ctx context.Context, address, bearer string, client *http.Client)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("it answers %s", resp.Status)
+		return "", fmt.Errorf("unexpected answer %s", resp.Status)
 	}
 	var answer struct {
 		Value string `json:"value"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxToken)).Decode(&answer); err != nil {
-		return "", errors.New("its answer is not JSON")
+		return "", errors.New("the answer is not JSON")
 	}
 	if strings.Count(answer.Value, ".") != 2 {
-		return "", errors.New("its answer holds no token")
+		return "", errors.New("the answer has no token")
 	}
 	return answer.Value, nil
 }

@@ -48,9 +48,9 @@ func TestAmbientIdentityIsFound(t *testing.T) {
 	}
 }
 
-// TestTokenThatIsNoneIsRefused checks that the error contains neither the address nor the bearer
+// TestInvalidTokenIsRefused checks that the error contains neither the address nor the bearer
 // token: with both, anyone could request tokens.
-func TestTokenThatIsNoneIsRefused(t *testing.T) {
+func TestInvalidTokenIsRefused(t *testing.T) {
 	for what, answer := range map[string]http.HandlerFunc{
 		"denied":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
 		"a page":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },

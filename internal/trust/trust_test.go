@@ -118,7 +118,7 @@ func statementOver(predicate string) string {
 		`"}}],"predicateType":"x","predicate":` + predicate + `}`
 }
 
-func TestNobodyIsTrustedByDefault(t *testing.T) {
+func TestNoSignerIsTrustedByDefault(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	sig := signLegacy(t, s, repo, digestOf("a"))
 	var zero Trust
@@ -159,9 +159,9 @@ func TestSignatureIsBoundToDigestAndRepository(t *testing.T) {
 
 func errOf[T any](_ T, err error) error { return err }
 
-// TestAnotherKindOfSignedDocumentIsNoSignature checks other documents with the same fields, such as
+// TestOtherSignedDocumentIsNotASignature checks other documents with the same fields, such as
 // skopeo's.
-func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
+func TestOtherSignedDocumentIsNotASignature(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	good := signLegacy(t, s, repo, d)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
@@ -181,8 +181,8 @@ func TestAnotherKindOfSignedDocumentIsNoSignature(t *testing.T) {
 	}
 }
 
-// TestUselessKeyIsNotPassedOver checks that a configured key that cannot verify is an error.
-func TestUselessKeyIsNotPassedOver(t *testing.T) {
+// TestUnusableKeyIsNotSkipped checks that a configured key that cannot verify is an error.
+func TestUnusableKeyIsNotSkipped(t *testing.T) {
 	s := newSigner(t)
 	env := attest(t, s, "x", "{}", digestOf("a"))
 	if _, _, err := (Trust{Keys: []crypto.PublicKey{nil, s.PublicKey()}}).VerifyEnvelope(env, digestOf("a")); err == nil {

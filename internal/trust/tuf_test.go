@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// mirrored returns a TUF repository with a trusted root and a signing configuration.
-func mirrored(t *testing.T) (*lab.TUF, map[string][]byte, TUF) {
+// newTUF returns a TUF repository with a trusted root and a signing configuration.
+func newTUF(t *testing.T) (*lab.TUF, map[string][]byte, TUF) {
 	t.Helper()
 	repository, err := lab.NewTUF()
 	if err != nil {
@@ -35,8 +35,8 @@ func publish(t *testing.T, r *lab.TUF, version int64, within time.Duration, file
 	}
 }
 
-func TestMirrorTellsOfASigstore(t *testing.T) {
-	repository, files, m := mirrored(t)
+func TestTUFRepositoryDescribesASigstore(t *testing.T) {
+	repository, files, m := newTUF(t)
 	for range 2 { // the second run has the metadata of the first
 		services, err := m.Services(t.Context(), time.Now())
 		if err != nil {
@@ -53,18 +53,18 @@ func TestMirrorTellsOfASigstore(t *testing.T) {
 	}
 }
 
-// TestMirrorIsNotBelieved checks that content is refused if TUF does not allow it.
-func TestMirrorIsNotBelieved(t *testing.T) {
+// TestTUFRepositoryIsVerified checks that content is refused if TUF does not allow it.
+func TestTUFRepositoryIsVerified(t *testing.T) {
 	for what, change := range map[string]func(*lab.TUF, map[string][]byte, *TUF){
 		"tampered":         func(r *lab.TUF, _ map[string][]byte, _ *TUF) { r.Tamper(rootTarget, []byte(`{}`)) },
-		"of somebody else": func(_ *lab.TUF, _ map[string][]byte, m *TUF) { m.Root = nil },
+		"another root":     func(_ *lab.TUF, _ map[string][]byte, m *TUF) { m.Root = nil },
 		"expired":          func(r *lab.TUF, files map[string][]byte, _ *TUF) { publish(t, r, 1, -time.Hour, files) },
 		"without the file": func(r *lab.TUF, _ map[string][]byte, _ *TUF) { publish(t, r, 1, time.Hour, nil) },
 		"with another file": func(r *lab.TUF, _ map[string][]byte, _ *TUF) {
 			publish(t, r, 1, time.Hour, map[string][]byte{rootTarget: []byte("{}")})
 		},
 	} {
-		repository, files, m := mirrored(t)
+		repository, files, m := newTUF(t)
 		change(repository, files, &m)
 		if root, err := m.TrustedRoot(t.Context()); err == nil {
 			t.Errorf("%s: %+v", what, root)
@@ -72,10 +72,10 @@ func TestMirrorIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestOlderStateIsNotPlayedAsTheNewest checks that an older version than the last one seen is
+// TestOlderTUFStateIsRefused checks that an older version than the last one seen is
 // refused.
-func TestOlderStateIsNotPlayedAsTheNewest(t *testing.T) {
-	repository, files, m := mirrored(t)
+func TestOlderTUFStateIsRefused(t *testing.T) {
+	repository, files, m := newTUF(t)
 	publish(t, repository, 5, time.Hour, files)
 	if _, err := m.TrustedRoot(t.Context()); err != nil {
 		t.Fatal(err)
