@@ -97,7 +97,7 @@ func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
 	case err != nil:
 	case !os.SameFile(named, opened):
 		err = fmt.Errorf("opening %q: it is a link, or changed while it was opened", name)
-	case !disk.Ours(opened):
+	case !disk.IsOwn(opened):
 		err = fmt.Errorf("opening %q: it belongs to another user", name)
 	case !onlyOwner(opened):
 		err = fmt.Errorf("opening %q: other users can use it (mode %v)", name, opened.Mode())

@@ -104,7 +104,7 @@ func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 				t.Fatal(err)
 			}
 			var untrusted *disk.UntrustedError
-			if _, err := Open(t.Context(), dir); !errors.As(err, &untrusted) || untrusted.Problem != disk.Writable {
+			if _, err := Open(t.Context(), dir); !errors.As(err, &untrusted) || untrusted.Problem != disk.WritableByOthers {
 				t.Errorf("opened: %v", err)
 			}
 			if _, err := ReadStatus(t.Context(), dir); !errors.As(err, &untrusted) {
@@ -142,7 +142,7 @@ func TestDatabaseOfAnotherUserIsNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	var untrusted *disk.UntrustedError
-	if _, err := Open(t.Context(), dir); !errors.As(err, &untrusted) || untrusted.Problem != disk.Foreign {
+	if _, err := Open(t.Context(), dir); !errors.As(err, &untrusted) || untrusted.Problem != disk.OwnedByOther {
 		t.Errorf("opened: %v", err)
 	}
 }

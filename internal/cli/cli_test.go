@@ -201,11 +201,11 @@ func TestHintNamesNoCommandThatIsRefused(t *testing.T) {
 		err       disk.UntrustedError
 		want, not string
 	}{
-		"a folder":                    {disk.UntrustedError{Path: mine, At: mine, Problem: disk.Writable}, "chmod go-w '" + mine, "--insecure"},
-		"a parent":                    {disk.UntrustedError{Path: mine + "/x", At: mine, Problem: disk.Writable}, "chmod go-w '" + mine, "--insecure"},
-		"another user's":              {disk.UntrustedError{Path: mine, At: mine, Problem: disk.Foreign}, "--temp-dir", "--insecure"},
-		"another user's parent":       {disk.UntrustedError{Path: mine + "/x", At: mine, Problem: disk.Foreign}, "--insecure-shared-parents", "chmod"},
-		"a parent that cannot be set": {disk.UntrustedError{Path: "/x", At: theirs, Problem: disk.Writable}, "--insecure-shared-parents", "chmod"},
+		"a folder":                    {disk.UntrustedError{Path: mine, At: mine, Problem: disk.WritableByOthers}, "chmod go-w '" + mine, "--insecure"},
+		"a parent":                    {disk.UntrustedError{Path: mine + "/x", At: mine, Problem: disk.WritableByOthers}, "chmod go-w '" + mine, "--insecure"},
+		"another user's":              {disk.UntrustedError{Path: mine, At: mine, Problem: disk.OwnedByOther}, "--temp-dir", "--insecure"},
+		"another user's parent":       {disk.UntrustedError{Path: mine + "/x", At: mine, Problem: disk.OwnedByOther}, "--insecure-shared-parents", "chmod"},
+		"a parent that cannot be set": {disk.UntrustedError{Path: "/x", At: theirs, Problem: disk.WritableByOthers}, "--insecure-shared-parents", "chmod"},
 	} {
 		if tt.err.At == theirs && os.Geteuid() == 0 {
 			continue

@@ -200,17 +200,17 @@ func untrustedHint(e *disk.UntrustedError) string {
 	elsewhere := "name a folder of your own, for example with --cache-dir or --temp-dir"
 	at := report.Sanitize("'" + strings.ReplaceAll(e.At, "'", `'\''`) + "'")
 	info, err := os.Lstat(e.At)
-	mendable := err == nil && (os.Geteuid() == 0 || disk.Ours(info))
+	mendable := err == nil && (os.Geteuid() == 0 || disk.IsOwn(info))
 	// A symbolic link in the path is refused even with the flag.
-	if parent := err == nil && info.IsDir() && e.At != e.Path; parent && (e.Problem == disk.Foreign || !mendable) {
+	if parent := err == nil && info.IsDir() && e.At != e.Path; parent && (e.Problem == disk.OwnedByOther || !mendable) {
 		return elsewhere + ", or, if nobody else uses this machine, give --" + sharedFlag.Name
 	}
 	switch e.Problem {
-	case disk.Writable:
+	case disk.WritableByOthers:
 		return "run \"chmod go-w " + at + "\", or " + elsewhere
-	case disk.Readable:
+	case disk.ReadableByOthers:
 		return "run \"chmod go-rwx " + at + "\""
-	case disk.Foreign:
+	case disk.OwnedByOther:
 		return elsewhere + "; imagegate creates it if it does not exist"
 	}
 	return ""

@@ -28,7 +28,7 @@ var sharedFlag = &cli.BoolFlag{Name: "insecure-shared-parents", EnvVars: []strin
 // parent folder. A folder that does not exist is accepted: this user will own it.
 func checkFolder(c *cli.Context, dir string) error {
 	if c.Bool(sharedFlag.Name) {
-		if err := disk.TakeBack(dir, 0o020); err != nil {
+		if err := disk.RemovePermissions(dir, 0o020); err != nil {
 			return fmt.Errorf("removing the group's write permission in %q: %w", dir, err)
 		}
 	}
@@ -179,7 +179,7 @@ func checkKeyFolder(c *cli.Context, file string) error {
 		return disk.TrustedParents(file)
 	}
 	dir := filepath.Dir(file)
-	if err := disk.TakeBack(dir, 0o070); err != nil {
+	if err := disk.RemovePermissions(dir, 0o070); err != nil {
 		return err
 	}
 	if err := disk.Trusted(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

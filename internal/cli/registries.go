@@ -139,7 +139,7 @@ func accessHint(err error) string {
 
 // unplantedHint returns the hint for a configuration file that another user may have written.
 func unplantedHint(e *disk.UntrustedError) string {
-	if e.Problem == disk.Writable {
+	if e.Problem == disk.WritableByOthers {
 		return fmt.Sprintf("check the content of %s, then run \"chmod o-w\" on it", e.Path)
 	}
 	return fmt.Sprintf("check the content of %s, then copy it into a folder of your own", e.Path)

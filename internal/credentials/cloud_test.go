@@ -55,9 +55,9 @@ func TestCloudTokensGoToTheCloud(t *testing.T) {
 	}
 }
 
-// TestCloudTokensNeverGoToLookAlikes checks that a cloud's keychain is not called for similar
+// TestCloudTokensNeverGoToSimilarHosts checks that a cloud's keychain is not called for similar
 // hosts.
-func TestCloudTokensNeverGoToLookAlikes(t *testing.T) {
+func TestCloudTokensNeverGoToSimilarHosts(t *testing.T) {
 	real := []string{"x.azurecr.io", "ghcr.io", "gcr.io", "eu.gcr.io", "a-docker.pkg.dev", "public.ecr.aws", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"}
 	var hosts []string
 	for _, r := range real {
@@ -95,8 +95,8 @@ func TestCloudTokensNeverGoOverPlainHTTP(t *testing.T) {
 	}
 }
 
-// TestKeychainOfACloudMayFail checks that an error of a cloud's keychain is returned.
-func TestKeychainOfACloudMayFail(t *testing.T) {
+// TestFailingCloudKeychainIsIgnored checks that an error of a cloud's keychain is returned.
+func TestFailingCloudKeychainIsIgnored(t *testing.T) {
 	k := &keychain{Options: Options{Getenv: func(string) string { return "" }}, clouds: []cloud{{isGitHub, failing{}}}}
 	if _, err := k.Resolve(resource{host: "ghcr.io", full: "ghcr.io/a"}); err == nil {
 		t.Error("no error")

@@ -93,7 +93,7 @@ func (f configFile) read() (*config, error) {
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrongType): // the text of this error quotes the value
-		return nil, fmt.Errorf("%q is not what it must be: auths and credHelpers are objects, credsStore is text", wrongType.Field)
+		return nil, fmt.Errorf("%q has the wrong type: auths and credHelpers must be objects, credsStore must be a string", wrongType.Field)
 	case err != nil:
 		return nil, fmt.Errorf("not valid JSON: %w", err)
 	}
@@ -110,7 +110,7 @@ func readBounded(name string) ([]byte, error) {
 		return nil, cause(err)
 	}
 	defer f.Close()
-	if err := disk.Unplanted(f); err != nil {
+	if err := disk.TrustedContent(f); err != nil {
 		return nil, cause(err)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
@@ -186,7 +186,7 @@ func (c *config) plain(t target) (*authn.AuthConfig, error) {
 			}
 			found, err := parseEntry(c.Auths[key])
 			if err != nil {
-				return nil, fmt.Errorf("the entry %q in auths: %w", key, err)
+				return nil, fmt.Errorf("entry %q in auths: %w", key, err)
 			}
 			if found != nil {
 				return found, nil
@@ -231,7 +231,7 @@ func (t target) serverNames(key string) []string {
 func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	var entry struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
 	if json.Unmarshal(raw, &entry) != nil { // the error may quote a secret
-		return nil, errors.New("want an object with auth, or username and password, as text")
+		return nil, errors.New("want an object with auth, or with username and password, as strings")
 	}
 	a := authn.AuthConfig{Username: entry.Username, Password: entry.Password, IdentityToken: entry.IdentityToken, RegistryToken: entry.RegistryToken}
 	if entry.Auth != "" {
@@ -265,7 +265,7 @@ func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	}
 	for _, s := range []string{a.Username, a.Password, a.IdentityToken, a.RegistryToken} {
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, errors.New("a value has a control character")
+			return nil, errors.New("a value contains a control character")
 		}
 	}
 	return &a, nil

@@ -129,7 +129,7 @@ func TestCredentialsDoNotGoToAnotherRegistry(t *testing.T) {
 	}
 }
 
-func TestMostSpecificCredentialsGoFirst(t *testing.T) {
+func TestMostSpecificEntryWins(t *testing.T) {
 	w := newWorld(t)
 	w.write(".docker/config.json", fmt.Sprintf(`{"auths":{"r.example":{"auth":%q},"r.example/team":{"auth":%q},"r.example/team/app":{}}}`,
 		encoded("other:x"), encoded("me:"+secret)))
@@ -138,7 +138,7 @@ func TestMostSpecificCredentialsGoFirst(t *testing.T) {
 	}
 }
 
-func TestPlacesOfDockerAndPodman(t *testing.T) {
+func TestConfigFilesOfDockerAndPodman(t *testing.T) {
 	for name, set := range map[string]func(w *world){
 		"docker":             func(w *world) { w.write(".docker/config.json", auths("r.example")) },
 		"DOCKER_CONFIG":      func(w *world) { w.env["DOCKER_CONFIG"] = filepath.Dir(w.write("d/config.json", auths("r.example"))) },
@@ -168,7 +168,7 @@ func TestPlacesOfDockerAndPodman(t *testing.T) {
 	}
 }
 
-func TestForms(t *testing.T) {
+func TestEntryForms(t *testing.T) {
 	for name, entry := range map[string]string{
 		"auth":                     fmt.Sprintf(`{"auth":%q}`, encoded("me:"+secret)),
 		"a line end behind":        fmt.Sprintf(`{"auth":%q}`, encoded("me:"+secret+"\n")),
@@ -190,22 +190,22 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFaultyConfigurationIsNotTakenForNone checks that the error names the file or the helper, and
+// TestInvalidConfigurationIsAnError checks that the error names the file or the helper, and
 // does not contain the secret.
-func TestFaultyConfigurationIsNotTakenForNone(t *testing.T) {
+func TestInvalidConfigurationIsAnError(t *testing.T) {
 	for name, tt := range map[string]struct{ config, names string }{
 		"truncated":                           {`{"auths":`, "config.json: not valid JSON"},
 		"truncated in a secret":               {`{"auths":{"r.example":{"auth":"` + secret, "config.json: not valid JSON"},
-		"no JSON":                             {secret, "config.json: not valid JSON"},
-		"of another type":                     {`{"auths":"` + secret + `"}`, `"auths" is not what it must be`},
-		"a number for a store":                {`{"credsStore":123456}`, `"credsStore" is not what it must be`},
-		"auth that is no base64":              {`{"auths":{"r.example":{"auth":"!!` + secret + `"}}}`, `entry "r.example"`},
+		"not JSON":                            {secret, "config.json: not valid JSON"},
+		"of another type":                     {`{"auths":"` + secret + `"}`, `"auths" has the wrong type`},
+		"a number for a store":                {`{"credsStore":123456}`, `"credsStore" has the wrong type`},
+		"auth that is not base64":             {`{"auths":{"r.example":{"auth":"!!` + secret + `"}}}`, `entry "r.example"`},
 		"auth without a user":                 {fmt.Sprintf(`{"auths":{"r.example":{"auth":%q}}}`, encoded(secret)), `entry "r.example"`},
 		"a number for a secret":               {`{"auths":{"r.example":{"username":"me","password":123456}}}`, `entry "r.example"`},
 		"a control character":                 {fmt.Sprintf(`{"auths":{"r.example":{"auth":%q}}}`, encoded("me:"+secret+"\x01x")), "control character"},
 		"a store that is missing":             {`{"credsStore":"missing"}`, "docker-credential-missing"},
 		"a helper that is missing":            {`{"credHelpers":{"r.example":"missing"}}`, "docker-credential-missing"},
-		"a helper elsewhere":                  {`{"credHelpers":{"r.example":"../evil"}}`, "has no slash"},
+		"a helper elsewhere":                  {`{"credHelpers":{"r.example":"../evil"}}`, "must not contain a slash"},
 		"a helper that fails":                 {`{"credHelpers":{"r.example":"broken"}}`, "token expired, run: aws sso login"},
 		"a helper that fails with the answer": {`{"credHelpers":{"r.example":"leaky"}}`, "docker-credential-leaky"},
 		"a helper without an answer":          {`{"credHelpers":{"r.example":"silent"}}`, "docker-credential-silent"},
@@ -227,9 +227,9 @@ func TestFaultyConfigurationIsNotTakenForNone(t *testing.T) {
 	}
 }
 
-// TestUnusableDefaultPlaceIsNotAFault checks that an unusable file is ignored in a default
+// TestUnreadableDefaultFileIsIgnored checks that an unusable file is ignored in a default
 // location, since HOME may be another user's, but is an error in a location from a variable.
-func TestUnusableDefaultPlaceIsNotAFault(t *testing.T) {
+func TestUnreadableDefaultFileIsIgnored(t *testing.T) {
 	places := map[string]string{"HOME, Docker": ".docker/config.json", "HOME, podman": ".config/containers/auth.json",
 		"XDG_RUNTIME_DIR": "run/containers/auth.json", "XDG_CONFIG_HOME": "xdg/containers/auth.json"}
 	for name, file := range places {
@@ -291,8 +291,8 @@ func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestFaultInAnotherEntryDoesNoHarm checks that a faulty entry for another registry is ignored.
-func TestFaultInAnotherEntryDoesNoHarm(t *testing.T) {
+// TestInvalidEntryOfAnotherRegistryIsIgnored checks that a faulty entry for another registry is ignored.
+func TestInvalidEntryOfAnotherRegistryIsIgnored(t *testing.T) {
 	good := fmt.Sprintf(`"r.example":{"auth":%q}`, encoded("me:"+secret))
 	for name, config := range map[string]string{
 		"auth of another":         `{"auths":{"x":{"auth":"!!"},` + good + `}}`,
@@ -345,7 +345,7 @@ func TestHelpers(t *testing.T) {
 	}
 }
 
-func TestUnreadableConfigurationIsNotTakenForNone(t *testing.T) {
+func TestUnreadableConfigurationIsAnError(t *testing.T) {
 	w := newWorld(t)
 	path := w.write(".docker/config.json/x", "")
 	w.env["DOCKER_CONFIG"] = filepath.Join(w.dir, ".docker")

@@ -47,7 +47,7 @@ type ConfigError struct {
 // Error names the registry, the file and the helper.
 func (e *ConfigError) Error() string {
 	if e.Helper != "" {
-		return fmt.Sprintf("reading the credentials for %s: %s, which %s names: %v", e.Registry, e.Helper, e.File, e.Err)
+		return fmt.Sprintf("reading the credentials for %s: %s, named in %s: %v", e.Registry, e.Helper, e.File, e.Err)
 	}
 	return fmt.Sprintf("reading the credentials for %s: %s: %v", e.Registry, e.File, e.Err)
 }

@@ -29,7 +29,7 @@ var notFound = []string{"credentials not found in native keychain", "credentials
 // askHelper asks a helper for each name in turn. It returns nil if the helper has no credentials.
 func askHelper(ctx context.Context, name string, servers []string) (*authn.AuthConfig, error) {
 	if strings.ContainsAny(name, `/\`) {
-		return nil, errors.New("the name of a helper has no slash")
+		return nil, errors.New("the name of a credential helper must not contain a slash")
 	}
 	for _, server := range servers {
 		found, err := runHelper(ctx, helperPrefix+name, server)
@@ -53,9 +53,9 @@ func runHelper(ctx context.Context, program, server string) (*authn.AuthConfig, 
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
-		return nil, fmt.Errorf("no answer within %s", helperTimeout)
+		return nil, fmt.Errorf("the credential helper did not answer within %s", helperTimeout)
 	case err != nil && errors.Is(err, exec.ErrNotFound):
-		return nil, errors.New("the program is not installed in a folder of PATH")
+		return nil, errors.New("the credential helper is not in PATH")
 	case err != nil:
 		return nil, helperFailed(err, string(stdout.kept), string(stderr.kept))
 	}
@@ -95,7 +95,7 @@ func lastLine(output string) string {
 func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	var answer struct{ Username, Secret string }
 	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // the error may quote the secret
-		return nil, errors.New("the answer is not a JSON object with Username and Secret")
+		return nil, errors.New("the output is not a JSON object with Username and Secret")
 	}
 	switch {
 	case answer.Username == "" && answer.Secret == "":

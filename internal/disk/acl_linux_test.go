@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestAccessListForOthersIsNotThisUsersGroup: with an access control list, the group bits of the
+// TestPrivateGroupWithAccessListIsUntrusted: with an access control list, the group bits of the
 // mode are the maximum for every user and group in the list.
-func TestAccessListForOthersIsNotThisUsersGroup(t *testing.T) {
+func TestPrivateGroupWithAccessListIsUntrusted(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")
 	}
@@ -27,5 +27,5 @@ func TestAccessListForOthersIsNotThisUsersGroup(t *testing.T) {
 	if err := syscall.Setxattr(dir, "system.posix_acl_access", list, 0); err != nil {
 		t.Skipf("no access lists here: %v", err)
 	}
-	untrusted(t, Trusted(dir), Writable, dir)
+	untrusted(t, Trusted(dir), WritableByOthers, dir)
 }

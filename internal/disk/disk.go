@@ -1,12 +1,12 @@
-// Package disk answers who else could change a local file, and replaces files atomically.
+// Package disk checks whether another user could have written a local file, and replaces files
+// atomically.
 //
 // [Trusted] and [TrustedParents] check a folder before its content is used. [WriteFile] replaces a
 // file. [Prepare] does this in two steps, for a caller that needs to know early whether a file can
 // be written.
 //
-// One rule applies everywhere: this user and root are trusted, every other user is not. On Unix,
-// the owner and the mode of a file decide. On other systems, access control lists decide, and the
-// package checks nothing.
+// This user and root are trusted, every other user is not. On Unix, the package checks the owner and
+// the mode of a file. On other systems, access control lists decide, and the package checks nothing.
 package disk
 
 import (
@@ -21,12 +21,12 @@ type Problem string
 
 // The problems.
 const (
-	// Writable: users other than the owner can write to it.
-	Writable Problem = "writable by other users"
-	// Foreign: its owner is neither this user nor root.
-	Foreign Problem = "owned by another user"
-	// Readable: it holds a secret, and other users can read it.
-	Readable Problem = "readable by other users"
+	// WritableByOthers: users other than the owner can write to it.
+	WritableByOthers Problem = "writable by other users"
+	// OwnedByOther: its owner is neither this user nor root.
+	OwnedByOther Problem = "owned by another user"
+	// ReadableByOthers: it holds a secret, and other users can read it.
+	ReadableByOthers Problem = "readable by other users"
 )
 
 // UntrustedError means that another user could change a file or folder, or read a secret in it.
@@ -66,16 +66,16 @@ func Secret(file string) error {
 	return checkSecret(file, info)
 }
 
-// Unplanted checks an open file that may belong to any user, such as a configuration that is
+// TrustedContent checks an open file that may belong to any user, such as a configuration that is
 // mounted into a container. The file must not be writable for everyone. If its folder is, the file
 // must belong to this user or root. The error is an [*UntrustedError], or the reason why the file
 // cannot be read.
-func Unplanted(f *os.File) error {
+func TrustedContent(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	return checkUnplanted(f.Name(), info)
+	return checkContent(f.Name(), info)
 }
 
 // TrustedShared is like [Trusted], but also accepts a folder with the sticky bit, such as /tmp.
@@ -101,11 +101,11 @@ func TrustedParents(path string) error {
 	return err
 }
 
-// TakeBack removes permissions, such as 0o020 for the group's write permission, from a folder and
-// everything in it that this user owns. It is for Kubernetes volumes with an fsGroup: on each
-// mount, the kubelet lets the group read and write every file. It does not change files of other
-// users, files that everyone can write to, or links. A folder that does not exist is accepted.
-func TakeBack(dir string, rights fs.FileMode) (err error) {
+// RemovePermissions removes permissions, such as 0o020 for the group's write permission, from a
+// folder and everything in it that this user owns. It is for Kubernetes volumes with an fsGroup: on
+// each mount, the kubelet lets the group read and write every file. It does not change files of
+// other users, files that everyone can write to, or links. A folder that does not exist is accepted.
+func RemovePermissions(dir string, permissions fs.FileMode) (err error) {
 	resolved, info, err := follow(dir, nil)
 	if err != nil || info == nil || !info.IsDir() {
 		return err
@@ -126,6 +126,6 @@ func TakeBack(dir string, rights fs.FileMode) (err error) {
 		if err != nil {
 			return err
 		}
-		return takeBack(root, name, info, rights)
+		return removePermissions(root, name, info, permissions)
 	})
 }

@@ -68,7 +68,7 @@ func untrusted(t *testing.T, err error, problem Problem, at string) {
 	}
 }
 
-func TestNoFileIsReplacedThroughAnotherUsersLink(t *testing.T) {
+func TestAnotherUsersLinkIsNotFollowed(t *testing.T) {
 	needRoot(t)
 	for name, plant := range map[string]func(t *testing.T, shared, home string) string{
 		"the file": func(t *testing.T, shared, home string) string {
@@ -114,7 +114,7 @@ func TestNoFileIsReplacedThroughAnotherUsersLink(t *testing.T) {
 			path := plant(t, shared, home)
 			err := WriteBytes(path, 0o644, []byte("theirs"))
 			var e *UntrustedError
-			if !errors.As(err, &e) || e.Problem != Foreign {
+			if !errors.As(err, &e) || e.Problem != OwnedByOther {
 				t.Errorf("got %v, want a refusal", err)
 			}
 			if got := read(t, filepath.Join(home, "profile")); got != "mine" {
@@ -127,7 +127,7 @@ func TestNoFileIsReplacedThroughAnotherUsersLink(t *testing.T) {
 	}
 }
 
-func TestAUsersOwnLinkIsFollowedAndStays(t *testing.T) {
+func TestOwnLinkIsFollowedAndStays(t *testing.T) {
 	dir := t.TempDir()
 	real := folder(t, filepath.Join(dir, "real"), 0o755)
 	write(t, filepath.Join(real, "report.json"), "old", 0o644)
@@ -152,7 +152,7 @@ func TestAUsersOwnLinkIsFollowedAndStays(t *testing.T) {
 	}
 }
 
-func TestAPipeIsWrittenToAndNotReplaced(t *testing.T) {
+func TestPipeIsWrittenAndNotReplaced(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -174,17 +174,17 @@ func TestAPipeIsWrittenToAndNotReplaced(t *testing.T) {
 	}
 }
 
-func TestAnotherUsersPipeIsNotWrittenTo(t *testing.T) {
+func TestAnotherUsersPipeIsNotWritten(t *testing.T) {
 	needRoot(t)
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	give(t, pipe)
-	untrusted(t, WriteBytes(pipe, 0o644, []byte("x")), Foreign, pipe)
+	untrusted(t, WriteBytes(pipe, 0o644, []byte("x")), OwnedByOther, pipe)
 }
 
-func TestAnOpenFileIsAppendedTo(t *testing.T) {
+func TestOpenFileIsAppendedTo(t *testing.T) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Skip("no /proc here")
 	}
@@ -219,7 +219,7 @@ func itoa(n uintptr) string {
 	return itoa(n/10) + string(rune('0'+n%10))
 }
 
-func TestAFailedWriteLeavesTheOldFileAndNothingElse(t *testing.T) {
+func TestFailedWriteLeavesOnlyTheOldFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "report.json")
 	write(t, path, "old", 0o644)
@@ -246,7 +246,7 @@ func TestAFailedWriteLeavesTheOldFileAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestCommitReplacesWithThesePermissions(t *testing.T) {
+func TestCommitSetsPermissions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report.json")
 	write(t, path, "old", 0o600)
 	f, err := Prepare(path, 0o644)
@@ -269,7 +269,7 @@ func TestCommitReplacesWithThesePermissions(t *testing.T) {
 	}
 }
 
-func TestPrepareFindsOutEarly(t *testing.T) {
+func TestPrepareFailsEarly(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Prepare(filepath.Join(dir, "missing", "report.json"), 0o644); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing folder: %v", err)
@@ -285,7 +285,7 @@ func TestPrepareFindsOutEarly(t *testing.T) {
 	}
 }
 
-func TestFoldersOfOthersAreRefused(t *testing.T) {
+func TestFolderOfAnotherUserIsUntrusted(t *testing.T) {
 	dir := t.TempDir()
 	modes := []fs.FileMode{0o777, 0o702, 0o777 | fs.ModeSticky}
 	if os.Geteuid() == 0 || os.Getegid() != os.Geteuid() {
@@ -298,14 +298,14 @@ func TestFoldersOfOthersAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		untrusted(t, Trusted(at), Writable, at)
+		untrusted(t, Trusted(at), WritableByOthers, at)
 	}
 	sticky := filepath.Join(dir, (0o777 | fs.ModeSticky).String())
 	if err := TrustedShared(sticky); err != nil {
 		t.Errorf("a folder as /tmp: %v", err)
 	}
 	open := folder(t, filepath.Join(dir, "open"), 0o777)
-	untrusted(t, TrustedShared(open), Writable, open)
+	untrusted(t, TrustedShared(open), WritableByOthers, open)
 	if err := Trusted(folder(t, filepath.Join(dir, "mine"), 0o755)); err != nil {
 		t.Error(err)
 	}
@@ -315,7 +315,7 @@ func TestFoldersOfOthersAreRefused(t *testing.T) {
 	needRoot(t)
 	theirs := folder(t, filepath.Join(dir, "theirs"), 0o755)
 	give(t, theirs)
-	untrusted(t, Trusted(theirs), Foreign, theirs)
+	untrusted(t, Trusted(theirs), OwnedByOther, theirs)
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink("mine", link); err != nil {
 		t.Fatal(err)
@@ -324,25 +324,25 @@ func TestFoldersOfOthersAreRefused(t *testing.T) {
 		t.Errorf("a link of this user: %v", err)
 	}
 	give(t, link)
-	untrusted(t, Trusted(link), Foreign, link)
+	untrusted(t, Trusted(link), OwnedByOther, link)
 }
 
-func TestFoldersBelowAnotherUsersFolderAreRefused(t *testing.T) {
+func TestFolderBelowAnotherUsersFolderIsUntrusted(t *testing.T) {
 	dir := t.TempDir()
 	if err := TrustedParents(filepath.Join(dir, "a", "b")); err != nil {
 		t.Errorf("folders that do not exist: %v", err)
 	}
 	open := folder(t, filepath.Join(dir, "open"), 0o777)
 	folder(t, filepath.Join(open, "cache"), 0o700)
-	untrusted(t, TrustedParents(filepath.Join(open, "cache", "db")), Writable, open)
-	untrusted(t, TrustedParents(filepath.Join(open, "missing")), Writable, open)
+	untrusted(t, TrustedParents(filepath.Join(open, "cache", "db")), WritableByOthers, open)
+	untrusted(t, TrustedParents(filepath.Join(open, "missing")), WritableByOthers, open)
 	// The folders behind symbolic links are checked too.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(open, "cache"), link); err != nil {
 		t.Fatal(err)
 	}
-	untrusted(t, TrustedParents(filepath.Join(link, "db")), Writable, open)
-	untrusted(t, TrustedParents(link), Writable, open)
+	untrusted(t, TrustedParents(filepath.Join(link, "db")), WritableByOthers, open)
+	untrusted(t, TrustedParents(link), WritableByOthers, open)
 	if err := os.Chmod(open, 0o777|fs.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
@@ -351,9 +351,9 @@ func TestFoldersBelowAnotherUsersFolderAreRefused(t *testing.T) {
 	}
 }
 
-// TestGroupOfThisUserAloneIsNotOthers: with a umask of 002, every file is group-writable, but the
-// user's own group has no other members.
-func TestGroupOfThisUserAloneIsNotOthers(t *testing.T) {
+// TestPrivateGroupMayWrite: with a umask of 002, every file is group-writable, but the user's own
+// group has no other members.
+func TestPrivateGroupMayWrite(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")
 	}
@@ -365,15 +365,15 @@ func TestGroupOfThisUserAloneIsNotOthers(t *testing.T) {
 	if err := os.Chmod(mine, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	untrusted(t, Trusted(mine), Writable, mine)
+	untrusted(t, Trusted(mine), WritableByOthers, mine)
 	needRoot(t)
 	if err := errors.Join(os.Chmod(mine, 0o775), os.Chown(mine, 0, stranger)); err != nil {
 		t.Fatal(err)
 	}
-	untrusted(t, Trusted(mine), Writable, mine)
+	untrusted(t, Trusted(mine), WritableByOthers, mine)
 }
 
-func TestIsAppendedTellsWhereASecondReportWouldFollow(t *testing.T) {
+func TestIsAppended(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "out"))
 	if err != nil {
@@ -395,9 +395,10 @@ func TestIsAppendedTellsWhereASecondReportWouldFollow(t *testing.T) {
 	}
 }
 
-// TestPlantedFileIsNotUsed: another user put the file into a folder that everyone can write to. The
-// same file in a folder of its owner is accepted, because root may read the files of users.
-func TestPlantedFileIsNotUsed(t *testing.T) {
+// TestFileThatOthersCouldWriteIsUntrusted: another user put the file into a folder that everyone can
+// write to. The same file in a folder of its owner is accepted, because root may read the files of
+// users.
+func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {
 		name         string
@@ -425,7 +426,7 @@ func TestPlantedFileIsNotUsed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := Unplanted(f); (err == nil) != c.ok {
+			if err := TrustedContent(f); (err == nil) != c.ok {
 				t.Errorf("%s, %s: %v", c.name, p, err)
 			}
 			f.Close()

@@ -14,14 +14,14 @@ func check(_, _ string, _ fs.FileInfo, _ bool) error { return nil }
 
 func checkSecret(string, fs.FileInfo) error { return nil }
 
-func checkUnplanted(string, fs.FileInfo) error { return nil }
+func checkContent(string, fs.FileInfo) error { return nil }
 
-func ours(fs.FileInfo) bool { return true }
+func isTrustedOwner(fs.FileInfo) bool { return true }
 
-// Ours reports whether this user owns a file. It cannot tell on this system and returns true.
-func Ours(fs.FileInfo) bool { return true }
+// IsOwn reports whether this user owns a file. It cannot tell on this system and returns true.
+func IsOwn(fs.FileInfo) bool { return true }
 
-func takeBack(*os.Root, string, fs.FileInfo, fs.FileMode) error { return nil }
+func removePermissions(*os.Root, string, fs.FileInfo, fs.FileMode) error { return nil }
 
 func isDescriptor(string) bool { return false }
 

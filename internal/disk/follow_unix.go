@@ -19,11 +19,11 @@ const maxLinks = 40
 // check returns an error if another user owns at or can write to it. With sticky, it accepts a
 // folder with the sticky bit that others can write to.
 func check(path, at string, info fs.FileInfo, sticky bool) error {
-	if !ours(info) {
-		return &UntrustedError{Path: path, At: at, Problem: Foreign, Detail: fmt.Sprintf("user %d", owner(info))}
+	if !isTrustedOwner(info) {
+		return &UntrustedError{Path: path, At: at, Problem: OwnedByOther, Detail: fmt.Sprintf("user %d", owner(info))}
 	}
 	if othersWrite(at, info) && !(sticky && info.IsDir() && info.Mode()&fs.ModeSticky != 0) {
-		return &UntrustedError{Path: path, At: at, Problem: Writable, Detail: "mode " + info.Mode().String()}
+		return &UntrustedError{Path: path, At: at, Problem: WritableByOthers, Detail: "mode " + info.Mode().String()}
 	}
 	return nil
 }
@@ -43,26 +43,26 @@ func othersWrite(at string, info fs.FileInfo) bool {
 
 func checkSecret(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {
-		return &UntrustedError{Path: path, At: path, Problem: Readable, Detail: "mode " + info.Mode().String()}
+		return &UntrustedError{Path: path, At: path, Problem: ReadableByOthers, Detail: "mode " + info.Mode().String()}
 	}
 	return nil
 }
 
-// takeBack removes permissions from one file or folder of this user, unless everyone can write to
-// it.
-func takeBack(root *os.Root, name string, info fs.FileInfo, rights fs.FileMode) error {
+// removePermissions removes permissions from one file or folder of this user, unless everyone can
+// write to it.
+func removePermissions(root *os.Root, name string, info fs.FileInfo, permissions fs.FileMode) error {
 	perm := info.Mode().Perm()
-	if info.Mode()&fs.ModeSymlink != 0 || !Ours(info) || perm&0o002 != 0 || perm&rights == 0 {
+	if info.Mode()&fs.ModeSymlink != 0 || !IsOwn(info) || perm&0o002 != 0 || perm&permissions == 0 {
 		return nil
 	}
-	return root.Chmod(name, info.Mode()&^rights)
+	return root.Chmod(name, info.Mode()&^permissions)
 }
 
-func checkUnplanted(path string, info fs.FileInfo) error {
+func checkContent(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o002 != 0 {
-		return &UntrustedError{Path: path, At: path, Problem: Writable, Detail: "mode " + info.Mode().String()}
+		return &UntrustedError{Path: path, At: path, Problem: WritableByOthers, Detail: "mode " + info.Mode().String()}
 	}
-	if ours(info) {
+	if isTrustedOwner(info) {
 		return nil
 	}
 	resolved, err := filepath.EvalSymlinks(path)
@@ -75,20 +75,20 @@ func checkUnplanted(path string, info fs.FileInfo) error {
 			return err
 		}
 		if folder.Mode().Perm()&0o002 != 0 {
-			return &UntrustedError{Path: path, At: path, Problem: Foreign, Detail: fmt.Sprintf("user %d, in a folder that everyone can write to", owner(info))}
+			return &UntrustedError{Path: path, At: path, Problem: OwnedByOther, Detail: fmt.Sprintf("user %d; everyone can write to its folder", owner(info))}
 		}
 	}
 	return nil
 }
 
 // ours reports whether this user or root owns a file.
-func ours(info fs.FileInfo) bool {
+func isTrustedOwner(info fs.FileInfo) bool {
 	uid := owner(info)
 	return uid == 0 || uid == os.Geteuid()
 }
 
-// Ours reports whether this user owns a file. A file of root is not this user's.
-func Ours(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
+// IsOwn reports whether this user owns a file. A file of root is not this user's.
+func IsOwn(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
 
 // owner returns -1 if the file system does not say.
 func owner(info fs.FileInfo) int {
@@ -184,8 +184,8 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 
 // readLink returns the target of a link. It refuses a link of another user.
 func readLink(path, link string, info fs.FileInfo) (string, error) {
-	if !ours(info) {
-		return "", &UntrustedError{Path: path, At: link, Problem: Foreign, Detail: fmt.Sprintf("a symbolic link of user %d", owner(info))}
+	if !isTrustedOwner(info) {
+		return "", &UntrustedError{Path: path, At: link, Problem: OwnedByOther, Detail: fmt.Sprintf("a symbolic link of user %d", owner(info))}
 	}
 	target, err := os.Readlink(link)
 	if err != nil {
@@ -196,8 +196,8 @@ func readLink(path, link string, info fs.FileInfo) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !os.SameFile(info, again) || !ours(again) {
-		return "", &UntrustedError{Path: path, At: link, Problem: Writable, Detail: "the link changed while it was read"}
+	if !os.SameFile(info, again) || !isTrustedOwner(again) {
+		return "", &UntrustedError{Path: path, At: link, Problem: WritableByOthers, Detail: "the link changed while it was read"}
 	}
 	return target, nil
 }

@@ -114,7 +114,7 @@ func Prepare(path string, perm fs.FileMode) (*File, error) {
 		return f, nil
 	case info.IsDir():
 		return nil, &fs.PathError{Op: "write", Path: path, Err: errors.New("the path is a folder")}
-	case !isDescriptor(resolved) && info.Mode()&fs.ModeCharDevice == 0 && !ours(info):
+	case !isDescriptor(resolved) && info.Mode()&fs.ModeCharDevice == 0 && !isTrustedOwner(info):
 		return nil, check(path, path, info, false)
 	}
 	f.device = resolved
@@ -157,7 +157,7 @@ func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 		return err
 	}
 	if again != resolved {
-		return &UntrustedError{Path: f.path, At: f.path, Problem: Writable, Detail: "a link changed while it was read"}
+		return &UntrustedError{Path: f.path, At: f.path, Problem: WritableByOthers, Detail: "a link changed while it was read"}
 	}
 	if old != nil {
 		folder, err := f.dir.Stat(".")
@@ -183,7 +183,7 @@ func openFolder(dir string) (*os.Root, error) {
 	if err == nil {
 		var found fs.FileInfo
 		if found, err = os.Lstat(filepath.Clean(dir)); err == nil && !os.SameFile(opened, found) {
-			err = &UntrustedError{Path: dir, At: dir, Problem: Writable, Detail: "it changed while it was opened"}
+			err = &UntrustedError{Path: dir, At: dir, Problem: WritableByOthers, Detail: "it changed while it was opened"}
 		}
 	}
 	if err != nil {
