@@ -87,7 +87,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if n := len(d.approved.Writes()); n != 0 {
-		return fmt.Errorf("the approved registry has seen %d writes", n)
+		return fmt.Errorf("the approved registry received %d writes", n)
 	}
 	repositories, err := d.repositories(ctx)
 	if err != nil {
@@ -176,7 +176,7 @@ func (d *demo) expect(ctx context.Context, want int, args ...string) error {
 	}
 	fmt.Fprintf(d.out, "[exit code %d]\n", code)
 	if code != want {
-		return fmt.Errorf("imagegate %s ended with %d, not %d", args[0], code, want)
+		return fmt.Errorf("imagegate %s exited with code %d, want %d", args[0], code, want)
 	}
 	return nil
 }

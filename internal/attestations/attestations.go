@@ -38,7 +38,7 @@ type Evidence struct {
 
 // ErrNoRoot reports that a policy trusts an identity, but no trusted root was given to verify
 // certificates.
-var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, and no trusted root is given to verify certificates")
+var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, but no trusted root is available to verify certificates")
 
 // UnreadableError reports that a statement by a trusted signer is unreadable. It is not skipped,
 // because it may contradict another statement.
@@ -50,7 +50,7 @@ type UnreadableError struct {
 
 // Error names the statement and its signer.
 func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("reading the statement %s by %s: %v", e.PredicateType, e.Signer, e.Err)
+	return fmt.Sprintf("reading the statement %s signed by %s: %v", e.PredicateType, e.Signer, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -92,10 +92,10 @@ func publicKey(text string) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	if len(keys) != 1 {
-		return nil, fmt.Errorf("it has %d keys", len(keys))
+		return nil, fmt.Errorf("want one public key, got %d", len(keys))
 	}
 	if named, err := policy.Fingerprint(text); err != nil || named != trust.Fingerprint(keys[0]) {
-		return nil, errors.New(`the key is not in the usual form: write it as "openssl pkey -pubin -pubout" does`)
+		return nil, errors.New(`the encoding of the key is not canonical: convert it with "openssl pkey -pubin -pubout"`)
 	}
 	return keys[0], nil
 }

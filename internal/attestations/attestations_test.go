@@ -198,9 +198,9 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestUntrustedSignersAreOnlyCounted checks that items by another signer, about another image or altered are
+// TestUntrustedStatementsAreOnlyCounted checks that items by another signer, about another image or altered are
 // only counted.
-func TestUntrustedSignersAreOnlyCounted(t *testing.T) {
+func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
 	other, _ := key(t, "other")

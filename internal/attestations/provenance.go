@@ -102,7 +102,7 @@ func (p *predicate1) source() (pointer, error) {
 	}
 	var at pointer
 	if json.Unmarshal(in.Source, &at) != nil {
-		return pointer{}, errors.New("reading provenance: its source is neither text nor an object")
+		return pointer{}, errors.New("reading provenance: the source is neither a string nor an object")
 	}
 	return at, nil
 }

@@ -41,7 +41,7 @@ func TestFailAnswersWithTheStatus(t *testing.T) {
 	}
 }
 
-func TestRateLimitSaysWhenToComeBack(t *testing.T) {
+func TestRateLimitSetsRetryAfter(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.RateLimit(1500 * time.Millisecond)})
 	got := must(get(t, r, "/v2/"))(t)
 	if got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") != "2" {
@@ -77,7 +77,7 @@ func TestCorruptBlobDoesNotHashToItsDigest(t *testing.T) {
 	}
 }
 
-func TestEndlessBodyHasNoEnd(t *testing.T) {
+func TestEndlessBody(t *testing.T) {
 	r, path, blob := withBlob(t)
 	r.SetHook(lab.Endless())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -149,8 +149,8 @@ func TestHooksCombine(t *testing.T) {
 	}
 }
 
-// TestTagWriteIsToldFromDigestWrite: many tests check that the tag is written after the digest.
-func TestTagWriteIsToldFromDigestWrite(t *testing.T) {
+// TestTagWriteIsNotADigestWrite: many tests check that the tag is written after the digest.
+func TestTagWriteIsNotADigestWrite(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.When(lab.IsTagWrite, lab.Fail(403))})
 	img := build(t, small("linux/amd64"))
 	digest := must(img.Digest())(t)
@@ -163,7 +163,7 @@ func TestTagWriteIsToldFromDigestWrite(t *testing.T) {
 	}
 }
 
-func TestMatchersKnowTheirPaths(t *testing.T) {
+func TestMatchers(t *testing.T) {
 	for _, tc := range []struct {
 		method, path                    string
 		write, blob, manifest, tagWrite bool

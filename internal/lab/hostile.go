@@ -40,7 +40,7 @@ func Edit(img v1.Image, change func(*v1.Manifest, *v1.ConfigFile) error) (v1.Ima
 func editLast(img v1.Image, change func(layer *v1.Descriptor, diffID *v1.Hash)) (v1.Image, error) {
 	return Edit(img, func(m *v1.Manifest, c *v1.ConfigFile) error {
 		if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
-			return errors.New("it has no last layer")
+			return errors.New("the image has no layers")
 		}
 		change(&m.Layers[len(m.Layers)-1], &c.RootFS.DiffIDs[len(c.RootFS.DiffIDs)-1])
 		return nil
@@ -82,7 +82,7 @@ func WrongSize(img v1.Image, off int64) (v1.Image, error) {
 // in a manifest that scanners ignore.
 func WithSmuggledLayer(index v1.ImageIndex, files ...File) (v1.ImageIndex, error) {
 	if len(files) == 0 {
-		return nil, errors.New("attesting an index: no files to smuggle")
+		return nil, errors.New("attesting an index: no files to hide")
 	}
 	return attest(index, attestations{smuggled: files})
 }

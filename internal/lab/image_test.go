@@ -116,7 +116,7 @@ func TestImageContents(t *testing.T) {
 	}
 }
 
-func TestArchitectureNamesAreTheDistributions(t *testing.T) {
+func TestArchitectureNamesFollowTheDistribution(t *testing.T) {
 	for platform, want := range map[string][2]string{
 		"linux/amd64": {"amd64", "x86_64"}, "linux/arm64/v8": {"arm64", "aarch64"}, "linux/arm/v7": {"armhf", "armv7"},
 		"linux/386": {"i386", "x86"}, "linux/ppc64le": {"ppc64el", "ppc64le"}, "linux/s390x": {"s390x", "s390x"},
@@ -156,7 +156,7 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-func TestImpossibleImagesAreErrors(t *testing.T) {
+func TestInvalidSpecIsAnError(t *testing.T) {
 	for name, spec := range map[string]lab.ImageSpec{
 		"platform":       {Platform: "linux"},
 		"nonsense":       {Platform: "a/b/c/d"},
@@ -177,7 +177,7 @@ func TestPathThatLeavesTheArchiveStays(t *testing.T) {
 	}
 }
 
-func TestAttestationsAreNoPlatform(t *testing.T) {
+func TestAttestationManifestIsNotAPlatform(t *testing.T) {
 	docker := small("linux/amd64")
 	docker.MediaTypes = lab.Docker
 	for name, tc := range map[string]struct {

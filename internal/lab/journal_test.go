@@ -33,7 +33,7 @@ func get(t *testing.T, r *lab.Registry, path string) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body, err}, nil
 }
 
-func TestRecordHasEveryRequestInOrder(t *testing.T) {
+func TestJournalHasEveryRequestInOrder(t *testing.T) {
 	r := start(t, lab.Options{})
 	for _, path := range []string{"/v2/", "/v2/none/manifests/1?x=y", "/elsewhere"} {
 		must(get(t, r, path))(t)
@@ -55,7 +55,7 @@ func TestRecordHasEveryRequestInOrder(t *testing.T) {
 	}
 }
 
-func TestPushIsOnTheRecordAsWrites(t *testing.T) {
+func TestJournalCountsPushesAsWrites(t *testing.T) {
 	r := start(t, lab.Options{})
 	img := build(t, small("linux/amd64"))
 	must(r.Push(t.Context(), "app:1", img))(t)
@@ -76,7 +76,7 @@ func TestPushIsOnTheRecordAsWrites(t *testing.T) {
 	}
 }
 
-func TestBlobBytesAreCountedOnceAPull(t *testing.T) {
+func TestBlobBytesAreCountedOncePerPull(t *testing.T) {
 	r := start(t, lab.Options{})
 	img := build(t, small("linux/amd64"))
 	must(r.Push(t.Context(), "app:1", img))(t)
@@ -109,8 +109,8 @@ func TestBlobBytesAreCountedOnceAPull(t *testing.T) {
 	}
 }
 
-// TestCutRequestIsOnTheRecord: an interrupted write must not go unrecorded.
-func TestCutRequestIsOnTheRecord(t *testing.T) {
+// TestJournalHasAbortedRequests: an interrupted write must not go unrecorded.
+func TestJournalHasAbortedRequests(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.Cut()})
 	req := must(http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+r.Host()+"/v2/app/manifests/1", nil))(t)
 	if resp, err := http.DefaultClient.Do(req); err == nil {

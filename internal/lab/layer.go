@@ -142,7 +142,7 @@ func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
 	case Uncompressed:
 		return plain{w}, nil
 	}
-	return nil, fmt.Errorf("%d is not a compression", c)
+	return nil, fmt.Errorf("unknown compression %d", c)
 }
 
 type plain struct{ io.Writer }

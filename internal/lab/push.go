@@ -14,7 +14,7 @@ import (
 func Push(ctx context.Context, ref string, what remote.Taggable, opts ...remote.Option) (name.Digest, error) {
 	target, err := name.ParseReference(ref)
 	if err != nil {
-		return name.Digest{}, fmt.Errorf("pushing: %w", err)
+		return name.Digest{}, fmt.Errorf("pushing an image: %w", err)
 	}
 	raw, err := what.RawManifest()
 	if err != nil {

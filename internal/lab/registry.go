@@ -144,7 +144,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 	}
 	if opts.User == "" {
 		if opts.Password != "" {
-			return nil, errors.New("a password without a user")
+			return nil, errors.New("password without a user name")
 		}
 		return config, nil
 	}
@@ -164,7 +164,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 func newApp(config *configuration.Configuration) (app *handlers.App, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("configuring: %v", p)
+			err = fmt.Errorf("configuring the registry: %v", p)
 		}
 	}()
 	// The registry lives until Close, not as long as a call.

@@ -234,7 +234,7 @@ type bare struct {
 func (b bare) RawManifest() ([]byte, error)        { return b.raw, nil }
 func (b bare) MediaType() (types.MediaType, error) { return b.mediaType, nil }
 
-func TestOnlyThePasswordOpens(t *testing.T) {
+func TestWrongPasswordIsRefused(t *testing.T) {
 	r := start(t, lab.Options{User: "ci", Password: "s3cret"})
 	img := build(t, small("linux/amd64"))
 	for name, auth := range map[string]authn.Authenticator{
@@ -263,7 +263,7 @@ func TestOnlyThePasswordOpens(t *testing.T) {
 	}
 }
 
-func TestReadOnlyRegistryTakesNoWrite(t *testing.T) {
+func TestReadOnlyRegistryRefusesWrites(t *testing.T) {
 	dir := t.TempDir()
 	before := start(t, lab.Options{Dir: dir})
 	img := build(t, small("linux/amd64"))
@@ -300,7 +300,7 @@ func TestNothingIsDeletedUnlessAllowed(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotWorkAreErrors(t *testing.T) {
+func TestInvalidOptionsAreErrors(t *testing.T) {
 	for name, opts := range map[string]lab.Options{
 		"password alone":    {Password: "x"},
 		"password too long": {User: "u", Password: strings.Repeat("x", 100)},
@@ -380,7 +380,7 @@ func TestConcurrentPushesToOneRegistry(t *testing.T) {
 	}
 }
 
-func TestClosedRegistryAnswersNobody(t *testing.T) {
+func TestClosedRegistryDoesNotAnswer(t *testing.T) {
 	r := start(t, lab.Options{})
 	must(r.Push(t.Context(), "app:1", build(t, small("linux/amd64"))))(t)
 	seen := len(r.Requests())
@@ -397,7 +397,7 @@ func TestClosedRegistryAnswersNobody(t *testing.T) {
 	}
 }
 
-func TestCloseEndsRequestsUnderWay(t *testing.T) {
+func TestCloseEndsRunningRequests(t *testing.T) {
 	arrived := make(chan struct{})
 	r := start(t, lab.Options{Hook: func(_ http.ResponseWriter, req *http.Request) bool {
 		close(arrived)

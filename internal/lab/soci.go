@@ -23,7 +23,7 @@ func WithSOCI(images ...v1.Image) (v1.ImageIndex, error) {
 	for _, img := range images {
 		soci, err := sociIndex(img)
 		if err != nil {
-			return nil, fmt.Errorf("making a SOCI index: %w", err)
+			return nil, fmt.Errorf("creating a SOCI index: %w", err)
 		}
 		digest, err := soci.Digest()
 		if err != nil {
@@ -35,7 +35,7 @@ func WithSOCI(images ...v1.Image) (v1.ImageIndex, error) {
 		}
 		named, ok := mutate.Annotations(img, map[string]string{sociPrefix + "index-digest": digest.String()}).(v1.Image)
 		if !ok {
-			return nil, fmt.Errorf("making a SOCI index: annotating %s made no image", digest)
+			return nil, fmt.Errorf("creating a SOCI index: annotating %s did not return an image", digest)
 		}
 		of, err := named.Digest()
 		if err != nil {

@@ -314,7 +314,7 @@ func checkPath(rest string) error {
 func NormalizeHost(s string) (string, error) {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f {
-			return "", errors.New("has characters that are not printable ASCII: write an international name in its xn-- form")
+			return "", errors.New("characters that are not printable ASCII: write an international name in its xn-- form")
 		}
 	}
 	host, port := splitPort(lower(s))
@@ -327,12 +327,12 @@ func NormalizeHost(s string) (string, error) {
 		return "", err
 	}
 	if strings.HasSuffix(s, ":") {
-		return "", errors.New("the port is empty")
+		return "", errors.New("empty port")
 	}
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return "", fmt.Errorf("%q is not a port", port)
+			return "", fmt.Errorf("invalid port %q", port)
 		}
 		port = trimZeros(port)
 	}
@@ -360,20 +360,20 @@ func checkHost(host string, bracketed bool) error {
 	addr, err := netip.ParseAddr(host)
 	switch {
 	case bracketed && (err != nil || !addr.Is6() || addr.Zone() != ""):
-		return errors.New("is not an IPv6 address")
+		return errors.New("not an IPv6 address")
 	case !bracketed && strings.Contains(host, ":"):
-		return errors.New("has several colons: write an IPv6 address in brackets")
+		return errors.New("several colons: write an IPv6 address in brackets")
 	case err == nil:
 		return nil
 	case strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-_") != "":
-		return errors.New("has a character that no host name has")
+		return errors.New("invalid character in the host name")
 	}
 	labels := strings.Split(host, ".")
 	if slices.Contains(labels, "") {
-		return errors.New("the host has an empty label")
+		return errors.New("empty label in the host name")
 	}
 	if last := labels[len(labels)-1]; isNumeric(last) {
-		return errors.New("is neither an IP address nor a DNS name")
+		return errors.New("neither an IP address nor a DNS name")
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestSpellingsOfOneRepositoryHaveOneName(t *testing.T) {
+func TestSpellingsHaveOneCanonicalName(t *testing.T) {
 	for want, spellings := range map[string][]string{
 		"docker.io/library/nginx": {"nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/nginx", "Docker.IO/library/nginx",
 			"registry-1.docker.io/library/nginx", "registry-1.docker.io:443/nginx", "docker.io./nginx", "library/nginx", "docker://nginx",
@@ -83,7 +83,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-func TestNormalizeKeepsWhatTheWireSees(t *testing.T) {
+func TestNormalizeKeepsTheRegistryAddress(t *testing.T) {
 	for ref, want := range map[string]string{
 		"nginx":                         "nginx",
 		"nginx:1":                       "nginx:1",
@@ -142,7 +142,7 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
-func TestSpellingsBeginWithTheCanonicalOne(t *testing.T) {
+func TestSpellingsBeginWithTheCanonicalName(t *testing.T) {
 	got := Spellings("docker.io/library/nginx")
 	for _, want := range []string{"docker.io/library/nginx", "index.docker.io/nginx", "registry-1.docker.io:443/library/nginx"} {
 		if !slices.Contains(got, want) {

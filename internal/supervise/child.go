@@ -25,15 +25,15 @@ type Child struct {
 func Attach(handles string) (*Child, error) {
 	files, err := inherited(handles)
 	if err != nil {
-		return nil, fmt.Errorf("%s is set, and not by a parent process: %w", Variable, err)
+		return nil, fmt.Errorf("%s is set, but not by a parent process: %w", Variable, err)
 	}
 	for _, f := range files[1:] {
 		info, err := f.Stat()
 		if err != nil {
-			return nil, fmt.Errorf("%s is set, and not by a parent process: %w", Variable, err)
+			return nil, fmt.Errorf("%s is set, but not by a parent process: %w", Variable, err)
 		}
 		if info.Mode()&os.ModeNamedPipe == 0 {
-			return nil, fmt.Errorf("%s is set, and not by a parent process: %w", Variable, errors.New("not a pipe"))
+			return nil, fmt.Errorf("%s is set, but not by a parent process: %w", Variable, errors.New("not a pipe"))
 		}
 	}
 	return &Child{Err: files[0], messages: files[1], control: files[2]}, nil
@@ -71,7 +71,7 @@ func (c *Child) State(v any) error {
 		return err
 	}
 	if len(data) > maxMessage/2 {
-		return errors.New("the state is too large")
+		return errors.New("the state for the parent process is too large")
 	}
 	c.mu.Lock()
 	same := string(c.state) == string(data)

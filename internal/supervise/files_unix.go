@@ -24,7 +24,7 @@ func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 // inherited opens the files from the parent. Programs that this process starts do not inherit them.
 func inherited(handles string) ([]*os.File, error) {
 	if handles != "3,4,5" {
-		return nil, fmt.Errorf("unknown files %q", handles)
+		return nil, fmt.Errorf("invalid file handles %q", handles)
 	}
 	var files []*os.File
 	for _, fd := range []uintptr{3, 4, 5} {

@@ -28,13 +28,13 @@ func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 func inherited(handles string) ([]*os.File, error) {
 	parts := strings.Split(handles, ",")
 	if len(parts) != 3 {
-		return nil, fmt.Errorf("unknown files %q", handles)
+		return nil, fmt.Errorf("invalid file handles %q", handles)
 	}
 	var files []*os.File
 	for _, part := range parts {
 		n, err := strconv.ParseUint(part, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("unknown files %q", handles)
+			return nil, fmt.Errorf("invalid file handles %q", handles)
 		}
 		if err := syscall.SetHandleInformation(syscall.Handle(n), syscall.HANDLE_FLAG_INHERIT, 0); err != nil {
 			return nil, err

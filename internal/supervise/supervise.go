@@ -83,7 +83,7 @@ type Command struct {
 func Run(c Command) (Result, error) {
 	var p pipes
 	if err := p.open(); err != nil {
-		return Result{}, fmt.Errorf("making pipes: %w", err)
+		return Result{}, fmt.Errorf("creating pipes for the child process: %w", err)
 	}
 	defer p.close()
 	cmd := exec.Command(c.Path) //nolint:gosec,noctx // this program itself; a context would kill it without asking

@@ -150,9 +150,9 @@ func run(t *testing.T, end string, signals <-chan os.Signal, started func()) ran
 	return ran{r, string(stderr), noise.String()}
 }
 
-// TestCrashIsNoVerdict: a child that sent no code, or ended with another code than it sent, has not
+// TestCrashIsNotAVerdict: a child that sent no code, or ended with another code than it sent, has not
 // completed, whatever its exit code is.
-func TestCrashIsNoVerdict(t *testing.T) {
+func TestCrashIsNotAVerdict(t *testing.T) {
 	for end, trace := range map[string]string{
 		"silent": "", "silently passed": "", "denied, but exits 0": "", "kill": "",
 		"passed, then crash": "panic: late", "panic": "panic: main", "goroutine": "panic: goroutine",
@@ -178,8 +178,8 @@ func TestCrashIsNoVerdict(t *testing.T) {
 	}
 }
 
-// TestVerdictOfChildArrives: if the exit code agrees with the code that was sent.
-func TestVerdictOfChildArrives(t *testing.T) {
+// TestParentReturnsExitCodeOfChild: if the exit code agrees with the code that was sent.
+func TestParentReturnsExitCodeOfChild(t *testing.T) {
 	for end, code := range map[string]int{"passed": 0, "denied": 2, "noise": 0} {
 		r := run(t, end, nil, nil)
 		if !r.Completed || r.Code != code || r.Trace != "" {
@@ -236,8 +236,8 @@ func TestChildDoesNotOutliveParent(t *testing.T) {
 	t.Error("the child did not notice")
 }
 
-// TestVariableByItselfAttachesNothing: the environment alone does not make a process a child.
-func TestVariableByItselfAttachesNothing(t *testing.T) {
+// TestVariableWithoutPipesIsAnError: the environment alone does not make a process a child.
+func TestVariableWithoutPipesIsAnError(t *testing.T) {
 	for _, handles := range []string{"", "3", "3,4,5,6", "0,1,2", "a,b,c"} {
 		if c, err := Attach(handles); err == nil {
 			t.Errorf("%q: %v", handles, c)

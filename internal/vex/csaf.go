@@ -108,17 +108,17 @@ func csafVEX(data []byte) ([]Statement, error) {
 	d := doc.Document
 	switch {
 	case d.CSAFVersion != "2.0":
-		return nil, fmt.Errorf("it is CSAF %q, not 2.0", d.CSAFVersion)
+		return nil, fmt.Errorf("CSAF version %q is not supported: want 2.0", d.CSAFVersion)
 	case d.Category != "csaf_vex":
-		return nil, fmt.Errorf("its category is %q, not csaf_vex", d.Category)
+		return nil, fmt.Errorf("document category is %q: want csaf_vex", d.Category)
 	case d.Tracking.Status != "final" && d.Tracking.Status != "interim":
-		return nil, fmt.Errorf("its status is %q, neither final nor interim", d.Tracking.Status)
+		return nil, fmt.Errorf("tracking status is %q: want final or interim", d.Tracking.Status)
 	case d.Tracking.ID == "":
-		return nil, errors.New("it has no id")
+		return nil, errors.New("the tracking id is missing")
 	}
 	released, err := time.Parse(time.RFC3339, d.Tracking.CurrentReleaseDate)
 	if err != nil {
-		return nil, fmt.Errorf("its release date: %w", err)
+		return nil, fmt.Errorf("current release date: %w", err)
 	}
 	tree, err := newProductTree(doc)
 	if err != nil {
@@ -165,7 +165,7 @@ func newProductTree(doc advisory) (*productTree, error) {
 	}
 	for _, g := range doc.ProductTree.ProductGroups {
 		if _, ok := t.groups[g.GroupID]; ok || g.GroupID == "" {
-			return nil, fmt.Errorf("the group id %q is that of two groups, or none", g.GroupID)
+			return nil, fmt.Errorf("group id %q is empty or used twice", g.GroupID)
 		}
 		t.groups[g.GroupID] = g.ProductIDs
 	}
@@ -174,7 +174,7 @@ func newProductTree(doc advisory) (*productTree, error) {
 
 func (t *productTree) add(id string, p product) error {
 	if _, ok := t.products[id]; ok || id == "" {
-		return fmt.Errorf("the product id %q is that of two products, or none", id)
+		return fmt.Errorf("product id %q is empty or used twice", id)
 	}
 	t.products[id] = p
 	return nil
@@ -200,7 +200,7 @@ func (t *productTree) relate(r relationship) error {
 	whole, ok2 := t.products[r.RelatesTo]
 	within, ok3 := partOf[r.Category]
 	if !ok || !ok2 || !ok3 {
-		return fmt.Errorf("the product %q is %q of %q to %q, which says nothing", r.FullProductName.ProductID, r.Category, r.ProductReference, r.RelatesTo)
+		return fmt.Errorf("relationship %[2]q of product %[1]q: unknown category, or %[3]q or %[4]q is not in the product tree", r.FullProductName.ProductID, r.Category, r.ProductReference, r.RelatesTo)
 	}
 	made := product{names: []string{}}
 	// A chain of relationships is not supported. A part without a usable name must not become the
@@ -241,17 +241,17 @@ func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	for _, group := range slices.Sorted(maps.Keys(v.ProductStatus)) {
 		as, known := csafStatuses[group]
 		if !known {
-			return nil, fmt.Errorf("it has a status %q", group)
+			return nil, fmt.Errorf("unknown product status %q", group)
 		}
 		if as == "" {
 			continue
 		}
 		for _, id := range v.ProductStatus[group] {
 			if _, ok := t.products[id]; !ok {
-				return nil, fmt.Errorf("the product %q is not in the product tree", id)
+				return nil, fmt.Errorf("product %q is not in the product tree", id)
 			}
 			if other, ok := status[id]; ok && other != as {
-				return nil, fmt.Errorf("the product %q is both %s and %s", id, other, as)
+				return nil, fmt.Errorf("product %q is both %s and %s", id, other, as)
 			}
 			status[id] = as
 		}
@@ -260,7 +260,7 @@ func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	justification, impact := map[string]string{}, map[string]string{}
 	for _, f := range v.Flags {
 		if !slices.Contains(csafLabels, f.Label) {
-			return nil, fmt.Errorf("it has a flag %q", f.Label)
+			return nil, fmt.Errorf("unknown flag %q", f.Label)
 		}
 		if err := t.note(justification, f.Label, f.ProductIDs, f.GroupIDs); err != nil {
 			return nil, err
@@ -298,7 +298,7 @@ func (t *productTree) note(notes map[string]string, text string, products, group
 	for _, group := range groups {
 		members, ok := t.groups[group]
 		if !ok {
-			return fmt.Errorf("the group %q is not in the product tree", group)
+			return fmt.Errorf("group %q is not in the product tree", group)
 		}
 		for _, id := range members {
 			notes[id] = text

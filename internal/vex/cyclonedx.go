@@ -3,6 +3,7 @@ package vex
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func cycloneDX(data []byte) ([]Statement, error) {
 		return nil, err
 	}
 	if bom.BOMFormat != cdx.BOMFormat || bom.SpecVersion < cdx.SpecVersion1_4 {
-		return nil, fmt.Errorf("it is %s of version %s: VEX begins with CycloneDX 1.4", bom.BOMFormat, bom.SpecVersion)
+		return nil, fmt.Errorf("%s version %s is not supported: VEX needs CycloneDX 1.4 or later", bom.BOMFormat, bom.SpecVersion)
 	}
 	r := refs{of: map[string]*cdx.Component{}}
 	issued := ""
@@ -71,7 +72,7 @@ func cycloneDX(data []byte) ([]Statement, error) {
 		}
 	}
 	if bom.Vulnerabilities == nil {
-		return nil, fmt.Errorf("it has no vulnerabilities")
+		return nil, errors.New("the BOM has no vulnerabilities")
 	}
 	var out []Statement
 	for i, v := range *bom.Vulnerabilities {
@@ -85,7 +86,7 @@ func cycloneDX(data []byte) ([]Statement, error) {
 		one.Document, one.Author = bom.SerialNumber, author
 		when := cmp.Or(v.Analysis.LastUpdated, v.Analysis.FirstIssued, v.Updated, issued)
 		if one.Timestamp, err = time.Parse(time.RFC3339, when); err != nil {
-			return nil, fmt.Errorf("vulnerability %d, %q: nobody knows from when its analysis is", i+1, v.ID)
+			return nil, fmt.Errorf("vulnerability %d, %q: the analysis has no valid date", i+1, v.ID)
 		}
 		one.Timestamp = one.Timestamp.UTC()
 		if v.Affects == nil {
@@ -110,12 +111,12 @@ func cycloneDX(data []byte) ([]Statement, error) {
 func analysis(v cdx.Vulnerability) (Statement, error) {
 	status, ok := cycloneDXStates[v.Analysis.State]
 	if !ok {
-		return Statement{}, fmt.Errorf("its analysis has the state %q", v.Analysis.State)
+		return Statement{}, fmt.Errorf("unknown analysis state %q", v.Analysis.State)
 	}
 	j := v.Analysis.Justification
 	justification, ok := cycloneDXJustifications[j]
 	if j != "" && !ok {
-		return Statement{}, fmt.Errorf("its analysis has the justification %q", j)
+		return Statement{}, fmt.Errorf("unknown analysis justification %q", j)
 	}
 	out := Statement{ID: v.ID, Status: status, Justification: justification, Impact: cmp.Or(v.Analysis.Detail, string(j))}
 	if v.References != nil {
@@ -139,7 +140,7 @@ func (r refs) add(components []cdx.Component) error {
 		c := &components[i]
 		if c.BOMRef != "" {
 			if other, ok := r.of[c.BOMRef]; ok && other.PackageURL != c.PackageURL {
-				return fmt.Errorf("the bom-ref %q is that of two components", c.BOMRef)
+				return fmt.Errorf("two components have the bom-ref %q", c.BOMRef)
 			}
 			r.of[c.BOMRef] = c
 		}
@@ -161,7 +162,7 @@ func (r refs) resolve(ref string) (products, subcomponents []string, err error) 
 	case !known && isPURL(ref):
 		c = &cdx.Component{PackageURL: ref}
 	case !known:
-		return nil, nil, fmt.Errorf("it affects %q, which is no component of the BOM", ref)
+		return nil, nil, fmt.Errorf("the affected component %q is not in the BOM", ref)
 	}
 	if r.product == nil {
 		return componentNames(*c), nil, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,10 +25,10 @@ func openVEX(data []byte) ([]Statement, error) {
 		return nil, err
 	}
 	if !strings.HasPrefix(doc.Context, openVEXContext) {
-		return nil, fmt.Errorf("its context is %q: want %q and on", doc.Context, openVEXContext+"0")
+		return nil, fmt.Errorf("@context is %q: want %q or a later version", doc.Context, openVEXContext+"0")
 	}
 	if doc.ID == "" || doc.Author == "" {
-		return nil, fmt.Errorf("it has no @id or no author")
+		return nil, errors.New("@id or author is missing")
 	}
 	var out []Statement
 	for i, st := range doc.Statements {

@@ -69,7 +69,7 @@ func Parse(name string, data []byte) ([]Statement, error) {
 
 func parse(data []byte) ([]Statement, error) {
 	if len(data) > maxBytes {
-		return nil, fmt.Errorf("it is larger than %d bytes", maxBytes)
+		return nil, fmt.Errorf("larger than %d bytes", maxBytes)
 	}
 	if err := unambiguous(data); err != nil {
 		return nil, err
@@ -95,14 +95,14 @@ func parse(data []byte) ([]Statement, error) {
 		formats = append(formats, csafVEX)
 	}
 	if len(formats) != 1 {
-		return nil, errors.New("it is neither OpenVEX nor CycloneDX nor CSAF")
+		return nil, errors.New("not an OpenVEX, CycloneDX or CSAF document")
 	}
 	out, err := formats[0](data)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(out) > maxStatements:
-		return nil, fmt.Errorf("it makes %d statements, more than %d", len(out), maxStatements)
+		return nil, fmt.Errorf("%d statements: at most %d are allowed", len(out), maxStatements)
 	}
 	for i, s := range out {
 		if err := s.check(); err != nil {
@@ -118,9 +118,9 @@ func (s Statement) check() error {
 	case s.ID == "" || strings.ContainsAny(s.ID, "* \t\r\n"):
 		return errors.New("the vulnerability has no name")
 	case s.Timestamp.IsZero():
-		return errors.New("nobody knows from when it is")
+		return errors.New("the timestamp is missing")
 	case s.Status == NotAffected && s.Justification == "" && strings.TrimSpace(s.Impact) == "":
-		return errors.New("it is not_affected, and nothing says why")
+		return errors.New("status not_affected needs a justification or an impact statement")
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func IsPredicate(predicateType string) bool {
 // OpenVEX attestations requires. See https://github.com/openvex/spec/blob/main/ATTESTING.md.
 func FromAttestation(predicateType string, predicate []byte, subjects []string) ([]Statement, error) {
 	if !IsPredicate(predicateType) {
-		return nil, fmt.Errorf("reading an attested VEX document: a %q is none", predicateType)
+		return nil, fmt.Errorf("reading an attested VEX document: predicate type %q is not for VEX", predicateType)
 	}
 	out, err := Parse(predicateType, predicate)
 	if err != nil {
@@ -170,12 +170,12 @@ func unambiguous(data []byte) error {
 	for {
 		token, err := dec.Token()
 		if err != nil {
-			return fmt.Errorf("it is not valid JSON: %w", err)
+			return fmt.Errorf("not valid JSON: %w", err)
 		}
 		if top := len(open) - 1; top >= 0 && open[top].key {
 			if key, ok := token.(string); ok {
 				if open[top].keys[key] {
-					return fmt.Errorf("the key %q is repeated", key)
+					return fmt.Errorf("key %q is repeated", key)
 				}
 				open[top].keys[key], open[top].key = true, false
 				continue
@@ -190,7 +190,7 @@ func unambiguous(data []byte) error {
 			open = open[:len(open)-1]
 		}
 		if len(open) > 100 {
-			return errors.New("it is nested too deeply")
+			return errors.New("nested too deeply")
 		}
 		if len(open) == 0 {
 			break
@@ -200,7 +200,7 @@ func unambiguous(data []byte) error {
 		}
 	}
 	if dec.More() {
-		return errors.New("there is more behind the document")
+		return errors.New("data follows the document")
 	}
 	return nil
 }

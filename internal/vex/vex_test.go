@@ -82,39 +82,39 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestUnclearDocumentSuppressesNothing edits a valid document in several ways. Each edit makes the
+// TestInvalidDocumentIsAnError edits a valid document in several ways. Each edit makes the
 // whole document an error.
-func TestUnclearDocumentSuppressesNothing(t *testing.T) {
+func TestInvalidDocumentIsAnError(t *testing.T) {
 	for _, c := range []struct{ file, old, new, says string }{
 		{"openvex.json", `"not_affected"`, `"notaffected"`, "invalid status"},
 		{"openvex.json", `"vulnerable_code_not_in_execute_path"`, `"because"`, "invalid justification"},
 		{"openvex.json", `"subcomponents"`, `"subcomponent"`, "unknown field"},
 		{"openvex.json", `"status": "not_affected"`, `"status": "fixed", "status": "not_affected"`, "repeated"},
-		{"openvex.json", `openvex.dev/ns/v0.2.0`, `openvex.dev/ns`, "its context"},
-		{"openvex.json", `"timestamp": "2026-01-10T10:00:00Z",`, ``, "from when"},
+		{"openvex.json", `openvex.dev/ns/v0.2.0`, `openvex.dev/ns`, "@context is"},
+		{"openvex.json", `"timestamp": "2026-01-10T10:00:00Z",`, ``, "timestamp is missing"},
 		{"openvex.json", `"timestamp": "2026-01-10T10:00:00Z",`, `"timestamp": "soon",`, "parsing time"},
 		{"openvex.json", `"CVE-2024-0727"`, `"*"`, "no name"},
-		{"openvex.json", `"author": "Example Security Team",`, ``, "no author"},
+		{"openvex.json", `"author": "Example Security Team",`, ``, "author is missing"},
 		{"openvex.json", `"justification": "vulnerable_code_not_in_execute_path",
       "impact_statement": "PKCS12 files are never read."`, `"status_notes": "trust us"`, "either justification"},
-		{"cyclonedx.json", `"state": "not_affected"`, `"state": "fine"`, "the state"},
-		{"cyclonedx.json", `"code_not_reachable"`, `"because"`, "the justification"},
-		{"cyclonedx.json", `"justification": "code_not_reachable", "detail": "PKCS12 files are never read.",`, ``, "nothing says why"},
-		{"cyclonedx.json", `"specVersion": "1.5"`, `"specVersion": "1.3"`, "begins with"},
-		{"cyclonedx.json", `{"ref": "image"}`, `{"ref": "nobody"}`, "no component"},
+		{"cyclonedx.json", `"state": "not_affected"`, `"state": "fine"`, "analysis state"},
+		{"cyclonedx.json", `"code_not_reachable"`, `"because"`, "analysis justification"},
+		{"cyclonedx.json", `"justification": "code_not_reachable", "detail": "PKCS12 files are never read.",`, ``, "needs a justification"},
+		{"cyclonedx.json", `"specVersion": "1.5"`, `"specVersion": "1.3"`, "1.4 or later"},
+		{"cyclonedx.json", `{"ref": "image"}`, `{"ref": "nobody"}`, "not in the BOM"},
 		{"cyclonedx.json", `"bom-ref": "unnamed"`, `"bom-ref": "openssl"`, "two components"},
-		{"cyclonedx.json", `"2026-01-12T08:00:00Z"`, `"yesterday"`, "from when"},
+		{"cyclonedx.json", `"2026-01-12T08:00:00Z"`, `"yesterday"`, "no valid date"},
 		{"csaf.json", `"csaf_vex"`, `"csaf_base"`, "category"},
-		{"csaf.json", `"status": "final"`, `"status": "draft"`, "neither final"},
+		{"csaf.json", `"status": "final"`, `"status": "draft"`, "final or interim"},
 		{"csaf.json", `"fixed": ["openssl"]`, `"fixed": ["app:openssl"]`, "both"},
 		{"csaf.json", `"fixed": ["openssl"]`, `"fixed": ["other"]`, "not in the product tree"},
-		{"csaf.json", `"product_id": "unnamed"`, `"product_id": "openssl"`, "two products"},
-		{"csaf.json", `"threats": [{"category": "impact", "details": "PKCS12 files are never read."}]`, `"title": "x"`, "nothing says why"},
-		{"csaf.json", `"csaf_version": "2.0"`, `"csaf_version": "9.0"`, "not 2.0"},
-		{"csaf.json", `"label": "vulnerable_code_not_in_execute_path"`, `"label": "because"`, "a flag"},
-		{"csaf.json", `"known_not_affected"`, `"not_affected"`, "a status"},
-		{"csaf.json", `"default_component_of"`, `"somewhere_near"`, "says nothing"},
-		{"csaf.json", `"group_ids": ["both"]`, `"group_ids": ["all"]`, "the group"},
+		{"csaf.json", `"product_id": "unnamed"`, `"product_id": "openssl"`, "used twice"},
+		{"csaf.json", `"threats": [{"category": "impact", "details": "PKCS12 files are never read."}]`, `"title": "x"`, "needs a justification"},
+		{"csaf.json", `"csaf_version": "2.0"`, `"csaf_version": "9.0"`, "want 2.0"},
+		{"csaf.json", `"label": "vulnerable_code_not_in_execute_path"`, `"label": "because"`, "unknown flag"},
+		{"csaf.json", `"known_not_affected"`, `"not_affected"`, "unknown product status"},
+		{"csaf.json", `"default_component_of"`, `"somewhere_near"`, "unknown category"},
+		{"csaf.json", `"group_ids": ["both"]`, `"group_ids": ["all"]`, "group "},
 		{"csaf.json", `"current_release_date": "2026-01-12T10:00:00Z"`, `"current_release_date": "soon"`, "release date"},
 	} {
 		text := string(read(t, c.file))
@@ -141,7 +141,7 @@ func TestUnclearDocumentSuppressesNothing(t *testing.T) {
 	}
 }
 
-func TestAttestedDocumentIsAboutItsSubjects(t *testing.T) {
+func TestStatementWithoutProductsAppliesToSubjects(t *testing.T) {
 	const doc = `{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "y", "timestamp": "2026-01-10T10:00:00Z", "version": 1,
 		"statements": [{"vulnerability": {"name": "CVE-1"}, "status": "fixed"},
 			{"vulnerability": {"name": "CVE-2"}, "status": "fixed", "products": [{"@id": "https://example.com/other"}]}]}`
