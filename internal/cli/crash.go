@@ -46,7 +46,7 @@ type targetState struct{ Format, File string }
 func (o *output) tell() {
 	r := o.report
 	r.Input = policy.Input{Image: r.Input.Image}
-	r.Decision, r.Override, r.Attached = nil, nil, nil
+	r.Decision, r.Override, r.Attachments = nil, nil, nil
 	state := crashState{Report: r, TempDir: o.tempDir}
 	for _, t := range o.targets {
 		state.Targets = append(state.Targets, targetState{t.format, t.file})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,12 +20,6 @@ import (
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/policy"
 )
-
-// formats maps the formats of --output to their writers.
-var formats = map[string]func(io.Writer, report.Report) error{
-	"text": report.Text,
-	"json": report.JSON,
-}
 
 // target is one --output flag.
 type target struct {
@@ -49,7 +42,7 @@ type output struct {
 // refuses files and folders that are known to be unwritable, because the report is written after
 // the tag. The caller must defer finish.
 func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output, error) {
-	targets, err := parseTargets(c.StringSlice("output"))
+	targets, err := parseTargets(c.StringSlice("output"), report.FormatNames())
 	if err != nil {
 		return nil, err
 	}
@@ -86,18 +79,19 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	return o, nil
 }
 
-func parseTargets(flags []string) ([]target, error) {
+// parseTargets parses the values of --output. names are the formats of the command, the default
+// first.
+func parseTargets(flags, names []string) ([]target, error) {
 	if len(flags) == 0 {
-		flags = []string{"text"}
+		flags = names[:1]
 	}
 	var out []target
 	seen := map[string]bool{}
 	for _, f := range flags {
 		format, file, toFile := strings.Cut(f, "=")
-		_, ok := formats[format]
 		switch {
-		case !ok:
-			return nil, usagef("--output %q: the formats are text and json", f)
+		case !slices.Contains(names, format):
+			return nil, usagef("--output %q: the format must be %s", f, report.List(names))
 		case toFile && file == "":
 			return nil, usagef("--output %q: want a file name after the equals sign", f)
 		}
@@ -190,18 +184,23 @@ func (o *output) isPromoted() bool {
 	})
 }
 
-// writeTarget writes one report. After an error it omits the text report on standard output,
-// because standard error has the same information. It then only writes the list of attachments, if
-// there is one.
+// writeTarget writes one report. A format that cannot express the result is not written: an earlier
+// file is removed instead, because it would be taken for this run's.
 func (o *output) writeTarget(t target) error {
-	format := formats[t.format]
-	if o.report.Error != nil && t == (target{format: "text"}) {
-		if o.report.Attached == nil {
-			return nil
-		}
-		format = report.Attachments
+	format, _ := report.FormatByName(t.format)
+	if err := format.Check(o.report); err != nil {
+		fmt.Fprintf(o.streams.Err, "imagegate: warning: the %s report is not written: %v\n", t.format, err)
+		return t.remove()
 	}
-	return o.write(t, format)
+	write := format.Write
+	if o.report.Error != nil && t.file == "" && format.AfterError != nil {
+		write = format.AfterError
+	}
+	var buf bytes.Buffer
+	if err := write(&buf, o.report, report.TextOptions{}); err != nil {
+		return err
+	}
+	return t.put(o.streams, buf.Bytes())
 }
 
 // rehearse writes the reports that go to files, before the first tag is written. So a full disk is
@@ -223,25 +222,31 @@ func (o *output) rehearse() error {
 	return nil
 }
 
-func (o *output) write(t target, format func(io.Writer, report.Report) error) error {
-	var buf bytes.Buffer
-	if err := format(&buf, o.report); err != nil {
-		return err
-	}
-	return t.put(o.streams, buf.Bytes())
-}
-
 // once reports whether a second report would be appended to the first one: on standard output, a
 // device or a pipe, or in a file that is already open.
 func (t target) once() bool { return t.file == "" || disk.IsAppended(t.file) }
 
 // put writes formatted output to the target.
 func (t target) put(s Streams, data []byte) error {
-	if t.file == "" {
+	switch {
+	case t.file == "" && len(data) == 0:
+		return nil // a closed standard output is not an error then
+	case t.file == "":
 		_, err := s.Out.Write(data)
 		return err
 	}
 	return disk.WriteBytes(t.file, 0o644, data)
+}
+
+// remove removes an earlier report from the target, unless reports are appended to it.
+func (t target) remove() error {
+	if t.once() {
+		return nil
+	}
+	if err := os.Remove(t.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing an earlier report: %w", err)
+	}
+	return nil
 }
 
 // check returns an error if the file cannot be written. It changes nothing on disk.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,6 +133,38 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	o.targets[0].file = filepath.Join(filepath.Dir(file), "gone", "report.json")
 	if err := o.rehearse(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestFormatWithoutAVerdictIsNotWritten: a format that needs a decision is not written after a failed
+// run, and an earlier report does not stay in its place.
+func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
+	saved := report.Formats
+	defer func() { report.Formats = saved }()
+	report.Formats = append(slices.Clone(saved), report.Format{Name: "strict",
+		Write: func(w io.Writer, _ report.Report, _ report.TextOptions) error {
+			_, err := io.WriteString(w, "findings")
+			return err
+		}})
+	file := filepath.Join(t.TempDir(), "report.strict")
+	o := promotedOutput(Streams{Out: io.Discard, Err: io.Discard}, target{"strict", file})
+	if err := o.end(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "findings" {
+		t.Errorf("%q, %v", data, err)
+	}
+	var stderr bytes.Buffer
+	o.streams.Err, o.report.Decision = &stderr, nil
+	failure := errors.New("the registry is down")
+	if err := o.end(t.Context(), failure); !errors.Is(err, failure) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the earlier report is still there: %v", err)
+	}
+	if !strings.Contains(stderr.String(), "the strict report is not written: the run made no decision") {
+		t.Errorf("stderr: %s", stderr.String())
 	}
 }
 

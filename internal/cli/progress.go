@@ -21,7 +21,7 @@ import (
 func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop func(), err error) {
 	switch {
 	case format != "text" && format != "json" && format != "":
-		return nil, nil, usagef("--log-format %q: the formats are text and json", format)
+		return nil, nil, usagef("--log-format %q: the format must be text or json", format)
 	case quiet:
 		return &lines{log: func(string, ...any) {}}, func() {}, nil
 	case format == "json":

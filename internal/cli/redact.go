@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	secrets "github.com/imagegate/imagegate/internal/redact"
+	"github.com/imagegate/imagegate/internal/report"
 )
 
 // secretVariables are environment variables that may hold secrets in CI. Other programs and
@@ -89,7 +90,8 @@ func valuesOf(f cli.Flag, value string) []string {
 
 // isUnclear reports whether a line is neither a file, an output format nor a URI.
 func isUnclear(line string) bool {
-	if format, _, _ := strings.Cut(line, "="); formats[format] != nil {
+	name, _, _ := strings.Cut(line, "=")
+	if _, known := report.FormatByName(name); known {
 		return false
 	}
 	if u, err := url.Parse(line); err == nil && u.IsAbs() {

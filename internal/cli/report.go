@@ -3,8 +3,8 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,7 +14,7 @@ import (
 
 // answerFlag is --output for commands that read reports. It has no environment variable: one that
 // is set for check would make the answer overwrite the report.
-var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the answer as `FORMAT[=FILE]`: text or json. Repeatable (default: text)"}
+var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `FORMAT[=FILE]`: " + report.List(report.ResultNames(report.ExplainFormats)) + ". Repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {
 	return &cli.Command{
@@ -49,7 +49,7 @@ func runExplain(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := answerTargets(c)
+	targets, err := parseTargets(c.StringSlice("output"), report.ResultNames(report.ExplainFormats))
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func runExplain(c *cli.Context, s Streams) error {
 	if len(explanations) == 0 {
 		return usagef("%q is not a vulnerability in the report, and no rule of that name applies to it", args[0])
 	}
-	return writeAnswer(s, targets, report.Answer{Asked: args[0], Image: r.Input.Image, Evaluated: r.Evaluated, Policy: r.Policy, Explanations: explanations},
-		map[string]func(io.Writer, report.Answer) error{"text": report.AnswerText, "json": report.AnswerJSON})
+	return writeAnswer(s, targets, report.ExplainResult{Query: args[0], Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Explanations: explanations},
+		report.ExplainFormats)
 }
 
 func runReportDiff(c *cli.Context, s Streams) error {
@@ -85,7 +85,7 @@ func runReportDiff(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := answerTargets(c)
+	targets, err := parseTargets(c.StringSlice("output"), report.ResultNames(report.DiffFormats))
 	if err != nil {
 		return err
 	}
@@ -97,12 +97,12 @@ func runReportDiff(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	comparison, err := report.Compare(before, after)
+	comparison, err := report.Diff(before, after)
 	if err != nil {
 		return usageError{err}
 	}
 	return writeAnswer(s, targets, comparison,
-		map[string]func(io.Writer, report.Comparison) error{"text": report.ComparisonText, "json": report.ComparisonJSON})
+		report.DiffFormats)
 }
 
 // readReport reads a JSON report from a file that the user named.
@@ -119,29 +119,16 @@ func readReport(path string) (report.Report, error) {
 	return r, nil
 }
 
-// answerTargets parses --output for commands that support only text and json.
-func answerTargets(c *cli.Context) ([]target, error) {
-	targets, err := parseTargets(c.StringSlice("output"))
-	if err != nil {
-		return nil, err
-	}
+// writeAnswer writes v to each target, in one of the formats.
+func writeAnswer[T any](s Streams, targets []target, v T, formats []report.ResultFormat[T]) error {
 	for _, t := range targets {
-		if t.format != "text" && t.format != "json" {
-			return nil, usagef("--output %q: the formats are text and json", t.format)
-		}
-	}
-	return targets, nil
-}
-
-// writeAnswer writes v to each target, in one of the formats that answerTargets accepts.
-func writeAnswer[T any](s Streams, targets []target, v T, formats map[string]func(io.Writer, T) error) error {
-	for _, t := range targets {
+		i := slices.IndexFunc(formats, func(f report.ResultFormat[T]) bool { return f.Name == t.format })
 		var out bytes.Buffer
-		if err := formats[t.format](&out, v); err != nil {
+		if err := formats[i].Write(&out, v); err != nil {
 			return err
 		}
 		if err := t.put(s, out.Bytes()); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
+			return fmt.Errorf("writing the result: %w", err)
 		}
 	}
 	return nil

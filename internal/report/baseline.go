@@ -24,7 +24,7 @@ func (t text) baseline() {
 }
 
 // compared says how many of the blocking findings are new.
-func (t text) compared() {
+func (t text) newFindings() {
 	if t.Input.Baseline == nil || t.Decision == nil {
 		return
 	}
@@ -44,7 +44,7 @@ func (t text) compared() {
 }
 
 // news marks a blocking finding as new or not. The cell is empty without a baseline.
-func (t text) news(i issue) cell {
+func (t text) noveltyCell(i issue) cell {
 	switch {
 	case t.Input.Baseline == nil:
 		return cell{}

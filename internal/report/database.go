@@ -59,9 +59,9 @@ func thousands(n int) string {
 	return s
 }
 
-// graveUnmatched counts the findings that match no rule and are high, critical or of unknown
+// severeUnmatched counts the findings that match no rule and are high, critical or of unknown
 // severity. It returns "" if there are none.
-func graveUnmatched(d policy.Decision) string {
+func severeUnmatched(d policy.Decision) string {
 	var grave []policy.Violation
 	for _, a := range d.Allowed {
 		if a.Finding.Severity >= policy.SeverityHigh || a.Finding.Severity == policy.SeverityUnknown {

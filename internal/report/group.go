@@ -14,17 +14,17 @@ import (
 // several paths, is one issue.
 type issue struct {
 	policy.Violation
-	platforms ordered
-	paths     ordered
+	platforms orderedSet
+	paths     orderedSet
 }
 
 // ordered is a set of strings in insertion order.
-type ordered struct {
+type orderedSet struct {
 	list []string
 	seen map[string]bool
 }
 
-func (o *ordered) add(s string) {
+func (o *orderedSet) add(s string) {
 	if s == "" || o.seen[s] {
 		return
 	}
@@ -98,7 +98,7 @@ func fixVersions(f policy.Finding) string {
 type packageGroup struct {
 	pkg    policy.Package
 	issues []issue
-	paths  ordered
+	paths  orderedSet
 	// target is the version to upgrade to. It is empty if no single version is known to fix every
 	// issue.
 	target string
@@ -123,11 +123,11 @@ func byPackage(issues []issue) []packageGroup {
 		}
 	}
 	for i := range out {
-		slices.SortStableFunc(out[i].issues, graver)
+		slices.SortStableFunc(out[i].issues, bySeverity)
 		out[i].target = target(out[i].issues)
 	}
 	slices.SortStableFunc(out, func(a, b packageGroup) int {
-		return cmp.Or(graver(a.issues[0], b.issues[0]),
+		return cmp.Or(bySeverity(a.issues[0], b.issues[0]),
 			strings.Compare(a.pkg.Name, b.pkg.Name), strings.Compare(a.pkg.Version, b.pkg.Version))
 	})
 	return out
@@ -135,7 +135,7 @@ func byPackage(issues []issue) []packageGroup {
 
 // graver orders issues with findings: known exploited first, then by severity, with unknown before
 // critical, then by EPSS score. Ties are ordered by id and package.
-func graver(a, b issue) int {
+func bySeverity(a, b issue) int {
 	return cmp.Or(
 		cmp.Compare(urgency(b.Finding), urgency(a.Finding)),
 		cmp.Compare(epss(b.Finding), epss(a.Finding)),
@@ -180,7 +180,7 @@ func target(issues []issue) string {
 			return ""
 		}
 		version := i.Finding.Fixes[0].Version
-		numbers, ok := dotted(version)
+		numbers, ok := parseDotted(version)
 		if !ok {
 			return ""
 		}
@@ -192,7 +192,7 @@ func target(issues []issue) string {
 }
 
 // dotted parses "1.20.3" or "v1.20.3".
-func dotted(version string) ([]uint64, bool) {
+func parseDotted(version string) ([]uint64, bool) {
 	var out []uint64
 	for part := range strings.SplitSeq(strings.TrimPrefix(version, "v"), ".") {
 		n, err := strconv.ParseUint(part, 10, 64)
@@ -204,12 +204,12 @@ func dotted(version string) ([]uint64, bool) {
 	return out, true
 }
 
-// adviceGroup is a group of issues without findings that break the same rule and have the same
+// remedyGroup is a group of issues without findings that break the same rule and have the same
 // remedy.
-type adviceGroup struct {
+type remedyGroup struct {
 	rule       string
 	do         instruction
-	exceptions ordered
+	exceptions orderedSet
 	issues     []issue
 }
 
@@ -236,9 +236,9 @@ func kindRank(k policy.Kind) int {
 	return len(causes) + 1 + len(symptoms)
 }
 
-func (m *remedier) byAdvice(issues []issue) []adviceGroup {
+func (m *remedier) byRemedy(issues []issue) []remedyGroup {
 	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b issue) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
-	var out []adviceGroup
+	var out []remedyGroup
 	index := map[[2]string]int{}
 	for _, one := range sorted {
 		do := m.do(&one.Violation)
@@ -247,7 +247,7 @@ func (m *remedier) byAdvice(issues []issue) []adviceGroup {
 		if !ok {
 			i = len(out)
 			index[key] = i
-			out = append(out, adviceGroup{rule: key[0], do: do})
+			out = append(out, remedyGroup{rule: key[0], do: do})
 		}
 		out[i].issues = append(out[i].issues, one)
 		out[i].exceptions.add(m.exception(&one.Violation))
@@ -276,7 +276,7 @@ func positionText(p policy.Position) string {
 
 // split separates issues into findings with a fix, findings without one, and the rest. A violation
 // of kind vulnerability without a finding is in the rest, so that nothing is lost.
-func split(issues []issue) (fixable, unfixable, others []issue) {
+func splitByFix(issues []issue) (fixable, unfixable, others []issue) {
 	for _, i := range issues {
 		switch {
 		case i.Finding == nil:

@@ -31,14 +31,14 @@ func (t text) override() {
 	}
 	var rows []row
 	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {
-		rows = append(rows, row{cells: []cell{{text: overriddenWhat(v)}, {text: short(v.Platform)}, {text: "rule " + short(v.Rule)}}})
+		rows = append(rows, row{cells: []cell{{text: overriddenName(v)}, {text: short(v.Platform)}, {text: "rule " + short(v.Rule)}}})
 	}
 	t.item(2, "lets through "+count(len(o.Violations), "violation"))
 	t.table(4, rows)
 	t.more(len(o.Violations), maxOverridden)
 }
 
-func overriddenWhat(v policy.Overridden) string {
+func overriddenName(v policy.Overridden) string {
 	switch {
 	case v.ID != "":
 		return short(v.ID) + " in " + short(v.Package)

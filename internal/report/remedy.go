@@ -86,11 +86,11 @@ type remedier struct {
 
 func newRemedier(r Report) *remedier {
 	m := &remedier{report: r, upgrade: map[string]instruction{}}
-	if at := cmp.Or(r.Evaluated, r.at()); !at.IsZero() {
+	if at := cmp.Or(r.EvaluatedAt, r.referenceTime()); !at.IsZero() {
 		m.expires = expiry(at, r.Policy.ExceptionsMaxLifetime)
 	}
 	if r.Decision != nil {
-		fixable, _, _ := split(merge(r.Decision.Violations))
+		fixable, _, _ := splitByFix(merge(r.Decision.Violations))
 		for _, g := range byPackage(fixable) {
 			m.upgrade[packageKey(g.pkg)] = upgrade(g.pkg, g.target)
 		}
@@ -124,20 +124,20 @@ func (m *remedier) do(v *policy.Violation) instruction {
 	case policy.KindVulnerability:
 		return m.vulnerability(v.Finding)
 	case policy.KindDatabase:
-		return database(v.Rule)
+		return databaseRemedy(v.Rule)
 	case policy.KindDistribution:
 		return distributionRemedy(v.Rule)
 	case policy.KindCoverage:
 		if v.Unmatched == nil {
-			return say("%s", coverageAdvice(""))
+			return say("%s", unmatchedRemedy(""))
 		}
-		return say("%s", coverageAdvice(v.Unmatched.Reason))
+		return say("%s", unmatchedRemedy(v.Unmatched.Reason))
 	case policy.KindSBOM:
-		return sbom(v)
+		return sbomRemedy(v)
 	case policy.KindPackage:
 		return packageRemedy(v.Package)
 	case policy.KindLicense:
-		return license(v.Package)
+		return licenseRemedy(v.Package)
 	case policy.KindImage:
 		if v.Rule == policy.RuleLazyIndexes {
 			return say("promote one platform with --platform, which leaves that manifest behind")
@@ -169,7 +169,7 @@ func (m *remedier) vulnerability(f *policy.Finding) instruction {
 	return m.upgrade[packageKey(f.Package)]
 }
 
-func database(rule string) instruction {
+func databaseRemedy(rule string) instruction {
 	if rule == "database.origins" {
 		return say("run \"imagegate db update --url\" with a mirror that database.origins in the policy lists")
 	}
@@ -183,7 +183,7 @@ func distributionRemedy(rule string) instruction {
 	return say("change FROM in the Dockerfile to a release that its vendor still supports, and build again with: docker build --pull .")
 }
 
-func coverageAdvice(reason policy.UnmatchedReason) string {
+func unmatchedRemedy(reason policy.UnmatchedReason) string {
 	switch reason {
 	case policy.NoDistribution:
 		return "keep /etc/os-release in the image: without it no system package can be matched"
@@ -205,7 +205,7 @@ func coverageAdvice(reason policy.UnmatchedReason) string {
 	return "remove what cannot be matched, or use a database that covers it"
 }
 
-func sbom(v *policy.Violation) instruction {
+func sbomRemedy(v *policy.Violation) instruction {
 	if v.Unknown == nil {
 		return say("check that this is the image you meant, and that its package metadata is kept in it")
 	}
@@ -223,7 +223,7 @@ func packageRemedy(p *policy.Package) instruction {
 	return say("remove %s from the image, or replace it with a version that the rule accepts", short(p.Name))
 }
 
-func license(p *policy.Package) instruction {
+func licenseRemedy(p *policy.Package) instruction {
 	if p == nil {
 		return say("replace the package with one under another license")
 	}

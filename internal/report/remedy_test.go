@@ -156,7 +156,7 @@ func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy
 	in := evidence()
 	c.change(&in.Platforms[0], &in)
 	d := p.Evaluate(in, deniedAt)
-	r := Report{Input: in, Decision: &d, Evaluated: deniedAt, Finished: deniedAt,
+	r := Report{Input: in, Decision: &d, EvaluatedAt: deniedAt, Finished: deniedAt,
 		Policy: Policy{File: p.File, Digest: p.Digest, ExceptionsMaxLifetime: p.ExceptionsMaxLifetime}}
 	return p, d, r
 }
@@ -368,7 +368,7 @@ func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	}
 	c := denials()["a license"]
 	_, _, r := c.judge(t, nil)
-	r.Evaluated, r.Finished = time.Time{}, time.Time{}
+	r.EvaluatedAt, r.Finished = time.Time{}, time.Time{}
 	if got := Remedies(r); len(got) != 1 || len(got[0].Exceptions) > 0 {
 		t.Errorf("without a time: %+v", got)
 	}

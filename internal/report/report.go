@@ -2,8 +2,8 @@
 //
 // A run fills in one [Report]. Each output format is a func(io.Writer, Report) error in a file of
 // its own. [JSON] is lossless: [ReadJSON] returns the same Report, so every other format can be
-// made from JSON later. [Text] is for people and [Summary] for a log. [Answer] explains why
-// something blocks, and [Comparison] compares two reports; both have a text and a JSON form.
+// made from JSON later. [Text] is for people and [Summary] for a log. [ExplainResult] explains why
+// something blocks, and [DiffResult] compares two reports; both have a text and a JSON form.
 // [Suite] holds the results of policy tests.
 //
 // The package makes no decisions: verdicts come from the Decision. If the Decision is missing or
@@ -37,9 +37,9 @@ type Report struct {
 	// At is the future time given with --at, or zero if the image was evaluated as of now. With At
 	// set, the image is not promoted.
 	At time.Time `json:"at,omitzero"`
-	// Evaluated is the time that Decision applies to: At if it is set. It is zero without a decision.
-	Evaluated time.Time `json:"evaluated,omitzero"`
-	Policy    Policy    `json:"policy"`
+	// DecisionSummary is the time that Decision applies to: At if it is set. It is zero without a decision.
+	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`
+	Policy      Policy    `json:"policy"`
 	// Input is the evidence. It may be incomplete if the run could not decide.
 	Input policy.Input `json:"input"`
 	// MovedTo is the current digest of the image's reference if it has moved since it was resolved.
@@ -59,9 +59,9 @@ type Report struct {
 	// Destinations are the completed destinations, in the order of the command line.
 	Destinations []Destination `json:"destinations"`
 	Transfer     Transfer      `json:"transfer"`
-	// Attached are the signatures and statements attached to the image, or nil if they were not
+	// Attachment are the signatures and statements attached to the image, or nil if they were not
 	// requested.
-	Attached []Attached `json:"attached,omitempty"`
+	Attachments []Attachment `json:"attachments,omitempty"`
 	// Error is why the run failed. A denial is not an error.
 	Error *Error `json:"error,omitempty"`
 }
@@ -215,27 +215,27 @@ const (
 	Unfinished
 	// Passed: the image passed and nothing failed.
 	Passed
-	// Proven: this run made no decision. It read back and verified an earlier signed pass at every
+	// PassedEarlier: this run made no decision. It read back and verified an earlier signed pass at every
 	// destination.
-	Proven
+	PassedEarlier
 	// Overridden: the image was denied, in this run or before, and an override let it through. This
 	// is not a pass.
 	Overridden
-	// Signed: a signature was verified at every destination. A decision was not requested, so this
+	// SignatureOnly: a signature was verified at every destination. A decision was not requested, so this
 	// is not a pass.
-	Signed
+	SignatureOnly
 )
 
 // Outcome returns the outcome of the run. A decision that claims to pass but lists violations is a
 // denial.
 func (r Report) Outcome() Outcome {
 	switch {
-	case r.Override != nil && r.Error == nil && len(r.Destinations) > 0 && (r.Decision != nil || r.proven()):
+	case r.Override != nil && r.Error == nil && len(r.Destinations) > 0 && (r.Decision != nil || r.passedEarlier()):
 		return Overridden
-	case r.Decision == nil && r.proven():
-		return Proven
+	case r.Decision == nil && r.passedEarlier():
+		return PassedEarlier
 	case r.Decision == nil && r.Override == nil && r.all(SignatureVerified):
-		return Signed
+		return SignatureOnly
 	case r.Decision == nil:
 		return Undecided
 	case !r.Decision.Passed || len(r.Decision.Violations) > 0:
@@ -246,7 +246,7 @@ func (r Report) Outcome() Outcome {
 	return Passed
 }
 
-func (r Report) proven() bool { return r.all(AlreadyPromoted, Verified) }
+func (r Report) passedEarlier() bool { return r.all(AlreadyPromoted, Verified) }
 
 // all reports whether nothing failed, there is a destination, and every destination is in one of
 // the states.
@@ -260,7 +260,7 @@ func (r Report) all(states ...State) bool {
 }
 
 // at is the time that ages are counted from. It is zero if the run has no times.
-func (r Report) at() time.Time {
+func (r Report) referenceTime() time.Time {
 	if r.Finished.IsZero() {
 		return r.Started
 	}

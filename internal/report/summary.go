@@ -24,13 +24,13 @@ func Summary(r Report) string {
 		line = "passed but did not finish " + image
 	case Passed:
 		line = "passed " + image
-	case Proven:
+	case PassedEarlier:
 		line = "passed earlier " + image
-	case Signed:
+	case SignatureOnly:
 		line = "no decision asked for on " + image
 	}
 	if r.Outcome() == Passed {
-		if unmatched := graveUnmatched(*r.Decision); unmatched != "" {
+		if unmatched := severeUnmatched(*r.Decision); unmatched != "" {
 			line += ", " + unmatched
 		}
 	}

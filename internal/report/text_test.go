@@ -131,7 +131,7 @@ func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
 		if err := Text(&out, r); err != nil {
 			t.Error(err)
 		}
-		if err := Attachments(&out, r); err != nil {
+		if err := (TextOptions{}).attachmentsText(&out, r); err != nil {
 			t.Error(err)
 		}
 		checkSafe(t, out.String())
@@ -179,7 +179,7 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 		{"zero report", Report{}, Undecided, "COULD NOT DECIDE"},
 		{"error only", Report{Error: failure}, Undecided, "COULD NOT DECIDE"},
 		{"destinations only", Report{Destinations: []Destination{{State: Promoted}}}, Undecided, "COULD NOT DECIDE"},
-		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, Signed, "SIGNED: "},
+		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, SignatureOnly, "SIGNED: "},
 		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "COULD NOT DECIDE"},
 		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "COULD NOT DECIDE"},
 		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED: 0 violations"},

@@ -27,13 +27,13 @@ func (t text) warnings() {
 	if len(rest) == 0 {
 		return
 	}
-	fixable, unfixable, others := split(merge(rest))
+	fixable, unfixable, others := splitByFix(merge(rest))
 	found := slices.Concat(fixable, unfixable)
 	t.section(fmt.Sprintf("Warnings: %d%s", len(rest), distinct(len(rest), len(others)+len(found))))
 	t.blank()
 	for _, i := range others[:min(len(others), maxWarnings)] {
 		t.item(2, message(i)+", "+ruleText(i.Violation))
-		t.notes(4, t.on(i))
+		t.notes(4, t.platformNote(i))
 	}
 	t.more(len(others), maxWarnings)
 	t.brief(found, maxWarnings)
@@ -52,10 +52,10 @@ func (t text) waived(title string, violations []policy.Violation) {
 
 // brief lists findings on one line each, the most severe first, up to a limit.
 func (t text) brief(found []issue, limit int) {
-	slices.SortStableFunc(found, graver)
+	slices.SortStableFunc(found, bySeverity)
 	var rows []row
 	for _, i := range found[:min(len(found), limit)] {
-		r := row{notes: []string{t.on(i)}, cells: append(findingCells(*i.Finding),
+		r := row{notes: []string{t.platformNote(i)}, cells: append(findingCells(*i.Finding),
 			cell{text: nameVersion(i.Finding.Package)}, cell{text: fixText(*i.Finding)})}
 		if i.Rule != "" {
 			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})

@@ -33,8 +33,8 @@ func Policy(set policy.Set) report.Policy {
 func checked(r *report.Report, result *gate.Result) {
 	r.Input = result.Input
 	r.Decision = &result.Decision
-	if r.Evaluated = r.At; r.At.IsZero() {
-		r.Evaluated = result.Finished.UTC()
+	if r.EvaluatedAt = r.At; r.At.IsZero() {
+		r.EvaluatedAt = result.Finished.UTC()
 	}
 	r.Transfer = report.Transfer{BytesRead: result.Fetched.Bytes, Fetches: result.Fetched.Fetches, CacheHits: result.CacheHits}
 	r.MovedTo = result.Moved
@@ -78,10 +78,10 @@ func signed(r *report.Report, record *promote.Record) {
 // explained adds all attestations and signatures of the image.
 func explained(r *report.Report, e *promote.Explanation) {
 	r.Input.Image.Digest = e.Digest
-	r.Attached = []report.Attached{}
+	r.Attachments = []report.Attachment{}
 	for _, a := range e.Attached {
-		r.Attached = append(r.Attached, report.Attached{
-			Subject: a.Subject, Platform: a.Platform, Form: a.Form.String(), PredicateType: a.PredicateType,
+		r.Attachments = append(r.Attachments, report.Attachment{
+			Subject: a.Subject, Platform: a.Platform, Format: a.Form.String(), PredicateType: a.PredicateType,
 			Signature: a.Signature, Digest: a.Digest,
 			Signer: report.AttachedSigner{Key: a.Signer.Key, Subject: a.Signer.Subject, Issuer: a.Signer.Issuer},
 			Logged: a.Signer.At, LogVerified: a.Trusted && a.Signer.Key == "" && !a.Signer.At.IsZero(),

@@ -11,16 +11,16 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Answer explains why a report blocks or allows one vulnerability, or why a rule decides as it
+// ExplainResult explains why a report blocks or allows one vulnerability, or why a rule decides as it
 // does.
-type Answer struct {
+type ExplainResult struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
-	// Asked is the id of the vulnerability, or the name of the rule.
-	Asked     string       `json:"asked"`
-	Image     policy.Image `json:"image"`
-	Evaluated time.Time    `json:"evaluated"`
-	Policy    Policy       `json:"policy"`
+	// Query is the id of the vulnerability, or the name of the rule.
+	Query       string       `json:"query"`
+	Image       policy.Image `json:"image"`
+	EvaluatedAt time.Time    `json:"evaluatedAt"`
+	Policy      Policy       `json:"policy"`
 	// Explanations are the results of policy.Explain, the strictest outcome first.
 	Explanations []policy.Explanation `json:"explanations"`
 }
@@ -31,14 +31,14 @@ func (r Report) Snapshot() (policy.Snapshot, error) {
 	switch {
 	case r.Decision == nil:
 		return policy.Snapshot{}, errors.New("the report has no decision: nothing was judged")
-	case r.Evaluated.IsZero():
+	case r.EvaluatedAt.IsZero():
 		return policy.Snapshot{}, errors.New("the report does not say as of when it was judged")
 	}
-	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.Evaluated}, nil
+	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
 }
 
-// AnswerJSON writes a in the form that JSON uses for reports.
-func AnswerJSON(w io.Writer, a Answer) error {
+// explainJSON writes a in the form that JSON uses for reports.
+func explainJSON(w io.Writer, a ExplainResult) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
 	if err := writeJSON(w, a); err != nil {
 		return fmt.Errorf("writing the JSON answer: %w", err)
@@ -46,15 +46,15 @@ func AnswerJSON(w io.Writer, a Answer) error {
 	return nil
 }
 
-// AnswerText writes a as text: the outcome for each finding, the rule that decided it, the relevant
+// explainText writes a as text: the outcome for each finding, the rule that decided it, the relevant
 // dates, all matching rules, and what would let it pass.
-func AnswerText(w io.Writer, a Answer) error {
-	t := answerText{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.Evaluated}}}
+func explainText(w io.Writer, a ExplainResult) error {
+	t := explainWriter{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
 	t.field("Image", short(a.Image.Reference))
 	t.field("Digest", short(a.Image.Digest))
-	t.field("Judged", instant(a.Evaluated))
+	t.field("Judged", instant(a.EvaluatedAt))
 	t.field("Policy", short(a.Policy.File)+" "+short(a.Policy.Digest))
-	for _, e := range alike(a.Explanations) {
+	for _, e := range mergeExplanations(a.Explanations) {
 		t.explanation(e)
 	}
 	if err := t.flush(); err != nil {
@@ -64,23 +64,23 @@ func AnswerText(w io.Writer, a Answer) error {
 }
 
 // explained is an explanation that applies to several platforms.
-type explained struct {
+type mergedExplanation struct {
 	policy.Explanation
-	platforms ordered
+	platforms orderedSet
 }
 
 // alike merges explanations that differ only in the platform.
-func alike(list []policy.Explanation) []*explained {
+func mergeExplanations(list []policy.Explanation) []*mergedExplanation {
 	type key struct {
 		policy.Outcome
 		issue string
 	}
-	var merged []*explained
-	found := map[key]*explained{}
+	var merged []*mergedExplanation
+	found := map[key]*mergedExplanation{}
 	for _, e := range list {
 		k := key{e.Outcome, issueKey(e.Violation)}
 		if found[k] == nil {
-			found[k] = &explained{Explanation: e}
+			found[k] = &mergedExplanation{Explanation: e}
 			merged = append(merged, found[k])
 		}
 		if e.Platform != "" {
@@ -90,10 +90,10 @@ func alike(list []policy.Explanation) []*explained {
 	return merged
 }
 
-// answerText writes an answer. It counts ages from the time of the decision.
-type answerText struct{ text }
+// explainWriter writes an answer. It counts ages from the time of the decision.
+type explainWriter struct{ text }
 
-func (t answerText) explanation(e *explained) {
+func (t explainWriter) explanation(e *mergedExplanation) {
 	title := "rule " + short(e.Rule)
 	if e.Finding != nil {
 		title = short(e.Finding.ID) + " in " + nameVersion(e.Finding.Package)
@@ -114,13 +114,13 @@ func (t answerText) explanation(e *explained) {
 	t.matching(e.Rules)
 	t.remedies(e.Remedies)
 	if e.Outcome == policy.OutcomeBlocked {
-		t.offer(e.Explanation)
+		t.suggestException(e.Explanation)
 	}
 }
 
 // offer writes an exception that would let a violation pass. It skips a violation about many
 // packages: the answer does not list them, and the report offers the exception.
-func (t answerText) offer(e policy.Explanation) {
+func (t explainWriter) suggestException(e policy.Explanation) {
 	if e.Unmatched != nil && e.Unmatched.Package == nil {
 		return
 	}
@@ -130,7 +130,7 @@ func (t answerText) offer(e policy.Explanation) {
 			most = place.MaxLifetime
 		}
 	}
-	m := newRemedier(Report{Evaluated: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
+	m := newRemedier(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
 	if item := m.exception(&e.Violation); item != "" {
 		t.item(2, "the exception to add, with your own reason and owner:")
 		t.whole(4, item)
@@ -138,7 +138,7 @@ func (t answerText) offer(e policy.Explanation) {
 }
 
 // dates returns the dates of the finding, and of what lets it pass temporarily.
-func (t answerText) dates(e policy.Explanation) []string {
+func (t explainWriter) dates(e policy.Explanation) []string {
 	var notes []string
 	note := func(what string, at time.Time) {
 		if !at.IsZero() {
@@ -169,7 +169,7 @@ func (t answerText) dates(e policy.Explanation) []string {
 	return notes
 }
 
-func (t answerText) matching(rules []policy.MatchingRule) {
+func (t explainWriter) matching(rules []policy.MatchingRule) {
 	if len(rules) == 0 {
 		return
 	}
@@ -189,7 +189,7 @@ func (t answerText) matching(rules []policy.MatchingRule) {
 	t.table(4, rows)
 }
 
-func (t answerText) remedies(remedies []string) {
+func (t explainWriter) remedies(remedies []string) {
 	if len(remedies) == 0 {
 		return
 	}

@@ -9,15 +9,15 @@ import (
 
 func TestAttachmentsSayWhoIsBelieved(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
-	r := Report{Finished: at.Add(48 * time.Hour), Attached: []Attached{
-		{Subject: "sha256:aa", Form: "legacy", PredicateType: "https://sigstore.dev/cosign/sign/v1", Signature: true, Digest: "sha256:01",
+	r := Report{Finished: at.Add(48 * time.Hour), Attachments: []Attachment{
+		{Subject: "sha256:aa", Format: "legacy", PredicateType: "https://sigstore.dev/cosign/sign/v1", Signature: true, Digest: "sha256:01",
 			Signer: AttachedSigner{Key: "sha256:ff"}, Logged: at, Trusted: true},
-		{Subject: "sha256:aa", Form: "bundle", PredicateType: "https://slsa.dev/verification_summary/v1", Digest: "sha256:02",
+		{Subject: "sha256:aa", Format: "bundle", PredicateType: "https://slsa.dev/verification_summary/v1", Digest: "sha256:02",
 			Signer: AttachedSigner{Subject: "a@example.com", Issuer: "https://issuer.example"}, Logged: at, LogVerified: true,
 			Result: "PASSED", Decided: at, Trusted: true},
-		{Subject: "sha256:bb", Platform: "linux/arm64", Form: "bundle", PredicateType: "x", Digest: "sha256:03",
+		{Subject: "sha256:bb", Platform: "linux/arm64", Format: "bundle", PredicateType: "x", Digest: "sha256:03",
 			Signer: AttachedSigner{Key: "sha256:ee"}, Reason: "the signer is not a trusted key"},
-		{Subject: "sha256:bb", Platform: "linux/arm64", Form: "legacy", Reason: "reading an envelope: \x1b[31m"},
+		{Subject: "sha256:bb", Platform: "linux/arm64", Format: "legacy", Reason: "reading an envelope: \x1b[31m"},
 	}}
 	r.Input.Image.Reference, r.Input.Image.Digest = "registry.example/app:1", "sha256:aa"
 	const want = `Image       registry.example/app:1
@@ -49,7 +49,7 @@ Attached signatures and statements: 4, 2 by somebody trusted and about this imag
       does not say who signed it
       passed over: reading an envelope: \x1b[31m
 `
-	if diff := cmp.Diff(want, render(t, Attachments, r)); diff != "" {
+	if diff := cmp.Diff(want, render(t, TextOptions{}.attachmentsText, r)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -10,48 +10,48 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Comparison lists the changes between two reports.
-type Comparison struct {
+// DiffResult lists the changes between two reports.
+type DiffResult struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
-	Schema string    `json:"schema"`
-	Before Evaluated `json:"before"`
-	After  Evaluated `json:"after"`
+	Schema string          `json:"schema"`
+	Before DecisionSummary `json:"before"`
+	After  DecisionSummary `json:"after"`
 	// Changes are the results of policy.Diff, in its order.
 	Changes []policy.Change `json:"changes"`
 }
 
-// Evaluated summarizes one of the two reports.
-type Evaluated struct {
-	Image     policy.Image `json:"image"`
-	Evaluated time.Time    `json:"evaluated"`
-	Policy    Policy       `json:"policy"`
-	Passed    bool         `json:"passed"`
+// DecisionSummary summarizes one of the two reports.
+type DecisionSummary struct {
+	Image       policy.Image `json:"image"`
+	EvaluatedAt time.Time    `json:"evaluatedAt"`
+	Policy      Policy       `json:"policy"`
+	Passed      bool         `json:"passed"`
 }
 
-// Compare lists the changes between two reports. It returns an error if one of them has no
+// Diff lists the changes between two reports. It returns an error if one of them has no
 // decision.
-func Compare(before, after Report) (Comparison, error) {
+func Diff(before, after Report) (DiffResult, error) {
 	was, err := before.Snapshot()
 	if err != nil {
-		return Comparison{}, fmt.Errorf("the earlier of the two: %w", err)
+		return DiffResult{}, fmt.Errorf("the earlier of the two: %w", err)
 	}
 	now, err := after.Snapshot()
 	if err != nil {
-		return Comparison{}, fmt.Errorf("the later of the two: %w", err)
+		return DiffResult{}, fmt.Errorf("the later of the two: %w", err)
 	}
 	changes := policy.Diff(was, now)
 	if changes == nil {
 		changes = []policy.Change{}
 	}
-	return Comparison{Schema: Schema, Before: judged(before), After: judged(after), Changes: changes}, nil
+	return DiffResult{Schema: Schema, Before: summarize(before), After: summarize(after), Changes: changes}, nil
 }
 
-func judged(r Report) Evaluated {
-	return Evaluated{Image: r.Input.Image, Evaluated: r.Evaluated, Policy: r.Policy, Passed: r.Decision.Passed}
+func summarize(r Report) DecisionSummary {
+	return DecisionSummary{Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Passed: r.Decision.Passed}
 }
 
-// ComparisonJSON writes c in the form that JSON uses for reports.
-func ComparisonJSON(w io.Writer, c Comparison) error {
+// diffJSON writes c in the form that JSON uses for reports.
+func diffJSON(w io.Writer, c DiffResult) error {
 	c.Schema = cmp.Or(c.Schema, Schema)
 	if err := writeJSON(w, c); err != nil {
 		return fmt.Errorf("writing the JSON comparison: %w", err)
@@ -59,18 +59,18 @@ func ComparisonJSON(w io.Writer, c Comparison) error {
 	return nil
 }
 
-// ComparisonText writes c as text: both verdicts, then the changes, grouped by kind.
-func ComparisonText(w io.Writer, c Comparison) error {
+// diffText writes c as text: both verdicts, then the changes, grouped by kind.
+func diffText(w io.Writer, c DiffResult) error {
 	t := text{layout: newLayout(w, defaultWidth, false)}
 	for _, side := range []struct {
 		name string
-		Evaluated
+		DecisionSummary
 	}{{"Before", c.Before}, {"After", c.After}} {
 		verdict := "DENIED"
 		if side.Passed {
 			verdict = "PASSED"
 		}
-		t.field(side.name, verdict+" as of "+instant(side.Evaluated.Evaluated))
+		t.field(side.name, verdict+" as of "+instant(side.DecisionSummary.EvaluatedAt))
 		t.field("", short(side.Image.Reference)+" "+short(side.Image.Digest))
 		t.field("", "by "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}
@@ -79,7 +79,7 @@ func ComparisonText(w io.Writer, c Comparison) error {
 		t.item(0, "Nothing has changed")
 	}
 	var kind policy.ChangeKind
-	for _, change := range onPlatforms(c.Changes) {
+	for _, change := range mergeChanges(c.Changes) {
 		if change.Kind != kind {
 			kind = change.Kind
 			t.section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
@@ -101,23 +101,23 @@ func ComparisonText(w io.Writer, c Comparison) error {
 }
 
 // changed is a change that applies to several platforms.
-type changed struct {
+type mergedChange struct {
 	policy.Change
-	platforms ordered
+	platforms orderedSet
 }
 
-// onPlatforms merges changes that differ only in the platform.
-func onPlatforms(changes []policy.Change) []*changed {
+// mergeChanges merges changes that differ only in the platform.
+func mergeChanges(changes []policy.Change) []*mergedChange {
 	type key struct {
 		kind    policy.ChangeKind
 		message string
 	}
-	var merged []*changed
-	found := map[key]*changed{}
+	var merged []*mergedChange
+	found := map[key]*mergedChange{}
 	for _, c := range changes {
 		k := key{c.Kind, c.Message}
 		if found[k] == nil {
-			found[k] = &changed{Change: c}
+			found[k] = &mergedChange{Change: c}
 			merged = append(merged, found[k])
 		}
 		if c.Platform != "" {

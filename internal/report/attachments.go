@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Attached is a signature or a statement that is attached to an image or to one of its platforms.
+// Attachment is a signature or a statement that is attached to an image or to one of its platforms.
 // It may be untrusted: anyone with push access can attach it.
-type Attached struct {
-	// ExternalEvidence is the digest of the image or platform that this is attached to. Platform is empty for
-	// the whole image.
+type Attachment struct {
+	// Subject is the digest of the image or platform that this is attached to. Platform is empty
+	// for the whole image.
 	Subject  string `json:"subject"`
 	Platform string `json:"platform,omitempty"`
-	// Form is "legacy" or "bundle".
-	Form string `json:"form"`
+	// Format is "legacy" or "bundle".
+	Format string `json:"format"`
 	// PredicateType is empty if it cannot be read.
 	PredicateType string `json:"predicateType"`
 	Signature     bool   `json:"signature"` // a signature instead of a statement
@@ -44,33 +44,36 @@ type AttachedSigner struct {
 	Issuer  string `json:"issuer,omitempty"`
 }
 
-// Attachments writes only the signatures and statements attached to the image. It is used after a
-// run that failed, when users need the list to find out why.
-func Attachments(w io.Writer, r Report) error {
-	t := text{layout: newLayout(w, defaultWidth, false), Report: r}
+// attachmentsText writes only the signatures and statements attached to the image, and nothing if
+// they were not requested. It is for a run that failed, when users need the list to find out why.
+func (o TextOptions) attachmentsText(w io.Writer, r Report) error {
+	if r.Attachments == nil {
+		return nil
+	}
+	t := text{layout: o.layout(w), Report: r}
 	t.field("Image", short(t.Input.Image.Reference))
 	t.field("Digest", short(t.Input.Image.Digest))
 	t.attached()
 	if err := t.flush(); err != nil {
-		return fmt.Errorf("writing what is attached: %w", err)
+		return fmt.Errorf("writing the attachments: %w", err)
 	}
 	return nil
 }
 
 // attached lists signatures and statements: first the ones attached to the whole image.
 func (t text) attached() {
-	if t.Attached == nil {
+	if t.Attachments == nil {
 		return
 	}
 	counting := 0
-	for _, a := range t.Attached {
+	for _, a := range t.Attachments {
 		if a.Trusted {
 			counting++
 		}
 	}
-	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d by somebody trusted and about this image", len(t.Attached), counting))
+	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d by somebody trusted and about this image", len(t.Attachments), counting))
 	beside := ""
-	for _, a := range t.Attached {
+	for _, a := range t.Attachments {
 		if a.Subject != beside {
 			beside = a.Subject
 			t.blank()
@@ -80,13 +83,13 @@ func (t text) attached() {
 	}
 }
 
-func (t text) attachment(a Attached) {
+func (t text) attachment(a Attachment) {
 	kind := short(cmp.Or(a.PredicateType, "a statement of unknown type"))
 	if a.Signature {
 		kind = "signature"
 	}
 	t.blank()
-	t.item(4, fmt.Sprintf("%s (%s)", kind, short(a.Form)))
+	t.item(4, fmt.Sprintf("%s (%s)", kind, short(a.Format)))
 	if a.Digest != "" {
 		t.item(6, short(a.Digest))
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// answered is an answer with every outcome, on two platforms.
-func answered() Answer {
+// explainExample is a result with every outcome, on two platforms.
+func explainExample() ExplainResult {
 	day := func(n int) time.Time { return time.Date(2026, 6, n, 0, 0, 0, 0, time.UTC) }
 	finding := &policy.Finding{ID: "CVE-2024-0001", Severity: policy.SeverityHigh, Package: policy.Package{Name: "lodash", Version: "4.17.20", Type: "npm"},
 		FixState: policy.FixAvailable, Fixes: []policy.Fix{{Version: "4.17.21", Available: day(1)}}, Published: day(2), KEV: &policy.KEV{Added: day(3)}}
@@ -41,28 +41,28 @@ func answered() Answer {
 		{Outcome: policy.OutcomeBlocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
 			Platform: "linux/amd64", Message: "telnetd 1 is denied by the policy"}},
 	}
-	return Answer{Asked: "CVE-2024-0001", Image: policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, Evaluated: day(15),
+	return ExplainResult{Query: "CVE-2024-0001", Image: policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, EvaluatedAt: day(15),
 		Policy: Policy{File: "policy.yaml", Digest: "sha256:2"}, Explanations: explanations}
 }
 
 func TestAnswerText(t *testing.T) {
 	var out bytes.Buffer
-	if err := AnswerText(&out, answered()); err != nil {
+	if err := explainText(&out, explainExample()); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "answer.txt.golden", out.Bytes())
+	golden(t, "explain.txt.golden", out.Bytes())
 }
 
 func TestAnswerJSONLosesNothing(t *testing.T) {
 	var out bytes.Buffer
-	if err := AnswerJSON(&out, answered()); err != nil {
+	if err := explainJSON(&out, explainExample()); err != nil {
 		t.Fatal(err)
 	}
-	var back Answer
+	var back ExplainResult
 	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
 		t.Fatal(err)
 	}
-	want := answered()
+	want := explainExample()
 	want.Schema = Schema
 	if diff := cmp.Diff(want, back); diff != "" {
 		t.Error(diff)
@@ -70,13 +70,13 @@ func TestAnswerJSONLosesNothing(t *testing.T) {
 }
 
 // compared compares two reports that differ in everything that can change.
-func compared(t *testing.T) Comparison {
+func compared(t *testing.T) DiffResult {
 	t.Helper()
 	finding := func(id string) policy.Finding {
 		return policy.Finding{ID: id, Severity: policy.SeverityHigh, FixState: policy.FixNone, Package: policy.Package{Name: "lodash", Version: "4", Type: "npm"}}
 	}
 	judged := func(file, digest string, at time.Time, ids ...string) Report {
-		r := Report{Evaluated: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
+		r := Report{EvaluatedAt: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
 		r.Input.Image = policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}
 		for _, id := range ids {
 			for _, platform := range []string{"linux/amd64", "linux/arm64"} {
@@ -86,7 +86,7 @@ func compared(t *testing.T) Comparison {
 		}
 		return r
 	}
-	c, err := Compare(judged("a.yaml", "sha256:a", time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), "CVE-1"),
+	c, err := Diff(judged("a.yaml", "sha256:a", time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), "CVE-1"),
 		judged("b.yaml", "sha256:b", time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC), "CVE-2", "CVE-3"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,18 +96,18 @@ func compared(t *testing.T) Comparison {
 
 func TestComparisonText(t *testing.T) {
 	var out bytes.Buffer
-	if err := ComparisonText(&out, compared(t)); err != nil {
+	if err := diffText(&out, compared(t)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "comparison.txt.golden", out.Bytes())
+	golden(t, "diff.txt.golden", out.Bytes())
 }
 
 func TestComparisonJSONLosesNothing(t *testing.T) {
 	var out bytes.Buffer
-	if err := ComparisonJSON(&out, compared(t)); err != nil {
+	if err := diffJSON(&out, compared(t)); err != nil {
 		t.Fatal(err)
 	}
-	var back Comparison
+	var back DiffResult
 	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
 		t.Fatal(err)
 	}
@@ -119,17 +119,17 @@ func TestComparisonJSONLosesNothing(t *testing.T) {
 // TestWhatWasNotJudgedIsNotCompared: a report without a decision can be neither compared nor
 // explained.
 func TestWhatWasNotJudgedIsNotCompared(t *testing.T) {
-	judged := Report{Evaluated: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
-	if _, err := Compare(judged, judged); err != nil {
+	judged := Report{EvaluatedAt: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
+	if _, err := Diff(judged, judged); err != nil {
 		t.Error(err)
 	}
 	undated := judged
-	undated.Evaluated = time.Time{}
+	undated.EvaluatedAt = time.Time{}
 	for _, r := range []Report{{}, undated} {
-		if _, err := Compare(r, judged); err == nil || !strings.HasPrefix(err.Error(), "the earlier of the two") {
+		if _, err := Diff(r, judged); err == nil || !strings.HasPrefix(err.Error(), "the earlier of the two") {
 			t.Error(err)
 		}
-		if _, err := Compare(judged, r); err == nil || !strings.HasPrefix(err.Error(), "the later of the two") {
+		if _, err := Diff(judged, r); err == nil || !strings.HasPrefix(err.Error(), "the later of the two") {
 			t.Error(err)
 		}
 	}
@@ -168,15 +168,15 @@ func TestAnswersAreSanitised(t *testing.T) {
 	corrupt := func(v any) {
 		corruptStrings(reflect.ValueOf(v).Elem(), hostile)
 	}
-	a, c, s := answered(), compared(t), suites()
+	a, c, s := explainExample(), compared(t), suites()
 	corrupt(&a)
 	corrupt(&c)
 	corrupt(&s)
 	for name, write := range map[string]func(io.Writer) error{
-		"answer":          func(w io.Writer) error { return AnswerText(w, a) },
-		"answer JSON":     func(w io.Writer) error { return AnswerJSON(w, a) },
-		"comparison":      func(w io.Writer) error { return ComparisonText(w, c) },
-		"comparison JSON": func(w io.Writer) error { return ComparisonJSON(w, c) },
+		"answer":          func(w io.Writer) error { return explainText(w, a) },
+		"answer JSON":     func(w io.Writer) error { return explainJSON(w, a) },
+		"comparison":      func(w io.Writer) error { return diffText(w, c) },
+		"comparison JSON": func(w io.Writer) error { return diffJSON(w, c) },
 		"suites":          func(w io.Writer) error { return SuitesText(w, s) },
 		"suites JUnit":    func(w io.Writer) error { return SuitesJUnit(w, s) },
 	} {

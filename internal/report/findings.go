@@ -1,0 +1,135 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// findings lists the findings of one package. Platforms that all findings share are named once.
+func (t text) findings(g packageGroup, showFix bool) {
+	shared := t.platformNote(g.issues[0])
+	for _, i := range g.issues {
+		if t.platformNote(i) != shared {
+			shared = ""
+		}
+	}
+	t.notes(4, shared)
+	var rows []row
+	for _, i := range g.issues {
+		r := row{cells: findingCells(*i.Finding)}
+		if showFix {
+			r.cells = append(r.cells, cell{text: fixText(*i.Finding)})
+		}
+		r.cells = append(r.cells, t.noveltyCell(i), cell{text: ruleText(i.Violation)})
+		if shared == "" {
+			r.notes = append(r.notes, t.platformNote(i))
+		}
+		r.notes = append(r.notes, t.expired(i)...)
+		rows = append(rows, r)
+	}
+	t.table(4, rows)
+}
+
+// on names the platforms of an issue. It returns "" if the image has only one platform.
+func (t text) platformNote(i issue) string {
+	if len(t.Input.Platforms) < 2 || len(i.platforms.list) == 0 {
+		return ""
+	}
+	names := make([]string, len(i.platforms.list))
+	for at, p := range i.platforms.list {
+		names[at] = short(p)
+	}
+	return "on " + strings.Join(names, ", ")
+}
+
+// expired names the exceptions that used to cover an issue.
+func (t text) expired(i issue) []string {
+	var out []string
+	for _, e := range i.Expired {
+		out = append(out, fmt.Sprintf("its exception (%s) expired %s%s: owner %s, reason: %s", positionText(e.Position),
+			e.Expires.UTC().Format(time.DateOnly), t.age(e.Expires), short(e.Owner), short(e.Reason)))
+	}
+	return out
+}
+
+func message(i issue) string {
+	if i.Message != "" {
+		return Sanitize(i.Message)
+	}
+	return "violation of kind " + short(string(i.Kind))
+}
+
+func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
+
+// typeAndPaths returns the type of a package, its first paths, and the number of further paths.
+func typeAndPaths(g packageGroup) string {
+	parts := []string{short(g.pkg.Type)}
+	for _, path := range g.paths.list[:min(len(g.paths.list), maxPaths)] {
+		parts = append(parts, short(path))
+	}
+	if more := len(g.paths.list) - maxPaths; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %s more", count(more, "path")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// differ reports whether the issues are fixed in different versions.
+func differ(issues []issue) bool {
+	for _, i := range issues[1:] {
+		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
+			return true
+		}
+	}
+	return false
+}
+
+// findingCells returns the first columns of every list of findings.
+func findingCells(f policy.Finding) []cell {
+	id := short(f.ID)
+	if !strings.HasPrefix(f.ID, "CVE-") {
+		for _, alias := range f.Aliases {
+			if strings.HasPrefix(alias, "CVE-") {
+				id += " (" + short(alias) + ")"
+				break
+			}
+		}
+	}
+	severity := cell{text: f.Severity.String()}
+	switch f.Severity {
+	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
+		severity.style = red
+	case policy.SeverityMedium:
+		severity.style = yellow
+	}
+	kev := cell{style: red}
+	if f.KEV != nil {
+		kev.text = "KEV"
+		if f.KEV.Ransomware {
+			kev.text = "KEV, ransomware"
+		}
+	}
+	probability := ""
+	if f.EPSS != nil {
+		probability = fmt.Sprintf("EPSS %.1f%%", 100*f.EPSS.Score)
+	}
+	return []cell{{text: id}, severity, kev, {text: probability}}
+}
+
+// fixText returns the fix state of a finding, with the fixed version if it is known.
+func fixText(f policy.Finding) string {
+	switch f.FixState {
+	case policy.FixAvailable:
+		if versions := fixVersions(f); versions != "" {
+			return "fixed in " + versions
+		}
+		return "fixed, no version stated"
+	case policy.FixNone:
+		return "not fixed"
+	case policy.FixWont:
+		return "will not be fixed"
+	}
+	return "fix unknown"
+}
