@@ -13,7 +13,7 @@ import (
 )
 
 // answerFlag is --output for commands that read reports. It has no environment variable: one that
-// is set for check would make the answer overwrite the report.
+// is set for check would make the result overwrite the report.
 var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `FORMAT[=FILE]`: " + report.List(report.ResultNames(report.ExplainFormats)) + ". Repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {

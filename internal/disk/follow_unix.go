@@ -81,7 +81,7 @@ func checkContent(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// ours reports whether this user or root owns a file.
+// isTrustedOwner reports whether this user or root owns a file.
 func isTrustedOwner(info fs.FileInfo) bool {
 	uid := owner(info)
 	return uid == 0 || uid == os.Geteuid()

@@ -71,13 +71,13 @@ func (t text) attached() {
 			counting++
 		}
 	}
-	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d by somebody trusted and about this image", len(t.Attachments), counting))
+	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d trusted", len(t.Attachments), counting))
 	beside := ""
 	for _, a := range t.Attachments {
 		if a.Subject != beside {
 			beside = a.Subject
 			t.blank()
-			t.item(2, "beside "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
+			t.item(2, "attached to "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
 		}
 		t.attachment(a)
 	}
@@ -95,7 +95,7 @@ func (t text) attachment(a Attachment) {
 	}
 	says := "signed by "
 	if !a.Trusted {
-		says = "says that it is signed by "
+		says = "claims to be signed by "
 	}
 	switch {
 	case a.Signer.Key != "":
@@ -103,7 +103,7 @@ func (t text) attachment(a Attachment) {
 	case a.Signer != (AttachedSigner{}):
 		t.item(6, says+short(a.Signer.Subject)+", issuer "+short(a.Signer.Issuer))
 	default:
-		t.item(6, "does not say who signed it")
+		t.item(6, "unknown signer")
 	}
 	if a.Result != "" {
 		t.item(6, short(a.Result)+", decided "+instant(a.Decided)+t.age(a.Decided))
@@ -111,11 +111,11 @@ func (t text) attachment(a Attachment) {
 	switch {
 	case a.Logged.IsZero():
 	case a.LogVerified:
-		t.item(6, "witnessed "+instant(a.Logged)+t.age(a.Logged))
+		t.item(6, "logged "+instant(a.Logged)+t.age(a.Logged)+", verified")
 	default:
-		t.item(6, "in a log since "+instant(a.Logged)+t.age(a.Logged)+", as it says itself")
+		t.item(6, "claims to be logged "+instant(a.Logged)+t.age(a.Logged))
 	}
 	if !a.Trusted {
-		t.item(6, "passed over: "+Sanitize(a.Reason))
+		t.item(6, "ignored: "+Sanitize(a.Reason))
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAttachmentsSayWhoIsBelieved(t *testing.T) {
+func TestAttachmentsNameTheirSigners(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
 	r := Report{Finished: at.Add(48 * time.Hour), Attachments: []Attachment{
 		{Subject: "sha256:aa", Format: "legacy", PredicateType: "https://sigstore.dev/cosign/sign/v1", Signature: true, Digest: "sha256:01",
@@ -23,31 +23,31 @@ func TestAttachmentsSayWhoIsBelieved(t *testing.T) {
 	const want = `Image       registry.example/app:1
 Digest      sha256:aa
 
-Attached signatures and statements: 4, 2 by somebody trusted and about this image
+Attached signatures and statements: 4, 2 trusted
 
-  beside the image sha256:aa
+  attached to the image sha256:aa
 
     signature (legacy)
       sha256:01
       signed by key sha256:ff
-      in a log since 2026-01-02 03:04 UTC (2 days ago), as it says itself
+      claims to be logged 2026-01-02 03:04 UTC (2 days ago)
 
     https://slsa.dev/verification_summary/v1 (bundle)
       sha256:02
       signed by a@example.com, issuer https://issuer.example
       PASSED, decided 2026-01-02 03:04 UTC (2 days ago)
-      witnessed 2026-01-02 03:04 UTC (2 days ago)
+      logged 2026-01-02 03:04 UTC (2 days ago), verified
 
-  beside linux/arm64 sha256:bb
+  attached to linux/arm64 sha256:bb
 
     x (bundle)
       sha256:03
-      says that it is signed by key sha256:ee
-      passed over: the signer is not a trusted key
+      claims to be signed by key sha256:ee
+      ignored: the signer is not a trusted key
 
     a statement of unknown type (legacy)
-      does not say who signed it
-      passed over: reading an envelope: \x1b[31m
+      unknown signer
+      ignored: reading an envelope: \x1b[31m
 `
 	if diff := cmp.Diff(want, render(t, TextOptions{}.attachmentsText, r)); diff != "" {
 		t.Error(diff)

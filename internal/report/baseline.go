@@ -18,12 +18,12 @@ func (t text) baseline() {
 	}
 	what := "the approved image has "
 	if len(b.Digests) > 1 {
-		what = "the approved images have in common "
+		what = "the approved images share "
 	}
 	t.field(name, what+count(len(b.Findings), "finding"))
 }
 
-// compared says how many of the blocking findings are new.
+// newFindings says how many of the blocking findings are new.
 func (t text) newFindings() {
 	if t.Input.Baseline == nil || t.Decision == nil {
 		return
@@ -39,11 +39,11 @@ func (t text) newFindings() {
 		}
 	}
 	if fresh+known > 0 {
-		t.item(2, fmt.Sprintf("against the approved image: %s, and %d that it has too", count(fresh, "new finding"), known))
+		t.item(2, fmt.Sprintf("compared with the approved image: %s, %d not new", count(fresh, "new finding"), known))
 	}
 }
 
-// news marks a blocking finding as new or not. The cell is empty without a baseline.
+// noveltyCell marks a blocking finding as new or not. The cell is empty without a baseline.
 func (t text) noveltyCell(i issue) cell {
 	switch {
 	case t.Input.Baseline == nil:

@@ -33,12 +33,12 @@ func comparing() Report {
 	}
 }
 
-func TestTextTellsRegressionsFromWhatIsInherited(t *testing.T) {
+func TestTextSeparatesNewAndInheritedFindings(t *testing.T) {
 	text := render(t, Text, comparing())
 	for _, want := range []string{
 		"Baseline    sha256:b\n            the approved image has 3 findings",
-		"against the approved image: 1 new finding, and 1 that it has too",
-		"Inherited, would block but for the approved image: 1 finding",
+		"compared with the approved image: 1 new finding, 1 not new",
+		"Inherited from the approved image, so not blocking: 1 finding",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -52,12 +52,12 @@ func TestTextTellsRegressionsFromWhatIsInherited(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "Warnings:") {
-		t.Errorf("what is inherited is listed twice:\n%s", text)
+		t.Errorf("inherited findings are listed twice:\n%s", text)
 	}
 }
 
-// TestNothingIsNewWithoutComparison: without a baseline, this is unknown.
-func TestNothingIsNewWithoutComparison(t *testing.T) {
+// TestNothingIsNewWithoutBaseline: without a baseline, this is unknown.
+func TestNothingIsNewWithoutBaseline(t *testing.T) {
 	r := comparing()
 	r.Input.Baseline = nil
 	if text := render(t, Text, r); strings.Contains(text, "new") || strings.Contains(text, "Baseline") {
@@ -65,19 +65,19 @@ func TestNothingIsNewWithoutComparison(t *testing.T) {
 	}
 }
 
-// TestOnePlatformWithoutItMakesItNew: if the approved image has the finding on one platform only,
+// TestFindingNewOnOnePlatformIsNew: if the approved image has the finding on one platform only,
 // it is new on the other platforms.
-func TestOnePlatformWithoutItMakesItNew(t *testing.T) {
+func TestFindingNewOnOnePlatformIsNew(t *testing.T) {
 	r := comparing()
 	other := r.Decision.Violations[1]
 	other.Platform = "linux/arm64"
 	r.Decision.Violations = []policy.Violation{r.Decision.Violations[1], other}
-	if text := render(t, Text, r); !strings.Contains(text, "1 new finding, and 0 ") {
+	if text := render(t, Text, r); !strings.Contains(text, "1 new finding, 0 not new") {
 		t.Errorf("it is not new:\n%s", text)
 	}
 }
 
-func TestCautionsAreNotOverlooked(t *testing.T) {
+func TestCautionsAreInTheText(t *testing.T) {
 	r := comparing()
 	r.Cautions = []string{"no finding is inherited \x1b[2J"}
 	text := render(t, Text, r)

@@ -14,7 +14,7 @@ func (t text) destinations() {
 	case t.Outcome() == SignatureOnly:
 		title = "Signed: "
 	case t.Override != nil:
-		title = "Not approved, and let through: "
+		title = "Denied, but promoted by an override: "
 	}
 	t.section(title + count(len(t.Destinations), "destination"))
 	for _, d := range t.Destinations {
@@ -48,10 +48,11 @@ func (t text) destinations() {
 	}
 }
 
-// carried lists the attestations that were copied from the staging registry, and the skipped ones.
+// copiedAttestations lists the attestations that were copied from the staging registry, and those
+// that were skipped.
 func (t text) copiedAttestations(d Destination) {
-	var along, left []row
-	what := func(c Attestation) cell {
+	var copied, skipped []row
+	name := func(c Attestation) cell {
 		switch {
 		case c.PredicateType != "":
 			return cell{text: short(c.PredicateType)}
@@ -61,25 +62,25 @@ func (t text) copiedAttestations(d Destination) {
 		return cell{text: "signature"}
 	}
 	for _, c := range d.CopiedAttestations {
-		along = append(along, row{cells: []cell{what(c), {text: short(c.Format)}, {text: "by " + short(c.Signer)}}})
+		copied = append(copied, row{cells: []cell{name(c), {text: short(c.Format)}, {text: "by " + short(c.Signer)}}})
 	}
 	for _, c := range d.SkippedAttestations {
-		left = append(left, row{cells: []cell{what(c), {text: short(c.Format)}, {text: short(c.Reason)}}})
+		skipped = append(skipped, row{cells: []cell{name(c), {text: short(c.Format)}, {text: short(c.Reason)}}})
 	}
-	if len(along) > 0 {
-		t.item(4, "carried over: "+strconv.Itoa(len(along)))
-		t.table(6, along)
+	if len(copied) > 0 {
+		t.item(4, "copied attestations: "+strconv.Itoa(len(copied)))
+		t.table(6, copied)
 	}
-	if len(left) > 0 {
-		t.item(4, "left where it was staged: "+strconv.Itoa(len(left)))
-		t.table(6, left)
+	if len(skipped) > 0 {
+		t.item(4, "skipped attestations: "+strconv.Itoa(len(skipped)))
+		t.table(6, skipped)
 	}
 }
 
 func (t text) transfer() {
 	if t.Transfer.CacheHits > 0 {
 		t.blank()
-		t.item(0, fmt.Sprintf("Of %s an earlier run had cataloged what is in the image", count(t.Transfer.CacheHits, "platform")))
+		t.item(0, fmt.Sprintf("The cache had the SBOMs of %s", count(t.Transfer.CacheHits, "platform")))
 	}
 	if t.Transfer.BytesRead == 0 {
 		return
@@ -91,7 +92,7 @@ func (t text) transfer() {
 func copiedText(d Destination) string {
 	s := fmt.Sprintf("copied %d of %s, %s", d.BlobsCopied, count(d.Blobs, "blob"), size(d.BytesCopied))
 	if d.BytesSkipped > 0 {
-		s += "; " + size(d.BytesSkipped) + " were there already or mounted"
+		s += "; " + size(d.BytesSkipped) + " existed already or were mounted"
 	}
 	return s
 }

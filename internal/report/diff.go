@@ -28,16 +28,15 @@ type DecisionSummary struct {
 	Passed      bool         `json:"passed"`
 }
 
-// Diff lists the changes between two reports. It returns an error if one of them has no
-// decision.
+// Diff lists the changes between two reports. It returns an error if one of them has no decision.
 func Diff(before, after Report) (DiffResult, error) {
 	was, err := before.Snapshot()
 	if err != nil {
-		return DiffResult{}, fmt.Errorf("the earlier of the two: %w", err)
+		return DiffResult{}, fmt.Errorf("earlier report: %w", err)
 	}
 	now, err := after.Snapshot()
 	if err != nil {
-		return DiffResult{}, fmt.Errorf("the later of the two: %w", err)
+		return DiffResult{}, fmt.Errorf("later report: %w", err)
 	}
 	changes := policy.Diff(was, now)
 	if changes == nil {
@@ -72,11 +71,11 @@ func diffText(w io.Writer, c DiffResult) error {
 		}
 		t.field(side.name, verdict+" as of "+instant(side.DecisionSummary.EvaluatedAt))
 		t.field("", short(side.Image.Reference)+" "+short(side.Image.Digest))
-		t.field("", "by "+short(side.Policy.File)+" "+short(side.Policy.Digest))
+		t.field("", "policy "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}
 	if len(c.Changes) == 0 {
 		t.blank()
-		t.item(0, "Nothing has changed")
+		t.item(0, "No changes")
 	}
 	var kind policy.ChangeKind
 	for _, change := range mergeChanges(c.Changes) {
@@ -100,7 +99,7 @@ func diffText(w io.Writer, c DiffResult) error {
 	return nil
 }
 
-// changed is a change that applies to several platforms.
+// mergedChange is a change that applies to several platforms.
 type mergedChange struct {
 	policy.Change
 	platforms orderedSet

@@ -57,7 +57,7 @@ func (t text) notAffected() {
 	if len(t.Decision.NotAffected) == 0 {
 		return
 	}
-	t.section("Not affected, by VEX: " + count(len(t.Decision.NotAffected), "finding"))
+	t.section("Not affected according to VEX: " + count(len(t.Decision.NotAffected), "finding"))
 	t.blank()
 	for _, n := range t.Decision.NotAffected {
 		s := n.Statement
@@ -82,7 +82,7 @@ func (t text) provenanceMatches() {
 	for _, v := range t.Decision.Provenance {
 		t.item(2, fmt.Sprintf("%s: %s by %s", short(v.Platform), short(cmp.Or(v.Attestation.PredicateType, "signature")), short(v.Attestation.Signer.String())))
 		if p := v.Attestation.Provenance; p != nil {
-			t.item(4, "built by "+short(cmp.Or(p.Builder, "nobody who is named"))+" from "+short(cmp.Or(p.Source, "nowhere that is named"))+" "+short(p.Revision))
+			t.item(4, "built by "+short(cmp.Or(p.Builder, "an unnamed builder"))+" from "+short(cmp.Or(p.Source, "an unnamed source"))+" "+short(p.Revision))
 		}
 		t.item(4, fmt.Sprintf("rule %s (%s)", short(v.Rule), positionText(v.Position)))
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// ExplainResult explains why a report blocks or allows one vulnerability, or why a rule decides as it
-// does.
+// ExplainResult explains why a report blocks or allows one vulnerability, or why a rule decides as
+// it does.
 type ExplainResult struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
@@ -30,9 +30,9 @@ type ExplainResult struct {
 func (r Report) Snapshot() (policy.Snapshot, error) {
 	switch {
 	case r.Decision == nil:
-		return policy.Snapshot{}, errors.New("the report has no decision: nothing was judged")
+		return policy.Snapshot{}, errors.New("the report has no decision")
 	case r.EvaluatedAt.IsZero():
-		return policy.Snapshot{}, errors.New("the report does not say as of when it was judged")
+		return policy.Snapshot{}, errors.New("the report does not state when it was evaluated")
 	}
 	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
 }
@@ -41,35 +41,35 @@ func (r Report) Snapshot() (policy.Snapshot, error) {
 func explainJSON(w io.Writer, a ExplainResult) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
 	if err := writeJSON(w, a); err != nil {
-		return fmt.Errorf("writing the JSON answer: %w", err)
+		return fmt.Errorf("writing the JSON explanation: %w", err)
 	}
 	return nil
 }
 
-// explainText writes a as text: the outcome for each finding, the rule that decided it, the relevant
-// dates, all matching rules, and what would let it pass.
+// explainText writes a as text: the outcome for each finding, the rule that decided it, the
+// relevant dates, all matching rules, and what would let it pass.
 func explainText(w io.Writer, a ExplainResult) error {
 	t := explainWriter{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
 	t.field("Image", short(a.Image.Reference))
 	t.field("Digest", short(a.Image.Digest))
-	t.field("Judged", instant(a.EvaluatedAt))
+	t.field("Evaluated", instant(a.EvaluatedAt))
 	t.field("Policy", short(a.Policy.File)+" "+short(a.Policy.Digest))
 	for _, e := range mergeExplanations(a.Explanations) {
 		t.explanation(e)
 	}
 	if err := t.flush(); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
+		return fmt.Errorf("writing the explanation: %w", err)
 	}
 	return nil
 }
 
-// explained is an explanation that applies to several platforms.
+// mergedExplanation is an explanation that applies to several platforms.
 type mergedExplanation struct {
 	policy.Explanation
 	platforms orderedSet
 }
 
-// alike merges explanations that differ only in the platform.
+// mergeExplanations merges explanations that differ only in the platform.
 func mergeExplanations(list []policy.Explanation) []*mergedExplanation {
 	type key struct {
 		policy.Outcome
@@ -90,7 +90,7 @@ func mergeExplanations(list []policy.Explanation) []*mergedExplanation {
 	return merged
 }
 
-// explainWriter writes an answer. It counts ages from the time of the decision.
+// explainWriter writes an explanation. It counts ages from the time of the decision.
 type explainWriter struct{ text }
 
 func (t explainWriter) explanation(e *mergedExplanation) {
@@ -118,8 +118,8 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 	}
 }
 
-// offer writes an exception that would let a violation pass. It skips a violation about many
-// packages: the answer does not list them, and the report offers the exception.
+// suggestException writes an exception that would let a violation pass. It skips a violation about many
+// packages: the explanation does not list them, and the report offers the exception.
 func (t explainWriter) suggestException(e policy.Explanation) {
 	if e.Unmatched != nil && e.Unmatched.Package == nil {
 		return
@@ -151,15 +151,15 @@ func (t explainWriter) dates(e policy.Explanation) []string {
 			note("known to be exploited since", f.KEV.Added)
 		}
 		for _, fix := range f.Fixes {
-			note("fixed in "+short(fix.Version)+", which could be had from", fix.Available)
+			note("fix "+short(fix.Version)+" available since", fix.Available)
 		}
 	}
 	note("blocks from", e.Blocks)
 	if e.Inherited {
-		notes = append(notes, "blocks once the approved image does not have it")
+		notes = append(notes, "blocks as soon as the approved image does not have it")
 	}
 	if x := e.Exception; x != nil {
-		note("its exception ("+positionText(x.Position)+") of "+short(x.Owner)+" expires", x.Expires)
+		note("exception ("+positionText(x.Position)+") by "+short(x.Owner)+" expires", x.Expires)
 		notes = append(notes, "reason: "+Sanitize(x.Reason))
 	}
 	if s := e.Statement; s != nil {

@@ -45,7 +45,7 @@ func explainExample() ExplainResult {
 		Policy: Policy{File: "policy.yaml", Digest: "sha256:2"}, Explanations: explanations}
 }
 
-func TestAnswerText(t *testing.T) {
+func TestExplainText(t *testing.T) {
 	var out bytes.Buffer
 	if err := explainText(&out, explainExample()); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestAnswerText(t *testing.T) {
 	golden(t, "explain.txt.golden", out.Bytes())
 }
 
-func TestAnswerJSONLosesNothing(t *testing.T) {
+func TestExplainJSONIsLossless(t *testing.T) {
 	var out bytes.Buffer
 	if err := explainJSON(&out, explainExample()); err != nil {
 		t.Fatal(err)
@@ -69,13 +69,13 @@ func TestAnswerJSONLosesNothing(t *testing.T) {
 	}
 }
 
-// compared compares two reports that differ in everything that can change.
-func compared(t *testing.T) DiffResult {
+// diffExample compares two reports that differ in everything that can change.
+func diffExample(t *testing.T) DiffResult {
 	t.Helper()
 	finding := func(id string) policy.Finding {
 		return policy.Finding{ID: id, Severity: policy.SeverityHigh, FixState: policy.FixNone, Package: policy.Package{Name: "lodash", Version: "4", Type: "npm"}}
 	}
-	judged := func(file, digest string, at time.Time, ids ...string) Report {
+	decided := func(file, digest string, at time.Time, ids ...string) Report {
 		r := Report{EvaluatedAt: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
 		r.Input.Image = policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}
 		for _, id := range ids {
@@ -86,50 +86,50 @@ func compared(t *testing.T) DiffResult {
 		}
 		return r
 	}
-	c, err := Diff(judged("a.yaml", "sha256:a", time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), "CVE-1"),
-		judged("b.yaml", "sha256:b", time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC), "CVE-2", "CVE-3"))
+	c, err := Diff(decided("a.yaml", "sha256:a", time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), "CVE-1"),
+		decided("b.yaml", "sha256:b", time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC), "CVE-2", "CVE-3"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func TestComparisonText(t *testing.T) {
+func TestDiffText(t *testing.T) {
 	var out bytes.Buffer
-	if err := diffText(&out, compared(t)); err != nil {
+	if err := diffText(&out, diffExample(t)); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "diff.txt.golden", out.Bytes())
 }
 
-func TestComparisonJSONLosesNothing(t *testing.T) {
+func TestDiffJSONIsLossless(t *testing.T) {
 	var out bytes.Buffer
-	if err := diffJSON(&out, compared(t)); err != nil {
+	if err := diffJSON(&out, diffExample(t)); err != nil {
 		t.Fatal(err)
 	}
 	var back DiffResult
 	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(compared(t), back); diff != "" {
+	if diff := cmp.Diff(diffExample(t), back); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestWhatWasNotJudgedIsNotCompared: a report without a decision can be neither compared nor
+// TestReportWithoutDecisionIsAnError: a report without a decision can be neither compared nor
 // explained.
-func TestWhatWasNotJudgedIsNotCompared(t *testing.T) {
-	judged := Report{EvaluatedAt: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
-	if _, err := Diff(judged, judged); err != nil {
+func TestReportWithoutDecisionIsAnError(t *testing.T) {
+	decided := Report{EvaluatedAt: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
+	if _, err := Diff(decided, decided); err != nil {
 		t.Error(err)
 	}
-	undated := judged
+	undated := decided
 	undated.EvaluatedAt = time.Time{}
 	for _, r := range []Report{{}, undated} {
-		if _, err := Diff(r, judged); err == nil || !strings.HasPrefix(err.Error(), "the earlier of the two") {
+		if _, err := Diff(r, decided); err == nil || !strings.HasPrefix(err.Error(), "earlier report: ") {
 			t.Error(err)
 		}
-		if _, err := Diff(judged, r); err == nil || !strings.HasPrefix(err.Error(), "the later of the two") {
+		if _, err := Diff(decided, r); err == nil || !strings.HasPrefix(err.Error(), "later report: ") {
 			t.Error(err)
 		}
 	}
@@ -162,13 +162,13 @@ func TestSuitesJUnit(t *testing.T) {
 	golden(t, "suites.xml.golden", out.Bytes())
 }
 
-// TestAnswersAreSanitised: for text from the image in any field.
-func TestAnswersAreSanitised(t *testing.T) {
+// TestResultsAreSanitized: for text from the image in any field.
+func TestResultsAreSanitized(t *testing.T) {
 	const hostile = "\x1b[2J\u202e]]>\n::error::x ##vso"
 	corrupt := func(v any) {
 		corruptStrings(reflect.ValueOf(v).Elem(), hostile)
 	}
-	a, c, s := explainExample(), compared(t), suites()
+	a, c, s := explainExample(), diffExample(t), suites()
 	corrupt(&a)
 	corrupt(&c)
 	corrupt(&s)

@@ -33,7 +33,7 @@ func (t text) findings(g packageGroup, showFix bool) {
 	t.table(4, rows)
 }
 
-// on names the platforms of an issue. It returns "" if the image has only one platform.
+// platformNote names the platforms of an issue. It returns "" if the image has only one platform.
 func (t text) platformNote(i issue) string {
 	if len(t.Input.Platforms) < 2 || len(i.platforms.list) == 0 {
 		return ""
@@ -125,7 +125,7 @@ func fixText(f policy.Finding) string {
 		if versions := fixVersions(f); versions != "" {
 			return "fixed in " + versions
 		}
-		return "fixed, no version stated"
+		return "fixed in an unknown version"
 	case policy.FixNone:
 		return "not fixed"
 	case policy.FixWont:

@@ -16,7 +16,7 @@ type Format struct {
 	// MediaType and Extension are for a file in this format, such as "application/json" and
 	// ".json".
 	MediaType, Extension string
-	// Needs says what a report must contain to be written in this format.
+	// Needs is the required content of a report in this format.
 	Needs Need
 	// Write writes the report. A format for machines ignores the options.
 	Write func(io.Writer, Report, TextOptions) error
@@ -25,7 +25,7 @@ type Format struct {
 	AfterError func(io.Writer, Report, TextOptions) error
 }
 
-// Need says what a report must contain before a format can be written. The zero value is the
+// Need is content that a report must have before it is written in a format. The zero value is the
 // strictest one.
 type Need uint8
 
@@ -35,7 +35,7 @@ const (
 	NeedsDecision Need = iota
 	// NeedsPlatforms: the report must have the contents of the image. It is for SBOMs.
 	NeedsPlatforms
-	// NeedsNothing: the format states by itself that there is no decision.
+	// NeedsNothing: the format states by itself that the decision is missing.
 	NeedsNothing
 )
 
@@ -88,7 +88,8 @@ type ResultFormat[T any] struct {
 	Write func(io.Writer, T) error
 }
 
-// ExplainFormats are the formats of an [ExplainResult], and DiffFormats those of a [DiffResult].
+// ExplainFormats are the formats of an [ExplainResult]. DiffFormats are the formats of a
+// [DiffResult].
 var (
 	ExplainFormats = []ResultFormat[ExplainResult]{{"text", explainText}, {"json", explainJSON}}
 	DiffFormats    = []ResultFormat[DiffResult]{{"text", diffText}, {"json", diffJSON}}

@@ -8,53 +8,51 @@ import (
 
 // gaps counts the gaps in the evidence, regardless of the policy.
 func (t text) gaps() {
-	var unknowns, uncovered []string
-	suppressed, judged := 0, 0
+	var unknowns, unmatched []string
+	suppressed, owned := 0, 0
 	for _, p := range t.Input.Platforms {
 		for _, u := range p.Unknowns {
 			if u.Class == policy.UnknownOwned {
-				judged++
+				owned++
 				continue
 			}
 			unknowns = append(unknowns, fmt.Sprintf("%s: %s (%s)", short(u.Path), short(u.Reason), short(p.Platform)))
 		}
 		for _, u := range p.Unmatched {
 			if u.Reason.EvaluatedElsewhere() {
-				judged++
+				owned++
 				continue
 			}
-			uncovered = append(uncovered, fmt.Sprintf("%s: %s (%s)", unmatchedName(u), unmatchedReason(u), short(p.Platform)))
+			unmatched = append(unmatched, fmt.Sprintf("%s: %s (%s)", unmatchedName(u), unmatchedReason(u), short(p.Platform)))
 		}
 		suppressed += len(p.Suppressed)
 	}
-	if len(unknowns)+len(uncovered)+suppressed+judged == 0 {
+	if len(unknowns)+len(unmatched)+suppressed+owned == 0 {
 		return
 	}
 	t.section("Gaps in the evidence")
 	t.blank()
-	for _, g := range []struct {
-		title string
-		list  []string
-	}{
-		{"could not be read into the SBOM", unknowns},
-		{"could not be matched", uncovered},
-	} {
-		if len(g.list) == 0 {
-			continue
-		}
-		t.item(2, fmt.Sprintf("%d %s", len(g.list), g.title))
-		for _, line := range g.list[:min(len(g.list), maxGaps)] {
-			t.item(4, line)
-		}
-		if more := len(g.list) - maxGaps; more > 0 {
-			t.item(4, fmt.Sprintf("and %d more: the JSON report has all of them", more))
-		}
-	}
-	if judged > 0 {
-		t.item(2, fmt.Sprintf("%s covered by the package that owns it: the JSON report has all of them", count(judged, "file")))
+	t.gapList("unreadable, so not in the SBOM", unknowns)
+	t.gapList("unmatched", unmatched)
+	if owned > 0 {
+		t.item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s (see the JSON report)", count(owned, "file")))
 	}
 	if suppressed > 0 {
-		t.item(2, fmt.Sprintf("%s dropped by the matcher's own rules: the JSON report has all of them", count(suppressed, "match")))
+		t.item(2, fmt.Sprintf("dropped by grype's own data corrections: %s (see the JSON report)", count(suppressed, "match")))
+	}
+}
+
+// gapList lists the first gaps of one kind.
+func (t text) gapList(title string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	t.item(2, fmt.Sprintf("%s: %d", title, len(list)))
+	for _, line := range list[:min(len(list), maxGaps)] {
+		t.item(4, line)
+	}
+	if more := len(list) - maxGaps; more > 0 {
+		t.item(4, fmt.Sprintf("and %d more: see the JSON report", more))
 	}
 }
 

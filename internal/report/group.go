@@ -18,7 +18,7 @@ type issue struct {
 	paths     orderedSet
 }
 
-// ordered is a set of strings in insertion order.
+// orderedSet is a set of strings in insertion order.
 type orderedSet struct {
 	list []string
 	seen map[string]bool
@@ -133,7 +133,7 @@ func byPackage(issues []issue) []packageGroup {
 	return out
 }
 
-// graver orders issues with findings: known exploited first, then by severity, with unknown before
+// bySeverity orders issues with findings: known exploited first, then by severity, with unknown before
 // critical, then by EPSS score. Ties are ordered by id and package.
 func bySeverity(a, b issue) int {
 	return cmp.Or(
@@ -191,7 +191,7 @@ func target(issues []issue) string {
 	return best
 }
 
-// dotted parses "1.20.3" or "v1.20.3".
+// parseDotted parses "1.20.3" or "v1.20.3".
 func parseDotted(version string) ([]uint64, bool) {
 	var out []uint64
 	for part := range strings.SplitSeq(strings.TrimPrefix(version, "v"), ".") {
@@ -274,7 +274,7 @@ func positionText(p policy.Position) string {
 	return "built in"
 }
 
-// split separates issues into findings with a fix, findings without one, and the rest. A violation
+// splitByFix separates issues into findings with a fix, findings without one, and the rest. A violation
 // of kind vulnerability without a finding is in the rest, so that nothing is lost.
 func splitByFix(issues []issue) (fixable, unfixable, others []issue) {
 	for _, i := range issues {

@@ -9,7 +9,23 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-func (t text) provenance() {
+// header names the tool, the image, the database and the policy.
+func (t text) header() {
+	t.tool()
+	t.image()
+	t.database()
+	t.baseline()
+	if t.Policy.Digest == "" {
+		t.field("Policy", "none")
+		return
+	}
+	t.field("Policy", short(t.Policy.File)+" "+short(t.Policy.Digest))
+	for _, f := range t.Policy.Files {
+		t.field("", "with "+short(f.Name)+" "+short(f.Digest))
+	}
+}
+
+func (t text) tool() {
 	made := []string{short(t.Tool.Name), short(t.Tool.Version)}
 	if t.Command != "" {
 		made = append(made, "("+short(t.Command)+")")
@@ -26,8 +42,11 @@ func (t text) provenance() {
 		t.field("Made at", instant(at))
 	}
 	if !t.At.IsZero() {
-		t.field("Judged as of", instant(t.At)+t.timeLeft(t.At)+", with a database as fresh as it is now: nothing is promoted by this")
+		t.field("As of", instant(t.At)+t.timeLeft(t.At)+", with today's database: nothing is promoted")
 	}
+}
+
+func (t text) image() {
 	t.field("Image", short(t.Input.Image.Reference))
 	if t.Input.Image.Digest == "" {
 		t.field("Digest", "not resolved")
@@ -35,7 +54,7 @@ func (t text) provenance() {
 		t.field("Digest", short(t.Input.Image.Digest))
 	}
 	if t.MovedTo != "" {
-		t.field("", "the reference names "+short(t.MovedTo)+" by now: somebody pushed meanwhile, and that was not judged")
+		t.field("", "the tag now points to "+short(t.MovedTo)+": it moved during the run, and that image was not evaluated")
 	}
 	name := "Platforms"
 	for _, p := range t.Input.Platforms {
@@ -47,16 +66,6 @@ func (t text) provenance() {
 		t.field("", short(p.Digest))
 		name = ""
 	}
-	t.database()
-	t.baseline()
-	if t.Policy.Digest == "" {
-		t.field("Policy", "none")
-	} else {
-		t.field("Policy", short(t.Policy.File)+" "+short(t.Policy.Digest))
-		for _, f := range t.Policy.Files {
-			t.field("", "with "+short(f.Name)+" "+short(f.Digest))
-		}
-	}
 }
 
 func distribution(d policy.Distribution) string {
@@ -66,7 +75,7 @@ func distribution(d policy.Distribution) string {
 	case d.ID != "":
 		return strings.TrimSpace(short(d.ID) + " " + sanitize(d.Version, maxName))
 	}
-	return "no known distribution"
+	return "unknown distribution"
 }
 
 func (t text) database() {
@@ -84,9 +93,17 @@ func (t text) database() {
 		t.field("", "from "+sanitize(db.Source, maxName))
 	}
 	t.field("", short(db.Digest))
+	t.providers(db.Providers)
+	if counts := advisoryCounts(db.Advisories); counts != "" {
+		t.field("", "advisories: "+counts)
+	}
+}
+
+// providers names the oldest data in the database, and the providers without a date.
+func (t text) providers(all []policy.Provider) {
 	var oldest policy.Provider
 	var undated []string
-	for _, p := range db.Providers {
+	for _, p := range all {
 		switch {
 		case p.Captured.IsZero():
 			undated = append(undated, short(p.Name))
@@ -99,8 +116,5 @@ func (t text) database() {
 	}
 	if len(undated) > 0 {
 		t.field("", "data without a date: "+strings.Join(undated, ", "))
-	}
-	if counts := advisoryCounts(db.Advisories); counts != "" {
-		t.field("", "advisories: "+counts)
 	}
 }

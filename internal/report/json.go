@@ -118,7 +118,7 @@ func readStrict(r io.Reader, limit int64, to any) error {
 		return err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the report")
+		return errors.New("data follows the report")
 	}
 	return checkRepeated(data)
 }

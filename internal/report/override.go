@@ -9,10 +9,10 @@ import (
 // overriddenText is the verdict on a denied image that an override let through.
 func (t text) overriddenText() string {
 	if t.Decision == nil {
-		return fmt.Sprintf("DENIED EARLIER, AND LET THROUGH BY AN OVERRIDE: %s; a signed denial and its override were found and verified",
+		return fmt.Sprintf("DENIED EARLIER, BUT PROMOTED BY AN OVERRIDE: %s; a signed denial and its override were found and verified",
 			count(len(t.Override.Violations), "violation"))
 	}
-	return deniedText(*t.Decision) + ", AND LET THROUGH BY AN OVERRIDE"
+	return deniedText(*t.Decision) + ", BUT PROMOTED BY AN OVERRIDE"
 }
 
 // override says who let the image through, why and for how long.
@@ -24,8 +24,8 @@ func (t text) override() {
 	t.section("Override of the denial")
 	t.blank()
 	t.item(2, "reason: "+Sanitize(o.Reason))
-	t.item(2, "approver, as whoever ran the gate said: "+short(o.Approver))
-	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", ends "+instant(o.Expires)+t.timeLeft(o.Expires))
+	t.item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
+	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
 	if t.Decision != nil {
 		return // the report lists its violations in full
 	}
@@ -33,7 +33,7 @@ func (t text) override() {
 	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {
 		rows = append(rows, row{cells: []cell{{text: overriddenName(v)}, {text: short(v.Platform)}, {text: "rule " + short(v.Rule)}}})
 	}
-	t.item(2, "lets through "+count(len(o.Violations), "violation"))
+	t.item(2, "covers "+count(len(o.Violations), "violation"))
 	t.table(4, rows)
 	t.more(len(o.Violations), maxOverridden)
 }

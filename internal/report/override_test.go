@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// letThrough is a report of a denial that was overridden.
-func letThrough() Report {
+// overridden is a report of a denial that was overridden.
+func overridden() Report {
 	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64",
 		Finding: &policy.Finding{ID: "CVE-1", Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}}
 	end := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -21,19 +21,19 @@ func letThrough() Report {
 		Destinations: []Destination{{Reference: "registry.example/app:1", State: Promoted}}}
 }
 
-// TestOverriddenDenialIsNoPass: in every format, and for promote as well as for verify.
-func TestOverriddenDenialIsNoPass(t *testing.T) {
-	promoted := letThrough()
-	verified := letThrough()
+// TestOverriddenDenialIsNotAPass: in every format, and for promote as well as for verify.
+func TestOverriddenDenialIsNotAPass(t *testing.T) {
+	promoted := overridden()
+	verified := overridden()
 	verified.Decision, verified.Destinations[0].State = nil, Verified
-	repeated := letThrough()
+	repeated := overridden()
 	repeated.Decision, repeated.Destinations[0].State = nil, AlreadyPromoted
 	for name, r := range map[string]Report{"promoted": promoted, "verified": verified, "repeated": repeated} {
 		if got := r.Outcome(); got != Overridden {
 			t.Errorf("%s: outcome %d", name, got)
 		}
 		text := render(t, Text, r)
-		for _, want := range []string{"DENIED", "LET THROUGH BY AN OVERRIDE", "reason: late", "oncall@example.com", "ends 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", "Not approved, and let through: 1 destination"} {
+		for _, want := range []string{"DENIED", "PROMOTED BY AN OVERRIDE", "reason: late", "oncall@example.com", "expires 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", "Denied, but promoted by an override: 1 destination"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", name, want, text)
 			}
@@ -47,14 +47,14 @@ func TestOverriddenDenialIsNoPass(t *testing.T) {
 // TestOverrideWithoutPromotionIsADenial: after an error, or without a destination, the override had
 // no effect.
 func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
-	failed, nowhere := letThrough(), letThrough()
+	failed, nowhere := overridden(), overridden()
 	failed.Error, nowhere.Destinations = &Error{Class: ClassRegistry, Message: "x"}, nil
 	for name, r := range map[string]Report{"failed": failed, "nowhere": nowhere} {
 		if got := r.Outcome(); got != Denied {
 			t.Errorf("%s: outcome %d", name, got)
 		}
 	}
-	missing := letThrough()
+	missing := overridden()
 	missing.Decision = nil // and the destination was not read back
 	if got := missing.Outcome(); got != Undecided {
 		t.Errorf("without a decision: outcome %d", got)
@@ -62,7 +62,7 @@ func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
 }
 
 func TestOverriddenPassIsRefused(t *testing.T) {
-	r := letThrough()
+	r := overridden()
 	r.Decision = &policy.Decision{Passed: true}
 	var out bytes.Buffer
 	if err := JSON(&out, r); err == nil || out.Len() > 0 {

@@ -140,13 +140,13 @@ func (m *remedier) do(v *policy.Violation) instruction {
 		return licenseRemedy(v.Package)
 	case policy.KindImage:
 		if v.Rule == policy.RuleLazyIndexes {
-			return say("promote one platform with --platform, which leaves that manifest behind")
+			return say("promote one platform with --platform: that does not copy the manifest")
 		}
 		return m.image(v.Check)
 	case policy.KindProvenance:
 		return m.provenance(v.Check)
 	case policy.KindCustom:
-		return say("change the image as the rule asks")
+		return say("change the image as the rule requires")
 	case policy.KindScope:
 		return paste(`add to the list "images" in %s: - {match: %s, exceptions: []}`, short(m.report.Policy.File), yamlText(m.report.Input.Image.Repository))
 	case policy.KindException:
@@ -156,22 +156,22 @@ func (m *remedier) do(v *policy.Violation) instruction {
 			return paste("imagegate check %s", image)
 		}
 	}
-	return say("complete what is missing, then check again")
+	return say("add the missing evidence, then check again")
 }
 
 func (m *remedier) vulnerability(f *policy.Finding) instruction {
 	switch {
 	case f == nil:
-		return say("check again: the report does not say what was found")
+		return say("check again: the report lacks the finding")
 	case fixVersions(*f) == "":
-		return say("no version has a fix: remove %s from the image", short(f.Package.Name))
+		return say("no fixed version exists: remove %s from the image", short(f.Package.Name))
 	}
 	return m.upgrade[packageKey(f.Package)]
 }
 
 func databaseRemedy(rule string) instruction {
 	if rule == "database.origins" {
-		return say("run \"imagegate db update --url\" with a mirror that database.origins in the policy lists")
+		return say("run \"imagegate db update --url URL\" with a mirror from the list database.origins in the policy")
 	}
 	return paste("imagegate db update")
 }
@@ -202,12 +202,12 @@ func unmatchedRemedy(reason policy.UnmatchedReason) string {
 	case policy.NothingCataloged:
 		return "keep the package metadata in the image: without it nothing can be matched"
 	}
-	return "remove what cannot be matched, or use a database that covers it"
+	return "remove the unmatched package, or use a database that covers it"
 }
 
 func sbomRemedy(v *policy.Violation) instruction {
 	if v.Unknown == nil {
-		return say("check that this is the image you meant, and that its package metadata is kept in it")
+		return say("check that this is the right image, and that it contains its package metadata")
 	}
 	return say("repair or remove %s: its content is not in the SBOM", short(v.Unknown.Path))
 }
@@ -244,13 +244,13 @@ func (m *remedier) image(check string) instruction {
 	case "maxAge":
 		return paste("docker build --pull --no-cache .")
 	case "maxSize":
-		return say("make the image smaller: build in stages, and copy only what runs with COPY --from")
+		return say("make the image smaller: use a multi-stage build, and copy only the program with COPY --from")
 	case "maxLayers":
-		return say("join RUN lines in the Dockerfile, so that there are fewer layers")
+		return say("combine RUN lines in the Dockerfile to get fewer layers")
 	case "base":
 		return say("change FROM in the Dockerfile to a base image that the policy allows")
 	case "notLatest":
-		return say("give the image a tag of its own, and use that instead of latest")
+		return say("use a specific tag instead of latest")
 	}
 	return say("change how the image is built")
 }
@@ -259,7 +259,7 @@ func (m *remedier) provenance(check string) instruction {
 	image := m.report.Input.Image.Repository + "@" + m.report.Input.Image.Digest
 	switch {
 	case !isShellWord(image):
-		return say("have the build sign the image in the staging registry")
+		return say("sign the image in the staging registry when it is built")
 	case check == string(policy.ProvenanceSignature):
 		return paste("cosign sign --key cosign.key %s", image)
 	}
@@ -280,7 +280,7 @@ func upgrade(p policy.Package, version string) instruction {
 		return paste("%s", command)
 	}
 	if known == "" {
-		return say("upgrade %s to a version that has every fix", short(p.Name))
+		return say("upgrade %s to a version with all fixes", short(p.Name))
 	}
 	return say("upgrade %s to %s", short(p.Name), known)
 }

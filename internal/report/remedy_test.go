@@ -138,8 +138,8 @@ func denials() map[string]denial {
 	}
 }
 
-// judge evaluates a case with additional exceptions.
-func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy.Decision, Report) {
+// evaluate evaluates a case with additional exceptions.
+func (c denial) evaluate(t *testing.T, exceptions []string) (*policy.Policy, policy.Decision, Report) {
 	t.Helper()
 	text := allRules + c.policy
 	if strings.HasPrefix(c.rule, "database exploited") {
@@ -167,7 +167,7 @@ func (c denial) judge(t *testing.T, exceptions []string) (*policy.Policy, policy
 func TestPastedExceptionCoversTheViolation(t *testing.T) {
 	for name, c := range denials() {
 		t.Run(name, func(t *testing.T) {
-			_, d, r := c.judge(t, nil)
+			_, d, r := c.evaluate(t, nil)
 			for _, v := range d.Violations {
 				if got := string(v.Kind) + " " + v.Rule; got != c.rule {
 					t.Fatalf("denied by %q, want %q: %s", got, c.rule, v.Message)
@@ -180,7 +180,7 @@ func TestPastedExceptionCoversTheViolation(t *testing.T) {
 				}
 				return
 			}
-			p, d, r := c.judge(t, exceptions)
+			p, d, r := c.evaluate(t, exceptions)
 			if !d.Passed || len(d.Excepted) == 0 || string(d.Excepted[0].Kind)+" "+d.Excepted[0].Rule != c.rule {
 				t.Fatalf("passed is %v with %v\n%+v", d.Passed, exceptions, d.Violations)
 			}
@@ -254,7 +254,7 @@ func checkUnused(t *testing.T, p *policy.Policy, c denial) {
 // TestSanitizedExceptionStillWorks: a user may also paste the sanitized form from a terminal.
 func TestSanitizedExceptionStillWorks(t *testing.T) {
 	for name, c := range denials() {
-		_, d, r := c.judge(t, nil)
+		_, d, r := c.evaluate(t, nil)
 		if c.noException {
 			continue
 		}
@@ -262,7 +262,7 @@ func TestSanitizedExceptionStillWorks(t *testing.T) {
 		for i := range exceptions {
 			exceptions[i] = sanitize(exceptions[i], 0)
 		}
-		if _, d, _ := c.judge(t, exceptions); !d.Passed {
+		if _, d, _ := c.evaluate(t, exceptions); !d.Passed {
 			t.Errorf("%s: %v covers nothing", name, exceptions)
 		}
 	}
@@ -341,17 +341,17 @@ func unquoted(t *testing.T, e ast.Expr) string {
 	return s
 }
 
-// TestPastedScopeLetsTheImageBeJudged: the report suggests a line for an image that no scope
+// TestPastedScopeMatchesTheImage: the report suggests a line for an image that no scope
 // matches.
-func TestPastedScopeLetsTheImageBeJudged(t *testing.T) {
+func TestPastedScopeMatchesTheImage(t *testing.T) {
 	c := denials()["an image of no scope"]
-	_, _, r := c.judge(t, nil)
+	_, _, r := c.evaluate(t, nil)
 	_, item, ok := strings.Cut(Remedies(r)[0].Do, ": ")
 	if !ok {
 		t.Fatal(Remedies(r)[0].Do)
 	}
 	c.policy = strings.Replace(c.policy, "images: [", "images: ["+strings.TrimPrefix(item, "- ")+", ", 1)
-	if _, d, _ := c.judge(t, nil); !d.Passed {
+	if _, d, _ := c.evaluate(t, nil); !d.Passed {
 		t.Errorf("%s: %+v", c.policy, d.Violations)
 	}
 }
@@ -367,7 +367,7 @@ func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 		}
 	}
 	c := denials()["a license"]
-	_, _, r := c.judge(t, nil)
+	_, _, r := c.evaluate(t, nil)
 	r.EvaluatedAt, r.Finished = time.Time{}, time.Time{}
 	if got := Remedies(r); len(got) != 1 || len(got[0].Exceptions) > 0 {
 		t.Errorf("without a time: %+v", got)
@@ -386,7 +386,7 @@ func TestSharedRemedyIsListedOnce(t *testing.T) {
 			{ID: "CVE-2", Severity: policy.SeverityHigh, FixState: policy.FixAvailable, Fixes: []policy.Fix{{Version: "7.24.0"}}, Package: p.Packages[1]},
 		}
 	}
-	_, _, r := c.judge(t, nil)
+	_, _, r := c.evaluate(t, nil)
 	got := Remedies(r)
 	if len(got) != 3 || len(got[0].Violations) != 3 || len(got[1].Violations) != 2 {
 		t.Fatalf("%+v", got)
@@ -397,7 +397,7 @@ func TestSharedRemedyIsListedOnce(t *testing.T) {
 		}
 	}
 	text := render(t, Text, r)
-	first, second := strings.Index(text, "To mend first: 3"), strings.Index(text, "Repaired by an upgrade: 2 findings")
+	first, second := strings.Index(text, "Fix first: 3"), strings.Index(text, "Fixed by an upgrade: 2 findings")
 	if first < 0 || second < first || strings.Count(text, "do: imagegate db update\n") > 2 {
 		t.Error(text)
 	}
@@ -439,7 +439,7 @@ func TestUpgradeCommands(t *testing.T) {
 		{"rust-crate", "smallvec", "1.6.1", "cargo update smallvec --precise 1.6.1"},
 		{"dotnet", "Newtonsoft.Json", "13.0.1", "dotnet add package Newtonsoft.Json --version 13.0.1"},
 		{"java-archive", "h2", "2.1.210", "upgrade h2 to 2.1.210"},
-		{"java-archive", "h2", "", "upgrade h2 to a version that has every fix"},
+		{"java-archive", "h2", "", "upgrade h2 to a version with all fixes"},
 		{"npm", "undici", "5.28.3 or 6.6.1", "npm update undici"},
 	} {
 		if got := upgrade(policy.Package{Name: tt.name, Type: tt.typ}, tt.version).text; got != tt.want {
@@ -476,7 +476,7 @@ func TestExceptionCoversNothingElse(t *testing.T) {
 		"root":                                       `- {rule: "not as root", reason: "why it is safe", owner: team@example.com, expires: 2026-12-30}`,
 		"a rule named as a word of YAML":             `- {rule: "yes", package: `,
 	} {
-		_, _, r := denials()[name].judge(t, nil)
+		_, _, r := denials()[name].evaluate(t, nil)
 		got := Remedies(r)
 		if len(got) != 1 || len(got[0].Exceptions) != 1 || !strings.HasPrefix(got[0].Exceptions[0], want) {
 			t.Errorf("%s: %+v, want %s", name, got, want)

@@ -1,9 +1,9 @@
 // Package report presents the results of a run.
 //
-// A run fills in one [Report]. Each output format is a func(io.Writer, Report) error in a file of
+// A run fills in one [Report]. Each output format is a row of [Formats] and a function in a file of
 // its own. [JSON] is lossless: [ReadJSON] returns the same Report, so every other format can be
 // made from JSON later. [Text] is for people and [Summary] for a log. [ExplainResult] explains why
-// something blocks, and [DiffResult] compares two reports; both have a text and a JSON form.
+// something blocks, and [DiffResult] compares two reports. Both have a text and a JSON format.
 // [Suite] holds the results of policy tests.
 //
 // The package makes no decisions: verdicts come from the Decision. If the Decision is missing or
@@ -37,7 +37,8 @@ type Report struct {
 	// At is the future time given with --at, or zero if the image was evaluated as of now. With At
 	// set, the image is not promoted.
 	At time.Time `json:"at,omitzero"`
-	// DecisionSummary is the time that Decision applies to: At if it is set. It is zero without a decision.
+	// EvaluatedAt is the time that Decision applies to: At if it is set. It is zero without a
+	// decision.
 	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`
 	Policy      Policy    `json:"policy"`
 	// Input is the evidence. It may be incomplete if the run could not decide.
@@ -59,7 +60,7 @@ type Report struct {
 	// Destinations are the completed destinations, in the order of the command line.
 	Destinations []Destination `json:"destinations"`
 	Transfer     Transfer      `json:"transfer"`
-	// Attachment are the signatures and statements attached to the image, or nil if they were not
+	// Attachments are the signatures and statements attached to the image, or nil if they were not
 	// requested.
 	Attachments []Attachment `json:"attachments,omitempty"`
 	// Error is why the run failed. A denial is not an error.
@@ -259,7 +260,7 @@ func (r Report) all(states ...State) bool {
 	return r.Error == nil && len(r.Destinations) > 0
 }
 
-// at is the time that ages are counted from. It is zero if the run has no times.
+// referenceTime is the time that ages are counted from. It is zero if the run has no times.
 func (r Report) referenceTime() time.Time {
 	if r.Finished.IsZero() {
 		return r.Started

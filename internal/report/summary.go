@@ -18,7 +18,7 @@ func Summary(r Report) string {
 	case Denied:
 		line = fmt.Sprintf("denied %s: %s", image, count(len(r.Decision.Violations), "violation"))
 	case Overridden:
-		line = fmt.Sprintf("denied %s and let through by an override until %s: %s", image,
+		line = fmt.Sprintf("denied %s, but promoted by an override until %s: %s", image,
 			instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
 	case Unfinished:
 		line = "passed but did not finish " + image
@@ -27,7 +27,7 @@ func Summary(r Report) string {
 	case PassedEarlier:
 		line = "passed earlier " + image
 	case SignatureOnly:
-		line = "no decision asked for on " + image
+		line = "signed, decision not checked: " + image
 	}
 	if r.Outcome() == Passed {
 		if unmatched := severeUnmatched(*r.Decision); unmatched != "" {

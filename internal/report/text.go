@@ -25,7 +25,7 @@ type TextOptions struct {
 // Violations are never cut. Other long lists are cut, and say how many items are missing.
 func (o TextOptions) Text(w io.Writer, r Report) error {
 	t := text{layout: o.layout(w), Report: r, known: r.Input.Baseline.Lookup(), remedies: newRemedier(r)}
-	t.provenance()
+	t.header()
 	t.verdict()
 	t.override()
 	if r.Decision != nil {

@@ -104,7 +104,7 @@ func checkSafe(t *testing.T, text string) {
 	}
 }
 
-func TestHostileTextIsNotPrinted(t *testing.T) {
+func TestHostileTextIsSanitized(t *testing.T) {
 	r := load(t, "hostile.json")
 	for _, width := range []int{0, 60, 80, 200} {
 		checkSafe(t, render(t, TextOptions{Width: width}.Text, r))
@@ -116,9 +116,9 @@ func TestHostileTextIsNotPrinted(t *testing.T) {
 	}
 }
 
-// TestNoStringOfAReportIsPrintedRaw replaces every string of a report by hostile text in turn, so
+// TestEveryStringOfAReportIsSanitized replaces every string of a report by hostile text in turn, so
 // that new fields are covered.
-func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
+func TestEveryStringOfAReportIsSanitized(t *testing.T) {
 	const hostile = "a\x1b[31m\r\n::error::b ##[error]\u202e\u009b\xff ::c"
 	r := full()
 	n := 0
@@ -149,8 +149,8 @@ func TestNoStringOfAReportIsPrintedRaw(t *testing.T) {
 	}
 }
 
-// TestLayoutPrintsNothingRaw: the layout sanitizes even if a caller forgets to.
-func TestLayoutPrintsNothingRaw(t *testing.T) {
+// TestLayoutSanitizes: the layout sanitizes even if a caller forgets to.
+func TestLayoutSanitizes(t *testing.T) {
 	const hostile = "::error::a\x1b[31m\r\n::error::b ##[error]\u202e\xff"
 	var out bytes.Buffer
 	l := newLayout(&out, 60, false)
@@ -237,7 +237,7 @@ func TestViolationsAreNotCut(t *testing.T) {
 	}
 }
 
-func TestCutListsSayHowMuchIsMissing(t *testing.T) {
+func TestShortenedListsCountTheRest(t *testing.T) {
 	d := &policy.Decision{Passed: true}
 	for i := range 30 {
 		d.Warnings = append(d.Warnings,
@@ -254,7 +254,7 @@ func TestCutListsSayHowMuchIsMissing(t *testing.T) {
 	text := render(t, Text, r)
 	for want, n := range map[string]int{"and 20 more:": 2, "and 25 more:": 1, "and 6 more:": 1, "message-": 10, "CVE-2026-": 15} {
 		if got := strings.Count(text, want); got != n {
-			t.Errorf("%q stands %d times, want %d, in:\n%s", want, got, n, text)
+			t.Errorf("%q occurs %d times, want %d, in:\n%s", want, got, n, text)
 		}
 	}
 }
@@ -280,7 +280,7 @@ func TestSameFindingOnSeveralPlatformsIsListedOnce(t *testing.T) {
 		"/lib/linux/amd64, /lib/linux/arm64, /lib/linux/s390x": 1,
 	} {
 		if got := strings.Count(text, want); got != n {
-			t.Errorf("%q stands %d times, want %d, in:\n%s", want, got, n, text)
+			t.Errorf("%q occurs %d times, want %d, in:\n%s", want, got, n, text)
 		}
 	}
 }
@@ -386,7 +386,7 @@ func TestAgesAreCountedFromTheEndOfTheRun(t *testing.T) {
 	}
 }
 
-func TestLinesKeepToTheWidth(t *testing.T) {
+func TestLinesAreWrapped(t *testing.T) {
 	for _, name := range []string{"denied", "promoted", "undecided", "unfinished"} {
 		r := load(t, name+".json")
 		for line := range strings.Lines(render(t, Text, r)) {

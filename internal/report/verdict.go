@@ -18,20 +18,20 @@ func (t text) verdict() {
 	case Overridden:
 		t.paragraph(red, "", "", t.overriddenText())
 	case Unfinished:
-		t.paragraph(red, "", "", "PASSED, BUT NOT FINISHED: the image passed, and what was to follow failed")
+		t.paragraph(red, "", "", "PASSED, BUT NOT FINISHED: the image passed, but a later step failed")
 	case PassedEarlier:
-		t.paragraph(green, "", "", "PASSED EARLIER: a signed decision was found and verified; nothing was judged again")
+		t.paragraph(green, "", "", "PASSED EARLIER: a signed decision was found and verified; the image was not evaluated again")
 	case SignatureOnly:
-		t.paragraph(plain, "", "", "SIGNED: a trusted signature was found and verified; whether the image passed was not asked")
+		t.paragraph(plain, "", "", "SIGNED: a trusted signature was found and verified; the decision was not checked")
 	case Passed:
 		t.paragraph(green, "", "", passedText(*t.Decision))
 		if until := t.Decision.Until; !until.IsZero() {
-			t.item(2, "until "+instant(until)+t.timeLeft(until)+": then the image must be judged again")
+			t.item(2, "valid until "+instant(until)+t.timeLeft(until)+": after that, the image must be evaluated again")
 		}
 	}
 	t.newFindings()
 	if few := fewAdvisories(t.Input.Database.Advisories); few != "" {
-		t.paragraph(yellow, "  ", "    ", "caution: the database has few advisories for this image, so that few findings mean little: "+few)
+		t.paragraph(yellow, "  ", "    ", "caution: the database has few advisories for this image, so a short list of findings means little: "+few)
 	}
 	for _, c := range t.Cautions {
 		t.paragraph(yellow, "  ", "    ", "caution: "+Sanitize(c))
@@ -42,14 +42,14 @@ func (t text) verdict() {
 			t.item(4, line)
 		}
 	} else if t.Outcome() == Undecided {
-		t.item(2, "the report states no decision and no error: take it for a denial")
+		t.item(2, "the report has neither a decision nor an error: treat it as a denial")
 	}
 }
 
 func deniedText(d policy.Decision) string {
 	n := len(d.Violations)
 	if n == 0 {
-		return "DENIED: 0 violations, and nothing says that the image passed"
+		return "DENIED: 0 violations, but the image did not pass"
 	}
 	return "DENIED: " + count(n, "violation") + distinct(n, len(merge(d.Violations)))
 }

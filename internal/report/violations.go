@@ -15,7 +15,7 @@ func (t text) violations() {
 			last = append(last, i)
 		}
 	}
-	t.others("To mend first", first)
+	t.others("Fix first", first)
 	t.fixable(fixable)
 	t.unfixable(unfixable)
 	t.others("Other violations", last)
@@ -26,12 +26,12 @@ func (t text) fixable(found []issue) {
 	if len(found) == 0 {
 		return
 	}
-	t.section("Repaired by an upgrade: " + count(len(found), "finding"))
+	t.section("Fixed by an upgrade: " + count(len(found), "finding"))
 	for _, g := range byPackage(found) {
 		t.blank()
 		to := "-> " + g.target
 		if g.target == "" {
-			to = "to a version that has every fix below"
+			to = "to a version with all fixes below"
 		}
 		t.item(2, fmt.Sprintf("upgrade %s %s (%s)", nameVersion(g.pkg), to, typeAndPaths(g)))
 		t.findings(g, g.target == "" || differ(g.issues))
@@ -43,7 +43,7 @@ func (t text) unfixable(found []issue) {
 	if len(found) == 0 {
 		return
 	}
-	t.section("Without a repaired version: " + count(len(found), "finding"))
+	t.section("No fixed version: " + count(len(found), "finding"))
 	for _, g := range byPackage(found) {
 		t.blank()
 		t.item(2, fmt.Sprintf("%s (%s)", nameVersion(g.pkg), typeAndPaths(g)))
@@ -74,7 +74,7 @@ func (t text) others(title string, issues []issue) {
 	}
 }
 
-// instruct writes what to do. A line to paste is never wrapped.
+// remedy writes what to do. A line to paste is never wrapped.
 func (t text) remedy(indent int, first string, do instruction) {
 	if do.paste {
 		t.whole(indent, first+do.text)
@@ -99,8 +99,8 @@ func (t text) howToExcept() {
 				list = "exceptions.list"
 			}
 			t.blank()
-			t.item(0, "A line that begins with \"- {\" is an exception. Add it to the list "+list+" in "+
-				short(t.Policy.File)+", and write your own reason and owner.")
+			t.item(0, "To accept a violation, add its line that begins with \"- {\" to the list "+list+" in "+
+				short(t.Policy.File)+", with your own reason and owner.")
 			return
 		}
 	}

@@ -22,8 +22,8 @@ func (t text) warnings() {
 			rest = append(rest, w)
 		}
 	}
-	t.waived("Will block when its grace ends", graced)
-	t.waived("Inherited, would block but for the approved image", inherited)
+	t.waived("Blocks when the grace period ends", graced)
+	t.waived("Inherited from the approved image, so not blocking", inherited)
 	if len(rest) == 0 {
 		return
 	}
@@ -72,6 +72,6 @@ func (t text) brief(found []issue, limit int) {
 // more says how many items of a list were omitted.
 func (t text) more(n, limit int) {
 	if n > limit {
-		t.item(2, fmt.Sprintf("and %d more: the JSON report has all of them", n-limit))
+		t.item(2, fmt.Sprintf("and %d more: see the JSON report", n-limit))
 	}
 }
