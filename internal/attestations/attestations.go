@@ -1,4 +1,4 @@
-// Package attestations reads what is attached to an image in the staging registry: signatures,
+// Package attestations reads the attachments of an image in the staging registry: signatures,
 // provenance and VEX statements.
 //
 // [Read] lists the digests of an image and its platforms, and reads the attachments of each digest

@@ -79,7 +79,7 @@ func refuseSecrets(app *cli.App, args []string) error {
 }
 
 // valuesOf returns the values in a variable: one per line for a repeatable flag, if each line is
-// clearly a value. Otherwise the lines may be those of a key or a document.
+// clearly a value. Otherwise the lines may belong to a key or a document.
 func valuesOf(f cli.Flag, value string) []string {
 	lines := strings.Split(value, "\n")
 	if _, repeatable := f.(*cli.StringSliceFlag); repeatable && !slices.ContainsFunc(lines, isUnclear) {
