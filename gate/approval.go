@@ -24,14 +24,15 @@ type Approval struct {
 	digests []v1.Hash
 }
 
-// approve records what was evaluated, and sets r.Approval if the image passed.
+// approve sets r.basis, and r.Approval if the image passed. A check as of a later time approves
+// nothing.
 func (r *Result) approve(opts Options) {
-	if len(r.Image.Platforms) == 0 {
+	if len(r.Image.Platforms) == 0 || !opts.At.IsZero() {
 		return
 	}
-	r.now, r.recorded = opts.Now, newApproval(opts, r)
+	r.basis = newApproval(opts, r)
 	if r.Decision.Passed && len(r.Decision.Violations) == 0 {
-		r.Approval = r.recorded
+		r.Approval = r.basis
 	}
 }
 
@@ -42,15 +43,15 @@ func (r *Result) approve(opts Options) {
 // not allow o. The approver is what the caller states in o. It is not verified here.
 func (r *Result) Override(o policy.Override) (*Approval, error) {
 	switch {
-	case r.recorded == nil:
-		return nil, errors.New("nothing was recorded as of now: there is nothing to override")
+	case r.basis == nil:
+		return nil, errors.New("the decision is not as of now: it cannot be overridden")
 	case r.Approval != nil:
 		return nil, errors.New("the image passed: there is nothing to override")
 	}
-	if err := r.recorded.policies.CheckOverride(o, r.now()); err != nil {
+	if err := r.basis.policies.CheckOverride(o, r.now()); err != nil {
 		return nil, err
 	}
-	a := *r.recorded
+	a := *r.basis
 	a.override = &o
 	return &a, nil
 }

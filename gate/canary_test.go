@@ -11,7 +11,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/imagegate/imagegate/gate/secrets"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -118,7 +117,7 @@ func withoutCanaries(t *testing.T, what string, data []byte) {
 
 // TestOrdinaryLabelsAreNotHidden: reports need the values of ordinary labels.
 func TestOrdinaryLabelsAreNotHidden(t *testing.T) {
-	s, err := secrets.Load()
+	s, err := testPatterns.Secrets()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,11 +21,7 @@ const (
 
 // configOf returns the evidence in an image's configuration. It leaves out the values of variables,
 // whether they are secret or not.
-func configOf(c *v1.ConfigFile) (*policy.ImageConfig, error) {
-	s, err := secrets.Load()
-	if err != nil {
-		return nil, err
-	}
+func configOf(s *secrets.Detector, c *v1.ConfigFile) (*policy.ImageConfig, error) {
 	var history []string
 	for _, h := range c.History {
 		history = append(history, h.CreatedBy)
@@ -69,16 +65,12 @@ func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
 
 // baseOf returns the base image that the image names, from the annotations of its manifest or else
 // from the labels of its config. It returns nil if neither names one. The value is not verified.
-func baseOf(img v1.Image) (*policy.Base, error) {
+func baseOf(s *secrets.Detector, img v1.Image) (*policy.Base, error) {
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, err
 	}
 	c, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	s, err := secrets.Load()
 	if err != nil {
 		return nil, err
 	}

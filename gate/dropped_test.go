@@ -53,7 +53,7 @@ func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 			outer := zipOf(t, manifest, "Manifest-Version: 1.0\nImplementation-Title: outer\nImplementation-Version: 1\n",
 				"lib/good.jar", inner, "lib/nested.jar", nested)
 			a, p := fetched(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: "srv/app.jar", content: outer}})))
-			s, err := catalog(t.Context(), a, p, testTool)
+			s, err := testCataloger.Generate(t.Context(), a, p.Image, p.Digest)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestOrdinaryArchivesInsideArchivesAreNoUnknowns(t *testing.T) {
 		"lib/good.jar", jar(t, rand.New(rand.NewPCG(1, 1)), 7), "lib/classes.jar", zipOf(t, "A.class", "x"),
 		"lib/deeper.jar", zipOf(t, "B.class", "x", "lib/classes.jar", zipOf(t, "C.class", "x")))
 	a, p := fetched(t, layered(t, empty.Image, archiveOf(t, 0, []member{{name: "srv/app.jar", content: outer}})))
-	s, err := catalog(t.Context(), a, p, testTool)
+	s, err := testCataloger.Generate(t.Context(), a, p.Image, p.Digest)
 	if err != nil || len(s.Unknowns) > 0 {
 		t.Errorf("%+v, %v", s.Unknowns, err)
 	}

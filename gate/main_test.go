@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/policy"
@@ -76,6 +77,11 @@ func newTester(t testing.TB) *tester {
 var testTool = Tool{Name: "imagegate", Version: "test", URI: "https://example.com/imagegate",
 	Components: map[string]string{"syft": "test", "grype": "test"}}
 
+// testPatterns are compiled once for all tests.
+var testPatterns = &catalog.Patterns{}
+
+var testCataloger = catalog.Cataloger{Tool: testTool, Patterns: testPatterns}
+
 // gate returns a gate with a policy. change may modify its options.
 func (t *tester) gate(yaml string, change ...func(*Options)) *Gate {
 	t.Helper()
@@ -83,7 +89,7 @@ func (t *tester) gate(yaml string, change ...func(*Options)) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := Options{Policies: policy.Set{p}, Database: database, TempDir: t.temp, Now: time.Now, Tool: testTool}
+	opts := Options{Policies: policy.Set{p}, Database: database, TempDir: t.temp, Now: time.Now, Tool: testTool, Patterns: testPatterns}
 	for _, c := range change {
 		c(&opts)
 	}
@@ -142,7 +148,7 @@ func (t *tester) check(g *Gate, src Source) *Result {
 			t.Error(err)
 		}
 	})
-	r.storing.Wait() // so that the cache is complete for the next check
+	r.cacheWrites.Wait() // so that the cache is complete for the next check
 	return r
 }
 

@@ -28,7 +28,7 @@ func TestFullDiskIsNotTheImagesFault(t *testing.T) {
 	}
 	archive := archiveOf(t, 0, []member{{name: "srv/part-1.jar", content: jar(t, rand.New(rand.NewPCG(1, 1)), 1)}})
 	a, p := fetched(t, layered(t, empty.Image, archive))
-	s, err := catalog(t.Context(), a, p, testTool)
+	s, err := testCataloger.Generate(t.Context(), a, p.Image, p.Digest)
 	if err != nil || !slices.ContainsFunc(s.Packages, func(p policy.Package) bool { return p.Name == "part-1" }) {
 		t.Fatalf("without a limit: %+v, %v", s, err)
 	}
@@ -36,7 +36,7 @@ func TestFullDiskIsNotTheImagesFault(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := catalog(t.Context(), a, p, testTool); !errors.Is(err, syscall.EFBIG) {
+	if _, err := testCataloger.Generate(t.Context(), a, p.Image, p.Digest); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("with a full disk: %v", err)
 	}
 }

@@ -14,75 +14,26 @@ import (
 	"testing"
 
 	"github.com/anchore/grype/grype"
-	"github.com/anchore/grype/grype/match"
 	"github.com/anchore/grype/grype/matcher"
 	"github.com/anchore/grype/grype/matcher/dpkg"
 	"github.com/anchore/grype/grype/matcher/rpm"
 	"github.com/anchore/grype/grype/matcher/stock"
 	"github.com/anchore/grype/grype/pkg"
 	"github.com/anchore/grype/grype/version"
-	"github.com/anchore/grype/grype/vulnerability"
 	"github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
 	"github.com/anchore/syft/syft/cataloging"
 	"github.com/anchore/syft/syft/format/syftjson"
-	syftpkg "github.com/anchore/syft/syft/pkg"
 	"github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source/stereoscopesource"
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/policy"
 )
-
-// TestMatcherErrorIsNotSwallowed: if a matcher returns an error that is not fatal, grype only logs
-// it and returns the matches so far.
-func TestMatcherErrorIsNotSwallowed(t *testing.T) {
-	broken := errors.New("the index is unreadable")
-	m := grype.VulnerabilityMatcher{VulnerabilityProvider: database.Provider(), Matchers: []match.Matcher{failing{broken}}}
-	pkgs := []pkg.Package{{Name: "json-schema", Version: "0.3.0", Type: syftpkg.NpmPkg}}
-	if _, _, err := m.FindMatches(pkgs, pkg.Context{}); err != nil {
-		t.Fatalf("grype reports it itself by now, and the wrapper can go: %v", err)
-	}
-	m.Matchers = []match.Matcher{strictMatcher{failing{broken}}}
-	if _, _, err := m.FindMatches(pkgs, pkg.Context{}); err == nil || !strings.Contains(err.Error(), broken.Error()) {
-		t.Errorf("the error is %v", err)
-	}
-}
-
-type failing struct{ err error }
-
-func (failing) PackageTypes() []syftpkg.Type { return []syftpkg.Type{syftpkg.NpmPkg} }
-func (failing) Type() match.MatcherType      { return match.JavascriptMatcher }
-func (f failing) Match(vulnerability.Provider, pkg.Package) ([]match.Match, []match.IgnoreFilter, error) {
-	return nil, nil, f.err
-}
-
-// TestKernelHeadersAreSuppressedAndListed: these packages have the kernel's version but none of its
-// code. A finding that names them directly stays.
-func TestKernelHeadersAreSuppressedAndListed(t *testing.T) {
-	upstream := []pkg.UpstreamPackage{{Name: "linux"}}
-	for name, c := range map[string]struct {
-		m    match.Match
-		want bool
-	}{
-		"through the source": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.DebPkg, Upstreams: upstream},
-			Details: match.Details{{Type: match.ExactIndirectMatch}}}, true},
-		"directly": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.DebPkg, Upstreams: upstream},
-			Details: match.Details{{Type: match.ExactIndirectMatch}, {Type: match.ExactDirectMatch}}}, false},
-		"another package": {match.Match{Package: pkg.Package{Name: "linux-image-amd64", Type: syftpkg.DebPkg, Upstreams: upstream},
-			Details: match.Details{{Type: match.ExactIndirectMatch}}}, false},
-		"another source": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.DebPkg, Upstreams: []pkg.UpstreamPackage{{Name: "other"}}},
-			Details: match.Details{{Type: match.ExactIndirectMatch}}}, false},
-		"another ecosystem": {match.Match{Package: pkg.Package{Name: "linux-libc-dev", Type: syftpkg.NpmPkg, Upstreams: upstream},
-			Details: match.Details{{Type: match.ExactIndirectMatch}}}, false},
-	} {
-		if got := kernelHeaders(c.m) != ""; got != c.want {
-			t.Errorf("%s: suppressed is %v", name, got)
-		}
-	}
-}
 
 // TestPackagesEqualSyftsOwn compares with the packages that syft's default configuration finds when
 // syft reads the layers itself.
@@ -123,8 +74,8 @@ func TestFindingsEqualGrypesOwn(t *testing.T) {
 			cfg := syft.DefaultCreateSBOMConfig()
 			cfg.Packages.Golang = cfg.Packages.Golang.WithCaptureSymbols(cataloging.SymbolScopeAll)
 			cfg.Compliance.MissingVersion = cataloging.ComplianceActionDrop
-			want := grypesOwn(t, syftsOwn(t, img, cfg))
 			r := h.check(h.gate(blockCritical), h.push("app:1", img))
+			want := grypesOwn(t, syftsOwn(t, img, cfg), r.Input.Platforms[0].Suppressed)
 			var got []string
 			for _, f := range r.Input.Platforms[0].Findings {
 				got = append(got, f.ID+" "+f.Package.Name+" "+f.Package.Version+" "+f.Severity.String()+" "+string(f.FixState))
@@ -195,7 +146,8 @@ func syftsOwn(t *testing.T, img v1.Image, cfg *syft.CreateSBOMConfig) *sbom.SBOM
 	return s
 }
 
-func grypesOwn(t *testing.T, s *sbom.SBOM) []string {
+// grypesOwn returns the matches of the grype command, without the matches on kernel headers.
+func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []policy.Suppressed) []string {
 	t.Helper()
 	var doc bytes.Buffer
 	if err := syftjson.NewFormatEncoder().Encode(&doc, *s); err != nil {
@@ -219,7 +171,9 @@ func grypesOwn(t *testing.T, s *sbom.SBOM) []string {
 	}
 	var out []string
 	for _, f := range found.Sorted() {
-		if kernelHeaders(f) != "" {
+		if slices.ContainsFunc(suppressed, func(s policy.Suppressed) bool {
+			return s.Finding.ID == f.Vulnerability.ID && s.Finding.Package.Name == f.Package.Name && s.Reason == "kernel headers contain no kernel code"
+		}) {
 			continue
 		}
 		severity := "unknown"
@@ -272,11 +226,11 @@ func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
 	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]
 	looks := &cancelledAt{Context: t.Context(), at: -1}
-	if m, err := scan(looks, database, sbom); err != nil || len(m.findings) == 0 {
+	if m, err := match.SBOM(looks, database, sbom); err != nil || len(m.Findings) == 0 {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	for at := range looks.looked {
-		m, err := scan(&cancelledAt{Context: t.Context(), at: at}, database, sbom)
+		m, err := match.SBOM(&cancelledAt{Context: t.Context(), at: at}, database, sbom)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled at %d of %d: %+v, %v", at, looks.looked, m, err)
 		}

@@ -75,7 +75,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate/cache":            {"internal/disk"},
 		"gate/vulndb":           {"policy", "internal/clock", "internal/disk"},
 		"gate/filesystem":       {"gate/layers"},
-		"gate":                  {"policy", "internal/registry", "gate/cache", "gate/filesystem", "gate/layers", "gate/secrets", "gate/vulndb", "internal/trust", "internal/names"},
+		"gate/catalog":          {"policy", "gate/filesystem", "gate/layers", "gate/secrets"},
+		"gate/match":            {"policy", "gate/catalog", "gate/vulndb"},
+		"gate":                  {"policy", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":               {"policy", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":          {"policy", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
 		"internal/cli":          {"internal/run", "internal/redact", "policy", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
@@ -110,9 +112,9 @@ func TestImportsPointOneWay(t *testing.T) {
 // TestHeavyLibrariesHaveOneHome: only one place deals with the faults of a library.
 func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
-		"github.com/anchore/syft/":        {"gate", "gate/vulndb"}, // grype's interfaces use syft's packages
-		"github.com/anchore/stereoscope/": {"gate", "gate/filesystem"},
-		"github.com/anchore/grype/":       {"gate", "gate/vulndb"},
+		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // grype's interfaces use syft's packages
+		"github.com/anchore/stereoscope/": {"gate/catalog", "gate/filesystem"},
+		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
 		"github.com/urfave/cli":           {"internal/cli"},

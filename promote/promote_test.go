@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
@@ -166,6 +167,9 @@ func (w *world) approveWith(what remote.Taggable, external gate.ExternalEvidence
 	return r.Approval
 }
 
+// patterns are compiled once for all tests.
+var patterns = &catalog.Patterns{}
+
 func (w *world) check(what remote.Taggable, external gate.ExternalEvidence) *gate.Result {
 	w.Helper()
 	if _, err := w.staging.Push(w.Context(), "app:1", what); err != nil {
@@ -175,7 +179,7 @@ func (w *world) check(what remote.Taggable, external gate.ExternalEvidence) *gat
 	if err != nil {
 		w.Fatal(err)
 	}
-	g, err := gate.New(gate.Options{Policies: policy.Set{w.policy}, Database: database, TempDir: w.TempDir(), Now: time.Now, Tool: tool})
+	g, err := gate.New(gate.Options{Policies: policy.Set{w.policy}, Database: database, TempDir: w.TempDir(), Now: time.Now, Tool: tool, Patterns: patterns})
 	if err != nil {
 		w.Fatal(err)
 	}

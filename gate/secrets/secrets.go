@@ -1,5 +1,5 @@
 // Package secrets finds credentials in the configuration of an image: variables, labels and
-// history. [Load] returns the [Detector], and [Detector.Find] checks a whole configuration.
+// history. [New] returns a [Detector], and [Detector.Find] checks a whole configuration.
 //
 // The forms of well-known credentials come from the rules of gitleaks. This package adds forms that
 // gitleaks lacks, names of variables that hold credentials, and values that are public or
@@ -47,16 +47,16 @@ type Detector struct {
 	rules *detect.Detector
 }
 
-// Load compiles the rules once, which takes about 40 ms.
-var Load = sync.OnceValues(func() (*Detector, error) {
+// New compiles the rules, which takes about 40 ms.
+func New() (*Detector, error) {
 	rules, err := detect.NewDetectorDefaultConfig()
 	if err != nil {
-		return nil, fmt.Errorf("compiling the rules for secrets: %w", err)
+		return nil, fmt.Errorf("compiling the rules for credentials: %w", err)
 	}
 	// A comment in an image must not disable a rule.
 	rules.IgnoreGitleaksAllow = true
 	return &Detector{rules: rules}, nil
-})
+}
 
 // Find returns the places in a configuration that hold a credential: variables in the image's
 // order, labels sorted by name, then the history. It returns the place and the kind, never the

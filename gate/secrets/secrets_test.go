@@ -6,14 +6,18 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/imagegate/imagegate/policy"
 )
 
+// shared is compiled once for all tests.
+var shared = sync.OnceValues(New)
+
 func load(t *testing.T) *Detector {
 	t.Helper()
-	d, err := Load()
+	d, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}

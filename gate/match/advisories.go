@@ -1,4 +1,4 @@
-package gate
+package match
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"github.com/anchore/grype/grype/pkg"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
+	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -17,7 +18,7 @@ import (
 // advisories counts the advisories in the database for the image: for its distribution, and for
 // each type of language package. The counts show how much a scan without findings means. pkgs must
 // not contain packages that a package of the distribution owns.
-func advisories(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Advisories, error) {
+func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Advisories, error) {
 	var out []policy.Advisories
 	if d != nil && (len(osPackageTypes(s)) > 0 || len(pkgs) == 0) {
 		n, err := db.CountRelease(ctx, d)
@@ -50,23 +51,10 @@ func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
 	var types []syftpkg.Type
 	for i := range pkgs {
 		// No database has advisories about the weights of a model.
-		if t := pkgs[i].Type; !isOSPackage(t) && t != syftpkg.ModelPkg {
+		if t := pkgs[i].Type; !catalog.IsOSPackage(t) && t != syftpkg.ModelPkg {
 			types = append(types, t)
 		}
 	}
 	slices.Sort(types)
 	return slices.Compact(types)
-}
-
-// mergeAdvisories adds the counts of another platform to all, without duplicates.
-func mergeAdvisories(all, more []policy.Advisories) []policy.Advisories {
-	for _, a := range more {
-		if !slices.Contains(all, a) {
-			all = append(all, a)
-		}
-	}
-	slices.SortFunc(all, func(a, b policy.Advisories) int {
-		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Distribution, b.Distribution))
-	})
-	return all
 }

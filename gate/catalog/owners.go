@@ -1,4 +1,4 @@
-package gate
+package catalog
 
 import (
 	"bytes"
@@ -65,8 +65,8 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 func (s *SBOM) describedFiles() map[string]bool {
 	wanted := map[string]bool{}
 	for i := range s.sorted {
-		if p := &s.sorted[i]; !isOSPackage(p.Type) {
-			for _, l := range evidenceOf(p) {
+		if p := &s.sorted[i]; !IsOSPackage(p.Type) {
+			for _, l := range Evidence(p) {
 				wanted[l.RealPath] = true
 			}
 		}
@@ -77,9 +77,9 @@ func (s *SBOM) describedFiles() map[string]bool {
 	return wanted
 }
 
-// evidenceOf returns the locations that describe a package. It leaves out locations that only
+// Evidence returns the locations that describe a package. It leaves out locations that only
 // support it, such as a list of its files.
-func evidenceOf(p *syftpkg.Package) []file.Location {
+func Evidence(p *syftpkg.Package) []file.Location {
 	all := p.Locations.ToSlice()
 	primary := slices.DeleteFunc(slices.Clone(all), func(l file.Location) bool {
 		return l.Annotations[syftpkg.EvidenceAnnotationKey] != syftpkg.PrimaryEvidenceAnnotation
@@ -110,7 +110,7 @@ func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string
 	claims := map[string][]ownership{}
 	for i := range packages {
 		p := &packages[i]
-		if !isOSPackage(p.Type) || !inDatabase(p) {
+		if !IsOSPackage(p.Type) || !inDatabase(p) {
 			continue
 		}
 		eachRecord(p.Metadata, func(recorded string, digest file.Digest) {

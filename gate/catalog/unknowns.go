@@ -1,4 +1,4 @@
-package gate
+package catalog
 
 import (
 	"path"
@@ -44,7 +44,7 @@ func (s *SBOM) classifyUnknowns() {
 		u := &s.Unknowns[i]
 		root, purl := roots.of(u.Path)
 		u.Package = purl
-		if owner := s.ownerOf(u.Path); owner != nil {
+		if owner := s.OwnerOf(u.Path); owner != nil {
 			u.Package = owner.PURL
 		}
 		switch {
@@ -62,9 +62,9 @@ func (s *SBOM) classifyUnknowns() {
 	}
 }
 
-// evaluatedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
+// EvaluatedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
 // package database is never marked, except for a list of checksums of a cataloged package.
-func (s *SBOM) evaluatedUnknowns(distributionCovered bool) []policy.Unknown {
+func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []policy.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
 		u := &out[i]
@@ -73,7 +73,7 @@ func (s *SBOM) evaluatedUnknowns(distributionCovered bool) []policy.Unknown {
 		}
 		if owner := s.checksummedBy(*u); owner != nil {
 			u.Class, u.Package = policy.UnknownOwned, owner.PURL
-		} else if u.Class != policy.UnknownPackageDatabase && s.ownerOf(u.Path) != nil {
+		} else if u.Class != policy.UnknownPackageDatabase && s.OwnerOf(u.Path) != nil {
 			u.Class = policy.UnknownOwned
 		}
 	}
@@ -97,9 +97,9 @@ func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
 	return nil
 }
 
-// ownerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
+// OwnerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
 // part of the path: a folder can have a colon in its name.
-func (s *SBOM) ownerOf(p string) *policy.Package {
+func (s *SBOM) OwnerOf(p string) *policy.Package {
 	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
 	if !ok {
 		return nil
@@ -129,7 +129,7 @@ func newPackageFolders(packages []syftpkg.Package) packageFolders {
 	f := packageFolders{map[string]string{}, map[string]installed{}}
 	for i := range packages {
 		p := &packages[i]
-		for _, l := range evidenceOf(p) {
+		for _, l := range Evidence(p) {
 			f.add(p, l)
 		}
 	}

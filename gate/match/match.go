@@ -1,4 +1,9 @@
-package gate
+// Package match matches the packages of an SBOM against the vulnerability database.
+//
+// [SBOM] is the only function. It returns the findings, and everything that limits how much they mean:
+// packages that cannot be matched, files that could not be read, and the number of advisories in the
+// database. It does not read the image.
+package match
 
 import (
 	"context"
@@ -23,25 +28,32 @@ import (
 	"github.com/anchore/syft/syft/artifact"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
+	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// matched is the result of matching one SBOM against the database.
-type matched struct {
-	findings     []policy.Finding
-	unmatched    []policy.Unmatched
-	unknowns     []policy.Unknown
-	suppressed   []policy.Suppressed
-	distribution policy.Distribution
-	advisories   []policy.Advisories
+// Result is the result of matching one SBOM against the database.
+type Result struct {
+	Findings []policy.Finding
+	// Unmatched lists the packages that the matchers could not match, each with the reason.
+	Unmatched []policy.Unmatched
+	// Unknowns lists the files that the catalogers could not read. Class says whether the advisories
+	// of the distribution apply to them.
+	Unknowns []policy.Unknown
+	// Suppressed lists the matches that do not count, each with the reason.
+	Suppressed []policy.Suppressed
+	// Distribution is the distribution of the SBOM with its end of life, if known.
+	Distribution policy.Distribution
+	// Advisories counts the advisories in the database for these packages.
+	Advisories []policy.Advisories
 }
 
-// scan matches an SBOM against the database. Where grype would only log a problem or ignore it,
-// scan returns an error or an entry in uncovered. Without this, an unreadable database, an unknown
+// SBOM matches an SBOM against the database. If grype only logs a problem or ignores it, SBOM returns
+// an error or an entry in Unmatched. Without this, an unreadable database, an unknown
 // distribution and an incomparable version would all look like "no findings".
-func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
-	release := s.syft.Artifacts.LinuxDistribution
+func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) {
+	release := s.Syft().Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
 	pkgs := matchablePackages(s, d)
 
@@ -54,7 +66,7 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 		Matchers:                   strictMatchers(),
 		IncludeMatcherSuppressions: true,
 	}
-	description := s.syft.Source
+	description := s.Syft().Source
 	found, dropped, err := m.FindMatchesContext(ctx, pkgs, pkg.Context{Source: &description, Distro: d})
 	if err != nil {
 		return nil, fmt.Errorf("matching the packages of %s: %w", s.Digest, err)
@@ -67,30 +79,30 @@ func scan(ctx context.Context, db *vulndb.DB, s *SBOM) (*matched, error) {
 		return nil, fmt.Errorf("reading the vulnerability database while matching %s: %w", s.Digest, err)
 	}
 
-	out := &matched{findings: []policy.Finding{}, suppressed: []policy.Suppressed{}, distribution: s.Distribution}
+	out := &Result{Findings: []policy.Finding{}, Suppressed: []policy.Suppressed{}, Distribution: s.Distribution}
 	for _, one := range found.Sorted() {
 		f, err := toFinding(one)
 		if err != nil {
 			return nil, err
 		}
 		if reason := kernelHeaders(one); reason != "" {
-			out.suppressed = append(out.suppressed, policy.Suppressed{Finding: f, Reason: reason})
+			out.Suppressed = append(out.Suppressed, policy.Suppressed{Finding: f, Reason: reason})
 			continue
 		}
-		out.findings = append(out.findings, f)
+		out.Findings = append(out.Findings, f)
 	}
 	for _, one := range dropped {
 		f, err := toFinding(one.Match)
 		if err != nil {
 			return nil, err
 		}
-		out.suppressed = append(out.suppressed, policy.Suppressed{Finding: f, Reason: ignoreReason(one)})
+		out.Suppressed = append(out.Suppressed, policy.Suppressed{Finding: f, Reason: ignoreReason(one)})
 	}
 	if err := out.addGaps(ctx, db, s, d, pkgs); err != nil {
 		return nil, err
 	}
 	if d != nil {
-		if out.distribution.EndOfLife, err = db.EndOfLife(d); err != nil {
+		if out.Distribution.EndOfLife, err = db.EndOfLife(d); err != nil {
 			return nil, fmt.Errorf("looking up the end of life of %s: %w", d, err)
 		}
 	}
@@ -113,8 +125,8 @@ func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string
 // matchablePackages converts syft's packages to grype's, as the grype command does. A package
 // without a distribution gets the image's distribution. Packages that duplicate a package of the
 // distribution are removed.
-func matchablePackages(s *SBOM, d *distro.Distro) []pkg.Package {
-	ptrs := pkg.FromPackages(s.sorted, s.syft.Relationships, pkg.SynthesisConfig{})
+func matchablePackages(s *catalog.SBOM, d *distro.Distro) []pkg.Package {
+	ptrs := pkg.FromPackages(s.SyftPackages(), s.Syft().Relationships, pkg.SynthesisConfig{})
 	for _, p := range ptrs {
 		if p.Distro == nil {
 			p.Distro = d
@@ -139,7 +151,7 @@ func ownedByDistribution(p *pkg.Package) bool {
 		if p.Type == syftpkg.BinaryPkg {
 			return true
 		}
-		return listsUnfixed(owner.Distro) && isOSPackage(owner.Type) && !isOSPackage(p.Type)
+		return listsUnfixed(owner.Distro) && catalog.IsOSPackage(owner.Type) && !catalog.IsOSPackage(p.Type)
 	})
 }
 
@@ -155,14 +167,6 @@ func listsUnfixed(d *distro.Distro) bool {
 		}) {
 			return true
 		}
-	}
-	return false
-}
-
-func isOSPackage(t syftpkg.Type) bool {
-	switch t {
-	case syftpkg.DebPkg, syftpkg.RpmPkg, syftpkg.PortagePkg, syftpkg.AlpmPkg, syftpkg.ApkPkg:
-		return true
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-package gate
+package catalog
 
 import (
 	"fmt"
@@ -58,8 +58,7 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 			{Path: "usr/info", Link: "/var/lib/dpkg/info"}, {Path: "bin/x", Link: "/bin/info"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newTester(t)
-			img := image.New(h.image(lab.ImageSpec{Layers: layers}), nil, t.TempDir())
+			img := image.New(labImage(t, lab.ImageSpec{Layers: layers}), nil, t.TempDir())
 			if err := img.Read(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -107,8 +106,7 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 
 // TestShortWayIsTaken: without links, the faster search is used.
 func TestShortWayIsTaken(t *testing.T) {
-	h := newTester(t)
-	img := image.New(h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
+	img := image.New(labImage(t, lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
 	if err := img.Read(t.Context()); err != nil {
 		t.Fatal(err)
 	}

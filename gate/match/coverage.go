@@ -1,4 +1,4 @@
-package gate
+package match
 
 import (
 	"context"
@@ -14,13 +14,14 @@ import (
 	"github.com/anchore/syft/syft/cpe"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
+	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
 )
 
 // addGaps adds the packages that the matchers ignore without an error, the files that the
 // catalogers could not read, and the number of advisories for the matched packages.
-func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro, pkgs []pkg.Package) error {
+func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) error {
 	gaps, err := distributionGaps(ctx, db, s, d)
 	if err != nil {
 		return err
@@ -28,26 +29,26 @@ func (m *matched) addGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro
 	// The distribution's advisories cover the files of its packages only if the database covers the
 	// distribution.
 	c := &coverage{db: db, sbom: s, distributionCovered: len(gaps) == 0 && d != nil, cataloged: map[pkg.ID]*syftpkg.Package{}}
-	for i := range s.sorted {
-		c.cataloged[pkg.ID(s.sorted[i].ID())] = &s.sorted[i]
+	for i := range s.SyftPackages() {
+		c.cataloged[pkg.ID(s.SyftPackages()[i].ID())] = &s.SyftPackages()[i]
 	}
-	m.unmatched = append([]policy.Unmatched{}, gaps...)
-	if err := c.addTypes(ctx, pkgs, &m.unmatched); err != nil {
+	m.Unmatched = append([]policy.Unmatched{}, gaps...)
+	if err := c.addTypes(ctx, pkgs, &m.Unmatched); err != nil {
 		return err
 	}
 	for i := range pkgs {
-		if err := c.addVersion(ctx, &pkgs[i], &m.unmatched); err != nil {
+		if err := c.addVersion(ctx, &pkgs[i], &m.Unmatched); err != nil {
 			return err
 		}
 	}
-	m.unknowns = s.evaluatedUnknowns(c.distributionCovered)
+	m.Unknowns = s.EvaluatedUnknowns(c.distributionCovered)
 	others := slices.DeleteFunc(slices.Clone(pkgs), func(p pkg.Package) bool { return c.ownerOf(&p) != nil })
-	m.advisories, err = advisories(ctx, db, s, d, others)
+	m.Advisories, err = advisories(ctx, db, s, d, others)
 	return err
 }
 
 // distributionGaps returns the reasons why packages of the distribution cannot be matched.
-func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Distro) ([]policy.Unmatched, error) {
+func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro) ([]policy.Unmatched, error) {
 	var out []policy.Unmatched
 	if len(s.Packages) == 0 {
 		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
@@ -81,22 +82,22 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *SBOM, d *distro.Dis
 // coverage finds the packages that the matchers ignore.
 type coverage struct {
 	db                  *vulndb.DB
-	sbom                *SBOM
+	sbom                *catalog.SBOM
 	distributionCovered bool
 	cataloged           map[pkg.ID]*syftpkg.Package
-	modules             map[string]string // see versionedModules; nil until needed
+	modules             map[string]string // see catalog.VersionedModules; nil until needed
 }
 
-// ownerOf returns the package of a covered distribution that owns all files that describe p, or
+// OwnerOf returns the package of a covered distribution that owns all files that describe p, or
 // nil.
 func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
 	cataloged := c.cataloged[p.ID]
-	if !c.distributionCovered || cataloged == nil || isOSPackage(p.Type) {
+	if !c.distributionCovered || cataloged == nil || catalog.IsOSPackage(p.Type) {
 		return nil
 	}
 	var owner *policy.Package
-	for _, l := range evidenceOf(cataloged) {
-		if owner = c.sbom.ownerOf(l.RealPath); owner == nil {
+	for _, l := range catalog.Evidence(cataloged) {
+		if owner = c.sbom.OwnerOf(l.RealPath); owner == nil {
 			return nil
 		}
 	}
@@ -112,7 +113,7 @@ func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]polic
 	for i := range pkgs {
 		p := &pkgs[i]
 		// No database has advisories about the weights of a model.
-		if isOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
+		if catalog.IsOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
 			continue
 		}
 		ok, err := c.coversType(ctx, p.Type, p.CPEs, byName)
@@ -167,9 +168,9 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 	u := policy.Unmatched{Package: &about, Reason: reason, Detail: detail}
 	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != policy.MainModule {
 		if c.modules == nil {
-			c.modules = versionedModules(c.sbom.sorted)
+			c.modules = catalog.VersionedModules(c.sbom.SyftPackages())
 		}
-		if purl := partOf(cataloged, c.modules); purl != "" {
+		if purl := catalog.PartOf(cataloged, c.modules); purl != "" {
 			u.Reason, u.Detail, u.Owner = policy.PartOfPackage, "", purl
 		} else if own, err := c.isOwn(ctx, p, cataloged); err != nil {
 			return err
@@ -184,11 +185,11 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 // isOwn reports whether a package is the application's own. A name that has advisories in the
 // database does not count as own: it can be a vulnerable package whose version is missing.
 func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg.Package) (bool, error) {
-	if !looksOwn(cataloged) {
+	if !catalog.LooksOwn(cataloged) {
 		return false, nil
 	}
 	names := append(c.db.Provider().PackageSearchNames(*p), p.Name)
-	for _, l := range evidenceOf(cataloged) {
+	for _, l := range catalog.Evidence(cataloged) {
 		if base := path.Base(l.RealPath); p.Type == syftpkg.JavaPkg {
 			names = append(names, strings.TrimSuffix(base, path.Ext(base)))
 		}
@@ -205,9 +206,9 @@ func (c *coverage) packageOf(p *pkg.Package) policy.Package {
 	if cataloged == nil {
 		return packageOf(*p)
 	}
-	for _, l := range evidenceOf(cataloged) {
+	for _, l := range catalog.Evidence(cataloged) {
 		found := policy.Location{Path: l.RealPath, Layer: l.FileSystemID}
-		if m, ok := cataloged.Metadata.(syftpkg.JavaArchive); ok && c.sbom.ownerOf(l.RealPath) == nil {
+		if m, ok := cataloged.Metadata.(syftpkg.JavaArchive); ok && c.sbom.OwnerOf(l.RealPath) == nil {
 			if inside, nested := strings.CutPrefix(m.VirtualPath, l.RealPath+":"); nested {
 				found.Path += ":" + inside
 			}
@@ -241,10 +242,10 @@ func someOf(names []string) string {
 }
 
 // osPackageTypes returns the types of operating system packages in an SBOM, sorted.
-func osPackageTypes(s *SBOM) []syftpkg.Type {
+func osPackageTypes(s *catalog.SBOM) []syftpkg.Type {
 	var kinds []syftpkg.Type
 	for _, p := range s.Packages {
-		if kind := syftpkg.Type(p.Type); isOSPackage(kind) && !slices.Contains(kinds, kind) {
+		if kind := syftpkg.Type(p.Type); catalog.IsOSPackage(kind) && !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}

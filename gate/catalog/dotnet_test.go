@@ -1,4 +1,4 @@
-package gate
+package catalog
 
 import (
 	"bytes"
@@ -75,36 +75,34 @@ func refused(t *testing.T) []byte {
 // TestProgramsAreReadAsSyftDoes compares the packages in .NET bundles, and the programs that cannot
 // be read.
 func TestProgramsAreReadAsSyftDoes(t *testing.T) {
-	h := newTester(t)
-	img := h.image(lab.ImageSpec{OSRelease: "debian 12", DebPackages: clean.DebPackages, Files: []lab.File{
+	img := labImage(t, lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}}, Files: []lab.File{
 		{Path: "opt/bundle", Content: string(bundle(t, 3000)), Mode: 0o755},
 		{Path: "opt/plain", Content: string(elfWith(t, nil, make([]byte, 10_000))), Mode: 0o755},
 		{Path: "opt/refused", Content: string(refused(t)), Mode: 0o755},
 		{Path: "opt/short", Content: "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00", Mode: 0o755},
 		{Path: "opt/link", Link: "bundle"},
 	}})
-	own := syftsOwn(t, img, catalogConfig(testTool))
-	r := h.check(h.gate(blockCritical), h.push("app:1", img))
-	p := r.Input.Platforms[0]
+	own := syftsOwn(t, img, catalogConfig(testCataloger.Tool))
+	s := generate(t, img)
 
 	var want, got []string
 	for one := range own.Artifacts.Packages.Enumerate() {
 		want = append(want, fmt.Sprint(one.Name, " ", one.Version, " ", one.Type, " ", one.FoundBy))
 	}
-	for one := range r.SBOMs[0].syft.Artifacts.Packages.Enumerate() {
+	for one := range s.Syft().Artifacts.Packages.Enumerate() {
 		got = append(got, fmt.Sprint(one.Name, " ", one.Version, " ", one.Type, " ", one.FoundBy))
 	}
 	slices.Sort(want)
 	slices.Sort(got)
-	if d := cmp.Diff(want, got); d != "" || !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "Newtonsoft.Json 12.0.1") }) {
+	if d := cmp.Diff(want, got); d != "" || !slices.ContainsFunc(got, func(one string) bool { return strings.HasPrefix(one, "Newtonsoft.Json 12.0.1") }) {
 		t.Errorf("packages %q (-syft +ours):\n%s", got, d)
 	}
 	unread := unknowns(own)
 	for i := range unread {
 		unread[i].Class = policy.UnknownFile
 	}
-	if d := cmp.Diff(unread, p.Unknowns); d != "" || len(p.Unknowns) == 0 {
-		t.Errorf("%d unknowns (-syft +ours):\n%s", len(p.Unknowns), d)
+	if d := cmp.Diff(unread, s.Unknowns); d != "" || len(s.Unknowns) == 0 {
+		t.Errorf("%d unknowns (-syft +ours):\n%s", len(s.Unknowns), d)
 	}
 }
 

@@ -1,4 +1,4 @@
-package gate
+package catalog
 
 import (
 	"path"
@@ -42,15 +42,15 @@ func hasVersion(v string) bool {
 	return v != "" && !strings.EqualFold(v, cataloging.UnknownStubValue)
 }
 
-// partOf returns the purl of the npm package that contains p, if p is a package.json without a
+// PartOf returns the purl of the npm package that contains p, if p is a package.json without a
 // version inside it, such as one that only marks a folder as a module. It returns "" if npm
 // installs packages in that folder, or if the folder holds dependencies.
-func partOf(p *syftpkg.Package, versioned map[string]string) string {
+func PartOf(p *syftpkg.Package, versioned map[string]string) string {
 	if _, ok := p.Metadata.(syftpkg.NpmPackage); !ok {
 		return ""
 	}
 	var owner string
-	for _, l := range evidenceOf(p) {
+	for _, l := range Evidence(p) {
 		if path.Base(l.RealPath) != "package.json" {
 			return ""
 		}
@@ -68,15 +68,15 @@ func partOf(p *syftpkg.Package, versioned map[string]string) string {
 	return owner
 }
 
-// versionedModules returns the purls of npm packages that have a version, by folder.
-func versionedModules(packages []syftpkg.Package) map[string]string {
+// VersionedModules returns the purls of npm packages that have a version, by folder.
+func VersionedModules(packages []syftpkg.Package) map[string]string {
 	folders := map[string]string{}
 	for i := range packages {
 		p := &packages[i]
 		if _, ok := p.Metadata.(syftpkg.NpmPackage); !ok || !hasVersion(p.Version) {
 			continue
 		}
-		for _, l := range evidenceOf(p) {
+		for _, l := range Evidence(p) {
 			if path.Base(l.RealPath) == "package.json" {
 				folders[path.Dir(l.RealPath)] = p.PURL
 			}
@@ -85,9 +85,9 @@ func versionedModules(packages []syftpkg.Package) map[string]string {
 	return folders
 }
 
-// looksOwn reports whether a package without a version looks like the application's own, by its
+// LooksOwn reports whether a package without a version looks like the application's own, by its
 // path and its metadata.
-func looksOwn(p *syftpkg.Package) bool {
+func LooksOwn(p *syftpkg.Package) bool {
 	switch m := p.Metadata.(type) {
 	case syftpkg.NpmPackage:
 		// npm requires a version in every published package.
@@ -102,7 +102,7 @@ func looksOwn(p *syftpkg.Package) bool {
 
 // among reports whether a file that describes a package is below one of the folders.
 func among(p *syftpkg.Package, folders []string) bool {
-	return slices.ContainsFunc(evidenceOf(p), func(l file.Location) bool { return below(l.RealPath, folders) })
+	return slices.ContainsFunc(Evidence(p), func(l file.Location) bool { return below(l.RealPath, folders) })
 }
 
 // ownArchive reports whether a jar is the application's own: a file of the image, outside the

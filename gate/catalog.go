@@ -1,0 +1,158 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/gate/filesystem"
+	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/registry"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// CatalogedImage has everything about an image that matching and deciding need. It does not need the
+// image's layers.
+type CatalogedImage struct {
+	Image     policy.Image
+	Platforms []CatalogedPlatform
+}
+
+// CatalogedPlatform is one platform of a CatalogedImage.
+type CatalogedPlatform struct {
+	// Platform is the evidence that is known before matching: name, digest, configuration, size,
+	// layers and base image.
+	Platform policy.Platform
+	SBOM     *SBOM
+
+	cached bool // the SBOM came from the cache, with its documents
+}
+
+// sboms returns the SBOM of each platform.
+func (c *CatalogedImage) sboms() []*SBOM {
+	var out []*SBOM
+	for _, p := range c.Platforms {
+		out = append(out, p.SBOM)
+	}
+	return out
+}
+
+// catalog lists the packages of every platform. It loads SBOMs from the cache, and fetches only the
+// layers of the other platforms. hits is the number of SBOMs from the cache.
+func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *filesystem.Archives, img *Image) (_ *CatalogedImage, hits int, err error) {
+	c := &CatalogedImage{Image: policy.Image{Reference: img.Source.String(), Repository: img.Source.Repository(),
+		Digest: img.Digest.String(), MediaType: string(img.MediaType), LazyIndexes: img.lazyIndexes()}}
+	var missing []v1.Image
+	for i := range img.Platforms {
+		p := &img.Platforms[i]
+		one := CatalogedPlatform{SBOM: g.loadCached(p.Digest)}
+		if one.cached = one.SBOM != nil; one.cached {
+			hits++
+		} else {
+			missing = append(missing, p.Image)
+		}
+		if one.Platform, err = g.describe(p); err != nil {
+			return nil, 0, fmt.Errorf("platform %s: %w", p.Name, err)
+		}
+		c.Platforms = append(c.Platforms, one)
+	}
+	defer archives.Drop()
+	if len(missing) == 0 {
+		return c, hits, nil
+	}
+	defer g.warm(ctx)()
+	if err := g.fetch(ctx, store, img, missing); err != nil {
+		return nil, 0, err
+	}
+	for i := range c.Platforms {
+		if one := &c.Platforms[i]; !one.cached {
+			if one.SBOM, err = g.generate(ctx, store, archives, &img.Platforms[i]); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	return c, hits, nil
+}
+
+// describe returns the evidence about a platform that its manifest and configuration have.
+func (g *Gate) describe(p *Platform) (policy.Platform, error) {
+	out := policy.Platform{Platform: p.Name, Digest: p.Digest.String()}
+	patterns, err := g.opts.Patterns.Secrets()
+	if err != nil {
+		return out, err
+	}
+	if out.Layers, out.Size, err = layersOf(p.Image); err != nil {
+		return out, err
+	}
+	if out.Config, err = configOf(patterns, p.Config); err != nil {
+		return out, err
+	}
+	out.Base, err = baseOf(patterns, p.Image)
+	return out, err
+}
+
+// fetch reads every layer of the images. A layer that several images share is read once.
+func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, images []v1.Image) error {
+	done := g.opts.Progress.Start(Pull, img.Digest.String())
+	err := store.Fetch(ctx, images...)
+	done(err)
+	if err != nil {
+		if img.Source.Transport == Registry {
+			return registry.NewError(registry.Staging, "reading the layers of "+img.reference().String(), err)
+		}
+		return fmt.Errorf("reading the layers of %s: %w", img.Source, err)
+	}
+	return nil
+}
+
+// warm compiles the license patterns in the background while layers download. Errors surface when
+// the cataloger needs the patterns. The caller must call wait.
+func (g *Gate) warm(ctx context.Context) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = g.opts.Patterns.Compile(ctx)
+	}()
+	return func() { <-done }
+}
+
+// generate generates the SBOM of one platform.
+func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (*SBOM, error) {
+	done := g.opts.Progress.Start(Catalog, p.Name)
+	sbom, err := g.generateIn(ctx, store, a, p)
+	done(err)
+	if err != nil {
+		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	return sbom, nil
+}
+
+// generateIn generates the SBOM with archives unpacked in a folder of this check, see
+// Options.UnpackIn.
+func (g *Gate) generateIn(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (_ *SBOM, err error) {
+	if g.opts.UnpackIn == nil {
+		return g.cataloger.Generate(ctx, a, p.Image, p.Digest)
+	}
+	dir, err := store.TempDir("unpack")
+	if err != nil {
+		return nil, err
+	}
+	undo, err := g.opts.UnpackIn(dir)
+	if err != nil {
+		return nil, fmt.Errorf("naming the folder to unpack archives in: %w", err)
+	}
+	watched, stop := store.Watch(ctx, dir)
+	s, err := g.cataloger.Generate(watched, a, p.Image, p.Digest)
+	// If the watch stopped the catalog, the error of the catalog is only a consequence. The watch
+	// error must also replace a nil error: catalogers skip an archive that they cannot unpack.
+	if exceeded := stop(); exceeded != nil {
+		err = exceeded
+	}
+	if err = errors.Join(err, undo(), os.RemoveAll(dir)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}

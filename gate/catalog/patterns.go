@@ -1,0 +1,67 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/anchore/syft/syft"
+
+	"github.com/imagegate/imagegate/gate/secrets"
+)
+
+// Patterns holds the compiled patterns for licenses and credentials. The license patterns take one
+// to two seconds to compile, so share one value in a process. The zero value compiles the patterns
+// when they are needed. It is safe for concurrent use.
+type Patterns struct {
+	licenses struct {
+		once   sync.Once
+		values context.Context // syft passes the patterns in a context
+		err    error
+	}
+	secrets struct {
+		once     sync.Once
+		detector *secrets.Detector
+		err      error
+	}
+}
+
+// Compile compiles the license patterns, unless that was done before.
+func (p *Patterns) Compile(ctx context.Context) error {
+	l := &p.licenses
+	l.once.Do(func() {
+		l.values, l.err = syft.SetContextLicenseScanner(context.WithoutCancel(ctx), catalogConfig(Tool{}).Licenses)
+	})
+	if l.err != nil {
+		return fmt.Errorf("compiling license patterns: %w", l.err)
+	}
+	return nil
+}
+
+// Secrets returns the detector of credentials.
+func (p *Patterns) Secrets() (*secrets.Detector, error) {
+	p.secrets.once.Do(func() { p.secrets.detector, p.secrets.err = secrets.New() })
+	return p.secrets.detector, p.secrets.err
+}
+
+// licensed returns ctx with the compiled license patterns.
+func (p *Patterns) licensed(ctx context.Context) (context.Context, error) {
+	if err := p.Compile(ctx); err != nil {
+		return nil, err
+	}
+	return valuesOf{ctx, p.licenses.values}, nil
+}
+
+// valuesOf is a context that also has the values of another context.
+type valuesOf struct {
+	context.Context
+	more context.Context
+}
+
+// Value looks up the key in the context first, then in more.
+func (c valuesOf) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.more.Value(key)
+}

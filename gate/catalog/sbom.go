@@ -1,0 +1,97 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+
+	syftpkg "github.com/anchore/syft/syft/pkg"
+	"github.com/anchore/syft/syft/sbom"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/imagegate/imagegate/policy"
+)
+
+// SBOM is the software bill of materials of one platform's image.
+type SBOM struct {
+	// Digest is the digest of the manifest that was cataloged.
+	Digest v1.Hash
+	// Packages, Distribution and Unknowns are the evidence for the policy. Unknowns has every file
+	// that a cataloger could not read, even if another cataloger found packages in it.
+	Packages     []policy.Package
+	Distribution policy.Distribution
+	Unknowns     []policy.Unknown
+	// SPDX is an SPDX 2.3 JSON document, and CycloneDX a CycloneDX 1.6 JSON document. Both list
+	// packages, not files. They are identical byte for byte for the same digest and tool versions.
+	SPDX      []byte
+	CycloneDX []byte
+
+	syft *sbom.SBOM // the matcher's input, without a round trip through JSON
+	// sorted are the packages of syft, kept here because syft copies each package on every call.
+	sorted []syftpkg.Package
+	// owners are the files that packages of the distribution own, sorted by path.
+	owners []ownedFile
+}
+
+// Syft returns the SBOM as syft made it, with the relationships that the matcher uses. The caller
+// must not change it.
+func (s *SBOM) Syft() *sbom.SBOM { return s.syft }
+
+// SyftPackages returns the packages as syft cataloged them, sorted. The caller must not change them.
+func (s *SBOM) SyftPackages() []syftpkg.Package { return s.sorted }
+
+// IsOSPackage reports whether packages of the type are installed by the package manager of a
+// distribution.
+func IsOSPackage(t syftpkg.Type) bool {
+	switch t {
+	case syftpkg.DebPkg, syftpkg.RpmPkg, syftpkg.PortagePkg, syftpkg.AlpmPkg, syftpkg.ApkPkg:
+		return true
+	}
+	return false
+}
+
+// newSBOM returns an SBOM without the documents. [Cataloger.Document] encodes them.
+func newSBOM(s *sbom.SBOM, digest v1.Hash) *SBOM {
+	out := &SBOM{Digest: digest, Packages: []policy.Package{}, Unknowns: unknowns(s), syft: s, sorted: s.Artifacts.Packages.Sorted()}
+	for _, sp := range out.sorted {
+		out.Packages = append(out.Packages, toPackage(sp))
+	}
+	if r := s.Artifacts.LinuxDistribution; r != nil {
+		out.Distribution = policy.Distribution{ID: r.ID, Version: r.VersionID, Name: r.PrettyName}
+	}
+	return out
+}
+
+func toPackage(p syftpkg.Package) policy.Package {
+	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+	for _, l := range p.Licenses.ToSlice() {
+		if l.SPDXExpression != "" {
+			out.Licenses = append(out.Licenses, l.SPDXExpression)
+		} else if l.Value != "" {
+			out.Licenses = append(out.Licenses, l.Value)
+		}
+	}
+	for _, l := range p.Locations.ToSlice() {
+		out.Found = append(out.Found, policy.Location{Path: l.RealPath, Layer: l.FileSystemID})
+	}
+	return out
+}
+
+// unknowns flattens syft's map. syft's reasons have the form "cataloger: error".
+func unknowns(s *sbom.SBOM) []policy.Unknown {
+	out := []policy.Unknown{}
+	for at, reasons := range s.Artifacts.Unknowns {
+		for _, reason := range reasons {
+			u := policy.Unknown{Location: policy.Location{Path: at.RealPath, Layer: at.FileSystemID}, Reason: reason}
+			if name, rest, ok := strings.Cut(reason, ": "); ok && !strings.ContainsAny(name, " /") {
+				u.Cataloger, u.Reason = name, rest
+			}
+			out = append(out, u)
+		}
+	}
+	slices.SortFunc(out, compareUnknowns)
+	return out
+}
+
+func compareUnknowns(a, b policy.Unknown) int {
+	return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
+}

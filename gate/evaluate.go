@@ -1,0 +1,106 @@
+package gate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/gate/match"
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Evaluation is evidence and the decision about it. The zero value is a denial.
+type Evaluation struct {
+	// Input is the evidence that was evaluated, without values that look like credentials.
+	Input    policy.Input
+	Decision policy.Decision
+	// Started and Finished are the start and the end of the check.
+	Started, Finished time.Time
+}
+
+// Recheck matches the packages of a catalog against the database and evaluates the result, without
+// reading the image. It gives no Approval, because the layers are not available for promotion.
+func (g *Gate) Recheck(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (*Evaluation, error) {
+	started := g.opts.Now()
+	if err := g.checkDatabase(c.Image.Repository, started); err != nil {
+		return nil, err
+	}
+	input, err := g.match(ctx, c, external)
+	if err != nil {
+		return nil, err
+	}
+	e := g.decide(input, started)
+	return &e, nil
+}
+
+// checkDatabase returns an error if the database is older than the policies allow for a repository.
+func (g *Gate) checkDatabase(repository string, now time.Time) error {
+	return vulndb.CheckAge(g.opts.Database.Info(), g.opts.Policies.MaxDatabaseAge(repository), now)
+}
+
+// match collects the evidence about a cataloged image: its findings, everything that limits how much
+// they mean, and the external evidence.
+func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (policy.Input, error) {
+	in := policy.Input{Image: c.Image, Database: g.opts.Database.Info(),
+		VEX: external.VEX, Baseline: external.Baseline,
+		Attestations: external.Attestations, Unverified: external.Unverified}
+	for _, one := range c.Platforms {
+		p := one.Platform
+		done := g.opts.Progress.Start(Scan, p.Platform)
+		m, err := match.SBOM(ctx, g.opts.Database, one.SBOM)
+		done(err)
+		if err != nil {
+			return policy.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)
+		}
+		p.Packages, p.Distribution = one.SBOM.Packages, m.Distribution
+		p.Findings, p.Suppressed = m.Findings, m.Suppressed
+		p.Unknowns, p.Unmatched = m.Unknowns, m.Unmatched
+		in.Platforms = append(in.Platforms, p)
+		in.Database.Advisories = mergeAdvisories(in.Database.Advisories, m.Advisories)
+	}
+	return in, nil
+}
+
+// decide evaluates the evidence against the policies, as of now or of Options.At.
+func (g *Gate) decide(in policy.Input, started time.Time) Evaluation {
+	e := Evaluation{Started: started, Finished: g.opts.Now(), Input: in.Public()}
+	if g.opts.At.IsZero() {
+		e.Decision = g.opts.Policies.Evaluate(in, e.Finished)
+		return e
+	}
+	e.Decision = g.opts.Policies.Evaluate(keptFresh(in, g.opts.At.Sub(e.Finished)), g.opts.At)
+	return e
+}
+
+// keptFresh returns the evidence with a database whose times are later by the given duration.
+func keptFresh(in policy.Input, by time.Duration) policy.Input {
+	shift := func(t time.Time) time.Time {
+		if t.IsZero() {
+			return t // an unknown time stays unknown
+		}
+		return t.Add(by)
+	}
+	in.Database.Built = shift(in.Database.Built)
+	in.Database.Providers = slices.Clone(in.Database.Providers)
+	for i := range in.Database.Providers {
+		in.Database.Providers[i].Captured = shift(in.Database.Providers[i].Captured)
+	}
+	return in
+}
+
+// mergeAdvisories adds the counts of another platform to all, without duplicates.
+func mergeAdvisories(all, more []policy.Advisories) []policy.Advisories {
+	for _, a := range more {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(all, func(a, b policy.Advisories) int {
+		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Distribution, b.Distribution))
+	})
+	return all
+}
