@@ -116,8 +116,8 @@ func TestArchiveWithBzip2(t *testing.T) {
 	}
 }
 
-// TestArchiveThatInflatesDoesNotFillTheDisk: a small file may decompress to any size.
-func TestArchiveThatInflatesDoesNotFillTheDisk(t *testing.T) {
+// TestDecompressedArchiveDoesNotFillTheDisk: a small file may decompress to any size.
+func TestDecompressedArchiveDoesNotFillTheDisk(t *testing.T) {
 	const most = 1 << 20
 	zeros := make([]byte, 4*most)
 	var member bytes.Buffer

@@ -37,11 +37,11 @@ func isSignedStatement(t types.MediaType) bool {
 // digest.
 func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
 	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
-		return Attachment{}, refuse("it is for platform %s: an attestation is for none", d.Platform)
+		return Attachment{}, refuse("it is for platform %s: an attestation must not name a platform", d.Platform)
 	}
 	subject := d.Annotations[attachmentSubject]
 	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
-		return Attachment{}, refuse("it describes %q, which is no image of the index", subject)
+		return Attachment{}, refuse("it describes %q, which is not an image of the index", subject)
 	}
 	raw, m, err := r.child(d)
 	if err != nil {
@@ -105,7 +105,7 @@ func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 // readAttached reads the config or a statement of an attestation manifest.
 func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (layers.Blob, []byte, error) {
 	if len(d.URLs) > 0 {
-		return layers.Blob{}, nil, refuse("blob %s is to be fetched from elsewhere: refused", d.Digest)
+		return layers.Blob{}, nil, refuse("blob %s has a download URL outside the registry: not allowed", d.Digest)
 	}
 	if d.Size > maxStatement {
 		return layers.Blob{}, nil, refuse("blob %s has %d bytes, more than %d", d.Digest, d.Size, maxStatement)
@@ -142,7 +142,7 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	}
 	// Docker's signer leaves both empty.
 	if config.OS+config.Architecture != "" && (config.OS != "unknown" || config.Architecture != "unknown") {
-		return refuse("the config is that of an image for %q and %q: an attestation is for no platform", config.OS, config.Architecture)
+		return refuse("the config is for %q and %q: an attestation must not name a platform", config.OS, config.Architecture)
 	}
 	if !reflect.ValueOf(config.Config).IsZero() {
 		return refuse("the config has the settings of a container")

@@ -39,9 +39,9 @@ func (t *tester) layerReads(img v1.Image) int {
 	return n
 }
 
-// TestRecalledCatalogIsTheSame checks each image twice. The second check reads no layer, and its
+// TestCachedCatalogIsEqual checks each image twice. The second check reads no layer, and its
 // evidence and documents are equal.
-func TestRecalledCatalogIsTheSame(t *testing.T) {
+func TestCachedCatalogIsEqual(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
 			h := newTester(t)
@@ -54,7 +54,7 @@ func TestRecalledCatalogIsTheSame(t *testing.T) {
 				t.Errorf("%d layers were read, %d bytes", n, second.Fetched.Bytes)
 			}
 			if first.CacheHits != 0 || second.CacheHits != 1 {
-				t.Errorf("recalled %d, then %d", first.CacheHits, second.CacheHits)
+				t.Errorf("%d from the cache, then %d", first.CacheHits, second.CacheHits)
 			}
 			if len(first.Input.Platforms[0].Findings) == 0 {
 				t.Fatal("no findings, so that little is compared")
@@ -72,9 +72,9 @@ func TestRecalledCatalogIsTheSame(t *testing.T) {
 	}
 }
 
-// TestRecalledCatalogIsJudgedAnew: a stricter policy denies an image that passed, without pulling
+// TestCachedCatalogIsEvaluatedAgain: a stricter policy denies an image that passed, without pulling
 // it.
-func TestRecalledCatalogIsJudgedAnew(t *testing.T) {
+func TestCachedCatalogIsEvaluatedAgain(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
 	use := h.cache(t.TempDir())
@@ -82,12 +82,12 @@ func TestRecalledCatalogIsJudgedAnew(t *testing.T) {
 		t.Fatal("denied")
 	}
 	if r := h.check(h.gate(blockCritical, use), src); r.Decision.Passed || r.CacheHits != 1 {
-		t.Errorf("passed %v, recalled %d", r.Decision.Passed, r.CacheHits)
+		t.Errorf("passed %v, %d from the cache", r.Decision.Passed, r.CacheHits)
 	}
 }
 
-// TestDamagedCatalogIsNotRecalled: the image is cataloged again.
-func TestDamagedCatalogIsNotRecalled(t *testing.T) {
+// TestDamagedCacheEntryIsNotUsed: the image is cataloged again.
+func TestDamagedCacheEntryIsNotUsed(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
 	dir := t.TempDir()
@@ -107,16 +107,16 @@ func TestDamagedCatalogIsNotRecalled(t *testing.T) {
 	}
 	got := h.check(g, src)
 	if got.CacheHits != 0 {
-		t.Error("recalled")
+		t.Error("the cache entry was used")
 	}
 	if d := cmp.Diff(want.Input, got.Input); d != "" {
 		t.Error(d)
 	}
 }
 
-// TestOtherBuildDoesNotRecall: catalogs of another version, or of another build of the same
+// TestOtherBuildDoesNotUseTheCache: catalogs of another version, or of another build of the same
 // version, are not used.
-func TestOtherBuildDoesNotRecall(t *testing.T) {
+func TestOtherBuildDoesNotUseTheCache(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
 	use := h.cache(t.TempDir())
@@ -127,13 +127,13 @@ func TestOtherBuildDoesNotRecall(t *testing.T) {
 		"syft":    func(t *Tool) { t.Components = map[string]string{"syft": "other", "grype": "test"} },
 	} {
 		if r := h.check(h.gate(blockCritical, use, func(o *Options) { change(&o.Tool) }), src); r.CacheHits != 0 {
-			t.Errorf("another %s: recalled", name)
+			t.Errorf("another %s: the cache entry was used", name)
 		}
 	}
 }
 
-// TestRecalledPlatformsAreNotFetched: for an index, only new platforms are fetched.
-func TestRecalledPlatformsAreNotFetched(t *testing.T) {
+// TestCachedPlatformsAreNotFetched: for an index, only new platforms are fetched.
+func TestCachedPlatformsAreNotFetched(t *testing.T) {
 	h := newTester(t)
 	one, two := h.image(clean), h.image(dirty)
 	use := h.cache(t.TempDir())
@@ -141,7 +141,7 @@ func TestRecalledPlatformsAreNotFetched(t *testing.T) {
 	h.staging.ResetRequests()
 	r := h.check(h.gate(blockCritical, use), h.push("app:2", h.index(one, two)))
 	if r.CacheHits != 1 || len(r.Input.Platforms) != 2 {
-		t.Errorf("recalled %d of %d", r.CacheHits, len(r.Input.Platforms))
+		t.Errorf("%d of %d from the cache", r.CacheHits, len(r.Input.Platforms))
 	}
 	if h.layerReads(two) == 0 || len(r.Input.Platforms[1].Packages) == 0 {
 		t.Error("the other one was not read")

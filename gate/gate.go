@@ -15,8 +15,8 @@
 // The zero values are strict: no policy or no database is an error, a Decision that was not made is a
 // denial, and a zero Approval is invalid.
 //
-// The package does not write to a registry, read the environment, or keep state between checks,
-// except in the fields of [Options].
+// The package does not write to a registry and does not read the environment. Everything that one
+// check keeps for the next is a field of [Options].
 package gate
 
 import (
@@ -105,7 +105,7 @@ type Gate struct {
 func New(opts Options) (*Gate, error) {
 	switch {
 	case len(opts.Policies) == 0 || slices.Contains(opts.Policies, nil):
-		return nil, errors.New("no policy: nothing can pass")
+		return nil, errors.New("no policy given: an image can pass only with a policy")
 	case opts.Database == nil:
 		return nil, errors.New("no vulnerability database")
 	case opts.TempDir == "":

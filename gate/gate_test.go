@@ -74,7 +74,7 @@ func TestCleanImagePasses(t *testing.T) {
 	}
 }
 
-func TestOnePlatformDoesNotSpeakForTheIndex(t *testing.T) {
+func TestEveryPlatformIsEvaluated(t *testing.T) {
 	h := newTester(t)
 	idx := h.index(h.image(on(clean, "linux/amd64")), h.image(on(dirty, "linux/arm64")))
 	src := h.push("app:1", idx)
@@ -93,7 +93,7 @@ func TestOnePlatformDoesNotSpeakForTheIndex(t *testing.T) {
 	}
 }
 
-func TestAttestationIsNoPlatform(t *testing.T) {
+func TestAttestationIsNotAPlatform(t *testing.T) {
 	h := newTester(t)
 	plain := h.index(h.image(on(clean, "linux/amd64")), h.image(on(clean, "linux/arm64")))
 	for name, attest := range map[string]func(v1.ImageIndex) (v1.ImageIndex, error){
@@ -222,7 +222,7 @@ func TestForeignLayerIsNotFetched(t *testing.T) {
 	}
 }
 
-func TestLyingRegistryIsNotBelieved(t *testing.T) {
+func TestLyingRegistryIsDetected(t *testing.T) {
 	for name, hook := range map[string]lab.Hook{
 		"flipped blob":     lab.When(lab.IsBlob, lab.Corrupt(20)),
 		"short blob":       lab.When(lab.IsBlob, lab.CutBody(20)),
@@ -244,9 +244,9 @@ func TestLyingRegistryIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestOtherBytesOfALayerAreNotBelieved: a layer with the right diffID but another digest is not the
+// TestChangedLayerIsDetected: a layer with the right diffID but another digest is not the
 // layer in the manifest. Only the library that fetches the bytes hashes them.
-func TestOtherBytesOfALayerAreNotBelieved(t *testing.T) {
+func TestChangedLayerIsDetected(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
 	src := h.push("app:1", img)
@@ -517,7 +517,7 @@ func (c cancelAt) Bytes(stage Stage, _ string, _, _ int64) {
 	}
 }
 
-func TestNoPolicyNoGate(t *testing.T) {
+func TestNewValidatesOptions(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"nothing":   {},
 		"no policy": {Database: database, TempDir: t.TempDir(), Now: time.Now, Tool: testTool},
@@ -557,8 +557,8 @@ func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
 	}
 }
 
-// TestOneImageForTwoPlatformsIsJudgedOnce: the image is reported under both names.
-func TestOneImageForTwoPlatformsIsJudgedOnce(t *testing.T) {
+// TestImageForTwoPlatformsIsEvaluatedOnce: the image is reported under both names.
+func TestImageForTwoPlatformsIsEvaluatedOnce(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
 	idx := mutate.AppendManifests(h.index(), mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
@@ -584,9 +584,9 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	}
 }
 
-// TestChangedApprovalIsNoApproval: Confirm compares the values that the accessors return with the
+// TestChangedApprovalIsInvalid: Confirm compares the values that the accessors return with the
 // values that were evaluated.
-func TestChangedApprovalIsNoApproval(t *testing.T) {
+func TestChangedApprovalIsInvalid(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
 	if err := r.Approval.Confirm(); err != nil {
@@ -640,8 +640,8 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 	}
 }
 
-// TestLaterIsNoApproval: an image that will pass later has not passed now.
-func TestLaterIsNoApproval(t *testing.T) {
+// TestCheckOfALaterTimeGivesNoApproval: an image that will pass later has not passed now.
+func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
 	expires := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
@@ -665,8 +665,8 @@ func TestLaterIsNoApproval(t *testing.T) {
 	}
 }
 
-// TestInflatedLayersGoBeforeTheDecision: only the blobs that will be pushed stay on disk.
-func TestInflatedLayersGoBeforeTheDecision(t *testing.T) {
+// TestDecompressedLayersAreRemovedBeforeTheDecision: only the blobs that will be pushed stay on disk.
+func TestDecompressedLayersAreRemovedBeforeTheDecision(t *testing.T) {
 	h := newTester(t)
 	img := h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}})
 	var temp string

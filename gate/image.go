@@ -209,7 +209,7 @@ func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images
 		return fmt.Errorf("platform %s of index %s: %w", want, i.Digest, err)
 	}
 	if !satisfies(p.Config.Platform(), want) {
-		return refuse("image %s of index %s is listed for %s and says that it is for %s", child.Digest, i.Digest, want, p.Config.Platform())
+		return refuse("image %s of index %s is listed for %s, but its config states %s", child.Digest, i.Digest, want, p.Config.Platform())
 	}
 	raw, err := p.Image.RawManifest()
 	if err != nil {
@@ -234,7 +234,7 @@ func choose(images []v1.Descriptor, want *v1.Platform) (v1.Descriptor, error) {
 		}
 	}
 	if len(found) != 1 {
-		return v1.Descriptor{}, fmt.Errorf("%d images are for %s; it has %s", len(found), want, strings.Join(have, ", "))
+		return v1.Descriptor{}, fmt.Errorf("%d images are for %s; available are %s", len(found), want, strings.Join(have, ", "))
 	}
 	return found[0], nil
 }
@@ -262,7 +262,7 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	// Refuse an image without an os or architecture: some runtimes then assume their own platform.
 	for _, field := range []struct{ name, value string }{{"os", cfg.OS}, {"architecture", cfg.Architecture}} {
 		if field.value == "" {
-			return Platform{}, refuse("the config of image %s has no %q: it does not say for which platform the image is", d.Digest, field.name)
+			return Platform{}, refuse("the config of image %s has no %q: the platform of the image is unknown", d.Digest, field.name)
 		}
 	}
 	p := d.Platform
@@ -298,12 +298,12 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		return refuse("parsing manifest %s: %v", d.Digest, err)
 	}
 	if inside.MediaType != "" && inside.MediaType != d.MediaType {
-		return refuse("manifest %s is served as %q and says that it is %q", d.Digest, d.MediaType, inside.MediaType)
+		return refuse("manifest %s is served as %q but states %q itself", d.Digest, d.MediaType, inside.MediaType)
 	}
 	// Pushing it would attach the image to another image, or move the tag that lists the referrers
 	// of that image.
 	if inside.Subject != nil && !registry.IsAttestation(d) {
-		return refuse("manifest %s is attached to %s, which an image is not", d.Digest, inside.Subject.Digest)
+		return refuse("manifest %s is attached to %s, which is not allowed for an image", d.Digest, inside.Subject.Digest)
 	}
 	if d.MediaType.IsIndex() && inside.Layers != nil || d.MediaType.IsImage() && inside.Manifests != nil {
 		return refuse("manifest %s is served as %q and has both layers and manifests", d.Digest, d.MediaType)

@@ -117,7 +117,7 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 	}, nil
 }
 
-// vouched is an image in a registry. Each layer is a self-verifying reader: the library fetches the
+// selfVerifying is an image in a registry. Each layer is a self-verifying reader: the library fetches the
 // layer by digest and compares the digest while reading. See layers.SelfVerifying.
 type selfVerifying struct{ v1.Image }
 

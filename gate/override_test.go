@@ -23,9 +23,9 @@ func parsePolicy(t *testing.T, text string) *policy.Policy {
 	return p
 }
 
-// TestOverrideIsByLeaveOfEveryPolicy: every policy must allow the override, and only a denial can
+// TestEveryPolicyMustAllowTheOverride: every policy must allow the override, and only a denial can
 // be overridden.
-func TestOverrideIsByLeaveOfEveryPolicy(t *testing.T) {
+func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	h := newTester(t)
 	img := h.push("app:1", h.image(dirty))
 	with, without := parsePolicy(t, blockCritical+overridable), parsePolicy(t, blockCritical)
@@ -77,9 +77,9 @@ func TestOverrideIsByLeaveOfEveryPolicy(t *testing.T) {
 	}
 }
 
-// TestOverrideIsForWhatWasDenied: an override is not valid for an image that a caller puts in place
+// TestOverrideRequiresADenial: an override is not valid for an image that a caller puts in place
 // of the denied one.
-func TestOverrideIsForWhatWasDenied(t *testing.T) {
+func TestOverrideRequiresADenial(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)
 	r, other := h.check(g, h.push("app:1", h.image(dirty))), h.check(g, h.push("app:2", h.image(clean)))

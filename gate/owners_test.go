@@ -153,9 +153,9 @@ func valuesOfMap(m map[string]string) (out []string) {
 	return out
 }
 
-// TestOwnerOfAnUncoveredDistributionDoesNotCover: an uncovered distribution has no advisories about
+// TestOwnerOfAnUnmatchedDistributionDoesNotCount: an uncovered distribution has no advisories about
 // the files of its packages, even if the policy does not deny the distribution.
-func TestOwnerOfAnUncoveredDistributionDoesNotCover(t *testing.T) {
+func TestOwnerOfAnUnmatchedDistributionDoesNotCount(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, lab.File{Path: "usr/share/java/b.jar", Content: "PK\x03\x04"})
 	spec.OSRelease = "debian 6"

@@ -58,7 +58,7 @@ func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 		if absent {
 			return deleted, nil
 		}
-		return "", registry.NewError(registry.Staging, fmt.Sprintf("looking again at %s", tag), err)
+		return "", registry.NewError(registry.Staging, fmt.Sprintf("resolving %s again after the check", tag), err)
 	}
 	if d.Digest == img.root {
 		return "", nil

@@ -29,8 +29,8 @@ func (t *tester) soci(images ...v1.Image) v1.ImageIndex {
 	return idx
 }
 
-// TestSOCIIndexIsNotPassedUnjudged: the images are checked, and the SOCI index is a violation.
-func TestSOCIIndexIsNotPassedUnjudged(t *testing.T) {
+// TestSOCIIndexIsEvaluated: the images are checked, and the SOCI index is a violation.
+func TestSOCIIndexIsEvaluated(t *testing.T) {
 	h := newTester(t)
 	two := h.push("app:1", h.soci(h.image(on(clean, "linux/amd64")), h.image(on(clean, "linux/arm64"))))
 	r := h.check(h.gate(blockCritical), two)

@@ -84,11 +84,11 @@ func ParseSource(s string, opts ...name.Option) (Source, error) {
 	}
 	for _, scheme := range []string{"https://", "http://", "oci://"} {
 		if strings.HasPrefix(s, scheme) {
-			return Source{}, fmt.Errorf("parsing image %q: an image in a registry is named without %q", s, scheme)
+			return Source{}, fmt.Errorf("parsing image %q: a registry reference must not begin with %q", s, scheme)
 		}
 	}
 	if rest == "" {
-		return Source{}, fmt.Errorf("parsing image %q: nothing follows the transport", s)
+		return Source{}, fmt.Errorf("parsing image %q: the name after the transport is missing", s)
 	}
 	var err error
 	switch out.Transport {
@@ -139,7 +139,7 @@ func cutPath(t Transport, s string) (path, image string, err error) {
 	}
 	switch {
 	case len(found) > 1:
-		return "", "", fmt.Errorf("it may name any of the paths %q: rename one, or use a link without a colon in its name", found)
+		return "", "", fmt.Errorf("it matches several paths, %q: rename one, or use a link without a colon in its name", found)
 	case len(found) == 1:
 		path = found[0]
 		image = strings.TrimPrefix(s[len(path):], ":")

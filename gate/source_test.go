@@ -103,17 +103,17 @@ func TestLocalPathIsNeverGuessed(t *testing.T) {
 		}
 	}
 	for written, want := range map[string]string{
-		"oci:app:1":                              "any of the paths",
-		"oci:app:1:2":                            "any of the paths",
+		"oci:app:1":                              "several paths",
+		"oci:app:1:2":                            "several paths",
 		"oci::1":                                 "the path is missing",
 		"oci:@sha256:" + strings.Repeat("a", 64): "the path is missing",
 		"oci:app@sha256:123":                     "sha256",
 		"oci:app@sha512:123":                     "sha512",
-		"oci:":                                   "nothing follows",
-		"oci://ghcr.io/app":                      "without \"oci://\"",
-		"https://ghcr.io/app":                    "without \"https://\"",
-		"http://ghcr.io/app:1":                   "without \"http://\"",
-		"docker://":                              "nothing follows",
+		"oci:":                                   "after the transport is missing",
+		"oci://ghcr.io/app":                      "not begin with \"oci://\"",
+		"https://ghcr.io/app":                    "not begin with \"https://\"",
+		"http://ghcr.io/app:1":                   "not begin with \"http://\"",
+		"docker://":                              "after the transport is missing",
 	} {
 		if src, err := ParseSource(written); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v", written, src, err)

@@ -63,9 +63,9 @@ func Open(opts Options) (*Cache, error) {
 	case opts.Now == nil:
 		return nil, errors.New("no clock")
 	case opts.Max < 0:
-		return nil, fmt.Errorf("the cache may take %d bytes: want 0 or more", opts.Max)
+		return nil, fmt.Errorf("invalid cache size %d: must be 0 or greater", opts.Max)
 	case len(opts.Key) != 0 && len(opts.Key) != keySize:
-		return nil, fmt.Errorf("the key of the cache has %d bytes: want %d", len(opts.Key), keySize)
+		return nil, fmt.Errorf("invalid cache key: it has %d bytes, not %d", len(opts.Key), keySize)
 	}
 	return &Cache{opts}, nil
 }
@@ -132,7 +132,7 @@ func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	}
 	header, compressed := stored[:headerSize], stored[headerSize:]
 	if !hmac.Equal(header, c.header(key, compressed)) {
-		return nil, errors.New("it was not kept under this key, or not with this secret")
+		return nil, errors.New("it was stored under another key, or with another secret")
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxEntry))
 	if err != nil {

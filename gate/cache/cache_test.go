@@ -138,8 +138,8 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestNothingIsKeptWithoutRoom: a limit of 0 disables the cache.
-func TestNothingIsKeptWithoutRoom(t *testing.T) {
+// TestCacheWithoutRoomStoresNothing: a limit of 0 disables the cache.
+func TestCacheWithoutRoomStoresNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	c := open1(t, dir, 0)
 	put(t, c, "a", []byte("x"))
@@ -235,8 +235,8 @@ func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestNothingIsKeptWithoutASecret: without a secret, entries cannot be authenticated.
-func TestNothingIsKeptWithoutASecret(t *testing.T) {
+// TestCacheWithoutASecretStoresNothing: without a secret, entries cannot be authenticated.
+func TestCacheWithoutASecretStoresNothing(t *testing.T) {
 	dir := t.TempDir()
 	put(t, open1(t, dir, 1<<20), "a", []byte("x"))
 	c, err := Open(Options{Dir: dir, Max: 1 << 20, Now: time.Now})

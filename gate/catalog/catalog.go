@@ -7,6 +7,9 @@
 // A file that no cataloger can read is listed in SBOM.Unknowns. A file that is unreadable because of
 // this machine is an error. The program must register a SQLite driver, which syft needs for RPM
 // databases: gate/vulndb does so. If there is none, Generate returns an error.
+//
+// Generate sets syft's logger, which exists once per process, because syft reports skipped archives
+// only there.
 package catalog
 
 import (

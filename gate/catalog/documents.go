@@ -64,7 +64,7 @@ func documentID(format string, digest v1.Hash, tool Tool) uuid.UUID {
 		tool.URI, tool.Version, tool.Components["syft"], format, digest.String()}, "\n")))
 }
 
-// documentTime returns the creation time for documents: that of the image, or the Unix epoch if there is none. With the
+// documentTime returns the creation time of the image, or the Unix epoch if there is none. With the
 // time of the run, two documents about one image would differ. The scan statement has the scan
 // time.
 func documentTime(created time.Time) time.Time {

@@ -72,9 +72,9 @@ func refused(t *testing.T) []byte {
 	}, data.Bytes())
 }
 
-// TestProgramsAreReadAsSyftDoes compares the packages in .NET bundles, and the programs that cannot
+// TestProgramsAreReadLikeSyft compares the packages in .NET bundles, and the programs that cannot
 // be read.
-func TestProgramsAreReadAsSyftDoes(t *testing.T) {
+func TestProgramsAreReadLikeSyft(t *testing.T) {
 	img := labImage(t, lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}}, Files: []lab.File{
 		{Path: "opt/bundle", Content: string(bundle(t, 3000)), Mode: 0o755},
 		{Path: "opt/plain", Content: string(elfWith(t, nil, make([]byte, 10_000))), Mode: 0o755},

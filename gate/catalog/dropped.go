@@ -62,7 +62,7 @@ func watchDropped() (stop func() []droppedArchive) {
 
 // droppedUnknowns returns the skipped archives of one image, sorted. It returns an error if an
 // archive was skipped because of this machine or of a limit in syft: then the image cannot be
-// judged.
+// evaluated.
 func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, error) {
 	var out []policy.Unknown
 	for _, d := range all {
@@ -80,7 +80,7 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, 
 			continue
 		}
 		out = append(out, policy.Unknown{Location: policy.Location{Path: d.path}, Cataloger: "java-archive-cataloger",
-			Reason: "an archive inside an archive could not be read, and packages in it are not listed"})
+			Reason: "a nested archive could not be read; packages in it are not listed"})
 	}
 	slices.SortFunc(out, func(a, b policy.Unknown) int { return strings.Compare(a.Path, b.Path) })
 	return slices.Compact(out), nil

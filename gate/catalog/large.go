@@ -68,16 +68,16 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 
 // unknowns adds the recorded files to the unknowns of the catalogers, sorted. This is needed
 // because some catalogers treat a read error as the end of the file.
-func (l *largeFiles) unknowns(said []policy.Unknown) []policy.Unknown {
+func (l *largeFiles) unknowns(listed []policy.Unknown) []policy.Unknown {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for at := range l.found {
-		if !slices.ContainsFunc(said, func(u policy.Unknown) bool { return u.Location == at && strings.Contains(u.Reason, errParsed.Error()) }) {
-			said = append(said, policy.Unknown{Location: at, Reason: errParsed.Error()})
+		if !slices.ContainsFunc(listed, func(u policy.Unknown) bool { return u.Location == at && strings.Contains(u.Reason, errParsed.Error()) }) {
+			listed = append(listed, policy.Unknown{Location: at, Reason: errParsed.Error()})
 		}
 	}
-	slices.SortFunc(said, compareUnknowns)
-	return said
+	slices.SortFunc(listed, compareUnknowns)
+	return listed
 }
 
 // bounded is a file that can be read only up to a limit.

@@ -32,7 +32,7 @@ type ownedFile struct {
 	Owner policy.Package // without locations and licenses
 }
 
-// claim is the record of a file in a package database.
+// ownership is the record of a file in a package database.
 type ownership struct {
 	owner  *syftpkg.Package
 	digest file.Digest
@@ -44,12 +44,12 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	claims := ownershipsOf(s.sorted, wanted)
-	for _, p := range slices.Sorted(maps.Keys(claims)) {
+	records := ownershipsOf(s.sorted, wanted)
+	for _, p := range slices.Sorted(maps.Keys(records)) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		owner, err := verifiedOwner(r, p, claims[p])
+		owner, err := verifiedOwner(r, p, records[p])
 		if err != nil {
 			return fmt.Errorf("comparing %q in %s with the package database: %w", p, s.Digest, err)
 		}
@@ -107,23 +107,23 @@ func inDatabase(p *syftpkg.Package) bool {
 
 // ownershipsOf returns the records about the wanted paths in the package databases.
 func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]ownership {
-	claims := map[string][]ownership{}
+	records := map[string][]ownership{}
 	for i := range packages {
 		p := &packages[i]
 		if !IsOSPackage(p.Type) || !inDatabase(p) {
 			continue
 		}
-		eachRecord(p.Metadata, func(recorded string, digest file.Digest) {
-			recorded = path.Join("/", recorded)
+		eachRecord(p.Metadata, func(listed string, digest file.Digest) {
+			listed = path.Join("/", listed)
 			// If /lib is a link to /usr/lib, package databases still name /lib.
-			for _, at := range []string{recorded, "/usr" + recorded} {
+			for _, at := range []string{listed, "/usr" + listed} {
 				if wanted[at] {
-					claims[at] = append(claims[at], ownership{p, digest})
+					records[at] = append(records[at], ownership{p, digest})
 				}
 			}
 		})
 	}
-	return claims
+	return records
 }
 
 // eachRecord calls f for each file that a package database lists with a checksum. The metadata of a
@@ -162,7 +162,7 @@ func eachRecord(metadata any, f func(path string, d file.Digest)) {
 
 // verifiedOwner returns the first package whose recorded checksum equals the file's checksum, or
 // nil.
-func verifiedOwner(r file.Resolver, at string, claims []ownership) (_ *syftpkg.Package, err error) {
+func verifiedOwner(r file.Resolver, at string, records []ownership) (_ *syftpkg.Package, err error) {
 	found, err := r.FilesByPath(at)
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func verifiedOwner(r file.Resolver, at string, claims []ownership) (_ *syftpkg.P
 	defer func() { err = errors.Join(err, rc.Close()) }()
 	hashes := map[string]hash.Hash{}
 	var all []io.Writer
-	for _, c := range claims {
+	for _, c := range records {
 		if h := newHash(c.digest.Algorithm); h != nil && hashes[c.digest.Algorithm] == nil {
 			hashes[c.digest.Algorithm] = h
 			all = append(all, h)
@@ -187,7 +187,7 @@ func verifiedOwner(r file.Resolver, at string, claims []ownership) (_ *syftpkg.P
 	if _, err := io.Copy(io.MultiWriter(all...), rc); err != nil {
 		return nil, err
 	}
-	for _, c := range claims {
+	for _, c := range records {
 		if h := hashes[c.digest.Algorithm]; h != nil && sameDigest(h.Sum(nil), c.digest) {
 			return c.owner, nil
 		}

@@ -15,9 +15,9 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestShortWayFindsWhatTheLongWayFinds: both return the same files in the same order with the same
+// TestFastResolverFindsTheSameFiles: both return the same files in the same order with the same
 // names, even with links, deleted files and folders.
-func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
+func TestFastResolverFindsTheSameFiles(t *testing.T) {
 	const info = "var/lib/dpkg/info/"
 	folders := []lab.File{{Path: "var/lib/dpkg", Dir: true}, {Path: "var/lib/dpkg/info", Dir: true}}
 	files := slices.Concat(folders, []lab.File{
@@ -104,8 +104,8 @@ func TestShortWayFindsWhatTheLongWayFinds(t *testing.T) {
 	}
 }
 
-// TestShortWayIsTaken: without links, the faster search is used.
-func TestShortWayIsTaken(t *testing.T) {
+// TestFastResolverIsUsed: without links, the faster search is used.
+func TestFastResolverIsUsed(t *testing.T) {
 	img := image.New(labImage(t, lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
 	if err := img.Read(t.Context()); err != nil {
 		t.Fatal(err)

@@ -189,17 +189,17 @@ func checkHeader(h *tar.Header) error {
 	switch {
 	case h.Typeflag == tar.TypeXGlobalHeader:
 		if strings.HasPrefix(base, whiteout) {
-			return refuse("%q is a header that is called as a whiteout is", name)
+			return refuse("%q has the name of a whiteout but is a global header", name)
 		}
 	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0:
-		return refuse("%q is the character device 0/0, which an overlay file system takes for a whiteout", name)
+		return refuse("%q is the character device 0/0, which an overlay file system treats as a whiteout", name)
 	case base == whiteout:
-		return refuse("%q is a whiteout of nothing", name)
+		return refuse("%q is a whiteout without a file name", name)
 	case kindOf(h.Typeflag) == stereoscope.TypeIrregular:
-		return refuse("%q is of the unknown kind %q", name, h.Typeflag)
+		return refuse("%q has the unknown type %q", name, h.Typeflag)
 	case strings.Contains(folder, "/"+whiteout):
 		// Some runtimes treat the folder as a whiteout, others as an ordinary folder.
-		return refuse("%q is in a folder that is called as a whiteout is", name)
+		return refuse("%q is in a folder that has the name of a whiteout", name)
 	}
 	return nil
 }
@@ -211,10 +211,10 @@ func checkRecords(h *tar.Header, name string) error {
 	for key, value := range h.PAXRecords {
 		attribute, ok := attributeOf(key)
 		if ok && isOverlay(attribute, value) {
-			return refuse("%q has the attribute %q, by which an overlay file system shows something else", name, attribute)
+			return refuse("%q has the attribute %q, which changes what an overlay file system shows", name, attribute)
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader && (ok || slices.Contains(globalRecords, key) || strings.HasPrefix(key, "GNU.sparse.")) {
-			return refuse("the global header %q sets %q for all entries that follow, which only some runtimes heed", name, key)
+			return refuse("the global header %q sets %q for all later entries, which only some runtimes apply", name, key)
 		}
 	}
 	return nil
@@ -298,7 +298,7 @@ func isSparse(h *tar.Header) bool {
 // read into memory, and a few bytes of an archive can stand for any size.
 const maxSparse = 128 << 20
 
-var errSparse = errors.New("a sparse file that is too large to be read")
+var errSparse = errors.New("a sparse file that is too large to read")
 
 // open opens the content of a file. A file that a cataloger cannot open becomes an unknown.
 func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {

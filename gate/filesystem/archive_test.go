@@ -17,9 +17,9 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// TestCutArchiveIsNoShortArchive: truncation must never look like the end of the archive. Skipping
+// TestTruncatedArchiveIsAnError: truncation must never look like the end of the archive. Skipping
 // content must detect it just as reading does.
-func TestCutArchiveIsNoShortArchive(t *testing.T) {
+func TestTruncatedArchiveIsAnError(t *testing.T) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, m := range []member{{name: "a", content: "1"}, {name: "b", content: string(make([]byte, 20_000))},
@@ -135,8 +135,8 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestNamesAreNoBombs: names are listed in memory, and take little space in an archive.
-func TestNamesAreNoBombs(t *testing.T) {
+// TestNamesAreLimited: names are listed in memory, and take little space in an archive.
+func TestNamesAreLimited(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
 	a := New()
 	l, err := a.read(bytes.NewReader(raw))

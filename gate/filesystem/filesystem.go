@@ -66,7 +66,7 @@ func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *
 		}
 		stored, ok := l.(*layers.Layer)
 		if !ok {
-			return nil, fmt.Errorf("layer %d is not one of the store's", i)
+			return nil, fmt.Errorf("layer %d is not in the store", i)
 		}
 		if err := stored.CheckTOC(); err != nil {
 			return nil, err
@@ -196,7 +196,7 @@ type section struct{ *io.SectionReader }
 // Close does nothing.
 func (section) Close() error { return nil }
 
-// refuse returns the error for a layer that cannot be judged because of how it is built.
+// refuse returns the error for a layer that imagegate does not evaluate because of how it is built.
 func refuse(format string, args ...any) error {
 	return &layers.RefusedError{Reason: fmt.Sprintf(format, args...)}
 }

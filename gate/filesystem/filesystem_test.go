@@ -39,9 +39,9 @@ type member struct {
 	major, minor        int64 // of a device; 1/3 if both are 0
 }
 
-// TestFilesystemIsWhatStereoscopeMakesOfIt compares the file trees for many layer combinations. If
+// TestFileSystemEqualsStereoscopes compares the file trees for many layer combinations. If
 // an archive has no entry for a folder, stereoscope reads a copy of the archive that has one.
-func TestFilesystemIsWhatStereoscopeMakesOfIt(t *testing.T) {
+func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{
 		"no layer":    {},
@@ -392,9 +392,9 @@ func contentAt(t *testing.T, fs *Filesystem, path string) (string, error) {
 	return string(data), err
 }
 
-// TestHardLinkIsToWhatWasThereThen: a second entry with the same name is unpacked as a new file. A
+// TestHardLinkKeepsItsOriginalTarget: a second entry with the same name is unpacked as a new file. A
 // hard link to the first one keeps the first content.
-func TestHardLinkIsToWhatWasThereThen(t *testing.T) {
+func TestHardLinkKeepsItsOriginalTarget(t *testing.T) {
 	const before, after = `{"name":"json-schema","version":"0.3.0"}`, `{"name":"json-schema","version":"0.4.0"}`
 	const at = "srv/node_modules/json-schema/package.json"
 	raw := archiveOf(t, 0, []member{{name: "x", content: before}, {name: at, typ: tar.TypeLink, link: "x"}, {name: "x", content: after}})
@@ -458,9 +458,9 @@ func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	}
 }
 
-// TestRedirectOfAnOverlayIsNotPassed: with these attributes the kernel shows another folder, or the
+// TestOverlayRedirectIsRefused: with these attributes the kernel shows another folder, or the
 // content of another file, than was unpacked and cataloged.
-func TestRedirectOfAnOverlayIsNotPassed(t *testing.T) {
+func TestOverlayRedirectIsRefused(t *testing.T) {
 	for record, attribute := range map[string]string{
 		"SCHILY.xattr.trusted.overlay.redirect":         "trusted.overlay.redirect",
 		"SCHILY.xattr.trusted.overlay.metacopy":         "trusted.overlay.metacopy",
@@ -498,7 +498,7 @@ func TestOtherAttributesAreNotRefused(t *testing.T) {
 	}
 }
 
-// TestAmbiguousLayerIsRefused: an entry that only some runtimes unpack cannot be judged.
+// TestAmbiguousLayerIsRefused: an entry that only some runtimes unpack is refused.
 func TestAmbiguousLayerIsRefused(t *testing.T) {
 	odd := func(name string, typ byte) []byte {
 		raw := archiveOf(t, 0, []member{{name: name}})

@@ -19,13 +19,15 @@ type indexer struct {
 	next []indexed
 	work chan []indexed
 	done sync.WaitGroup // counts the batches that are not in the catalog yet
+	end  chan struct{}  // closed when the goroutine has ended
 }
 
 const indexedAtOnce = 256
 
 func newIndexer(catalog *image.FileCatalog, layer *image.Layer) *indexer {
-	x := &indexer{work: make(chan []indexed, 8)}
+	x := &indexer{work: make(chan []indexed, 8), end: make(chan struct{})}
 	go func() {
+		defer close(x.end)
 		for files := range x.work {
 			for _, f := range files {
 				catalog.Index.Add(f.ref, f.metadata)
@@ -59,8 +61,9 @@ func (x *indexer) catchUp() {
 	x.done.Wait()
 }
 
-// finish waits like catchUp and then stops the goroutine.
+// finish waits like catchUp, and stops the goroutine.
 func (x *indexer) finish() {
 	x.catchUp()
 	close(x.work)
+	<-x.end
 }

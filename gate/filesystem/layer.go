@@ -229,7 +229,7 @@ func (t *layerTree) target(m file.Metadata) (string, error) {
 		return short, nil //nolint:nilerr // it leads nowhere, as one to a missing file does
 	}
 	if same, err := walk(short, t.linkAt); err != nil || same != to {
-		return "", refuse("%q is a hard link to %q, which is two places", m.Path, m.LinkDestination)
+		return "", refuse("%q is a hard link to %q, which runtimes resolve to different files", m.Path, m.LinkDestination)
 	}
 	return to, nil
 }
@@ -248,7 +248,7 @@ func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err
 		ref, err = tree.AddFile(at)
 	}
 	if err == nil && ref == nil {
-		err = errors.New("the tree has no place for it")
+		err = errors.New("the file tree cannot hold it")
 	}
 	return ref, err
 }
@@ -263,7 +263,7 @@ func (s symlinks) add(m file.Metadata) error {
 		return nil
 	}
 	if to, ok := s[m.Path]; ok && to != m.LinkDestination {
-		return refuse("%q is a link to %q and once more to %q", m.Path, to, m.LinkDestination)
+		return refuse("%q is a link to %q and later to %q", m.Path, to, m.LinkDestination)
 	}
 	s[m.Path] = m.LinkDestination
 	return nil

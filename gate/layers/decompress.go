@@ -17,7 +17,7 @@ import (
 // maxWindow limits the memory for a zstd frame, to the default limit of the zstd command.
 const maxWindow = 128 << 20
 
-// inflate writes the decompressed content of r to w. It detects the compression from the content,
+// decompress writes the decompressed content of r to w. It detects the compression from the content,
 // as runtimes do, not from the media type. The diffID is checked in either case. It reads r to its
 // end. Data after the compressed content is an error.
 func (s *Store) decompress(digest v1.Hash, r io.Reader, w io.Writer) error {
@@ -26,7 +26,7 @@ func (s *Store) decompress(digest v1.Hash, r io.Reader, w io.Writer) error {
 		if src.err != nil {
 			return src.err
 		}
-		return &CorruptError{digest, fmt.Sprintf("inflating it: %v", err)}
+		return &CorruptError{digest, fmt.Sprintf("decompressing it: %v", err)}
 	}
 	plain, done, err := decompressor(bufio.NewReaderSize(src, chunk))
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 			buf := <-free
 			n, err := fill(r, buf)
 			if total += int64(n); total-beyond > s.opts.MaxLayer {
-				return fmt.Errorf("%w: inflated the layer has more than %d bytes", ErrTooLarge, s.opts.MaxLayer)
+				return fmt.Errorf("%w: the decompressed layer has more than %d bytes", ErrTooLarge, s.opts.MaxLayer)
 			}
 			full <- buf[:n]
 			if err != nil || len(wrote) > 0 {
@@ -198,11 +198,11 @@ const tarBlock = 512
 func checkArchive(digest v1.Hash, head []byte) error {
 	switch {
 	case isGzip(head) || isZstd(head):
-		return &CorruptError{digest, "what it inflates to looks compressed"}
+		return &CorruptError{digest, "the decompressed content is itself compressed"}
 	case len(head) == 0 || len(head) == tarBlock && (bytes.Count(head, []byte{0}) == tarBlock || isHeader(head)):
 		return nil
 	}
-	return &CorruptError{digest, "it is no tar archive, and not compressed in a way that is supported"}
+	return &CorruptError{digest, "it is not a tar archive, or its compression is not supported"}
 }
 
 // LooksPacked reports whether a runtime would accept the bytes as a layer: as a tar archive or as

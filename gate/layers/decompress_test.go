@@ -187,9 +187,9 @@ func TestOldChecksumsAreAccepted(t *testing.T) {
 	}
 }
 
-// FuzzInflate checks that no input causes a panic or output beyond the limit. gzip input that is
+// FuzzDecompress checks that no input causes a panic or output beyond the limit. gzip input that is
 // accepted must have the same content in the standard library.
-func FuzzInflate(f *testing.F) {
+func FuzzDecompress(f *testing.F) {
 	plain := content(f, 100)
 	for _, b := range [][]byte{plain, gz(f, plain), zst(f, plain), append(gz(f, plain), gz(f, plain)...)} {
 		f.Add(b)

@@ -33,7 +33,7 @@ type file struct {
 	head    []byte // at most one tar block
 	written int64
 	kept    bool
-	// vouched means that the source verifies its own bytes, so that they are not hashed here.
+	// selfVerified means that the source verifies its own bytes, so that they are not hashed here.
 	selfVerified bool
 
 	follower *follower // nil means none

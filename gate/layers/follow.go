@@ -19,7 +19,7 @@ import (
 type Index func(diffID v1.Hash, archive io.ReaderAt)
 
 // errGivenUp is returned to an Index that reads a file that will not be kept.
-var errGivenUp = errors.New("the layer is not what was promised, or is inflated again")
+var errGivenUp = errors.New("the layer is corrupt, or is decompressed again")
 
 // follower is a running Index and the file that it reads.
 type follower struct {

@@ -109,9 +109,9 @@ func TestIndexOfAWrongLayerIsEnded(t *testing.T) {
 	}
 }
 
-// TestIndexReadsWhatIsInflatedAgain: if a program decompresses badly, the index reads the layer
+// TestIndexReadsLayerThatIsDecompressedAgain: if a program decompresses badly, the index reads the layer
 // again.
-func TestIndexReadsWhatIsInflatedAgain(t *testing.T) {
+func TestIndexReadsLayerThatIsDecompressedAgain(t *testing.T) {
 	plain := content(t, 600_000)
 	stored := append(gz(t, plain[:300_000]), gz(t, plain[300_000:])...)
 	for _, name := range []string{"first member", "fails at the end", "says nothing", "copies"} {

@@ -17,9 +17,8 @@ import (
 
 // Limits for the manifest and the config of an image.
 const (
-	MaxManifest = registry.MaxManifest
-	MaxConfig   = 8 << 20 // bytes
-	MaxLayers   = 1024
+	MaxConfig = 8 << 20 // bytes
+	MaxLayers = 1024
 )
 
 // Image checks the manifest and the config of src. It returns the image with unchanged bytes and
@@ -44,7 +43,7 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 		return nil, err
 	}
 	if m.Config.Size < 0 || m.Config.Size > MaxConfig {
-		return nil, refuse("the config of %s is listed with %d bytes, and may have %d", d.Digest, m.Config.Size, MaxConfig)
+		return nil, refuse("the config of %s is listed with %d bytes, more than %d", d.Digest, m.Config.Size, MaxConfig)
 	}
 	rawConfig, err := src.RawConfigFile()
 	if err != nil {
@@ -60,7 +59,7 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 		return nil, fmt.Errorf("listing the layers of %s: %w", d.Digest, err)
 	}
 	if len(sources) != len(m.Layers) {
-		return nil, refuse("the manifest of %s lists %d layers, and %d can be read", d.Digest, len(m.Layers), len(sources))
+		return nil, refuse("the manifest of %s lists %d layers, but %d can be read", d.Digest, len(m.Layers), len(sources))
 	}
 	for i, l := range m.Layers {
 		source := sources[i]
@@ -88,8 +87,8 @@ var legacyConfigs = map[types.MediaType]bool{
 // checkManifest compares a manifest with its descriptor. It refuses a manifest whose content cannot
 // be cataloged or must not be fetched.
 func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
-	if len(raw) > MaxManifest {
-		return nil, refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), MaxManifest)
+	if len(raw) > registry.MaxManifest {
+		return nil, refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), registry.MaxManifest)
 	}
 	digest, size, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
@@ -110,9 +109,9 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 	}
 	switch {
 	case !d.MediaType.IsImage():
-		return nil, refuse("manifest %s is listed as %q, which is no image", d.Digest, d.MediaType)
+		return nil, refuse("manifest %s is listed as %q, which is not an image", d.Digest, d.MediaType)
 	case m.MediaType != "" && m.MediaType != d.MediaType:
-		return nil, refuse("manifest %s is listed as %q and says that it is %q", d.Digest, d.MediaType, m.MediaType)
+		return nil, refuse("manifest %s is listed as %q but states %q itself", d.Digest, d.MediaType, m.MediaType)
 	case m.SchemaVersion != 2:
 		return nil, refuse("manifest %s has schema version %d, not 2", d.Digest, m.SchemaVersion)
 	case m.Manifests != nil:
@@ -129,13 +128,13 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		return nil, refuse("manifest %s lists %d layers, more than %d", d.Digest, len(m.Layers), MaxLayers)
 	}
 	if len(m.Config.URLs) > 0 {
-		return nil, refuse("config %s of %s is foreign, to be fetched from elsewhere", m.Config.Digest, d.Digest)
+		return nil, refuse("config %s of %s is foreign: it would be fetched from outside the registry", m.Config.Digest, d.Digest)
 	}
 	for _, l := range m.Layers {
 		// A foreign layer was not pushed by the builder of the image, and would not be copied to
 		// the approved registry either.
 		if len(l.URLs) > 0 || !l.MediaType.IsDistributable() {
-			return nil, refuse("layer %s of %s is foreign, to be fetched from elsewhere", l.Digest, d.Digest)
+			return nil, refuse("layer %s of %s is foreign: it would be fetched from outside the registry", l.Digest, d.Digest)
 		}
 		if _, ok := known[l.MediaType]; !ok {
 			return nil, refuse("layer %s of %s is a %q, which cannot be cataloged", l.Digest, d.Digest, l.MediaType)

@@ -29,6 +29,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	limits "github.com/imagegate/imagegate/internal/registry"
 )
 
 // served is an in-process registry. Tests can replace its answers for blobs.
@@ -191,7 +193,7 @@ func TestLayerIsNotReadBeforeItIsFetched(t *testing.T) {
 	}
 }
 
-func TestLyingRegistryIsNotBelieved(t *testing.T) {
+func TestLyingRegistryIsDetected(t *testing.T) {
 	spoilt := func(change func([]byte) []byte) func(http.ResponseWriter, *http.Request, []byte) {
 		return func(w http.ResponseWriter, _ *http.Request, b []byte) {
 			w.WriteHeader(http.StatusOK)
@@ -392,7 +394,7 @@ func TestDubiousImageIsNotOpened(t *testing.T) {
 		"more behind it":                 {inManifest(`"schemaVersion":2`, `"schemaVersion":2}{"schemaVersion":2`), isRefused},
 		"config of an artifact":          {inManifest(`"config":CONFIG`, `"config":ARTIFACT`), isRefused},
 		"too many layers":                {[2]string{instead(manifest, layer, many), instead(config, `"`+diffID+`"`, manyDiffIDs)}, isRefused},
-		"too large":                      {inManifest(`"k":"v"`, `"k":"`+strings.Repeat("v", MaxManifest)+`"`), isRefused},
+		"too large":                      {inManifest(`"k":"v"`, `"k":"`+strings.Repeat("v", limits.MaxManifest)+`"`), isRefused},
 		"zstd layer of Docker":           {inManifest(`vnd.oci.image.layer.v1.tar+gzip`, `vnd.docker.image.rootfs.diff.tar.zstd`), func(err error) bool { return err == nil }},
 		"layer for SOCI":                 {inManifest(`"size":10}`, `"size":10,"annotations":{"com.amazon.soci.x":"y"}}`), isRefused},
 		"image for SOCI":                 {inManifest(`"k":"v"`, `"com.amazon.soci.image-layer-digest":"`+diffID+`"`), isRefused},
@@ -554,7 +556,7 @@ func TestReadOfAnotherThatIsCancelledDoesNotEndOurs(t *testing.T) {
 }
 
 func TestDeepDocumentDoesNotExhaustTheStack(t *testing.T) {
-	raw := bytes.Repeat([]byte("["), MaxManifest)
+	raw := bytes.Repeat([]byte("["), limits.MaxManifest)
 	if err := decode(raw, manifestShape, new(any)); err == nil {
 		t.Error("no error")
 	}

@@ -85,7 +85,7 @@ func (s *Store) has(key string) bool {
 }
 
 // once calls read for the key if the content is not in the store. Concurrent calls for the same key
-// wait for the first one. Only success is recorded.
+// wait for the first one. Only success is kept.
 func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	for {
 		led := false
@@ -113,9 +113,9 @@ func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	}
 }
 
-// layer registers the claim of a manifest and a config about one layer. The digests must be
+// layer registers one layer as a manifest and a config list it. The digests must be
 // SHA-256, because nothing else is computed. All images of a run must agree: otherwise one image
-// would be verified with the claim of another.
+// would be verified with the properties from another.
 func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error) {
 	for _, h := range []v1.Hash{d.Digest, diffID} {
 		if err := checkAlgorithm(h); err != nil {
@@ -123,16 +123,16 @@ func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error
 		}
 	}
 	if (d.MediaType == types.OCIUncompressedLayer || d.MediaType == types.DockerUncompressedLayer) && d.Digest != diffID {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed as %q, and the config states another diffID, %s", d.MediaType, diffID)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed as %q, but the config has a different diffID, %s", d.MediaType, diffID)}
 	}
-	said := declaration{diffID: diffID, size: d.Size}
+	listed := expectation{diffID: diffID, size: d.Size}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before, ok := s.declared[d.Digest]; ok && before != said {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed with diffID %s and %d bytes, and elsewhere with %s and %d",
-			said.diffID, said.size, before.diffID, before.size)}
+	if before, ok := s.expected[d.Digest]; ok && before != listed {
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed with diffID %s and %d bytes, but another image lists %s and %d",
+			listed.diffID, listed.size, before.diffID, before.size)}
 	}
-	s.declared[d.Digest] = said
+	s.expected[d.Digest] = listed
 	return &Layer{store: s, descriptor: d, diffID: diffID, open: open}, nil
 }
 
@@ -145,7 +145,7 @@ func checkAlgorithm(h v1.Hash) error {
 
 // Fetch reads every layer of the images that is not in the store, each distinct layer once. The
 // images must come from Image or FromTarball. The first error cancels the other reads. It is a
-// *CorruptError if content does not match its claim, an error that wraps [ErrTooLarge], an error of
+// *CorruptError if content does not match its manifest, an error that wraps [ErrTooLarge], an error of
 // the source, or the error of the context.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	var all []*Layer
@@ -205,12 +205,12 @@ func (s *Store) Decompressed(diffID v1.Hash) (Decompressed, error) {
 // they already opened remain open.
 func (s *Store) Release() error {
 	dir := filepath.Join(s.dir, layersDir)
-	inflated, err := os.ReadDir(dir)
-	for _, entry := range inflated {
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
 		err = errors.Join(err, os.Remove(filepath.Join(dir, entry.Name())))
 	}
 	if err != nil {
-		return fmt.Errorf("removing inflated layers: %w", err)
+		return fmt.Errorf("removing decompressed layers: %w", err)
 	}
 	return nil
 }
@@ -250,7 +250,7 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, err
 		return Blob{}, err
 	}
 	if d.Size < 0 || d.Size > MaxBlob {
-		return Blob{}, refuse("blob %s is listed with %d bytes, and may have %d", d.Digest, d.Size, MaxBlob)
+		return Blob{}, refuse("blob %s is listed with %d bytes, more than %d", d.Digest, d.Size, MaxBlob)
 	}
 	err := s.once(ctx, blobKey(d.Digest), func() error { return s.readBlob(ctx, d, open) })
 	if err != nil {
@@ -261,7 +261,7 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, err
 		return Blob{}, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
 	if info.Size() != d.Size { // it was already stored, for a descriptor with another size
-		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", info.Size(), d.Size)}
+		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, but the manifest lists %d", info.Size(), d.Size)}
 	}
 	return Blob{s, d}, nil
 }

@@ -112,8 +112,8 @@ type upstream struct {
 	openFunc Open
 }
 
-func honest(stored, inflated []byte) *upstream {
-	return &upstream{stored: stored, diffID: sum(inflated), digest: sum(stored), size: int64(len(stored))}
+func honest(stored, decompressed []byte) *upstream {
+	return &upstream{stored: stored, diffID: sum(decompressed), digest: sum(stored), size: int64(len(stored))}
 }
 
 func (s *upstream) open(ctx context.Context) (io.ReadCloser, error) {
@@ -135,12 +135,12 @@ func fetch(t testing.TB, st *Store, src *upstream) (*Layer, error) {
 }
 
 // checkLayer compares a layer's stored and decompressed bytes.
-func checkLayer(t *testing.T, l v1.Layer, stored, inflated []byte) {
+func checkLayer(t *testing.T, l v1.Layer, stored, decompressed []byte) {
 	t.Helper()
 	for what, c := range map[string]struct {
 		open func() (io.ReadCloser, error)
 		want []byte
-	}{"stored": {l.Compressed, stored}, "inflated": {l.Uncompressed, inflated}} {
+	}{"stored": {l.Compressed, stored}, "decompressed": {l.Uncompressed, decompressed}} {
 		rc, err := c.open()
 		if err != nil {
 			t.Fatal(err)
@@ -301,7 +301,7 @@ func TestSharedLayerIsReadOnce(t *testing.T) {
 	}
 }
 
-func TestTwoDiffIDsForOneLayerAreNotBelieved(t *testing.T) {
+func TestTwoDiffIDsForOneLayerAreRefused(t *testing.T) {
 	plain := content(t, 1000)
 	src := honest(gz(t, plain), plain)
 	s := newStore(t)
@@ -433,27 +433,27 @@ func BenchmarkIngest(b *testing.B) {
 	}
 }
 
-// TestVouchingIsForCompressedLayersAlone: for these, the decompressed content is hashed, too. A
+// TestSelfVerifyingReaderReplacesHashingOnlyOfCompressedLayers: for these, the decompressed content is hashed, too. A
 // reader is not trusted if it verifies another digest, or ends with an error other than io.EOF.
-func TestVouchingIsForCompressedLayersAlone(t *testing.T) {
+func TestSelfVerifyingReaderReplacesHashingOnlyOfCompressedLayers(t *testing.T) {
 	plain := content(t, 10_000)
 	stored := gz(t, plain)
 	other := slices.Clone(stored)
 	other[4] ^= 1 // the time in the header, which does not change the decompressed content
 	for name, c := range map[string]struct {
-		src     *upstream
-		vouches v1.Hash
-		end     error // instead of io.EOF
-		kept    bool
+		src      *upstream
+		verifies v1.Hash
+		end      error // instead of io.EOF
+		kept     bool
 	}{
-		"honest":             {honest(stored, plain), sum(stored), nil, true},
-		"believed":           {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, true},
-		"for another":        {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(other), nil, false},
-		"with another end":   {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), errors.New("broken"), false},
-		"too short":          {&upstream{stored: stored[:len(stored)-1], diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, false},
-		"another diffID":     {&upstream{stored: stored, diffID: sum(stored), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, false},
-		"inflated otherwise": {&upstream{stored: gz(t, content(t, 20_000)), diffID: sum(plain), digest: sum(stored), size: int64(len(gz(t, content(t, 20_000))))}, sum(stored), nil, false},
-		"not compressed":     {&upstream{stored: content(t, 20_000), diffID: sum(content(t, 20_001)), digest: sum(content(t, 20_001)), size: int64(len(content(t, 20_000)))}, sum(content(t, 20_001)), nil, false},
+		"honest":                 {honest(stored, plain), sum(stored), nil, true},
+		"self-verified":          {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, true},
+		"for another":            {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(other), nil, false},
+		"with another end":       {&upstream{stored: other, diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), errors.New("broken"), false},
+		"too short":              {&upstream{stored: stored[:len(stored)-1], diffID: sum(plain), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, false},
+		"another diffID":         {&upstream{stored: stored, diffID: sum(stored), digest: sum(stored), size: int64(len(stored))}, sum(stored), nil, false},
+		"decompressed otherwise": {&upstream{stored: gz(t, content(t, 20_000)), diffID: sum(plain), digest: sum(stored), size: int64(len(gz(t, content(t, 20_000))))}, sum(stored), nil, false},
+		"not compressed":         {&upstream{stored: content(t, 20_000), diffID: sum(content(t, 20_001)), digest: sum(content(t, 20_001)), size: int64(len(content(t, 20_000)))}, sum(content(t, 20_001)), nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := newStore(t)
@@ -462,7 +462,7 @@ func TestVouchingIsForCompressedLayersAlone(t *testing.T) {
 				if c.end != nil {
 					r = io.MultiReader(r, iotest.ErrReader(c.end))
 				}
-				return vouching{io.NopCloser(r), c.vouches}, nil
+				return verifyingReader{io.NopCloser(r), c.verifies}, nil
 			}
 			l, err := fetch(t, st, c.src)
 			if (err == nil) != c.kept {
@@ -487,9 +487,9 @@ func TestVouchingIsForCompressedLayersAlone(t *testing.T) {
 	}
 }
 
-type vouching struct {
+type verifyingReader struct {
 	io.ReadCloser
 	digest v1.Hash
 }
 
-func (v vouching) VerifiedDigest() v1.Hash { return v.digest }
+func (v verifyingReader) VerifiedDigest() v1.Hash { return v.digest }

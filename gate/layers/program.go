@@ -18,17 +18,17 @@ import (
 
 // errDeclined means that the program did not decompress a layer. The layer may still be valid: the
 // program may be a different one than expected.
-var errDeclined = errors.New("the program did not inflate it")
+var errDeclined = errors.New("the program did not decompress it")
 
 // checkProgram requires an absolute path, because exec would search PATH for any other name.
 func checkProgram(argv []string) error {
 	if len(argv) > 0 && !filepath.IsAbs(argv[0]) {
-		return fmt.Errorf("program %q for inflating layers: want an absolute path", argv[0])
+		return fmt.Errorf("program %q for decompressing layers: must be an absolute path", argv[0])
 	}
 	return nil
 }
 
-// gunzip decompresses with the program of Options, which is faster than inflate. On errDeclined the
+// gunzip decompresses with the program of Options, which is faster than the library. On errDeclined the
 // bytes written to w are invalid, and r was read to its end.
 //
 // Programs ignore data after the last member of a gzip stream. So gunzip appends a sentinel member,
@@ -36,7 +36,7 @@ func checkProgram(argv []string) error {
 func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error {
 	src := &transfer{r: r}
 	in := bufio.NewReaderSize(src, chunk)
-	seal := newChecksum()
+	sentinel := newChecksum()
 	// The library checks more of the header than programs do.
 	head, err := in.Peek(maxHeader)
 	if src.err != nil {
@@ -71,12 +71,12 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	go func() {
 		_, err := io.Copy(stdin, in)
 		if err == nil {
-			_, err = stdin.Write(seal.member)
+			_, err = stdin.Write(sentinel.member)
 		}
 		fed <- errors.Join(err, stdin.Close())
 	}()
-	sealed := &checksumWriter{w: w, checksum: seal.content}
-	took := s.copyBounded(sealed, stdout, checksumSize)
+	checked := &checksumWriter{w: w, checksum: sentinel.content}
+	took := s.copyBounded(checked, stdout, checksumSize)
 	var failed *writeError
 	if errors.Is(took, ErrTooLarge) || errors.As(took, &failed) {
 		kill()
@@ -92,7 +92,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	switch werr := cmd.Wait(); {
 	case src.err != nil:
 		return src.err
-	case took != nil || ferr != nil || werr != nil || !sealed.intact():
+	case took != nil || ferr != nil || werr != nil || !checked.intact():
 		return declined(in, src)
 	}
 	return nil
@@ -111,7 +111,7 @@ func declined(in io.Reader, src *transfer) error {
 // layers have ten bytes.
 const maxHeader = 4 << 10
 
-// seal is a sentinel: a gzip member that the content of a layer cannot predict.
+// checksum is a sentinel: a gzip member that the content of a layer cannot predict.
 type checksum struct{ member, content []byte }
 
 // checksumSize is the size of the sentinel's content, in bytes.

@@ -166,8 +166,8 @@ func named(t *testing.T, plain []byte, name string) []byte {
 	return buf.Bytes()
 }
 
-// TestProgramJudgesAsTheLibraryDoes: the same streams are accepted with every decompressor.
-func TestProgramJudgesAsTheLibraryDoes(t *testing.T) {
+// TestProgramAgreesWithTheLibrary: the same streams are accepted with every decompressor.
+func TestProgramAgreesWithTheLibrary(t *testing.T) {
 	plain := content(t, 300_000) // more than a chunk
 	all, want := streams(t, plain), map[string]string{}
 	for what, stored := range all {
@@ -238,7 +238,7 @@ func TestProgramDoesTheWork(t *testing.T) {
 	}
 }
 
-func TestBombDoesNotFillTheDiskByAProgram(t *testing.T) {
+func TestProgramLimitsBombs(t *testing.T) {
 	bomb := make([]byte, 4<<20)
 	stored, plain := gz(t, bomb), content(t, 100_000)
 	argvs := inflaters()
@@ -314,8 +314,8 @@ func TestProgramIsNotLookedUp(t *testing.T) {
 	}
 }
 
-// TestSealsDiffer: sentinels differ in their content and in the length of their headers.
-func TestSealsDiffer(t *testing.T) {
+// TestChecksumsDiffer: sentinels differ in their content and in the length of their headers.
+func TestChecksumsDiffer(t *testing.T) {
 	contents, lengths := map[string]bool{}, map[int]bool{}
 	for range 20 {
 		s := newChecksum()
@@ -334,8 +334,8 @@ func TestSealsDiffer(t *testing.T) {
 	}
 }
 
-// TestSealedWriterPassesEverythingElseOn: this holds for writes of every size.
-func TestSealedWriterPassesEverythingElseOn(t *testing.T) {
+// TestChecksumWriterPassesOtherContent: this holds for writes of every size.
+func TestChecksumWriterPassesOtherContent(t *testing.T) {
 	plain := content(t, 2000)
 	s := newChecksum()
 	for _, size := range []int{1, 3, checksumSize - 1, checksumSize, checksumSize + 1, 100, 5000} {

@@ -43,12 +43,12 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, blob.discard()) }()
-	inflated, err := s.create(s.layerPath(l.diffID))
+	plain, err := s.create(s.layerPath(l.diffID))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, inflated.discard()) }()
-	if err := inflated.follow(index, l.diffID); err != nil {
+	defer func() { err = errors.Join(err, plain.discard()) }()
+	if err := plain.follow(index, l.diffID); err != nil {
 		return err
 	}
 
@@ -63,12 +63,12 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	group.Go(func() error {
 		var err error
 		if len(s.opts.Gunzip) > 0 {
-			err = s.gunzip(gctx, r, inflated)
-			if again = errors.Is(err, errDeclined) || err == nil && inflated.digest() != l.diffID; again {
+			err = s.gunzip(gctx, r, plain)
+			if again = errors.Is(err, errDeclined) || err == nil && plain.digest() != l.diffID; again {
 				return nil
 			}
 		} else {
-			err = s.decompress(l.descriptor.Digest, r, inflated)
+			err = s.decompress(l.descriptor.Digest, r, plain)
 		}
 		r.CloseWithError(err) // unblocks the other stage
 		return err
@@ -77,25 +77,25 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 		return err
 	}
 	if again {
-		if err := s.decompressAgain(ctx, l, blob, inflated, index); err != nil {
+		if err := s.decompressAgain(ctx, l, blob, plain, index); err != nil {
 			return err
 		}
 	}
-	if got := inflated.digest(); got != l.diffID {
-		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("inflated it hashes to %s, and the config states diffID %s", got, l.diffID)}
+	if got := plain.digest(); got != l.diffID {
+		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("its decompressed content hashes to %s, but the config has diffID %s", got, l.diffID)}
 	}
-	if err := checkArchive(l.descriptor.Digest, inflated.head); err != nil {
+	if err := checkArchive(l.descriptor.Digest, plain.head); err != nil {
 		return err
 	}
-	return cmp.Or(inflated.complete(), blob.keep(), inflated.keep())
+	return cmp.Or(plain.complete(), blob.keep(), plain.keep())
 }
 
 // decompressAgain decompresses a received blob again and replaces the output of the program.
-func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, inflated *file, index Index) error {
-	if err := inflated.empty(); err != nil {
+func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, plain *file, index Index) error {
+	if err := plain.empty(); err != nil {
 		return err
 	}
-	if err := inflated.follow(index, l.diffID); err != nil {
+	if err := plain.follow(index, l.diffID); err != nil {
 		return err
 	}
 	r := io.NewSectionReader(blob.f, 0, blob.written)
@@ -104,7 +104,7 @@ func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, inflated *f
 			return 0, err
 		}
 		return r.Read(p)
-	}), inflated)
+	}), plain)
 }
 
 // readerFunc makes a function an io.Reader.
@@ -156,8 +156,8 @@ func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err e
 
 // receive copies the source to the file and to tee, and compares it with the descriptor. It is an
 // error if the source has more bytes, fewer bytes or other bytes. receive reads at most one byte
-// too many. If believe is true, a self-verifying reader replaces hashing.
-func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer, believe bool) (err error) {
+// too many. If selfVerified is true, a self-verifying reader replaces hashing.
+func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer, selfVerified bool) (err error) {
 	s.fetches.Add(1)
 	rc, err := opened(ctx, open)
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 			err = cerr
 		}
 	}()
-	if v, ok := rc.(SelfVerifying); ok && believe {
+	if v, ok := rc.(SelfVerifying); ok && selfVerified {
 		blob.selfVerified = v.VerifiedDigest() == d.Digest
 	}
 	limit := d.Size
@@ -188,7 +188,7 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 			if d.Size == sizeUnknown {
 				return fmt.Errorf("%w: the layer has more than %d bytes", ErrTooLarge, limit)
 			}
-			return &CorruptError{d.Digest, fmt.Sprintf("it has more than the %d bytes that were promised", limit)}
+			return &CorruptError{d.Digest, fmt.Sprintf("it has more than the %d bytes that the manifest lists", limit)}
 		}
 		if n > 0 {
 			if _, err := io.MultiWriter(blob, tee).Write(buf[:n]); err != nil {
@@ -212,8 +212,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 	}
 }
 
-// opened calls open and waits no longer than ctx lasts. A source that is opened later is closed.
-// Not every source supports cancellation.
+// opened calls open and waits no longer than ctx lasts. Some sources ignore their context: opened does
+// not wait for them, and closes a source that is opened later.
 func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	type result struct {
 		rc  io.ReadCloser
@@ -241,7 +241,7 @@ func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 // check compares the received bytes with the descriptor.
 func check(d v1.Descriptor, blob *file, end error) error {
 	if d.Size != sizeUnknown && blob.written != d.Size {
-		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, and %d were promised", blob.written, d.Size)}
+		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, but the manifest lists %d", blob.written, d.Size)}
 	}
 	if blob.selfVerified && ended(end) {
 		return nil

@@ -71,13 +71,13 @@ type Store struct {
 	fetched atomic.Int64
 
 	mu       sync.Mutex
-	declared map[v1.Hash]declaration // what images state about each layer, by digest
+	expected map[v1.Hash]expectation // properties that images list for each layer, by digest
 	kept     map[string]struct{}     // verified content on disk, by key
 	closed   bool
 }
 
-// claim is what an image states about a layer. All images must state the same.
-type declaration struct {
+// expectation has the properties of a layer that an image lists. All images must agree.
+type expectation struct {
 	diffID v1.Hash
 	size   int64
 }
@@ -114,7 +114,7 @@ func New(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for layers: %w", err)
 	}
-	s := &Store{opts: opts, dir: run.path, run: run, declared: map[v1.Hash]declaration{}, kept: map[string]struct{}{}}
+	s := &Store{opts: opts, dir: run.path, run: run, expected: map[v1.Hash]expectation{}, kept: map[string]struct{}{}}
 	for _, sub := range []string{blobsDir, layersDir} {
 		if err := run.root.Mkdir(sub, 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("making a folder for layers: %w", err), s.Close())

@@ -178,7 +178,7 @@ func TestFoldersOfOthersAreNotSwept(t *testing.T) {
 	}
 }
 
-func TestImagesThatDisagreeOnALayerAreNotBelieved(t *testing.T) {
+func TestImagesThatDisagreeOnALayerAreRefused(t *testing.T) {
 	plain := content(t, 1000)
 	stored := gz(t, plain)
 	for what, change := range map[string]func(*upstream){
@@ -197,7 +197,7 @@ func TestImagesThatDisagreeOnALayerAreNotBelieved(t *testing.T) {
 	}
 }
 
-func TestTwoCompressionsOfALayerAreKeptOnceInflated(t *testing.T) {
+func TestTwoCompressionsShareTheDecompressedLayer(t *testing.T) {
 	plain := content(t, 50_000)
 	s := newStore(t)
 	g, z := honest(gz(t, plain), plain), honest(zst(t, plain), plain)
@@ -273,7 +273,7 @@ func TestBlobIsVerified(t *testing.T) {
 	}
 }
 
-func TestInflatedLayersAreThoseThatWereFetched(t *testing.T) {
+func TestDecompressedLayersAreTheFetchedOnes(t *testing.T) {
 	plain := content(t, 10_000)
 	s := newStore(t)
 	if _, err := s.Decompressed(sum(plain)); !errors.Is(err, os.ErrNotExist) {
@@ -438,10 +438,10 @@ func TestReleasedStoreStillHasWhatIsPushed(t *testing.T) {
 		}
 		if rc, err := l.Uncompressed(); err == nil {
 			rc.Close()
-			t.Error("the inflated layer is there")
+			t.Error("the decompressed layer is there")
 		}
 		if _, err := s.Decompressed(l.diffID); err == nil {
-			t.Error("the inflated layer could be opened")
+			t.Error("the decompressed layer could be opened")
 		}
 	}
 	if l, err = fetch(t, s, honest(zst(t, later), later)); err != nil {

@@ -38,7 +38,7 @@ func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error)
 	}
 	diffIDs := config.RootFS.DiffIDs
 	if len(sources) > MaxLayers || len(sources) != len(diffIDs) {
-		return nil, refuse("the config has %d diffIDs for %d layers, of which there may be %d", len(diffIDs), len(sources), MaxLayers)
+		return nil, refuse("the config has %d diffIDs for %d layers (at most %d layers are allowed)", len(diffIDs), len(sources), MaxLayers)
 	}
 
 	out := &image{config: rawConfig, layers: make([]*Layer, len(sources))}
@@ -98,7 +98,7 @@ func (s *Store) Ingest(ctx context.Context, diffID v1.Hash, mediaType types.Medi
 
 func (s *Store) ingest(ctx context.Context, diffID v1.Hash, mediaType types.MediaType, open Open) (*Layer, error) {
 	if mediaType != types.DockerUncompressedLayer && mediaType != types.OCIUncompressedLayer {
-		return nil, refuse("%q is not the media type of a layer that is not compressed", mediaType)
+		return nil, refuse("%q is not the media type of an uncompressed layer", mediaType)
 	}
 	if err := checkAlgorithm(diffID); err != nil {
 		return nil, err

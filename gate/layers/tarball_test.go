@@ -62,10 +62,10 @@ func saved(t *testing.T, config []byte, layers ...[]byte) v1.Image {
 }
 
 // configOf returns a config that states these layers.
-func configOf(t *testing.T, inflated ...[]byte) []byte {
+func configOf(t *testing.T, decompressed ...[]byte) []byte {
 	t.Helper()
 	config := v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"}}
-	for _, b := range inflated {
+	for _, b := range decompressed {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, sum(b))
 	}
 	raw, err := json.Marshal(config)

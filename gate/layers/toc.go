@@ -56,7 +56,7 @@ func checkLazy(what string, digest v1.Hash, annotations map[string]string) error
 			continue
 		}
 		if strings.HasPrefix(key, sociPrefix) || strings.HasPrefix(key, snapshotterPrefix) && key != stargzDigest {
-			return refuse("%s %s has the annotation %q: nodes that pull lazily go by it and not by the layers that are scanned", what, digest, key)
+			return refuse("%s %s has the annotation %q: nodes that pull lazily use it instead of the scanned layers", what, digest, key)
 		}
 	}
 	return nil
@@ -117,7 +117,7 @@ func (l *Layer) compare(t table) error {
 	err = compareTOC(toc.Entries, io.NewSectionReader(archive, 0, 1<<62))
 	var wrong *RefusedError
 	if errors.As(err, &wrong) {
-		return refuse("layer %s: the table of contents of %s, which nodes that pull lazily go by, is not what the archive has: %s",
+		return refuse("layer %s: the table of contents of %s, which nodes that pull lazily use, differs from the archive: %s",
 			l.descriptor.Digest, t.where, wrong.Reason)
 	}
 	if err != nil {
@@ -350,7 +350,7 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 			chunks++
 		}
 		if what := entries[0].differs(h, name); what != "" {
-			return refuse("%q has another %s", name, what)
+			return refuse("%q has a different %s", name, what)
 		}
 		if err := compareContent(entries[:chunks], h, tr); err != nil {
 			return err
@@ -358,7 +358,7 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 		entries = entries[chunks:]
 	}
 	if len(entries) > 0 {
-		return refuse("it lists %q, which the archive does not have there", entries[0].Name)
+		return refuse("it lists %q, which is not at this place in the archive", entries[0].Name)
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	case h.Typeflag == tar.TypeDir:
 		return nil
 	case files[name]:
-		return refuse("%q is there more than once", name)
+		return refuse("%q is listed more than once", name)
 	case h.Typeflag == tar.TypeLink && !files[path.Clean("/"+h.Linkname)]:
 		return refuse("%q is a hard link to %q, which is not a file before it", name, h.Linkname)
 	}
@@ -437,7 +437,7 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 		done += size
 		isZeros := c.ChunkType == "zeros"
 		if isZeros && !bool(zeros) || c.ChunkDigest != "" && c.ChunkDigest != fmt.Sprintf("sha256:%x", part.Sum(nil)) {
-			return refuse("%q has another content at %d", h.Name, c.ChunkOffset)
+			return refuse("%q has different content at %d", h.Name, c.ChunkOffset)
 		}
 		proven = proven && (isZeros || c.ChunkDigest != "" || size == 0)
 	}
@@ -445,7 +445,7 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	case digest == "" && !proven:
 		return refuse("%q has no digest", h.Name)
 	case digest != "" && digest != fmt.Sprintf("sha256:%x", whole.Sum(nil)):
-		return refuse("%q has another content", h.Name)
+		return refuse("%q has different content", h.Name)
 	}
 	return nil
 }

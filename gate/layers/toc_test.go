@@ -74,7 +74,7 @@ func marshal(t *testing.T, what any) []byte {
 }
 
 // stargzBlob returns an eStargz blob and its decompressed content.
-func stargzBlob(t *testing.T, archive, table []byte) (blob, inflated []byte) {
+func stargzBlob(t *testing.T, archive, table []byte) (blob, decompressed []byte) {
 	t.Helper()
 	var member bytes.Buffer
 	w := tar.NewWriter(&member)
@@ -115,9 +115,9 @@ func chunkedBlob(t *testing.T, archive, table []byte, length int) ([]byte, map[s
 }
 
 // checked fetches a layer with annotations and checks its table.
-func checked(t *testing.T, blob, inflated []byte, annotations map[string]string) error {
+func checked(t *testing.T, blob, decompressed []byte, annotations map[string]string) error {
 	t.Helper()
-	s, src := newStore(t), honest(blob, inflated)
+	s, src := newStore(t), honest(blob, decompressed)
 	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size, Annotations: annotations}, src.diffID, src.open)
 	if err == nil {
 		err = s.fetch(t.Context(), l, nil)
@@ -132,9 +132,9 @@ func checked(t *testing.T, blob, inflated []byte, annotations map[string]string)
 func allForms(t *testing.T, archive, table []byte) map[string]error {
 	t.Helper()
 	out := map[string]error{}
-	blob, inflated := stargzBlob(t, archive, table)
-	out["eStargz"] = checked(t, blob, inflated, map[string]string{stargzDigest: sha256Of(table)})
-	out["eStargz without annotation"] = checked(t, blob, inflated, nil)
+	blob, decompressed := stargzBlob(t, archive, table)
+	out["eStargz"] = checked(t, blob, decompressed, map[string]string{stargzDigest: sha256Of(table)})
+	out["eStargz without annotation"] = checked(t, blob, decompressed, nil)
 	for _, length := range []int{40, 64} {
 		blob, annotations := chunkedBlob(t, archive, table, length)
 		out[fmt.Sprint("zstd:chunked ", length)] = checked(t, blob, archive, annotations)
@@ -260,8 +260,8 @@ func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 func TestTableOfContentsThatIsNotFoundIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	table := marshal(t, map[string]any{"version": 1, "entries": lazyTable()})
-	blob, inflated := stargzBlob(t, archive, table)
-	if err := checked(t, blob, inflated, map[string]string{stargzDigest: sha256Of(nil)}); !isRefused(err) {
+	blob, decompressed := stargzBlob(t, archive, table)
+	if err := checked(t, blob, decompressed, map[string]string{stargzDigest: sha256Of(nil)}); !isRefused(err) {
 		t.Errorf("another digest: %v", err)
 	}
 	if err := checked(t, gz(t, archive), archive, map[string]string{stargzDigest: sha256Of(table)}); !isRefused(err) {

@@ -57,15 +57,15 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *di
 	switch {
 	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
 		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged,
-			Detail: "os-release names " + d.String() + ", and no package of an operating system was found"})
+			Detail: "os-release names " + d.String() + ", but no operating system package was found"})
 	case len(kinds) > 0 && d == nil:
 		out = append(out, policy.Unmatched{Reason: policy.NoDistribution,
-			Detail: "there are operating system packages, and no os-release says whose"})
+			Detail: "there are operating system packages, but no os-release names the distribution"})
 	case len(kinds) > 0:
 		for _, kind := range kinds {
 			if !slices.Contains(nativeTypes[kind], d.Type) {
 				out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase,
-					Detail: fmt.Sprintf("packages of type %s, which are not those of %s", kind, d)})
+					Detail: fmt.Sprintf("packages of type %s, which %s does not use", kind, d)})
 			}
 		}
 		ok, err := db.Covers(ctx, d)
@@ -268,7 +268,7 @@ var nativeTypes = map[syftpkg.Type][]distro.Type{
 // advisory, and a detail. The reason is empty if it can be compared.
 func incomparable(p pkg.Package) (policy.UnmatchedReason, string) {
 	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
-		return policy.MainModule, "a Go program's own module carries no released version"
+		return policy.MainModule, "the Go program's own module has no released version"
 	}
 	if v := strings.TrimSpace(p.Version); v == "" || strings.EqualFold(v, "unknown") {
 		return policy.VersionUnknown, ""

@@ -215,9 +215,9 @@ func inline(s string) string  { return strings.ReplaceAll(s, "\n", " ") }
 func escaped(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
 func b64(s string) string     { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// TestCredentialIsFoundWhereverItStands: the result is the same for a variable, a label and a line
+// TestCredentialIsFoundInEveryPlace: the result is the same for a variable, a label and a line
 // of the history, and never contains the value.
-func TestCredentialIsFoundWhereverItStands(t *testing.T) {
+func TestCredentialIsFoundInEveryPlace(t *testing.T) {
 	d := load(t)
 	for assignment, want := range credentials {
 		name, value, _ := strings.Cut(assignment, "=")
@@ -262,9 +262,9 @@ func TestCredentialInACommandIsFound(t *testing.T) {
 	}
 }
 
-// TestPlaceChangesNoJudgement uses random names and values: the results for a variable, a label and
+// TestPlaceDoesNotChangeTheResult uses random names and values: the results for a variable, a label and
 // the history are always equal.
-func TestPlaceChangesNoJudgement(t *testing.T) {
+func TestPlaceDoesNotChangeTheResult(t *testing.T) {
 	d := load(t)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -21,7 +21,7 @@ func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
 		return err
 	}
 	if len(info.Providers) == 0 {
-		return tooOld(errors.New("no provider says when its data was captured"))
+		return tooOld(errors.New("no provider states when its data was captured"))
 	}
 	for _, p := range info.Providers {
 		what := fmt.Sprintf("the data of provider %q", p.Name)
@@ -33,7 +33,7 @@ func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
 		}
 	}
 	if age := now.Sub(when); age > maxAge {
-		return tooOld(fmt.Errorf("%s is from %s, %s ago; allowed are %s",
+		return tooOld(fmt.Errorf("%s is from %s, %s ago; the maximum age is %s",
 			oldest, when.UTC().Format(time.RFC3339), age.Round(time.Minute), maxAge))
 	}
 	return nil
@@ -44,7 +44,7 @@ func checkDate(what string, when, now time.Time) error {
 		return tooOld(fmt.Errorf("%s has no date", what))
 	}
 	if clock.IsAhead(when, now) {
-		return &UnusableError{Problem: FromFuture, Err: fmt.Errorf("%s is dated %s, and the clock of this machine shows %s",
+		return &UnusableError{Problem: FromFuture, Err: fmt.Errorf("%s is dated %s, but the clock of this machine shows %s",
 			what, when.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))}
 	}
 	return nil

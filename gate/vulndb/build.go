@@ -68,7 +68,7 @@ func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	case opts.Now == nil:
 		return nil, errors.New("no clock")
 	case opts.To == "":
-		return nil, errors.New("no place for the result")
+		return nil, errors.New("no output file")
 	case opts.TempDir == "":
 		return nil, errors.New("no temporary directory")
 	}
@@ -200,7 +200,7 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 			// grype interprets the records of known feeds, and skips all others.
 			return b.osv(s, r.name, env.Item)
 		}
-		return nil, errors.New("there is nothing in it")
+		return nil, errors.New("it is empty")
 	}
 	return nil, fmt.Errorf("its schema %q is not supported", env.Schema)
 }
@@ -218,7 +218,7 @@ func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, err
 	if s.byHand {
 		key := s.state.Provider + "\x00" + doc.ID
 		if other, ok := b.ids[key]; ok {
-			return nil, fmt.Errorf("its id %q is already that of %s", doc.ID, other)
+			return nil, fmt.Errorf("its id %q is already used by %s", doc.ID, other)
 		}
 		b.ids[key] = name
 	}
@@ -258,10 +258,10 @@ func checkEntry(e data.Entry, byHand bool) error {
 			continue // KEV, EPSS, CWE, end of life: nothing to compare
 		}
 		if byHand && pkg != nil && !isPackageType(pkg.Ecosystem) {
-			return fmt.Errorf("ecosystem %q of package %q is not known: nothing would ever match it", pkg.Ecosystem, pkg.Name)
+			return fmt.Errorf("ecosystem %q of package %q is unknown: its advisories would never match", pkg.Ecosystem, pkg.Name)
 		}
 		if blob == nil {
-			return errors.New("it affects a package and does not say in which versions")
+			return errors.New("it affects a package but lists no versions")
 		}
 		typ := ""
 		if pkg != nil {
@@ -284,7 +284,7 @@ func checkEntry(e data.Entry, byHand bool) error {
 func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 	for _, r := range ranges {
 		if strict && r.Version.Type == version.UnknownFormat.String() && r.Version.Constraint != "" {
-			return fmt.Errorf("the affected versions %q do not follow the rules of their ecosystem", r.Version.Constraint)
+			return fmt.Errorf("the affected versions %q are invalid for their ecosystem", r.Version.Constraint)
 		}
 		format := version.ParseFormat(r.Version.Type)
 		if strict && format == version.UnknownFormat {

@@ -133,9 +133,9 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 	}
 }
 
-// TestLockOnARemovedFolderIsNoLease: between opening the lock file and getting the lock, the folder
+// TestLockOnARemovedFolderIsNotHeld: between opening the lock file and getting the lock, the folder
 // may be removed, and even created again.
-func TestLockOnARemovedFolderIsNoLease(t *testing.T) {
+func TestLockOnARemovedFolderIsNotHeld(t *testing.T) {
 	dir := install(t)
 	folder := currentFolder(t, dir)
 	file := filepath.Join(folder, lockName)
@@ -158,7 +158,7 @@ func TestLockOnARemovedFolderIsNoLease(t *testing.T) {
 	write(t, file, nil)
 	want(false)
 	if l, err := lockReader(t.Context(), dir, folderPrefix+strings.Repeat("0", 64)); err != nil || l != nil {
-		t.Errorf("a folder that is not there was leased: %v, %v", l, err)
+		t.Errorf("a folder that is not there was locked: %v, %v", l, err)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestParallelUpdatesDownloadOnce(t *testing.T) {
 	openDB(t, dir)
 }
 
-func TestKilledWriterHoldsUpNobody(t *testing.T) {
+func TestKilledWriterDoesNotBlockOthers(t *testing.T) {
 	dir := install(t)
 	var exit *exec.ExitError
 	if err := spawn(t, "hang", dir).Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {

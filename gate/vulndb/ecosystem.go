@@ -77,7 +77,7 @@ func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 		release = strings.TrimSuffix(release, ":LTS")
 	}
 	if release == "" || strings.ContainsAny(release, ": +") {
-		return nil, fmt.Errorf("ecosystem %q names no release of %s", osv, family)
+		return nil, fmt.Errorf("ecosystem %q does not name a release of %s", osv, family)
 	}
 	system, err := operatingSystem(d.namespace+":"+release, d.format, state)
 	if err != nil {
@@ -116,7 +116,7 @@ func operatingSystem(namespace, format string, state provider.State) (*v6.Operat
 			}
 		}
 	}
-	return nil, fmt.Errorf("%s is no distribution that grype knows", namespace)
+	return nil, fmt.Errorf("%s is not a distribution that grype supports", namespace)
 }
 
 // parse parses a version and verifies that it can be compared.
@@ -126,7 +126,7 @@ func (e *ecosystem) parse(raw string) (*version.Version, error) {
 		return nil, fmt.Errorf("version %q is not one version", raw)
 	}
 	if err := v.Validate(); err != nil {
-		return nil, fmt.Errorf("version %q is none of %s: %w", raw, e.typ, err)
+		return nil, fmt.Errorf("version %q is not a version of %s: %w", raw, e.typ, err)
 	}
 	return v, nil
 }

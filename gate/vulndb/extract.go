@@ -99,13 +99,13 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		}
 		switch name := strings.TrimPrefix(h.Name, "./"); {
 		case h.Typeflag != tar.TypeReg:
-			return fmt.Errorf("the archive holds %q, which is not a regular file", h.Name)
+			return fmt.Errorf("the archive has %q, which is not a regular file", h.Name)
 		case name == v6.ImportMetadataFileName:
 			// grype's checksum of the file on the machine that packed it.
 		case name != v6.VulnerabilityDBFileName:
-			return fmt.Errorf("the archive holds %q; only %s is expected", h.Name, v6.VulnerabilityDBFileName)
+			return fmt.Errorf("the archive has %q; only %s is expected", h.Name, v6.VulnerabilityDBFileName)
 		case found:
-			return fmt.Errorf("the archive holds %q twice", h.Name)
+			return fmt.Errorf("the archive has %q twice", h.Name)
 		default:
 			found = true
 			if err := writeDatabase(t, folder, maxDatabase); err != nil {
@@ -114,7 +114,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("the archive holds no %s", v6.VulnerabilityDBFileName)
+		return fmt.Errorf("the archive does not have %s", v6.VulnerabilityDBFileName)
 	}
 	// The checksum of the compressed stream follows the end of the tar archive.
 	if _, err := io.Copy(io.Discard, bounded); err != nil {

@@ -24,7 +24,7 @@ const (
 )
 
 // errIdle is the error for a transfer that reached its idle timeout.
-var errIdle = errors.New("the feed has stopped sending")
+var errIdle = errors.New("the feed stopped sending data")
 
 // feed is a place where databases are published.
 type feed struct {
@@ -42,20 +42,20 @@ func newFeed(opts UpdateOptions) (*feed, error) {
 		return u.Scheme == "https" || u.Scheme == "http" && (opts.InsecurePlainHTTP || isLoopback(u.Hostname()))
 	}
 	if !secure(u) {
-		return nil, fmt.Errorf("vulnerability database feed %s: it must be reached with https", redact(u))
+		return nil, fmt.Errorf("vulnerability database feed %s: https is required", redact(u))
 	}
-	stall := opts.IdleTimeout
-	if stall == 0 {
-		stall = time.Minute
+	idle := opts.IdleTimeout
+	if idle == 0 {
+		idle = time.Minute
 	}
-	return &feed{url: u, idleTimeout: stall, client: &http.Client{
+	return &feed{url: u, idleTimeout: idle, client: &http.Client{
 		Transport: opts.Transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) >= maxRedirects {
 				return fmt.Errorf("stopped after %d redirects", maxRedirects)
 			}
 			if !secure(req.URL) {
-				return fmt.Errorf("refused a redirect to %s: it must be reached with https", redact(req.URL))
+				return fmt.Errorf("refused a redirect to %s: https is required", redact(req.URL))
 			}
 			return nil
 		},
@@ -89,9 +89,9 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	case doc.SchemaVersion.Model != v6.ModelVersion:
 		return nil, fmt.Errorf("latest.json offers schema %d; this program reads %d", doc.SchemaVersion.Model, v6.ModelVersion)
 	case doc.Built.IsZero():
-		return nil, errors.New("latest.json does not say when its database was built")
+		return nil, errors.New("latest.json does not state when its database was built")
 	case !isChecksum(doc.Checksum):
-		return nil, fmt.Errorf("latest.json has %q where a sha256 checksum belongs", doc.Checksum)
+		return nil, fmt.Errorf("latest.json has the checksum %q, which is not a sha256 checksum", doc.Checksum)
 	}
 	return &doc, nil
 }
@@ -106,7 +106,7 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 	defer func() { err = errors.Join(err, out.Close()) }()
 	return f.get(ctx, from, func(body io.Reader, length int64) error {
 		if length > limit {
-			return fmt.Errorf("it has %d bytes; allowed are %d", length, limit)
+			return fmt.Errorf("it has %d bytes, more than %d", length, limit)
 		}
 		hash := sha256.New()
 		to := io.MultiWriter(out, hash, &meter{total: length, report: progress})
@@ -134,7 +134,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
-		return errors.New("the address cannot be requested")
+		return errors.New("the address is invalid")
 	}
 	resp, err := f.client.Do(req) //nolint:bodyclose // closed below, whatever the status
 	if err != nil {

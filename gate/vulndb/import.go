@@ -54,7 +54,7 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	}
 	// A bare database file has the larger limit. This check only prevents reading without end.
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
-		return policy.Database{}, errors.New("it is not a regular file of an acceptable size")
+		return policy.Database{}, errors.New("it is not a regular file, or it is too large")
 	}
 	archive, err := fullHash(ctx, opts.File)
 	if err != nil {

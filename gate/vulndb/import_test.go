@@ -126,7 +126,7 @@ func TestImportReadsEveryFormat(t *testing.T) {
 	}
 }
 
-func TestImportRefusesWhatIsNoDatabase(t *testing.T) {
+func TestImportRefusesOtherFiles(t *testing.T) {
 	plain := plainDatabase(t)
 	db, err := os.ReadFile(plain)
 	if err != nil {
@@ -155,7 +155,7 @@ func TestImportRefusesWhatIsNoDatabase(t *testing.T) {
 		"name below":       {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: "6/vulnerability.db"}, db})), want: "only vulnerability.db"},
 		"further file":     {data: compress(t, "gz", tarOf(t, good, member{tar.Header{Name: recordName}, []byte("{}")})), want: "only vulnerability.db"},
 		"twice":            {data: compress(t, "gz", tarOf(t, good, good)), want: "twice"},
-		"no database":      {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})), want: "no vulnerability.db"},
+		"no database":      {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})), want: "not have vulnerability.db"},
 		"symbolic link":    {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.VulnerabilityDBFileName, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, nil})), want: "not a regular file"},
 		"folder":           {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: "./", Typeflag: tar.TypeDir}, nil})), want: "not a regular file"},
 		"no tar":           {data: compress(t, "gz", []byte(strings.Repeat("x", 2000))), want: "reading the archive"},
@@ -163,7 +163,7 @@ func TestImportRefusesWhatIsNoDatabase(t *testing.T) {
 		"too large":        {data: compress(t, "gz", tarOf(t, good)), limits: Limits{Database: 4096}, want: "larger than 4096"},
 		"bomb": {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, make([]byte, 4<<20)}, good)),
 			limits: Limits{Database: 4096}, want: "larger than allowed"},
-		"bare, too large": {data: db, limits: Limits{Database: 4096, Archive: 4096}, want: "acceptable size"},
+		"bare, too large": {data: db, limits: Limits{Database: 4096, Archive: 4096}, want: "it is too large"},
 		"truncated":       {data: db[:len(db)/2], want: "checking the database"},
 		"other schema":    {data: changed("UPDATE db_metadata SET model = 5"), want: "not a v6 database"},
 		"no metadata":     {data: changed("DELETE FROM db_metadata"), want: "database"},
@@ -234,7 +234,7 @@ func TestImportingAgainChangesNothing(t *testing.T) {
 	}
 }
 
-func TestNextWriterClearsWhatAKilledOneLeft(t *testing.T) {
+func TestNextWriterClearsFilesOfAKilledWriter(t *testing.T) {
 	dir := install(t)
 	for _, name := range []string{tempPrefix + "123/archive", tempPrefix + "file-1", tempPrefix + "9/old/vulnerability.db"} {
 		write(t, filepath.Join(dir, name), []byte("half"))

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// presence is the known-name index. It records, for some package names, whether the database has
+// knownNames is the known-name index. It records, for some package names, whether the database has
 // rows about them. Most packages of an image have no advisory, and grype needs several queries for
 // each of them.
 type knownNames struct {
@@ -59,14 +59,14 @@ func (db *DB) Preload(ctx context.Context, names []string) error {
 	}
 	slices.Sort(asked)
 	for some := range slices.Chunk(slices.Compact(asked), askedAtOnce) {
-		if err := db.expect(ctx, some); err != nil {
+		if err := db.preloadSome(ctx, some); err != nil {
 			return fmt.Errorf("looking up %d package names in the vulnerability database: %w", len(some), err)
 		}
 	}
 	return nil
 }
 
-func (db *DB) expect(ctx context.Context, names []string) error {
+func (db *DB) preloadSome(ctx context.Context, names []string) error {
 	var rows []struct {
 		Name                 string
 		Affected, Unaffected bool

@@ -7,9 +7,9 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 )
 
-// TestExpectedNamesAreAnsweredTheSame: preloaded names give the same results as other names, in
+// TestPreloadedNamesGiveTheSameAnswers: preloaded names give the same results as other names, in
 // every letter case, and if rows of only one kind exist.
-func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
+func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir,
 		"INSERT INTO unaffected_package_handles (vulnerability_id, operating_system_id, package_id, blob_id) SELECT vulnerability_id, operating_system_id, package_id, blob_id FROM affected_package_handles WHERE id % 2 = 0",
@@ -60,8 +60,8 @@ func TestExpectedNamesAreAnsweredTheSame(t *testing.T) {
 	}
 }
 
-// TestExpectingFromAFailingDatabase: an unreadable database must not look like an empty one.
-func TestExpectingFromAFailingDatabase(t *testing.T) {
+// TestPreloadFromAFailingDatabase: an unreadable database must not look like an empty one.
+func TestPreloadFromAFailingDatabase(t *testing.T) {
 	db := openDB(t, install(t))
 	if err := db.Preload(t.Context(), []string{"no-such-package"}); err != nil {
 		t.Fatal(err)

@@ -255,7 +255,7 @@ func (s osvSeverity) parse() (version string, score float64, err error) {
 		return "", 0, fmt.Errorf("severity type %q: want CVSS_V2, CVSS_V3 or CVSS_V4", s.Type)
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("severity score %q is no %s vector: %w", s.Score, s.Type, err)
+		return "", 0, fmt.Errorf("severity score %q is not a %s vector: %w", s.Score, s.Type, err)
 	}
 	return version, score, nil
 }

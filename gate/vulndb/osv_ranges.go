@@ -115,14 +115,14 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 			// Later versions are not affected, but the document does not name the fixed version.
 			shut("<= "+b.version.Raw, nil)
 		case b.kind != introduced:
-			return nil, fmt.Errorf("version %q ends what nothing has introduced", b.version.Raw)
+			return nil, fmt.Errorf("version %q ends a range that was not introduced", b.version.Raw)
 		}
 	}
 	if open {
 		shut("", &v6.Fix{State: v6.NotFixedStatus})
 	}
 	if len(out) == 0 {
-		return nil, errors.New("its events introduce nothing")
+		return nil, errors.New("its events do not introduce a version")
 	}
 	return out, nil
 }

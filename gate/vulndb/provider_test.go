@@ -52,7 +52,7 @@ func TestRowWithoutContentIsNotSkipped(t *testing.T) {
 	wantError(t, db.Err(), "a row has no content")
 }
 
-func TestUnreadableEPSSIsNoMissingScore(t *testing.T) {
+func TestUnreadableEPSSIsAnError(t *testing.T) {
 	dir := install(t)
 	db := openDB(t, dir)
 	if err := db.reader.Close(); err != nil {

@@ -29,7 +29,7 @@ const (
 	readerLockTries = 20
 )
 
-// lease is a reader lock: a shared lock on one database folder. While it is held, the folder is not
+// readerLock is a reader lock: a shared lock on one database folder. While it is held, the folder is not
 // removed.
 type readerLock struct {
 	dir    string
@@ -50,7 +50,7 @@ func current(ctx context.Context, dir string) (*readerLock, error) {
 	for range readerLockTries {
 		name, err = readPointer(dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &UnusableError{Problem: Missing, Dir: dir, Err: errors.New("none has been installed")}
+			return nil, &UnusableError{Problem: Missing, Dir: dir, Err: errors.New("no database is installed")}
 		}
 		if err != nil {
 			return nil, unusable(ctx, dir, err)
@@ -65,7 +65,7 @@ func current(ctx context.Context, dir string) (*readerLock, error) {
 		// A writer may have replaced and removed the folder between the two steps. Then the pointer
 		// has a new value.
 	}
-	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("%s names %s, which is not there", pointerName, name)}
+	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("%s names %s, which does not exist", pointerName, name)}
 }
 
 // lockReader takes a shared lock on a folder. It returns nil without an error if the folder is

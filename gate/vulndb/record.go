@@ -77,7 +77,7 @@ func decodeStrict(data []byte, into any) error {
 		return err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("there is more after the first value")
+		return errors.New("there is data after the first value")
 	}
 	return nil
 }

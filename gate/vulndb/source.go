@@ -64,7 +64,7 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 		switch {
 		case e.IsDir():
 		case filepath.Ext(e.Name()) == ".json":
-			return nil, fmt.Errorf("%s: records belong into a folder named as their provider", file)
+			return nil, fmt.Errorf("%s: records must be in a folder with the name of their provider", file)
 		case !e.Type().IsRegular():
 			return nil, fmt.Errorf("%s: it is neither a folder nor a regular file", file)
 		default:
@@ -80,7 +80,7 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 		out = append(out, s)
 	}
 	if len(out) == 0 {
-		return nil, errors.New("there is no provider's folder in it")
+		return nil, errors.New("it has no folder of a provider")
 	}
 	slices.SortStableFunc(out, func(a, b source) int { return cmp.Compare(a.order(), b.order()) })
 	return out, nil
@@ -120,11 +120,11 @@ func workspace(root string) (source, error) {
 	s := source{state: *state, root: root}
 	switch {
 	case state.Provider == "":
-		return source{}, fmt.Errorf("%s: it names no provider", filepath.Join(root, stateName))
+		return source{}, fmt.Errorf("%s: the provider is missing", filepath.Join(root, stateName))
 	case state.Timestamp.IsZero():
-		return source{}, fmt.Errorf("%s: it does not say when the data was captured", filepath.Join(root, stateName))
+		return source{}, fmt.Errorf("%s: the time of capture is missing", filepath.Join(root, stateName))
 	case state.Listing == nil:
-		return source{}, fmt.Errorf("%s: it names no listing of its results", filepath.Join(root, stateName))
+		return source{}, fmt.Errorf("%s: the listing of its results is missing", filepath.Join(root, stateName))
 	}
 	for _, file := range state.ResultPaths() {
 		rel, err := filepath.Rel(root, file)
@@ -285,7 +285,7 @@ func parseEnvelope(data []byte) (*envelope, error) {
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("there is more after the first value")
+		return nil, errors.New("there is data after the first value")
 	}
 	if env.Schema == "" && len(env.Item) == 0 {
 		return nil, nil
@@ -318,7 +318,7 @@ func filesBelow(root, ext string) ([]string, error) {
 	return out, err
 }
 
-// refuseStrangers refuses files with an unexpected name. Otherwise a user could believe that an
+// refuseStrangers refuses files with an unexpected name. Otherwise a user could assume that an
 // advisory is in the database when it was skipped because of its file name.
 func refuseStrangers(root string) error {
 	return filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
@@ -331,7 +331,7 @@ func refuseStrangers(root string) error {
 		case strings.HasPrefix(name, "README"), strings.HasPrefix(name, "LICENSE"), strings.HasPrefix(name, "NOTICE"):
 			return nil
 		}
-		return fmt.Errorf("%s: it is no record: those end in .json", file)
+		return fmt.Errorf("%s: it is not a record: the name of a record ends in .json", file)
 	})
 }
 

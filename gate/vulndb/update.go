@@ -133,7 +133,7 @@ func (w *writer) download(ctx context.Context, f *feed, latest *distribution.Lat
 	from := origin{source: redact(address), archive: latest.Checksum, checked: true, now: opts.Now()}
 	return w.installArchive(ctx, file, limits, from, func(info policy.Database) error {
 		if offered := latest.Built.Time; !info.Built.Round(time.Second).Equal(offered.Round(time.Second)) {
-			return fmt.Errorf("the feed says that the database was built %s, and the database says %s",
+			return fmt.Errorf("the feed states that the database was built %s, but the database states %s",
 				latest.Built, info.Built.Format(time.RFC3339))
 		}
 		return nil
@@ -182,7 +182,7 @@ func latestURL(feed string) (*url.URL, error) {
 // archive returns the URL of a file next to latest.json.
 func (f *feed) archive(name string) (*url.URL, error) {
 	if !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\?#") {
-		return nil, fmt.Errorf("the feed names an archive %q, which is no file below it", name)
+		return nil, fmt.Errorf("the feed names an archive %q, which is not a file below it", name)
 	}
 	u := *f.url
 	u.Path, u.RawPath = path.Join(path.Dir(u.Path), name), ""

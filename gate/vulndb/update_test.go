@@ -73,7 +73,7 @@ func TestUpdateRepairsADamagedDatabase(t *testing.T) {
 	openDB(t, dir)
 }
 
-func TestNewerDatabaseReplacesAndOldIsRemovedWhenNobodyReadsIt(t *testing.T) {
+func TestOldDatabaseIsRemovedAfterItsLastReader(t *testing.T) {
 	dir := install(t)
 	old := filepath.Base(currentFolder(t, dir))
 	reader := openDB(t, dir)
@@ -168,15 +168,15 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 		"truncated":         {feed: hostile{serve: send(archive[:len(archive)-9])}, want: "its checksum is"},
 		"nothing":           {feed: hostile{serve: send(nil)}, want: "its checksum is"},
 		"wrong checksum":    {feed: hostile{latest: set("checksum", "sha256:"+strings.Repeat("0", 64))}, want: "its checksum is"},
-		"no checksum":       {feed: hostile{latest: set("checksum", "")}, want: "where a sha256 checksum belongs"},
-		"weak checksum":     {feed: hostile{latest: set("checksum", "md5:d41d8cd98f00b204e9800998ecf8427e")}, want: "where a sha256 checksum belongs"},
+		"no checksum":       {feed: hostile{latest: set("checksum", "")}, want: "which is not a sha256 checksum"},
+		"weak checksum":     {feed: hostile{latest: set("checksum", "md5:d41d8cd98f00b204e9800998ecf8427e")}, want: "which is not a sha256 checksum"},
 		"other schema":      {feed: hostile{latest: set("schemaVersion", "v7.0.0")}, want: "schema 7"},
 		"no date":           {feed: hostile{latest: func(d map[string]any) { delete(d, "built") }}, want: "when its database was built"},
-		"wrong date":        {feed: hostile{latest: set("built", "2027-01-01T00:00:00Z")}, want: "and the database says"},
-		"path above":        {feed: hostile{latest: set("path", "../../secret.tar.zst")}, want: "no file below it"},
-		"absolute path":     {feed: hostile{latest: set("path", "/secret.tar.zst")}, want: "no file below it"},
-		"path with query":   {feed: hostile{latest: set("path", "a?b")}, want: "no file below it"},
-		"empty path":        {feed: hostile{latest: set("path", "")}, want: "no file below it"},
+		"wrong date":        {feed: hostile{latest: set("built", "2027-01-01T00:00:00Z")}, want: "but the database states"},
+		"path above":        {feed: hostile{latest: set("path", "../../secret.tar.zst")}, want: "not a file below it"},
+		"absolute path":     {feed: hostile{latest: set("path", "/secret.tar.zst")}, want: "not a file below it"},
+		"path with query":   {feed: hostile{latest: set("path", "a?b")}, want: "not a file below it"},
+		"empty path":        {feed: hostile{latest: set("path", "")}, want: "not a file below it"},
 		"archive not there": {feed: hostile{latest: set("path", "none.tar.zst")}, want: "404"},
 		"no JSON": {feed: hostile{serve: func(w http.ResponseWriter, r *http.Request) bool {
 			_, _ = io.WriteString(w, "<html>")
@@ -209,7 +209,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 			}
 			return isArchive(r)
 		}}, opts: func(o *UpdateOptions) { o.IdleTimeout = 300 * time.Millisecond }, want: "stopped sending"},
-		"too large, announced": {opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "allowed are 1000"},
+		"too large, announced": {opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "more than 1000"},
 		"too large, streamed": {feed: hostile{serve: func(w http.ResponseWriter, r *http.Request) bool {
 			if isArchive(r) {
 				w.(http.Flusher).Flush()

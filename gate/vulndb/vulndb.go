@@ -120,7 +120,7 @@ func describe(r v6.Reader) (policy.Database, error) {
 		return policy.Database{}, fmt.Errorf("reading the database's metadata: %w", err)
 	}
 	if meta.BuildTimestamp == nil || meta.BuildTimestamp.IsZero() {
-		return policy.Database{}, errors.New("the database does not say when it was built")
+		return policy.Database{}, errors.New("the database does not state when it was built")
 	}
 	providers, err := r.AllProviders()
 	if err != nil {
@@ -155,14 +155,14 @@ func verify(ctx context.Context, folder string) (record, error) {
 		return record{}, err
 	}
 	if want := folderName(rec.File.SHA256); filepath.Base(folder) != want {
-		return record{}, fmt.Errorf("the record in %s is that of %s", filepath.Base(folder), want)
+		return record{}, fmt.Errorf("the record in %s is for %s", filepath.Base(folder), want)
 	}
 	got, err := fastHash(ctx, filepath.Join(folder, v6.VulnerabilityDBFileName))
 	if err != nil {
 		return record{}, err
 	}
 	if got.size != rec.File.Size || got.xxh64 != rec.File.XXH64 {
-		return record{}, fmt.Errorf("the database file is not what was installed: %d bytes with checksum xxh64:%s, not %d with xxh64:%s",
+		return record{}, fmt.Errorf("the database file changed after it was installed: %d bytes with checksum xxh64:%s, not %d with xxh64:%s",
 			got.size, got.xxh64, rec.File.Size, rec.File.XXH64)
 	}
 	if rec.Client != clientSchema() {

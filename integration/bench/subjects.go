@@ -14,7 +14,7 @@ import (
 // The names of the measured subjects in the results.
 const (
 	first      = "promote"
-	firstPlain = "promote, no program that inflates"
+	firstPlain = "promote, without a decompression program"
 	again      = "promote again"
 	denied     = "check that denies"
 	deniedWarm = "check again"
