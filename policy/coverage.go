@@ -10,6 +10,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // The built-in rules that exceptions can name.
@@ -206,13 +208,13 @@ func oneEffect(v reflect.Value) (one Effect, ok bool) {
 
 // excepting holds the packages and files of a violation. An exception must match all of them.
 type excepting struct {
-	packages []purl
+	packages []match.PURL
 	paths    []string
 }
 
 // subjectOf returns the value for one package. The zero purl stands for a violation without a
 // package.
-func subjectOf(u purl) excepting { return excepting{packages: []purl{u}} }
+func subjectOf(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
 
 func (s *excepting) add(p *Package) {
 	s.packages = append(s.packages, purlOf(p))
@@ -224,7 +226,7 @@ func (s *excepting) add(p *Package) {
 // matches reports whether the exception's patterns match all of s. A pattern does not match an
 // empty list.
 func (e *exception) matches(s excepting) bool {
-	if !e.pattern.any && (len(s.packages) == 0 || slices.ContainsFunc(s.packages, func(u purl) bool { return !e.pattern.match(u) })) {
+	if !e.pattern.Any && (len(s.packages) == 0 || slices.ContainsFunc(s.packages, func(u match.PURL) bool { return !e.pattern.Match(u) })) {
 		return false
 	}
 	other := func(path string) bool { return !doublestar.MatchUnvalidated(e.path, path) }
@@ -334,7 +336,7 @@ func (e *evaluation) unknowns(p *Platform) {
 		}
 		var s excepting
 		if u.Package != "" {
-			s.packages = append(s.packages, splitPURL(u.Package))
+			s.packages = append(s.packages, match.SplitPURL(u.Package))
 		}
 		if u.Path != "" {
 			s.paths = append(s.paths, u.Path)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // exceptions finds the exceptions that cover a violation, and records which ones were used.
@@ -20,7 +22,7 @@ type exceptions struct {
 type exception struct {
 	Exception
 	index   int // position in the file
-	pattern purlPattern
+	pattern match.PURLPattern
 	path    string    // pattern for paths; empty matches any
 	outside bool      // not for this image
 	used    bool      // covers something now
@@ -30,11 +32,11 @@ type exception struct {
 
 // newExceptions prepares the exceptions of p for an image.
 func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
-	n := newImageName(repository)
+	n := match.NewImage(repository)
 	x := &exceptions{now: now, byID: make(map[string][]*exception, len(p.Exceptions)), byRule: make(map[string][]*exception)}
 	for i, e := range p.Exceptions {
-		compiled := &exception{Exception: e, index: i, pattern: newPURLPattern(e.Package), path: e.Path}
-		compiled.outside = e.Image != "" && !newImagePattern(e.Image).match(n)
+		compiled := &exception{Exception: e, index: i, pattern: match.NewPURLPattern(e.Package), path: e.Path}
+		compiled.outside = e.Image != "" && !match.NewImagePattern(e.Image).Match(n)
 		if p.tooLong(&e, now) {
 			compiled.begins = e.Expires.Add(-p.ExceptionsMaxLifetime)
 		}
@@ -99,7 +101,7 @@ func (x *exceptions) candidates(f *indexedFinding) []*exception {
 
 // excepts reports whether e can cover the built-in rule of that name for an image.
 func (e *Exception) excepts(rule, repository string) bool {
-	return e.Rule == rule && e.Package == "" && (e.Image == "" || newImagePattern(e.Image).match(newImageName(repository)))
+	return e.Rule == rule && e.Package == "" && (e.Image == "" || match.NewImagePattern(e.Image).Match(match.NewImage(repository)))
 }
 
 // subject returns the finding or rule of the exception, for messages.
@@ -117,9 +119,9 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 		e.report(Warn, v)
 		return
 	}
-	var u purl
+	var u match.PURL
 	if pkg != nil {
-		u = splitPURL(pkg.PURL)
+		u = match.SplitPURL(pkg.PURL)
 	}
 	e.reportUnless(v, subjectOf(u))
 }

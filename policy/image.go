@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // ImageRule is a rule about how an image is built: its configuration, size, layers and base. Set
@@ -259,9 +260,9 @@ func labelFault(c *ImageConfig, want string) string {
 		return fmt.Sprintf("the image has no label %q", name)
 	case !ok && strings.TrimSpace(value) == "":
 		return fmt.Sprintf("the label %q is blank", name)
-	case ok && !newGlob(pattern).match(value) && slices.Contains(c.HiddenLabels, name):
+	case ok && !match.NewGlob(pattern).Match(value) && slices.Contains(c.HiddenLabels, name):
 		return fmt.Sprintf("the label %q must match %q; its value looks like a credential and is not shown", name, pattern)
-	case ok && !newGlob(pattern).match(value):
+	case ok && !match.NewGlob(pattern).Match(value):
 		return fmt.Sprintf("the label %q is %s and must match %q", name, quoteShort(value), pattern)
 	}
 	return ""
@@ -305,7 +306,7 @@ func baseFault(base *Base, allowed []string) string {
 	if base == nil || base.Name == "" && base.Digest == "" {
 		return "the image does not say on what it was built"
 	}
-	if base.Digest != "" && matchesAny(allowed, base.Digest) || base.Name != "" && matchesReference(allowed, base.Name) {
+	if base.Digest != "" && match.Any(allowed, base.Digest) || base.Name != "" && match.AnyReference(allowed, base.Name) {
 		return ""
 	}
 	return fmt.Sprintf("the image was built on %s, which the policy does not allow", quoteShort(strings.Trim(base.Name+"@"+base.Digest, "@")))

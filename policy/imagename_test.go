@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // spelled lists spellings of one repository each, and patterns for that repository.
@@ -142,7 +144,7 @@ func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 		"ghcr.io/a@sha256:*":    `compared with the repository alone: write "ghcr.io/a"`,
 		"oci:builds/app:latest": `compared with the repository alone: write "oci:builds/app"`,
 	} {
-		got := lintPattern("the override", pattern)
+		got := match.Advice("the override", pattern)
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q", pattern, got)
 		}
@@ -257,10 +259,10 @@ func TestEverySpellingIsAPatternForTheRepository(t *testing.T) {
 		g := newGenerator(seed)
 		a, b := g.IntN(len(spelled)), g.IntN(len(spelled))
 		pattern, image := g.spelling(a), g.spelling(b)
-		if got := newImagePattern(pattern).match(newImageName(image)); got != (a == b) {
+		if got := match.NewImagePattern(pattern).Match(match.NewImage(image)); got != (a == b) {
 			t.Fatalf("seed %d: pattern %s, image %s: %v", seed, pattern, image, got)
 		}
-		if newImagePattern("oci:*").match(newImageName(image)) || newImagePattern(pattern).match(newImageName("oci:"+strings.TrimPrefix(image, "docker://"))) {
+		if match.NewImagePattern("oci:*").Match(match.NewImage(image)) || match.NewImagePattern(pattern).Match(match.NewImage("oci:"+strings.TrimPrefix(image, "docker://"))) {
 			t.Fatalf("seed %d: %s and a folder of that name are mixed up", seed, pattern)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // subject is an indexed finding: values that rules, exceptions, statements and the baseline all
@@ -13,7 +14,7 @@ type indexedFinding struct {
 	*Finding
 	platform *Platform
 	ids      []string // the id and the aliases, in lower case
-	purl     purl
+	purl     match.PURL
 	fixable  bool
 	cvss     float64 // the highest base score
 	scored   bool    // there is a valid base score
@@ -24,7 +25,7 @@ func newIndexedFinding(f *Finding, platform *Platform) *indexedFinding {
 		Finding:  f,
 		platform: platform,
 		ids:      lowerIDs(f.ID, f.Aliases),
-		purl:     splitPURL(f.Package.PURL),
+		purl:     match.SplitPURL(f.Package.PURL),
 		fixable:  f.FixState == FixAvailable || len(f.Fixes) > 0,
 	}
 	s.cvss, s.scored = highestScore(f.CVSS)

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
 
 // judgeLicenses reports whether a package with these declared licenses violates a rule.
 func judgeLicenses(r LicenseRule, licenses ...string) bool {
-	d := newDeclared(licenses)
+	d := spdx.NewDeclared(licenses)
 	return compileLicenseRules([]LicenseRule{r})[0].says(&d) != ""
 }
 
@@ -73,7 +75,7 @@ func TestDeniedLicenses(t *testing.T) {
 		{"*", "NOASSERTION", false},
 		{"GPL-3.0-only", "whatever; GPL-3.0-only", true},
 	} {
-		if err := checkLicensePattern(tt.deny); err != nil {
+		if err := spdx.CheckPattern(tt.deny); err != nil {
 			t.Errorf("%q: %v", tt.deny, err)
 		}
 		if got := judgeLicenses(LicenseRule{Deny: []string{"WTFPL", tt.deny}}, splitLicenses(tt.licenses)...); got != tt.hit {
@@ -118,7 +120,7 @@ func TestAllowedLicenses(t *testing.T) {
 	} {
 		allow := strings.Split(tt.allow, ", ")
 		for _, pattern := range allow {
-			if err := checkLicensePattern(pattern); err != nil {
+			if err := spdx.CheckPattern(pattern); err != nil {
 				t.Errorf("%q: %v", pattern, err)
 			}
 		}
@@ -174,13 +176,13 @@ func TestLicenseRuleThatSaysNothingIsStrict(t *testing.T) {
 func TestLicenseExpressionIsBounded(t *testing.T) {
 	nested := func(depth int) string { return strings.Repeat("(", depth) + "MIT" + strings.Repeat(")", depth) }
 	long := func(size int) string { return "MIT" + strings.Repeat(" ", size-len("MIT")) }
-	for _, s := range []string{nested(maxExpressionDepth), long(maxExpression), strings.Repeat("(MIT) AND ", 1000) + "MIT"} {
-		if _, err := parseExpression(s); err != nil {
+	for _, s := range []string{nested(spdx.MaxDepth), long(spdx.MaxExpression), strings.Repeat("(MIT) AND ", 1000) + "MIT"} {
+		if _, err := spdx.Parse(s); err != nil {
 			t.Errorf("%.20q...: %v", s, err)
 		}
 	}
-	for _, s := range []string{nested(maxExpressionDepth + 1), long(maxExpression + 1), strings.Repeat("(", maxExpression)} {
-		if _, err := parseExpression(s); err == nil {
+	for _, s := range []string{nested(spdx.MaxDepth + 1), long(spdx.MaxExpression + 1), strings.Repeat("(", spdx.MaxExpression)} {
+		if _, err := spdx.Parse(s); err == nil {
 			t.Errorf("%.20q... is read", s)
 		}
 	}
@@ -250,7 +252,7 @@ func TestMisspeltLicenseIsNotIgnored(t *testing.T) {
 		}
 	}
 	for _, pattern := range []string{"*", "MIT", "*-only", "LicenseRef-x", "LicenseRef-*", "GPL-2.0", "GPL-2.0+", "GPL-* WITH *", "GPL-2.0-only WITH AdditionRef-x"} {
-		if err := checkLicensePattern(pattern); err != nil {
+		if err := spdx.CheckPattern(pattern); err != nil {
 			t.Errorf("%q: %v", pattern, err)
 		}
 	}
@@ -303,7 +305,7 @@ func FuzzLicenseExpression(f *testing.F) {
 		if judgeLicenses(all, s) != unknown {
 			t.Errorf("%q: what is allowed by * must be what is known: %v", s, unknown)
 		}
-		if _, err := parseExpression(s); err != nil {
+		if _, err := spdx.Parse(s); err != nil {
 			if !unknown || judgeLicenses(LicenseRule{Deny: []string{"*"}}, s) {
 				t.Errorf("%q is no expression and yet known or denied", s)
 			}
@@ -314,7 +316,7 @@ func FuzzLicenseExpression(f *testing.F) {
 		}
 		// A condition and its negation give opposite results, through all operators.
 		both := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s)
-		if nested := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, "("+s+") AND ("+s+")"); nested != both && len(s) < maxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
+		if nested := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, "("+s+") AND ("+s+")"); nested != both && len(s) < spdx.MaxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
 			t.Errorf("%q: denied %v, and twice the same %v", s, both, nested)
 		}
 		if !judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s, "MIT") {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // soon is the time before its expiry when Lint begins to report an exception.
@@ -81,7 +83,7 @@ func (p *Policy) lintScope(scope *Scope) []Problem {
 	problems := s.lintRules(func(r *Rule) bool { return s.at[r.Position] != nil })
 	problems = append(problems, p.lintListsOf(&s)...)
 	for _, pattern := range scope.Match {
-		if message := lintPattern("the override", pattern); message != "" {
+		if message := match.Advice("the override", pattern); message != "" {
 			problems = append(problems, Problem{scope.Position, message})
 		}
 	}
@@ -222,7 +224,7 @@ func lintExceptions(list []Exception, now time.Time) []Problem {
 		if e.Image == "" {
 			continue
 		}
-		if message := lintPattern("the exception for "+e.subject(), e.Image); message != "" {
+		if message := match.Advice("the exception for "+e.subject(), e.Image); message != "" {
 			problems = append(problems, Problem{e.Position, message})
 		}
 	}

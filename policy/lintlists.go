@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
 
 // lists checks rules that decide independently, unlike rules about vulnerabilities. It reports
@@ -79,7 +82,7 @@ func (l *lists) addsNothing(name string, at Position, by string, other Position)
 // packages compares a rule with a rule that denies.
 func (l *lists) packages(i, j int) {
 	r, deny := &l.Packages[i], &l.Packages[j]
-	covers := func(pattern string) bool { return pattern != "" && coversPURL(deny.Deny, pattern) }
+	covers := func(pattern string) bool { return pattern != "" && match.CoversPURL(deny.Deny, pattern) }
 	switch {
 	case i == j || deny.Deny == "":
 	case covers(r.Require):
@@ -87,37 +90,22 @@ func (l *lists) packages(i, j int) {
 			l.problem(r.Position, deny.Position, "rule %q wants what rule %q on line %d denies: no image satisfies both", r.Name, deny.Name, deny.Position.Line)
 		}
 	case deny.Effect > r.Effect:
-	case covers(r.Minimum.PURL), covers(r.Deny) && (j < i || deny.Effect < r.Effect || !coversPURL(r.Deny, deny.Deny)):
+	case covers(r.Minimum.PURL), covers(r.Deny) && (j < i || deny.Effect < r.Effect || !match.CoversPURL(r.Deny, deny.Deny)):
 		l.addsNothing(r.Name, r.Position, deny.Name, deny.Position)
 	}
 }
 
-// coversPURL reports whether a pattern matches everything that other matches. A star in other is
-// compared as a character: a pattern that matches it matches any text there.
-func coversPURL(pattern, other string) bool { return newPURLPattern(pattern).match(splitPURL(other)) }
-
 // licenses compares a rule that allows with a rule that denies.
 func (l *lists) licenses(allow, deny *LicenseRule) {
 	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != Block || l.varying[deny.Name] ||
-		deny.Package != "" && (allow.Package == "" || !coversPURL(deny.Package, allow.Package)) {
+		deny.Package != "" && (allow.Package == "" || !match.CoversPURL(deny.Package, allow.Package)) {
 		return
 	}
 	for _, pattern := range allow.Allow {
-		if deniesLicense(deny.Deny, pattern) {
+		if spdx.Denies(deny.Deny, pattern) {
 			l.problem(allow.Position, deny.Position, "rule %q allows %q, which rule %q on line %d denies", allow.Name, pattern, deny.Name, deny.Position.Line)
 		}
 	}
-}
-
-// deniesLicense reports whether patterns deny everything that other matches.
-func deniesLicense(patterns []string, other string) bool {
-	if !strings.Contains(other, "*") {
-		id, exception, _ := cutWith(strings.ToLower(other))
-		license := newLicense(id, exception)
-		return newLicensePatterns(patterns).deny(&license)
-	}
-	other = strings.ToLower(other)
-	return slices.ContainsFunc(patterns, func(p string) bool { return newGlob(strings.ToLower(p)).match(other) })
 }
 
 // image compares two rules with the same condition.
@@ -207,8 +195,8 @@ func lintRepeated(list []Exception, now time.Time) []Problem {
 // covers reports whether e covers everything that other covers, for at least as long. Both must
 // have the same id or rule.
 func (e *Exception) covers(other *Exception) bool {
-	return (e.Package == "" || other.Package != "" && coversPURL(e.Package, other.Package)) &&
+	return (e.Package == "" || other.Package != "" && match.CoversPURL(e.Package, other.Package)) &&
 		(e.Path == "" || e.Path == other.Path) &&
-		(e.Image == "" || other.Image != "" && coversImages(e.Image, other.Image)) &&
+		(e.Image == "" || other.Image != "" && match.CoversImages(e.Image, other.Image)) &&
 		!e.Expires.Before(other.Expires)
 }

@@ -2,19 +2,15 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-)
 
-// matchesAny reports whether one of the patterns matches s. "*" matches any characters.
-func matchesAny(patterns []string, s string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return newGlob(p).match(s) })
-}
+	"github.com/imagegate/imagegate/policy/internal/match"
+)
 
 // origin checks the origin of the database. An unknown origin matches no pattern.
 func (e *evaluation) origin(db Database) {
 	rule := e.policy.Database
-	if rule.Origins == nil || db.Source != "" && matchesAny(rule.Origins, db.Source) {
+	if rule.Origins == nil || db.Source != "" && match.Any(rule.Origins, db.Source) {
 		return
 	}
 	message := fmt.Sprintf("the vulnerability database comes from %q, which the policy does not trust", db.Source)
@@ -28,7 +24,7 @@ func (e *evaluation) origin(db Database) {
 func (e *evaluation) distribution(p *Platform) {
 	rule := e.policy.Distribution
 	name := joined(p.Distribution.ID, p.Distribution.Version)
-	if rule.Allow == nil || p.Distribution.ID != "" && matchesAny(rule.Allow, name) {
+	if rule.Allow == nil || p.Distribution.ID != "" && match.Any(rule.Allow, name) {
 		return
 	}
 	message := fmt.Sprintf("the distribution is %q, which is not among those that the policy allows", name)

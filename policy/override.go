@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // OverrideRule sets who may let a denied image through, and for how long. Without this section,
@@ -95,7 +97,7 @@ func (p *Policy) CheckOverride(o Override, now time.Time) error {
 		return errors.New("the override has no reason")
 	case strings.TrimSpace(o.Approver) == "":
 		return errors.New("the override has no approver")
-	case !slices.ContainsFunc(r.Approvers, func(pattern string) bool { return newGlob(pattern).match(o.Approver) }):
+	case !slices.ContainsFunc(r.Approvers, func(pattern string) bool { return match.NewGlob(pattern).Match(o.Approver) }):
 		return fmt.Errorf("%q may not approve an override by the policy's section at %s", o.Approver, r.Position)
 	case !now.Before(o.Expires):
 		return fmt.Errorf("the override ended on %s", formatTime(o.Expires))

@@ -3,6 +3,8 @@ package policy
 import (
 	"cmp"
 	"slices"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // sortedPackages returns pointers to the packages in sorted order.
@@ -21,13 +23,13 @@ func packageName(p *Package) string {
 
 // purlOf returns the package's purl. A package without one gets a purl made from its type, or no
 // pattern could deny it.
-func purlOf(p *Package) purl {
+func purlOf(p *Package) match.PURL {
 	if p.PURL != "" {
-		return splitPURL(p.PURL)
+		return match.SplitPURL(p.PURL)
 	}
-	u := purl{name: "pkg:" + p.Type + "/" + p.Name}
+	u := match.PURL{Name: "pkg:" + p.Type + "/" + p.Name}
 	if p.Version != "" {
-		u.version = part{true, p.Version}
+		u.Version = match.Part{Present: true, Text: p.Version}
 	}
 	return u
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/versions"
 )
 
 // PackageRule is a rule about the packages of an image. Set exactly one of deny, require and
@@ -51,8 +54,8 @@ func (d *decoder) packages(to *[]PackageRule, lines map[string]int) reader {
 		d.mapping(n, "a rule about packages",
 			mandatory("name", d.unique(&r.Name, "rule", lines)),
 			optional("effect", d.effect(&r.Effect)),
-			optional("deny", d.checkedText(&r.Deny, checkPURLPattern)),
-			optional("require", d.checkedText(&r.Require, checkPURLPattern)),
+			optional("deny", d.checkedText(&r.Deny, match.CheckPURLPattern)),
+			optional("require", d.checkedText(&r.Require, match.CheckPURLPattern)),
 			optional("minimum", d.minimum(&r.Minimum)),
 		)
 		d.exactlyOne(n, "a rule about packages", "deny", "require", "minimum")
@@ -64,16 +67,16 @@ func (d *decoder) minimum(to *MinimumVersion) reader {
 	return func(key, n *yaml.Node) {
 		d.mapping(n, quoted(key),
 			mandatory("purl", d.checkedText(&to.PURL, checkUnversionedPattern)),
-			mandatory("version", d.checkedText(&to.Version, checkVersion)),
+			mandatory("version", d.checkedText(&to.Version, versions.Check)),
 		)
 		if to.PURL == "" || to.Version == "" {
 			return
 		}
 		// If the pattern names the type, report now the errors that Evaluate would have.
-		if purlType := splitPURL(to.PURL).purlType(); purlType != "" && !strings.Contains(purlType, "*") {
-			if _, ok := comparators[purlType]; !ok {
-				d.problem(n, "%q: versions of type %q have no order that is known: want one of %s", key.Value, purlType, comparableTypes())
-			} else if _, err := compareVersions(purlType, to.Version, to.Version); err != nil {
+		if purlType := match.SplitPURL(to.PURL).Type(); purlType != "" && !strings.Contains(purlType, "*") {
+			if !versions.Supported(purlType) {
+				d.problem(n, "%q: versions of type %q have no order that is known: want one of %s", key.Value, purlType, versions.Types())
+			} else if _, err := versions.Compare(purlType, to.Version, to.Version); err != nil {
 				d.problem(n, "%q: %v", key.Value, err)
 			}
 		}
@@ -81,47 +84,37 @@ func (d *decoder) minimum(to *MinimumVersion) reader {
 }
 
 func checkUnversionedPattern(s string) error {
-	if splitPURL(s).version.present {
+	if match.SplitPURL(s).Version.Present {
 		return errors.New(`has a version behind "@": write it as the version`)
 	}
-	return checkPURLPattern(s)
-}
-
-// purlType returns the type in lower case, or "" if the purl has none.
-func (u purl) purlType() string {
-	rest, ok := strings.CutPrefix(u.name, "pkg:")
-	if !ok {
-		return ""
-	}
-	purlType, _, _ := strings.Cut(strings.TrimLeft(rest, "/"), "/")
-	return strings.ToLower(purlType)
+	return match.CheckPURLPattern(s)
 }
 
 // packageRule is a PackageRule with a compiled pattern.
 type packageRule struct {
 	*PackageRule
-	pattern purlPattern
+	pattern match.PURLPattern
 }
 
 func compilePackageRules(rules []PackageRule) []packageRule {
 	compiled := make([]packageRule, len(rules))
 	for i := range rules {
 		r := &rules[i]
-		compiled[i] = packageRule{r, newPURLPattern(r.Deny + r.Require + r.Minimum.PURL)} // only one of them is set
+		compiled[i] = packageRule{r, match.NewPURLPattern(r.Deny + r.Require + r.Minimum.PURL)} // only one of them is set
 	}
 	return compiled
 }
 
 // says returns how a package that matches the pattern violates the rule, or "". A rule without a
 // condition always reports a violation; Parse does not make such rules.
-func (r *packageRule) says(pkg *Package, u purl) string {
+func (r *packageRule) says(pkg *Package, u match.PURL) string {
 	if r.Require != "" {
 		return ""
 	}
 	if r.Minimum.PURL == "" {
 		return packageName(pkg) + " is denied by the policy"
 	}
-	order, err := compareVersions(u.purlType(), pkg.Version, r.Minimum.Version)
+	order, err := versions.Compare(u.Type(), pkg.Version, r.Minimum.Version)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s cannot be compared with %s, the least version: %v", packageName(pkg), r.Minimum.Version, err)
@@ -141,7 +134,7 @@ func (e *evaluation) packages(p *Platform) {
 		u := purlOf(pkg)
 		for i := range rules {
 			r := &rules[i]
-			if !r.pattern.match(u) {
+			if !r.pattern.Match(u) {
 				continue
 			}
 			found[i] = true

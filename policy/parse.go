@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 const (
@@ -167,7 +169,7 @@ func (d *decoder) packageCondition(to *PackageCondition) reader {
 		d.mapping(n, quoted(key),
 			optional("type", d.text(&to.Type)),
 			optional("name", d.text(&to.Name)),
-			optional("purl", d.checkedText(&to.PURL, checkPURLPattern)),
+			optional("purl", d.checkedText(&to.PURL, match.CheckPURLPattern)),
 		)
 		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 			d.problem(n, "%q is empty: want type, name or purl", key.Value)
@@ -201,7 +203,7 @@ func (d *decoder) exceptions(to *[]Exception) reader {
 		d.mapping(n, "an exception",
 			optional("id", d.checkedText(&e.ID, checkID)),
 			optional("rule", d.text(&e.Rule)),
-			optional("package", d.checkedText(&e.Package, checkPURLPattern)),
+			optional("package", d.checkedText(&e.Package, match.CheckPURLPattern)),
 			optional("path", d.checkedText(&e.Path, checkPathPattern)),
 			optional("image", d.text(&e.Image)),
 			mandatory("reason", d.prose(&e.Reason)),

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // ProvenanceType is the kind of evidence that a rule about provenance requires.
@@ -173,7 +175,7 @@ func (e *evaluation) lacks(r *ProvenanceRule, a *Attestation) string {
 // matchesStated reports whether a stated value matches. An empty value matches no pattern, not even
 // "*".
 func matchesStated(pattern, value string) bool {
-	return pattern == "" || value != "" && newGlob(pattern).match(value)
+	return pattern == "" || value != "" && match.NewGlob(pattern).Match(value)
 }
 
 func stated(what, value string) string {

@@ -5,15 +5,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // rule is a Rule, compiled to be matched against many findings.
 type rule struct {
 	*Rule
 	ids         map[string]bool // in lower case; nil matches every id
-	packageType glob            // nil matches every type; a nil name matches every name
-	name        glob
-	purl        purlPattern
+	packageType match.Glob      // nil matches every type; a nil name matches every name
+	name        match.Glob
+	purl        match.PURLPattern
 	custom      *CustomRule // the custom rule that this rule stands for, or nil
 }
 
@@ -21,7 +23,7 @@ func compileRules(rules []Rule) []rule {
 	compiled := make([]rule, len(rules))
 	for i := range rules {
 		r := &rules[i]
-		c := rule{Rule: r, purl: newPURLPattern(r.Package.PURL)}
+		c := rule{Rule: r, purl: match.NewPURLPattern(r.Package.PURL)}
 		if len(r.IDs) > 0 {
 			c.ids = make(map[string]bool, len(r.IDs))
 			for _, id := range r.IDs {
@@ -29,10 +31,10 @@ func compileRules(rules []Rule) []rule {
 			}
 		}
 		if r.Package.Type != "" {
-			c.packageType = newGlob(r.Package.Type)
+			c.packageType = match.NewGlob(r.Package.Type)
 		}
 		if r.Package.Name != "" {
-			c.name = newGlob(r.Package.Name)
+			c.name = match.NewGlob(r.Package.Name)
 		}
 		compiled[i] = c
 	}
@@ -57,9 +59,9 @@ func (r *rule) matchesID(s *indexedFinding) bool {
 }
 
 func (r *rule) matchesPackage(s *indexedFinding) bool {
-	return (r.packageType == nil || r.packageType.match(s.Package.Type)) &&
-		(r.name == nil || r.name.match(s.Package.Name)) &&
-		r.purl.match(purlOf(&s.Package))
+	return (r.packageType == nil || r.packageType.Match(s.Package.Type)) &&
+		(r.name == nil || r.name.Match(s.Package.Name)) &&
+		r.purl.Match(purlOf(&s.Package))
 }
 
 // reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not

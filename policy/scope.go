@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // Scope changes parts of the policy for some images. All scopes that match an image apply, in the
@@ -33,9 +35,9 @@ type Scope struct {
 // String returns the patterns as violations show them.
 func (s *Scope) String() string { return strings.Join(s.Match, ", ") }
 
-func (s *Scope) matches(n imageName) bool {
+func (s *Scope) matches(n match.Image) bool {
 	for _, pattern := range s.Match {
-		if newImagePattern(pattern).match(n) {
+		if match.NewImagePattern(pattern).Match(n) {
 			return true
 		}
 	}
@@ -116,7 +118,7 @@ type override struct {
 // forImage returns p with all scopes applied that match a repository.
 func (p *Policy) forImage(repository string) scoped {
 	s := scoped{Policy: p}
-	n := newImageName(repository)
+	n := match.NewImage(repository)
 	for i := range p.Images {
 		if scope := &p.Images[i]; scope.matches(n) {
 			s.matched = true

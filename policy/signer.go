@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a
@@ -136,7 +138,7 @@ type signers map[string]signer
 
 type signer struct {
 	key             string
-	issuer, subject glob
+	issuer, subject match.Glob
 }
 
 func compileSigners(rules []SignerRule) signers {
@@ -149,7 +151,7 @@ func compileSigners(rules []SignerRule) signers {
 				continue // Parse refuses such a key; it matches no signer
 			}
 		} else {
-			s.issuer, s.subject = newGlob(r.Issuer), newGlob(r.Subject)
+			s.issuer, s.subject = match.NewGlob(r.Issuer), match.NewGlob(r.Subject)
 		}
 		out[r.Name] = s
 	}
@@ -166,7 +168,7 @@ func (all signers) has(names []string, s Signer) bool {
 		if known.key != "" || s.Key != "" {
 			return known.key == s.Key
 		}
-		return s.Subject != "" && s.Issuer != "" && known.issuer.match(s.Issuer) && known.subject.match(s.Subject)
+		return s.Subject != "" && s.Issuer != "" && known.issuer.Match(s.Issuer) && known.subject.Match(s.Subject)
 	})
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // Suite is a file of test cases for policies. It shows which decisions change when a policy is
@@ -155,7 +157,7 @@ func (d *decoder) expected(to *[]Expected) reader {
 			d.mapping(n, "an expectation",
 				mandatory("rule", d.text(&e.Rule)),
 				optional("id", d.checkedText(&e.ID, checkID)),
-				optional("package", d.checkedText(&e.Package, checkPURLPattern)),
+				optional("package", d.checkedText(&e.Package, match.CheckPURLPattern)),
 				optional("platform", d.text(&e.Platform)),
 			)
 			*to = append(*to, e)

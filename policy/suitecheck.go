@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // Check compares the decision of the policies about in, at c.Now, with the expectation of c. It
@@ -84,7 +86,7 @@ func (e *Expected) matches(v *Violation) bool {
 		return true
 	}
 	pkg := packageOf(v)
-	return pkg != nil && newPURLPattern(e.Package).match(purlOf(pkg))
+	return pkg != nil && match.NewPURLPattern(e.Package).Match(purlOf(pkg))
 }
 
 // packageOf returns the package that v is about, or nil.

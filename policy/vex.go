@@ -10,6 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // VEXStatus is the status of a vulnerability in a product, in the words of OpenVEX.
@@ -145,14 +146,14 @@ type statement struct {
 	accepted      bool
 	since         time.Time // compared to find the latest statement
 	products      []product
-	subcomponents []purlPattern
+	subcomponents []match.PURLPattern
 }
 
 // product is an image, or a pattern for packages.
 type product struct {
 	name     string // the key that groups statements by product
 	image    bool
-	packages purlPattern
+	packages match.PURLPattern
 }
 
 // neverReplaced is later than the date of any statement.
@@ -182,7 +183,7 @@ func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later fu
 			s.products = append(s.products, newProduct(p))
 		}
 		for _, p := range s.Subcomponents {
-			s.subcomponents = append(s.subcomponents, literalPURL(p))
+			s.subcomponents = append(s.subcomponents, match.LiteralPURL(p))
 		}
 		ids := lowerIDs(s.ID, s.Aliases)
 		slices.Sort(ids)
@@ -199,27 +200,11 @@ func newProduct(s string) product {
 	const oci = "pkg:oci/"
 	switch {
 	case len(s) >= len(oci) && strings.EqualFold(s[:len(oci)], oci):
-		return product{name: strings.ToLower(splitPURL(s).version.text), image: true}
+		return product{name: strings.ToLower(match.SplitPURL(s).Version.Text), image: true}
 	case strings.HasPrefix(s, "pkg:"):
-		return product{name: s, packages: literalPURL(s)}
+		return product{name: s, packages: match.LiteralPURL(s)}
 	}
 	return product{name: strings.ToLower(s), image: true}
-}
-
-// literalPURL returns a pattern without wildcards: a star is a plain character.
-func literalPURL(s string) purlPattern {
-	parts := splitPURL(s)
-	p := purlPattern{name: glob{parts.name}}
-	if parts.version.present {
-		p.version = glob{parts.version.text}
-	}
-	if parts.subpath.present {
-		p.subpath = glob{parts.subpath.text}
-	}
-	for _, q := range parts.qualifiers {
-		p.qualifiers = append(p.qualifiers, qualifierPattern{q.key, glob{q.value}})
-	}
-	return p
 }
 
 // takesAway returns the statement that removes f, or nil. If several products are affected, it
@@ -259,12 +244,12 @@ func (all *statements) covers(s *statement, p *product, f *indexedFinding) bool 
 	// A statement that does not remove the finding need not be exact.
 	none, some := len(s.subcomponents) == 0, false
 	for _, c := range s.subcomponents {
-		some = some || c.match(f.purl)
+		some = some || c.Match(f.purl)
 	}
 	if p.image {
 		return (p.name == all.image || p.name == f.platform.Digest) && p.name != "" && (some || none && !s.accepted)
 	}
-	return p.packages.match(f.purl) && (none || !s.accepted)
+	return p.packages.Match(f.purl) && (none || !s.accepted)
 }
 
 // replaces reports whether s counts instead of b: it is later, or equally old and less permissive.

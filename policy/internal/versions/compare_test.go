@@ -1,4 +1,4 @@
-package policy
+package versions
 
 import (
 	"strings"
@@ -79,7 +79,7 @@ func TestCompareVersions(t *testing.T) {
 		for line := range strings.Lines(strings.TrimSpace(lines)) {
 			f := strings.Fields(line)
 			want := map[string]int{"<": -1, "=": 0, ">": 1}[f[1]]
-			got, err := compareVersions(purlType, f[0], f[2])
+			got, err := Compare(purlType, f[0], f[2])
 			if err != nil || sign(got) != want {
 				t.Errorf("%s: %s: %d, %v", purlType, strings.TrimSpace(line), got, err)
 			}
@@ -89,7 +89,7 @@ func TestCompareVersions(t *testing.T) {
 			if purlType == "rpm" && leftOut {
 				continue
 			}
-			if got, err := compareVersions(purlType, f[2], f[0]); err != nil || sign(got) != -want {
+			if got, err := Compare(purlType, f[2], f[0]); err != nil || sign(got) != -want {
 				t.Errorf("%s: %s turned about: %d, %v", purlType, strings.TrimSpace(line), got, err)
 			}
 		}
@@ -111,11 +111,11 @@ func sign(n int) int {
 func TestEpochIsNotNewerThanEverything(t *testing.T) {
 	for _, purlType := range []string{"deb", "rpm"} {
 		for version, want := range map[string]int{"1:1.0-1": -1, "1:3.0.13": 0, "1:3.0.14-1": 1} {
-			if got, err := compareVersions(purlType, version, "3.0.13"); err != nil || sign(got) != want {
+			if got, err := Compare(purlType, version, "3.0.13"); err != nil || sign(got) != want {
 				t.Errorf("%s %s: %d, %v", purlType, version, got, err)
 			}
 		}
-		if got, err := compareVersions(purlType, "9.0", "1:3.0.13"); err != nil || got >= 0 {
+		if got, err := Compare(purlType, "9.0", "1:3.0.13"); err != nil || got >= 0 {
 			t.Errorf("%s without an epoch: %d, %v", purlType, got, err)
 		}
 	}
@@ -154,7 +154,7 @@ func TestVersionThatCannotBeComparedIsNotNewEnough(t *testing.T) {
 		{"maven", "99999999999999999999", "1.0"},
 		{"deb", strings.Repeat("1.", 200) + "1", "1.0"},
 	} {
-		if got, err := compareVersions(tt.purlType, tt.version, tt.least); err == nil {
+		if got, err := Compare(tt.purlType, tt.version, tt.least); err == nil {
 			t.Errorf("%s: %q and %q compare as %d", tt.purlType, tt.version, tt.least, got)
 		}
 	}
@@ -168,10 +168,10 @@ func FuzzCompareVersions(f *testing.F) {
 	f.Add("pypi", "1!1.0.post1.dev2+local", "1")
 	f.Add("golang", "v0.0.0-20240101000000-abcdefabcdef", "go1.22")
 	f.Fuzz(func(t *testing.T, purlType, version, least string) {
-		if _, err := compareVersions(purlType, version, least); err != nil {
+		if _, err := Compare(purlType, version, least); err != nil {
 			return
 		}
-		if got, err := compareVersions(purlType, least, least); err != nil || got != 0 {
+		if got, err := Compare(purlType, least, least); err != nil || got != 0 {
 			t.Errorf("%s: %q is not as new as itself: %d, %v", purlType, least, got, err)
 		}
 	})

@@ -1,4 +1,8 @@
-package policy
+// Package spdx reads SPDX license expressions and matches their licenses with patterns.
+//
+// [NewDeclared] reads the licenses that a package declares. [Declared.Hits] evaluates them with
+// [Patterns], with the choices that OR and "or later" give.
+package spdx
 
 import (
 	"errors"
@@ -13,38 +17,38 @@ import (
 // Limits of a license expression. A larger expression is not parsed: declared licenses are text
 // from the image, and some are whole license texts.
 const (
-	maxExpression      = 16 << 10 // bytes
-	maxExpressionDepth = 50       // parentheses
+	MaxExpression = 16 << 10 // bytes
+	MaxDepth      = 50       // parentheses
 )
 
-// expression is an SPDX license expression, as defined in
+// Expression is an SPDX license expression, as defined in
 // https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/. It is one license, or several
 // expressions joined by OR or AND.
 //
 // go-spdx has a parser, too, but it does not return the parsed expression. It also limits neither
 // the depth nor the number of choices that it multiplies out.
-type expression struct {
-	license  license
-	operands []expression // empty if it is one license
+type Expression struct {
+	license  License
+	operands []Expression // empty if it is one license
 	choice   bool         // OR; otherwise AND
 }
 
-// hits reports whether every choice has a bad license. If not, some choice consists of licenses
+// Hits reports whether every choice has a bad license. If not, some choice consists of licenses
 // that are not bad.
-func (x *expression) hits(bad func(*license) bool) bool {
+func (x *Expression) Hits(bad func(*License) bool) bool {
 	if len(x.operands) == 0 {
 		return bad(&x.license)
 	}
-	hits := func(operand expression) bool { return operand.hits(bad) }
+	hits := func(operand Expression) bool { return operand.Hits(bad) }
 	if x.choice {
-		return !slices.ContainsFunc(x.operands, func(operand expression) bool { return !hits(operand) })
+		return !slices.ContainsFunc(x.operands, func(operand Expression) bool { return !hits(operand) })
 	}
 	return slices.ContainsFunc(x.operands, hits)
 }
 
-// license is one license in an expression, without operators. All text is in lower case, because
+// License is one license in an expression, without operators. All text is in lower case, because
 // SPDX ignores the letter case of identifiers.
-type license struct {
+type License struct {
 	// id has no "+". It also has no ending "-only" or "-or-later", if that ending is part of an
 	// identifier in the list. The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+ equals
 	// GPL-2.0-or-later.
@@ -53,12 +57,13 @@ type license struct {
 	exception string // the exception after WITH, or empty
 	// known means that the list has the license and its exception, or that they are references that
 	// the SBOM defines.
-	known bool
+	Known bool
 }
 
-func newLicense(id, exception string) license {
+// NewLicense returns the license with an identifier and the exception after WITH, which may be empty.
+func NewLicense(id, exception string) License {
 	id = strings.ToLower(id)
-	l := license{id: id, exception: strings.ToLower(exception)}
+	l := License{id: id, exception: strings.ToLower(exception)}
 	list := spdxList()
 	if base, ok := strings.CutSuffix(id, "+"); ok {
 		l.id, l.later = base, true
@@ -69,7 +74,7 @@ func newLicense(id, exception string) license {
 		}
 		l.id = strings.TrimSuffix(l.id, "-only")
 	}
-	l.known = (isReference(l.id) || list.has(l.id)) &&
+	l.Known = (isReference(l.id) || list.has(l.id)) &&
 		(l.exception == "" || list.exceptions[l.exception] || strings.HasPrefix(l.exception, "additionref-"))
 	return l
 }
@@ -80,7 +85,7 @@ func isReference(id string) bool {
 }
 
 // names returns all names of the license, in lower case.
-func (l *license) names() []string {
+func (l *License) names() []string {
 	switch list := spdxList(); {
 	case l.later && list.licenses[l.id+"-or-later"]:
 		return []string{l.id + "-or-later", l.id + "+"}
@@ -93,10 +98,10 @@ func (l *license) names() []string {
 }
 
 // versions returns the versions that "or later" lets the user choose, if the list has them.
-func (l *license) versions() []license {
+func (l *License) versions() []License {
 	one := *l
 	one.later = false
-	versions := []license{one}
+	versions := []License{one}
 	list := spdxList()
 	if at, ok := list.ranges[l.id]; ok {
 		for _, id := range list.families[at.family][at.version+1:] {
@@ -108,7 +113,7 @@ func (l *license) versions() []license {
 }
 
 // atLeast reports whether l is the license id or a later version of it.
-func (l *license) atLeast(id string) bool {
+func (l *License) atLeast(id string) bool {
 	list := spdxList()
 	from, ok := list.ranges[id]
 	at, ok2 := list.ranges[l.id]
@@ -161,10 +166,10 @@ var spdxList = sync.OnceValue(func() *licenseList {
 	return list
 })
 
-// parseExpression reads a license expression. It refuses the special values NONE and NOASSERTION.
-func parseExpression(s string) (expression, error) {
-	if len(s) > maxExpression {
-		return expression{}, fmt.Errorf("longer than %d bytes", maxExpression)
+// Parse reads a license expression. It refuses the special values NONE and NOASSERTION.
+func Parse(s string) (Expression, error) {
+	if len(s) > MaxExpression {
+		return Expression{}, fmt.Errorf("longer than %d bytes", MaxExpression)
 	}
 	p := expressionParser{tokens: strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(s))}
 	x, err := p.choice()
@@ -172,7 +177,7 @@ func parseExpression(s string) (expression, error) {
 		err = fmt.Errorf("%q where an operator should be", p.tokens[0])
 	}
 	if err != nil {
-		return expression{}, err
+		return Expression{}, err
 	}
 	return x, nil
 }
@@ -192,20 +197,20 @@ func (p *expressionParser) operator(upper, lower string) bool {
 	return true
 }
 
-func (p *expressionParser) choice() (expression, error) { return p.joined("OR", "or", p.both) }
-func (p *expressionParser) both() (expression, error)   { return p.joined("AND", "and", p.simple) }
+func (p *expressionParser) choice() (Expression, error) { return p.joined("OR", "or", p.both) }
+func (p *expressionParser) both() (Expression, error)   { return p.joined("AND", "and", p.simple) }
 
 // joined reads operands that are separated by an operator.
-func (p *expressionParser) joined(upper, lower string, operand func() (expression, error)) (expression, error) {
+func (p *expressionParser) joined(upper, lower string, operand func() (Expression, error)) (Expression, error) {
 	x, err := operand()
 	if err != nil || !p.operator(upper, lower) {
 		return x, err
 	}
-	x = expression{choice: upper == "OR", operands: []expression{x}}
+	x = Expression{choice: upper == "OR", operands: []Expression{x}}
 	for {
 		next, err := operand()
 		if err != nil {
-			return expression{}, err
+			return Expression{}, err
 		}
 		x.operands = append(x.operands, next)
 		if !p.operator(upper, lower) {
@@ -214,10 +219,10 @@ func (p *expressionParser) joined(upper, lower string, operand func() (expressio
 	}
 }
 
-func (p *expressionParser) simple() (expression, error) {
+func (p *expressionParser) simple() (Expression, error) {
 	if p.operator("(", "(") {
-		if p.depth++; p.depth > maxExpressionDepth {
-			return expression{}, fmt.Errorf("more than %d levels of parentheses", maxExpressionDepth)
+		if p.depth++; p.depth > MaxDepth {
+			return Expression{}, fmt.Errorf("more than %d levels of parentheses", MaxDepth)
 		}
 		x, err := p.choice()
 		p.depth--
@@ -228,7 +233,7 @@ func (p *expressionParser) simple() (expression, error) {
 	}
 	id, err := p.identifier("a license")
 	if err != nil {
-		return expression{}, err
+		return Expression{}, err
 	}
 	exception := ""
 	if p.operator("WITH", "with") {
@@ -236,10 +241,10 @@ func (p *expressionParser) simple() (expression, error) {
 			err = fmt.Errorf("%q is no exception", exception)
 		}
 		if err != nil {
-			return expression{}, err
+			return Expression{}, err
 		}
 	}
-	return expression{license: newLicense(id, exception)}, nil
+	return Expression{license: NewLicense(id, exception)}, nil
 }
 
 func (p *expressionParser) identifier(what string) (string, error) {

@@ -1,4 +1,8 @@
-package policy
+// Package versions compares versions of packages by the rules of their ecosystem.
+//
+// [Compare] takes the type of a package URL, such as "deb" or "npm". It returns an error if the
+// type or one of the versions cannot be compared; a caller must not treat that as "new enough".
+package versions
 
 import (
 	"cmp"
@@ -35,20 +39,23 @@ var comparators = map[string]func(version, least string) (int, error){
 	"swift":    compareSemantic,
 }
 
-// comparableTypes lists the types for messages.
-func comparableTypes() string {
+// Types lists the supported types for messages.
+func Types() string {
 	return strings.Join(slices.Sorted(maps.Keys(comparators)), ", ")
 }
 
-// compareVersions compares by the rules of the type's ecosystem. It returns an error if a version
+// Supported reports whether versions of a purl's type can be compared.
+func Supported(purlType string) bool { return comparators[purlType] != nil }
+
+// Compare compares by the rules of the type's ecosystem. It returns an error if a version
 // cannot be compared.
-func compareVersions(purlType, version, least string) (int, error) {
+func Compare(purlType, version, least string) (int, error) {
 	compare, ok := comparators[purlType]
 	if !ok {
 		return 0, fmt.Errorf("versions of type %q have no order that is known", purlType)
 	}
 	for _, v := range []string{version, least} {
-		if err := checkVersion(v); err != nil {
+		if err := Check(v); err != nil {
 			return 0, err
 		}
 	}
@@ -60,7 +67,9 @@ const maxVersion = 256 // characters
 // The libraries keep numbers in an int, and not all of them detect an overflow.
 var hugeNumber = regexp.MustCompile(`[0-9]{19}`)
 
-func checkVersion(v string) error {
+// Check returns an error if v is not usable as a version: empty, too long, or with a number or a
+// character that the libraries cannot handle.
+func Check(v string) error {
 	switch {
 	case v == "":
 		return errors.New("there is no version")

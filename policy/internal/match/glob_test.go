@@ -1,4 +1,4 @@
-package policy
+package match
 
 import (
 	"strings"
@@ -22,7 +22,7 @@ func TestGlob(t *testing.T) {
 		{"registry.example/team/*", "registry.example.evil/team/app", false},
 		{"a.c", "abc", false}, {"[a]", "a", false}, {"a?", "ab", false},
 	} {
-		if got := newGlob(tt.pattern).match(tt.text); got != tt.want {
+		if got := NewGlob(tt.pattern).Match(tt.text); got != tt.want {
 			t.Errorf("%q matches %q: %v", tt.pattern, tt.text, got)
 		}
 	}
@@ -74,7 +74,7 @@ func TestPURLPattern(t *testing.T) {
 		{"pkg:generic/100%", "pkg:generic/100%@1", true},
 		{"pkg:generic/x@", "pkg:generic/x@1", false},
 	} {
-		if got := newPURLPattern(tt.pattern).match(splitPURL(tt.purl)); got != tt.want {
+		if got := NewPURLPattern(tt.pattern).Match(SplitPURL(tt.purl)); got != tt.want {
 			t.Errorf("%q matches %q: %v", tt.pattern, tt.purl, got)
 		}
 	}
@@ -107,9 +107,9 @@ func TestGlobIsItsDefinition(t *testing.T) {
 	}
 	texts := words("ab", 6)
 	for _, pattern := range words("ab*", 5) {
-		g := newGlob(pattern)
+		g := NewGlob(pattern)
 		for _, text := range texts {
-			if got, want := g.match(text), reference(pattern, text); got != want {
+			if got, want := g.Match(text), reference(pattern, text); got != want {
 				t.Fatalf("%q matches %q: %v", pattern, text, got)
 			}
 		}
@@ -118,7 +118,7 @@ func TestGlobIsItsDefinition(t *testing.T) {
 
 // TestGlobIsLinear would not end with a matcher that backtracks.
 func TestGlobIsLinear(t *testing.T) {
-	if newGlob(strings.Repeat("*a", 5_000) + "*b").match(strings.Repeat("a", 1_000_000)) {
+	if NewGlob(strings.Repeat("*a", 5_000) + "*b").Match(strings.Repeat("a", 1_000_000)) {
 		t.Error("matches")
 	}
 }

@@ -1,0 +1,84 @@
+package match
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/imagegate/imagegate/internal/names"
+)
+
+// Image is a repository in all equal spellings, to be matched with patterns.
+type Image struct {
+	local     bool
+	spellings []string
+}
+
+// NewImage returns all spellings of a repository.
+func NewImage(repository string) Image {
+	canonical := names.Canonical(repository)
+	return Image{local: names.IsLocal(canonical), spellings: names.Spellings(canonical)}
+}
+
+// ImagePattern matches repositories. An image outside a registry matches only a pattern that begins
+// with its transport, such as "oci:*", or the pattern "*". A folder with the name of a repository
+// is not that repository.
+type ImagePattern struct {
+	any, local bool
+	glob       Glob
+}
+
+// NewImagePattern compiles a pattern. It is put into canonical form first.
+func NewImagePattern(pattern string) ImagePattern {
+	pattern = names.Pattern(pattern)
+	return ImagePattern{any: pattern == "*", local: names.IsLocal(pattern), glob: NewGlob(pattern)}
+}
+
+// Match reports whether the pattern matches one of the spellings of n.
+func (p ImagePattern) Match(n Image) bool {
+	return p.any || p.local == n.local && slices.ContainsFunc(n.spellings, p.glob.Match)
+}
+
+// CoversImages reports whether a pattern matches everything that other matches. A star in other is
+// compared as a character.
+func CoversImages(pattern, other string) bool {
+	p, other := NewImagePattern(pattern), names.Pattern(other)
+	return p.any || p.local == names.IsLocal(other) && p.glob.Match(other)
+}
+
+// AnyReference reports whether a reference matches one of the patterns, either as written or
+// with both in canonical form.
+func AnyReference(patterns []string, reference string) bool {
+	bare := withoutTag(reference)
+	tag, n := reference[len(bare):], NewImage(bare)
+	return Any(patterns, reference) || slices.ContainsFunc(patterns, func(pattern string) bool {
+		p := NewImagePattern(pattern)
+		return p.local == n.local && slices.ContainsFunc(n.spellings, func(s string) bool { return p.glob.Match(s + tag) })
+	})
+}
+
+// Advice returns a warning about a pattern, or "". owner names the part of the policy that has
+// the pattern.
+func Advice(owner, pattern string) string {
+	bare, canonical := withoutTag(pattern), names.Pattern(withoutTag(pattern))
+	switch {
+	case bare != pattern:
+		return fmt.Sprintf("%s has a tag or digest in its pattern %q, which is compared with the repository alone: write %q", owner, pattern, canonical)
+	case canonical != pattern:
+		return fmt.Sprintf("%s has the pattern %q, which means %q: write that", owner, pattern, canonical)
+	}
+	return ""
+}
+
+// withoutTag removes a tag or digest from a pattern. With one, the pattern would match no
+// repository.
+func withoutTag(pattern string) string {
+	start := strings.LastIndexByte(pattern, '/') + 1
+	if transport, _, _ := strings.Cut(pattern, ":"); names.IsLocal(pattern) {
+		start = max(start, len(transport)+1)
+	}
+	if i := strings.IndexAny(pattern[start:], ":@"); i >= 0 {
+		return pattern[:start+i]
+	}
+	return pattern
+}

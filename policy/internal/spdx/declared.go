@@ -1,0 +1,28 @@
+package spdx
+
+import "slices"
+
+// Declared holds the licenses that a package declares.
+type Declared struct {
+	expressions []Expression // the expressions that could be parsed
+	Unread      bool         // the package declares none, or some could not be parsed
+}
+
+// NewDeclared parses the texts that a package declares.
+func NewDeclared(texts []string) Declared {
+	d := Declared{Unread: len(texts) == 0}
+	for _, text := range texts {
+		x, err := Parse(text)
+		if err != nil {
+			d.Unread = true
+			continue
+		}
+		d.expressions = append(d.expressions, x)
+	}
+	return d
+}
+
+// Hits reports whether some expression has a bad license in every choice. All expressions apply.
+func (d *Declared) Hits(bad func(*License) bool) bool {
+	return slices.ContainsFunc(d.expressions, func(x Expression) bool { return x.Hits(bad) })
+}

@@ -1,0 +1,51 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/imagegate/imagegate/internal/names"
+)
+
+// UnmatchedImages is the treatment of an image that no scope of a policy matches.
+type UnmatchedImages string
+
+const (
+	// UnmatchedAllow judges the image against the policy without scopes.
+	UnmatchedAllow UnmatchedImages = ""
+	// UnmatchedDeny denies the image.
+	UnmatchedDeny UnmatchedImages = "deny"
+)
+
+// allowWritten is the spelling of UnmatchedAllow in a file.
+const allowWritten = "allow"
+
+func (d *decoder) unmatchedImages(p *Policy) reader {
+	return scalar(d, &p.UnmatchedImages, "allow or deny", func(s string) (UnmatchedImages, error) {
+		switch s {
+		case allowWritten:
+			return UnmatchedAllow, nil
+		case string(UnmatchedDeny):
+			return UnmatchedDeny, nil
+		}
+		return "", fmt.Errorf("%q is neither allow nor deny", s)
+	}, "!!str")
+}
+
+// unmatched denies an image that no scope of the policy matches, if the policy says so.
+func (e *evaluation) unmatched(image Image) {
+	if e.policy.UnmatchedImages != UnmatchedDeny || e.policy.matched {
+		return
+	}
+	e.report(Block, Violation{
+		Kind: KindScope, Rule: "unmatchedImages",
+		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", quoteShort(names.Canonical(image.Repository))),
+	})
+}
+
+// lintUnmatched reports a policy that denies every image because it has no scopes.
+func (p *Policy) lintUnmatched() []Problem {
+	if p.UnmatchedImages != UnmatchedDeny || len(p.Images) > 0 {
+		return nil
+	}
+	return []Problem{{Position{File: p.File}, `"unmatchedImages: deny" denies every image: there are no "images"`}}
+}
