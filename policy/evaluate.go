@@ -73,7 +73,8 @@ func (e *evaluation) changes(t time.Time) {
 	}
 }
 
-func (e *evaluation) completeness(in Input) {
+func (e *evaluation) completeness() {
+	in := e.in
 	block := func(platform, format string, args ...any) {
 		e.report(Block, Violation{Kind: KindEvidence, Rule: "evidence", Platform: platform, Message: fmt.Sprintf(format, args...)})
 	}
@@ -96,7 +97,8 @@ func (e *evaluation) completeness(in Input) {
 	}
 }
 
-func (e *evaluation) database(db Database) {
+func (e *evaluation) database() {
+	db := &e.in.Database
 	e.age("the vulnerability database", "was built", db.Built)
 	if len(db.Providers) == 0 {
 		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so that nobody knows how old its data is")
@@ -108,7 +110,7 @@ func (e *evaluation) database(db Database) {
 	for _, p := range providers {
 		e.age(fmt.Sprintf("the data of the database's provider %q", p.Name), "was captured", p.Captured)
 	}
-	e.feeds(db)
+	e.feeds(db.Providers)
 	e.advisories(db.Advisories)
 }
 
@@ -136,9 +138,9 @@ func compareAdvisories(a, b *Advisories) int {
 
 // feeds blocks if a rule needs a feed that the database does not have. Without the KEV feed, no
 // vulnerability would count as exploited.
-func (e *evaluation) feeds(db Database) {
+func (e *evaluation) feeds(providers []Provider) {
 	missing := func(feed string) bool {
-		return !slices.ContainsFunc(db.Providers, func(p Provider) bool { return p.Name == feed })
+		return !slices.ContainsFunc(providers, func(p Provider) bool { return p.Name == feed })
 	}
 	block := func(feed, rule string, at Position) {
 		e.report(Block, Violation{

@@ -81,3 +81,7 @@ func checkPolicyName(s string) (string, error) {
 	}
 	return s, nil
 }
+
+func (d *decoder) policyName(to *string) reader {
+	return scalar(d, to, "a name", checkPolicyName, "!!str")
+}

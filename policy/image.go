@@ -132,7 +132,8 @@ const RuleLazyIndexes = "image.lazyIndexes"
 func compareLazyIndexes(a, b *LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
 
 // wholeImage applies the rules whose result is the same on all platforms.
-func (e *evaluation) wholeImage(image Image) {
+func (e *evaluation) wholeImage() {
+	image := &e.in.Image
 	for _, l := range sorted(image.LazyIndexes, compareLazyIndexes) {
 		e.reportRule(Block, Violation{
 			Kind: KindImage, Rule: RuleLazyIndexes,

@@ -25,20 +25,16 @@ func (p *Policy) Lint(now time.Time) []Problem {
 	if p == nil {
 		return nil
 	}
-	problems := p.lintRules(func(*Rule) bool { return true })
-	problems = append(problems, p.lintLists()...)
-	problems = append(problems, p.lintDistribution()...)
-	for i := range p.Images {
-		problems = append(problems, p.lintScope(&p.Images[i])...)
+	problems := p.lintLists()
+	for _, s := range sections() {
+		if s.lint != nil {
+			problems = append(problems, s.lint(p)...)
+		}
 	}
 	for _, list := range p.exceptionLists() {
 		problems = append(problems, lintExceptions(list, now)...)
 		problems = append(problems, lintRepeated(list, now)...)
 	}
-	problems = append(problems, p.lintExceptedRules()...)
-	problems = append(problems, lintVEX(&p.VEX)...)
-	problems = append(problems, lintSigners(p.Signers)...)
-	problems = append(problems, p.lintUnmatched()...)
 	sortProblems(problems)
 	return problems
 }
@@ -71,6 +67,15 @@ func (p *Policy) lintRules(ofInterest func(*Rule) bool) []Problem {
 			continue
 		}
 		alive = append(alive, r)
+	}
+	return problems
+}
+
+// lintScopes checks every scope.
+func (p *Policy) lintScopes() []Problem {
+	var problems []Problem
+	for i := range p.Images {
+		problems = append(problems, p.lintScope(&p.Images[i])...)
 	}
 	return problems
 }

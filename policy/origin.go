@@ -8,7 +8,8 @@ import (
 )
 
 // origin checks the origin of the database. An unknown origin matches no pattern.
-func (e *evaluation) origin(db Database) {
+func (e *evaluation) origin() {
+	db := &e.in.Database
 	rule := e.policy.Database
 	if rule.Origins == nil || db.Source != "" && match.Any(rule.Origins, db.Source) {
 		return

@@ -49,42 +49,6 @@ func Parse(file string, data []byte) (*Policy, error) {
 
 func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
-func (d *decoder) policy(p *Policy, n *yaml.Node) {
-	fields := append([]field{mandatory("version", d.version())}, d.sections(p, mandatory)...)
-	fields = append(fields,
-		optional("exceptions", d.exceptionSection(p)),
-		optional("images", d.scopes(&p.Images)),
-		optional("unmatchedImages", d.unmatchedImages(p)),
-		optional("signers", d.signers(&p.Signers)),
-		optional("override", d.override(&p.Override)),
-		optional("name", scalar(d, &p.Name, "a name", checkPolicyName, "!!str")),
-		optional("decision", d.decision(&p.Decision)),
-	)
-	d.mapping(n, "the policy", fields...)
-	d.checkSigners(p)
-}
-
-// sections returns the keys that may differ between images. Each key is the JSON name of its field
-// in Policy. rules creates the key "rules": mandatory in a policy, optional in a scope.
-func (d *decoder) sections(p *Policy, rules func(string, reader) field) []field {
-	lines := map[string]int{} // of the names of all rules
-	return []field{
-		optional("database", d.database(&p.Database)),
-		optional("distribution", d.distribution(&p.Distribution)),
-		optional("sbom", d.sbom(&p.SBOM)),
-		rules("rules", d.rules(&p.Rules, lines)),
-		optional("licenses", d.licenses(&p.Licenses, lines)),
-		optional("packages", d.packages(&p.Packages, lines)),
-		optional("image", d.image(&p.Image, lines)),
-		optional("custom", d.custom(&p.Custom, lines)),
-		optional("baseline", d.baseline(&p.Baseline)),
-		optional("baselineMaxAge", d.duration(&p.BaselineMaxAge)),
-		optional("provenance", d.provenance(&p.Provenance, lines)),
-		optional("copyAttestations", d.copyAttestations(&p.CopyAttestations)),
-		optional("vex", d.vex(&p.VEX)),
-	}
-}
-
 func (d *decoder) version() reader {
 	var version int
 	return scalar(d, &version, "a whole number", func(s string) (int, error) {

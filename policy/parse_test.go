@@ -149,7 +149,7 @@ func TestParseErrors(t *testing.T) {
 		{"version in octal", "version: 01\n" + rule, []string{`1:10: "version": "01" is not a plain whole number, zero or more`}},
 
 		{"unknown key", minimal + "colour: red\n",
-			[]string{`4:1: unknown key "colour" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, copyAttestations, vex, exceptions, images, unmatchedImages, signers, override, name, decision`}},
+			[]string{`4:1: unknown key "colour" in the policy: want one of version, unmatchedImages, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions, images, signers, override, name, decision`}},
 		{"misspelt key", minimal + "exeptions: []\n",
 			[]string{`4:1: unknown key "exeptions" in the policy: did you mean "exceptions"?`}},
 		{"misspelt case", minimal + "database:\n  maxage: 1d\n",
@@ -357,7 +357,7 @@ func TestParseIsBounded(t *testing.T) {
 
 	deep := problems(t, minimal+"x: "+strings.Repeat("[", 1000)+strings.Repeat("]", 1000))
 	if diff := cmp.Diff([]string{
-		`p.yaml:4:1: unknown key "x" in the policy: want one of version, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, copyAttestations, vex, exceptions, images, unmatchedImages, signers, override, name, decision`,
+		`p.yaml:4:1: unknown key "x" in the policy: want one of version, unmatchedImages, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions, images, signers, override, name, decision`,
 		"p.yaml:4:24: nested more than 20 levels deep",
 	}, deep); diff != "" {
 		t.Error(diff)

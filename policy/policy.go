@@ -68,7 +68,7 @@ type Policy struct {
 	// BaselineMaxAge limits the age of the decision about the approved image. If the decision is
 	// older, its findings are not inherited. Default: 90d. Example: "baselineMaxAge: 30d".
 	BaselineMaxAge time.Duration `json:"baselineMaxAge,omitempty"`
-	// Signers lists the signers that this policy trusts. The sections provenance, carry and vex
+	// Signers lists the signers that this policy trusts. The sections provenance, copyAttestations and vex
 	// refer to them by name. Scopes cannot change this list. Default: none. Example: "signers:
 	// [{name: ci, issuer: https://token.actions.githubusercontent.com, subject:
 	// https://github.com/example/*}]".

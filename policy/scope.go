@@ -47,10 +47,7 @@ func (s *Scope) matches(n match.Image) bool {
 func (d *decoder) scopes(to *[]Scope) reader {
 	return d.list(maxScopes, func(n *yaml.Node) {
 		s := Scope{Position: d.position(n), Policy: Policy{File: d.file}}
-		fields := append([]field{
-			mandatory("match", d.patterns(&s.Match)),
-			optional("exceptions", d.exceptions(&s.Policy.Exceptions)),
-		}, d.sections(&s.Policy, optional)...)
+		fields := append([]field{mandatory("match", d.patterns(&s.Match))}, d.scopeFields(&s.Policy)...)
 		d.mapping(n, "an override", fields...)
 		s.Keys = spelledOut(n)
 		if n.Kind == yaml.MappingNode && len(s.Keys) == 0 {

@@ -76,7 +76,7 @@ func TestParseScopeErrors(t *testing.T) {
 		"{match: a, rules: []}":                          `4:28: "rules" is empty: a policy has at least one rule`,
 		"{match: a, sbom: {colour: red}}":                `4:28: unknown key "colour" in "sbom": want one of unknowns, minPackages`,
 		"{match: a, exceptions: {folder: x}}":            `4:33: "exceptions" is a mapping: want a list`,
-		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in an override: want one of match, exceptions, database, distribution, sbom, rules, licenses, packages, image, custom, baseline, baselineMaxAge, provenance, copyAttestations, vex`,
+		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in an override: want one of match, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"images: ["+scope+"]\n")); diff != "" {
 			t.Errorf("%s: %s", scope, diff)

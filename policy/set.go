@@ -28,22 +28,22 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 		s = Set{nil}
 	}
 	c := newEvaluators(s, &in, now)
-	c.all(func(e *evaluation) { e.completeness(in) })
-	c.all(func(e *evaluation) { e.unmatched(in.Image) })
-	c.all(func(e *evaluation) { e.database(in.Database) })
-	c.all(func(e *evaluation) { e.origin(in.Database) })
-	c.all(func(e *evaluation) { e.wholeImage(in.Image) })
+	c.all((*evaluation).completeness)
+	all := sections()
+	for _, s := range all {
+		for _, check := range s.image {
+			c.all(check)
+		}
+	}
 	for _, platform := range sortedPlatforms(in.Platforms) {
-		c.all(func(e *evaluation) { e.endOfLife(platform) })
-		c.all(func(e *evaluation) { e.distribution(platform) })
-		c.all(func(e *evaluation) { e.coverage(platform) })
-		c.all(func(e *evaluation) { e.sbom(platform) })
-		c.all(func(e *evaluation) { e.provenance(platform) })
-		c.findings(platform)
-		c.all(func(e *evaluation) { e.licenses(platform) })
-		c.all(func(e *evaluation) { e.packages(platform) })
-		c.all(func(e *evaluation) { e.image(platform) })
-		c.all(func(e *evaluation) { e.custom(platform) })
+		for _, s := range all {
+			if s.findings {
+				c.findings(platform)
+			}
+			for _, check := range s.platform {
+				c.all(func(e *evaluation) { check(e, platform) })
+			}
+		}
 	}
 	c.all((*evaluation).evaluateExceptions)
 	return c.decision()

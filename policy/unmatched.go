@@ -32,13 +32,13 @@ func (d *decoder) unmatchedImages(p *Policy) reader {
 }
 
 // unmatched denies an image that no scope of the policy matches, if the policy says so.
-func (e *evaluation) unmatched(image Image) {
+func (e *evaluation) unmatched() {
 	if e.policy.UnmatchedImages != UnmatchedDeny || e.policy.matched {
 		return
 	}
 	e.report(Block, Violation{
 		Kind: KindScope, Rule: "unmatchedImages",
-		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", quoteShort(names.Canonical(image.Repository))),
+		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", quoteShort(names.Canonical(e.in.Image.Repository))),
 	})
 }
 
