@@ -50,7 +50,7 @@ func all(f Finding) *Baseline {
 	return &Baseline{Findings: []BaselineFinding{{ID: f.ID, Type: f.Package.Type, Name: f.Package.Name}}}
 }
 
-func TestNothingIsInheritedUnasked(t *testing.T) {
+func TestNothingIsInheritedByDefault(t *testing.T) {
 	f := finding("CVE-1", SeverityHigh)
 	denied(t, blockAll().Evaluate(withBaseline(all(f), f), now), "vulnerability all")
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(nil, f), now), "vulnerability a")
@@ -129,9 +129,9 @@ func TestParseBaseline(t *testing.T) {
 	}
 }
 
-// TestWhatOneApprovedImageHasIsNotCommon checks several destinations: only findings that all
+// TestBaselineFindingsMustBeInEveryApprovedImage checks several destinations: only findings that all
 // approved images have are inherited.
-func TestWhatOneApprovedImageHasIsNotCommon(t *testing.T) {
+func TestBaselineFindingsMustBeInEveryApprovedImage(t *testing.T) {
 	one := func(digest string, findings ...BaselineFinding) *Baseline {
 		return &Baseline{Digests: []string{digest}, Findings: findings}
 	}
@@ -175,7 +175,7 @@ func TestLookupComparesAsEvaluateDoes(t *testing.T) {
 	}
 }
 
-func TestBaselineIsReadWhereAPolicyAsksForIt(t *testing.T) {
+func TestBaselineIsReadIfAPolicyNeedsIt(t *testing.T) {
 	p := parsed(t, minimal+"images:\n  - match: registry.example/legacy/*\n    baseline: approved\n")
 	for repository, want := range map[string]bool{"registry.example/legacy/app": true, "registry.example/app": false} {
 		if got := (Set{nil, p}).UsesBaseline(repository); got != want {

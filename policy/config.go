@@ -35,7 +35,7 @@ type ImageConfig struct {
 const HiddenValue = "[hidden: looks like a credential]"
 
 // Public returns the evidence without the values of labels that look like credentials, so that it
-// may leave the program. Rules judge the full evidence.
+// may leave the program. Rules are evaluated on the full evidence.
 func (in Input) Public() Input {
 	in.Platforms = slices.Clone(in.Platforms)
 	for i, p := range in.Platforms {

@@ -28,7 +28,7 @@ func (d *decoder) copyAttestations(to *[]CopyRule) reader {
 		r := CopyRule{Position: d.position(n)}
 		d.mapping(n, "a rule about what is carried",
 			mandatory("type", d.copiedType(&r.Type)),
-			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "nobody would do")),
+			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
 		)
 		*to = append(*to, r)
 	})

@@ -10,8 +10,8 @@ const carrying = minimal + `signers:
 - {name: security, issuer: https://login.example, subject: security@example.com}
 `
 
-// TestNothingIsCarriedUnasked checks that every policy must list the type and the signer.
-func TestNothingIsCarriedUnasked(t *testing.T) {
+// TestNoAttestationIsCopiedByDefault checks that every policy must list the type and the signer.
+func TestNoAttestationIsCopiedByDefault(t *testing.T) {
 	const provenance, openvex = "https://slsa.dev/provenance/v1", "https://openvex.dev/ns/v0.2.0"
 	ci := Signer{Issuer: "https://login.example", Subject: "ci@example.com"}
 	security := Signer{Issuer: "https://login.example", Subject: "security@example.com"}
@@ -54,7 +54,7 @@ func TestNothingIsCarriedUnasked(t *testing.T) {
 	}
 }
 
-func TestCarryMistakes(t *testing.T) {
+func TestParseCopyAttestationsErrors(t *testing.T) {
 	for section, want := range map[string]string{
 		"copyAttestations: [{type: x}]":                         `"signers"`,
 		"copyAttestations: [{signers: [ci]}]":                   `"type"`,

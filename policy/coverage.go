@@ -212,9 +212,9 @@ type excepting struct {
 	paths    []string
 }
 
-// subjectOf returns the value for one package. The zero purl stands for a violation without a
+// exceptingOne returns the value for one package. The zero purl stands for a violation without a
 // package.
-func subjectOf(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
+func exceptingOne(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
 
 func (s *excepting) add(p *Package) {
 	s.packages = append(s.packages, purlOf(p))

@@ -235,8 +235,8 @@ func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 
 func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
 	for keys, want := range map[string]string{
-		"id: CVE-1, path: /a":                "an exception with a path can cover only what the rules distribution.notCovered and sbom.unknowns say",
-		"rule: no telnet, path: /a":          "an exception with a path can cover only what the rules distribution.notCovered and sbom.unknowns say",
+		"id: CVE-1, path: /a":                "an exception with a path applies only to the rules distribution.notCovered and sbom.unknowns",
+		"rule: no telnet, path: /a":          "an exception with a path applies only to the rules distribution.notCovered and sbom.unknowns",
 		"rule: sbom.unknowns, path: a":       `"path": pattern "a" matches no path: paths begin with "/"`,
 		"rule: sbom.unknowns, path: /a/":     `"path": matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`,
 		"rule: sbom.unknowns, path: /a/../b": `"path": matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`,

@@ -42,7 +42,7 @@ const (
 // A rule that cannot be evaluated, or that costs too much, blocks whatever its effect. A rule that
 // Parse did not make blocks, too.
 //
-// A rule cannot count findings: platform has no findings, and each finding is judged separately.
+// A rule cannot count findings: platform has no findings, and each finding is evaluated separately.
 // Otherwise one more finding could turn a denial into a pass. For the same reason, a rule matches a
 // finding if it matches at the finding's severity or at any lower one. If the severity is unknown,
 // a match at any severity counts. If the vulnerability is known to be exploited, a match without
@@ -288,7 +288,7 @@ var errNotCompiled = errors.New("it was not compiled")
 // errHidden replaces an error of cel-go, because such an error may quote any value.
 var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
 
-// unjudged is the message for a rule that could not be evaluated.
+// unevaluatedMessage is the message for a rule that could not be evaluated.
 func unevaluatedMessage(rule string, err error) string {
 	return fmt.Sprintf("the rule %q could not be evaluated, which blocks: %v", rule, err)
 }

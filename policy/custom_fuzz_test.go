@@ -145,8 +145,8 @@ func FuzzCustomRule(f *testing.F) {
 		}
 		r, in := &rules[0], customInput()
 		for range 2 {
-			denied, warned := said(r, in, &in.Platforms[0], now)
-			again, warnedAgain := said(r, in, &in.Platforms[0], now)
+			denied, warned := messagesOf(r, in, &in.Platforms[0], now)
+			again, warnedAgain := messagesOf(r, in, &in.Platforms[0], now)
 			if diff := cmp.Diff([][]Violation{denied, warned}, [][]Violation{again, warnedAgain}); diff != "" {
 				t.Errorf("the second time it says something else: %s", diff)
 			}

@@ -92,7 +92,7 @@ func TestCustomRule(t *testing.T) {
 		in := customInput()
 		for _, effect := range []Effect{Block, Warn} {
 			r := customRule(t, test.each, effect, test.when, test.message)
-			denied, warned := said(r, in, &in.Platforms[0], now)
+			denied, warned := messagesOf(r, in, &in.Platforms[0], now)
 			got, other := denied, warned
 			if effect == Warn {
 				got, other = warned, denied
@@ -115,7 +115,7 @@ func TestCustomRule(t *testing.T) {
 }
 
 // said returns the messages of r that deny and those that warn.
-func said(r *CustomRule, in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
+func messagesOf(r *CustomRule, in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
 	r.evaluate(in, p, now, func(_ *Package, message string, err error) {
 		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: message}
 		if r.Effect == Warn && err == nil {
@@ -171,15 +171,15 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 		if err != nil || matched != test.matched || message != test.want {
 			t.Errorf("%s: %v, %q, %v", test.when, matched, message, err)
 		}
-		if denied, warned := said(r, in, &in.Platforms[0], now); len(denied)+len(warned) > 0 {
+		if denied, warned := messagesOf(r, in, &in.Platforms[0], now); len(denied)+len(warned) > 0 {
 			t.Errorf("%s: %v, %v without a finding", test.when, denied, warned)
 		}
 	}
 }
 
-// TestUnjudgedRuleDoesNotPass checks that a rule that cannot be evaluated blocks, even if its
+// TestUnevaluatedRuleDoesNotPass checks that a rule that cannot be evaluated blocks, even if its
 // effect is to warn.
-func TestUnjudgedRuleDoesNotPass(t *testing.T) {
+func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 	long := strings.Repeat("a", 1<<20)
 	for _, test := range []struct {
 		name          string
@@ -216,7 +216,7 @@ func TestUnjudgedRuleDoesNotPass(t *testing.T) {
 				test.change(p)
 			}
 			r := customRule(t, EachPackage, Warn, test.when, test.message)
-			denied, warned := said(r, in, p, now)
+			denied, warned := messagesOf(r, in, p, now)
 			if len(warned) > 0 {
 				t.Errorf("it only warns: %v", warned)
 			}
@@ -250,7 +250,7 @@ func TestMissingScoreIsNotZero(t *testing.T) {
 func TestUncompiledRuleDoesNotPass(t *testing.T) {
 	in := customInput()
 	for _, r := range []CustomRule{{}, {Name: "x", Effect: Warn, Each: EachFinding, When: "false"}, {Each: EachPlatform, When: "false"}} {
-		if denied, warned := said(&r, in, &in.Platforms[0], now); len(denied) != 1 || len(warned) != 0 {
+		if denied, warned := messagesOf(&r, in, &in.Platforms[0], now); len(denied) != 1 || len(warned) != 0 {
 			t.Errorf("%v: %v, %v", r, denied, warned)
 		}
 		if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err == nil {
@@ -265,7 +265,7 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 		t.Errorf("asked about a finding, a rule about packages says %v, %v", matched, err)
 	}
 	r.Each = ""
-	if denied, _ := said(r, in, &in.Platforms[0], now); len(denied) != 1 {
+	if denied, _ := messagesOf(r, in, &in.Platforms[0], now); len(denied) != 1 {
 		t.Errorf("a rule about nothing says %v", denied)
 	}
 }
@@ -300,10 +300,10 @@ func TestFindingsDoNotChangeOtherRules(t *testing.T) {
 		customRule(t, EachPlatform, Block, `platform.packages.size() > 0`, ``),
 	} {
 		in := customInput()
-		before, _ := said(r, in, &in.Platforms[0], now)
+		before, _ := messagesOf(r, in, &in.Platforms[0], now)
 		in.Platforms[0].Findings = []Finding{{ID: "CVE-2026-1"}}
 		in.Platforms[0].Suppressed = []Suppressed{{Finding: Finding{ID: "CVE-2026-2"}}}
-		after, _ := said(r, in, &in.Platforms[0], now)
+		after, _ := messagesOf(r, in, &in.Platforms[0], now)
 		if diff := cmp.Diff(before, after); diff != "" || len(before) == 0 {
 			t.Errorf("%d violations: %s", len(before), diff)
 		}
@@ -317,9 +317,9 @@ func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	p := &in.Platforms[0]
 	p.Packages = append(p.Packages, Package{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2",
 		Found: []Location{{Path: "/var/lib/dpkg/status"}}, Licenses: []string{"GPL-3.0-or-later"}})
-	want, _ := said(r, in, p, now)
+	want, _ := messagesOf(r, in, p, now)
 	slices.Reverse(p.Packages)
-	got, _ := said(r, in, p, now)
+	got, _ := messagesOf(r, in, p, now)
 	if diff := cmp.Diff(want, got); diff != "" || len(got) != 3 {
 		t.Errorf("%d violations: %s", len(got), diff)
 	}
@@ -335,7 +335,7 @@ func TestOrderOfLabelsDoesNotShow(t *testing.T) {
 	in.Platforms[0].Config.Labels = labels
 	r := customRule(t, EachPlatform, Block, `true`, `platform.config.labels.map(k, k).join(" ").substring(0, 23)`)
 	for range 10 {
-		denied, _ := said(r, in, &in.Platforms[0], now)
+		denied, _ := messagesOf(r, in, &in.Platforms[0], now)
 		if diff := cmp.Diff([]string{"label00 label01 label02"}, messages(denied)); diff != "" {
 			t.Fatal(diff)
 		}
@@ -347,7 +347,7 @@ func TestLongTextOfTheImageIsCut(t *testing.T) {
 	in := customInput()
 	in.Platforms[0].Platform = strings.Repeat("é", 10_000)
 	r := customRule(t, EachPlatform, Block, `true`, `platform.platform`)
-	denied, _ := said(r, in, &in.Platforms[0], now)
+	denied, _ := messagesOf(r, in, &in.Platforms[0], now)
 	if want := []string{strings.Repeat("é", maxMessage) + "…"}; !slices.Equal(messages(denied), want) {
 		t.Errorf("%d characters", len([]rune(denied[0].Message)))
 	}
@@ -415,7 +415,7 @@ func TestRulesAreSharedByGoroutines(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 50 {
-				if denied, _ := said(packages, in, &in.Platforms[0], now); len(denied) != 1 {
+				if denied, _ := messagesOf(packages, in, &in.Platforms[0], now); len(denied) != 1 {
 					t.Errorf("%v", denied)
 				}
 				for _, s := range ascending {

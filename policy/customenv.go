@@ -28,7 +28,7 @@ const (
 )
 
 // The sizes of a large image, for the cost estimate before any evaluation. The same cost limits
-// apply when a larger image is judged.
+// apply when a larger image is evaluated.
 const (
 	assumedPackages = 10_000 // and entries in any other list of a platform
 	assumedItems    = 20     // entries in other lists and maps: licenses, fixes, labels

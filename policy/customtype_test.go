@@ -217,7 +217,7 @@ func TestZeroTimeIsNotADate(t *testing.T) {
 func TestTimesAreInUTC(t *testing.T) {
 	in := customInput()
 	r := customRule(t, EachPlatform, Block, `now.getHours() == 12`, `string(now)`)
-	denied, _ := said(r, in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
+	denied, _ := messagesOf(r, in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
 	if diff := cmp.Diff([]string{"2026-06-15T12:00:00Z"}, messages(denied)); diff != "" {
 		t.Error(diff)
 	}

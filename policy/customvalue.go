@@ -18,12 +18,12 @@ import (
 type object struct {
 	t *structType
 	v reflect.Value
-	// as is set for the finding that is judged. Expressions see its values instead of the finding's
+	// as is set for the finding that is evaluated. Expressions see its values instead of the finding's
 	// own.
 	as *assumed
 }
 
-// assumed holds the severity that a finding is judged at, and whether its KEV entry is hidden. read
+// assumed holds the severity that a finding is evaluated at, and whether its KEV entry is hidden. read
 // records that an expression has read the severity.
 type assumed struct {
 	severity    Severity

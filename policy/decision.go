@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Decision is the result of judging one Input. The zero value is a denial.
+// Decision is the result of evaluating one Input. The zero value is a denial.
 //
 // Every finding of the input is in exactly one of Violations, Warnings, Excepted, NotAffected and
 // Allowed. If several rules match a finding, one decides: the first that blocks now, else the one
@@ -34,7 +34,7 @@ type Decision struct {
 	Provenance []ProvenanceMatch `json:"provenance,omitempty"`
 	// Allowed lists the findings that no rule matched.
 	Allowed []Allowed `json:"allowed"`
-	// Until is the first instant when the same input could be judged differently under the same
+	// Until is the first instant when the decision about the same input could differ under the same
 	// policy. For example, an exception in use expires, a grace period ends, the database or the
 	// image becomes too old, or a distribution reaches its end of life. Zero means never. Until
 	// then Evaluate returns the same Decision. From then on, the result must not be reused.

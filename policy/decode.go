@@ -212,7 +212,7 @@ func (d *decoder) mapping(n *yaml.Node, what string, fields ...field) {
 			continue // already reported by refuse
 		}
 		if key.Kind != yaml.ScalarNode {
-			d.problem(key, "%s is no key: want text", typeName(key))
+			d.problem(key, "%s is not a key: want text", typeName(key))
 			continue
 		}
 		if line, ok := lines[key.Value]; ok {

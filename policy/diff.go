@@ -70,7 +70,7 @@ func Diff(before, after Snapshot) []Change {
 		c.add(Change{Kind: ChangeImage}, "the image has changed from %s to %s", a, b)
 	}
 
-	earlier, later := newJudgements(&before.Decision), newJudgements(&after.Decision)
+	earlier, later := newEntries(&before.Decision), newEntries(&after.Decision)
 	for i := range later.all {
 		now := &later.all[i]
 		if later.find(now) != now {
@@ -138,18 +138,18 @@ func findingName(f *Finding) string {
 	return f.ID + " in " + joined(f.Package.Name, f.Package.Version)
 }
 
-// judgements looks up the entries of one decision by the entries of another.
-type judgements struct {
+// entries looks up the entries of one decision by the entries of another.
+type entries struct {
 	all   []Explanation
-	first map[judgementKey]int // the strictest of equal entries
+	first map[entryKey]int // the strictest of equal entries
 }
 
-type judgementKey struct{ platform, id, packageType, packageName, said string }
+type entryKey struct{ platform, id, packageType, packageName, message string }
 
-func newJudgements(d *Decision) *judgements {
-	j := &judgements{all: listed(d), first: make(map[judgementKey]int)}
+func newEntries(d *Decision) *entries {
+	j := &entries{all: listed(d), first: make(map[entryKey]int)}
 	for i := range j.all {
-		for _, k := range judgementKeys(&j.all[i]) {
+		for _, k := range entryKeys(&j.all[i]) {
 			if _, ok := j.first[k]; !ok {
 				j.first[k] = i
 			}
@@ -159,9 +159,9 @@ func newJudgements(d *Decision) *judgements {
 }
 
 // find returns the strictest entry that is the same as e, or nil.
-func (j *judgements) find(e *Explanation) *Explanation {
+func (j *entries) find(e *Explanation) *Explanation {
 	found := len(j.all)
-	for _, k := range judgementKeys(e) {
+	for _, k := range entryKeys(e) {
 		if i, ok := j.first[k]; ok {
 			found = min(found, i)
 		}
@@ -172,13 +172,13 @@ func (j *judgements) find(e *Explanation) *Explanation {
 	return &j.all[found]
 }
 
-func judgementKeys(e *Explanation) []judgementKey {
+func entryKeys(e *Explanation) []entryKey {
 	if e.Finding == nil {
-		return []judgementKey{{platform: e.Platform, id: e.Rule, said: e.Message}}
+		return []entryKey{{platform: e.Platform, id: e.Rule, message: e.Message}}
 	}
-	var keys []judgementKey
+	var keys []entryKey
 	for _, id := range lowerIDs(e.Finding.ID, e.Finding.Aliases) {
-		keys = append(keys, judgementKey{platform: e.Platform, id: id, packageType: e.Finding.Package.Type, packageName: e.Finding.Package.Name, said: "finding"})
+		keys = append(keys, entryKey{platform: e.Platform, id: id, packageType: e.Finding.Package.Type, packageName: e.Finding.Package.Name, message: "finding"})
 	}
 	return keys
 }

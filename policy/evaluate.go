@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// Evaluate judges the evidence at the time now. It changes neither p nor in. A nil policy denies,
+// Evaluate evaluates the policy on the evidence at the time now. It changes neither p nor in. A nil policy denies,
 // and so does a policy without rules.
 func (p *Policy) Evaluate(in Input, now time.Time) Decision {
 	return Set{p}.Evaluate(in, now)
@@ -101,7 +101,7 @@ func (e *evaluation) database() {
 	db := &e.in.Database
 	e.age("the vulnerability database", "was built", db.Built)
 	if len(db.Providers) == 0 {
-		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so that nobody knows how old its data is")
+		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so the age of its data is unknown")
 	}
 	providers := slices.Clone(db.Providers)
 	slices.SortFunc(providers, func(a, b Provider) int {
@@ -174,7 +174,7 @@ func (e *evaluation) age(what, happened string, at time.Time) {
 	trusted, stale := at.Add(-clock.Skew), at.Add(limit)
 	switch {
 	case at.IsZero():
-		e.blockDatabase("database.maxAge", "nobody knows when %s %s", what, happened)
+		e.blockDatabase("database.maxAge", "it is unknown when %s %s", what, happened)
 		return
 	case trusted.After(e.now):
 		e.blockDatabase("database.maxAge", "%s %s on %s, which is in the future", what, happened, formatTime(at))
@@ -224,7 +224,7 @@ func (e *evaluation) sbom(p *Platform) {
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {
 		e.report(Block, Violation{
 			Kind: KindSBOM, Rule: "sbom", Position: rule.Position, Platform: p.Platform,
-			Message: "the SBOM has no package and no distribution, so that no findings means nothing",
+			Message: "the SBOM has no package and no distribution, so the absence of findings proves nothing",
 		})
 	}
 	if have := len(p.Packages); have < rule.MinPackages {
@@ -237,14 +237,14 @@ func (e *evaluation) sbom(p *Platform) {
 }
 
 func (e *evaluation) finding(s *indexedFinding) outcome {
-	verdict := e.judge(s)
+	verdict := e.decide(s)
 	if verdict.rule == nil {
 		return outcome{rank: allowed}
 	}
 	if verdict.unevaluated {
 		return outcome{rank: blocked, Violation: e.violation(s, verdict)}
 	}
-	if statement := e.statements.takesAway(s); statement != nil {
+	if statement := e.statements.removing(s); statement != nil {
 		return outcome{rank: notAffected, Violation: e.violation(s, verdict.plain()), statement: statement}
 	}
 	if verdict.rule.Effect == Warn {

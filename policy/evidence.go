@@ -2,7 +2,7 @@ package policy
 
 import "time"
 
-// Input is all evidence about one image, in the form that the policy judges and the report prints.
+// Input is all evidence about one image, in the form that policies evaluate and reports print.
 // It holds only plain data: no types of scanners, registries or clocks.
 //
 // An Input without platforms is incomplete and therefore denied.
@@ -23,7 +23,7 @@ type Input struct {
 	Unverified   int           `json:"unverified,omitempty"`
 }
 
-// Image identifies the image that is judged.
+// Image identifies the image.
 type Image struct {
 	// Reference is the reference as the user wrote it, before it was resolved.
 	Reference string `json:"reference"`

@@ -57,7 +57,7 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 // longest. expired lists expired exceptions that match, in the order of the file. f must be a
 // finding that blocks, because the exception is marked as used.
 func (x *exceptions) cover(f *indexedFinding) (covering *exception, expired []Exception) {
-	return x.choose(x.candidates(f), subjectOf(f.purl))
+	return x.choose(x.candidates(f), exceptingOne(f.purl))
 }
 
 // coverRule is like cover, for a violation of a rule about s.
@@ -123,7 +123,7 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
 	if pkg != nil {
 		u = match.SplitPURL(pkg.PURL)
 	}
-	e.reportUnless(v, subjectOf(u))
+	e.reportUnless(v, exceptingOne(u))
 }
 
 // reportUnless reports a violation that blocks, or lists it as excepted if an exception for its

@@ -229,9 +229,9 @@ func TestExceptionForRule(t *testing.T) {
 	}
 }
 
-// TestRuleExceptionCoversNoFinding checks that a finding only passes by its id. Otherwise one line
+// TestExceptionForARuleDoesNotCoverFindings checks that a finding only passes by its id. Otherwise one line
 // would let all findings of a rule pass.
-func TestRuleExceptionCoversNoFinding(t *testing.T) {
+func TestExceptionForARuleDoesNotCoverFindings(t *testing.T) {
 	d := blockAll(Exception{Rule: "all", Expires: now.Add(time.Hour)}).Evaluate(withFindings(finding("CVE-1", SeverityLow)), now)
 	denied(t, d, "vulnerability all")
 }

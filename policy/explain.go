@@ -142,7 +142,7 @@ func (e *Explanation) explainFinding(policies []*evaluation, s *indexedFinding) 
 	if len(e.UpgradeTo) > 0 {
 		e.Remedies = append(e.Remedies, "upgrade "+s.Package.Name+" to "+strings.Join(e.UpgradeTo, " or "))
 	} else {
-		e.Remedies = append(e.Remedies, "no repaired version is known: remove "+s.Package.Name+" or build without it")
+		e.Remedies = append(e.Remedies, "no fixed version is known: remove "+s.Package.Name+" or build without it")
 	}
 	e.remedyByException("id " + s.ID)
 }
@@ -163,7 +163,7 @@ func (e *evaluation) matching(s *indexedFinding) (rules []*rule) {
 func (e *Explanation) explainRule(policies []*evaluation) {
 	if !e.CanBeExcepted() {
 		if e.Outcome == OutcomeBlocked {
-			e.Remedies = append(e.Remedies, "no exception covers this: what the message says must change")
+			e.Remedies = append(e.Remedies, "no exception covers this: fix the problem that the message describes")
 		}
 		return
 	}

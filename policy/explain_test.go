@@ -88,7 +88,7 @@ func TestExplainEveryOutcome(t *testing.T) {
 	in.VEX = []VEXStatement{statement}
 	d := p.Evaluate(in, now)
 	for id, want := range map[string]Explanation{
-		"blocked":  {Outcome: OutcomeBlocked, Remedies: []string{"no repaired version is known: remove lodash or build without it", "an exception with id blocked in p.yaml", "waiting never lets it pass"}},
+		"blocked":  {Outcome: OutcomeBlocked, Remedies: []string{"no fixed version is known: remove lodash or build without it", "an exception with id blocked in p.yaml", "waiting never lets it pass"}},
 		"graced":   {Outcome: OutcomeWarned, Remedies: []string{"upgrade lodash to 3 or 2 or 4", "an exception with id graced in p.yaml", "waiting never lets it pass"}},
 		"excepted": {Outcome: OutcomeExcepted, Exception: &p.Exceptions[0]},
 		"taken":    {Outcome: OutcomeNotAffected, Statement: &statement},
@@ -115,7 +115,7 @@ func TestExplainRule(t *testing.T) {
 	in := cleanInput()
 	in.Image.Digest = ""
 	got := Explain(Set{p}, in, p.Evaluate(in, now), "evidence", now)
-	if len(got) != 1 || len(got[0].Remedies) != 1 || got[0].Remedies[0] != "no exception covers this: what the message says must change" {
+	if len(got) != 1 || len(got[0].Remedies) != 1 || got[0].Remedies[0] != "no exception covers this: fix the problem that the message describes" {
 		t.Errorf("%+v", got)
 	}
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTitleSurvivesEdits(t *testing.T) {
+func TestNameSurvivesEdits(t *testing.T) {
 	parse := func(file, text string) *Policy {
 		t.Helper()
 		p, err := Parse(file, []byte("version: 1\nrules: [{name: a, severity: critical}]\n"+text))

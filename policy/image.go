@@ -78,7 +78,7 @@ func (d *decoder) image(to *[]ImageRule, lines map[string]int) reader {
 			optional("maxAge", d.duration(&r.MaxAge)),
 			optional("maxSize", scalar(d, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
 			optional("maxLayers", d.positive(&r.MaxLayers)),
-			optional("base", d.texts(&r.Base, func(string) error { return nil }, "no base would do")),
+			optional("base", d.texts(&r.Base, func(string) error { return nil }, "list at least one base image")),
 			optional("notLatest", d.yes(&r.NotLatest)),
 		}
 		conditions := make([]string, len(fields))
@@ -144,7 +144,7 @@ func (e *evaluation) wholeImage() {
 		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
 			e.reportRule(r.Effect, Violation{
 				Kind: KindImage, Rule: r.Name, Position: r.Position, Check: "notLatest",
-				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so that it names another image tomorrow`, quoteShort(image.Reference)),
+				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so it can name a different image later`, quoteShort(image.Reference)),
 			}, nil)
 		}
 	}
@@ -288,7 +288,7 @@ func unwantedPorts(exposed, allowed []string) []string {
 // which the result changes.
 func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	if created.IsZero() {
-		return "nobody knows when the image was created"
+		return "it is unknown when the image was created"
 	}
 	trusted, stale := created.Add(-clock.Skew), created.Add(limit)
 	e.changes(trusted)

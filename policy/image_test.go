@@ -32,8 +32,8 @@ func imageRule(r ImageRule) *Policy {
 	return p
 }
 
-// judgeConfig judges the clean image after spoil has changed it.
-func judgeConfig(r ImageRule, spoil func(*Platform)) Decision {
+// evaluateConfig judges the clean image after spoil has changed it.
+func evaluateConfig(r ImageRule, spoil func(*Platform)) Decision {
 	in := configured()
 	spoil(&in.Platforms[0])
 	return imageRule(r).Evaluate(in, now)
@@ -46,7 +46,7 @@ func TestRootIsNotAUserLikeOthers(t *testing.T) {
 		"containeradministrator": true,
 		"1000":                   false, "1000:0": false, "app": false, "app:root": false, "rooty": false, "nobody:nogroup": false, "0x0": false, "ContainerUser": false,
 	} {
-		d := judgeConfig(ImageRule{NotRoot: true}, func(p *Platform) { p.Config.User = user })
+		d := evaluateConfig(ImageRule{NotRoot: true}, func(p *Platform) { p.Config.User = user })
 		if root == d.Passed {
 			t.Errorf("%q passed: %v", user, d.Passed)
 		}
@@ -131,7 +131,7 @@ func TestImageConditions(t *testing.T) {
 			[]string{`the image was built on "evil/registry.example/base/x@sha256:` + strings.Repeat("e", 80-len("evil/registry.example/base/x@sha256:")) + `…", which the policy does not allow`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := judgeConfig(tt.rule, tt.spoil)
+			d := evaluateConfig(tt.rule, tt.spoil)
 			if d.Passed != (tt.want == nil) {
 				t.Errorf("passed: %v", d.Passed)
 			}
@@ -148,7 +148,7 @@ func TestImageConditions(t *testing.T) {
 				t.Error(diff)
 			}
 			tt.rule.Effect = Warn
-			d = judgeConfig(tt.rule, tt.spoil)
+			d = evaluateConfig(tt.rule, tt.spoil)
 			passed(t, d)
 			if diff := cmp.Diff(tt.want, messages(d.Warnings)); diff != "" {
 				t.Errorf("warned: %s", diff)
@@ -175,13 +175,13 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 	for name, created := range map[string]time.Time{
 		"without a date": {}, "of 1970": time.Unix(0, 0), "of the future": now.Add(clock.Skew + 1),
 	} {
-		d := judgeConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = created })
+		d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = created })
 		denied(t, d, "image i")
 		if t.Failed() {
 			t.Fatal(name)
 		}
 	}
-	d := judgeConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = now.Add(clock.Skew) })
+	d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
 	// The date is no longer in the future later.
 	in := configured()
@@ -298,7 +298,7 @@ func TestParseImage(t *testing.T) {
 		"{name: a, maxSize: 500}":              `5:24: "maxSize" is a number: want a size with a unit, such as 500MB`,
 		"{name: a, maxSize: 500mb}":            `5:24: "maxSize": "500mb" is not a size: want one such as 500MB or 2GiB`,
 		"{name: a, maxLayers: 0}":              `5:26: "maxLayers": "0" is not more than zero`,
-		"{name: a, base: []}":                  `5:21: "base" is empty: no base would do`,
+		"{name: a, base: []}":                  `5:21: "base" is empty: list at least one base image`,
 	} {
 		got := problems(t, minimal+"image:\n  - "+rule+"\n")
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, got); diff != "" {

@@ -144,7 +144,7 @@ func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 		"ghcr.io/a@sha256:*":    `compared with the repository alone: write "ghcr.io/a"`,
 		"oci:builds/app:latest": `compared with the repository alone: write "oci:builds/app"`,
 	} {
-		got := match.Advice("the override", pattern)
+		got := match.Advice("the scope", pattern)
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q", pattern, got)
 		}

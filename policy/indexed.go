@@ -8,7 +8,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
-// subject is an indexed finding: values that rules, exceptions, statements and the baseline all
+// indexedFinding is a finding with the values that rules, exceptions, statements and the baseline all
 // need, computed once.
 type indexedFinding struct {
 	*Finding

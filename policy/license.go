@@ -82,7 +82,7 @@ func compileLicenseRules(rules []LicenseRule) []licenseRule {
 
 // says returns how the licenses of a package violate the rule, or "". A rule without a condition
 // always reports a violation; Parse does not make such rules.
-func (r *licenseRule) says(d *spdx.Declared) string {
+func (r *licenseRule) violation(d *spdx.Declared) string {
 	switch {
 	case len(r.Deny) > 0:
 		if d.Hits(r.deny.Deny) {
@@ -100,7 +100,7 @@ func (r *licenseRule) says(d *spdx.Declared) string {
 		}
 		return ""
 	}
-	return "and the rule does not say what is wrong with that"
+	return "and the rule has no condition"
 }
 
 func (e *evaluation) licenses(p *Platform) {
@@ -115,7 +115,7 @@ func (e *evaluation) licenses(p *Platform) {
 			if !r.pattern.Match(u) {
 				continue
 			}
-			if says := r.says(&d); says != "" {
+			if says := r.violation(&d); says != "" {
 				e.reportRule(r.Effect, Violation{
 					Kind: KindLicense, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg,
 					Message: fmt.Sprintf("the license of %s is %s, %s", packageName(pkg), licenseText(pkg.Licenses), says),

@@ -10,10 +10,10 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
 
-// judgeLicenses reports whether a package with these declared licenses violates a rule.
-func judgeLicenses(r LicenseRule, licenses ...string) bool {
+// violates reports whether a package with these declared licenses violates a rule.
+func violates(r LicenseRule, licenses ...string) bool {
 	d := spdx.NewDeclared(licenses)
-	return compileLicenseRules([]LicenseRule{r})[0].says(&d) != ""
+	return compileLicenseRules([]LicenseRule{r})[0].violation(&d) != ""
 }
 
 func TestDeniedLicenses(t *testing.T) {
@@ -78,7 +78,7 @@ func TestDeniedLicenses(t *testing.T) {
 		if err := spdx.CheckPattern(tt.deny); err != nil {
 			t.Errorf("%q: %v", tt.deny, err)
 		}
-		if got := judgeLicenses(LicenseRule{Deny: []string{"WTFPL", tt.deny}}, splitLicenses(tt.licenses)...); got != tt.hit {
+		if got := violates(LicenseRule{Deny: []string{"WTFPL", tt.deny}}, splitLicenses(tt.licenses)...); got != tt.hit {
 			t.Errorf("deny %q hits %q: %v", tt.deny, tt.licenses, got)
 		}
 	}
@@ -124,7 +124,7 @@ func TestAllowedLicenses(t *testing.T) {
 				t.Errorf("%q: %v", pattern, err)
 			}
 		}
-		if got := judgeLicenses(LicenseRule{Allow: allow}, splitLicenses(tt.licenses)...); got != tt.hit {
+		if got := violates(LicenseRule{Allow: allow}, splitLicenses(tt.licenses)...); got != tt.hit {
 			t.Errorf("allow %q hits %q: %v", tt.allow, tt.licenses, got)
 		}
 	}
@@ -146,10 +146,10 @@ func TestUnknownLicenseIsNotAllowed(t *testing.T) {
 		"(MIT) WITH Classpath-exception-2.0", "MIT +", "MIT++", "+", "DocumentRef-a", "a:LicenseRef-b", "sha256:00", "http://example.com/license",
 	} {
 		declared := splitLicenses(licenses)
-		if !judgeLicenses(LicenseRule{Allow: []string{"*", "* WITH *"}}, declared...) {
+		if !violates(LicenseRule{Allow: []string{"*", "* WITH *"}}, declared...) {
 			t.Errorf("%q is allowed", licenses)
 		}
-		if !judgeLicenses(LicenseRule{Unknown: true}, declared...) {
+		if !violates(LicenseRule{Unknown: true}, declared...) {
 			t.Errorf("%q is not unknown", licenses)
 		}
 	}
@@ -158,17 +158,17 @@ func TestUnknownLicenseIsNotAllowed(t *testing.T) {
 		"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH AdditionRef-x", "Nunit", "Apache-2.0+",
 	} {
 		declared := splitLicenses(licenses)
-		if judgeLicenses(LicenseRule{Allow: []string{"*", "* WITH *"}}, declared...) {
+		if violates(LicenseRule{Allow: []string{"*", "* WITH *"}}, declared...) {
 			t.Errorf("%q is not allowed", licenses)
 		}
-		if judgeLicenses(LicenseRule{Unknown: true}, declared...) {
+		if violates(LicenseRule{Unknown: true}, declared...) {
 			t.Errorf("%q is unknown", licenses)
 		}
 	}
 }
 
 func TestLicenseRuleThatSaysNothingIsStrict(t *testing.T) {
-	if !judgeLicenses(LicenseRule{}, "MIT") {
+	if !violates(LicenseRule{}, "MIT") {
 		t.Error("it lets pass")
 	}
 }
@@ -187,7 +187,7 @@ func TestLicenseExpressionIsBounded(t *testing.T) {
 		}
 	}
 	// Multiplied out, these would be 2^1000 choices.
-	if judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
+	if violates(LicenseRule{Deny: []string{"MIT"}}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
 		t.Error("denied")
 	}
 }
@@ -232,19 +232,19 @@ func TestParseLicenses(t *testing.T) {
 	}
 }
 
-// TestMisspeltLicenseIsNotIgnored checks that a misspelled license is an error. Under deny it would
+// TestMisspelledLicenseIsAnError checks that a misspelled license is an error. Under deny it would
 // let everything pass.
-func TestMisspeltLicenseIsNotIgnored(t *testing.T) {
+func TestMisspelledLicenseIsAnError(t *testing.T) {
 	for pattern, want := range map[string]string{
-		"GPL-3":                 `"GPL-3" is no license of the SPDX list: did you mean "GPL-3.0"?`,
-		"Apache2.0":             `"Apache2.0" is no license of the SPDX list: did you mean "Apache-2.0"?`,
-		"BSD-3-Claus":           `"BSD-3-Claus" is no license of the SPDX list: did you mean "BSD-3-Clause"?`,
+		"GPL-3":                 `"GPL-3" is not a license of the SPDX list: did you mean "GPL-3.0"?`,
+		"Apache2.0":             `"Apache2.0" is not a license of the SPDX list: did you mean "Apache-2.0"?`,
+		"BSD-3-Claus":           `"BSD-3-Claus" is not a license of the SPDX list: did you mean "BSD-3-Clause"?`,
 		"GLP-*":                 `pattern "GLP-*" matches no license of the SPDX list`,
-		"MIT OR Zlib":           `"MIT OR Zlib" is no license of the SPDX list and no pattern over them: write one license for each item`,
-		"(MIT)":                 `"(MIT)" is no license of the SPDX list and no pattern over them: write one license for each item`,
-		"NOASSERTION":           `"NOASSERTION" is no license of the SPDX list: write one of its identifiers, a pattern with * or a LicenseRef`,
-		"GPL-2.0-only WITH foo": `"foo" is no exception of the SPDX list`,
-		"GPL-* WITH foo*":       `"foo*" is no exception of the SPDX list`,
+		"MIT OR Zlib":           `"MIT OR Zlib" is not a license of the SPDX list or a pattern: write one license for each item`,
+		"(MIT)":                 `"(MIT)" is not a license of the SPDX list or a pattern: write one license for each item`,
+		"NOASSERTION":           `"NOASSERTION" is not a license of the SPDX list: write one of its identifiers, a pattern with * or a LicenseRef`,
+		"GPL-2.0-only WITH foo": `"foo" is not an exception of the SPDX list`,
+		"GPL-* WITH foo*":       `"foo*" is not an exception of the SPDX list`,
 	} {
 		got := problems(t, minimal+"licenses:\n  - {name: a, deny: [\""+pattern+"\"]}\n")
 		if diff := cmp.Diff([]string{`p.yaml:5:22: "deny": ` + want}, got); diff != "" {
@@ -301,25 +301,25 @@ func FuzzLicenseExpression(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		all := LicenseRule{Allow: []string{"*", "* WITH *"}}
-		unknown := judgeLicenses(LicenseRule{Unknown: true}, s)
-		if judgeLicenses(all, s) != unknown {
+		unknown := violates(LicenseRule{Unknown: true}, s)
+		if violates(all, s) != unknown {
 			t.Errorf("%q: what is allowed by * must be what is known: %v", s, unknown)
 		}
 		if _, err := spdx.Parse(s); err != nil {
-			if !unknown || judgeLicenses(LicenseRule{Deny: []string{"*"}}, s) {
+			if !unknown || violates(LicenseRule{Deny: []string{"*"}}, s) {
 				t.Errorf("%q is no expression and yet known or denied", s)
 			}
 			return
 		}
-		if !judgeLicenses(LicenseRule{Deny: []string{"*"}}, s) {
+		if !violates(LicenseRule{Deny: []string{"*"}}, s) {
 			t.Errorf("%q: * denies all", s)
 		}
 		// A condition and its negation give opposite results, through all operators.
-		both := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s)
-		if nested := judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, "("+s+") AND ("+s+")"); nested != both && len(s) < spdx.MaxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
+		both := violates(LicenseRule{Deny: []string{"MIT"}}, s)
+		if nested := violates(LicenseRule{Deny: []string{"MIT"}}, "("+s+") AND ("+s+")"); nested != both && len(s) < spdx.MaxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
 			t.Errorf("%q: denied %v, and twice the same %v", s, both, nested)
 		}
-		if !judgeLicenses(LicenseRule{Deny: []string{"MIT"}}, s, "MIT") {
+		if !violates(LicenseRule{Deny: []string{"MIT"}}, s, "MIT") {
 			t.Errorf("%q hides another license", s)
 		}
 	})

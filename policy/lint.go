@@ -55,10 +55,10 @@ func (p *Policy) lintRules(ofInterest func(*Rule) bool) []Problem {
 		}
 		if r.KEV && r.Grace > 0 {
 			problems = append(problems, Problem{r.Position, fmt.Sprintf(
-				"rule %q has a grace that never applies: there is none for what is known to be exploited", r.Name)})
+				"rule %q has a grace that never applies: known exploited vulnerabilities have no grace period", r.Name)})
 		}
 		if earlier := p.covering(alive, r); earlier != nil {
-			why := "matches everything that it does"
+			why := "matches everything that it matches"
 			if earlier.Effect != r.Effect && r.covers(earlier) {
 				why = "has the same conditions and blocks"
 			}
@@ -88,7 +88,7 @@ func (p *Policy) lintScope(scope *Scope) []Problem {
 	problems := s.lintRules(func(r *Rule) bool { return s.at[r.Position] != nil })
 	problems = append(problems, p.lintListsOf(&s)...)
 	for _, pattern := range scope.Match {
-		if message := match.Advice("the override", pattern); message != "" {
+		if message := match.Advice("the scope", pattern); message != "" {
 			problems = append(problems, Problem{scope.Position, message})
 		}
 	}
@@ -147,9 +147,9 @@ func lintVEX(r *VEXRule) []Problem {
 	case r.Position == Position{}:
 		return nil
 	case len(r.Accept) == 0:
-		return []Problem{{r.Position, `"vex" takes no finding away: it has no "accept"`}}
+		return []Problem{{r.Position, `"vex" removes no findings: it has no "accept"`}}
 	case !r.Files && len(r.Signers) == 0:
-		return []Problem{{r.Position, `"vex" takes no finding away: it has neither "files" nor "signers"`}}
+		return []Problem{{r.Position, `"vex" removes no findings: it has neither "files" nor "signers"`}}
 	}
 	return nil
 }

@@ -56,35 +56,35 @@ func TestLintRules(t *testing.T) {
 	}{
 		{"none dead", "  - {name: a, severity: high}\n  - {name: b, severity: medium}\n  - {name: c, severity: low, effect: warn}\n", nil},
 		{"same", "  - {name: a, severity: high}\n  - {name: b, severity: high}\n",
-			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`}},
 		{"weaker behind", "  - {name: a}\n  - {name: b, severity: high}\n  - {name: c, fix: available}\n", []string{
-			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`,
-			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it does`,
+			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`,
+			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it matches`,
 		}},
 		{"negligible is any", "  - {name: a, severity: negligible}\n  - {name: b}\n",
-			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`}},
 		{"other condition", "  - {name: a, fix: available}\n  - {name: b, fix: unavailable}\n  - {name: c}\n", nil},
 		{"a warning before", "  - {name: a, effect: warn}\n  - {name: b, severity: high}\n", nil},
 		{"a warning that a later rule blocks", "  - {name: a, effect: warn, severity: high}\n  - {name: b}\n",
-			[]string{`p.yaml:3:5: rule "a" never fires: rule "b" on line 4 matches everything that it does`}},
+			[]string{`p.yaml:3:5: rule "a" never fires: rule "b" on line 4 matches everything that it matches`}},
 		{"other conditions", "  - {name: a, kev: true}\n  - {name: b, cvss: 9}\n  - {name: c, epss: {score: 0.1}}\n" +
 			"  - {name: d, ids: [CVE-1]}\n  - {name: e, package: {type: npm}}\n", nil},
 		{"narrower conditions", "  - {name: a, ids: [CVE-1, CVE-2], cvss: 5, epss: {score: 0.1}}\n" +
 			"  - {name: b, ids: [cve-2], cvss: 9, epss: {score: 0.2, percentile: 0.9}, kev: true, package: {name: a}}\n",
-			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`}},
 		{"wider conditions", "  - {name: a, ids: [CVE-1], cvss: 5}\n  - {name: b, ids: [CVE-1, CVE-2], cvss: 5}\n" +
 			"  - {name: c, ids: [CVE-1], cvss: 4}\n  - {name: d, cvss: 5}\n", nil},
 		{"longer grace behind", "  - {name: a, grace: 1d}\n  - {name: b, grace: 2d}\n",
-			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`}},
+			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`}},
 		{"shorter grace behind", "  - {name: a, grace: 2d}\n  - {name: b, grace: 1d}\n", nil},
 		{"a grace before a warning", "  - {name: a, grace: 2d}\n  - {name: b, effect: warn}\n",
 			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 has the same conditions and blocks`}},
 		{"a grace for what has none", "  - {name: a, kev: true, grace: 2d}\n",
-			[]string{`p.yaml:3:5: rule "a" has a grace that never applies: there is none for what is known to be exploited`}},
+			[]string{`p.yaml:3:5: rule "a" has a grace that never applies: known exploited vulnerabilities have no grace period`}},
 		{"named behind what may be inherited", "  - {name: a}\n  - {name: b, ids: [CVE-1]}\nbaseline: approved\n", nil},
 		{"dead behind dead", "  - {name: a}\n  - {name: b, severity: low}\n  - {name: c, severity: high}\n", []string{
-			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it does`,
-			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it does`,
+			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`,
+			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it matches`,
 		}},
 	} {
 		if diff := cmp.Diff(tt.want, lint(t, "version: 1\nrules:\n"+tt.rules)); diff != "" {
@@ -96,8 +96,8 @@ func TestLintRules(t *testing.T) {
 func TestLintOfSections(t *testing.T) {
 	const unused = "exceptions: [{rule: %s, reason: r, owner: o, expires: 2030-01-01}]\n"
 	for section, want := range map[string]string{
-		"vex: {files: true}\n":                  `p.yaml:4:1: "vex" takes no finding away: it has no "accept"`,
-		"vex: {accept: [fixed]}\n":              `p.yaml:4:1: "vex" takes no finding away: it has neither "files" nor "signers"`,
+		"vex: {files: true}\n":                  `p.yaml:4:1: "vex" removes no findings: it has no "accept"`,
+		"vex: {accept: [fixed]}\n":              `p.yaml:4:1: "vex" removes no findings: it has neither "files" nor "signers"`,
 		"vex: {accept: [fixed], files: true}\n": "",
 		"signers: [{name: a, issuer: i, subject: s}]\nvex: {accept: [fixed], signers: [a]}\n":               "",
 		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                 `p.yaml:4:11: signer "a" is anybody: its subject matches every one`,
@@ -123,17 +123,17 @@ func TestLintOfLists(t *testing.T) {
 		{"same conditions", "  - {name: b, severity: low, effect: warn}\n", []string{
 			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 has the same conditions and blocks`}},
 		{"required and denied", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\n  - {name: c, deny: 'pkg:deb/*/curl'}\n", []string{
-			`p.yaml:5:5: rule "b" wants what rule "c" on line 6 denies: no image satisfies both`}},
+			`p.yaml:5:5: rule "b" requires packages that rule "c" on line 6 denies: no image satisfies both`}},
 		{"required and some denied", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\n  - {name: c, deny: pkg:deb/debian/curl@7.*}\n" +
 			"  - {name: d, deny: pkg:rpm/*}\n", nil},
 		{"required and shown", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\n  - {name: c, deny: pkg:deb/debian/curl, effect: warn}\n", nil},
 		{"denied twice", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: 'pkg:deb/*/telnet*'}\n  - {name: d, deny: 'pkg:deb/*'}\n" +
 			"  - {name: e, minimum: {purl: pkg:deb/debian/openssl, version: '3'}}\n", []string{
-			`p.yaml:6:5: rule "c" adds nothing: rule "b" on line 5 hits all that it does`,
-			`p.yaml:6:5: rule "c" adds nothing: rule "d" on line 7 hits all that it does`,
-			`p.yaml:7:5: rule "d" adds nothing: rule "b" on line 5 hits all that it does`,
-			`p.yaml:8:5: rule "e" adds nothing: rule "b" on line 5 hits all that it does`,
-			`p.yaml:8:5: rule "e" adds nothing: rule "d" on line 7 hits all that it does`,
+			`p.yaml:6:5: rule "c" adds nothing: rule "b" on line 5 matches everything that it matches`,
+			`p.yaml:6:5: rule "c" adds nothing: rule "d" on line 7 matches everything that it matches`,
+			`p.yaml:7:5: rule "d" adds nothing: rule "b" on line 5 matches everything that it matches`,
+			`p.yaml:8:5: rule "e" adds nothing: rule "b" on line 5 matches everything that it matches`,
+			`p.yaml:8:5: rule "e" adds nothing: rule "d" on line 7 matches everything that it matches`,
 		}},
 		{"shown and denied in part", "packages:\n  - {name: b, deny: 'pkg:deb/*', effect: warn}\n  - {name: c, deny: pkg:deb/debian/telnet}\n", nil},
 		{"denied, and excepted by one name", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: pkg:deb/debian/telnet}\n" +
@@ -141,7 +141,7 @@ func TestLintOfLists(t *testing.T) {
 		{"denied, and not everywhere", "packages:\n  - {name: b, deny: 'pkg:deb/*'}\n  - {name: c, deny: pkg:deb/debian/telnet}\n" +
 			"images: [{match: x*, packages: [{name: b, deny: pkg:npm/a}]}]\n", nil},
 		{"contradicted for some images", "packages:\n  - {name: b, require: pkg:deb/debian/curl}\nimages:\n  - match: x*\n    packages: [{name: c, deny: 'pkg:deb/*'}]\n", []string{
-			`p.yaml:5:5: rule "b" wants what rule "c" on line 8 denies: no image satisfies both`}},
+			`p.yaml:5:5: rule "b" requires packages that rule "c" on line 8 denies: no image satisfies both`}},
 		{"allowed and denied", "licenses:\n  - {name: b, allow: [MIT, GPL-2.0-only, 'BSD-*']}\n  - {name: c, deny: [mit, 'gpl-*', BSD-3-Clause]}\n", []string{
 			`p.yaml:5:5: rule "b" allows "MIT", which rule "c" on line 6 denies`,
 			`p.yaml:5:5: rule "b" allows "GPL-2.0-only", which rule "c" on line 6 denies`,
@@ -154,10 +154,10 @@ func TestLintOfLists(t *testing.T) {
 			`p.yaml:5:5: rule "b" allows "MIT", which rule "c" on line 6 denies`}},
 		{"image", "image:\n  - {name: b, maxAge: 30d}\n  - {name: c, maxAge: 90d, effect: warn}\n  - {name: d, notRoot: true}\n  - {name: e, notRoot: true}\n" +
 			"  - {name: f, labels: [x, y]}\n  - {name: g, labels: [x]}\n  - {name: h, ports: []}\n  - {name: i, ports: ['80']}\n", []string{
-			`p.yaml:6:5: rule "c" adds nothing: rule "b" on line 5 hits all that it does`,
-			`p.yaml:8:5: rule "e" adds nothing: rule "d" on line 7 hits all that it does`,
-			`p.yaml:10:5: rule "g" adds nothing: rule "f" on line 9 hits all that it does`,
-			`p.yaml:12:5: rule "i" adds nothing: rule "h" on line 11 hits all that it does`,
+			`p.yaml:6:5: rule "c" adds nothing: rule "b" on line 5 matches everything that it matches`,
+			`p.yaml:8:5: rule "e" adds nothing: rule "d" on line 7 matches everything that it matches`,
+			`p.yaml:10:5: rule "g" adds nothing: rule "f" on line 9 matches everything that it matches`,
+			`p.yaml:12:5: rule "i" adds nothing: rule "h" on line 11 matches everything that it matches`,
 		}},
 		{"image, early and late", "image:\n  - {name: b, maxAge: 30d, effect: warn}\n  - {name: c, maxAge: 90d}\n  - {name: d, maxSize: 1GB}\n  - {name: e, maxLayers: 3}\n" +
 			"  - {name: f, base: [a]}\n  - {name: g, base: [b]}\n", nil},
@@ -208,7 +208,7 @@ func TestLintedRuleNeverDecides(t *testing.T) {
 			want := map[string]bool{"a": true, "b": true}
 			for i := range findings {
 				e := newEvaluation(p, &Input{}, now)
-				if v := e.judge(newIndexedFinding(&findings[i], &Platform{})); v.rule != nil {
+				if v := e.decide(newIndexedFinding(&findings[i], &Platform{})); v.rule != nil {
 					delete(want, v.rule.Name)
 				}
 			}

@@ -75,7 +75,7 @@ func (l *lists) problem(at, other Position, format string, args ...any) {
 
 func (l *lists) addsNothing(name string, at Position, by string, other Position) {
 	if !l.varying[by] {
-		l.problem(at, other, "rule %q adds nothing: rule %q on line %d hits all that it does", name, by, other.Line)
+		l.problem(at, other, "rule %q adds nothing: rule %q on line %d matches everything that it matches", name, by, other.Line)
 	}
 }
 
@@ -87,7 +87,7 @@ func (l *lists) packages(i, j int) {
 	case i == j || deny.Deny == "":
 	case covers(r.Require):
 		if r.Effect == Block && deny.Effect == Block && !l.varying[r.Name] && !l.varying[deny.Name] {
-			l.problem(r.Position, deny.Position, "rule %q wants what rule %q on line %d denies: no image satisfies both", r.Name, deny.Name, deny.Position.Line)
+			l.problem(r.Position, deny.Position, "rule %q requires packages that rule %q on line %d denies: no image satisfies both", r.Name, deny.Name, deny.Position.Line)
 		}
 	case deny.Effect > r.Effect:
 	case covers(r.Minimum.PURL), covers(r.Deny) && (j < i || deny.Effect < r.Effect || !match.CoversPURL(r.Deny, deny.Deny)):

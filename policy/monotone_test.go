@@ -170,7 +170,7 @@ func (g generator) unknown() Unknown {
 	}
 }
 
-func (g generator) uncovered() Unmatched {
+func (g generator) unmatched() Unmatched {
 	reason := pick(g, NoDistribution, TypeNotInDatabase, VersionUnknown, MainModule, FirstParty, PartOfPackage, OwnedByDistribution)
 	u := Unmatched{Reason: reason, Type: pick(g, "npm", "deb")}
 	if reason != NoDistribution && reason != TypeNotInDatabase {
@@ -201,7 +201,7 @@ func (g generator) input() Input {
 		if g.IntN(4) == 0 {
 			p.Distribution.EndOfLife = g.instant()
 			p.Unknowns = repeat(g, 2, g.unknown)
-			p.Unmatched = repeat(g, 2, g.uncovered)
+			p.Unmatched = repeat(g, 2, g.unmatched)
 			p.Packages = repeat(g, 1, func() Package { return Package{Name: "a"} })
 		}
 		in.Platforms = append(in.Platforms, p)
@@ -218,7 +218,7 @@ func (g generator) input() Input {
 }
 
 // signatory returns nil, a signer that policies name, or another one.
-func (g generator) signatory() *Signer {
+func (g generator) signer() *Signer {
 	return pick(g, nil, nil, &Signer{Key: testFingerprint}, &Signer{Issuer: "i", Subject: "b"}, &Signer{Issuer: "i", Subject: "c"})
 }
 
@@ -227,7 +227,7 @@ func (g generator) statement(in *Input) VEXStatement {
 		return pick(g, "pkg:npm/a", "pkg:npm/b@1", "pkg:npm/b", in.Image.Digest, in.Platforms[0].Digest)
 	}
 	return VEXStatement{
-		ID: g.id(), Aliases: repeat(g, 1, g.id), Signer: g.signatory(), Timestamp: pick(g, time.Time{}, g.instant(), g.instant()),
+		ID: g.id(), Aliases: repeat(g, 1, g.id), Signer: g.signer(), Timestamp: pick(g, time.Time{}, g.instant(), g.instant()),
 		Status:        pick(g, VEXNotAffected, VEXNotAffected, VEXFixed, VEXAffected, VEXUnderInvestigation),
 		Justification: pick(g, "", "component_not_present"),
 		Products:      append(repeat(g, 1, product), product()),
@@ -409,7 +409,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	for i := range in.Platforms {
 		changed := copyInput(in)
 		to, from := &changed.Platforms[i], &in.Platforms[i]
-		to.Unmatched, to.Unknowns = append(slices.Clone(from.Unmatched), g.uncovered()), append(slices.Clone(from.Unknowns), g.unknown())
+		to.Unmatched, to.Unknowns = append(slices.Clone(from.Unmatched), g.unmatched()), append(slices.Clone(from.Unknowns), g.unknown())
 		stricter("adding a gap", p, changed)
 		for j := range from.Unknowns {
 			to.Unmatched, to.Unknowns = from.Unmatched, slices.Clone(from.Unknowns)

@@ -16,7 +16,7 @@ func (e *evaluation) origin() {
 	}
 	message := fmt.Sprintf("the vulnerability database comes from %q, which the policy does not trust", db.Source)
 	if db.Source == "" {
-		message = "nobody knows where the vulnerability database comes from"
+		message = "the origin of the vulnerability database is unknown"
 	}
 	e.blockDatabase("database.origins", "%s", message)
 }
@@ -40,7 +40,7 @@ func (e *evaluation) distribution(p *Platform) {
 // checkDistribution refuses patterns that match no "id version".
 func checkDistribution(s string) error {
 	if strings.Join(strings.Fields(s), " ") != s || strings.Count(s, " ") > 1 || s != strings.ToLower(s) {
-		return fmt.Errorf(`%q is no id and version of os-release, such as "debian 12" or "alpine 3.*"`, s)
+		return fmt.Errorf(`%q is not an id and version of os-release, such as "debian 12" or "alpine 3.*"`, s)
 	}
 	return nil
 }

@@ -107,10 +107,10 @@ distribution:
 		t.Error(diff)
 	}
 	for section, want := range map[string]string{
-		"database: {origins: []}":                 `4:21: "origins" is empty: no database would do`,
+		"database: {origins: []}":                 `4:21: "origins" is empty: list at least one origin`,
 		"distribution: {allow: []}":               `4:23: "allow" is empty: no image would be allowed`,
-		"distribution: {allow: [Debian 12]}":      `4:24: "allow": "Debian 12" is no id and version of os-release, such as "debian 12" or "alpine 3.*"`,
-		"distribution: {allow: [debian 12 slim]}": `4:24: "allow": "debian 12 slim" is no id and version of os-release, such as "debian 12" or "alpine 3.*"`,
+		"distribution: {allow: [Debian 12]}":      `4:24: "allow": "Debian 12" is not an id and version of os-release, such as "debian 12" or "alpine 3.*"`,
+		"distribution: {allow: [debian 12 slim]}": `4:24: "allow": "debian 12 slim" is not an id and version of os-release, such as "debian 12" or "alpine 3.*"`,
 		"distribution: {notAllowed: deny}":        `4:28: "notAllowed": unknown effect "deny": want block or warn`,
 	} {
 		got := problems(t, minimal+section+"\n")

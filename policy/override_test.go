@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestOverrideIsForThoseWhoMayAndForAWhile(t *testing.T) {
+func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
 	p := parsed(t, minimal+"override: {maxLifetime: 24h, approvers: [oncall@example.com, \"*@security.example.com\"]}\n")
 	good := Override{Reason: "the fix itself is delayed", Approver: "a@security.example.com", Expires: now.Add(24 * time.Hour)}
 	change := func(f func(*Override)) Override {
@@ -60,7 +60,7 @@ func TestOverrideIsForThoseWhoMayAndForAWhile(t *testing.T) {
 	}
 }
 
-func TestOverrideIsNoPass(t *testing.T) {
+func TestOverrideDoesNotMakeADecisionPass(t *testing.T) {
 	p := blockAll()
 	p.Override = OverrideRule{MaxLifetime: time.Hour, Approvers: []string{"*"}}
 	denied(t, p.Evaluate(withFindings(finding("CVE-1", SeverityLow)), now), "vulnerability all")

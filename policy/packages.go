@@ -75,7 +75,7 @@ func (d *decoder) minimum(to *MinimumVersion) reader {
 		// If the pattern names the type, report now the errors that Evaluate would have.
 		if purlType := match.SplitPURL(to.PURL).Type(); purlType != "" && !strings.Contains(purlType, "*") {
 			if !versions.Supported(purlType) {
-				d.problem(n, "%q: versions of type %q have no order that is known: want one of %s", key.Value, purlType, versions.Types())
+				d.problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
 			} else if _, err := versions.Compare(purlType, to.Version, to.Version); err != nil {
 				d.problem(n, "%q: %v", key.Value, err)
 			}
@@ -107,7 +107,7 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 
 // says returns how a package that matches the pattern violates the rule, or "". A rule without a
 // condition always reports a violation; Parse does not make such rules.
-func (r *packageRule) says(pkg *Package, u match.PURL) string {
+func (r *packageRule) violation(pkg *Package, u match.PURL) string {
 	if r.Require != "" {
 		return ""
 	}
@@ -117,9 +117,9 @@ func (r *packageRule) says(pkg *Package, u match.PURL) string {
 	order, err := versions.Compare(u.Type(), pkg.Version, r.Minimum.Version)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%s cannot be compared with %s, the least version: %v", packageName(pkg), r.Minimum.Version, err)
+		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", packageName(pkg), r.Minimum.Version, err)
 	case order < 0:
-		return fmt.Sprintf("%s is older than %s, the least version", packageName(pkg), r.Minimum.Version)
+		return fmt.Sprintf("%s is older than %s, the minimum version", packageName(pkg), r.Minimum.Version)
 	}
 	return ""
 }
@@ -138,7 +138,7 @@ func (e *evaluation) packages(p *Platform) {
 				continue
 			}
 			found[i] = true
-			if says := r.says(pkg, u); says != "" {
+			if says := r.violation(pkg, u); says != "" {
 				e.reportRule(r.Effect, Violation{
 					Kind: KindPackage, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg, Message: says,
 				}, pkg)

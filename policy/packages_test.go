@@ -137,9 +137,9 @@ func TestParsePackages(t *testing.T) {
 		"{name: a, minimum: {purl: pkg:npm/a}}":                            `5:24: "minimum" has no "version", which is mandatory`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0}}":              `5:51: "version" is a number: want text in quotes`,
 		"{name: a, minimum: {purl: pkg:npm/a@1.0, version: 1.0.0}}":        `5:31: "purl": has a version behind "@": write it as the version`,
-		"{name: a, minimum: {purl: pkg:npm/a, version: new}}":              `5:24: "minimum": "new" is no semantic version: invalid semantic version`,
+		"{name: a, minimum: {purl: pkg:npm/a, version: new}}":              `5:24: "minimum": "new" is not a valid semantic version: invalid semantic version`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": "1.0.0 or later" has a character in it that no version has`,
-		"{name: a, minimum: {purl: pkg:gem/a, version: 1.0.0}}":            `5:24: "minimum": versions of type "gem" have no order that is known: want one of apk, cargo, composer, deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
+		"{name: a, minimum: {purl: pkg:gem/a, version: 1.0.0}}":            `5:24: "minimum": cannot compare versions of package type "gem": want one of apk, cargo, composer, deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0, effect: x}}": `5:58: unknown key "effect" in "minimum": want one of purl, version`,
 	} {
 		got := problems(t, minimal+"packages:\n  - "+rule+"\n")

@@ -65,7 +65,7 @@ func (d *decoder) database(r *DatabaseRule) reader {
 		r.Position = d.position(key)
 		d.mapping(n, quoted(key),
 			optional("maxAge", d.duration(&r.MaxAge)),
-			optional("origins", d.texts(&r.Origins, func(string) error { return nil }, "no database would do")),
+			optional("origins", d.texts(&r.Origins, func(string) error { return nil }, "list at least one origin")),
 			optional("minAdvisories", d.positive(&r.MinAdvisories)),
 		)
 	}
@@ -177,7 +177,7 @@ func (d *decoder) exceptions(to *[]Exception) reader {
 		)
 		d.exactlyOne(n, "an exception", "id", "rule")
 		if e.Path != "" && !slices.Contains(pathRules, e.Rule) {
-			d.problem(n, "an exception with a path can cover only what the rules %s say", strings.Join(pathRules, " and "))
+			d.problem(n, "an exception with a path applies only to the rules %s", strings.Join(pathRules, " and "))
 		}
 		*to = append(*to, e)
 	})
@@ -236,7 +236,7 @@ func (d *decoder) threshold(to *Severity) reader {
 	return scalar(d, to, "a severity", func(s string) (Severity, error) {
 		severity, err := ParseSeverity(s)
 		if err == nil && severity == SeverityUnknown {
-			err = errors.New(`"unknown" is no threshold: a finding of unknown severity reaches every one; leave the key out to match all`)
+			err = errors.New(`"unknown" is not a minimum: findings of unknown severity match every minimum; omit the key to match all`)
 		}
 		return severity, err
 	}, "!!str")

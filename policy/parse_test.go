@@ -159,7 +159,7 @@ func TestParseErrors(t *testing.T) {
 		{"duplicate key", minimal + "version: 1\n", []string{`4:1: duplicate key "version", first on line 1`}},
 		{"duplicate key in a rule", minimal + "    effect: block\n    effect: warn\n",
 			[]string{`5:5: duplicate key "effect", first on line 4`}},
-		{"key that is a list", minimal + "? [a]\n: b\n", []string{`4:3: a list is no key: want text`}},
+		{"key that is a list", minimal + "? [a]\n: b\n", []string{`4:3: a list is not a key: want text`}},
 
 		{"anchor and alias", "version: 1\nrules:\n  - &a\n    name: x\n  - *a\n", []string{
 			`3:5: anchor "a": anchors and aliases are refused, write the value out`,
@@ -194,7 +194,7 @@ func TestParseErrors(t *testing.T) {
 		{"bad severity", minimal + "    severity: hihg\n",
 			[]string{`4:15: "severity": unknown severity "hihg": want one of unknown, negligible, low, medium, high, critical`}},
 		{"unknown as severity", minimal + "    severity: unknown\n",
-			[]string{`4:15: "severity": "unknown" is no threshold: a finding of unknown severity reaches every one; leave the key out to match all`}},
+			[]string{`4:15: "severity": "unknown" is not a minimum: findings of unknown severity match every minimum; omit the key to match all`}},
 		{"list of severities", minimal + "    severity: [high, critical]\n", []string{`4:15: "severity" is a list: want a severity`}},
 		{"bad effect", minimal + "    effect: deny\n", []string{`4:13: "effect": unknown effect "deny": want block or warn`}},
 		{"effect in another case", minimal + "    effect: Block\n", []string{`4:13: "effect": unknown effect "Block": want block or warn`}},
@@ -285,7 +285,7 @@ func TestUnknownKeyIsNotIgnored(t *testing.T) {
 	}
 }
 
-func TestMisspeltSeverityIsNotUnknown(t *testing.T) {
+func TestMisspelledSeverityIsAnError(t *testing.T) {
 	for _, s := range []string{"", "hi", "high ", "CRIT", "important", "moderate", "5", "highcritical"} {
 		if got, err := ParseSeverity(s); err == nil {
 			t.Errorf("ParseSeverity(%q) = %v", s, got)

@@ -1,7 +1,8 @@
 // Package policy turns YAML into a Policy, and evidence into a Decision.
 //
 // [Parse] reads a policy file strictly: every error has its file, line and column. [Set.Evaluate]
-// judges an [Input] against one or more policies at a given time. [Policy.Lint] reports the parts
+// evaluates one or more policies on an [Input] at a given time. The result is a [Decision]; its zero
+// value is a denial. [Policy.Lint] reports the parts
 // of a valid policy that have no effect. All of them are pure: they use no file, clock, registry or
 // scanner, so the same arguments always give the same result.
 //

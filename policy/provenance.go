@@ -86,7 +86,7 @@ func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) reader 
 		d.mapping(n, "a rule about provenance",
 			mandatory("name", d.unique(&r.Name, "rule", lines)),
 			optional("effect", d.effect(&r.Effect)),
-			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "nobody would do")),
+			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
 			optional("type", d.provenanceType(&r.Type)),
 			optional("builder", d.text(&r.Builder)),
 			optional("source", d.text(&r.Source)),

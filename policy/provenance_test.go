@@ -55,7 +55,7 @@ provenance:
 		"signers: [{name: a, issuer: i, subject: s}, {name: a, issuer: i, subject: s}]\n":                                   `4:52: another signer on line 4 is named "a"`,
 		"provenance: [{name: p, signers: [nobody]}]\n":                                                                      `4:14: "nobody" is none of the policy's signers`,
 		"provenance: [{name: p}]\n":                                                                                         `4:14: a rule about provenance has no "signers", which is mandatory`,
-		"provenance: [{name: p, signers: []}]\n":                                                                            `4:33: "signers" is empty: nobody would do`,
+		"provenance: [{name: p, signers: []}]\n":                                                                            `4:33: "signers" is empty: list at least one signer`,
 		"images: [{match: x, provenance: [{name: p, signers: [q]}]}]\n":                                                     `4:34: "q" is none of the policy's signers`,
 		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: signature, builder: b}]\n": `5:14: a signature states no builder and no source: want type slsa`,
 		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: x}]\n":                     `5:44: "type": unknown type of provenance "x": want slsa or signature`,
@@ -73,9 +73,9 @@ provenance:
 	}
 }
 
-// TestEachPolicyBelievesItsOwnSigners checks that a signer's name in one policy means nothing in
+// TestEachPolicyTrustsItsOwnSigners checks that a signer's name in one policy means nothing in
 // another.
-func TestEachPolicyBelievesItsOwnSigners(t *testing.T) {
+func TestEachPolicyTrustsItsOwnSigners(t *testing.T) {
 	ours := blockAll()
 	ours.Signers = []SignerRule{{Name: "ci", Key: testKey}}
 	ours.Provenance = []ProvenanceRule{{Name: "signed", Signers: []string{"ci"}, Type: ProvenanceSignature}}

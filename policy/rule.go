@@ -95,10 +95,10 @@ func (v verdict) plain() verdict {
 	return verdict{rule: v.rule, effect: v.rule.Effect, message: v.message}
 }
 
-// judge chooses the rule that decides: the first that blocks now, else the one whose grace period
+// decide chooses the rule that decides: the first that blocks now, else the one whose grace period
 // ends first, else the first whose findings are inherited, else the first that warns. Custom rules
 // come after the others, but a custom rule that fails blocks before all.
-func (e *evaluation) judge(s *indexedFinding) verdict {
+func (e *evaluation) decide(s *indexedFinding) verdict {
 	custom := e.customMatches(s)
 	for _, m := range custom {
 		if m.err != nil {
@@ -212,7 +212,7 @@ func fixText(f *Finding) string {
 	}
 	switch f.FixState {
 	case FixAvailable:
-		return "fixed in a version that nobody names"
+		return "fixed in an unknown version"
 	case FixNone:
 		return "not fixed yet"
 	case FixWont:

@@ -48,10 +48,10 @@ func (d *decoder) scopes(to *[]Scope) reader {
 	return d.list(maxScopes, func(n *yaml.Node) {
 		s := Scope{Position: d.position(n), Policy: Policy{File: d.file}}
 		fields := append([]field{mandatory("match", d.patterns(&s.Match))}, d.scopeFields(&s.Policy)...)
-		d.mapping(n, "an override", fields...)
+		d.mapping(n, "a scope", fields...)
 		s.Keys = spelledOut(n)
 		if n.Kind == yaml.MappingNode && len(s.Keys) == 0 {
-			d.problem(n, "an override without any section says nothing")
+			d.problem(n, "a scope without any section has no effect")
 		}
 		*to = append(*to, s)
 	})

@@ -67,16 +67,16 @@ func TestParseScopes(t *testing.T) {
 
 func TestParseScopeErrors(t *testing.T) {
 	for scope, want := range map[string]string{
-		"{match: a}":                                     `4:10: an override without any section says nothing`,
-		"{match: a, sbom: {}}":                           `4:10: an override without any section says nothing`,
-		"{rules: [{name: a}]}":                           `4:10: an override has no "match", which is mandatory`,
+		"{match: a}":                                     `4:10: a scope without any section has no effect`,
+		"{match: a, sbom: {}}":                           `4:10: a scope without any section has no effect`,
+		"{rules: [{name: a}]}":                           `4:10: a scope has no "match", which is mandatory`,
 		"{match: [], rules: [{name: a}]}":                `4:18: "match" is empty: nothing would match`,
 		"{match: '', rules: [{name: a}]}":                `4:18: "match": is blank`,
 		"{match: [1], rules: [{name: a}]}":               `4:19: "match" is a number: want text in quotes`,
 		"{match: a, rules: []}":                          `4:28: "rules" is empty: a policy has at least one rule`,
 		"{match: a, sbom: {colour: red}}":                `4:28: unknown key "colour" in "sbom": want one of unknowns, minPackages`,
 		"{match: a, exceptions: {folder: x}}":            `4:33: "exceptions" is a mapping: want a list`,
-		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in an override: want one of match, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions`,
+		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in a scope: want one of match, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"images: ["+scope+"]\n")); diff != "" {
 			t.Errorf("%s: %s", scope, diff)
@@ -234,9 +234,9 @@ images:
       - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
 `)
 	want := []string{
-		`p.yaml:8:5: the override has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
-		`p.yaml:8:5: the override has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
-		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it does`,
+		`p.yaml:8:5: the scope has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
+		`p.yaml:8:5: the scope has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
+		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it matches`,
 		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -97,7 +97,7 @@ func (g generator) configured() Input {
 	}
 	in.Attestations = repeat(g, 4, func() Attestation {
 		a := Attestation{Digest: fmt.Sprint(g.IntN(9)), Subject: pick(g, in.Image.Digest, in.Image.Digest, in.Platforms[0].Digest, "sha256:other")}
-		if s := g.signatory(); s != nil {
+		if s := g.signer(); s != nil {
 			a.Signer = *s
 		}
 		if g.IntN(3) > 0 {

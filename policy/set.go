@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Set is a list of policies that judge the same image, such as one of the organization and one of a
+// Set is a list of policies for the same image, such as one of the organization and one of a
 // team. An image passes only if it passes every policy, so another policy can only make the result
 // stricter. The empty Set passes nothing, and neither does a Set with a nil policy.
 type Set []*Policy
 
-// Evaluate judges the evidence against every policy at the time now. It changes neither s nor in.
+// Evaluate evaluates every policy on the evidence at the time now. It changes neither s nor in.
 //
 // Every finding is in exactly one list of the Decision, by its strictest result. From strict to
 // mild the results are: block, warn, excepted, not affected, allowed. Among warnings, the one that
@@ -139,16 +139,16 @@ func (s Set) Lint(now time.Time) []Problem {
 	return problems
 }
 
-// council runs the evaluators of the policies step by step, and collects their results in the order
+// evaluators runs the evaluations of the policies step by step, and collects their results in the order
 // of the steps.
 type evaluators struct {
 	Decision
-	members []*evaluation
-	said    map[words]int // the first evaluator with this result
+	policies []*evaluation
+	reported map[resultKey]int // the first policy with this result
 }
 
-// words identifies a result that is not about a finding.
-type words struct {
+// resultKey identifies a result that is not about a finding.
+type resultKey struct {
 	effect   Effect
 	kind     Kind
 	rule     string
@@ -160,17 +160,17 @@ type words struct {
 func newEvaluators(s Set, in *Input, now time.Time) *evaluators {
 	c := &evaluators{
 		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, NotAffected: []NotAffected{}, Allowed: []Allowed{}},
-		said:     make(map[words]int),
+		reported: make(map[resultKey]int),
 	}
 	for _, p := range s {
-		c.members = append(c.members, newEvaluation(p, in, now))
+		c.policies = append(c.policies, newEvaluation(p, in, now))
 	}
 	return c
 }
 
 // all runs a step that is not about findings in every evaluator.
 func (c *evaluators) all(step func(*evaluation)) {
-	for i, e := range c.members {
+	for i, e := range c.policies {
 		step(e)
 		c.Violations = append(c.Violations, c.deduplicate(i, Block, e.Violations)...)
 		c.Warnings = append(c.Warnings, c.deduplicate(i, Warn, e.Warnings)...)
@@ -180,35 +180,35 @@ func (c *evaluators) all(step func(*evaluation)) {
 	}
 }
 
-// unsaid removes the results that an earlier evaluator had too. It keeps repetitions by the same
-// evaluator: two files can be unreadable for the same reason.
+// deduplicate removes the results that an earlier policy had too. It keeps repetitions by the same
+// policy: two files can be unreadable for the same reason.
 func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []Violation {
-	if len(c.members) == 1 {
+	if len(c.policies) == 1 {
 		return said
 	}
 	return slices.DeleteFunc(said, func(v Violation) bool {
-		w := words{effect, v.Kind, v.Rule, v.Position, v.Platform, v.Message}
-		first, ok := c.said[w]
+		w := resultKey{effect, v.Kind, v.Rule, v.Position, v.Platform, v.Message}
+		first, ok := c.reported[w]
 		if !ok {
-			c.said[w] = member
+			c.reported[w] = member
 		}
 		return ok && first != member
 	})
 }
 
-// findings lists every finding with its strictest result. All evaluators judge it anyway, so that
+// findings lists every finding with its strictest result. All policies evaluate it anyway, so that
 // their exceptions count as used.
 func (c *evaluators) findings(p *Platform) {
 	findings := sorted(p.Findings, compareFindings)
 	for i := range findings {
 		s := newIndexedFinding(&findings[i], p)
-		hardest := c.members[0].finding(s)
-		for _, e := range c.members[1:] {
-			if o := e.finding(s); o.harderThan(&hardest) {
-				hardest = o
+		strictest := c.policies[0].finding(s)
+		for _, e := range c.policies[1:] {
+			if o := e.finding(s); o.stricterThan(&strictest) {
+				strictest = o
 			}
 		}
-		c.list(s, hardest)
+		c.list(s, strictest)
 	}
 }
 
@@ -229,7 +229,7 @@ func (c *evaluators) list(s *indexedFinding, o outcome) {
 
 func (c *evaluators) decision() Decision {
 	c.Passed = len(c.Violations) == 0
-	for _, e := range c.members {
+	for _, e := range c.policies {
 		c.TimeDependent = c.TimeDependent || e.TimeDependent
 		if !e.Until.IsZero() && (c.Until.IsZero() || e.Until.Before(c.Until)) {
 			c.Until = e.Until
@@ -257,7 +257,7 @@ const (
 	allowed
 )
 
-func (o *outcome) harderThan(b *outcome) bool {
+func (o *outcome) stricterThan(b *outcome) bool {
 	if o.rank != b.rank {
 		return o.rank < b.rank
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestEmptySetIsNoPass(t *testing.T) {
+func TestEmptySetDenies(t *testing.T) {
 	for name, s := range map[string]Set{"nil": nil, "empty": {}, "nil policy": {nil}, "one missing": {blockAll(), nil}} {
 		t.Run(name, func(t *testing.T) {
 			denied(t, s.Evaluate(cleanInput(), now), "evidence evidence")
@@ -59,7 +59,7 @@ func TestSoonestGraceOfSeveralPoliciesIsListed(t *testing.T) {
 	}
 }
 
-func TestSameWordsAreListedOnce(t *testing.T) {
+func TestSameResultIsListedOnce(t *testing.T) {
 	in := cleanInput()
 	in.Image.Digest = ""
 	in.Platforms[0].Unknowns = []Unknown{{Reason: "x"}, {Reason: "x"}}

@@ -13,7 +13,7 @@ import (
 // edited.
 type Suite struct {
 	File string
-	// Policies lists the policy files that judge together, as written: relative to the folder of
+	// Policies lists the policy files that are evaluated together, as written: relative to the folder of
 	// the suite. At least one.
 	Policies []string
 	// Cases lists the cases, each with a unique name. At least one.
@@ -141,9 +141,9 @@ func (d *decoder) expectation(to *Expectation) reader {
 		switch {
 		case n.Kind != yaml.MappingNode:
 		case to.Passed && len(to.Violations) > 0:
-			d.problem(n, "what has violations does not pass")
+			d.problem(n, "a decision with violations does not pass")
 		case !to.Passed && to.Violations != nil && len(to.Violations) == 0:
-			d.problem(n, "what has no violations passes")
+			d.problem(n, "a decision without violations passes")
 		}
 	}
 }

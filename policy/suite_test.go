@@ -75,8 +75,8 @@ s.yaml:3:9: a case has no "expect", which is mandatory`,
 		suiteOf("a.json", "{passed: yes}"):                                              `s.yaml:7:22: "passed" is text: want true or false`,
 		suiteOf("a.json", "{passed: True}"):                                             `s.yaml:7:22: "passed": want true or false`,
 		suiteOf("a.json", "{passed: true, exactly: false}"):                             `s.yaml:7:37: "exactly": "false" can only be true: leave the key out instead`,
-		suiteOf("a.json", "{passed: true, violations: [{rule: a}]}"):                    `s.yaml:7:13: what has violations does not pass`,
-		suiteOf("a.json", "{passed: false, violations: []}"):                            `s.yaml:7:13: what has no violations passes`,
+		suiteOf("a.json", "{passed: true, violations: [{rule: a}]}"):                    `s.yaml:7:13: a decision with violations does not pass`,
+		suiteOf("a.json", "{passed: false, violations: []}"):                            `s.yaml:7:13: a decision without violations passes`,
 		suiteOf("a.json", "{passed: false, violations: [{id: CVE-1}]}"):                 `s.yaml:7:42: an expectation has no "rule", which is mandatory`,
 		suiteOf("[a.json]", "{passed: true}"):                                           `s.yaml:6:15: "evidence" is a list: want the name of a file or a mapping`,
 		suiteOf("", "{passed: true}"):                                                   `s.yaml:6:14: "evidence" is empty: want text`,
@@ -159,9 +159,9 @@ func fillEvidence(v reflect.Value, n *int) {
 	}
 }
 
-// TestSuiteEvidenceStandsIn checks that defaults cause no violation, and that written values are
+// TestSuiteEvidenceHasDefaults checks that defaults cause no violation, and that written values are
 // kept.
-func TestSuiteEvidenceStandsIn(t *testing.T) {
+func TestSuiteEvidenceHasDefaults(t *testing.T) {
 	p := parsed(t, `version: 1
 rules:
   - {name: kev, kev: true}

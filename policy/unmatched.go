@@ -10,7 +10,7 @@ import (
 type UnmatchedImages string
 
 const (
-	// UnmatchedAllow judges the image against the policy without scopes.
+	// UnmatchedAllow evaluates the policy without scopes.
 	UnmatchedAllow UnmatchedImages = ""
 	// UnmatchedDeny denies the image.
 	UnmatchedDeny UnmatchedImages = "deny"

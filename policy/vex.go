@@ -207,9 +207,9 @@ func newProduct(s string) product {
 	return product{name: strings.ToLower(s), image: true}
 }
 
-// takesAway returns the statement that removes f, or nil. If several products are affected, it
+// removing returns the statement that removes f, or nil. If several products are affected, it
 // returns the latest statement.
-func (all *statements) takesAway(f *indexedFinding) *VEXStatement {
+func (all *statements) removing(f *indexedFinding) *VEXStatement {
 	if all == nil {
 		return nil
 	}

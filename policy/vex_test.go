@@ -31,7 +31,7 @@ func statementFor(product string, subcomponents ...string) VEXStatement {
 	}
 }
 
-// takesAway reports whether the statements remove lodash, under a policy that accepts files and one
+// removing reports whether the statements remove lodash, under a policy that accepts files and one
 // signer.
 func takesAway(t *testing.T, statements ...VEXStatement) bool {
 	t.Helper()
@@ -110,7 +110,7 @@ func TestStatementsAreAboutTheirVulnerability(t *testing.T) {
 	}
 }
 
-func TestAffectedIsNoSuppression(t *testing.T) {
+func TestAffectedStatementSuppressesNothing(t *testing.T) {
 	for status, want := range map[VEXStatus]bool{
 		VEXNotAffected: true, VEXFixed: true, VEXAffected: false, VEXUnderInvestigation: false, "": false, "NOT_AFFECTED": false,
 	} {

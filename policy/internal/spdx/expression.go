@@ -238,7 +238,7 @@ func (p *expressionParser) simple() (Expression, error) {
 	exception := ""
 	if p.operator("WITH", "with") {
 		if exception, err = p.identifier("an exception"); err == nil && strings.HasSuffix(exception, "+") {
-			err = fmt.Errorf("%q is no exception", exception)
+			err = fmt.Errorf("%q is not an exception", exception)
 		}
 		if err != nil {
 			return Expression{}, err
@@ -257,7 +257,7 @@ func (p *expressionParser) identifier(what string) (string, error) {
 		return "", fmt.Errorf("%q where %s should be", token, what)
 	}
 	if !isIdentifier(token) {
-		return "", fmt.Errorf("%q is no identifier", token)
+		return "", fmt.Errorf("%q is not an identifier", token)
 	}
 	p.tokens = p.tokens[1:]
 	return token, nil

@@ -95,16 +95,16 @@ func CheckPattern(s string) error {
 	list := spdxList()
 	id, exception, with := cutWith(strings.ToLower(s))
 	if !isIdentifier(strings.ReplaceAll(id, "*", "x")) {
-		return fmt.Errorf("%q is no license of the SPDX list and no pattern over them: write one license for each item", s)
+		return fmt.Errorf("%q is not a license of the SPDX list or a pattern: write one license for each item", s)
 	}
 	p := newLicensePattern(id)
 	star := len(p.name) > 1
 	switch {
 	case !star && !p.license.Known:
 		if near := suggest.Nearest(id, list.names); near != "" {
-			return fmt.Errorf("%q is no license of the SPDX list: did you mean %q?", s, near)
+			return fmt.Errorf("%q is not a license of the SPDX list: did you mean %q?", s, near)
 		}
-		return fmt.Errorf("%q is no license of the SPDX list: write one of its identifiers, a pattern with * or a LicenseRef", s)
+		return fmt.Errorf("%q is not a license of the SPDX list: write one of its identifiers, a pattern with * or a LicenseRef", s)
 	case star && !isReference(id) && !slices.ContainsFunc(list.names, func(name string) bool {
 		l := NewLicense(name, "")
 		return slices.ContainsFunc(l.names(), p.name.Match)
@@ -120,7 +120,7 @@ func CheckPattern(s string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is no exception of the SPDX list", exception)
+	return fmt.Errorf("%q is not an exception of the SPDX list", exception)
 }
 
 // Denies reports whether patterns deny everything that other matches.

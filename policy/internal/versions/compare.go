@@ -52,7 +52,7 @@ func Supported(purlType string) bool { return comparators[purlType] != nil }
 func Compare(purlType, version, least string) (int, error) {
 	compare, ok := comparators[purlType]
 	if !ok {
-		return 0, fmt.Errorf("versions of type %q have no order that is known", purlType)
+		return 0, fmt.Errorf("cannot compare versions of package type %q", purlType)
 	}
 	for _, v := range []string{version, least} {
 		if err := Check(v); err != nil {
@@ -174,7 +174,7 @@ func compareSemantic(version, least string) (int, error) {
 }
 
 func notComparable(version, scheme string, err error) error {
-	return fmt.Errorf("%q is no %s version: %w", version, scheme, err)
+	return fmt.Errorf("%q is not a valid %s version: %w", version, scheme, err)
 }
 
 // compareRPM compares epoch, version and release. If the minimum has no release, any release
@@ -205,7 +205,7 @@ func newRPMVersion(s string) (rpmVersion, error) {
 	if epoch, rest, ok := strings.Cut(s, ":"); ok {
 		n, err := strconv.Atoi(epoch)
 		if err != nil || n < 0 {
-			return v, fmt.Errorf("%q is no epoch", epoch)
+			return v, fmt.Errorf("%q is not an epoch", epoch)
 		}
 		v.epoch, s = n, rest
 	}
