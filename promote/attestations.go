@@ -35,23 +35,30 @@ type AttestationCopy struct {
 
 // CopiedAttestation is the entry in the signed decision for a copied item.
 type CopiedAttestation struct {
-	// PredicateType is empty for a signature.
+	// Predicate type of the attestation. Default: it is a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	// Subject is the digest that the item is attached to. Digest is the digest of the signed
-	// content.
-	Subject string        `json:"subject"`
-	Digest  string        `json:"digest"`
-	Format  string        `json:"format"`
-	Signer  policy.Signer `json:"signer"`
+	// Digest that the item is attached to.
+	Subject string `json:"subject"`
+	// SHA-256 of the signed content.
+	Digest string `json:"digest"`
+	// Form of storage: legacy or bundle.
+	Format string `json:"format"`
+	// Trusted signer that made it.
+	Signer policy.Signer `json:"signer"`
 }
 
 // SkippedAttestation is a signature or attestation that was skipped.
 type SkippedAttestation struct {
+	// Predicate type of the attestation. Default: it is a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	Subject       string `json:"subject"`
-	Digest        string `json:"digest,omitempty"`
-	Format        string `json:"format"`
-	Reason        string `json:"reason"`
+	// Digest that the item is attached to.
+	Subject string `json:"subject"`
+	// SHA-256 of the signed content, if it was readable.
+	Digest string `json:"digest,omitempty"`
+	// Form of storage: legacy or bundle.
+	Format string `json:"format"`
+	// Reason why the item was not copied.
+	Reason string `json:"reason"`
 }
 
 // WithCopyPlan returns a Promoter that copies c.Copy. It skips items that look like its own

@@ -90,8 +90,9 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 	var scan struct {
 		Scanner struct {
 			Result struct {
-				Platform string         `json:"platform"`
-				Findings *[]scanFinding `json:"findings"`
+				SchemaVersion int            `json:"schemaVersion"`
+				Platform      string         `json:"platform"`
+				Findings      *[]scanFinding `json:"findings"`
 			} `json:"result"`
 		} `json:"scanner"`
 	}
@@ -99,6 +100,9 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 		return nil, err
 	}
 	result := scan.Scanner.Result
+	if err := checkSchema("scanner.result", result.SchemaVersion); err != nil {
+		return nil, err
+	}
 	switch {
 	case result.Findings == nil:
 		return nil, errors.New("the statement does not list findings")
@@ -117,16 +121,22 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 
 // UsedBaseline records the baseline of a decision and the findings inherited from it.
 type UsedBaseline struct {
-	Digests   []string    `json:"digests"` // of the approved images
+	// Digests of the approved images that the image was compared with.
+	Digests []string `json:"digests"`
+	// Findings that would have blocked without the baseline.
 	Inherited []Inherited `json:"inherited"`
 }
 
 // Inherited is a finding that would have blocked without the baseline.
 type Inherited struct {
-	ID       string `json:"id"`
-	Package  string `json:"package"`
+	// ID of the finding.
+	ID string `json:"id"`
+	// Package of the finding: its purl, or name@version if it has none.
+	Package string `json:"package"`
+	// Platform that has the finding.
 	Platform string `json:"platform"`
-	Rule     string `json:"rule"`
+	// Name of the rule that matched.
+	Rule string `json:"rule"`
 }
 
 func usedBaseline(b *policy.Baseline, warnings []policy.Violation) *UsedBaseline {

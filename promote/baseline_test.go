@@ -179,7 +179,7 @@ func TestNoBaselineWithoutAValidImage(t *testing.T) {
 		"is not a trusted key":                               {foreign},
 		"does not exist yet":                                 {good, w.tag("app:stable")},
 		"has no signature":                                   {good, unsigned},
-		"no trusted signer signed this image":               {foreign, good},
+		"no trusted signer signed this image":                {foreign, good},
 	} {
 		if b, missing := w.baseline(tags...); b != nil || !strings.Contains(missing, want) {
 			t.Errorf("%+v, %q, want %q", b, missing, want)
@@ -225,15 +225,16 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 // TestIncompleteScanIsNotABaseline uses scans of an older gate, which wrote fewer fields.
 func TestIncompleteScanIsNotABaseline(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{"scanner": {"result": {"platform": "p", "findings": []}}}`:                                        "",
-		`{"scanner": {"result": {"platform": "p", "findings": [{"id": "i", "type": "deb", "name": "n"}]}}}`: "",
-		`{"scanner": {"result": {"platform": "p"}}}`:                                                        "does not list findings",
-		`{"scanner": {"result": {"platform": "p", "findings": null}}}`:                                      "does not list findings",
-		`{}`: "does not list findings",
-		`{"scanner": {"result": {"findings": []}}}`:                                                              "platform",
-		`{"scanner": {"result": {"platform": "p", "findings": [{"id": "i", "package": "pkg:deb/debian/n@1"}]}}}`: "does not name a package",
-		`{"scanner": {"result": {"platform": "p", "findings": [{"id": "i", "type": "deb"}]}}}`:                   "does not name a package",
-		`{"scanner": {"result": {"platform": "p", "findings": [{"type": "deb", "name": "n"}]}}}`:                 "does not name a package",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": []}}}`:                                        "",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": [{"id": "i", "type": "deb", "name": "n"}]}}}`: "",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p"}}}`:                                                        "does not list findings",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": null}}}`:                                      "does not list findings",
+		`{}`: "no schemaVersion",
+		`{"scanner": {"result": {"schemaVersion": 2, "platform": "p", "findings": []}}}`:                                             "use a newer imagegate",
+		`{"scanner": {"result": {"schemaVersion": 1, "findings": []}}}`:                                                              "platform",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": [{"id": "i", "package": "pkg:deb/debian/n@1"}]}}}`: "does not name a package",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": [{"id": "i", "type": "deb"}]}}}`:                   "does not name a package",
+		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": [{"type": "deb", "name": "n"}]}}}`:                 "does not name a package",
 		`{"scanner": 1}`: "cannot unmarshal",
 	} {
 		_, err := scannedFindings([]byte(raw))

@@ -148,6 +148,9 @@ func (a *Attached) verify(s attach.Stored, repo name.Repository, digest v1.Hash,
 // decisionFor parses a decision and requires it to be for repo. Another verifier may sign with the
 // same key, and a decision about the same image in another repository counts only there.
 func decisionFor(repo name.Repository, st trust.Statement) (decisionPredicate, error) {
+	if err := checkBasis(st.Predicate, resourceURI(repo)); err != nil {
+		return decisionPredicate{}, fmt.Errorf("reading the decision sha256:%s: %w", payloadDigest(st.Payload), err)
+	}
 	d, err := parseDecision(st.Predicate)
 	if err != nil {
 		return decisionPredicate{}, err

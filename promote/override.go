@@ -24,10 +24,11 @@ const overrideSuffix = "/override/v1"
 // key signs it. It proves that the policy allowed the gate to let the image through; it does not
 // prove who the approver was.
 type overridePredicate struct {
-	// Decision identifies the denial by the digest of its statement.
+	// The denial that is overridden, by the SHA-256 of its payload.
 	Decision resource `json:"decision"`
-	// Image is the digest of the index or manifest.
-	Image       string `json:"image"`
+	// Digest of the index or manifest.
+	Image string `json:"image"`
+	// Approved repository, as in the decision.
 	ResourceURI string `json:"resourceUri"`
 	policy.GrantedOverride
 }
@@ -44,6 +45,9 @@ func newOverride(a *gate.Approval, repo name.Repository, decision resource, now 
 func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.GrantedOverride, error) {
 	reasons := append([]string{}, pr.reasons...)
 	for _, a := range pr.evidence {
+		if why := unknownOverride(a.PredicateType, d.Verifier.ID); why != "" {
+			reasons = append(reasons, why)
+		}
 		if a.PredicateType != OverrideType(d.Verifier.ID) {
 			continue
 		}
@@ -64,7 +68,7 @@ func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.
 func (o overridePredicate) check(d signedDecision, now time.Time) error {
 	switch {
 	case "sha256:"+o.Decision.Digest["sha256"] != d.Digest:
-		return errors.New("an override is of another decision")
+		return errors.New("an override is for another decision")
 	case o.Image != d.Basis.Image:
 		return fmt.Errorf("an override is for the image %s", o.Image)
 	case o.ResourceURI != d.ResourceURI:

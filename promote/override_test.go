@@ -267,7 +267,7 @@ func TestOverrideOfAnotherDecisionIsRefused(t *testing.T) {
 	without.Layers = append(without.Layers, earlier...)
 	w.putStatements(tag.Context(), a.Image().Digest, without)
 	_, err := w.verify(tag, w.believing())
-	w.refused("earlier", err, "an override is of another decision")
+	w.refused("earlier", err, "an override is for another decision")
 }
 
 // TestOverrideByAnotherKeyIsRefused checks that an override by an untrusted key does not

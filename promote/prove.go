@@ -29,6 +29,9 @@ type proof struct {
 	overrideStatement attached
 	// required holds statements of required types that no decision lists.
 	required []Statement
+	// unreadable is set if a trusted decision is in a schema version that this program does not
+	// know. It may be a newer denial, so the older decisions prove nothing.
+	unreadable error
 	// reasons say why some attached items do not count.
 	reasons []string
 }
@@ -94,6 +97,9 @@ func (s snapshot) collect(ctx context.Context, repo name.Repository, digest v1.H
 		return nil, err
 	}
 	pr.gather(found, t)
+	if pr.unreadable != nil {
+		return nil, pr.fail("%v", pr.unreadable)
+	}
 	return pr, nil
 }
 
@@ -160,6 +166,10 @@ func (pr *proof) add(s Statement, st trust.Statement, copied bool, t Trust) {
 	switch s.PredicateType {
 	case DecisionType:
 		d, err := decisionFor(t.signedFor(pr.ref.Context()), st)
+		var unknown *SchemaError
+		if errors.As(err, &unknown) {
+			pr.unreadable = err
+		}
 		if err != nil {
 			pr.reasons = append(pr.reasons, err.Error())
 			return

@@ -32,18 +32,24 @@ var documentTypes = map[string]string{
 const defaultInline = 8 << 20
 
 type referencePredicate struct {
-	Attester   attester    `json:"attester"`
+	// The program that signed.
+	Attester attester `json:"attester"`
+	// The documents.
 	References []reference `json:"references"`
 }
 
 type attester struct {
+	// Identifier of the program.
 	ID string `json:"id"`
 }
 
 type reference struct {
-	DownloadLocation string            `json:"downloadLocation"`
-	Digest           map[string]string `json:"digest"`
-	MediaType        string            `json:"mediaType"`
+	// Blob in the approved repository, as oci://REPOSITORY@DIGEST.
+	DownloadLocation string `json:"downloadLocation"`
+	// SHA-256 of the document.
+	Digest map[string]string `json:"digest"`
+	// Media type: application/spdx+json or application/vnd.cyclonedx+json.
+	MediaType string `json:"mediaType"`
 }
 
 // document is a document that a reference statement names.

@@ -20,12 +20,21 @@ import (
 // attach adds a statement by a signer about a digest.
 func (w *world) attach(s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash, kind string) {
 	w.Helper()
-	env, err := trust.Attest(w.Context(), s, trust.Both, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(`{}`),
+	w.attachPredicate(s, f, repo, d, kind, json.RawMessage(`{}`))
+}
+
+func (w *world) attachPredicate(s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash, kind string, predicate json.RawMessage) {
+	w.Helper()
+	env, err := trust.Attest(w.Context(), s, trust.Both, trust.Statement{PredicateType: kind, Predicate: predicate,
 		Subjects: []trust.Subject{{Name: repo.Name(), Digest: d}}})
 	if err != nil {
 		w.Fatal(err)
 	}
-	if err := storeAs(w.Context(), s.Trust(), f, repo, d, attach.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
+	p, err := attach.Prepare(s.Trust(), f, repo, d, attach.Attachments{Envelopes: []trust.Envelope{env}}, attach.Copies{}, attach.Options{Retention: retentionOf, Now: time.Now})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := p.Store(w.Context()); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -47,6 +47,9 @@ func retentionOfDecision(st trust.Statement) attach.Retention {
 	}
 	out := attach.Retention{Key: d.Policy.Digest["sha256"] + " " + strings.Join(d.Basis.Tags, " "), At: d.TimeVerified,
 		Group: d.Policy.URI + " " + strings.Join(d.Basis.Tags, " ")}
+	if d.Basis.SchemaVersion != SchemaVersion { // kept: a newer imagegate knows what it replaces
+		out = attach.Retention{Key: payloadDigest(st.Payload)}
+	}
 	for _, in := range d.Inputs {
 		out.Lists = append(out.Lists, "sha256:"+in.Digest["sha256"])
 	}

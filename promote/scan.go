@@ -13,63 +13,97 @@ import (
 // scanPredicate is cosign's vulnerability predicate:
 // https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md
 type scanPredicate struct {
+	// The scanned platform.
 	Invocation scanInvocation `json:"invocation"`
-	Scanner    scanScanner    `json:"scanner"`
-	Metadata   scanMetadata   `json:"metadata"`
+	// The scanner, its database and its result.
+	Scanner scanScanner `json:"scanner"`
+	// Times of the scan.
+	Metadata scanMetadata `json:"metadata"`
 }
 
 type scanInvocation struct {
-	// Parameters name the scanned image and platform.
+	// The scanned platform: "image=" and its digest, "platform=" and its name.
 	Parameters []string `json:"parameters"`
-	URI        string   `json:"uri"`
-	EventID    string   `json:"event_id"`
-	BuilderID  string   `json:"builder.id"`
+	// Identifier of the program, as in verifier.id of the decision.
+	URI string `json:"uri"`
+	// Always empty; cosign's specification has the field.
+	EventID string `json:"event_id"`
+	// Always empty; cosign's specification has the field.
+	BuilderID string `json:"builder.id"`
 }
 
 type scanScanner struct {
-	URI     string       `json:"uri"`
-	Version string       `json:"version"`
-	DB      scanDatabase `json:"db"`
-	Result  scanResult   `json:"result"`
+	// Identifier of the program.
+	URI string `json:"uri"`
+	// Version of the program.
+	Version string `json:"version"`
+	// Vulnerability database.
+	DB scanDatabase `json:"db"`
+	// Result in imagegate's form.
+	Result scanResult `json:"result"`
 }
 
 type scanDatabase struct {
-	// URI is the origin of the database and Version its digest: two builds of the same day have the
-	// same schema version but different content.
-	URI     string `json:"uri"`
+	// Origin of the database: its URL, or "urn:" and its digest if it was imported from a file.
+	URI string `json:"uri"`
+	// Digest of the database. Two builds of the same day have the same schema version but different
+	// content.
 	Version string `json:"version"`
 }
 
 type scanMetadata struct {
-	Started  time.Time `json:"scanStartedOn"`
+	// Start of the scan.
+	Started time.Time `json:"scanStartedOn"`
+	// End of the scan.
 	Finished time.Time `json:"scanFinishedOn"`
 }
 
 // scanResult is the part of the predicate that the scanner defines. It is short enough for logs and
 // registries; the report has the descriptions and all locations.
 type scanResult struct {
-	Platform     string              `json:"platform"`
+	// Version of this object: 1.
+	SchemaVersion int `json:"schemaVersion"`
+	// Name of the platform, such as "linux/amd64".
+	Platform string `json:"platform"`
+	// Distribution of the platform.
 	Distribution policy.Distribution `json:"distribution"`
-	Packages     int                 `json:"packages"`
-	Findings     []scanFinding       `json:"findings"`
-	Unknowns     []policy.Unknown    `json:"unknowns"`
-	Unmatched    []policy.Unmatched  `json:"unmatched"`
-	Suppressed   int                 `json:"suppressed"`
+	// Number of cataloged packages.
+	Packages int `json:"packages"`
+	// Every finding, whether a rule matched it or not.
+	Findings []scanFinding `json:"findings"`
+	// Files that the cataloger found and could not read.
+	Unknowns []policy.Unknown `json:"unknowns"`
+	// Packages that could not be matched against the database.
+	Unmatched []policy.Unmatched `json:"unmatched"`
+	// Number of matches that grype dropped by its own data corrections.
+	Suppressed int `json:"suppressed"`
 }
 
 type scanFinding struct {
-	ID       string          `json:"id"`
-	Aliases  []string        `json:"aliases,omitempty"`
-	Package  string          `json:"package"` // purl, or name@version if there is none
-	Type     string          `json:"type"`    // of the package, as in policy.Package
-	Name     string          `json:"name"`    // of the package
+	// ID of the vulnerability.
+	ID string `json:"id"`
+	// Other IDs of the same vulnerability.
+	Aliases []string `json:"aliases,omitempty"`
+	// Package: its purl, or name@version if it has none.
+	Package string `json:"package"`
+	// Type of the package, such as "deb" or "npm".
+	Type string `json:"type"`
+	// Name of the package.
+	Name string `json:"name"`
+	// Severity according to the database.
 	Severity policy.Severity `json:"severity"`
-	Score    float64         `json:"cvss,omitempty"` // the highest base score
-	EPSS     float64         `json:"epss,omitempty"`
-	KEV      bool            `json:"kev,omitempty"`
+	// Highest CVSS base score.
+	Score float64 `json:"cvss,omitempty"`
+	// EPSS probability, 0 to 1.
+	EPSS float64 `json:"epss,omitempty"`
+	// Listed in CISA's KEV catalog.
+	KEV bool `json:"kev,omitempty"`
+	// Whether a fixed version exists.
 	FixState policy.FixState `json:"fixState"`
-	Fixes    []policy.Fix    `json:"fixes,omitempty"`
-	Path     string          `json:"path,omitempty"` // the first location
+	// Fixed versions.
+	Fixes []policy.Fix `json:"fixes,omitempty"`
+	// First location of the package.
+	Path string `json:"path,omitempty"`
 }
 
 func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
@@ -82,7 +116,7 @@ func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
 			Version: tool.Version,
 			DB:      scanDatabase{URI: databaseURI(db), Version: db.Digest},
 			Result: scanResult{
-				Platform: p.Platform, Distribution: p.Distribution, Packages: len(p.Packages),
+				SchemaVersion: SchemaVersion, Platform: p.Platform, Distribution: p.Distribution, Packages: len(p.Packages),
 				Findings: []scanFinding{}, Unknowns: p.Unknowns, Unmatched: p.Unmatched, Suppressed: len(p.Suppressed),
 			},
 		},
@@ -112,43 +146,61 @@ func shorten(f policy.Finding) scanFinding {
 // vulnsPredicate has the same content as scanPredicate, in in-toto's form:
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/vulns_02.md
 type vulnsPredicate struct {
-	Scanner  vulnsScanner `json:"scanner"`
+	// The scanner, its database and its result.
+	Scanner vulnsScanner `json:"scanner"`
+	// Times of the scan.
 	Metadata scanMetadata `json:"metadata"`
-	// Extent is our extension of the predicate. An empty list of results means only that nothing
-	// was found; Extent shows how much was scanned.
-	Extent vulnsExtent `json:"imagegate_extent"`
+	// Extension of imagegate: how much was scanned. An empty list of results means only that nothing
+	// was found.
+	Coverage vulnsCoverage `json:"imagegate_coverage"`
 }
 
 type vulnsScanner struct {
-	URI     string        `json:"uri"`
-	Version string        `json:"version"`
-	DB      vulnsDatabase `json:"db"`
-	Result  []vulnsResult `json:"result"`
+	// Identifier of the program.
+	URI string `json:"uri"`
+	// Version of the program.
+	Version string `json:"version"`
+	// Vulnerability database.
+	DB vulnsDatabase `json:"db"`
+	// Every finding, whether a rule matched it or not.
+	Result []vulnsResult `json:"result"`
 }
 
 type vulnsDatabase struct {
 	scanDatabase
-	LastUpdate time.Time `json:"lastUpdate"` // capture time of the oldest data, see lastUpdate
+	// Time when the oldest data of the database was fetched from its source.
+	LastUpdate time.Time `json:"lastUpdate"`
 }
 
 type vulnsResult struct {
-	ID       string          `json:"id"`
+	// ID of the vulnerability.
+	ID string `json:"id"`
+	// The severity according to the database, and each score.
 	Severity []vulnsSeverity `json:"severity"`
-	// Annotations has one entry: the finding in cosign's form.
+	// One entry: the finding as in scanner.result.findings of the cosign form.
 	Annotations []scanFinding `json:"annotations"`
 }
 
 type vulnsSeverity struct {
+	// Database namespace, or scoring system such as "cvss_v3.1" or "epss".
 	Method string `json:"method"`
-	Score  string `json:"score"`
+	// Severity or score.
+	Score string `json:"score"`
 }
 
-type vulnsExtent struct {
-	Platform   string `json:"platform"`
-	Packages   int    `json:"packages"`
-	Unknowns   int    `json:"unknowns"`
-	Unmatched  int    `json:"unmatched"`
-	Suppressed int    `json:"suppressed"`
+type vulnsCoverage struct {
+	// Version of this extension, and of the finding in annotations: 1.
+	SchemaVersion int `json:"schemaVersion"`
+	// Name of the platform, such as "linux/amd64".
+	Platform string `json:"platform"`
+	// Number of cataloged packages.
+	Packages int `json:"packages"`
+	// Number of files that the cataloger found and could not read.
+	Unknowns int `json:"unknowns"`
+	// Number of packages that could not be matched against the database.
+	Unmatched int `json:"unmatched"`
+	// Number of matches that grype dropped by its own data corrections.
+	Suppressed int `json:"suppressed"`
 }
 
 func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
@@ -157,17 +209,17 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 		Scanner: vulnsScanner{URI: scan.Scanner.URI, Version: scan.Scanner.Version,
 			DB: vulnsDatabase{scan.Scanner.DB, lastUpdate(a.Input().Database).UTC()}, Result: []vulnsResult{}},
 		Metadata: scan.Metadata,
-		Extent:   vulnsExtent{Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
+		Coverage: vulnsCoverage{SchemaVersion: SchemaVersion, Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
 	}
 	// Files and packages that another package accounts for are not a gap.
 	for _, u := range p.Unknowns {
 		if u.Class != policy.UnknownOwned {
-			out.Extent.Unknowns++
+			out.Coverage.Unknowns++
 		}
 	}
 	for _, u := range p.Unmatched {
 		if !u.Reason.EvaluatedElsewhere() {
-			out.Extent.Unmatched++
+			out.Coverage.Unmatched++
 		}
 	}
 	for i, f := range p.Findings {

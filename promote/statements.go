@@ -29,28 +29,42 @@ var platformTypes = []string{SPDXType, CycloneDXType, ScanType, VulnsType}
 // decisionPredicate is a SLSA verification summary:
 // https://slsa.dev/spec/v1.1/verification_summary
 type decisionPredicate struct {
-	Verifier     decisionVerifier `json:"verifier"`
-	TimeVerified time.Time        `json:"timeVerified"`
-	ResourceURI  string           `json:"resourceUri"`
-	Policy       resource         `json:"policy"`
-	// Inputs lists every other statement by its digest, see inputOf.
-	Inputs  []resource `json:"inputAttestations"`
-	Result  string     `json:"verificationResult"`
-	Levels  []string   `json:"verifiedLevels"`
-	Version string     `json:"slsaVersion"`
-	// Basis is an extension field, named as the specification requires.
+	// The program that decided.
+	Verifier decisionVerifier `json:"verifier"`
+	// Time of the decision, RFC 3339 in UTC.
+	TimeVerified time.Time `json:"timeVerified"`
+	// Approved repository that the decision is for: "oci://" and its name, without tag or digest.
+	ResourceURI string `json:"resourceUri"`
+	// Policy that decided: its name in uri, and the SHA-256 of its text. The names of several
+	// policies are joined by " + ".
+	Policy resource `json:"policy"`
+	// Every other statement of this promotion, by the SHA-256 of its payload. The uri is its
+	// predicate type. An override is not listed: it is made after the decision.
+	Inputs []resource `json:"inputAttestations"`
+	// PASSED, or FAILED for a denial that an override let through.
+	Result string `json:"verificationResult"`
+	// IMAGEGATE_POLICY for a pass, FAILED otherwise. SLSA levels are not evaluated.
+	Levels []string `json:"verifiedLevels"`
+	// Version of the SLSA specification: "1.1".
+	Version string `json:"slsaVersion"`
+	// Extension of imagegate, named as the specification requires.
 	Basis DecisionBasis `json:"imagegate_basis"`
 }
 
 type decisionVerifier struct {
-	ID      string            `json:"id"`
+	// Identifier of the program.
+	ID string `json:"id"`
+	// Version of the program and of its components, such as grype and syft, by name.
 	Version map[string]string `json:"version"`
 }
 
 type resource struct {
-	URI       string            `json:"uri,omitempty"`
-	Digest    map[string]string `json:"digest"`
-	MediaType string            `json:"mediaType,omitempty"`
+	// Name of the policy, or predicate type of the statement.
+	URI string `json:"uri,omitempty"`
+	// Digest by algorithm, in hexadecimal.
+	Digest map[string]string `json:"digest"`
+	// Media type of the resource.
+	MediaType string `json:"mediaType,omitempty"`
 }
 
 // Values that the specification defines for a verification summary, and our own level.
@@ -66,88 +80,117 @@ const (
 	slsaVersion = "1.1"
 )
 
-// DecisionBasis records what a decision depends on, in addition to the statements that it lists.
+// DecisionBasis records the input of a decision, in addition to the statements that it lists. It is
+// the field imagegate_basis of the decision; docs/statements.md describes it from these comments.
 type DecisionBasis struct {
-	Source string `json:"source"` // staging repository of the image
-	// Tags are the tags of the approved repository that the decision was made for.
+	// Version of this extension: 1.
+	SchemaVersion int `json:"schemaVersion"`
+	// Staging repository of the image.
+	Source string `json:"source"`
+	// Tags of the approved repository that the decision was made for.
 	Tags []string `json:"tags"`
-	// Expires is when the decision becomes too old for its policy. Zero means never.
-	Expires    time.Time        `json:"expires,omitzero"`
-	Image      string           `json:"image"` // digest of the index or manifest
-	Platforms  []PlatformDigest `json:"platforms"`
-	Database   policy.Database  `json:"database"`
-	Exceptions []Used           `json:"exceptions"`
-	// ExternalEvidence is the digest of all external evidence that was available, see ExternalEvidenceDigest.
+	// Time when the decision becomes too old for its policy. Default: never.
+	Expires time.Time `json:"expires,omitzero"`
+	// Digest of the index or manifest that was evaluated.
+	Image string `json:"image"`
+	// Every platform of the image.
+	Platforms []PlatformDigest `json:"platforms"`
+	// Vulnerability database that was used.
+	Database policy.Database `json:"database"`
+	// Exceptions of the policy that the decision depends on.
+	Exceptions []Used `json:"exceptions"`
+	// SHA-256 of all external evidence that was available. Default: there was none.
 	ExternalEvidence string `json:"externalEvidence,omitempty"`
-	// NotAffected lists the VEX statements that removed a finding.
+	// VEX statements that removed a finding.
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
-	// Provenance lists the signatures and attestations that satisfied rules about provenance.
+	// Signatures and attestations from staging that satisfied a rule about provenance.
 	Provenance []UsedAttestation `json:"provenance,omitempty"`
-	// CopiedAttestations lists the signatures and attestations that were copied from staging, and
-	// SkippedAttestations those
-	// that were skipped.
-	CopiedAttestations  []CopiedAttestation  `json:"copiedAttestations,omitempty"`
+	// Signatures and attestations that were copied from staging.
+	CopiedAttestations []CopiedAttestation `json:"copiedAttestations,omitempty"`
+	// Signatures and attestations in staging that were not copied.
 	SkippedAttestations []SkippedAttestation `json:"skippedAttestations,omitempty"`
-	// Baseline lists the findings that only produced warnings because approved images have them,
-	// too. Nil without a baseline.
+	// Findings that only produced warnings because approved images have them, too. Default: no
+	// baseline was used.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
-	// Violations is the number of violations of a denial.
+	// Number of violations of a denial.
 	Violations int `json:"violations,omitempty"`
-	Warnings   int `json:"warnings"`
-	Allowed    int `json:"allowed"`
-	// Until is when the decision ends, see policy.Decision.
+	// Number of warnings.
+	Warnings int `json:"warnings"`
+	// Number of findings that no rule matched.
+	Allowed int `json:"allowed"`
+	// First time when the same input could be decided differently, for example because an
+	// exception ends. Default: never.
 	Until time.Time `json:"until,omitzero"`
-	// TimeDependent reports that a rule depends on the current time, so that the decision applies only
-	// to the moment when it was made.
+	// The policy has a rule that reads the clock, so the decision applies only to the moment when
+	// it was made.
 	TimeDependent bool `json:"timeDependent,omitempty"`
 }
 
 // PlatformDigest is a platform of the image.
 type PlatformDigest struct {
+	// Name of the platform, such as "linux/amd64".
 	Platform string `json:"platform"`
-	Digest   string `json:"digest"`
+	// Digest of its manifest.
+	Digest string `json:"digest"`
 }
 
-// Used is an exception that the pass depends on.
+// Used is an exception that the decision depends on.
 type Used struct {
-	// ID and Package identify the finding that the exception covered. Rule is set instead if the
-	// exception covers a violation of another kind of rule.
-	ID      string `json:"id,omitempty"`
+	// ID of the finding that the exception covered.
+	ID string `json:"id,omitempty"`
+	// Package of the finding, as a purl.
 	Package string `json:"package,omitempty"`
-	Rule    string `json:"rule,omitempty"`
-	// Path is the file that the exception covered, if the rule is about files or about packages
-	// without a version.
-	Path    string    `json:"path,omitempty"`
-	Reason  string    `json:"reason"`
-	Owner   string    `json:"owner"`
-	Ticket  string    `json:"ticket,omitempty"`
+	// Kind of rule, if the exception covered a violation without a finding.
+	Rule string `json:"rule,omitempty"`
+	// File that the exception covered, if the rule is about files or about packages without a
+	// version.
+	Path string `json:"path,omitempty"`
+	// Reason in the policy.
+	Reason string `json:"reason"`
+	// Owner in the policy.
+	Owner string `json:"owner"`
+	// Ticket in the policy.
+	Ticket string `json:"ticket,omitempty"`
+	// Time when the exception ends.
 	Expires time.Time `json:"expires"`
 }
 
 // UsedVEX is a VEX statement that removed a finding.
 type UsedVEX struct {
-	ID            string           `json:"id"`
-	Package       string           `json:"package"`
-	Status        policy.VEXStatus `json:"status"`
-	Justification string           `json:"justification,omitempty"`
-	Impact        string           `json:"impact,omitempty"`
-	Document      string           `json:"document"`
-	Author        string           `json:"author,omitempty"`
-	Signer        string           `json:"signer,omitempty"`
+	// ID of the finding.
+	ID string `json:"id"`
+	// Package of the finding, as a purl.
+	Package string `json:"package"`
+	// Status in the VEX statement: not_affected or fixed.
+	Status policy.VEXStatus `json:"status"`
+	// Justification in the VEX statement.
+	Justification string `json:"justification,omitempty"`
+	// Impact statement in the VEX statement.
+	Impact string `json:"impact,omitempty"`
+	// ID of the VEX document.
+	Document string `json:"document"`
+	// Author of the VEX document.
+	Author string `json:"author,omitempty"`
+	// Signer of the VEX document. Default: it came from a file.
+	Signer string `json:"signer,omitempty"`
 }
 
 // UsedAttestation is a signature or attestation from staging that satisfied a rule.
 type UsedAttestation struct {
-	Rule     string `json:"rule"`
+	// Name of the rule.
+	Rule string `json:"rule"`
+	// Platform that the rule was evaluated for.
 	Platform string `json:"platform"`
-	// Digest is the digest of the signed content. PredicateType is empty for a signature.
-	Digest        string        `json:"digest"`
-	PredicateType string        `json:"predicateType,omitempty"`
-	Signer        policy.Signer `json:"signer"`
+	// SHA-256 of the signed content.
+	Digest string `json:"digest"`
+	// Predicate type of the attestation. Default: it is a signature.
+	PredicateType string `json:"predicateType,omitempty"`
+	// Trusted signer that made it.
+	Signer policy.Signer `json:"signer"`
 }
 
-// ExternalEvidenceDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>", or "" if
-// there is none. The baseline is not included: it describes an image that is already approved,
+// ExternalEvidenceDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>",
+// or "" if there is none. The baseline is not included: it describes an image that is already approved,
 // either another image or this one.
 func ExternalEvidenceDigest(b gate.ExternalEvidence) (string, error) {
 	b.Baseline = nil
@@ -163,7 +206,7 @@ func ExternalEvidenceDigest(b gate.ExternalEvidence) (string, error) {
 
 func newDecision(a *gate.Approval, to destination, inputs []resource, takes CopyPlan) (decisionPredicate, error) {
 	in := a.Input()
-	beside, err := ExternalEvidenceDigest(gate.ExternalEvidence{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
+	external, err := ExternalEvidenceDigest(gate.ExternalEvidence{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
 	if err != nil {
 		return decisionPredicate{}, err
 	}
@@ -182,8 +225,8 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Copy
 		Result:       resultPassed,
 		Levels:       []string{levelPolicy},
 		Version:      slsaVersion,
-		Basis: DecisionBasis{Source: a.Input().Image.Repository, Tags: to.tagNames(), Image: a.Image().Digest.String(), Database: a.Input().Database,
-			Exceptions: []Used{}, ExternalEvidence: beside, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until, TimeDependent: decision.TimeDependent},
+		Basis: DecisionBasis{SchemaVersion: SchemaVersion, Source: a.Input().Image.Repository, Tags: to.tagNames(), Image: a.Image().Digest.String(), Database: a.Input().Database,
+			Exceptions: []Used{}, ExternalEvidence: external, Warnings: len(decision.Warnings), Allowed: len(decision.Allowed), Until: decision.Until, TimeDependent: decision.TimeDependent},
 	}
 	if age := a.Policies().DecisionMaxAge(); age > 0 {
 		out.Basis.Expires = out.TimeVerified.Add(age)
