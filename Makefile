@@ -31,7 +31,7 @@ test-crash: ## have files that are made to crash parsers end the program: only a
 
 .PHONY: test-cosign
 test-cosign: ## build the real cosign command and have it verify what is promoted
-	cd integration/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	cd integration/tools/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
 
 .PHONY: test-sigstore
@@ -48,11 +48,11 @@ test-unpack: ## compare what runtimes unpack with what the gate sees, for UNPACK
 
 .PHONY: test-consumers
 test-consumers: ## build the programs that check what is promoted and the services that sign, and ask each of them
-	cd integration/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	cd integration/tools/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	for program in cosign3 policy-tester kyverno slsa-verifier oras; do \
-		(cd integration/consumers/$$program && $(GO) build -o $(BIN)/consumers/$$program $$($(GO) list tool)) || exit 1; done
-	cd integration/consumers/kyverno && $(GO) build -o $(BIN)/consumers/kyverno-initialize ./initialize
-	cd integration/vault && $(GO) build -o $(BIN)/consumers/vault .
+		(cd integration/tools/$$program && $(GO) build -o $(BIN)/consumers/$$program $$($(GO) list tool)) || exit 1; done
+	cd integration/tools/kyverno && $(GO) build -o $(BIN)/consumers/kyverno-initialize ./initialize
+	cd integration/tools/vault && $(GO) build -o $(BIN)/consumers/vault .
 	cd integration/sigstore && $(GO) test -c -o $(BIN)/consumers/sigstore.test .
 	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -timeout 30m -run 'TestConsumers|TestKeyOfAVault' -v ./integration
 
@@ -65,7 +65,7 @@ test-parity: ## compare packages and findings with syft's and grype's own on a D
 scanners:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/bench/imagegate .
 	for program in anchore/syft/cmd/syft anchore/grype/cmd/grype; do \
-		(cd integration/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/$$program) || exit 1; done
+		(cd integration/tools/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/$$program) || exit 1; done
 
 .PHONY: test-corpus
 test-corpus: scanners ## judge look-alikes of popular images with the starter policy (half an hour, later ten minutes)
@@ -82,8 +82,8 @@ fuzz: ## run each fuzz target for FUZZTIME (default 1m)
 
 .PHONY: bench-programs
 bench-programs: scanners
-	cd integration/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/google/go-containerregistry/cmd/crane
-	cd integration/cosign && $(GO) build -trimpath -o $(BIN)/bench/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	cd integration/tools/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/google/go-containerregistry/cmd/crane
+	cd integration/tools/cosign && $(GO) build -trimpath -o $(BIN)/bench/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	$(GO) build -o $(BIN)/bench/bench ./integration/bench
 
 .PHONY: bench
@@ -110,17 +110,17 @@ PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md)
 lint: ## go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
-	cd integration/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
+	cd integration/tools/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
 	@# In the place of a caller's project, so that it reads action.yml as well.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $$dir/.git $$dir/.github/workflows $$dir/imagegate && \
 		cp action.yml $$dir/imagegate && cp examples/ci/*.github.yml $$dir/.github/workflows && \
 		cd $$dir && $(BIN)/actionlint -shellcheck= -pyflakes=
-	cd integration/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	cd integration/tools/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...
-	cd integration/vale && $(GO) build -o $(BIN)/ github.com/vale-cli/vale/v3/cmd/vale
-	@$(BIN)/vale --config integration/vale/vale.ini --output line $(PROSE)
-	@! $(BIN)/vale --config integration/vale/vale.ini --output line integration/vale/planted.txt >/dev/null || \
-		{ echo "Vale accepts integration/vale/planted.txt, which it must refuse"; exit 1; }
+	cd integration/tools/vale && $(GO) build -o $(BIN)/ github.com/vale-cli/vale/v3/cmd/vale
+	@$(BIN)/vale --config integration/tools/vale/vale.ini --output line $(PROSE)
+	@! $(BIN)/vale --config integration/tools/vale/vale.ini --output line integration/tools/vale/planted.txt >/dev/null || \
+		{ echo "Vale accepts integration/tools/vale/planted.txt, which it must refuse"; exit 1; }
 
 .PHONY: clean
 clean: ## remove what was built

@@ -25,12 +25,12 @@ var consumers = []struct {
 	// ask runs the program on an image in a form. nil means that it accepts the image.
 	ask func(b *bench, ref, form string) error
 }{
-	{"cosign v2", "cosign", "cosign", (*bench).cosign2},
-	{"cosign v3", "consumers/cosign3", "cosign3", (*bench).cosign3},
-	{"policy-controller", "consumers/policy-tester", "policy-tester", (*bench).policyTester},
-	{"Kyverno", "consumers/kyverno", "kyverno", (*bench).kyverno},
-	{"slsa-verifier", "consumers/slsa-verifier", "slsa-verifier", (*bench).slsaVerifier},
-	{"oras", "consumers/oras", "oras", (*bench).oras},
+	{"cosign v2", "tools/cosign", "cosign", (*bench).cosign2},
+	{"cosign v3", "tools/cosign3", "cosign3", (*bench).cosign3},
+	{"policy-controller", "tools/policy-tester", "policy-tester", (*bench).policyTester},
+	{"Kyverno", "tools/kyverno", "kyverno", (*bench).kyverno},
+	{"slsa-verifier", "tools/slsa-verifier", "slsa-verifier", (*bench).slsaVerifier},
+	{"oras", "tools/oras", "oras", (*bench).oras},
 }
 
 // bench is an approved registry with promoted images, and the consumers.

@@ -22,7 +22,7 @@ type vault struct {
 	address, token string
 }
 
-// startVault runs the program of integration/vault.
+// startVault runs the program of integration/tools/vault.
 func startVault(t *testing.T, program string) *vault {
 	t.Helper()
 	lines := serve(t, exec.CommandContext(t.Context(), program))

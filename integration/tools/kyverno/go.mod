@@ -1,5 +1,5 @@
 // Kyverno's command.
-module github.com/imagegate/imagegate/integration/consumers/kyverno
+module github.com/imagegate/imagegate/integration/tools/kyverno
 
 go 1.26.6
 

@@ -1,5 +1,5 @@
 // The linter of the GitHub workflows.
-module github.com/imagegate/imagegate/integration/lint
+module github.com/imagegate/imagegate/integration/tools/lint
 
 go 1.26.3
 

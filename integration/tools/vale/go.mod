@@ -1,5 +1,5 @@
 // The linter of the documents.
-module github.com/imagegate/imagegate/integration/vale
+module github.com/imagegate/imagegate/integration/tools/vale
 
 go 1.26.3
 

@@ -1,5 +1,5 @@
 // The oras command, which lists what is attached to an image.
-module github.com/imagegate/imagegate/integration/consumers/oras
+module github.com/imagegate/imagegate/integration/tools/oras
 
 go 1.26.7
 

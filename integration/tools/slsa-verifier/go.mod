@@ -1,5 +1,5 @@
 // The slsa-verifier command, which verifies the decision.
-module github.com/imagegate/imagegate/integration/consumers/slsa-verifier
+module github.com/imagegate/imagegate/integration/tools/slsa-verifier
 
 go 1.26.3
 

@@ -1,5 +1,5 @@
 // The linter of the Go code.
-module github.com/imagegate/imagegate/integration/golangci
+module github.com/imagegate/imagegate/integration/tools/golangci
 
 go 1.26.3
 

@@ -1,5 +1,5 @@
 // The cosign command of the next major version.
-module github.com/imagegate/imagegate/integration/consumers/cosign3
+module github.com/imagegate/imagegate/integration/tools/cosign3
 
 go 1.26.3
 

@@ -1,4 +1,4 @@
-module github.com/imagegate/imagegate/integration/vault
+module github.com/imagegate/imagegate/integration/tools/vault
 
 go 1.26
 

@@ -1,5 +1,5 @@
 // The policy-tester command of sigstore's policy-controller.
-module github.com/imagegate/imagegate/integration/consumers/policy-tester
+module github.com/imagegate/imagegate/integration/tools/policy-tester
 
 go 1.26.3
 

@@ -1,6 +1,6 @@
 // The cosign command, at the version whose packages the product links, so that
 // a test can have the real client verify what was promoted.
-module github.com/imagegate/imagegate/integration/cosign
+module github.com/imagegate/imagegate/integration/tools/cosign
 
 go 1.26.3
 

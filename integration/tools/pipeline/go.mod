@@ -1,6 +1,6 @@
 // The programs of the shell pipeline that the benchmark compares with, syft and
 // grype at the versions whose packages the product links. cosign is in ../cosign.
-module github.com/imagegate/imagegate/integration/pipeline
+module github.com/imagegate/imagegate/integration/tools/pipeline
 
 go 1.26.3
 
