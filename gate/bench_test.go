@@ -3,6 +3,7 @@ package gate
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -67,20 +68,20 @@ type stageTimes struct {
 	wall, cpu map[Stage]time.Duration
 }
 
-func (s *stageTimes) Start(stage Stage, _ string) func(error) {
+func (s *stageTimes) Start(ctx context.Context, step Step) (context.Context, func(error)) {
 	wall, cpu := time.Now(), cpuTime()
-	return func(error) {
+	return ctx, func(error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.wall == nil {
 			s.wall, s.cpu = map[Stage]time.Duration{}, map[Stage]time.Duration{}
 		}
-		s.wall[stage] += time.Since(wall)
-		s.cpu[stage] += cpuTime() - cpu
+		s.wall[step.Stage] += time.Since(wall)
+		s.cpu[step.Stage] += cpuTime() - cpu
 	}
 }
 
-func (s *stageTimes) Bytes(Stage, string, int64, int64) {}
+func (s *stageTimes) Bytes(Step, string, int64, int64) {}
 
 // manyFiles returns an image of some hundred megabytes in four layers. It has Debian packages with
 // their licenses, npm modules, Python distributions, Java archives, a Go program (this one), and

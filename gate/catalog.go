@@ -69,7 +69,7 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 	}
 	for i := range c.Platforms {
 		if one := &c.Platforms[i]; !one.cached {
-			if one.SBOM, err = g.generate(ctx, store, archives, &img.Platforms[i]); err != nil {
+			if one.SBOM, err = g.generate(ctx, store, archives, img, &img.Platforms[i]); err != nil {
 				return nil, 0, err
 			}
 		}
@@ -96,7 +96,7 @@ func (g *Gate) describe(p *Platform) (policy.Platform, error) {
 
 // fetch reads every layer of the images. A layer that several images share is read once.
 func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, images []v1.Image) error {
-	done := g.opts.Progress.Start(Pull, img.Digest.String())
+	ctx, done := g.opts.Progress.Start(ctx, Step{Image: img.Source.String(), Stage: Pull, Subject: img.Digest.String()})
 	err := store.Fetch(ctx, images...)
 	done(err)
 	if err != nil {
@@ -120,8 +120,8 @@ func (g *Gate) warm(ctx context.Context) (wait func()) {
 }
 
 // generate generates the SBOM of one platform.
-func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (*SBOM, error) {
-	done := g.opts.Progress.Start(Catalog, p.Name)
+func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.Archives, img *Image, p *Platform) (*SBOM, error) {
+	ctx, done := g.opts.Progress.Start(ctx, Step{Image: img.Source.String(), Stage: Catalog, Subject: p.Name})
 	sbom, err := g.generateIn(ctx, store, a, p)
 	done(err)
 	if err != nil {

@@ -50,8 +50,8 @@ func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEv
 		Attestations: external.Attestations, Unverified: external.Unverified}
 	for _, one := range c.Platforms {
 		p := one.Platform
-		done := g.opts.Progress.Start(Scan, p.Platform)
-		m, err := match.SBOM(ctx, g.opts.Database, one.SBOM)
+		sctx, done := g.opts.Progress.Start(ctx, Step{Image: c.Image.Reference, Stage: Scan, Subject: p.Platform})
+		m, err := match.SBOM(sctx, g.opts.Database, one.SBOM)
 		done(err)
 		if err != nil {
 			return policy.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)

@@ -124,7 +124,7 @@ func New(opts Options) (*Gate, error) {
 		g.platform = p
 	}
 	if g.opts.Progress == nil {
-		g.opts.Progress = silent{}
+		g.opts.Progress = NoProgress{}
 	}
 	if g.opts.Patterns == nil {
 		g.opts.Patterns = &catalog.Patterns{}
@@ -196,7 +196,7 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 		return nil, err
 	}
 	archives := filesystem.New()
-	store, err := g.newStore(archives)
+	store, err := g.newStore(src, archives)
 	if err != nil {
 		return nil, err
 	}
@@ -233,11 +233,11 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 	return r, nil
 }
 
-// newStore returns an empty store of layers. The file trees of its layers are in archives.
-func (g *Gate) newStore(archives *filesystem.Archives) (*layers.Store, error) {
+// newStore returns an empty store of the layers of src. The file trees of its layers are in archives.
+func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Store, error) {
 	store, err := layers.New(layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
-		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress}})
+		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress, Step{Image: src.String(), Stage: Pull}}})
 	if err != nil {
 		return nil, err
 	}

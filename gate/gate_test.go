@@ -307,13 +307,13 @@ func TestMovedTagIsReportedNotFollowed(t *testing.T) {
 // onStart calls f when cataloging starts, which is the first stage after the pull.
 type onStart func()
 
-func (f onStart) Start(stage Stage, _ string) func(error) {
-	if stage == Catalog {
+func (f onStart) Start(ctx context.Context, step Step) (context.Context, func(error)) {
+	if step.Stage == Catalog {
 		f()
 	}
-	return func(error) {}
+	return ctx, func(error) {}
 }
-func (onStart) Bytes(Stage, string, int64, int64) {}
+func (onStart) Bytes(Step, string, int64, int64) {}
 
 func TestFolderIsNotReadInPlaceOfTheRegistry(t *testing.T) {
 	h := newTester(t)
@@ -504,15 +504,15 @@ type cancelAt struct {
 	cancel func()
 }
 
-func (c cancelAt) Start(stage Stage, _ string) func(error) {
-	if stage == c.stage {
+func (c cancelAt) Start(ctx context.Context, step Step) (context.Context, func(error)) {
+	if step.Stage == c.stage {
 		c.cancel()
 	}
-	return func(error) {}
+	return ctx, func(error) {}
 }
 
-func (c cancelAt) Bytes(stage Stage, _ string, _, _ int64) {
-	if stage == c.stage {
+func (c cancelAt) Bytes(step Step, _ string, _, _ int64) {
+	if step.Stage == c.stage {
 		c.cancel()
 	}
 }

@@ -47,7 +47,7 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.opts.Parallel)
 	for i, blob := range blobs {
-		meters[i] = &meter{Layer: blob, ctx: gctx, repo: repo.String(), progress: p.opts.Progress}
+		meters[i] = &meter{Layer: blob, ctx: gctx, repo: repo.String(), progress: p.opts.Progress, step: gate.Step{Image: img.Source.String(), Stage: gate.Push, Subject: repo.String()}}
 		group.Go(func() error {
 			if err := pusher.Upload(gctx, repo, mountable(meters[i], img.Source, repo)); err != nil {
 				digest, _ := blob.Digest()
@@ -169,6 +169,7 @@ type meter struct {
 	ctx      context.Context // context of the copy: Compressed has no context parameter
 	repo     string
 	progress gate.Progress
+	step     gate.Step
 	sent     atomic.Int64
 }
 
@@ -209,7 +210,7 @@ func (r *metered) Read(b []byte) (int, error) {
 	if n > 0 {
 		r.done += int64(n)
 		r.meter.sent.Add(int64(n))
-		r.meter.progress.Bytes(gate.Push, r.what, r.done, r.size)
+		r.meter.progress.Bytes(r.meter.step, r.what, r.done, r.size)
 	}
 	return n, err
 }

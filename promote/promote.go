@@ -76,7 +76,7 @@ func New(opts Options) (*Promoter, error) {
 		opts.Inline = defaultInline
 	}
 	if opts.Progress == nil {
-		opts.Progress = silent{}
+		opts.Progress = gate.NoProgress{}
 	}
 	return &Promoter{opts: opts, verifier: verifier, trust: Trust{Trust: opts.Signer.Trust()}}, nil
 }
@@ -168,8 +168,8 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 	}
 	records := map[string]*Record{} // by repository
 	for i, d := range to {
-		done := p.opts.Progress.Start(gate.Push, d.tags[0].String())
-		record, err := p.write(ctx, a, d, signed[i])
+		pctx, done := p.opts.Progress.Start(ctx, gate.Step{Image: a.Input().Image.Reference, Stage: gate.Push, Subject: d.tags[0].String()})
+		record, err := p.write(pctx, a, d, signed[i])
 		done(err)
 		if err != nil {
 			return nil, err

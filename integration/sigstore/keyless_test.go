@@ -80,8 +80,8 @@ func statement(repo name.Repository, d v1.Hash) trust.Statement {
 }
 
 // accepts verifies all signatures and statements, and returns the first error.
-func accepts(tr trust.Trust, a attach.Attachments, repo name.Repository, d v1.Hash) (trust.Signatory, error) {
-	var by trust.Signatory
+func accepts(tr trust.Trust, a attach.Attachments, repo name.Repository, d v1.Hash) (trust.SignerIdentity, error) {
+	var by trust.SignerIdentity
 	var err error
 	for _, s := range a.Signatures {
 		if by, err = tr.VerifySignature(s, repo, d); err != nil {

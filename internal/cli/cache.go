@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate/cache"
+	"github.com/imagegate/imagegate/internal/observe"
 )
 
 var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB",
@@ -51,7 +52,7 @@ func runCacheStatus(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.Out, "%d images, %s\n", status.Entries, bytesOf(status.Bytes))
+	fmt.Fprintf(s.Out, "%d images, %s\n", status.Entries, observe.Bytes(status.Bytes))
 	if !status.Oldest.IsZero() {
 		fmt.Fprintf(s.Out, "least recently used %s\n", status.Oldest.Format(time.RFC3339))
 	}
@@ -71,7 +72,7 @@ func runCachePrune(c *cli.Context, s Streams) error {
 		return err
 	}
 	removed, err := kept.Prune(limit)
-	fmt.Fprintf(s.Out, "removed %d images, %s\n", removed.Entries, bytesOf(removed.Bytes))
+	fmt.Fprintf(s.Out, "removed %d images, %s\n", removed.Entries, observe.Bytes(removed.Bytes))
 	return err
 }
 

@@ -132,7 +132,7 @@ type watched struct {
 	child *supervise.Child
 }
 
-func (w watched) Start(stage gate.Stage, what string) func(error) {
-	w.child.Phase(string(stage) + " " + what)
-	return w.Progress.Start(stage, what)
+func (w watched) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
+	w.child.Phase(string(step.Stage) + " " + step.Subject)
+	return w.Progress.Start(ctx, step)
 }

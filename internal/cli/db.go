@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -69,14 +70,16 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	progress, stop, err := newProgress(s.Err, c.String("log-format"), c.Bool("quiet"))
+	progress, stop, err := newProgress(c, s)
 	if err != nil {
 		return err
 	}
 	result, err := vulndb.Update(c.Context, vulndb.UpdateOptions{
 		Dir: dir, URL: c.String("url"), Checksum: c.String("checksum"), AllowOlder: c.Bool("allow-older"),
 		InsecurePlainHTTP: c.Bool("insecure-plain-http"), Now: time.Now,
-		Progress: func(done, total int64) { progress.Bytes(gate.Pull, "vulnerability database", done, total) },
+		Progress: func(done, total int64) {
+			progress.Bytes(gate.Step{Stage: gate.Pull}, "vulnerability database", done, total)
+		},
 	})
 	stop()
 	if err != nil {
@@ -107,7 +110,7 @@ func runDBStatus(c *cli.Context, s Streams) error {
 		return err
 	}
 	if status.Folder != "" {
-		fmt.Fprintf(s.Out, "folder     %s, %s, installed %s\n", status.Folder, bytesOf(status.Size), status.Installed.UTC().Format(time.RFC3339))
+		fmt.Fprintf(s.Out, "folder     %s, %s, installed %s\n", status.Folder, observe.Bytes(status.Size), status.Installed.UTC().Format(time.RFC3339))
 		if err := printDatabase(s.Out, status.Database); err != nil {
 			return err
 		}

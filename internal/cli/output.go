@@ -66,7 +66,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	o.report.Command = command
 	o.report.Input.Image.Reference = image.String()
 	o.report.Started = time.Now().UTC()
-	if o.progress, o.stop, err = newProgress(s.Err, c.String("log-format"), c.Bool("quiet")); err != nil {
+	if o.progress, o.stop, err = newProgress(c, s); err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f == tempFlag }) {

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -222,37 +219,5 @@ func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
 		if code != exitUsage || !strings.Contains(stderr.String(), "--evidence-dir: \""+dir+"\" cannot be trusted") {
 			t.Errorf("%s: exit code %d: %s", args[1], code, stderr.String())
 		}
-	}
-}
-
-// hostile is text that terminals and CI systems would act on.
-const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
-
-// TestNoLogLineIsACommand: in both formats of the log.
-func TestNoLogLineIsACommand(t *testing.T) {
-	bad := regexp.MustCompile("\x1b|[\u0080-\u009f\u202a-\u202e\u2066-\u2069\r]|(?m)^\\s*::|##")
-	for _, format := range []string{"json", "text"} {
-		var out bytes.Buffer
-		progress, stop, err := newProgress(&out, format, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		progress.Start("scan", hostile)(nil)
-		progress.Start("scan", "x")(errors.New(hostile))
-		stop()
-		if found := bad.FindString(out.String()); found != "" {
-			t.Errorf("%s: %q in %q", format, found, out.String())
-		}
-		for line := range strings.Lines(out.String()) {
-			if format == "json" && !json.Valid([]byte(line)) {
-				t.Errorf("%q", line)
-			}
-		}
-		if n := strings.Count(out.String(), "\n"); n != 2 {
-			t.Errorf("%s: %d lines", format, n)
-		}
-	}
-	if a := printable(nil, slog.Int("n", 1)); a.Value.Int64() != 1 {
-		t.Error("numbers change")
 	}
 }

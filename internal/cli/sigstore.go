@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -156,6 +159,22 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 func atTerminal(s Streams) bool {
 	in, ok := s.In.(*os.File)
 	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)
+}
+
+// isTerminal reports whether w is a terminal that can redraw a line.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// newProgress returns the display that the flags select. The caller must call stop once to end it.
+func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
+	p, stop, err = observe.New(s.Err, observe.Options{Format: c.String("log-format"), Quiet: c.Bool("quiet"),
+		Terminal: isTerminal(s.Err), Redact: redact})
+	if err != nil {
+		return nil, nil, usageError{fmt.Errorf("--log-format: %w", err)}
+	}
+	return p, stop, nil
 }
 
 // trustedRoot returns the trusted root for verifying certificates: the file in --trusted-root, or

@@ -1,37 +1,50 @@
-package cli
+// Package observe shows what a run is doing: a bar on a terminal, lines in a log.
+package observe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"regexp"
 	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// newProgress chooses the display: a bar on a terminal, plain lines elsewhere, JSON lines if format
-// is json, nothing if quiet. The caller must call stop once to end it.
-func newProgress(w io.Writer, format string, quiet bool) (p gate.Progress, stop func(), err error) {
+// Options select the display.
+type Options struct {
+	// Format is "text" or "json". "" means text.
+	Format string
+	// Quiet shows nothing.
+	Quiet bool
+	// Terminal is set if the writer is a terminal that can redraw a line.
+	Terminal bool
+	// Redact removes secrets from the text of an error.
+	Redact func(string) string
+}
+
+// New returns the display that writes to w: a bar on a terminal, plain lines elsewhere, JSON lines
+// if the format is json. The caller must call stop once to end it.
+func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
+	format := o.Format
 	switch {
 	case format != "text" && format != "json" && format != "":
-		return nil, nil, usagef("--log-format %q: the format must be text or json", format)
-	case quiet:
-		return &lines{log: func(string, ...any) {}}, func() {}, nil
+		return nil, nil, fmt.Errorf("log format %q: the format must be text or json", format)
+	case o.Quiet:
+		return gate.NoProgress{}, func() {}, nil
 	case format == "json":
 		logger := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: printable}))
-		return &lines{log: logger.Info}, func() {}, nil
-	case isTerminal(w):
+		return &lines{log: logger.Info, redact: o.Redact}, func() {}, nil
+	case o.Terminal:
 		b := newBar(w)
 		return b, b.clear, nil
 	}
-	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }}, func() {}, nil
+	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }, redact: o.Redact}, func() {}, nil
 }
 
 // printable sanitizes the values of a log line. The JSON encoder does not escape C1 characters,
@@ -41,11 +54,6 @@ func printable(_ []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(report.Sanitize(a.Value.String()))
 	}
 	return a
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // plain renders a message as one line: "catalog linux/amd64: 1.2s".
@@ -59,7 +67,7 @@ func plain(msg string, args []any) string {
 			out += fmt.Sprintf(": %.1fs", args[i+1])
 		case "bytes":
 			if n := args[i+1].(int64); n > 0 {
-				out += ", " + bytesOf(n)
+				out += ", " + Bytes(n)
 			}
 		case "error":
 			out += ": " + report.Sanitize(fmt.Sprint(args[i+1]))
@@ -68,7 +76,8 @@ func plain(msg string, args []any) string {
 	return out
 }
 
-func bytesOf(n int64) string {
+// Bytes renders a number of bytes with a decimal prefix: "1.2 MB".
+func Bytes(n int64) string {
 	const unit = 1000
 	if n < unit {
 		return fmt.Sprintf("%d B", n)
@@ -80,40 +89,49 @@ func bytesOf(n int64) string {
 	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
 }
 
-// lines writes a line at the end of each step, with the number of bytes transferred.
+// lines writes a line at the end of each step, with the number of bytes transferred in it.
 type lines struct {
-	log   func(msg string, args ...any)
-	mu    sync.Mutex
-	moved map[string]int64
+	log    func(msg string, args ...any)
+	redact func(string) string
+	mu     sync.Mutex
+	moved  map[gate.Step]map[string]int64 // by blob
 }
 
-func (l *lines) Start(stage gate.Stage, what string) func(error) {
+// key identifies a step for its bytes: they are reported without the subject.
+func key(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.Stage} }
+
+// Start writes a line when the step is done.
+func (l *lines) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
 	began := time.Now()
 	l.mu.Lock()
-	l.moved = map[string]int64{}
+	delete(l.moved, key(step))
 	l.mu.Unlock()
-	return func(err error) {
+	return ctx, func(err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		var bytes int64
-		for _, n := range l.moved {
+		for _, n := range l.moved[key(step)] {
 			bytes += n
 		}
 		if err != nil {
-			l.log(string(stage), "what", what, "error", redact(err.Error()))
+			l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "error", l.redact(err.Error()))
 			return
 		}
-		l.log(string(stage), "what", what, "seconds", time.Since(began).Seconds(), "bytes", bytes)
+		l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "seconds", time.Since(began).Seconds(), "bytes", bytes)
 	}
 }
 
-func (l *lines) Bytes(_ gate.Stage, what string, done, _ int64) {
+// Bytes counts towards the current step of the image and stage.
+func (l *lines) Bytes(step gate.Step, blob string, done, _ int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.moved == nil {
-		l.moved = map[string]int64{}
+		l.moved = map[gate.Step]map[string]int64{}
 	}
-	l.moved[what] = done
+	if l.moved[key(step)] == nil {
+		l.moved[key(step)] = map[string]int64{}
+	}
+	l.moved[key(step)][blob] = done
 }
 
 // bar is one line on a terminal. It shows the stage and its object, and for pull and push the
@@ -136,7 +154,8 @@ const redraw = 100 * time.Millisecond
 // digests matches digests, which are shortened to leave space for the bar.
 var digests = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
 
-func (b *bar) Start(stage gate.Stage, what string) func(error) {
+func (b *bar) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
+	stage, what := step.Stage, step.Subject
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	most := int64(-1) // the total is unknown
@@ -147,20 +166,21 @@ func (b *bar) Start(stage gate.Stage, what string) func(error) {
 	}
 	what = digests.ReplaceAllString(report.Sanitize(what), "$1")
 	b.show(stage, most, fmt.Sprintf("%-8s%s", stage, what))
-	return func(error) {
+	return ctx, func(error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.end()
 	}
 }
 
-func (b *bar) Bytes(stage gate.Stage, what string, done, total int64) {
+func (b *bar) Bytes(step gate.Step, blob string, done, total int64) {
+	stage := step.Stage
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.current == nil || b.stage != stage { // a download without a stage of its own
 		b.show(stage, total, fmt.Sprintf("%-8s", stage))
 	}
-	b.moved[what], b.totals[what] = done, total
+	b.moved[blob], b.totals[blob] = done, total
 	var moved, all int64
 	for k := range b.moved {
 		moved, all = moved+b.moved[k], all+b.totals[k]
