@@ -34,8 +34,8 @@ func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	}
 }
 
-// TestForeignDatabaseNeverPasses: the image is denied even if uncovered packages only warn.
-func TestForeignDatabaseNeverPasses(t *testing.T) {
+// TestOtherDatabaseNeverPasses: the image is denied even if unmatched packages only warn.
+func TestOtherDatabaseNeverPasses(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(clean))
 	const warns = blockCritical + "distribution: {notCovered: warn}\n"

@@ -64,7 +64,7 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	spec.Files = []lab.File{{Path: "usr/lib/R/library/abc/DESCRIPTION", Content: "Package: abc\nVersion: 1.0\n"}}
 	src := h.push("app:1", h.image(spec))
 
-	uncovered := func(db *vulndb.DB, yaml string) (*Result, []policy.Unmatched) {
+	unmatched := func(db *vulndb.DB, yaml string) (*Result, []policy.Unmatched) {
 		r := h.check(h.gate(yaml, func(o *Options) { o.Database = db }), src)
 		var out []policy.Unmatched
 		for _, u := range r.Input.Platforms[0].Unmatched {
@@ -78,24 +78,24 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	r := policy.Unmatched{Type: "R-package", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "abc"}
 
 	// R packages are searched by CPE, so the NVD records cover them.
-	if _, got := uncovered(database, blockCritical); len(got) > 0 {
+	if _, got := unmatched(database, blockCritical); len(got) > 0 {
 		t.Errorf("with all records: %+v", got)
 	}
 	noLanguages := databaseWithout(t, "github")
-	result, got := uncovered(noLanguages, blockCritical)
+	result, got := unmatched(noLanguages, blockCritical)
 	if diff := cmp.Diff([]policy.Unmatched{npm}, got); diff != "" {
 		t.Error(diff)
 	}
 	if result.Decision.Passed || len(result.Input.Platforms[0].Findings) > 0 {
 		t.Errorf("passed is %v with %d findings", result.Decision.Passed, len(result.Input.Platforms[0].Findings))
 	}
-	if _, got := uncovered(databaseWithout(t, "github", "nvd"), blockCritical); cmp.Diff([]policy.Unmatched{r, npm}, got) != "" {
+	if _, got := unmatched(databaseWithout(t, "github", "nvd"), blockCritical); cmp.Diff([]policy.Unmatched{r, npm}, got) != "" {
 		t.Errorf("without NVD: %+v", got)
 	}
-	if _, got := uncovered(databaseWithout(t, "github/results/npm"), blockCritical); cmp.Diff([]policy.Unmatched{npm}, got) != "" {
+	if _, got := unmatched(databaseWithout(t, "github/results/npm"), blockCritical); cmp.Diff([]policy.Unmatched{npm}, got) != "" {
 		t.Errorf("with a provider that has nothing about npm: %+v", got)
 	}
-	if result, _ := uncovered(noLanguages, blockCritical+"distribution: {notCovered: warn}\n"); !result.Decision.Passed || len(result.Decision.Warnings) != 1 {
+	if result, _ := unmatched(noLanguages, blockCritical+"distribution: {notCovered: warn}\n"); !result.Decision.Passed || len(result.Decision.Warnings) != 1 {
 		t.Errorf("passed is %v with %d warnings where the policy only warns", result.Decision.Passed, len(result.Decision.Warnings))
 	}
 }

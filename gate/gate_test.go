@@ -154,7 +154,7 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 			}
 			got := r.Input.Platforms[0].Unmatched
 			if !slices.ContainsFunc(got, func(u policy.Unmatched) bool { return u.Package == nil && u.Reason == c.want }) {
-				t.Errorf("uncovered is %+v, want %q", got, c.want)
+				t.Errorf("unmatched is %+v, want %q", got, c.want)
 			}
 		})
 	}

@@ -153,7 +153,7 @@ func valuesOfMap(m map[string]string) (out []string) {
 	return out
 }
 
-// TestOwnerOfAnUnmatchedDistributionDoesNotCount: an uncovered distribution has no advisories about
+// TestOwnerOfAnUnmatchedDistributionDoesNotCount: an unmatched distribution has no advisories about
 // the files of its packages, even if the policy does not deny the distribution.
 func TestOwnerOfAnUnmatchedDistributionDoesNotCount(t *testing.T) {
 	h := newTester(t)

@@ -39,28 +39,28 @@ type bench struct {
 	dir, bin string
 	registry *lab.Registry
 	sigstore *sigstore
-	signing  means     // how the tested images are signed
-	trusted  signatory // the signer that the consumer trusts
+	signing  means         // how the tested images are signed
+	trusted  trustedSigner // the signer that the consumer trusts
 }
 
-// signatory is the signer that a consumer trusts: the key in a file, or an identity.
-type signatory struct{ key, Subject, Issuer string }
+// trustedSigner is the signer that a consumer trusts: the key in a file, or an identity.
+type trustedSigner struct{ key, Subject, Issuer string }
 
 // means is a way of signing: the flags, the signer to trust, and another signer of the same kind.
 type means struct {
 	kind       string
 	with       []string
-	who, other signatory
+	who, other trustedSigner
 }
 
 func (b *bench) signings() []means {
 	in := func(name string) string { return filepath.Join(b.dir, name) }
 	of := func(name string) string { return filepath.Join(b.sigstore.dir, name) }
 	return []means{
-		{"a key in a file", []string{"--key", in("cosign.key")}, signatory{key: in("cosign.pub")}, signatory{key: in("other.pub")}},
-		{"a key of a KMS", []string{"--key", "hashivault://release"}, signatory{key: in("release.pub")}, signatory{key: in("other.pub")}},
+		{"a key in a file", []string{"--key", in("cosign.key")}, trustedSigner{key: in("cosign.pub")}, trustedSigner{key: in("other.pub")}},
+		{"a key of a KMS", []string{"--key", "hashivault://release"}, trustedSigner{key: in("release.pub")}, trustedSigner{key: in("other.pub")}},
 		{"an identity", []string{"--keyless", "--identity-token", of("token"), "--signing-config", of("signing.json"), "--trusted-root", b.sigstore.root},
-			signatory{Subject: b.sigstore.Subject, Issuer: b.sigstore.Issuer}, signatory{Subject: "somebody@example.com", Issuer: b.sigstore.Issuer}},
+			trustedSigner{Subject: b.sigstore.Subject, Issuer: b.sigstore.Issuer}, trustedSigner{Subject: "somebody@example.com", Issuer: b.sigstore.Issuer}},
 	}
 }
 
@@ -123,7 +123,7 @@ func TestConsumers(t *testing.T) {
 		}
 	}
 	var table strings.Builder
-	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered | refuses another signer | refuses beside another image | refuses in another repository | refuses another policy |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered | refuses another signer | refuses on another image | refuses in another repository | refuses another policy |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range consumers {
 		for _, b.signing = range b.signings() {
 			fmt.Fprintf(&table, "| %s | %s | %s |", c.name, b.version(c.module, c.program), b.signing.kind)
@@ -215,9 +215,9 @@ func (b *bench) promotedDigest(form string) name.Digest {
 	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
-// beside pushes an image into a repository, with the signatures of the promoted image. change
+// pushed pushes an image into a repository, with the signatures of the promoted image. change
 // alters each signed message.
-func (b *bench) beside(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
+func (b *bench) pushed(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
 	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")
 	img, err := image()
@@ -236,7 +236,7 @@ func (b *bench) beside(form, path string, image func() (remote.Taggable, error),
 }
 
 func (b *bench) tampered(form string) string {
-	return b.beside(form, "tampered", images["fixed"], tampered)
+	return b.pushed(form, "tampered", images["fixed"], tampered)
 }
 
 func (b *bench) otherSigner(form string) string {
@@ -245,11 +245,11 @@ func (b *bench) otherSigner(form string) string {
 }
 
 func (b *bench) otherImage(form string) string {
-	return b.beside(form, "beside", images["vulnerable"], untouched)
+	return b.pushed(form, "beside", images["vulnerable"], untouched)
 }
 
 func (b *bench) otherRepository(form string) string {
-	return b.beside(form, "elsewhere", images["fixed"], untouched)
+	return b.pushed(form, "elsewhere", images["fixed"], untouched)
 }
 
 // otherPolicy returns an image that the same signer has promoted with another policy.

@@ -12,9 +12,9 @@ func withAdvisories(counted ...Advisories) Input {
 	return in
 }
 
-// TestEmptyOrForeignDatabaseNeverPasses checks that the database must have some advisory for the
-// image, even without minAdvisories and if uncovered packages only warn.
-func TestEmptyOrForeignDatabaseNeverPasses(t *testing.T) {
+// TestEmptyOrOtherDatabaseNeverPasses checks that the database must have some advisory for the
+// image, even without minAdvisories and if unmatched packages only warn.
+func TestEmptyOrOtherDatabaseNeverPasses(t *testing.T) {
 	p := blockAll()
 	p.Distribution.NotCovered = warnNotCovered
 	for name, in := range map[string]Input{

@@ -274,7 +274,7 @@ func TestUnreadFileIsNotClean(t *testing.T) {
 	}
 }
 
-func testUncovered(t *testing.T, u Unmatched) {
+func testUnmatched(t *testing.T, u Unmatched) {
 	t.Helper()
 	in := cleanInput()
 	in.Platforms[0].Unmatched = []Unmatched{u}
@@ -293,17 +293,17 @@ func testUncovered(t *testing.T, u Unmatched) {
 }
 
 func TestMissingDistributionIsNotClean(t *testing.T) {
-	testUncovered(t, Unmatched{Reason: NoDistribution})
+	testUnmatched(t, Unmatched{Reason: NoDistribution})
 }
 
 func TestDistributionOutsideTheDatabaseIsNotClean(t *testing.T) {
-	testUncovered(t, Unmatched{Reason: DistributionNotInDatabase, Detail: "debian 99"})
+	testUnmatched(t, Unmatched{Reason: DistributionNotInDatabase, Detail: "debian 99"})
 }
 
 func TestPackageWithoutComparableVersionIsNotClean(t *testing.T) {
-	testUncovered(t, Unmatched{Reason: VersionUnknown, Package: &Package{Name: "x", Version: "UNKNOWN"}})
-	testUncovered(t, Unmatched{Reason: VersionNotComparable, Package: &Package{Name: "x", Version: "abc"}})
-	testUncovered(t, Unmatched{Reason: "a reason of a later version"})
+	testUnmatched(t, Unmatched{Reason: VersionUnknown, Package: &Package{Name: "x", Version: "UNKNOWN"}})
+	testUnmatched(t, Unmatched{Reason: VersionNotComparable, Package: &Package{Name: "x", Version: "abc"}})
+	testUnmatched(t, Unmatched{Reason: "a reason of a later version"})
 }
 
 func TestMainModuleWarnsAndNeverBlocks(t *testing.T) {

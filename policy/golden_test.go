@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate anew")
+var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate")
 
 // TestEvaluateGolden judges testdata/evaluate/*/evidence.json against policy.yaml and the other
 // policies in the same folder, at the time in the file now. It compares the decision with

@@ -109,7 +109,7 @@ func problems(t *testing.T, data string) []string {
 	t.Helper()
 	p, err := Parse("p.yaml", []byte(data))
 	if p != nil {
-		t.Errorf("a policy beside the error %v", err)
+		t.Errorf("a policy together with the error %v", err)
 	}
 	if err == nil {
 		t.Fatalf("no error for\n%s", data)

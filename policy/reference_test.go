@@ -150,7 +150,7 @@ func (r *manual) kind(expr ast.Expr) (text, of string) {
 			}
 		}
 	}
-	r.Errorf("nobody knows how a %T %v is written", expr, expr)
+	r.Errorf("no rule says how a %T %v is written", expr, expr)
 	return "", ""
 }
 

@@ -57,7 +57,7 @@ func (m schemaMaker) ask(name string) answer {
 	m.Helper()
 	place, ok := places[name]
 	if !ok {
-		m.Fatalf("nobody says where in a file a %s stands", name)
+		m.Fatalf("the position of a %s in a file is unknown", name)
 	}
 	var s answer
 	for _, mapping := range []string{"{zzzzzzzzzzzz: 1}", "{}"} {
@@ -271,7 +271,7 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 			return keywords{"$ref": "#/$defs/" + x.Name}
 		}
 	}
-	m.Fatalf("%s.%s: nobody knows how a %T %v is written", owner, key, expr, expr)
+	m.Fatalf("%s.%s: no rule says how a %T %v is written", owner, key, expr, expr)
 	return nil
 }
 

@@ -130,13 +130,13 @@ func TestMirrorIsVerifiedOnlyForTheGivenRepository(t *testing.T) {
 				tr := w.trusting(w.signer.PublicKey())
 				tt.want(&tr)
 				record, err := w.verify(tt.ref, tr)
-				w.judged(name, tt.ref, tag, record, err, tt.ok)
+				w.checkResult(name, tt.ref, tag, record, err, tt.ok)
 			}
 		})
 	}
 }
 
-func (w *world) judged(what string, ref name.Reference, signed name.Tag, record *Record, err error, ok bool) {
+func (w *world) checkResult(what string, ref name.Reference, signed name.Tag, record *Record, err error, ok bool) {
 	w.Helper()
 	var unproven *VerifyError
 	switch {
@@ -175,7 +175,7 @@ func TestMirrorNeedsTheSignatureForTheNamedRepository(t *testing.T) {
 			tr.Repository = tag.Context()
 		}
 		record, err := v.VerifySignature(t.Context(), copied, tr)
-		w.judged("signature alone", copied, tag, record, err, named)
+		w.checkResult("signature alone", copied, tag, record, err, named)
 		explained, err := v.Explain(t.Context(), copied, tr)
 		if err != nil {
 			t.Fatal(err)

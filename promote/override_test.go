@@ -69,7 +69,7 @@ func (w *world) vulnerableIndex() v1.ImageIndex {
 }
 
 // believing trusts the world's key and accepts overrides.
-func (w *world) believing() Trust {
+func (w *world) trustingOwnKey() Trust {
 	t := w.trusting(w.signer.PublicKey())
 	t.AllowOverride = true
 	return t
@@ -144,7 +144,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 				t.Error("it does not say that there is an override")
 			}
 
-			record, err := w.verify(tag, w.believing())
+			record, err := w.verify(tag, w.trustingOwnKey())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 			platform := tag.Context().Digest(a.Image().Platforms[1].Digest.String())
 			_, err = w.verify(platform, w.trusting(w.signer.PublicKey()))
 			w.refused("platform", err, "FAILED")
-			if _, err := w.verify(platform, w.believing()); err != nil {
+			if _, err := w.verify(platform, w.trustingOwnKey()); err != nil {
 				t.Errorf("platform: %v", err)
 			}
 		})
@@ -209,7 +209,7 @@ func TestExpiredOverrideIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.Verify(t.Context(), tag, w.believing()); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if _, err := v.Verify(t.Context(), tag, w.trustingOwnKey()); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", now, err, want)
 		}
 	}
@@ -225,13 +225,13 @@ func TestDenialWithoutItsOverrideIsRefused(t *testing.T) {
 			t.Fatalf("%d override statements", len(removed))
 		}
 		w.putStatements(tag.Context(), digest, without)
-		_, err := w.verify(tag, w.believing())
+		_, err := w.verify(tag, w.trustingOwnKey())
 		w.refused("removed", err, "the decision is FAILED, and no override")
 		_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
 		w.refused("removed and not allowed", err, "is FAILED, not PASSED")
 		without.Layers = append(without.Layers, removed...)
 		w.putStatements(tag.Context(), digest, without)
-		if _, err := w.verify(tag, w.believing()); err != nil {
+		if _, err := w.verify(tag, w.trustingOwnKey()); err != nil {
 			t.Fatalf("with it back: %v", err)
 		}
 	}
@@ -248,7 +248,7 @@ func TestOverrideOfAnotherImageIsRefused(t *testing.T) {
 	_, foreign := w.statementsOf(other.Context(), b.Image().Digest, OverrideType(tool.URI))
 	without.Layers = append(without.Layers, foreign...)
 	w.putStatements(tag.Context(), a.Image().Digest, without)
-	_, err := w.verify(tag, w.believing())
+	_, err := w.verify(tag, w.trustingOwnKey())
 	w.refused("copied over", err, "no override by a trusted key lets it through")
 }
 
@@ -266,7 +266,7 @@ func TestOverrideOfAnotherDecisionIsRefused(t *testing.T) {
 	}
 	without.Layers = append(without.Layers, earlier...)
 	w.putStatements(tag.Context(), a.Image().Digest, without)
-	_, err := w.verify(tag, w.believing())
+	_, err := w.verify(tag, w.trustingOwnKey())
 	w.refused("earlier", err, "an override is for another decision")
 }
 
@@ -302,7 +302,7 @@ func TestOverrideByAnotherKeyIsRefused(t *testing.T) {
 		if err := storeAs(t.Context(), signer.Trust(), trust.Legacy, tag.Context(), digest, attach.Attachments{Envelopes: []trust.Envelope{env}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err = w.verify(tag, w.believing()); want == "" {
+		if _, err = w.verify(tag, w.trustingOwnKey()); want == "" {
 			if err != nil {
 				t.Error(err)
 			}
@@ -359,7 +359,7 @@ func TestLaterPassReplacesAnOverride(t *testing.T) {
 		w.refused("overridden", err, "FAILED")
 
 		w.put(img, tag)
-		for _, tr := range []Trust{w.trusting(w.signer.PublicKey()), w.believing()} {
+		for _, tr := range []Trust{w.trusting(w.signer.PublicKey()), w.trustingOwnKey()} {
 			record, err := w.verify(tag, tr)
 			if err != nil {
 				t.Fatal(err)
@@ -421,7 +421,7 @@ func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	if _, err := w.verify(denied, w.trusting(w.signer.PublicKey())); err == nil {
 		t.Error("the overridden index has passed")
 	}
-	if _, err := w.verify(denied, w.believing()); err != nil {
+	if _, err := w.verify(denied, w.trustingOwnKey()); err != nil {
 		t.Error(err)
 	}
 }
@@ -452,7 +452,7 @@ func TestInterruptedOverrideIsNotAPass(t *testing.T) {
 		if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 			t.Errorf("again, after write %d failed: %v", n, err)
 		}
-		if _, err := w.verify(tag, w.believing()); err != nil {
+		if _, err := w.verify(tag, w.trustingOwnKey()); err != nil {
 			t.Errorf("again, after write %d failed: %v", n, err)
 		}
 	}

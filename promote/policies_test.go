@@ -124,7 +124,7 @@ func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
 		t.Error(err)
 	}
-	tr := w.believing()
+	tr := w.trustingOwnKey()
 	tr.Policy = denied
 	if record, err := w.verify(tag, tr); err != nil || record.Override == nil {
 		t.Errorf("the earlier version is asked for: %v", err)

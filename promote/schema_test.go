@@ -302,7 +302,7 @@ func (w *world) evidence(tag name.Tag) []Document {
 	if err != nil {
 		w.Fatal(err)
 	}
-	_, documents, err := v.Evidence(w.Context(), tag, w.believing())
+	_, documents, err := v.Evidence(w.Context(), tag, w.trustingOwnKey())
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -498,7 +498,7 @@ func TestVerifyRefusesAnUnknownOverrideVersion(t *testing.T) {
 		without, _ := w.statementsOf(tag.Context(), a.Image().Digest, OverrideType(tool.URI))
 		w.putStatements(tag.Context(), a.Image().Digest, without)
 		w.attach(w.signer, trust.Legacy, tag.Context(), a.Image().Digest, kind)
-		_, err := w.verify(tag, w.believing())
+		_, err := w.verify(tag, w.trustingOwnKey())
 		w.unproven(kind, err, want)
 	}
 }

@@ -98,7 +98,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	d.say("Writes seen by the approved registry: 0. Repositories in it: 0.")
 
-	d.say("The repaired image. It passes: signed, attested, copied, and the tag last.")
+	d.say("The fixed image. It passes: signed, attested, copied, and the tag last.")
 	source, target = d.staging.Host()+"/team/app:1.1", d.approved.Host()+"/team/app:1.1"
 	if err := d.push(ctx, source, fixed); err != nil {
 		return err

@@ -124,7 +124,7 @@ func TestSweepDeletesNothingBehindALinkThatAppears(t *testing.T) {
 	}
 }
 
-func TestRunFolderIsReadByNobodyElse(t *testing.T) {
+func TestRunFolderIsPrivate(t *testing.T) {
 	s, err := New(Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

@@ -165,7 +165,7 @@ func TestUnusableRecordIsNotSkipped(t *testing.T) {
 			to, tmp := filepath.Join(t.TempDir(), "out"), t.TempDir()
 			r, err := Build(t.Context(), BuildOptions{From: from, To: to, TempDir: tmp, Now: stopped(built)})
 			if r != nil {
-				t.Errorf("there is a result beside the error: %+v", r)
+				t.Errorf("there is a result together with the error: %+v", r)
 			}
 			wantError(t, err, tt.want, filepath.Join("acme", "sub", "broken.json"))
 			nothingIn(t, filepath.Dir(to), tmp)

@@ -178,7 +178,7 @@ func TestImportRefusesOtherFiles(t *testing.T) {
 			got, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Limits: tt.limits, Now: stopped(built)})
 			wantError(t, err, tt.want, file)
 			if got.Digest != "" {
-				t.Errorf("there is a database beside the error: %+v", got)
+				t.Errorf("there is a database together with the error: %+v", got)
 			}
 			unchanged(t, dir, before, info)
 		})

@@ -233,7 +233,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 			}
 			r, err := Update(t.Context(), opts)
 			if r != nil {
-				t.Errorf("there is a result beside the error: %+v", r)
+				t.Errorf("there is a result together with the error: %+v", r)
 			}
 			wantError(t, err, tt.want)
 			unchanged(t, dir, before, info)

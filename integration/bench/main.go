@@ -32,7 +32,7 @@ func main() {
 	flag.StringVar(&o.from, "from", "", "measure nothing, and take the results from the JSON `FILE` of an earlier run")
 	flag.StringVar(&o.json, "o", "", "write the results as JSON to `FILE`")
 	flag.StringVar(&o.table, "table", "", "write the table as Markdown to `FILE`, besides printing it")
-	flag.StringVar(&o.page, "docs", "", "put table and plot into the Markdown `FILE`, the plot beside it as .svg")
+	flag.StringVar(&o.page, "docs", "", "put table and plot into the Markdown `FILE`, the plot next to it as .svg")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -203,7 +203,7 @@ func untrustedHint(e *disk.UntrustedError) string {
 	mendable := err == nil && (os.Geteuid() == 0 || disk.IsOwn(info))
 	// A symbolic link in the path is refused even with the flag.
 	if parent := err == nil && info.IsDir() && e.At != e.Path; parent && (e.Problem == disk.OwnedByOther || !mendable) {
-		return elsewhere + ", or, if nobody else uses this machine, give --" + sharedFlag.Name
+		return elsewhere + ", or, if no other user has access to this machine, use --" + sharedFlag.Name
 	}
 	switch e.Problem {
 	case disk.WritableByOthers:

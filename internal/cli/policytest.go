@@ -47,7 +47,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 	var results []report.Suite
 	broken := 0
 	for _, run := range runs {
-		result := run.judge()
+		result := run.evaluate()
 		results = append(results, result)
 		broken += result.Failed()
 	}
@@ -88,7 +88,7 @@ func loadSuite(file string) (suiteRun, error) {
 	run := suiteRun{suite: suite, evidence: map[string]*policy.Input{}}
 	var failed []error
 	for _, name := range suite.Policies {
-		p, err := loadPolicy(beside(file, name))
+		p, err := loadPolicy(relativeTo(file, name))
 		failed = append(failed, err)
 		run.policies = append(run.policies, p)
 	}
@@ -96,15 +96,15 @@ func loadSuite(file string) (suiteRun, error) {
 		if _, known := run.evidence[c.EvidenceFile]; known || c.Evidence != nil {
 			continue
 		}
-		in, err := loadEvidence(beside(file, c.EvidenceFile))
+		in, err := loadEvidence(relativeTo(file, c.EvidenceFile))
 		failed = append(failed, err)
 		run.evidence[c.EvidenceFile] = in
 	}
 	return run, errors.Join(failed...)
 }
 
-// beside resolves a file name relative to the folder of the file that contains it.
-func beside(file, name string) string {
+// relativeTo resolves a file name relative to the folder of the file that contains it.
+func relativeTo(file, name string) string {
 	name = filepath.FromSlash(name)
 	if filepath.IsAbs(name) {
 		return name
@@ -142,7 +142,7 @@ func loadEvidence(path string) (*policy.Input, error) {
 }
 
 // judge evaluates every case against the policies.
-func (run suiteRun) judge() report.Suite {
+func (run suiteRun) evaluate() report.Suite {
 	result := report.Suite{File: run.suite.File}
 	for i := range run.suite.Cases {
 		c := &run.suite.Cases[i]

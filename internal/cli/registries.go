@@ -113,7 +113,7 @@ func accessHint(err error) string {
 	)
 	switch {
 	case errors.As(err, &config) && errors.As(err, &untrusted):
-		return unplantedHint(untrusted)
+		return untrustedContentHint(untrusted)
 	case errors.As(err, &config) && config.Helper != "":
 		return fmt.Sprintf("install or fix %s, or remove it from %s", config.Helper, config.File)
 	case errors.As(err, &config):
@@ -137,8 +137,8 @@ func accessHint(err error) string {
 	return connectionHint(err)
 }
 
-// unplantedHint returns the hint for a configuration file that another user may have written.
-func unplantedHint(e *disk.UntrustedError) string {
+// untrustedContentHint returns the hint for a configuration file that another user may have written.
+func untrustedContentHint(e *disk.UntrustedError) string {
 	if e.Problem == disk.WritableByOthers {
 		return fmt.Sprintf("check the content of %s, then run \"chmod o-w\" on it", e.Path)
 	}

@@ -94,7 +94,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 	}
 	var services trust.Services
 	if path == "" {
-		m, err := mirror(c)
+		m, err := tufRepository(c)
 		if err != nil {
 			return trust.Services{}, err
 		}
@@ -195,7 +195,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	if !must && c.String("tuf-mirror") == "" {
 		return nil, nil
 	}
-	m, err := mirror(c)
+	m, err := tufRepository(c)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 }
 
 // mirror returns the TUF repository with the Sigstore configuration.
-func mirror(c *cli.Context) (trust.TUF, error) {
+func tufRepository(c *cli.Context) (trust.TUF, error) {
 	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
 		return m, usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")

@@ -72,10 +72,10 @@ func (t text) attached() {
 		}
 	}
 	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d trusted", len(t.Attachments), counting))
-	beside := ""
+	subject := ""
 	for _, a := range t.Attachments {
-		if a.Subject != beside {
-			beside = a.Subject
+		if a.Subject != subject {
+			subject = a.Subject
 			t.blank()
 			t.item(2, "attached to "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
 		}

@@ -31,7 +31,7 @@ type Baseline struct {
 }
 
 // Run checks one image and fills in the report. It returns whether the image passed. An error means
-// that there is no decision.
+// that the job made no decision.
 func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (passed bool, err error) {
 	r.At = j.At
 	if j.Policies.UsesSigned(src.Repository()) {
