@@ -221,7 +221,7 @@ func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1
 func (e *Evidence) add(item Item) (err error) {
 	if item.Err != nil {
 		e.Unverified++
-		return nil
+		return nil //nolint:nilerr // it is counted, and does not count otherwise
 	}
 	a := item.Attestation
 	if a.Provenance, err = provenanceOf(a.PredicateType, item.predicate); err != nil {

@@ -170,7 +170,7 @@ func isTerminal(w io.Writer) bool {
 // newProgress returns the display that the flags select. The caller must call stop once to end it.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
 	p, stop, err = observe.New(s.Err, observe.Options{Format: c.String("log-format"), Quiet: c.Bool("quiet"),
-		Terminal: isTerminal(s.Err), Redact: redact})
+		Terminal: isTerminal(s.Err), Now: time.Now, Redact: redact})
 	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("--log-format: %w", err)}
 	}

@@ -24,7 +24,9 @@ type Options struct {
 	Quiet bool
 	// Terminal is set if the writer is a terminal that can redraw a line.
 	Terminal bool
-	// Redact removes secrets from the text of an error.
+	// Now returns the current time. Required.
+	Now func() time.Time
+	// Redact removes secrets from the text of an error. Required.
 	Redact func(string) string
 }
 
@@ -39,12 +41,12 @@ func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 		return gate.NoProgress{}, func() {}, nil
 	case format == "json":
 		logger := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: printable}))
-		return &lines{log: logger.Info, redact: o.Redact}, func() {}, nil
+		return &lines{log: logger.Info, now: o.Now, redact: o.Redact}, func() {}, nil
 	case o.Terminal:
 		b := newBar(w)
 		return b, b.clear, nil
 	}
-	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }, redact: o.Redact}, func() {}, nil
+	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }, now: o.Now, redact: o.Redact}, func() {}, nil
 }
 
 // printable sanitizes the values of a log line. The JSON encoder does not escape C1 characters,
@@ -92,6 +94,7 @@ func Bytes(n int64) string {
 // lines writes a line at the end of each step, with the number of bytes transferred in it.
 type lines struct {
 	log    func(msg string, args ...any)
+	now    func() time.Time
 	redact func(string) string
 	mu     sync.Mutex
 	moved  map[gate.Step]map[string]int64 // by blob
@@ -102,7 +105,7 @@ func key(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.Stag
 
 // Start writes a line when the step is done.
 func (l *lines) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
-	began := time.Now()
+	began := l.now()
 	l.mu.Lock()
 	delete(l.moved, key(step))
 	l.mu.Unlock()
@@ -117,7 +120,7 @@ func (l *lines) Start(ctx context.Context, step gate.Step) (context.Context, fun
 			l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "error", l.redact(err.Error()))
 			return
 		}
-		l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "seconds", time.Since(began).Seconds(), "bytes", bytes)
+		l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "seconds", l.now().Sub(began).Seconds(), "bytes", bytes)
 	}
 }
 

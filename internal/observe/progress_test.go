@@ -41,7 +41,7 @@ func TestNoLogLineIsACommand(t *testing.T) {
 	bad := regexp.MustCompile("\x1b|[\u0080-\u009f\u202a-\u202e\u2066-\u2069\r]|(?m)^\\s*::|##")
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
-		progress, stop, err := New(&out, Options{Format: format, Redact: redact.URLs})
+		progress, stop, err := New(&out, Options{Format: format, Now: time.Now, Redact: redact.URLs})
 		if err != nil {
 			t.Fatal(err)
 		}

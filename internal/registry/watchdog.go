@@ -35,15 +35,20 @@ type watchdog struct {
 	idleTimeout time.Duration
 }
 
+// deadline returns the end of the idle timeout, in the time of the system as sockets require.
+func (c *watchdog) deadline() time.Time {
+	return time.Now().Add(c.idleTimeout) //nolint:forbidigo // sockets use the clock of the system
+}
+
 func (c *watchdog) Read(b []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(c.idleTimeout)); err != nil {
+	if err := c.SetDeadline(c.deadline()); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(b)
 }
 
 func (c *watchdog) Write(b []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(c.idleTimeout)); err != nil {
+	if err := c.SetDeadline(c.deadline()); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)

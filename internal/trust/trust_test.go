@@ -59,9 +59,6 @@ func newRepo(t testing.TB, path string) name.Repository {
 	return repoIn(t, newRegistry(t), path)
 }
 
-// only returns a Trust in the key of one signer.
-func only(s *Signer) Trust { return s.Trust() }
-
 func signLegacy(t testing.TB, s *Signer, repo name.Repository, d v1.Hash) Signature {
 	t.Helper()
 	return signAs(t, s, Legacy, repo, d)[0]
