@@ -2,46 +2,36 @@ module github.com/imagegate/imagegate
 
 go 1.26.3
 
+// Images and registries.
 require (
-	cel.dev/cel-go v0.33.2
-	cloud.google.com/go/kms v1.32.0
-	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.21.1
-	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.13.1
-	github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys v1.5.0
+	github.com/awslabs/amazon-ecr-credential-helper/ecr-login v0.12.0
+	github.com/chrismellard/docker-credential-acr-env v0.0.0-20230304212654-82a0ddb27589
+	github.com/google/go-containerregistry v0.22.1
+	github.com/moby/moby/client v0.6.0
+)
+
+// SBOMs and matching.
+require (
 	github.com/CycloneDX/cyclonedx-go v0.12.0
-	github.com/Masterminds/semver/v3 v3.5.0
 	github.com/anchore/clio v0.1.1
 	github.com/anchore/go-logger v0.1.1
 	github.com/anchore/grype v0.119.0
 	github.com/anchore/stereoscope v0.3.2
 	github.com/anchore/syft v1.52.0
-	github.com/aquasecurity/go-pep440-version v0.0.1
+	github.com/spdx/tools-golang v0.6.0-rc4
+	github.com/zricethezav/gitleaks/v8 v8.30.1
+	gorm.io/gorm v1.31.2
+)
+
+// Signing and verifying.
+require (
+	cloud.google.com/go/kms v1.32.0
+	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.21.1
+	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.13.1
+	github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys v1.5.0
 	github.com/aws/aws-sdk-go-v2/config v1.32.40
-	github.com/awslabs/amazon-ecr-credential-helper/ecr-login v0.12.0
-	github.com/bmatcuk/doublestar/v4 v4.10.0
-	github.com/cespare/xxhash/v2 v2.3.0
-	github.com/chrismellard/docker-credential-acr-env v0.0.0-20230304212654-82a0ddb27589
-	github.com/distribution/distribution/v3 v3.1.2
-	github.com/dustin/go-humanize v1.0.1
-	github.com/github/go-spdx/v2 v2.7.0
 	github.com/go-openapi/runtime v0.33.0
 	github.com/go-openapi/strfmt v0.27.0
-	github.com/gofrs/flock v0.13.0
-	github.com/google/go-cmp v0.7.0
-	github.com/google/go-containerregistry v0.22.1
-	github.com/google/uuid v1.6.0
-	github.com/jstemmer/go-junit-report/v2 v2.1.0
-	github.com/klauspost/compress v1.20.0
-	github.com/knqyf263/go-apk-version v0.0.0-20200609155635-041fdbb8563f
-	github.com/knqyf263/go-deb-version v0.0.0-20241115132648-6f4aee6ccd23
-	github.com/masahiro331/go-mvn-version v0.0.0-20250131095131-f4974fa13b8a
-	github.com/mikelolasagasti/xz v1.0.1
-	github.com/moby/moby/client v0.6.0
-	github.com/openvex/go-vex v0.2.8
-	github.com/pandatix/go-cvss v0.6.4
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
-	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/secure-systems-lab/go-securesystemslib v0.11.0
 	github.com/sigstore/cosign/v2 v2.6.5
 	github.com/sigstore/protobuf-specs v0.5.1
@@ -52,19 +42,54 @@ require (
 	github.com/sigstore/sigstore/pkg/signature/kms/aws v1.10.8
 	github.com/sigstore/sigstore/pkg/signature/kms/gcp v1.10.8
 	github.com/sigstore/sigstore/pkg/signature/kms/hashivault v1.10.8
-	github.com/sirupsen/logrus v1.10.2
-	github.com/spdx/tools-golang v0.6.0-rc4
-	github.com/ulikunitz/xz v0.5.16
-	github.com/urfave/cli/v2 v2.27.7
-	github.com/zricethezav/gitleaks/v8 v8.30.1
 	golang.org/x/crypto v0.57.0
-	golang.org/x/sync v0.23.0
-	golang.org/x/term v0.46.0
 	google.golang.org/api v0.294.0
 	google.golang.org/grpc v1.83.2
 	google.golang.org/protobuf v1.36.12
+)
+
+// Policies, versions, licenses, VEX.
+require (
+	cel.dev/cel-go v0.33.2
+	github.com/Masterminds/semver/v3 v3.5.0
+	github.com/aquasecurity/go-pep440-version v0.0.1
+	github.com/bmatcuk/doublestar/v4 v4.10.0
+	github.com/github/go-spdx/v2 v2.7.0
+	github.com/knqyf263/go-apk-version v0.0.0-20200609155635-041fdbb8563f
+	github.com/knqyf263/go-deb-version v0.0.0-20241115132648-6f4aee6ccd23
+	github.com/masahiro331/go-mvn-version v0.0.0-20250131095131-f4974fa13b8a
+	github.com/openvex/go-vex v0.2.8
+	github.com/pandatix/go-cvss v0.6.4
 	gopkg.in/yaml.v3 v3.0.1
-	gorm.io/gorm v1.31.2
+)
+
+// Compression and local files.
+require (
+	github.com/cespare/xxhash/v2 v2.3.0
+	github.com/gofrs/flock v0.13.0
+	github.com/klauspost/compress v1.20.0
+	github.com/mikelolasagasti/xz v1.0.1
+	github.com/ulikunitz/xz v0.5.16
+	golang.org/x/sync v0.23.0
+)
+
+// Command line and reports.
+require (
+	github.com/dustin/go-humanize v1.0.1
+	github.com/google/uuid v1.6.0
+	github.com/jstemmer/go-junit-report/v2 v2.1.0
+	github.com/schollz/progressbar/v3 v3.19.1
+	github.com/sirupsen/logrus v1.10.2
+	github.com/urfave/cli/v2 v2.27.7
+	golang.org/x/term v0.46.0
+)
+
+// Tests and the demo.
+require (
+	github.com/distribution/distribution/v3 v3.1.2
+	github.com/google/go-cmp v0.7.0
+	github.com/rogpeppe/go-internal v1.16.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 )
 
 require (
