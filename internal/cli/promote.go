@@ -24,7 +24,7 @@ func promoteCommand(s Streams) *cli.Command {
 			"The password of an encrypted key comes from COSIGN_PASSWORD. You can safely run the command\n" +
 			"again: it verifies what was already written and adds what is missing.\n\n" +
 			"--override promotes a denied image if every policy allows it. The signed decision still says\n" +
-			"that the image was denied, and carries the override. The exit code is 0, and the report and\n" +
+			"that the image was denied, and names the override. The exit code is 0, and the report and\n" +
 			"standard error name the override.",
 		Flags: []cli.Flag{policyFlag, keyFlag("sign with `KEY`: a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"},
