@@ -207,8 +207,8 @@ func checkSaved(file string) (err error) {
 	return checkSavedMembers(members, list)
 }
 
-// checkSavedMembers checks type and size of the list and the configs. It ignores missing members:
-// the library reports them.
+// checkSavedMembers checks that manifest.json and the configs in an archive of "docker save" are
+// regular files and not too large. It ignores missing members: go-containerregistry reports them.
 func checkSavedMembers(members map[string]*tar.Header, list []byte) error {
 	check := func(member string, most int64) error {
 		h, ok := members[path.Clean(member)]

@@ -164,8 +164,9 @@ func decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) {
 	return r, func() {}, nil
 }
 
-// members reads gzip members to the end of r. The library does so too, but it treats a member that
-// is truncated inside its header as the end. It would then ignore the data after the last member.
+// members reads all gzip members up to the end of r. Package gzip can read several members too, but
+// it takes a member with a truncated header for the end of the input and ignores its bytes. members
+// returns an error instead.
 type members struct {
 	r *bufio.Reader
 	z *gzip.Reader

@@ -90,7 +90,8 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	return cmp.Or(plain.complete(), blob.keep(), plain.keep())
 }
 
-// decompressAgain decompresses a received blob again and replaces the output of the program.
+// decompressAgain decompresses a received blob in this process. It replaces the output of
+// Options.Gunzip, which failed or has the wrong digest.
 func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, plain *file, index Index) error {
 	if err := plain.empty(); err != nil {
 		return err

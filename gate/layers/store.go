@@ -42,10 +42,10 @@ type Options struct {
 	// Parallel is the maximum number of layers that are processed at once. Default: one for each
 	// core, at most 8.
 	Parallel int
-	// Gunzip is a program, by its absolute path, and its arguments: "igzip -dc", "unpigz -c". It
-	// decompresses gzip from standard input to standard output. It runs without environment
-	// variables. Its output is always verified. If the program fails, the layer is decompressed
-	// again in this process. Default: no program.
+	// Gunzip is a command that decompresses gzip from standard input to standard output: the
+	// absolute path of a program and its arguments, such as {"/usr/bin/igzip", "-dc"}. It runs
+	// without environment variables. Its output is always verified. If the command fails or its
+	// output is wrong, the layer is decompressed again in this process. Default: no command.
 	Gunzip []string
 	// Index reads every layer while Fetch reads it. Default: none.
 	Index Index

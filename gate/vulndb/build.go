@@ -181,7 +181,7 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 	}
 	if env == nil {
 		if !s.byHand {
-			return nil, errors.New("it has no envelope with schema and item")
+			return nil, errors.New("the record is not in vunnel's format: it has neither \"schema\" nor \"item\"")
 		}
 		return b.osv(s, r.name, r.data)
 	}

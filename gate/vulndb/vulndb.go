@@ -218,7 +218,7 @@ func clientSchema() string {
 // without escaping them.
 func checkDir(dir string) (string, error) {
 	if dir == "" {
-		return "", errors.New("no directory for the vulnerability database")
+		return "", errors.New("the folder of the vulnerability database is not set")
 	}
 	if strings.ContainsAny(dir, "?#%") {
 		return "", fmt.Errorf("vulnerability database directory %q: the characters ?, # and %% are not supported", dir)

@@ -31,7 +31,7 @@ func dbCommand(s Streams) *cli.Command {
 				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download from the mirror at `URL`"},
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the archive with this `SHA256`, as sha256:<hex>"},
 				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},
-				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "allow a mirror without TLS on another machine"}},
+				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "download the database over plain HTTP. Loopback addresses need no flag"}},
 			Action: func(c *cli.Context) error { return runDBUpdate(c, s) },
 		}, {
 			Name:   "status",

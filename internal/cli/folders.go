@@ -22,7 +22,7 @@ import (
 // sharedFlag is for containers without other users, where folder modes mean nothing: every parent
 // may be writable for all, and a Kubernetes volume with an fsGroup is writable for its group.
 var sharedFlag = &cli.BoolFlag{Name: "insecure-shared-parents", EnvVars: []string{"IMAGEGATE_INSECURE_SHARED_PARENTS"},
-	Usage: "accept folders inside folders that other users can write to (for containers with one user)"}
+	Usage: "do not check who else can write to the parents of the cache and temporary folders. For containers without other users"}
 
 // checkFolder checks that only this user or root can change a folder, or replace it through a
 // parent folder. A folder that does not exist is accepted: this user will own it.

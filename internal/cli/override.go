@@ -25,7 +25,7 @@ type overrideValue map[string]string
 func newOverrideFlag() *cli.GenericFlag {
 	// No environment variable on purpose: an override is for one run and must not stay in an
 	// environment.
-	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image if the policy allows an override: `reason=TEXT,approver=NAME,expires=TIME`. Put a pair that has a comma into double quotes. Repeatable"}
+	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image if the policy allows an override: `reason=TEXT,approver=NAME,expires=TIME`. Put a pair with a comma into double quotes, or into a flag of its own"}
 }
 
 // Set parses the pairs of one flag.
