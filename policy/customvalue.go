@@ -43,7 +43,7 @@ func (o *object) states(f *structField) bool {
 func (o *object) read(f *structField) (ref.Val, error) {
 	v := o.v.FieldByIndex(f.index)
 	if f.stated && (absent(v) || !o.states(f)) {
-		return nil, fmt.Errorf("%s is not stated: ask has() first", f.name)
+		return nil, fmt.Errorf("%s is unknown: check it with has() first", f.name)
 	}
 	return f.value(o, v), nil
 }

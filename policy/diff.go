@@ -32,7 +32,7 @@ const (
 	ChangeGrace     ChangeKind = "grace ended"
 	// ChangeOutcome is a different result for a finding without any of the other reasons: its
 	// severity, its score or the policy has changed.
-	ChangeOutcome ChangeKind = "judged otherwise"
+	ChangeOutcome ChangeKind = "decided differently"
 )
 
 var changeKinds = []ChangeKind{

@@ -50,10 +50,10 @@ func TestDiff(t *testing.T) {
 			"database changed: the vulnerability database built on 2026-06-15T12:00:00Z has been replaced by one built on 2026-06-17T12:00:00Z"}},
 		{"policy", snapshot(p, now, low), snapshot(&stricter, now, low), []string{
 			"policy changed: the policy has changed from sha256:1 to sha256:2",
-			"judged otherwise: CVE-1 in lodash 4.17.20 was allowed and is now blocked",
+			"decided differently: CVE-1 in lodash 4.17.20 was allowed and is now blocked",
 		}},
 		{"severity", snapshot(p, now, low), snapshot(p, now, critical), []string{
-			"judged otherwise: CVE-1 in lodash 4.17.20 was allowed and is now blocked"}},
+			"decided differently: CVE-1 in lodash 4.17.20 was allowed and is now blocked"}},
 		{"exception", snapshot(&excepting, now, critical), snapshot(&excepting, later, critical), []string{
 			"database changed: the vulnerability database built on 2026-06-15T12:00:00Z has been replaced by one built on 2026-06-17T12:00:00Z",
 			`exception expired: the exception for "CVE-1" expired on 2026-06-16T12:00:00Z: CVE-1 in lodash 4.17.20 is now blocked`,

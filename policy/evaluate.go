@@ -80,9 +80,9 @@ func (e *evaluation) completeness() {
 	}
 	switch {
 	case e.missing:
-		block("", "no policy: nothing passes without one")
+		block("", "no policy: no image can pass")
 	case len(e.policy.Rules) == 0:
-		block("", "the policy has no rules: nothing passes without one")
+		block("", "the policy has no rules: no image can pass")
 	}
 	if in.Image.Digest == "" {
 		block("", "the image has no digest")

@@ -105,7 +105,7 @@ func TestNoPolicyIsNoPass(t *testing.T) {
 	in := withFindings(finding("CVE-1", SeverityLow))
 	d := none.Evaluate(in, now)
 	denied(t, d, "evidence evidence")
-	if want := "no policy: nothing passes without one"; d.Violations[0].Message != want {
+	if want := "no policy: no image can pass"; d.Violations[0].Message != want {
 		t.Errorf("message %q, want %q", d.Violations[0].Message, want)
 	}
 	if len(d.Allowed) != 1 {

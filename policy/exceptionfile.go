@@ -67,7 +67,7 @@ func combined(files []File) string {
 // pass.
 func (p *Policy) Validate(now time.Time) error {
 	if p == nil {
-		return errors.New("no policy: nothing passes without one")
+		return errors.New("no policy: no image can pass")
 	}
 	d := &decoder{}
 	for _, list := range p.exceptionLists() {

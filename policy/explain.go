@@ -193,5 +193,5 @@ func (e *Explanation) remedyByException(what string) {
 		}
 		e.Remedies = append(e.Remedies, text)
 	}
-	e.Remedies = append(e.Remedies, "waiting never lets it pass")
+	e.Remedies = append(e.Remedies, "it does not pass without a change")
 }

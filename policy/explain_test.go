@@ -45,7 +45,7 @@ images:
 			"upgrade lodash to 3 or 2 or 4",
 			"an exception with id CVE-1 in p.yaml or its folder exceptions, which ends at most 90d ahead",
 			"an exception with id CVE-1 in team.yaml",
-			"waiting never lets it pass",
+			"it does not pass without a change",
 		},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -88,8 +88,8 @@ func TestExplainEveryOutcome(t *testing.T) {
 	in.VEX = []VEXStatement{statement}
 	d := p.Evaluate(in, now)
 	for id, want := range map[string]Explanation{
-		"blocked":  {Outcome: OutcomeBlocked, Remedies: []string{"no fixed version is known: remove lodash or build without it", "an exception with id blocked in p.yaml", "waiting never lets it pass"}},
-		"graced":   {Outcome: OutcomeWarned, Remedies: []string{"upgrade lodash to 3 or 2 or 4", "an exception with id graced in p.yaml", "waiting never lets it pass"}},
+		"blocked":  {Outcome: OutcomeBlocked, Remedies: []string{"no fixed version is known: remove lodash or build without it", "an exception with id blocked in p.yaml", "it does not pass without a change"}},
+		"graced":   {Outcome: OutcomeWarned, Remedies: []string{"upgrade lodash to 3 or 2 or 4", "an exception with id graced in p.yaml", "it does not pass without a change"}},
 		"excepted": {Outcome: OutcomeExcepted, Exception: &p.Exceptions[0]},
 		"taken":    {Outcome: OutcomeNotAffected, Statement: &statement},
 		"allowed":  {Outcome: OutcomeAllowed},
@@ -121,7 +121,7 @@ func TestExplainRule(t *testing.T) {
 
 	named := Decision{Violations: []Violation{{Kind: "package", Rule: "no telnet", Position: at(3, 5), Message: "m"}}}
 	got = Explain(Set{p, nil, {File: "other.yaml"}}, in, named, "no telnet", now)
-	want := []string{"an exception with rule no telnet in p.yaml", "waiting never lets it pass"}
+	want := []string{"an exception with rule no telnet in p.yaml", "it does not pass without a change"}
 	if len(got) != 1 {
 		t.Fatalf("%+v", got)
 	}

@@ -30,7 +30,7 @@ const (
 //
 // The error is a *ParseError that lists all problems. The policy is then nil.
 func Parse(file string, data []byte) (*Policy, error) {
-	d := &decoder{file: file, empty: ": nothing passes without a policy"}
+	d := &decoder{file: file, empty: ": no image can pass without a policy"}
 	p := &Policy{
 		File:       file,
 		Digest:     digest(data),

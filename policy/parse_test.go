@@ -128,9 +128,9 @@ func TestParseErrors(t *testing.T) {
 		name, data string
 		want       []string
 	}{
-		{"empty", "", []string{"1:1: the file is empty: nothing passes without a policy"}},
-		{"only a comment", "# nothing\n", []string{"1:1: the file is empty: nothing passes without a policy"}},
-		{"null", "---\n~\n", []string{"2:1: the file is empty: nothing passes without a policy"}},
+		{"empty", "", []string{"1:1: the file is empty: no image can pass without a policy"}},
+		{"only a comment", "# nothing\n", []string{"1:1: the file is empty: no image can pass without a policy"}},
+		{"null", "---\n~\n", []string{"2:1: the file is empty: no image can pass without a policy"}},
 		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: a file is one document"}},
 		{"empty second document", minimal + "---\n", []string{"4:1: a second document: a file is one document"}},
 		{"a list", "- a\n", []string{"1:1: the policy is a list: want a mapping"}},

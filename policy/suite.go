@@ -88,7 +88,7 @@ func ParseSuite(file string, data []byte) (*Suite, error) {
 	if root := d.document(data); root != nil {
 		d.mapping(root, "the suite",
 			mandatory("version", d.version()),
-			mandatory("policies", d.texts(&s.Policies, func(string) error { return nil }, "nothing passes without a policy")),
+			mandatory("policies", d.texts(&s.Policies, func(string) error { return nil }, "no image can pass without a policy")),
 			mandatory("cases", d.cases(&s.Cases)),
 		)
 	}

@@ -66,7 +66,7 @@ func TestParseSuiteErrors(t *testing.T) {
 		"":                                       "s.yaml:1:1: the file is empty",
 		"version: 1\n":                           "s.yaml:1:1: the suite has no \"policies\", which is mandatory\ns.yaml:1:1: the suite has no \"cases\", which is mandatory",
 		"version: 2\npolicies: [a]\ncases: []\n": "s.yaml:1:10: \"version\": version 2 is not supported: want 1\ns.yaml:3:8: \"cases\" is empty: a suite has at least one case",
-		"version: 1\npolicies: []\ncases: [{}]\n": `s.yaml:2:11: "policies" is empty: nothing passes without a policy
+		"version: 1\npolicies: []\ncases: [{}]\n": `s.yaml:2:11: "policies" is empty: no image can pass without a policy
 s.yaml:3:9: a case has no "name", which is mandatory
 s.yaml:3:9: a case has no "now", which is mandatory
 s.yaml:3:9: a case has no "evidence", which is mandatory

@@ -32,7 +32,7 @@ func explainExample() ExplainResult {
 		{Outcome: policy.OutcomeBlocked, Violation: violation,
 			Rules: []policy.MatchingRule{{Rule: "high", Position: violation.Position, Grace: 14 * 24 * time.Hour},
 				{Rule: "rest", Position: policy.Position{File: "team.yaml", Line: 4}, Effect: policy.Warn, Scope: "registry.example/*"}},
-			Remedies: []string{"upgrade lodash to 4.17.21", "waiting never lets it pass"}},
+			Remedies: []string{"upgrade lodash to 4.17.21", "it does not pass without a change"}},
 		{Outcome: policy.OutcomeBlocked, Violation: other},
 		{Outcome: policy.OutcomeWarned, Violation: graced},
 		{Outcome: policy.OutcomeExcepted, Violation: excepted, Exception: &policy.Exception{Position: policy.Position{File: "policy.yaml", Line: 20}, Owner: "web", Reason: "not reachable", Expires: day(25)}},
