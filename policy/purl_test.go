@@ -2,8 +2,8 @@ package policy
 
 import "testing"
 
-// TestPackageWithoutPURLDoesNotEscapeARule: a rule that names a package applies to a finding whose
-// package has no purl. An exception that names a package does not.
+// TestPackageWithoutPURLDoesNotEscapeARule checks that a rule that names a package applies to a
+// finding whose package has no purl, and that an exception that names a package does not apply.
 func TestPackageWithoutPURLDoesNotEscapeARule(t *testing.T) {
 	const rule = "version: 1\nrules:\n  - {name: lodash, package: {purl: \"pkg:npm/lodash\"}}\n"
 	const exception = "exceptions: [{id: CVE-2021-23337, package: pkg:npm/lodash, reason: r, owner: o, expires: 2099-01-01}]\n"

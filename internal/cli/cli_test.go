@@ -37,8 +37,8 @@ type exiter struct{ error }
 
 func (exiter) ExitCode() int { return 0 }
 
-// TestExitCodeComesFromOneTable: the code depends only on the returned error, and never on an
-// ExitCode method of an error.
+// TestExitCodeComesFromOneTable checks that finish derives the exit code only from the returned
+// error and the cancellation of the context, and never from an ExitCode method of an error.
 func TestExitCodeComesFromOneTable(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -159,7 +159,8 @@ type serverError struct{ StatusCode int }
 
 func (e *serverError) Error() string { return http.StatusText(e.StatusCode) }
 
-// TestReportThatCannotBeWrittenIsSaid: the error is printed also with a denial.
+// TestReportThatCannotBeWrittenIsSaid checks that finish also prints the error of an unwritable
+// report if the image is denied.
 func TestReportThatCannotBeWrittenIsSaid(t *testing.T) {
 	var out bytes.Buffer
 	if got := finish(t.Context(), &out, errors.Join(errors.New("writing the report: disk full"), errDenied)); got != exitDenied {
@@ -190,7 +191,8 @@ func TestHintsAreForWhoCanUseThem(t *testing.T) {
 	}
 }
 
-// TestHintNamesNoCommandThatIsRefused: a user who does not own a folder cannot change its mode.
+// TestHintNamesNoCommandThatIsRefused checks that a hint suggests chmod only for a folder of the
+// user, because a user who does not own a folder cannot change its mode.
 func TestHintNamesNoCommandThatIsRefused(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the system's access lists decide")
@@ -259,8 +261,8 @@ func TestEveryCommandStatesTheExitCodes(t *testing.T) {
 	}
 }
 
-// TestKeyReferenceIsNeverExecuted: an unknown scheme means a missing file. It must not run a
-// plugin.
+// TestKeyReferenceIsNeverExecuted checks that imagegate reads a key reference with an unknown
+// scheme as the name of a missing file, and does not run a plugin for the scheme.
 func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 	dir := t.TempDir()
 	pwned := filepath.Join(dir, "pwned")
@@ -284,7 +286,8 @@ func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 	}
 }
 
-// TestFaultIsNoDenial: Go exits with 2 after a panic, which is the code for a denied image.
+// TestFaultIsNoDenial checks that a panic in imagegate exits with the code for an error. By
+// default, Go exits with 2 after a panic, which is the code for a denied image.
 func TestFaultIsNoDenial(t *testing.T) {
 	var stderr bytes.Buffer
 	code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{In: strings.NewReader(""), Out: faulty{}, Err: &stderr})
@@ -293,7 +296,8 @@ func TestFaultIsNoDenial(t *testing.T) {
 	}
 }
 
-// TestPanicLeavesAReportWithError: also if the image had passed before the panic.
+// TestPanicLeavesAReportWithError checks that a panic leaves a report with the error, even if the
+// image had passed before the panic.
 func TestPanicLeavesAReportWithError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	o := &output{targets: []target{{"json", file}}, stop: func() {}, streams: Streams{Out: io.Discard, Err: io.Discard}}

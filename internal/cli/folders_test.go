@@ -55,8 +55,9 @@ func mountWithGroup(t *testing.T, volume string, group int) {
 	}
 }
 
-// TestVolumeWithGroupIsUsedWhereThereIsOneUser: a pod can keep its cache, and the key of the cache,
-// on a volume with an fsGroup.
+// TestVolumeWithGroupIsUsedWhereThereIsOneUser checks that a pod can keep its cache, and the key of
+// the cache, on a volume with an fsGroup if --insecure-shared-parents is set, and not without the
+// flag.
 func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a folder to another group needs root")
@@ -113,8 +114,8 @@ func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 	}
 }
 
-// TestHomeOfAnotherUserIsNotUsedAndNoError: some CI systems run a container as root with a host
-// folder as HOME.
+// TestHomeOfAnotherUserIsNotUsedAndNoError checks that root uses its own home folder if HOME
+// belongs to another user. Some CI systems run a container as root with a host folder as HOME.
 func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a folder to another user needs root")
@@ -156,7 +157,8 @@ func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 	}
 }
 
-// TestEmptyKeyOfTheCacheDoesNotStay: a process was killed before it wrote the key.
+// TestEmptyKeyOfTheCacheDoesNotStay checks that cacheKey replaces an empty key file, which remains
+// if a process is killed before it writes the key.
 func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)

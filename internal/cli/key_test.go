@@ -11,8 +11,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestPublicKeyOfAManagedKeyIsPrinted: the key is printed as the service returns it, and only with
-// a valid token.
+// TestPublicKeyOfAManagedKeyIsPrinted checks that "imagegate key public" prints the public key of a
+// managed key as the key service returns it, and only with a valid token.
 func TestPublicKeyOfAManagedKeyIsPrinted(t *testing.T) {
 	_, public, err := trust.GenerateKey(nil)
 	if err != nil {

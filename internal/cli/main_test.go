@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestCrashOfTheFirstProcessIsNoDenial: as PID 1 of a container, imagegate does all its work in a
-// child, so that only the child can crash.
+// TestCrashOfTheFirstProcessIsNoDenial checks which commands run in a child process. As PID 1 of a
+// container, imagegate does all its work in a child, so that only the child can crash.
 func TestCrashOfTheFirstProcessIsNoDenial(t *testing.T) {
 	for line, want := range map[string]bool{
 		"check r/a:1": true, "promote r/a:1 r/b:1": true, "verify r/a:1": true, "explain CVE-1 --report r.json": true,

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// TestMemoryLimitFollowsWhatIsInUse: for an image with more packages than expected, the limit must
-// rise. Otherwise the collector would run all the time.
+// TestMemoryLimitFollowsWhatIsInUse checks that the memory limit rises with the memory in use, as
+// for an image with more packages than expected. Otherwise the garbage collector would run all the
+// time.
 func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
@@ -35,7 +36,8 @@ func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 	runtime.KeepAlive(large)
 }
 
-// TestMemoryIsTheUsersToTune: GOGC and GOMEMLIMIT take precedence.
+// TestMemoryIsTheUsersToTune checks that TuneMemory leaves the memory limit unchanged if GOGC or
+// GOMEMLIMIT is set, because the settings of the user take precedence.
 func TestMemoryIsTheUsersToTune(t *testing.T) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		t.Run(name, func(t *testing.T) {

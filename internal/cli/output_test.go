@@ -80,8 +80,9 @@ func promotedOutput(s Streams, targets ...target) *output {
 	return o
 }
 
-// TestPromotedWithoutReportIsNotUndecided: the exit code is the one for an error. The last message
-// and the writable reports say that the image is promoted.
+// TestPromotedWithoutReportIsNotUndecided checks that a promotion with an unwritable report exits
+// with the code for an error. The last message and the writable reports must still say that the
+// image is promoted.
 func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
 	good := filepath.Join(t.TempDir(), "report.json")
 	var stdout, stderr bytes.Buffer
@@ -107,8 +108,8 @@ func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
 	}
 }
 
-// TestReportIsRehearsedBeforeTheTag: a killed run leaves a report that says so, and a full disk is
-// found early.
+// TestReportIsRehearsedBeforeTheTag checks that rehearse writes a report before the tag. A killed
+// run then leaves a report that says that the run did not finish, and a full disk is found early.
 func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	o := promotedOutput(Streams{Out: io.Discard, Err: io.Discard}, target{"json", file}, target{"text", ""})
@@ -133,8 +134,8 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	}
 }
 
-// TestFormatWithoutAVerdictIsNotWritten: a format that needs a decision is not written after a failed
-// run, and an earlier report does not stay in its place.
+// TestFormatWithoutAVerdictIsNotWritten checks that a format that needs a decision is not written
+// after a failed run, and that an earlier report does not stay in its place.
 func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
 	saved := report.Formats
 	defer func() { report.Formats = saved }()
@@ -165,8 +166,8 @@ func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
 	}
 }
 
-// TestNoSecondReportFollowsTheFirst: --output names an open file by its descriptor, as /dev/stdout
-// does. Such a file is only appended to, so it must get exactly one report.
+// TestNoSecondReportFollowsTheFirst checks that an open file gets exactly one report if --output
+// names the file by its descriptor, as /dev/stdout does. imagegate only appends to such a file.
 func TestNoSecondReportFollowsTheFirst(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no /proc")

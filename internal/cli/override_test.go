@@ -72,8 +72,8 @@ func TestUnclearOverrideIsRefused(t *testing.T) {
 	}
 }
 
-// TestNoOverrideComesFromTheEnvironment: a leftover variable would let an image through without a
-// review.
+// TestNoOverrideComesFromTheEnvironment checks that the flags for overrides have no environment
+// variables. A leftover variable would let an image through without a review.
 func TestNoOverrideComesFromTheEnvironment(t *testing.T) {
 	flags := 0
 	for _, c := range newApp(Streams{}).Commands {

@@ -28,8 +28,8 @@ func profile(t *testing.T, name string) *policy.Policy {
 // commentedKey matches a comment line of a profile that is YAML without the comment mark.
 var commentedKey = regexp.MustCompile(`(?m)^( *)# ( *(?:- )?[a-zA-Z]+:(?: .*)?)$`)
 
-// TestProfileHasNoDeadLine: each profile is valid, short and without settings that have no effect.
-// The same is true with the commented sections enabled.
+// TestProfileHasNoDeadLine checks that each profile is valid, short and without settings that have
+// no effect. The same must be true with the commented sections enabled.
 func TestProfileHasNoDeadLine(t *testing.T) {
 	for _, name := range profiles {
 		data, err := profilePolicy(name)
@@ -92,7 +92,8 @@ func found(severity policy.Severity, fixedDaysAgo int, kev bool) func(*policy.In
 	}
 }
 
-// TestAuditDeniesNothingThatOthersDeny: audit warns about such findings instead. strict denies
+// TestAuditDeniesNothingThatOthersDeny checks that, with a usable database, audit passes the images
+// that starter or strict denies, and warns about their findings instead. strict must deny
 // everything that starter denies.
 func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 	for name, tt := range map[string]struct {

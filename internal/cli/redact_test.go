@@ -17,8 +17,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// canaries are secrets in the forms that CI jobs have them, each with the part that must never be
-// printed.
+// canaries returns secrets in the forms that CI jobs use. Each secret comes with the part that must
+// never be printed.
 func canaries(t *testing.T) map[string][2]string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -143,7 +143,8 @@ func tryLine(t *testing.T, name, canary, variable, value string, args ...string)
 	}
 }
 
-// TestNamesAreNoSecrets: realistic names of files, images, keys and identities are accepted.
+// TestNamesAreNoSecrets checks that refuseSecret accepts realistic names of files, images, keys and
+// identities.
 func TestNamesAreNoSecrets(t *testing.T) {
 	for _, v := range []string{"", "policy.yaml", "./policies/team-a/production-2026.yaml", "cosign.key", "awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 		"azurekms://vault.vault.azure.net/Release-Signing-Key-2026/0123456789abcdef0123456789abcdef", "hashivault://release-key",
@@ -169,8 +170,9 @@ func TestNamesAreNoSecrets(t *testing.T) {
 	}
 }
 
-// TestANameThatHoldsAPasswordIsNoSecret: a short password may be an ordinary word in a name. The
-// user info and the query of a URL are secrets anyway.
+// TestANameThatHoldsAPasswordIsNoSecret checks that refuseSecret accepts a name that contains a
+// short password, which may be an ordinary word. The user info and the query of a URL are always
+// secrets.
 func TestANameThatHoldsAPasswordIsNoSecret(t *testing.T) {
 	t.Setenv("COSIGN_PASSWORD", "cosign")
 	for value, want := range map[string]bool{
@@ -184,7 +186,8 @@ func TestANameThatHoldsAPasswordIsNoSecret(t *testing.T) {
 	}
 }
 
-// TestAddressesLoseSecretsOnly: host and path must stay.
+// TestAddressesLoseSecretsOnly checks that redact removes the secrets in an address, and keeps the
+// host and the path.
 func TestAddressesLoseSecretsOnly(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", "s.verysecret")
 	for in, want := range map[string]string{

@@ -14,8 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "write docs/cli.md")
 
-// TestCommandReferenceIsCurrent: docs/cli.md has the help of every command. The prose check reads
-// it, so that it covers the texts of --help.
+// TestCommandReferenceIsCurrent checks that docs/cli.md has the current help of every command. The
+// prose check reads docs/cli.md and therefore covers the texts of --help.
 func TestCommandReferenceIsCurrent(t *testing.T) {
 	const file = "../../docs/cli.md"
 	want := commandReference()

@@ -48,7 +48,8 @@ func (r *recorded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
 }
 
-// TestPlainHTTPGoesToNoOtherHost: only to the listed hosts and to loopback addresses.
+// TestPlainHTTPGoesToNoOtherHost checks that requests go over plain HTTP only to the listed hosts
+// and to loopback addresses.
 func TestPlainHTTPGoesToNoOtherHost(t *testing.T) {
 	reach, err := registryAccess(withInsecure(t, "Registry.lan:5000", "plain.lan", "10.0.0.9:05000"))
 	if err != nil {
@@ -110,7 +111,8 @@ func TestInsecureRegistryIsOneHost(t *testing.T) {
 	}
 }
 
-// TestFaultsOfOurConfigurationAreNotTheRegistrys: a broken local configuration is a usage error.
+// TestFaultsOfOurConfigurationAreNotTheRegistrys checks that a broken local configuration for a
+// registry is a usage error, and that the hint names the configuration file.
 func TestFaultsOfOurConfigurationAreNotTheRegistrys(t *testing.T) {
 	config := &credentials.ConfigError{Registry: "r.example", File: "/home/u/.docker/config.json", Err: errors.New("not valid JSON")}
 	err := registry.NewError(registry.Staging, "resolving r.example/a:1", fmt.Errorf("getting: %w", config))
@@ -151,7 +153,8 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 	}
 }
 
-// TestCertificateOfAnUnknownCAIsNotAccepted: and the hint says what to do.
+// TestCertificateOfAnUnknownCAIsNotAccepted checks that imagegate rejects a certificate of an
+// unknown CA, and that the hint says what to do.
 func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
@@ -170,7 +173,8 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestApprovedNamesAreNormalized: promote and verify use the same repository name.
+// TestApprovedNamesAreNormalized checks that promote and verify use the same repository name for
+// every spelling of an approved reference.
 func TestApprovedNamesAreNormalized(t *testing.T) {
 	for _, s := range []string{"ghcr.io/team/app:1", "GHCR.io/team/app:1", "ghcr.io:443/team/app:1", "ghcr.io./team/app:1", "docker://ghcr.io/team/app:1", "docker://GHCR.io:443/team/app:1"} {
 		tag, err := parseApproved(s, name.NewTag)
@@ -190,8 +194,8 @@ func TestApprovedNamesAreNormalized(t *testing.T) {
 	}
 }
 
-// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost: a listed registry may have a token server on its
-// own host, but not on another host without TLS.
+// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost checks that a listed registry may have a token
+// server without TLS on its own host, but not on another host.
 func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {
 	for realm, works := range map[string]bool{"http://registry.lan:5000/token": true, "http://auth.lan/token": false} {
 		var hosts []string

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// TestEmptyVariableIsNotAValue: an empty variable means the default, for every flag of every
-// command. The test reads the flags from the commands, so that new flags are covered.
+// TestEmptyVariableIsNotAValue checks that an empty variable means the default, for every flag of
+// every command. The test reads the flags from the commands, so that new flags are covered.
 func TestEmptyVariableIsNotAValue(t *testing.T) {
 	variables := []string{cacheKeyVariable}
 	for c := range leaves(newApp(Streams{}).Commands, nil) {
@@ -38,7 +38,8 @@ func TestEmptyVariableIsNotAValue(t *testing.T) {
 	}
 }
 
-// TestVariableWithAValueIsKept: and empty variables of other programs are kept too.
+// TestVariableWithAValueIsKept checks that tidyVariables keeps a variable with a value, and an
+// empty variable of another program.
 func TestVariableWithAValueIsKept(t *testing.T) {
 	t.Setenv("IMAGEGATE_OUTPUT", "json")
 	t.Setenv("COSIGN_PASSWORD", "")
@@ -53,8 +54,8 @@ func TestVariableWithAValueIsKept(t *testing.T) {
 	}
 }
 
-// TestFileNameMayHaveAComma: a value of a repeatable flag is one file name, and a variable has one
-// value per line.
+// TestFileNameMayHaveAComma checks that a file name may have a comma. Each value of a repeatable
+// flag is one file name, and a variable has one value per line.
 func TestFileNameMayHaveAComma(t *testing.T) {
 	for name, c := range map[string]struct {
 		variable string

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestPrivateGroupWithAccessListIsUntrusted: with an access control list, the group bits of the
-// mode are the maximum for every user and group in the list.
+// TestPrivateGroupWithAccessListIsUntrusted checks that an access control list makes a folder of
+// the user's private group untrusted. With such a list, the group bits of the mode are the maximum
+// for every user and group in the list.
 func TestPrivateGroupWithAccessListIsUntrusted(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")

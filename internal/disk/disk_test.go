@@ -351,8 +351,9 @@ func TestFolderBelowAnotherUsersFolderIsUntrusted(t *testing.T) {
 	}
 }
 
-// TestPrivateGroupMayWrite: with a umask of 002, every file is group-writable, but the user's own
-// group has no other members.
+// TestPrivateGroupMayWrite checks that a folder is trusted if only the user and the user's private
+// group can write to the folder. With a umask of 002, every file is group-writable, but that group
+// has no other members.
 func TestPrivateGroupMayWrite(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")
@@ -395,9 +396,9 @@ func TestIsAppended(t *testing.T) {
 	}
 }
 
-// TestFileThatOthersCouldWriteIsUntrusted: another user put the file into a folder that everyone can
-// write to. The same file in a folder of its owner is accepted, because root may read the files of
-// users.
+// TestFileThatOthersCouldWriteIsUntrusted checks that root rejects a file that another user put
+// into a folder that everyone can write to. In a folder that only one user can write to, the same
+// file is accepted, because root may read the files of users.
 func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {

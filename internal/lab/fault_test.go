@@ -149,7 +149,8 @@ func TestHooksCombine(t *testing.T) {
 	}
 }
 
-// TestTagWriteIsNotADigestWrite: many tests check that the tag is written after the digest.
+// TestTagWriteIsNotADigestWrite checks that lab.IsTagWrite does not match a write by digest. Many
+// tests use lab.IsTagWrite to check that the tag is written after the digest.
 func TestTagWriteIsNotADigestWrite(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.When(lab.IsTagWrite, lab.Fail(403))})
 	img := build(t, small("linux/amd64"))

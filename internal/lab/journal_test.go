@@ -109,7 +109,8 @@ func TestBlobBytesAreCountedOncePerPull(t *testing.T) {
 	}
 }
 
-// TestJournalHasAbortedRequests: an interrupted write must not go unrecorded.
+// TestJournalHasAbortedRequests checks that the journal of the lab registry also records an
+// interrupted write.
 func TestJournalHasAbortedRequests(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.Cut()})
 	req := must(http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+r.Host()+"/v2/app/manifests/1", nil))(t)

@@ -14,7 +14,8 @@ import (
 	"github.com/imagegate/imagegate/internal/redact"
 )
 
-// TestBarGoesOnAfterAFullBlob: the first blob of an image is small, and a full bar cannot continue.
+// TestBarGoesOnAfterAFullBlob checks that the progress bar continues if the first blob of an image
+// is complete before the next blob begins. The first blob is small, and a full bar cannot continue.
 func TestBarGoesOnAfterAFullBlob(t *testing.T) {
 	var out bytes.Buffer
 	b := newBar(&out)
@@ -36,7 +37,8 @@ func TestBarGoesOnAfterAFullBlob(t *testing.T) {
 // hostile is text that terminals and CI systems would act on.
 const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
 
-// TestNoLogLineIsACommand: in both formats of the log.
+// TestNoLogLineIsACommand checks that neither format of the log passes on text that a terminal or a
+// CI system would act on.
 func TestNoLogLineIsACommand(t *testing.T) {
 	bad := regexp.MustCompile("\x1b|[\u0080-\u009f\u202a-\u202e\u2066-\u2069\r]|(?m)^\\s*::|##")
 	for _, format := range []string{"json", "text"} {

@@ -2,7 +2,8 @@ package redact
 
 import "testing"
 
-// TestTextHasNoSecret: credentials in URLs and given secrets are removed, and nothing else.
+// TestTextHasNoSecret checks that Text removes credentials in URLs and the given secrets, and
+// nothing else.
 func TestTextHasNoSecret(t *testing.T) {
 	for in, want := range map[string]string{
 		"nothing to hide":                                       "nothing to hide",
@@ -18,7 +19,8 @@ func TestTextHasNoSecret(t *testing.T) {
 	}
 }
 
-// TestIsSecret: keys, tokens and documents are secrets, names of files and references are not.
+// TestIsSecret checks that keys, tokens and documents are secrets, and that names of files and
+// references are not.
 func TestIsSecret(t *testing.T) {
 	for value, want := range map[string]bool{
 		"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----":   true,

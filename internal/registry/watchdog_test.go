@@ -26,7 +26,8 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	return copy(p, "x"), nil
 }
 
-// TestSilentRegistryIsNotWaitedForForever: at any point of an exchange.
+// TestSilentRegistryIsNotWaitedForForever checks that a request times out if the registry is
+// silent, before the response or within its body.
 func TestSilentRegistryIsNotWaitedForForever(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +54,8 @@ func TestSilentRegistryIsNotWaitedForForever(t *testing.T) {
 	}
 }
 
-// TestSlowUploadIsNotTakenForSilence: the registry sends nothing for longer than the idle timeout.
+// TestSlowUploadIsNotTakenForSilence checks that a slow upload does not time out, although the
+// registry sends nothing for longer than the idle timeout.
 func TestSlowUploadIsNotTakenForSilence(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)

@@ -56,7 +56,8 @@ func TestTextSeparatesNewAndInheritedFindings(t *testing.T) {
 	}
 }
 
-// TestNothingIsNewWithoutBaseline: without a baseline, this is unknown.
+// TestNothingIsNewWithoutBaseline checks that the text report calls no finding new if the report
+// has no baseline. Without a baseline, imagegate does not know which findings are new.
 func TestNothingIsNewWithoutBaseline(t *testing.T) {
 	r := comparing()
 	r.Input.Baseline = nil
@@ -65,8 +66,8 @@ func TestNothingIsNewWithoutBaseline(t *testing.T) {
 	}
 }
 
-// TestFindingNewOnOnePlatformIsNew: if the approved image has the finding on one platform only,
-// it is new on the other platforms.
+// TestFindingNewOnOnePlatformIsNew checks that a finding that the approved image has on one
+// platform only is new on the other platforms.
 func TestFindingNewOnOnePlatformIsNew(t *testing.T) {
 	r := comparing()
 	other := r.Decision.Violations[1]

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestPassOnANearlyEmptyDatabaseLooksLikeNoOther: the report always has the advisory counts, and a
-// caution follows the verdict if they are low.
+// TestPassOnANearlyEmptyDatabaseLooksLikeNoOther checks that the report always has the advisory
+// counts, and that a caution follows the verdict if the counts are low.
 func TestPassOnANearlyEmptyDatabaseLooksLikeNoOther(t *testing.T) {
 	passed := func(counted ...policy.Advisories) Report {
 		return Report{Decision: &policy.Decision{Passed: true}, Input: policy.Input{Database: policy.Database{Digest: "d", Advisories: counted}}}
@@ -41,8 +41,9 @@ func TestPassOnANearlyEmptyDatabaseLooksLikeNoOther(t *testing.T) {
 	}
 }
 
-// TestGraveFindingsWithoutARuleAreInTheVerdict: a policy with rules that match nothing must not
-// look like an image without findings.
+// TestGraveFindingsWithoutARuleAreInTheVerdict checks that the verdict counts high, critical and
+// unknown findings that match no rule. A policy with rules that match nothing must not look like an
+// image without findings.
 func TestGraveFindingsWithoutARuleAreInTheVerdict(t *testing.T) {
 	allowed := func(severities ...policy.Severity) policy.Decision {
 		d := policy.Decision{Passed: true}

@@ -116,8 +116,9 @@ func TestDiffJSONIsLossless(t *testing.T) {
 	}
 }
 
-// TestReportWithoutDecisionIsAnError: a report without a decision can be neither compared nor
-// explained.
+// TestReportWithoutDecisionIsAnError checks that Diff rejects a report without a decision or
+// without an evaluation time. Diff and the explanation of a report both use Snapshot, which returns
+// the error.
 func TestReportWithoutDecisionIsAnError(t *testing.T) {
 	decided := Report{EvaluatedAt: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
 	if _, err := Diff(decided, decided); err != nil {
@@ -162,7 +163,8 @@ func TestSuitesJUnit(t *testing.T) {
 	golden(t, "suites.xml.golden", out.Bytes())
 }
 
-// TestResultsAreSanitized: for text from the image in any field.
+// TestResultsAreSanitized checks that explanations, comparisons and test results are sanitized,
+// whichever of their fields has text from the image.
 func TestResultsAreSanitized(t *testing.T) {
 	const hostile = "\x1b[2J\u202e]]>\n::error::x ##vso"
 	corrupt := func(v any) {

@@ -23,7 +23,8 @@ func TestFormatNamesAreUnique(t *testing.T) {
 	}
 }
 
-// TestZeroFormatNeedsADecision: a new row is strict unless it says otherwise.
+// TestZeroFormatNeedsADecision checks that the zero value of Format needs a decision. A new entry
+// of Formats is strict unless its field Needs says otherwise.
 func TestZeroFormatNeedsADecision(t *testing.T) {
 	sbom := Format{Needs: NeedsPlatforms}
 	var failed, decided Report

@@ -21,7 +21,8 @@ func overridden() Report {
 		Destinations: []Destination{{Reference: "registry.example/app:1", State: Promoted}}}
 }
 
-// TestOverriddenDenialIsNotAPass: in every format, and for promote as well as for verify.
+// TestOverriddenDenialIsNotAPass checks that neither the text report nor the summary of an
+// overridden denial reads as a pass, for promote as well as for verify.
 func TestOverriddenDenialIsNotAPass(t *testing.T) {
 	promoted := overridden()
 	verified := overridden()
@@ -44,8 +45,8 @@ func TestOverriddenDenialIsNotAPass(t *testing.T) {
 	}
 }
 
-// TestOverrideWithoutPromotionIsADenial: after an error, or without a destination, the override had
-// no effect.
+// TestOverrideWithoutPromotionIsADenial checks that an override without a promotion is a denial.
+// After an error, or without a destination, the override had no effect.
 func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
 	failed, nowhere := overridden(), overridden()
 	failed.Error, nowhere.Destinations = &Error{Class: ClassRegistry, Message: "x"}, nil

@@ -161,9 +161,9 @@ func (c denial) evaluate(t *testing.T, exceptions []string) (*policy.Policy, pol
 	return p, d, r
 }
 
-// TestPastedExceptionCoversTheViolation: the suggested exception works when it is pasted, the next
-// report lists it, and it is reported once it is unused. If exceptions cannot work, the report
-// suggests none.
+// TestPastedExceptionCoversTheViolation checks that the suggested exception works when it is
+// pasted, that the next report lists it, and that an unused one is reported. If exceptions cannot
+// work, the report must suggest none.
 func TestPastedExceptionCoversTheViolation(t *testing.T) {
 	for name, c := range denials() {
 		t.Run(name, func(t *testing.T) {
@@ -251,7 +251,8 @@ func checkUnused(t *testing.T, p *policy.Policy, c denial) {
 	}
 }
 
-// TestSanitizedExceptionStillWorks: a user may also paste the sanitized form from a terminal.
+// TestSanitizedExceptionStillWorks checks that a suggested exception also works in its sanitized
+// form, which a user may paste from a terminal.
 func TestSanitizedExceptionStillWorks(t *testing.T) {
 	for name, c := range denials() {
 		_, d, r := c.evaluate(t, nil)
@@ -268,8 +269,8 @@ func TestSanitizedExceptionStillWorks(t *testing.T) {
 	}
 }
 
-// TestEveryKindAndRuleHasARemedy reads the kinds and the built-in rules from the source of the
-// policy, so that a new one must be added to the table above.
+// TestEveryKindAndRuleHasARemedy checks that denials has each kind of violation and each built-in
+// rule that the source of package policy declares, so that new ones must be added to denials.
 func TestEveryKindAndRuleHasARemedy(t *testing.T) {
 	kinds, rules := declared(t)
 	if len(kinds) < 12 || len(rules) < 9 {
@@ -341,8 +342,8 @@ func unquoted(t *testing.T, e ast.Expr) string {
 	return s
 }
 
-// TestPastedScopeMatchesTheImage: the report suggests a line for an image that no scope
-// matches.
+// TestPastedScopeMatchesTheImage checks that the line that the report suggests for an image without
+// a matching scope matches the image when the line is pasted into the policy.
 func TestPastedScopeMatchesTheImage(t *testing.T) {
 	c := denials()["an image of no scope"]
 	_, _, r := c.evaluate(t, nil)
@@ -356,7 +357,8 @@ func TestPastedScopeMatchesTheImage(t *testing.T) {
 	}
 }
 
-// TestExceptionsEndBeforeThePolicyForbidsThem: and not before they begin.
+// TestExceptionsEndBeforeThePolicyForbidsThem checks that a suggested exception ends within the
+// duration that the policy allows, and not before the exception begins.
 func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	for most, want := range map[time.Duration]string{
 		0: "2026-12-30", 24 * time.Hour: "2026-12-01", 365 * 24 * time.Hour: "2026-12-30", 7 * 24 * time.Hour: "2026-12-07",
@@ -374,7 +376,8 @@ func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	}
 }
 
-// TestSharedRemedyIsListedOnce: and causes come before symptoms.
+// TestSharedRemedyIsListedOnce checks that a remedy for several violations is listed once, and that
+// causes come before symptoms.
 func TestSharedRemedyIsListedOnce(t *testing.T) {
 	c := denials()["a license"]
 	c.change = func(p *policy.Platform, in *policy.Input) {
@@ -403,7 +406,8 @@ func TestSharedRemedyIsListedOnce(t *testing.T) {
 	}
 }
 
-// TestNameFromTheImageIsNotPartOfACommand: except for names without any special meaning to a shell.
+// TestNameFromTheImageIsNotPartOfACommand checks that a suggested command has a package name from
+// the image only if the name has no special meaning to a shell.
 func TestNameFromTheImageIsNotPartOfACommand(t *testing.T) {
 	for _, name := range []string{"a; rm -rf /", "$(id)", "`id`", "a b", "-rf", "--help", "a\nb", "a|b", "a'b", "", strings.Repeat("a", 300)} {
 		for _, version := range []string{"1.0", "$(id)", "1 or 2", ""} {
@@ -462,7 +466,8 @@ func TestPatternForEveryVersion(t *testing.T) {
 	}
 }
 
-// TestExceptionCoversNothingElse: the exception is limited to the package or the path.
+// TestExceptionCoversNothingElse checks that a suggested exception is limited to the package or the
+// path of the violation, if an exception can name the package or the path.
 func TestExceptionCoversNothingElse(t *testing.T) {
 	for name, want := range map[string]string{
 		"a finding without a fix":                    `- {id: CVE-2026-1, package: "pkg:npm/%40babel/traverse", `,

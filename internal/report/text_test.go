@@ -149,7 +149,8 @@ func TestEveryStringOfAReportIsSanitized(t *testing.T) {
 	}
 }
 
-// TestLayoutSanitizes: the layout sanitizes even if a caller forgets to.
+// TestLayoutSanitizes checks that the layout of the text report sanitizes all text, even if a
+// caller forgets to.
 func TestLayoutSanitizes(t *testing.T) {
 	const hostile = "::error::a\x1b[31m\r\n::error::b ##[error]\u202e\xff"
 	var out bytes.Buffer

@@ -150,8 +150,8 @@ func run(t *testing.T, end string, signals <-chan os.Signal, started func()) ran
 	return ran{r, string(stderr), noise.String()}
 }
 
-// TestCrashIsNotAVerdict: a child that sent no code, or ended with another code than it sent, has not
-// completed, whatever its exit code is.
+// TestCrashIsNotAVerdict checks that a child has not completed if the child sent no code, or ended
+// with another code than it sent, whatever its exit code is.
 func TestCrashIsNotAVerdict(t *testing.T) {
 	for end, trace := range map[string]string{
 		"silent": "", "silently passed": "", "denied, but exits 0": "", "kill": "",
@@ -178,7 +178,8 @@ func TestCrashIsNotAVerdict(t *testing.T) {
 	}
 }
 
-// TestParentReturnsExitCodeOfChild: if the exit code agrees with the code that was sent.
+// TestParentReturnsExitCodeOfChild checks that the parent returns the exit code of the child if the
+// exit code agrees with the code that the child sent.
 func TestParentReturnsExitCodeOfChild(t *testing.T) {
 	for end, code := range map[string]int{"passed": 0, "denied": 2, "noise": 0} {
 		r := run(t, end, nil, nil)
@@ -191,7 +192,8 @@ func TestParentReturnsExitCodeOfChild(t *testing.T) {
 	}
 }
 
-// TestInterruptReachesChildOnce: the first signal asks the child to stop, the second one kills it.
+// TestInterruptReachesChildOnce checks that the first signal asks the child to stop, and that the
+// second signal kills the child.
 func TestInterruptReachesChildOnce(t *testing.T) {
 	signals := make(chan os.Signal, 8)
 	r := run(t, "wait", signals, func() { signals <- os.Interrupt })
@@ -204,7 +206,7 @@ func TestInterruptReachesChildOnce(t *testing.T) {
 	}
 }
 
-// TestChildDoesNotOutliveParent: if the parent is killed, the child ends.
+// TestChildDoesNotOutliveParent checks that the child ends if the parent is killed.
 func TestChildDoesNotOutliveParent(t *testing.T) {
 	path, err := os.Executable()
 	if err != nil {
@@ -236,7 +238,8 @@ func TestChildDoesNotOutliveParent(t *testing.T) {
 	t.Error("the child did not notice")
 }
 
-// TestVariableWithoutPipesIsAnError: the environment alone does not make a process a child.
+// TestVariableWithoutPipesIsAnError checks that Attach fails without the pipes of a parent. The
+// environment variable alone does not make a process a child.
 func TestVariableWithoutPipesIsAnError(t *testing.T) {
 	for _, handles := range []string{"", "3", "3,4,5,6", "0,1,2", "a,b,c"} {
 		if c, err := Attach(handles); err == nil {
@@ -252,7 +255,8 @@ func TestVariableWithoutPipesIsAnError(t *testing.T) {
 	}
 }
 
-// TestTraceIsBounded: in lines and bytes.
+// TestTraceIsBounded checks that hear limits the trace of a crash in bytes, even if one line is
+// very long.
 func TestTraceIsBounded(t *testing.T) {
 	long := "before\nfatal error: x\n" + strings.Repeat("y", 10<<20)
 	var noise []string
