@@ -20,8 +20,9 @@ var canaries = []string{
 	"hunter2-of-the-label", "hunter2-of-the-variable", "s3cr3t-of-the-address",
 }
 
-// TestCredentialsOfAnImageLeaveNoTrace: with any flags, the credentials are in no report, log,
-// signed statement, cache or temporary file.
+// TestCredentialsOfAnImageLeaveNoTrace checks that no report, log, signed statement, cache or
+// temporary file contains the credentials in an image's environment and labels. The test runs
+// check, promote and verify with the flags that write reports, logs and evidence.
 func TestCredentialsOfAnImageLeaveNoTrace(t *testing.T) {
 	staging, approved := registry(t, lab.Options{}), registry(t, lab.Options{})
 	spec := lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},

@@ -279,7 +279,7 @@ func (r *runner) expand(t *testing.T, s string) string {
 	})
 }
 
-// install writes a script that runs imagegate to the path where a build would put the program.
+// install writes a script that runs imagegate, to the path where a build would put the binary.
 func (r *runner) install(t *testing.T, path string) {
 	t.Helper()
 	program, err := exec.LookPath("imagegate")
@@ -421,8 +421,8 @@ func TestCIActionPromotes(t *testing.T) {
 	r.mustBePromoted(t, "1")
 }
 
-// TestCIActionTakesSeveralLines: lines may end as in web forms, have spaces around them, or be
-// empty.
+// TestCIActionTakesSeveralLines checks that the action accepts inputs of several lines: lines may
+// end as in web forms, have spaces around the value, or be empty.
 func TestCIActionTakesSeveralLines(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	result := r.act(t, r.inputs(map[string]string{
@@ -449,7 +449,8 @@ func TestCIActionDeniedIsNotASuccess(t *testing.T) {
 	}
 }
 
-// TestCIActionChecks: check needs neither a key nor an approved registry.
+// TestCIActionChecks checks that the command check of the action needs neither a key nor an
+// approved registry.
 func TestCIActionChecks(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	result := r.act(t, map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "update-database": "false"})
@@ -458,8 +459,8 @@ func TestCIActionChecks(t *testing.T) {
 	r.mustBeUntouched(t)
 }
 
-// TestCIActionFailsWhatItCannotDo: each mistake has the exit code from the README, and none of them
-// reaches the approved registry.
+// TestCIActionFailsWhatItCannotDo checks that the action fails with the exit code from the README
+// for each mistake, and writes nothing to the approved registry.
 func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, tc := range map[string]struct {
@@ -498,8 +499,8 @@ func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	})
 }
 
-// TestCIActionInputsAreNotCode: text from outside is never run, taken for a flag, or printed as a
-// workflow command of GitHub.
+// TestCIActionInputsAreNotCode checks that the action never runs the text of an input, takes the
+// text for a flag, or prints the text as a workflow command of GitHub.
 func TestCIActionInputsAreNotCode(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, text := range map[string]string{
@@ -588,7 +589,8 @@ func TestCIActionBuilds(t *testing.T) {
 	}
 }
 
-// TestCIActionHoldsTogether: every input is used, and only existing inputs are used.
+// TestCIActionHoldsTogether checks that the steps of the action use every declared input and no
+// other, and that no step is conditional.
 func TestCIActionHoldsTogether(t *testing.T) {
 	a := readAction(t)
 	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
@@ -622,8 +624,9 @@ func TestCIActionHoldsTogether(t *testing.T) {
 	}
 }
 
-// TestCIScriptsHaveNoExpressions: GitHub pastes the value of an expression into the script, so it
-// would run as code.
+// TestCIScriptsHaveNoExpressions checks that the scripts for GitHub and GitLab have valid syntax
+// and no expressions. GitHub pastes the value of an expression into the script, so the value would
+// run as code.
 func TestCIScriptsHaveNoExpressions(t *testing.T) {
 	steps := readAction(t).Runs.Steps
 	for _, j := range readWorkflow(t).Jobs {
@@ -828,7 +831,8 @@ func TestCIPoliciesAreValid(t *testing.T) {
 	}
 }
 
-// TestCIPoliciesInDocumentsAreValid: users copy these policies first.
+// TestCIPoliciesInDocumentsAreValid checks that the policies and test cases in the README and
+// docs/policy.md are valid, because users copy these policies first.
 func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 	for _, document := range []string{"../README.md", "../docs/policy.md"} {
 		text, err := os.ReadFile(document)

@@ -226,8 +226,9 @@ func TestCrashOfChildIsNoDenial(t *testing.T) {
 	}
 }
 
-// TestCrashAsFirstProcessIsNoDenial: for PID 1 of a container, the kernel drops the signal that the
-// Go runtime uses to end a crashed process, and the runtime then exits with 2.
+// TestCrashAsFirstProcessIsNoDenial checks that imagegate as PID 1 of a container does not exit
+// with 2, the code of a denial, after a crash. For PID 1, the kernel drops the signal that the Go
+// runtime uses to end a crashed process, and the runtime then exits with 2.
 func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
 	unshare := []string{"unshare", "--pid", "--fork", "--mount-proc", "--kill-child"}
 	if err := exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], "true")...).Run(); err != nil {
@@ -274,8 +275,8 @@ func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
 	}
 }
 
-// TestReaderThatStopsIsNoFault: "imagegate check | head" closes the pipe early. A denial must stay
-// a denial.
+// TestReaderThatStopsIsNoFault checks that a pipe closed early, as by "imagegate check | head", is
+// not an internal error. A denial still exits with 2.
 func TestReaderThatStopsIsNoFault(t *testing.T) {
 	for kind, want := range map[string]struct {
 		code int
@@ -301,7 +302,8 @@ func TestReaderThatStopsIsNoFault(t *testing.T) {
 	}
 }
 
-// TestChildEndsWithItsParent: if the parent is killed, the child cleans up and writes nothing more.
+// TestChildEndsWithItsParent checks that the child of a killed imagegate process removes its
+// temporary files, exits, and writes nothing to the approved registry.
 func TestChildEndsWithItsParent(t *testing.T) {
 	w := newWork(t, "fixed")
 	cmd, _ := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)
@@ -325,7 +327,8 @@ func TestChildEndsWithItsParent(t *testing.T) {
 	}
 }
 
-// TestSecondInterruptEndsAtOnce: even if the child does not react to the first one.
+// TestSecondInterruptEndsAtOnce checks that imagegate exits at the second interrupt, even if its
+// child process does not react to the first interrupt.
 func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	w := newWork(t, "fixed")
 	cmd, stderr := w.held(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key)

@@ -113,7 +113,8 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// TestHeavyLibrariesHaveOneHome: only one place deals with the faults of a library.
+// TestHeavyLibrariesHaveOneHome checks that only the listed packages import syft, grype, sigstore
+// and the other heavy modules, so that few packages deal with the faults of each module.
 func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
 		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // grype's interfaces use syft's packages
@@ -162,7 +163,7 @@ func TestPolicyIsPure(t *testing.T) {
 	}
 }
 
-// TestBinaryHasNoTestServers: the shipped binary does not contain the demo's registry.
+// TestBinaryHasNoTestServers checks that the shipped binary does not contain the demo's registry.
 func TestBinaryHasNoTestServers(t *testing.T) {
 	mod := module(t)
 	for _, dep := range goList(t)[mod].Deps {
@@ -172,8 +173,9 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 	}
 }
 
-// TestEdgesAreInjected: only main and the command line may use the clock, the environment, os.Exit
-// and root contexts.
+// TestEdgesAreInjected checks that policy, gate, promote, internal/trust and internal/report do not
+// use the clock, the environment, os.Exit or root contexts. Only main and the command line may use
+// these.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
@@ -205,7 +207,8 @@ func TestEdgesAreInjected(t *testing.T) {
 	}
 }
 
-// TestModuleCanBeInstalled: "go install" refuses a module with replace or exclude directives.
+// TestModuleCanBeInstalled checks that go.mod has no replace or exclude directives, because
+// "go install" refuses a module with such directives.
 func TestModuleCanBeInstalled(t *testing.T) {
 	data, err := os.ReadFile("../go.mod")
 	if err != nil {
@@ -218,8 +221,9 @@ func TestModuleCanBeInstalled(t *testing.T) {
 	}
 }
 
-// TestTopLevelIsFixed: the top level has only the agreed names and the usual files of a Go
-// repository. "go build" finds a PGO profile only in default.pgo next to main.go.
+// TestTopLevelIsFixed checks that the top level of the repository has only the agreed names and the
+// usual files of a Go repository. The list has default.pgo, because "go build" finds a PGO profile
+// only in a file of that name next to main.go.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
 		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}

@@ -61,7 +61,7 @@ func TestFiguresAreOfTheirParts(t *testing.T) {
 	}
 }
 
-// TestWhatIsMissingIsNotReached: a figure without a value must not count as fast.
+// TestWhatIsMissingIsNotReached checks that a figure without a value does not count as fast.
 func TestWhatIsMissingIsNotReached(t *testing.T) {
 	r := &ImageResult{Name: "big"}
 	for _, f := range figures(r) {
@@ -156,8 +156,8 @@ func TestSourcesOfDpkg(t *testing.T) {
 	}
 }
 
-// TestRecordsAreAboutAsMany: about as many findings as requested, none of them critical, and all
-// ids are unique.
+// TestRecordsAreAboutAsMany checks that the invented advisories make about as many findings as
+// requested, that none is critical, and that every id is unique.
 func TestRecordsAreAboutAsMany(t *testing.T) {
 	all := records(map[string]int{"openssl": 2, "jq": 1}, []string{"module-0"}, 10)
 	findings, ids := 0, map[string]bool{}

@@ -198,8 +198,8 @@ func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	return err
 }
 
-// TestEachFormHasItsOwnTimestamps: if both forms are stored, the timestamp in the bundle covers
-// only the signature. The legacy form proves the time without it.
+// TestEachFormHasItsOwnTimestamps checks that, if both forms are stored, each form proves the time
+// without the other form. Each bundle has one timestamp, which covers only the signature.
 func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -247,7 +247,8 @@ func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	}
 }
 
-// TestTamperedBundleOfAnIdentityIsNotAccepted: each part of it is needed.
+// TestTamperedBundleOfAnIdentityIsNotAccepted checks that a bundle signed by an identity is refused
+// if a part of the bundle is missing or replaced, or if a public key is added.
 func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -306,8 +307,9 @@ func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestLegacyFormOfAnIdentityNeedsATimestamp: a Rekor v2 log returns no inclusion promise, and the
-// legacy form cannot hold its other proofs.
+// TestLegacyFormOfAnIdentityNeedsATimestamp checks that the legacy form is accepted only by its
+// timestamp, with AllowUnlogged set. A Rekor v2 log returns no inclusion promise, and the legacy
+// form cannot hold the other proofs of a Rekor v2 log.
 func TestLegacyFormOfAnIdentityNeedsATimestamp(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))

@@ -40,8 +40,8 @@ func (p *product) mirrored(s *stack) (url string) {
 	return server.URL
 }
 
-// TestMirrorStandsForFiles: to sign and to verify, a user needs only the repository URL and its
-// initial root.
+// TestMirrorStandsForFiles checks that a user needs only the URL of a TUF repository and the
+// initial root of that repository to sign and to verify.
 func TestMirrorStandsForFiles(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)
@@ -60,7 +60,8 @@ func TestMirrorStandsForFiles(t *testing.T) {
 	p.run(3, verify...)
 }
 
-// TestPersonAtATerminalLogsIn: with a browser, and only on a terminal.
+// TestPersonAtATerminalLogsIn checks that promote --keyless without a token lets the user log in
+// with a browser, and only on a terminal.
 func TestPersonAtATerminalLogsIn(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)
@@ -123,6 +124,6 @@ func (p *product) atTerminal(args ...string) (string, error) {
 	}
 	defer terminal.Close()
 	var out bytes.Buffer
-	_, _ = io.Copy(&out, terminal) // ends with an error when the program ends
+	_, _ = io.Copy(&out, terminal) // ends with an error when imagegate exits
 	return out.String(), cmd.Wait()
 }

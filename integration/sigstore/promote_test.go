@@ -157,8 +157,9 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 	}
 }
 
-// TestLogOutageLeavesNoTag: without a timestamp authority, promote needs the log. It writes nothing
-// while the log is down, and a second run completes the promotion.
+// TestLogOutageLeavesNoTag checks that promote writes nothing while the log is down, and that a
+// second run, with the log up and a timestamp authority, completes the promotion. Without a
+// timestamp authority, promote needs the log.
 func TestLogOutageLeavesNoTag(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, false)
@@ -183,7 +184,8 @@ func TestLogOutageLeavesNoTag(t *testing.T) {
 	p.verify(0, email, s.issuer.server.URL)
 }
 
-// TestKeylessIsAskedForWhole: a missing flag is reported before anything is done.
+// TestKeylessIsAskedForWhole checks that promote reports missing or conflicting flags for keyless
+// signing before the first request to the approved registry.
 func TestKeylessIsAskedForWhole(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)

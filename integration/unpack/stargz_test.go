@@ -130,8 +130,9 @@ func (l lazy) seen(t *testing.T) (gateView, error) {
 	return seen(t, mutate.MediaType(appended(t, mutate.Addendum{Layer: layerOf(t, l.blob), Annotations: l.annotations, MediaType: l.mediaType}), types.OCIManifestSchema1))
 }
 
-// TestLazyPullHidesNothing: the gate sees the same files as the stargz snapshotter. It refuses a
-// table of contents with one false property, with and without the annotation.
+// TestLazyPullHidesNothing checks that the gate sees every file that the stargz snapshotter shows,
+// and refuses a layer whose table of contents has one false property, with and without the
+// annotation.
 func TestLazyPullHidesNothing(t *testing.T) {
 	stacks := number(t, "UNPACK_STACKS", 60)
 	compared, forged := 0, 0
@@ -154,7 +155,7 @@ func TestLazyPullHidesNothing(t *testing.T) {
 }
 
 // compareTables has the gate read an archive with a correct table of contents, in both formats, and
-// returns how many of them it accepted.
+// returns the number of formats that the gate accepted.
 func compareTables(t *testing.T, archive []byte) (compared int) {
 	t.Helper()
 	for name, l := range map[string]lazy{"eStargz": stargz(t, archive), "zstd:chunked": chunked(t, archive)} {

@@ -67,7 +67,7 @@ var unpackers = map[string]unpacker{
 	}),
 }
 
-// overlaid unpacks each layer into a folder of its own and lets the kernel merge them.
+// overlaid unpacks each layer into a folder of its own and lets the kernel merge the folders.
 func overlaid(apply func(ctx context.Context, to string, below []string, layer io.Reader) error) unpacker {
 	return func(t *testing.T, dir string, layers [][]byte) (string, error) {
 		var lower []string // top layer first
@@ -100,9 +100,9 @@ func overlaid(apply func(ctx context.Context, to string, below []string, layer i
 	}
 }
 
-// TestNothingIsHiddenFromTheGate: for any combination of layers, a runtime has no file that the
-// gate does not see, unless the gate refuses the image. UNPACK_STACKS is the number of layer stacks
-// to try, and UNPACK_SEED the first seed.
+// TestNothingIsHiddenFromTheGate checks that a runtime has no file that the gate does not see, for
+// any combination of layers, unless the gate refuses the image. UNPACK_STACKS is the number of
+// layer stacks to try, and UNPACK_SEED the first seed.
 func TestNothingIsHiddenFromTheGate(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting an overlay file system needs root")
