@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestEvidenceSaysHowMuchTheDatabaseHas: the evidence has the number of advisories for the
-// distribution and for each type of package in the image, even if the number is 0.
+// TestEvidenceSaysHowMuchTheDatabaseHas checks that the evidence has the number of advisories for
+// the distribution and for each type of package in the image, even if the number is 0.
 func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -34,7 +34,8 @@ func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	}
 }
 
-// TestOtherDatabaseNeverPasses: the image is denied even if unmatched packages only warn.
+// TestOtherDatabaseNeverPasses checks that an image is denied if the database has too few
+// advisories for its distribution, even if unmatched packages only warn.
 func TestOtherDatabaseNeverPasses(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(clean))
@@ -54,8 +55,9 @@ func TestOtherDatabaseNeverPasses(t *testing.T) {
 	}
 }
 
-// TestTypeOfOwnedPackagesIsNotCounted: the distribution's advisories cover owned packages, so a
-// minimum for their type would deny without a reason.
+// TestTypeOfOwnedPackagesIsNotCounted checks that the type of owned packages is not counted. The
+// distribution's advisories cover these packages, so a minimum for their type would deny without a
+// reason.
 func TestTypeOfOwnedPackagesIsNotCounted(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`})

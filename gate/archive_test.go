@@ -116,7 +116,8 @@ func TestArchiveWithBzip2(t *testing.T) {
 	}
 }
 
-// TestDecompressedArchiveDoesNotFillTheDisk: a small file may decompress to any size.
+// TestDecompressedArchiveDoesNotFillTheDisk checks that decompressing an image archive stops at the
+// disk limit. A small file may decompress to any size.
 func TestDecompressedArchiveDoesNotFillTheDisk(t *testing.T) {
 	const most = 1 << 20
 	zeros := make([]byte, 4*most)
@@ -148,7 +149,8 @@ func TestDecompressedArchiveDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestArchiveDoesNotFillTheMemory: the library reads the list of images and their configs into
+// TestArchiveDoesNotFillTheMemory checks that checkSaved refuses a large list of images, a large
+// config, and links in their place. go-containerregistry reads the list and the configs into
 // memory.
 func TestArchiveDoesNotFillTheMemory(t *testing.T) {
 	list := `[{"Config":"c.json","Layers":[]}]`

@@ -119,8 +119,9 @@ func packed(t *testing.T, archive []byte) string {
 	return buf.String()
 }
 
-// TestAttestationThatIsNotWhatBuildxWritesIsRefused: otherwise it would be promoted without a scan,
-// and some runtimes could run it by its digest.
+// TestAttestationThatIsNotWhatBuildxWritesIsRefused checks that an attestation manifest with other
+// content than buildx writes is refused. Otherwise the gate would promote it without a scan, and
+// some runtimes could run it by its digest.
 func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -186,8 +187,8 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 	}
 }
 
-// TestImageForNoPlatformIsRefused: some runtimes would assume their own platform. The check must
-// not crash either.
+// TestImageForNoPlatformIsRefused checks that an image without an OS or architecture is refused,
+// and that the check does not crash. Some runtimes would assume their own platform.
 func TestImageForNoPlatformIsRefused(t *testing.T) {
 	h := newTester(t)
 	for missing, without := range map[string]func(*v1.ConfigFile){

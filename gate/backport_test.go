@@ -22,9 +22,9 @@ const babelAdvisory = `{
   "schema": "https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/os/schema-1.1.0.json"
 }`
 
-// TestVulnerabilityThatTheDistributionFixedDoesNotDeny: grype drops a finding about a file that a
-// package of the distribution installed if the distribution's advisory says that the package is
-// fixed. Any other finding about such a file denies.
+// TestVulnerabilityThatTheDistributionFixedDoesNotDeny checks that grype drops a finding about a
+// file if the distribution's advisory lists the package that installed the file as fixed. Any other
+// finding about the file denies.
 func TestVulnerabilityThatTheDistributionFixedDoesNotDeny(t *testing.T) {
 	db := databaseOf(t, func(records string) error {
 		return os.WriteFile(filepath.Join(records, "debian", "results", "debian-12", "babel.json"), []byte(babelAdvisory), 0o600)

@@ -72,8 +72,8 @@ func TestCachedCatalogIsEqual(t *testing.T) {
 	}
 }
 
-// TestCachedCatalogIsEvaluatedAgain: a stricter policy denies an image that passed, without pulling
-// it.
+// TestCachedCatalogIsEvaluatedAgain checks that a stricter policy denies an image that passed
+// before, with the cached catalog and without pulling the image.
 func TestCachedCatalogIsEvaluatedAgain(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -86,7 +86,8 @@ func TestCachedCatalogIsEvaluatedAgain(t *testing.T) {
 	}
 }
 
-// TestDamagedCacheEntryIsNotUsed: the image is cataloged again.
+// TestDamagedCacheEntryIsNotUsed checks that the gate catalogs an image again if its cache entry is
+// damaged.
 func TestDamagedCacheEntryIsNotUsed(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -114,8 +115,8 @@ func TestDamagedCacheEntryIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestOtherBuildDoesNotUseTheCache: catalogs of another version, or of another build of the same
-// version, are not used.
+// TestOtherBuildDoesNotUseTheCache checks that the gate does not use catalogs of another version,
+// of another build of the same version, or of another version of syft.
 func TestOtherBuildDoesNotUseTheCache(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -132,7 +133,8 @@ func TestOtherBuildDoesNotUseTheCache(t *testing.T) {
 	}
 }
 
-// TestCachedPlatformsAreNotFetched: for an index, only new platforms are fetched.
+// TestCachedPlatformsAreNotFetched checks that the gate fetches only the platforms of an index that
+// are not in the cache.
 func TestCachedPlatformsAreNotFetched(t *testing.T) {
 	h := newTester(t)
 	one, two := h.image(clean), h.image(dirty)

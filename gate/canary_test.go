@@ -27,8 +27,8 @@ var canaries = map[string]string{
 	"base image":              "s3cr3t-of-base",
 }
 
-// TestCredentialsOfAnImageAreInNoEvidence: no credential is in evidence, documents or the cache,
-// for an index and each of its platforms, whatever the policy says about secrets.
+// TestCredentialsOfAnImageAreInNoEvidence checks that evidence, documents and the cache contain no
+// credential, for an index and each of its platforms, whatever the policy says about secrets.
 func TestCredentialsOfAnImageAreInNoEvidence(t *testing.T) {
 	spec := clean
 	spec.Env = []string{"TOKEN=" + canaries["variable"], "DB_PASSWORD=" + canaries["variable by its name"], canaries["variable without a name"], "PATH=/bin"}
@@ -115,7 +115,8 @@ func withoutCanaries(t *testing.T, what string, data []byte) {
 	}
 }
 
-// TestOrdinaryLabelsAreNotHidden: reports need the values of ordinary labels.
+// TestOrdinaryLabelsAreNotHidden checks that HiddenLabels hides no ordinary label. Reports need the
+// values of these labels.
 func TestOrdinaryLabelsAreNotHidden(t *testing.T) {
 	s, err := testPatterns.Secrets()
 	if err != nil {

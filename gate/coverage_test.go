@@ -55,8 +55,8 @@ func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 	})
 }
 
-// TestDatabaseWithoutATypeIsNotClean: an image is denied if the database has no advisories for a
-// type of its packages, as it is for an unknown distribution.
+// TestDatabaseWithoutATypeIsNotClean checks that an image is denied if the database has no
+// advisories for a type of its packages, as for an unknown distribution.
 func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean

@@ -38,7 +38,8 @@ func zipOf(t *testing.T, pairs ...string) string {
 
 const manifest = "META-INF/MANIFEST.MF"
 
-// TestUnreadableArchiveInsideAnArchiveIsNotSilent: syft drops it and all packages in it.
+// TestUnreadableArchiveInsideAnArchiveIsNotSilent checks that an unreadable nested archive is
+// listed as an unknown. syft drops the archive and all packages in it.
 func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 	inner := jar(t, rand.New(rand.NewPCG(1, 1)), 7)
 	damaged := zipOf(t, "y.jar", strings.Repeat("some content ", 1000))
@@ -67,7 +68,8 @@ func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestOrdinaryArchivesInsideArchivesAreNoUnknowns: most nested archives contain only classes.
+// TestOrdinaryArchivesInsideArchivesAreNoUnknowns checks that readable nested archives are not
+// unknowns. Most nested archives contain only classes.
 func TestOrdinaryArchivesInsideArchivesAreNoUnknowns(t *testing.T) {
 	outer := zipOf(t, manifest, "Manifest-Version: 1.0\nImplementation-Title: outer\nImplementation-Version: 1\n",
 		"lib/good.jar", jar(t, rand.New(rand.NewPCG(1, 1)), 7), "lib/classes.jar", zipOf(t, "A.class", "x"),
@@ -90,8 +92,8 @@ func unpacksIn(t *testing.T, used *string) func(*Options) {
 	}
 }
 
-// TestArchivesInTheImageDoNotFillTheSystemsFolder: archives are unpacked in the run's own folder,
-// and count towards its limit.
+// TestArchivesInTheImageDoNotFillTheSystemsFolder checks that archives in the image are unpacked in
+// the run's own folder, and count towards the run's disk limit.
 func TestArchivesInTheImageDoNotFillTheSystemsFolder(t *testing.T) {
 	h := newTester(t)
 	system := t.TempDir()

@@ -139,8 +139,9 @@ func retype(header []byte, typ byte) {
 	copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// TestLinkedPackageIsCataloged: a second entry with the same name is unpacked as a new file. A hard
-// link to the first one keeps the first content.
+// TestLinkedPackageIsCataloged checks that the gate catalogs a package behind a hard link to the
+// first of two entries with the same name. The link keeps the first content, because the second
+// entry is unpacked as a new file.
 func TestLinkedPackageIsCataloged(t *testing.T) {
 	const before, after = `{"name":"json-schema","version":"0.3.0"}`, `{"name":"json-schema","version":"0.4.0"}`
 	const at = "srv/node_modules/json-schema/package.json"
@@ -197,7 +198,8 @@ func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	}
 }
 
-// TestHugeSparseFileIsAnUnknown: the file must not be read into memory.
+// TestHugeSparseFileIsAnUnknown checks that a huge sparse file is an unknown. The cataloger must
+// not read the file into memory.
 func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	h := newTester(t)
 	at := "usr/lib/node_modules/huge/package.json"
@@ -210,8 +212,8 @@ func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	}
 }
 
-// TestFileOfAnotherKindIsAFile: some runtimes unpack entries of type "contiguous" and old sparse
-// entries as files.
+// TestFileOfAnotherKindIsAFile checks that an entry of type "contiguous" is cataloged as a file.
+// Some runtimes unpack such entries, and old sparse entries, as files.
 func TestFileOfAnotherKindIsAFile(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -223,8 +225,9 @@ func TestFileOfAnotherKindIsAFile(t *testing.T) {
 	}
 }
 
-// TestPackagesInFoldersWithoutEntryAreCataloged: some builders write no entries for
-// folders, for example the builder of distroless images. Runtimes create these folders.
+// TestPackagesInFoldersWithoutEntryAreCataloged checks that packages are found in folders without
+// entries in the archive. Some builders, for example of distroless images, write no entries for
+// folders. Runtimes create these folders.
 func TestPackagesInFoldersWithoutEntryAreCataloged(t *testing.T) {
 	const about = "Package: firefox-esr\nArchitecture: amd64\nVersion: 128.0esr-1~deb12u1\nMaintainer: D\nDescription: x\n"
 	release := member{name: "etc/os-release", content: "ID=debian\nVERSION_ID=\"12\"\n"}

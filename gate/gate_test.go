@@ -244,8 +244,9 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 	}
 }
 
-// TestChangedLayerIsDetected: a layer with the right diffID but another digest is not the
-// layer in the manifest. Only the library that fetches the bytes hashes them.
+// TestChangedLayerIsDetected checks that a layer with the right diffID but another digest is not
+// accepted as the layer in the manifest. Only go-containerregistry hashes the bytes that it
+// fetches.
 func TestChangedLayerIsDetected(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -451,8 +452,9 @@ func TestOldDatabaseIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestWrongClockIsNotADenial: a slow clock is not the image's fault. Within the tolerance the gate
-// decides. Beyond it the gate makes no decision.
+// TestWrongClockIsNotADenial checks that a slow clock never denies an image, because the image is
+// not at fault. Within the tolerance the gate decides. Beyond the tolerance the gate makes no
+// decision.
 func TestWrongClockIsNotADenial(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(clean))
@@ -532,8 +534,8 @@ func TestNewValidatesOptions(t *testing.T) {
 	}
 }
 
-// TestRelabelledDistributionIsNotClean: if os-release names another distribution, every package is
-// looked up among advisories that cannot match.
+// TestRelabelledDistributionIsNotClean checks that an image is denied if os-release names another
+// distribution. Every package is then looked up among advisories that cannot match.
 func TestRelabelledDistributionIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := dirty
@@ -545,8 +547,8 @@ func TestRelabelledDistributionIsNotClean(t *testing.T) {
 	}
 }
 
-// TestRemovedPackageDatabaseIsNotClean: os-release names a distribution, but its packages are
-// missing.
+// TestRemovedPackageDatabaseIsNotClean checks that an image is denied if os-release names a
+// distribution but the distribution's packages are missing.
 func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -557,7 +559,8 @@ func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
 	}
 }
 
-// TestImageForTwoPlatformsIsEvaluatedOnce: the image is reported under both names.
+// TestImageForTwoPlatformsIsEvaluatedOnce checks that an image that an index lists for two
+// platforms is evaluated once and reported under both names.
 func TestImageForTwoPlatformsIsEvaluatedOnce(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -569,8 +572,8 @@ func TestImageForTwoPlatformsIsEvaluatedOnce(t *testing.T) {
 	}
 }
 
-// TestIndexAttachedToAnotherImageIsRefused: pushing it would write the tag that lists the other
-// image's referrers.
+// TestIndexAttachedToAnotherImageIsRefused checks that an index with a subject is refused. Pushing
+// the index would write the tag that lists the referrers of the other image.
 func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -584,8 +587,8 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	}
 }
 
-// TestChangedApprovalIsInvalid: Confirm compares the values that the accessors return with the
-// values that were evaluated.
+// TestChangedApprovalIsInvalid checks that Confirm returns an error if the values that the
+// accessors return differ from the values that were evaluated.
 func TestChangedApprovalIsInvalid(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
@@ -611,8 +614,8 @@ type document struct {
 func (d document) RawManifest() ([]byte, error)        { return d.raw, nil }
 func (d document) MediaType() (types.MediaType, error) { return d.mediaType, nil }
 
-// TestIndexThatReadsTwoWaysIsRefused: other parsers would find other platforms in it than those
-// that were checked.
+// TestIndexThatReadsTwoWaysIsRefused checks that an index with an ambiguous key is refused. Other
+// parsers would find other platforms in the index than the gate checked.
 func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 	h := newTester(t)
 	idx := h.index(h.image(clean))
@@ -640,7 +643,8 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 	}
 }
 
-// TestCheckOfALaterTimeGivesNoApproval: an image that will pass later has not passed now.
+// TestCheckOfALaterTimeGivesNoApproval checks that a check as of a later time never gives an
+// approval. An image that will pass later has not passed now.
 func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))
@@ -665,7 +669,8 @@ func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	}
 }
 
-// TestDecompressedLayersAreRemovedBeforeTheDecision: only the blobs that will be pushed stay on disk.
+// TestDecompressedLayersAreRemovedBeforeTheDecision checks that only the blobs that will be pushed
+// are still on disk after the check.
 func TestDecompressedLayersAreRemovedBeforeTheDecision(t *testing.T) {
 	h := newTester(t)
 	img := h.image(lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}})
@@ -691,7 +696,8 @@ func TestDecompressedLayersAreRemovedBeforeTheDecision(t *testing.T) {
 	}
 }
 
-// TestImageListedTwiceWithoutPlatform: the image is checked once, under the platform in its config.
+// TestImageListedTwiceWithoutPlatform checks that an image that an index lists twice without a
+// platform is checked once, under the platform in the image's config.
 func TestImageListedTwiceWithoutPlatform(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)

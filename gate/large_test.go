@@ -8,8 +8,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestHugeTextIsNotReadWholeAndBlocks: a file that a parser would read into memory whole is an
-// unknown and blocks, even if the cataloger ignores the read error.
+// TestHugeTextIsNotReadWholeAndBlocks checks that a huge file that a parser would read into memory
+// whole is an unknown and blocks, even if the cataloger ignores the read error.
 func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
 	const huge = 32<<20 + 1 // see maxParsed in package catalog
 	paths := []string{"srv/a-1-1.rockspec", "usr/lib/node_modules/x/package.json", "usr/share/php/.registry/x.reg", "srv/vendor/composer/installed.json",

@@ -23,8 +23,8 @@ func parsePolicy(t *testing.T, text string) *policy.Policy {
 	return p
 }
 
-// TestEveryPolicyMustAllowTheOverride: every policy must allow the override, and only a denial can
-// be overridden.
+// TestEveryPolicyMustAllowTheOverride checks that an override requires that every policy allows
+// overrides, and that only a denial can be overridden.
 func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	h := newTester(t)
 	img := h.push("app:1", h.image(dirty))
@@ -77,8 +77,8 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}
 }
 
-// TestOverrideRequiresADenial: an override is not valid for an image that a caller puts in place
-// of the denied one.
+// TestOverrideRequiresADenial checks that an override is not valid for an image that a caller
+// substitutes for the denied one.
 func TestOverrideRequiresADenial(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)

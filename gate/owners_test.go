@@ -54,8 +54,8 @@ func owning(files ...lab.File) lab.ImageSpec {
 
 const owned = string(policy.OwnedByDistribution)
 
-// TestFileOfTheDistributionIsNotDenied: Debian's own packages have jars, modules and gems without a
-// version that a matcher could use.
+// TestFileOfTheDistributionIsNotDenied checks that files of Debian's own packages are not denied.
+// These packages have jars, modules and gems without a version that a matcher could use.
 func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 	h := newTester(t)
 	jar := versionless(t, "ca")
@@ -87,7 +87,8 @@ func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestOwnershipSurvivesTheCache: the second run has no image for comparing checksums.
+// TestOwnershipSurvivesTheCache checks that the cached catalog keeps the owners of files. The
+// second run has no image for comparing checksums.
 func TestOwnershipSurvivesTheCache(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(owning(lab.File{Path: "usr/share/java/x.jar", Content: versionless(t, "x")},
@@ -102,8 +103,8 @@ func TestOwnershipSurvivesTheCache(t *testing.T) {
 	}
 }
 
-// TestLookAlikeOfAnOwnedFileBlocks: only the exact file that a package of the image's distribution
-// installed is covered.
+// TestLookAlikeOfAnOwnedFileBlocks checks that only the exact file that a package of the image's
+// distribution installed is covered.
 func TestLookAlikeOfAnOwnedFileBlocks(t *testing.T) {
 	const unknownVersion, archive = string(policy.VersionUnknown), string(policy.UnknownArchive)
 	jar, other := versionless(t, "a"), versionless(t, "b")
@@ -153,8 +154,9 @@ func valuesOfMap(m map[string]string) (out []string) {
 	return out
 }
 
-// TestOwnerOfAnUnmatchedDistributionDoesNotCount: an unmatched distribution has no advisories about
-// the files of its packages, even if the policy does not deny the distribution.
+// TestOwnerOfAnUnmatchedDistributionDoesNotCount checks that packages of an unmatched distribution
+// do not cover their files, even if the policy does not deny the distribution. The database has no
+// advisories for such a distribution.
 func TestOwnerOfAnUnmatchedDistributionDoesNotCount(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, lab.File{Path: "usr/share/java/b.jar", Content: "PK\x03\x04"})
@@ -167,7 +169,8 @@ func TestOwnerOfAnUnmatchedDistributionDoesNotCount(t *testing.T) {
 	}
 }
 
-// TestAlpineOwnsItsFiles: apk records SHA-1.
+// TestAlpineOwnsItsFiles checks that the files of apk packages are compared with their recorded
+// checksums. apk records SHA-1.
 func TestAlpineOwnsItsFiles(t *testing.T) {
 	h := newTester(t)
 	spec := lab.ImageSpec{OSRelease: "alpine 3.22.0", ApkPackages: []lab.Apk{{Name: "java-common", Version: "1.0-r0",
@@ -180,8 +183,8 @@ func TestAlpineOwnsItsFiles(t *testing.T) {
 	}
 }
 
-// TestOwnedTypeIsNotMissingFromTheDatabase: a type without advisories is accepted for packages that
-// the distribution's advisories cover.
+// TestOwnedTypeIsNotMissingFromTheDatabase checks that a type without advisories is accepted only
+// for packages that the distribution's advisories cover.
 func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	h := newTester(t)
 	db := databaseWithout(t, "github")
@@ -199,7 +202,8 @@ func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	}
 }
 
-// TestFirstPartyPackageIsNotDenied: a package that only looks like the application's own is denied.
+// TestFirstPartyPackageIsNotDenied checks that the application's own packages are not denied, and
+// that a package is denied if it only looks like one of the application's own.
 func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	const first, part, unknown = string(policy.FirstParty), string(policy.PartOfPackage), string(policy.VersionUnknown)
 	fat := zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: org.springframework.boot.loader.JarLauncher\nStart-Class: a.App\n",
@@ -250,7 +254,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestWheelFromACheckoutIsNotDenied: a wheel from another origin is denied.
+// TestWheelFromACheckoutIsNotDenied checks that a wheel built from a local checkout is first-party,
+// and that a wheel from another origin is denied.
 func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	const site = "usr/local/lib/python3.12/site-packages/"
 	spec := clean
@@ -272,7 +277,8 @@ func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), want)
 }
 
-// TestTestDataIsNotDenied: a file that can hide packages is denied.
+// TestTestDataIsNotDenied checks that unreadable test data is not denied, and that an unreadable
+// file is denied if it can hide packages.
 func TestTestDataIsNotDenied(t *testing.T) {
 	const data, file = string(policy.UnknownTestData), string(policy.UnknownFile)
 	files := map[string]struct{ content, want string }{
@@ -316,8 +322,8 @@ func TestTestDataIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestUnreadablePackageDatabaseBlocks: it blocks at any path, whatever the policy says about other
-// files.
+// TestUnreadablePackageDatabaseBlocks checks that an unreadable package database blocks at any
+// path, whatever the policy says about other files.
 func TestUnreadablePackageDatabaseBlocks(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -335,8 +341,9 @@ func md5Of(content string) []byte {
 	return sum[:]
 }
 
-// TestChecksumsInStatusDAreNotDenied: distroless images have a list of checksums for each package,
-// which syft reads as a package database.
+// TestChecksumsInStatusDAreNotDenied checks that the checksum lists in status.d are not denied.
+// Distroless images have such a list for each package, and syft reads the list as a package
+// database.
 func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
 	h := newTester(t)
 	const record = "Package: hello\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.10-3\nMaintainer: D\nDescription: x\n"
@@ -353,8 +360,8 @@ func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
 	})
 }
 
-// TestApplicationBelowVarLibIsNotDenied: Debian's Tomcat has its applications in
-// /var/lib/tomcat10/webapps.
+// TestApplicationBelowVarLibIsNotDenied checks that an application in /var/lib/tomcat10/webapps is
+// first-party. Debian's Tomcat has its applications there.
 func TestApplicationBelowVarLibIsNotDenied(t *testing.T) {
 	h := newTester(t)
 	spec := clean

@@ -36,7 +36,8 @@ func TestRecheckGivesTheSameDecision(t *testing.T) {
 	}
 }
 
-// TestRecheckRefusesAnOldDatabase: a catalog is not evaluated against a database that is too old.
+// TestRecheckRefusesAnOldDatabase checks that Recheck does not evaluate a catalog against a
+// database that is too old.
 func TestRecheckRefusesAnOldDatabase(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))

@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestFullDiskIsNotTheImagesFault: catalogers copy archives to disk, and report an archive that
-// they cannot copy as an unknown. Here the kernel refuses the write, in a child process that may
-// not write files larger than 64 KiB.
+// TestFullDiskIsNotTheImagesFault checks that cataloging fails if the disk is full. Catalogers copy
+// archives to disk, and report an archive that they cannot copy as an unknown. In a child process
+// limited to files of 64 KiB, the kernel refuses the write.
 func TestFullDiskIsNotTheImagesFault(t *testing.T) {
 	if os.Getenv("GATE_TEST_LIMITED") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestFullDiskIsNotTheImagesFault$", "-test.v")

@@ -220,8 +220,8 @@ func tarOf(t *testing.T, dir, to string) {
 	}
 }
 
-// TestCancelledMatchingIsNotClean: if the context is canceled, grype stops early with partial
-// results and no error. The test cancels at every place that checks the context.
+// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, at every place
+// that checks the context. grype itself stops early with partial results and no error.
 func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
 	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]

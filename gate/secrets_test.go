@@ -9,7 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestSecretIsNotInTheEvidence: from the evidence it would reach reports and signed statements.
+// TestSecretIsNotInTheEvidence checks that the evidence does not contain the value of a secret.
+// From the evidence the value would reach reports and signed statements.
 func TestSecretIsNotInTheEvidence(t *testing.T) {
 	h := newTester(t)
 	spec := clean

@@ -29,7 +29,8 @@ func (t *tester) soci(images ...v1.Image) v1.ImageIndex {
 	return idx
 }
 
-// TestSOCIIndexIsEvaluated: the images are checked, and the SOCI index is a violation.
+// TestSOCIIndexIsEvaluated checks that the images next to a SOCI index are checked, and that the
+// SOCI index is a violation.
 func TestSOCIIndexIsEvaluated(t *testing.T) {
 	h := newTester(t)
 	two := h.push("app:1", h.soci(h.image(on(clean, "linux/amd64")), h.image(on(clean, "linux/arm64"))))
@@ -52,7 +53,8 @@ func TestSOCIIndexIsEvaluated(t *testing.T) {
 	}
 }
 
-// TestImageDressedAsSOCIIndexIsRefused: it would be promoted without a scan.
+// TestImageDressedAsSOCIIndexIsRefused checks that an image that an index lists as a SOCI index is
+// refused. Otherwise the gate would promote the image without a scan.
 func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	h := newTester(t)
 	for name, d := range map[string]v1.Descriptor{

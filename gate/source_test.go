@@ -30,8 +30,8 @@ func TestOneRepositoryHasOneName(t *testing.T) {
 	}
 }
 
-// TestAmbiguousReferencesAreRefused: a resolver or a registry may read them as the name of another
-// repository.
+// TestAmbiguousReferencesAreRefused checks that ParseSource refuses references that a resolver or a
+// registry may read as the name of another repository.
 func TestAmbiguousReferencesAreRefused(t *testing.T) {
 	for _, written := range []string{"ghcr.іo/team/app", "ｇｈｃｒ.io/team/app", "127.1:5000/app", "ghcr.io/prod/../x/app", "ghcr.io//prod/app", "ghcr.io:/app"} {
 		if src, err := ParseSource(written); err == nil {
@@ -40,7 +40,8 @@ func TestAmbiguousReferencesAreRefused(t *testing.T) {
 	}
 }
 
-// TestPathsWithColonsAndAtSigns: the path is the one of an existing file or folder.
+// TestPathsWithColonsAndAtSigns checks that ParseSource takes the name of an existing file or
+// folder as the path, even with colons and at signs.
 func TestPathsWithColonsAndAtSigns(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
 	dir := t.TempDir()
@@ -94,7 +95,8 @@ func TestPathsWithColonsAndAtSigns(t *testing.T) {
 	}
 }
 
-// TestLocalPathIsNeverGuessed: a source that may mean two images is an error.
+// TestLocalPathIsNeverGuessed checks that ParseSource returns an error for a source that may mean
+// two images.
 func TestLocalPathIsNeverGuessed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"app", "app:1"} {

@@ -102,8 +102,8 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestCacheIsBounded: the least recently used entry is removed first. An entry larger than the
-// limit is not stored.
+// TestCacheIsBounded checks that the cache removes the least recently used entry first, and does
+// not store an entry that is larger than the limit.
 func TestCacheIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 400)
@@ -138,7 +138,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestCacheWithoutRoomStoresNothing: a limit of 0 disables the cache.
+// TestCacheWithoutRoomStoresNothing checks that a limit of 0 disables the cache.
 func TestCacheWithoutRoomStoresNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	c := open1(t, dir, 0)
@@ -156,7 +156,8 @@ func TestCacheWithoutRoomStoresNothing(t *testing.T) {
 	}
 }
 
-// TestIncompleteFilesDoNotStay: a process that was killed leaves such files.
+// TestIncompleteFilesDoNotStay checks that Prune removes old incomplete files and keeps recent
+// ones. A process that was killed leaves such files.
 func TestIncompleteFilesDoNotStay(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 1<<20)
@@ -178,7 +179,7 @@ func TestIncompleteFilesDoNotStay(t *testing.T) {
 	}
 }
 
-// TestParallelUseIsSafe: readers see a complete entry or none.
+// TestParallelUseIsSafe checks that readers see a complete entry or none while other workers write.
 func TestParallelUseIsSafe(t *testing.T) {
 	dir := t.TempDir()
 	var group sync.WaitGroup
@@ -209,8 +210,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// TestEntryOfAnotherSecretIsNotReturned: a user who can write to the folder can create entries that
-// look valid, and rename valid ones.
+// TestEntryOfAnotherSecretIsNotReturned checks that Get rejects planted and renamed entries. A user
+// who can write to the folder can create entries that look valid, and rename valid ones.
 func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	dir := t.TempDir()
 	theirs, err := Open(Options{Dir: dir, Max: 1 << 20, Now: time.Now, Key: bytes.Repeat([]byte("x"), keySize)})
@@ -235,7 +236,8 @@ func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestCacheWithoutASecretStoresNothing: without a secret, entries cannot be authenticated.
+// TestCacheWithoutASecretStoresNothing checks that a cache without a secret stores and returns
+// nothing, because it cannot authenticate entries.
 func TestCacheWithoutASecretStoresNothing(t *testing.T) {
 	dir := t.TempDir()
 	put(t, open1(t, dir, 1<<20), "a", []byte("x"))

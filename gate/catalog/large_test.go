@@ -10,8 +10,9 @@ import (
 	"github.com/anchore/syft/syft/file"
 )
 
-// TestArchivesAndExecutablesMayBeLarge: an executable with the name of a text file is still
-// limited, because its name selects the parser.
+// TestArchivesAndExecutablesMayBeLarge checks that archives, package databases and executables may
+// exceed the limit for parsed files. An executable with the name of a text file may not, because
+// its name selects the parser.
 func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	for path, c := range map[string]struct {
 		mimeType string
@@ -43,8 +44,8 @@ func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	}
 }
 
-// TestBoundedFileIsReadAsBefore: up to the limit, files can be read in pieces, again, and to the
-// end.
+// TestBoundedFileIsReadAsBefore checks that a file up to the limit can be read in pieces, again,
+// and to the end.
 func TestBoundedFileIsReadAsBefore(t *testing.T) {
 	l := &largeFiles{}
 	content := strings.Repeat("0123456789", maxParsed/10)

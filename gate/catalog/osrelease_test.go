@@ -4,7 +4,8 @@ import (
 	"testing"
 )
 
-// TestNoSpellingOfOSReleaseHidesTheDistribution: a shell reads the same values in all of them.
+// TestNoSpellingOfOSReleaseHidesTheDistribution checks that quoteRelease finds the distribution in
+// every spelling of os-release that a shell reads as the same values.
 func TestNoSpellingOfOSReleaseHidesTheDistribution(t *testing.T) {
 	const want = "ID=\"debian\"\nVERSION_ID=\"12\"\n"
 	for name, content := range map[string]string{
@@ -46,8 +47,9 @@ func TestValuesInOSRelease(t *testing.T) {
 	}
 }
 
-// TestUnreadableOSReleaseNamesNoDistribution: syft and the image's own programs may read such a
-// line differently.
+// TestUnreadableOSReleaseNamesNoDistribution checks that quoteRelease returns nothing if a value is
+// empty or a line is malformed. syft and the image's own programs may read a malformed line
+// differently.
 func TestUnreadableOSReleaseNamesNoDistribution(t *testing.T) {
 	for _, content := range []string{"ID='debian\n", "ID=\"debian\n", "ID=debian'\n", "ID=debian\\", "ID=alpine\nID='debian\n", "ID=\n", "ID=''\n", "#ID=debian\n", "\x00\xff"} {
 		if got := string(quoteRelease([]byte(content))); got != "" {

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestFastResolverFindsTheSameFiles: both return the same files in the same order with the same
-// names, even with links, deleted files and folders.
+// TestFastResolverFindsTheSameFiles checks that the fast resolver and syft's resolver return the
+// same files in the same order with the same names, even with links, deleted files and folders.
 func TestFastResolverFindsTheSameFiles(t *testing.T) {
 	const info = "var/lib/dpkg/info/"
 	folders := []lab.File{{Path: "var/lib/dpkg", Dir: true}, {Path: "var/lib/dpkg/info", Dir: true}}
@@ -104,7 +104,8 @@ func TestFastResolverFindsTheSameFiles(t *testing.T) {
 	}
 }
 
-// TestFastResolverIsUsed: without links, the faster search is used.
+// TestFastResolverIsUsed checks that the resolver uses the faster search for an image without
+// links.
 func TestFastResolverIsUsed(t *testing.T) {
 	img := image.New(labImage(t, lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
 	if err := img.Read(t.Context()); err != nil {

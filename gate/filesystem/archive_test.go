@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// TestTruncatedArchiveIsAnError: truncation must never look like the end of the archive. Skipping
-// content must detect it just as reading does.
+// TestTruncatedArchiveIsAnError checks that a truncated archive never looks like a complete one.
+// Skipping content must detect the truncation just as reading does.
 func TestTruncatedArchiveIsAnError(t *testing.T) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -103,8 +103,8 @@ func retype(header []byte, typ byte) {
 	copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// TestSparseFileIsReadAsItIsUnpacked: the file has the zeros that its archive omits, and the entry
-// after it is found.
+// TestSparseFileIsReadAsItIsUnpacked checks that a sparse file has the zeros that its archive
+// omits, and that the entry after the file is found.
 func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 9000) + "the end of it"
 	raw := slices.Concat(sparse(t, "app", program, 512, 8704, len(program)), archiveOf(t, 0, []member{{name: "b", content: "behind"}}))
@@ -135,7 +135,8 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestNamesAreLimited: names are listed in memory, and take little space in an archive.
+// TestNamesAreLimited checks that the listed names of an image have a size limit. Names are listed
+// in memory, and take little space in an archive.
 func TestNamesAreLimited(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
 	a := New()
@@ -183,7 +184,8 @@ func TestNamesAreLimited(t *testing.T) {
 	}
 }
 
-// TestOldSparseFileIsAFile: some runtimes unpack old sparse entries as files.
+// TestOldSparseFileIsAFile checks that an old sparse entry is listed as a file, because some
+// runtimes unpack these entries as files.
 func TestOldSparseFileIsAFile(t *testing.T) {
 	if m := metadataOf(&tar.Header{Name: "a", Typeflag: tar.TypeGNUSparse}, nil); m.Type != file.TypeRegular {
 		t.Errorf("an old sparse file is a %s", m.Type)

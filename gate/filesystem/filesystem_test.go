@@ -392,8 +392,8 @@ func contentAt(t *testing.T, fs *Filesystem, path string) (string, error) {
 	return string(data), err
 }
 
-// TestHardLinkKeepsItsOriginalTarget: a second entry with the same name is unpacked as a new file. A
-// hard link to the first one keeps the first content.
+// TestHardLinkKeepsItsOriginalTarget checks that a hard link to the first of two entries with the
+// same name keeps the first content. The second entry is unpacked as a new file.
 func TestHardLinkKeepsItsOriginalTarget(t *testing.T) {
 	const before, after = `{"name":"json-schema","version":"0.3.0"}`, `{"name":"json-schema","version":"0.4.0"}`
 	const at = "srv/node_modules/json-schema/package.json"
@@ -425,8 +425,9 @@ func whiteoutDevice(t *testing.T) []byte {
 	return buf.Bytes()
 }
 
-// TestHardLinkBelowIsNotHidden: runtimes that unpack all layers into one folder link to the file of
-// a lower layer that exists at that moment.
+// TestHardLinkBelowIsNotHidden checks that a hard link to a file of a lower layer has that file's
+// content. Runtimes that unpack all layers into one folder link to the file that exists at that
+// moment.
 func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	link := func(name, to string) member { return member{name: name, typ: tar.TypeLink, link: to} }
 	symlink := func(name, to string) member { return member{name: name, typ: tar.TypeSymlink, link: to} }
@@ -458,8 +459,8 @@ func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	}
 }
 
-// TestOverlayRedirectIsRefused: with these attributes the kernel shows another folder, or the
-// content of another file, than was unpacked and cataloged.
+// TestOverlayRedirectIsRefused checks that overlay attributes are refused. With these attributes
+// the kernel shows another folder, or the content of another file, than was unpacked and cataloged.
 func TestOverlayRedirectIsRefused(t *testing.T) {
 	for record, attribute := range map[string]string{
 		"SCHILY.xattr.trusted.overlay.redirect":         "trusted.overlay.redirect",
@@ -485,7 +486,8 @@ func TestOverlayRedirectIsRefused(t *testing.T) {
 	}
 }
 
-// TestOtherAttributesAreNotRefused: builders write capabilities, and users any attributes.
+// TestOtherAttributesAreNotRefused checks that other extended attributes are accepted. Builders
+// write capabilities, and users write any attributes.
 func TestOtherAttributesAreNotRefused(t *testing.T) {
 	for _, record := range []string{"SCHILY.xattr.security.capability", "SCHILY.xattr.user.note", "SCHILY.xattr.user.overlays", "SCHILY.xattr.Trusted.overlay.opaque",
 		"SCHILY.xattr.user.containers.override_stat", "LIBARCHIVE.xattr.security.capability", "comment", "SCHILY.xattr.trusted.overlayed.x"} {
@@ -498,7 +500,7 @@ func TestOtherAttributesAreNotRefused(t *testing.T) {
 	}
 }
 
-// TestAmbiguousLayerIsRefused: an entry that only some runtimes unpack is refused.
+// TestAmbiguousLayerIsRefused checks that an entry is refused if only some runtimes unpack it.
 func TestAmbiguousLayerIsRefused(t *testing.T) {
 	odd := func(name string, typ byte) []byte {
 		raw := archiveOf(t, 0, []member{{name: name}})

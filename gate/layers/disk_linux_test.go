@@ -43,8 +43,8 @@ func TestDiskThatRefusesLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestFolderThatCannotBeRemovedKeepsItsLock: without its lock file, no later run would sweep the
-// folder.
+// TestFolderThatCannotBeRemovedKeepsItsLock checks that Close keeps the lock file of a folder that
+// Close cannot remove. Without the lock file, no later run would sweep the folder.
 func TestFolderThatCannotBeRemovedKeepsItsLock(t *testing.T) {
 	dropCapabilities(t)
 	s := newStore(t)

@@ -599,8 +599,8 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 	})
 }
 
-// TestOldMediaTypesOfConfigsAreAccepted: Docker accepts them, too. The content must be the config
-// of an image.
+// TestOldMediaTypesOfConfigsAreAccepted checks that old media types of configs are accepted.
+// Docker accepts these types, too. The content must be the config of an image.
 func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
 	for _, manifest := range []types.MediaType{types.DockerManifestSchema2, types.OCIManifestSchema1} {
 		for _, config := range []types.MediaType{"application/octet-stream", "application/json", "text/html", types.DockerConfigJSON, types.OCIConfigJSON} {
@@ -618,7 +618,8 @@ func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
 	}
 }
 
-// TestArtifactIsNotTakenForAnImage: this holds for every media type of the config.
+// TestArtifactIsNotTakenForAnImage checks that an artifact is refused as an image, whatever the
+// media type of its config.
 func TestArtifactIsNotTakenForAnImage(t *testing.T) {
 	layer, err := random.Layer(100, types.OCILayer)
 	if err != nil {

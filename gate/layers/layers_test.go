@@ -250,7 +250,8 @@ func TestBombDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestSourceThatNeverOpensIsLeft: some sources do not support cancellation.
+// TestSourceThatNeverOpensIsLeft checks that a canceled fetch returns even if the source is still
+// opening. Some sources do not support cancellation.
 func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	src := honest(gz(t, content(t, 1000)), content(t, 1000))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -433,8 +434,9 @@ func BenchmarkIngest(b *testing.B) {
 	}
 }
 
-// TestSelfVerifyingReaderReplacesHashingOnlyOfCompressedLayers: for these, the decompressed content is hashed, too. A
-// reader is not trusted if it verifies another digest, or ends with an error other than io.EOF.
+// TestSelfVerifyingReaderReplacesHashingOnlyOfCompressedLayers checks that a self-verifying reader
+// is trusted only for compressed layers, whose decompressed content is hashed, too. A reader is not
+// trusted if it verifies another digest, or ends with an error other than io.EOF.
 func TestSelfVerifyingReaderReplacesHashingOnlyOfCompressedLayers(t *testing.T) {
 	plain := content(t, 10_000)
 	stored := gz(t, plain)

@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// actAs makes this process one of the programs below. They have no environment, so the arguments
-// select the program. It returns if they select none.
+// actAs makes this process one of the programs below. The programs have no environment, so the
+// arguments select the program. actAs returns if the arguments select no program.
 func actAs(args []string) {
 	if len(args) < 2 || args[1] != "gunzip" {
 		return
@@ -166,7 +166,8 @@ func named(t *testing.T, plain []byte, name string) []byte {
 	return buf.Bytes()
 }
 
-// TestProgramAgreesWithTheLibrary: the same streams are accepted with every decompressor.
+// TestProgramAgreesWithTheLibrary checks that every external decompressor accepts the same streams
+// as package gzip.
 func TestProgramAgreesWithTheLibrary(t *testing.T) {
 	plain := content(t, 300_000) // more than a chunk
 	all, want := streams(t, plain), map[string]string{}
@@ -191,8 +192,8 @@ func TestProgramAgreesWithTheLibrary(t *testing.T) {
 	}
 }
 
-// TestProgramThatIsBrokenDecidesNothing: a valid layer is accepted and an invalid one refused, with
-// any program.
+// TestProgramThatIsBrokenDecidesNothing checks that a valid layer is accepted and an invalid one
+// refused, even if the external decompressor is broken.
 func TestProgramThatIsBrokenDecidesNothing(t *testing.T) {
 	plain := content(t, 300_000)
 	stored := gz(t, plain)
@@ -287,7 +288,9 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 	checkNoPartials(t, s)
 }
 
-// TestBrokenTransferIsNotCorruptionByAProgram: it is not an error of the program either.
+// TestBrokenTransferIsNotCorruptionByAProgram checks that a broken transfer is reported as a
+// transfer error. The layer is not reported as corrupt, and the external decompressor is not
+// blamed.
 func TestBrokenTransferIsNotCorruptionByAProgram(t *testing.T) {
 	plain := content(t, 300_000)
 	stored := gz(t, plain)
@@ -314,7 +317,8 @@ func TestProgramIsNotLookedUp(t *testing.T) {
 	}
 }
 
-// TestChecksumsDiffer: sentinels differ in their content and in the length of their headers.
+// TestChecksumsDiffer checks that sentinels differ in their content and in the length of their
+// headers.
 func TestChecksumsDiffer(t *testing.T) {
 	contents, lengths := map[string]bool{}, map[int]bool{}
 	for range 20 {
@@ -334,7 +338,8 @@ func TestChecksumsDiffer(t *testing.T) {
 	}
 }
 
-// TestChecksumWriterPassesOtherContent: this holds for writes of every size.
+// TestChecksumWriterPassesOtherContent checks that checksumWriter passes all content except the
+// sentinel, for writes of every size.
 func TestChecksumWriterPassesOtherContent(t *testing.T) {
 	plain := content(t, 2000)
 	s := newChecksum()

@@ -83,8 +83,8 @@ func TestSweepDeletesNothingBehindALink(t *testing.T) {
 	}
 }
 
-// TestSweepDeletesNothingBehindALinkThatAppears: another user repeatedly replaces a left-over
-// folder with a link during the sweep.
+// TestSweepDeletesNothingBehindALinkThatAppears checks that a sweep deletes nothing behind a link
+// while another user repeatedly replaces a left-over folder with the link.
 func TestSweepDeletesNothingBehindALinkThatAppears(t *testing.T) {
 	parent, home := t.TempDir(), t.TempDir()
 	precious := leftOver(t, filepath.Join(home, "precious"))
@@ -136,8 +136,8 @@ func TestRunFolderIsPrivate(t *testing.T) {
 	}
 }
 
-// TestCloseDeletesNothingElsewhere: meanwhile, the name of the run's folder is a link to another
-// folder.
+// TestCloseDeletesNothingElsewhere checks that Close deletes nothing in another folder if the name
+// of the run's folder has become a link to that folder.
 func TestCloseDeletesNothingElsewhere(t *testing.T) {
 	parent := t.TempDir()
 	precious := leftOver(t, filepath.Join(t.TempDir(), "precious"))

@@ -412,7 +412,8 @@ func TestRunsThatStartTogetherDoNotSweepEachOther(t *testing.T) {
 	}
 }
 
-// TestReleasedStoreStillHasWhatIsPushed: a released store can also fetch new layers.
+// TestReleasedStoreStillHasWhatIsPushed checks that a released store still has the compressed
+// layers for pushing, and can fetch new layers.
 func TestReleasedStoreStillHasWhatIsPushed(t *testing.T) {
 	plain, later := content(t, 50_000), content(t, 60_000)
 	s := newStore(t)

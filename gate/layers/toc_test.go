@@ -167,8 +167,8 @@ func TestTableOfContentsThatIsTheArchiveIsAccepted(t *testing.T) {
 	}
 }
 
-// TestTableOfContentsThatIsNotTheArchiveIsRefused: nodes that pull lazily would run the table's
-// files.
+// TestTableOfContentsThatIsNotTheArchiveIsRefused checks that a table of contents that differs from
+// the archive is refused. Nodes that pull lazily would run the files in the table.
 func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	set := func(i int, key string, value any) func(entries) entries {
@@ -231,8 +231,9 @@ func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	}
 }
 
-// TestSameEntriesThatAreReadDifferentlyAreRefused: the table shows files that no runtime unpacks
-// from the archive.
+// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if its
+// entries equal the archive's but are read differently. Such a table shows files that no runtime
+// unpacks from the archive.
 func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ headers []tar.Header }{
 		"hard link to a folder":    {[]tar.Header{{Typeflag: tar.TypeDir, Name: "x/"}, {Typeflag: tar.TypeLink, Name: "y", Linkname: "x"}}},
@@ -256,7 +257,9 @@ func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	}
 }
 
-// TestTableOfContentsThatIsNotFoundIsRefused: a node that can find the table would run its files.
+// TestTableOfContentsThatIsNotFoundIsRefused checks that a layer is refused if the gate cannot find
+// the table of contents that the annotations describe. A node that finds the table would run the
+// files in the table.
 func TestTableOfContentsThatIsNotFoundIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	table := marshal(t, map[string]any{"version": 1, "entries": lazyTable()})

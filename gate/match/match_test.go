@@ -12,8 +12,9 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// TestMatcherErrorIsNotSwallowed: if a matcher returns an error that is not fatal, grype only logs
-// it and returns the matches so far.
+// TestMatcherErrorIsNotSwallowed checks that strictMatcher makes grype return every matcher error.
+// If a matcher returns an error that is not fatal, grype only logs the error and returns the
+// matches so far.
 func TestMatcherErrorIsNotSwallowed(t *testing.T) {
 	broken := errors.New("the index is unreadable")
 	m := grype.VulnerabilityMatcher{Matchers: []match.Matcher{failing{broken}}}
@@ -35,8 +36,9 @@ func (f failing) Match(vulnerability.Provider, pkg.Package) ([]match.Match, []ma
 	return nil, nil, f.err
 }
 
-// TestKernelHeadersAreSuppressedAndListed: these packages have the kernel's version but none of its
-// code. A finding that names them directly stays.
+// TestKernelHeadersAreSuppressedAndListed checks that findings for the kernel are suppressed for
+// packages of kernel headers, which have the kernel's version but none of its code. A finding that
+// names such a package directly stays.
 func TestKernelHeadersAreSuppressedAndListed(t *testing.T) {
 	upstream := []pkg.UpstreamPackage{{Name: "linux"}}
 	for name, c := range map[string]struct {

@@ -55,8 +55,8 @@ func one(kind string) []string {
 	return []string{kind}
 }
 
-// TestOfficialImagesHaveNoCredentials: these variables are from widely used images. Each is public,
-// in every place.
+// TestOfficialImagesHaveNoCredentials checks that no variable of widely used images is reported as
+// a credential, in any place. Each value is public.
 func TestOfficialImagesHaveNoCredentials(t *testing.T) {
 	d := load(t)
 	for _, assignment := range []string{
@@ -125,7 +125,8 @@ func TestOfficialImagesHaveNoCredentials(t *testing.T) {
 	}
 }
 
-// TestOfficialHistoryHasNoCredentials: these commands are from the history of popular images.
+// TestOfficialHistoryHasNoCredentials checks that no command in the history of popular images is
+// reported as a credential.
 func TestOfficialHistoryHasNoCredentials(t *testing.T) {
 	d := load(t)
 	for _, line := range []string{
@@ -215,8 +216,8 @@ func inline(s string) string  { return strings.ReplaceAll(s, "\n", " ") }
 func escaped(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
 func b64(s string) string     { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// TestCredentialIsFoundInEveryPlace: the result is the same for a variable, a label and a line
-// of the history, and never contains the value.
+// TestCredentialIsFoundInEveryPlace checks that the result is the same for a variable, a label and
+// a line of the history, and never contains the value.
 func TestCredentialIsFoundInEveryPlace(t *testing.T) {
 	d := load(t)
 	for assignment, want := range credentials {
@@ -330,7 +331,8 @@ func TestHistoryIsSplitAsBuildersWriteIt(t *testing.T) {
 	}
 }
 
-// TestHiddenLabelsAreAtLeastTheReportedOnes: every label that is reported is also hidden.
+// TestHiddenLabelsAreAtLeastTheReportedOnes checks that every label that is reported as a
+// credential is also hidden.
 func TestHiddenLabelsAreAtLeastTheReportedOnes(t *testing.T) {
 	d := load(t)
 	for assignment := range credentials {

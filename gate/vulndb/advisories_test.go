@@ -7,7 +7,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// TestNothingIsCountedTwice: advisories for another release or type are not counted either.
+// TestNothingIsCountedTwice checks that each advisory is counted once, and that advisories for
+// another release or type are not counted.
 func TestNothingIsCountedTwice(t *testing.T) {
 	db := openDB(t, install(t))
 	for range 2 { // from the database, then from the cache
@@ -55,7 +56,7 @@ func TestCountFailsWithoutADatabase(t *testing.T) {
 	}
 }
 
-// TestCountingIsBounded: an endless query is counted up to the limit.
+// TestCountingIsBounded checks that counting the rows of an endless query stops at the limit.
 func TestCountingIsBounded(t *testing.T) {
 	db := openDB(t, install(t))
 	got, err := db.countRows(t.Context(), "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")

@@ -20,7 +20,8 @@ func TestCheckAgeAcceptsFreshData(t *testing.T) {
 	}
 }
 
-// TestFreshBuildOfOldDataIsNotFresh: a check of the build date alone would accept old data.
+// TestFreshBuildOfOldDataIsNotFresh checks that CheckAge rejects a new build of old data. A check
+// of the build date alone would accept the old data.
 func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
 	info := policy.Database{Built: built, Providers: []policy.Provider{
 		{Name: "nvd", Captured: built},
@@ -56,8 +57,8 @@ func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
 	}
 }
 
-// TestClockAheadIsADatabaseErrorAtOneLimit: a date in the future is accepted within the tolerance.
-// Beyond it the database cannot be used, and the error names both times.
+// TestClockAheadIsADatabaseErrorAtOneLimit checks that CheckAge accepts a date in the future within
+// the tolerance. Beyond the tolerance the database cannot be used, and the error names both times.
 func TestClockAheadIsADatabaseErrorAtOneLimit(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Second, clock.Skew, clock.Skew + 1, 30 * time.Minute, time.Hour, time.Hour + 1, 48 * time.Hour} {
 		future := built.Add(ahead)

@@ -54,7 +54,8 @@ func opened(t *testing.T, from string) *DB {
 	return openDB(t, dir)
 }
 
-// TestPrivateAdvisoryIsNotSkipped: grype's builder skips OSV documents with unknown IDs.
+// TestPrivateAdvisoryIsNotSkipped checks that the build includes private advisories. grype's
+// builder skips OSV documents with unknown IDs.
 func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	from := advisories(t, map[string]string{"2026/1.json": advisory, "README.md": "how we do this", "LICENSE": "x"})
 	for _, feed := range []string{"nvd", "kev", "epss"} {
@@ -90,8 +91,8 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	}
 }
 
-// TestPrivateAdvisoryInAnEnvelopeIsNotSkipped: grype's own reader processes records in vunnel's
-// envelope first.
+// TestPrivateAdvisoryInAnEnvelopeIsNotSkipped checks that the build includes a private advisory in
+// vunnel's envelope. grype's own reader processes records in this envelope first.
 func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 	envelope := `{"schema":"https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/osv/schema-1.6.1.json",
 		"identifier":"acme/1","item":` + advisory + `}`
@@ -101,8 +102,9 @@ func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 	}
 }
 
-// TestPrivateAdvisoryForADistributionHidesNothing: a row for a release without the codename is
-// never found, and would hide the distribution's own feed.
+// TestPrivateAdvisoryForADistributionHidesNothing checks that a private advisory for a distribution
+// is found and does not hide the distribution's own feed. A row for a release without the codename
+// is never found, and would hide the feed.
 func TestPrivateAdvisoryForADistributionHidesNothing(t *testing.T) {
 	text := strings.NewReplacer(`"npm"`, `"Debian:12"`, "@acme/parser", "acme-agent", "SEMVER", "ECOSYSTEM").Replace(advisory)
 	from := advisories(t, map[string]string{"1.json": text})
@@ -345,8 +347,8 @@ func TestCapturedFileDatesACopy(t *testing.T) {
 	wantProblem(t, CheckAge(b.Database, 120*time.Hour, built), TooOld)
 }
 
-// TestMirrorIsAcceptedByGrypeItself: both Update and grype's own curator must accept the output of
-// Build.
+// TestMirrorIsAcceptedByGrypeItself checks that both Update and grype's own curator accept the
+// output of Build.
 func TestMirrorIsAcceptedByGrypeItself(t *testing.T) {
 	now := time.Now()
 	b := mirror(t, records, now)

@@ -133,8 +133,9 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 	}
 }
 
-// TestLockOnARemovedFolderIsNotHeld: between opening the lock file and getting the lock, the folder
-// may be removed, and even created again.
+// TestLockOnARemovedFolderIsNotHeld checks that a lock on a removed folder does not count as held.
+// Between opening the lock file and getting the lock, the folder may be removed, and even created
+// again.
 func TestLockOnARemovedFolderIsNotHeld(t *testing.T) {
 	dir := install(t)
 	folder := currentFolder(t, dir)

@@ -41,8 +41,9 @@ func TestCoversKnownReleases(t *testing.T) {
 	}
 }
 
-// TestMissingDistributionIsNotClean: for all of these, grype returns without an error and finds
-// nothing, or finds advisories of another release.
+// TestMissingDistributionIsNotClean checks that distributions without advisories are not covered.
+// For all of these, grype returns without an error and finds nothing, or finds advisories of
+// another release.
 func TestMissingDistributionIsNotClean(t *testing.T) {
 	db := openDB(t, install(t))
 	for _, d := range []*distro.Distro{
@@ -134,8 +135,8 @@ func without(t *testing.T, folders ...string) *DB {
 	return openDB(t, dir)
 }
 
-// TestTypeWithoutAdvisoriesIsNotCovered: this depends on the content of the database, not on the
-// names of its providers.
+// TestTypeWithoutAdvisoriesIsNotCovered checks that a type without advisories is not covered. The
+// result depends on the content of the database, not on the names of its providers.
 func TestTypeWithoutAdvisoriesIsNotCovered(t *testing.T) {
 	for name, tt := range map[string]struct {
 		db            *DB

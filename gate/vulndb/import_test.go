@@ -211,7 +211,8 @@ func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 	wantError(t, err, "want sha256:")
 }
 
-// TestImportMayGoBack: importing is an explicit choice, so an older database is accepted.
+// TestImportMayGoBack checks that an import accepts an older database, because importing is an
+// explicit choice.
 func TestImportMayGoBack(t *testing.T) {
 	dir := install(t)
 	older := mirror(t, records, built.Add(-time.Hour))

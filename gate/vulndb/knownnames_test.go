@@ -7,8 +7,8 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 )
 
-// TestPreloadedNamesGiveTheSameAnswers: preloaded names give the same results as other names, in
-// every letter case, and if rows of only one kind exist.
+// TestPreloadedNamesGiveTheSameAnswers checks that preloaded names give the same results as other
+// names, in every letter case, and if rows of only one kind exist.
 func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir,
@@ -60,7 +60,8 @@ func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 	}
 }
 
-// TestPreloadFromAFailingDatabase: an unreadable database must not look like an empty one.
+// TestPreloadFromAFailingDatabase checks that an unreadable database does not look like an empty
+// one.
 func TestPreloadFromAFailingDatabase(t *testing.T) {
 	db := openDB(t, install(t))
 	if err := db.Preload(t.Context(), []string{"no-such-package"}); err != nil {

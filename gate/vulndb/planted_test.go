@@ -147,7 +147,8 @@ func TestDatabaseOfAnotherUserIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestDatabaseWithAJournalIsNotOpened: a journal next to the database would change its content.
+// TestDatabaseWithAJournalIsNotOpened checks that Open refuses a database next to a journal,
+// because the journal would change the content. Open also refuses a link to a database.
 func TestDatabaseWithAJournalIsNotOpened(t *testing.T) {
 	for _, name := range []string{v6.VulnerabilityDBFileName + "-wal", v6.VulnerabilityDBFileName + "-journal"} {
 		dir := install(t)
@@ -167,8 +168,8 @@ func TestDatabaseWithAJournalIsNotOpened(t *testing.T) {
 	wantProblem(t, err, Corrupt)
 }
 
-// TestSharedDatabaseOfRootIsOpened: an administrator maintains it for all users, who cannot write
-// to it.
+// TestSharedDatabaseOfRootIsOpened checks that Open accepts a database that all users can read. An
+// administrator maintains such a database for users who cannot write to it.
 func TestSharedDatabaseOfRootIsOpened(t *testing.T) {
 	dir := install(t)
 	for _, path := range []string{dir, currentFolder(t, dir)} {

@@ -11,8 +11,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// TestFailingDatabaseIsNotClean: for a failing database, grype's language matchers return no
-// matches and no error.
+// TestFailingDatabaseIsNotClean checks that Err reports a failing database. grype's language
+// matchers return no matches and no error for such a database.
 func TestFailingDatabaseIsNotClean(t *testing.T) {
 	db := openDB(t, install(t))
 	if err := db.reader.Close(); err != nil {
@@ -24,8 +24,8 @@ func TestFailingDatabaseIsNotClean(t *testing.T) {
 	wantError(t, db.Err(), "searching for vulnerabilities")
 }
 
-// TestUnreadableDetailsAreNotAbsentDetails: grype replaces an unreadable list of details with an
-// empty list.
+// TestUnreadableDetailsAreNotAbsentDetails checks that Err reports an unreadable list of details.
+// grype replaces the list with an empty one.
 func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
 	for table, want := range map[string]string{
 		"known_exploited_vulnerability_handles": "known exploits of CVE-2021-3918",
@@ -43,7 +43,8 @@ func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
 	}
 }
 
-// TestRowWithoutContentIsNotSkipped: grype skips rows without content.
+// TestRowWithoutContentIsNotSkipped checks that Err reports rows without content. grype skips these
+// rows.
 func TestRowWithoutContentIsNotSkipped(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir, "DELETE FROM blobs WHERE id IN (SELECT blob_id FROM affected_package_handles)")
@@ -88,7 +89,8 @@ func TestMissingEPSSDateIsNotAMissingFeed(t *testing.T) {
 	}
 }
 
-// TestProviderKeepsItsOtherInterfaces: grype finds these interfaces by type assertion.
+// TestProviderKeepsItsOtherInterfaces checks that Provider still implements the interfaces that
+// grype finds by type assertion.
 func TestProviderKeepsItsOtherInterfaces(t *testing.T) {
 	db := openDB(t, install(t))
 	eol, ok := db.Provider().(vulnerability.EOLChecker)

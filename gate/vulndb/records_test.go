@@ -11,8 +11,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// TestRecordsFindWhatTheirReadmeSays: other tests and the demo build their images according to the
-// table in this README.
+// TestRecordsFindWhatTheirReadmeSays checks that the records give the findings in the table of
+// their README. Other tests and the demo build their images according to this table.
 func TestRecordsFindWhatTheirReadmeSays(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(records, "README.md"))
 	if err != nil {

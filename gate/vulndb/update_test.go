@@ -138,8 +138,9 @@ func (h hostile) start(t *testing.T) string {
 
 func isArchive(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".tar.zst") }
 
-// TestFailedUpdateIsNotAWarning: every failure must be an error that names the cause, and must
-// change nothing. A scanner that continues with a warning uses old data without telling the user.
+// TestFailedUpdateIsNotAWarning checks that every failed update is an error that names the cause,
+// and changes nothing. A scanner that continues with a warning uses old data without telling the
+// user.
 func TestFailedUpdateIsNotAWarning(t *testing.T) {
 	newer := mirror(t, records, built.Add(time.Hour))
 	archive, err := os.ReadFile(newer.Archive)
@@ -257,7 +258,8 @@ func openInfo(t *testing.T, dir string) policy.Database {
 	return db.Info()
 }
 
-// TestFeedCannotGoBack: a feed that goes back in time hides newer advisories.
+// TestFeedCannotGoBack checks that Update refuses an older database unless AllowOlder is set. A
+// feed that goes back in time hides newer advisories.
 func TestFeedCannotGoBack(t *testing.T) {
 	dir := install(t)
 	info, before := openInfo(t, dir), folders(t, dir)
