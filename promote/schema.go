@@ -44,15 +44,19 @@ func checkSchema(field string, version int) error {
 // imagegate_basis. It reads nothing else: the other fields may differ in another version.
 func checkBasis(raw json.RawMessage, uri string) error {
 	var d struct {
-		ResourceURI string `json:"resourceUri"`
-		Basis       *struct {
-			SchemaVersion int `json:"schemaVersion"`
-		} `json:"imagegate_basis"`
+		ResourceURI string          `json:"resourceUri"`
+		Basis       json.RawMessage `json:"imagegate_basis"`
 	}
-	if json.Unmarshal(raw, &d) != nil || d.Basis == nil || d.ResourceURI != uri {
+	if json.Unmarshal(raw, &d) != nil || len(d.Basis) == 0 || d.ResourceURI != uri {
 		return nil //nolint:nilerr // not a decision of this program: parseDecision reports it
 	}
-	return checkSchema("imagegate_basis", d.Basis.SchemaVersion)
+	var basis struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	if json.Unmarshal(d.Basis, &basis) != nil { // null, another type, or a version that is not a number
+		return checkSchema("imagegate_basis", 0)
+	}
+	return checkSchema("imagegate_basis", basis.SchemaVersion)
 }
 
 // unknownOverride returns the reason why a statement does not count if it is an override in another

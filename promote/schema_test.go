@@ -460,6 +460,9 @@ func TestVerifyRefusesAnUnknownDecisionVersion(t *testing.T) {
 	}{
 		"newer version":                    {func(d map[string]any) { basis(d)["schemaVersion"] = 2 }, "imagegate_basis has schemaVersion 2, and this imagegate reads 1: use a newer imagegate"},
 		"newer version with other fields":  {func(d map[string]any) { d["imagegate_basis"] = map[string]any{"schemaVersion": 2, "tags": "x"} }, "use a newer imagegate"},
+		"version as text":                  {func(d map[string]any) { basis(d)["schemaVersion"] = "2" }, "imagegate_basis has no schemaVersion"},
+		"extension of another type":        {func(d map[string]any) { d["imagegate_basis"] = []any{} }, "imagegate_basis has no schemaVersion"},
+		"extension is null":                {func(d map[string]any) { d["imagegate_basis"] = nil }, "imagegate_basis has no schemaVersion"},
 		"no version":                       {func(d map[string]any) { delete(basis(d), "schemaVersion") }, "imagegate_basis has no schemaVersion"},
 		"newer version, other repository":  {func(d map[string]any) { basis(d)["schemaVersion"] = 2; d["resourceUri"] = "oci://other.example/app" }, ""},
 		"another program, no extension":    {func(d map[string]any) { delete(d, "imagegate_basis") }, ""},

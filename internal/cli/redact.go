@@ -88,13 +88,13 @@ func valuesOf(f cli.Flag, value string) []string {
 	return []string{value}
 }
 
-// isUnclear reports whether a line is neither a file, an output format nor a URI.
+// isUnclear reports whether a line is neither a file, an output format nor a web address.
 func isUnclear(line string) bool {
 	name, _, _ := strings.Cut(line, "=")
 	if _, known := report.FormatByName(name); known {
 		return false
 	}
-	if u, err := url.Parse(line); err == nil && u.IsAbs() {
+	if u, err := url.Parse(line); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
 		return false
 	}
 	_, err := os.Lstat(line)

@@ -33,18 +33,19 @@ func canaries(t *testing.T) map[string][2]string {
 	encoded := base64.StdEncoding.EncodeToString(der)
 	line := strings.Split(armoured, "\n")[1]
 	return map[string][2]string{
-		"PEM":             {armoured, line[8:40]},
-		"PEM in one line": {strings.ReplaceAll(armoured, "\n", `\n`), line[8:40]},
-		"PEM in base64":   {base64.StdEncoding.EncodeToString([]byte(armoured)), base64.StdEncoding.EncodeToString([]byte(armoured))[20:60]},
-		"DER in base64":   {encoded, encoded[:40]},
-		"in lines":        {"first\nCANARY-in-lines\n", "CANARY-in-lines"},
-		"JSON":            {`{"private_key": "CANARY-json"}`, "CANARY-json"},
-		"JSON Web Token":  {"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDQU5BUlktand0In0.c2lnbmVk", "eyJzdWIiOiJDQU5BUlktand0In0"},
-		"token":           {"ghp_CANARYtoken000000000000000000000000", "CANARYtoken"},
-		"very long":       {strings.Repeat("CANARY-long-", 1000), "CANARY-long-"},
-		"address":         {"https://user:CANARY-password@127.0.0.1:1/path?token=CANARY-query", "CANARY-"},
-		"address, slash":  {"https://user:pass/CANARY-password@127.0.0.1:1/", "CANARY-"},
-		"user of address": {"https://CANARY-user@127.0.0.1:1/", "CANARY-"},
+		"PEM":                         {armoured, line[8:40]},
+		"PEM in one line":             {strings.ReplaceAll(armoured, "\n", `\n`), line[8:40]},
+		"PEM in base64":               {base64.StdEncoding.EncodeToString([]byte(armoured)), base64.StdEncoding.EncodeToString([]byte(armoured))[20:60]},
+		"DER in base64":               {encoded, encoded[:40]},
+		"in lines":                    {"first\nCANARY-in-lines\n", "CANARY-in-lines"},
+		"user and password, in lines": {"user:CANARY-of-a-user\nname:CANARY-of-a-name", "CANARY-of-a"},
+		"JSON":                        {`{"private_key": "CANARY-json"}`, "CANARY-json"},
+		"JSON Web Token":              {"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDQU5BUlktand0In0.c2lnbmVk", "eyJzdWIiOiJDQU5BUlktand0In0"},
+		"token":                       {"ghp_CANARYtoken000000000000000000000000", "CANARYtoken"},
+		"very long":                   {strings.Repeat("CANARY-long-", 1000), "CANARY-long-"},
+		"address":                     {"https://user:CANARY-password@127.0.0.1:1/path?token=CANARY-query", "CANARY-"},
+		"address, slash":              {"https://user:pass/CANARY-password@127.0.0.1:1/", "CANARY-"},
+		"user of address":             {"https://CANARY-user@127.0.0.1:1/", "CANARY-"},
 	}
 }
 

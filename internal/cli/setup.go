@@ -189,7 +189,7 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) {
+	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
 		return nil, trustError{fmt.Errorf("loading key %q: a public key cannot sign: use the private key", path)}
 	}
 	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
