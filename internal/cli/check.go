@@ -48,7 +48,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = closing(err, done()) }()
+	defer func() { err = run.JoinCleanup(err, done()) }()
 	passed, err := job.Run(c.Context, src, &out.report)
 	if err == nil && !passed {
 		return errDenied
@@ -73,7 +73,7 @@ func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err
 		job.Gate, err = newGate(c, job.Policies, db, out.progress, job.At)
 	}
 	if err != nil {
-		return nil, nil, closing(err, db.Close())
+		return nil, nil, run.JoinCleanup(err, db.Close())
 	}
 	return &job, db.Close, nil
 }

@@ -52,14 +52,6 @@ const exitCodesHelp = `Exit codes:
 // returned value determines the exit code.
 var errDenied = errors.New("denied by policy")
 
-// closing joins a cleanup error to the result. It never hides a result.
-func closing(err, cleanup error) error {
-	if cleanup == nil {
-		return err
-	}
-	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
-}
-
 // usageError is an invalid command line or configuration.
 type usageError struct{ err error }
 

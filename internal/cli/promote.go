@@ -93,7 +93,7 @@ func newPromote(c *cli.Context, s Streams, out *output, override *policy.Overrid
 	if err != nil {
 		return nil, nil, signer.ending(err)
 	}
-	done = func(err error) error { return signer.ending(closing(err, db.Close())) }
+	done = func(err error) error { return signer.ending(run.JoinCleanup(err, db.Close())) }
 	job.Database = db.Info().Digest
 	if job.Gate, err = newGate(c, job.Policies, db, out.progress, time.Time{}); err != nil {
 		return nil, nil, done(err)

@@ -50,7 +50,7 @@ func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (pas
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = closing(err, result.Close()) }()
+	defer func() { err = JoinCleanup(err, result.Close()) }()
 	checked(r, result)
 	return result.Decision.Passed, nil
 }

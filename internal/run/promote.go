@@ -54,7 +54,7 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = closing(err, result.Close()) }()
+	defer func() { err = JoinCleanup(err, result.Close()) }()
 	// Report a key that cannot be opened before a denial.
 	to, err := j.Promoter(ctx)
 	if err != nil {

@@ -123,8 +123,8 @@ func (e *UnwrittenError) Error() string {
 // Unwrap returns the cause.
 func (e *UnwrittenError) Unwrap() error { return e.Err }
 
-// closing joins a cleanup error to the result of a job. It never hides the result.
-func closing(err, cleanup error) error {
+// JoinCleanup joins a cleanup error to the result of a job. It never hides the result.
+func JoinCleanup(err, cleanup error) error {
 	if cleanup == nil {
 		return err
 	}
