@@ -99,9 +99,9 @@ bench-go: ## run the Go benchmarks of each stage
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate ./gate/layers
 
 .PHONY: profile
-profile: ## see where a check of the benchmark's big image spends its time, and keep it for the compiler in default.pgo
+profile: ## see where a check of the benchmark's big image spends its time, and write the profile to bin/cpu.pprof
 	IMAGEGATE_BENCH_IMAGE=oci:$$(ls -d $(BIN)/bench/work/big-*/oci) $(GO) test ./gate -run '^$$' -bench 'BenchmarkCheck$$' \
-		-benchtime 4x -cpuprofile $(CURDIR)/default.pgo -o $(BIN)/gate.test
+		-benchtime 4x -cpuprofile $(BIN)/cpu.pprof -o $(BIN)/gate.test
 
 # The documents and comments that Vale reads.
 PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md) $(shell git ls-files '*.go')

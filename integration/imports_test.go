@@ -23,11 +23,10 @@ type listed struct {
 	Deps       []string
 }
 
-// goList lists the product's packages. It disables the PGO profile, because with it the go command
-// would list each package as a separate variant.
+// goList lists the product's packages.
 func goList(t *testing.T) map[string]listed {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-pgo=off", "-json=ImportPath,Standard,Imports,Deps", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Standard,Imports,Deps", "./...")
 	cmd.Dir = ".."
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -222,11 +221,10 @@ func TestModuleCanBeInstalled(t *testing.T) {
 }
 
 // TestTopLevelIsFixed checks that the top level of the repository has only the agreed names and the
-// usual files of a Go repository. The list has default.pgo, because "go build" finds a PGO profile
-// only in a file of that name next to main.go.
+// usual files of a Go repository.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
-		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs", "default.pgo"}
+		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs"}
 	entries, err := os.ReadDir("..")
 	if err != nil {
 		t.Fatal(err)
