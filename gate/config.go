@@ -56,11 +56,39 @@ func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
 		return nil, 0, fmt.Errorf("the image has %d layers and %d diffIDs", len(m.Layers), len(c.RootFS.DiffIDs))
 	}
 	size = m.Config.Size
+	base := baseLayers(c.History, len(m.Layers))
 	for i, l := range m.Layers {
-		layers = append(layers, policy.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size})
+		layers = append(layers, policy.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size, FromBase: i < base})
 		size += l.Size
 	}
 	return layers, size, nil
+}
+
+// baseLayers returns how many of an image's layers come from its base image, or 0 if its history
+// does not show that. Most base images end with CMD or ENTRYPOINT, which makes no layer. So the base
+// image ends with the last such entry that a layer follows.
+func baseLayers(history []v1.History, layers int) int {
+	made, base := 0, 0 // layers so far, and when the last CMD or ENTRYPOINT was seen
+	end := 0
+	for _, h := range history {
+		if !h.EmptyLayer {
+			made++
+			base = end
+			continue
+		}
+		// Docker's older builder writes "/bin/sh -c #(nop)  CMD ...", BuildKit "CMD ...".
+		_, command, found := strings.Cut(h.CreatedBy, "#(nop)")
+		if !found {
+			command = h.CreatedBy
+		}
+		if word, _, _ := strings.Cut(strings.TrimSpace(command), " "); word == "CMD" || word == "ENTRYPOINT" {
+			end = made
+		}
+	}
+	if made != layers {
+		return 0 // the history does not describe these layers
+	}
+	return base
 }
 
 // baseOf returns the base image that the image names, from the annotations of its manifest or else

@@ -75,6 +75,9 @@ type Layer struct {
 	DiffID string `json:"diffId"`
 	// Size is the size of the layer as it is pulled, in bytes.
 	Size int64 `json:"size"`
+	// FromBase means that the layer comes from the base image, as far as the history of the image
+	// shows. It only sorts reports, because the builder of an image can write any history.
+	FromBase bool `json:"fromBase,omitempty"`
 }
 
 // Base is the base image that an image states: the annotations org.opencontainers.image.base.name

@@ -103,7 +103,7 @@ func (t text) allowed() {
 }
 
 // severities counts issues by severity, the most severe first.
-func severities(issues []issue) string {
+func severities(issues []Item) string {
 	var counts [policy.SeverityCritical + 1]int
 	for _, i := range issues {
 		counts[min(i.Finding.Severity, policy.SeverityCritical)]++

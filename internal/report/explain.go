@@ -104,13 +104,13 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 		t.item(2, "no rule matches it")
 	} else {
 		t.item(2, "by "+ruleText(e.Violation))
-		t.item(2, message(issue{Violation: e.Violation}))
+		t.item(2, message(Item{Violation: e.Violation}))
 	}
 	if len(e.platforms.list) > 0 {
 		t.item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
 	}
 	t.notes(2, t.dates(e.Explanation)...)
-	t.notes(2, t.expired(issue{Violation: e.Violation})...)
+	t.notes(2, t.expired(Item{Violation: e.Violation})...)
 	t.matching(e.Rules)
 	t.remedies(e.Remedies)
 	if e.Outcome == policy.OutcomeBlocked {

@@ -34,19 +34,19 @@ func (t text) findings(g packageGroup, showFix bool) {
 }
 
 // platformNote names the platforms of an issue. It returns "" if the image has only one platform.
-func (t text) platformNote(i issue) string {
-	if len(t.Input.Platforms) < 2 || len(i.platforms.list) == 0 {
+func (t text) platformNote(i Item) string {
+	if len(t.Input.Platforms) < 2 || len(i.Platforms) == 0 {
 		return ""
 	}
-	names := make([]string, len(i.platforms.list))
-	for at, p := range i.platforms.list {
+	names := make([]string, len(i.Platforms))
+	for at, p := range i.Platforms {
 		names[at] = short(p)
 	}
 	return "on " + strings.Join(names, ", ")
 }
 
 // expired names the exceptions that used to cover an issue.
-func (t text) expired(i issue) []string {
+func (t text) expired(i Item) []string {
 	var out []string
 	for _, e := range i.Expired {
 		out = append(out, fmt.Sprintf("its exception (%s) expired %s%s: owner %s, reason: %s", positionText(e.Position),
@@ -55,7 +55,7 @@ func (t text) expired(i issue) []string {
 	return out
 }
 
-func message(i issue) string {
+func message(i Item) string {
 	if i.Message != "" {
 		return Sanitize(i.Message)
 	}
@@ -77,7 +77,7 @@ func typeAndPaths(g packageGroup) string {
 }
 
 // differ reports whether the issues are fixed in different versions.
-func differ(issues []issue) bool {
+func differ(issues []Item) bool {
 	for _, i := range issues[1:] {
 		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
 			return true

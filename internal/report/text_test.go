@@ -326,13 +326,13 @@ func TestUpgradeTargetIsNotGuessed(t *testing.T) {
 		{[][]string{{"2.0.0-rc1"}, {"1.9.0"}}, ""},
 		{[][]string{{"99999999999999999999999"}, {"1"}}, ""},
 	} {
-		var issues []issue
+		var issues []Item
 		for _, versions := range tt.fixes {
 			f := &policy.Finding{FixState: policy.FixAvailable}
 			for _, v := range versions {
 				f.Fixes = append(f.Fixes, policy.Fix{Version: v})
 			}
-			issues = append(issues, issue{Violation: policy.Violation{Finding: f}})
+			issues = append(issues, Item{Violation: policy.Violation{Finding: f}})
 		}
 		if got := target(issues); got != tt.want {
 			t.Errorf("target(%v) = %q, want %q", tt.fixes, got, tt.want)
