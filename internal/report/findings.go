@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // findings lists the findings of one package. Platforms that all findings share are named once.
@@ -62,7 +62,7 @@ func message(i Item) string {
 	return "violation of kind " + short(string(i.Kind))
 }
 
-func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
+func nameVersion(p evidence.Package) string { return short(p.Name) + " " + short(p.Version) }
 
 // typeAndPaths returns the type of a package, its first paths, and the number of further paths.
 func typeAndPaths(g packageGroup) string {
@@ -87,7 +87,7 @@ func differ(issues []Item) bool {
 }
 
 // findingCells returns the first columns of every list of findings.
-func findingCells(f policy.Finding) []cell {
+func findingCells(f evidence.Finding) []cell {
 	id := short(f.ID)
 	if !strings.HasPrefix(f.ID, "CVE-") {
 		for _, alias := range f.Aliases {
@@ -99,9 +99,9 @@ func findingCells(f policy.Finding) []cell {
 	}
 	severity := cell{text: f.Severity.String()}
 	switch f.Severity {
-	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
+	case evidence.SeverityCritical, evidence.SeverityHigh, evidence.SeverityUnknown:
 		severity.style = red
-	case policy.SeverityMedium:
+	case evidence.SeverityMedium:
 		severity.style = yellow
 	}
 	kev := cell{style: red}
@@ -119,16 +119,16 @@ func findingCells(f policy.Finding) []cell {
 }
 
 // fixText returns the fix state of a finding, with the fixed version if it is known.
-func fixText(f policy.Finding) string {
+func fixText(f evidence.Finding) string {
 	switch f.FixState {
-	case policy.FixAvailable:
+	case evidence.FixAvailable:
 		if versions := fixVersions(f); versions != "" {
 			return "fixed in " + versions
 		}
 		return "fixed in an unknown version"
-	case policy.FixNone:
+	case evidence.FixNone:
 		return "not fixed"
-	case policy.FixWont:
+	case evidence.FixWont:
 		return "will not be fixed"
 	}
 	return "fix unknown"

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // orderedSet is a set of strings in insertion order.
@@ -28,8 +29,8 @@ func (o *orderedSet) add(s string) {
 }
 
 // fixVersions joins the versions that fix a finding. It returns "" if no fix is available.
-func fixVersions(f policy.Finding) string {
-	if f.FixState != policy.FixAvailable {
+func fixVersions(f evidence.Finding) string {
+	if f.FixState != evidence.FixAvailable {
 		return ""
 	}
 	versions := make([]string, len(f.Fixes))
@@ -41,7 +42,7 @@ func fixVersions(f policy.Finding) string {
 
 // packageGroup holds all issues of one version of one package.
 type packageGroup struct {
-	pkg    policy.Package
+	pkg    evidence.Package
 	issues []Item
 	paths  orderedSet
 	// target is the version to upgrade to. It is empty if no single version is known to fix every
@@ -89,10 +90,10 @@ func bySeverity(a, b Item) int {
 	)
 }
 
-func urgency(f *policy.Finding) int {
+func urgency(f *evidence.Finding) int {
 	level := int(f.Severity)
-	if f.Severity == policy.SeverityUnknown {
-		level = int(policy.SeverityCritical) + 1
+	if f.Severity == evidence.SeverityUnknown {
+		level = int(evidence.SeverityCritical) + 1
 	}
 	if f.KEV != nil {
 		level += 100
@@ -100,7 +101,7 @@ func urgency(f *policy.Finding) int {
 	return level
 }
 
-func epss(f *policy.Finding) float64 {
+func epss(f *evidence.Finding) float64 {
 	if f.EPSS == nil {
 		return 0
 	}
