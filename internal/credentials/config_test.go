@@ -243,7 +243,7 @@ func TestUnreadableDefaultFileIsIgnored(t *testing.T) {
 			},
 		}
 		if os.Geteuid() == 0 {
-			delete(spoil, "a secret of others") // root reads everything
+			delete(spoil, "a secret of others") // root can read every file
 		}
 		for kind, do := range spoil {
 			w := newWorld(t)
@@ -291,7 +291,8 @@ func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestInvalidEntryOfAnotherRegistryIsIgnored checks that a faulty entry for another registry is ignored.
+// TestInvalidEntryOfAnotherRegistryIsIgnored checks that a faulty entry for another registry is
+// ignored.
 func TestInvalidEntryOfAnotherRegistryIsIgnored(t *testing.T) {
 	good := fmt.Sprintf(`"r.example":{"auth":%q}`, encoded("me:"+secret))
 	for name, config := range map[string]string{
