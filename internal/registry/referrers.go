@@ -131,10 +131,10 @@ func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
 		Manifests *[]json.RawMessage `json:"manifests"`
 	}
 	if err := json.Unmarshal(body, &index); err != nil {
-		return nil, 0, fmt.Errorf("the registry responded with status 200, but not with a referrers list: %w", err)
+		return nil, 0, fmt.Errorf("the registry responded with status 200 and a body that is not a referrers list: %w", err)
 	}
 	if index.Manifests == nil || index.MediaType != "" && index.MediaType != string(types.OCIImageIndex) {
-		return nil, 0, errors.New("the registry responded with status 200, but not with a referrers list")
+		return nil, 0, errors.New("the registry responded with status 200 and a body that is not a referrers list")
 	}
 	return *index.Manifests, len(body), nil
 }

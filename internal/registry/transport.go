@@ -64,7 +64,7 @@ func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
 			MediaType string `json:"mediaType"`
 		}
 		if err := json.Unmarshal(body, &stated); err != nil {
-			return nil, fmt.Errorf("%s %s: the registry responded with status 200, but not with a manifest: %w", req.Method, req.URL.Redacted(), err)
+			return nil, fmt.Errorf("%s %s: the registry responded with status 200 and a body that is not a manifest: %w", req.Method, req.URL.Redacted(), err)
 		}
 		// The media type in the manifest is covered by its digest; the header is not.
 		if isManifest(stated.MediaType) {
