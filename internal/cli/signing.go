@@ -24,9 +24,9 @@ var (
 	}
 )
 
-// signatureFormat returns the form given with --signature-format. By default, a key uses the legacy
-// form, because most verifiers find it there. An identity uses bundles, because only a bundle can
-// hold the proofs of newer logs.
+// signatureFormat returns the format given with --signature-format. The default with a key is the
+// legacy format, because most verifiers support it. The default with an identity is bundles,
+// because only a bundle can store the proofs of newer logs.
 func signatureFormat(c *cli.Context) (trust.Format, error) {
 	switch form := c.String("signature-format"); {
 	case form == "" && c.Bool("keyless"):
@@ -42,8 +42,8 @@ func signatureFormat(c *cli.Context) (trust.Format, error) {
 	}
 }
 
-// trusted returns the trusted signers: the public keys in --key, and the identity given by
-// --certificate-identity and its issuer.
+// trusted returns a Trust in the signers that the flags name: the public keys of --key, and the
+// identity of --certificate-identity and --certificate-oidc-issuer.
 func trusted(c *cli.Context) (trust.Trust, error) {
 	t := trust.Trust{AllowUnlogged: c.Bool("allow-unlogged")}
 	one := trust.Identity{Subject: c.String("certificate-identity"), SubjectPattern: c.String("certificate-identity-regexp"),

@@ -74,7 +74,7 @@ func privateBlock(data []byte) (*pem.Block, error) {
 		return nil, errors.New("no private key in PEM format found")
 	}
 	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("found unexpected data after the %q block", block.Type)
+		return nil, fmt.Errorf("found more than one %q block", block.Type)
 	}
 	return block, nil
 }

@@ -51,7 +51,7 @@ func TestIncompleteStatementIsNotSigned(t *testing.T) {
 			t.Errorf("%s: signed", what)
 			continue
 		}
-		if large := strings.Contains(what, "too large"); strings.Contains(err.Error(), "more than 33554432") != large {
+		if large := strings.Contains(what, "too large"); strings.Contains(err.Error(), "the limit is 33554432") != large {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
