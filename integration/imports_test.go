@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// listed is the go command's description of a package.
+// listed is the description of a package in the output of "go list".
 type listed struct {
 	ImportPath string
 	Standard   bool
@@ -55,8 +55,8 @@ func module(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestImportsPointOneWay states the layering. Each package may import only the listed packages of
-// this module.
+// TestImportsPointOneWay checks the layering: each package may import only the packages of this
+// module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"policy":                   {"policy/evidence", "policy/internal/match", "policy/internal/spdx", "policy/internal/versions", "internal/clock", "internal/names", "internal/suggest"},
@@ -138,8 +138,8 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	}
 }
 
-// TestPolicyIsPure checks all transitive dependencies of policy: YAML, license expressions, version
-// comparison of ecosystems, and CEL.
+// TestPolicyIsPure checks that package policy depends only on the listed modules, also indirectly:
+// YAML, license expressions, version comparison of ecosystems, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
@@ -174,8 +174,8 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 }
 
 // TestEdgesAreInjected checks that policy, gate, promote, internal/trust and internal/report do not
-// use the clock, the environment, os.Exit or root contexts. Only main and the command line may use
-// these.
+// use the clock, the environment, os.Exit or context.Background. Only main and the command line may
+// use these.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
