@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Machine describes the machine of a measurement.
+// Machine describes the machine that ran the benchmark.
 type Machine struct {
 	System    string `json:"system"` // such as "linux/amd64"
 	Processor string `json:"processor,omitempty"`
