@@ -125,7 +125,7 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 		err = p.AppendImage(img)
 	}
 	if err != nil {
-		return fmt.Errorf("compressing it: %w", err)
+		return fmt.Errorf("compressing the image: %w", err)
 	}
 	for _, a := range archives {
 		if err := os.Remove(a); err != nil {

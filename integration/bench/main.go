@@ -111,7 +111,7 @@ func (o options) measure(ctx context.Context) (*Results, error) {
 	for name := range strings.SplitSeq(o.images, ",") {
 		r, ok := recipes[name]
 		if !ok {
-			return nil, fmt.Errorf("no image is called %q: there are big and small", name)
+			return nil, fmt.Errorf("unknown image %q: must be big or small", name)
 		}
 		r.name = name
 		result, err := measureImage(ctx, bin, work, r, o.rounds)

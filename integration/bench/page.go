@@ -34,11 +34,11 @@ func writePage(path string, r *Results) error {
 func replaced(page, text string) (string, error) {
 	before, rest, ok := strings.Cut(page, pageBegin)
 	if !ok {
-		return "", fmt.Errorf("it lacks the line %q", pageBegin)
+		return "", fmt.Errorf("the page lacks the line %q", pageBegin)
 	}
 	_, after, ok := strings.Cut(rest, pageEnd)
 	if !ok {
-		return "", fmt.Errorf("it lacks the line %q", pageEnd)
+		return "", fmt.Errorf("the page lacks the line %q", pageEnd)
 	}
 	return before + pageBegin + text + pageEnd + after, nil
 }

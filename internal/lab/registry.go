@@ -144,7 +144,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 	}
 	if opts.User == "" {
 		if opts.Password != "" {
-			return nil, errors.New("password without a user name")
+			return nil, errors.New("Options has a Password and no User")
 		}
 		return config, nil
 	}

@@ -126,7 +126,8 @@ func Run(c Command) (Result, error) {
 	return r, nil
 }
 
-// pass forwards signals until the child has ended, and reports whether there was one.
+// pass forwards signals to the child until the child has ended. It reports whether it forwarded a
+// signal.
 func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended <-chan struct{}) bool {
 	for n := 0; ; n++ {
 		select {
@@ -224,7 +225,7 @@ func (p *pipes) open() (err error) {
 	return nil
 }
 
-// closeChilds closes the ends that belong to the child.
+// closeChilds closes the parent's copies of the pipe ends that belong to the child.
 func (p *pipes) closeChilds() {
 	p.noise.w.Close()
 	p.messages.w.Close()

@@ -49,7 +49,7 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("initializing: %w", err)
 	}
 	if open, err := core.Unseal(keys.SecretShares[0]); err != nil || !open {
-		return fmt.Errorf("unsealing: %w", errors.Join(err, errors.New("it is sealed")))
+		return fmt.Errorf("unsealing: %w", errors.Join(err, errors.New("the server is still sealed")))
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
