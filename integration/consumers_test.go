@@ -148,7 +148,7 @@ func (b *bench) promoted(form, image string) string {
 	return b.registry.Ref(b.path() + "/" + form + "/" + image + ":1")
 }
 
-// path returns the part of a repository's name for the kind of signer.
+// path returns the repository name for images by the tested kind of signer.
 func (b *bench) path() string { return strings.ReplaceAll(strings.ToLower(b.signing.kind), " ", "-") }
 
 func (b *bench) start() *lab.Registry {
@@ -217,8 +217,8 @@ func (b *bench) promotedDigest(form string) name.Digest {
 	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
-// pushed pushes an image into a repository, with the signatures of the promoted image. change
-// alters each signed message.
+// pushed pushes an image to a repository, with the signatures of the promoted image. change alters
+// each signed message.
 func (b *bench) pushed(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
 	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")

@@ -120,7 +120,7 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // grype's interfaces use syft's packages
 		"github.com/anchore/stereoscope/": {"gate/catalog", "gate/filesystem"},
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
-		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
+		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
 		"github.com/urfave/cli":           {"internal/cli"},
 		"github.com/zricethezav/gitleaks": {"gate/secrets"},
@@ -146,7 +146,7 @@ func TestPolicyIsPure(t *testing.T) {
 		"github.com/aquasecurity/go-pep440-version", "github.com/aquasecurity/go-version", "github.com/knqyf263/go-apk-version",
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
 		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors", "github.com/bmatcuk/doublestar/v4",
-		// CEL and its dependencies.
+		// These modules are CEL and its dependencies.
 		"cel.dev/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
 		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}
 	p, ok := goList(t)[mod+"/policy"]

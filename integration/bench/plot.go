@@ -22,7 +22,7 @@ var colours = map[string]string{
 	"copy": "#228833", "push": "#228833", "sign": "#ee6677", "attest": "#aa3377", "other": "#888888",
 }
 
-// plotted are the runs in the plot.
+// plotted lists the runs that the plot shows.
 var plotted = []string{pipeline, first, firstPlain, denied, deniedWarm, again}
 
 // plot returns an SVG with one bar for each run, divided into stages. The text color follows the

@@ -30,7 +30,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Flags that several commands share.
+// These flags are shared by several commands.
 var (
 	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "evaluate the policy in `FILE`. Repeatable: the image must pass every policy"}
 	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy decides whose statements count. Repeatable"}

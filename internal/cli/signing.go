@@ -6,7 +6,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Flags for signing, and for verifying keyless signatures.
+// These are the flags for signing, and for verifying keyless signatures.
 var (
 	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: from GitHub Actions, SIGSTORE_ID_TOKEN, or a login in the browser"}
 	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get the trusted root and the signing configuration from the TUF repository at `URL` (default: the public Sigstore)"}

@@ -82,7 +82,7 @@ func WrongSize(img v1.Image, off int64) (v1.Image, error) {
 // layer hides files in a manifest that scanners ignore.
 func WithSmuggledLayer(index v1.ImageIndex, files ...File) (v1.ImageIndex, error) {
 	if len(files) == 0 {
-		return nil, errors.New("attesting an index: no files to hide")
+		return nil, errors.New("attesting an index: no files are given to hide in it")
 	}
 	return attest(index, attestations{smuggled: files})
 }

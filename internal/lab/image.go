@@ -150,7 +150,7 @@ func (m MediaTypes) layer(c Compression) (types.MediaType, error) {
 	}
 	mediaType, ok := known[m][c]
 	if !ok {
-		return "", errors.New("no media type for this compression")
+		return "", errors.New("these media types do not support this compression")
 	}
 	return mediaType, nil
 }
@@ -208,7 +208,7 @@ func (l *blobLayer) Descriptor() (*v1.Descriptor, error) { desc := l.desc(); ret
 func (l *blobLayer) Compressed() (io.ReadCloser, error) {
 	blob, ok := l.image.blobs[l.desc().Digest]
 	if !ok {
-		return nil, fmt.Errorf("the layer %s has no content here, only URLs", l.desc().Digest)
+		return nil, fmt.Errorf("layer %s has only URLs, and its content is not in this image", l.desc().Digest)
 	}
 	return io.NopCloser(bytes.NewReader(blob)), nil
 }

@@ -168,8 +168,8 @@ func TestListThatChangesIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestRegistryWithoutAListIsRecognised checks each status that registries without the referrers API
-// send.
+// TestRegistryWithoutAListIsRecognised checks that each status that registries without the
+// referrers API send is recognized.
 func TestRegistryWithoutAListIsRecognised(t *testing.T) {
 	for _, status := range []int{400, 404, 405, 406, 501} {
 		repo := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })

@@ -68,7 +68,8 @@ func (e Envelope) Layer(predicateType string) (Layer, error) {
 	return Layer{EnvelopeLayer, plain, annotations}, nil
 }
 
-// In the legacy format, these annotations of the layer have the other parts of a bundle.
+// In the legacy format, these annotations of the layer store the certificate, the log entry and the
+// timestamp of a bundle.
 const (
 	certificateAnnotation = "dev.sigstore.cosign/certificate"
 	logAnnotation         = "dev.sigstore.cosign/bundle"
