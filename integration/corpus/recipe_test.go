@@ -13,7 +13,7 @@ import (
 // recipe describes one image of the corpus.
 type recipe struct {
 	Name string `yaml:"name"`
-	// Like names the popular image that this one imitates.
+	// Like is the popular image that this image imitates.
 	Like string `yaml:"like"`
 	// Short marks an image that the short run also checks.
 	Short bool `yaml:"short"`

@@ -267,7 +267,7 @@ func TestUnreadableTagIsNotEmpty(t *testing.T) {
 }
 
 // TestTagWithOtherContentIsNotEmpty checks manifests of other kinds. The most important one is an
-// index, which the library would resolve to one of its images.
+// index, which go-containerregistry would resolve to one of its images.
 func TestTagWithOtherContentIsNotEmpty(t *testing.T) {
 	s := newSigner(t)
 	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +

@@ -157,7 +157,7 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 	return token, nil
 }
 
-// atTerminal reports whether a user can answer a prompt.
+// atTerminal reports whether the command runs in a terminal, so that it can prompt the user.
 func atTerminal(s Streams) bool {
 	in, ok := s.In.(*os.File)
 	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)

@@ -29,7 +29,8 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag"},
 			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, if APPROVED is in a mirror (default: the repository of APPROVED)"},
 			ignoreReferrersFlag,
-			// No environment variable on purpose, as for --override.
+			// The next two flags have no environment variable on purpose: a variable could stay set
+			// for other runs and weaken their checks.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},

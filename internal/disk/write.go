@@ -80,7 +80,7 @@ func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 // File is a new file that does not have its final name yet. Commit renames it to the final name,
 // and Discard removes it. A File must not be used concurrently.
 type File struct {
-	path string // as the caller named it
+	path string // path from the caller
 	perm fs.FileMode
 	f    *os.File
 	// dir is nil, and temp and base are empty, for a device or pipe.
