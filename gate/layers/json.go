@@ -81,7 +81,7 @@ func unambiguous(dec *json.Decoder, known shape) error {
 			if inner, ok = known[key]; !ok {
 				for k := range known {
 					if strings.EqualFold(k, key) {
-						return fmt.Errorf("invalid key %[2]q: must be spelled %[1]q", k, key)
+						return fmt.Errorf("the key %[2]q must be spelled %[1]q", k, key)
 					}
 				}
 			}
