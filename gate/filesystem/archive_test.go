@@ -56,7 +56,7 @@ func TestTruncatedArchiveIsAnError(t *testing.T) {
 		}
 	}
 	if refused < 100 {
-		t.Errorf("%d cut archives were refused: that tells nothing", refused)
+		t.Errorf("only %d truncated archives were refused, so the test proves nothing", refused)
 	}
 }
 
@@ -92,7 +92,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to one that Go does not write.
+// retype sets the type of a header to a type that Go's tar package does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -113,7 +113,7 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if unpacked, err := io.ReadAll(r); string(unpacked) != program || err != nil {
-		t.Fatalf("the archive is not what it should be: %d bytes, %v", len(unpacked), err)
+		t.Fatalf("the archive does not have the expected content: %d bytes, %v", len(unpacked), err)
 	}
 	for _, early := range []bool{true, false} {
 		fs, err := filesystemOf(t, layered(t, empty.Image, raw), early)
@@ -150,7 +150,7 @@ func TestNamesAreLimited(t *testing.T) {
 		t.Errorf("too many names: %v", err)
 	}
 	if a.weight != full {
-		t.Errorf("it keeps %d bytes of what it has not kept", a.weight-full)
+		t.Errorf("%d bytes of a refused listing still count", a.weight-full)
 	}
 	a.weight = 0
 	id := v1.Hash{Algorithm: "sha256", Hex: "1"}
@@ -171,7 +171,7 @@ func TestNamesAreLimited(t *testing.T) {
 		b.listed[id] = l
 	}
 	if fs, err := b.Stack(t.Context(), img, digest); err != nil {
-		t.Errorf("as much as may be: %v", err)
+		t.Errorf("at the limit: %v", err)
 	} else if err := fs.Close(); err != nil {
 		t.Error(err)
 	}

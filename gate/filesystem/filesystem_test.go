@@ -28,8 +28,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
-// "/".
+// member is a member of an archive. If typ is zero, the member is a folder if its name ends with
+// "/", and a file otherwise.
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -70,7 +70,7 @@ func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { sameFilesystem(t, archives) })
 	}
-	// Few different names, so that they collide.
+	// Use few different names, so that entries often have the same name.
 	for seed := range uint64(150) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
@@ -99,10 +99,10 @@ func TestFileSystemEqualsStereoscopes(t *testing.T) {
 					default:
 						m.content = any("", "text", "{}", program, "\x1f\x8b\x08")
 					}
-					// For these, stereoscope's result differs from what runtimes unpack, see below:
-					// a repeated name after a hard link to it or as another link; a path behind a
-					// link; a whiteout of a repeated name or behind a link; and a hard link to a
-					// lower layer.
+					// In these cases, stereoscope's result differs from the files that runtimes
+					// unpack: a repeated name after a hard link to it or as another link; a path
+					// behind a link; a whiteout of a repeated name or behind a link; and a hard
+					// link to a lower layer. The test skips them, and the tests below cover them.
 					p := path.Clean("/" + m.name)
 					folder, base := path.Split(p)
 					bare := folder + strings.TrimPrefix(base, whiteout)
@@ -160,7 +160,7 @@ func sameFilesystem(t *testing.T, archives [][]member) {
 	}
 }
 
-// stereoscopes returns the image as stereoscope reads it.
+// stereoscopes returns the image as stereoscope itself reads it.
 func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	t.Helper()
 	raw, err := src.RawManifest()
@@ -175,7 +175,8 @@ func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	return out, nil
 }
 
-// completed adds an entry for every folder that has none, at the place where runtimes create it.
+// completed adds an entry for every folder that has none, at the position where runtimes create the
+// folder.
 func completed(t *testing.T, archives [][]member) [][]member {
 	t.Helper()
 	out := make([][]member, 0, len(archives))
@@ -322,8 +323,8 @@ func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Ha
 	return a, img, d.Digest
 }
 
-// described describes an image as text: each path with its type, layer and content, and how it is
-// found.
+// described returns a description of an image: each path with its type, layer and content, and the
+// searches that find it.
 func described(t *testing.T, img *image.Image) []string {
 	t.Helper()
 	out := []string{fmt.Sprintf("%+v", img.Metadata)}
