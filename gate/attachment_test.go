@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// attached is a hand-made attestation manifest.
+// attached is an attestation manifest made by a test.
 type attached struct {
 	manifest v1.Manifest
 	config   string
@@ -151,19 +151,19 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 		"about another image too":           {emptyConfig, "{}", statement(about(other), about(subject)), ""},
 		"signed by Docker's signer":         {types.OCIConfigJSON, `{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}`, signedStatement(good), ""},
 		"signed about another image":        {emptyConfig, "{}", signedStatement(statement(about(other))), "not about image"},
-		"signed, and no statement":          {emptyConfig, "{}", strings.Replace(signedStatement(good), "in-toto", "other", 1), "not a statement"},
+		"signed, and no statement":          {emptyConfig, "{}", strings.Replace(signedStatement(good), "in-toto", "other", 1), "is not a statement"},
 		"signed config of an image":         {types.OCIConfigJSON, config("", "", id(good)), signedStatement(good), "must not name a platform"},
-		"layer of an image":                 {types.OCIConfigJSON, config("unknown", "", id(packed(t, archive))), packed(t, archive), "it is an archive"},
-		"layer that is not compressed":      {types.OCIConfigJSON, config("unknown", "", id(string(archive))), string(archive), "it is an archive"},
-		"statement that is an archive":      {types.OCIConfigJSON, config("unknown", ""), polyglot(t, subject), "it is an archive"},
+		"layer of an image":                 {types.OCIConfigJSON, config("unknown", "", id(packed(t, archive))), packed(t, archive), "is an archive"},
+		"layer that is not compressed":      {types.OCIConfigJSON, config("unknown", "", id(string(archive))), string(archive), "is an archive"},
+		"statement that is an archive":      {types.OCIConfigJSON, config("unknown", ""), polyglot(t, subject), "is an archive"},
 		"config of an image":                {types.OCIConfigJSON, config("linux", "", id(good)), good, "must not name a platform"},
 		"config of a container":             {types.OCIConfigJSON, config("unknown", `"Entrypoint":["/bin/sh"]`, id(good)), good, "settings"},
 		"layers that are not the statement": {types.OCIConfigJSON, config("unknown", "", id(string(archive))), good, "not one of the statements"},
-		"config that is said to be empty":   {emptyConfig, config("linux", ""), good, "not empty"},
+		"config that is said to be empty":   {emptyConfig, config("linux", ""), good, "must be the empty document"},
 		"config that is read in two ways":   {types.OCIConfigJSON, strings.Replace(config("unknown", ""), `{`, `{"OS":"linux",`, 1), good, "spelled"},
 		"statement about another image":     {emptyConfig, "{}", statement(about(other)), "not about image"},
 		"no statement":                      {emptyConfig, "{}", `{"a":1}`, "not an in-toto statement"},
-		"no JSON":                           {emptyConfig, "{}", "statement", "parsing it"},
+		"no JSON":                           {emptyConfig, "{}", "statement", "as an in-toto statement"},
 		"no predicate":                      {emptyConfig, "{}", strings.Replace(good, "predicateType", "predicatetype", 1), "spelled"},
 	} {
 		t.Run(name, func(t *testing.T) {

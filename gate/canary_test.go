@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// canaries are credentials, by their place in an image. The strings are split so that scanners do
-// not report this file.
+// canaries are credentials by the place in an image where the test puts them. The strings are split
+// so that secret scanners do not report this file.
 var canaries = map[string]string{
 	"label of a known kind":   "ghp_" + "LABELabcdefghijklmnopqrstuvwxyz0123456",
 	"label by its name":       "hunter2-label",

@@ -184,7 +184,7 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 func TestUnreadableFileIsNotDropped(t *testing.T) {
 	h := newTester(t)
 	spec := clean
-	// A package is found in the same folder. By default syft would then drop the error.
+	// syft finds a package in the same folder, and would then drop the read error by default.
 	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
 		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
@@ -245,9 +245,8 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 	}
 }
 
-// TestChangedLayerIsDetected checks that a layer with the right diffID but another digest is not
-// accepted as the layer in the manifest. Only go-containerregistry hashes the bytes that it
-// fetches.
+// TestChangedLayerIsDetected checks that a layer with the right diffID but the wrong digest is
+// refused. Only go-containerregistry verifies this digest, while it fetches the layer.
 func TestChangedLayerIsDetected(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -270,7 +269,7 @@ func TestChangedLayerIsDetected(t *testing.T) {
 	}
 	h.staging.SetHook(nil)
 	if r := h.check(g, src); !r.Decision.Passed {
-		t.Error("denied when it is served as it is")
+		t.Error("denied although the layer is served unchanged")
 	}
 }
 
@@ -449,7 +448,7 @@ func TestOldDatabaseIsNotUsed(t *testing.T) {
 		t.Errorf("%T: %v", err, err)
 	}
 	if got := h.staging.Requests(); len(got) != 0 {
-		t.Errorf("the image was read all the same: %v", got)
+		t.Errorf("the image was read anyway: %v", got)
 	}
 }
 
@@ -574,7 +573,7 @@ func TestImageForTwoPlatformsIsEvaluatedOnce(t *testing.T) {
 }
 
 // TestIndexAttachedToAnotherImageIsRefused checks that an index with a subject is refused. Pushing
-// the index would write the tag that lists the referrers of the other image.
+// the index could change the referrers fallback tag of the subject.
 func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -583,7 +582,7 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	idx := mutate.Subject(h.index(img), v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: 1}).(v1.ImageIndex)
-	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "attached to") {
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "has the subject") {
 		t.Error(err)
 	}
 }

@@ -69,7 +69,7 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 
 	r := h.check(h.gate(blockCritical, func(o *Options) { o.Policies = policy.Set{with}; o.At = time.Now().Add(time.Hour) }), img)
 	if a, err := r.Override(good); a != nil || err == nil {
-		t.Errorf("a judgement as of later is overridden: %v", a)
+		t.Errorf("a decision as of a later time is overridden: %v", a)
 	}
 	r = h.check(h.gate(blockCritical, func(o *Options) { o.Policies = policy.Set{with} }), h.push("app:2", h.image(clean)))
 	if a, err := r.Override(good); a != nil || err == nil || r.Approval.Override() != nil {

@@ -19,7 +19,7 @@ func versionless(t *testing.T, name string) string {
 	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
 }
 
-// gapsOf returns the reason for each file that is not covered or not readable.
+// gapsOf returns the path of each file that is not covered or not readable, with the reason.
 func gapsOf(r *Result) map[string]string {
 	out := map[string]string{}
 	for _, u := range r.Input.Platforms[0].Unmatched {
