@@ -40,7 +40,7 @@ func child(job string, args []string) error {
 		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: stopped(built)})
 		return err
 	case "hang":
-		// Die during an import, while holding the lock and a temporary folder.
+		// Exit during an import, with the write lock and a temporary folder.
 		w, err := lockForWriting(ctx, dir)
 		if err != nil {
 			return err

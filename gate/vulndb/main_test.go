@@ -65,7 +65,7 @@ var shared struct {
 }
 
 // mirror builds a mirror from a folder of records. For the example records, it returns a shared
-// one.
+// mirror.
 func mirror(t *testing.T, from string, at time.Time) *BuildResult {
 	t.Helper()
 	if from != records {
