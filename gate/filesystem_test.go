@@ -207,7 +207,7 @@ func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	raw := sparse(t, at, `{"name":"huge"}`, 8, 8, 1<<40)
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(clean), raw))).Input.Platforms[0]
 	if !slices.ContainsFunc(p.Unknowns, func(u evidence.Unknown) bool {
-		return u.Path == "/"+at && strings.Contains(u.Reason, "a sparse file that is too large")
+		return u.Path == "/"+at && strings.Contains(u.Reason, "the sparse file exceeds the size limit")
 	}) {
 		t.Errorf("unknowns: %+v", p.Unknowns)
 	}

@@ -302,8 +302,8 @@ func isSparse(h *tar.Header) bool {
 // sparse file is read into memory, and a few bytes of an archive can represent a file of any size.
 const maxSparse = 128 << 20
 
-// errSparse is the error for a sparse file beyond maxSparse. Catalogers report it as an unknown. Its
-// text must not contain the text of an error of this machine, which would be fatal.
+// errSparse is the error for a sparse file beyond maxSparse. Catalogers report it as an unknown.
+// Its text must not contain the text of an error of this machine, which would be fatal.
 var errSparse = errors.New("the sparse file exceeds the size limit")
 
 // open opens the content of a file. If opening fails, the cataloger lists the file as an unknown.
