@@ -95,7 +95,7 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		return nil, err
 	}
 	if digest != d.Digest {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest hashes to %s", digest)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != size {
 		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, but its descriptor states %d", size, d.Size)}

@@ -619,8 +619,8 @@ func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
 	}
 }
 
-// TestArtifactIsNotTakenForAnImage checks that an artifact is refused as an image, whatever the
-// media type of its config.
+// TestArtifactIsNotTakenForAnImage checks that an artifact is not accepted as an image, whatever
+// the media type of its config.
 func TestArtifactIsNotTakenForAnImage(t *testing.T) {
 	layer, err := random.Layer(100, types.OCILayer)
 	if err != nil {

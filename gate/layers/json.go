@@ -72,7 +72,7 @@ func unambiguous(dec *json.Decoder, known shape) error {
 			}
 			key, ok := token.(string)
 			if !ok {
-				return errors.New("a key is not a string")
+				return errors.New("a key of a JSON object is not a string")
 			}
 			if seen[key] {
 				return fmt.Errorf("the key %q is repeated", key)

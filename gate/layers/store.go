@@ -64,7 +64,7 @@ type Progress interface {
 // after all other calls have returned.
 type Store struct {
 	opts    Options
-	dir     string // the path of run
+	dir     string // path of the store's folder
 	run     *runDir
 	flights singleflight.Group
 	used    atomic.Int64

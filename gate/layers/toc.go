@@ -147,12 +147,12 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 	if offset, length, ok := stargzFooter(tail); ok {
 		raw, err := stargzTOC(blob, offset, size-length)
 		if err != nil {
-			return nil, fmt.Errorf("reading the table of contents of its eStargz footer: %w", err)
+			return nil, fmt.Errorf("reading the table of contents of the eStargz footer: %w", err)
 		}
-		out = append(out, table{"its eStargz footer", raw})
+		out = append(out, table{"the eStargz footer", raw})
 	}
 	for _, raw := range chunkedFooters(blob, size, tail) {
-		out = append(out, table{"its zstd:chunked footer", raw})
+		out = append(out, table{"the zstd:chunked footer", raw})
 	}
 	want, ok := annotations[stargzDigest]
 	if !ok {

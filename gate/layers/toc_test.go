@@ -231,9 +231,9 @@ func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	}
 }
 
-// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if its
-// entries equal the archive's but are read differently. Such a table shows files that no runtime
-// unpacks from the archive.
+// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if it
+// has the same entries as the archive but is read differently. Nodes would show files from such a
+// table that no runtime unpacks from the archive.
 func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ headers []tar.Header }{
 		"hard link to a folder":    {[]tar.Header{{Typeflag: tar.TypeDir, Name: "x/"}, {Typeflag: tar.TypeLink, Name: "y", Linkname: "x"}}},
