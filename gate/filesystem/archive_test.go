@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// TestTruncatedArchiveIsAnError checks that a truncated archive never looks like a complete one.
-// Skipping content must detect the truncation just as reading does.
+// TestTruncatedArchiveIsAnError checks that listing a truncated archive is an error. Skipping
+// content must detect the truncation just as reading the content does.
 func TestTruncatedArchiveIsAnError(t *testing.T) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -68,7 +68,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length has two digits
+		n := len(r) + 2 // the record includes its own length, which has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -135,8 +135,8 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestNamesAreLimited checks that the listed names of an image have a size limit. Names are listed
-// in memory, and take little space in an archive.
+// TestNamesAreLimited checks that the names in the layers of an image have a memory limit. They are
+// listed in memory, but take little space in a compressed archive.
 func TestNamesAreLimited(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
 	a := New()
@@ -164,7 +164,7 @@ func TestNamesAreLimited(t *testing.T) {
 	if a.weight != 0 || len(a.listed) != 0 {
 		t.Errorf("weight %d, %d layers of an archive that was cut", a.weight, len(a.listed))
 	}
-	// A layer that is listed once may occur several times in an image.
+	// An image may contain a layer several times, although the layer is listed only once.
 	b, img, digest := fetched(t, layered(t, empty.Image, raw, raw, raw), true)
 	for id, l := range b.listed {
 		l.weight = maxWeight / 3

@@ -39,8 +39,9 @@ type member struct {
 	major, minor        int64 // of a device; 1/3 if both are 0
 }
 
-// TestFileSystemEqualsStereoscopes compares the file trees for many layer combinations. If
-// an archive has no entry for a folder, stereoscope reads a copy of the archive that has one.
+// TestFileSystemEqualsStereoscopes checks that our file tree equals stereoscope's for many
+// combinations of layers. If an archive has no entry for a folder, stereoscope gets a copy of the
+// archive with such an entry.
 func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{
@@ -282,8 +283,8 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	return img
 }
 
-// filesystemOf fetches an image and lists its layers, during the fetch if early is true, or
-// afterwards.
+// filesystemOf fetches an image and lists its layers. If early is true, the layers are listed
+// during the fetch, and afterwards otherwise.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*Filesystem, error) {
 	t.Helper()
 	a, img, digest := fetched(t, src, early)
@@ -460,8 +461,8 @@ func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	}
 }
 
-// TestOverlayRedirectIsRefused checks that overlay attributes are refused. With these attributes
-// the kernel shows another folder, or the content of another file, than was unpacked and cataloged.
+// TestOverlayRedirectIsRefused checks that overlay attributes are refused. With such an attribute
+// the kernel shows a different folder or different file content than was unpacked and cataloged.
 func TestOverlayRedirectIsRefused(t *testing.T) {
 	for record, attribute := range map[string]string{
 		"SCHILY.xattr.trusted.overlay.redirect":         "trusted.overlay.redirect",
@@ -487,8 +488,8 @@ func TestOverlayRedirectIsRefused(t *testing.T) {
 	}
 }
 
-// TestOtherAttributesAreNotRefused checks that other extended attributes are accepted. Builders
-// write capabilities, and users write any attributes.
+// TestOtherAttributesAreNotRefused checks that other extended attributes are accepted. Builders set
+// capabilities, and users may set any other attribute.
 func TestOtherAttributesAreNotRefused(t *testing.T) {
 	for _, record := range []string{"SCHILY.xattr.security.capability", "SCHILY.xattr.user.note", "SCHILY.xattr.user.overlays", "SCHILY.xattr.Trusted.overlay.opaque",
 		"SCHILY.xattr.user.containers.override_stat", "LIBARCHIVE.xattr.security.capability", "comment", "SCHILY.xattr.trusted.overlayed.x"} {
