@@ -66,7 +66,7 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *di
 		for _, kind := range kinds {
 			if !slices.Contains(nativeTypes[kind], d.Type) {
 				out = append(out, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase,
-					Detail: fmt.Sprintf("packages of type %s, which %s does not use", kind, d)})
+					Detail: fmt.Sprintf("the image has packages of type %s, which %s does not use", kind, d)})
 			}
 		}
 		ok, err := db.Covers(ctx, d)
