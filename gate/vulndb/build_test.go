@@ -92,7 +92,7 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 }
 
 // TestPrivateAdvisoryInAnEnvelopeIsNotSkipped checks that the build includes a private advisory in
-// vunnel's envelope. grype's own reader processes records in this envelope first.
+// vunnel's envelope. For such a record, Build tries grype's own processor first.
 func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 	envelope := `{"schema":"https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/osv/schema-1.6.1.json",
 		"identifier":"acme/1","item":` + advisory + `}`
@@ -103,8 +103,8 @@ func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 }
 
 // TestPrivateAdvisoryForADistributionHidesNothing checks that a private advisory for a distribution
-// is found and does not hide the distribution's own feed. A row for a release without the codename
-// is never found, and would hide the feed.
+// is found and does not hide the distribution's own feed. Without the codename, the row of the
+// release would not be found and would hide the feed.
 func TestPrivateAdvisoryForADistributionHidesNothing(t *testing.T) {
 	text := strings.NewReplacer(`"npm"`, `"Debian:12"`, "@acme/parser", "acme-agent", "SEMVER", "ECOSYSTEM").Replace(advisory)
 	from := advisories(t, map[string]string{"1.json": text})
@@ -230,7 +230,7 @@ func TestLinkedProviderIsNotSkipped(t *testing.T) {
 	wantError(t, err, "linked", "neither")
 }
 
-// workspaceOf writes records in vunnel's format.
+// workspaceOf writes a workspace in vunnel's format and returns its input folder.
 func workspaceOf(t *testing.T, name, store string, captured time.Time, items map[string]string) string {
 	t.Helper()
 	from := t.TempDir()

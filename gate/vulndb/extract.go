@@ -107,7 +107,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		case name != v6.VulnerabilityDBFileName:
 			return fmt.Errorf("the archive has the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
 		case found:
-			return fmt.Errorf("the archive has %q twice", h.Name)
+			return fmt.Errorf("the archive contains %q twice", h.Name)
 		default:
 			found = true
 			if err := writeDatabase(t, folder, maxDatabase); err != nil {

@@ -7,8 +7,9 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 )
 
-// TestPreloadedNamesGiveTheSameAnswers checks that preloaded names give the same results as other
-// names, in every letter case, and if rows of only one kind exist.
+// TestPreloadedNamesGiveTheSameAnswers checks that searches for preloaded names give the same
+// results as other searches, in every letter case, even if only one of the two tables has rows
+// about a name.
 func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir,

@@ -142,7 +142,7 @@ func openDB(t *testing.T, dir string) *DB {
 	return db
 }
 
-// folders lists the entries of a directory except the lock.
+// folders lists the entries of a directory, except the lock file.
 func folders(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

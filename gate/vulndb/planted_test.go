@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// installed returns the digest of the published database that the current file was made from, or ""
-// if the file was modified. It does not use the checksum of the file: two installations of one
-// database differ, because the indexes are added in random order.
+// installed returns the digest of the published database that the current file was made from. It
+// returns "" if the file was modified. It does not compare the checksum of the file, because two
+// installations of one database differ: their indexes are added in random order.
 func installed(t *testing.T, dir string) string {
 	t.Helper()
 	folder := currentFolder(t, dir)

@@ -45,7 +45,7 @@ type recordFile struct {
 
 var hex64 = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// readRecord reads a folder's record. Unknown fields are an error.
+// readRecord reads the record of a folder. Unknown fields are an error.
 func readRecord(folder string) (record, error) {
 	f, err := os.Open(filepath.Join(folder, recordName))
 	if err != nil {

@@ -139,8 +139,7 @@ func (h hostile) start(t *testing.T) string {
 func isArchive(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".tar.zst") }
 
 // TestFailedUpdateIsNotAWarning checks that every failed update is an error that names the cause,
-// and changes nothing. A scanner that continues with a warning uses old data without telling the
-// user.
+// and that it changes nothing. A scanner that only warned would use old data unnoticed.
 func TestFailedUpdateIsNotAWarning(t *testing.T) {
 	newer := mirror(t, records, built.Add(time.Hour))
 	archive, err := os.ReadFile(newer.Archive)
