@@ -49,7 +49,7 @@ func digestOf(s string) v1.Hash {
 	return h
 }
 
-// withAttached returns an index of the image and of an attestation manifest about it.
+// withAttached returns an index with the image and with an attestation manifest about it.
 func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config string, blobs ...string) v1.ImageIndex {
 	t.Helper()
 	subject, err := img.Digest()
@@ -75,13 +75,14 @@ func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config
 	}})
 }
 
-// statement returns an in-toto statement about subjects, which are JSON objects.
+// statement returns an in-toto statement about the given subjects, each a JSON object.
 func statement(subjects ...string) string {
 	return `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2","subject":[` +
 		strings.Join(subjects, ",") + `],"predicate":{"builder":{"id":""}}}`
 }
 
-// signedStatement wraps a statement in a DSSE envelope. The signer does not matter here.
+// signedStatement wraps a statement in a DSSE envelope. The signature is invalid, because the gate
+// does not verify it.
 func signedStatement(s string) string {
 	return fmt.Sprintf(`{"payloadType":"application/vnd.in-toto+json","payload":%q,"signatures":[{"keyid":"","sig":"eA=="}]}`, base64.StdEncoding.EncodeToString([]byte(s)))
 }
@@ -107,7 +108,7 @@ func polyglot(t *testing.T, subject v1.Hash) string {
 	return string(block) + text[512:]
 }
 
-// packed returns a compressed layer.
+// packed returns an archive as a compressed layer.
 func packed(t *testing.T, archive []byte) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -119,9 +120,9 @@ func packed(t *testing.T, archive []byte) string {
 	return buf.String()
 }
 
-// TestAttestationThatIsNotWhatBuildxWritesIsRefused checks that an attestation manifest with other
-// content than buildx writes is refused. Otherwise the gate would promote it without a scan, and
-// some runtimes could run it by its digest.
+// TestAttestationThatIsNotWhatBuildxWritesIsRefused checks that an attestation manifest is refused
+// if its content differs from the content that buildx writes. Otherwise the gate would promote it
+// without a scan, and some runtimes could run it by its digest.
 func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)

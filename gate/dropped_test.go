@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// zipOf returns a zip archive of pairs of name and content.
+// zipOf returns a zip archive. pairs are the names and contents of its files.
 func zipOf(t *testing.T, pairs ...string) string {
 	t.Helper()
 	var buf bytes.Buffer

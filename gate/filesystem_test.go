@@ -104,7 +104,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length has two digits
+		n := len(r) + 2 // the record includes its own length, which has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer

@@ -305,7 +305,8 @@ func TestMovedTagIsReportedNotFollowed(t *testing.T) {
 	}
 }
 
-// onStart calls f when cataloging starts, which is the first stage after the pull.
+// onStart is a Progress that calls f when cataloging starts, which is the first stage after the
+// pull.
 type onStart func()
 
 func (f onStart) Start(ctx context.Context, step Step) (context.Context, func(error)) {
@@ -587,8 +588,8 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	}
 }
 
-// TestChangedApprovalIsInvalid checks that Confirm returns an error if the values that the
-// accessors return differ from the values that were evaluated.
+// TestChangedApprovalIsInvalid checks that Confirm returns an error if a caller changed the values
+// that the accessors return.
 func TestChangedApprovalIsInvalid(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
@@ -644,7 +645,7 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 }
 
 // TestCheckOfALaterTimeGivesNoApproval checks that a check as of a later time never gives an
-// approval. An image that will pass later has not passed now.
+// approval, even if the image passes: it has not passed now.
 func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))

@@ -98,7 +98,7 @@ func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*I
 	case r.descriptor.MediaType.IsImage():
 		err = img.single(ctx, store, r, g.platform)
 	default:
-		err = refuse("%s is a %q, not an image or an index of images", r.descriptor.Digest, r.descriptor.MediaType)
+		err = refuse("%s has media type %q, which is not the type of an image or an index", r.descriptor.Digest, r.descriptor.MediaType)
 	}
 	if err == nil {
 		err = img.findUnlisted()
@@ -288,7 +288,7 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		return err
 	}
 	if digest != d.Digest {
-		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest hashes to %s", digest)}
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != int64(len(raw)) {
 		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, but its descriptor states %d", len(raw), d.Size)}

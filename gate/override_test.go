@@ -23,8 +23,8 @@ func parsePolicy(t *testing.T, text string) *policy.Policy {
 	return p
 }
 
-// TestEveryPolicyMustAllowTheOverride checks that an override requires that every policy allows
-// overrides, and that only a denial can be overridden.
+// TestEveryPolicyMustAllowTheOverride checks that an override is possible only if every policy
+// allows it and the image was denied.
 func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	h := newTester(t)
 	img := h.push("app:1", h.image(dirty))
@@ -77,8 +77,8 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}
 }
 
-// TestOverrideRequiresADenial checks that an override is not valid for an image that a caller
-// substitutes for the denied one.
+// TestOverrideRequiresADenial checks that an override is refused if a caller replaces the denied
+// image with another one, or if the result did not come from a check.
 func TestOverrideRequiresADenial(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)
