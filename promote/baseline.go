@@ -113,7 +113,7 @@ func scannedFindings(raw json.RawMessage) ([]evidence.BaselineFinding, error) {
 	var out []evidence.BaselineFinding
 	for _, f := range *result.Findings {
 		if f.ID == "" || f.Type == "" || f.Name == "" {
-			return nil, fmt.Errorf("the finding %q does not name a package to compare with", f.ID)
+			return nil, fmt.Errorf("the finding %q does not name a package and its type", f.ID)
 		}
 		out = append(out, evidence.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
 	}

@@ -150,7 +150,7 @@ func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error 
 	return pr.fail("the decision %s is %s, not %s", d.describe(), d.Result, resultPassed)
 }
 
-// check rejects a decision with an unknown result or a time in the future.
+// check returns an error for a decision with an unknown result or with a time in the future.
 func (d decisionPredicate) check(now time.Time) error {
 	switch {
 	case d.Result != resultPassed && d.Result != resultFailed:

@@ -51,7 +51,7 @@ func (v *Verifier) documents(ctx context.Context, record *Record, repo name.Repo
 	if err != nil {
 		return nil, err
 	}
-	envelopes := map[string][]byte{} // by the digest of the payload
+	envelopes := map[string][]byte{} // envelopes by the digest of their payload
 	for _, e := range found.envelopes {
 		st, _, err := t.VerifyOpened(e.opened, digest)
 		if err != nil {

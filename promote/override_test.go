@@ -163,7 +163,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 				t.Errorf("%d override statements", n)
 			}
 
-			// A node may pull a platform by itself.
+			// Check a platform, which a node may pull directly.
 			platform := tag.Context().Digest(a.Image().Platforms[1].Digest.String())
 			_, err = w.verify(platform, w.trusting(w.signer.PublicKey()))
 			w.refused("platform", err, "FAILED")
@@ -376,8 +376,8 @@ func TestLaterPassReplacesAnOverride(t *testing.T) {
 	}
 }
 
-// TestOverriddenImageIsNotABaseline checks that an image with an override is not a baseline:
-// otherwise its findings would be inherited indefinitely.
+// TestOverriddenImageIsNotABaseline checks that an image with an override is not a baseline.
+// Otherwise its findings would be inherited indefinitely.
 func TestOverriddenImageIsNotABaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")

@@ -58,7 +58,7 @@ type Options struct {
 type Promoter struct {
 	opts     Options
 	verifier *Verifier
-	trust    Trust // only the promoter's own signer
+	trust    Trust // trusts only the promoter's own signer
 	plan     CopyPlan
 }
 
@@ -108,7 +108,7 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%v; already promoted: %s", e.Err, strings.Join(written, ", "))
 }
 
-// Unwrap returns the reason why the next tag was not written.
+// Unwrap returns the reason why writing a tag failed.
 func (e *PartialError) Unwrap() error { return e.Err }
 
 // destination is a repository with the tags that the image gets there.

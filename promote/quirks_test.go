@@ -71,7 +71,7 @@ func TestPromoteAndVerifyAgree(t *testing.T) {
 	for what, c := range map[string]struct {
 		hook  lab.Hook
 		fails bool // Promote and Verify must return a registry error
-		first bool // the registry is read before the first push, so blobs are written
+		first bool // Promote treats the error as an unused repository, so it writes blobs before it fails
 	}{
 		"no HEAD":                 {hook: lab.When(isHead, lab.Fail(http.StatusMethodNotAllowed))},
 		"403 for what is missing": {hook: absentAs(http.StatusForbidden)},

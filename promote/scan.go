@@ -26,9 +26,9 @@ type scanInvocation struct {
 	Parameters []string `json:"parameters"`
 	// Identifier of the program, as in verifier.id of the decision.
 	URI string `json:"uri"`
-	// Always empty; cosign's specification has the field.
+	// Always empty. The field is part of cosign's specification.
 	EventID string `json:"event_id"`
-	// Always empty; cosign's specification has the field.
+	// Always empty. The field is part of cosign's specification.
 	BuilderID string `json:"builder.id"`
 }
 
@@ -98,7 +98,7 @@ type scanFinding struct {
 	EPSS float64 `json:"epss,omitempty"`
 	// Listed in CISA's KEV catalog.
 	KEV bool `json:"kev,omitempty"`
-	// Whether a fixed version exists.
+	// State of the fix according to the database.
 	FixState evidence.FixState `json:"fixState"`
 	// Fixed versions.
 	Fixes []evidence.Fix `json:"fixes,omitempty"`

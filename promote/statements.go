@@ -92,7 +92,7 @@ type DecisionBasis struct {
 	Source string `json:"source"`
 	// Tags of the approved repository that the decision was made for.
 	Tags []string `json:"tags"`
-	// Time when the decision becomes too old for its policy. Default: never.
+	// Time when the decision expires, as its policy states. Default: never.
 	Expires time.Time `json:"expires,omitzero"`
 	// Digest of the index or manifest that was evaluated.
 	Image string `json:"image"`

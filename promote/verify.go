@@ -46,8 +46,8 @@ type Trust struct {
 	AllowOverride bool
 	// bothLimits makes the limit of the policy apply in addition to MaxAge.
 	bothLimits bool
-	// Predicates are the types of additional statements that the image must have. For an index,
-	// they must be about the index itself or each of its platforms.
+	// Predicates are the types of additional statements that the image must have. For an index, a
+	// statement about the index itself or statements about each of its platforms are required.
 	Predicates []string
 }
 
