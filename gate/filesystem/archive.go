@@ -264,8 +264,8 @@ const whiteout = ".wh."
 // opaque is the name of an entry that removes all files of the lower layers in its folder.
 const opaque = whiteout + whiteout + ".opq"
 
-// kindOf maps the type of an entry as stereoscope does, except that it maps all types that runtimes
-// unpack as regular files to regular files.
+// kindOf maps the type of an entry as stereoscope does, except for sparse and contiguous files. It
+// maps these to regular files, because runtimes unpack them as regular files.
 func kindOf(typeflag byte) stereoscope.Type {
 	if typeflag == tar.TypeGNUSparse || typeflag == tar.TypeCont {
 		return stereoscope.TypeRegular
