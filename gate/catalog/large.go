@@ -32,7 +32,7 @@ var streamed = regexp.MustCompile(`(?i)(\.(jar|war|ear|par|sar|nar|kar|jpi|hpi|r
 var text = regexp.MustCompile(`(?i)(\.(rockspec|json|lock|yaml|yml|toml|xml|txt|mod|gemspec|opam|pl|py|hcl|cfg|plist|app|reg|resolved|` +
 	`freeze|lockfile|php|list|control|pom|nix|drv|props|config)|opam|/(DESCRIPTION|METADATA|PKG-INFO|RECORD|CONTENTS|status|installed|release|manifest))$`)
 
-// executables are the media types of executables, which catalogers read in pieces.
+// executables are the media types of executable files. Catalogers read these files in pieces.
 var executables = []string{"application/x-executable", "application/x-sharedlib", "application/x-elf", "application/x-object",
 	"application/x-pie-executable", "application/x-coredump", "application/x-mach-binary", "application/vnd.microsoft.portable-executable"}
 
