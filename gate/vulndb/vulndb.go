@@ -154,7 +154,7 @@ func verify(ctx context.Context, folder string) (record, error) {
 		return record{}, err
 	}
 	if want := folderName(rec.File.SHA256); filepath.Base(folder) != want {
-		return record{}, fmt.Errorf("the record in %s describes %s", filepath.Base(folder), want)
+		return record{}, fmt.Errorf("the record in folder %s is for another database, %s", filepath.Base(folder), want)
 	}
 	got, err := fastHash(ctx, filepath.Join(folder, v6.VulnerabilityDBFileName))
 	if err != nil {
