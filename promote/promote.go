@@ -144,7 +144,7 @@ func destinations(tags []name.Tag) []destination {
 // an override is signed as a denial, together with the override.
 //
 // With a *PartialError it returns the records of the tags that were written. With any other error
-// no tag was written.
+// it returns no records.
 func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.Tag) ([]*Record, error) {
 	if err := p.accept(a, tags); err != nil {
 		return nil, err
