@@ -65,6 +65,33 @@ func layersOf(img v1.Image) (layers []evidence.Layer, size int64, err error) {
 	return layers, size, nil
 }
 
+// baseLayers returns how many of an image's layers come from its base image, or 0 if its history
+// does not show that. Most base images end with CMD or ENTRYPOINT, which makes no layer. So the base
+// image ends with the last such entry that a layer follows.
+func baseLayers(history []v1.History, layers int) int {
+	made, base := 0, 0 // layers so far, and when the last CMD or ENTRYPOINT was seen
+	end := 0
+	for _, h := range history {
+		if !h.EmptyLayer {
+			made++
+			base = end
+			continue
+		}
+		// Docker's older builder writes "/bin/sh -c #(nop)  CMD ...", BuildKit "CMD ...".
+		_, command, found := strings.Cut(h.CreatedBy, "#(nop)")
+		if !found {
+			command = h.CreatedBy
+		}
+		if word, _, _ := strings.Cut(strings.TrimSpace(command), " "); word == "CMD" || word == "ENTRYPOINT" {
+			end = made
+		}
+	}
+	if made != layers {
+		return 0 // the history does not describe these layers
+	}
+	return base
+}
+
 // baseOf returns the base image that the image states, from the annotations of its manifest or else
 // from the labels of its config. It returns nil if neither states one. The statement is not
 // verified.

@@ -104,7 +104,7 @@ func (s snapshot) verifyCurrent(ctx context.Context, ref name.Digest, t Trust) (
 	}
 	all, err := s.verify(ctx, ref, t, trust.Both)
 	if err == nil && all.Decision.Digest != record.Decision.Digest {
-		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored in the format " + other.String() + ""}
+		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored in the format " + other.String()}
 	}
 	return record, err
 }
