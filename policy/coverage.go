@@ -13,6 +13,8 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // The built-in rules that exceptions can name.
@@ -249,7 +251,7 @@ type excepting struct {
 func exceptingOne(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
 
 func (s *excepting) add(p *evidence.Package) {
-	s.packages = append(s.packages, purlOf(p))
+	s.packages = append(s.packages, match.PackagePURL(p))
 	for _, l := range p.Found {
 		s.paths = append(s.paths, l.Path)
 	}
@@ -284,7 +286,7 @@ func checkPathPattern(s string) error {
 // coverage reports packages that could not be matched, except packages that the matching of another
 // package covers.
 func (e *evaluation) coverage(p *evidence.Platform) {
-	for _, u := range sorted(p.Unmatched, compareUnmatched) {
+	for _, u := range order.Sorted(p.Unmatched, order.CompareUnmatched) {
 		if u.Reason.EvaluatedElsewhere() {
 			continue
 		}
@@ -304,7 +306,7 @@ func coverageMessage(u *evidence.Unmatched) string {
 	what := "the operating system's packages are"
 	switch {
 	case u.Package != nil:
-		what = joined(u.Package.Name, u.Package.Version)
+		what = wording.Joined(u.Package.Name, u.Package.Version)
 		if len(u.Package.Found) > 0 {
 			what += " in " + u.Package.Found[0].Path
 		}
@@ -312,7 +314,7 @@ func coverageMessage(u *evidence.Unmatched) string {
 	case u.Reason == evidence.NothingCataloged:
 		what = "the image is"
 	case u.Reason == evidence.TypeNotInDatabase:
-		what = fmt.Sprintf("packages of type %s (%d of them) are", quoteShort(u.Type), u.Packages)
+		what = fmt.Sprintf("packages of type %s (%d of them) are", wording.Quote(u.Type), u.Packages)
 	}
 	message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
 	if u.Detail != "" {
@@ -354,7 +356,7 @@ func ownedByDistribution(p *evidence.Platform, pkg *evidence.Package) bool {
 // unknowns reports files that could not be read, except those that the distribution's
 // advisories cover.
 func (e *evaluation) unknowns(p *evidence.Platform) {
-	for _, u := range sorted(p.Unknowns, compareUnknowns) {
+	for _, u := range order.Sorted(p.Unknowns, order.CompareUnknowns) {
 		if u.Class == evidence.UnknownOwned {
 			continue
 		}

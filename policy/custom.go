@@ -13,6 +13,8 @@ import (
 	"cel.dev/cel-go/interpreter"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // KindCustom is the kind of a violation of a custom rule about a package or a platform, or of a
@@ -114,9 +116,9 @@ func (r *CustomRule) evaluate(in *evidence.Input, p *evidence.Platform, now time
 	case EachPlatform:
 		ask(nil, "")
 	case EachPackage:
-		for _, pkg := range sortedPackages(p.Packages) {
+		for _, pkg := range order.Packages(p.Packages) {
 			vars.pkg = r.compiled.language.packageObject(pkg)
-			ask(pkg, clip(packageName(pkg), maxName)+": ")
+			ask(pkg, wording.Clip(wording.Package(pkg), maxName)+": ")
 		}
 	default:
 		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
@@ -275,7 +277,7 @@ func (r *CustomRule) text(vars *variables) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("its message is a %s and not a string", v.Type().TypeName())
 	}
-	return clip(cmp.Or(strings.TrimSpace(string(s)), matched), maxMessage), nil
+	return wording.Clip(cmp.Or(strings.TrimSpace(string(s)), matched), maxMessage), nil
 }
 
 // Limits of texts in a violation, in characters.
@@ -302,17 +304,5 @@ func evalError(err error) error {
 	if errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded {
 		return errors.New("it costs more than an expression may")
 	}
-	return fmt.Errorf("%q", clip(err.Error(), maxErrorText))
-}
-
-// clip returns s, or its first limit characters and an ellipsis.
-func clip(s string, limit int) string {
-	n := 0
-	for i := range s {
-		if n == limit {
-			return s[:i] + "…"
-		}
-		n++
-	}
-	return s
+	return fmt.Errorf("%q", wording.Clip(err.Error(), maxErrorText))
 }

@@ -12,6 +12,8 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // maxCustomRules limits the time for compiling them.
@@ -197,7 +199,7 @@ func holdsObjects(t *types.Type) bool {
 // explain returns a message of cel-go as one short, printable line, and adds a hint that cel-go
 // cannot give.
 func explain(message string) string {
-	message = printable(clip(strings.Join(strings.Fields(message), " "), maxMessage))
+	message = printable(wording.Clip(strings.Join(strings.Fields(message), " "), maxMessage))
 	message = strings.TrimSuffix(message, " (in container '')")
 	if strings.Contains(message, "reserved identifier: package") {
 		return message + `: the package is called "` + varPackage + `" in expressions`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // Snapshot is one evaluation of an image, to be compared with another.
@@ -66,7 +67,7 @@ func Diff(before, after Snapshot) []Change {
 	}
 	if a, b := before.Input.Database, after.Input.Database; a.Digest != b.Digest || !a.Built.Equal(b.Built) {
 		c.add(Change{Kind: ChangeDatabase}, "the vulnerability database built on %s has been replaced by one built on %s",
-			formatTime(a.Built), formatTime(b.Built))
+			wording.Time(a.Built), wording.Time(b.Built))
 	}
 	if a, b := before.Input.Image.Digest, after.Input.Image.Digest; a != b {
 		c.add(Change{Kind: ChangeImage}, "the image has changed from %s to %s", a, b)
@@ -126,10 +127,10 @@ func (c *changes) compare(was, now *Explanation, at time.Time) {
 	case was.Exception != nil && !at.Before(was.Exception.Expires):
 		change.Kind, change.Exception = ChangeException, was.Exception
 		c.add(change, "the exception for %s expired on %s: %s is now %s",
-			was.Exception.subject(), formatTime(was.Exception.Expires), name, now.Outcome)
+			was.Exception.subject(), wording.Time(was.Exception.Expires), name, now.Outcome)
 	case now.Outcome == OutcomeBlocked && !was.Blocks.IsZero() && !at.Before(was.Blocks):
 		change.Kind = ChangeGrace
-		c.add(change, "the grace of %s ended on %s", name, formatTime(was.Blocks))
+		c.add(change, "the grace of %s ended on %s", name, wording.Time(was.Blocks))
 	case !exploited:
 		change.Kind = ChangeOutcome
 		c.add(change, "%s was %s and is now %s", name, was.Outcome, now.Outcome)
@@ -137,7 +138,7 @@ func (c *changes) compare(was, now *Explanation, at time.Time) {
 }
 
 func findingName(f *evidence.Finding) string {
-	return f.ID + " in " + joined(f.Package.Name, f.Package.Version)
+	return f.ID + " in " + wording.Joined(f.Package.Name, f.Package.Version)
 }
 
 // entries looks up the entries of one decision by the entries of another.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // Evaluate evaluates the policy on the evidence at the time now. It changes neither p nor in. A nil policy denies,
@@ -91,7 +93,7 @@ func (e *evaluation) completeness() {
 	if len(in.Platforms) == 0 {
 		block("", "the image has no platforms")
 	}
-	for _, p := range sortedPlatforms(in.Platforms) {
+	for _, p := range order.Platforms(in.Platforms) {
 		if p.Digest == "" {
 			block(p.Platform, "platform %q has no digest", p.Platform)
 		}
@@ -125,16 +127,11 @@ func (e *evaluation) advisories(counted []evidence.Advisories) {
 		block("the vulnerability database has no advisories for the image's distribution and package types")
 		return
 	}
-	for _, a := range sorted(counted, compareAdvisories) {
+	for _, a := range order.Sorted(counted, order.CompareAdvisories) {
 		if least := e.policy.Database.MinAdvisories; a.Count < least {
 			block("the number of advisories for %s is %d and must be %d or more", a.Of(), a.Count, least)
 		}
 	}
-}
-
-// compareAdvisories puts distributions before package types.
-func compareAdvisories(a, b *evidence.Advisories) int {
-	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Distribution, b.Distribution), cmp.Compare(a.Count, b.Count))
 }
 
 // feeds blocks if a rule needs a feed that the database does not have. Without the KEV feed, no
@@ -178,9 +175,9 @@ func (e *evaluation) age(what, happened string, at time.Time) {
 		e.blockDatabase("database.maxAge", "it is unknown when %s %s", what, happened)
 		return
 	case trusted.After(e.now):
-		e.blockDatabase("database.maxAge", "%s %s on %s, which is in the future", what, happened, formatTime(at))
+		e.blockDatabase("database.maxAge", "%s %s on %s, which is in the future", what, happened, wording.Time(at))
 	case !e.now.Before(stale):
-		e.blockDatabase("database.maxAge", "%s %s on %s and must be younger than %s", what, happened, formatTime(at), formatDuration(limit))
+		e.blockDatabase("database.maxAge", "%s %s on %s and must be younger than %s", what, happened, wording.Time(at), wording.Duration(limit))
 	}
 	e.changes(trusted)
 	e.changes(stale)
@@ -205,7 +202,7 @@ func (e *evaluation) endOfLife(p *evidence.Platform) {
 	e.reportRule(e.policy.Distribution.EndOfLife, Violation{
 		Kind: KindDistribution, Rule: "distribution.endOfLife", Position: e.policy.Distribution.Position, Platform: p.Platform,
 		Message: fmt.Sprintf("%s reached its end of life on %s: its vendor publishes no more advisories",
-			distributionName(p.Distribution), formatTime(end)),
+			distributionName(p.Distribution), wording.Time(end)),
 	}, nil)
 }
 
@@ -213,7 +210,7 @@ func distributionName(d evidence.Distribution) string {
 	if d.Name != "" {
 		return d.Name
 	}
-	if name := joined(d.ID, d.Version); name != "" {
+	if name := wording.Joined(d.ID, d.Version); name != "" {
 		return name
 	}
 	return "the distribution"
@@ -273,7 +270,3 @@ func (e *evaluation) violation(s *indexedFinding, verdict verdict) Violation {
 	e.policy.locate(&v)
 	return v
 }
-
-func joined(name, version string) string { return strings.TrimSpace(name + " " + version) }
-
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // exceptions finds the exceptions that cover a violation, and records which ones were used.
@@ -154,9 +155,9 @@ func (e *evaluation) evaluateExceptions() {
 			e.changes(x.begins)
 			effect, v.Rule = Block, "exceptions.maxLifetime"
 			v.Message = fmt.Sprintf("the exception for %s ends on %s, which is more than %s ahead: it does not apply",
-				x.subject(), formatTime(x.Expires), formatDuration(e.policy.ExceptionsMaxLifetime))
+				x.subject(), wording.Time(x.Expires), wording.Duration(e.policy.ExceptionsMaxLifetime))
 		case x.lapsed:
-			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.subject(), formatTime(x.Expires))
+			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.subject(), wording.Time(x.Expires))
 		case x.outside:
 			v.Message = fmt.Sprintf("the exception for %s is unused: it is for other images, %q", x.subject(), x.Image)
 		case x.Rule != "":

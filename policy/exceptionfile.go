@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // AddExceptions adds the exceptions of a separate file, so that different people can own the policy
@@ -74,7 +76,7 @@ func (p *Policy) Validate(now time.Time) error {
 		for i := range list {
 			if e := &list[i]; p.tooLong(e, now) {
 				d.problemAt(e.Position, "the exception for %s ends on %s, which is more than %s ahead",
-					e.subject(), formatTime(e.Expires), formatDuration(p.ExceptionsMaxLifetime))
+					e.subject(), wording.Time(e.Expires), wording.Duration(p.ExceptionsMaxLifetime))
 			}
 		}
 	}

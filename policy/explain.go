@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // Outcome is the result for a finding, or for a violation of another rule.
@@ -191,7 +192,7 @@ func (e *Explanation) remedyByException(what string) {
 			text += " or its folder " + place.Folder
 		}
 		if place.MaxLifetime > 0 {
-			text += ", which ends at most " + formatDuration(place.MaxLifetime) + " ahead"
+			text += ", which ends at most " + wording.Duration(place.MaxLifetime) + " ahead"
 		}
 		e.Remedies = append(e.Remedies, text)
 	}

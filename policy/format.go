@@ -11,6 +11,8 @@ import (
 	"unicode"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // Format writes the policy as one equivalent file. It leaves out default values and comments, and
@@ -165,7 +167,7 @@ func writtenDuration(d time.Duration) string {
 	if d >= 10_000*day {
 		return d.String()
 	}
-	return formatDuration(d)
+	return wording.Duration(d)
 }
 
 // numberNode writes a whole number as an integer: yaml.v3 would write a tag for such a float.

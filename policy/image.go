@@ -14,6 +14,8 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // ImageRule is a rule about how an image is built: its configuration, size, layers and base. Set
@@ -130,22 +132,20 @@ func checkLabel(s string) error {
 // instead of the layers. With an exception for this rule, these manifests are copied unchanged.
 const RuleLazyIndexes = "image.lazyIndexes"
 
-func compareLazyIndexes(a, b *evidence.LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
-
 // wholeImage applies the rules whose result is the same on all platforms.
 func (e *evaluation) wholeImage() {
 	image := &e.in.Image
-	for _, l := range sorted(image.LazyIndexes, compareLazyIndexes) {
+	for _, l := range order.Sorted(image.LazyIndexes, order.CompareLazyIndexes) {
 		e.reportRule(Block, Violation{
 			Kind: KindImage, Rule: RuleLazyIndexes,
-			Message: fmt.Sprintf("the index lists a %s index, %s: nodes that load lazily use its table of contents, not the layers that were scanned", l.Kind, quoteShort(l.Digest)),
+			Message: fmt.Sprintf("the index lists a %s index, %s: nodes that load lazily use its table of contents, not the layers that were scanned", l.Kind, wording.Quote(l.Digest)),
 		}, nil)
 	}
 	for i := range e.policy.Image {
 		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
 			e.reportRule(r.Effect, Violation{
 				Kind: KindImage, Rule: r.Name, Position: r.Position, Check: "notLatest",
-				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so it can name a different image later`, quoteShort(image.Reference)),
+				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so it can name a different image later`, wording.Quote(image.Reference)),
 			}, nil)
 		}
 	}
@@ -194,11 +194,11 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report fu
 		case p.Config.User == "":
 			report(r.Effect, "the image runs as root: it names no user")
 		case isRoot(p.Config.User):
-			report(r.Effect, "the image runs as root: its user is %s", quoteShort(p.Config.User))
+			report(r.Effect, "the image runs as root: its user is %s", wording.Quote(p.Config.User))
 		}
 	case r.NoSecrets:
-		for _, s := range sorted(p.Config.Secrets, compareSecrets) {
-			report(r.Effect, "the image has a credential of the kind %s in %s", quoteShort(s.Kind), quoteShort(s.Where))
+		for _, s := range order.Sorted(p.Config.Secrets, order.CompareSecrets) {
+			report(r.Effect, "the image has a credential of the kind %s in %s", wording.Quote(s.Kind), wording.Quote(s.Where))
 		}
 	case r.Labels != nil:
 		for _, label := range r.Labels {
@@ -208,7 +208,7 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report fu
 		}
 	case r.Ports != nil:
 		for _, port := range unwantedPorts(p.Config.ExposedPorts, r.Ports) {
-			report(r.Effect, "the image exposes the port %s, which the policy does not allow", quoteShort(port))
+			report(r.Effect, "the image exposes the port %s, which the policy does not allow", wording.Quote(port))
 		}
 	case r.MaxAge != 0:
 		if fault := e.ageFault(p.Config.Created, r.MaxAge); fault != "" {
@@ -265,7 +265,7 @@ func labelFault(c *evidence.ImageConfig, want string) string {
 	case ok && !match.NewGlob(pattern).Match(value) && slices.Contains(c.HiddenLabels, name):
 		return fmt.Sprintf("the label %q must match %q; its value looks like a credential and is not shown", name, pattern)
 	case ok && !match.NewGlob(pattern).Match(value):
-		return fmt.Sprintf("the label %q is %s and must match %q", name, quoteShort(value), pattern)
+		return fmt.Sprintf("the label %q is %s and must match %q", name, wording.Quote(value), pattern)
 	}
 	return ""
 }
@@ -296,9 +296,9 @@ func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	e.changes(stale)
 	switch {
 	case trusted.After(e.now):
-		return fmt.Sprintf("the image was created on %s, which is in the future", formatTime(created))
+		return fmt.Sprintf("the image was created on %s, which is in the future", wording.Time(created))
 	case !e.now.Before(stale):
-		return fmt.Sprintf("the image was created on %s and must be younger than %s", formatTime(created), formatDuration(limit))
+		return fmt.Sprintf("the image was created on %s and must be younger than %s", wording.Time(created), wording.Duration(limit))
 	}
 	return ""
 }
@@ -311,7 +311,7 @@ func baseFault(base *evidence.Base, allowed []string) string {
 	if base.Digest != "" && match.Any(allowed, base.Digest) || base.Name != "" && match.AnyReference(allowed, base.Name) {
 		return ""
 	}
-	return fmt.Sprintf("the image was built on %s, which the policy does not allow", quoteShort(strings.Trim(base.Name+"@"+base.Digest, "@")))
+	return fmt.Sprintf("the image was built on %s, which the policy does not allow", wording.Quote(strings.Trim(base.Name+"@"+base.Digest, "@")))
 }
 
 var digestSuffix = regexp.MustCompile(`^[A-Za-z0-9+._-]+:[0-9A-Fa-f]+$`)
@@ -341,8 +341,4 @@ func floats(reference string) bool {
 		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in a layout may include a registry
 	}
 	return tag == "latest" || tag == "" && digest == ""
-}
-
-func compareSecrets(a, b *evidence.Secret) int {
-	return strings.Compare(a.Where+"\x00"+a.Kind, b.Where+"\x00"+b.Kind)
 }

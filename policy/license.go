@@ -3,14 +3,15 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/spdx"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // LicenseRule is a rule about the licenses of packages. Set exactly one of deny, allow and unknown.
@@ -109,8 +110,8 @@ func (e *evaluation) licenses(p *evidence.Platform) {
 		return
 	}
 	rules := compileLicenseRules(e.policy.Licenses)
-	for _, pkg := range sortedPackages(p.Packages) {
-		u, d := purlOf(pkg), spdx.NewDeclared(pkg.Licenses)
+	for _, pkg := range order.Packages(p.Packages) {
+		u, d := match.PackagePURL(pkg), spdx.NewDeclared(pkg.Licenses)
 		for i := range rules {
 			r := &rules[i]
 			if !r.pattern.Match(u) {
@@ -119,7 +120,7 @@ func (e *evaluation) licenses(p *evidence.Platform) {
 			if says := r.violation(&d); says != "" {
 				e.reportRule(r.Effect, Violation{
 					Kind: KindLicense, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg,
-					Message: fmt.Sprintf("the license of %s is %s, %s", packageName(pkg), licenseText(pkg.Licenses), says),
+					Message: fmt.Sprintf("the license of %s is %s, %s", wording.Package(pkg), licenseText(pkg.Licenses), says),
 				}, pkg)
 			}
 		}
@@ -138,16 +139,7 @@ func licenseText(licenses []string) string {
 			texts = append(texts, fmt.Sprintf("%d more", len(licenses)-most))
 			break
 		}
-		texts = append(texts, quoteShort(text))
+		texts = append(texts, wording.Quote(text))
 	}
 	return strings.Join(texts, " and ")
-}
-
-// quoteShort quotes text from the image, and cuts it if it is too long for a message.
-func quoteShort(text string) string {
-	const longest = 80
-	if runes := []rune(text); len(runes) > longest {
-		text = string(runes[:longest]) + "…"
-	}
-	return strconv.Quote(text)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // soon is the time before its expiry when Lint begins to report an exception.
@@ -222,10 +223,10 @@ func lintExceptions(list []Exception, now time.Time) []Problem {
 		switch left := e.Expires.Sub(now); {
 		case left <= 0:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
-				"the exception for %s expired on %s: remove or renew it", e.subject(), formatTime(e.Expires))})
+				"the exception for %s expired on %s: remove or renew it", e.subject(), wording.Time(e.Expires))})
 		case left <= soon:
 			problems = append(problems, Problem{e.Position, fmt.Sprintf(
-				"the exception for %s expires on %s, within %s", e.subject(), formatTime(e.Expires), formatDuration(soon))})
+				"the exception for %s expires on %s, within %s", e.subject(), wording.Time(e.Expires), wording.Duration(soon))})
 		}
 		if e.Image == "" {
 			continue

@@ -9,7 +9,9 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/versions"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // PackageRule is a rule about the packages of an image. Set exactly one of deny, require and
@@ -113,14 +115,14 @@ func (r *packageRule) violation(pkg *evidence.Package, u match.PURL) string {
 		return ""
 	}
 	if r.Minimum.PURL == "" {
-		return packageName(pkg) + " is denied by the policy"
+		return wording.Package(pkg) + " is denied by the policy"
 	}
 	order, err := versions.Compare(u.Type(), pkg.Version, r.Minimum.Version)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", packageName(pkg), r.Minimum.Version, err)
+		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", wording.Package(pkg), r.Minimum.Version, err)
 	case order < 0:
-		return fmt.Sprintf("%s is older than %s, the minimum version", packageName(pkg), r.Minimum.Version)
+		return fmt.Sprintf("%s is older than %s, the minimum version", wording.Package(pkg), r.Minimum.Version)
 	}
 	return ""
 }
@@ -131,8 +133,8 @@ func (e *evaluation) packages(p *evidence.Platform) {
 	}
 	rules := compilePackageRules(e.policy.Packages)
 	found := make([]bool, len(rules))
-	for _, pkg := range sortedPackages(p.Packages) {
-		u := purlOf(pkg)
+	for _, pkg := range order.Packages(p.Packages) {
+		u := match.PackagePURL(pkg)
 		for i := range rules {
 			r := &rules[i]
 			if !r.pattern.Match(u) {

@@ -303,13 +303,6 @@ func parseDuration(s string) (time.Duration, error) {
 	return total, nil
 }
 
-func formatDuration(d time.Duration) string {
-	if d >= day && d%day == 0 {
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	}
-	return d.String()
-}
-
 // parseDate reads an RFC 3339 time, or a date, which means 00:00 UTC of that day.
 func parseDate(s string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
 // ProvenanceType is the kind of evidence that a rule about provenance requires.
@@ -113,17 +114,8 @@ func (e *evaluation) about(p *evidence.Platform) []*evidence.Attestation {
 			out = append(out, a)
 		}
 	}
-	slices.SortStableFunc(out, compareAttestations)
+	slices.SortStableFunc(out, order.CompareAttestations)
 	return out
-}
-
-func compareAttestations(a, b *evidence.Attestation) int {
-	return cmp.Or(
-		strings.Compare(a.Digest, b.Digest),
-		strings.Compare(a.Subject, b.Subject),
-		strings.Compare(a.PredicateType, b.PredicateType),
-		compareSigners(&a.Signer, &b.Signer),
-	)
 }
 
 func (r *ProvenanceRule) what() string {

@@ -2,12 +2,12 @@ package policy
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // rule is a Rule, compiled to be matched against many findings.
@@ -62,7 +62,7 @@ func (r *rule) matchesID(s *indexedFinding) bool {
 func (r *rule) matchesPackage(s *indexedFinding) bool {
 	return (r.packageType == nil || r.packageType.Match(s.Package.Type)) &&
 		(r.name == nil || r.name.Match(s.Package.Name)) &&
-		r.purl.Match(purlOf(&s.Package))
+		r.purl.Match(match.PackagePURL(&s.Package))
 }
 
 // reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not
@@ -167,7 +167,7 @@ func (d *ruleMatching) blocks(r *rule, message string) bool {
 // the fix.
 func findingMessage(s *indexedFinding, v verdict) string {
 	var b strings.Builder
-	b.WriteString(s.ID + " in " + joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())
+	b.WriteString(s.ID + " in " + wording.Joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())
 	if v.rule.KEV && s.KEV != nil {
 		b.WriteString(", known to be exploited")
 	}
@@ -177,7 +177,7 @@ func findingMessage(s *indexedFinding, v verdict) string {
 	if v.rule.CVSS > 0 {
 		score := "unknown"
 		if s.scored {
-			score = formatNumber(s.cvss)
+			score = wording.Number(s.cvss)
 		}
 		b.WriteString(", CVSS " + score)
 	}
@@ -189,7 +189,7 @@ func findingMessage(s *indexedFinding, v verdict) string {
 		b.WriteString("; the approved image has it too")
 	}
 	if !v.blocks.IsZero() {
-		b.WriteString("; blocks from " + formatTime(v.blocks) + ", when its grace of " + formatDuration(v.rule.Grace) + " ends")
+		b.WriteString("; blocks from " + wording.Time(v.blocks) + ", when its grace of " + wording.Duration(v.rule.Grace) + " ends")
 	}
 	return b.String()
 }
@@ -198,10 +198,8 @@ func epssText(e *evidence.EPSS) string {
 	if e == nil {
 		return "EPSS unknown"
 	}
-	return "EPSS " + formatNumber(e.Score) + " (percentile " + formatNumber(e.Percentile) + ")"
+	return "EPSS " + wording.Number(e.Score) + " (percentile " + wording.Number(e.Percentile) + ")"
 }
-
-func formatNumber(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }
 
 func fixText(f *evidence.Finding) string {
 	if len(f.Fixes) > 0 {

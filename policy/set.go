@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
 // Set is a list of policies for the same image, such as one of the organization and one of a
@@ -37,7 +38,7 @@ func (s Set) Evaluate(in evidence.Input, now time.Time) Decision {
 			c.all(check)
 		}
 	}
-	for _, platform := range sortedPlatforms(in.Platforms) {
+	for _, platform := range order.Platforms(in.Platforms) {
 		for _, s := range all {
 			if s.findings {
 				c.findings(platform)
@@ -201,7 +202,7 @@ func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []
 // findings lists every finding with its strictest result. All policies evaluate it anyway, so that
 // their exceptions count as used.
 func (c *evaluators) findings(p *evidence.Platform) {
-	findings := sorted(p.Findings, compareFindings)
+	findings := order.Sorted(p.Findings, order.CompareFindings)
 	for i := range findings {
 		s := newIndexedFinding(&findings[i], p)
 		strictest := c.policies[0].finding(s)

@@ -32,10 +32,6 @@ type SignerRule struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-func compareSigners(a, b *evidence.Signer) int {
-	return strings.Compare(a.String(), b.String())
-}
-
 func (d *decoder) signers(to *[]SignerRule) reader {
 	lines := map[string]int{}
 	return d.list(maxSigners, func(n *yaml.Node) {

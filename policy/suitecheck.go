@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
 // Check compares the decision of the policies about in, at c.Now, with the expectation of c. It
@@ -30,8 +31,8 @@ func (c *Case) Check(s Set, in evidence.Input) []string {
 		want []Expected
 		got  []*Violation
 	}{
-		{"violation", x.Violations, pointers(d.Violations)},
-		{"warning", x.Warnings, pointers(d.Warnings)},
+		{"violation", x.Violations, order.Pointers(d.Violations)},
+		{"warning", x.Warnings, order.Pointers(d.Warnings)},
 		{"exception in use", x.Excepted, violationsOf(d.Excepted, func(e *Excepted) *Violation { return &e.Violation })},
 		{"finding that does not affect it", x.NotAffected, violationsOf(d.NotAffected, func(n *NotAffected) *Violation { return &n.Violation })},
 	} {
@@ -87,7 +88,7 @@ func (e *Expected) matches(v *Violation) bool {
 		return true
 	}
 	pkg := packageOf(v)
-	return pkg != nil && match.NewPURLPattern(e.Package).Match(purlOf(pkg))
+	return pkg != nil && match.NewPURLPattern(e.Package).Match(match.PackagePURL(pkg))
 }
 
 // packageOf returns the package that v is about, or nil.

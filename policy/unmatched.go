@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/imagegate/imagegate/internal/names"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // UnmatchedImages is the treatment of an image that no scope of a policy matches.
@@ -38,7 +39,7 @@ func (e *evaluation) unmatched() {
 	}
 	e.report(Block, Violation{
 		Kind: KindScope, Rule: "unmatchedImages",
-		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", quoteShort(names.Canonical(e.in.Image.Repository))),
+		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", wording.Quote(names.Canonical(e.in.Image.Repository))),
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
 // vexJustifications are the justifications of OpenVEX and CSAF.
@@ -241,7 +242,7 @@ func (s *statement) replaces(b *statement) bool {
 func compareStatements(a, b *evidence.VEXStatement) int {
 	return cmp.Or(
 		strings.Compare(a.Document, b.Document),
-		compareSigners(a.Signer, b.Signer),
+		order.CompareSigners(a.Signer, b.Signer),
 		strings.Compare(a.ID, b.ID),
 		strings.Compare(string(a.Status), string(b.Status)),
 		strings.Compare(a.Justification, b.Justification),
