@@ -96,7 +96,7 @@ bench-small: bench-programs ## run the benchmark once with the small image, and 
 
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks of each stage
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate ./gate/layers
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./policy/internal/custom ./gate ./gate/layers
 
 .PHONY: profile
 profile: ## write a processor profile of a check of the benchmark's big image to bin/cpu.pprof

@@ -7,6 +7,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // CopyRule copies attestations from the staging registry to the approved registry: statements of
@@ -25,19 +26,19 @@ type CopyRule struct {
 // CopySignature is the type of a CopyRule for signatures.
 const CopySignature = "signature"
 
-func (d *decoder) copyAttestations(to *[]CopyRule) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) copyAttestations(to *[]CopyRule) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := CopyRule{Position: d.position(n)}
-		d.mapping(n, "a rule about what is carried",
-			mandatory("type", d.copiedType(&r.Type)),
-			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
+		d.Mapping(n, "a rule about what is carried",
+			strict.Mandatory("type", d.copiedType(&r.Type)),
+			strict.Mandatory("signers", d.Texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
 		)
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) copiedType(to *string) reader {
-	return scalar(d, to, "a predicate type, or signature", func(s string) (string, error) {
+func (d *decoder) copiedType(to *string) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "a predicate type, or signature", func(s string) (string, error) {
 		if s == "" {
 			return "", errors.New("the type is empty")
 		}

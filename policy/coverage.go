@@ -14,6 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -171,7 +172,7 @@ func isEffectGroup(t reflect.Type) bool {
 
 // effects reads one effect, or a mapping of effects into group, a pointer to a struct.
 // One effect sets all that block by default.
-func (d *decoder) effects(group any) reader {
+func (d *decoder) effects(group any) strict.Reader {
 	v := reflect.ValueOf(group).Elem()
 	return func(key, n *yaml.Node) {
 		if n.Kind == yaml.ScalarNode {
@@ -184,25 +185,25 @@ func (d *decoder) effects(group any) reader {
 			}
 			return
 		}
-		var fields []field
+		var fields []strict.Field
 		for i := range v.NumField() {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			switch to := v.Field(i).Addr().Interface().(type) {
 			case *Effect:
-				fields = append(fields, optional(name, d.effect(to)))
+				fields = append(fields, strict.Optional(name, d.effect(to)))
 			case *OptInEffect:
-				fields = append(fields, optional(name, d.optInEffect(to)))
+				fields = append(fields, strict.Optional(name, d.optInEffect(to)))
 			}
 		}
-		d.mapping(n, quoted(key), fields...)
+		d.Mapping(n, strict.Quoted(key), fields...)
 		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-			d.problem(n, "%q is empty: want block, warn or a mapping", key.Value)
+			d.Problem(n, "%q is empty: want block, warn or a mapping", key.Value)
 		}
 	}
 }
 
-func (d *decoder) optInEffect(to *OptInEffect) reader {
-	return scalar(d, to, "block or warn", func(s string) (o OptInEffect, err error) {
+func (d *decoder) optInEffect(to *OptInEffect) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "block or warn", func(s string) (o OptInEffect, err error) {
 		return o, o.UnmarshalText([]byte(s))
 	}, "!!str")
 }

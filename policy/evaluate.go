@@ -54,7 +54,7 @@ func newEvaluation(p *Policy, in *evidence.Input, now time.Time) *evaluation {
 	if scoped.Baseline == InheritApproved {
 		e.inherited = in.Baseline.Lookup()
 	}
-	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() })
+	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.compiled().UsesNow() })
 	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
 	return e
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 func parsed(t *testing.T, data string) *Policy {
@@ -126,7 +127,7 @@ func TestBadExceptionFileAddsNothing(t *testing.T) {
 	}
 
 	p := parsed(t, minimal)
-	many := "version: 1\nexceptions:\n" + strings.Repeat(" - "+one+"\n", maxItems)
+	many := "version: 1\nexceptions:\n" + strings.Repeat(" - "+one+"\n", strict.MaxItems)
 	if err := p.AddExceptions("a.yaml", []byte(many)); err != nil {
 		t.Fatal(err)
 	}

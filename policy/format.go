@@ -15,6 +15,8 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
+const day = 24 * time.Hour
+
 // Format writes the policy as one equivalent file. It leaves out default values and comments, and
 // includes the exceptions of separate files. Parsing the result gives p again, except for digest,
 // file and positions.

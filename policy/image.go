@@ -15,6 +15,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -69,55 +70,44 @@ type ImageRule struct {
 	NotLatest bool `json:"notLatest,omitempty"`
 }
 
-func (d *decoder) image(to *[]ImageRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) image(to *[]ImageRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		const what = "a rule about the image"
 		r := ImageRule{Position: d.position(n)}
-		fields := []field{
-			optional("notRoot", d.yes(&r.NotRoot)),
-			optional("noSecrets", d.yes(&r.NoSecrets)),
-			optional("labels", d.texts(&r.Labels, checkLabel, "no label would be wanted")),
-			optional("ports", d.ports(&r.Ports)),
-			optional("maxAge", d.duration(&r.MaxAge)),
-			optional("maxSize", scalar(d, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
-			optional("maxLayers", d.positive(&r.MaxLayers)),
-			optional("base", d.texts(&r.Base, func(string) error { return nil }, "list at least one base image")),
-			optional("notLatest", d.yes(&r.NotLatest)),
+		fields := []strict.Field{
+			strict.Optional("notRoot", d.Yes(&r.NotRoot)),
+			strict.Optional("noSecrets", d.Yes(&r.NoSecrets)),
+			strict.Optional("labels", d.Texts(&r.Labels, checkLabel, "no label would be wanted")),
+			strict.Optional("ports", d.ports(&r.Ports)),
+			strict.Optional("maxAge", d.Duration(&r.MaxAge)),
+			strict.Optional("maxSize", strict.Scalar(d.Decoder, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
+			strict.Optional("maxLayers", d.Positive(&r.MaxLayers)),
+			strict.Optional("base", d.Texts(&r.Base, func(string) error { return nil }, "list at least one base image")),
+			strict.Optional("notLatest", d.Yes(&r.NotLatest)),
 		}
 		conditions := make([]string, len(fields))
 		for i, f := range fields {
-			conditions[i] = f.name
+			conditions[i] = f.Name
 		}
-		d.mapping(n, what, append(fields,
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
+		d.Mapping(n, what, append(fields,
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
 		)...)
-		d.exactlyOne(n, what, conditions...)
+		d.ExactlyOne(n, what, conditions...)
 		*to = append(*to, r)
 	})
 }
 
 // ports reads a list that may be empty.
-func (d *decoder) ports(to *[]string) reader {
+func (d *decoder) ports(to *[]string) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []string{}
-		d.list(maxItems, func(n *yaml.Node) {
+		d.List(strict.MaxItems, func(n *yaml.Node) {
 			var s string
-			d.checkedText(&s, checkPorts)(key, n)
+			d.CheckedText(&s, checkPorts)(key, n)
 			*to = append(*to, s)
 		})(key, value)
 	}
-}
-
-// positive reads a whole number that is 1 or more.
-func (d *decoder) positive(to *int) reader {
-	return scalar(d, to, "a whole number", func(s string) (int, error) {
-		n, err := parseCount(s)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%q is not more than zero", s)
-		}
-		return n, err
-	}, "!!int")
 }
 
 // checkLabel refuses a label without a name, and a name with "*".

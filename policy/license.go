@@ -11,6 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/spdx"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -50,18 +51,18 @@ type LicenseRule struct {
 	Package string `json:"package,omitempty"`
 }
 
-func (d *decoder) licenses(to *[]LicenseRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) licenses(to *[]LicenseRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := LicenseRule{Position: d.position(n)}
-		d.mapping(n, "a rule about licenses",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			optional("deny", d.texts(&r.Deny, spdx.CheckPattern, "nothing would be denied")),
-			optional("allow", d.texts(&r.Allow, spdx.CheckPattern, "nothing would be allowed")),
-			optional("unknown", d.yes(&r.Unknown)),
-			optional("package", d.checkedText(&r.Package, match.CheckPURLPattern)),
+		d.Mapping(n, "a rule about licenses",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Optional("deny", d.Texts(&r.Deny, spdx.CheckPattern, "nothing would be denied")),
+			strict.Optional("allow", d.Texts(&r.Allow, spdx.CheckPattern, "nothing would be allowed")),
+			strict.Optional("unknown", d.Yes(&r.Unknown)),
+			strict.Optional("package", d.CheckedText(&r.Package, match.CheckPURLPattern)),
 		)
-		d.exactlyOne(n, "a rule about licenses", "deny", "allow", "unknown")
+		d.ExactlyOne(n, "a rule about licenses", "deny", "allow", "unknown")
 		*to = append(*to, r)
 	})
 }

@@ -328,7 +328,7 @@ func shuffle[T any](g generator, s []T) {
 func checkUntil(t *testing.T, p Set, in evidence.Input, d Decision) {
 	t.Helper()
 	readsNow := func(p *Policy) bool {
-		return slices.ContainsFunc(p.Custom, func(r CustomRule) bool { return r.usesNow() })
+		return slices.ContainsFunc(p.Custom, func(r CustomRule) bool { return r.compiled().UsesNow() })
 	}
 	if slices.ContainsFunc(p, readsNow) {
 		if !d.TimeDependent {

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -76,12 +77,12 @@ func (d Decision) Grant(o Override, now time.Time) GrantedOverride {
 	return g
 }
 
-func (d *decoder) override(r *OverrideRule) reader {
+func (d *decoder) override(r *OverrideRule) strict.Reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
-		d.mapping(n, quoted(key),
-			mandatory("maxLifetime", d.duration(&r.MaxLifetime)),
-			mandatory("approvers", d.texts(&r.Approvers, func(string) error { return nil }, "leave the section out to allow none")),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Mandatory("maxLifetime", d.Duration(&r.MaxLifetime)),
+			strict.Mandatory("approvers", d.Texts(&r.Approvers, func(string) error { return nil }, "leave the section out to allow none")),
 		)
 	}
 }

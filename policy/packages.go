@@ -10,6 +10,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/versions"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
@@ -51,26 +52,26 @@ type MinimumVersion struct {
 	Version string `json:"version"`
 }
 
-func (d *decoder) packages(to *[]PackageRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) packages(to *[]PackageRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := PackageRule{Position: d.position(n)}
-		d.mapping(n, "a rule about packages",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			optional("deny", d.checkedText(&r.Deny, match.CheckPURLPattern)),
-			optional("require", d.checkedText(&r.Require, match.CheckPURLPattern)),
-			optional("minimum", d.minimum(&r.Minimum)),
+		d.Mapping(n, "a rule about packages",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Optional("deny", d.CheckedText(&r.Deny, match.CheckPURLPattern)),
+			strict.Optional("require", d.CheckedText(&r.Require, match.CheckPURLPattern)),
+			strict.Optional("minimum", d.minimum(&r.Minimum)),
 		)
-		d.exactlyOne(n, "a rule about packages", "deny", "require", "minimum")
+		d.ExactlyOne(n, "a rule about packages", "deny", "require", "minimum")
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) minimum(to *MinimumVersion) reader {
+func (d *decoder) minimum(to *MinimumVersion) strict.Reader {
 	return func(key, n *yaml.Node) {
-		d.mapping(n, quoted(key),
-			mandatory("purl", d.checkedText(&to.PURL, checkUnversionedPattern)),
-			mandatory("version", d.checkedText(&to.Version, versions.Check)),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Mandatory("purl", d.CheckedText(&to.PURL, checkUnversionedPattern)),
+			strict.Mandatory("version", d.CheckedText(&to.Version, versions.Check)),
 		)
 		if to.PURL == "" || to.Version == "" {
 			return
@@ -78,9 +79,9 @@ func (d *decoder) minimum(to *MinimumVersion) reader {
 		// If the pattern names the type, report now the errors that Evaluate would have.
 		if purlType := match.SplitPURL(to.PURL).Type(); purlType != "" && !strings.Contains(purlType, "*") {
 			if !versions.Supported(purlType) {
-				d.problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
+				d.Problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
 			} else if _, err := versions.Compare(purlType, to.Version, to.Version); err != nil {
-				d.problem(n, "%q: %v", key.Value, err)
+				d.Problem(n, "%q: %v", key.Value, err)
 			}
 		}
 	}

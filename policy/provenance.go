@@ -11,6 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // ProvenanceType is the kind of evidence that a rule about provenance requires.
@@ -60,26 +61,26 @@ type ProvenanceMatch struct {
 	Attestation evidence.Attestation `json:"attestation"`
 }
 
-func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := ProvenanceRule{Position: d.position(n)}
-		d.mapping(n, "a rule about provenance",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
-			optional("type", d.provenanceType(&r.Type)),
-			optional("builder", d.text(&r.Builder)),
-			optional("source", d.text(&r.Source)),
+		d.Mapping(n, "a rule about provenance",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Mandatory("signers", d.Texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
+			strict.Optional("type", d.provenanceType(&r.Type)),
+			strict.Optional("builder", d.Text(&r.Builder)),
+			strict.Optional("source", d.Text(&r.Source)),
 		)
 		if r.Type == ProvenanceSignature && r.Builder+r.Source != "" {
-			d.problem(n, "a signature states no builder and no source: want type slsa")
+			d.Problem(n, "a signature states no builder and no source: want type slsa")
 		}
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) provenanceType(to *ProvenanceType) reader {
-	return scalar(d, to, "slsa or signature", func(s string) (ProvenanceType, error) {
+func (d *decoder) provenanceType(to *ProvenanceType) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "slsa or signature", func(s string) (ProvenanceType, error) {
 		switch t := ProvenanceType(s); t {
 		case ProvenanceSLSA, ProvenanceSignature:
 			return t, nil

@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // Scope changes parts of the policy for some images. All scopes that match an image apply, in the
@@ -44,29 +45,29 @@ func (s *Scope) matches(n match.Image) bool {
 	return false
 }
 
-func (d *decoder) scopes(to *[]Scope) reader {
-	return d.list(maxScopes, func(n *yaml.Node) {
-		s := Scope{Position: d.position(n), Policy: Policy{File: d.file}}
-		fields := append([]field{mandatory("match", d.patterns(&s.Match))}, d.scopeFields(&s.Policy)...)
-		d.mapping(n, "a scope", fields...)
+func (d *decoder) scopes(to *[]Scope) strict.Reader {
+	return d.List(maxScopes, func(n *yaml.Node) {
+		s := Scope{Position: d.position(n), Policy: Policy{File: d.File}}
+		fields := append([]strict.Field{strict.Mandatory("match", d.patterns(&s.Match))}, d.scopeFields(&s.Policy)...)
+		d.Mapping(n, "a scope", fields...)
 		s.Keys = spelledOut(n)
 		if n.Kind == yaml.MappingNode && len(s.Keys) == 0 {
-			d.problem(n, "a scope without any section has no effect")
+			d.Problem(n, "a scope without any section has no effect")
 		}
 		*to = append(*to, s)
 	})
 }
 
 // patterns reads one pattern or a list of them.
-func (d *decoder) patterns(to *[]string) reader {
-	list := d.texts(to, func(string) error { return nil }, "nothing would match")
+func (d *decoder) patterns(to *[]string) strict.Reader {
+	list := d.Texts(to, func(string) error { return nil }, "nothing would match")
 	return func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode {
 			list(key, value)
 			return
 		}
 		var pattern string
-		d.text(&pattern)(key, value)
+		d.Text(&pattern)(key, value)
 		*to = []string{pattern}
 	}
 }

@@ -109,12 +109,14 @@ func (s Set) Validate(now time.Time) error {
 	if len(s) == 0 {
 		s = Set{nil}
 	}
-	d := &decoder{}
+	d := newDecoder("", "")
 	for _, p := range s {
 		err := p.Validate(now)
 		var invalid *ParseError
 		if errors.As(err, &invalid) {
-			d.problems = append(d.problems, invalid.Problems...)
+			for _, p := range invalid.Problems {
+				d.problemAt(p.Position, "%s", p.Message)
+			}
 		} else if err != nil {
 			return err
 		}

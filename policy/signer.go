@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a
@@ -32,22 +33,22 @@ type SignerRule struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-func (d *decoder) signers(to *[]SignerRule) reader {
+func (d *decoder) signers(to *[]SignerRule) strict.Reader {
 	lines := map[string]int{}
-	return d.list(maxSigners, func(n *yaml.Node) {
+	return d.List(maxSigners, func(n *yaml.Node) {
 		r := SignerRule{Position: d.position(n)}
-		d.mapping(n, "a signer",
-			mandatory("name", d.unique(&r.Name, "signer", lines)),
-			optional("key", d.publicKey(&r.Key)),
-			optional("issuer", d.text(&r.Issuer)),
-			optional("subject", d.text(&r.Subject)),
+		d.Mapping(n, "a signer",
+			strict.Mandatory("name", d.Unique(&r.Name, "signer", lines)),
+			strict.Optional("key", d.publicKey(&r.Key)),
+			strict.Optional("issuer", d.Text(&r.Issuer)),
+			strict.Optional("subject", d.Text(&r.Subject)),
 		)
-		d.exactlyOne(n, "a signer", "key", "issuer")
+		d.ExactlyOne(n, "a signer", "key", "issuer")
 		switch {
 		case r.Issuer != "" && r.Subject == "":
-			d.problem(n, `a signer with "issuer" has no "subject", which is mandatory`)
+			d.Problem(n, `a signer with "issuer" has no "subject", which is mandatory`)
 		case r.Key != "" && r.Subject != "":
-			d.problem(n, `a signer with "key" has a "subject", which a key does not state`)
+			d.Problem(n, `a signer with "key" has a "subject", which a key does not state`)
 		}
 		*to = append(*to, r)
 	})
@@ -56,8 +57,8 @@ func (d *decoder) signers(to *[]SignerRule) reader {
 // maxSigners limits the number of signers, because each signature is tried with each of them.
 const maxSigners = 100
 
-func (d *decoder) publicKey(to *string) reader {
-	return scalar(d, to, "a public key in PEM", func(s string) (string, error) {
+func (d *decoder) publicKey(to *string) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "a public key in PEM", func(s string) (string, error) {
 		_, err := Fingerprint(s)
 		return s, err
 	}, "!!str")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // Suite is a file of test cases for policies. It shows which decisions change when a policy is
@@ -84,13 +85,13 @@ type Expected struct {
 //
 // The error is a *ParseError that lists all problems. The suite is then nil.
 func ParseSuite(file string, data []byte) (*Suite, error) {
-	d := &decoder{file: file}
+	d := newDecoder(file, "")
 	s := &Suite{File: file}
-	if root := d.document(data); root != nil {
-		d.mapping(root, "the suite",
-			mandatory("version", d.version()),
-			mandatory("policies", d.texts(&s.Policies, func(string) error { return nil }, "no image can pass without a policy")),
-			mandatory("cases", d.cases(&s.Cases)),
+	if root := d.Document(data); root != nil {
+		d.Mapping(root, "the suite",
+			strict.Mandatory("version", d.Version(formatVersion)),
+			strict.Mandatory("policies", d.Texts(&s.Policies, func(string) error { return nil }, "no image can pass without a policy")),
+			strict.Mandatory("cases", d.cases(&s.Cases)),
 		)
 	}
 	if err := d.err(); err != nil {
@@ -99,23 +100,23 @@ func ParseSuite(file string, data []byte) (*Suite, error) {
 	return s, nil
 }
 
-func (d *decoder) cases(to *[]Case) reader {
+func (d *decoder) cases(to *[]Case) strict.Reader {
 	lines := map[string]int{}
-	items := d.list(maxItems, func(n *yaml.Node) {
+	items := d.List(strict.MaxItems, func(n *yaml.Node) {
 		c := Case{Position: d.position(n)}
 		var evidence, key *yaml.Node
-		d.mapping(n, "a case",
-			mandatory("name", d.unique(&c.Name, "case", lines)),
-			mandatory("now", d.date(&c.Now)),
-			mandatory("evidence", func(k, value *yaml.Node) { key, evidence = k, value }),
-			mandatory("expect", d.expectation(&c.Expect)),
+		d.Mapping(n, "a case",
+			strict.Mandatory("name", d.Unique(&c.Name, "case", lines)),
+			strict.Mandatory("now", d.Date(&c.Now)),
+			strict.Mandatory("evidence", func(k, value *yaml.Node) { key, evidence = k, value }),
+			strict.Mandatory("expect", d.expectation(&c.Expect)),
 		)
 		if evidence != nil { // the defaults depend on the time of the case
 			d.caseEvidence(&c, key, evidence)
 		}
 		*to = append(*to, c)
 	})
-	return d.notEmpty(items, "a suite has at least one case")
+	return d.NotEmpty(items, "a suite has at least one case")
 }
 
 func (d *decoder) caseEvidence(c *Case, key, n *yaml.Node) {
@@ -123,43 +124,43 @@ func (d *decoder) caseEvidence(c *Case, key, n *yaml.Node) {
 	case yaml.MappingNode:
 		c.Evidence = d.evidence(key, n, c.Now)
 	case yaml.ScalarNode:
-		d.text(&c.EvidenceFile)(key, n)
+		d.Text(&c.EvidenceFile)(key, n)
 	default:
-		d.wrongType(n, quoted(key), "the name of a file or a mapping")
+		d.WrongType(n, strict.Quoted(key), "the name of a file or a mapping")
 	}
 }
 
-func (d *decoder) expectation(to *Expectation) reader {
+func (d *decoder) expectation(to *Expectation) strict.Reader {
 	return func(key, n *yaml.Node) {
-		d.mapping(n, quoted(key),
-			mandatory("passed", d.truth(&to.Passed)),
-			optional("exactly", d.yes(&to.Exactly)),
-			optional("violations", d.expected(&to.Violations)),
-			optional("warnings", d.expected(&to.Warnings)),
-			optional("excepted", d.expected(&to.Excepted)),
-			optional("notAffected", d.expected(&to.NotAffected)),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Mandatory("passed", d.truth(&to.Passed)),
+			strict.Optional("exactly", d.Yes(&to.Exactly)),
+			strict.Optional("violations", d.expected(&to.Violations)),
+			strict.Optional("warnings", d.expected(&to.Warnings)),
+			strict.Optional("excepted", d.expected(&to.Excepted)),
+			strict.Optional("notAffected", d.expected(&to.NotAffected)),
 		)
 		switch {
 		case n.Kind != yaml.MappingNode:
 		case to.Passed && len(to.Violations) > 0:
-			d.problem(n, "a decision with violations does not pass")
+			d.Problem(n, "a decision with violations does not pass")
 		case !to.Passed && to.Violations != nil && len(to.Violations) == 0:
-			d.problem(n, "a decision without violations passes")
+			d.Problem(n, "a decision without violations passes")
 		}
 	}
 }
 
 // expected reads a list that may be empty.
-func (d *decoder) expected(to *[]Expected) reader {
+func (d *decoder) expected(to *[]Expected) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []Expected{}
-		d.list(maxItems, func(n *yaml.Node) {
+		d.List(strict.MaxItems, func(n *yaml.Node) {
 			e := Expected{Position: d.position(n)}
-			d.mapping(n, "an expectation",
-				mandatory("rule", d.text(&e.Rule)),
-				optional("id", d.checkedText(&e.ID, checkID)),
-				optional("package", d.checkedText(&e.Package, match.CheckPURLPattern)),
-				optional("platform", d.text(&e.Platform)),
+			d.Mapping(n, "an expectation",
+				strict.Mandatory("rule", d.Text(&e.Rule)),
+				strict.Optional("id", d.CheckedText(&e.ID, checkID)),
+				strict.Optional("package", d.CheckedText(&e.Package, match.CheckPURLPattern)),
+				strict.Optional("platform", d.Text(&e.Platform)),
 			)
 			*to = append(*to, e)
 		})(key, value)
@@ -167,8 +168,8 @@ func (d *decoder) expected(to *[]Expected) reader {
 }
 
 // truth reads true or false.
-func (d *decoder) truth(to *bool) reader {
-	return scalar(d, to, "true or false", func(s string) (bool, error) {
+func (d *decoder) truth(to *bool) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "true or false", func(s string) (bool, error) {
 		switch s {
 		case "true":
 			return true, nil

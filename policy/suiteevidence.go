@@ -10,6 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // standInDigest replaces a digest that a case does not set.
@@ -72,14 +73,14 @@ func standInPackages(findings []evidence.Finding) []evidence.Package {
 	return packages
 }
 
-func (r evidenceReader) value(v reflect.Value) reader {
+func (r evidenceReader) value(v reflect.Value) strict.Reader {
 	switch to := v.Addr().Interface().(type) {
 	case *time.Time:
-		return r.date(to)
+		return r.Date(to)
 	case *evidence.Severity:
-		return scalar(r.decoder, to, "a severity", evidence.ParseSeverity, "!!str")
+		return strict.Scalar(r.Decoder, to, "a severity", evidence.ParseSeverity, "!!str")
 	case *evidence.FixState:
-		return scalar(r.decoder, to, "a fix state", func(s string) (f evidence.FixState, err error) {
+		return strict.Scalar(r.Decoder, to, "a fix state", func(s string) (f evidence.FixState, err error) {
 			return f, f.UnmarshalJSON(strconv.AppendQuote(nil, s))
 		}, "!!str")
 	case *evidence.Platform:
@@ -92,7 +93,7 @@ func (r evidenceReader) value(v reflect.Value) reader {
 		v.Set(reflect.New(v.Type().Elem()))
 		return r.value(v.Elem())
 	case reflect.Struct:
-		return func(key, n *yaml.Node) { r.mapping(n, quoted(key), r.fields(v)...) }
+		return func(key, n *yaml.Node) { r.Mapping(n, strict.Quoted(key), r.fields(v)...) }
 	case reflect.Slice:
 		return r.slice(v)
 	case reflect.Map:
@@ -102,8 +103,8 @@ func (r evidenceReader) value(v reflect.Value) reader {
 }
 
 // fields returns the keys of a struct, including the keys of embedded structs.
-func (r evidenceReader) fields(v reflect.Value) []field {
-	var fields []field
+func (r evidenceReader) fields(v reflect.Value) []strict.Field {
+	var fields []strict.Field
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.Anonymous {
@@ -111,16 +112,16 @@ func (r evidenceReader) fields(v reflect.Value) []field {
 			continue
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		fields = append(fields, optional(name, func(key, n *yaml.Node) { r.value(v.Field(i))(key, n) }))
+		fields = append(fields, strict.Optional(name, func(key, n *yaml.Node) { r.value(v.Field(i))(key, n) }))
 	}
 	return fields
 }
 
 // slice sets the list even if it is empty, so that no default replaces it.
-func (r evidenceReader) slice(v reflect.Value) reader {
+func (r evidenceReader) slice(v reflect.Value) strict.Reader {
 	return func(key, value *yaml.Node) {
 		v.Set(reflect.MakeSlice(v.Type(), 0, len(value.Content)))
-		r.list(maxItems, func(n *yaml.Node) {
+		r.List(strict.MaxItems, func(n *yaml.Node) {
 			item := reflect.New(v.Type().Elem()).Elem()
 			r.value(item)(key, n)
 			v.Set(reflect.Append(v, item))
@@ -129,47 +130,42 @@ func (r evidenceReader) slice(v reflect.Value) reader {
 }
 
 // texts reads a mapping of text to text.
-func (r evidenceReader) texts(v reflect.Value) reader {
+func (r evidenceReader) texts(v reflect.Value) strict.Reader {
 	return func(key, value *yaml.Node) {
 		v.Set(reflect.MakeMap(v.Type()))
 		if value.Kind != yaml.MappingNode {
-			r.wrongType(value, quoted(key), "a mapping")
+			r.WrongType(value, strict.Quoted(key), "a mapping")
 			return
 		}
-		var fields []field
+		var fields []strict.Field
 		for i := 0; i < len(value.Content); i += 2 {
 			name := value.Content[i].Value
-			fields = append(fields, optional(name, func(key, n *yaml.Node) {
+			fields = append(fields, strict.Optional(name, func(key, n *yaml.Node) {
 				text := reflect.New(v.Type().Elem()).Elem()
 				r.plain(text)(key, n)
 				v.SetMapIndex(reflect.ValueOf(name), text)
 			}))
 		}
-		r.mapping(value, quoted(key), fields...)
+		r.Mapping(value, strict.Quoted(key), fields...)
 	}
 }
 
 // plain reads a text, a number or a bool.
-func (r evidenceReader) plain(v reflect.Value) reader {
+func (r evidenceReader) plain(v reflect.Value) strict.Reader {
 	switch v.Kind() {
 	case reflect.String: // any text: an image may have any name
-		return scalar(r.decoder, pointer[string](v), "text", func(s string) (string, error) { return s, nil }, "!!str")
+		return strict.Scalar(r.Decoder, pointer[string](v), "text", func(s string) (string, error) { return s, nil }, "!!str")
 	case reflect.Bool:
 		return r.truth(pointer[bool](v))
 	case reflect.Int:
-		return r.count(pointer[int](v))
+		return r.Count(pointer[int](v))
 	case reflect.Int64:
-		return scalar(r.decoder, pointer[int64](v), "a whole number", func(s string) (int64, error) {
-			n, err := parseCount(s)
+		return strict.Scalar(r.Decoder, pointer[int64](v), "a whole number", func(s string) (int64, error) {
+			n, err := strict.ParseCount(s)
 			return int64(n), err
 		}, "!!int")
 	case reflect.Float64:
-		return scalar(r.decoder, pointer[float64](v), "a number", func(s string) (float64, error) {
-			if !decimal.MatchString(s) {
-				return 0, fmt.Errorf("%q is not a plain decimal number", s)
-			}
-			return strconv.ParseFloat(s, 64)
-		}, "!!float", "!!int")
+		return strict.Scalar(r.Decoder, pointer[float64](v), "a number", strict.ParseDecimal, "!!float", "!!int")
 	}
 	// This is a bug in this package. Its tests would find it, because they write every type.
 	panic(fmt.Sprintf("evidence of type %s cannot be written in a suite", v.Type()))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/imagegate/imagegate/internal/names"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -20,8 +21,8 @@ const (
 // allowWritten is the spelling of UnmatchedAllow in a file.
 const allowWritten = "allow"
 
-func (d *decoder) unmatchedImages(p *Policy) reader {
-	return scalar(d, &p.UnmatchedImages, "allow or deny", func(s string) (UnmatchedImages, error) {
+func (d *decoder) unmatchedImages(p *Policy) strict.Reader {
+	return strict.Scalar(d.Decoder, &p.UnmatchedImages, "allow or deny", func(s string) (UnmatchedImages, error) {
 		switch s {
 		case allowWritten:
 			return UnmatchedAllow, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // vexJustifications are the justifications of OpenVEX and CSAF.
@@ -57,15 +58,15 @@ type VEXRule struct {
 	Signers []string `json:"signers,omitempty"`
 }
 
-func (d *decoder) vex(r *VEXRule) reader {
+func (d *decoder) vex(r *VEXRule) strict.Reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
 		var accept []string
-		d.mapping(n, quoted(key),
-			optional("accept", d.texts(&accept, checkAccepted, "leave the section out to accept nothing")),
-			optional("justifications", d.texts(&r.Justifications, checkJustification, "leave it out to accept any")),
-			optional("files", d.yes(&r.Files)),
-			optional("signers", d.texts(&r.Signers, func(string) error { return nil }, "leave it out to accept none")),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Optional("accept", d.Texts(&accept, checkAccepted, "leave the section out to accept nothing")),
+			strict.Optional("justifications", d.Texts(&r.Justifications, checkJustification, "leave it out to accept any")),
+			strict.Optional("files", d.Yes(&r.Files)),
+			strict.Optional("signers", d.Texts(&r.Signers, func(string) error { return nil }, "leave it out to accept none")),
 		)
 		for _, status := range accept {
 			r.Accept = append(r.Accept, evidence.VEXStatus(status))

@@ -1,4 +1,4 @@
-package policy
+package custom
 
 import (
 	"fmt"
@@ -11,119 +11,67 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
-	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// maxCustomRules limits the time for compiling them.
-const maxCustomRules = 1000
-
-// custom reads the custom rules and compiles them.
-func (d *decoder) custom(to *[]CustomRule, lines map[string]int) reader {
-	return d.list(maxCustomRules, func(n *yaml.Node) {
-		r := CustomRule{Position: d.position(n)}
-		var when, message celSource
-		d.mapping(n, "a custom rule",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			mandatory("each", d.each(&r.Each)),
-			mandatory("when", d.expression(&when)),
-			optional("message", d.expression(&message)),
-		)
-		r.When, r.Message = when.text, message.text
-		if r.Each != "" {
-			r.compiled = d.compile(&r, when, message)
-		}
-		*to = append(*to, r)
-	})
-}
-
-func (d *decoder) each(to *Each) reader {
-	return scalar(d, to, "finding, package or platform", func(s string) (Each, error) {
-		switch e := Each(s); e {
-		case EachFinding, EachPackage, EachPlatform:
-			return e, nil
-		}
-		return "", fmt.Errorf("%q is not what a rule can be evaluated for: want finding, package or platform", s)
-	}, "!!str")
-}
-
-// celSource is the text of an expression and its node in the file.
-type celSource struct {
-	text string
-	node *yaml.Node
-}
-
-func (d *decoder) expression(to *celSource) reader {
-	read := d.prose(&to.text)
-	return func(key, value *yaml.Node) {
-		read(key, value)
-		to.node = value
-	}
-}
-
-// compile compiles the expressions of r. It returns nil after a problem.
-func (d *decoder) compile(r *CustomRule, when, message celSource) *compiled {
+// Compile compiles the condition of a rule and its message. An empty message stands for none. The
+// Program is nil if one of them has a fault or if the condition is empty. An error means that the
+// language itself could not be loaded.
+func Compile(each Each, when, message string) (p *Program, ofWhen, ofMessage []Fault, err error) {
 	l, err := loadLanguage()
 	if err != nil {
-		d.problemAt(r.Position, "the language of custom rules: %v", err)
-		return nil
+		return nil, nil, nil, err
 	}
-	c := &compiled{language: l}
+	p = &Program{language: l}
 	for _, e := range []struct {
-		celSource
-		want *cel.Type
-		to   *cel.Program
+		text   string
+		want   *cel.Type
+		to     *cel.Program
+		faults *[]Fault
 	}{
-		{when, cel.BoolType, &c.when},
-		{message, cel.StringType, &c.message},
+		{when, cel.BoolType, &p.when, &ofWhen},
+		{message, cel.StringType, &p.message, &ofMessage},
 	} {
 		if e.text == "" {
-			continue // the expression is absent, or its error is already reported
-		}
-		x := compilation{env: l.envs[r.Each], limit: costLimit(r.Each)}
-		program := x.compile(e.text, e.want)
-		if len(x.faults) > 0 {
-			at := d.locator(d.source, e.node, e.text)
-			for _, f := range x.faults {
-				d.problemAt(at(f.line, f.column), "%s", f.text)
-			}
 			continue
 		}
-		*e.to = program
-		c.readsNow = c.readsNow || x.readsNow
+		c := compilation{env: l.envs[each], limit: costLimit(each)}
+		*e.to = c.compile(e.text, e.want)
+		*e.faults = c.faults
+		p.readsNow = p.readsNow || c.readsNow
 	}
-	if c.when == nil || message.text != "" && c.message == nil {
-		return nil
+	if p.when == nil || message != "" && p.message == nil {
+		return nil, ofWhen, ofMessage, nil
 	}
-	return c
+	return p, nil, nil, nil
 }
 
 func costLimit(each Each) uint64 {
-	if each == EachPlatform {
+	if each == Platform {
 		return maxPlatformCost
 	}
 	return maxCost
 }
 
-// fault is an error at a place in an expression. As in cel-go, lines count from 1, and columns
-// count characters from 0.
-type fault struct {
-	line, column int
-	text         string
+// Fault is an error at a place in an expression. As in cel-go, Line counts from 1, and Column counts
+// characters from 0.
+type Fault struct {
+	Line, Column int
+	// Message is one printable line.
+	Message string
 }
 
 // compilation is the state of compiling one expression.
 type compilation struct {
 	env      *cel.Env
 	limit    uint64
-	faults   []fault
+	faults   []Fault
 	readsNow bool
 }
 
 func (c *compilation) fault(at common.Location, format string, args ...any) {
-	c.faults = append(c.faults, fault{max(at.Line(), 1), max(at.Column(), 0), fmt.Sprintf(format, args...)})
+	c.faults = append(c.faults, Fault{max(at.Line(), 1), max(at.Column(), 0), fmt.Sprintf(format, args...)})
 }
 
 // compile returns nil if there are faults.

@@ -1,8 +1,9 @@
-package policy
+package custom
 
 import (
 	"encoding/json"
 	"maps"
+	"net"
 	"reflect"
 	"slices"
 	"testing"
@@ -187,8 +188,8 @@ func TestUnreadableEvidenceIsNoType(t *testing.T) {
 			Sizes []uint `json:"sizes"`
 		}{}, `field "sizes" of struct { Sizes []uint "json:\"sizes\"" }: a uint cannot be read by expressions`},
 		{struct {
-			Effect Effect `json:"effect"`
-		}{}, `field "effect" of struct { Effect policy.Effect "json:\"effect\"" }: policy.Effect has a JSON form of its own`},
+			Address net.IP `json:"address"`
+		}{}, `field "address" of struct { Address net.IP "json:\"address\"" }: net.IP has a JSON form of its own`},
 		{struct {
 			In *struct {
 				F func() `json:"f"`
@@ -205,11 +206,11 @@ func TestUnreadableEvidenceIsNoType(t *testing.T) {
 // TestZeroTimeIsNotADate checks that reading a missing date is an error, and not the year 1 or any
 // other.
 func TestZeroTimeIsNotADate(t *testing.T) {
-	in := customInput()
+	in := input()
 	for _, when := range []string{`finding.published < now`, `finding.published > now`, `finding.fixes[0].available < now`} {
-		r := customRule(t, EachFinding, Warn, when, ``)
+		r := compiled(t, Finding, when, ``)
 		f := evidence.Finding{ID: "CVE-2026-1", Fixes: []evidence.Fix{{Version: "1"}}}
-		if matched, message, err := r.matches(in, &in.Platforms[0], &f, now); !matched || err == nil {
+		if matched, message, err := r.Matches(in, &in.Platforms[0], &f, now); !matched || err == nil {
 			t.Errorf("%s: %v, %q, %v", when, matched, message, err)
 		}
 	}
@@ -217,10 +218,10 @@ func TestZeroTimeIsNotADate(t *testing.T) {
 
 // TestTimesAreInUTC checks that the time zone of the machine has no influence.
 func TestTimesAreInUTC(t *testing.T) {
-	in := customInput()
-	r := customRule(t, EachPlatform, Block, `now.getHours() == 12`, `string(now)`)
-	denied, _ := messagesOf(r, in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
-	if diff := cmp.Diff([]string{"2026-06-15T12:00:00Z"}, messages(denied)); diff != "" {
+	in := input()
+	r := compiled(t, Platform, `now.getHours() == 12`, `string(now)`)
+	said, _ := ask(r, in, &in.Platforms[0], now.In(time.FixedZone("east", 5*3600)))
+	if diff := cmp.Diff([]string{"2026-06-15T12:00:00Z"}, said); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -228,9 +229,9 @@ func TestTimesAreInUTC(t *testing.T) {
 // TestUnstatedFixStateIsUnknown checks that expressions read a missing fix state as unknown, like
 // its JSON form.
 func TestUnstatedFixStateIsUnknown(t *testing.T) {
-	in := customInput()
-	r := customRule(t, EachFinding, Block, `finding.fixState == "unknown"`, ``)
-	if matched, _, err := r.matches(in, &in.Platforms[0], &evidence.Finding{}, now); !matched || err != nil {
+	in := input()
+	r := compiled(t, Finding, `finding.fixState == "unknown"`, ``)
+	if matched, _, err := r.Matches(in, &in.Platforms[0], &evidence.Finding{}, now); !matched || err != nil {
 		t.Errorf("%v, %v", matched, err)
 	}
 }

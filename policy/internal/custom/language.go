@@ -1,4 +1,4 @@
-package policy
+package custom
 
 import (
 	"reflect"
@@ -97,11 +97,11 @@ func newLanguage() (*language, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.envs[EachPlatform] = base
-	if l.envs[EachPackage], err = base.Extend(cel.Variable(varPackage, l.pkg.cel)); err != nil {
+	l.envs[Platform] = base
+	if l.envs[Package], err = base.Extend(cel.Variable(varPackage, l.pkg.cel)); err != nil {
 		return nil, err
 	}
-	if l.envs[EachFinding], err = base.Extend(cel.Variable(varFinding, l.finding.cel)); err != nil {
+	if l.envs[Finding], err = base.Extend(cel.Variable(varFinding, l.finding.cel)); err != nil {
 		return nil, err
 	}
 	return l, nil

@@ -1,4 +1,4 @@
-package policy
+package custom
 
 import (
 	"fmt"
@@ -22,14 +22,14 @@ func BenchmarkCustomFindings(b *testing.B) {
 		{"text", `finding.package.type == "npm" && finding.id.startsWith("CVE-")`},
 		{"severity", `finding.severity >= severity.high && finding.package.name == "openssl"`},
 		{"score", `has(finding.epss) && finding.epss.score > 0.5 && finding.severity >= severity.medium`},
-		{"list", `finding.aliases.exists(a, a.matches("^GHSA-")) || finding.fixes.size() > 3`},
+		{"list", `finding.aliases.exists(a, a.Matches("^GHSA-")) || finding.fixes.size() > 3`},
 	} {
-		r := customRule(b, EachFinding, Block, bench.when, "")
+		r := compiled(b, Finding, bench.when, "")
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for range b.N {
 				for i := range p.Findings {
-					if _, _, err := r.matches(in, p, &p.Findings[i], now); err != nil {
+					if _, _, err := r.Matches(in, p, &p.Findings[i], now); err != nil {
 						b.Fatal(err)
 					}
 				}

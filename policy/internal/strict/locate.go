@@ -1,4 +1,4 @@
-package policy
+package strict
 
 import (
 	"strconv"
@@ -12,14 +12,14 @@ import (
 // This file finds the position of a character of a YAML scalar in the file. yaml.v3 only knows
 // where a scalar begins. It does not know how the scalar was folded or indented.
 
-// locator returns a function from a line (from 1) and a column (from 0) of text to the position in
-// source. text is the value of the scalar n, with or without the surrounding white space. If the
+// Locator returns a function from a line (from 1) and a column (from 0) of text to the position in
+// the document. text is the value of the scalar n, with or without the surrounding white space. If the
 // characters cannot be found, the position is the beginning of the scalar.
-func (d *decoder) locator(source []byte, n *yaml.Node, text string) func(line, column int) Position {
-	places, ok := scalarPlaces(strings.Split(string(source), "\n"), n, text)
+func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Position {
+	places, ok := scalarPlaces(strings.Split(string(d.source), "\n"), n, text)
 	return func(line, column int) Position {
 		if !ok {
-			return d.position(n)
+			return d.Position(n)
 		}
 		at := 0
 		split := strings.SplitAfterN(text, "\n", line)
@@ -27,7 +27,7 @@ func (d *decoder) locator(source []byte, n *yaml.Node, text string) func(line, c
 			at += utf8.RuneCountInString(earlier)
 		}
 		at = min(at+column, len(places)-1)
-		return Position{File: d.file, Line: places[at].line + 1, Column: places[at].column + 1}
+		return Position{File: d.File, Line: places[at].line + 1, Column: places[at].column + 1}
 	}
 }
 
