@@ -128,7 +128,7 @@ func (d *decoder) packageCondition(to *PackageCondition) strict.Reader {
 }
 
 func (d *decoder) ids(to *[]string) strict.Reader {
-	return d.Texts(to, checkID, "leave it out to match all")
+	return d.Texts(to, match.CheckID, "leave it out to match all")
 }
 
 // exceptionSection reads a list, or a mapping that contains the list and other keys.
@@ -151,7 +151,7 @@ func (d *decoder) exceptions(to *[]Exception) strict.Reader {
 	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		e := Exception{Position: d.position(n)}
 		d.Mapping(n, "an exception",
-			strict.Optional("id", d.CheckedText(&e.ID, checkID)),
+			strict.Optional("id", d.CheckedText(&e.ID, match.CheckID)),
 			strict.Optional("rule", d.Text(&e.Rule)),
 			strict.Optional("package", d.CheckedText(&e.Package, match.CheckPURLPattern)),
 			strict.Optional("path", d.CheckedText(&e.Path, checkPathPattern)),
@@ -221,11 +221,4 @@ func (d *decoder) baseline(to *Inheritance) strict.Reader {
 		}
 		return InheritApproved, nil
 	}, "!!str")
-}
-
-func checkID(s string) error {
-	if strings.ContainsAny(s, "* \t") {
-		return fmt.Errorf("%q is not the id of one vulnerability", s)
-	}
-	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/suite"
 )
 
 func policyTestCommand(s Streams) *cli.Command {
@@ -73,7 +74,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 
 // suiteRun is a test suite with the contents of the files that it names.
 type suiteRun struct {
-	suite    *policy.Suite
+	suite    *suite.Suite
 	policies policy.Set
 	evidence map[string]*evidence.Input // evidence by the file name in the suite
 }
@@ -83,18 +84,18 @@ func loadSuite(file string) (suiteRun, error) {
 	if err != nil {
 		return suiteRun{}, err
 	}
-	suite, err := policy.ParseSuite(file, data)
+	s, err := suite.Parse(file, data)
 	if err != nil {
 		return suiteRun{}, err
 	}
-	run := suiteRun{suite: suite, evidence: map[string]*evidence.Input{}}
+	run := suiteRun{suite: s, evidence: map[string]*evidence.Input{}}
 	var failed []error
-	for _, name := range suite.Policies {
+	for _, name := range s.Policies {
 		p, err := loadPolicy(relativeTo(file, name))
 		failed = append(failed, err)
 		run.policies = append(run.policies, p)
 	}
-	for _, c := range suite.Cases {
+	for _, c := range s.Cases {
 		if _, known := run.evidence[c.EvidenceFile]; known || c.Evidence != nil {
 			continue
 		}

@@ -1,4 +1,4 @@
-package policy
+package suite
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -21,15 +22,28 @@ func suiteOf(evidence, expect string) string {
 
 func parsedCase(t *testing.T, evidence, expect string) *Case {
 	t.Helper()
-	s, err := ParseSuite("s.yaml", []byte(suiteOf(evidence, expect)))
+	s, err := Parse("s.yaml", []byte(suiteOf(evidence, expect)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &s.Cases[0]
 }
 
-func TestParseSuite(t *testing.T) {
-	got, err := ParseSuite("dir/s.yaml", []byte(`version: 1
+func at(line, column int) policy.Position {
+	return policy.Position{File: "dir/s.yaml", Line: line, Column: column}
+}
+
+func parsed(t *testing.T, data string) *policy.Policy {
+	t.Helper()
+	p, err := policy.Parse("p.yaml", []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestParse(t *testing.T) {
+	got, err := Parse("dir/s.yaml", []byte(`version: 1
 policies: [policy.yaml, ../company.yaml]
 cases:
   - name: of a report
@@ -48,14 +62,14 @@ cases:
       notAffected: [{rule: s}]
 `))
 	want := &Suite{File: "dir/s.yaml", Policies: []string{"policy.yaml", "../company.yaml"}, Cases: []Case{
-		{Position: Position{"dir/s.yaml", 4, 5}, Name: "of a report", Now: time.Date(2026, 6, 15, 10, 0, 0, 0, time.UTC),
+		{Position: at(4, 5), Name: "of a report", Now: time.Date(2026, 6, 15, 10, 0, 0, 0, time.UTC),
 			EvidenceFile: "reports/a.json", Expect: Expectation{Passed: true, Warnings: []Expected{}}},
-		{Position: Position{"dir/s.yaml", 8, 5}, Name: "another", Now: time.Date(2026, 6, 15, 0, 0, 0, 0, time.UTC),
+		{Position: at(8, 5), Name: "another", Now: time.Date(2026, 6, 15, 0, 0, 0, 0, time.UTC),
 			EvidenceFile: "b.json", Expect: Expectation{
 				Exactly:     true,
-				Violations:  []Expected{{Position{"dir/s.yaml", 15, 11}, "no critical", "CVE-1", "pkg:npm/*", "linux/amd64"}},
-				Excepted:    []Expected{{Position: Position{"dir/s.yaml", 16, 18}, Rule: "r"}},
-				NotAffected: []Expected{{Position: Position{"dir/s.yaml", 17, 21}, Rule: "s"}},
+				Violations:  []Expected{{at(15, 11), "no critical", "CVE-1", "pkg:npm/*", "linux/amd64"}},
+				Excepted:    []Expected{{Position: at(16, 18), Rule: "r"}},
+				NotAffected: []Expected{{Position: at(17, 21), Rule: "s"}},
 			}},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -63,7 +77,7 @@ cases:
 	}
 }
 
-func TestParseSuiteErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	for data, want := range map[string]string{
 		"":                                       "s.yaml:1:1: the file is empty",
 		"version: 1\n":                           "s.yaml:1:1: the suite has no \"policies\", which is mandatory\ns.yaml:1:1: the suite has no \"cases\", which is mandatory",
@@ -92,14 +106,14 @@ s.yaml:3:9: a case has no "expect", which is mandatory`,
 		suiteOf("{platforms: [{config: {labels: [a]}}]}", "{passed: true}"):             `s.yaml:6:46: "labels" is a list: want a mapping`,
 		suiteOf("{platforms: [{findings: [{epss: {score: .inf}}]}]}", "{passed: true}"): `s.yaml:6:55: "score": ".inf" is not a plain decimal number`,
 	} {
-		s, err := ParseSuite("s.yaml", []byte(data))
-		var invalid *ParseError
+		s, err := Parse("s.yaml", []byte(data))
+		var invalid *policy.ParseError
 		if s != nil || !errors.As(err, &invalid) || err.Error() != want {
 			t.Errorf("%s\n%v\n%v", data, s, cmp.Diff(want, fmt.Sprint(err)))
 		}
 	}
 	twice := strings.ReplaceAll(suiteOf("a.json", "{passed: true}"), "cases:\n", "cases:\n  - {name: a, now: 2026-06-15, evidence: b, expect: {passed: true}}\n")
-	if _, err := ParseSuite("s.yaml", []byte(twice)); err == nil || err.Error() != `s.yaml:5:11: another case on line 4 is named "a"` {
+	if _, err := Parse("s.yaml", []byte(twice)); err == nil || err.Error() != `s.yaml:5:11: another case on line 4 is named "a"` {
 		t.Error(err)
 	}
 }
@@ -124,7 +138,7 @@ func fillEvidence(v reflect.Value, n *int) {
 	*n++
 	switch to := v.Addr().Interface().(type) {
 	case *time.Time:
-		*to = now.Add(time.Duration(*n) * time.Second)
+		*to = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC).Add(time.Duration(*n) * time.Second)
 		return
 	case *evidence.Severity:
 		*to = evidence.SeverityHigh
@@ -195,7 +209,7 @@ image: [{name: user, notRoot: true}, {name: tag, notLatest: true}, {name: new, m
 			expect = "{passed: true, violations: []}"
 		}
 		c := parsedCase(t, evidence, expect)
-		if got := c.Check(Set{p}, *c.Evidence); len(got) > 0 {
+		if got := c.Check(policy.Set{p}, *c.Evidence); len(got) > 0 {
 			t.Errorf("%s: %q", evidence, got)
 		}
 	}
@@ -239,17 +253,17 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 			`unexpected finding that does not affect it: rule "high" (p.yaml:3:5), linux/amd64: CVE-4 in lodash 4: severity high, no known fix`}},
 	} {
 		c := parsedCase(t, evidence, tt.expect)
-		if diff := cmp.Diff(tt.want, c.Check(Set{p}, *c.Evidence)); diff != "" {
+		if diff := cmp.Diff(tt.want, c.Check(policy.Set{p}, *c.Evidence)); diff != "" {
 			t.Errorf("%s: %s", tt.expect, diff)
 		}
 	}
 	// The policies judge together, and an empty set passes nothing.
 	c := parsedCase(t, "{}", "{passed: true}")
-	if got := c.Check(Set{}, *c.Evidence); len(got) == 0 {
+	if got := c.Check(policy.Set{}, *c.Evidence); len(got) == 0 {
 		t.Error("it passes without a policy")
 	}
 	c = parsedCase(t, "{}", "{passed: false}")
-	if diff := cmp.Diff([]string{"want it denied, and it passes"}, c.Check(Set{p}, *c.Evidence)); diff != "" {
+	if diff := cmp.Diff([]string{"want it denied, and it passes"}, c.Check(policy.Set{p}, *c.Evidence)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -1,10 +1,11 @@
-package policy
+package suite
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
@@ -13,7 +14,7 @@ import (
 // Check compares the decision of the policies about in, at c.Now, with the expectation of c. It
 // returns the differences, one sentence each, without a full stop at the end. An empty result means
 // that the case passes. Differences may quote text from the image: sanitize them before printing.
-func (c *Case) Check(s Set, in evidence.Input) []string {
+func (c *Case) Check(s policy.Set, in evidence.Input) []string {
 	d := s.Evaluate(in, c.Now)
 	x := &c.Expect
 	var differences []string
@@ -29,27 +30,27 @@ func (c *Case) Check(s Set, in evidence.Input) []string {
 	for _, list := range []struct {
 		what string
 		want []Expected
-		got  []*Violation
+		got  []*policy.Violation
 	}{
 		{"violation", x.Violations, order.Pointers(d.Violations)},
 		{"warning", x.Warnings, order.Pointers(d.Warnings)},
-		{"exception in use", x.Excepted, violationsOf(d.Excepted, func(e *Excepted) *Violation { return &e.Violation })},
-		{"finding that does not affect it", x.NotAffected, violationsOf(d.NotAffected, func(n *NotAffected) *Violation { return &n.Violation })},
+		{"exception in use", x.Excepted, violationsOf(d.Excepted, func(e *policy.Excepted) *policy.Violation { return &e.Violation })},
+		{"finding that does not affect it", x.NotAffected, violationsOf(d.NotAffected, func(n *policy.NotAffected) *policy.Violation { return &n.Violation })},
 	} {
 		differences = append(differences, compareList(list.what, list.want, list.got, x.Exactly)...)
 	}
 	return differences
 }
 
-func violationsOf[T any](list []T, of func(*T) *Violation) []*Violation {
-	violations := make([]*Violation, len(list))
+func violationsOf[T any](list []T, of func(*T) *policy.Violation) []*policy.Violation {
+	violations := make([]*policy.Violation, len(list))
 	for i := range list {
 		violations[i] = of(&list[i])
 	}
 	return violations
 }
 
-func compareList(what string, want []Expected, got []*Violation, exactly bool) []string {
+func compareList(what string, want []Expected, got []*policy.Violation, exactly bool) []string {
 	if want == nil {
 		return nil
 	}
@@ -77,7 +78,7 @@ func compareList(what string, want []Expected, got []*Violation, exactly bool) [
 	return differences
 }
 
-func (e *Expected) matches(v *Violation) bool {
+func (e *Expected) matches(v *policy.Violation) bool {
 	if v.Rule != e.Rule || e.Platform != "" && v.Platform != e.Platform {
 		return false
 	}
@@ -92,7 +93,7 @@ func (e *Expected) matches(v *Violation) bool {
 }
 
 // packageOf returns the package that v is about, or nil.
-func packageOf(v *Violation) *evidence.Package {
+func packageOf(v *policy.Violation) *evidence.Package {
 	switch {
 	case v.Finding != nil:
 		return &v.Finding.Package
@@ -115,7 +116,7 @@ func (e *Expected) text() string {
 }
 
 // listedText describes an entry of a decision in a difference.
-func listedText(v *Violation) string {
+func listedText(v *policy.Violation) string {
 	text := fmt.Sprintf("rule %q", v.Rule)
 	if v.Position.Line > 0 {
 		text += " (" + v.Position.String() + ")"

@@ -1,16 +1,18 @@
-package policy
+package suite
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/imagegate/imagegate/policy"
 )
 
-// FuzzParseSuite checks that any file is either a list of problems or a suite whose cases can be
+// FuzzParse checks that any file is either a list of problems or a suite whose cases can be
 // checked.
-func FuzzParseSuite(f *testing.F) {
-	files, err := filepath.Glob("../examples/policy-tests/*.yaml")
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("../../examples/policy-tests/*.yaml")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("%d files, %v", len(files), err)
 	}
@@ -22,14 +24,14 @@ func FuzzParseSuite(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(suiteOf("{platforms: [{findings: [{kev: {}, epss: {score: 1}}], config: {labels: {a: b}}, unknowns: [{path: a}]}], vex: [{id: a}]}", "{passed: true}")))
-	p := &Policy{Rules: []Rule{{Name: "all"}}}
+	p := &policy.Policy{Rules: []policy.Rule{{Name: "all"}}}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := ParseSuite("s.yaml", data)
+		s, err := Parse("s.yaml", data)
 		if (s == nil) != (err != nil) {
 			t.Fatalf("%v and %v", s, err)
 		}
 		if err != nil {
-			var invalid *ParseError
+			var invalid *policy.ParseError
 			if !errors.As(err, &invalid) || len(invalid.Problems) == 0 {
 				t.Fatal(err)
 			}
@@ -41,7 +43,7 @@ func FuzzParseSuite(f *testing.F) {
 				t.Fatalf("%+v", c)
 			}
 			if c.Evidence != nil {
-				c.Check(Set{p}, *c.Evidence)
+				c.Check(policy.Set{p}, *c.Evidence)
 			}
 		}
 	})

@@ -1,4 +1,9 @@
-package policy
+// Package suite reads and checks test suites of policies: evidence, and the decisions that are expected
+// of the policies about it.
+//
+// [Parse] reads a suite strictly, and [Case.Check] compares a decision with the expected one. The caller
+// reads the policies and the files with evidence that a suite names.
+package suite
 
 import (
 	"errors"
@@ -6,10 +11,14 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
+
+// formatVersion is the version of the format of suites.
+const formatVersion = 1
 
 // Suite is a file of test cases for policies. It shows which decisions change when a policy is
 // edited.
@@ -25,11 +34,11 @@ type Suite struct {
 // Case is evidence, the time of the evaluation, and the expected decision. Exactly one of Evidence
 // and EvidenceFile is set.
 type Case struct {
-	Position Position
+	Position policy.Position
 	Name     string
 	Now      time.Time
 	// Evidence is the evidence in the suite itself. Missing parts are filled in with an image that
-	// passes most policies, see ParseSuite.
+	// passes most policies, see Parse.
 	Evidence *evidence.Input
 	// EvidenceFile names a file with an Input, or with a report that contains one. The name is as
 	// written: relative to the folder of the suite.
@@ -51,7 +60,7 @@ type Expectation struct {
 
 // Expected is one expected entry in a list of a decision. Empty fields are not compared.
 type Expected struct {
-	Position Position
+	Position policy.Position
 	// Rule is the name of the rule that decides. Mandatory.
 	Rule string
 	// ID is the finding's id or an alias. Letter case is ignored.
@@ -61,7 +70,7 @@ type Expected struct {
 	Platform string
 }
 
-// ParseSuite reads the suite in data. file is the name for positions; the file is not opened. The
+// Parse reads the suite in data. file is the name for positions; the file is not opened. The
 // format is as strict as the format of a policy:
 //
 //	version: 1
@@ -83,9 +92,9 @@ type Expected struct {
 // configuration with a user other than root, the packages of the findings and one more, all under
 // MIT. Written values are used as they are, also an empty list.
 //
-// The error is a *ParseError that lists all problems. The suite is then nil.
-func ParseSuite(file string, data []byte) (*Suite, error) {
-	d := newDecoder(file, "")
+// The error is a *policy.ParseError that lists all problems. The suite is then nil.
+func Parse(file string, data []byte) (*Suite, error) {
+	d := &decoder{strict.NewDecoder(file, "")}
 	s := &Suite{File: file}
 	if root := d.Document(data); root != nil {
 		d.Mapping(root, "the suite",
@@ -158,7 +167,7 @@ func (d *decoder) expected(to *[]Expected) strict.Reader {
 			e := Expected{Position: d.position(n)}
 			d.Mapping(n, "an expectation",
 				strict.Mandatory("rule", d.Text(&e.Rule)),
-				strict.Optional("id", d.CheckedText(&e.ID, checkID)),
+				strict.Optional("id", d.CheckedText(&e.ID, match.CheckID)),
 				strict.Optional("package", d.CheckedText(&e.Package, match.CheckPURLPattern)),
 				strict.Optional("platform", d.Text(&e.Platform)),
 			)
@@ -178,4 +187,21 @@ func (d *decoder) truth(to *bool) strict.Reader {
 		}
 		return false, errors.New("want true or false")
 	}, "!!bool")
+}
+
+// decoder reads the parts of a suite.
+type decoder struct{ *strict.Decoder }
+
+func (d *decoder) position(n *yaml.Node) policy.Position { return policy.Position(d.Position(n)) }
+
+// err returns a *policy.ParseError with all problems, or nil.
+func (d *decoder) err() error {
+	var problems []policy.Problem
+	for _, p := range d.Problems() {
+		problems = append(problems, policy.Problem{Position: policy.Position(p.Position), Message: p.Message})
+	}
+	if problems == nil {
+		return nil
+	}
+	return &policy.ParseError{Problems: problems}
 }
