@@ -59,8 +59,9 @@ func module(t *testing.T) string {
 // module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":                   {"policy/evidence", "policy/internal/custom", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/wording", "internal/clock", "internal/names"},
+		"policy":                   {"policy/evidence", "policy/internal/builtin", "policy/internal/custom", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/wording", "internal/clock", "internal/names"},
 		"policy/evidence":          nil,
+		"policy/internal/builtin":  nil,
 		"policy/internal/custom":   {"policy/evidence", "policy/internal/order", "policy/internal/wording"},
 		"policy/internal/match":    {"policy/evidence", "internal/names"},
 		"policy/internal/order":    {"policy/evidence"},
@@ -68,6 +69,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"policy/internal/strict":   {"internal/suggest"},
 		"policy/internal/versions": nil,
 		"policy/internal/wording":  {"policy/evidence"},
+		"policy/lint":              {"policy", "policy/evidence", "policy/internal/builtin", "policy/internal/match", "policy/internal/spdx", "policy/internal/wording"},
 		"policy/suite":             {"policy", "policy/evidence", "policy/internal/match", "policy/internal/order", "policy/internal/strict"},
 		"internal/clock":           nil,
 		"internal/suggest":         nil,
@@ -89,7 +91,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                     {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                  {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":             {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/lab":             nil,
 		"":                         {"internal/cli"},
 		"examples/demo":            {"internal/lab"},

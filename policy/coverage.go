@@ -12,26 +12,11 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
-)
-
-// The built-in rules that exceptions can name.
-const (
-	ruleNotCovered = "distribution.notCovered"
-	ruleUnknowns   = "sbom.unknowns"
-)
-
-// builtInRules are the built-in rules that exceptions can name. strictRules are the others:
-// incomplete evidence, an empty SBOM, and limits on the policy itself. pathRules are about files,
-// so that an exception can name a path.
-var (
-	pathRules    = []string{ruleNotCovered, ruleUnknowns}
-	builtInRules = []string{ruleNotCovered, ruleUnknowns, "database.maxAge", "database.origins", "database.minAdvisories",
-		"distribution.endOfLife", "distribution.allow", "sbom.minPackages", RuleLazyIndexes}
-	strictRules = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
 )
 
 // CoverageEffects sets the effects of packages that could not be matched, by reason.
@@ -292,7 +277,7 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 			continue
 		}
 		v := Violation{
-			Kind: KindCoverage, Rule: ruleNotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
+			Kind: KindCoverage, Rule: builtin.NotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
 			Message: coverageMessage(&u), Unmatched: &u,
 		}
 		if e.policy.Distribution.NotCovered.of(u.Reason) == Warn {
@@ -362,7 +347,7 @@ func (e *evaluation) unknowns(p *evidence.Platform) {
 			continue
 		}
 		v := Violation{
-			Kind: KindSBOM, Rule: ruleUnknowns, Position: e.policy.SBOM.Position, Platform: p.Platform,
+			Kind: KindSBOM, Rule: builtin.Unknowns, Position: e.policy.SBOM.Position, Platform: p.Platform,
 			Message: fmt.Sprintf("%s could not be cataloged: %s", cmp.Or(u.Path, "something"), u.Reason), Unknown: &u,
 		}
 		if e.policy.SBOM.Unknowns.of(u.Class) == Warn {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 )
 
 // The reasons and classes that a single effect "warn" sets.
@@ -254,36 +255,11 @@ func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
 	}
 }
 
-func TestLintExceptionsForGaps(t *testing.T) {
-	for keys, want := range map[string]string{
-		"rule: sbom.unknowns":                       "",
-		"rule: distribution.notCovered":             "",
-		"rule: database.minAdvisories":              "",
-		"rule: distribution.endOfLife":              "",
-		"rule: database.maxAge, package: pkg:npm/*": "that rule is not about packages",
-		"rule: evidence":                            "no exception covers that built-in rule",
-		"rule: exceptions.maxLifetime":              "no exception covers that built-in rule",
-		"rule: unmatchedImages":                     "no exception covers that built-in rule",
-	} {
-		got := lint(t, withExceptions(keys))
-		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
-			t.Errorf("%s: %q, want %q", keys, got, want)
-		}
-	}
-	got := lint(t, withExceptions("rule: sbom.unknowns, path: /a", "rule: sbom.unknowns, path: /b"))
-	if len(got) > 0 {
-		t.Errorf("two paths: %q", got)
-	}
-	if got := lint(t, withExceptions("rule: sbom.unknowns", "rule: sbom.unknowns, path: /b")); len(got) != 1 {
-		t.Errorf("one that adds nothing: %q", got)
-	}
-}
-
 func TestExplainOffersAnExceptionForAGap(t *testing.T) {
 	p := parsed(t, minimal)
 	in := cleanInput()
 	in.Platforms[0].Unmatched = []evidence.Unmatched{gaps[2]}
-	got := Explain(Set{p}, in, p.Evaluate(in, now), ruleNotCovered, now)
+	got := Explain(Set{p}, in, p.Evaluate(in, now), builtin.NotCovered, now)
 	if len(got) != 1 || !slices.ContainsFunc(got[0].Remedies, func(s string) bool { return strings.Contains(s, "rule distribution.notCovered") }) {
 		t.Errorf("%+v", got)
 	}

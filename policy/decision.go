@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 )
 
 // Decision is the result of evaluating one Input. The zero value is a denial.
@@ -167,7 +168,7 @@ func (v *Violation) CanBeExcepted() bool {
 	case KindVulnerability:
 		return v.Finding != nil
 	case KindDatabase, KindDistribution, KindCoverage, KindSBOM:
-		return slices.Contains(builtInRules, v.Rule)
+		return slices.Contains(builtin.Excepted, v.Rule)
 	case KindEvidence, KindException, KindScope:
 		return false
 	}

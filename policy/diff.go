@@ -127,7 +127,7 @@ func (c *changes) compare(was, now *Explanation, at time.Time) {
 	case was.Exception != nil && !at.Before(was.Exception.Expires):
 		change.Kind, change.Exception = ChangeException, was.Exception
 		c.add(change, "the exception for %s expired on %s: %s is now %s",
-			was.Exception.subject(), wording.Time(was.Exception.Expires), name, now.Outcome)
+			was.Exception.Subject(), wording.Time(was.Exception.Expires), name, now.Outcome)
 	case now.Outcome == OutcomeBlocked && !was.Blocks.IsZero() && !at.Before(was.Blocks):
 		change.Kind = ChangeGrace
 		c.add(change, "the grace of %s ended on %s", name, wording.Time(was.Blocks))

@@ -106,8 +106,9 @@ func (e *Exception) excepts(rule, repository string) bool {
 	return e.Rule == rule && e.Package == "" && (e.Image == "" || match.NewImagePattern(e.Image).Match(match.NewImage(repository)))
 }
 
-// subject returns the finding or rule of the exception, for messages.
-func (e *Exception) subject() string {
+// Subject returns the finding or rule of the exception for messages: a quoted id, or "rule" and the
+// quoted name.
+func (e *Exception) Subject() string {
 	if e.Rule != "" {
 		return fmt.Sprintf("rule %q", e.Rule)
 	}
@@ -155,15 +156,15 @@ func (e *evaluation) evaluateExceptions() {
 			e.changes(x.begins)
 			effect, v.Rule = Block, "exceptions.maxLifetime"
 			v.Message = fmt.Sprintf("the exception for %s ends on %s, which is more than %s ahead: it does not apply",
-				x.subject(), wording.Time(x.Expires), wording.Duration(e.policy.ExceptionsMaxLifetime))
+				x.Subject(), wording.Time(x.Expires), wording.Duration(e.policy.ExceptionsMaxLifetime))
 		case x.lapsed:
-			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.subject(), wording.Time(x.Expires))
+			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.Subject(), wording.Time(x.Expires))
 		case x.outside:
-			v.Message = fmt.Sprintf("the exception for %s is unused: it is for other images, %q", x.subject(), x.Image)
+			v.Message = fmt.Sprintf("the exception for %s is unused: it is for other images, %q", x.Subject(), x.Image)
 		case x.Rule != "":
-			v.Message = fmt.Sprintf("the exception for %s is unused: it covers nothing that the rule blocks", x.subject())
+			v.Message = fmt.Sprintf("the exception for %s is unused: it covers nothing that the rule blocks", x.Subject())
 		default:
-			v.Message = fmt.Sprintf("the exception for %s is unused: it covers no finding that a rule blocks", x.subject())
+			v.Message = fmt.Sprintf("the exception for %s is unused: it covers no finding that a rule blocks", x.Subject())
 		}
 		e.report(effect, v)
 	}

@@ -77,7 +77,7 @@ func (p *Policy) Validate(now time.Time) error {
 		for i := range list {
 			if e := &list[i]; p.tooLong(e, now) {
 				d.problemAt(e.Position, "the exception for %s ends on %s, which is more than %s ahead",
-					e.subject(), wording.Time(e.Expires), wording.Duration(p.ExceptionsMaxLifetime))
+					e.Subject(), wording.Time(e.Expires), wording.Duration(p.ExceptionsMaxLifetime))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/strict"
@@ -120,7 +121,7 @@ func checkLabel(s string) error {
 
 // RuleLazyIndexes is the built-in rule that an index must not list manifests that some nodes read
 // instead of the layers. With an exception for this rule, these manifests are copied unchanged.
-const RuleLazyIndexes = "image.lazyIndexes"
+const RuleLazyIndexes = builtin.LazyIndexes
 
 // wholeImage applies the rules whose result is the same on all platforms.
 func (e *evaluation) wholeImage() {

@@ -120,13 +120,6 @@ func TestUnmatchedImagesAreDenied(t *testing.T) {
 	}
 }
 
-func TestLintOfUnmatchedImages(t *testing.T) {
-	got := lint(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\n")
-	if want := []string{`p.yaml: "unmatchedImages: deny" denies every image: there are no "images"`}; !cmp.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"docker.io/team/*":      "",

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 )
 
 // generator makes small policies and inputs from few values, so that they often match.
@@ -77,7 +78,7 @@ func (g generator) policy() *Policy {
 	}
 	p.Exceptions = append(p.Exceptions, repeat(g, 3, func() Exception {
 		return Exception{
-			Position: at(50+g.IntN(10), 1), Rule: pick(g, builtInRules...), Expires: g.instant(), Reason: "r", Owner: "o",
+			Position: at(50+g.IntN(10), 1), Rule: pick(g, builtin.Excepted...), Expires: g.instant(), Reason: "r", Owner: "o",
 			Package: pick(g, "", "", "pkg:npm/*", "pkg:deb/*"), Path: pick(g, "", "", "/a/*", "**"),
 		}
 	})...)

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
@@ -162,8 +163,8 @@ func (d *decoder) exceptions(to *[]Exception) strict.Reader {
 			strict.Mandatory("expires", d.Date(&e.Expires)),
 		)
 		d.ExactlyOne(n, "an exception", "id", "rule")
-		if e.Path != "" && !slices.Contains(pathRules, e.Rule) {
-			d.Problem(n, "an exception with a path applies only to the rules %s", strings.Join(pathRules, " and "))
+		if e.Path != "" && !slices.Contains(builtin.Paths, e.Rule) {
+			d.Problem(n, "an exception with a path applies only to the rules %s", strings.Join(builtin.Paths, " and "))
 		}
 		*to = append(*to, e)
 	})
@@ -181,7 +182,7 @@ func (d *decoder) ruleName(to *string, names map[string]int) strict.Reader {
 	read := d.Unique(to, "rule", names)
 	return func(key, value *yaml.Node) {
 		read(key, value)
-		if slices.Contains(builtInRules, *to) {
+		if slices.Contains(builtin.Excepted, *to) {
 			d.Problem(value, "%q is the name of a built-in rule, which exceptions refer to", *to)
 			delete(names, *to)
 		}

@@ -418,7 +418,6 @@ sbom: {minPackages: 3}
 		}
 		checkFormat(t, p)
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		p.Lint(at)
 		p.Validate(at)
 		in := withFeeds(finding("CVE-1", evidence.SeverityHigh))
 		in.Image.Repository = "registry.example/legacy/app"

@@ -2,9 +2,10 @@
 //
 // [Parse] reads a policy file strictly: every error has its file, line and column. [Set.Evaluate]
 // evaluates one or more policies on an [evidence.Input] at a given time. The result is a [Decision];
-// its zero value is a denial. [Policy.Lint] reports the parts
-// of a valid policy that have no effect. All of them are pure: they use no file, clock, registry or
-// scanner, so the same arguments always give the same result.
+// its zero value is a denial. Both are pure: they use no file, clock, registry or scanner, so the same
+// arguments always give the same result.
+//
+// Other packages use policies: suite tests them, and lint reports parts without effect.
 //
 // Evaluation is monotone. Adding a finding, raising a severity, learning that a vulnerability is
 // exploited or adding a policy never turns a denial into a pass. The same is true for removing

@@ -219,29 +219,3 @@ func TestScopedExceptionIsForItsImagesAlone(t *testing.T) {
 	}
 	denied(t, p.Evaluate(in, now), "vulnerability all", "exception exceptions.maxLifetime")
 }
-
-func TestLintScopes(t *testing.T) {
-	got := lint(t, `version: 1
-rules:
-  - name: high
-    severity: high
-  - name: medium
-    severity: medium
-images:
-  - match: [GHCR.io/a, "b:*", "docker-archive:builds/*"]
-    rules:
-      - {name: critical, severity: critical}
-      - {name: low, severity: low}
-    exceptions:
-      - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
-`)
-	want := []string{
-		`p.yaml:8:5: the scope has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
-		`p.yaml:8:5: the scope has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
-		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it matches`,
-		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-}

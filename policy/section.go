@@ -24,8 +24,6 @@ type section struct {
 	platform []func(*evaluation, *evidence.Platform)
 	// findings means that the rules of this section decide about findings.
 	findings bool
-	// lint returns the warnings about the section.
-	lint func(*Policy) []Problem
 }
 
 type (
@@ -37,13 +35,13 @@ type (
 // of "images" uses it.
 func sections() []section {
 	return []section{
-		{key: "unmatchedImages", fixed: true, lint: (*Policy).lintUnmatched,
+		{key: "unmatchedImages", fixed: true,
 			read:  func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.unmatchedImages(p) },
 			image: imageChecks{(*evaluation).unmatched}},
 		{key: "database",
 			read:  func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.database(&p.Database) },
 			image: imageChecks{(*evaluation).database, (*evaluation).origin}},
-		{key: "distribution", lint: (*Policy).lintDistribution,
+		{key: "distribution",
 			read:     func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.distribution(&p.Distribution) },
 			platform: platformChecks{(*evaluation).endOfLife, (*evaluation).distribution, (*evaluation).coverage}},
 		{key: "sbom",
@@ -55,8 +53,7 @@ func sections() []section {
 			},
 			platform: platformChecks{(*evaluation).provenance}},
 		{key: "rules", mandatory: true, findings: true,
-			read: func(d *decoder, p *Policy, names map[string]int) strict.Reader { return d.rules(&p.Rules, names) },
-			lint: func(p *Policy) []Problem { return p.lintRules(func(*Rule) bool { return true }) }},
+			read: func(d *decoder, p *Policy, names map[string]int) strict.Reader { return d.rules(&p.Rules, names) }},
 		{key: "licenses",
 			read:     func(d *decoder, p *Policy, names map[string]int) strict.Reader { return d.licenses(&p.Licenses, names) },
 			platform: platformChecks{(*evaluation).licenses}},
@@ -78,15 +75,14 @@ func sections() []section {
 			read: func(d *decoder, p *Policy, _ map[string]int) strict.Reader {
 				return d.copyAttestations(&p.CopyAttestations)
 			}},
-		{key: "vex", lint: func(p *Policy) []Problem { return lintVEX(&p.VEX) },
+		{key: "vex",
 			read: func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.vex(&p.VEX) }},
 		{key: "exceptions",
 			read:    func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.exceptionSection(p) },
-			inScope: func(d *decoder, p *Policy) strict.Reader { return d.exceptions(&p.Exceptions) },
-			lint:    (*Policy).lintExceptedRules},
-		{key: "images", fixed: true, lint: (*Policy).lintScopes,
+			inScope: func(d *decoder, p *Policy) strict.Reader { return d.exceptions(&p.Exceptions) }},
+		{key: "images", fixed: true,
 			read: func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.scopes(&p.Images) }},
-		{key: "signers", fixed: true, lint: func(p *Policy) []Problem { return lintSigners(p.Signers) },
+		{key: "signers", fixed: true,
 			read: func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.signers(&p.Signers) }},
 		{key: "override", fixed: true,
 			read: func(d *decoder, p *Policy, _ map[string]int) strict.Reader { return d.override(&p.Override) }},

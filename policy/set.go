@@ -3,7 +3,6 @@ package policy
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -122,26 +121,6 @@ func (s Set) Validate(now time.Time) error {
 		}
 	}
 	return d.err()
-}
-
-// Lint returns the problems of every policy, sorted by position, and reports policies that repeat
-// another one.
-func (s Set) Lint(now time.Time) []Problem {
-	var problems []Problem
-	files := map[string]string{}
-	for _, p := range s {
-		problems = append(problems, p.Lint(now)...)
-		if p == nil || p.Digest == "" {
-			continue
-		}
-		if file, ok := files[p.Digest]; ok {
-			problems = append(problems, Problem{Position{File: p.File}, fmt.Sprintf("the policy adds nothing: %q says the same", file)})
-			continue
-		}
-		files[p.Digest] = p.File
-	}
-	sortProblems(problems)
-	return problems
 }
 
 // evaluators runs the evaluations of the policies step by step, and collects their results in the order

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/pem"
 	"errors"
@@ -147,27 +146,6 @@ func (all signers) has(names []string, s evidence.Signer) bool {
 		}
 		return s.Subject != "" && s.Issuer != "" && known.issuer.Match(s.Issuer) && known.subject.Match(s.Subject)
 	})
-}
-
-// lintSigners reports identities that match everyone.
-func lintSigners(rules []SignerRule) []Problem {
-	var problems []Problem
-	for _, r := range rules {
-		if onlyStars(r.Issuer) || onlyStars(r.Subject) {
-			problems = append(problems, Problem{r.Position, fmt.Sprintf(
-				"signer %q is anybody: %s", r.Name, cmp.Or(starred("issuer", r.Issuer), starred("subject", r.Subject)))})
-		}
-	}
-	return problems
-}
-
-func onlyStars(s string) bool { return s != "" && strings.Trim(s, "*") == "" }
-
-func starred(what, pattern string) string {
-	if !onlyStars(pattern) {
-		return ""
-	}
-	return "its " + what + " matches every one"
 }
 
 // Signers returns the signers of all policies, each once, to look for their signatures.

@@ -43,11 +43,3 @@ func (e *evaluation) unmatched() {
 		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", wording.Quote(names.Canonical(e.in.Image.Repository))),
 	})
 }
-
-// lintUnmatched reports a policy that denies every image because it has no scopes.
-func (p *Policy) lintUnmatched() []Problem {
-	if p.UnmatchedImages != UnmatchedDeny || len(p.Images) > 0 {
-		return nil
-	}
-	return []Problem{{Position{File: p.File}, `"unmatchedImages: deny" denies every image: there are no "images"`}}
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/lint"
 )
 
 var profileTime = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -46,7 +47,7 @@ func TestProfileHasNoDeadLine(t *testing.T) {
 			if err := p.Validate(profileTime); err != nil {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
-			if problems := p.Lint(profileTime); len(problems) > 0 {
+			if problems := lint.Policy(p, profileTime); len(problems) > 0 {
 				t.Errorf("%s, %s: %v", name, what, problems)
 			}
 			if p.Name != name {

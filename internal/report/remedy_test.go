@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/lint"
 )
 
 var deniedAt = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
@@ -194,7 +195,7 @@ func TestPastedExceptionCoversTheViolation(t *testing.T) {
 			if text := render(t, Text, r); !strings.Contains(text, "Exceptions used: ") || !strings.Contains(text, "owner team@example.com") {
 				t.Errorf("the exception is not listed:\n%s", text)
 			}
-			for _, problem := range p.Lint(deniedAt) {
+			for _, problem := range lint.Policy(p, deniedAt) {
 				if strings.Contains(problem.Message, "covers nothing") {
 					t.Errorf("lint: %s", problem.Message)
 				}
@@ -304,9 +305,13 @@ func TestEveryKindAndRuleHasARemedy(t *testing.T) {
 // of policy keys.
 func declared(t *testing.T) (kinds, rules []string) {
 	t.Helper()
-	files, err := filepath.Glob("../../policy/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d files, %v", len(files), err)
+	var files []string
+	for _, dir := range []string{"../../policy", "../../policy/internal/builtin"} {
+		found, err := filepath.Glob(dir + "/*.go")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(found), err)
+		}
+		files = append(files, found...)
 	}
 	path := regexp.MustCompile(`^(?:(?:database|distribution|sbom|exceptions|image)\.[a-z][A-Za-z]*|evidence|unmatchedImages)$`)
 	for _, file := range files {

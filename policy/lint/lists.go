@@ -1,11 +1,11 @@
-package policy
+package lint
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
@@ -13,34 +13,35 @@ import (
 // lists checks rules that decide independently, unlike rules about vulnerabilities. It reports
 // rules that add nothing to another rule, and pairs that no image can satisfy.
 type lists struct {
-	*Policy
+	*policy.Policy
 	// varying holds the names of rules that do not apply to all images. A rule that adds nothing to
 	// them may add something for other images.
 	varying map[string]bool
 	// about reports whether a pair of rules must be checked.
-	about    func(a, b Position) bool
-	problems []Problem
+	about    func(a, b policy.Position) bool
+	problems []policy.Problem
 }
 
-// lintLists checks the lists that apply to all images.
-func (p *Policy) lintLists() []Problem {
-	l := lists{Policy: p, varying: p.exceptedRules(), about: func(Position, Position) bool { return true }}
+// allLists checks the lists that apply to all images.
+func allLists(p *policy.Policy) []policy.Problem {
+	l := lists{Policy: p, varying: exceptedRules(p), about: func(_, _ policy.Position) bool { return true }}
 	for i := range p.Images {
-		p.Images[i].Policy.ruleNames(l.varying, l.varying)
+		ruleNames(&p.Images[i].Policy, l.varying, l.varying)
 	}
 	return l.lint()
 }
 
-// lintListsOf checks the lists for some images, if a scope changes them.
-func (p *Policy) lintListsOf(s *scoped) []Problem {
-	l := lists{Policy: s.Policy, varying: p.exceptedRules(), about: func(a, b Position) bool { return s.at[a] != nil || s.at[b] != nil }}
+// scopedLists checks the lists for some images, if a scope changes them. merged has the scope applied,
+// and added has the positions of its rules.
+func scopedLists(p, merged *policy.Policy, added map[policy.Position]bool) []policy.Problem {
+	l := lists{Policy: merged, varying: exceptedRules(p), about: func(a, b policy.Position) bool { return added[a] || added[b] }}
 	return l.lint()
 }
 
 // exceptedRules returns the names of all rules that exceptions name.
-func (p *Policy) exceptedRules() map[string]bool {
+func exceptedRules(p *policy.Policy) map[string]bool {
 	names := map[string]bool{}
-	for _, e := range slices.Concat(p.exceptionLists()...) {
+	for _, e := range slices.Concat(exceptionLists(p)...) {
 		if e.Rule != "" {
 			names[e.Rule] = true
 		}
@@ -48,7 +49,7 @@ func (p *Policy) exceptedRules() map[string]bool {
 	return names
 }
 
-func (l *lists) lint() []Problem {
+func (l *lists) lint() []policy.Problem {
 	for i := range l.Packages {
 		for j := range l.Packages {
 			l.packages(i, j)
@@ -67,15 +68,15 @@ func (l *lists) lint() []Problem {
 	return l.problems
 }
 
-func (l *lists) problem(at, other Position, format string, args ...any) {
+func (l *lists) report(at, other policy.Position, format string, args ...any) {
 	if l.about(at, other) {
-		l.problems = append(l.problems, Problem{at, fmt.Sprintf(format, args...)})
+		l.problems = append(l.problems, problem(at, format, args...))
 	}
 }
 
-func (l *lists) addsNothing(name string, at Position, by string, other Position) {
+func (l *lists) addsNothing(name string, at policy.Position, by string, other policy.Position) {
 	if !l.varying[by] {
-		l.problem(at, other, "rule %q adds nothing: rule %q on line %d matches everything that it matches", name, by, other.Line)
+		l.report(at, other, "rule %q adds nothing: rule %q on line %d matches everything that it matches", name, by, other.Line)
 	}
 }
 
@@ -86,8 +87,8 @@ func (l *lists) packages(i, j int) {
 	switch {
 	case i == j || deny.Deny == "":
 	case covers(r.Require):
-		if r.Effect == Block && deny.Effect == Block && !l.varying[r.Name] && !l.varying[deny.Name] {
-			l.problem(r.Position, deny.Position, "rule %q requires packages that rule %q on line %d denies: no image satisfies both", r.Name, deny.Name, deny.Position.Line)
+		if r.Effect == policy.Block && deny.Effect == policy.Block && !l.varying[r.Name] && !l.varying[deny.Name] {
+			l.report(r.Position, deny.Position, "rule %q requires packages that rule %q on line %d denies: no image satisfies both", r.Name, deny.Name, deny.Position.Line)
 		}
 	case deny.Effect > r.Effect:
 	case covers(r.Minimum.PURL), covers(r.Deny) && (j < i || deny.Effect < r.Effect || !match.CoversPURL(r.Deny, deny.Deny)):
@@ -96,14 +97,14 @@ func (l *lists) packages(i, j int) {
 }
 
 // licenses compares a rule that allows with a rule that denies.
-func (l *lists) licenses(allow, deny *LicenseRule) {
-	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != Block || l.varying[deny.Name] ||
+func (l *lists) licenses(allow, deny *policy.LicenseRule) {
+	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != policy.Block || l.varying[deny.Name] ||
 		deny.Package != "" && (allow.Package == "" || !match.CoversPURL(deny.Package, allow.Package)) {
 		return
 	}
 	for _, pattern := range allow.Allow {
 		if spdx.Denies(deny.Deny, pattern) {
-			l.problem(allow.Position, deny.Position, "rule %q allows %q, which rule %q on line %d denies", allow.Name, pattern, deny.Name, deny.Position.Line)
+			l.report(allow.Position, deny.Position, "rule %q allows %q, which rule %q on line %d denies", allow.Name, pattern, deny.Name, deny.Position.Line)
 		}
 	}
 }
@@ -111,16 +112,16 @@ func (l *lists) licenses(allow, deny *LicenseRule) {
 // image compares two rules with the same condition.
 func (l *lists) image(i, j int) {
 	r, other := &l.Image[i], &l.Image[j]
-	if i == j || other.Effect > r.Effect || !other.covers(r) {
+	if i == j || other.Effect > r.Effect || !coversImage(other, r) {
 		return
 	}
-	if j < i || other.Effect < r.Effect || !r.covers(other) {
+	if j < i || other.Effect < r.Effect || !coversImage(r, other) {
 		l.addsNothing(r.Name, r.Position, other.Name, other.Position)
 	}
 }
 
-// covers reports whether every image that violates other violates r.
-func (r *ImageRule) covers(other *ImageRule) bool {
+// coversImage reports whether every image that violates other violates r.
+func coversImage(r, other *policy.ImageRule) bool {
 	switch {
 	case r.NotRoot:
 		return other.NotRoot
@@ -148,29 +149,29 @@ func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-// lintDistribution reports an effect for a list that does not exist.
-func (p *Policy) lintDistribution() []Problem {
+// distribution reports an effect for a list that does not exist.
+func distribution(p *policy.Policy) []policy.Problem {
 	const message = `"notAllowed" has no effect: there is no "allow"`
 	allowed := p.Distribution.Allow != nil
-	var problems []Problem
+	var problems []policy.Problem
 	for i := range p.Images {
 		scope := &p.Images[i]
 		own := slices.Contains(scope.Keys, "distribution.allow")
 		allowed = allowed || own
 		if slices.Contains(scope.Keys, "distribution.notAllowed") && !own && p.Distribution.Allow == nil {
-			problems = append(problems, Problem{scope.Policy.Distribution.Position, message})
+			problems = append(problems, problem(scope.Policy.Distribution.Position, "%s", message))
 		}
 	}
-	if !allowed && p.Distribution.NotAllowed != Block {
-		problems = append(problems, Problem{p.Distribution.Position, message})
+	if !allowed && p.Distribution.NotAllowed != policy.Block {
+		problems = append(problems, problem(p.Distribution.Position, "%s", message))
 	}
 	return problems
 }
 
-// lintRepeated reports exceptions in a list that add nothing to another one. Expired exceptions are
+// repeated reports exceptions in a list that add nothing to another one. Expired exceptions are
 // reported elsewhere.
-func lintRepeated(list []Exception, now time.Time) []Problem {
-	var problems []Problem
+func repeated(list []policy.Exception, now time.Time) []policy.Problem {
+	var problems []policy.Problem
 	bySubject := map[string][]int{}
 	for i := range list {
 		if e := &list[i]; now.Before(e.Expires) {
@@ -181,20 +182,19 @@ func lintRepeated(list []Exception, now time.Time) []Problem {
 	for _, same := range bySubject {
 		for _, i := range same {
 			j := slices.IndexFunc(same, func(j int) bool {
-				return i != j && list[j].covers(&list[i]) && (j < i || !list[i].covers(&list[j]))
+				return i != j && coversException(&list[j], &list[i]) && (j < i || !coversException(&list[i], &list[j]))
 			})
 			if j >= 0 {
-				problems = append(problems, Problem{list[i].Position, fmt.Sprintf(
-					"the exception for %s adds nothing: the one at %s covers as much and lasts as long", list[i].subject(), list[same[j]].Position)})
+				problems = append(problems, problem(list[i].Position, "the exception for %s adds nothing: the one at %s covers as much and lasts as long", list[i].Subject(), list[same[j]].Position))
 			}
 		}
 	}
 	return problems
 }
 
-// covers reports whether e covers everything that other covers, for at least as long. Both must
+// coversException reports whether e covers everything that other covers, for at least as long. Both must
 // have the same id or rule.
-func (e *Exception) covers(other *Exception) bool {
+func coversException(e, other *policy.Exception) bool {
 	return (e.Package == "" || other.Package != "" && match.CoversPURL(e.Package, other.Package)) &&
 		(e.Path == "" || e.Path == other.Path) &&
 		(e.Image == "" || other.Image != "" && match.CoversImages(e.Image, other.Image)) &&

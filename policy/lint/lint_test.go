@@ -1,23 +1,36 @@
-package policy
+package lint
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-func lint(t *testing.T, data string) []string {
+var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
+
+const minimal = "version: 1\nrules:\n  - name: all\n"
+
+func parsed(t *testing.T, file, data string) *policy.Policy {
 	t.Helper()
-	p, err := Parse("p.yaml", []byte(data))
+	p, err := policy.Parse(file, []byte(data))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+func linted(t *testing.T, data string) []string {
+	t.Helper()
 	var lines []string
-	for _, problem := range p.Lint(now) {
+	for _, problem := range Policy(parsed(t, "p.yaml", data), now) {
 		lines = append(lines, problem.String())
 	}
 	return lines
@@ -36,7 +49,7 @@ func TestLintExceptions(t *testing.T) {
 		if want != "" {
 			lines = []string{want}
 		}
-		if diff := cmp.Diff(lines, lint(t, minimal+"exceptions:\n"+exception+expires+"}\n")); diff != "" {
+		if diff := cmp.Diff(lines, linted(t, minimal+"exceptions:\n"+exception+expires+"}\n")); diff != "" {
 			t.Errorf("%s: %s", expires, diff)
 		}
 	}
@@ -44,7 +57,7 @@ func TestLintExceptions(t *testing.T) {
 		"registry.example:5000/team/*": true, "*": true,
 		"registry.example/app:1": false, "registry.example/app@sha256:*": false,
 	} {
-		got := lint(t, minimal+"exceptions:\n"+exception+"2030-01-01, image: \""+image+"\"}\n")
+		got := linted(t, minimal+"exceptions:\n"+exception+"2030-01-01, image: \""+image+"\"}\n")
 		if ok != (len(got) == 0) {
 			t.Errorf("%s: %q", image, got)
 		}
@@ -89,7 +102,7 @@ func TestLintRules(t *testing.T) {
 			`p.yaml:5:5: rule "c" never fires: rule "a" on line 3 matches everything that it matches`,
 		}},
 	} {
-		if diff := cmp.Diff(tt.want, lint(t, "version: 1\nrules:\n"+tt.rules)); diff != "" {
+		if diff := cmp.Diff(tt.want, linted(t, "version: 1\nrules:\n"+tt.rules)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 	}
@@ -108,7 +121,7 @@ func TestLintOfSections(t *testing.T) {
 		strings.Replace(unused, "%s", "p.yaml", 1):                                                          `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: there is no such rule`,
 		"images: [{match: a*, rules: [{name: x, effect: warn}]}]\n" + strings.Replace(unused, "%s", "x", 1): `p.yaml:5:14: the exception for rule "x" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
 	} {
-		got := lint(t, "version: 1\nrules:\n  - {name: all, severity: low}\n"+section)
+		got := linted(t, "version: 1\nrules:\n  - {name: all, severity: low}\n"+section)
 		if strings.Join(got, "\n") != want {
 			t.Errorf("%s: %q", section, got)
 		}
@@ -174,48 +187,50 @@ func TestLintOfLists(t *testing.T) {
 		{"distribution for some images", "images: [{match: x*, distribution: {notAllowed: warn}}]\n", []string{
 			`p.yaml:4:22: "notAllowed" has no effect: there is no "allow"`}},
 	} {
-		if diff := cmp.Diff(tt.want, lint(t, "version: 1\nrules:\n  - {name: a, severity: low}\n"+tt.sections)); diff != "" {
+		if diff := cmp.Diff(tt.want, linted(t, "version: 1\nrules:\n  - {name: a, severity: low}\n"+tt.sections)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 	}
 }
 
 func TestLintOfARepeatedPolicy(t *testing.T) {
-	p, other := parsed(t, minimal), parsed(t, minimal+"sbom: {minPackages: 1}\n")
+	p, other := parsed(t, "p.yaml", minimal), parsed(t, "p.yaml", minimal+"sbom: {minPackages: 1}\n")
 	again := *p
 	again.File = "again.yaml"
-	want := []Problem{{Position{File: "again.yaml"}, `the policy adds nothing: "p.yaml" says the same`}}
-	if diff := cmp.Diff(want, Set{p, other, &again}.Lint(now)); diff != "" {
+	want := []policy.Problem{{Position: policy.Position{File: "again.yaml"}, Message: `the policy adds nothing: "p.yaml" says the same`}}
+	if diff := cmp.Diff(want, Set(policy.Set{p, other, &again}, now)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestLintedRuleNeverDecides compares Lint with Evaluate over all pairs of rules: Lint reports a
-// rule as dead if and only if it decides about no finding.
+// TestLintedRuleNeverDecides compares Policy with Evaluate over all pairs of rules: a rule is reported as
+// dead if and only if it decides about no finding.
 func TestLintedRuleNeverDecides(t *testing.T) {
-	var rules []Rule
-	var findings []evidence.Finding
+	at := func(line int) policy.Position { return policy.Position{File: "p.yaml", Line: line, Column: 1} }
+	var rules []policy.Rule
+	in := evidence.Input{Platforms: []evidence.Platform{{}}}
 	for severity := evidence.SeverityUnknown; severity <= evidence.SeverityCritical; severity++ {
-		for _, fix := range []Fixable{FixableAny, FixableYes, FixableNo} {
-			for _, effect := range []Effect{Block, Warn} {
-				rules = append(rules, Rule{Severity: severity, Fix: fix, Effect: effect})
+		for _, fix := range []policy.Fixable{policy.FixableAny, policy.FixableYes, policy.FixableNo} {
+			for _, effect := range []policy.Effect{policy.Block, policy.Warn} {
+				rules = append(rules, policy.Rule{Severity: severity, Fix: fix, Effect: effect})
 			}
 		}
-		findings = append(findings, evidence.Finding{Severity: severity}, evidence.Finding{Severity: severity, FixState: evidence.FixAvailable})
+		in.Platforms[0].Findings = append(in.Platforms[0].Findings,
+			evidence.Finding{Severity: severity}, evidence.Finding{Severity: severity, FixState: evidence.FixAvailable})
 	}
 	for _, a := range rules {
 		for _, b := range rules {
-			a.Name, a.Position, b.Name, b.Position = "a", at(1, 1), "b", at(2, 1)
-			p := &Policy{Rules: []Rule{a, b}}
+			a.Name, a.Position, b.Name, b.Position = "a", at(1), "b", at(2)
+			p := &policy.Policy{Rules: []policy.Rule{a, b}}
 			want := map[string]bool{"a": true, "b": true}
-			for i := range findings {
-				e := newEvaluation(p, &evidence.Input{}, now)
-				if v := e.decide(newIndexedFinding(&findings[i], &evidence.Platform{})); v.rule != nil {
-					delete(want, v.rule.Name)
+			d := p.Evaluate(in, now)
+			for _, v := range slices.Concat(d.Violations, d.Warnings) {
+				if v.Finding != nil {
+					delete(want, v.Rule)
 				}
 			}
 			got := map[string]bool{}
-			for _, problem := range p.Lint(now) {
+			for _, problem := range Policy(p, now) {
 				got[map[int]string{1: "a", 2: "b"}[problem.Position.Line]] = true
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -226,8 +241,110 @@ func TestLintedRuleNeverDecides(t *testing.T) {
 }
 
 func TestLintWithoutPolicy(t *testing.T) {
-	var none *Policy
-	if got := none.Lint(time.Time{}); got != nil {
+	if got := Policy(nil, time.Time{}); got != nil {
 		t.Errorf("%v", got)
 	}
+}
+
+func TestLintOfUnmatchedImages(t *testing.T) {
+	got := linted(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\n")
+	if want := []string{`p.yaml: "unmatchedImages: deny" denies every image: there are no "images"`}; !cmp.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestLintScopes(t *testing.T) {
+	got := linted(t, `version: 1
+rules:
+  - name: high
+    severity: high
+  - name: medium
+    severity: medium
+images:
+  - match: [GHCR.io/a, "b:*", "docker-archive:builds/*"]
+    rules:
+      - {name: critical, severity: critical}
+      - {name: low, severity: low}
+    exceptions:
+      - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
+`)
+	want := []string{
+		`p.yaml:8:5: the scope has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
+		`p.yaml:8:5: the scope has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
+		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it matches`,
+		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func withExceptions(keys ...string) string {
+	data := minimal + "exceptions:\n"
+	for _, k := range keys {
+		data += "  - {" + k + ", reason: r, owner: o, expires: 2030-01-01}\n"
+	}
+	return data
+}
+
+func TestLintExceptionsForGaps(t *testing.T) {
+	for keys, want := range map[string]string{
+		"rule: sbom.unknowns":                       "",
+		"rule: distribution.notCovered":             "",
+		"rule: database.minAdvisories":              "",
+		"rule: distribution.endOfLife":              "",
+		"rule: database.maxAge, package: pkg:npm/*": "that rule is not about packages",
+		"rule: evidence":                            "no exception covers that built-in rule",
+		"rule: exceptions.maxLifetime":              "no exception covers that built-in rule",
+		"rule: unmatchedImages":                     "no exception covers that built-in rule",
+	} {
+		got := linted(t, withExceptions(keys))
+		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
+			t.Errorf("%s: %q, want %q", keys, got, want)
+		}
+	}
+	got := linted(t, withExceptions("rule: sbom.unknowns, path: /a", "rule: sbom.unknowns, path: /b"))
+	if len(got) > 0 {
+		t.Errorf("two paths: %q", got)
+	}
+	if got := linted(t, withExceptions("rule: sbom.unknowns", "rule: sbom.unknowns, path: /b")); len(got) != 1 {
+		t.Errorf("one that adds nothing: %q", got)
+	}
+}
+
+// TestLintOfASet checks that the problems of all policies are sorted, and that a missing policy has
+// none.
+func TestLintOfASet(t *testing.T) {
+	const exceptions = "exceptions: [{id: CVE-1, reason: r, owner: o, expires: 2026-06-20}]\n"
+	a, b := parsed(t, "a.yaml", minimal+exceptions), parsed(t, "b.yaml", minimal+exceptions+"# b\n")
+	got := Set(policy.Set{b, a, nil}, now)
+	if len(got) != 2 || got[0].Position.File != "a.yaml" || got[1].Position.File != "b.yaml" {
+		t.Errorf("%v", got)
+	}
+}
+
+// FuzzPolicy checks that every policy that Parse accepts can be checked.
+func FuzzPolicy(f *testing.F) {
+	files, err := filepath.Glob("../../examples/policies/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := policy.Parse("p.yaml", data)
+		if err != nil {
+			return
+		}
+		for _, problem := range Policy(p, now) {
+			if problem.Message == "" || problem.Position.File != "p.yaml" {
+				t.Errorf("%+v", problem)
+			}
+		}
+	})
 }
