@@ -60,7 +60,9 @@ func module(t *testing.T) string {
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"policy":                   {"policy/evidence", "policy/internal/builtin", "policy/internal/custom", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/wording", "internal/clock", "internal/names"},
+		"policy/diff":              {"policy", "policy/evidence", "policy/explain", "policy/internal/wording"},
 		"policy/evidence":          nil,
+		"policy/explain":           {"policy", "policy/evidence", "policy/internal/wording"},
 		"policy/internal/builtin":  nil,
 		"policy/internal/custom":   {"policy/evidence", "policy/internal/order", "policy/internal/wording"},
 		"policy/internal/match":    {"policy/evidence", "internal/names"},
@@ -79,7 +81,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/trust":           {"internal/clock"},
 		"internal/attach":          {"internal/clock", "internal/registry", "internal/trust"},
 		"internal/vex":             nil,
-		"internal/report":          {"policy", "policy/evidence"},
+		"internal/report":          {"policy", "policy/evidence", "policy/diff", "policy/explain"},
 		"internal/attestations":    {"policy", "policy/evidence", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
 		"gate/layers":              {"internal/disk", "internal/registry"},
 		"gate/secrets":             {"policy/evidence"},
@@ -91,7 +93,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                     {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                  {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":             {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/lab":             nil,
 		"":                         {"internal/cli"},
 		"examples/demo":            {"internal/lab"},

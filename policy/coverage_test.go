@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy/evidence"
-	"github.com/imagegate/imagegate/policy/internal/builtin"
 )
 
 // The reasons and classes that a single effect "warn" sets.
@@ -252,15 +251,5 @@ func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
 	}
 	if got := problems(t, "version: 1\nrules: [{name: sbom.unknowns}]\n"); len(got) != 1 || !strings.Contains(got[0], "the name of a built-in rule") {
 		t.Errorf("a rule with the name of a built-in one: %q", got)
-	}
-}
-
-func TestExplainOffersAnExceptionForAGap(t *testing.T) {
-	p := parsed(t, minimal)
-	in := cleanInput()
-	in.Platforms[0].Unmatched = []evidence.Unmatched{gaps[2]}
-	got := Explain(Set{p}, in, p.Evaluate(in, now), builtin.NotCovered, now)
-	if len(got) != 1 || !slices.ContainsFunc(got[0].Remedies, func(s string) bool { return strings.Contains(s, "rule distribution.notCovered") }) {
-		t.Errorf("%+v", got)
 	}
 }

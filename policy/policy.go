@@ -5,7 +5,8 @@
 // its zero value is a denial. Both are pure: they use no file, clock, registry or scanner, so the same
 // arguments always give the same result.
 //
-// Other packages use policies: suite tests them, and lint reports parts without effect.
+// Packages below this one use policies and decisions: lint reports parts of a policy without effect,
+// suite tests policies, explain says what would let an entry pass, and diff compares two decisions.
 //
 // Evaluation is monotone. Adding a finding, raising a severity, learning that a vulnerability is
 // exploited or adding a policy never turns a denial into a pass. The same is true for removing

@@ -219,3 +219,42 @@ func fixText(f *evidence.Finding) string {
 	}
 	return "no known fix"
 }
+
+// MatchingRule is a rule that matches a finding.
+type MatchingRule struct {
+	Rule     string        `json:"rule"`
+	Position Position      `json:"position,omitzero"`
+	Scope    string        `json:"scope,omitempty"`
+	Effect   Effect        `json:"effect"`
+	Grace    time.Duration `json:"grace,omitempty"`
+}
+
+// Matcher returns a function that lists all rules of p that match a finding of a platform of in, not only
+// the deciding one: in the order of the file, custom rules last. A custom rule that cannot be evaluated
+// matches. A nil policy has no rules.
+func (p *Policy) Matcher(in *evidence.Input, now time.Time) func(*evidence.Platform, *evidence.Finding) []MatchingRule {
+	e := newEvaluation(p, in, now)
+	return func(platform *evidence.Platform, f *evidence.Finding) (matching []MatchingRule) {
+		for _, r := range e.matching(newIndexedFinding(f, platform)) {
+			m := MatchingRule{Rule: r.Name, Position: r.Position, Effect: r.Effect, Grace: r.Grace}
+			if scope := e.policy.at[r.Position]; scope != nil {
+				m.Scope = scope.String()
+			}
+			matching = append(matching, m)
+		}
+		return matching
+	}
+}
+
+// matching returns all rules that match s.
+func (e *evaluation) matching(s *indexedFinding) (rules []*rule) {
+	for i := range e.rules {
+		if r := &e.rules[i]; r.matches(s) {
+			rules = append(rules, r)
+		}
+	}
+	for _, m := range e.customMatches(s) {
+		rules = append(rules, m.rule)
+	}
+	return rules
+}

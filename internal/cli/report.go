@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/explain"
 )
 
 // answerFlag is --output for commands that read reports. It has no environment variable: a variable
@@ -72,7 +72,7 @@ func runExplain(c *cli.Context, s Streams) error {
 		return usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
 			r.Policy.File, r.Policy.Digest, policies.Digest())
 	}
-	explanations := policy.Explain(policies, judged.Input, judged.Decision, args[0], judged.At)
+	explanations := explain.Entries(policies, judged.Input, judged.Decision, args[0], judged.At)
 	if len(explanations) == 0 {
 		return usagef("%q is neither a vulnerability in the report nor the name of a rule that applies to the report", args[0])
 	}

@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/diff"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/explain"
 )
 
 // explainExample is a result with every outcome, on two platforms.
@@ -29,17 +31,17 @@ func explainExample() ExplainResult {
 	graced, excepted, taken := violation, violation, violation
 	graced.Blocks, graced.Inherited = day(20), true
 	graced.Expired = []policy.Exception{{Position: policy.Position{File: "policy.yaml", Line: 30}, Owner: "web", Reason: "late", Expires: day(4)}}
-	explanations := []policy.Explanation{
-		{Outcome: policy.OutcomeBlocked, Violation: violation,
+	explanations := []explain.Explanation{
+		{Outcome: explain.Blocked, Violation: violation,
 			Rules: []policy.MatchingRule{{Rule: "high", Position: violation.Position, Grace: 14 * 24 * time.Hour},
 				{Rule: "rest", Position: policy.Position{File: "team.yaml", Line: 4}, Effect: policy.Warn, Scope: "registry.example/*"}},
 			Remedies: []string{"upgrade lodash to 4.17.21", "it does not pass without a change"}},
-		{Outcome: policy.OutcomeBlocked, Violation: other},
-		{Outcome: policy.OutcomeWarned, Violation: graced},
-		{Outcome: policy.OutcomeExcepted, Violation: excepted, Exception: &policy.Exception{Position: policy.Position{File: "policy.yaml", Line: 20}, Owner: "web", Reason: "not reachable", Expires: day(25)}},
-		{Outcome: policy.OutcomeNotAffected, Violation: taken, Statement: &evidence.VEXStatement{Status: evidence.VEXNotAffected, Justification: "component_not_present", Document: "vex.json", Author: "vendor"}},
-		{Outcome: policy.OutcomeAllowed, Violation: policy.Violation{Platform: "linux/amd64", Finding: finding}},
-		{Outcome: policy.OutcomeBlocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
+		{Outcome: explain.Blocked, Violation: other},
+		{Outcome: explain.Warned, Violation: graced},
+		{Outcome: explain.Excepted, Violation: excepted, Exception: &policy.Exception{Position: policy.Position{File: "policy.yaml", Line: 20}, Owner: "web", Reason: "not reachable", Expires: day(25)}},
+		{Outcome: explain.NotAffected, Violation: taken, Statement: &evidence.VEXStatement{Status: evidence.VEXNotAffected, Justification: "component_not_present", Document: "vex.json", Author: "vendor"}},
+		{Outcome: explain.Allowed, Violation: policy.Violation{Platform: "linux/amd64", Finding: finding}},
+		{Outcome: explain.Blocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
 			Platform: "linux/amd64", Message: "telnetd 1 is denied by the policy"}},
 	}
 	return ExplainResult{Query: "CVE-2024-0001", Image: evidence.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, EvaluatedAt: day(15),
@@ -208,7 +210,7 @@ func TestResultsAreSanitized(t *testing.T) {
 func corruptStrings(v reflect.Value, text string) {
 	switch v.Kind() {
 	case reflect.String:
-		if !slices.Contains([]reflect.Type{reflect.TypeFor[evidence.FixState](), reflect.TypeFor[policy.ChangeKind](), reflect.TypeFor[policy.Outcome]()}, v.Type()) {
+		if !slices.Contains([]reflect.Type{reflect.TypeFor[evidence.FixState](), reflect.TypeFor[diff.ChangeKind](), reflect.TypeFor[explain.Outcome]()}, v.Type()) {
 			v.SetString(v.String() + text)
 		}
 	case reflect.Pointer:

@@ -1,4 +1,5 @@
-package policy
+// Package diff compares two evaluations of an image: what changed, and why an outcome is different.
+package diff
 
 import (
 	"cmp"
@@ -6,15 +7,17 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/explain"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // Snapshot is one evaluation of an image, to be compared with another.
 type Snapshot struct {
-	Input    evidence.Input `json:"input"`
-	Decision Decision       `json:"decision"`
-	// Policy is the digest of the policies, see Set.Digest.
+	Input    evidence.Input  `json:"input"`
+	Decision policy.Decision `json:"decision"`
+	// Policy is the digest of the policies, see policy.Set.Digest.
 	Policy string `json:"policy"`
 	// At is the time of the evaluation.
 	At time.Time `json:"at"`
@@ -23,7 +26,7 @@ type Snapshot struct {
 // ChangeKind is the kind of a difference between two snapshots.
 type ChangeKind string
 
-// The kinds of change, in the order of Diff's result.
+// The kinds of change, in the order of the result of Snapshots.
 const (
 	ChangePolicy    ChangeKind = "policy changed"
 	ChangeDatabase  ChangeKind = "database changed"
@@ -52,15 +55,15 @@ type Change struct {
 	// Finding is the later finding, or the earlier one if it is gone.
 	Finding *evidence.Finding `json:"finding,omitempty"`
 	// Exception is the exception that expired.
-	Exception *Exception `json:"exception,omitempty"`
+	Exception *policy.Exception `json:"exception,omitempty"`
 }
 
-// Diff returns the changes from one snapshot to a later one. They are sorted by kind and then in
+// Snapshots returns the changes from one snapshot to a later one. They are sorted by kind and then in
 // the order of the Decision. The result is nil if nothing has changed.
 //
 // Two findings are the same if they have an id or alias in common and are in a package of the same
 // name and type on the same platform. The version does not matter.
-func Diff(before, after Snapshot) []Change {
+func Snapshots(before, after Snapshot) []Change {
 	var c changes
 	if before.Policy != after.Policy {
 		c.add(Change{Kind: ChangePolicy}, "the policy has changed from %s to %s", before.Policy, after.Policy)
@@ -100,7 +103,7 @@ func Diff(before, after Snapshot) []Change {
 	return c
 }
 
-// changes is the result of Diff while it is built.
+// changes is the result of Snapshots while it is built.
 type changes []Change
 
 func (c *changes) add(change Change, format string, args ...any) {
@@ -110,7 +113,7 @@ func (c *changes) add(change Change, format string, args ...any) {
 
 // compare adds the changes of an entry that is in both snapshots. It reports only the first reason
 // for a finding, and also a new known exploit.
-func (c *changes) compare(was, now *Explanation, at time.Time) {
+func (c *changes) compare(was, now *explain.Explanation, at time.Time) {
 	change := Change{Platform: now.Platform, Finding: now.Finding}
 	name := fmt.Sprintf("what rule %q says", now.Rule)
 	exploited := false
@@ -128,7 +131,7 @@ func (c *changes) compare(was, now *Explanation, at time.Time) {
 		change.Kind, change.Exception = ChangeException, was.Exception
 		c.add(change, "the exception for %s expired on %s: %s is now %s",
 			was.Exception.Subject(), wording.Time(was.Exception.Expires), name, now.Outcome)
-	case now.Outcome == OutcomeBlocked && !was.Blocks.IsZero() && !at.Before(was.Blocks):
+	case now.Outcome == explain.Blocked && !was.Blocks.IsZero() && !at.Before(was.Blocks):
 		change.Kind = ChangeGrace
 		c.add(change, "the grace of %s ended on %s", name, wording.Time(was.Blocks))
 	case !exploited:
@@ -143,14 +146,14 @@ func findingName(f *evidence.Finding) string {
 
 // entries looks up the entries of one decision by the entries of another.
 type entries struct {
-	all   []Explanation
+	all   []explain.Explanation
 	first map[entryKey]int // the strictest of equal entries
 }
 
 type entryKey struct{ platform, id, packageType, packageName, message string }
 
-func newEntries(d *Decision) *entries {
-	j := &entries{all: listed(d), first: make(map[entryKey]int)}
+func newEntries(d *policy.Decision) *entries {
+	j := &entries{all: explain.All(d), first: make(map[entryKey]int)}
 	for i := range j.all {
 		for _, k := range entryKeys(&j.all[i]) {
 			if _, ok := j.first[k]; !ok {
@@ -162,7 +165,7 @@ func newEntries(d *Decision) *entries {
 }
 
 // find returns the strictest entry that is the same as e, or nil.
-func (j *entries) find(e *Explanation) *Explanation {
+func (j *entries) find(e *explain.Explanation) *explain.Explanation {
 	found := len(j.all)
 	for _, k := range entryKeys(e) {
 		if i, ok := j.first[k]; ok {
@@ -175,7 +178,7 @@ func (j *entries) find(e *Explanation) *Explanation {
 	return &j.all[found]
 }
 
-func entryKeys(e *Explanation) []entryKey {
+func entryKeys(e *explain.Explanation) []entryKey {
 	if e.Finding == nil {
 		return []entryKey{{platform: e.Platform, id: e.Rule, message: e.Message}}
 	}

@@ -1,10 +1,13 @@
-package policy
+// Package explain explains why a decision lists a finding or another violation, and what would let it
+// pass.
+package explain
 
 import (
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
@@ -14,11 +17,11 @@ type Outcome string
 
 // The outcomes, the strictest first.
 const (
-	OutcomeBlocked     Outcome = "blocked"
-	OutcomeWarned      Outcome = "warned"
-	OutcomeExcepted    Outcome = "excepted"
-	OutcomeNotAffected Outcome = "not affected"
-	OutcomeAllowed     Outcome = "allowed"
+	Blocked     Outcome = "blocked"
+	Warned      Outcome = "warned"
+	Excepted    Outcome = "excepted"
+	NotAffected Outcome = "not affected"
+	Allowed     Outcome = "allowed"
 )
 
 // Explanation explains why a Decision lists an entry, and what would let it pass.
@@ -26,13 +29,13 @@ type Explanation struct {
 	Outcome Outcome `json:"outcome"`
 	// Violation has the deciding rule, its position and the relevant dates. For an allowed finding
 	// it only has the platform and the finding.
-	Violation
+	policy.Violation
 	// Exception is the exception that covers the entry. Statement is the VEX statement that removes
 	// it.
-	Exception *Exception             `json:"exception,omitempty"`
+	Exception *policy.Exception      `json:"exception,omitempty"`
 	Statement *evidence.VEXStatement `json:"statement,omitempty"`
 	// Rules lists all rules of all policies that match the finding, not only the deciding one.
-	Rules []MatchingRule `json:"rules,omitempty"`
+	Rules []policy.MatchingRule `json:"rules,omitempty"`
 	// UpgradeTo lists versions of the package that fix the finding.
 	UpgradeTo []string `json:"upgradeTo,omitempty"`
 	// ExceptIn lists the policies that all need an exception to let the entry pass. Some may
@@ -41,15 +44,6 @@ type Explanation struct {
 	// Remedies lists ways to let the entry pass, the best first. It is empty for an entry that does
 	// not block. Sanitize them before printing: they can quote the image.
 	Remedies []string `json:"remedies,omitempty"`
-}
-
-// MatchingRule is a rule that matches a finding.
-type MatchingRule struct {
-	Rule     string        `json:"rule"`
-	Position Position      `json:"position,omitzero"`
-	Scope    string        `json:"scope,omitempty"`
-	Effect   Effect        `json:"effect"`
-	Grace    time.Duration `json:"grace,omitempty"`
 }
 
 // ExceptionPlace is a policy that an exception can be added to.
@@ -61,14 +55,14 @@ type ExceptionPlace struct {
 	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
 }
 
-// Explain explains the entries of d that match id, in d's order. id is the id or alias of a
+// Entries explains the entries of d that match id, in d's order. id is the id or alias of a
 // vulnerability, or the name of a deciding rule. d must be the decision of s about in at the time
 // now.
-func Explain(s Set, in evidence.Input, d Decision, id string, now time.Time) []Explanation {
-	var policies []*evaluation
+func Entries(s policy.Set, in evidence.Input, d policy.Decision, id string, now time.Time) []Explanation {
+	var policies []explained
 	for _, p := range s {
 		if p != nil {
-			policies = append(policies, newEvaluation(p, &in, now))
+			policies = append(policies, explained{p, p.Matcher(&in, now)})
 		}
 	}
 	platforms := map[string]*evidence.Platform{}
@@ -77,7 +71,7 @@ func Explain(s Set, in evidence.Input, d Decision, id string, now time.Time) []E
 	}
 	wanted := strings.ToLower(id)
 	var explanations []Explanation
-	for _, e := range listed(&d) {
+	for _, e := range All(&d) {
 		switch {
 		case e.Finding == nil && e.Rule == id:
 			e.explainRule(policies)
@@ -86,7 +80,7 @@ func Explain(s Set, in evidence.Input, d Decision, id string, now time.Time) []E
 			if platform == nil {
 				platform = &evidence.Platform{Platform: e.Platform}
 			}
-			e.explainFinding(policies, newIndexedFinding(e.Finding, platform))
+			e.explainFinding(policies, platform)
 		default:
 			continue
 		}
@@ -95,93 +89,80 @@ func Explain(s Set, in evidence.Input, d Decision, id string, now time.Time) []E
 	return explanations
 }
 
-// listed returns all entries of d, the strictest first.
-func listed(d *Decision) []Explanation {
+// explained is a policy and the rules that match findings.
+type explained struct {
+	*policy.Policy
+	matching func(p *evidence.Platform, f *evidence.Finding) []policy.MatchingRule
+}
+
+// All returns all entries of d, the strictest first, without explanations.
+func All(d *policy.Decision) []Explanation {
 	all := make([]Explanation, 0, len(d.Violations)+len(d.Warnings)+len(d.Excepted)+len(d.NotAffected)+len(d.Allowed))
 	for _, v := range d.Violations {
-		all = append(all, Explanation{Outcome: OutcomeBlocked, Violation: v})
+		all = append(all, Explanation{Outcome: Blocked, Violation: v})
 	}
 	for _, v := range d.Warnings {
-		all = append(all, Explanation{Outcome: OutcomeWarned, Violation: v})
+		all = append(all, Explanation{Outcome: Warned, Violation: v})
 	}
 	for i := range d.Excepted {
 		x := &d.Excepted[i]
-		all = append(all, Explanation{Outcome: OutcomeExcepted, Violation: x.Violation, Exception: &x.Exception})
+		all = append(all, Explanation{Outcome: Excepted, Violation: x.Violation, Exception: &x.Exception})
 	}
 	for i := range d.NotAffected {
 		x := &d.NotAffected[i]
-		all = append(all, Explanation{Outcome: OutcomeNotAffected, Violation: x.Violation, Statement: &x.Statement})
+		all = append(all, Explanation{Outcome: NotAffected, Violation: x.Violation, Statement: &x.Statement})
 	}
 	for i := range d.Allowed {
 		x := &d.Allowed[i]
-		all = append(all, Explanation{Outcome: OutcomeAllowed, Violation: Violation{Platform: x.Platform, Finding: &x.Finding}})
+		all = append(all, Explanation{Outcome: Allowed, Violation: policy.Violation{Platform: x.Platform, Finding: &x.Finding}})
 	}
 	return all
 }
 
-func (e *Explanation) explainFinding(policies []*evaluation, s *indexedFinding) {
+func (e *Explanation) explainFinding(policies []explained, platform *evidence.Platform) {
+	f := e.Finding
 	for _, p := range policies {
-		blocks := false
-		for _, r := range p.matching(s) {
-			blocks = blocks || r.Effect != Warn
-			m := MatchingRule{Rule: r.Name, Position: r.Position, Effect: r.Effect, Grace: r.Grace}
-			if scope := p.policy.at[r.Position]; scope != nil {
-				m.Scope = scope.String()
-			}
-			e.Rules = append(e.Rules, m)
-		}
-		if blocks {
-			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
+		rules := p.matching(platform, f)
+		e.Rules = append(e.Rules, rules...)
+		if slices.ContainsFunc(rules, func(r policy.MatchingRule) bool { return r.Effect != policy.Warn }) {
+			e.ExceptIn = append(e.ExceptIn, placeIn(p.Policy))
 		}
 	}
-	for _, fix := range s.Fixes {
+	for _, fix := range f.Fixes {
 		if fix.Version != "" && !slices.Contains(e.UpgradeTo, fix.Version) {
 			e.UpgradeTo = append(e.UpgradeTo, fix.Version)
 		}
 	}
-	if e.Outcome != OutcomeBlocked && e.Blocks.IsZero() {
+	if e.Outcome != Blocked && e.Blocks.IsZero() {
 		return
 	}
 	if len(e.UpgradeTo) > 0 {
-		e.Remedies = append(e.Remedies, "upgrade "+s.Package.Name+" to "+strings.Join(e.UpgradeTo, " or "))
+		e.Remedies = append(e.Remedies, "upgrade "+f.Package.Name+" to "+strings.Join(e.UpgradeTo, " or "))
 	} else {
-		e.Remedies = append(e.Remedies, "no fixed version is known: remove "+s.Package.Name+" or build without it")
+		e.Remedies = append(e.Remedies, "no fixed version is known: remove "+f.Package.Name+" or build without it")
 	}
-	e.remedyByException("id " + s.ID)
+	e.remedyByException("id " + f.ID)
 }
 
-// matching returns all rules that match s.
-func (e *evaluation) matching(s *indexedFinding) (rules []*rule) {
-	for i := range e.rules {
-		if r := &e.rules[i]; r.matches(s) {
-			rules = append(rules, r)
-		}
-	}
-	for _, m := range e.customMatches(s) {
-		rules = append(rules, m.rule)
-	}
-	return rules
-}
-
-func (e *Explanation) explainRule(policies []*evaluation) {
+func (e *Explanation) explainRule(policies []explained) {
 	if !e.CanBeExcepted() {
-		if e.Outcome == OutcomeBlocked {
+		if e.Outcome == Blocked {
 			e.Remedies = append(e.Remedies, "no exception covers this: fix the problem that the message describes")
 		}
 		return
 	}
 	for _, p := range policies {
 		// A default that is not written in a file applies to every policy.
-		if e.Position.File == "" || e.Position.File == p.policy.File {
-			e.ExceptIn = append(e.ExceptIn, placeIn(p.policy.Policy))
+		if e.Position.File == "" || e.Position.File == p.File {
+			e.ExceptIn = append(e.ExceptIn, placeIn(p.Policy))
 		}
 	}
-	if e.Outcome == OutcomeBlocked {
+	if e.Outcome == Blocked {
 		e.remedyByException("rule " + e.Rule)
 	}
 }
 
-func placeIn(p *Policy) ExceptionPlace {
+func placeIn(p *policy.Policy) ExceptionPlace {
 	return ExceptionPlace{File: p.File, Folder: p.ExceptionsFolder, MaxLifetime: p.ExceptionsMaxLifetime}
 }
 
