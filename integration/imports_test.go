@@ -59,17 +59,20 @@ func module(t *testing.T) string {
 // module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":                   {"policy/evidence", "policy/internal/builtin", "policy/internal/custom", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/wording", "internal/clock", "internal/names"},
+		"policy":                   {"policy/evidence", "policy/internal/builtin", "policy/internal/custom", "policy/internal/image", "policy/internal/indexed", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/vex", "policy/internal/wording", "internal/clock", "internal/names"},
 		"policy/diff":              {"policy", "policy/evidence", "policy/explain", "policy/internal/wording"},
 		"policy/evidence":          nil,
 		"policy/explain":           {"policy", "policy/evidence", "policy/internal/wording"},
 		"policy/internal/builtin":  nil,
 		"policy/internal/custom":   {"policy/evidence", "policy/internal/order", "policy/internal/wording"},
+		"policy/internal/image":    {"policy/evidence", "policy/internal/match", "policy/internal/wording"},
+		"policy/internal/indexed":  {"policy/evidence", "policy/internal/match", "internal/clock"},
 		"policy/internal/match":    {"policy/evidence", "internal/names"},
 		"policy/internal/order":    {"policy/evidence"},
 		"policy/internal/spdx":     {"policy/internal/match", "internal/suggest"},
 		"policy/internal/strict":   {"internal/suggest"},
 		"policy/internal/versions": nil,
+		"policy/internal/vex":      {"policy/evidence", "policy/internal/indexed", "policy/internal/match", "policy/internal/order", "internal/clock"},
 		"policy/internal/wording":  {"policy/evidence"},
 		"policy/lint":              {"policy", "policy/evidence", "policy/internal/builtin", "policy/internal/match", "policy/internal/spdx", "policy/internal/wording"},
 		"policy/suite":             {"policy", "policy/evidence", "policy/internal/match", "policy/internal/order", "policy/internal/strict"},

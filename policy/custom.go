@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/custom"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
@@ -169,10 +170,10 @@ type customMatch struct {
 }
 
 // customMatches returns the custom rules about findings that match s or could not be evaluated.
-func (e *evaluation) customMatches(s *indexedFinding) (matches []customMatch) {
+func (e *evaluation) customMatches(s *indexed.Finding) (matches []customMatch) {
 	for i := range e.customRules {
 		r := &e.customRules[i]
-		if matched, message, err := r.custom.compiled().Matches(e.in, s.platform, s.Finding, e.now); matched {
+		if matched, message, err := r.custom.compiled().Matches(e.in, s.Platform, s.Finding, e.now); matched {
 			if err == nil && r.custom.Message == "" {
 				message = "" // reports show the rule's name anyway
 			}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/vex"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -31,7 +33,7 @@ type evaluation struct {
 	inherited   func(platform string, f *evidence.Finding) bool // whether the baseline has a finding
 	signers     signers
 	exceptions  *exceptions
-	statements  *statements
+	statements  *vex.Statements
 	now         time.Time
 }
 
@@ -55,7 +57,7 @@ func newEvaluation(p *Policy, in *evidence.Input, now time.Time) *evaluation {
 		e.inherited = in.Baseline.Lookup()
 	}
 	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.compiled().UsesNow() })
-	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
+	e.statements = scoped.VEX.statements(e)
 	return e
 }
 
@@ -234,7 +236,7 @@ func (e *evaluation) sbom(p *evidence.Platform) {
 	e.unknowns(p)
 }
 
-func (e *evaluation) finding(s *indexedFinding) outcome {
+func (e *evaluation) finding(s *indexed.Finding) outcome {
 	verdict := e.decide(s)
 	if verdict.rule == nil {
 		return outcome{rank: allowed}
@@ -242,7 +244,7 @@ func (e *evaluation) finding(s *indexedFinding) outcome {
 	if verdict.unevaluated {
 		return outcome{rank: blocked, Violation: e.violation(s, verdict)}
 	}
-	if statement := e.statements.removing(s); statement != nil {
+	if statement := e.statements.Removing(s); statement != nil {
 		return outcome{rank: notAffected, Violation: e.violation(s, verdict.plain()), statement: statement}
 	}
 	if verdict.rule.Effect == Warn {
@@ -261,9 +263,9 @@ func (e *evaluation) finding(s *indexedFinding) outcome {
 	return o
 }
 
-func (e *evaluation) violation(s *indexedFinding, verdict verdict) Violation {
+func (e *evaluation) violation(s *indexed.Finding, verdict verdict) Violation {
 	v := Violation{
-		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
+		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.Platform.Platform,
 		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks, Inherited: verdict.inherited,
 		Unevaluated: verdict.unevaluated,
 	}

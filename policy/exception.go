@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
@@ -58,8 +59,8 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions {
 // cover returns the exception that covers f, or nil. If several do, it returns the one that lasts
 // longest. expired lists expired exceptions that match, in the order of the file. f must be a
 // finding that blocks, because the exception is marked as used.
-func (x *exceptions) cover(f *indexedFinding) (covering *exception, expired []Exception) {
-	return x.choose(x.candidates(f), exceptingOne(f.purl))
+func (x *exceptions) cover(f *indexed.Finding) (covering *exception, expired []Exception) {
+	return x.choose(x.candidates(f), exceptingOne(f.PURL))
 }
 
 // coverRule is like cover, for a violation of a rule about s.
@@ -85,13 +86,13 @@ func (x *exceptions) choose(candidates []*exception, s excepting) (covering *exc
 }
 
 // candidates returns the exceptions for f's id or aliases, each once, in the order of the file.
-func (x *exceptions) candidates(f *indexedFinding) []*exception {
+func (x *exceptions) candidates(f *indexed.Finding) []*exception {
 	if len(x.byID) == 0 {
 		return nil
 	}
-	found := slices.Clip(x.byID[f.ids[0]]) // so that append copies it
+	found := slices.Clip(x.byID[f.LowerIDs[0]]) // so that append copies it
 	byID := len(found)
-	for _, alias := range f.ids[1:] {
+	for _, alias := range f.LowerIDs[1:] {
 		found = append(found, x.byID[alias]...)
 	}
 	if len(found) > byID {

@@ -159,26 +159,6 @@ func TestMonotoneInUnmatchedImages(t *testing.T) {
 	}
 }
 
-func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
-	for _, tt := range []struct {
-		pattern, base string
-		want          bool
-	}{
-		{"docker.io/library/debian:12", "debian:12", true},
-		{"debian:12", "index.docker.io/library/debian:12", true},
-		{"docker.io/library/debian*", "docker.io/debian:12@sha256:0", true},
-		{"GHCR.io:443/base/*", "ghcr.io/base/app:1", true},
-		{"ghcr.io/base/*", "GHCR.io/base/app:1", true},
-		{"docker.io/library/debian:12", "debian:11", false},
-		{"docker.io/library/debian:12", "registry.example/library/debian:12", false},
-		{"ghcr.io/base/*", "oci:ghcr.io/base/app", false},
-	} {
-		if got := baseFault(&evidence.Base{Name: tt.base}, []string{tt.pattern}) == ""; got != tt.want {
-			t.Errorf("%s allows %s: %v", tt.pattern, tt.base, got)
-		}
-	}
-}
-
 // spelling returns one of the spellings of a repository in spelled. It varies the name, port,
 // trailing dot and letter case of the host, an omitted default, and the transport.
 func (g generator) spelling(repository int) string {

@@ -1,6 +1,10 @@
 package policy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/imagegate/imagegate/policy/internal/indexed"
+)
 
 // Inheritance selects the image whose findings are inherited.
 type Inheritance string
@@ -20,6 +24,6 @@ func (s Set) UsesBaseline(repository string) bool {
 
 // inherits reports whether the baseline has s. It is false without a baseline, and for a finding that
 // is known to be exploited.
-func (e *evaluation) inherits(s *indexedFinding) bool {
-	return e.inherited != nil && s.KEV == nil && e.inherited(s.platform.Platform, s.Finding)
+func (e *evaluation) inherits(s *indexed.Finding) bool {
+	return e.inherited != nil && s.KEV == nil && e.inherited(s.Platform.Platform, s.Finding)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
@@ -19,7 +20,7 @@ import (
 const (
 	formatVersion = 1
 	maxScopes     = 1000 // each scope is compiled to a policy
-	maxCVSS       = 10
+	maxCVSS       = indexed.MaxCVSS
 )
 
 // Parse reads the policy in data. file is the name for positions; the file is not opened. The

@@ -10,12 +10,13 @@ import (
 
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 )
 
 const ruleDay = 24 * time.Hour
 
 func matches(r Rule, f evidence.Finding) bool {
-	return compileRules([]Rule{r})[0].matches(newIndexedFinding(&f, &evidence.Platform{}))
+	return compileRules([]Rule{r})[0].matches(indexed.New(&f, &evidence.Platform{}))
 }
 
 // withFeeds returns evidence from a database with the KEV and EPSS feeds.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
@@ -185,7 +186,7 @@ func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []
 func (c *evaluators) findings(p *evidence.Platform) {
 	findings := order.Sorted(p.Findings, order.CompareFindings)
 	for i := range findings {
-		s := newIndexedFinding(&findings[i], p)
+		s := indexed.New(&findings[i], p)
 		strictest := c.policies[0].finding(s)
 		for _, e := range c.policies[1:] {
 			if o := e.finding(s); o.stricterThan(&strictest) {
@@ -196,10 +197,10 @@ func (c *evaluators) findings(p *evidence.Platform) {
 	}
 }
 
-func (c *evaluators) list(s *indexedFinding, o outcome) {
+func (c *evaluators) list(s *indexed.Finding, o outcome) {
 	switch o.rank {
 	case allowed:
-		c.Allowed = append(c.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
+		c.Allowed = append(c.Allowed, Allowed{Platform: s.Platform.Platform, Finding: *s.Finding})
 	case excepted:
 		c.Excepted = append(c.Excepted, Excepted{Violation: o.Violation, Exception: *o.exception})
 	case notAffected:

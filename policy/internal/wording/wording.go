@@ -53,3 +53,31 @@ func Clip(s string, limit int) string {
 	}
 	return s
 }
+
+// EPSS returns the score and the percentile.
+func EPSS(e *evidence.EPSS) string {
+	if e == nil {
+		return "EPSS unknown"
+	}
+	return "EPSS " + Number(e.Score) + " (percentile " + Number(e.Percentile) + ")"
+}
+
+// Fix returns the versions that fix a finding, or the vendor's fix state.
+func Fix(f *evidence.Finding) string {
+	if len(f.Fixes) > 0 {
+		versions := make([]string, len(f.Fixes))
+		for i, fix := range f.Fixes {
+			versions[i] = fix.Version
+		}
+		return "fixed in " + strings.Join(versions, ", ")
+	}
+	switch f.FixState {
+	case evidence.FixAvailable:
+		return "fixed in an unknown version"
+	case evidence.FixNone:
+		return "not fixed yet"
+	case evidence.FixWont:
+		return "its vendor will not fix it"
+	}
+	return "no known fix"
+}

@@ -28,6 +28,11 @@ func TestWords(t *testing.T) {
 		"éé…":                               Clip("ééé", 2),
 		"ééé":                               Clip("ééé", 3),
 		"":                                  Clip("", 0),
+		"EPSS unknown":                      EPSS(nil),
+		"EPSS 0.5 (percentile 0.9)":         EPSS(&evidence.EPSS{Score: 0.5, Percentile: 0.9}),
+		"fixed in 2, 3":                     Fix(&evidence.Finding{Fixes: []evidence.Fix{{Version: "2"}, {Version: "3"}}}),
+		"its vendor will not fix it":        Fix(&evidence.Finding{FixState: evidence.FixWont}),
+		"no known fix":                      Fix(&evidence.Finding{}),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

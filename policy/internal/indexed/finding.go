@@ -1,4 +1,5 @@
-package policy
+// Package indexed has findings with the values that rules, exceptions and statements compare.
+package indexed
 
 import (
 	"time"
@@ -8,27 +9,33 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
-// indexedFinding is a finding with the values that rules, exceptions, statements and the baseline all
-// need, computed once.
-type indexedFinding struct {
+// MaxCVSS is the highest base score.
+const MaxCVSS = 10
+
+// Finding is a finding of a platform with values that are computed once.
+type Finding struct {
 	*evidence.Finding
-	platform *evidence.Platform
-	ids      []string // the id and the aliases, in lower case
-	purl     match.PURL
-	fixable  bool
-	cvss     float64 // the highest base score
-	scored   bool    // there is a valid base score
+	Platform *evidence.Platform
+	// LowerIDs has the id first and then the aliases, in lower case.
+	LowerIDs []string
+	PURL     match.PURL
+	// Fixable means that the finding is fixed in a version, known or not.
+	Fixable bool
+	// Score is the highest base score, if Scored is true. Otherwise the base score is unknown.
+	Score  float64
+	Scored bool
 }
 
-func newIndexedFinding(f *evidence.Finding, platform *evidence.Platform) *indexedFinding {
-	s := &indexedFinding{
+// New returns a finding of a platform. It changes neither.
+func New(f *evidence.Finding, platform *evidence.Platform) *Finding {
+	s := &Finding{
 		Finding:  f,
-		platform: platform,
-		ids:      f.IDs(),
-		purl:     match.SplitPURL(f.Package.PURL),
-		fixable:  f.FixState == evidence.FixAvailable || len(f.Fixes) > 0,
+		Platform: platform,
+		LowerIDs: f.IDs(),
+		PURL:     match.SplitPURL(f.Package.PURL),
+		Fixable:  f.FixState == evidence.FixAvailable || len(f.Fixes) > 0,
 	}
-	s.cvss, s.scored = highestScore(f.CVSS)
+	s.Score, s.Scored = highestScore(f.CVSS)
 	return s
 }
 
@@ -36,7 +43,7 @@ func newIndexedFinding(f *evidence.Finding, platform *evidence.Platform) *indexe
 // valid base score, the score is unknown: it must not count as low.
 func highestScore(scores []evidence.CVSS) (highest float64, ok bool) {
 	for _, c := range scores {
-		if !(0 <= c.Score && c.Score <= maxCVSS) {
+		if !(0 <= c.Score && c.Score <= MaxCVSS) {
 			return 0, false
 		}
 		highest = max(highest, c.Score)
@@ -44,10 +51,10 @@ func highestScore(scores []evidence.CVSS) (highest float64, ok bool) {
 	return highest, len(scores) > 0
 }
 
-// fixed returns the first day of the grace period: the first day that a fixed version was
+// Fixed returns the first day of the grace period: the first day that a fixed version was
 // available, else the day of publication. A date in the future does not count, or its author could
 // delay the block indefinitely. undecided is the first instant when such a date would count.
-func (s *indexedFinding) fixed(now time.Time) (day, undecided time.Time) {
+func (s *Finding) Fixed(now time.Time) (day, undecided time.Time) {
 	consider := func(t time.Time) {
 		switch counts := t.Add(-clock.Skew); {
 		case t.IsZero():

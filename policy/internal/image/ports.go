@@ -1,7 +1,8 @@
-package policy
+package image
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,7 +46,8 @@ func parsePorts(s string) (ports, error) {
 	return p, nil
 }
 
-func checkPorts(s string) error {
+// CheckPorts refuses text that is neither a port nor a range of ports.
+func CheckPorts(s string) error {
 	_, err := parsePorts(s)
 	return err
 }
@@ -59,4 +61,19 @@ func (p ports) within(ranges []ports) bool {
 		}
 	}
 	return false
+}
+
+// UnwantedPorts returns the exposed ports that are not allowed, sorted. A port that cannot be
+// parsed is not allowed.
+func UnwantedPorts(exposed, allowed []string) []string {
+	var ranges []ports
+	for _, s := range allowed {
+		if p, err := parsePorts(s); err == nil {
+			ranges = append(ranges, p)
+		}
+	}
+	return slices.DeleteFunc(slices.Sorted(slices.Values(exposed)), func(s string) bool {
+		p, err := parsePorts(s)
+		return err == nil && p.within(ranges)
+	})
 }
