@@ -59,14 +59,16 @@ func module(t *testing.T) string {
 // module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":                   {"policy/evidence", "policy/internal/builtin", "policy/internal/custom", "policy/internal/image", "policy/internal/indexed", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/vex", "policy/internal/wording", "internal/clock", "internal/names"},
+		"policy":                   {"policy/evidence", "policy/internal/builtin", "policy/internal/custom", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/vex", "policy/internal/wording", "internal/clock", "internal/names"},
 		"policy/diff":              {"policy", "policy/evidence", "policy/explain", "policy/internal/wording"},
 		"policy/evidence":          nil,
 		"policy/explain":           {"policy", "policy/evidence", "policy/internal/wording"},
+		"policy/format":            {"policy", "policy/internal/keys", "policy/internal/wording"},
 		"policy/internal/builtin":  nil,
 		"policy/internal/custom":   {"policy/evidence", "policy/internal/order", "policy/internal/wording"},
 		"policy/internal/image":    {"policy/evidence", "policy/internal/match", "policy/internal/wording"},
 		"policy/internal/indexed":  {"policy/evidence", "policy/internal/match", "internal/clock"},
+		"policy/internal/keys":     nil,
 		"policy/internal/match":    {"policy/evidence", "internal/names"},
 		"policy/internal/order":    {"policy/evidence"},
 		"policy/internal/spdx":     {"policy/internal/match", "internal/suggest"},
@@ -96,7 +98,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                     {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                  {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":             {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/lab":             nil,
 		"":                         {"internal/cli"},
 		"examples/demo":            {"internal/lab"},

@@ -67,7 +67,7 @@ func TestStaleDatabaseIsExceptedOnlyByEvaluate(t *testing.T) {
 	const anyAge = 1 << 62
 	p := blockAll()
 	in := cleanInput()
-	in.Database.Built = now.Add(-30 * day)
+	in.Database.Built = now.Add(-30 * ruleDay)
 	if got := (Set{p}).MaxDatabaseAge(in.Image.Repository); got != DefaultMaxAge {
 		t.Errorf("limit %v without an exception", got)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/keys"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/strict"
@@ -172,7 +173,7 @@ func (d *decoder) effects(group any) strict.Reader {
 		}
 		var fields []strict.Field
 		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			name := keys.Of(v.Type().Field(i))
 			switch to := v.Field(i).Addr().Interface().(type) {
 			case *Effect:
 				fields = append(fields, strict.Optional(name, d.effect(to)))
@@ -196,34 +197,14 @@ func (d *decoder) optInEffect(to *OptInEffect) strict.Reader {
 // setEffects copies the effects that a single effect for the group stands for, and returns their
 // keys.
 func setEffects(to, from reflect.Value, key string) []string {
-	var keys []string
+	var changed []string
 	for i := range to.NumField() {
 		if to.Field(i).Type() == reflect.TypeFor[Effect]() {
 			to.Field(i).Set(from.Field(i))
-			name, _, _ := strings.Cut(to.Type().Field(i).Tag.Get("json"), ",")
-			keys = append(keys, key+"."+name)
+			changed = append(changed, key+"."+keys.Of(to.Type().Field(i)))
 		}
 	}
-	return keys
-}
-
-// oneEffect returns the single effect that equals a group of effects, if there is one.
-func oneEffect(v reflect.Value) (one Effect, ok bool) {
-	if !isEffectGroup(v.Type()) {
-		return 0, false
-	}
-	var effects []Effect
-	for i := range v.NumField() {
-		switch x := v.Field(i).Interface().(type) {
-		case Effect:
-			effects = append(effects, x)
-		case OptInEffect:
-			if x != OptInWarn {
-				return 0, false
-			}
-		}
-	}
-	return effects[0], len(slices.Compact(effects)) == 1
+	return changed
 }
 
 // excepting holds the packages and files of a violation. An exception must match all of them.

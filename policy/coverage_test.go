@@ -130,26 +130,6 @@ images:
 			}
 		}
 	}
-	again := parsed(t, formatted(t, p))
-	if diff := cmp.Diff(blockingFor(p, "a"), blockingFor(again, "a")); diff != "" {
-		t.Errorf("after formatting: %s", diff)
-	}
-}
-
-func formatted(t *testing.T, p *Policy) string {
-	t.Helper()
-	data, err := p.Format()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func blockingFor(p *Policy, repository string) string {
-	in := cleanInput()
-	in.Image.Repository = repository
-	in.Platforms[0].Unmatched = gaps
-	return blocking(p.Evaluate(in, now))
 }
 
 // withExceptions returns a policy with exceptions of these keys.

@@ -43,7 +43,7 @@ func customInput() *evidence.Input {
 		Platforms: []evidence.Platform{{
 			Platform:     "linux/amd64",
 			Digest:       "sha256:bb",
-			Distribution: evidence.Distribution{ID: "debian", Version: "12", EndOfLife: now.Add(90 * day)},
+			Distribution: evidence.Distribution{ID: "debian", Version: "12", EndOfLife: now.Add(90 * ruleDay)},
 			Packages: []evidence.Package{
 				{Name: "telnetd", Version: "0.17", Type: "deb", PURL: "pkg:deb/debian/telnetd@0.17", Licenses: []string{"GPL-2.0-only", "MIT"}},
 				{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2", Found: []evidence.Location{{Path: "/var/lib/dpkg/status"}}},

@@ -266,7 +266,7 @@ func TestParseImage(t *testing.T) {
 	}
 	want := []ImageRule{
 		{NotRoot: true}, {NoSecrets: true, Effect: Warn}, {Labels: []string{"maintainer", "vendor=Example*"}},
-		{Ports: []string{}}, {Ports: []string{"8080/tcp", "8000-8999"}}, {MaxAge: 90 * day}, {MaxSize: 500_000_000},
+		{Ports: []string{}}, {Ports: []string{"8080/tcp", "8000-8999"}}, {MaxAge: 90 * ruleDay}, {MaxSize: 500_000_000},
 		{MaxLayers: 40}, {Base: []string{"registry.example/base/*"}}, {NotLatest: true},
 	}
 	for i := range want {

@@ -5,8 +5,9 @@
 // its zero value is a denial. Both are pure: they use no file, clock, registry or scanner, so the same
 // arguments always give the same result.
 //
-// Packages below this one use policies and decisions: lint reports parts of a policy without effect,
-// suite tests policies, explain says what would let an entry pass, and diff compares two decisions.
+// Packages below this one use policies and decisions: format writes a policy, lint reports its parts
+// without effect, suite tests policies, explain says what would let an entry pass, and diff compares two
+// decisions.
 //
 // Evaluation is monotone. Adding a finding, raising a severity, learning that a vulnerability is
 // exploited or adding a policy never turns a denial into a pass. The same is true for removing

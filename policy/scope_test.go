@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/keys"
 )
 
 const scopedPolicy = `version: 1
@@ -109,7 +110,7 @@ func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 		inner := named(name + ": {zzzzzzzzzz: 1}")
 		field := reflect.Value{}
 		if name != "match" {
-			field = fieldNamed(reflect.ValueOf(Policy{}), name)
+			field = keys.Field(reflect.ValueOf(Policy{}), name)
 		}
 		switch {
 		case name == "match":

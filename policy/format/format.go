@@ -1,4 +1,5 @@
-package policy
+// Package format writes policies as files.
+package format
 
 import (
 	"bytes"
@@ -12,27 +13,20 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/internal/keys"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 const day = 24 * time.Hour
 
-// Format writes the policy as one equivalent file. It leaves out default values and comments, and
+// version is the version of the format of policies.
+const version = 1
+
+// Policy writes a policy as one equivalent file. It leaves out default values and comments, and
 // includes the exceptions of separate files. Parsing the result gives p again, except for digest,
 // file and positions.
-func (p *Policy) Format() ([]byte, error) { return formatYAML(p.document()) }
-
-// ForImage returns the policy for the images of a repository: the matching scopes are applied, and
-// all scopes are removed.
-func (p *Policy) ForImage(repository string) *Policy {
-	s := p.forImage(repository)
-	own := *s.Policy
-	own.Images = nil
-	if s.matched {
-		own.UnmatchedImages = UnmatchedAllow
-	}
-	return &own
-}
+func Policy(p *policy.Policy) ([]byte, error) { return formatYAML(document(p)) }
 
 func formatYAML(n *yaml.Node) ([]byte, error) {
 	var b bytes.Buffer
@@ -45,16 +39,16 @@ func formatYAML(n *yaml.Node) ([]byte, error) {
 }
 
 // document returns the mapping of a policy file.
-func (p *Policy) document() *yaml.Node {
+func document(p *policy.Policy) *yaml.Node {
 	n := mappingNode()
-	add(n, "version", scalarNode("!!int", strconv.Itoa(formatVersion)))
+	add(n, "version", scalarNode("!!int", strconv.Itoa(version)))
 	v := reflect.ValueOf(p).Elem()
 	for i := range v.NumField() {
 		key := fileKey(v.Type(), v.Type().Field(i))
 		switch {
 		case key == "" || v.Field(i).IsZero():
 		case key == "exceptions":
-			if len(p.Exceptions) > 0 && !p.limitsExceptions() {
+			if len(p.Exceptions) > 0 && !limitsExceptions(p) {
 				add(n, key, nodeOf(v.Field(i)))
 			}
 		case strings.HasPrefix(key, "exceptions"): // written by exceptionMapping
@@ -65,18 +59,18 @@ func (p *Policy) document() *yaml.Node {
 			}
 		}
 	}
-	if p.limitsExceptions() {
-		add(n, "exceptions", p.exceptionMapping())
+	if limitsExceptions(p) {
+		add(n, "exceptions", exceptionMapping(p))
 	}
 	return n
 }
 
 // limitsExceptions reports whether exceptions must be written as a mapping instead of a list.
-func (p *Policy) limitsExceptions() bool {
+func limitsExceptions(p *policy.Policy) bool {
 	return p.ExceptionsMaxLifetime > 0 || p.ExceptionsFolder != ""
 }
 
-func (p *Policy) exceptionMapping() *yaml.Node {
+func exceptionMapping(p *policy.Policy) *yaml.Node {
 	n := mappingNode()
 	if p.ExceptionsMaxLifetime > 0 {
 		add(n, "maxLifetime", nodeOf(reflect.ValueOf(p.ExceptionsMaxLifetime)))
@@ -91,14 +85,14 @@ func (p *Policy) exceptionMapping() *yaml.Node {
 }
 
 // scopeNode writes all keys that the scope sets, even if a value equals the default.
-func scopeNode(s *Scope) *yaml.Node {
+func scopeNode(s *policy.Scope) *yaml.Node {
 	n := mappingNode()
 	add(n, "match", nodeOf(reflect.ValueOf(s.Match)))
 	inner := map[string]*yaml.Node{}
 	for _, key := range s.Keys {
 		to, field, path := n, reflect.ValueOf(&s.Policy).Elem(), ""
 		for name, below, nested := strings.Cut(key, "."); ; name, below, nested = strings.Cut(below, ".") {
-			field = fieldNamed(field, name)
+			field = keys.Field(field, name)
 			if !nested {
 				add(to, name, nodeOf(field))
 				break
@@ -116,9 +110,9 @@ func scopeNode(s *Scope) *yaml.Node {
 
 // fileKey returns the key in the file for a field of t, or "" if the file does not have it.
 func fileKey(t reflect.Type, f reflect.StructField) string {
-	key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	aboutFile := t == reflect.TypeFor[Policy]() && slices.Contains([]string{"file", "files", "digest"}, key)
-	if !f.IsExported() || key == "-" || aboutFile || f.Type == reflect.TypeFor[Position]() {
+	key := keys.Of(f)
+	aboutFile := t == reflect.TypeFor[policy.Policy]() && slices.Contains([]string{"file", "files", "digest"}, key)
+	if !f.IsExported() || key == "-" || aboutFile || f.Type == reflect.TypeFor[policy.Position]() {
 		return ""
 	}
 	return key
@@ -130,7 +124,7 @@ func nodeOf(v reflect.Value) *yaml.Node {
 		return textNode(writtenDuration(x))
 	case time.Time:
 		return scalarNode("!!timestamp", x.UTC().Format(time.RFC3339Nano))
-	case Scope:
+	case policy.Scope:
 		return scopeNode(&x)
 	case fmt.Stringer:
 		return textNode(x.String())
@@ -161,6 +155,25 @@ func nodeOf(v reflect.Value) *yaml.Node {
 		return numberNode(v.Float())
 	}
 	return textNode(v.String())
+}
+
+// oneEffect returns the single effect that equals a group of effects, if there is one.
+func oneEffect(v reflect.Value) (one policy.Effect, ok bool) {
+	if v.Type() != reflect.TypeFor[policy.CoverageEffects]() && v.Type() != reflect.TypeFor[policy.UnknownEffects]() {
+		return 0, false
+	}
+	var effects []policy.Effect
+	for i := range v.NumField() {
+		switch x := v.Field(i).Interface().(type) {
+		case policy.Effect:
+			effects = append(effects, x)
+		case policy.OptInEffect:
+			if x != policy.OptInWarn {
+				return 0, false
+			}
+		}
+	}
+	return effects[0], len(slices.Compact(effects)) == 1
 }
 
 // writtenDuration writes a duration that parseDuration can read: it accepts at most four digits for
