@@ -62,8 +62,8 @@ func (s Set) Copies(repository, predicateType string, by evidence.Signer) bool {
 }
 
 func (p *Policy) copies(what string, by evidence.Signer) bool {
-	known := compileSigners(p.Signers)
-	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.has(r.Signers, by) })
+	known := knownSigners(p.Signers)
+	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.Has(r.Signers, by) })
 }
 
 // CopiesAny reports whether every policy has a rule that copies attestations for the images of a

@@ -13,11 +13,11 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/coverage"
 	"github.com/imagegate/imagegate/policy/internal/keys"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/strict"
-	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // CoverageEffects sets the effects of packages that could not be matched, by reason.
@@ -92,41 +92,10 @@ func (o *OptInEffect) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// classKey returns the key of a class in the policy's section sbom.unknowns, or "" if there is none.
-func classKey(c evidence.UnknownClass) string {
-	switch c {
-	case evidence.UnknownPackageDatabase:
-		return "packageDatabase"
-	case evidence.UnknownArchive:
-		return "archive"
-	case evidence.UnknownTestData:
-		return "testData"
-	case evidence.UnknownOwned:
-		return ""
-	}
-	return "file"
-}
-
-// reasonKey returns the key of a reason in the policy's section distribution.notCovered, or "" if there
-// is none.
-func reasonKey(r evidence.UnmatchedReason) string {
-	switch r {
-	case evidence.NoDistribution, evidence.DistributionNotInDatabase, evidence.NothingCataloged:
-		return "distribution"
-	case evidence.TypeNotInDatabase:
-		return "packageType"
-	case evidence.VersionUnknown, evidence.VersionNotComparable:
-		return "version"
-	case evidence.MainModule, evidence.FirstParty:
-		return "firstParty"
-	}
-	return ""
-}
-
 // of returns the effect of a reason. A reason that this version does not know warns only if all
 // effects warn.
 func (c *CoverageEffects) of(r evidence.UnmatchedReason) Effect {
-	switch reasonKey(r) {
+	switch coverage.ReasonKey(r) {
 	case "distribution":
 		return c.Distribution
 	case "packageType":
@@ -140,7 +109,7 @@ func (c *CoverageEffects) of(r evidence.UnmatchedReason) Effect {
 }
 
 func (u *UnknownEffects) of(c evidence.UnknownClass) Effect {
-	switch classKey(c) {
+	switch coverage.ClassKey(c) {
 	case "packageDatabase":
 		return u.PackageDatabase
 	case "archive":
@@ -259,7 +228,7 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 		}
 		v := Violation{
 			Kind: KindCoverage, Rule: builtin.NotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
-			Message: coverageMessage(&u), Unmatched: &u,
+			Message: coverage.Message(&u), Unmatched: &u,
 		}
 		if e.policy.Distribution.NotCovered.of(u.Reason) == Warn {
 			e.report(Warn, v)
@@ -269,55 +238,12 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 	}
 }
 
-func coverageMessage(u *evidence.Unmatched) string {
-	what := "the operating system's packages are"
-	switch {
-	case u.Package != nil:
-		what = wording.Joined(u.Package.Name, u.Package.Version)
-		if len(u.Package.Found) > 0 {
-			what += " in " + u.Package.Found[0].Path
-		}
-		what += " is"
-	case u.Reason == evidence.NothingCataloged:
-		what = "the image is"
-	case u.Reason == evidence.TypeNotInDatabase:
-		what = fmt.Sprintf("packages of type %s (%d of them) are", wording.Quote(u.Type), u.Packages)
-	}
-	message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
-	if u.Detail != "" {
-		message += " (" + u.Detail + ")"
-	}
-	return message
-}
-
 // packagesOf returns the packages that an exception for u must match.
 func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (s excepting) {
-	if u.Package != nil {
-		s.add(u.Package)
-		return s
-	}
-	for i := range p.Packages {
-		pkg := &p.Packages[i]
-		switch {
-		case u.Reason == evidence.TypeNotInDatabase && pkg.Type == u.Type && !ownedByDistribution(p, pkg):
-			s.add(pkg)
-		case reasonKey(u.Reason) == "distribution" && slices.Contains(distributionTypes, pkg.Type):
-			s.add(pkg)
-		}
+	for _, pkg := range coverage.Packages(p, u) {
+		s.add(pkg)
 	}
 	return s
-}
-
-// distributionTypes are the types of packages that distributions install.
-var distributionTypes = []string{"alpm", "apk", "deb", "portage", "rpm"}
-
-// ownedByDistribution reports whether the evidence lists pkg as owned by a package of the
-// distribution.
-func ownedByDistribution(p *evidence.Platform, pkg *evidence.Package) bool {
-	return slices.ContainsFunc(p.Unmatched, func(u evidence.Unmatched) bool {
-		return u.Reason == evidence.OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&
-			len(u.Package.Found) > 0 && slices.Contains(pkg.Found, u.Package.Found[0])
-	})
 }
 
 // unknowns reports files that could not be read, except those that the distribution's

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/coverage"
 )
 
 // The reasons and classes that a single effect "warn" sets.
@@ -33,9 +34,9 @@ func blocking(d Decision) string {
 	for _, v := range d.Violations {
 		switch {
 		case v.Unmatched != nil:
-			reasons = append(reasons, reasonKey(v.Unmatched.Reason))
+			reasons = append(reasons, coverage.ReasonKey(v.Unmatched.Reason))
 		case v.Unknown != nil:
-			reasons = append(reasons, classKey(v.Unknown.Class))
+			reasons = append(reasons, coverage.ClassKey(v.Unknown.Class))
 		default:
 			reasons = append(reasons, v.Message)
 		}

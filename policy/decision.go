@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/coverage"
 )
 
 // Decision is the result of evaluating one Input. The zero value is a denial.
@@ -151,9 +152,9 @@ type Violation struct {
 func (v *Violation) effectKey() string {
 	switch {
 	case v.Unknown != nil:
-		return v.Rule + "." + classKey(v.Unknown.Class)
+		return v.Rule + "." + coverage.ClassKey(v.Unknown.Class)
 	case v.Unmatched != nil:
-		return v.Rule + "." + reasonKey(v.Unmatched.Reason)
+		return v.Rule + "." + coverage.ReasonKey(v.Unmatched.Reason)
 	}
 	return v.Rule
 }

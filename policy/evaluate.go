@@ -11,6 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/signed"
 	"github.com/imagegate/imagegate/policy/internal/vex"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
@@ -31,7 +32,7 @@ type evaluation struct {
 	rules       []rule
 	customRules []rule                                          // custom rules about findings
 	inherited   func(platform string, f *evidence.Finding) bool // whether the baseline has a finding
-	signers     signers
+	signers     signed.Signers
 	exceptions  *exceptions
 	statements  *vex.Statements
 	now         time.Time
@@ -50,7 +51,7 @@ func newEvaluation(p *Policy, in *evidence.Input, now time.Time) *evaluation {
 		rules:       compileRules(scoped.Rules),
 		customRules: compileCustom(scoped.Custom),
 		exceptions:  newExceptions(scoped.Policy, in.Image.Repository, now),
-		signers:     compileSigners(scoped.Signers),
+		signers:     knownSigners(scoped.Signers),
 		now:         now,
 	}
 	if scoped.Baseline == InheritApproved {

@@ -1,16 +1,13 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
-	"github.com/imagegate/imagegate/policy/internal/match"
-	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/signed"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
@@ -93,94 +90,18 @@ func (d *decoder) provenanceType(to *ProvenanceType) strict.Reader {
 func (e *evaluation) provenance(p *evidence.Platform) {
 	for i := range e.policy.Provenance {
 		r := &e.policy.Provenance[i]
-		signed := e.about(p)
-		at := slices.IndexFunc(signed, func(a *evidence.Attestation) bool { return e.lacks(r, a) == "" })
+		required := signed.Requirement{Signature: r.Type == ProvenanceSignature, Signers: r.Signers, Builder: r.Builder, Source: r.Source}
+		attestations := signed.About(e.in, p)
+		at := slices.IndexFunc(attestations, func(a *evidence.Attestation) bool { return required.Lacks(e.signers, a) == "" })
 		if at >= 0 {
-			e.Provenance = append(e.Provenance, ProvenanceMatch{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *signed[at]})
+			e.Provenance = append(e.Provenance, ProvenanceMatch{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *attestations[at]})
 			continue
 		}
 		e.reportRule(r.Effect, Violation{
 			Kind: KindProvenance, Rule: r.Name, Position: r.Position, Platform: p.Platform, Check: string(r.Type),
-			Message: fmt.Sprintf("no %s by %s is there: %s", r.what(), strings.Join(r.Signers, " or "), e.instead(r, signed)),
+			Message: required.Missing(e.signers, attestations, e.in.Unverified),
 		}, nil)
 	}
-}
-
-// about returns the attestations about a platform or the index that lists it.
-func (e *evaluation) about(p *evidence.Platform) []*evidence.Attestation {
-	var out []*evidence.Attestation
-	for i := range e.in.Attestations {
-		a := &e.in.Attestations[i]
-		if a.Subject != "" && (a.Subject == p.Digest || a.Subject == e.in.Image.Digest) {
-			out = append(out, a)
-		}
-	}
-	slices.SortStableFunc(out, order.CompareAttestations)
-	return out
-}
-
-func (r *ProvenanceRule) what() string {
-	if r.Type == ProvenanceSignature {
-		return "signature"
-	}
-	return "SLSA provenance"
-}
-
-// lacks returns how an attestation fails to satisfy the rule, or "".
-func (e *evaluation) lacks(r *ProvenanceRule, a *evidence.Attestation) string {
-	by := " by " + a.Signer.String()
-	switch {
-	case r.Type == ProvenanceSignature && a.PredicateType != "", r.Type != ProvenanceSignature && a.Provenance == nil:
-		return fmt.Sprintf("there is a %s%s", cmp.Or(a.PredicateType, "signature"), by)
-	case !e.signers.has(r.Signers, a.Signer):
-		return "it is" + by
-	case r.Type == ProvenanceSignature:
-		return ""
-	case !matchesStated(r.Builder, a.Provenance.Builder):
-		return "that" + by + " names " + stated("builder", a.Provenance.Builder)
-	case !matchesStated(r.Source, a.Provenance.Source):
-		return "that" + by + " names " + stated("source", a.Provenance.Source)
-	}
-	return ""
-}
-
-// matchesStated reports whether a stated value matches. An empty value matches no pattern, not even
-// "*".
-func matchesStated(pattern, value string) bool {
-	return pattern == "" || value != "" && match.NewGlob(pattern).Match(value)
-}
-
-func stated(what, value string) string {
-	if value == "" {
-		return "no " + what
-	}
-	return fmt.Sprintf("the %s %q", what, value)
-}
-
-// maxInstead limits how many attestations a message describes.
-const maxInstead = 3
-
-// instead describes the attestations that exist but do not satisfy the rule.
-func (e *evaluation) instead(r *ProvenanceRule, signed []*evidence.Attestation) string {
-	var said []string
-	for _, a := range signed {
-		if text := e.lacks(r, a); !slices.Contains(said, text) {
-			said = append(said, text)
-		}
-	}
-	if len(said) > maxInstead {
-		said = append(said[:maxInstead], fmt.Sprintf("and %d more", len(said)-maxInstead))
-	}
-	switch n := e.in.Unverified; {
-	case n == 1:
-		said = append(said, "one more verifies for no signer")
-	case n > 1:
-		said = append(said, fmt.Sprintf("%d more verify for no signer", n))
-	}
-	if len(said) == 0 {
-		return "nothing is signed"
-	}
-	return strings.Join(said, "; ")
 }
 
 // usesSigned reports whether signatures or attestations in the staging registry can affect the

@@ -1,17 +1,11 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/pem"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/signed"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
@@ -65,17 +59,15 @@ func (d *decoder) publicKey(to *string) strict.Reader {
 
 // Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It does not
 // check that the key is usable.
-func Fingerprint(key string) (string, error) {
-	block, rest := pem.Decode([]byte(key))
-	switch {
-	case block == nil:
-		return "", errors.New("holds no PEM block")
-	case block.Type != "PUBLIC KEY":
-		return "", fmt.Errorf("holds a %q and not a %q", block.Type, "PUBLIC KEY")
-	case strings.TrimSpace(string(rest)) != "":
-		return "", errors.New("holds more than one key: list each as a signer")
+func Fingerprint(key string) (string, error) { return signed.Fingerprint(key) }
+
+// knownSigners prepares the signers of a policy for comparison.
+func knownSigners(rules []SignerRule) signed.Signers {
+	known := make([]signed.Known, len(rules))
+	for i, r := range rules {
+		known[i] = signed.Known{Name: r.Name, Key: r.Key, Issuer: r.Issuer, Subject: r.Subject}
 	}
-	return fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)), nil
+	return signed.NewSigners(known)
 }
 
 // checkSigners checks that every signer that a section names is in the policy's list.
@@ -107,45 +99,6 @@ func scopePolicies(p *Policy) []*Policy {
 		out = append(out, &p.Images[i].Policy)
 	}
 	return out
-}
-
-// signers looks up trusted signers by name.
-type signers map[string]signer
-
-type signer struct {
-	key             string
-	issuer, subject match.Glob
-}
-
-func compileSigners(rules []SignerRule) signers {
-	out := signers{}
-	for _, r := range rules {
-		s := signer{}
-		if r.Key != "" {
-			var err error
-			if s.key, err = Fingerprint(r.Key); err != nil {
-				continue // Parse refuses such a key; it matches no signer
-			}
-		} else {
-			s.issuer, s.subject = match.NewGlob(r.Issuer), match.NewGlob(r.Subject)
-		}
-		out[r.Name] = s
-	}
-	return out
-}
-
-// has reports whether s is one of the named signers.
-func (all signers) has(names []string, s evidence.Signer) bool {
-	return slices.ContainsFunc(names, func(name string) bool {
-		known, ok := all[name]
-		if !ok {
-			return false
-		}
-		if known.key != "" || s.Key != "" {
-			return known.key == s.Key
-		}
-		return s.Subject != "" && s.Issuer != "" && known.issuer.Match(s.Issuer) && known.subject.Match(s.Subject)
-	})
 }
 
 // Signers returns the signers of all policies, each once, to look for their signatures.

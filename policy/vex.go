@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/signed"
 	"github.com/imagegate/imagegate/policy/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/vex"
 )
@@ -92,9 +93,9 @@ func (r *VEXRule) statements(e *evaluation) *vex.Statements {
 }
 
 // trusts reports whether a statement counts at all.
-func (r *VEXRule) trusts(s *evidence.VEXStatement, known signers) bool {
+func (r *VEXRule) trusts(s *evidence.VEXStatement, known signed.Signers) bool {
 	if s.Signer == nil {
 		return r.Files
 	}
-	return known.has(r.Signers, *s.Signer)
+	return known.Has(r.Signers, *s.Signer)
 }
