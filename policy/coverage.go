@@ -2,18 +2,15 @@ package policy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
 	"github.com/imagegate/imagegate/policy/internal/coverage"
+	"github.com/imagegate/imagegate/policy/internal/exceptions"
 	"github.com/imagegate/imagegate/policy/internal/keys"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
@@ -176,49 +173,6 @@ func setEffects(to, from reflect.Value, key string) []string {
 	return changed
 }
 
-// excepting holds the packages and files of a violation. An exception must match all of them.
-type excepting struct {
-	packages []match.PURL
-	paths    []string
-}
-
-// exceptingOne returns the value for one package. The zero purl stands for a violation without a
-// package.
-func exceptingOne(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
-
-func (s *excepting) add(p *evidence.Package) {
-	s.packages = append(s.packages, match.PackagePURL(p))
-	for _, l := range p.Found {
-		s.paths = append(s.paths, l.Path)
-	}
-}
-
-// matches reports whether the exception's patterns match all of s. A pattern does not match an
-// empty list.
-func (e *exception) matches(s excepting) bool {
-	if !e.pattern.Any && (len(s.packages) == 0 || slices.ContainsFunc(s.packages, func(u match.PURL) bool { return !e.pattern.Match(u) })) {
-		return false
-	}
-	other := func(path string) bool { return !doublestar.MatchUnvalidated(e.path, path) }
-	return e.path == "" || len(s.paths) > 0 && !slices.ContainsFunc(s.paths, other)
-}
-
-// checkPathPattern refuses patterns that match no path in an image.
-func checkPathPattern(s string) error {
-	if !doublestar.ValidatePattern(s) {
-		return fmt.Errorf("%q is not a valid pattern: a bracket is not closed, or a backslash ends it", s)
-	}
-	if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "**") {
-		return fmt.Errorf(`pattern %q matches no path: paths begin with "/"`, s)
-	}
-	for folder := range strings.SplitSeq(strings.TrimPrefix(s, "/"), "/") {
-		if folder == "" || folder == "." || folder == ".." {
-			return errors.New(`matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`)
-		}
-	}
-	return nil
-}
-
 // coverage reports packages that could not be matched, except packages that the matching of another
 // package covers.
 func (e *evaluation) coverage(p *evidence.Platform) {
@@ -239,11 +193,11 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 }
 
 // packagesOf returns the packages that an exception for u must match.
-func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (s excepting) {
+func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.About) {
 	for _, pkg := range coverage.Packages(p, u) {
-		s.add(pkg)
+		about.Add(pkg)
 	}
-	return s
+	return about
 }
 
 // unknowns reports files that could not be read, except those that the distribution's
@@ -261,13 +215,13 @@ func (e *evaluation) unknowns(p *evidence.Platform) {
 			e.report(Warn, v)
 			continue
 		}
-		var s excepting
+		var about exceptions.About
 		if u.Package != "" {
-			s.packages = append(s.packages, match.SplitPURL(u.Package))
+			about.Packages = append(about.Packages, match.SplitPURL(u.Package))
 		}
 		if u.Path != "" {
-			s.paths = append(s.paths, u.Path)
+			about.Paths = append(about.Paths, u.Path)
 		}
-		e.reportUnless(v, s)
+		e.reportUnless(v, about)
 	}
 }

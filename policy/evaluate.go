@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/clock"
 	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/exceptions"
 	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/signed"
@@ -33,7 +34,7 @@ type evaluation struct {
 	customRules []rule                                          // custom rules about findings
 	inherited   func(platform string, f *evidence.Finding) bool // whether the baseline has a finding
 	signers     signed.Signers
-	exceptions  *exceptions
+	exceptions  *exceptions.List
 	statements  *vex.Statements
 	now         time.Time
 }
@@ -252,12 +253,12 @@ func (e *evaluation) finding(s *indexed.Finding) outcome {
 		return outcome{rank: warned, Violation: e.violation(s, verdict)}
 	}
 	// An exception that covers a finding during its grace period counts as used.
-	covering, expired := e.exceptions.cover(s)
-	if covering != nil && verdict.blocks.IsZero() {
-		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &covering.Exception}
+	covering, expired := e.exceptions.Finding(s)
+	if covering >= 0 && verdict.blocks.IsZero() {
+		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &e.policy.Exceptions[covering]}
 	}
 	o := outcome{rank: blocked, Violation: e.violation(s, verdict)}
-	o.Expired = expired
+	o.Expired = e.expired(expired)
 	if verdict.effect == Warn {
 		o.rank = warned
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/exceptions"
 	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/strict"
@@ -156,7 +157,7 @@ func (d *decoder) exceptions(to *[]Exception) strict.Reader {
 			strict.Optional("id", d.CheckedText(&e.ID, match.CheckID)),
 			strict.Optional("rule", d.Text(&e.Rule)),
 			strict.Optional("package", d.CheckedText(&e.Package, match.CheckPURLPattern)),
-			strict.Optional("path", d.CheckedText(&e.Path, checkPathPattern)),
+			strict.Optional("path", d.CheckedText(&e.Path, exceptions.CheckPath)),
 			strict.Optional("image", d.Text(&e.Image)),
 			strict.Mandatory("reason", d.Prose(&e.Reason)),
 			strict.Mandatory("owner", d.Text(&e.Owner)),
