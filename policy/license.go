@@ -83,7 +83,7 @@ func compileLicenseRules(rules []LicenseRule) []licenseRule {
 	return compiled
 }
 
-// says returns how the licenses of a package violate the rule, or "". A rule without a condition
+// violation returns how the licenses of a package violate the rule, or "". A rule without a condition
 // always reports a violation; Parse does not make such rules.
 func (r *licenseRule) violation(d *spdx.Declared) string {
 	switch {

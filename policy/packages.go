@@ -109,7 +109,7 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 	return compiled
 }
 
-// says returns how a package that matches the pattern violates the rule, or "". A rule without a
+// violation returns how a package that matches the pattern violates the rule, or "". A rule without a
 // condition always reports a violation; Parse does not make such rules.
 func (r *packageRule) violation(pkg *evidence.Package, u match.PURL) string {
 	if r.Require != "" {

@@ -126,7 +126,7 @@ func (e *evaluation) decide(s *indexed.Finding) verdict {
 	return d.warns
 }
 
-// deliberation collects the results of the rules that match a finding.
+// ruleMatching collects the results of the rules that match a finding.
 type ruleMatching struct {
 	*evaluation
 	finding                  *indexed.Finding

@@ -8,8 +8,8 @@ import (
 )
 
 // section is one key of the policy language. A new section is a field of Policy whose JSON name is
-// the key, a file with its types, reader and checks, and a row in sections. Scopes, Format, the
-// reference and the schema follow from these.
+// the key, a file with its types, reader and checks, and a row in sections. Scopes, package format, the
+// reference and the schema follow from these. Warnings about a section are in package lint.
 type section struct {
 	key       string
 	mandatory bool // in a policy; a scope may omit every section
