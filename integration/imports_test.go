@@ -90,6 +90,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/attach":            {"internal/clock", "internal/registry", "internal/trust"},
 		"internal/vex":               nil,
 		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain"},
+		"internal/formats":           {"policy", "policy/evidence", "internal/report"},
 		"internal/attestations":      {"policy", "policy/evidence", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
 		"gate/layers":                {"internal/disk", "internal/registry"},
 		"gate/secrets":               {"policy/evidence"},
@@ -101,7 +102,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                       {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                    {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":               {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":               {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/lab":               nil,
 		"":                           {"internal/cli"},
 		"examples/demo":              {"internal/lab"},
@@ -203,7 +204,7 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
-	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report"} {
+	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report", "internal/formats"} {
 		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

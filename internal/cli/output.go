@@ -16,6 +16,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/policy"
@@ -42,7 +43,7 @@ type output struct {
 // refuses files and folders that cannot be written. That must be known early, because the report is
 // written after the tag. The caller must defer finish.
 func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output, error) {
-	targets, err := parseTargets(c.StringSlice("output"), report.FormatNames())
+	targets, err := parseTargets(c.StringSlice("output"), formats.Names())
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +189,7 @@ func (o *output) isPromoted() bool {
 // writeTarget writes one report. If the format cannot express the result, no report is written.
 // writeTarget then removes the file of an earlier run, which could be mistaken for a new report.
 func (o *output) writeTarget(t target) error {
-	format, _ := report.FormatByName(t.format)
+	format, _ := formats.ByName(t.format)
 	if err := format.Check(o.report); err != nil {
 		fmt.Fprintf(o.streams.Err, "imagegate: warning: the %s report is not written: %v\n", t.format, err)
 		return t.remove()
@@ -198,7 +199,7 @@ func (o *output) writeTarget(t target) error {
 		write = format.AfterError
 	}
 	var buf bytes.Buffer
-	if err := write(&buf, o.report, report.TextOptions{}); err != nil {
+	if err := write(&buf, o.report, formats.Options{}); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -137,10 +138,10 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 // TestFormatWithoutAVerdictIsNotWritten checks that a format that needs a decision is not written
 // after a failed run, and that an earlier report does not stay in its place.
 func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
-	saved := report.Formats
-	defer func() { report.Formats = saved }()
-	report.Formats = append(slices.Clone(saved), report.Format{Name: "strict",
-		Write: func(w io.Writer, _ report.Report, _ report.TextOptions) error {
+	saved := formats.All
+	defer func() { formats.All = saved }()
+	formats.All = append(slices.Clone(saved), formats.Format{Name: "strict",
+		Write: func(w io.Writer, _ report.Report, _ formats.Options) error {
 			_, err := io.WriteString(w, "findings")
 			return err
 		}})

@@ -10,8 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/formats"
 	secrets "github.com/imagegate/imagegate/internal/redact"
-	"github.com/imagegate/imagegate/internal/report"
 )
 
 // secretVariables are environment variables that may contain secrets in CI. Errors of other
@@ -93,7 +93,7 @@ func valuesOf(f cli.Flag, value string) []string {
 // isUnclear reports whether a line is neither a file, an output format nor a web address.
 func isUnclear(line string) bool {
 	name, _, _ := strings.Cut(line, "=")
-	if _, known := report.FormatByName(name); known {
+	if _, known := formats.ByName(name); known {
 		return false
 	}
 	if u, err := url.Parse(line); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {

@@ -53,7 +53,7 @@ func summarize(r Report) DecisionSummary {
 // diffJSON writes c in the form that JSON uses for reports.
 func diffJSON(w io.Writer, c DiffResult) error {
 	c.Schema = cmp.Or(c.Schema, Schema)
-	if err := writeJSON(w, c); err != nil {
+	if err := WriteJSON(w, c); err != nil {
 		return fmt.Errorf("writing the JSON comparison: %w", err)
 	}
 	return nil

@@ -43,7 +43,7 @@ func (r Report) Snapshot() (diff.Snapshot, error) {
 // explainJSON writes a in the form that JSON uses for reports.
 func explainJSON(w io.Writer, a ExplainResult) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
-	if err := writeJSON(w, a); err != nil {
+	if err := WriteJSON(w, a); err != nil {
 		return fmt.Errorf("writing the JSON explanation: %w", err)
 	}
 	return nil

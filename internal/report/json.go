@@ -29,14 +29,15 @@ func JSON(w io.Writer, r Report) error {
 	if err := r.validate(); err != nil {
 		return fmt.Errorf("writing the JSON report: %w", err)
 	}
-	if err := writeJSON(w, r); err != nil {
+	if err := WriteJSON(w, r); err != nil {
 		return fmt.Errorf("writing the JSON report: %w", err)
 	}
 	return nil
 }
 
-// writeJSON writes any value in the form that JSON uses for reports.
-func writeJSON(w io.Writer, v any) error {
+// WriteJSON writes any value in the form that [JSON] uses for reports: indented, with a final line
+// break, and with \u escapes for characters that could control a terminal or a CI log.
+func WriteJSON(w io.Writer, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err

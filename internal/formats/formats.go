@@ -1,0 +1,97 @@
+// Package formats writes a report in the formats of other systems.
+//
+// [All] is the table of formats. Each row has a function in a file of its own, which takes its counts,
+// its verdict and its list of problems from package report, so that all formats agree. A problem
+// that an exception or a VEX statement covers is listed as such in every format, not left out.
+//
+// Text from the image is hostile. A format never writes it where the reading system could take it
+// for markup, a link, a formula or a command.
+package formats
+
+import (
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// Format is one output format.
+type Format struct {
+	// Name is the format's name on the command line.
+	Name string
+	// Help describes the format in one phrase, for --help.
+	Help string
+	// MediaType and Extension are for a file in this format, such as "application/json" and
+	// ".json".
+	MediaType, Extension string
+	// Needs is the required content of a report in this format.
+	Needs Need
+	// Write writes the report.
+	Write func(io.Writer, report.Report, Options) error
+	// AfterError replaces Write on standard output if the run failed. It is for a format that would
+	// repeat the error next to standard error, and may write nothing. Default: Write.
+	AfterError func(io.Writer, report.Report, Options) error
+}
+
+// Options are options of formats for people. The zero value has the defaults.
+type Options struct {
+	Text report.TextOptions
+}
+
+// Need is content that a report must have before it is written in a format. The zero value is the
+// strictest one.
+type Need uint8
+
+const (
+	// NeedsDecision: the run must have made a decision. It is for a format whose readers would take
+	// an empty list for a pass.
+	NeedsDecision Need = iota
+	// NeedsNothing: the format states by itself that the decision is missing.
+	NeedsNothing
+)
+
+// All are the formats, in the order of the help. The first one is the default.
+var All = []Format{
+	{
+		Name: "text", Help: "for people", MediaType: "text/plain; charset=utf-8", Extension: ".txt", Needs: NeedsNothing,
+		Write:      func(w io.Writer, r report.Report, o Options) error { return o.Text.Text(w, r) },
+		AfterError: func(w io.Writer, r report.Report, o Options) error { return o.Text.TextAfterError(w, r) },
+	},
+	{
+		Name: "json", Help: "the complete report, lossless", MediaType: "application/json", Extension: ".json", Needs: NeedsNothing,
+		Write: plain(report.JSON),
+	},
+}
+
+// plain adapts a format without options.
+func plain(write func(io.Writer, report.Report) error) func(io.Writer, report.Report, Options) error {
+	return func(w io.Writer, r report.Report, _ Options) error { return write(w, r) }
+}
+
+// Check returns an error if r lacks something that the format needs. The error says why the report
+// must not be written.
+func (f Format) Check(r report.Report) error {
+	if f.Needs == NeedsDecision && r.Decision == nil {
+		return errors.New("the run made no decision")
+	}
+	return nil
+}
+
+// ByName returns the row of [All] with a name.
+func ByName(name string) (Format, bool) {
+	i := slices.IndexFunc(All, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		return Format{}, false
+	}
+	return All[i], true
+}
+
+// Names returns the names of [All].
+func Names() []string {
+	names := make([]string, len(All))
+	for i, f := range All {
+		names[i] = f.Name
+	}
+	return names
+}
