@@ -62,6 +62,10 @@ var All = []Format{
 		Name: "json", Help: "the complete report, lossless", MediaType: "application/json", Extension: ".json", Needs: NeedsNothing,
 		Write: plain(report.JSON),
 	},
+	{
+		Name: "sarif", Help: "SARIF 2.1.0, for GitHub code scanning", MediaType: "application/sarif+json", Extension: ".sarif",
+		Write: plain(SARIF),
+	},
 }
 
 // plain adapts a format without options.
