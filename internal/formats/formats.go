@@ -47,6 +47,9 @@ const (
 	// NeedsDecision: the run must have made a decision. It is for a format whose readers would take
 	// an empty list for a pass.
 	NeedsDecision Need = iota
+	// NeedsDecisionOrError: the format states a failure by itself, but has no way to say that the
+	// image was not evaluated again because an earlier decision holds.
+	NeedsDecisionOrError
 	// NeedsNothing: the format states by itself that the decision is missing.
 	NeedsNothing
 )
@@ -66,6 +69,18 @@ var All = []Format{
 		Name: "sarif", Help: "SARIF 2.1.0, for GitHub code scanning", MediaType: "application/sarif+json", Extension: ".sarif",
 		Write: plain(SARIF),
 	},
+	{
+		Name: "gitlab", Help: "GitLab container scanning", MediaType: "application/json", Extension: ".json", Needs: NeedsDecisionOrError,
+		Write: plain(GitLab),
+	},
+	{
+		Name: "codequality", Help: "GitLab code quality", MediaType: "application/json", Extension: ".json",
+		Write: plain(CodeQuality),
+	},
+	{
+		Name: "csv", Help: "a table for spreadsheets", MediaType: "text/csv; charset=utf-8", Extension: ".csv",
+		Write: plain(CSV),
+	},
 }
 
 // plain adapts a format without options.
@@ -76,7 +91,8 @@ func plain(write func(io.Writer, report.Report) error) func(io.Writer, report.Re
 // Check returns an error if r lacks something that the format needs. The error says why the report
 // must not be written.
 func (f Format) Check(r report.Report) error {
-	if f.Needs == NeedsDecision && r.Decision == nil {
+	switch decided := r.Decision != nil; {
+	case f.Needs == NeedsDecision && !decided, f.Needs == NeedsDecisionOrError && !decided && r.Error == nil:
 		return errors.New("the run made no decision")
 	}
 	return nil

@@ -208,6 +208,17 @@ func countsText(c report.Counts) string {
 	return fmt.Sprintf("%d blocking, %d warnings, %d excepted, %d not affected", c.Blocking, c.Warnings, c.Excepted, c.NotAffected)
 }
 
+// cautions returns the cautions of a report that have a text.
+func cautions(r report.Report) []string {
+	var out []string
+	for _, c := range r.Cautions {
+		if c = clean(c); c != "" {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // imageName returns the image as the user wrote it, or its repository.
 func imageName(r report.Report) string {
 	return clean(cmp.Or(r.Input.Image.Reference, r.Input.Image.Repository, "an unknown image"))

@@ -137,8 +137,8 @@ func invocation(r report.Report, v report.Verdict, listed, all int) sarifInvocat
 	if listed < all {
 		notify("warning", fmt.Sprintf("Only the first %d of %d problems are listed: %s.", listed, all, countsText(v.Counts)))
 	}
-	for _, c := range r.Cautions {
-		notify("warning", clean(c))
+	for _, c := range cautions(r) {
+		notify("warning", c)
 	}
 	return in
 }

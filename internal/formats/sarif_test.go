@@ -59,7 +59,7 @@ func decode[T any](t testing.TB, data []byte) T {
 func TestSARIFIsValid(t *testing.T) {
 	s := compileSchema(t, moduleFile(t, "github.com/anchore/grype", "grype/presenter/sarif/testdata/sarif-schema-2.1.0.json"))
 	reports := outcomes(t)
-	reports["30000 findings"] = many(t, 30000)
+	reports["30000 findings"] = manyFindings()
 	for name, r := range reports {
 		data, err := write(t, row(t, "sarif"), r)
 		if r.Decision == nil {
@@ -84,7 +84,7 @@ func TestSARIFIsValid(t *testing.T) {
 // TestSARIFIsCutWithWarning checks that a large report lists what blocks first, and says that it is
 // cut.
 func TestSARIFIsCutWithWarning(t *testing.T) {
-	data, err := write(t, row(t, "sarif"), many(t, 30000))
+	data, err := write(t, row(t, "sarif"), manyFindings())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,166 @@
+package formats
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// told is what a written report says: the word of the verdict, the counts that it states, and the
+// entries that it lists by status.
+type told struct {
+	word           string
+	stated, listed report.Counts
+}
+
+// readers read each format back.
+var readers = map[string]func(t *testing.T, data []byte) told{
+	"sarif": func(t *testing.T, data []byte) told {
+		run := decode[sarifLog](t, data).Runs[0]
+		number := func(key string) int { return int(run.Properties[key].(float64)) }
+		out := told{word: run.Properties["verdict"].(string), stated: report.Counts{Blocking: number("blocking"), Warnings: number("warnings"), Excepted: number("excepted"), NotAffected: number("notAffected")}}
+		for _, r := range run.Results {
+			status := r.Properties["status"].(string)
+			if want := map[string]string{"blocking": "error", "warning": "warning"}[status]; r.Level != want && (want != "" || r.Level != "note") || len(r.Suppressions) > 0 != (want == "") {
+				t.Errorf("%s: level %s, %d suppressions", status, r.Level, len(r.Suppressions))
+			}
+			out.listed = add(out.listed, status)
+		}
+		return out
+	},
+	"gitlab": func(t *testing.T, data []byte) told {
+		r := decode[gitLabReport](t, data)
+		word, _, _ := strings.Cut(r.Scan.Messages[0].Value, ":")
+		out := told{word: word, stated: countsIn(t, r.Scan.Messages[1].Value)}
+		for _, v := range r.Vulnerabilities {
+			out.listed = add(out.listed, v.Details["status"].Value)
+		}
+		return out
+	},
+	"codequality": func(t *testing.T, data []byte) told {
+		issues := decode[[]codeIssue](t, data)
+		word, _, _ := strings.Cut(issues[0].Description, ":")
+		out := told{word: word, stated: countsIn(t, issues[0].Description)}
+		for _, i := range issues[1:] {
+			out.listed = add(out.listed, i.Status)
+		}
+		return out
+	},
+	"csv": func(t *testing.T, data []byte) told {
+		rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := func(at int) int {
+			n, err := strconv.Atoi(rows[1][at])
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+		out := told{word: rows[1][1], stated: report.Counts{Blocking: number(16), Warnings: number(17), Excepted: number(18), NotAffected: number(19)}}
+		for _, row := range rows[2:] {
+			out.listed = add(out.listed, row[1])
+		}
+		return out
+	},
+}
+
+func add(c report.Counts, status string) report.Counts {
+	switch status {
+	case report.Blocking.String():
+		c.Blocking++
+	case report.Warning.String():
+		c.Warnings++
+	case report.Excepted.String():
+		c.Excepted++
+	case report.NotAffected.String():
+		c.NotAffected++
+	default:
+		panic("unknown status " + status)
+	}
+	return c
+}
+
+var counted = regexp.MustCompile(`(\d+) blocking, (\d+) warnings, (\d+) excepted, (\d+) not affected`)
+
+// countsIn reads the counts from a sentence of countsText.
+func countsIn(t *testing.T, text string) report.Counts {
+	t.Helper()
+	var c report.Counts
+	if _, err := fmt.Sscanf(counted.FindString(text), "%d blocking, %d warnings, %d excepted, %d not affected", &c.Blocking, &c.Warnings, &c.Excepted, &c.NotAffected); err != nil {
+		t.Errorf("%q: %v", text, err)
+	}
+	return c
+}
+
+// checkAgreement writes a report in each format, reads it back, and compares it with the report.
+func checkAgreement(t *testing.T, name string, r report.Report) {
+	t.Helper()
+	v := r.Verdict()
+	all, vulnerabilities := v.Counts, report.Counts{}
+	all.Packages = 0
+	for _, i := range r.Items() {
+		if i.Finding != nil {
+			vulnerabilities = add(vulnerabilities, i.Status.String())
+		}
+	}
+	for _, f := range All {
+		reader, ok := readers[f.Name]
+		if !ok {
+			if f.Name != "text" && f.Name != "json" {
+				t.Fatalf("no reader for %s", f.Name)
+			}
+			continue
+		}
+		data, err := write(t, f, r)
+		if err != nil {
+			if r.Decision != nil && !strings.Contains(err.Error(), "OpenVEX") {
+				t.Errorf("%s: %s is not written: %v", name, f.Name, err)
+			}
+			continue
+		}
+		got, want := reader(t, data), told{v.Word, all, all}
+		if strings.HasSuffix(f.Name, "vex") {
+			want.listed = vulnerabilities
+		}
+		if got != want {
+			t.Errorf("%s: %s says %+v, want %+v", name, f.Name, got, want)
+		}
+	}
+}
+
+// TestFormatsAgree checks that every format has the counts and the verdict of the report, for each
+// outcome, for every case of package policy, and for random evidence. The exit code is a function of
+// the same decision.
+func TestFormatsAgree(t *testing.T) {
+	for name, r := range outcomes(t) {
+		checkAgreement(t, name, r)
+	}
+	for name, r := range policyCases(t) {
+		if passed := r.Outcome().IsPass(); passed != r.Decision.Passed || passed && strings.HasPrefix(name, "deny") {
+			t.Errorf("%s: outcome %s", name, r.Outcome())
+		}
+		checkAgreement(t, name, r)
+	}
+	seen := map[string]int{}
+	for seed := range uint64(300) {
+		r := generated(t, seed)
+		seen[r.Verdict().Word]++
+		if c := r.Counts(); c.Excepted > 0 && c.NotAffected > 0 && c.Blocking > 0 && c.Warnings > 0 {
+			seen["all statuses"]++
+		}
+		checkAgreement(t, fmt.Sprint("seed ", seed), r)
+	}
+	for _, what := range []string{"PASSED", "DENIED", "OVERRIDDEN", "FAILED", "all statuses"} {
+		if seen[what] < 5 {
+			t.Errorf("only %d of the generated reports have %s: %v", seen[what], what, seen)
+		}
+	}
+}
