@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	cdx "github.com/CycloneDX/cyclonedx-go"
+	openvex "github.com/openvex/go-vex/pkg/vex"
+
 	"github.com/imagegate/imagegate/internal/report"
 )
 
@@ -49,6 +52,32 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 		out := told{word: word, stated: countsIn(t, issues[0].Description)}
 		for _, i := range issues[1:] {
 			out.listed = add(out.listed, i.Status)
+		}
+		return out
+	},
+	"cyclonedx-vex": func(t *testing.T, data []byte) told {
+		bom := decode[cdx.BOM](t, data)
+		number := func(key string) int {
+			n, err := strconv.Atoi(property(*bom.Metadata.Properties, key))
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+		out := told{word: property(*bom.Metadata.Properties, "verdict"), stated: report.Counts{Blocking: number("blocking"), Warnings: number("warnings"), Excepted: number("excepted"), NotAffected: number("notAffected")}}
+		for _, v := range *bom.Vulnerabilities {
+			out.listed = add(out.listed, status(&v))
+		}
+		return out
+	},
+	"openvex": func(t *testing.T, data []byte) told {
+		doc := decode[openvex.VEX](t, data)
+		_, word, _ := strings.Cut(doc.Tooling, ", ")
+		word, _, _ = strings.Cut(word, ":")
+		out := told{word: word, stated: countsIn(t, doc.Tooling)}
+		for _, s := range doc.Statements {
+			status, _, _ := strings.Cut(s.StatusNotes, ":")
+			out.listed = add(out.listed, status)
 		}
 		return out
 	},

@@ -27,6 +27,9 @@ type Format struct {
 	MediaType, Extension string
 	// Needs is the required content of a report in this format.
 	Needs Need
+	// Possible returns an error for a report that the format cannot express for another reason than
+	// Needs. Default: every report is possible.
+	Possible func(report.Report) error
 	// Write writes the report.
 	Write func(io.Writer, report.Report, Options) error
 	// AfterError replaces Write on standard output if the run failed. It is for a format that would
@@ -78,6 +81,14 @@ var All = []Format{
 		Write: plain(CodeQuality),
 	},
 	{
+		Name: "cyclonedx-vex", Help: "CycloneDX 1.6 VEX", MediaType: "application/vnd.cyclonedx+json", Extension: ".cdx.json",
+		Write: plain(CycloneDXVEX),
+	},
+	{
+		Name: "openvex", Help: "OpenVEX 0.2.0", MediaType: "application/json", Extension: ".openvex.json",
+		Write: plain(OpenVEX), Possible: hasVulnerability,
+	},
+	{
 		Name: "csv", Help: "a table for spreadsheets", MediaType: "text/csv; charset=utf-8", Extension: ".csv",
 		Write: plain(CSV),
 	},
@@ -94,6 +105,8 @@ func (f Format) Check(r report.Report) error {
 	switch decided := r.Decision != nil; {
 	case f.Needs == NeedsDecision && !decided, f.Needs == NeedsDecisionOrError && !decided && r.Error == nil:
 		return errors.New("the run made no decision")
+	case f.Possible != nil:
+		return f.Possible(r)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,16 +14,33 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// compileSchema compiles the JSON Schema in a file.
+// compileSchema compiles the JSON Schema in a file. It loads the schemas that it refers to from the
+// same folder.
 func compileSchema(t testing.TB, file string) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
+	file, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.UseLoader(nextTo(filepath.Dir(file)))
 	c.AssertFormat()
 	s, err := c.Compile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// nextTo loads schemas by their base name from a folder.
+type nextTo string
+
+func (dir nextTo) Load(url string) (any, error) {
+	file := path.Base(url)
+	if file == "jsf-0.82.schema.json" {
+		file = "jsf-0.82.schemax.json" // its name in the module of CycloneDX
+	}
+	return jsonschema.FileLoader{}.Load("file://" + filepath.Join(string(dir), file))
 }
 
 // moduleFile returns the path of a file in a module that the product uses.
