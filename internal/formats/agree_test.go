@@ -81,6 +81,52 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 		}
 		return out
 	},
+	"junit": func(t *testing.T, data []byte) told {
+		doc := readJUnit(t, data)
+		properties := map[string]string{}
+		for _, p := range *doc.Suites[0].Properties {
+			properties[p.Name] = p.Value
+		}
+		number := func(key string) int {
+			n, err := strconv.Atoi(properties["imagegate."+key])
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+		out := told{word: properties["imagegate.verdict"], stated: report.Counts{Blocking: number("blocking"), Warnings: number("warnings"), Excepted: number("excepted"), NotAffected: number("notAffected")}}
+		for _, s := range doc.Suites[1:] {
+			for _, c := range s.Testcases {
+				switch {
+				case c.Failure != nil:
+					out.listed.Blocking++
+				case c.Skipped != nil:
+					out.listed = add(out.listed, c.Skipped.Type)
+				case c.SystemOut != nil:
+					out.listed.Warnings++
+				}
+			}
+		}
+		return out
+	},
+	"markdown": func(t *testing.T, data []byte) told {
+		var out told
+		section := ""
+		for line := range strings.Lines(string(data)) {
+			word, isTitle := strings.CutPrefix(line, "imagegate: ")
+			switch {
+			case isTitle && out.word == "":
+				out.word = strings.TrimSpace(word)
+			case strings.HasPrefix(line, "| Problems |"):
+				out.stated = countsIn(t, line)
+			case sections[strings.Split(line, " (")[0]] != "":
+				section = sections[strings.Split(line, " (")[0]]
+			case section != "" && strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| severity"):
+				out.listed = add(out.listed, section)
+			}
+		}
+		return out
+	},
 	"csv": func(t *testing.T, data []byte) told {
 		rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
 		if err != nil {
@@ -100,6 +146,9 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 		return out
 	},
 }
+
+// sections are the titles of the tables in Markdown.
+var sections = map[string]string{"Blocking": "blocking", "Warnings": "warning", "Excepted": "excepted", "Not affected": "notAffected"}
 
 func add(c report.Counts, status string) report.Counts {
 	switch status {

@@ -277,14 +277,15 @@ func read(t testing.TB, file string) []byte {
 	return data
 }
 
-// write returns a report in a format. The error says that the format must not be written.
+// write returns a report in a format, with every problem. The error says that the format must not be
+// written.
 func write(t testing.TB, f Format, r report.Report) ([]byte, error) {
 	t.Helper()
 	if err := f.Check(r); err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := f.Write(&out, r, Options{}); err != nil {
+	if err := f.Write(&out, r, Options{MarkdownBytes: 1 << 30}); err != nil {
 		t.Fatalf("%s: %v", f.Name, err)
 	}
 	return out.Bytes(), nil

@@ -40,6 +40,8 @@ type Format struct {
 // Options are options of formats for people. The zero value has the defaults.
 type Options struct {
 	Text report.TextOptions
+	// MarkdownBytes is the maximum size of a report in Markdown. Default: DefaultMarkdownBytes.
+	MarkdownBytes int
 }
 
 // Need is content that a report must have before it is written in a format. The zero value is the
@@ -87,6 +89,14 @@ var All = []Format{
 	{
 		Name: "openvex", Help: "OpenVEX 0.2.0", MediaType: "application/json", Extension: ".openvex.json",
 		Write: plain(OpenVEX), Possible: hasVulnerability,
+	},
+	{
+		Name: "junit", Help: "JUnit XML, for the test results of a CI system", MediaType: "application/xml", Extension: ".xml", Needs: NeedsNothing,
+		Write: plain(JUnit),
+	},
+	{
+		Name: "markdown", Help: "a job summary or a comment on a pull request", MediaType: "text/markdown; charset=utf-8", Extension: ".md", Needs: NeedsNothing,
+		Write: Markdown,
 	},
 	{
 		Name: "csv", Help: "a table for spreadsheets", MediaType: "text/csv; charset=utf-8", Extension: ".csv",
