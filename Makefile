@@ -34,6 +34,13 @@ test-cosign: ## build the real cosign command and verify promoted images with it
 	cd integration/tools/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
 
+.PHONY: test-formats
+test-formats: ## validate the output formats with the programs of their readers; IMAGEGATE_TEST_SCHEMAS is the folder of the other schemas
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/formats @microsoft/sarif-multitool-linux@5.7.0
+	chmod u+x $(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool
+	IMAGEGATE_TEST_SARIF=$(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool \
+		$(GO) test -count=1 -run 'Valid|SatisfiesGitHub' -v ./internal/formats
+
 .PHONY: test-sigstore
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...

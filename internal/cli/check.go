@@ -58,7 +58,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 
 // newCheck builds the job from the flags. The caller must call done at the end.
 func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err error) {
-	var job run.Check
+	job := run.Check{Cataloged: out.cataloged}
 	if job.Baseline, err = baselineFlag(c); err != nil {
 		return nil, nil, err
 	}

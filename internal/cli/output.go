@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,7 +37,8 @@ type output struct {
 	streams  Streams
 	progress gate.Progress
 	stop     func()
-	tempDir  string // folder that must be cleaned up after a crash
+	tempDir  string         // folder that must be cleaned up after a crash
+	sboms    []formats.SBOM // nil until the image is cataloged
 }
 
 // newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
@@ -48,6 +50,9 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 		return nil, err
 	}
 	for _, t := range targets {
+		if err := t.checkDocument(command); err != nil {
+			return nil, err
+		}
 		if err := t.check(); err != nil {
 			return nil, usageError{fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err)}
 		}
@@ -190,6 +195,9 @@ func (o *output) isPromoted() bool {
 // writeTarget then removes the file of an earlier run, which could be mistaken for a new report.
 func (o *output) writeTarget(t target) error {
 	format, _ := formats.ByName(t.format)
+	if format.Document != nil {
+		return o.writeDocuments(t, format)
+	}
 	if err := format.Check(o.report); err != nil {
 		fmt.Fprintf(o.streams.Err, "imagegate: warning: the %s report is not written: %v\n", t.format, err)
 		return t.remove()
@@ -210,6 +218,7 @@ func (o *output) writeTarget(t target) error {
 func (o *output) rehearse() error {
 	o.redactCautions()
 	finished := *o
+	finished.streams.Err = io.Discard // the report at the end warns again
 	finished.report.Finished = time.Now().UTC()
 	finished.report.Error = &report.Error{Class: report.ClassOther, Retryable: true,
 		Message: "the run has not ended: the image passed, and no tag has been written yet"}

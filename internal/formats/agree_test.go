@@ -189,7 +189,7 @@ func checkAgreement(t *testing.T, name string, r report.Report) {
 			vulnerabilities = add(vulnerabilities, i.Status.String())
 		}
 	}
-	for _, f := range All {
+	for _, f := range reportFormats() {
 		reader, ok := readers[f.Name]
 		if !ok {
 			if f.Name != "text" && f.Name != "json" {

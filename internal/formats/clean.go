@@ -23,8 +23,8 @@ var images = strings.NewReplacer("![", "! [", "](", "] (", "]:", "] :")
 
 // clean makes external text safe for a system that may show it as plain text, Markdown or HTML. It
 // limits the text to one line of 2,000 characters, and writes characters that could control a
-// terminal or a CI log as escapes. Spaces break up tags, images and links, because an image is
-// fetched when somebody looks at the report. The text stays readable where nothing is rendered.
+// terminal or a CI log as escapes. Spaces break up tags, images and links, because opening
+// the report would fetch an image. The text stays readable if the system renders nothing.
 func clean(s string) string {
 	return strings.TrimSpace(images.Replace(tag.ReplaceAllString(report.Sanitize(s), "< $1")))
 }

@@ -4,6 +4,8 @@
 // its verdict and its list of problems from package report, so that all formats agree. A problem
 // that an exception or a VEX statement covers is listed as such in every format, not left out.
 //
+// The SBOMs are formats too, although a report does not have them: see [SBOM].
+//
 // Text from the image is hostile. A format never writes it where the reading system could take it
 // for markup, a link, a formula or a command.
 package formats
@@ -30,11 +32,14 @@ type Format struct {
 	// Possible returns an error for a report that the format cannot express for another reason than
 	// Needs. Default: every report is possible.
 	Possible func(report.Report) error
-	// Write writes the report.
+	// Write writes the report. It is nil for an SBOM.
 	Write func(io.Writer, report.Report, Options) error
 	// AfterError replaces Write on standard output if the run failed. It is for a format that would
 	// repeat the error next to standard error, and may write nothing. Default: Write.
 	AfterError func(io.Writer, report.Report, Options) error
+	// Document returns the document about one platform. It is nil for a format that is made from a
+	// report: a report has no SBOM.
+	Document func(SBOM) []byte
 }
 
 // Options are options of formats for people. The zero value has the defaults.
@@ -102,6 +107,12 @@ var All = []Format{
 		Name: "csv", Help: "a table for spreadsheets", MediaType: "text/csv; charset=utf-8", Extension: ".csv",
 		Write: plain(CSV),
 	},
+	{
+		Name: "spdx", Help: "the SBOM as SPDX 2.3", MediaType: "application/spdx+json", Extension: ".spdx.json", Document: spdx,
+	},
+	{
+		Name: "cyclonedx", Help: "the SBOM as CycloneDX 1.6", MediaType: "application/vnd.cyclonedx+json", Extension: ".cdx.json", Document: cycloneDX,
+	},
 }
 
 // plain adapts a format without options.
@@ -137,4 +148,12 @@ func Names() []string {
 		names[i] = f.Name
 	}
 	return names
+}
+
+// ReportNames returns the names of the formats that are made from a report.
+func ReportNames() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool {
+		f, _ := ByName(name)
+		return f.Document != nil
+	})
 }

@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/imagegate/imagegate/internal/report"
@@ -10,7 +11,7 @@ import (
 func TestFormatNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range All {
-		if f.Name == "" || f.Help == "" || f.MediaType == "" || f.Extension == "" || f.Write == nil || seen[f.Name] {
+		if f.Name == "" || f.Help == "" || f.MediaType == "" || f.Extension == "" || (f.Write == nil) == (f.Document == nil) || seen[f.Name] {
 			t.Errorf("incomplete or repeated row %q", f.Name)
 		}
 		seen[f.Name] = true
@@ -31,5 +32,15 @@ func TestZeroFormatNeedsADecision(t *testing.T) {
 	}
 	if err := (Format{}).Check(report.Report{Decision: new(policy.Decision)}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEveryFormatIsDocumented checks that docs/reports.md has each format with an example.
+func TestEveryFormatIsDocumented(t *testing.T) {
+	text := string(read(t, "../../docs/reports.md"))
+	for _, f := range All {
+		if !strings.Contains(text, "`"+f.Name+"`") || !strings.Contains(text, "--output "+f.Name) && f.Name != "spdx" {
+			t.Errorf("docs/reports.md has no example for %s", f.Name)
+		}
 	}
 }

@@ -166,7 +166,7 @@ func gitLabID(id, url string) gitLabIdentifier {
 	return gitLabIdentifier{Type: kind, Name: id, Value: id, URL: url}
 }
 
-// gitLabSeverity returns Unknown for a problem that is not a vulnerability: nobody has rated it.
+// gitLabSeverity returns Unknown for a problem that is not a vulnerability: it has no rating.
 func gitLabSeverity(p *problem) string {
 	if p.Finding == nil {
 		return "Unknown"

@@ -18,8 +18,7 @@ import (
 // a VEX statement covers is skipped, and a warning passes with its text as output. A platform
 // without blocking problems has a case that passes, so that a clean run shows tests too.
 //
-// After a failure of a tool or a service, the case of the verdict has an error, and no case has a
-// failure. Each platform is a suite; problems of several platforms have a suite of their own.
+// After a failure of a tool or a service, only the case of the verdict fails, with an error. Each platform is a suite; problems of several platforms have a suite of their own.
 func JUnit(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	out := junit.Testsuites{Name: toolName + ": " + sentence(verdict)}

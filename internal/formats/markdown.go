@@ -21,10 +21,10 @@ const markdownReserve = 300
 
 // Markdown writes the verdict, what to do and the problems, what blocks first, for a job summary or a
 // comment on a pull request. It stops at the limit and says how many problems it leaves out. The
-// first line is the comment <!-- imagegate -->, by which a job finds its own earlier comment.
+// first line is the comment <!-- imagegate -->, so that a job can find its own earlier comment.
 //
-// All text from outside is in code spans: there it is neither markup nor a link, and mentions
-// nobody.
+// All text from outside is in code spans. There it is neither markup nor a link nor a mention of a
+// user.
 func Markdown(w io.Writer, r report.Report, o Options) error {
 	limit := cmp.Or(o.MarkdownBytes, DefaultMarkdownBytes)
 	verdict, all := r.Verdict(), problems(r)

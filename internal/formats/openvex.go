@@ -33,10 +33,9 @@ func OpenVEX(w io.Writer, r report.Report) error {
 	doc := openvex.VEX{Metadata: openvex.Metadata{Context: openVEXContext, Author: toolName, AuthorRole: "scanner", Version: 1, Timestamp: &issued,
 		ID:      homePage + "/vex/" + uuid(r.Input.Image.Repository+" "+r.Input.Image.Digest+" "+issued.String()),
 		Tooling: toolName + " " + cmp.Or(name(r.Tool.Version), "unknown") + ", " + sentence(verdict) + " (" + countsText(verdict.Counts) + ")"}}
-	product := openvex.Product{Component: imageComponent(r)}
 	for _, p := range problems(r) {
 		if p.Finding != nil {
-			doc.Statements = append(doc.Statements, statement(product, issued, &p))
+			doc.Statements = append(doc.Statements, statement(r, issued, &p))
 		}
 	}
 	if len(doc.Statements) == 0 {
@@ -55,9 +54,9 @@ func hasVulnerability(r report.Report) error {
 	return nil
 }
 
-// imageComponent identifies the image by its digest, as scanners look it up.
-func imageComponent(r report.Report) openvex.Component {
-	repository, digest := name(r.Input.Image.Repository), r.Input.Image.Digest
+// imageComponent identifies an image of the repository by its digest, as scanners look it up.
+func imageComponent(r report.Report, digest string) openvex.Component {
+	repository := name(r.Input.Image.Repository)
 	base := cmp.Or(path.Base(repositoryPath(r)), "image")
 	if !digestForm.MatchString(digest) {
 		return openvex.Component{ID: "pkg:oci/" + url.PathEscape(base)}
@@ -68,10 +67,25 @@ func imageComponent(r report.Report) openvex.Component {
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-func statement(product openvex.Product, issued time.Time, p *problem) openvex.Statement {
-	product.Subcomponents = []openvex.Subcomponent{{Component: packageComponent(p)}}
+// affected returns the image, and the image of each platform that has the problem: some scanners know
+// only the digest of the platform.
+func affected(r report.Report, p *problem) []openvex.Product {
+	digests := []string{r.Input.Image.Digest}
+	for _, platform := range r.Input.Platforms {
+		if slices.Contains(p.Platforms, platform.Platform) && digestForm.MatchString(platform.Digest) && !slices.Contains(digests, platform.Digest) {
+			digests = append(digests, platform.Digest)
+		}
+	}
+	out := make([]openvex.Product, len(digests))
+	for i, digest := range digests {
+		out[i] = openvex.Product{Component: imageComponent(r, digest), Subcomponents: []openvex.Subcomponent{{Component: packageComponent(p)}}}
+	}
+	return out
+}
+
+func statement(r report.Report, issued time.Time, p *problem) openvex.Statement {
 	s := openvex.Statement{ID: homePage + "/vex/statement/" + strings.ReplaceAll(p.Fingerprint, ":", "-"), Vulnerability: openvex.Vulnerability{Name: openvex.VulnerabilityID(cmp.Or(p.ID, "unknown"))},
-		Products: []openvex.Product{product}, Timestamp: &issued, StatusNotes: p.Status.String() + ": " + p.Rule}
+		Products: affected(r, p), Timestamp: &issued, StatusNotes: p.Status.String() + ": " + p.Rule}
 	for _, alias := range p.Finding.Aliases {
 		if id := openvex.VulnerabilityID(name(alias)); id != "" && id != s.Vulnerability.Name && !slices.Contains(s.Vulnerability.Aliases, id) {
 			s.Vulnerability.Aliases = append(s.Vulnerability.Aliases, id)

@@ -21,7 +21,7 @@ type problem struct {
 	report.Item
 	// ID is the id of the vulnerability or, for another problem, the name of the rule.
 	ID string
-	// Title says what is wrong, on one line.
+	// Title names the problem, on one line.
 	Title string
 	// Name, Version, Type and PURL describe the package. They are empty if the problem is not about
 	// a package.
@@ -188,7 +188,7 @@ func repositoryPath(r report.Report) string {
 	return cmp.Or(strings.TrimPrefix(path.Clean("/"+name(repository)), "/"), "image")
 }
 
-// platformName names what the report is about: the platform of an image, or "all-platforms" of an
+// platformName names the subject of the report: the platform of an image, or "all-platforms" for an
 // index.
 func platformName(r report.Report) string {
 	switch platforms := r.Input.Platforms; len(platforms) {

@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Status says what the policies made of an [Item]. The order is the order of every report.
+// Status is the effect of the policies on an [Item]. The order is the order of every report.
 type Status uint8
 
 // The statuses.

@@ -42,14 +42,14 @@ func WriteJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(escapeJSON(data), '\n'))
+	_, err = w.Write(append(EscapeJSON(data), '\n'))
 	return err
 }
 
-// escapeJSON writes unprintable characters and CI command marks as \u escapes. They occur only
-// inside strings, so the value stays the same. The encoder escapes only ASCII control characters,
-// but U+009B starts a terminal sequence just as ESC does.
-func escapeJSON(data []byte) []byte {
+// EscapeJSON returns JSON with the same value that is safe to print: it has \u escapes for unprintable
+// characters and CI command marks, which occur only inside strings. The encoder escapes only ASCII
+// control characters, but U+009B starts a terminal sequence just as ESC does.
+func EscapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(data)/64)
 	for i := 0; i < len(data); {
 		if c := data[i]; c < utf8.RuneSelf {

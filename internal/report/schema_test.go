@@ -108,7 +108,7 @@ func (m *schemaMaker) object(of reflect.Type) keywords {
 	return out
 }
 
-// fields adds the fields of a struct, and those of the structs that it embeds.
+// fields adds the fields of a struct, and the fields of its embedded structs.
 func (m *schemaMaker) fields(of reflect.Type, properties keywords, required *[]string) {
 	m.Helper()
 	for i := range of.NumField() {

@@ -21,6 +21,9 @@ type Check struct {
 	At time.Time
 	// Baseline is the approved image to compare with. Default: none.
 	Baseline *Baseline
+	// Cataloged is called with the SBOMs of the image, before the report has the decision. Its error
+	// ends the job. Default: nothing is done.
+	Cataloged func(*gate.Result) error
 }
 
 // Baseline is an approved image. If a policy allows it, findings of this image only produce
@@ -53,6 +56,9 @@ func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (pas
 		return false, err
 	}
 	defer func() { err = JoinCleanup(err, result.Close()) }()
+	if err := cataloged(j.Cataloged, result); err != nil {
+		return false, err
+	}
 	checked(r, result)
 	return result.Decision.Passed, nil
 }

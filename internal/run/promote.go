@@ -35,6 +35,9 @@ type Promote struct {
 	// Changed is called when the report names a written tag for the first time. The caller can then
 	// save the report, in case the process crashes. Default: nothing is called.
 	Changed func()
+	// Cataloged is called with the SBOMs of the image, before the report has the decision. Its error
+	// ends the job, before anything is written to the approved registry. Default: nothing is done.
+	Cataloged func(*gate.Result) error
 }
 
 // Run promotes one image to the tags and fills in the report. It returns whether the image is
@@ -57,6 +60,9 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 		return false, err
 	}
 	defer func() { err = JoinCleanup(err, result.Close()) }()
+	if err := cataloged(j.Cataloged, result); err != nil {
+		return false, err
+	}
 	// Report a key that cannot be opened before a denial.
 	to, err := j.Promoter(ctx)
 	if err != nil {

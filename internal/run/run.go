@@ -134,6 +134,14 @@ func JoinCleanup(err, cleanup error) error {
 	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
 }
 
+// cataloged calls a function with the SBOMs of an image, unless it is nil.
+func cataloged(call func(*gate.Result) error, result *gate.Result) error {
+	if call == nil {
+		return nil
+	}
+	return call(result)
+}
+
 // caution adds a warning to a report. Unlike other warnings, it does not come from a policy rule.
 func caution(r *report.Report, format string, args ...any) {
 	r.Cautions = append(r.Cautions, fmt.Sprintf(format, args...))
