@@ -3,7 +3,6 @@ package formats
 import (
 	"cmp"
 	"io"
-	"strconv"
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -20,17 +19,14 @@ import (
 // The metadata has the verdict and the counts. Problems that are not vulnerabilities are counted
 // there, and not listed.
 func CycloneDXVEX(w io.Writer, r report.Report) error {
-	verdict := r.Verdict()
 	bom := cdx.NewBOM()
 	bom.SpecVersion, bom.JSONSchema = cdx.SpecVersion1_6, "http://cyclonedx.org/schema/bom-1.6.schema.json"
 	bom.SerialNumber = "urn:uuid:" + uuid(r.Input.Image.Repository+" "+r.Input.Image.Digest+" "+r.Finished.UTC().String())
 	root := imageRef(r)
 	bom.Metadata = &cdx.Metadata{
-		Tools:     &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: toolName, Version: name(r.Tool.Version)}}},
-		Component: &cdx.Component{Type: cdx.ComponentTypeContainer, BOMRef: root, Name: cmp.Or(name(r.Input.Image.Repository), "image"), Version: name(r.Input.Image.Digest)},
-		Properties: properties("verdict", verdict.Word, "outcome", verdict.Outcome.String(), "why", clean(verdict.Why),
-			"blocking", strconv.Itoa(verdict.Counts.Blocking), "warnings", strconv.Itoa(verdict.Counts.Warnings),
-			"excepted", strconv.Itoa(verdict.Counts.Excepted), "notAffected", strconv.Itoa(verdict.Counts.NotAffected)),
+		Tools:      &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: toolName, Version: name(r.Tool.Version)}}},
+		Component:  &cdx.Component{Type: cdx.ComponentTypeContainer, BOMRef: root, Name: cmp.Or(name(r.Input.Image.Repository), "image"), Version: name(r.Input.Image.Digest)},
+		Properties: properties(facts(r)...),
 	}
 	if !r.Finished.IsZero() {
 		bom.Metadata.Timestamp = r.Finished.UTC().Format(time.RFC3339)
@@ -52,13 +48,12 @@ func CycloneDXVEX(w io.Writer, r report.Report) error {
 	return report.WriteJSON(w, bom)
 }
 
-// properties returns properties in the namespace of this program from pairs of name and value. Empty
-// values are left out.
-func properties(pairs ...string) *[]cdx.Property {
+// properties returns properties in the namespace of this program. Empty values are left out.
+func properties(facts ...fact) *[]cdx.Property {
 	var out []cdx.Property
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			out = append(out, cdx.Property{Name: "imagegate:" + pairs[i], Value: pairs[i+1]})
+	for _, f := range facts {
+		if f.value != "" {
+			out = append(out, cdx.Property{Name: toolName + ":" + f.name, Value: f.value})
 		}
 	}
 	return &out
@@ -83,7 +78,7 @@ func vulnerability(p *problem, ref string) cdx.Vulnerability {
 	f := p.Finding
 	v := cdx.Vulnerability{BOMRef: "problem:" + p.Fingerprint, ID: cmp.Or(p.ID, "unknown"), Description: clean(f.Description), Recommendation: p.Do(),
 		Affects: &[]cdx.Affects{{Ref: ref}}, Ratings: ratings(p), Analysis: analysis(p),
-		Properties: properties("status", p.Status.String(), "rule", p.Rule, "platforms", p.On(), "path", p.Path)}
+		Properties: properties(fact{"status", p.Status.String()}, fact{"rule", p.Rule}, fact{"platforms", p.On()}, fact{"path", p.Path})}
 	if source := (cdx.Source{Name: name(f.Namespace), URL: p.URL()}); source != (cdx.Source{}) {
 		v.Source = &source
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
@@ -23,10 +22,8 @@ func JUnit(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	out := junit.Testsuites{Name: toolName + ": " + sentence(verdict)}
 	first := junit.Testsuite{Name: "verdict", Time: "0"}
-	for _, property := range [][2]string{{"verdict", verdict.Word}, {"outcome", verdict.Outcome.String()}, {"why", clean(verdict.Why)}, {"image", imageName(r)}, {"digest", name(r.Input.Image.Digest)},
-		{"blocking", strconv.Itoa(verdict.Counts.Blocking)}, {"warnings", strconv.Itoa(verdict.Counts.Warnings)},
-		{"excepted", strconv.Itoa(verdict.Counts.Excepted)}, {"notAffected", strconv.Itoa(verdict.Counts.NotAffected)}} {
-		first.AddProperty("imagegate."+property[0], property[1])
+	for _, f := range facts(r) {
+		first.AddProperty(toolName+"."+f.name, f.value)
 	}
 	if test := verdictCase(r, verdict); test != nil {
 		first.AddTestcase(*test)

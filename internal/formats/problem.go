@@ -208,6 +208,18 @@ func countsText(c report.Counts) string {
 	return fmt.Sprintf("%d blocking, %d warnings, %d excepted, %d not affected", c.Blocking, c.Warnings, c.Excepted, c.NotAffected)
 }
 
+// fact is a named value about the run.
+type fact struct{ name, value string }
+
+// facts returns the verdict, the counts and the image, for formats with a place for named values.
+func facts(r report.Report) []fact {
+	v := r.Verdict()
+	return []fact{{"verdict", v.Word}, {"outcome", v.Outcome.String()}, {"why", clean(v.Why)},
+		{"blocking", strconv.Itoa(v.Counts.Blocking)}, {"warnings", strconv.Itoa(v.Counts.Warnings)},
+		{"excepted", strconv.Itoa(v.Counts.Excepted)}, {"notAffected", strconv.Itoa(v.Counts.NotAffected)},
+		{"image", imageName(r)}, {"digest", name(r.Input.Image.Digest)}, {"policyDigest", name(r.Policy.Digest)}}
+}
+
 // cautions returns the cautions of a report that have a text.
 func cautions(r report.Report) []string {
 	var out []string
