@@ -7,8 +7,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/versions"
 	"github.com/imagegate/imagegate/policy/internal/match"
-	"github.com/imagegate/imagegate/policy/internal/versions"
 )
 
 // PackageRule is a rule about the packages of an image. Set exactly one of deny, require and
@@ -36,7 +36,7 @@ type PackageRule struct {
 
 // MinimumVersion is the lowest version that some packages may have. Versions are compared by the
 // rules of the package's ecosystem. The purl must have one of these types: apk, cargo, composer,
-// deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
+// deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
 // counts as too old.
 type MinimumVersion struct {
 	// PURL selects the packages with a pattern without a version. Mandatory. Example: "purl:
@@ -114,7 +114,7 @@ func (r *packageRule) violation(pkg *Package, u match.PURL) string {
 	if r.Minimum.PURL == "" {
 		return packageName(pkg) + " is denied by the policy"
 	}
-	order, err := versions.Compare(u.Type(), pkg.Version, r.Minimum.Version)
+	order, err := versions.CompareMinimum(u.Type(), pkg.Version, r.Minimum.Version)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", packageName(pkg), r.Minimum.Version, err)
