@@ -76,7 +76,7 @@ func (t text) attached() {
 	for _, a := range t.Attachments {
 		if a.Subject != subject {
 			subject = a.Subject
-			t.blank()
+			t.space()
 			t.item(2, "attached to "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
 		}
 		t.attachment(a)
@@ -88,7 +88,7 @@ func (t text) attachment(a Attachment) {
 	if a.Signature {
 		kind = "signature"
 	}
-	t.blank()
+	t.space()
 	t.item(4, fmt.Sprintf("%s (%s)", kind, short(a.Format)))
 	if a.Digest != "" {
 		t.item(6, short(a.Digest))

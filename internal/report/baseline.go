@@ -11,16 +11,14 @@ func (t text) baseline() {
 	if b == nil {
 		return
 	}
-	name := "Baseline"
-	for _, digest := range b.Digests {
-		t.field(name, short(digest))
-		name = ""
-	}
 	what := "the approved image has "
 	if len(b.Digests) > 1 {
 		what = "the approved images share "
 	}
-	t.field(name, what+count(len(b.Findings), "finding"))
+	t.label("Baseline", what+count(len(b.Findings), "finding"))
+	for _, digest := range b.Digests {
+		t.label("", short(digest))
+	}
 }
 
 // newFindings says how many of the blocking findings are new.
@@ -43,15 +41,24 @@ func (t text) newFindings() {
 	}
 }
 
-// noveltyCell marks a blocking finding as new or not. The cell is empty without a baseline.
-func (t text) noveltyCell(i Item) cell {
-	switch {
-	case t.Input.Baseline == nil:
+// noveltyCell marks blocking findings as new or not. The cell is empty without a baseline.
+func (t text) noveltyCell(issues []Item) cell {
+	if t.Input.Baseline == nil {
 		return cell{}
-	case t.isNew(i):
+	}
+	fresh := 0
+	for _, i := range issues {
+		if t.isNew(i) {
+			fresh++
+		}
+	}
+	switch {
+	case fresh == 0:
+		return cell{text: "not new"}
+	case fresh == len(issues):
 		return cell{text: "new", style: red}
 	}
-	return cell{text: "not new"}
+	return cell{text: fmt.Sprintf("%d new", fresh), style: red}
 }
 
 // isNew reports whether the approved image lacks the finding on any platform with the issue.

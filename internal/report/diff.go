@@ -74,7 +74,7 @@ func diffText(w io.Writer, c DiffResult) error {
 		t.field("", "policy "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}
 	if len(c.Changes) == 0 {
-		t.blank()
+		t.space()
 		t.item(0, "No changes")
 	}
 	var kind policy.ChangeKind
@@ -82,7 +82,7 @@ func diffText(w io.Writer, c DiffResult) error {
 		if change.Kind != kind {
 			kind = change.Kind
 			t.section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
-			t.blank()
+			t.space()
 		}
 		line := Sanitize(change.Message)
 		if change.Kind == policy.ChangeNew && change.Finding != nil {

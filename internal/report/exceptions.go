@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,9 +23,19 @@ func (t text) exceptions() {
 		}
 		covered[e.Exception] = append(covered[e.Exception], e.Violation)
 	}
+	if !t.details {
+		first := slices.MinFunc(used, func(a, b policy.Exception) int { return a.Expires.Compare(b.Expires) })
+		ends := "exception, which ends "
+		if len(used) > 1 {
+			ends = "exceptions; the first ends "
+		}
+		t.label("EXCEPTED", fmt.Sprintf("%d by %d %s%s%s (--details)", t.result.Counts.Excepted, len(used), ends,
+			first.Expires.UTC().Format(time.DateOnly), t.timeLeft(first.Expires)))
+		return
+	}
 	t.section(fmt.Sprintf("Exceptions used: %d", len(used)))
 	for _, e := range used {
-		t.blank()
+		t.space()
 		scope := ""
 		if e.Package != "" {
 			scope = " in " + short(e.Package)
@@ -43,10 +54,10 @@ func (t text) exceptions() {
 		for _, i := range merge(covered[e]) {
 			if i.Finding == nil {
 				t.item(4, message(i))
-				t.notes(6, t.platformNote(i))
+				t.notes(6, t.platformNote([]Item{i}))
 				continue
 			}
-			rows = append(rows, row{notes: []string{t.platformNote(i)}, cells: append(findingCells(*i.Finding),
+			rows = append(rows, row{notes: []string{t.platformNote([]Item{i})}, cells: append(findingCells(*i.Finding),
 				cell{text: nameVersion(i.Finding.Package)}, cell{text: ruleText(i.Violation)})})
 		}
 		t.table(4, rows)
@@ -57,8 +68,12 @@ func (t text) notAffected() {
 	if len(t.Decision.NotAffected) == 0 {
 		return
 	}
+	if !t.details {
+		t.label("VEX", fmt.Sprintf("%d not affected (--details)", t.result.Counts.NotAffected))
+		return
+	}
 	t.section("Not affected according to VEX: " + count(len(t.Decision.NotAffected), "finding"))
-	t.blank()
+	t.space()
 	for _, n := range t.Decision.NotAffected {
 		s := n.Statement
 		t.item(2, fmt.Sprintf("%s in %s: %s %s", short(n.Finding.ID), nameVersion(n.Finding.Package), short(string(s.Status)), short(s.Justification)))
@@ -77,8 +92,12 @@ func (t text) provenanceMatches() {
 	if len(t.Decision.Provenance) == 0 {
 		return
 	}
+	if !t.details {
+		t.label("SIGNED", "provenance meets "+count(len(t.Decision.Provenance), "rule")+" (--details)")
+		return
+	}
 	t.section("Provenance: " + count(len(t.Decision.Provenance), "rule") + " met")
-	t.blank()
+	t.space()
 	for _, v := range t.Decision.Provenance {
 		t.item(2, fmt.Sprintf("%s: %s by %s", short(v.Platform), short(cmp.Or(v.Attestation.PredicateType, "signature")), short(v.Attestation.Signer.String())))
 		if p := v.Attestation.Provenance; p != nil {
@@ -88,18 +107,28 @@ func (t text) provenanceMatches() {
 	}
 }
 
+// allowed counts the findings that no rule matched, and with all details lists them.
 func (t text) allowed() {
-	if len(t.Decision.Allowed) == 0 {
+	merged := unmatchedByRules(*t.Decision)
+	if len(merged) == 0 {
 		return
 	}
-	var found []policy.Violation
-	for _, a := range t.Decision.Allowed {
-		found = append(found, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
+	if !t.details {
+		t.label("NO RULE", fmt.Sprintf("matches %s: %s (--details)", count(len(merged), "finding"), severities(merged)))
+		return
 	}
-	merged := merge(found)
 	t.section(fmt.Sprintf("Matched by no rule: %s (%s)", count(len(merged), "finding"), severities(merged)))
-	t.blank()
-	t.brief(merged, maxAllowed)
+	t.space()
+	t.brief(merged)
+}
+
+// unmatchedByRules returns the findings that no rule matched.
+func unmatchedByRules(d policy.Decision) []Item {
+	var found []policy.Violation
+	for i := range d.Allowed {
+		found = append(found, policy.Violation{Kind: policy.KindVulnerability, Platform: d.Allowed[i].Platform, Finding: &d.Allowed[i].Finding})
+	}
+	return merge(found)
 }
 
 // severities counts issues by severity, the most severe first.

@@ -99,7 +99,7 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 		title = short(e.Finding.ID) + " in " + nameVersion(e.Finding.Package)
 	}
 	t.section(title + ": " + strings.ToUpper(string(e.Outcome)))
-	t.blank()
+	t.space()
 	if e.Outcome == policy.OutcomeAllowed {
 		t.item(2, "no rule matches it")
 	} else {

@@ -8,41 +8,47 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// findings lists the findings of one package. Platforms that all findings share are named once.
-func (t text) findings(g packageGroup, showFix bool) {
-	shared := t.platformNote(g.issues[0])
-	for _, i := range g.issues {
-		if t.platformNote(i) != shared {
-			shared = ""
-		}
-	}
-	t.notes(4, shared)
+// findings lists the findings of one package. Platforms that all findings share are named before.
+func (t text) findings(indent int, s *source) {
+	shared := t.platformNote(s.issues)
 	var rows []row
-	for _, i := range g.issues {
-		r := row{cells: findingCells(*i.Finding)}
-		if showFix {
-			r.cells = append(r.cells, cell{text: fixText(*i.Finding)})
+	for i := range s.issues {
+		one := &s.issues[i]
+		r := row{cells: findingCells(*one.Finding)}
+		if len(s.names.list) > 1 {
+			r.cells = append(r.cells, cell{text: short(one.Finding.Package.Name)})
 		}
-		r.cells = append(r.cells, t.noveltyCell(i), cell{text: ruleText(i.Violation)})
-		if shared == "" {
-			r.notes = append(r.notes, t.platformNote(i))
+		r.cells = append(r.cells, cell{text: fixText(*one.Finding)}, t.noveltyCell(s.issues[i:i+1]), t.ruleCell(one))
+		if own := t.platformNote(s.issues[i : i+1]); own != shared {
+			r.notes = append(r.notes, own)
 		}
-		r.notes = append(r.notes, t.expired(i)...)
+		r.notes = append(r.notes, t.expired(*one)...)
 		rows = append(rows, r)
 	}
-	t.table(4, rows)
+	t.table(indent, rows)
 }
 
-// platformNote names the platforms of an issue. It returns "" if the image has only one platform.
-func (t text) platformNote(i Item) string {
-	if len(t.Input.Platforms) < 2 || len(i.Platforms) == 0 {
+// ruleCell names the rule that blocks, in a report with all details.
+func (t text) ruleCell(i *Item) cell {
+	if !t.details {
+		return cell{}
+	}
+	return cell{text: ruleText(i.Violation)}
+}
+
+// platformNote names the platforms of some issues. It returns "" if the issues are on all platforms
+// of the image.
+func (t text) platformNote(issues []Item) string {
+	var names orderedSet
+	for i := range issues {
+		for _, p := range issues[i].Platforms {
+			names.add(short(p))
+		}
+	}
+	if n := len(t.Input.Platforms); n < 2 || len(names.list) == 0 || len(names.list) == n {
 		return ""
 	}
-	names := make([]string, len(i.Platforms))
-	for at, p := range i.Platforms {
-		names[at] = short(p)
-	}
-	return "on " + strings.Join(names, ", ")
+	return "on " + strings.Join(names.list, ", ")
 }
 
 // expired names the exceptions that used to cover an issue.
@@ -64,45 +70,21 @@ func message(i Item) string {
 
 func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
 
-// typeAndPaths returns the type of a package, its first paths, and the number of further paths.
-func typeAndPaths(g packageGroup) string {
-	parts := []string{short(g.pkg.Type)}
-	for _, path := range g.paths.list[:min(len(g.paths.list), maxPaths)] {
-		parts = append(parts, short(path))
-	}
-	if more := len(g.paths.list) - maxPaths; more > 0 {
-		parts = append(parts, fmt.Sprintf("and %s more", count(more, "path")))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// differ reports whether the issues are fixed in different versions.
-func differ(issues []Item) bool {
-	for _, i := range issues[1:] {
-		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
-			return true
+// cveOf returns the CVE id of a finding, or "" if it has none.
+func cveOf(f policy.Finding) string {
+	for _, id := range append([]string{f.ID}, f.Aliases...) {
+		if strings.HasPrefix(id, "CVE-") {
+			return id
 		}
 	}
-	return false
+	return ""
 }
 
 // findingCells returns the first columns of every list of findings.
 func findingCells(f policy.Finding) []cell {
 	id := short(f.ID)
-	if !strings.HasPrefix(f.ID, "CVE-") {
-		for _, alias := range f.Aliases {
-			if strings.HasPrefix(alias, "CVE-") {
-				id += " (" + short(alias) + ")"
-				break
-			}
-		}
-	}
-	severity := cell{text: f.Severity.String()}
-	switch f.Severity {
-	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
-		severity.style = red
-	case policy.SeverityMedium:
-		severity.style = yellow
+	if cve := cveOf(f); cve != "" && cve != f.ID {
+		id += " (" + short(cve) + ")"
 	}
 	kev := cell{style: red}
 	if f.KEV != nil {
@@ -115,8 +97,21 @@ func findingCells(f policy.Finding) []cell {
 	if f.EPSS != nil {
 		probability = fmt.Sprintf("EPSS %.1f%%", 100*f.EPSS.Score)
 	}
-	return []cell{{text: id}, severity, kev, {text: probability}}
+	return []cell{{text: id}, {text: f.Severity.String(), style: severityStyle(f.Severity)}, kev, {text: probability}}
 }
+
+func severityStyle(s policy.Severity) style {
+	switch s {
+	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
+		return red
+	case policy.SeverityMedium:
+		return yellow
+	}
+	return plain
+}
+
+// isFixable reports whether a version with a fix is known.
+func isFixable(f *policy.Finding) bool { return fixVersions(*f) != "" }
 
 // fixText returns the fix state of a finding, with the fixed version if it is known.
 func fixText(f policy.Finding) string {

@@ -13,6 +13,7 @@ type layout struct {
 	out   *bufio.Writer
 	width int
 	color bool
+	gap   bool // an empty line is due before the next text
 }
 
 // style is the parameter of an ANSI style sequence.
@@ -32,13 +33,23 @@ func newLayout(w io.Writer, width int, color bool) *layout {
 
 func (l *layout) flush() error { return l.out.Flush() }
 
-func (l *layout) blank() { l.raw("\n") }
+// end ends a line.
+func (l *layout) end() { l.raw("\n") }
 
-func (l *layout) raw(s string) { _, _ = l.out.WriteString(s) }
+// space requests one empty line before the next text. Several requests are one.
+func (l *layout) space() { l.gap = true }
+
+func (l *layout) raw(s string) {
+	if l.gap && s != "" {
+		l.gap = false
+		_, _ = l.out.WriteString("\n")
+	}
+	_, _ = l.out.WriteString(s)
+}
 
 // put writes text, which must be sanitized, in a style.
 func (l *layout) put(s style, text string) {
-	if !l.color || s == plain {
+	if !l.color || s == plain || text == "" {
 		l.raw(text)
 		return
 	}
@@ -47,38 +58,31 @@ func (l *layout) put(s style, text string) {
 
 // section starts a block with a title.
 func (l *layout) section(title string) {
-	l.blank()
-	l.paragraph(bold, "", "", title)
+	l.space()
+	l.paragraph(bold, "", 2, title)
 }
 
-// paragraph writes text wrapped between words. first precedes the first line, and rest precedes the
-// others. Words are never broken, so that identifiers and paths can be copied.
-func (l *layout) paragraph(s style, first, rest, text string) {
-	prefix := first
-	line := ""
-	flush := func() {
-		l.raw(prefix)
-		l.put(s, line)
-		l.blank()
-		prefix, line = rest, ""
-	}
-	for word := range strings.FieldsSeq(sanitize(text, 0)) {
-		used := utf8.RuneCountInString(prefix) + utf8.RuneCountInString(line)
-		if line != "" && used+1+utf8.RuneCountInString(word) > l.width {
-			flush()
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	flush()
+// heading starts a block with a styled word or two, and the rest of the line.
+func (l *layout) heading(s style, name, text string) {
+	l.space()
+	name = sanitize(name, 0)
+	l.put(s, name)
+	l.raw("  ")
+	l.words(plain, sanitize(text, 0), utf8.RuneCountInString(name)+2, 2)
+	l.end()
+}
+
+// paragraph writes text wrapped between words. first precedes the first line. The others begin in the
+// column rest. Words are never broken, so that identifiers and paths can be copied.
+func (l *layout) paragraph(s style, first string, rest int, text string) {
+	l.raw(first)
+	l.words(s, sanitize(text, 0), utf8.RuneCountInString(first), rest)
+	l.end()
 }
 
 // item writes an indented paragraph with a hanging indent.
 func (l *layout) item(indent int, text string) {
-	first := strings.Repeat(" ", indent)
-	l.paragraph(plain, first, first+"  ", text)
+	l.paragraph(plain, strings.Repeat(" ", indent), indent+2, text)
 }
 
 // whole writes an indented line that is not wrapped, so that it can be copied.
@@ -106,10 +110,9 @@ type row struct {
 	notes []string
 }
 
-// table writes rows in aligned columns and omits columns that are empty in all rows. If a row is
-// wider than the page, the last cell of every row moves to a line of its own.
+// table writes rows in aligned columns and omits columns that are empty in all rows. A cell that
+// does not fit on its line moves to the next one, and the columns behind it follow.
 func (l *layout) table(indent int, rows []row) {
-	const gap = 2
 	var widths []int
 	for _, r := range rows {
 		for i, c := range r.cells {
@@ -117,37 +120,59 @@ func (l *layout) table(indent int, rows []row) {
 				widths = append(widths, 0)
 			}
 			r.cells[i].text = sanitize(c.text, 0)
-			widths[i] = max(widths[i], utf8.RuneCountInString(r.cells[i].text))
+			// A few long cells must not push the next column off every line.
+			widths[i] = max(widths[i], min(utf8.RuneCountInString(r.cells[i].text), l.width*2/5))
 		}
 	}
-	total := indent
-	for _, w := range widths {
-		if w > 0 {
-			total += w + gap
-		}
-	}
-	tooWide := total-gap > l.width
-	margin := strings.Repeat(" ", indent)
 	for _, r := range rows {
-		cells, moved := r.cells, ""
-		if last := len(cells) - 1; tooWide && last > 0 {
-			cells, moved = cells[:last], cells[last].text
-		}
-		l.raw(margin)
-		pad := 0
-		for i, c := range cells {
-			if widths[i] == 0 {
-				continue
-			}
-			if c.text != "" {
-				l.raw(strings.Repeat(" ", pad))
-				l.put(c.style, c.text)
-				pad = 0
-			}
-			pad += widths[i] - utf8.RuneCountInString(c.text) + gap
-		}
-		l.blank()
-		l.notes(indent+2, moved)
+		l.row(indent, widths, r.cells)
 		l.notes(indent+2, r.notes...)
 	}
+}
+
+// row writes one line of a table, or more if the cells do not fit.
+func (l *layout) row(indent int, widths []int, cells []cell) {
+	const gap = 2
+	at, pad, first := indent, 0, true
+	l.raw(strings.Repeat(" ", indent))
+	for i, c := range cells {
+		n := utf8.RuneCountInString(c.text)
+		if n == 0 {
+			if widths[i] > 0 {
+				pad += widths[i] + gap
+			}
+			continue
+		}
+		if !first && at+pad+n > l.width {
+			l.end()
+			at, pad, first = indent+4, 0, true
+			l.raw(strings.Repeat(" ", at))
+		}
+		l.raw(strings.Repeat(" ", pad))
+		at = l.words(c.style, c.text, at+pad, indent+4)
+		pad, first = max(widths[i]-n, 0)+gap, false
+	}
+	l.end()
+}
+
+// words writes sanitized text from column at on, and wraps it between words. It returns the column
+// behind the text. Wrapped lines begin in the column rest.
+func (l *layout) words(s style, text string, at, rest int) int {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case line == "":
+			line = word
+		case at+1+n > l.width:
+			l.put(s, line)
+			l.raw("\n" + strings.Repeat(" ", rest))
+			line, at = word, rest
+		default:
+			line, at = line+" "+word, at+1
+		}
+		at += n
+	}
+	l.put(s, line)
+	return at
 }

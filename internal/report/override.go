@@ -6,15 +6,6 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// overriddenText is the verdict on a denied image that an override let through.
-func (t text) overriddenText() string {
-	if t.Decision == nil {
-		return fmt.Sprintf("DENIED EARLIER, BUT PROMOTED BY AN OVERRIDE: %s; a signed denial and its override were found and verified",
-			count(len(t.Override.Violations), "violation"))
-	}
-	return deniedText(*t.Decision) + ", BUT PROMOTED BY AN OVERRIDE"
-}
-
 // override says who let the image through, why and for how long.
 func (t text) override() {
 	o := t.Override
@@ -22,7 +13,7 @@ func (t text) override() {
 		return
 	}
 	t.section("Override of the denial")
-	t.blank()
+	t.space()
 	t.item(2, "reason: "+Sanitize(o.Reason))
 	t.item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
 	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
@@ -35,7 +26,9 @@ func (t text) override() {
 	}
 	t.item(2, "covers "+count(len(o.Violations), "violation"))
 	t.table(4, rows)
-	t.more(len(o.Violations), maxOverridden)
+	if more := len(o.Violations) - maxOverridden; more > 0 {
+		t.item(4, fmt.Sprintf("and %d more: see the JSON report", more))
+	}
 }
 
 func overriddenName(v policy.Overridden) string {

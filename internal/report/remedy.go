@@ -92,7 +92,7 @@ func newRemedier(r Report) *remedier {
 	if r.Decision != nil {
 		fixable, _, _ := splitByFix(merge(r.Decision.Violations))
 		for _, g := range byPackage(fixable) {
-			m.upgrade[packageKey(g.pkg)] = upgrade(g.pkg, g.target)
+			m.upgrade[packageKey(g.pkg)] = upgrade(g.pkg, g.upgradeTo())
 		}
 	}
 	return m
@@ -264,75 +264,6 @@ func (m *remedier) provenance(check string) instruction {
 		return paste("cosign sign --key cosign.key %s", image)
 	}
 	return paste("cosign attest --type slsaprovenance1 --predicate provenance.json --key cosign.key %s", image)
-}
-
-// upgrade returns how to upgrade a package to a version with a fix, or to its newest version if
-// version is empty or not a single version.
-func upgrade(p policy.Package, version string) instruction {
-	known := version
-	if !isShellWord(version) {
-		version = ""
-	}
-	if p.Type == "go-module" && p.Name == "stdlib" && known != "" {
-		return say("build with Go %s", known)
-	}
-	if command := upgradeCommand(p, version); isShellWord(p.Name) && command != "" {
-		return paste("%s", command)
-	}
-	if known == "" {
-		return say("upgrade %s to a version with all fixes", short(p.Name))
-	}
-	return say("upgrade %s to %s", short(p.Name), known)
-}
-
-// upgradeCommand returns "" for package types without such a command. Distributions keep only the
-// newest version of a package, so a command with a fixed version would fail.
-func upgradeCommand(p policy.Package, version string) string {
-	name := p.Name
-	switch p.Type {
-	case "deb":
-		return "apt-get update && apt-get install -y --only-upgrade " + name
-	case "apk":
-		return "apk add --upgrade " + name
-	case "rpm":
-		return "dnf upgrade -y " + name
-	case "gem":
-		return "bundle update " + name
-	case "php-composer":
-		return "composer update --with-all-dependencies " + name
-	case "hex":
-		return "mix deps.update " + name
-	case "dart-pub":
-		return "dart pub upgrade " + name
-	}
-	if version == "" {
-		return map[string]string{"npm": "npm update " + name, "python": "pip install --upgrade " + name, "rust-crate": "cargo update " + name}[p.Type]
-	}
-	switch p.Type {
-	case "npm":
-		return "npm install " + name + "@" + version
-	case "python":
-		return "pip install '" + name + ">=" + version + "'"
-	case "go-module":
-		return "go get " + name + "@v" + strings.TrimPrefix(version, "v") + " && go mod tidy"
-	case "rust-crate":
-		return "cargo update " + name + " --precise " + version
-	case "dotnet":
-		return "dotnet add package " + name + " --version " + version
-	}
-	return ""
-}
-
-// removal returns the command that removes a package, or "" if none is known.
-func removal(p policy.Package) string {
-	command := map[string]string{
-		"deb": "apt-get purge -y ", "apk": "apk del ", "rpm": "dnf remove -y ",
-		"npm": "npm uninstall ", "python": "pip uninstall -y ", "gem": "bundle remove ",
-	}[p.Type]
-	if command == "" || !isShellWord(p.Name) {
-		return ""
-	}
-	return command + p.Name
 }
 
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@._/+:~-]*$`)

@@ -50,7 +50,11 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "DENIED", r.problems(v.Counts)
 	case Overridden:
 		v.Word = "OVERRIDDEN"
-		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
+		problems := count(len(r.Override.Violations), "violation")
+		if r.Decision != nil {
+			problems = r.problems(v.Counts)
+		}
+		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), problems)
 	case Passed:
 		v.Word, v.Why, v.Until = "PASSED", passedWhy(v.Counts), r.Decision.Until
 	case PassedEarlier:

@@ -46,10 +46,10 @@ func SuitesText(w io.Writer, suites []Suite) error {
 		l.item(0, short(s.File))
 		for _, c := range s.Cases {
 			if len(c.Differences) == 0 {
-				l.paragraph(plain, "  ok    ", "        ", short(c.Name))
+				l.paragraph(plain, "  ok    ", 8, short(c.Name))
 				continue
 			}
-			l.paragraph(plain, "  FAIL  ", "        ", short(c.Name)+" ("+positionText(c.Position)+")")
+			l.paragraph(plain, "  FAIL  ", 8, short(c.Name)+" ("+positionText(c.Position)+")")
 			for _, d := range c.Differences {
 				l.item(8, Sanitize(d))
 			}

@@ -177,28 +177,31 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 		want Outcome
 		text string
 	}{
-		{"zero report", Report{}, Undecided, "COULD NOT DECIDE"},
-		{"error only", Report{Error: failure}, Undecided, "COULD NOT DECIDE"},
-		{"destinations only", Report{Destinations: []Destination{{State: Promoted}}}, Undecided, "COULD NOT DECIDE"},
-		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, SignatureOnly, "SIGNED: "},
-		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "COULD NOT DECIDE"},
-		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "COULD NOT DECIDE"},
-		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED: 0 violations"},
-		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Denied, "DENIED: 0 violations"},
-		{"pass with a violation", Report{Decision: violated}, Denied, "DENIED: 1 violation\n"},
-		{"pass and error", Report{Decision: passed, Error: failure}, Unfinished, "PASSED, BUT NOT FINISHED"},
-		{"pass", Report{Decision: passed}, Passed, "PASSED: no violations\n"},
+		{"zero report", Report{}, Undecided, "FAILED"},
+		{"error only", Report{Error: failure}, Undecided, "FAILED"},
+		{"destinations only", Report{Destinations: []Destination{{State: Promoted}}}, Undecided, "FAILED"},
+		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, SignatureOnly, "SIGNED"},
+		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "FAILED"},
+		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "FAILED"},
+		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED"},
+		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Denied, "DENIED"},
+		{"pass with a violation", Report{Decision: violated}, Denied, "DENIED"},
+		{"pass and error", Report{Decision: passed, Error: failure}, Unfinished, "FAILED"},
+		{"earlier pass", Report{Destinations: []Destination{{State: Verified}}}, PassedEarlier, "PASSED EARLIER"},
+		{"pass", Report{Decision: passed}, Passed, "PASSED"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := tt.r.Outcome(); got != tt.want {
 				t.Errorf("outcome %d, want %d", got, tt.want)
 			}
-			text := render(t, Text, tt.r)
-			if !strings.Contains(text, "\n"+tt.text) {
-				t.Errorf("no line begins with %q in:\n%s", tt.text, text)
-			}
-			if strings.Contains(text, "\nPASSED:") != (tt.want == Passed) {
-				t.Errorf("the verdict is wrong in:\n%s", text)
+			for name, format := range map[string]func(io.Writer, Report) error{"text": Text, "verdict": TextOptions{}.Verdict} {
+				text := render(t, format, tt.r)
+				if !strings.Contains(text, "\n"+tt.text+"  ") {
+					t.Errorf("no line of the %s begins with %q in:\n%s", name, tt.text, text)
+				}
+				if strings.Contains(text, "\nPASSED  ") != (tt.want == Passed) {
+					t.Errorf("the verdict is wrong in:\n%s", text)
+				}
 			}
 			if strings.HasPrefix(Summary(tt.r), "passed (") != (tt.want == Passed) {
 				t.Errorf("summary %q", Summary(tt.r))
@@ -213,7 +216,8 @@ func finding(i int) *policy.Finding {
 		Package: policy.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []policy.Fix{{Version: "2"}}}
 }
 
-func TestViolationsAreNotCut(t *testing.T) {
+// TestDetailsListEverything checks that a report with all details has every violation once.
+func TestDetailsListEverything(t *testing.T) {
 	const n = 500
 	d := &policy.Decision{}
 	for i := range n {
@@ -227,9 +231,9 @@ func TestViolationsAreNotCut(t *testing.T) {
 		unfixed.FixState = policy.FixWont
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "e", Finding: unfixed})
 	}
-	text := render(t, Text, Report{Decision: d})
+	text := render(t, TextOptions{Details: true}.Text, Report{Decision: d})
 	for i := range n {
-		for _, want := range []string{fmt.Sprintf("CVE-2026-%05d", i), fmt.Sprintf("CVE-2026-%05d", n+i),
+		for _, want := range []string{fmt.Sprintf("CVE-2026-%05d  ", i), fmt.Sprintf("CVE-2026-%05d  ", n+i),
 			fmt.Sprintf("message-%05d", i), fmt.Sprintf("future-%05d", i), fmt.Sprintf("bare-%05d", i)} {
 			if strings.Count(text, want) != 1 {
 				t.Errorf("%s is listed %d times", want, strings.Count(text, want))
@@ -238,22 +242,29 @@ func TestViolationsAreNotCut(t *testing.T) {
 	}
 }
 
+// TestShortenedListsCountTheRest checks that a list that is cut says how many items are missing, and
+// that the counts with the listed items are the number of problems.
 func TestShortenedListsCountTheRest(t *testing.T) {
-	d := &policy.Decision{Passed: true}
+	d := &policy.Decision{}
 	for i := range 30 {
-		d.Warnings = append(d.Warnings,
-			policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(i)},
-			policy.Violation{Kind: policy.KindException, Rule: "b", Message: fmt.Sprintf("message-%05d", i)})
-		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *finding(1000 + i)})
+		deb, npm, unfixed := finding(i), finding(100+i), finding(200+i)
+		deb.Package.Type, deb.Package.Name, npm.Package.Name = "deb", fmt.Sprintf("d%d", i), fmt.Sprintf("n%d", i)
+		unfixed.FixState = policy.FixNone
+		for _, f := range []*policy.Finding{deb, npm, unfixed} {
+			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f})
+		}
+		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindSBOM, Rule: "b", Message: fmt.Sprintf("message-%05d", i)})
+		d.Warnings = append(d.Warnings, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(300 + i)})
+		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *finding(400 + i)})
 	}
-	r := Report{Decision: d}
-	r.Input.Platforms = []policy.Platform{{Platform: "linux/amd64"}}
-	for i := range 9 {
-		r.Input.Platforms[0].Unknowns = append(r.Input.Platforms[0].Unknowns,
-			policy.Unknown{Location: policy.Location{Path: fmt.Sprintf("/%d", i)}, Reason: "unreadable"})
-	}
-	text := render(t, Text, r)
-	for want, n := range map[string]int{"and 20 more:": 2, "and 25 more:": 1, "and 6 more:": 1, "message-": 10, "CVE-2026-": 15} {
+	text := render(t, Text, Report{Decision: d})
+	for want, n := range map[string]int{
+		"FIX FIRST  30 problems": 1, "IMAGE  60 problems in 60 packages": 1, "NO FIX  30 problems in 1 package": 1,
+		"and 25 more problems of this rule (--details)": 1, "and 23 more packages: 23 high (--details)": 2,
+		"and 25 more without a fix: 25 high (--details)": 1, "message-": 5, " -> 2 ": 14, "not fixed": 5,
+		"WARNINGS 30: 30 high (--details)": 1, "NO RULE  matches 30 findings: 30 high (--details)": 1,
+		"apt-get upgrade -y": 1, "n29@2": 1, "120 problems: 90 vulnerabilities in 61 packages and 30 other; 60 have a fix, 30 have none": 1,
+	} {
 		if got := strings.Count(text, want); got != n {
 			t.Errorf("%q occurs %d times, want %d, in:\n%s", want, got, n, text)
 		}
@@ -267,17 +278,17 @@ func TestSameFindingOnSeveralPlatformsIsListedOnce(t *testing.T) {
 	for i, p := range platforms {
 		r.Input.Platforms = append(r.Input.Platforms, policy.Platform{Platform: p})
 		f := finding(1)
-		f.Package.PURL = "pkg:deb/p@1?arch=" + p
+		f.Package.PURL = "pkg:npm/p@1?arch=" + p
 		f.Package.Found = []policy.Location{{Path: "/lib/" + p}}
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: f})
 		if i < 2 {
 			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: finding(2)})
 		}
 	}
-	text := render(t, Text, r)
+	text := render(t, TextOptions{Details: true}.Text, r)
 	for want, n := range map[string]int{
-		"CVE-2026-00001": 1, "CVE-2026-00002": 1, "DENIED: 5 violations, 2 of them distinct": 1,
-		"on linux/amd64, linux/arm64, linux/s390x\n": 1, "on linux/amd64, linux/arm64\n": 1,
+		"CVE-2026-00001": 1, "CVE-2026-00002": 1, "2 problems in 1 package: 2 have a fix": 1,
+		"on linux/amd64, linux/arm64, linux/s390x": 0, "on linux/amd64, linux/arm64\n": 1,
 		"/lib/linux/amd64, /lib/linux/arm64, /lib/linux/s390x": 1,
 	} {
 		if got := strings.Count(text, want); got != n {
@@ -309,33 +320,36 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 	}
 }
 
-func TestUpgradeTargetIsNotGuessed(t *testing.T) {
+// TestUpgradeTarget checks the version that a package is upgraded to. The tests of package versions
+// have more cases.
+func TestUpgradeTarget(t *testing.T) {
+	deb := policy.Package{Name: "libssl3", Version: "3.0.11-1~deb12u1", Type: "deb", PURL: "pkg:deb/debian/libssl3@3.0.11-1~deb12u1?arch=amd64"}
+	stdlib := policy.Package{Name: "stdlib", Version: "go1.25.3", Type: "go-module"}
+	npm := policy.Package{Name: "undici", Version: "5.1.0", Type: "npm"}
 	for _, tt := range []struct {
-		fixes [][]string
-		want  string
+		pkg    policy.Package
+		fixes  [][]string
+		want   string
+		newest string
 	}{
-		{[][]string{{"1.2.4"}}, "1.2.4"},
-		{[][]string{{"1.2.4", "2.0.1"}}, "1.2.4 or 2.0.1"},
-		{[][]string{{"1.2.4", "2.0.1"}, {"1.2.4", "2.0.1"}}, "1.2.4 or 2.0.1"},
-		{[][]string{{"1.2.9"}, {"1.2.10"}, {"1.2.4"}}, "1.2.10"},
-		{[][]string{{"v0.9.0"}, {"v0.17.0"}}, "v0.17.0"},
-		{[][]string{{"1.2"}, {"1.2.0.1"}}, "1.2.0.1"},
-		{[][]string{{"3.0.15-1~deb12u1"}, {"3.0.14-1"}}, ""},
-		{[][]string{{"1:1.2"}, {"1.3"}}, ""},
-		{[][]string{{"1.2.4"}, {"1.2.4", "2.0.1"}}, ""},
-		{[][]string{{"2.0.0-rc1"}, {"1.9.0"}}, ""},
-		{[][]string{{"99999999999999999999999"}, {"1"}}, ""},
+		{deb, [][]string{{"3.0.15-1~deb12u1"}, {"3.0.14-1~deb12u2"}}, "3.0.15-1~deb12u1", ""},
+		{npm, [][]string{{"5.28.3", "6.6.1"}}, "5.28.3", ""},
+		{stdlib, [][]string{{"1.25.13", "1.26.6"}, {"1.25.5", "1.26.0"}}, "1.25.13", "1.26.6"},
+		{stdlib, [][]string{{"1.25.13"}}, "1.25.13", ""},
+		{stdlib, [][]string{{"1.25.13", "1.27.0-rc.2"}}, "1.25.13", ""},
+		{policy.Package{Name: "x", Version: "1", Type: "binary"}, [][]string{{"a"}, {"b"}}, "", ""},
+		{policy.Package{Name: "x", Version: "1", Type: "python"}, [][]string{{"1.10"}, {"1.9"}}, "1.10", ""},
 	} {
 		var issues []Item
 		for _, versions := range tt.fixes {
-			f := &policy.Finding{FixState: policy.FixAvailable}
+			f := &policy.Finding{FixState: policy.FixAvailable, Package: tt.pkg}
 			for _, v := range versions {
 				f.Fixes = append(f.Fixes, policy.Fix{Version: v})
 			}
 			issues = append(issues, Item{Violation: policy.Violation{Finding: f}})
 		}
-		if got := target(issues); got != tt.want {
-			t.Errorf("target(%v) = %q, want %q", tt.fixes, got, tt.want)
+		if got, newest := targets(tt.pkg, issues); got != tt.want || newest != tt.newest {
+			t.Errorf("targets(%s, %v) = %q, %q, want %q, %q", tt.pkg.Name, tt.fixes, got, newest, tt.want, tt.newest)
 		}
 	}
 }
@@ -347,7 +361,7 @@ func TestUnknownSeverityIsNotListedAsLow(t *testing.T) {
 		f.Severity = s
 		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *f})
 	}
-	text := render(t, Text, Report{Decision: d})
+	text := render(t, TextOptions{Details: true}.Text, Report{Decision: d})
 	if !strings.Contains(text, "(1 unknown, 1 critical, 1 low, 1 negligible)") {
 		t.Errorf("counts by severity in:\n%s", text)
 	}
@@ -433,7 +447,7 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 func TestWriteErrorIsNotSwallowed(t *testing.T) {
 	r := load(t, "denied.json")
 	for name, format := range map[string]func(io.Writer, Report) error{"text": Text, "json": JSON} {
-		for _, room := range []int{0, 100, 4096} {
+		for _, room := range []int{0, 100, 2048} {
 			if err := format(&fullDisk{left: room}, r); !errors.Is(err, errDiskFull) {
 				t.Errorf("%s with room for %d bytes: error %v", name, room, err)
 			}

@@ -30,6 +30,8 @@ func (t text) timeLeft(then time.Time) string {
 	return ", " + span(now.Sub(then)) + " ago"
 }
 
+const day = 24 * time.Hour
+
 // span rounds down: 47 hours are one day.
 func span(d time.Duration) string {
 	switch {

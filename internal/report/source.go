@@ -1,0 +1,153 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imagegate/imagegate/internal/versions"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// source is one version of a source package, with the findings of all packages that were built from
+// it. A new version of the source package fixes them together.
+type source struct {
+	name   string
+	pkg    policy.Package // one of the packages
+	names  orderedSet     // the names of all packages
+	issues []Item
+	// target is the lowest version that fixes every issue. It is empty if the issues have no fix, or
+	// if the order of the versions is not known.
+	target string
+	// newest is a version of a newer release line that fixes every issue too. Only the Go standard
+	// library has it, because a program is rarely bound to a release line of Go.
+	newest string
+}
+
+// bySource groups issues with findings by source package. The most severe source and the most severe
+// issue come first.
+func bySource(issues []Item) []source {
+	return group(issues, func(f *policy.Finding) (key, name string) {
+		name = sourceName(f)
+		return name, name
+	})
+}
+
+// byPackage groups issues with findings by package, in the same order.
+func byPackage(issues []Item) []source {
+	return group(issues, func(f *policy.Finding) (key, name string) { return f.Package.Name, f.Package.Name })
+}
+
+// group groups issues with findings by a key and by the version and type of their package.
+func group(issues []Item, key func(*policy.Finding) (key, name string)) []source {
+	var out []source
+	index := map[[3]string]int{}
+	for _, one := range issues {
+		f := one.Finding
+		k, name := key(f)
+		at, ok := index[[3]string{k, f.Package.Version, f.Package.Type}]
+		if !ok {
+			at = len(out)
+			index[[3]string{k, f.Package.Version, f.Package.Type}] = at
+			out = append(out, source{name: name, pkg: f.Package})
+		}
+		out[at].issues = append(out[at].issues, one)
+		out[at].names.add(f.Package.Name)
+	}
+	for i := range out {
+		slices.SortStableFunc(out[i].issues, bySeverity)
+		out[i].target, out[i].newest = targets(out[i].pkg, out[i].issues)
+	}
+	slices.SortStableFunc(out, func(a, b source) int {
+		return cmp.Or(bySeverity(a.issues[0], b.issues[0]), strings.Compare(a.name, b.name), strings.Compare(a.pkg.Version, b.pkg.Version))
+	})
+	return out
+}
+
+// sourceName returns the name of the source package that a finding was matched by: "openssl" for
+// libssl3. It is the name of the package itself if the package was looked up directly.
+func sourceName(f *policy.Finding) string {
+	for _, m := range f.Matched {
+		if name, _, _ := strings.Cut(m.Via, " "); m.Type == "exact-indirect-match" && name != "" {
+			return name
+		}
+	}
+	return f.Package.Name
+}
+
+// title names the package and, if its source package has another name or several packages, both.
+func (s *source) title() string {
+	const most = 2
+	names := s.names.list
+	if len(names) == 0 {
+		return short(s.name)
+	}
+	if len(names) == 1 {
+		return short(names[0])
+	}
+	var rest []string
+	for _, name := range names {
+		if name != s.name {
+			rest = append(rest, short(name))
+		}
+	}
+	if more := len(rest) - most; more > 0 {
+		rest = append(rest[:most], "+"+strconv.Itoa(more))
+	}
+	return short(s.name) + " (" + strings.Join(rest, ", ") + ")"
+}
+
+// isStdlib reports whether the package is the standard library in a Go program.
+func isStdlib(p policy.Package) bool { return p.Type == "go-module" && p.Name == "stdlib" }
+
+// targets returns the version that fixes all issues of a package and, for the Go standard library, a
+// version of a newer release line. It returns "" instead of guessing.
+func targets(p policy.Package, issues []Item) (target, newest string) {
+	fixes := make([][]string, len(issues))
+	var all []string
+	for i, one := range issues {
+		if one.Finding.FixState != policy.FixAvailable {
+			return "", ""
+		}
+		for _, fix := range one.Finding.Fixes {
+			fixes[i] = append(fixes[i], fix.Version)
+		}
+		all = append(all, fixes[i]...)
+	}
+	purlType := purlType(p)
+	target, err := versions.Upgrade(purlType, p.Version, fixes)
+	if err != nil {
+		return "", ""
+	}
+	if highest, err := versions.Highest(purlType, all); isStdlib(p) && err == nil && highest != target && !strings.ContainsAny(highest, "-r") {
+		newest = highest
+	}
+	return target, newest
+}
+
+// upgradeTo returns the version or versions to upgrade to, for a sentence.
+func (s *source) upgradeTo() string {
+	switch {
+	case s.target == "":
+		return ""
+	case s.newest != "":
+		return short(s.target) + " or " + short(s.newest)
+	}
+	return short(s.target)
+}
+
+// purlTypes maps syft's package types to the types of package URLs, if they differ.
+var purlTypes = map[string]string{
+	"python": "pypi", "go-module": "golang", "java-archive": "maven", "rust-crate": "cargo", "dotnet": "nuget",
+	"php-composer": "composer", "dart-pub": "pub",
+}
+
+// purlType returns the type in the package URL of a package, which has the order of its versions.
+func purlType(p policy.Package) string {
+	if rest, ok := strings.CutPrefix(p.PURL, "pkg:"); ok {
+		name, _, _ := strings.Cut(rest, "/")
+		return name
+	}
+	return cmp.Or(purlTypes[p.Type], p.Type)
+}
