@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Approval is the proof that an image may be promoted. The image passed, or every policy allowed an
@@ -119,7 +120,7 @@ func (a *Approval) Image() *Image { return a.result.Image }
 func (a *Approval) SBOMs() []*SBOM { return a.result.SBOMs }
 
 // Input returns the evidence that was evaluated.
-func (a *Approval) Input() policy.Input { return a.result.Input }
+func (a *Approval) Input() evidence.Input { return a.result.Input }
 
 // Decision returns the decision about the image.
 func (a *Approval) Decision() policy.Decision { return a.result.Decision }

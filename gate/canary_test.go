@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // canaries are credentials, by their place in an image. The strings are split so that scanners do
@@ -62,17 +63,17 @@ custom:
 		if r.CacheHits != 2*run {
 			t.Errorf("run %d: %d platforms from the cache", run, r.CacheHits)
 		}
-		evidence, err := json.Marshal(struct {
-			policy.Input
+		written, err := json.Marshal(struct {
+			evidence.Input
 			policy.Decision
 		}{r.Input, r.Decision})
 		if err != nil {
 			t.Fatal(err)
 		}
-		withoutCanaries(t, "evidence", evidence)
-		for _, want := range []string{`"1.2.3"`, "7169605f62c751356d054a26a821e680e5fa6305", policy.HiddenValue, `"db.password"`, `"DB_PASSWORD"`,
-			"it is " + policy.HiddenValue, "could not be evaluated", `must match \"no*\"; its value looks like a credential`} {
-			if !strings.Contains(string(evidence), want) {
+		withoutCanaries(t, "evidence", written)
+		for _, want := range []string{`"1.2.3"`, "7169605f62c751356d054a26a821e680e5fa6305", evidence.HiddenValue, `"db.password"`, `"DB_PASSWORD"`,
+			"it is " + evidence.HiddenValue, "could not be evaluated", `must match \"no*\"; its value looks like a credential`} {
+			if !strings.Contains(string(written), want) {
 				t.Errorf("run %d: the evidence does not say %s", run, want)
 			}
 		}

@@ -11,13 +11,13 @@ import (
 	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/internal/registry"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // CatalogedImage has everything about an image that matching and deciding need. It does not need the
 // image's layers.
 type CatalogedImage struct {
-	Image     policy.Image
+	Image     evidence.Image
 	Platforms []CatalogedPlatform
 }
 
@@ -25,7 +25,7 @@ type CatalogedImage struct {
 type CatalogedPlatform struct {
 	// Platform is the evidence that is known before matching: name, digest, configuration, size,
 	// layers and base image.
-	Platform policy.Platform
+	Platform evidence.Platform
 	SBOM     *SBOM
 
 	cached bool // the SBOM came from the cache, with its documents
@@ -43,7 +43,7 @@ func (c *CatalogedImage) sboms() []*SBOM {
 // catalog lists the packages of every platform. It loads SBOMs from the cache, and fetches only the
 // layers of the other platforms. hits is the number of SBOMs from the cache.
 func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *filesystem.Archives, img *Image) (_ *CatalogedImage, hits int, err error) {
-	c := &CatalogedImage{Image: policy.Image{Reference: img.Source.String(), Repository: img.Source.Repository(),
+	c := &CatalogedImage{Image: evidence.Image{Reference: img.Source.String(), Repository: img.Source.Repository(),
 		Digest: img.Digest.String(), MediaType: string(img.MediaType), LazyIndexes: img.lazyIndexes()}}
 	var missing []v1.Image
 	for i := range img.Platforms {
@@ -78,8 +78,8 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 }
 
 // describe returns the evidence about a platform that its manifest and configuration have.
-func (g *Gate) describe(p *Platform) (policy.Platform, error) {
-	out := policy.Platform{Platform: p.Name, Digest: p.Digest.String()}
+func (g *Gate) describe(p *Platform) (evidence.Platform, error) {
+	out := evidence.Platform{Platform: p.Name, Digest: p.Digest.String()}
 	patterns, err := g.opts.Patterns.Secrets()
 	if err != nil {
 		return out, err

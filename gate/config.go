@@ -9,7 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate/secrets"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Annotations that name the base image:
@@ -21,12 +21,12 @@ const (
 
 // configOf returns the evidence in an image's configuration. It leaves out the values of variables,
 // whether they are secret or not.
-func configOf(s *secrets.Detector, c *v1.ConfigFile) (*policy.ImageConfig, error) {
+func configOf(s *secrets.Detector, c *v1.ConfigFile) (*evidence.ImageConfig, error) {
 	var history []string
 	for _, h := range c.History {
 		history = append(history, h.CreatedBy)
 	}
-	out := &policy.ImageConfig{
+	out := &evidence.ImageConfig{
 		User:         c.Config.User,
 		Env:          []string{},
 		Labels:       c.Config.Labels,
@@ -43,7 +43,7 @@ func configOf(s *secrets.Detector, c *v1.ConfigFile) (*policy.ImageConfig, error
 }
 
 // layersOf returns an image's layers and its compressed size in bytes: all layers and the config.
-func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
+func layersOf(img v1.Image) (layers []evidence.Layer, size int64, err error) {
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, 0, err
@@ -58,7 +58,7 @@ func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
 	size = m.Config.Size
 	base := baseLayers(c.History, len(m.Layers))
 	for i, l := range m.Layers {
-		layers = append(layers, policy.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size, FromBase: i < base})
+		layers = append(layers, evidence.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size, FromBase: i < base})
 		size += l.Size
 	}
 	return layers, size, nil
@@ -93,7 +93,7 @@ func baseLayers(history []v1.History, layers int) int {
 
 // baseOf returns the base image that the image names, from the annotations of its manifest or else
 // from the labels of its config. It returns nil if neither names one. The value is not verified.
-func baseOf(s *secrets.Detector, img v1.Image) (*policy.Base, error) {
+func baseOf(s *secrets.Detector, img v1.Image) (*evidence.Base, error) {
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func baseOf(s *secrets.Detector, img v1.Image) (*policy.Base, error) {
 		return nil, err
 	}
 	for _, from := range []map[string]string{m.Annotations, c.Config.Labels} {
-		if b := (policy.Base{Name: s.Public(from[baseName]), Digest: s.Public(from[baseDigest])}); b != (policy.Base{}) {
+		if b := (evidence.Base{Name: s.Public(from[baseName]), Digest: s.Public(from[baseDigest])}); b != (evidence.Base{}) {
 			return &b, nil
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // zipOf returns a zip archive of pairs of name and content.
@@ -58,10 +58,10 @@ func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(s.Packages, func(p policy.Package) bool { return p.Name == "part-7" }) {
+			if !slices.ContainsFunc(s.Packages, func(p evidence.Package) bool { return p.Name == "part-7" }) {
 				t.Error("the good archive is not cataloged")
 			}
-			if !slices.ContainsFunc(s.Unknowns, func(u policy.Unknown) bool { return strings.HasPrefix(u.Path, "/srv/app.jar:lib/nested.jar") }) {
+			if !slices.ContainsFunc(s.Unknowns, func(u evidence.Unknown) bool { return strings.HasPrefix(u.Path, "/srv/app.jar:lib/nested.jar") }) {
 				t.Errorf("nothing says so: %+v", s.Unknowns)
 			}
 		})

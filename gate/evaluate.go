@@ -11,12 +11,13 @@ import (
 	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Evaluation is evidence and the decision about it. The zero value is a denial.
 type Evaluation struct {
 	// Input is the evidence that was evaluated, without values that look like credentials.
-	Input    policy.Input
+	Input    evidence.Input
 	Decision policy.Decision
 	// Started and Finished are the start and the end of the check.
 	Started, Finished time.Time
@@ -44,8 +45,8 @@ func (g *Gate) checkDatabase(repository string, now time.Time) error {
 
 // match collects the evidence about a cataloged image: its findings, everything that limits how much
 // they mean, and the external evidence.
-func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (policy.Input, error) {
-	in := policy.Input{Image: c.Image, Database: g.opts.Database.Info(),
+func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (evidence.Input, error) {
+	in := evidence.Input{Image: c.Image, Database: g.opts.Database.Info(),
 		VEX: external.VEX, Baseline: external.Baseline,
 		Attestations: external.Attestations, Unverified: external.Unverified}
 	for _, one := range c.Platforms {
@@ -54,7 +55,7 @@ func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEv
 		m, err := match.SBOM(sctx, g.opts.Database, one.SBOM)
 		done(err)
 		if err != nil {
-			return policy.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)
+			return evidence.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)
 		}
 		p.Packages, p.Distribution = one.SBOM.Packages, m.Distribution
 		p.Findings, p.Suppressed = m.Findings, m.Suppressed
@@ -66,7 +67,7 @@ func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEv
 }
 
 // decide evaluates the evidence against the policies, as of now or of Options.At.
-func (g *Gate) decide(in policy.Input, started time.Time) Evaluation {
+func (g *Gate) decide(in evidence.Input, started time.Time) Evaluation {
 	e := Evaluation{Started: started, Finished: g.opts.Now(), Input: in.Public()}
 	if g.opts.At.IsZero() {
 		e.Decision = g.opts.Policies.Evaluate(in, e.Finished)
@@ -77,7 +78,7 @@ func (g *Gate) decide(in policy.Input, started time.Time) Evaluation {
 }
 
 // keptFresh returns the evidence with a database whose times are later by the given duration.
-func keptFresh(in policy.Input, by time.Duration) policy.Input {
+func keptFresh(in evidence.Input, by time.Duration) evidence.Input {
 	shift := func(t time.Time) time.Time {
 		if t.IsZero() {
 			return t // an unknown time stays unknown
@@ -93,13 +94,13 @@ func keptFresh(in policy.Input, by time.Duration) policy.Input {
 }
 
 // mergeAdvisories adds the counts of another platform to all, without duplicates.
-func mergeAdvisories(all, more []policy.Advisories) []policy.Advisories {
+func mergeAdvisories(all, more []evidence.Advisories) []evidence.Advisories {
 	for _, a := range more {
 		if !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}
-	slices.SortFunc(all, func(a, b policy.Advisories) int {
+	slices.SortFunc(all, func(a, b evidence.Advisories) int {
 		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Distribution, b.Distribution))
 	})
 	return all

@@ -18,7 +18,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
@@ -150,7 +150,7 @@ func TestLinkedPackageIsCataloged(t *testing.T) {
 	spec := clean
 	spec.NPM = nil
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
+	if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
 		t.Errorf("what is linked was not found: %+v", p.Packages)
 	}
 }
@@ -191,7 +191,7 @@ func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 			spec := clean
 			spec.NPM = nil
 			p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), archives...))).Input.Platforms[0]
-			if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
+			if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
 				t.Errorf("it is hidden: %+v", p.Packages)
 			}
 		})
@@ -205,7 +205,7 @@ func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	at := "usr/lib/node_modules/huge/package.json"
 	raw := sparse(t, at, `{"name":"huge"}`, 8, 8, 1<<40)
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(clean), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Unknowns, func(u policy.Unknown) bool {
+	if !slices.ContainsFunc(p.Unknowns, func(u evidence.Unknown) bool {
 		return u.Path == "/"+at && strings.Contains(u.Reason, "a sparse file that is too large")
 	}) {
 		t.Errorf("unknowns: %+v", p.Unknowns)
@@ -220,7 +220,7 @@ func TestFileOfAnotherKindIsAFile(t *testing.T) {
 	spec.NPM = nil
 	raw := archiveOf(t, 0, []member{{name: "srv/node_modules/json-schema/package.json", typ: tar.TypeCont, content: `{"name":"json-schema","version":"0.3.0"}`}})
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" }) {
+	if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" }) {
 		t.Errorf("packages: %+v", p.Packages)
 	}
 }
@@ -254,7 +254,7 @@ func TestPackagesInFoldersWithoutEntryAreCataloged(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := h.check(h.gate(blockCritical), h.push("app:1", layered(t, img, raw...)))
-			if !slices.ContainsFunc(r.Input.Platforms[0].Packages, func(p policy.Package) bool { return p.Name == "firefox-esr" }) {
+			if !slices.ContainsFunc(r.Input.Platforms[0].Packages, func(p evidence.Package) bool { return p.Name == "firefox-esr" }) {
 				t.Errorf("it is hidden: %+v", r.Input.Platforms[0].Packages)
 			}
 		})

@@ -41,6 +41,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Options configure a Gate. Fields without a stated default are required.
@@ -179,13 +180,13 @@ func (r *Result) Close() error {
 // The zero value means none.
 type ExternalEvidence struct {
 	// VEX has the VEX statements about the image.
-	VEX []policy.VEXStatement
+	VEX []evidence.VEXStatement
 	// Attestations are the attestations attached to the image in the staging registry that a
 	// trusted signer signed. Unverified is the number of other attestations there.
-	Attestations []policy.Attestation
+	Attestations []evidence.Attestation
 	Unverified   int
 	// Baseline is the evidence of the image that is currently approved.
-	Baseline *policy.Baseline
+	Baseline *evidence.Baseline
 }
 
 // Check resolves, fetches and catalogs the image, and evaluates it. On an error it leaves nothing

@@ -28,6 +28,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestVulnerableImageIsDenied(t *testing.T) {
@@ -40,12 +41,12 @@ func TestVulnerableImageIsDenied(t *testing.T) {
 		t.Errorf("%d violations, not 2: %v", got, r.Decision.Violations)
 	}
 	f := r.Input.Platforms[0].Findings
-	i := slices.IndexFunc(f, func(f policy.Finding) bool { return f.ID == "GHSA-896r-f27r-55mw" })
+	i := slices.IndexFunc(f, func(f evidence.Finding) bool { return f.ID == "GHSA-896r-f27r-55mw" })
 	if i < 0 {
 		t.Fatalf("found %v", findingIDs(r.Input.Platforms[0]))
 	}
 	one := f[i]
-	if one.Severity != policy.SeverityCritical || one.FixState != policy.FixAvailable || len(one.Fixes) != 1 || one.Fixes[0].Version != "0.4.0" ||
+	if one.Severity != evidence.SeverityCritical || one.FixState != evidence.FixAvailable || len(one.Fixes) != 1 || one.Fixes[0].Version != "0.4.0" ||
 		!slices.Contains(one.Aliases, "CVE-2021-3918") || one.Package.PURL != "pkg:npm/json-schema@0.3.0" ||
 		len(one.Package.Found) != 1 || !strings.HasPrefix(one.Package.Found[0].Layer, "sha256:") ||
 		len(one.CVSS) == 0 || len(one.Matched) != 1 || one.Matched[0].Type != "exact-direct-match" || one.Matched[0].Constraint == "" {
@@ -139,12 +140,12 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 	removed.Layers = [][]lab.File{lab.RemoveOSRelease()}
 	for name, c := range map[string]struct {
 		spec lab.ImageSpec
-		want policy.UnmatchedReason
+		want evidence.UnmatchedReason
 	}{
-		"no os-release":             {none, policy.NoDistribution},
-		"removed in the last layer": {removed, policy.NoDistribution},
-		"unknown distribution":      {unknown, policy.NoDistribution},
-		"release not in database":   {release, policy.DistributionNotInDatabase},
+		"no os-release":             {none, evidence.NoDistribution},
+		"removed in the last layer": {removed, evidence.NoDistribution},
+		"unknown distribution":      {unknown, evidence.NoDistribution},
+		"release not in database":   {release, evidence.DistributionNotInDatabase},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newTester(t)
@@ -153,7 +154,7 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 				t.Error("passed")
 			}
 			got := r.Input.Platforms[0].Unmatched
-			if !slices.ContainsFunc(got, func(u policy.Unmatched) bool { return u.Package == nil && u.Reason == c.want }) {
+			if !slices.ContainsFunc(got, func(u evidence.Unmatched) bool { return u.Package == nil && u.Reason == c.want }) {
 				t.Errorf("unmatched is %+v, want %q", got, c.want)
 			}
 		})
@@ -169,13 +170,13 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 	if r.Decision.Passed {
 		t.Error("passed")
 	}
-	var reasons []policy.UnmatchedReason
+	var reasons []evidence.UnmatchedReason
 	for _, u := range r.Input.Platforms[0].Unmatched {
 		if u.Package != nil {
 			reasons = append(reasons, u.Reason)
 		}
 	}
-	if !slices.Contains(reasons, policy.VersionNotComparable) && !slices.Contains(reasons, policy.VersionUnknown) {
+	if !slices.Contains(reasons, evidence.VersionNotComparable) && !slices.Contains(reasons, evidence.VersionUnknown) {
 		t.Errorf("reasons are %v", reasons)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // TestHugeTextIsNotReadWholeAndBlocks checks that a huge file that a parser would read into memory
@@ -25,7 +25,7 @@ func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
 		t.Error("it passed")
 	}
 	for _, p := range paths {
-		if !slices.ContainsFunc(r.Input.Platforms[0].Unknowns, func(u policy.Unknown) bool { return u.Path == "/"+p }) {
+		if !slices.ContainsFunc(r.Input.Platforms[0].Unknowns, func(u evidence.Unknown) bool { return u.Path == "/"+p }) {
 			t.Errorf("%s is not unknown", p)
 		}
 	}

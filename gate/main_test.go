@@ -15,6 +15,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // database is built once from real records and shared by all tests.
@@ -191,7 +192,7 @@ func on(spec lab.ImageSpec, platform string) lab.ImageSpec {
 	return spec
 }
 
-func findingIDs(p policy.Platform) []string {
+func findingIDs(p evidence.Platform) []string {
 	ids := []string{}
 	for _, f := range p.Findings {
 		ids = append(ids, f.ID)

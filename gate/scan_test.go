@@ -32,7 +32,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // TestPackagesEqualSyftsOwn compares with the packages that syft's default configuration finds when
@@ -147,7 +147,7 @@ func syftsOwn(t *testing.T, img v1.Image, cfg *syft.CreateSBOMConfig) *sbom.SBOM
 }
 
 // grypesOwn returns the matches of the grype command, without the matches on kernel headers.
-func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []policy.Suppressed) []string {
+func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []evidence.Suppressed) []string {
 	t.Helper()
 	var doc bytes.Buffer
 	if err := syftjson.NewFormatEncoder().Encode(&doc, *s); err != nil {
@@ -171,7 +171,7 @@ func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []policy.Suppressed) []str
 	}
 	var out []string
 	for _, f := range found.Sorted() {
-		if slices.ContainsFunc(suppressed, func(s policy.Suppressed) bool {
+		if slices.ContainsFunc(suppressed, func(s evidence.Suppressed) bool {
 			return s.Finding.ID == f.Vulnerability.ID && s.Finding.Package.Name == f.Package.Name && s.Reason == "kernel headers contain no kernel code"
 		}) {
 			continue

@@ -10,7 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/internal/registry"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // The prefix of SOCI media types, and the media type of its tables of contents.
@@ -80,10 +80,10 @@ func (i *Image) findUnlisted() error {
 }
 
 // lazyIndexes returns the SOCI indexes of the image as evidence.
-func (i *Image) lazyIndexes() []policy.LazyIndex {
-	var out []policy.LazyIndex
+func (i *Image) lazyIndexes() []evidence.LazyIndex {
+	var out []evidence.LazyIndex
 	for _, a := range i.LazyIndexes {
-		out = append(out, policy.LazyIndex{Digest: a.Descriptor.Digest.String(), Kind: "SOCI"})
+		out = append(out, evidence.LazyIndex{Digest: a.Descriptor.Digest.String(), Kind: "SOCI"})
 	}
 	return out
 }

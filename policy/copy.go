@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // CopyRule copies attestations from the staging registry to the approved registry: statements of
@@ -45,7 +47,7 @@ func (d *decoder) copiedType(to *string) reader {
 
 // Copies reports whether every policy copies an attestation by a signer about an image of a
 // repository. Adding a policy can only skip more. predicateType is empty for a signature.
-func (s Set) Copies(repository, predicateType string, by Signer) bool {
+func (s Set) Copies(repository, predicateType string, by evidence.Signer) bool {
 	what := predicateType
 	if what == "" {
 		what = CopySignature
@@ -58,7 +60,7 @@ func (s Set) Copies(repository, predicateType string, by Signer) bool {
 	return len(s) > 0
 }
 
-func (p *Policy) copies(what string, by Signer) bool {
+func (p *Policy) copies(what string, by evidence.Signer) bool {
 	known := compileSigners(p.Signers)
 	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.has(r.Signers, by) })
 }

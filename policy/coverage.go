@@ -11,6 +11,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -102,10 +103,41 @@ func (o *OptInEffect) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// classKey returns the key of a class in the policy's section sbom.unknowns, or "" if there is none.
+func classKey(c evidence.UnknownClass) string {
+	switch c {
+	case evidence.UnknownPackageDatabase:
+		return "packageDatabase"
+	case evidence.UnknownArchive:
+		return "archive"
+	case evidence.UnknownTestData:
+		return "testData"
+	case evidence.UnknownOwned:
+		return ""
+	}
+	return "file"
+}
+
+// reasonKey returns the key of a reason in the policy's section distribution.notCovered, or "" if there
+// is none.
+func reasonKey(r evidence.UnmatchedReason) string {
+	switch r {
+	case evidence.NoDistribution, evidence.DistributionNotInDatabase, evidence.NothingCataloged:
+		return "distribution"
+	case evidence.TypeNotInDatabase:
+		return "packageType"
+	case evidence.VersionUnknown, evidence.VersionNotComparable:
+		return "version"
+	case evidence.MainModule, evidence.FirstParty:
+		return "firstParty"
+	}
+	return ""
+}
+
 // of returns the effect of a reason. A reason that this version does not know warns only if all
 // effects warn.
-func (c *CoverageEffects) of(r UnmatchedReason) Effect {
-	switch r.key() {
+func (c *CoverageEffects) of(r evidence.UnmatchedReason) Effect {
+	switch reasonKey(r) {
 	case "distribution":
 		return c.Distribution
 	case "packageType":
@@ -118,8 +150,8 @@ func (c *CoverageEffects) of(r UnmatchedReason) Effect {
 	return min(c.Distribution, c.PackageType, c.Version) // Block is the lowest value
 }
 
-func (u *UnknownEffects) of(c UnknownClass) Effect {
-	switch c.key() {
+func (u *UnknownEffects) of(c evidence.UnknownClass) Effect {
+	switch classKey(c) {
 	case "packageDatabase":
 		return u.PackageDatabase
 	case "archive":
@@ -216,7 +248,7 @@ type excepting struct {
 // package.
 func exceptingOne(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
 
-func (s *excepting) add(p *Package) {
+func (s *excepting) add(p *evidence.Package) {
 	s.packages = append(s.packages, purlOf(p))
 	for _, l := range p.Found {
 		s.paths = append(s.paths, l.Path)
@@ -251,7 +283,7 @@ func checkPathPattern(s string) error {
 
 // coverage reports packages that could not be matched, except packages that the matching of another
 // package covers.
-func (e *evaluation) coverage(p *Platform) {
+func (e *evaluation) coverage(p *evidence.Platform) {
 	for _, u := range sorted(p.Unmatched, compareUnmatched) {
 		if u.Reason.EvaluatedElsewhere() {
 			continue
@@ -268,7 +300,7 @@ func (e *evaluation) coverage(p *Platform) {
 	}
 }
 
-func coverageMessage(u *Unmatched) string {
+func coverageMessage(u *evidence.Unmatched) string {
 	what := "the operating system's packages are"
 	switch {
 	case u.Package != nil:
@@ -277,9 +309,9 @@ func coverageMessage(u *Unmatched) string {
 			what += " in " + u.Package.Found[0].Path
 		}
 		what += " is"
-	case u.Reason == NothingCataloged:
+	case u.Reason == evidence.NothingCataloged:
 		what = "the image is"
-	case u.Reason == TypeNotInDatabase:
+	case u.Reason == evidence.TypeNotInDatabase:
 		what = fmt.Sprintf("packages of type %s (%d of them) are", quoteShort(u.Type), u.Packages)
 	}
 	message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
@@ -290,7 +322,7 @@ func coverageMessage(u *Unmatched) string {
 }
 
 // packagesOf returns the packages that an exception for u must match.
-func packagesOf(p *Platform, u *Unmatched) (s excepting) {
+func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (s excepting) {
 	if u.Package != nil {
 		s.add(u.Package)
 		return s
@@ -298,9 +330,9 @@ func packagesOf(p *Platform, u *Unmatched) (s excepting) {
 	for i := range p.Packages {
 		pkg := &p.Packages[i]
 		switch {
-		case u.Reason == TypeNotInDatabase && pkg.Type == u.Type && !p.ownedByDistribution(pkg):
+		case u.Reason == evidence.TypeNotInDatabase && pkg.Type == u.Type && !ownedByDistribution(p, pkg):
 			s.add(pkg)
-		case u.Reason.key() == "distribution" && slices.Contains(distributionTypes, pkg.Type):
+		case reasonKey(u.Reason) == "distribution" && slices.Contains(distributionTypes, pkg.Type):
 			s.add(pkg)
 		}
 	}
@@ -312,18 +344,18 @@ var distributionTypes = []string{"alpm", "apk", "deb", "portage", "rpm"}
 
 // ownedByDistribution reports whether the evidence lists pkg as owned by a package of the
 // distribution.
-func (p *Platform) ownedByDistribution(pkg *Package) bool {
-	return slices.ContainsFunc(p.Unmatched, func(u Unmatched) bool {
-		return u.Reason == OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&
+func ownedByDistribution(p *evidence.Platform, pkg *evidence.Package) bool {
+	return slices.ContainsFunc(p.Unmatched, func(u evidence.Unmatched) bool {
+		return u.Reason == evidence.OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&
 			len(u.Package.Found) > 0 && slices.Contains(pkg.Found, u.Package.Found[0])
 	})
 }
 
 // unknowns reports files that could not be read, except those that the distribution's
 // advisories cover.
-func (e *evaluation) unknowns(p *Platform) {
+func (e *evaluation) unknowns(p *evidence.Platform) {
 	for _, u := range sorted(p.Unknowns, compareUnknowns) {
-		if u.Class == UnknownOwned {
+		if u.Class == evidence.UnknownOwned {
 			continue
 		}
 		v := Violation{

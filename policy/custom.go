@@ -11,6 +11,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // KindCustom is the kind of a violation of a custom rule about a package or a platform, or of a
@@ -92,13 +94,13 @@ func (r *CustomRule) usesNow() bool { return r.compiled == nil || r.compiled.rea
 // violation, with the package if the rule is about packages. If the rule cannot be evaluated, it
 // calls report with an error: that blocks whatever the effect and the exceptions. A rule about
 // findings does nothing here; see matches.
-func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func(pkg *Package, message string, err error)) {
+func (r *CustomRule) evaluate(in *evidence.Input, p *evidence.Platform, now time.Time, report func(pkg *evidence.Package, message string, err error)) {
 	if r.compiled == nil {
 		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
 		return
 	}
 	vars := r.compiled.language.variables(in, p, now)
-	ask := func(pkg *Package, about string) {
+	ask := func(pkg *evidence.Package, about string) {
 		matched, message, err := r.ask(vars)
 		if err != nil {
 			message = unevaluatedMessage(r.Name, err)
@@ -122,10 +124,10 @@ func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func
 }
 
 // custom applies the custom rules that are not about findings to a platform.
-func (e *evaluation) custom(p *Platform) {
+func (e *evaluation) custom(p *evidence.Platform) {
 	for i := range e.policy.Custom {
 		r := &e.policy.Custom[i]
-		r.evaluate(e.in, p, e.now, func(pkg *Package, message string, err error) {
+		r.evaluate(e.in, p, e.now, func(pkg *evidence.Package, message string, err error) {
 			v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg, Message: message}
 			if err != nil {
 				v.Unevaluated = true
@@ -173,7 +175,7 @@ func compileCustom(custom []CustomRule) []rule {
 // matches applies a rule about findings to f. message explains the match. An error means that the
 // rule could not be evaluated. matched is then true, and the finding blocks whatever the effect and
 // the exceptions.
-func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) (matched bool, message string, err error) {
+func (r *CustomRule) matches(in *evidence.Input, p *evidence.Platform, f *evidence.Finding, now time.Time) (matched bool, message string, err error) {
 	if r.compiled == nil || r.Each != EachFinding {
 		return true, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled
 	}
@@ -203,7 +205,7 @@ func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) 
 // first as if it were not known to be exploited. It goes on after a match, because an error at any
 // level must stay an error when more becomes known. If the rule does not read the severity, it asks
 // only once.
-func (r *CustomRule) atEach(vars *variables, f *Finding, ask func() error) error {
+func (r *CustomRule) atEach(vars *variables, f *evidence.Finding, ask func() error) error {
 	exploited := []bool{false}
 	if f.KEV != nil {
 		exploited = []bool{false, true}
@@ -223,11 +225,11 @@ func (r *CustomRule) atEach(vars *variables, f *Finding, ask func() error) error
 	return nil
 }
 
-var ascending = [...]Severity{SeverityNegligible, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical, SeverityUnknown}
+var ascending = [...]evidence.Severity{evidence.SeverityNegligible, evidence.SeverityLow, evidence.SeverityMedium, evidence.SeverityHigh, evidence.SeverityCritical, evidence.SeverityUnknown}
 
 // upTo returns the severities up to and including s, the lowest first. An invalid severity counts
 // as unknown.
-func upTo(s Severity) []Severity {
+func upTo(s evidence.Severity) []evidence.Severity {
 	at := slices.Index(ascending[:], s)
 	if at < 0 {
 		return ascending[:]

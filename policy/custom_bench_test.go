@@ -3,17 +3,19 @@ package policy
 import (
 	"fmt"
 	"testing"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // BenchmarkCustomFindings judges 100,000 findings against one rule of each kind. Ten rules take ten
 // times as long.
 func BenchmarkCustomFindings(b *testing.B) {
-	in := &Input{Platforms: []Platform{{Platform: "linux/amd64"}}}
+	in := &evidence.Input{Platforms: []evidence.Platform{{Platform: "linux/amd64"}}}
 	p := &in.Platforms[0]
 	for i := range 100_000 {
-		p.Findings = append(p.Findings, Finding{
-			ID: fmt.Sprintf("CVE-2026-%d", i), Severity: Severity(i % 6), EPSS: &EPSS{Score: float64(i%100) / 100},
-			Package: Package{Name: fmt.Sprintf("package%d", i), Version: "1.2.3", Type: "deb"}, FixState: FixAvailable,
+		p.Findings = append(p.Findings, evidence.Finding{
+			ID: fmt.Sprintf("CVE-2026-%d", i), Severity: evidence.Severity(i % 6), EPSS: &evidence.EPSS{Score: float64(i%100) / 100},
+			Package: evidence.Package{Name: fmt.Sprintf("package%d", i), Version: "1.2.3", Type: "deb"}, FixState: evidence.FixAvailable,
 		})
 	}
 	for _, bench := range []struct{ name, when string }{

@@ -9,11 +9,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // strictness ranks the result of a rule for a finding. A rule that could not be evaluated ranks
 // highest, because no exception covers it.
-func strictness(r *CustomRule, in *Input, f Finding) int {
+func strictness(r *CustomRule, in *evidence.Input, f evidence.Finding) int {
 	matched, _, err := r.matches(in, &in.Platforms[0], &f, now)
 	switch {
 	case err != nil:
@@ -27,7 +29,7 @@ func strictness(r *CustomRule, in *Input, f Finding) int {
 }
 
 // checkSeverities checks that raising a severity makes no rule less strict.
-func checkSeverities(t *testing.T, r *CustomRule, in *Input, f Finding) (outcomes [4]bool) {
+func checkSeverities(t *testing.T, r *CustomRule, in *evidence.Input, f evidence.Finding) (outcomes [4]bool) {
 	t.Helper()
 	before := 0
 	for _, s := range ascending {
@@ -53,9 +55,9 @@ func TestRaisingASeverityLosesNoMatch(t *testing.T) {
 			message = g.condition(1) + ` ? "x" : string(1 / 0)`
 		}
 		r := customRule(t, EachFinding, Effect(g.IntN(2)), g.condition(3), message)
-		f := Finding{ID: "CVE-2026-1", Package: Package{Name: "bash"}}
+		f := evidence.Finding{ID: "CVE-2026-1", Package: evidence.Package{Name: "bash"}}
 		if g.IntN(2) == 0 {
-			f.EPSS = &EPSS{Score: 0.6}
+			f.EPSS = &evidence.EPSS{Score: 0.6}
 		}
 		for outcome, reached := range checkSeverities(t, r, in, f) {
 			if reached {
@@ -105,7 +107,7 @@ func (g expressions) condition(depth int) string {
 }
 
 func (g expressions) severity() string {
-	return "severity." + severityNames[g.IntN(len(severityNames))]
+	return "severity." + evidence.Severity(g.IntN(int(evidence.SeverityCritical)+1)).String()
 }
 
 // FuzzCustomRule reads a rule with any expression. Parse must refuse it at a position inside the
@@ -152,7 +154,7 @@ func FuzzCustomRule(f *testing.F) {
 			}
 		}
 		if r.Each == EachFinding {
-			checkSeverities(t, r, in, Finding{ID: "CVE-2026-1", Package: Package{Name: "bash"}, EPSS: &EPSS{Score: 0.6}})
+			checkSeverities(t, r, in, evidence.Finding{ID: "CVE-2026-1", Package: evidence.Package{Name: "bash"}, EPSS: &evidence.EPSS{Score: 0.6}})
 		}
 	})
 }

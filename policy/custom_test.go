@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // parseCustom reads the custom rules of a policy that has no other sections.
@@ -37,18 +39,18 @@ func customRule(t testing.TB, each Each, effect Effect, when, message string) *C
 }
 
 // customInput returns the evidence of these tests: one platform with two packages.
-func customInput() *Input {
-	return &Input{
-		Image: Image{Reference: "registry.example/team/app:1", Repository: "registry.example/team/app", Digest: "sha256:aa"},
-		Platforms: []Platform{{
+func customInput() *evidence.Input {
+	return &evidence.Input{
+		Image: evidence.Image{Reference: "registry.example/team/app:1", Repository: "registry.example/team/app", Digest: "sha256:aa"},
+		Platforms: []evidence.Platform{{
 			Platform:     "linux/amd64",
 			Digest:       "sha256:bb",
-			Distribution: Distribution{ID: "debian", Version: "12", EndOfLife: now.Add(90 * day)},
-			Packages: []Package{
+			Distribution: evidence.Distribution{ID: "debian", Version: "12", EndOfLife: now.Add(90 * day)},
+			Packages: []evidence.Package{
 				{Name: "telnetd", Version: "0.17", Type: "deb", PURL: "pkg:deb/debian/telnetd@0.17", Licenses: []string{"GPL-2.0-only", "MIT"}},
-				{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2", Found: []Location{{Path: "/var/lib/dpkg/status"}}},
+				{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2", Found: []evidence.Location{{Path: "/var/lib/dpkg/status"}}},
 			},
-			Config: &ImageConfig{User: "root", Labels: map[string]string{"owner": "payments", "team": "a"}},
+			Config: &evidence.ImageConfig{User: "root", Labels: map[string]string{"owner": "payments", "team": "a"}},
 			Size:   1000,
 		}},
 	}
@@ -115,8 +117,8 @@ func TestCustomRule(t *testing.T) {
 }
 
 // said returns the messages of r that deny and those that warn.
-func messagesOf(r *CustomRule, in *Input, p *Platform, now time.Time) (denied, warned []Violation) {
-	r.evaluate(in, p, now, func(_ *Package, message string, err error) {
+func messagesOf(r *CustomRule, in *evidence.Input, p *evidence.Platform, now time.Time) (denied, warned []Violation) {
+	r.evaluate(in, p, now, func(_ *evidence.Package, message string, err error) {
 		v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Message: message}
 		if r.Effect == Warn && err == nil {
 			warned = append(warned, v)
@@ -137,12 +139,12 @@ func messages(violations []Violation) []string {
 
 // TestCustomRuleAboutFindings applies rules to one finding.
 func TestCustomRuleAboutFindings(t *testing.T) {
-	finding := Finding{
-		ID: "CVE-2026-1", Aliases: []string{"GHSA-x"}, Severity: SeverityHigh, FixState: FixAvailable,
-		Package: Package{Name: "openssl", Version: "3.0", Type: "deb"},
-		CVSS:    []CVSS{{Version: "3.1", Score: 8.1, Source: "nvd"}},
-		EPSS:    &EPSS{Score: 0.6, Percentile: 0.9}, KEV: &KEV{Added: now.Add(-day)},
-		Fixes:     []Fix{{Version: "3.1", Available: now.Add(-40 * day)}},
+	finding := evidence.Finding{
+		ID: "CVE-2026-1", Aliases: []string{"GHSA-x"}, Severity: evidence.SeverityHigh, FixState: evidence.FixAvailable,
+		Package: evidence.Package{Name: "openssl", Version: "3.0", Type: "deb"},
+		CVSS:    []evidence.CVSS{{Version: "3.1", Score: 8.1, Source: "nvd"}},
+		EPSS:    &evidence.EPSS{Score: 0.6, Percentile: 0.9}, KEV: &evidence.KEV{Added: now.Add(-day)},
+		Fixes:     []evidence.Fix{{Version: "3.1", Available: now.Add(-40 * day)}},
 		Published: now.Add(-50 * day),
 	}
 	for _, test := range []struct {
@@ -184,26 +186,26 @@ func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 	for _, test := range []struct {
 		name          string
 		when, message string
-		change        func(*Platform)
+		change        func(*evidence.Platform)
 		want          string
 	}{
-		{"division by zero", `1 / size(pkg.version) == 0`, ``, func(p *Platform) { p.Packages[0].Version = "" },
+		{"division by zero", `1 / size(pkg.version) == 0`, ``, func(p *evidence.Platform) { p.Packages[0].Version = "" },
 			`telnetd: the rule "a rule" could not be evaluated, which blocks: "division by zero"`},
 		{"no such index", `pkg.licenses[7] == ""`, ``, nil,
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: "index out of bounds: 7"`},
 		{"missing object", `platform.base.name == ""`, ``, nil,
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: "base is unknown: check it with has() first"`},
-		{"missing number", `platform.size > 100000`, ``, func(p *Platform) { p.Size = 0 },
+		{"missing number", `platform.size > 100000`, ``, func(p *evidence.Platform) { p.Size = 0 },
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: "size is unknown: check it with has() first"`},
-		{"missing time", `platform.distribution.endOfLife < now`, ``, func(p *Platform) { p.Distribution.EndOfLife = time.Time{} },
+		{"missing time", `platform.distribution.endOfLife < now`, ``, func(p *evidence.Platform) { p.Distribution.EndOfLife = time.Time{} },
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: "endOfLife is unknown: check it with has() first"`},
 		{"missing label", `platform.config.labels["none"] == ""`, ``, nil,
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: "no such key: none"`},
-		{"regular expression of the image", `"x".matches(pkg.name)`, ``, func(p *Platform) { p.Packages[0].Name = "(\x1b" },
+		{"regular expression of the image", `"x".matches(pkg.name)`, ``, func(p *evidence.Platform) { p.Packages[0].Name = "(\x1b" },
 			"(\x1b 0.17: the rule \"a rule\" could not be evaluated, which blocks: " + `"error parsing regexp: missing closing ): ` + "`" + `(\x1b` + "`" + `"`},
-		{"long text of the image in the error", `int(pkg.version) > 1`, ``, func(p *Platform) { p.Packages[0].Version = "1" + long },
+		{"long text of the image in the error", `int(pkg.version) > 1`, ``, func(p *evidence.Platform) { p.Packages[0].Version = "1" + long },
 			"telnetd 1" + long[:maxName-9] + `…: the rule "a rule" could not be evaluated, which blocks: "type conversion error from 'string' to 'int'"`},
-		{"cost", `pkg.name.matches("(a|b|aa|bb|aaa|bbb|aaaa|bbbb|aaaaa|bbbbb)*c$")`, ``, func(p *Platform) { p.Packages[0].Name = long },
+		{"cost", `pkg.name.matches("(a|b|aa|bb|aaa|bbb|aaaa|bbbb|aaaaa|bbbbb)*c$")`, ``, func(p *evidence.Platform) { p.Packages[0].Name = long },
 			long[:maxName] + `…: the rule "a rule" could not be evaluated, which blocks: it costs more than an expression may`},
 		{"message", `true`, `pkg.licenses[7]`, nil,
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: its message: "index out of bounds: 7"`},
@@ -230,7 +232,7 @@ func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 // TestMissingScoreIsNotZero checks that reading a missing score is an error, and not a low score.
 func TestMissingScoreIsNotZero(t *testing.T) {
 	in := customInput()
-	finding := Finding{ID: "CVE-2026-1", Severity: SeverityHigh}
+	finding := evidence.Finding{ID: "CVE-2026-1", Severity: evidence.SeverityHigh}
 	r := customRule(t, EachFinding, Warn, `finding.epss.score > 0.5`, ``)
 	matched, message, err := r.matches(in, &in.Platforms[0], &finding, now)
 	if !matched || err == nil || !strings.Contains(message, "could not be evaluated, which blocks") {
@@ -240,7 +242,7 @@ func TestMissingScoreIsNotZero(t *testing.T) {
 	if matched, _, err := r.matches(in, &in.Platforms[0], &finding, now); !matched || err != nil {
 		t.Errorf("%v, %v", matched, err)
 	}
-	finding.EPSS = &EPSS{Score: 0}
+	finding.EPSS = &evidence.EPSS{Score: 0}
 	if matched, _, err := r.matches(in, &in.Platforms[0], &finding, now); matched || err != nil {
 		t.Errorf("a score of 0: %v, %v", matched, err)
 	}
@@ -253,7 +255,7 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 		if denied, warned := messagesOf(&r, in, &in.Platforms[0], now); len(denied) != 1 || len(warned) != 0 {
 			t.Errorf("%v: %v, %v", r, denied, warned)
 		}
-		if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err == nil {
+		if matched, _, err := r.matches(in, &in.Platforms[0], &evidence.Finding{}, now); !matched || err == nil {
 			t.Errorf("%v: %v, %v", r, matched, err)
 		}
 		if !r.usesNow() {
@@ -261,7 +263,7 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 		}
 	}
 	r := customRule(t, EachPackage, Warn, `false`, ``)
-	if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err == nil {
+	if matched, _, err := r.matches(in, &in.Platforms[0], &evidence.Finding{}, now); !matched || err == nil {
 		t.Errorf("asked about a finding, a rule about packages says %v, %v", matched, err)
 	}
 	r.Each = ""
@@ -274,7 +276,7 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 // if it would match at any severity.
 func TestUnknownSeverityIsNotLowToCustomRules(t *testing.T) {
 	in := customInput()
-	for _, s := range []Severity{SeverityUnknown, SeverityCritical + 1, 255} {
+	for _, s := range []evidence.Severity{evidence.SeverityUnknown, evidence.SeverityCritical + 1, 255} {
 		for _, when := range []string{
 			`finding.severity >= severity.critical`,
 			`finding.severity == severity.critical`,
@@ -284,7 +286,7 @@ func TestUnknownSeverityIsNotLowToCustomRules(t *testing.T) {
 			`finding.severity > severity.critical`,
 		} {
 			r := customRule(t, EachFinding, Block, when, `string(finding.severity)`)
-			matched, message, err := r.matches(in, &in.Platforms[0], &Finding{Severity: s}, now)
+			matched, message, err := r.matches(in, &in.Platforms[0], &evidence.Finding{Severity: s}, now)
 			if !matched || err != nil || message != "unknown" {
 				t.Errorf("%s at %v: %v, %q, %v", when, s, matched, message, err)
 			}
@@ -301,8 +303,8 @@ func TestFindingsDoNotChangeOtherRules(t *testing.T) {
 	} {
 		in := customInput()
 		before, _ := messagesOf(r, in, &in.Platforms[0], now)
-		in.Platforms[0].Findings = []Finding{{ID: "CVE-2026-1"}}
-		in.Platforms[0].Suppressed = []Suppressed{{Finding: Finding{ID: "CVE-2026-2"}}}
+		in.Platforms[0].Findings = []evidence.Finding{{ID: "CVE-2026-1"}}
+		in.Platforms[0].Suppressed = []evidence.Suppressed{{Finding: evidence.Finding{ID: "CVE-2026-2"}}}
 		after, _ := messagesOf(r, in, &in.Platforms[0], now)
 		if diff := cmp.Diff(before, after); diff != "" || len(before) == 0 {
 			t.Errorf("%d violations: %s", len(before), diff)
@@ -315,8 +317,8 @@ func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	r := customRule(t, EachPackage, Block, `true`, `pkg.licenses.join(",")`)
 	in := customInput()
 	p := &in.Platforms[0]
-	p.Packages = append(p.Packages, Package{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2",
-		Found: []Location{{Path: "/var/lib/dpkg/status"}}, Licenses: []string{"GPL-3.0-or-later"}})
+	p.Packages = append(p.Packages, evidence.Package{Name: "bash", Version: "5.2", Type: "deb", PURL: "pkg:deb/debian/bash@5.2",
+		Found: []evidence.Location{{Path: "/var/lib/dpkg/status"}}, Licenses: []string{"GPL-3.0-or-later"}})
 	want, _ := messagesOf(r, in, p, now)
 	slices.Reverse(p.Packages)
 	got, _ := messagesOf(r, in, p, now)
@@ -419,8 +421,8 @@ func TestRulesAreSharedByGoroutines(t *testing.T) {
 					t.Errorf("%v", denied)
 				}
 				for _, s := range ascending {
-					matched, _, err := findings.matches(in, &in.Platforms[0], &Finding{Severity: s}, now)
-					if err != nil || matched != s.AtLeast(SeverityHigh) {
+					matched, _, err := findings.matches(in, &in.Platforms[0], &evidence.Finding{Severity: s}, now)
+					if err != nil || matched != s.AtLeast(evidence.SeverityHigh) {
 						t.Errorf("%v: %v, %v", s, matched, err)
 					}
 				}

@@ -14,6 +14,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Limits of an expression. Costs are in cel-go's units: about one for each field that is read, each
@@ -62,8 +64,8 @@ func newLanguage() (*language, error) {
 		name string
 		of   reflect.Type
 	}{
-		{&l.image, "Image", reflect.TypeFor[Image]()},
-		{&l.platform, "Platform", reflect.TypeFor[Platform]()},
+		{&l.image, "Image", reflect.TypeFor[evidence.Image]()},
+		{&l.platform, "Platform", reflect.TypeFor[evidence.Platform]()},
 		{&l.pkg, "Package", packageType},
 		{&l.finding, "Finding", findingType},
 	} {
@@ -131,8 +133,8 @@ func severities() cel.EnvOption {
 		cel.Function("string", cel.Overload("severity_to_string", []*cel.Type{severityCEL}, cel.StringType,
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return v.ConvertToType(types.StringType) }))),
 	}
-	for i, name := range severityNames {
-		options = append(options, cel.Constant("severity."+name, severityCEL, severityValue(i)))
+	for s := evidence.SeverityUnknown; s <= evidence.SeverityCritical; s++ {
+		options = append(options, cel.Constant("severity."+s.String(), severityCEL, severityValue(s)))
 	}
 	for operator, id := range map[string]string{
 		operators.Less: "less_severity", operators.LessEquals: "less_equals_severity",
@@ -159,10 +161,10 @@ type variables struct {
 	now                           time.Time
 	// public is the platform for messages, without values that look like credentials. It is nil if
 	// there are none.
-	public *Platform
+	public *evidence.Platform
 }
 
-func (l *language) variables(in *Input, p *Platform, now time.Time) *variables {
+func (l *language) variables(in *evidence.Input, p *evidence.Platform, now time.Time) *variables {
 	v := &variables{
 		image:    object{t: l.image, v: reflect.ValueOf(&in.Image).Elem()},
 		platform: object{t: l.platform, v: reflect.ValueOf(p).Elem()},
@@ -170,7 +172,7 @@ func (l *language) variables(in *Input, p *Platform, now time.Time) *variables {
 	}
 	if p.Config != nil && len(p.Config.HiddenLabels) > 0 {
 		public := *p
-		public.Config, v.public = p.Config.public(), &public
+		public.Config, v.public = p.Config.Public(), &public
 	}
 	return v
 }
@@ -185,11 +187,11 @@ func (v *variables) forText() *variables {
 	return &out
 }
 
-func (l *language) packageObject(p *Package) object {
+func (l *language) packageObject(p *evidence.Package) object {
 	return object{t: l.pkg, v: reflect.ValueOf(p).Elem()}
 }
 
-func (l *language) findingObject(f *Finding, as *assumed) object {
+func (l *language) findingObject(f *evidence.Finding, as *assumed) object {
 	return object{t: l.finding, v: reflect.ValueOf(f).Elem(), as: as}
 }
 

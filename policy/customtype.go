@@ -12,6 +12,8 @@ import (
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // This file makes the types of the expression language from the structs of the evidence. cel-go's
@@ -54,11 +56,11 @@ type evidenceTypes map[string]*structType
 
 var (
 	timeType     = reflect.TypeFor[time.Time]()
-	severityType = reflect.TypeFor[Severity]()
-	fixStateType = reflect.TypeFor[FixState]()
-	findingType  = reflect.TypeFor[Finding]()
-	packageType  = reflect.TypeFor[Package]()
-	kevType      = reflect.TypeFor[*KEV]()
+	severityType = reflect.TypeFor[evidence.Severity]()
+	fixStateType = reflect.TypeFor[evidence.FixState]()
+	findingType  = reflect.TypeFor[evidence.Finding]()
+	packageType  = reflect.TypeFor[evidence.Package]()
+	kevType      = reflect.TypeFor[*evidence.KEV]()
 	jsonText     = reflect.TypeFor[encoding.TextMarshaler]()
 	jsonValue    = reflect.TypeFor[json.Marshaler]()
 )
@@ -116,13 +118,13 @@ func (ts evidenceTypes) describe(f *structField, t, of reflect.Type) error {
 		return nil
 	case severityType:
 		f.cel = severityCEL
-		f.value = func(o *object, v reflect.Value) ref.Val { return o.severityOf(Severity(v.Uint())) }
+		f.value = func(o *object, v reflect.Value) ref.Val { return o.severityOf(evidence.Severity(v.Uint())) }
 		return nil
 	case fixStateType:
 		f.cel = types.StringType
 		f.value = func(_ *object, v reflect.Value) ref.Val {
 			if v.Len() == 0 {
-				return types.String(FixUnknown)
+				return types.String(evidence.FixUnknown)
 			}
 			return types.String(v.String())
 		}

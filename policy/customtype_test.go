@@ -10,6 +10,8 @@ import (
 
 	"cel.dev/cel-go/common/types"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // leftOut lists fields of the JSON form that expressions do not see.
@@ -56,15 +58,15 @@ func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 			t.Errorf("the zero %s: %s", s.name, diff)
 		}
 	}
-	check(l.image, reflect.TypeFor[Image]())
-	check(l.platform, reflect.TypeFor[Platform]())
-	check(l.pkg, reflect.TypeFor[Package]())
-	check(l.finding, reflect.TypeFor[Finding]())
+	check(l.image, reflect.TypeFor[evidence.Image]())
+	check(l.platform, reflect.TypeFor[evidence.Platform]())
+	check(l.pkg, reflect.TypeFor[evidence.Package]())
+	check(l.finding, reflect.TypeFor[evidence.Finding]())
 	structs := evidenceTypes{}
 	for _, of := range []reflect.Type{
-		reflect.TypeFor[Distribution](), reflect.TypeFor[Location](), reflect.TypeFor[Unknown](), reflect.TypeFor[Unmatched](),
-		reflect.TypeFor[CVSS](), reflect.TypeFor[EPSS](), reflect.TypeFor[KEV](), reflect.TypeFor[Fix](), reflect.TypeFor[Match](),
-		reflect.TypeFor[ImageConfig](), reflect.TypeFor[Secret](), reflect.TypeFor[Layer](), reflect.TypeFor[Base](), reflect.TypeFor[LazyIndex](),
+		reflect.TypeFor[evidence.Distribution](), reflect.TypeFor[evidence.Location](), reflect.TypeFor[evidence.Unknown](), reflect.TypeFor[evidence.Unmatched](),
+		reflect.TypeFor[evidence.CVSS](), reflect.TypeFor[evidence.EPSS](), reflect.TypeFor[evidence.KEV](), reflect.TypeFor[evidence.Fix](), reflect.TypeFor[evidence.Match](),
+		reflect.TypeFor[evidence.ImageConfig](), reflect.TypeFor[evidence.Secret](), reflect.TypeFor[evidence.Layer](), reflect.TypeFor[evidence.Base](), reflect.TypeFor[evidence.LazyIndex](),
 	} {
 		s, err := structs.add(of.Name(), of)
 		if err != nil {
@@ -78,13 +80,13 @@ func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	}
 	check(affected, packageType)
 
-	if _, err := structs.add("Platform", reflect.TypeFor[Platform]()); err != nil {
+	if _, err := structs.add("Platform", reflect.TypeFor[evidence.Platform]()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := structs.add("Finding", findingType); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := structs.add("Image", reflect.TypeFor[Image]()); err != nil {
+	if _, err := structs.add("Image", reflect.TypeFor[evidence.Image]()); err != nil {
 		t.Fatal(err)
 	}
 	if checked != len(structs) {
@@ -112,7 +114,7 @@ func fill(v reflect.Value) {
 		v.Set(reflect.ValueOf(now))
 		return
 	case v.Type() == fixStateType:
-		v.SetString(string(FixAvailable))
+		v.SetString(string(evidence.FixAvailable))
 		return
 	}
 	switch v.Kind() {
@@ -175,9 +177,9 @@ func TestUnreadableEvidenceIsNoType(t *testing.T) {
 	}{
 		{struct{ Name string }{}, "field Name of struct { Name string } has no JSON name of its own"},
 		{struct {
-			Location
+			evidence.Location
 			Where string `json:"path"`
-		}{}, "field Where of struct { policy.Location; Where string \"json:\\\"path\\\"\" } has no JSON name of its own"},
+		}{}, "field Where of struct { evidence.Location; Where string \"json:\\\"path\\\"\" } has no JSON name of its own"},
 		{struct {
 			Counts map[string]int `json:"counts"`
 		}{}, `field "counts" of struct { Counts map[string]int "json:\"counts\"" }: a map[string]int cannot be read by expressions`},
@@ -206,7 +208,7 @@ func TestZeroTimeIsNotADate(t *testing.T) {
 	in := customInput()
 	for _, when := range []string{`finding.published < now`, `finding.published > now`, `finding.fixes[0].available < now`} {
 		r := customRule(t, EachFinding, Warn, when, ``)
-		f := Finding{ID: "CVE-2026-1", Fixes: []Fix{{Version: "1"}}}
+		f := evidence.Finding{ID: "CVE-2026-1", Fixes: []evidence.Fix{{Version: "1"}}}
 		if matched, message, err := r.matches(in, &in.Platforms[0], &f, now); !matched || err == nil {
 			t.Errorf("%s: %v, %q, %v", when, matched, message, err)
 		}
@@ -228,7 +230,7 @@ func TestTimesAreInUTC(t *testing.T) {
 func TestUnstatedFixStateIsUnknown(t *testing.T) {
 	in := customInput()
 	r := customRule(t, EachFinding, Block, `finding.fixState == "unknown"`, ``)
-	if matched, _, err := r.matches(in, &in.Platforms[0], &Finding{}, now); !matched || err != nil {
+	if matched, _, err := r.matches(in, &in.Platforms[0], &evidence.Finding{}, now); !matched || err != nil {
 		t.Errorf("%v, %v", matched, err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // This file has the values of the expression language. They read the evidence in place: nothing is
@@ -26,7 +28,7 @@ type object struct {
 // assumed holds the severity that a finding is evaluated at, and whether its KEV entry is hidden. read
 // records that an expression has read the severity.
 type assumed struct {
-	severity    Severity
+	severity    evidence.Severity
 	unexploited bool
 	read        bool
 }
@@ -48,7 +50,7 @@ func (o *object) read(f *structField) (ref.Val, error) {
 	return f.value(o, v), nil
 }
 
-func (o *object) severityOf(own Severity) ref.Val {
+func (o *object) severityOf(own evidence.Severity) ref.Val {
 	if o == nil || o.as == nil {
 		return severityValue(own)
 	}
@@ -196,7 +198,7 @@ func (it *iterator) Next() ref.Val {
 var severityCEL = types.NewObjectType("Severity", traits.ComparerType)
 
 // severityValue is a severity. Unknown is above all others.
-type severityValue Severity
+type severityValue evidence.Severity
 
 // Compare implements traits.Comparer.
 func (s severityValue) Compare(other ref.Val) ref.Val {
@@ -204,13 +206,7 @@ func (s severityValue) Compare(other ref.Val) ref.Val {
 	if !ok {
 		return types.MaybeNoSuchOverloadErr(other)
 	}
-	switch a, b := urgency(Severity(s)), urgency(Severity(o)); {
-	case a < b:
-		return types.IntNegOne
-	case a > b:
-		return types.IntOne
-	}
-	return types.IntZero
+	return types.Int(evidence.Severity(s).Compare(evidence.Severity(o)))
 }
 
 // ConvertToNative implements ref.Val.
@@ -222,7 +218,7 @@ func (s severityValue) ConvertToNative(to reflect.Type) (any, error) {
 func (s severityValue) ConvertToType(to ref.Type) ref.Val {
 	switch to.TypeName() {
 	case types.StringType.TypeName():
-		return types.String(Severity(s).String())
+		return types.String(evidence.Severity(s).String())
 	case severityCEL.TypeName():
 		return s
 	}
@@ -239,4 +235,4 @@ func (s severityValue) Equal(other ref.Val) ref.Val {
 func (s severityValue) Type() ref.Type { return severityCEL }
 
 // Value implements ref.Val.
-func (s severityValue) Value() any { return Severity(s) }
+func (s severityValue) Value() any { return evidence.Severity(s) }

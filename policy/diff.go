@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Snapshot is one evaluation of an image, to be compared with another.
 type Snapshot struct {
-	Input    Input    `json:"input"`
-	Decision Decision `json:"decision"`
+	Input    evidence.Input `json:"input"`
+	Decision Decision       `json:"decision"`
 	// Policy is the digest of the policies, see Set.Digest.
 	Policy string `json:"policy"`
 	// At is the time of the evaluation.
@@ -47,7 +49,7 @@ type Change struct {
 	// text from the image: sanitize it before printing.
 	Message string `json:"message"`
 	// Finding is the later finding, or the earlier one if it is gone.
-	Finding *Finding `json:"finding,omitempty"`
+	Finding *evidence.Finding `json:"finding,omitempty"`
 	// Exception is the exception that expired.
 	Exception *Exception `json:"exception,omitempty"`
 }
@@ -134,7 +136,7 @@ func (c *changes) compare(was, now *Explanation, at time.Time) {
 	}
 }
 
-func findingName(f *Finding) string {
+func findingName(f *evidence.Finding) string {
 	return f.ID + " in " + joined(f.Package.Name, f.Package.Version)
 }
 
@@ -177,7 +179,7 @@ func entryKeys(e *Explanation) []entryKey {
 		return []entryKey{{platform: e.Platform, id: e.Rule, message: e.Message}}
 	}
 	var keys []entryKey
-	for _, id := range lowerIDs(e.Finding.ID, e.Finding.Aliases) {
+	for _, id := range e.Finding.IDs() {
 		keys = append(keys, entryKey{platform: e.Platform, id: id, packageType: e.Finding.Package.Type, packageName: e.Finding.Package.Name, message: "finding"})
 	}
 	return keys

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // snapshot judges findings at the time at.
-func snapshot(p *Policy, at time.Time, findings ...Finding) Snapshot {
+func snapshot(p *Policy, at time.Time, findings ...evidence.Finding) Snapshot {
 	in := withFeeds(findings...)
 	in.Database.Built = at
 	for i := range in.Database.Providers {
@@ -20,18 +22,18 @@ func snapshot(p *Policy, at time.Time, findings ...Finding) Snapshot {
 
 func TestDiff(t *testing.T) {
 	p := &Policy{Digest: "sha256:1", Rules: []Rule{
-		{Name: "graced", Severity: SeverityHigh, Grace: 14 * ruleDay}, {Name: "critical", Severity: SeverityCritical},
+		{Name: "graced", Severity: evidence.SeverityHigh, Grace: 14 * ruleDay}, {Name: "critical", Severity: evidence.SeverityCritical},
 	}}
 	stricter := *p
 	stricter.Digest, stricter.Rules = "sha256:2", []Rule{{Name: "all"}}
 	excepting := *p
 	excepting.Exceptions = []Exception{exceptionFor("CVE-1")}
-	low, critical := finding("CVE-1", SeverityLow), finding("CVE-1", SeverityCritical)
+	low, critical := finding("CVE-1", evidence.SeverityLow), finding("CVE-1", evidence.SeverityCritical)
 	renamed := low
 	renamed.ID, renamed.Aliases, renamed.Package.Version = "GHSA-1", []string{"CVE-1"}, "4.17.21"
 	inGrace := graced(now.Add(-13 * ruleDay))
 	exploited := inGrace
-	exploited.KEV = &KEV{}
+	exploited.KEV = &evidence.KEV{}
 	older := low
 	older.Package.Version = "3"
 	later := now.Add(2 * ruleDay)
@@ -82,7 +84,7 @@ func TestDiff(t *testing.T) {
 }
 
 func TestDiffKeepsPlatformsApart(t *testing.T) {
-	before, after := snapshot(blockAll(), now, finding("CVE-1", SeverityHigh)), snapshot(blockAll(), now, finding("CVE-1", SeverityHigh))
+	before, after := snapshot(blockAll(), now, finding("CVE-1", evidence.SeverityHigh)), snapshot(blockAll(), now, finding("CVE-1", evidence.SeverityHigh))
 	after.Input.Platforms[0].Platform = "linux/arm64"
 	after.Input.Image.Digest = "sha256:1"
 	after.Decision = blockAll().Evaluate(after.Input, now)
@@ -97,7 +99,7 @@ func TestDiffKeepsPlatformsApart(t *testing.T) {
 
 func TestDiffOfRules(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Unknowns = []Unknown{{Reason: "r"}}
+	in.Platforms[0].Unknowns = []evidence.Unknown{{Reason: "r"}}
 	judge := func(effect Effect) Snapshot {
 		p := blockAll()
 		p.SBOM.Unknowns.File = effect

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Evaluate evaluates the policy on the evidence at the time now. It changes neither p nor in. A nil policy denies,
 // and so does a policy without rules.
-func (p *Policy) Evaluate(in Input, now time.Time) Decision {
+func (p *Policy) Evaluate(in evidence.Input, now time.Time) Decision {
 	return Set{p}.Evaluate(in, now)
 }
 
@@ -22,17 +23,17 @@ type evaluation struct {
 	Decision
 	policy      scoped
 	missing     bool // the policy is nil
-	in          *Input
+	in          *evidence.Input
 	rules       []rule
-	customRules []rule // custom rules about findings
-	inherited   inherited
+	customRules []rule                                          // custom rules about findings
+	inherited   func(platform string, f *evidence.Finding) bool // whether the baseline has a finding
 	signers     signers
 	exceptions  *exceptions
 	statements  *statements
 	now         time.Time
 }
 
-func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
+func newEvaluation(p *Policy, in *evidence.Input, now time.Time) *evaluation {
 	missing := p == nil
 	if missing {
 		p = &Policy{}
@@ -49,7 +50,7 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 		now:         now,
 	}
 	if scoped.Baseline == InheritApproved {
-		e.inherited = newInherited(in.Baseline)
+		e.inherited = in.Baseline.Lookup()
 	}
 	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() })
 	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
@@ -104,7 +105,7 @@ func (e *evaluation) database() {
 		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so the age of its data is unknown")
 	}
 	providers := slices.Clone(db.Providers)
-	slices.SortFunc(providers, func(a, b Provider) int {
+	slices.SortFunc(providers, func(a, b evidence.Provider) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), a.Captured.Compare(b.Captured))
 	})
 	for _, p := range providers {
@@ -116,11 +117,11 @@ func (e *evaluation) database() {
 
 // advisories blocks if the database has too few advisories for the image. An empty database finds
 // nothing, but that does not mean that the image has no vulnerabilities.
-func (e *evaluation) advisories(counted []Advisories) {
+func (e *evaluation) advisories(counted []evidence.Advisories) {
 	block := func(format string, args ...any) {
 		e.blockDatabase("database.minAdvisories", format, args...)
 	}
-	if !slices.ContainsFunc(counted, func(a Advisories) bool { return a.Count > 0 }) {
+	if !slices.ContainsFunc(counted, func(a evidence.Advisories) bool { return a.Count > 0 }) {
 		block("the vulnerability database has no advisories for the image's distribution and package types")
 		return
 	}
@@ -132,15 +133,15 @@ func (e *evaluation) advisories(counted []Advisories) {
 }
 
 // compareAdvisories puts distributions before package types.
-func compareAdvisories(a, b *Advisories) int {
+func compareAdvisories(a, b *evidence.Advisories) int {
 	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Distribution, b.Distribution), cmp.Compare(a.Count, b.Count))
 }
 
 // feeds blocks if a rule needs a feed that the database does not have. Without the KEV feed, no
 // vulnerability would count as exploited.
-func (e *evaluation) feeds(providers []Provider) {
+func (e *evaluation) feeds(providers []evidence.Provider) {
 	missing := func(feed string) bool {
-		return !slices.ContainsFunc(providers, func(p Provider) bool { return p.Name == feed })
+		return !slices.ContainsFunc(providers, func(p evidence.Provider) bool { return p.Name == feed })
 	}
 	block := func(feed, rule string, at Position) {
 		e.report(Block, Violation{
@@ -192,7 +193,7 @@ func (e *evaluation) blockDatabase(rule, format string, args ...any) {
 	}, nil)
 }
 
-func (e *evaluation) endOfLife(p *Platform) {
+func (e *evaluation) endOfLife(p *evidence.Platform) {
 	end := p.Distribution.EndOfLife
 	if end.IsZero() {
 		return
@@ -208,7 +209,7 @@ func (e *evaluation) endOfLife(p *Platform) {
 	}, nil)
 }
 
-func distributionName(d Distribution) string {
+func distributionName(d evidence.Distribution) string {
 	if d.Name != "" {
 		return d.Name
 	}
@@ -218,7 +219,7 @@ func distributionName(d Distribution) string {
 	return "the distribution"
 }
 
-func (e *evaluation) sbom(p *Platform) {
+func (e *evaluation) sbom(p *evidence.Platform) {
 	rule := e.policy.SBOM
 	// No setting lets this pass: without packages and a distribution, no finding is possible.
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {

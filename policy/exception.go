@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -114,7 +115,7 @@ func (e *Exception) subject() string {
 
 // reportRule reports a violation of a rule that is not about vulnerabilities. pkg is nil if it is
 // not about a package. If it blocks and an exception covers it, v is excepted.
-func (e *evaluation) reportRule(effect Effect, v Violation, pkg *Package) {
+func (e *evaluation) reportRule(effect Effect, v Violation, pkg *evidence.Package) {
 	if effect == Warn {
 		e.report(Warn, v)
 		return

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Outcome is the result for a finding, or for a violation of another rule.
@@ -26,8 +28,8 @@ type Explanation struct {
 	Violation
 	// Exception is the exception that covers the entry. Statement is the VEX statement that removes
 	// it.
-	Exception *Exception    `json:"exception,omitempty"`
-	Statement *VEXStatement `json:"statement,omitempty"`
+	Exception *Exception             `json:"exception,omitempty"`
+	Statement *evidence.VEXStatement `json:"statement,omitempty"`
 	// Rules lists all rules of all policies that match the finding, not only the deciding one.
 	Rules []MatchingRule `json:"rules,omitempty"`
 	// UpgradeTo lists versions of the package that fix the finding.
@@ -61,14 +63,14 @@ type ExceptionPlace struct {
 // Explain explains the entries of d that match id, in d's order. id is the id or alias of a
 // vulnerability, or the name of a deciding rule. d must be the decision of s about in at the time
 // now.
-func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanation {
+func Explain(s Set, in evidence.Input, d Decision, id string, now time.Time) []Explanation {
 	var policies []*evaluation
 	for _, p := range s {
 		if p != nil {
 			policies = append(policies, newEvaluation(p, &in, now))
 		}
 	}
-	platforms := map[string]*Platform{}
+	platforms := map[string]*evidence.Platform{}
 	for i := range in.Platforms {
 		platforms[in.Platforms[i].Platform] = &in.Platforms[i]
 	}
@@ -78,10 +80,10 @@ func Explain(s Set, in Input, d Decision, id string, now time.Time) []Explanatio
 		switch {
 		case e.Finding == nil && e.Rule == id:
 			e.explainRule(policies)
-		case e.Finding != nil && (e.Rule == id || slices.Contains(lowerIDs(e.Finding.ID, e.Finding.Aliases), wanted)):
+		case e.Finding != nil && (e.Rule == id || slices.Contains(e.Finding.IDs(), wanted)):
 			platform := platforms[e.Platform]
 			if platform == nil {
-				platform = &Platform{Platform: e.Platform}
+				platform = &evidence.Platform{Platform: e.Platform}
 			}
 			e.explainFinding(policies, newIndexedFinding(e.Finding, platform))
 		default:

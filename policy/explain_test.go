@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestExplain(t *testing.T) {
@@ -26,7 +28,7 @@ images:
 	s := Set{organisation, team}
 	f := graced(now.Add(-10 * ruleDay))
 	f.Aliases = []string{"GHSA-1"}
-	in := withFeeds(f, finding("CVE-2", SeverityLow))
+	in := withFeeds(f, finding("CVE-2", evidence.SeverityLow))
 	d := s.Evaluate(in, now)
 
 	got := Explain(s, in, d, "ghsa-1", now)
@@ -75,17 +77,17 @@ images:
 func TestExplainEveryOutcome(t *testing.T) {
 	p := &Policy{
 		File:  "p.yaml",
-		Rules: []Rule{{Name: "high", Severity: SeverityHigh}, {Name: "graced", Severity: SeverityMedium, Grace: 30 * ruleDay}},
-		VEX:   VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}, Exceptions: []Exception{exceptionFor("excepted")},
+		Rules: []Rule{{Name: "high", Severity: evidence.SeverityHigh}, {Name: "graced", Severity: evidence.SeverityMedium, Grace: 30 * ruleDay}},
+		VEX:   VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected}, Files: true}, Exceptions: []Exception{exceptionFor("excepted")},
 	}
-	unfixed := finding("blocked", SeverityHigh)
-	unfixed.Fixes, unfixed.FixState = nil, FixWont
+	unfixed := finding("blocked", evidence.SeverityHigh)
+	unfixed.Fixes, unfixed.FixState = nil, evidence.FixWont
 	inGrace := graced(now.Add(-ruleDay))
-	inGrace.ID, inGrace.Severity = "graced", SeverityMedium
-	in := withFeeds(unfixed, inGrace, finding("excepted", SeverityHigh), finding("taken", SeverityHigh), finding("allowed", SeverityLow))
+	inGrace.ID, inGrace.Severity = "graced", evidence.SeverityMedium
+	in := withFeeds(unfixed, inGrace, finding("excepted", evidence.SeverityHigh), finding("taken", evidence.SeverityHigh), finding("allowed", evidence.SeverityLow))
 	statement := statementFor("pkg:npm/lodash")
 	statement.ID = "taken"
-	in.VEX = []VEXStatement{statement}
+	in.VEX = []evidence.VEXStatement{statement}
 	d := p.Evaluate(in, now)
 	for id, want := range map[string]Explanation{
 		"blocked":  {Outcome: OutcomeBlocked, Remedies: []string{"no fixed version is known: remove lodash or build without it", "an exception with id blocked in p.yaml", "it does not pass without a change"}},

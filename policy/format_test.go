@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // samePolicy compares the content of two policies, without positions.
@@ -105,7 +107,7 @@ sbom:
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Error(diff)
 	}
-	if len(p.Images) != 1 || p.Rules[0].Severity != SeverityHigh {
+	if len(p.Images) != 1 || p.Rules[0].Severity != evidence.SeverityHigh {
 		t.Error("the policy has changed")
 	}
 }

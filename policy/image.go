@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -129,7 +130,7 @@ func checkLabel(s string) error {
 // instead of the layers. With an exception for this rule, these manifests are copied unchanged.
 const RuleLazyIndexes = "image.lazyIndexes"
 
-func compareLazyIndexes(a, b *LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
+func compareLazyIndexes(a, b *evidence.LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
 
 // wholeImage applies the rules whose result is the same on all platforms.
 func (e *evaluation) wholeImage() {
@@ -150,7 +151,7 @@ func (e *evaluation) wholeImage() {
 	}
 }
 
-func (e *evaluation) image(p *Platform) {
+func (e *evaluation) image(p *evidence.Platform) {
 	for i := range e.policy.Image {
 		r := &e.policy.Image[i]
 		report := func(effect Effect, format string, args ...any) {
@@ -182,7 +183,7 @@ func (r *ImageRule) check() string {
 
 // evaluateImage reports how a platform's image violates the rule, and missing evidence that the rule
 // needs. A rule without a condition always reports a violation; Parse does not make such rules.
-func (e *evaluation) evaluateImage(r *ImageRule, p *Platform, report func(effect Effect, format string, args ...any)) {
+func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report func(effect Effect, format string, args ...any)) {
 	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
 		report(Block, "the evidence has no configuration of the image, which the rule needs")
 		return
@@ -253,7 +254,7 @@ func isRoot(user string) bool {
 }
 
 // labelFault returns how the image violates one required label, or "".
-func labelFault(c *ImageConfig, want string) string {
+func labelFault(c *evidence.ImageConfig, want string) string {
 	name, pattern, ok := strings.Cut(want, "=")
 	value, there := c.Labels[name]
 	switch {
@@ -303,7 +304,7 @@ func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 }
 
 // baseFault returns how the base image violates the rule, or "".
-func baseFault(base *Base, allowed []string) string {
+func baseFault(base *evidence.Base, allowed []string) string {
 	if base == nil || base.Name == "" && base.Digest == "" {
 		return "the image does not say on what it was built"
 	}
@@ -342,6 +343,6 @@ func floats(reference string) bool {
 	return tag == "latest" || tag == "" && digest == ""
 }
 
-func compareSecrets(a, b *Secret) int {
+func compareSecrets(a, b *evidence.Secret) int {
 	return strings.Compare(a.Where+"\x00"+a.Kind, b.Where+"\x00"+b.Kind)
 }

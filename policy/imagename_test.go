@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -30,7 +31,7 @@ func TestNoSpellingEscapesAScope(t *testing.T) {
 			p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all, effect: warn}]\nimages:\n  - match: %q\n    rules: [{name: strict, severity: high}]\n", pattern))
 			var first Decision
 			for i, spelling := range tt.spellings {
-				in := withFindings(finding("CVE-1", SeverityHigh))
+				in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 				in.Image.Repository = spelling
 				d := p.Evaluate(in, now)
 				denied(t, d, "vulnerability strict")
@@ -49,7 +50,7 @@ func TestNoSpellingEscapesAScope(t *testing.T) {
 func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
-		in := withFindings(finding("CVE-1", SeverityHigh))
+		in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 		in.Image.Repository = image
 		return p.Evaluate(in, now)
 	}
@@ -71,7 +72,7 @@ func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
-		in := withFindings(finding("CVE-1", SeverityHigh))
+		in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 		in.Image.Repository = image
 		return p.Evaluate(in, now)
 	}
@@ -179,7 +180,7 @@ func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
 		{"docker.io/library/debian:12", "registry.example/library/debian:12", false},
 		{"ghcr.io/base/*", "oci:ghcr.io/base/app", false},
 	} {
-		if got := baseFault(&Base{Name: tt.base}, []string{tt.pattern}) == ""; got != tt.want {
+		if got := baseFault(&evidence.Base{Name: tt.base}, []string{tt.pattern}) == ""; got != tt.want {
 			t.Errorf("%s allows %s: %v", tt.pattern, tt.base, got)
 		}
 	}

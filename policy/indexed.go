@@ -1,18 +1,18 @@
 package policy
 
 import (
-	"strings"
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // indexedFinding is a finding with the values that rules, exceptions, statements and the baseline all
 // need, computed once.
 type indexedFinding struct {
-	*Finding
-	platform *Platform
+	*evidence.Finding
+	platform *evidence.Platform
 	ids      []string // the id and the aliases, in lower case
 	purl     match.PURL
 	fixable  bool
@@ -20,30 +20,21 @@ type indexedFinding struct {
 	scored   bool    // there is a valid base score
 }
 
-func newIndexedFinding(f *Finding, platform *Platform) *indexedFinding {
+func newIndexedFinding(f *evidence.Finding, platform *evidence.Platform) *indexedFinding {
 	s := &indexedFinding{
 		Finding:  f,
 		platform: platform,
-		ids:      lowerIDs(f.ID, f.Aliases),
+		ids:      f.IDs(),
 		purl:     match.SplitPURL(f.Package.PURL),
-		fixable:  f.FixState == FixAvailable || len(f.Fixes) > 0,
+		fixable:  f.FixState == evidence.FixAvailable || len(f.Fixes) > 0,
 	}
 	s.cvss, s.scored = highestScore(f.CVSS)
 	return s
 }
 
-func lowerIDs(id string, aliases []string) []string {
-	ids := make([]string, 0, 1+len(aliases))
-	ids = append(ids, strings.ToLower(id))
-	for _, alias := range aliases {
-		ids = append(ids, strings.ToLower(alias))
-	}
-	return ids
-}
-
 // highestScore returns the highest base score, and whether there is one. If any value is not a
 // valid base score, the score is unknown: it must not count as low.
-func highestScore(scores []CVSS) (highest float64, ok bool) {
+func highestScore(scores []evidence.CVSS) (highest float64, ok bool) {
 	for _, c := range scores {
 		if !(0 <= c.Score && c.Score <= maxCVSS) {
 			return 0, false

@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
@@ -103,7 +104,7 @@ func (r *licenseRule) violation(d *spdx.Declared) string {
 	return "and the rule has no condition"
 }
 
-func (e *evaluation) licenses(p *Platform) {
+func (e *evaluation) licenses(p *evidence.Platform) {
 	if len(e.policy.Licenses) == 0 {
 		return
 	}

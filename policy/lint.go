@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -115,7 +116,7 @@ func (p *Policy) covering(rules []rule, r rule) *rule {
 // covers reports whether r matches everything that b matches, as far as the two rules show.
 func (r *rule) covers(b *rule) bool {
 	// Every finding reaches the lowest named severity, so it equals no minimum.
-	return max(r.Severity, SeverityNegligible) <= max(b.Severity, SeverityNegligible) &&
+	return max(r.Severity, evidence.SeverityNegligible) <= max(b.Severity, evidence.SeverityNegligible) &&
 		(r.Fix == FixableAny || r.Fix == b.Fix) &&
 		(!r.KEV || b.KEV) &&
 		r.EPSS.Score <= b.EPSS.Score && r.EPSS.Percentile <= b.EPSS.Percentile &&

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func lint(t *testing.T, data string) []string {
@@ -192,14 +194,14 @@ func TestLintOfARepeatedPolicy(t *testing.T) {
 // rule as dead if and only if it decides about no finding.
 func TestLintedRuleNeverDecides(t *testing.T) {
 	var rules []Rule
-	var findings []Finding
-	for severity := SeverityUnknown; severity <= SeverityCritical; severity++ {
+	var findings []evidence.Finding
+	for severity := evidence.SeverityUnknown; severity <= evidence.SeverityCritical; severity++ {
 		for _, fix := range []Fixable{FixableAny, FixableYes, FixableNo} {
 			for _, effect := range []Effect{Block, Warn} {
 				rules = append(rules, Rule{Severity: severity, Fix: fix, Effect: effect})
 			}
 		}
-		findings = append(findings, Finding{Severity: severity}, Finding{Severity: severity, FixState: FixAvailable})
+		findings = append(findings, evidence.Finding{Severity: severity}, evidence.Finding{Severity: severity, FixState: evidence.FixAvailable})
 	}
 	for _, a := range rules {
 		for _, b := range rules {
@@ -207,8 +209,8 @@ func TestLintedRuleNeverDecides(t *testing.T) {
 			p := &Policy{Rules: []Rule{a, b}}
 			want := map[string]bool{"a": true, "b": true}
 			for i := range findings {
-				e := newEvaluation(p, &Input{}, now)
-				if v := e.decide(newIndexedFinding(&findings[i], &Platform{})); v.rule != nil {
+				e := newEvaluation(p, &evidence.Input{}, now)
+				if v := e.decide(newIndexedFinding(&findings[i], &evidence.Platform{})); v.rule != nil {
 					delete(want, v.rule.Name)
 				}
 			}

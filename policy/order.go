@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // sorted returns a sorted copy of s.
@@ -18,9 +20,9 @@ func sorted[T any](s []T, compare func(a, b *T) int) []T {
 }
 
 // sortedPlatforms returns pointers to the platforms in sorted order.
-func sortedPlatforms(platforms []Platform) []*Platform {
+func sortedPlatforms(platforms []evidence.Platform) []*evidence.Platform {
 	order := pointers(platforms)
-	slices.SortStableFunc(order, func(a, b *Platform) int {
+	slices.SortStableFunc(order, func(a, b *evidence.Platform) int {
 		return cmp.Or(strings.Compare(a.Platform, b.Platform), strings.Compare(a.Digest, b.Digest))
 	})
 	return order
@@ -36,8 +38,8 @@ func pointers[T any](s []T) []*T {
 
 // compareFindings puts the worst first. It compares everything that distinguishes two findings, so
 // that the result does not depend on the order of the input.
-func compareFindings(a, b *Finding) int {
-	if c := cmp.Compare(urgency(b.Severity), urgency(a.Severity)); c != 0 {
+func compareFindings(a, b *evidence.Finding) int {
+	if c := b.Severity.Compare(a.Severity); c != 0 {
 		return c
 	}
 	if c := strings.Compare(a.ID, b.ID); c != 0 {
@@ -49,15 +51,7 @@ func compareFindings(a, b *Finding) int {
 	return strings.Compare(a.Namespace, b.Namespace)
 }
 
-// urgency ranks an unknown severity above all others.
-func urgency(s Severity) int {
-	if s == SeverityUnknown {
-		return 1 << 8
-	}
-	return int(s)
-}
-
-func comparePackages(a, b *Package) int {
+func comparePackages(a, b *evidence.Package) int {
 	if c := strings.Compare(a.Name, b.Name); c != 0 {
 		return c
 	}
@@ -73,11 +67,11 @@ func comparePackages(a, b *Package) int {
 	return slices.CompareFunc(a.Found, b.Found, compareLocations)
 }
 
-func compareLocations(a, b Location) int {
+func compareLocations(a, b evidence.Location) int {
 	return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Layer, b.Layer))
 }
 
-func compareUnknowns(a, b *Unknown) int {
+func compareUnknowns(a, b *evidence.Unknown) int {
 	return cmp.Or(
 		compareLocations(a.Location, b.Location),
 		strings.Compare(a.Cataloger, b.Cataloger),
@@ -86,7 +80,7 @@ func compareUnknowns(a, b *Unknown) int {
 }
 
 // compareUnmatched puts entries about the whole image before entries about packages.
-func compareUnmatched(a, b *Unmatched) int {
+func compareUnmatched(a, b *evidence.Unmatched) int {
 	if (a.Package == nil) != (b.Package == nil) {
 		if a.Package == nil {
 			return -1

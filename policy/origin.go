@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -22,7 +23,7 @@ func (e *evaluation) origin() {
 }
 
 // distribution checks whether the policy allows the operating system of a platform.
-func (e *evaluation) distribution(p *Platform) {
+func (e *evaluation) distribution(p *evidence.Platform) {
 	rule := e.policy.Distribution
 	name := joined(p.Distribution.ID, p.Distribution.Version)
 	if rule.Allow == nil || p.Distribution.ID != "" && match.Any(rule.Allow, name) {

@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/internal/versions"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -107,7 +108,7 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 
 // says returns how a package that matches the pattern violates the rule, or "". A rule without a
 // condition always reports a violation; Parse does not make such rules.
-func (r *packageRule) violation(pkg *Package, u match.PURL) string {
+func (r *packageRule) violation(pkg *evidence.Package, u match.PURL) string {
 	if r.Require != "" {
 		return ""
 	}
@@ -124,7 +125,7 @@ func (r *packageRule) violation(pkg *Package, u match.PURL) string {
 	return ""
 }
 
-func (e *evaluation) packages(p *Platform) {
+func (e *evaluation) packages(p *evidence.Platform) {
 	if len(e.policy.Packages) == 0 {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -232,10 +233,10 @@ func (d *decoder) effect(to *Effect) reader {
 	}, "!!str")
 }
 
-func (d *decoder) threshold(to *Severity) reader {
-	return scalar(d, to, "a severity", func(s string) (Severity, error) {
-		severity, err := ParseSeverity(s)
-		if err == nil && severity == SeverityUnknown {
+func (d *decoder) threshold(to *evidence.Severity) reader {
+	return scalar(d, to, "a severity", func(s string) (evidence.Severity, error) {
+		severity, err := evidence.ParseSeverity(s)
+		if err == nil && severity == evidence.SeverityUnknown {
 			err = errors.New(`"unknown" is not a minimum: findings of unknown severity match every minimum; omit the key to match all`)
 		}
 		return severity, err

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const fullPolicy = `version: 1
@@ -58,7 +60,7 @@ func TestParse(t *testing.T) {
 		Distribution: DistributionRule{Position: at(4, 1), EndOfLife: Warn, NotCovered: CoverageEffects{}},
 		SBOM:         SBOMRule{Position: at(7, 1), Unknowns: warnUnknowns, MinPackages: 3},
 		Rules: []Rule{
-			{Name: "fixable", Position: at(11, 5), Severity: SeverityHigh, Fix: FixableYes},
+			{Name: "fixable", Position: at(11, 5), Severity: evidence.SeverityHigh, Fix: FixableYes},
 			{Name: "rest", Position: at(15, 5), Effect: Warn},
 		},
 		Exceptions: []Exception{
@@ -95,7 +97,7 @@ func TestParseDefaultsAreStrict(t *testing.T) {
 	}
 	want := &Policy{
 		File: "p.yaml", Digest: got.Digest,
-		Rules:      []Rule{{Name: "all", Position: at(3, 5), Effect: Block, Severity: SeverityUnknown, Fix: FixableAny}},
+		Rules:      []Rule{{Name: "all", Position: at(3, 5), Effect: Block, Severity: evidence.SeverityUnknown, Fix: FixableAny}},
 		Database:   DatabaseRule{MaxAge: 120 * time.Hour},
 		Exceptions: []Exception{},
 	}
@@ -285,18 +287,6 @@ func TestUnknownKeyIsNotIgnored(t *testing.T) {
 	}
 }
 
-func TestMisspelledSeverityIsAnError(t *testing.T) {
-	for _, s := range []string{"", "hi", "high ", "CRIT", "important", "moderate", "5", "highcritical"} {
-		if got, err := ParseSeverity(s); err == nil {
-			t.Errorf("ParseSeverity(%q) = %v", s, got)
-		}
-	}
-	var s Severity
-	if err := s.UnmarshalText([]byte("hgih")); err == nil {
-		t.Errorf("UnmarshalText gave %v", s)
-	}
-}
-
 func TestExceptionWithoutEndIsNotAccepted(t *testing.T) {
 	got := problems(t, minimal+"exceptions:\n  - id: CVE-1\n    reason: r\n    owner: o\n")
 	want := []string{`p.yaml:5:5: an exception has no "expires", which is mandatory`}
@@ -446,7 +436,7 @@ sbom: {minPackages: 3}
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		p.Lint(at)
 		p.Validate(at)
-		in := withFeeds(finding("CVE-1", SeverityHigh))
+		in := withFeeds(finding("CVE-1", evidence.SeverityHigh))
 		in.Image.Repository = "registry.example/legacy/app"
 		Explain(Set{p}, in, p.Evaluate(in, at), "CVE-1", at)
 	})

@@ -1,8 +1,8 @@
 // Package policy turns YAML into a Policy, and evidence into a Decision.
 //
 // [Parse] reads a policy file strictly: every error has its file, line and column. [Set.Evaluate]
-// evaluates one or more policies on an [Input] at a given time. The result is a [Decision]; its zero
-// value is a denial. [Policy.Lint] reports the parts
+// evaluates one or more policies on an [evidence.Input] at a given time. The result is a [Decision];
+// its zero value is a denial. [Policy.Lint] reports the parts
 // of a valid policy that have no effect. All of them are pure: they use no file, clock, registry or
 // scanner, so the same arguments always give the same result.
 //
@@ -16,6 +16,8 @@ package policy
 import (
 	"fmt"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Policy is a parsed and validated policy file. The zero value has no rules and passes nothing.
@@ -153,7 +155,7 @@ type Rule struct {
 	// Severity sets the minimum severity that matches: negligible, low, medium, high or critical. A
 	// finding of unknown severity matches every minimum. Default: every severity. Example:
 	// "severity: high".
-	Severity Severity `json:"severity"`
+	Severity evidence.Severity `json:"severity"`
 	// Fix matches findings that have a fixed version ("available") or have none ("unavailable").
 	// Default: both. Example: "fix: available".
 	Fix Fixable `json:"fix,omitempty"`

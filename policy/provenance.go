@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -50,34 +51,12 @@ type ProvenanceRule struct {
 	Source string `json:"source,omitempty"`
 }
 
-// Attestation is a verified signature or statement about the image in the staging registry.
-type Attestation struct {
-	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
-	Digest string `json:"digest"`
-	// Subject is the digest of the image or platform that the attestation is about.
-	Subject string `json:"subject"`
-	// PredicateType is the type of a statement. It is empty for a signature.
-	PredicateType string `json:"predicateType,omitempty"`
-	Signer        Signer `json:"signer"`
-	// Provenance is the content of a SLSA provenance statement, or nil.
-	Provenance *Provenance `json:"provenance,omitempty"`
-}
-
-// Provenance is the origin that a provenance statement gives for an image.
-type Provenance struct {
-	Builder string `json:"builder,omitempty"`
-	// Source is the URL of the source repository, and Revision the revision that was built. Each is
-	// empty if the statement does not name it.
-	Source   string `json:"source,omitempty"`
-	Revision string `json:"revision,omitempty"`
-}
-
 // ProvenanceMatch is a rule about provenance and the attestation that satisfied it.
 type ProvenanceMatch struct {
-	Rule        string      `json:"rule"`
-	Position    Position    `json:"position,omitzero"`
-	Platform    string      `json:"platform"`
-	Attestation Attestation `json:"attestation"`
+	Rule        string               `json:"rule"`
+	Position    Position             `json:"position,omitzero"`
+	Platform    string               `json:"platform"`
+	Attestation evidence.Attestation `json:"attestation"`
 }
 
 func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) reader {
@@ -109,11 +88,11 @@ func (d *decoder) provenanceType(to *ProvenanceType) reader {
 }
 
 // provenance compares the attestations of a platform with the rules.
-func (e *evaluation) provenance(p *Platform) {
+func (e *evaluation) provenance(p *evidence.Platform) {
 	for i := range e.policy.Provenance {
 		r := &e.policy.Provenance[i]
 		signed := e.about(p)
-		at := slices.IndexFunc(signed, func(a *Attestation) bool { return e.lacks(r, a) == "" })
+		at := slices.IndexFunc(signed, func(a *evidence.Attestation) bool { return e.lacks(r, a) == "" })
 		if at >= 0 {
 			e.Provenance = append(e.Provenance, ProvenanceMatch{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *signed[at]})
 			continue
@@ -126,8 +105,8 @@ func (e *evaluation) provenance(p *Platform) {
 }
 
 // about returns the attestations about a platform or the index that lists it.
-func (e *evaluation) about(p *Platform) []*Attestation {
-	var out []*Attestation
+func (e *evaluation) about(p *evidence.Platform) []*evidence.Attestation {
+	var out []*evidence.Attestation
 	for i := range e.in.Attestations {
 		a := &e.in.Attestations[i]
 		if a.Subject != "" && (a.Subject == p.Digest || a.Subject == e.in.Image.Digest) {
@@ -138,7 +117,7 @@ func (e *evaluation) about(p *Platform) []*Attestation {
 	return out
 }
 
-func compareAttestations(a, b *Attestation) int {
+func compareAttestations(a, b *evidence.Attestation) int {
 	return cmp.Or(
 		strings.Compare(a.Digest, b.Digest),
 		strings.Compare(a.Subject, b.Subject),
@@ -155,7 +134,7 @@ func (r *ProvenanceRule) what() string {
 }
 
 // lacks returns how an attestation fails to satisfy the rule, or "".
-func (e *evaluation) lacks(r *ProvenanceRule, a *Attestation) string {
+func (e *evaluation) lacks(r *ProvenanceRule, a *evidence.Attestation) string {
 	by := " by " + a.Signer.String()
 	switch {
 	case r.Type == ProvenanceSignature && a.PredicateType != "", r.Type != ProvenanceSignature && a.Provenance == nil:
@@ -189,7 +168,7 @@ func stated(what, value string) string {
 const maxInstead = 3
 
 // instead describes the attestations that exist but do not satisfy the rule.
-func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
+func (e *evaluation) instead(r *ProvenanceRule, signed []*evidence.Attestation) string {
 	var said []string
 	for _, a := range signed {
 		if text := e.lacks(r, a); !slices.Contains(said, text) {

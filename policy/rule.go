@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -66,7 +67,7 @@ func (r *rule) matchesPackage(s *indexedFinding) bool {
 
 // reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not
 // a probability, counts as above.
-func (t EPSSThreshold) reachedBy(e *EPSS) bool {
+func (t EPSSThreshold) reachedBy(e *evidence.EPSS) bool {
 	below := func(value, threshold float64) bool { return 0 <= value && value < threshold }
 	return e == nil || !below(e.Score, t.Score) && !below(e.Percentile, t.Percentile)
 }
@@ -105,7 +106,7 @@ func (e *evaluation) decide(s *indexedFinding) verdict {
 			return verdict{rule: m.rule, message: m.message, unevaluated: true}
 		}
 	}
-	d := ruleMatching{evaluation: e, finding: s, inherited: e.inherited.has(s)}
+	d := ruleMatching{evaluation: e, finding: s, inherited: e.inherits(s)}
 	for i := range e.rules {
 		if r := &e.rules[i]; r.matches(s) && d.blocks(r, "") {
 			return verdict{rule: r}
@@ -193,7 +194,7 @@ func findingMessage(s *indexedFinding, v verdict) string {
 	return b.String()
 }
 
-func epssText(e *EPSS) string {
+func epssText(e *evidence.EPSS) string {
 	if e == nil {
 		return "EPSS unknown"
 	}
@@ -202,7 +203,7 @@ func epssText(e *EPSS) string {
 
 func formatNumber(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }
 
-func fixText(f *Finding) string {
+func fixText(f *evidence.Finding) string {
 	if len(f.Fixes) > 0 {
 		versions := make([]string, len(f.Fixes))
 		for i, fix := range f.Fixes {
@@ -211,11 +212,11 @@ func fixText(f *Finding) string {
 		return "fixed in " + strings.Join(versions, ", ")
 	}
 	switch f.FixState {
-	case FixAvailable:
+	case evidence.FixAvailable:
 		return "fixed in an unknown version"
-	case FixNone:
+	case evidence.FixNone:
 		return "not fixed yet"
-	case FixWont:
+	case evidence.FixWont:
 		return "its vendor will not fix it"
 	}
 	return "no known fix"

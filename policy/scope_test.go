@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const scopedPolicy = `version: 1
@@ -45,7 +47,7 @@ func TestParseScopes(t *testing.T) {
 			Policy: Policy{
 				File: "p.yaml", SBOM: SBOMRule{Position: at(14, 5), MinPackages: 1},
 				Rules: []Rule{
-					{Name: "rest", Position: at(17, 9), Severity: SeverityHigh},
+					{Name: "rest", Position: at(17, 9), Severity: evidence.SeverityHigh},
 					{Name: "banned", Position: at(19, 9), IDs: []string{"CVE-1"}},
 				},
 			},
@@ -166,16 +168,16 @@ func TestLaterScopeWins(t *testing.T) {
     rules: [{name: all, severity: high}]
 `)
 	got := p.forImage("any").Rules
-	if len(got) != 2 || got[0].Severity != SeverityHigh || got[0].Effect != Block || got[1].Name != "more" {
+	if len(got) != 2 || got[0].Severity != evidence.SeverityHigh || got[0].Effect != Block || got[1].Name != "more" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestViolationsNameTheirScope(t *testing.T) {
 	p := parsed(t, scopedPolicy)
-	in := withFindings(finding("CVE-1", SeverityLow), finding("CVE-2", SeverityCritical))
+	in := withFindings(finding("CVE-1", evidence.SeverityLow), finding("CVE-2", evidence.SeverityCritical))
 	in.Platforms[0].Packages = nil
-	in.Platforms[0].Unknowns = []Unknown{{Reason: "r"}}
+	in.Platforms[0].Unknowns = []evidence.Unknown{{Reason: "r"}}
 	in.Image.Repository = "registry.example/legacy/app"
 	d := p.Evaluate(in, now)
 	var got []string
@@ -202,7 +204,7 @@ func TestViolationsNameTheirScope(t *testing.T) {
 
 func TestScopedExceptionIsForItsImagesAlone(t *testing.T) {
 	p := parsed(t, minimal+"images: [{match: a, exceptions: [{id: CVE-1, reason: r, owner: o, expires: 2026-07-01}]}]\n")
-	in := withFindings(finding("CVE-1", SeverityHigh))
+	in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 	d := p.Evaluate(in, now)
 	denied(t, d, "vulnerability all")
 	if len(d.Warnings) != 0 {

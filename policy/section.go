@@ -1,6 +1,9 @@
 package policy
 
-import "gopkg.in/yaml.v3"
+import (
+	"github.com/imagegate/imagegate/policy/evidence"
+	"gopkg.in/yaml.v3"
+)
 
 // section is one key of the policy language. A new section is a field of Policy whose JSON name is
 // the key, a file with its types, reader and checks, and a row in sections. Scopes, Format, the
@@ -16,7 +19,7 @@ type section struct {
 	// image lists the checks of the whole image, platform the checks of each platform. In a set, all
 	// policies run a check before the next check begins.
 	image    []func(*evaluation)
-	platform []func(*evaluation, *Platform)
+	platform []func(*evaluation, *evidence.Platform)
 	// findings means that the rules of this section decide about findings.
 	findings bool
 	// lint returns the warnings about the section.
@@ -25,7 +28,7 @@ type section struct {
 
 type (
 	imageChecks    = []func(*evaluation)
-	platformChecks = []func(*evaluation, *Platform)
+	platformChecks = []func(*evaluation, *evidence.Platform)
 )
 
 // sections returns all sections, in the order of their checks. It is a function, because the reader

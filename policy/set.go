@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Set is a list of policies for the same image, such as one of the organization and one of a
@@ -23,7 +25,7 @@ type Set []*Policy
 //
 // Other results are listed for each policy, in the order of the policies. Results of several
 // policies with the same words and position are listed once.
-func (s Set) Evaluate(in Input, now time.Time) Decision {
+func (s Set) Evaluate(in evidence.Input, now time.Time) Decision {
 	if len(s) == 0 {
 		s = Set{nil}
 	}
@@ -157,7 +159,7 @@ type resultKey struct {
 	message  string
 }
 
-func newEvaluators(s Set, in *Input, now time.Time) *evaluators {
+func newEvaluators(s Set, in *evidence.Input, now time.Time) *evaluators {
 	c := &evaluators{
 		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, NotAffected: []NotAffected{}, Allowed: []Allowed{}},
 		reported: make(map[resultKey]int),
@@ -198,7 +200,7 @@ func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []
 
 // findings lists every finding with its strictest result. All policies evaluate it anyway, so that
 // their exceptions count as used.
-func (c *evaluators) findings(p *Platform) {
+func (c *evaluators) findings(p *evidence.Platform) {
 	findings := sorted(p.Findings, compareFindings)
 	for i := range findings {
 		s := newIndexedFinding(&findings[i], p)
@@ -243,7 +245,7 @@ type outcome struct {
 	rank rank
 	Violation
 	exception *Exception
-	statement *VEXStatement
+	statement *evidence.VEXStatement
 }
 
 // rank orders outcomes, the strictest first.

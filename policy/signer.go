@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -31,28 +32,7 @@ type SignerRule struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-// SignerIdentity is a verified signer.
-type Signer struct {
-	// Key is the fingerprint of the key, "sha256:<hex>" of its DER form (SubjectPublicKeyInfo). It
-	// is empty for an identity.
-	Key string `json:"key,omitempty"`
-	// Issuer and Subject come from the certificate. They are empty for a key.
-	Issuer  string `json:"issuer,omitempty"`
-	Subject string `json:"subject,omitempty"`
-}
-
-// String returns the key's fingerprint, or the subject and its issuer.
-func (s *Signer) String() string {
-	switch {
-	case s == nil:
-		return ""
-	case s.Key != "":
-		return "key " + s.Key
-	}
-	return fmt.Sprintf("%s (%s)", s.Subject, s.Issuer)
-}
-
-func compareSigners(a, b *Signer) int {
+func compareSigners(a, b *evidence.Signer) int {
 	return strings.Compare(a.String(), b.String())
 }
 
@@ -87,7 +67,7 @@ func (d *decoder) publicKey(to *string) reader {
 	}, "!!str")
 }
 
-// Fingerprint returns the fingerprint of a public key in PEM form, as in SignerIdentity.Key. It does not
+// Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It does not
 // check that the key is usable.
 func Fingerprint(key string) (string, error) {
 	block, rest := pem.Decode([]byte(key))
@@ -159,7 +139,7 @@ func compileSigners(rules []SignerRule) signers {
 }
 
 // has reports whether s is one of the named signers.
-func (all signers) has(names []string, s Signer) bool {
+func (all signers) has(names []string, s evidence.Signer) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		known, ok := all[name]
 		if !ok {

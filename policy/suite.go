@@ -6,6 +6,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -28,7 +29,7 @@ type Case struct {
 	Now      time.Time
 	// Evidence is the evidence in the suite itself. Missing parts are filled in with an image that
 	// passes most policies, see ParseSuite.
-	Evidence *Input
+	Evidence *evidence.Input
 	// EvidenceFile names a file with an Input, or with a report that contains one. The name is as
 	// written: relative to the folder of the suite.
 	EvidenceFile string

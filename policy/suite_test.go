@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // suiteOf returns a suite of one case with this evidence and expectation.
@@ -105,7 +107,7 @@ s.yaml:3:9: a case has no "expect", which is mandatory`,
 // TestSuiteEvidenceHasEveryField checks that a suite can set every field of the JSON form of
 // evidence, with the same meaning.
 func TestSuiteEvidenceHasEveryField(t *testing.T) {
-	var want Input
+	var want evidence.Input
 	n := 0
 	fillEvidence(reflect.ValueOf(&want).Elem(), &n)
 	data, err := json.Marshal(want)
@@ -124,11 +126,11 @@ func fillEvidence(v reflect.Value, n *int) {
 	case *time.Time:
 		*to = now.Add(time.Duration(*n) * time.Second)
 		return
-	case *Severity:
-		*to = SeverityHigh
+	case *evidence.Severity:
+		*to = evidence.SeverityHigh
 		return
-	case *FixState:
-		*to = FixWont
+	case *evidence.FixState:
+		*to = evidence.FixWont
 		return
 	}
 	switch v.Kind() {

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
 // Check compares the decision of the policies about in, at c.Now, with the expectation of c. It
 // returns the differences, one sentence each, without a full stop at the end. An empty result means
 // that the case passes. Differences may quote text from the image: sanitize them before printing.
-func (c *Case) Check(s Set, in Input) []string {
+func (c *Case) Check(s Set, in evidence.Input) []string {
 	d := s.Evaluate(in, c.Now)
 	x := &c.Expect
 	var differences []string
@@ -79,7 +80,7 @@ func (e *Expected) matches(v *Violation) bool {
 	if v.Rule != e.Rule || e.Platform != "" && v.Platform != e.Platform {
 		return false
 	}
-	if e.ID != "" && (v.Finding == nil || !slices.Contains(lowerIDs(v.Finding.ID, v.Finding.Aliases), strings.ToLower(e.ID))) {
+	if e.ID != "" && (v.Finding == nil || !slices.Contains(v.Finding.IDs(), strings.ToLower(e.ID))) {
 		return false
 	}
 	if e.Package == "" {
@@ -90,7 +91,7 @@ func (e *Expected) matches(v *Violation) bool {
 }
 
 // packageOf returns the package that v is about, or nil.
-func packageOf(v *Violation) *Package {
+func packageOf(v *Violation) *evidence.Package {
 	switch {
 	case v.Finding != nil:
 		return &v.Finding.Package

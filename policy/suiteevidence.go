@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // standInDigest replaces a digest that a case does not set.
@@ -18,17 +20,17 @@ var standInDigest = "sha256:" + strings.Repeat("0", 64)
 const standInAdvisories = 30_000
 
 // evidence reads an Input at the time now, and fills in the parts that the case leaves out.
-func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *Input {
+func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *evidence.Input {
 	r := evidenceReader{d, now}
-	in := &Input{
-		Image: Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: standInDigest},
-		Database: Database{Schema: "6", Built: now, Digest: standInDigest,
-			Providers:  []Provider{{Name: "epss", Captured: now}, {Name: "kev", Captured: now}},
-			Advisories: []Advisories{{Distribution: "debian 12", Count: standInAdvisories}}},
+	in := &evidence.Input{
+		Image: evidence.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: standInDigest},
+		Database: evidence.Database{Schema: "6", Built: now, Digest: standInDigest,
+			Providers:  []evidence.Provider{{Name: "epss", Captured: now}, {Name: "kev", Captured: now}},
+			Advisories: []evidence.Advisories{{Distribution: "debian 12", Count: standInAdvisories}}},
 	}
 	r.value(reflect.ValueOf(in).Elem())(key, n)
 	if in.Platforms == nil {
-		in.Platforms = []Platform{r.platform()}
+		in.Platforms = []evidence.Platform{r.platform()}
 	}
 	for i := range in.Platforms {
 		if p := &in.Platforms[i]; p.Packages == nil {
@@ -45,21 +47,23 @@ type evidenceReader struct {
 	now time.Time
 }
 
-func (r evidenceReader) platform() Platform {
-	return Platform{
+func (r evidenceReader) platform() evidence.Platform {
+	return evidence.Platform{
 		Platform: "linux/amd64", Digest: standInDigest,
-		Distribution: Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)"},
+		Distribution: evidence.Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)"},
 		Config:       r.config(),
 		Size:         1 << 20,
 	}
 }
 
-func (r evidenceReader) config() *ImageConfig { return &ImageConfig{User: "65532", Created: r.now} }
+func (r evidenceReader) config() *evidence.ImageConfig {
+	return &evidence.ImageConfig{User: "65532", Created: r.now}
+}
 
 // standInPackages returns the packages that an image with these findings has at least.
-func standInPackages(findings []Finding) []Package {
+func standInPackages(findings []evidence.Finding) []evidence.Package {
 	licenses := []string{"MIT"}
-	packages := []Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}
+	packages := []evidence.Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}
 	for _, f := range findings {
 		p := f.Package
 		p.Licenses = licenses
@@ -72,15 +76,15 @@ func (r evidenceReader) value(v reflect.Value) reader {
 	switch to := v.Addr().Interface().(type) {
 	case *time.Time:
 		return r.date(to)
-	case *Severity:
-		return scalar(r.decoder, to, "a severity", ParseSeverity, "!!str")
-	case *FixState:
-		return scalar(r.decoder, to, "a fix state", func(s string) (f FixState, err error) {
+	case *evidence.Severity:
+		return scalar(r.decoder, to, "a severity", evidence.ParseSeverity, "!!str")
+	case *evidence.FixState:
+		return scalar(r.decoder, to, "a fix state", func(s string) (f evidence.FixState, err error) {
 			return f, f.UnmarshalJSON(strconv.AppendQuote(nil, s))
 		}, "!!str")
-	case *Platform:
+	case *evidence.Platform:
 		*to = r.platform()
-	case *ImageConfig:
+	case *evidence.ImageConfig:
 		*to = *r.config()
 	}
 	switch v.Kind() {

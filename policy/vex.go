@@ -10,18 +10,8 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
-)
-
-// VEXStatus is the status of a vulnerability in a product, in the words of OpenVEX.
-type VEXStatus string
-
-// The statuses. Only the first two can remove a finding.
-const (
-	VEXNotAffected        VEXStatus = "not_affected"
-	VEXFixed              VEXStatus = "fixed"
-	VEXAffected           VEXStatus = "affected"
-	VEXUnderInvestigation VEXStatus = "under_investigation"
 )
 
 // vexJustifications are the justifications of OpenVEX and CSAF.
@@ -52,7 +42,7 @@ type VEXRule struct {
 	Position Position `json:"position,omitzero"`
 	// Accept lists the statuses that remove a finding: not_affected, fixed or both. Default: none.
 	// Example: "accept: [not_affected]".
-	Accept []VEXStatus `json:"accept,omitempty"`
+	Accept []evidence.VEXStatus `json:"accept,omitempty"`
 	// Justifications lists the only justifications that are accepted for not_affected, in the words
 	// of OpenVEX. Default: any, and also no justification. Example: "justifications:
 	// [component_not_present]".
@@ -66,25 +56,6 @@ type VEXRule struct {
 	Signers []string `json:"signers,omitempty"`
 }
 
-// VEXStatement states how a vulnerability affects some products.
-type VEXStatement struct {
-	ID      string   `json:"id"`
-	Aliases []string `json:"aliases,omitempty"`
-	// Products lists purls of packages, or images by digest, "sha256:<hex>", or by purls of type
-	// oci. Subcomponents lists purls of packages in these products.
-	Products      []string  `json:"products,omitempty"`
-	Subcomponents []string  `json:"subcomponents,omitempty"`
-	Status        VEXStatus `json:"status"`
-	Justification string    `json:"justification,omitempty"`
-	Impact        string    `json:"impact,omitempty"`
-	// Document names the document of the statement, and Author the author that it states.
-	Document string `json:"document,omitempty"`
-	Author   string `json:"author,omitempty"`
-	// Signer is the verified signer, or nil if the statement is not signed.
-	Signer    *Signer   `json:"signer,omitempty"`
-	Timestamp time.Time `json:"timestamp,omitzero"`
-}
-
 func (d *decoder) vex(r *VEXRule) reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
@@ -96,17 +67,17 @@ func (d *decoder) vex(r *VEXRule) reader {
 			optional("signers", d.texts(&r.Signers, func(string) error { return nil }, "leave it out to accept none")),
 		)
 		for _, status := range accept {
-			r.Accept = append(r.Accept, VEXStatus(status))
+			r.Accept = append(r.Accept, evidence.VEXStatus(status))
 		}
 	}
 }
 
 func checkAccepted(s string) error {
-	switch VEXStatus(s) {
-	case VEXNotAffected, VEXFixed:
+	switch evidence.VEXStatus(s) {
+	case evidence.VEXNotAffected, evidence.VEXFixed:
 		return nil
 	}
-	return fmt.Errorf("%q takes no finding away: want %s or %s", s, VEXNotAffected, VEXFixed)
+	return fmt.Errorf("%q takes no finding away: want %s or %s", s, evidence.VEXNotAffected, evidence.VEXFixed)
 }
 
 func checkJustification(s string) error {
@@ -117,7 +88,7 @@ func checkJustification(s string) error {
 }
 
 // trusts reports whether a statement counts at all.
-func (r *VEXRule) trusts(s *VEXStatement, known signers) bool {
+func (r *VEXRule) trusts(s *evidence.VEXStatement, known signers) bool {
 	if s.Signer == nil {
 		return r.Files
 	}
@@ -125,11 +96,11 @@ func (r *VEXRule) trusts(s *VEXStatement, known signers) bool {
 }
 
 // accepts reports whether a statement can remove findings.
-func (r *VEXRule) accepts(s *VEXStatement) bool {
+func (r *VEXRule) accepts(s *evidence.VEXStatement) bool {
 	switch {
-	case s.Status != VEXNotAffected && s.Status != VEXFixed, !slices.Contains(r.Accept, s.Status):
+	case s.Status != evidence.VEXNotAffected && s.Status != evidence.VEXFixed, !slices.Contains(r.Accept, s.Status):
 		return false
-	case s.Status == VEXNotAffected && len(r.Justifications) > 0:
+	case s.Status == evidence.VEXNotAffected && len(r.Justifications) > 0:
 		return slices.Contains(r.Justifications, s.Justification)
 	}
 	return true
@@ -142,7 +113,7 @@ type statements struct {
 }
 
 type statement struct {
-	*VEXStatement
+	*evidence.VEXStatement
 	accepted      bool
 	since         time.Time // compared to find the latest statement
 	products      []product
@@ -161,7 +132,7 @@ var neverReplaced = time.Unix(1<<40, 0)
 
 // newStatements prepares the statements that r trusts. It calls later with the instants when other
 // statements begin to count. It returns nil if r accepts none.
-func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later func(time.Time)) *statements {
+func newStatements(r *VEXRule, known signers, in *evidence.Input, now time.Time, later func(time.Time)) *statements {
 	if len(r.Accept) == 0 {
 		return nil
 	}
@@ -185,7 +156,7 @@ func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later fu
 		for _, p := range s.Subcomponents {
 			s.subcomponents = append(s.subcomponents, match.LiteralPURL(p))
 		}
-		ids := lowerIDs(s.ID, s.Aliases)
+		ids := s.IDs()
 		slices.Sort(ids)
 		for _, id := range slices.Compact(ids) {
 			if id != "" {
@@ -209,7 +180,7 @@ func newProduct(s string) product {
 
 // removing returns the statement that removes f, or nil. If several products are affected, it
 // returns the latest statement.
-func (all *statements) removing(f *indexedFinding) *VEXStatement {
+func (all *statements) removing(f *indexedFinding) *evidence.VEXStatement {
 	if all == nil {
 		return nil
 	}
@@ -267,7 +238,7 @@ func (s *statement) replaces(b *statement) bool {
 	return compareStatements(s.VEXStatement, b.VEXStatement) < 0
 }
 
-func compareStatements(a, b *VEXStatement) int {
+func compareStatements(a, b *evidence.VEXStatement) int {
 	return cmp.Or(
 		strings.Compare(a.Document, b.Document),
 		compareSigners(a.Signer, b.Signer),

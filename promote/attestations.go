@@ -10,7 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // CopyPlan holds the signatures and attestations that were found on the image in staging: those that
@@ -44,7 +44,7 @@ type CopiedAttestation struct {
 	// Form of storage: legacy or bundle.
 	Format string `json:"format"`
 	// Trusted signer that made it.
-	Signer policy.Signer `json:"signer"`
+	Signer evidence.Signer `json:"signer"`
 }
 
 // SkippedAttestation is a signature or attestation that was skipped.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const notesType = "https://example.com/notes/v1"
@@ -27,7 +27,7 @@ func (w *world) noted(builder *trust.Signer, kind, predicate string, digest v1.H
 		w.Fatal(err)
 	}
 	return AttestationCopy{Form: form, Envelope: env, CopiedAttestation: CopiedAttestation{PredicateType: kind, Subject: digest.String(), Digest: "sha256:" + payloadDigest(payload),
-		Format: form.String(), Signer: policy.Signer{Key: trust.Fingerprint(builder.PublicKey())}}}
+		Format: form.String(), Signer: evidence.Signer{Key: trust.Fingerprint(builder.PublicKey())}}}
 }
 
 func (w *world) notes(repo name.Repository, digest v1.Hash, builder *trust.Signer, form trust.Format) int {

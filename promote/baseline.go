@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Baseline returns the findings of the images now under the tags, from the promoter's own signed
@@ -25,7 +26,7 @@ import (
 // may have moved the tag to an older image.
 //
 // Nothing that is in prefetched is read again; prefetched may be nil.
-func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
+func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *evidence.Baseline, missing string, err error) {
 	s := p.verifier.snapshot(prefetched)
 	for i, tag := range tags {
 		t := p.trust
@@ -53,7 +54,7 @@ func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetche
 // Baseline returns the findings of an approved image, from scans by signers that t trusts; see
 // Promoter.Baseline. A reference that does not exist is an error here, because the user named it
 // explicitly. If ref has a tag, the image must have been promoted under it.
-func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *policy.Baseline, missing string, err error) {
+func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *evidence.Baseline, missing string, err error) {
 	if tag, ok := ref.(name.Tag); ok {
 		t.Tag = tag.TagStr()
 	}
@@ -61,7 +62,7 @@ func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b
 	return v.snapshot(nil).baseline(ctx, ref, t)
 }
 
-func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*policy.Baseline, string, error) {
+func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*evidence.Baseline, string, error) {
 	proof, err := s.proveAll(ctx, ref, t, s.v.forms())
 	var invalid *VerifyError
 	if errors.As(err, &invalid) {
@@ -70,7 +71,7 @@ func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*p
 	if err != nil {
 		return nil, "", err
 	}
-	b := &policy.Baseline{Digests: []string{proof.digest.String()}, Findings: []policy.BaselineFinding{}}
+	b := &evidence.Baseline{Digests: []string{proof.digest.String()}, Findings: []evidence.BaselineFinding{}}
 	for _, a := range proof.listed(proof.decision) {
 		if a.PredicateType != ScanType {
 			continue
@@ -86,7 +87,7 @@ func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*p
 
 // scannedFindings returns the findings of a scan statement. It fails if the scan omits the
 // platform, or the package of a finding, because such findings cannot be compared.
-func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
+func scannedFindings(raw json.RawMessage) ([]evidence.BaselineFinding, error) {
 	var scan struct {
 		Scanner struct {
 			Result struct {
@@ -109,12 +110,12 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 	case result.Platform == "":
 		return nil, errors.New("the statement does not name its platform")
 	}
-	var out []policy.BaselineFinding
+	var out []evidence.BaselineFinding
 	for _, f := range *result.Findings {
 		if f.ID == "" || f.Type == "" || f.Name == "" {
 			return nil, fmt.Errorf("the finding %q does not name a package to compare with", f.ID)
 		}
-		out = append(out, policy.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
+		out = append(out, evidence.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
 	}
 	return out, nil
 }
@@ -139,7 +140,7 @@ type Inherited struct {
 	Rule string `json:"rule"`
 }
 
-func usedBaseline(b *policy.Baseline, warnings []policy.Violation) *UsedBaseline {
+func usedBaseline(b *evidence.Baseline, warnings []policy.Violation) *UsedBaseline {
 	if b == nil {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Packages with findings in the test records. The default policy of a world lets both pass.
@@ -62,7 +63,7 @@ func (w *world) put(what remote.Taggable, tags ...name.Tag) {
 
 func moving(o *Options) { o.MoveTag = true }
 
-func (w *world) baseline(tags ...name.Tag) (*policy.Baseline, string) {
+func (w *world) baseline(tags ...name.Tag) (*evidence.Baseline, string) {
 	w.Helper()
 	b, missing, err := w.promoter().Baseline(w.Context(), policy.DefaultBaselineMaxAge, nil, tags...)
 	if err != nil {
@@ -74,7 +75,7 @@ func (w *world) baseline(tags ...name.Tag) (*policy.Baseline, string) {
 	return b, missing
 }
 
-func ids(b *policy.Baseline) []string {
+func ids(b *evidence.Baseline) []string {
 	var out []string
 	for _, f := range b.Findings {
 		out = append(out, f.Platform+" "+f.ID+" "+f.Type+" "+f.Name)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // scanPredicate is cosign's vulnerability predicate:
@@ -66,15 +66,15 @@ type scanResult struct {
 	// Name of the platform, such as "linux/amd64".
 	Platform string `json:"platform"`
 	// Distribution of the platform.
-	Distribution policy.Distribution `json:"distribution"`
+	Distribution evidence.Distribution `json:"distribution"`
 	// Number of cataloged packages.
 	Packages int `json:"packages"`
 	// Every finding, whether a rule matched it or not.
 	Findings []scanFinding `json:"findings"`
 	// Files that the cataloger found and could not read.
-	Unknowns []policy.Unknown `json:"unknowns"`
+	Unknowns []evidence.Unknown `json:"unknowns"`
 	// Packages that could not be matched against the database.
-	Unmatched []policy.Unmatched `json:"unmatched"`
+	Unmatched []evidence.Unmatched `json:"unmatched"`
 	// Number of matches that grype dropped by its own data corrections.
 	Suppressed int `json:"suppressed"`
 }
@@ -91,7 +91,7 @@ type scanFinding struct {
 	// Name of the package.
 	Name string `json:"name"`
 	// Severity according to the database.
-	Severity policy.Severity `json:"severity"`
+	Severity evidence.Severity `json:"severity"`
 	// Highest CVSS base score.
 	Score float64 `json:"cvss,omitempty"`
 	// EPSS probability, 0 to 1.
@@ -99,14 +99,14 @@ type scanFinding struct {
 	// Listed in CISA's KEV catalog.
 	KEV bool `json:"kev,omitempty"`
 	// Whether a fixed version exists.
-	FixState policy.FixState `json:"fixState"`
+	FixState evidence.FixState `json:"fixState"`
 	// Fixed versions.
-	Fixes []policy.Fix `json:"fixes,omitempty"`
+	Fixes []evidence.Fix `json:"fixes,omitempty"`
 	// First location of the package.
 	Path string `json:"path,omitempty"`
 }
 
-func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
+func newScan(a *gate.Approval, p evidence.Platform) scanPredicate {
 	tool, db := a.Tool(), a.Input().Database
 	started, finished := a.Times()
 	out := scanPredicate{
@@ -128,7 +128,7 @@ func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
 	return out
 }
 
-func shorten(f policy.Finding) scanFinding {
+func shorten(f evidence.Finding) scanFinding {
 	out := scanFinding{ID: f.ID, Aliases: f.Aliases, Package: packageName(f.Package), Type: f.Package.Type, Name: f.Package.Name, Severity: f.Severity,
 		KEV: f.KEV != nil, FixState: f.FixState, Fixes: f.Fixes}
 	for _, c := range f.CVSS {
@@ -203,7 +203,7 @@ type vulnsCoverage struct {
 	Suppressed int `json:"suppressed"`
 }
 
-func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
+func newVulns(a *gate.Approval, p evidence.Platform) vulnsPredicate {
 	scan := newScan(a, p)
 	out := vulnsPredicate{
 		Scanner: vulnsScanner{URI: scan.Scanner.URI, Version: scan.Scanner.Version,
@@ -213,7 +213,7 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 	}
 	// Files and packages that another package accounts for are not a gap.
 	for _, u := range p.Unknowns {
-		if u.Class != policy.UnknownOwned {
+		if u.Class != evidence.UnknownOwned {
 			out.Coverage.Unknowns++
 		}
 	}
@@ -231,7 +231,7 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 
 // severities returns the severity of a finding according to the database, and each score under the
 // name of its scoring system.
-func severities(f policy.Finding) []vulnsSeverity {
+func severities(f evidence.Finding) []vulnsSeverity {
 	out := []vulnsSeverity{{cmp.Or(f.Namespace, "severity"), f.Severity.String()}}
 	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 	for _, c := range f.CVSS {
@@ -245,7 +245,7 @@ func severities(f policy.Finding) []vulnsSeverity {
 
 // lastUpdate returns the capture time of the oldest data in the database. Rebuilding the database
 // from old data is not an update.
-func lastUpdate(db policy.Database) time.Time {
+func lastUpdate(db evidence.Database) time.Time {
 	oldest := db.Built
 	for _, p := range db.Providers {
 		if p.Captured.Before(oldest) {
@@ -257,7 +257,7 @@ func lastUpdate(db policy.Database) time.Time {
 
 // databaseURI returns the source of the database. A database that was imported from a file is named
 // by its content.
-func databaseURI(db policy.Database) string {
+func databaseURI(db evidence.Database) string {
 	if strings.Contains(db.Source, "://") {
 		return db.Source
 	}
@@ -265,6 +265,6 @@ func databaseURI(db policy.Database) string {
 }
 
 // packageName returns the purl of a package, or name@version if there is none.
-func packageName(p policy.Package) string {
+func packageName(p evidence.Package) string {
 	return cmp.Or(p.PURL, p.Name+"@"+p.Version)
 }

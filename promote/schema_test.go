@@ -28,7 +28,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "write docs/schemas and the generated parts of docs/statements.md")
@@ -94,7 +94,7 @@ func fields(t *testing.T, comments map[string]string, of reflect.Type) []field {
 	return out
 }
 
-// plainComments describe fields of package policy that have no comment, or a comment for readers of
+// plainComments describe fields of packages policy and evidence that have no comment, or a comment for readers of
 // the Go code.
 var plainComments = map[string]string{
 	"Package.Name": "Name of the package.", "Package.Version": "Version of the package.", "Package.PURL": "Package URL.",
@@ -125,7 +125,7 @@ var plainComments = map[string]string{
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, dir := range []string{".", "../policy"} {
+	for _, dir := range []string{".", "../policy", "../policy/evidence"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +174,7 @@ func schemaOf(t *testing.T, comments map[string]string, of reflect.Type) map[str
 	switch {
 	case of == reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
-	case of == reflect.TypeFor[policy.Severity](), of == reflect.TypeFor[policy.FixState]():
+	case of == reflect.TypeFor[evidence.Severity](), of == reflect.TypeFor[evidence.FixState]():
 		return map[string]any{"type": "string"}
 	case of.Kind() == reflect.Pointer:
 		return schemaOf(t, comments, of.Elem())

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // The predicate types of the statements on a promoted image. Cluster policies match them as
@@ -96,7 +96,7 @@ type DecisionBasis struct {
 	// Every platform of the image.
 	Platforms []PlatformDigest `json:"platforms"`
 	// Vulnerability database that was used.
-	Database policy.Database `json:"database"`
+	Database evidence.Database `json:"database"`
 	// Exceptions of the policy that the decision depends on.
 	Exceptions []Used `json:"exceptions"`
 	// SHA-256 of all external evidence that was available. Default: there was none.
@@ -162,7 +162,7 @@ type UsedVEX struct {
 	// Package of the finding, as a purl.
 	Package string `json:"package"`
 	// Status in the VEX statement: not_affected or fixed.
-	Status policy.VEXStatus `json:"status"`
+	Status evidence.VEXStatus `json:"status"`
 	// Justification in the VEX statement.
 	Justification string `json:"justification,omitempty"`
 	// Impact statement in the VEX statement.
@@ -186,7 +186,7 @@ type UsedAttestation struct {
 	// Predicate type of the attestation. Default: it is a signature.
 	PredicateType string `json:"predicateType,omitempty"`
 	// Trusted signer that made it.
-	Signer policy.Signer `json:"signer"`
+	Signer evidence.Signer `json:"signer"`
 }
 
 // ExternalEvidenceDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>",

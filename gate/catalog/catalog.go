@@ -29,7 +29,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate/filesystem"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Tool identifies a build of this program.
@@ -93,7 +93,7 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 
 // read runs syft's catalogers on an image. unread adds the files that catalogers skipped without an
 // unknown.
-func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]policy.Unknown) []policy.Unknown, err error) {
+func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]evidence.Unknown) []evidence.Unknown, err error) {
 	cfg := catalogConfig(c.Tool)
 	licensed, err := c.Patterns.licensed(ctx)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Imag
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, func(listed []policy.Unknown) []policy.Unknown { return large.unknowns(append(listed, more...)) }, nil
+	return s, func(listed []evidence.Unknown) []evidence.Unknown { return large.unknowns(append(listed, more...)) }, nil
 }
 
 // hideCredentials removes values of the image configuration from a syft SBOM before it is written
@@ -131,7 +131,7 @@ func (c *Cataloger) hideCredentials(s *sbom.SBOM) error {
 	m.RawConfig, m.RawManifest, m.Annotations = nil, nil, nil
 	m.Labels = maps.Clone(m.Labels)
 	for _, name := range patterns.HiddenLabels(m.Labels) {
-		m.Labels[name] = policy.HiddenValue
+		m.Labels[name] = evidence.HiddenValue
 	}
 	s.Source.Metadata = m
 	return nil

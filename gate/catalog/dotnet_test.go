@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // elfWith returns a program with these sections, followed by data. The last section has the names
@@ -99,7 +99,7 @@ func TestProgramsAreReadLikeSyft(t *testing.T) {
 	}
 	unread := unknowns(own)
 	for i := range unread {
-		unread[i].Class = policy.UnknownFile
+		unread[i].Class = evidence.UnknownFile
 	}
 	if d := cmp.Diff(unread, s.Unknowns); d != "" || len(s.Unknowns) == 0 {
 		t.Errorf("%d unknowns (-syft +ours):\n%s", len(s.Unknowns), d)

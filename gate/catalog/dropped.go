@@ -15,7 +15,7 @@ import (
 	"github.com/anchore/syft/syft"
 
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // If syft cannot read an archive inside an archive, it skips it and drops the packages that it had
@@ -63,8 +63,8 @@ func watchDropped() (stop func() []droppedArchive) {
 // droppedUnknowns returns the skipped archives of one image, sorted. It returns an error if an
 // archive was skipped because of this machine or of a limit in syft: then the image cannot be
 // evaluated.
-func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, error) {
-	var out []policy.Unknown
+func droppedUnknowns(all []droppedArchive, img *image.Image) ([]evidence.Unknown, error) {
+	var out []evidence.Unknown
 	for _, d := range all {
 		for _, fault := range machineFaults {
 			if strings.Contains(d.reason, fault.Error()) {
@@ -79,10 +79,10 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, 
 		if there, _, err := img.SquashedTree().File(file.Path(outer), filetree.FollowBasenameLinks); err == nil && !there {
 			continue
 		}
-		out = append(out, policy.Unknown{Location: policy.Location{Path: d.path}, Cataloger: "java-archive-cataloger",
+		out = append(out, evidence.Unknown{Location: evidence.Location{Path: d.path}, Cataloger: "java-archive-cataloger",
 			Reason: "a nested archive could not be read; packages in it are not listed"})
 	}
-	slices.SortFunc(out, func(a, b policy.Unknown) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b evidence.Unknown) int { return strings.Compare(a.Path, b.Path) })
 	return slices.Compact(out), nil
 }
 

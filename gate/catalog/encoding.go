@@ -11,16 +11,16 @@ import (
 	"github.com/anchore/syft/syft/format/syftjson"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // encoded is an SBOM as it is stored in a cache. The documents are stored as they are,
 // because new ones would have to be proven identical. The input of the matcher is stored in syft's
 // own JSON format, which the grype command also reads.
 type encoded struct {
-	Packages     []policy.Package
-	Distribution policy.Distribution
-	Unknowns     []policy.Unknown
+	Packages     []evidence.Package
+	Distribution evidence.Distribution
+	Unknowns     []evidence.Unknown
 	SPDX         []byte
 	CycloneDX    []byte
 	Syft         []byte
@@ -63,10 +63,10 @@ func Decode(data []byte, digest v1.Hash) (*SBOM, error) {
 	}
 	// gob decodes an empty list as nil.
 	if r.Packages == nil {
-		r.Packages = []policy.Package{}
+		r.Packages = []evidence.Package{}
 	}
 	if r.Unknowns == nil {
-		r.Unknowns = []policy.Unknown{}
+		r.Unknowns = []evidence.Unknown{}
 	}
 	return &SBOM{Digest: digest, Packages: r.Packages, Distribution: r.Distribution, Unknowns: r.Unknowns,
 		SPDX: r.SPDX, CycloneDX: r.CycloneDX, syft: s, sorted: s.Artifacts.Packages.Sorted(), owners: r.Owners}, nil

@@ -11,7 +11,7 @@ import (
 
 	"github.com/anchore/syft/syft/file"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // maxParsed limits how many bytes of a file a cataloger may read from its beginning. Text parsers
@@ -39,7 +39,7 @@ var executables = []string{"application/x-executable", "application/x-sharedlib"
 // largeFiles limits how much catalogers read, and records the files that they could not read whole.
 type largeFiles struct {
 	mu    sync.Mutex
-	found map[policy.Location]bool
+	found map[evidence.Location]bool
 }
 
 // bound limits the reading of one file. Archives and databases are not limited.
@@ -54,9 +54,9 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.found == nil {
-			l.found = map[policy.Location]bool{}
+			l.found = map[evidence.Location]bool{}
 		}
-		l.found[policy.Location{Path: at.RealPath, Layer: at.FileSystemID}] = true
+		l.found[evidence.Location{Path: at.RealPath, Layer: at.FileSystemID}] = true
 		return false
 	})
 	b := bounded{ReadCloser: content, left: maxParsed, allowed: allowed}
@@ -68,12 +68,14 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 
 // unknowns adds the recorded files to the unknowns of the catalogers, sorted. This is needed
 // because some catalogers treat a read error as the end of the file.
-func (l *largeFiles) unknowns(listed []policy.Unknown) []policy.Unknown {
+func (l *largeFiles) unknowns(listed []evidence.Unknown) []evidence.Unknown {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for at := range l.found {
-		if !slices.ContainsFunc(listed, func(u policy.Unknown) bool { return u.Location == at && strings.Contains(u.Reason, errParsed.Error()) }) {
-			listed = append(listed, policy.Unknown{Location: at, Reason: errParsed.Error()})
+		if !slices.ContainsFunc(listed, func(u evidence.Unknown) bool {
+			return u.Location == at && strings.Contains(u.Reason, errParsed.Error())
+		}) {
+			listed = append(listed, evidence.Unknown{Location: at, Reason: errParsed.Error()})
 		}
 	}
 	slices.SortFunc(listed, compareUnknowns)

@@ -21,7 +21,7 @@ import (
 	"github.com/anchore/syft/syft/file"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // ownedFile is a file that a package of the distribution installed. Its content has the checksum in
@@ -29,7 +29,7 @@ import (
 // that.
 type ownedFile struct {
 	Path  string
-	Owner policy.Package // without locations and licenses
+	Owner evidence.Package // without locations and licenses
 }
 
 // ownership is the record of a file in a package database.
@@ -55,7 +55,7 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 		}
 		if owner != nil {
 			s.owners = append(s.owners, ownedFile{Path: p,
-				Owner: policy.Package{Name: owner.Name, Version: owner.Version, Type: string(owner.Type), PURL: owner.PURL}})
+				Owner: evidence.Package{Name: owner.Name, Version: owner.Version, Type: string(owner.Type), PURL: owner.PURL}})
 		}
 	}
 	return nil

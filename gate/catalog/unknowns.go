@@ -9,7 +9,7 @@ import (
 	"github.com/anchore/syft/syft/file"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // packageDatabases matches the files, in any folder, where package managers record installed
@@ -49,22 +49,22 @@ func (s *SBOM) classifyUnknowns() {
 		}
 		switch {
 		case packageDatabases.MatchString(u.Path) || databaseCatalogers.MatchString(u.Cataloger):
-			u.Class, u.Package = policy.UnknownPackageDatabase, ""
+			u.Class, u.Package = evidence.UnknownPackageDatabase, ""
 		case packageArchives.MatchString(u.Path) || strings.Contains(u.Path, ":"):
-			u.Class = policy.UnknownArchive
+			u.Class = evidence.UnknownArchive
 		case purl != "" && isTestData(root, u.Path):
-			u.Class = policy.UnknownTestData
+			u.Class = evidence.UnknownTestData
 		case otherArchives.MatchString(u.Path):
-			u.Class = policy.UnknownArchive
+			u.Class = evidence.UnknownArchive
 		default:
-			u.Class = policy.UnknownFile
+			u.Class = evidence.UnknownFile
 		}
 	}
 }
 
 // EvaluatedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
 // package database is never marked, except for a list of checksums of a cataloged package.
-func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []policy.Unknown {
+func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
 		u := &out[i]
@@ -72,9 +72,9 @@ func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []policy.Unknown {
 			continue
 		}
 		if owner := s.checksummedBy(*u); owner != nil {
-			u.Class, u.Package = policy.UnknownOwned, owner.PURL
-		} else if u.Class != policy.UnknownPackageDatabase && s.OwnerOf(u.Path) != nil {
-			u.Class = policy.UnknownOwned
+			u.Class, u.Package = evidence.UnknownOwned, owner.PURL
+		} else if u.Class != evidence.UnknownPackageDatabase && s.OwnerOf(u.Path) != nil {
+			u.Class = evidence.UnknownOwned
 		}
 	}
 	return out
@@ -83,14 +83,14 @@ func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []policy.Unknown {
 // checksummedBy returns the package whose checksums the file lists, or nil. Distroless images have
 // status.d/NAME.md5sums for each status.d/NAME, and syft reads both as package databases
 // (syft/pkg/cataloger/debian/cataloger.go).
-func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
+func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 	record, ok := strings.CutSuffix(u.Path, ".md5sums")
 	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
 		return nil
 	}
 	for i := range s.Packages {
 		p := &s.Packages[i]
-		if p.Type == string(syftpkg.DebPkg) && slices.ContainsFunc(p.Found, func(l policy.Location) bool { return l.Path == record }) {
+		if p.Type == string(syftpkg.DebPkg) && slices.ContainsFunc(p.Found, func(l evidence.Location) bool { return l.Path == record }) {
 			return p
 		}
 	}
@@ -99,7 +99,7 @@ func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
 
 // OwnerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
 // part of the path: a folder can have a colon in its name.
-func (s *SBOM) OwnerOf(p string) *policy.Package {
+func (s *SBOM) OwnerOf(p string) *evidence.Package {
 	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
 	if !ok {
 		return nil

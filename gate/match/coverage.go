@@ -16,7 +16,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // addGaps adds the packages that the matchers ignore without an error, the files that the
@@ -32,7 +32,7 @@ func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d 
 	for i := range s.SyftPackages() {
 		c.cataloged[pkg.ID(s.SyftPackages()[i].ID())] = &s.SyftPackages()[i]
 	}
-	m.Unmatched = append([]policy.Unmatched{}, gaps...)
+	m.Unmatched = append([]evidence.Unmatched{}, gaps...)
 	if err := c.addTypes(ctx, pkgs, &m.Unmatched); err != nil {
 		return err
 	}
@@ -48,23 +48,23 @@ func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d 
 }
 
 // distributionGaps returns the reasons why packages of the distribution cannot be matched.
-func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro) ([]policy.Unmatched, error) {
-	var out []policy.Unmatched
+func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro) ([]evidence.Unmatched, error) {
+	var out []evidence.Unmatched
 	if len(s.Packages) == 0 {
-		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
+		out = append(out, evidence.Unmatched{Reason: evidence.NothingCataloged, Detail: "no package was found in the image"})
 	}
 	kinds := osPackageTypes(s)
 	switch {
 	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
-		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged,
+		out = append(out, evidence.Unmatched{Reason: evidence.NothingCataloged,
 			Detail: "os-release names " + d.String() + ", but no operating system package was found"})
 	case len(kinds) > 0 && d == nil:
-		out = append(out, policy.Unmatched{Reason: policy.NoDistribution,
+		out = append(out, evidence.Unmatched{Reason: evidence.NoDistribution,
 			Detail: "there are operating system packages, but no os-release names the distribution"})
 	case len(kinds) > 0:
 		for _, kind := range kinds {
 			if !slices.Contains(nativeTypes[kind], d.Type) {
-				out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase,
+				out = append(out, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase,
 					Detail: fmt.Sprintf("packages of type %s, which %s does not use", kind, d)})
 			}
 		}
@@ -73,7 +73,7 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *di
 			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
 		}
 		if !ok {
-			out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
+			out = append(out, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase, Detail: d.String()})
 		}
 	}
 	return out, nil
@@ -90,12 +90,12 @@ type coverage struct {
 
 // OwnerOf returns the package of a covered distribution that owns all files that describe p, or
 // nil.
-func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
+func (c *coverage) ownerOf(p *pkg.Package) *evidence.Package {
 	cataloged := c.cataloged[p.ID]
 	if !c.distributionCovered || cataloged == nil || catalog.IsOSPackage(p.Type) {
 		return nil
 	}
-	var owner *policy.Package
+	var owner *evidence.Package
 	for _, l := range catalog.Evidence(cataloged) {
 		if owner = c.sbom.OwnerOf(l.RealPath); owner == nil {
 			return nil
@@ -107,7 +107,7 @@ func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
 // addTypes lists package types without any advisory in the database. For these types, a scan
 // without findings means nothing. Packages of the distribution, and packages that they own, are
 // handled by distribution.
-func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]policy.Unmatched) error {
+func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]evidence.Unmatched) error {
 	byName := matchedByName()
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
@@ -130,7 +130,7 @@ func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]polic
 		unanswered[p.Type] = append(unanswered[p.Type], p.Name)
 	}
 	for _, t := range slices.Sorted(maps.Keys(unanswered)) {
-		*to = append(*to, policy.Unmatched{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
+		*to = append(*to, evidence.Unmatched{Type: string(t), Packages: len(unanswered[t]), Reason: evidence.TypeNotInDatabase, Detail: someOf(unanswered[t])})
 	}
 	return nil
 }
@@ -143,20 +143,20 @@ func (c *coverage) coversType(ctx context.Context, t syftpkg.Type, cpes []cpe.CP
 	return ok, err
 }
 
-func (c *coverage) owned(p *pkg.Package, owner *policy.Package) policy.Unmatched {
+func (c *coverage) owned(p *pkg.Package, owner *evidence.Package) evidence.Unmatched {
 	about := c.packageOf(p)
-	return policy.Unmatched{Package: &about, Reason: policy.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
+	return evidence.Unmatched{Package: &about, Reason: evidence.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
 }
 
 // addVersion lists a package whose version cannot be compared, with the reason.
-func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.Unmatched) error {
+func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidence.Unmatched) error {
 	reason, detail := incomparable(*p)
 	if reason == "" {
 		return nil
 	}
 	if owner := c.ownerOf(p); owner != nil {
 		one := c.owned(p, owner)
-		same := func(u policy.Unmatched) bool { // already listed because its type is not in the database
+		same := func(u evidence.Unmatched) bool { // already listed because its type is not in the database
 			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
 		}
 		if !slices.ContainsFunc(*to, same) {
@@ -165,17 +165,17 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 		return nil
 	}
 	about := c.packageOf(p)
-	u := policy.Unmatched{Package: &about, Reason: reason, Detail: detail}
-	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != policy.MainModule {
+	u := evidence.Unmatched{Package: &about, Reason: reason, Detail: detail}
+	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != evidence.MainModule {
 		if c.modules == nil {
 			c.modules = catalog.VersionedModules(c.sbom.SyftPackages())
 		}
 		if purl := catalog.PartOf(cataloged, c.modules); purl != "" {
-			u.Reason, u.Detail, u.Owner = policy.PartOfPackage, "", purl
+			u.Reason, u.Detail, u.Owner = evidence.PartOfPackage, "", purl
 		} else if own, err := c.isOwn(ctx, p, cataloged); err != nil {
 			return err
 		} else if own {
-			u.Reason, u.Detail = policy.FirstParty, ""
+			u.Reason, u.Detail = evidence.FirstParty, ""
 		}
 	}
 	*to = append(*to, u)
@@ -200,14 +200,14 @@ func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg
 
 // packageOf returns a package with the locations that describe it. For a jar inside an archive, the
 // location is the path of the archive, a colon, and the path in the archive.
-func (c *coverage) packageOf(p *pkg.Package) policy.Package {
-	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+func (c *coverage) packageOf(p *pkg.Package) evidence.Package {
+	out := evidence.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	cataloged := c.cataloged[p.ID]
 	if cataloged == nil {
 		return packageOf(*p)
 	}
 	for _, l := range catalog.Evidence(cataloged) {
-		found := policy.Location{Path: l.RealPath, Layer: l.FileSystemID}
+		found := evidence.Location{Path: l.RealPath, Layer: l.FileSystemID}
 		if m, ok := cataloged.Metadata.(syftpkg.JavaArchive); ok && c.sbom.OwnerOf(l.RealPath) == nil {
 			if inside, nested := strings.CutPrefix(m.VirtualPath, l.RealPath+":"); nested {
 				found.Path += ":" + inside
@@ -266,16 +266,16 @@ var nativeTypes = map[syftpkg.Type][]distro.Type{
 
 // incomparable returns the reason why a package's version cannot be compared with the ranges of an
 // advisory, and a detail. The reason is empty if it can be compared.
-func incomparable(p pkg.Package) (policy.UnmatchedReason, string) {
+func incomparable(p pkg.Package) (evidence.UnmatchedReason, string) {
 	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
-		return policy.MainModule, "the Go program's own module has no released version"
+		return evidence.MainModule, "the Go program's own module has no released version"
 	}
 	if v := strings.TrimSpace(p.Version); v == "" || strings.EqualFold(v, "unknown") {
-		return policy.VersionUnknown, ""
+		return evidence.VersionUnknown, ""
 	}
 	format := pkg.VersionFormat(p)
 	if err := version.New(p.Version, format).Validate(); err != nil {
-		return policy.VersionNotComparable, err.Error()
+		return evidence.VersionNotComparable, err.Error()
 	}
 	return "", ""
 }

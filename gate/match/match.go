@@ -30,23 +30,23 @@ import (
 
 	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Result is the result of matching one SBOM against the database.
 type Result struct {
-	Findings []policy.Finding
+	Findings []evidence.Finding
 	// Unmatched lists the packages that the matchers could not match, each with the reason.
-	Unmatched []policy.Unmatched
+	Unmatched []evidence.Unmatched
 	// Unknowns lists the files that the catalogers could not read. Class says whether the advisories
 	// of the distribution apply to them.
-	Unknowns []policy.Unknown
+	Unknowns []evidence.Unknown
 	// Suppressed lists the matches that do not count, each with the reason.
-	Suppressed []policy.Suppressed
+	Suppressed []evidence.Suppressed
 	// Distribution is the distribution of the SBOM with its end of life, if known.
-	Distribution policy.Distribution
+	Distribution evidence.Distribution
 	// Advisories counts the advisories in the database for these packages.
-	Advisories []policy.Advisories
+	Advisories []evidence.Advisories
 }
 
 // SBOM matches an SBOM against the database. If grype only logs a problem or ignores it, SBOM returns
@@ -79,14 +79,14 @@ func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) 
 		return nil, fmt.Errorf("reading the vulnerability database while matching %s: %w", s.Digest, err)
 	}
 
-	out := &Result{Findings: []policy.Finding{}, Suppressed: []policy.Suppressed{}, Distribution: s.Distribution}
+	out := &Result{Findings: []evidence.Finding{}, Suppressed: []evidence.Suppressed{}, Distribution: s.Distribution}
 	for _, one := range found.Sorted() {
 		f, err := toFinding(one)
 		if err != nil {
 			return nil, err
 		}
 		if reason := kernelHeaders(one); reason != "" {
-			out.Suppressed = append(out.Suppressed, policy.Suppressed{Finding: f, Reason: reason})
+			out.Suppressed = append(out.Suppressed, evidence.Suppressed{Finding: f, Reason: reason})
 			continue
 		}
 		out.Findings = append(out.Findings, f)
@@ -96,7 +96,7 @@ func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) 
 		if err != nil {
 			return nil, err
 		}
-		out.Suppressed = append(out.Suppressed, policy.Suppressed{Finding: f, Reason: ignoreReason(one)})
+		out.Suppressed = append(out.Suppressed, evidence.Suppressed{Finding: f, Reason: ignoreReason(one)})
 	}
 	if err := out.addGaps(ctx, db, s, d, pkgs); err != nil {
 		return nil, err
@@ -199,24 +199,24 @@ func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.
 	return found, filters, err
 }
 
-func packageOf(p pkg.Package) policy.Package {
-	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+func packageOf(p pkg.Package) evidence.Package {
+	out := evidence.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	for _, l := range p.Locations.ToSlice() {
-		out.Found = append(out.Found, policy.Location{Path: l.RealPath, Layer: l.FileSystemID})
+		out.Found = append(out.Found, evidence.Location{Path: l.RealPath, Layer: l.FileSystemID})
 	}
 	return out
 }
 
-func toFinding(m match.Match) (policy.Finding, error) {
+func toFinding(m match.Match) (evidence.Finding, error) {
 	v := m.Vulnerability
-	f := policy.Finding{
+	f := evidence.Finding{
 		ID:        v.ID,
 		Package:   packageOf(m.Package),
 		Namespace: v.Namespace,
 		FixState:  fixState(v.Fix.State),
 		Fixes:     fixes(v.Fix),
 		Published: vulndb.Published(v),
-		Matched:   []policy.Match{},
+		Matched:   []evidence.Match{},
 	}
 	for _, related := range v.RelatedVulnerabilities {
 		if related.ID != v.ID && !slices.Contains(f.Aliases, related.ID) {
@@ -226,10 +226,10 @@ func toFinding(m match.Match) (policy.Finding, error) {
 	slices.Sort(f.Aliases)
 	if md := v.Metadata; md != nil {
 		// An invalid severity stays unknown. An unknown severity matches every threshold.
-		f.Severity, _ = policy.ParseSeverity(md.Severity)
+		f.Severity, _ = evidence.ParseSeverity(md.Severity)
 		f.URL, f.Description = md.DataSource, md.Description
 		for _, c := range md.Cvss {
-			f.CVSS = append(f.CVSS, policy.CVSS{Version: c.Version, Vector: c.Vector, Score: c.Metrics.BaseScore, Source: c.Source})
+			f.CVSS = append(f.CVSS, evidence.CVSS{Version: c.Version, Vector: c.Vector, Score: c.Metrics.BaseScore, Source: c.Source})
 		}
 		f.EPSS = highestEPSS(md.EPSS)
 		f.KEV = earliestKEV(md.KnownExploited)
@@ -244,21 +244,21 @@ func toFinding(m match.Match) (policy.Finding, error) {
 	return f, nil
 }
 
-func fixState(s vulnerability.FixState) policy.FixState {
+func fixState(s vulnerability.FixState) evidence.FixState {
 	switch s {
 	case vulnerability.FixStateFixed:
-		return policy.FixAvailable
+		return evidence.FixAvailable
 	case vulnerability.FixStateNotFixed:
-		return policy.FixNone
+		return evidence.FixNone
 	case vulnerability.FixStateWontFix:
-		return policy.FixWont
+		return evidence.FixWont
 	}
-	return policy.FixUnknown
+	return evidence.FixUnknown
 }
 
 // fixes returns each fixed version with the first day of its availability.
-func fixes(fix vulnerability.Fix) []policy.Fix {
-	var out []policy.Fix
+func fixes(fix vulnerability.Fix) []evidence.Fix {
+	var out []evidence.Fix
 	for _, v := range fix.Versions {
 		var first time.Time
 		for _, a := range fix.Available {
@@ -266,25 +266,25 @@ func fixes(fix vulnerability.Fix) []policy.Fix {
 				first = a.Date
 			}
 		}
-		out = append(out, policy.Fix{Version: v, Available: first})
+		out = append(out, evidence.Fix{Version: v, Available: first})
 	}
 	return out
 }
 
-func highestEPSS(all []vulnerability.EPSS) *policy.EPSS {
-	var out *policy.EPSS
+func highestEPSS(all []vulnerability.EPSS) *evidence.EPSS {
+	var out *evidence.EPSS
 	for _, e := range all {
 		if out == nil || e.EPSS > out.Score {
-			out = &policy.EPSS{Score: e.EPSS, Percentile: e.Percentile, Date: e.Date}
+			out = &evidence.EPSS{Score: e.EPSS, Percentile: e.Percentile, Date: e.Date}
 		}
 	}
 	return out
 }
 
-func earliestKEV(all []vulnerability.KnownExploited) *policy.KEV {
-	var out *policy.KEV
+func earliestKEV(all []vulnerability.KnownExploited) *evidence.KEV {
+	var out *evidence.KEV
 	for _, k := range all {
-		one := policy.KEV{Ransomware: strings.EqualFold(k.KnownRansomwareCampaignUse, "known")}
+		one := evidence.KEV{Ransomware: strings.EqualFold(k.KnownRansomwareCampaignUse, "known")}
 		if k.DateAdded != nil {
 			one.Added = *k.DateAdded
 		}
@@ -303,8 +303,8 @@ func earliestKEV(all []vulnerability.KnownExploited) *policy.KEV {
 	return out
 }
 
-func toMatch(d match.Detail) (policy.Match, error) {
-	out := policy.Match{Type: string(d.Type), Matcher: string(d.Matcher)}
+func toMatch(d match.Detail) (evidence.Match, error) {
+	out := evidence.Match{Type: string(d.Type), Matcher: string(d.Matcher)}
 	switch found := d.Found.(type) {
 	case match.DistroResult:
 		out.Constraint = found.VersionConstraint

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // confidentialLabel matches names of labels such as "deploy.token" and "com.example.db-password".
@@ -31,10 +31,10 @@ func (d *Detector) isSensitive(name, value string) bool {
 
 var privateKeyHeader = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`)
 
-// Public returns a text from an image, or policy.HiddenValue if the text looks like a credential.
+// Public returns a text from an image, or evidence.HiddenValue if the text looks like a credential.
 func (d *Detector) Public(text string) string {
 	if userinfo.MatchString(text) || len(d.Text(text)) > 0 || hasRandom(text) {
-		return policy.HiddenValue
+		return evidence.HiddenValue
 	}
 	return text
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/zricethezav/gitleaks/v8/detect"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Kinds of credentials without a rule in gitleaks. All other kinds are names of gitleaks rules,
@@ -61,11 +61,11 @@ func New() (*Detector, error) {
 // Find returns the places in a configuration that hold a credential: variables in the image's
 // order, labels sorted by name, then the history. It returns the place and the kind, never the
 // value.
-func (d *Detector) Find(c Config) []policy.Secret {
-	out := []policy.Secret{}
+func (d *Detector) Find(c Config) []evidence.Secret {
+	out := []evidence.Secret{}
 	add := func(kinds []string, where string) {
 		for _, kind := range kinds {
-			if s := (policy.Secret{Where: where, Kind: kind}); !slices.Contains(out, s) {
+			if s := (evidence.Secret{Where: where, Kind: kind}); !slices.Contains(out, s) {
 				out = append(out, s)
 			}
 		}

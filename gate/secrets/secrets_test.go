@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // shared is compiled once for all tests.
@@ -237,7 +237,7 @@ func TestCredentialIsFoundInEveryPlace(t *testing.T) {
 
 func TestCredentialInACommandIsFound(t *testing.T) {
 	d := load(t)
-	for line, want := range map[string]policy.Secret{
+	for line, want := range map[string]evidence.Secret{
 		"|1 NPM_TOKEN=npm" + "_8f3KqL2mN9pR4sT6vW8xY1zA3bC5dE7fG9hJ RUN npm ci":             {Where: "line 1 of the history, build argument NPM_TOKEN", Kind: "npm-access-token"},
 		"|2 TOKEN=abc DEBUG=1 /bin/sh -c npm ci":                                            {Where: "line 1 of the history, build argument TOKEN", Kind: KindConfidentialName},
 		"RUN |1 TOKEN=abc /bin/bash -o pipefail -c npm ci # buildkit":                       {Where: "line 1 of the history, build argument TOKEN", Kind: KindConfidentialName},
@@ -257,7 +257,7 @@ func TestCredentialInACommandIsFound(t *testing.T) {
 		"/bin/sh -c x=ghp" + "_016c7e1d3b7d4f3e9c1a5b2d8f0e4c6a9b7d #(nop) ENV A=b":         {Where: "line 1 of the history", Kind: "github-pat"},
 		"X=ghp" + "_016c7e1d3b7d4f3e9c1a5b2d8f0e4c6a9b7d # gitleaks:allow":                  {Where: "line 1 of the history", Kind: "github-pat"},
 	} {
-		if got := d.Find(Config{History: []string{line}}); !slices.Equal(got, []policy.Secret{want}) {
+		if got := d.Find(Config{History: []string{line}}); !slices.Equal(got, []evidence.Secret{want}) {
 			t.Errorf("%s\n%+v, want %+v", line, got, want)
 		}
 	}
@@ -340,7 +340,7 @@ func TestHiddenLabelsAreAtLeastTheReportedOnes(t *testing.T) {
 		if got := d.HiddenLabels(map[string]string{name: value, "title": "app"}); !slices.Equal(got, []string{name}) {
 			t.Errorf("%s: %v", assignment, got)
 		}
-		if strings.HasPrefix(assignment, "X=") && d.Public(value) != policy.HiddenValue {
+		if strings.HasPrefix(assignment, "X=") && d.Public(value) != evidence.HiddenValue {
 			t.Errorf("%s is shown", assignment)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // CheckAge returns an *UnusableError if the build of the database or the data of any provider is
@@ -15,7 +15,7 @@ import (
 //
 // A date that is further in the future than clock.Skew is refused: the clock of this machine is
 // wrong, or the clock of the machine that built the database.
-func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
+func CheckAge(info evidence.Database, maxAge time.Duration, now time.Time) error {
 	oldest, when := "the build", info.Built
 	if err := checkDate(oldest, when, now); err != nil {
 		return err

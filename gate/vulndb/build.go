@@ -19,7 +19,7 @@ import (
 	"github.com/anchore/grype/grype/version"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // BuildOptions configure Build.
@@ -50,7 +50,7 @@ type BuildResult struct {
 	Checksum string
 	// Latest is the path of the mirror's latest.json. It is empty for a single archive.
 	Latest   string
-	Database policy.Database
+	Database evidence.Database
 	// Records counts the records of each provider.
 	Records map[string]int
 }

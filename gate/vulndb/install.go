@@ -11,7 +11,7 @@ import (
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // origin describes the source of a database file that is being installed.
@@ -26,33 +26,33 @@ type origin struct {
 // install checks the database file in a temporary folder, adds the indexes that published databases
 // omit, and makes the database current. accept may refuse the database by its metadata. The
 // temporary folder is always removed.
-func (w *writer) install(ctx context.Context, tmp string, from origin, accept func(policy.Database) error) (_ policy.Database, err error) {
+func (w *writer) install(ctx context.Context, tmp string, from origin, accept func(evidence.Database) error) (_ evidence.Database, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
 	file := filepath.Join(tmp, v6.VulnerabilityDBFileName)
 	if !from.checked {
 		if err := checkIntegrity(ctx, file); err != nil {
-			return policy.Database{}, err
+			return evidence.Database{}, err
 		}
 	}
 	published, err := fullHash(ctx, file)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	info, err := describeFile(tmp)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	info.Digest, info.Source = "sha256:"+published.sha256, from.source
 	if err := accept(info); err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	if err := v6.Hydrater()(tmp); err != nil {
-		return policy.Database{}, fmt.Errorf("adding indexes: %w", err)
+		return evidence.Database{}, fmt.Errorf("adding indexes: %w", err)
 	}
 	indexed, err := fullHash(ctx, file)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	rec := record{
 		Digest:    info.Digest,
@@ -64,10 +64,10 @@ func (w *writer) install(ctx context.Context, tmp string, from origin, accept fu
 		Client:    clientSchema(),
 	}
 	if err := finish(tmp, file, rec); err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	if err := w.commit(ctx, tmp, rec); err != nil {
-		return policy.Database{}, fmt.Errorf("making the database current: %w", err)
+		return evidence.Database{}, fmt.Errorf("making the database current: %w", err)
 	}
 	return info, nil
 }
@@ -89,10 +89,10 @@ func finish(folder, file string, rec record) error {
 }
 
 // describeFile opens the database in a folder to read its metadata.
-func describeFile(folder string) (policy.Database, error) {
+func describeFile(folder string) (evidence.Database, error) {
 	r, err := v6.NewReader(v6.Config{DBDirPath: folder})
 	if err != nil {
-		return policy.Database{}, fmt.Errorf("opening the database: %w", err)
+		return evidence.Database{}, fmt.Errorf("opening the database: %w", err)
 	}
 	info, err := describe(r)
 	return info, errors.Join(err, r.Close())

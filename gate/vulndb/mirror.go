@@ -21,12 +21,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/imagegate/imagegate/internal/disk"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // publish writes the database in a folder to a mirror or to a single archive. It replaces
 // latest.json only after the archive is complete.
-func publish(ctx context.Context, folder, to string, info policy.Database) (*BuildResult, error) {
+func publish(ctx context.Context, folder, to string, info evidence.Database) (*BuildResult, error) {
 	if archiveExtension(to) != "" {
 		sum, err := writeArchive(ctx, folder, to, info.Built)
 		return &BuildResult{Archive: to, Checksum: sum}, err
@@ -59,7 +59,7 @@ func publish(ctx context.Context, folder, to string, info policy.Database) (*Bui
 
 // archiveName returns a unique name for an archive, in the format of the Grype project: schema,
 // oldest data, build time.
-func archiveName(info policy.Database) string {
+func archiveName(info evidence.Database) string {
 	var oldest time.Time
 	for _, p := range info.Providers {
 		if oldest.IsZero() || p.Captured.Before(oldest) {

@@ -19,7 +19,7 @@ import (
 	gocvss31 "github.com/pandatix/go-cvss/31"
 	gocvss40 "github.com/pandatix/go-cvss/40"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // osvDocument is an OSV record, version 1: https://ossf.github.io/osv-schema/. It also has the
@@ -190,7 +190,7 @@ func (d *osvDocument) severities() ([]v6.Severity, error) {
 		if strings.EqualFold(word, "moderate") { // GitHub's word
 			word = "medium"
 		}
-		s, err := policy.ParseSeverity(word)
+		s, err := evidence.ParseSeverity(word)
 		if err != nil {
 			return nil, fmt.Errorf("database_specific: %w", err)
 		}

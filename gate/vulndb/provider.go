@@ -12,7 +12,7 @@ import (
 	"github.com/anchore/grype/grype/vulnerability"
 	"gorm.io/gorm"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // maxFailures limits how many errors are kept: a failing disk causes one for every package.
@@ -121,7 +121,7 @@ type recordingReader struct {
 // interface (grype/db/v6/refs.go).
 type lowLevelReader interface{ GetDB() *gorm.DB }
 
-func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*recordingReader, error) {
+func newRecordingReader(r v6.Reader, info evidence.Database, f *failures) (*recordingReader, error) {
 	low, ok := r.(lowLevelReader)
 	if !ok {
 		return nil, fmt.Errorf("grype's reader %T gives no access to its rows", r)
@@ -130,7 +130,7 @@ func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*record
 	// The reader fetches the date of the EPSS scores on first use and caches it without a lock, so
 	// use it here first. A missing date is an error only if the database has that feed.
 	_, err := r.GetEpss("CVE-0000-0000")
-	switch hasFeed := slices.ContainsFunc(info.Providers, func(p policy.Provider) bool { return p.Name == "epss" }); {
+	switch hasFeed := slices.ContainsFunc(info.Providers, func(p evidence.Provider) bool { return p.Name == "epss" }); {
 	case err == nil:
 	case errors.Is(err, gorm.ErrRecordNotFound) && !hasFeed:
 		out.noEPSS = true

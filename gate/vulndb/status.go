@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Status describes the current database of a directory.
@@ -13,7 +13,7 @@ type Status struct {
 	Dir string
 	// Folder is the folder of the current database, or empty if there is none.
 	Folder   string
-	Database policy.Database
+	Database evidence.Database
 	// Archive is the checksum of the archive that contained the database, "sha256:<hex>".
 	Archive string
 	// Size is the size of the database file, in bytes.
@@ -37,7 +37,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	// Show the record even if the file does not match it.
 	if rec, err := readRecord(l.folder); err == nil {
 		s.Archive, s.Size, s.Installed = rec.Archive, rec.File.Size, rec.Installed
-		s.Database = policy.Database{Built: rec.Built, Digest: rec.Digest, Source: rec.Source}
+		s.Database = evidence.Database{Built: rec.Built, Digest: rec.Digest, Source: rec.Source}
 	}
 	rec, err := verify(ctx, l.folder)
 	if err != nil {

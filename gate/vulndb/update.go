@@ -15,7 +15,7 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/anchore/grype/grype/db/v6/distribution"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DefaultURL is the feed of the Grype project.
@@ -52,7 +52,7 @@ type Result struct {
 	// Updated is false if the feed offers the current database.
 	Updated bool
 	// Database is the current database.
-	Database policy.Database
+	Database evidence.Database
 	// Feed is the status of the feed: "active", "deprecated" or "eol".
 	Feed string
 }
@@ -114,24 +114,24 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 }
 
 // download fetches, verifies and installs the database that the feed offers.
-func (w *writer) download(ctx context.Context, f *feed, latest *distribution.LatestDocument, opts UpdateOptions) (_ policy.Database, err error) {
+func (w *writer) download(ctx context.Context, f *feed, latest *distribution.LatestDocument, opts UpdateOptions) (_ evidence.Database, err error) {
 	tmp, err := w.temporary()
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
 	address, err := f.archive(latest.Path)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	limits := opts.Limits.withDefaults()
 	file := filepath.Join(tmp, "archive")
 	if err := f.fetch(ctx, address, file, latest.Checksum, limits.Archive, opts.Progress); err != nil {
-		return policy.Database{}, fmt.Errorf("fetching %s: %w", redact(address), err)
+		return evidence.Database{}, fmt.Errorf("fetching %s: %w", redact(address), err)
 	}
 	from := origin{source: redact(address), archive: latest.Checksum, checked: true, now: opts.Now()}
-	return w.installArchive(ctx, file, limits, from, func(info policy.Database) error {
+	return w.installArchive(ctx, file, limits, from, func(info evidence.Database) error {
 		if offered := latest.Built.Time; !info.Built.Round(time.Second).Equal(offered.Round(time.Second)) {
 			return fmt.Errorf("the feed states that the database was built %s, but the database states %s",
 				latest.Built, info.Built.Format(time.RFC3339))
@@ -143,7 +143,7 @@ func (w *writer) download(ctx context.Context, f *feed, latest *distribution.Lat
 // installedDB is a verified current database.
 type installedDB struct {
 	record record
-	info   policy.Database
+	info   evidence.Database
 }
 
 // installed returns the current database, or nil if it cannot be used. If it is nil, any database

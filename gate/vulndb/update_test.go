@@ -19,7 +19,7 @@ import (
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestUpdateInstallsWhatTheFeedOffers(t *testing.T) {
@@ -248,7 +248,7 @@ func (offline) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("network is unreachable")
 }
 
-func openInfo(t *testing.T, dir string) policy.Database {
+func openInfo(t *testing.T, dir string) evidence.Database {
 	t.Helper()
 	db, err := Open(t.Context(), dir)
 	if err != nil {

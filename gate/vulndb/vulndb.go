@@ -32,7 +32,7 @@ import (
 	"github.com/anchore/grype/grype/vulnerability"
 
 	"github.com/imagegate/imagegate/internal/disk"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DB is an open database. It is safe for concurrent use.
@@ -40,7 +40,7 @@ type DB struct {
 	reader     *recordingReader
 	provider   *recordingProvider
 	failures   *failures
-	info       policy.Database
+	info       evidence.Database
 	readerLock *readerLock
 	coverage   coverage
 }
@@ -102,7 +102,7 @@ func (db *DB) Err() error { return db.failures.err() }
 
 // Info returns the source and the dates of the database. Digest is the digest of the database file
 // as published, before indexes were added to it on this machine.
-func (db *DB) Info() policy.Database {
+func (db *DB) Info() evidence.Database {
 	info := db.info
 	info.Providers = slices.Clone(info.Providers)
 	return info
@@ -114,29 +114,29 @@ func (db *DB) Close() error {
 }
 
 // describe reads the database's own metadata.
-func describe(r v6.Reader) (policy.Database, error) {
+func describe(r v6.Reader) (evidence.Database, error) {
 	meta, err := r.GetDBMetadata()
 	if err != nil {
-		return policy.Database{}, fmt.Errorf("reading the database's metadata: %w", err)
+		return evidence.Database{}, fmt.Errorf("reading the database's metadata: %w", err)
 	}
 	if meta.BuildTimestamp == nil || meta.BuildTimestamp.IsZero() {
-		return policy.Database{}, errors.New("the database does not state when it was built")
+		return evidence.Database{}, errors.New("the database does not state when it was built")
 	}
 	providers, err := r.AllProviders()
 	if err != nil {
-		return policy.Database{}, fmt.Errorf("reading the database's providers: %w", err)
+		return evidence.Database{}, fmt.Errorf("reading the database's providers: %w", err)
 	}
 	// A database without providers has no advisories, so it would find nothing in any image.
 	if len(providers) == 0 {
-		return policy.Database{}, errors.New("the database has no providers")
+		return evidence.Database{}, errors.New("the database has no providers")
 	}
-	info := policy.Database{
+	info := evidence.Database{
 		Schema:    fmt.Sprintf("%d.%d.%d", meta.Model, meta.Revision, meta.Addition),
 		Built:     meta.BuildTimestamp.UTC(),
-		Providers: []policy.Provider{},
+		Providers: []evidence.Provider{},
 	}
 	for _, p := range providers {
-		one := policy.Provider{Name: p.ID}
+		one := evidence.Provider{Name: p.ID}
 		if p.DateCaptured != nil {
 			one.Captured = p.DateCaptured.UTC()
 		}

@@ -26,12 +26,13 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Evidence holds the verified attachments of an image.
 type Evidence struct {
-	Attestations []policy.Attestation
-	VEX          []policy.VEXStatement
+	Attestations []evidence.Attestation
+	VEX          []evidence.VEXStatement
 	// Unverified counts the signatures and statements without a trusted signer.
 	Unverified int
 }
@@ -119,7 +120,7 @@ type Attached struct {
 
 // Item is one attachment of a digest in the staging registry.
 type Item struct {
-	policy.Attestation // Digest and Signer are empty if Err is set
+	evidence.Attestation // Digest and Signer are empty if Err is set
 	// Form is the form of storage: Legacy or Bundle.
 	Form trust.Format
 	// Exactly one of Signature and Envelope is set: the stored item.
@@ -243,8 +244,8 @@ func (e *Evidence) add(item Item) (err error) {
 
 // deduplicate removes attachments that are stored in both forms.
 func (e *Evidence) deduplicate() {
-	seen := map[policy.Attestation]bool{}
-	e.Attestations = slices.DeleteFunc(e.Attestations, func(a policy.Attestation) bool {
+	seen := map[evidence.Attestation]bool{}
+	e.Attestations = slices.DeleteFunc(e.Attestations, func(a evidence.Attestation) bool {
 		a.Provenance = nil // follows from the digest
 		was := seen[a]
 		seen[a] = true
@@ -254,12 +255,12 @@ func (e *Evidence) deduplicate() {
 
 // VEX converts a statement to the form that policies evaluate. signer is nil for an unsigned
 // statement.
-func VEX(s vex.Statement, signer *policy.Signer) policy.VEXStatement {
-	return policy.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
-		Status: policy.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
+func VEX(s vex.Statement, signer *evidence.Signer) evidence.VEXStatement {
+	return evidence.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
+		Status: evidence.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
 		Document: s.Document, Author: s.Author, Signer: signer, Timestamp: s.Timestamp}
 }
 
-func signerOf(s trust.SignerIdentity) policy.Signer {
-	return policy.Signer{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
+func signerOf(s trust.SignerIdentity) evidence.Signer {
+	return evidence.Signer{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // site is a staging registry with an image and an index.
@@ -177,11 +178,11 @@ func TestRead(t *testing.T) {
 			kinds := map[string]int{}
 			for _, a := range got.Attestations {
 				kinds[a.PredicateType]++
-				if a.Subject != digest.String() || a.Signer != (policy.Signer{Key: fingerprint}) || !strings.HasPrefix(a.Digest, "sha256:") {
+				if a.Subject != digest.String() || a.Signer != (evidence.Signer{Key: fingerprint}) || !strings.HasPrefix(a.Digest, "sha256:") {
 					t.Errorf("%+v", a)
 				}
 				if a.PredicateType == provenance02 {
-					want := &policy.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}
+					want := &evidence.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}
 					if diff := cmp.Diff(want, a.Provenance); diff != "" {
 						t.Error(diff)
 					}
@@ -328,25 +329,25 @@ func TestTrustIn(t *testing.T) {
 func TestProvenance(t *testing.T) {
 	for name, test := range map[string]struct {
 		predicateType, predicate string
-		want                     *policy.Provenance
+		want                     *evidence.Provenance
 	}{
-		"BuildKit": {provenance02, buildkit, &policy.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}},
+		"BuildKit": {provenance02, buildkit, &evidence.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}},
 		"slsa-github-generator": {provenance02,
 			`{"builder":{"id":"https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/tags/v2.0.0"},"invocation":{"configSource":{"uri":"git+https://github.com/example/app@refs/heads/main","digest":{"sha1":"abc"},"entryPoint":".github/workflows/release.yml"}},"materials":[{"uri":"git+https://github.com/attacker/x"}]}`,
-			&policy.Provenance{Builder: "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/tags/v2.0.0", Source: "https://github.com/example/app", Revision: "abc"}},
+			&evidence.Provenance{Builder: "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/tags/v2.0.0", Source: "https://github.com/example/app", Revision: "abc"}},
 		"GitHub": {provenance1,
 			`{"buildDefinition":{"buildType":"https://actions.github.io/buildtypes/workflow/v1","externalParameters":{"workflow":{"ref":"refs/heads/main","repository":"https://github.com/example/app","path":".github/workflows/build.yml"}},"resolvedDependencies":[{"uri":"git+https://github.com/example/app@refs/heads/main","digest":{"gitCommit":"abc"}}]},"runDetails":{"builder":{"id":"https://github.com/example/app/.github/workflows/build.yml@refs/heads/main"}}}`,
-			&policy.Provenance{Builder: "https://github.com/example/app/.github/workflows/build.yml@refs/heads/main", Source: "https://github.com/example/app", Revision: "abc"}},
+			&evidence.Provenance{Builder: "https://github.com/example/app/.github/workflows/build.yml@refs/heads/main", Source: "https://github.com/example/app", Revision: "abc"}},
 		"Google": {provenance1,
 			`{"buildDefinition":{"externalParameters":{"source":{"uri":"git+https://git.example/app@v1","digest":{"gitCommit":"abc"}}}},"runDetails":{"builder":{"id":"b"}}}`,
-			&policy.Provenance{Builder: "b", Source: "https://git.example/app", Revision: "abc"}},
+			&evidence.Provenance{Builder: "b", Source: "https://git.example/app", Revision: "abc"}},
 		"text": {provenance1, `{"buildDefinition":{"externalParameters":{"source":"https://git.example/app"}},"runDetails":{"builder":{"id":"b"}}}`,
-			&policy.Provenance{Builder: "b", Source: "https://git.example/app"}},
+			&evidence.Provenance{Builder: "b", Source: "https://git.example/app"}},
 		"credentials are not a part": {provenance1, `{"buildDefinition":{"externalParameters":{"source":"https://user:secret@git.example/app"}}}`,
-			&policy.Provenance{Source: "https://git.example/app"}},
+			&evidence.Provenance{Source: "https://git.example/app"}},
 		"a dependency is no source": {provenance1, `{"buildDefinition":{"resolvedDependencies":[{"uri":"git+https://git.example/app"}]},"runDetails":{"builder":{"id":"b"}}}`,
-			&policy.Provenance{Builder: "b"}},
-		"no URL":            {provenance1, `{"buildDefinition":{"externalParameters":{"source":"app"}}}`, &policy.Provenance{}},
+			&evidence.Provenance{Builder: "b"}},
+		"no URL":            {provenance1, `{"buildDefinition":{"externalParameters":{"source":"app"}}}`, &evidence.Provenance{}},
 		"another statement": {"https://spdx.dev/Document", `{}`, nil},
 	} {
 		got, err := provenanceOf(test.predicateType, []byte(test.predicate))

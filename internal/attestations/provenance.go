@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // The predicate types of build provenance.
@@ -58,7 +58,7 @@ type predicate1 struct {
 }
 
 // provenanceOf parses a statement of provenance. It returns nil for other predicate types.
-func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, error) {
+func provenanceOf(predicateType string, predicate []byte) (*evidence.Provenance, error) {
 	switch predicateType {
 	case provenance02:
 		var p predicate02
@@ -66,7 +66,7 @@ func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, e
 			return nil, fmt.Errorf("reading provenance: %w", err)
 		}
 		source, revision := split(p.Invocation.ConfigSource)
-		return &policy.Provenance{Builder: p.Builder.ID, Source: source, Revision: revision}, nil
+		return &evidence.Provenance{Builder: p.Builder.ID, Source: source, Revision: revision}, nil
 	case provenance1:
 		var p predicate1
 		if err := json.Unmarshal(predicate, &p); err != nil {
@@ -80,7 +80,7 @@ func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, e
 		if revision == "" {
 			revision = p.revision(source)
 		}
-		return &policy.Provenance{Builder: p.RunDetails.Builder.ID, Source: source, Revision: revision}, nil
+		return &evidence.Provenance{Builder: p.RunDetails.Builder.ID, Source: source, Revision: revision}, nil
 	}
 	return nil, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // maxTraceLines is the number of stack trace lines that are printed after a crash.
@@ -45,7 +45,7 @@ type targetState struct{ Format, File string }
 // findings because it leaves out the decision too.
 func (o *output) tell() {
 	r := o.report
-	r.Input = policy.Input{Image: r.Input.Image}
+	r.Input = evidence.Input{Image: r.Input.Image}
 	r.Decision, r.Override, r.Attachments = nil, nil, nil
 	state := crashState{Report: r, TempDir: o.tempDir}
 	for _, t := range o.targets {

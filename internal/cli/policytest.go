@@ -12,6 +12,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func policyTestCommand(s Streams) *cli.Command {
@@ -73,7 +74,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 type suiteRun struct {
 	suite    *policy.Suite
 	policies policy.Set
-	evidence map[string]*policy.Input // by the file name in the suite
+	evidence map[string]*evidence.Input // by the file name in the suite
 }
 
 func loadSuite(file string) (suiteRun, error) {
@@ -85,7 +86,7 @@ func loadSuite(file string) (suiteRun, error) {
 	if err != nil {
 		return suiteRun{}, err
 	}
-	run := suiteRun{suite: suite, evidence: map[string]*policy.Input{}}
+	run := suiteRun{suite: suite, evidence: map[string]*evidence.Input{}}
 	var failed []error
 	for _, name := range suite.Policies {
 		p, err := loadPolicy(relativeTo(file, name))
@@ -113,7 +114,7 @@ func relativeTo(file, name string) string {
 }
 
 // loadEvidence reads an Input, or the Input in a JSON report.
-func loadEvidence(path string) (*policy.Input, error) {
+func loadEvidence(path string) (*evidence.Input, error) {
 	data, err := readBounded("evidence", path, report.MaxJSON)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Flags that several commands share.
@@ -125,8 +126,8 @@ func loadPolicy(path string) (*policy.Policy, error) {
 }
 
 // loadVEX reads the VEX documents given with --vex.
-func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
-	var out []policy.VEXStatement
+func loadVEX(c *cli.Context) ([]evidence.VEXStatement, error) {
+	var out []evidence.VEXStatement
 	var failed []error
 	for _, path := range c.StringSlice("vex") {
 		data, err := readBounded("VEX document", path, maxVEXBytes)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // wanted is a package and the version to upgrade it to.
@@ -58,7 +58,7 @@ func (s *source) goRelease(worst string) string {
 
 // upgrade returns how to upgrade a package to a version with a fix, or to its newest version if
 // version is empty or not a single version.
-func upgrade(p policy.Package, version string) instruction {
+func upgrade(p evidence.Package, version string) instruction {
 	if isStdlib(p) && version != "" {
 		return say("build with Go %s", version)
 	}
@@ -189,7 +189,7 @@ func eachVersion(format string, all []wanted) string {
 }
 
 // removal returns the command that removes a package, or "" if none is known.
-func removal(p policy.Package) string {
+func removal(p evidence.Package) string {
 	command := map[string]string{
 		"deb": "apt-get purge -y ", "apk": "apk del ", "rpm": "dnf remove -y ",
 		"npm": "npm uninstall ", "python": "pip uninstall -y ", "gem": "bundle remove ",

@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // advisoryCounts lists how many advisories the database has for the image, or returns "" if the
 // counts are unknown.
-func advisoryCounts(all []policy.Advisories) string {
+func advisoryCounts(all []evidence.Advisories) string {
 	parts := make([]string, len(all))
 	for i, a := range all {
 		parts[i] = advisoryCount(a)
@@ -18,7 +19,7 @@ func advisoryCounts(all []policy.Advisories) string {
 	return strings.Join(parts, ", ")
 }
 
-func advisoryCount(a policy.Advisories) string {
+func advisoryCount(a evidence.Advisories) string {
 	n := thousands(a.Count)
 	if a.AtLeast {
 		n = "more than " + n
@@ -37,7 +38,7 @@ const (
 
 // fewAdvisories lists the distributions and package types with suspiciously few advisories in the
 // database. It returns "" if there are none.
-func fewAdvisories(all []policy.Advisories) string {
+func fewAdvisories(all []evidence.Advisories) string {
 	var few []string
 	for _, a := range all {
 		least := fewForType
@@ -64,7 +65,7 @@ func thousands(n int) string {
 // severity. It returns "" if there are none.
 func severeUnmatched(d policy.Decision) string {
 	merged := slices.DeleteFunc(unmatchedByRules(d), func(i Item) bool {
-		return i.Finding.Severity < policy.SeverityHigh && i.Finding.Severity != policy.SeverityUnknown
+		return i.Finding.Severity < evidence.SeverityHigh && i.Finding.Severity != evidence.SeverityUnknown
 	})
 	if len(merged) == 0 {
 		return ""

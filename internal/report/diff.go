@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DiffResult lists the changes between two reports.
@@ -22,10 +23,10 @@ type DiffResult struct {
 
 // DecisionSummary summarizes one of the two reports.
 type DecisionSummary struct {
-	Image       policy.Image `json:"image"`
-	EvaluatedAt time.Time    `json:"evaluatedAt"`
-	Policy      Policy       `json:"policy"`
-	Passed      bool         `json:"passed"`
+	Image       evidence.Image `json:"image"`
+	EvaluatedAt time.Time      `json:"evaluatedAt"`
+	Policy      Policy         `json:"policy"`
+	Passed      bool           `json:"passed"`
 }
 
 // Diff lists the changes between two reports. It returns an error if one of them has no decision.

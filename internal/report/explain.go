@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // ExplainResult explains why a report blocks or allows one vulnerability, or why a rule decides as
@@ -17,10 +18,10 @@ type ExplainResult struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
 	// Query is the id of the vulnerability, or the name of the rule.
-	Query       string       `json:"query"`
-	Image       policy.Image `json:"image"`
-	EvaluatedAt time.Time    `json:"evaluatedAt"`
-	Policy      Policy       `json:"policy"`
+	Query       string         `json:"query"`
+	Image       evidence.Image `json:"image"`
+	EvaluatedAt time.Time      `json:"evaluatedAt"`
+	Policy      Policy         `json:"policy"`
 	// Explanations are the results of policy.Explain, the strictest outcome first.
 	Explanations []policy.Explanation `json:"explanations"`
 }

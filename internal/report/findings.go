@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // findings lists the findings of one package. Platforms that all findings share are named before.
@@ -68,10 +68,10 @@ func message(i Item) string {
 	return "violation of kind " + short(string(i.Kind))
 }
 
-func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
+func nameVersion(p evidence.Package) string { return short(p.Name) + " " + short(p.Version) }
 
 // cveOf returns the CVE id of a finding, or "" if it has none.
-func cveOf(f policy.Finding) string {
+func cveOf(f evidence.Finding) string {
 	for _, id := range append([]string{f.ID}, f.Aliases...) {
 		if strings.HasPrefix(id, "CVE-") {
 			return id
@@ -81,7 +81,7 @@ func cveOf(f policy.Finding) string {
 }
 
 // findingCells returns the first columns of every list of findings.
-func findingCells(f policy.Finding) []cell {
+func findingCells(f evidence.Finding) []cell {
 	id := short(f.ID)
 	if cve := cveOf(f); cve != "" && cve != f.ID {
 		id += " (" + short(cve) + ")"
@@ -100,30 +100,30 @@ func findingCells(f policy.Finding) []cell {
 	return []cell{{text: id}, {text: f.Severity.String(), style: severityStyle(f.Severity)}, kev, {text: probability}}
 }
 
-func severityStyle(s policy.Severity) style {
+func severityStyle(s evidence.Severity) style {
 	switch s {
-	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
+	case evidence.SeverityCritical, evidence.SeverityHigh, evidence.SeverityUnknown:
 		return red
-	case policy.SeverityMedium:
+	case evidence.SeverityMedium:
 		return yellow
 	}
 	return plain
 }
 
 // isFixable reports whether a version with a fix is known.
-func isFixable(f *policy.Finding) bool { return fixVersions(*f) != "" }
+func isFixable(f *evidence.Finding) bool { return fixVersions(*f) != "" }
 
 // fixText returns the fix state of a finding, with the fixed version if it is known.
-func fixText(f policy.Finding) string {
+func fixText(f evidence.Finding) string {
 	switch f.FixState {
-	case policy.FixAvailable:
+	case evidence.FixAvailable:
 		if versions := fixVersions(f); versions != "" {
 			return "fixed in " + versions
 		}
 		return "fixed in an unknown version"
-	case policy.FixNone:
+	case evidence.FixNone:
 		return "not fixed"
-	case policy.FixWont:
+	case evidence.FixWont:
 		return "will not be fixed"
 	}
 	return "fix unknown"

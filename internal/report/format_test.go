@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestFormatNamesAreUnique(t *testing.T) {
@@ -29,7 +30,7 @@ func TestZeroFormatNeedsADecision(t *testing.T) {
 	sbom := Format{Needs: NeedsPlatforms}
 	var failed, decided Report
 	decided.Decision = new(policy.Decision)
-	decided.Input.Platforms = make([]policy.Platform, 1)
+	decided.Input.Platforms = make([]evidence.Platform, 1)
 	if (Format{}).Check(failed) == nil || sbom.Check(failed) == nil {
 		t.Error("a report without a decision can be written")
 	}

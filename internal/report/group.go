@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // orderedSet is a set of strings in insertion order.
@@ -27,8 +28,8 @@ func (o *orderedSet) add(s string) {
 }
 
 // fixVersions joins the versions that fix a finding. It returns "" if no fix is available.
-func fixVersions(f policy.Finding) string {
-	if f.FixState != policy.FixAvailable {
+func fixVersions(f evidence.Finding) string {
+	if f.FixState != evidence.FixAvailable {
 		return ""
 	}
 	versions := make([]string, len(f.Fixes))
@@ -49,10 +50,10 @@ func bySeverity(a, b Item) int {
 	)
 }
 
-func urgency(f *policy.Finding) int {
+func urgency(f *evidence.Finding) int {
 	level := int(f.Severity)
-	if f.Severity == policy.SeverityUnknown {
-		level = int(policy.SeverityCritical) + 1
+	if f.Severity == evidence.SeverityUnknown {
+		level = int(evidence.SeverityCritical) + 1
 	}
 	if f.KEV != nil {
 		level += 100
@@ -60,7 +61,7 @@ func urgency(f *policy.Finding) int {
 	return level
 }
 
-func epss(f *policy.Finding) float64 {
+func epss(f *evidence.Finding) float64 {
 	if f.EPSS == nil {
 		return 0
 	}

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // found returns a violation about a vulnerability of a package at a path.
 func found(platform, id, name, path string) policy.Violation {
-	return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: &policy.Finding{ID: id,
-		Package: policy.Package{Name: name, Version: "1", Type: "npm", PURL: "pkg:npm/" + name + "@1", Found: []policy.Location{{Path: path}}}}}
+	return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: &evidence.Finding{ID: id,
+		Package: evidence.Package{Name: name, Version: "1", Type: "npm", PURL: "pkg:npm/" + name + "@1", Found: []evidence.Location{{Path: path}}}}}
 }
 
 // TestItemsJoinPlatformsAndPaths checks that the same problem on two platforms, or at two paths, is
@@ -79,7 +80,7 @@ func TestFingerprintIgnoresVersions(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	fixed := found("linux/amd64", "CVE-1", "x", "/a")
-	fixed.Finding.FixState, fixed.Finding.Fixes = policy.FixAvailable, []policy.Fix{{Version: "2"}}
+	fixed.Finding.FixState, fixed.Finding.Fixes = evidence.FixAvailable, []evidence.Fix{{Version: "2"}}
 	until := time.Date(2026, 12, 4, 0, 0, 0, 0, time.UTC)
 	failed := &Error{Class: ClassRegistry, Message: "GET https://registry.example: 503\nmore"}
 	for _, c := range []struct {

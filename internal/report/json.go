@@ -10,7 +10,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // MaxJSON is the maximum size of a JSON report in bytes. A report with 10,000 findings has about 20
@@ -95,10 +95,10 @@ func readJSON(r io.Reader, limit int64) (Report, error) {
 }
 
 // ReadInput reads the evidence of a report from JSON of its own, as strictly as ReadJSON.
-func ReadInput(r io.Reader) (policy.Input, error) {
-	var in policy.Input
+func ReadInput(r io.Reader) (evidence.Input, error) {
+	var in evidence.Input
 	if err := readStrict(r, MaxJSON, &in); err != nil {
-		return policy.Input{}, fmt.Errorf("reading the JSON evidence: %w", err)
+		return evidence.Input{}, fmt.Errorf("reading the JSON evidence: %w", err)
 	}
 	return in, nil
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // owner says whose job it is to fix a package.
@@ -31,7 +31,7 @@ type layers struct {
 	base     string
 }
 
-func newLayers(platforms []policy.Platform) layers {
+func newLayers(platforms []evidence.Platform) layers {
 	l := layers{fromBase: map[string]bool{}, number: map[string]int{}}
 	for _, p := range platforms {
 		for i, one := range p.Layers {
@@ -68,8 +68,8 @@ func (l *layers) owner(i *Item) owner {
 
 // ownPlaces returns the places of the package itself. A database that lists all packages is only a
 // place if there is no other.
-func ownPlaces(places []policy.Location) []policy.Location {
-	own := slices.DeleteFunc(slices.Clone(places), func(l policy.Location) bool { return isPackageDatabase(l.Path) })
+func ownPlaces(places []evidence.Location) []evidence.Location {
+	own := slices.DeleteFunc(slices.Clone(places), func(l evidence.Location) bool { return isPackageDatabase(l.Path) })
 	if len(own) == 0 {
 		return places
 	}

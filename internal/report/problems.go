@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // problems lists everything that blocks: causes, then findings by whose job they are, findings
@@ -253,7 +253,7 @@ var (
 )
 
 // link returns the page of the advisory, or "" if none is known.
-func link(f *policy.Finding) string {
+func link(f *evidence.Finding) string {
 	switch {
 	case strings.HasPrefix(f.URL, "https://"):
 		return short(f.URL)
@@ -268,6 +268,6 @@ func link(f *policy.Finding) string {
 }
 
 // knownAs returns the CVE id of a finding, or its own id if it has none.
-func knownAs(f policy.Finding) string {
+func knownAs(f evidence.Finding) string {
 	return short(cmp.Or(cveOf(f), f.ID))
 }

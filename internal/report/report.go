@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Schema is the version of the JSON form. It changes whenever a reader of the old form could
@@ -42,7 +43,7 @@ type Report struct {
 	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`
 	Policy      Policy    `json:"policy"`
 	// Input is the evidence. It may be incomplete if the run could not decide.
-	Input policy.Input `json:"input"`
+	Input evidence.Input `json:"input"`
 	// MovedTo is the current digest of the image's reference if it has moved since it was resolved.
 	// Otherwise it is empty.
 	MovedTo string `json:"movedTo,omitempty"`

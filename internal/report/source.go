@@ -7,15 +7,15 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/versions"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // source is one version of a source package, with the findings of all packages that were built from
 // it. A new version of the source package fixes them together.
 type source struct {
 	name   string
-	pkg    policy.Package // one of the packages
-	names  orderedSet     // the names of all packages
+	pkg    evidence.Package // one of the packages
+	names  orderedSet       // the names of all packages
 	issues []Item
 	// target is the lowest version that fixes every issue. It is empty if the issues have no fix, or
 	// if the order of the versions is not known.
@@ -28,7 +28,7 @@ type source struct {
 // bySource groups issues with findings by source package. The most severe source and the most severe
 // issue come first.
 func bySource(issues []Item) []source {
-	return group(issues, func(f *policy.Finding) (key, name string) {
+	return group(issues, func(f *evidence.Finding) (key, name string) {
 		name = sourceName(f)
 		return name, name
 	})
@@ -36,11 +36,11 @@ func bySource(issues []Item) []source {
 
 // byPackage groups issues with findings by package, in the same order.
 func byPackage(issues []Item) []source {
-	return group(issues, func(f *policy.Finding) (key, name string) { return f.Package.Name, f.Package.Name })
+	return group(issues, func(f *evidence.Finding) (key, name string) { return f.Package.Name, f.Package.Name })
 }
 
 // group groups issues with findings by a key and by the version and type of their package.
-func group(issues []Item, key func(*policy.Finding) (key, name string)) []source {
+func group(issues []Item, key func(*evidence.Finding) (key, name string)) []source {
 	var out []source
 	index := map[[3]string]int{}
 	for _, one := range issues {
@@ -67,7 +67,7 @@ func group(issues []Item, key func(*policy.Finding) (key, name string)) []source
 
 // sourceName returns the name of the source package that a finding was matched by: "openssl" for
 // libssl3. It is the name of the package itself if the package was looked up directly.
-func sourceName(f *policy.Finding) string {
+func sourceName(f *evidence.Finding) string {
 	for _, m := range f.Matched {
 		if name, _, _ := strings.Cut(m.Via, " "); m.Type == "exact-indirect-match" && name != "" {
 			return name
@@ -99,15 +99,15 @@ func (s *source) title() string {
 }
 
 // isStdlib reports whether the package is the standard library in a Go program.
-func isStdlib(p policy.Package) bool { return p.Type == "go-module" && p.Name == "stdlib" }
+func isStdlib(p evidence.Package) bool { return p.Type == "go-module" && p.Name == "stdlib" }
 
 // targets returns the version that fixes all issues of a package and, for the Go standard library, a
 // version of a newer release line. It returns "" instead of guessing.
-func targets(p policy.Package, issues []Item) (target, newest string) {
+func targets(p evidence.Package, issues []Item) (target, newest string) {
 	fixes := make([][]string, len(issues))
 	var all []string
 	for i, one := range issues {
-		if one.Finding.FixState != policy.FixAvailable {
+		if one.Finding.FixState != evidence.FixAvailable {
 			return "", ""
 		}
 		for _, fix := range one.Finding.Fixes {
@@ -144,7 +144,7 @@ var purlTypes = map[string]string{
 }
 
 // purlType returns the type in the package URL of a package, which has the order of its versions.
-func purlType(p policy.Package) string {
+func purlType(p evidence.Package) string {
 	if rest, ok := strings.CutPrefix(p.PURL, "pkg:"); ok {
 		name, _, _ := strings.Cut(rest, "/")
 		return name

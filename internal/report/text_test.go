@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -211,9 +212,9 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 }
 
 // finding returns the i-th of many findings.
-func finding(i int) *policy.Finding {
-	return &policy.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: policy.SeverityHigh, FixState: policy.FixAvailable,
-		Package: policy.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []policy.Fix{{Version: "2"}}}
+func finding(i int) *evidence.Finding {
+	return &evidence.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: evidence.SeverityHigh, FixState: evidence.FixAvailable,
+		Package: evidence.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []evidence.Fix{{Version: "2"}}}
 }
 
 // TestDetailsListEverything checks that a report with all details has every violation once.
@@ -228,7 +229,7 @@ func TestDetailsListEverything(t *testing.T) {
 			// A violation of kind vulnerability without a finding.
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "d", Message: fmt.Sprintf("bare-%05d", i)})
 		unfixed := finding(n + i)
-		unfixed.FixState = policy.FixWont
+		unfixed.FixState = evidence.FixWont
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "e", Finding: unfixed})
 	}
 	text := render(t, TextOptions{Details: true}.Text, Report{Decision: d})
@@ -249,8 +250,8 @@ func TestShortenedListsCountTheRest(t *testing.T) {
 	for i := range 30 {
 		deb, npm, unfixed := finding(i), finding(100+i), finding(200+i)
 		deb.Package.Type, deb.Package.Name, npm.Package.Name = "deb", fmt.Sprintf("d%d", i), fmt.Sprintf("n%d", i)
-		unfixed.FixState = policy.FixNone
-		for _, f := range []*policy.Finding{deb, npm, unfixed} {
+		unfixed.FixState = evidence.FixNone
+		for _, f := range []*evidence.Finding{deb, npm, unfixed} {
 			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f})
 		}
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindSBOM, Rule: "b", Message: fmt.Sprintf("message-%05d", i)})
@@ -276,10 +277,10 @@ func TestSameFindingOnSeveralPlatformsIsListedOnce(t *testing.T) {
 	d := &policy.Decision{}
 	r := Report{Decision: d}
 	for i, p := range platforms {
-		r.Input.Platforms = append(r.Input.Platforms, policy.Platform{Platform: p})
+		r.Input.Platforms = append(r.Input.Platforms, evidence.Platform{Platform: p})
 		f := finding(1)
 		f.Package.PURL = "pkg:npm/p@1?arch=" + p
-		f.Package.Found = []policy.Location{{Path: "/lib/" + p}}
+		f.Package.Found = []evidence.Location{{Path: "/lib/" + p}}
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: f})
 		if i < 2 {
 			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: finding(2)})
@@ -302,11 +303,11 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 		"rule":     func(v *policy.Violation) { v.Rule = "b" },
 		"line":     func(v *policy.Violation) { v.Position.Line = 9 },
 		"id":       func(v *policy.Violation) { v.Finding.ID = "CVE-2026-1" },
-		"severity": func(v *policy.Violation) { v.Finding.Severity = policy.SeverityLow },
+		"severity": func(v *policy.Violation) { v.Finding.Severity = evidence.SeverityLow },
 		"version":  func(v *policy.Violation) { v.Finding.Package.Version = "3" },
 		"type":     func(v *policy.Violation) { v.Finding.Package.Type = "deb" },
-		"fix":      func(v *policy.Violation) { v.Finding.Fixes = []policy.Fix{{Version: "7"}} },
-		"KEV":      func(v *policy.Violation) { v.Finding.KEV = new(policy.KEV) },
+		"fix":      func(v *policy.Violation) { v.Finding.Fixes = []evidence.Fix{{Version: "7"}} },
+		"KEV":      func(v *policy.Violation) { v.Finding.KEV = new(evidence.KEV) },
 	} {
 		a := policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(1)}
 		b := policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(1)}
@@ -323,11 +324,11 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 // TestUpgradeTarget checks the version that a package is upgraded to. The tests of package versions
 // have more cases.
 func TestUpgradeTarget(t *testing.T) {
-	deb := policy.Package{Name: "libssl3", Version: "3.0.11-1~deb12u1", Type: "deb", PURL: "pkg:deb/debian/libssl3@3.0.11-1~deb12u1?arch=amd64"}
-	stdlib := policy.Package{Name: "stdlib", Version: "go1.25.3", Type: "go-module"}
-	npm := policy.Package{Name: "undici", Version: "5.1.0", Type: "npm"}
+	deb := evidence.Package{Name: "libssl3", Version: "3.0.11-1~deb12u1", Type: "deb", PURL: "pkg:deb/debian/libssl3@3.0.11-1~deb12u1?arch=amd64"}
+	stdlib := evidence.Package{Name: "stdlib", Version: "go1.25.3", Type: "go-module"}
+	npm := evidence.Package{Name: "undici", Version: "5.1.0", Type: "npm"}
 	for _, tt := range []struct {
-		pkg    policy.Package
+		pkg    evidence.Package
 		fixes  [][]string
 		want   string
 		newest string
@@ -337,14 +338,14 @@ func TestUpgradeTarget(t *testing.T) {
 		{stdlib, [][]string{{"1.25.13", "1.26.6"}, {"1.25.5", "1.26.0"}}, "1.25.13", "1.26.6"},
 		{stdlib, [][]string{{"1.25.13"}}, "1.25.13", ""},
 		{stdlib, [][]string{{"1.25.13", "1.27.0-rc.2"}}, "1.25.13", ""},
-		{policy.Package{Name: "x", Version: "1", Type: "binary"}, [][]string{{"a"}, {"b"}}, "", ""},
-		{policy.Package{Name: "x", Version: "1", Type: "python"}, [][]string{{"1.10"}, {"1.9"}}, "1.10", ""},
+		{evidence.Package{Name: "x", Version: "1", Type: "binary"}, [][]string{{"a"}, {"b"}}, "", ""},
+		{evidence.Package{Name: "x", Version: "1", Type: "python"}, [][]string{{"1.10"}, {"1.9"}}, "1.10", ""},
 	} {
 		var issues []Item
 		for _, versions := range tt.fixes {
-			f := &policy.Finding{FixState: policy.FixAvailable, Package: tt.pkg}
+			f := &evidence.Finding{FixState: evidence.FixAvailable, Package: tt.pkg}
 			for _, v := range versions {
-				f.Fixes = append(f.Fixes, policy.Fix{Version: v})
+				f.Fixes = append(f.Fixes, evidence.Fix{Version: v})
 			}
 			issues = append(issues, Item{Violation: policy.Violation{Finding: f}})
 		}
@@ -356,7 +357,7 @@ func TestUpgradeTarget(t *testing.T) {
 
 func TestUnknownSeverityIsNotListedAsLow(t *testing.T) {
 	d := &policy.Decision{Passed: true}
-	for i, s := range []policy.Severity{policy.SeverityLow, policy.SeverityUnknown, policy.SeverityCritical, policy.SeverityNegligible} {
+	for i, s := range []evidence.Severity{evidence.SeverityLow, evidence.SeverityUnknown, evidence.SeverityCritical, evidence.SeverityNegligible} {
 		f := finding(i)
 		f.Severity = s
 		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *f})

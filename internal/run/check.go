@@ -8,7 +8,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -57,7 +57,7 @@ func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (pas
 
 // baseline reads the findings of the baseline image. If the job and its policies disagree about a
 // baseline, the report has a caution.
-func (j *Check) baseline(ctx context.Context, repository string, r *report.Report) (*policy.Baseline, error) {
+func (j *Check) baseline(ctx context.Context, repository string, r *report.Report) (*evidence.Baseline, error) {
 	wanted := j.Policies.UsesBaseline(repository)
 	switch {
 	case j.Baseline == nil && wanted:
@@ -80,7 +80,7 @@ func (j *Check) baseline(ctx context.Context, repository string, r *report.Repor
 }
 
 // inherits adds a caution with the reason if no finding can be inherited from the approved image.
-func inherits(r *report.Report, baseline *policy.Baseline, missing string) {
+func inherits(r *report.Report, baseline *evidence.Baseline, missing string) {
 	if baseline == nil {
 		caution(r, "no finding is inherited from the approved image: %s", missing)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -119,7 +120,7 @@ func (j *Promote) basis(src gate.Source, ext external) (promote.Basis, error) {
 
 // baseline returns the findings of the images that the tags name now, if a policy compares with
 // them.
-func (j *Promote) baseline(ctx context.Context, repository string, approved *promote.Prefetched, tags []name.Tag, r *report.Report) (*policy.Baseline, error) {
+func (j *Promote) baseline(ctx context.Context, repository string, approved *promote.Prefetched, tags []name.Tag, r *report.Report) (*evidence.Baseline, error) {
 	if !j.Policies.UsesBaseline(repository) {
 		return nil, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -97,7 +98,7 @@ func proven(r *report.Report, record *promote.Record) {
 		r.Policy = report.Policy{File: record.Decision.PolicyName, Digest: "sha256:" + record.Decision.Policy["sha256"]}
 	}
 	for _, p := range record.Decision.Basis.Platforms {
-		r.Input.Platforms = append(r.Input.Platforms, policy.Platform{Platform: p.Platform, Digest: p.Digest})
+		r.Input.Platforms = append(r.Input.Platforms, evidence.Platform{Platform: p.Platform, Digest: p.Digest})
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -68,7 +69,7 @@ type Evidence struct {
 	// Policies decide which external evidence is read. They must be the policies of the gate.
 	Policies policy.Set
 	// VEX has unsigned VEX statements that the user gave. Default: none.
-	VEX []policy.VEXStatement
+	VEX []evidence.VEXStatement
 	// Staging reads the attachments of the image. It is required if a policy uses them.
 	Staging Staging
 }

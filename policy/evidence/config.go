@@ -1,4 +1,4 @@
-package policy
+package evidence
 
 import (
 	"maps"
@@ -39,13 +39,14 @@ const HiddenValue = "[hidden: looks like a credential]"
 func (in Input) Public() Input {
 	in.Platforms = slices.Clone(in.Platforms)
 	for i, p := range in.Platforms {
-		in.Platforms[i].Config = p.Config.public()
+		in.Platforms[i].Config = p.Config.Public()
 	}
 	return in
 }
 
-// public returns c itself if it has nothing to hide.
-func (c *ImageConfig) public() *ImageConfig {
+// Public returns the configuration without the values of HiddenLabels. It returns c itself if there
+// are none.
+func (c *ImageConfig) Public() *ImageConfig {
 	if c == nil || len(c.HiddenLabels) == 0 {
 		return c
 	}

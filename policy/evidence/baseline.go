@@ -1,18 +1,8 @@
-package policy
+package evidence
 
 import (
 	"slices"
 	"strings"
-)
-
-// Inheritance selects the image whose findings are inherited.
-type Inheritance string
-
-const (
-	// InheritNothing inherits no findings.
-	InheritNothing Inheritance = ""
-	// InheritApproved inherits the findings of the current approved image.
-	InheritApproved Inheritance = "approved"
 )
 
 // Baseline holds the findings of the current approved image. If several tags have different images,
@@ -33,12 +23,6 @@ type BaselineFinding struct {
 	// not fix is not a new finding.
 	Type string `json:"type"`
 	Name string `json:"name"`
-}
-
-// UsesBaseline reports whether the findings of the approved image can affect the result of the
-// policies, for the images of a repository.
-func (s Set) UsesBaseline(repository string) bool {
-	return slices.ContainsFunc(s, func(p *Policy) bool { return p != nil && p.forImage(repository).Baseline != InheritNothing })
 }
 
 // And returns the findings that both baselines have. It returns nil if either is nil.
@@ -95,11 +79,6 @@ func newInherited(b *Baseline) inherited {
 		}
 	}
 	return known
-}
-
-// has reports whether the baseline has s. It is false for a finding that is known to be exploited.
-func (known inherited) has(s *indexedFinding) bool {
-	return s.KEV == nil && known.names(s.platform.Platform, s.Package.Type, s.Package.Name, s.ids...)
 }
 
 // names reports whether the baseline has one of the ids, in lower case, for the package.

@@ -1,6 +1,7 @@
-package policy
+package evidence
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -37,6 +38,16 @@ func ParseSeverity(s string) (Severity, error) {
 // severity reaches a threshold that is unknown or invalid.
 func (s Severity) AtLeast(threshold Severity) bool {
 	return s == SeverityUnknown || s >= threshold || threshold > SeverityCritical
+}
+
+// Compare orders severities. It puts SeverityUnknown above all others.
+func (s Severity) Compare(other Severity) int { return cmp.Compare(s.urgency(), other.urgency()) }
+
+func (s Severity) urgency() int {
+	if s == SeverityUnknown {
+		return 1 << 8
+	}
+	return int(s)
 }
 
 // String returns the name in lower case.
