@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/imagegate/imagegate/internal/remedy"
 )
 
 // batch is the packages that one command upgrades: packages of one type in one place.
@@ -118,4 +120,46 @@ func folder(typ, file string) string {
 		return path.Dir(file)
 	}
 	return file
+}
+
+// upgradeAll returns the commands that upgrade the packages of a batch, and an instruction in words
+// if not all of them have a command. Names and versions with a special meaning in a shell are not
+// part of a command.
+func (b *batch) upgradeAll() []remedy.Instruction {
+	var out []remedy.Instruction
+	var all []remedy.Wanted
+	byHand := false
+	for i := range b.sources {
+		s := &b.sources[i]
+		if remedy.IsStdlib(s.pkg) {
+			byHand = byHand || s.target == "" // otherwise see goRelease
+			continue
+		}
+		for _, name := range s.names.list {
+			if remedy.IsShellWord(name) {
+				all = append(all, remedy.Wanted{Name: name, From: s.pkg.Version, To: s.target})
+			} else {
+				byHand = true
+			}
+		}
+	}
+	if command := remedy.Command(b.typ, all); command != "" {
+		out = append(out, remedy.Instruction{Text: command, Paste: true})
+	} else if len(all) > 0 {
+		byHand = true
+	}
+	if byHand {
+		out = append(out, remedy.Instruction{Text: "upgrade to these versions, and build the image again"})
+	}
+	return out
+}
+
+// goRelease is the one line about the Go standard library. worst names the worst finding.
+func (s *source) goRelease(worst string) string {
+	n := len(s.issues)
+	fixes := "fixes the problem"
+	if n > 1 {
+		fixes = fmt.Sprintf("fixes all %d problems", n)
+	}
+	return fmt.Sprintf("build with Go %s: %s in the standard library of %s (%s: %s)", s.upgradeTo(), fixes, short(s.pkg.Version), severities(s.issues), worst)
 }

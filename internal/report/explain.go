@@ -131,8 +131,8 @@ func (t explainWriter) suggestException(e policy.Explanation) {
 			most = place.MaxLifetime
 		}
 	}
-	m := newRemedier(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
-	if item := m.exception(&e.Violation); item != "" {
+	m := newAdvisor(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
+	if item := m.Exception(&e.Violation); item != "" {
 		t.item(2, "the exception to add, with your own reason and owner:")
 		t.whole(4, item)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -72,7 +73,7 @@ func epss(f *evidence.Finding) float64 {
 // remedy.
 type remedyGroup struct {
 	rule       string
-	do         instruction
+	do         remedy.Instruction
 	exceptions orderedSet
 	issues     []Item
 }
@@ -100,13 +101,13 @@ func kindRank(k policy.Kind) int {
 	return len(causes) + 1 + len(symptoms)
 }
 
-func (m *remedier) byRemedy(issues []Item) []remedyGroup {
+func byRemedy(m *remedy.Advisor, issues []Item) []remedyGroup {
 	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b Item) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
 	var out []remedyGroup
 	index := map[[2]string]int{}
 	for _, one := range sorted {
-		do := m.do(&one.Violation)
-		key := [2]string{ruleText(one.Violation), do.text}
+		do := m.Do(&one.Violation)
+		key := [2]string{ruleText(one.Violation), do.Text}
 		i, ok := index[key]
 		if !ok {
 			i = len(out)
@@ -114,7 +115,7 @@ func (m *remedier) byRemedy(issues []Item) []remedyGroup {
 			out = append(out, remedyGroup{rule: key[0], do: do})
 		}
 		out[i].issues = append(out[i].issues, one)
-		out[i].exceptions.add(m.exception(&one.Violation))
+		out[i].exceptions.add(m.Exception(&one.Violation))
 	}
 	return out
 }

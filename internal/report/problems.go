@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -81,7 +82,7 @@ func (t text) batch(indent int, b *batch) {
 		t.more(indent, count(len(b.sources)-len(rows), "more package")+": "+severities(hidden))
 	}
 	for i := range b.sources {
-		if s := &b.sources[i]; isStdlib(s.pkg) && s.target != "" {
+		if s := &b.sources[i]; remedy.IsStdlib(s.pkg) && s.target != "" {
 			t.item(indent, "do: "+s.goRelease(t.idsCell(s).text))
 		}
 	}
@@ -103,7 +104,7 @@ func (t text) sources(indent int, all []source) {
 			t.findings(indent+2, s)
 			continue
 		}
-		if !isStdlib(s.pkg) || s.target == "" {
+		if !remedy.IsStdlib(s.pkg) || s.target == "" {
 			rows = append(rows, t.sourceRow(s))
 		}
 	}
@@ -167,7 +168,7 @@ func (t text) unfixable(found []Item) {
 		r.cells = append(r.cells, cell{text: fixText(*f)}, cell{text: t.ownerNote(one)}, t.noveltyCell([]Item{*one}), t.ruleCell(one))
 		r.notes = append(r.notes, t.expired(*one)...)
 		t.table(2, []row{r})
-		t.except(4, t.remedies.exception(&one.Violation))
+		t.except(4, t.remedies.Exception(&one.Violation))
 	}
 	t.item(2, "do: remove the package, if the image does not need it")
 }
@@ -189,7 +190,7 @@ func (t text) others(title, why string, issues []Item) {
 		return
 	}
 	t.heading(bold, title, count(len(issues), "problem")+why)
-	for _, g := range t.remedies.byRemedy(issues) {
+	for _, g := range byRemedy(t.remedies, issues) {
 		for at, i := range g.issues {
 			if !t.details && at == maxOthers && len(g.issues) > maxOthers+1 {
 				t.more(2, count(len(g.issues)-at, "more problem")+" of this rule")
@@ -210,12 +211,12 @@ func (t text) others(title, why string, issues []Item) {
 }
 
 // remedy writes what to do. A line to paste is never wrapped.
-func (t text) remedy(indent int, first string, do instruction) {
-	if do.paste {
-		t.whole(indent, first+do.text)
+func (t text) remedy(indent int, first string, do remedy.Instruction) {
+	if do.Paste {
+		t.whole(indent, first+do.Text)
 		return
 	}
-	t.item(indent, first+do.text)
+	t.item(indent, first+do.Text)
 }
 
 func (t text) except(indent int, item string) {
@@ -228,7 +229,7 @@ func (t text) except(indent int, item string) {
 func (t text) howToExcept() {
 	for i := range t.Decision.Violations {
 		v := &t.Decision.Violations[i]
-		if fixable := v.Finding != nil && isFixable(v.Finding); !fixable && t.remedies.exception(v) != "" {
+		if fixable := v.Finding != nil && isFixable(v.Finding); !fixable && t.remedies.Exception(v) != "" {
 			list := "exceptions"
 			if t.Policy.ExceptionsMaxLifetime > 0 {
 				list = "exceptions.list"

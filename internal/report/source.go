@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/imagegate/imagegate/internal/versions"
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -57,7 +57,11 @@ func group(issues []Item, key func(*evidence.Finding) (key, name string)) []sour
 	}
 	for i := range out {
 		slices.SortStableFunc(out[i].issues, bySeverity)
-		out[i].target, out[i].newest = targets(out[i].pkg, out[i].issues)
+		findings := make([]*evidence.Finding, len(out[i].issues))
+		for at := range out[i].issues {
+			findings[at] = out[i].issues[at].Finding
+		}
+		out[i].target, out[i].newest = remedy.Targets(out[i].pkg, findings)
 	}
 	slices.SortStableFunc(out, func(a, b source) int {
 		return cmp.Or(bySeverity(a.issues[0], b.issues[0]), strings.Compare(a.name, b.name), strings.Compare(a.pkg.Version, b.pkg.Version))
@@ -98,34 +102,6 @@ func (s *source) title() string {
 	return short(s.name) + " (" + strings.Join(rest, ", ") + ")"
 }
 
-// isStdlib reports whether the package is the standard library in a Go program.
-func isStdlib(p evidence.Package) bool { return p.Type == "go-module" && p.Name == "stdlib" }
-
-// targets returns the version that fixes all issues of a package and, for the Go standard library, a
-// version of a newer release line. It returns "" instead of guessing.
-func targets(p evidence.Package, issues []Item) (target, newest string) {
-	fixes := make([][]string, len(issues))
-	var all []string
-	for i, one := range issues {
-		if one.Finding.FixState != evidence.FixAvailable {
-			return "", ""
-		}
-		for _, fix := range one.Finding.Fixes {
-			fixes[i] = append(fixes[i], fix.Version)
-		}
-		all = append(all, fixes[i]...)
-	}
-	purlType := purlType(p)
-	target, err := versions.Upgrade(purlType, p.Version, fixes)
-	if err != nil {
-		return "", ""
-	}
-	if highest, err := versions.Highest(purlType, all); isStdlib(p) && err == nil && highest != target && !strings.ContainsAny(highest, "-r") {
-		newest = highest
-	}
-	return target, newest
-}
-
 // upgradeTo returns the version or versions to upgrade to, for a sentence.
 func (s *source) upgradeTo() string {
 	switch {
@@ -135,19 +111,4 @@ func (s *source) upgradeTo() string {
 		return short(s.target) + " or " + short(s.newest)
 	}
 	return short(s.target)
-}
-
-// purlTypes maps syft's package types to the types of package URLs, if they differ.
-var purlTypes = map[string]string{
-	"python": "pypi", "go-module": "golang", "java-archive": "maven", "rust-crate": "cargo", "dotnet": "nuget",
-	"php-composer": "composer", "dart-pub": "pub",
-}
-
-// purlType returns the type in the package URL of a package, which has the order of its versions.
-func purlType(p evidence.Package) string {
-	if rest, ok := strings.CutPrefix(p.PURL, "pkg:"); ok {
-		name, _, _ := strings.Cut(rest, "/")
-		return name
-	}
-	return cmp.Or(purlTypes[p.Type], p.Type)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -82,7 +83,7 @@ func (o TextOptions) Verdict(w io.Writer, r Report) error {
 
 func (o TextOptions) text(w io.Writer, r Report) text {
 	return text{layout: o.layout(w), Report: r, details: o.Details, run: o.CommandLine, result: r.Verdict(),
-		known: r.Input.Baseline.Lookup(), remedies: newRemedier(r), layers: newLayers(r.Input.Platforms)}
+		known: r.Input.Baseline.Lookup(), remedies: newAdvisor(r), layers: newLayers(r.Input.Platforms)}
 }
 
 // layout applies the default and the minimum width.
@@ -116,7 +117,7 @@ type text struct {
 	result  Verdict
 	// known reports whether the approved image has the finding too.
 	known    func(platform string, f *evidence.Finding) bool
-	remedies *remedier
+	remedies *remedy.Advisor
 	layers   layers
 }
 

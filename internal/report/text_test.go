@@ -321,40 +321,6 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 	}
 }
 
-// TestUpgradeTarget checks the version that a package is upgraded to. The tests of package versions
-// have more cases.
-func TestUpgradeTarget(t *testing.T) {
-	deb := evidence.Package{Name: "libssl3", Version: "3.0.11-1~deb12u1", Type: "deb", PURL: "pkg:deb/debian/libssl3@3.0.11-1~deb12u1?arch=amd64"}
-	stdlib := evidence.Package{Name: "stdlib", Version: "go1.25.3", Type: "go-module"}
-	npm := evidence.Package{Name: "undici", Version: "5.1.0", Type: "npm"}
-	for _, tt := range []struct {
-		pkg    evidence.Package
-		fixes  [][]string
-		want   string
-		newest string
-	}{
-		{deb, [][]string{{"3.0.15-1~deb12u1"}, {"3.0.14-1~deb12u2"}}, "3.0.15-1~deb12u1", ""},
-		{npm, [][]string{{"5.28.3", "6.6.1"}}, "5.28.3", ""},
-		{stdlib, [][]string{{"1.25.13", "1.26.6"}, {"1.25.5", "1.26.0"}}, "1.25.13", "1.26.6"},
-		{stdlib, [][]string{{"1.25.13"}}, "1.25.13", ""},
-		{stdlib, [][]string{{"1.25.13", "1.27.0-rc.2"}}, "1.25.13", ""},
-		{evidence.Package{Name: "x", Version: "1", Type: "binary"}, [][]string{{"a"}, {"b"}}, "", ""},
-		{evidence.Package{Name: "x", Version: "1", Type: "python"}, [][]string{{"1.10"}, {"1.9"}}, "1.10", ""},
-	} {
-		var issues []Item
-		for _, versions := range tt.fixes {
-			f := &evidence.Finding{FixState: evidence.FixAvailable, Package: tt.pkg}
-			for _, v := range versions {
-				f.Fixes = append(f.Fixes, evidence.Fix{Version: v})
-			}
-			issues = append(issues, Item{Violation: policy.Violation{Finding: f}})
-		}
-		if got, newest := targets(tt.pkg, issues); got != tt.want || newest != tt.newest {
-			t.Errorf("targets(%s, %v) = %q, %q, want %q, %q", tt.pkg.Name, tt.fixes, got, newest, tt.want, tt.newest)
-		}
-	}
-}
-
 func TestUnknownSeverityIsNotListedAsLow(t *testing.T) {
 	d := &policy.Decision{Passed: true}
 	for i, s := range []evidence.Severity{evidence.SeverityLow, evidence.SeverityUnknown, evidence.SeverityCritical, evidence.SeverityNegligible} {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -101,7 +102,7 @@ func (t text) soon(graced []Item) {
 	}
 	now := t.referenceTime()
 	for _, e := range t.Decision.Excepted {
-		if at := e.Exception.Expires; !now.IsZero() && at.Before(now.Add(newExceptionsLast)) && !strings.Contains(ends[at], "exception") {
+		if at := e.Exception.Expires; !now.IsZero() && at.Before(now.Add(remedy.NewExceptionsLast)) && !strings.Contains(ends[at], "exception") {
 			ends[at] = strings.TrimPrefix(ends[at]+" and what an exception covers", " and ")
 		}
 	}
