@@ -36,6 +36,9 @@ type output struct {
 	progress gate.Progress
 	stop     func()
 	tempDir  string // where a crash would leave files
+	text     report.TextOptions
+	// structured: standard error has one JSON object a line.
+	structured bool
 }
 
 // newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
@@ -60,7 +63,8 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, usageError{fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err)}
 		}
 	}
-	o := &output{targets: targets, streams: s}
+	o := &output{targets: targets, streams: s, structured: c.String(logFlag.Name) == "json",
+		text: report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)}}
 	t := tool()
 	o.report.Tool = report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
 	o.report.Command = command
@@ -136,6 +140,7 @@ func (o *output) finish(ctx context.Context, err *error) {
 		*err = fault(p)
 	}
 	*err = o.end(ctx, *err)
+	o.lastLines()
 }
 
 // end stops the progress display, prints the cautions and writes every report. It returns the
@@ -196,8 +201,12 @@ func (o *output) writeTarget(t target) error {
 	if o.report.Error != nil && t.file == "" && format.AfterError != nil {
 		write = format.AfterError
 	}
+	options := o.text
+	if t.file == "" {
+		options = o.textOptions(o.streams.Out)
+	}
 	var buf bytes.Buffer
-	if err := write(&buf, o.report, report.TextOptions{}); err != nil {
+	if err := write(&buf, o.report, options); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())

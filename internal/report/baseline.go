@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"slices"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // baseline names the images of the baseline.
@@ -37,14 +39,14 @@ func (t text) newFindings() {
 		}
 	}
 	if fresh+known > 0 {
-		t.item(2, fmt.Sprintf("compared with the approved image: %s, %d not new", count(fresh, "new finding"), known))
+		t.Item(2, fmt.Sprintf("compared with the approved image: %s, %d not new", count(fresh, "new finding"), known))
 	}
 }
 
 // noveltyCell marks blocking findings as new or not. The cell is empty without a baseline.
-func (t text) noveltyCell(issues []Item) cell {
+func (t text) noveltyCell(issues []Item) layout.Cell {
 	if t.Input.Baseline == nil {
-		return cell{}
+		return layout.Cell{}
 	}
 	fresh := 0
 	for _, i := range issues {
@@ -54,11 +56,11 @@ func (t text) noveltyCell(issues []Item) cell {
 	}
 	switch {
 	case fresh == 0:
-		return cell{text: "not new"}
+		return layout.Cell{Text: "not new"}
 	case fresh == len(issues):
-		return cell{text: "new", style: red}
+		return layout.Cell{Text: "new", Style: layout.Red}
 	}
-	return cell{text: fmt.Sprintf("%d new", fresh), style: red}
+	return layout.Cell{Text: fmt.Sprintf("%d new", fresh), Style: layout.Red}
 }
 
 // isNew reports whether the approved image lacks the finding on any platform with the issue.

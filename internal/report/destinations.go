@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // destinations describes what was written to each destination, and with all details its digests.
@@ -13,21 +15,21 @@ func (t text) destinations() {
 			t.destination(d)
 			continue
 		}
-		t.section(short(d.Reference) + ": " + short(string(d.State)))
-		t.space()
-		t.item(2, short(d.Repository)+"@"+short(d.Digest))
-		t.notes(2, signedText(d), copiedText(d), t.decidedText(d))
-		var rows []row
+		t.Section(short(d.Reference) + ": " + short(string(d.State)))
+		t.Space()
+		t.Item(2, short(d.Repository)+"@"+short(d.Digest))
+		t.Notes(2, signedText(d), copiedText(d), t.decidedText(d))
+		var rows []layout.Row
 		for _, s := range d.Statements {
 			about := "image"
 			if s.Platform != "" {
 				about = short(s.Platform)
 			}
-			rows = append(rows, row{cells: []cell{{text: short(s.PredicateType)}, {text: about}, {text: short(s.Digest)}}})
+			rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: short(s.PredicateType)}, {Text: about}, {Text: short(s.Digest)}}})
 		}
 		if len(rows) > 0 {
-			t.item(2, count(len(rows), "signed statement"))
-			t.table(4, rows)
+			t.Item(2, count(len(rows), "signed statement"))
+			t.Table(4, rows)
 		}
 		t.copiedAttestations(d)
 	}
@@ -35,21 +37,21 @@ func (t text) destinations() {
 
 // destination describes a destination in a few lines.
 func (t text) destination(d Destination) {
-	t.space()
-	t.item(0, short(d.Reference)+": "+short(string(d.State)))
-	t.notes(2, signedText(d), copiedText(d), t.decidedText(d))
+	t.Space()
+	t.Item(0, short(d.Reference)+": "+short(string(d.State)))
+	t.Notes(2, signedText(d), copiedText(d), t.decidedText(d))
 	var types orderedSet
 	for _, s := range d.Statements {
 		types.add(short(strings.TrimPrefix(s.PredicateType, "https://")))
 	}
 	if len(types.list) > 0 {
-		t.item(2, count(len(d.Statements), "signed statement")+": "+strings.Join(types.list, ", "))
+		t.Item(2, count(len(d.Statements), "signed statement")+": "+strings.Join(types.list, ", "))
 	}
 	if n := len(d.CopiedAttestations); n > 0 {
-		t.item(2, fmt.Sprintf("copied attestations: %d (--details)", n))
+		t.Item(2, fmt.Sprintf("copied attestations: %d (--details)", n))
 	}
 	if n := len(d.SkippedAttestations); n > 0 {
-		t.item(2, fmt.Sprintf("skipped attestations: %d (--details)", n))
+		t.Item(2, fmt.Sprintf("skipped attestations: %d (--details)", n))
 	}
 }
 
@@ -75,29 +77,29 @@ func (t text) decidedText(d Destination) string {
 // copiedAttestations lists the attestations that were copied from the staging registry, and those
 // that were skipped.
 func (t text) copiedAttestations(d Destination) {
-	var copied, skipped []row
-	name := func(c Attestation) cell {
+	var copied, skipped []layout.Row
+	name := func(c Attestation) layout.Cell {
 		switch {
 		case c.PredicateType != "":
-			return cell{text: short(c.PredicateType)}
+			return layout.Cell{Text: short(c.PredicateType)}
 		case c.Digest == "":
-			return cell{text: "-"}
+			return layout.Cell{Text: "-"}
 		}
-		return cell{text: "signature"}
+		return layout.Cell{Text: "signature"}
 	}
 	for _, c := range d.CopiedAttestations {
-		copied = append(copied, row{cells: []cell{name(c), {text: short(c.Format)}, {text: "by " + short(c.Signer)}}})
+		copied = append(copied, layout.Row{Cells: []layout.Cell{name(c), {Text: short(c.Format)}, {Text: "by " + short(c.Signer)}}})
 	}
 	for _, c := range d.SkippedAttestations {
-		skipped = append(skipped, row{cells: []cell{name(c), {text: short(c.Format)}, {text: short(c.Reason)}}})
+		skipped = append(skipped, layout.Row{Cells: []layout.Cell{name(c), {Text: short(c.Format)}, {Text: short(c.Reason)}}})
 	}
 	if len(copied) > 0 {
-		t.item(2, "copied attestations: "+strconv.Itoa(len(copied)))
-		t.table(4, copied)
+		t.Item(2, "copied attestations: "+strconv.Itoa(len(copied)))
+		t.Table(4, copied)
 	}
 	if len(skipped) > 0 {
-		t.item(2, "skipped attestations: "+strconv.Itoa(len(skipped)))
-		t.table(4, skipped)
+		t.Item(2, "skipped attestations: "+strconv.Itoa(len(skipped)))
+		t.Table(4, skipped)
 	}
 }
 

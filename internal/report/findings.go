@@ -5,35 +5,36 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // findings lists the findings of one package. Platforms that all findings share are named before.
 func (t text) findings(indent int, s *source) {
 	shared := t.platformNote(s.issues)
-	var rows []row
+	var rows []layout.Row
 	for i := range s.issues {
 		one := &s.issues[i]
-		r := row{cells: findingCells(*one.Finding)}
+		r := layout.Row{Cells: findingCells(*one.Finding)}
 		if len(s.names.list) > 1 {
-			r.cells = append(r.cells, cell{text: short(one.Finding.Package.Name)})
+			r.Cells = append(r.Cells, layout.Cell{Text: short(one.Finding.Package.Name)})
 		}
-		r.cells = append(r.cells, cell{text: fixText(*one.Finding)}, t.noveltyCell(s.issues[i:i+1]), t.ruleCell(one))
+		r.Cells = append(r.Cells, layout.Cell{Text: fixText(*one.Finding)}, t.noveltyCell(s.issues[i:i+1]), t.ruleCell(one))
 		if own := t.platformNote(s.issues[i : i+1]); own != shared {
-			r.notes = append(r.notes, own)
+			r.Notes = append(r.Notes, own)
 		}
-		r.notes = append(r.notes, t.expired(*one)...)
+		r.Notes = append(r.Notes, t.expired(*one)...)
 		rows = append(rows, r)
 	}
-	t.table(indent, rows)
+	t.Table(indent, rows)
 }
 
 // ruleCell names the rule that blocks, in a report with all details.
-func (t text) ruleCell(i *Item) cell {
+func (t text) ruleCell(i *Item) layout.Cell {
 	if !t.details {
-		return cell{}
+		return layout.Cell{}
 	}
-	return cell{text: ruleText(i.Violation)}
+	return layout.Cell{Text: ruleText(i.Violation)}
 }
 
 // platformNote names the platforms of some issues. It returns "" if the issues are on all platforms
@@ -81,33 +82,33 @@ func cveOf(f evidence.Finding) string {
 }
 
 // findingCells returns the first columns of every list of findings.
-func findingCells(f evidence.Finding) []cell {
+func findingCells(f evidence.Finding) []layout.Cell {
 	id := short(f.ID)
 	if cve := cveOf(f); cve != "" && cve != f.ID {
 		id += " (" + short(cve) + ")"
 	}
-	kev := cell{style: red}
+	kev := layout.Cell{Style: layout.Red}
 	if f.KEV != nil {
-		kev.text = "KEV"
+		kev.Text = "KEV"
 		if f.KEV.Ransomware {
-			kev.text = "KEV, ransomware"
+			kev.Text = "KEV, ransomware"
 		}
 	}
 	probability := ""
 	if f.EPSS != nil {
 		probability = fmt.Sprintf("EPSS %.1f%%", 100*f.EPSS.Score)
 	}
-	return []cell{{text: id}, {text: f.Severity.String(), style: severityStyle(f.Severity)}, kev, {text: probability}}
+	return []layout.Cell{{Text: id}, {Text: f.Severity.String(), Style: severityStyle(f.Severity)}, kev, {Text: probability}}
 }
 
-func severityStyle(s evidence.Severity) style {
+func severityStyle(s evidence.Severity) layout.Style {
 	switch s {
 	case evidence.SeverityCritical, evidence.SeverityHigh, evidence.SeverityUnknown:
-		return red
+		return layout.Red
 	case evidence.SeverityMedium:
-		return yellow
+		return layout.Yellow
 	}
-	return plain
+	return layout.Plain
 }
 
 // isFixable reports whether a version with a fix is known.

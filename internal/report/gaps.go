@@ -35,15 +35,15 @@ func (t text) gaps() {
 		t.gapCounts(len(unknowns), len(unmatched), suppressed)
 		return
 	}
-	t.section("Gaps in the evidence")
-	t.space()
+	t.Section("Gaps in the evidence")
+	t.Space()
 	t.gapList("unreadable, so not in the SBOM", unknowns)
 	t.gapList("unmatched", unmatched)
 	if owned > 0 {
-		t.item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s", count(owned, "file")))
+		t.Item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s", count(owned, "file")))
 	}
 	if suppressed > 0 {
-		t.item(2, fmt.Sprintf("dropped by grype's own data corrections: %s", count(suppressed, "match")))
+		t.Item(2, fmt.Sprintf("dropped by grype's own data corrections: %s", count(suppressed, "match")))
 	}
 }
 
@@ -68,9 +68,9 @@ func (t text) gapList(title string, list []string) {
 	if len(list) == 0 {
 		return
 	}
-	t.item(2, fmt.Sprintf("%s: %d", title, len(list)))
+	t.Item(2, fmt.Sprintf("%s: %d", title, len(list)))
 	for _, line := range list {
-		t.item(4, line)
+		t.Item(4, line)
 	}
 }
 

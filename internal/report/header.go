@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -46,15 +47,15 @@ func (t text) tool() {
 	if at := t.referenceTime(); !at.IsZero() {
 		line += ", " + instant(at)
 	}
-	t.item(0, line)
+	t.Item(0, line)
 	var components []string
 	for _, name := range slices.Sorted(maps.Keys(t.Tool.Components)) {
 		components = append(components, short(name)+" "+short(t.Tool.Components[name]))
 	}
 	if len(components) > 0 && t.details {
-		t.item(0, "with "+strings.Join(components, ", "))
+		t.Item(0, "with "+strings.Join(components, ", "))
 	}
-	t.space()
+	t.Space()
 	if !t.At.IsZero() {
 		t.label("As of", instant(t.At)+t.timeLeft(t.At)+", with today's database: nothing is promoted")
 	}
@@ -93,7 +94,7 @@ func distribution(d evidence.Distribution) string {
 	case d.Name != "":
 		return short(d.Name)
 	case d.ID != "":
-		return strings.TrimSpace(short(d.ID) + " " + sanitize(d.Version, maxName))
+		return strings.TrimSpace(short(d.ID) + " " + layout.Limit(d.Version, layout.MaxName))
 	}
 	return "unknown distribution"
 }
@@ -111,7 +112,7 @@ func (t text) database() {
 	if t.details {
 		t.label("Database", built+", schema "+short(db.Schema))
 		if db.Source != "" {
-			t.label("", "from "+sanitize(db.Source, maxName))
+			t.label("", "from "+layout.Limit(db.Source, layout.MaxName))
 		}
 		t.label("", short(db.Digest))
 	} else {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -12,22 +13,22 @@ func (t text) override() {
 	if o == nil {
 		return
 	}
-	t.section("Override of the denial")
-	t.space()
-	t.item(2, "reason: "+Sanitize(o.Reason))
-	t.item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
-	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
+	t.Section("Override of the denial")
+	t.Space()
+	t.Item(2, "reason: "+Sanitize(o.Reason))
+	t.Item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
+	t.Item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
 	if t.Decision != nil {
 		return // the report lists its violations in full
 	}
-	var rows []row
+	var rows []layout.Row
 	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {
-		rows = append(rows, row{cells: []cell{{text: overriddenName(v)}, {text: short(v.Platform)}, {text: "rule " + short(v.Rule)}}})
+		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: overriddenName(v)}, {Text: short(v.Platform)}, {Text: "rule " + short(v.Rule)}}})
 	}
-	t.item(2, "covers "+count(len(o.Violations), "violation"))
-	t.table(4, rows)
+	t.Item(2, "covers "+count(len(o.Violations), "violation"))
+	t.Table(4, rows)
 	if more := len(o.Violations) - maxOverridden; more > 0 {
-		t.item(4, fmt.Sprintf("and %d more: see the JSON report", more))
+		t.Item(4, fmt.Sprintf("and %d more: see the JSON report", more))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -42,19 +43,19 @@ func (t text) fixable(o owner, found []Item) {
 	if len(found) == 0 {
 		return
 	}
-	t.heading(bold, t.layers.title(o, found), inPackages(found))
+	t.Heading(layout.Bold, t.layers.title(o, found), inPackages(found))
 	all := batches(found)
 	for i := range all {
 		b := &all[i]
 		indent := 2
 		if !isSystem(b.typ) || len(all) > 1 {
-			t.item(2, b.title())
+			t.Item(2, b.title())
 			indent = 4
 		}
 		t.batch(indent, b)
 	}
 	if o == ownerBase {
-		t.item(2, "or: build on a newer base image with \"docker build --pull .\"")
+		t.Item(2, "or: build on a newer base image with \"docker build --pull .\"")
 	}
 }
 
@@ -83,7 +84,7 @@ func (t text) batch(indent int, b *batch) {
 	}
 	for i := range b.sources {
 		if s := &b.sources[i]; remedy.IsStdlib(s.pkg) && s.target != "" {
-			t.item(indent, "do: "+s.goRelease(t.idsCell(s).text))
+			t.Item(indent, "do: "+s.goRelease(t.idsCell(s).Text))
 		}
 	}
 	for _, do := range b.upgradeAll() {
@@ -93,13 +94,13 @@ func (t text) batch(indent int, b *batch) {
 
 // sources lists packages on one line each. The line of the Go standard library is its instruction.
 func (t text) sources(indent int, all []source) {
-	var rows []row
+	var rows []layout.Row
 	for i := range all {
 		s := &all[i]
 		if t.details {
-			t.table(indent, []row{t.sourceRow(s)})
+			t.Table(indent, []layout.Row{t.sourceRow(s)})
 			if paths := s.paths(); len(paths) > 1 {
-				t.item(indent+2, "in "+strings.Join(paths, ", "))
+				t.Item(indent+2, "in "+strings.Join(paths, ", "))
 			}
 			t.findings(indent+2, s)
 			continue
@@ -108,44 +109,44 @@ func (t text) sources(indent int, all []source) {
 			rows = append(rows, t.sourceRow(s))
 		}
 	}
-	t.table(indent, rows)
+	t.Table(indent, rows)
 }
 
 // sourceRow is the line of one package: its name, the versions, the severities of its findings, and
 // the worst finding. With all details, a list of the findings follows.
-func (t text) sourceRow(s *source) row {
+func (t text) sourceRow(s *source) layout.Row {
 	to := "no single version is known to fix all"
 	if s.target != "" {
 		to = s.upgradeTo()
 	}
-	severity := cell{text: severities(s.issues), style: severityStyle(s.issues[0].Finding.Severity)}
-	r := row{cells: []cell{{text: s.title()}, {text: short(s.pkg.Version) + " -> " + to}, severity}, notes: []string{t.platformNote(s.issues)}}
+	severity := layout.Cell{Text: severities(s.issues), Style: severityStyle(s.issues[0].Finding.Severity)}
+	r := layout.Row{Cells: []layout.Cell{{Text: s.title()}, {Text: short(s.pkg.Version) + " -> " + to}, severity}, Notes: []string{t.platformNote(s.issues)}}
 	if t.details {
 		return r
 	}
-	r.cells = append(r.cells, t.idsCell(s), t.noveltyCell(s.issues))
+	r.Cells = append(r.Cells, t.idsCell(s), t.noveltyCell(s.issues))
 	for i := range s.issues {
-		r.notes = append(r.notes, t.expired(s.issues[i])...)
+		r.Notes = append(r.Notes, t.expired(s.issues[i])...)
 	}
 	return r
 }
 
 // idsCell names the worst finding of a package, and counts the other vulnerabilities.
-func (t text) idsCell(s *source) cell {
+func (t text) idsCell(s *source) layout.Cell {
 	var ids orderedSet
-	c := cell{}
+	c := layout.Cell{}
 	for i := range s.issues {
 		ids.add(s.issues[i].Finding.ID)
 		if s.issues[i].Finding.KEV != nil {
-			c = cell{text: "KEV ", style: red}
+			c = layout.Cell{Text: "KEV ", Style: layout.Red}
 		}
 	}
 	if len(ids.list) == 0 {
 		return c
 	}
-	c.text += knownAs(*s.issues[0].Finding)
+	c.Text += knownAs(*s.issues[0].Finding)
 	if more := len(ids.list) - 1; more > 0 {
-		c.text += fmt.Sprintf(" +%d", more)
+		c.Text += fmt.Sprintf(" +%d", more)
 	}
 	return c
 }
@@ -155,7 +156,7 @@ func (t text) unfixable(found []Item) {
 	if len(found) == 0 {
 		return
 	}
-	t.heading(bold, "NO FIX", inPackages(found))
+	t.Heading(layout.Bold, "NO FIX", inPackages(found))
 	slices.SortStableFunc(found, bySeverity)
 	for at := range found {
 		if !t.details && at == maxUnfixable && len(found) > maxUnfixable+1 {
@@ -164,13 +165,13 @@ func (t text) unfixable(found []Item) {
 		}
 		one := &found[at]
 		f := one.Finding
-		r := row{cells: append([]cell{{text: nameVersion(f.Package)}}, findingCells(*f)...), notes: []string{link(f), t.platformNote([]Item{*one})}}
-		r.cells = append(r.cells, cell{text: fixText(*f)}, cell{text: t.ownerNote(one)}, t.noveltyCell([]Item{*one}), t.ruleCell(one))
-		r.notes = append(r.notes, t.expired(*one)...)
-		t.table(2, []row{r})
+		r := layout.Row{Cells: append([]layout.Cell{{Text: nameVersion(f.Package)}}, findingCells(*f)...), Notes: []string{link(f), t.platformNote([]Item{*one})}}
+		r.Cells = append(r.Cells, layout.Cell{Text: fixText(*f)}, layout.Cell{Text: t.ownerNote(one)}, t.noveltyCell([]Item{*one}), t.ruleCell(one))
+		r.Notes = append(r.Notes, t.expired(*one)...)
+		t.Table(2, []layout.Row{r})
 		t.except(4, t.remedies.Exception(&one.Violation))
 	}
-	t.item(2, "do: remove the package, if the image does not need it")
+	t.Item(2, "do: remove the package, if the image does not need it")
 }
 
 // ownerNote says whose job a finding without a fix is.
@@ -189,17 +190,17 @@ func (t text) others(title, why string, issues []Item) {
 	if len(issues) == 0 {
 		return
 	}
-	t.heading(bold, title, count(len(issues), "problem")+why)
+	t.Heading(layout.Bold, title, count(len(issues), "problem")+why)
 	for _, g := range byRemedy(t.remedies, issues) {
 		for at, i := range g.issues {
 			if !t.details && at == maxOthers && len(g.issues) > maxOthers+1 {
 				t.more(2, count(len(g.issues)-at, "more problem")+" of this rule")
 				break
 			}
-			t.item(2, message(i))
-			t.notes(4, t.platformNote([]Item{i}))
+			t.Item(2, message(i))
+			t.Notes(4, t.platformNote([]Item{i}))
 		}
-		t.item(4, g.rule)
+		t.Item(4, g.rule)
 		t.remedy(4, "do: ", g.do)
 		for at, item := range g.exceptions.list {
 			if !t.details && at == maxOthers {
@@ -213,15 +214,15 @@ func (t text) others(title, why string, issues []Item) {
 // remedy writes what to do. A line to paste is never wrapped.
 func (t text) remedy(indent int, first string, do remedy.Instruction) {
 	if do.Paste {
-		t.whole(indent, first+do.Text)
+		t.Whole(indent, first+do.Text)
 		return
 	}
-	t.item(indent, first+do.Text)
+	t.Item(indent, first+do.Text)
 }
 
 func (t text) except(indent int, item string) {
 	if item != "" {
-		t.whole(indent, "or: "+item)
+		t.Whole(indent, "or: "+item)
 	}
 }
 
@@ -234,8 +235,8 @@ func (t text) howToExcept() {
 			if t.Policy.ExceptionsMaxLifetime > 0 {
 				list = "exceptions.list"
 			}
-			t.space()
-			t.item(0, "To accept a problem, add its line that begins with \"- {\" to the list "+list+" in "+
+			t.Space()
+			t.Item(0, "To accept a problem, add its line that begins with \"- {\" to the list "+list+" in "+
 				short(t.Policy.File)+", with your own reason and owner.")
 			return
 		}
@@ -244,7 +245,7 @@ func (t text) howToExcept() {
 
 // more says what a list omits.
 func (t text) more(indent int, what string) {
-	t.item(indent, "and "+what+" (--details)")
+	t.Item(indent, "and "+what+" (--details)")
 }
 
 var (

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -232,7 +233,7 @@ func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
 			if fixable != nil && fixVersions(*fixable) != "" {
 				continue // the upgrade is printed instead
 			}
-			if !strings.Contains(text, "or: "+sanitize(item, 0)+"\n") {
+			if !strings.Contains(text, "or: "+layout.Limit(item, 0)+"\n") {
 				t.Errorf("the text has no line to paste: %s\n%s", item, text)
 			}
 		}
@@ -268,7 +269,7 @@ func TestSanitizedExceptionStillWorks(t *testing.T) {
 		}
 		exceptions := checkRemedies(t, d, r)
 		for i := range exceptions {
-			exceptions[i] = sanitize(exceptions[i], 0)
+			exceptions[i] = layout.Limit(exceptions[i], 0)
 		}
 		if _, d, _ := c.evaluate(t, exceptions); !d.Passed {
 			t.Errorf("%s: %v covers nothing", name, exceptions)

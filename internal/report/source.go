@@ -80,26 +80,22 @@ func sourceName(f *evidence.Finding) string {
 	return f.Package.Name
 }
 
-// title names the package and, if its source package has another name or several packages, both.
+// title names the package and, if its source package has another name, both. The commands name all
+// packages.
 func (s *source) title() string {
-	const most = 2
 	names := s.names.list
-	if len(names) == 0 {
+	others := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == s.name })
+	switch {
+	case len(names) == 1:
+		return short(names[0])
+	case len(others) == 0:
 		return short(s.name)
 	}
-	if len(names) == 1 {
-		return short(names[0])
+	title := short(s.name) + " (" + short(others[0])
+	if more := len(others) - 1; more > 0 {
+		title += ", +" + strconv.Itoa(more)
 	}
-	var rest []string
-	for _, name := range names {
-		if name != s.name {
-			rest = append(rest, short(name))
-		}
-	}
-	if more := len(rest) - most; more > 0 {
-		rest = append(rest[:most], "+"+strconv.Itoa(more))
-	}
-	return short(s.name) + " (" + strings.Join(rest, ", ") + ")"
+	return title + ")"
 }
 
 // upgradeTo returns the version or versions to upgrade to, for a sentence.

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // Summary returns the outcome in one line without a line break, safe to log.
@@ -52,7 +54,7 @@ func Summary(r Report) string {
 		line += "; " + strings.Join(places, ", ")
 	}
 	if r.Error != nil {
-		line += fmt.Sprintf("; %s error: %s", short(string(r.Error.Class)), strings.Join(lines(r.Error.Message), "; "))
+		line += fmt.Sprintf("; %s error: %s", short(string(r.Error.Class)), strings.Join(layout.Lines(r.Error.Message), "; "))
 	}
 	return Sanitize(line)
 }

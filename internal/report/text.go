@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -49,7 +50,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	t.override()
 	if r.Decision != nil {
 		t.problems()
-		t.space()
+		t.Space()
 		t.warnings()
 		t.exceptions()
 		t.notAffected()
@@ -60,7 +61,7 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	t.destinations()
 	t.attached()
 	t.verdict()
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the text report: %w", err)
 	}
 	return nil
@@ -75,24 +76,24 @@ func (o TextOptions) Verdict(w io.Writer, r Report) error {
 	}
 	t := o.text(w, r)
 	t.verdict()
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the verdict: %w", err)
 	}
 	return nil
 }
 
 func (o TextOptions) text(w io.Writer, r Report) text {
-	return text{layout: o.layout(w), Report: r, details: o.Details, run: o.CommandLine, result: r.Verdict(),
+	return text{Writer: o.layout(w), Report: r, details: o.Details, run: o.CommandLine, result: r.Verdict(),
 		known: r.Input.Baseline.Lookup(), remedies: newAdvisor(r), layers: newLayers(r.Input.Platforms)}
 }
 
 // layout applies the default and the minimum width.
-func (o TextOptions) layout(w io.Writer) *layout {
+func (o TextOptions) layout(w io.Writer) *layout.Writer {
 	width := o.Width
 	if width == 0 {
 		width = defaultWidth
 	}
-	return newLayout(w, max(width, 60), o.Color)
+	return layout.New(w, max(width, 60), o.Color)
 }
 
 const defaultWidth = 100
@@ -110,7 +111,7 @@ const (
 
 // text writes one report.
 type text struct {
-	*layout
+	*layout.Writer
 	Report
 	details bool
 	run     CommandLine
@@ -129,5 +130,5 @@ func (t text) field(name, value string) { t.named(12, name, value) }
 func (t text) label(name, value string) { t.named(9, name, value) }
 
 func (t text) named(column int, name, value string) {
-	t.paragraph(plain, name+strings.Repeat(" ", max(column-len(name), 1)), column, value)
+	t.Paragraph(layout.Plain, name+strings.Repeat(" ", max(column-len(name), 1)), column, value)
 }

@@ -6,9 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +68,7 @@ func render(t *testing.T, format func(io.Writer, Report) error, r Report) string
 }
 
 // names are the reports in testdata.
-var names = []string{"denied", "promoted", "undecided", "unfinished", "hostile"}
+var names = []string{"denied", "layered", "promoted", "undecided", "unfinished", "hostile"}
 
 func TestGolden(t *testing.T) {
 	for _, name := range names {
@@ -79,9 +82,107 @@ func TestGolden(t *testing.T) {
 	t.Run("narrow", func(t *testing.T) {
 		golden(t, "denied-80.txt", []byte(render(t, TextOptions{Width: 80}.Text, load(t, "denied.json"))))
 	})
+	t.Run("details", func(t *testing.T) {
+		golden(t, "layered-details.txt", []byte(render(t, TextOptions{Details: true, Width: 80}.Text, load(t, "layered.json"))))
+	})
 	t.Run("color", func(t *testing.T) {
 		golden(t, "denied-color.txt", []byte(render(t, TextOptions{Color: true}.Text, load(t, "denied.json"))))
 	})
+}
+
+// counted matches the numbers of problems in the titles of the text report.
+var counted = regexp.MustCompile(`(?m)^[A-Z][A-Za-z :/().,0-9-]*  ([0-9]+) problems?\b`)
+
+// TestNumbersAgree checks that the numbers in the text report are the ones of Report.Counts: the sum
+// of the titles, the lines about everything that does not block, and the verdict.
+func TestNumbersAgree(t *testing.T) {
+	for _, name := range []string{"denied", "layered", "promoted"} {
+		for _, details := range []bool{false, true} {
+			r := load(t, name+".json")
+			checkNumbers(t, name, render(t, TextOptions{Details: details}.Text, r), r.Counts(), details)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		r := generated(random)
+		checkNumbers(t, "a generated report", render(t, Text, r), r.Counts(), false)
+	}
+}
+
+func checkNumbers(t *testing.T, name, text string, c Counts, details bool) {
+	t.Helper()
+	sum := 0
+	for _, m := range counted.FindAllStringSubmatch(text, -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	if sum != c.Blocking {
+		t.Errorf("%s: the titles count %d problems of %d in:\n%s", name, sum, c.Blocking, text)
+	}
+	if want := "\n  " + count(c.Blocking, "problem"); c.Blocking > 0 && !strings.Contains(text, want) {
+		t.Errorf("%s: the verdict has no %q in:\n%s", name, want, text)
+	}
+	for label, n := range map[string]int{"WARNINGS ": c.Warnings, "EXCEPTED ": c.Excepted, "VEX      ": c.NotAffected} {
+		if want := fmt.Sprintf("\n%s%d", label, n); n > 0 && !details && !strings.Contains(text, want+" ") && !strings.Contains(text, want+":") {
+			t.Errorf("%s: no %q in:\n%s", name, want, text)
+		}
+	}
+}
+
+// generated returns a report of two platforms with random findings in few packages and layers, so
+// that many are joined.
+func generated(random *rand.Rand) Report {
+	layer := func(n int) string { return fmt.Sprintf("sha256:%d", n) }
+	r := Report{Decision: &policy.Decision{}}
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		p := evidence.Platform{Platform: platform}
+		for i := range 3 {
+			p.Layers = append(p.Layers, evidence.Layer{DiffID: layer(i), FromBase: i == 0})
+		}
+		r.Input.Platforms = append(r.Input.Platforms, p)
+	}
+	one := func() policy.Violation {
+		platform := r.Input.Platforms[random.IntN(2)].Platform
+		if random.IntN(4) == 0 {
+			return policy.Violation{Kind: []policy.Kind{policy.KindSBOM, policy.KindImage}[random.IntN(2)], Rule: "r", Platform: platform, Message: fmt.Sprint(random.IntN(9))}
+		}
+		f := finding(random.IntN(30))
+		f.FixState = []evidence.FixState{evidence.FixAvailable, evidence.FixNone}[random.IntN(2)]
+		f.Package = evidence.Package{Name: fmt.Sprint("p", random.IntN(20)), Version: fmt.Sprint(random.IntN(2)), Type: []string{"deb", "npm", "go-module"}[random.IntN(3)],
+			Found: []evidence.Location{{Path: fmt.Sprint("/", random.IntN(3)), Layer: layer(random.IntN(4))}}}
+		return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: f}
+	}
+	for range random.IntN(100) {
+		switch v := one(); random.IntN(4) {
+		case 0:
+			r.Decision.Warnings = append(r.Decision.Warnings, v)
+		case 1:
+			r.Decision.Excepted = append(r.Decision.Excepted, policy.Excepted{Violation: v})
+		case 2:
+			if v.Finding != nil {
+				r.Decision.NotAffected = append(r.Decision.NotAffected, policy.NotAffected{Violation: v})
+			}
+		default:
+			r.Decision.Violations = append(r.Decision.Violations, v)
+		}
+	}
+	r.Decision.Passed = len(r.Decision.Violations) == 0
+	return r
+}
+
+// TestREADMEHasTheVerdict checks that README shows the last lines of a report as they are.
+func TestREADMEHasTheVerdict(t *testing.T) {
+	options := TextOptions{CommandLine: CommandLine{Approved: []string{"approved.example/shop:1.4"}, Report: "report.json", Policies: []string{"policy.yaml"}}}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := render(t, options.Verdict, load(t, "layered.json")); !strings.Contains(string(readme), "```"+text+"```\n") {
+		t.Errorf("README does not have:\n%s", text)
+	}
 }
 
 // checkSafe fails if text could act on a terminal or a CI system. Line breaks are allowed.
@@ -147,24 +248,6 @@ func TestEveryStringOfAReportIsSanitized(t *testing.T) {
 	})
 	if n < 80 {
 		t.Errorf("only %d strings were tried", n)
-	}
-}
-
-// TestLayoutSanitizes checks that the layout of the text report sanitizes all text, even if a
-// caller forgets to.
-func TestLayoutSanitizes(t *testing.T) {
-	const hostile = "::error::a\x1b[31m\r\n::error::b ##[error]\u202e\xff"
-	var out bytes.Buffer
-	l := newLayout(&out, 60, false)
-	l.section(hostile)
-	l.item(2, hostile)
-	l.table(0, []row{{cells: []cell{{text: hostile}, {text: hostile}}, notes: []string{hostile}}})
-	if err := l.flush(); err != nil {
-		t.Fatal(err)
-	}
-	checkSafe(t, out.String())
-	if got := strings.Count(out.String(), "::error"); got == 0 {
-		t.Error("the text is missing")
 	}
 }
 
@@ -369,7 +452,7 @@ func TestAgesAreCountedFromTheEndOfTheRun(t *testing.T) {
 }
 
 func TestLinesAreWrapped(t *testing.T) {
-	for _, name := range []string{"denied", "promoted", "undecided", "unfinished"} {
+	for _, name := range []string{"denied", "layered", "promoted", "undecided", "unfinished"} {
 		r := load(t, name+".json")
 		for line := range strings.Lines(render(t, Text, r)) {
 			// A single word and a line to paste are never broken.

@@ -7,42 +7,44 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // verdict writes the last lines: the verdict, why, what was written where, until when it holds, and
 // what to do next.
 func (t text) verdict() {
-	t.heading(t.verdictStyle(), t.result.Word, t.imageName())
-	t.item(2, upperFirst(t.why())+".")
+	t.Heading(t.verdictStyle(), t.result.Word, t.imageName())
+	t.Item(2, upperFirst(t.why())+".")
 	t.rules()
 	t.newFindings()
 	if few := fewAdvisories(t.Input.Database.Advisories); few != "" {
-		t.paragraph(yellow, "  ", 4, "caution: the database has few advisories for this image, so a short list of findings means little: "+few)
+		t.Paragraph(layout.Yellow, "  ", 4, "caution: the database has few advisories for this image, so a short list of findings means little: "+few)
 	}
 	if t.result.Outcome == Passed {
 		if severe := severeUnmatched(*t.Decision); severe != "" {
-			t.paragraph(yellow, "  ", 4, "caution: "+severe)
+			t.Paragraph(layout.Yellow, "  ", 4, "caution: "+severe)
 		}
 	}
 	for _, c := range t.Cautions {
-		t.paragraph(yellow, "  ", 4, "caution: "+Sanitize(c))
+		t.Paragraph(layout.Yellow, "  ", 4, "caution: "+Sanitize(c))
 	}
 	t.failure()
 	t.writtenText()
 	if until := t.result.Until; !until.IsZero() {
-		t.item(2, "Valid until "+instant(until)+t.timeLeft(until)+": "+t.untilWhy(until)+".")
+		t.Item(2, "Valid until "+instant(until)+t.timeLeft(until)+": "+t.untilWhy(until)+".")
 	}
 	t.next()
 }
 
-func (t text) verdictStyle() style {
+func (t text) verdictStyle() layout.Style {
 	switch {
 	case t.result.Outcome == SignatureOnly:
-		return bold
+		return layout.Bold
 	case t.result.Outcome == Overridden || !t.result.Outcome.IsPass():
-		return red
+		return layout.Red
 	}
-	return green
+	return layout.Green
 }
 
 // imageName names the image and the start of its digest.
@@ -68,7 +70,7 @@ func (t text) rules() {
 		list = append(slices.Clone(list[:maxRules]), fmt.Sprintf("%d more", more))
 	}
 	if len(list) > 0 {
-		t.item(2, "By "+short(cmp.Or(t.Policy.File, "the policy"))+": "+strings.Join(list, ", ")+".")
+		t.Item(2, "By "+short(cmp.Or(t.Policy.File, "the policy"))+": "+strings.Join(list, ", ")+".")
 	}
 }
 
@@ -84,14 +86,14 @@ func (t text) why() string {
 func (t text) failure() {
 	switch {
 	case t.Error == nil && t.result.Outcome == Undecided:
-		t.item(2, "The report has neither a decision nor an error: treat it as a denial.")
+		t.Item(2, "The report has neither a decision nor an error: treat it as a denial.")
 	case t.Error == nil:
 	default:
 		if !t.result.Outcome.IsFailure() {
-			t.item(2, short(string(t.Error.Class))+" error")
+			t.Item(2, short(string(t.Error.Class))+" error")
 		}
-		for _, line := range lines(t.Error.Message) {
-			t.item(4, line)
+		for _, line := range layout.Lines(t.Error.Message) {
+			t.Item(4, line)
 		}
 	}
 }
@@ -106,21 +108,27 @@ func (t text) writtenText() {
 		if decided := t.decidedText(d); decided != "" {
 			line += ", " + decided
 		}
-		t.item(2, line+".")
+		t.Item(2, line+".")
 	}
-	if len(t.run.Approved) == 0 || len(t.Destinations) > 0 {
+	if len(t.Destinations) > 0 && t.Error == nil {
 		return
 	}
 	var hosts orderedSet
 	for _, reference := range t.run.Approved {
-		host, _, _ := strings.Cut(reference, "/")
-		hosts.add(short(host))
+		if !slices.ContainsFunc(t.Destinations, func(d Destination) bool { return d.Reference == reference }) {
+			host, _, _ := strings.Cut(reference, "/")
+			hosts.add(short(host))
+		}
 	}
-	if t.result.Outcome == Unfinished {
-		t.item(2, "No tag was written to "+strings.Join(hosts.list, ", ")+". You can safely run the command again.")
+	if len(hosts.list) == 0 {
 		return
 	}
-	t.item(2, "Nothing was written to "+strings.Join(hosts.list, ", ")+".")
+	// After a pass or an override, an error can hide what a registry has taken.
+	if t.Decision != nil && (t.Decision.Passed || t.Override != nil) {
+		t.Item(2, "No tag is confirmed at "+strings.Join(hosts.list, ", ")+". You can safely run the command again.")
+		return
+	}
+	t.Item(2, "Nothing was written to "+strings.Join(hosts.list, ", ")+".")
 }
 
 // untilWhy says what ends the validity.
@@ -165,7 +173,7 @@ func (t text) explain() {
 	case t.run.Report != "":
 		t.command("Why: ", append([]string{"imagegate", "explain", worst, "--report", t.run.Report}, t.policies()...))
 	case !t.details:
-		t.item(2, "Every finding: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
+		t.Item(2, "Every finding: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
 	}
 }
 
@@ -189,7 +197,7 @@ func (t text) command(first string, words []string) {
 			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 	}
-	t.whole(2, first+strings.Join(quoted, " "))
+	t.Whole(2, first+strings.Join(quoted, " "))
 }
 
 // worst returns the id of the worst finding without a fix, else of the worst finding, else the name

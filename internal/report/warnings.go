@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -37,11 +38,11 @@ func (t text) warnings() {
 		return
 	}
 	fixable, unfixable, others := splitByFix(rest)
-	t.section(fmt.Sprintf("Warnings: %d", len(rest)))
-	t.space()
+	t.Section(fmt.Sprintf("Warnings: %d", len(rest)))
+	t.Space()
 	for _, i := range others {
-		t.item(2, message(i)+", "+ruleText(i.Violation))
-		t.notes(4, t.platformNote([]Item{i}))
+		t.Item(2, message(i)+", "+ruleText(i.Violation))
+		t.Notes(4, t.platformNote([]Item{i}))
 	}
 	t.brief(slices.Concat(fixable, unfixable))
 }
@@ -123,26 +124,26 @@ func (t text) waived(title string, found []Item) {
 	if len(found) == 0 {
 		return
 	}
-	t.section(title + ": " + count(len(found), "finding"))
-	t.space()
+	t.Section(title + ": " + count(len(found), "finding"))
+	t.Space()
 	t.brief(found)
 }
 
 // brief lists findings on one line each, the most severe first.
 func (t text) brief(found []Item) {
 	slices.SortStableFunc(found, bySeverity)
-	var rows []row
+	var rows []layout.Row
 	for at := range found {
 		i := &found[at]
-		r := row{notes: []string{t.platformNote(found[at : at+1])}, cells: append(findingCells(*i.Finding),
-			cell{text: nameVersion(i.Finding.Package)}, cell{text: fixText(*i.Finding)})}
+		r := layout.Row{Notes: []string{t.platformNote(found[at : at+1])}, Cells: append(findingCells(*i.Finding),
+			layout.Cell{Text: nameVersion(i.Finding.Package)}, layout.Cell{Text: fixText(*i.Finding)})}
 		if i.Rule != "" {
-			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
+			r.Cells = append(r.Cells, layout.Cell{Text: ruleText(i.Violation)})
 		}
 		if !i.Blocks.IsZero() {
-			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.timeLeft(i.Blocks), style: yellow})
+			r.Cells = append(r.Cells, layout.Cell{Text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.timeLeft(i.Blocks), Style: layout.Yellow})
 		}
 		rows = append(rows, r)
 	}
-	t.table(2, rows)
+	t.Table(2, rows)
 }
