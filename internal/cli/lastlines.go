@@ -30,8 +30,8 @@ func commandLine(c *cli.Context, command string, targets []target) report.Comman
 	return line
 }
 
-// verifyFlags returns the arguments with which "imagegate verify" accepts what this command line
-// promotes. Capitals stand for what the command line does not show.
+// verifyFlags returns the arguments of "imagegate verify" for an image that this command line
+// promotes. Capitals stand for values that the command line does not have.
 func verifyFlags(c *cli.Context) []string {
 	var flags []string
 	switch key := c.String("key"); {

@@ -165,7 +165,7 @@ func (l *Writer) row(indent int, widths []int, cells []Cell) {
 		}
 		if !first && at+pad+n > l.width {
 			l.end()
-			at, pad, first = indent+4, 0, true
+			at, pad = indent+4, 0
 			l.raw(strings.Repeat(" ", at))
 		}
 		l.raw(strings.Repeat(" ", pad))

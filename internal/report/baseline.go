@@ -29,7 +29,7 @@ func (t text) newFindings() {
 		return
 	}
 	fresh, known := 0, 0
-	for _, i := range merge(t.Decision.Violations) {
+	for _, i := range t.blocking {
 		switch {
 		case i.Finding == nil:
 		case t.isNew(i):

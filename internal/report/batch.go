@@ -41,6 +41,15 @@ func batches(issues []Item) []batch {
 	return out
 }
 
+// issues returns all issues of the batch.
+func (b *batch) issues() []Item {
+	var all []Item
+	for i := range b.sources {
+		all = append(all, b.sources[i].issues...)
+	}
+	return all
+}
+
 // isSystem reports whether packages of a type come from the distribution. Their files are all over
 // the image.
 func isSystem(typ string) bool {

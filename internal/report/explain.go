@@ -132,7 +132,7 @@ func (t explainWriter) suggestException(e policy.Explanation) {
 			most = place.MaxLifetime
 		}
 	}
-	m := newAdvisor(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
+	m := newAdvisor(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}}, nil)
 	if item := m.Exception(&e.Violation); item != "" {
 		t.Item(2, "the exception to add, with your own reason and owner:")
 		t.Whole(4, item)

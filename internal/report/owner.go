@@ -66,8 +66,8 @@ func (l *layers) owner(i *Item) owner {
 	return found
 }
 
-// ownPlaces returns the places of the package itself. A database that lists all packages is only a
-// place if there is no other.
+// ownPlaces returns the places of the package itself. A database that lists all packages only counts
+// without another place.
 func ownPlaces(places []evidence.Location) []evidence.Location {
 	own := slices.DeleteFunc(slices.Clone(places), func(l evidence.Location) bool { return isPackageDatabase(l.Path) })
 	if len(own) == 0 {

@@ -15,7 +15,7 @@ import (
 // problems lists everything that blocks: causes, then findings by whose job they are, findings
 // without a fix, and the rest.
 func (t text) problems() {
-	fixable, unfixable, others := splitByFix(merge(t.Decision.Violations))
+	fixable, unfixable, others := splitByFix(t.blocking)
 	var first, last []Item
 	for _, i := range others {
 		if slices.Contains(causes, i.Kind) {
@@ -45,8 +45,13 @@ func (t text) fixable(o owner, found []Item) {
 	}
 	t.Heading(layout.Bold, t.layers.title(o, found), inPackages(found))
 	all := batches(found)
+	var hidden []Item
 	for i := range all {
 		b := &all[i]
+		if !t.details && i >= maxBatches-1 && len(all) > maxBatches {
+			hidden = append(hidden, b.issues()...)
+			continue
+		}
 		indent := 2
 		if !isSystem(b.typ) || len(all) > 1 {
 			t.Item(2, b.title())
@@ -54,6 +59,7 @@ func (t text) fixable(o owner, found []Item) {
 		}
 		t.batch(indent, b)
 	}
+	t.hidden(2, hidden, count(len(all)-maxBatches+1, "other place"))
 	if o == ownerBase {
 		t.Item(2, "or: build on a newer base image with \"docker build --pull .\"")
 	}
@@ -79,9 +85,7 @@ func (t text) batch(indent int, b *batch) {
 		rows = rows[:maxSources-1]
 	}
 	t.sources(indent, rows)
-	if len(hidden) > 0 {
-		t.more(indent, count(len(b.sources)-len(rows), "more package")+": "+severities(hidden))
-	}
+	t.hidden(indent, hidden, "")
 	for i := range b.sources {
 		if s := &b.sources[i]; remedy.IsStdlib(s.pkg) && s.target != "" {
 			t.Item(indent, "do: "+s.goRelease(t.idsCell(s).Text))
@@ -90,6 +94,18 @@ func (t text) batch(indent int, b *batch) {
 	for _, do := range b.upgradeAll() {
 		t.remedy(indent, "do: ", do)
 	}
+}
+
+// hidden counts the findings that a list omits.
+func (t text) hidden(indent int, found []Item, places string) {
+	if len(found) == 0 {
+		return
+	}
+	packages := strings.TrimPrefix(inPackages(found), count(len(found), "problem"))
+	if places != "" {
+		packages += " in " + places
+	}
+	t.more(indent, count(len(found), "more problem")+packages+": "+severities(found))
 }
 
 // sources lists packages on one line each. The line of the Go standard library is its instruction.
@@ -243,7 +259,7 @@ func (t text) howToExcept() {
 	}
 }
 
-// more says what a list omits.
+// more names the part that a list omits.
 func (t text) more(indent int, what string) {
 	t.Item(indent, "and "+what+" (--details)")
 }

@@ -27,7 +27,7 @@ func Remedies(r Report) []Remedy {
 	if r.Decision == nil {
 		return nil
 	}
-	m := newAdvisor(r)
+	m := newAdvisor(r, merge(r.Decision.Violations))
 	var out []Remedy
 	known := map[string]int{}
 	for _, i := range byRank(r.Decision.Violations) {
@@ -60,14 +60,13 @@ func byRank(violations []policy.Violation) []int {
 	return indexes
 }
 
-// newAdvisor returns the remedies for the violations of a report.
-func newAdvisor(r Report) *remedy.Advisor {
+// newAdvisor returns the remedies for the violations of a report. blocking are the violations as
+// items.
+func newAdvisor(r Report, blocking []Item) *remedy.Advisor {
 	upgrade := map[string]remedy.Instruction{}
-	if r.Decision != nil {
-		fixable, _, _ := splitByFix(merge(r.Decision.Violations))
-		for _, g := range byPackage(fixable) {
-			upgrade[packageKey(g.pkg)] = remedy.Upgrade(g.pkg, g.upgradeTo())
-		}
+	fixable, _, _ := splitByFix(blocking)
+	for _, g := range byPackage(fixable) {
+		upgrade[packageKey(g.pkg)] = remedy.Upgrade(g.pkg, g.upgradeTo())
 	}
 	return &remedy.Advisor{
 		At: cmp.Or(r.EvaluatedAt, r.referenceTime()), MaxLifetime: r.Policy.ExceptionsMaxLifetime,

@@ -83,8 +83,12 @@ func (o TextOptions) Verdict(w io.Writer, r Report) error {
 }
 
 func (o TextOptions) text(w io.Writer, r Report) text {
-	return text{Writer: o.layout(w), Report: r, details: o.Details, run: o.CommandLine, result: r.Verdict(),
-		known: r.Input.Baseline.Lookup(), remedies: newAdvisor(r), layers: newLayers(r.Input.Platforms)}
+	var blocking []Item
+	if r.Decision != nil {
+		blocking = merge(r.Decision.Violations)
+	}
+	return text{Writer: o.layout(w), Report: r, details: o.Details, run: o.CommandLine, result: r.Verdict(), blocking: blocking,
+		known: r.Input.Baseline.Lookup(), remedies: newAdvisor(r, blocking), layers: newLayers(r.Input.Platforms)}
 }
 
 // layout applies the default and the minimum width.
@@ -100,6 +104,7 @@ const defaultWidth = 100
 
 // Maximum lengths of lists in a report without details.
 const (
+	maxBatches   = 8 // types and places of packages
 	maxSources   = 8 // packages of one type and place
 	maxUnfixable = 5
 	maxOthers    = 5
@@ -116,6 +121,8 @@ type text struct {
 	details bool
 	run     CommandLine
 	result  Verdict
+	// blocking are the items that deny the image.
+	blocking []Item
 	// known reports whether the approved image has the finding too.
 	known    func(platform string, f *evidence.Finding) bool
 	remedies *remedy.Advisor

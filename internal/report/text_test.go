@@ -344,7 +344,7 @@ func TestShortenedListsCountTheRest(t *testing.T) {
 	text := render(t, Text, Report{Decision: d})
 	for want, n := range map[string]int{
 		"FIX FIRST  30 problems": 1, "IMAGE  60 problems in 60 packages": 1, "NO FIX  30 problems in 1 package": 1,
-		"and 25 more problems of this rule (--details)": 1, "and 23 more packages: 23 high (--details)": 2,
+		"and 25 more problems of this rule (--details)": 1, "and 23 more problems in 23 packages: 23 high (--details)": 2,
 		"and 25 more without a fix: 25 high (--details)": 1, "message-": 5, " -> 2 ": 14, "not fixed": 5,
 		"WARNINGS 30: 30 high (--details)": 1, "NO RULE  matches 30 findings: 30 high (--details)": 1,
 		"apt-get upgrade -y": 1, "n29@2": 1, "120 problems: 90 vulnerabilities in 61 packages and 30 other; 60 have a fix, 30 have none": 1,
@@ -352,6 +352,23 @@ func TestShortenedListsCountTheRest(t *testing.T) {
 		if got := strings.Count(text, want); got != n {
 			t.Errorf("%q occurs %d times, want %d, in:\n%s", want, got, n, text)
 		}
+	}
+}
+
+// TestManyPlacesAreCounted checks that packages in many places do not make a long report.
+func TestManyPlacesAreCounted(t *testing.T) {
+	d := &policy.Decision{}
+	for i := range 100 {
+		f := finding(i)
+		f.Package.Type, f.Package.Found = "go-module", []evidence.Location{{Path: fmt.Sprintf("/bin/%d", i)}}
+		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f})
+	}
+	for i := range d.Violations {
+		d.Violations[i].Finding.Package.Name = fmt.Sprintf("m%d.example/m", i)
+	}
+	text := render(t, Text, Report{Decision: d})
+	if n := strings.Count(text, "Go program /bin/"); n != maxBatches-1 || !strings.Contains(text, "  and 93 more problems in 93 packages in 93 other places: 93 high (--details)\n") {
+		t.Errorf("%d places in:\n%s", n, text)
 	}
 }
 

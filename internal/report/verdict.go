@@ -98,7 +98,7 @@ func (t text) failure() {
 	}
 }
 
-// writtenText says what was written where.
+// writtenText names the references that were written, and the registries that were not.
 func (t text) writtenText() {
 	written := map[State]string{
 		Promoted: "promoted to", AlreadyPromoted: "already promoted to", Verified: "verified at", SignatureVerified: "signature verified at",
@@ -168,8 +168,11 @@ func (t text) next() {
 
 // explain says how to find out why the image is denied.
 func (t text) explain() {
+	if len(t.run.Policies) == 0 {
+		return
+	}
 	switch worst := t.worst(); {
-	case strings.HasPrefix(worst, "-") || worst == "" || len(t.run.Policies) == 0:
+	case strings.HasPrefix(worst, "-") || worst == "":
 	case t.run.Report != "":
 		t.command("Why: ", append([]string{"imagegate", "explain", worst, "--report", t.run.Report}, t.policies()...))
 	case !t.details:
@@ -203,7 +206,7 @@ func (t text) command(first string, words []string) {
 // worst returns the id of the worst finding without a fix, else of the worst finding, else the name
 // of the first rule.
 func (t text) worst() string {
-	fixable, unfixable, others := splitByFix(merge(t.Decision.Violations))
+	fixable, unfixable, others := splitByFix(t.blocking)
 	for _, found := range [][]Item{unfixable, fixable} {
 		if len(found) > 0 {
 			return slices.MinFunc(found, bySeverity).Finding.ID

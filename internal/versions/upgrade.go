@@ -30,7 +30,7 @@ func Upgrade(purlType, installed string, fixes [][]string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// A higher version can belong to a newer release line, in which another vulnerability was fixed
+	// A higher version can belong to a newer release line, where another vulnerability was fixed
 	// later. Each step picks a higher version, so a list is left behind at most once for each of its
 	// versions.
 	for unchanged, i := 0, 0; unchanged < len(lists); i = (i + 1) % len(lists) {
