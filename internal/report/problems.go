@@ -207,23 +207,38 @@ func (t text) others(title, why string, issues []Item) {
 		return
 	}
 	t.Heading(layout.Bold, title, count(len(issues), "problem")+why)
-	for _, g := range byRemedy(t.remedies, issues) {
-		for at, i := range g.issues {
-			if !t.details && at == maxOthers && len(g.issues) > maxOthers+1 {
-				t.more(2, count(len(g.issues)-at, "more problem")+" of this rule")
-				break
+	groups := byRemedy(t.remedies, issues)
+	for at := range groups {
+		if !t.details && at == maxBatches-1 && len(groups) > maxBatches {
+			more := 0
+			for _, g := range groups[at:] {
+				more += len(g.issues)
 			}
-			t.Item(2, message(i))
-			t.Notes(4, t.platformNote([]Item{i}))
+			t.more(2, count(more, "more problem"))
+			return
 		}
-		t.Item(4, g.rule)
-		t.remedy(4, "do: ", g.do)
-		for at, item := range g.exceptions.list {
-			if !t.details && at == maxOthers {
-				break
-			}
-			t.except(4, item)
+		t.remedyGroup(&groups[at])
+	}
+}
+
+// remedyGroup lists issues of one rule with one remedy.
+func (t text) remedyGroup(g *remedyGroup) {
+	isCut := !t.details && len(g.issues) > maxOthers+1
+	for at, i := range g.issues {
+		if isCut && at == maxOthers {
+			t.more(2, count(len(g.issues)-at, "more problem")+" of this rule")
+			break
 		}
+		t.Item(2, message(i))
+		t.Notes(4, t.platformNote([]Item{i}))
+	}
+	t.Item(4, g.rule)
+	t.remedy(4, "do: ", g.do)
+	for at, item := range g.exceptions.list {
+		if isCut && at == maxOthers {
+			break
+		}
+		t.except(4, item)
 	}
 }
 

@@ -104,7 +104,7 @@ const defaultWidth = 100
 
 // Maximum lengths of lists in a report without details.
 const (
-	maxBatches   = 8 // types and places of packages
+	maxBatches   = 8 // types and places of packages, and remedies
 	maxSources   = 8 // packages of one type and place
 	maxUnfixable = 5
 	maxOthers    = 5

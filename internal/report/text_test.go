@@ -361,14 +361,17 @@ func TestManyPlacesAreCounted(t *testing.T) {
 	for i := range 100 {
 		f := finding(i)
 		f.Package.Type, f.Package.Found = "go-module", []evidence.Location{{Path: fmt.Sprintf("/bin/%d", i)}}
-		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f})
-	}
-	for i := range d.Violations {
-		d.Violations[i].Finding.Package.Name = fmt.Sprintf("m%d.example/m", i)
+		f.Package.Name = fmt.Sprintf("m%d.example/m", i)
+		u := evidence.Unknown{Location: evidence.Location{Path: fmt.Sprintf("/lib/%d.jar", i)}}
+		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f},
+			policy.Violation{Kind: policy.KindSBOM, Rule: "sbom.unknowns", Unknown: &u, Message: u.Path})
 	}
 	text := render(t, Text, Report{Decision: d})
 	if n := strings.Count(text, "Go program /bin/"); n != maxBatches-1 || !strings.Contains(text, "  and 93 more problems in 93 packages in 93 other places: 93 high (--details)\n") {
 		t.Errorf("%d places in:\n%s", n, text)
+	}
+	if n := strings.Count(text, "do: repair or remove "); n != maxBatches-1 || !strings.Contains(text, "\n  and 93 more problems (--details)\n") {
+		t.Errorf("%d unreadable files in:\n%s", n, text)
 	}
 }
 
