@@ -10,7 +10,7 @@ import (
 )
 
 // TestEvidenceSaysHowMuchTheDatabaseHas checks that the evidence has the number of advisories for
-// the distribution and for each type of package in the image, even if the number is 0.
+// the distribution and for each type of package in the image, even if this number is 0.
 func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -55,9 +55,9 @@ func TestOtherDatabaseNeverPasses(t *testing.T) {
 	}
 }
 
-// TestTypeOfOwnedPackagesIsNotCounted checks that the type of owned packages is not counted. The
-// distribution's advisories cover these packages, so a minimum for their type would deny without a
-// reason.
+// TestTypeOfOwnedPackagesIsNotCounted checks that advisories are not counted for the type of a
+// package that the distribution owns. The distribution's advisories cover such a package, so a
+// minimum count for its type would deny the image without a reason.
 func TestTypeOfOwnedPackagesIsNotCounted(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`})

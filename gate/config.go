@@ -12,15 +12,15 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Annotations that name the base image:
+// Annotations with the name and the digest of the base image:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const (
 	baseName   = "org.opencontainers.image.base.name"
 	baseDigest = "org.opencontainers.image.base.digest"
 )
 
-// configOf returns the evidence in an image's configuration. It leaves out the values of variables,
-// whether they are secret or not.
+// configOf returns the evidence in an image's configuration. It includes the names of environment
+// variables but never their values, because any of them may be secret.
 func configOf(s *secrets.Detector, c *v1.ConfigFile) (*evidence.ImageConfig, error) {
 	var history []string
 	for _, h := range c.History {
@@ -37,12 +37,13 @@ func configOf(s *secrets.Detector, c *v1.ConfigFile) (*evidence.ImageConfig, err
 	}
 	for _, e := range c.Config.Env {
 		name, _, _ := strings.Cut(e, "=")
-		out.Env = append(out.Env, s.Public(name)) // a variable without "=" may be any text
+		out.Env = append(out.Env, s.Public(name)) // an entry without "=" may be any text, even a secret
 	}
 	return out, nil
 }
 
-// layersOf returns an image's layers and its compressed size in bytes: all layers and the config.
+// layersOf returns an image's layers, and the compressed size of all layers and the config in
+// bytes.
 func layersOf(img v1.Image) (layers []evidence.Layer, size int64, err error) {
 	m, err := img.Manifest()
 	if err != nil {
@@ -53,7 +54,7 @@ func layersOf(img v1.Image) (layers []evidence.Layer, size int64, err error) {
 		return nil, 0, err
 	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
-		return nil, 0, fmt.Errorf("the image has %d layers and %d diffIDs", len(m.Layers), len(c.RootFS.DiffIDs))
+		return nil, 0, fmt.Errorf("the image has %d layers but %d diffIDs", len(m.Layers), len(c.RootFS.DiffIDs))
 	}
 	size = m.Config.Size
 	base := baseLayers(c.History, len(m.Layers))
@@ -91,8 +92,9 @@ func baseLayers(history []v1.History, layers int) int {
 	return base
 }
 
-// baseOf returns the base image that the image names, from the annotations of its manifest or else
-// from the labels of its config. It returns nil if neither names one. The value is not verified.
+// baseOf returns the base image that the image states, from the annotations of its manifest or else
+// from the labels of its config. It returns nil if neither states one. The statement is not
+// verified.
 func baseOf(s *secrets.Detector, img v1.Image) (*evidence.Base, error) {
 	m, err := img.Manifest()
 	if err != nil {

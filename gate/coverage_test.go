@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// databaseOf returns a database of the example records, changed by change.
+// databaseOf returns a database of the example records after change has modified them.
 func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 }
 
 // TestDatabaseWithoutATypeIsNotClean checks that an image is denied if the database has no
-// advisories for a type of its packages, as for an unknown distribution.
+// advisories for one of its package types. An unknown distribution has the same effect.
 func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean

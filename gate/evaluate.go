@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Evaluation is evidence and the decision about it. The zero value is a denial.
+// Evaluation is the evidence about an image and the decision about it. The zero value is a denial.
 type Evaluation struct {
 	// Input is the evidence that was evaluated, without values that look like credentials.
 	Input    evidence.Input
@@ -23,8 +23,9 @@ type Evaluation struct {
 	Started, Finished time.Time
 }
 
-// Recheck matches the packages of a catalog against the database and evaluates the result, without
-// reading the image. It gives no Approval, because the layers are not available for promotion.
+// Recheck matches the packages of a cataloged image against the database and evaluates the result,
+// without reading the image. It gives no Approval, because the layers are not available for
+// promotion.
 func (g *Gate) Recheck(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (*Evaluation, error) {
 	started := g.opts.Now()
 	if err := g.checkDatabase(c.Image.Repository, started); err != nil {
@@ -43,8 +44,8 @@ func (g *Gate) checkDatabase(repository string, now time.Time) error {
 	return vulndb.CheckAge(g.opts.Database.Info(), g.opts.Policies.MaxDatabaseAge(repository), now)
 }
 
-// match collects the evidence about a cataloged image: its findings, everything that limits how much
-// they mean, and the external evidence.
+// match collects the evidence about a cataloged image: its findings, the files and packages that
+// were not checked, and the external evidence.
 func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (evidence.Input, error) {
 	in := evidence.Input{Image: c.Image, Database: g.opts.Database.Info(),
 		VEX: external.VEX, Baseline: external.Baseline,
@@ -66,7 +67,7 @@ func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEv
 	return in, nil
 }
 
-// decide evaluates the evidence against the policies, as of now or of Options.At.
+// decide evaluates the evidence against the policies, as of the current time or of Options.At.
 func (g *Gate) decide(in evidence.Input, started time.Time) Evaluation {
 	e := Evaluation{Started: started, Finished: g.opts.Now(), Input: in.Public()}
 	if g.opts.At.IsZero() {
@@ -77,7 +78,8 @@ func (g *Gate) decide(in evidence.Input, started time.Time) Evaluation {
 	return e
 }
 
-// keptFresh returns the evidence with a database whose times are later by the given duration.
+// keptFresh returns the evidence with all times of the database moved forward by the given
+// duration. It models a database that is still updated until then.
 func keptFresh(in evidence.Input, by time.Duration) evidence.Input {
 	shift := func(t time.Time) time.Time {
 		if t.IsZero() {
@@ -93,7 +95,8 @@ func keptFresh(in evidence.Input, by time.Duration) evidence.Input {
 	return in
 }
 
-// mergeAdvisories adds the counts of another platform to all, without duplicates.
+// mergeAdvisories adds the advisory counts of one platform to the counts of the others, without
+// duplicates.
 func mergeAdvisories(all, more []evidence.Advisories) []evidence.Advisories {
 	for _, a := range more {
 		if !slices.Contains(all, a) {

@@ -21,8 +21,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
-// "/".
+// member is a member of an archive. If typ is zero, the member is a folder if its name ends with
+// "/", and a file otherwise.
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -104,7 +104,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length has two digits
+		n := len(r) + 2 // the record includes its own length, which has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -128,7 +128,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to one that Go does not write.
+// retype sets the type of a header to a type that Go's tar package does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -151,12 +151,13 @@ func TestLinkedPackageIsCataloged(t *testing.T) {
 	spec.NPM = nil
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
 	if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
-		t.Errorf("what is linked was not found: %+v", p.Packages)
+		t.Errorf("the linked package was not found: %+v", p.Packages)
 	}
 }
 
-// TestWhatIsUnpackedIsCataloged covers changes between layers that a file tree alone does not show.
-// containerd unpacks a package in each case.
+// TestWhatIsUnpackedIsCataloged checks that a package is cataloged if containerd unpacks it. In
+// each case, layers change the package's path in a way that the final file tree alone does not
+// show.
 func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	const at, content = "srv/node_modules/json-schema/package.json", `{"name":"json-schema","version":"0.3.0"}`
 	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})
@@ -192,7 +193,7 @@ func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 			spec.NPM = nil
 			p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), archives...))).Input.Platforms[0]
 			if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
-				t.Errorf("it is hidden: %+v", p.Packages)
+				t.Errorf("the package is hidden: %+v", p.Packages)
 			}
 		})
 	}
@@ -206,7 +207,7 @@ func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	raw := sparse(t, at, `{"name":"huge"}`, 8, 8, 1<<40)
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(clean), raw))).Input.Platforms[0]
 	if !slices.ContainsFunc(p.Unknowns, func(u evidence.Unknown) bool {
-		return u.Path == "/"+at && strings.Contains(u.Reason, "a sparse file that is too large")
+		return u.Path == "/"+at && strings.Contains(u.Reason, "the sparse file exceeds the size limit")
 	}) {
 		t.Errorf("unknowns: %+v", p.Unknowns)
 	}
@@ -255,7 +256,7 @@ func TestPackagesInFoldersWithoutEntryAreCataloged(t *testing.T) {
 			}
 			r := h.check(h.gate(blockCritical), h.push("app:1", layered(t, img, raw...)))
 			if !slices.ContainsFunc(r.Input.Platforms[0].Packages, func(p evidence.Package) bool { return p.Name == "firefox-esr" }) {
-				t.Errorf("it is hidden: %+v", r.Input.Platforms[0].Packages)
+				t.Errorf("the package is hidden: %+v", r.Input.Platforms[0].Packages)
 			}
 		})
 	}

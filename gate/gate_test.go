@@ -184,7 +184,7 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 func TestUnreadableFileIsNotDropped(t *testing.T) {
 	h := newTester(t)
 	spec := clean
-	// A package is found in the same folder. By default syft would then drop the error.
+	// syft finds a package in the same folder, and would then drop the read error by default.
 	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
 		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
@@ -245,9 +245,8 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 	}
 }
 
-// TestChangedLayerIsDetected checks that a layer with the right diffID but another digest is not
-// accepted as the layer in the manifest. Only go-containerregistry hashes the bytes that it
-// fetches.
+// TestChangedLayerIsDetected checks that a layer with the right diffID but the wrong digest is
+// refused. Only go-containerregistry verifies this digest, while it fetches the layer.
 func TestChangedLayerIsDetected(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -270,7 +269,7 @@ func TestChangedLayerIsDetected(t *testing.T) {
 	}
 	h.staging.SetHook(nil)
 	if r := h.check(g, src); !r.Decision.Passed {
-		t.Error("denied when it is served as it is")
+		t.Error("denied although the layer is served unchanged")
 	}
 }
 
@@ -306,7 +305,8 @@ func TestMovedTagIsReportedNotFollowed(t *testing.T) {
 	}
 }
 
-// onStart calls f when cataloging starts, which is the first stage after the pull.
+// onStart is a Progress that calls f when cataloging starts, which is the first stage after the
+// pull.
 type onStart func()
 
 func (f onStart) Start(ctx context.Context, step Step) (context.Context, func(error)) {
@@ -449,7 +449,7 @@ func TestOldDatabaseIsNotUsed(t *testing.T) {
 		t.Errorf("%T: %v", err, err)
 	}
 	if got := h.staging.Requests(); len(got) != 0 {
-		t.Errorf("the image was read all the same: %v", got)
+		t.Errorf("the image was read anyway: %v", got)
 	}
 }
 
@@ -574,7 +574,7 @@ func TestImageForTwoPlatformsIsEvaluatedOnce(t *testing.T) {
 }
 
 // TestIndexAttachedToAnotherImageIsRefused checks that an index with a subject is refused. Pushing
-// the index would write the tag that lists the referrers of the other image.
+// the index could change the referrers fallback tag of the subject.
 func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -583,13 +583,13 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	idx := mutate.Subject(h.index(img), v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: 1}).(v1.ImageIndex)
-	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "attached to") {
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "has the subject") {
 		t.Error(err)
 	}
 }
 
-// TestChangedApprovalIsInvalid checks that Confirm returns an error if the values that the
-// accessors return differ from the values that were evaluated.
+// TestChangedApprovalIsInvalid checks that Confirm returns an error if a caller changed the values
+// that the accessors return.
 func TestChangedApprovalIsInvalid(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
@@ -645,7 +645,7 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 }
 
 // TestCheckOfALaterTimeGivesNoApproval checks that a check as of a later time never gives an
-// approval. An image that will pass later has not passed now.
+// approval, even if the image passes: it has not passed now.
 func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))

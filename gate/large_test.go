@@ -22,7 +22,7 @@ func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
 	src := h.push("team/app:1", h.image(lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}}, Files: files}))
 	r := h.check(h.gate(blockCritical), src)
 	if r.Decision.Passed {
-		t.Error("it passed")
+		t.Error("the image passed")
 	}
 	for _, p := range paths {
 		if !slices.ContainsFunc(r.Input.Platforms[0].Unknowns, func(u evidence.Unknown) bool { return u.Path == "/"+p }) {

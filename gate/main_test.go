@@ -176,7 +176,8 @@ func (t *tester) nothingLeft() {
 	}
 }
 
-// A Debian 12 image without findings, and one with a critical and a high finding.
+// clean is a Debian 12 image without findings. dirty is a Debian 12 image with a critical and a
+// high finding.
 var (
 	clean = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},

@@ -19,7 +19,7 @@ func versionless(t *testing.T, name string) string {
 	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
 }
 
-// gapsOf returns the reason for each file that is not covered or not readable.
+// gapsOf returns the path of each file that is not covered or not readable, with the reason.
 func gapsOf(r *Result) map[string]string {
 	out := map[string]string{}
 	for _, u := range r.Input.Platforms[0].Unmatched {
@@ -88,7 +88,7 @@ func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 }
 
 // TestOwnershipSurvivesTheCache checks that the cached catalog keeps the owners of files. The
-// second run has no image for comparing checksums.
+// second run does not read the image, so it cannot compare checksums again.
 func TestOwnershipSurvivesTheCache(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(owning(lab.File{Path: "usr/share/java/x.jar", Content: versionless(t, "x")},
@@ -103,8 +103,8 @@ func TestOwnershipSurvivesTheCache(t *testing.T) {
 	}
 }
 
-// TestLookAlikeOfAnOwnedFileBlocks checks that only the exact file that a package of the image's
-// distribution installed is covered.
+// TestLookAlikeOfAnOwnedFileBlocks checks that the advisories of a distribution cover only the
+// exact files that its packages installed in the image. Similar files block.
 func TestLookAlikeOfAnOwnedFileBlocks(t *testing.T) {
 	const unknownVersion, archive = string(evidence.VersionUnknown), string(evidence.UnknownArchive)
 	jar, other := versionless(t, "a"), versionless(t, "b")
@@ -183,8 +183,9 @@ func TestAlpineOwnsItsFiles(t *testing.T) {
 	}
 }
 
-// TestOwnedTypeIsNotMissingFromTheDatabase checks that a type without advisories is accepted only
-// for packages that the distribution's advisories cover.
+// TestOwnedTypeIsNotMissingFromTheDatabase checks that a package type without advisories is
+// accepted if the distribution's advisories cover all packages of the type, and is denied
+// otherwise.
 func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	h := newTester(t)
 	db := databaseWithout(t, "github")
@@ -211,8 +212,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	files := map[string]struct{ content, want string }{
 		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
 		"srv/web/package.json":                               {`{"name":"web"}`, first},
-		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database has advisories for it
-		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database has advisories for it
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database has advisories for this name
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database has advisories for this name
 		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
 		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
 		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
@@ -226,7 +227,7 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 		"usr/share/nodejs/evil2/package.json":                {`{"name":"evil2"}`, unknown},
 		"srv/app.jar":                                        {versionless(t, "app"), first},
 		"srv/fat.jar":                                        {fat, first},
-		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database has advisories for it
+		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database has advisories for this name
 		"srv/lib/driver.jar":                                 {versionless(t, "driver"), unknown},
 		"opt/tomcat/webapps/shop.war":                        {versionless(t, "shop"), first},
 	}

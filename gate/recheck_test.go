@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestRecheckGivesTheSameDecision evaluates the catalog of a check again. The second evaluation has
-// equal evidence and an equal decision, and reads nothing from the registry.
+// TestRecheckGivesTheSameDecision checks that Recheck gives the same evidence and decision as
+// Check, and reads nothing from the registry.
 func TestRecheckGivesTheSameDecision(t *testing.T) {
 	h := newTester(t)
 	now := time.Now()

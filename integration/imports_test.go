@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// listed is the go command's description of a package.
+// listed is the description of a package in the output of "go list".
 type listed struct {
 	ImportPath string
 	Standard   bool
@@ -55,8 +55,8 @@ func module(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestImportsPointOneWay states the layering. Each package may import only the listed packages of
-// this module.
+// TestImportsPointOneWay checks the layering: each package may import only the packages of this
+// module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"policy":                {"policy/evidence", "policy/internal/match", "policy/internal/spdx", "internal/versions", "internal/clock", "internal/names", "internal/suggest"},
@@ -122,7 +122,7 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // grype's interfaces use syft's packages
 		"github.com/anchore/stereoscope/": {"gate/catalog", "gate/filesystem"},
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
-		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
+		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
 		"github.com/urfave/cli":           {"internal/cli"},
 		"github.com/zricethezav/gitleaks": {"gate/secrets"},
@@ -140,15 +140,15 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	}
 }
 
-// TestPolicyIsPure checks all transitive dependencies of policy: YAML, license expressions, version
-// comparison of ecosystems, and CEL.
+// TestPolicyIsPure checks that package policy depends only on the listed modules, also indirectly:
+// YAML, license expressions, version comparison of ecosystems, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
 		"github.com/aquasecurity/go-pep440-version", "github.com/aquasecurity/go-version", "github.com/knqyf263/go-apk-version",
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
 		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors", "github.com/bmatcuk/doublestar/v4",
-		// CEL and its dependencies.
+		// These modules are CEL and its dependencies.
 		"cel.dev/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
 		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}
 	p, ok := goList(t)[mod+"/policy"]
@@ -176,8 +176,8 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 }
 
 // TestEdgesAreInjected checks that policy, gate, promote, internal/trust and internal/report do not
-// use the clock, the environment, os.Exit or root contexts. Only main and the command line may use
-// these.
+// use the clock, the environment, os.Exit or context.Background. Only main and the command line may
+// use these.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}

@@ -13,19 +13,19 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Baseline returns the findings of the images now under the tags, from the promoter's own signed
-// scans. If b is nil, nothing can be inherited and missing states the reason: a tag does not exist,
-// or its image does not prove that it passed or does not list its findings. An image with an
-// override did not pass.
+// Baseline returns the findings of the images that the tags currently name, from the promoter's own
+// signed scans. If b is nil, no finding is inherited and missing states the reason. A tag may not
+// exist, or its image may not prove that it passed, or its scan may not list the findings. An image
+// with an override did not pass.
 //
-// With several tags, the baseline has only findings that all their images have. One decision
-// applies to all destinations, and a finding that one of them never had would be new there. So if
-// one tag does not exist, no finding is inherited.
+// With several tags, the baseline has only the findings that all their images have. One decision
+// applies to all destinations, and a finding that is missing from one of them would be new there.
+// So if one tag does not exist, no finding is inherited.
 //
-// An image must have been promoted under the very tag, at most maxAge ago: a pusher without a key
-// may have moved the tag to an older image.
+// An image must have been promoted for its current tag, at most maxAge ago. Otherwise someone
+// without the signing key could move the tag to an older image.
 //
-// Nothing that is in prefetched is read again; prefetched may be nil.
+// Baseline does not read again what prefetched already has. prefetched may be nil.
 func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *evidence.Baseline, missing string, err error) {
 	s := p.verifier.snapshot(prefetched)
 	for i, tag := range tags {
@@ -52,8 +52,8 @@ func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetche
 }
 
 // Baseline returns the findings of an approved image, from scans by signers that t trusts; see
-// Promoter.Baseline. A reference that does not exist is an error here, because the user named it
-// explicitly. If ref has a tag, the image must have been promoted under it.
+// Promoter.Baseline. A reference that does not exist is an error, because the user named it
+// explicitly. If ref has a tag, the image must have been promoted for this tag.
 func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *evidence.Baseline, missing string, err error) {
 	if tag, ok := ref.(name.Tag); ok {
 		t.Tag = tag.TagStr()
@@ -85,8 +85,8 @@ func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*e
 	return b, "", nil
 }
 
-// scannedFindings returns the findings of a scan statement. It fails if the scan omits the
-// platform, or the package of a finding, because such findings cannot be compared.
+// scannedFindings returns the findings of a scan statement. It returns an error if the scan does
+// not name the platform or the package of a finding, because such findings cannot be compared.
 func scannedFindings(raw json.RawMessage) ([]evidence.BaselineFinding, error) {
 	var scan struct {
 		Scanner struct {
@@ -113,7 +113,7 @@ func scannedFindings(raw json.RawMessage) ([]evidence.BaselineFinding, error) {
 	var out []evidence.BaselineFinding
 	for _, f := range *result.Findings {
 		if f.ID == "" || f.Type == "" || f.Name == "" {
-			return nil, fmt.Errorf("the finding %q does not name a package to compare with", f.ID)
+			return nil, fmt.Errorf("the finding %q does not name a package and its type", f.ID)
 		}
 		out = append(out, evidence.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
 	}
@@ -132,7 +132,7 @@ type UsedBaseline struct {
 type Inherited struct {
 	// ID of the finding.
 	ID string `json:"id"`
-	// Package of the finding: its purl, or name@version if it has none.
+	// Purl of the package, or name@version if the package has no purl.
 	Package string `json:"package"`
 	// Platform that has the finding.
 	Platform string `json:"platform"`

@@ -13,22 +13,22 @@ import (
 // scanPredicate is cosign's vulnerability predicate:
 // https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md
 type scanPredicate struct {
-	// The scanned platform.
+	// Scanned platform.
 	Invocation scanInvocation `json:"invocation"`
-	// The scanner, its database and its result.
+	// Scanner, its database and its result.
 	Scanner scanScanner `json:"scanner"`
 	// Times of the scan.
 	Metadata scanMetadata `json:"metadata"`
 }
 
 type scanInvocation struct {
-	// The scanned platform: "image=" and its digest, "platform=" and its name.
+	// Scanned platform: "image=" and its digest, "platform=" and its name.
 	Parameters []string `json:"parameters"`
 	// Identifier of the program, as in verifier.id of the decision.
 	URI string `json:"uri"`
-	// Always empty; cosign's specification has the field.
+	// Always empty. The field is part of cosign's specification.
 	EventID string `json:"event_id"`
-	// Always empty; cosign's specification has the field.
+	// Always empty. The field is part of cosign's specification.
 	BuilderID string `json:"builder.id"`
 }
 
@@ -39,7 +39,7 @@ type scanScanner struct {
 	Version string `json:"version"`
 	// Vulnerability database.
 	DB scanDatabase `json:"db"`
-	// Result in imagegate's form.
+	// Result in imagegate's own format.
 	Result scanResult `json:"result"`
 }
 
@@ -59,7 +59,7 @@ type scanMetadata struct {
 }
 
 // scanResult is the part of the predicate that the scanner defines. It is short enough for logs and
-// registries; the report has the descriptions and all locations.
+// registries. The report also has the descriptions and all locations.
 type scanResult struct {
 	// Version of this object: 1.
 	SchemaVersion int `json:"schemaVersion"`
@@ -71,7 +71,7 @@ type scanResult struct {
 	Packages int `json:"packages"`
 	// Every finding, whether a rule matched it or not.
 	Findings []scanFinding `json:"findings"`
-	// Files that the cataloger found and could not read.
+	// Files that the cataloger could not read.
 	Unknowns []evidence.Unknown `json:"unknowns"`
 	// Packages that could not be matched against the database.
 	Unmatched []evidence.Unmatched `json:"unmatched"`
@@ -84,7 +84,7 @@ type scanFinding struct {
 	ID string `json:"id"`
 	// Other IDs of the same vulnerability.
 	Aliases []string `json:"aliases,omitempty"`
-	// Package: its purl, or name@version if it has none.
+	// Purl of the package, or name@version if the package has no purl.
 	Package string `json:"package"`
 	// Type of the package, such as "deb" or "npm".
 	Type string `json:"type"`
@@ -98,7 +98,7 @@ type scanFinding struct {
 	EPSS float64 `json:"epss,omitempty"`
 	// Listed in CISA's KEV catalog.
 	KEV bool `json:"kev,omitempty"`
-	// Whether a fixed version exists.
+	// State of the fix according to the database.
 	FixState evidence.FixState `json:"fixState"`
 	// Fixed versions.
 	Fixes []evidence.Fix `json:"fixes,omitempty"`
@@ -143,15 +143,15 @@ func shorten(f evidence.Finding) scanFinding {
 	return out
 }
 
-// vulnsPredicate has the same content as scanPredicate, in in-toto's form:
+// vulnsPredicate has the same content as scanPredicate in the format of in-toto:
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/vulns_02.md
 type vulnsPredicate struct {
-	// The scanner, its database and its result.
+	// Scanner, its database and its result.
 	Scanner vulnsScanner `json:"scanner"`
 	// Times of the scan.
 	Metadata scanMetadata `json:"metadata"`
-	// Extension of imagegate: how much was scanned. An empty list of results means only that nothing
-	// was found.
+	// Extension of imagegate that states how much was scanned. Without it, an empty list of results
+	// does not show whether packages were scanned at all.
 	Coverage vulnsCoverage `json:"imagegate_coverage"`
 }
 
@@ -175,9 +175,9 @@ type vulnsDatabase struct {
 type vulnsResult struct {
 	// ID of the vulnerability.
 	ID string `json:"id"`
-	// The severity according to the database, and each score.
+	// Severity according to the database, and each score.
 	Severity []vulnsSeverity `json:"severity"`
-	// One entry: the finding as in scanner.result.findings of the cosign form.
+	// One entry: the finding, as in scanner.result.findings of the scan in cosign's format.
 	Annotations []scanFinding `json:"annotations"`
 }
 
@@ -195,7 +195,7 @@ type vulnsCoverage struct {
 	Platform string `json:"platform"`
 	// Number of cataloged packages.
 	Packages int `json:"packages"`
-	// Number of files that the cataloger found and could not read.
+	// Number of files that the cataloger could not read.
 	Unknowns int `json:"unknowns"`
 	// Number of packages that could not be matched against the database.
 	Unmatched int `json:"unmatched"`
@@ -211,7 +211,7 @@ func newVulns(a *gate.Approval, p evidence.Platform) vulnsPredicate {
 		Metadata: scan.Metadata,
 		Coverage: vulnsCoverage{SchemaVersion: SchemaVersion, Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
 	}
-	// Files and packages that another package accounts for are not a gap.
+	// Files and packages that belong to another evaluated package are not gaps.
 	for _, u := range p.Unknowns {
 		if u.Class != evidence.UnknownOwned {
 			out.Coverage.Unknowns++
@@ -243,8 +243,8 @@ func severities(f evidence.Finding) []vulnsSeverity {
 	return out
 }
 
-// lastUpdate returns the capture time of the oldest data in the database. Rebuilding the database
-// from old data is not an update.
+// lastUpdate returns the capture time of the oldest data in the database. A rebuild from old data
+// does not count as an update.
 func lastUpdate(db evidence.Database) time.Time {
 	oldest := db.Built
 	for _, p := range db.Providers {
@@ -255,8 +255,8 @@ func lastUpdate(db evidence.Database) time.Time {
 	return oldest
 }
 
-// databaseURI returns the source of the database. A database that was imported from a file is named
-// by its content.
+// databaseURI returns the URL of the database. For a database that was imported from a file, it
+// returns a URN with the digest of the database.
 func databaseURI(db evidence.Database) string {
 	if strings.Contains(db.Source, "://") {
 		return db.Source
@@ -264,7 +264,7 @@ func databaseURI(db evidence.Database) string {
 	return "urn:" + db.Digest
 }
 
-// packageName returns the purl of a package, or name@version if there is none.
+// packageName returns the purl of a package, or name@version if the package has no purl.
 func packageName(p evidence.Package) string {
 	return cmp.Or(p.PURL, p.Name+"@"+p.Version)
 }

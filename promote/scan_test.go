@@ -14,8 +14,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestScanIsInTheFormOfInToto checks that the predicate's published types can parse the statement,
-// that it has all required fields, and that each finding has the same content as in cosign's form.
+// TestScanIsInTheFormOfInToto checks the scan in in-toto's format. The published Go types of the
+// predicate must parse it, it must have all required fields, and each finding must have the same
+// content as in cosign's format.
 func TestScanIsInTheFormOfInToto(t *testing.T) {
 	w := newWorld(t)
 	at := w.tag("app:1")
@@ -43,7 +44,7 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 		}
 	}
 	if got == nil {
-		t.Fatal("there is none")
+		t.Fatal("the statement is missing")
 	}
 	if got.Scanner.Uri != tool.URI || got.Scanner.Db.GetUri() == "" || got.Scanner.Db.GetVersion() != database.Info().Digest {
 		t.Errorf("the scanner is %v", got.Scanner)
@@ -67,8 +68,8 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 	}
 }
 
-// TestRebuiltDatabaseIsNotUpdated checks that the date of the oldest data counts, not the date of
-// the build.
+// TestRebuiltDatabaseIsNotUpdated checks that lastUpdate is the date of the oldest data, not the
+// date of the build.
 func TestRebuiltDatabaseIsNotUpdated(t *testing.T) {
 	built := time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC)
 	captured := func(days int) evidence.Provider { return evidence.Provider{Captured: built.AddDate(0, 0, days)} }

@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// encoded is an SBOM as it is stored in a cache. The documents are stored as they are,
-// because new ones would have to be proven identical. The input of the matcher is stored in syft's
-// own JSON format, which the grype command also reads.
+// encoded is an SBOM in the form that is stored in a cache. It includes the encoded documents,
+// because generating them again would need a proof that they are identical. It has the input of the
+// matcher in syft's own JSON format, which the grype command also reads.
 type encoded struct {
 	Packages     []evidence.Package
 	Distribution evidence.Distribution
@@ -27,8 +27,8 @@ type encoded struct {
 	Owners       []ownedFile
 }
 
-// Key returns the name of an SBOM in a cache. It has everything that the SBOM depends on. The
-// configuration of the cataloger is part of the build, so Tool.Build covers it.
+// Key returns the name of an SBOM in a cache. The name contains everything that the SBOM depends
+// on. Tool.Build also covers the configuration of the cataloger, which is part of the build.
 func (c *Cataloger) Key(digest v1.Hash) string {
 	t := c.Tool
 	parts := []string{"catalog 3", t.URI, t.Version, t.Build, digest.String()}

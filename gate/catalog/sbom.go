@@ -25,22 +25,23 @@ type SBOM struct {
 	SPDX      []byte
 	CycloneDX []byte
 
-	syft *sbom.SBOM // the matcher's input, without a round trip through JSON
-	// sorted are the packages of syft, kept here because syft copies each package on every call.
+	syft *sbom.SBOM // input of the matcher, as syft returned it
+	// sorted has the packages of syft. They are kept because syft copies every package on each
+	// call.
 	sorted []syftpkg.Package
 	// owners are the files that packages of the distribution own, sorted by path.
 	owners []ownedFile
 }
 
-// Syft returns the SBOM as syft made it, with the relationships that the matcher uses. The caller
-// must not change it.
+// Syft returns the SBOM as syft generated it, with the relationships that the matcher uses. The
+// caller must not change it.
 func (s *SBOM) Syft() *sbom.SBOM { return s.syft }
 
-// SyftPackages returns the packages as syft cataloged them, sorted. The caller must not change them.
+// SyftPackages returns the packages as syft cataloged them, sorted. The caller must not change
+// them.
 func (s *SBOM) SyftPackages() []syftpkg.Package { return s.sorted }
 
-// IsOSPackage reports whether packages of the type are installed by the package manager of a
-// distribution.
+// IsOSPackage reports whether the package manager of a distribution installs packages of this type.
 func IsOSPackage(t syftpkg.Type) bool {
 	switch t {
 	case syftpkg.DebPkg, syftpkg.RpmPkg, syftpkg.PortagePkg, syftpkg.AlpmPkg, syftpkg.ApkPkg:
@@ -49,7 +50,7 @@ func IsOSPackage(t syftpkg.Type) bool {
 	return false
 }
 
-// newSBOM returns an SBOM without the documents. [Cataloger.Document] encodes them.
+// newSBOM returns an SBOM without documents. [Cataloger.Document] adds the documents.
 func newSBOM(s *sbom.SBOM, digest v1.Hash) *SBOM {
 	out := &SBOM{Digest: digest, Packages: []evidence.Package{}, Unknowns: unknowns(s), syft: s, sorted: s.Artifacts.Packages.Sorted()}
 	for _, sp := range out.sorted {
@@ -76,7 +77,8 @@ func toPackage(p syftpkg.Package) evidence.Package {
 	return out
 }
 
-// unknowns flattens syft's map. syft's reasons have the form "cataloger: error".
+// unknowns converts syft's map of unreadable files to a sorted list. syft's reasons have the form
+// "cataloger: error".
 func unknowns(s *sbom.SBOM) []evidence.Unknown {
 	out := []evidence.Unknown{}
 	for at, reasons := range s.Artifacts.Unknowns {

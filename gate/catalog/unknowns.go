@@ -12,17 +12,17 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// packageDatabases matches the files, in any folder, where package managers record installed
-// packages.
+// packageDatabases matches the paths of package databases: files, in any folder, that list
+// installed packages.
 var packageDatabases = regexp.MustCompile(`(^|/)(dpkg/status(\.d/.*)?|opkg/status|apk/db/installed|` +
 	`rpm/(Packages|Packages\.db|rpmdb\.sqlite)|rpmmanifest/container-manifest-2|pacman/local/.*|var/db/pkg/.*|` +
 	`nix/var/nix/db/.*|conda-meta/.*|snap/manifest\.yaml|usr/share/snappy/.*)$`)
 
-// databaseCatalogers matches the catalogers that read only such files.
+// databaseCatalogers matches the names of catalogers that read only package databases.
 var databaseCatalogers = regexp.MustCompile(`^(dpkg-db|apk-db|rpm-db|alpm-db|portage|nix-db|nix|conda-meta|snap)(-.*)?-cataloger$`)
 
 // packageArchives matches archives that are packages or contain packages. otherArchives matches
-// archives that can contain anything.
+// archives that can contain any files.
 var (
 	packageArchives = regexp.MustCompile(`(?i)\.(jar|war|ear|aar|par|sar|nar|jpi|hpi|kar|far|lpkg|rar|zap|whl|egg|nupkg|gem|crate|phar|` +
 		`deb|udeb|rpm|apk|ipk|snap|conda)$`)
@@ -33,8 +33,8 @@ var (
 var testFolders = []string{"testdata", "test", "tests", "__tests__", "test-data", "test_data", "test-fixtures", "test_fixtures",
 	"fixtures", "fixture", "__fixtures__", "spec", "specs", "t", "testing", "testsuite"}
 
-// classifyUnknowns sets, for each unreadable file, what it could hide and which package it belongs
-// to.
+// classifyUnknowns sets two fields of each unreadable file: Class, which states what the file could
+// hide, and Package, the package that the file belongs to.
 func (s *SBOM) classifyUnknowns() {
 	if len(s.Unknowns) == 0 {
 		return
@@ -62,8 +62,9 @@ func (s *SBOM) classifyUnknowns() {
 	}
 }
 
-// EvaluatedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
-// package database is never marked, except for a list of checksums of a cataloged package.
+// EvaluatedUnknowns returns the unknowns. If the database covers the distribution, it marks the
+// files that packages of the distribution own. It never marks a package database, except for the
+// list of checksums of a cataloged package.
 func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
@@ -80,9 +81,9 @@ func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	return out
 }
 
-// checksummedBy returns the package whose checksums the file lists, or nil. Distroless images have
-// status.d/NAME.md5sums for each status.d/NAME, and syft reads both as package databases
-// (syft/pkg/cataloger/debian/cataloger.go).
+// checksummedBy returns the package whose checksums the unreadable file lists, or nil. Distroless
+// images have a list status.d/NAME.md5sums for each package in status.d/NAME, and syft reads both
+// as package databases (syft/pkg/cataloger/debian/cataloger.go).
 func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 	record, ok := strings.CutSuffix(u.Path, ".md5sums")
 	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
@@ -98,7 +99,7 @@ func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 }
 
 // OwnerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
-// part of the path: a folder can have a colon in its name.
+// part of the path, because a folder can have a colon in its name.
 func (s *SBOM) OwnerOf(p string) *evidence.Package {
 	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
 	if !ok {
@@ -107,8 +108,8 @@ func (s *SBOM) OwnerOf(p string) *evidence.Package {
 	return &s.owners[i].Owner
 }
 
-// isTestData reports whether a file of the package in root is below a folder for test data. A
-// package.json of a package that npm installed there is not test data.
+// isTestData reports whether a file of the package in the folder root is below a folder for test
+// data. The package.json of a package that npm installed there is not test data.
 func isTestData(root, p string) bool {
 	rel := strings.TrimPrefix(path.Dir(p), strings.TrimSuffix(root, "/"))
 	folders := strings.Split(rel, "/")
@@ -118,11 +119,11 @@ func isTestData(root, p string) bool {
 
 // packageFolders maps files to the cataloged package that they belong to.
 type packageFolders struct {
-	folders map[string]string    // purl by folder
-	files   map[string]installed // by file
+	folders map[string]string    // purls by folder
+	files   map[string]installed // packages by the files that they list
 }
 
-// installed is the owner of a file that a package lists as its own.
+// installed is the package that lists a file as its own, with the package's folder.
 type installed struct{ root, purl string }
 
 func newPackageFolders(packages []syftpkg.Package) packageFolders {
@@ -171,8 +172,9 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 	}
 }
 
-// of returns the folder and the purl of the package that a file belongs to. It stops at the folder
-// of an installed npm package: the folders above belong to a package that depends on it.
+// of returns the folder and the purl of the package that a file belongs to. The search upward stops
+// at the folder of an installed npm package. The folders above it belong to a package that depends
+// on it.
 func (f *packageFolders) of(p string) (root, purl string) {
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		if purl, ok := f.folders[dir]; ok {

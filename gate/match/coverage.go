@@ -19,8 +19,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// addGaps adds the packages that the matchers ignore without an error, the files that the
-// catalogers could not read, and the number of advisories for the matched packages.
+// addGaps adds everything that limits the result: packages that the matchers ignore without an
+// error, files that the catalogers could not read, and the number of advisories for the matched
+// packages.
 func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) error {
 	gaps, err := distributionGaps(ctx, db, s, d)
 	if err != nil {
@@ -60,12 +61,12 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *di
 			Detail: "os-release names " + d.String() + ", but no operating system package was found"})
 	case len(kinds) > 0 && d == nil:
 		out = append(out, evidence.Unmatched{Reason: evidence.NoDistribution,
-			Detail: "there are operating system packages, but no os-release names the distribution"})
+			Detail: "the image has operating system packages, but no os-release that names the distribution"})
 	case len(kinds) > 0:
 		for _, kind := range kinds {
 			if !slices.Contains(nativeTypes[kind], d.Type) {
 				out = append(out, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase,
-					Detail: fmt.Sprintf("packages of type %s, which %s does not use", kind, d)})
+					Detail: fmt.Sprintf("the image has packages of type %s, which %s does not use", kind, d)})
 			}
 		}
 		ok, err := db.Covers(ctx, d)
@@ -79,7 +80,7 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *di
 	return out, nil
 }
 
-// coverage finds the packages that the matchers ignore.
+// coverage finds the packages that the matchers ignore, with the reasons.
 type coverage struct {
 	db                  *vulndb.DB
 	sbom                *catalog.SBOM
@@ -88,7 +89,7 @@ type coverage struct {
 	modules             map[string]string // see catalog.VersionedModules; nil until needed
 }
 
-// OwnerOf returns the package of a covered distribution that owns all files that describe p, or
+// ownerOf returns the package of a covered distribution that owns all files that describe p, or
 // nil.
 func (c *coverage) ownerOf(p *pkg.Package) *evidence.Package {
 	cataloged := c.cataloged[p.ID]
@@ -104,15 +105,16 @@ func (c *coverage) ownerOf(p *pkg.Package) *evidence.Package {
 	return owner
 }
 
-// addTypes lists package types without any advisory in the database. For these types, a scan
-// without findings means nothing. Packages of the distribution, and packages that they own, are
-// handled by distribution.
+// addTypes adds the package types that have no advisory in the database. For these types, a scan
+// without findings means nothing. Packages of the distribution, and packages that they own, depend
+// on the distribution's advisories instead.
 func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]evidence.Unmatched) error {
 	byName := matchedByName()
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
 		p := &pkgs[i]
-		// No database has advisories about the weights of a model.
+		// Skip packages of models: they contain only weights, which no database has advisories
+		// about.
 		if catalog.IsOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
 			continue
 		}
@@ -148,7 +150,7 @@ func (c *coverage) owned(p *pkg.Package, owner *evidence.Package) evidence.Unmat
 	return evidence.Unmatched{Package: &about, Reason: evidence.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
 }
 
-// addVersion lists a package whose version cannot be compared, with the reason.
+// addVersion adds a package whose version cannot be compared, with the reason.
 func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidence.Unmatched) error {
 	reason, detail := incomparable(*p)
 	if reason == "" {
@@ -156,7 +158,7 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidenc
 	}
 	if owner := c.ownerOf(p); owner != nil {
 		one := c.owned(p, owner)
-		same := func(u evidence.Unmatched) bool { // already listed because its type is not in the database
+		same := func(u evidence.Unmatched) bool { // the package is already listed because its type is not in the database
 			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
 		}
 		if !slices.ContainsFunc(*to, same) {
@@ -182,8 +184,9 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidenc
 	return nil
 }
 
-// isOwn reports whether a package is the application's own. A name that has advisories in the
-// database does not count as own: it can be a vulnerable package whose version is missing.
+// isOwn reports whether a package is one of the application's own packages. A package whose name
+// has advisories in the database does not count as own, because it can be a vulnerable package
+// whose version is missing.
 func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg.Package) (bool, error) {
 	if !catalog.LooksOwn(cataloged) {
 		return false, nil
@@ -218,8 +221,8 @@ func (c *coverage) packageOf(p *pkg.Package) evidence.Package {
 	return out
 }
 
-// matchedByName returns the types whose matchers search by name only. All other types are also
-// searched by CPE.
+// matchedByName returns the package types that matchers search only by name. They also search all
+// other types by CPE.
 func matchedByName() map[syftpkg.Type]bool {
 	types := map[syftpkg.Type]bool{}
 	for _, m := range strictMatchers() {
@@ -230,7 +233,7 @@ func matchedByName() map[syftpkg.Type]bool {
 	return types
 }
 
-// someOf joins the first three names and says how many more there are.
+// someOf joins the first three names and states the number of further names.
 func someOf(names []string) string {
 	const most = 3
 	slices.Sort(names)
@@ -264,8 +267,8 @@ var nativeTypes = map[syftpkg.Type][]distro.Type{
 	syftpkg.PortagePkg: {distro.Gentoo},
 }
 
-// incomparable returns the reason why a package's version cannot be compared with the ranges of an
-// advisory, and a detail. The reason is empty if it can be compared.
+// incomparable returns the reason why the version of a package cannot be compared with the version
+// ranges of advisories, and a detail. The reason is empty if the version can be compared.
 func incomparable(p pkg.Package) (evidence.UnmatchedReason, string) {
 	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
 		return evidence.MainModule, "the Go program's own module has no released version"
@@ -280,7 +283,7 @@ func incomparable(p pkg.Package) (evidence.UnmatchedReason, string) {
 	return "", ""
 }
 
-// unversionedMain reports whether grype's Go matcher ignores a main module with this version.
+// unversionedMain reports whether grype's Go matcher ignores a main module with the version v.
 func unversionedMain(v string) bool {
 	return v == "" || strings.EqualFold(v, "unknown") || strings.HasPrefix(v, "v0.0.0-") || strings.HasPrefix(v, "(devel)")
 }

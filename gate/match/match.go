@@ -1,8 +1,8 @@
 // Package match matches the packages of an SBOM against the vulnerability database.
 //
-// [SBOM] is the only function. It returns the findings, and everything that limits how much they mean:
-// packages that cannot be matched, files that could not be read, and the number of advisories in the
-// database. It does not read the image.
+// [SBOM] is the only function. It returns the findings, and everything that limits their meaning:
+// packages that cannot be matched, files that could not be read, and the number of advisories in
+// the database. It does not read the image.
 package match
 
 import (
@@ -38,20 +38,21 @@ type Result struct {
 	Findings []evidence.Finding
 	// Unmatched lists the packages that the matchers could not match, each with the reason.
 	Unmatched []evidence.Unmatched
-	// Unknowns lists the files that the catalogers could not read. Class says whether the advisories
-	// of the distribution apply to them.
+	// Unknowns lists the files that the catalogers could not read. Class states whether the
+	// advisories of the distribution cover them.
 	Unknowns []evidence.Unknown
-	// Suppressed lists the matches that do not count, each with the reason.
+	// Suppressed lists the matches that do not count as findings, each with the reason.
 	Suppressed []evidence.Suppressed
 	// Distribution is the distribution of the SBOM with its end of life, if known.
 	Distribution evidence.Distribution
-	// Advisories counts the advisories in the database for these packages.
+	// Advisories has the numbers of advisories in the database that are relevant for these
+	// packages.
 	Advisories []evidence.Advisories
 }
 
-// SBOM matches an SBOM against the database. If grype only logs a problem or ignores it, SBOM returns
-// an error or an entry in Unmatched. Without this, an unreadable database, an unknown
-// distribution and an incomparable version would all look like "no findings".
+// SBOM matches an SBOM against the database. If grype only logs or ignores a problem, SBOM returns
+// an error or adds an entry to Unmatched. Otherwise an unreadable database, an unknown distribution
+// and an incomparable version would all look like "no findings".
 func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) {
 	release := s.Syft().Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
@@ -109,8 +110,8 @@ func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) 
 	return out, nil
 }
 
-// searchedNames returns the names under which the matchers look up the packages and their source
-// packages.
+// searchedNames returns the names that the matchers search for: the names of the packages and of
+// their source packages.
 func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string {
 	var names []string
 	for _, p := range pkgs {
@@ -123,8 +124,8 @@ func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string
 }
 
 // matchablePackages converts syft's packages to grype's, as the grype command does. A package
-// without a distribution gets the image's distribution. Packages that duplicate a package of the
-// distribution are removed.
+// without a distribution gets the distribution of the image. Packages that duplicate a package of
+// the distribution are removed.
 func matchablePackages(s *catalog.SBOM, d *distro.Distro) []pkg.Package {
 	ptrs := pkg.FromPackages(s.SyftPackages(), s.Syft().Relationships, pkg.SynthesisConfig{})
 	for _, p := range ptrs {
@@ -143,8 +144,8 @@ func ownedByDistribution(p *pkg.Package) bool {
 		if owner == nil || owner.Distro == nil {
 			return false
 		}
-		// Names can differ between the two ("python" and "python3.11"). Versions differ only by the
-		// packager's suffix.
+		// The names of the two packages can differ ("python" and "python3.11"). Their versions
+		// differ only by the packager's suffix.
 		if !strings.HasPrefix(owner.Version, p.Version) && !strings.HasPrefix(p.Version, owner.Version) {
 			return false
 		}
@@ -158,7 +159,7 @@ func ownedByDistribution(p *pkg.Package) bool {
 // listsUnfixed reports whether a distribution also publishes advisories for vulnerabilities that it
 // has not fixed. Only then does a missing advisory mean that a package is not affected.
 func listsUnfixed(d *distro.Distro) bool {
-	if d.Type == distro.AmazonLinux { // is like RHEL by its os-release, but not by its feed
+	if d.Type == distro.AmazonLinux { // os-release says that it is like RHEL, but its feed lists only fixed vulnerabilities
 		return false
 	}
 	for _, known := range []distro.Type{distro.ArchLinux, distro.Azure, distro.Debian, distro.Mariner, distro.RedHat, distro.Ubuntu} {
@@ -171,8 +172,8 @@ func listsUnfixed(d *distro.Distro) bool {
 	return false
 }
 
-// strictMatchers returns grype's matchers with the defaults of the grype command. None of them uses
-// the network. Each fails on any error.
+// strictMatchers returns grype's matchers with the defaults of the grype command. No matcher uses
+// the network. Every error of a matcher is fatal.
 func strictMatchers() []match.Matcher {
 	all := matcher.NewDefaultMatchers(matcher.Config{
 		Java:   java.MatcherConfig{ExternalSearchConfig: java.ExternalSearchConfig{SearchMavenUpstream: false}},
@@ -187,8 +188,8 @@ func strictMatchers() []match.Matcher {
 	return all
 }
 
-// strictMatcher makes every error of a matcher fatal. For other errors grype returns fewer matches
-// and a nil error.
+// strictMatcher makes every error of a matcher fatal. For an error that is not fatal, grype returns
+// fewer matches and a nil error.
 type strictMatcher struct{ match.Matcher }
 
 func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.Match, []match.IgnoreFilter, error) {
@@ -237,7 +238,7 @@ func toFinding(m match.Match) (evidence.Finding, error) {
 	for _, d := range m.Details {
 		one, err := toMatch(d)
 		if err != nil {
-			return f, fmt.Errorf("reading how %s was matched to %s: %w", v.ID, m.Package.Name, err)
+			return f, fmt.Errorf("reading the details of the match of %s with package %s: %w", v.ID, m.Package.Name, err)
 		}
 		f.Matched = append(f.Matched, one)
 	}
@@ -256,7 +257,7 @@ func fixState(s vulnerability.FixState) evidence.FixState {
 	return evidence.FixUnknown
 }
 
-// fixes returns each fixed version with the first day of its availability.
+// fixes returns each fixed version with the earliest date of its availability.
 func fixes(fix vulnerability.Fix) []evidence.Fix {
 	var out []evidence.Fix
 	for _, v := range fix.Versions {
@@ -313,7 +314,7 @@ func toMatch(d match.Detail) (evidence.Match, error) {
 	case match.CPEResult:
 		out.Constraint = found.VersionConstraint
 	default:
-		return out, fmt.Errorf("unexpected detail %T", d.Found)
+		return out, fmt.Errorf("unexpected type %T of the match detail", d.Found)
 	}
 	switch by := d.SearchedBy.(type) {
 	case match.DistroParameters:
@@ -329,17 +330,17 @@ func toMatch(d match.Detail) (evidence.Match, error) {
 	return out, nil
 }
 
-// kernelHeaderNames match, by package type, packages that have the kernel's version but none of its
-// code. The grype command drops them with ignore rules. imagegate does not use those rules, because
-// they can hide more than intended.
+// kernelHeaderNames match the names of packages that have the kernel's version but contain none of
+// its code, by package type. The grype command drops their findings with ignore rules. imagegate
+// does not use those rules, because they can hide more than intended.
 var kernelHeaderNames = map[syftpkg.Type]*regexp.Regexp{
 	syftpkg.RpmPkg: regexp.MustCompile(`^kernel-headers$`),
 	syftpkg.DebPkg: regexp.MustCompile(`^(linux(-.*)?-headers-.*|linux-libc-dev|linux-kbuild-.*)$`),
 }
 
-// kernelHeaders returns why a match on a package of kernel headers does not count, or "". It
-// applies only to matches through the kernel's source package. An advisory that names the headers
-// package still counts.
+// kernelHeaders returns the reason why a match on a package of kernel headers does not count, or
+// "". Only matches through the kernel's source package do not count. An advisory that names the
+// headers package itself still counts.
 func kernelHeaders(m match.Match) string {
 	names, ok := kernelHeaderNames[m.Package.Type]
 	if !ok || !names.MatchString(m.Package.Name) || len(m.Details) == 0 {
@@ -354,7 +355,7 @@ func kernelHeaders(m match.Match) string {
 	if !slices.ContainsFunc(m.Package.Upstreams, fromKernel) {
 		return ""
 	}
-	return "kernel headers contain no kernel code"
+	return "kernel vulnerabilities do not apply: the package contains only kernel headers"
 }
 
 func ignoreReason(m match.IgnoredMatch) string {

@@ -12,7 +12,7 @@ import (
 var confidentialLabel = regexp.MustCompile(`(?i)(?:^|[._/-])(?:pass|passwd|password|passphrase|pwd|secrets?|tokens?|credentials?|auth|api[._-]?keys?|(?:access|private|secret|signing|encryption)[._-]?keys?)$`)
 
 // HiddenLabels returns the names of the labels whose values must not be shown, sorted, or nil. It
-// hides more than Find reports, because hiding a value denies nothing.
+// includes more labels than Find reports, because hiding a value denies no image.
 func (d *Detector) HiddenLabels(labels map[string]string) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		if d.isSensitive(name, labels[name]) {

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// shared is compiled once for all tests.
+// shared is the detector for all tests. Its rules are compiled once.
 var shared = sync.OnceValues(New)
 
 func load(t *testing.T) *Detector {
@@ -167,7 +167,7 @@ func TestOfficialHistoryHasNoCredentials(t *testing.T) {
 	}
 }
 
-// pem is an unused private key.
+// pem is a private key that is not used anywhere.
 const pem = "-----BEGIN EC PRIVATE" + " KEY-----\nMHcCAQEEIBIbqTz9hXMLhLAkXhXoOyJbqDzpHWR9h3UG5GQAUq8hoAoGCCqGSM49\nAwEHoUQDQgAEk7sXGPHFUbZ6kgf6Uaw3RkF0lQh9hVbyMpjF0T5u6PZ4f0qWZbXT\n-----END EC PRIVATE" + " KEY-----"
 
 const jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkoiLCJpYXQiOjE1MTYyMzkwMjJ9.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
@@ -263,8 +263,8 @@ func TestCredentialInACommandIsFound(t *testing.T) {
 	}
 }
 
-// TestPlaceDoesNotChangeTheResult uses random names and values: the results for a variable, a label and
-// the history are always equal.
+// TestPlaceDoesNotChangeTheResult checks that the results for a variable, a label and a line of the
+// history are equal, with random names and values.
 func TestPlaceDoesNotChangeTheResult(t *testing.T) {
 	d := load(t)
 	seed := rand.Uint64()

@@ -65,7 +65,7 @@ var shared struct {
 }
 
 // mirror builds a mirror from a folder of records. For the example records, it returns a shared
-// one.
+// mirror.
 func mirror(t *testing.T, from string, at time.Time) *BuildResult {
 	t.Helper()
 	if from != records {
@@ -142,7 +142,7 @@ func openDB(t *testing.T, dir string) *DB {
 	return db
 }
 
-// folders lists the entries of a directory except the lock.
+// folders lists the entries of a directory, except the lock file.
 func folders(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -11,7 +11,7 @@ import (
 // Status describes the current database of a directory.
 type Status struct {
 	Dir string
-	// Folder is the folder of the current database, or empty if there is none.
+	// Folder is the folder of the current database. It is empty if no database is installed.
 	Folder   string
 	Database evidence.Database
 	// Archive is the checksum of the archive that contained the database, "sha256:<hex>".
@@ -24,8 +24,8 @@ type Status struct {
 	Err error
 }
 
-// ReadStatus verifies the current database as Open does, and describes it. An unusable database is
-// not an error of ReadStatus: it is in Status.Err.
+// ReadStatus verifies the current database as Open does, and describes it. If the database cannot
+// be used, ReadStatus returns no error, and Status.Err has the reason.
 func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	s := Status{Dir: dir}
 	l, err := current(ctx, dir)
@@ -52,7 +52,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	return s, nil
 }
 
-// orError moves the error of an unusable database to the status.
+// orError returns the error of an unusable database in the status, and any other error as an error.
 func (s Status) orError(err error) (Status, error) {
 	var unusable *UnusableError
 	if errors.As(err, &unusable) {
@@ -62,5 +62,5 @@ func (s Status) orError(err error) (Status, error) {
 	return Status{}, err
 }
 
-// Schema returns the database schema that this program's grype reads, such as "6.1.9".
+// Schema returns the database schema that this build reads, such as "6.1.9".
 func Schema() string { return clientSchema() }

@@ -90,7 +90,7 @@ func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	return signer, policy.SignerRule{Name: named, Key: string(public)}
 }
 
-// attach attaches a signer's items to a digest. They may be about another digest.
+// attach attaches items by a signer to a digest. The items may be about another digest.
 func (s *site) attach(signer *trust.Signer, f trust.Format, at name.Digest, a attach.Attachments) {
 	s.Helper()
 	if err := storeAs(s.Context(), signer.Trust(), f, at.Context(), s.hash(at), a); err != nil {
@@ -154,8 +154,8 @@ const (
 		"statements":[{"vulnerability":{"name":"CVE-2026-1"},"products":[{"@id":"pkg:deb/debian/openssl"}],"status":"not_affected","justification":"component_not_present"}]}`
 )
 
-// TestRead checks that signatures, provenance and VEX are found in both forms of storage, with
-// their signers.
+// TestRead checks that signatures, provenance and VEX statements are found in both signature
+// formats, with their signers.
 func TestRead(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -199,8 +199,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestUntrustedStatementsAreOnlyCounted checks that items by another signer, about another image or altered are
-// only counted.
+// TestUntrustedStatementsAreOnlyCounted checks that items are only counted if they are by an
+// untrusted signer, about another image, or altered.
 func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -216,7 +216,7 @@ func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	// These are about another image, but attached to this one.
+	// These items are about another image, but attached to this one.
 	before := s.read(s.image, rule).Unverified
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(moved), provenance02, buildkit))
 	s.attach(signer, trust.Legacy, s.image, s.signature(signer, trust.Legacy, elsewhere))
@@ -242,8 +242,8 @@ func mustImage(t *testing.T) v1.Image {
 	return img
 }
 
-// TestPlatformsAreRead checks that attachments of a platform are found, with the digest of the
-// platform.
+// TestPlatformsAreRead checks that the attachments of a platform are found, and that their subject
+// is the digest of the platform.
 func TestPlatformsAreRead(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -260,8 +260,8 @@ func TestPlatformsAreRead(t *testing.T) {
 	}
 }
 
-// TestUnreadableStatementOfATrustedSignerIsAnError checks that such a statement is not skipped,
-// because it may revoke another statement.
+// TestUnreadableStatementOfATrustedSignerIsAnError checks that an unreadable statement by a trusted
+// signer is not skipped, because it may revoke another statement.
 func TestUnreadableStatementOfATrustedSignerIsAnError(t *testing.T) {
 	for predicateType, predicate := range map[string]string{
 		"https://openvex.dev/ns/v0.2.0": `{"statements":1}`,
@@ -283,7 +283,7 @@ func TestUnreadableStatementOfATrustedSignerIsAnError(t *testing.T) {
 	}
 }
 
-// TestFailedRequestIsAnError checks that a failed request does not count as an empty answer.
+// TestFailedRequestIsAnError checks that a failed request is not treated as an empty response.
 func TestFailedRequestIsAnError(t *testing.T) {
 	s := newSite(t)
 	_, rule := key(t, "ci")

@@ -56,7 +56,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	return err
 }
 
-// newCheck builds the job. The caller must call done at the end.
+// newCheck builds the job from the flags. The caller must call done at the end.
 func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err error) {
 	var job run.Check
 	if job.Baseline, err = baselineFlag(c); err != nil {
@@ -87,9 +87,9 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	t, err := instant(s)
 	switch {
 	case err != nil:
-		return time.Time{}, usagef("--at %q: %v", s, err)
+		return time.Time{}, usagef("invalid --at %q: %v", s, err)
 	case !t.After(now):
-		return time.Time{}, usagef("--at %q is in the past: for the current result, omit it", s)
+		return time.Time{}, usagef("--at %q is in the past: for the current result, omit --at", s)
 	}
 	return t, nil
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestOutputThatCannotBeWrittenIsRefusedBefore anything is read or promoted. The check leaves
-// nothing behind.
+// TestOutputThatCannotBeWrittenIsRefusedBefore checks that newOutput refuses an unwritable output,
+// before anything is read or promoted, and that it leaves no files behind.
 func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"folder", "sealed"} {
@@ -204,7 +204,8 @@ func TestNoSecondReportFollowsTheFirst(t *testing.T) {
 	}
 }
 
-// TestEvidenceForAnotherUserIsRefusedBefore anything is read or promoted.
+// TestEvidenceForAnotherUserIsRefusedBefore checks that newOutput refuses an evidence folder that
+// another user controls, before anything is read or promoted.
 func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the system's access lists decide")

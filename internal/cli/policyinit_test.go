@@ -62,7 +62,7 @@ func TestProfileHasNoDeadLine(t *testing.T) {
 	}
 }
 
-// ordinary returns evidence about an acceptable image, with one change.
+// ordinary returns the evidence of an image that every profile accepts, with one change.
 func ordinary(change func(*evidence.Input)) evidence.Input {
 	in := evidence.Input{
 		Image: evidence.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:" + strings.Repeat("a", 64)},
@@ -99,7 +99,7 @@ func found(severity evidence.Severity, fixedDaysAgo int, kev bool) func(*evidenc
 func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change          func(*evidence.Input)
-		starter, strict bool // whether the profile denies it
+		starter, strict bool // whether the profile denies the evidence
 	}{
 		"nothing wrong":          {func(*evidence.Input) {}, false, false},
 		"critical without a fix": {found(evidence.SeverityCritical, 0, false), true, true},

@@ -32,7 +32,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 	}
 	repository := ""
 	if image := c.String("image"); image != "" {
-		// The same name that check compares with the patterns of the policies.
+		// ParseSource gives the same name that check compares with the patterns of the policies.
 		src, err := gate.ParseSource(image)
 		if err != nil {
 			return usageError{err}

@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// answerFlag is --output for commands that read reports. It has no environment variable: one that
-// is set for check would make the result overwrite the report.
+// answerFlag is --output for commands that read reports. It has no environment variable: a variable
+// that is set for check would make the result overwrite the report.
 var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `FORMAT[=FILE]`: " + report.List(report.ResultNames(report.ExplainFormats)) + ". Repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {
@@ -74,7 +74,7 @@ func runExplain(c *cli.Context, s Streams) error {
 	}
 	explanations := policy.Explain(policies, judged.Input, judged.Decision, args[0], judged.At)
 	if len(explanations) == 0 {
-		return usagef("%q is not a vulnerability in the report, and no rule of that name applies to it", args[0])
+		return usagef("%q is neither a vulnerability in the report nor the name of a rule that applies to the report", args[0])
 	}
 	return writeAnswer(s, targets, report.ExplainResult{Query: args[0], Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Explanations: explanations},
 		report.ExplainFormats)

@@ -30,7 +30,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Flags that several commands share.
+// These flags are shared by several commands.
 var (
 	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "evaluate the policy in `FILE`. Repeatable: the image must pass every policy"}
 	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy decides whose statements count. Repeatable"}
@@ -49,10 +49,10 @@ func keyFlag(usage string) *cli.StringFlag {
 	return &cli.StringFlag{Name: "key", Aliases: []string{"k"}, EnvVars: []string{"IMAGEGATE_KEY"}, Usage: usage}
 }
 
-// maxFileBytes is the maximum size of a policy or key file. The parsers have limits of their own.
+// maxFileBytes is the maximum size of a policy or key file. The parsers may have lower limits.
 const maxFileBytes = 2 << 20
 
-// maxVEXBytes is slightly above the limit of the VEX parser.
+// maxVEXBytes is the maximum size of a VEX document, slightly above the limit of the VEX parser.
 const maxVEXBytes = 11 << 20
 
 // readFile reads a small file that the user named.
@@ -79,7 +79,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	var set policy.Set
 	var failed []error
 	for _, path := range c.StringSlice("policy") {
-		if path == "" { // an unset variable must not go unnoticed among other policies
+		if path == "" { // the path may come from a shell variable that is not set
 			return nil, usagef("--policy is empty: use --policy FILE")
 		}
 		p, err := loadPolicy(path)
@@ -95,7 +95,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	return set, set.Validate(time.Now())
 }
 
-// loadPolicy reads a policy and the exceptions in its folder, if it has one.
+// loadPolicy reads a policy and, if the policy names a folder with exceptions, the files in it.
 func loadPolicy(path string) (*policy.Policy, error) {
 	data, err := readFile("policy", path)
 	if err != nil {
@@ -162,7 +162,7 @@ func checkPlatform(c *cli.Context) error {
 		return nil
 	}
 	if p, err := v1.ParsePlatform(s); err != nil || p.OS == "" || p.Architecture == "" {
-		return usagef("invalid --platform %q: want os/arch or os/arch/variant", s)
+		return usagef("invalid --platform %q: must be os/arch or os/arch/variant", s)
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 		return nil, err
 	}
 	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: a public key cannot sign: use the private key", path)}
+		return nil, trustError{fmt.Errorf("loading key %q: the file contains a public key, which cannot sign: use the private key", path)}
 	}
 	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
@@ -200,8 +200,8 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	return key, nil
 }
 
-// openKMS opens a key of a key management service. Vault uses the same variables as the vault
-// command. The clients of the clouds read their own environment variables.
+// openKMS opens a key of a key management service. For Vault, it reads the same variables as the
+// vault command. The clients of the clouds read their own environment variables.
 func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
@@ -233,7 +233,7 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 		return nil, err
 	}
 	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: it is a private key: use the public key, which \"imagegate key public\" prints", path)}
+		return nil, trustError{fmt.Errorf("loading key %q: the file contains a private key: use the public key, which \"imagegate key public\" prints", path)}
 	}
 	keys, err := trust.LoadPublicKeys(data)
 	if err != nil {
@@ -255,7 +255,8 @@ func newPassword(ctx context.Context, s Streams) ([]byte, error) {
 	return first, err
 }
 
-// passwordVariable has the password of a key, as for the cosign command.
+// passwordVariable is the variable with the password of a key. The cosign command uses the same
+// one.
 const passwordVariable = "COSIGN_PASSWORD"
 
 // keyPassword returns the password of a key: from COSIGN_PASSWORD, or from a prompt if standard
@@ -321,8 +322,8 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	return g, nil
 }
 
-// gunzip returns the command of the fastest installed program that decompresses gzip, or nil. Its
-// output is verified, so a bad program costs time but never correctness.
+// gunzip returns the command line of the fastest installed program that decompresses gzip, or nil
+// if none is installed. The output of the program is verified, so a faulty program only costs time.
 func gunzip() []string {
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}} {
 		if path, err := exec.LookPath(argv[0]); err == nil && filepath.IsAbs(path) {
@@ -332,17 +333,17 @@ func gunzip() []string {
 	return nil
 }
 
-// approvedTags parses the destinations. Each must name its tag, so that an image is not promoted to
+// approvedTags parses the destinations. Each must name a tag, so that an image is not promoted to
 // "latest" by accident.
 func approvedTags(args []string) ([]name.Tag, error) {
 	var tags []name.Tag
 	for _, a := range args {
 		tag, err := parseApproved(a, name.NewTag)
 		if err != nil && !strings.ContainsAny(path.Base(a), ":@") {
-			return nil, usagef("approved reference %q has no tag: want registry/repository:tag", a)
+			return nil, usagef("approved reference %q has no tag: must be registry/repository:tag", a)
 		}
 		if err != nil {
-			return nil, usagef("approved reference %q: want registry/repository:tag: %v", a, err)
+			return nil, usagef("invalid approved reference %q: must be registry/repository:tag: %v", a, err)
 		}
 		tags = append(tags, tag)
 	}

@@ -12,17 +12,19 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Check checks images without promoting them.
+// Check is the job that checks images without promoting them.
 type Check struct {
 	Evidence
 	Gate Checker
-	// At is the time that the gate evaluates the policies for. Default: now.
+	// At is the time that the gate uses as the current time when it evaluates the policies.
+	// Default: now.
 	At time.Time
 	// Baseline is the approved image to compare with. Default: none.
 	Baseline *Baseline
 }
 
-// Baseline is an approved image whose findings a policy may inherit.
+// Baseline is an approved image. If a policy allows it, findings of this image only produce
+// warnings.
 type Baseline struct {
 	Ref name.Reference
 	// Trust lists the signers that the image must have.
@@ -31,7 +33,7 @@ type Baseline struct {
 }
 
 // Run checks one image and fills in the report. It returns whether the image passed. An error means
-// that the job made no decision.
+// that a decision could not be made.
 func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (passed bool, err error) {
 	r.At = j.At
 	if j.Policies.UsesSigned(src.Repository()) {
@@ -55,8 +57,8 @@ func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (pas
 	return result.Decision.Passed, nil
 }
 
-// baseline reads the findings of the baseline image. If the job and its policies disagree about a
-// baseline, the report has a caution.
+// baseline reads the findings of the baseline image. It adds a warning to the report if a policy
+// uses a baseline and none is given, or if a baseline is given and no policy uses it.
 func (j *Check) baseline(ctx context.Context, repository string, r *report.Report) (*evidence.Baseline, error) {
 	wanted := j.Policies.UsesBaseline(repository)
 	switch {
@@ -79,7 +81,7 @@ func (j *Check) baseline(ctx context.Context, repository string, r *report.Repor
 	return baseline, nil
 }
 
-// inherits adds a caution with the reason if no finding can be inherited from the approved image.
+// inherits adds a warning with the reason if the approved image cannot be used as a baseline.
 func inherits(r *report.Report, baseline *evidence.Baseline, missing string) {
 	if baseline == nil {
 		caution(r, "no finding is inherited from the approved image: %s", missing)
