@@ -63,6 +63,9 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "FAILED", "the image passed, but a later step failed"+r.failure()
 	default:
 		v.Word, v.Why = "FAILED", "no decision was made, so the image did not pass"+r.failure()
+		if r.Command == "verify" {
+			v.Why = "the image was not verified" + r.failure()
+		}
 	}
 	return v
 }

@@ -173,6 +173,14 @@ func generated(random *rand.Rand) Report {
 	return r
 }
 
+// TestFailedVerificationIsNotCalledADecision checks the reason if verify fails: it makes no decisions.
+func TestFailedVerificationIsNotCalledADecision(t *testing.T) {
+	r := Report{Command: "verify", Error: &Error{Class: ClassTrust, Message: "no trusted signer signed this image"}}
+	if text := render(t, TextOptions{}.Verdict, r); text != "\nFAILED  (none)\n  The image was not verified: trust error.\n" {
+		t.Errorf("%q", text)
+	}
+}
+
 // TestREADMEHasTheVerdict checks that README shows the last lines of a report as they are.
 func TestREADMEHasTheVerdict(t *testing.T) {
 	options := TextOptions{CommandLine: CommandLine{Approved: []string{"approved.example/shop:1.4"}, Report: "report.json", Policies: []string{"policy.yaml"}}}
