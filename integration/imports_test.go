@@ -59,7 +59,7 @@ func module(t *testing.T) string {
 // module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":                     {"policy/evidence", "policy/internal/builtin", "policy/internal/coverage", "policy/internal/custom", "policy/internal/exceptions", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/signed", "policy/internal/spdx", "policy/internal/strict", "policy/internal/versions", "policy/internal/vex", "policy/internal/wording", "internal/clock", "internal/names"},
+		"policy":                     {"policy/evidence", "policy/internal/builtin", "policy/internal/coverage", "policy/internal/custom", "policy/internal/exceptions", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/signed", "policy/internal/spdx", "policy/internal/strict", "policy/internal/vex", "policy/internal/wording", "internal/versions", "internal/clock", "internal/names"},
 		"policy/diff":                {"policy", "policy/evidence", "policy/explain", "policy/internal/wording"},
 		"policy/evidence":            nil,
 		"policy/explain":             {"policy", "policy/evidence", "policy/internal/wording"},
@@ -76,11 +76,11 @@ func TestImportsPointOneWay(t *testing.T) {
 		"policy/internal/signed":     {"policy/evidence", "policy/internal/match", "policy/internal/order"},
 		"policy/internal/spdx":       {"policy/internal/match", "internal/suggest"},
 		"policy/internal/strict":     {"internal/suggest"},
-		"policy/internal/versions":   nil,
 		"policy/internal/vex":        {"policy/evidence", "policy/internal/indexed", "policy/internal/match", "policy/internal/order", "internal/clock"},
 		"policy/internal/wording":    {"policy/evidence"},
 		"policy/lint":                {"policy", "policy/evidence", "policy/internal/builtin", "policy/internal/match", "policy/internal/spdx", "policy/internal/wording"},
 		"policy/suite":               {"policy", "policy/evidence", "policy/internal/match", "policy/internal/order", "policy/internal/strict"},
+		"internal/versions":          nil,
 		"internal/clock":             nil,
 		"internal/suggest":           nil,
 		"internal/registry":          {"internal/names"},
@@ -89,7 +89,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/trust":             {"internal/clock"},
 		"internal/attach":            {"internal/clock", "internal/registry", "internal/trust"},
 		"internal/vex":               nil,
-		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain"},
+		"internal/layout":            nil,
+		"internal/remedy":            {"policy", "policy/evidence", "internal/versions"},
+		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain", "internal/layout", "internal/remedy"},
 		"internal/formats":           {"policy", "policy/evidence", "internal/report"},
 		"internal/attestations":      {"policy", "policy/evidence", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
 		"gate/layers":                {"internal/disk", "internal/registry"},

@@ -39,6 +39,9 @@ type output struct {
 	stop     func()
 	tempDir  string         // folder that must be cleaned up after a crash
 	sboms    []formats.SBOM // nil until the image is cataloged
+	text     report.TextOptions
+	// structured: standard error has one JSON object a line.
+	structured bool
 }
 
 // newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
@@ -66,7 +69,8 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, usageError{fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err)}
 		}
 	}
-	o := &output{targets: targets, streams: s}
+	o := &output{targets: targets, streams: s, structured: c.String(logFlag.Name) == "json",
+		text: report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)}}
 	t := tool()
 	o.report.Tool = report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
 	o.report.Command = command
@@ -143,6 +147,7 @@ func (o *output) finish(ctx context.Context, err *error) {
 		*err = fault(p)
 	}
 	*err = o.end(ctx, *err)
+	o.lastLines()
 }
 
 // end stops the progress display, prints the warnings and writes every report. It returns the
@@ -206,8 +211,12 @@ func (o *output) writeTarget(t target) error {
 	if o.report.Error != nil && t.file == "" && format.AfterError != nil {
 		write = format.AfterError
 	}
+	options := o.text
+	if t.file == "" {
+		options = o.textOptions(o.streams.Out)
+	}
 	var buf bytes.Buffer
-	if err := write(&buf, o.report, formats.Options{}); err != nil {
+	if err := write(&buf, o.report, formats.Options{Text: options}); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())
