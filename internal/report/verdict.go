@@ -174,9 +174,9 @@ func (t text) explain() {
 	switch worst := t.worst(); {
 	case strings.HasPrefix(worst, "-") || worst == "":
 	case t.run.Report != "":
-		t.command("Why: ", append([]string{"imagegate", "explain", worst, "--report", t.run.Report}, t.policies()...))
+		t.command("Why: ", []string{"imagegate", "explain", worst, "--report", t.run.Report})
 	case !t.details:
-		t.Item(2, "Every finding: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
+		t.Item(2, "More: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
 	}
 }
 
