@@ -120,7 +120,8 @@ func refuseSecret(where, usage, value string) error {
 	// The function redact is not used here, because the value of a secret variable may be an
 	// ordinary word that is part of a name.
 	address := secrets.URLs(value) != value && !addressFlags.MatchString(usage)
-	if !address && !secrets.IsSecret(value) {
+	// A brace begins a JSON document, except as the mark in the name of a file.
+	if !address && !secrets.IsSecret(strings.ReplaceAll(value, platformMark, "")) {
 		return nil
 	}
 	if len(value) <= secrets.MaxName {
