@@ -296,14 +296,14 @@ test('nothing is wider than a phone', async () => {
 });
 
 test('axe finds nothing, light and dark, wide and narrow, closed and open', async () => {
-  for (const colorScheme of ['light', 'dark']) {
-    for (const [name, width, fragment] of [['denied', 1440, ''], ['denied', 1440, '#finding=CVE-2024-2961'], ['denied', 1440, '#group=package'], ['denied', 390, ''],
-      ['passed', 1440, ''], ['promoted', 1440, ''], ['failed', 1440, ''], ['overridden', 1440, ''], ['empty', 1440, ''], ['large', 1440, '']]) {
-      const page = await open(name, { colorScheme, fragment, viewport: { width, height: 900 }, reducedMotion: 'reduce' });
-      if (name !== 'large') await page.evaluate(() => document.querySelectorAll('details').forEach((d) => { d.open = true; }));
-      const { violations } = await new AxeBuilder({ page }).analyze();
-      const told = violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).slice(0, 3).join('\n')}`);
-      assert.deepEqual(told, [], `${name} ${colorScheme} ${width} ${fragment}`);
-    }
+  const views = [['denied', 'light'], ['denied', 'dark'], ['denied', 'light', '#finding=CVE-2024-2961'], ['denied', 'dark', '#finding=CVE-2024-2961'],
+    ['denied', 'light', '#group=package', 390], ['promoted', 'light'], ['promoted', 'dark'], ['overridden', 'light'], ['overridden', 'dark'], ['failed', 'light'], ['failed', 'dark'], ['large', 'light']];
+  for (const [name, colorScheme, fragment = '', width = 1440] of views) {
+    const page = await open(name, { colorScheme, fragment, viewport: { width, height: 900 }, reducedMotion: 'reduce' });
+    if (name !== 'large') await page.evaluate(() => document.querySelectorAll('details').forEach((d) => { d.open = true; }));
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    const told = violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).slice(0, 3).join('\n')}`);
+    assert.deepEqual(told, [], `${name} ${colorScheme} ${width} ${fragment}`);
+    await page.context().close();
   }
 });

@@ -57,6 +57,18 @@ var groupTitles = [...]actionGroup{
 	groupRest:     {Title: "Image and policy", Note: "These concern how the image is built, its licenses or the policy."},
 }
 
+const nothingToDo = "Nothing has to be done now."
+
+// later names the first day when something begins to block, or returns "".
+func later(timeline []event) string {
+	for _, e := range timeline {
+		if e.Look == "blocks" {
+			return " From " + date(e.At) + " on, the image can be denied: see the timeline."
+		}
+	}
+	return ""
+}
+
 // maxActions limits the remedies of one group. The details of each finding have its remedy anyway.
 const maxActions = 60
 
@@ -66,7 +78,7 @@ func newActions(r report.Report, outcome report.Outcome, remedies []report.Remed
 	case outcome.IsFailure():
 		return failureActions(r)
 	case len(remedies) == 0:
-		return actions{Say: "Nothing has to be done."}
+		return actions{Say: nothingToDo}
 	}
 	b := newBuilder(r)
 	groups := groupTitles

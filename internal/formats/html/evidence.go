@@ -179,7 +179,7 @@ const maxCommands = 5
 func checks(r report.Report) []command {
 	var all []command
 	for i := range r.Destinations[:min(len(r.Destinations), maxCommands)] {
-		all = append(all, destinationChecks(&r.Destinations[i])...)
+		all = append(all, destinationChecks(&r.Destinations[i], r.Override != nil)...)
 	}
 	img := r.Input.Image
 	pinned := img.Repository + "@" + img.Digest
@@ -201,21 +201,25 @@ func checks(r report.Report) []command {
 }
 
 // destinationChecks returns the commands for one destination.
-func destinationChecks(d *report.Destination) []command {
+func destinationChecks(d *report.Destination, overridden bool) []command {
 	pinned := d.Repository + "@" + d.Digest
 	if !isWord(d.Reference) || !isWord(pinned) {
 		return nil
 	}
 	who, cosignWho := signerFlags(d.Signer)
-	verify := "imagegate verify " + d.Reference + " " + who
+	verify := "imagegate verify " + d.Reference
 	if d.SignedFor != "" {
 		if !isWord(d.SignedFor) {
 			return nil
 		}
-		verify = "imagegate verify " + d.Reference + " --repository " + d.SignedFor + " " + who
+		verify += " --repository " + d.SignedFor
+	}
+	verify += " " + who
+	if overridden {
+		verify += " --allow-override"
 	}
 	all := []command{
-		{"Prove that " + d.Reference + " passed", verify},
+		{"Verify the decision about " + d.Reference, verify},
 		{"Check its signature with cosign", "cosign verify " + cosignWho + " " + pinned},
 	}
 	seen := map[string]bool{}

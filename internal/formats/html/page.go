@@ -72,7 +72,9 @@ type override struct {
 	Reason, Approver string
 	Granted, Expires time.Time
 	Left             string
-	Covers           int
+	// Covers is the number of violations that the page does not list, because an earlier run made
+	// the decision.
+	Covers int
 }
 
 // list is a list that is cut after some rows.
@@ -122,6 +124,9 @@ func newPage(r report.Report) *page {
 	p.Blocking = bounded(rows, maxRows)
 	p.Actions = newActions(r, v.Outcome, todo)
 	p.Timeline = newTimeline(r, v, items, p.data)
+	if p.Actions.Say == nothingToDo {
+		p.Actions.Say += later(p.Timeline.Rows)
+	}
 	p.Changes = newChanges(r, p.data)
 	p.Licenses = newLicenses(r, items)
 	p.Excepted = newExceptions(r, items)
@@ -283,14 +288,10 @@ func holds(r report.Report, v report.Verdict) string {
 			return "Holds without a limit under this policy and database."
 		}
 		return "Holds until " + instant(v.Until) + ", " + distance(now, v.Until) + ". Evaluate the image again after that."
-	case report.Denied, report.Overridden:
-		if r.Override != nil {
-			return "The override ends " + instant(r.Override.Expires) + ", " + distance(now, r.Override.Expires) + "."
+	case report.Denied:
+		if len(r.Destinations) == 0 {
+			return "Nothing was written to the approved registry."
 		}
-		if len(r.Destinations) > 0 {
-			return ""
-		}
-		return "Nothing was written to the approved registry."
 	case report.Undecided:
 		if len(r.Destinations) > 0 {
 			return "Some tags were written before the failure: see Evidence."
@@ -324,8 +325,11 @@ func newOverride(r report.Report) *override {
 	if o == nil {
 		return nil
 	}
-	return &override{Reason: prose(o.Reason), Approver: name(o.Approver), Granted: o.Granted, Expires: o.Expires,
-		Left: distance(runTime(r), o.Expires), Covers: len(o.Violations)}
+	out := &override{Reason: prose(o.Reason), Approver: name(o.Approver), Granted: o.Granted, Expires: o.Expires, Left: distance(runTime(r), o.Expires)}
+	if r.Decision == nil {
+		out.Covers = len(o.Violations)
+	}
+	return out
 }
 
 // components returns the versions of the libraries that the result depends on, sorted by name.

@@ -65,11 +65,11 @@
   const packageTitle = (p) => `${p.name} ${p.version}`.trim();
   const layerTitle = (n) => `${layerName(data.layers[n])} on ${data.layers[n].platform}${data.layers[n].base ? ', from the base image' : ''}`;
   const groupings = [
-    { name: 'none', label: 'Nothing' },
-    { name: 'severity', label: 'Severity', of: (i) => [i.severity < 0 ? 'Not a vulnerability' : capital(severities[i.severity])] },
-    { name: 'package', label: 'Package', of: (i) => [i.package < 0 ? 'Without a package' : packageTitle(packageOf(i))] },
-    { name: 'layer', label: 'Layer', of: (i) => [i.layer < 0 ? 'Without a layer' : layerTitle(i.layer)] },
-    { name: 'platform', label: 'Platform', of: (i) => (i.platforms.length ? i.platforms.map((n) => data.platforms[n]) : ['Whole image']) },
+    { name: 'none', label: 'No groups' },
+    { name: 'severity', label: 'By severity', of: (i) => [i.severity < 0 ? 'Not a vulnerability' : capital(severities[i.severity])] },
+    { name: 'package', label: 'By package', of: (i) => [i.package < 0 ? 'Without a package' : packageTitle(packageOf(i))] },
+    { name: 'layer', label: 'By layer', of: (i) => [i.layer < 0 ? 'Without a layer' : layerTitle(i.layer)] },
+    { name: 'platform', label: 'By platform', of: (i) => (i.platforms.length ? i.platforms.map((n) => data.platforms[n]) : ['Whole image']) },
   ];
   const state = { query: '', order: 'urgency', down: false, group: 'none', chosen: new Map(facets.map((f) => [f.name, new Set()])), finding: '' };
 
