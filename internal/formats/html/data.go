@@ -55,7 +55,7 @@ type dataRemedy struct {
 	Paste bool   `json:"paste"`
 }
 
-// The status of a finding that no rule matched follows those of report.Status.
+// The status of a finding that no rule matched follows the values of report.Status.
 const noRule = int(report.NotAffected) + 1
 
 // dataItem is one row. Package, Layer, Rule, Text, Remedy and Source are indexes, or -1 if there is none.

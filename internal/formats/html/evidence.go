@@ -259,7 +259,7 @@ type gaps struct {
 // gapRow is one gap.
 type gapRow struct{ What, Why, Detail, Platform string }
 
-// None reports whether there are no gaps.
+// None reports whether the three lists are empty.
 func (g *gaps) None() bool {
 	return g.Counts.Unreadable+g.Counts.Unmatched+g.Counts.Suppressed == 0
 }

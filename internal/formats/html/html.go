@@ -5,8 +5,8 @@
 // list of findings is JSON in the page. The script shows the rows that are in view, so that tens of
 // thousands of findings stay fluid. Without scripts, a table lists what blocks.
 //
-// The page's policy (CSP) allows exactly one script and one style sheet, by hash, and no request of
-// any kind. All text in a report is hostile: it passes through [visible] and then html/template or
+// The page's policy (CSP) allows exactly one script and one style sheet, by hash, and forbids every
+// request. All text in a report is hostile: it passes through [visible] and then html/template or
 // encoding/json, and the script only ever sets text, never markup.
 package html
 
@@ -35,7 +35,7 @@ var (
 )
 
 // Write writes r as a complete HTML document. The result depends on r alone: the same report always
-// gives the same bytes. Counts and verdict are those of [report.Report.Verdict].
+// gives the same bytes. Counts and verdict come from [report.Report.Verdict].
 func Write(w io.Writer, r report.Report) error {
 	b := bufio.NewWriterSize(w, 64<<10)
 	p := newPage(r)

@@ -92,7 +92,8 @@ func TestGolden(t *testing.T) {
 func TestSameReportGivesTheSameBytes(t *testing.T) {
 	for _, name := range reports {
 		r := load(t, name)
-		if render(t, r) != render(t, r) {
+		first, second := render(t, r), render(t, r)
+		if first != second {
 			t.Errorf("%s: two pages differ", name)
 		}
 	}
@@ -148,7 +149,7 @@ func TestEachOutcomeHasItsOwnLook(t *testing.T) {
 		if outcome.IsFailure() != (want == "failed") {
 			t.Errorf("outcome %s: failure %v, but it looks %s", outcome, outcome.IsFailure(), want)
 		}
-		if icons[want] == "" {
+		if icons[want].Path == "" {
 			t.Errorf("%s has no icon", want)
 		}
 		if want != "failed" && !strings.Contains(style, "."+want+" { --verdict") {

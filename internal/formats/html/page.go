@@ -1,7 +1,6 @@
 package html
 
 import (
-	"html/template"
 	"maps"
 	"slices"
 	"strings"
@@ -151,22 +150,20 @@ func look(o report.Outcome) string {
 	return "failed"
 }
 
-// icons are the page's icon in the browser's tab. They differ in form as well as in color.
-var icons = map[string]template.URL{
-	"denied":     icon("%23b3261e", "M10 22 22 10M10 10l12 12"),
-	"passed":     icon("%23137a4b", "m9 16.5 5 5 9-10.5"),
-	"overridden": icon("%239a5b00", "M16 8v10M16 22.5v.5"),
-	"signed":     icon("%232b5fa8", "M9 20c4-8 6-8 6-3s2 4 8-2"),
-	"failed":     icon("%23596273", "M10 16h12"),
+// icon is the page's icon in the browser's tab: a color without "#", and a path in a square of 32.
+type icon struct{ Color, Path string }
+
+// icons differ in form as well as in color.
+var icons = map[string]icon{
+	"denied":     {"b3261e", "M10 22 22 10M10 10l12 12"},
+	"passed":     {"137a4b", "m9 16.5 5 5 9-10.5"},
+	"overridden": {"9a5b00", "M16 8v10M16 22.5v.5"},
+	"signed":     {"2b5fa8", "M9 20c4-8 6-8 6-3s2 4 8-2"},
+	"failed":     {"596273", "M10 16h12"},
 }
 
-func icon(color, path string) template.URL {
-	return template.URL("data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='" +
-		color + "'/><path d='" + path + "' fill='none' stroke='white' stroke-width='3.5' stroke-linecap='round'/></svg>")
-}
-
-// Icon returns the address of the icon, which is in the page itself.
-func (p *page) Icon() template.URL { return icons[p.Look] }
+// Icon returns the icon of the page.
+func (p *page) Icon() icon { return icons[p.Look] }
 
 // SecurityPolicy returns the content security policy of the page.
 func (p *page) SecurityPolicy() string { return securityPolicy() }
@@ -195,7 +192,7 @@ func (p *page) SeverityOf(i *dataItem) string {
 	return policy.Severity(i.Severity).String()
 }
 
-// Nothing says why there are no findings to list, or is empty if there are some.
+// Nothing says why the list of findings is empty. It returns "" if there are findings.
 func (p *page) Nothing() string {
 	switch {
 	case len(p.data.Items) > 0:

@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// changes compares the findings with those of the approved image.
+// changes compares the findings with the findings of the approved image.
 type changes struct {
 	Digests []string
 	// New and Known count rows of the list. GoneCount counts findings of the approved image.

@@ -159,10 +159,10 @@
   const headers = columns.map(([name, label]) => {
     const button = element('button', { type: 'button' }, label);
     button.addEventListener('click', () => sortBy(name));
-    return element('div', { role: 'columnheader' }, button);
+    return element('div', { role: 'columnheader', className: `column-${name}` }, button);
   });
   const head = element('div', { className: 'head', role: 'rowgroup' }, element('div', { role: 'row', 'aria-rowindex': 1 }, ...headers));
-  const grid = element('div', { className: 'grid', role: 'table', 'aria-label': 'Findings', 'aria-colcount': columns.length }, head, viewport);
+  const grid = element('div', { className: 'grid', role: 'table', 'aria-label': 'Findings' }, head, viewport);
   const empty = element('p', { className: 'empty', hidden: true }, 'Nothing matches the search and the filters.');
 
   function severityMark(i) {
