@@ -28,7 +28,7 @@ func main() {
 func run(folder string) error {
 	reports := map[string]report.Report{
 		"denied": denied(), "passed": passed(), "promoted": promoted(), "failed": failed(), "unfinished": unfinished(),
-		"overridden": overridden(), "empty": {Schema: report.Schema}, "hostile": hostile(), "large": large(20_000),
+		"overridden": overridden(), "verified": verified(report.Verified), "signed": verified(report.SignatureVerified), "empty": {Schema: report.Schema}, "hostile": hostile(), "large": large(20_000),
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err

@@ -40,7 +40,7 @@ const titles = (page) => page.locator('.canvas [role=row] button').allInnerTexts
 const fragmentOf = (page) => page.evaluate(() => location.hash);
 
 test('the first heading is the verdict, in every report', async () => {
-  for (const name of ['denied', 'passed', 'promoted', 'failed', 'unfinished', 'overridden', 'empty', 'hostile', 'large']) {
+  for (const name of ['denied', 'passed', 'promoted', 'failed', 'unfinished', 'overridden', 'verified', 'signed', 'empty', 'hostile', 'large']) {
     const page = await open(name);
     const { word, counts, evaluated } = pages.expected(name);
     assert.ok((await page.locator('h1').innerText()).startsWith(word), name);
@@ -160,7 +160,12 @@ test('the keyboard alone reaches, opens and closes a finding', async () => {
   assert.equal(await count(page), '4 of 63');
   const inRow = () => page.evaluate(() => document.activeElement.closest('.canvas [role=row]')?.getAttribute('aria-rowindex'));
   for (let n = 0; n < 120 && !(await inRow()); n++) await page.keyboard.press('Tab');
-  assert.equal(await inRow(), '2');
+  assert.equal(await inRow(), '2', 'Tab reaches the list, which is one stop');
+  await page.keyboard.press('Tab');
+  assert.equal(await inRow(), undefined);
+  await page.keyboard.press('/');
+  await page.keyboard.press('ArrowDown');
+  assert.equal(await inRow(), '2', 'the arrow key leads from the search to the list');
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowDown');
   assert.equal(await inRow(), '4');

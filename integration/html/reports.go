@@ -128,6 +128,15 @@ func overridden() report.Report {
 	return r
 }
 
+// verified is the report of "imagegate verify" on the promoted image.
+func verified(state report.State) report.Report {
+	r := promoted()
+	r.Command, r.Decision, r.Remedies, r.EvaluatedAt = "verify", nil, nil, time.Time{}
+	r.Input = policy.Input{Image: policy.Image{Reference: approved + ":2.14.0", Repository: approved, Digest: r.Input.Image.Digest}}
+	r.Destinations[0].State, r.Destinations[0].Decided = state, now.Add(-26*time.Hour)
+	return r
+}
+
 // large is the report of an image with n findings in two thousand packages.
 func large(n int) report.Report {
 	in := input()

@@ -77,6 +77,8 @@ func newActions(r report.Report, outcome report.Outcome, remedies []report.Remed
 	switch {
 	case outcome.IsFailure():
 		return failureActions(r)
+	case outcome == report.SignatureOnly:
+		return actions{Say: "A signature alone is not a pass. To check the decision as well, verify without --signature-only."}
 	case len(remedies) == 0:
 		return actions{Say: nothingToDo}
 	}

@@ -215,11 +215,15 @@ func destinationChecks(d *report.Destination, overridden bool) []command {
 		verify += " --repository " + d.SignedFor
 	}
 	verify += " " + who
-	if overridden {
+	what := "Verify the decision about "
+	switch {
+	case d.State == report.SignatureVerified:
+		what, verify = "Verify the signature of ", verify+" --signature-only"
+	case overridden:
 		verify += " --allow-override"
 	}
 	all := []command{
-		{"Verify the decision about " + d.Reference, verify},
+		{what + d.Reference, verify},
 		{"Check its signature with cosign", "cosign verify " + cosignWho + " " + pinned},
 	}
 	seen := map[string]bool{}

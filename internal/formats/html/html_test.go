@@ -225,6 +225,15 @@ func TestCommandsHaveNoTextThatAShellInterprets(t *testing.T) {
 			t.Errorf("command %q", c.Text)
 		}
 	}
+	signed := load(t, "promoted").Destinations[0]
+	signed.State = report.SignatureVerified
+	if got, want := destinationChecks(&signed, false)[0].Text, "imagegate verify approved.example/team/app:1.2 --key cosign.pub --signature-only"; got != want {
+		t.Errorf("command %q: want %q", got, want)
+	}
+	denied := load(t, "promoted").Destinations[0]
+	if got, want := destinationChecks(&denied, true)[0].Text, "imagegate verify approved.example/team/app:1.2 --key cosign.pub --allow-override"; got != want {
+		t.Errorf("command %q: want %q", got, want)
+	}
 	r = load(t, "promoted")
 	r.Destinations[0].Signer = "ci@example.com (https://issuer.example)"
 	commands := newEvidence(r).Commands

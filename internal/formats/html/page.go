@@ -201,6 +201,8 @@ func (p *page) Nothing() string {
 		return "There are no findings: nothing in the image matches an advisory or a rule."
 	case p.Look == "failed":
 		return "The image was not evaluated, so nothing is known about its findings."
+	case p.Look == "signed":
+		return "This run verified only a signature. It read no decision, so nothing is known about findings."
 	}
 	return "This run read an earlier signed decision. It did not evaluate the image again, so it has no findings."
 }

@@ -68,6 +68,11 @@ func (t *timeline) past(r report.Report, v report.Verdict) {
 		t.add(oldest.Captured, "past", "Oldest data in the database", "Provider "+name(oldest.Name), nil)
 	}
 	if r.Decision == nil {
+		for _, d := range r.Destinations {
+			if d.State != report.SignatureVerified {
+				t.add(d.Decided, "past", "The signed decision was made", name(d.Reference), nil)
+			}
+		}
 		t.add(t.now, "now", "The run ended: "+v.Word, "", nil)
 		return
 	}

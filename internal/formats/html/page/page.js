@@ -615,6 +615,11 @@
     state.query = e.target.value.trim();
     changed();
   });
+  byId('query').addEventListener('keydown', (e) => {
+    if (e.key !== 'ArrowDown') return;
+    e.preventDefault();
+    move(0);
+  });
   byId('clear').addEventListener('click', () => {
     state.query = byId('query').value = '';
     state.chosen.forEach((s) => s.clear());
