@@ -70,7 +70,7 @@ func later(timeline []event) string {
 }
 
 // maxActions limits the remedies of one group. The details of each finding have its remedy anyway.
-const maxActions = 60
+const maxActions = 40
 
 // newActions returns the remedies of a denial, or what to do otherwise.
 func newActions(r report.Report, outcome report.Outcome, remedies []report.Remedy) actions {

@@ -2,6 +2,8 @@ package html
 
 import (
 	"cmp"
+	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -19,7 +21,25 @@ type data struct {
 	Sources   []dataSource  `json:"sources"`
 	Texts     []string      `json:"texts"`
 	Remedies  []dataRemedy  `json:"remedies"`
-	Items     []*dataItem   `json:"items"`
+	Items     table         `json:"items"`
+}
+
+// table is the list of rows. In JSON it is one list for each field, which is half as long as a list
+// of objects.
+type table []*dataItem
+
+// MarshalJSON writes an object that has a list for each field of the rows, by the field's JSON name.
+func (t table) MarshalJSON() ([]byte, error) {
+	columns := map[string][]any{}
+	fields := reflect.TypeFor[dataItem]()
+	for n := range fields.NumField() {
+		values := make([]any, len(t))
+		for i, row := range t {
+			values[i] = reflect.ValueOf(row).Elem().Field(n).Interface()
+		}
+		columns[fields.Field(n).Tag.Get("json")] = values
+	}
+	return json.Marshal(columns)
 }
 
 // dataLayer is one layer of one platform.
@@ -58,42 +78,42 @@ type dataRemedy struct {
 // The status of a finding that no rule matched follows the values of report.Status.
 const noRule = int(report.NotAffected) + 1
 
-// dataItem is one row. Package, Layer, Rule, Text, Remedy and Source are indexes, or -1 if there is none.
+// dataItem is one row. A field without a value is empty in JSON. Package, Layer, Rule, Text, Remedy and Source are indexes, or -1 if there is none.
 type dataItem struct {
 	Key      string `json:"key"`    // identifies the row in links
 	Status   int    `json:"status"` // a report.Status, or noRule
-	Kind     string `json:"kind,omitempty"`
+	Kind     string `json:"kind"`
 	Severity int    `json:"severity"` // a policy.Severity, or -1 if the item is not a finding
 	// Title is the id of the finding, or the message of another item. Kind is the kind of the
 	// latter.
 	Title   string   `json:"title"`
-	Aliases []string `json:"aliases,omitempty"`
+	Aliases []string `json:"aliases"`
 	Package int      `json:"package"`
 	Rule    int      `json:"rule"`
 	// Fix is the version with the fix, or a sentence if there is none.
-	Fix       string   `json:"fix,omitempty"`
-	Fixable   bool     `json:"fixable,omitempty"`
-	EPSS      float64  `json:"epss,omitempty"`
-	CVSS      float64  `json:"cvss,omitempty"`
-	KEV       string   `json:"kev,omitempty"`
+	Fix       string   `json:"fix"`
+	Fixable   bool     `json:"fixable"`
+	EPSS      float64  `json:"epss"`
+	CVSS      float64  `json:"cvss"`
+	KEV       string   `json:"kev"`
 	Platforms []int    `json:"platforms"`
-	Origin    string   `json:"origin,omitempty"` // "base", "own" or "" if unknown
+	Origin    string   `json:"origin"` // "base", "own" or "" if unknown
 	Layer     int      `json:"layer"`
-	Places    []string `json:"places,omitempty"`
-	URL       string   `json:"url,omitempty"`
+	Places    []string `json:"places"`
+	URL       string   `json:"url"`
 	Text      int      `json:"text"`
 	Remedy    int      `json:"remedy"`
-	Published string   `json:"published,omitempty"`
+	Published string   `json:"published"`
 	// Source is an index. URL is set if the source's address does not lead to the advisory.
 	Source    int    `json:"source"`
-	Blocks    string `json:"blocks,omitempty"`
-	Inherited bool   `json:"inherited,omitempty"`
+	Blocks    string `json:"blocks"`
+	Inherited bool   `json:"inherited"`
 	// Novelty is "new" or "known" by comparison with the approved image, or "" without one.
-	Novelty string `json:"novelty,omitempty"`
+	Novelty string `json:"novelty"`
 	// Because says why the item does not block: the exception or the statement.
-	Because string `json:"because,omitempty"`
+	Because string `json:"because"`
 	// Expired says which exceptions used to cover the item.
-	Expired []string `json:"expired,omitempty"`
+	Expired []string `json:"expired"`
 }
 
 // maxPlaces limits the paths of one item.
@@ -134,7 +154,7 @@ func (x *index) at(s string) (int, bool) {
 func newBuilder(r report.Report) *builder {
 	b := &builder{report: r, keys: map[string]bool{}}
 	// Empty lists, because the script does not expect null.
-	b.data = data{Platforms: []string{}, Layers: []dataLayer{}, Packages: []dataPackage{}, Rules: []string{}, Sources: []dataSource{}, Texts: []string{}, Remedies: []dataRemedy{}, Items: []*dataItem{}}
+	b.data = data{Platforms: []string{}, Layers: []dataLayer{}, Packages: []dataPackage{}, Rules: []string{}, Sources: []dataSource{}, Texts: []string{}, Remedies: []dataRemedy{}, Items: table{}}
 	if r.Input.Baseline != nil {
 		b.known = r.Input.Baseline.Lookup()
 	}
