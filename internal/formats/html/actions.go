@@ -3,10 +3,9 @@ package html
 import (
 	"strings"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // actions says what to do.
@@ -72,7 +71,7 @@ func later(timeline []event) string {
 }
 
 // maxActions limits the remedies of one group. The details of each finding have its remedy anyway.
-const maxActions = 60
+const maxActions = 40
 
 // newActions returns the remedies of a denial, or what to do otherwise.
 func newActions(r report.Report, outcome report.Outcome, remedies []report.Remedy) actions {

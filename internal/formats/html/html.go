@@ -32,7 +32,7 @@ var (
 	//go:embed page/page.js
 	script string
 
-	templates = template.Must(template.New("page").Funcs(template.FuncMap{"instant": instant, "date": date, "number": thousands}).Parse(pageSource))
+	templates = template.Must(template.New("page").Funcs(template.FuncMap{"instant": instant, "date": date, "number": thousands, "stamp": stamp}).Parse(pageSource))
 )
 
 // Write writes r as a complete HTML document. The result depends on r alone: the same report always

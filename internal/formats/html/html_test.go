@@ -7,16 +7,16 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/imagegate/imagegate/policy/evidence"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -59,6 +59,30 @@ func rows(t *testing.T, page string) data {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *table) UnmarshalJSON(text []byte) error {
+	var columns map[string][]json.RawMessage
+	if err := json.Unmarshal(text, &columns); err != nil {
+		return err
+	}
+	for i := range columns["key"] {
+		object := map[string]json.RawMessage{}
+		for name, values := range columns {
+			object[name] = values[i]
+		}
+		joined, err := json.Marshal(object)
+		if err != nil {
+			return err
+		}
+		row := new(dataItem)
+		if err := json.Unmarshal(joined, row); err != nil {
+			return err
+		}
+		*t = append(*t, row)
+	}
+	return nil
 }
 
 var reports = []string{"denied", "promoted", "undecided", "unfinished", "hostile"}
@@ -283,5 +307,16 @@ func TestFindingsWithoutARuleAreListed(t *testing.T) {
 	d := rows(t, render(t, r))
 	if len(d.Items) != 1 || d.Items[0].Status != noRule || d.Items[0].Title != "CVE-1" {
 		t.Errorf("rows %+v", d.Items)
+	}
+}
+
+// TestScriptReadsEveryField checks that a new field of a row reaches the script.
+func TestScriptReadsEveryField(t *testing.T) {
+	fields := reflect.TypeFor[dataItem]()
+	for n := range fields.NumField() {
+		name := fields.Field(n).Tag.Get("json")
+		if name != "key" && !strings.Contains(script, " "+name+": of."+name+"[n],") {
+			t.Errorf("the script does not read the field %q", name)
+		}
 	}
 }

@@ -6,10 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // changes compares the findings with the findings of the approved image.
@@ -202,7 +201,7 @@ func newExceptions(r report.Report, items []report.Item) list[exceptionRow] {
 func newExceptionRow(e *policy.Exception, now time.Time, expired bool) *exceptionRow {
 	row := &exceptionRow{
 		For: name(cmp.Or(e.ID, e.Rule)), Reason: prose(e.Reason), Owner: name(e.Owner), Ticket: name(e.Ticket), TicketURL: link(e.Ticket),
-		Position: name(e.Position.String()), Expires: e.Expires, Left: distance(now, e.Expires), Expired: expired,
+		Position: place(e.Position), Expires: e.Expires, Left: distance(now, e.Expires), Expired: expired,
 	}
 	var limits []string
 	for _, limit := range []struct{ what, value string }{{"package", e.Package}, {"path", e.Path}, {"image", e.Image}} {

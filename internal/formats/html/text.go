@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/imagegate/imagegate/policy"
 )
 
 // Limits of external texts in the page, in runes.
@@ -88,6 +90,17 @@ func isWord(s string) bool { return word.MatchString(s) }
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 func date(t time.Time) string    { return t.UTC().Format(time.DateOnly) }
+
+// stamp returns an instant for the attribute datetime.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// place returns the file and the line of a position, or "" if it has none.
+func place(p policy.Position) string {
+	if p.Line == 0 {
+		return name(p.File)
+	}
+	return name(p.File) + ":" + strconv.Itoa(p.Line)
+}
 
 // distance says how far an instant is from now, rounded down: "in 9 days", "2 hours ago". It is
 // empty if either time is unknown.
