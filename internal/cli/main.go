@@ -35,7 +35,7 @@ func Main(args []string, s Streams) int {
 	// In a process without a parent, a crash must end with a signal and not with an exit code. It
 	// must leave no core dump, because the memory may hold a key.
 	debug.SetTraceback("crash")
-	forbidDumps()
+	supervise.ForbidDumps()
 	child, err := connectToParent()
 	if err != nil {
 		return finish(context.Background(), s.Err, err)
@@ -43,7 +43,7 @@ func Main(args []string, s Streams) int {
 	if child == nil && isSupervised(args, os.Getpid()) {
 		return runChild(args, s)
 	}
-	TuneMemory()
+	supervise.TuneMemory(os.Getenv)
 	debug.SetMaxStack(maxStack)
 	if child == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
