@@ -159,7 +159,7 @@ func nodeOf(v reflect.Value) *yaml.Node {
 	return textNode(v.String())
 }
 
-// writtenDuration writes a duration that parseDuration can read: it accepts at most four digits for
+// writtenDuration writes a duration that ParseDuration can read: it accepts at most four digits for
 // days.
 func writtenDuration(d time.Duration) string {
 	if d >= 10_000*day {

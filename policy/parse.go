@@ -262,7 +262,7 @@ func (d *decoder) baseline(to *Inheritance) reader {
 }
 
 func (d *decoder) duration(to *time.Duration) reader {
-	return scalar(d, to, "a duration with a unit, such as 5d", parseDuration, "!!str")
+	return scalar(d, to, "a duration with a unit, such as 5d", ParseDuration, "!!str")
 }
 
 func (d *decoder) date(to *time.Time) reader {
@@ -274,9 +274,10 @@ const day = 24 * time.Hour
 // Four digits each keep weeks and days far below an overflow.
 var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
 
-// parseDuration reads the syntax of time.ParseDuration, with optional weeks and days before it:
-// "1w2d12h". The duration must be above zero.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads the duration syntax of policies: the syntax of time.ParseDuration, with
+// optional weeks and days before it, as in "1w2d12h". A day has 24 hours. The duration must be more
+// than zero.
+func ParseDuration(s string) (time.Duration, error) {
 	bad := fmt.Errorf("%q is not a duration: want one such as 36h, 5d or 1w2d", s)
 	m := weeksAndDays.FindStringSubmatch(s)
 	if m == nil {

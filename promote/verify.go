@@ -67,6 +67,8 @@ type VerifyError struct {
 	// Overridden reports that the image was denied and has a valid override, but overrides are not
 	// accepted. It is the only problem.
 	Overridden bool
+	// Unsigned reports that the image has no signature at all.
+	Unsigned bool
 	// OtherRepository reports that a trusted signer signed the digest for another repository.
 	OtherRepository bool
 	// Overtaken reports that the decision is stored, but another writer has removed it from the

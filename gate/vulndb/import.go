@@ -15,7 +15,9 @@ import (
 type ImportOptions struct {
 	// Dir is the directory of the databases. Import creates it if it does not exist.
 	Dir string
-	// File is a database archive (.tar.zst, .tar.gz or .tar.xz) or a bare database file.
+	// File is a database archive (.tar.zst, .tar.gz or .tar.xz), a bare database file, or the folder
+	// of a mirror, as Build writes it. Of a mirror, Import takes the newest archive and verifies the
+	// checksum that the mirror states.
 	File string
 	// Checksum is the expected checksum of the file, "sha256:<hex>". Default: any file is accepted.
 	Checksum string
@@ -48,7 +50,13 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 
-	stat, err := os.Stat(opts.File)
+	file, published := opts.File, ""
+	stat, err := os.Stat(file)
+	if err == nil && stat.IsDir() {
+		if file, published, err = newestIn(file); err == nil {
+			stat, err = os.Stat(file)
+		}
+	}
 	if err != nil {
 		return policy.Database{}, err
 	}
@@ -56,12 +64,12 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
 		return policy.Database{}, errors.New("it is not a regular file, or it is too large")
 	}
-	archive, err := fullHash(ctx, opts.File)
+	archive, err := fullHash(ctx, file)
 	if err != nil {
 		return policy.Database{}, err
 	}
 	from := origin{
-		source:  filepath.Base(opts.File),
+		source:  filepath.Base(file),
 		archive: "sha256:" + archive.sha256,
 		checked: opts.Checksum != "",
 		now:     opts.Now(),
@@ -69,12 +77,15 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 	if from.checked && from.archive != opts.Checksum {
 		return policy.Database{}, fmt.Errorf("its checksum is %s, not %s", from.archive, opts.Checksum)
 	}
+	if published != "" && from.archive != published {
+		return policy.Database{}, fmt.Errorf("the checksum of %s is %s, but the mirror states %s", file, from.archive, published)
+	}
 	// With a pinned checksum, always install the file. Only the record in Dir states that the
 	// current database came from it, and a user who pins a checksum does not trust that record.
 	if have := w.installed(ctx); have != nil && have.record.Archive == from.archive && !from.checked {
 		return have.info, nil
 	}
-	return w.installArchive(ctx, opts.File, limits, from, func(policy.Database) error { return nil })
+	return w.installArchive(ctx, file, limits, from, func(policy.Database) error { return nil })
 }
 
 // installArchive extracts an archive and installs its database.

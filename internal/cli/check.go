@@ -5,7 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 )
 
@@ -22,7 +22,7 @@ func checkCommand(s Streams) *cli.Command {
 		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the approved image at `APPROVED`, if the policy has a baseline"},
 			keyFlag("verify the baseline with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31, to see what will block by then"}}, identityFlags...),
+			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31 or 30d, to see what will block by then"}}, identityFlags...),
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
 }
@@ -32,7 +32,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	src, err := gate.ParseSource(args[0])
+	src, err := reference.Source(args[0])
 	if err != nil {
 		return usageError{err}
 	}
@@ -63,7 +63,7 @@ func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err
 		return nil, nil, err
 	}
 	if job.Evidence, err = newEvidence(c, out); err != nil {
-		return nil, nil, err
+		return nil, nil, inputErrors{err}.withDatabase(c)
 	}
 	db, err := openDatabase(c)
 	if err != nil {
@@ -84,7 +84,7 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	t, err := instant(s)
+	t, err := instant(s, now)
 	switch {
 	case err != nil:
 		return time.Time{}, usagef("--at %q: %v", s, err)

@@ -12,12 +12,13 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/internal/suggest"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/supervise"
 )
 
@@ -46,8 +47,12 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	if err := refuseSecrets(app, args); err != nil {
 		return finish(ctx, s.Err, err)
 	}
-	err := app.RunContext(ctx, intersperse(app, args))
-	return finish(ctx, s.Err, err)
+	warnOfVariables(app, s.Err)
+	arranged, err := flags.Arrange(app, args)
+	if err != nil {
+		return finish(ctx, s.Err, usageError{err})
+	}
+	return finish(ctx, s.Err, loginsOf(app).explain(app.RunContext(ctx, arranged)))
 }
 
 // variablePrefix is the prefix of all environment variables of this program.
@@ -86,6 +91,7 @@ func newApp(s Streams) *cli.App {
 			"vulnerability database and evaluates a policy. Only on a pass it signs the image, attests\n" +
 			"the evidence and copies the image to the approved registry, and writes the tag last.\n\n" + exitCodesHelp,
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
+		Metadata:        map[string]any{loginsKey: &logins{}},
 		HideHelpCommand: true,
 		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
@@ -107,43 +113,33 @@ func prepare(commands []*cli.Command) {
 		c.Description = strings.TrimSpace(c.Description + "\n\n" + exitCodesHelp)
 		if c.Action == nil {
 			c.Action = noSuchCommand
+		} else if !slices.Contains(c.Flags, cli.Flag(quietFlag)) {
+			c.Flags = append(c.Flags, quietFlag)
 		}
 		prepare(c.Subcommands)
 	}
 }
 
-// onUsageError adds the flag that was probably meant.
+// onUsageError explains an error of the flag parser.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	_, unknown, ok := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !ok {
 		return usageError{err}
 	}
-	flags := c.App.Flags
+	known := c.App.Flags
 	if c.Command != nil {
-		flags = c.Command.Flags
+		known = c.Command.Flags
 	}
-	var names []string
-	for _, f := range flags {
-		names = append(names, f.Names()...)
-	}
-	unknown = strings.TrimLeft(unknown, "-")
-	return usagef("unknown flag --%s%s", unknown, didYouMean("--", suggest.Nearest(unknown, names)))
-}
-
-// didYouMean returns the end of an error about an unknown name. near is empty if no name is close.
-func didYouMean(prefix, near string) string {
-	if near == "" {
-		return ""
-	}
-	return fmt.Sprintf(": did you mean %s%s?", prefix, near)
+	return usageError{flags.Unknown(known, unknown, otherFlags)}
 }
 
 // noSuchCommand is the action of a command group without a subcommand. It prints the group's help
 // and returns a usage error.
 func noSuchCommand(c *cli.Context) error {
-	name, known := c.Args().First(), c.App.Commands
+	app := c.App
+	name, known, parent := c.Args().First(), app.Commands, app.Name
 	if c.Command != nil && len(c.Command.Subcommands) > 0 {
-		known = c.Command.Subcommands
+		known, parent = c.Command.Subcommands, c.Command.HelpName
 	}
 	switch name {
 	case "":
@@ -153,14 +149,7 @@ func noSuchCommand(c *cli.Context) error {
 		cli.ShowVersion(c)
 		return nil
 	default:
-		var names []string
-		for _, k := range known {
-			names = append(names, k.Names()...)
-		}
-		if near := suggest.Nearest(name, names); near != "" {
-			return usagef("unknown command %q%s", name, didYouMean("", near))
-		}
-		return usagef("unknown command %q: see %q", name, c.App.Name+" --help")
+		return usageError{flags.UnknownCommand(parent, known, app.Commands, name, otherCommands)}
 	}
 	if err := cli.ShowSubcommandHelp(c); err != nil {
 		return err
@@ -196,68 +185,12 @@ func tool() gate.Tool {
 	return t
 }
 
-// intersperse moves flags before arguments, so that users can mix them: the flag parser stops at
-// the first argument.
-func intersperse(app *cli.App, args []string) []string {
-	commands, flags := app.Commands, app.Flags
-	at := 1
-	for ; at < len(args); at++ {
-		c := find(commands, args[at])
-		if c == nil {
-			break
-		}
-		commands, flags = c.Subcommands, c.Flags
-	}
-	if at > len(args) {
-		return args
-	}
-	takesValue := map[string]bool{}
-	for _, f := range flags {
-		_, isBool := f.(*cli.BoolFlag)
-		for _, name := range f.Names() {
-			takesValue[name] = !isBool
-		}
-	}
-	var first, rest []string
-	for i := at; i < len(args); i++ {
-		a := args[i]
-		switch {
-		case a == "--":
-			rest = append(rest, args[i+1:]...)
-			i = len(args)
-		case len(a) > 1 && a[0] == '-':
-			first = append(first, a)
-			name := strings.TrimLeft(a, "-")
-			if takesValue[name] && i+1 < len(args) {
-				i++
-				first = append(first, args[i])
-			}
-		default:
-			rest = append(rest, a)
-		}
-	}
-	out := append(append([]string{}, args[:at]...), first...)
-	if len(rest) > 0 && at > 1 {
-		out = append(out, "--")
-	}
-	return append(out, rest...)
-}
-
-func find(commands []*cli.Command, name string) *cli.Command {
-	for _, c := range commands {
-		if c.HasName(name) {
-			return c
-		}
-	}
-	return nil
-}
-
 // arguments returns the positional arguments. It returns a usage error if there are fewer than
 // least or more than most; a negative most means no limit.
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {
-		return nil, usagef("%s: want %s, got %d arguments", c.Command.FullName(), names, len(args))
+		return nil, usageError{&countError{c.Command, names, args}}
 	}
 	for i, a := range args {
 		if strings.TrimSpace(a) == "" { // a variable that is not set

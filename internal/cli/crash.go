@@ -81,7 +81,7 @@ func crashed(s Streams, r supervise.Result) int {
 	if len(state.Targets) == 0 {
 		return finish(ctx, s.Err, err)
 	}
-	o := &output{report: state.Report, streams: s, stop: func() {}}
+	o := &output{report: state.Report, streams: s, stop: func() {}, killed: true}
 	for _, t := range state.Targets {
 		o.targets = append(o.targets, target{t.Format, t.File})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -39,9 +40,10 @@ func dbCommand(s Streams) *cli.Command {
 			Flags:  []cli.Flag{cacheFlag, sharedFlag},
 			Action: func(c *cli.Context) error { return runDBStatus(c, s) },
 		}, {
-			Name:      "import",
-			Usage:     "import a database from a file",
-			ArgsUsage: "FILE",
+			Name:        "import",
+			Usage:       "import a database from a file or a mirror",
+			ArgsUsage:   "FILE|DIR",
+			Description: "Imports the archive in FILE, or the newest archive of the mirror in DIR, which \"db build\" wrote.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag,
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only a file with this `SHA256`, as sha256:<hex>"}},
 			Action: func(c *cli.Context) error { return runDBImport(c, s) },
@@ -91,7 +93,7 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 	return printDatabase(s.Out, result.Database)
 }
 
-// updateError is an error of a database update.
+// updateError is an error of a database update or import.
 type updateError struct{ err error }
 
 func (e *updateError) Error() string { return e.err.Error() }
@@ -119,9 +121,12 @@ func runDBStatus(c *cli.Context, s Streams) error {
 }
 
 func runDBImport(c *cli.Context, s Streams) error {
-	args, err := arguments(c, 1, 1, "one FILE")
+	args, err := arguments(c, 1, 1, "one FILE or DIR")
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(args[0]); err != nil {
+		return usageError{&fileError{"database", args[0], err}}
 	}
 	dir, err := databaseDir(c)
 	if err != nil {
@@ -129,7 +134,7 @@ func runDBImport(c *cli.Context, s Streams) error {
 	}
 	info, err := vulndb.Import(c.Context, vulndb.ImportOptions{Dir: dir, File: args[0], Checksum: c.String("checksum"), Now: time.Now})
 	if err != nil {
-		return err
+		return &updateError{err}
 	}
 	return printDatabase(s.Out, info)
 }
@@ -153,6 +158,9 @@ func runDBBuild(c *cli.Context, s Streams) error {
 	fmt.Fprintf(s.Out, "%s\n%s\n", report.Sanitize(result.Archive), result.Checksum)
 	for _, name := range slices.Sorted(maps.Keys(result.Records)) {
 		fmt.Fprintf(s.Out, "  %s: %d records\n", report.Sanitize(name), result.Records[name])
+	}
+	if !c.Bool("quiet") {
+		fmt.Fprintf(s.Err, "import it with \"imagegate db import %s\"\n", report.Sanitize(c.String("to")))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ const exitCodesHelp = `Exit codes:
      2  denied by the policy
      3  usage error, or invalid policy or configuration
      4  a registry failed or refused; try again if the last line says "retryable: yes"
-     5  the vulnerability database is missing, corrupt or too old; run "imagegate db update"
+     5  the vulnerability database is missing, corrupt or too old, or its update failed
      6  signing, attesting or verifying failed
    130  interrupted`
 
@@ -85,6 +86,7 @@ func classify(ctx context.Context, err error) verdict {
 		unreadable *attestations.UnreadableError
 		untrusted  *disk.UntrustedError
 		unwritten  *run.UnwrittenError
+		update     *updateError
 		crash      *faultError
 		newer      *attach.NewerError // running again makes a newer decision
 	)
@@ -101,6 +103,8 @@ func classify(ctx context.Context, err error) verdict {
 		return verdict{exitError, true}
 	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &untrusted), isConfiguration(err):
 		return verdict{code: exitUsage}
+	case errors.As(err, &update):
+		return verdict{exitDatabase, registry.IsTransient(err)}
 	case errors.As(err, &unusable):
 		return verdict{code: exitDatabase}
 	case errors.As(err, &trusted), errors.As(err, &sealing), errors.As(err, &verifying), errors.As(err, &unreadable):
@@ -129,7 +133,23 @@ var classes = map[int]report.Class{
 	exitDatabase: report.ClassDatabase, exitTrust: report.ClassTrust, exitInterrupted: report.ClassInterrupted,
 }
 
-// hint returns what the user can do about an error, or "" if imagegate has no advice.
+// hints returns what the user can do about an error: one hint for each missing input, or one hint,
+// or none.
+func hints(err error) []string {
+	var inputs inputErrors
+	if !errors.As(err, &inputs) {
+		inputs = inputErrors{err}
+	}
+	var out []string
+	for _, e := range inputs {
+		if h := hint(e); h != "" && !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// hint returns what the user can do about one error, or "" if imagegate has no advice.
 func hint(err error) string {
 	var (
 		unusable  *vulndb.UnusableError
@@ -144,7 +164,7 @@ func hint(err error) string {
 		update    *updateError
 		network   *net.OpError
 	)
-	if h := accessHint(err); h != "" {
+	if h := cmp.Or(inputHint(err), accessHint(err)); h != "" {
 		return h
 	}
 	switch {
@@ -217,7 +237,7 @@ func finish(ctx context.Context, w io.Writer, err error) int {
 	}
 	message := redact(err.Error())
 	if v.code == exitInterrupted {
-		message = "interrupted"
+		message = interrupted(err)
 	}
 	for i, line := range strings.Split(strings.TrimSpace(message), "\n") {
 		prefix := "imagegate: "
@@ -232,13 +252,31 @@ func finish(ctx context.Context, w io.Writer, err error) int {
 			fmt.Fprintln(w, "           "+line)
 		}
 	}
-	if h := hint(err); h != "" {
-		fmt.Fprintln(w, "hint: "+h)
+	for _, h := range hints(err) {
+		fmt.Fprintln(w, "hint: "+report.Sanitize(h))
 	}
 	if v.code != exitDenied {
 		fmt.Fprintln(w, "retryable: "+yesNo(v.retryable))
 	}
 	return v.code
+}
+
+// stoppedError is the error of a command that was interrupted. undone is empty if there is nothing
+// to say about the state.
+type stoppedError struct {
+	error
+	undone string
+}
+
+func (e *stoppedError) Unwrap() error { return e.error }
+
+// interrupted returns what an interrupted command says.
+func interrupted(err error) string {
+	var stopped *stoppedError
+	if errors.As(err, &stopped) && stopped.undone != "" {
+		return "interrupted; " + stopped.undone + "; run it again"
+	}
+	return "interrupted; run it again"
 }
 
 func yesNo(b bool) string {

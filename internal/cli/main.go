@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
 )
@@ -91,20 +92,15 @@ func isSupervised(args []string, pid int) bool {
 	if pid == 1 {
 		return true
 	}
-	commands := newApp(Streams{}).Commands
-	var c *cli.Command
-	var path []string
-	for i := 1; i < len(args); i++ {
-		next := find(commands, args[i])
-		if next == nil {
-			break
-		}
-		c, commands, path = next, next.Subcommands, append(path, next.Name)
-	}
-	if c == nil || slices.ContainsFunc(args, func(a string) bool { return a == "--help" || a == "-h" }) {
+	path, _ := flags.Walk(newApp(Streams{}).Commands, args[min(1, len(args)):])
+	if len(path) == 0 || slices.ContainsFunc(args, func(a string) bool { return a == "--help" || a == "-h" }) {
 		return false
 	}
-	return slices.Contains(c.Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(path, " "))
+	var names []string
+	for _, c := range path {
+		names = append(names, c.Name)
+	}
+	return slices.Contains(path[len(path)-1].Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(names, " "))
 }
 
 // catchBrokenPipes makes a write to a closed pipe an ordinary error. By default it would kill a

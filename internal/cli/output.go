@@ -18,6 +18,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
+	"github.com/imagegate/imagegate/internal/suggest"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -36,6 +37,8 @@ type output struct {
 	progress gate.Progress
 	stop     func()
 	tempDir  string // where a crash would leave files
+	tagging  bool   // set before the first tag is written
+	killed   bool   // the process that did the work is gone, and its state is unknown
 }
 
 // newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
@@ -91,7 +94,7 @@ func parseTargets(flags, names []string) ([]target, error) {
 		format, file, toFile := strings.Cut(f, "=")
 		switch {
 		case !slices.Contains(names, format):
-			return nil, usagef("--output %q: the format must be %s", f, report.List(names))
+			return nil, usageError{&formatError{f, names}}
 		case toFile && file == "":
 			return nil, usagef("--output %q: want a file name after the equals sign", f)
 		}
@@ -113,6 +116,32 @@ func parseTargets(flags, names []string) ([]target, error) {
 		out = append(out, target{format, file})
 	}
 	return out, nil
+}
+
+// formatError is an unknown format of a report.
+type formatError struct {
+	value string // of --output
+	names []string
+}
+
+func (e *formatError) Error() string {
+	return fmt.Sprintf("--output %q: the format must be %s", e.value, report.List(e.names))
+}
+
+// hint names the format that was meant. Many programs take only the name of a file.
+func (e *formatError) hint() string {
+	format, file, _ := strings.Cut(e.value, "=")
+	if near := suggest.Nearest(format, e.names); near != "" {
+		return "did you mean " + strings.Replace(e.value, format, near, 1) + "?"
+	}
+	ext := strings.TrimPrefix(filepath.Ext(format), ".")
+	switch {
+	case file == "" && slices.Contains(e.names, ext):
+		return fmt.Sprintf("to write a file, use --output %s=%s", ext, format)
+	case file == "" && ext != "":
+		return fmt.Sprintf("to write a file, use --output FORMAT=%s", format)
+	}
+	return ""
 }
 
 func userAgent() string { return tool().Name + "/" + tool().Version }
@@ -145,6 +174,9 @@ func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
 	o.redactCautions()
 	o.report.Finished = time.Now().UTC()
+	if ctx.Err() != nil && err != nil && !errors.Is(err, errDenied) {
+		err = &stoppedError{err, o.stopped()}
+	}
 	for _, c := range o.report.Cautions {
 		fmt.Fprintln(o.streams.Err, "imagegate: warning: "+report.Sanitize(c))
 	}
@@ -176,6 +208,18 @@ func (o *output) end(ctx context.Context, err error) error {
 		}
 	}
 	return unwritten
+}
+
+// stopped returns what an interrupted command left undone. Once the first tag is being written, it
+// makes no claim: the registry may have received the request.
+func (o *output) stopped() string {
+	switch {
+	case o.report.Command != "promote" || o.killed:
+		return ""
+	case o.tagging || o.isPromoted():
+		return "tags may have been written, each on a complete, verified image"
+	}
+	return "nothing was promoted"
 }
 
 func (o *output) isPromoted() bool {

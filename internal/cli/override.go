@@ -71,19 +71,9 @@ func askedOverride(c *cli.Context) (*policy.Override, error) {
 			return nil, usagef("--override: %s is missing", key)
 		}
 	}
-	expires, err := instant(v["expires"])
+	expires, err := instant(v["expires"], time.Now())
 	if err != nil {
 		return nil, usagef("--override: expires %q: %v", v["expires"], err)
 	}
 	return &policy.Override{Reason: v["reason"], Approver: v["approver"], Expires: expires}, nil
-}
-
-// instant parses a time, or a date, which means midnight UTC at its start.
-func instant(s string) (time.Time, error) {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, errors.New("want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
 }

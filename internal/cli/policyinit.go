@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/suggest"
 )
@@ -71,5 +72,5 @@ func profilePolicy(name string) ([]byte, error) {
 	if slices.Contains(profiles, name) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")
 	}
-	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), didYouMean("", suggest.Nearest(name, profiles)))
+	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), flags.DidYouMean(suggest.Nearest(name, profiles)))
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/report"
 )
 
@@ -33,7 +33,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 	repository := ""
 	if image := c.String("image"); image != "" {
 		// The same name that check compares with the patterns of the policies.
-		src, err := gate.ParseSource(image)
+		src, err := reference.Source(image)
 		if err != nil {
 			return usageError{err}
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -42,13 +42,13 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	src, err := gate.ParseSource(args[0])
+	src, err := reference.Source(args[0])
 	if err != nil {
 		return usageError{err}
 	}
-	tags, err := approvedTags(args[1:])
+	tags, err := reference.Tags(args[1:])
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	override, err := askedOverride(c)
 	if err != nil {
@@ -78,8 +78,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 // result of the command.
 func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
 	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
-	if job.Evidence, err = newEvidence(c, out); err != nil {
-		return nil, nil, err
+	var inputs inputErrors
+	job.Evidence, err = newEvidence(c, out)
+	inputs.add(err)
+	if inputs.add(checkSigner(c)); len(inputs) > 0 {
+		return nil, nil, inputs.withDatabase(c)
 	}
 	opts, err := promoteOptions(c, out)
 	if err != nil {
@@ -134,7 +137,9 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 		if err := writePromoted(ctx, c, to, records); err != nil {
 			return err
 		}
-		return out.rehearse()
+		err := out.rehearse()
+		out.tagging = err == nil
+		return err
 	}
 	return opts, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/flags"
 	secrets "github.com/imagegate/imagegate/internal/redact"
 	"github.com/imagegate/imagegate/internal/report"
 )
@@ -37,16 +38,12 @@ var addressFlags = regexp.MustCompile("`(URL|REGEXP|SUBJECT)`")
 // refuseSecrets returns an error if the command line has a key or a token in place of a name,
 // before any message can quote it. The path of an existing file is always accepted.
 func refuseSecrets(app *cli.App, args []string) error {
-	commands, flags := app.Commands, app.Flags
-	rest := args[min(1, len(args)):]
-	for ; len(rest) > 0; rest = rest[1:] {
-		c := find(commands, rest[0])
-		if c == nil {
-			break
-		}
-		commands, flags = c.Subcommands, c.Flags
+	path, rest := flags.Walk(app.Commands, args[min(1, len(args)):])
+	known := app.Flags
+	if len(path) > 0 {
+		known = path[len(path)-1].Flags
 	}
-	usages := usagesOf(flags)
+	usages := usagesOf(known)
 	name := ""
 	for _, a := range rest {
 		value := a
@@ -64,7 +61,7 @@ func refuseSecrets(app *cli.App, args []string) error {
 			name = strings.TrimLeft(a, "-")
 		}
 	}
-	for _, f := range flags {
+	for _, f := range known {
 		if documented, ok := f.(cli.DocGenerationFlag); ok {
 			for _, variable := range documented.GetEnvVars() {
 				for _, value := range valuesOf(f, os.Getenv(variable)) {
@@ -101,9 +98,9 @@ func isUnclear(line string) bool {
 	return err != nil
 }
 
-func usagesOf(flags []cli.Flag) map[string]string {
+func usagesOf(known []cli.Flag) map[string]string {
 	usages := map[string]string{}
-	for _, f := range flags {
+	for _, f := range known {
 		if documented, ok := f.(cli.DocGenerationFlag); ok {
 			for _, name := range f.Names() {
 				usages[name] = documented.GetUsage()

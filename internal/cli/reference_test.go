@@ -37,12 +37,12 @@ func commandReference() []byte {
 		"writes it. Each flag with a variable can be set by that variable; the flag takes precedence. A\n"+
 		"variable for a repeatable flag has one value per line.\n\n```\n%s\n```\n", exitCodesHelp)
 	for _, c := range newApp(Streams{}).Commands {
-		reference(&out, "imagegate", c)
+		commandPage(&out, "imagegate", c)
 	}
 	return out.Bytes()
 }
 
-func reference(out *bytes.Buffer, parent string, c *cli.Command) {
+func commandPage(out *bytes.Buffer, parent string, c *cli.Command) {
 	name := parent + " " + c.Name
 	fmt.Fprintf(out, "\n## %s\n\n", name)
 	fmt.Fprintf(out, "%s.\n", strings.ToUpper(c.Usage[:1])+c.Usage[1:])
@@ -81,7 +81,7 @@ func reference(out *bytes.Buffer, parent string, c *cli.Command) {
 		fmt.Fprintf(out, "| `%s%s` | %s | %s |\n", strings.Join(names, "`, `"), value, strings.ReplaceAll(usage, "|", "\\|"), variable)
 	}
 	for _, sub := range c.Subcommands {
-		reference(out, name, sub)
+		commandPage(out, name, sub)
 	}
 }
 

@@ -16,12 +16,10 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/credentials"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/names"
@@ -52,7 +50,7 @@ func registryAccess(c *cli.Context) (access, error) {
 	}
 	home, _ := os.UserHomeDir() // "" means that there are none
 	return access{transport: plain,
-		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows})}, nil
+		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows, Chosen: loginsOf(c.App).add})}, nil
 }
 
 // isComma reports whether r separates two registries in one value. No host name has a comma.
@@ -70,26 +68,6 @@ func podmanRunDir() string {
 // options returns the options for the registry client.
 func (a access) options() []remote.Option {
 	return registry.Options{Keychain: a.keychain, Transport: a.transport, UserAgent: userAgent()}.Remote()
-}
-
-// parseApproved parses a reference in an approved registry, with or without "docker://".
-func parseApproved[T name.Reference](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
-	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
-	if err != nil {
-		var none T
-		return none, err
-	}
-	return parse(normal, name.StrictValidation)
-}
-
-// parseRepository parses a repository name in an approved registry, with or without "docker://",
-// and returns it in the spelling that is signed.
-func parseRepository(s string) (name.Repository, error) {
-	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
-	if err != nil {
-		return name.Repository{}, err
-	}
-	return name.NewRepository(normal, name.StrictValidation)
 }
 
 // isConfiguration reports whether credentials could not be read because of a local configuration

@@ -173,27 +173,6 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestApprovedNamesAreNormalized checks that promote and verify use the same repository name for
-// every spelling of an approved reference.
-func TestApprovedNamesAreNormalized(t *testing.T) {
-	for _, s := range []string{"ghcr.io/team/app:1", "GHCR.io/team/app:1", "ghcr.io:443/team/app:1", "ghcr.io./team/app:1", "docker://ghcr.io/team/app:1", "docker://GHCR.io:443/team/app:1"} {
-		tag, err := parseApproved(s, name.NewTag)
-		if err != nil || tag.Name() != "ghcr.io/team/app:1" {
-			t.Errorf("%s: %s, %v", s, tag, err)
-		}
-		ref, err := parseApproved(s, name.ParseReference)
-		if err != nil || ref.Name() != "ghcr.io/team/app:1" {
-			t.Errorf("%s: %s, %v", s, ref, err)
-		}
-	}
-	for _, s := range []string{"ghcr.io/team/../app:1", "docker://ghcr.io/team/../app:1", "docker://docker://ghcr.io/app:1", "docker:///app:1", "docker://",
-		"oci:dir:1", "https://ghcr.io/team/app:1"} {
-		if ref, err := parseApproved(s, name.NewTag); err == nil {
-			t.Errorf("%s is taken for %s", s, ref)
-		}
-	}
-}
-
 // TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost checks that a listed registry may have a token
 // server without TLS on its own host, but not on another host.
 func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {

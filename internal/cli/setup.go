@@ -10,12 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -60,12 +58,12 @@ func readFile(what, path string) ([]byte, error) { return readBounded(what, path
 func readBounded(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("reading the %s: %w", what, err)}
+		return nil, usageError{&fileError{what, path, err}}
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, usageError{fmt.Errorf("reading the %s: %w", what, err)}
+		return nil, usageError{&fileError{what, path, err}}
 	}
 	if int64(len(data)) > limit {
 		return nil, usagef("reading the %s: %q is larger than %d bytes", what, path, limit)
@@ -86,7 +84,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 		set = append(set, p)
 	}
 	if len(set) == 0 {
-		return nil, usagef("no policy given: use --policy FILE. \"imagegate policy init\" writes one")
+		return nil, usageError{errNoPolicy}
 	}
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
@@ -161,7 +159,11 @@ func checkPlatform(c *cli.Context) error {
 		return nil
 	}
 	if p, err := v1.ParsePlatform(s); err != nil || p.OS == "" || p.Architecture == "" {
-		return usagef("invalid --platform %q: want os/arch or os/arch/variant", s)
+		example := ""
+		if s != "linux" && err == nil && p.Architecture == "" {
+			example = ", such as linux/" + s
+		}
+		return usagef("invalid --platform %q: want os/arch or os/arch/variant%s", s, example)
 	}
 	return nil
 }
@@ -173,7 +175,7 @@ var errNoKeyPassword = errors.New("the key is encrypted, and no password was giv
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key given: use --key FILE or --keyless. \"imagegate key generate\" writes a key pair")
+		return nil, usageError{errNoSigningKey}
 	}
 	return openKey(c, s, path)
 }
@@ -189,8 +191,8 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: a public key cannot sign: use the private key", path)}
+	if err := checkPrivate(path, data); err != nil {
+		return nil, err
 	}
 	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
@@ -198,6 +200,70 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	}
 	return key, nil
 }
+
+// privateMark ends the first line of every private key.
+var privateMark = []byte("PRIVATE KEY-----")
+
+// checkPrivate returns an error if the content of a key file is a public key.
+func checkPrivate(path string, data []byte) error {
+	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, privateMark) {
+		return trustError{&wrongKeyError{path: path, is: "public", want: "private", other: sibling(path, ".pub", ".key")}}
+	}
+	return nil
+}
+
+// wrongKeyError is a key file of the other half of a pair.
+type wrongKeyError struct {
+	path, is, want string
+	other          string // the file with the wanted half, if there is one
+}
+
+func (e *wrongKeyError) Error() string {
+	use := ""
+	if e.other != "" {
+		use = ": use " + e.other
+	}
+	return fmt.Sprintf("loading key %q: it is a %s key, and the command needs the %s key%s", e.path, e.is, e.want, use)
+}
+
+// sibling returns path with another extension if it has the given one and that file exists.
+func sibling(path, from, to string) string {
+	base, ok := strings.CutSuffix(path, from)
+	if !ok {
+		return ""
+	}
+	if _, err := os.Stat(base + to); err != nil {
+		return ""
+	}
+	return base + to
+}
+
+// checkSigner returns an error if the flags select no signer, or a key file that is missing or a
+// public key. It does not open the key.
+func checkSigner(c *cli.Context) error {
+	path := c.String("key")
+	switch {
+	case c.Bool("keyless") && path != "":
+		return usagef("--key and --keyless cannot be used together")
+	case c.Bool("keyless"):
+		return nil
+	case path == "":
+		return usageError{errNoSigningKey}
+	case trust.IsKMS(path):
+		return nil
+	}
+	data, err := readFile("key", path)
+	if err != nil {
+		return err
+	}
+	return checkPrivate(path, data)
+}
+
+// Inputs that were not given. Each has a hint.
+var (
+	errNoPolicy     = errors.New("no policy given: use --policy FILE")
+	errNoSigningKey = errors.New("no key given: use --key FILE or --keyless")
+)
 
 // openKMS opens a key of a key management service. Vault uses the same variables as the vault
 // command. The clients of the clouds read their own environment variables.
@@ -231,8 +297,8 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: it is a private key: use the public key, which \"imagegate key public\" prints", path)}
+	if bytes.Contains(data, privateMark) {
+		return nil, trustError{&wrongKeyError{path: path, is: "private", want: "public", other: sibling(path, ".key", ".pub")}}
 	}
 	keys, err := trust.LoadPublicKeys(data)
 	if err != nil {
@@ -329,21 +395,4 @@ func gunzip() []string {
 		}
 	}
 	return nil
-}
-
-// approvedTags parses the destinations. Each must name its tag, so that an image is not promoted to
-// "latest" by accident.
-func approvedTags(args []string) ([]name.Tag, error) {
-	var tags []name.Tag
-	for _, a := range args {
-		tag, err := parseApproved(a, name.NewTag)
-		if err != nil && !strings.ContainsAny(path.Base(a), ":@") {
-			return nil, usagef("approved reference %q has no tag: want registry/repository:tag", a)
-		}
-		if err != nil {
-			return nil, usagef("approved reference %q: want registry/repository:tag: %v", a, err)
-		}
-		tags = append(tags, tag)
-	}
-	return tags, nil
 }

@@ -53,6 +53,12 @@ func trusted(c *cli.Context) (trust.Trust, error) {
 		t.Keys, err = trustedKeys(c)
 		return t, err
 	}
+	switch {
+	case one.Issuer == "" && one.IssuerPattern == "":
+		return trust.Trust{}, usagef("--certificate-identity needs the issuer too: use --certificate-oidc-issuer URL")
+	case one.Subject == "" && one.SubjectPattern == "":
+		return trust.Trust{}, usagef("--certificate-oidc-issuer needs the identity too: use --certificate-identity SUBJECT")
+	}
 	if err := one.Check(); err != nil {
 		return trust.Trust{}, usageError{err}
 	}

@@ -25,7 +25,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	keyless := c.Bool("keyless")
 	switch {
 	case keyless && c.String("key") != "":
-		return nil, usagef("--key and --keyless cannot be used together")
+		return nil, checkSigner(c)
 	case !keyless && c.String("identity-token") != "":
 		return nil, usagef("--identity-token needs --keyless")
 	}

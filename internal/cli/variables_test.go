@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/flags"
 )
 
 // TestEmptyVariableIsNotAValue checks that an empty variable means the default, for every flag of
@@ -81,7 +83,7 @@ func TestFileNameMayHaveAComma(t *testing.T) {
 			}
 			var got []string
 			app := newApp(Streams{Out: io.Discard, Err: io.Discard})
-			find(app.Commands, "check").Action = func(c *cli.Context) error {
+			flags.Find(app.Commands, "check").Action = func(c *cli.Context) error {
 				got = c.StringSlice("policy")
 				return nil
 			}

@@ -1,9 +1,12 @@
 package cli
 
 import (
-	"github.com/google/go-containerregistry/pkg/name"
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/promote"
@@ -23,7 +26,7 @@ func verifyCommand(s Streams) *cli.Command {
 			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME:\n\n" +
 			"   imagegate verify mirror.example/team/app:1.2 --repository registry.example/team/app --key cosign.pub",
 		Flags: append([]cli.Flag{keyFlag("verify with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: decision.maxAge of its policy)"},
+			&cli.GenericFlag{Name: "max-age", Value: &flags.Duration{}, EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 7d (default: decision.maxAge of its policy)"},
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require a pass of exactly the policy in `FILE`, or of these policies in this order"},
 			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require a pass of the policy `NAME`, in any version. Join several names with \" + \""},
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag"},
@@ -43,9 +46,9 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	ref, err := parseApproved(args[0], name.ParseReference)
+	ref, err := reference.Approved(args[0])
 	if err != nil {
-		return usagef("approved reference %q: want registry/repository with a tag or digest: %v", args[0], err)
+		return usageError{fmt.Errorf("approved reference %w", err)}
 	}
 	want, err := requirements(c)
 	if err != nil {
@@ -56,16 +59,17 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer out.finish(c.Context, &err)
+	var inputs inputErrors
 	if len(c.StringSlice("policy")) > 0 {
 		policies, err := loadPolicies(c)
-		if err != nil {
-			return err
+		if inputs.add(err); err == nil {
+			want.Policy = policies.Digest()
+			out.policies(policies)
 		}
-		want.Policy = policies.Digest()
-		out.policies(policies)
 	}
-	if want.Trust, err = trusted(c); err != nil {
-		return err
+	want.Trust, err = trusted(c)
+	if inputs.add(err); len(inputs) > 0 {
+		return inputs
 	}
 	opts, err := verifierOptions(c)
 	if err != nil {
@@ -90,16 +94,13 @@ var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVa
 
 // requirements returns what the flags require of the image, except the policy and the trusted signers.
 func requirements(c *cli.Context) (promote.Trust, error) {
-	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
+	want := promote.Trust{MaxAge: c.Generic("max-age").(*flags.Duration).Get(), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if s := c.String("repository"); s != "" {
-		repo, err := parseRepository(s)
+		repo, err := reference.Repository(s)
 		if err != nil {
-			return want, usagef("--repository %q: want registry/repository without a tag or digest: %v", s, err)
+			return want, usageError{fmt.Errorf("--repository %w", err)}
 		}
 		want.Repository = repo
-	}
-	if want.MaxAge < 0 {
-		return want, usagef("--max-age %s is negative", want.MaxAge)
 	}
 	if c.Bool("signature-only") {
 		for _, flag := range []string{"policy", "policy-name", "any-tag", "max-age", "allow-override", "evidence-dir"} {
