@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -109,18 +108,4 @@ func cacheMax(c *cli.Context) (int64, error) {
 		return 0, usagef("invalid --cache-max %q: want a size such as 500MB", c.String("cache-max"))
 	}
 	return int64(n), nil
-}
-
-// buildID distinguishes builds with the same version, or without one, by the size and time of the
-// running executable. If those are unknown, the result is unique.
-func buildID() string {
-	path, err := os.Executable()
-	if err != nil {
-		return time.Now().String()
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return time.Now().String()
-	}
-	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
 }

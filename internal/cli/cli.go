@@ -11,14 +11,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/buildinfo"
 	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/help"
 	"github.com/imagegate/imagegate/internal/supervise"
 )
 
@@ -44,6 +46,12 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 		return finish(ctx, s.Err, err)
 	}
 	app := newApp(s)
+	if len(args) > 1 && args[1] == help.CompleteCommand {
+		return finish(ctx, s.Err, completer(app).Complete(s.Out, args[2:]))
+	}
+	if path, asked := help.Asked(app, args); asked {
+		return finish(ctx, s.Err, showHelp(app, path, false))
+	}
 	if err := refuseSecrets(app, args); err != nil {
 		return finish(ctx, s.Err, err)
 	}
@@ -83,23 +91,23 @@ func tidyVariables() error {
 
 func newApp(s Streams) *cli.App {
 	app := &cli.App{
-		Name:      "imagegate",
-		Usage:     "promote container images only if they pass a policy",
-		UsageText: "imagegate COMMAND [flags] [arguments]",
-		Version:   tool().Version,
+		Name:    "imagegate",
+		Usage:   "promote container images only if they pass a policy",
+		Version: tool().Version,
 		Description: "Takes an image from a staging registry, generates its SBOM, matches it against a\n" +
 			"vulnerability database and evaluates a policy. Only on a pass it signs the image, attests\n" +
-			"the evidence and copies the image to the approved registry, and writes the tag last.\n\n" + exitCodesHelp,
+			"the evidence and copies the image to the approved registry, and writes the tag last.",
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
-		Metadata:        map[string]any{loginsKey: &logins{}},
-		HideHelpCommand: true,
+		Metadata: map[string]any{loginsKey: &logins{}},
+		HideHelp: true, // see help.Asked
 		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
 		// Exit codes come from one table, not from an ExitCode method of some error.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
-		Commands:       []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s)},
+		Commands: []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s),
+			completionCommand(s), manCommand(s), helpCommand(), versionCommand(s)},
 	}
 	prepare(app.Commands)
 	return app
@@ -109,8 +117,7 @@ func newApp(s Streams) *cli.App {
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true
-		c.Description = strings.TrimSpace(c.Description + "\n\n" + exitCodesHelp)
+		c.HideHelp = true
 		if c.Action == nil {
 			c.Action = noSuchCommand
 		} else if !slices.Contains(c.Flags, cli.Flag(quietFlag)) {
@@ -137,52 +144,29 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 // and returns a usage error.
 func noSuchCommand(c *cli.Context) error {
 	app := c.App
-	name, known, parent := c.Args().First(), app.Commands, app.Name
+	var path []*cli.Command
+	known, parent := app.Commands, app.Name
 	if c.Command != nil && len(c.Command.Subcommands) > 0 {
-		known, parent = c.Command.Subcommands, c.Command.HelpName
+		path, known, parent = []*cli.Command{c.Command}, c.Command.Subcommands, c.Command.HelpName
 	}
-	switch name {
+	switch name := c.Args().First(); name {
 	case "":
+		if err := showHelp(app, path, false); err != nil {
+			return err
+		}
+		return usageError{errors.New("no command given")}
 	case "help":
-		return cli.ShowSubcommandHelp(c)
-	case "version":
-		cli.ShowVersion(c)
-		return nil
+		return showHelp(app, path, true)
 	default:
 		return usageError{flags.UnknownCommand(parent, known, app.Commands, name, otherCommands)}
 	}
-	if err := cli.ShowSubcommandHelp(c); err != nil {
-		return err
-	}
-	return usageError{errors.New("no command given")}
 }
 
-// tool describes this build in statements and reports. It reads the versions of the linked
-// components from the binary itself.
+// tool describes this build in statements and reports.
 func tool() gate.Tool {
-	t := gate.Tool{Name: "imagegate", Version: "devel", URI: "https://github.com/imagegate/imagegate", Components: map[string]string{}}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return t
-	}
-	if info.Main.Path != "" {
-		t.URI = "https://" + info.Main.Path
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		t.Version = v
-	}
-	for _, dep := range info.Deps {
-		switch dep.Path {
-		case "github.com/anchore/syft":
-			t.Components["syft"] = dep.Version
-		case "github.com/anchore/grype":
-			t.Components["grype"] = dep.Version
-		case "github.com/sigstore/cosign/v2":
-			t.Components["cosign"] = dep.Version
-		}
-	}
-	t.Build = buildID()
-	return t
+	info := buildinfo.Read()
+	path, _ := os.Executable() // without a path, the ID is unique
+	return gate.Tool{Name: "imagegate", Version: info.Version, URI: info.URI, Components: info.Components, Build: buildinfo.ID(path, time.Now())}
 }
 
 // arguments returns the positional arguments. It returns a usage error if there are fewer than

@@ -27,7 +27,7 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// The exit codes.
+// The exit codes. Package help has their descriptions.
 const (
 	exitOK          = 0
 	exitError       = 1
@@ -38,16 +38,6 @@ const (
 	exitTrust       = 6
 	exitInterrupted = 130
 )
-
-const exitCodesHelp = `Exit codes:
-     0  passed, and promoted; or denied, and promoted by an override
-     1  no decision; or promoted, but a report could not be written
-     2  denied by the policy
-     3  usage error, or invalid policy or configuration
-     4  a registry failed or refused; try again if the last line says "retryable: yes"
-     5  the vulnerability database is missing, corrupt or too old, or its update failed
-     6  signing, attesting or verifying failed
-   130  interrupted`
 
 // errDenied is a denial that has been reported. It is an error in this package only, so that one
 // returned value determines the exit code.

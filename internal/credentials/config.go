@@ -129,8 +129,8 @@ func cause(err error) error {
 	return err
 }
 
-// lookup returns the credentials for a target and where they are from, or nil if the configuration
-// has none.
+// lookup returns the credentials for a target and their source, or nil if the configuration has
+// none.
 func (f configFile) lookup(ctx context.Context, t target) (found *authn.AuthConfig, source string, err error) {
 	fail := func(helper string, err error) (*authn.AuthConfig, string, error) {
 		return nil, "", &ConfigError{Registry: t.registry, File: f.name, Helper: helper, Err: err}

@@ -176,8 +176,8 @@ func checkFile(s string) error {
 // checkRepository refuses a registry without a repository. As a reference, "registry.example:5000"
 // is the image registry.example on Docker Hub with the tag 5000.
 func checkRepository(s string) error {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil || strings.ContainsAny(s, "/@") || strings.Trim(port, "0123456789") != "" {
+	host, port, _ := net.SplitHostPort(s) // a string without a port is a name
+	if port == "" || strings.ContainsAny(s, "/@") || strings.Trim(port, "0123456789") != "" {
 		return nil
 	}
 	if net.ParseIP(host) == nil && host != "localhost" && !strings.Contains(host, ".") {
