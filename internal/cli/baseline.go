@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/promote"
@@ -20,7 +21,7 @@ func baselineFlag(c *cli.Context) (*run.Baseline, error) {
 	}
 	ref, err := reference.Approved(approved)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--baseline %w", err)}
+		return nil, exit.Usage(fmt.Errorf("--baseline %w", err))
 	}
 	out := &run.Baseline{Ref: ref}
 	if out.Trust.Trust, err = trusted(c); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate/cache"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/observe"
 )
 
@@ -105,7 +106,7 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 func cacheMax(c *cli.Context) (int64, error) {
 	n, err := humanize.ParseBytes(c.String("cache-max"))
 	if err != nil || n > math.MaxInt64 {
-		return 0, usagef("invalid --cache-max %q: want a size such as 500MB", c.String("cache-max"))
+		return 0, exit.Usagef("invalid --cache-max %q: want a size such as 500MB", c.String("cache-max"))
 	}
 	return int64(n), nil
 }

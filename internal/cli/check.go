@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 )
@@ -34,7 +35,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	}
 	src, err := reference.Source(args[0])
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	out, err := newOutput(c, s, "check", src)
 	if err != nil {
@@ -51,7 +52,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	defer func() { err = run.JoinCleanup(err, done()) }()
 	passed, err := job.Run(c.Context, src, &out.report)
 	if err == nil && !passed {
-		return errDenied
+		return exit.ErrDenied
 	}
 	return err
 }
@@ -63,7 +64,7 @@ func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err
 		return nil, nil, err
 	}
 	if job.Evidence, err = newEvidence(c, out); err != nil {
-		return nil, nil, inputErrors{err}.withDatabase(c)
+		return nil, nil, withDatabase(c, exit.Inputs{err})
 	}
 	db, err := openDatabase(c)
 	if err != nil {
@@ -87,9 +88,9 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	t, err := instant(s, now)
 	switch {
 	case err != nil:
-		return time.Time{}, usagef("--at %q: %v", s, err)
+		return time.Time{}, exit.Usagef("--at %q: %v", s, err)
 	case !t.After(now):
-		return time.Time{}, usagef("--at %q is in the past: for the current result, omit it", s)
+		return time.Time{}, exit.Usagef("--at %q is in the past: for the current result, omit it", s)
 	}
 	return t, nil
 }

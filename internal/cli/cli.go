@@ -8,7 +8,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/buildinfo"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/help"
 	"github.com/imagegate/imagegate/internal/supervise"
@@ -39,28 +39,28 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	// Go exits with code 2 after a panic, which is the code for a denied image.
 	defer func() {
 		if p := recover(); p != nil {
-			code = finish(ctx, s.Err, fault(p))
+			code = exit.Finish(ctx, s.Err, exit.Panic(p))
 		}
 	}()
 	if err := tidyVariables(); err != nil {
-		return finish(ctx, s.Err, err)
+		return exit.Finish(ctx, s.Err, err)
 	}
 	app := newApp(s)
 	if len(args) > 1 && args[1] == help.CompleteCommand {
-		return finish(ctx, s.Err, completer(app).Complete(s.Out, args[2:]))
+		return exit.Finish(ctx, s.Err, completer(app).Complete(s.Out, args[2:]))
 	}
 	if path, asked := help.Asked(app, args); asked {
-		return finish(ctx, s.Err, showHelp(app, path, false))
+		return exit.Finish(ctx, s.Err, showHelp(app, path, false))
 	}
 	if err := refuseSecrets(app, args); err != nil {
-		return finish(ctx, s.Err, err)
+		return exit.Finish(ctx, s.Err, err)
 	}
 	warnOfVariables(app, s.Err)
 	arranged, err := flags.Arrange(app, args)
 	if err != nil {
-		return finish(ctx, s.Err, usageError{err})
+		return exit.Finish(ctx, s.Err, exit.Usage(err))
 	}
-	return finish(ctx, s.Err, loginsOf(app).explain(app.RunContext(ctx, arranged)))
+	return exit.Finish(ctx, s.Err, loginsOf(app).Explain(app.RunContext(ctx, arranged)))
 }
 
 // variablePrefix is the prefix of all environment variables of this program.
@@ -98,7 +98,7 @@ func newApp(s Streams) *cli.App {
 			"vulnerability database and evaluates a policy. Only on a pass it signs the image, attests\n" +
 			"the evidence and copies the image to the approved registry, and writes the tag last.",
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
-		Metadata: map[string]any{loginsKey: &logins{}},
+		Metadata: map[string]any{loginsKey: &exit.Logins{}},
 		HideHelp: true, // see help.Asked
 		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
@@ -131,13 +131,13 @@ func prepare(commands []*cli.Command) {
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	_, unknown, ok := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !ok {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	known := c.App.Flags
 	if c.Command != nil {
 		known = c.Command.Flags
 	}
-	return usageError{flags.Unknown(known, unknown, otherFlags)}
+	return exit.Usage(flags.Unknown(known, unknown, otherFlags))
 }
 
 // noSuchCommand is the action of a command group without a subcommand. It prints the group's help
@@ -154,11 +154,11 @@ func noSuchCommand(c *cli.Context) error {
 		if err := showHelp(app, path, false); err != nil {
 			return err
 		}
-		return usageError{errors.New("no command given")}
+		return exit.Usage(errors.New("no command given"))
 	case "help":
 		return showHelp(app, path, true)
 	default:
-		return usageError{flags.UnknownCommand(parent, known, app.Commands, name, otherCommands)}
+		return exit.Usage(flags.UnknownCommand(parent, known, app.Commands, name, otherCommands))
 	}
 }
 
@@ -174,14 +174,12 @@ func tool() gate.Tool {
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {
-		return nil, usageError{&countError{c.Command, names, args}}
+		return nil, exit.Usage(&countError{c.Command, names, args})
 	}
 	for i, a := range args {
 		if strings.TrimSpace(a) == "" { // a variable that is not set
-			return nil, usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
+			return nil, exit.Usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
 		}
 	}
 	return args, nil
 }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }

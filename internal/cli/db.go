@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
@@ -66,7 +67,7 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.Bool("offline") {
-		return usagef("db update needs the network: it cannot run with --offline")
+		return exit.Usagef("db update needs the network: it cannot run with --offline")
 	}
 	dir, err := databaseDir(c)
 	if err != nil {
@@ -85,19 +86,13 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 	})
 	stop()
 	if err != nil {
-		return &updateError{err}
+		return exit.Database(err)
 	}
 	if !result.Updated {
 		fmt.Fprintln(s.Out, "up to date")
 	}
 	return printDatabase(s.Out, result.Database)
 }
-
-// updateError is an error of a database update or import.
-type updateError struct{ err error }
-
-func (e *updateError) Error() string { return e.err.Error() }
-func (e *updateError) Unwrap() error { return e.err }
 
 func runDBStatus(c *cli.Context, s Streams) error {
 	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
@@ -126,7 +121,7 @@ func runDBImport(c *cli.Context, s Streams) error {
 		return err
 	}
 	if _, err := os.Stat(args[0]); err != nil {
-		return usageError{&fileError{"database", args[0], err}}
+		return exit.Usage(&exit.FileError{What: "database", Path: args[0], Err: err})
 	}
 	dir, err := databaseDir(c)
 	if err != nil {
@@ -134,7 +129,7 @@ func runDBImport(c *cli.Context, s Streams) error {
 	}
 	info, err := vulndb.Import(c.Context, vulndb.ImportOptions{Dir: dir, File: args[0], Checksum: c.String("checksum"), Now: time.Now})
 	if err != nil {
-		return &updateError{err}
+		return exit.Database(err)
 	}
 	return printDatabase(s.Out, info)
 }
@@ -149,7 +144,7 @@ func runDBBuild(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.String("to") == "" {
-		return usagef("no output path given: use --to PATH")
+		return exit.Usagef("no output path given: use --to PATH")
 	}
 	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: dir, Now: time.Now})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
@@ -50,7 +51,7 @@ func tempDir(c *cli.Context) (string, error) {
 		dir = os.TempDir()
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", usagef("--temp-dir %q is not a folder", dir)
+		return "", exit.Usagef("--temp-dir %q is not a folder", dir)
 	}
 	if c.Bool(sharedFlag.Name) {
 		return dir, nil
@@ -87,7 +88,7 @@ func cacheDir(c *cli.Context) (string, error) {
 	}
 	users, err := os.UserCacheDir()
 	if err != nil {
-		return "", usagef("no default cache folder (%v): use --cache-dir DIR", err)
+		return "", exit.Usagef("no default cache folder (%v): use --cache-dir DIR", err)
 	}
 	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
 }
@@ -149,7 +150,7 @@ const leastCacheKey = 32
 func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
-			return nil, usagef("%s is too short: want %d characters or more", cacheKeyVariable, leastCacheKey)
+			return nil, exit.Usagef("%s is too short: want %d characters or more", cacheKeyVariable, leastCacheKey)
 		}
 		sum := sha256.Sum256([]byte("imagegate cache key\n" + s))
 		return sum[:], nil

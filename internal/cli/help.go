@@ -16,6 +16,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/buildinfo"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/help"
@@ -74,7 +75,7 @@ func commandPath(app *cli.App, args []string) ([]*cli.Command, error) {
 	for _, c := range path {
 		known, parent = c.Subcommands, parent+" "+c.Name
 	}
-	return nil, usageError{flags.UnknownCommand(parent, known, app.Commands, rest[0], otherCommands)}
+	return nil, exit.Usage(flags.UnknownCommand(parent, known, app.Commands, rest[0], otherCommands))
 }
 
 func versionCommand(s Streams) *cli.Command {
@@ -135,7 +136,7 @@ func completionCommand(s Streams) *cli.Command {
 			}
 			script, err := help.Script(args[0])
 			if err != nil {
-				return usageError{err}
+				return exit.Usage(err)
 			}
 			_, err = s.Out.Write(script)
 			return err

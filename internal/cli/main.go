@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
@@ -39,7 +40,7 @@ func Main(args []string, s Streams) int {
 	supervise.ForbidDumps()
 	child, err := connectToParent()
 	if err != nil {
-		return finish(context.Background(), s.Err, err)
+		return exit.Finish(context.Background(), s.Err, err)
 	}
 	if child == nil && isSupervised(args, os.Getpid()) {
 		return runChild(args, s)
@@ -61,7 +62,7 @@ func Main(args []string, s Streams) int {
 	ctx, cancel := context.WithCancel(ctx)
 	child.Watch(cancel, func() {
 		cancel()
-		time.AfterFunc(orphanGrace, func() { os.Exit(exitInterrupted) })
+		time.AfterFunc(orphanGrace, func() { os.Exit(exit.Interrupted) })
 	})
 	s.Err, s.child = child.Err, child
 	code := Run(ctx, args, s)
@@ -114,11 +115,11 @@ func runChild(args []string, s Streams) int {
 	catchBrokenPipes()
 	path, err := os.Executable()
 	if err != nil {
-		return finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
+		return exit.Finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
 	}
 	in, out, errs, err := files(s)
 	if err != nil {
-		return finish(ctx, s.Err, err)
+		return exit.Finish(ctx, s.Err, err)
 	}
 	signals := make(chan os.Signal, 8)
 	// By default, the Go runtime exits with the code for a denial on SIGQUIT.
@@ -129,11 +130,11 @@ func runChild(args []string, s Streams) int {
 	result, err := supervise.Run(supervise.Command{Path: path, Args: args, Env: os.Environ(),
 		In: in, Out: out, Err: errs, Signals: signals, Noise: func(line string) {
 			if lines++; lines <= maxNoise {
-				fmt.Fprintln(s.Err, report.Sanitize(redact(line)))
+				fmt.Fprintln(s.Err, report.Sanitize(exit.Redact(line)))
 			}
 		}})
 	if err != nil {
-		return finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
+		return exit.Finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
 	}
 	if result.Completed {
 		return result.Code

@@ -4,21 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
-	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/internal/suggest"
-	"github.com/imagegate/imagegate/promote"
 )
 
 // otherCommands maps the commands of similar programs to this program's.
@@ -68,8 +63,8 @@ func (e *countError) Error() string {
 	return fmt.Sprintf("%s: want %s, got %d arguments", e.command.FullName(), e.want, len(e.args))
 }
 
-// hint returns the usage line, or the flag that is missing before a file.
-func (e *countError) hint() string {
+// Hint returns the usage line, or the flag that is missing before a file.
+func (e *countError) Hint() string {
 	for _, a := range e.args {
 		ext := filepath.Ext(a)
 		_, err := os.Stat(a)
@@ -81,120 +76,24 @@ func (e *countError) hint() string {
 	return fmt.Sprintf("usage: %s %s [flags]", e.command.HelpName, e.command.ArgsUsage)
 }
 
-// inputErrors are all missing or invalid inputs of a command.
-type inputErrors []error
-
-// add appends an error that is not nil.
-func (e *inputErrors) add(err error) {
-	if err != nil {
-		*e = append(*e, err)
-	}
-}
-
-// Error has one line for each input.
-func (e inputErrors) Error() string { return errors.Join(e...).Error() }
-
-// Unwrap returns the errors of the inputs.
-func (e inputErrors) Unwrap() []error { return e }
-
 // withDatabase adds the error of a database that cannot be opened, and returns all errors. Only a
 // run that fails anyway opens the database for this.
-func (e inputErrors) withDatabase(c *cli.Context) error {
+func withDatabase(c *cli.Context, inputs exit.Inputs) error {
 	db, err := openDatabase(c)
 	if err == nil {
 		err = db.Close()
 	}
-	e.add(err)
-	return e
+	inputs.Add(err)
+	return inputs
 }
 
-// fileError is a file that the user named and that cannot be read.
-type fileError struct {
-	what, path string // such as "policy"
-	err        error
-}
-
-func (e *fileError) Error() string { return fmt.Sprintf("reading the %s: %v", e.what, e.err) }
-func (e *fileError) Unwrap() error { return e.err }
-
-// hint names the file that was probably meant, or the command that writes such a file.
-func (e *fileError) hint() string {
-	near, missing := missingFile(e.path, e.err), errors.Is(e.err, fs.ErrNotExist)
-	switch {
-	case near != "":
-		return "did you mean " + near + "?"
-	case missing && e.what == "policy":
-		return policyHint
-	case missing && e.what == "key":
-		return keyHint
-	case errors.Is(e.err, syscall.EISDIR) && e.what == "policy":
-		return "use --policy once for each file"
+// notGiven is the error of an input that no flag names. The hint is the file with the default name,
+// if there is one, or otherwise how to make it.
+func notGiven(message, flag, file, hint string) error {
+	if _, err := os.Stat(file); err == nil {
+		hint = fmt.Sprintf("use %s %s, which is in this folder", flag, file)
 	}
-	return ""
-}
-
-// inputHint returns the hint for a mistake in the command line or its files, or "".
-func inputHint(err error) string {
-	var (
-		advised  interface{ hint() string }
-		unproven *promote.VerifyError
-	)
-	switch {
-	case errors.Is(err, errNoPolicy) && exists("policy.yaml"):
-		return "use --policy policy.yaml, which is in this folder"
-	case errors.Is(err, errNoPolicy):
-		return policyHint
-	case errors.Is(err, errNoSigningKey) && exists("cosign.key"):
-		return "use --key cosign.key, which is in this folder"
-	case errors.Is(err, errNoSigningKey):
-		return keyHint
-	case errors.As(err, &advised):
-		return advised.hint()
-	case errors.As(err, &unproven) && unproven.Unsigned:
-		return "only a promoted image is signed: check the reference, or promote the image first"
-	}
-	return reference.HintOf(err)
-}
-
-func exists(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
-}
-
-// Hints about inputs that the user has to make first.
-const (
-	policyHint = `run "imagegate policy init", which writes policy.yaml`
-	keyHint    = `run "imagegate key generate", which writes cosign.key and cosign.pub`
-)
-
-// missingFile returns the name of the file that the user probably meant by path, or "".
-func missingFile(path string, err error) string {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	const most = 1000
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return ""
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(most)
-	if err != nil {
-		return ""
-	}
-	base := filepath.Base(path)
-	slices.Sort(names)
-	near := suggest.Nearest(base, names)
-	// The extensions of YAML differ by more than a mistake.
-	for _, ext := range []string{".yaml", ".yml"} {
-		if other := strings.TrimSuffix(base, filepath.Ext(base)) + ext; other != base && slices.Contains(names, other) {
-			near = other
-		}
-	}
-	if near == "" {
-		return ""
-	}
-	return filepath.Join(filepath.Dir(path), near)
+	return exit.Usage(exit.WithHint(errors.New(message), hint))
 }
 
 // instant parses a time: a date, which means its start in UTC, a time, or a duration after now.

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
@@ -51,16 +52,16 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	}
 	for _, t := range targets {
 		if err := t.check(); err != nil {
-			return nil, usageError{fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err)}
+			return nil, exit.Usage(fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err))
 		}
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
 		// A later check would be too late: the image would be promoted already.
 		if err := checkEvidenceDir(c, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, usageError{fmt.Errorf("--evidence-dir: %w", err)}
+			return nil, exit.Usage(fmt.Errorf("--evidence-dir: %w", err))
 		}
 		if err := checkNewFolder(dir); err != nil {
-			return nil, usageError{fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err)}
+			return nil, exit.Usage(fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err))
 		}
 	}
 	o := &output{targets: targets, streams: s}
@@ -94,9 +95,9 @@ func parseTargets(flags, names []string) ([]target, error) {
 		format, file, toFile := strings.Cut(f, "=")
 		switch {
 		case !slices.Contains(names, format):
-			return nil, usageError{&formatError{f, names}}
+			return nil, exit.Usage(&formatError{f, names})
 		case toFile && file == "":
-			return nil, usagef("--output %q: want a file name after the equals sign", f)
+			return nil, exit.Usagef("--output %q: want a file name after the equals sign", f)
 		}
 		place := file
 		if toFile {
@@ -105,12 +106,12 @@ func parseTargets(flags, names []string) ([]target, error) {
 			}
 		}
 		if seen[place] {
-			return nil, usagef("--output %q: another report already goes to the same place", f)
+			return nil, exit.Usagef("--output %q: another report already goes to the same place", f)
 		}
 		seen[place] = true
 		if toFile {
 			if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-				return nil, usagef("--output %q: folder %q does not exist", f, filepath.Dir(file))
+				return nil, exit.Usagef("--output %q: folder %q does not exist", f, filepath.Dir(file))
 			}
 		}
 		out = append(out, target{format, file})
@@ -128,8 +129,8 @@ func (e *formatError) Error() string {
 	return fmt.Sprintf("--output %q: the format must be %s", e.value, report.List(e.names))
 }
 
-// hint names the format that was meant. Many programs take only the name of a file.
-func (e *formatError) hint() string {
+// Hint names the format that was meant. Many programs take only the name of a file.
+func (e *formatError) Hint() string {
 	format, file, _ := strings.Cut(e.value, "=")
 	if near := suggest.Nearest(format, e.names); near != "" {
 		return "did you mean " + strings.Replace(e.value, format, near, 1) + "?"
@@ -154,7 +155,7 @@ func (o *output) policies(set policy.Set) {
 // redactCautions removes secrets from the warnings, which may quote text from outside.
 func (o *output) redactCautions() {
 	for i, c := range o.report.Cautions {
-		o.report.Cautions[i] = redact(c)
+		o.report.Cautions[i] = exit.Redact(c)
 	}
 }
 
@@ -162,7 +163,7 @@ func (o *output) redactCautions() {
 // leaves a report too. *err is the result of the command.
 func (o *output) finish(ctx context.Context, err *error) {
 	if p := recover(); p != nil {
-		*err = fault(p)
+		*err = exit.Panic(p)
 	}
 	*err = o.end(ctx, *err)
 }
@@ -174,14 +175,14 @@ func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
 	o.redactCautions()
 	o.report.Finished = time.Now().UTC()
-	if ctx.Err() != nil && err != nil && !errors.Is(err, errDenied) {
-		err = &stoppedError{err, o.stopped()}
+	if ctx.Err() != nil && err != nil && !errors.Is(err, exit.ErrDenied) {
+		err = &exit.Stopped{Err: err, Undone: o.stopped()}
 	}
 	for _, c := range o.report.Cautions {
 		fmt.Fprintln(o.streams.Err, "imagegate: warning: "+report.Sanitize(c))
 	}
-	if v := classify(ctx, err); v.code != exitOK && v.code != exitDenied {
-		o.report.Error = errorOf(v, err)
+	if v := exit.Classify(ctx, err); v.Code != exit.OK && v.Code != exit.Denial {
+		o.report.Error = exit.ReportError(v, err)
 	}
 	failed := make([]error, len(o.targets))
 	for i, t := range o.targets {
@@ -198,7 +199,7 @@ func (o *output) end(ctx context.Context, err error) error {
 		return errors.Join(lost, err)
 	}
 	unwritten := &run.UnwrittenError{Promoted: o.isPromoted(), Err: lost}
-	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
+	o.report.Error = exit.ReportError(exit.Classify(ctx, unwritten), unwritten)
 	// The writable reports say that another report is missing.
 	for i, t := range o.targets {
 		if failed[i] == nil && !t.once() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -68,12 +69,12 @@ func askedOverride(c *cli.Context) (*policy.Override, error) {
 	}
 	for _, key := range overrideKeys {
 		if v[key] == "" {
-			return nil, usagef("--override: %s is missing", key)
+			return nil, exit.Usagef("--override: %s is missing", key)
 		}
 	}
 	expires, err := instant(v["expires"], time.Now())
 	if err != nil {
-		return nil, usagef("--override: expires %q: %v", v["expires"], err)
+		return nil, exit.Usagef("--override: expires %q: %v", v["expires"], err)
 	}
 	return &policy.Override{Reason: v["reason"], Approver: v["approver"], Expires: expires}, nil
 }

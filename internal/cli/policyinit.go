@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
@@ -59,7 +60,7 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 	err = disk.WriteNew(file, 0o644, data)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return usagef("%q already exists and is not overwritten", file)
+		return exit.Usagef("%q already exists and is not overwritten", file)
 	case err != nil:
 		return fmt.Errorf("writing the policy: %w", err)
 	}
@@ -72,5 +73,5 @@ func profilePolicy(name string) ([]byte, error) {
 	if slices.Contains(profiles, name) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")
 	}
-	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), flags.DidYouMean(suggest.Nearest(name, profiles)))
+	return nil, exit.Usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), flags.DidYouMean(suggest.Nearest(name, profiles)))
 }

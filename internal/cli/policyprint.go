@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/report"
 )
@@ -35,7 +36,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 		// The same name that check compares with the patterns of the policies.
 		src, err := reference.Source(image)
 		if err != nil {
-			return usageError{err}
+			return exit.Usage(err)
 		}
 		repository = src.Repository()
 	}

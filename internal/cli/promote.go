@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -44,11 +45,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	}
 	src, err := reference.Source(args[0])
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	tags, err := reference.Tags(args[1:])
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	override, err := askedOverride(c)
 	if err != nil {
@@ -69,7 +70,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	defer func() { err = done(err) }()
 	promoted, err := job.Run(c.Context, src, tags, &out.report)
 	if err == nil && !promoted {
-		return errDenied
+		return exit.ErrDenied
 	}
 	return err
 }
@@ -78,11 +79,11 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 // result of the command.
 func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
 	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
-	var inputs inputErrors
+	var inputs exit.Inputs
 	job.Evidence, err = newEvidence(c, out)
-	inputs.add(err)
-	if inputs.add(checkSigner(c)); len(inputs) > 0 {
-		return nil, nil, inputs.withDatabase(c)
+	inputs.Add(err)
+	if inputs.Add(checkSigner(c)); len(inputs) > 0 {
+		return nil, nil, withDatabase(c, inputs)
 	}
 	opts, err := promoteOptions(c, out)
 	if err != nil {
@@ -125,7 +126,7 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	}
 	only := c.Bool(ignoreReferrersFlag.Name)
 	if only && format != trust.Legacy {
-		return promote.Options{}, usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+		return promote.Options{}, exit.Usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
 	}
 	reading, err := verifierOptions(c)
 	if err != nil {

@@ -10,26 +10,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
 	secrets "github.com/imagegate/imagegate/internal/redact"
 	"github.com/imagegate/imagegate/internal/report"
 )
-
-// secretVariables are environment variables that may hold secrets in CI. Other programs and
-// libraries may quote their values in errors.
-var secretVariables = []string{"COSIGN_PASSWORD", "VAULT_TOKEN", "SIGSTORE_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-	"ACTIONS_RUNTIME_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_JOB_JWT", "CI_REGISTRY_PASSWORD",
-	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DOCKER_AUTH_CONFIG"}
-
-// redact removes secrets that must not reach a log or a report: user names, passwords and queries
-// in URLs, and the values of secretVariables.
-func redact(text string) string {
-	values := make([]string, len(secretVariables))
-	for i, name := range secretVariables {
-		values[i] = os.Getenv(name)
-	}
-	return secrets.Text(text, values...)
-}
 
 // addressFlags matches the usage text of flags that take URLs or patterns of URLs. A password in
 // such a URL is allowed, because the URL is redacted before it is printed.
@@ -122,13 +107,18 @@ func refuseSecret(where, usage, value string) error {
 			return nil
 		}
 	}
-	return usageError{&secretError{where: where, size: len(value)}}
+	return exit.Usage(&secretError{where: where, size: len(value)})
 }
 
 // secretError means that a secret was given in place of a name. It does not contain the secret.
 type secretError struct {
 	where string
 	size  int
+}
+
+// Hint says where the content belongs.
+func (e *secretError) Hint() string {
+	return "flags take the name of a file, not its content: save the content to a file that only you can read"
 }
 
 func (e *secretError) Error() string {

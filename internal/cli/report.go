@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/suggest"
@@ -57,7 +58,7 @@ func runExplain(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.String("report") == "" {
-		return usagef("no report given: use --report FILE with the JSON report of a run")
+		return exit.Usagef("no report given: use --report FILE with the JSON report of a run")
 	}
 	r, err := readReport(c.String("report"))
 	if err != nil {
@@ -69,18 +70,18 @@ func runExplain(c *cli.Context, s Streams) error {
 	}
 	judged, err := r.Snapshot()
 	if err != nil {
-		return usageError{fmt.Errorf("%q: %w", c.String("report"), err)}
+		return exit.Usage(fmt.Errorf("%q: %w", c.String("report"), err))
 	}
 	if judged.Policy != policies.Digest() && len(c.StringSlice("policy")) == 0 {
-		return usagef("the policy %s has changed since the report was made: use --policy with the version of that time (%s)", r.Policy.File, r.Policy.Digest)
+		return exit.Usagef("the policy %s has changed since the report was made: use --policy with the version of that time (%s)", r.Policy.File, r.Policy.Digest)
 	}
 	if judged.Policy != policies.Digest() {
-		return usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
+		return exit.Usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
 			r.Policy.File, r.Policy.Digest, policies.Digest())
 	}
 	explanations := policy.Explain(policies, judged.Input, judged.Decision, args[0], judged.At)
 	if len(explanations) == 0 {
-		return usagef("%q is not a vulnerability in the report, and no rule of that name applies to it%s",
+		return exit.Usagef("%q is not a vulnerability in the report, and no rule of that name applies to it%s",
 			args[0], flags.DidYouMean(explainable(judged.Decision, args[0])))
 	}
 	return writeAnswer(s, targets, report.ExplainResult{Query: args[0], Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Explanations: explanations},
@@ -97,7 +98,7 @@ func policiesOf(c *cli.Context, r report.Report) (policy.Set, error) {
 	for path := range strings.SplitSeq(r.Policy.File, " + ") {
 		info, err := os.Stat(path)
 		if err != nil || !info.Mode().IsRegular() {
-			return nil, usagef("the report was made with the policy %s, which is not here: use --policy FILE", path)
+			return nil, exit.Usagef("the report was made with the policy %s, which is not here: use --policy FILE", path)
 		}
 		p, err := loadPolicy(path)
 		if err != nil {
@@ -145,7 +146,7 @@ func runReportDiff(c *cli.Context, s Streams) error {
 	}
 	comparison, err := report.Diff(before, after)
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	return writeAnswer(s, targets, comparison,
 		report.DiffFormats)
@@ -155,12 +156,12 @@ func runReportDiff(c *cli.Context, s Streams) error {
 func readReport(path string) (report.Report, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return report.Report{}, usageError{&fileError{"report", path, err}}
+		return report.Report{}, exit.Usage(&exit.FileError{What: "report", Path: path, Err: err})
 	}
 	defer f.Close()
 	r, err := report.ReadJSON(f)
 	if err != nil {
-		return report.Report{}, usageError{fmt.Errorf("%q: %w", path, err)}
+		return report.Report{}, exit.Usage(fmt.Errorf("%q: %w", path, err))
 	}
 	return r, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
@@ -58,15 +59,15 @@ func readFile(what, path string) ([]byte, error) { return readBounded(what, path
 func readBounded(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, usageError{&fileError{what, path, err}}
+		return nil, exit.Usage(&exit.FileError{What: what, Path: path, Err: err})
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, usageError{&fileError{what, path, err}}
+		return nil, exit.Usage(&exit.FileError{What: what, Path: path, Err: err})
 	}
 	if int64(len(data)) > limit {
-		return nil, usagef("reading the %s: %q is larger than %d bytes", what, path, limit)
+		return nil, exit.Usagef("reading the %s: %q is larger than %d bytes", what, path, limit)
 	}
 	return data, nil
 }
@@ -77,14 +78,14 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	var failed []error
 	for _, path := range c.StringSlice("policy") {
 		if path == "" { // an unset variable must not go unnoticed among other policies
-			return nil, usagef("--policy is empty: use --policy FILE")
+			return nil, exit.Usagef("--policy is empty: use --policy FILE")
 		}
 		p, err := loadPolicy(path)
 		failed = append(failed, err)
 		set = append(set, p)
 	}
 	if len(set) == 0 {
-		return nil, usageError{errNoPolicy}
+		return nil, notGiven("no policy given: use --policy FILE", "--policy", "policy.yaml", exit.PolicyHint)
 	}
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
@@ -105,7 +106,7 @@ func loadPolicy(path string) (*policy.Policy, error) {
 	folder := filepath.Join(filepath.Dir(path), filepath.FromSlash(p.ExceptionsFolder))
 	err = filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return usageError{fmt.Errorf("reading the exceptions: %w", err)}
+			return exit.Usage(fmt.Errorf("reading the exceptions: %w", err))
 		}
 		if ext := filepath.Ext(file); d.IsDir() || ext != ".yaml" && ext != ".yml" {
 			return nil
@@ -134,7 +135,7 @@ func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
 		}
 		statements, err := vex.Parse(path, data)
 		if err != nil {
-			failed = append(failed, usageError{err})
+			failed = append(failed, exit.Usage(err))
 			continue
 		}
 		for _, s := range statements {
@@ -163,19 +164,19 @@ func checkPlatform(c *cli.Context) error {
 		if s != "linux" && err == nil && p.Architecture == "" {
 			example = ", such as linux/" + s
 		}
-		return usagef("invalid --platform %q: want os/arch or os/arch/variant%s", s, example)
+		return exit.Usagef("invalid --platform %q: want os/arch or os/arch/variant%s", s, example)
 	}
 	return nil
 }
 
 // errNoKeyPassword means that a key is encrypted and no password is available.
-var errNoKeyPassword = errors.New("the key is encrypted, and no password was given")
+var errNoKeyPassword = exit.WithHint(errors.New("the key is encrypted, and no password was given"), "set COSIGN_PASSWORD to the password of the key")
 
 // loadKey opens the key given with --key.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usageError{errNoSigningKey}
+		return nil, notGiven("no key given: use --key FILE or --keyless", "--key", "cosign.key", exit.KeyHint)
 	}
 	return openKey(c, s, path)
 }
@@ -196,7 +197,7 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	}
 	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
-		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
+		return nil, exit.Trust(fmt.Errorf("loading key %q: %w", path, err))
 	}
 	return key, nil
 }
@@ -207,7 +208,7 @@ var privateMark = []byte("PRIVATE KEY-----")
 // checkPrivate returns an error if the content of a key file is a public key.
 func checkPrivate(path string, data []byte) error {
 	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, privateMark) {
-		return trustError{&wrongKeyError{path: path, is: "public", want: "private", other: sibling(path, ".pub", ".key")}}
+		return exit.Trust(&wrongKeyError{path: path, is: "public", want: "private", other: sibling(path, ".pub", ".key")})
 	}
 	return nil
 }
@@ -244,11 +245,11 @@ func checkSigner(c *cli.Context) error {
 	path := c.String("key")
 	switch {
 	case c.Bool("keyless") && path != "":
-		return usagef("--key and --keyless cannot be used together")
+		return exit.Usagef("--key and --keyless cannot be used together")
 	case c.Bool("keyless"):
 		return nil
 	case path == "":
-		return usageError{errNoSigningKey}
+		return notGiven("no key given: use --key FILE or --keyless", "--key", "cosign.key", exit.KeyHint)
 	case trust.IsKMS(path):
 		return nil
 	}
@@ -259,12 +260,6 @@ func checkSigner(c *cli.Context) error {
 	return checkPrivate(path, data)
 }
 
-// Inputs that were not given. Each has a hint.
-var (
-	errNoPolicy     = errors.New("no policy given: use --policy FILE")
-	errNoSigningKey = errors.New("no key given: use --key FILE or --keyless")
-)
-
 // openKMS opens a key of a key management service. Vault uses the same variables as the vault
 // command. The clients of the clouds read their own environment variables.
 func openKMS(c *cli.Context, ref string) (trust.Key, error) {
@@ -272,10 +267,10 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
 	var unknown *trust.SchemeError
 	if errors.As(err, &unknown) {
-		return nil, usageError{err}
+		return nil, exit.Usage(err)
 	}
 	if err != nil {
-		return nil, trustError{err}
+		return nil, exit.Trust(err)
 	}
 	return key, nil
 }
@@ -284,7 +279,7 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key given: use --key FILE with the public key, or --certificate-identity")
+		return nil, exit.Usagef("no key given: use --key FILE with the public key, or --certificate-identity")
 	}
 	if trust.IsKMS(path) {
 		key, err := openKMS(c, path)
@@ -298,11 +293,11 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 		return nil, err
 	}
 	if bytes.Contains(data, privateMark) {
-		return nil, trustError{&wrongKeyError{path: path, is: "private", want: "public", other: sibling(path, ".key", ".pub")}}
+		return nil, exit.Trust(&wrongKeyError{path: path, is: "private", want: "public", other: sibling(path, ".key", ".pub")})
 	}
 	keys, err := trust.LoadPublicKeys(data)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
+		return nil, exit.Trust(fmt.Errorf("loading key %q: %w", path, err))
 	}
 	return keys, nil
 }
@@ -381,7 +376,7 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 		Platform: c.String("platform"), Keychain: reach.keychain, Transport: reach.transport, Gunzip: gunzip(), Cache: kept, UnpackIn: unpackIn, Progress: progress, At: at,
 	})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exit.Usage(err)
 	}
 	return g, nil
 }

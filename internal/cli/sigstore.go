@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -27,7 +28,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	case keyless && c.String("key") != "":
 		return nil, checkSigner(c)
 	case !keyless && c.String("identity-token") != "":
-		return nil, usagef("--identity-token needs --keyless")
+		return nil, exit.Usagef("--identity-token needs --keyless")
 	}
 	services, err := loadServices(c)
 	if err != nil {
@@ -43,7 +44,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	}
 	signer, err := trust.NewSigner(key, services)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
+		return nil, exit.Trust(fmt.Errorf("using key %q: %w", c.String("key"), err))
 	}
 	return signer, nil
 }
@@ -99,7 +100,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 			return trust.Services{}, err
 		}
 		if services, err = m.Services(c.Context, time.Now()); err != nil {
-			return trust.Services{}, trustError{err}
+			return trust.Services{}, exit.Trust(err)
 		}
 	} else {
 		data, err := readFile("signing configuration", path)
@@ -107,7 +108,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 			return trust.Services{}, err
 		}
 		if services, err = trust.LoadSigningConfig(data, time.Now()); err != nil {
-			return trust.Services{}, usageError{fmt.Errorf("%s: %w", path, err)}
+			return trust.Services{}, exit.Usage(fmt.Errorf("%s: %w", path, err))
 		}
 	}
 	// --trusted-root takes precedence over the root of the TUF repository.
@@ -118,7 +119,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 		}
 	}
 	if services.Root == nil {
-		return trust.Services{}, usagef("--signing-config needs --trusted-root or --tuf-mirror to verify the responses of the services")
+		return trust.Services{}, exit.Usagef("--signing-config needs --trusted-root or --tuf-mirror to verify the responses of the services")
 	}
 	services.Transport, services.Now = registry.NewTransport(registry.IdleTimeout), time.Now
 	return services, nil
@@ -126,7 +127,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 
 func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Signer, error) {
 	if services.Fulcio == "" {
-		return nil, usagef("--keyless needs a certificate authority, but the signing configuration has none")
+		return nil, exit.Usagef("--keyless needs a certificate authority, but the signing configuration has none")
 	}
 	token, err := tokenSource(c, s, services.Issuer)
 	if err != nil {
@@ -134,7 +135,7 @@ func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Sig
 	}
 	signer, err := trust.NewKeyless(c.Context, token, services)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("signing with an identity: %w", err)}
+		return nil, exit.Trust(fmt.Errorf("signing with an identity: %w", err))
 	}
 	return signer, nil
 }
@@ -150,7 +151,7 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 		return trust.BrowserToken(issuer, s.In, s.Err), nil
 	}
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exit.Usage(err)
 	}
 	return token, nil
 }
@@ -170,9 +171,9 @@ func isTerminal(w io.Writer) bool {
 // newProgress returns the display that the flags select. The caller must call stop once to end it.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
 	p, stop, err = observe.New(s.Err, observe.Options{Format: c.String("log-format"), Quiet: c.Bool("quiet"),
-		Terminal: isTerminal(s.Err), Now: time.Now, Redact: redact})
+		Terminal: isTerminal(s.Err), Now: time.Now, Redact: exit.Redact})
 	if err != nil {
-		return nil, nil, usageError{fmt.Errorf("--log-format: %w", err)}
+		return nil, nil, exit.Usage(fmt.Errorf("--log-format: %w", err))
 	}
 	return p, stop, nil
 }
@@ -188,7 +189,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 		}
 		root, err := trust.LoadRoot(data)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w", path, err)}
+			return nil, exit.Usage(fmt.Errorf("%s: %w", path, err))
 		}
 		return root, nil
 	}
@@ -201,7 +202,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	}
 	root, err := m.TrustedRoot(c.Context)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("%w (--trusted-root takes a file instead)", err)}
+		return nil, exit.Trust(fmt.Errorf("%w (--trusted-root takes a file instead)", err))
 	}
 	return root, nil
 }
@@ -210,7 +211,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 func tufRepository(c *cli.Context) (trust.TUF, error) {
 	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
-		return m, usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")
+		return m, exit.Usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")
 	}
 	dir, err := cacheDir(c)
 	if err != nil {
@@ -222,7 +223,7 @@ func tufRepository(c *cli.Context) (trust.TUF, error) {
 	}
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
-			return m, usagef("--tuf-root needs --tuf-mirror: it starts a repository other than the public one")
+			return m, exit.Usagef("--tuf-root needs --tuf-mirror: it starts a repository other than the public one")
 		}
 		m.Root, err = readFile("TUF root", path)
 	}

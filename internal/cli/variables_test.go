@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
 )
 
@@ -29,7 +30,7 @@ func TestEmptyVariableIsNotAValue(t *testing.T) {
 		for _, v := range variables {
 			t.Setenv(v, blank)
 		}
-		if code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{Out: io.Discard, Err: io.Discard}); code != exitOK {
+		if code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{Out: io.Discard, Err: io.Discard}); code != exit.OK {
 			t.Errorf("exit code %d", code)
 		}
 		for _, v := range variables {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
@@ -48,7 +49,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	}
 	ref, err := reference.Approved(args[0])
 	if err != nil {
-		return usageError{fmt.Errorf("approved reference %w", err)}
+		return exit.Usage(fmt.Errorf("approved reference %w", err))
 	}
 	want, err := requirements(c)
 	if err != nil {
@@ -59,16 +60,16 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer out.finish(c.Context, &err)
-	var inputs inputErrors
+	var inputs exit.Inputs
 	if len(c.StringSlice("policy")) > 0 {
 		policies, err := loadPolicies(c)
-		if inputs.add(err); err == nil {
+		if inputs.Add(err); err == nil {
 			want.Policy = policies.Digest()
 			out.policies(policies)
 		}
 	}
 	want.Trust, err = trusted(c)
-	if inputs.add(err); len(inputs) > 0 {
+	if inputs.Add(err); len(inputs) > 0 {
 		return inputs
 	}
 	opts, err := verifierOptions(c)
@@ -98,19 +99,19 @@ func requirements(c *cli.Context) (promote.Trust, error) {
 	if s := c.String("repository"); s != "" {
 		repo, err := reference.Repository(s)
 		if err != nil {
-			return want, usageError{fmt.Errorf("--repository %w", err)}
+			return want, exit.Usage(fmt.Errorf("--repository %w", err))
 		}
 		want.Repository = repo
 	}
 	if c.Bool("signature-only") {
 		for _, flag := range []string{"policy", "policy-name", "any-tag", "max-age", "allow-override", "evidence-dir"} {
 			if c.IsSet(flag) {
-				return want, usagef("--signature-only cannot be used with --%s: it does not read a decision", flag)
+				return want, exit.Usagef("--signature-only cannot be used with --%s: it does not read a decision", flag)
 			}
 		}
 	}
 	if c.Bool("offline") && trust.IsKMS(c.String("key")) {
-		return want, usagef("--offline: reading the public key of %q needs the network: save it to a file first with \"imagegate key public\"", c.String("key"))
+		return want, exit.Usagef("--offline: reading the public key of %q needs the network: save it to a file first with \"imagegate key public\"", c.String("key"))
 	}
 	var err error
 	want.Predicates, err = requiredPredicates(c)

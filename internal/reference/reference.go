@@ -5,7 +5,6 @@
 package reference
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,10 +21,12 @@ import (
 
 // Error is a reference that cannot be parsed.
 type Error struct {
-	Err error
-	// Hint says what to type instead. It is empty if Err says it.
-	Hint string
+	Err  error
+	hint string
 }
+
+// Hint says what else to type. It is empty if the error says everything.
+func (e *Error) Hint() string { return e.hint }
 
 // Error describes the mistake.
 func (e *Error) Error() string { return e.Err.Error() }
@@ -144,7 +145,7 @@ func checkScheme(s string) error {
 		}
 		e := &Error{Err: fmt.Errorf("%q: a reference begins with the registry: remove %q", s, scheme)}
 		if host, _, _ := strings.Cut(rest, "/"); scheme == "http://" && !names.IsLoopback(host) {
-			e.Hint = fmt.Sprintf("to allow plain HTTP, use --insecure-registry %s", host)
+			e.hint = fmt.Sprintf("to allow plain HTTP, use --insecure-registry %s", host)
 		}
 		return e
 	}
@@ -184,13 +185,4 @@ func checkRepository(s string) error {
 		return nil
 	}
 	return errorf("%q is a registry without a repository: use %s/REPOSITORY:TAG", s, s)
-}
-
-// HintOf returns the hint of an error, or "".
-func HintOf(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
 }

@@ -1,10 +1,19 @@
 package reference
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
 )
+
+func hintOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Hint()
+	}
+	return ""
+}
 
 // TestMistakesAreExplained checks that the error for each typical mistake says what to type.
 func TestMistakesAreExplained(t *testing.T) {
@@ -56,8 +65,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{repository, "r.example/a:1", "without a tag or digest", ""},
 	} {
 		err := c.parse(c.typed)
-		if err == nil || !strings.Contains(err.Error(), c.want) || (HintOf(err) == "") != (c.hint == "") || !strings.Contains(HintOf(err), c.hint) {
-			t.Errorf("%s: %v; hint %q", c.typed, err, HintOf(err))
+		if err == nil || !strings.Contains(err.Error(), c.want) || (hintOf(err) == "") != (c.hint == "") || !strings.Contains(hintOf(err), c.hint) {
+			t.Errorf("%s: %v; hint %q", c.typed, err, hintOf(err))
 		}
 	}
 	for _, good := range []string{"plain", "nginx.json", "nginx", "r.example/a:1", "docker://app.tar", "docker-archive:app.tar", "oci:layout", "app:5000", "docker://r.example:5000"} {

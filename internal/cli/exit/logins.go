@@ -1,4 +1,4 @@
-package cli
+package exit
 
 import (
 	"errors"
@@ -10,31 +10,20 @@ import (
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/credentials"
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// logins are the credentials that a command used, so that the error of a refused login can name
+// Logins are the credentials that a command used, so that the error of a refused login can name
 // them.
-type logins struct {
+type Logins struct {
 	mu  sync.Mutex
 	all []credentials.Login
 }
 
-// loginsKey is the key of the logins in the metadata of the app.
-const loginsKey = "logins"
-
-func loginsOf(app *cli.App) *logins {
-	l, _ := app.Metadata[loginsKey].(*logins)
-	return l
-}
-
-func (l *logins) add(one credentials.Login) {
-	if l == nil {
-		return
-	}
+// Add records a login.
+func (l *Logins) Add(one credentials.Login) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, one)
@@ -42,7 +31,7 @@ func (l *logins) add(one credentials.Login) {
 
 // find returns the last login for a host. A registry may answer through another host, such as a
 // token server: if only one registry was used, its login is meant.
-func (l *logins) find(host string) (credentials.Login, bool) {
+func (l *Logins) find(host string) (credentials.Login, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	registries := map[string]credentials.Login{}
@@ -66,11 +55,12 @@ type refusedError struct {
 
 func (e *refusedError) Unwrap() error { return e.error }
 
-// explain adds the login to the error of a registry that refused it.
-func (l *logins) explain(err error) error {
+// Explain adds the login to the error of a registry that refused it. Other errors are unchanged.
+func (l *Logins) Explain(err error) error {
 	var failure *registry.Error
 	var failed *transport.Error
-	if !errors.As(err, &failure) || !isStatus(err, http.StatusUnauthorized, http.StatusForbidden) || !errors.As(err, &failed) || failed.Request == nil {
+	if !errors.As(err, &failure) || !isStatus(err, http.StatusUnauthorized, http.StatusForbidden) || !errors.As(err, &failed) || failed.Request == nil ||
+		strings.Contains(failed.Request.URL.Path, "/referrers/") { // a registry may refuse only its list of referrers
 		return err
 	}
 	if login, ok := l.find(failed.Request.URL.Host); ok {
@@ -79,8 +69,8 @@ func (l *logins) explain(err error) error {
 	return err
 }
 
-// hint says which credentials were refused.
-func (e *refusedError) hint() string {
+// Hint says which credentials were refused.
+func (e *refusedError) Hint() string {
 	again := fmt.Sprintf("log in with \"docker login %s\"", e.login.Registry)
 	switch {
 	case e.login.Source == "":
