@@ -1,4 +1,5 @@
-// Package buildinfo describes the running executable from what the Go linker recorded in it.
+// Package buildinfo describes the running executable: the version, the commit and the components
+// that the Go linker recorded in it.
 package buildinfo
 
 import (

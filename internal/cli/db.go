@@ -29,7 +29,7 @@ func dbCommand(s Streams) *cli.Command {
 			Name:        "update",
 			Usage:       "download the newest database",
 			Description: "Downloads the database from grype's public distribution or a mirror, verifies the checksum, and\nreplaces the current database in one step.",
-			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
+			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
 				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download from the mirror at `URL`"},
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the archive with this `SHA256`, as sha256:<hex>"},
 				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},

@@ -20,6 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/help"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 )
 
@@ -81,7 +82,7 @@ func commandPath(app *cli.App, args []string) ([]*cli.Command, error) {
 func versionCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "version",
-		Usage:       "show the version of imagegate and of what is linked into it",
+		Usage:       "show the version of imagegate and of its components",
 		Description: "Shows the version, the commit, the Go toolchain, the platform, the versions of syft, grype and\ncosign, and the schema of the vulnerability database that this build reads.",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write JSON"}},
 		Action: func(c *cli.Context) error {
@@ -158,7 +159,7 @@ func completer(app *cli.App) help.Completer {
 		Flags: map[string]help.Values{
 			"--policy": policies, "--vex": reports, "--report": reports, "--key": {Kind: help.Files, Extensions: []string{"key", "pub", "pem"}},
 			"--output": {Words: outputs}, "--platform": {Words: platforms}, "--signature-format": {Words: []string{"legacy", "bundle", "both"}},
-			"--log-format": {Words: []string{"text", "json"}}, "--profile": {Words: profiles},
+			"--log-format": {Words: []string{"text", "json"}}, "--progress": {Words: observe.Modes}, "--color": {Words: observe.Colors}, "--profile": {Words: profiles},
 			"--require-predicate": {Words: slices.Sorted(maps.Keys(predicateNames))},
 			"--trusted-root":      reports, "--signing-config": reports, "--tuf-root": reports, "--identity-token": file, "--junit": file, "--to": file,
 			"--cache-dir": folder, "--temp-dir": folder, "--evidence-dir": folder, "--dir": folder,

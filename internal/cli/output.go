@@ -39,6 +39,7 @@ type output struct {
 	stop     func()
 	tempDir  string // where a crash would leave files
 	tagging  bool   // set before the first tag is written
+	color    bool   // for the text on standard output
 	killed   bool   // the process that did the work is gone, and its state is unknown
 }
 
@@ -70,6 +71,9 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	o.report.Command = command
 	o.report.Input.Image.Reference = image.String()
 	o.report.Started = time.Now().UTC()
+	if o.color, err = useColor(c, s.Out); err != nil {
+		return nil, err
+	}
 	if o.progress, o.stop, err = newProgress(c, s); err != nil {
 		return nil, err
 	}
@@ -241,8 +245,12 @@ func (o *output) writeTarget(t target) error {
 	if o.report.Error != nil && t.file == "" && format.AfterError != nil {
 		write = format.AfterError
 	}
+	var options report.TextOptions
+	if t.file == "" {
+		options = report.TextOptions{Color: o.color, Width: widthOf(o.streams.Out)}
+	}
 	var buf bytes.Buffer
-	if err := write(&buf, o.report, report.TextOptions{}); err != nil {
+	if err := write(&buf, o.report, options); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())

@@ -32,7 +32,7 @@ func policyInitCommand(s Streams) *cli.Command {
 		Description: "Default FILE: policy.yaml. \"-\" is standard output. An existing file is not overwritten. The\n" +
 			"comments in the file explain each line. The profiles:\n" +
 			"  starter  deny critical findings, and high ones two weeks after their fix\n" +
-			"  strict   also deny high findings at once, images that run as root, and credentials\n" +
+			"  strict   also deny all high findings, images that run as root, and secrets\n" +
 			"  audit    warn about all of these and deny none: for the first weeks",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0],
 			Usage: "write the policy for `PROFILE`: " + strings.Join(profiles, ", ")}},

@@ -22,6 +22,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
@@ -39,7 +40,9 @@ var (
 	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network except the registries of the image"}
 	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(report.FormatNames()) + ". Repeatable (default: text)"}
 	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", Usage: "write progress as `FORMAT`: text or json"}
-	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress"}
+	progressFlag    = &cli.StringFlag{Name: "progress", EnvVars: []string{"IMAGEGATE_PROGRESS"}, Value: "auto", Usage: "show progress as `MODE`: " + report.List(observe.Modes)}
+	colorFlag       = &cli.StringFlag{Name: "color", EnvVars: []string{"IMAGEGATE_COLOR"}, Value: "auto", Usage: "use colors `WHEN`: " + report.List(observe.Colors)}
+	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress, as --progress quiet"}
 )
 
 // keyFlag returns the --key flag with the usage text of one command.

@@ -170,12 +170,29 @@ func isTerminal(w io.Writer) bool {
 
 // newProgress returns the display that the flags select. The caller must call stop once to end it.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
-	p, stop, err = observe.New(s.Err, observe.Options{Format: c.String("log-format"), Quiet: c.Bool("quiet"),
-		Terminal: isTerminal(s.Err), Now: time.Now, Redact: exit.Redact})
+	mode := observe.Mode(c.String("progress"))
+	if c.Bool("quiet") {
+		mode = observe.Quiet
+	}
+	color, err := useColor(c, s.Err)
 	if err != nil {
-		return nil, nil, exit.Usage(fmt.Errorf("--log-format: %w", err))
+		return nil, nil, err
+	}
+	p, stop, err = observe.New(s.Err, observe.Options{Mode: mode, Format: c.String("log-format"), Terminal: isTerminal(s.Err),
+		Width: func() int { return widthOf(s.Err) }, Color: color, Now: time.Now, Redact: exit.Redact})
+	if err != nil {
+		return nil, nil, exit.Usage(err)
 	}
 	return p, stop, nil
+}
+
+// useColor reports whether text that is written to w has colors.
+func useColor(c *cli.Context, w io.Writer) (bool, error) {
+	color, err := observe.UseColor(c.String("color"), os.Getenv, isTerminal(w))
+	if err != nil {
+		return false, exit.Usage(fmt.Errorf("--%w", err))
+	}
+	return color, nil
 }
 
 // trustedRoot returns the trusted root for verifying certificates: the file in --trusted-root, or

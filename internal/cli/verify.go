@@ -24,8 +24,7 @@ func verifyCommand(s Streams) *cli.Command {
 			"--signature-only requires no decision: it accepts an image that cosign signed, in either form\n" +
 			"of storage. Only the given digest needs a signature, and a bundle need not name the repository.\n\n" +
 			"A mirror or pull-through cache has the image under another name. Give the original name with\n" +
-			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME:\n\n" +
-			"   imagegate verify mirror.example/team/app:1.2 --repository registry.example/team/app --key cosign.pub",
+			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME.",
 		Flags: append([]cli.Flag{keyFlag("verify with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.GenericFlag{Name: "max-age", Value: &flags.Duration{}, EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 7d (default: decision.maxAge of its policy)"},
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require a pass of exactly the policy in `FILE`, or of these policies in this order"},
@@ -37,7 +36,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},
-			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag, sharedFlag}, identityFlags...),
+			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }

@@ -122,8 +122,8 @@ func cutParagraph(text string) (first, rest string) {
 	return first, rest
 }
 
-// required returns the part of a usage line for the required flags. Flags of which one is required
-// are joined by a bar.
+// required returns the part of a usage line for the required flags. Alternatives are joined by a
+// bar.
 func required(groups []FlagGroup, choices [][]string) string {
 	var out []string
 	for _, choice := range choices {

@@ -106,7 +106,7 @@ var pages = map[string]page{
 		brief:    "Scans IMAGE, evaluates the policy and reports the decision. It writes to no\nregistry.",
 		examples: []Example{
 			example("an image in a registry", "imagegate check staging.example/shop:1.4 -p policy.yaml"),
-			example("the output of docker save, with a report in a file", "imagegate check docker-archive:shop.tar -p policy.yaml -o text -o json=report.json"),
+			example("the output of docker save, with a report in a file", "imagegate check docker-archive:shop.tar -p policy.yaml \\", "-o text -o json=report.json"),
 			example("what will block in 30 days", "imagegate check staging.example/shop:1.4 -p policy.yaml --at 30d"),
 		}},
 	"imagegate verify": {

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// DefaultWidth is the width of help in columns if there is no terminal.
+// DefaultWidth is the width of help in columns without a terminal.
 const DefaultWidth = 80
 
 const (

@@ -78,7 +78,7 @@ func Panic(p any) error {
 // Stopped is the error of a command that was interrupted.
 type Stopped struct {
 	Err error
-	// Undone says what the command left undone. It is empty if that is unknown.
+	// Undone is the part that the command left undone, or empty if that is unknown.
 	Undone string
 }
 
