@@ -4,16 +4,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-func withPackages(packages ...Package) Input {
+func withPackages(packages ...evidence.Package) evidence.Input {
 	in := cleanInput()
 	in.Platforms[0].Packages = packages
 	return in
 }
 
-func npm(name, version string) Package {
-	return Package{Name: name, Version: version, Type: "npm", PURL: "pkg:npm/" + name + "@" + version}
+func npm(name, version string) evidence.Package {
+	return evidence.Package{Name: name, Version: version, Type: "npm", PURL: "pkg:npm/" + name + "@" + version}
 }
 
 func packageRules(rules ...PackageRule) *Policy {
@@ -46,7 +48,7 @@ func TestRequiredPackageOnOnePlatformIsNotEnough(t *testing.T) {
 	in := withPackages(npm("agent", "2.0.0"), npm("agent", "1.0.0"))
 	passed(t, p.Evaluate(in, now))
 	second := in.Platforms[0]
-	second.Platform, second.Packages = "linux/arm64", []Package{npm("agent", "1.0.0")}
+	second.Platform, second.Packages = "linux/arm64", []evidence.Package{npm("agent", "1.0.0")}
 	in.Platforms = append(in.Platforms, second)
 	d := p.Evaluate(in, now)
 	denied(t, d, "package r")
@@ -71,7 +73,7 @@ func TestOldPackage(t *testing.T) {
 	passed(t, p.Evaluate(withPackages(npm("other", "1.0.0")), now))
 
 	p.Packages[0].Minimum.PURL = "pkg:gem/rails"
-	rails := Package{Name: "rails", Version: "99", Type: "gem", PURL: "pkg:gem/rails@99"}
+	rails := evidence.Package{Name: "rails", Version: "99", Type: "gem", PURL: "pkg:gem/rails@99"}
 	denied(t, p.Evaluate(withPackages(rails), now), "package m")
 }
 

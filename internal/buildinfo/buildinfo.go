@@ -3,10 +3,15 @@
 package buildinfo
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -75,4 +80,33 @@ func ID(path string, now time.Time) string {
 		return now.String()
 	}
 	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
+}
+
+// Write writes the description for a person, or as JSON. databaseSchema is the schema of the
+// vulnerability database that the build reads.
+func (i Info) Write(w io.Writer, databaseSchema string, asJSON bool) error {
+	if asJSON {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(struct {
+			Info
+			DatabaseSchema string `json:"databaseSchema"`
+		}{i, databaseSchema})
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "imagegate version %s\n", i.Version)
+	if i.Commit != "" {
+		state := ""
+		if i.Modified {
+			state = ", modified"
+		}
+		fmt.Fprintf(&out, "commit     %s, %s%s\n", i.Commit, i.CommitTime.Format("2006-01-02 15:04 MST"), state)
+	}
+	fmt.Fprintf(&out, "go         %s, %s\n", i.Go, i.Platform)
+	for _, name := range slices.Sorted(maps.Keys(i.Components)) {
+		fmt.Fprintf(&out, "%-10s %s\n", name, i.Components[name])
+	}
+	fmt.Fprintf(&out, "database   schema %s\n", databaseSchema)
+	_, err := w.Write(out.Bytes())
+	return err
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// baselineFlag reads --baseline and the signers that the baseline image must have. Without
-// --baseline it returns nil.
+// baselineFlag returns the baseline image given with --baseline, and its trusted signers from the
+// other flags. If --baseline is not given, it returns nil.
 func baselineFlag(c *cli.Context) (*run.Baseline, error) {
 	approved := c.String("baseline")
 	if approved == "" {

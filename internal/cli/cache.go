@@ -106,7 +106,7 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 func cacheMax(c *cli.Context) (int64, error) {
 	n, err := humanize.ParseBytes(c.String("cache-max"))
 	if err != nil || n > math.MaxInt64 {
-		return 0, exit.Usagef("invalid --cache-max %q: want a size such as 500MB", c.String("cache-max"))
+		return 0, exit.Usagef("invalid --cache-max %q: must be a size such as 500MB", c.String("cache-max"))
 	}
 	return int64(n), nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 )
@@ -57,9 +58,9 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	return err
 }
 
-// newCheck builds the job. The caller must call done at the end.
+// newCheck builds the job from the flags. The caller must call done at the end.
 func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err error) {
-	var job run.Check
+	job := run.Check{Cataloged: out.cataloged}
 	if job.Baseline, err = baselineFlag(c); err != nil {
 		return nil, nil, err
 	}
@@ -85,12 +86,12 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	t, err := instant(s, now)
+	t, err := flags.Instant(s, now)
 	switch {
 	case err != nil:
-		return time.Time{}, exit.Usagef("--at %q: %v", s, err)
+		return time.Time{}, exit.Usagef("invalid --at %q: %v", s, err)
 	case !t.After(now):
-		return time.Time{}, exit.Usagef("--at %q is in the past: for the current result, omit it", s)
+		return time.Time{}, exit.Usagef("--at %q is in the past: for the current result, omit --at", s)
 	}
 	return t, nil
 }

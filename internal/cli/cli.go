@@ -1,8 +1,9 @@
 // Package cli is the command line: flags, environment, terminal and exit codes.
 //
-// [Run] is the entry point. Each command has a file: it reads its flags, sets up packages gate and
-// promote, calls them, and passes one report to the writers in package report. This package makes
-// no decisions. The exit code depends only on the error that a command returns.
+// [Run] is the entry point. Each command has a file. A command reads its flags, sets up packages
+// gate and promote, calls them, and passes one report to the writers in package report. This
+// package makes no decisions about images. The exit code depends only on the error that a command
+// returns.
 package cli
 
 import (
@@ -63,12 +64,13 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	return exit.Finish(ctx, s.Err, loginsOf(app).Explain(app.RunContext(ctx, arranged)))
 }
 
-// variablePrefix is the prefix of all environment variables of this program.
+// variablePrefix is the prefix of all environment variables of imagegate.
 const variablePrefix = "IMAGEGATE_"
 
-// tidyVariables unsets variables of this program that are empty or blank. CI systems set an empty
-// variable for an input that is not given, and the flag library would take it for a value. It also
-// removes blank lines around a list with one value per line, as YAML blocks leave them.
+// tidyVariables unsets variables of imagegate that are blank. CI systems set a blank variable for
+// an input that is not given, and the flag library would take it for a value. tidyVariables also
+// removes blank lines around a list with one value per line, because YAML block texts end with a
+// line break.
 func tidyVariables() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
@@ -102,7 +104,8 @@ func newApp(s Streams) *cli.App {
 		HideHelp: true, // see help.Asked
 		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
-		// Exit codes come from one table, not from an ExitCode method of some error.
+		// The function classify alone determines the exit code, not the ExitCode method of an
+		// error.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
@@ -113,7 +116,7 @@ func newApp(s Streams) *cli.App {
 	return app
 }
 
-// prepare sets what all commands have in common.
+// prepare sets the fields that are the same for all commands.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
@@ -137,7 +140,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil {
 		known = c.Command.Flags
 	}
-	return exit.Usage(flags.Unknown(known, unknown, otherFlags))
+	return exit.Usage(flags.Unknown(known, unknown, help.OtherFlags))
 }
 
 // noSuchCommand is the action of a command group without a subcommand. It prints the group's help
@@ -158,7 +161,7 @@ func noSuchCommand(c *cli.Context) error {
 	case "help":
 		return showHelp(app, path, true)
 	default:
-		return exit.Usage(flags.UnknownCommand(parent, known, app.Commands, name, otherCommands))
+		return exit.Usage(flags.UnknownCommand(parent, known, app.Commands, name, help.OtherCommands))
 	}
 }
 
@@ -169,8 +172,8 @@ func tool() gate.Tool {
 	return gate.Tool{Name: "imagegate", Version: info.Version, URI: info.URI, Components: info.Components, Build: buildinfo.ID(path, time.Now())}
 }
 
-// arguments returns the positional arguments. It returns a usage error if there are fewer than
-// least or more than most; a negative most means no limit.
+// arguments returns the positional arguments. Fewer than least or more than most arguments are a
+// usage error; a negative most means no limit.
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {

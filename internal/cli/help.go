@@ -1,24 +1,20 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/buildinfo"
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/help"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
@@ -26,20 +22,7 @@ import (
 
 // showHelp prints the help of a command, or of the program if path is empty.
 func showHelp(app *cli.App, path []*cli.Command, details bool) error {
-	return help.PageOf(app, path).Text(app.Writer, help.TextOptions{Width: widthOf(app.Writer), Details: details, Prefix: variablePrefix})
-}
-
-// widthOf returns the width of a terminal in columns, or 0 if w is not a terminal.
-func widthOf(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok {
-		return 0
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
+	return help.PageOf(app, path).Text(app.Writer, help.TextOptions{Width: observe.Width(app.Writer), Details: details, Prefix: variablePrefix})
 }
 
 func helpCommand() *cli.Command {
@@ -55,7 +38,7 @@ func helpCommand() *cli.Command {
 				_, err := fmt.Fprintln(c.App.Writer, help.ExitCodes)
 				return err
 			case "environment":
-				return help.Environment(c.App.Writer, c.App, widthOf(c.App.Writer))
+				return help.Environment(c.App.Writer, c.App, observe.Width(c.App.Writer))
 			}
 			path, err := commandPath(c.App, args)
 			if err != nil {
@@ -76,7 +59,7 @@ func commandPath(app *cli.App, args []string) ([]*cli.Command, error) {
 	for _, c := range path {
 		known, parent = c.Subcommands, parent+" "+c.Name
 	}
-	return nil, exit.Usage(flags.UnknownCommand(parent, known, app.Commands, rest[0], otherCommands))
+	return nil, exit.Usage(flags.UnknownCommand(parent, known, app.Commands, rest[0], help.OtherCommands))
 }
 
 func versionCommand(s Streams) *cli.Command {
@@ -89,39 +72,9 @@ func versionCommand(s Streams) *cli.Command {
 			if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
 				return err
 			}
-			return writeVersion(s.Out, buildinfo.Read(), c.Bool("json"))
+			return buildinfo.Read().Write(s.Out, vulndb.Schema(), c.Bool("json"))
 		},
 	}
-}
-
-func writeVersion(w io.Writer, info buildinfo.Info, asJSON bool) error {
-	var out bytes.Buffer
-	if asJSON {
-		encoder := json.NewEncoder(&out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(struct {
-			buildinfo.Info
-			DatabaseSchema string `json:"databaseSchema"`
-		}{info, vulndb.Schema()}); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(&out, "imagegate version %s\n", info.Version)
-		if info.Commit != "" {
-			state := ""
-			if info.Modified {
-				state = ", modified"
-			}
-			fmt.Fprintf(&out, "commit     %s, %s%s\n", info.Commit, info.CommitTime.Format("2006-01-02 15:04 MST"), state)
-		}
-		fmt.Fprintf(&out, "go         %s, %s\n", info.Go, info.Platform)
-		for _, name := range slices.Sorted(maps.Keys(info.Components)) {
-			fmt.Fprintf(&out, "%-10s %s\n", name, info.Components[name])
-		}
-		fmt.Fprintf(&out, "database   schema %s\n", vulndb.Schema())
-	}
-	_, err := w.Write(out.Bytes())
-	return err
 }
 
 func completionCommand(s Streams) *cli.Command {
@@ -151,7 +104,7 @@ func completer(app *cli.App) help.Completer {
 	reports := help.Values{Kind: help.Files, Extensions: []string{"json"}}
 	file, folder := help.Values{Kind: help.Files}, help.Values{Kind: help.Folders}
 	var outputs []string
-	for _, name := range report.FormatNames() {
+	for _, name := range formats.Names() {
 		outputs = append(outputs, name, name+"=")
 	}
 	image := help.Values{Words: []string{"oci:", "oci-archive:", "docker-archive:", "docker-daemon:"}}
@@ -167,7 +120,7 @@ func completer(app *cli.App) help.Completer {
 		Arguments: map[string]help.Values{
 			"imagegate check": image, "imagegate promote": image,
 			"imagegate policy lint": policies, "imagegate policy test": policies, "imagegate policy init": policies,
-			"imagegate report diff": reports, "imagegate key public": {Kind: help.Files, Extensions: []string{"key", "pem"}},
+			"imagegate report diff": reports, "imagegate report convert": reports, "imagegate key public": {Kind: help.Files, Extensions: []string{"key", "pem"}},
 			"imagegate db import": {Kind: help.Files, Extensions: []string{"zst", "gz", "xz", "db"}}, "imagegate db build": folder,
 			"imagegate completion": {Words: help.Shells}, "imagegate help": {Words: []string{"exit-codes", "environment"}},
 		},
@@ -200,16 +153,7 @@ func runMan(c *cli.Context, s Streams) error {
 	if _, err := arguments(c, 0, 0, "no COMMAND with --dir"); err != nil {
 		return err
 	}
-	var failed error
-	help.Walk(c.App, func(p help.Page) {
-		var out bytes.Buffer
-		err := p.Man(&out, c.App.Version)
-		if err == nil && failed == nil {
-			err = disk.WriteBytes(filepath.Join(dir, p.ManName()), 0o644, out.Bytes())
-		}
-		if failed == nil {
-			failed = err
-		}
+	return help.Manuals(c.App, func(name string, page []byte) error {
+		return disk.WriteBytes(filepath.Join(dir, name), 0o644, page)
 	})
-	return failed
 }

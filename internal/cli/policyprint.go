@@ -9,6 +9,7 @@ import (
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy/format"
 )
 
 func policyPrintCommand(s Streams) *cli.Command {
@@ -50,7 +51,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 			p = p.ForImage(repository)
 			comment += ", for " + report.Sanitize(repository)
 		}
-		text, err := p.Format()
+		text, err := format.Policy(p)
 		if err != nil {
 			return err
 		}

@@ -75,8 +75,8 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	return err
 }
 
-// newPromote builds the job. The caller must pass the result of the job to done, which returns the
-// result of the command.
+// newPromote builds the job from the flags. The caller must pass the error of the job to done,
+// which returns the error of the command.
 func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
 	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
 	var inputs exit.Inputs
@@ -126,7 +126,7 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	}
 	only := c.Bool(ignoreReferrersFlag.Name)
 	if only && format != trust.Legacy {
-		return promote.Options{}, exit.Usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+		return promote.Options{}, exit.Usagef("--%s cannot be used with bundles, which are stored as referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
 	}
 	reading, err := verifierOptions(c)
 	if err != nil {
@@ -145,8 +145,8 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	return opts, nil
 }
 
-// writePromoted writes the statements of the first destination if --evidence-dir is given. The
-// other destinations have the same statements for their own repositories.
+// writePromoted writes the statements of the first destination into the folder of --evidence-dir,
+// if that flag is given. The statements of the other destinations differ only in the repository.
 func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, records []*promote.Record) error {
 	dir := c.String("evidence-dir")
 	if dir == "" || len(records) == 0 {

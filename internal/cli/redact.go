@@ -12,16 +12,17 @@ import (
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/formats"
 	secrets "github.com/imagegate/imagegate/internal/redact"
-	"github.com/imagegate/imagegate/internal/report"
 )
 
 // addressFlags matches the usage text of flags that take URLs or patterns of URLs. A password in
 // such a URL is allowed, because the URL is redacted before it is printed.
 var addressFlags = regexp.MustCompile("`(URL|REGEXP|SUBJECT)`")
 
-// refuseSecrets returns an error if the command line has a key or a token in place of a name,
-// before any message can quote it. The path of an existing file is always accepted.
+// refuseSecrets returns an error if a flag, variable or argument contains a key or a token instead
+// of a name. It runs first, so that messages never quote the secret. The path of an existing file
+// is always accepted.
 func refuseSecrets(app *cli.App, args []string) error {
 	path, rest := flags.Walk(app.Commands, args[min(1, len(args)):])
 	known := app.Flags
@@ -60,8 +61,9 @@ func refuseSecrets(app *cli.App, args []string) error {
 	return nil
 }
 
-// valuesOf returns the values in a variable: one per line for a repeatable flag, if each line is
-// clearly a value. Otherwise the lines may belong to a key or a document.
+// valuesOf returns the values in a variable. For a repeatable flag, each line is a value if all
+// lines are clearly values. Otherwise the whole text is one value, because it may be a key or a
+// document.
 func valuesOf(f cli.Flag, value string) []string {
 	lines := strings.Split(value, "\n")
 	if _, repeatable := f.(*cli.StringSliceFlag); repeatable && !slices.ContainsFunc(lines, isUnclear) {
@@ -73,7 +75,7 @@ func valuesOf(f cli.Flag, value string) []string {
 // isUnclear reports whether a line is neither a file, an output format nor a web address.
 func isUnclear(line string) bool {
 	name, _, _ := strings.Cut(line, "=")
-	if _, known := report.FormatByName(name); known {
+	if _, known := formats.ByName(name); known {
 		return false
 	}
 	if u, err := url.Parse(line); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
@@ -97,7 +99,8 @@ func usagesOf(known []cli.Flag) map[string]string {
 
 // refuseSecret checks the value of one flag, variable or argument.
 func refuseSecret(where, usage, value string) error {
-	// Not redact: the value of a secret variable may be an ordinary word in a name.
+	// The function redact is not used here, because the value of a secret variable may be an
+	// ordinary word that is part of a name.
 	address := secrets.URLs(value) != value && !addressFlags.MatchString(usage)
 	if !address && !secrets.IsSecret(value) {
 		return nil
@@ -110,7 +113,8 @@ func refuseSecret(where, usage, value string) error {
 	return exit.Usage(&secretError{where: where, size: len(value)})
 }
 
-// secretError means that a secret was given in place of a name. It does not contain the secret.
+// secretError means that a secret was given instead of a name. The error does not contain the
+// secret.
 type secretError struct {
 	where string
 	size  int

@@ -34,18 +34,19 @@ func registryAccess(c *cli.Context) (access, error) {
 		host, err := names.NormalizeHost(s)
 		switch {
 		case err != nil:
-			return access{}, exit.Usagef("--insecure-registry %q: want HOST or HOST:PORT: %v", s, err)
+			return access{}, exit.Usagef("invalid --insecure-registry %q: must be HOST or HOST:PORT: %v", s, err)
 		case strings.HasSuffix(s, ":443") || strings.HasSuffix(host, ":443"):
-			return access{}, exit.Usagef("--insecure-registry %q: want HOST:PORT with the port of the registry: port 443 is for TLS", s)
+			return access{}, exit.Usagef("invalid --insecure-registry %q: port 443 is for TLS. Give HOST:PORT with the plain HTTP port of the registry", s)
 		}
 		plain.Hosts[registry.PlainHost(host)] = true
 	}
-	home, _ := os.UserHomeDir() // "" means that there are none
+	home, _ := os.UserHomeDir() // after an error, home is "", which means none
 	return access{transport: plain,
 		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows, Chosen: loginsOf(c.App).Add})}, nil
 }
 
-// isComma reports whether r separates two registries in one value. No host name has a comma.
+// isComma reports whether r is a comma, which separates two registries in one value. A host name
+// cannot contain a comma.
 func isComma(r rune) bool { return r == ',' }
 
 // podmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It

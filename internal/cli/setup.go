@@ -22,14 +22,16 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Flags that several commands share.
+// These flags are shared by several commands.
 var (
 	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "evaluate the policy in `FILE`. Repeatable: the image must pass every policy"}
 	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy decides whose statements count. Repeatable"}
@@ -38,7 +40,7 @@ var (
 	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database and the cache of SBOMs in `DIR` (default: the user's cache folder)"}
 	tempFlag        = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "unpack layers in `DIR` (default: the system's temporary folder)"}
 	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network except the registries of the image"}
-	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(report.FormatNames()) + ". Repeatable (default: text)"}
+	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.Names()) + ". Repeatable (default: text)"}
 	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", Usage: "write progress as `FORMAT`: text or json"}
 	progressFlag    = &cli.StringFlag{Name: "progress", EnvVars: []string{"IMAGEGATE_PROGRESS"}, Value: "auto", Usage: "show progress as `MODE`: " + report.List(observe.Modes)}
 	colorFlag       = &cli.StringFlag{Name: "color", EnvVars: []string{"IMAGEGATE_COLOR"}, Value: "auto", Usage: "use colors `WHEN`: " + report.List(observe.Colors)}
@@ -50,10 +52,10 @@ func keyFlag(usage string) *cli.StringFlag {
 	return &cli.StringFlag{Name: "key", Aliases: []string{"k"}, EnvVars: []string{"IMAGEGATE_KEY"}, Usage: usage}
 }
 
-// maxFileBytes is the maximum size of a policy or key file. The parsers have limits of their own.
+// maxFileBytes is the maximum size of a policy or key file. The parsers may have lower limits.
 const maxFileBytes = 2 << 20
 
-// maxVEXBytes is slightly above the limit of the VEX parser.
+// maxVEXBytes is the maximum size of a VEX document, slightly above the limit of the VEX parser.
 const maxVEXBytes = 11 << 20
 
 // readFile reads a small file that the user named.
@@ -96,7 +98,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	return set, set.Validate(time.Now())
 }
 
-// loadPolicy reads a policy and the exceptions in its folder, if it has one.
+// loadPolicy reads a policy and, if the policy names a folder with exceptions, the files in it.
 func loadPolicy(path string) (*policy.Policy, error) {
 	data, err := readFile("policy", path)
 	if err != nil {
@@ -127,8 +129,8 @@ func loadPolicy(path string) (*policy.Policy, error) {
 }
 
 // loadVEX reads the VEX documents given with --vex.
-func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
-	var out []policy.VEXStatement
+func loadVEX(c *cli.Context) ([]evidence.VEXStatement, error) {
+	var out []evidence.VEXStatement
 	var failed []error
 	for _, path := range c.StringSlice("vex") {
 		data, err := readBounded("VEX document", path, maxVEXBytes)
@@ -167,7 +169,7 @@ func checkPlatform(c *cli.Context) error {
 		if s != "linux" && err == nil && p.Architecture == "" {
 			example = ", such as linux/" + s
 		}
-		return exit.Usagef("invalid --platform %q: want os/arch or os/arch/variant%s", s, example)
+		return exit.Usagef("invalid --platform %q: must be os/arch or os/arch/variant%s", s, example)
 	}
 	return nil
 }
@@ -318,7 +320,8 @@ func newPassword(ctx context.Context, s Streams) ([]byte, error) {
 	return first, err
 }
 
-// passwordVariable has the password of a key, as for the cosign command.
+// passwordVariable is the variable with the password of a key. The cosign command uses the same
+// one.
 const passwordVariable = "COSIGN_PASSWORD"
 
 // keyPassword returns the password of a key: from COSIGN_PASSWORD, or from a prompt if standard
@@ -384,8 +387,8 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	return g, nil
 }
 
-// gunzip returns the command of the fastest installed program that decompresses gzip, or nil. Its
-// output is verified, so a bad program costs time but never correctness.
+// gunzip returns the command line of the fastest installed program that decompresses gzip, or nil
+// if none is installed. The output of the program is verified, so a faulty program only costs time.
 func gunzip() []string {
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}} {
 		if path, err := exec.LookPath(argv[0]); err == nil && filepath.IsAbs(path) {

@@ -37,7 +37,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	if keyless {
 		return loadKeyless(c, s, services)
 	}
-	services.Fulcio = "" // a key needs no certificate
+	services.Fulcio = "" // with a key, no certificate is needed
 	key, err := loadKey(c, s)
 	if err != nil {
 		return nil, err
@@ -55,8 +55,9 @@ type pendingSigner struct {
 	stop context.CancelCauseFunc
 }
 
-// startSigner loads a signer, in the background if no prompt is needed: opening an encrypted key
-// takes a quarter of a second, by design. If loading fails, it cancels the context of the command.
+// startSigner loads a signer. If no prompt is needed, it does so in the background, because an
+// encrypted key is deliberately slow to open: it takes a quarter of a second. If loading fails,
+// startSigner cancels the context of the command.
 func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	var p pendingSigner
 	c.Context, p.stop = context.WithCancelCause(c.Context)
@@ -75,8 +76,8 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	return &p, err
 }
 
-// ending returns the error of the signer if there is one, and err otherwise. The signer's error is
-// the cause of the cancellation that the command saw.
+// ending returns the error of the signer if there is one, and err otherwise. If loading the signer
+// failed, err only reports that the command was canceled.
 func (p *pendingSigner) ending(err error) error {
 	_, wrong := p.wait()
 	p.stop(nil)
@@ -86,8 +87,9 @@ func (p *pendingSigner) ending(err error) error {
 	return err
 }
 
-// loadServices returns the Sigstore services that certify and record signatures. A key uses none
-// unless --signing-config is given: --tuf-mirror may be given only to verify other signers.
+// loadServices returns the Sigstore services that certify and record signatures. With a key, it
+// returns services only if --signing-config is given, because --tuf-mirror may be meant only for
+// verifying other signers.
 func loadServices(c *cli.Context) (trust.Services, error) {
 	path := c.String("signing-config")
 	if path == "" && !c.Bool("keyless") {
@@ -140,8 +142,8 @@ func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Sig
 	return signer, nil
 }
 
-// tokenSource returns the source of the identity token: the file in --identity-token, the CI job,
-// or, only on a terminal, a browser login.
+// tokenSource returns the source of the identity token: the file of --identity-token, the CI job,
+// or a login in the browser. It uses the browser only if the command runs in a terminal.
 func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, error) {
 	if path := c.String("identity-token"); path != "" {
 		return trust.FileToken(path), nil
@@ -156,19 +158,14 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 	return token, nil
 }
 
-// atTerminal reports whether a user can answer a prompt.
+// atTerminal reports whether the command runs in a terminal, so that it can prompt the user.
 func atTerminal(s Streams) bool {
 	in, ok := s.In.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)
+	return ok && term.IsTerminal(int(in.Fd())) && observe.IsTerminal(s.Err, os.Getenv)
 }
 
-// isTerminal reports whether w is a terminal that can redraw a line.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
-}
-
-// newProgress returns the display that the flags select. The caller must call stop once to end it.
+// newProgress returns the progress display that the flags select. The caller must call stop once,
+// at the end.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
 	mode := observe.Mode(c.String("progress"))
 	if c.Bool("quiet") {
@@ -178,8 +175,8 @@ func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err e
 	if err != nil {
 		return nil, nil, err
 	}
-	p, stop, err = observe.New(s.Err, observe.Options{Mode: mode, Format: c.String("log-format"), Terminal: isTerminal(s.Err),
-		Width: func() int { return widthOf(s.Err) }, Color: color, Now: time.Now, Redact: exit.Redact})
+	p, stop, err = observe.New(s.Err, observe.Options{Mode: mode, Format: c.String("log-format"), Terminal: observe.IsTerminal(s.Err, os.Getenv),
+		Width: func() int { return observe.Width(s.Err) }, Color: color, Now: time.Now, Redact: exit.Redact})
 	if err != nil {
 		return nil, nil, exit.Usage(err)
 	}
@@ -188,7 +185,7 @@ func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err e
 
 // useColor reports whether text that is written to w has colors.
 func useColor(c *cli.Context, w io.Writer) (bool, error) {
-	color, err := observe.UseColor(c.String("color"), os.Getenv, isTerminal(w))
+	color, err := observe.UseColor(c.String("color"), os.Getenv, observe.IsTerminal(w, os.Getenv))
 	if err != nil {
 		return false, exit.Usage(fmt.Errorf("--%w", err))
 	}
@@ -224,7 +221,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	return root, nil
 }
 
-// mirror returns the TUF repository with the Sigstore configuration.
+// tufRepository returns the TUF repository with the Sigstore configuration.
 func tufRepository(c *cli.Context) (trust.TUF, error) {
 	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
@@ -240,7 +237,7 @@ func tufRepository(c *cli.Context) (trust.TUF, error) {
 	}
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
-			return m, exit.Usagef("--tuf-root needs --tuf-mirror: it starts a repository other than the public one")
+			return m, exit.Usagef("--tuf-root needs --tuf-mirror: it is the root of a TUF repository other than the public one")
 		}
 		m.Root, err = readFile("TUF root", path)
 	}

@@ -1,6 +1,7 @@
 package flags
 
 import (
+	"errors"
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
@@ -26,3 +27,17 @@ func (v *Duration) String() string {
 
 // Get returns the duration, 0 if the flag is not given.
 func (v *Duration) Get() time.Duration { return v.d }
+
+// Instant parses a time: a date, which means its start in UTC, a time, or a duration after now.
+func Instant(s string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	var after Duration
+	if after.Set(s) == nil {
+		return now.Add(after.Get()).UTC().Truncate(time.Second), nil
+	}
+	return time.Time{}, errors.New("must be a date such as 2026-12-31, a time such as 2026-12-31T12:00:00Z, or a duration from now such as 7d")
+}

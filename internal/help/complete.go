@@ -24,7 +24,7 @@ var scripts embed.FS
 // Script returns the completion script of a shell, or an error for another shell.
 func Script(shell string) ([]byte, error) {
 	if !slices.Contains(Shells, shell) {
-		return nil, fmt.Errorf("unknown shell %q: want %s", shell, strings.Join(Shells, ", "))
+		return nil, fmt.Errorf("unknown shell %q: must be %s", shell, strings.Join(Shells, ", "))
 	}
 	return scripts.ReadFile("scripts/" + shell)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 )
 
 // Man writes the page as a manual page in section 1, in the man macros that groff, mandoc and
@@ -56,6 +58,22 @@ func (p Page) Man(w io.Writer, version string) error {
 	m.seeAlso(p)
 	_, err := w.Write(m.Bytes())
 	return err
+}
+
+// Manuals passes the manual page of the program and of every command to write, with the name of the
+// file, and stops at the first error.
+func Manuals(app *cli.App, write func(name string, page []byte) error) error {
+	var failed error
+	Walk(app, func(p Page) {
+		var out bytes.Buffer
+		if failed == nil {
+			failed = p.Man(&out, app.Version)
+		}
+		if failed == nil {
+			failed = write(p.ManName(), out.Bytes())
+		}
+	})
+	return failed
 }
 
 // ManName returns the name of the page's file, such as "imagegate-check.1".

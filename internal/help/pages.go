@@ -129,6 +129,13 @@ var pages = map[string]page{
 		example("what changed since the last run", "imagegate report diff before.json after.json"),
 		example("for a program", "imagegate report diff before.json after.json -o json"),
 	}},
+	"imagegate report convert": {examples: []Example{
+		example("for code scanning and for the tests of a CI", "imagegate report convert report.json -o sarif=report.sarif \\", "-o junit=report.xml"),
+		example("as text", "imagegate report convert report.json"),
+	}},
+	"imagegate report schema": {examples: []Example{
+		example("for a program that reads reports", "imagegate report schema >report.schema.json"),
+	}},
 	"imagegate policy init": {examples: []Example{
 		example("policy.yaml, which denies critical findings", "imagegate policy init"),
 		example("a policy that only warns", "imagegate policy init --profile audit audit.yaml"),

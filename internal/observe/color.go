@@ -1,6 +1,12 @@
 package observe
 
-import "fmt"
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
 
 // Colors are the values of a flag that selects colors.
 var Colors = []string{"auto", "always", "never"}
@@ -17,7 +23,7 @@ func UseColor(choice string, getenv func(string) string, terminal bool) (bool, e
 		return false, nil
 	case "auto", "":
 	default:
-		return false, fmt.Errorf("color %q: want auto, always or never", choice)
+		return false, fmt.Errorf("color %q: must be auto, always or never", choice)
 	}
 	isOn := func(name string) bool { v := getenv(name); return v != "" && v != "0" && v != "false" }
 	switch {
@@ -29,4 +35,23 @@ func UseColor(choice string, getenv func(string) string, terminal bool) (bool, e
 		return false, nil
 	}
 	return terminal, nil
+}
+
+// IsTerminal reports whether w is a terminal that can redraw a line.
+func IsTerminal(w io.Writer, getenv func(string) string) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && getenv("TERM") != "dumb"
+}
+
+// Width returns the width of a terminal in columns, or 0 if w is not a terminal.
+func Width(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }

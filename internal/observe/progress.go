@@ -59,9 +59,9 @@ func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 	mode := cmp.Or(o.Mode, Auto)
 	switch {
 	case !slices.Contains(Modes, string(mode)):
-		return nil, nil, fmt.Errorf("progress %q: want auto, plain, tty or quiet", mode)
+		return nil, nil, fmt.Errorf("progress %q: must be auto, plain, tty or quiet", mode)
 	case o.Format != "text" && o.Format != "json" && o.Format != "":
-		return nil, nil, fmt.Errorf("log format %q: want text or json", o.Format)
+		return nil, nil, fmt.Errorf("log format %q: must be text or json", o.Format)
 	case o.Format == "json" && mode == TTY:
 		return nil, nil, fmt.Errorf("log format json: the progress cannot be tty")
 	case mode == Quiet:

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -155,8 +158,8 @@ func TestModeSelectsTheDisplay(t *testing.T) {
 		"quiet":           {Options{Mode: Quiet, Terminal: true}, "", ""},
 		"json":            {Options{Format: "json", Terminal: true}, `"msg":"catalog"`, ""},
 		"json for a tty":  {Options{Format: "json", Mode: TTY}, "", "cannot be tty"},
-		"unknown mode":    {Options{Mode: "fancy"}, "", "want auto, plain, tty or quiet"},
-		"unknown format":  {Options{Format: "xml"}, "", "want text or json"},
+		"unknown mode":    {Options{Mode: "fancy"}, "", "must be auto, plain, tty or quiet"},
+		"unknown format":  {Options{Format: "xml"}, "", "must be text or json"},
 		"json and silent": {Options{Format: "json", Mode: Quiet}, "", ""},
 	} {
 		var out bytes.Buffer
@@ -208,7 +211,7 @@ func TestEventsOfManyImagesMayMix(t *testing.T) {
 	}
 }
 
-// hostile is text that terminals and CI systems would act on.
+// hostile contains sequences that terminals and CI systems interpret as commands.
 const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
 
 // TestNoLogLineIsACommand checks that no display passes on text that a terminal or a CI system would
@@ -268,5 +271,19 @@ func TestUseColor(t *testing.T) {
 	}
 	if _, err := UseColor("blue", func(string) string { return "" }, true); err == nil {
 		t.Error("blue is accepted")
+	}
+}
+
+// TestFileIsNoTerminal checks that neither a file nor a buffer is taken for a terminal.
+func TestFileIsNoTerminal(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, w := range []io.Writer{f, io.Discard} {
+		if IsTerminal(w, os.Getenv) || Width(w) != 0 {
+			t.Errorf("%T is a terminal", w)
+		}
 	}
 }

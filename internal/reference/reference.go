@@ -87,7 +87,7 @@ func parseTag(s string) (name.Tag, error) {
 		return name.Tag{}, errorf("approved reference %q: a repository has lower-case letters only: use %s", s, lower)
 	}
 	if err != nil {
-		return name.Tag{}, errorf("approved reference %q: want registry/repository:tag: %w", s, err)
+		return name.Tag{}, errorf("approved reference %q: must be registry/repository:tag: %w", s, err)
 	}
 	return tag, nil
 }
@@ -107,7 +107,7 @@ func Approved(s string) (name.Reference, error) {
 	}
 	ref, err := parse(s, name.ParseReference)
 	if err != nil {
-		return nil, errorf("%q: want registry/repository with a tag or digest: %w", s, err)
+		return nil, errorf("%q: must be registry/repository with a tag or digest: %w", s, err)
 	}
 	return ref, nil
 }
@@ -120,7 +120,7 @@ func Repository(s string) (name.Repository, error) {
 	}
 	repo, err := parse(s, name.NewRepository)
 	if err != nil {
-		return name.Repository{}, errorf("%q: want registry/repository without a tag or digest: %w", s, err)
+		return name.Repository{}, errorf("%q: must be registry/repository without a tag or digest: %w", s, err)
 	}
 	return repo, nil
 }

@@ -57,7 +57,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{tag, "r.example/a@sha256:" + strings.Repeat("a", 64), "needs a tag, not a digest: use r.example/a:TAG", ""},
 		{tag, "r.example:5000/a:1@sha256:" + strings.Repeat("a", 64), "use r.example:5000/a:TAG", ""},
 		{tag, "r.example/Team/App:1", "use r.example/team/app:1", ""},
-		{tag, "r.example/a:1 2", "want registry/repository:tag", ""},
+		{tag, "r.example/a:1 2", "must be registry/repository:tag", ""},
 		{tag, "http://r.example/a:1", `remove "http://"`, "--insecure-registry r.example"},
 		{approved, "https://r.example/a:1", `remove "https://"`, ""},
 		{approved, "r.example/a", "with a tag or digest", ""},

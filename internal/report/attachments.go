@@ -44,6 +44,10 @@ type AttachedSigner struct {
 	Issuer  string `json:"issuer,omitempty"`
 }
 
+// TextAfterError writes the part of the text report that standard error does not have after a failed
+// run: the signatures and statements attached to the image, or nothing if they were not requested.
+func (o TextOptions) TextAfterError(w io.Writer, r Report) error { return o.attachmentsText(w, r) }
+
 // attachmentsText writes only the signatures and statements attached to the image, and nothing if
 // they were not requested. It is for a run that failed, when users need the list to find out why.
 func (o TextOptions) attachmentsText(w io.Writer, r Report) error {

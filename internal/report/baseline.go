@@ -44,7 +44,7 @@ func (t text) newFindings() {
 }
 
 // noveltyCell marks a blocking finding as new or not. The cell is empty without a baseline.
-func (t text) noveltyCell(i issue) cell {
+func (t text) noveltyCell(i Item) cell {
 	switch {
 	case t.Input.Baseline == nil:
 		return cell{}
@@ -55,6 +55,6 @@ func (t text) noveltyCell(i issue) cell {
 }
 
 // isNew reports whether the approved image lacks the finding on any platform with the issue.
-func (t text) isNew(i issue) bool {
-	return len(i.platforms.list) == 0 || slices.ContainsFunc(i.platforms.list, func(p string) bool { return !t.known(p, i.Finding) })
+func (t text) isNew(i Item) bool {
+	return len(i.Platforms) == 0 || slices.ContainsFunc(i.Platforms, func(p string) bool { return !t.known(p, i.Finding) })
 }

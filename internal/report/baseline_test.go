@@ -5,26 +5,27 @@ import (
 	"testing"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // comparing is a report with three findings: a new one, a known one that blocks anyway, and an
 // inherited one.
 func comparing() Report {
-	finding := func(id string) *policy.Finding {
-		return &policy.Finding{ID: id, Severity: policy.SeverityHigh, Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}
+	finding := func(id string) *evidence.Finding {
+		return &evidence.Finding{ID: id, Severity: evidence.SeverityHigh, Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb"}}
 	}
-	on := func(f *policy.Finding) policy.Violation {
+	on := func(f *evidence.Finding) policy.Violation {
 		return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64", Finding: f, Inherited: f.ID == "CVE-3"}
 	}
-	known := func(id string) policy.BaselineFinding {
-		return policy.BaselineFinding{Platform: "linux/amd64", ID: id, Type: "deb", Name: "openssl"}
+	known := func(id string) evidence.BaselineFinding {
+		return evidence.BaselineFinding{Platform: "linux/amd64", ID: id, Type: "deb", Name: "openssl"}
 	}
 	exploited := finding("CVE-2")
-	exploited.KEV = &policy.KEV{}
+	exploited.KEV = &evidence.KEV{}
 	return Report{
-		Input: policy.Input{
-			Platforms: []policy.Platform{{Platform: "linux/amd64"}},
-			Baseline:  &policy.Baseline{Digests: []string{"sha256:b"}, Findings: []policy.BaselineFinding{known("CVE-2"), known("CVE-3"), known("CVE-4")}},
+		Input: evidence.Input{
+			Platforms: []evidence.Platform{{Platform: "linux/amd64"}},
+			Baseline:  &evidence.Baseline{Digests: []string{"sha256:b"}, Findings: []evidence.BaselineFinding{known("CVE-2"), known("CVE-3"), known("CVE-4")}},
 		},
 		Decision: &policy.Decision{
 			Violations: []policy.Violation{on(finding("CVE-1")), on(exploited)},

@@ -5,11 +5,12 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // advisoryCounts lists how many advisories the database has for the image, or returns "" if the
 // counts are unknown.
-func advisoryCounts(all []policy.Advisories) string {
+func advisoryCounts(all []evidence.Advisories) string {
 	parts := make([]string, len(all))
 	for i, a := range all {
 		parts[i] = advisoryCount(a)
@@ -17,7 +18,7 @@ func advisoryCounts(all []policy.Advisories) string {
 	return strings.Join(parts, ", ")
 }
 
-func advisoryCount(a policy.Advisories) string {
+func advisoryCount(a evidence.Advisories) string {
 	n := thousands(a.Count)
 	if a.AtLeast {
 		n = "more than " + n
@@ -36,7 +37,7 @@ const (
 
 // fewAdvisories lists the distributions and package types with suspiciously few advisories in the
 // database. It returns "" if there are none.
-func fewAdvisories(all []policy.Advisories) string {
+func fewAdvisories(all []evidence.Advisories) string {
 	var few []string
 	for _, a := range all {
 		least := fewForType
@@ -64,7 +65,7 @@ func thousands(n int) string {
 func severeUnmatched(d policy.Decision) string {
 	var grave []policy.Violation
 	for _, a := range d.Allowed {
-		if a.Finding.Severity >= policy.SeverityHigh || a.Finding.Severity == policy.SeverityUnknown {
+		if a.Finding.Severity >= evidence.SeverityHigh || a.Finding.Severity == evidence.SeverityUnknown {
 			grave = append(grave, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
 		}
 	}

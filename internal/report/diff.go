@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/diff"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DiffResult lists the changes between two reports.
@@ -16,16 +17,16 @@ type DiffResult struct {
 	Schema string          `json:"schema"`
 	Before DecisionSummary `json:"before"`
 	After  DecisionSummary `json:"after"`
-	// Changes are the results of policy.Diff, in its order.
-	Changes []policy.Change `json:"changes"`
+	// Changes are the results of diff.Snapshots, in its order.
+	Changes []diff.Change `json:"changes"`
 }
 
 // DecisionSummary summarizes one of the two reports.
 type DecisionSummary struct {
-	Image       policy.Image `json:"image"`
-	EvaluatedAt time.Time    `json:"evaluatedAt"`
-	Policy      Policy       `json:"policy"`
-	Passed      bool         `json:"passed"`
+	Image       evidence.Image `json:"image"`
+	EvaluatedAt time.Time      `json:"evaluatedAt"`
+	Policy      Policy         `json:"policy"`
+	Passed      bool           `json:"passed"`
 }
 
 // Diff lists the changes between two reports. It returns an error if one of them has no decision.
@@ -38,9 +39,9 @@ func Diff(before, after Report) (DiffResult, error) {
 	if err != nil {
 		return DiffResult{}, fmt.Errorf("later report: %w", err)
 	}
-	changes := policy.Diff(was, now)
+	changes := diff.Snapshots(was, now)
 	if changes == nil {
-		changes = []policy.Change{}
+		changes = []diff.Change{}
 	}
 	return DiffResult{Schema: Schema, Before: summarize(before), After: summarize(after), Changes: changes}, nil
 }
@@ -52,7 +53,7 @@ func summarize(r Report) DecisionSummary {
 // diffJSON writes c in the form that JSON uses for reports.
 func diffJSON(w io.Writer, c DiffResult) error {
 	c.Schema = cmp.Or(c.Schema, Schema)
-	if err := writeJSON(w, c); err != nil {
+	if err := WriteJSON(w, c); err != nil {
 		return fmt.Errorf("writing the JSON comparison: %w", err)
 	}
 	return nil
@@ -77,7 +78,7 @@ func diffText(w io.Writer, c DiffResult) error {
 		t.blank()
 		t.item(0, "No changes")
 	}
-	var kind policy.ChangeKind
+	var kind diff.ChangeKind
 	for _, change := range mergeChanges(c.Changes) {
 		if change.Kind != kind {
 			kind = change.Kind
@@ -85,7 +86,7 @@ func diffText(w io.Writer, c DiffResult) error {
 			t.blank()
 		}
 		line := Sanitize(change.Message)
-		if change.Kind == policy.ChangeNew && change.Finding != nil {
+		if change.Kind == diff.ChangeNew && change.Finding != nil {
 			line += "; severity " + change.Finding.Severity.String() + ", " + fixText(*change.Finding)
 		}
 		t.item(2, line)
@@ -101,14 +102,14 @@ func diffText(w io.Writer, c DiffResult) error {
 
 // mergedChange is a change that applies to several platforms.
 type mergedChange struct {
-	policy.Change
+	diff.Change
 	platforms orderedSet
 }
 
 // mergeChanges merges changes that differ only in the platform.
-func mergeChanges(changes []policy.Change) []*mergedChange {
+func mergeChanges(changes []diff.Change) []*mergedChange {
 	type key struct {
-		kind    policy.ChangeKind
+		kind    diff.ChangeKind
 		message string
 	}
 	var merged []*mergedChange

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func (t text) exceptions() {
@@ -103,13 +104,13 @@ func (t text) allowed() {
 }
 
 // severities counts issues by severity, the most severe first.
-func severities(issues []issue) string {
-	var counts [policy.SeverityCritical + 1]int
+func severities(issues []Item) string {
+	var counts [evidence.SeverityCritical + 1]int
 	for _, i := range issues {
-		counts[min(i.Finding.Severity, policy.SeverityCritical)]++
+		counts[min(i.Finding.Severity, evidence.SeverityCritical)]++
 	}
-	order := []policy.Severity{policy.SeverityUnknown}
-	for s := policy.SeverityCritical; s > policy.SeverityUnknown; s-- {
+	order := []evidence.Severity{evidence.SeverityUnknown}
+	for s := evidence.SeverityCritical; s > evidence.SeverityUnknown; s-- {
 		order = append(order, s)
 	}
 	var parts []string

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/diff"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/explain"
 )
 
 // ExplainResult explains why a report blocks or allows one vulnerability, or why a rule decides as
@@ -17,30 +20,30 @@ type ExplainResult struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
 	// Query is the id of the vulnerability, or the name of the rule.
-	Query       string       `json:"query"`
-	Image       policy.Image `json:"image"`
-	EvaluatedAt time.Time    `json:"evaluatedAt"`
-	Policy      Policy       `json:"policy"`
-	// Explanations are the results of policy.Explain, the strictest outcome first.
-	Explanations []policy.Explanation `json:"explanations"`
+	Query       string         `json:"query"`
+	Image       evidence.Image `json:"image"`
+	EvaluatedAt time.Time      `json:"evaluatedAt"`
+	Policy      Policy         `json:"policy"`
+	// Explanations are the results of explain.Entries, the strictest outcome first.
+	Explanations []explain.Explanation `json:"explanations"`
 }
 
 // Snapshot returns the evidence, the decision, the policy and the time of the decision, for
-// policy.Explain and policy.Diff. It returns an error if the report has no decision.
-func (r Report) Snapshot() (policy.Snapshot, error) {
+// explain.Entries and diff.Snapshots. It returns an error if the report has no decision.
+func (r Report) Snapshot() (diff.Snapshot, error) {
 	switch {
 	case r.Decision == nil:
-		return policy.Snapshot{}, errors.New("the report has no decision")
+		return diff.Snapshot{}, errors.New("the report has no decision")
 	case r.EvaluatedAt.IsZero():
-		return policy.Snapshot{}, errors.New("the report does not state when it was evaluated")
+		return diff.Snapshot{}, errors.New("the report does not state when it was evaluated")
 	}
-	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
+	return diff.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
 }
 
 // explainJSON writes a in the form that JSON uses for reports.
 func explainJSON(w io.Writer, a ExplainResult) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
-	if err := writeJSON(w, a); err != nil {
+	if err := WriteJSON(w, a); err != nil {
 		return fmt.Errorf("writing the JSON explanation: %w", err)
 	}
 	return nil
@@ -65,14 +68,14 @@ func explainText(w io.Writer, a ExplainResult) error {
 
 // mergedExplanation is an explanation that applies to several platforms.
 type mergedExplanation struct {
-	policy.Explanation
+	explain.Explanation
 	platforms orderedSet
 }
 
 // mergeExplanations merges explanations that differ only in the platform.
-func mergeExplanations(list []policy.Explanation) []*mergedExplanation {
+func mergeExplanations(list []explain.Explanation) []*mergedExplanation {
 	type key struct {
-		policy.Outcome
+		explain.Outcome
 		issue string
 	}
 	var merged []*mergedExplanation
@@ -100,27 +103,27 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 	}
 	t.section(title + ": " + strings.ToUpper(string(e.Outcome)))
 	t.blank()
-	if e.Outcome == policy.OutcomeAllowed {
+	if e.Outcome == explain.Allowed {
 		t.item(2, "no rule matches it")
 	} else {
 		t.item(2, "by "+ruleText(e.Violation))
-		t.item(2, message(issue{Violation: e.Violation}))
+		t.item(2, message(Item{Violation: e.Violation}))
 	}
 	if len(e.platforms.list) > 0 {
 		t.item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
 	}
 	t.notes(2, t.dates(e.Explanation)...)
-	t.notes(2, t.expired(issue{Violation: e.Violation})...)
+	t.notes(2, t.expired(Item{Violation: e.Violation})...)
 	t.matching(e.Rules)
 	t.remedies(e.Remedies)
-	if e.Outcome == policy.OutcomeBlocked {
+	if e.Outcome == explain.Blocked {
 		t.suggestException(e.Explanation)
 	}
 }
 
 // suggestException writes an exception that would let a violation pass. It skips a violation about many
 // packages: the explanation does not list them, and the report offers the exception.
-func (t explainWriter) suggestException(e policy.Explanation) {
+func (t explainWriter) suggestException(e explain.Explanation) {
 	if e.Unmatched != nil && e.Unmatched.Package == nil {
 		return
 	}
@@ -138,7 +141,7 @@ func (t explainWriter) suggestException(e policy.Explanation) {
 }
 
 // dates returns the dates of the finding, and of what lets it pass temporarily.
-func (t explainWriter) dates(e policy.Explanation) []string {
+func (t explainWriter) dates(e explain.Explanation) []string {
 	var notes []string
 	note := func(what string, at time.Time) {
 		if !at.IsZero() {

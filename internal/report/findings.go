@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // findings lists the findings of one package. Platforms that all findings share are named once.
@@ -34,19 +34,19 @@ func (t text) findings(g packageGroup, showFix bool) {
 }
 
 // platformNote names the platforms of an issue. It returns "" if the image has only one platform.
-func (t text) platformNote(i issue) string {
-	if len(t.Input.Platforms) < 2 || len(i.platforms.list) == 0 {
+func (t text) platformNote(i Item) string {
+	if len(t.Input.Platforms) < 2 || len(i.Platforms) == 0 {
 		return ""
 	}
-	names := make([]string, len(i.platforms.list))
-	for at, p := range i.platforms.list {
+	names := make([]string, len(i.Platforms))
+	for at, p := range i.Platforms {
 		names[at] = short(p)
 	}
 	return "on " + strings.Join(names, ", ")
 }
 
 // expired names the exceptions that used to cover an issue.
-func (t text) expired(i issue) []string {
+func (t text) expired(i Item) []string {
 	var out []string
 	for _, e := range i.Expired {
 		out = append(out, fmt.Sprintf("its exception (%s) expired %s%s: owner %s, reason: %s", positionText(e.Position),
@@ -55,14 +55,14 @@ func (t text) expired(i issue) []string {
 	return out
 }
 
-func message(i issue) string {
+func message(i Item) string {
 	if i.Message != "" {
 		return Sanitize(i.Message)
 	}
 	return "violation of kind " + short(string(i.Kind))
 }
 
-func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
+func nameVersion(p evidence.Package) string { return short(p.Name) + " " + short(p.Version) }
 
 // typeAndPaths returns the type of a package, its first paths, and the number of further paths.
 func typeAndPaths(g packageGroup) string {
@@ -77,7 +77,7 @@ func typeAndPaths(g packageGroup) string {
 }
 
 // differ reports whether the issues are fixed in different versions.
-func differ(issues []issue) bool {
+func differ(issues []Item) bool {
 	for _, i := range issues[1:] {
 		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
 			return true
@@ -87,7 +87,7 @@ func differ(issues []issue) bool {
 }
 
 // findingCells returns the first columns of every list of findings.
-func findingCells(f policy.Finding) []cell {
+func findingCells(f evidence.Finding) []cell {
 	id := short(f.ID)
 	if !strings.HasPrefix(f.ID, "CVE-") {
 		for _, alias := range f.Aliases {
@@ -99,9 +99,9 @@ func findingCells(f policy.Finding) []cell {
 	}
 	severity := cell{text: f.Severity.String()}
 	switch f.Severity {
-	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
+	case evidence.SeverityCritical, evidence.SeverityHigh, evidence.SeverityUnknown:
 		severity.style = red
-	case policy.SeverityMedium:
+	case evidence.SeverityMedium:
 		severity.style = yellow
 	}
 	kev := cell{style: red}
@@ -119,16 +119,16 @@ func findingCells(f policy.Finding) []cell {
 }
 
 // fixText returns the fix state of a finding, with the fixed version if it is known.
-func fixText(f policy.Finding) string {
+func fixText(f evidence.Finding) string {
 	switch f.FixState {
-	case policy.FixAvailable:
+	case evidence.FixAvailable:
 		if versions := fixVersions(f); versions != "" {
 			return "fixed in " + versions
 		}
 		return "fixed in an unknown version"
-	case policy.FixNone:
+	case evidence.FixNone:
 		return "not fixed"
-	case policy.FixWont:
+	case evidence.FixWont:
 		return "will not be fixed"
 	}
 	return "fix unknown"

@@ -3,7 +3,7 @@ package report
 import (
 	"fmt"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // gaps counts the gaps in the evidence, regardless of the policy.
@@ -12,7 +12,7 @@ func (t text) gaps() {
 	suppressed, owned := 0, 0
 	for _, p := range t.Input.Platforms {
 		for _, u := range p.Unknowns {
-			if u.Class == policy.UnknownOwned {
+			if u.Class == evidence.UnknownOwned {
 				owned++
 				continue
 			}
@@ -56,8 +56,8 @@ func (t text) gapList(title string, list []string) {
 	}
 }
 
-func unmatchedName(u policy.Unmatched) string {
-	if u.Reason == policy.TypeNotInDatabase {
+func unmatchedName(u evidence.Unmatched) string {
+	if u.Reason == evidence.TypeNotInDatabase {
 		return fmt.Sprintf("%d packages of type %s", u.Packages, short(u.Type))
 	}
 	if u.Package == nil {
@@ -66,7 +66,7 @@ func unmatchedName(u policy.Unmatched) string {
 	return nameVersion(*u.Package)
 }
 
-func unmatchedReason(u policy.Unmatched) string {
+func unmatchedReason(u evidence.Unmatched) string {
 	if u.Detail == "" {
 		return short(string(u.Reason))
 	}

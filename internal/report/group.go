@@ -8,15 +8,8 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
-
-// issue is a violation as it is counted for people: the same violation on several platforms, or at
-// several paths, is one issue.
-type issue struct {
-	policy.Violation
-	platforms orderedSet
-	paths     orderedSet
-}
 
 // orderedSet is a set of strings in insertion order.
 type orderedSet struct {
@@ -35,56 +28,9 @@ func (o *orderedSet) add(s string) {
 	o.list = append(o.list, s)
 }
 
-// merge joins equal violations, in the order of their first appearance.
-func merge(violations []policy.Violation) []issue {
-	var out []issue
-	index := map[string]int{}
-	for _, v := range violations {
-		key := issueKey(v)
-		i, ok := index[key]
-		if !ok {
-			i = len(out)
-			index[key] = i
-			// Clone the slice: appending to it must not change the report's own slice.
-			v.Expired = slices.Clone(v.Expired)
-			out = append(out, issue{Violation: v})
-		} else {
-			for _, e := range v.Expired {
-				if !slices.Contains(out[i].Expired, e) {
-					out[i].Expired = append(out[i].Expired, e)
-				}
-			}
-		}
-		out[i].platforms.add(v.Platform)
-		if v.Finding != nil {
-			for _, l := range v.Finding.Package.Found {
-				out[i].paths.add(l.Path)
-			}
-		}
-	}
-	return out
-}
-
-// issueKey returns the same key for violations that differ only in platform and paths.
-func issueKey(v policy.Violation) string {
-	parts := []string{string(v.Kind), v.Rule, v.Position.String(), v.Scope, v.Blocks.String()}
-	if f := v.Finding; f != nil {
-		parts = append(parts, f.ID, f.Severity.String(), strconv.FormatBool(f.KEV != nil),
-			packageKey(f.Package), string(f.FixState), fixVersions(*f))
-	} else {
-		parts = append(parts, v.Message)
-	}
-	return fmt.Sprintf("%q", parts)
-}
-
-// packageKey omits the purl, because its qualifiers name the architecture.
-func packageKey(p policy.Package) string {
-	return fmt.Sprintf("%q", []string{p.Name, p.Version, p.Type})
-}
-
 // fixVersions joins the versions that fix a finding. It returns "" if no fix is available.
-func fixVersions(f policy.Finding) string {
-	if f.FixState != policy.FixAvailable {
+func fixVersions(f evidence.Finding) string {
+	if f.FixState != evidence.FixAvailable {
 		return ""
 	}
 	versions := make([]string, len(f.Fixes))
@@ -96,8 +42,8 @@ func fixVersions(f policy.Finding) string {
 
 // packageGroup holds all issues of one version of one package.
 type packageGroup struct {
-	pkg    policy.Package
-	issues []issue
+	pkg    evidence.Package
+	issues []Item
 	paths  orderedSet
 	// target is the version to upgrade to. It is empty if no single version is known to fix every
 	// issue.
@@ -106,7 +52,7 @@ type packageGroup struct {
 
 // byPackage groups issues with findings by package. The most severe group and the most severe issue
 // come first.
-func byPackage(issues []issue) []packageGroup {
+func byPackage(issues []Item) []packageGroup {
 	var out []packageGroup
 	index := map[string]int{}
 	for _, one := range issues {
@@ -118,8 +64,8 @@ func byPackage(issues []issue) []packageGroup {
 			out = append(out, packageGroup{pkg: one.Finding.Package})
 		}
 		out[i].issues = append(out[i].issues, one)
-		for _, path := range one.paths.list {
-			out[i].paths.add(path)
+		for _, l := range one.Places {
+			out[i].paths.add(l.Path)
 		}
 	}
 	for i := range out {
@@ -135,7 +81,7 @@ func byPackage(issues []issue) []packageGroup {
 
 // bySeverity orders issues with findings: known exploited first, then by severity, with unknown before
 // critical, then by EPSS score. Ties are ordered by id and package.
-func bySeverity(a, b issue) int {
+func bySeverity(a, b Item) int {
 	return cmp.Or(
 		cmp.Compare(urgency(b.Finding), urgency(a.Finding)),
 		cmp.Compare(epss(b.Finding), epss(a.Finding)),
@@ -144,10 +90,10 @@ func bySeverity(a, b issue) int {
 	)
 }
 
-func urgency(f *policy.Finding) int {
+func urgency(f *evidence.Finding) int {
 	level := int(f.Severity)
-	if f.Severity == policy.SeverityUnknown {
-		level = int(policy.SeverityCritical) + 1
+	if f.Severity == evidence.SeverityUnknown {
+		level = int(evidence.SeverityCritical) + 1
 	}
 	if f.KEV != nil {
 		level += 100
@@ -155,7 +101,7 @@ func urgency(f *policy.Finding) int {
 	return level
 }
 
-func epss(f *policy.Finding) float64 {
+func epss(f *evidence.Finding) float64 {
 	if f.EPSS == nil {
 		return 0
 	}
@@ -165,7 +111,7 @@ func epss(f *policy.Finding) float64 {
 // target returns the version that fixes all issues: the fix that they share, or the highest one if
 // each issue has exactly one fix and all are dotted numbers, which every ecosystem orders alike.
 // Otherwise it returns "" instead of guessing.
-func target(issues []issue) string {
+func target(issues []Item) string {
 	first := fixVersions(*issues[0].Finding)
 	same := true
 	for _, i := range issues[1:] {
@@ -210,7 +156,7 @@ type remedyGroup struct {
 	rule       string
 	do         instruction
 	exceptions orderedSet
-	issues     []issue
+	issues     []Item
 }
 
 // causes are the kinds of violations that make the other evidence unreliable. They are listed
@@ -236,8 +182,8 @@ func kindRank(k policy.Kind) int {
 	return len(causes) + 1 + len(symptoms)
 }
 
-func (m *remedier) byRemedy(issues []issue) []remedyGroup {
-	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b issue) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
+func (m *remedier) byRemedy(issues []Item) []remedyGroup {
+	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b Item) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
 	var out []remedyGroup
 	index := map[[2]string]int{}
 	for _, one := range sorted {
@@ -276,7 +222,7 @@ func positionText(p policy.Position) string {
 
 // splitByFix separates issues into findings with a fix, findings without one, and the rest. A violation
 // of kind vulnerability without a finding is in the rest, so that nothing is lost.
-func splitByFix(issues []issue) (fixable, unfixable, others []issue) {
+func splitByFix(issues []Item) (fixable, unfixable, others []Item) {
 	for _, i := range issues {
 		switch {
 		case i.Finding == nil:

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // header names the tool, the image, the database and the policy.
@@ -68,7 +68,7 @@ func (t text) image() {
 	}
 }
 
-func distribution(d policy.Distribution) string {
+func distribution(d evidence.Distribution) string {
 	switch {
 	case d.Name != "":
 		return short(d.Name)
@@ -100,8 +100,8 @@ func (t text) database() {
 }
 
 // providers names the oldest data in the database, and the providers without a date.
-func (t text) providers(all []policy.Provider) {
-	var oldest policy.Provider
+func (t text) providers(all []evidence.Provider) {
+	var oldest evidence.Provider
 	var undated []string
 	for _, p := range all {
 		switch {

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // overridden is a report of a denial that was overridden.
 func overridden() Report {
 	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64",
-		Finding: &policy.Finding{ID: "CVE-1", Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}}
+		Finding: &evidence.Finding{ID: "CVE-1", Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb"}}}
 	end := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	o := policy.Override{Reason: "late", Approver: "oncall@example.com", Expires: end}
 	d := policy.Decision{Violations: []policy.Violation{violation}}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Remedy says what to do about a group of violations.
@@ -159,7 +160,7 @@ func (m *remedier) do(v *policy.Violation) instruction {
 	return say("add the missing evidence, then check again")
 }
 
-func (m *remedier) vulnerability(f *policy.Finding) instruction {
+func (m *remedier) vulnerability(f *evidence.Finding) instruction {
 	switch {
 	case f == nil:
 		return say("check again: the report lacks the finding")
@@ -183,23 +184,23 @@ func distributionRemedy(rule string) instruction {
 	return say("change FROM in the Dockerfile to a release that its vendor still supports, and build again with: docker build --pull .")
 }
 
-func unmatchedRemedy(reason policy.UnmatchedReason) string {
+func unmatchedRemedy(reason evidence.UnmatchedReason) string {
 	switch reason {
-	case policy.NoDistribution:
+	case evidence.NoDistribution:
 		return "keep /etc/os-release in the image: without it no system package can be matched"
-	case policy.DistributionNotInDatabase:
+	case evidence.DistributionNotInDatabase:
 		return "rebuild the image on a distribution and release that the database covers"
-	case policy.TypeNotInDatabase:
+	case evidence.TypeNotInDatabase:
 		return "run \"imagegate db update\": the database has no advisories for that type of package; or remove the packages"
-	case policy.VersionUnknown:
+	case evidence.VersionUnknown:
 		return "build the package with a version, or remove it"
-	case policy.VersionNotComparable:
+	case evidence.VersionNotComparable:
 		return "give the package a version that follows the scheme of its ecosystem, or remove it"
-	case policy.MainModule:
+	case evidence.MainModule:
 		return "build the program from a released version"
-	case policy.FirstParty:
+	case evidence.FirstParty:
 		return "give the application's own package a version, or set notCovered: {firstParty: warn} in the policy"
-	case policy.NothingCataloged:
+	case evidence.NothingCataloged:
 		return "keep the package metadata in the image: without it nothing can be matched"
 	}
 	return "remove the unmatched package, or use a database that covers it"
@@ -213,7 +214,7 @@ func sbomRemedy(v *policy.Violation) instruction {
 }
 
 // packageRemedy returns the remedy for a denied or outdated package. A nil p is a missing package.
-func packageRemedy(p *policy.Package) instruction {
+func packageRemedy(p *evidence.Package) instruction {
 	if p == nil {
 		return say("add the package that the rule requires to the image")
 	}
@@ -223,7 +224,7 @@ func packageRemedy(p *policy.Package) instruction {
 	return say("remove %s from the image, or replace it with a version that the rule accepts", short(p.Name))
 }
 
-func licenseRemedy(p *policy.Package) instruction {
+func licenseRemedy(p *evidence.Package) instruction {
 	if p == nil {
 		return say("replace the package with one under another license")
 	}
@@ -268,7 +269,7 @@ func (m *remedier) provenance(check string) instruction {
 
 // upgrade returns how to upgrade a package to a version with a fix, or to its newest version if
 // version is empty or not a single version.
-func upgrade(p policy.Package, version string) instruction {
+func upgrade(p evidence.Package, version string) instruction {
 	known := version
 	if !isShellWord(version) {
 		version = ""
@@ -287,7 +288,7 @@ func upgrade(p policy.Package, version string) instruction {
 
 // upgradeCommand returns "" for package types without such a command. Distributions keep only the
 // newest version of a package, so a command with a fixed version would fail.
-func upgradeCommand(p policy.Package, version string) string {
+func upgradeCommand(p evidence.Package, version string) string {
 	name := p.Name
 	switch p.Type {
 	case "deb":
@@ -324,7 +325,7 @@ func upgradeCommand(p policy.Package, version string) string {
 }
 
 // removal returns the command that removes a package, or "" if none is known.
-func removal(p policy.Package) string {
+func removal(p evidence.Package) string {
 	command := map[string]string{
 		"deb": "apt-get purge -y ", "apk": "apk del ", "rpm": "dnf remove -y ",
 		"npm": "npm uninstall ", "python": "pip uninstall -y ", "gem": "bundle remove ",
@@ -363,7 +364,7 @@ func (m *remedier) exception(v *policy.Violation) string {
 // limits returns the keys that limit an exception to v, the narrowest first. None may be usable,
 // because names from the image may have characters that a policy does not allow.
 func (m *remedier) limits(v *policy.Violation) (limits []string) {
-	var pkg *policy.Package
+	var pkg *evidence.Package
 	switch {
 	case v.Unknown != nil:
 		return append(limits, ", path: "+yamlText(pathPattern(v.Unknown.Path)))

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Suite holds the results of a policy.Suite.
+// Suite holds the results of a suite.Suite.
 type Suite struct {
 	File  string
 	Cases []Case

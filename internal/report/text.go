@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Text writes the report for people, with the default TextOptions.
@@ -72,7 +72,7 @@ type text struct {
 	*layout
 	Report
 	// known reports whether the approved image has the finding too.
-	known    func(platform string, f *policy.Finding) bool
+	known    func(platform string, f *evidence.Finding) bool
 	remedies *remedier
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -208,9 +209,9 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 }
 
 // finding returns the i-th of many findings.
-func finding(i int) *policy.Finding {
-	return &policy.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: policy.SeverityHigh, FixState: policy.FixAvailable,
-		Package: policy.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []policy.Fix{{Version: "2"}}}
+func finding(i int) *evidence.Finding {
+	return &evidence.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: evidence.SeverityHigh, FixState: evidence.FixAvailable,
+		Package: evidence.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []evidence.Fix{{Version: "2"}}}
 }
 
 func TestViolationsAreNotCut(t *testing.T) {
@@ -224,7 +225,7 @@ func TestViolationsAreNotCut(t *testing.T) {
 			// A violation of kind vulnerability without a finding.
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "d", Message: fmt.Sprintf("bare-%05d", i)})
 		unfixed := finding(n + i)
-		unfixed.FixState = policy.FixWont
+		unfixed.FixState = evidence.FixWont
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "e", Finding: unfixed})
 	}
 	text := render(t, Text, Report{Decision: d})
@@ -247,10 +248,10 @@ func TestShortenedListsCountTheRest(t *testing.T) {
 		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *finding(1000 + i)})
 	}
 	r := Report{Decision: d}
-	r.Input.Platforms = []policy.Platform{{Platform: "linux/amd64"}}
+	r.Input.Platforms = []evidence.Platform{{Platform: "linux/amd64"}}
 	for i := range 9 {
 		r.Input.Platforms[0].Unknowns = append(r.Input.Platforms[0].Unknowns,
-			policy.Unknown{Location: policy.Location{Path: fmt.Sprintf("/%d", i)}, Reason: "unreadable"})
+			evidence.Unknown{Location: evidence.Location{Path: fmt.Sprintf("/%d", i)}, Reason: "unreadable"})
 	}
 	text := render(t, Text, r)
 	for want, n := range map[string]int{"and 20 more:": 2, "and 25 more:": 1, "and 6 more:": 1, "message-": 10, "CVE-2026-": 15} {
@@ -265,10 +266,10 @@ func TestSameFindingOnSeveralPlatformsIsListedOnce(t *testing.T) {
 	d := &policy.Decision{}
 	r := Report{Decision: d}
 	for i, p := range platforms {
-		r.Input.Platforms = append(r.Input.Platforms, policy.Platform{Platform: p})
+		r.Input.Platforms = append(r.Input.Platforms, evidence.Platform{Platform: p})
 		f := finding(1)
 		f.Package.PURL = "pkg:deb/p@1?arch=" + p
-		f.Package.Found = []policy.Location{{Path: "/lib/" + p}}
+		f.Package.Found = []evidence.Location{{Path: "/lib/" + p}}
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: f})
 		if i < 2 {
 			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: finding(2)})
@@ -291,11 +292,11 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 		"rule":     func(v *policy.Violation) { v.Rule = "b" },
 		"line":     func(v *policy.Violation) { v.Position.Line = 9 },
 		"id":       func(v *policy.Violation) { v.Finding.ID = "CVE-2026-1" },
-		"severity": func(v *policy.Violation) { v.Finding.Severity = policy.SeverityLow },
+		"severity": func(v *policy.Violation) { v.Finding.Severity = evidence.SeverityLow },
 		"version":  func(v *policy.Violation) { v.Finding.Package.Version = "3" },
 		"type":     func(v *policy.Violation) { v.Finding.Package.Type = "deb" },
-		"fix":      func(v *policy.Violation) { v.Finding.Fixes = []policy.Fix{{Version: "7"}} },
-		"KEV":      func(v *policy.Violation) { v.Finding.KEV = new(policy.KEV) },
+		"fix":      func(v *policy.Violation) { v.Finding.Fixes = []evidence.Fix{{Version: "7"}} },
+		"KEV":      func(v *policy.Violation) { v.Finding.KEV = new(evidence.KEV) },
 	} {
 		a := policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(1)}
 		b := policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(1)}
@@ -326,13 +327,13 @@ func TestUpgradeTargetIsNotGuessed(t *testing.T) {
 		{[][]string{{"2.0.0-rc1"}, {"1.9.0"}}, ""},
 		{[][]string{{"99999999999999999999999"}, {"1"}}, ""},
 	} {
-		var issues []issue
+		var issues []Item
 		for _, versions := range tt.fixes {
-			f := &policy.Finding{FixState: policy.FixAvailable}
+			f := &evidence.Finding{FixState: evidence.FixAvailable}
 			for _, v := range versions {
-				f.Fixes = append(f.Fixes, policy.Fix{Version: v})
+				f.Fixes = append(f.Fixes, evidence.Fix{Version: v})
 			}
-			issues = append(issues, issue{Violation: policy.Violation{Finding: f}})
+			issues = append(issues, Item{Violation: policy.Violation{Finding: f}})
 		}
 		if got := target(issues); got != tt.want {
 			t.Errorf("target(%v) = %q, want %q", tt.fixes, got, tt.want)
@@ -342,7 +343,7 @@ func TestUpgradeTargetIsNotGuessed(t *testing.T) {
 
 func TestUnknownSeverityIsNotListedAsLow(t *testing.T) {
 	d := &policy.Decision{Passed: true}
-	for i, s := range []policy.Severity{policy.SeverityLow, policy.SeverityUnknown, policy.SeverityCritical, policy.SeverityNegligible} {
+	for i, s := range []evidence.Severity{evidence.SeverityLow, evidence.SeverityUnknown, evidence.SeverityCritical, evidence.SeverityNegligible} {
 		f := finding(i)
 		f.Severity = s
 		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *f})

@@ -7,7 +7,7 @@ import (
 
 func (t text) violations() {
 	fixable, unfixable, others := splitByFix(merge(t.Decision.Violations))
-	var first, last []issue
+	var first, last []Item
 	for _, i := range others {
 		if slices.Contains(causes, i.Kind) {
 			first = append(first, i)
@@ -22,7 +22,7 @@ func (t text) violations() {
 	t.howToExcept()
 }
 
-func (t text) fixable(found []issue) {
+func (t text) fixable(found []Item) {
 	if len(found) == 0 {
 		return
 	}
@@ -39,7 +39,7 @@ func (t text) fixable(found []issue) {
 	}
 }
 
-func (t text) unfixable(found []issue) {
+func (t text) unfixable(found []Item) {
 	if len(found) == 0 {
 		return
 	}
@@ -55,7 +55,7 @@ func (t text) unfixable(found []issue) {
 	}
 }
 
-func (t text) others(title string, issues []issue) {
+func (t text) others(title string, issues []Item) {
 	if len(issues) == 0 {
 		return
 	}

@@ -51,7 +51,7 @@ func (t text) waived(title string, violations []policy.Violation) {
 }
 
 // brief lists findings on one line each, the most severe first, up to a limit.
-func (t text) brief(found []issue, limit int) {
+func (t text) brief(found []Item, limit int) {
 	slices.SortStableFunc(found, bySeverity)
 	var rows []row
 	for _, i := range found[:min(len(found), limit)] {

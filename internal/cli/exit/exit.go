@@ -114,7 +114,7 @@ func isConfiguration(err error) bool {
 }
 
 // Finish prints the error with its hint and returns the exit code. Except after a denial, the last
-// line says whether the command can be retried.
+// line states whether the command can be retried.
 func Finish(ctx context.Context, w io.Writer, err error) int {
 	v := Classify(ctx, err)
 	if err == nil || err == ErrDenied { //nolint:errorlint // by itself, a denial has been reported

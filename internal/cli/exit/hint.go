@@ -66,9 +66,9 @@ func hint(err error) string {
 	case errors.As(err, &untrusted):
 		return untrustedHint(untrusted)
 	case errors.As(err, &written) && written.Promoted:
-		return "the image is promoted: its tags are written and verified. Run the command again to write what is missing"
+		return "the image is promoted: its tags are written and verified. Run the command again to write the missing files"
 	case errors.As(err, &crash):
-		return "this is not a decision about the image, and the run wrote nothing more to a registry. A file in the image may be crafted to crash a parser"
+		return "this is not a decision about the image, and nothing more was written to a registry after the crash. A file in the image may be crafted to crash a parser"
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.FromFuture:
@@ -82,11 +82,11 @@ func hint(err error) string {
 	case errors.As(err, &refused):
 		return "the tags of the registry are immutable, so the decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
 	case errors.As(err, &failure) && failure.Side == registry.Approved && strings.Contains(err.Error(), "/referrers/"):
-		return "a newer decision may be among the referrers. If nothing in that registry is stored as bundles, use --insecure-ignore-referrers with promote and verify"
+		return "a newer decision may be among the referrers. If that registry stores no bundles, use --insecure-ignore-referrers with promote and verify"
 	case errors.As(err, &failure) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &failure) && isStatus(err, http.StatusNotFound) && failure.Side == registry.Staging:
-		return "check the repository and the tag. Some registries give the same answer if the login is missing"
+		return "check the repository and the tag. Some registries send the same response if the login is missing"
 	case errors.As(err, &verified) && verified.OtherRepository:
 		return "if the image is in a mirror or a pull-through cache, use --repository with the original repository"
 	case errors.As(err, &verified) && verified.Overridden:
@@ -102,7 +102,7 @@ func hint(err error) string {
 // untrustedHint returns the command that fixes the permissions of a file or folder, if this user
 // can do that.
 func untrustedHint(e *disk.UntrustedError) string {
-	elsewhere := "name a folder of your own, for example with --cache-dir or --temp-dir"
+	elsewhere := "use a folder of your own, for example with --cache-dir or --temp-dir"
 	at := report.Sanitize("'" + strings.ReplaceAll(e.At, "'", `'\''`) + "'")
 	info, err := os.Lstat(e.At)
 	mendable := err == nil && (os.Geteuid() == 0 || disk.IsOwn(info))
@@ -116,7 +116,7 @@ func untrustedHint(e *disk.UntrustedError) string {
 	case disk.ReadableByOthers:
 		return "run \"chmod go-rwx " + at + "\""
 	case disk.OwnedByOther:
-		return elsewhere + "; imagegate creates it if it does not exist"
+		return elsewhere + "; imagegate creates the folder if it does not exist"
 	}
 	return ""
 }

@@ -1,0 +1,227 @@
+package report
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
+)
+
+// Status is the effect of the policies on an [Item]. The order is the order of every report.
+type Status uint8
+
+// The statuses.
+const (
+	// Blocking denies the image.
+	Blocking Status = iota
+	// Warning lets the image pass: by the effect of a rule, in a grace period, or because the
+	// approved image has the finding too.
+	Warning
+	// Excepted would block, and an exception of the policy covers it.
+	Excepted
+	// NotAffected would block or warn, and a VEX statement removes it.
+	NotAffected
+)
+
+// statusNames are the names of the statuses in machine-readable formats.
+var statusNames = [...]string{"blocking", "warning", "excepted", "notAffected"}
+
+// String returns "blocking", "warning", "excepted" or "notAffected".
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// Item is one problem as every format counts it. The same violation on several platforms, or at
+// several paths, is one item.
+type Item struct {
+	// Violation is the violation on the first of Platforms.
+	policy.Violation
+	Status Status
+	// Platforms are the platforms that have the problem. The list is empty if the problem concerns
+	// the whole image.
+	Platforms []string
+	// Places are the places of the affected package on all platforms, each path once.
+	Places []evidence.Location
+	// Exception covers the item if Status is Excepted.
+	Exception *policy.Exception
+	// Statement removes the item if Status is NotAffected.
+	Statement *evidence.VEXStatement
+}
+
+// Items returns everything that the policies reported: what blocks, then warnings, exceptions and
+// VEX statements, each in the order of the decision. Findings that no rule matched are not items.
+// Without a decision there are none. Items of different statuses are never joined.
+func (r Report) Items() []Item {
+	if r.Decision == nil {
+		return nil
+	}
+	var excepted, removed joiner
+	for i := range r.Decision.Excepted {
+		e := &r.Decision.Excepted[i]
+		one := excepted.add(e.Violation, e.Exception.Position.String())
+		one.Status, one.Exception = Excepted, &e.Exception
+	}
+	for i := range r.Decision.NotAffected {
+		n := &r.Decision.NotAffected[i]
+		one := removed.add(n.Violation, fmt.Sprintf("%q", []string{n.Statement.Author, n.Statement.Document, string(n.Statement.Status), n.Statement.Justification}))
+		one.Status, one.Statement = NotAffected, &n.Statement
+	}
+	warnings := merge(r.Decision.Warnings)
+	for i := range warnings {
+		warnings[i].Status = Warning
+	}
+	return slices.Concat(merge(r.Decision.Violations), warnings, excepted.items, removed.items)
+}
+
+// Counts are the numbers of items of each status.
+type Counts struct {
+	Blocking, Warnings, Excepted, NotAffected int
+	// Packages is the number of packages, in one version each, with blocking findings.
+	Packages int
+}
+
+// Counts counts the items. Every format prints these numbers.
+func (r Report) Counts() Counts { return CountItems(r.Items()) }
+
+// CountItems counts items by status.
+func CountItems(items []Item) Counts {
+	var c Counts
+	packages := map[string]bool{}
+	for i := range items {
+		switch items[i].Status {
+		case Blocking:
+			c.Blocking++
+			if f := items[i].Finding; f != nil {
+				packages[packageKey(f.Package)] = true
+			}
+		case Warning:
+			c.Warnings++
+		case Excepted:
+			c.Excepted++
+		case NotAffected:
+			c.NotAffected++
+		}
+	}
+	c.Packages = len(packages)
+	return c
+}
+
+// Subject returns the package that the item is about, or nil.
+func (i *Item) Subject() *evidence.Package {
+	switch {
+	case i.Finding != nil:
+		return &i.Finding.Package
+	case i.Package != nil:
+		return i.Package
+	case i.Unmatched != nil:
+		return i.Unmatched.Package
+	}
+	return nil
+}
+
+// Fingerprint identifies the problem in the images of a repository: 64 hexadecimal digits. It stays
+// the same for another tag, digest, platform or version of the package, so that a system that
+// tracks problems keeps one entry for it. Several items can have the same fingerprint, for example
+// if an image has two versions of a package; more distinguishes them.
+func (i *Item) Fingerprint(repository string, more ...string) string {
+	parts := []string{repository, string(i.Kind), i.Rule}
+	if i.Finding != nil {
+		parts = append(parts, i.Finding.ID)
+	}
+	switch p := i.Subject(); {
+	case p != nil && p.PURL != "":
+		parts = append(parts, unversioned(p.PURL))
+	case p != nil:
+		parts = append(parts, p.Type, p.Name)
+	case i.Unknown != nil:
+		parts = append(parts, i.Unknown.Path)
+	case i.Check != "":
+		parts = append(parts, i.Check)
+	default:
+		parts = append(parts, i.Message)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", append(parts, more...)))
+	return hex.EncodeToString(sum[:])
+}
+
+// joiner joins equal violations, in the order of their first appearance.
+type joiner struct {
+	items []Item
+	index map[string]int
+	seen  []seen
+}
+
+// seen is what an item has already.
+type seen struct{ platforms, paths map[string]bool }
+
+// add returns the item that v belongs to. The pointer is valid until the next call. Violations with
+// different texts in more are not joined.
+func (j *joiner) add(v policy.Violation, more string) *Item {
+	key := more + issueKey(v)
+	at, ok := j.index[key]
+	if !ok {
+		if j.index == nil {
+			j.index = map[string]int{}
+		}
+		at = len(j.items)
+		j.index[key] = at
+		// Clone the slice: appending to it must not change the report's own slice.
+		v.Expired = slices.Clone(v.Expired)
+		j.items = append(j.items, Item{Violation: v})
+		j.seen = append(j.seen, seen{map[string]bool{}, map[string]bool{}})
+	}
+	one, had := &j.items[at], j.seen[at]
+	if ok {
+		for _, e := range v.Expired {
+			if !slices.Contains(one.Expired, e) {
+				one.Expired = append(one.Expired, e)
+			}
+		}
+	}
+	if v.Platform != "" && !had.platforms[v.Platform] {
+		had.platforms[v.Platform] = true
+		one.Platforms = append(one.Platforms, v.Platform)
+	}
+	if v.Finding != nil {
+		for _, l := range v.Finding.Package.Found {
+			if l.Path != "" && !had.paths[l.Path] {
+				had.paths[l.Path] = true
+				one.Places = append(one.Places, l)
+			}
+		}
+	}
+	return one
+}
+
+// merge joins equal violations into items that block.
+func merge(violations []policy.Violation) []Item {
+	var j joiner
+	for _, v := range violations {
+		j.add(v, "")
+	}
+	return j.items
+}
+
+// issueKey returns the same key for violations that differ only in platform and paths.
+func issueKey(v policy.Violation) string {
+	parts := []string{string(v.Kind), v.Rule, v.Position.String(), v.Scope, v.Blocks.String()}
+	if f := v.Finding; f != nil {
+		parts = append(parts, f.ID, f.Severity.String(), strconv.FormatBool(f.KEV != nil),
+			packageKey(f.Package), string(f.FixState), fixVersions(*f))
+	} else {
+		parts = append(parts, v.Message)
+	}
+	return fmt.Sprintf("%q", parts)
+}
+
+// packageKey omits the purl, because its qualifiers name the architecture.
+func packageKey(p evidence.Package) string {
+	return fmt.Sprintf("%q", []string{p.Name, p.Version, p.Type})
+}

@@ -1,0 +1,138 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// outcomeNames are the names of the outcomes in machine-readable formats.
+var outcomeNames = [...]string{"undecided", "denied", "unfinished", "passed", "passedEarlier", "overridden", "signatureOnly"}
+
+// String returns the name of the outcome in machine-readable formats, such as "passedEarlier".
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return fmt.Sprintf("outcome(%d)", uint8(o))
+}
+
+// IsPass reports whether the exit code of a run with this outcome is 0. An override counts: the
+// image was promoted, or verified, as the policy allows. For an unfinished run it is false.
+func (o Outcome) IsPass() bool {
+	return o == Passed || o == PassedEarlier || o == Overridden || o == SignatureOnly
+}
+
+// IsFailure reports whether a tool or a service failed, so that the run says nothing against the
+// image.
+func (o Outcome) IsFailure() bool { return o == Undecided || o == Unfinished }
+
+// Verdict is the result of a run in the words that every format uses.
+type Verdict struct {
+	Outcome Outcome
+	// Word is PASSED, PASSED EARLIER, SIGNED, OVERRIDDEN, DENIED or FAILED. FAILED is the failure
+	// of a tool or a service, never a denial.
+	Word string
+	// Why is the reason in one sentence, without a full stop. It is safe to print on one line, and
+	// has no markup. For a failure it has the first line of the error.
+	Why    string
+	Counts Counts
+	// Until is when the decision can first change without a new image. Zero means never, or no
+	// pass.
+	Until time.Time
+}
+
+// Verdict returns the result of the run.
+func (r Report) Verdict() Verdict {
+	v := Verdict{Outcome: r.Outcome(), Counts: r.Counts()}
+	switch v.Outcome {
+	case Denied:
+		v.Word, v.Why = "DENIED", r.problems(v.Counts)
+	case Overridden:
+		v.Word = "OVERRIDDEN"
+		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), r.overridden(v.Counts))
+	case Passed:
+		v.Word, v.Why, v.Until = "PASSED", passedWhy(v.Counts), r.Decision.Until
+	case PassedEarlier:
+		v.Word, v.Why = "PASSED EARLIER", "a signed decision was found and verified; the image was not evaluated again"
+	case SignatureOnly:
+		v.Word, v.Why = "SIGNED", "a trusted signature was found and verified; the decision was not checked"
+	case Unfinished:
+		v.Word, v.Why = "FAILED", "the image passed, but a later step failed"+r.failure()
+	default:
+		v.Word, v.Why = "FAILED", "no decision was made, so the image did not pass"+r.failure()
+	}
+	return v
+}
+
+// problems describes a denial: "28 problems in 22 packages: 27 have a fix, 1 has none".
+func (r Report) problems(c Counts) string {
+	if c.Blocking == 0 {
+		return "no violation is listed, but the image did not pass"
+	}
+	fixable, unfixable, _ := splitByFix(merge(r.Decision.Violations))
+	why := count(c.Blocking, "problem")
+	if c.Packages > 0 {
+		why += " in " + count(c.Packages, "package")
+	}
+	if found := len(fixable) + len(unfixable); found == 0 {
+		return why
+	} else if other := c.Blocking - found; other > 0 {
+		why = fmt.Sprintf("%s: %s in %s and %d other", count(c.Blocking, "problem"), count(found, "vulnerability"), count(c.Packages, "package"), other)
+	}
+	var fixes []string
+	if n := len(fixable); n > 0 {
+		fixes = append(fixes, has(n)+" a fix")
+	}
+	if n := len(unfixable); n > 0 {
+		fixes = append(fixes, has(n)+" none")
+	}
+	separator := ": "
+	if strings.Contains(why, ": ") {
+		separator = "; "
+	}
+	return why + separator + strings.Join(fixes, ", ")
+}
+
+// overridden describes what an override lets through. Without a decision in this run, the override
+// lists it for each platform.
+func (r Report) overridden(c Counts) string {
+	if r.Decision == nil {
+		return count(len(r.Override.Violations), "violation")
+	}
+	return count(c.Blocking, "problem")
+}
+
+func has(n int) string {
+	if n == 1 {
+		return "1 has"
+	}
+	return fmt.Sprintf("%d have", n)
+}
+
+// passedWhy describes a pass: "nothing blocks, 11 warnings, 2 excepted, 1 not affected".
+func passedWhy(c Counts) string {
+	why := "nothing blocks"
+	if c.Warnings > 0 {
+		why += ", " + count(c.Warnings, "warning")
+	}
+	if c.Excepted > 0 {
+		why += fmt.Sprintf(", %d excepted", c.Excepted)
+	}
+	if c.NotAffected > 0 {
+		why += fmt.Sprintf(", %d not affected", c.NotAffected)
+	}
+	return why
+}
+
+// failure returns the class and the first line of the error.
+func (r Report) failure() string {
+	if r.Error == nil {
+		return ""
+	}
+	what := ": " + short(string(r.Error.Class)) + " error"
+	if all := lines(r.Error.Message); len(all) > 0 {
+		what += ": " + all[0]
+	}
+	return what
+}
