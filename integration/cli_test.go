@@ -74,6 +74,8 @@ type world struct {
 //	complete REF             an image or index can be pulled completely
 //	mirror TAG TAG           copy an image with its signatures and statements
 //	corruptdb DIR            copy the database with one bit flipped
+//	screen CODE COMMAND...   run a command on a terminal of 80x24, and write its last screen to the file
+//	                         "screen"; on Linux only
 func TestScripts(t *testing.T) {
 	cache := database(t)
 	testscript.Run(t, testscript.Params{
@@ -121,10 +123,13 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "push": push, "writes": writes, "lastwrite": lastWrite, "reset": reset, "tags": tags, "empty": empty,
 			"noblobs": noBlobs, "samedigest": sameDigest, "complete": complete, "mirror": mirror, "corruptdb": corruptDB,
-			"sign": sign, "attest": attest, "embedkey": embedKey,
+			"sign": sign, "attest": attest, "embedkey": embedKey, "screen": screenCommand,
 		},
 	})
 }
+
+// screenCommand is the command screen. Only Linux has it.
+var screenCommand func(*testscript.TestScript, bool, []string)
 
 // shared is a folder for files that all tests use.
 var shared string

@@ -7,11 +7,11 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/versions"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/strict"
-	"github.com/imagegate/imagegate/policy/internal/versions"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
@@ -40,7 +40,7 @@ type PackageRule struct {
 
 // MinimumVersion is the lowest version that some packages may have. Versions are compared by the
 // rules of the package's ecosystem. The purl must have one of these types: apk, cargo, composer,
-// deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
+// deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
 // counts as too old.
 type MinimumVersion struct {
 	// PURL selects the packages with a pattern without a version. Mandatory. Example: "purl:
@@ -118,7 +118,7 @@ func (r *packageRule) violation(pkg *evidence.Package, u match.PURL) string {
 	if r.Minimum.PURL == "" {
 		return wording.Package(pkg) + " is denied by the policy"
 	}
-	order, err := versions.Compare(u.Type(), pkg.Version, r.Minimum.Version)
+	order, err := versions.CompareMinimum(u.Type(), pkg.Version, r.Minimum.Version)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", wording.Package(pkg), r.Minimum.Version, err)

@@ -21,7 +21,7 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     an OCI layout in a tar file\n" +
 			"  docker-archive:FILE[:REF]  the output of \"docker save\"\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
+		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the approved image at `APPROVED`, if the policy has a baseline"},
 			keyFlag("verify the baseline with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31 or 30d, to see what will block by then"}}, identityFlags...),

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/password"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -51,11 +52,11 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 			return exit.Usagef("%q already exists and is not overwritten", path)
 		}
 	}
-	password, err := newPassword(c.Context, s)
+	secret, err := password.New(c.Context, s.In, s.Err)
 	if err != nil {
 		return exit.Trust(err)
 	}
-	private, public, err := trust.GenerateKey(password)
+	private, public, err := trust.GenerateKey(secret)
 	if err != nil {
 		return exit.Trust(fmt.Errorf("generating a key: %w", err))
 	}
@@ -65,7 +66,7 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	if err := disk.WriteNew(prefix+".pub", 0o644, public); err != nil {
 		return errors.Join(err, os.Remove(prefix+".key"))
 	}
-	if len(password) == 0 {
+	if len(secret) == 0 {
 		fmt.Fprintf(s.Err, "imagegate: warning: %s is not protected by a password\n", report.Sanitize(prefix+".key"))
 	}
 	fmt.Fprintf(s.Out, "wrote %s and %s\n", report.Sanitize(prefix+".key"), report.Sanitize(prefix+".pub"))

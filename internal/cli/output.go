@@ -19,7 +19,6 @@ import (
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/formats"
-	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/suggest"
@@ -43,8 +42,11 @@ type output struct {
 	tempDir  string         // folder that must be cleaned up after a crash
 	sboms    []formats.SBOM // nil until the image is cataloged
 	tagging  bool           // set before the first tag is written
-	color    bool           // for the text on standard output
+	color    string         // the value of --color
 	killed   bool           // the process that did the work is gone, and its state is unknown
+	text     report.TextOptions
+	// structured: standard error has one JSON object a line.
+	structured bool
 }
 
 // newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
@@ -72,15 +74,13 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, exit.Usage(fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err))
 		}
 	}
-	o := &output{targets: targets, streams: s}
+	o := &output{targets: targets, streams: s, color: c.String(colorFlag.Name), structured: c.String(logFlag.Name) == "json",
+		text: report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)}}
 	t := tool()
 	o.report.Tool = report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
 	o.report.Command = command
 	o.report.Input.Image.Reference = image.String()
 	o.report.Started = time.Now().UTC()
-	if o.color, err = useColor(c, s.Out); err != nil {
-		return nil, err
-	}
 	if o.progress, o.stop, err = newProgress(c, s); err != nil {
 		return nil, err
 	}
@@ -178,6 +178,7 @@ func (o *output) finish(ctx context.Context, err *error) {
 		*err = exit.Panic(p)
 	}
 	*err = o.end(ctx, *err)
+	o.lastLines()
 }
 
 // end stops the progress display, prints the warnings and writes every report. It returns the
@@ -256,12 +257,12 @@ func (o *output) writeTarget(t target) error {
 	if o.report.Error != nil && t.file == "" && format.AfterError != nil {
 		write = format.AfterError
 	}
-	var options formats.Options
+	options := o.text
 	if t.file == "" {
-		options.Text = report.TextOptions{Color: o.color, Width: observe.Width(o.streams.Out)}
+		options = o.textOptions(o.streams.Out)
 	}
 	var buf bytes.Buffer
-	if err := write(&buf, o.report, options); err != nil {
+	if err := write(&buf, o.report, formats.Options{Text: options}); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())

@@ -33,7 +33,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag to move from another digest"},
 			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
-			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},
+			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }

@@ -3,9 +3,6 @@ package cli
 import (
 	"net/http"
 	"os"
-	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -42,21 +39,12 @@ func registryAccess(c *cli.Context) (access, error) {
 	}
 	home, _ := os.UserHomeDir() // after an error, home is "", which means none
 	return access{transport: plain,
-		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows, Chosen: loginsOf(c.App).Add})}, nil
+		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: credentials.PodmanRunDir(), PlainHTTP: plain.Allows, Chosen: loginsOf(c.App).Add})}, nil
 }
 
 // isComma reports whether r is a comma, which separates two registries in one value. A host name
 // cannot contain a comma.
 func isComma(r rune) bool { return r == ',' }
-
-// podmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
-// returns "" on systems other than Linux.
-func podmanRunDir() string {
-	if runtime.GOOS != "linux" {
-		return ""
-	}
-	return filepath.Join("/run/containers", strconv.Itoa(os.Getuid()))
-}
 
 // options returns the options for the registry client.
 func (a access) options() []remote.Option {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"errors"
 	"fmt"
@@ -16,12 +15,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/password"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
@@ -174,9 +173,6 @@ func checkPlatform(c *cli.Context) error {
 	return nil
 }
 
-// errNoKeyPassword means that a key is encrypted and no password is available.
-var errNoKeyPassword = exit.WithHint(errors.New("the key is encrypted, and no password was given"), "set COSIGN_PASSWORD to the password of the key")
-
 // loadKey opens the key given with --key.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
@@ -200,7 +196,7 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if err := checkPrivate(path, data); err != nil {
 		return nil, err
 	}
-	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
+	key, err := trust.LoadKey(data, func() ([]byte, error) { return password.Of(c.Context, s.In, s.Err, "Password for the key: ") })
 	if err != nil {
 		return nil, exit.Trust(fmt.Errorf("loading key %q: %w", path, err))
 	}
@@ -305,62 +301,6 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 		return nil, exit.Trust(fmt.Errorf("loading key %q: %w", path, err))
 	}
 	return keys, nil
-}
-
-// newPassword asks for a password twice, unless COSIGN_PASSWORD is set.
-func newPassword(ctx context.Context, s Streams) ([]byte, error) {
-	first, err := keyPassword(ctx, s, "Password for the new key: ")
-	if _, set := os.LookupEnv(passwordVariable); set || err != nil {
-		return first, err
-	}
-	again, err := keyPassword(ctx, s, "Password again: ")
-	if err == nil && !bytes.Equal(first, again) {
-		err = errors.New("the passwords differ")
-	}
-	return first, err
-}
-
-// passwordVariable is the variable with the password of a key. The cosign command uses the same
-// one.
-const passwordVariable = "COSIGN_PASSWORD"
-
-// keyPassword returns the password of a key: from COSIGN_PASSWORD, or from a prompt if standard
-// input is a terminal.
-func keyPassword(ctx context.Context, s Streams, prompt string) ([]byte, error) {
-	if password, ok := os.LookupEnv(passwordVariable); ok {
-		return []byte(password), nil
-	}
-	in, ok := s.In.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil, errNoKeyPassword
-	}
-	return askPassword(ctx, int(in.Fd()), s.Err, prompt)
-}
-
-// askPassword reads a line without echo. If ctx is canceled, it restores the terminal and returns
-// an error.
-func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byte, error) {
-	before, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	type answer struct {
-		password []byte
-		err      error
-	}
-	fmt.Fprint(w, prompt)
-	defer fmt.Fprintln(w)
-	answered := make(chan answer, 1)
-	go func() {
-		password, err := term.ReadPassword(fd)
-		answered <- answer{password, err}
-	}()
-	select {
-	case a := <-answered:
-		return a.password, a.err
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
-	}
 }
 
 // newGate builds the gate for promote and check. A zero at means now.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/password"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -68,7 +69,7 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 		}
 		return signer, err
 	})
-	if _, given := os.LookupEnv(passwordVariable); given && !c.Bool("keyless") {
+	if _, given := os.LookupEnv(password.Variable); given && !c.Bool("keyless") {
 		go func() { _, _ = p.wait() }()
 		return &p, nil
 	}

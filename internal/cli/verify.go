@@ -37,7 +37,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},
-			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
+			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, detailsFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }

@@ -11,6 +11,10 @@ package credentials
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -44,6 +48,15 @@ type Login struct {
 	// Source is where the credentials are from: a file, a variable, a helper that a file names, or
 	// a cloud. It is empty for anonymous requests.
 	Source string
+}
+
+// PodmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
+// returns "" on systems other than Linux.
+func PodmanRunDir() string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	return filepath.Join("/run/containers", strconv.Itoa(os.Getuid()))
 }
 
 // ConfigError reports that a credential configuration is unusable. The fault is on this machine,

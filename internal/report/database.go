@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,16 +64,12 @@ func thousands(n int) string {
 // severeUnmatched counts the findings that match no rule and are high, critical or of unknown
 // severity. It returns "" if there are none.
 func severeUnmatched(d policy.Decision) string {
-	var grave []policy.Violation
-	for _, a := range d.Allowed {
-		if a.Finding.Severity >= evidence.SeverityHigh || a.Finding.Severity == evidence.SeverityUnknown {
-			grave = append(grave, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
-		}
-	}
-	if len(grave) == 0 {
+	merged := slices.DeleteFunc(unmatchedByRules(d), func(i Item) bool {
+		return i.Finding.Severity < evidence.SeverityHigh && i.Finding.Severity != evidence.SeverityUnknown
+	})
+	if len(merged) == 0 {
 		return ""
 	}
-	merged := merge(grave)
 	counts := severities(merged)
 	if at := strings.LastIndex(counts, ", "); at >= 0 {
 		counts = counts[:at] + " and " + counts[at+len(", "):]

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy/diff"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -61,7 +62,7 @@ func diffJSON(w io.Writer, c DiffResult) error {
 
 // diffText writes c as text: both verdicts, then the changes, grouped by kind.
 func diffText(w io.Writer, c DiffResult) error {
-	t := text{layout: newLayout(w, defaultWidth, false)}
+	t := text{Writer: layout.New(w, defaultWidth, false)}
 	for _, side := range []struct {
 		name string
 		DecisionSummary
@@ -75,26 +76,26 @@ func diffText(w io.Writer, c DiffResult) error {
 		t.field("", "policy "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}
 	if len(c.Changes) == 0 {
-		t.blank()
-		t.item(0, "No changes")
+		t.Space()
+		t.Item(0, "No changes")
 	}
 	var kind diff.ChangeKind
 	for _, change := range mergeChanges(c.Changes) {
 		if change.Kind != kind {
 			kind = change.Kind
-			t.section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
-			t.blank()
+			t.Section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
+			t.Space()
 		}
 		line := Sanitize(change.Message)
 		if change.Kind == diff.ChangeNew && change.Finding != nil {
 			line += "; severity " + change.Finding.Severity.String() + ", " + fixText(*change.Finding)
 		}
-		t.item(2, line)
+		t.Item(2, line)
 		if len(change.platforms.list) > 0 {
-			t.item(4, "on "+short(strings.Join(change.platforms.list, ", ")))
+			t.Item(4, "on "+short(strings.Join(change.platforms.list, ", ")))
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the comparison: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/diff"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -52,7 +53,7 @@ func explainJSON(w io.Writer, a ExplainResult) error {
 // explainText writes a as text: the outcome for each finding, the rule that decided it, the
 // relevant dates, all matching rules, and what would let it pass.
 func explainText(w io.Writer, a ExplainResult) error {
-	t := explainWriter{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
+	t := explainWriter{text{Writer: layout.New(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
 	t.field("Image", short(a.Image.Reference))
 	t.field("Digest", short(a.Image.Digest))
 	t.field("Evaluated", instant(a.EvaluatedAt))
@@ -60,7 +61,7 @@ func explainText(w io.Writer, a ExplainResult) error {
 	for _, e := range mergeExplanations(a.Explanations) {
 		t.explanation(e)
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the explanation: %w", err)
 	}
 	return nil
@@ -101,19 +102,19 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 	if e.Finding != nil {
 		title = short(e.Finding.ID) + " in " + nameVersion(e.Finding.Package)
 	}
-	t.section(title + ": " + strings.ToUpper(string(e.Outcome)))
-	t.blank()
+	t.Section(title + ": " + strings.ToUpper(string(e.Outcome)))
+	t.Space()
 	if e.Outcome == explain.Allowed {
-		t.item(2, "no rule matches it")
+		t.Item(2, "no rule matches it")
 	} else {
-		t.item(2, "by "+ruleText(e.Violation))
-		t.item(2, message(Item{Violation: e.Violation}))
+		t.Item(2, "by "+ruleText(e.Violation))
+		t.Item(2, message(Item{Violation: e.Violation}))
 	}
 	if len(e.platforms.list) > 0 {
-		t.item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
+		t.Item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
 	}
-	t.notes(2, t.dates(e.Explanation)...)
-	t.notes(2, t.expired(Item{Violation: e.Violation})...)
+	t.Notes(2, t.dates(e.Explanation)...)
+	t.Notes(2, t.expired(Item{Violation: e.Violation})...)
 	t.matching(e.Rules)
 	t.remedies(e.Remedies)
 	if e.Outcome == explain.Blocked {
@@ -133,10 +134,10 @@ func (t explainWriter) suggestException(e explain.Explanation) {
 			most = place.MaxLifetime
 		}
 	}
-	m := newRemedier(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
-	if item := m.exception(&e.Violation); item != "" {
-		t.item(2, "the exception to add, with your own reason and owner:")
-		t.whole(4, item)
+	m := newAdvisor(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}}, nil)
+	if item := m.Exception(&e.Violation); item != "" {
+		t.Item(2, "the exception to add, with your own reason and owner:")
+		t.Whole(4, item)
 	}
 }
 
@@ -166,7 +167,7 @@ func (t explainWriter) dates(e explain.Explanation) []string {
 		notes = append(notes, "reason: "+Sanitize(x.Reason))
 	}
 	if s := e.Statement; s != nil {
-		notes = append(notes, strings.TrimSpace(short(string(s.Status))+" "+sanitize(s.Justification, maxName))+
+		notes = append(notes, strings.TrimSpace(short(string(s.Status))+" "+layout.Limit(s.Justification, layout.MaxName))+
 			" by "+short(s.Document)+", author "+short(s.Author))
 	}
 	return notes
@@ -176,8 +177,8 @@ func (t explainWriter) matching(rules []policy.MatchingRule) {
 	if len(rules) == 0 {
 		return
 	}
-	t.item(2, "rules that match:")
-	var rows []row
+	t.Item(2, "rules that match:")
+	var rows []layout.Row
 	for _, r := range rules {
 		grace := ""
 		if r.Grace > 0 {
@@ -187,17 +188,17 @@ func (t explainWriter) matching(rules []policy.MatchingRule) {
 		if r.Scope != "" {
 			scope = "for images " + short(r.Scope)
 		}
-		rows = append(rows, row{cells: []cell{{text: short(r.Rule)}, {text: r.Effect.String()}, {text: grace}, {text: positionText(r.Position)}, {text: scope}}})
+		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: short(r.Rule)}, {Text: r.Effect.String()}, {Text: grace}, {Text: positionText(r.Position)}, {Text: scope}}})
 	}
-	t.table(4, rows)
+	t.Table(4, rows)
 }
 
 func (t explainWriter) remedies(remedies []string) {
 	if len(remedies) == 0 {
 		return
 	}
-	t.item(2, "what would let it pass:")
+	t.Item(2, "what would let it pass:")
 	for _, remedy := range remedies {
-		t.item(4, Sanitize(remedy))
+		t.Item(4, Sanitize(remedy))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -137,7 +138,7 @@ func (i *Item) Fingerprint(repository string, more ...string) string {
 	}
 	switch p := i.Subject(); {
 	case p != nil && p.PURL != "":
-		parts = append(parts, unversioned(p.PURL))
+		parts = append(parts, remedy.Unversioned(p.PURL))
 	case p != nil:
 		parts = append(parts, p.Type, p.Name)
 	case i.Unknown != nil:

@@ -35,7 +35,8 @@ func TestOverriddenDenialIsNotAPass(t *testing.T) {
 			t.Errorf("%s: outcome %d", name, got)
 		}
 		text := render(t, Text, r)
-		for _, want := range []string{"DENIED", "PROMOTED BY AN OVERRIDE", "reason: late", "oncall@example.com", "expires 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", "Denied, but promoted by an override: 1 destination"} {
+		for _, want := range []string{"\nOVERRIDDEN  ", "Denied, but an override allows the image until 2026-11-23 12:00 UTC: 1 ", "reason: late", "oncall@example.com",
+			"expires 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", " registry.example/app:1.\n"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", name, want, text)
 			}

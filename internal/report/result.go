@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // outcomeNames are the names of the outcomes in machine-readable formats.
@@ -61,6 +63,9 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "FAILED", "the image passed, but a later step failed"+r.failure()
 	default:
 		v.Word, v.Why = "FAILED", "no decision was made, so the image did not pass"+r.failure()
+		if r.Command == "verify" {
+			v.Why = "the image was not verified" + r.failure()
+		}
 	}
 	return v
 }
@@ -131,7 +136,7 @@ func (r Report) failure() string {
 		return ""
 	}
 	what := ": " + short(string(r.Error.Class)) + " error"
-	if all := lines(r.Error.Message); len(all) > 0 {
+	if all := layout.Lines(r.Error.Message); len(all) > 0 {
 		what += ": " + all[0]
 	}
 	return what

@@ -1,7 +1,9 @@
 // Package versions compares versions of packages by the rules of their ecosystem.
 //
-// [Compare] takes the type of a package URL, such as "deb" or "npm". It returns an error if the
-// type or one of the versions cannot be compared; a caller must not treat that as "new enough".
+// All functions take the type of a package URL, such as "deb" or "npm". [Compare] orders two
+// versions, [CompareMinimum] compares a version with a minimum that a person wrote, and [Upgrade]
+// finds the version that fixes several vulnerabilities. They return an error if a version cannot be
+// compared; a caller must not treat that as "new enough".
 package versions
 
 import (
@@ -21,13 +23,14 @@ import (
 	maven "github.com/masahiro331/go-mvn-version"
 )
 
-// comparators compare a package's version with the minimum of a policy, by the type in its purl. A
-// negative result means older. Versions of other types cannot be compared.
-var comparators = map[string]func(version, least string) (int, error){
+// comparators compare versions by the type in a purl. A negative result means that a is older than
+// b. Versions of other types cannot be compared.
+var comparators = map[string]func(a, b string) (int, error){
 	"apk":      compareAPK,
 	"cargo":    compareSemantic,
 	"composer": compareSemantic,
 	"deb":      compareDebian,
+	"gem":      compareGem,
 	"golang":   compareGo,
 	"hex":      compareSemantic,
 	"maven":    compareMaven,
@@ -47,19 +50,32 @@ func Types() string {
 // Supported reports whether versions of a purl's type can be compared.
 func Supported(purlType string) bool { return comparators[purlType] != nil }
 
-// Compare compares by the rules of the type's ecosystem. It returns an error if a version
-// cannot be compared.
-func Compare(purlType, version, least string) (int, error) {
+// Compare compares by the rules of the type's ecosystem. The result is negative if a is older than
+// b. It returns an error if a version cannot be compared.
+func Compare(purlType, a, b string) (int, error) {
 	compare, ok := comparators[purlType]
 	if !ok {
 		return 0, fmt.Errorf("cannot compare versions of package type %q", purlType)
 	}
-	for _, v := range []string{version, least} {
+	for _, v := range []string{a, b} {
 		if err := Check(v); err != nil {
 			return 0, err
 		}
 	}
-	return compare(version, least)
+	return compare(a, b)
+}
+
+// CompareMinimum compares a version with a minimum in a policy. Unlike in Compare, a minimum without
+// an epoch is compared with the version without its epoch: with its epoch, every such version would
+// pass. In the same way, an RPM minimum without a release accepts any release.
+func CompareMinimum(purlType, version, least string) (int, error) {
+	if purlType == "deb" || purlType == "rpm" {
+		version = withoutEpoch(version, least)
+	}
+	if v, release, ok := strings.Cut(version, "-"); ok && purlType == "rpm" && v != "" && !strings.ContainsAny(release, "-:") && !strings.Contains(least, "-") {
+		version = v
+	}
+	return Compare(purlType, version, least)
 }
 
 const maxVersion = 256 // characters
@@ -83,9 +99,7 @@ func Check(v string) error {
 	return nil
 }
 
-// withoutEpoch removes the epoch of a version if the minimum has none. A version with an epoch is
-// newer than any version without one, so every version with an epoch would pass. Without it, no
-// older version passes.
+// withoutEpoch removes the epoch of a version if the minimum has none.
 func withoutEpoch(version, least string) string {
 	if _, rest, ok := strings.Cut(version, ":"); ok && !strings.Contains(least, ":") {
 		return rest
@@ -93,107 +107,70 @@ func withoutEpoch(version, least string) string {
 	return version
 }
 
-func compareDebian(version, least string) (int, error) {
-	a, err := deb.NewVersion(withoutEpoch(version, least))
+// parsed compares two versions with a library.
+func parsed[V interface{ Compare(V) int }](scheme string, parse func(string) (V, error), a, b string) (int, error) {
+	one, err := parse(a)
 	if err != nil {
-		return 0, notComparable(version, "Debian", err)
+		return 0, notComparable(a, scheme, err)
 	}
-	b, err := deb.NewVersion(least)
+	two, err := parse(b)
 	if err != nil {
-		return 0, notComparable(least, "Debian", err)
+		return 0, notComparable(b, scheme, err)
 	}
-	return a.Compare(b), nil
+	return one.Compare(two), nil
 }
+
+// debianVersion has Compare on the value, which the library has on the pointer.
+type debianVersion struct{ deb.Version }
+
+func newDebianVersion(s string) (debianVersion, error) {
+	v, err := deb.NewVersion(s)
+	return debianVersion{v}, err
+}
+
+// Compare returns a negative number if v is older than other.
+func (v debianVersion) Compare(other debianVersion) int { return v.Version.Compare(other.Version) }
+
+func compareDebian(a, b string) (int, error) { return parsed("Debian", newDebianVersion, a, b) }
 
 // apkVersion is the syntax that apk accepts, see apk-package(5). The library accepts more.
 var apkVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]*)*(-r[0-9]+)?$`)
 
-func compareAPK(version, least string) (int, error) {
-	for _, v := range []string{version, least} {
+func compareAPK(a, b string) (int, error) {
+	for _, v := range []string{a, b} {
 		if !apkVersion.MatchString(v) {
 			return 0, notComparable(v, "Alpine", errors.New("want one such as 1.2.3_rc1-r4"))
 		}
 	}
-	a, err := apk.NewVersion(version)
-	if err != nil {
-		return 0, notComparable(version, "Alpine", err)
-	}
-	b, err := apk.NewVersion(least)
-	if err != nil {
-		return 0, notComparable(least, "Alpine", err)
-	}
-	return a.Compare(b), nil
+	return parsed("Alpine", apk.NewVersion, a, b)
 }
 
-func comparePython(version, least string) (int, error) {
-	a, err := pep440.Parse(version)
-	if err != nil {
-		return 0, notComparable(version, "Python", err)
-	}
-	b, err := pep440.Parse(least)
-	if err != nil {
-		return 0, notComparable(least, "Python", err)
-	}
-	return a.Compare(b), nil
-}
+func comparePython(a, b string) (int, error) { return parsed("Python", pep440.Parse, a, b) }
 
 // compareMaven accepts only versions that begin with a digit. For Maven, every text is a version,
 // even "unknown".
-func compareMaven(version, least string) (int, error) {
-	for _, v := range []string{version, least} {
+func compareMaven(a, b string) (int, error) {
+	for _, v := range []string{a, b} {
 		if !isDigit(v[0]) {
 			return 0, notComparable(v, "Maven", errors.New("does not begin with a digit"))
 		}
 	}
-	a, err := maven.NewVersion(version)
-	if err != nil {
-		return 0, notComparable(version, "Maven", err)
-	}
-	b, err := maven.NewVersion(least)
-	if err != nil {
-		return 0, notComparable(least, "Maven", err)
-	}
-	return a.Compare(b), nil
+	return parsed("Maven", maven.NewVersion, a, b)
 }
 
 // compareGo compares versions of modules and of the standard library, such as "go1.22.1".
-func compareGo(version, least string) (int, error) {
-	return compareSemantic(strings.TrimPrefix(version, "go"), strings.TrimPrefix(least, "go"))
+func compareGo(a, b string) (int, error) {
+	return compareSemantic(strings.TrimPrefix(a, "go"), strings.TrimPrefix(b, "go"))
 }
 
-func compareSemantic(version, least string) (int, error) {
-	a, err := semver.NewVersion(version)
-	if err != nil {
-		return 0, notComparable(version, "semantic", err)
-	}
-	b, err := semver.NewVersion(least)
-	if err != nil {
-		return 0, notComparable(least, "semantic", err)
-	}
-	return a.Compare(b), nil
-}
+func compareSemantic(a, b string) (int, error) { return parsed("semantic", semver.NewVersion, a, b) }
 
 func notComparable(version, scheme string, err error) error {
 	return fmt.Errorf("%q is not a valid %s version: %w", version, scheme, err)
 }
 
-// compareRPM compares epoch, version and release. If the minimum has no release, any release
-// passes.
-func compareRPM(version, least string) (int, error) {
-	a, err := newRPMVersion(withoutEpoch(version, least))
-	if err != nil {
-		return 0, notComparable(version, "RPM", err)
-	}
-	b, err := newRPMVersion(least)
-	if err != nil {
-		return 0, notComparable(least, "RPM", err)
-	}
-	c := cmp.Or(cmp.Compare(a.epoch, b.epoch), compareRPMSegments(a.version, b.version))
-	if c == 0 && b.release != "" {
-		c = compareRPMSegments(a.release, b.release)
-	}
-	return c, nil
-}
+// compareRPM compares epoch, version and release.
+func compareRPM(a, b string) (int, error) { return parsed("RPM", newRPMVersion, a, b) }
 
 type rpmVersion struct {
 	epoch            int
@@ -214,6 +191,11 @@ func newRPMVersion(s string) (rpmVersion, error) {
 		return v, errors.New("want [epoch:]version[-release]")
 	}
 	return v, nil
+}
+
+// Compare returns a negative number if v is older than other.
+func (v rpmVersion) Compare(other rpmVersion) int {
+	return cmp.Or(cmp.Compare(v.epoch, other.epoch), compareRPMSegments(v.version, other.version), compareRPMSegments(v.release, other.release))
 }
 
 // compareRPMSegments is rpmvercmp, see

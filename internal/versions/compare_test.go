@@ -15,7 +15,8 @@ func TestCompareVersions(t *testing.T) {
 			1.0~rc1 < 1.0
 			1.10 > 1.9
 			1.0-1 < 1.0-1+b1
-			0:1.0 = 0:1.0`,
+			0:1.0 = 0:1.0
+			1:1.2 > 1.3`,
 		"apk": `
 			3.1.4-r5 > 3.1.4-r4
 			3.1.4-r5 > 3.1.4
@@ -24,7 +25,7 @@ func TestCompareVersions(t *testing.T) {
 			1.2.3a > 1.2.3`,
 		"rpm": `
 			3.0.7-27.el9 > 3.0.7-24.el9
-			3.0.7-27.el9 = 3.0.7
+			3.0.7-27.el9 > 3.0.7
 			3.0.1-99 < 3.0.7
 			1:1.0-1 > 0:9.9-1
 			1:1.0-1 = 1:1.0-1
@@ -69,6 +70,16 @@ func TestCompareVersions(t *testing.T) {
 			1.0.post1 > 1.0
 			1.0+local > 1.0
 			1.0.0 = 1`,
+		"gem": `
+			2.2.8 < 2.2.19
+			1.0 = 1.0.0
+			1.0.rc1 < 1.0
+			1.0.rc1 > 1.0.beta2
+			1.0.0.rc1 = 1.rc1
+			1.0.a10 > 1.0.a9
+			1.0.a < 1.0.b
+			1.2 > 1.1.9.9
+			0010 = 10`,
 		"maven": `
 			2.14.1 < 2.17.0
 			1.0-SNAPSHOT < 1.0
@@ -82,12 +93,6 @@ func TestCompareVersions(t *testing.T) {
 			got, err := Compare(purlType, f[0], f[2])
 			if err != nil || sign(got) != want {
 				t.Errorf("%s: %s: %d, %v", purlType, strings.TrimSpace(line), got, err)
-			}
-			// The reverse comparison must give the opposite result, unless the minimum leaves out a
-			// part.
-			leftOut := strings.Contains(f[0], ":") != strings.Contains(f[2], ":") || strings.Contains(f[0], "-") != strings.Contains(f[2], "-")
-			if purlType == "rpm" && leftOut {
-				continue
 			}
 			if got, err := Compare(purlType, f[2], f[0]); err != nil || sign(got) != -want {
 				t.Errorf("%s: %s turned about: %d, %v", purlType, strings.TrimSpace(line), got, err)
@@ -111,19 +116,33 @@ func sign(n int) int {
 func TestEpochIsNotNewerThanEverything(t *testing.T) {
 	for _, purlType := range []string{"deb", "rpm"} {
 		for version, want := range map[string]int{"1:1.0-1": -1, "1:3.0.13": 0, "1:3.0.14-1": 1} {
-			if got, err := Compare(purlType, version, "3.0.13"); err != nil || sign(got) != want {
+			if got, err := CompareMinimum(purlType, version, "3.0.13"); err != nil || sign(got) != want {
 				t.Errorf("%s %s: %d, %v", purlType, version, got, err)
 			}
 		}
-		if got, err := Compare(purlType, "9.0", "1:3.0.13"); err != nil || got >= 0 {
+		if got, err := CompareMinimum(purlType, "9.0", "1:3.0.13"); err != nil || got >= 0 {
 			t.Errorf("%s without an epoch: %d, %v", purlType, got, err)
 		}
 	}
 }
 
+// TestMinimumWithoutRelease checks that a minimum for an RPM package can omit the release.
+func TestMinimumWithoutRelease(t *testing.T) {
+	for version, want := range map[string]int{"3.0.7-27.el9": 0, "1:3.0.7-27.el9": 0, "3.0.7": 0, "3.0.8-1": 1, "3.0.6-99": -1, "3.0.7~rc1-1": -1} {
+		if got, err := CompareMinimum("rpm", version, "3.0.7"); err != nil || sign(got) != want {
+			t.Errorf("%s: %d, %v", version, got, err)
+		}
+	}
+	if got, err := CompareMinimum("rpm", "3.0.7-24.el9", "3.0.7-27.el9"); err != nil || got >= 0 {
+		t.Errorf("an older release: %d, %v", got, err)
+	}
+}
+
 func TestVersionThatCannotBeComparedIsNotNewEnough(t *testing.T) {
 	for _, tt := range []struct{ purlType, version, least string }{
-		{"gem", "1.0", "1.0"},
+		{"gem", "1.0-x86_64-linux", "1.0"},
+		{"gem", "x", "1.0"},
+		{"gem", "1.0", "1..0"},
 		{"generic", "1.0", "1.0"},
 		{"", "1.0", "1.0"},
 		{"npm", "", "1.0.0"},
@@ -157,6 +176,9 @@ func TestVersionThatCannotBeComparedIsNotNewEnough(t *testing.T) {
 		if got, err := Compare(tt.purlType, tt.version, tt.least); err == nil {
 			t.Errorf("%s: %q and %q compare as %d", tt.purlType, tt.version, tt.least, got)
 		}
+		if got, err := CompareMinimum(tt.purlType, tt.version, tt.least); err == nil {
+			t.Errorf("%s: %q and the minimum %q compare as %d", tt.purlType, tt.version, tt.least, got)
+		}
 	}
 }
 
@@ -166,10 +188,14 @@ func FuzzCompareVersions(f *testing.F) {
 	f.Add("apk", "1.2.3_p1-r0", "1.2.3")
 	f.Add("maven", "1.0-SNAPSHOT", "1.0.Final")
 	f.Add("pypi", "1!1.0.post1.dev2+local", "1")
+	f.Add("gem", "1.0.rc1", "2.2.19")
 	f.Add("golang", "v0.0.0-20240101000000-abcdefabcdef", "go1.22")
 	f.Fuzz(func(t *testing.T, purlType, version, least string) {
 		if _, err := Compare(purlType, version, least); err != nil {
 			return
+		}
+		if _, err := CompareMinimum(purlType, version, least); err != nil {
+			t.Errorf("%s: %q compares with %q but not with it as a minimum: %v", purlType, version, least, err)
 		}
 		if got, err := Compare(purlType, least, least); err != nil || got != 0 {
 			t.Errorf("%s: %q is not as new as itself: %d, %v", purlType, least, got, err)

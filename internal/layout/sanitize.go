@@ -1,4 +1,4 @@
-package report
+package layout
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 const (
 	// maxText is the maximum length of one external text, in runes.
 	maxText = 2000
-	// maxName is the maximum length of a name, path or version in a line of text, in runes.
-	maxName = 200
+	// MaxName is the maximum length of a name, path or version in a line of text, in runes.
+	MaxName = 200
 	// maxMarks is the maximum number of combining marks on one character. No language needs more
 	// than three, and many marks would overlap the lines above.
 	maxMarks = 3
@@ -28,10 +28,10 @@ const (
 // twice gives the same result.
 //
 // It does not escape markup: HTML and Markdown need their own escaping too.
-func Sanitize(s string) string { return sanitize(s, maxText) }
+func Sanitize(s string) string { return Limit(s, maxText) }
 
-// sanitize limits the result to limit runes; 0 means no limit.
-func sanitize(s string, limit int) string {
+// Limit sanitizes a text like Sanitize, and limits the result to limit runes; 0 means no limit.
+func Limit(s string, limit int) string {
 	var b strings.Builder
 	count, marks := 0, 0
 	cut := -1 // where the result is cut if it is too long
@@ -78,8 +78,8 @@ func escapeRune(r rune) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// lines splits a text into lines, sanitizes each and limits their number.
-func lines(s string) []string {
+// Lines splits a text into lines, sanitizes each and limits their number.
+func Lines(s string) []string {
 	const maxLines = 50
 	var out []string
 	rest := strings.TrimSpace(s)
@@ -94,10 +94,10 @@ func lines(s string) []string {
 	return out
 }
 
-// short sanitizes a name, path or version for use inside a line.
-func short(s string) string {
+// Name sanitizes a name, path or version for use inside a line.
+func Name(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "(none)"
 	}
-	return sanitize(s, maxName)
+	return Limit(s, MaxName)
 }

@@ -1,4 +1,4 @@
-package report
+package layout
 
 import (
 	"strings"
@@ -52,12 +52,12 @@ func TestSanitizeIsBounded(t *testing.T) {
 }
 
 func TestErrorTextKeepsItsLines(t *testing.T) {
-	got := lines("one\x1b[0m\r\n\n  ::two\n##three\n")
+	got := Lines("one\x1b[0m\r\n\n  ::two\n##three\n")
 	want := []string{`one\x1b[0m`, `\x3a:two`, `\x23#three`}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if n := len(lines(strings.Repeat("x\n", 10000))); n > 51 {
+	if n := len(Lines(strings.Repeat("x\n", 10000))); n > 51 {
 		t.Errorf("%d lines", n)
 	}
 }
