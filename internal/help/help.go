@@ -177,9 +177,12 @@ func describe(f cli.Flag, documented cli.DocGenerationFlag) Flag {
 	if m := placeholder.FindStringSubmatch(usage); m != nil {
 		out.Value = m[1]
 	}
-	value := documented.GetValue()
-	if !flags.IsBool(f) && value != "" && value != "[]" && !strings.Contains(usage, "default:") {
-		out.Text += fmt.Sprintf(" (default: %s)", value)
+	// GetValue would return the value of the variable once the flag has been parsed, which may be a
+	// secret.
+	if text, ok := f.(*cli.StringFlag); ok && !strings.Contains(usage, "default:") {
+		if value := strings.Trim(text.GetDefaultText(), `"`); value != "" {
+			out.Text += fmt.Sprintf(" (default: %s)", value)
+		}
 	}
 	if variables := documented.GetEnvVars(); len(variables) > 0 {
 		out.Variable = variables[0]

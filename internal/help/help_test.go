@@ -117,6 +117,30 @@ func TestMissingNamesFlagsWithoutAGroup(t *testing.T) {
 	}
 }
 
+// TestHelpShowsNoValueOfAVariable checks that the default in the help is not the value that a
+// variable gave the flag in an earlier command of the same process.
+func TestHelpShowsNoValueOfAVariable(t *testing.T) {
+	t.Setenv("X_SIZE", "s3cret")
+	app := tree()
+	app.HideHelp, app.Commands[0].HideHelp = true, true
+	app.Commands[0].Action = func(c *cli.Context) error {
+		if c.String("cache-max") != "s3cret" {
+			t.Error("the variable has no effect")
+		}
+		return nil
+	}
+	if err := app.RunContext(t.Context(), []string{"imagegate", "check"}); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := PageOf(app, app.Commands[:1]).Text(&out, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "s3cret") || !strings.Contains(out.String(), "(default: 1GB)") {
+		t.Error(out.String())
+	}
+}
+
 func TestAsked(t *testing.T) {
 	for line, want := range map[string]string{"--help": "", "check -h": "check", "db update a --help": "db update", "check --policy --help": "check"} {
 		path, ok := Asked(tree(), append([]string{"imagegate"}, strings.Fields(line)...))
