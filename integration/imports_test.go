@@ -150,7 +150,7 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
-		"github.com/urfave/cli":           {"internal/cli"},
+		"github.com/urfave/cli":           {"internal/cli", "internal/flags", "internal/help"},
 		"github.com/zricethezav/gitleaks": {"gate/secrets"},
 		"cel.dev/":                        {"policy/internal/custom"},
 	}
