@@ -1,4 +1,4 @@
-# Everything that a contributor runs. "make" alone lists the targets.
+# The targets for contributors. "make" alone lists them.
 .DEFAULT_GOAL := help
 GO ?= go
 BIN := $(CURDIR)/bin
@@ -16,7 +16,7 @@ install: ## install imagegate into Go's bin folder
 	CGO_ENABLED=0 $(GO) install -trimpath .
 
 .PHONY: demo
-demo: ## show the whole path on this machine: denied, fixed, promoted, verified
+demo: ## deny a vulnerable image, then promote and verify the fixed one, with two local registries
 	@echo "building (some minutes the first time)"
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ . ./examples/demo
 	@$(BIN)/demo -imagegate $(BIN)/imagegate -records examples/records -policy examples/policies/demo.yaml
@@ -26,16 +26,23 @@ test: ## run every test with the race detector
 	$(GO) test -race -timeout 40m ./...
 
 .PHONY: test-crash
-test-crash: ## have files that are made to crash parsers end the program: only a denial exits with 2 (some minutes)
+test-crash: ## crash imagegate with crafted files, and check that only a denial exits with code 2 (some minutes)
 	IMAGEGATE_TEST_CRASH=1 $(GO) test -count=1 -timeout 30m -run 'TestOnlyADenialExits2|TestLittleMemory|TestCrashOfChild|TestChildEnds|TestSecondInterrupt' -v ./integration
 
 .PHONY: test-cosign
-test-cosign: ## build the real cosign command and have it verify what is promoted
+test-cosign: ## build the real cosign command and verify promoted images with it
 	cd integration/tools/cosign && $(GO) build -o $(BIN)/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
 
+.PHONY: test-formats
+test-formats: ## validate the output formats with the programs of their readers; IMAGEGATE_TEST_SCHEMAS is the folder of the other schemas
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/formats @microsoft/sarif-multitool-linux@5.7.0
+	chmod u+x $(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool
+	IMAGEGATE_TEST_SARIF=$(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool \
+		$(GO) test -count=1 -run 'Valid|SatisfiesGitHub' -v ./internal/formats
+
 .PHONY: test-sigstore
-test-sigstore: ## build the real Fulcio and Rekor and sign with identities against them
+test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
 
 .PHONY: test-interleave
@@ -43,11 +50,11 @@ test-interleave: ## stop one of two promoters before each of its requests and ru
 	IMAGEGATE_TEST_INTERLEAVE=all $(GO) test -count=1 -timeout 60m -run TestOlderDecisionNeverReplacesANewerOne -v ./promote
 
 .PHONY: test-unpack
-test-unpack: ## compare what runtimes unpack with what the gate sees, for UNPACK_STACKS (default 2000) random images; needs root
+test-unpack: ## compare the files that runtimes unpack with the files that the gate sees, for UNPACK_STACKS (default 2000) random images; needs root
 	cd integration/unpack && UNPACK_STACKS=$${UNPACK_STACKS:-2000} $(GO) test -count=1 -timeout 30m
 
 .PHONY: test-consumers
-test-consumers: ## build the programs that check what is promoted and the services that sign, and ask each of them
+test-consumers: ## build third-party verifiers and signing services, and verify promoted images with each verifier
 	cd integration/tools/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	for program in cosign3 policy-tester kyverno slsa-verifier oras; do \
 		(cd integration/tools/$$program && $(GO) build -o $(BIN)/consumers/$$program $$($(GO) list tool)) || exit 1; done
@@ -73,10 +80,10 @@ images: integration/html/node_modules ## make the pictures of the HTML report in
 	cd integration/html && GO=$(GO) node images.mjs ../../docs/images
 
 .PHONY: test-parity
-test-parity: ## compare packages and findings with syft's and grype's own on a Debian root file system
+test-parity: ## compare packages and findings of a Debian root file system with the results of syft and grype
 	./integration/parity.sh $(BIN)
 
-# Where the benchmark has them too, so that they are linked once.
+# The programs for test-corpus. The benchmark uses the same folder, so they are linked only once.
 .PHONY: scanners
 scanners:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/bench/imagegate .
@@ -84,11 +91,11 @@ scanners:
 		(cd integration/tools/pipeline && $(GO) build -trimpath -o $(BIN)/bench/ github.com/$$program) || exit 1; done
 
 .PHONY: test-corpus
-test-corpus: scanners ## judge look-alikes of popular images with the starter policy (half an hour, later ten minutes)
+test-corpus: scanners ## check look-alikes of popular images with the starter policy (the first run takes half an hour, later runs ten minutes)
 	IMAGEGATE_TEST_CORPUS=$(BIN)/corpus IMAGEGATE_TEST_PROGRAMS=$(BIN)/bench $(GO) test -count=1 -timeout 90m -v ./integration/corpus
 
 .PHONY: corpus-short
-corpus-short: scanners ## the same with six of the images (some minutes)
+corpus-short: scanners ## run test-corpus with six of the images (some minutes)
 	IMAGEGATE_TEST_CORPUS=$(BIN)/corpus IMAGEGATE_TEST_PROGRAMS=$(BIN)/bench $(GO) test -count=1 -timeout 30m -short -v ./integration/corpus
 
 .PHONY: fuzz
@@ -103,19 +110,19 @@ bench-programs: scanners
 	$(GO) build -o $(BIN)/bench/bench ./integration/bench
 
 .PHONY: bench
-bench: bench-programs ## measure against the shell pipeline of syft, grype, crane and cosign, into docs/performance.md (half an hour)
+bench: bench-programs ## compare with the shell pipeline of syft, grype, crane and cosign, and update docs/performance.md (half an hour)
 	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -o $(BIN)/bench/results.json -docs docs/performance.md $(BENCHFLAGS)
 
 .PHONY: bench-small
-bench-small: bench-programs ## the same once with the small image, into bin/bench/table.md
+bench-small: bench-programs ## run the benchmark once with the small image, and write bin/bench/table.md
 	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -image small -n 1 -o $(BIN)/bench/results.json -table $(BIN)/bench/table.md
 
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks of each stage
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./gate ./gate/layers
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./policy/internal/custom ./gate ./gate/layers
 
 .PHONY: profile
-profile: ## see where a check of the benchmark's big image spends its time, and write the profile to bin/cpu.pprof
+profile: ## write a processor profile of a check of the benchmark's big image to bin/cpu.pprof
 	IMAGEGATE_BENCH_IMAGE=oci:$$(ls -d $(BIN)/bench/work/big-*/oci) $(GO) test ./gate -run '^$$' -bench 'BenchmarkCheck$$' \
 		-benchtime 4x -cpuprofile $(BIN)/cpu.pprof -o $(BIN)/gate.test
 
@@ -123,7 +130,7 @@ profile: ## see where a check of the benchmark's big image spends its time, and 
 PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md) $(shell git ls-files '*.go')
 
 .PHONY: lint
-lint: ## go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
+lint: ## run go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd integration/tools/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint

@@ -6,18 +6,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // TestEvidenceSaysHowMuchTheDatabaseHas checks that the evidence has the number of advisories for
-// the distribution and for each type of package in the image, even if the number is 0.
+// the distribution and for each type of package in the image, even if this number is 0.
 func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 	h := newTester(t)
 	spec := clean
 	spec.NPM = []lab.NPM{{Name: "json-schema", Version: "0.4.0"}}
 	spec.Files = []lab.File{{Path: "usr/lib/R/library/abc/DESCRIPTION", Content: "Package: abc\nVersion: 1.0\n"}}
 	src := h.push("app:1", h.image(spec))
-	counted := func(folders ...string) []policy.Advisories {
+	counted := func(folders ...string) []evidence.Advisories {
 		t.Helper()
 		db := database
 		if len(folders) > 0 {
@@ -25,11 +25,11 @@ func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 		}
 		return h.check(h.gate(blockCritical, func(o *Options) { o.Database = db }), src).Input.Database.Advisories
 	}
-	debian := policy.Advisories{Distribution: "debian 12", Count: 6}
-	if diff := cmp.Diff([]policy.Advisories{debian, {Type: "R-package", Count: 32, ByCPE: true}, {Type: "npm", Count: 7}}, counted()); diff != "" {
+	debian := evidence.Advisories{Distribution: "debian 12", Count: 6}
+	if diff := cmp.Diff([]evidence.Advisories{debian, {Type: "R-package", Count: 32, ByCPE: true}, {Type: "npm", Count: 7}}, counted()); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]policy.Advisories{debian, {Type: "R-package", ByCPE: true}, {Type: "npm"}}, counted("github", "nvd")); diff != "" {
+	if diff := cmp.Diff([]evidence.Advisories{debian, {Type: "R-package", ByCPE: true}, {Type: "npm"}}, counted("github", "nvd")); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -55,16 +55,16 @@ func TestOtherDatabaseNeverPasses(t *testing.T) {
 	}
 }
 
-// TestTypeOfOwnedPackagesIsNotCounted checks that the type of owned packages is not counted. The
-// distribution's advisories cover these packages, so a minimum for their type would deny without a
-// reason.
+// TestTypeOfOwnedPackagesIsNotCounted checks that advisories are not counted for the type of a
+// package that the distribution owns. The distribution's advisories cover such a package, so a
+// minimum count for its type would deny the image without a reason.
 func TestTypeOfOwnedPackagesIsNotCounted(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`})
 	spec.NPM = nil
 	r := h.check(h.gate(blockCritical+"database: {minAdvisories: 6}\n", func(o *Options) { o.Database = databaseWithout(t, "github") }),
 		h.push("app:1", h.image(spec)))
-	if diff := cmp.Diff([]policy.Advisories{{Distribution: "debian 12", Count: 6}}, r.Input.Database.Advisories); diff != "" {
+	if diff := cmp.Diff([]evidence.Advisories{{Distribution: "debian 12", Count: 6}}, r.Input.Database.Advisories); diff != "" {
 		t.Error(diff)
 	}
 	if !r.Decision.Passed {

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Approval is the proof that an image may be promoted. The image passed, or every policy allowed an
@@ -19,13 +20,14 @@ type Approval struct {
 	override *policy.Override
 	policies policy.Set
 	tool     Tool
-	// digests are the digests of the image and its platforms that were evaluated. A caller can
-	// change the values that the accessors return, so [Approval.Confirm] compares them with these.
+	// digests are the digests of the image and its platforms, recorded when they were evaluated. A
+	// caller can change the values that the accessors return. [Approval.Confirm] compares those
+	// values with digests.
 	digests []v1.Hash
 }
 
-// approve sets r.basis, and r.Approval if the image passed. A check as of a later time approves
-// nothing.
+// approve sets r.basis, and sets r.Approval if the image passed. If the check was made as of a
+// later time, approve sets neither.
 func (r *Result) approve(opts Options) {
 	if len(r.Image.Platforms) == 0 || !opts.At.IsZero() {
 		return
@@ -36,17 +38,17 @@ func (r *Result) approve(opts Options) {
 	}
 }
 
-// Override returns an Approval for an image that was denied, if every policy allows o now. The
-// Decision stays a denial, and everything that uses the Approval must say so.
+// Override returns an Approval for a denied image if every policy currently allows the override o.
+// The Decision stays a denial, and everything that uses the Approval must say so.
 //
 // It is an error if the image passed, if the check was made as of a later time, or if a policy does
-// not allow o. The approver is what the caller states in o. It is not verified here.
+// not allow o. Override does not verify the approver that o names.
 func (r *Result) Override(o policy.Override) (*Approval, error) {
 	switch {
 	case r.basis == nil:
-		return nil, errors.New("the decision is not as of now: it cannot be overridden")
+		return nil, errors.New("cannot override the decision: the check was made as of a later time")
 	case r.Approval != nil:
-		return nil, errors.New("the image passed: there is nothing to override")
+		return nil, errors.New("cannot override the decision: the image passed")
 	}
 	if err := r.basis.policies.CheckOverride(o, r.now()); err != nil {
 		return nil, err
@@ -64,8 +66,8 @@ func newApproval(opts Options, r *Result) *Approval {
 	return a
 }
 
-// Confirm computes the digests of everything that would be promoted. It returns an error if one
-// differs from the digests that were evaluated.
+// Confirm computes the digests of everything that would be promoted. It returns an error if one of
+// them differs from the digest that was evaluated.
 func (a *Approval) Confirm() error {
 	img := a.result.Image
 	if len(a.digests) != len(img.Platforms)+1 || len(a.result.SBOMs) != len(img.Platforms) || len(a.result.Input.Platforms) != len(img.Platforms) {
@@ -100,7 +102,7 @@ func (a *Approval) Confirm() error {
 	return nil
 }
 
-// Valid reports whether the approval came from a decision.
+// Valid reports whether the approval was created from a decision.
 func (a *Approval) Valid() bool { return a != nil && a.result != nil }
 
 // Override returns the override that let a denied image through, or nil if the image passed.
@@ -119,7 +121,7 @@ func (a *Approval) Image() *Image { return a.result.Image }
 func (a *Approval) SBOMs() []*SBOM { return a.result.SBOMs }
 
 // Input returns the evidence that was evaluated.
-func (a *Approval) Input() policy.Input { return a.result.Input }
+func (a *Approval) Input() evidence.Input { return a.result.Input }
 
 // Decision returns the decision about the image.
 func (a *Approval) Decision() policy.Decision { return a.result.Decision }

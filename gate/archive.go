@@ -26,12 +26,12 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// maxDictionary limits the memory of the xz decompressor. The highest level of the xz command needs
-// half of it.
+// maxDictionary is the maximum dictionary size of the xz decompressor, in bytes. It limits the
+// memory. The highest level of the xz command needs half as much.
 const maxDictionary = 128 << 20
 
-// archive is a tar file, compressed or not. The size of the decompressed content is not limited.
-// The caller must count the bytes.
+// archive reads a tar file that may be compressed. It does not limit the size of the decompressed
+// content: the caller must count the bytes.
 type archive struct {
 	io.Reader
 	file *os.File
@@ -40,9 +40,9 @@ type archive struct {
 	packed bool
 }
 
-// openArchive opens an archive: plain, or compressed with gzip, bzip2, xz or zstd. docker load,
-// podman and skopeo accept the same formats. The format is detected from the content, not from the
-// name.
+// openArchive opens an archive that is plain or compressed with gzip, bzip2, xz or zstd. docker
+// load, podman and skopeo accept the same formats. It detects the format from the content, not from
+// the file name.
 func openArchive(ctx context.Context, file string) (*archive, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -73,13 +73,13 @@ func (a *archive) Close() error {
 	return a.file.Close()
 }
 
-// cancelable is a reader that fails after the context has ended.
+// cancelable is a reader that returns an error after the context has ended.
 type cancelable struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-// Read reads from r.
+// Read reads from r unless the context has ended.
 func (c cancelable) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
@@ -87,11 +87,11 @@ func (c cancelable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// archiveMember matches the members of an OCI archive that are read. All others are ignored.
+// archiveMember matches the members of an OCI archive that imagegate reads. It ignores all others.
 var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-z0-9]+/[a-f0-9]{64,128})$`)
 
 // unpackArchive extracts the members of an OCI archive into a folder of this run, as an OCI layout.
-// It verifies no digests. They are verified when the blobs are read.
+// It does not verify digests, because they are verified when the blobs are read.
 func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
 	in, err := openArchive(ctx, file)
 	if err != nil {
@@ -123,8 +123,9 @@ func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ str
 	}
 }
 
-// openDockerArchive opens one image of an archive that "docker save" wrote. It first decompresses a
-// compressed archive into a folder of this run, because the library reads the layers in any order.
+// openDockerArchive opens one image of an archive that "docker save" wrote. If the archive is
+// compressed, openDockerArchive first decompresses it into a folder of this run, because
+// go-containerregistry reads the layers in any order.
 func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1.Image, error) {
 	file, err := plainArchive(ctx, store, src.Path)
 	if err != nil {
@@ -140,8 +141,8 @@ func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1
 	return tarball.ImageFromPath(file, tag)
 }
 
-// plainArchive returns the path of the decompressed archive: the file itself, or a copy if the file
-// is compressed or can be read only once.
+// plainArchive returns the path of a decompressed archive. This is the file itself, or a copy if
+// the file is compressed or is not a regular file and so can be read only once.
 func plainArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
 	in, err := openArchive(ctx, file)
 	if err != nil {
@@ -161,19 +162,20 @@ func plainArchive(ctx context.Context, store *layers.Store, file string) (_ stri
 	}
 	plain := filepath.Join(dir, "image.tar")
 	if err := store.WriteFile(plain, in); err != nil {
-		return "", fmt.Errorf("decompressing it: %w", err)
+		return "", fmt.Errorf("decompressing the archive: %w", err)
 	}
 	return plain, nil
 }
 
-// maxMembers limits the members of an archive that "docker save" wrote. An image has four for each
-// layer.
+// maxMembers is the maximum number of members in an archive that "docker save" wrote. An image has
+// four members for each layer.
 const maxMembers = 1 << 16
 
 // savedList is the member that lists the images of an archive that "docker save" wrote.
 const savedList = "manifest.json"
 
-// checkSaved limits what the library reads into memory: the list of images, and their configs.
+// checkSaved limits the data that go-containerregistry reads into memory: the list of images and
+// their configs.
 func checkSaved(file string) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -192,10 +194,10 @@ func checkSaved(file string) (err error) {
 		}
 		member := path.Clean(h.Name)
 		if _, ok := members[member]; ok {
-			continue // the library uses the first one
+			continue // go-containerregistry uses the first of two members with one name
 		}
 		if len(members) == maxMembers {
-			return refuse("it has more than %d members", maxMembers)
+			return refuse("the archive has more than %d members", maxMembers)
 		}
 		members[member] = h
 		if member == savedList && h.Size <= registry.MaxManifest {
@@ -216,9 +218,9 @@ func checkSavedMembers(members map[string]*tar.Header, list []byte) error {
 		case !ok:
 			return nil
 		case h.Typeflag != tar.TypeReg:
-			return refuse("%q is not a file", member)
+			return refuse("member %q of the archive is not a regular file", member)
 		case h.Size > most:
-			return refuse("%q has %d bytes, more than %d", member, h.Size, most)
+			return refuse("member %q of the archive has %d bytes, the limit is %d", member, h.Size, most)
 		}
 		return nil
 	}

@@ -22,7 +22,8 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// bzipped is "an archive", compressed with bzip2. Go can only decompress bzip2.
+// bzipped is the text "an archive", compressed with bzip2 and encoded in base64. It is a constant
+// because Go has no bzip2 compressor.
 const bzipped = "QlpoOTFBWSZTWfMBIf8AAACRgEAAKmERACAAIgDaQgyYhbY0EPxdyRThQkPMBIf8"
 
 // compressors are the formats that docker load, podman and skopeo accept, except bzip2.
@@ -52,7 +53,7 @@ func compress(t *testing.T, file string, data []byte, with func(io.Writer) (io.W
 	return file
 }
 
-// archives returns an image with two findings as an OCI archive and as a "docker save" archive.
+// archives returns an image with two findings, as an OCI archive and as a "docker save" archive.
 func archives(t *testing.T, h *tester) map[string][]byte {
 	t.Helper()
 	dir := t.TempDir()

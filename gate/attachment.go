@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// The annotations that buildx sets on attestation manifests:
+// The annotation and media types that buildx sets in attestation manifests:
 // https://docs.docker.com/build/metadata/attestations/attestation-storage/
 const (
 	attachmentSubject = "vnd.docker.reference.digest"
@@ -25,23 +25,23 @@ const (
 	buildxArtifact    = "application/vnd.docker.attestation.manifest.v1+json"
 )
 
-// isSignedStatement reports whether the media type of a layer is a statement in a DSSE envelope,
-// such as application/vnd.in-toto.provenance+dsse. Docker's signer writes these:
+// isSignedStatement reports whether t is the media type of a statement in a DSSE envelope, such as
+// application/vnd.in-toto.provenance+dsse. Docker's signer writes such layers:
 // https://github.com/docker/attest
 func isSignedStatement(t types.MediaType) bool {
 	return strings.HasPrefix(string(t), "application/vnd.in-toto.") && strings.HasSuffix(string(t), "+dsse")
 }
 
-// readAttachment checks that the manifest is an attestation, as its annotations say. An image that
-// is annotated as an attestation would be promoted without a scan, and could be pulled by its
+// readAttachment reads an attestation manifest and checks that it is not an image. An image that is
+// annotated as an attestation would be promoted without a scan, and nodes could pull it by its
 // digest.
 func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
 	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
-		return Attachment{}, refuse("it is for platform %s: an attestation must not name a platform", d.Platform)
+		return Attachment{}, refuse("invalid platform %s: an attestation must not name a platform", d.Platform)
 	}
 	subject := d.Annotations[attachmentSubject]
 	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
-		return Attachment{}, refuse("it describes %q, which is not an image of the index", subject)
+		return Attachment{}, refuse("the attestation is about %q, which is not an image of the index", subject)
 	}
 	raw, m, err := r.child(d)
 	if err != nil {
@@ -49,18 +49,18 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	}
 	switch {
 	case !d.MediaType.IsImage() || len(m.Layers) == 0:
-		return Attachment{}, refuse("it is a %q with %d statements", d.MediaType, len(m.Layers))
+		return Attachment{}, refuse("the manifest has media type %q and %d statements: expected an image manifest with at least one statement", d.MediaType, len(m.Layers))
 	case !m.Config.MediaType.IsConfig() && m.Config.MediaType != emptyConfig:
-		return Attachment{}, refuse("its config is a %q", m.Config.MediaType)
+		return Attachment{}, refuse("unsupported media type %q of the config", m.Config.MediaType)
 	case m.Subject != nil && m.Subject.Digest.String() != subject:
-		return Attachment{}, refuse("it is attached to %s, not to the image that it describes", m.Subject.Digest)
+		return Attachment{}, refuse("the subject of the manifest is %s, not the image that the attestation is about", m.Subject.Digest)
 	case m.ArtifactType != "" && m.ArtifactType != buildxArtifact:
-		return Attachment{}, refuse("it is a %q", m.ArtifactType)
+		return Attachment{}, refuse("unsupported artifact type %q", m.ArtifactType)
 	}
 	a := Attachment{Descriptor: d, Manifest: raw}
 	for _, l := range m.Layers {
 		if l.MediaType != inTotoLayer && !isSignedStatement(l.MediaType) {
-			return Attachment{}, refuse("it carries a %q, not only statements", l.MediaType)
+			return Attachment{}, refuse("the manifest has a layer with media type %q, not only statements", l.MediaType)
 		}
 	}
 	for i, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
@@ -81,12 +81,12 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	return a, nil
 }
 
-// maxStatement limits one statement of an attestation manifest, in bytes. BuildKit writes at most
-// 80 MiB.
+// maxStatement is the maximum size of one statement of an attestation manifest, in bytes. BuildKit
+// writes at most 80 MiB.
 const maxStatement = 128 << 20
 
-// child reads and parses the manifest of a child of the index that is not an image. The content must
-// have the digest and the size of the descriptor.
+// child reads and parses the manifest of a child of the index that is not an image. It is an error
+// if the content does not have the digest and the size of the descriptor.
 func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 	raw, err := r.manifest(d)
 	if err != nil {
@@ -97,7 +97,7 @@ func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
-		return nil, nil, refuse("parsing it: %v", err)
+		return nil, nil, refuse("parsing the manifest: %v", err)
 	}
 	return raw, m, nil
 }
@@ -105,10 +105,10 @@ func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 // readAttached reads the config or a statement of an attestation manifest.
 func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (layers.Blob, []byte, error) {
 	if len(d.URLs) > 0 {
-		return layers.Blob{}, nil, refuse("blob %s has a download URL outside the registry: not allowed", d.Digest)
+		return layers.Blob{}, nil, refuse("blob %s has a download URL outside the registry", d.Digest)
 	}
 	if d.Size > maxStatement {
-		return layers.Blob{}, nil, refuse("blob %s has %d bytes, more than %d", d.Digest, d.Size, maxStatement)
+		return layers.Blob{}, nil, refuse("blob %s has %d bytes, the limit is %d", d.Digest, d.Size, maxStatement)
 	}
 	open, err := r.blob(d)
 	if err != nil {
@@ -127,12 +127,13 @@ func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return blob, content, err
 }
 
-// checkAttachedConfig requires a config as buildx writes it. It is an empty document, or the config
-// of an image without a platform and without settings, whose layers are the statements.
+// checkAttachedConfig checks that the config is one that buildx writes. It must be an empty
+// document or the config of an image. In the second case it must have no platform and no container
+// settings, and its layers must be the statements.
 func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if m.Config.MediaType == emptyConfig {
 		if string(raw) != "{}" {
-			return refuse("a config of the type %q is not empty", emptyConfig)
+			return refuse("a config with media type %q must be the empty document {}", emptyConfig)
 		}
 		return nil
 	}
@@ -140,12 +141,12 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if err != nil {
 		return refuse("parsing the config: %v", err)
 	}
-	// Docker's signer leaves both empty.
+	// Docker's signer leaves the OS and the architecture empty.
 	if config.OS+config.Architecture != "" && (config.OS != "unknown" || config.Architecture != "unknown") {
-		return refuse("the config is for %q and %q: an attestation must not name a platform", config.OS, config.Architecture)
+		return refuse("the config has OS %q and architecture %q: an attestation must not name a platform", config.OS, config.Architecture)
 	}
 	if !reflect.ValueOf(config.Config).IsZero() {
-		return refuse("the config has the settings of a container")
+		return refuse("the config has container settings, which an attestation must not have")
 	}
 	for _, id := range config.RootFS.DiffIDs {
 		if !slices.ContainsFunc(m.Layers, func(l v1.Descriptor) bool { return l.Digest == id }) {
@@ -155,11 +156,12 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	return nil
 }
 
-// checkStatement requires an in-toto statement about the image, in JSON. An empty list of subjects
-// is accepted: BuildKit writes it if the image has no name during the build.
+// checkStatement checks that a blob is an in-toto statement about the image, in JSON. A statement
+// without subjects is accepted, because BuildKit writes one if the image has no name during the
+// build.
 func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 	if layers.LooksPacked(raw) {
-		return refuse("it is an archive, not a statement")
+		return refuse("the content is an archive, not a statement")
 	}
 	if isSignedStatement(kind) {
 		var envelope struct {
@@ -168,10 +170,10 @@ func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 			Signatures  json.RawMessage `json:"signatures"`
 		}
 		if err := layers.DecodeStatement(raw, &envelope); err != nil {
-			return refuse("parsing it as a signed statement: %v", err)
+			return refuse("parsing the content as a signed statement: %v", err)
 		}
 		if envelope.PayloadType != string(inTotoLayer) {
-			return refuse("the signed content is a %q, not a statement", envelope.PayloadType)
+			return refuse("the signed payload has type %q, so it is not a statement", envelope.PayloadType)
 		}
 		raw = envelope.Payload
 	}
@@ -184,10 +186,10 @@ func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 		} `json:"subject"`
 	}
 	if err := layers.DecodeStatement(raw, &s); err != nil {
-		return refuse("parsing it as an in-toto statement: %v", err)
+		return refuse("parsing the content as an in-toto statement: %v", err)
 	}
 	if !strings.HasPrefix(s.Type, "https://in-toto.io/Statement/v") || s.PredicateType == "" {
-		return refuse("it is not an in-toto statement but a %q with the predicate %q", s.Type, s.PredicateType)
+		return refuse("the content has type %q and predicate type %q, so it is not an in-toto statement", s.Type, s.PredicateType)
 	}
 	about := len(s.Subject) == 0
 	for _, one := range s.Subject {

@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// attached is a hand-made attestation manifest.
+// attached is an attestation manifest made by a test.
 type attached struct {
 	manifest v1.Manifest
 	config   string
@@ -49,7 +49,7 @@ func digestOf(s string) v1.Hash {
 	return h
 }
 
-// withAttached returns an index of the image and of an attestation manifest about it.
+// withAttached returns an index with the image and with an attestation manifest about it.
 func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config string, blobs ...string) v1.ImageIndex {
 	t.Helper()
 	subject, err := img.Digest()
@@ -75,13 +75,14 @@ func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config
 	}})
 }
 
-// statement returns an in-toto statement about subjects, which are JSON objects.
+// statement returns an in-toto statement about the given subjects, each a JSON object.
 func statement(subjects ...string) string {
 	return `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2","subject":[` +
 		strings.Join(subjects, ",") + `],"predicate":{"builder":{"id":""}}}`
 }
 
-// signedStatement wraps a statement in a DSSE envelope. The signer does not matter here.
+// signedStatement wraps a statement in a DSSE envelope. The signature is invalid, because the gate
+// does not verify it.
 func signedStatement(s string) string {
 	return fmt.Sprintf(`{"payloadType":"application/vnd.in-toto+json","payload":%q,"signatures":[{"keyid":"","sig":"eA=="}]}`, base64.StdEncoding.EncodeToString([]byte(s)))
 }
@@ -107,7 +108,7 @@ func polyglot(t *testing.T, subject v1.Hash) string {
 	return string(block) + text[512:]
 }
 
-// packed returns a compressed layer.
+// packed returns an archive as a compressed layer.
 func packed(t *testing.T, archive []byte) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -119,9 +120,9 @@ func packed(t *testing.T, archive []byte) string {
 	return buf.String()
 }
 
-// TestAttestationThatIsNotWhatBuildxWritesIsRefused checks that an attestation manifest with other
-// content than buildx writes is refused. Otherwise the gate would promote it without a scan, and
-// some runtimes could run it by its digest.
+// TestAttestationThatIsNotWhatBuildxWritesIsRefused checks that an attestation manifest is refused
+// if its content differs from the content that buildx writes. Otherwise the gate would promote it
+// without a scan, and some runtimes could run it by its digest.
 func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -151,19 +152,19 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 		"about another image too":           {emptyConfig, "{}", statement(about(other), about(subject)), ""},
 		"signed by Docker's signer":         {types.OCIConfigJSON, `{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}`, signedStatement(good), ""},
 		"signed about another image":        {emptyConfig, "{}", signedStatement(statement(about(other))), "not about image"},
-		"signed, and no statement":          {emptyConfig, "{}", strings.Replace(signedStatement(good), "in-toto", "other", 1), "not a statement"},
+		"signed, and no statement":          {emptyConfig, "{}", strings.Replace(signedStatement(good), "in-toto", "other", 1), "is not a statement"},
 		"signed config of an image":         {types.OCIConfigJSON, config("", "", id(good)), signedStatement(good), "must not name a platform"},
-		"layer of an image":                 {types.OCIConfigJSON, config("unknown", "", id(packed(t, archive))), packed(t, archive), "it is an archive"},
-		"layer that is not compressed":      {types.OCIConfigJSON, config("unknown", "", id(string(archive))), string(archive), "it is an archive"},
-		"statement that is an archive":      {types.OCIConfigJSON, config("unknown", ""), polyglot(t, subject), "it is an archive"},
+		"layer of an image":                 {types.OCIConfigJSON, config("unknown", "", id(packed(t, archive))), packed(t, archive), "is an archive"},
+		"layer that is not compressed":      {types.OCIConfigJSON, config("unknown", "", id(string(archive))), string(archive), "is an archive"},
+		"statement that is an archive":      {types.OCIConfigJSON, config("unknown", ""), polyglot(t, subject), "is an archive"},
 		"config of an image":                {types.OCIConfigJSON, config("linux", "", id(good)), good, "must not name a platform"},
 		"config of a container":             {types.OCIConfigJSON, config("unknown", `"Entrypoint":["/bin/sh"]`, id(good)), good, "settings"},
 		"layers that are not the statement": {types.OCIConfigJSON, config("unknown", "", id(string(archive))), good, "not one of the statements"},
-		"config that is said to be empty":   {emptyConfig, config("linux", ""), good, "not empty"},
+		"config that is said to be empty":   {emptyConfig, config("linux", ""), good, "must be the empty document"},
 		"config that is read in two ways":   {types.OCIConfigJSON, strings.Replace(config("unknown", ""), `{`, `{"OS":"linux",`, 1), good, "spelled"},
 		"statement about another image":     {emptyConfig, "{}", statement(about(other)), "not about image"},
 		"no statement":                      {emptyConfig, "{}", `{"a":1}`, "not an in-toto statement"},
-		"no JSON":                           {emptyConfig, "{}", "statement", "parsing it"},
+		"no JSON":                           {emptyConfig, "{}", "statement", "as an in-toto statement"},
 		"no predicate":                      {emptyConfig, "{}", strings.Replace(good, "predicateType", "predicatetype", 1), "spelled"},
 	} {
 		t.Run(name, func(t *testing.T) {

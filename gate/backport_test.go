@@ -22,9 +22,9 @@ const babelAdvisory = `{
   "schema": "https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/os/schema-1.1.0.json"
 }`
 
-// TestVulnerabilityThatTheDistributionFixedDoesNotDeny checks that grype drops a finding about a
-// file if the distribution's advisory lists the package that installed the file as fixed. Any other
-// finding about the file denies.
+// TestVulnerabilityThatTheDistributionFixedDoesNotDeny checks that an image is not denied for a
+// file whose package the distribution has fixed: grype drops the finding. Any other finding about
+// the file denies the image.
 func TestVulnerabilityThatTheDistributionFixedDoesNotDeny(t *testing.T) {
 	db := databaseOf(t, func(records string) error {
 		return os.WriteFile(filepath.Join(records, "debian", "results", "debian-12", "babel.json"), []byte(babelAdvisory), 0o600)

@@ -25,8 +25,8 @@ func BenchmarkCheck(b *testing.B) {
 	h := newTester(b)
 	ref := os.Getenv("IMAGEGATE_BENCH_IMAGE")
 	if ref == "" {
-		// Store the image on disk, so that neither a registry nor the image is in memory that the
-		// garbage collector scans.
+		// Store the image on disk. A registry or an image in memory would slow down the garbage
+		// collector.
 		dir := b.TempDir()
 		p, err := layout.Write(dir, empty.Index)
 		if err == nil {
@@ -62,7 +62,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// stageTimes adds up the times of stages, which do not overlap for one platform.
+// stageTimes adds up the time of each stage. The stages of one platform do not overlap.
 type stageTimes struct {
 	mu        sync.Mutex
 	wall, cpu map[Stage]time.Duration
@@ -84,7 +84,7 @@ func (s *stageTimes) Start(ctx context.Context, step Step) (context.Context, fun
 func (s *stageTimes) Bytes(Step, string, int64, int64) {}
 
 // manyFiles returns an image of some hundred megabytes in four layers. It has Debian packages with
-// their licenses, npm modules, Python distributions, Java archives, a Go program (this one), and
+// their licenses, npm modules, Python distributions, Java archives, this test's own Go binary, and
 // text that catalogers ignore.
 func manyFiles(b *testing.B) lab.ImageSpec {
 	b.Helper()

@@ -6,7 +6,8 @@ import (
 	"github.com/imagegate/imagegate/gate/catalog"
 )
 
-// loadCached returns the SBOM of a manifest from the cache, or nil.
+// loadCached returns the SBOM of a manifest from the cache. It returns nil if the cache has none
+// that can be decoded.
 func (g *Gate) loadCached(digest v1.Hash) *SBOM {
 	data, ok := g.opts.Cache.Get(g.cataloger.Key(digest))
 	if !ok {
@@ -14,7 +15,7 @@ func (g *Gate) loadCached(digest v1.Hash) *SBOM {
 	}
 	s, err := catalog.Decode(data, digest)
 	if err != nil {
-		return nil // written in an older format: catalog again
+		return nil // an entry in an older format: catalog again
 	}
 	return s
 }

@@ -39,8 +39,8 @@ func (t *tester) layerReads(img v1.Image) int {
 	return n
 }
 
-// TestCachedCatalogIsEqual checks each image twice. The second check reads no layer, and its
-// evidence and documents are equal.
+// TestCachedCatalogIsEqual checks that a second check of an image has equal evidence and documents,
+// and reads no layer.
 func TestCachedCatalogIsEqual(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -146,14 +146,14 @@ func TestCachedPlatformsAreNotFetched(t *testing.T) {
 		t.Errorf("%d of %d from the cache", r.CacheHits, len(r.Input.Platforms))
 	}
 	if h.layerReads(two) == 0 || len(r.Input.Platforms[1].Packages) == 0 {
-		t.Error("the other one was not read")
+		t.Error("the image that is not cached was not read")
 	}
 	shared := h.layerReads(one)
 	ls, err := two.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range ls { // a layer in both images counts for the other one
+	for _, l := range ls { // do not count a layer that both images have: it was read for the second image
 		digest, err := l.Digest()
 		if err != nil {
 			t.Fatal(err)
@@ -163,6 +163,6 @@ func TestCachedPlatformsAreNotFetched(t *testing.T) {
 		}
 	}
 	if shared > 0 {
-		t.Errorf("%d layers of the one that was known were read", shared)
+		t.Errorf("%d layers of the cached image were read", shared)
 	}
 }

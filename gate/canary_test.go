@@ -12,10 +12,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// canaries are credentials, by their place in an image. The strings are split so that scanners do
-// not report this file.
+// canaries are credentials by the place in an image where the test puts them. The strings are split
+// so that secret scanners do not report this file.
 var canaries = map[string]string{
 	"label of a known kind":   "ghp_" + "LABELabcdefghijklmnopqrstuvwxyz0123456",
 	"label by its name":       "hunter2-label",
@@ -28,7 +29,8 @@ var canaries = map[string]string{
 }
 
 // TestCredentialsOfAnImageAreInNoEvidence checks that evidence, documents and the cache contain no
-// credential, for an index and each of its platforms, whatever the policy says about secrets.
+// credential of the image, for an index and each of its platforms. This does not depend on the
+// policy's rules about secrets.
 func TestCredentialsOfAnImageAreInNoEvidence(t *testing.T) {
 	spec := clean
 	spec.Env = []string{"TOKEN=" + canaries["variable"], "DB_PASSWORD=" + canaries["variable by its name"], canaries["variable without a name"], "PATH=/bin"}
@@ -62,17 +64,17 @@ custom:
 		if r.CacheHits != 2*run {
 			t.Errorf("run %d: %d platforms from the cache", run, r.CacheHits)
 		}
-		evidence, err := json.Marshal(struct {
-			policy.Input
+		written, err := json.Marshal(struct {
+			evidence.Input
 			policy.Decision
 		}{r.Input, r.Decision})
 		if err != nil {
 			t.Fatal(err)
 		}
-		withoutCanaries(t, "evidence", evidence)
-		for _, want := range []string{`"1.2.3"`, "7169605f62c751356d054a26a821e680e5fa6305", policy.HiddenValue, `"db.password"`, `"DB_PASSWORD"`,
-			"it is " + policy.HiddenValue, "could not be evaluated", `must match \"no*\"; its value looks like a credential`} {
-			if !strings.Contains(string(evidence), want) {
+		withoutCanaries(t, "evidence", written)
+		for _, want := range []string{`"1.2.3"`, "7169605f62c751356d054a26a821e680e5fa6305", evidence.HiddenValue, `"db.password"`, `"DB_PASSWORD"`,
+			"it is " + evidence.HiddenValue, "could not be evaluated", `must match \"no*\"; its value looks like a credential`} {
+			if !strings.Contains(string(written), want) {
 				t.Errorf("run %d: the evidence does not say %s", run, want)
 			}
 		}
@@ -115,8 +117,8 @@ func withoutCanaries(t *testing.T, what string, data []byte) {
 	}
 }
 
-// TestOrdinaryLabelsAreNotHidden checks that HiddenLabels hides no ordinary label. Reports need the
-// values of these labels.
+// TestOrdinaryLabelsAreNotHidden checks that HiddenLabels does not hide ordinary labels, because
+// reports need their values.
 func TestOrdinaryLabelsAreNotHidden(t *testing.T) {
 	s, err := testPatterns.Secrets()
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/internal/registry"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// CatalogedImage has everything about an image that matching and deciding need. It does not need the
-// image's layers.
+// CatalogedImage has all data about an image that matching and deciding need, so that they need no
+// layers.
 type CatalogedImage struct {
-	Image     policy.Image
+	Image     evidence.Image
 	Platforms []CatalogedPlatform
 }
 
@@ -25,7 +25,7 @@ type CatalogedImage struct {
 type CatalogedPlatform struct {
 	// Platform is the evidence that is known before matching: name, digest, configuration, size,
 	// layers and base image.
-	Platform policy.Platform
+	Platform evidence.Platform
 	SBOM     *SBOM
 
 	cached bool // the SBOM came from the cache, with its documents
@@ -40,10 +40,10 @@ func (c *CatalogedImage) sboms() []*SBOM {
 	return out
 }
 
-// catalog lists the packages of every platform. It loads SBOMs from the cache, and fetches only the
-// layers of the other platforms. hits is the number of SBOMs from the cache.
+// catalog lists the packages of every platform. It loads SBOMs from the cache if they are there,
+// and fetches only the layers of the other platforms. hits is the number of SBOMs from the cache.
 func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *filesystem.Archives, img *Image) (_ *CatalogedImage, hits int, err error) {
-	c := &CatalogedImage{Image: policy.Image{Reference: img.Source.String(), Repository: img.Source.Repository(),
+	c := &CatalogedImage{Image: evidence.Image{Reference: img.Source.String(), Repository: img.Source.Repository(),
 		Digest: img.Digest.String(), MediaType: string(img.MediaType), LazyIndexes: img.lazyIndexes()}}
 	var missing []v1.Image
 	for i := range img.Platforms {
@@ -77,9 +77,9 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 	return c, hits, nil
 }
 
-// describe returns the evidence about a platform that its manifest and configuration have.
-func (g *Gate) describe(p *Platform) (policy.Platform, error) {
-	out := policy.Platform{Platform: p.Name, Digest: p.Digest.String()}
+// describe returns the evidence about a platform that is in its manifest and its configuration.
+func (g *Gate) describe(p *Platform) (evidence.Platform, error) {
+	out := evidence.Platform{Platform: p.Name, Digest: p.Digest.String()}
 	patterns, err := g.opts.Patterns.Secrets()
 	if err != nil {
 		return out, err
@@ -94,7 +94,7 @@ func (g *Gate) describe(p *Platform) (policy.Platform, error) {
 	return out, err
 }
 
-// fetch reads every layer of the images. A layer that several images share is read once.
+// fetch reads every layer of the images. It reads a layer that several images share once.
 func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, images []v1.Image) error {
 	ctx, done := g.opts.Progress.Start(ctx, Step{Image: img.Source.String(), Stage: Pull, Subject: img.Digest.String()})
 	err := store.Fetch(ctx, images...)
@@ -108,8 +108,8 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, image
 	return nil
 }
 
-// warm compiles the license patterns in the background while layers download. Errors surface when
-// the cataloger needs the patterns. The caller must call wait.
+// warm compiles the license patterns in the background while layers download. It ignores errors,
+// because the cataloger reports them when it needs the patterns. The caller must call wait.
 func (g *Gate) warm(ctx context.Context) (wait func()) {
 	done := make(chan struct{})
 	go func() {
@@ -130,8 +130,8 @@ func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.
 	return sbom, nil
 }
 
-// generateIn generates the SBOM with archives unpacked in a folder of this check, see
-// Options.UnpackIn.
+// generateIn generates the SBOM of one platform. Archives in the image are unpacked in a folder of
+// this check, if Options.UnpackIn is set.
 func (g *Gate) generateIn(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (_ *SBOM, err error) {
 	if g.opts.UnpackIn == nil {
 		return g.cataloger.Generate(ctx, a, p.Image, p.Digest)
@@ -142,12 +142,13 @@ func (g *Gate) generateIn(ctx context.Context, store *layers.Store, a *filesyste
 	}
 	undo, err := g.opts.UnpackIn(dir)
 	if err != nil {
-		return nil, fmt.Errorf("naming the folder to unpack archives in: %w", err)
+		return nil, fmt.Errorf("setting the folder for unpacked archives: %w", err)
 	}
 	watched, stop := store.Watch(ctx, dir)
 	s, err := g.cataloger.Generate(watched, a, p.Image, p.Digest)
-	// If the watch stopped the catalog, the error of the catalog is only a consequence. The watch
-	// error must also replace a nil error: catalogers skip an archive that they cannot unpack.
+	// If the image exceeded a limit, the watch canceled the cataloger, and only the error of the
+	// watch states the cause. It also replaces a nil error, because catalogers skip an archive that
+	// they cannot unpack.
 	if exceeded := stop(); exceeded != nil {
 		err = exceeded
 	}

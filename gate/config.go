@@ -9,24 +9,24 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate/secrets"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Annotations that name the base image:
+// Annotations with the name and the digest of the base image:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const (
 	baseName   = "org.opencontainers.image.base.name"
 	baseDigest = "org.opencontainers.image.base.digest"
 )
 
-// configOf returns the evidence in an image's configuration. It leaves out the values of variables,
-// whether they are secret or not.
-func configOf(s *secrets.Detector, c *v1.ConfigFile) (*policy.ImageConfig, error) {
+// configOf returns the evidence in an image's configuration. It includes the names of environment
+// variables but never their values, because any of them may be secret.
+func configOf(s *secrets.Detector, c *v1.ConfigFile) (*evidence.ImageConfig, error) {
 	var history []string
 	for _, h := range c.History {
 		history = append(history, h.CreatedBy)
 	}
-	out := &policy.ImageConfig{
+	out := &evidence.ImageConfig{
 		User:         c.Config.User,
 		Env:          []string{},
 		Labels:       c.Config.Labels,
@@ -37,13 +37,14 @@ func configOf(s *secrets.Detector, c *v1.ConfigFile) (*policy.ImageConfig, error
 	}
 	for _, e := range c.Config.Env {
 		name, _, _ := strings.Cut(e, "=")
-		out.Env = append(out.Env, s.Public(name)) // a variable without "=" may be any text
+		out.Env = append(out.Env, s.Public(name)) // an entry without "=" may be any text, even a secret
 	}
 	return out, nil
 }
 
-// layersOf returns an image's layers and its compressed size in bytes: all layers and the config.
-func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
+// layersOf returns an image's layers, and the compressed size of all layers and the config in
+// bytes.
+func layersOf(img v1.Image) (layers []evidence.Layer, size int64, err error) {
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, 0, err
@@ -53,12 +54,12 @@ func layersOf(img v1.Image) (layers []policy.Layer, size int64, err error) {
 		return nil, 0, err
 	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
-		return nil, 0, fmt.Errorf("the image has %d layers and %d diffIDs", len(m.Layers), len(c.RootFS.DiffIDs))
+		return nil, 0, fmt.Errorf("the image has %d layers but %d diffIDs", len(m.Layers), len(c.RootFS.DiffIDs))
 	}
 	size = m.Config.Size
 	base := baseLayers(c.History, len(m.Layers))
 	for i, l := range m.Layers {
-		layers = append(layers, policy.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size, FromBase: i < base})
+		layers = append(layers, evidence.Layer{Digest: l.Digest.String(), DiffID: c.RootFS.DiffIDs[i].String(), Size: l.Size, FromBase: i < base})
 		size += l.Size
 	}
 	return layers, size, nil
@@ -91,9 +92,10 @@ func baseLayers(history []v1.History, layers int) int {
 	return base
 }
 
-// baseOf returns the base image that the image names, from the annotations of its manifest or else
-// from the labels of its config. It returns nil if neither names one. The value is not verified.
-func baseOf(s *secrets.Detector, img v1.Image) (*policy.Base, error) {
+// baseOf returns the base image that the image states, from the annotations of its manifest or else
+// from the labels of its config. It returns nil if neither states one. The statement is not
+// verified.
+func baseOf(s *secrets.Detector, img v1.Image) (*evidence.Base, error) {
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, err
@@ -103,7 +105,7 @@ func baseOf(s *secrets.Detector, img v1.Image) (*policy.Base, error) {
 		return nil, err
 	}
 	for _, from := range []map[string]string{m.Annotations, c.Config.Labels} {
-		if b := (policy.Base{Name: s.Public(from[baseName]), Digest: s.Public(from[baseDigest])}); b != (policy.Base{}) {
+		if b := (evidence.Base{Name: s.Public(from[baseName]), Digest: s.Public(from[baseDigest])}); b != (evidence.Base{}) {
 			return &b, nil
 		}
 	}

@@ -10,10 +10,10 @@ import (
 
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// databaseOf returns a database of the example records, changed by change.
+// databaseOf returns a database of the example records after change has modified them.
 func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 }
 
 // TestDatabaseWithoutATypeIsNotClean checks that an image is denied if the database has no
-// advisories for a type of its packages, as for an unknown distribution.
+// advisories for one of its package types. An unknown distribution has the same effect.
 func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -64,18 +64,18 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	spec.Files = []lab.File{{Path: "usr/lib/R/library/abc/DESCRIPTION", Content: "Package: abc\nVersion: 1.0\n"}}
 	src := h.push("app:1", h.image(spec))
 
-	unmatched := func(db *vulndb.DB, yaml string) (*Result, []policy.Unmatched) {
+	unmatched := func(db *vulndb.DB, yaml string) (*Result, []evidence.Unmatched) {
 		r := h.check(h.gate(yaml, func(o *Options) { o.Database = db }), src)
-		var out []policy.Unmatched
+		var out []evidence.Unmatched
 		for _, u := range r.Input.Platforms[0].Unmatched {
-			if u.Reason == policy.TypeNotInDatabase {
+			if u.Reason == evidence.TypeNotInDatabase {
 				out = append(out, u)
 			}
 		}
 		return r, out
 	}
-	npm := policy.Unmatched{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "json-schema"}
-	r := policy.Unmatched{Type: "R-package", Packages: 1, Reason: policy.TypeNotInDatabase, Detail: "abc"}
+	npm := evidence.Unmatched{Type: "npm", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "json-schema"}
+	r := evidence.Unmatched{Type: "R-package", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "abc"}
 
 	// R packages are searched by CPE, so the NVD records cover them.
 	if _, got := unmatched(database, blockCritical); len(got) > 0 {
@@ -83,16 +83,16 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	}
 	noLanguages := databaseWithout(t, "github")
 	result, got := unmatched(noLanguages, blockCritical)
-	if diff := cmp.Diff([]policy.Unmatched{npm}, got); diff != "" {
+	if diff := cmp.Diff([]evidence.Unmatched{npm}, got); diff != "" {
 		t.Error(diff)
 	}
 	if result.Decision.Passed || len(result.Input.Platforms[0].Findings) > 0 {
 		t.Errorf("passed is %v with %d findings", result.Decision.Passed, len(result.Input.Platforms[0].Findings))
 	}
-	if _, got := unmatched(databaseWithout(t, "github", "nvd"), blockCritical); cmp.Diff([]policy.Unmatched{r, npm}, got) != "" {
+	if _, got := unmatched(databaseWithout(t, "github", "nvd"), blockCritical); cmp.Diff([]evidence.Unmatched{r, npm}, got) != "" {
 		t.Errorf("without NVD: %+v", got)
 	}
-	if _, got := unmatched(databaseWithout(t, "github/results/npm"), blockCritical); cmp.Diff([]policy.Unmatched{npm}, got) != "" {
+	if _, got := unmatched(databaseWithout(t, "github/results/npm"), blockCritical); cmp.Diff([]evidence.Unmatched{npm}, got) != "" {
 		t.Errorf("with a provider that has nothing about npm: %+v", got)
 	}
 	if result, _ := unmatched(noLanguages, blockCritical+"distribution: {notCovered: warn}\n"); !result.Decision.Passed || len(result.Decision.Warnings) != 1 {

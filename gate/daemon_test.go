@@ -11,8 +11,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// TestDaemonsImageGivesTheSameEvidence uses a server with the two calls of the Docker Engine API
-// that are needed to read an image. A real engine cannot run inside a test.
+// TestDaemonsImageGivesTheSameEvidence checks that an image from a container engine gives the same
+// evidence as the image from a registry. The test has a server for the two required calls of the
+// Docker Engine API, because a real engine cannot run inside a test.
 func TestDaemonsImageGivesTheSameEvidence(t *testing.T) {
 	h := newTester(t)
 	img := h.image(dirty)

@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// zipOf returns a zip archive of pairs of name and content.
+// zipOf returns a zip archive. pairs are the names and contents of its files.
 func zipOf(t *testing.T, pairs ...string) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -58,11 +58,11 @@ func TestUnreadableArchiveInsideAnArchiveIsNotSilent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(s.Packages, func(p policy.Package) bool { return p.Name == "part-7" }) {
-				t.Error("the good archive is not cataloged")
+			if !slices.ContainsFunc(s.Packages, func(p evidence.Package) bool { return p.Name == "part-7" }) {
+				t.Error("the readable archive is not cataloged")
 			}
-			if !slices.ContainsFunc(s.Unknowns, func(u policy.Unknown) bool { return strings.HasPrefix(u.Path, "/srv/app.jar:lib/nested.jar") }) {
-				t.Errorf("nothing says so: %+v", s.Unknowns)
+			if !slices.ContainsFunc(s.Unknowns, func(u evidence.Unknown) bool { return strings.HasPrefix(u.Path, "/srv/app.jar:lib/nested.jar") }) {
+				t.Errorf("the unreadable archive is not an unknown: %+v", s.Unknowns)
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func TestArchivesInTheImageDoNotFillTheSystemsFolder(t *testing.T) {
 	bomb = zipOf(t, "m.jar", bomb, "n.jar", bomb, manifest, "Manifest-Version: 1.0\n")
 	src := h.push("app:1", layered(t, h.image(clean), archiveOf(t, 0, []member{{name: "opt/x.jar", content: bomb}})))
 	var used string
-	// Nothing may be written to this folder at any time.
+	// Make the system's folder read-only, so that writing to it fails at any time.
 	if err := os.Chmod(system, 0o500); err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,13 @@ import (
 // does not have, a local path, or a container engine that is not running.
 type InputError struct{ Err error }
 
-// Error is the cause's text.
+// Error returns the message of the cause.
 func (e *InputError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *InputError) Unwrap() error { return e.Err }
 
-// NotRegistry marks the error as one that no registry caused.
+// NotRegistry marks the error as one that was not caused by a registry.
 func (e *InputError) NotRegistry() {}
 
 // inputError wraps err in an *InputError if missing is true.
@@ -27,7 +27,8 @@ func inputError(missing bool, err error) error {
 	return &InputError{err}
 }
 
-// refuse returns the error for an image that imagegate does not promote because of how it is built.
+// refuse returns the error for an image that imagegate does not promote because of the way it is
+// built.
 func refuse(format string, args ...any) error {
 	return &layers.RefusedError{Reason: fmt.Sprintf(format, args...)}
 }

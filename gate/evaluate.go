@@ -11,19 +11,21 @@ import (
 	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Evaluation is evidence and the decision about it. The zero value is a denial.
+// Evaluation is the evidence about an image and the decision about it. The zero value is a denial.
 type Evaluation struct {
 	// Input is the evidence that was evaluated, without values that look like credentials.
-	Input    policy.Input
+	Input    evidence.Input
 	Decision policy.Decision
 	// Started and Finished are the start and the end of the check.
 	Started, Finished time.Time
 }
 
-// Recheck matches the packages of a catalog against the database and evaluates the result, without
-// reading the image. It gives no Approval, because the layers are not available for promotion.
+// Recheck matches the packages of a cataloged image against the database and evaluates the result,
+// without reading the image. It gives no Approval, because the layers are not available for
+// promotion.
 func (g *Gate) Recheck(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (*Evaluation, error) {
 	started := g.opts.Now()
 	if err := g.checkDatabase(c.Image.Repository, started); err != nil {
@@ -42,10 +44,10 @@ func (g *Gate) checkDatabase(repository string, now time.Time) error {
 	return vulndb.CheckAge(g.opts.Database.Info(), g.opts.Policies.MaxDatabaseAge(repository), now)
 }
 
-// match collects the evidence about a cataloged image: its findings, everything that limits how much
-// they mean, and the external evidence.
-func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (policy.Input, error) {
-	in := policy.Input{Image: c.Image, Database: g.opts.Database.Info(),
+// match collects the evidence about a cataloged image: its findings, the files and packages that
+// were not checked, and the external evidence.
+func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (evidence.Input, error) {
+	in := evidence.Input{Image: c.Image, Database: g.opts.Database.Info(),
 		VEX: external.VEX, Baseline: external.Baseline,
 		Attestations: external.Attestations, Unverified: external.Unverified}
 	for _, one := range c.Platforms {
@@ -54,7 +56,7 @@ func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEv
 		m, err := match.SBOM(sctx, g.opts.Database, one.SBOM)
 		done(err)
 		if err != nil {
-			return policy.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)
+			return evidence.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)
 		}
 		p.Packages, p.Distribution = one.SBOM.Packages, m.Distribution
 		p.Findings, p.Suppressed = m.Findings, m.Suppressed
@@ -65,8 +67,8 @@ func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEv
 	return in, nil
 }
 
-// decide evaluates the evidence against the policies, as of now or of Options.At.
-func (g *Gate) decide(in policy.Input, started time.Time) Evaluation {
+// decide evaluates the evidence against the policies, as of the current time or of Options.At.
+func (g *Gate) decide(in evidence.Input, started time.Time) Evaluation {
 	e := Evaluation{Started: started, Finished: g.opts.Now(), Input: in.Public()}
 	if g.opts.At.IsZero() {
 		e.Decision = g.opts.Policies.Evaluate(in, e.Finished)
@@ -76,8 +78,9 @@ func (g *Gate) decide(in policy.Input, started time.Time) Evaluation {
 	return e
 }
 
-// keptFresh returns the evidence with a database whose times are later by the given duration.
-func keptFresh(in policy.Input, by time.Duration) policy.Input {
+// keptFresh returns the evidence with all times of the database moved forward by the given
+// duration. It models a database that is still updated until then.
+func keptFresh(in evidence.Input, by time.Duration) evidence.Input {
 	shift := func(t time.Time) time.Time {
 		if t.IsZero() {
 			return t // an unknown time stays unknown
@@ -92,14 +95,15 @@ func keptFresh(in policy.Input, by time.Duration) policy.Input {
 	return in
 }
 
-// mergeAdvisories adds the counts of another platform to all, without duplicates.
-func mergeAdvisories(all, more []policy.Advisories) []policy.Advisories {
+// mergeAdvisories adds the advisory counts of one platform to the counts of the others, without
+// duplicates.
+func mergeAdvisories(all, more []evidence.Advisories) []evidence.Advisories {
 	for _, a := range more {
 		if !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}
-	slices.SortFunc(all, func(a, b policy.Advisories) int {
+	slices.SortFunc(all, func(a, b evidence.Advisories) int {
 		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Distribution, b.Distribution))
 	})
 	return all

@@ -11,7 +11,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Check an image in a staging registry. A denial is a value; an error means that no decision was made.
+// Check an image in a staging registry. A denial is a value. An error means that no decision was
+// made.
 func Example() {
 	ctx := context.Background()
 	p, err := policy.Parse("policy.yaml", []byte("version: 1\nrules: [{name: no critical, severity: critical}]\n"))

@@ -18,11 +18,11 @@ import (
 
 	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
-// "/".
+// member is a member of an archive. If typ is zero, the member is a folder if its name ends with
+// "/", and a file otherwise.
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -104,7 +104,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length has two digits
+		n := len(r) + 2 // the record includes its own length, which has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -128,7 +128,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to one that Go does not write.
+// retype sets the type of a header to a type that Go's tar package does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -150,13 +150,14 @@ func TestLinkedPackageIsCataloged(t *testing.T) {
 	spec := clean
 	spec.NPM = nil
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
-		t.Errorf("what is linked was not found: %+v", p.Packages)
+	if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
+		t.Errorf("the linked package was not found: %+v", p.Packages)
 	}
 }
 
-// TestWhatIsUnpackedIsCataloged covers changes between layers that a file tree alone does not show.
-// containerd unpacks a package in each case.
+// TestWhatIsUnpackedIsCataloged checks that a package is cataloged if containerd unpacks it. In
+// each case, layers change the package's path in a way that the final file tree alone does not
+// show.
 func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	const at, content = "srv/node_modules/json-schema/package.json", `{"name":"json-schema","version":"0.3.0"}`
 	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})
@@ -191,8 +192,8 @@ func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 			spec := clean
 			spec.NPM = nil
 			p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), archives...))).Input.Platforms[0]
-			if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
-				t.Errorf("it is hidden: %+v", p.Packages)
+			if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" && p.Version == "0.3.0" }) {
+				t.Errorf("the package is hidden: %+v", p.Packages)
 			}
 		})
 	}
@@ -205,8 +206,8 @@ func TestHugeSparseFileIsAnUnknown(t *testing.T) {
 	at := "usr/lib/node_modules/huge/package.json"
 	raw := sparse(t, at, `{"name":"huge"}`, 8, 8, 1<<40)
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(clean), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Unknowns, func(u policy.Unknown) bool {
-		return u.Path == "/"+at && strings.Contains(u.Reason, "a sparse file that is too large")
+	if !slices.ContainsFunc(p.Unknowns, func(u evidence.Unknown) bool {
+		return u.Path == "/"+at && strings.Contains(u.Reason, "the sparse file exceeds the size limit")
 	}) {
 		t.Errorf("unknowns: %+v", p.Unknowns)
 	}
@@ -220,7 +221,7 @@ func TestFileOfAnotherKindIsAFile(t *testing.T) {
 	spec.NPM = nil
 	raw := archiveOf(t, 0, []member{{name: "srv/node_modules/json-schema/package.json", typ: tar.TypeCont, content: `{"name":"json-schema","version":"0.3.0"}`}})
 	p := h.check(h.gate(blockCritical), h.push("app:1", layered(t, h.image(spec), raw))).Input.Platforms[0]
-	if !slices.ContainsFunc(p.Packages, func(p policy.Package) bool { return p.Name == "json-schema" }) {
+	if !slices.ContainsFunc(p.Packages, func(p evidence.Package) bool { return p.Name == "json-schema" }) {
 		t.Errorf("packages: %+v", p.Packages)
 	}
 }
@@ -254,8 +255,8 @@ func TestPackagesInFoldersWithoutEntryAreCataloged(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := h.check(h.gate(blockCritical), h.push("app:1", layered(t, img, raw...)))
-			if !slices.ContainsFunc(r.Input.Platforms[0].Packages, func(p policy.Package) bool { return p.Name == "firefox-esr" }) {
-				t.Errorf("it is hidden: %+v", r.Input.Platforms[0].Packages)
+			if !slices.ContainsFunc(r.Input.Platforms[0].Packages, func(p evidence.Package) bool { return p.Name == "firefox-esr" }) {
+				t.Errorf("the package is hidden: %+v", r.Input.Platforms[0].Packages)
 			}
 		})
 	}

@@ -2,9 +2,9 @@
 //
 // [New] and [Gate.Check] are the two functions to call. Check has four steps:
 //
-//   - resolve: a reference becomes a digest, once. After that only digests are used.
-//   - catalog: fetch and verify every layer, and list the packages of each platform in an [SBOM], or
-//     load it from the cache.
+//   - resolve: resolve the reference to a digest, once. Later steps use only digests.
+//   - catalog: fetch and verify every layer, and list the packages of each platform in an [SBOM],
+//     or load the SBOM from the cache.
 //   - match: find the vulnerabilities of the packages in the database.
 //   - decide: evaluate the evidence against the policies.
 //
@@ -12,11 +12,11 @@
 // yields an [Approval], and only an Approval can be promoted. [Gate.Recheck] repeats the last two
 // steps for a [CatalogedImage], without reading the image.
 //
-// The zero values are strict: no policy or no database is an error, a Decision that was not made is a
-// denial, and a zero Approval is invalid.
+// The zero values are strict: a missing policy or database is an error, the zero Decision is a
+// denial, and the zero Approval is invalid.
 //
-// The package does not write to a registry and does not read the environment. Everything that one
-// check keeps for the next is a field of [Options].
+// The package does not write to a registry and does not read the environment. All data that checks
+// share, such as the cache, is in a field of [Options].
 package gate
 
 import (
@@ -41,19 +41,20 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Options configure a Gate. Fields without a stated default are required.
 type Options struct {
-	// Policies are evaluated against the evidence. The image must pass every one.
+	// Policies are evaluated against the evidence. The image must pass every policy.
 	Policies policy.Set
 	// Database is the vulnerability database to match against. The caller closes it.
 	Database *vulndb.DB
-	// TempDir is the parent folder. Each run creates a folder of its own in it.
+	// TempDir is the parent of the temporary folders. Each check creates its own folder in it.
 	TempDir string
 	// Now returns the current time.
 	Now func() time.Time
-	// Tool is the program that statements and documents name as their creator.
+	// Tool identifies this program. Statements and documents name it as their creator.
 	Tool Tool
 
 	// Platform, such as "linux/arm64", selects one image of an index. Default: all platforms.
@@ -65,23 +66,26 @@ type Options struct {
 	// Parallel is the maximum number of layers that are processed at once. Default: one for each
 	// core, at most 8.
 	Parallel int
-	// MaxDisk limits the bytes in TempDir, fetched and decompressed. Default: see layers.Options.
+	// MaxDisk limits the bytes of the fetched and decompressed layers in TempDir. Default: see
+	// layers.Options.
 	MaxDisk int64
-	// At evaluates the policies as of a later time. It shows what will block by then, assuming that
-	// the database is kept as fresh as it is now. Such a check gives no Approval. Default: now.
+	// At is the time that the policies are evaluated for. A later time shows what will block by
+	// then, assuming that the database is kept as fresh as it is now. Such a check gives no
+	// Approval. Default: now.
 	At time.Time
-	// Cache stores catalogs, so that an image that was checked before is evaluated again without
-	// pulling it. Default: no cache.
+	// Cache stores the SBOMs of checked images, so that a later check does not pull them. Default:
+	// no cache.
 	Cache *cache.Cache
 	// Gunzip is a program that decompresses layers, with its arguments; see layers.Options.
 	// Default: decompress in this process.
 	Gunzip []string
-	// UnpackIn makes libraries unpack archives in dir until undo is called. Libraries take this
-	// folder from the environment, which this package does not change. If UnpackIn is nil, they use
-	// the system's temporary folder, and the files there do not count towards MaxDisk.
+	// UnpackIn makes libraries unpack archives in dir until undo is called. The libraries read the
+	// folder from the environment, which this package does not change itself. If UnpackIn is nil,
+	// they use the system's temporary folder, and the files there do not count towards MaxDisk.
 	UnpackIn func(dir string) (undo func() error, err error)
-	// Patterns are the compiled patterns of the cataloger. License patterns take seconds to compile:
-	// share one value between the gates of a process. Default: the gate has its own.
+	// Patterns are the compiled patterns of the cataloger. Compiling license patterns takes
+	// seconds, so the gates of a process should share one value. Default: the gate compiles its
+	// own.
 	Patterns *catalog.Patterns
 	// Progress receives progress events. Default: none.
 	Progress Progress
@@ -93,7 +97,7 @@ type Tool = catalog.Tool
 // SBOM is the software bill of materials of one platform's image.
 type SBOM = catalog.SBOM
 
-// Gate checks images against a set of policies and one database.
+// Gate checks images against a set of policies with one vulnerability database.
 type Gate struct {
 	opts      Options
 	platform  *v1.Platform
@@ -107,19 +111,19 @@ func New(opts Options) (*Gate, error) {
 	case len(opts.Policies) == 0 || slices.Contains(opts.Policies, nil):
 		return nil, errors.New("no policy given: an image can pass only with a policy")
 	case opts.Database == nil:
-		return nil, errors.New("no vulnerability database")
+		return nil, errors.New("no vulnerability database given")
 	case opts.TempDir == "":
-		return nil, errors.New("no temporary directory")
+		return nil, errors.New("no temporary directory given")
 	case opts.Now == nil:
-		return nil, errors.New("no clock")
+		return nil, errors.New("no clock given")
 	case opts.Tool.Name == "" || opts.Tool.URI == "":
-		return nil, errors.New("no tool name and URI")
+		return nil, errors.New("no name and URI of the tool given")
 	}
 	g := &Gate{opts: opts}
 	if opts.Platform != "" {
 		p, err := v1.ParsePlatform(opts.Platform)
 		if err != nil || p.OS == "" || p.Architecture == "" {
-			return nil, fmt.Errorf("platform %q: want os/arch or os/arch/variant", opts.Platform)
+			return nil, fmt.Errorf("invalid platform %q: want os/arch or os/arch/variant", opts.Platform)
 		}
 		g.platform = p
 	}
@@ -133,14 +137,14 @@ func New(opts Options) (*Gate, error) {
 	if g.opts.Parallel == 0 {
 		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
-	// A puller limits concurrent blobs to its number of jobs. With two more jobs than layers, a
+	// A puller downloads at most Jobs blobs at once. With two more jobs than concurrent layers, a
 	// stalled layer cannot block the config of the next image.
 	g.remote = registry.Options{Keychain: opts.Keychain, Transport: opts.Transport,
 		UserAgent: opts.Tool.Name + "/" + opts.Tool.Version, Jobs: g.opts.Parallel + 2}.Remote()
 	return g, nil
 }
 
-// Result is the outcome of a check. It holds the fetched layers on disk until it is closed.
+// Result is the outcome of a check. It keeps the fetched layers on disk until Close.
 type Result struct {
 	Evaluation
 	Image *Image
@@ -150,10 +154,10 @@ type Result struct {
 	// SBOMs are the SBOMs in Catalog.
 	SBOMs []*SBOM
 	// Moved is the digest that the tag names after the check, if it differs from the checked digest
-	// because of a push in between. It is reported and never followed. It is "nothing" if the tag
-	// was deleted, and empty if nothing changed.
+	// because of a push during the check. It is reported and never used. It is "nothing" if the tag
+	// was deleted, and empty if the tag still names the checked digest.
 	Moved string
-	// Approval is nil unless the decision is a pass; see also [Result.Override].
+	// Approval is set only if the decision is a pass. For a denied image, see [Result.Override].
 	Approval *Approval
 	// Fetched counts the bytes and blobs that were read from the source.
 	Fetched layers.Stats
@@ -162,8 +166,8 @@ type Result struct {
 
 	store       *layers.Store
 	cacheWrites sync.WaitGroup // stores SBOMs in the cache in the background; Close waits for it
-	// basis is the Approval that a pass or an override returns. It is made before a caller can
-	// change the fields above. It is nil if the check was made as of a later time.
+	// basis is the Approval that a pass or an override returns. approve creates it before a caller
+	// can change the fields above. It is nil if the check was made as of a later time.
 	basis *Approval
 	now   func() time.Time
 }
@@ -179,16 +183,16 @@ func (r *Result) Close() error {
 // The zero value means none.
 type ExternalEvidence struct {
 	// VEX has the VEX statements about the image.
-	VEX []policy.VEXStatement
-	// Attestations are the attestations attached to the image in the staging registry that a
-	// trusted signer signed. Unverified is the number of other attestations there.
-	Attestations []policy.Attestation
+	VEX []evidence.VEXStatement
+	// Attestations are the attestations of the image in the staging registry that a trusted signer
+	// signed. Unverified is the number of its other attestations there.
+	Attestations []evidence.Attestation
 	Unverified   int
 	// Baseline is the evidence of the image that is currently approved.
-	Baseline *policy.Baseline
+	Baseline *evidence.Baseline
 }
 
-// Check resolves, fetches and catalogs the image, and evaluates it. On an error it leaves nothing
+// Check resolves, fetches and catalogs the image, and evaluates it. After an error nothing is left
 // on disk. The caller must close the Result.
 func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence) (_ *Result, err error) {
 	started := g.opts.Now()
@@ -233,7 +237,8 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 	return r, nil
 }
 
-// newStore returns an empty store of the layers of src. The file trees of its layers are in archives.
+// newStore returns an empty store for the layers of src. archives lists the files of the layers
+// while the store fetches them.
 func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Store, error) {
 	store, err := layers.New(layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
@@ -245,9 +250,10 @@ func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Stor
 	return store, nil
 }
 
-// finishInBackground releases the store, and encodes documents and cache entries, while the matcher
-// runs: the matcher does not use every core. The caller must call wait, even after an error. Cache
-// entries are still written after that, until the Result is closed.
+// finishInBackground removes the decompressed layers and encodes documents and cache entries in the
+// background. Meanwhile the matcher runs, which does not use every core. The caller must call wait,
+// even after an error. Cache entries may still be written after wait returns, until the Result is
+// closed.
 func (g *Gate) finishInBackground(r *Result) (wait func() error) {
 	var group errgroup.Group
 	group.Go(r.store.Release)

@@ -28,6 +28,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestVulnerableImageIsDenied(t *testing.T) {
@@ -40,12 +41,12 @@ func TestVulnerableImageIsDenied(t *testing.T) {
 		t.Errorf("%d violations, not 2: %v", got, r.Decision.Violations)
 	}
 	f := r.Input.Platforms[0].Findings
-	i := slices.IndexFunc(f, func(f policy.Finding) bool { return f.ID == "GHSA-896r-f27r-55mw" })
+	i := slices.IndexFunc(f, func(f evidence.Finding) bool { return f.ID == "GHSA-896r-f27r-55mw" })
 	if i < 0 {
 		t.Fatalf("found %v", findingIDs(r.Input.Platforms[0]))
 	}
 	one := f[i]
-	if one.Severity != policy.SeverityCritical || one.FixState != policy.FixAvailable || len(one.Fixes) != 1 || one.Fixes[0].Version != "0.4.0" ||
+	if one.Severity != evidence.SeverityCritical || one.FixState != evidence.FixAvailable || len(one.Fixes) != 1 || one.Fixes[0].Version != "0.4.0" ||
 		!slices.Contains(one.Aliases, "CVE-2021-3918") || one.Package.PURL != "pkg:npm/json-schema@0.3.0" ||
 		len(one.Package.Found) != 1 || !strings.HasPrefix(one.Package.Found[0].Layer, "sha256:") ||
 		len(one.CVSS) == 0 || len(one.Matched) != 1 || one.Matched[0].Type != "exact-direct-match" || one.Matched[0].Constraint == "" {
@@ -139,12 +140,12 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 	removed.Layers = [][]lab.File{lab.RemoveOSRelease()}
 	for name, c := range map[string]struct {
 		spec lab.ImageSpec
-		want policy.UnmatchedReason
+		want evidence.UnmatchedReason
 	}{
-		"no os-release":             {none, policy.NoDistribution},
-		"removed in the last layer": {removed, policy.NoDistribution},
-		"unknown distribution":      {unknown, policy.NoDistribution},
-		"release not in database":   {release, policy.DistributionNotInDatabase},
+		"no os-release":             {none, evidence.NoDistribution},
+		"removed in the last layer": {removed, evidence.NoDistribution},
+		"unknown distribution":      {unknown, evidence.NoDistribution},
+		"release not in database":   {release, evidence.DistributionNotInDatabase},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newTester(t)
@@ -153,7 +154,7 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 				t.Error("passed")
 			}
 			got := r.Input.Platforms[0].Unmatched
-			if !slices.ContainsFunc(got, func(u policy.Unmatched) bool { return u.Package == nil && u.Reason == c.want }) {
+			if !slices.ContainsFunc(got, func(u evidence.Unmatched) bool { return u.Package == nil && u.Reason == c.want }) {
 				t.Errorf("unmatched is %+v, want %q", got, c.want)
 			}
 		})
@@ -169,13 +170,13 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 	if r.Decision.Passed {
 		t.Error("passed")
 	}
-	var reasons []policy.UnmatchedReason
+	var reasons []evidence.UnmatchedReason
 	for _, u := range r.Input.Platforms[0].Unmatched {
 		if u.Package != nil {
 			reasons = append(reasons, u.Reason)
 		}
 	}
-	if !slices.Contains(reasons, policy.VersionNotComparable) && !slices.Contains(reasons, policy.VersionUnknown) {
+	if !slices.Contains(reasons, evidence.VersionNotComparable) && !slices.Contains(reasons, evidence.VersionUnknown) {
 		t.Errorf("reasons are %v", reasons)
 	}
 }
@@ -183,7 +184,7 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 func TestUnreadableFileIsNotDropped(t *testing.T) {
 	h := newTester(t)
 	spec := clean
-	// A package is found in the same folder. By default syft would then drop the error.
+	// syft finds a package in the same folder, and would then drop the read error by default.
 	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
 		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
@@ -244,9 +245,8 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 	}
 }
 
-// TestChangedLayerIsDetected checks that a layer with the right diffID but another digest is not
-// accepted as the layer in the manifest. Only go-containerregistry hashes the bytes that it
-// fetches.
+// TestChangedLayerIsDetected checks that a layer with the right diffID but the wrong digest is
+// refused. Only go-containerregistry verifies this digest, while it fetches the layer.
 func TestChangedLayerIsDetected(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -269,7 +269,7 @@ func TestChangedLayerIsDetected(t *testing.T) {
 	}
 	h.staging.SetHook(nil)
 	if r := h.check(g, src); !r.Decision.Passed {
-		t.Error("denied when it is served as it is")
+		t.Error("denied although the layer is served unchanged")
 	}
 }
 
@@ -305,7 +305,8 @@ func TestMovedTagIsReportedNotFollowed(t *testing.T) {
 	}
 }
 
-// onStart calls f when cataloging starts, which is the first stage after the pull.
+// onStart is a Progress that calls f when cataloging starts, which is the first stage after the
+// pull.
 type onStart func()
 
 func (f onStart) Start(ctx context.Context, step Step) (context.Context, func(error)) {
@@ -448,7 +449,7 @@ func TestOldDatabaseIsNotUsed(t *testing.T) {
 		t.Errorf("%T: %v", err, err)
 	}
 	if got := h.staging.Requests(); len(got) != 0 {
-		t.Errorf("the image was read all the same: %v", got)
+		t.Errorf("the image was read anyway: %v", got)
 	}
 }
 
@@ -573,7 +574,7 @@ func TestImageForTwoPlatformsIsEvaluatedOnce(t *testing.T) {
 }
 
 // TestIndexAttachedToAnotherImageIsRefused checks that an index with a subject is refused. Pushing
-// the index would write the tag that lists the referrers of the other image.
+// the index could change the referrers fallback tag of the subject.
 func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 	h := newTester(t)
 	img := h.image(clean)
@@ -582,13 +583,13 @@ func TestIndexAttachedToAnotherImageIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	idx := mutate.Subject(h.index(img), v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: 1}).(v1.ImageIndex)
-	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "attached to") {
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "has the subject") {
 		t.Error(err)
 	}
 }
 
-// TestChangedApprovalIsInvalid checks that Confirm returns an error if the values that the
-// accessors return differ from the values that were evaluated.
+// TestChangedApprovalIsInvalid checks that Confirm returns an error if a caller changed the values
+// that the accessors return.
 func TestChangedApprovalIsInvalid(t *testing.T) {
 	h := newTester(t)
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(clean)))
@@ -644,7 +645,7 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 }
 
 // TestCheckOfALaterTimeGivesNoApproval checks that a check as of a later time never gives an
-// approval. An image that will pass later has not passed now.
+// approval, even if the image passes: it has not passed now.
 func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))

@@ -16,35 +16,37 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Limits on the answers of a registry. They are far above the sizes of real images, and low enough
-// that no answer exhausts memory.
+// Limits for the responses of a registry. They are far above the sizes of real images, and low
+// enough that no response exhausts memory.
 const (
 	maxChildren = 256 // manifests of an index
 )
 
-// Image is a reference resolved once to a digest. From here on only digests are used, so that a tag
-// that moves does not change which image is scanned and promoted.
+// Image is a reference that was resolved once to a digest. All later steps use only digests, so
+// that a moved tag does not change which image is scanned and promoted.
 type Image struct {
 	Source Source
-	// Digest, MediaType and Manifest describe the index or manifest that the reference names. If
-	// Options.Platform is set, they describe the manifest of that platform.
+	// Digest, MediaType and Manifest describe the index or manifest that the reference resolved to.
+	// If Options.Platform is set, they describe the manifest of that platform.
 	Digest    v1.Hash
 	MediaType types.MediaType
 	Manifest  []byte
-	// Platforms has every image of the index in the index's order, or the single image.
+	// Platforms has the images of the index in its order, each distinct image once, or the single
+	// image.
 	Platforms []Platform
 	// Attachments are the attestation manifests of an index, as buildx writes them. They are copied
-	// with the index because its bytes list them. They are neither platforms nor evidence.
+	// with the index, because its bytes list them. The gate neither scans them nor uses them as
+	// evidence.
 	Attachments []Attachment
 
-	// LazyIndexes are the SOCI indexes of an index. Nodes that load images lazily read them. They
-	// are not evaluated, and copied only if an exception of the policy allows it.
+	// LazyIndexes are the SOCI indexes that an index lists. Nodes that load images lazily read
+	// them. They are not evaluated. They are copied only if an exception of the policy allows it.
 	LazyIndexes []Attachment
-	// Unlisted are the SOCI indexes that manifests of platforms name and that are not in
-	// LazyIndexes. They are not copied. Nodes then load the layers in full.
+	// Unlisted are the SOCI indexes that the manifests of platforms name but the index does not
+	// list. They are not copied, so nodes load the layers completely.
 	Unlisted []v1.Hash
 
-	root v1.Hash // digest that the reference names, even if Options.Platform is set
+	root v1.Hash // digest that the reference resolved to, even if Options.Platform is set
 }
 
 // IsIndex reports whether the image is an index.
@@ -52,7 +54,8 @@ func (i *Image) IsIndex() bool { return i.MediaType.IsIndex() }
 
 // Platform is one image that a node can run.
 type Platform struct {
-	// Name is os/arch or os/arch/variant. If the image serves several platforms, Name lists them.
+	// Name is os/arch or os/arch/variant. If an index lists the image for several platforms, Name
+	// lists all of them.
 	Name   string
 	Digest v1.Hash
 	// Image serves the verified manifest, config and layers.
@@ -64,11 +67,11 @@ type Platform struct {
 type Attachment struct {
 	Descriptor v1.Descriptor
 	Manifest   []byte
-	// Blobs are the manifest's config and layers, verified.
+	// Blobs are the verified config and layers of the manifest.
 	Blobs []layers.Blob
 }
 
-// root is the manifest that a reference names, with functions to fetch its children.
+// root is the manifest that a reference resolved to, with functions that fetch its children.
 type root struct {
 	descriptor v1.Descriptor
 	raw        []byte
@@ -95,7 +98,7 @@ func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*I
 	case r.descriptor.MediaType.IsImage():
 		err = img.single(ctx, store, r, g.platform)
 	default:
-		err = refuse("%s is a %q, not an image or an index of images", r.descriptor.Digest, r.descriptor.MediaType)
+		err = refuse("%s has media type %q, which is not the type of an image or an index", r.descriptor.Digest, r.descriptor.MediaType)
 	}
 	if err == nil {
 		err = img.findUnlisted()
@@ -109,14 +112,14 @@ func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*I
 	return nil, fmt.Errorf("reading %s: %w", src, err)
 }
 
-// single makes the image of a manifest the only platform.
+// single makes the image of the root manifest the only platform.
 func (i *Image) single(ctx context.Context, store *layers.Store, r *root, want *v1.Platform) error {
 	p, err := readPlatform(ctx, store, r, r.descriptor)
 	if err != nil {
 		return err
 	}
 	if want != nil && !satisfies(p.Config.Platform(), want) {
-		return &InputError{refuse("the image is for %s, not for %s", p.Name, want)}
+		return &InputError{refuse("the image is for platform %s, not for %s", p.Name, want)}
 	}
 	i.Platforms = []Platform{p}
 	return nil
@@ -130,21 +133,21 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 		return refuse("parsing index %s: %v", i.Digest, err)
 	}
 	if n := index.Len(); n > maxChildren {
-		return refuse("index %s lists %d manifests, more than %d", i.Digest, n, maxChildren)
+		return refuse("index %s lists %d manifests, the limit is %d", i.Digest, n, maxChildren)
 	}
 	for child := range index.Children() {
 		if len(child.URLs) > 0 {
-			return refuse("manifest %s of index %s has a download URL outside the registry: not allowed", child.Digest, i.Digest)
+			return refuse("manifest %s of index %s has a download URL outside the registry", child.Digest, i.Digest)
 		}
 	}
 	for _, child := range index.Other {
-		return refuse("manifest %s of index %s is a %q, which is not scanned", child.Digest, i.Digest, child.MediaType)
+		return refuse("manifest %s of index %s has media type %q, which imagegate cannot scan", child.Digest, i.Digest, child.MediaType)
 	}
 	if want != nil {
 		return i.narrow(ctx, store, r, index.Platforms, want)
 	}
 	if len(index.Platforms) == 0 {
-		return refuse("index %s has no image", i.Digest)
+		return refuse("index %s lists no image", i.Digest)
 	}
 	if err := i.addPlatforms(ctx, store, r, index.Platforms); err != nil {
 		return err
@@ -155,7 +158,7 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 // addPlatforms reads the images of an index.
 func (i *Image) addPlatforms(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor) error {
 	for _, child := range images {
-		// One image may serve several platforms. It is checked once.
+		// An index may list the same image for several platforms. The image is checked once.
 		if at := slices.IndexFunc(i.Platforms, func(p Platform) bool { return p.Digest == child.Digest }); at >= 0 {
 			if child.Platform != nil {
 				i.Platforms[at].Name += ", " + child.Platform.String()
@@ -190,7 +193,7 @@ func (i *Image) addAttachments(ctx context.Context, store *layers.Store, r *root
 	return nil
 }
 
-// platformOf names a child of an index in an error.
+// platformOf returns the name of a child of an index for an error: its platform or else its digest.
 func platformOf(child v1.Descriptor) string {
 	if child.Platform == nil {
 		return "manifest " + child.Digest.String()
@@ -198,7 +201,7 @@ func platformOf(child v1.Descriptor) string {
 	return "platform " + child.Platform.String()
 }
 
-// narrow replaces the index by its one image for the platform.
+// narrow replaces the index with its only image for the wanted platform.
 func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor, want *v1.Platform) error {
 	child, err := choose(images, want)
 	if err != nil {
@@ -209,7 +212,7 @@ func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images
 		return fmt.Errorf("platform %s of index %s: %w", want, i.Digest, err)
 	}
 	if !satisfies(p.Config.Platform(), want) {
-		return refuse("image %s of index %s is listed for %s, but its config states %s", child.Digest, i.Digest, want, p.Config.Platform())
+		return refuse("index %[2]s lists image %[1]s for platform %[3]s, but the config of the image states %[4]s", child.Digest, i.Digest, want, p.Config.Platform())
 	}
 	raw, err := p.Image.RawManifest()
 	if err != nil {
@@ -219,8 +222,8 @@ func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images
 	return nil
 }
 
-// choose returns the one image of an index for the platform. It is an error if there is not exactly
-// one.
+// choose returns the only image of an index for the wanted platform. It is an error if there is
+// none or more than one.
 func choose(images []v1.Descriptor, want *v1.Platform) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	var have []string
@@ -234,13 +237,13 @@ func choose(images []v1.Descriptor, want *v1.Platform) (v1.Descriptor, error) {
 		}
 	}
 	if len(found) != 1 {
-		return v1.Descriptor{}, fmt.Errorf("%d images are for %s; available are %s", len(found), want, strings.Join(have, ", "))
+		return v1.Descriptor{}, fmt.Errorf("found %d images for platform %s, expected one; available platforms: %s", len(found), want, strings.Join(have, ", "))
 	}
 	return found[0], nil
 }
 
-// satisfies reports whether an image for platform have can be used for platform want. A variant is
-// compared only if want has one.
+// satisfies reports whether an image for platform have can be used for platform want. The variants
+// are compared only if want has one.
 func satisfies(have, want *v1.Platform) bool {
 	return have != nil && have.OS == want.OS && have.Architecture == want.Architecture &&
 		(want.Variant == "" || have.Variant == want.Variant)
@@ -259,10 +262,11 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	if err != nil {
 		return Platform{}, err
 	}
-	// Refuse an image without an os or architecture: some runtimes then assume their own platform.
+	// Refuse an image without an OS or architecture, because some runtimes then assume their own
+	// platform.
 	for _, field := range []struct{ name, value string }{{"os", cfg.OS}, {"architecture", cfg.Architecture}} {
 		if field.value == "" {
-			return Platform{}, refuse("the config of image %s has no %q: the platform of the image is unknown", d.Digest, field.name)
+			return Platform{}, refuse("the config of image %s has no %q, so the platform of the image is unknown", d.Digest, field.name)
 		}
 	}
 	p := d.Platform
@@ -272,21 +276,22 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return Platform{Name: p.String(), Digest: d.Digest, Image: img, Config: cfg}, nil
 }
 
-// checkManifest compares a manifest with the descriptor that lists it. The media type inside must
-// equal the media type outside: otherwise one client would read an image and another an index.
+// checkManifest compares a manifest with the descriptor that lists it. If the manifest states a
+// media type, it must equal the media type of the descriptor. Otherwise one client could read an
+// image and another one an index.
 func checkManifest(d v1.Descriptor, raw []byte) error {
 	if len(raw) > registry.MaxManifest {
-		return refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), registry.MaxManifest)
+		return refuse("manifest %s has %d bytes, the limit is %d", d.Digest, len(raw), registry.MaxManifest)
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}
 	if digest != d.Digest {
-		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest hashes to %s", digest)}
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != int64(len(raw)) {
-		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, not %d", len(raw), d.Size)}
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, but its descriptor states %d", len(raw), d.Size)}
 	}
 	var inside struct {
 		MediaType types.MediaType   `json:"mediaType"`
@@ -298,20 +303,20 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		return refuse("parsing manifest %s: %v", d.Digest, err)
 	}
 	if inside.MediaType != "" && inside.MediaType != d.MediaType {
-		return refuse("manifest %s is served as %q but states %q itself", d.Digest, d.MediaType, inside.MediaType)
+		return refuse("the media type of manifest %s is %q in its descriptor but %q in the manifest", d.Digest, d.MediaType, inside.MediaType)
 	}
-	// Pushing it would attach the image to another image, or move the tag that lists the referrers
-	// of that image.
+	// Pushing this manifest would attach it to another image. On a registry without a referrers
+	// API, pushing it would also change the referrers fallback tag of that image.
 	if inside.Subject != nil && !registry.IsAttestation(d) {
-		return refuse("manifest %s is attached to %s, which is not allowed for an image", d.Digest, inside.Subject.Digest)
+		return refuse("manifest %s has the subject %s, which is not allowed for an image", d.Digest, inside.Subject.Digest)
 	}
 	if d.MediaType.IsIndex() && inside.Layers != nil || d.MediaType.IsImage() && inside.Manifests != nil {
-		return refuse("manifest %s is served as %q and has both layers and manifests", d.Digest, d.MediaType)
+		return refuse("manifest %s with media type %q has both layers and manifests", d.Digest, d.MediaType)
 	}
 	return nil
 }
 
-// reference returns the image's name with its digest, or nil if the source is not a registry.
+// reference returns the reference of the image by digest, or nil if its source is not a registry.
 func (i *Image) reference() name.Reference {
 	if i.Source.Transport != Registry {
 		return nil

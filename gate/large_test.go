@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // TestHugeTextIsNotReadWholeAndBlocks checks that a huge file that a parser would read into memory
@@ -22,10 +22,10 @@ func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
 	src := h.push("team/app:1", h.image(lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}}, Files: files}))
 	r := h.check(h.gate(blockCritical), src)
 	if r.Decision.Passed {
-		t.Error("it passed")
+		t.Error("the image passed")
 	}
 	for _, p := range paths {
-		if !slices.ContainsFunc(r.Input.Platforms[0].Unknowns, func(u policy.Unknown) bool { return u.Path == "/"+p }) {
+		if !slices.ContainsFunc(r.Input.Platforms[0].Unknowns, func(u evidence.Unknown) bool { return u.Path == "/"+p }) {
 			t.Errorf("%s is not unknown", p)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // database is built once from real records and shared by all tests.
@@ -175,7 +176,8 @@ func (t *tester) nothingLeft() {
 	}
 }
 
-// A Debian 12 image without findings, and one with a critical and a high finding.
+// clean is a Debian 12 image without findings. dirty is a Debian 12 image with a critical and a
+// high finding.
 var (
 	clean = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -191,7 +193,7 @@ func on(spec lab.ImageSpec, platform string) lab.ImageSpec {
 	return spec
 }
 
-func findingIDs(p policy.Platform) []string {
+func findingIDs(p evidence.Platform) []string {
 	ids := []string{}
 	for _, f := range p.Findings {
 		ids = append(ids, f.ID)

@@ -23,8 +23,8 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// open reads the root manifest of a source. Each transport has one case. It never guesses the
-// transport, so a file that has the name of an image is not read instead of it.
+// open reads the root manifest of a source. The caller states the transport, and open never guesses
+// it. So a local file with the name of an image is not read instead of the image.
 func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root, error) {
 	switch src.Transport {
 	case Registry:
@@ -96,7 +96,7 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 				return nil, err
 			}
 			if desc.MediaType != d.MediaType {
-				return nil, refuse("manifest %s is listed as %q and served as %q", d.Digest, d.MediaType, desc.MediaType)
+				return nil, refuse("the media type of manifest %s is %q in the index but %q in the response of the registry", d.Digest, d.MediaType, desc.MediaType)
 			}
 			if err := checkManifest(d, desc.Manifest); err != nil {
 				return nil, err
@@ -117,8 +117,9 @@ func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
 	}, nil
 }
 
-// selfVerifying is an image in a registry. Each layer is a self-verifying reader: the library fetches the
-// layer by digest and compares the digest while reading. See layers.SelfVerifying.
+// selfVerifying is an image in a registry whose layers are self-verifying readers.
+// go-containerregistry fetches each layer by digest and verifies the digest while reading. See
+// layers.SelfVerifying.
 type selfVerifying struct{ v1.Image }
 
 // Layers returns the layers of the image.
@@ -133,7 +134,7 @@ func (v selfVerifying) Layers() ([]v1.Layer, error) {
 
 type selfVerifyingLayer struct{ v1.Layer }
 
-// Compressed opens the layer as it is stored.
+// Compressed opens the stored bytes of the layer.
 func (l selfVerifyingLayer) Compressed() (io.ReadCloser, error) {
 	digest, err := l.Digest()
 	if err != nil {
@@ -158,11 +159,11 @@ func (b selfVerifyingReader) VerifiedDigest() v1.Hash { return b.digest }
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const refName = "org.opencontainers.image.ref.name"
 
-// openLayout opens an image in an OCI layout. Errors call the layout by what.
+// openLayout opens an image in an OCI layout. what names the layout in errors.
 func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
-	// The library reads the whole file into memory.
+	// go-containerregistry reads the whole index.json into memory.
 	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > registry.MaxManifest {
-		return nil, refuse("the index of %s has %d bytes, more than %d", what, info.Size(), registry.MaxManifest)
+		return nil, refuse("the index of %s has %d bytes, the limit is %d", what, info.Size(), registry.MaxManifest)
 	}
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
@@ -223,21 +224,22 @@ func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, e
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) == 0:
-		return v1.Descriptor{}, fmt.Errorf("none of its %d manifests matches", len(index.Manifests))
+		return v1.Descriptor{}, fmt.Errorf("none of %d manifests matches the tag or digest", len(index.Manifests))
 	}
-	return v1.Descriptor{}, fmt.Errorf("%d manifests match: name one by tag or digest", len(found))
+	return v1.Descriptor{}, fmt.Errorf("found %d matching manifests: select one by tag or digest", len(found))
 }
 
-// saveFromDaemon makes the container engine write the image into a folder of this run. The
-// library's daemon package would write it to the system's temporary folder, and an interrupt would
-// leave it there.
+// saveFromDaemon writes an image of the container engine into a folder of this run. The daemon
+// package of go-containerregistry would write the image to the system's temporary folder, and an
+// interrupt would leave it there.
 func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference) (_ v1.Image, err error) {
 	engine, err := client.New(client.FromEnv)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	// An engine that does not support this request returns an error for the next one.
+	// Ignore the error: an engine that does not support Ping also fails the next request, whose
+	// error is returned.
 	_, _ = engine.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
 	saved, err := engine.ImageSave(ctx, []string{ref.Name()})
 	if err != nil {
@@ -258,9 +260,8 @@ func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference
 	return tarball.ImageFromPath(path, nil)
 }
 
-// openSaved opens an image that "docker save" wrote. Its layers are stored decompressed. The
-// manifest is made over the decompressed layers, so that the digest does not depend on a
-// compressor.
+// openSaved opens an image that "docker save" wrote. The manifest is generated and lists the
+// decompressed layers, so that its digest does not depend on a compressor.
 func openSaved(ctx context.Context, store *layers.Store, saved v1.Image) (*root, error) {
 	img, err := store.FromTarball(ctx, saved)
 	if err != nil {

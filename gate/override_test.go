@@ -23,8 +23,8 @@ func parsePolicy(t *testing.T, text string) *policy.Policy {
 	return p
 }
 
-// TestEveryPolicyMustAllowTheOverride checks that an override requires that every policy allows
-// overrides, and that only a denial can be overridden.
+// TestEveryPolicyMustAllowTheOverride checks that an override is possible only if every policy
+// allows it and the image was denied.
 func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	h := newTester(t)
 	img := h.push("app:1", h.image(dirty))
@@ -69,7 +69,7 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 
 	r := h.check(h.gate(blockCritical, func(o *Options) { o.Policies = policy.Set{with}; o.At = time.Now().Add(time.Hour) }), img)
 	if a, err := r.Override(good); a != nil || err == nil {
-		t.Errorf("a judgement as of later is overridden: %v", a)
+		t.Errorf("a decision as of a later time is overridden: %v", a)
 	}
 	r = h.check(h.gate(blockCritical, func(o *Options) { o.Policies = policy.Set{with} }), h.push("app:2", h.image(clean)))
 	if a, err := r.Override(good); a != nil || err == nil || r.Approval.Override() != nil {
@@ -77,8 +77,8 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}
 }
 
-// TestOverrideRequiresADenial checks that an override is not valid for an image that a caller
-// substitutes for the denied one.
+// TestOverrideRequiresADenial checks that an override is refused if a caller replaces the denied
+// image with another one, or if the result did not come from a check.
 func TestOverrideRequiresADenial(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // versionless returns a jar without a version. name makes its content unique.
@@ -19,7 +19,7 @@ func versionless(t *testing.T, name string) string {
 	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
 }
 
-// gapsOf returns the reason for each file that is not covered or not readable.
+// gapsOf returns the path of each file that is not covered or not readable, with the reason.
 func gapsOf(r *Result) map[string]string {
 	out := map[string]string{}
 	for _, u := range r.Input.Platforms[0].Unmatched {
@@ -52,7 +52,7 @@ func owning(files ...lab.File) lab.ImageSpec {
 	return spec
 }
 
-const owned = string(policy.OwnedByDistribution)
+const owned = string(evidence.OwnedByDistribution)
 
 // TestFileOfTheDistributionIsNotDenied checks that files of Debian's own packages are not denied.
 // These packages have jars, modules and gems without a version that a matcher could use.
@@ -88,7 +88,7 @@ func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 }
 
 // TestOwnershipSurvivesTheCache checks that the cached catalog keeps the owners of files. The
-// second run has no image for comparing checksums.
+// second run does not read the image, so it cannot compare checksums again.
 func TestOwnershipSurvivesTheCache(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(owning(lab.File{Path: "usr/share/java/x.jar", Content: versionless(t, "x")},
@@ -103,10 +103,10 @@ func TestOwnershipSurvivesTheCache(t *testing.T) {
 	}
 }
 
-// TestLookAlikeOfAnOwnedFileBlocks checks that only the exact file that a package of the image's
-// distribution installed is covered.
+// TestLookAlikeOfAnOwnedFileBlocks checks that the advisories of a distribution cover only the
+// exact files that its packages installed in the image. Similar files block.
 func TestLookAlikeOfAnOwnedFileBlocks(t *testing.T) {
-	const unknownVersion, archive = string(policy.VersionUnknown), string(policy.UnknownArchive)
+	const unknownVersion, archive = string(evidence.VersionUnknown), string(evidence.UnknownArchive)
 	jar, other := versionless(t, "a"), versionless(t, "b")
 	file := lab.File{Path: "usr/share/java/a.jar", Content: jar}
 	for name, c := range map[string]struct {
@@ -162,8 +162,8 @@ func TestOwnerOfAnUnmatchedDistributionDoesNotCount(t *testing.T) {
 	spec := owning(lab.File{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, lab.File{Path: "usr/share/java/b.jar", Content: "PK\x03\x04"})
 	spec.OSRelease = "debian 6"
 	r := h.check(h.gate(blockCritical+"distribution: {notCovered: {distribution: warn}}\n"), h.push("app:1", h.image(spec)))
-	compareGaps(t, r, map[string]string{"": string(policy.DistributionNotInDatabase),
-		"/usr/share/java/a.jar": string(policy.VersionUnknown), "/usr/share/java/b.jar": string(policy.UnknownArchive)})
+	compareGaps(t, r, map[string]string{"": string(evidence.DistributionNotInDatabase),
+		"/usr/share/java/a.jar": string(evidence.VersionUnknown), "/usr/share/java/b.jar": string(evidence.UnknownArchive)})
 	if r.Decision.Passed {
 		t.Error("passed")
 	}
@@ -178,13 +178,14 @@ func TestAlpineOwnsItsFiles(t *testing.T) {
 		Files: []lab.File{{Path: "usr/share/java/b.jar", Content: versionless(t, "c")}}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
 	got := gapsOf(r)
-	if got["/usr/share/java/a.jar"] != owned || got["/usr/share/java/b.jar"] != string(policy.VersionUnknown) {
+	if got["/usr/share/java/a.jar"] != owned || got["/usr/share/java/b.jar"] != string(evidence.VersionUnknown) {
 		t.Errorf("%v", got)
 	}
 }
 
-// TestOwnedTypeIsNotMissingFromTheDatabase checks that a type without advisories is accepted only
-// for packages that the distribution's advisories cover.
+// TestOwnedTypeIsNotMissingFromTheDatabase checks that a package type without advisories is
+// accepted if the distribution's advisories cover all packages of the type, and is denied
+// otherwise.
 func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	h := newTester(t)
 	db := databaseWithout(t, "github")
@@ -196,7 +197,7 @@ func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	compareGaps(t, r, map[string]string{"/usr/share/nodejs/a/package.json": owned})
 	spec.Files = []lab.File{{Path: "srv/b/package.json", Content: `{"name":"b","version":"1.0.0"}`}}
 	r = h.check(h.gate(blockCritical, func(o *Options) { o.Database = db }), h.push("app:2", h.image(spec)))
-	compareGaps(t, r, map[string]string{"/usr/share/nodejs/a/package.json": owned, "npm": string(policy.TypeNotInDatabase)})
+	compareGaps(t, r, map[string]string{"/usr/share/nodejs/a/package.json": owned, "npm": string(evidence.TypeNotInDatabase)})
 	if r.Decision.Passed {
 		t.Error("passed")
 	}
@@ -205,14 +206,14 @@ func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 // TestFirstPartyPackageIsNotDenied checks that the application's own packages are not denied, and
 // that a package is denied if it only looks like one of the application's own.
 func TestFirstPartyPackageIsNotDenied(t *testing.T) {
-	const first, part, unknown = string(policy.FirstParty), string(policy.PartOfPackage), string(policy.VersionUnknown)
+	const first, part, unknown = string(evidence.FirstParty), string(evidence.PartOfPackage), string(evidence.VersionUnknown)
 	fat := zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: org.springframework.boot.loader.JarLauncher\nStart-Class: a.App\n",
 		"BOOT-INF/lib/inner.jar", versionless(t, "inner"), "BOOT-INF/lib/dated-1.0.jar", versionless(t, "dated"))
 	files := map[string]struct{ content, want string }{
 		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
 		"srv/web/package.json":                               {`{"name":"web"}`, first},
-		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database has advisories for it
-		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database has advisories for it
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database has advisories for this name
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database has advisories for this name
 		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
 		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
 		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
@@ -226,7 +227,7 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 		"usr/share/nodejs/evil2/package.json":                {`{"name":"evil2"}`, unknown},
 		"srv/app.jar":                                        {versionless(t, "app"), first},
 		"srv/fat.jar":                                        {fat, first},
-		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database has advisories for it
+		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database has advisories for this name
 		"srv/lib/driver.jar":                                 {versionless(t, "driver"), unknown},
 		"opt/tomcat/webapps/shop.war":                        {versionless(t, "shop"), first},
 	}
@@ -260,19 +261,19 @@ func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	const site = "usr/local/lib/python3.12/site-packages/"
 	spec := clean
 	want := map[string]string{}
-	add := func(dir, name, origin string, reason policy.UnmatchedReason) {
+	add := func(dir, name, origin string, reason evidence.UnmatchedReason) {
 		spec.Files = append(spec.Files, lab.File{Path: dir + name + ".dist-info/METADATA", Content: "Metadata-Version: 2.1\nName: " + name + "\n"})
 		if origin != "" {
 			spec.Files = append(spec.Files, lab.File{Path: dir + name + ".dist-info/direct_url.json", Content: origin})
 		}
 		want["/"+dir+name+".dist-info/METADATA"] = string(reason)
 	}
-	add(site, "checkout", `{"dir_info":{},"url":"file:///src/checkout"}`, policy.FirstParty)
-	add(site, "editable", `{"dir_info":{"editable":true},"url":"file:///src/editable"}`, policy.FirstParty)
-	add(site, "vcs", `{"url":"https://git.example/vcs","vcs_info":{"vcs":"git","commit_id":"abc"}}`, policy.VersionUnknown)
-	add(site, "archive", `{"archive_info":{},"url":"file:///wheels/archive-1-py3-none-any.whl"}`, policy.VersionUnknown)
-	add(site, "index", "", policy.VersionUnknown)
-	add("srv/app/", "source", "", policy.FirstParty)
+	add(site, "checkout", `{"dir_info":{},"url":"file:///src/checkout"}`, evidence.FirstParty)
+	add(site, "editable", `{"dir_info":{"editable":true},"url":"file:///src/editable"}`, evidence.FirstParty)
+	add(site, "vcs", `{"url":"https://git.example/vcs","vcs_info":{"vcs":"git","commit_id":"abc"}}`, evidence.VersionUnknown)
+	add(site, "archive", `{"archive_info":{},"url":"file:///wheels/archive-1-py3-none-any.whl"}`, evidence.VersionUnknown)
+	add(site, "index", "", evidence.VersionUnknown)
+	add("srv/app/", "source", "", evidence.FirstParty)
 	h := newTester(t)
 	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), want)
 }
@@ -280,18 +281,18 @@ func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 // TestTestDataIsNotDenied checks that unreadable test data is not denied, and that an unreadable
 // file is denied if it can hide packages.
 func TestTestDataIsNotDenied(t *testing.T) {
-	const data, file = string(policy.UnknownTestData), string(policy.UnknownFile)
+	const data, file = string(evidence.UnknownTestData), string(evidence.UnknownFile)
 	files := map[string]struct{ content, want string }{
 		"srv/app/node_modules/resolve/package.json":                          {`{"name":"resolve","version":"1.22.8"}`, ""},
 		"srv/app/node_modules/resolve/test/resolver/malformed/package.json":  {"{\n", data},
 		"srv/app/node_modules/resolve/lib/package.json":                      {"{\n", file},
 		"srv/app/node_modules/resolve/test/node_modules/hidden/package.json": {"{\n", file},
-		"srv/app/node_modules/resolve/test/x.jar":                            {"PK\x03\x04", string(policy.UnknownArchive)},
-		"srv/app/node_modules/resolve/test/var/lib/rpm/Packages":             {"no database", string(policy.UnknownPackageDatabase)},
+		"srv/app/node_modules/resolve/test/x.jar":                            {"PK\x03\x04", string(evidence.UnknownArchive)},
+		"srv/app/node_modules/resolve/test/var/lib/rpm/Packages":             {"no database", string(evidence.UnknownPackageDatabase)},
 		"srv/app/node_modules/unversioned/test/package.json":                 {"{\n", file},
 		"usr/local/go/bin/go": {"go1.22.1\x00", ""},
 		"usr/local/go/src/debug/pe/testdata/vmlinuz-4.15.0-47-generic": {"x", data},
-		"usr/local/go/src/archive/zip/testdata/truncated.jar":          {"PK\x03\x04", string(policy.UnknownArchive)},
+		"usr/local/go/src/archive/zip/testdata/truncated.jar":          {"PK\x03\x04", string(evidence.UnknownArchive)},
 		"usr/local/go/src/debug/pe/vmlinuz-4.15.0-47-generic":          {"x", file},
 		"srv/app/test/package.json":                                    {"{\n", file},
 	}
@@ -329,7 +330,7 @@ func TestUnreadablePackageDatabaseBlocks(t *testing.T) {
 	spec := clean
 	spec.Files = []lab.File{{Path: "var/lib/rpm/Packages", Content: "no database"}}
 	r := h.check(h.gate(blockCritical+"sbom: {unknowns: {file: warn, archive: warn}}\n"), h.push("app:1", h.image(spec)))
-	if got := gapsOf(r); got["/var/lib/rpm/Packages"] != string(policy.UnknownPackageDatabase) || r.Decision.Passed {
+	if got := gapsOf(r); got["/var/lib/rpm/Packages"] != string(evidence.UnknownPackageDatabase) || r.Decision.Passed {
 		t.Errorf("%v, passed is %v", got, r.Decision.Passed)
 	}
 }
@@ -354,9 +355,9 @@ func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
 		{Path: folder + "ghost.md5sums", Content: sums}, {Path: "opt/" + folder + "hello.md5sums", Content: sums},
 	}}
 	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), map[string]string{
-		"/" + folder + "hello.md5sums":     string(policy.UnknownOwned),
-		"/" + folder + "ghost.md5sums":     string(policy.UnknownPackageDatabase),
-		"/opt/" + folder + "hello.md5sums": string(policy.UnknownPackageDatabase),
+		"/" + folder + "hello.md5sums":     string(evidence.UnknownOwned),
+		"/" + folder + "ghost.md5sums":     string(evidence.UnknownPackageDatabase),
+		"/opt/" + folder + "hello.md5sums": string(evidence.UnknownPackageDatabase),
 	})
 }
 
@@ -368,7 +369,7 @@ func TestApplicationBelowVarLibIsNotDenied(t *testing.T) {
 	spec.Files = []lab.File{{Path: "var/lib/tomcat10/webapps/shop.war", Content: versionless(t, "shop")},
 		{Path: "var/lib/tomcat10/lib/other.jar", Content: versionless(t, "other")}}
 	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), map[string]string{
-		"/var/lib/tomcat10/webapps/shop.war": string(policy.FirstParty),
-		"/var/lib/tomcat10/lib/other.jar":    string(policy.VersionUnknown),
+		"/var/lib/tomcat10/webapps/shop.war": string(evidence.FirstParty),
+		"/var/lib/tomcat10/lib/other.jar":    string(evidence.VersionUnknown),
 	})
 }

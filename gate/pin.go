@@ -11,9 +11,9 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Pin resolves a registry reference once and returns the source bound to that digest. It also
-// returns the digest that Check would promote: of the index or manifest, or of the platform's
-// manifest if Options.Platform is set. It reads at most one manifest. Other sources are returned
+// Pin resolves a registry reference once and returns the source with that digest. It also returns
+// the digest that Check would promote: the digest of the index or manifest, or of the platform's
+// manifest if Options.Platform is set. Pin reads at most one manifest. It returns other sources
 // unchanged, with an empty digest.
 func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	if src.Transport != Registry {
@@ -44,15 +44,15 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 // deleted is the value of Result.Moved for a deleted tag.
 const deleted = "nothing"
 
-// moved returns the digest that the tag names now if it differs from the checked one, or deleted,
-// or "".
+// moved returns "" if the tag still names the checked digest. Otherwise it returns the digest that
+// the tag names now, or deleted.
 func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	tag, ok := img.Source.Ref.(name.Tag)
 	if !ok || img.Source.Transport != Registry {
 		return "", nil
 	}
 	opts := registry.With(ctx, g.remote)
-	d, err := remote.Get(tag, opts...) // GET, because the answer to HEAD may be stale or have no digest
+	d, err := remote.Get(tag, opts...) // GET, because the response to HEAD may be stale or have no digest
 	if err != nil {
 		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
 		if absent {

@@ -6,7 +6,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Stage is one part of a run that takes time.
+// Stage is one stage of the work on an image, such as pull or scan.
 type Stage string
 
 // The stages, in order.
@@ -19,10 +19,10 @@ const (
 
 // Step is one stage of the work on one image.
 type Step struct {
-	// Image identifies the image among others: the reference that was given, not its digest.
+	// Image is the reference of the image as the user gave it, not its digest.
 	Image string
 	Stage Stage
-	// Subject is the digest, the platform or the destination that the step is about.
+	// Subject is the digest, the platform or the destination that the step works on.
 	Subject string
 }
 
@@ -32,9 +32,9 @@ type Progress interface {
 	// Start reports that a step begins. The step runs with the returned context, so that a trace of
 	// it can be nested in the trace of ctx. done is called once, at the end of the step.
 	Start(ctx context.Context, s Step) (_ context.Context, done func(error))
-	// Bytes reports how many bytes of a blob were transferred in a step. blob is the digest of the
-	// blob, or the digest and the destination. The step may not have started, and its subject may
-	// be empty.
+	// Bytes reports how many bytes of a blob a step has transferred. blob is the digest of the
+	// blob, or the digest and the destination. Bytes may be called before Start, and the subject of
+	// the step may be empty.
 	Bytes(s Step, blob string, done, total int64)
 }
 
@@ -49,7 +49,7 @@ func (NoProgress) Start(ctx context.Context, _ Step) (context.Context, func(erro
 // Bytes does nothing.
 func (NoProgress) Bytes(Step, string, int64, int64) {}
 
-// pulls reports the progress of a store as the bytes of a step.
+// pulls reports the progress of a layer store as the progress of a step.
 type pulls struct {
 	Progress
 	step Step

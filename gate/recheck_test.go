@@ -6,16 +6,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestRecheckGivesTheSameDecision evaluates the catalog of a check again. The second evaluation has
-// equal evidence and an equal decision, and reads nothing from the registry.
+// TestRecheckGivesTheSameDecision checks that Recheck gives the same evidence and decision as
+// Check, and reads nothing from the registry.
 func TestRecheckGivesTheSameDecision(t *testing.T) {
 	h := newTester(t)
 	now := time.Now()
 	g := h.gate(blockCritical, func(o *Options) { o.Now = func() time.Time { return now } })
-	external := ExternalEvidence{VEX: []policy.VEXStatement{{ID: "CVE-2021-3918", Status: "fixed"}}, Unverified: 1}
+	external := ExternalEvidence{VEX: []evidence.VEXStatement{{ID: "CVE-2021-3918", Status: "fixed"}}, Unverified: 1}
 	r, err := g.Check(t.Context(), h.push("app:1", h.index(h.image(dirty), h.image(on(clean, "linux/arm64")))), external)
 	if err != nil {
 		t.Fatal(err)

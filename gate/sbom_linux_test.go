@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // TestFullDiskIsNotTheImagesFault checks that cataloging fails if the disk is full. Catalogers copy
@@ -29,7 +29,7 @@ func TestFullDiskIsNotTheImagesFault(t *testing.T) {
 	archive := archiveOf(t, 0, []member{{name: "srv/part-1.jar", content: jar(t, rand.New(rand.NewPCG(1, 1)), 1)}})
 	a, p := fetched(t, layered(t, empty.Image, archive))
 	s, err := testCataloger.Generate(t.Context(), a, p.Image, p.Digest)
-	if err != nil || !slices.ContainsFunc(s.Packages, func(p policy.Package) bool { return p.Name == "part-1" }) {
+	if err != nil || !slices.ContainsFunc(s.Packages, func(p evidence.Package) bool { return p.Name == "part-1" }) {
 		t.Fatalf("without a limit: %+v, %v", s, err)
 	}
 	limit := syscall.Rlimit{Cur: 64 << 10, Max: 64 << 10}

@@ -32,11 +32,11 @@ import (
 
 	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestPackagesEqualSyftsOwn compares with the packages that syft's default configuration finds when
-// syft reads the layers itself.
+// TestPackagesEqualSyftsOwn checks that the gate finds the same packages as syft does with its
+// default configuration when it reads the layers itself.
 func TestPackagesEqualSyftsOwn(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -64,9 +64,9 @@ func TestPackagesEqualSyftsOwn(t *testing.T) {
 	}
 }
 
-// TestFindingsEqualGrypesOwn compares with the grype command: it reads an SBOM in syft's JSON and
-// matches it with the defaults. grype drops matches of kernel headers with ignore rules, imagegate
-// by name.
+// TestFindingsEqualGrypesOwn checks that the gate has the same findings as the grype command with
+// its default settings. The command reads an SBOM in syft's JSON format. It drops matches of kernel
+// headers with ignore rules, and imagegate drops them by package name.
 func TestFindingsEqualGrypesOwn(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +147,7 @@ func syftsOwn(t *testing.T, img v1.Image, cfg *syft.CreateSBOMConfig) *sbom.SBOM
 }
 
 // grypesOwn returns the matches of the grype command, without the matches on kernel headers.
-func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []policy.Suppressed) []string {
+func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []evidence.Suppressed) []string {
 	t.Helper()
 	var doc bytes.Buffer
 	if err := syftjson.NewFormatEncoder().Encode(&doc, *s); err != nil {
@@ -171,8 +171,8 @@ func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []policy.Suppressed) []str
 	}
 	var out []string
 	for _, f := range found.Sorted() {
-		if slices.ContainsFunc(suppressed, func(s policy.Suppressed) bool {
-			return s.Finding.ID == f.Vulnerability.ID && s.Finding.Package.Name == f.Package.Name && s.Reason == "kernel headers contain no kernel code"
+		if slices.ContainsFunc(suppressed, func(s evidence.Suppressed) bool {
+			return s.Finding.ID == f.Vulnerability.ID && s.Finding.Package.Name == f.Package.Name && s.Reason == "kernel vulnerabilities do not apply: the package contains only kernel headers"
 		}) {
 			continue
 		}
@@ -220,8 +220,8 @@ func tarOf(t *testing.T, dir, to string) {
 	}
 }
 
-// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, at every place
-// that checks the context. grype itself stops early with partial results and no error.
+// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, whichever check of
+// the context notices the cancellation. grype itself stops early with partial results and no error.
 func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
 	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]
@@ -237,7 +237,8 @@ func TestCancelledMatchingIsNotClean(t *testing.T) {
 	}
 }
 
-// onlyModules has no operating system, which would need one more database query.
+// onlyModules is an image without an operating system, because an operating system needs one more
+// database query.
 var onlyModules = lab.ImageSpec{NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 
 // cancelledAt is a context that is canceled at the given call of Err. Its Done channel never

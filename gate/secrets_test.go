@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // TestSecretIsNotInTheEvidence checks that the evidence does not contain the value of a secret.
@@ -20,7 +20,7 @@ func TestSecretIsNotInTheEvidence(t *testing.T) {
 	spec.User = "app"
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
 	got := r.Input.Platforms[0].Config
-	if !slices.Equal(got.Secrets, []policy.Secret{{Where: "environment variable TOKEN", Kind: "github-pat"}, {Where: "label deploy.token", Kind: "github-pat"}}) {
+	if !slices.Equal(got.Secrets, []evidence.Secret{{Where: "environment variable TOKEN", Kind: "github-pat"}, {Where: "label deploy.token", Kind: "github-pat"}}) {
 		t.Errorf("%+v", got.Secrets)
 	}
 	if got.User != "app" || !slices.Equal(got.Env, []string{"PATH", "TOKEN"}) {

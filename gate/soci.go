@@ -10,7 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/internal/registry"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // The prefix of SOCI media types, and the media type of its tables of contents.
@@ -19,8 +19,8 @@ const (
 	sociBlob  = types.MediaType("application/octet-stream")
 )
 
-// readSOCI reads a SOCI index. It checks that no runtime would accept it as an image, which would
-// be promoted without a scan.
+// readSOCI reads a SOCI index. It checks that no runtime would accept the SOCI index as an image.
+// Such an image would be promoted without a scan.
 func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (Attachment, error) {
 	raw, m, err := r.child(d)
 	if err != nil {
@@ -29,15 +29,15 @@ func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor
 	isOwn := strings.HasPrefix(string(m.Config.MediaType), sociTypes)
 	switch {
 	case !d.MediaType.IsImage() || len(m.Layers) == 0 || len(m.Layers) > layers.MaxLayers:
-		return Attachment{}, refuse("it is a %q with %d layers", d.MediaType, len(m.Layers))
+		return Attachment{}, refuse("the manifest has media type %q and %d layers, so it is not a SOCI index", d.MediaType, len(m.Layers))
 	case !isOwn && m.Config.MediaType != emptyConfig:
-		return Attachment{}, refuse("its config is a %q", m.Config.MediaType)
+		return Attachment{}, refuse("unsupported media type %q of the config", m.Config.MediaType)
 	case !isOwn && !strings.HasPrefix(m.ArtifactType, sociTypes):
-		return Attachment{}, refuse("it is a %q", m.ArtifactType)
+		return Attachment{}, refuse("unsupported artifact type %q", m.ArtifactType)
 	}
 	for _, l := range m.Layers {
 		if l.MediaType != sociBlob {
-			return Attachment{}, refuse("it has a %q, not only tables of contents", l.MediaType)
+			return Attachment{}, refuse("the manifest has a layer with media type %q, not only tables of contents", l.MediaType)
 		}
 	}
 	a := Attachment{Descriptor: d, Manifest: raw}
@@ -47,16 +47,17 @@ func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor
 		case err != nil:
 			return Attachment{}, err
 		case n == 0 && string(content) != "{}":
-			return Attachment{}, refuse("its config %s is not empty", b.Digest)
+			return Attachment{}, refuse("the config %s of the SOCI index is not the empty document {}", b.Digest)
 		case layers.LooksPacked(content):
-			return Attachment{}, refuse("its blob %s is an archive, not a table of contents", b.Digest)
+			return Attachment{}, refuse("the blob %s of the SOCI index is an archive, not a table of contents", b.Digest)
 		}
 		a.Blobs = append(a.Blobs, blob)
 	}
 	return a, nil
 }
 
-// findUnlisted lists the SOCI indexes that manifests of platforms name and that are not copied.
+// findUnlisted sets Unlisted to the SOCI indexes that manifests of platforms name but the index
+// does not list.
 func (i *Image) findUnlisted() error {
 	for _, p := range i.Platforms {
 		m, err := p.Image.Manifest()
@@ -69,7 +70,7 @@ func (i *Image) findUnlisted() error {
 		}
 		digest, err := v1.NewHash(value)
 		if err != nil {
-			return refuse("the annotation %q of %s is not a digest", layers.SOCIIndex, p.Digest)
+			return refuse("invalid annotation %q of manifest %s: not a digest", layers.SOCIIndex, p.Digest)
 		}
 		listed := slices.ContainsFunc(i.LazyIndexes, func(a Attachment) bool { return a.Descriptor.Digest == digest })
 		if !listed && !slices.Contains(i.Unlisted, digest) {
@@ -79,14 +80,15 @@ func (i *Image) findUnlisted() error {
 	return nil
 }
 
-// lazyIndexes returns the SOCI indexes of the image as evidence.
-func (i *Image) lazyIndexes() []policy.LazyIndex {
-	var out []policy.LazyIndex
+// lazyIndexes returns the evidence about the SOCI indexes of the image.
+func (i *Image) lazyIndexes() []evidence.LazyIndex {
+	var out []evidence.LazyIndex
 	for _, a := range i.LazyIndexes {
-		out = append(out, policy.LazyIndex{Digest: a.Descriptor.Digest.String(), Kind: "SOCI"})
+		out = append(out, evidence.LazyIndex{Digest: a.Descriptor.Digest.String(), Kind: "SOCI"})
 	}
 	return out
 }
 
-// Others returns the manifests of an index that are not images and are copied with it.
+// Others returns the manifests that an index lists and that are not images. They are copied with
+// the index.
 func (i *Image) Others() []Attachment { return slices.Concat(i.Attachments, i.LazyIndexes) }

@@ -71,7 +71,7 @@ func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	}
 }
 
-// child is a hand-made manifest with blobs.
+// child is a manifest with blobs, made by a test.
 type child struct {
 	manifest v1.Manifest
 	config   string

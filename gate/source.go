@@ -28,18 +28,19 @@ const (
 )
 
 // Source is the parsed location of an image. A string without a transport is always a registry
-// reference, even if a local file or image has that name.
+// reference, even if a local file or folder has that name.
 type Source struct {
 	Transport Transport
-	// Ref is the reference in a registry or daemon. For a Docker archive it is the tag to select,
-	// or nil if the archive has only one image.
+	// Ref is the reference in a registry or daemon. For a Docker archive, Ref is the tag of the
+	// image to select, or nil if the archive has only one image.
 	Ref name.Reference
-	// Path is the folder or file, for the other transports.
+	// Path is the path of the folder or file for the local transports.
 	Path string
 	// Tag selects one of several images in an OCI layout or archive.
 	Tag string
-	// Digest also selects one image in an OCI layout or archive. For a registry, [Gate.Pin] sets it
-	// to the digest that the reference resolved to. After that the tag is not resolved again.
+	// Digest selects one image in an OCI layout or archive, like Tag. For a registry, [Gate.Pin]
+	// sets Digest to the digest that the reference resolved to. After that, the tag is not resolved
+	// again.
 	Digest v1.Hash
 
 	raw string
@@ -48,9 +49,9 @@ type Source struct {
 // String returns the source as the user wrote it.
 func (s Source) String() string { return s.raw }
 
-// Repository returns the canonical name of the repository for policies and reports. It is registry
-// and repository, such as "docker.io/team/app", or transport and path, such as "oci:builds/app".
-// See names.Canonical.
+// Repository returns the canonical name of the repository for policies and reports. The name
+// consists of registry and repository, such as "docker.io/team/app", or of transport and path, such
+// as "oci:builds/app". See names.Canonical.
 func (s Source) Repository() string {
 	switch {
 	case s.Path != "":
@@ -65,12 +66,12 @@ func (s Source) Repository() string {
 
 // ParseSource parses a reference with an optional transport. Names follow the rules of the Docker
 // command: the default registry is Docker Hub, and the default tag is "latest". The name of the
-// registry is normalized. Ambiguous names are an error.
+// registry is normalized. An ambiguous name is an error.
 //
-// A path may contain "@" and colons. "@" begins a digest only if an algorithm follows, as in
-// "@sha256:". The path ends at the colon, or at the end of s, where a file or folder with that name
-// exists. If there is none, the path ends at the first colon, as in skopeo. If there are several, s
-// is ambiguous: an error.
+// A path may contain "@" and colons. An "@" begins a digest only if the name of an algorithm
+// follows, as in "@sha256:". The path ends at a colon, or at the end of s, if a file or folder with
+// that name exists. If no such path exists, the path ends at the first colon, as in skopeo. If
+// several such paths exist, s is ambiguous, which is an error.
 func ParseSource(s string, opts ...name.Option) (Source, error) {
 	out := Source{Transport: Registry, raw: s}
 	rest, isURL := strings.CutPrefix(s, "docker://")
@@ -116,7 +117,7 @@ func ParseSource(s string, opts ...name.Option) (Source, error) {
 	return out, nil
 }
 
-// cutDigest cuts "@ALGORITHM:HEX" from the end of a local source.
+// cutDigest splits "@ALGORITHM:HEX" from the end of a local source.
 func cutDigest(s string) (rest string, digest v1.Hash, err error) {
 	i := strings.LastIndexByte(s, '@')
 	if i < 0 || !digestLike.MatchString(s[i+1:]) {
@@ -126,10 +127,10 @@ func cutDigest(s string) (rest string, digest v1.Hash, err error) {
 	return s[:i], digest, err
 }
 
-// digestLike matches text that is intended as a digest, valid or not.
+// digestLike matches text that looks like a digest, valid or not.
 var digestLike = regexp.MustCompile(`^(?i:sha256|sha384|sha512):[^/]*$`)
 
-// cutPath splits a local source into its path and the name of an image in it, see [ParseSource].
+// cutPath splits a local source into its path and the name of an image in it; see [ParseSource].
 func cutPath(t Transport, s string) (path, image string, err error) {
 	var found []string
 	for i := 0; i <= len(s); i++ {
@@ -139,7 +140,7 @@ func cutPath(t Transport, s string) (path, image string, err error) {
 	}
 	switch {
 	case len(found) > 1:
-		return "", "", fmt.Errorf("it matches several paths, %q: rename one, or use a link without a colon in its name", found)
+		return "", "", fmt.Errorf("the name matches several paths, %q: rename one, or use a link without a colon in its name", found)
 	case len(found) == 1:
 		path = found[0]
 		image = strings.TrimPrefix(s[len(path):], ":")

@@ -40,8 +40,8 @@ func TestAmbiguousReferencesAreRefused(t *testing.T) {
 	}
 }
 
-// TestPathsWithColonsAndAtSigns checks that ParseSource takes the name of an existing file or
-// folder as the path, even with colons and at signs.
+// TestPathsWithColonsAndAtSigns checks that ParseSource uses the name of an existing file or folder
+// as the path, even if it has colons and at signs.
 func TestPathsWithColonsAndAtSigns(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
 	dir := t.TempDir()
@@ -95,8 +95,8 @@ func TestPathsWithColonsAndAtSigns(t *testing.T) {
 	}
 }
 
-// TestLocalPathIsNeverGuessed checks that ParseSource returns an error for a source that may mean
-// two images.
+// TestLocalPathIsNeverGuessed checks that ParseSource returns an error if a source is ambiguous or
+// incomplete.
 func TestLocalPathIsNeverGuessed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"app", "app:1"} {

@@ -19,10 +19,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// This file runs each consumer on one image. The policies are those that a cluster would use, and
-// the documentation shows the same ones.
+// This file runs each consumer on one image. The admission policies are the documented examples for
+// clusters.
 
-// cosign verifies the signature and the decision. It trusts only the given signer.
+// cosign verifies the signature and the decision with the cosign command. The command trusts only
+// the signer of this test.
 func (b *bench) cosign(program, ref string, more ...string) error {
 	for _, command := range [][]string{{"verify"}, {"verify-attestation", "--type", decisionType}} {
 		if err := b.run(program, append(append(command, more...), ref)...); err != nil {
@@ -38,8 +39,8 @@ func (b *bench) byKey() []string {
 	return []string{"--key", b.trusted.key, "--insecure-ignore-tlog=true", "--trusted-root", nothing}
 }
 
-// byIdentity returns the arguments for an identity from a Sigstore whose certificate authority uses
-// no certificate log.
+// byIdentity returns the arguments for an identity. The certificate authority of this Sigstore does
+// not use a certificate transparency log.
 func (b *bench) byIdentity() []string {
 	return []string{"--certificate-identity", b.trusted.Subject, "--certificate-oidc-issuer", b.trusted.Issuer,
 		"--insecure-ignore-sct", "--use-signed-timestamps"}
@@ -174,7 +175,8 @@ spec: {containers: [{name: app, image: "{{.}}"}]}
 	return b.run("kyverno", "apply", policy, "--resource", pod, "--registry")
 }
 
-// kyvernoPolicy requires the decision and, in the legacy form, the signature, from one attestor.
+// kyvernoPolicy returns a policy that requires the decision and, in the legacy format, the
+// signature, both by one attestor.
 func (b *bench) kyvernoPolicy(attestor string, data map[string]any) string {
 	b.Helper()
 	data["Attestor"] = b.text(attestor, data)
@@ -209,7 +211,8 @@ spec:
 `, data)
 }
 
-// slsaVerifier verifies a file with the decision's envelope, for the given repository.
+// slsaVerifier verifies the decision with the slsa-verifier command, for the repository of ref. The
+// command reads the envelope from a file.
 func (b *bench) slsaVerifier(ref, form string) error {
 	if b.trusted.key == "" {
 		return errors.New("verify-vsa takes a key alone")
@@ -230,7 +233,7 @@ func (b *bench) slsaVerifier(ref, form string) error {
 		"--verified-level", "IMAGEGATE_POLICY", "--public-key-path", b.trusted.key)
 }
 
-// decision returns the envelope of the decision in one of the forms.
+// decision returns the envelope of the decision, read from one signature format.
 func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]byte, error) {
 	b.Helper()
 	if form == "bundle" {
@@ -278,7 +281,7 @@ func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]b
 	return nil, errors.New("there is no decision")
 }
 
-// oras lists the attachments. It verifies nothing.
+// oras lists the attachments with the oras command, which does not verify them.
 func (b *bench) oras(ref, _ string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, "oras"), "discover", "--plain-http", "--format", "json", ref)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir)

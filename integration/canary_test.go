@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// canaries are credentials in an image's configuration.
+// canaries are the credentials in the configuration of the test image.
 var canaries = []string{
 	"ghp_" + "LABELabcdefghijklmnopqrstuvwxyz0123456", "ghp_" + "ENVVabcdefghijklmnopqrstuvwxyz01234567",
 	"hunter2-of-the-label", "hunter2-of-the-variable", "s3cr3t-of-the-address",
@@ -71,7 +71,7 @@ custom: [{name: text, each: platform, effect: warn, when: 'true', message: 'plat
 	}
 	run("key", "generate")
 	from, to := staging.Ref("team/app:1"), approved.Ref("prod/app:1")
-	for _, n := range []string{"1", "2"} { // the second from the cache
+	for _, n := range []string{"1", "2"} { // the second run uses the cache
 		run("check", from, "--policy", "policy.yaml", "--log-format", "json", "-o", "text", "-o", "json=check"+n+".json")
 		run("promote", from, approved.Ref("prod/app:"+n), "--policy", "policy.yaml", "--key", "cosign.key", "--log-format", "json",
 			"-o", "text=promote"+n+".txt", "-o", "json=promote"+n+".json", "--evidence-dir", "evidence"+n)
@@ -112,8 +112,8 @@ custom: [{name: text, each: platform, effect: warn, when: 'true', message: 'plat
 	}
 }
 
-// mustHaveNoCanary searches for the canaries as they are, and in base64 at each of the three
-// offsets.
+// mustHaveNoCanary fails the test if data contains a canary, as plain text or in base64 at any of
+// the three alignments.
 func mustHaveNoCanary(t *testing.T, where string, data []byte) {
 	t.Helper()
 	for _, c := range canaries {

@@ -27,8 +27,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// action is action.yml. Keys of GitHub that are not listed here, such as continue-on-error, are
-// errors: they have no place in a gate.
+// action is the content of action.yml. Other keys that GitHub supports, such as continue-on-error,
+// are errors, because they could let a denied image through.
 type action struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
@@ -59,7 +59,7 @@ type githubStep struct {
 	Run   string            `yaml:"run"`
 }
 
-// githubWorkflow is the part of a workflow that concerns its only job.
+// githubWorkflow has the parts of a workflow with one job.
 type githubWorkflow struct {
 	On struct {
 		Dispatch struct {
@@ -154,7 +154,7 @@ var expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
 type runner struct {
 	staging, approved *lab.Registry
 	workspace, temp   string
-	image, target     string // of the registries, without a tag
+	image, target     string // repositories in the staging and the approved registry, without a tag
 	key               string
 	env               map[string]string // the environment of every script
 
@@ -168,7 +168,7 @@ const (
 )
 
 // newRunner starts registries with the options, pushes an image with tag "1" to staging, and
-// prepares the machine. From the environment of the test it keeps only the search path, so that the
+// prepares the machine. The scripts get only PATH from the environment of the test, so that the
 // developer's configuration has no effect.
 func newRunner(t *testing.T, kind string, staging, approved lab.Options) *runner {
 	t.Helper()
@@ -218,7 +218,8 @@ var mirrored = sync.OnceValues(func() ([]byte, error) {
 	return exec.Command("imagegate", "db", "build", "../examples/records", "--to", filepath.Join(shared, "mirror")).CombinedOutput()
 })
 
-// mirror removes the runner's database and serves one over HTTP, as a company would.
+// mirror removes the runner's database, serves a database over HTTP, as a company mirror does, and
+// returns the URL.
 func (r *runner) mirror(t *testing.T) string {
 	t.Helper()
 	if out, err := mirrored(); err != nil {
@@ -242,11 +243,11 @@ func moduleRoot(t *testing.T) string {
 // ran is the result of a script.
 type ran struct {
 	code int
-	log  string // both streams, in order
+	log  string // standard output and standard error, in order
 }
 
-// bash runs a script in the workspace, with GitHub's options for "shell: bash". GitLab sets the
-// same two.
+// bash runs a script in the workspace, with the options that GitHub sets for "shell: bash". GitLab
+// sets the same options.
 func (r *runner) bash(t *testing.T, script string, env map[string]string) ran {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "script.sh")
@@ -266,7 +267,8 @@ func (r *runner) bash(t *testing.T, script string, env map[string]string) ran {
 	return ran{cmd.ProcessState.ExitCode(), string(out)}
 }
 
-// expand evaluates expressions. For GitHub an unknown name is empty; here it fails the test.
+// expand evaluates the expressions in s. An unknown name fails the test, although GitHub replaces
+// it with an empty text.
 func (r *runner) expand(t *testing.T, s string) string {
 	t.Helper()
 	return expression.ReplaceAllStringFunc(s, func(e string) string {
@@ -279,7 +281,7 @@ func (r *runner) expand(t *testing.T, s string) string {
 	})
 }
 
-// install writes a script that runs imagegate, to the path where a build would put the binary.
+// install writes a script that runs imagegate, to the path of the binary that a build would write.
 func (r *runner) install(t *testing.T, path string) {
 	t.Helper()
 	program, err := exec.LookPath("imagegate")
@@ -320,8 +322,8 @@ func (r *runner) step(t *testing.T, s githubStep, extra map[string]string) ran {
 	return result
 }
 
-// act runs the last step of the action with the given inputs. Missing inputs have their defaults,
-// or are empty: GitHub does not enforce required inputs.
+// act runs the last step of the action with the given inputs. A missing input has its default or is
+// empty, because GitHub does not enforce required inputs.
 func (r *runner) act(t *testing.T, inputs map[string]string) ran {
 	t.Helper()
 	a := readAction(t)
@@ -342,8 +344,8 @@ func (r *runner) act(t *testing.T, inputs map[string]string) ran {
 	return result
 }
 
-// inputs returns the inputs of an ordinary promotion with the existing database. replaced overrides
-// some of them.
+// inputs returns the inputs of an ordinary promotion with the existing database. The inputs in
+// replaced take precedence.
 func (r *runner) inputs(replaced map[string]string) map[string]string {
 	in := map[string]string{"image": r.image + ":1", "approved": r.target + ":1", "policy": "policy.yaml",
 		"key": r.key, "key-password": keyPassword, "update-database": "false"}
@@ -417,12 +419,12 @@ func TestCIActionPromotes(t *testing.T) {
 	result := r.act(t, inputs)
 	result.must(t, 0)
 	result.mustSay(t, "PASSED")
-	result.mustSay(t, mirror) // the source of the database
+	result.mustSay(t, mirror) // the log names the source of the database
 	r.mustBePromoted(t, "1")
 }
 
-// TestCIActionTakesSeveralLines checks that the action accepts inputs of several lines: lines may
-// end as in web forms, have spaces around the value, or be empty.
+// TestCIActionTakesSeveralLines checks that the action accepts inputs of several lines. Lines may
+// end with CR LF, as in web forms, have spaces around the value, or be empty.
 func TestCIActionTakesSeveralLines(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	result := r.act(t, r.inputs(map[string]string{
@@ -459,8 +461,8 @@ func TestCIActionChecks(t *testing.T) {
 	r.mustBeUntouched(t)
 }
 
-// TestCIActionFailsWhatItCannotDo checks that the action fails with the exit code from the README
-// for each mistake, and writes nothing to the approved registry.
+// TestCIActionFailsWhatItCannotDo checks that the action fails for each mistake with the exit code
+// that the README documents, and writes nothing to the approved registry.
 func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, tc := range map[string]struct {
@@ -499,8 +501,8 @@ func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	})
 }
 
-// TestCIActionInputsAreNotCode checks that the action never runs the text of an input, takes the
-// text for a flag, or prints the text as a workflow command of GitHub.
+// TestCIActionInputsAreNotCode checks that the action never runs the text of an input as code,
+// never treats it as a flag, and never prints it as a workflow command of GitHub.
 func TestCIActionInputsAreNotCode(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, text := range map[string]string{
@@ -513,7 +515,7 @@ func TestCIActionInputsAreNotCode(t *testing.T) {
 		"lines":                "x\ntouch pwned",
 		"end of the input":     "x\nEOF\ntouch pwned\n",
 		"a flag":               "--policy=/dev/null",
-		"help":                 "--help=true", // which would exit with code 0
+		"help":                 "--help=true", // as a flag, it would exit with code 0
 		"a command of theirs":  "x\n::error::pwned\n ::set-output name=exit-code::0\n##[error]pwned",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -541,8 +543,8 @@ func TestCIActionInputsAreNotCode(t *testing.T) {
 	}
 }
 
-// dryBuild is an environment that makes "go build" only print its commands. A real build takes
-// minutes on a new machine, and "make build" tests it.
+// dryBuild returns an environment that makes "go build" only print its commands. A real build takes
+// minutes on a new machine; "make build" tests it.
 func dryBuild(t *testing.T) map[string]string {
 	t.Helper()
 	env := map[string]string{"GOFLAGS": "-buildvcs=false -n", "GOTOOLCHAIN": "local", "GOPROXY": "off"}
@@ -556,11 +558,11 @@ func dryBuild(t *testing.T) map[string]string {
 	return env
 }
 
-// TestCIActionBuilds runs the steps before the last one, except the steps with GitHub's own
-// actions.
+// TestCIActionBuilds runs the steps that build imagegate: all steps before the last one, except
+// steps with GitHub's own actions.
 func TestCIActionBuilds(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	// The caller has a go.work file that does not list this module.
+	// The caller's project has a go.work file that does not list this module.
 	r.env["GOWORK"] = filepath.Join(r.workspace, "go.work")
 	write(t, r.env["GOWORK"], []byte("go 1.26\n"))
 
@@ -589,8 +591,8 @@ func TestCIActionBuilds(t *testing.T) {
 	}
 }
 
-// TestCIActionHoldsTogether checks that the steps of the action use every declared input and no
-// other, and that no step is conditional.
+// TestCIActionHoldsTogether checks that the steps of the action use exactly the declared inputs,
+// and that every step always runs.
 func TestCIActionHoldsTogether(t *testing.T) {
 	a := readAction(t)
 	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
@@ -678,8 +680,8 @@ func TestCIWorkflowGivesWhatTheActionTakes(t *testing.T) {
 	}
 }
 
-// TestCIWorkflowPromotes runs the workflow with secrets as GitHub stores them, up to the uploaded
-// file.
+// TestCIWorkflowPromotes runs the example workflow with secrets in the form that GitHub stores, and
+// checks the report that the workflow uploads.
 func TestCIWorkflowPromotes(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	key, err := os.ReadFile(r.key)
@@ -716,8 +718,8 @@ func TestCIWorkflowPromotes(t *testing.T) {
 	}
 }
 
-// gitlab runs the job as in a project with all variables set. It also runs the build command, but
-// dry: the binary already exists.
+// gitlab runs the example job with all variables of a project. It only prints the commands of the
+// build, because the binary already exists.
 func (r *runner) gitlab(t *testing.T, approvedLogin string) ran {
 	t.Helper()
 	job := readJob(t)
@@ -769,7 +771,7 @@ func TestCIGitLabPromotes(t *testing.T) {
 		t.Fatalf("the artifacts are %q", job.Artifacts.Paths)
 	}
 	r.mustReport(t, job.Artifacts.Paths[0], true)
-	// A merge request can put any file into the checkout.
+	// The cache must not be in the checkout, because a merge request can put any file there.
 	if len(job.Cache.Paths) > 0 || strings.Contains(job.Variables["IMAGEGATE_CACHE_DIR"], "CI_PROJECT_DIR") {
 		t.Errorf("the cache is in the checkout: %q, %q", job.Cache.Paths, job.Variables["IMAGEGATE_CACHE_DIR"])
 	}
@@ -859,11 +861,11 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 			file := filepath.Join(dir, "policy.yaml")
 			if bytes.Contains(block[1], []byte("\nrules:")) {
 				write(t, file, block[1])
-			} else { // a file of exceptions
+			} else { // the block is a file of exceptions
 				write(t, filepath.Join(dir, "exceptions", "web.yaml"), block[1])
 				write(t, file, []byte("version: 1\nrules: [{name: all}]\nexceptions: {folder: exceptions}\n"))
 			}
-			// A warning is acceptable: an exception in an example expires one day.
+			// Warnings are accepted, because the exceptions in examples expire some day.
 			if out, err := lint(t, file); err != nil {
 				t.Errorf("%s: %v\n%s%s", document, err, block[1], out)
 			}
@@ -874,7 +876,7 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 	}
 }
 
-// holds runs the test cases of a document against its first policy.
+// holds runs the test cases of a document with the first policy of the document.
 func holds(t *testing.T, policy, cases []byte) {
 	t.Helper()
 	dir := t.TempDir()

@@ -28,9 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// run builds the program as a user would, and puts it on the path of every test. With the race
-// detector, each of its many starts would take seconds. The tests of its packages use the race
-// detector.
+// run builds imagegate as a user does, and adds it to the PATH of every test. The build does not
+// use the race detector, because each of the many starts would then take seconds. The tests of the
+// packages use it.
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "imagegate-test-")
 	if err != nil {
@@ -53,25 +53,28 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// world is the environment of one script: two registries of its own.
+// world is the environment of one script: its staging and approved registries.
 type world struct {
 	registries map[string]*lab.Registry
 }
 
-// TestScripts runs the transcripts. Each may use these commands, in addition to testscript's own:
+// TestScripts runs the scripts in testdata/script. A script may use these commands, in addition to
+// testscript's own commands:
 //
 //	status CODE COMMAND...   the command exits with exactly this code
-//	push KIND REF            push a generated image, see images
-//	writes SIDE N            a registry has received this many write requests
+//	push KIND REF            push an image of the map images
+//	writes SIDE N            a registry has received N write requests
 //	lastwrite SIDE METHOD P  its last write request was for a path ending in P
-//	reset SIDE               forget the requests so far
+//	reset SIDE               clear the recorded requests
 //	tags SIDE REPO TAG...    a repository has exactly these tags
 //	empty DIR                a folder is empty or does not exist
 //	noblobs SIDE             no blob was read from a registry
 //	samedigest REF REF       two references have the same digest
-//	complete REF             everything that a reference leads to can be pulled
+//	complete REF             an image or index can be pulled completely
 //	mirror TAG TAG           copy an image with its signatures and statements
 //	corruptdb DIR            copy the database with one bit flipped
+//	screen CODE COMMAND...   run a command on a terminal of 80x24, and write its last screen to the file
+//	                         "screen"; on Linux only
 func TestScripts(t *testing.T) {
 	cache := database(t)
 	testscript.Run(t, testscript.Params{
@@ -113,10 +116,13 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "push": push, "writes": writes, "lastwrite": lastWrite, "reset": reset, "tags": tags, "empty": empty,
 			"noblobs": noBlobs, "samedigest": sameDigest, "complete": complete, "mirror": mirror, "corruptdb": corruptDB,
-			"sign": sign, "attest": attest, "embedkey": embedKey,
+			"sign": sign, "attest": attest, "embedkey": embedKey, "screen": screenCommand,
 		},
 	})
 }
+
+// screenCommand is the command screen. Only Linux has it.
+var screenCommand func(*testscript.TestScript, bool, []string)
 
 // shared is a folder for files that all tests use.
 var shared string

@@ -19,10 +19,11 @@ import (
 var updateConsumers = flag.Bool("update-consumers", false, "write the table of consumers into docs/trust.md")
 
 // consumers are the programs that admit or inspect promoted images, each built from its upstream
-// module. The forms are legacy and bundle.
+// module. form is the signature format, legacy or bundle.
 var consumers = []struct {
 	name, module, program string
-	// ask runs the program on an image in a form. nil means that it accepts the image.
+	// ask runs the program on an image in a signature format. It returns nil if the program accepts
+	// the image.
 	ask func(b *bench, ref, form string) error
 }{
 	{"cosign v2", "tools/cosign", "cosign", (*bench).cosign2},
@@ -66,7 +67,7 @@ func (b *bench) signings() []means {
 
 const decisionType = "https://slsa.dev/verification_summary/v1"
 
-// run runs a program with a home folder of its own.
+// run runs a program with a separate home folder.
 func (b *bench) run(program string, args ...string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, program), args...)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir, "TUF_ROOT="+filepath.Join(b.dir, "tuf"))
@@ -78,10 +79,11 @@ func (b *bench) run(program string, args ...string) error {
 	return nil
 }
 
-// TestConsumers runs every consumer on images from each kind of signer in each form of storage. The
-// images are: as promoted, with tampered statements, by another signer, by another policy, and with
-// the signatures attached to another image or in another repository. The results are a table in the
-// documentation. "make test-consumers" builds the programs. Without them the test does nothing.
+// TestConsumers runs every consumer on images from each kind of signer and in each signature
+// format. The images are unchanged, have tampered statements, or were promoted by another signer or
+// with another policy. In other images, the signatures come from another image or another
+// repository. The results are the table in docs/trust.md. "make test-consumers" builds the
+// programs. Without the programs, the test does nothing.
 func TestConsumers(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {
@@ -141,12 +143,12 @@ var (
 	forms = []string{"legacy", "bundle", "both"}
 )
 
-// promoted returns the reference of an image that was promoted in a form.
+// promoted returns the reference of an image that was promoted in a signature format.
 func (b *bench) promoted(form, image string) string {
 	return b.registry.Ref(b.path() + "/" + form + "/" + image + ":1")
 }
 
-// path returns the part of a repository's name for the kind of signer.
+// path returns the repository name for images by the tested kind of signer.
 func (b *bench) path() string { return strings.ReplaceAll(strings.ToLower(b.signing.kind), " ", "-") }
 
 func (b *bench) start() *lab.Registry {
@@ -159,7 +161,7 @@ func (b *bench) start() *lab.Registry {
 	return r
 }
 
-// answers returns the answers of one consumer, in the order of the table.
+// answers returns the results of one consumer, in the order of the table's columns.
 func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) []string {
 	b.Helper()
 	var out, accepted []string
@@ -182,7 +184,7 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 		}
 		out = append(out, map[bool]string{true: "yes", false: "no"}[accepts == len(kinds)])
 	}
-	if who == "oras" || len(accepted) == 0 { // a program that verifies nothing cannot refuse
+	if who == "oras" || len(accepted) == 0 { // a program that does not verify images cannot refuse them
 		return append(out, "-", "-", "-", "-", "-")
 	}
 	for _, attempt := range []func(form string) string{b.tampered, b.otherSigner, b.otherImage, b.otherRepository, b.otherPolicy} {
@@ -205,7 +207,7 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 	return out
 }
 
-// promotedDigest returns the digest of the image that was promoted in a form.
+// promotedDigest returns the digest of the image that was promoted in a signature format.
 func (b *bench) promotedDigest(form string) name.Digest {
 	b.Helper()
 	ref, err := name.ParseReference(b.promoted(form, "fixed"))
@@ -215,8 +217,8 @@ func (b *bench) promotedDigest(form string) name.Digest {
 	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
-// pushed pushes an image into a repository, with the signatures of the promoted image. change
-// alters each signed message.
+// pushed pushes an image to a repository, with the signatures of the promoted image. change alters
+// each signed message.
 func (b *bench) pushed(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
 	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")
@@ -280,7 +282,7 @@ func (b *bench) version(module, program string) string {
 	return ""
 }
 
-// compare compares the table with the one in the documentation.
+// compare compares the table with the table in docs/trust.md.
 func (b *bench) compare(table string) {
 	b.Helper()
 	const path, begin, end = "../docs/trust.md", "<!-- consumers: made by make test-consumers -->\n", "<!-- end of the consumers -->\n"

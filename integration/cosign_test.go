@@ -26,9 +26,10 @@ import (
 // cosignTypes are cosign's names for the types of the statements of a promoted image.
 var cosignTypes = []string{"spdxjson", "cyclonedx", "vuln", "https://slsa.dev/verification_summary/v1"}
 
-// TestCosign runs the real cosign command: it must accept a promoted image and refuse a tampered
-// one. "make test-cosign" builds the command from its own module and sets the variable. Without it
-// the test does nothing; the transcripts verify the same signatures with imagegate.
+// TestCosign checks that the real cosign command accepts a promoted image and refuses a tampered
+// one. "make test-cosign" builds the command from its own module and sets IMAGEGATE_TEST_COSIGN.
+// Without that variable, the test does nothing; TestScripts verifies the same signatures with
+// imagegate.
 func TestCosign(t *testing.T) {
 	binary := os.Getenv("IMAGEGATE_TEST_COSIGN")
 	if binary == "" {
@@ -48,7 +49,7 @@ func testCosign(t *testing.T, binary, kind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join(dir, "root.json") // trust only the key
+	root := filepath.Join(dir, "root.json") // an empty trusted root, so that only the key is trusted
 	write(t, root, []byte(`{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`))
 	cosign := func(args ...string) error {
 		args = append(args, "--key", filepath.Join(dir, "cosign.pub"), "--insecure-ignore-tlog=true", "--trusted-root", root)
@@ -93,7 +94,7 @@ func testCosign(t *testing.T, binary, kind string) {
 		}
 	}
 
-	// Another key.
+	// cosign refuses the image with another key.
 	key := filepath.Join(dir, "cosign.pub")
 	right, err := os.ReadFile(key)
 	if err != nil {
@@ -110,8 +111,8 @@ func testCosign(t *testing.T, binary, kind string) {
 	}
 	write(t, key, right)
 
-	// The signature, moved to another image and to another repository. cosign does not compare the
-	// repository; imagegate verify does.
+	// The signature is copied to another image and to another repository. cosign does not compare
+	// the repository; imagegate verify does.
 	other, err := lab.Image(vulnerableSpec)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func testCosign(t *testing.T, binary, kind string) {
 		imagegateCode(t, dir, cache, 6, "verify", elsewhere.Digest(d.Digest.String()).String(), "--key", key)
 	}
 
-	// Tampered statements: the payload differs from the signed one.
+	// The payload of each statement is changed after signing.
 	tamper(t, tagOf(repo, d.Digest, ".att"))
 	for _, predicate := range cosignTypes {
 		if cosign("verify-attestation", "--type", predicate, ref) == nil {
@@ -186,7 +187,7 @@ func imagegateCode(t *testing.T, dir, cache string, want int, args ...string) st
 	return out
 }
 
-// imagegateRun also returns standard error.
+// imagegateRun is like imagegateCode, and also returns standard error.
 func imagegateRun(t *testing.T, dir, cache string, want int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	t.Setenv("COSIGN_PASSWORD", "correct horse")
@@ -245,11 +246,11 @@ func copyTag(t *testing.T, from, to name.Tag) {
 	}
 }
 
-// copyAll copies an image with its signatures, as a mirror would.
+// copyAll copies an image with its signatures, as a mirror does.
 func copyAll(t *testing.T, from, to name.Repository, d *remote.Descriptor) {
 	t.Helper()
 	if d.MediaType.IsIndex() {
-		return // tested with the single image only
+		return // an index is not copied: the test with the copy uses a single image
 	}
 	img, err := d.Image()
 	if err != nil {

@@ -21,10 +21,11 @@ import (
 // nested returns a text with n open levels.
 func nested(before, level string, n int) string { return before + strings.Repeat(level, n) }
 
-// levels is enough to overflow every stack that grows with the depth.
+// levels is a nesting depth that overflows the stack of any recursive parser.
 const levels = 6_000_000
 
-// bombs are files that crash the process that parses them. Every test run uses the quick ones.
+// bombs are files that crash the process that parses them. An ordinary test run uses only the quick
+// ones.
 var bombs = map[string]struct {
 	file  lab.File
 	quick bool
@@ -73,7 +74,7 @@ var bombs = map[string]struct {
 	"huge Go program": {lab.File{Path: "srv/x", Content: "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 64<<20)}, false},
 }
 
-// aliases returns a YAML document that expands exponentially.
+// aliases returns a YAML document whose aliases expand exponentially.
 func aliases(n int) string {
 	var b strings.Builder
 	b.WriteString("a0: &a0 [x,x,x,x,x,x,x,x,x]\n")
@@ -84,8 +85,8 @@ func aliases(n int) string {
 	return b.String()
 }
 
-// TestOnlyADenialExits2 lets imagegate read files that crash it, with unlimited and with little
-// memory. IMAGEGATE_TEST_CRASH=1 runs all of them.
+// TestOnlyADenialExits2 checks that imagegate does not exit with 2, the code of a denial, if a file
+// crashes it, with unlimited and with little memory. IMAGEGATE_TEST_CRASH=1 tests all files.
 func TestOnlyADenialExits2(t *testing.T) {
 	all := os.Getenv("IMAGEGATE_TEST_CRASH") != ""
 	w := newWork(t, "fixed")
@@ -117,7 +118,8 @@ func TestOnlyADenialExits2(t *testing.T) {
 	}
 }
 
-// TestLittleMemoryIsNoDenial checks an image that passes, with less and less memory.
+// TestLittleMemoryIsNoDenial checks that an image that passes is never denied, even if imagegate
+// has less and less memory.
 func TestLittleMemoryIsNoDenial(t *testing.T) {
 	w := newWork(t, "fixed")
 	limits := []string{"2000000", "1000000"}
@@ -129,8 +131,8 @@ func TestLittleMemoryIsNoDenial(t *testing.T) {
 	}
 }
 
-// endsByReport runs a command after a line of shell, such as a ulimit. The exit code and the report
-// must agree, and a crash must leave no other files.
+// endsByReport runs a command after a shell command that sets a limit, such as ulimit. The exit
+// code must agree with the report, and a crash must not leave temporary files.
 func (w *work) endsByReport(t *testing.T, limit string, args ...string) {
 	t.Helper()
 	file := filepath.Join(w.dir, "report.json")
@@ -156,16 +158,16 @@ func exitCode(t *testing.T, err error) int {
 	return 0
 }
 
-// neverStarted reports whether Go's runtime ran out of memory before main, in this process or in
-// the child. In the child, the exit code is 1, and the report is missing because the child had not
-// yet named its file. In this process the runtime exits with 2, which no program can change:
-// docs/limits.md says how to tell it from a denial.
+// neverStarted reports whether the Go runtime ran out of memory before main, in the parent or in
+// the child. If that happens in the child, the exit code is 1, and the report is missing because
+// the child has not yet sent the file name. If it happens in the parent, the runtime exits with 2,
+// which no program can change; docs/limits.md describes how this differs from a denial.
 func neverStarted(code int, stderr string) bool {
 	fatal := strings.Contains(stderr, "fatal error: out of memory") || strings.Contains(stderr, "fatal error: runtime: cannot allocate memory")
 	return fatal && (code == 1 || code == 2) && !strings.Contains(stderr, "main.main")
 }
 
-// agrees compares an exit code with the report.
+// agrees checks that an exit code agrees with the report.
 func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -202,8 +204,9 @@ func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string)
 	w.nothingLeft(t)
 }
 
-// TestCrashOfChildIsNoDenial ends the process that reads the image as the runtime and the kernel
-// do. On SIGQUIT the Go runtime writes a trace and exits with 2, as on a fatal error.
+// TestCrashOfChildIsNoDenial ends the child process with the signals that the kernel and the Go
+// runtime use, and checks that this is not a denial. On SIGQUIT, the Go runtime writes a trace and
+// exits with 2, as on a fatal error.
 func TestCrashOfChildIsNoDenial(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"fatal": syscall.SIGQUIT, "abort": syscall.SIGABRT,
 		"segmentation fault": syscall.SIGSEGV, "out of memory": syscall.SIGKILL} {
@@ -254,7 +257,7 @@ func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when the other end is open
+			writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // blocks until a reader opens the pipe
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -361,7 +364,7 @@ func childOf(t *testing.T, parent int) int {
 		}
 		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
 		if err != nil {
-			continue // it has ended
+			continue // the process has ended
 		}
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {

@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// Images that are fixed or vulnerable according to the records in examples/records.
+// These images are vulnerable or fixed according to the records in examples/records.
 var (
 	fixedSpec = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -45,7 +45,8 @@ var images = map[string]func() (remote.Taggable, error){
 		large.Files = []lab.File{{Path: "data", Zeros: 64 << 20}}
 		return lab.Image(large)
 	},
-	// Gaps of every kind: first-party, owned by the distribution, and unknown.
+	// gaps has unmatched packages of every kind: first-party, owned by the distribution, and
+	// unknown.
 	"gaps": func() (remote.Taggable, error) {
 		spec := fixedSpec
 		spec.DebPackages = append([]lab.Deb{{Name: "node-owned", Version: "1.0-1", Arch: "all",
@@ -84,7 +85,7 @@ var images = map[string]func() (remote.Taggable, error){
 
 func index(amd64, arm64 lab.ImageSpec) (v1.ImageIndex, error) {
 	amd64.Platform, arm64.Platform = "linux/amd64", "linux/arm64"
-	// Equal layers would be pushed only once, so make them differ.
+	// The layers of the platforms must differ, because equal layers are pushed only once.
 	amd64.Files = []lab.File{{Path: "arch", Content: "amd64"}}
 	arm64.Files = []lab.File{{Path: "arch", Content: "arm64"}}
 	a, err := lab.Image(amd64)
@@ -98,7 +99,7 @@ func index(amd64, arm64 lab.ImageSpec) (v1.ImageIndex, error) {
 	return lab.Index(a, b)
 }
 
-// completeImage pulls everything that a reference leads to.
+// completeImage pulls an image or index with all its manifests and layers.
 func completeImage(d *remote.Descriptor) error {
 	if !d.MediaType.IsIndex() {
 		img, err := d.Image()

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// listed is the go command's description of a package.
+// listed is the description of a package in the output of "go list".
 type listed struct {
 	ImportPath string
 	Standard   bool
@@ -55,47 +55,68 @@ func module(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestImportsPointOneWay states the layering. Each package may import only the listed packages of
-// this module.
+// TestImportsPointOneWay checks the layering: each package may import only the packages of this
+// module that are listed for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":                   {"policy/internal/match", "policy/internal/spdx", "policy/internal/versions", "internal/clock", "internal/names", "internal/suggest"},
-		"policy/internal/match":    {"internal/names"},
-		"policy/internal/spdx":     {"policy/internal/match", "internal/suggest"},
-		"policy/internal/versions": nil,
-		"internal/clock":           nil,
-		"internal/suggest":         nil,
-		"internal/registry":        {"internal/names"},
-		"internal/observe":         {"gate", "internal/report"},
-		"internal/redact":          nil,
-		"internal/trust":           {"internal/clock"},
-		"internal/attach":          {"internal/clock", "internal/registry", "internal/trust"},
-		"internal/vex":             nil,
-		"internal/report":          {"policy"},
-		"internal/attestations":    {"policy", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
-		"gate/layers":              {"internal/disk", "internal/registry"},
-		"gate/secrets":             {"policy"},
-		"gate/cache":               {"internal/disk"},
-		"gate/vulndb":              {"policy", "internal/clock", "internal/disk"},
-		"gate/filesystem":          {"gate/layers"},
-		"gate/catalog":             {"policy", "gate/filesystem", "gate/layers", "gate/secrets"},
-		"gate/match":               {"policy", "gate/catalog", "gate/vulndb"},
-		"gate":                     {"policy", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
-		"promote":                  {"policy", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
-		"internal/run":             {"policy", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":             {"internal/run", "internal/observe", "internal/redact", "policy", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
-		"internal/formats/html":    {"policy", "internal/report"},
-		"internal/lab":             nil,
-		"":                         {"internal/cli"},
-		"examples/demo":            {"internal/lab"},
-		"integration/bench":        {"internal/lab"},
-		"integration/html":         {"policy", "internal/report", "internal/formats/html"},
-		"integration":              nil,
-		"integration/corpus":       nil,
-		"internal/names":           nil,
-		"internal/credentials":     {"internal/names", "internal/disk"},
-		"internal/disk":            nil,
-		"internal/supervise":       nil,
+		"policy":                     {"policy/evidence", "policy/internal/builtin", "policy/internal/coverage", "policy/internal/custom", "policy/internal/exceptions", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/signed", "policy/internal/spdx", "policy/internal/strict", "policy/internal/vex", "policy/internal/wording", "internal/versions", "internal/clock", "internal/names"},
+		"policy/diff":                {"policy", "policy/evidence", "policy/explain", "policy/internal/wording"},
+		"policy/evidence":            nil,
+		"policy/explain":             {"policy", "policy/evidence", "policy/internal/wording"},
+		"policy/format":              {"policy", "policy/internal/keys", "policy/internal/wording"},
+		"policy/internal/builtin":    nil,
+		"policy/internal/coverage":   {"policy/evidence", "policy/internal/wording"},
+		"policy/internal/custom":     {"policy/evidence", "policy/internal/order", "policy/internal/wording"},
+		"policy/internal/exceptions": {"policy/evidence", "policy/internal/indexed", "policy/internal/match"},
+		"policy/internal/image":      {"policy/evidence", "policy/internal/match", "policy/internal/wording"},
+		"policy/internal/indexed":    {"policy/evidence", "policy/internal/match", "internal/clock"},
+		"policy/internal/keys":       nil,
+		"policy/internal/match":      {"policy/evidence", "internal/names"},
+		"policy/internal/order":      {"policy/evidence"},
+		"policy/internal/signed":     {"policy/evidence", "policy/internal/match", "policy/internal/order"},
+		"policy/internal/spdx":       {"policy/internal/match", "internal/suggest"},
+		"policy/internal/strict":     {"internal/suggest"},
+		"policy/internal/vex":        {"policy/evidence", "policy/internal/indexed", "policy/internal/match", "policy/internal/order", "internal/clock"},
+		"policy/internal/wording":    {"policy/evidence"},
+		"policy/lint":                {"policy", "policy/evidence", "policy/internal/builtin", "policy/internal/match", "policy/internal/spdx", "policy/internal/wording"},
+		"policy/suite":               {"policy", "policy/evidence", "policy/internal/match", "policy/internal/order", "policy/internal/strict"},
+		"internal/versions":          nil,
+		"internal/clock":             nil,
+		"internal/suggest":           nil,
+		"internal/registry":          {"internal/names"},
+		"internal/observe":           {"gate", "internal/report"},
+		"internal/redact":            nil,
+		"internal/trust":             {"internal/clock"},
+		"internal/attach":            {"internal/clock", "internal/registry", "internal/trust"},
+		"internal/vex":               nil,
+		"internal/layout":            nil,
+		"internal/remedy":            {"policy", "policy/evidence", "internal/versions"},
+		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain", "internal/layout", "internal/remedy"},
+		"internal/formats":           {"policy", "policy/evidence", "internal/report", "internal/formats/html"},
+		"internal/formats/html":      {"policy", "policy/evidence", "internal/report"},
+		"internal/attestations":      {"policy", "policy/evidence", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
+		"gate/layers":                {"internal/disk", "internal/registry"},
+		"gate/secrets":               {"policy/evidence"},
+		"gate/cache":                 {"internal/disk"},
+		"gate/vulndb":                {"policy/evidence", "internal/clock", "internal/disk"},
+		"gate/filesystem":            {"gate/layers"},
+		"gate/catalog":               {"policy/evidence", "gate/filesystem", "gate/layers", "gate/secrets"},
+		"gate/match":                 {"policy/evidence", "gate/catalog", "gate/vulndb"},
+		"gate":                       {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
+		"promote":                    {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
+		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
+		"internal/cli":               {"internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/lab":               nil,
+		"":                           {"internal/cli"},
+		"examples/demo":              {"internal/lab"},
+		"integration/bench":          {"internal/lab"},
+		"integration/html":           {"policy", "policy/evidence", "internal/report", "internal/formats/html"},
+		"integration":                nil,
+		"integration/corpus":         nil,
+		"internal/names":             nil,
+		"internal/credentials":       {"internal/names", "internal/disk"},
+		"internal/disk":              nil,
+		"internal/supervise":         nil,
 	}
 	mod := module(t)
 	for path, p := range goList(t) {
@@ -121,10 +142,11 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // grype's interfaces use syft's packages
 		"github.com/anchore/stereoscope/": {"gate/catalog", "gate/filesystem"},
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
-		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // signs a TUF repository for the tests
+		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
 		"github.com/urfave/cli":           {"internal/cli"},
 		"github.com/zricethezav/gitleaks": {"gate/secrets"},
+		"cel.dev/":                        {"policy/internal/custom"},
 	}
 	mod := module(t)
 	for path, p := range goList(t) {
@@ -139,27 +161,33 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	}
 }
 
-// TestPolicyIsPure checks all transitive dependencies of policy: YAML, license expressions, version
-// comparison of ecosystems, and CEL.
+// TestPolicyIsPure checks that package policy and the packages below it depend only on the listed
+// modules, also indirectly: YAML, license expressions, version comparison of ecosystems, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
 		"github.com/aquasecurity/go-pep440-version", "github.com/aquasecurity/go-version", "github.com/knqyf263/go-apk-version",
 		"github.com/knqyf263/go-deb-version", "github.com/masahiro331/go-mvn-version", "github.com/hashicorp/errwrap",
 		"github.com/hashicorp/go-multierror", "golang.org/x/xerrors", "github.com/bmatcuk/doublestar/v4",
-		// CEL and its dependencies.
+		// These modules are CEL and its dependencies.
 		"cel.dev/cel-go", "cel.dev/expr", "github.com/antlr4-go/antlr", "go.yaml.in/yaml/v3", "golang.org/x/exp",
 		"golang.org/x/text", "google.golang.org/genproto", "google.golang.org/protobuf"}
-	p, ok := goList(t)[mod+"/policy"]
-	if !ok {
+	packages := goList(t)
+	if _, ok := packages[mod+"/policy"]; !ok {
 		t.Fatal("there is no policy package")
 	}
-	for _, dep := range p.Deps {
-		switch {
-		case dep == "net", dep == "net/http", dep == "os/exec", dep == "database/sql":
-			t.Errorf("policy reaches %s", dep)
-		case strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") && !slices.ContainsFunc(known, func(prefix string) bool { return strings.HasPrefix(dep, prefix) }):
-			t.Errorf("policy reaches %s", dep)
+	for path, p := range packages {
+		name := strings.TrimPrefix(path, mod+"/")
+		if name != "policy" && !strings.HasPrefix(name, "policy/") {
+			continue
+		}
+		for _, dep := range p.Deps {
+			switch {
+			case dep == "net", dep == "net/http", dep == "os/exec", dep == "database/sql":
+				t.Errorf("%s reaches %s", name, dep)
+			case strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") && !slices.ContainsFunc(known, func(prefix string) bool { return strings.HasPrefix(dep, prefix) }):
+				t.Errorf("%s reaches %s", name, dep)
+			}
 		}
 	}
 }
@@ -175,12 +203,12 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 }
 
 // TestEdgesAreInjected checks that policy, gate, promote, internal/trust and internal/report do not
-// use the clock, the environment, os.Exit or root contexts. Only main and the command line may use
-// these.
+// use the clock, the environment, os.Exit or context.Background. Only main and the command line may
+// use these.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
-	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report"} {
+	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report", "internal/formats"} {
 		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -21,13 +21,13 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestInterruptedRunLeavesNothing sends a signal to the process in each phase. The exit code is
-// 130, and neither a temporary file nor a tag is left. Another run completes the promotion.
+// TestInterruptedRunLeavesNothing interrupts a run in each phase. The exit code must be 130, and
+// neither a temporary file nor a tag may remain. Another run must complete the promotion.
 func TestInterruptedRunLeavesNothing(t *testing.T) {
 	for name, at := range map[string]struct {
 		side string
 		when func(*http.Request) bool
-		line string // of the progress, for a phase without a request
+		line string // progress line that marks the phase, for a phase without a request
 	}{
 		"resolving":   {side: "staging", when: lab.IsManifest},
 		"pulling":     {side: "staging", when: lab.IsBlob},
@@ -57,7 +57,7 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 			if !when(r) {
 				return false
 			}
-			_, _ = io.Copy(io.Discard, r.Body) // a server notices a closed connection only after it has read the request
+			_, _ = io.Copy(io.Discard, r.Body) // a server detects a closed connection only after it has read the request
 			stop()
 			<-r.Context().Done()
 			return true
@@ -105,7 +105,8 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	}
 }
 
-// held starts a command and waits until it requests a blob, which is never answered.
+// held starts a command and waits until the command requests a blob. The registry never responds to
+// this request.
 func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
 	t.Helper()
 	reached := make(chan struct{})
@@ -132,8 +133,8 @@ func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
 	return cmd, stderr
 }
 
-// TestFullDiskIsNotTheRegistrysFault uses a limit on file sizes, which looks like a full disk to a
-// writer.
+// TestFullDiskIsNotTheRegistrysFault checks that a full disk is not reported as a registry error.
+// It uses a limit on file sizes, which has the same effect as a full disk.
 func TestFullDiskIsNotTheRegistrysFault(t *testing.T) {
 	w := newWork(t, "large")
 	limited := exec.Command("bash", append([]string{"-c", `ulimit -f 8192; trap '' XFSZ; exec "$@"`, "bash"},
@@ -196,7 +197,7 @@ func newWork(t *testing.T, kind string) *work {
 	return w
 }
 
-// args returns a command line of imagegate with these arguments.
+// args returns a complete command line of imagegate with these arguments.
 func (w *work) args(args ...string) []string {
 	path, err := exec.LookPath("imagegate")
 	if err != nil {
@@ -210,7 +211,7 @@ func (w *work) command(t *testing.T, args ...string) *exec.Cmd {
 	line := w.args(args...)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), line[0], line[1:]...)
 	cmd.Env = w.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals to the test do not reach it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // keeps signals for the test away from the command
 	return cmd
 }
 
@@ -233,7 +234,7 @@ type safeBuffer struct {
 	do   func()
 }
 
-// watch calls do once the text appears.
+// watch calls do as soon as the buffer contains the text.
 func (b *safeBuffer) watch(text string, do func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

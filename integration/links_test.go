@@ -55,7 +55,7 @@ func prose(t *testing.T, file string) string {
 	return codeBlock.ReplaceAllString(string(text), "")
 }
 
-// hasHeading reports whether GitHub gives a heading of the document this anchor.
+// hasHeading reports whether a heading of the document has this anchor on GitHub.
 func hasHeading(text, anchor string) bool {
 	for _, h := range heading.FindAllStringSubmatch(text, -1) {
 		name := notInNames.ReplaceAllString(strings.ToLower(strings.TrimSpace(h[1])), "")

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes a Debian root file system with npm and Go programs in it, packs it as
-# "docker save" would, and has the gate's tests compare what is found in it with
-# what syft's and grype's own code finds. Needs mmdebstrap, npm and Go; run as
-# root, or where user namespaces are allowed.
+# Makes a Debian root file system with npm modules and Go programs, and packs it
+# in the format of "docker save". Then the tests of package gate compare the
+# gate's packages and findings with the results of syft's and grype's own code.
+# Needs mmdebstrap, npm and Go, and root or user namespaces.
 #
 #   integration/parity.sh WORKDIR
 set -euo pipefail

@@ -22,7 +22,7 @@ type vault struct {
 	address, token string
 }
 
-// startVault runs the program of integration/tools/vault.
+// startVault starts the program of integration/tools/vault, and returns the running server.
 func startVault(t *testing.T, program string) *vault {
 	t.Helper()
 	lines := serve(t, exec.CommandContext(t.Context(), program))
@@ -52,7 +52,7 @@ func serve(t *testing.T, cmd *exec.Cmd) <-chan string {
 	}
 	t.Cleanup(func() {
 		stop.Close()
-		_ = cmd.Wait() // its answers are checked, not its exit code
+		_ = cmd.Wait() // the exit code of the program does not matter, only its responses
 	})
 	lines := make(chan string)
 	go func() {
@@ -69,7 +69,7 @@ func serve(t *testing.T, cmd *exec.Cmd) <-chan string {
 	return lines
 }
 
-// ask calls Vault and returns the data of its answer.
+// ask sends a request to Vault and returns the data in the response.
 func (v *vault) ask(method, path, body string) json.RawMessage {
 	v.Helper()
 	request, err := http.NewRequestWithContext(v.Context(), method, v.address+"/v1/transit/"+path, strings.NewReader(body))
@@ -108,7 +108,7 @@ func (v *vault) create(name, kind, file string) {
 		v.Fatal(err)
 	}
 	public := []byte(key.Keys["1"].PublicKey)
-	if kind == "ed25519" { // Vault returns only the raw bytes
+	if kind == "ed25519" { // Vault returns an Ed25519 key as raw bytes
 		raw, err := base64.StdEncoding.DecodeString(string(public))
 		if err != nil {
 			v.Fatal(err)
@@ -122,10 +122,11 @@ func (v *vault) create(name, kind, file string) {
 	write(v.T, file, public)
 }
 
-// sigstore is a running Sigstore, described by files.
+// sigstore is a running Sigstore, with the files that describe it.
 type sigstore struct {
 	dir, root string
-	// authority and stamps are files with the certificates of the authorities.
+	// authority and stamps are files with the certificates of the certificate authority and the
+	// timestamp authority.
 	authority, stamps string
 	trusted           trustedRoot
 	Mirror, Subject   string
@@ -154,7 +155,7 @@ type certified struct {
 	} `json:"certChain"`
 }
 
-// startSigstore runs the Sigstore from the tests of integration/sigstore.
+// startSigstore starts the Sigstore of the tests in integration/sigstore.
 func startSigstore(t *testing.T, program string) *sigstore {
 	t.Helper()
 	s := &sigstore{dir: t.TempDir()}
@@ -171,7 +172,7 @@ func startSigstore(t *testing.T, program string) *sigstore {
 		t.Fatalf("%s does not serve", program)
 	}
 	go func() {
-		for range lines { // its logs
+		for range lines { // discards the logs of the servers
 		}
 	}()
 	s.root = filepath.Join(s.dir, "root.json")

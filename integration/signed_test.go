@@ -9,9 +9,10 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestVerifyAcceptsWhatCosignSigned signs and attests an image with the real cosign commands,
-// without imagegate. verify must accept the signature, but not as a pass. Without the commands the
-// test does nothing; the tests of internal/trust use cosign's library.
+// TestVerifyAcceptsWhatCosignSigned signs and attests an image with the real cosign commands, and
+// without imagegate. verify --signature-only must accept the signature, and verify must not report
+// a pass. Without the cosign commands, the test does nothing; the tests of internal/trust use
+// cosign's library.
 func TestVerifyAcceptsWhatCosignSigned(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {

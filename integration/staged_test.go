@@ -15,7 +15,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// sign signs the image of a reference, as a build would: "sign KEY REF".
+// sign signs the image of a reference, as a build does: "sign KEY REF".
 func sign(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	signatures, err := trust.SignImage(context.Background(), signer, trust.Legacy, ref.Context(), digest)
@@ -23,7 +23,7 @@ func sign(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(storeAs(context.Background(), signer.Trust(), trust.Legacy, ref.Context(), digest, attach.Attachments{Signatures: signatures}))
 }
 
-// attest attests a predicate about the image of a reference, in one form of storage: "attest KEY
+// attest attests a predicate about the image of a reference, in one signature format: "attest KEY
 // REF FORM TYPE FILE".
 func attest(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
@@ -47,13 +47,13 @@ func signing(ts *testscript.TestScript, key, path string) (*trust.Signer, name.R
 	return signer, ref, d.Digest
 }
 
-// embedKey replaces KEY in a file by a public key: "embedkey FILE KEY".
+// embedKey replaces the word KEY in a file with a public key: "embedkey FILE KEY".
 func embedKey(ts *testscript.TestScript, _ bool, args []string) {
 	key := strings.ReplaceAll(strings.TrimSpace(ts.ReadFile(args[1])), "\n", "\n      ")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(ts.ReadFile(args[0]), "KEY", key, 1)), 0o600))
 }
 
-// storeAs stores attachments by the signer of own.
+// storeAs stores attachments by a signer that own trusts.
 func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
 	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// transplant copies the signatures and statements of one image to another, in both forms of
-// storage. It acts as an attacker who can write to the registry but has no key. change alters each
+// transplant copies the signatures and statements of one image to another, in both signature
+// formats, as an attacker can who has write access to the registry and no key. change alters each
 // signed message.
 func transplant(t *testing.T, from name.Digest, to *remote.Descriptor, repo name.Repository, change func([]byte) []byte) {
 	t.Helper()
@@ -106,7 +106,7 @@ func changeEnvelope(t *testing.T, data []byte, change func([]byte) []byte) []byt
 	}
 	changed := change(body)
 	if bytes.Equal(changed, body) {
-		return data // unchanged bytes, because a timestamp may cover all of them
+		return data // the bytes must not change, because a timestamp may cover all of them
 	}
 	envelope["payload"] = base64.StdEncoding.EncodeToString(changed)
 	return encoded(t, envelope)
@@ -158,7 +158,7 @@ func putReferrer(t *testing.T, img v1.Image, to *remote.Descriptor, repo name.Re
 	}
 }
 
-// manifest is a manifest as it is stored.
+// manifest is a manifest that is pushed unchanged, byte for byte.
 type manifest struct {
 	data      []byte
 	mediaType types.MediaType
@@ -167,7 +167,7 @@ type manifest struct {
 func (m manifest) RawManifest() ([]byte, error)        { return m.data, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
 
-// untouched does not change a message.
+// untouched returns a message unchanged.
 func untouched(b []byte) []byte { return b }
 
 // tampered adds a claim to a statement, or a byte to any other payload.

@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestKeyOfAVault promotes and verifies with keys in a real Vault, of each kind that can sign.
-// "make test-consumers" builds Vault.
+// TestKeyOfAVault promotes and verifies images with keys in a real Vault, with each kind of key
+// that can sign. "make test-consumers" builds Vault.
 func TestKeyOfAVault(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {
@@ -52,7 +52,8 @@ func TestKeyOfAVault(t *testing.T) {
 	imagegateOK(t, dir, cache, "promote", staging.Ref("app:1"), to, "--policy", in("policy.yaml"), "--key", "hashivault://ecdsa-p256")
 	imagegateOK(t, dir, cache, "verify", to, "--key", "hashivault://ecdsa-p256")
 
-	// A token without permission to sign is an error, and must not appear in a message.
+	// A token without permission to sign leads to an error. The token must not appear in the
+	// output.
 	t.Setenv("VAULT_TOKEN", "hvs.ofnobody")
 	_, out := imagegateRun(t, dir, cache, 6, "promote", staging.Ref("app:1"), approved.Ref("refused/app:1"), "--policy", in("policy.yaml"), "--key", "hashivault://ecdsa-p256")
 	if strings.Contains(out, "hvs.") {

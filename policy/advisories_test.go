@@ -3,10 +3,12 @@ package policy
 import (
 	"testing"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // withAdvisories returns clean evidence from a database with these numbers of advisories.
-func withAdvisories(counted ...Advisories) Input {
+func withAdvisories(counted ...evidence.Advisories) evidence.Input {
 	in := cleanInput()
 	in.Database.Advisories = counted
 	return in
@@ -17,14 +19,14 @@ func withAdvisories(counted ...Advisories) Input {
 func TestEmptyOrOtherDatabaseNeverPasses(t *testing.T) {
 	p := blockAll()
 	p.Distribution.NotCovered = warnNotCovered
-	for name, in := range map[string]Input{
+	for name, in := range map[string]evidence.Input{
 		"not counted":     withAdvisories(),
-		"empty":           withAdvisories(Advisories{Distribution: "debian 12"}, Advisories{Type: "npm"}),
-		"negative counts": withAdvisories(Advisories{Distribution: "debian 12", Count: -5}),
+		"empty":           withAdvisories(evidence.Advisories{Distribution: "debian 12"}, evidence.Advisories{Type: "npm"}),
+		"negative counts": withAdvisories(evidence.Advisories{Distribution: "debian 12", Count: -5}),
 	} {
 		t.Run(name, func(t *testing.T) { denied(t, p.Evaluate(in, now), "database database.minAdvisories") })
 	}
-	passed(t, p.Evaluate(withAdvisories(Advisories{Distribution: "debian 12"}, Advisories{Type: "npm", Count: 1}), now))
+	passed(t, p.Evaluate(withAdvisories(evidence.Advisories{Distribution: "debian 12"}, evidence.Advisories{Type: "npm", Count: 1}), now))
 }
 
 // TestOneAdvisoryDoesNotCoverAType checks that a limit applies to the distribution and to each type
@@ -33,16 +35,16 @@ func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	p := blockAll()
 	p.Database.MinAdvisories = 10
 	for name, tt := range map[string]struct {
-		in   Input
+		in   evidence.Input
 		want []string
 	}{
-		"one private advisory":  {withAdvisories(Advisories{Distribution: "debian 12", Count: 30_000}, Advisories{Type: "npm", Count: 1}), []string{"database database.minAdvisories"}},
-		"few for both":          {withAdvisories(Advisories{Type: "npm", Count: 9}, Advisories{Distribution: "debian 12", Count: 5}), []string{"database database.minAdvisories", "database database.minAdvisories"}},
-		"none for the type":     {withAdvisories(Advisories{Distribution: "debian 12", Count: 30_000}, Advisories{Type: "npm"}), []string{"database database.minAdvisories"}},
-		"none at all":           {withAdvisories(Advisories{Distribution: "debian 12"}), []string{"database database.minAdvisories"}},
-		"enough":                {withAdvisories(Advisories{Distribution: "debian 12", Count: 10}, Advisories{Type: "npm", Count: 11}), nil},
-		"enough, none by CPE":   {withAdvisories(Advisories{Distribution: "debian 12", Count: 10}, Advisories{Type: "R-package", ByCPE: true}), []string{"database database.minAdvisories"}},
-		"more than was counted": {withAdvisories(Advisories{Distribution: "debian 12", Count: 10, AtLeast: true}), nil},
+		"one private advisory":  {withAdvisories(evidence.Advisories{Distribution: "debian 12", Count: 30_000}, evidence.Advisories{Type: "npm", Count: 1}), []string{"database database.minAdvisories"}},
+		"few for both":          {withAdvisories(evidence.Advisories{Type: "npm", Count: 9}, evidence.Advisories{Distribution: "debian 12", Count: 5}), []string{"database database.minAdvisories", "database database.minAdvisories"}},
+		"none for the type":     {withAdvisories(evidence.Advisories{Distribution: "debian 12", Count: 30_000}, evidence.Advisories{Type: "npm"}), []string{"database database.minAdvisories"}},
+		"none at all":           {withAdvisories(evidence.Advisories{Distribution: "debian 12"}), []string{"database database.minAdvisories"}},
+		"enough":                {withAdvisories(evidence.Advisories{Distribution: "debian 12", Count: 10}, evidence.Advisories{Type: "npm", Count: 11}), nil},
+		"enough, none by CPE":   {withAdvisories(evidence.Advisories{Distribution: "debian 12", Count: 10}, evidence.Advisories{Type: "R-package", ByCPE: true}), []string{"database database.minAdvisories"}},
+		"more than was counted": {withAdvisories(evidence.Advisories{Distribution: "debian 12", Count: 10, AtLeast: true}), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := p.Evaluate(tt.in, now)
@@ -54,7 +56,7 @@ func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 		})
 	}
 	want := "the number of advisories for npm packages is 1 and must be 10 or more"
-	if got := p.Evaluate(withAdvisories(Advisories{Type: "npm", Count: 1}), now).Violations[0].Message; got != want {
+	if got := p.Evaluate(withAdvisories(evidence.Advisories{Type: "npm", Count: 1}), now).Violations[0].Message; got != want {
 		t.Errorf("message %q, want %q", got, want)
 	}
 }
@@ -65,7 +67,7 @@ func TestStaleDatabaseIsExceptedOnlyByEvaluate(t *testing.T) {
 	const anyAge = 1 << 62
 	p := blockAll()
 	in := cleanInput()
-	in.Database.Built = now.Add(-30 * day)
+	in.Database.Built = now.Add(-30 * ruleDay)
 	if got := (Set{p}).MaxDatabaseAge(in.Image.Repository); got != DefaultMaxAge {
 		t.Errorf("limit %v without an exception", got)
 	}

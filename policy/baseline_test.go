@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // inheriting returns a policy with a baseline and these rules, which block.
@@ -16,63 +18,63 @@ func inheriting(rules ...Rule) *Policy {
 	return p
 }
 
-func withBaseline(b *Baseline, findings ...Finding) Input {
+func withBaseline(b *evidence.Baseline, findings ...evidence.Finding) evidence.Input {
 	in := withFeeds(findings...)
 	in.Baseline = b
 	return in
 }
 
 func TestInheritedFindingWarns(t *testing.T) {
-	f := finding("GHSA-1", SeverityHigh)
+	f := finding("GHSA-1", evidence.SeverityHigh)
 	f.Aliases = []string{"CVE-1"}
 	for name, tt := range map[string]struct {
-		b    BaselineFinding
+		b    evidence.BaselineFinding
 		want bool
 	}{
-		"same":                    {BaselineFinding{Platform: "linux/amd64", ID: "GHSA-1", Type: "npm", Name: "lodash"}, true},
-		"any platform":            {BaselineFinding{ID: "GHSA-1", Type: "npm", Name: "lodash"}, true},
-		"alias":                   {BaselineFinding{ID: "cve-1", Type: "npm", Name: "lodash"}, true},
-		"alias of another":        {BaselineFinding{ID: "X", Aliases: []string{"CVE-1"}, Type: "npm", Name: "lodash"}, true},
-		"another platform":        {BaselineFinding{Platform: "linux/arm64", ID: "GHSA-1", Type: "npm", Name: "lodash"}, false},
-		"another id":              {BaselineFinding{ID: "CVE-2", Type: "npm", Name: "lodash"}, false},
-		"another type":            {BaselineFinding{ID: "GHSA-1", Type: "deb", Name: "lodash"}, false},
-		"another package":         {BaselineFinding{ID: "GHSA-1", Type: "npm", Name: "Lodash"}, false},
-		"nothing but the package": {BaselineFinding{Type: "npm", Name: "lodash"}, false},
+		"same":                    {evidence.BaselineFinding{Platform: "linux/amd64", ID: "GHSA-1", Type: "npm", Name: "lodash"}, true},
+		"any platform":            {evidence.BaselineFinding{ID: "GHSA-1", Type: "npm", Name: "lodash"}, true},
+		"alias":                   {evidence.BaselineFinding{ID: "cve-1", Type: "npm", Name: "lodash"}, true},
+		"alias of another":        {evidence.BaselineFinding{ID: "X", Aliases: []string{"CVE-1"}, Type: "npm", Name: "lodash"}, true},
+		"another platform":        {evidence.BaselineFinding{Platform: "linux/arm64", ID: "GHSA-1", Type: "npm", Name: "lodash"}, false},
+		"another id":              {evidence.BaselineFinding{ID: "CVE-2", Type: "npm", Name: "lodash"}, false},
+		"another type":            {evidence.BaselineFinding{ID: "GHSA-1", Type: "deb", Name: "lodash"}, false},
+		"another package":         {evidence.BaselineFinding{ID: "GHSA-1", Type: "npm", Name: "Lodash"}, false},
+		"nothing but the package": {evidence.BaselineFinding{Type: "npm", Name: "lodash"}, false},
 	} {
-		d := inheriting(Rule{}).Evaluate(withBaseline(&Baseline{Findings: []BaselineFinding{tt.b}}, f), now)
+		d := inheriting(Rule{}).Evaluate(withBaseline(&evidence.Baseline{Findings: []evidence.BaselineFinding{tt.b}}, f), now)
 		if d.Passed != tt.want || tt.want && (len(d.Warnings) != 1 || !d.Warnings[0].Inherited) {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
 }
 
-func all(f Finding) *Baseline {
-	return &Baseline{Findings: []BaselineFinding{{ID: f.ID, Type: f.Package.Type, Name: f.Package.Name}}}
+func all(f evidence.Finding) *evidence.Baseline {
+	return &evidence.Baseline{Findings: []evidence.BaselineFinding{{ID: f.ID, Type: f.Package.Type, Name: f.Package.Name}}}
 }
 
 func TestNothingIsInheritedByDefault(t *testing.T) {
-	f := finding("CVE-1", SeverityHigh)
+	f := finding("CVE-1", evidence.SeverityHigh)
 	denied(t, blockAll().Evaluate(withBaseline(all(f), f), now), "vulnerability all")
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(nil, f), now), "vulnerability a")
-	denied(t, inheriting(Rule{}).Evaluate(withBaseline(&Baseline{}, f), now), "vulnerability a")
+	denied(t, inheriting(Rule{}).Evaluate(withBaseline(&evidence.Baseline{}, f), now), "vulnerability a")
 
-	unnamed := finding("", SeverityHigh)
+	unnamed := finding("", evidence.SeverityHigh)
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(unnamed), unnamed), now), "vulnerability a")
 }
 
 func TestExploitedFindingIsNotInherited(t *testing.T) {
-	f := finding("CVE-1", SeverityHigh)
-	f.KEV = &KEV{}
+	f := finding("CVE-1", evidence.SeverityHigh)
+	f.KEV = &evidence.KEV{}
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(f), f), now), "vulnerability a")
 
 	// Without the feed it is unknown whether the vulnerability is exploited.
-	in := withBaseline(all(f), finding("CVE-1", SeverityHigh))
+	in := withBaseline(all(f), finding("CVE-1", evidence.SeverityHigh))
 	in.Database.Providers = in.Database.Providers[:1]
 	denied(t, inheriting(Rule{}).Evaluate(in, now), "database baseline")
 }
 
 func TestNamedVulnerabilityIsNotInherited(t *testing.T) {
-	f := finding("CVE-1", SeverityHigh)
+	f := finding("CVE-1", evidence.SeverityHigh)
 	ids := Rule{IDs: []string{"CVE-1"}}
 	for _, rules := range [][]Rule{{ids}, {ids, {}}, {{}, ids}, {{Effect: Warn}, {}, ids}} {
 		d := inheriting(slices.Clone(rules)...).Evaluate(withBaseline(all(f), f), now)
@@ -97,7 +99,7 @@ func TestInheritedFindingNeedsNoGrace(t *testing.T) {
 }
 
 func TestExceptionGoesBeforeInheritance(t *testing.T) {
-	f := finding("CVE-1", SeverityHigh)
+	f := finding("CVE-1", evidence.SeverityHigh)
 	p := inheriting(Rule{})
 	p.Exceptions = []Exception{exceptionFor("CVE-1")}
 	d := p.Evaluate(withBaseline(all(f), f), now)
@@ -126,52 +128,6 @@ func TestParseBaseline(t *testing.T) {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"baseline: "+value+"\n")); diff != "" {
 			t.Error(diff)
 		}
-	}
-}
-
-// TestBaselineFindingsMustBeInEveryApprovedImage checks several destinations: only findings that all
-// approved images have are inherited.
-func TestBaselineFindingsMustBeInEveryApprovedImage(t *testing.T) {
-	one := func(digest string, findings ...BaselineFinding) *Baseline {
-		return &Baseline{Digests: []string{digest}, Findings: findings}
-	}
-	f := BaselineFinding{Platform: "linux/amd64", ID: "GHSA-1", Aliases: []string{"CVE-1", "X-1"}, Type: "npm", Name: "lodash"}
-	change := func(to func(*BaselineFinding)) BaselineFinding {
-		g := f
-		to(&g)
-		return g
-	}
-	for name, tt := range map[string]struct {
-		a, b *Baseline
-		want *Baseline
-	}{
-		"both nil":   {nil, nil, nil},
-		"one nil":    {one("a", f), nil, nil},
-		"other nil":  {nil, one("b", f), nil},
-		"the same":   {one("a", f), one("a", f), one("a", f)},
-		"both":       {one("a", f), one("b", f), &Baseline{Digests: []string{"a", "b"}, Findings: []BaselineFinding{f}}},
-		"only there": {one("a"), one("a", f), &Baseline{Digests: []string{"a"}, Findings: []BaselineFinding{}}},
-		"by an alias": {one("a", f), one("a", change(func(g *BaselineFinding) { g.ID, g.Aliases = "cve-1", nil })),
-			one("a", change(func(g *BaselineFinding) { g.ID, g.Aliases = "CVE-1", []string{} }))},
-		"another platform": {one("a", f), one("a", change(func(g *BaselineFinding) { g.Platform = "linux/arm64" })), &Baseline{Digests: []string{"a"}, Findings: []BaselineFinding{}}},
-		"another package":  {one("a", f), one("a", change(func(g *BaselineFinding) { g.Name = "left-pad" })), &Baseline{Digests: []string{"a"}, Findings: []BaselineFinding{}}},
-	} {
-		if diff := cmp.Diff(tt.want, tt.a.And(tt.b)); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
-	}
-}
-
-func TestLookupComparesAsEvaluateDoes(t *testing.T) {
-	f := finding("GHSA-1", SeverityHigh)
-	f.Aliases = []string{"CVE-1"}
-	f.KEV = &KEV{}
-	b := &Baseline{Findings: []BaselineFinding{{Platform: "linux/amd64", ID: "cve-1", Type: "npm", Name: "lodash"}}}
-	if has := b.Lookup(); !has("linux/amd64", &f) || has("linux/arm64", &f) {
-		t.Error("it is there on linux/amd64 alone")
-	}
-	if has := (*Baseline)(nil).Lookup(); has("linux/amd64", &f) {
-		t.Error("it is in no baseline")
 	}
 }
 

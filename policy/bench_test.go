@@ -5,11 +5,13 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // large returns evidence and a policy larger than any in practice: 100,000 findings, 1,000
 // exceptions and 100 rules of every kind.
-func large() (*Policy, Input) {
+func large() (*Policy, evidence.Input) {
 	p := &Policy{}
 	for i := range 100 {
 		r := Rule{Name: fmt.Sprint("rule ", i)}
@@ -25,7 +27,7 @@ func large() (*Policy, Input) {
 		case 3:
 			r.Package = PackageCondition{Type: "npm", Name: fmt.Sprint("*-", i), PURL: fmt.Sprintf("pkg:npm/*-%d@1.*", i)}
 		case 4:
-			r.Severity, r.Grace = SeverityCritical, 30*ruleDay
+			r.Severity, r.Grace = evidence.SeverityCritical, 30*ruleDay
 		}
 		p.Rules = append(p.Rules, r)
 	}
@@ -34,15 +36,15 @@ func large() (*Policy, Input) {
 			ID: fmt.Sprint("CVE-2024-", i), Package: fmt.Sprintf("pkg:npm/name-%d", i), Image: "registry.example/*/app", Expires: now.Add(time.Duration(i+1) * time.Hour),
 		})
 	}
-	p.Rules = append(p.Rules, Rule{Name: "rest", Severity: SeverityHigh})
+	p.Rules = append(p.Rules, Rule{Name: "rest", Severity: evidence.SeverityHigh})
 	in := withFeeds()
 	for i := range 100_000 {
 		name := fmt.Sprint("name-", i%1000)
-		in.Platforms[0].Findings = append(in.Platforms[0].Findings, Finding{
-			ID: fmt.Sprint("CVE-2024-", i%20_000), Aliases: []string{fmt.Sprint("GHSA-", i)}, Severity: Severity(1 + i%5),
-			Package: Package{Name: name, Version: "1.0", Type: "npm", PURL: "pkg:npm/" + name + "@1.0"},
-			CVSS:    []CVSS{{Score: float64(i % 10)}}, EPSS: &EPSS{Score: 0.1, Percentile: float64(i%100) / 100},
-			Fixes: []Fix{{Version: "2.0", Available: now.Add(-time.Duration(i%60) * ruleDay)}},
+		in.Platforms[0].Findings = append(in.Platforms[0].Findings, evidence.Finding{
+			ID: fmt.Sprint("CVE-2024-", i%20_000), Aliases: []string{fmt.Sprint("GHSA-", i)}, Severity: evidence.Severity(1 + i%5),
+			Package: evidence.Package{Name: name, Version: "1.0", Type: "npm", PURL: "pkg:npm/" + name + "@1.0"},
+			CVSS:    []evidence.CVSS{{Score: float64(i % 10)}}, EPSS: &evidence.EPSS{Score: 0.1, Percentile: float64(i%100) / 100},
+			Fixes: []evidence.Fix{{Version: "2.0", Available: now.Add(-time.Duration(i%60) * ruleDay)}},
 		})
 	}
 	return p, in

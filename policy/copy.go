@@ -5,6 +5,9 @@ import (
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // CopyRule copies attestations from the staging registry to the approved registry: statements of
@@ -23,19 +26,19 @@ type CopyRule struct {
 // CopySignature is the type of a CopyRule for signatures.
 const CopySignature = "signature"
 
-func (d *decoder) copyAttestations(to *[]CopyRule) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) copyAttestations(to *[]CopyRule) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := CopyRule{Position: d.position(n)}
-		d.mapping(n, "a rule about what is carried",
-			mandatory("type", d.copiedType(&r.Type)),
-			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
+		d.Mapping(n, "a rule about what is carried",
+			strict.Mandatory("type", d.copiedType(&r.Type)),
+			strict.Mandatory("signers", d.Texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
 		)
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) copiedType(to *string) reader {
-	return scalar(d, to, "a predicate type, or signature", func(s string) (string, error) {
+func (d *decoder) copiedType(to *string) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "a predicate type, or signature", func(s string) (string, error) {
 		if s == "" {
 			return "", errors.New("the type is empty")
 		}
@@ -45,7 +48,7 @@ func (d *decoder) copiedType(to *string) reader {
 
 // Copies reports whether every policy copies an attestation by a signer about an image of a
 // repository. Adding a policy can only skip more. predicateType is empty for a signature.
-func (s Set) Copies(repository, predicateType string, by Signer) bool {
+func (s Set) Copies(repository, predicateType string, by evidence.Signer) bool {
 	what := predicateType
 	if what == "" {
 		what = CopySignature
@@ -58,9 +61,9 @@ func (s Set) Copies(repository, predicateType string, by Signer) bool {
 	return len(s) > 0
 }
 
-func (p *Policy) copies(what string, by Signer) bool {
-	known := compileSigners(p.Signers)
-	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.has(r.Signers, by) })
+func (p *Policy) copies(what string, by evidence.Signer) bool {
+	known := knownSigners(p.Signers)
+	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.Has(r.Signers, by) })
 }
 
 // CopiesAny reports whether every policy has a rule that copies attestations for the images of a

@@ -3,6 +3,8 @@ package policy
 import (
 	"strings"
 	"testing"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const carrying = minimal + `signers:
@@ -13,8 +15,8 @@ const carrying = minimal + `signers:
 // TestNoAttestationIsCopiedByDefault checks that every policy must list the type and the signer.
 func TestNoAttestationIsCopiedByDefault(t *testing.T) {
 	const provenance, openvex = "https://slsa.dev/provenance/v1", "https://openvex.dev/ns/v0.2.0"
-	ci := Signer{Issuer: "https://login.example", Subject: "ci@example.com"}
-	security := Signer{Issuer: "https://login.example", Subject: "security@example.com"}
+	ci := evidence.Signer{Issuer: "https://login.example", Subject: "ci@example.com"}
+	security := evidence.Signer{Issuer: "https://login.example", Subject: "security@example.com"}
 	carry := parsed(t, carrying+"copyAttestations:\n- {type: "+provenance+", signers: [ci]}\n- {type: signature, signers: [ci, security]}\n")
 	more := parsed(t, carrying+"copyAttestations:\n- {type: "+provenance+", signers: [ci, security]}\n- {type: "+openvex+", signers: [security]}\n")
 	scope := parsed(t, carrying+"images: [{match: registry.example/team/*, copyAttestations: [{type: "+provenance+", signers: [ci]}]}]\n")
@@ -23,7 +25,7 @@ func TestNoAttestationIsCopiedByDefault(t *testing.T) {
 	for what, c := range map[string]struct {
 		set  Set
 		kind string
-		by   Signer
+		by   evidence.Signer
 		want bool
 	}{
 		"listed":                            {Set{carry}, provenance, ci, true},
@@ -31,8 +33,8 @@ func TestNoAttestationIsCopiedByDefault(t *testing.T) {
 		"another signer":                    {Set{carry}, provenance, security, false},
 		"another type":                      {Set{carry}, openvex, ci, false},
 		"a type that looks alike":           {Set{carry}, provenance + "/", ci, false},
-		"nobody":                            {Set{carry}, provenance, Signer{}, false},
-		"another issuer":                    {Set{carry}, provenance, Signer{Issuer: "https://other.example", Subject: ci.Subject}, false},
+		"nobody":                            {Set{carry}, provenance, evidence.Signer{}, false},
+		"another issuer":                    {Set{carry}, provenance, evidence.Signer{Issuer: "https://other.example", Subject: ci.Subject}, false},
 		"both policies":                     {Set{carry, more}, provenance, ci, true},
 		"one of both":                       {Set{carry, more}, openvex, security, false},
 		"with a policy that copies nothing": {Set{carry, none}, provenance, ci, false},

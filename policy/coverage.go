@@ -2,32 +2,19 @@ package policy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/coverage"
+	"github.com/imagegate/imagegate/policy/internal/exceptions"
+	"github.com/imagegate/imagegate/policy/internal/keys"
 	"github.com/imagegate/imagegate/policy/internal/match"
-)
-
-// The built-in rules that exceptions can name.
-const (
-	ruleNotCovered = "distribution.notCovered"
-	ruleUnknowns   = "sbom.unknowns"
-)
-
-// builtInRules are the built-in rules that exceptions can name. strictRules are the others:
-// incomplete evidence, an empty SBOM, and limits on the policy itself. pathRules are about files,
-// so that an exception can name a path.
-var (
-	pathRules    = []string{ruleNotCovered, ruleUnknowns}
-	builtInRules = []string{ruleNotCovered, ruleUnknowns, "database.maxAge", "database.origins", "database.minAdvisories",
-		"distribution.endOfLife", "distribution.allow", "sbom.minPackages", RuleLazyIndexes}
-	strictRules = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // CoverageEffects sets the effects of packages that could not be matched, by reason.
@@ -104,8 +91,8 @@ func (o *OptInEffect) UnmarshalText(text []byte) error {
 
 // of returns the effect of a reason. A reason that this version does not know warns only if all
 // effects warn.
-func (c *CoverageEffects) of(r UnmatchedReason) Effect {
-	switch r.key() {
+func (c *CoverageEffects) of(r evidence.UnmatchedReason) Effect {
+	switch coverage.ReasonKey(r) {
 	case "distribution":
 		return c.Distribution
 	case "packageType":
@@ -118,8 +105,8 @@ func (c *CoverageEffects) of(r UnmatchedReason) Effect {
 	return min(c.Distribution, c.PackageType, c.Version) // Block is the lowest value
 }
 
-func (u *UnknownEffects) of(c UnknownClass) Effect {
-	switch c.key() {
+func (u *UnknownEffects) of(c evidence.UnknownClass) Effect {
+	switch coverage.ClassKey(c) {
 	case "packageDatabase":
 		return u.PackageDatabase
 	case "archive":
@@ -137,7 +124,7 @@ func isEffectGroup(t reflect.Type) bool {
 
 // effects reads one effect, or a mapping of effects into group, a pointer to a struct.
 // One effect sets all that block by default.
-func (d *decoder) effects(group any) reader {
+func (d *decoder) effects(group any) strict.Reader {
 	v := reflect.ValueOf(group).Elem()
 	return func(key, n *yaml.Node) {
 		if n.Kind == yaml.ScalarNode {
@@ -150,25 +137,25 @@ func (d *decoder) effects(group any) reader {
 			}
 			return
 		}
-		var fields []field
+		var fields []strict.Field
 		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			name := keys.Of(v.Type().Field(i))
 			switch to := v.Field(i).Addr().Interface().(type) {
 			case *Effect:
-				fields = append(fields, optional(name, d.effect(to)))
+				fields = append(fields, strict.Optional(name, d.effect(to)))
 			case *OptInEffect:
-				fields = append(fields, optional(name, d.optInEffect(to)))
+				fields = append(fields, strict.Optional(name, d.optInEffect(to)))
 			}
 		}
-		d.mapping(n, quoted(key), fields...)
+		d.Mapping(n, strict.Quoted(key), fields...)
 		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-			d.problem(n, "%q is empty: want block, warn or a mapping", key.Value)
+			d.Problem(n, "%q is empty: want block, warn or a mapping", key.Value)
 		}
 	}
 }
 
-func (d *decoder) optInEffect(to *OptInEffect) reader {
-	return scalar(d, to, "block or warn", func(s string) (o OptInEffect, err error) {
+func (d *decoder) optInEffect(to *OptInEffect) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "block or warn", func(s string) (o OptInEffect, err error) {
 		return o, o.UnmarshalText([]byte(s))
 	}, "!!str")
 }
@@ -176,89 +163,26 @@ func (d *decoder) optInEffect(to *OptInEffect) reader {
 // setEffects copies the effects that a single effect for the group stands for, and returns their
 // keys.
 func setEffects(to, from reflect.Value, key string) []string {
-	var keys []string
+	var changed []string
 	for i := range to.NumField() {
 		if to.Field(i).Type() == reflect.TypeFor[Effect]() {
 			to.Field(i).Set(from.Field(i))
-			name, _, _ := strings.Cut(to.Type().Field(i).Tag.Get("json"), ",")
-			keys = append(keys, key+"."+name)
+			changed = append(changed, key+"."+keys.Of(to.Type().Field(i)))
 		}
 	}
-	return keys
-}
-
-// oneEffect returns the single effect that equals a group of effects, if there is one.
-func oneEffect(v reflect.Value) (one Effect, ok bool) {
-	if !isEffectGroup(v.Type()) {
-		return 0, false
-	}
-	var effects []Effect
-	for i := range v.NumField() {
-		switch x := v.Field(i).Interface().(type) {
-		case Effect:
-			effects = append(effects, x)
-		case OptInEffect:
-			if x != OptInWarn {
-				return 0, false
-			}
-		}
-	}
-	return effects[0], len(slices.Compact(effects)) == 1
-}
-
-// excepting holds the packages and files of a violation. An exception must match all of them.
-type excepting struct {
-	packages []match.PURL
-	paths    []string
-}
-
-// exceptingOne returns the value for one package. The zero purl stands for a violation without a
-// package.
-func exceptingOne(u match.PURL) excepting { return excepting{packages: []match.PURL{u}} }
-
-func (s *excepting) add(p *Package) {
-	s.packages = append(s.packages, purlOf(p))
-	for _, l := range p.Found {
-		s.paths = append(s.paths, l.Path)
-	}
-}
-
-// matches reports whether the exception's patterns match all of s. A pattern does not match an
-// empty list.
-func (e *exception) matches(s excepting) bool {
-	if !e.pattern.Any && (len(s.packages) == 0 || slices.ContainsFunc(s.packages, func(u match.PURL) bool { return !e.pattern.Match(u) })) {
-		return false
-	}
-	other := func(path string) bool { return !doublestar.MatchUnvalidated(e.path, path) }
-	return e.path == "" || len(s.paths) > 0 && !slices.ContainsFunc(s.paths, other)
-}
-
-// checkPathPattern refuses patterns that match no path in an image.
-func checkPathPattern(s string) error {
-	if !doublestar.ValidatePattern(s) {
-		return fmt.Errorf("%q is not a valid pattern: a bracket is not closed, or a backslash ends it", s)
-	}
-	if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "**") {
-		return fmt.Errorf(`pattern %q matches no path: paths begin with "/"`, s)
-	}
-	for folder := range strings.SplitSeq(strings.TrimPrefix(s, "/"), "/") {
-		if folder == "" || folder == "." || folder == ".." {
-			return errors.New(`matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`)
-		}
-	}
-	return nil
+	return changed
 }
 
 // coverage reports packages that could not be matched, except packages that the matching of another
 // package covers.
-func (e *evaluation) coverage(p *Platform) {
-	for _, u := range sorted(p.Unmatched, compareUnmatched) {
+func (e *evaluation) coverage(p *evidence.Platform) {
+	for _, u := range order.Sorted(p.Unmatched, order.CompareUnmatched) {
 		if u.Reason.EvaluatedElsewhere() {
 			continue
 		}
 		v := Violation{
-			Kind: KindCoverage, Rule: ruleNotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
-			Message: coverageMessage(&u), Unmatched: &u,
+			Kind: KindCoverage, Rule: builtin.NotCovered, Position: e.policy.Distribution.Position, Platform: p.Platform,
+			Message: coverage.Message(&u), Unmatched: &u,
 		}
 		if e.policy.Distribution.NotCovered.of(u.Reason) == Warn {
 			e.report(Warn, v)
@@ -268,79 +192,36 @@ func (e *evaluation) coverage(p *Platform) {
 	}
 }
 
-func coverageMessage(u *Unmatched) string {
-	what := "the operating system's packages are"
-	switch {
-	case u.Package != nil:
-		what = joined(u.Package.Name, u.Package.Version)
-		if len(u.Package.Found) > 0 {
-			what += " in " + u.Package.Found[0].Path
-		}
-		what += " is"
-	case u.Reason == NothingCataloged:
-		what = "the image is"
-	case u.Reason == TypeNotInDatabase:
-		what = fmt.Sprintf("packages of type %s (%d of them) are", quoteShort(u.Type), u.Packages)
-	}
-	message := fmt.Sprintf("%s not covered: %s", what, u.Reason)
-	if u.Detail != "" {
-		message += " (" + u.Detail + ")"
-	}
-	return message
-}
-
 // packagesOf returns the packages that an exception for u must match.
-func packagesOf(p *Platform, u *Unmatched) (s excepting) {
-	if u.Package != nil {
-		s.add(u.Package)
-		return s
+func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.About) {
+	for _, pkg := range coverage.Packages(p, u) {
+		about.Add(pkg)
 	}
-	for i := range p.Packages {
-		pkg := &p.Packages[i]
-		switch {
-		case u.Reason == TypeNotInDatabase && pkg.Type == u.Type && !p.ownedByDistribution(pkg):
-			s.add(pkg)
-		case u.Reason.key() == "distribution" && slices.Contains(distributionTypes, pkg.Type):
-			s.add(pkg)
-		}
-	}
-	return s
-}
-
-// distributionTypes are the types of packages that distributions install.
-var distributionTypes = []string{"alpm", "apk", "deb", "portage", "rpm"}
-
-// ownedByDistribution reports whether the evidence lists pkg as owned by a package of the
-// distribution.
-func (p *Platform) ownedByDistribution(pkg *Package) bool {
-	return slices.ContainsFunc(p.Unmatched, func(u Unmatched) bool {
-		return u.Reason == OwnedByDistribution && u.Package != nil && u.Package.Type == pkg.Type && u.Package.Name == pkg.Name &&
-			len(u.Package.Found) > 0 && slices.Contains(pkg.Found, u.Package.Found[0])
-	})
+	return about
 }
 
 // unknowns reports files that could not be read, except those that the distribution's
 // advisories cover.
-func (e *evaluation) unknowns(p *Platform) {
-	for _, u := range sorted(p.Unknowns, compareUnknowns) {
-		if u.Class == UnknownOwned {
+func (e *evaluation) unknowns(p *evidence.Platform) {
+	for _, u := range order.Sorted(p.Unknowns, order.CompareUnknowns) {
+		if u.Class == evidence.UnknownOwned {
 			continue
 		}
 		v := Violation{
-			Kind: KindSBOM, Rule: ruleUnknowns, Position: e.policy.SBOM.Position, Platform: p.Platform,
+			Kind: KindSBOM, Rule: builtin.Unknowns, Position: e.policy.SBOM.Position, Platform: p.Platform,
 			Message: fmt.Sprintf("%s could not be cataloged: %s", cmp.Or(u.Path, "something"), u.Reason), Unknown: &u,
 		}
 		if e.policy.SBOM.Unknowns.of(u.Class) == Warn {
 			e.report(Warn, v)
 			continue
 		}
-		var s excepting
+		var about exceptions.About
 		if u.Package != "" {
-			s.packages = append(s.packages, match.SplitPURL(u.Package))
+			about.Packages = append(about.Packages, match.SplitPURL(u.Package))
 		}
 		if u.Path != "" {
-			s.paths = append(s.paths, u.Path)
+			about.Paths = append(about.Paths, u.Path)
 		}
-		e.reportUnless(v, s)
+		e.reportUnless(v, about)
 	}
 }

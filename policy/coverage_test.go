@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/coverage"
 )
 
 // The reasons and classes that a single effect "warn" sets.
@@ -15,14 +18,14 @@ var (
 )
 
 // gaps has one entry for each reason.
-var gaps = []Unmatched{
-	{Reason: DistributionNotInDatabase},
-	{Reason: TypeNotInDatabase, Type: "npm", Packages: 1},
-	{Reason: VersionUnknown, Package: &Package{Name: "a", Type: "npm", PURL: "pkg:npm/a"}},
-	{Reason: FirstParty, Package: &Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}},
-	{Reason: MainModule, Package: &Package{Name: "m", Type: "go-module", PURL: "pkg:golang/m"}},
-	{Reason: OwnedByDistribution, Package: &Package{Name: "o", Type: "java-archive", PURL: "pkg:maven/o"}},
-	{Reason: PartOfPackage, Package: &Package{Name: "p", Type: "npm", PURL: "pkg:npm/p"}},
+var gaps = []evidence.Unmatched{
+	{Reason: evidence.DistributionNotInDatabase},
+	{Reason: evidence.TypeNotInDatabase, Type: "npm", Packages: 1},
+	{Reason: evidence.VersionUnknown, Package: &evidence.Package{Name: "a", Type: "npm", PURL: "pkg:npm/a"}},
+	{Reason: evidence.FirstParty, Package: &evidence.Package{Name: "app", Type: "npm", PURL: "pkg:npm/app"}},
+	{Reason: evidence.MainModule, Package: &evidence.Package{Name: "m", Type: "go-module", PURL: "pkg:golang/m"}},
+	{Reason: evidence.OwnedByDistribution, Package: &evidence.Package{Name: "o", Type: "java-archive", PURL: "pkg:maven/o"}},
+	{Reason: evidence.PartOfPackage, Package: &evidence.Package{Name: "p", Type: "npm", PURL: "pkg:npm/p"}},
 }
 
 // blocking returns the reasons that block.
@@ -31,9 +34,9 @@ func blocking(d Decision) string {
 	for _, v := range d.Violations {
 		switch {
 		case v.Unmatched != nil:
-			reasons = append(reasons, v.Unmatched.Reason.key())
+			reasons = append(reasons, coverage.ReasonKey(v.Unmatched.Reason))
 		case v.Unknown != nil:
-			reasons = append(reasons, v.Unknown.Class.key())
+			reasons = append(reasons, coverage.ClassKey(v.Unknown.Class))
 		default:
 			reasons = append(reasons, v.Message)
 		}
@@ -71,8 +74,8 @@ func TestEachClassOfUnknownHasItsEffect(t *testing.T) {
 		"unknowns: {file: warn, testData: block}": "archive packageDatabase testData",
 	} {
 		in := cleanInput()
-		for _, class := range []UnknownClass{UnknownPackageDatabase, UnknownArchive, UnknownFile, "", UnknownTestData, UnknownOwned} {
-			in.Platforms[0].Unknowns = append(in.Platforms[0].Unknowns, Unknown{Reason: "r", Class: class})
+		for _, class := range []evidence.UnknownClass{evidence.UnknownPackageDatabase, evidence.UnknownArchive, evidence.UnknownFile, "", evidence.UnknownTestData, evidence.UnknownOwned} {
+			in.Platforms[0].Unknowns = append(in.Platforms[0].Unknowns, evidence.Unknown{Reason: "r", Class: class})
 		}
 		if got := blocking(parsed(t, minimal+"sbom: {"+unknowns+"}\n").Evaluate(in, now)); got != want {
 			t.Errorf("%s: %s blocks, want %s", unknowns, got, want)
@@ -122,32 +125,12 @@ images:
 			t.Errorf("%s: %s blocks, want %s", repository, got, want)
 		}
 		for _, v := range d.Warnings {
-			scoped := repository == "a" && v.Unmatched.Reason == VersionUnknown || repository == "b"
+			scoped := repository == "a" && v.Unmatched.Reason == evidence.VersionUnknown || repository == "b"
 			if scoped != (v.Scope != "") {
 				t.Errorf("%s: %s has the scope %q at %s", repository, v.Unmatched.Reason, v.Scope, v.Position)
 			}
 		}
 	}
-	again := parsed(t, formatted(t, p))
-	if diff := cmp.Diff(blockingFor(p, "a"), blockingFor(again, "a")); diff != "" {
-		t.Errorf("after formatting: %s", diff)
-	}
-}
-
-func formatted(t *testing.T, p *Policy) string {
-	t.Helper()
-	data, err := p.Format()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func blockingFor(p *Policy, repository string) string {
-	in := cleanInput()
-	in.Image.Repository = repository
-	in.Platforms[0].Unmatched = gaps
-	return blocking(p.Evaluate(in, now))
 }
 
 // withExceptions returns a policy with exceptions of these keys.
@@ -164,18 +147,18 @@ func withExceptions(keys ...string) string {
 func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]
-	npm := func(name, path string) Package {
-		return Package{Name: name, Version: "UNKNOWN", Type: "npm", PURL: "pkg:npm/" + name, Found: []Location{{Path: path}}}
+	npm := func(name, path string) evidence.Package {
+		return evidence.Package{Name: name, Version: "UNKNOWN", Type: "npm", PURL: "pkg:npm/" + name, Found: []evidence.Location{{Path: path}}}
 	}
 	a, b := npm("a", "/srv/a/package.json"), npm("b", "/srv/b/package.json")
-	p.Packages = []Package{{Name: "libc6", Version: "1", Type: "deb", PURL: "pkg:deb/debian/libc6@1"}, a, b}
-	p.Unmatched = []Unmatched{
-		{Reason: VersionUnknown, Package: &a}, {Reason: VersionUnknown, Package: &b},
-		{Reason: TypeNotInDatabase, Type: "npm", Packages: 2}, {Reason: DistributionNotInDatabase, Detail: "debian 99"},
+	p.Packages = []evidence.Package{{Name: "libc6", Version: "1", Type: "deb", PURL: "pkg:deb/debian/libc6@1"}, a, b}
+	p.Unmatched = []evidence.Unmatched{
+		{Reason: evidence.VersionUnknown, Package: &a}, {Reason: evidence.VersionUnknown, Package: &b},
+		{Reason: evidence.TypeNotInDatabase, Type: "npm", Packages: 2}, {Reason: evidence.DistributionNotInDatabase, Detail: "debian 99"},
 	}
-	p.Unknowns = []Unknown{
-		{Location: Location{Path: "/srv/a/test/package.json"}, Reason: "r", Class: UnknownFile, Package: "pkg:npm/a@1"},
-		{Location: Location{Path: "/srv/app.jar:lib/x.jar"}, Reason: "r", Class: UnknownArchive},
+	p.Unknowns = []evidence.Unknown{
+		{Location: evidence.Location{Path: "/srv/a/test/package.json"}, Reason: "r", Class: evidence.UnknownFile, Package: "pkg:npm/a@1"},
+		{Location: evidence.Location{Path: "/srv/app.jar:lib/x.jar"}, Reason: "r", Class: evidence.UnknownArchive},
 	}
 	for exception, want := range map[string]struct{ excepted, blocked int }{
 		"rule: distribution.notCovered":                                                 {4, 2},
@@ -210,7 +193,7 @@ func TestExceptionForAGapCoversItAlone(t *testing.T) {
 // the expired exception.
 func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Unknowns = []Unknown{{Location: Location{Path: "/a"}, Reason: "r"}}
+	in.Platforms[0].Unknowns = []evidence.Unknown{{Location: evidence.Location{Path: "/a"}, Reason: "r"}}
 	d := parsed(t, minimal+"exceptions: [{rule: sbom.unknowns, path: /a, reason: r, owner: o, expires: 2020-01-01}]\n").Evaluate(in, now)
 	denied(t, d, "sbom sbom.unknowns")
 	if len(d.Violations[0].Expired) != 1 {
@@ -224,11 +207,11 @@ func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]
-	owned := Package{Name: "a", Version: "1", Type: "npm", PURL: "pkg:npm/a@1", Found: []Location{{Path: "/usr/share/nodejs/a/package.json"}}}
+	owned := evidence.Package{Name: "a", Version: "1", Type: "npm", PURL: "pkg:npm/a@1", Found: []evidence.Location{{Path: "/usr/share/nodejs/a/package.json"}}}
 	other := owned
-	other.Found = []Location{{Path: "/srv/a/package.json"}}
+	other.Found = []evidence.Location{{Path: "/srv/a/package.json"}}
 	p.Packages = append(p.Packages, owned, other)
-	p.Unmatched = []Unmatched{{Reason: TypeNotInDatabase, Type: "npm", Packages: 1}, {Reason: OwnedByDistribution, Package: &owned}}
+	p.Unmatched = []evidence.Unmatched{{Reason: evidence.TypeNotInDatabase, Type: "npm", Packages: 1}, {Reason: evidence.OwnedByDistribution, Package: &owned}}
 	passed(t, parsed(t, withExceptions("rule: distribution.notCovered, path: /srv/**")).Evaluate(in, now))
 	denied(t, parsed(t, withExceptions("rule: distribution.notCovered, path: /usr/**")).Evaluate(in, now), "coverage distribution.notCovered")
 }
@@ -249,40 +232,5 @@ func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
 	}
 	if got := problems(t, "version: 1\nrules: [{name: sbom.unknowns}]\n"); len(got) != 1 || !strings.Contains(got[0], "the name of a built-in rule") {
 		t.Errorf("a rule with the name of a built-in one: %q", got)
-	}
-}
-
-func TestLintExceptionsForGaps(t *testing.T) {
-	for keys, want := range map[string]string{
-		"rule: sbom.unknowns":                       "",
-		"rule: distribution.notCovered":             "",
-		"rule: database.minAdvisories":              "",
-		"rule: distribution.endOfLife":              "",
-		"rule: database.maxAge, package: pkg:npm/*": "that rule is not about packages",
-		"rule: evidence":                            "no exception covers that built-in rule",
-		"rule: exceptions.maxLifetime":              "no exception covers that built-in rule",
-		"rule: unmatchedImages":                     "no exception covers that built-in rule",
-	} {
-		got := lint(t, withExceptions(keys))
-		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
-			t.Errorf("%s: %q, want %q", keys, got, want)
-		}
-	}
-	got := lint(t, withExceptions("rule: sbom.unknowns, path: /a", "rule: sbom.unknowns, path: /b"))
-	if len(got) > 0 {
-		t.Errorf("two paths: %q", got)
-	}
-	if got := lint(t, withExceptions("rule: sbom.unknowns", "rule: sbom.unknowns, path: /b")); len(got) != 1 {
-		t.Errorf("one that adds nothing: %q", got)
-	}
-}
-
-func TestExplainOffersAnExceptionForAGap(t *testing.T) {
-	p := parsed(t, minimal)
-	in := cleanInput()
-	in.Platforms[0].Unmatched = []Unmatched{gaps[2]}
-	got := Explain(Set{p}, in, p.Evaluate(in, now), ruleNotCovered, now)
-	if len(got) != 1 || !slices.ContainsFunc(got[0].Remedies, func(s string) bool { return strings.Contains(s, "rule distribution.notCovered") }) {
-		t.Errorf("%+v", got)
 	}
 }

@@ -1,16 +1,14 @@
 package policy
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/interpreter"
+	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/custom"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // KindCustom is the kind of a violation of a custom rule about a package or a platform, or of a
@@ -67,65 +65,92 @@ type CustomRule struct {
 	// `message: '"found " + pkg.version'`.
 	Message string `json:"message,omitempty"`
 
-	compiled *compiled
-}
-
-// compiled holds the programs of a CustomRule. Any number of goroutines may use it.
-type compiled struct {
-	language *language
-	when     cel.Program
-	message  cel.Program // nil if the rule has no message
-	readsNow bool
+	program *custom.Program
 }
 
 // Equal reports whether both are the same rule at the same position.
 func (r CustomRule) Equal(other CustomRule) bool {
-	r.compiled, other.compiled = nil, nil
+	r.program, other.program = nil, nil
 	return r == other
 }
 
-// usesNow reports whether the result of the rule can change with time, so that it must not be
-// reused.
-func (r *CustomRule) usesNow() bool { return r.compiled == nil || r.compiled.readsNow }
+func (r *CustomRule) compiled() custom.Rule {
+	return custom.Rule{Name: r.Name, Each: custom.Each(r.Each), Program: r.program}
+}
 
-// evaluate applies a rule about platforms or packages to a platform. It calls report for each
-// violation, with the package if the rule is about packages. If the rule cannot be evaluated, it
-// calls report with an error: that blocks whatever the effect and the exceptions. A rule about
-// findings does nothing here; see matches.
-func (r *CustomRule) evaluate(in *Input, p *Platform, now time.Time, report func(pkg *Package, message string, err error)) {
-	if r.compiled == nil {
-		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
-		return
-	}
-	vars := r.compiled.language.variables(in, p, now)
-	ask := func(pkg *Package, about string) {
-		matched, message, err := r.ask(vars)
-		if err != nil {
-			message = unevaluatedMessage(r.Name, err)
+// maxCustomRules limits the time for compiling them.
+const maxCustomRules = 1000
+
+// custom reads the custom rules and compiles them.
+func (d *decoder) custom(to *[]CustomRule, lines map[string]int) strict.Reader {
+	return d.List(maxCustomRules, func(n *yaml.Node) {
+		r := CustomRule{Position: d.position(n)}
+		var when, message celSource
+		d.Mapping(n, "a custom rule",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Mandatory("each", d.each(&r.Each)),
+			strict.Mandatory("when", d.expression(&when)),
+			strict.Optional("message", d.expression(&message)),
+		)
+		r.When, r.Message = when.text, message.text
+		if r.Each != "" {
+			r.program = d.compile(&r, when, message)
 		}
-		if matched || err != nil {
-			report(pkg, about+message, err)
+		*to = append(*to, r)
+	})
+}
+
+func (d *decoder) each(to *Each) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "finding, package or platform", func(s string) (Each, error) {
+		switch e := Each(s); e {
+		case EachFinding, EachPackage, EachPlatform:
+			return e, nil
 		}
-	}
-	switch r.Each {
-	case EachFinding:
-	case EachPlatform:
-		ask(nil, "")
-	case EachPackage:
-		for _, pkg := range sortedPackages(p.Packages) {
-			vars.pkg = r.compiled.language.packageObject(pkg)
-			ask(pkg, clip(packageName(pkg), maxName)+": ")
-		}
-	default:
-		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
+		return "", fmt.Errorf("%q is not what a rule can be evaluated for: want finding, package or platform", s)
+	}, "!!str")
+}
+
+// celSource is the text of an expression and its node in the file.
+type celSource struct {
+	text string
+	node *yaml.Node
+}
+
+func (d *decoder) expression(to *celSource) strict.Reader {
+	read := d.Prose(&to.text)
+	return func(key, value *yaml.Node) {
+		read(key, value)
+		to.node = value
 	}
 }
 
+// compile compiles the expressions of r. It returns nil after a problem.
+func (d *decoder) compile(r *CustomRule, when, message celSource) *custom.Program {
+	program, ofWhen, ofMessage, err := custom.Compile(custom.Each(r.Each), when.text, message.text)
+	if err != nil {
+		d.problemAt(r.Position, "the language of custom rules: %v", err)
+	}
+	for _, e := range []struct {
+		celSource
+		faults []custom.Fault
+	}{{when, ofWhen}, {message, ofMessage}} {
+		if len(e.faults) == 0 {
+			continue
+		}
+		at := d.Locator(e.node, e.text)
+		for _, f := range e.faults {
+			d.ProblemAt(at(f.Line, f.Column), "%s", f.Message)
+		}
+	}
+	return program
+}
+
 // custom applies the custom rules that are not about findings to a platform.
-func (e *evaluation) custom(p *Platform) {
+func (e *evaluation) custom(p *evidence.Platform) {
 	for i := range e.policy.Custom {
 		r := &e.policy.Custom[i]
-		r.evaluate(e.in, p, e.now, func(pkg *Package, message string, err error) {
+		r.compiled().Evaluate(e.in, p, e.now, func(pkg *evidence.Package, message string, err error) {
 			v := Violation{Kind: KindCustom, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg, Message: message}
 			if err != nil {
 				v.Unevaluated = true
@@ -145,10 +170,10 @@ type customMatch struct {
 }
 
 // customMatches returns the custom rules about findings that match s or could not be evaluated.
-func (e *evaluation) customMatches(s *indexedFinding) (matches []customMatch) {
+func (e *evaluation) customMatches(s *indexed.Finding) (matches []customMatch) {
 	for i := range e.customRules {
 		r := &e.customRules[i]
-		if matched, message, err := r.custom.matches(e.in, s.platform, s.Finding, e.now); matched {
+		if matched, message, err := r.custom.compiled().Matches(e.in, s.Platform, s.Finding, e.now); matched {
 			if err == nil && r.custom.Message == "" {
 				message = "" // reports show the rule's name anyway
 			}
@@ -160,157 +185,12 @@ func (e *evaluation) customMatches(s *indexedFinding) (matches []customMatch) {
 
 // compileCustom converts the custom rules about findings to rules, so that they can be compared
 // with the others.
-func compileCustom(custom []CustomRule) []rule {
+func compileCustom(all []CustomRule) []rule {
 	var rules []rule
-	for i := range custom {
-		if r := &custom[i]; r.Each == EachFinding {
+	for i := range all {
+		if r := &all[i]; r.Each == EachFinding {
 			rules = append(rules, rule{Rule: &Rule{Name: r.Name, Position: r.Position, Effect: r.Effect}, custom: r})
 		}
 	}
 	return rules
-}
-
-// matches applies a rule about findings to f. message explains the match. An error means that the
-// rule could not be evaluated. matched is then true, and the finding blocks whatever the effect and
-// the exceptions.
-func (r *CustomRule) matches(in *Input, p *Platform, f *Finding, now time.Time) (matched bool, message string, err error) {
-	if r.compiled == nil || r.Each != EachFinding {
-		return true, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled
-	}
-	vars := r.compiled.language.variables(in, p, now)
-	err = r.atEach(vars, f, func() error {
-		b, text, err := r.ask(vars)
-		if b {
-			matched, message = true, text
-		}
-		return err
-	})
-	if err != nil {
-		return true, unevaluatedMessage(r.Name, err), err
-	}
-	if matched {
-		// The last match may have been at a lower severity than the finding's.
-		known := upTo(f.Severity)
-		vars.finding = r.compiled.language.findingObject(f, &assumed{severity: known[len(known)-1]})
-		if own, err := r.text(vars); err == nil {
-			message = own
-		}
-	}
-	return matched, message, nil
-}
-
-// atEach calls ask with f as if less were known about it: from the lowest severity up to its own,
-// first as if it were not known to be exploited. It goes on after a match, because an error at any
-// level must stay an error when more becomes known. If the rule does not read the severity, it asks
-// only once.
-func (r *CustomRule) atEach(vars *variables, f *Finding, ask func() error) error {
-	exploited := []bool{false}
-	if f.KEV != nil {
-		exploited = []bool{false, true}
-	}
-	for _, known := range exploited {
-		for _, s := range upTo(f.Severity) {
-			as := assumed{severity: s, unexploited: !known}
-			vars.finding = r.compiled.language.findingObject(f, &as)
-			if err := ask(); err != nil {
-				return err
-			}
-			if !as.read {
-				break
-			}
-		}
-	}
-	return nil
-}
-
-var ascending = [...]Severity{SeverityNegligible, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical, SeverityUnknown}
-
-// upTo returns the severities up to and including s, the lowest first. An invalid severity counts
-// as unknown.
-func upTo(s Severity) []Severity {
-	at := slices.Index(ascending[:], s)
-	if at < 0 {
-		return ascending[:]
-	}
-	return ascending[:at+1]
-}
-
-// ask returns whether the condition holds and, if so, the message.
-func (r *CustomRule) ask(vars *variables) (matched bool, message string, err error) {
-	if matched, err = r.condition(vars); err != nil || !matched {
-		return matched, "", err
-	}
-	message, err = r.text(vars)
-	return true, message, err
-}
-
-func (r *CustomRule) condition(vars *variables) (bool, error) {
-	v, _, err := r.compiled.when.Eval(vars)
-	if err != nil && vars.public != nil {
-		return false, errHidden
-	}
-	if err != nil {
-		return false, evalError(err)
-	}
-	b, ok := v.(types.Bool)
-	if !ok {
-		return false, fmt.Errorf("the condition is a %s and not a bool", v.Type().TypeName())
-	}
-	return bool(b), nil
-}
-
-// text returns the message of the violation.
-func (r *CustomRule) text(vars *variables) (string, error) {
-	matched := fmt.Sprintf("matched by the rule %q", r.Name)
-	if r.compiled.message == nil {
-		return matched, nil
-	}
-	v, _, err := r.compiled.message.Eval(vars.forText())
-	if err != nil {
-		return "", fmt.Errorf("its message: %w", evalError(err))
-	}
-	s, ok := v.(types.String)
-	if !ok {
-		return "", fmt.Errorf("its message is a %s and not a string", v.Type().TypeName())
-	}
-	return clip(cmp.Or(strings.TrimSpace(string(s)), matched), maxMessage), nil
-}
-
-// Limits of texts in a violation, in characters.
-const (
-	maxMessage   = 1000
-	maxErrorText = 200
-	maxName      = 200
-)
-
-var errNotCompiled = errors.New("it was not compiled")
-
-// errHidden replaces an error of cel-go, because such an error may quote any value.
-var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
-
-// unevaluatedMessage is the message for a rule that could not be evaluated.
-func unevaluatedMessage(rule string, err error) string {
-	return fmt.Sprintf("the rule %q could not be evaluated, which blocks: %v", rule, err)
-}
-
-// evalError replaces a known error of cel-go with a message of our own, and quotes and shortens all
-// others: they may contain text from the image.
-func evalError(err error) error {
-	var cancelled interpreter.EvalCancelledError
-	if errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded {
-		return errors.New("it costs more than an expression may")
-	}
-	return fmt.Errorf("%q", clip(err.Error(), maxErrorText))
-}
-
-// clip returns s, or its first limit characters and an ellipsis.
-func clip(s string, limit int) string {
-	n := 0
-	for i := range s {
-		if n == limit {
-			return s[:i] + "…"
-		}
-		n++
-	}
-	return s
 }

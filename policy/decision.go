@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/coverage"
 )
 
 // Decision is the result of evaluating one Input. The zero value is a denial.
@@ -124,11 +128,11 @@ type Violation struct {
 	// text from the image: sanitize it before printing.
 	Message string `json:"message"`
 
-	Finding *Finding `json:"finding,omitempty"`
+	Finding *evidence.Finding `json:"finding,omitempty"`
 	// Package is the package that a rule about licenses or packages matched.
-	Package   *Package   `json:"package,omitempty"`
-	Unknown   *Unknown   `json:"unknown,omitempty"`
-	Unmatched *Unmatched `json:"unmatched,omitempty"`
+	Package   *evidence.Package   `json:"package,omitempty"`
+	Unknown   *evidence.Unknown   `json:"unknown,omitempty"`
+	Unmatched *evidence.Unmatched `json:"unmatched,omitempty"`
 	// Blocks is the instant when the finding begins to block, if it only warns during the grace
 	// period of its rule. Otherwise it is zero.
 	Blocks time.Time `json:"blocks,omitzero"`
@@ -148,9 +152,9 @@ type Violation struct {
 func (v *Violation) effectKey() string {
 	switch {
 	case v.Unknown != nil:
-		return v.Rule + "." + v.Unknown.Class.key()
+		return v.Rule + "." + coverage.ClassKey(v.Unknown.Class)
 	case v.Unmatched != nil:
-		return v.Rule + "." + v.Unmatched.Reason.key()
+		return v.Rule + "." + coverage.ReasonKey(v.Unmatched.Reason)
 	}
 	return v.Rule
 }
@@ -165,7 +169,7 @@ func (v *Violation) CanBeExcepted() bool {
 	case KindVulnerability:
 		return v.Finding != nil
 	case KindDatabase, KindDistribution, KindCoverage, KindSBOM:
-		return slices.Contains(builtInRules, v.Rule)
+		return slices.Contains(builtin.Excepted, v.Rule)
 	case KindEvidence, KindException, KindScope:
 		return false
 	}
@@ -182,11 +186,11 @@ type Excepted struct {
 // NotAffected is a finding that would block or warn, and the VEX statement that removes it.
 type NotAffected struct {
 	Violation
-	Statement VEXStatement `json:"statement"`
+	Statement evidence.VEXStatement `json:"statement"`
 }
 
 // Allowed is a finding that no rule matched.
 type Allowed struct {
-	Platform string  `json:"platform"`
-	Finding  Finding `json:"finding"`
+	Platform string           `json:"platform"`
+	Finding  evidence.Finding `json:"finding"`
 }

@@ -8,11 +8,18 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/exceptions"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/signed"
+	"github.com/imagegate/imagegate/policy/internal/vex"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // Evaluate evaluates the policy on the evidence at the time now. It changes neither p nor in. A nil policy denies,
 // and so does a policy without rules.
-func (p *Policy) Evaluate(in Input, now time.Time) Decision {
+func (p *Policy) Evaluate(in evidence.Input, now time.Time) Decision {
 	return Set{p}.Evaluate(in, now)
 }
 
@@ -22,17 +29,17 @@ type evaluation struct {
 	Decision
 	policy      scoped
 	missing     bool // the policy is nil
-	in          *Input
+	in          *evidence.Input
 	rules       []rule
-	customRules []rule // custom rules about findings
-	inherited   inherited
-	signers     signers
-	exceptions  *exceptions
-	statements  *statements
+	customRules []rule                                          // custom rules about findings
+	inherited   func(platform string, f *evidence.Finding) bool // whether the baseline has a finding
+	signers     signed.Signers
+	exceptions  *exceptions.List
+	statements  *vex.Statements
 	now         time.Time
 }
 
-func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
+func newEvaluation(p *Policy, in *evidence.Input, now time.Time) *evaluation {
 	missing := p == nil
 	if missing {
 		p = &Policy{}
@@ -45,14 +52,14 @@ func newEvaluation(p *Policy, in *Input, now time.Time) *evaluation {
 		rules:       compileRules(scoped.Rules),
 		customRules: compileCustom(scoped.Custom),
 		exceptions:  newExceptions(scoped.Policy, in.Image.Repository, now),
-		signers:     compileSigners(scoped.Signers),
+		signers:     knownSigners(scoped.Signers),
 		now:         now,
 	}
 	if scoped.Baseline == InheritApproved {
-		e.inherited = newInherited(in.Baseline)
+		e.inherited = in.Baseline.Lookup()
 	}
-	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.usesNow() })
-	e.statements = newStatements(&scoped.VEX, e.signers, in, now, e.changes)
+	e.TimeDependent = slices.ContainsFunc(scoped.Custom, func(r CustomRule) bool { return r.compiled().UsesNow() })
+	e.statements = scoped.VEX.statements(e)
 	return e
 }
 
@@ -90,7 +97,7 @@ func (e *evaluation) completeness() {
 	if len(in.Platforms) == 0 {
 		block("", "the image has no platforms")
 	}
-	for _, p := range sortedPlatforms(in.Platforms) {
+	for _, p := range order.Platforms(in.Platforms) {
 		if p.Digest == "" {
 			block(p.Platform, "platform %q has no digest", p.Platform)
 		}
@@ -104,7 +111,7 @@ func (e *evaluation) database() {
 		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so the age of its data is unknown")
 	}
 	providers := slices.Clone(db.Providers)
-	slices.SortFunc(providers, func(a, b Provider) int {
+	slices.SortFunc(providers, func(a, b evidence.Provider) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), a.Captured.Compare(b.Captured))
 	})
 	for _, p := range providers {
@@ -116,31 +123,26 @@ func (e *evaluation) database() {
 
 // advisories blocks if the database has too few advisories for the image. An empty database finds
 // nothing, but that does not mean that the image has no vulnerabilities.
-func (e *evaluation) advisories(counted []Advisories) {
+func (e *evaluation) advisories(counted []evidence.Advisories) {
 	block := func(format string, args ...any) {
 		e.blockDatabase("database.minAdvisories", format, args...)
 	}
-	if !slices.ContainsFunc(counted, func(a Advisories) bool { return a.Count > 0 }) {
+	if !slices.ContainsFunc(counted, func(a evidence.Advisories) bool { return a.Count > 0 }) {
 		block("the vulnerability database has no advisories for the image's distribution and package types")
 		return
 	}
-	for _, a := range sorted(counted, compareAdvisories) {
+	for _, a := range order.Sorted(counted, order.CompareAdvisories) {
 		if least := e.policy.Database.MinAdvisories; a.Count < least {
 			block("the number of advisories for %s is %d and must be %d or more", a.Of(), a.Count, least)
 		}
 	}
 }
 
-// compareAdvisories puts distributions before package types.
-func compareAdvisories(a, b *Advisories) int {
-	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Distribution, b.Distribution), cmp.Compare(a.Count, b.Count))
-}
-
 // feeds blocks if a rule needs a feed that the database does not have. Without the KEV feed, no
 // vulnerability would count as exploited.
-func (e *evaluation) feeds(providers []Provider) {
+func (e *evaluation) feeds(providers []evidence.Provider) {
 	missing := func(feed string) bool {
-		return !slices.ContainsFunc(providers, func(p Provider) bool { return p.Name == feed })
+		return !slices.ContainsFunc(providers, func(p evidence.Provider) bool { return p.Name == feed })
 	}
 	block := func(feed, rule string, at Position) {
 		e.report(Block, Violation{
@@ -177,9 +179,9 @@ func (e *evaluation) age(what, happened string, at time.Time) {
 		e.blockDatabase("database.maxAge", "it is unknown when %s %s", what, happened)
 		return
 	case trusted.After(e.now):
-		e.blockDatabase("database.maxAge", "%s %s on %s, which is in the future", what, happened, formatTime(at))
+		e.blockDatabase("database.maxAge", "%s %s on %s, which is in the future", what, happened, wording.Time(at))
 	case !e.now.Before(stale):
-		e.blockDatabase("database.maxAge", "%s %s on %s and must be younger than %s", what, happened, formatTime(at), formatDuration(limit))
+		e.blockDatabase("database.maxAge", "%s %s on %s and must be younger than %s", what, happened, wording.Time(at), wording.Duration(limit))
 	}
 	e.changes(trusted)
 	e.changes(stale)
@@ -192,7 +194,7 @@ func (e *evaluation) blockDatabase(rule, format string, args ...any) {
 	}, nil)
 }
 
-func (e *evaluation) endOfLife(p *Platform) {
+func (e *evaluation) endOfLife(p *evidence.Platform) {
 	end := p.Distribution.EndOfLife
 	if end.IsZero() {
 		return
@@ -204,21 +206,21 @@ func (e *evaluation) endOfLife(p *Platform) {
 	e.reportRule(e.policy.Distribution.EndOfLife, Violation{
 		Kind: KindDistribution, Rule: "distribution.endOfLife", Position: e.policy.Distribution.Position, Platform: p.Platform,
 		Message: fmt.Sprintf("%s reached its end of life on %s: its vendor publishes no more advisories",
-			distributionName(p.Distribution), formatTime(end)),
+			distributionName(p.Distribution), wording.Time(end)),
 	}, nil)
 }
 
-func distributionName(d Distribution) string {
+func distributionName(d evidence.Distribution) string {
 	if d.Name != "" {
 		return d.Name
 	}
-	if name := joined(d.ID, d.Version); name != "" {
+	if name := wording.Joined(d.ID, d.Version); name != "" {
 		return name
 	}
 	return "the distribution"
 }
 
-func (e *evaluation) sbom(p *Platform) {
+func (e *evaluation) sbom(p *evidence.Platform) {
 	rule := e.policy.SBOM
 	// No setting lets this pass: without packages and a distribution, no finding is possible.
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {
@@ -236,7 +238,7 @@ func (e *evaluation) sbom(p *Platform) {
 	e.unknowns(p)
 }
 
-func (e *evaluation) finding(s *indexedFinding) outcome {
+func (e *evaluation) finding(s *indexed.Finding) outcome {
 	verdict := e.decide(s)
 	if verdict.rule == nil {
 		return outcome{rank: allowed}
@@ -244,35 +246,31 @@ func (e *evaluation) finding(s *indexedFinding) outcome {
 	if verdict.unevaluated {
 		return outcome{rank: blocked, Violation: e.violation(s, verdict)}
 	}
-	if statement := e.statements.removing(s); statement != nil {
+	if statement := e.statements.Removing(s); statement != nil {
 		return outcome{rank: notAffected, Violation: e.violation(s, verdict.plain()), statement: statement}
 	}
 	if verdict.rule.Effect == Warn {
 		return outcome{rank: warned, Violation: e.violation(s, verdict)}
 	}
 	// An exception that covers a finding during its grace period counts as used.
-	covering, expired := e.exceptions.cover(s)
-	if covering != nil && verdict.blocks.IsZero() {
-		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &covering.Exception}
+	covering, expired := e.exceptions.Finding(s)
+	if covering >= 0 && verdict.blocks.IsZero() {
+		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &e.policy.Exceptions[covering]}
 	}
 	o := outcome{rank: blocked, Violation: e.violation(s, verdict)}
-	o.Expired = expired
+	o.Expired = e.expired(expired)
 	if verdict.effect == Warn {
 		o.rank = warned
 	}
 	return o
 }
 
-func (e *evaluation) violation(s *indexedFinding, verdict verdict) Violation {
+func (e *evaluation) violation(s *indexed.Finding, verdict verdict) Violation {
 	v := Violation{
-		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.platform.Platform,
+		Kind: KindVulnerability, Rule: verdict.rule.Name, Position: verdict.rule.Position, Platform: s.Platform.Platform,
 		Message: findingMessage(s, verdict), Finding: s.Finding, Blocks: verdict.blocks, Inherited: verdict.inherited,
 		Unevaluated: verdict.unevaluated,
 	}
 	e.policy.locate(&v)
 	return v
 }
-
-func joined(name, version string) string { return strings.TrimSpace(name + " " + version) }
-
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

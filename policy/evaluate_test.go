@@ -11,40 +11,41 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
 // cleanInput returns evidence with one platform that passes every policy.
-func cleanInput() Input {
-	return Input{
-		Image: Image{
+func cleanInput() evidence.Input {
+	return evidence.Input{
+		Image: evidence.Image{
 			Reference: "registry.example/team/app:1", Repository: "registry.example/team/app",
 			Digest: "sha256:" + strings.Repeat("a", 64),
 		},
-		Database: Database{
+		Database: evidence.Database{
 			Schema: "6.1.9", Digest: "sha256:" + strings.Repeat("d", 64), Built: now.Add(-time.Hour),
-			Providers:  []Provider{{Name: "nvd", Captured: now.Add(-2 * time.Hour)}},
-			Advisories: []Advisories{{Distribution: "debian 12", Count: 30_000}, {Type: "npm", Count: 4000}},
+			Providers:  []evidence.Provider{{Name: "nvd", Captured: now.Add(-2 * time.Hour)}},
+			Advisories: []evidence.Advisories{{Distribution: "debian 12", Count: 30_000}, {Type: "npm", Count: 4000}},
 		},
-		Platforms: []Platform{{
+		Platforms: []evidence.Platform{{
 			Platform: "linux/amd64", Digest: "sha256:" + strings.Repeat("b", 64),
-			Distribution: Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)"},
-			Packages:     []Package{{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20"}},
+			Distribution: evidence.Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)"},
+			Packages:     []evidence.Package{{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20"}},
 		}},
 	}
 }
 
-func withFindings(findings ...Finding) Input {
+func withFindings(findings ...evidence.Finding) evidence.Input {
 	in := cleanInput()
 	in.Platforms[0].Findings = findings
 	return in
 }
 
-func finding(id string, severity Severity) Finding {
-	return Finding{
-		ID: id, Severity: severity, FixState: FixAvailable, Fixes: []Fix{{Version: "4.17.21"}},
-		Package: Package{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20"},
+func finding(id string, severity evidence.Severity) evidence.Finding {
+	return evidence.Finding{
+		ID: id, Severity: severity, FixState: evidence.FixAvailable, Fixes: []evidence.Fix{{Version: "4.17.21"}},
+		Package: evidence.Package{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20"},
 	}
 }
 
@@ -102,7 +103,7 @@ func TestZeroDecisionIsNoPass(t *testing.T) {
 
 func TestNoPolicyIsNoPass(t *testing.T) {
 	var none *Policy
-	in := withFindings(finding("CVE-1", SeverityLow))
+	in := withFindings(finding("CVE-1", evidence.SeverityLow))
 	d := none.Evaluate(in, now)
 	denied(t, d, "evidence evidence")
 	if want := "no policy: no image can pass"; d.Violations[0].Message != want {
@@ -115,15 +116,15 @@ func TestNoPolicyIsNoPass(t *testing.T) {
 }
 
 func TestIncompleteEvidenceIsNotClean(t *testing.T) {
-	denied(t, blockAll().Evaluate(Input{}, now),
+	denied(t, blockAll().Evaluate(evidence.Input{}, now),
 		"evidence evidence", "evidence evidence", "database database.maxAge", "database database.maxAge",
 		"database database.minAdvisories")
 
-	for name, spoil := range map[string]func(*Input){
-		"no image digest":    func(in *Input) { in.Image.Digest = "" },
-		"no platforms":       func(in *Input) { in.Platforms = nil },
-		"no platform digest": func(in *Input) { in.Platforms[0].Digest = "" },
-		"one platform without digest": func(in *Input) {
+	for name, spoil := range map[string]func(*evidence.Input){
+		"no image digest":    func(in *evidence.Input) { in.Image.Digest = "" },
+		"no platforms":       func(in *evidence.Input) { in.Platforms = nil },
+		"no platform digest": func(in *evidence.Input) { in.Platforms[0].Digest = "" },
+		"one platform without digest": func(in *evidence.Input) {
 			second := in.Platforms[0]
 			second.Platform, second.Digest = "linux/arm64", ""
 			in.Platforms = append(in.Platforms, second)
@@ -138,14 +139,14 @@ func TestIncompleteEvidenceIsNotClean(t *testing.T) {
 }
 
 func TestUndatedDatabaseIsNotFresh(t *testing.T) {
-	for name, spoil := range map[string]func(*Database){
-		"no build date":               func(db *Database) { db.Built = time.Time{} },
-		"no providers":                func(db *Database) { db.Providers = nil },
-		"a provider without a date":   func(db *Database) { db.Providers = append(db.Providers, Provider{Name: "ghsa"}) },
-		"built in the future":         func(db *Database) { db.Built = now.Add(time.Hour) },
-		"captured in the future":      func(db *Database) { db.Providers[0].Captured = now.Add(time.Hour) },
-		"built just beyond the skew":  func(db *Database) { db.Built = now.Add(clock.Skew + 1) },
-		"built long before the limit": func(db *Database) { db.Built = now.AddDate(-10, 0, 0) },
+	for name, spoil := range map[string]func(*evidence.Database){
+		"no build date":               func(db *evidence.Database) { db.Built = time.Time{} },
+		"no providers":                func(db *evidence.Database) { db.Providers = nil },
+		"a provider without a date":   func(db *evidence.Database) { db.Providers = append(db.Providers, evidence.Provider{Name: "ghsa"}) },
+		"built in the future":         func(db *evidence.Database) { db.Built = now.Add(time.Hour) },
+		"captured in the future":      func(db *evidence.Database) { db.Providers[0].Captured = now.Add(time.Hour) },
+		"built just beyond the skew":  func(db *evidence.Database) { db.Built = now.Add(clock.Skew + 1) },
+		"built long before the limit": func(db *evidence.Database) { db.Built = now.AddDate(-10, 0, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := cleanInput()
@@ -186,7 +187,7 @@ func TestOldDatabaseIsNotAccepted(t *testing.T) {
 
 func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
 	in := cleanInput()
-	in.Database.Providers = []Provider{
+	in.Database.Providers = []evidence.Provider{
 		{Name: "ubuntu", Captured: now.Add(-DefaultMaxAge)},
 		{Name: "nvd", Captured: now.Add(-DefaultMaxAge + 1)},
 		{Name: "alpine", Captured: now.AddDate(-1, 0, 0)},
@@ -201,9 +202,9 @@ func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
 }
 
 func TestUnknownSeverityIsNotLow(t *testing.T) {
-	p := &Policy{Rules: []Rule{{Name: "critical", Severity: SeverityCritical}}}
-	denied(t, p.Evaluate(withFindings(finding("CVE-1", SeverityUnknown)), now), "vulnerability critical")
-	d := p.Evaluate(withFindings(finding("CVE-1", SeverityHigh)), now)
+	p := &Policy{Rules: []Rule{{Name: "critical", Severity: evidence.SeverityCritical}}}
+	denied(t, p.Evaluate(withFindings(finding("CVE-1", evidence.SeverityUnknown)), now), "vulnerability critical")
+	d := p.Evaluate(withFindings(finding("CVE-1", evidence.SeverityHigh)), now)
 	passed(t, d)
 	if len(d.Allowed) != 1 {
 		t.Errorf("allowed: %+v", d.Allowed)
@@ -216,7 +217,7 @@ func TestNonsenseInAPolicyIsStrict(t *testing.T) {
 		{Name: "r", Severity: 99},
 		{Name: "r", Fix: "sometimes"},
 	} {
-		denied(t, (&Policy{Rules: []Rule{r}}).Evaluate(withFindings(finding("CVE-1", SeverityLow)), now), "vulnerability r")
+		denied(t, (&Policy{Rules: []Rule{r}}).Evaluate(withFindings(finding("CVE-1", evidence.SeverityLow)), now), "vulnerability r")
 	}
 	p := blockAll()
 	p.Distribution.EndOfLife = 7
@@ -227,12 +228,12 @@ func TestNonsenseInAPolicyIsStrict(t *testing.T) {
 
 func TestNothingCatalogedIsNotClean(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Packages, in.Platforms[0].Distribution = nil, Distribution{}
+	in.Platforms[0].Packages, in.Platforms[0].Distribution = nil, evidence.Distribution{}
 	p := blockAll()
 	p.SBOM.Unknowns, p.Distribution = warnUnknowns, DistributionRule{EndOfLife: Warn, NotCovered: warnNotCovered}
 	denied(t, p.Evaluate(in, now), "sbom sbom")
 
-	in.Platforms[0].Unmatched = []Unmatched{{Reason: NothingCataloged}}
+	in.Platforms[0].Unmatched = []evidence.Unmatched{{Reason: evidence.NothingCataloged}}
 	denied(t, blockAll().Evaluate(in, now), "coverage distribution.notCovered", "sbom sbom")
 
 	in = cleanInput()
@@ -241,7 +242,7 @@ func TestNothingCatalogedIsNotClean(t *testing.T) {
 	p.SBOM.MinPackages = 1
 	denied(t, p.Evaluate(in, now), "sbom sbom.minPackages")
 	in = cleanInput()
-	in.Platforms[0].Distribution = Distribution{}
+	in.Platforms[0].Distribution = evidence.Distribution{}
 	passed(t, p.Evaluate(in, now))
 	p.SBOM.MinPackages = 2
 	denied(t, p.Evaluate(in, now), "sbom sbom.minPackages")
@@ -249,7 +250,7 @@ func TestNothingCatalogedIsNotClean(t *testing.T) {
 
 func TestOnePlatformWithoutPackagesIsNotHiddenByAnother(t *testing.T) {
 	in := cleanInput()
-	in.Platforms = append(in.Platforms, Platform{Platform: "linux/arm64", Digest: "sha256:c"})
+	in.Platforms = append(in.Platforms, evidence.Platform{Platform: "linux/arm64", Digest: "sha256:c"})
 	d := blockAll().Evaluate(in, now)
 	denied(t, d, "sbom sbom")
 	if d.Violations[0].Platform != "linux/arm64" {
@@ -259,7 +260,7 @@ func TestOnePlatformWithoutPackagesIsNotHiddenByAnother(t *testing.T) {
 
 func TestUnreadFileIsNotClean(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Unknowns = []Unknown{{Location: Location{Path: "/app.jar"}, Reason: "zip: not a valid zip file"}}
+	in.Platforms[0].Unknowns = []evidence.Unknown{{Location: evidence.Location{Path: "/app.jar"}, Reason: "zip: not a valid zip file"}}
 	d := blockAll().Evaluate(in, now)
 	denied(t, d, "sbom sbom.unknowns")
 	if diff := cmp.Diff(&in.Platforms[0].Unknowns[0], d.Violations[0].Unknown); diff != "" {
@@ -274,10 +275,10 @@ func TestUnreadFileIsNotClean(t *testing.T) {
 	}
 }
 
-func testUnmatched(t *testing.T, u Unmatched) {
+func testUnmatched(t *testing.T, u evidence.Unmatched) {
 	t.Helper()
 	in := cleanInput()
-	in.Platforms[0].Unmatched = []Unmatched{u}
+	in.Platforms[0].Unmatched = []evidence.Unmatched{u}
 	d := blockAll().Evaluate(in, now)
 	denied(t, d, "coverage distribution.notCovered")
 	if diff := cmp.Diff(&u, d.Violations[0].Unmatched); diff != "" {
@@ -293,22 +294,22 @@ func testUnmatched(t *testing.T, u Unmatched) {
 }
 
 func TestMissingDistributionIsNotClean(t *testing.T) {
-	testUnmatched(t, Unmatched{Reason: NoDistribution})
+	testUnmatched(t, evidence.Unmatched{Reason: evidence.NoDistribution})
 }
 
 func TestDistributionOutsideTheDatabaseIsNotClean(t *testing.T) {
-	testUnmatched(t, Unmatched{Reason: DistributionNotInDatabase, Detail: "debian 99"})
+	testUnmatched(t, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase, Detail: "debian 99"})
 }
 
 func TestPackageWithoutComparableVersionIsNotClean(t *testing.T) {
-	testUnmatched(t, Unmatched{Reason: VersionUnknown, Package: &Package{Name: "x", Version: "UNKNOWN"}})
-	testUnmatched(t, Unmatched{Reason: VersionNotComparable, Package: &Package{Name: "x", Version: "abc"}})
-	testUnmatched(t, Unmatched{Reason: "a reason of a later version"})
+	testUnmatched(t, evidence.Unmatched{Reason: evidence.VersionUnknown, Package: &evidence.Package{Name: "x", Version: "UNKNOWN"}})
+	testUnmatched(t, evidence.Unmatched{Reason: evidence.VersionNotComparable, Package: &evidence.Package{Name: "x", Version: "abc"}})
+	testUnmatched(t, evidence.Unmatched{Reason: "a reason of a later version"})
 }
 
 func TestMainModuleWarnsAndNeverBlocks(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Unmatched = []Unmatched{{Reason: MainModule, Package: &Package{Name: "example.com/app", Version: "(devel)"}}}
+	in.Platforms[0].Unmatched = []evidence.Unmatched{{Reason: evidence.MainModule, Package: &evidence.Package{Name: "example.com/app", Version: "(devel)"}}}
 	d := blockAll().Evaluate(in, now)
 	passed(t, d)
 	if len(d.Warnings) != 1 || d.Warnings[0].Kind != KindCoverage {
@@ -338,7 +339,7 @@ func TestEndOfLifeIsNotClean(t *testing.T) {
 func TestFirstBlockingRuleDecides(t *testing.T) {
 	rules := map[string]Rule{
 		"w1": {Name: "w1", Effect: Warn}, "w2": {Name: "w2", Effect: Warn},
-		"b1": {Name: "b1", Severity: SeverityHigh}, "b2": {Name: "b2", Severity: SeverityHigh},
+		"b1": {Name: "b1", Severity: evidence.SeverityHigh}, "b2": {Name: "b2", Severity: evidence.SeverityHigh},
 	}
 	for _, tt := range []struct {
 		rules, high, low string // the deciding rule for each finding
@@ -352,7 +353,7 @@ func TestFirstBlockingRuleDecides(t *testing.T) {
 		for name := range strings.FieldsSeq(tt.rules) {
 			p.Rules = append(p.Rules, rules[name])
 		}
-		for severity, want := range map[Severity]string{SeverityHigh: tt.high, SeverityLow: tt.low} {
+		for severity, want := range map[evidence.Severity]string{evidence.SeverityHigh: tt.high, evidence.SeverityLow: tt.low} {
 			d := p.Evaluate(withFindings(finding("CVE-1", severity)), now)
 			got := ""
 			for _, v := range append(d.Violations, d.Warnings...) {
@@ -367,16 +368,16 @@ func TestFirstBlockingRuleDecides(t *testing.T) {
 
 func TestFixConditions(t *testing.T) {
 	for _, tt := range []struct {
-		state   FixState
-		fixes   []Fix
+		state   evidence.FixState
+		fixes   []evidence.Fix
 		fixable bool
 	}{
-		{FixAvailable, []Fix{{Version: "2"}}, true},
-		{FixAvailable, nil, true}, // the vendor does not name the version
-		{FixUnknown, []Fix{{Version: "2"}}, true},
-		{FixNone, nil, false}, {FixWont, nil, false}, {FixUnknown, nil, false}, {"", nil, false},
+		{evidence.FixAvailable, []evidence.Fix{{Version: "2"}}, true},
+		{evidence.FixAvailable, nil, true}, // the vendor does not name the version
+		{evidence.FixUnknown, []evidence.Fix{{Version: "2"}}, true},
+		{evidence.FixNone, nil, false}, {evidence.FixWont, nil, false}, {evidence.FixUnknown, nil, false}, {"", nil, false},
 	} {
-		f := finding("CVE-1", SeverityHigh)
+		f := finding("CVE-1", evidence.SeverityHigh)
 		f.FixState, f.Fixes = tt.state, tt.fixes
 		for condition, want := range map[Fixable]bool{FixableAny: true, FixableYes: tt.fixable, FixableNo: !tt.fixable} {
 			if got := matches(Rule{Fix: condition}, f); got != want {
@@ -388,7 +389,7 @@ func TestFixConditions(t *testing.T) {
 
 func TestExceptionEndsWhenItExpires(t *testing.T) {
 	e := exceptionFor("CVE-1")
-	in := withFindings(finding("CVE-1", SeverityHigh))
+	in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 	d := blockAll(e).Evaluate(in, e.Expires.Add(-1))
 	passed(t, d)
 	if !d.Until.Equal(e.Expires) {
@@ -418,34 +419,34 @@ func TestExceptionEndsWhenItExpires(t *testing.T) {
 func TestExceptionWithoutEndCoversNothing(t *testing.T) {
 	e := exceptionFor("CVE-1")
 	e.Expires = time.Time{}
-	denied(t, blockAll(e).Evaluate(withFindings(finding("CVE-1", SeverityLow)), now), "vulnerability all")
+	denied(t, blockAll(e).Evaluate(withFindings(finding("CVE-1", evidence.SeverityLow)), now), "vulnerability all")
 }
 
 func TestExceptionWithoutIDCoversNothing(t *testing.T) {
-	denied(t, blockAll(exceptionFor("")).Evaluate(withFindings(finding("", SeverityLow)), now), "vulnerability all")
+	denied(t, blockAll(exceptionFor("")).Evaluate(withFindings(finding("", evidence.SeverityLow)), now), "vulnerability all")
 }
 
 func TestExceptionCoversOnlyWhatItNames(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		change func(*Exception, *Finding)
+		change func(*Exception, *evidence.Finding)
 		covers bool
 	}{
-		{"id", func(*Exception, *Finding) {}, true},
-		{"id in another case", func(e *Exception, f *Finding) { e.ID = "cve-1" }, true},
-		{"alias", func(e *Exception, f *Finding) { f.ID, f.Aliases = "GHSA-1", []string{"X", "CVE-1"} }, true},
-		{"alias in another case", func(e *Exception, f *Finding) { f.ID, f.Aliases = "GHSA-1", []string{"cve-1"} }, true},
-		{"longer id", func(e *Exception, f *Finding) { f.ID = "CVE-11" }, false},
-		{"package", func(e *Exception, f *Finding) { e.Package = "pkg:npm/lodash" }, true},
-		{"other package", func(e *Exception, f *Finding) { e.Package = "pkg:npm/lodash-es" }, false},
-		{"other version", func(e *Exception, f *Finding) { e.Package = "pkg:npm/lodash@4.17.2" }, false},
-		{"package without purl", func(e *Exception, f *Finding) { e.Package, f.Package.PURL = "pkg:npm/lodash", "" }, false},
-		{"image", func(e *Exception, f *Finding) { e.Image = "registry.example/team/*" }, true},
-		{"other image", func(e *Exception, f *Finding) { e.Image = "registry.example/other/*" }, false},
-		{"image by its tag", func(e *Exception, f *Finding) { e.Image = "registry.example/team/app:1" }, false},
+		{"id", func(*Exception, *evidence.Finding) {}, true},
+		{"id in another case", func(e *Exception, f *evidence.Finding) { e.ID = "cve-1" }, true},
+		{"alias", func(e *Exception, f *evidence.Finding) { f.ID, f.Aliases = "GHSA-1", []string{"X", "CVE-1"} }, true},
+		{"alias in another case", func(e *Exception, f *evidence.Finding) { f.ID, f.Aliases = "GHSA-1", []string{"cve-1"} }, true},
+		{"longer id", func(e *Exception, f *evidence.Finding) { f.ID = "CVE-11" }, false},
+		{"package", func(e *Exception, f *evidence.Finding) { e.Package = "pkg:npm/lodash" }, true},
+		{"other package", func(e *Exception, f *evidence.Finding) { e.Package = "pkg:npm/lodash-es" }, false},
+		{"other version", func(e *Exception, f *evidence.Finding) { e.Package = "pkg:npm/lodash@4.17.2" }, false},
+		{"package without purl", func(e *Exception, f *evidence.Finding) { e.Package, f.Package.PURL = "pkg:npm/lodash", "" }, false},
+		{"image", func(e *Exception, f *evidence.Finding) { e.Image = "registry.example/team/*" }, true},
+		{"other image", func(e *Exception, f *evidence.Finding) { e.Image = "registry.example/other/*" }, false},
+		{"image by its tag", func(e *Exception, f *evidence.Finding) { e.Image = "registry.example/team/app:1" }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e, f := exceptionFor("CVE-1"), finding("CVE-1", SeverityHigh)
+			e, f := exceptionFor("CVE-1"), finding("CVE-1", evidence.SeverityHigh)
 			tt.change(&e, &f)
 			d := blockAll(e).Evaluate(withFindings(f), now)
 			if tt.covers {
@@ -463,9 +464,9 @@ func TestExceptionCoversOnlyWhatItNames(t *testing.T) {
 func TestExceptionForOnePackageDoesNotCoverAnother(t *testing.T) {
 	e := exceptionFor("CVE-1")
 	e.Package = "pkg:npm/lodash"
-	other := finding("CVE-1", SeverityHigh)
-	other.Package = Package{Name: "underscore", Version: "1", PURL: "pkg:npm/underscore@1"}
-	d := blockAll(e).Evaluate(withFindings(finding("CVE-1", SeverityHigh), other), now)
+	other := finding("CVE-1", evidence.SeverityHigh)
+	other.Package = evidence.Package{Name: "underscore", Version: "1", PURL: "pkg:npm/underscore@1"}
+	d := blockAll(e).Evaluate(withFindings(finding("CVE-1", evidence.SeverityHigh), other), now)
 	denied(t, d, "vulnerability all")
 	if d.Violations[0].Finding.Package.Name != "underscore" || len(d.Excepted) != 1 {
 		t.Errorf("%+v", d)
@@ -481,25 +482,25 @@ func TestExceptionDoesNotLeakThroughAnAlias(t *testing.T) {
 		e.Package = "pkg:npm/other@" + version
 		exceptions = append(exceptions, e)
 	}
-	both, one := finding("CVE-1", SeverityCritical), finding("CVE-1", SeverityHigh)
+	both, one := finding("CVE-1", evidence.SeverityCritical), finding("CVE-1", evidence.SeverityHigh)
 	both.Aliases = []string{"GHSA-1"}
 	d := blockAll(exceptions...).Evaluate(withFindings(both, one), now)
 	denied(t, d, "vulnerability all")
-	if len(d.Excepted) != 1 || d.Violations[0].Finding.Severity != SeverityHigh {
+	if len(d.Excepted) != 1 || d.Violations[0].Finding.Severity != evidence.SeverityHigh {
 		t.Errorf("%+v", d)
 	}
 }
 
 func TestExceptionCoversVulnerabilitiesOnly(t *testing.T) {
 	in := cleanInput()
-	in.Platforms[0].Unknowns = []Unknown{{Reason: "CVE-1"}}
+	in.Platforms[0].Unknowns = []evidence.Unknown{{Reason: "CVE-1"}}
 	in.Database.Built = time.Time{}
 	denied(t, blockAll(exceptionFor("CVE-1")).Evaluate(in, now), "database database.maxAge", "sbom sbom.unknowns")
 }
 
 func TestExceptionIsNotSpentOnAWarning(t *testing.T) {
 	p := &Policy{Rules: []Rule{{Name: "all", Effect: Warn}}, Exceptions: []Exception{exceptionFor("CVE-1")}}
-	d := p.Evaluate(withFindings(finding("CVE-1", SeverityHigh)), now)
+	d := p.Evaluate(withFindings(finding("CVE-1", evidence.SeverityHigh)), now)
 	passed(t, d)
 	if len(d.Excepted) != 0 || len(d.Warnings) != 2 {
 		t.Errorf("%+v", d)
@@ -509,7 +510,7 @@ func TestExceptionIsNotSpentOnAWarning(t *testing.T) {
 func TestLongestExceptionCovers(t *testing.T) {
 	short, long, gone := exceptionFor("CVE-1"), exceptionFor("GHSA-1"), exceptionFor("CVE-1")
 	long.Expires, gone.Expires = short.Expires.Add(time.Hour), now
-	f := finding("CVE-1", SeverityHigh)
+	f := finding("CVE-1", evidence.SeverityHigh)
 	f.Aliases = []string{"GHSA-1", "CVE-1"}
 	d := blockAll(short, gone, long).Evaluate(withFindings(f), now)
 	passed(t, d)
@@ -529,8 +530,8 @@ func TestLongestExceptionCovers(t *testing.T) {
 }
 
 func TestOrderOfTheInputDoesNotShow(t *testing.T) {
-	var findings []Finding
-	for _, severity := range []Severity{SeverityLow, SeverityCritical, SeverityUnknown} {
+	var findings []evidence.Finding
+	for _, severity := range []evidence.Severity{evidence.SeverityLow, evidence.SeverityCritical, evidence.SeverityUnknown} {
 		for _, id := range []string{"CVE-2", "CVE-1"} {
 			for _, version := range []string{"2", "1"} {
 				f := finding(id, severity)
@@ -542,10 +543,10 @@ func TestOrderOfTheInputDoesNotShow(t *testing.T) {
 	in := withFindings(findings...)
 	second := in.Platforms[0]
 	second.Platform = "linux/386"
-	second.Unknowns = []Unknown{{Location: Location{Path: "/b"}}, {Location: Location{Path: "/a"}}}
-	second.Unmatched = []Unmatched{{Package: &Package{Name: "b"}}, {Package: &Package{Name: "a"}}, {Reason: NoDistribution}}
+	second.Unknowns = []evidence.Unknown{{Location: evidence.Location{Path: "/b"}}, {Location: evidence.Location{Path: "/a"}}}
+	second.Unmatched = []evidence.Unmatched{{Package: &evidence.Package{Name: "b"}}, {Package: &evidence.Package{Name: "a"}}, {Reason: evidence.NoDistribution}}
 	in.Platforms = append(in.Platforms, second)
-	in.Database.Providers = []Provider{{Name: "b"}, {Name: "a"}}
+	in.Database.Providers = []evidence.Provider{{Name: "b"}, {Name: "a"}}
 	before := asJSON(t, in)
 	want := blockAll().Evaluate(in, now)
 	if after := asJSON(t, in); after != before {
@@ -608,21 +609,5 @@ func TestEffectText(t *testing.T) {
 		if err := e.UnmarshalText([]byte(s)); err == nil {
 			t.Errorf("%q is %v", s, e)
 		}
-	}
-}
-
-func TestFixStateText(t *testing.T) {
-	for state, want := range map[FixState]string{"": `"unknown"`, FixUnknown: `"unknown"`, FixAvailable: `"fixed"`, FixNone: `"not-fixed"`, FixWont: `"wont-fix"`} {
-		if got := asJSON(t, state); got != want {
-			t.Errorf("%q is %s, want %s", string(state), got, want)
-		}
-		var back FixState
-		if err := json.Unmarshal([]byte(want), &back); err != nil {
-			t.Error(err)
-		}
-	}
-	var s FixState
-	if err := json.Unmarshal([]byte(`"Fixed"`), &s); err == nil {
-		t.Errorf("read %q", s)
 	}
 }

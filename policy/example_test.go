@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Parse a policy, and evaluate evidence at a given time.
@@ -20,17 +21,17 @@ rules:
 		return
 	}
 	now := time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
-	lodash := policy.Package{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20"}
-	evidence := policy.Input{
-		Image: policy.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:1f2e"},
-		Database: policy.Database{Built: now.Add(-time.Hour), Digest: "sha256:9a8b",
-			Providers:  []policy.Provider{{Name: "github", Captured: now.Add(-time.Hour)}},
-			Advisories: []policy.Advisories{{Type: "npm", Count: 4000}}},
-		Platforms: []policy.Platform{{Platform: "linux/amd64", Digest: "sha256:3c4d",
-			Packages: []policy.Package{lodash},
-			Findings: []policy.Finding{{ID: "CVE-2021-23337", Severity: policy.SeverityCritical, Package: lodash}}}},
+	lodash := evidence.Package{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20"}
+	in := evidence.Input{
+		Image: evidence.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:1f2e"},
+		Database: evidence.Database{Built: now.Add(-time.Hour), Digest: "sha256:9a8b",
+			Providers:  []evidence.Provider{{Name: "github", Captured: now.Add(-time.Hour)}},
+			Advisories: []evidence.Advisories{{Type: "npm", Count: 4000}}},
+		Platforms: []evidence.Platform{{Platform: "linux/amd64", Digest: "sha256:3c4d",
+			Packages: []evidence.Package{lodash},
+			Findings: []evidence.Finding{{ID: "CVE-2021-23337", Severity: evidence.SeverityCritical, Package: lodash}}}},
 	}
-	decision := policy.Set{p}.Evaluate(evidence, now)
+	decision := policy.Set{p}.Evaluate(in, now)
 	fmt.Println("passed:", decision.Passed)
 	for _, v := range decision.Violations {
 		fmt.Printf("%s, by the rule %q\n", v.Finding.ID, v.Rule)

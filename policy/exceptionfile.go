@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // AddExceptions adds the exceptions of a separate file, so that different people can own the policy
@@ -26,18 +29,18 @@ func (p *Policy) AddExceptions(file string, data []byte) error {
 	if p == nil {
 		return errors.New("adding exceptions: there is no policy")
 	}
-	d := &decoder{file: file}
+	d := newDecoder(file, "")
 	var added []Exception
-	if root := d.document(data); root != nil {
-		d.mapping(root, "the file",
-			mandatory("version", d.version()),
-			mandatory("exceptions", d.exceptions(&added)),
+	if root := d.Document(data); root != nil {
+		d.Mapping(root, "the file",
+			strict.Mandatory("version", d.Version(formatVersion)),
+			strict.Mandatory("exceptions", d.exceptions(&added)),
 		)
 		switch {
 		case file == p.File || slices.ContainsFunc(p.Files, func(f File) bool { return f.Name == file }):
-			d.problem(root, "the file is part of the policy already")
-		case len(p.Exceptions)+len(added) > maxItems:
-			d.problem(root, "the policy has more than %d exceptions with those of this file", maxItems)
+			d.Problem(root, "the file is part of the policy already")
+		case len(p.Exceptions)+len(added) > strict.MaxItems:
+			d.Problem(root, "the policy has more than %d exceptions with those of this file", strict.MaxItems)
 		}
 	}
 	if err := d.err(); err != nil {
@@ -69,12 +72,12 @@ func (p *Policy) Validate(now time.Time) error {
 	if p == nil {
 		return errors.New("no policy: no image can pass")
 	}
-	d := &decoder{}
+	d := newDecoder("", "")
 	for _, list := range p.exceptionLists() {
 		for i := range list {
 			if e := &list[i]; p.tooLong(e, now) {
 				d.problemAt(e.Position, "the exception for %s ends on %s, which is more than %s ahead",
-					e.subject(), formatTime(e.Expires), formatDuration(p.ExceptionsMaxLifetime))
+					e.Subject(), wording.Time(e.Expires), wording.Duration(p.ExceptionsMaxLifetime))
 			}
 		}
 	}

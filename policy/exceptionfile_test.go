@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 func parsed(t *testing.T, data string) *Policy {
@@ -124,7 +127,7 @@ func TestBadExceptionFileAddsNothing(t *testing.T) {
 	}
 
 	p := parsed(t, minimal)
-	many := "version: 1\nexceptions:\n" + strings.Repeat(" - "+one+"\n", maxItems)
+	many := "version: 1\nexceptions:\n" + strings.Repeat(" - "+one+"\n", strict.MaxItems)
 	if err := p.AddExceptions("a.yaml", []byte(many)); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +146,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	p.ExceptionsMaxLifetime = limit
 	p.Exceptions[0].Position = at(7, 3)
 	p.Exceptions[0].Expires = now.Add(limit)
-	in := withFindings(finding("CVE-1", SeverityHigh))
+	in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 	if err := p.Validate(now); err != nil {
 		t.Error(err)
 	}
@@ -177,7 +180,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 
 // ruleDecision reports a violation of the rule "no telnet" about each package, or about none for
 // nil, as the sections with named rules do.
-func ruleDecision(effect Effect, packages []*Package, exceptions ...Exception) Decision {
+func ruleDecision(effect Effect, packages []*evidence.Package, exceptions ...Exception) Decision {
 	in := cleanInput()
 	e := newEvaluation(blockAll(exceptions...), &in, now)
 	for _, pkg := range packages {
@@ -188,23 +191,23 @@ func ruleDecision(effect Effect, packages []*Package, exceptions ...Exception) D
 }
 
 func TestExceptionForRule(t *testing.T) {
-	telnet := &Package{Name: "telnetd", PURL: "pkg:deb/debian/telnetd@1"}
-	other := &Package{Name: "inetd", PURL: "pkg:deb/debian/inetd@1"}
+	telnet := &evidence.Package{Name: "telnetd", PURL: "pkg:deb/debian/telnetd@1"}
+	other := &evidence.Package{Name: "inetd", PURL: "pkg:deb/debian/inetd@1"}
 	forRule := func(rule, pattern string) Exception {
 		return Exception{Rule: rule, Package: pattern, Reason: "r", Owner: "o", Expires: now.Add(time.Hour)}
 	}
 	for name, tt := range map[string]struct {
 		exception Exception
-		packages  []*Package
+		packages  []*evidence.Package
 		excepted  int
 	}{
-		"any package":      {forRule("no telnet", ""), []*Package{telnet, other, nil}, 3},
-		"one package":      {forRule("no telnet", "pkg:deb/debian/telnetd"), []*Package{telnet, other}, 1},
-		"about no package": {forRule("no telnet", "pkg:*"), []*Package{nil}, 0},
-		"another rule":     {forRule("No telnet", ""), []*Package{telnet}, 0},
-		"an id":            {exceptionFor("no telnet"), []*Package{telnet}, 0},
-		"another image":    {Exception{Rule: "no telnet", Image: "elsewhere/*", Expires: now.Add(1)}, []*Package{telnet}, 0},
-		"expired":          {Exception{Rule: "no telnet", Expires: now}, []*Package{telnet}, 0},
+		"any package":      {forRule("no telnet", ""), []*evidence.Package{telnet, other, nil}, 3},
+		"one package":      {forRule("no telnet", "pkg:deb/debian/telnetd"), []*evidence.Package{telnet, other}, 1},
+		"about no package": {forRule("no telnet", "pkg:*"), []*evidence.Package{nil}, 0},
+		"another rule":     {forRule("No telnet", ""), []*evidence.Package{telnet}, 0},
+		"an id":            {exceptionFor("no telnet"), []*evidence.Package{telnet}, 0},
+		"another image":    {Exception{Rule: "no telnet", Image: "elsewhere/*", Expires: now.Add(1)}, []*evidence.Package{telnet}, 0},
+		"expired":          {Exception{Rule: "no telnet", Expires: now}, []*evidence.Package{telnet}, 0},
 	} {
 		d := ruleDecision(Block, tt.packages, tt.exception)
 		if len(d.Excepted) != tt.excepted || len(d.Violations) != len(tt.packages)-tt.excepted {
@@ -215,11 +218,11 @@ func TestExceptionForRule(t *testing.T) {
 		}
 	}
 
-	warned := ruleDecision(Warn, []*Package{telnet}, forRule("no telnet", ""))
+	warned := ruleDecision(Warn, []*evidence.Package{telnet}, forRule("no telnet", ""))
 	if len(warned.Warnings) != 2 || len(warned.Excepted)+len(warned.Violations) != 0 {
 		t.Errorf("%+v", warned)
 	}
-	gone := ruleDecision(Block, []*Package{telnet}, Exception{Rule: "no telnet", Expires: now})
+	gone := ruleDecision(Block, []*evidence.Package{telnet}, Exception{Rule: "no telnet", Expires: now})
 	if len(gone.Violations) != 1 || len(gone.Violations[0].Expired) != 1 {
 		t.Errorf("%+v", gone.Violations)
 	}
@@ -232,7 +235,7 @@ func TestExceptionForRule(t *testing.T) {
 // TestExceptionForARuleDoesNotCoverFindings checks that a finding only passes by its id. Otherwise one line
 // would let all findings of a rule pass.
 func TestExceptionForARuleDoesNotCoverFindings(t *testing.T) {
-	d := blockAll(Exception{Rule: "all", Expires: now.Add(time.Hour)}).Evaluate(withFindings(finding("CVE-1", SeverityLow)), now)
+	d := blockAll(Exception{Rule: "all", Expires: now.Add(time.Hour)}).Evaluate(withFindings(finding("CVE-1", evidence.SeverityLow)), now)
 	denied(t, d, "vulnerability all")
 }
 

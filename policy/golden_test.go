@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate")
@@ -39,10 +41,10 @@ func TestEvaluateGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var in Input
-			evidence := json.NewDecoder(bytes.NewReader(readFile(t, dir, "evidence.json")))
-			evidence.DisallowUnknownFields()
-			if err := evidence.Decode(&in); err != nil {
+			var in evidence.Input
+			data := json.NewDecoder(bytes.NewReader(readFile(t, dir, "evidence.json")))
+			data.DisallowUnknownFields()
+			if err := data.Decode(&in); err != nil {
 				t.Fatal(err)
 			}
 

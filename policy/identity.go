@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // DefaultBaselineMaxAge is used for a policy without baselineMaxAge.
@@ -65,10 +67,10 @@ func (s Set) BaselineMaxAge(repository string) time.Duration {
 	return least
 }
 
-func (d *decoder) decision(r *DecisionRule) reader {
+func (d *decoder) decision(r *DecisionRule) strict.Reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
-		d.mapping(n, quoted(key), optional("maxAge", d.duration(&r.MaxAge)))
+		d.Mapping(n, strict.Quoted(key), strict.Optional("maxAge", d.Duration(&r.MaxAge)))
 	}
 }
 
@@ -82,6 +84,6 @@ func checkPolicyName(s string) (string, error) {
 	return s, nil
 }
 
-func (d *decoder) policyName(to *string) reader {
-	return scalar(d, to, "a name", checkPolicyName, "!!str")
+func (d *decoder) policyName(to *string) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "a name", checkPolicyName, "!!str")
 }

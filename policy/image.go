@@ -2,17 +2,17 @@ package policy
 
 import (
 	"fmt"
-	"math"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/internal/clock"
-	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
+	"github.com/imagegate/imagegate/policy/internal/image"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // ImageRule is a rule about how an image is built: its configuration, size, layers and base. Set
@@ -66,91 +66,70 @@ type ImageRule struct {
 	NotLatest bool `json:"notLatest,omitempty"`
 }
 
-func (d *decoder) image(to *[]ImageRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) image(to *[]ImageRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		const what = "a rule about the image"
 		r := ImageRule{Position: d.position(n)}
-		fields := []field{
-			optional("notRoot", d.yes(&r.NotRoot)),
-			optional("noSecrets", d.yes(&r.NoSecrets)),
-			optional("labels", d.texts(&r.Labels, checkLabel, "no label would be wanted")),
-			optional("ports", d.ports(&r.Ports)),
-			optional("maxAge", d.duration(&r.MaxAge)),
-			optional("maxSize", scalar(d, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
-			optional("maxLayers", d.positive(&r.MaxLayers)),
-			optional("base", d.texts(&r.Base, func(string) error { return nil }, "list at least one base image")),
-			optional("notLatest", d.yes(&r.NotLatest)),
+		fields := []strict.Field{
+			strict.Optional("notRoot", d.Yes(&r.NotRoot)),
+			strict.Optional("noSecrets", d.Yes(&r.NoSecrets)),
+			strict.Optional("labels", d.Texts(&r.Labels, image.CheckLabel, "no label would be wanted")),
+			strict.Optional("ports", d.ports(&r.Ports)),
+			strict.Optional("maxAge", d.Duration(&r.MaxAge)),
+			strict.Optional("maxSize", strict.Scalar(d.Decoder, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
+			strict.Optional("maxLayers", d.Positive(&r.MaxLayers)),
+			strict.Optional("base", d.Texts(&r.Base, func(string) error { return nil }, "list at least one base image")),
+			strict.Optional("notLatest", d.Yes(&r.NotLatest)),
 		}
 		conditions := make([]string, len(fields))
 		for i, f := range fields {
-			conditions[i] = f.name
+			conditions[i] = f.Name
 		}
-		d.mapping(n, what, append(fields,
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
+		d.Mapping(n, what, append(fields,
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
 		)...)
-		d.exactlyOne(n, what, conditions...)
+		d.ExactlyOne(n, what, conditions...)
 		*to = append(*to, r)
 	})
 }
 
 // ports reads a list that may be empty.
-func (d *decoder) ports(to *[]string) reader {
+func (d *decoder) ports(to *[]string) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []string{}
-		d.list(maxItems, func(n *yaml.Node) {
+		d.List(strict.MaxItems, func(n *yaml.Node) {
 			var s string
-			d.checkedText(&s, checkPorts)(key, n)
+			d.CheckedText(&s, image.CheckPorts)(key, n)
 			*to = append(*to, s)
 		})(key, value)
 	}
 }
 
-// positive reads a whole number that is 1 or more.
-func (d *decoder) positive(to *int) reader {
-	return scalar(d, to, "a whole number", func(s string) (int, error) {
-		n, err := parseCount(s)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%q is not more than zero", s)
-		}
-		return n, err
-	}, "!!int")
-}
-
-// checkLabel refuses a label without a name, and a name with "*".
-func checkLabel(s string) error {
-	if name, _, _ := strings.Cut(s, "="); strings.TrimSpace(name) != name || name == "" || strings.Contains(name, "*") {
-		return fmt.Errorf("%q is no label: want name or name=pattern", s)
-	}
-	return nil
-}
-
 // RuleLazyIndexes is the built-in rule that an index must not list manifests that some nodes read
 // instead of the layers. With an exception for this rule, these manifests are copied unchanged.
-const RuleLazyIndexes = "image.lazyIndexes"
-
-func compareLazyIndexes(a, b *LazyIndex) int { return strings.Compare(a.Digest, b.Digest) }
+const RuleLazyIndexes = builtin.LazyIndexes
 
 // wholeImage applies the rules whose result is the same on all platforms.
 func (e *evaluation) wholeImage() {
-	image := &e.in.Image
-	for _, l := range sorted(image.LazyIndexes, compareLazyIndexes) {
+	about := &e.in.Image
+	for _, l := range order.Sorted(about.LazyIndexes, order.CompareLazyIndexes) {
 		e.reportRule(Block, Violation{
 			Kind: KindImage, Rule: RuleLazyIndexes,
-			Message: fmt.Sprintf("the index lists a %s index, %s: nodes that load lazily use its table of contents, not the layers that were scanned", l.Kind, quoteShort(l.Digest)),
+			Message: fmt.Sprintf("the index lists a %s index, %s: nodes that load lazily use its table of contents, not the layers that were scanned", l.Kind, wording.Quote(l.Digest)),
 		}, nil)
 	}
 	for i := range e.policy.Image {
-		if r := &e.policy.Image[i]; r.NotLatest && floats(image.Reference) {
+		if r := &e.policy.Image[i]; r.NotLatest && image.Floats(about.Reference) {
 			e.reportRule(r.Effect, Violation{
 				Kind: KindImage, Rule: r.Name, Position: r.Position, Check: "notLatest",
-				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so it can name a different image later`, quoteShort(image.Reference)),
+				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so it can name a different image later`, wording.Quote(about.Reference)),
 			}, nil)
 		}
 	}
 }
 
-func (e *evaluation) image(p *Platform) {
+func (e *evaluation) image(p *evidence.Platform) {
 	for i := range e.policy.Image {
 		r := &e.policy.Image[i]
 		report := func(effect Effect, format string, args ...any) {
@@ -182,7 +161,7 @@ func (r *ImageRule) check() string {
 
 // evaluateImage reports how a platform's image violates the rule, and missing evidence that the rule
 // needs. A rule without a condition always reports a violation; Parse does not make such rules.
-func (e *evaluation) evaluateImage(r *ImageRule, p *Platform, report func(effect Effect, format string, args ...any)) {
+func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report func(effect Effect, format string, args ...any)) {
 	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
 		report(Block, "the evidence has no configuration of the image, which the rule needs")
 		return
@@ -192,22 +171,22 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *Platform, report func(effect
 		switch {
 		case p.Config.User == "":
 			report(r.Effect, "the image runs as root: it names no user")
-		case isRoot(p.Config.User):
-			report(r.Effect, "the image runs as root: its user is %s", quoteShort(p.Config.User))
+		case image.RunsAsRoot(p.Config.User):
+			report(r.Effect, "the image runs as root: its user is %s", wording.Quote(p.Config.User))
 		}
 	case r.NoSecrets:
-		for _, s := range sorted(p.Config.Secrets, compareSecrets) {
-			report(r.Effect, "the image has a credential of the kind %s in %s", quoteShort(s.Kind), quoteShort(s.Where))
+		for _, s := range order.Sorted(p.Config.Secrets, order.CompareSecrets) {
+			report(r.Effect, "the image has a credential of the kind %s in %s", wording.Quote(s.Kind), wording.Quote(s.Where))
 		}
 	case r.Labels != nil:
 		for _, label := range r.Labels {
-			if fault := labelFault(p.Config, label); fault != "" {
+			if fault := image.LabelFault(p.Config, label); fault != "" {
 				report(r.Effect, "%s", fault)
 			}
 		}
 	case r.Ports != nil:
-		for _, port := range unwantedPorts(p.Config.ExposedPorts, r.Ports) {
-			report(r.Effect, "the image exposes the port %s, which the policy does not allow", quoteShort(port))
+		for _, port := range image.UnwantedPorts(p.Config.ExposedPorts, r.Ports) {
+			report(r.Effect, "the image exposes the port %s, which the policy does not allow", wording.Quote(port))
 		}
 	case r.MaxAge != 0:
 		if fault := e.ageFault(p.Config.Created, r.MaxAge); fault != "" {
@@ -228,60 +207,13 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *Platform, report func(effect
 			report(r.Effect, "the image has %d layers and may have %d", len(p.Layers), r.MaxLayers)
 		}
 	case r.Base != nil:
-		if fault := baseFault(p.Base, r.Base); fault != "" {
+		if fault := image.BaseFault(p.Base, r.Base); fault != "" {
 			report(r.Effect, "%s", fault)
 		}
 	case r.NotLatest: // see wholeImage
 	default:
 		report(Block, "the rule does not say what it wants of the image")
 	}
-}
-
-var wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+$`)
-
-// isRoot reports whether a container of an image with this user may run as root. A number is safe
-// only if it is clearly a user id other than 0: runtimes differ in how they read "00" and numbers
-// that are out of range.
-func isRoot(user string) bool {
-	name, _, _ := strings.Cut(user, ":")
-	name = strings.TrimSpace(name)
-	if wholeNumber.MatchString(name) {
-		uid, err := strconv.ParseInt(name, 10, 64)
-		return err != nil || uid <= 0 || uid > math.MaxInt32
-	}
-	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // the administrator on Windows
-}
-
-// labelFault returns how the image violates one required label, or "".
-func labelFault(c *ImageConfig, want string) string {
-	name, pattern, ok := strings.Cut(want, "=")
-	value, there := c.Labels[name]
-	switch {
-	case !there:
-		return fmt.Sprintf("the image has no label %q", name)
-	case !ok && strings.TrimSpace(value) == "":
-		return fmt.Sprintf("the label %q is blank", name)
-	case ok && !match.NewGlob(pattern).Match(value) && slices.Contains(c.HiddenLabels, name):
-		return fmt.Sprintf("the label %q must match %q; its value looks like a credential and is not shown", name, pattern)
-	case ok && !match.NewGlob(pattern).Match(value):
-		return fmt.Sprintf("the label %q is %s and must match %q", name, quoteShort(value), pattern)
-	}
-	return ""
-}
-
-// unwantedPorts returns the exposed ports that are not allowed, sorted. A port that cannot be
-// parsed is not allowed.
-func unwantedPorts(exposed, allowed []string) []string {
-	var ranges []ports
-	for _, s := range allowed {
-		if p, err := parsePorts(s); err == nil {
-			ranges = append(ranges, p)
-		}
-	}
-	return slices.DeleteFunc(slices.Sorted(slices.Values(exposed)), func(s string) bool {
-		p, err := parsePorts(s)
-		return err == nil && p.within(ranges)
-	})
 }
 
 // ageFault returns how the creation date violates the limit, or "". It also records the instants at
@@ -295,53 +227,9 @@ func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	e.changes(stale)
 	switch {
 	case trusted.After(e.now):
-		return fmt.Sprintf("the image was created on %s, which is in the future", formatTime(created))
+		return fmt.Sprintf("the image was created on %s, which is in the future", wording.Time(created))
 	case !e.now.Before(stale):
-		return fmt.Sprintf("the image was created on %s and must be younger than %s", formatTime(created), formatDuration(limit))
+		return fmt.Sprintf("the image was created on %s and must be younger than %s", wording.Time(created), wording.Duration(limit))
 	}
 	return ""
-}
-
-// baseFault returns how the base image violates the rule, or "".
-func baseFault(base *Base, allowed []string) string {
-	if base == nil || base.Name == "" && base.Digest == "" {
-		return "the image does not say on what it was built"
-	}
-	if base.Digest != "" && match.Any(allowed, base.Digest) || base.Name != "" && match.AnyReference(allowed, base.Name) {
-		return ""
-	}
-	return fmt.Sprintf("the image was built on %s, which the policy does not allow", quoteShort(strings.Trim(base.Name+"@"+base.Digest, "@")))
-}
-
-var digestSuffix = regexp.MustCompile(`^[A-Za-z0-9+._-]+:[0-9A-Fa-f]+$`)
-
-// floats reports whether a reference has the tag "latest", or neither a tag nor a digest. It knows
-// the transports of containers-transports(5); in some of them a path comes before the tag.
-func floats(reference string) bool {
-	rest, path := reference, false
-	for _, transport := range []string{"docker://", "docker-daemon:", "docker-archive:", "oci-archive:", "oci:"} {
-		if s, ok := strings.CutPrefix(reference, transport); ok {
-			rest, path = s, !strings.HasPrefix(transport, "docker")
-			if transport == "docker-archive:" {
-				_, rest, _ = strings.Cut(s, ":")
-			}
-			break
-		}
-	}
-	name, digest := rest, ""
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 && digestSuffix.MatchString(rest[i+1:]) {
-		name, digest = rest[:i], rest[i+1:] // any other "@" is part of a path
-	}
-	if !path {
-		name = name[strings.LastIndexByte(name, '/')+1:]
-	}
-	_, tag, _ := strings.Cut(name, ":")
-	if path {
-		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in a layout may include a registry
-	}
-	return tag == "latest" || tag == "" && digest == ""
-}
-
-func compareSecrets(a, b *Secret) int {
-	return strings.Compare(a.Where+"\x00"+a.Kind, b.Where+"\x00"+b.Kind)
 }

@@ -9,19 +9,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // configured returns evidence of an image that no rule denies.
-func configured() Input {
+func configured() evidence.Input {
 	in := cleanInput()
 	p := &in.Platforms[0]
-	p.Config = &ImageConfig{
+	p.Config = &evidence.ImageConfig{
 		User: "1000", Labels: map[string]string{"org.opencontainers.image.source": "https://git.example/app", "empty": " "},
 		ExposedPorts: []string{"8080/tcp"}, Created: now.Add(-24 * time.Hour),
 	}
 	p.Size = 500_000_000
-	p.Layers = []Layer{{Digest: "sha256:1", DiffID: "sha256:2", Size: 499_000_000}, {Digest: "sha256:3", DiffID: "sha256:4", Size: 900_000}}
-	p.Base = &Base{Name: "registry.example/base/debian:12", Digest: "sha256:" + strings.Repeat("e", 64)}
+	p.Layers = []evidence.Layer{{Digest: "sha256:1", DiffID: "sha256:2", Size: 499_000_000}, {Digest: "sha256:3", DiffID: "sha256:4", Size: 900_000}}
+	p.Base = &evidence.Base{Name: "registry.example/base/debian:12", Digest: "sha256:" + strings.Repeat("e", 64)}
 	return in
 }
 
@@ -33,7 +34,7 @@ func imageRule(r ImageRule) *Policy {
 }
 
 // evaluateConfig judges the clean image after spoil has changed it.
-func evaluateConfig(r ImageRule, spoil func(*Platform)) Decision {
+func evaluateConfig(r ImageRule, spoil func(*evidence.Platform)) Decision {
 	in := configured()
 	spoil(&in.Platforms[0])
 	return imageRule(r).Evaluate(in, now)
@@ -46,7 +47,7 @@ func TestRootIsNotAUserLikeOthers(t *testing.T) {
 		"containeradministrator": true,
 		"1000":                   false, "1000:0": false, "app": false, "app:root": false, "rooty": false, "nobody:nogroup": false, "0x0": false, "ContainerUser": false,
 	} {
-		d := evaluateConfig(ImageRule{NotRoot: true}, func(p *Platform) { p.Config.User = user })
+		d := evaluateConfig(ImageRule{NotRoot: true}, func(p *evidence.Platform) { p.Config.User = user })
 		if root == d.Passed {
 			t.Errorf("%q passed: %v", user, d.Passed)
 		}
@@ -69,39 +70,39 @@ func TestImageRuleWithoutEvidenceIsNotFulfilled(t *testing.T) {
 }
 
 func TestImageConditions(t *testing.T) {
-	labels := func(p *Platform) map[string]string { return p.Config.Labels }
+	labels := func(p *evidence.Platform) map[string]string { return p.Config.Labels }
 	for name, tt := range map[string]struct {
 		rule  ImageRule
-		spoil func(*Platform)
+		spoil func(*evidence.Platform)
 		want  []string // the messages
 	}{
-		"no secrets": {ImageRule{NoSecrets: true}, func(*Platform) {}, nil},
-		"secrets": {ImageRule{NoSecrets: true}, func(p *Platform) {
-			p.Config.Secrets = []Secret{{Where: "label x", Kind: "b"}, {Where: "environment variable TOKEN", Kind: "a"}}
+		"no secrets": {ImageRule{NoSecrets: true}, func(*evidence.Platform) {}, nil},
+		"secrets": {ImageRule{NoSecrets: true}, func(p *evidence.Platform) {
+			p.Config.Secrets = []evidence.Secret{{Where: "label x", Kind: "b"}, {Where: "environment variable TOKEN", Kind: "a"}}
 		}, []string{
 			`the image has a credential of the kind "a" in "environment variable TOKEN"`,
 			`the image has a credential of the kind "b" in "label x"`,
 		}},
 
-		"label":      {ImageRule{Labels: []string{"org.opencontainers.image.source"}}, func(*Platform) {}, nil},
-		"label like": {ImageRule{Labels: []string{"org.opencontainers.image.source=https://git.example/*"}}, func(*Platform) {}, nil},
-		"label unlike": {ImageRule{Labels: []string{"org.opencontainers.image.source=https://other.example/*", "empty", "empty=*", "none", "none=*"}}, func(*Platform) {}, []string{
+		"label":      {ImageRule{Labels: []string{"org.opencontainers.image.source"}}, func(*evidence.Platform) {}, nil},
+		"label like": {ImageRule{Labels: []string{"org.opencontainers.image.source=https://git.example/*"}}, func(*evidence.Platform) {}, nil},
+		"label unlike": {ImageRule{Labels: []string{"org.opencontainers.image.source=https://other.example/*", "empty", "empty=*", "none", "none=*"}}, func(*evidence.Platform) {}, []string{
 			`the label "org.opencontainers.image.source" is "https://git.example/app" and must match "https://other.example/*"`,
 			`the label "empty" is blank`,
 			`the image has no label "none"`,
 			`the image has no label "none"`,
 		}},
-		"label in another case":   {ImageRule{Labels: []string{"a"}}, func(p *Platform) { labels(p)["A"] = "x" }, []string{`the image has no label "a"`}},
-		"label with equals signs": {ImageRule{Labels: []string{"a=b=c"}}, func(p *Platform) { labels(p)["a"] = "b=c" }, nil},
-		"hostile label": {ImageRule{Labels: []string{"a=b"}}, func(p *Platform) { labels(p)["a"] = "\x1b[31m" + strings.Repeat("x", 1000) }, []string{
+		"label in another case":   {ImageRule{Labels: []string{"a"}}, func(p *evidence.Platform) { labels(p)["A"] = "x" }, []string{`the image has no label "a"`}},
+		"label with equals signs": {ImageRule{Labels: []string{"a=b=c"}}, func(p *evidence.Platform) { labels(p)["a"] = "b=c" }, nil},
+		"hostile label": {ImageRule{Labels: []string{"a=b"}}, func(p *evidence.Platform) { labels(p)["a"] = "\x1b[31m" + strings.Repeat("x", 1000) }, []string{
 			`the label "a" is "\x1b[31m` + strings.Repeat("x", 75) + `…" and must match "b"`,
 		}},
 
-		"port":          {ImageRule{Ports: []string{"8080/tcp"}}, func(*Platform) {}, nil},
-		"no ports":      {ImageRule{Ports: []string{}}, func(p *Platform) { p.Config.ExposedPorts = nil }, nil},
-		"ports":         {ImageRule{Ports: []string{}}, func(*Platform) {}, []string{`the image exposes the port "8080/tcp", which the policy does not allow`}},
-		"port in range": {ImageRule{Ports: []string{"22", "8080-8081"}}, func(p *Platform) { p.Config.ExposedPorts = []string{"8081", "8080/TCP", "8080-8081/tcp"} }, nil},
-		"port outside range": {ImageRule{Ports: []string{"8080-8081/tcp"}}, func(p *Platform) {
+		"port":          {ImageRule{Ports: []string{"8080/tcp"}}, func(*evidence.Platform) {}, nil},
+		"no ports":      {ImageRule{Ports: []string{}}, func(p *evidence.Platform) { p.Config.ExposedPorts = nil }, nil},
+		"ports":         {ImageRule{Ports: []string{}}, func(*evidence.Platform) {}, []string{`the image exposes the port "8080/tcp", which the policy does not allow`}},
+		"port in range": {ImageRule{Ports: []string{"22", "8080-8081"}}, func(p *evidence.Platform) { p.Config.ExposedPorts = []string{"8081", "8080/TCP", "8080-8081/tcp"} }, nil},
+		"port outside range": {ImageRule{Ports: []string{"8080-8081/tcp"}}, func(p *evidence.Platform) {
 			p.Config.ExposedPorts = []string{"8082/tcp", "8079", "8080/udp", "8080-8082/tcp", "http", "", "8080/"}
 		}, []string{
 			`the image exposes the port "", which the policy does not allow`,
@@ -113,21 +114,21 @@ func TestImageConditions(t *testing.T) {
 			`the image exposes the port "http", which the policy does not allow`,
 		}},
 
-		"size at the limit": {ImageRule{MaxSize: 500_000_000}, func(*Platform) {}, nil},
-		"a byte too large":  {ImageRule{MaxSize: 500_000_000}, func(p *Platform) { p.Size++ }, []string{"the image has 500000001 bytes and may have 500000000, which are 500MB"}},
+		"size at the limit": {ImageRule{MaxSize: 500_000_000}, func(*evidence.Platform) {}, nil},
+		"a byte too large":  {ImageRule{MaxSize: 500_000_000}, func(p *evidence.Platform) { p.Size++ }, []string{"the image has 500000001 bytes and may have 500000000, which are 500MB"}},
 
-		"layers at the limit": {ImageRule{MaxLayers: 2}, func(*Platform) {}, nil},
-		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*Platform) {}, []string{"the image has 2 layers and may have 1"}},
-		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *Platform) { p.Layers = nil }, nil}, // the size is known
+		"layers at the limit": {ImageRule{MaxLayers: 2}, func(*evidence.Platform) {}, nil},
+		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*evidence.Platform) {}, []string{"the image has 2 layers and may have 1"}},
+		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *evidence.Platform) { p.Layers = nil }, nil}, // the size is known
 
-		"base by name":      {ImageRule{Base: []string{"x", "registry.example/base/*"}}, func(*Platform) {}, nil},
-		"base by digest":    {ImageRule{Base: []string{"sha256:" + strings.Repeat("e", 64)}}, func(*Platform) {}, nil},
-		"base without name": {ImageRule{Base: []string{"*"}}, func(p *Platform) { p.Base.Name = "" }, nil},
-		"no base":           {ImageRule{Base: []string{"*"}}, func(p *Platform) { p.Base = nil }, []string{"the image does not say on what it was built"}},
-		"empty base":        {ImageRule{Base: []string{"*"}}, func(p *Platform) { p.Base = &Base{} }, []string{"the image does not say on what it was built"}},
-		"another base": {ImageRule{Base: []string{"registry.example/base/*"}}, func(p *Platform) { p.Base = &Base{Name: "docker.io/library/debian"} },
+		"base by name":      {ImageRule{Base: []string{"x", "registry.example/base/*"}}, func(*evidence.Platform) {}, nil},
+		"base by digest":    {ImageRule{Base: []string{"sha256:" + strings.Repeat("e", 64)}}, func(*evidence.Platform) {}, nil},
+		"base without name": {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base.Name = "" }, nil},
+		"no base":           {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base = nil }, []string{"the image does not say on what it was built"}},
+		"empty base":        {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base = &evidence.Base{} }, []string{"the image does not say on what it was built"}},
+		"another base": {ImageRule{Base: []string{"registry.example/base/*"}}, func(p *evidence.Platform) { p.Base = &evidence.Base{Name: "docker.io/library/debian"} },
 			[]string{`the image was built on "docker.io/library/debian", which the policy does not allow`}},
-		"a base that ends so": {ImageRule{Base: []string{"registry.example/base/*"}}, func(p *Platform) { p.Base.Name = "evil/registry.example/base/x" },
+		"a base that ends so": {ImageRule{Base: []string{"registry.example/base/*"}}, func(p *evidence.Platform) { p.Base.Name = "evil/registry.example/base/x" },
 			[]string{`the image was built on "evil/registry.example/base/x@sha256:` + strings.Repeat("e", 80-len("evil/registry.example/base/x@sha256:")) + `…", which the policy does not allow`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,13 +176,13 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 	for name, created := range map[string]time.Time{
 		"without a date": {}, "of 1970": time.Unix(0, 0), "of the future": now.Add(clock.Skew + 1),
 	} {
-		d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = created })
+		d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *evidence.Platform) { p.Config.Created = created })
 		denied(t, d, "image i")
 		if t.Failed() {
 			t.Fatal(name)
 		}
 	}
-	d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *Platform) { p.Config.Created = now.Add(clock.Skew) })
+	d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *evidence.Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
 	// The date is no longer in the future later.
 	in := configured()
@@ -265,7 +266,7 @@ func TestParseImage(t *testing.T) {
 	}
 	want := []ImageRule{
 		{NotRoot: true}, {NoSecrets: true, Effect: Warn}, {Labels: []string{"maintainer", "vendor=Example*"}},
-		{Ports: []string{}}, {Ports: []string{"8080/tcp", "8000-8999"}}, {MaxAge: 90 * day}, {MaxSize: 500_000_000},
+		{Ports: []string{}}, {Ports: []string{"8080/tcp", "8000-8999"}}, {MaxAge: 90 * ruleDay}, {MaxSize: 500_000_000},
 		{MaxLayers: 40}, {Base: []string{"registry.example/base/*"}}, {NotLatest: true},
 	}
 	for i := range want {

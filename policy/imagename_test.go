@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
@@ -30,7 +31,7 @@ func TestNoSpellingEscapesAScope(t *testing.T) {
 			p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all, effect: warn}]\nimages:\n  - match: %q\n    rules: [{name: strict, severity: high}]\n", pattern))
 			var first Decision
 			for i, spelling := range tt.spellings {
-				in := withFindings(finding("CVE-1", SeverityHigh))
+				in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 				in.Image.Repository = spelling
 				d := p.Evaluate(in, now)
 				denied(t, d, "vulnerability strict")
@@ -49,7 +50,7 @@ func TestNoSpellingEscapesAScope(t *testing.T) {
 func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
-		in := withFindings(finding("CVE-1", SeverityHigh))
+		in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 		in.Image.Repository = image
 		return p.Evaluate(in, now)
 	}
@@ -71,7 +72,7 @@ func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
-		in := withFindings(finding("CVE-1", SeverityHigh))
+		in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 		in.Image.Repository = image
 		return p.Evaluate(in, now)
 	}
@@ -119,13 +120,6 @@ func TestUnmatchedImagesAreDenied(t *testing.T) {
 	}
 }
 
-func TestLintOfUnmatchedImages(t *testing.T) {
-	got := lint(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\n")
-	if want := []string{`p.yaml: "unmatchedImages: deny" denies every image: there are no "images"`}; !cmp.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"docker.io/team/*":      "",
@@ -161,26 +155,6 @@ func TestMonotoneInUnmatchedImages(t *testing.T) {
 		stricter.UnmatchedImages = UnmatchedDeny
 		if after := stricter.Evaluate(in, now); after.Passed && !before.Passed {
 			t.Fatalf("seed %d: denying unmatched images lets the image pass", seed)
-		}
-	}
-}
-
-func TestBaseIsKnownUnderEverySpelling(t *testing.T) {
-	for _, tt := range []struct {
-		pattern, base string
-		want          bool
-	}{
-		{"docker.io/library/debian:12", "debian:12", true},
-		{"debian:12", "index.docker.io/library/debian:12", true},
-		{"docker.io/library/debian*", "docker.io/debian:12@sha256:0", true},
-		{"GHCR.io:443/base/*", "ghcr.io/base/app:1", true},
-		{"ghcr.io/base/*", "GHCR.io/base/app:1", true},
-		{"docker.io/library/debian:12", "debian:11", false},
-		{"docker.io/library/debian:12", "registry.example/library/debian:12", false},
-		{"ghcr.io/base/*", "oci:ghcr.io/base/app", false},
-	} {
-		if got := baseFault(&Base{Name: tt.base}, []string{tt.pattern}) == ""; got != tt.want {
-			t.Errorf("%s allows %s: %v", tt.pattern, tt.base, got)
 		}
 	}
 }

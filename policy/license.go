@@ -3,13 +3,16 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/order"
 	"github.com/imagegate/imagegate/policy/internal/spdx"
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // LicenseRule is a rule about the licenses of packages. Set exactly one of deny, allow and unknown.
@@ -48,18 +51,18 @@ type LicenseRule struct {
 	Package string `json:"package,omitempty"`
 }
 
-func (d *decoder) licenses(to *[]LicenseRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) licenses(to *[]LicenseRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := LicenseRule{Position: d.position(n)}
-		d.mapping(n, "a rule about licenses",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			optional("deny", d.texts(&r.Deny, spdx.CheckPattern, "nothing would be denied")),
-			optional("allow", d.texts(&r.Allow, spdx.CheckPattern, "nothing would be allowed")),
-			optional("unknown", d.yes(&r.Unknown)),
-			optional("package", d.checkedText(&r.Package, match.CheckPURLPattern)),
+		d.Mapping(n, "a rule about licenses",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Optional("deny", d.Texts(&r.Deny, spdx.CheckPattern, "nothing would be denied")),
+			strict.Optional("allow", d.Texts(&r.Allow, spdx.CheckPattern, "nothing would be allowed")),
+			strict.Optional("unknown", d.Yes(&r.Unknown)),
+			strict.Optional("package", d.CheckedText(&r.Package, match.CheckPURLPattern)),
 		)
-		d.exactlyOne(n, "a rule about licenses", "deny", "allow", "unknown")
+		d.ExactlyOne(n, "a rule about licenses", "deny", "allow", "unknown")
 		*to = append(*to, r)
 	})
 }
@@ -80,7 +83,7 @@ func compileLicenseRules(rules []LicenseRule) []licenseRule {
 	return compiled
 }
 
-// says returns how the licenses of a package violate the rule, or "". A rule without a condition
+// violation returns how the licenses of a package violate the rule, or "". A rule without a condition
 // always reports a violation; Parse does not make such rules.
 func (r *licenseRule) violation(d *spdx.Declared) string {
 	switch {
@@ -103,13 +106,13 @@ func (r *licenseRule) violation(d *spdx.Declared) string {
 	return "and the rule has no condition"
 }
 
-func (e *evaluation) licenses(p *Platform) {
+func (e *evaluation) licenses(p *evidence.Platform) {
 	if len(e.policy.Licenses) == 0 {
 		return
 	}
 	rules := compileLicenseRules(e.policy.Licenses)
-	for _, pkg := range sortedPackages(p.Packages) {
-		u, d := purlOf(pkg), spdx.NewDeclared(pkg.Licenses)
+	for _, pkg := range order.Packages(p.Packages) {
+		u, d := match.PackagePURL(pkg), spdx.NewDeclared(pkg.Licenses)
 		for i := range rules {
 			r := &rules[i]
 			if !r.pattern.Match(u) {
@@ -118,7 +121,7 @@ func (e *evaluation) licenses(p *Platform) {
 			if says := r.violation(&d); says != "" {
 				e.reportRule(r.Effect, Violation{
 					Kind: KindLicense, Rule: r.Name, Position: r.Position, Platform: p.Platform, Package: pkg,
-					Message: fmt.Sprintf("the license of %s is %s, %s", packageName(pkg), licenseText(pkg.Licenses), says),
+					Message: fmt.Sprintf("the license of %s is %s, %s", wording.Package(pkg), licenseText(pkg.Licenses), says),
 				}, pkg)
 			}
 		}
@@ -137,16 +140,7 @@ func licenseText(licenses []string) string {
 			texts = append(texts, fmt.Sprintf("%d more", len(licenses)-most))
 			break
 		}
-		texts = append(texts, quoteShort(text))
+		texts = append(texts, wording.Quote(text))
 	}
 	return strings.Join(texts, " and ")
-}
-
-// quoteShort quotes text from the image, and cuts it if it is too long for a message.
-func quoteShort(text string) string {
-	const longest = 80
-	if runes := []rune(text); len(runes) > longest {
-		text = string(runes[:longest]) + "…"
-	}
-	return strconv.Quote(text)
 }

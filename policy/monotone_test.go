@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/builtin"
 )
 
 // generator makes small policies and inputs from few values, so that they often match.
@@ -31,7 +34,9 @@ func (g generator) instant() time.Time {
 	return now.Add(time.Duration(g.IntN(7)-3) * time.Hour)
 }
 
-func (g generator) severity() Severity { return Severity(g.IntN(int(SeverityCritical) + 1)) }
+func (g generator) severity() evidence.Severity {
+	return evidence.Severity(g.IntN(int(evidence.SeverityCritical) + 1))
+}
 func (g generator) effect() Effect     { return pick(g, Block, Warn) }
 func (g generator) optIn() OptInEffect { return pick(g, OptInWarn, OptInBlock) }
 
@@ -73,7 +78,7 @@ func (g generator) policy() *Policy {
 	}
 	p.Exceptions = append(p.Exceptions, repeat(g, 3, func() Exception {
 		return Exception{
-			Position: at(50+g.IntN(10), 1), Rule: pick(g, builtInRules...), Expires: g.instant(), Reason: "r", Owner: "o",
+			Position: at(50+g.IntN(10), 1), Rule: pick(g, builtin.Excepted...), Expires: g.instant(), Reason: "r", Owner: "o",
 			Package: pick(g, "", "", "pkg:npm/*", "pkg:deb/*"), Path: pick(g, "", "", "/a/*", "**"),
 		}
 	})...)
@@ -85,7 +90,7 @@ func (g generator) policy() *Policy {
 	p.Signers = []SignerRule{{Name: "a", Key: testKey}, {Name: "b", Issuer: "i", Subject: "b*"}}
 	p.Baseline = pick(g, InheritNothing, InheritApproved)
 	p.VEX = VEXRule{
-		Accept: pick(g, nil, []VEXStatus{VEXNotAffected}, []VEXStatus{VEXNotAffected, VEXFixed}), Files: pick(g, false, true, true),
+		Accept: pick(g, nil, []evidence.VEXStatus{evidence.VEXNotAffected}, []evidence.VEXStatus{evidence.VEXNotAffected, evidence.VEXFixed}), Files: pick(g, false, true, true),
 		Justifications: pick(g, nil, []string{"component_not_present"}), Signers: pick(g, nil, []string{"a", "b"}, []string{"a", "b"}),
 	}
 	for i := range g.IntN(3) {
@@ -143,44 +148,44 @@ func (g generator) rule() Rule {
 	return r
 }
 
-func (g generator) finding() Finding {
+func (g generator) finding() evidence.Finding {
 	name, version := pick(g, "a", "b"), pick(g, "1", "2")
-	f := Finding{
+	f := evidence.Finding{
 		ID: g.id(), Aliases: repeat(g, 2, g.id), Severity: g.severity(),
-		FixState:  pick(g, "", FixUnknown, FixAvailable, FixNone, FixWont),
-		Fixes:     repeat(g, 2, func() Fix { return Fix{Version: "2", Available: pick(g, time.Time{}, g.instant())} }),
+		FixState:  pick(g, "", evidence.FixUnknown, evidence.FixAvailable, evidence.FixNone, evidence.FixWont),
+		Fixes:     repeat(g, 2, func() evidence.Fix { return evidence.Fix{Version: "2", Available: pick(g, time.Time{}, g.instant())} }),
 		Published: pick(g, time.Time{}, g.instant()),
-		CVSS:      repeat(g, 2, func() CVSS { return CVSS{Score: pick(g, 1.0, 5, 11)} }),
-		Package:   Package{Name: name, Version: version, Type: "npm", PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
+		CVSS:      repeat(g, 2, func() evidence.CVSS { return evidence.CVSS{Score: pick(g, 1.0, 5, 11)} }),
+		Package:   evidence.Package{Name: name, Version: version, Type: "npm", PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
 		Namespace: fmt.Sprint(g.Uint64()), // distinguishes findings
 	}
 	if g.IntN(2) == 0 {
-		f.EPSS = &EPSS{Score: pick(g, 0.1, 0.5), Percentile: pick(g, 0.1, 0.5)}
+		f.EPSS = &evidence.EPSS{Score: pick(g, 0.1, 0.5), Percentile: pick(g, 0.1, 0.5)}
 	}
 	if g.IntN(6) == 0 {
-		f.KEV = &KEV{Added: now}
+		f.KEV = &evidence.KEV{Added: now}
 	}
 	return f
 }
 
-func (g generator) unknown() Unknown {
-	return Unknown{
-		Location: Location{Path: pick(g, "", "/a/b", "/c")}, Reason: "r", Package: pick(g, "", "pkg:npm/a"),
-		Class: pick(g, "", UnknownPackageDatabase, UnknownArchive, UnknownFile, UnknownTestData, UnknownOwned),
+func (g generator) unknown() evidence.Unknown {
+	return evidence.Unknown{
+		Location: evidence.Location{Path: pick(g, "", "/a/b", "/c")}, Reason: "r", Package: pick(g, "", "pkg:npm/a"),
+		Class: pick(g, "", evidence.UnknownPackageDatabase, evidence.UnknownArchive, evidence.UnknownFile, evidence.UnknownTestData, evidence.UnknownOwned),
 	}
 }
 
-func (g generator) unmatched() Unmatched {
-	reason := pick(g, NoDistribution, TypeNotInDatabase, VersionUnknown, MainModule, FirstParty, PartOfPackage, OwnedByDistribution)
-	u := Unmatched{Reason: reason, Type: pick(g, "npm", "deb")}
-	if reason != NoDistribution && reason != TypeNotInDatabase {
-		u.Package = &Package{Name: "a", Type: "npm", PURL: "pkg:npm/a", Found: []Location{{Path: pick(g, "/a/b", "/c")}}}
+func (g generator) unmatched() evidence.Unmatched {
+	reason := pick(g, evidence.NoDistribution, evidence.TypeNotInDatabase, evidence.VersionUnknown, evidence.MainModule, evidence.FirstParty, evidence.PartOfPackage, evidence.OwnedByDistribution)
+	u := evidence.Unmatched{Reason: reason, Type: pick(g, "npm", "deb")}
+	if reason != evidence.NoDistribution && reason != evidence.TypeNotInDatabase {
+		u.Package = &evidence.Package{Name: "a", Type: "npm", PURL: "pkg:npm/a", Found: []evidence.Location{{Path: pick(g, "/a/b", "/c")}}}
 	}
 	return u
 }
 
 // input makes mostly evidence that passes: the goal is to find a denial that turns into a pass.
-func (g generator) input() Input {
+func (g generator) input() evidence.Input {
 	in := withFeeds()
 	in.Database.Built = now.Add(-time.Minute)
 	for i := range in.Database.Providers {
@@ -188,10 +193,10 @@ func (g generator) input() Input {
 	}
 	if g.IntN(4) == 0 {
 		in.Database.Built = g.instant()
-		in.Database.Providers = repeat(g, 2, func() Provider { return Provider{Name: pick(g, "a", "b"), Captured: g.instant()} })
+		in.Database.Providers = repeat(g, 2, func() evidence.Provider { return evidence.Provider{Name: pick(g, "a", "b"), Captured: g.instant()} })
 	}
 	if g.IntN(8) == 0 {
-		in.Database.Advisories = repeat(g, 2, func() Advisories { return Advisories{Type: pick(g, "npm", "a"), Count: g.IntN(3)} })
+		in.Database.Advisories = repeat(g, 2, func() evidence.Advisories { return evidence.Advisories{Type: pick(g, "npm", "a"), Count: g.IntN(3)} })
 	}
 	in.Platforms = nil
 	for i := range 1 + g.IntN(2) {
@@ -202,33 +207,33 @@ func (g generator) input() Input {
 			p.Distribution.EndOfLife = g.instant()
 			p.Unknowns = repeat(g, 2, g.unknown)
 			p.Unmatched = repeat(g, 2, g.unmatched)
-			p.Packages = repeat(g, 1, func() Package { return Package{Name: "a"} })
+			p.Packages = repeat(g, 1, func() evidence.Package { return evidence.Package{Name: "a"} })
 		}
 		in.Platforms = append(in.Platforms, p)
 	}
 	if g.IntN(2) == 0 {
-		in.Baseline = &Baseline{Findings: repeat(g, 3, func() BaselineFinding {
-			return BaselineFinding{Platform: pick(g, "", "linux/0"), ID: g.id(), Aliases: repeat(g, 1, g.id), Type: "npm", Name: pick(g, "a", "b")}
+		in.Baseline = &evidence.Baseline{Findings: repeat(g, 3, func() evidence.BaselineFinding {
+			return evidence.BaselineFinding{Platform: pick(g, "", "linux/0"), ID: g.id(), Aliases: repeat(g, 1, g.id), Type: "npm", Name: pick(g, "a", "b")}
 		})}
 	}
 	if g.IntN(4) > 0 {
-		in.VEX = repeat(g, 4, func() VEXStatement { return g.statement(&in) })
+		in.VEX = repeat(g, 4, func() evidence.VEXStatement { return g.statement(&in) })
 	}
 	return in
 }
 
 // signatory returns nil, a signer that policies name, or another one.
-func (g generator) signer() *Signer {
-	return pick(g, nil, nil, &Signer{Key: testFingerprint}, &Signer{Issuer: "i", Subject: "b"}, &Signer{Issuer: "i", Subject: "c"})
+func (g generator) signer() *evidence.Signer {
+	return pick(g, nil, nil, &evidence.Signer{Key: testFingerprint}, &evidence.Signer{Issuer: "i", Subject: "b"}, &evidence.Signer{Issuer: "i", Subject: "c"})
 }
 
-func (g generator) statement(in *Input) VEXStatement {
+func (g generator) statement(in *evidence.Input) evidence.VEXStatement {
 	product := func() string {
 		return pick(g, "pkg:npm/a", "pkg:npm/b@1", "pkg:npm/b", in.Image.Digest, in.Platforms[0].Digest)
 	}
-	return VEXStatement{
+	return evidence.VEXStatement{
 		ID: g.id(), Aliases: repeat(g, 1, g.id), Signer: g.signer(), Timestamp: pick(g, time.Time{}, g.instant(), g.instant()),
-		Status:        pick(g, VEXNotAffected, VEXNotAffected, VEXFixed, VEXAffected, VEXUnderInvestigation),
+		Status:        pick(g, evidence.VEXNotAffected, evidence.VEXNotAffected, evidence.VEXFixed, evidence.VEXAffected, evidence.VEXUnderInvestigation),
 		Justification: pick(g, "", "component_not_present"),
 		Products:      append(repeat(g, 1, product), product()),
 		Subcomponents: repeat(g, 1, func() string { return pick(g, "pkg:npm/a", "pkg:npm/b@1") }),
@@ -260,7 +265,7 @@ func FuzzEvaluateMonotone(f *testing.F) {
 
 // checkDecision checks that every finding is in exactly one list, and that the outcome agrees with
 // the violations.
-func checkDecision(t *testing.T, in Input, d Decision) {
+func checkDecision(t *testing.T, in evidence.Input, d Decision) {
 	t.Helper()
 	if d.Passed != (len(d.Violations) == 0) {
 		t.Errorf("passed: %v with violations %+v", d.Passed, d.Violations)
@@ -269,7 +274,7 @@ func checkDecision(t *testing.T, in Input, d Decision) {
 		t.Errorf("a nil list: %+v", d)
 	}
 	var want, got []string
-	name := func(platform string, f Finding) string { return platform + " " + asJSON(t, f) }
+	name := func(platform string, f evidence.Finding) string { return platform + " " + asJSON(t, f) }
 	for _, p := range in.Platforms {
 		for _, f := range p.Findings {
 			want = append(want, name(p.Platform, f))
@@ -299,7 +304,7 @@ func checkDecision(t *testing.T, in Input, d Decision) {
 }
 
 // checkOrder checks that the same evidence in another order gives the same decision.
-func checkOrder(t *testing.T, g generator, p Set, in Input, d Decision) {
+func checkOrder(t *testing.T, g generator, p Set, in evidence.Input, d Decision) {
 	t.Helper()
 	in = copyInput(in)
 	shuffle(g, in.Platforms)
@@ -321,10 +326,10 @@ func shuffle[T any](g generator, s []T) {
 
 // checkUntil checks that the decision does not change before Until, to the nanosecond, and that it
 // never changes if Until is zero.
-func checkUntil(t *testing.T, p Set, in Input, d Decision) {
+func checkUntil(t *testing.T, p Set, in evidence.Input, d Decision) {
 	t.Helper()
 	readsNow := func(p *Policy) bool {
-		return slices.ContainsFunc(p.Custom, func(r CustomRule) bool { return r.usesNow() })
+		return slices.ContainsFunc(p.Custom, func(r CustomRule) bool { return r.compiled().UsesNow() })
 	}
 	if slices.ContainsFunc(p, readsNow) {
 		if !d.TimeDependent {
@@ -345,9 +350,9 @@ func checkUntil(t *testing.T, p Set, in Input, d Decision) {
 	}
 }
 
-func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
+func checkMonotone(t *testing.T, g generator, p Set, in evidence.Input, d Decision) {
 	t.Helper()
-	stricter := func(what string, p Set, in Input) {
+	stricter := func(what string, p Set, in evidence.Input) {
 		t.Helper()
 		if !d.Passed && p.Evaluate(in, now).Passed {
 			t.Errorf("%s turned a denial into a pass", what)
@@ -377,10 +382,10 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 			raised := copyInput(in)
 			f := &raised.Platforms[i].Findings[j]
 			switch f.Severity {
-			case SeverityUnknown: // above all others
+			case evidence.SeverityUnknown: // above all others
 				continue
-			case SeverityCritical:
-				f.Severity = SeverityUnknown
+			case evidence.SeverityCritical:
+				f.Severity = evidence.SeverityUnknown
 			default:
 				f.Severity++
 			}
@@ -390,7 +395,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	for i := range in.Platforms {
 		for j := range in.Platforms[i].Findings {
 			listed := copyInput(in)
-			listed.Platforms[i].Findings[j].KEV = &KEV{}
+			listed.Platforms[i].Findings[j].KEV = &evidence.KEV{}
 			stricter("an exploit", p, listed)
 
 			unknown := copyInput(in)
@@ -400,7 +405,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	}
 
 	for i, s := range in.VEX {
-		if s.Status == VEXNotAffected && s.Justification == "component_not_present" {
+		if s.Status == evidence.VEXNotAffected && s.Justification == "component_not_present" {
 			fewer := in
 			fewer.VEX = slices.Delete(slices.Clone(in.VEX), i, i+1)
 			stricter("removing a statement that every policy accepts", p, fewer)
@@ -419,13 +424,13 @@ func checkMonotone(t *testing.T, g generator, p Set, in Input, d Decision) {
 	}
 	affected := in
 	affected.VEX = append(slices.Clone(in.VEX), g.statement(&in))
-	affected.VEX[len(in.VEX)].Status = pick(g, VEXAffected, VEXUnderInvestigation, "")
+	affected.VEX[len(in.VEX)].Status = pick(g, evidence.VEXAffected, evidence.VEXUnderInvestigation, "")
 	stricter("adding a statement that takes nothing away", p, affected)
 
 	if in.Baseline != nil {
 		for i := range in.Baseline.Findings {
 			fewer := in
-			fewer.Baseline = &Baseline{Findings: slices.Delete(slices.Clone(in.Baseline.Findings), i, i+1)}
+			fewer.Baseline = &evidence.Baseline{Findings: slices.Delete(slices.Clone(in.Baseline.Findings), i, i+1)}
 			stricter("removing a finding of the baseline", p, fewer)
 		}
 		fresh := in
@@ -458,7 +463,7 @@ func with(s Set, i int, p *Policy) Set {
 }
 
 // checkSet checks that the set passes an image only if each of its policies does.
-func checkSet(t *testing.T, s Set, in Input, d Decision) {
+func checkSet(t *testing.T, s Set, in evidence.Input, d Decision) {
 	t.Helper()
 	want := true
 	for _, p := range s {
@@ -470,7 +475,7 @@ func checkSet(t *testing.T, s Set, in Input, d Decision) {
 }
 
 // copyInput copies all parts that these tests change.
-func copyInput(in Input) Input {
+func copyInput(in evidence.Input) evidence.Input {
 	in.Database.Providers = slices.Clone(in.Database.Providers)
 	in.Database.Advisories = slices.Clone(in.Database.Advisories)
 	in.Platforms = slices.Clone(in.Platforms)

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // origin checks the origin of the database. An unknown origin matches no pattern.
@@ -22,9 +24,9 @@ func (e *evaluation) origin() {
 }
 
 // distribution checks whether the policy allows the operating system of a platform.
-func (e *evaluation) distribution(p *Platform) {
+func (e *evaluation) distribution(p *evidence.Platform) {
 	rule := e.policy.Distribution
-	name := joined(p.Distribution.ID, p.Distribution.Version)
+	name := wording.Joined(p.Distribution.ID, p.Distribution.Version)
 	if rule.Allow == nil || p.Distribution.ID != "" && match.Any(rule.Allow, name) {
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestDatabaseOfUnknownOriginIsNotTrusted(t *testing.T) {
@@ -53,7 +55,7 @@ func TestDistributionOutsideTheListIsNotAllowed(t *testing.T) {
 		{"", "debian 12", false},
 	} {
 		in := cleanInput()
-		in.Platforms[0].Distribution = Distribution{ID: tt.id, Version: tt.version}
+		in.Platforms[0].Distribution = evidence.Distribution{ID: tt.id, Version: tt.version}
 		d := p.Evaluate(in, now)
 		if tt.ok {
 			passed(t, d)
@@ -70,7 +72,7 @@ func TestDistributionOutsideTheListIsNotAllowed(t *testing.T) {
 	}
 	p.Distribution.Allow = []string{"*"}
 	in := cleanInput()
-	in.Platforms[0].Distribution = Distribution{}
+	in.Platforms[0].Distribution = evidence.Distribution{}
 	denied(t, p.Evaluate(in, now), "distribution distribution.allow")
 }
 

@@ -11,6 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // OverrideRule sets who may let a denied image through, and for how long. Without this section,
@@ -75,12 +77,12 @@ func (d Decision) Grant(o Override, now time.Time) GrantedOverride {
 	return g
 }
 
-func (d *decoder) override(r *OverrideRule) reader {
+func (d *decoder) override(r *OverrideRule) strict.Reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
-		d.mapping(n, quoted(key),
-			mandatory("maxLifetime", d.duration(&r.MaxLifetime)),
-			mandatory("approvers", d.texts(&r.Approvers, func(string) error { return nil }, "leave the section out to allow none")),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Mandatory("maxLifetime", d.Duration(&r.MaxLifetime)),
+			strict.Mandatory("approvers", d.Texts(&r.Approvers, func(string) error { return nil }, "leave the section out to allow none")),
 		)
 	}
 }
@@ -100,9 +102,9 @@ func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	case !slices.ContainsFunc(r.Approvers, func(pattern string) bool { return match.NewGlob(pattern).Match(o.Approver) }):
 		return fmt.Errorf("%q may not approve an override by the policy's section at %s", o.Approver, r.Position)
 	case !now.Before(o.Expires):
-		return fmt.Errorf("the override ended on %s", formatTime(o.Expires))
+		return fmt.Errorf("the override ended on %s", wording.Time(o.Expires))
 	case o.Expires.After(latest):
-		return fmt.Errorf("the override ends on %s, which is more than %s ahead", formatTime(o.Expires), formatDuration(r.MaxLifetime))
+		return fmt.Errorf("the override ends on %s, which is more than %s ahead", wording.Time(o.Expires), wording.Duration(r.MaxLifetime))
 	}
 	return nil
 }

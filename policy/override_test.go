@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
@@ -63,7 +65,7 @@ func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
 func TestOverrideDoesNotMakeADecisionPass(t *testing.T) {
 	p := blockAll()
 	p.Override = OverrideRule{MaxLifetime: time.Hour, Approvers: []string{"*"}}
-	denied(t, p.Evaluate(withFindings(finding("CVE-1", SeverityLow)), now), "vulnerability all")
+	denied(t, p.Evaluate(withFindings(finding("CVE-1", evidence.SeverityLow)), now), "vulnerability all")
 }
 
 func TestParseOverride(t *testing.T) {

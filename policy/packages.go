@@ -7,8 +7,12 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/versions"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/match"
-	"github.com/imagegate/imagegate/policy/internal/versions"
+	"github.com/imagegate/imagegate/policy/internal/order"
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // PackageRule is a rule about the packages of an image. Set exactly one of deny, require and
@@ -36,7 +40,7 @@ type PackageRule struct {
 
 // MinimumVersion is the lowest version that some packages may have. Versions are compared by the
 // rules of the package's ecosystem. The purl must have one of these types: apk, cargo, composer,
-// deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
+// deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
 // counts as too old.
 type MinimumVersion struct {
 	// PURL selects the packages with a pattern without a version. Mandatory. Example: "purl:
@@ -48,26 +52,26 @@ type MinimumVersion struct {
 	Version string `json:"version"`
 }
 
-func (d *decoder) packages(to *[]PackageRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) packages(to *[]PackageRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := PackageRule{Position: d.position(n)}
-		d.mapping(n, "a rule about packages",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			optional("deny", d.checkedText(&r.Deny, match.CheckPURLPattern)),
-			optional("require", d.checkedText(&r.Require, match.CheckPURLPattern)),
-			optional("minimum", d.minimum(&r.Minimum)),
+		d.Mapping(n, "a rule about packages",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Optional("deny", d.CheckedText(&r.Deny, match.CheckPURLPattern)),
+			strict.Optional("require", d.CheckedText(&r.Require, match.CheckPURLPattern)),
+			strict.Optional("minimum", d.minimum(&r.Minimum)),
 		)
-		d.exactlyOne(n, "a rule about packages", "deny", "require", "minimum")
+		d.ExactlyOne(n, "a rule about packages", "deny", "require", "minimum")
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) minimum(to *MinimumVersion) reader {
+func (d *decoder) minimum(to *MinimumVersion) strict.Reader {
 	return func(key, n *yaml.Node) {
-		d.mapping(n, quoted(key),
-			mandatory("purl", d.checkedText(&to.PURL, checkUnversionedPattern)),
-			mandatory("version", d.checkedText(&to.Version, versions.Check)),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Mandatory("purl", d.CheckedText(&to.PURL, checkUnversionedPattern)),
+			strict.Mandatory("version", d.CheckedText(&to.Version, versions.Check)),
 		)
 		if to.PURL == "" || to.Version == "" {
 			return
@@ -75,9 +79,9 @@ func (d *decoder) minimum(to *MinimumVersion) reader {
 		// If the pattern names the type, report now the errors that Evaluate would have.
 		if purlType := match.SplitPURL(to.PURL).Type(); purlType != "" && !strings.Contains(purlType, "*") {
 			if !versions.Supported(purlType) {
-				d.problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
+				d.Problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
 			} else if _, err := versions.Compare(purlType, to.Version, to.Version); err != nil {
-				d.problem(n, "%q: %v", key.Value, err)
+				d.Problem(n, "%q: %v", key.Value, err)
 			}
 		}
 	}
@@ -105,33 +109,33 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 	return compiled
 }
 
-// says returns how a package that matches the pattern violates the rule, or "". A rule without a
+// violation returns how a package that matches the pattern violates the rule, or "". A rule without a
 // condition always reports a violation; Parse does not make such rules.
-func (r *packageRule) violation(pkg *Package, u match.PURL) string {
+func (r *packageRule) violation(pkg *evidence.Package, u match.PURL) string {
 	if r.Require != "" {
 		return ""
 	}
 	if r.Minimum.PURL == "" {
-		return packageName(pkg) + " is denied by the policy"
+		return wording.Package(pkg) + " is denied by the policy"
 	}
-	order, err := versions.Compare(u.Type(), pkg.Version, r.Minimum.Version)
+	order, err := versions.CompareMinimum(u.Type(), pkg.Version, r.Minimum.Version)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", packageName(pkg), r.Minimum.Version, err)
+		return fmt.Sprintf("%s cannot be compared with %s, the minimum version: %v", wording.Package(pkg), r.Minimum.Version, err)
 	case order < 0:
-		return fmt.Sprintf("%s is older than %s, the minimum version", packageName(pkg), r.Minimum.Version)
+		return fmt.Sprintf("%s is older than %s, the minimum version", wording.Package(pkg), r.Minimum.Version)
 	}
 	return ""
 }
 
-func (e *evaluation) packages(p *Platform) {
+func (e *evaluation) packages(p *evidence.Platform) {
 	if len(e.policy.Packages) == 0 {
 		return
 	}
 	rules := compilePackageRules(e.policy.Packages)
 	found := make([]bool, len(rules))
-	for _, pkg := range sortedPackages(p.Packages) {
-		u := purlOf(pkg)
+	for _, pkg := range order.Packages(p.Packages) {
+		u := match.PackagePURL(pkg)
 		for i := range rules {
 			r := &rules[i]
 			if !r.pattern.Match(u) {

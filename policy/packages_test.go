@@ -4,16 +4,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-func withPackages(packages ...Package) Input {
+func withPackages(packages ...evidence.Package) evidence.Input {
 	in := cleanInput()
 	in.Platforms[0].Packages = packages
 	return in
 }
 
-func npm(name, version string) Package {
-	return Package{Name: name, Version: version, Type: "npm", PURL: "pkg:npm/" + name + "@" + version}
+func npm(name, version string) evidence.Package {
+	return evidence.Package{Name: name, Version: version, Type: "npm", PURL: "pkg:npm/" + name + "@" + version}
 }
 
 func packageRules(rules ...PackageRule) *Policy {
@@ -46,7 +48,7 @@ func TestRequiredPackageOnOnePlatformIsNotEnough(t *testing.T) {
 	in := withPackages(npm("agent", "2.0.0"), npm("agent", "1.0.0"))
 	passed(t, p.Evaluate(in, now))
 	second := in.Platforms[0]
-	second.Platform, second.Packages = "linux/arm64", []Package{npm("agent", "1.0.0")}
+	second.Platform, second.Packages = "linux/arm64", []evidence.Package{npm("agent", "1.0.0")}
 	in.Platforms = append(in.Platforms, second)
 	d := p.Evaluate(in, now)
 	denied(t, d, "package r")
@@ -70,8 +72,8 @@ func TestOldPackage(t *testing.T) {
 	// A missing package needs another rule.
 	passed(t, p.Evaluate(withPackages(npm("other", "1.0.0")), now))
 
-	p.Packages[0].Minimum.PURL = "pkg:gem/rails"
-	rails := Package{Name: "rails", Version: "99", Type: "gem", PURL: "pkg:gem/rails@99"}
+	p.Packages[0].Minimum.PURL = "pkg:conan/rails"
+	rails := evidence.Package{Name: "rails", Version: "99", Type: "conan", PURL: "pkg:conan/rails@99"}
 	denied(t, p.Evaluate(withPackages(rails), now), "package m")
 }
 
@@ -139,7 +141,7 @@ func TestParsePackages(t *testing.T) {
 		"{name: a, minimum: {purl: pkg:npm/a@1.0, version: 1.0.0}}":        `5:31: "purl": has a version behind "@": write it as the version`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: new}}":              `5:24: "minimum": "new" is not a valid semantic version: invalid semantic version`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": "1.0.0 or later" has a character in it that no version has`,
-		"{name: a, minimum: {purl: pkg:gem/a, version: 1.0.0}}":            `5:24: "minimum": cannot compare versions of package type "gem": want one of apk, cargo, composer, deb, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
+		"{name: a, minimum: {purl: pkg:conan/a, version: 1.0.0}}":          `5:24: "minimum": cannot compare versions of package type "conan": want one of apk, cargo, composer, deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0, effect: x}}": `5:58: unknown key "effect" in "minimum": want one of purl, version`,
 	} {
 		got := problems(t, minimal+"packages:\n  - "+rule+"\n")

@@ -1,10 +1,13 @@
 // Package policy turns YAML into a Policy, and evidence into a Decision.
 //
 // [Parse] reads a policy file strictly: every error has its file, line and column. [Set.Evaluate]
-// evaluates one or more policies on an [Input] at a given time. The result is a [Decision]; its zero
-// value is a denial. [Policy.Lint] reports the parts
-// of a valid policy that have no effect. All of them are pure: they use no file, clock, registry or
-// scanner, so the same arguments always give the same result.
+// evaluates one or more policies on an [evidence.Input] at a given time. The result is a [Decision];
+// its zero value is a denial. Both are pure: they use no file, clock, registry or scanner, so the same
+// arguments always give the same result.
+//
+// Packages below this one use policies and decisions: format writes a policy, lint reports its parts
+// without effect, suite tests policies, explain says what would let an entry pass, and diff compares two
+// decisions.
 //
 // Evaluation is monotone. Adding a finding, raising a severity, learning that a vulnerability is
 // exploited or adding a policy never turns a denial into a pass. The same is true for removing
@@ -16,6 +19,8 @@ package policy
 import (
 	"fmt"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Policy is a parsed and validated policy file. The zero value has no rules and passes nothing.
@@ -153,7 +158,7 @@ type Rule struct {
 	// Severity sets the minimum severity that matches: negligible, low, medium, high or critical. A
 	// finding of unknown severity matches every minimum. Default: every severity. Example:
 	// "severity: high".
-	Severity Severity `json:"severity"`
+	Severity evidence.Severity `json:"severity"`
 	// Fix matches findings that have a fixed version ("available") or have none ("unavailable").
 	// Default: both. Example: "fix: available".
 	Fix Fixable `json:"fix,omitempty"`

@@ -1,9 +1,11 @@
 package policy
 
 import (
-	"cmp"
-	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // Problem is one error or warning in a file of a policy, with its position.
@@ -32,12 +34,27 @@ func (e *ParseError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func sortProblems(problems []Problem) {
-	slices.SortStableFunc(problems, func(a, b Problem) int {
-		return cmp.Or(
-			cmp.Compare(a.Position.File, b.Position.File),
-			cmp.Compare(a.Position.Line, b.Position.Line),
-			cmp.Compare(a.Position.Column, b.Position.Column),
-		)
-	})
+// decoder reads the sections of a policy.
+type decoder struct{ *strict.Decoder }
+
+// newDecoder returns a decoder without problems. empty is added to the message for an empty file.
+func newDecoder(file, empty string) *decoder { return &decoder{strict.NewDecoder(file, empty)} }
+
+func (d *decoder) position(n *yaml.Node) Position { return Position(d.Position(n)) }
+
+func (d *decoder) problemAt(at Position, format string, args ...any) {
+	d.ProblemAt(strict.Position(at), format, args...)
+}
+
+// err returns a *ParseError with all problems, or nil.
+func (d *decoder) err() error {
+	found := d.Problems()
+	if len(found) == 0 {
+		return nil
+	}
+	problems := make([]Problem, len(found))
+	for i, p := range found {
+		problems[i] = Problem{Position(p.Position), p.Message}
+	}
+	return &ParseError{Problems: problems}
 }

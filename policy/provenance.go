@@ -1,14 +1,14 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/signed"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // ProvenanceType is the kind of evidence that a rule about provenance requires.
@@ -50,56 +50,34 @@ type ProvenanceRule struct {
 	Source string `json:"source,omitempty"`
 }
 
-// Attestation is a verified signature or statement about the image in the staging registry.
-type Attestation struct {
-	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
-	Digest string `json:"digest"`
-	// Subject is the digest of the image or platform that the attestation is about.
-	Subject string `json:"subject"`
-	// PredicateType is the type of a statement. It is empty for a signature.
-	PredicateType string `json:"predicateType,omitempty"`
-	Signer        Signer `json:"signer"`
-	// Provenance is the content of a SLSA provenance statement, or nil.
-	Provenance *Provenance `json:"provenance,omitempty"`
-}
-
-// Provenance is the origin that a provenance statement gives for an image.
-type Provenance struct {
-	Builder string `json:"builder,omitempty"`
-	// Source is the URL of the source repository, and Revision the revision that was built. Each is
-	// empty if the statement does not name it.
-	Source   string `json:"source,omitempty"`
-	Revision string `json:"revision,omitempty"`
-}
-
 // ProvenanceMatch is a rule about provenance and the attestation that satisfied it.
 type ProvenanceMatch struct {
-	Rule        string      `json:"rule"`
-	Position    Position    `json:"position,omitzero"`
-	Platform    string      `json:"platform"`
-	Attestation Attestation `json:"attestation"`
+	Rule        string               `json:"rule"`
+	Position    Position             `json:"position,omitzero"`
+	Platform    string               `json:"platform"`
+	Attestation evidence.Attestation `json:"attestation"`
 }
 
-func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) reader {
-	return d.list(maxItems, func(n *yaml.Node) {
+func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) strict.Reader {
+	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := ProvenanceRule{Position: d.position(n)}
-		d.mapping(n, "a rule about provenance",
-			mandatory("name", d.unique(&r.Name, "rule", lines)),
-			optional("effect", d.effect(&r.Effect)),
-			mandatory("signers", d.texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
-			optional("type", d.provenanceType(&r.Type)),
-			optional("builder", d.text(&r.Builder)),
-			optional("source", d.text(&r.Source)),
+		d.Mapping(n, "a rule about provenance",
+			strict.Mandatory("name", d.ruleName(&r.Name, lines)),
+			strict.Optional("effect", d.effect(&r.Effect)),
+			strict.Mandatory("signers", d.Texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
+			strict.Optional("type", d.provenanceType(&r.Type)),
+			strict.Optional("builder", d.Text(&r.Builder)),
+			strict.Optional("source", d.Text(&r.Source)),
 		)
 		if r.Type == ProvenanceSignature && r.Builder+r.Source != "" {
-			d.problem(n, "a signature states no builder and no source: want type slsa")
+			d.Problem(n, "a signature states no builder and no source: want type slsa")
 		}
 		*to = append(*to, r)
 	})
 }
 
-func (d *decoder) provenanceType(to *ProvenanceType) reader {
-	return scalar(d, to, "slsa or signature", func(s string) (ProvenanceType, error) {
+func (d *decoder) provenanceType(to *ProvenanceType) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "slsa or signature", func(s string) (ProvenanceType, error) {
 		switch t := ProvenanceType(s); t {
 		case ProvenanceSLSA, ProvenanceSignature:
 			return t, nil
@@ -109,106 +87,21 @@ func (d *decoder) provenanceType(to *ProvenanceType) reader {
 }
 
 // provenance compares the attestations of a platform with the rules.
-func (e *evaluation) provenance(p *Platform) {
+func (e *evaluation) provenance(p *evidence.Platform) {
 	for i := range e.policy.Provenance {
 		r := &e.policy.Provenance[i]
-		signed := e.about(p)
-		at := slices.IndexFunc(signed, func(a *Attestation) bool { return e.lacks(r, a) == "" })
+		required := signed.Requirement{Signature: r.Type == ProvenanceSignature, Signers: r.Signers, Builder: r.Builder, Source: r.Source}
+		attestations := signed.About(e.in, p)
+		at := slices.IndexFunc(attestations, func(a *evidence.Attestation) bool { return required.Lacks(e.signers, a) == "" })
 		if at >= 0 {
-			e.Provenance = append(e.Provenance, ProvenanceMatch{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *signed[at]})
+			e.Provenance = append(e.Provenance, ProvenanceMatch{Rule: r.Name, Position: r.Position, Platform: p.Platform, Attestation: *attestations[at]})
 			continue
 		}
 		e.reportRule(r.Effect, Violation{
 			Kind: KindProvenance, Rule: r.Name, Position: r.Position, Platform: p.Platform, Check: string(r.Type),
-			Message: fmt.Sprintf("no %s by %s is there: %s", r.what(), strings.Join(r.Signers, " or "), e.instead(r, signed)),
+			Message: required.Missing(e.signers, attestations, e.in.Unverified),
 		}, nil)
 	}
-}
-
-// about returns the attestations about a platform or the index that lists it.
-func (e *evaluation) about(p *Platform) []*Attestation {
-	var out []*Attestation
-	for i := range e.in.Attestations {
-		a := &e.in.Attestations[i]
-		if a.Subject != "" && (a.Subject == p.Digest || a.Subject == e.in.Image.Digest) {
-			out = append(out, a)
-		}
-	}
-	slices.SortStableFunc(out, compareAttestations)
-	return out
-}
-
-func compareAttestations(a, b *Attestation) int {
-	return cmp.Or(
-		strings.Compare(a.Digest, b.Digest),
-		strings.Compare(a.Subject, b.Subject),
-		strings.Compare(a.PredicateType, b.PredicateType),
-		compareSigners(&a.Signer, &b.Signer),
-	)
-}
-
-func (r *ProvenanceRule) what() string {
-	if r.Type == ProvenanceSignature {
-		return "signature"
-	}
-	return "SLSA provenance"
-}
-
-// lacks returns how an attestation fails to satisfy the rule, or "".
-func (e *evaluation) lacks(r *ProvenanceRule, a *Attestation) string {
-	by := " by " + a.Signer.String()
-	switch {
-	case r.Type == ProvenanceSignature && a.PredicateType != "", r.Type != ProvenanceSignature && a.Provenance == nil:
-		return fmt.Sprintf("there is a %s%s", cmp.Or(a.PredicateType, "signature"), by)
-	case !e.signers.has(r.Signers, a.Signer):
-		return "it is" + by
-	case r.Type == ProvenanceSignature:
-		return ""
-	case !matchesStated(r.Builder, a.Provenance.Builder):
-		return "that" + by + " names " + stated("builder", a.Provenance.Builder)
-	case !matchesStated(r.Source, a.Provenance.Source):
-		return "that" + by + " names " + stated("source", a.Provenance.Source)
-	}
-	return ""
-}
-
-// matchesStated reports whether a stated value matches. An empty value matches no pattern, not even
-// "*".
-func matchesStated(pattern, value string) bool {
-	return pattern == "" || value != "" && match.NewGlob(pattern).Match(value)
-}
-
-func stated(what, value string) string {
-	if value == "" {
-		return "no " + what
-	}
-	return fmt.Sprintf("the %s %q", what, value)
-}
-
-// maxInstead limits how many attestations a message describes.
-const maxInstead = 3
-
-// instead describes the attestations that exist but do not satisfy the rule.
-func (e *evaluation) instead(r *ProvenanceRule, signed []*Attestation) string {
-	var said []string
-	for _, a := range signed {
-		if text := e.lacks(r, a); !slices.Contains(said, text) {
-			said = append(said, text)
-		}
-	}
-	if len(said) > maxInstead {
-		said = append(said[:maxInstead], fmt.Sprintf("and %d more", len(said)-maxInstead))
-	}
-	switch n := e.in.Unverified; {
-	case n == 1:
-		said = append(said, "one more verifies for no signer")
-	case n > 1:
-		said = append(said, fmt.Sprintf("%d more verify for no signer", n))
-	}
-	if len(said) == 0 {
-		return "nothing is signed"
-	}
-	return strings.Join(said, "; ")
 }
 
 // usesSigned reports whether signatures or attestations in the staging registry can affect the

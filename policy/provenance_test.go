@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // A public key and its fingerprint, as openssl computes it for the DER form.
@@ -82,11 +84,11 @@ func TestEachPolicyTrustsItsOwnSigners(t *testing.T) {
 	theirs := blockAll()
 	theirs.Signers = []SignerRule{{Name: "ci", Issuer: "*", Subject: "*"}}
 	in := cleanInput()
-	in.Attestations = []Attestation{{Digest: "sha256:1", Subject: in.Image.Digest, Signer: Signer{Issuer: "i", Subject: "s"}}}
+	in.Attestations = []evidence.Attestation{{Digest: "sha256:1", Subject: in.Image.Digest, Signer: evidence.Signer{Issuer: "i", Subject: "s"}}}
 	if (Set{ours, theirs}).Evaluate(in, now).Passed {
 		t.Error("whom the other policy believes will do")
 	}
-	in.Attestations[0].Signer = Signer{Key: testFingerprint}
+	in.Attestations[0].Signer = evidence.Signer{Key: testFingerprint}
 	d := Set{ours, theirs}.Evaluate(in, now)
 	if !d.Passed || len(d.Provenance) != 1 || d.Provenance[0].Rule != "signed" {
 		t.Errorf("%+v", d)

@@ -81,8 +81,8 @@ func newManual(t *testing.T) *manual {
 // added.
 var kinds = map[string]string{
 	"string": "text", "bool": "true", "int": "whole number", "int64": "whole number", "float64": "number",
-	"Effect": "block or warn", "OptInEffect": "block or warn", "Severity": "severity", "Fixable": "available or unavailable",
-	"Inheritance": "approved", "UnmatchedImages": "allow or deny", "ByteSize": "size, such as 500MB", "ProvenanceType": "slsa or signature", "Each": "finding, package or platform", "VEXStatus": "not_affected or fixed",
+	"Effect": "block or warn", "OptInEffect": "block or warn", "evidence.Severity": "severity", "Fixable": "available or unavailable",
+	"Inheritance": "approved", "UnmatchedImages": "allow or deny", "ByteSize": "size, such as 500MB", "ProvenanceType": "slsa or signature", "Each": "finding, package or platform", "evidence.VEXStatus": "not_affected or fixed",
 	"time.Duration": "duration", "time.Time": "date",
 }
 

@@ -2,11 +2,13 @@ package policy
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // rule is a Rule, compiled to be matched against many findings.
@@ -41,39 +43,39 @@ func compileRules(rules []Rule) []rule {
 	return compiled
 }
 
-func (r *rule) matches(s *indexedFinding) bool {
+func (r *rule) matches(s *indexed.Finding) bool {
 	switch {
 	case !s.Severity.AtLeast(r.Severity),
-		r.Fix == FixableYes && !s.fixable,
-		r.Fix == FixableNo && s.fixable,
+		r.Fix == FixableYes && !s.Fixable,
+		r.Fix == FixableNo && s.Fixable,
 		r.KEV && s.KEV == nil,
-		r.CVSS > 0 && s.scored && s.cvss < r.CVSS,
+		r.CVSS > 0 && s.Scored && s.Score < r.CVSS,
 		!r.EPSS.reachedBy(s.EPSS):
 		return false
 	}
 	return r.matchesID(s) && r.matchesPackage(s)
 }
 
-func (r *rule) matchesID(s *indexedFinding) bool {
-	return r.ids == nil || slices.ContainsFunc(s.ids, func(id string) bool { return r.ids[id] })
+func (r *rule) matchesID(s *indexed.Finding) bool {
+	return r.ids == nil || slices.ContainsFunc(s.LowerIDs, func(id string) bool { return r.ids[id] })
 }
 
-func (r *rule) matchesPackage(s *indexedFinding) bool {
+func (r *rule) matchesPackage(s *indexed.Finding) bool {
 	return (r.packageType == nil || r.packageType.Match(s.Package.Type)) &&
 		(r.name == nil || r.name.Match(s.Package.Name)) &&
-		r.purl.Match(purlOf(&s.Package))
+		r.purl.Match(match.PackagePURL(&s.Package))
 }
 
 // reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not
 // a probability, counts as above.
-func (t EPSSThreshold) reachedBy(e *EPSS) bool {
+func (t EPSSThreshold) reachedBy(e *evidence.EPSS) bool {
 	below := func(value, threshold float64) bool { return 0 <= value && value < threshold }
 	return e == nil || !below(e.Score, t.Score) && !below(e.Percentile, t.Percentile)
 }
 
 // blocks returns the first instant when r blocks s, or the zero time if r has no grace period for
 // s.
-func (r *rule) blocks(s *indexedFinding, fixed time.Time) time.Time {
+func (r *rule) blocks(s *indexed.Finding, fixed time.Time) time.Time {
 	if r.Grace <= 0 || s.KEV != nil || fixed.IsZero() {
 		return time.Time{}
 	}
@@ -98,14 +100,14 @@ func (v verdict) plain() verdict {
 // decide chooses the rule that decides: the first that blocks now, else the one whose grace period
 // ends first, else the first whose findings are inherited, else the first that warns. Custom rules
 // come after the others, but a custom rule that fails blocks before all.
-func (e *evaluation) decide(s *indexedFinding) verdict {
+func (e *evaluation) decide(s *indexed.Finding) verdict {
 	custom := e.customMatches(s)
 	for _, m := range custom {
 		if m.err != nil {
 			return verdict{rule: m.rule, message: m.message, unevaluated: true}
 		}
 	}
-	d := ruleMatching{evaluation: e, finding: s, inherited: e.inherited.has(s)}
+	d := ruleMatching{evaluation: e, finding: s, inherited: e.inherits(s)}
 	for i := range e.rules {
 		if r := &e.rules[i]; r.matches(s) && d.blocks(r, "") {
 			return verdict{rule: r}
@@ -124,10 +126,10 @@ func (e *evaluation) decide(s *indexedFinding) verdict {
 	return d.warns
 }
 
-// deliberation collects the results of the rules that match a finding.
+// ruleMatching collects the results of the rules that match a finding.
 type ruleMatching struct {
 	*evaluation
-	finding                  *indexedFinding
+	finding                  *indexed.Finding
 	inherited                bool
 	inGrace, inherits, warns verdict
 	fixed, undecided         time.Time // set once a rule with a grace period needs them
@@ -148,7 +150,7 @@ func (d *ruleMatching) blocks(r *rule, message string) bool {
 		return false
 	}
 	if r.Grace > 0 && d.fixed.IsZero() && d.undecided.IsZero() {
-		d.fixed, d.undecided = d.finding.fixed(d.now)
+		d.fixed, d.undecided = d.finding.Fixed(d.now)
 		d.changes(d.undecided)
 	}
 	blocks := r.blocks(d.finding, d.fixed)
@@ -164,23 +166,23 @@ func (d *ruleMatching) blocks(r *rule, message string) bool {
 
 // findingMessage describes the finding: its id, its package, the values that the rule looks at, and
 // the fix.
-func findingMessage(s *indexedFinding, v verdict) string {
+func findingMessage(s *indexed.Finding, v verdict) string {
 	var b strings.Builder
-	b.WriteString(s.ID + " in " + joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())
+	b.WriteString(s.ID + " in " + wording.Joined(s.Package.Name, s.Package.Version) + ": severity " + s.Severity.String())
 	if v.rule.KEV && s.KEV != nil {
 		b.WriteString(", known to be exploited")
 	}
 	if v.rule.EPSS != (EPSSThreshold{}) {
-		b.WriteString(", " + epssText(s.EPSS))
+		b.WriteString(", " + wording.EPSS(s.EPSS))
 	}
 	if v.rule.CVSS > 0 {
 		score := "unknown"
-		if s.scored {
-			score = formatNumber(s.cvss)
+		if s.Scored {
+			score = wording.Number(s.Score)
 		}
 		b.WriteString(", CVSS " + score)
 	}
-	b.WriteString(", " + fixText(s.Finding))
+	b.WriteString(", " + wording.Fix(s.Finding))
 	if v.message != "" {
 		b.WriteString("; " + v.message)
 	}
@@ -188,35 +190,46 @@ func findingMessage(s *indexedFinding, v verdict) string {
 		b.WriteString("; the approved image has it too")
 	}
 	if !v.blocks.IsZero() {
-		b.WriteString("; blocks from " + formatTime(v.blocks) + ", when its grace of " + formatDuration(v.rule.Grace) + " ends")
+		b.WriteString("; blocks from " + wording.Time(v.blocks) + ", when its grace of " + wording.Duration(v.rule.Grace) + " ends")
 	}
 	return b.String()
 }
 
-func epssText(e *EPSS) string {
-	if e == nil {
-		return "EPSS unknown"
-	}
-	return "EPSS " + formatNumber(e.Score) + " (percentile " + formatNumber(e.Percentile) + ")"
+// MatchingRule is a rule that matches a finding.
+type MatchingRule struct {
+	Rule     string        `json:"rule"`
+	Position Position      `json:"position,omitzero"`
+	Scope    string        `json:"scope,omitempty"`
+	Effect   Effect        `json:"effect"`
+	Grace    time.Duration `json:"grace,omitempty"`
 }
 
-func formatNumber(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }
-
-func fixText(f *Finding) string {
-	if len(f.Fixes) > 0 {
-		versions := make([]string, len(f.Fixes))
-		for i, fix := range f.Fixes {
-			versions[i] = fix.Version
+// Matcher returns a function that lists all rules of p that match a finding of a platform of in, not only
+// the deciding one: in the order of the file, custom rules last. A custom rule that cannot be evaluated
+// matches. A nil policy has no rules.
+func (p *Policy) Matcher(in *evidence.Input, now time.Time) func(*evidence.Platform, *evidence.Finding) []MatchingRule {
+	e := newEvaluation(p, in, now)
+	return func(platform *evidence.Platform, f *evidence.Finding) (matching []MatchingRule) {
+		for _, r := range e.matching(indexed.New(f, platform)) {
+			m := MatchingRule{Rule: r.Name, Position: r.Position, Effect: r.Effect, Grace: r.Grace}
+			if scope := e.policy.at[r.Position]; scope != nil {
+				m.Scope = scope.String()
+			}
+			matching = append(matching, m)
 		}
-		return "fixed in " + strings.Join(versions, ", ")
+		return matching
 	}
-	switch f.FixState {
-	case FixAvailable:
-		return "fixed in an unknown version"
-	case FixNone:
-		return "not fixed yet"
-	case FixWont:
-		return "its vendor will not fix it"
+}
+
+// matching returns all rules that match s.
+func (e *evaluation) matching(s *indexed.Finding) (rules []*rule) {
+	for i := range e.rules {
+		if r := &e.rules[i]; r.matches(s) {
+			rules = append(rules, r)
+		}
 	}
-	return "no known fix"
+	for _, m := range e.customMatches(s) {
+		rules = append(rules, m.rule)
+	}
+	return rules
 }

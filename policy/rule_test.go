@@ -9,19 +9,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
 )
 
 const ruleDay = 24 * time.Hour
 
-func matches(r Rule, f Finding) bool {
-	return compileRules([]Rule{r})[0].matches(newIndexedFinding(&f, &Platform{}))
+func matches(r Rule, f evidence.Finding) bool {
+	return compileRules([]Rule{r})[0].matches(indexed.New(&f, &evidence.Platform{}))
 }
 
 // withFeeds returns evidence from a database with the KEV and EPSS feeds.
-func withFeeds(findings ...Finding) Input {
+func withFeeds(findings ...evidence.Finding) evidence.Input {
 	in := withFindings(findings...)
 	for _, name := range []string{"epss", "kev"} {
-		in.Database.Providers = append(in.Database.Providers, Provider{Name: name, Captured: now.Add(-2 * time.Hour)})
+		in.Database.Providers = append(in.Database.Providers, evidence.Provider{Name: name, Captured: now.Add(-2 * time.Hour)})
 	}
 	return in
 }
@@ -32,18 +34,18 @@ func blockBy(r Rule) *Policy {
 }
 
 func TestRuleConditions(t *testing.T) {
-	f := finding("GHSA-1", SeverityMedium)
+	f := finding("GHSA-1", evidence.SeverityMedium)
 	f.Aliases = []string{"CVE-2024-1"}
 	listed := f
-	listed.KEV = &KEV{Added: now}
+	listed.KEV = &evidence.KEV{Added: now}
 	likely := f
-	likely.EPSS = &EPSS{Score: 0.1, Percentile: 0.95}
+	likely.EPSS = &evidence.EPSS{Score: 0.1, Percentile: 0.95}
 	scored := f
-	scored.CVSS = []CVSS{{Score: 5}, {Score: 9}, {Score: 1}}
+	scored.CVSS = []evidence.CVSS{{Score: 5}, {Score: 9}, {Score: 1}}
 	for _, tt := range []struct {
 		name string
 		rule Rule
-		f    Finding
+		f    evidence.Finding
 		want bool
 	}{
 		{"listed", Rule{KEV: true}, listed, true},
@@ -65,8 +67,8 @@ func TestRuleConditions(t *testing.T) {
 		{"purl", Rule{Package: PackageCondition{PURL: "pkg:npm/lodash@4.*"}}, f, true},
 		{"other purl", Rule{Package: PackageCondition{PURL: "pkg:npm/lodash@5.*"}}, f, false},
 		{"and", Rule{Package: PackageCondition{Type: "npm", Name: "other"}}, f, false},
-		{"all", Rule{IDs: []string{"GHSA-1"}, Severity: SeverityMedium, Package: PackageCondition{Type: "*"}}, f, true},
-		{"all but the severity", Rule{IDs: []string{"GHSA-1"}, Severity: SeverityHigh}, f, false},
+		{"all", Rule{IDs: []string{"GHSA-1"}, Severity: evidence.SeverityMedium, Package: PackageCondition{Type: "*"}}, f, true},
+		{"all but the severity", Rule{IDs: []string{"GHSA-1"}, Severity: evidence.SeverityHigh}, f, false},
 	} {
 		if got := matches(tt.rule, tt.f); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
@@ -76,11 +78,11 @@ func TestRuleConditions(t *testing.T) {
 
 func TestMissingScoreIsNotLow(t *testing.T) {
 	highest := []Rule{{CVSS: 10}, {EPSS: EPSSThreshold{Score: 1}}, {EPSS: EPSSThreshold{Percentile: 1}}}
-	for name, f := range map[string]Finding{
+	for name, f := range map[string]evidence.Finding{
 		"none":       {},
-		"not number": {CVSS: []CVSS{{Score: math.NaN()}}, EPSS: &EPSS{Score: math.NaN(), Percentile: math.NaN()}},
-		"negative":   {CVSS: []CVSS{{Score: -1}}, EPSS: &EPSS{Score: -1, Percentile: -1}},
-		"one beyond": {CVSS: []CVSS{{Score: 1}, {Score: 11}}, EPSS: &EPSS{Score: 2, Percentile: 2}},
+		"not number": {CVSS: []evidence.CVSS{{Score: math.NaN()}}, EPSS: &evidence.EPSS{Score: math.NaN(), Percentile: math.NaN()}},
+		"negative":   {CVSS: []evidence.CVSS{{Score: -1}}, EPSS: &evidence.EPSS{Score: -1, Percentile: -1}},
+		"one beyond": {CVSS: []evidence.CVSS{{Score: 1}, {Score: 11}}, EPSS: &evidence.EPSS{Score: 2, Percentile: 2}},
 	} {
 		for _, r := range highest {
 			if !matches(r, f) {
@@ -110,9 +112,9 @@ func TestDatabaseWithoutFeedIsNotClean(t *testing.T) {
 }
 
 // graced returns a finding whose fix was available on that day.
-func graced(day time.Time) Finding {
-	f := finding("CVE-1", SeverityHigh)
-	f.Fixes = []Fix{{Version: "3"}, {Version: "2", Available: day}, {Version: "4", Available: day.Add(ruleDay)}}
+func graced(day time.Time) evidence.Finding {
+	f := finding("CVE-1", evidence.SeverityHigh)
+	f.Fixes = []evidence.Fix{{Version: "3"}, {Version: "2", Available: day}, {Version: "4", Available: day.Add(ruleDay)}}
 	return f
 }
 
@@ -147,22 +149,22 @@ func TestGraceEndsToTheSecond(t *testing.T) {
 
 func TestUndatedFindingHasNoGrace(t *testing.T) {
 	p := blockBy(Rule{Grace: 100 * ruleDay})
-	published := finding("CVE-1", SeverityHigh)
+	published := finding("CVE-1", evidence.SeverityHigh)
 	published.Published = now.Add(-ruleDay)
 	passed(t, p.Evaluate(withFeeds(published), now))
 	published.Published = now.Add(-100 * ruleDay)
 	denied(t, p.Evaluate(withFeeds(published), now), "vulnerability rule")
 
-	denied(t, p.Evaluate(withFeeds(finding("CVE-1", SeverityHigh)), now), "vulnerability rule")
+	denied(t, p.Evaluate(withFeeds(finding("CVE-1", evidence.SeverityHigh)), now), "vulnerability rule")
 
 	// The day of the fix counts if it is known.
-	published.Fixes = []Fix{{Version: "2", Available: now.Add(-ruleDay)}}
+	published.Fixes = []evidence.Fix{{Version: "2", Available: now.Add(-ruleDay)}}
 	passed(t, p.Evaluate(withFeeds(published), now))
 }
 
 func TestExploitedFindingHasNoGrace(t *testing.T) {
 	f := graced(now.Add(-ruleDay))
-	f.KEV = &KEV{}
+	f.KEV = &evidence.KEV{}
 	denied(t, blockBy(Rule{Grace: 100 * ruleDay}).Evaluate(withFeeds(f), now), "vulnerability rule")
 }
 
@@ -187,13 +189,13 @@ func TestFutureFixGrantsNoGrace(t *testing.T) {
 
 func TestFirstRuleThatBlocksNowDecides(t *testing.T) {
 	f := graced(now.Add(-10 * ruleDay))
-	f.Severity = SeverityHigh
+	f.Severity = evidence.SeverityHigh
 	rules := map[string]Rule{
 		"w":  {Effect: Warn},
 		"w2": {Effect: Warn},
-		"b":  {Severity: SeverityHigh},
+		"b":  {Severity: evidence.SeverityHigh},
 		"b2": {},
-		"c":  {Severity: SeverityCritical},
+		"c":  {Severity: evidence.SeverityCritical},
 		"9":  {Grace: 9 * ruleDay},
 		"14": {Grace: 14 * ruleDay},
 		"11": {Grace: 11 * ruleDay},
@@ -233,17 +235,17 @@ func TestExceptionForFindingInGraceIsNotUnused(t *testing.T) {
 }
 
 func TestMessageSaysWhatTheRuleLooksAt(t *testing.T) {
-	f := finding("CVE-1", SeverityHigh)
-	f.KEV, f.EPSS, f.CVSS = &KEV{}, &EPSS{Score: 0.97123, Percentile: 0.999}, []CVSS{{Score: 9.8}}
+	f := finding("CVE-1", evidence.SeverityHigh)
+	f.KEV, f.EPSS, f.CVSS = &evidence.KEV{}, &evidence.EPSS{Score: 0.97123, Percentile: 0.999}, []evidence.CVSS{{Score: 9.8}}
 	all := Rule{KEV: true, EPSS: EPSSThreshold{Score: 0.1}, CVSS: 9}
 	for _, tt := range []struct {
 		rule Rule
-		f    Finding
+		f    evidence.Finding
 		want string
 	}{
 		{all, f, "CVE-1 in lodash 4.17.20: severity high, known to be exploited, EPSS 0.97123 (percentile 0.999), CVSS 9.8, fixed in 4.17.21"},
 		{Rule{}, f, "CVE-1 in lodash 4.17.20: severity high, fixed in 4.17.21"},
-		{Rule{CVSS: 1, EPSS: EPSSThreshold{Score: 1}}, finding("CVE-1", SeverityHigh),
+		{Rule{CVSS: 1, EPSS: EPSSThreshold{Score: 1}}, finding("CVE-1", evidence.SeverityHigh),
 			"CVE-1 in lodash 4.17.20: severity high, EPSS unknown, CVSS unknown, fixed in 4.17.21"},
 	} {
 		d := blockBy(tt.rule).Evaluate(withFeeds(tt.f), now)

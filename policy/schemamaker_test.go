@@ -6,6 +6,8 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // keywords is a part of a schema. encoding/json sorts its keys.
@@ -188,7 +190,7 @@ var refined = map[string]keywords{
 	"ImageRule.maxLayers":        {"type": "integer", "minimum": 1},
 	"DatabaseRule.minAdvisories": {"type": "integer", "minimum": 1},
 	"ImageRule.ports":            {"type": "array", "items": keywords{"type": "string", "pattern": `^\s*[0-9]{1,5}(-[0-9]{1,5})?(/[A-Za-z]+)?\s*$`}},
-	"VEXRule.accept":             listOf(enum(string(VEXNotAffected), string(VEXFixed))),
+	"VEXRule.accept":             listOf(enum(string(evidence.VEXNotAffected), string(evidence.VEXFixed))),
 	"VEXRule.justifications":     listOf(enum(vexJustifications...)),
 	"SignerRule.key":             {"type": "string", "pattern": "-----BEGIN PUBLIC KEY-----"},
 	"Rule.ids":                   listOf(keywords{"type": "string", "pattern": `^\s*[^*\s]+\s*$`}),
@@ -229,6 +231,8 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 		return listOf(items)
 	case *ast.SelectorExpr:
 		switch x.Sel.Name {
+		case "Severity":
+			return severitySchema()
 		case "Duration":
 			return keywords{"type": "string", "minLength": 1,
 				"pattern": `^(\+` + goDuration + `+|([0-9]{1,4}w)?([0-9]{1,4}d)?` + goDuration + `*)$`}
@@ -258,8 +262,6 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 			return enum(string(ProvenanceSLSA), string(ProvenanceSignature))
 		case "Each":
 			return enum(string(EachFinding), string(EachPackage), string(EachPlatform))
-		case "Severity":
-			return severitySchema()
 		case "ByteSize":
 			var units []string
 			for _, u := range sizeUnits {
@@ -277,9 +279,10 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 
 // severitySchema suggests the names in lower case, and accepts any letter case.
 func severitySchema() keywords {
-	names := severityNames[SeverityNegligible:]
-	var any []string
-	for _, name := range names {
+	var names, any []string
+	for s := evidence.SeverityNegligible; s <= evidence.SeverityCritical; s++ {
+		name := s.String()
+		names = append(names, name)
 		var b strings.Builder
 		for _, r := range name {
 			b.WriteString("[" + string(r) + strings.ToUpper(string(r)) + "]")

@@ -1,13 +1,14 @@
 package policy
 
 import (
-	"fmt"
 	"reflect"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/policy/internal/keys"
 	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // Scope changes parts of the policy for some images. All scopes that match an image apply, in the
@@ -44,29 +45,29 @@ func (s *Scope) matches(n match.Image) bool {
 	return false
 }
 
-func (d *decoder) scopes(to *[]Scope) reader {
-	return d.list(maxScopes, func(n *yaml.Node) {
-		s := Scope{Position: d.position(n), Policy: Policy{File: d.file}}
-		fields := append([]field{mandatory("match", d.patterns(&s.Match))}, d.scopeFields(&s.Policy)...)
-		d.mapping(n, "a scope", fields...)
+func (d *decoder) scopes(to *[]Scope) strict.Reader {
+	return d.List(maxScopes, func(n *yaml.Node) {
+		s := Scope{Position: d.position(n), Policy: Policy{File: d.File}}
+		fields := append([]strict.Field{strict.Mandatory("match", d.patterns(&s.Match))}, d.scopeFields(&s.Policy)...)
+		d.Mapping(n, "a scope", fields...)
 		s.Keys = spelledOut(n)
 		if n.Kind == yaml.MappingNode && len(s.Keys) == 0 {
-			d.problem(n, "a scope without any section has no effect")
+			d.Problem(n, "a scope without any section has no effect")
 		}
 		*to = append(*to, s)
 	})
 }
 
 // patterns reads one pattern or a list of them.
-func (d *decoder) patterns(to *[]string) reader {
-	list := d.texts(to, func(string) error { return nil }, "nothing would match")
+func (d *decoder) patterns(to *[]string) strict.Reader {
+	list := d.Texts(to, func(string) error { return nil }, "nothing would match")
 	return func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode {
 			list(key, value)
 			return
 		}
 		var pattern string
-		d.text(&pattern)(key, value)
+		d.Text(&pattern)(key, value)
 		*to = []string{pattern}
 	}
 }
@@ -125,6 +126,18 @@ func (p *Policy) forImage(repository string) scoped {
 	return s
 }
 
+// ForImage returns the policy for the images of a repository: the matching scopes are applied, and
+// all scopes are removed.
+func (p *Policy) ForImage(repository string) *Policy {
+	s := p.forImage(repository)
+	own := *s.Policy
+	own.Images = nil
+	if s.matched {
+		own.UnmatchedImages = UnmatchedAllow
+	}
+	return &own
+}
+
 func (s *scoped) apply(scope *Scope) {
 	if s.at == nil {
 		p := *s.Policy
@@ -133,7 +146,7 @@ func (s *scoped) apply(scope *Scope) {
 	to, from := reflect.ValueOf(s.Policy).Elem(), reflect.ValueOf(&scope.Policy).Elem()
 	for _, key := range scope.Keys {
 		name, inner, nested := strings.Cut(key, ".")
-		to, from := fieldNamed(to, name), fieldNamed(from, name)
+		to, from := keys.Field(to, name), keys.Field(from, name)
 		switch {
 		case nested:
 			o := override{instead: to.FieldByName("Position").Interface().(Position), by: scope}
@@ -153,10 +166,10 @@ func (s *scoped) apply(scope *Scope) {
 // effect for a group of effects changes all effects that it stands for.
 func setKey(to, from reflect.Value, key string) []string {
 	outer, inner, nested := strings.Cut(key, ".")
-	to, from = fieldNamed(to, outer), fieldNamed(from, outer)
+	to, from = keys.Field(to, outer), keys.Field(from, outer)
 	switch {
 	case nested:
-		fieldNamed(to, inner).Set(fieldNamed(from, inner))
+		keys.Field(to, inner).Set(keys.Field(from, inner))
 	case isEffectGroup(to.Type()):
 		return setEffects(to, from, outer)
 	default:
@@ -189,18 +202,6 @@ func (s *scoped) merge(scope *Scope, to, from reflect.Value) reflect.Value {
 		merged = reflect.Append(merged, element)
 	}
 	return merged
-}
-
-// fieldNamed returns the field for a key of the file. The key equals the field's name in JSON. It
-// panics if the field is missing: the decoder has accepted the key, so this is a bug in this
-// package.
-func fieldNamed(v reflect.Value, key string) reflect.Value {
-	for i := range v.NumField() {
-		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name == key {
-			return v.Field(i)
-		}
-	}
-	panic(fmt.Sprintf("%s has no field for the key %q", v.Type(), key))
 }
 
 // locate sets the scope of v, if v comes from one.

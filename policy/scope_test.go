@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/keys"
 )
 
 const scopedPolicy = `version: 1
@@ -45,7 +48,7 @@ func TestParseScopes(t *testing.T) {
 			Policy: Policy{
 				File: "p.yaml", SBOM: SBOMRule{Position: at(14, 5), MinPackages: 1},
 				Rules: []Rule{
-					{Name: "rest", Position: at(17, 9), Severity: SeverityHigh},
+					{Name: "rest", Position: at(17, 9), Severity: evidence.SeverityHigh},
 					{Name: "banned", Position: at(19, 9), IDs: []string{"CVE-1"}},
 				},
 			},
@@ -107,7 +110,7 @@ func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 		inner := named(name + ": {zzzzzzzzzz: 1}")
 		field := reflect.Value{}
 		if name != "match" {
-			field = fieldNamed(reflect.ValueOf(Policy{}), name)
+			field = keys.Field(reflect.ValueOf(Policy{}), name)
 		}
 		switch {
 		case name == "match":
@@ -166,16 +169,16 @@ func TestLaterScopeWins(t *testing.T) {
     rules: [{name: all, severity: high}]
 `)
 	got := p.forImage("any").Rules
-	if len(got) != 2 || got[0].Severity != SeverityHigh || got[0].Effect != Block || got[1].Name != "more" {
+	if len(got) != 2 || got[0].Severity != evidence.SeverityHigh || got[0].Effect != Block || got[1].Name != "more" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestViolationsNameTheirScope(t *testing.T) {
 	p := parsed(t, scopedPolicy)
-	in := withFindings(finding("CVE-1", SeverityLow), finding("CVE-2", SeverityCritical))
+	in := withFindings(finding("CVE-1", evidence.SeverityLow), finding("CVE-2", evidence.SeverityCritical))
 	in.Platforms[0].Packages = nil
-	in.Platforms[0].Unknowns = []Unknown{{Reason: "r"}}
+	in.Platforms[0].Unknowns = []evidence.Unknown{{Reason: "r"}}
 	in.Image.Repository = "registry.example/legacy/app"
 	d := p.Evaluate(in, now)
 	var got []string
@@ -202,7 +205,7 @@ func TestViolationsNameTheirScope(t *testing.T) {
 
 func TestScopedExceptionIsForItsImagesAlone(t *testing.T) {
 	p := parsed(t, minimal+"images: [{match: a, exceptions: [{id: CVE-1, reason: r, owner: o, expires: 2026-07-01}]}]\n")
-	in := withFindings(finding("CVE-1", SeverityHigh))
+	in := withFindings(finding("CVE-1", evidence.SeverityHigh))
 	d := p.Evaluate(in, now)
 	denied(t, d, "vulnerability all")
 	if len(d.Warnings) != 0 {
@@ -216,30 +219,4 @@ func TestScopedExceptionIsForItsImagesAlone(t *testing.T) {
 		t.Error("its life has no bound")
 	}
 	denied(t, p.Evaluate(in, now), "vulnerability all", "exception exceptions.maxLifetime")
-}
-
-func TestLintScopes(t *testing.T) {
-	got := lint(t, `version: 1
-rules:
-  - name: high
-    severity: high
-  - name: medium
-    severity: medium
-images:
-  - match: [GHCR.io/a, "b:*", "docker-archive:builds/*"]
-    rules:
-      - {name: critical, severity: critical}
-      - {name: low, severity: low}
-    exceptions:
-      - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
-`)
-	want := []string{
-		`p.yaml:8:5: the scope has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
-		`p.yaml:8:5: the scope has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
-		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it matches`,
-		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // sections returns a policy with rules about licenses, packages and the image, and exceptions for
@@ -68,7 +70,7 @@ func (g generator) sections() *Policy {
 	return p
 }
 
-func (g generator) configured() Input {
+func (g generator) configured() evidence.Input {
 	in := cleanInput()
 	in.Image.Reference = pick(g, "app:1", "app:1", "app")
 	in.Database.Source = pick(g, "https://db.example/x", "https://db.example/x", "https://db.example/x", "")
@@ -77,9 +79,9 @@ func (g generator) configured() Input {
 		p := cleanInput().Platforms[0]
 		p.Platform = fmt.Sprint("linux/", i)
 		p.Distribution.ID = pick(g, "debian", "debian", "debian", "alpine")
-		p.Packages = append(repeat(g, 3, func() Package {
+		p.Packages = append(repeat(g, 3, func() evidence.Package {
 			name, version := pick(g, "a", "b", "c"), pick(g, "1.0.0", "1.1.0", "2.0.0", "next")
-			return Package{
+			return evidence.Package{
 				Name: name, Version: version, Type: "npm", PURL: pick(g, "", "pkg:npm/"+name+"@"+version),
 				Licenses: repeat(g, 2, func() string {
 					return pick(g, "MIT", "MIT", "MIT OR Zlib", "GPL-2.0+", "MIT AND Zlib", "Foo", "see COPYING")
@@ -87,22 +89,22 @@ func (g generator) configured() Input {
 			}
 		}), npm("certificates", "1.0.0"))
 		p.Packages[len(p.Packages)-1].Licenses = []string{"MIT"}
-		p.Size, p.Layers, p.Base = pick(g, int64(100), 100, 101), []Layer{{}, {}}[:1+g.IntN(2)], &Base{Name: pick(g, "x", "x", "y")}
-		p.Config = &ImageConfig{
+		p.Size, p.Layers, p.Base = pick(g, int64(100), 100, 101), []evidence.Layer{{}, {}}[:1+g.IntN(2)], &evidence.Base{Name: pick(g, "x", "x", "y")}
+		p.Config = &evidence.ImageConfig{
 			User: pick(g, "1000", "1000", ""), Labels: map[string]string{"a": "x", "b": pick(g, "x1", "x1", "y")},
 			ExposedPorts: repeat(g, 3, func() string { return pick(g, "80", "85/tcp", "90", "91", "80/udp") }), Created: g.instant(),
-			Secrets: repeat(g, 1, func() Secret { return Secret{Where: pick(g, "a", "b"), Kind: "k"} }),
+			Secrets: repeat(g, 1, func() evidence.Secret { return evidence.Secret{Where: pick(g, "a", "b"), Kind: "k"} }),
 		}
 		in.Platforms = append(in.Platforms, p)
 	}
-	in.Attestations = repeat(g, 4, func() Attestation {
-		a := Attestation{Digest: fmt.Sprint(g.IntN(9)), Subject: pick(g, in.Image.Digest, in.Image.Digest, in.Platforms[0].Digest, "sha256:other")}
+	in.Attestations = repeat(g, 4, func() evidence.Attestation {
+		a := evidence.Attestation{Digest: fmt.Sprint(g.IntN(9)), Subject: pick(g, in.Image.Digest, in.Image.Digest, in.Platforms[0].Digest, "sha256:other")}
 		if s := g.signer(); s != nil {
 			a.Signer = *s
 		}
 		if g.IntN(3) > 0 {
 			a.PredicateType = "https://slsa.dev/provenance/v1"
-			a.Provenance = &Provenance{Builder: pick(g, "builder", "builder", "other", ""), Source: pick(g, "https://git.example/app", "https://git.example/app", "x", "")}
+			a.Provenance = &evidence.Provenance{Builder: pick(g, "builder", "builder", "other", ""), Source: pick(g, "https://git.example/app", "https://git.example/app", "x", "")}
 		}
 		return a
 	})
@@ -139,7 +141,7 @@ func FuzzEvaluateSections(f *testing.F) {
 
 // checkPackageOrder checks that the same evidence in another order gives the same decision, except
 // for the order of quoted text.
-func checkPackageOrder(t *testing.T, g generator, p *Policy, in Input, d Decision) {
+func checkPackageOrder(t *testing.T, g generator, p *Policy, in evidence.Input, d Decision) {
 	t.Helper()
 	in.Platforms = slices.Clone(in.Platforms)
 	shuffle(g, in.Platforms)
@@ -161,19 +163,19 @@ func checkPackageOrder(t *testing.T, g generator, p *Policy, in Input, d Decisio
 }
 
 // checkLessEvidence checks that missing evidence never lets an image pass.
-func checkLessEvidence(t *testing.T, p *Policy, in Input, d Decision) {
+func checkLessEvidence(t *testing.T, p *Policy, in evidence.Input, d Decision) {
 	t.Helper()
 	if d.Passed {
 		return
 	}
-	for name, lose := range map[string]func(*Platform){
-		"the configuration": func(p *Platform) { p.Config = nil },
-		"the user":          func(p *Platform) { c := *p.Config; c.User = ""; p.Config = &c },
-		"the labels":        func(p *Platform) { c := *p.Config; c.Labels = nil; p.Config = &c },
-		"the date":          func(p *Platform) { c := *p.Config; c.Created = time.Time{}; p.Config = &c },
-		"size and layers":   func(p *Platform) { p.Size, p.Layers = 0, nil },
-		"the base":          func(p *Platform) { p.Base = nil },
-		"the distribution":  func(p *Platform) { p.Distribution = Distribution{} },
+	for name, lose := range map[string]func(*evidence.Platform){
+		"the configuration": func(p *evidence.Platform) { p.Config = nil },
+		"the user":          func(p *evidence.Platform) { c := *p.Config; c.User = ""; p.Config = &c },
+		"the labels":        func(p *evidence.Platform) { c := *p.Config; c.Labels = nil; p.Config = &c },
+		"the date":          func(p *evidence.Platform) { c := *p.Config; c.Created = time.Time{}; p.Config = &c },
+		"size and layers":   func(p *evidence.Platform) { p.Size, p.Layers = 0, nil },
+		"the base":          func(p *evidence.Platform) { p.Base = nil },
+		"the distribution":  func(p *evidence.Platform) { p.Distribution = evidence.Distribution{} },
 	} {
 		less := in
 		less.Platforms = slices.Clone(in.Platforms)

@@ -3,11 +3,14 @@ package policy
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
+	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
 // Set is a list of policies for the same image, such as one of the organization and one of a
@@ -23,7 +26,7 @@ type Set []*Policy
 //
 // Other results are listed for each policy, in the order of the policies. Results of several
 // policies with the same words and position are listed once.
-func (s Set) Evaluate(in Input, now time.Time) Decision {
+func (s Set) Evaluate(in evidence.Input, now time.Time) Decision {
 	if len(s) == 0 {
 		s = Set{nil}
 	}
@@ -35,7 +38,7 @@ func (s Set) Evaluate(in Input, now time.Time) Decision {
 			c.all(check)
 		}
 	}
-	for _, platform := range sortedPlatforms(in.Platforms) {
+	for _, platform := range order.Platforms(in.Platforms) {
 		for _, s := range all {
 			if s.findings {
 				c.findings(platform)
@@ -106,37 +109,19 @@ func (s Set) Validate(now time.Time) error {
 	if len(s) == 0 {
 		s = Set{nil}
 	}
-	d := &decoder{}
+	d := newDecoder("", "")
 	for _, p := range s {
 		err := p.Validate(now)
 		var invalid *ParseError
 		if errors.As(err, &invalid) {
-			d.problems = append(d.problems, invalid.Problems...)
+			for _, p := range invalid.Problems {
+				d.problemAt(p.Position, "%s", p.Message)
+			}
 		} else if err != nil {
 			return err
 		}
 	}
 	return d.err()
-}
-
-// Lint returns the problems of every policy, sorted by position, and reports policies that repeat
-// another one.
-func (s Set) Lint(now time.Time) []Problem {
-	var problems []Problem
-	files := map[string]string{}
-	for _, p := range s {
-		problems = append(problems, p.Lint(now)...)
-		if p == nil || p.Digest == "" {
-			continue
-		}
-		if file, ok := files[p.Digest]; ok {
-			problems = append(problems, Problem{Position{File: p.File}, fmt.Sprintf("the policy adds nothing: %q says the same", file)})
-			continue
-		}
-		files[p.Digest] = p.File
-	}
-	sortProblems(problems)
-	return problems
 }
 
 // evaluators runs the evaluations of the policies step by step, and collects their results in the order
@@ -157,7 +142,7 @@ type resultKey struct {
 	message  string
 }
 
-func newEvaluators(s Set, in *Input, now time.Time) *evaluators {
+func newEvaluators(s Set, in *evidence.Input, now time.Time) *evaluators {
 	c := &evaluators{
 		Decision: Decision{Violations: []Violation{}, Warnings: []Violation{}, Excepted: []Excepted{}, NotAffected: []NotAffected{}, Allowed: []Allowed{}},
 		reported: make(map[resultKey]int),
@@ -198,10 +183,10 @@ func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []
 
 // findings lists every finding with its strictest result. All policies evaluate it anyway, so that
 // their exceptions count as used.
-func (c *evaluators) findings(p *Platform) {
-	findings := sorted(p.Findings, compareFindings)
+func (c *evaluators) findings(p *evidence.Platform) {
+	findings := order.Sorted(p.Findings, order.CompareFindings)
 	for i := range findings {
-		s := newIndexedFinding(&findings[i], p)
+		s := indexed.New(&findings[i], p)
 		strictest := c.policies[0].finding(s)
 		for _, e := range c.policies[1:] {
 			if o := e.finding(s); o.stricterThan(&strictest) {
@@ -212,10 +197,10 @@ func (c *evaluators) findings(p *Platform) {
 	}
 }
 
-func (c *evaluators) list(s *indexedFinding, o outcome) {
+func (c *evaluators) list(s *indexed.Finding, o outcome) {
 	switch o.rank {
 	case allowed:
-		c.Allowed = append(c.Allowed, Allowed{Platform: s.platform.Platform, Finding: *s.Finding})
+		c.Allowed = append(c.Allowed, Allowed{Platform: s.Platform.Platform, Finding: *s.Finding})
 	case excepted:
 		c.Excepted = append(c.Excepted, Excepted{Violation: o.Violation, Exception: *o.exception})
 	case notAffected:
@@ -243,7 +228,7 @@ type outcome struct {
 	rank rank
 	Violation
 	exception *Exception
-	statement *VEXStatement
+	statement *evidence.VEXStatement
 }
 
 // rank orders outcomes, the strictest first.

@@ -1,17 +1,12 @@
 package policy
 
 import (
-	"cmp"
-	"crypto/sha256"
-	"encoding/pem"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/imagegate/imagegate/policy/internal/match"
+	"github.com/imagegate/imagegate/policy/internal/signed"
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a
@@ -31,47 +26,22 @@ type SignerRule struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-// SignerIdentity is a verified signer.
-type Signer struct {
-	// Key is the fingerprint of the key, "sha256:<hex>" of its DER form (SubjectPublicKeyInfo). It
-	// is empty for an identity.
-	Key string `json:"key,omitempty"`
-	// Issuer and Subject come from the certificate. They are empty for a key.
-	Issuer  string `json:"issuer,omitempty"`
-	Subject string `json:"subject,omitempty"`
-}
-
-// String returns the key's fingerprint, or the subject and its issuer.
-func (s *Signer) String() string {
-	switch {
-	case s == nil:
-		return ""
-	case s.Key != "":
-		return "key " + s.Key
-	}
-	return fmt.Sprintf("%s (%s)", s.Subject, s.Issuer)
-}
-
-func compareSigners(a, b *Signer) int {
-	return strings.Compare(a.String(), b.String())
-}
-
-func (d *decoder) signers(to *[]SignerRule) reader {
+func (d *decoder) signers(to *[]SignerRule) strict.Reader {
 	lines := map[string]int{}
-	return d.list(maxSigners, func(n *yaml.Node) {
+	return d.List(maxSigners, func(n *yaml.Node) {
 		r := SignerRule{Position: d.position(n)}
-		d.mapping(n, "a signer",
-			mandatory("name", d.unique(&r.Name, "signer", lines)),
-			optional("key", d.publicKey(&r.Key)),
-			optional("issuer", d.text(&r.Issuer)),
-			optional("subject", d.text(&r.Subject)),
+		d.Mapping(n, "a signer",
+			strict.Mandatory("name", d.Unique(&r.Name, "signer", lines)),
+			strict.Optional("key", d.publicKey(&r.Key)),
+			strict.Optional("issuer", d.Text(&r.Issuer)),
+			strict.Optional("subject", d.Text(&r.Subject)),
 		)
-		d.exactlyOne(n, "a signer", "key", "issuer")
+		d.ExactlyOne(n, "a signer", "key", "issuer")
 		switch {
 		case r.Issuer != "" && r.Subject == "":
-			d.problem(n, `a signer with "issuer" has no "subject", which is mandatory`)
+			d.Problem(n, `a signer with "issuer" has no "subject", which is mandatory`)
 		case r.Key != "" && r.Subject != "":
-			d.problem(n, `a signer with "key" has a "subject", which a key does not state`)
+			d.Problem(n, `a signer with "key" has a "subject", which a key does not state`)
 		}
 		*to = append(*to, r)
 	})
@@ -80,26 +50,24 @@ func (d *decoder) signers(to *[]SignerRule) reader {
 // maxSigners limits the number of signers, because each signature is tried with each of them.
 const maxSigners = 100
 
-func (d *decoder) publicKey(to *string) reader {
-	return scalar(d, to, "a public key in PEM", func(s string) (string, error) {
+func (d *decoder) publicKey(to *string) strict.Reader {
+	return strict.Scalar(d.Decoder, to, "a public key in PEM", func(s string) (string, error) {
 		_, err := Fingerprint(s)
 		return s, err
 	}, "!!str")
 }
 
-// Fingerprint returns the fingerprint of a public key in PEM form, as in SignerIdentity.Key. It does not
+// Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It does not
 // check that the key is usable.
-func Fingerprint(key string) (string, error) {
-	block, rest := pem.Decode([]byte(key))
-	switch {
-	case block == nil:
-		return "", errors.New("holds no PEM block")
-	case block.Type != "PUBLIC KEY":
-		return "", fmt.Errorf("holds a %q and not a %q", block.Type, "PUBLIC KEY")
-	case strings.TrimSpace(string(rest)) != "":
-		return "", errors.New("holds more than one key: list each as a signer")
+func Fingerprint(key string) (string, error) { return signed.Fingerprint(key) }
+
+// knownSigners prepares the signers of a policy for comparison.
+func knownSigners(rules []SignerRule) signed.Signers {
+	known := make([]signed.Known, len(rules))
+	for i, r := range rules {
+		known[i] = signed.Known{Name: r.Name, Key: r.Key, Issuer: r.Issuer, Subject: r.Subject}
 	}
-	return fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)), nil
+	return signed.NewSigners(known)
 }
 
 // checkSigners checks that every signer that a section names is in the policy's list.
@@ -131,66 +99,6 @@ func scopePolicies(p *Policy) []*Policy {
 		out = append(out, &p.Images[i].Policy)
 	}
 	return out
-}
-
-// signers looks up trusted signers by name.
-type signers map[string]signer
-
-type signer struct {
-	key             string
-	issuer, subject match.Glob
-}
-
-func compileSigners(rules []SignerRule) signers {
-	out := signers{}
-	for _, r := range rules {
-		s := signer{}
-		if r.Key != "" {
-			var err error
-			if s.key, err = Fingerprint(r.Key); err != nil {
-				continue // Parse refuses such a key; it matches no signer
-			}
-		} else {
-			s.issuer, s.subject = match.NewGlob(r.Issuer), match.NewGlob(r.Subject)
-		}
-		out[r.Name] = s
-	}
-	return out
-}
-
-// has reports whether s is one of the named signers.
-func (all signers) has(names []string, s Signer) bool {
-	return slices.ContainsFunc(names, func(name string) bool {
-		known, ok := all[name]
-		if !ok {
-			return false
-		}
-		if known.key != "" || s.Key != "" {
-			return known.key == s.Key
-		}
-		return s.Subject != "" && s.Issuer != "" && known.issuer.Match(s.Issuer) && known.subject.Match(s.Subject)
-	})
-}
-
-// lintSigners reports identities that match everyone.
-func lintSigners(rules []SignerRule) []Problem {
-	var problems []Problem
-	for _, r := range rules {
-		if onlyStars(r.Issuer) || onlyStars(r.Subject) {
-			problems = append(problems, Problem{r.Position, fmt.Sprintf(
-				"signer %q is anybody: %s", r.Name, cmp.Or(starred("issuer", r.Issuer), starred("subject", r.Subject)))})
-		}
-	}
-	return problems
-}
-
-func onlyStars(s string) bool { return s != "" && strings.Trim(s, "*") == "" }
-
-func starred(what, pattern string) string {
-	if !onlyStars(pattern) {
-		return ""
-	}
-	return "its " + what + " matches every one"
 }
 
 // Signers returns the signers of all policies, each once, to look for their signatures.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // ByteSize is a size in bytes. In the file it has a unit: B; kB, MB, GB or TB, which are powers of
@@ -39,7 +41,7 @@ func parseSize(s string) (ByteSize, error) {
 		if !ok {
 			continue
 		}
-		n, err := parseCount(strings.TrimSuffix(number, " "))
+		n, err := strict.ParseCount(strings.TrimSuffix(number, " "))
 		switch {
 		case err != nil:
 			return 0, fmt.Errorf("%q is not a size: want one such as 500MB or 2GiB", s)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/imagegate/imagegate/internal/names"
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
 // UnmatchedImages is the treatment of an image that no scope of a policy matches.
@@ -19,8 +21,8 @@ const (
 // allowWritten is the spelling of UnmatchedAllow in a file.
 const allowWritten = "allow"
 
-func (d *decoder) unmatchedImages(p *Policy) reader {
-	return scalar(d, &p.UnmatchedImages, "allow or deny", func(s string) (UnmatchedImages, error) {
+func (d *decoder) unmatchedImages(p *Policy) strict.Reader {
+	return strict.Scalar(d.Decoder, &p.UnmatchedImages, "allow or deny", func(s string) (UnmatchedImages, error) {
 		switch s {
 		case allowWritten:
 			return UnmatchedAllow, nil
@@ -38,14 +40,6 @@ func (e *evaluation) unmatched() {
 	}
 	e.report(Block, Violation{
 		Kind: KindScope, Rule: "unmatchedImages",
-		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", quoteShort(names.Canonical(e.in.Image.Repository))),
+		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", wording.Quote(names.Canonical(e.in.Image.Repository))),
 	})
-}
-
-// lintUnmatched reports a policy that denies every image because it has no scopes.
-func (p *Policy) lintUnmatched() []Problem {
-	if p.UnmatchedImages != UnmatchedDeny || len(p.Images) > 0 {
-		return nil
-	}
-	return []Problem{{Position{File: p.File}, `"unmatchedImages: deny" denies every image: there are no "images"`}}
 }

@@ -1,27 +1,16 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/imagegate/imagegate/internal/clock"
-	"github.com/imagegate/imagegate/policy/internal/match"
-)
-
-// VEXStatus is the status of a vulnerability in a product, in the words of OpenVEX.
-type VEXStatus string
-
-// The statuses. Only the first two can remove a finding.
-const (
-	VEXNotAffected        VEXStatus = "not_affected"
-	VEXFixed              VEXStatus = "fixed"
-	VEXAffected           VEXStatus = "affected"
-	VEXUnderInvestigation VEXStatus = "under_investigation"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/signed"
+	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/policy/internal/vex"
 )
 
 // vexJustifications are the justifications of OpenVEX and CSAF.
@@ -52,7 +41,7 @@ type VEXRule struct {
 	Position Position `json:"position,omitzero"`
 	// Accept lists the statuses that remove a finding: not_affected, fixed or both. Default: none.
 	// Example: "accept: [not_affected]".
-	Accept []VEXStatus `json:"accept,omitempty"`
+	Accept []evidence.VEXStatus `json:"accept,omitempty"`
 	// Justifications lists the only justifications that are accepted for not_affected, in the words
 	// of OpenVEX. Default: any, and also no justification. Example: "justifications:
 	// [component_not_present]".
@@ -66,47 +55,28 @@ type VEXRule struct {
 	Signers []string `json:"signers,omitempty"`
 }
 
-// VEXStatement states how a vulnerability affects some products.
-type VEXStatement struct {
-	ID      string   `json:"id"`
-	Aliases []string `json:"aliases,omitempty"`
-	// Products lists purls of packages, or images by digest, "sha256:<hex>", or by purls of type
-	// oci. Subcomponents lists purls of packages in these products.
-	Products      []string  `json:"products,omitempty"`
-	Subcomponents []string  `json:"subcomponents,omitempty"`
-	Status        VEXStatus `json:"status"`
-	Justification string    `json:"justification,omitempty"`
-	Impact        string    `json:"impact,omitempty"`
-	// Document names the document of the statement, and Author the author that it states.
-	Document string `json:"document,omitempty"`
-	Author   string `json:"author,omitempty"`
-	// Signer is the verified signer, or nil if the statement is not signed.
-	Signer    *Signer   `json:"signer,omitempty"`
-	Timestamp time.Time `json:"timestamp,omitzero"`
-}
-
-func (d *decoder) vex(r *VEXRule) reader {
+func (d *decoder) vex(r *VEXRule) strict.Reader {
 	return func(key, n *yaml.Node) {
 		r.Position = d.position(key)
 		var accept []string
-		d.mapping(n, quoted(key),
-			optional("accept", d.texts(&accept, checkAccepted, "leave the section out to accept nothing")),
-			optional("justifications", d.texts(&r.Justifications, checkJustification, "leave it out to accept any")),
-			optional("files", d.yes(&r.Files)),
-			optional("signers", d.texts(&r.Signers, func(string) error { return nil }, "leave it out to accept none")),
+		d.Mapping(n, strict.Quoted(key),
+			strict.Optional("accept", d.Texts(&accept, checkAccepted, "leave the section out to accept nothing")),
+			strict.Optional("justifications", d.Texts(&r.Justifications, checkJustification, "leave it out to accept any")),
+			strict.Optional("files", d.Yes(&r.Files)),
+			strict.Optional("signers", d.Texts(&r.Signers, func(string) error { return nil }, "leave it out to accept none")),
 		)
 		for _, status := range accept {
-			r.Accept = append(r.Accept, VEXStatus(status))
+			r.Accept = append(r.Accept, evidence.VEXStatus(status))
 		}
 	}
 }
 
 func checkAccepted(s string) error {
-	switch VEXStatus(s) {
-	case VEXNotAffected, VEXFixed:
+	switch evidence.VEXStatus(s) {
+	case evidence.VEXNotAffected, evidence.VEXFixed:
 		return nil
 	}
-	return fmt.Errorf("%q takes no finding away: want %s or %s", s, VEXNotAffected, VEXFixed)
+	return fmt.Errorf("%q takes no finding away: want %s or %s", s, evidence.VEXNotAffected, evidence.VEXFixed)
 }
 
 func checkJustification(s string) error {
@@ -116,169 +86,16 @@ func checkJustification(s string) error {
 	return nil
 }
 
+// statements prepares the statements that the rule trusts for finding those about a finding.
+func (r *VEXRule) statements(e *evaluation) *vex.Statements {
+	trusts := func(s *evidence.VEXStatement) bool { return r.trusts(s, e.signers) }
+	return vex.New(vex.Rule{Accept: r.Accept, Justifications: r.Justifications, Trusts: trusts}, e.in, e.now, e.changes)
+}
+
 // trusts reports whether a statement counts at all.
-func (r *VEXRule) trusts(s *VEXStatement, known signers) bool {
+func (r *VEXRule) trusts(s *evidence.VEXStatement, known signed.Signers) bool {
 	if s.Signer == nil {
 		return r.Files
 	}
-	return known.has(r.Signers, *s.Signer)
-}
-
-// accepts reports whether a statement can remove findings.
-func (r *VEXRule) accepts(s *VEXStatement) bool {
-	switch {
-	case s.Status != VEXNotAffected && s.Status != VEXFixed, !slices.Contains(r.Accept, s.Status):
-		return false
-	case s.Status == VEXNotAffected && len(r.Justifications) > 0:
-		return slices.Contains(r.Justifications, s.Justification)
-	}
-	return true
-}
-
-// statements finds the statements about a finding.
-type statements struct {
-	image string // the image's digest
-	byID  map[string][]*statement
-}
-
-type statement struct {
-	*VEXStatement
-	accepted      bool
-	since         time.Time // compared to find the latest statement
-	products      []product
-	subcomponents []match.PURLPattern
-}
-
-// product is an image, or a pattern for packages.
-type product struct {
-	name     string // the key that groups statements by product
-	image    bool
-	packages match.PURLPattern
-}
-
-// neverReplaced is later than the date of any statement.
-var neverReplaced = time.Unix(1<<40, 0)
-
-// newStatements prepares the statements that r trusts. It calls later with the instants when other
-// statements begin to count. It returns nil if r accepts none.
-func newStatements(r *VEXRule, known signers, in *Input, now time.Time, later func(time.Time)) *statements {
-	if len(r.Accept) == 0 {
-		return nil
-	}
-	all := &statements{image: in.Image.Digest, byID: make(map[string][]*statement)}
-	for i := range in.VEX {
-		s := &statement{VEXStatement: &in.VEX[i], since: in.VEX[i].Timestamp}
-		if !r.trusts(s.VEXStatement, known) {
-			continue
-		}
-		s.accepted = r.accepts(s.VEXStatement)
-		if counts := s.Timestamp.Add(-clock.Skew); s.accepted && counts.After(now) {
-			later(counts)
-			continue
-		}
-		if !s.accepted && s.Timestamp.IsZero() {
-			s.since = neverReplaced
-		}
-		for _, p := range s.Products {
-			s.products = append(s.products, newProduct(p))
-		}
-		for _, p := range s.Subcomponents {
-			s.subcomponents = append(s.subcomponents, match.LiteralPURL(p))
-		}
-		ids := lowerIDs(s.ID, s.Aliases)
-		slices.Sort(ids)
-		for _, id := range slices.Compact(ids) {
-			if id != "" {
-				all.byID[id] = append(all.byID[id], s)
-			}
-		}
-	}
-	return all
-}
-
-func newProduct(s string) product {
-	const oci = "pkg:oci/"
-	switch {
-	case len(s) >= len(oci) && strings.EqualFold(s[:len(oci)], oci):
-		return product{name: strings.ToLower(match.SplitPURL(s).Version.Text), image: true}
-	case strings.HasPrefix(s, "pkg:"):
-		return product{name: s, packages: match.LiteralPURL(s)}
-	}
-	return product{name: strings.ToLower(s), image: true}
-}
-
-// removing returns the statement that removes f, or nil. If several products are affected, it
-// returns the latest statement.
-func (all *statements) removing(f *indexedFinding) *VEXStatement {
-	if all == nil {
-		return nil
-	}
-	latest := map[string]*statement{} // by product
-	for _, id := range f.ids {
-		for _, s := range all.byID[id] {
-			for i := range s.products {
-				p := &s.products[i]
-				if all.covers(s, p, f) && s.replaces(latest[p.name]) {
-					latest[p.name] = s
-				}
-			}
-		}
-	}
-	var deciding *statement
-	for _, s := range latest {
-		if !s.accepted {
-			return nil
-		}
-		if s.replaces(deciding) {
-			deciding = s
-		}
-	}
-	if deciding == nil {
-		return nil
-	}
-	return deciding.VEXStatement
-}
-
-// covers reports whether s is about f's package in p.
-func (all *statements) covers(s *statement, p *product, f *indexedFinding) bool {
-	// A statement that does not remove the finding need not be exact.
-	none, some := len(s.subcomponents) == 0, false
-	for _, c := range s.subcomponents {
-		some = some || c.Match(f.purl)
-	}
-	if p.image {
-		return (p.name == all.image || p.name == f.platform.Digest) && p.name != "" && (some || none && !s.accepted)
-	}
-	return p.packages.Match(f.purl) && (none || !s.accepted)
-}
-
-// replaces reports whether s counts instead of b: it is later, or equally old and less permissive.
-// Otherwise a fixed order decides, so that the result does not depend on the input's order.
-func (s *statement) replaces(b *statement) bool {
-	if b == nil {
-		return true
-	}
-	if c := s.since.Compare(b.since); c != 0 {
-		return c > 0
-	}
-	if s.accepted != b.accepted {
-		return b.accepted
-	}
-	return compareStatements(s.VEXStatement, b.VEXStatement) < 0
-}
-
-func compareStatements(a, b *VEXStatement) int {
-	return cmp.Or(
-		strings.Compare(a.Document, b.Document),
-		compareSigners(a.Signer, b.Signer),
-		strings.Compare(a.ID, b.ID),
-		strings.Compare(string(a.Status), string(b.Status)),
-		strings.Compare(a.Justification, b.Justification),
-		strings.Compare(a.Author, b.Author),
-		strings.Compare(a.Impact, b.Impact),
-		a.Timestamp.Compare(b.Timestamp),
-		slices.Compare(a.Aliases, b.Aliases),
-		slices.Compare(a.Products, b.Products),
-		slices.Compare(a.Subcomponents, b.Subcomponents),
-	)
+	return known.Has(r.Signers, *s.Signer)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/clock"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var (
@@ -17,31 +18,31 @@ var (
 )
 
 // lodash returns the finding that the statements in these tests are about.
-func lodash() Finding {
-	f := finding("GHSA-1", SeverityHigh)
+func lodash() evidence.Finding {
+	f := finding("GHSA-1", evidence.SeverityHigh)
 	f.Aliases = []string{"CVE-1"}
 	return f
 }
 
 // statementFor returns a statement that lodash is not affected.
-func statementFor(product string, subcomponents ...string) VEXStatement {
-	return VEXStatement{
-		ID: "CVE-1", Status: VEXNotAffected, Products: []string{product}, Subcomponents: subcomponents,
+func statementFor(product string, subcomponents ...string) evidence.VEXStatement {
+	return evidence.VEXStatement{
+		ID: "CVE-1", Status: evidence.VEXNotAffected, Products: []string{product}, Subcomponents: subcomponents,
 		Justification: "component_not_present", Timestamp: now.Add(-ruleDay), Document: "d",
 	}
 }
 
 // removing reports whether the statements remove lodash, under a policy that accepts files and one
 // signer.
-func takesAway(t *testing.T, statements ...VEXStatement) bool {
+func takesAway(t *testing.T, statements ...evidence.VEXStatement) bool {
 	t.Helper()
 	p := blockAll()
 	p.Signers = []SignerRule{{Name: "ours", Issuer: "https://login.example", Subject: "*@example.com"}}
-	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Files: true, Signers: []string{"ours"}}
+	p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected, evidence.VEXFixed}, Files: true, Signers: []string{"ours"}}
 	return takenAwayBy(t, p, statements...)
 }
 
-func takenAwayBy(t *testing.T, p *Policy, statements ...VEXStatement) bool {
+func takenAwayBy(t *testing.T, p *Policy, statements ...evidence.VEXStatement) bool {
 	t.Helper()
 	in := withFindings(lodash())
 	in.VEX = statements
@@ -55,7 +56,7 @@ func takenAwayBy(t *testing.T, p *Policy, statements ...VEXStatement) bool {
 func TestStatementsAreAboutTheirProducts(t *testing.T) {
 	oci := "pkg:oci/app@" + strings.Replace(imageDigest, ":", "%3A", 1) + "?repository_url=registry.example/team/app"
 	for name, tt := range map[string]struct {
-		s    VEXStatement
+		s    evidence.VEXStatement
 		want bool
 	}{
 		"package":                  {statementFor("pkg:npm/lodash@4.17.20"), true},
@@ -67,7 +68,7 @@ func TestStatementsAreAboutTheirProducts(t *testing.T) {
 		"star as version":          {statementFor("pkg:npm/lodash@*"), false},
 		"qualifier not there":      {statementFor("pkg:npm/lodash?arch=amd64"), false},
 		"package in a package":     {statementFor("pkg:npm/lodash", "pkg:npm/lodash"), false},
-		"no product":               {VEXStatement{ID: "CVE-1", Status: VEXNotAffected}, false},
+		"no product":               {evidence.VEXStatement{ID: "CVE-1", Status: evidence.VEXNotAffected}, false},
 		"empty product":            {statementFor(""), false},
 		"package in image":         {statementFor(imageDigest, "pkg:npm/lodash"), true},
 		"package in platform":      {statementFor(platformDigest, "pkg:npm/lodash@4.17.20"), true},
@@ -88,9 +89,9 @@ func TestStatementsAreAboutTheirProducts(t *testing.T) {
 
 	in := withFindings(lodash())
 	in.Image.Digest = ""
-	in.VEX = []VEXStatement{statementFor("", "pkg:npm/lodash"), statementFor("pkg:oci/app", "pkg:npm/lodash")}
+	in.VEX = []evidence.VEXStatement{statementFor("", "pkg:npm/lodash"), statementFor("pkg:oci/app", "pkg:npm/lodash")}
 	p := blockAll()
-	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
+	p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected}, Files: true}
 	if d := p.Evaluate(in, now); len(d.NotAffected) != 0 {
 		t.Errorf("an image without digest is named by nothing: %+v", d.NotAffected)
 	}
@@ -111,8 +112,8 @@ func TestStatementsAreAboutTheirVulnerability(t *testing.T) {
 }
 
 func TestAffectedStatementSuppressesNothing(t *testing.T) {
-	for status, want := range map[VEXStatus]bool{
-		VEXNotAffected: true, VEXFixed: true, VEXAffected: false, VEXUnderInvestigation: false, "": false, "NOT_AFFECTED": false,
+	for status, want := range map[evidence.VEXStatus]bool{
+		evidence.VEXNotAffected: true, evidence.VEXFixed: true, evidence.VEXAffected: false, evidence.VEXUnderInvestigation: false, "": false, "NOT_AFFECTED": false,
 	} {
 		s := statementFor("pkg:npm/lodash")
 		s.Status = status
@@ -120,7 +121,7 @@ func TestAffectedStatementSuppressesNothing(t *testing.T) {
 			t.Errorf("%q: %v", status, got)
 		}
 		p := blockAll()
-		p.VEX = VEXRule{Accept: []VEXStatus{VEXAffected, VEXUnderInvestigation, "", "NOT_AFFECTED"}, Files: true}
+		p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXAffected, evidence.VEXUnderInvestigation, "", "NOT_AFFECTED"}, Files: true}
 		if takenAwayBy(t, p, s) {
 			t.Errorf("%q takes away what it must not, whatever the policy says", status)
 		}
@@ -130,17 +131,17 @@ func TestAffectedStatementSuppressesNothing(t *testing.T) {
 // TestUnsignedStatementDoesNotCount checks unsigned statements from the registry. Otherwise anyone
 // who can push to the image's repository could remove its findings.
 func TestUnsignedStatementDoesNotCount(t *testing.T) {
-	accept := []VEXStatus{VEXNotAffected}
-	a := &Signer{Issuer: "https://login.example", Subject: "a@example.com"}
+	accept := []evidence.VEXStatus{evidence.VEXNotAffected}
+	a := &evidence.Signer{Issuer: "https://login.example", Subject: "a@example.com"}
 	for name, tt := range map[string]struct {
 		rule   VEXRule
-		signer *Signer
+		signer *evidence.Signer
 		want   bool
 	}{
 		"no section":             {VEXRule{}, nil, false},
 		"no section, signed":     {VEXRule{}, a, false},
 		"nothing accepted":       {VEXRule{Files: true, Signers: []string{"anyone"}}, nil, false},
-		"another status":         {VEXRule{Accept: []VEXStatus{VEXFixed}, Files: true}, nil, false},
+		"another status":         {VEXRule{Accept: []evidence.VEXStatus{evidence.VEXFixed}, Files: true}, nil, false},
 		"neither":                {VEXRule{Accept: accept}, nil, false},
 		"unsigned":               {VEXRule{Accept: accept, Signers: []string{"anyone"}}, nil, false},
 		"file":                   {VEXRule{Accept: accept, Files: true}, nil, true},
@@ -148,10 +149,10 @@ func TestUnsignedStatementDoesNotCount(t *testing.T) {
 		"signed by another":      {VEXRule{Accept: accept, Signers: []string{"b"}}, a, false},
 		"signed":                 {VEXRule{Accept: accept, Signers: []string{"b", "a"}}, a, true},
 		"by a name that is none": {VEXRule{Accept: accept, Signers: []string{"c"}}, a, false},
-		"by nobody":              {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signer{}, false},
-		"key":                    {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signer{Key: testFingerprint}, true},
-		"another key":            {VEXRule{Accept: accept, Signers: []string{"key"}}, &Signer{Key: "sha256:00"}, false},
-		"key for an identity":    {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &Signer{Key: testFingerprint}, false},
+		"by nobody":              {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &evidence.Signer{}, false},
+		"key":                    {VEXRule{Accept: accept, Signers: []string{"key"}}, &evidence.Signer{Key: testFingerprint}, true},
+		"another key":            {VEXRule{Accept: accept, Signers: []string{"key"}}, &evidence.Signer{Key: "sha256:00"}, false},
+		"key for an identity":    {VEXRule{Accept: accept, Signers: []string{"anyone"}}, &evidence.Signer{Key: testFingerprint}, false},
 		"identity for a key":     {VEXRule{Accept: accept, Signers: []string{"key"}}, a, false},
 	} {
 		p := blockAll()
@@ -168,7 +169,7 @@ func TestUnsignedStatementDoesNotCount(t *testing.T) {
 
 func TestJustifications(t *testing.T) {
 	p := blockAll()
-	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Files: true, Justifications: []string{"inline_mitigations_already_exist"}}
+	p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected, evidence.VEXFixed}, Files: true, Justifications: []string{"inline_mitigations_already_exist"}}
 	s := statementFor("pkg:npm/lodash")
 	for justification, want := range map[string]bool{"inline_mitigations_already_exist": true, "component_not_present": false, "": false} {
 		s.Justification = justification
@@ -176,42 +177,42 @@ func TestJustifications(t *testing.T) {
 			t.Errorf("%q: %v", justification, got)
 		}
 	}
-	s.Status = VEXFixed // needs no justification
+	s.Status = evidence.VEXFixed // needs no justification
 	if !takenAwayBy(t, p, s) {
 		t.Error("fixed has no justification")
 	}
 }
 
 func TestLatestStatementCounts(t *testing.T) {
-	at := func(hours int, status VEXStatus, product string, subcomponents ...string) VEXStatement {
+	at := func(hours int, status evidence.VEXStatus, product string, subcomponents ...string) evidence.VEXStatement {
 		s := statementFor(product, subcomponents...)
 		s.Status, s.Timestamp = status, now.Add(time.Duration(hours)*time.Hour)
 		return s
 	}
-	undated := at(0, VEXAffected, "pkg:npm/lodash")
+	undated := at(0, evidence.VEXAffected, "pkg:npm/lodash")
 	undated.Timestamp = time.Time{}
-	aliased := at(-1, VEXAffected, "pkg:npm/lodash")
+	aliased := at(-1, evidence.VEXAffected, "pkg:npm/lodash")
 	aliased.ID = "GHSA-1"
-	foreign := at(-1, VEXAffected, "pkg:npm/lodash")
-	foreign.Signer = &Signer{Issuer: "https://login.example", Subject: "someone"}
+	foreign := at(-1, evidence.VEXAffected, "pkg:npm/lodash")
+	foreign.Signer = &evidence.Signer{Issuer: "https://login.example", Subject: "someone"}
 	oci := "pkg:oci/app@" + imageDigest
 	const lodash, exact = "pkg:npm/lodash", "pkg:npm/lodash@4.17.20"
 	for name, tt := range map[string]struct {
-		statements []VEXStatement
+		statements []evidence.VEXStatement
 		want       bool
 	}{
-		"affected later":           {[]VEXStatement{at(-2, VEXNotAffected, lodash), at(-1, VEXAffected, lodash)}, false},
-		"affected before":          {[]VEXStatement{at(-2, VEXAffected, lodash), at(-1, VEXNotAffected, lodash)}, true},
-		"at the same time":         {[]VEXStatement{at(-1, VEXNotAffected, lodash), at(-1, VEXAffected, lodash)}, false},
-		"affected without date":    {[]VEXStatement{undated, at(-1, VEXNotAffected, lodash)}, false},
-		"affected by alias":        {[]VEXStatement{at(-2, VEXNotAffected, lodash), aliased}, false},
-		"affected, says a foreign": {[]VEXStatement{at(-2, VEXNotAffected, lodash), foreign}, true},
-		"products disagree":        {[]VEXStatement{at(-2, VEXAffected, lodash), at(-1, VEXNotAffected, exact)}, false},
-		"products agree":           {[]VEXStatement{at(-2, VEXFixed, lodash), at(-1, VEXNotAffected, exact)}, true},
-		"image and package":        {[]VEXStatement{at(-2, VEXUnderInvestigation, imageDigest), at(-1, VEXNotAffected, lodash)}, false},
-		"image, then its package":  {[]VEXStatement{at(-2, VEXUnderInvestigation, imageDigest), at(-1, VEXNotAffected, oci, lodash)}, true},
-		"package, then its image":  {[]VEXStatement{at(-2, VEXNotAffected, imageDigest, exact), at(-1, VEXAffected, oci)}, false},
-		"another package of image": {[]VEXStatement{at(-2, VEXNotAffected, imageDigest, exact), at(-1, VEXAffected, oci, "pkg:npm/x")}, true},
+		"affected later":           {[]evidence.VEXStatement{at(-2, evidence.VEXNotAffected, lodash), at(-1, evidence.VEXAffected, lodash)}, false},
+		"affected before":          {[]evidence.VEXStatement{at(-2, evidence.VEXAffected, lodash), at(-1, evidence.VEXNotAffected, lodash)}, true},
+		"at the same time":         {[]evidence.VEXStatement{at(-1, evidence.VEXNotAffected, lodash), at(-1, evidence.VEXAffected, lodash)}, false},
+		"affected without date":    {[]evidence.VEXStatement{undated, at(-1, evidence.VEXNotAffected, lodash)}, false},
+		"affected by alias":        {[]evidence.VEXStatement{at(-2, evidence.VEXNotAffected, lodash), aliased}, false},
+		"affected, says a foreign": {[]evidence.VEXStatement{at(-2, evidence.VEXNotAffected, lodash), foreign}, true},
+		"products disagree":        {[]evidence.VEXStatement{at(-2, evidence.VEXAffected, lodash), at(-1, evidence.VEXNotAffected, exact)}, false},
+		"products agree":           {[]evidence.VEXStatement{at(-2, evidence.VEXFixed, lodash), at(-1, evidence.VEXNotAffected, exact)}, true},
+		"image and package":        {[]evidence.VEXStatement{at(-2, evidence.VEXUnderInvestigation, imageDigest), at(-1, evidence.VEXNotAffected, lodash)}, false},
+		"image, then its package":  {[]evidence.VEXStatement{at(-2, evidence.VEXUnderInvestigation, imageDigest), at(-1, evidence.VEXNotAffected, oci, lodash)}, true},
+		"package, then its image":  {[]evidence.VEXStatement{at(-2, evidence.VEXNotAffected, imageDigest, exact), at(-1, evidence.VEXAffected, oci)}, false},
+		"another package of image": {[]evidence.VEXStatement{at(-2, evidence.VEXNotAffected, imageDigest, exact), at(-1, evidence.VEXAffected, oci, "pkg:npm/x")}, true},
 	} {
 		for range 2 {
 			if got := takesAway(t, tt.statements...); got != tt.want {
@@ -224,11 +225,11 @@ func TestLatestStatementCounts(t *testing.T) {
 
 func TestStatementFromTheFutureTakesNothingAway(t *testing.T) {
 	p := blockAll()
-	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
+	p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected}, Files: true}
 	in := withFindings(lodash())
 	s := statementFor("pkg:npm/lodash")
 	s.Timestamp = now.Add(clock.Skew + time.Hour)
-	in.VEX = []VEXStatement{s}
+	in.VEX = []evidence.VEXStatement{s}
 	d := p.Evaluate(in, now)
 	denied(t, d, "vulnerability all")
 	if want := now.Add(time.Hour); !d.Until.Equal(want) {
@@ -238,7 +239,7 @@ func TestStatementFromTheFutureTakesNothingAway(t *testing.T) {
 	before := s
 	before.Timestamp = now
 	affected := s
-	affected.Status = VEXAffected
+	affected.Status = evidence.VEXAffected
 	if takesAway(t, before, affected) {
 		t.Error("what takes nothing away counts at once")
 	}
@@ -246,10 +247,10 @@ func TestStatementFromTheFutureTakesNothingAway(t *testing.T) {
 
 func TestNotAffected(t *testing.T) {
 	p := blockBy(Rule{Grace: 30 * ruleDay})
-	p.VEX = VEXRule{Accept: []VEXStatus{VEXNotAffected}, Files: true}
+	p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected}, Files: true}
 	f := graced(now.Add(-ruleDay))
 	in := withFeeds(f)
-	in.VEX = []VEXStatement{statementFor("pkg:npm/lodash")}
+	in.VEX = []evidence.VEXStatement{statementFor("pkg:npm/lodash")}
 	d := p.Evaluate(in, now)
 	want := []NotAffected{{
 		Violation: Violation{
@@ -278,7 +279,7 @@ func TestParseVEX(t *testing.T) {
 signers: [{name: ours, issuer: https://login.example, subject: "*@example.com"}]
 `)
 	want := VEXRule{
-		Position: at(4, 1), Accept: []VEXStatus{VEXNotAffected, VEXFixed}, Justifications: []string{"component_not_present"},
+		Position: at(4, 1), Accept: []evidence.VEXStatus{evidence.VEXNotAffected, evidence.VEXFixed}, Justifications: []string{"component_not_present"},
 		Files: true, Signers: []string{"ours"},
 	}
 	if diff := cmp.Diff(want, p.VEX); diff != "" {

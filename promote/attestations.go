@@ -10,60 +10,60 @@ import (
 
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// CopyPlan holds the signatures and attestations that were found on the image in staging: those that
-// are copied unchanged to the approved registries, and those that are skipped.
+// CopyPlan has the signatures and attestations of the image in staging. Those in Copy are copied
+// unchanged to the approved registries. Those in Skip are not copied.
 type CopyPlan struct {
-	// TrustedSigners are the signers that the policies trust. Each copied item verifies against one of
-	// them.
+	// TrustedSigners are the signers that the policies trust. Each copied item must verify against
+	// one of them.
 	TrustedSigners trust.Trust
 	Copy           []AttestationCopy
 	Skip           []SkippedAttestation
 }
 
-// AttestationCopy is one signature or attestation that is copied.
+// AttestationCopy is a signature or attestation to copy.
 type AttestationCopy struct {
 	CopiedAttestation
-	// Form is the form of storage, in staging and after the copy: Legacy or Bundle.
+	// Form is the signature format, in staging and in the copy: Legacy or Bundle.
 	Form trust.Format
-	// Exactly one of Signature and Envelope is set: the item to store.
+	// Signature or Envelope is the item to store. Exactly one of them is set.
 	Signature *trust.Signature
 	Envelope  trust.Envelope
 }
 
 // CopiedAttestation is the entry in the signed decision for a copied item.
 type CopiedAttestation struct {
-	// Predicate type of the attestation. Default: it is a signature.
+	// Predicate type of the attestation. Default: the item is a signature.
 	PredicateType string `json:"predicateType,omitempty"`
 	// Digest that the item is attached to.
 	Subject string `json:"subject"`
 	// SHA-256 of the signed content.
 	Digest string `json:"digest"`
-	// Form of storage: legacy or bundle.
+	// Signature format: legacy or bundle.
 	Format string `json:"format"`
-	// Trusted signer that made it.
-	Signer policy.Signer `json:"signer"`
+	// Trusted signer of the item.
+	Signer evidence.Signer `json:"signer"`
 }
 
-// SkippedAttestation is a signature or attestation that was skipped.
+// SkippedAttestation is the entry in the signed decision for an item that was not copied.
 type SkippedAttestation struct {
-	// Predicate type of the attestation. Default: it is a signature.
+	// Predicate type of the attestation. Default: the item is a signature.
 	PredicateType string `json:"predicateType,omitempty"`
 	// Digest that the item is attached to.
 	Subject string `json:"subject"`
 	// SHA-256 of the signed content, if it was readable.
 	Digest string `json:"digest,omitempty"`
-	// Form of storage: legacy or bundle.
+	// Signature format: legacy or bundle.
 	Format string `json:"format"`
 	// Reason why the item was not copied.
 	Reason string `json:"reason"`
 }
 
-// WithCopyPlan returns a Promoter that copies c.Copy. It skips items that look like its own
-// statements: verifiers that trust its signer would accept them as statements about the approved
-// image.
+// WithCopyPlan returns a Promoter that copies the items in c.Copy. It skips items that look like
+// its own statements. Verifiers that trust its signer would accept these items as statements about
+// the approved image.
 func (p *Promoter) WithCopyPlan(c CopyPlan) *Promoter {
 	all := c.Copy
 	c.Copy = nil
@@ -79,8 +79,8 @@ func (p *Promoter) WithCopyPlan(c CopyPlan) *Promoter {
 	return &out
 }
 
-// isOwn reports whether an item has a type that this Promoter makes and was signed by this
-// Promoter's own signer.
+// isOwn reports whether an item looks like a statement of this Promoter: it has a type that the
+// Promoter writes, and the Promoter's own signer signed it.
 func (p *Promoter) isOwn(c AttestationCopy) bool {
 	if c.Signature == nil && c.PredicateType != DecisionType && c.PredicateType != ReferenceType && !slices.Contains(platformTypes, c.PredicateType) &&
 		!strings.HasSuffix(c.PredicateType, overrideSuffix) {
@@ -115,8 +115,7 @@ func (p *Promoter) copiesFor(digest v1.Hash) attach.Copies {
 	return out
 }
 
-// entries returns the entries of the decision for the copied items, sorted and without
-// duplicates.
+// entries returns the decision's entries for the copied items, sorted and without duplicates.
 func (c CopyPlan) entries() []CopiedAttestation {
 	var out []CopiedAttestation
 	for _, one := range c.Copy {
@@ -128,15 +127,15 @@ func (c CopyPlan) entries() []CopiedAttestation {
 	return slices.Compact(out)
 }
 
-// hasCopies reports whether every copied item that a decision lists is stored in the repository.
+// hasCopies reports whether the repository has every copied item that a decision lists.
 func (s snapshot) hasCopies(ctx context.Context, repo name.Repository, all []CopiedAttestation) (bool, error) {
-	have := map[string]map[string]bool{} // the digests of signed content, by subject and form
+	have := map[string]map[string]bool{} // digests of the stored signed content, by subject and format
 	for _, c := range all {
 		key := c.Subject + " " + c.Format
 		if have[key] == nil {
 			form, err := trust.ParseFormat(c.Format)
 			if err != nil {
-				return false, nil //nolint:nilerr // not a form that this version writes
+				return false, nil //nolint:nilerr // an unknown format: this version does not write it
 			}
 			found, err := s.read(ctx, repo.Digest(c.Subject), form)
 			if err != nil {
@@ -151,7 +150,7 @@ func (s snapshot) hasCopies(ctx context.Context, repo name.Repository, all []Cop
 	return true, nil
 }
 
-// payloadsOf returns the digests of the signed content of all items in the list.
+// payloadsOf returns the digests of the signed content of all items in f.
 func payloadsOf(f found) map[string]bool {
 	out := map[string]bool{}
 	add := func(payload []byte, err error) {

@@ -9,12 +9,12 @@ import (
 
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const notesType = "https://example.com/notes/v1"
 
-// noted returns a statement about a digest by builder, as it is read from staging.
+// noted returns a statement about a digest that builder signed, as imagegate reads it from staging.
 func (w *world) noted(builder *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) AttestationCopy {
 	w.Helper()
 	env, err := trust.Attest(w.Context(), builder, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
@@ -27,7 +27,7 @@ func (w *world) noted(builder *trust.Signer, kind, predicate string, digest v1.H
 		w.Fatal(err)
 	}
 	return AttestationCopy{Form: form, Envelope: env, CopiedAttestation: CopiedAttestation{PredicateType: kind, Subject: digest.String(), Digest: "sha256:" + payloadDigest(payload),
-		Format: form.String(), Signer: policy.Signer{Key: trust.Fingerprint(builder.PublicKey())}}}
+		Format: form.String(), Signer: evidence.Signer{Key: trust.Fingerprint(builder.PublicKey())}}}
 }
 
 func (w *world) notes(repo name.Repository, digest v1.Hash, builder *trust.Signer, form trust.Format) int {
@@ -45,9 +45,9 @@ func (w *world) notes(repo name.Repository, digest v1.Hash, builder *trust.Signe
 	return n
 }
 
-// TestCopiedAttestationsAreStoredTogether checks that copied statements of the same type, by the same
-// signer and about the same digest do not replace each other. Each keeps its form of storage and
-// stays attached to the same digest.
+// TestCopiedAttestationsAreStoredTogether checks that copied statements of the same type, by the
+// same signer and about the same digest do not replace each other. Each keeps its signature format
+// and stays attached to the same digest.
 func TestCopiedAttestationsAreStoredTogether(t *testing.T) {
 	w := newWorld(t)
 	builder := newSigner(t)
@@ -109,12 +109,12 @@ func TestMissingCopyIsCopiedAgain(t *testing.T) {
 	}
 	w.putStatements(tag.Context(), digest, without)
 	if done() {
-		t.Error("it is gone, and all is said to be done")
+		t.Error("a copied statement is missing, but the promotion counts as done")
 	}
 }
 
-// TestOwnStatementsAreNotCopied checks that statements of the gate's own types by its own signer are
-// skipped: verifiers that trust the gate would accept them about the approved image.
+// TestOwnStatementsAreNotCopied checks that statements of the gate's own types by its own signer
+// are skipped. Verifiers that trust the gate would accept such statements about the approved image.
 func TestOwnStatementsAreNotCopied(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -133,8 +133,8 @@ func TestOwnStatementsAreNotCopied(t *testing.T) {
 	}
 }
 
-// TestCopyByUntrustedSignerIsRefused checks that copying a statement by an untrusted signer fails and no
-// tag is written.
+// TestCopyByUntrustedSignerIsRefused checks that copying a statement by an untrusted signer fails
+// and no tag is written.
 func TestCopyByUntrustedSignerIsRefused(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")

@@ -10,22 +10,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Baseline returns the findings of the images now under the tags, from the promoter's own signed
-// scans. If b is nil, nothing can be inherited and missing states the reason: a tag does not exist,
-// or its image does not prove that it passed or does not list its findings. An image with an
-// override did not pass.
+// Baseline returns the findings of the images that the tags currently name, from the promoter's own
+// signed scans. If b is nil, no finding is inherited and missing states the reason. A tag may not
+// exist, or its image may not prove that it passed, or its scan may not list the findings. An image
+// with an override did not pass.
 //
-// With several tags, the baseline has only findings that all their images have. One decision
-// applies to all destinations, and a finding that one of them never had would be new there. So if
-// one tag does not exist, no finding is inherited.
+// With several tags, the baseline has only the findings that all their images have. One decision
+// applies to all destinations, and a finding that is missing from one of them would be new there.
+// So if one tag does not exist, no finding is inherited.
 //
-// An image must have been promoted under the very tag, at most maxAge ago: a pusher without a key
-// may have moved the tag to an older image.
+// An image must have been promoted for its current tag, at most maxAge ago. Otherwise someone
+// without the signing key could move the tag to an older image.
 //
-// Nothing that is in prefetched is read again; prefetched may be nil.
-func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *policy.Baseline, missing string, err error) {
+// Baseline does not read again what prefetched already has. prefetched may be nil.
+func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *evidence.Baseline, missing string, err error) {
 	s := p.verifier.snapshot(prefetched)
 	for i, tag := range tags {
 		t := p.trust
@@ -51,9 +52,9 @@ func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetche
 }
 
 // Baseline returns the findings of an approved image, from scans by signers that t trusts; see
-// Promoter.Baseline. A reference that does not exist is an error here, because the user named it
-// explicitly. If ref has a tag, the image must have been promoted under it.
-func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *policy.Baseline, missing string, err error) {
+// Promoter.Baseline. A reference that does not exist is an error, because the user named it
+// explicitly. If ref has a tag, the image must have been promoted for this tag.
+func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b *evidence.Baseline, missing string, err error) {
 	if tag, ok := ref.(name.Tag); ok {
 		t.Tag = tag.TagStr()
 	}
@@ -61,7 +62,7 @@ func (v *Verifier) Baseline(ctx context.Context, ref name.Reference, t Trust) (b
 	return v.snapshot(nil).baseline(ctx, ref, t)
 }
 
-func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*policy.Baseline, string, error) {
+func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*evidence.Baseline, string, error) {
 	proof, err := s.proveAll(ctx, ref, t, s.v.forms())
 	var invalid *VerifyError
 	if errors.As(err, &invalid) {
@@ -70,7 +71,7 @@ func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*p
 	if err != nil {
 		return nil, "", err
 	}
-	b := &policy.Baseline{Digests: []string{proof.digest.String()}, Findings: []policy.BaselineFinding{}}
+	b := &evidence.Baseline{Digests: []string{proof.digest.String()}, Findings: []evidence.BaselineFinding{}}
 	for _, a := range proof.listed(proof.decision) {
 		if a.PredicateType != ScanType {
 			continue
@@ -84,9 +85,9 @@ func (s snapshot) baseline(ctx context.Context, ref name.Reference, t Trust) (*p
 	return b, "", nil
 }
 
-// scannedFindings returns the findings of a scan statement. It fails if the scan omits the
-// platform, or the package of a finding, because such findings cannot be compared.
-func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
+// scannedFindings returns the findings of a scan statement. It returns an error if the scan does
+// not name the platform or the package of a finding, because such findings cannot be compared.
+func scannedFindings(raw json.RawMessage) ([]evidence.BaselineFinding, error) {
 	var scan struct {
 		Scanner struct {
 			Result struct {
@@ -109,12 +110,12 @@ func scannedFindings(raw json.RawMessage) ([]policy.BaselineFinding, error) {
 	case result.Platform == "":
 		return nil, errors.New("the statement does not name its platform")
 	}
-	var out []policy.BaselineFinding
+	var out []evidence.BaselineFinding
 	for _, f := range *result.Findings {
 		if f.ID == "" || f.Type == "" || f.Name == "" {
-			return nil, fmt.Errorf("the finding %q does not name a package to compare with", f.ID)
+			return nil, fmt.Errorf("the finding %q does not name a package and its type", f.ID)
 		}
-		out = append(out, policy.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
+		out = append(out, evidence.BaselineFinding{Platform: result.Platform, ID: f.ID, Aliases: f.Aliases, Type: f.Type, Name: f.Name})
 	}
 	return out, nil
 }
@@ -131,7 +132,7 @@ type UsedBaseline struct {
 type Inherited struct {
 	// ID of the finding.
 	ID string `json:"id"`
-	// Package of the finding: its purl, or name@version if it has none.
+	// Purl of the package, or name@version if the package has no purl.
 	Package string `json:"package"`
 	// Platform that has the finding.
 	Platform string `json:"platform"`
@@ -139,7 +140,7 @@ type Inherited struct {
 	Rule string `json:"rule"`
 }
 
-func usedBaseline(b *policy.Baseline, warnings []policy.Violation) *UsedBaseline {
+func usedBaseline(b *evidence.Baseline, warnings []policy.Violation) *UsedBaseline {
 	if b == nil {
 		return nil
 	}

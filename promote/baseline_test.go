@@ -16,9 +16,11 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Packages with findings in the test records. The default policy of a world lets both pass.
+// Packages that have findings in the test records. The default policy of a world allows both
+// findings.
 var (
 	oldSSL = lab.Deb{Name: "openssl", Version: "3.0.11-1~deb12u2"} // CVE-2024-0727, medium
 	oldJQ  = lab.Deb{Name: "jq", Version: "1.6-2.1"}               // CVE-2025-48060, unknown severity
@@ -51,7 +53,7 @@ func (w *world) parse(text string) {
 	w.policy = p
 }
 
-// put promotes an image, whatever its findings, and moves the tag.
+// put promotes an image, whatever its findings, and moves the tags to it.
 func (w *world) put(what remote.Taggable, tags ...name.Tag) {
 	w.Helper()
 	w.parse("version: 1\nrules: [{name: all, effect: warn}]\n")
@@ -62,7 +64,7 @@ func (w *world) put(what remote.Taggable, tags ...name.Tag) {
 
 func moving(o *Options) { o.MoveTag = true }
 
-func (w *world) baseline(tags ...name.Tag) (*policy.Baseline, string) {
+func (w *world) baseline(tags ...name.Tag) (*evidence.Baseline, string) {
 	w.Helper()
 	b, missing, err := w.promoter().Baseline(w.Context(), policy.DefaultBaselineMaxAge, nil, tags...)
 	if err != nil {
@@ -74,7 +76,7 @@ func (w *world) baseline(tags ...name.Tag) (*policy.Baseline, string) {
 	return b, missing
 }
 
-func ids(b *policy.Baseline) []string {
+func ids(b *evidence.Baseline) []string {
 	var out []string
 	for _, f := range b.Findings {
 		out = append(out, f.Platform+" "+f.ID+" "+f.Type+" "+f.Name)
@@ -103,7 +105,7 @@ func TestBaselineHasTheFindingsOfTheApprovedImage(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// A verifier sees the same baseline, and a platform by itself has only its own findings.
+	// A Verifier returns the same baseline. A platform alone has only its own findings.
 	v, err := NewVerifier(VerifierOptions{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +155,7 @@ func TestDecisionListsInheritedFindings(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// The promotion counts as done, although the image is now its own baseline.
+	// The promotion counts as done, although the image is its own baseline now.
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
 	if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || !done {
 		t.Errorf("done is %v, %v", done, err)
@@ -187,8 +189,8 @@ func TestNoBaselineWithoutAValidImage(t *testing.T) {
 	}
 }
 
-// TestBaselineOfSeveralTagsHasOnlySharedFindings checks that a finding is inherited only if the images
-// at all destinations have it: otherwise it would be new to one of them.
+// TestBaselineOfSeveralTagsHasOnlySharedFindings checks that a finding is inherited only if the
+// images at all destinations have it. Otherwise the finding would be new at one of them.
 func TestBaselineOfSeveralTagsHasOnlySharedFindings(t *testing.T) {
 	w := newWorld(t)
 	one, other := w.tag("one:stable"), w.tag("other:stable")
@@ -222,7 +224,8 @@ func TestUnreadableBaselineIsAnError(t *testing.T) {
 	}
 }
 
-// TestIncompleteScanIsNotABaseline uses scans of an older gate, which wrote fewer fields.
+// TestIncompleteScanIsNotABaseline checks that a scan without the required fields is not a
+// baseline. Older gates wrote fewer fields.
 func TestIncompleteScanIsNotABaseline(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"scanner": {"result": {"schemaVersion": 1, "platform": "p", "findings": []}}}`:                                        "",

@@ -16,21 +16,21 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Copied counts the blobs that a copy sent.
+// Copied has the counts of blobs that a promotion sent and skipped.
 type Copied struct {
 	// Blobs is the number of distinct blobs of the image. Sent is the number of blobs that were
-	// sent; the others existed already or were mounted.
+	// sent. The other blobs existed already or were mounted.
 	Blobs int `json:"blobs"`
 	Sent  int `json:"sent"`
-	// Bytes is the number of bytes of blobs that were sent, including repeated uploads.
+	// Bytes is the number of blob bytes that were sent, including repeated uploads.
 	Bytes int64 `json:"bytes"`
 	// Skipped is the size of the blobs that were not sent, in bytes.
 	Skipped int64 `json:"skipped"`
 }
 
-// copy pushes the image to the repository by digest: first blobs, then the manifests of platforms
-// and attachments, then the index. It writes no tag. It sends the bytes that were verified and
-// cataloged, and compresses nothing again.
+// copy pushes the image to the repository by digest: first the blobs, then the manifests of
+// platforms and attachments, then the index. It writes no tag. It sends exactly the bytes that were
+// verified and cataloged, without compressing them again.
 func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Repository) (Copied, error) {
 	fail := func(what string, err error) error {
 		return registry.NewError(registry.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
@@ -108,7 +108,7 @@ func countCopied(meters []*meter) (Copied, error) {
 	return out, nil
 }
 
-// imageBlobs lists every config and layer once, in order of first use.
+// imageBlobs returns every config and layer of the image once, in order of first use.
 func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
 	var out []v1.Layer
 	seen := map[v1.Hash]bool{}
@@ -148,8 +148,8 @@ func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
 	return out, nil
 }
 
-// mountable lets a blob be mounted from staging if both repositories are in one registry: then no
-// bytes move.
+// mountable returns a layer that the registry can mount from staging if both repositories are in
+// the same registry. Mounting transfers no bytes.
 func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
 	if src.Transport != gate.Registry || src.Ref.Context().RegistryStr() != dst.RegistryStr() {
 		return l
@@ -157,13 +157,13 @@ func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
 	return &remote.MountableLayer{Layer: l, Reference: src.Ref}
 }
 
-// fetcher is a layer that can be read on demand. If an earlier run cataloged the image, a layer is
-// read only when it must be sent.
+// fetcher is a layer that can be read on demand. If the SBOM came from the cache, a layer is
+// fetched only when it must be sent.
 type fetcher interface {
 	Fetch(ctx context.Context) error
 }
 
-// meter counts the bytes of a blob as they are read for sending.
+// meter is a blob that counts its bytes while they are read for sending.
 type meter struct {
 	v1.Layer
 	ctx      context.Context // context of the copy: Compressed has no context parameter

@@ -10,13 +10,12 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// decide selects the decisions that count and requires each to be a pass, or overridden, and not
-// too old. Among the decisions that t asks for, the newest for each policy and tag counts. So a
-// later denial by a policy outweighs its earlier pass, and a decision by another policy changes
-// nothing.
+// decide selects the decisions that count. It requires each of them to be a pass or overridden, and
+// not too old. For each policy and tag that t selects, only the newest decision counts. So a later
+// denial by a policy outweighs its earlier pass, and decisions by other policies have no effect.
 func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
 	if len(decisions) == 0 {
-		return pr.fail("no decision by a trusted signer is attached%s", because(pr.reasons))
+		return pr.fail("the image has no decision signed by a trusted signer%s", because(pr.reasons))
 	}
 	asked := slices.DeleteFunc(slices.Clone(decisions), func(d signedDecision) bool { return !d.isFor(t) })
 	if len(asked) == 0 {
@@ -32,15 +31,15 @@ func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) erro
 	return nil
 }
 
-// accept requires a decision to be a pass or overridden, and makes it the decision of the proof. An
-// overridden decision is never replaced by a pass: it tells the user more.
+// accept requires a decision to be a pass or overridden, and makes it the decision of the proof. A
+// pass never replaces an overridden decision, because the override is more important for the user.
 func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 	if err := d.check(now); err != nil {
 		return pr.fail("%v", err)
 	}
 	if d.copied {
 		return &VerifyError{Ref: pr.ref.String(), Overtaken: true,
-			Reason: fmt.Sprintf("the newest decision %s, %s, is missing from the list of statements, because another writer has overwritten the list: promote the image again",
+			Reason: fmt.Sprintf("the newest decision %s (%s) is missing from the attachment list, because another writer has overwritten the list: promote the image again",
 				d.describe(), d.Result)}
 	}
 	if d.Result != resultPassed {
@@ -56,14 +55,15 @@ func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 	return nil
 }
 
-// isFor reports whether a decision is by the policy and for the tag that t asks for.
+// isFor reports whether a decision is by the policy and for the tag that t requires.
 func (d decisionPredicate) isFor(t Trust) bool {
 	return (t.Policy == "" || maps.Equal(d.Policy.Digest, digestSet(t.Policy))) &&
 		(t.PolicyName == "" || d.Policy.URI == t.PolicyName) &&
 		(t.Tag == "" || slices.Contains(d.Basis.Tags, t.Tag))
 }
 
-// notAsked returns a message that lists the existing decisions, none of them requested by t.
+// notAsked returns the message for an image that has decisions, but none that matches t. The
+// message lists the decisions.
 func notAsked(decisions []signedDecision, t Trust) string {
 	var want []string
 	if t.PolicyName != "" {
@@ -84,10 +84,10 @@ func notAsked(decisions []signedDecision, t Trust) string {
 	if rest := len(have) - maxDescribed; rest > 0 {
 		have = append(have[:maxDescribed], fmt.Sprintf("%d more", rest))
 	}
-	return fmt.Sprintf("no decision by a trusted signer is %s; the attached decisions are %s", strings.Join(want, " and "), strings.Join(have, "; "))
+	return fmt.Sprintf("the image has no decision %s signed by a trusted signer; its decisions are %s", strings.Join(want, " and "), strings.Join(have, "; "))
 }
 
-// maxDescribed limits the decisions that a message lists.
+// maxDescribed is the maximum number of decisions that a message lists.
 const maxDescribed = 5
 
 // describe returns the policy and the tags of a decision for messages.
@@ -99,9 +99,9 @@ func (d decisionPredicate) describe() string {
 	return fmt.Sprintf("by %s (sha256:%.12s) for %s", d.Policy.URI, d.Policy.Digest["sha256"], tags)
 }
 
-// newestOfEach returns the newest decision for each policy and tag, including ties. Policies are
-// compared by name, so that an edited policy replaces its earlier versions. If t asks for one
-// version, names are ignored.
+// newestOfEach returns the newest decision for each policy and tag, and all of them if several are
+// equally new. Policies are compared by name, so that an edited policy replaces its earlier
+// versions. If t selects a policy by digest, names are ignored.
 func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 	type unit struct{ policy, tag string }
 	newest := map[unit]time.Time{}
@@ -133,7 +133,7 @@ func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 	})
 }
 
-// acceptOverride requires an override of a denial, and requires that t accepts overrides.
+// acceptOverride requires that a denial has a valid override and that t accepts overrides.
 func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error {
 	statement, override, err := pr.overridden(d, now)
 	switch {
@@ -142,7 +142,7 @@ func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error 
 		return nil
 	case err == nil:
 		return &VerifyError{Ref: pr.ref.String(), Overridden: true,
-			Reason: fmt.Sprintf("the decision %s is %s, not %s: an override lets it through until %s, but overrides are not accepted here",
+			Reason: fmt.Sprintf("the decision %s is %s, not %s: an override lets it through until %s, but this verification does not accept overrides",
 				d.describe(), d.Result, resultPassed, override.Expires.Format(time.RFC3339))}
 	case t.AllowOverride:
 		return pr.fail("%v", err)
@@ -150,7 +150,7 @@ func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error 
 	return pr.fail("the decision %s is %s, not %s", d.describe(), d.Result, resultPassed)
 }
 
-// check rejects a decision with an unknown result or a time in the future.
+// check returns an error for a decision with an unknown result or with a time in the future.
 func (d decisionPredicate) check(now time.Time) error {
 	switch {
 	case d.Result != resultPassed && d.Result != resultFailed:
@@ -162,8 +162,8 @@ func (d decisionPredicate) check(now time.Time) error {
 	return nil
 }
 
-// isCurrent returns an error if the decision is too old: older than t.MaxAge, or if that is not
-// set, past the expiry that its policy set. With t.bothLimits, both limits apply.
+// isCurrent returns an error if the decision is too old. The limit is t.MaxAge or, if MaxAge is 0,
+// the expiry that the policy set. With t.bothLimits, both limits apply.
 func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
 	made := fmt.Sprintf("the decision %s was made at %s", d.describe(), d.TimeVerified.Format(time.RFC3339))
 	switch {

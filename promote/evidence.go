@@ -8,10 +8,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Document is a signed statement as a file, for readers without access to a registry.
+// Document is a signed statement as a file, for readers that have no access to the registry.
 type Document struct {
 	Statement
-	// DSSE is the envelope in JSON, with exactly the payload that was signed:
+	// DSSE is the envelope in JSON, with exactly the signed payload:
 	// https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 	DSSE []byte
 }
@@ -27,8 +27,8 @@ func (v *Verifier) Evidence(ctx context.Context, ref name.Reference, t Trust) (*
 	return record, documents, err
 }
 
-// Evidence returns the statements of a record that this Promoter made. It reads no statement that
-// was read for the record.
+// Evidence returns the statements of a record that this Promoter made. It does not read statements
+// again that were read for the record.
 func (p *Promoter) Evidence(ctx context.Context, record *Record) ([]Document, error) {
 	repo, err := name.NewRepository(record.Repository)
 	if err != nil {
@@ -51,11 +51,11 @@ func (v *Verifier) documents(ctx context.Context, record *Record, repo name.Repo
 	if err != nil {
 		return nil, err
 	}
-	envelopes := map[string][]byte{} // by the digest of the payload
+	envelopes := map[string][]byte{} // envelopes by the digest of their payload
 	for _, e := range found.envelopes {
 		st, _, err := t.VerifyOpened(e.opened, digest)
 		if err != nil {
-			continue // the record is verified already: this one is by another signer
+			continue // a statement by another signer; the record was verified before
 		}
 		if envelopes["sha256:"+payloadDigest(st.Payload)], err = e.stored.DSSE(); err != nil {
 			return nil, fmt.Errorf("reading the statements of %s: %w", ref, err)
@@ -65,7 +65,7 @@ func (v *Verifier) documents(ctx context.Context, record *Record, repo name.Repo
 	for _, one := range record.Statements {
 		dsse, ok := envelopes[one.Digest]
 		if !ok {
-			return nil, &VerifyError{Ref: ref.String(), Reason: fmt.Sprintf("the statement %s is no longer attached", one.Digest)}
+			return nil, &VerifyError{Ref: ref.String(), Reason: fmt.Sprintf("the statement %s is no longer attached to the image", one.Digest)}
 		}
 		out = append(out, Document{one, dsse})
 	}

@@ -14,44 +14,44 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Attached is a signature or a statement that is attached to an image or to one of its platforms,
-// whether it counts or not.
+// Attached is a signature or statement that is attached to an image or to one of its platforms. It
+// may be trusted or not.
 type Attached struct {
-	// Subject is the digest that the item is attached to. Platform is the name of that platform and
-	// is empty for the image itself.
+	// Subject is the digest that the item is attached to. Platform is the name of the platform with
+	// this digest. It is empty for the image itself.
 	Subject  string
 	Platform string
-	// Form is the form of storage.
+	// Form is the signature format.
 	Form trust.Format
-	// Signature reports that the item is stored as a signature, not as a statement.
+	// Signature is true if the item is stored as a signature, not as a statement.
 	Signature bool
-	// PredicateType is trust.SignatureType for a signature. It is empty if the item cannot be
-	// parsed.
+	// PredicateType is the predicate type of a statement. It is trust.SignatureType for a
+	// signature, and empty if the item cannot be parsed.
 	PredicateType string
 	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string
-	// Signer is the signer; if the item is not Trusted, this is only a claimed. Signer.At is the time
-	// that a log or a timestamp authority confirmed: proven for a trusted identity, otherwise a
-	// claimed.
+	// Signer is the signer of the item. If Trusted is false, it is only a claim. Signer.At is the
+	// time that a log or a timestamp authority confirmed. It is proven for a trusted identity, and
+	// only a claim otherwise.
 	Signer trust.SignerIdentity
 	// Result and Decided are the result and the time of a trusted decision.
 	Result  string
 	Decided time.Time
-	// Trusted reports that a trusted signer made the item and that it is about this image.
-	// Otherwise, Reason states why it does not count.
+	// Trusted is true if a trusted signer signed the item and the item is about this image.
+	// Otherwise Reason states why the item does not count.
 	Trusted bool
 	Reason  string
 }
 
 // Explanation lists everything that is attached to an image.
 type Explanation struct {
-	Digest   string // of the image
+	Digest   string // digest of the image
 	Attached []Attached
 }
 
 // Explain lists everything that is attached to an image and, for an index, to each of its
-// platforms, and reports whether t accepts it. It proves nothing about the image: the list may be
-// empty.
+// platforms. For each item it states whether t accepts the item. Explain does not prove that the
+// image passed: the list may even be empty.
 func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*Explanation, error) {
 	root, err := v.snapshot(nil).manifest(ctx, ref)
 	if err != nil {
@@ -115,7 +115,8 @@ func (v *Verifier) attachedTo(ctx context.Context, repo name.Repository, digest 
 	return out, nil
 }
 
-// evaluate sets the fields of a from s, and whether it counts by the same rules as collect.
+// evaluate sets the fields of a from s. Whether the item counts is decided by the same rules as in
+// collect.
 func (a *Attached) evaluate(s attach.Stored, repo name.Repository, digest v1.Hash, t Trust) {
 	claimed := s.Unverified()
 	a.PredicateType, a.Digest, a.Signer = claimed.PredicateType, claimed.Digest, claimed.Signer
@@ -145,8 +146,8 @@ func (a *Attached) verify(s attach.Stored, repo name.Repository, digest v1.Hash,
 	return by, err
 }
 
-// decisionFor parses a decision and requires it to be for repo. Another verifier may sign with the
-// same key, and a decision about the same image in another repository counts only there.
+// decisionFor parses a decision and requires it to be for repo. A decision about the same image in
+// another repository counts only there, even if it is signed with the same key.
 func decisionFor(repo name.Repository, st trust.Statement) (decisionPredicate, error) {
 	if err := checkBasis(st.Predicate, resourceURI(repo)); err != nil {
 		return decisionPredicate{}, fmt.Errorf("reading the decision sha256:%s: %w", payloadDigest(st.Payload), err)

@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestExplainStatesWhyAnItemDoesNotCount checks that everything attached to the index and to
-// each platform is listed: as trusted, or with the reason why not.
+// TestExplainStatesWhyAnItemDoesNotCount checks that Explain lists every item that is attached to
+// the index and to each platform, either as trusted or with the reason why it does not count.
 func TestExplainStatesWhyAnItemDoesNotCount(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -32,7 +32,7 @@ func TestExplainStatesWhyAnItemDoesNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Digest != a.Image().Digest.String() {
-		t.Errorf("it is about %s", got.Digest)
+		t.Errorf("the explanation is for %s", got.Digest)
 	}
 	strangers, decisions := 0, 0
 	seen := map[string]int{}
@@ -45,12 +45,12 @@ func TestExplainStatesWhyAnItemDoesNotCount(t *testing.T) {
 			strangers++
 			if one.Trusted || one.Reason != "the signer is not a trusted key" || one.Signer.Key != trust.Fingerprint(stranger.PublicKey()) ||
 				one.Subject != platform.String() || one.Platform == "" {
-				t.Errorf("the stranger's: %+v", one)
+				t.Errorf("the item of the untrusted signer: %+v", one)
 			}
 			continue
 		}
 		if !one.Trusted || one.Reason != "" || one.Signer.Key != trust.Fingerprint(w.signer.PublicKey()) {
-			t.Errorf("ours: %+v", one)
+			t.Errorf("the gate's own item: %+v", one)
 		}
 		if one.PredicateType == DecisionType {
 			decisions++
@@ -68,15 +68,15 @@ func TestExplainStatesWhyAnItemDoesNotCount(t *testing.T) {
 	for _, digest := range []v1.Hash{a.Image().Digest, a.Image().Platforms[0].Digest, platform} {
 		for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 			if seen[digest.String()+" "+f.String()] < 5 {
-				t.Errorf("beside %s, %s: %v", digest, f, seen)
+				t.Errorf("attached to %s, %s: %v", digest, f, seen)
 			}
 		}
 	}
 
-	// Everything is listed even if no signer is trusted.
+	// Explain lists every item, even if no signer is trusted.
 	none, err := v.Explain(t.Context(), repo.Tag("1"), Trust{})
 	if err != nil || len(none.Attached) != len(got.Attached) {
-		t.Fatalf("%d are told of, %v", len(none.Attached), err)
+		t.Fatalf("%d items are listed, %v", len(none.Attached), err)
 	}
 	for _, one := range none.Attached {
 		if one.Trusted || one.Reason == "" || one.Result != "" {

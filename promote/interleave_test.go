@@ -22,17 +22,18 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// pausing stops one client before its request number at, until it is resumed.
+// pausing is a transport that pauses before its request number at, until resume is closed.
 type pausing struct {
 	at     int64
-	what   string // the request, once paused
+	what   string // the paused request
 	seen   atomic.Int64
 	paused chan struct{}
 	resume chan struct{}
 }
 
 func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
-	// The library tries two addresses at once and does not wait for the slower answer.
+	// Do not count /v2/: go-containerregistry pings two addresses at once and does not wait for the
+	// slower response.
 	if req.URL.Path != "/v2/" && p.seen.Add(1) == p.at {
 		p.what = req.Method + " " + req.URL.Path
 		close(p.paused)
@@ -49,7 +50,7 @@ func (w *world) hosts() map[string]string {
 	return map[string]string{"fallback tag": w.approved.Host(), "referrers API": strings.TrimPrefix(server.URL, "http://")}
 }
 
-// repositories counts the repositories in use, because each attempt needs its own.
+// repositories is the number of repositories in use. Each attempt needs its own repository.
 var repositories atomic.Int64
 
 // interleave promotes the first approval, pauses it before one of its requests, promotes the second
@@ -72,7 +73,7 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 		}()
 		select {
 		case <-pause.paused:
-		case err := <-ended: // it has fewer requests
+		case err := <-ended: // the promotion has fewer requests
 			if err != nil {
 				w.Error(err)
 			}
@@ -91,7 +92,7 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 	}
 }
 
-// lastRequests lists the requests about a repository, for error messages.
+// lastRequests returns the requests about a repository, for error messages.
 func (w *world) lastRequests(tag name.Tag) string {
 	var out []string
 	for _, r := range w.approved.Requests() {
@@ -102,7 +103,8 @@ func (w *world) lastRequests(tag name.Tag) string {
 	return strings.Join(out, "\n")
 }
 
-// TestOlderDecisionNeverReplacesANewerOne runs the newer promotion at each point of the older one.
+// TestOlderDecisionNeverReplacesANewerOne checks that an older decision never replaces a newer one.
+// It runs the newer promotion before each request of the older one.
 func TestOlderDecisionNeverReplacesANewerOne(t *testing.T) {
 	w := newWorld(t)
 	img := w.having("linux/amd64", oldSSL)

@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// mirror copies an image or index to a tag of another registry, with the attachments of each
-// digest: the tags and the referrers.
+// mirror copies an image or index to a tag of another registry. It also copies the attachments of
+// each digest, from the tags and from the referrers.
 func (w *world) mirror(from, to name.Tag) {
 	w.Helper()
 	d, err := remote.Get(from)
@@ -93,8 +93,8 @@ func (w *world) mirrorRegistry() *lab.Registry {
 	return r
 }
 
-// TestMirrorIsVerifiedOnlyForTheGivenRepository checks that a copy under another name counts
-// only if the caller names the repository that it was signed for.
+// TestMirrorIsVerifiedOnlyForTheGivenRepository checks that a copy in another repository counts
+// only if the caller names the repository that the image was signed for.
 func TestMirrorIsVerifiedOnlyForTheGivenRepository(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -155,8 +155,8 @@ func (w *world) checkResult(what string, ref name.Reference, signed name.Tag, re
 	}
 }
 
-// TestMirrorNeedsTheSignatureForTheNamedRepository checks that a signature without a decision is
-// bound to the repository, too.
+// TestMirrorNeedsTheSignatureForTheNamedRepository checks that a signature without a decision also
+// counts only for the repository that it names.
 func TestMirrorNeedsTheSignatureForTheNamedRepository(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("team/app:1")

@@ -14,17 +14,17 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// OverrideType is the type of a statement that lets an image through although the decision of a
-// verifier is a denial. No standard defines such a type, so it is in the verifier's own namespace.
+// OverrideType returns the predicate type of an override. An override allows a denied image. No
+// standard defines such a type, so its name begins with the identifier of the verifier.
 func OverrideType(verifier string) string { return verifier + overrideSuffix }
 
 const overrideSuffix = "/override/v1"
 
-// overridePredicate binds an override to one decision about one image in one repository. The gate's
-// key signs it. It proves that the policy allowed the gate to let the image through; it does not
-// prove who the approver was.
+// overridePredicate is an override of one decision about one image in one repository, signed by the
+// gate's signer. It proves that the policy allowed the override. It does not prove the identity of
+// the approver.
 type overridePredicate struct {
-	// The denial that is overridden, by the SHA-256 of its payload.
+	// Denial that is overridden, by the SHA-256 of its payload.
 	Decision resource `json:"decision"`
 	// Digest of the index or manifest.
 	Image string `json:"image"`
@@ -33,15 +33,15 @@ type overridePredicate struct {
 	policy.GrantedOverride
 }
 
-// newOverride returns the override of an approval's decision, identified by its digest. The
-// approval must have an override.
+// newOverride returns the override of an approval's decision. The decision is identified by its
+// digest. The approval must have an override.
 func newOverride(a *gate.Approval, repo name.Repository, decision resource, now time.Time) overridePredicate {
 	return overridePredicate{Decision: decision, Image: a.Image().Digest.String(), ResourceURI: resourceURI(repo),
 		GrantedOverride: a.Decision().Grant(*a.Override(), now)}
 }
 
-// overridden finds the attached statement that overrides a denial. It must be bound to this very
-// decision and must not have ended.
+// overridden returns the attached statement that overrides the denial d. The override must name
+// exactly this decision and must not have expired.
 func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.GrantedOverride, error) {
 	reasons := append([]string{}, pr.reasons...)
 	for _, a := range pr.evidence {
@@ -61,27 +61,28 @@ func (pr *proof) overridden(d signedDecision, now time.Time) (attached, *policy.
 		}
 		reasons = append(reasons, err.Error())
 	}
-	return attached{}, nil, fmt.Errorf("the decision is %s, and no override by a trusted key lets it through%s", d.Result, because(reasons))
+	return attached{}, nil, fmt.Errorf("the decision is %s, and the image has no valid override signed by a trusted signer%s", d.Result, because(reasons))
 }
 
-// check compares an override with the decision that it overrides.
+// check requires that an override matches the decision that it overrides, and that it is complete
+// and current.
 func (o overridePredicate) check(d signedDecision, now time.Time) error {
 	switch {
 	case "sha256:"+o.Decision.Digest["sha256"] != d.Digest:
-		return errors.New("an override is for another decision")
+		return errors.New("an override is for a different decision")
 	case o.Image != d.Basis.Image:
-		return fmt.Errorf("an override is for the image %s", o.Image)
+		return fmt.Errorf("an override is for the different image %s", o.Image)
 	case o.ResourceURI != d.ResourceURI:
-		return fmt.Errorf("an override is for %s", o.ResourceURI)
+		return fmt.Errorf("an override is for the different repository %s", o.ResourceURI)
 	case strings.TrimSpace(o.Reason) == "" || strings.TrimSpace(o.Approver) == "":
 		return errors.New("an override has no reason or no approver")
 	case o.Granted.IsZero():
-		return errors.New("an override does not say when it was granted")
+		return errors.New("an override does not state when it was granted")
 	case clock.IsAhead(o.Granted, now):
-		return fmt.Errorf("an override was granted at %s, in the future: the clock of this machine shows %s. Check both clocks",
+		return fmt.Errorf("an override was granted in the future, at %s, but the clock of this machine shows %s: check both clocks",
 			o.Granted.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case !now.Before(o.Expires):
-		return fmt.Errorf("the override ended on %s", o.Expires.Format(time.RFC3339))
+		return fmt.Errorf("the override expired on %s", o.Expires.Format(time.RFC3339))
 	}
 	return nil
 }

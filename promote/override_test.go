@@ -38,7 +38,7 @@ func asked() policy.Override {
 	return policy.Override{Reason: "the repair itself is vulnerable", Approver: "oncall@example.com", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 }
 
-// acceptOverride checks an image that is denied, and overrides the denial.
+// letThrough checks an image that must be denied, and overrides the denial.
 func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approval {
 	w.Helper()
 	w.parse(overridable)
@@ -49,7 +49,7 @@ func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approv
 	return a
 }
 
-// overridden promotes an image by an override.
+// overridden promotes a denied image with an override.
 func (w *world) overridden(what remote.Taggable, tag name.Tag) *gate.Approval {
 	w.Helper()
 	a := w.letThrough(what, asked())
@@ -68,7 +68,7 @@ func (w *world) vulnerableIndex() v1.ImageIndex {
 	return idx
 }
 
-// believing trusts the world's key and accepts overrides.
+// trustingOwnKey returns a Trust for the world's key that accepts overrides.
 func (w *world) trustingOwnKey() Trust {
 	t := w.trusting(w.signer.PublicKey())
 	t.AllowOverride = true
@@ -88,8 +88,8 @@ func attestations(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
 }
 
-// statementsOf returns the layers of one statement type (of), and the manifest of statements about a
-// digest without these layers.
+// statementsOf returns the layers of one statement type (of), and the manifest of the statements
+// about a digest without these layers.
 func (w *world) statementsOf(repo name.Repository, digest v1.Hash, kind string) (m *v1.Manifest, of []v1.Descriptor) {
 	w.Helper()
 	img, err := remote.Image(attestations(repo, digest))
@@ -141,7 +141,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 			w.refused("not allowed", err, "is FAILED, not PASSED: an override lets it through until")
 			var unproven *VerifyError
 			if errors.As(err, &unproven) && !unproven.Overridden {
-				t.Error("it does not say that there is an override")
+				t.Error("the error does not mention the override")
 			}
 
 			record, err := w.verify(tag, w.trustingOwnKey())
@@ -163,7 +163,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 				t.Errorf("%d override statements", n)
 			}
 
-			// A node may pull a platform by itself.
+			// Check a platform, which a node may pull directly.
 			platform := tag.Context().Digest(a.Image().Platforms[1].Digest.String())
 			_, err = w.verify(platform, w.trusting(w.signer.PublicKey()))
 			w.refused("platform", err, "FAILED")
@@ -174,8 +174,8 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 	}
 }
 
-// TestDenialUsesTheValuesOfTheSpecification checks the values in a denial for readers other than
-// imagegate.
+// TestDenialUsesTheValuesOfTheSpecification checks that a denial has the values of the SLSA
+// specification, for readers other than imagegate.
 func TestDenialUsesTheValuesOfTheSpecification(t *testing.T) {
 	w := newWorld(t)
 	d, err := newDecision(w.letThrough(w.having("linux/amd64", oldSSL), asked()), destinations([]name.Tag{w.tag("app:1")})[0], nil, CopyPlan{})
@@ -195,7 +195,7 @@ func TestExpiredOverrideIsRefused(t *testing.T) {
 	at := func(now time.Time) func(*Options) {
 		return func(o *Options) { o.Now = func() time.Time { return now } }
 	}
-	if _, err := w.promoter(at(o.Expires)).Promote(t.Context(), a, tag); err == nil || !strings.Contains(err.Error(), "the override ended") {
+	if _, err := w.promoter(at(o.Expires)).Promote(t.Context(), a, tag); err == nil || !strings.Contains(err.Error(), "the override expired") {
 		t.Errorf("%v", err)
 	}
 	if got := w.approved.Writes(); len(got) != 0 {
@@ -204,7 +204,7 @@ func TestExpiredOverrideIsRefused(t *testing.T) {
 	if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 		t.Fatal(err)
 	}
-	for now, want := range map[time.Time]string{o.Expires.Add(-time.Second): "", o.Expires: "the override ended on", time.Now().Add(-time.Hour): "future"} {
+	for now, want := range map[time.Time]string{o.Expires.Add(-time.Second): "", o.Expires: "the override expired on", time.Now().Add(-time.Hour): "future"} {
 		v, err := NewVerifier(VerifierOptions{Now: func() time.Time { return now }})
 		if err != nil {
 			t.Fatal(err)
@@ -226,7 +226,7 @@ func TestDenialWithoutItsOverrideIsRefused(t *testing.T) {
 		}
 		w.putStatements(tag.Context(), digest, without)
 		_, err := w.verify(tag, w.trustingOwnKey())
-		w.refused("removed", err, "the decision is FAILED, and no override")
+		w.refused("removed", err, "the decision is FAILED, and the image has no valid override")
 		_, err = w.verify(tag, w.trusting(w.signer.PublicKey()))
 		w.refused("removed and not allowed", err, "is FAILED, not PASSED")
 		without.Layers = append(without.Layers, removed...)
@@ -249,7 +249,7 @@ func TestOverrideOfAnotherImageIsRefused(t *testing.T) {
 	without.Layers = append(without.Layers, foreign...)
 	w.putStatements(tag.Context(), a.Image().Digest, without)
 	_, err := w.verify(tag, w.trustingOwnKey())
-	w.refused("copied over", err, "no override by a trusted key lets it through")
+	w.refused("copied over", err, "no valid override signed by a trusted signer")
 }
 
 // TestOverrideOfAnotherDecisionIsRefused checks that the override of one denial does not
@@ -267,7 +267,7 @@ func TestOverrideOfAnotherDecisionIsRefused(t *testing.T) {
 	without.Layers = append(without.Layers, earlier...)
 	w.putStatements(tag.Context(), a.Image().Digest, without)
 	_, err := w.verify(tag, w.trustingOwnKey())
-	w.refused("earlier", err, "an override is for another decision")
+	w.refused("earlier", err, "an override is for a different decision")
 }
 
 // TestOverrideByAnotherKeyIsRefused checks that an override by an untrusted key does not
@@ -312,8 +312,8 @@ func TestOverrideByAnotherKeyIsRefused(t *testing.T) {
 	}
 }
 
-// TestOverriddenPromotionIsNotRepeatedUntilItExpires checks that an overridden promotion counts as done only
-// for the same override, and only until it ends.
+// TestOverriddenPromotionIsNotRepeatedUntilItExpires checks that an overridden promotion counts as
+// done only for the same override, and only until the override expires.
 func TestOverriddenPromotionIsNotRepeatedUntilItExpires(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -376,8 +376,8 @@ func TestLaterPassReplacesAnOverride(t *testing.T) {
 	}
 }
 
-// TestOverriddenImageIsNotABaseline checks that an image with an override is not a baseline:
-// otherwise its findings would be inherited indefinitely.
+// TestOverriddenImageIsNotABaseline checks that an image with an override is not a baseline.
+// Otherwise its findings would be inherited indefinitely.
 func TestOverriddenImageIsNotABaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:stable")
@@ -387,8 +387,8 @@ func TestOverriddenImageIsNotABaseline(t *testing.T) {
 	}
 }
 
-// TestOverrideOfAnotherIndexChangesNothing checks two indexes that share a platform: for each
-// index, only the decision about this index counts.
+// TestOverrideOfAnotherIndexChangesNothing checks that for two indexes with a common platform, only
+// the decision about each index itself counts.
 func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	shared := w.having("linux/amd64", lab.Deb{Name: "openssl", Version: "3.0.13-1~deb12u1"})
@@ -412,11 +412,11 @@ func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// By itself, the platform has the latest decision about it.
+	// For the platform alone, the latest decision about it counts.
 	_, err = w.verify(passed.Context().Digest(digest.String()), w.trusting(w.signer.PublicKey()))
 	w.refused("platform", err, "FAILED")
 
-	// A pass of one index does not let the other one pass.
+	// A pass of one index does not make the other index pass.
 	w.put(good, passed)
 	if _, err := w.verify(denied, w.trusting(w.signer.PublicKey())); err == nil {
 		t.Error("the overridden index has passed")
@@ -426,8 +426,9 @@ func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	}
 }
 
-// TestInterruptedOverrideIsNotAPass fails each write in turn. The tag is never written, the attached
-// statements prove nothing unless overrides are allowed, and running again completes the promotion.
+// TestInterruptedOverrideIsNotAPass makes each write in turn fail. The tag is never written, the
+// attached statements prove nothing unless overrides are accepted, and promoting again completes
+// the promotion.
 func TestInterruptedOverrideIsNotAPass(t *testing.T) {
 	w := newWorld(t)
 	a := w.letThrough(w.having("linux/amd64", oldSSL), asked())
@@ -442,12 +443,12 @@ func TestInterruptedOverrideIsNotAPass(t *testing.T) {
 		tag := w.tag(fmt.Sprintf("repo%d/app:1", n))
 		w.approved.SetHook(lab.When(lab.IsWrite, lab.After(int64(n), lab.Fail(http.StatusForbidden))))
 		if _, err := w.promoter(func(o *Options) { o.Parallel = 1 }).Promote(t.Context(), a, tag); err == nil {
-			t.Errorf("write %d failed, and nobody says so", n)
+			t.Errorf("write %d failed, but Promote returned no error", n)
 		}
 		w.approved.SetHook(nil)
 		w.absent(tag)
 		if _, err := w.verify(tag.Context().Digest(a.Image().Digest.String()), w.trusting(w.signer.PublicKey())); err == nil {
-			t.Errorf("after write %d failed it has passed", n)
+			t.Errorf("after write %d failed, the image has passed", n)
 		}
 		if _, err := w.promoter().Promote(t.Context(), a, tag); err != nil {
 			t.Errorf("again, after write %d failed: %v", n, err)

@@ -50,8 +50,9 @@ func (w *world) approval(s step, what remote.Taggable) *gate.Approval {
 	return a
 }
 
-// TestPromotionChangesNothingForAnotherPolicyOrTag promotes one digest by two policies for two
-// tags. The results are the same for every order of the promotions.
+// TestPromotionChangesNothingForAnotherPolicyOrTag checks that a promotion does not change the
+// result for another policy or tag. It promotes one digest by two policies for two tags, in every
+// order.
 func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 	steps := []step{{"strict", "prod", true}, {"loose", "dev", false}, {"loose", "prod", false}}
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
@@ -85,7 +86,7 @@ func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 					{w.tag("app:dev"), func(t *Trust) { t.AnyTag = true }, "is FAILED"},
 					{w.tag("app:prod").Context().Digest(digest.String()), func(*Trust) {}, "is FAILED"},
 					{w.tag("app:prod").Context().Digest(digest.String()), func(t *Trust) { t.PolicyName = "loose" }, ""},
-					{w.tag("app:prod"), func(t *Trust) { t.Policy = "sha256:" + strings.Repeat("0", 64) }, "no decision by a trusted signer is by the policy"},
+					{w.tag("app:prod"), func(t *Trust) { t.Policy = "sha256:" + strings.Repeat("0", 64) }, "the image has no decision by the policy"},
 				} {
 					tr := w.trusting(w.signer.PublicKey())
 					c.change(&tr)
@@ -114,7 +115,8 @@ func permutations(n int) [][]int {
 	return out
 }
 
-// TestEditedPolicyReplacesItsEarlierVersion checks two versions with the same name and tag.
+// TestEditedPolicyReplacesItsEarlierVersion checks that a decision by an edited policy replaces the
+// decision by its earlier version. Both versions have the same name and tag.
 func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 	w := newWorld(t)
 	img, tag := w.having("linux/amd64", oldSSL), w.tag("app:1")
@@ -131,8 +133,8 @@ func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 	}
 }
 
-// TestRetaggedImageIsNotAcceptedForTheTag checks an image whose tag was moved by a pusher without a
-// key.
+// TestRetaggedImageIsNotAcceptedForTheTag checks that an image is refused under a tag that it was
+// not promoted for. A pusher without a key has moved the tag.
 func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -148,7 +150,7 @@ func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.verify(stable, w.trusting(w.signer.PublicKey()))
-	w.refused("retagged", err, `for the tag "stable"; the attached decisions are by policy.yaml`)
+	w.refused("retagged", err, `for the tag "stable" signed by a trusted signer; its decisions are by policy.yaml`)
 	tr := w.trusting(w.signer.PublicKey())
 	tr.AnyTag = true
 	if _, err := w.verify(stable, tr); err != nil {
@@ -159,8 +161,8 @@ func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	}
 }
 
-// TestOldDecisionIsNotABaseline checks that an old decision is not a baseline, even if the tag names
-// it again.
+// TestOldDecisionIsNotABaseline checks that an old decision is not a baseline, even if the tag
+// names its image again.
 func TestOldDecisionIsNotABaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -173,8 +175,8 @@ func TestOldDecisionIsNotABaseline(t *testing.T) {
 	}
 }
 
-// TestDecisionExpiresAsItsPolicyStates checks that the limit of the policy applies, unless the caller
-// sets another one.
+// TestDecisionExpiresAsItsPolicyStates checks that the age limit of the policy applies, unless the
+// caller sets another limit.
 func TestDecisionExpiresAsItsPolicyStates(t *testing.T) {
 	w := newWorld(t)
 	w.parse(policyText + "decision: {maxAge: 7d}\n")
@@ -201,8 +203,8 @@ func TestDecisionExpiresAsItsPolicyStates(t *testing.T) {
 	w.refused("after two days, one is asked for", at(2*day, day), "older than 24h")
 }
 
-// TestWrittenTagsAreNamedWhenTheNextIsRefused checks the PartialError, and that running again
-// writes the other tags.
+// TestWrittenTagsAreNamedWhenTheNextIsRefused checks that a PartialError names the written tags,
+// and that promoting again writes the other tags.
 func TestWrittenTagsAreNamedWhenTheNextIsRefused(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))

@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestPrefetchedAttachmentsAreVerified checks that prefetched attachments are still verified, and are used
-// once.
+// TestPrefetchedAttachmentsAreVerified checks that prefetched attachments are still verified, and
+// that they are read only once.
 func TestPrefetchedAttachmentsAreVerified(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		for name, what := range map[string]func(*world) remote.Taggable{

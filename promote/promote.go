@@ -2,18 +2,18 @@
 //
 // Two calls:
 //
-//   - [Promoter.Promote] copies the image by digest, signs and attests it, reads everything back and
-//     verifies it, and only then writes the tags. Interrupted at any point, it leaves each tag
+//   - [Promoter.Promote] copies the image by digest, signs and attests it, reads everything back,
+//     verifies it, and only then writes the tags. If interrupted, it leaves each tag
 //     absent, unchanged, or on a complete, verified digest. Running it again adds what is missing.
-//   - [Verifier.Verify] is the counterpart: it proves from the approved registry alone that an image
-//     passed. A Verifier needs no signing key.
+//   - [Verifier.Verify] is the counterpart: it proves from the approved registry alone that an
+//     image passed. A Verifier needs no signing key.
 //
-// The package makes no decisions. Promote accepts only an Approval, never an image, and only package
-// gate creates Approvals. The zero [Trust] trusts no signer, so that Verify fails.
+// The package makes no decisions. Promote accepts only an Approval, never an image, and only
+// package gate creates Approvals. The zero [Trust] trusts no signer, so Verify fails with it.
 //
-// A [Record] describes the result of both: the signed decision and the statements that it lists, as
-// they were read back. Errors are values: [TagConflictError], [PartialError], [SigningError] and
-// [VerifyError]; all other errors come from a registry.
+// Both return a [Record]: the signed decision and the statements that it lists, as read from the
+// registry. The error types are [TagConflictError], [PartialError], [SigningError] and
+// [VerifyError]. All other errors come from a registry.
 package promote
 
 import (
@@ -35,22 +35,22 @@ import (
 
 // Options configure a Promoter. A field without a stated default is required.
 type Options struct {
-	// VerifierOptions state how the approved registries are read. Their Format also selects how
+	// VerifierOptions configure reading from the approved registries. Their Format also selects how
 	// signatures and statements are stored.
 	VerifierOptions
 	// Signer signs the image and its statements.
 	Signer *trust.Signer
-	// Inline is the largest size in bytes of an SBOM that is signed as a whole. A larger SBOM is
-	// stored as a blob next to the image, and its digest is signed. 0 means 8 MiB.
+	// Inline is the maximum size in bytes of an SBOM that is signed as a whole. A larger SBOM is
+	// stored as a blob next to the image, and only its digest is signed. Default: 8 MiB.
 	Inline int
-	// Locks serializes promoters in one process that write to the same repositories. Nil is also
-	// correct, but slower.
+	// Locks serializes promoters in one process that write to the same repositories. Without Locks
+	// the result is also correct, but promoting takes longer.
 	Locks *attach.WriteLocks
-	// Progress receives progress events. Nil discards them.
+	// Progress receives progress events. Default: none.
 	Progress gate.Progress
-	// BeforeTag is called once, after every destination is complete and read back, and before the
-	// first tag is written. An error ends the promotion and leaves all tags unchanged. The records
-	// have no tags yet. Nil does nothing.
+	// BeforeTag is called once, after every destination is complete and verified, and before the
+	// first tag is written. The records do not have tags yet. An error ends the promotion and
+	// leaves all tags unchanged. Default: none.
 	BeforeTag func(context.Context, *Promoter, []*Record) error
 }
 
@@ -58,14 +58,14 @@ type Options struct {
 type Promoter struct {
 	opts     Options
 	verifier *Verifier
-	trust    Trust // only the promoter's own signer
+	trust    Trust // trusts only the promoter's own signer
 	plan     CopyPlan
 }
 
 // New returns a Promoter, or an error if a required option is missing.
 func New(opts Options) (*Promoter, error) {
 	if opts.Signer == nil {
-		return nil, errors.New("no signer")
+		return nil, errors.New("no signer given")
 	}
 	verifier, err := NewVerifier(opts.VerifierOptions)
 	if err != nil {
@@ -92,14 +92,14 @@ func (e *TagConflictError) Error() string {
 	return fmt.Sprintf("approved tag %s already names %s: not moved to %s", e.Tag, e.Have, e.Want)
 }
 
-// PartialError reports that some of several tags were written and the next one was not. Each
-// written tag is on a complete, verified digest. Promoting again writes the rest.
+// PartialError reports that some tags were written before writing a tag failed. Each written tag is
+// on a complete, verified digest. Promoting again writes the other tags.
 type PartialError struct {
 	Written []name.Tag
 	Err     error
 }
 
-// Error names the tags that were written.
+// Error returns the reason and the tags that were written.
 func (e *PartialError) Error() string {
 	var written []string
 	for _, tag := range e.Written {
@@ -108,10 +108,10 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%v; already promoted: %s", e.Err, strings.Join(written, ", "))
 }
 
-// Unwrap returns the reason why the next tag was not written.
+// Unwrap returns the reason why writing a tag failed.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// destination is a repository and the tags that the image gets there.
+// destination is a repository with the tags that the image gets there.
 type destination struct {
 	repo name.Repository
 	tags []name.Tag
@@ -143,8 +143,8 @@ func destinations(tags []name.Tag) []destination {
 // destinations are complete and verified. The records are in the order of the tags. A denial with
 // an override is signed as a denial, together with the override.
 //
-// On an error it returns the records of the tags that have been written. There are none, unless the
-// error is a *PartialError.
+// With a *PartialError it returns the records of the tags that were written. With any other error
+// it returns no records.
 func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.Tag) ([]*Record, error) {
 	if err := p.accept(a, tags); err != nil {
 		return nil, err
@@ -154,8 +154,8 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 		return nil, err
 	}
 	to := destinations(tags)
-	// Everything is signed before the first byte is written: if the signer fails, the registries
-	// are unchanged.
+	// Sign everything before the first write, so that the registries are unchanged if the signer
+	// fails.
 	signed := make([]signedDestination, len(to))
 	for i, d := range to {
 		var err error
@@ -206,22 +206,22 @@ func (p *Promoter) beforeTag(ctx context.Context, tags []name.Tag, records map[s
 	return p.opts.BeforeTag(ctx, p, complete)
 }
 
-// accept rejects an invalid approval or destination before any request is made.
+// accept returns an error for an invalid approval or destination before any request is sent.
 func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	if !a.Valid() {
-		return errors.New("no approval")
+		return errors.New("no approval given")
 	}
 	if err := a.Confirm(); err != nil {
 		return err
 	}
 	if until := a.Decision().Until; !until.IsZero() && !p.opts.Now().Before(until) {
-		return fmt.Errorf("the approval ended at %s: check the image again", until.Format(time.RFC3339))
+		return fmt.Errorf("the approval expired at %s: check the image again", until.Format(time.RFC3339))
 	}
 	if o := a.Override(); o != nil && !p.opts.Now().Before(o.Expires) {
-		return fmt.Errorf("the override ended on %s", o.Expires.Format(time.RFC3339))
+		return fmt.Errorf("the override expired on %s", o.Expires.Format(time.RFC3339))
 	}
 	if len(tags) == 0 {
-		return errors.New("no approved reference")
+		return errors.New("no approved reference given")
 	}
 	seen := map[string]bool{}
 	for _, t := range tags {
@@ -229,12 +229,12 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 			return fmt.Errorf("approved reference %s is given twice", t)
 		}
 		if evidenceTag.MatchString(t.TagStr()) {
-			return fmt.Errorf("approved reference %s is a tag for the signatures and statements of another image", t)
+			return fmt.Errorf("invalid approved reference %s: this form of tag is reserved for signatures and statements", t)
 		}
 		seen[t.Name()] = true
 	}
 	return nil
 }
 
-// evidenceTag matches the tags that hold signatures and referrers.
+// evidenceTag matches the tags that store signatures, statements and lists of referrers.
 var evidenceTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\..*)?$`)

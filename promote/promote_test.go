@@ -69,8 +69,7 @@ rules:
     fix: available
 `
 
-// world is a staging registry and an approved registry, with a policy that the default image
-// passes.
+// world has a staging registry, an approved registry, and a policy that the default image passes.
 type world struct {
 	*testing.T
 	staging, approved *lab.Registry
@@ -116,7 +115,7 @@ func newSigner(t *testing.T) *trust.Signer {
 	return s
 }
 
-// spec returns an image that passes. Images differ by content.
+// spec returns an image that passes. Images with different content have different digests.
 func spec(platform, content string) lab.ImageSpec {
 	return lab.ImageSpec{Platform: platform, OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~debian12u1"}},
@@ -167,7 +166,7 @@ func (w *world) approveWith(what remote.Taggable, external gate.ExternalEvidence
 	return r.Approval
 }
 
-// patterns are compiled once for all tests.
+// patterns are the compiled patterns, shared by all tests.
 var patterns = &catalog.Patterns{}
 
 func (w *world) check(what remote.Taggable, external gate.ExternalEvidence) *gate.Result {
@@ -226,7 +225,7 @@ func (w *world) trusting(keys ...crypto.PublicKey) Trust {
 	return Trust{Trust: trust.Trust{Keys: keys}}
 }
 
-// absent fails if the tag exists.
+// absent requires that the tag does not exist.
 func (w *world) absent(tag name.Tag) {
 	w.Helper()
 	_, err := remote.Head(tag)
@@ -257,7 +256,7 @@ func TestTagIsTheLastWrite(t *testing.T) {
 }
 
 // TestFailureAnywhereLeavesNoTag makes each write in turn fail permanently. The tag is never
-// written, and running again adds the missing parts.
+// written, and promoting again adds the missing parts.
 func TestFailureAnywhereLeavesNoTag(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -363,7 +362,7 @@ func TestEndedApprovalIsRefused(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
 	later := func(o *Options) { o.Now = func() time.Time { return a.Decision().Until } }
-	if _, err := w.promoter(later).Promote(t.Context(), a, w.tag("app:1")); err == nil || !strings.Contains(err.Error(), "ended") {
+	if _, err := w.promoter(later).Promote(t.Context(), a, w.tag("app:1")); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("%v", err)
 	}
 }
@@ -390,8 +389,8 @@ func TestTagIsNotMovedByDefault(t *testing.T) {
 	}
 }
 
-// TestRepeatedPromotionWritesNothing checks which changes of the basis make a repeated promotion
-// necessary.
+// TestRepeatedPromotionWritesNothing checks that a repeated promotion writes nothing, and which
+// changes of the basis make a new promotion necessary.
 func TestRepeatedPromotionWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -437,8 +436,8 @@ func TestRepeatedPromotionWritesNothing(t *testing.T) {
 	}
 }
 
-// TestRepeatedPromotionKeepsTheListsSmall checks that the statements of a newer decision replace the
-// older ones.
+// TestRepeatedPromotionKeepsTheListsSmall checks that the statements of a newer decision replace
+// the statements of the older one.
 func TestRepeatedPromotionKeepsTheListsSmall(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -475,14 +474,14 @@ func TestVerifyTrustsNoSignerByDefault(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// An old and a new key are trusted at the same time, for a rotation.
+	// Both an old and a new key can be trusted, for a key rotation.
 	if _, err := w.verify(tag, w.trusting(newSigner(t).PublicKey(), w.signer.PublicKey())); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestMissingStatementIsNotAPass removes each statement in turn, and the signature, from the image
-// and from one of its platforms.
+// TestMissingStatementIsNotAPass checks that an image is refused if one of its statements or its
+// signature is missing. It removes each in turn, from the image and from one of its platforms.
 func TestMissingStatementIsNotAPass(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.index("x"))
@@ -612,7 +611,7 @@ func TestMissingSourceIsAnError(t *testing.T) {
 	}
 }
 
-// brokenKey is a key that fails to sign.
+// brokenKey is a key that returns an error for every signature.
 type brokenKey struct{ public crypto.PublicKey }
 
 func (k brokenKey) PublicKey() crypto.PublicKey { return k.public }
@@ -621,7 +620,8 @@ func (brokenKey) Sign(context.Context, []byte) ([]byte, error) {
 	return nil, errors.New("no such device")
 }
 
-// TestBrokenSignerLeavesTheRegistryUnchanged checks that everything is signed before the first write.
+// TestBrokenSignerLeavesTheRegistryUnchanged checks that a failing signer causes no write, because
+// everything is signed before the first write.
 func TestBrokenSignerLeavesTheRegistryUnchanged(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -639,8 +639,8 @@ func TestBrokenSignerLeavesTheRegistryUnchanged(t *testing.T) {
 	}
 }
 
-// TestExceptionOfOneRepositoryDoesNotServeAnother checks that Promoted compares the staging
-// repository, even for the same image.
+// TestExceptionOfOneRepositoryDoesNotServeAnother checks that a promotion from one staging
+// repository does not count for the same image in another staging repository.
 func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -656,8 +656,8 @@ func TestExceptionOfOneRepositoryDoesNotServeAnother(t *testing.T) {
 	}
 }
 
-// TestEvidenceTagIsNotADestination checks that an image cannot have a tag that stores the
-// signatures of another image.
+// TestEvidenceTagIsNotADestination checks that Promote refuses tags that are reserved for the
+// signatures of images.
 func TestEvidenceTagIsNotADestination(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -668,7 +668,8 @@ func TestEvidenceTagIsNotADestination(t *testing.T) {
 	}
 }
 
-// TestIncompletePromotionIsRepeated checks that a lost manifest or blob is detected.
+// TestIncompletePromotionIsRepeated checks that a promotion does not count as done if a manifest or
+// blob is missing.
 func TestIncompletePromotionIsRepeated(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
@@ -694,8 +695,8 @@ func TestIncompletePromotionIsRepeated(t *testing.T) {
 	}
 }
 
-// TestPlatformOfSeveralIndexesKeepsAllListedStatements checks that each index has its own
-// statements about a shared platform, because these statements name the index, too.
+// TestPlatformOfSeveralIndexesKeepsAllListedStatements checks that a shared platform keeps the
+// statements for each index, because these statements also name the index.
 func TestPlatformOfSeveralIndexesKeepsAllListedStatements(t *testing.T) {
 	w := newWorld(t)
 	shared := w.image("shared")
@@ -742,8 +743,8 @@ func TestPlatformOfSeveralIndexesKeepsAllListedStatements(t *testing.T) {
 	}
 }
 
-// TestEveryFormIsComplete checks that an image promoted in both forms can be verified from each
-// form alone, and that a missing form does not count as done.
+// TestEveryFormIsComplete checks that an image promoted in both formats can be verified in each
+// format alone, and that a missing format does not count as done.
 func TestEveryFormIsComplete(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.index("x")), w.tag("app:1")
@@ -769,7 +770,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 			t.Errorf("%s: done is %v, %v", f, done, err)
 			continue
 		}
-		// Four statements for each of two platforms, and the decision.
+		// Expect four statements for each of two platforms, and the decision.
 		if n := len(records[0].Statements); n != 9 {
 			t.Errorf("%s: %d statements", f, n)
 		}
@@ -783,7 +784,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 	}
 }
 
-// storeAs stores attachments by the signer of own.
+// storeAs stores attachments that the signer of own signed.
 func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
 	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
 	if err != nil {

@@ -13,27 +13,27 @@ import (
 )
 
 // Basis is everything that a decision depends on, except the image itself. Evaluating the same
-// digest on the same basis again gives the same result, until the decision ends.
+// digest on the same basis gives the same result until the decision expires.
 type Basis struct {
-	// Repository is the source of the image: an exception may apply to one repository and not to
-	// another with the same image.
+	// Repository is the staging repository of the image. It matters because an exception may apply
+	// to one repository but not to another one with the same image.
 	Repository       string
 	Policy           string // digest of the policy
 	PolicyName       string // name of the policy, shared by its earlier versions
 	Database         string // digest of the vulnerability database
-	ExternalEvidence string // digest of the external evidence, see ExternalEvidenceDigest
+	ExternalEvidence string // digest of the external evidence; see ExternalEvidenceDigest
 	Tool             gate.Tool
-	// Override would let the image through if it were denied. Nil means none.
+	// Override is the override for the case that the image is denied. Nil means none.
 	Override *policy.Override
 }
 
-// Promoted reports whether there is nothing to do: every tag already names the digest and has
-// complete, verified evidence on this very basis. The evidence must show a pass that has not ended,
-// or a denial with the override of the basis that is still in force. The records describe the
-// existing evidence.
+// Promoted reports whether a promotion would change nothing: every tag already names the digest and
+// has complete, verified evidence that was made on the same basis. The evidence must show a pass
+// that has not expired, or a denial with the override of the basis that has not expired. The
+// records describe the existing evidence.
 //
-// An incomplete destination is reported as false; an unreadable one is an error. Nothing that is in
-// prefetched is read again; prefetched may be nil.
+// An incomplete destination gives false, and an unreadable one gives an error. Promoted does not
+// read again what prefetched already has. prefetched may be nil.
 func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, prefetched *Prefetched, tags ...name.Tag) ([]*Record, bool, error) {
 	s := p.verifier.snapshot(prefetched)
 	var records []*Record
@@ -47,8 +47,8 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, pr
 	return records, len(tags) > 0, nil
 }
 
-// promoted returns the record of one tag, or nil if its destination is incomplete or was decided on
-// another basis.
+// promoted returns the record of one tag. It returns nil if the destination is incomplete or was
+// decided on another basis.
 func (p *Promoter) promoted(ctx context.Context, s snapshot, digest v1.Hash, basis Basis, tag name.Tag) (*Record, error) {
 	have, err := s.tagged(ctx, tag)
 	if err != nil || have != digest {

@@ -15,45 +15,45 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// proof holds the verified signatures and statements of one digest.
+// proof has the verified signatures and statements of one digest.
 type proof struct {
 	ref       name.Digest
 	digest    v1.Hash
 	signedBy  string
 	decisions []signedDecision
-	decision  signedDecision // the decision that counts, set by decide
+	decision  signedDecision // the decision that counts; set by decide
 	evidence  []attached     // every statement that is not a decision
-	// override lets the image through although the decision is a denial, and overrideStatement is its
-	// statement. They are nil and zero for a pass.
+	// override is the override of a denial, and overrideStatement is its statement. They are nil
+	// and zero for a pass.
 	override          *policy.GrantedOverride
 	overrideStatement attached
-	// required holds statements of required types that no decision lists.
+	// required has the statements of required types that no decision lists.
 	required []Statement
-	// unreadable is set if a trusted decision is in a schema version that this program does not
-	// know. It may be a newer denial, so the older decisions prove nothing.
+	// unreadable is set if a trusted decision has a schema version that this program does not know.
+	// That decision may be a newer denial, so older decisions prove nothing.
 	unreadable error
-	// reasons say why some attached items do not count.
+	// reasons state why some attached items do not count.
 	reasons []string
 }
 
-// signedDecision is a decision for this repository.
+// signedDecision is a verified decision for this repository.
 type signedDecision struct {
 	decisionPredicate
 	Statement
-	// copied reports that the list of statements has lost the decision, and only the copy of the
-	// list has it.
+	// copied is true if the decision is missing from the attachment list and was only found in the
+	// copy of the list.
 	copied bool
 }
 
-// attached is a statement with its predicate. The predicate of an SBOM is omitted: it is large and
-// not needed here.
+// attached is a verified statement with its predicate. The predicate of an SBOM is omitted, because
+// it is large and not needed here.
 type attached struct {
 	Statement
 	predicate json.RawMessage
 }
 
-// prove verifies the items attached to one digest. It requires a decision that counts, which lists
-// the statements about all platforms.
+// prove verifies the items that are attached to one digest. The decision that counts must list the
+// statements about all platforms.
 func (s snapshot) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := s.collect(ctx, repo, digest, t, in)
 	if err != nil {
@@ -68,9 +68,9 @@ func (s snapshot) prove(ctx context.Context, repo name.Repository, digest v1.Has
 	return pr, nil
 }
 
-// provePlatform verifies the items attached to a platform of an index. A platform may belong to
-// several indexes and may be promoted by itself, so decisions about another index do not count for
-// this one.
+// provePlatform verifies the items that are attached to one platform of an index. A platform may
+// belong to several indexes and may also be promoted alone. So only decisions about this index or
+// about the platform itself count.
 func (s snapshot) provePlatform(ctx context.Context, index name.Digest, platform v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := s.collect(ctx, index.Context(), platform, t, in)
 	if err != nil {
@@ -85,8 +85,8 @@ func (s snapshot) provePlatform(ctx context.Context, index name.Digest, platform
 	return pr, pr.covers([]v1.Hash{platform}, pr.decision)
 }
 
-// collect gathers the trusted statements attached to one digest. It requires at least one trusted
-// signature.
+// collect returns the trusted statements that are attached to one digest. It requires at least one
+// trusted signature.
 func (s snapshot) collect(ctx context.Context, repo name.Repository, digest v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr := &proof{ref: repo.Digest(digest.String()), digest: digest}
 	found, err := s.read(ctx, pr.ref, in)
@@ -107,7 +107,8 @@ func (pr *proof) fail(format string, args ...any) error {
 	return &VerifyError{Ref: pr.ref.String(), Reason: fmt.Sprintf(format, args...)}
 }
 
-// checkSignatures requires a trusted signature for the digest and for the repository that t asks for.
+// checkSignatures requires a trusted signature for the digest and for the repository that t
+// requires.
 func (pr *proof) checkSignatures(signatures []trust.Signature, t Trust) error {
 	var reasons []string
 	var other *trust.OtherRepositoryError
@@ -130,8 +131,8 @@ func (pr *proof) checkSignatures(signatures []trust.Signature, t Trust) error {
 	return nil
 }
 
-// gather keeps the statements that a trusted signer made about this digest. From the copy of the
-// list it keeps only decisions, because these can only lead to a refusal.
+// gather adds the statements about this digest that a trusted signer signed. From the copy of the
+// attachment list it adds only decisions, because these can only cause a refusal.
 func (pr *proof) gather(f found, t Trust) {
 	type verified struct {
 		st  trust.Statement
@@ -154,7 +155,7 @@ func (pr *proof) gather(f found, t Trust) {
 			Digest: "sha256:" + payloadDigest(v.st.Payload), Signer: v.by.String()}
 		copied := i >= len(f.envelopes)
 		if seen[s.Digest] || copied && s.PredicateType != DecisionType {
-			continue // seen in the other form, or not a decision in the copy
+			continue // already added from the other format, or not a decision in the copy
 		}
 		seen[s.Digest] = true
 		pr.add(s, v.st, copied, t)
@@ -182,8 +183,8 @@ func (pr *proof) add(s Statement, st trust.Statement, copied bool, t Trust) {
 	}
 }
 
-// covers requires that the decisions list a statement of every type in platformTypes about every
-// platform.
+// covers requires that the decisions list, for every platform, a statement of every type in
+// platformTypes.
 func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error {
 	have := map[string]bool{}
 	for _, a := range pr.listed(decisions...) {
@@ -194,7 +195,7 @@ func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error 
 	for _, platform := range platforms {
 		for _, kind := range platformTypes {
 			if !have[platform.String()+" "+kind] {
-				return pr.fail("the decision lists no %s statement about %s by a trusted signer%s", kind, platform, because(pr.reasons))
+				return pr.fail("the decision lists no %s statement about %s signed by a trusted signer%s", kind, platform, because(pr.reasons))
 			}
 		}
 	}
@@ -212,7 +213,7 @@ func (pr *proof) listed(decisions ...signedDecision) []attached {
 	return slices.DeleteFunc(slices.Clone(pr.evidence), func(a attached) bool { return !inputs[a.Digest] })
 }
 
-// complete requires that every statement that the decision lists is attached.
+// complete requires that all statements that the decision lists are attached.
 func (pr *proof) complete() error {
 	have := map[string]bool{}
 	for _, a := range pr.evidence {
@@ -220,7 +221,7 @@ func (pr *proof) complete() error {
 	}
 	for _, in := range pr.decision.Inputs {
 		if !have["sha256:"+in.Digest["sha256"]] {
-			return pr.fail("the decision lists a %s statement that is not attached, sha256:%s", in.URI, in.Digest["sha256"])
+			return pr.fail("the decision lists a %s statement that is not attached: sha256:%s", in.URI, in.Digest["sha256"])
 		}
 	}
 	return nil
@@ -234,8 +235,8 @@ func because(reasons []string) string {
 	return ": " + strings.Join(slices.Compact(reasons), "; ")
 }
 
-// parseDecision parses a verification summary of this program; one by another program is an error.
-// Unknown fields are ignored, as in-toto asks of readers.
+// parseDecision parses a verification summary of imagegate. A summary by another program is an
+// error. Unknown fields are ignored, as in-toto requires of readers.
 func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	var d decisionPredicate
 	if err := json.Unmarshal(raw, &d); err != nil {
@@ -249,7 +250,7 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	case len(d.Inputs) == 0:
 		return d, errors.New("the decision lists no statements")
 	case d.Basis.Image == "":
-		return d, errors.New("another program made the decision")
+		return d, errors.New("the decision was made by another program")
 	}
 	return d, nil
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// refuseTag refuses to write one tag.
+// refuseTag makes the registry refuse to write one tag.
 func refuseTag(tag string) lab.Hook {
 	return lab.When(func(r *http.Request) bool {
 		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+tag)
@@ -35,7 +35,7 @@ func isHead(r *http.Request) bool { return r.Method == http.MethodHead && lab.Is
 
 func isReferrers(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }
 
-// staleHead answers HEAD requests for tag 1 with another digest.
+// staleHead makes the registry respond to HEAD requests for tag 1 with another digest.
 func staleHead(digest string) lab.Hook {
 	return lab.When(func(r *http.Request) bool { return isHead(r) && strings.HasSuffix(r.URL.Path, "/manifests/1") },
 		func(w http.ResponseWriter, _ *http.Request) bool {
@@ -47,7 +47,7 @@ func staleHead(digest string) lab.Hook {
 		})
 }
 
-// absentAs answers requests for missing manifests with another status.
+// absentAs makes the registry respond to requests for missing manifests with another status.
 func absentAs(status int) lab.Hook {
 	var mu sync.Mutex
 	there := map[string]bool{}
@@ -65,12 +65,13 @@ func absentAs(status int) lab.Hook {
 	}
 }
 
-// TestPromoteAndVerifyAgree checks that both give the same result with deviating registries.
+// TestPromoteAndVerifyAgree checks that Promote and Verify give the same result for registries with
+// unusual behavior.
 func TestPromoteAndVerifyAgree(t *testing.T) {
 	for what, c := range map[string]struct {
 		hook  lab.Hook
-		fails bool // then both return a registry error
-		first bool // the registry is read before the first push, so blobs are written
+		fails bool // Promote and Verify must return a registry error
+		first bool // Promote treats the error as an unused repository, so it writes blobs before it fails
 	}{
 		"no HEAD":                 {hook: lab.When(isHead, lab.Fail(http.StatusMethodNotAllowed))},
 		"403 for what is missing": {hook: absentAs(http.StatusForbidden)},
@@ -112,7 +113,7 @@ func TestPromoteAndVerifyAgree(t *testing.T) {
 	}
 }
 
-// approvedLegacyOnly promotes and verifies by tags alone, without the list of referrers.
+// approvedLegacyOnly promotes and verifies an image with tags only, without reading referrers.
 func (w *world) approvedLegacyOnly(a *gate.Approval, form trust.Format) {
 	w.Helper()
 	if form != trust.Legacy {
@@ -140,7 +141,8 @@ func webPage(w http.ResponseWriter, _ *http.Request) bool {
 	return err == nil
 }
 
-// registryError requires an error of the approved registry if wanted is set, otherwise no error.
+// registryError requires an error of the approved registry if wanted is true. Otherwise err must be
+// nil.
 func (w *world) registryError(what string, err error, wanted bool) {
 	w.Helper()
 	var failure *registry.Error
@@ -152,8 +154,8 @@ func (w *world) registryError(what string, err error, wanted bool) {
 	}
 }
 
-// TestStaleHeadIsNotTakenForTheTag checks that a cached HEAD response does not count as the missing
-// tag.
+// TestStaleHeadIsNotTakenForTheTag checks that a missing tag does not count as written because of a
+// cached HEAD response.
 func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -166,7 +168,7 @@ func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
 	}
 }
 
-// immutableTags refuses to overwrite a tag.
+// immutableTags makes the registry refuse to overwrite tags.
 func immutableTags() lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -181,7 +183,8 @@ func immutableTags() lab.Hook {
 	})
 }
 
-// TestRefusedDecisionIsNotReportedAsPromoted checks a registry that keeps the older decision.
+// TestRefusedDecisionIsNotReportedAsPromoted checks that a promotion fails if the registry refuses
+// the new decision and keeps the older one.
 func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
 	w := newWorld(t)
 	tag, img := w.tag("app:1"), w.image("x")
@@ -197,8 +200,8 @@ func TestRefusedDecisionIsNotReportedAsPromoted(t *testing.T) {
 	}
 }
 
-// TestInterruptedRunConvergesOnImmutableTags checks an image whose statements are stored but whose
-// tag is not.
+// TestInterruptedRunConvergesOnImmutableTags checks that a second run completes an interrupted
+// promotion on a registry with immutable tags. The first run stored the statements but not the tag.
 func TestInterruptedRunConvergesOnImmutableTags(t *testing.T) {
 	w := newWorld(t)
 	tag, img := w.tag("app:1"), w.image("x")
@@ -222,7 +225,7 @@ func TestInterruptedRunConvergesOnImmutableTags(t *testing.T) {
 	}
 }
 
-// paging returns two referrers a page, and adds parameters to each media type.
+// paging makes a registry return two referrers on each page, and add parameters to each media type.
 func paging(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
@@ -255,7 +258,7 @@ func page(header http.Header, body []byte, r *http.Request) []byte {
 	if json.Unmarshal(body, &index) != nil {
 		return body
 	}
-	// This registry returns the list in another order each time.
+	// Sort the list by content, so that a new referrer can be on any page.
 	slices.SortFunc(index.Manifests, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
 	at, _ := strconv.Atoi(r.URL.Query().Get("at"))
 	rest := index.Manifests[min(at, len(index.Manifests)):]
@@ -270,7 +273,8 @@ func page(header http.Header, body []byte, r *http.Request) []byte {
 	return raw
 }
 
-// TestPagesAndParametersChangeNoResult checks a newer denial that is on a later page.
+// TestPagesAndParametersChangeNoResult checks that a newer denial counts even if it is on a later
+// page of the referrers.
 func TestPagesAndParametersChangeNoResult(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -304,8 +308,8 @@ func TestPagesAndParametersChangeNoResult(t *testing.T) {
 	}
 }
 
-// TestRefusedWriteConverges refuses each write once, in turn. Nothing is promoted, and promoting
-// again completes it.
+// TestRefusedWriteConverges checks that promoting again completes a promotion after a refused
+// write. It refuses each write in turn, once.
 func TestRefusedWriteConverges(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -319,7 +323,7 @@ func TestRefusedWriteConverges(t *testing.T) {
 				w.approved.SetHook(nil)
 				if err == nil {
 					if n < 10 {
-						t.Fatalf("it has %d writes", n)
+						t.Fatalf("the promotion has only %d writes", n)
 					}
 					return
 				}

@@ -7,27 +7,27 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Record describes the contents of an approved registry, as they were read back and verified, not
-// as they were intended.
+// Record describes the contents of an approved registry as they were read and verified.
 type Record struct {
 	Repository string `json:"repository"`
 	Tag        string `json:"tag,omitempty"`
 	Digest     string `json:"digest"`
-	// SignedFor is the repository that the image was signed for. It is empty if that is Repository;
-	// otherwise, Repository is a mirror.
+	// SignedFor is the repository that the image was signed for, if Repository is a mirror of it.
+	// It is empty if both are the same.
 	SignedFor string `json:"signedFor,omitempty"`
 	// Signer is the fingerprint of the signing key, or the identity and its issuer.
 	Signer string `json:"signer"`
 	// Statements lists the decision and the statements that it depends on.
 	Statements []Statement `json:"statements"`
 	Decision   Summary     `json:"decision"`
-	// Override let the image through although the decision is a denial. Nil for a pass.
+	// Override is the override of a denial. It is nil for a pass.
 	Override *policy.GrantedOverride `json:"override,omitempty"`
-	// Repeated is true if the evidence was complete already and nothing was written.
+	// Repeated is true if the evidence was already complete and nothing was written.
 	Repeated bool   `json:"repeated,omitempty"`
 	Copied   Copied `json:"copied"`
 
-	// source has the attachments that the record was made from. Nil means that they must be read.
+	// source has the attachments that were read for the record. If it is nil, they must be read
+	// again.
 	source *snapshot
 }
 
@@ -50,13 +50,13 @@ type Statement struct {
 	Signer string `json:"signer"`
 }
 
-// Summary is the signed decision.
+// Summary has the content of the signed decision.
 type Summary struct {
 	Result   string            `json:"result"` // "PASSED" or "FAILED"
 	Time     time.Time         `json:"time"`
 	Resource string            `json:"resource"`
 	Policy   map[string]string `json:"policy"` // digest by algorithm
-	// PolicyName is the name of the policy. The names of several are joined by " + ".
+	// PolicyName is the name of the policy. The names of several policies are joined with " + ".
 	PolicyName string `json:"policyName"`
 	// Digest is the SHA-256 of the signed decision, "sha256:<hex>".
 	Digest   string            `json:"digest"`
@@ -70,12 +70,12 @@ func (d signedDecision) summary() Summary {
 		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
 }
 
-// isCurrent reports whether promoting again on this basis would produce the same record.
+// isCurrent reports whether promoting again on the basis b would produce the same record.
 func (r *Record) isCurrent(b Basis, now time.Time) bool {
 	return r.Decision.isBasedOn(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
 }
 
-// isBasedOn reports whether the decision was made on this basis and is still current.
+// isBasedOn reports whether the decision was made on the basis b and has not expired.
 func (s Summary) isBasedOn(b Basis, now time.Time) bool {
 	versions := maps.Clone(b.Tool.Components)
 	if versions == nil {

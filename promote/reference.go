@@ -16,25 +16,25 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// ReferenceType is the type of a statement that represents documents that are too large to sign as
-// a whole: logs and verifiers refuse large statements. The statement has their digests, and the
+// ReferenceType is the type of a statement that has only the digests of documents. It is used for
+// documents that are too large to sign, because logs and verifiers refuse large statements. The
 // documents are stored next to the image.
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/reference.md
 const ReferenceType = "https://in-toto.io/attestation/reference/v0.1"
 
-// documentTypes maps the predicate type of an SBOM to the media type of the SBOM as a document.
+// documentTypes maps the predicate type of an SBOM to the media type of the SBOM document.
 var documentTypes = map[string]string{
 	SPDXType:      "application/spdx+json",
 	CycloneDXType: "application/vnd.cyclonedx+json",
 }
 
-// defaultInline is the largest size, in bytes, of a document that is signed as a whole.
+// defaultInline is the default of Options.Inline, in bytes.
 const defaultInline = 8 << 20
 
 type referencePredicate struct {
-	// The program that signed.
+	// Program that signed the statement.
 	Attester attester `json:"attester"`
-	// The documents.
+	// Documents that the statement names.
 	References []reference `json:"references"`
 }
 
@@ -52,7 +52,7 @@ type reference struct {
 	MediaType string `json:"mediaType"`
 }
 
-// document is a document that a reference statement names.
+// document is a document that a reference statement names by digest.
 type document struct {
 	mediaType string
 	body      []byte
@@ -70,7 +70,7 @@ func refer(attestedBy string, repo name.Repository, documents []document) refere
 	return out
 }
 
-// storeDocuments attaches documents to the digest that they are about.
+// storeDocuments attaches documents to the digest that they describe.
 func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v1.Hash, documents []document) error {
 	for _, d := range documents {
 		if err := attach.Document(ctx, ref.Context(), digest, d.mediaType, d.body, p.verifier.with(ctx)...); err != nil {
@@ -80,7 +80,7 @@ func (p *Promoter) storeDocuments(ctx context.Context, ref name.Digest, digest v
 	return nil
 }
 
-// kinds returns the predicate types that a statement represents: its own type or, for a reference
+// kinds returns the predicate types that a statement counts as: its own type or, for a reference
 // statement, the types of the documents that it names.
 func (a attached) kinds() []string {
 	if a.PredicateType != ReferenceType {
@@ -98,8 +98,8 @@ func (a attached) kinds() []string {
 	return out
 }
 
-// references returns the documents that a reference statement names. It is empty for other
-// statements and if the predicate cannot be parsed.
+// references returns the documents that a reference statement names. It returns none for other
+// statements, or if the predicate cannot be parsed.
 func (a attached) references() []reference {
 	if a.PredicateType != ReferenceType {
 		return nil
@@ -111,14 +111,14 @@ func (a attached) references() []reference {
 	return slices.DeleteFunc(p.References, func(r reference) bool { return r.Digest["sha256"] == "" })
 }
 
-// checkDocuments requires that the documents named by the decision's statements can be pulled. They
-// are named by digest, so their content is the signed content.
+// checkDocuments requires that the documents that the decision's statements name can be pulled. The
+// statements name documents by digest, so the registry cannot replace their content.
 func (s snapshot) checkDocuments(ctx context.Context, pr *proof) error {
 	for _, a := range pr.listed(pr.decision) {
 		for _, r := range a.references() {
 			_, err := s.blobSize(ctx, pr.ref.Context().Digest("sha256:"+strings.ToLower(r.Digest["sha256"])))
 			if registry.IsNotFound(err) {
-				return pr.fail("the document sha256:%s that a statement names is missing", r.Digest["sha256"])
+				return pr.fail("the document sha256:%s, which a statement names, is missing in the registry", r.Digest["sha256"])
 			}
 			if err != nil {
 				return registry.NewError(registry.Approved, fmt.Sprintf("looking for the document sha256:%s of %s", r.Digest["sha256"], pr.ref), err)

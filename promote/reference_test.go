@@ -53,7 +53,7 @@ func TestLargeDocumentsAreSignedByReference(t *testing.T) {
 			}
 			for kind, body := range map[string][]byte{SPDXType: a.SBOMs()[i].SPDX, CycloneDXType: a.SBOMs()[i].CycloneDX} {
 				if !found[documentTypes[kind]] {
-					t.Errorf("%s: no %s beside %s", format, documentTypes[kind], platform.Name)
+					t.Errorf("%s: no %s attached to %s", format, documentTypes[kind], platform.Name)
 				}
 				sum := sha256.Sum256(body)
 				layer, err := remote.Layer(tag.Context().Digest("sha256:" + hex.EncodeToString(sum[:])))
@@ -78,8 +78,8 @@ func TestLargeDocumentsAreSignedByReference(t *testing.T) {
 	}
 }
 
-// TestMissingDocumentIsNotVerified checks that a document named by a statement must exist, and that
-// a failed request proves nothing.
+// TestMissingDocumentIsNotVerified checks that an image is refused if a document that a statement
+// names is missing. A failed request for the document is a registry error, not a refusal.
 func TestMissingDocumentIsNotVerified(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -98,6 +98,6 @@ func TestMissingDocumentIsNotVerified(t *testing.T) {
 	}
 	w.approved.SetHook(lab.When(about, lab.Fail(http.StatusForbidden)))
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); !errors.As(err, &failure) {
-		t.Errorf("a document is not told of: %v", err)
+		t.Errorf("the failed request for a document: %v", err)
 	}
 }

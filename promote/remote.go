@@ -4,7 +4,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// manifest is a manifest that is pushed byte for byte.
+// manifest is a manifest that is pushed with exactly these bytes.
 type manifest struct {
 	raw       []byte
 	mediaType types.MediaType

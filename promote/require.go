@@ -7,9 +7,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// require demands a statement of each type, whether or not a decision lists it. The statement must
-// be about the image or, for an index, about the index itself or each of its platforms. platforms
-// is called only if the image has none. Statements about the image become part of its record.
+// require requires a trusted statement of each type, whether or not a decision lists it. The
+// statement must be about the image. For an index, statements about all of its platforms are also
+// sufficient. require calls platforms only if the image itself has no such statement. Statements
+// about the image are added to the record.
 func (pr *proof) require(types []string, platforms func() ([]*proof, error)) error {
 	for _, kind := range types {
 		if pr.has(kind) {
@@ -22,23 +23,24 @@ func (pr *proof) require(types []string, platforms func() ([]*proof, error)) err
 		}
 		for _, platform := range below {
 			if !platform.has(kind) {
-				return platform.fail("it has no %s statement by a trusted signer%s", kind, because(platform.reasons))
+				return platform.fail("the image has no %s statement signed by a trusted signer%s", kind, because(platform.reasons))
 			}
 		}
 		if len(below) == 0 {
-			return pr.fail("it has no %s statement by a trusted signer%s", kind, because(pr.reasons))
+			return pr.fail("the image has no %s statement signed by a trusted signer%s", kind, because(pr.reasons))
 		}
 	}
 	return nil
 }
 
-// has reports whether there is a trusted statement of this type about the digest.
+// has reports whether a trusted statement of this type is attached to the digest.
 func (pr *proof) has(kind string) bool {
 	return slices.ContainsFunc(pr.evidence, func(a attached) bool { return a.PredicateType == kind }) ||
 		slices.ContainsFunc(pr.decisions, func(d signedDecision) bool { return d.PredicateType == kind })
 }
 
-// additional returns the statements of a type if the decision lists none of this type.
+// additional returns the statements of a type that the decision does not list. It returns none if
+// the decision lists any statement of the type.
 func (pr *proof) additional(kind string) []Statement {
 	isKind := func(a attached) bool { return a.PredicateType == kind }
 	if slices.ContainsFunc(pr.listed(pr.decision), isKind) {
@@ -53,7 +55,8 @@ func (pr *proof) additional(kind string) []Statement {
 	return out
 }
 
-// gathered returns the trusted statements about each of the digests. A digest needs no signature.
+// gathered returns the trusted statements about each of the digests. It does not require signatures
+// of the digests.
 func (s snapshot) gathered(ctx context.Context, pr *proof, digests []v1.Hash, t Trust) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range digests {

@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// attach adds a statement by a signer about a digest.
+// attach attaches a statement about a digest, signed by s.
 func (w *world) attach(s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash, kind string) {
 	w.Helper()
 	w.attachPredicate(s, f, repo, d, kind, json.RawMessage(`{}`))
@@ -48,8 +48,8 @@ func (w *world) unproven(what string, err error, why string) {
 	}
 }
 
-// TestRequiredPredicateMustBeAttached checks that a trusted signer must have made the statement: for
-// an index, about the index or about every platform.
+// TestRequiredPredicateMustBeAttached checks that a required statement must be attached and signed
+// by a trusted signer. For an index, it must be about the index or about every platform.
 func TestRequiredPredicateMustBeAttached(t *testing.T) {
 	const kind = "https://openvex.dev/ns"
 	w := newWorld(t)
@@ -98,8 +98,8 @@ func TestRequiredPredicateMustBeAttached(t *testing.T) {
 	}
 }
 
-// TestSignatureAloneIsNotAPass checks that an image unknown to the gate passes VerifySignature in
-// both forms, and fails Verify.
+// TestSignatureAloneIsNotAPass checks that an image that is signed but was not promoted passes
+// VerifySignature in both formats, and fails Verify.
 func TestSignatureAloneIsNotAPass(t *testing.T) {
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 		w := newWorld(t)
@@ -147,7 +147,7 @@ func TestSignatureAloneIsNotAPass(t *testing.T) {
 			t.Errorf("%s: %v, %v", f, record, err)
 		}
 
-		// In another repository, the signature is refused, because it names the first one.
+		// In another repository the signature is refused, because it names the first repository.
 		elsewhere := w.tag("elsewhere:1").Context()
 		if _, err := lab.Push(t.Context(), elsewhere.Tag("1").String(), idx); err != nil {
 			t.Fatal(err)
@@ -160,8 +160,8 @@ func TestSignatureAloneIsNotAPass(t *testing.T) {
 	}
 }
 
-// TestUnreadableReferrersAreARegistryFailure checks that a failed request does not count as an
-// empty list.
+// TestUnreadableReferrersAreARegistryFailure checks that a failed request for referrers does not
+// count as an empty list.
 func TestUnreadableReferrersAreARegistryFailure(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")

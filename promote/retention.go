@@ -9,9 +9,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// retentionOf returns how one of our statements relates to the others about the same image. Decisions
-// by several policies and for several tags are stored side by side: the newest of each, with the
-// statements that it lists.
+// retentionOf returns which older statements about the same image a new statement replaces.
+// Decisions by several policies and for several tags are stored side by side. For each policy and
+// tag, the newest decision is kept, with the statements that it lists.
 func retentionOf(st trust.Statement) attach.Retention {
 	switch {
 	case st.PredicateType == DecisionType:
@@ -38,16 +38,16 @@ func retentionOf(st trust.Statement) attach.Retention {
 	return attach.Retention{}
 }
 
-// retentionOfDecision identifies a decision by the digest of its policy, not by the name: two policies
-// can have one name.
+// retentionOfDecision returns the retention of a decision. It identifies the policy by its digest,
+// because two policies can have the same name.
 func retentionOfDecision(st trust.Statement) attach.Retention {
 	d, err := parseDecision(st.Predicate)
-	if err != nil { // another program signs decisions with the same key
+	if err != nil { // a decision by another program with the same key
 		return attach.Retention{Key: payloadDigest(st.Payload)}
 	}
 	out := attach.Retention{Key: d.Policy.Digest["sha256"] + " " + strings.Join(d.Basis.Tags, " "), At: d.TimeVerified,
 		Group: d.Policy.URI + " " + strings.Join(d.Basis.Tags, " ")}
-	if d.Basis.SchemaVersion != SchemaVersion { // kept: a newer imagegate knows what it replaces
+	if d.Basis.SchemaVersion != SchemaVersion { // keep it: only a newer imagegate knows what it replaces
 		out = attach.Retention{Key: payloadDigest(st.Payload)}
 	}
 	for _, in := range d.Inputs {

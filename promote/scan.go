@@ -7,28 +7,28 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // scanPredicate is cosign's vulnerability predicate:
 // https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md
 type scanPredicate struct {
-	// The scanned platform.
+	// Scanned platform.
 	Invocation scanInvocation `json:"invocation"`
-	// The scanner, its database and its result.
+	// Scanner, its database and its result.
 	Scanner scanScanner `json:"scanner"`
 	// Times of the scan.
 	Metadata scanMetadata `json:"metadata"`
 }
 
 type scanInvocation struct {
-	// The scanned platform: "image=" and its digest, "platform=" and its name.
+	// Scanned platform: "image=" and its digest, "platform=" and its name.
 	Parameters []string `json:"parameters"`
 	// Identifier of the program, as in verifier.id of the decision.
 	URI string `json:"uri"`
-	// Always empty; cosign's specification has the field.
+	// Always empty. The field is part of cosign's specification.
 	EventID string `json:"event_id"`
-	// Always empty; cosign's specification has the field.
+	// Always empty. The field is part of cosign's specification.
 	BuilderID string `json:"builder.id"`
 }
 
@@ -39,7 +39,7 @@ type scanScanner struct {
 	Version string `json:"version"`
 	// Vulnerability database.
 	DB scanDatabase `json:"db"`
-	// Result in imagegate's form.
+	// Result in imagegate's own format.
 	Result scanResult `json:"result"`
 }
 
@@ -59,22 +59,22 @@ type scanMetadata struct {
 }
 
 // scanResult is the part of the predicate that the scanner defines. It is short enough for logs and
-// registries; the report has the descriptions and all locations.
+// registries. The report also has the descriptions and all locations.
 type scanResult struct {
 	// Version of this object: 1.
 	SchemaVersion int `json:"schemaVersion"`
 	// Name of the platform, such as "linux/amd64".
 	Platform string `json:"platform"`
 	// Distribution of the platform.
-	Distribution policy.Distribution `json:"distribution"`
+	Distribution evidence.Distribution `json:"distribution"`
 	// Number of cataloged packages.
 	Packages int `json:"packages"`
 	// Every finding, whether a rule matched it or not.
 	Findings []scanFinding `json:"findings"`
-	// Files that the cataloger found and could not read.
-	Unknowns []policy.Unknown `json:"unknowns"`
+	// Files that the cataloger could not read.
+	Unknowns []evidence.Unknown `json:"unknowns"`
 	// Packages that could not be matched against the database.
-	Unmatched []policy.Unmatched `json:"unmatched"`
+	Unmatched []evidence.Unmatched `json:"unmatched"`
 	// Number of matches that grype dropped by its own data corrections.
 	Suppressed int `json:"suppressed"`
 }
@@ -84,29 +84,29 @@ type scanFinding struct {
 	ID string `json:"id"`
 	// Other IDs of the same vulnerability.
 	Aliases []string `json:"aliases,omitempty"`
-	// Package: its purl, or name@version if it has none.
+	// Purl of the package, or name@version if the package has no purl.
 	Package string `json:"package"`
 	// Type of the package, such as "deb" or "npm".
 	Type string `json:"type"`
 	// Name of the package.
 	Name string `json:"name"`
 	// Severity according to the database.
-	Severity policy.Severity `json:"severity"`
+	Severity evidence.Severity `json:"severity"`
 	// Highest CVSS base score.
 	Score float64 `json:"cvss,omitempty"`
 	// EPSS probability, 0 to 1.
 	EPSS float64 `json:"epss,omitempty"`
 	// Listed in CISA's KEV catalog.
 	KEV bool `json:"kev,omitempty"`
-	// Whether a fixed version exists.
-	FixState policy.FixState `json:"fixState"`
+	// State of the fix according to the database.
+	FixState evidence.FixState `json:"fixState"`
 	// Fixed versions.
-	Fixes []policy.Fix `json:"fixes,omitempty"`
+	Fixes []evidence.Fix `json:"fixes,omitempty"`
 	// First location of the package.
 	Path string `json:"path,omitempty"`
 }
 
-func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
+func newScan(a *gate.Approval, p evidence.Platform) scanPredicate {
 	tool, db := a.Tool(), a.Input().Database
 	started, finished := a.Times()
 	out := scanPredicate{
@@ -128,7 +128,7 @@ func newScan(a *gate.Approval, p policy.Platform) scanPredicate {
 	return out
 }
 
-func shorten(f policy.Finding) scanFinding {
+func shorten(f evidence.Finding) scanFinding {
 	out := scanFinding{ID: f.ID, Aliases: f.Aliases, Package: packageName(f.Package), Type: f.Package.Type, Name: f.Package.Name, Severity: f.Severity,
 		KEV: f.KEV != nil, FixState: f.FixState, Fixes: f.Fixes}
 	for _, c := range f.CVSS {
@@ -143,15 +143,15 @@ func shorten(f policy.Finding) scanFinding {
 	return out
 }
 
-// vulnsPredicate has the same content as scanPredicate, in in-toto's form:
+// vulnsPredicate has the same content as scanPredicate in the format of in-toto:
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/vulns_02.md
 type vulnsPredicate struct {
-	// The scanner, its database and its result.
+	// Scanner, its database and its result.
 	Scanner vulnsScanner `json:"scanner"`
 	// Times of the scan.
 	Metadata scanMetadata `json:"metadata"`
-	// Extension of imagegate: how much was scanned. An empty list of results means only that nothing
-	// was found.
+	// Extension of imagegate that states how much was scanned. Without it, an empty list of results
+	// does not show whether packages were scanned at all.
 	Coverage vulnsCoverage `json:"imagegate_coverage"`
 }
 
@@ -175,9 +175,9 @@ type vulnsDatabase struct {
 type vulnsResult struct {
 	// ID of the vulnerability.
 	ID string `json:"id"`
-	// The severity according to the database, and each score.
+	// Severity according to the database, and each score.
 	Severity []vulnsSeverity `json:"severity"`
-	// One entry: the finding as in scanner.result.findings of the cosign form.
+	// One entry: the finding, as in scanner.result.findings of the scan in cosign's format.
 	Annotations []scanFinding `json:"annotations"`
 }
 
@@ -195,7 +195,7 @@ type vulnsCoverage struct {
 	Platform string `json:"platform"`
 	// Number of cataloged packages.
 	Packages int `json:"packages"`
-	// Number of files that the cataloger found and could not read.
+	// Number of files that the cataloger could not read.
 	Unknowns int `json:"unknowns"`
 	// Number of packages that could not be matched against the database.
 	Unmatched int `json:"unmatched"`
@@ -203,7 +203,7 @@ type vulnsCoverage struct {
 	Suppressed int `json:"suppressed"`
 }
 
-func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
+func newVulns(a *gate.Approval, p evidence.Platform) vulnsPredicate {
 	scan := newScan(a, p)
 	out := vulnsPredicate{
 		Scanner: vulnsScanner{URI: scan.Scanner.URI, Version: scan.Scanner.Version,
@@ -211,9 +211,9 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 		Metadata: scan.Metadata,
 		Coverage: vulnsCoverage{SchemaVersion: SchemaVersion, Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
 	}
-	// Files and packages that another package accounts for are not a gap.
+	// Files and packages that belong to another evaluated package are not gaps.
 	for _, u := range p.Unknowns {
-		if u.Class != policy.UnknownOwned {
+		if u.Class != evidence.UnknownOwned {
 			out.Coverage.Unknowns++
 		}
 	}
@@ -231,7 +231,7 @@ func newVulns(a *gate.Approval, p policy.Platform) vulnsPredicate {
 
 // severities returns the severity of a finding according to the database, and each score under the
 // name of its scoring system.
-func severities(f policy.Finding) []vulnsSeverity {
+func severities(f evidence.Finding) []vulnsSeverity {
 	out := []vulnsSeverity{{cmp.Or(f.Namespace, "severity"), f.Severity.String()}}
 	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 	for _, c := range f.CVSS {
@@ -243,9 +243,9 @@ func severities(f policy.Finding) []vulnsSeverity {
 	return out
 }
 
-// lastUpdate returns the capture time of the oldest data in the database. Rebuilding the database
-// from old data is not an update.
-func lastUpdate(db policy.Database) time.Time {
+// lastUpdate returns the capture time of the oldest data in the database. A rebuild from old data
+// does not count as an update.
+func lastUpdate(db evidence.Database) time.Time {
 	oldest := db.Built
 	for _, p := range db.Providers {
 		if p.Captured.Before(oldest) {
@@ -255,16 +255,16 @@ func lastUpdate(db policy.Database) time.Time {
 	return oldest
 }
 
-// databaseURI returns the source of the database. A database that was imported from a file is named
-// by its content.
-func databaseURI(db policy.Database) string {
+// databaseURI returns the URL of the database. For a database that was imported from a file, it
+// returns a URN with the digest of the database.
+func databaseURI(db evidence.Database) string {
 	if strings.Contains(db.Source, "://") {
 		return db.Source
 	}
 	return "urn:" + db.Digest
 }
 
-// packageName returns the purl of a package, or name@version if there is none.
-func packageName(p policy.Package) string {
+// packageName returns the purl of a package, or name@version if the package has no purl.
+func packageName(p evidence.Package) string {
 	return cmp.Or(p.PURL, p.Name+"@"+p.Version)
 }

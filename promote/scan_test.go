@@ -11,11 +11,12 @@ import (
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestScanIsInTheFormOfInToto checks that the predicate's published types can parse the statement,
-// that it has all required fields, and that each finding has the same content as in cosign's form.
+// TestScanIsInTheFormOfInToto checks the scan in in-toto's format. The published Go types of the
+// predicate must parse it, it must have all required fields, and each finding must have the same
+// content as in cosign's format.
 func TestScanIsInTheFormOfInToto(t *testing.T) {
 	w := newWorld(t)
 	at := w.tag("app:1")
@@ -43,7 +44,7 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 		}
 	}
 	if got == nil {
-		t.Fatal("there is none")
+		t.Fatal("the statement is missing")
 	}
 	if got.Scanner.Uri != tool.URI || got.Scanner.Db.GetUri() == "" || got.Scanner.Db.GetVersion() != database.Info().Digest {
 		t.Errorf("the scanner is %v", got.Scanner)
@@ -58,7 +59,7 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 		t.Fatal("nothing was found")
 	}
 	for _, r := range got.Scanner.Result {
-		if r.Id == "" || len(r.Severity) == 0 || r.Severity[0].Method == "" || policy.SeverityUnknown.String() == r.Severity[0].Score {
+		if r.Id == "" || len(r.Severity) == 0 || r.Severity[0].Method == "" || evidence.SeverityUnknown.String() == r.Severity[0].Score {
 			t.Errorf("a finding is %v", r)
 		}
 		if len(r.Annotations) != 1 || r.Annotations[0].Fields["name"].GetStringValue() != "openssl" {
@@ -67,20 +68,20 @@ func TestScanIsInTheFormOfInToto(t *testing.T) {
 	}
 }
 
-// TestRebuiltDatabaseIsNotUpdated checks that the date of the oldest data counts, not the date of
-// the build.
+// TestRebuiltDatabaseIsNotUpdated checks that lastUpdate is the date of the oldest data, not the
+// date of the build.
 func TestRebuiltDatabaseIsNotUpdated(t *testing.T) {
 	built := time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC)
-	captured := func(days int) policy.Provider { return policy.Provider{Captured: built.AddDate(0, 0, days)} }
+	captured := func(days int) evidence.Provider { return evidence.Provider{Captured: built.AddDate(0, 0, days)} }
 	for name, c := range map[string]struct {
-		providers []policy.Provider
+		providers []evidence.Provider
 		want      time.Time
 	}{
 		"no providers":   {nil, built},
-		"an old one":     {[]policy.Provider{captured(-1), captured(-9), captured(-3)}, built.AddDate(0, 0, -9)},
-		"all after that": {[]policy.Provider{captured(1)}, built},
+		"an old one":     {[]evidence.Provider{captured(-1), captured(-9), captured(-3)}, built.AddDate(0, 0, -9)},
+		"all after that": {[]evidence.Provider{captured(1)}, built},
 	} {
-		got := lastUpdate(policy.Database{Built: built, Providers: c.providers})
+		got := lastUpdate(evidence.Database{Built: built, Providers: c.providers})
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

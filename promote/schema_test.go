@@ -28,18 +28,18 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/imagegate/imagegate/internal/trust"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "write docs/schemas and the generated parts of docs/statements.md")
 
 const statementsDoc = "../docs/statements.md"
 
-// schemas are the parts of statements that this program defines, with the file of each schema.
+// schemas are the parts of statements that imagegate defines, by the name of their schema file.
 var schemas = map[string]struct {
 	of    reflect.Type
 	title string
-	// find returns the part in a predicate of the type kind.
+	// find returns the part of a predicate that the schema describes. kind is the predicate type.
 	kind string
 	find func(predicate map[string]any) any
 }{
@@ -53,7 +53,8 @@ var schemas = map[string]struct {
 		func(p map[string]any) any { return p }},
 }
 
-// tables are the field tables in the document. A table does not descend into the fields in skip.
+// tables are the generated field tables in the document. A table omits the fields inside the fields
+// in skip.
 var tables = map[string]struct {
 	of   reflect.Type
 	skip []string
@@ -94,8 +95,8 @@ func fields(t *testing.T, comments map[string]string, of reflect.Type) []field {
 	return out
 }
 
-// plainComments describe fields of package policy that have no comment, or a comment for readers of
-// the Go code.
+// plainComments has descriptions of fields in package policy that have no comment, or a comment for
+// readers of the Go code.
 var plainComments = map[string]string{
 	"Package.Name": "Name of the package.", "Package.Version": "Version of the package.", "Package.PURL": "Package URL.",
 	"Package.Found": "Places of the package in the image.", "Location.Path": "Path of the file.", "Fix.Version": "The fixed version.",
@@ -116,7 +117,7 @@ var plainComments = map[string]string{
 	"Unmatched.Type":  "Package type, if the database has no advisories for it.",
 	"Unmatched.Owner": "Package that contains this package, as a purl.",
 	"Overridden.ID":   "ID of the finding.", "Overridden.Platform": "Platform. Default: the whole image.",
-	"Overridden.Package": "Package: its purl, or name@version if it has none. Default: the violation is not about a package.",
+	"Overridden.Package": "Purl of the package, or name@version if the package has no purl. Default: the violation is not about a package.",
 	"Override.Expires":   "First time when the override no longer applies.", "GrantedOverride.Granted": "Time of use.",
 	"Override.Approver": "Name of the approver, as stated by the user who ran imagegate.",
 }
@@ -125,7 +126,7 @@ var plainComments = map[string]string{
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, dir := range []string{".", "../policy"} {
+	for _, dir := range []string{".", "../policy", "../policy/evidence"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +156,7 @@ func describe(out map[string]string, of string, body *ast.StructType) {
 	for _, f := range body.Fields.List {
 		text := strings.Join(strings.Fields(f.Doc.Text()+" "+f.Comment.Text()), " ")
 		for _, id := range f.Names {
-			// A comment in Go begins with the name of the field, a description does not.
+			// A Go comment begins with the name of the field, but a description does not.
 			text := regexp.MustCompile("^"+id.Name+" (is|means) (that )?").ReplaceAllString(text, "")
 			if text == "" {
 				continue
@@ -168,13 +169,14 @@ func describe(out map[string]string, of string, body *ast.StructType) {
 	}
 }
 
-// schemaOf returns the JSON Schema of a type. Unknown fields are valid: readers ignore them.
+// schemaOf returns the JSON Schema of a type. The schema allows unknown fields, because readers
+// ignore them.
 func schemaOf(t *testing.T, comments map[string]string, of reflect.Type) map[string]any {
 	t.Helper()
 	switch {
 	case of == reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
-	case of == reflect.TypeFor[policy.Severity](), of == reflect.TypeFor[policy.FixState]():
+	case of == reflect.TypeFor[evidence.Severity](), of == reflect.TypeFor[evidence.FixState]():
 		return map[string]any{"type": "string"}
 	case of.Kind() == reflect.Pointer:
 		return schemaOf(t, comments, of.Elem())
@@ -200,8 +202,8 @@ func schemaOf(t *testing.T, comments map[string]string, of reflect.Type) map[str
 	return map[string]any{"type": "object", "properties": properties, "required": required}
 }
 
-// TestSchemasAreCurrent checks that docs/schemas describes every field of the types, and nothing
-// else, and that really signed statements are valid. Run it with -update to write the files.
+// TestSchemasAreCurrent checks that docs/schemas describes exactly the fields of the types, and
+// that signed statements are valid. Run it with -update to write the files.
 func TestSchemasAreCurrent(t *testing.T) {
 	comments := fieldComments(t)
 	signed := signedPredicates(newWorld(t))
@@ -246,7 +248,7 @@ func compileSchema(t *testing.T, file string, raw []byte) *jsonschema.Schema {
 	return compiled
 }
 
-// current requires a file to have this content, or with -update writes it.
+// current requires that a file has this content. With -update it writes the file instead.
 func current(t *testing.T, file string, want []byte) {
 	t.Helper()
 	if *update {
@@ -264,7 +266,7 @@ func current(t *testing.T, file string, want []byte) {
 	}
 }
 
-// documented promotes an image by an override and an image with an exception, and returns their
+// documented promotes one image with an override and one with an exception, and returns their
 // verified statements.
 func documented(w *world) []Document {
 	w.Helper()
@@ -341,8 +343,8 @@ func signedPredicates(w *world) map[string][]map[string]any {
 // generated matches the generated parts of the document.
 var generated = regexp.MustCompile(`(?s)<!-- (fields|example): (\w+) -->\n.*?<!-- end -->`)
 
-// TestStatementsDocumentIsCurrent checks that docs/statements.md has every field, and that its
-// examples have exactly the fields of really signed statements. Run it with -update to write both.
+// TestStatementsDocumentIsCurrent checks that docs/statements.md describes every field, and that
+// its examples have exactly the fields of signed statements. Run it with -update to write both.
 func TestStatementsDocumentIsCurrent(t *testing.T) {
 	have, err := os.ReadFile(statementsDoc)
 	if err != nil {
@@ -393,8 +395,8 @@ func fieldTable(t *testing.T, comments map[string]string, of reflect.Type, prefi
 	return b.String()
 }
 
-// example returns the example in the document if it has the fields of the signed predicate, or else
-// the predicate.
+// example returns the example in the document if it has the same fields as the signed predicate.
+// Otherwise it returns the signed predicate.
 func example(t *testing.T, part []byte, signed map[string]any) string {
 	t.Helper()
 	text := part[bytes.IndexByte(part, '\n')+1 : bytes.LastIndex(part, []byte("<!--"))]
@@ -410,7 +412,7 @@ func example(t *testing.T, part []byte, signed map[string]any) string {
 	if err := out.Encode(signed); err != nil {
 		t.Fatal(err)
 	}
-	// The registries of the test have other ports in each run.
+	// Replace the names of the test's registries, because their ports differ in each run.
 	named := regexp.MustCompile(`localhost:\d+`).ReplaceAll(raw.Bytes(), []byte("staging.example"))
 	named = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAll(named, []byte("approved.example"))
 	return "```json\n" + string(named) + "```\n"
@@ -433,7 +435,7 @@ func keys(path string, value any) []string {
 	return slices.Compact(out)
 }
 
-// promoted promotes an image and returns its decision, decoded.
+// promoted promotes an image and returns its decision as decoded JSON.
 func promoted(w *world) (tag name.Tag, digest v1.Hash, decision map[string]any) {
 	w.Helper()
 	tag = w.tag("app:1")
@@ -449,16 +451,16 @@ func promoted(w *world) (tag name.Tag, digest v1.Hash, decision map[string]any) 
 	return tag, a.Image().Digest, decision
 }
 
-// TestVerifyRefusesAnUnknownDecisionVersion checks that a decision of this program in another
-// version, or without a version, fails the image although an earlier decision is a pass, and that
-// neither a decision for another repository nor one by another program does.
+// TestVerifyRefusesAnUnknownDecisionVersion checks that an image is refused if it has a decision of
+// imagegate with another version or without a version, even if an earlier decision is a pass. A
+// decision for another repository or by another program does not cause a refusal.
 func TestVerifyRefusesAnUnknownDecisionVersion(t *testing.T) {
 	basis := func(d map[string]any) map[string]any { return d["imagegate_basis"].(map[string]any) }
 	for name, c := range map[string]struct {
 		change func(d map[string]any)
 		want   string
 	}{
-		"newer version":                    {func(d map[string]any) { basis(d)["schemaVersion"] = 2 }, "imagegate_basis has schemaVersion 2, and this imagegate reads 1: use a newer imagegate"},
+		"newer version":                    {func(d map[string]any) { basis(d)["schemaVersion"] = 2 }, "imagegate_basis has schemaVersion 2, but this release of imagegate reads 1: use a newer imagegate"},
 		"newer version with other fields":  {func(d map[string]any) { d["imagegate_basis"] = map[string]any{"schemaVersion": 2, "tags": "x"} }, "use a newer imagegate"},
 		"version as text":                  {func(d map[string]any) { basis(d)["schemaVersion"] = "2" }, "imagegate_basis has no schemaVersion"},
 		"extension of another type":        {func(d map[string]any) { d["imagegate_basis"] = []any{} }, "imagegate_basis has no schemaVersion"},
@@ -471,7 +473,7 @@ func TestVerifyRefusesAnUnknownDecisionVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			tag, digest, decision := promoted(w)
-			decision["timeVerified"] = time.Now().UTC().Add(-time.Hour) // an older one is refused, too
+			decision["timeVerified"] = time.Now().UTC().Add(-time.Hour) // an older decision is also refused
 			c.change(decision)
 			raw, err := encode(decision)
 			if err != nil {
@@ -488,8 +490,8 @@ func TestVerifyRefusesAnUnknownDecisionVersion(t *testing.T) {
 	}
 }
 
-// TestVerifyRefusesAnUnknownOverrideVersion checks that an override in another version lets nothing
-// through, and that the error says why.
+// TestVerifyRefusesAnUnknownOverrideVersion checks that an override with another version does not
+// count, and that the error states this.
 func TestVerifyRefusesAnUnknownOverrideVersion(t *testing.T) {
 	for kind, want := range map[string]string{
 		tool.URI + "/override/v2": "use a newer imagegate",
@@ -506,8 +508,8 @@ func TestVerifyRefusesAnUnknownOverrideVersion(t *testing.T) {
 	}
 }
 
-// TestDocumentedCheckInPython checks that the Python example of docs/statements.md accepts a pass
-// and refuses another repository, another policy, an old decision, a denial and another key.
+// TestDocumentedCheckInPython checks that the Python example in docs/statements.md accepts a pass.
+// It must refuse another repository, another policy, an old decision, a denial and another key.
 func TestDocumentedCheckInPython(t *testing.T) {
 	for _, program := range []string{"python3", "openssl"} {
 		if _, err := exec.LookPath(program); err != nil {

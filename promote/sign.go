@@ -44,7 +44,8 @@ func (p *Promoter) encode(repo name.Repository, items []signedItems) ([]*attach.
 	return out, nil
 }
 
-// upload sends the blobs of the attachments. Nothing refers to them before attach.
+// upload sends the blobs of the attachments. They have no effect until attach stores the manifests
+// that refer to them.
 func (p *Promoter) upload(ctx context.Context, encoded []*attach.Prepared) error {
 	for _, one := range encoded {
 		if err := one.Upload(ctx, p.verifier.with(ctx)...); err != nil {
@@ -54,7 +55,7 @@ func (p *Promoter) upload(ctx context.Context, encoded []*attach.Prepared) error
 	return nil
 }
 
-// attach stores the signed items with the digests that they are about.
+// attach stores the signed items and the documents of each digest.
 func (p *Promoter) attach(ctx context.Context, repo name.Repository, items []signedItems, encoded []*attach.Prepared) error {
 	for i, one := range items {
 		ref := repo.Digest(one.digest.String())
@@ -72,20 +73,20 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, items []sig
 	return nil
 }
 
-// signedItems holds the signed items to attach to one digest.
+// signedItems has the signed items for one digest.
 type signedItems struct {
 	digest      v1.Hash
 	attachments attach.Attachments
 	documents   []document
 }
 
-// signedDestination holds the signed items for one destination.
+// signedDestination has the signed items for one destination.
 type signedDestination struct {
 	items    []signedItems
 	decision string // digest of the statement, "sha256:<hex>"
 }
 
-// sign signs the image and its evidence. It contacts the signer, but no registry.
+// sign signs the image and its evidence. It sends requests to the signer, but not to a registry.
 func (p *Promoter) sign(ctx context.Context, a *gate.Approval, to destination) (signedDestination, error) {
 	img := a.Image()
 	platforms := make([]signedItems, len(img.Platforms))
@@ -111,9 +112,9 @@ func (p *Promoter) sign(ctx context.Context, a *gate.Approval, to destination) (
 	return signedDestination{items, digest}, nil
 }
 
-// combine returns the items for each digest. A platform gets its own statements, the index gets all
-// of them, and each gets the decision and its override: a node may pull either, and a verifier may
-// look up either.
+// combine returns the signed items for each digest. A platform gets its own statements, and the
+// index gets the statements about all platforms. Both get the decision and its override, because a
+// node may pull either of them, and a verifier may check either of them.
 func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope) []signedItems {
 	whole := signedItems{digest: img.Digest}
 	if !img.IsIndex() {
@@ -132,7 +133,8 @@ func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope
 	return append(platforms, whole)
 }
 
-// signPlatform signs the statements about a platform. listed names them for the decision.
+// signPlatform signs the statements about a platform. listed has the entries that the decision
+// needs for them.
 func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, repo name.Repository) (out signedItems, listed []resource, err error) {
 	img := a.Image()
 	digest := img.Platforms[i].Digest
@@ -140,7 +142,7 @@ func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, re
 	statements, large := p.statements(a, i, repo)
 	envelopes := make([]trust.Envelope, len(statements))
 	listed = make([]resource, len(statements))
-	group, gctx := errgroup.WithContext(ctx) // encoding an SBOM takes time: it has megabytes
+	group, gctx := errgroup.WithContext(ctx) // in parallel, because encoding an SBOM of several megabytes takes time
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for n, one := range statements {
 		group.Go(func() (err error) {
@@ -156,8 +158,8 @@ func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, re
 	return signedItems{digest, attach.Attachments{Envelopes: envelopes}, large}, listed, nil
 }
 
-// signDecision signs the decision and its override, if there is one, and returns the digest of the
-// decision, too. The override is the first: no denial is stored without it.
+// signDecision signs the decision and, if there is one, its override. It also returns the digest of
+// the decision. The override comes first, so that no denial is stored without its override.
 func (p *Promoter) signDecision(ctx context.Context, a *gate.Approval, to destination, inputs []resource) ([]trust.Envelope, string, error) {
 	predicate, err := newDecision(a, to, inputs, p.plan)
 	if err != nil {
@@ -180,7 +182,7 @@ func (p *Promoter) signDecision(ctx context.Context, a *gate.Approval, to destin
 	return []trust.Envelope{override, decision}, digest, err
 }
 
-// attest signs a statement. A predicate of type []byte is JSON already.
+// attest signs a statement. A predicate of type []byte must be JSON and is not encoded again.
 func (p *Promoter) attest(ctx context.Context, a *gate.Approval, repo name.Repository, kind string, subjects []trust.Subject, predicate any) (trust.Envelope, error) {
 	raw, ok := predicate.([]byte)
 	if !ok {
@@ -197,14 +199,14 @@ func (p *Promoter) attest(ctx context.Context, a *gate.Approval, repo name.Repos
 	return env, nil
 }
 
-// statement is a statement to sign about a platform.
+// statement is an unsigned statement about a platform.
 type statement struct {
 	kind      string
 	predicate any
 }
 
-// statements returns the statements about a platform. Documents that are too large to sign are
-// returned separately, and one reference statement names them.
+// statements returns the statements about a platform. It returns documents that are too large to
+// sign separately, and adds one reference statement that names them.
 func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Repository) ([]statement, []document) {
 	sbom, evidence := a.SBOMs()[platform], a.Input().Platforms[platform]
 	var out []statement
@@ -225,8 +227,8 @@ func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Reposito
 	return append(out, statement{ScanType, newScan(a, evidence)}, statement{VulnsType, newVulns(a, evidence)}), large
 }
 
-// subjectsOf returns the digests that a platform's statements are about: the platform first, then
-// the index that it belongs to.
+// subjectsOf returns the subjects of a platform's statements: first the platform, then the index
+// that it belongs to.
 func subjectsOf(repo name.Repository, img *gate.Image, platform v1.Hash) []trust.Subject {
 	out := []trust.Subject{{Name: repo.Name(), Digest: platform}}
 	if img.IsIndex() {
@@ -235,7 +237,7 @@ func subjectsOf(repo name.Repository, img *gate.Image, platform v1.Hash) []trust
 	return out
 }
 
-// allSubjects returns the image and, for an index, every platform.
+// allSubjects returns the image and, for an index, every platform as subjects.
 func allSubjects(repo name.Repository, img *gate.Image) []trust.Subject {
 	out := []trust.Subject{{Name: repo.Name(), Digest: img.Digest}}
 	if img.IsIndex() {
@@ -246,8 +248,8 @@ func allSubjects(repo name.Repository, img *gate.Image) []trust.Subject {
 	return out
 }
 
-// inputOf returns how a decision refers to a statement: by the digest of its payload. This digest
-// does not depend on the form of storage or on the signer.
+// inputOf returns the entry of a statement in a decision. It identifies the statement by the digest
+// of its payload, which does not depend on the signature format or on the signer.
 func inputOf(kind string, e trust.Envelope) (resource, error) {
 	body, err := e.Payload()
 	if err != nil {

@@ -6,14 +6,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// VerifySignature proves less than Verify: a trusted signer signed the digest and, if t names
-// predicates, made such statements about it. This fits images that the cosign command signed. It
-// does not check for a decision or whether the blobs can be pulled, and the platforms of an index
-// need no signature. It ignores the fields of t about decisions: MaxAge, Policy, PolicyName, Tag,
-// AnyTag and AllowOverride.
+// VerifySignature proves less than Verify: that a trusted signer signed the digest and, if t has
+// Predicates, that trusted signers made such statements about it. It is intended for images that
+// the cosign command signed. It does not check for a decision or whether the blobs can be pulled.
+// The platforms of an index need no signature. It ignores the fields of t for decisions: MaxAge,
+// Policy, PolicyName, Tag, AnyTag and AllowOverride.
 //
-// A signature that names no repository is accepted, because cosign's bundles never name one; it may
-// be a copy from another repository. A signature that names another repository is refused.
+// A signature that names no repository is accepted, because cosign's bundles never name one. So the
+// signature may have been copied from another repository. A signature that names another repository
+// is refused.
 //
 // The record has no decision and lists all trusted statements about the digest. The errors are the
 // same as for Verify.
@@ -41,7 +42,7 @@ func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Tr
 	if err != nil {
 		return nil, err
 	}
-	pr.required = nil // the loop below adds them with all the others
+	pr.required = nil // the loop below adds all statements
 	record := pr.record()
 	record.source = &s
 	for _, a := range pr.evidence {

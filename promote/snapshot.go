@@ -16,19 +16,19 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// snapshot reads approved images for one operation. It reads each manifest, each list of
-// attachments and the size of each blob once, when first needed.
+// snapshot reads approved images for one operation. It reads each manifest, each attachment list
+// and the size of each blob when they are first needed, and only once.
 type snapshot struct {
 	v *Verifier
 	*readings
 }
 
-// readings holds the results of a snapshot so far. None of it is verified.
+// readings has the results that a snapshot has read so far. They are not verified.
 type readings struct {
 	mu        sync.Mutex
 	lists     map[listKey]*list
 	manifests map[string]*remote.Descriptor // by digest reference
-	sizes     map[string]int64              // of blobs, by digest reference
+	sizes     map[string]int64              // sizes of blobs, by digest reference
 }
 
 type listKey struct {
@@ -36,7 +36,7 @@ type listKey struct {
 	form trust.Format // Legacy or Bundle
 }
 
-// list is the result of reading one list of attachments. done is closed at its end.
+// list is the result of reading one attachment list. done is closed when reading has ended.
 type list struct {
 	done  chan struct{}
 	found found
@@ -47,7 +47,7 @@ func newReadings() *readings {
 	return &readings{lists: map[listKey]*list{}, manifests: map[string]*remote.Descriptor{}, sizes: map[string]int64{}}
 }
 
-// snapshot returns a snapshot that uses the prefetched attachments, if there are any.
+// snapshot returns a snapshot that uses the prefetched attachments, unless prefetched is nil.
 func (v *Verifier) snapshot(prefetched *Prefetched) snapshot {
 	if prefetched == nil {
 		return snapshot{v, newReadings()}
@@ -55,27 +55,27 @@ func (v *Verifier) snapshot(prefetched *Prefetched) snapshot {
 	return snapshot{v, prefetched.readings}
 }
 
-// found holds the items attached to a digest, none of them verified.
+// found has the items that are attached to a digest. They are not verified.
 type found struct {
 	signatures []trust.Signature
-	envelopes  []envelope // in the list
-	copied     []envelope // only in the copy of the list
+	envelopes  []envelope // items in the attachment list
+	copied     []envelope // items that only the copy of the list has
 }
 
-// envelope is an envelope as it is stored and after parsing.
+// envelope is an envelope in its stored and its parsed form.
 type envelope struct {
 	stored trust.Envelope
 	opened trust.Opened
 }
 
-// Prefetched holds everything that one run has read about approved images before it writes. Nothing
-// in it is verified. Use a new one for each run.
+// Prefetched has the data of approved images that one run has read before it writes. The data is
+// not verified. Use a new Prefetched for each run.
 type Prefetched struct{ readings *readings }
 
-// Prefetch starts to read the attachments of the digest at each destination and does not wait for
-// the result. Reading megabytes of statements takes as long as opening a signing key, so that both
-// can be done at the same time. Errors are dropped: the caller that needs the attachments reads them
-// again and reports the error.
+// Prefetch starts to read the attachments of the digest at each destination, and returns without
+// waiting. Reading megabytes of statements takes about as long as opening a signing key, so a
+// caller can do both at the same time. Errors are dropped: a caller that needs the attachments
+// reads them again and gets the error.
 func (v *Verifier) Prefetch(ctx context.Context, digest v1.Hash, tags ...name.Tag) *Prefetched {
 	s := snapshot{v, newReadings()}
 	for _, tag := range tags {
@@ -86,7 +86,7 @@ func (v *Verifier) Prefetch(ctx context.Context, digest v1.Hash, tags ...name.Ta
 	return &Prefetched{s.readings}
 }
 
-// split returns the single forms that a format selects.
+// split returns the single formats that f selects.
 func split(f trust.Format) []trust.Format {
 	if f == trust.Both {
 		return []trust.Format{trust.Legacy, trust.Bundle}
@@ -94,7 +94,7 @@ func split(f trust.Format) []trust.Format {
 	return []trust.Format{f}
 }
 
-// read returns the items attached to a digest in the forms that a format selects.
+// read returns the items that are attached to a digest, in the formats that in selects.
 func (s snapshot) read(ctx context.Context, ref name.Digest, in trust.Format) (found, error) {
 	var out found
 	for _, form := range split(in) {
@@ -109,8 +109,8 @@ func (s snapshot) read(ctx context.Context, ref name.Digest, in trust.Format) (f
 	return out, nil
 }
 
-// readForm reads one list, unless that was done before. If prefetching it failed, readForm reads it
-// again.
+// readForm reads one attachment list, or returns the result of an earlier read. If prefetching the
+// list failed, readForm reads it again.
 func (s snapshot) readForm(ctx context.Context, key listKey) (found, error) {
 	s.mu.Lock()
 	l := s.lists[key]
@@ -137,12 +137,12 @@ func (s snapshot) readForm(ctx context.Context, key listKey) (found, error) {
 	return f, nil
 }
 
-// prefetch starts to read a list, unless that was done before.
+// prefetch starts to read an attachment list, unless an earlier call already did.
 func (s snapshot) prefetch(ctx context.Context, key listKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lists[key] != nil {
-		return // two tags in one repository
+		return // two tags in one repository need the same list
 	}
 	l := &list{done: make(chan struct{})}
 	s.lists[key] = l
@@ -166,8 +166,8 @@ func (v *Verifier) readList(ctx context.Context, key listKey) (found, error) {
 	return found{signatures: stored.Signatures, envelopes: all[:n:n], copied: all[n:]}, nil
 }
 
-// inParallel calls do for 0 to n-1. SBOM statements have megabytes, and there are two of them for
-// each platform.
+// inParallel calls do for 0 to n-1. It runs in parallel because each platform has two SBOM
+// statements of several megabytes.
 func inParallel(n int, do func(i int)) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -180,7 +180,8 @@ func inParallel(n int, do func(i int)) {
 	_ = group.Wait() // do returns no errors
 }
 
-// manifest gets a manifest. If ref has a digest, the library checks the manifest against it.
+// manifest reads a manifest. If ref has a digest, go-containerregistry verifies the manifest
+// against it.
 func (s snapshot) manifest(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	s.mu.Lock()
 	d := s.manifests[ref.Name()]
@@ -196,7 +197,8 @@ func (s snapshot) manifest(ctx context.Context, ref name.Reference) (*remote.Des
 	return d, nil
 }
 
-// keep stores a manifest under its digest. The manifest that a tag names can change.
+// keep stores a manifest under its digest. It does not store it under a tag, because a tag can
+// change.
 func (s snapshot) keep(repo name.Repository, d *remote.Descriptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +215,7 @@ func (s snapshot) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	return d.Digest, nil
 }
 
-// blobSize returns the size of a blob that can be pulled.
+// blobSize returns the size of a blob. It returns an error if the blob cannot be pulled.
 func (s snapshot) blobSize(ctx context.Context, ref name.Digest) (int64, error) {
 	s.mu.Lock()
 	size, ok := s.sizes[ref.Name()]

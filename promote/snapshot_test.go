@@ -6,8 +6,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestRunReadsEachListOnce checks that a second tag in the same repository costs no second read of
-// the statements, and that Evidence makes no request. The read-back after a write reads them again.
+// TestRunReadsEachListOnce checks that a second tag in the same repository causes no second read of
+// the statements, and that Evidence sends no request. The read-back after a write reads the
+// statements again.
 func TestRunReadsEachListOnce(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		t.Run(form.String(), func(t *testing.T) {

@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// The predicate types of the statements on a promoted image. Cluster policies match them as
-// strings.
+// Predicate types of the statements on a promoted image. Cluster policies compare them as strings,
+// so they must not change.
 const (
 	SPDXType      = "https://spdx.dev/Document"
 	CycloneDXType = "https://cyclonedx.org/bom"
@@ -29,17 +29,19 @@ var platformTypes = []string{SPDXType, CycloneDXType, ScanType, VulnsType}
 // decisionPredicate is a SLSA verification summary:
 // https://slsa.dev/spec/v1.1/verification_summary
 type decisionPredicate struct {
-	// The program that decided.
+	// Program that made the decision.
 	Verifier decisionVerifier `json:"verifier"`
 	// Time of the decision, RFC 3339 in UTC.
 	TimeVerified time.Time `json:"timeVerified"`
-	// Approved repository that the decision is for: "oci://" and its name, without tag or digest.
+	// Approved repository that the decision is for: "oci://" and the repository name, without tag
+	// or digest.
 	ResourceURI string `json:"resourceUri"`
-	// Policy that decided: its name in uri, and the SHA-256 of its text. The names of several
+	// Policy of the decision: its name in uri, and the SHA-256 of its text. The names of several
 	// policies are joined by " + ".
 	Policy resource `json:"policy"`
-	// Every other statement of this promotion, by the SHA-256 of its payload. The uri is its
-	// predicate type. An override is not listed: it is made after the decision.
+	// Every other statement of this promotion, by the SHA-256 of its payload. The uri is the
+	// predicate type of the statement. An override is not listed, because it is made after the
+	// decision.
 	Inputs []resource `json:"inputAttestations"`
 	// PASSED, or FAILED for a denial that an override let through.
 	Result string `json:"verificationResult"`
@@ -67,21 +69,22 @@ type resource struct {
 	MediaType string `json:"mediaType,omitempty"`
 }
 
-// Values that the specification defines for a verification summary, and our own level.
+// Values of a verification summary. Except for levelPolicy, the SLSA specification defines them.
 const (
 	resultPassed = "PASSED"
 	resultFailed = "FAILED"
-	// levelPolicy is our own level. imagegate does not evaluate SLSA levels, but the
-	// specification's value for that, SLSA_BUILD_LEVEL_UNEVALUATED, makes slsa-verifier refuse the
-	// whole summary.
+	// levelPolicy is imagegate's own level. imagegate does not evaluate SLSA levels. The
+	// specification's value for that case, SLSA_BUILD_LEVEL_UNEVALUATED, makes slsa-verifier refuse
+	// the whole summary.
 	levelPolicy = "IMAGEGATE_POLICY"
-	// levelFailed is the specification's value if no level was reached.
+	// levelFailed is the specification's value for an image that reached no level.
 	levelFailed = "FAILED"
 	slsaVersion = "1.1"
 )
 
-// DecisionBasis records the input of a decision, in addition to the statements that it lists. It is
-// the field imagegate_basis of the decision; docs/statements.md describes it from these comments.
+// DecisionBasis records the input of a decision, in addition to the statements that the decision
+// lists. It is the field imagegate_basis of the decision. The description in docs/statements.md is
+// generated from these comments.
 type DecisionBasis struct {
 	// Version of this extension: 1.
 	SchemaVersion int `json:"schemaVersion"`
@@ -89,17 +92,18 @@ type DecisionBasis struct {
 	Source string `json:"source"`
 	// Tags of the approved repository that the decision was made for.
 	Tags []string `json:"tags"`
-	// Time when the decision becomes too old for its policy. Default: never.
+	// Time when the decision expires, as its policy states. Default: never.
 	Expires time.Time `json:"expires,omitzero"`
 	// Digest of the index or manifest that was evaluated.
 	Image string `json:"image"`
 	// Every platform of the image.
 	Platforms []PlatformDigest `json:"platforms"`
 	// Vulnerability database that was used.
-	Database policy.Database `json:"database"`
+	Database evidence.Database `json:"database"`
 	// Exceptions of the policy that the decision depends on.
 	Exceptions []Used `json:"exceptions"`
-	// SHA-256 of all external evidence that was available. Default: there was none.
+	// SHA-256 of all external evidence that was available. Default: no external evidence was
+	// available.
 	ExternalEvidence string `json:"externalEvidence,omitempty"`
 	// VEX statements that removed a finding.
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
@@ -109,7 +113,7 @@ type DecisionBasis struct {
 	CopiedAttestations []CopiedAttestation `json:"copiedAttestations,omitempty"`
 	// Signatures and attestations in staging that were not copied.
 	SkippedAttestations []SkippedAttestation `json:"skippedAttestations,omitempty"`
-	// Findings that only produced warnings because approved images have them, too. Default: no
+	// Findings that only produced warnings because the approved images also have them. Default: no
 	// baseline was used.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
 	// Number of violations of a denial.
@@ -118,8 +122,8 @@ type DecisionBasis struct {
 	Warnings int `json:"warnings"`
 	// Number of findings that no rule matched.
 	Allowed int `json:"allowed"`
-	// First time when the same input could be decided differently, for example because an
-	// exception ends. Default: never.
+	// First time when the same input could be decided differently, for example because an exception
+	// expires. Default: never.
 	Until time.Time `json:"until,omitzero"`
 	// The policy has a rule that reads the clock, so the decision applies only to the moment when
 	// it was made.
@@ -130,7 +134,7 @@ type DecisionBasis struct {
 type PlatformDigest struct {
 	// Name of the platform, such as "linux/amd64".
 	Platform string `json:"platform"`
-	// Digest of its manifest.
+	// Digest of the platform's manifest.
 	Digest string `json:"digest"`
 }
 
@@ -140,7 +144,7 @@ type Used struct {
 	ID string `json:"id,omitempty"`
 	// Package of the finding, as a purl.
 	Package string `json:"package,omitempty"`
-	// Kind of rule, if the exception covered a violation without a finding.
+	// Kind of rule, if the exception covered a violation that is not a finding.
 	Rule string `json:"rule,omitempty"`
 	// File that the exception covered, if the rule is about files or about packages without a
 	// version.
@@ -151,7 +155,7 @@ type Used struct {
 	Owner string `json:"owner"`
 	// Ticket in the policy.
 	Ticket string `json:"ticket,omitempty"`
-	// Time when the exception ends.
+	// Time when the exception expires.
 	Expires time.Time `json:"expires"`
 }
 
@@ -162,7 +166,7 @@ type UsedVEX struct {
 	// Package of the finding, as a purl.
 	Package string `json:"package"`
 	// Status in the VEX statement: not_affected or fixed.
-	Status policy.VEXStatus `json:"status"`
+	Status evidence.VEXStatus `json:"status"`
 	// Justification in the VEX statement.
 	Justification string `json:"justification,omitempty"`
 	// Impact statement in the VEX statement.
@@ -171,7 +175,7 @@ type UsedVEX struct {
 	Document string `json:"document"`
 	// Author of the VEX document.
 	Author string `json:"author,omitempty"`
-	// Signer of the VEX document. Default: it came from a file.
+	// Signer of the VEX document. Default: the document came from a file.
 	Signer string `json:"signer,omitempty"`
 }
 
@@ -183,15 +187,15 @@ type UsedAttestation struct {
 	Platform string `json:"platform"`
 	// SHA-256 of the signed content.
 	Digest string `json:"digest"`
-	// Predicate type of the attestation. Default: it is a signature.
+	// Predicate type of the attestation. Default: the item is a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	// Trusted signer that made it.
-	Signer policy.Signer `json:"signer"`
+	// Trusted signer of the item.
+	Signer evidence.Signer `json:"signer"`
 }
 
-// ExternalEvidenceDigest returns the SHA-256 of the JSON of the external evidence, "sha256:<hex>",
-// or "" if there is none. The baseline is not included: it describes an image that is already approved,
-// either another image or this one.
+// ExternalEvidenceDigest returns the SHA-256 of the external evidence in JSON, as "sha256:<hex>".
+// Without external evidence it returns "". The baseline is not included, because it describes an
+// image that is already approved.
 func ExternalEvidenceDigest(b gate.ExternalEvidence) (string, error) {
 	b.Baseline = nil
 	if len(b.VEX)+len(b.Attestations)+b.Unverified == 0 {
@@ -272,11 +276,11 @@ func newDecision(a *gate.Approval, to destination, inputs []resource, takes Copy
 	return out, nil
 }
 
-// resourceURI names the repository that the decision is for. It omits the digest, which is the
-// statement's subject, and the tag, which may move.
+// resourceURI returns the name of the repository that a decision is for. It omits the digest, which
+// is the subject of the statement, and the tag, which may move.
 func resourceURI(repo name.Repository) string { return "oci://" + repo.Name() }
 
-// digestSet converts "sha256:<hex>" to in-toto's form.
+// digestSet converts "sha256:<hex>" to the form that in-toto uses.
 func digestSet(digest string) map[string]string {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	return map[string]string{algorithm: hex}

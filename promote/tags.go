@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// CheckTags reads all tags and reports whether every tag already names the digest. For the first
-// tag that names another digest it returns a *TagConflictError, unless tags may be moved.
+// CheckTags reads all tags and reports whether every tag already names the digest. If a tag names
+// another digest, it returns a *TagConflictError for the first such tag, unless tags may be moved.
 func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) (there bool, err error) {
 	there = len(tags) > 0
 	for _, tag := range tags {
@@ -53,8 +53,8 @@ func (v *Verifier) taggedManifest(ctx context.Context, tag name.Tag) (*remote.De
 	return nil, registry.NewError(registry.Approved, "reading tag "+tag.String(), err)
 }
 
-// tag is the commit point. Registries have no compare-and-swap, so tag reads the tag again before
-// it writes, and reads back the result.
+// tag writes one tag. This is the commit point of a promotion. Registries have no compare-and-swap,
+// so tag reads the tag again before it writes, and reads the result back.
 func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error {
 	have, err := p.verifier.tagged(ctx, tag)
 	if err != nil {
@@ -75,7 +75,7 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 	}
 	if back.Digest != img.Digest {
 		return registry.NewError(registry.Approved, "writing tag "+tag.String(),
-			fmt.Errorf("it now names %s, not %s", back.Digest, img.Digest))
+			fmt.Errorf("the tag now names %s, not %s", back.Digest, img.Digest))
 	}
 	return nil
 }

@@ -18,26 +18,27 @@ import (
 type VerifierOptions struct {
 	// Now returns the current time.
 	Now func() time.Time
-	// Format selects how signatures and statements are stored. The zero value is trust.Legacy. A
-	// Verifier uses it only with OnlyFormat.
+	// Format selects how signatures and statements are stored. Default: trust.Legacy. A Verifier
+	// uses it only with OnlyFormat.
 	Format trust.Format
-	// OnlyFormat reads statements in that form alone. The default is to fail if statements in the
-	// other form are unreadable, because a newer decision may be among them.
+	// OnlyFormat makes reads use only the format in Format. Default: read both formats, and fail if
+	// one of them is unreadable, because it may have a newer decision.
 	OnlyFormat bool
-	// MoveTag allows moving an approved tag that names another digest. The default is to refuse.
+	// MoveTag allows moving an approved tag that names another digest. Default: return a
+	// *TagConflictError.
 	MoveTag bool
-	// Keychain and Transport are used for the approved registries. Nil means no credentials and
+	// Keychain and Transport are used for the approved registries. Default: no credentials, and
 	// http.DefaultTransport.
 	Keychain  authn.Keychain
 	Transport http.RoundTripper
-	// UserAgent is sent to the registries. Empty means the default of the registry library.
+	// UserAgent is sent to the registries. Default: the user agent of go-containerregistry.
 	UserAgent string
-	// Parallel limits how many blobs are transferred at once. 0 means 4.
+	// Parallel is the maximum number of blobs that are transferred at once. Default: 4.
 	Parallel int
 }
 
-// Verifier reads approved registries and accepts only signed content. It has no key and writes
-// nothing.
+// Verifier reads approved registries and accepts only signed content. It has no signing key and
+// does not write.
 type Verifier struct {
 	opts   VerifierOptions
 	remote []remote.Option
@@ -46,7 +47,7 @@ type Verifier struct {
 // NewVerifier returns a Verifier, or an error if a required option is missing.
 func NewVerifier(opts VerifierOptions) (*Verifier, error) {
 	if opts.Now == nil {
-		return nil, errors.New("no clock")
+		return nil, errors.New("no clock given")
 	}
 	if opts.Parallel == 0 {
 		opts.Parallel = 4
@@ -55,10 +56,10 @@ func NewVerifier(opts VerifierOptions) (*Verifier, error) {
 		UserAgent: opts.UserAgent, Jobs: opts.Parallel}.Remote()}, nil
 }
 
-// with adds the context of one call.
+// with returns the options for requests in the context ctx.
 func (v *Verifier) with(ctx context.Context) []remote.Option { return registry.With(ctx, v.remote) }
 
-// forms returns the forms of storage that are searched for statements.
+// forms returns the signature formats that are read.
 func (v *Verifier) forms() trust.Format {
 	if v.opts.OnlyFormat {
 		return v.opts.Format
@@ -67,9 +68,9 @@ func (v *Verifier) forms() trust.Format {
 }
 
 // Verify proves from the approved registry alone that the image passed. The image must be signed
-// for its digest and for this very repository, or for the repository that t names. Every statement
-// must be there, signed, about the image and listed in the decision. The decision must be a pass
-// or, if t allows it, a denial with an override.
+// for its digest and for its repository, or for the repository that t names. Every required
+// statement must be attached, signed, about the image and listed in the decision. The decision must
+// be a pass or, if t allows it, a denial with an override.
 //
 // A *VerifyError means that the image does not prove this. After any other error, the result is
 // unknown.

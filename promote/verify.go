@@ -15,43 +15,44 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Trust states what a promoted image must prove. The zero value trusts no signer, so everything
-// fails.
+// Trust states the requirements that a promoted image must prove. The zero value trusts no signer,
+// so every verification fails.
 //
 // Decisions by several policies and for several tags are stored side by side. Policy, PolicyName
-// and Tag select the ones that count, and for each policy and tag only the newest counts. Every
-// decision that counts must be a pass, and none may be too old.
+// and Tag select the decisions that count. For each policy and tag only the newest decision counts.
+// Every decision that counts must be a pass and must not be too old.
 type Trust struct {
-	// Trust lists the trusted signers. One of them must have signed everything.
+	// Trust lists the trusted signers. Every signature and statement must be signed by one of them.
 	trust.Trust
-	// MaxAge is the maximum age of the decision. 0 means the limit that its policy sets, if any.
+	// MaxAge is the maximum age of the decision. Default: the limit that its policy sets, if any.
 	MaxAge time.Duration
-	// Policy is the digest of the policy that the image must have passed. Empty means any policy.
+	// Policy is the digest of the policy that the image must have passed. Default: any policy.
 	Policy string
-	// PolicyName is the name of that policy, in any version. Empty means any name.
+	// PolicyName is the name of the policy that the image must have passed, in any version.
+	// Default: any policy.
 	PolicyName string
-	// Tag is the tag that the image must have been promoted for. Empty means any tag. Verify sets
-	// it from a reference with a tag.
+	// Tag is the tag that the image must have been promoted for. Default: any tag. Verify sets it
+	// from a reference with a tag.
 	Tag string
-	// AnyTag accepts a decision for a tag other than the tag of the reference: the tag was moved
-	// without promoting the image again.
+	// AnyTag also accepts a decision for a tag other than the tag of the reference. Use it if the
+	// tag was moved to the image without promoting the image again.
 	AnyTag bool
-	// Repository is the repository that the image was signed for, if the image is read from a
-	// mirror or a pull-through cache. The image and its statements are read from the reference and
-	// must be signed for exactly this repository. The zero value means the repository of the
-	// reference.
+	// Repository is the repository that the image must be signed for, if the image is read from a
+	// mirror or a pull-through cache. The image and its statements are read from the repository of
+	// the reference. Default: the repository of the reference.
 	Repository name.Repository
-	// AllowOverride accepts a denial with an override that has not ended. The record then has the
+	// AllowOverride accepts a denial with an override that has not expired. The record then has the
 	// override.
 	AllowOverride bool
-	// bothLimits applies the limit of the policy in addition to MaxAge.
+	// bothLimits makes the limit of the policy apply in addition to MaxAge.
 	bothLimits bool
-	// Predicates are the types of additional statements that the image must have. For an index,
-	// they must be about the index itself or each of its platforms.
+	// Predicates are the types of additional statements that the image must have. For an index, a
+	// statement about the index itself or statements about each of its platforms are required.
 	Predicates []string
 }
 
-// signedFor returns the repository that an image in repository read must be signed for.
+// signedFor returns the repository that an image must be signed for if it is read from the
+// repository read.
 func (t Trust) signedFor(read name.Repository) name.Repository {
 	if t.Repository == (name.Repository{}) {
 		return read
@@ -59,26 +60,26 @@ func (t Trust) signedFor(read name.Repository) name.Repository {
 	return t.Repository
 }
 
-// VerifyError reports that an image was readable but does not prove what it must prove: a statement
-// is missing, has no trusted signer, is about another image, or is too old.
+// VerifyError reports that an image was readable but does not prove that it passed. For example, a
+// statement is missing, has no trusted signer, is about another image, or is too old.
 type VerifyError struct {
 	Ref    string
 	Reason string
-	// Overridden reports that the image was denied and has a valid override, but overrides are not
-	// accepted. It is the only problem.
+	// Overridden is true if the only problem is that overrides are not accepted: the image was
+	// denied and has a valid override.
 	Overridden bool
-	// OtherRepository reports that a trusted signer signed the digest for another repository.
+	// OtherRepository is true if a trusted signer signed the digest for another repository.
 	OtherRepository bool
-	// Overtaken reports that the decision is stored, but another writer has removed it from the
-	// list of statements. Storing it again restores it.
+	// Overtaken is true if the decision is stored, but another writer has removed it from the
+	// attachment list. Promoting again restores it.
 	Overtaken bool
 }
 
 // Error names the image and the reason.
 func (e *VerifyError) Error() string { return fmt.Sprintf("verifying %s: %s", e.Ref, e.Reason) }
 
-// otherName returns the repository that an image in repository read was signed for, or "" if it is
-// the same.
+// otherName returns the repository that an image in the repository read was signed for. It returns
+// "" if both are the same.
 func (t Trust) otherName(read name.Repository) string {
 	if want := t.signedFor(read); want.Name() != read.Name() {
 		return want.Name()
@@ -86,8 +87,8 @@ func (t Trust) otherName(read name.Repository) string {
 	return ""
 }
 
-// verifyCurrent verifies a digest in each form that the promoter stores, and that no newer decision is
-// stored in another form.
+// verifyCurrent verifies a digest in each format that the promoter stores. It also checks that no
+// newer decision is stored in another format.
 func (s snapshot) verifyCurrent(ctx context.Context, ref name.Digest, t Trust) (*Record, error) {
 	record, err := s.verifyOwn(ctx, ref, t)
 	if err != nil || s.v.opts.Format == trust.Both || s.v.opts.OnlyFormat {
@@ -103,13 +104,13 @@ func (s snapshot) verifyCurrent(ctx context.Context, ref name.Digest, t Trust) (
 	}
 	all, err := s.verify(ctx, ref, t, trust.Both)
 	if err == nil && all.Decision.Digest != record.Decision.Digest {
-		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored in the " + other.String() + " form"}
+		err = &VerifyError{Ref: ref.String(), Reason: "a newer decision is stored in the format " + other.String()}
 	}
 	return record, err
 }
 
-// verifyOwn verifies a digest against the promoter's own key, separately in each form that it
-// stores: evidence that is complete in one form may be incomplete in the other.
+// verifyOwn verifies a digest against the promoter's own key, separately in each format that the
+// promoter stores. Evidence that is complete in one format may be incomplete in the other.
 func (s snapshot) verifyOwn(ctx context.Context, ref name.Digest, own Trust) (*Record, error) {
 	if s.v.opts.Format != trust.Both {
 		return s.verify(ctx, ref, own, s.v.opts.Format)
@@ -131,8 +132,8 @@ func (s snapshot) verify(ctx context.Context, ref name.Reference, t Trust, in tr
 	return record, nil
 }
 
-// proveAll resolves the reference once. It verifies the digest and, for an index, each of its
-// platforms, because a node may pull a platform by itself.
+// proveAll resolves the reference once. It verifies the digest and, for an index, also each of its
+// platforms, because a node may pull a platform directly.
 func (s snapshot) proveAll(ctx context.Context, ref name.Reference, t Trust, in trust.Format) (*proof, error) {
 	root, err := s.manifest(ctx, ref)
 	if err != nil {
@@ -167,7 +168,7 @@ func (s snapshot) proveAll(ctx context.Context, ref name.Reference, t Trust, in 
 	return top, top.require(t.Predicates, func() ([]*proof, error) { return below, nil })
 }
 
-// provePlatforms verifies each platform of an index, and that it can be pulled.
+// provePlatforms verifies each platform of an index, and checks that each platform can be pulled.
 func (s snapshot) provePlatforms(ctx context.Context, index *proof, platforms []v1.Hash, t Trust, in trust.Format) ([]*proof, error) {
 	var out []*proof
 	for _, digest := range platforms {
@@ -196,7 +197,7 @@ func (s snapshot) checkBlobs(ctx context.Context, repo name.Repository, d *remot
 	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
 		err := s.checkBlob(ctx, repo, b)
 		if registry.IsNotFound(err) {
-			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("its blob %s is missing", b.Digest)}
+			return &VerifyError{Ref: repo.Digest(d.Digest.String()).String(), Reason: fmt.Sprintf("blob %s of the image is missing in the registry", b.Digest)}
 		}
 		if err != nil {
 			return registry.NewError(registry.Approved, fmt.Sprintf("looking for blob %s of %s", b.Digest, repo), err)
@@ -205,7 +206,7 @@ func (s snapshot) checkBlobs(ctx context.Context, repo name.Repository, d *remot
 	return nil
 }
 
-// platformsOf returns the images of an index, or the digest of the image itself.
+// platformsOf returns the digests of the images of an index, or the digest of the image itself.
 func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 	if !d.MediaType.IsIndex() {
 		return []v1.Hash{d.Digest}, nil
@@ -215,14 +216,14 @@ func platformsOf(d *remote.Descriptor) ([]v1.Hash, error) {
 		return nil, fmt.Errorf("parsing the index: %w", err)
 	}
 	for _, child := range index.Other {
-		return nil, fmt.Errorf("the index lists %s, a %q: it is not an image", child.Digest, child.MediaType)
+		return nil, fmt.Errorf("the index lists %s with media type %q, which is not an image", child.Digest, child.MediaType)
 	}
 	var out []v1.Hash
 	for _, child := range index.Platforms {
 		out = append(out, child.Digest)
 	}
 	if len(out) == 0 {
-		return nil, errors.New("the index has no image")
+		return nil, errors.New("the index lists no image")
 	}
 	return out, nil
 }
@@ -233,7 +234,7 @@ func (s snapshot) checkBlob(ctx context.Context, repo name.Repository, want v1.D
 		return err
 	}
 	if have != want.Size {
-		return fmt.Errorf("the registry has %d bytes of it, not %d", have, want.Size)
+		return fmt.Errorf("the registry has %d bytes of the blob, not %d", have, want.Size)
 	}
 	return nil
 }

@@ -18,21 +18,22 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// checkReadable fails if statements about the image are unreadable in either form: verifying the
-// promoted image would fail, too.
+// checkReadable returns an error if the attachment lists of the image are unreadable in either
+// format, because verifying the promoted image would also fail.
 func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.Repository) error {
 	if p.opts.OnlyFormat {
 		return nil
 	}
 	ref := repo.Digest(digest.String())
-	// Some registries refuse all requests about a repository before the first push.
+	// Before the first push, some registries refuse all requests about a repository. Ignore that
+	// error.
 	if err := attach.CanList(ctx, ref, p.verifier.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.verifier.with(ctx)...) {
 		return registry.NewError(registry.Approved, "reading the referrers of "+ref.String(), err)
 	}
 	return nil
 }
 
-// write completes one destination, except for its tags, and verifies it.
+// write completes one destination except for its tags, and verifies it.
 func (p *Promoter) write(ctx context.Context, a *gate.Approval, to destination, signed signedDestination) (*Record, error) {
 	var copied Copied
 	var encoded []*attach.Prepared
@@ -63,11 +64,11 @@ func (p *Promoter) write(ctx context.Context, a *gate.Approval, to destination, 
 	return record, nil
 }
 
-// attachAndRead stores the signed items and reads them back. A concurrent promoter that writes the
-// same list may remove our items; its next request restores them. If the list is read in between,
-// attachAndRead stores the items again.
+// attachAndRead stores the signed items and reads them back. A concurrent promoter that writes to
+// the same attachment list may remove our items, and its next request restores them. If
+// attachAndRead reads the list in between, it stores the items again.
 //
-// attached is the reason why the registry refuses to change a list, or nil.
+// attached is the registry's reason for refusing to change an attachment list, or nil.
 func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed signedDestination, encoded []*attach.Prepared) (record *Record, attached, err error) {
 	for attempt := 1; ; attempt++ {
 		attached = p.attach(ctx, to.repo, signed.items, encoded)
@@ -86,15 +87,16 @@ func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to desti
 	}
 }
 
-// With these values, the last attempt happens after about three seconds.
+// With these values, the last attempt is made after about three seconds.
 const (
 	maxOvertaken   = 5
 	overtakenDelay = 100 * time.Millisecond
 )
 
-// replaces reports whether a stored decision can serve instead of the new one, which the registry
-// refuses to store. It can if an interrupted earlier run decided the same on the same basis and
-// wrote no tag. If a tag exists already, the old decision would not renew it: that is a failure.
+// replaces reports whether a stored decision can be used instead of the new one, which the registry
+// refuses to store. This is the case if an interrupted earlier run made the same decision on the
+// same basis and wrote no tag. If a tag exists already, the result is false, because the promotion
+// was meant to renew its decision.
 func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destination, record *Record) bool {
 	in := a.Input()
 	external, err := ExternalEvidenceDigest(gate.ExternalEvidence{VEX: in.VEX, Attestations: in.Attestations, Unverified: in.Unverified})
@@ -113,11 +115,11 @@ func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destinatio
 	return true
 }
 
-// readBack verifies the statements that were just written, and that every blob of the image can be
-// pulled.
+// readBack verifies the statements that were just written, and checks that every blob of the image
+// can be pulled.
 func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destination) (*Record, error) {
 	img, repo := a.Image(), to.repo
-	s := p.verifier.snapshot(nil) // reads everything again
+	s := p.verifier.snapshot(nil) // an empty snapshot, so that everything is read again
 	for _, other := range img.Others() {
 		d, err := s.manifest(ctx, repo.Digest(other.Descriptor.Digest.String()))
 		if err != nil {
@@ -144,16 +146,17 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 	return record, nil
 }
 
-// own returns the requirements for the promoter's own work: its own signature, a decision by the
-// policy of this name and for this tag, and a denial only if there is an override.
+// own returns the requirements that the promoter's own promotion must meet: a signature by its own
+// signer, and a decision by the named policy and for the tag. A denial is accepted only if o is not
+// nil.
 func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
 	own := p.trust
 	own.PolicyName, own.Tag, own.AllowOverride = policyName, tag, o != nil
 	return own
 }
 
-// checkUnlisted fails if the approved repository has a SOCI index that the image names and that was
-// not scanned: nodes would use its table of contents instead of the scanned layers.
+// checkUnlisted returns an error if the approved repository has a SOCI index that the image names
+// but that was not evaluated. Nodes would use its table of contents instead of the scanned layers.
 func (p *Promoter) checkUnlisted(ctx context.Context, img *gate.Image, repo name.Repository) error {
 	for _, digest := range img.Unlisted {
 		ref := repo.Digest(digest.String())

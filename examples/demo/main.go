@@ -1,7 +1,7 @@
-// Command demo shows the whole path on one machine. It starts a staging and an approved registry,
-// builds a vulnerability database from records, and pushes a vulnerable image. The image is denied,
-// and the approved registry stays empty. Then it pushes the fixed image, which is promoted and
-// verified.
+// Command demo shows imagegate on one machine. It starts a staging and an approved registry, builds
+// a vulnerability database from records, and pushes a vulnerable image. imagegate denies this image,
+// and the approved registry stays empty. Then the demo pushes the fixed image, which imagegate
+// promotes and verifies.
 //
 // The components are real: the registries are the distribution registry, the records come from
 // upstream feeds, and each step is an ordinary command line. "make demo" runs it.
@@ -64,8 +64,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 		*r = registry
 	}
 
-	d.say("Two registries: staging at %s, approved at %s.", d.staging.Host(), d.approved.Host())
-	d.say("A database from the records in %s, and a key.", d.records)
+	d.say("Two registries are running: staging at %s, approved at %s.", d.staging.Host(), d.approved.Host())
+	d.say("Build a database from the records in %s, and generate a key.", d.records)
 	archive := filepath.Join(d.dir, "database.tar.gz")
 	for _, args := range [][]string{
 		{"db", "build", d.records, "--to", archive},
@@ -77,7 +77,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		}
 	}
 
-	d.say("A vulnerable image. It is denied, and the approved registry has seen no write.")
+	d.say("Promote a vulnerable image: imagegate denies it, and the approved registry receives no write.")
 	source, target := d.staging.Host()+"/team/app:1.0", d.approved.Host()+"/team/app:1.0"
 	if err := d.push(ctx, source, vulnerable); err != nil {
 		return err
@@ -94,11 +94,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if len(repositories) != 0 {
-		return fmt.Errorf("the approved registry holds %v", repositories)
+		return fmt.Errorf("the approved registry contains repositories: %v", repositories)
 	}
-	d.say("Writes seen by the approved registry: 0. Repositories in it: 0.")
+	d.say("The approved registry received 0 writes and has 0 repositories.")
 
-	d.say("The fixed image. It passes: signed, attested, copied, and the tag last.")
+	d.say("Promote the fixed image: it passes. imagegate copies, signs and attests it, and writes the tag last.")
 	source, target = d.staging.Host()+"/team/app:1.1", d.approved.Host()+"/team/app:1.1"
 	if err := d.push(ctx, source, fixed); err != nil {
 		return err
@@ -108,7 +108,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 
-	d.say("Anyone with the public key can prove it later, from the approved registry alone.")
+	d.say("Anyone with the public key can later verify the pass, from the approved registry alone.")
 	if err := d.expect(ctx, 0, "verify", target, "--key", filepath.Join(d.dir, "cosign.pub"), "--max-age", "1h"); err != nil {
 		return err
 	}
@@ -126,13 +126,13 @@ func (d *demo) evidence(ctx context.Context) error {
 		return err
 	}
 	slices.Sort(tags)
-	d.say("What the approved registry holds now, and the last of its writes:")
+	d.say("Tags in the approved registry, and the last write that it received:")
 	for _, tag := range tags {
 		fmt.Fprintf(d.out, "    %s:%s\n", repo, tag)
 	}
 	writes := d.approved.Writes()
 	last := writes[len(writes)-1]
-	fmt.Fprintf(d.out, "    %d writes, the last one %s %s\n", len(writes), last.Method, last.Path)
+	fmt.Fprintf(d.out, "    %d writes, the last one is %s %s\n", len(writes), last.Method, last.Path)
 	return nil
 }
 

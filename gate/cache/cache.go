@@ -1,8 +1,9 @@
 // Package cache stores results on disk that are expensive to compute and can be computed again.
 //
 // [Open] returns the cache in a folder. [Cache.Put] stores bytes under a key, which must state
-// every input of the result. [Cache.Get] returns them. Several processes may use the same folder. A
-// file gets its name after it is complete. A missing or damaged file counts as absent.
+// every input of the result. [Cache.Get] returns them. Several processes may use the same folder.
+// Files get their final names only when they are complete. A damaged file is treated like a missing
+// one.
 //
 // A secret key authenticates each entry: its content and its cache key. An entry that another user
 // wrote, renamed or changed is ignored. The secret must not be in the folder.
@@ -30,14 +31,14 @@ import (
 
 // Options configure a Cache. Dir and Now are required.
 type Options struct {
-	// Dir is the folder. Put creates it.
+	// Dir is the folder of the cache. Put creates it.
 	Dir string
 	// Max is the maximum total size of the files, in bytes. The least recently used files are
 	// removed first. Default: 0, which stores nothing.
 	Max int64
-	// Now returns the current time, which is recorded as the last use of a file.
+	// Now returns the current time. It is recorded as the last use of a file.
 	Now func() time.Time
-	// Key is the secret that authenticates entries, of 32 bytes. Without it nothing is stored or
+	// Key is the secret of 32 bytes that authenticates entries. Without a key, nothing is stored or
 	// returned.
 	Key []byte
 }
@@ -45,13 +46,14 @@ type Options struct {
 // Cache stores bytes in a folder. It is safe for concurrent use.
 type Cache struct{ opts Options }
 
-// maxEntry limits an entry that is read into memory, decompressed, in bytes.
+// maxEntry is the maximum size of an entry in bytes, compressed or decompressed, because entries
+// are read into memory.
 const maxEntry = 1 << 30
 
 const (
 	keySize   = 32
 	extension = ".zst"
-	// abandoned is the age after which an incomplete file is certainly not being written.
+	// abandoned is the age after which an incomplete file is considered abandoned by its writer.
 	abandoned = time.Hour
 )
 
@@ -59,13 +61,13 @@ const (
 func Open(opts Options) (*Cache, error) {
 	switch {
 	case opts.Dir == "":
-		return nil, errors.New("no folder for the cache")
+		return nil, errors.New("no folder given for the cache")
 	case opts.Now == nil:
-		return nil, errors.New("no clock")
+		return nil, errors.New("no clock given")
 	case opts.Max < 0:
 		return nil, fmt.Errorf("invalid cache size %d: must be 0 or greater", opts.Max)
 	case len(opts.Key) != 0 && len(opts.Key) != keySize:
-		return nil, fmt.Errorf("invalid cache key: it has %d bytes, not %d", len(opts.Key), keySize)
+		return nil, fmt.Errorf("invalid cache key: has %d bytes, must have %d", len(opts.Key), keySize)
 	}
 	return &Cache{opts}, nil
 }
@@ -78,13 +80,13 @@ func (c *Cache) path(key string) string {
 // usable reports whether the cache stores anything.
 func (c *Cache) usable() bool { return c != nil && c.opts.Max > 0 && len(c.opts.Key) == keySize }
 
-// frame begins an entry. It is a skippable frame of 32 bytes (RFC 8878, section 3.1.2), so that the
-// zstd command can still read the file.
+// frame is the start of an entry: the header of a skippable zstd frame with 32 bytes of content
+// (RFC 8878, section 3.1.2). So the zstd command can still read the file.
 const frame = "\x50\x2a\x4d\x18\x20\x00\x00\x00"
 
 const headerSize = len(frame) + sha256.Size
 
-// header returns the first bytes of an entry: the frame with a message authentication code over the
+// header returns the first bytes of an entry: the frame, and a message authentication code over the
 // key and the compressed bytes.
 func (c *Cache) header(key string, compressed []byte) []byte {
 	h := hmac.New(sha256.New, c.opts.Key)
@@ -93,8 +95,8 @@ func (c *Cache) header(key string, compressed []byte) []byte {
 	return h.Sum([]byte(frame))
 }
 
-// Get returns the bytes stored under the key. It ignores an entry that is damaged or has another
-// secret. Put replaces such an entry, and Prune removes it like any other.
+// Get returns the bytes that are stored under the key. It ignores an entry that is damaged or was
+// stored with another secret. Put replaces such an entry, and Prune removes it like any other.
 func (c *Cache) Get(key string) ([]byte, bool) {
 	if !c.usable() {
 		return nil, false
@@ -109,30 +111,30 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 		return nil, false
 	}
 	now := c.opts.Now()
-	_ = os.Chtimes(path, now, now) // if it fails, the entry may be removed too early
+	_ = os.Chtimes(path, now, now) // after a failure, the entry may be removed too early
 	return data, true
 }
 
-// readEntry reads an entry. It must be a regular file of at most maxEntry bytes.
+// readEntry reads the file of an entry. The file must be a regular file of at most maxEntry bytes.
 func readEntry(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxEntry {
-		return nil, errors.New("it is not a file of the cache")
+		return nil, errors.New("the file is not a cache entry: not a regular file, or too large")
 	}
 	return os.ReadFile(path)
 }
 
-// open authenticates the compressed bytes before it decompresses them.
+// open authenticates an entry and returns its decompressed content.
 func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	if len(stored) < headerSize {
-		return nil, errors.New("it is too short")
+		return nil, errors.New("the cache entry is too short")
 	}
 	header, compressed := stored[:headerSize], stored[headerSize:]
 	if !hmac.Equal(header, c.header(key, compressed)) {
-		return nil, errors.New("it was stored under another key, or with another secret")
+		return nil, errors.New("the cache entry was stored under another key or with another secret")
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxEntry))
 	if err != nil {
@@ -142,7 +144,8 @@ func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	return dec.DecodeAll(compressed, nil)
 }
 
-// Put stores data under the key, and removes older entries if the cache is full.
+// Put stores data under the key. It then removes the least recently used entries if the cache
+// exceeds its limit. It does not store data that is larger than the limit.
 func (c *Cache) Put(key string, data []byte) error {
 	if !c.usable() || len(data) > maxEntry {
 		return nil
@@ -159,7 +162,7 @@ func (c *Cache) Put(key string, data []byte) error {
 		return nil
 	}
 	if err := os.MkdirAll(c.opts.Dir, 0o700); err != nil {
-		return fmt.Errorf("making the cache's folder: %w", err)
+		return fmt.Errorf("creating the folder of the cache: %w", err)
 	}
 	path := c.path(key)
 	err = disk.WriteFile(path, 0o600, func(w io.Writer) error {
@@ -184,7 +187,7 @@ func (c *Cache) Put(key string, data []byte) error {
 type Status struct {
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"`
-	// Oldest is when the least recently used entry was used. It is zero for an empty folder.
+	// Oldest is the last use of the least recently used entry. It is zero for an empty folder.
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
@@ -249,13 +252,13 @@ func (c *Cache) entries() ([]fs.FileInfo, error) {
 	for _, l := range listed {
 		info, err := l.Info()
 		if err != nil {
-			continue // it was removed meanwhile
+			continue // the file was removed meanwhile
 		}
 		switch name := l.Name(); {
 		case strings.HasSuffix(name, extension):
 			out = append(out, info)
 		case disk.IsPartial(name) && c.opts.Now().Sub(info.ModTime()) > abandoned:
-			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // if it fails, the next call tries again
+			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // after a failure, the next call tries again
 		}
 	}
 	slices.SortFunc(out, func(a, b fs.FileInfo) int {

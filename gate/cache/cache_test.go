@@ -51,7 +51,7 @@ func files(t *testing.T, dir string) []string {
 func TestGetReturnsWhatWasPut(t *testing.T) {
 	c := open1(t, filepath.Join(t.TempDir(), "new"), 1<<20)
 	if _, ok := c.Get("a"); ok {
-		t.Error("something in an empty cache")
+		t.Error("an empty cache returned an entry")
 	}
 	put(t, c, "a", []byte("one"))
 	put(t, c, "b", nil)
@@ -67,8 +67,8 @@ func TestGetReturnsWhatWasPut(t *testing.T) {
 	}
 }
 
-// TestDamagedEntryIsNotReturned changes each byte of a file, truncates it at every length, and
-// renames it to the name of another entry.
+// TestDamagedEntryIsNotReturned checks that Get does not return a damaged entry. It changes each
+// byte of a file, truncates the file at every length, and gives it the name of another entry.
 func TestDamagedEntryIsNotReturned(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 1<<20)
@@ -130,7 +130,7 @@ func TestCacheIsBounded(t *testing.T) {
 	small := open1(t, dir, 20)
 	put(t, small, "d", random(5))
 	if _, ok := small.Get("d"); ok {
-		t.Error("larger than the cache")
+		t.Error("an entry larger than the cache was stored")
 	}
 	removed, err := c.Prune(0)
 	if err != nil || removed.Entries == 0 || len(files(t, dir)) != 0 {
@@ -144,7 +144,7 @@ func TestCacheWithoutRoomStoresNothing(t *testing.T) {
 	c := open1(t, dir, 0)
 	put(t, c, "a", []byte("x"))
 	if _, ok := c.Get("a"); ok || len(files(t, dir)) > 0 {
-		t.Error("it was kept")
+		t.Error("the entry was stored")
 	}
 	if s, err := c.Status(); err != nil || s != (Status{}) {
 		t.Errorf("%+v, %v", s, err)
@@ -152,7 +152,7 @@ func TestCacheWithoutRoomStoresNothing(t *testing.T) {
 	var none *Cache
 	put(t, none, "a", nil)
 	if _, ok := none.Get("a"); ok {
-		t.Error("no cache has something")
+		t.Error("a nil cache returned an entry")
 	}
 }
 

@@ -1,15 +1,15 @@
 // Package catalog lists the packages of an image: it generates the SBOM of each platform.
 //
-// [Cataloger.Generate] runs syft's catalogers on fetched layers, and [Cataloger.Document] encodes the
-// SPDX and CycloneDX documents. [Encode] and [Decode] store an SBOM with everything that matching
-// needs, so that the image need not be read again.
+// [Cataloger.Generate] runs syft's catalogers on fetched layers, and [Cataloger.Document] encodes
+// the SPDX and CycloneDX documents. [Encode] and [Decode] store an SBOM with everything that
+// matching needs, so that the image need not be read again.
 //
-// A file that no cataloger can read is listed in SBOM.Unknowns. A file that is unreadable because of
-// this machine is an error. The program must register a SQLite driver, which syft needs for RPM
-// databases: gate/vulndb does so. If there is none, Generate returns an error.
+// A file that no cataloger can read is listed in SBOM.Unknowns. A file that is unreadable because
+// of this machine is an error. syft needs a SQLite driver for RPM databases. The program must
+// register one, for example by importing gate/vulndb. Otherwise Generate returns an error.
 //
-// Generate sets syft's logger, which exists once per process, because syft reports skipped archives
-// only there.
+// Generate sets syft's logger for the whole process, because syft reports skipped archives only in
+// its log.
 package catalog
 
 import (
@@ -29,40 +29,40 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate/filesystem"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Tool identifies a build of this program.
 type Tool struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	// URI is the identity of the verifier and scanner in statements.
+	// URI identifies imagegate as the verifier and the scanner in statements.
 	URI string `json:"uri"`
 	// Components are the versions of syft, grype and cosign in this build, by name.
 	Components map[string]string `json:"components"`
-	// Build distinguishes builds of the same version. A cache entry of another build is not used.
+	// Build distinguishes builds of the same version. A cache entry from another build is not used.
 	Build string `json:"-"`
 }
 
 // Cataloger generates SBOMs. Both fields are required.
 type Cataloger struct {
-	// Tool is the creator that documents name.
+	// Tool is named as the creator in documents.
 	Tool Tool
-	// Patterns are used to find licenses and credentials.
+	// Patterns find licenses and credentials.
 	Patterns *Patterns
 }
 
 // Generate generates the SBOM of one platform's image from its fetched layers, without the
-// documents. It reads only the image itself and never resolves a reference, which could name another
-// image by now.
+// documents. It reads only the given image. It never resolves a reference, because the reference
+// could name a different image now.
 func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image v1.Image, digest v1.Hash) (_ *SBOM, err error) {
 	img, err := a.Stack(ctx, image, digest)
 	if err != nil {
 		return nil, fmt.Errorf("indexing the layers of %s: %w", digest, err)
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	// Pass only the digest as a name. With a repository or tag, two documents about one image would
-	// differ.
+	// Pass only the digest as the name. With a repository or tag, the documents about one image
+	// would depend on where the image is stored.
 	src := stereoscopesource.New(img.Image, stereoscopesource.ImageConfig{
 		Reference: digest.String(),
 		Alias:     source.Alias{Name: digest.String(), Version: digest.String()},
@@ -79,7 +79,8 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 	if err := machineFault(out); err != nil {
 		return nil, err
 	}
-	// The image's own resolver does not limit how much of a file is read.
+	// Unlike the cataloger's resolver, the image's own resolver reads files of any size completely,
+	// as a checksum requires.
 	files, err := src.FileResolver(source.SquashedScope)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", digest, err)
@@ -91,9 +92,9 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 	return out, nil
 }
 
-// read runs syft's catalogers on an image. unread adds the files that catalogers skipped without an
-// unknown.
-func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]policy.Unknown) []policy.Unknown, err error) {
+// read runs syft's catalogers on an image. unread adds the files that catalogers skipped without
+// listing an unknown.
+func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]evidence.Unknown) []evidence.Unknown, err error) {
 	cfg := catalogConfig(c.Tool)
 	licensed, err := c.Patterns.licensed(ctx)
 	if err != nil {
@@ -113,16 +114,16 @@ func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Imag
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, func(listed []policy.Unknown) []policy.Unknown { return large.unknowns(append(listed, more...)) }, nil
+	return s, func(listed []evidence.Unknown) []evidence.Unknown { return large.unknowns(append(listed, more...)) }, nil
 }
 
-// hideCredentials removes values of the image configuration from a syft SBOM before it is written
-// to a document or the cache. It removes the raw configuration, which has the values of all
-// variables, and the values of labels that look like credentials. No matcher reads them.
+// hideCredentials removes possible credentials from a syft SBOM before it is written to a document
+// or the cache. It removes the raw configuration, which has the values of all variables, and the
+// values of labels that look like credentials. No matcher reads these values.
 func (c *Cataloger) hideCredentials(s *sbom.SBOM) error {
 	m, ok := s.Source.Metadata.(source.ImageMetadata)
 	if !ok {
-		return fmt.Errorf("the source of the SBOM is a %T", s.Source.Metadata)
+		return fmt.Errorf("the source of the SBOM has unexpected metadata of type %T", s.Source.Metadata)
 	}
 	patterns, err := c.Patterns.Secrets()
 	if err != nil {
@@ -131,19 +132,20 @@ func (c *Cataloger) hideCredentials(s *sbom.SBOM) error {
 	m.RawConfig, m.RawManifest, m.Annotations = nil, nil, nil
 	m.Labels = maps.Clone(m.Labels)
 	for _, name := range patterns.HiddenLabels(m.Labels) {
-		m.Labels[name] = policy.HiddenValue
+		m.Labels[name] = evidence.HiddenValue
 	}
 	s.Source.Metadata = m
 	return nil
 }
 
-// machineFaults are errors of this machine. They say nothing about the image.
+// machineFaults are errors that are caused by this machine, not by the image.
 var machineFaults = []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EIO,
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
 
 // machineFault returns an error if a file was unreadable because of this machine: full disk, too
-// many open files. Catalogers report that as an unknown, which would count against the image and
-// would be cached. The function compares error texts, because syft keeps only the text of a cause.
+// many open files. Catalogers report such a file as an unknown, which would count against the image
+// and would be cached. machineFault compares error texts, because syft keeps only the text of a
+// cause.
 func machineFault(s *SBOM) error {
 	for _, u := range s.Unknowns {
 		for _, fault := range machineFaults {
@@ -160,8 +162,8 @@ func machineFault(s *SBOM) error {
 //   - Files are not listed, because evidence is about packages. Archives and executables without a
 //     recognized package are therefore not listed as unknown.
 //   - An unknown is kept even if a package was found in the same file.
-//   - Packages are not related to each file that they own. These relations are in none of our
-//     documents and take a quarter of the time. Relations between packages stay.
+//   - Packages are not related to each file that they own. These relations take a quarter of the
+//     time and are not in our documents. Relations between packages are kept.
 //   - Go symbols are captured. Without them the matcher reports modules whose vulnerable functions
 //     are not linked.
 func catalogConfig(tool Tool) *syft.CreateSBOMConfig {

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Document encodes both documents of an SBOM in parallel. created is the creation time of the image,
-// or zero if unknown.
+// Document encodes both documents of an SBOM in parallel. created is the creation time of the
+// image, or zero if unknown.
 func (c *Cataloger) Document(s *SBOM, created time.Time) error {
 	packagesOnly := withoutFiles(*s.syft)
 	var group errgroup.Group
@@ -41,8 +41,8 @@ func (c *Cataloger) Document(s *SBOM, created time.Time) error {
 	return group.Wait()
 }
 
-// withoutFiles removes relations between packages and single files. They would add every such file
-// to the documents again.
+// withoutFiles removes relations between packages and single files. Otherwise the documents would
+// list every such file.
 func withoutFiles(s sbom.SBOM) sbom.SBOM {
 	s.Relationships = slices.DeleteFunc(slices.Clone(s.Relationships), func(r artifact.Relationship) bool {
 		return isFile(r.From) || isFile(r.To)
@@ -58,15 +58,16 @@ func isFile(v any) bool {
 	return false
 }
 
-// documentID derives the ID of a document from its content. The encoders would use a random ID.
+// documentID derives the ID of a document from the image and the tool, so that it is the same for
+// every run. The encoders would use a random ID.
 func documentID(format string, digest v1.Hash, tool Tool) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.Join([]string{
 		tool.URI, tool.Version, tool.Components["syft"], format, digest.String()}, "\n")))
 }
 
-// documentTime returns the creation time of the image, or the Unix epoch if there is none. With the
-// time of the run, two documents about one image would differ. The scan statement has the scan
-// time.
+// documentTime returns the creation time of the image, or the Unix epoch if the image has none.
+// With the time of the run, two documents about one image would differ. The time of the scan is in
+// the scan statement.
 func documentTime(created time.Time) time.Time {
 	created = created.UTC().Truncate(time.Second)
 	if created.IsZero() {

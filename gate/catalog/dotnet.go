@@ -9,30 +9,31 @@ import (
 	"github.com/anchore/syft/syft/file"
 )
 
-// bundleMarker is in every .NET program that is a single file:
+// bundleMarker is a byte sequence in every .NET program that is a single file:
 // https://github.com/dotnet/runtime/blob/v8.0.0/src/native/corehost/apphost/bundle_marker.cpp
 var bundleMarker = sha256.Sum256([]byte(".net core bundle\n"))
 
-// bundleEnd is the part of the marker that is searched for. Its first bytes are rare in programs,
-// unlike the first bytes of the whole marker.
+// bundleEnd is the end of the marker. Searching for it is faster, because its first bytes are rare
+// in programs, unlike the first bytes of the whole marker.
 var bundleEnd = bundleMarker[13:]
 
-// maxBundleSearch is the largest program that is searched here. syft searches programs up to twice
-// that size completely, and reports larger ones as unknown.
+// maxBundleSearch is the size in bytes of the largest program that imagegate searches for a bundle.
+// Larger programs are left to syft: it searches programs up to twice that size, and reports larger
+// ones as unknown.
 const maxBundleSearch = 256 << 20
 
-// noBundle annotates the location of a program without the marker. Only the cataloger of .NET
-// bundles reads it.
+// noBundle is the annotation for the location of a program without the marker. Only syft's
+// cataloger of .NET bundles gets locations with this annotation.
 const noBundle = "imagegate:no-bundle"
 
-// isBundleSearch recognizes that cataloger by the media types that it asks for.
+// isBundleSearch recognizes the cataloger of .NET bundles by the media types that it asks for.
 func isBundleSearch(types []string) bool {
 	return len(types) == 2 && types[0] == "application/x-executable" && types[1] == "application/x-sharedlib"
 }
 
-// searchBundles annotates the programs that contain no bundle. syft would read each of them into
-// one buffer, which was a quarter of all memory that a catalog allocated. The list of programs and
-// the errors for unreadable ones do not change.
+// searchBundles annotates the programs that contain no bundle. syft would read each of these
+// programs into one buffer, which was a quarter of all memory that cataloging allocated. The
+// results of syft do not change: it still gets every program, and the errors for unreadable ones.
 func (r *quickResolver) searchBundles(programs []file.Location) []file.Location {
 	buf := make([]byte, 256<<10)
 	for i, p := range programs {
@@ -40,13 +41,14 @@ func (r *quickResolver) searchBundles(programs []file.Location) []file.Location 
 			if !mayHold(rc, buf) {
 				programs[i] = p.WithAnnotation(noBundle, "true")
 			}
-			_ = rc.Close() // nothing was written, and a read error appears again later
+			_ = rc.Close() // the file is only read, and syft reports a read error later
 		}
 	}
 	return programs
 }
 
-// mayHold reports whether r contains the marker, or may contain it: r is too large, or unreadable.
+// mayHold reports whether r may contain the marker. If r is too large or unreadable, it returns
+// true.
 func mayHold(r io.Reader, buf []byte) bool {
 	kept := 0 // bytes from the end of the previous piece
 	for total := 0; ; {
@@ -61,7 +63,8 @@ func mayHold(r io.Reader, buf []byte) bool {
 	}
 }
 
-// FileContentsByLocation opens a file. A cataloger can parse only its beginning; see maxParsed.
+// FileContentsByLocation opens a file. For most files, catalogers can read only the first maxParsed
+// bytes.
 func (r *quickResolver) FileContentsByLocation(l file.Location) (io.ReadCloser, error) {
 	rc, err := r.Resolver.FileContentsByLocation(l)
 	if err == nil && isRelease(l) {
@@ -94,8 +97,8 @@ type program interface {
 	io.Seeker
 }
 
-// searched is a program without a bundle. Its headers can still be read.
+// searched is a program that contains no bundle. syft can still read its headers.
 type searched struct{ program }
 
-// Size limits only the search for a bundle: syft searches that many bytes.
+// Size returns 1, so that syft searches only one byte for a bundle. It has no other effect.
 func (searched) Size() int64 { return 1 }

@@ -15,11 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/lab"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// elfWith returns a program with these sections, followed by data. The last section has the names
-// of the sections.
+// elfWith returns an ELF program with these sections, followed by data. The last section is the
+// table of section names.
 func elfWith(t *testing.T, sections []elf.Section64, data []byte) []byte {
 	t.Helper()
 	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64}
@@ -55,8 +55,8 @@ func bundle(t *testing.T, at int) []byte {
 	return append(b, deps...)
 }
 
-// refused returns a program that syft does not parse, because a section claims to decompress to 1
-// TiB.
+// refused returns a program that syft does not parse, because the header of a section states a
+// decompressed size of 1 TiB.
 func refused(t *testing.T) []byte {
 	t.Helper()
 	const after = 64 + 3*64
@@ -72,8 +72,8 @@ func refused(t *testing.T) []byte {
 	}, data.Bytes())
 }
 
-// TestProgramsAreReadLikeSyft compares the packages in .NET bundles, and the programs that cannot
-// be read.
+// TestProgramsAreReadLikeSyft checks that the gate and syft find the same packages in .NET bundles,
+// and report the same programs as unreadable.
 func TestProgramsAreReadLikeSyft(t *testing.T) {
 	img := labImage(t, lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}}, Files: []lab.File{
 		{Path: "opt/bundle", Content: string(bundle(t, 3000)), Mode: 0o755},
@@ -99,7 +99,7 @@ func TestProgramsAreReadLikeSyft(t *testing.T) {
 	}
 	unread := unknowns(own)
 	for i := range unread {
-		unread[i].Class = policy.UnknownFile
+		unread[i].Class = evidence.UnknownFile
 	}
 	if d := cmp.Diff(unread, s.Unknowns); d != "" || len(s.Unknowns) == 0 {
 		t.Errorf("%d unknowns (-syft +ours):\n%s", len(s.Unknowns), d)
@@ -121,8 +121,8 @@ func TestMarkerIsFoundWhereverItIs(t *testing.T) {
 			t.Errorf("found after it is gone from %d", at)
 		}
 	}
-	// The unread part could contain the marker.
+	// After a read error the result must be true, because the unread part could contain the marker.
 	if !mayHold(iotest.ErrReader(errors.New("unreadable")), buf) || !mayHold(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errors.New("unreadable"))), buf) {
-		t.Error("an error was taken for the end")
+		t.Error("a read error was treated as the end of the file")
 	}
 }

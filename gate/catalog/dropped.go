@@ -15,20 +15,20 @@ import (
 	"github.com/anchore/syft/syft"
 
 	"github.com/imagegate/imagegate/gate/layers"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// If syft cannot read an archive inside an archive, it skips it and drops the packages that it had
-// already found in it. It reports this only in its log (syft/pkg/cataloger/java/archive_parser.go,
-// discoverPkgsFromOpeners). This file reads the log. A skipped archive becomes an unknown, or an
-// error if the archive is not at fault.
+// If syft cannot read an archive inside another archive, it skips the outer archive and drops the
+// packages already found in it. syft reports this only in its log
+// (syft/pkg/cataloger/java/archive_parser.go, discoverPkgsFromOpeners). This file reads the log. A
+// skipped archive becomes an unknown, or an error if this machine or a limit of syft is the cause.
 
 // droppedMessage is the message that syft logs for a skipped archive.
 const droppedMessage = "unable to discover java packages from opener"
 
 // droppedArchive is one skipped archive.
 type droppedArchive struct {
-	path   string // path of the file in the image, then paths inside it, separated by colons
+	path   string // path of the file in the image, then the paths inside it, separated by colons
 	reason string // syft's error text
 }
 
@@ -41,8 +41,8 @@ var dropped struct {
 	archives []droppedArchive
 }
 
-// watchDropped starts collecting. The returned function stops, and returns the archives skipped
-// since.
+// watchDropped starts to collect skipped archives. The returned function stops, and returns the
+// archives that were skipped in between.
 func watchDropped() (stop func() []droppedArchive) {
 	dropped.once.Do(func() { syft.SetLogger(syftLog{discard.New()}) })
 	dropped.mu.Lock()
@@ -60,11 +60,10 @@ func watchDropped() (stop func() []droppedArchive) {
 	}
 }
 
-// droppedUnknowns returns the skipped archives of one image, sorted. It returns an error if an
-// archive was skipped because of this machine or of a limit in syft: then the image cannot be
-// evaluated.
-func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, error) {
-	var out []policy.Unknown
+// droppedUnknowns returns the skipped archives of one image, sorted. It returns an error if this
+// machine or a limit of syft caused a skip, because the image cannot be evaluated then.
+func droppedUnknowns(all []droppedArchive, img *image.Image) ([]evidence.Unknown, error) {
+	var out []evidence.Unknown
 	for _, d := range all {
 		for _, fault := range machineFaults {
 			if strings.Contains(d.reason, fault.Error()) {
@@ -72,17 +71,17 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]policy.Unknown, 
 			}
 		}
 		if strings.Contains(d.reason, "zip read limit hit") {
-			return nil, fmt.Errorf("%w: an archive in %q has more than 2 GiB", layers.ErrTooLarge, d.path)
+			return nil, fmt.Errorf("%w: an archive in %q is larger than 2 GiB", layers.ErrTooLarge, d.path)
 		}
-		// The log may also have archives of another image that this process catalogs.
+		// The log may also have skipped archives of another image that this process catalogs.
 		outer, _, _ := strings.Cut(d.path, ":")
 		if there, _, err := img.SquashedTree().File(file.Path(outer), filetree.FollowBasenameLinks); err == nil && !there {
 			continue
 		}
-		out = append(out, policy.Unknown{Location: policy.Location{Path: d.path}, Cataloger: "java-archive-cataloger",
+		out = append(out, evidence.Unknown{Location: evidence.Location{Path: d.path}, Cataloger: "java-archive-cataloger",
 			Reason: "a nested archive could not be read; packages in it are not listed"})
 	}
-	slices.SortFunc(out, func(a, b policy.Unknown) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b evidence.Unknown) int { return strings.Compare(a.Path, b.Path) })
 	return slices.Compact(out), nil
 }
 
@@ -99,7 +98,7 @@ func noteDropped(fields []any) {
 			d.reason = fmt.Sprint(fields[i+1])
 		}
 	}
-	// Most jars inside other jars contain only classes. syft reports this as an error, too.
+	// Most jars inside other jars contain only classes. syft also reports these as an error.
 	if strings.HasSuffix(d.reason, "no package identified in archive") && strings.Count(d.reason, "\n") == 0 {
 		return
 	}
@@ -116,7 +115,7 @@ func noteDropped(fields []any) {
 // syftLog discards all messages except droppedMessage.
 type syftLog struct{ logger.Logger }
 
-// WithFields returns a logger that has the fields of the next message.
+// WithFields returns a logger that keeps the fields for the next message.
 func (l syftLog) WithFields(fields ...any) logger.MessageLogger {
 	return syftMessage{l.Logger, fields}
 }

@@ -11,24 +11,24 @@ import (
 	"github.com/anchore/syft/syft/format/syftjson"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// encoded is an SBOM as it is stored in a cache. The documents are stored as they are,
-// because new ones would have to be proven identical. The input of the matcher is stored in syft's
-// own JSON format, which the grype command also reads.
+// encoded is an SBOM in the form that is stored in a cache. It includes the encoded documents,
+// because generating them again would need a proof that they are identical. It has the input of the
+// matcher in syft's own JSON format, which the grype command also reads.
 type encoded struct {
-	Packages     []policy.Package
-	Distribution policy.Distribution
-	Unknowns     []policy.Unknown
+	Packages     []evidence.Package
+	Distribution evidence.Distribution
+	Unknowns     []evidence.Unknown
 	SPDX         []byte
 	CycloneDX    []byte
 	Syft         []byte
 	Owners       []ownedFile
 }
 
-// Key returns the name of an SBOM in a cache. It has everything that the SBOM depends on. The
-// configuration of the cataloger is part of the build, so Tool.Build covers it.
+// Key returns the name of an SBOM in a cache. The name contains everything that the SBOM depends
+// on. Tool.Build also covers the configuration of the cataloger, which is part of the build.
 func (c *Cataloger) Key(digest v1.Hash) string {
 	t := c.Tool
 	parts := []string{"catalog 3", t.URI, t.Version, t.Build, digest.String()}
@@ -63,10 +63,10 @@ func Decode(data []byte, digest v1.Hash) (*SBOM, error) {
 	}
 	// gob decodes an empty list as nil.
 	if r.Packages == nil {
-		r.Packages = []policy.Package{}
+		r.Packages = []evidence.Package{}
 	}
 	if r.Unknowns == nil {
-		r.Unknowns = []policy.Unknown{}
+		r.Unknowns = []evidence.Unknown{}
 	}
 	return &SBOM{Digest: digest, Packages: r.Packages, Distribution: r.Distribution, Unknowns: r.Unknowns,
 		SPDX: r.SPDX, CycloneDX: r.CycloneDX, syft: s, sorted: s.Artifacts.Packages.Sorted(), owners: r.Owners}, nil

@@ -10,8 +10,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// dependencyFolders are names of folders that hold dependencies. A package below one of them is not
-// the application's own.
+// dependencyFolders are names of folders that hold dependencies. A package below such a folder is
+// not one of the application's own packages.
 var dependencyFolders = []string{"node_modules", "bower_components", "jspm_packages", "site-packages", "dist-packages", "gems",
 	"vendor", "vendored", "third_party", "third-party", "thirdparty", "external", "externals", "deps", "dependencies", "dependency",
 	"nodejs", "javascript", "maven-repo", ".m2", ".gradle", "repository", "bundles"}
@@ -20,15 +20,16 @@ var dependencyFolders = []string{"node_modules", "bower_components", "jspm_packa
 var libraryFolders = []string{"lib", "libs", "lib64", "libexec", "library", "libraries", "ext", "endorsed", "jars", "java", "jvm",
 	"plugins", "modules", "drivers", "share"}
 
-// below reports whether the path has a folder with one of the names. /var/lib is skipped, because
-// it is a folder of the system: Debian's Tomcat has its applications there.
+// below reports whether the path contains a folder with one of the names. It ignores the prefix
+// /var/lib, a folder of the system where applications may be: Debian's Tomcat has its applications
+// there.
 func below(p string, names []string) bool {
 	folders := strings.Split(strings.TrimPrefix(path.Dir(p), "/var/lib/"), "/")
 	return slices.ContainsFunc(folders, func(f string) bool { return slices.Contains(names, strings.ToLower(f)) })
 }
 
-// isModuleRoot reports whether npm installs packages in this folder: it is directly below
-// node_modules, or below a scope there.
+// isModuleRoot reports whether dir is a folder that npm installs a package in: directly below
+// node_modules, or below a scope in node_modules.
 func isModuleRoot(dir string) bool {
 	parent := path.Dir(dir)
 	if strings.HasPrefix(path.Base(parent), "@") {
@@ -42,9 +43,9 @@ func hasVersion(v string) bool {
 	return v != "" && !strings.EqualFold(v, cataloging.UnknownStubValue)
 }
 
-// PartOf returns the purl of the npm package that contains p, if p is a package.json without a
-// version inside it, such as one that only marks a folder as a module. It returns "" if npm
-// installs packages in that folder, or if the folder holds dependencies.
+// PartOf returns the purl of the npm package that contains p, or "". It is for a package.json
+// without a version inside another package, for example one that only marks a folder as a module.
+// It returns "" if npm installs packages in the folder of p, or if that folder holds dependencies.
 func PartOf(p *syftpkg.Package, versioned map[string]string) string {
 	if _, ok := p.Metadata.(syftpkg.NpmPackage); !ok {
 		return ""
@@ -68,7 +69,8 @@ func PartOf(p *syftpkg.Package, versioned map[string]string) string {
 	return owner
 }
 
-// VersionedModules returns the purls of npm packages that have a version, by folder.
+// VersionedModules returns the purls of npm packages that have a version, by the folder of the
+// package.
 func VersionedModules(packages []syftpkg.Package) map[string]string {
 	folders := map[string]string{}
 	for i := range packages {
@@ -85,12 +87,13 @@ func VersionedModules(packages []syftpkg.Package) map[string]string {
 	return folders
 }
 
-// LooksOwn reports whether a package without a version looks like the application's own, by its
-// path and its metadata.
+// LooksOwn reports whether a package without a version looks like one of the application's own
+// packages, by its path and its metadata.
 func LooksOwn(p *syftpkg.Package) bool {
 	switch m := p.Metadata.(type) {
 	case syftpkg.NpmPackage:
-		// npm requires a version in every published package.
+		// npm requires a version in every published package, so a package without one was not
+		// installed from a registry.
 		return !among(p, dependencyFolders)
 	case syftpkg.JavaArchive:
 		return ownArchive(p, m)
@@ -105,9 +108,9 @@ func among(p *syftpkg.Package, folders []string) bool {
 	return slices.ContainsFunc(Evidence(p), func(l file.Location) bool { return below(l.RealPath, folders) })
 }
 
-// ownArchive reports whether a jar is the application's own: a file of the image, outside the
-// folders for libraries, without Maven coordinates. A jar inside another archive does not count as
-// own.
+// ownArchive reports whether a jar is one of the application's own. It must be a file of the image,
+// outside the folders for libraries, without Maven coordinates. A jar inside another archive does
+// not count.
 func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	if p.Type != syftpkg.JavaPkg || m.PomProperties != nil || m.PomProject != nil || m.Parent != nil || strings.Contains(m.VirtualPath, ":") {
 		return false
@@ -115,9 +118,9 @@ func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	return !among(p, dependencyFolders) && !among(p, libraryFolders)
 }
 
-// ownDistribution reports whether a Python package is the application's own: installed from a local
-// folder, or described in its source folder. A package from a repository or an archive does not
-// count.
+// ownDistribution reports whether a Python package is one of the application's own: installed from
+// a local folder, or described in its source folder. A package from a repository or an archive does
+// not count.
 func ownDistribution(p *syftpkg.Package, m syftpkg.PythonPackage) bool {
 	origin := m.DirectURLOrigin
 	if origin == nil {

@@ -11,38 +11,39 @@ import (
 
 	"github.com/anchore/syft/syft/file"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// maxParsed limits how many bytes of a file a cataloger may read from its beginning. Text parsers
-// use many times the size of a file, and a layer of a few MB can decompress a thousandfold, which
-// would exhaust memory. Real lock files have a few MB.
+// maxParsed is the maximum number of bytes that a cataloger may read of most files. Text parsers
+// need a multiple of a file's size in memory, and a layer of a few MB can decompress to a thousand
+// times its size. Without a limit this would exhaust memory. Real lock files have a few MB.
 const maxParsed = 32 << 20
 
-// errParsed is returned to a cataloger that reads more. Its text must not contain the text of a
-// machine fault, see machineFaults.
-var errParsed = fmt.Errorf("more than %d bytes: not parsed", maxParsed)
+// errParsed is the error for a cataloger that reads beyond maxParsed. Its text must not contain the
+// text of a machine fault; see machineFaults.
+var errParsed = fmt.Errorf("not parsed: the file has more than %d bytes", maxParsed)
 
-// streamed matches files that catalogers read in pieces or copy to disk: archives and databases.
+// streamed matches archives and databases: files that catalogers read in pieces or copy to disk.
 var streamed = regexp.MustCompile(`(?i)(\.(jar|war|ear|par|sar|nar|kar|jpi|hpi|rar|far|zap|lpkg|zip|tar|t?gz|t?bz2?|tbr|t?xz|t?lz4|t?sz|t?zstd?|br|` +
 	`rpm|deb|apk|whl|egg|ko|sqlite|db|gguf|safetensors)|/Packages|/vmlinu[xz][^/]*|/bzImage[^/]*|/kernel[^/]*)$`)
 
-// text matches names of files that catalogers parse whole, whatever their content. An executable
-// with another name is searched in pieces.
+// text matches names of files that catalogers parse as a whole, even if they are executables. An
+// executable with any other name is read in pieces.
 var text = regexp.MustCompile(`(?i)(\.(rockspec|json|lock|yaml|yml|toml|xml|txt|mod|gemspec|opam|pl|py|hcl|cfg|plist|app|reg|resolved|` +
 	`freeze|lockfile|php|list|control|pom|nix|drv|props|config)|opam|/(DESCRIPTION|METADATA|PKG-INFO|RECORD|CONTENTS|status|installed|release|manifest))$`)
 
-// executables are the media types of files that are searched in pieces.
+// executables are the media types of executable files. Catalogers read these files in pieces.
 var executables = []string{"application/x-executable", "application/x-sharedlib", "application/x-elf", "application/x-object",
 	"application/x-pie-executable", "application/x-coredump", "application/x-mach-binary", "application/vnd.microsoft.portable-executable"}
 
-// largeFiles limits how much catalogers read, and records the files that they could not read whole.
+// largeFiles limits how much of a file catalogers read, and records the files that were larger.
 type largeFiles struct {
 	mu    sync.Mutex
-	found map[policy.Location]bool
+	found map[evidence.Location]bool
 }
 
-// bound limits the reading of one file. Archives and databases are not limited.
+// bound limits how much catalogers read of one file. Archives, databases and executables have no
+// limit.
 func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType func() string) io.ReadCloser {
 	if streamed.MatchString(at.RealPath) {
 		return content
@@ -54,9 +55,9 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.found == nil {
-			l.found = map[policy.Location]bool{}
+			l.found = map[evidence.Location]bool{}
 		}
-		l.found[policy.Location{Path: at.RealPath, Layer: at.FileSystemID}] = true
+		l.found[evidence.Location{Path: at.RealPath, Layer: at.FileSystemID}] = true
 		return false
 	})
 	b := bounded{ReadCloser: content, left: maxParsed, allowed: allowed}
@@ -66,28 +67,30 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 	return &b
 }
 
-// unknowns adds the recorded files to the unknowns of the catalogers, sorted. This is needed
-// because some catalogers treat a read error as the end of the file.
-func (l *largeFiles) unknowns(listed []policy.Unknown) []policy.Unknown {
+// unknowns adds the recorded files to the unknowns of the catalogers, and sorts them. This is
+// needed because some catalogers treat a read error as the end of the file.
+func (l *largeFiles) unknowns(listed []evidence.Unknown) []evidence.Unknown {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for at := range l.found {
-		if !slices.ContainsFunc(listed, func(u policy.Unknown) bool { return u.Location == at && strings.Contains(u.Reason, errParsed.Error()) }) {
-			listed = append(listed, policy.Unknown{Location: at, Reason: errParsed.Error()})
+		if !slices.ContainsFunc(listed, func(u evidence.Unknown) bool {
+			return u.Location == at && strings.Contains(u.Reason, errParsed.Error())
+		}) {
+			listed = append(listed, evidence.Unknown{Location: at, Reason: errParsed.Error()})
 		}
 	}
 	slices.SortFunc(listed, compareUnknowns)
 	return listed
 }
 
-// bounded is a file that can be read only up to a limit.
+// bounded is a file that is readable only up to a limit, unless allowed returns true.
 type bounded struct {
 	io.ReadCloser
 	left    int64
 	allowed func() bool // reports whether reading beyond the limit is allowed
 }
 
-// Read fails with errParsed beyond the limit.
+// Read returns errParsed beyond the limit.
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left >= 0 || errors.Is(err, io.EOF) && n == 0 {
@@ -100,13 +103,13 @@ func (b *bounded) Read(p []byte) (int, error) {
 }
 
 // sizedProgram has all methods that syft needs to read a program in pieces. If one is missing, syft
-// reads the program into memory.
+// reads the whole program into memory.
 type sizedProgram interface {
 	program
 	Size() int64
 }
 
-// boundedProgram limits only sequential reading, not ReadAt.
+// boundedProgram is a bounded file with random access. ReadAt has no limit.
 type boundedProgram struct {
 	bounded
 	all sizedProgram
@@ -118,7 +121,7 @@ func (b *boundedProgram) ReadAt(p []byte, off int64) (int, error) { return b.all
 // Size returns the size of the file.
 func (b *boundedProgram) Size() int64 { return b.all.Size() }
 
-// Seek resets the limit.
+// Seek sets the offset and resets the limit.
 func (b *boundedProgram) Seek(offset int64, whence int) (int64, error) {
 	b.left = maxParsed
 	return b.all.Seek(offset, whence)

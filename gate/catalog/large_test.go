@@ -11,8 +11,8 @@ import (
 )
 
 // TestArchivesAndExecutablesMayBeLarge checks that archives, package databases and executables may
-// exceed the limit for parsed files. An executable with the name of a text file may not, because
-// its name selects the parser.
+// exceed the limit for parsed files. An executable that is named like a text file may not, because
+// catalogers choose the parser by name.
 func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	for path, c := range map[string]struct {
 		mimeType string
@@ -44,8 +44,8 @@ func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	}
 }
 
-// TestBoundedFileIsReadAsBefore checks that a file up to the limit can be read in pieces, again,
-// and to the end.
+// TestBoundedFileIsReadAsBefore checks that a file within the limit can be read in pieces, read
+// again, and read to the end.
 func TestBoundedFileIsReadAsBefore(t *testing.T) {
 	l := &largeFiles{}
 	content := strings.Repeat("0123456789", maxParsed/10)
@@ -75,7 +75,7 @@ func TestBoundedFileIsReadAsBefore(t *testing.T) {
 		t.Errorf("%q, %v", piece, err)
 	}
 	if len(l.unknowns(nil)) != 0 {
-		t.Error("it is unknown")
+		t.Error("the file is unknown")
 	}
 }
 

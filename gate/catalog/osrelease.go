@@ -9,10 +9,10 @@ import (
 	"github.com/anchore/syft/syft/file"
 )
 
-// maxRelease limits an os-release file, in bytes. syft has the same limit.
+// maxRelease is the maximum size of an os-release file, in bytes. syft has the same limit.
 const maxRelease = 5 << 20
 
-// isRelease reports whether a location is the file that names the distribution:
+// isRelease reports whether a location is an os-release file, which names the distribution:
 // https://www.freedesktop.org/software/systemd/man/latest/os-release.html
 func isRelease(l file.Location) bool {
 	for _, p := range []string{"/etc/os-release", "/usr/lib/os-release"} {
@@ -23,9 +23,9 @@ func isRelease(l file.Location) bool {
 	return false
 }
 
-// rewriteRelease returns os-release with every value in double quotes, the only quotes that syft
-// parses. With VERSION_ID='12', syft would keep the quotes in the version and find no advisories.
-// The content of a file with a read error is not changed, and the reader returns the error.
+// rewriteRelease returns os-release with every value in double quotes, because syft parses no other
+// quotes. For VERSION_ID='12', syft would keep the quotes in the version and find no advisories. If
+// reading fails, the content is unchanged and the returned reader also fails.
 func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	raw, err := io.ReadAll(io.LimitReader(rc, maxRelease))
 	if err != nil {
@@ -40,20 +40,21 @@ func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	}{bytes.NewReader(quoteRelease(raw)), rc}
 }
 
-// failed is a reader that always fails.
+// failed is a reader that always returns an error.
 type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 var (
-	// assignment allows "export", which a shell accepts, and blanks, which syft accepts.
+	// assignment also matches "export", which a shell accepts, and blanks around "=", which syft
+	// accepts.
 	assignment = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)$`)
 	quoted     = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")
 )
 
 // quoteRelease drops comments and lines that are not assignments. A later value of a variable
-// replaces an earlier one, and an invalid later value removes it. If two readers could read
-// different distributions, the distribution is unknown.
+// replaces an earlier one, and an invalid later value removes it. So the distribution is unknown if
+// two readers could find different ones.
 func quoteRelease(raw []byte) []byte {
 	values, order := map[string]string{}, []string{}
 	text := strings.TrimPrefix(string(raw), "\ufeff")
@@ -80,8 +81,8 @@ func quoteRelease(raw []byte) []byte {
 }
 
 // unquote parses the value of an assignment as a shell does, without expansions, which
-// os-release(5) forbids. Blanks in an unquoted value are part of it, as in systemd. It returns
-// false if a quote or an escape is not closed.
+// os-release(5) forbids. Blanks in an unquoted value are part of the value, as in systemd. unquote
+// returns false if a quote or an escape is incomplete.
 func unquote(s string) (value string, ok bool) {
 	var out strings.Builder
 	var quote byte // 0 outside quotes

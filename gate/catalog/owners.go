@@ -21,15 +21,15 @@ import (
 	"github.com/anchore/syft/syft/file"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// ownedFile is a file that a package of the distribution installed. Its content has the checksum in
-// the package database, so no later layer or command replaced it. The path alone would not prove
-// that.
+// ownedFile is a file that a package of the distribution installed. Its content has the checksum
+// that the package database records, so no later layer or command replaced it. A matching path
+// alone would not prove that.
 type ownedFile struct {
 	Path  string
-	Owner policy.Package // without locations and licenses
+	Owner evidence.Package // without locations and licenses
 }
 
 // ownership is the record of a file in a package database.
@@ -38,7 +38,7 @@ type ownership struct {
 	digest file.Digest
 }
 
-// findOwners finds the owners of the files that contain language packages or unreadable data.
+// findOwners finds the owners of the files that contain language packages, and of unreadable files.
 func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	wanted := s.describedFiles()
 	if len(wanted) == 0 {
@@ -55,13 +55,13 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 		}
 		if owner != nil {
 			s.owners = append(s.owners, ownedFile{Path: p,
-				Owner: policy.Package{Name: owner.Name, Version: owner.Version, Type: string(owner.Type), PURL: owner.PURL}})
+				Owner: evidence.Package{Name: owner.Name, Version: owner.Version, Type: string(owner.Type), PURL: owner.PURL}})
 		}
 	}
 	return nil
 }
 
-// describedFiles returns the paths to find owners for.
+// describedFiles returns the paths of the files that findOwners searches owners for.
 func (s *SBOM) describedFiles() map[string]bool {
 	wanted := map[string]bool{}
 	for i := range s.sorted {
@@ -77,8 +77,8 @@ func (s *SBOM) describedFiles() map[string]bool {
 	return wanted
 }
 
-// Evidence returns the locations that describe a package. It leaves out locations that only
-// support it, such as a list of its files.
+// Evidence returns the locations that describe a package. It omits locations with only supporting
+// evidence, such as a list of the package's files.
 func Evidence(p *syftpkg.Package) []file.Location {
 	all := p.Locations.ToSlice()
 	primary := slices.DeleteFunc(slices.Clone(all), func(l file.Location) bool {
@@ -91,7 +91,7 @@ func Evidence(p *syftpkg.Package) []file.Location {
 }
 
 // databasePaths are the locations of the distributions' package databases. A database elsewhere,
-// such as in a root file system in a folder, owns no file of the image.
+// such as in the root file system of another system in a subfolder, owns no file of the image.
 var databasePaths = []string{
 	"/var/lib/dpkg/status", "/var/lib/dpkg/status.d/", "/lib/apk/db/installed", "/usr/lib/apk/db/installed",
 	"/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/usr/share/rpm/", "/var/lib/pacman/local/", "/var/db/pkg/",
@@ -105,7 +105,7 @@ func inDatabase(p *syftpkg.Package) bool {
 	})
 }
 
-// ownershipsOf returns the records about the wanted paths in the package databases.
+// ownershipsOf returns the records about the wanted paths from the package databases.
 func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]ownership {
 	records := map[string][]ownership{}
 	for i := range packages {
@@ -115,7 +115,7 @@ func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string
 		}
 		eachRecord(p.Metadata, func(listed string, digest file.Digest) {
 			listed = path.Join("/", listed)
-			// If /lib is a link to /usr/lib, package databases still name /lib.
+			// Package databases name a file in /lib even if /lib is a link to /usr/lib.
 			for _, at := range []string{listed, "/usr" + listed} {
 				if wanted[at] {
 					records[at] = append(records[at], ownership{p, digest})
@@ -127,7 +127,7 @@ func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string
 }
 
 // eachRecord calls f for each file that a package database lists with a checksum. The metadata of a
-// package file in the image, such as a .deb, lists none.
+// package file in the image, such as a .deb, lists no files.
 func eachRecord(metadata any, f func(path string, d file.Digest)) {
 	known := func(path string, d *file.Digest) {
 		if d != nil && d.Value != "" {
@@ -161,13 +161,13 @@ func eachRecord(metadata any, f func(path string, d file.Digest)) {
 }
 
 // verifiedOwner returns the first package whose recorded checksum equals the file's checksum, or
-// nil.
+// nil if there is none.
 func verifiedOwner(r file.Resolver, at string, records []ownership) (_ *syftpkg.Package, err error) {
 	found, err := r.FilesByPath(at)
 	if err != nil {
 		return nil, err
 	}
-	// The path is a link, or does not exist.
+	// The file is behind a link, or does not exist.
 	if len(found) != 1 || found[0].RealPath != at {
 		return nil, nil
 	}
@@ -195,10 +195,10 @@ func verifiedOwner(r file.Resolver, at string, records []ownership) (_ *syftpkg.
 	return nil, nil
 }
 
-// apkDigest is syft's name for the checksum type of an apk database.
+// apkDigest is syft's name for the checksum algorithm of an apk database.
 const apkDigest = "'Q1'+base64(sha1)"
 
-// newHash returns nil for an unknown algorithm.
+// newHash returns a hash for the algorithm, or nil if the algorithm is unknown.
 func newHash(algorithm string) hash.Hash {
 	switch algorithm {
 	case "md5":

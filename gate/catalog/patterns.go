@@ -10,9 +10,9 @@ import (
 	"github.com/imagegate/imagegate/gate/secrets"
 )
 
-// Patterns holds the compiled patterns for licenses and credentials. The license patterns take one
-// to two seconds to compile, so share one value in a process. The zero value compiles the patterns
-// when they are needed. It is safe for concurrent use.
+// Patterns holds the compiled patterns for licenses and credentials. Compiling the license patterns
+// takes one to two seconds, so a process should share one value. The zero value compiles the
+// patterns when they are needed. Patterns is safe for concurrent use.
 type Patterns struct {
 	licenses struct {
 		once   sync.Once
@@ -26,7 +26,7 @@ type Patterns struct {
 	}
 }
 
-// Compile compiles the license patterns, unless that was done before.
+// Compile compiles the license patterns. Only the first call compiles them.
 func (p *Patterns) Compile(ctx context.Context) error {
 	l := &p.licenses
 	l.once.Do(func() {

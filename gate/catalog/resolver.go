@@ -13,14 +13,14 @@ import (
 	"github.com/anchore/syft/syft/source"
 )
 
-// quickSource is an image source with a faster resolver that returns the same results.
+// quickSource is an image source whose resolver is faster and returns the same results.
 type quickSource struct {
 	source.Source
 	img   *image.Image
 	large *largeFiles
 }
 
-// FileResolver returns the resolver of the image, faster for the squashed scope.
+// FileResolver returns the resolver of the image. For the squashed scope it is a quickResolver.
 func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	inner, err := s.Source.FileResolver(scope)
 	if err != nil || scope != source.SquashedScope {
@@ -33,7 +33,7 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 //
 // For every Debian package syft searches "/var/lib/dpkg/info/openssl.*", and for every npm module
 // "/srv/node_modules/ms/*". The image's own resolver compares each pattern with every name in the
-// image, or in all folders with the same name. Results by path are cached, because syft looks up
+// image, or with every folder of the same name. Results by path are cached, because syft looks up
 // each file that a package owns three times. The resolver also searches programs for .NET bundles,
 // see searchBundles.
 type quickResolver struct {
@@ -96,10 +96,10 @@ func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error
 	return found, err
 }
 
-// named lists the files that match a pattern of the form FOLDER/* or FOLDER/NAME.*. It reports
-// false if that needs a search elsewhere: if the folder is a link, or a match is neither a regular
-// file nor a folder. A link to a match from elsewhere is the same file under a second name, and the
-// first name counts.
+// named lists the files that match a pattern of the form FOLDER/* or FOLDER/NAME.*. It returns
+// false if listing the folder is not enough: if the folder is a link, or if a match is neither a
+// regular file nor a folder. It ignores links elsewhere to a match, because such a link is only a
+// second name of the same file.
 func (r *quickResolver) named(pattern string) ([]string, bool) {
 	prefix, ok := strings.CutSuffix(pattern, "*")
 	if !ok || strings.ContainsAny(prefix, `*?[]{}\!`) || path.Clean(prefix+"x") != prefix+"x" {
@@ -117,7 +117,7 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	from, _ := slices.BinarySearch(all, prefix)
 	to := from
 	for ; to < len(all) && strings.HasPrefix(all[to], prefix); to++ {
-		// Folders are skipped, as the image's own resolver does.
+		// FilesByPath skips folders, as FilesByGlob of the image's own resolver does.
 		if !r.is(all[to], stereoscope.TypeRegular) && !r.is(all[to], stereoscope.TypeDirectory) {
 			return nil, false
 		}
@@ -143,8 +143,7 @@ func (r *quickResolver) folder(dir string) []string {
 	return paths
 }
 
-// is reports whether path p exists with the wanted type, and that no part of p is
-// a link.
+// is reports whether path p exists with the wanted type and contains no link.
 func (r *quickResolver) is(p string, want stereoscope.Type) bool {
 	ok, at, err := r.img.SquashedTree().File(stereoscope.Path(p))
 	if err != nil || !ok || !at.HasReference() || string(at.RealPath) != p {

@@ -8,7 +8,7 @@ import (
 	"github.com/anchore/syft/syft/sbom"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // SBOM is the software bill of materials of one platform's image.
@@ -17,30 +17,31 @@ type SBOM struct {
 	Digest v1.Hash
 	// Packages, Distribution and Unknowns are the evidence for the policy. Unknowns has every file
 	// that a cataloger could not read, even if another cataloger found packages in it.
-	Packages     []policy.Package
-	Distribution policy.Distribution
-	Unknowns     []policy.Unknown
+	Packages     []evidence.Package
+	Distribution evidence.Distribution
+	Unknowns     []evidence.Unknown
 	// SPDX is an SPDX 2.3 JSON document, and CycloneDX a CycloneDX 1.6 JSON document. Both list
 	// packages, not files. They are identical byte for byte for the same digest and tool versions.
 	SPDX      []byte
 	CycloneDX []byte
 
-	syft *sbom.SBOM // the matcher's input, without a round trip through JSON
-	// sorted are the packages of syft, kept here because syft copies each package on every call.
+	syft *sbom.SBOM // input of the matcher, as syft returned it
+	// sorted has the packages of syft. They are kept because syft copies every package on each
+	// call.
 	sorted []syftpkg.Package
 	// owners are the files that packages of the distribution own, sorted by path.
 	owners []ownedFile
 }
 
-// Syft returns the SBOM as syft made it, with the relationships that the matcher uses. The caller
-// must not change it.
+// Syft returns the SBOM as syft generated it, with the relationships that the matcher uses. The
+// caller must not change it.
 func (s *SBOM) Syft() *sbom.SBOM { return s.syft }
 
-// SyftPackages returns the packages as syft cataloged them, sorted. The caller must not change them.
+// SyftPackages returns the packages as syft cataloged them, sorted. The caller must not change
+// them.
 func (s *SBOM) SyftPackages() []syftpkg.Package { return s.sorted }
 
-// IsOSPackage reports whether packages of the type are installed by the package manager of a
-// distribution.
+// IsOSPackage reports whether the package manager of a distribution installs packages of this type.
 func IsOSPackage(t syftpkg.Type) bool {
 	switch t {
 	case syftpkg.DebPkg, syftpkg.RpmPkg, syftpkg.PortagePkg, syftpkg.AlpmPkg, syftpkg.ApkPkg:
@@ -49,20 +50,20 @@ func IsOSPackage(t syftpkg.Type) bool {
 	return false
 }
 
-// newSBOM returns an SBOM without the documents. [Cataloger.Document] encodes them.
+// newSBOM returns an SBOM without documents. [Cataloger.Document] adds the documents.
 func newSBOM(s *sbom.SBOM, digest v1.Hash) *SBOM {
-	out := &SBOM{Digest: digest, Packages: []policy.Package{}, Unknowns: unknowns(s), syft: s, sorted: s.Artifacts.Packages.Sorted()}
+	out := &SBOM{Digest: digest, Packages: []evidence.Package{}, Unknowns: unknowns(s), syft: s, sorted: s.Artifacts.Packages.Sorted()}
 	for _, sp := range out.sorted {
 		out.Packages = append(out.Packages, toPackage(sp))
 	}
 	if r := s.Artifacts.LinuxDistribution; r != nil {
-		out.Distribution = policy.Distribution{ID: r.ID, Version: r.VersionID, Name: r.PrettyName}
+		out.Distribution = evidence.Distribution{ID: r.ID, Version: r.VersionID, Name: r.PrettyName}
 	}
 	return out
 }
 
-func toPackage(p syftpkg.Package) policy.Package {
-	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+func toPackage(p syftpkg.Package) evidence.Package {
+	out := evidence.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	for _, l := range p.Licenses.ToSlice() {
 		if l.SPDXExpression != "" {
 			out.Licenses = append(out.Licenses, l.SPDXExpression)
@@ -71,17 +72,18 @@ func toPackage(p syftpkg.Package) policy.Package {
 		}
 	}
 	for _, l := range p.Locations.ToSlice() {
-		out.Found = append(out.Found, policy.Location{Path: l.RealPath, Layer: l.FileSystemID})
+		out.Found = append(out.Found, evidence.Location{Path: l.RealPath, Layer: l.FileSystemID})
 	}
 	return out
 }
 
-// unknowns flattens syft's map. syft's reasons have the form "cataloger: error".
-func unknowns(s *sbom.SBOM) []policy.Unknown {
-	out := []policy.Unknown{}
+// unknowns converts syft's map of unreadable files to a sorted list. syft's reasons have the form
+// "cataloger: error".
+func unknowns(s *sbom.SBOM) []evidence.Unknown {
+	out := []evidence.Unknown{}
 	for at, reasons := range s.Artifacts.Unknowns {
 		for _, reason := range reasons {
-			u := policy.Unknown{Location: policy.Location{Path: at.RealPath, Layer: at.FileSystemID}, Reason: reason}
+			u := evidence.Unknown{Location: evidence.Location{Path: at.RealPath, Layer: at.FileSystemID}, Reason: reason}
 			if name, rest, ok := strings.Cut(reason, ": "); ok && !strings.ContainsAny(name, " /") {
 				u.Cataloger, u.Reason = name, rest
 			}
@@ -92,6 +94,6 @@ func unknowns(s *sbom.SBOM) []policy.Unknown {
 	return out
 }
 
-func compareUnknowns(a, b policy.Unknown) int {
+func compareUnknowns(a, b evidence.Unknown) int {
 	return strings.Compare(a.Path+"\x00"+a.Cataloger+"\x00"+a.Reason, b.Path+"\x00"+b.Cataloger+"\x00"+b.Reason)
 }

@@ -9,20 +9,20 @@ import (
 	"github.com/anchore/syft/syft/file"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// packageDatabases matches the files, in any folder, where package managers record installed
-// packages.
+// packageDatabases matches the paths of package databases: files, in any folder, that list
+// installed packages.
 var packageDatabases = regexp.MustCompile(`(^|/)(dpkg/status(\.d/.*)?|opkg/status|apk/db/installed|` +
 	`rpm/(Packages|Packages\.db|rpmdb\.sqlite)|rpmmanifest/container-manifest-2|pacman/local/.*|var/db/pkg/.*|` +
 	`nix/var/nix/db/.*|conda-meta/.*|snap/manifest\.yaml|usr/share/snappy/.*)$`)
 
-// databaseCatalogers matches the catalogers that read only such files.
+// databaseCatalogers matches the names of catalogers that read only package databases.
 var databaseCatalogers = regexp.MustCompile(`^(dpkg-db|apk-db|rpm-db|alpm-db|portage|nix-db|nix|conda-meta|snap)(-.*)?-cataloger$`)
 
 // packageArchives matches archives that are packages or contain packages. otherArchives matches
-// archives that can contain anything.
+// archives that can contain any files.
 var (
 	packageArchives = regexp.MustCompile(`(?i)\.(jar|war|ear|aar|par|sar|nar|jpi|hpi|kar|far|lpkg|rar|zap|whl|egg|nupkg|gem|crate|phar|` +
 		`deb|udeb|rpm|apk|ipk|snap|conda)$`)
@@ -33,8 +33,8 @@ var (
 var testFolders = []string{"testdata", "test", "tests", "__tests__", "test-data", "test_data", "test-fixtures", "test_fixtures",
 	"fixtures", "fixture", "__fixtures__", "spec", "specs", "t", "testing", "testsuite"}
 
-// classifyUnknowns sets, for each unreadable file, what it could hide and which package it belongs
-// to.
+// classifyUnknowns sets two fields of each unreadable file: Class, which states what the file could
+// hide, and Package, the package that the file belongs to.
 func (s *SBOM) classifyUnknowns() {
 	if len(s.Unknowns) == 0 {
 		return
@@ -49,22 +49,23 @@ func (s *SBOM) classifyUnknowns() {
 		}
 		switch {
 		case packageDatabases.MatchString(u.Path) || databaseCatalogers.MatchString(u.Cataloger):
-			u.Class, u.Package = policy.UnknownPackageDatabase, ""
+			u.Class, u.Package = evidence.UnknownPackageDatabase, ""
 		case packageArchives.MatchString(u.Path) || strings.Contains(u.Path, ":"):
-			u.Class = policy.UnknownArchive
+			u.Class = evidence.UnknownArchive
 		case purl != "" && isTestData(root, u.Path):
-			u.Class = policy.UnknownTestData
+			u.Class = evidence.UnknownTestData
 		case otherArchives.MatchString(u.Path):
-			u.Class = policy.UnknownArchive
+			u.Class = evidence.UnknownArchive
 		default:
-			u.Class = policy.UnknownFile
+			u.Class = evidence.UnknownFile
 		}
 	}
 }
 
-// EvaluatedUnknowns returns the unknowns. It marks those that advisories of the distribution cover. A
-// package database is never marked, except for a list of checksums of a cataloged package.
-func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []policy.Unknown {
+// EvaluatedUnknowns returns the unknowns. If the database covers the distribution, it marks the
+// files that packages of the distribution own. It never marks a package database, except for the
+// list of checksums of a cataloged package.
+func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
 		u := &out[i]
@@ -72,25 +73,25 @@ func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []policy.Unknown {
 			continue
 		}
 		if owner := s.checksummedBy(*u); owner != nil {
-			u.Class, u.Package = policy.UnknownOwned, owner.PURL
-		} else if u.Class != policy.UnknownPackageDatabase && s.OwnerOf(u.Path) != nil {
-			u.Class = policy.UnknownOwned
+			u.Class, u.Package = evidence.UnknownOwned, owner.PURL
+		} else if u.Class != evidence.UnknownPackageDatabase && s.OwnerOf(u.Path) != nil {
+			u.Class = evidence.UnknownOwned
 		}
 	}
 	return out
 }
 
-// checksummedBy returns the package whose checksums the file lists, or nil. Distroless images have
-// status.d/NAME.md5sums for each status.d/NAME, and syft reads both as package databases
-// (syft/pkg/cataloger/debian/cataloger.go).
-func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
+// checksummedBy returns the package whose checksums the unreadable file lists, or nil. Distroless
+// images have a list status.d/NAME.md5sums for each package in status.d/NAME, and syft reads both
+// as package databases (syft/pkg/cataloger/debian/cataloger.go).
+func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 	record, ok := strings.CutSuffix(u.Path, ".md5sums")
 	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
 		return nil
 	}
 	for i := range s.Packages {
 		p := &s.Packages[i]
-		if p.Type == string(syftpkg.DebPkg) && slices.ContainsFunc(p.Found, func(l policy.Location) bool { return l.Path == record }) {
+		if p.Type == string(syftpkg.DebPkg) && slices.ContainsFunc(p.Found, func(l evidence.Location) bool { return l.Path == record }) {
 			return p
 		}
 	}
@@ -98,8 +99,8 @@ func (s *SBOM) checksummedBy(u policy.Unknown) *policy.Package {
 }
 
 // OwnerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
-// part of the path: a folder can have a colon in its name.
-func (s *SBOM) OwnerOf(p string) *policy.Package {
+// part of the path, because a folder can have a colon in its name.
+func (s *SBOM) OwnerOf(p string) *evidence.Package {
 	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
 	if !ok {
 		return nil
@@ -107,8 +108,8 @@ func (s *SBOM) OwnerOf(p string) *policy.Package {
 	return &s.owners[i].Owner
 }
 
-// isTestData reports whether a file of the package in root is below a folder for test data. A
-// package.json of a package that npm installed there is not test data.
+// isTestData reports whether a file of the package in the folder root is below a folder for test
+// data. The package.json of a package that npm installed there is not test data.
 func isTestData(root, p string) bool {
 	rel := strings.TrimPrefix(path.Dir(p), strings.TrimSuffix(root, "/"))
 	folders := strings.Split(rel, "/")
@@ -118,11 +119,11 @@ func isTestData(root, p string) bool {
 
 // packageFolders maps files to the cataloged package that they belong to.
 type packageFolders struct {
-	folders map[string]string    // purl by folder
-	files   map[string]installed // by file
+	folders map[string]string    // purls by folder
+	files   map[string]installed // packages by the files that they list
 }
 
-// installed is the owner of a file that a package lists as its own.
+// installed is the package that lists a file as its own, with the package's folder.
 type installed struct{ root, purl string }
 
 func newPackageFolders(packages []syftpkg.Package) packageFolders {
@@ -171,8 +172,9 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 	}
 }
 
-// of returns the folder and the purl of the package that a file belongs to. It stops at the folder
-// of an installed npm package: the folders above belong to a package that depends on it.
+// of returns the folder and the purl of the package that a file belongs to. The search upward stops
+// at the folder of an installed npm package. The folders above it belong to a package that depends
+// on it.
 func (f *packageFolders) of(p string) (root, purl string) {
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		if purl, ok := f.folders[dir]; ok {

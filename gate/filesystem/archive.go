@@ -23,17 +23,18 @@ import (
 // entry is one entry of a layer's archive.
 type entry struct {
 	metadata stereoscope.Metadata
-	at, size int64 // position and size of the content; position of the header for a sparse file
+	at, size int64 // position and size of the content; for a sparse file, at is the position of the header
 	sparse   bool
 }
 
-// Archives lists the files in the layers of one run. After Use, it is safe for concurrent use.
+// Archives keeps the lists of files in the layers of one run. After Use, it is safe for concurrent
+// use.
 type Archives struct {
 	store *layers.Store
 
 	mu     sync.Mutex
 	listed map[v1.Hash]listing // by diffID
-	weight int64               // of all listings, including unfinished ones
+	weight int64               // weight of all listings, including unfinished ones
 }
 
 // listing is the list of the entries of one layer.
@@ -42,11 +43,12 @@ type listing struct {
 	weight  int64
 }
 
-// maxWeight limits the estimated memory, in bytes, for the listings and file trees of a run. It is
-// needed because names compress very well. It is enough for two million files.
+// maxWeight limits the estimated memory for the listings and file trees of a run, in bytes. Without
+// a limit, a small layer could exhaust memory, because names compress very well. The limit is
+// enough for two million files.
 const maxWeight = 2 << 30
 
-// maxName is the maximum length of a path in a layer, in bytes. Linux accepts no longer path.
+// maxName is the maximum length of a path in a layer, in bytes. Linux does not accept longer paths.
 const maxName = 4096
 
 var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
@@ -54,19 +56,19 @@ var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB 
 // New returns an empty Archives. Call [Archives.Use] before [Archives.Stack].
 func New() *Archives { return &Archives{listed: map[v1.Hash]listing{}} }
 
-// Use sets the store that layers are read from.
+// Use sets the store that Archives reads layers from.
 func (a *Archives) Use(store *layers.Store) { a.store = store }
 
-// List is the [layers.Index] of a run's store. It lists a layer while the layer is decompressed. If
-// that fails, Stack lists the layer again.
+// List implements [layers.Index]. It lists a layer while the layer is decompressed. If listing
+// fails, Stack lists the layer again.
 func (a *Archives) List(diffID v1.Hash, archive io.ReaderAt) {
-	a.put(diffID, listing{}) // an earlier listing of this layer was wrong
+	a.put(diffID, listing{}) // deletes an earlier listing, whose decompression was wrong
 	if l, err := a.read(archive); err == nil {
 		a.put(diffID, l)
 	}
 }
 
-// read lists an archive within the memory limit of the run.
+// read lists an archive. It returns an error if the listings of the run would exceed maxWeight.
 func (a *Archives) read(archive io.ReaderAt) (l listing, err error) {
 	l.entries, err = listArchive(archive, func(weight int64) error {
 		a.mu.Lock()
@@ -99,8 +101,8 @@ func (a *Archives) put(diffID v1.Hash, l listing) {
 	}
 }
 
-// Drop deletes all listings to free memory. Call it after cataloging: the store, which refers to
-// the Archives, exists until the image is promoted.
+// Drop deletes all listings to free memory. Call it after cataloging. Otherwise the store would
+// keep the listings in memory until the image is promoted.
 func (a *Archives) Drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -108,8 +110,8 @@ func (a *Archives) Drop() {
 	a.weight = 0
 }
 
-// open returns the entries of a fetched layer, and the file with their content. The caller closes
-// it.
+// open returns the entries of a fetched layer and a file with the layer's content. The caller must
+// close the file.
 func (a *Archives) open(diffID v1.Hash) (listing, layers.Decompressed, error) {
 	f, err := a.store.Decompressed(diffID)
 	if err != nil {
@@ -128,7 +130,7 @@ func (a *Archives) open(diffID v1.Hash) (listing, layers.Decompressed, error) {
 }
 
 // listArchive reads the headers of a tar archive, and the beginning of each file to detect its
-// media type. It calls weigh for every entry, see maxWeight.
+// media type. It calls weigh with the estimated memory of every entry; see maxWeight.
 func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 	in := &archiveReader{r: r}
 	entries := []entry{}
@@ -147,9 +149,9 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 			return nil, err
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue // not a file, whatever its name
+			continue // a global header is not a file
 		}
-		// The tar package reads whole blocks and nothing ahead, so the content begins at this
+		// The tar package reads whole blocks and does not read ahead, so the content begins at this
 		// offset.
 		e := entry{at: in.off, size: h.Size, sparse: isSparse(h)}
 		begins := head[:min(sniffed, max(h.Size, 0))]
@@ -180,7 +182,7 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 func checkHeader(h *tar.Header) error {
 	name := path.Clean("/" + h.Name)
 	if n := max(len(name), len(h.Linkname)); n > maxName {
-		return refuse("a path in the archive has %d bytes, more than %d", n, maxName)
+		return refuse("a path in the archive has %d bytes, the limit is %d", n, maxName)
 	}
 	folder, base := path.Split(name)
 	if err := checkRecords(h, name); err != nil {
@@ -204,14 +206,14 @@ func checkHeader(h *tar.Header) error {
 	return nil
 }
 
-// checkRecords refuses extended attributes that make an overlay file system show something other
-// than the unpacked files. It also refuses global records that apply to all following entries: Go
-// and most runtimes skip them, but other programs apply them.
+// checkRecords refuses extended attributes that make an overlay file system show other files than
+// the unpacked ones. It also refuses global records that apply to all following entries. Go and
+// most runtimes skip such records, but other programs apply them.
 func checkRecords(h *tar.Header, name string) error {
 	for key, value := range h.PAXRecords {
 		attribute, ok := attributeOf(key)
 		if ok && isOverlay(attribute, value) {
-			return refuse("%q has the attribute %q, which changes what an overlay file system shows", name, attribute)
+			return refuse("%q has the attribute %q, which changes the files that an overlay file system shows", name, attribute)
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader && (ok || slices.Contains(globalRecords, key) || strings.HasPrefix(key, "GNU.sparse.")) {
 			return refuse("the global header %q sets %q for all later entries, which only some runtimes apply", name, key)
@@ -220,11 +222,12 @@ func checkRecords(h *tar.Header, name string) error {
 	return nil
 }
 
-// globalRecords are the records that change which files an archive unpacks to.
+// globalRecords are the names of records that change the files that an archive unpacks to.
 var globalRecords = []string{"path", "linkpath", "size", "hdrcharset", "SCHILY.realsize", "SCHILY.filetype"}
 
-// attributeOf returns the name of the extended attribute that a record sets. Runtimes read star's
-// records. libarchive writes others, with the name encoded as in URLs.
+// attributeOf returns the name of the extended attribute that a record sets. Runtimes read the
+// records that the program star defined. libarchive writes other records, with the attribute name
+// encoded as in URLs.
 func attributeOf(record string) (string, bool) {
 	if name, ok := strings.CutPrefix(record, "SCHILY.xattr."); ok {
 		return name, true
@@ -254,14 +257,15 @@ func isOverlay(attribute, value string) bool {
 	return name == "containers.override_stat" && strings.Count(value, ":") > 2
 }
 
-// whiteout is the prefix of an entry that removes a file of the lower layers:
+// whiteout is the name prefix of an entry that removes a file of the lower layers:
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts
 const whiteout = ".wh."
 
-// opaque is the name of an entry that removes all lower files in its folder.
+// opaque is the name of an entry that removes all files of the lower layers in its folder.
 const opaque = whiteout + whiteout + ".opq"
 
-// kindOf is stereoscope's mapping, except for types that runtimes unpack as regular files.
+// kindOf maps the type of an entry as stereoscope does, except for sparse and contiguous files. It
+// maps these to regular files, because runtimes unpack them as regular files.
 func kindOf(typeflag byte) stereoscope.Type {
 	if typeflag == tar.TypeGNUSparse || typeflag == tar.TypeCont {
 		return stereoscope.TypeRegular
@@ -269,8 +273,8 @@ func kindOf(typeflag byte) stereoscope.Type {
 	return stereoscope.TypeFromTarType(typeflag)
 }
 
-// weightOf estimates the memory of an entry, in bytes: in the listing, and in the tree for every
-// element of its path that it does not share with the previous entry.
+// weightOf estimates the memory of an entry, in bytes. It counts the entry in the listing, and in
+// the tree each element of its path that is not also in the path of the previous entry.
 func weightOf(m stereoscope.Metadata, before string) int64 {
 	p, common := m.Path, 0
 	for common < min(len(p), len(before)) && p[common] == before[common] {
@@ -280,8 +284,8 @@ func weightOf(m stereoscope.Metadata, before string) int64 {
 	return int64(256 + len(m.LinkDestination) + parts*(512+len(p)))
 }
 
-// isSparse reports whether the archive omits runs of zeros of a file. Programs that unpack it
-// restore them.
+// isSparse reports whether a file is sparse: the archive omits runs of zeros, and programs restore
+// them when they unpack the file.
 func isSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {
 		return true
@@ -294,19 +298,21 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// maxSparse is the largest sparse file that is read, in bytes. Unlike other files, a sparse file is
-// read into memory, and a few bytes of an archive can stand for any size.
+// maxSparse is the maximum size of a sparse file that is read, in bytes. Unlike other files, a
+// sparse file is read into memory, and a few bytes of an archive can represent a file of any size.
 const maxSparse = 128 << 20
 
-var errSparse = errors.New("a sparse file that is too large to read")
+// errSparse is the error for a sparse file beyond maxSparse. Catalogers report it as an unknown.
+// Its text must not contain the text of an error of this machine, which would be fatal.
+var errSparse = errors.New("the sparse file exceeds the size limit")
 
-// open opens the content of a file. A file that a cataloger cannot open becomes an unknown.
+// open opens the content of a file. If opening fails, the cataloger lists the file as an unknown.
 func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if !e.sparse {
 		return section{io.NewSectionReader(archive, e.at, e.size)}, nil
 	}
 	if e.size > maxSparse {
-		return nil, fmt.Errorf("%w: it has %d bytes, more than %d", errSparse, e.size, maxSparse)
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errSparse, e.size, maxSparse)
 	}
 	r := tar.NewReader(io.NewSectionReader(archive, e.at, math.MaxInt64-e.at))
 	if _, err := r.Next(); err != nil {
@@ -322,8 +328,8 @@ func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 // sniffed is the number of bytes that are read to detect the type of a file, as in syft.
 const sniffed = 3072
 
-// metadataOf returns the metadata of a file as in syft's own index. It leaves out the header, which
-// is large and not used.
+// metadataOf returns the metadata of a file as syft's own index has it. It omits the tar header,
+// which is large and not used.
 func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
 	h.Mode &= 0o7777 // the other bits repeat or contradict the type of the entry
 	info := h.FileInfo()
@@ -342,17 +348,18 @@ func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
 // block is the block size of an archive, in bytes.
 const block = 512
 
-// archiveReader reads an archive from front to back. It skips content that is not needed, and
+// archiveReader reads an archive from start to end. It skips content that is not needed. It also
 // prefetches some bytes, because a small file follows most headers.
 type archiveReader struct {
 	r          io.ReaderAt
 	off        int64
 	prefetched [8 << 10]byte
-	from, to   int64 // the range of the archive in ahead
-	header     int64 // position of the first block read since this was -1
+	from, to   int64 // the range of the archive in prefetched
+	header     int64 // position of the first block that was read after header was set to -1
 }
 
-// Read is called for headers, one block each, and for the content of sparse files.
+// Read reads the next bytes. The tar package calls it for headers, one block each, and for the
+// content of sparse files.
 func (a *archiveReader) Read(p []byte) (int, error) {
 	if a.header < 0 && len(p) == block {
 		a.header = a.off
@@ -362,7 +369,7 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Seek skips content.
+// Seek skips content. It supports only forward offsets from the current position.
 func (a *archiveReader) Seek(offset int64, whence int) (int64, error) {
 	if whence != io.SeekCurrent || offset < 0 {
 		return 0, errors.ErrUnsupported

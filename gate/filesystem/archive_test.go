@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// TestTruncatedArchiveIsAnError checks that a truncated archive never looks like a complete one.
-// Skipping content must detect the truncation just as reading does.
+// TestTruncatedArchiveIsAnError checks that listing a truncated archive is an error. Skipping
+// content must detect the truncation just as reading the content does.
 func TestTruncatedArchiveIsAnError(t *testing.T) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -56,7 +56,7 @@ func TestTruncatedArchiveIsAnError(t *testing.T) {
 		}
 	}
 	if refused < 100 {
-		t.Errorf("%d cut archives were refused: that tells nothing", refused)
+		t.Errorf("only %d truncated archives were refused, so the test proves nothing", refused)
 	}
 }
 
@@ -68,7 +68,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // their own length has two digits
+		n := len(r) + 2 // the record includes its own length, which has two digits
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -92,7 +92,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to one that Go does not write.
+// retype sets the type of a header to a type that Go's tar package does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -113,7 +113,7 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if unpacked, err := io.ReadAll(r); string(unpacked) != program || err != nil {
-		t.Fatalf("the archive is not what it should be: %d bytes, %v", len(unpacked), err)
+		t.Fatalf("the archive does not have the expected content: %d bytes, %v", len(unpacked), err)
 	}
 	for _, early := range []bool{true, false} {
 		fs, err := filesystemOf(t, layered(t, empty.Image, raw), early)
@@ -135,8 +135,8 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestNamesAreLimited checks that the listed names of an image have a size limit. Names are listed
-// in memory, and take little space in an archive.
+// TestNamesAreLimited checks that the names in the layers of an image have a memory limit. They are
+// listed in memory, but take little space in a compressed archive.
 func TestNamesAreLimited(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
 	a := New()
@@ -150,7 +150,7 @@ func TestNamesAreLimited(t *testing.T) {
 		t.Errorf("too many names: %v", err)
 	}
 	if a.weight != full {
-		t.Errorf("it keeps %d bytes of what it has not kept", a.weight-full)
+		t.Errorf("%d bytes of a refused listing still count", a.weight-full)
 	}
 	a.weight = 0
 	id := v1.Hash{Algorithm: "sha256", Hex: "1"}
@@ -164,14 +164,14 @@ func TestNamesAreLimited(t *testing.T) {
 	if a.weight != 0 || len(a.listed) != 0 {
 		t.Errorf("weight %d, %d layers of an archive that was cut", a.weight, len(a.listed))
 	}
-	// A layer that is listed once may occur several times in an image.
+	// An image may contain a layer several times, although the layer is listed only once.
 	b, img, digest := fetched(t, layered(t, empty.Image, raw, raw, raw), true)
 	for id, l := range b.listed {
 		l.weight = maxWeight / 3
 		b.listed[id] = l
 	}
 	if fs, err := b.Stack(t.Context(), img, digest); err != nil {
-		t.Errorf("as much as may be: %v", err)
+		t.Errorf("at the limit: %v", err)
 	} else if err := fs.Close(); err != nil {
 		t.Error(err)
 	}

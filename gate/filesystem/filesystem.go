@@ -1,10 +1,10 @@
-// Package filesystem merges the layers of an image into the one file tree that the catalogers read.
+// Package filesystem merges the layers of an image into one file tree for the catalogers.
 //
 // [Archives.List] lists a layer while it is decompressed. [Archives.Stack] merges the layers of an
 // image. Container runtimes do this in two ways. Some unpack every layer into the same folder.
 // Others unpack each layer into its own folder and merge the folders with an overlay file system.
-// The tree has every file that either way produces. If that is not possible for a layer, the layer
-// is refused with a *layers.RefusedError that names the entry.
+// The tree has every file that one of these ways produces. If an entry makes this impossible, its
+// layer is refused with a *layers.RefusedError that names the entry.
 package filesystem
 
 import (
@@ -24,9 +24,9 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// Filesystem is a platform's image for its catalogers: the result of merging its layers. It equals
-// what stereoscope makes of the same image, with three differences. The layers were listed while
-// they were decompressed, no trees of single layers are kept, and nothing is written to disk.
+// Filesystem is the merged image of one platform. It equals the image that stereoscope builds from
+// the same layers, with three differences. The layers were listed while they were decompressed, the
+// trees of single layers are not kept, and nothing is written to disk.
 type Filesystem struct {
 	*image.Image
 	closers []io.Closer
@@ -85,7 +85,8 @@ func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *
 			return nil, err
 		}
 		out.closers = append(out.closers, content)
-		// The same layer is listed once, but may occur a thousand times in an image.
+		// A layer is listed once, but an image may contain it a thousand times, and each time adds
+		// to the tree.
 		if weight += listed.weight; weight > maxWeight {
 			return nil, errTooHeavy
 		}
@@ -144,13 +145,14 @@ func metadataOfImage(img v1.Image, digest v1.Hash) (image.Metadata, error) {
 }
 
 // remove applies the layer's whiteouts to the lower layers before the layer's own entries are
-// added. Merge would apply them in the order of names, and also remove entries of the layer that
-// come earlier. Opaque whiteouts are left to Merge.
+// added. Merge would apply the whiteouts in the order of names, and would also remove entries of
+// this layer with earlier names. remove leaves opaque whiteouts to Merge.
 //
-// A whiteout is ignored in two cases. If its folder is behind a link, an overlay file system hides
-// the link and does not follow it. If the layer has a folder of that name, some runtimes put the
-// folder over the whiteout, and the lower files are visible again. A file that some runtimes show
-// is cataloged.
+// A whiteout is ignored in two cases. In the first, the folder of the whiteout is behind a link: an
+// overlay file system hides the link and does not follow it. In the second, the layer has a folder
+// with the name that the whiteout hides: some runtimes put the folder over the whiteout, and the
+// lower files are visible again. In both cases some runtimes show the lower files, so they are
+// cataloged.
 func remove(below, layer *filetree.FileTree, whiteouts []string) error {
 	for _, p := range whiteouts {
 		folder, base := path.Split(p)
@@ -159,44 +161,47 @@ func remove(below, layer *filetree.FileTree, whiteouts []string) error {
 			continue
 		}
 		if err := layer.RemovePath(file.Path(p)); err != nil {
-			return fmt.Errorf("applying %q: %w", p, err)
+			return fmt.Errorf("applying whiteout %q: %w", p, err)
 		}
 		target := file.Path(folder + name)
 		if again := nodeAt(layer, target); again != nil && again.FileType == file.TypeDirectory || nodeAt(below, target) == nil {
 			continue
 		}
 		if err := below.RemovePath(target); err != nil {
-			return fmt.Errorf("applying %q: %w", p, err)
+			return fmt.Errorf("applying whiteout %q: %w", p, err)
 		}
 	}
 	return nil
 }
 
-// nodeAt returns the node at exactly this path, without following links, or nil.
+// nodeAt returns the node at exactly this path, or nil. It does not follow links.
 func nodeAt(tree *filetree.FileTree, p file.Path) *filenode.FileNode {
 	n, _ := tree.TreeReader().Node(filenode.IDByPath(p)).(*filenode.FileNode)
 	return n
 }
 
-// withoutWhiteouts removes the whiteouts of the lowest layer, which has nothing below it.
+// withoutWhiteouts removes the whiteouts of the lowest layer. They have no effect, because there is
+// no layer below.
 func withoutWhiteouts(tree *filetree.FileTree) error {
 	for _, p := range tree.AllRealPaths() {
 		if p.IsWhiteout() {
 			if err := tree.RemovePath(p); err != nil {
-				return fmt.Errorf("removing %q: %w", p, err)
+				return fmt.Errorf("removing whiteout %q: %w", p, err)
 			}
 		}
 	}
 	return nil
 }
 
-// section is the content of one file. It has nothing to close: the layer is closed separately.
+// section is the content of one file. Closing it does nothing, because the file of the layer is
+// closed separately.
 type section struct{ *io.SectionReader }
 
 // Close does nothing.
 func (section) Close() error { return nil }
 
-// refuse returns the error for a layer that imagegate does not evaluate because of how it is built.
+// refuse returns the error for a layer that imagegate does not evaluate because of the way it is
+// built.
 func refuse(format string, args ...any) error {
 	return &layers.RefusedError{Reason: fmt.Sprintf(format, args...)}
 }

@@ -28,8 +28,8 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// member is a member of an archive. If typ is zero, it is a file, or a folder if its name ends with
-// "/".
+// member is a member of an archive. If typ is zero, the member is a folder if its name ends with
+// "/", and a file otherwise.
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -39,8 +39,9 @@ type member struct {
 	major, minor        int64 // of a device; 1/3 if both are 0
 }
 
-// TestFileSystemEqualsStereoscopes compares the file trees for many layer combinations. If
-// an archive has no entry for a folder, stereoscope reads a copy of the archive that has one.
+// TestFileSystemEqualsStereoscopes checks that our file tree equals stereoscope's for many
+// combinations of layers. If an archive has no entry for a folder, stereoscope gets a copy of the
+// archive with such an entry.
 func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{
@@ -70,7 +71,7 @@ func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { sameFilesystem(t, archives) })
 	}
-	// Few different names, so that they collide.
+	// Use few different names, so that entries often have the same name.
 	for seed := range uint64(150) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
@@ -99,10 +100,10 @@ func TestFileSystemEqualsStereoscopes(t *testing.T) {
 					default:
 						m.content = any("", "text", "{}", program, "\x1f\x8b\x08")
 					}
-					// For these, stereoscope's result differs from what runtimes unpack, see below:
-					// a repeated name after a hard link to it or as another link; a path behind a
-					// link; a whiteout of a repeated name or behind a link; and a hard link to a
-					// lower layer.
+					// In these cases, stereoscope's result differs from the files that runtimes
+					// unpack: a repeated name after a hard link to it or as another link; a path
+					// behind a link; a whiteout of a repeated name or behind a link; and a hard
+					// link to a lower layer. The test skips them, and the tests below cover them.
 					p := path.Clean("/" + m.name)
 					folder, base := path.Split(p)
 					bare := folder + strings.TrimPrefix(base, whiteout)
@@ -160,7 +161,7 @@ func sameFilesystem(t *testing.T, archives [][]member) {
 	}
 }
 
-// stereoscopes returns the image as stereoscope reads it.
+// stereoscopes returns the image as stereoscope itself reads it.
 func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	t.Helper()
 	raw, err := src.RawManifest()
@@ -175,7 +176,8 @@ func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	return out, nil
 }
 
-// completed adds an entry for every folder that has none, at the place where runtimes create it.
+// completed adds an entry for every folder that has none, at the position where runtimes create the
+// folder.
 func completed(t *testing.T, archives [][]member) [][]member {
 	t.Helper()
 	out := make([][]member, 0, len(archives))
@@ -281,8 +283,8 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	return img
 }
 
-// filesystemOf fetches an image and lists its layers, during the fetch if early is true, or
-// afterwards.
+// filesystemOf fetches an image and lists its layers. If early is true, the layers are listed
+// during the fetch, and afterwards otherwise.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*Filesystem, error) {
 	t.Helper()
 	a, img, digest := fetched(t, src, early)
@@ -322,8 +324,8 @@ func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Ha
 	return a, img, d.Digest
 }
 
-// described describes an image as text: each path with its type, layer and content, and how it is
-// found.
+// described returns a description of an image: each path with its type, layer and content, and the
+// searches that find it.
 func described(t *testing.T, img *image.Image) []string {
 	t.Helper()
 	out := []string{fmt.Sprintf("%+v", img.Metadata)}
@@ -459,8 +461,8 @@ func TestHardLinkBelowIsNotHidden(t *testing.T) {
 	}
 }
 
-// TestOverlayRedirectIsRefused checks that overlay attributes are refused. With these attributes
-// the kernel shows another folder, or the content of another file, than was unpacked and cataloged.
+// TestOverlayRedirectIsRefused checks that overlay attributes are refused. With such an attribute
+// the kernel shows a different folder or different file content than was unpacked and cataloged.
 func TestOverlayRedirectIsRefused(t *testing.T) {
 	for record, attribute := range map[string]string{
 		"SCHILY.xattr.trusted.overlay.redirect":         "trusted.overlay.redirect",
@@ -486,8 +488,8 @@ func TestOverlayRedirectIsRefused(t *testing.T) {
 	}
 }
 
-// TestOtherAttributesAreNotRefused checks that other extended attributes are accepted. Builders
-// write capabilities, and users write any attributes.
+// TestOtherAttributesAreNotRefused checks that other extended attributes are accepted. Builders set
+// capabilities, and users may set any other attribute.
 func TestOtherAttributesAreNotRefused(t *testing.T) {
 	for _, record := range []string{"SCHILY.xattr.security.capability", "SCHILY.xattr.user.note", "SCHILY.xattr.user.overlays", "SCHILY.xattr.Trusted.overlay.opaque",
 		"SCHILY.xattr.user.containers.override_stat", "LIBARCHIVE.xattr.security.capability", "comment", "SCHILY.xattr.trusted.overlayed.x"} {

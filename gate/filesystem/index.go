@@ -7,14 +7,14 @@ import (
 	"github.com/anchore/stereoscope/pkg/image"
 )
 
-// indexed is a file with its data for the catalog of all files.
+// indexed is a file with the data that the file catalog stores.
 type indexed struct {
 	ref      file.Reference
 	metadata file.Metadata
 	open     file.Opener
 }
 
-// indexer adds files to a catalog in order, in its own goroutine.
+// indexer adds files to a file catalog in order, in a separate goroutine.
 type indexer struct {
 	next []indexed
 	work chan []indexed
@@ -55,13 +55,13 @@ func (x *indexer) flush() {
 	x.next = make([]indexed, 0, indexedAtOnce)
 }
 
-// catchUp waits until all added files are in the catalog.
+// catchUp waits until the catalog has all added files.
 func (x *indexer) catchUp() {
 	x.flush()
 	x.done.Wait()
 }
 
-// finish waits like catchUp, and stops the goroutine.
+// finish waits until the catalog has all added files, and stops the goroutine.
 func (x *indexer) finish() {
 	x.catchUp()
 	close(x.work)

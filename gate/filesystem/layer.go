@@ -15,16 +15,16 @@ import (
 	"github.com/anchore/stereoscope/pkg/image"
 )
 
-// layerTree is the change that one layer makes. Entries are added in the order of the archive, as
-// runtimes unpack them.
+// layerTree builds the tree of one layer's entries. Entries are added in the order of the archive,
+// as runtimes unpack them.
 type layerTree struct {
 	below   *filetree.FileTree // the merged lower layers
 	tree    *filetree.FileTree // the entries of this layer
 	catalog *image.FileCatalog
 	behind  *indexer
 
-	// The content by file ID, not by path: a second entry with the same name is a new file, and an
-	// earlier hard link still means the first one.
+	// openers has the content of the files by file ID, not by path. A second entry with the same
+	// name is a new file, but an earlier hard link still refers to the first one.
 	openers   map[file.ID]file.Opener
 	links     symlinks
 	folders   map[string]bool // folders that have an entry, in this layer or below
@@ -34,8 +34,8 @@ type layerTree struct {
 }
 
 // addLayer adds a layer's entries to the catalog of all files. It returns the tree of the layer's
-// entries and the paths of its whiteouts. Tree and catalog take equally long, so the catalog is
-// filled in parallel.
+// entries and the paths of its whiteouts. The catalog is filled in parallel, because building the
+// tree and filling the catalog take equally long.
 func addLayer(below *filetree.FileTree, catalog *image.FileCatalog, layer *image.Layer, entries []entry, content io.ReaderAt) (_ *filetree.FileTree, whiteouts []string, err error) {
 	t := &layerTree{below: below, tree: filetree.New(), catalog: catalog, behind: newIndexer(catalog, layer),
 		openers: map[file.ID]file.Opener{}, links: symlinks{}, folders: map[string]bool{"/": true},
@@ -56,7 +56,7 @@ func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 		return err
 	}
 	if m.Path == "/"+opaque || m.Path == "/" && m.Type != file.TypeDirectory {
-		return nil // runtimes skip it: the root of an overlay file system hides nothing
+		return nil // runtimes skip this entry: nothing can be hidden at the root
 	}
 	if err := t.links.add(m); err != nil {
 		return err
@@ -86,20 +86,20 @@ func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 func (t *layerTree) put(m file.Metadata, open file.Opener) error {
 	ref, err := addNode(t.tree, m)
 	if err != nil {
-		return refuse("%q: %v", m.Path, err)
+		return refuse("adding %q to the file tree: %v", m.Path, err)
 	}
 	t.openers[ref.ID()] = open
 	t.behind.add(indexed{*ref, m, open})
 	return nil
 }
 
-// addFolders adds the parent folders of p that have no entry of their own. Runtimes create them,
-// and patterns that list a folder find it by its entry.
+// addFolders adds the parent folders of p that have no entry of their own, because runtimes create
+// them. A search that lists a folder finds the folder only if it has an entry.
 //
-// Runtimes differ if a lower layer has a link in place of such a folder. Unpacking into one folder
-// follows the link, but an overlay file system replaces it with a new folder. A file behind such a
-// link is refused. For a whiteout behind one, addFolders returns false: ignoring the whiteout keeps
-// every file that some runtime shows.
+// Runtimes differ if a lower layer has a link in place of such a folder. A runtime that unpacks
+// into one folder follows the link. An overlay file system replaces the link with a new folder. So
+// a file behind such a link is refused. For a whiteout behind such a link, addFolders returns
+// false: ignoring the whiteout keeps every file that some runtime shows.
 func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
 	dir := path.Dir(p)
 	if t.folders[dir] {
@@ -127,7 +127,7 @@ func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
 	return true, t.put(impliedFolder(dir), noContent)
 }
 
-// impliedFolder returns a folder without an entry, as runtimes create it.
+// impliedFolder returns the metadata of a folder without an entry, as runtimes create it.
 func impliedFolder(dir string) file.Metadata {
 	return file.Metadata{Path: dir, Type: file.TypeDirectory,
 		FileInfo: file.ManualInfo{NameValue: path.Base(dir), ModeValue: fs.ModeDir | 0o755, ModTimeValue: time.Unix(0, 0)}}
@@ -151,7 +151,8 @@ func (t *layerTree) hide(p, folder, base string) error {
 	return nil
 }
 
-// isGone reports whether the layer's whiteouts have removed the lower file or folder at p.
+// isGone reports whether whiteouts of this layer have removed the file or folder at p from the
+// lower layers.
 func (t *layerTree) isGone(p string) bool {
 	if len(t.gone) == 0 && len(t.emptied) == 0 {
 		return false
@@ -164,10 +165,10 @@ func (t *layerTree) isGone(p string) bool {
 	return false
 }
 
-// resolve returns a hard link as the file that it links to. That file may be in a lower layer:
-// runtimes that unpack all layers into one folder link to the file that exists at that moment, and
-// keep it even if its first name is removed. A link to a missing file stays a link, which no
-// runtime unpacks.
+// resolve replaces a hard link with the file that it refers to. This file may be in a lower layer.
+// A runtime that unpacks all layers into one folder links to the file that exists at that moment,
+// and keeps it even if its first name is removed. A link to a missing file stays a link, and no
+// runtime unpacks it.
 func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, file.Opener, error) {
 	t.behind.catchUp()
 	to, err := t.target(m)
@@ -180,14 +181,14 @@ func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, f
 	}
 	target, err := t.catalog.Get(*node.Reference)
 	if err != nil || target.Type == file.TypeDirectory || target.Type == file.TypeHardLink {
-		return m, open, nil //nolint:nilerr // no link to a folder can be made, and none to what leads nowhere
+		return m, open, nil //nolint:nilerr // runtimes cannot create a hard link to a folder or to a missing file
 	}
 	opened, ok := t.openers[node.Reference.ID()]
 	if !ok {
 		ref := *node.Reference
 		opened = func() (io.ReadCloser, error) { return t.catalog.Open(ref) }
 	}
-	// Permissions, owner and time are the link's own, because an archive also stores them for
+	// Permissions, owner and time come from the link, because an archive also stores them for
 	// links.
 	m.FileInfo = file.ManualInfo{
 		NameValue: path.Base(m.Path), SizeValue: target.Size(), ModTimeValue: m.ModTime(),
@@ -197,8 +198,9 @@ func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, f
 	return m, opened, t.links.add(m) // a hard link to a symbolic link is a symbolic link
 }
 
-// at returns the current node at a path, without following links, or nil. A file that a whiteout
-// removed still counts. That is harmless: when unpacking into one folder, the hard link fails.
+// at returns the current node at a path, or nil. It does not follow links. It also returns a file
+// that a whiteout removed. This is harmless, because a runtime that unpacks into one folder cannot
+// create the hard link then.
 func (t *layerTree) at(p string) *filenode.FileNode {
 	if n := nodeAt(t.tree, file.Path(p)); n != nil && n.Reference != nil {
 		return n
@@ -220,13 +222,13 @@ func (t *layerTree) linkAt(p string) (string, bool) {
 	return "", false
 }
 
-// target returns the path of the file that a hard link names. Some runtimes resolve the name as the
-// kernel does, others clean it first. If the results differ, the layer is refused.
+// target returns the path of the file that a hard link refers to. Some runtimes resolve the name as
+// the kernel does, others clean the name first. If the results differ, the layer is refused.
 func (t *layerTree) target(m file.Metadata) (string, error) {
 	short := path.Clean("/" + m.LinkDestination)
 	to, err := walk(m.LinkDestination, t.linkAt)
 	if err != nil {
-		return short, nil //nolint:nilerr // it leads nowhere, as one to a missing file does
+		return short, nil //nolint:nilerr // the link has no target, like a link to a missing file
 	}
 	if same, err := walk(short, t.linkAt); err != nil || same != to {
 		return "", refuse("%q is a hard link to %q, which runtimes resolve to different files", m.Path, m.LinkDestination)
@@ -248,32 +250,33 @@ func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err
 		ref, err = tree.AddFile(at)
 	}
 	if err == nil && ref == nil {
-		err = errors.New("the file tree cannot hold it")
+		err = errors.New("the file tree cannot represent this entry")
 	}
 	return ref, err
 }
 
-// symlinks are the symbolic links of one layer, by path, at the moment when an entry is unpacked.
+// symlinks are the symbolic links of one layer, by path. They change while the entries are unpacked
+// in order.
 type symlinks map[string]string
 
-// add records a link. A second link with the same name and another target is refused: some runtimes
-// replace the first one, but stereoscope does not.
+// add records a symbolic link. It refuses a second link with the same name and another target,
+// because some runtimes replace the first link, but stereoscope does not.
 func (s symlinks) add(m file.Metadata) error {
 	if m.Type != file.TypeSymLink {
 		return nil
 	}
 	if to, ok := s[m.Path]; ok && to != m.LinkDestination {
-		return refuse("%q is a link to %q and later to %q", m.Path, to, m.LinkDestination)
+		return refuse("%q is first a link to %q and later a link to %q", m.Path, to, m.LinkDestination)
 	}
 	s[m.Path] = m.LinkDestination
 	return nil
 }
 
-// maxHops is the number of links that are followed for one path. Linux follows 40.
+// maxHops is the maximum number of links that are followed for one path. Linux has the same limit.
 const maxHops = 40
 
-// place returns the path of an entry after unpacking. It follows links in the path to their
-// targets. Otherwise the entry would disappear when a higher layer removes the link.
+// place returns the path of an entry after unpacking, with the links in its path resolved. With the
+// unresolved path, the entry would disappear if a higher layer removed the link.
 func (s symlinks) place(p string) (string, error) {
 	if !s.above(p) {
 		return p, nil
@@ -281,8 +284,9 @@ func (s symlinks) place(p string) (string, error) {
 	return walk(p, func(at string) (string, bool) { to, ok := s[at]; return to, ok })
 }
 
-// walk resolves a path as the kernel does, with the links that linkAt returns. ".." is relative to
-// the target of a link, not to its location. The last element is not resolved.
+// walk resolves a path as the kernel does, with the links that linkAt returns. After a link, ".."
+// is relative to the target of the link, not to its location. The last element of the path is not
+// resolved.
 func walk(p string, linkAt func(string) (string, bool)) (string, error) {
 	hops, at := 0, "/"
 	folder, base := path.Split(p)
@@ -296,7 +300,7 @@ func walk(p string, linkAt func(string) (string, bool)) (string, error) {
 			continue
 		}
 		if hops++; hops > maxHops {
-			return "", refuse("%q is behind more than %d links", p, maxHops)
+			return "", refuse("resolving %q follows more than %d symbolic links", p, maxHops)
 		}
 		if path.IsAbs(to) {
 			at = "/"

@@ -1,4 +1,4 @@
 package layers
 
-// Sweep removes the folders in dir that crashed runs left. [New] does this, too.
+// Sweep removes the folders that crashed runs left in dir. [New] also does this.
 func Sweep(dir string) { sweep(dir) }

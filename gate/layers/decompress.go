@@ -14,19 +14,20 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow limits the memory for a zstd frame, to the default limit of the zstd command.
+// maxWindow is the largest window of a zstd frame, in bytes. It limits the memory for decompression
+// and equals the default limit of the zstd command.
 const maxWindow = 128 << 20
 
-// decompress writes the decompressed content of r to w. It detects the compression from the content,
-// as runtimes do, not from the media type. The diffID is checked in either case. It reads r to its
-// end. Data after the compressed content is an error.
+// decompress reads r to its end and writes the decompressed content to w. It detects the
+// compression from the content, as container runtimes do, not from the media type. The caller
+// verifies the diffID. Data after the compressed content is an error.
 func (s *Store) decompress(digest v1.Hash, r io.Reader, w io.Writer) error {
 	src := &transfer{r: r}
 	corrupt := func(err error) error {
 		if src.err != nil {
 			return src.err
 		}
-		return &CorruptError{digest, fmt.Sprintf("decompressing it: %v", err)}
+		return &CorruptError{digest, fmt.Sprintf("decompression failed: %v", err)}
 	}
 	plain, done, err := decompressor(bufio.NewReaderSize(src, chunk))
 	if err != nil {
@@ -44,9 +45,9 @@ func (s *Store) decompress(digest v1.Hash, r io.Reader, w io.Writer) error {
 	return corrupt(err)
 }
 
-// copyBounded copies a decompressed layer from r to w. It fails after MaxLayer plus beyond bytes.
-// Reading (decompressing) and writing (hashing) run in parallel. An error of w is returned as a
-// *writeError, an error of r unchanged.
+// copyBounded copies a decompressed layer from r to w. It fails if the layer has more than MaxLayer
+// plus beyond bytes. Reading (decompressing) and writing (hashing) run in parallel. An error of w
+// is returned as a *writeError, an error of r unchanged.
 func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 	const buffers = 4
 	free, full := make(chan []byte, buffers), make(chan []byte, buffers)
@@ -61,7 +62,7 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 				_, err = w.Write(b)
 			}
 			if err != nil {
-				// The reader checks this channel after every read.
+				// The reading loop checks this channel after every read.
 				select {
 				case wrote <- err:
 				default:
@@ -95,7 +96,7 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 	return err
 }
 
-// fill reads until buf is full or r returns an error, including io.EOF.
+// fill reads from r until buf is full or r returns an error. The error may be io.EOF.
 func fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int
@@ -105,14 +106,15 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// writeError means that the content could not be written.
+// writeError marks an error of writing the decompressed content, as opposed to an error of reading
+// it.
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 func (e *writeError) Unwrap() error { return e.err }
 
-// transfer records a read error of the source. It distinguishes an interrupted source from corrupt
-// content.
+// transfer is a reader that records a read error of its source. The recorded error distinguishes an
+// interrupted transfer from corrupt content.
 type transfer struct {
 	r   io.Reader
 	err error
@@ -126,20 +128,21 @@ func (t *transfer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ended reports whether a stream ended without an error. Only io.EOF itself is the end. A wrapped
-// io.EOF means that a connection broke off.
-func ended(err error) bool { return err == io.EOF } //nolint:errorlint // for that reason
+// ended reports whether a stream ended without an error. Only a bare io.EOF is the end of a stream.
+// A wrapped io.EOF means that a connection broke off.
+func ended(err error) bool { return err == io.EOF } //nolint:errorlint // a wrapped io.EOF must not match
 
-// isGzip and isZstd check the first bytes of a blob. A zstd blob may begin with a skippable frame:
-// https://www.rfc-editor.org/rfc/rfc8878.html#section-3.1.2
+// isGzip and isZstd recognize the compression of a blob by its first bytes. A zstd blob may begin
+// with a skippable frame: https://www.rfc-editor.org/rfc/rfc8878.html#section-3.1.2
 func isGzip(b []byte) bool { return bytes.HasPrefix(b, []byte{0x1f, 0x8b}) }
 func isZstd(b []byte) bool {
 	return bytes.HasPrefix(b, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
 		len(b) >= 4 && b[0]&0xf0 == 0x50 && bytes.Equal(b[1:4], []byte{0x2a, 0x4d, 0x18})
 }
 
-// Decompressor returns the content of r, decompressed if it is gzip or zstd. The size of the result
-// is not limited. The caller must call done after reading. done never fails.
+// Decompressor returns a reader of the decompressed content if r is gzip or zstd, and the unchanged
+// content otherwise. It does not limit the size of the content. The caller must call done after
+// reading. done never fails.
 func Decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) { return decompressor(r) }
 
 func decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) {
@@ -164,9 +167,9 @@ func decompressor(r *bufio.Reader) (plain io.Reader, done func(), err error) {
 	return r, func() {}, nil
 }
 
-// members reads all gzip members up to the end of r. Package gzip can read several members too, but
-// it takes a member with a truncated header for the end of the input and ignores its bytes. members
-// returns an error instead.
+// members reads all gzip members up to the end of r. Package gzip can also read several members,
+// but it treats a member with a truncated header as the end of the input and ignores its bytes.
+// members returns an error instead.
 type members struct {
 	r *bufio.Reader
 	z *gzip.Reader
@@ -184,7 +187,7 @@ func (m *members) Read(p []byte) (int, error) {
 		if ended(err) {
 			err = io.ErrUnexpectedEOF
 		}
-		return n, fmt.Errorf("after the end of a member: %w", err)
+		return n, fmt.Errorf("reading the next gzip member: %w", err)
 	}
 	m.z.Multistream(false)
 	return n, nil
@@ -193,9 +196,9 @@ func (m *members) Read(p []byte) (int, error) {
 // tarBlock is the block size of tar archives and the size of their headers, in bytes.
 const tarBlock = 512
 
-// checkArchive checks the first block of a tar archive. It must be a header, or zeros, which end an
-// archive. An archive that looks compressed because of its first name is refused, because runtimes
-// would decompress it.
+// checkArchive checks that the first block of a layer begins a tar archive. The block must be a tar
+// header, or zeros, which mark the end of an archive. It refuses an archive whose first file name
+// looks like compressed data, because runtimes would decompress the archive.
 func checkArchive(digest v1.Hash, head []byte) error {
 	switch {
 	case isGzip(head) || isZstd(head):
@@ -203,17 +206,18 @@ func checkArchive(digest v1.Hash, head []byte) error {
 	case len(head) == 0 || len(head) == tarBlock && (bytes.Count(head, []byte{0}) == tarBlock || isHeader(head)):
 		return nil
 	}
-	return &CorruptError{digest, "it is not a tar archive, or its compression is not supported"}
+	return &CorruptError{digest, "the content is neither a tar archive nor compressed with gzip or zstd"}
 }
 
 // LooksPacked reports whether a runtime would accept the bytes as a layer: as a tar archive or as
-// compressed content. A text can also be a valid tar archive.
+// compressed content. It can be true for a text, because a text can be a valid tar archive.
 func LooksPacked(b []byte) bool {
 	return isGzip(b) || isZstd(b) || len(b) >= tarBlock && isHeader(b[:tarBlock])
 }
 
-// isHeader checks the checksum of a tar header: the sum of its bytes, with the checksum field as
-// spaces. Old programs summed signed bytes.
+// isHeader reports whether a block is a tar header. The checksum of a tar header must be the sum of
+// its bytes, with the checksum field counted as spaces. Old programs summed signed bytes, so both
+// sums are accepted.
 func isHeader(block []byte) bool {
 	const from, to = 148, 156
 	field := strings.Trim(string(block[from:to]), " \x00")

@@ -16,8 +16,8 @@ import (
 
 func TestWhatFollowsTheArchiveIsNotAccepted(t *testing.T) {
 	plain := content(t, 10_000)
-	// An additional gzip member whose header ends inside its file name: the library treats it as
-	// the end of the stream.
+	// The header of this gzip member ends inside its file name. Package gzip treats such a member
+	// as the end of the stream.
 	cutHeader := []byte{0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'}
 	for what, stored := range map[string][]byte{
 		"gzip, text":                     append(gz(t, plain), "more"...),
@@ -45,8 +45,8 @@ func TestStreamCutShortIsNotAccepted(t *testing.T) {
 	plain := content(t, 2_000)
 	for format, stored := range map[string][]byte{"gzip": gz(t, plain), "zstd": zst(t, plain)} {
 		for _, n := range []int{1, 2, 3, 4, 5, 9, 10, 11, len(stored) / 2, len(stored) - 8, len(stored) - 4, len(stored) - 1} {
-			// The digest is the digest of the truncated blob, so the decompressor must detect the
-			// truncation. The diffID is the digest of the complete content.
+			// The digest matches the truncated blob, so only the decompressor can detect the
+			// truncation. The diffID matches the complete content.
 			if _, err := fetch(t, newStore(t), honest(stored[:n], plain)); !isCorrupt(err) {
 				t.Errorf("%s, %d of %d bytes: got %v", format, n, len(stored), err)
 			}
@@ -65,18 +65,18 @@ func TestZstdFramesThatAreSkippedAreRead(t *testing.T) {
 
 func TestZstdWindowDoesNotExhaustMemory(t *testing.T) {
 	plain := make([]byte, 1024)
-	// A single raw block that is the last: RFC 8878, 3.1.1.2.
+	// The only block of the frame, with raw content: RFC 8878, 3.1.1.2.
 	block := append(binary.LittleEndian.AppendUint32(nil, uint32(len(plain))<<3|1)[:3], plain...)
-	window := func(log byte) []byte { // 3.1.1.1.2: a window of 2^log bytes
+	window := func(log byte) []byte { // a window of 2^log bytes: RFC 8878, 3.1.1.1.2
 		return append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3}, block...)
 	}
 	if _, err := fetch(t, newStore(t), honest(window(27), plain)); err != nil {
 		t.Errorf("the largest window: %v", err)
 	}
 	if _, err := fetch(t, newStore(t), honest(window(28), plain)); !isCorrupt(err) {
-		t.Errorf("a larger one: got %v", err)
+		t.Errorf("a larger window: got %v", err)
 	}
-	// A single segment has a window that is as large as its content.
+	// The window of a single-segment frame is as large as the content of the frame.
 	segment := append(binary.LittleEndian.AppendUint64([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, maxWindow+1), block...)
 	if _, err := fetch(t, newStore(t), honest(segment, plain)); !isCorrupt(err) || !strings.Contains(err.Error(), "size") {
 		t.Errorf("a single segment: got %v", err)
@@ -140,7 +140,8 @@ func TestWhatIsNoArchiveIsNotALayer(t *testing.T) {
 		"a wrong checksum":             append([]byte("F"), plain[1:]...),
 		"gzip that claims to be plain": gz(t, plain),
 		"zstd that claims to be plain": zst(t, plain),
-		// Tar archives to us, but compressed streams to a runtime that detects the format.
+		// These are valid tar archives, but a runtime that detects compression would decompress
+		// them.
 		"name like gzip": tarNamed(t, "\x1f\x8b\x08"),
 		"name like zstd": tarNamed(t, "\x28\xb5\x2f\xfd"),
 	} {
@@ -168,7 +169,8 @@ func TestEmptyArchiveIsALayer(t *testing.T) {
 }
 
 func TestOldChecksumsAreAccepted(t *testing.T) {
-	// A name with bytes above 127 has another checksum if bytes are signed.
+	// If the name has bytes above 127, the sum of signed bytes differs from the sum of unsigned
+	// bytes.
 	block := tarNamed(t, "caf\xe9")[:tarBlock]
 	signed := bytes.Clone(block)
 	copy(signed[148:156], "        ")
@@ -187,8 +189,8 @@ func TestOldChecksumsAreAccepted(t *testing.T) {
 	}
 }
 
-// FuzzDecompress checks that no input causes a panic or output beyond the limit. gzip input that is
-// accepted must have the same content in the standard library.
+// FuzzDecompress checks that no input causes a panic or output beyond the limit. If gzip input is
+// accepted, its content must equal the output of the standard library.
 func FuzzDecompress(f *testing.F) {
 	plain := content(f, 100)
 	for _, b := range [][]byte{plain, gz(f, plain), zst(f, plain), append(gz(f, plain), gz(f, plain)...)} {
@@ -214,7 +216,7 @@ func FuzzDecompress(f *testing.F) {
 				t.Fatalf("%d bytes, and %d by the standard library: %v", got.Len(), len(want), err)
 			}
 		case !isZstd(stored) && !bytes.Equal(got.Bytes(), stored):
-			t.Fatal("plain bytes came out as others")
+			t.Fatal("uncompressed bytes were changed")
 		}
 	})
 }

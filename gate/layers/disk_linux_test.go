@@ -12,8 +12,8 @@ import (
 	"unsafe"
 )
 
-// TestDiskThatRefusesLeavesNothing makes the kernel refuse the write, in a child process that may
-// not write files larger than 64 KiB.
+// TestDiskThatRefusesLeavesNothing checks that a failed write leaves no files. The kernel refuses
+// the write, because the test runs in a child process that may not write files larger than 64 KiB.
 func TestDiskThatRefusesLeavesNothing(t *testing.T) {
 	if os.Getenv("LAYERS_TEST_LIMITED") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestDiskThatRefusesLeavesNothing$", "-test.v")

@@ -20,11 +20,11 @@ type limitError struct{}
 
 func (limitError) Error() string { return "too large" }
 
-// NotRegistry marks the error as one that no registry caused.
+// NotRegistry marks the error as one that was not caused by a registry.
 func (limitError) NotRegistry() {}
 
-// file is a file with a temporary name until keep is called. It computes its digest, remembers its
-// first bytes, and counts towards the store's total.
+// file is a file of the store. It has a temporary name until keep is called. It computes its
+// digest, remembers its first bytes, and counts towards MaxTotal of the store.
 type file struct {
 	store   *Store
 	f       *os.File
@@ -33,7 +33,7 @@ type file struct {
 	head    []byte // at most one tar block
 	written int64
 	kept    bool
-	// selfVerified means that the source verifies its own bytes, so that they are not hashed here.
+	// selfVerified means that the source verifies its own bytes. They are then not hashed here.
 	selfVerified bool
 
 	follower *follower // nil means none
@@ -67,8 +67,8 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// digest returns the digest of the written bytes. If the source verifies them, digest reads the
-// file.
+// digest returns the digest of the written bytes. If the bytes were not hashed during writing
+// because the source verifies them, digest reads the file.
 func (f *file) digest() v1.Hash {
 	if f.selfVerified {
 		f.hash.Reset()
@@ -97,8 +97,8 @@ func (f *file) empty() error {
 	return nil
 }
 
-// keep closes the file, makes it read-only and gives it its final name. If that name exists, the
-// content is the same, and this copy is not kept.
+// keep closes the file, makes it read-only and gives it its final name. If a file with the final
+// name exists, it has the same content, and keep only closes this copy.
 func (f *file) keep() error {
 	if _, err := os.Lstat(f.target); err == nil {
 		return f.f.Close()
@@ -111,13 +111,13 @@ func (f *file) keep() error {
 	return err
 }
 
-// discard removes the file if it was not kept. Otherwise it does nothing.
+// discard removes the file, unless keep has given it its final name.
 func (f *file) discard() error {
 	if f.kept {
 		return nil
 	}
 	f.store.used.Add(-f.written)
 	err := f.abandon()
-	_ = f.f.Close() // it may be closed already
+	_ = f.f.Close() // keep may have closed the file already
 	return errors.Join(err, os.Remove(f.f.Name()))
 }

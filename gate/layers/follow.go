@@ -9,17 +9,17 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Index reads the decompressed archive of a layer while it is being written. Reads wait for bytes
-// that are not written yet, and return io.EOF after the last byte. They fail if the layer is
-// corrupt or is decompressed again; then Index is called again. Index is called for several layers
-// at once.
+// Index is a function that reads the decompressed archive of a layer while the archive is being
+// written. Reads wait for bytes that are not written yet, and return io.EOF after the last byte. If
+// the layer is corrupt or must be decompressed again, reads fail. In the second case, Index is
+// called again. Index is called concurrently for different layers.
 //
-// The content is not verified yet. Index must not use it before Fetch has returned without an
-// error.
+// The content is not verified yet. Index must not use the content before Fetch has returned without
+// an error.
 type Index func(diffID v1.Hash, archive io.ReaderAt)
 
-// errGivenUp is returned to an Index that reads a file that will not be kept.
-var errGivenUp = errors.New("the layer is corrupt, or is decompressed again")
+// errGivenUp is the error that an Index gets when it reads a file that the store discards.
+var errGivenUp = errors.New("the layer is corrupt or will be decompressed again")
 
 // follower is a running Index and the file that it reads.
 type follower struct {
@@ -27,8 +27,8 @@ type follower struct {
 	done    chan struct{}
 }
 
-// follow starts a goroutine where the index reads the file during writing. If index is nil, it does
-// nothing.
+// follow starts the index in a goroutine. The index reads the file while it is being written. If
+// index is nil, follow does nothing.
 func (f *file) follow(index Index, diffID v1.Hash) error {
 	if index == nil {
 		return nil
@@ -45,10 +45,12 @@ func (f *file) follow(index Index, diffID v1.Hash) error {
 	return nil
 }
 
-// complete lets the index read to the end, and waits for it. Write must not be called after this.
+// complete lets the index read to the end of the file, and waits until the index returns. Write
+// must not be called after complete.
 func (f *file) complete() error { return f.follower.end(io.EOF) }
 
-// abandon makes the reads of the index fail, and waits for it. After complete it does nothing.
+// abandon makes the reads of the index fail, and waits until the index returns. After complete,
+// abandon does nothing.
 func (f *file) abandon() error { return f.follower.end(errGivenUp) }
 
 func newFollower(in *os.File) *follower {
@@ -65,7 +67,7 @@ func (fo *follower) end(with error) error {
 	return fo.growing.f.Close()
 }
 
-// growing is a file that can be read while it is written.
+// growing is a file that can be read while it is being written.
 type growing struct {
 	f *os.File
 
@@ -94,7 +96,7 @@ func (g *growing) end(with error) (first bool) {
 	return first
 }
 
-// ReadAt waits until all of p can be read or the file has ended.
+// ReadAt waits until all bytes of p are available or the file has ended.
 func (g *growing) ReadAt(p []byte, off int64) (int, error) {
 	g.mu.Lock()
 	for g.size < off+int64(len(p)) && g.err == nil {

@@ -15,24 +15,23 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Limits for the manifest and the config of an image.
+// Limits of the config and of the number of layers of an image.
 const (
 	MaxConfig = 8 << 20 // bytes
 	MaxLayers = 1024
 )
 
-// Image checks the manifest and the config of src. It returns the image with unchanged bytes and
-// with layers that the store serves. The descriptor d is the reference: all content is compared
-// with its digest. Image reads no layers; see [Store.Fetch].
+// Image checks the manifest and the config of src. It returns an image with the same manifest and
+// config bytes, whose layers the store serves. All content is verified against the digest of the
+// descriptor d. Image reads no layers; see [Store.Fetch].
 //
 // A *CorruptError means that content does not match its digest, size or diffID. A *RefusedError
-// means that the image is of a kind that imagegate does not promote. Errors of the source are
-// wrapped.
+// means that imagegate does not promote this kind of image. Errors of the source are wrapped.
 func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Image, error) {
 	if mt, err := src.MediaType(); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
 	} else if mt != d.MediaType {
-		return nil, refuse("manifest %s is listed as %q and served as %q", d.Digest, d.MediaType, mt)
+		return nil, refuse("the media type of manifest %s is %q in the index but %q in the response", d.Digest, d.MediaType, mt)
 	}
 	raw, err := src.RawManifest()
 	if err != nil {
@@ -43,7 +42,7 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 		return nil, err
 	}
 	if m.Config.Size < 0 || m.Config.Size > MaxConfig {
-		return nil, refuse("the config of %s is listed with %d bytes, more than %d", d.Digest, m.Config.Size, MaxConfig)
+		return nil, refuse("the config of %s has %d bytes, the limit is %d", d.Digest, m.Config.Size, MaxConfig)
 	}
 	rawConfig, err := src.RawConfigFile()
 	if err != nil {
@@ -59,7 +58,7 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 		return nil, fmt.Errorf("listing the layers of %s: %w", d.Digest, err)
 	}
 	if len(sources) != len(m.Layers) {
-		return nil, refuse("the manifest of %s lists %d layers, but %d can be read", d.Digest, len(m.Layers), len(sources))
+		return nil, refuse("the manifest of %s lists %d layers, but the source has %d", d.Digest, len(m.Layers), len(sources))
 	}
 	for i, l := range m.Layers {
 		source := sources[i]
@@ -72,7 +71,8 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 	return out, nil
 }
 
-// SOCIIndex is the annotation with the digest of an image's SOCI index, in the image's manifest:
+// SOCIIndex is an annotation in the manifest of an image. Its value is the digest of the image's
+// SOCI index:
 // https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
 const SOCIIndex = "com.amazon.soci.index-digest"
 
@@ -84,63 +84,63 @@ var legacyConfigs = map[types.MediaType]bool{
 	"application/octet-stream": true, "application/json": true, "text/html": true, "": true,
 }
 
-// checkManifest compares a manifest with its descriptor. It refuses a manifest whose content cannot
-// be cataloged or must not be fetched.
+// checkManifest compares a manifest with its descriptor. It refuses a manifest if its layers cannot
+// be cataloged, or if reading them would contact other hosts than the registry.
 func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 	if len(raw) > registry.MaxManifest {
-		return nil, refuse("manifest %s has %d bytes, more than %d", d.Digest, len(raw), registry.MaxManifest)
+		return nil, refuse("manifest %s has %d bytes, the limit is %d", d.Digest, len(raw), registry.MaxManifest)
 	}
 	digest, size, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
 	}
 	if digest != d.Digest {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest hashes to %s", digest)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != size {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, not %d", size, d.Size)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, but its descriptor states %d", size, d.Size)}
 	}
 	var m struct {
 		v1.Manifest
 		Manifests json.RawMessage `json:"manifests"`
 	}
 	if err := decode(raw, manifestShape, &m); err != nil {
-		return nil, refuse("manifest %s: %v", d.Digest, err)
+		return nil, refuse("parsing manifest %s: %v", d.Digest, err)
 	}
 	switch {
 	case !d.MediaType.IsImage():
-		return nil, refuse("manifest %s is listed as %q, which is not an image", d.Digest, d.MediaType)
+		return nil, refuse("manifest %s has media type %q, which is not the type of an image", d.Digest, d.MediaType)
 	case m.MediaType != "" && m.MediaType != d.MediaType:
-		return nil, refuse("manifest %s is listed as %q but states %q itself", d.Digest, d.MediaType, m.MediaType)
+		return nil, refuse("the media type of manifest %s is %q in its descriptor but %q in the manifest", d.Digest, d.MediaType, m.MediaType)
 	case m.SchemaVersion != 2:
 		return nil, refuse("manifest %s has schema version %d, not 2", d.Digest, m.SchemaVersion)
 	case m.Manifests != nil:
-		return nil, refuse("manifest %s lists manifests, as an index does", d.Digest)
+		return nil, refuse("image manifest %s has the field manifests, which only an index may have", d.Digest)
 	case m.Subject != nil:
-		// Pushing it would attach it to the other image. On a registry without a referrers API, it
-		// would also move a tag of that image.
-		return nil, refuse("manifest %s is attached to %s, as a referrer is", d.Digest, m.Subject.Digest)
+		// Pushing this manifest would attach it to the other image. On a registry without a
+		// referrers API, pushing it would also change a tag of that image.
+		return nil, refuse("manifest %s is a referrer of %s, not an image", d.Digest, m.Subject.Digest)
 	}
 	if !m.Config.MediaType.IsConfig() && (!legacyConfigs[m.Config.MediaType] || m.ArtifactType != "") {
-		return nil, refuse("manifest %s is of an artifact with a %q, not of an image", d.Digest, m.Config.MediaType)
+		return nil, refuse("manifest %s describes an artifact, not an image: its config has media type %q", d.Digest, m.Config.MediaType)
 	}
 	if len(m.Layers) > MaxLayers {
-		return nil, refuse("manifest %s lists %d layers, more than %d", d.Digest, len(m.Layers), MaxLayers)
+		return nil, refuse("manifest %s lists %d layers, the limit is %d", d.Digest, len(m.Layers), MaxLayers)
 	}
 	if len(m.Config.URLs) > 0 {
-		return nil, refuse("config %s of %s is foreign: it would be fetched from outside the registry", m.Config.Digest, d.Digest)
+		return nil, refuse("config %s of %s has URLs outside the registry", m.Config.Digest, d.Digest)
 	}
 	for _, l := range m.Layers {
 		// A foreign layer was not pushed by the builder of the image, and would not be copied to
-		// the approved registry either.
+		// the approved registry.
 		if len(l.URLs) > 0 || !l.MediaType.IsDistributable() {
-			return nil, refuse("layer %s of %s is foreign: it would be fetched from outside the registry", l.Digest, d.Digest)
+			return nil, refuse("layer %s of %s is foreign: runtimes fetch it from outside the registry", l.Digest, d.Digest)
 		}
 		if _, ok := known[l.MediaType]; !ok {
-			return nil, refuse("layer %s of %s is a %q, which cannot be cataloged", l.Digest, d.Digest, l.MediaType)
+			return nil, refuse("layer %s of %s cannot be cataloged: unsupported media type %q", l.Digest, d.Digest, l.MediaType)
 		}
 		if l.Size < 0 {
-			return nil, refuse("layer %s of %s has the size %d", l.Digest, d.Digest, l.Size)
+			return nil, refuse("layer %s of %s has a negative size: %d", l.Digest, d.Digest, l.Size)
 		}
 		if err := checkLazy("layer", l.Digest, l.Annotations); err != nil {
 			return nil, err
@@ -158,19 +158,20 @@ func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
 		return nil, err
 	}
 	if digest != m.Config.Digest || size != m.Config.Size {
-		return nil, &CorruptError{m.Config.Digest, fmt.Sprintf("the config has %d bytes that hash to %s, not %d", size, digest, m.Config.Size)}
+		return nil, &CorruptError{m.Config.Digest, fmt.Sprintf("the config has %d bytes and digest %s, but the manifest lists %d bytes", size, digest, m.Config.Size)}
 	}
 	var config v1.ConfigFile
 	if err := decode(raw, configShape, &config); err != nil {
-		return nil, refuse("config %s: %v", m.Config.Digest, err)
+		return nil, refuse("parsing config %s: %v", m.Config.Digest, err)
 	}
-	// The media type proves nothing here: the content must be the config of an image.
+	// These media types are also used for other documents. So the content must be the config of an
+	// image.
 	if !m.Config.MediaType.IsConfig() && config.RootFS.Type != "layers" {
-		return nil, refuse("config %s is a %q and its rootfs has the type %q, not \"layers\": it is not the config of an image",
+		return nil, refuse("config %s with media type %q is not the config of an image: its rootfs has type %q, not \"layers\"",
 			m.Config.Digest, m.Config.MediaType, config.RootFS.Type)
 	}
 	if len(config.RootFS.DiffIDs) != len(m.Layers) {
-		return nil, refuse("config %s has %d diffIDs for %d layers", m.Config.Digest, len(config.RootFS.DiffIDs), len(m.Layers))
+		return nil, refuse("config %s has %d diffIDs, but the manifest lists %d layers", m.Config.Digest, len(config.RootFS.DiffIDs), len(m.Layers))
 	}
 	return &config, nil
 }
@@ -226,12 +227,12 @@ func (i *image) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
 	return nil, fmt.Errorf("%w: %s", errNoSuchLayer, h)
 }
 
-// NewImage makes an image from the bytes of a manifest. open opens a blob by its descriptor, as in
-// an OCI layout. Nothing is verified: pass the result to [Store.Image].
+// NewImage returns an image with the given manifest. open opens a blob by its descriptor, as in an
+// OCI layout. NewImage verifies nothing: pass the result to [Store.Image].
 func NewImage(mediaType types.MediaType, manifest []byte, open func(v1.Descriptor) (io.ReadCloser, error)) (v1.Image, error) {
 	m, err := v1.ParseManifest(bytes.NewReader(manifest))
 	if err != nil {
-		return nil, refuse("parsing a manifest: %v", err)
+		return nil, refuse("parsing the manifest of an image: %v", err)
 	}
 	return partial.CompressedToImage(&stored{mediaType, manifest, m, open})
 }

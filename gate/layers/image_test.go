@@ -33,11 +33,11 @@ import (
 	limits "github.com/imagegate/imagegate/internal/registry"
 )
 
-// served is an in-process registry. Tests can replace its answers for blobs.
+// served is an in-process registry. Tests can replace its responses for blobs.
 type served struct {
 	repo  name.Repository
 	blobs atomic.Int64 // GETs of blobs
-	// spoil may answer a GET of a blob instead of the registry. It returns true if it did.
+	// spoil may respond to a GET of a blob instead of the registry. It returns true if it did.
 	spoil atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
 
@@ -128,7 +128,7 @@ func TestImageKeepsItsBytesAndIsFetchedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The same layer twice in one image, and a base shared with the other image.
+	// The child image has the added layer twice, and shares the layers of the base image.
 	child, err := mutate.AppendLayers(base, added, added)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestImageKeepsItsBytesAndIsFetchedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("the manifest is another one:\n%s", diff)
+			t.Errorf("the manifest has changed:\n%s", diff)
 		}
 		if err := validate.Image(wrapped[i]); err != nil {
 			t.Error(err)
@@ -258,10 +258,11 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			checkNoPartials(t, s)
-			// The failure is not recorded as a success.
+			// Fetch does not remember the failure: it succeeds when the registry responds
+			// correctly.
 			reg.spoil.Store(nil)
 			if err := s.Fetch(t.Context(), img); err != nil {
-				t.Errorf("once the registry is well: %v", err)
+				t.Errorf("after the registry has recovered: %v", err)
 			}
 		})
 	}
@@ -543,7 +544,7 @@ func TestReadOfAnotherThatIsCancelledDoesNotEndOurs(t *testing.T) {
 		go func() { first <- s.fetch(theirs, l, nil) }()
 		synctest.Wait()
 		go func() { second <- s.fetch(t.Context(), l, nil) }()
-		synctest.Wait() // until it waits for the first one
+		synctest.Wait() // until the second fetch waits for the first one
 		cancel()
 		close(release)
 		if err := <-first; !errors.Is(err, context.Canceled) {
@@ -571,7 +572,7 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 		if err := decode(raw, manifestShape, &loose); err != nil {
 			return
 		}
-		// A parser that needs exact spelling of names sees the same layers.
+		// A parser that requires the exact spelling of keys must find the same layers.
 		var exact map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &exact); err != nil {
 			return // null, or not an object
@@ -618,8 +619,8 @@ func TestOldMediaTypesOfConfigsAreAccepted(t *testing.T) {
 	}
 }
 
-// TestArtifactIsNotTakenForAnImage checks that an artifact is refused as an image, whatever the
-// media type of its config.
+// TestArtifactIsNotTakenForAnImage checks that an artifact is not accepted as an image, whatever
+// the media type of its config.
 func TestArtifactIsNotTakenForAnImage(t *testing.T) {
 	layer, err := random.Layer(100, types.OCILayer)
 	if err != nil {

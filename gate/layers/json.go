@@ -10,8 +10,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// shape lists the known keys of a JSON object, each with the shape of its value. For a nil shape,
-// only repeated keys are refused.
+// shape lists the known keys of a JSON object, each with the shape of its value. In an object with
+// a nil shape, every key is allowed, but only once.
 type shape map[string]shape
 
 var (
@@ -42,8 +42,8 @@ func DecodeConfig(raw []byte) (*v1.ConfigFile, error) {
 func DecodeStatement(raw []byte, into any) error { return decode(raw, statementShape, into) }
 
 // decode parses a document and refuses it if two parsers could read it differently. encoding/json
-// uses the last of repeated keys and ignores case. Other parsers use the first key, or only the
-// exact spelling, and would see other layers than those that were scanned.
+// uses the last of repeated keys and ignores letter case. Other parsers use the first key, or
+// require the exact spelling. They would find layers that were not scanned.
 func decode(raw []byte, known shape, into any) error {
 	if err := json.Unmarshal(raw, into); err != nil {
 		return err
@@ -51,8 +51,8 @@ func decode(raw []byte, known shape, into any) error {
 	return unambiguous(json.NewDecoder(bytes.NewReader(raw)), known)
 }
 
-// unambiguous checks the next value. json.Unmarshal has accepted the document, so its depth is
-// limited.
+// unambiguous checks the next value of dec. Its recursion is bounded, because json.Unmarshal has
+// accepted the document and limits its depth.
 func unambiguous(dec *json.Decoder, known shape) error {
 	token, err := dec.Token()
 	if err != nil {
@@ -72,7 +72,7 @@ func unambiguous(dec *json.Decoder, known shape) error {
 			}
 			key, ok := token.(string)
 			if !ok {
-				return errors.New("a key is not a string")
+				return errors.New("a key of a JSON object is not a string")
 			}
 			if seen[key] {
 				return fmt.Errorf("the key %q is repeated", key)
@@ -81,7 +81,7 @@ func unambiguous(dec *json.Decoder, known shape) error {
 			if inner, ok = known[key]; !ok {
 				for k := range known {
 					if strings.EqualFold(k, key) {
-						return fmt.Errorf("the key %q is spelled %q", k, key)
+						return fmt.Errorf("the key %[2]q must be spelled %[1]q", k, key)
 					}
 				}
 			}

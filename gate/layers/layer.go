@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// known are the media types of layers that are archives of files.
+// known has the media types of layers that are archives of files.
 var known = map[types.MediaType]struct{}{
 	types.OCILayer: {}, types.OCILayerZStd: {}, types.OCIUncompressedLayer: {},
 	types.DockerLayer: {}, types.DockerUncompressedLayer: {}, dockerLayerZstd: {},
@@ -25,7 +25,7 @@ var known = map[types.MediaType]struct{}{
 // oci-mediatypes=false.
 const dockerLayerZstd types.MediaType = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 
-// Layer is a layer of a checked image. Its bytes can be read after the store has fetched it.
+// Layer is a layer of a checked image. Its bytes can be read after the store has fetched the layer.
 type Layer struct {
 	store      *Store
 	descriptor v1.Descriptor
@@ -47,7 +47,7 @@ func (l *Layer) Size() (int64, error) { return l.descriptor.Size, nil }
 // MediaType returns the media type in the manifest.
 func (l *Layer) MediaType() (types.MediaType, error) { return l.descriptor.MediaType, nil }
 
-// Fetch reads the layer if it is not in the store, see [Store.Fetch].
+// Fetch reads the layer if it is not in the store yet; see [Store.Fetch].
 func (l *Layer) Fetch(ctx context.Context) error { return l.store.fetch(ctx, l, nil) }
 
 // Compressed opens the stored bytes.
@@ -84,8 +84,8 @@ func (s *Store) has(key string) bool {
 	return ok
 }
 
-// once calls read for the key if the content is not in the store. Concurrent calls for the same key
-// wait for the first one. Only success is kept.
+// once calls read for the key if its content is not in the store. Concurrent calls for the same key
+// wait for the first one. A failed read is not remembered, so the next call reads again.
 func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	for {
 		led := false
@@ -105,7 +105,7 @@ func (s *Store) once(ctx context.Context, key string, read func() error) error {
 			s.kept[key] = struct{}{}
 			return nil, nil
 		})
-		// If the caller that did the reading was canceled, other callers try again.
+		// If the read was canceled with its caller, another waiting caller reads again.
 		cancelled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 		if led || !cancelled || ctx.Err() != nil {
 			return err
@@ -113,9 +113,10 @@ func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	}
 }
 
-// layer registers one layer as a manifest and a config list it. The digests must be
-// SHA-256, because nothing else is computed. All images of a run must agree: otherwise one image
-// would be verified with the properties from another.
+// layer registers a layer with the properties that a manifest and a config list for it. The digests
+// must be SHA-256, because the store computes no other digest. All images of a run must list the
+// same properties for a layer. Otherwise one image would be verified with the properties from
+// another.
 func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error) {
 	for _, h := range []v1.Hash{d.Digest, diffID} {
 		if err := checkAlgorithm(h); err != nil {
@@ -123,13 +124,13 @@ func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error
 		}
 	}
 	if (d.MediaType == types.OCIUncompressedLayer || d.MediaType == types.DockerUncompressedLayer) && d.Digest != diffID {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed as %q, but the config has a different diffID, %s", d.MediaType, diffID)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the media type %q means an uncompressed layer, but the config has the different diffID %s", d.MediaType, diffID)}
 	}
 	listed := expectation{diffID: diffID, size: d.Size}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if before, ok := s.expected[d.Digest]; ok && before != listed {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("it is listed with diffID %s and %d bytes, but another image lists %s and %d",
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("one image lists diffID %s and %d bytes for this layer, another lists %s and %d bytes",
 			listed.diffID, listed.size, before.diffID, before.size)}
 	}
 	s.expected[d.Digest] = listed
@@ -138,15 +139,15 @@ func (s *Store) layer(d v1.Descriptor, diffID v1.Hash, open Open) (*Layer, error
 
 func checkAlgorithm(h v1.Hash) error {
 	if h.Algorithm != "sha256" {
-		return refuse("digest %s is not a sha256", h)
+		return refuse("digest %s is not a SHA-256 digest", h)
 	}
 	return nil
 }
 
-// Fetch reads every layer of the images that is not in the store, each distinct layer once. The
-// images must come from Image or FromTarball. The first error cancels the other reads. It is a
-// *CorruptError if content does not match its manifest, an error that wraps [ErrTooLarge], an error of
-// the source, or the error of the context.
+// Fetch reads every layer of the images that is not in the store yet. It reads each distinct layer
+// once. The images must come from Image or FromTarball. The first error cancels the other reads.
+// The error is a *CorruptError if content does not match its manifest, an error that wraps
+// [ErrTooLarge], an error of the source, or the error of the context.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	var all []*Layer
 	seen := map[v1.Hash]bool{}
@@ -158,7 +159,7 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 		for _, l := range ls {
 			one, ok := l.(*Layer)
 			if !ok || one.store != s {
-				return errors.New("a layer of another store cannot be fetched into this one")
+				return errors.New("cannot fetch a layer that belongs to another store")
 			}
 			if digest := one.descriptor.Digest; !seen[digest] {
 				seen[digest] = true
@@ -166,7 +167,8 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 			}
 		}
 	}
-	// Start with the largest layers. If they were last, they would run alone at the end.
+	// Start with the largest layers. A large layer at the end would be read alone while the other
+	// workers wait.
 	slices.SortStableFunc(all, func(a, b *Layer) int { return cmp.Compare(b.descriptor.Size, a.descriptor.Size) })
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.opts.Parallel)
@@ -191,7 +193,7 @@ type Decompressed interface {
 	io.Closer
 }
 
-// Decompressed opens the decompressed bytes of a layer that was fetched.
+// Decompressed opens the decompressed bytes of a fetched layer.
 func (s *Store) Decompressed(diffID v1.Hash) (Decompressed, error) {
 	f, err := os.Open(s.layerPath(diffID))
 	if err != nil {
@@ -201,8 +203,8 @@ func (s *Store) Decompressed(diffID v1.Hash) (Decompressed, error) {
 }
 
 // Release removes the decompressed layers, which are not needed after all images are cataloged. The
-// stored blobs remain. For layers fetched before, Uncompressed and Decompressed then fail. Files that
-// they already opened remain open.
+// stored blobs remain. After Release, Uncompressed and Decompressed fail for the layers fetched
+// before. Files that they opened before can still be read.
 func (s *Store) Release() error {
 	dir := filepath.Join(s.dir, layersDir)
 	entries, err := os.ReadDir(dir)
@@ -215,7 +217,7 @@ func (s *Store) Release() error {
 	return nil
 }
 
-// Blob is a blob that is not a layer of files. It is stored unchanged and verified.
+// Blob is a verified blob that is not a layer of files. It is stored unchanged.
 type Blob struct {
 	store      *Store
 	descriptor v1.Descriptor
@@ -238,10 +240,10 @@ func (b Blob) Compressed() (io.ReadCloser, error) {
 	return os.Open(b.store.blobPath(b.descriptor.Digest))
 }
 
-// Uncompressed also opens the blob unchanged.
+// Uncompressed opens the blob, which is not decompressed.
 func (b Blob) Uncompressed() (io.ReadCloser, error) { return b.Compressed() }
 
-// MaxBlob limits a blob that is not a layer of files, in bytes.
+// MaxBlob is the maximum size of a blob that is not a layer of files, in bytes.
 const MaxBlob = 256 << 20
 
 // Blob reads a blob, verifies it and stores it unchanged.
@@ -250,7 +252,7 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, err
 		return Blob{}, err
 	}
 	if d.Size < 0 || d.Size > MaxBlob {
-		return Blob{}, refuse("blob %s is listed with %d bytes, more than %d", d.Digest, d.Size, MaxBlob)
+		return Blob{}, refuse("blob %s has %d bytes, the limit is %d", d.Digest, d.Size, MaxBlob)
 	}
 	err := s.once(ctx, blobKey(d.Digest), func() error { return s.readBlob(ctx, d, open) })
 	if err != nil {
@@ -260,8 +262,8 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, err
 	if err != nil {
 		return Blob{}, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	if info.Size() != d.Size { // it was already stored, for a descriptor with another size
-		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, but the manifest lists %d", info.Size(), d.Size)}
+	if info.Size() != d.Size { // the blob was already stored, for a descriptor with another size
+		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("the blob has %d bytes, but the manifest lists %d", info.Size(), d.Size)}
 	}
 	return Blob{s, d}, nil
 }

@@ -28,7 +28,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// content returns a small archive with average compressibility.
+// content returns a tar archive with one file of the given size. It compresses about as well as the
+// content of a typical layer.
 func content(t testing.TB, size int) []byte {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, uint64(size)))
@@ -206,7 +207,7 @@ func TestCorruptLayerIsNotKept(t *testing.T) {
 				t.Errorf("%T: %v", err, err)
 			}
 			if _, err := l.Compressed(); !errors.Is(err, errNotFetched) {
-				t.Errorf("it can be read: %v", err)
+				t.Errorf("the corrupt layer can be read: %v", err)
 			}
 			for _, sub := range []string{blobsDir, layersDir} {
 				entries, err := os.ReadDir(filepath.Join(s.dir, sub))
@@ -257,7 +258,7 @@ func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	late, closed := make(chan struct{}), make(chan struct{})
 	src.openFunc = func(context.Context) (io.ReadCloser, error) {
-		cancel() // as when another layer fails
+		cancel() // the failure of another layer also cancels the context
 		<-late
 		return closer{bytes.NewReader(src.stored), closed}, nil
 	}

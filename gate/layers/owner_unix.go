@@ -4,5 +4,5 @@ package layers
 
 import "io/fs"
 
-// onlyOwner reports whether no other user can read or change a folder.
+// onlyOwner reports whether only its owner can use a folder: other users have no permissions.
 func onlyOwner(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 == 0 }

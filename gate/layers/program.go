@@ -16,28 +16,31 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// errDeclined means that the program did not decompress a layer. The layer may still be valid: the
-// program may be a different one than expected.
-var errDeclined = errors.New("the program did not decompress it")
+// errDeclined means that the external program gunzip did not decompress a layer. The layer may
+// still be valid, because the configured program may not be a gzip decompressor.
+var errDeclined = errors.New("the external program gunzip did not decompress the layer")
 
-// checkProgram requires an absolute path, because exec would search PATH for any other name.
+// checkProgram requires that the program has an absolute path, because exec would search PATH for
+// any other name.
 func checkProgram(argv []string) error {
 	if len(argv) > 0 && !filepath.IsAbs(argv[0]) {
-		return fmt.Errorf("program %q for decompressing layers: must be an absolute path", argv[0])
+		return fmt.Errorf("invalid program %q for decompressing layers: must be an absolute path", argv[0])
 	}
 	return nil
 }
 
-// gunzip decompresses with the program of Options, which is faster than the library. On errDeclined the
-// bytes written to w are invalid, and r was read to its end.
+// gunzip decompresses r to w with the external program Options.Gunzip, which is faster than the
+// gzip library. If gunzip returns errDeclined, the bytes written to w are invalid, and r was read
+// to its end.
 //
-// Programs ignore data after the last member of a gzip stream. So gunzip appends a sentinel member,
-// and requires that the program returns its content after everything else.
+// Such programs ignore data after the last member of a gzip stream. To detect this, gunzip appends
+// a sentinel: a gzip member with random content. The output of the program must end with this
+// content.
 func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error {
 	src := &transfer{r: r}
 	in := bufio.NewReaderSize(src, chunk)
 	sentinel := newChecksum()
-	// The library checks more of the header than programs do.
+	// The gzip library checks more of the header than external programs do.
 	head, err := in.Peek(maxHeader)
 	if src.err != nil {
 		return src.err
@@ -49,7 +52,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
 	cmd := exec.CommandContext(ctx, s.opts.Gunzip[0], s.opts.Gunzip[1:]...) //nolint:gosec // an absolute path, without a shell
-	cmd.Env = []string{}                                                    // some programs read options from it
+	cmd.Env = []string{}                                                    // some programs read options from environment variables
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return declined(in, src)
@@ -61,7 +64,8 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	if err := cmd.Start(); err != nil {
 		return declined(in, src)
 	}
-	// A child process of the program must not block the read.
+	// When ctx ends, close stdout. A child process of the program could otherwise keep it open and
+	// block the read.
 	stop := context.AfterFunc(ctx, func() { _ = stdout.Close() })
 	defer stop()
 	widen(stdin)
@@ -81,7 +85,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	if errors.Is(took, ErrTooLarge) || errors.As(took, &failed) {
 		kill()
 		r.CloseWithError(took) // unblocks both stages
-		<-fed                  //nolint:errcheck // what could not be fed does not matter any more
+		<-fed                  //nolint:errcheck // its error no longer matters
 		_ = cmd.Wait()
 		return took
 	}
@@ -98,7 +102,8 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	return nil
 }
 
-// declined reads the rest of the stream, so that the other stage can complete the blob.
+// declined reads the rest of the stream and returns errDeclined. The other stage stores the blob
+// from the same stream, so it must be read to its end.
 func declined(in io.Reader, src *transfer) error {
 	_, _ = io.Copy(io.Discard, in)
 	if src.err != nil {
@@ -107,20 +112,22 @@ func declined(in io.Reader, src *transfer) error {
 	return errDeclined
 }
 
-// maxHeader is the number of bytes that are searched for the header of the first member. Headers of
-// layers have ten bytes.
+// maxHeader is the maximum size of the header of the first gzip member, in bytes. Headers of layers
+// usually have ten bytes.
 const maxHeader = 4 << 10
 
-// checksum is a sentinel: a gzip member that the content of a layer cannot predict.
+// checksum is a sentinel: a gzip member whose random content the creator of a layer cannot predict.
 type checksum struct{ member, content []byte }
 
 // checksumSize is the size of the sentinel's content, in bytes.
 const checksumSize = 32
 
-// newChecksum makes a sentinel with random content: https://www.rfc-editor.org/rfc/rfc1952#section-2.3.
-// Its header has a random length. Otherwise a header that is truncated at the end of a layer could
-// take the sentinel's header as its own, and continue with the sentinel's content. The padding
-// bytes are not zero, because a zero would end a name.
+// newChecksum returns a sentinel with random content:
+// https://www.rfc-editor.org/rfc/rfc1952#section-2.3
+//
+// The header of the sentinel has a random length. Otherwise a truncated header at the end of a
+// layer could be completed by the sentinel's header and continue with the sentinel's content. The
+// padding bytes are not zero, because a zero would end a file name in such a header.
 func newChecksum() checksum {
 	random := make([]byte, checksumSize+2)
 	_, _ = rand.Read(random) // never fails
@@ -136,7 +143,8 @@ func newChecksum() checksum {
 	return checksum{binary.LittleEndian.AppendUint32(b, checksumSize), content}
 }
 
-// checksumWriter writes its input except the last checksumSize bytes, which it keeps.
+// checksumWriter passes its input to w, except for the last checksumSize bytes. It keeps these
+// bytes to compare them with the sentinel.
 type checksumWriter struct {
 	w        io.Writer
 	checksum []byte

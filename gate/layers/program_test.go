@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// actAs makes this process one of the programs below. The programs have no environment, so the
-// arguments select the program. actAs returns if the arguments select no program.
+// actAs runs one of the programs below in this process if the arguments select one, and returns
+// otherwise. The selection is in the arguments, because programs run without environment variables.
 func actAs(args []string) {
 	if len(args) < 2 || args[1] != "gunzip" {
 		return
@@ -35,7 +35,7 @@ func actAs(args []string) {
 
 // programs are decompressors with different faults.
 var programs = map[string]func(io.Reader, io.Writer) error{
-	// Like igzip and unpigz: data after the last member is ignored.
+	// The lenient program ignores data after the last member, as igzip and unpigz do.
 	"lenient": func(r io.Reader, w io.Writer) error {
 		in, err := io.ReadAll(r)
 		for rest := bytes.NewReader(in); err == nil && rest.Len() > 0; {
@@ -82,7 +82,8 @@ func firstMember(r io.Reader, w io.Writer) error {
 
 func program(name string) []string { return []string{os.Args[0], "gunzip", name} }
 
-// inflaters are the correct programs: "lenient", and the real ones that are installed here.
+// inflaters returns the correct decompressors: "lenient", and the real programs that are installed
+// on this machine.
 func inflaters() map[string][]string {
 	all := map[string][]string{"lenient": program("lenient")}
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}, {"gzip", "-dc"}} {
@@ -132,7 +133,7 @@ func streams(t *testing.T, plain []byte) map[string][]byte {
 		"a member without a kind": with(0x1f, 0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 		"half a member":           with(gz(t, []byte("more"))[:15]...),
 		"zstd behind":             with(zst(t, plain)...),
-		// Headers that could continue in the bytes that follow.
+		// Truncated headers, which the following bytes could complete.
 		"name cut short":         with(0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'),
 		"comment cut short":      with(0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 0xff),
 		"extra field cut short":  with(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 10, 0),
@@ -277,7 +278,7 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 			return 0, ctx.Err()
 		}))), nil
 	}
-	time.AfterFunc(time.Second, cancel) // in case the pipe is full before
+	time.AfterFunc(time.Second, cancel) // also cancels if a full pipe stops the reader earlier
 	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
 	if err != nil {
 		t.Fatal(err)

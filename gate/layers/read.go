@@ -13,27 +13,28 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Open opens a blob's stored bytes. Closing the result must interrupt a blocked Read, as it does
-// for files and connections.
+// Open opens the stored bytes of a blob. Closing the result must interrupt a blocked Read, as it
+// does for files and connections.
 type Open func(context.Context) (io.ReadCloser, error)
 
-// SelfVerifying is a self-verifying reader, which an Open may return. It returns io.EOF only after bytes
-// with the digest that VerifiedDigest returns. A registry client does this for a blob that it gets by
-// digest. The bytes of a compressed layer are then not hashed again: the diffID is checked anyway.
+// SelfVerifying is a reader that verifies its own content. An Open may return it. The reader
+// returns io.EOF only if the digest of all bytes is VerifiedDigest. A registry client does this for
+// a blob that it gets by digest. The bytes of a compressed layer are then not hashed again, because
+// the diffID is verified in any case.
 type SelfVerifying interface {
 	io.ReadCloser
 	VerifiedDigest() v1.Hash
 }
 
-// chunk is the number of bytes that one stage passes to the next.
+// chunk is the maximum number of bytes that one stage passes to the next at once.
 const chunk = 256 << 10
 
-// sizeUnknown is the size of a blob whose size is not known beforehand.
+// sizeUnknown is the descriptor size of a blob whose size is only known after reading it.
 const sizeUnknown = -1
 
-// read is the single pass over a layer. Two stages run in parallel. The first receives, hashes and
-// stores the bytes. The second decompresses them, and hashes and stores the result. Neither file
-// gets its final name before both digests match.
+// read reads a layer in a single pass. Two stages run in parallel. The first receives, hashes and
+// stores the bytes. The second decompresses them, and hashes and stores the result. Both files get
+// their final names only after both digests match.
 func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	if l.descriptor.Digest == l.diffID {
 		return s.readPlain(ctx, l.descriptor, l.open, index)
@@ -82,7 +83,7 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 		}
 	}
 	if got := plain.digest(); got != l.diffID {
-		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("its decompressed content hashes to %s, but the config has diffID %s", got, l.diffID)}
+		return &CorruptError{l.descriptor.Digest, fmt.Sprintf("the decompressed content has digest %s, but the config lists diffID %s", got, l.diffID)}
 	}
 	if err := checkArchive(l.descriptor.Digest, plain.head); err != nil {
 		return err
@@ -90,8 +91,8 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 	return cmp.Or(plain.complete(), blob.keep(), plain.keep())
 }
 
-// decompressAgain decompresses a received blob in this process. It replaces the output of
-// Options.Gunzip, which failed or has the wrong digest.
+// decompressAgain decompresses a received blob in this process, after Options.Gunzip failed or
+// produced output with the wrong digest. The result replaces that output.
 func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, plain *file, index Index) error {
 	if err := plain.empty(); err != nil {
 		return err
@@ -108,16 +109,17 @@ func (s *Store) decompressAgain(ctx context.Context, l *Layer, blob, plain *file
 	}), plain)
 }
 
-// readerFunc makes a function an io.Reader.
+// readerFunc is a function that implements io.Reader.
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// readPlain reads an uncompressed layer. Its single file has two names.
+// readPlain reads an uncompressed layer. Its stored and decompressed bytes are the same, so it
+// stores one file under both names.
 func (s *Store) readPlain(ctx context.Context, d v1.Descriptor, open Open, index Index) (err error) {
 	limit := s.opts.MaxLayer
 	if d.Size > limit {
-		return fmt.Errorf("%w: the layer has %d bytes, more than %d", ErrTooLarge, d.Size, limit)
+		return fmt.Errorf("%w: the layer has %d bytes, the limit is %d", ErrTooLarge, d.Size, limit)
 	}
 	blob, err := s.create(s.blobPath(d.Digest))
 	if err != nil {
@@ -155,9 +157,9 @@ func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err e
 	return blob.keep()
 }
 
-// receive copies the source to the file and to tee, and compares it with the descriptor. It is an
-// error if the source has more bytes, fewer bytes or other bytes. receive reads at most one byte
-// too many. If selfVerified is true, a self-verifying reader replaces hashing.
+// receive copies the source to the file and to tee, and compares it with the descriptor. Different
+// bytes, or a different number of bytes, are an error. receive reads at most one byte too many. If
+// selfVerified is true, the bytes of a self-verifying reader are not hashed.
 func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer, selfVerified bool) (err error) {
 	s.fetches.Add(1)
 	rc, err := opened(ctx, open)
@@ -168,8 +170,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 	stop := context.AfterFunc(ctx, func() { _ = closed() }) // interrupts a blocked read
 	defer func() {
 		stop()
-		// Close may fail if the source was not read to its end. Its error counts only after a
-		// complete read.
+		// Close may fail if the source was not read to its end. So its error is returned only after
+		// a complete read.
 		if cerr := closed(); err == nil {
 			err = cerr
 		}
@@ -189,7 +191,7 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 			if d.Size == sizeUnknown {
 				return fmt.Errorf("%w: the layer has more than %d bytes", ErrTooLarge, limit)
 			}
-			return &CorruptError{d.Digest, fmt.Sprintf("it has more than the %d bytes that the manifest lists", limit)}
+			return &CorruptError{d.Digest, fmt.Sprintf("the content has more than the %d bytes that the manifest lists", limit)}
 		}
 		if n > 0 {
 			if _, err := io.MultiWriter(blob, tee).Write(buf[:n]); err != nil {
@@ -202,8 +204,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// A source that verifies its bytes returns its own error instead of io.EOF. For a complete
-		// blob, check decides.
+		// A self-verifying source returns its own error instead of io.EOF if its bytes are wrong.
+		// If the blob is complete, check decides.
 		if ended(rerr) || rerr != nil && blob.written == d.Size {
 			return check(d, blob, rerr)
 		}
@@ -213,8 +215,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 	}
 }
 
-// opened calls open and waits no longer than ctx lasts. Some sources ignore their context: opened does
-// not wait for them, and closes a source that is opened later.
+// opened calls open and returns when open returns or ctx ends. Some sources ignore their context:
+// opened then stops waiting, and closes the source if it is opened later.
 func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	type result struct {
 		rc  io.ReadCloser
@@ -242,13 +244,13 @@ func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 // check compares the received bytes with the descriptor.
 func check(d v1.Descriptor, blob *file, end error) error {
 	if d.Size != sizeUnknown && blob.written != d.Size {
-		return &CorruptError{d.Digest, fmt.Sprintf("it has %d bytes, but the manifest lists %d", blob.written, d.Size)}
+		return &CorruptError{d.Digest, fmt.Sprintf("the content has %d bytes, but the manifest lists %d", blob.written, d.Size)}
 	}
 	if blob.selfVerified && ended(end) {
 		return nil
 	}
 	if got := blob.digest(); got != d.Digest {
-		return &CorruptError{d.Digest, fmt.Sprintf("its bytes hash to %s", got)}
+		return &CorruptError{d.Digest, fmt.Sprintf("the content has digest %s", got)}
 	}
 	if ended(end) {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// Names of the folder of a run and of its content.
+// Names of the folder of a run and of its contents.
 const (
 	dirPrefix = "imagegate-" // prefix of the folder; digits follow
 	newPrefix = dirPrefix + "new-"
@@ -25,8 +25,8 @@ const (
 	layersDir = "layers"
 )
 
-// runDir is the folder of one run, in a parent folder that other users may share. Both are accessed
-// through handles: another user can replace a name by a link, but not a handle.
+// runDir is the folder of one run. Other users may share its parent folder. Both are accessed
+// through handles, because another user can replace a name with a link, but not a handle.
 type runDir struct {
 	path   string
 	name   string
@@ -36,7 +36,8 @@ type runDir struct {
 }
 
 // makeRunDir creates a folder that only this user can read, and locks it while the process lives.
-// The folder gets its final name only after it is locked, so that no sweep removes it before.
+// The folder gets its final name only after it is locked, so that a concurrent sweep does not
+// remove it.
 func makeRunDir(parent string) (_ *runDir, err error) {
 	d := &runDir{}
 	if d.parent, err = os.OpenRoot(parent); err != nil {
@@ -81,8 +82,8 @@ func mkdirNew(parent *os.Root) (digits string, err error) {
 	return digits, err
 }
 
-// openOwn opens a folder that belongs to this user and that no other user can read. It checks owner
-// and mode of the opened folder, even if the name was replaced since.
+// openOwn opens a folder. It fails if the folder belongs to another user or if other users can use
+// it. It checks the owner and the mode of the opened folder, so replacing the name has no effect.
 func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
 	named, err := parent.Lstat(name)
 	if err != nil {
@@ -96,32 +97,32 @@ func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
 	switch {
 	case err != nil:
 	case !os.SameFile(named, opened):
-		err = fmt.Errorf("opening %q: it is a link, or changed while it was opened", name)
+		err = fmt.Errorf("opening folder %q: the folder is a link, or was replaced while it was opened", name)
 	case !disk.IsOwn(opened):
-		err = fmt.Errorf("opening %q: it belongs to another user", name)
+		err = fmt.Errorf("opening folder %q: the folder belongs to another user", name)
 	case !onlyOwner(opened):
-		err = fmt.Errorf("opening %q: other users can use it (mode %v)", name, opened.Mode())
+		err = fmt.Errorf("opening folder %q: other users can use the folder (mode %v)", name, opened.Mode())
 	default:
 		return root, nil
 	}
 	return nil, errors.Join(err, root.Close())
 }
 
-// tryLock takes a lock without waiting. It verifies that the lock is on the file in this folder,
-// because the path of the lock could have been replaced.
+// tryLock takes a lock without waiting. It verifies that the locked file is the lock file in this
+// folder, because another user could have replaced the path of the lock.
 func tryLock(lock *flock.Flock, root *os.Root) error {
 	ok, err := lock.TryLock()
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return errors.New("its lock is held by another process")
+		return errors.New("another process holds the lock of the folder")
 	}
 	held, err := lock.Stat()
 	if err == nil {
 		var found fs.FileInfo
 		if found, err = root.Lstat(lockName); err == nil && !os.SameFile(held, found) {
-			err = errors.New("its lock was replaced")
+			err = errors.New("the lock file of the folder was replaced")
 		}
 	}
 	if err != nil {
@@ -130,14 +131,14 @@ func tryLock(lock *flock.Flock, root *os.Root) error {
 	return nil
 }
 
-// sweep removes the folders of runs that have ended: folders of this user with a lock file that no
-// process holds. Failures are ignored.
+// sweep removes the folders of runs that have ended. Such a folder belongs to this user and has a
+// lock file that no process holds. Failures are ignored.
 func sweep(parent string) {
 	root, err := os.OpenRoot(parent)
 	if err != nil {
 		return
 	}
-	defer func() { _ = root.Close() }() // a failure is ignored, as everywhere in sweep
+	defer func() { _ = root.Close() }() // sweep ignores all failures
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return
@@ -156,12 +157,12 @@ func sweepOne(parent *os.Root, path, name string) {
 		return
 	}
 	d := &runDir{name: name, parent: parent, root: root}
-	defer func() { _ = root.Close() }() // a failure is ignored, as everywhere in sweep
+	defer func() { _ = root.Close() }() // sweep ignores all failures
 	if info, err := root.Lstat(lockName); err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	// Do not create the lock file here: that would add a file to a folder that its own run is
-	// removing.
+	// Do not create the lock file here. That would add a file to a folder while its own run removes
+	// the folder.
 	lock := flock.New(filepath.Join(path, name, lockName), flock.SetFlag(os.O_RDWR))
 	if tryLock(lock, root) == nil {
 		_ = d.remove()
@@ -169,7 +170,7 @@ func sweepOne(parent *os.Root, path, name string) {
 	}
 }
 
-// remove removes the content of the folder, then the lock file, then the folder. If it is
+// remove removes the content of the folder, then the lock file, then the folder. If remove is
 // interrupted, a sweep can still find the folder by its lock file. Only an empty folder is removed
 // by its name.
 func (d *runDir) remove() error {

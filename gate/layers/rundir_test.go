@@ -42,7 +42,7 @@ func TestSweepDeletesNothingOfAnotherUser(t *testing.T) {
 	}
 	sweep(parent)
 	if !exists(t, filepath.Join(dir, "blobs", "content")) {
-		t.Error("it was removed")
+		t.Error("the folder was removed")
 	}
 }
 
@@ -54,7 +54,7 @@ func TestSweepDeletesNothingThatOthersCanReach(t *testing.T) {
 	}
 	sweep(parent)
 	if !exists(t, filepath.Join(dir, "blobs", "content")) {
-		t.Error("it was removed")
+		t.Error("the folder was removed")
 	}
 }
 
@@ -153,6 +153,6 @@ func TestCloseDeletesNothingElsewhere(t *testing.T) {
 	}
 	_ = s.Close()
 	if !exists(t, filepath.Join(precious, "blobs", "content")) {
-		t.Error("it was emptied")
+		t.Error("the other folder was emptied")
 	}
 }

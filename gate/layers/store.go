@@ -2,12 +2,12 @@
 // keeps it on disk until the image is promoted.
 //
 // [New] creates a [Store] with its own folder. [Store.Image] checks the manifest and config of an
-// image and returns it with layers that the store serves. [Store.Fetch] reads every layer in one
-// pass. The pass checks size and digest, stores the received bytes, decompresses them, checks the
-// diffID, and stores the result. [Store.FromTarball] does the same for an image that a container
-// engine saved.
+// image and returns the image with layers that the store serves. [Store.Fetch] reads every layer in
+// one pass. The pass checks size and digest, stores the received bytes, decompresses them, checks
+// the diffID, and stores the result. [Store.FromTarball] does the same for an image that a
+// container engine saved.
 //
-// The package pushes nothing and uses no registry client: it reads from a v1.Image, and verifies
+// The package does not push and uses no registry client. It reads from a v1.Image, and verifies
 // everything that the v1.Image returns.
 package layers
 
@@ -43,13 +43,14 @@ type Options struct {
 	// core, at most 8.
 	Parallel int
 	// Gunzip is a command that decompresses gzip from standard input to standard output: the
-	// absolute path of a program and its arguments, such as {"/usr/bin/igzip", "-dc"}. It runs
-	// without environment variables. Its output is always verified. If the command fails or its
-	// output is wrong, the layer is decompressed again in this process. Default: no command.
+	// absolute path of a program and its arguments, such as {"/usr/bin/igzip", "-dc"}. The command
+	// runs without environment variables. Its output is always verified. If the command fails or
+	// its output is wrong, the layer is decompressed again in this process. Default: no command.
 	Gunzip []string
-	// Index reads every layer while Fetch reads it. Default: none.
+	// Index is called for every layer that Fetch reads, and reads the layer during the fetch.
+	// Default: none.
 	Index Index
-	// Progress receives progress events of every layer. Default: none.
+	// Progress receives the progress of every layer. Default: none.
 	Progress Progress
 }
 
@@ -59,11 +60,11 @@ type Progress interface {
 	Layer(digest v1.Hash, done, total int64)
 }
 
-// Store keeps the layers of one run. It is safe for concurrent use, except Close: call it only
+// Store keeps the layers of one run. It is safe for concurrent use, except Close: call Close only
 // after all other calls have returned.
 type Store struct {
 	opts    Options
-	dir     string // the path of run
+	dir     string // path of the store's folder
 	run     *runDir
 	flights singleflight.Group
 	used    atomic.Int64
@@ -71,12 +72,13 @@ type Store struct {
 	fetched atomic.Int64
 
 	mu       sync.Mutex
-	expected map[v1.Hash]expectation // properties that images list for each layer, by digest
+	expected map[v1.Hash]expectation // properties of each layer as listed by images, by digest
 	kept     map[string]struct{}     // verified content on disk, by key
 	closed   bool
 }
 
-// expectation has the properties of a layer that an image lists. All images must agree.
+// expectation has the properties that an image lists for a layer. All images must list the same
+// ones.
 type expectation struct {
 	diffID v1.Hash
 	size   int64
@@ -92,9 +94,9 @@ type Stats struct {
 func New(opts Options) (*Store, error) {
 	switch {
 	case opts.Dir == "":
-		return nil, errors.New("no folder for layers")
+		return nil, errors.New("no folder given for layers")
 	case opts.MaxLayer < 0 || opts.MaxTotal < 0 || opts.Parallel < 0:
-		return nil, fmt.Errorf("limits for layers are negative: %d bytes a layer, %d bytes in all, %d at once",
+		return nil, fmt.Errorf("invalid limits for layers: must not be negative: %d bytes a layer, %d bytes in total, %d layers at once",
 			opts.MaxLayer, opts.MaxTotal, opts.Parallel)
 	}
 	if err := checkProgram(opts.Gunzip); err != nil {
@@ -112,19 +114,19 @@ func New(opts Options) (*Store, error) {
 	sweep(opts.Dir)
 	run, err := makeRunDir(opts.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for layers: %w", err)
+		return nil, fmt.Errorf("creating the folder for layers: %w", err)
 	}
 	s := &Store{opts: opts, dir: run.path, run: run, expected: map[v1.Hash]expectation{}, kept: map[string]struct{}{}}
 	for _, sub := range []string{blobsDir, layersDir} {
 		if err := run.root.Mkdir(sub, 0o700); err != nil {
-			return nil, errors.Join(fmt.Errorf("making a folder for layers: %w", err), s.Close())
+			return nil, errors.Join(fmt.Errorf("creating the folder for layers: %w", err), s.Close())
 		}
 	}
 	return s, nil
 }
 
-// Close removes the store's folder and everything in it. Calling it again does nothing, unless
-// removing failed: then it tries again.
+// Close removes the store's folder and everything in it. After a failure, the caller can call Close
+// again. After success, further calls do nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,17 +140,17 @@ func (s *Store) Close() error {
 	return s.run.close()
 }
 
-// TempDir creates a folder inside the store's folder. Close removes it, too. Files that other code
-// writes there do not count towards MaxTotal, except while Watch runs.
+// TempDir creates a folder inside the store's folder. Close removes both. Files that other code
+// writes there count towards MaxTotal only while Watch runs.
 func (s *Store) TempDir(name string) (string, error) {
 	dir, err := os.MkdirTemp(s.dir, name+"-")
 	if err != nil {
-		return "", fmt.Errorf("making a temporary folder: %w", err)
+		return "", fmt.Errorf("creating a temporary folder for an image: %w", err)
 	}
 	return dir, nil
 }
 
-// Stats returns the counts so far.
+// Stats returns the number of bytes and blobs read so far.
 func (s *Store) Stats() Stats {
 	return Stats{Bytes: s.fetched.Load(), Fetches: int(s.fetches.Load())}
 }
@@ -157,7 +159,7 @@ func (s *Store) Stats() Stats {
 // MaxTotal.
 func (s *Store) WriteFile(path string, r io.Reader) error {
 	if rel, err := filepath.Rel(s.dir, path); err != nil || !filepath.IsLocal(rel) {
-		return fmt.Errorf("writing %q: it is not in the folder for layers", path)
+		return fmt.Errorf("writing %q: the path is outside the folder for layers", path)
 	}
 	if _, err := os.Lstat(path); err == nil {
 		return &os.PathError{Op: "create", Path: path, Err: os.ErrExist}

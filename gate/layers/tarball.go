@@ -16,7 +16,7 @@ import (
 
 // FromTarball returns an image that a container engine saved to an archive or returned from its
 // daemon. Such an image has a config and decompressed layers, but no manifest. FromTarball makes a
-// manifest over the decompressed layers, so that the digest depends only on the content.
+// manifest that lists the decompressed layers, so that its digest depends only on the content.
 //
 // Compressed layers in the archive are decompressed for the same reason. FromTarball reads all
 // layers. It returns the same errors as Image and Fetch.
@@ -26,7 +26,7 @@ func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error)
 		return nil, fmt.Errorf("reading the config: %w", err)
 	}
 	if len(rawConfig) > MaxConfig {
-		return nil, refuse("the config has %d bytes, more than %d", len(rawConfig), MaxConfig)
+		return nil, refuse("the config has %d bytes, the limit is %d", len(rawConfig), MaxConfig)
 	}
 	var config v1.ConfigFile
 	if err := decode(rawConfig, configShape, &config); err != nil {
@@ -38,7 +38,7 @@ func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error)
 	}
 	diffIDs := config.RootFS.DiffIDs
 	if len(sources) > MaxLayers || len(sources) != len(diffIDs) {
-		return nil, refuse("the config has %d diffIDs for %d layers (at most %d layers are allowed)", len(diffIDs), len(sources), MaxLayers)
+		return nil, refuse("the config lists %d diffIDs, but the image has %d layers (the limit is %d layers)", len(diffIDs), len(sources), MaxLayers)
 	}
 
 	out := &image{config: rawConfig, layers: make([]*Layer, len(sources))}
@@ -62,7 +62,7 @@ func (s *Store) FromTarball(ctx context.Context, src v1.Image) (v1.Image, error)
 	return out, nil
 }
 
-// describe makes the manifest over the image's config and layers.
+// describe makes the manifest, which lists the image's config and layers.
 func (i *image) describe() error {
 	digest, size, err := v1.SHA256(bytes.NewReader(i.config))
 	if err != nil {
@@ -86,8 +86,8 @@ func (i *image) describe() error {
 }
 
 // Ingest reads a layer that its source has decompressed, and verifies the diffID. The result is an
-// uncompressed layer whose digest is the diffID. mediaType must be the type for such layers of
-// Docker or OCI. The layer does not need Fetch.
+// uncompressed layer whose digest is the diffID. mediaType must be the Docker or OCI type for
+// uncompressed layers. The layer needs no call of Fetch.
 func (s *Store) Ingest(ctx context.Context, diffID v1.Hash, mediaType types.MediaType, open Open) (v1.Layer, error) {
 	l, err := s.ingest(ctx, diffID, mediaType, open)
 	if err != nil { // do not return a nil *Layer in a non-nil interface
@@ -116,8 +116,8 @@ func (s *Store) ingest(ctx context.Context, diffID v1.Hash, mediaType types.Medi
 	return s.layer(d, diffID, open)
 }
 
-// serialized prevents Close during a Read. Decompressors that read archives do not support that,
-// and reads of files do not block.
+// serialized delays Close until a running Read returns. Some decompressors of archives cannot be
+// closed during a Read. The delay is short, because reads of files do not block.
 func serialized(open Open) Open {
 	return func(ctx context.Context) (io.ReadCloser, error) {
 		rc, err := open(ctx)

@@ -109,7 +109,7 @@ func TestSavedImageHasOneDigestHoweverItWasCompressed(t *testing.T) {
 		if got := s.Stats(); got.Fetches != 2 {
 			t.Errorf("%s: 2 distinct layers were opened %d times", what, got.Fetches)
 		}
-		// It passes the checks of any other image, and needs no further fetch.
+		// The image passes the checks of Store.Image, and its layers need no further fetch.
 		again, err := s.Image(t.Context(), describe(t, img), img)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)

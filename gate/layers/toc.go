@@ -22,8 +22,8 @@ import (
 )
 
 // A layer may have a table of contents in addition to its archive. Nodes that pull lazily or in
-// parts run the files in the table and never read the archive. But the archive is what was
-// cataloged. The formats are eStargz and zstd:chunked:
+// parts run the files in the table and never read the archive, but only the archive was cataloged.
+// So both must list the same files. The formats are eStargz and zstd:chunked:
 // https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md
 // https://github.com/containers/storage/blob/main/docs/containers-storage-zstd-chunked.md
 const (
@@ -32,38 +32,40 @@ const (
 	stargzMagic  = "STARGZ"
 )
 
-// chunkedPrefixes are the current and former prefixes of the annotations of zstd:chunked.
+// chunkedPrefixes are the current and the former prefix of the annotations of zstd:chunked.
 var chunkedPrefixes = []string{"io.github.containers.zstd-chunked.", "io.containers.zstd-chunked."}
 
-// chunkedMagics are the last bytes of a blob of zstd:chunked.
+// chunkedMagics are the possible last bytes of a zstd:chunked blob.
 var chunkedMagics = []string{"GNUlInUx", "GnUlInUx"}
 
 // maxTable limits a decompressed table of contents, in bytes.
 const maxTable = 128 << 20
 
-// checkLazy refuses annotations that make a node run something other than the layers, if their form
-// is not checked. containerd passes every annotation with snapshotterPrefix to its snapshotter.
+// checkLazy refuses annotations that make a node run files that differ from the layers. containerd
+// passes every annotation with snapshotterPrefix to its snapshotter. checkLazy accepts the
+// annotation of eStargz, because CheckTOC compares its table of contents with the layer.
 //
-// The manifest of an image may name a SOCI index. It has no effect unless that index is in the same
-// repository. The caller must ensure that.
+// checkLazy also accepts the SOCI annotation in the manifest of an image. It has no effect unless
+// that SOCI index is in the same repository. The caller must ensure that the approved repository
+// gets no SOCI index without a check.
 func checkLazy(what string, digest v1.Hash, annotations map[string]string) error {
 	const snapshotterPrefix, sociPrefix = "containerd.io/snapshot/", "com.amazon.soci."
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if key == SOCIIndex && what == "manifest" {
 			if _, err := v1.NewHash(annotations[key]); err != nil {
-				return refuse("manifest %s has the annotation %q with %q, not a digest", digest, key, annotations[key])
+				return refuse("invalid annotation %[2]q of manifest %[1]s: %[3]q is not a digest", digest, key, annotations[key])
 			}
 			continue
 		}
 		if strings.HasPrefix(key, sociPrefix) || strings.HasPrefix(key, snapshotterPrefix) && key != stargzDigest {
-			return refuse("%s %s has the annotation %q: nodes that pull lazily use it instead of the scanned layers", what, digest, key)
+			return refuse("%s %s has the annotation %q: nodes that pull lazily would not use the scanned layers", what, digest, key)
 		}
 	}
 	return nil
 }
 
 // CheckTOC verifies that the layer's tables of contents, if any, list exactly the entries of its
-// archive. It checks the tables named by annotations and by the footer of the blob. A *RefusedError
+// archive. It checks the tables that annotations or the footer of the blob name. A *RefusedError
 // names the layer and the entry. The layer must have been fetched and not released.
 func (l *Layer) CheckTOC() error {
 	blob, err := os.Open(l.store.blobPath(l.descriptor.Digest))
@@ -93,11 +95,11 @@ func (l *Layer) CheckTOC() error {
 
 // table is a stored table of contents.
 type table struct {
-	where string // names the annotation or footer with its location
+	where string // the annotation or footer that names the table
 	raw   []byte // JSON
 }
 
-// compare compares a table with the archive.
+// compare compares a table of contents with the archive of the layer.
 func (l *Layer) compare(t table) error {
 	archive, err := l.store.Decompressed(l.diffID)
 	if err != nil {
@@ -117,16 +119,16 @@ func (l *Layer) compare(t table) error {
 	err = compareTOC(toc.Entries, io.NewSectionReader(archive, 0, 1<<62))
 	var wrong *RefusedError
 	if errors.As(err, &wrong) {
-		return refuse("layer %s: the table of contents of %s, which nodes that pull lazily use, differs from the archive: %s",
+		return refuse("layer %s: the table of contents of %s differs from the archive, and nodes that pull lazily would use the table: %s",
 			l.descriptor.Digest, t.where, wrong.Reason)
 	}
 	if err != nil {
-		return fmt.Errorf("layer %s: comparing its table of contents: %w", l.descriptor.Digest, err)
+		return fmt.Errorf("layer %s: comparing its table of contents with the archive: %w", l.descriptor.Digest, err)
 	}
 	return nil
 }
 
-// tablesOf finds the tables of a blob.
+// tablesOf returns the tables of contents of a blob.
 func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]table, error) {
 	var out []table
 	for _, prefix := range chunkedPrefixes {
@@ -145,12 +147,12 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 	if offset, length, ok := stargzFooter(tail); ok {
 		raw, err := stargzTOC(blob, offset, size-length)
 		if err != nil {
-			return nil, fmt.Errorf("reading the table of contents of its eStargz footer: %w", err)
+			return nil, fmt.Errorf("reading the table of contents of the eStargz footer: %w", err)
 		}
-		out = append(out, table{"its eStargz footer", raw})
+		out = append(out, table{"the eStargz footer", raw})
 	}
 	for _, raw := range chunkedFooters(blob, size, tail) {
-		out = append(out, table{"its zstd:chunked footer", raw})
+		out = append(out, table{"the zstd:chunked footer", raw})
 	}
 	want, ok := annotations[stargzDigest]
 	if !ok {
@@ -158,7 +160,7 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 	}
 	i := slices.IndexFunc(out, func(t table) bool { return sha256Of(t.raw) == want })
 	if i < 0 {
-		return nil, fmt.Errorf("it has no table of contents with the digest %q of the annotation %q", want, stargzDigest)
+		return nil, fmt.Errorf("no table of contents has the digest %q, which the annotation %q states", want, stargzDigest)
 	}
 	out[i].where = fmt.Sprintf("annotation %q", stargzDigest)
 	return out, nil
@@ -166,7 +168,8 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 
 func sha256Of(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// annotatedTable reads the table named by annotations of zstd:chunked.
+// annotatedTable reads the table of contents that annotations of zstd:chunked name. Without these
+// annotations it returns false.
 func annotatedTable(blob io.ReaderAt, size int64, prefix string, annotations map[string]string) (table, bool, error) {
 	position, ok := annotations[prefix+"manifest-position"]
 	sum, summed := annotations[prefix+"manifest-checksum"]
@@ -182,20 +185,20 @@ func annotatedTable(blob io.ReaderAt, size int64, prefix string, annotations map
 			n, err = strconv.ParseInt(fields[i], 10, 64)
 		}
 		if len(fields) != len(numbers) || err != nil || n < 0 {
-			return table{}, false, fmt.Errorf("%s is %q, not offset:length:length:1", where, position)
+			return table{}, false, fmt.Errorf("invalid %s: %q must have the form offset:length:length:1", where, position)
 		}
 		numbers[i] = n
 	}
 	offset, length := numbers[0], numbers[1]
 	if numbers[3] != 1 || length > maxTable || offset > size || length > size-offset {
-		return table{}, false, fmt.Errorf("%s is %q, which is not in the %d bytes of the layer", where, position, size)
+		return table{}, false, fmt.Errorf("invalid %s: %q is outside the %d bytes of the layer", where, position, size)
 	}
 	packed := make([]byte, length)
 	if _, err := blob.ReadAt(packed, offset); err != nil && !errors.Is(err, io.EOF) {
 		return table{}, false, err
 	}
 	if got := sha256Of(packed); got != sum {
-		return table{}, false, fmt.Errorf("the table of contents of %s hashes to %s, not to %q", where, got, sum)
+		return table{}, false, fmt.Errorf("the table of contents of %s has digest %s, not %q", where, got, sum)
 	}
 	raw, err := unzstd(packed)
 	if err != nil {
@@ -204,8 +207,8 @@ func annotatedTable(blob io.ReaderAt, size int64, prefix string, annotations map
 	return table{where, raw}, true, nil
 }
 
-// stargzFooter parses the footer of an eStargz blob or of its predecessor: an empty gzip member
-// with the offset of the table.
+// stargzFooter parses the footer of an eStargz blob or of its predecessor format. The footer is an
+// empty gzip member with the offset of the table of contents.
 func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 	for _, size := range []int{51, 47} {
 		if len(tail) < size {
@@ -225,7 +228,7 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 		if len(extra) != 16+len(stargzMagic) || string(extra[16:]) != stargzMagic {
 			continue
 		}
-		// Reading the table reports an invalid number.
+		// An invalid offset becomes -1, which stargzTOC reports.
 		if offset, err = strconv.ParseInt(string(extra[:16]), 16, 64); err != nil {
 			offset = -1
 		}
@@ -234,10 +237,11 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 	return 0, 0, false
 }
 
-// stargzTOC reads the table of an eStargz blob: an archive with one file.
+// stargzTOC reads the table of contents of an eStargz blob. It is stored as a tar archive with one
+// file.
 func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 	if offset < 0 || offset >= end {
-		return nil, fmt.Errorf("offset %d is not in the layer", offset)
+		return nil, fmt.Errorf("offset %d is outside the layer", offset)
 	}
 	z, err := gzip.NewReader(io.NewSectionReader(blob, offset, end-offset))
 	if err != nil {
@@ -250,13 +254,14 @@ func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 		return nil, err
 	}
 	if h.Name != stargzTable || h.Size > maxTable {
-		return nil, fmt.Errorf("it is %q with %d bytes", h.Name, h.Size)
+		return nil, fmt.Errorf("found file %q with %d bytes", h.Name, h.Size)
 	}
 	return io.ReadAll(tr)
 }
 
-// chunkedFooters reads the tables that the footer of a zstd:chunked blob names. The footer has 64
-// bytes, formerly 40. A footer without a readable table is ignored.
+// chunkedFooters reads the tables of contents that the footer of a zstd:chunked blob names. The
+// footer has 64 bytes, or 40 in an older version. Both lengths are tried. A footer without a
+// readable table is ignored.
 func chunkedFooters(blob io.ReaderAt, size int64, tail []byte) (tables [][]byte) {
 	if len(tail) < 8 || !slices.Contains(chunkedMagics, string(tail[len(tail)-8:])) {
 		return nil
@@ -289,13 +294,13 @@ func unzstd(packed []byte) ([]byte, error) {
 	defer z.Close()
 	raw, err := io.ReadAll(io.LimitReader(z, maxTable+1))
 	if err == nil && len(raw) > maxTable {
-		err = fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, maxTable)
+		err = fmt.Errorf("%w: the table of contents has more than %d bytes", ErrTooLarge, maxTable)
 	}
 	return raw, err
 }
 
-// tocEntry is an entry of a table. An entry of type "chunk" is another part of the previous file.
-// Both formats use the same field names.
+// tocEntry is an entry of a table of contents. An entry of type "chunk" is a further part of the
+// preceding file. Both formats use the same field names.
 type tocEntry struct {
 	Type        string            `json:"type"`
 	Name        string            `json:"name"`
@@ -323,8 +328,9 @@ var tocTypes = map[byte]string{tar.TypeReg: "reg", tar.TypeLink: "hardlink", tar
 
 const tocChunk = "chunk"
 
-// compareTOC compares a table with an archive, entry by entry in the order of the archive. Both
-// formats are written in this order. It returns a *RefusedError for a difference.
+// compareTOC compares a table of contents with an archive, entry by entry in the order of the
+// archive. Both formats list the entries in this order. A difference is returned as a
+// *RefusedError.
 func compareTOC(entries []tocEntry, archive io.Reader) error {
 	files := map[string]bool{}
 	for tr := tar.NewReader(archive); ; {
@@ -340,7 +346,7 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 			continue
 		}
 		if len(entries) == 0 {
-			return refuse("it does not list %q", name)
+			return refuse("the table does not list %q", name)
 		}
 		if err := checkUnique(h, name, files); err != nil {
 			return err
@@ -358,14 +364,15 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 		entries = entries[chunks:]
 	}
 	if len(entries) > 0 {
-		return refuse("it lists %q, which is not at this place in the archive", entries[0].Name)
+		return refuse("the table lists %q, which the archive does not have at this position", entries[0].Name)
 	}
 	return nil
 }
 
-// checkUnique refuses names that archive and table resolve differently. If two files have the same
-// name, a hard link means the first one in the archive and the last one in the table. A table can
-// have hard links to folders, which no runtime unpacks.
+// checkUnique refuses names that runtimes resolve differently in the archive and in the table. If
+// two files have the same name, a hard link to that name means the first file in the archive, but
+// the last file in the table. A table can have hard links to folders. No runtime unpacks these from
+// an archive.
 func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	switch {
 	case h.Typeflag == tar.TypeDir:
@@ -373,13 +380,13 @@ func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	case files[name]:
 		return refuse("%q is listed more than once", name)
 	case h.Typeflag == tar.TypeLink && !files[path.Clean("/"+h.Linkname)]:
-		return refuse("%q is a hard link to %q, which is not a file before it", name, h.Linkname)
+		return refuse("%q is a hard link to %q, which is not an earlier file of the archive", name, h.Linkname)
 	}
 	files[name] = true
 	return nil
 }
 
-// differs returns the first property of an entry that is not as in the header, or "".
+// differs returns the first property that differs between a table entry and a tar header, or "".
 func (e *tocEntry) differs(h *tar.Header, name string) string {
 	isLink := h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink
 	isDevice := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
@@ -410,12 +417,12 @@ func (e *tocEntry) differs(h *tar.Header, name string) string {
 	return ""
 }
 
-// compareContent compares the digests of a file and of its chunks with the content. The file must
-// have a digest, or each of its chunks must.
+// compareContent compares the digests of a file and of its chunks with the content. Either the file
+// or each of its chunks must have a digest.
 func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	if h.Typeflag != tar.TypeReg {
 		if len(chunks) > 1 {
-			return refuse("%q has content", h.Name)
+			return refuse("%q is not a regular file but has chunks of content", h.Name)
 		}
 		return nil
 	}
@@ -428,7 +435,7 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 		}
 		last, empty := i == len(chunks)-1, size == 0 && len(chunks) > 1
 		if c.ChunkOffset != done || size < 0 || size > left || empty || last && size != left {
-			return refuse("%q has a chunk of %d bytes at %d", h.Name, c.ChunkSize, c.ChunkOffset)
+			return refuse("%q has an invalid chunk of %d bytes at offset %d", h.Name, c.ChunkSize, c.ChunkOffset)
 		}
 		part, zeros := sha256.New(), onlyZeros(true)
 		if _, err := io.CopyN(io.MultiWriter(whole, part, &zeros), content, size); err != nil {
@@ -437,7 +444,7 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 		done += size
 		isZeros := c.ChunkType == "zeros"
 		if isZeros && !bool(zeros) || c.ChunkDigest != "" && c.ChunkDigest != fmt.Sprintf("sha256:%x", part.Sum(nil)) {
-			return refuse("%q has different content at %d", h.Name, c.ChunkOffset)
+			return refuse("%q has different content at offset %d", h.Name, c.ChunkOffset)
 		}
 		proven = proven && (isZeros || c.ChunkDigest != "" || size == 0)
 	}
@@ -445,12 +452,12 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	case digest == "" && !proven:
 		return refuse("%q has no digest", h.Name)
 	case digest != "" && digest != fmt.Sprintf("sha256:%x", whole.Sum(nil)):
-		return refuse("%q has different content", h.Name)
+		return refuse("%q has different content than the digest states", h.Name)
 	}
 	return nil
 }
 
-// onlyZeros is a writer that records whether all bytes were zero.
+// onlyZeros is a writer that records whether all written bytes were zero.
 type onlyZeros bool
 
 // Write never fails.

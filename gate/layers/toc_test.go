@@ -93,7 +93,7 @@ func stargzBlob(t *testing.T, archive, table []byte) (blob, decompressed []byte)
 	return blob, append(bytes.Clone(archive), member.Bytes()...)
 }
 
-// skippable returns a frame that zstd skips.
+// skippable returns a zstd frame that decompressors skip.
 func skippable(b []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32([]byte{0x50, 0x2a, 0x4d, 0x18}, uint32(len(b))), b...)
 }
@@ -114,7 +114,7 @@ func chunkedBlob(t *testing.T, archive, table []byte, length int) ([]byte, map[s
 	}
 }
 
-// checked fetches a layer with annotations and checks its table.
+// checked fetches a layer with annotations and checks its table of contents.
 func checked(t *testing.T, blob, decompressed []byte, annotations map[string]string) error {
 	t.Helper()
 	s, src := newStore(t), honest(blob, decompressed)
@@ -128,7 +128,7 @@ func checked(t *testing.T, blob, decompressed []byte, annotations map[string]str
 	return l.CheckTOC()
 }
 
-// allForms checks a table in every form that a layer can have.
+// allForms checks a table of contents in every form that a layer can have.
 func allForms(t *testing.T, archive, table []byte) map[string]error {
 	t.Helper()
 	out := map[string]error{}
@@ -151,7 +151,7 @@ func allForms(t *testing.T, archive, table []byte) map[string]error {
 
 func TestTableOfContentsThatIsTheArchiveIsAccepted(t *testing.T) {
 	archive := lazyArchive(t)
-	short := lazyTable() // as zstd:chunked writes files of one chunk
+	short := lazyTable() // zstd:chunked writes no chunkDigest for a file of one chunk
 	delete(short[1], "chunkDigest")
 	for name, table := range map[string]entries{"all digests": lazyTable(), "no digest of the only chunk": short} {
 		for form, err := range allForms(t, archive, marshal(t, map[string]any{"version": 1, "entries": table})) {
@@ -231,9 +231,9 @@ func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	}
 }
 
-// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if its
-// entries equal the archive's but are read differently. Such a table shows files that no runtime
-// unpacks from the archive.
+// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if it
+// has the same entries as the archive but is read differently. Nodes would show files from such a
+// table that no runtime unpacks from the archive.
 func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ headers []tar.Header }{
 		"hard link to a folder":    {[]tar.Header{{Typeflag: tar.TypeDir, Name: "x/"}, {Typeflag: tar.TypeLink, Name: "y", Linkname: "x"}}},

@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// Watch counts the bytes that other code writes to a folder that TempDir created, towards MaxTotal.
-// It also limits nesting, because archives inside archives each have a folder. It polls, so the
-// limit can be exceeded by the bytes written in one interval, a few hundredths of a second.
+// Watch counts the bytes that other code writes to a folder from TempDir towards MaxTotal. It also
+// limits the number of folders, because each archive nested in another one is unpacked to its own
+// folder. It polls, so the limit can be exceeded by the bytes written in one interval, a few
+// hundredths of a second.
 //
-// Above a limit, Watch cancels the returned context, removes the folder so that nothing more can be
-// written there, and stop returns an error that wraps ErrTooLarge. The caller must call stop. After
-// that, the counted bytes no longer count.
+// If a limit is exceeded, Watch cancels the returned context and removes the folder, so that no
+// code can write more to it. stop then returns an error that wraps ErrTooLarge. The caller must
+// call stop. After that, the bytes of the folder no longer count.
 func (s *Store) Watch(ctx context.Context, dir string) (_ context.Context, stop func() error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watch{store: s, dir: dir, folders: max(leastFolders, foldersPerCPU*runtime.NumCPU())}
@@ -50,7 +51,8 @@ func (s *Store) Watch(ctx context.Context, dir string) (_ context.Context, stop 
 
 const (
 	watchPause = 20 * time.Millisecond
-	// watchPerFile keeps the cost of polling below a tenth of a core.
+	// watchPerFile is the pause for each file. It keeps the cost of polling below a tenth of a
+	// core.
 	watchPerFile = 50 * time.Microsecond
 	// leastFolders and foldersPerCPU limit the number of folders that exist at once. Catalogers
 	// work on four archives for each CPU, and few archives are nested more than five levels deep.
@@ -73,7 +75,7 @@ func (w *watch) look() (files int, err error) {
 	folders := 0
 	_ = filepath.WalkDir(w.dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // it was removed meanwhile
+			return nil //nolint:nilerr // the file was removed meanwhile
 		}
 		if e.IsDir() {
 			folders++
@@ -91,7 +93,7 @@ func (w *watch) look() (files int, err error) {
 	case used > total:
 		return 0, fmt.Errorf("%w: the image needs more than %d bytes on disk with its archives unpacked", ErrTooLarge, total)
 	case folders > w.folders:
-		return 0, fmt.Errorf("%w: archives in the image are nested too deep: %d folders are unpacked at once", ErrTooLarge, folders)
+		return 0, fmt.Errorf("%w: archives in the image are nested too deeply: %d folders are unpacked at once", ErrTooLarge, folders)
 	}
 	return files + folders, nil
 }

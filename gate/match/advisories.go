@@ -12,25 +12,25 @@ import (
 
 	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// advisories counts the advisories in the database for the image: for its distribution, and for
-// each type of language package. The counts show how much a scan without findings means. pkgs must
-// not contain packages that a package of the distribution owns.
-func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) ([]policy.Advisories, error) {
-	var out []policy.Advisories
+// advisories counts the advisories in the database that are relevant for the image: the advisories
+// for its distribution, and for each type of language package. The counts show how meaningful a
+// scan without findings is. pkgs must not contain packages that a package of the distribution owns.
+func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) ([]evidence.Advisories, error) {
+	var out []evidence.Advisories
 	if d != nil && (len(osPackageTypes(s)) > 0 || len(pkgs) == 0) {
 		n, err := db.CountRelease(ctx, d)
 		if err != nil {
 			return nil, err
 		}
 		name := strings.TrimSpace(s.Distribution.ID + " " + s.Distribution.Version)
-		out = append(out, policy.Advisories{Distribution: cmp.Or(name, d.String()), Count: n.Count, AtLeast: n.AtLeast})
+		out = append(out, evidence.Advisories{Distribution: cmp.Or(name, d.String()), Count: n.Count, AtLeast: n.AtLeast})
 	}
 	byName := matchedByName()
 	for _, t := range languageTypes(pkgs) {
-		one := policy.Advisories{Type: string(t)}
+		one := evidence.Advisories{Type: string(t)}
 		n, err := db.CountType(ctx, t)
 		hasCPE := func(p pkg.Package) bool { return p.Type == t && len(p.CPEs) > 0 }
 		if err == nil && n.Count == 0 && !byName[t] && slices.ContainsFunc(pkgs, hasCPE) {
@@ -50,7 +50,8 @@ func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.D
 func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
 	var types []syftpkg.Type
 	for i := range pkgs {
-		// No database has advisories about the weights of a model.
+		// Skip packages of models: they contain only weights, which no database has advisories
+		// about.
 		if t := pkgs[i].Type; !catalog.IsOSPackage(t) && t != syftpkg.ModelPkg {
 			types = append(types, t)
 		}

@@ -16,11 +16,12 @@ import (
 
 	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// addGaps adds the packages that the matchers ignore without an error, the files that the
-// catalogers could not read, and the number of advisories for the matched packages.
+// addGaps adds everything that limits the result: packages that the matchers ignore without an
+// error, files that the catalogers could not read, and the number of advisories for the matched
+// packages.
 func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) error {
 	gaps, err := distributionGaps(ctx, db, s, d)
 	if err != nil {
@@ -32,7 +33,7 @@ func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d 
 	for i := range s.SyftPackages() {
 		c.cataloged[pkg.ID(s.SyftPackages()[i].ID())] = &s.SyftPackages()[i]
 	}
-	m.Unmatched = append([]policy.Unmatched{}, gaps...)
+	m.Unmatched = append([]evidence.Unmatched{}, gaps...)
 	if err := c.addTypes(ctx, pkgs, &m.Unmatched); err != nil {
 		return err
 	}
@@ -48,24 +49,24 @@ func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d 
 }
 
 // distributionGaps returns the reasons why packages of the distribution cannot be matched.
-func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro) ([]policy.Unmatched, error) {
-	var out []policy.Unmatched
+func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro) ([]evidence.Unmatched, error) {
+	var out []evidence.Unmatched
 	if len(s.Packages) == 0 {
-		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged, Detail: "no package was found in the image"})
+		out = append(out, evidence.Unmatched{Reason: evidence.NothingCataloged, Detail: "no package was found in the image"})
 	}
 	kinds := osPackageTypes(s)
 	switch {
 	case len(kinds) == 0 && d != nil && len(s.Packages) > 0:
-		out = append(out, policy.Unmatched{Reason: policy.NothingCataloged,
+		out = append(out, evidence.Unmatched{Reason: evidence.NothingCataloged,
 			Detail: "os-release names " + d.String() + ", but no operating system package was found"})
 	case len(kinds) > 0 && d == nil:
-		out = append(out, policy.Unmatched{Reason: policy.NoDistribution,
-			Detail: "there are operating system packages, but no os-release names the distribution"})
+		out = append(out, evidence.Unmatched{Reason: evidence.NoDistribution,
+			Detail: "the image has operating system packages, but no os-release that names the distribution"})
 	case len(kinds) > 0:
 		for _, kind := range kinds {
 			if !slices.Contains(nativeTypes[kind], d.Type) {
-				out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase,
-					Detail: fmt.Sprintf("packages of type %s, which %s does not use", kind, d)})
+				out = append(out, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase,
+					Detail: fmt.Sprintf("the image has packages of type %s, which %s does not use", kind, d)})
 			}
 		}
 		ok, err := db.Covers(ctx, d)
@@ -73,13 +74,13 @@ func distributionGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *di
 			return nil, fmt.Errorf("looking up %s in the vulnerability database: %w", d, err)
 		}
 		if !ok {
-			out = append(out, policy.Unmatched{Reason: policy.DistributionNotInDatabase, Detail: d.String()})
+			out = append(out, evidence.Unmatched{Reason: evidence.DistributionNotInDatabase, Detail: d.String()})
 		}
 	}
 	return out, nil
 }
 
-// coverage finds the packages that the matchers ignore.
+// coverage finds the packages that the matchers ignore, with the reasons.
 type coverage struct {
 	db                  *vulndb.DB
 	sbom                *catalog.SBOM
@@ -88,14 +89,14 @@ type coverage struct {
 	modules             map[string]string // see catalog.VersionedModules; nil until needed
 }
 
-// OwnerOf returns the package of a covered distribution that owns all files that describe p, or
+// ownerOf returns the package of a covered distribution that owns all files that describe p, or
 // nil.
-func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
+func (c *coverage) ownerOf(p *pkg.Package) *evidence.Package {
 	cataloged := c.cataloged[p.ID]
 	if !c.distributionCovered || cataloged == nil || catalog.IsOSPackage(p.Type) {
 		return nil
 	}
-	var owner *policy.Package
+	var owner *evidence.Package
 	for _, l := range catalog.Evidence(cataloged) {
 		if owner = c.sbom.OwnerOf(l.RealPath); owner == nil {
 			return nil
@@ -104,15 +105,16 @@ func (c *coverage) ownerOf(p *pkg.Package) *policy.Package {
 	return owner
 }
 
-// addTypes lists package types without any advisory in the database. For these types, a scan
-// without findings means nothing. Packages of the distribution, and packages that they own, are
-// handled by distribution.
-func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]policy.Unmatched) error {
+// addTypes adds the package types that have no advisory in the database. For these types, a scan
+// without findings means nothing. Packages of the distribution, and packages that they own, depend
+// on the distribution's advisories instead.
+func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]evidence.Unmatched) error {
 	byName := matchedByName()
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
 		p := &pkgs[i]
-		// No database has advisories about the weights of a model.
+		// Skip packages of models: they contain only weights, which no database has advisories
+		// about.
 		if catalog.IsOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
 			continue
 		}
@@ -130,7 +132,7 @@ func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]polic
 		unanswered[p.Type] = append(unanswered[p.Type], p.Name)
 	}
 	for _, t := range slices.Sorted(maps.Keys(unanswered)) {
-		*to = append(*to, policy.Unmatched{Type: string(t), Packages: len(unanswered[t]), Reason: policy.TypeNotInDatabase, Detail: someOf(unanswered[t])})
+		*to = append(*to, evidence.Unmatched{Type: string(t), Packages: len(unanswered[t]), Reason: evidence.TypeNotInDatabase, Detail: someOf(unanswered[t])})
 	}
 	return nil
 }
@@ -143,20 +145,20 @@ func (c *coverage) coversType(ctx context.Context, t syftpkg.Type, cpes []cpe.CP
 	return ok, err
 }
 
-func (c *coverage) owned(p *pkg.Package, owner *policy.Package) policy.Unmatched {
+func (c *coverage) owned(p *pkg.Package, owner *evidence.Package) evidence.Unmatched {
 	about := c.packageOf(p)
-	return policy.Unmatched{Package: &about, Reason: policy.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
+	return evidence.Unmatched{Package: &about, Reason: evidence.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
 }
 
-// addVersion lists a package whose version cannot be compared, with the reason.
-func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.Unmatched) error {
+// addVersion adds a package whose version cannot be compared, with the reason.
+func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidence.Unmatched) error {
 	reason, detail := incomparable(*p)
 	if reason == "" {
 		return nil
 	}
 	if owner := c.ownerOf(p); owner != nil {
 		one := c.owned(p, owner)
-		same := func(u policy.Unmatched) bool { // already listed because its type is not in the database
+		same := func(u evidence.Unmatched) bool { // the package is already listed because its type is not in the database
 			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
 		}
 		if !slices.ContainsFunc(*to, same) {
@@ -165,25 +167,26 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]policy.
 		return nil
 	}
 	about := c.packageOf(p)
-	u := policy.Unmatched{Package: &about, Reason: reason, Detail: detail}
-	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != policy.MainModule {
+	u := evidence.Unmatched{Package: &about, Reason: reason, Detail: detail}
+	if cataloged := c.cataloged[p.ID]; cataloged != nil && reason != evidence.MainModule {
 		if c.modules == nil {
 			c.modules = catalog.VersionedModules(c.sbom.SyftPackages())
 		}
 		if purl := catalog.PartOf(cataloged, c.modules); purl != "" {
-			u.Reason, u.Detail, u.Owner = policy.PartOfPackage, "", purl
+			u.Reason, u.Detail, u.Owner = evidence.PartOfPackage, "", purl
 		} else if own, err := c.isOwn(ctx, p, cataloged); err != nil {
 			return err
 		} else if own {
-			u.Reason, u.Detail = policy.FirstParty, ""
+			u.Reason, u.Detail = evidence.FirstParty, ""
 		}
 	}
 	*to = append(*to, u)
 	return nil
 }
 
-// isOwn reports whether a package is the application's own. A name that has advisories in the
-// database does not count as own: it can be a vulnerable package whose version is missing.
+// isOwn reports whether a package is one of the application's own packages. A package whose name
+// has advisories in the database does not count as own, because it can be a vulnerable package
+// whose version is missing.
 func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg.Package) (bool, error) {
 	if !catalog.LooksOwn(cataloged) {
 		return false, nil
@@ -200,14 +203,14 @@ func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg
 
 // packageOf returns a package with the locations that describe it. For a jar inside an archive, the
 // location is the path of the archive, a colon, and the path in the archive.
-func (c *coverage) packageOf(p *pkg.Package) policy.Package {
-	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+func (c *coverage) packageOf(p *pkg.Package) evidence.Package {
+	out := evidence.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	cataloged := c.cataloged[p.ID]
 	if cataloged == nil {
 		return packageOf(*p)
 	}
 	for _, l := range catalog.Evidence(cataloged) {
-		found := policy.Location{Path: l.RealPath, Layer: l.FileSystemID}
+		found := evidence.Location{Path: l.RealPath, Layer: l.FileSystemID}
 		if m, ok := cataloged.Metadata.(syftpkg.JavaArchive); ok && c.sbom.OwnerOf(l.RealPath) == nil {
 			if inside, nested := strings.CutPrefix(m.VirtualPath, l.RealPath+":"); nested {
 				found.Path += ":" + inside
@@ -218,8 +221,8 @@ func (c *coverage) packageOf(p *pkg.Package) policy.Package {
 	return out
 }
 
-// matchedByName returns the types whose matchers search by name only. All other types are also
-// searched by CPE.
+// matchedByName returns the package types that matchers search only by name. They also search all
+// other types by CPE.
 func matchedByName() map[syftpkg.Type]bool {
 	types := map[syftpkg.Type]bool{}
 	for _, m := range strictMatchers() {
@@ -230,7 +233,7 @@ func matchedByName() map[syftpkg.Type]bool {
 	return types
 }
 
-// someOf joins the first three names and says how many more there are.
+// someOf joins the first three names and states the number of further names.
 func someOf(names []string) string {
 	const most = 3
 	slices.Sort(names)
@@ -264,23 +267,23 @@ var nativeTypes = map[syftpkg.Type][]distro.Type{
 	syftpkg.PortagePkg: {distro.Gentoo},
 }
 
-// incomparable returns the reason why a package's version cannot be compared with the ranges of an
-// advisory, and a detail. The reason is empty if it can be compared.
-func incomparable(p pkg.Package) (policy.UnmatchedReason, string) {
+// incomparable returns the reason why the version of a package cannot be compared with the version
+// ranges of advisories, and a detail. The reason is empty if the version can be compared.
+func incomparable(p pkg.Package) (evidence.UnmatchedReason, string) {
 	if m, ok := p.Metadata.(pkg.GolangBinMetadata); ok && m.MainModule == p.Name && unversionedMain(p.Version) {
-		return policy.MainModule, "the Go program's own module has no released version"
+		return evidence.MainModule, "the Go program's own module has no released version"
 	}
 	if v := strings.TrimSpace(p.Version); v == "" || strings.EqualFold(v, "unknown") {
-		return policy.VersionUnknown, ""
+		return evidence.VersionUnknown, ""
 	}
 	format := pkg.VersionFormat(p)
 	if err := version.New(p.Version, format).Validate(); err != nil {
-		return policy.VersionNotComparable, err.Error()
+		return evidence.VersionNotComparable, err.Error()
 	}
 	return "", ""
 }
 
-// unversionedMain reports whether grype's Go matcher ignores a main module with this version.
+// unversionedMain reports whether grype's Go matcher ignores a main module with the version v.
 func unversionedMain(v string) bool {
 	return v == "" || strings.EqualFold(v, "unknown") || strings.HasPrefix(v, "v0.0.0-") || strings.HasPrefix(v, "(devel)")
 }

@@ -1,8 +1,8 @@
 // Package match matches the packages of an SBOM against the vulnerability database.
 //
-// [SBOM] is the only function. It returns the findings, and everything that limits how much they mean:
-// packages that cannot be matched, files that could not be read, and the number of advisories in the
-// database. It does not read the image.
+// [SBOM] is the only function. It returns the findings, and everything that limits their meaning:
+// packages that cannot be matched, files that could not be read, and the number of advisories in
+// the database. It does not read the image.
 package match
 
 import (
@@ -30,28 +30,29 @@ import (
 
 	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/vulndb"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Result is the result of matching one SBOM against the database.
 type Result struct {
-	Findings []policy.Finding
+	Findings []evidence.Finding
 	// Unmatched lists the packages that the matchers could not match, each with the reason.
-	Unmatched []policy.Unmatched
-	// Unknowns lists the files that the catalogers could not read. Class says whether the advisories
-	// of the distribution apply to them.
-	Unknowns []policy.Unknown
-	// Suppressed lists the matches that do not count, each with the reason.
-	Suppressed []policy.Suppressed
+	Unmatched []evidence.Unmatched
+	// Unknowns lists the files that the catalogers could not read. Class states whether the
+	// advisories of the distribution cover them.
+	Unknowns []evidence.Unknown
+	// Suppressed lists the matches that do not count as findings, each with the reason.
+	Suppressed []evidence.Suppressed
 	// Distribution is the distribution of the SBOM with its end of life, if known.
-	Distribution policy.Distribution
-	// Advisories counts the advisories in the database for these packages.
-	Advisories []policy.Advisories
+	Distribution evidence.Distribution
+	// Advisories has the numbers of advisories in the database that are relevant for these
+	// packages.
+	Advisories []evidence.Advisories
 }
 
-// SBOM matches an SBOM against the database. If grype only logs a problem or ignores it, SBOM returns
-// an error or an entry in Unmatched. Without this, an unreadable database, an unknown
-// distribution and an incomparable version would all look like "no findings".
+// SBOM matches an SBOM against the database. If grype only logs or ignores a problem, SBOM returns
+// an error or adds an entry to Unmatched. Otherwise an unreadable database, an unknown distribution
+// and an incomparable version would all look like "no findings".
 func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) {
 	release := s.Syft().Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
@@ -79,14 +80,14 @@ func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) 
 		return nil, fmt.Errorf("reading the vulnerability database while matching %s: %w", s.Digest, err)
 	}
 
-	out := &Result{Findings: []policy.Finding{}, Suppressed: []policy.Suppressed{}, Distribution: s.Distribution}
+	out := &Result{Findings: []evidence.Finding{}, Suppressed: []evidence.Suppressed{}, Distribution: s.Distribution}
 	for _, one := range found.Sorted() {
 		f, err := toFinding(one)
 		if err != nil {
 			return nil, err
 		}
 		if reason := kernelHeaders(one); reason != "" {
-			out.Suppressed = append(out.Suppressed, policy.Suppressed{Finding: f, Reason: reason})
+			out.Suppressed = append(out.Suppressed, evidence.Suppressed{Finding: f, Reason: reason})
 			continue
 		}
 		out.Findings = append(out.Findings, f)
@@ -96,7 +97,7 @@ func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) 
 		if err != nil {
 			return nil, err
 		}
-		out.Suppressed = append(out.Suppressed, policy.Suppressed{Finding: f, Reason: ignoreReason(one)})
+		out.Suppressed = append(out.Suppressed, evidence.Suppressed{Finding: f, Reason: ignoreReason(one)})
 	}
 	if err := out.addGaps(ctx, db, s, d, pkgs); err != nil {
 		return nil, err
@@ -109,8 +110,8 @@ func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) 
 	return out, nil
 }
 
-// searchedNames returns the names under which the matchers look up the packages and their source
-// packages.
+// searchedNames returns the names that the matchers search for: the names of the packages and of
+// their source packages.
 func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string {
 	var names []string
 	for _, p := range pkgs {
@@ -123,8 +124,8 @@ func searchedNames(provider vulnerability.Provider, pkgs []pkg.Package) []string
 }
 
 // matchablePackages converts syft's packages to grype's, as the grype command does. A package
-// without a distribution gets the image's distribution. Packages that duplicate a package of the
-// distribution are removed.
+// without a distribution gets the distribution of the image. Packages that duplicate a package of
+// the distribution are removed.
 func matchablePackages(s *catalog.SBOM, d *distro.Distro) []pkg.Package {
 	ptrs := pkg.FromPackages(s.SyftPackages(), s.Syft().Relationships, pkg.SynthesisConfig{})
 	for _, p := range ptrs {
@@ -143,8 +144,8 @@ func ownedByDistribution(p *pkg.Package) bool {
 		if owner == nil || owner.Distro == nil {
 			return false
 		}
-		// Names can differ between the two ("python" and "python3.11"). Versions differ only by the
-		// packager's suffix.
+		// The names of the two packages can differ ("python" and "python3.11"). Their versions
+		// differ only by the packager's suffix.
 		if !strings.HasPrefix(owner.Version, p.Version) && !strings.HasPrefix(p.Version, owner.Version) {
 			return false
 		}
@@ -158,7 +159,7 @@ func ownedByDistribution(p *pkg.Package) bool {
 // listsUnfixed reports whether a distribution also publishes advisories for vulnerabilities that it
 // has not fixed. Only then does a missing advisory mean that a package is not affected.
 func listsUnfixed(d *distro.Distro) bool {
-	if d.Type == distro.AmazonLinux { // is like RHEL by its os-release, but not by its feed
+	if d.Type == distro.AmazonLinux { // os-release says that it is like RHEL, but its feed lists only fixed vulnerabilities
 		return false
 	}
 	for _, known := range []distro.Type{distro.ArchLinux, distro.Azure, distro.Debian, distro.Mariner, distro.RedHat, distro.Ubuntu} {
@@ -171,8 +172,8 @@ func listsUnfixed(d *distro.Distro) bool {
 	return false
 }
 
-// strictMatchers returns grype's matchers with the defaults of the grype command. None of them uses
-// the network. Each fails on any error.
+// strictMatchers returns grype's matchers with the defaults of the grype command. No matcher uses
+// the network. Every error of a matcher is fatal.
 func strictMatchers() []match.Matcher {
 	all := matcher.NewDefaultMatchers(matcher.Config{
 		Java:   java.MatcherConfig{ExternalSearchConfig: java.ExternalSearchConfig{SearchMavenUpstream: false}},
@@ -187,8 +188,8 @@ func strictMatchers() []match.Matcher {
 	return all
 }
 
-// strictMatcher makes every error of a matcher fatal. For other errors grype returns fewer matches
-// and a nil error.
+// strictMatcher makes every error of a matcher fatal. For an error that is not fatal, grype returns
+// fewer matches and a nil error.
 type strictMatcher struct{ match.Matcher }
 
 func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.Match, []match.IgnoreFilter, error) {
@@ -199,24 +200,24 @@ func (m strictMatcher) Match(vp vulnerability.Provider, p pkg.Package) ([]match.
 	return found, filters, err
 }
 
-func packageOf(p pkg.Package) policy.Package {
-	out := policy.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
+func packageOf(p pkg.Package) evidence.Package {
+	out := evidence.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	for _, l := range p.Locations.ToSlice() {
-		out.Found = append(out.Found, policy.Location{Path: l.RealPath, Layer: l.FileSystemID})
+		out.Found = append(out.Found, evidence.Location{Path: l.RealPath, Layer: l.FileSystemID})
 	}
 	return out
 }
 
-func toFinding(m match.Match) (policy.Finding, error) {
+func toFinding(m match.Match) (evidence.Finding, error) {
 	v := m.Vulnerability
-	f := policy.Finding{
+	f := evidence.Finding{
 		ID:        v.ID,
 		Package:   packageOf(m.Package),
 		Namespace: v.Namespace,
 		FixState:  fixState(v.Fix.State),
 		Fixes:     fixes(v.Fix),
 		Published: vulndb.Published(v),
-		Matched:   []policy.Match{},
+		Matched:   []evidence.Match{},
 	}
 	for _, related := range v.RelatedVulnerabilities {
 		if related.ID != v.ID && !slices.Contains(f.Aliases, related.ID) {
@@ -226,10 +227,10 @@ func toFinding(m match.Match) (policy.Finding, error) {
 	slices.Sort(f.Aliases)
 	if md := v.Metadata; md != nil {
 		// An invalid severity stays unknown. An unknown severity matches every threshold.
-		f.Severity, _ = policy.ParseSeverity(md.Severity)
+		f.Severity, _ = evidence.ParseSeverity(md.Severity)
 		f.URL, f.Description = md.DataSource, md.Description
 		for _, c := range md.Cvss {
-			f.CVSS = append(f.CVSS, policy.CVSS{Version: c.Version, Vector: c.Vector, Score: c.Metrics.BaseScore, Source: c.Source})
+			f.CVSS = append(f.CVSS, evidence.CVSS{Version: c.Version, Vector: c.Vector, Score: c.Metrics.BaseScore, Source: c.Source})
 		}
 		f.EPSS = highestEPSS(md.EPSS)
 		f.KEV = earliestKEV(md.KnownExploited)
@@ -237,28 +238,28 @@ func toFinding(m match.Match) (policy.Finding, error) {
 	for _, d := range m.Details {
 		one, err := toMatch(d)
 		if err != nil {
-			return f, fmt.Errorf("reading how %s was matched to %s: %w", v.ID, m.Package.Name, err)
+			return f, fmt.Errorf("reading the details of the match of %s with package %s: %w", v.ID, m.Package.Name, err)
 		}
 		f.Matched = append(f.Matched, one)
 	}
 	return f, nil
 }
 
-func fixState(s vulnerability.FixState) policy.FixState {
+func fixState(s vulnerability.FixState) evidence.FixState {
 	switch s {
 	case vulnerability.FixStateFixed:
-		return policy.FixAvailable
+		return evidence.FixAvailable
 	case vulnerability.FixStateNotFixed:
-		return policy.FixNone
+		return evidence.FixNone
 	case vulnerability.FixStateWontFix:
-		return policy.FixWont
+		return evidence.FixWont
 	}
-	return policy.FixUnknown
+	return evidence.FixUnknown
 }
 
-// fixes returns each fixed version with the first day of its availability.
-func fixes(fix vulnerability.Fix) []policy.Fix {
-	var out []policy.Fix
+// fixes returns each fixed version with the earliest date of its availability.
+func fixes(fix vulnerability.Fix) []evidence.Fix {
+	var out []evidence.Fix
 	for _, v := range fix.Versions {
 		var first time.Time
 		for _, a := range fix.Available {
@@ -266,25 +267,25 @@ func fixes(fix vulnerability.Fix) []policy.Fix {
 				first = a.Date
 			}
 		}
-		out = append(out, policy.Fix{Version: v, Available: first})
+		out = append(out, evidence.Fix{Version: v, Available: first})
 	}
 	return out
 }
 
-func highestEPSS(all []vulnerability.EPSS) *policy.EPSS {
-	var out *policy.EPSS
+func highestEPSS(all []vulnerability.EPSS) *evidence.EPSS {
+	var out *evidence.EPSS
 	for _, e := range all {
 		if out == nil || e.EPSS > out.Score {
-			out = &policy.EPSS{Score: e.EPSS, Percentile: e.Percentile, Date: e.Date}
+			out = &evidence.EPSS{Score: e.EPSS, Percentile: e.Percentile, Date: e.Date}
 		}
 	}
 	return out
 }
 
-func earliestKEV(all []vulnerability.KnownExploited) *policy.KEV {
-	var out *policy.KEV
+func earliestKEV(all []vulnerability.KnownExploited) *evidence.KEV {
+	var out *evidence.KEV
 	for _, k := range all {
-		one := policy.KEV{Ransomware: strings.EqualFold(k.KnownRansomwareCampaignUse, "known")}
+		one := evidence.KEV{Ransomware: strings.EqualFold(k.KnownRansomwareCampaignUse, "known")}
 		if k.DateAdded != nil {
 			one.Added = *k.DateAdded
 		}
@@ -303,8 +304,8 @@ func earliestKEV(all []vulnerability.KnownExploited) *policy.KEV {
 	return out
 }
 
-func toMatch(d match.Detail) (policy.Match, error) {
-	out := policy.Match{Type: string(d.Type), Matcher: string(d.Matcher)}
+func toMatch(d match.Detail) (evidence.Match, error) {
+	out := evidence.Match{Type: string(d.Type), Matcher: string(d.Matcher)}
 	switch found := d.Found.(type) {
 	case match.DistroResult:
 		out.Constraint = found.VersionConstraint
@@ -313,7 +314,7 @@ func toMatch(d match.Detail) (policy.Match, error) {
 	case match.CPEResult:
 		out.Constraint = found.VersionConstraint
 	default:
-		return out, fmt.Errorf("unexpected detail %T", d.Found)
+		return out, fmt.Errorf("unexpected type %T of the match detail", d.Found)
 	}
 	switch by := d.SearchedBy.(type) {
 	case match.DistroParameters:
@@ -329,17 +330,17 @@ func toMatch(d match.Detail) (policy.Match, error) {
 	return out, nil
 }
 
-// kernelHeaderNames match, by package type, packages that have the kernel's version but none of its
-// code. The grype command drops them with ignore rules. imagegate does not use those rules, because
-// they can hide more than intended.
+// kernelHeaderNames match the names of packages that have the kernel's version but contain none of
+// its code, by package type. The grype command drops their findings with ignore rules. imagegate
+// does not use those rules, because they can hide more than intended.
 var kernelHeaderNames = map[syftpkg.Type]*regexp.Regexp{
 	syftpkg.RpmPkg: regexp.MustCompile(`^kernel-headers$`),
 	syftpkg.DebPkg: regexp.MustCompile(`^(linux(-.*)?-headers-.*|linux-libc-dev|linux-kbuild-.*)$`),
 }
 
-// kernelHeaders returns why a match on a package of kernel headers does not count, or "". It
-// applies only to matches through the kernel's source package. An advisory that names the headers
-// package still counts.
+// kernelHeaders returns the reason why a match on a package of kernel headers does not count, or
+// "". Only matches through the kernel's source package do not count. An advisory that names the
+// headers package itself still counts.
 func kernelHeaders(m match.Match) string {
 	names, ok := kernelHeaderNames[m.Package.Type]
 	if !ok || !names.MatchString(m.Package.Name) || len(m.Details) == 0 {
@@ -354,7 +355,7 @@ func kernelHeaders(m match.Match) string {
 	if !slices.ContainsFunc(m.Package.Upstreams, fromKernel) {
 		return ""
 	}
-	return "kernel headers contain no kernel code"
+	return "kernel vulnerabilities do not apply: the package contains only kernel headers"
 }
 
 func ignoreReason(m match.IgnoredMatch) string {

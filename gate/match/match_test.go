@@ -20,7 +20,7 @@ func TestMatcherErrorIsNotSwallowed(t *testing.T) {
 	m := grype.VulnerabilityMatcher{Matchers: []match.Matcher{failing{broken}}}
 	pkgs := []pkg.Package{{Name: "json-schema", Version: "0.3.0", Type: syftpkg.NpmPkg}}
 	if _, _, err := m.FindMatches(pkgs, pkg.Context{}); err != nil {
-		t.Fatalf("grype reports it itself by now, and the wrapper can go: %v", err)
+		t.Fatalf("grype now returns the error itself, so strictMatcher can be removed: %v", err)
 	}
 	m.Matchers = []match.Matcher{strictMatcher{failing{broken}}}
 	if _, _, err := m.FindMatches(pkgs, pkg.Context{}); err == nil || !strings.Contains(err.Error(), broken.Error()) {
@@ -36,9 +36,9 @@ func (f failing) Match(vulnerability.Provider, pkg.Package) ([]match.Match, []ma
 	return nil, nil, f.err
 }
 
-// TestKernelHeadersAreSuppressedAndListed checks that findings for the kernel are suppressed for
-// packages of kernel headers, which have the kernel's version but none of its code. A finding that
-// names such a package directly stays.
+// TestKernelHeadersAreSuppressedAndListed checks that kernel findings are suppressed for packages
+// of kernel headers, because these packages contain none of the kernel's code. A finding whose
+// advisory names such a package directly is kept.
 func TestKernelHeadersAreSuppressedAndListed(t *testing.T) {
 	upstream := []pkg.UpstreamPackage{{Name: "linux"}}
 	for name, c := range map[string]struct {

@@ -5,14 +5,14 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // confidentialLabel matches names of labels such as "deploy.token" and "com.example.db-password".
 var confidentialLabel = regexp.MustCompile(`(?i)(?:^|[._/-])(?:pass|passwd|password|passphrase|pwd|secrets?|tokens?|credentials?|auth|api[._-]?keys?|(?:access|private|secret|signing|encryption)[._-]?keys?)$`)
 
 // HiddenLabels returns the names of the labels whose values must not be shown, sorted, or nil. It
-// hides more than Find reports, because hiding a value denies nothing.
+// includes more labels than Find reports, because hiding a value denies no image.
 func (d *Detector) HiddenLabels(labels map[string]string) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		if d.isSensitive(name, labels[name]) {
@@ -31,10 +31,10 @@ func (d *Detector) isSensitive(name, value string) bool {
 
 var privateKeyHeader = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`)
 
-// Public returns a text from an image, or policy.HiddenValue if the text looks like a credential.
+// Public returns a text from an image, or evidence.HiddenValue if the text looks like a credential.
 func (d *Detector) Public(text string) string {
 	if userinfo.MatchString(text) || len(d.Text(text)) > 0 || hasRandom(text) {
-		return policy.HiddenValue
+		return evidence.HiddenValue
 	}
 	return text
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// pair is a NAME=value in a line of the history.
+// pair is an assignment NAME=value in a line of the image's history.
 type pair struct {
 	what        string // "variable", "label" or "build argument"
 	name, value string
@@ -24,12 +24,13 @@ var (
 	space      = regexp.MustCompile(`\s`)
 )
 
-// instructions are the Dockerfile instructions that consist only of names and values.
+// instructions are the Dockerfile instructions that consist only of names and values. The values of
+// the map describe the names.
 var instructions = map[string]string{"ENV": "variable", "LABEL": "label", "ARG": "build argument"}
 
-// parseHistory splits a line of the history into names with values, and the rest. It supports the
-// formats of Docker's builder, BuildKit, Buildah and Kaniko. A line does not mark the end of a
-// value with spaces, so the value ends at the next " NAME=".
+// parseHistory splits a line of the history into assignments and the remaining text. It supports
+// the formats of Docker's builder, BuildKit, Buildah and Kaniko. A line does not mark the end of a
+// value with spaces, so a value ends at the next " NAME=".
 func parseHistory(line string) (pairs []pair, rest string) {
 	line = strings.TrimSpace(line)
 	line = nop.ReplaceAllString(line, "")
@@ -60,7 +61,7 @@ func cutSpace(s string) (first, rest string) {
 	return s, ""
 }
 
-// pairsOf parses "A=1 B=2", or "A 1" from old Dockerfiles. rest is text that has neither form.
+// pairsOf parses "A=1 B=2", or "A 1" as in old Dockerfiles. rest is the text that has neither form.
 func pairsOf(what, s string) (out []pair, rest string) {
 	if name, value := cutSpace(s); name != "" && !strings.Contains(name, "=") {
 		return []pair{{what, unquoted(name), value}}, ""
@@ -113,8 +114,8 @@ func argumentsOf(n int, s string) (out []pair, rest string) {
 	return out, s
 }
 
-// endOfArguments returns the end of the last build argument's value: before the shell, or before a
-// path, or at the first space.
+// endOfArguments returns the end of the last build argument's value: the position of the shell,
+// else of the next absolute path, else of the first space.
 func endOfArguments(s string) int {
 	for _, before := range []*regexp.Regexp{shell, anyCommand, space} {
 		if at := before.FindStringIndex(s); at != nil {

@@ -1,8 +1,8 @@
 // Package secrets finds credentials in the configuration of an image: variables, labels and
 // history. [New] returns a [Detector], and [Detector.Find] checks a whole configuration.
 //
-// The forms of well-known credentials come from the rules of gitleaks. This package adds forms that
-// gitleaks lacks, names of variables that hold credentials, and values that are public or
+// The rules of gitleaks recognize well-known credentials by their form. This package adds forms
+// that gitleaks lacks, and names that suggest credentials. It ignores values that are public or
 // placeholders. It treats NAME=value the same in every place, and never returns a value.
 package secrets
 
@@ -15,10 +15,10 @@ import (
 
 	"github.com/zricethezav/gitleaks/v8/detect"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Kinds of credentials without a rule in gitleaks. All other kinds are names of gitleaks rules,
+// Kinds of credentials that have no rule in gitleaks. All other kinds are names of gitleaks rules,
 // such as "github-pat".
 const (
 	// KindConfidentialName is a value whose name suggests a credential, such as DB_PASSWORD.
@@ -31,7 +31,8 @@ const (
 	KindPrivateKey = "private-key"
 )
 
-// guess is the gitleaks rule for a random value whose name has "key", "auth" or similar.
+// guess is the gitleaks rule for a random value whose name contains "key", "auth" or a similar
+// word. A match of this rule alone is uncertain.
 const guess = "generic-api-key"
 
 // Config has the texts of an image's configuration.
@@ -43,7 +44,7 @@ type Config struct {
 
 // Detector finds credentials. It is safe for concurrent use.
 type Detector struct {
-	mu    sync.Mutex // the rules can check only one text at a time
+	mu    sync.Mutex // gitleaks can check only one text at a time
 	rules *detect.Detector
 }
 
@@ -53,19 +54,19 @@ func New() (*Detector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the rules for credentials: %w", err)
 	}
-	// A comment in an image must not disable a rule.
+	// A comment such as "gitleaks:allow" in an image must not disable a rule.
 	rules.IgnoreGitleaksAllow = true
 	return &Detector{rules: rules}, nil
 }
 
-// Find returns the places in a configuration that hold a credential: variables in the image's
-// order, labels sorted by name, then the history. It returns the place and the kind, never the
-// value.
-func (d *Detector) Find(c Config) []policy.Secret {
-	out := []policy.Secret{}
+// Find returns the places in a configuration that contain a credential: variables in the image's
+// order, labels sorted by name, then the lines of the history. A result has the place and the kind,
+// but never the value.
+func (d *Detector) Find(c Config) []evidence.Secret {
+	out := []evidence.Secret{}
 	add := func(kinds []string, where string) {
 		for _, kind := range kinds {
-			if s := (policy.Secret{Where: where, Kind: kind}); !slices.Contains(out, s) {
+			if s := (evidence.Secret{Where: where, Kind: kind}); !slices.Contains(out, s) {
 				out = append(out, s)
 			}
 		}
@@ -116,7 +117,8 @@ func (d *Detector) Text(text string) []string {
 	return unique(kinds)
 }
 
-// known returns the kinds with a known form, and separately the guesses.
+// known returns the kinds of the credentials with a known form, and separately the uncertain
+// matches.
 func (d *Detector) known(text string) (kinds, guesses []string) {
 	for _, t := range append([]string{text}, decoded(text)...) {
 		k, g := d.byRule(t)
@@ -125,7 +127,7 @@ func (d *Detector) known(text string) (kinds, guesses []string) {
 	return kinds, guesses
 }
 
-// byRule applies the rules of gitleaks, and drops values that are public or placeholders.
+// byRule applies the rules of gitleaks, and ignores values that are public or placeholders.
 func (d *Detector) byRule(text string) (kinds, guesses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,10 +9,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// shared is compiled once for all tests.
+// shared is the detector for all tests. Its rules are compiled once.
 var shared = sync.OnceValues(New)
 
 func load(t *testing.T) *Detector {
@@ -167,7 +167,7 @@ func TestOfficialHistoryHasNoCredentials(t *testing.T) {
 	}
 }
 
-// pem is an unused private key.
+// pem is a private key that is not used anywhere.
 const pem = "-----BEGIN EC PRIVATE" + " KEY-----\nMHcCAQEEIBIbqTz9hXMLhLAkXhXoOyJbqDzpHWR9h3UG5GQAUq8hoAoGCCqGSM49\nAwEHoUQDQgAEk7sXGPHFUbZ6kgf6Uaw3RkF0lQh9hVbyMpjF0T5u6PZ4f0qWZbXT\n-----END EC PRIVATE" + " KEY-----"
 
 const jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkoiLCJpYXQiOjE1MTYyMzkwMjJ9.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
@@ -237,7 +237,7 @@ func TestCredentialIsFoundInEveryPlace(t *testing.T) {
 
 func TestCredentialInACommandIsFound(t *testing.T) {
 	d := load(t)
-	for line, want := range map[string]policy.Secret{
+	for line, want := range map[string]evidence.Secret{
 		"|1 NPM_TOKEN=npm" + "_8f3KqL2mN9pR4sT6vW8xY1zA3bC5dE7fG9hJ RUN npm ci":             {Where: "line 1 of the history, build argument NPM_TOKEN", Kind: "npm-access-token"},
 		"|2 TOKEN=abc DEBUG=1 /bin/sh -c npm ci":                                            {Where: "line 1 of the history, build argument TOKEN", Kind: KindConfidentialName},
 		"RUN |1 TOKEN=abc /bin/bash -o pipefail -c npm ci # buildkit":                       {Where: "line 1 of the history, build argument TOKEN", Kind: KindConfidentialName},
@@ -257,14 +257,14 @@ func TestCredentialInACommandIsFound(t *testing.T) {
 		"/bin/sh -c x=ghp" + "_016c7e1d3b7d4f3e9c1a5b2d8f0e4c6a9b7d #(nop) ENV A=b":         {Where: "line 1 of the history", Kind: "github-pat"},
 		"X=ghp" + "_016c7e1d3b7d4f3e9c1a5b2d8f0e4c6a9b7d # gitleaks:allow":                  {Where: "line 1 of the history", Kind: "github-pat"},
 	} {
-		if got := d.Find(Config{History: []string{line}}); !slices.Equal(got, []policy.Secret{want}) {
+		if got := d.Find(Config{History: []string{line}}); !slices.Equal(got, []evidence.Secret{want}) {
 			t.Errorf("%s\n%+v, want %+v", line, got, want)
 		}
 	}
 }
 
-// TestPlaceDoesNotChangeTheResult uses random names and values: the results for a variable, a label and
-// the history are always equal.
+// TestPlaceDoesNotChangeTheResult checks that the results for a variable, a label and a line of the
+// history are equal, with random names and values.
 func TestPlaceDoesNotChangeTheResult(t *testing.T) {
 	d := load(t)
 	seed := rand.Uint64()
@@ -340,7 +340,7 @@ func TestHiddenLabelsAreAtLeastTheReportedOnes(t *testing.T) {
 		if got := d.HiddenLabels(map[string]string{name: value, "title": "app"}); !slices.Equal(got, []string{name}) {
 			t.Errorf("%s: %v", assignment, got)
 		}
-		if strings.HasPrefix(assignment, "X=") && d.Public(value) != policy.HiddenValue {
+		if strings.HasPrefix(assignment, "X=") && d.Public(value) != evidence.HiddenValue {
 			t.Errorf("%s is shown", assignment)
 		}
 	}

@@ -9,9 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// Names.
+// Functions and patterns for names.
 
-// wordsOf splits a name into lower-case words: "deploy.dbPassword" is deploy, db, password.
+// wordsOf splits a name into lower-case words: the words of "deploy.dbPassword" are deploy, db and
+// password.
 func wordsOf(name string) []string {
 	var out []string
 	var word strings.Builder
@@ -38,14 +39,14 @@ func wordsOf(name string) []string {
 }
 
 var (
-	// confidentialWords match the last word of a credential's name.
+	// confidentialWords matches the last word of a name that suggests a credential.
 	confidentialWords = regexp.MustCompile(`^(?:\w*(?:password|passwd|passphrase)|pass|pwd|secret|token|credentials?|creds|(?:api|access|secret|private|encryption|master)key|(?:access|api|auth|bearer|refresh)token)$`)
-	// keyOwners match the word before a final "key" in a credential's name.
+	// keyOwners matches the word before a final "key" in a name that suggests a credential.
 	keyOwners = regexp.MustCompile(`^(?:secret|api|access|private|encryption|master|auth|account|storage|session|jwt|hmac|cookie)$`)
-	// publicWords match words in names of key IDs, fingerprints and checksums.
+	// publicWords matches words in the names of key IDs, fingerprints and checksums.
 	publicWords = regexp.MustCompile(`^(?:\w*(?:gpg|pgp)\w*|gnupg|keyrings?|keyserver|sha|sha[0-9]+(?:sum)?s?|checksums?|digests?|fingerprints?|thumbprints?|md5(?:sum)?|commit|rev|revision|integrity|pubkeys?|public|publishable|keyids?)$`)
-	// placeWords match the last word of a name whose value is the place or the kind of a
-	// credential.
+	// placeWords matches the last word of a name whose value is the place or the kind of a
+	// credential, not the credential itself.
 	placeWords = regexp.MustCompile(`^(?:ids?|files?|paths?|dir|directory|folder|urls?|uris?|host|name|version|user|username|type|mode|alg|algorithm|ttl|size|length|count|enabled|format|ref|issuer|endpoint|port|region|location|prefix|header)$`)
 )
 
@@ -72,33 +73,33 @@ func isPublicName(name string) bool {
 	return slices.ContainsFunc(words, publicWords.MatchString) || len(words) > 0 && placeWords.MatchString(words[len(words)-1])
 }
 
-// Values.
+// Functions and patterns for values.
 
 var (
 	hexadecimal = regexp.MustCompile(`^[0-9A-Fa-f-]+$`)
 	// keyID matches the ID or the fingerprint of an OpenPGP key.
 	keyID = regexp.MustCompile(`^(?:0x)?(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40})$`)
-	// publicForm matches public keys, certificates and checksums: OpenSSH, PEM, minisign, age, and
-	// subresource integrity.
+	// publicForm matches public keys, certificates and checksums in the formats of OpenSSH, PEM,
+	// minisign, age and subresource integrity.
 	publicForm = regexp.MustCompile(`^(?:(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+(?: AAAA|$)|-----BEGIN (?:[A-Z0-9]+ )*(?:PUBLIC KEY|CERTIFICATE)|sha(?:1|256|384|512)[-:]|RW[A-Za-z0-9+/]{54}$|age1[a-z0-9]{58}$)`)
-	// reference matches a value that refers to another place: a variable, a command, a template, or
-	// a secret store.
+	// reference matches a value that only refers to another place, such as a variable, a command, a
+	// template or a secret store.
 	reference = regexp.MustCompile("^(?:\\$\\w+|\\$\\{[^}]*\\}|\\$\\(.*\\)|\\$\\{\\{.*\\}\\}|`.*`|%\\w+%|\\{\\{.*\\}\\}|<.*>|\\[[\\w -]+\\]|\\(\\(.*\\)\\)|#\\{.*\\}#?|__\\w+__|@{1,2}\\w+@{1,2}|vault:.*|(?:op|ssm|file|env|secret|secretref|keyvault|awssm|gcpsm)://.*|arn:aws.*|(?:id|type|src|source|env)=.*)$")
 	// encrypted matches a value that only its owner can decrypt.
 	encrypted = regexp.MustCompile(`^(?:ENC[\[(].*[\])]|\{cipher\}.*|\$ANSIBLE_VAULT;.*)$`)
-	// defaulted matches a variable with a default. The default is then checked as the value.
+	// defaulted matches a variable with a default value. The default value is then checked.
 	defaulted = regexp.MustCompile(`^\$\{\w+:?[-=]([^}]*)\}$`)
 	localPath = regexp.MustCompile(`^(?:[A-Za-z]:\\|\.{0,2}/|~/)\S*$`)
 	emptyWord = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|none|null|nil|undefined|unset|disabled|enabled|default|[0-9]{1,3})$`)
 	standIn   = regexp.MustCompile(`change(?:me|it|this)|placeholder|example|redacted|dummy|replace(?:me|this|with)|notasecret|fillme|fillin|^(?:insert|enter|paste|put|add|type|set|use|your).*here$|^(?:insert|enter|put|add|set|use|my)?your|^not(?:set|used|needed|required|real)$`)
 	filler    = regexp.MustCompile(`xxxx|XXXX`)
-	// standInWords match placeholders that are whole words.
+	// standInWords matches placeholders that are whole words.
 	standInWords = regexp.MustCompile(`^(?:fake|sample|todo|tbd|fixme|unused|x{2,3})$`)
 	userinfo     = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:[^/\s@]+@`)
 	tokens       = regexp.MustCompile(`[A-Za-z0-9+=]{24,}`)
 )
 
-// isHarmless reports whether a value is not a credential, even if its name suggests one.
+// isHarmless reports whether a value is certainly not a credential, even if its name suggests one.
 func isHarmless(name, value string) bool {
 	value = strings.TrimSpace(unquoted(value))
 	if m := defaulted.FindStringSubmatch(value); m != nil {
@@ -113,8 +114,9 @@ func isHarmless(name, value string) bool {
 	return compact(value) == compact(name)
 }
 
-// isStandIn reports whether a value is clearly a placeholder: changeme, placeholder, xxxx. Words
-// such as "password" and "secret" are not placeholders: they are weak passwords that may work.
+// isStandIn reports whether a value is clearly a placeholder, such as changeme, placeholder or
+// xxxx. Words such as "password" and "secret" are not placeholders, because they may be real but
+// weak passwords.
 func isStandIn(value string) bool {
 	short := compact(value)
 	if standIn.MatchString(short) || filler.MatchString(value) || slices.ContainsFunc(wordsOf(value), standInWords.MatchString) {
@@ -123,7 +125,7 @@ func isStandIn(value string) bool {
 	return strings.Trim(value, string([]rune(value + " ")[:1])) == "" // one repeated character
 }
 
-// compact keeps only letters and digits, in lower case.
+// compact returns only the letters and digits of s, in lower case.
 func compact(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -133,7 +135,7 @@ func compact(s string) string {
 	}, s)
 }
 
-// isPublicValue reports whether a value has a form that is public, such as a public key.
+// isPublicValue reports whether a value has the form of a public value, such as a public key.
 func isPublicValue(value string) bool { return publicForm.MatchString(value) }
 
 // isKeyID reports whether a value is a list of OpenPGP key IDs.
@@ -150,7 +152,7 @@ func unquoted(s string) string {
 }
 
 // isRandom reports whether a word has digits and letters of both cases, like a generated token.
-// Hexadecimal words do not count: commits, checksums and UUIDs are public.
+// Hexadecimal words do not count as random, because commits, checksums and UUIDs are public.
 func isRandom(word string) bool {
 	if hexadecimal.MatchString(word) {
 		return false
@@ -165,24 +167,25 @@ func hasRandom(text string) bool {
 	return slices.ContainsFunc(tokens.FindAllString(text, -1), isRandom)
 }
 
-// Forms that gitleaks has no rules for.
+// Patterns for credentials that gitleaks has no rules for.
 
 const separator = `(?:\s|\\[nr])`
 
 var (
-	// privateKey requires the first bytes of the key after the header. A command that only searches
-	// for the header does not match.
+	// privateKey matches the header of a private key and the first bytes of the key. So a command
+	// that only searches for the header does not match.
 	privateKey = regexp.MustCompile(`-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----` + separator + `*(?:[A-Z][A-Za-z-]+: [^\\\r\n]*` + separator + `+)*[A-Za-z0-9+/=]{16,}`)
 	address    = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^/\s@:"'<>]*):([^/\s@"'<>]+)@`)
 	mysql      = regexp.MustCompile(`(?:^|[\s"'=])([\w.-]+):([^\s@:/"']+)@(?:tcp|unix)\(`)
 	auth       = regexp.MustCompile(`\\?"auth\\?"\s*:\s*\\?"([A-Za-z0-9+/_=-]{4,})\\?"`)
 	authToken  = regexp.MustCompile(`\\?"(?:identitytoken|registrytoken)\\?"\s*:\s*\\?"([^"\\]{8,})`)
 	base64Text = regexp.MustCompile(`[A-Za-z0-9+/_-]{40,}={0,2}`)
-	code       = "*\\[]{}()|^" // in shell code and regular expressions, not in passwords of URLs
+	code       = "*\\[]{}()|^" // characters of shell code and regular expressions that passwords in URLs do not have
 )
 
-// prefixed are tokens with a prefix of their issuer. gitleaks has rules of the same names, but they
-// require an exact length and skip tokens that contain the alphabet.
+// prefixed has the patterns of tokens that begin with a prefix of their issuer, by kind. gitleaks
+// has rules of the same names, but they require an exact length and skip tokens that contain the
+// alphabet.
 var prefixed = map[string]*regexp.Regexp{
 	"aws-access-token":        regexp.MustCompile(`\b(?:AKIA|ASIA)([A-Z0-9]{16})\b`),
 	"github-pat":              regexp.MustCompile(`\bghp_([A-Za-z0-9]{36,})`),
@@ -198,7 +201,7 @@ var prefixed = map[string]*regexp.Regexp{
 	"docker-pat":              regexp.MustCompile(`\bdckr_pat_([\w-]{20,})`),
 }
 
-// minVariety is the minimum number of different characters in a token.
+// minVariety is the minimum number of different characters in a real token.
 const minVariety = 8
 
 func byPrefix(text string) (kinds []string) {
@@ -216,7 +219,7 @@ func byPrefix(text string) (kinds []string) {
 	return kinds
 }
 
-// byForm returns the kinds of credentials that the text contains, by their form.
+// byForm returns the kinds of credentials that the text contains, recognized by their form.
 func byForm(text string) (kinds []string) {
 	kinds = byPrefix(text)
 	if privateKey.MatchString(text) {
@@ -240,17 +243,19 @@ func byForm(text string) (kinds []string) {
 	return kinds
 }
 
-// documented matches userinfo as documentation writes it, such as "user:password".
+// documented matches a user and password that documentation uses as an example, such as
+// "user:password".
 var documented = regexp.MustCompile(`(?i)^['"]?(?:my)?(?:user|username|login|name):(?:my)?(?:pass|password|passwd|pwd|pw|secret|token)['"]?$`)
 
-// isHarmlessUserinfo reports whether the password in "user:password" is not a real one.
+// isHarmlessUserinfo reports whether the password in "user:password" is clearly not a real
+// password.
 func isHarmlessUserinfo(s string) bool {
 	s = unquoted(s)
 	_, password, _ := strings.Cut(s, ":")
 	return documented.MatchString(s) || strings.HasPrefix(password, "$") || strings.ContainsAny(password, "[]{}^\\|") || isHarmless("", password)
 }
 
-// decoded returns the readable texts that are in the text as base64.
+// decoded returns the readable texts that the text contains in base64.
 func decoded(text string) (out []string) {
 	for _, word := range base64Text.FindAllString(text, -1) {
 		if plain, ok := decodeBase64(word); ok {
@@ -270,7 +275,7 @@ func decodeBase64(s string) (string, bool) {
 	return string(plain), strings.IndexFunc(string(plain), isBinary) < 0
 }
 
-// Assignments inside a text.
+// Patterns for assignments inside a text.
 
 var (
 	assigned = regexp.MustCompile("(?:^|[\\s;&|(\"'`{,?/:\\\\])(?:-D|-{1,2})?([A-Za-z_][\\w.-]*)=(\"[^\"]*\"|'[^']*'|[^\\s;&|()<>\"'`]*)")
@@ -278,7 +283,7 @@ var (
 	inFlag   = regexp.MustCompile(`(?:^|\s)--(password|passphrase|token|secret|api-key|(?:access|auth|private)-token|client-secret)\s+("[^"]*"|'[^']*'|[^\s;&|()<>"'` + "`" + `-][^\s;&|()<>"'` + "`" + `]*)`)
 )
 
-// spoken match commands that take a password as an argument or on standard input.
+// spoken matches commands that take a password as an argument or on standard input.
 var spoken = []*regexp.Regexp{
 	regexp.MustCompile(`\bmachine\s+\S+\s+login\s+\S+\s+password\s+([^\s"'\\]+)`), // .netrc
 	regexp.MustCompile(`[\s"'][\w.-]+:([^\s"':|]+)["']?\s*\|\s*(?:sudo\s+)?chpasswd\b`),

@@ -8,19 +8,20 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// maxAdvisories limits how many advisories are counted for one distribution or package type. It
-// limits the time: a full database has millions of rows.
+// maxAdvisories is the maximum number of advisories that are counted for one distribution or
+// package type. It limits the time, because a full database has millions of rows.
 const maxAdvisories = 100_000
 
-// Advisories is a number of advisories. An advisory about several packages counts once for each.
+// Advisories is a number of advisories. An advisory about several packages counts once for each
+// package.
 type Advisories struct {
 	Count int
 	// AtLeast means that counting stopped at the limit.
 	AtLeast bool
 }
 
-// CountRelease returns the number of advisories for the packages of a distribution and its release.
-// It finds the release in the same way as Covers.
+// CountRelease returns the number of advisories for the packages of a distribution's release. It
+// finds the release as Covers does.
 func (db *DB) CountRelease(ctx context.Context, d *distro.Distro) (Advisories, error) {
 	if d == nil {
 		return Advisories{}, nil
@@ -38,8 +39,8 @@ func (db *DB) CountRelease(ctx context.Context, d *distro.Distro) (Advisories, e
 	})
 }
 
-// CountType returns the number of advisories that matchers find by the name of a package of type t,
-// as for CoversType.
+// CountType returns the number of advisories that matchers find by the name of a package of type t.
+// It counts the advisories that CoversType looks for.
 func (db *DB) CountType(ctx context.Context, t syftpkg.Type) (Advisories, error) {
 	return db.count("type "+string(t), func() (Advisories, error) {
 		return db.countRows(ctx, "SELECT 1 "+fromPackagesOfType, string(t), string(t))
@@ -51,7 +52,8 @@ func (db *DB) CountCPEs(ctx context.Context) (Advisories, error) {
 	return db.count("CPE", func() (Advisories, error) { return db.countRows(ctx, "SELECT 1 FROM affected_cpe_handles") })
 }
 
-// count caches the result of ask: the database does not change while it is open.
+// count calls ask and caches the result by the name what. The cache stays valid because the
+// database does not change while it is open.
 func (db *DB) count(what string, ask func() (Advisories, error)) (Advisories, error) {
 	db.coverage.mu.Lock()
 	defer db.coverage.mu.Unlock()

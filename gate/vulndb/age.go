@@ -6,22 +6,22 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // CheckAge returns an *UnusableError if the build of the database or the data of any provider is
-// older than maxAge. The error names the oldest. A fresh build of old data is as old as the data. A
-// missing date is refused, too.
+// older than maxAge. The error names the oldest of them. A fresh build of old data counts as old. A
+// missing date is also refused.
 //
-// A date that is further in the future than clock.Skew is refused: the clock of this machine is
-// wrong, or the clock of the machine that built the database.
-func CheckAge(info policy.Database, maxAge time.Duration, now time.Time) error {
+// A date that is further in the future than clock.Skew is refused: the clock of this machine or of
+// the machine that built the database is wrong.
+func CheckAge(info evidence.Database, maxAge time.Duration, now time.Time) error {
 	oldest, when := "the build", info.Built
 	if err := checkDate(oldest, when, now); err != nil {
 		return err
 	}
 	if len(info.Providers) == 0 {
-		return tooOld(errors.New("no provider states when its data was captured"))
+		return tooOld(errors.New("the database names no provider that states when its data was captured"))
 	}
 	for _, p := range info.Providers {
 		what := fmt.Sprintf("the data of provider %q", p.Name)

@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/clock"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestCheckAgeAcceptsFreshData(t *testing.T) {
-	info := policy.Database{Built: built.Add(-time.Hour), Providers: []policy.Provider{{Name: "nvd", Captured: built.Add(-24 * time.Hour)}}}
+	info := evidence.Database{Built: built.Add(-time.Hour), Providers: []evidence.Provider{{Name: "nvd", Captured: built.Add(-24 * time.Hour)}}}
 	for _, max := range []time.Duration{24 * time.Hour, 120 * time.Hour} {
 		if err := CheckAge(info, max, built); err != nil {
 			t.Errorf("with %s: %v", max, err)
@@ -23,7 +23,7 @@ func TestCheckAgeAcceptsFreshData(t *testing.T) {
 // TestFreshBuildOfOldDataIsNotFresh checks that CheckAge rejects a new build of old data. A check
 // of the build date alone would accept the old data.
 func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
-	info := policy.Database{Built: built, Providers: []policy.Provider{
+	info := evidence.Database{Built: built, Providers: []evidence.Provider{
 		{Name: "nvd", Captured: built},
 		{Name: "debian", Captured: built.Add(-300 * time.Hour)},
 		{Name: "kev", Captured: built.Add(-200 * time.Hour)},
@@ -34,20 +34,20 @@ func TestFreshBuildOfOldDataIsNotFresh(t *testing.T) {
 }
 
 func TestOldBuildIsNamed(t *testing.T) {
-	info := policy.Database{Built: built, Providers: []policy.Provider{{Name: "nvd", Captured: built.Add(time.Hour)}}}
+	info := evidence.Database{Built: built, Providers: []evidence.Provider{{Name: "nvd", Captured: built.Add(time.Hour)}}}
 	err := CheckAge(info, time.Hour, built.Add(2*time.Hour))
 	wantProblem(t, err, TooOld)
 	wantError(t, err, "the build")
 }
 
 func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
-	good := policy.Provider{Name: "nvd", Captured: built}
-	for name, info := range map[string]policy.Database{
+	good := evidence.Provider{Name: "nvd", Captured: built}
+	for name, info := range map[string]evidence.Database{
 		"nothing":            {},
-		"no build":           {Providers: []policy.Provider{good}},
+		"no build":           {Providers: []evidence.Provider{good}},
 		"no providers":       {Built: built},
-		"undated provider":   {Built: built, Providers: []policy.Provider{good, {Name: "kev"}}},
-		"zero allows no age": {Built: built.Add(-time.Second), Providers: []policy.Provider{good}},
+		"undated provider":   {Built: built, Providers: []evidence.Provider{good, {Name: "kev"}}},
+		"zero allows no age": {Built: built.Add(-time.Second), Providers: []evidence.Provider{good}},
 	} {
 		max := 120 * time.Hour
 		if name == "zero allows no age" {
@@ -62,9 +62,9 @@ func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
 func TestClockAheadIsADatabaseErrorAtOneLimit(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Second, clock.Skew, clock.Skew + 1, 30 * time.Minute, time.Hour, time.Hour + 1, 48 * time.Hour} {
 		future := built.Add(ahead)
-		for name, info := range map[string]policy.Database{
-			"build":    {Built: future, Providers: []policy.Provider{{Name: "nvd", Captured: built}}},
-			"provider": {Built: built, Providers: []policy.Provider{{Name: "nvd", Captured: built}, {Name: "kev", Captured: future}}},
+		for name, info := range map[string]evidence.Database{
+			"build":    {Built: future, Providers: []evidence.Provider{{Name: "nvd", Captured: built}}},
+			"provider": {Built: built, Providers: []evidence.Provider{{Name: "nvd", Captured: built}, {Name: "kev", Captured: future}}},
 		} {
 			err := CheckAge(info, 120*time.Hour, built)
 			if ahead <= clock.Skew {

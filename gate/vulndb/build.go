@@ -19,23 +19,24 @@ import (
 	"github.com/anchore/grype/grype/version"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // BuildOptions configure Build.
 type BuildOptions struct {
-	// From is the folder with the input. It has one folder for each provider, named as the
-	// provider. A provider's folder is one of two kinds: a workspace that vunnel wrote
-	// (metadata.json, and results with their listing), or records that people maintain. These are
-	// files that end in .json, at any depth. Each is a record in vunnel's envelope or a bare OSV
+	// From is the folder with the input. It has one folder for each provider, with the name of the
+	// provider. This folder has one of two forms. It can be a workspace that vunnel wrote:
+	// metadata.json, and results with their listing. Or it has records maintained by hand: files
+	// that end in .json, at any depth. Each file is a record in vunnel's envelope or a bare OSV
 	// document.
 	//
-	// Records maintained by hand count as captured at build time, because no upstream is newer. If
-	// they are a copy that may be out of date, put a file named "captured" next to them, with the
-	// time of the copy in RFC 3339.
+	// Records maintained by hand count as captured at build time, because no upstream can be newer.
+	// If they are a copy that may be out of date, put a file named "captured" next to them. It
+	// contains the time of the copy in RFC 3339.
 	From string
-	// To is the output: a folder that becomes a mirror, or a single archive if it ends in .tar.zst
-	// or .tar.gz. Update and grype accept the mirror as a feed if it is served over HTTP.
+	// To is the output. If it ends in .tar.zst or .tar.gz, it is a single archive. Otherwise it is
+	// a folder that becomes a mirror. Update and grype accept the mirror as a feed if it is served
+	// over HTTP.
 	To string
 	// TempDir is the folder for temporary files.
 	TempDir string
@@ -45,19 +46,20 @@ type BuildOptions struct {
 
 // BuildResult is the result of Build.
 type BuildResult struct {
-	// Archive is the path of the database archive, and Checksum its SHA-256, "sha256:<hex>".
+	// Archive is the path of the database archive. Checksum is its SHA-256 as "sha256:<hex>".
 	Archive  string
 	Checksum string
 	// Latest is the path of the mirror's latest.json. It is empty for a single archive.
 	Latest   string
-	Database policy.Database
+	Database evidence.Database
 	// Records counts the records of each provider.
 	Records map[string]int
 }
 
-// Build makes a database. Every record must end up in it. It is an error that names the file if
-// grype does not support a record, if a record names no package, or if its versions cannot be
-// compared. grype's own builder would log this and continue. On an error nothing is left behind.
+// Build makes a database that contains every record of the input. It returns an error that names
+// the file if grype does not support a record, if a record names no package, or if the versions in
+// a record cannot be compared. grype's own builder would log these problems and continue. After an
+// error nothing is left behind.
 func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	defer func() {
 		if err != nil {
@@ -66,11 +68,11 @@ func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	}()
 	switch {
 	case opts.Now == nil:
-		return nil, errors.New("no clock")
+		return nil, errors.New("no clock given")
 	case opts.To == "":
-		return nil, errors.New("no output file")
+		return nil, errors.New("no output given")
 	case opts.TempDir == "":
-		return nil, errors.New("no temporary directory")
+		return nil, errors.New("no temporary directory given")
 	}
 	now := opts.Now().UTC().Round(time.Second)
 	sources, err := readSources(ctx, opts.From, now)
@@ -125,7 +127,7 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	closed := false
 	defer func() {
 		if !closed {
-			// Only close the file; the caller removes it.
+			// Only close the file. The caller removes it.
 			_ = w.Close()
 		}
 	}()
@@ -153,11 +155,11 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	return counts, nil
 }
 
-// builder converts records to rows.
+// builder converts records to rows of the database.
 type builder struct {
 	writer     data.Writer
 	processors []data.Processor
-	ids        map[string]string // ID of a record maintained by hand, to its file
+	ids        map[string]string // files of the records maintained by hand, by provider and ID
 }
 
 func (b *builder) add(s source, r rawRecord) error {
@@ -173,7 +175,8 @@ func (b *builder) add(s source, r rawRecord) error {
 	return b.writer.Write(entries...)
 }
 
-// entries finds the processor that supports a record, and returns its rows.
+// entries returns the rows of a record. It uses the first of grype's processors that supports the
+// record.
 func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 	env, err := parseEnvelope(r.data)
 	if err != nil {
@@ -197,12 +200,12 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 		case len(entries) > 0, s.allowsNothing(env):
 			return entries, nil
 		case isOSV(env.Schema):
-			// grype interprets the records of known feeds, and skips all others.
+			// grype interprets OSV records of known feeds only, and skips all others.
 			return b.osv(s, r.name, env.Item)
 		}
-		return nil, errors.New("it is empty")
+		return nil, errors.New("the record is empty")
 	}
-	return nil, fmt.Errorf("its schema %q is not supported", env.Schema)
+	return nil, fmt.Errorf("schema %q of the record is not supported", env.Schema)
 }
 
 // osv converts an OSV document. The ID of a record maintained by hand must be unique.
@@ -212,13 +215,13 @@ func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, err
 		return nil, err
 	}
 	if !s.byHand && len(doc.Affected) == 0 {
-		// Feeds keep IDs of advisories that affect nothing.
+		// Feeds contain IDs of advisories that affect nothing.
 		return nil, nil
 	}
 	if s.byHand {
 		key := s.state.Provider + "\x00" + doc.ID
 		if other, ok := b.ids[key]; ok {
-			return nil, fmt.Errorf("its id %q is already used by %s", doc.ID, other)
+			return nil, fmt.Errorf("id %q is already used by %s", doc.ID, other)
 		}
 		b.ids[key] = name
 	}
@@ -229,10 +232,11 @@ func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, err
 func checkEntry(e data.Entry, byHand bool) error {
 	row, ok := e.Data.(transformers.RelatedEntries)
 	if !ok {
-		return fmt.Errorf("unexpected entry %T", e.Data)
+		return fmt.Errorf("unexpected type %T of a database entry", e.Data)
 	}
 	if h := row.VulnerabilityHandle; byHand && h != nil && h.Status == v6.VulnerabilityActive && len(row.Related) == 0 && h.ProviderID != "nvd" {
-		// NVD entries without packages are useful: their severities replace missing ones of others.
+		// NVD entries without packages are useful, because their severities replace missing
+		// severities of other records.
 		return fmt.Errorf("%q affects no package", h.Name)
 	}
 	for _, related := range row.Related {
@@ -255,19 +259,19 @@ func checkEntry(e data.Entry, byHand bool) error {
 				return err
 			}
 		default:
-			continue // KEV, EPSS, CWE, end of life: nothing to compare
+			continue // KEV, EPSS, CWE and end of life have no versions
 		}
 		if byHand && pkg != nil && !isPackageType(pkg.Ecosystem) {
 			return fmt.Errorf("ecosystem %q of package %q is unknown: its advisories would never match", pkg.Ecosystem, pkg.Name)
 		}
 		if blob == nil {
-			return errors.New("it affects a package but lists no versions")
+			return errors.New("the record affects a package but lists no versions")
 		}
 		typ := ""
 		if pkg != nil {
 			typ = pkg.Ecosystem
 		}
-		// NVD's ranges have no ecosystem, so no rules apply to them.
+		// NVD's ranges have no ecosystem, so the strict check does not apply to them.
 		if err := checkRanges(blob.Ranges, typ, byHand && typ != ""); err != nil {
 			return err
 		}
@@ -275,12 +279,12 @@ func checkEntry(e data.Entry, byHand bool) error {
 	return nil
 }
 
-// checkRanges refuses versions that grype cannot compare: when matching, it would drop the finding.
-// typ is the type of the package, or empty if there is none.
+// checkRanges refuses versions that grype cannot compare, because grype would drop their findings
+// during matching. typ is the type of the package, or empty without a package.
 //
-// If strict is true, checkRanges also refuses a range that grype's reader could not parse by the
-// rules of its ecosystem. Feeds have such ranges, and grype compares them loosely. In records
-// maintained by hand they are mistakes.
+// If strict is true, checkRanges also refuses a range that grype cannot parse with the rules of its
+// ecosystem. Feeds have such ranges, and grype compares them loosely. In records maintained by hand
+// they are mistakes.
 func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 	for _, r := range ranges {
 		if strict && r.Version.Type == version.UnknownFormat.String() && r.Version.Constraint != "" {
@@ -288,20 +292,21 @@ func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 		}
 		format := version.ParseFormat(r.Version.Type)
 		if strict && format == version.UnknownFormat {
-			// grype compares these with the format of the matched package.
+			// grype compares such versions with the format of the matched package.
 			format = grypepkg.VersionFormat(grypepkg.Package{Type: syftpkg.Type(typ)})
 		}
 		c, err := version.GetConstraint(r.Version.Constraint, format)
 		if err != nil {
-			return fmt.Errorf("the affected versions %q cannot be read: %w", r.Version.Constraint, err)
+			return fmt.Errorf("cannot parse the affected versions %q: %w", r.Version.Constraint, err)
 		}
-		// A constraint parses its versions only when it is compared with a version.
+		// A constraint parses its versions only during a comparison, so compare it with a sample
+		// version.
 		sample := version.New("1.0.0", format)
 		if format == version.UnknownFormat || sample.Validate() != nil {
 			continue
 		}
 		if _, err := c.Satisfied(sample); err != nil {
-			return fmt.Errorf("the affected versions %q cannot be compared: %w", r.Version.Constraint, err)
+			return fmt.Errorf("cannot compare the affected versions %q: %w", r.Version.Constraint, err)
 		}
 	}
 	return nil

@@ -77,7 +77,7 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	if want := time.Date(2026, 5, 30, 0, 0, 0, 0, time.UTC); !Published(v).Equal(want) {
 		t.Errorf("published %s", Published(v))
 	}
-	// The data of other feeds about its alias is used, too.
+	// The database also has data of other feeds about the alias.
 	if len(v.Metadata.KnownExploited) != 1 || len(v.Metadata.EPSS) != 1 {
 		t.Errorf("known exploits are %v, EPSS is %v", v.Metadata.KnownExploited, v.Metadata.EPSS)
 	}
@@ -92,7 +92,7 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 }
 
 // TestPrivateAdvisoryInAnEnvelopeIsNotSkipped checks that the build includes a private advisory in
-// vunnel's envelope. grype's own reader processes records in this envelope first.
+// vunnel's envelope. For such a record, Build tries grype's own processor first.
 func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 	envelope := `{"schema":"https://raw.githubusercontent.com/anchore/vunnel/main/schema/vulnerability/osv/schema-1.6.1.json",
 		"identifier":"acme/1","item":` + advisory + `}`
@@ -103,8 +103,8 @@ func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 }
 
 // TestPrivateAdvisoryForADistributionHidesNothing checks that a private advisory for a distribution
-// is found and does not hide the distribution's own feed. A row for a release without the codename
-// is never found, and would hide the feed.
+// is found and does not hide the distribution's own feed. Without the codename, the row of the
+// release would not be found and would hide the feed.
 func TestPrivateAdvisoryForADistributionHidesNothing(t *testing.T) {
 	text := strings.NewReplacer(`"npm"`, `"Debian:12"`, "@acme/parser", "acme-agent", "SEMVER", "ECOSYSTEM").Replace(advisory)
 	from := advisories(t, map[string]string{"1.json": text})
@@ -130,19 +130,19 @@ func TestUnusableRecordIsNotSkipped(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"no JSON":              {"{", "EOF"},
 		"two values":           {advisory + "{}", "data after"},
-		"empty object":         {"{}", "its id"},
+		"empty object":         {"{}", "invalid id"},
 		"list":                 {"[]", "cannot unmarshal"},
 		"misspelt field":       {replace(advisory, `"affected"`, `"afected"`), "afected"},
 		"unknown schema":       {`{"schema":"https://example.com/vulnerability/rumour/schema-1.0.0.json","item":{}}`, "rumour"},
 		"unknown version":      {`{"schema":"https://example.com/vulnerability/os/schema-9.0.0.json","item":{}}`, "not supported"},
 		"envelope lacks item":  {`{"schema":"https://example.com/vulnerability/os/schema-1.0.0.json"}`, "lacks"},
-		"nothing inside":       {`{"schema":"https://example.com/vulnerability/os/schema-1.0.0.json","item":{"Vulnerability":{}}}`, "it is empty"},
+		"nothing inside":       {`{"schema":"https://example.com/vulnerability/os/schema-1.0.0.json","item":{"Vulnerability":{}}}`, "the record is empty"},
 		"affects nothing, os":  {strings.ReplaceAll(replace(os, `"FixedIn":[{`, `"FixedIn":[],"Other":[{`), "VERSION", "1"), "affects no package"},
 		"apk version":          {replace(os, "debian:12", "alpine:3.18", "VERSION", "not a version", "FORMAT", "apk"), "not a version"},
 		"github range":         {replace(github, "ECOSYSTEM", "npm", "RANGE", ">= 1.2.x.y.z, < banana!"), "affected versions"},
 		"github ecosystem":     {replace(github, "ECOSYSTEM", "cobol", "RANGE", "< 1.2.3"), `"cobol"`},
-		"id with a line break": {replace(advisory, "ACME-2026-1", `ACME\n::error::`), "its id is"},
-		"no id":                {replace(advisory, `"id": "ACME-2026-1",`, ""), "its id is"},
+		"id with a line break": {replace(advisory, "ACME-2026-1", `ACME\n::error::`), "invalid id"},
+		"no id":                {replace(advisory, `"id": "ACME-2026-1",`, ""), "invalid id"},
 		"affects nothing":      {replace(advisory, `"id"`, `"affected": [], "id"`, `"affected": [{`, `"credits": [{`), "affects no package"},
 		"no package name":      {replace(advisory, "@acme/parser", ""), "no name"},
 		"unknown ecosystem":    {replace(advisory, `"npm"`, `"NPM"`), `"NPM"`},
@@ -152,7 +152,7 @@ func TestUnusableRecordIsNotSkipped(t *testing.T) {
 		"only commits":         {replace(advisory, "SEMVER", "GIT"), "no affected versions"},
 		"unknown range type":   {replace(advisory, "SEMVER", "SEMVAR"), "SEMVAR"},
 		"bad version":          {replace(advisory, "1.4.2", "one.four"), "one.four"},
-		"two versions":         {replace(advisory, "1.4.2", "1.4.2 || 1.0.0"), "not one version"},
+		"two versions":         {replace(advisory, "1.4.2", "1.4.2 || 1.0.0"), "not a single version"},
 		"fixed, not begun":     {replace(advisory, `{"introduced": "1.0.0"}, `, ""), "not introduced"},
 		"two in one event":     {replace(advisory, `{"introduced": "1.0.0"}, {`, `{"introduced": "1.0.0", `), "want one of"},
 		"limit":                {replace(advisory, `"fixed"`, `"limit"`), "want one of"},
@@ -190,7 +190,7 @@ func TestUnusableFolderIsNotSkipped(t *testing.T) {
 		want  string
 	}{
 		"nothing":             {nil, "no folder of a provider"},
-		"name of provider":    {map[string]string{"acme inc/1.json": advisory}, "provider's name"},
+		"name of provider":    {map[string]string{"acme inc/1.json": advisory}, "invalid provider name"},
 		"no records":          {map[string]string{"acme/README.md": "x"}, "no records"},
 		"record outside":      {map[string]string{"1.json": advisory}, "folder with the name of their provider"},
 		"YAML":                {map[string]string{"acme/1.json": advisory, "acme/2.yaml": "id: x"}, "2.yaml"},
@@ -230,7 +230,7 @@ func TestLinkedProviderIsNotSkipped(t *testing.T) {
 	wantError(t, err, "linked", "neither")
 }
 
-// workspaceOf writes records in vunnel's format.
+// workspaceOf writes a workspace in vunnel's format and returns its input folder.
 func workspaceOf(t *testing.T, name, store string, captured time.Time, items map[string]string) string {
 	t.Helper()
 	from := t.TempDir()
@@ -425,7 +425,7 @@ func TestBuildWritesASingleArchive(t *testing.T) {
 		dir := t.TempDir()
 		importFile(t, dir, b.Archive)
 		if openInfo(t, dir).Digest != b.Database.Digest {
-			t.Error("it is another database")
+			t.Error("the archive has another database")
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// child runs a job in this test binary when it is started as another process.
+// child runs a job. It is called when a test starts this test binary as another process.
 func child(job string, args []string) error {
 	ctx := context.Background()
 	switch dir := args[0]; job {
@@ -40,7 +40,7 @@ func child(job string, args []string) error {
 		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: stopped(built)})
 		return err
 	case "hang":
-		// Die during an import, while holding the lock and a temporary folder.
+		// Exit during an import, with the write lock and a temporary folder.
 		w, err := lockForWriting(ctx, dir)
 		if err != nil {
 			return err
@@ -57,7 +57,7 @@ func child(job string, args []string) error {
 	return fmt.Errorf("unknown job %q", job)
 }
 
-// readOnce opens the current database, and checks for an entry that all databases of the test have.
+// readOnce opens the current database and checks for an entry that all databases of the test have.
 func readOnce(ctx context.Context, dir string) error {
 	db, err := Open(ctx, dir)
 	if err != nil {
@@ -133,9 +133,9 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 	}
 }
 
-// TestLockOnARemovedFolderIsNotHeld checks that a lock on a removed folder does not count as held.
-// Between opening the lock file and getting the lock, the folder may be removed, and even created
-// again.
+// TestLockOnARemovedFolderIsNotHeld checks that a lock in a removed folder does not count as held.
+// The folder may be removed, and even created again, between opening the lock file and taking the
+// lock.
 func TestLockOnARemovedFolderIsNotHeld(t *testing.T) {
 	dir := install(t)
 	folder := currentFolder(t, dir)

@@ -14,17 +14,17 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// Covers reports whether the database has advisories for a distribution and its release. If it has
-// none, grype finds nothing in the distribution's packages and does not report this.
+// Covers reports whether the database has advisories for a distribution's release. If it has none,
+// grype finds nothing in the distribution's packages and does not report this.
 //
-// Covers searches as the matchers do, with the same aliases (RHEL's data is used for AlmaLinux) and
-// the same rule for rolling releases. Unlike the matchers, it does not accept the data of other
-// releases. An unknown minor version is covered only by data for the whole major version. Debian
-// and RHEL have such data, Alpine and Ubuntu do not.
+// Covers searches as the matchers do. It uses the same aliases (RHEL's data for AlmaLinux) and the
+// same rule for rolling releases. Unlike the matchers, it does not accept the data of other
+// releases. An unknown minor version is covered only if the database has data for the whole major
+// version. Debian and RHEL have such data, Alpine and Ubuntu do not.
 //
-// A support channel such as EUS counts only together with the release, because its advisories are
-// searched in addition. A distribution without a release counts as covered: it is matched against
-// all releases, which finds too much rather than too little.
+// A support channel such as EUS does not count on its own, because its advisories are only searched
+// in addition to those for the release. A distribution without a release counts as covered, because
+// it is matched against all releases. That finds too much rather than too little.
 func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 	if d == nil {
 		return false, nil
@@ -36,7 +36,7 @@ func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 	return len(rows) > 0, err
 }
 
-// specifier returns the query that the matchers use for a release.
+// specifier returns the query that the matchers use for the release of a distribution.
 func specifier(d *distro.Distro) v6.OSSpecifier {
 	return v6.OSSpecifier{
 		Name:             d.Name(),
@@ -56,9 +56,9 @@ type coverage struct {
 	counts map[string]Advisories
 }
 
-// fromPackagesOfType selects the advisories about packages of a type, which is passed twice.
-// grype's replacements of types apply: erlang-otp uses hex. The order of the join makes SQLite use
-// the index on ecosystems.
+// fromPackagesOfType selects the advisories about packages of a type. The query takes the type
+// twice. It applies grype's replacements of types; for example, erlang-otp uses hex. The order of
+// the join makes SQLite use the index on ecosystems.
 const fromPackagesOfType = `FROM packages CROSS JOIN affected_package_handles ON affected_package_handles.package_id = packages.id
 	WHERE packages.ecosystem = COALESCE(
 		(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
@@ -134,7 +134,8 @@ func (db *DB) exists(ctx context.Context, query string, args ...any) (found bool
 }
 
 // EndOfLife returns the first day without new advisories for a release, or the zero time if the
-// database has none. Aliases are not followed: AlmaLinux does not end with RHEL.
+// database has no date. It does not follow aliases, because AlmaLinux does not end on the same day
+// as RHEL.
 func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
 	if d == nil {
 		return time.Time{}, nil
@@ -143,8 +144,8 @@ func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
 	if err != nil || day != nil {
 		return dateOf(day), err
 	}
-	// grype searches only for the exact release. So it never finds the date of RHEL 9.4 or Debian
-	// 12.5, which is stored for the major version.
+	// grype searches only for the exact release. So it does not find the date of RHEL 9.4 or Debian
+	// 12.5, because their date is stored for the major version.
 	rows, err := db.releases(v6.OSSpecifier{
 		Name:            d.Name(),
 		MajorVersion:    d.MajorVersion(),
@@ -163,8 +164,8 @@ func (db *DB) EndOfLife(d *distro.Distro) (time.Time, error) {
 	return time.Time{}, nil
 }
 
-// releases returns the database's rows for exactly this release, or else the rows for its whole
-// major version.
+// releases returns the database's rows for exactly this release. If there are none, it returns the
+// rows for the whole major version.
 func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
 	exact := spec
 	exact.DisableFallback = true
@@ -184,15 +185,15 @@ func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
 	}
 	for _, row := range rows {
 		if row.MinorVersion != "" {
-			// The last fallback returns every release with the same major version.
+			// grype's last fallback returns every release with the same major version.
 			return nil, nil
 		}
 	}
 	return rows, nil
 }
 
-// Published returns when a vulnerability found in a DB was first published, or the zero time if its
-// record has no date.
+// Published returns the time when a vulnerability was first published, or the zero time if its
+// record has no date. The vulnerability must come from a DB.
 func Published(v vulnerability.Vulnerability) time.Time {
 	if h, ok := v.Reference.Internal.(*v6.VulnerabilityHandle); ok && h != nil {
 		return dateOf(h.PublishedDate)

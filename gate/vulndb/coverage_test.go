@@ -42,8 +42,8 @@ func TestCoversKnownReleases(t *testing.T) {
 }
 
 // TestMissingDistributionIsNotClean checks that distributions without advisories are not covered.
-// For all of these, grype returns without an error and finds nothing, or finds advisories of
-// another release.
+// For each of them, grype returns no error and finds nothing, or finds advisories for another
+// release.
 func TestMissingDistributionIsNotClean(t *testing.T) {
 	db := openDB(t, install(t))
 	for _, d := range []*distro.Distro{

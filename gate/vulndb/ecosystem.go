@@ -17,16 +17,16 @@ import (
 	"github.com/anchore/syft/syft/pkg"
 )
 
-// ecosystem is the ecosystem of a package in grype's terms.
+// ecosystem is an OSV ecosystem in grype's terms.
 type ecosystem struct {
 	typ    pkg.Type
-	format string // of versions, as named in the database
-	// system is the release of a distribution, or nil for a language.
+	format string // version format, as named in the database
+	// system is the release of a distribution. It is nil for a language ecosystem.
 	system *v6.OperatingSystem
 }
 
-// languages are OSV's ecosystems that grype matches by language, with the version format that each
-// matcher uses.
+// languages maps OSV's ecosystems for languages to grype's package types, with the version format
+// that each matcher uses.
 var languages = map[string]ecosystem{
 	"crates.io":      {typ: pkg.RustPkg, format: "semver"},
 	"GitHub Actions": {typ: pkg.GithubActionPkg, format: "semver"},
@@ -42,7 +42,7 @@ var languages = map[string]ecosystem{
 	"SwiftURL":       {typ: pkg.SwiftPkg, format: "semver"},
 }
 
-// distributions are OSV's ecosystems for distributions, by the part of their name before the colon.
+// distributions has OSV's ecosystems for distributions, by the part of their name before the colon.
 var distributions = map[string]struct {
 	namespace string
 	typ       pkg.Type
@@ -66,7 +66,7 @@ func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 	if !ok {
 		known := slices.Concat(slices.Collect(maps.Keys(languages)), slices.Collect(maps.Keys(distributions)))
 		slices.Sort(known)
-		return nil, fmt.Errorf("ecosystem %q is not supported; these are: %s", osv, strings.Join(known, ", "))
+		return nil, fmt.Errorf("ecosystem %q is not supported; supported ecosystems: %s", osv, strings.Join(known, ", "))
 	}
 	switch {
 	case d.rolling && release == "":
@@ -86,8 +86,9 @@ func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 	return &ecosystem{typ: d.typ, format: d.format, system: system}, nil
 }
 
-// operatingSystem makes grype describe a release. grype's table of codenames is internal, and a row
-// without the codename would never be found.
+// operatingSystem returns grype's description of a release. It gets the description by processing a
+// made-up record, because grype's table of codenames is internal. A row without the codename would
+// never be found.
 func operatingSystem(namespace, format string, state provider.State) (*v6.OperatingSystem, error) {
 	type fixedIn struct{ Name, NamespaceName, Version, VersionFormat string }
 	type vulnerability struct {
@@ -116,24 +117,24 @@ func operatingSystem(namespace, format string, state provider.State) (*v6.Operat
 			}
 		}
 	}
-	return nil, fmt.Errorf("%s is not a distribution that grype supports", namespace)
+	return nil, fmt.Errorf("grype does not support the distribution %s", namespace)
 }
 
 // parse parses a version and verifies that it can be compared.
 func (e *ecosystem) parse(raw string) (*version.Version, error) {
 	v := version.New(raw, e.parsed())
 	if strings.ContainsAny(raw, " ,|<>=()\"'") {
-		return nil, fmt.Errorf("version %q is not one version", raw)
+		return nil, fmt.Errorf("version %q is not a single version", raw)
 	}
 	if err := v.Validate(); err != nil {
-		return nil, fmt.Errorf("version %q is not a version of %s: %w", raw, e.typ, err)
+		return nil, fmt.Errorf("version %q is not a valid version of type %s: %w", raw, e.typ, err)
 	}
 	return v, nil
 }
 
 func (e *ecosystem) parsed() version.Format { return version.ParseFormat(e.format) }
 
-// isPackageType reports whether grype has packages of this type.
+// isPackageType reports whether grype has a package type with this name.
 func isPackageType(ecosystem string) bool {
 	return slices.Contains(pkg.AllPkgs, pkg.Type(ecosystem))
 }

@@ -7,9 +7,9 @@ type Problem string
 
 // The problems.
 const (
-	// Missing means that no database is installed, or only one for another version of grype.
+	// Missing means that no database is installed, or only a database for another version of grype.
 	Missing Problem = "missing"
-	// Corrupt means that the file is not the installed one, or is not a database.
+	// Corrupt means that the file changed after its installation, or is not a database.
 	Corrupt Problem = "corrupt"
 	// TooOld means that the build or the data of a provider is older than allowed or has no date.
 	TooOld Problem = "too old"
@@ -18,8 +18,8 @@ const (
 	FromFuture Problem = "from the future"
 )
 
-// UnusableError means that the database in Dir cannot be used until another one is installed. Dir
-// is empty if the error is only about the metadata of a database.
+// UnusableError means that the database in Dir cannot be used. Installing another database fixes
+// this. Dir is empty if the error is only about the metadata of a database.
 type UnusableError struct {
 	Problem Problem
 	Dir     string

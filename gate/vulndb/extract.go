@@ -18,7 +18,8 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// Limits limit the data from a network or an archive. For a zero field, the default applies.
+// Limits limit the size of data from a network or an archive. If a field is zero, its default
+// applies.
 type Limits struct {
 	// Archive is the maximum size of a compressed database, in bytes. Default: 2 GiB.
 	Archive int64
@@ -37,16 +38,16 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	// maxWindow limits the memory of a decompressor. The highest level of the zstd command needs
-	// this much.
+	// maxWindow limits the memory of a decompressor, in bytes. The highest level of the zstd
+	// command needs this much.
 	maxWindow = 128 << 20
-	// maxRest limits the content of an archive in addition to the database file: padding, and
-	// grype's small import.json.
+	// maxRest is the maximum size of everything in an archive except the database file: padding,
+	// and grype's small import.json.
 	maxRest = 1 << 20
 )
 
-// extract writes the database file of an archive, or a bare database file, to a folder. It detects
-// the format from the content, not from the name.
+// extract writes the database file of an archive to a folder. The input can also be a bare database
+// file. extract detects the format from the content, not from the file name.
 func extract(ctx context.Context, file, folder string, limits Limits) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -64,27 +65,27 @@ func extract(ctx context.Context, file, folder string, limits Limits) (err error
 		return writeDatabase(in, folder, limits.Database)
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		if plain, err = gzip.NewReader(in); err != nil {
-			return fmt.Errorf("decompressing: %w", err)
+			return fmt.Errorf("decompressing the archive: %w", err)
 		}
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(in, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(2))
 		if err != nil {
-			return fmt.Errorf("decompressing: %w", err)
+			return fmt.Errorf("decompressing the archive: %w", err)
 		}
 		defer z.Close()
 		plain = z
 	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
 		if plain, err = xz.NewReader(in, maxWindow); err != nil {
-			return fmt.Errorf("decompressing: %w", err)
+			return fmt.Errorf("decompressing the archive: %w", err)
 		}
 	default:
-		return errors.New("it is neither a tar archive compressed with gzip, zstd or xz nor a sqlite database")
+		return errors.New("the file is neither a tar archive compressed with gzip, zstd or xz nor a sqlite database")
 	}
 	return unpack(plain, folder, limits.Database)
 }
 
-// unpack reads a tar archive to its end, so that it notices truncation, and extracts exactly one
-// database file.
+// unpack extracts the database file of a tar archive. The archive must contain exactly one. unpack
+// reads the archive to its end, so that it detects truncation.
 func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 	bounded := &boundedReader{r: plain, left: maxDatabase + maxRest}
 	t := tar.NewReader(bounded)
@@ -101,11 +102,12 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		case h.Typeflag != tar.TypeReg:
 			return fmt.Errorf("the archive has %q, which is not a regular file", h.Name)
 		case name == v6.ImportMetadataFileName:
-			// grype's checksum of the file on the machine that packed it.
+			// import.json has grype's checksum of the database file on the machine that packed it.
+			// It is not needed.
 		case name != v6.VulnerabilityDBFileName:
-			return fmt.Errorf("the archive has %q; only %s is expected", h.Name, v6.VulnerabilityDBFileName)
+			return fmt.Errorf("the archive has the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
 		case found:
-			return fmt.Errorf("the archive has %q twice", h.Name)
+			return fmt.Errorf("the archive contains %q twice", h.Name)
 		default:
 			found = true
 			if err := writeDatabase(t, folder, maxDatabase); err != nil {
@@ -139,7 +141,7 @@ func writeDatabase(r io.Reader, folder string, limit int64) (err error) {
 	return nil
 }
 
-// boundedReader returns an error, not io.EOF, beyond its limit.
+// boundedReader is a reader that returns an error beyond its limit, not io.EOF.
 type boundedReader struct {
 	r    io.Reader
 	left int64
@@ -147,7 +149,7 @@ type boundedReader struct {
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errors.New("it is larger than allowed")
+		return 0, errors.New("the content of the archive is larger than allowed")
 	}
 	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)

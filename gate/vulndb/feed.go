@@ -23,12 +23,12 @@ const (
 	maxRedirects = 10
 )
 
-// errIdle is the error for a transfer that reached its idle timeout.
+// errIdle is the error for a transfer that was stopped by the idle timeout.
 var errIdle = errors.New("the feed stopped sending data")
 
-// feed is a place where databases are published.
+// feed is a server that publishes databases.
 type feed struct {
-	url         *url.URL // of latest.json, with credentials
+	url         *url.URL // URL of latest.json, with credentials
 	client      *http.Client
 	idleTimeout time.Duration
 }
@@ -42,7 +42,7 @@ func newFeed(opts UpdateOptions) (*feed, error) {
 		return u.Scheme == "https" || u.Scheme == "http" && (opts.InsecurePlainHTTP || isLoopback(u.Hostname()))
 	}
 	if !secure(u) {
-		return nil, fmt.Errorf("vulnerability database feed %s: https is required", redact(u))
+		return nil, fmt.Errorf("invalid vulnerability database feed %s: https is required", redact(u))
 	}
 	idle := opts.IdleTimeout
 	if idle == 0 {
@@ -80,14 +80,14 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	if len(data) > maxLatest {
 		return nil, fmt.Errorf("latest.json is longer than %d bytes", maxLatest)
 	}
-	// Unknown fields are accepted: grype defines the document and may add fields.
+	// Accept unknown fields, because grype defines the document and may add fields.
 	var doc distribution.LatestDocument
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("reading latest.json: %w", err)
 	}
 	switch {
 	case doc.SchemaVersion.Model != v6.ModelVersion:
-		return nil, fmt.Errorf("latest.json offers schema %d; this program reads %d", doc.SchemaVersion.Model, v6.ModelVersion)
+		return nil, fmt.Errorf("latest.json offers a database with schema %d, but this build of imagegate reads schema %d", doc.SchemaVersion.Model, v6.ModelVersion)
 	case doc.Built.IsZero():
 		return nil, errors.New("latest.json does not state when its database was built")
 	case !isChecksum(doc.Checksum):
@@ -96,8 +96,8 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	return &doc, nil
 }
 
-// fetch downloads a file and verifies its checksum during the download. On an error the file must
-// not be used.
+// fetch downloads a file and verifies its checksum during the download. After an error, the caller
+// must not use the file.
 func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, limit int64, progress func(done, total int64)) (err error) {
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -106,7 +106,7 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 	defer func() { err = errors.Join(err, out.Close()) }()
 	return f.get(ctx, from, func(body io.Reader, length int64) error {
 		if length > limit {
-			return fmt.Errorf("it has %d bytes, more than %d", length, limit)
+			return fmt.Errorf("the file has %d bytes, the limit is %d", length, limit)
 		}
 		hash := sha256.New()
 		to := io.MultiWriter(out, hash, &meter{total: length, report: progress})
@@ -115,10 +115,10 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 			return err
 		}
 		if n > limit {
-			return fmt.Errorf("it is larger than %d bytes", limit)
+			return fmt.Errorf("the file is larger than %d bytes", limit)
 		}
 		if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != checksum {
-			return fmt.Errorf("its checksum is %s; the feed announced %s", got, checksum)
+			return fmt.Errorf("the file has checksum %s, but the feed states %s", got, checksum)
 		}
 		return nil
 	})
@@ -134,7 +134,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
-		return errors.New("the address is invalid")
+		return errors.New("the URL is invalid")
 	}
 	resp, err := f.client.Do(req) //nolint:bodyclose // closed below, whatever the status
 	if err != nil {
@@ -146,7 +146,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		return fmt.Errorf("the server responded with status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	body := readerFunc(func(p []byte) (int, error) {
 		n, err := resp.Body.Read(p)
@@ -156,7 +156,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 	return cause(ctx, read(body, resp.ContentLength))
 }
 
-// cause replaces the "context canceled" of the watchdog with errIdle.
+// cause returns errIdle instead of the "context canceled" error that the watchdog causes.
 func cause(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errIdle) {
 		return errIdle

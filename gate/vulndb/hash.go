@@ -11,8 +11,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// sums are checksums of one file. XXH64 is fast, and is checked on every run to detect damage.
-// SHA-256 is computed once and names the file.
+// sums has the checksums of a file. XXH64 is fast, and is checked on every run to detect damage.
+// SHA-256 is computed only at installation and names the folder of the file.
 type sums struct {
 	size   int64
 	xxh64  string // hex
@@ -46,7 +46,7 @@ func hashInto(ctx context.Context, w io.Writer, file string) (int64, error) {
 	return n, nil
 }
 
-// contextReader returns the context's error after the context ends.
+// contextReader is a reader that returns the error of the context after the context has ended.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

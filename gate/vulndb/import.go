@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // ImportOptions configure Import.
@@ -17,48 +17,49 @@ type ImportOptions struct {
 	Dir string
 	// File is a database archive (.tar.zst, .tar.gz or .tar.xz) or a bare database file.
 	File string
-	// Checksum is the expected checksum of the file, "sha256:<hex>". Default: any file is accepted.
+	// Checksum is the expected checksum of the file, "sha256:<hex>". Default: no check.
 	Checksum string
 	Limits   Limits
 	// Now returns the current time.
 	Now func() time.Time
 }
 
-// Import makes a file the current database, for machines that cannot reach a feed. The file may be
-// older than the current database, because importing is an explicit choice; CheckAge still checks
-// its age. If the file is already current and intact, Import changes nothing, unless Checksum is
-// set. On an error the current database does not change.
-func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err error) {
+// Import installs a database file and makes it the current database, for machines that cannot reach
+// a feed. The file may be older than the current database, because importing is an explicit choice.
+// CheckAge still checks the age. If the database is already current and intact, Import changes
+// nothing, unless Checksum is set. On an error the current database does not change.
+func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("importing the vulnerability database %s: %w", opts.File, err)
 		}
 	}()
 	if opts.Now == nil {
-		return policy.Database{}, errors.New("no clock")
+		return evidence.Database{}, errors.New("no clock given")
 	}
 	if err := checkChecksum(opts.Checksum); err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	limits := opts.Limits.withDefaults()
 
 	w, err := lockForWriting(ctx, opts.Dir)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 
 	stat, err := os.Stat(opts.File)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
-	// A bare database file has the larger limit. This check only prevents reading without end.
+	// A bare database file has the larger limit. This check only prevents hashing a file without
+	// end.
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
-		return policy.Database{}, errors.New("it is not a regular file, or it is too large")
+		return evidence.Database{}, errors.New("the file is not a regular file or is too large")
 	}
 	archive, err := fullHash(ctx, opts.File)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	from := origin{
 		source:  filepath.Base(opts.File),
@@ -67,32 +68,33 @@ func Import(ctx context.Context, opts ImportOptions) (_ policy.Database, err err
 		now:     opts.Now(),
 	}
 	if from.checked && from.archive != opts.Checksum {
-		return policy.Database{}, fmt.Errorf("its checksum is %s, not %s", from.archive, opts.Checksum)
+		return evidence.Database{}, fmt.Errorf("the file has checksum %s, not %s", from.archive, opts.Checksum)
 	}
 	// With a pinned checksum, always install the file. Only the record in Dir states that the
-	// current database came from it, and a user who pins a checksum does not trust that record.
+	// current database came from this file, and a user who pins a checksum does not trust the
+	// record.
 	if have := w.installed(ctx); have != nil && have.record.Archive == from.archive && !from.checked {
 		return have.info, nil
 	}
-	return w.installArchive(ctx, opts.File, limits, from, func(policy.Database) error { return nil })
+	return w.installArchive(ctx, opts.File, limits, from, func(evidence.Database) error { return nil })
 }
 
 // installArchive extracts an archive and installs its database.
-func (w *writer) installArchive(ctx context.Context, file string, limits Limits, from origin, accept func(policy.Database) error) (policy.Database, error) {
+func (w *writer) installArchive(ctx context.Context, file string, limits Limits, from origin, accept func(evidence.Database) error) (evidence.Database, error) {
 	tmp, err := w.temporary()
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	if err := extract(ctx, file, tmp, limits); err != nil {
-		return policy.Database{}, errors.Join(err, os.RemoveAll(tmp))
+		return evidence.Database{}, errors.Join(err, os.RemoveAll(tmp))
 	}
 	return w.install(ctx, tmp, from, accept)
 }
 
-// checkChecksum accepts "sha256:<hex>" and the empty string.
+// checkChecksum returns an error unless s is "sha256:<hex>" or empty.
 func checkChecksum(s string) error {
 	if s != "" && !isChecksum(s) {
-		return fmt.Errorf("checksum %q: want sha256: and 64 hex digits in lower case", s)
+		return fmt.Errorf("invalid checksum %q: want sha256: and 64 hex digits in lower case", s)
 	}
 	return nil
 }

@@ -163,7 +163,7 @@ func TestImportRefusesOtherFiles(t *testing.T) {
 		"too large":        {data: compress(t, "gz", tarOf(t, good)), limits: Limits{Database: 4096}, want: "larger than 4096"},
 		"bomb": {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, make([]byte, 4<<20)}, good)),
 			limits: Limits{Database: 4096}, want: "larger than allowed"},
-		"bare, too large": {data: db, limits: Limits{Database: 4096, Archive: 4096}, want: "it is too large"},
+		"bare, too large": {data: db, limits: Limits{Database: 4096, Archive: 4096}, want: "is too large"},
 		"truncated":       {data: db[:len(db)/2], want: "checking the database"},
 		"other schema":    {data: changed("UPDATE db_metadata SET model = 5"), want: "not a v6 database"},
 		"no metadata":     {data: changed("DELETE FROM db_metadata"), want: "database"},

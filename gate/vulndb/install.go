@@ -11,48 +11,48 @@ import (
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// origin describes the source of a database file that is being installed.
+// origin describes where a database file that is being installed comes from.
 type origin struct {
 	source  string // for display, without credentials
 	archive string // "sha256:<hex>" of the archive
-	// checked means that the checksum of the archive was known in advance and matched.
+	// checked means that the archive matched a checksum that was known in advance.
 	checked bool
 	now     time.Time
 }
 
-// install checks the database file in a temporary folder, adds the indexes that published databases
-// omit, and makes the database current. accept may refuse the database by its metadata. The
-// temporary folder is always removed.
-func (w *writer) install(ctx context.Context, tmp string, from origin, accept func(policy.Database) error) (_ policy.Database, err error) {
+// install checks the database file in the temporary folder tmp, adds the indexes that published
+// databases omit, and makes the database current. accept may refuse the database because of its
+// metadata. install always removes the temporary folder.
+func (w *writer) install(ctx context.Context, tmp string, from origin, accept func(evidence.Database) error) (_ evidence.Database, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
 	file := filepath.Join(tmp, v6.VulnerabilityDBFileName)
 	if !from.checked {
 		if err := checkIntegrity(ctx, file); err != nil {
-			return policy.Database{}, err
+			return evidence.Database{}, err
 		}
 	}
 	published, err := fullHash(ctx, file)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	info, err := describeFile(tmp)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	info.Digest, info.Source = "sha256:"+published.sha256, from.source
 	if err := accept(info); err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	if err := v6.Hydrater()(tmp); err != nil {
-		return policy.Database{}, fmt.Errorf("adding indexes: %w", err)
+		return evidence.Database{}, fmt.Errorf("adding indexes to the database: %w", err)
 	}
 	indexed, err := fullHash(ctx, file)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	rec := record{
 		Digest:    info.Digest,
@@ -64,10 +64,10 @@ func (w *writer) install(ctx context.Context, tmp string, from origin, accept fu
 		Client:    clientSchema(),
 	}
 	if err := finish(tmp, file, rec); err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	if err := w.commit(ctx, tmp, rec); err != nil {
-		return policy.Database{}, fmt.Errorf("making the database current: %w", err)
+		return evidence.Database{}, fmt.Errorf("making the database current: %w", err)
 	}
 	return info, nil
 }
@@ -88,18 +88,18 @@ func finish(folder, file string, rec record) error {
 	return errors.Join(f.Chmod(0o644), f.Sync(), f.Close(), syncDir(folder))
 }
 
-// describeFile opens the database in a folder to read its metadata.
-func describeFile(folder string) (policy.Database, error) {
+// describeFile returns the metadata of the database in a folder.
+func describeFile(folder string) (evidence.Database, error) {
 	r, err := v6.NewReader(v6.Config{DBDirPath: folder})
 	if err != nil {
-		return policy.Database{}, fmt.Errorf("opening the database: %w", err)
+		return evidence.Database{}, fmt.Errorf("opening the database: %w", err)
 	}
 	info, err := describe(r)
 	return info, errors.Join(err, r.Close())
 }
 
-// checkIntegrity makes sqlite check the whole file. sqlite opens truncated and damaged files
-// without an error, and fails only when a query reaches the damage.
+// checkIntegrity lets sqlite check the whole file. sqlite opens truncated and damaged files without
+// an error, and only fails when a query reaches the damage.
 func checkIntegrity(ctx context.Context, file string) (err error) {
 	// grype registers this driver.
 	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&immutable=1")

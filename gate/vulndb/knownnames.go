@@ -7,18 +7,19 @@ import (
 	"sync"
 )
 
-// knownNames is the known-name index. It records, for some package names, whether the database has
-// rows about them. Most packages of an image have no advisory, and grype needs several queries for
-// each of them.
+// knownNames is the known-name index. For each package name that was looked up, it records whether
+// the database has rows about it. Most packages of an image have no advisory, and the index saves
+// grype several queries for each of them.
 type knownNames struct {
 	mu    sync.RWMutex
 	names map[string]tables // by folded name
 }
 
-// tables says which tables have rows about a name, in any ecosystem and for any distribution.
+// tables states which tables have rows about a name, for any ecosystem and any distribution.
 type tables struct{ affected, unaffected bool }
 
-// of returns the tables with rows about a name. known is false for a name that was never looked up.
+// of returns the tables that have rows about a name. known is false if the name was never looked
+// up.
 func (p *knownNames) of(name string) (there tables, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -34,8 +35,8 @@ func (p *knownNames) add(found map[string]tables) {
 	}
 }
 
-// fold returns the same string for names that are equal in the database. Its columns ignore the
-// case of ASCII letters only, https://www.sqlite.org/datatype3.html#collating_sequences
+// fold returns the same string for all names that are equal in the database. The database ignores
+// the case of ASCII letters only: https://www.sqlite.org/datatype3.html#collating_sequences
 func fold(name string) string {
 	b := []byte(name) // as bytes, so that invalid UTF-8 does not change
 	for i, c := range b {
@@ -46,12 +47,12 @@ func fold(name string) string {
 	return string(b)
 }
 
-// askedAtOnce is the number of names in one query. SQLite allows 32766 variables.
+// askedAtOnce is the maximum number of names in one query. SQLite allows 32766 variables.
 const askedAtOnce = 1000
 
-// Preload preloads which of the names the database has rows about. Later searches for names without
-// rows are answered from memory. The results are the same, because the database does not change
-// while it is open. Searches for other names still use the database and take longer.
+// Preload looks up which of the names have rows in the database. Later searches for names without
+// rows are then answered from memory. The results are the same, because the database does not
+// change while it is open. Searches for other names still query the database and take longer.
 func (db *DB) Preload(ctx context.Context, names []string) error {
 	asked := make([]string, len(names))
 	for i, name := range names {

@@ -7,8 +7,9 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 )
 
-// TestPreloadedNamesGiveTheSameAnswers checks that preloaded names give the same results as other
-// names, in every letter case, and if rows of only one kind exist.
+// TestPreloadedNamesGiveTheSameAnswers checks that searches for preloaded names give the same
+// results as other searches, in every letter case, even if only one of the two tables has rows
+// about a name.
 func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir,
@@ -53,10 +54,10 @@ func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 		}
 	}
 	if there, _ := expecting.reader.present.of("Broken\xff"); !there.affected && !there.unaffected {
-		t.Error("a name that is no UTF-8 is taken for another")
+		t.Error("a name that is not UTF-8 is treated as another name")
 	}
 	if found == 0 || only == 0 || absent < 4 {
-		t.Errorf("%d rows, %d of the other kind, %d names without any: that tells nothing", found, only, absent)
+		t.Errorf("%d rows, %d of the other kind, %d names without any: the test proves nothing", found, only, absent)
 	}
 }
 
@@ -71,13 +72,13 @@ func TestPreloadFromAFailingDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found, err := db.reader.GetAffectedPackages(&v6.PackageSpecifier{Name: "No-Such-Package"}, nil); err != nil || len(found) != 0 {
-		t.Errorf("what was expected is not answered from memory: %d, %v", len(found), err)
+		t.Errorf("a preloaded name is not answered from memory: %d, %v", len(found), err)
 	}
 	if _, err := db.reader.GetAffectedPackages(&v6.PackageSpecifier{Name: "json-schema"}, nil); err == nil {
-		t.Error("a closed database has answered")
+		t.Error("a search in a closed database succeeded")
 	}
 	wantError(t, db.Preload(t.Context(), []string{"json-schema"}), "looking up 1 package names")
 	if _, known := db.reader.present.of("json-schema"); known {
-		t.Error("what could not be read is known")
+		t.Error("names of a failed Preload are known")
 	}
 }

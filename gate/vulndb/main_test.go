@@ -27,7 +27,7 @@ import (
 	grypepkg "github.com/anchore/grype/grype/pkg"
 	syftpkg "github.com/anchore/syft/syft/pkg"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const records = "../../examples/records"
@@ -65,7 +65,7 @@ var shared struct {
 }
 
 // mirror builds a mirror from a folder of records. For the example records, it returns a shared
-// one.
+// mirror.
 func mirror(t *testing.T, from string, at time.Time) *BuildResult {
 	t.Helper()
 	if from != records {
@@ -119,7 +119,7 @@ func install(t *testing.T) string {
 	return dir
 }
 
-func importFile(t *testing.T, dir, file string) policy.Database {
+func importFile(t *testing.T, dir, file string) evidence.Database {
 	t.Helper()
 	info, err := Import(t.Context(), ImportOptions{Dir: dir, File: file, Now: stopped(built)})
 	if err != nil {
@@ -142,7 +142,7 @@ func openDB(t *testing.T, dir string) *DB {
 	return db
 }
 
-// folders lists the entries of a directory except the lock.
+// folders lists the entries of a directory, except the lock file.
 func folders(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -159,7 +159,7 @@ func folders(t *testing.T, dir string) []string {
 }
 
 // unchanged checks that a failed change did not modify the directory.
-func unchanged(t *testing.T, dir string, before []string, info policy.Database) {
+func unchanged(t *testing.T, dir string, before []string, info evidence.Database) {
 	t.Helper()
 	if after := folders(t, dir); !slices.Equal(before, after) {
 		t.Errorf("the directory holds %q; before it was %q", after, before)

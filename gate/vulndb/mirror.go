@@ -21,12 +21,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/imagegate/imagegate/internal/disk"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// publish writes the database in a folder to a mirror or to a single archive. It replaces
-// latest.json only after the archive is complete.
-func publish(ctx context.Context, folder, to string, info policy.Database) (*BuildResult, error) {
+// publish writes the database of a folder to a mirror or to a single archive. In a mirror, it
+// replaces latest.json only after the archive is complete.
+func publish(ctx context.Context, folder, to string, info evidence.Database) (*BuildResult, error) {
 	if archiveExtension(to) != "" {
 		sum, err := writeArchive(ctx, folder, to, info.Built)
 		return &BuildResult{Archive: to, Checksum: sum}, err
@@ -57,9 +57,9 @@ func publish(ctx context.Context, folder, to string, info policy.Database) (*Bui
 	return out, nil
 }
 
-// archiveName returns a unique name for an archive, in the format of the Grype project: schema,
-// oldest data, build time.
-func archiveName(info policy.Database) string {
+// archiveName returns a unique name for an archive in the format of the Grype project, which has
+// the schema, the time of the oldest data and the build time.
+func archiveName(info evidence.Database) string {
 	var oldest time.Time
 	for _, p := range info.Providers {
 		if oldest.IsZero() || p.Captured.Before(oldest) {
@@ -78,8 +78,8 @@ func archiveExtension(file string) string {
 	return ""
 }
 
-// writeArchive packs a folder's database file and returns the archive's checksum. The same database
-// gives the same bytes.
+// writeArchive packs the database file of a folder into an archive and returns the archive's
+// checksum. The same database always gives the same archive.
 func writeArchive(ctx context.Context, folder, to string, modified time.Time) (_ string, err error) {
 	db, err := os.Open(filepath.Join(folder, v6.VulnerabilityDBFileName))
 	if err != nil {
@@ -124,7 +124,8 @@ func compressor(w io.Writer, ext string) (io.WriteCloser, error) {
 	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
 }
 
-// mkdirAll creates a folder. undo removes the folders that it created.
+// mkdirAll creates a folder and its missing parents. undo removes the folders that mkdirAll
+// created.
 func mkdirAll(dir string) (undo func() error, err error) {
 	var made []string
 	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {

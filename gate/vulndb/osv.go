@@ -19,11 +19,11 @@ import (
 	gocvss31 "github.com/pandatix/go-cvss/31"
 	gocvss40 "github.com/pandatix/go-cvss/40"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // osvDocument is an OSV record, version 1: https://ossf.github.io/osv-schema/. It also has the
-// fields that the database does not store, so that misspelled fields can be detected.
+// fields that the database does not store, so that strict parsing can detect misspelled fields.
 type osvDocument struct {
 	SchemaVersion    string          `json:"schema_version"`
 	ID               string          `json:"id"`
@@ -82,8 +82,8 @@ type osvReference struct {
 	URL  string `json:"url"`
 }
 
-// osvSpecific has fields defined by the database that publishes the record. Only the severity as a
-// word is read: GitHub writes it here, because OSV has no field for it.
+// osvSpecific has the fields that the publisher of a record defines. Only the severity as a word is
+// used. GitHub writes it here, because OSV has no field for it.
 type osvSpecific struct{ severity string }
 
 func (s *osvSpecific) UnmarshalJSON(data []byte) error {
@@ -96,16 +96,16 @@ func (s *osvSpecific) UnmarshalJSON(data []byte) error {
 	case string:
 		s.severity = v
 	default:
-		return fmt.Errorf("database_specific.severity is %v: want a word", v)
+		return fmt.Errorf("invalid database_specific.severity %v: want a word", v)
 	}
 	return nil
 }
 
-// osvID matches valid IDs, because IDs are printed and written in policies.
+// osvID matches valid IDs. The characters are limited because IDs are printed and used in policies.
 var osvID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{1,127}$`)
 
-// parseOSV parses a document. If strict is true, unknown fields are errors. Documents of feeds are
-// not parsed strictly, because their schema may be newer.
+// parseOSV parses an OSV document. If strict is true, unknown fields are errors. Documents of feeds
+// are not parsed strictly, because they may follow a newer schema.
 func parseOSV(data []byte, strict bool) (*osvDocument, error) {
 	var doc osvDocument
 	decode := json.Unmarshal
@@ -113,10 +113,10 @@ func parseOSV(data []byte, strict bool) (*osvDocument, error) {
 		decode = decodeStrict
 	}
 	if err := decode(data, &doc); err != nil {
-		return nil, fmt.Errorf("reading it as an OSV document: %w", err)
+		return nil, fmt.Errorf("parsing the record as an OSV document: %w", err)
 	}
 	if !osvID.MatchString(doc.ID) {
-		return nil, fmt.Errorf("its id is %q: want letters, digits, dots, colons, underscores and dashes", doc.ID)
+		return nil, fmt.Errorf("invalid id %q: only letters, digits, dots, colons, underscores and dashes are allowed", doc.ID)
 	}
 	return &doc, nil
 }
@@ -146,13 +146,13 @@ func (d *osvDocument) entries(state provider.State) ([]data.Entry, error) {
 		h.BlobValue.References = append(h.BlobValue.References, v6.Reference{URL: r.URL, Tags: []string{strings.ToLower(r.Type)}})
 	}
 	if d.Withdrawn != nil {
-		// A withdrawn record stays known but affects nothing. Its packages are left out, because
+		// A withdrawn record stays known but affects no package. Its packages are omitted, because
 		// not every matcher of grype checks the status.
 		h.Status = v6.VulnerabilityRejected
 		return transformers.NewEntries(h), nil
 	}
 	if len(d.Affected) == 0 {
-		return nil, errors.New("it affects no package")
+		return nil, errors.New("the record affects no package")
 	}
 	rows := []any{h}
 	for i, a := range d.Affected {
@@ -182,15 +182,15 @@ func (d *osvDocument) cves() []string {
 	return out
 }
 
-// severities returns the severity as a word first, then the scores, highest first. grype uses the
-// first one.
+// severities returns the severity as a word first, then the scores, highest first. The order
+// matters because grype uses the first severity.
 func (d *osvDocument) severities() ([]v6.Severity, error) {
 	var out []v6.Severity
 	if word := d.DatabaseSpecific.severity; word != "" {
-		if strings.EqualFold(word, "moderate") { // GitHub's word
+		if strings.EqualFold(word, "moderate") { // GitHub's name for medium
 			word = "medium"
 		}
-		s, err := policy.ParseSeverity(word)
+		s, err := evidence.ParseSeverity(word)
 		if err != nil {
 			return nil, fmt.Errorf("database_specific: %w", err)
 		}
@@ -223,8 +223,8 @@ func (d *osvDocument) severities() ([]v6.Severity, error) {
 	return out, nil
 }
 
-// parse returns the version and the base score of a vector. An invalid vector is an error, because
-// it would count as no severity.
+// parse returns the CVSS version and the base score of a vector. An invalid vector is an error,
+// because it would otherwise count as a missing severity.
 func (s osvSeverity) parse() (version string, score float64, err error) {
 	switch {
 	case s.Type == "CVSS_V2":
@@ -252,7 +252,7 @@ func (s osvSeverity) parse() (version string, score float64, err error) {
 			score = v.Score()
 		}
 	default:
-		return "", 0, fmt.Errorf("severity type %q: want CVSS_V2, CVSS_V3 or CVSS_V4", s.Type)
+		return "", 0, fmt.Errorf("invalid severity type %q: want CVSS_V2, CVSS_V3 or CVSS_V4", s.Type)
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("severity score %q is not a %s vector: %w", s.Score, s.Type, err)

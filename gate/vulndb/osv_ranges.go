@@ -12,10 +12,10 @@ import (
 	"github.com/anchore/grype/grype/version"
 )
 
-// maxVersions limits how many single versions one package may list.
+// maxVersions is the maximum number of single versions that one package may list.
 const maxVersions = 10_000
 
-// handle converts one affected package to a row.
+// handle converts one affected package to a row of the database.
 func (a osvAffected) handle(cves []string, state provider.State) (*v6.AffectedPackageHandle, error) {
 	if a.Package.Name == "" || a.Package.Ecosystem == "" {
 		return nil, errors.New("the package has no name or no ecosystem")
@@ -41,12 +41,12 @@ func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 	var out []v6.Range
 	for i, r := range a.Ranges {
 		if r.Type == "GIT" {
-			// Commits are not versions of packages. OSV documents list them in addition to
-			// versions. Commits without versions are refused below.
+			// Commits are not versions of packages. OSV documents list commits in addition to
+			// versions. A document that lists only commits is refused below.
 			continue
 		}
 		if r.Type != "SEMVER" && r.Type != "ECOSYSTEM" {
-			return nil, fmt.Errorf("ranges[%d]: type %q: want SEMVER, ECOSYSTEM or GIT", i, r.Type)
+			return nil, fmt.Errorf("ranges[%d]: invalid type %q: want SEMVER, ECOSYSTEM or GIT", i, r.Type)
 		}
 		windows, err := r.windows(eco)
 		if err != nil {
@@ -59,28 +59,28 @@ func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 		return nil, err
 	}
 	if out = append(out, single...); len(out) == 0 {
-		return nil, errors.New("it names no affected versions that can be compared")
+		return nil, errors.New("the record lists no affected versions that can be compared")
 	}
 	return out, nil
 }
 
-// bound is one event of a range.
+// bound is one event of a range, with its version.
 type bound struct {
-	version *version.Version // nil means before all versions
+	version *version.Version // nil means the start, before all versions
 	kind    boundKind
 }
 
 type boundKind int
 
-// The order of events at the same version.
+// Events at the same version apply in the order of these constants.
 const (
 	fixed boundKind = iota
 	introduced
 	lastAffected
 )
 
-// windows evaluates the events as OSV defines: sorted by version, "introduced" opens a range, and
-// "fixed" or "last_affected" closes it.
+// windows converts the events of a range to version ranges, as OSV defines: in the order of
+// versions, "introduced" opens a range, and "fixed" or "last_affected" closes it.
 func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 	bounds, err := r.bounds(eco)
 	if err != nil {
@@ -122,12 +122,12 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 		shut("", &v6.Fix{State: v6.NotFixedStatus})
 	}
 	if len(out) == 0 {
-		return nil, errors.New("its events do not introduce a version")
+		return nil, errors.New("the events do not introduce a version")
 	}
 	return out, nil
 }
 
-// bounds parses the events and sorts them.
+// bounds returns the events sorted by version.
 func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 	var out []bound
 	for i, e := range r.Events {
@@ -182,7 +182,7 @@ func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 // singleVersions returns ranges for the listed versions that the other ranges do not contain.
 func (a osvAffected) singleVersions(eco *ecosystem, ranges []v6.Range) ([]v6.Range, error) {
 	if len(a.Versions) > maxVersions {
-		return nil, fmt.Errorf("it lists more than %d versions", maxVersions)
+		return nil, fmt.Errorf("the package lists more than %d versions", maxVersions)
 	}
 	var held []version.Constraint
 	for _, r := range ranges {

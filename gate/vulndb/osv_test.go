@@ -114,7 +114,7 @@ func FuzzOSV(f *testing.F) {
 				t.Errorf("%d affected packages became %d rows", len(doc.Affected), len(row.Related))
 			}
 			if err := checkEntry(e, true); err != nil {
-				t.Errorf("what was accepted cannot be matched: %v", err)
+				t.Errorf("an accepted document cannot be matched: %v", err)
 			}
 			if _, err := json.Marshal(row.VulnerabilityHandle.BlobValue); err != nil {
 				t.Error(err)

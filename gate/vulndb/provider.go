@@ -12,10 +12,11 @@ import (
 	"github.com/anchore/grype/grype/vulnerability"
 	"gorm.io/gorm"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// maxFailures limits how many errors are kept: a failing disk causes one for every package.
+// maxFailures is the maximum number of errors that are kept. The number is limited because a
+// failing disk causes an error for every package.
 const maxFailures = 20
 
 // failures collects errors. It is safe for concurrent use.
@@ -48,8 +49,9 @@ func (f *failures) err() error {
 	return errors.Join(all...)
 }
 
-// recordingProvider is grype's provider, and records errors. grype's matchers log the errors of
-// language and CPE searches and continue with fewer matches (grype/matcher/internal/common.go).
+// recordingProvider is grype's provider, but it also records every error. This is needed because
+// grype's matchers log the errors of language and CPE searches and continue with fewer matches
+// (grype/matcher/internal/common.go).
 type recordingProvider struct {
 	vulnerability.Provider
 	eol      vulnerability.EOLChecker
@@ -57,7 +59,7 @@ type recordingProvider struct {
 	failures *failures
 }
 
-// grype checks for these two interfaces by type assertion. Without them it silently does less.
+// grype checks for these two interfaces by type assertion. Without them it silently omits checks.
 var (
 	_ vulnerability.EOLChecker            = (*recordingProvider)(nil)
 	_ vulnerability.StoreMetadataProvider = (*recordingProvider)(nil)
@@ -79,7 +81,7 @@ func (p *recordingProvider) FindVulnerabilities(criteria ...vulnerability.Criter
 	p.failures.add("searching for vulnerabilities", err)
 	for _, v := range found {
 		if v.Metadata == nil {
-			p.failures.add("reading the metadata of "+v.ID, errors.New("there is none"))
+			p.failures.add("reading the metadata of "+v.ID, errors.New("the metadata is missing"))
 		}
 	}
 	return found, err
@@ -93,22 +95,22 @@ func (p *recordingProvider) VulnerabilityMetadata(ref vulnerability.Reference) (
 
 func (p *recordingProvider) GetOperatingSystemEOL(d *distro.Distro) (eol, eoas *time.Time, err error) {
 	eol, eoas, err = p.eol.GetOperatingSystemEOL(d)
-	p.failures.add("reading an end of life", err)
+	p.failures.add("reading the end of life of a distribution", err)
 	return eol, eoas, err
 }
 
 func (p *recordingProvider) DataProvenance() (map[string]vulnerability.DataProvenance, error) {
 	origins, err := p.origins.DataProvenance()
-	p.failures.add("reading the providers", err)
+	p.failures.add("reading the providers of the database", err)
 	return origins, err
 }
 
-// Close does nothing: closing the DB closes the reader.
+// Close does nothing, because closing the DB closes the reader.
 func (p *recordingProvider) Close() error { return nil }
 
-// recordingReader records errors that grype's provider drops. The provider returns empty lists if
-// KEV, EPSS or CWE data cannot be read, and ignores rows without content
-// (grype/db/v6/vulnerability_provider.go).
+// recordingReader is grype's reader, but it also records the errors that grype's provider drops.
+// The provider returns empty lists if KEV, EPSS or CWE data cannot be read, and ignores rows
+// without content (grype/db/v6/vulnerability_provider.go).
 type recordingReader struct {
 	v6.Reader
 	lowLevelReader
@@ -117,20 +119,21 @@ type recordingReader struct {
 	present  knownNames
 }
 
-// lowLevelReader is a method that grype's provider needs to join rows. It is not part of the public
-// interface (grype/db/v6/refs.go).
+// lowLevelReader has the method that grype's provider needs to join rows. The method is not part of
+// the reader's public interface (grype/db/v6/refs.go).
 type lowLevelReader interface{ GetDB() *gorm.DB }
 
-func newRecordingReader(r v6.Reader, info policy.Database, f *failures) (*recordingReader, error) {
+func newRecordingReader(r v6.Reader, info evidence.Database, f *failures) (*recordingReader, error) {
 	low, ok := r.(lowLevelReader)
 	if !ok {
 		return nil, fmt.Errorf("grype's reader %T gives no access to its rows", r)
 	}
 	out := &recordingReader{Reader: r, lowLevelReader: low, failures: f, present: knownNames{names: map[string]tables{}}}
-	// The reader fetches the date of the EPSS scores on first use and caches it without a lock, so
-	// use it here first. A missing date is an error only if the database has that feed.
+	// The reader fetches the date of the EPSS scores on first use and caches it without a lock. So
+	// use it here first, before several goroutines use it. A missing date is an error only if the
+	// database has EPSS data.
 	_, err := r.GetEpss("CVE-0000-0000")
-	switch hasFeed := slices.ContainsFunc(info.Providers, func(p policy.Provider) bool { return p.Name == "epss" }); {
+	switch hasFeed := slices.ContainsFunc(info.Providers, func(p evidence.Provider) bool { return p.Name == "epss" }); {
 	case err == nil:
 	case errors.Is(err, gorm.ErrRecordNotFound) && !hasFeed:
 		out.noEPSS = true
@@ -197,7 +200,8 @@ func (r *recordingReader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.Ge
 	return found, err
 }
 
-// about returns the tables with rows about the searched name, if it is in the known-name index.
+// about returns the tables that have rows about the searched name. known is false if the name is
+// not in the known-name index.
 func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known bool) {
 	if p == nil || p.Name == "" {
 		return tables{}, false
@@ -205,9 +209,10 @@ func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known boo
 	return r.present.of(p.Name)
 }
 
-// content records an error for a row without content. The provider would ignore the row.
+// content records an error for a row that should have content but has none. The provider would
+// ignore such a row.
 func (r *recordingReader) content(missing, wanted bool, p *v6.PackageSpecifier) {
 	if missing && wanted {
-		r.failures.add(fmt.Sprintf("reading what affects %s", p), errors.New("a row has no content"))
+		r.failures.add(fmt.Sprintf("reading the advisories for package %s", p), errors.New("a row has no content"))
 	}
 }

@@ -60,7 +60,7 @@ func TestUnreadableEPSSIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := db.reader.GetEpss("CVE-2021-3918"); err == nil {
-		t.Error("a closed database has answered")
+		t.Error("a search in a closed database succeeded")
 	}
 	wantError(t, db.Err(), "EPSS score of CVE-2021-3918")
 
@@ -75,7 +75,7 @@ func TestMissingEPSSDateIsNotAMissingFeed(t *testing.T) {
 	_, err := Open(t.Context(), dir)
 	wantProblem(t, err, Corrupt)
 
-	// Without the feed no date exists, and nothing must be recorded.
+	// A database without the EPSS feed has no date, and that is not an error.
 	from := t.TempDir()
 	copyTree(t, filepath.Join(records, "github"), filepath.Join(from, "github"))
 	dir = t.TempDir()
@@ -95,14 +95,14 @@ func TestProviderKeepsItsOtherInterfaces(t *testing.T) {
 	db := openDB(t, install(t))
 	eol, ok := db.Provider().(vulnerability.EOLChecker)
 	if !ok {
-		t.Fatal("it checks no end of life")
+		t.Fatal("the provider does not implement EOLChecker")
 	}
 	if day, _, err := eol.GetOperatingSystemEOL(release("debian", "8", "jessie")); err != nil || day == nil {
 		t.Errorf("end of life is %v, %v", day, err)
 	}
 	origin, ok := db.Provider().(vulnerability.StoreMetadataProvider)
 	if !ok {
-		t.Fatal("it does not know its providers")
+		t.Fatal("the provider does not implement StoreMetadataProvider")
 	}
 	if p, err := origin.DataProvenance(); err != nil || len(p) != 11 || p["debian"].InputDigest == "" {
 		t.Errorf("providers are %v, %v", p, err)
@@ -139,7 +139,7 @@ func TestErrorsAreBounded(t *testing.T) {
 	f := &failures{}
 	f.add("doing nothing", nil)
 	if f.err() != nil {
-		t.Error("no error is an error")
+		t.Error("failures reports an error that was not added")
 	}
 	boom := errors.New("boom")
 	for range maxFailures + 5 {

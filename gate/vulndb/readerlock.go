@@ -24,13 +24,13 @@ const (
 
 	// lockPoll is the interval for retrying a lock that another process holds.
 	lockPoll = 20 * time.Millisecond
-	// readerLockTries is the maximum number of attempts. The current database may be replaced between
-	// reading the pointer and locking its folder.
+	// readerLockTries is the maximum number of attempts to lock the current database. An attempt
+	// fails if the database is replaced between reading the pointer and locking its folder.
 	readerLockTries = 20
 )
 
-// readerLock is a reader lock: a shared lock on one database folder. While it is held, the folder is not
-// removed.
+// readerLock is a shared lock on one database folder. While a reader holds it, no writer removes
+// the folder.
 type readerLock struct {
 	dir    string
 	folder string
@@ -62,18 +62,18 @@ func current(ctx context.Context, dir string) (*readerLock, error) {
 		if l != nil {
 			return l, nil
 		}
-		// A writer may have replaced and removed the folder between the two steps. Then the pointer
-		// has a new value.
+		// A writer may have replaced and removed the folder between reading the pointer and
+		// locking. Then the pointer has a new value, so try again.
 	}
-	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("%s names %s, which does not exist", pointerName, name)}
+	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("the pointer file %q names %s, which does not exist", pointerName, name)}
 }
 
-// lockReader takes a shared lock on a folder. It returns nil without an error if the folder is
-// gone.
+// lockReader takes a shared lock on a folder. It returns nil without an error if the folder no
+// longer exists.
 func lockReader(ctx context.Context, dir, name string) (*readerLock, error) {
 	file := filepath.Join(dir, name, lockName)
 	// Open the lock file read-only and never create it. The directory may be on a read-only file
-	// system, and a lock file that is created in a removed folder locks nothing.
+	// system. In a removed folder, a newly created lock file would lock nothing.
 	lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
 	if _, err := lock.TryRLockContext(ctx, lockPoll); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -87,9 +87,9 @@ func lockReader(ctx context.Context, dir, name string) (*readerLock, error) {
 	return &readerLock{dir: dir, folder: filepath.Join(dir, name), lock: lock}, nil
 }
 
-// inPlace reports whether the lock is held on the file that now has this name. A writer may have
-// moved the folder away while we waited. No other process will ever check the lock that we then
-// hold.
+// inPlace reports whether the locked file still has the path file. While this process waited for
+// the lock, a writer may have moved the folder away. A lock in a moved folder has no effect,
+// because no other process checks it.
 func inPlace(lock *flock.Flock, file string) (bool, error) {
 	held, err := lock.Stat()
 	if err != nil {
@@ -117,7 +117,7 @@ func readPointer(dir string) (string, error) {
 	}
 	name := strings.TrimSuffix(string(data), "\n")
 	if !isFolderName(name) {
-		return "", fmt.Errorf("%s does not name a database: %q", pointerName, name)
+		return "", fmt.Errorf("the pointer file %q does not name a database: %q", pointerName, name)
 	}
 	return name, nil
 }

@@ -20,11 +20,11 @@ const (
 	maxRecord     = 64 << 10
 )
 
-// record describes an installed database. It is stored next to the database file.
+// record describes an installed database. It is stored in the folder of the database file.
 type record struct {
 	Version int `json:"version"`
-	// Digest is the SHA-256 of the database file as published, and Archive the SHA-256 of the file
-	// that contained it, both "sha256:<hex>".
+	// Digest is the SHA-256 of the database file as published. Archive is the SHA-256 of the file
+	// that contained it. Both have the form "sha256:<hex>".
 	Digest  string     `json:"digest"`
 	Archive string     `json:"archive"`
 	File    recordFile `json:"file"`
@@ -32,11 +32,11 @@ type record struct {
 	Source    string    `json:"source"`
 	Built     time.Time `json:"built"`
 	Installed time.Time `json:"installed"`
-	// Client is the schema of the indexes that were added.
+	// Client is the database schema of the grype version that added the indexes.
 	Client string `json:"client"`
 }
 
-// recordFile describes the database file in the folder, with indexes.
+// recordFile describes the database file in the folder, after indexes were added.
 type recordFile struct {
 	SHA256 string `json:"sha256"` // hex
 	XXH64  string `json:"xxh64"`  // hex
@@ -45,7 +45,7 @@ type recordFile struct {
 
 var hex64 = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// readRecord reads a folder's record. Unknown fields are an error.
+// readRecord reads the record of a folder. Unknown fields are an error.
 func readRecord(folder string) (record, error) {
 	f, err := os.Open(filepath.Join(folder, recordName))
 	if err != nil {
@@ -57,14 +57,14 @@ func readRecord(folder string) (record, error) {
 		return record{}, err
 	}
 	if len(data) > maxRecord {
-		return record{}, fmt.Errorf("reading %s: it is longer than %d bytes", f.Name(), maxRecord)
+		return record{}, fmt.Errorf("reading %s: the record is larger than %d bytes", f.Name(), maxRecord)
 	}
 	var rec record
 	if err := decodeStrict(data, &rec); err != nil {
 		return record{}, fmt.Errorf("reading %s: %w", f.Name(), err)
 	}
 	if rec.Version != recordVersion || !hex64.MatchString(rec.File.SHA256) {
-		return record{}, fmt.Errorf("reading %s: it is not a record of version %d", f.Name(), recordVersion)
+		return record{}, fmt.Errorf("reading %s: the file is not a record of version %d", f.Name(), recordVersion)
 	}
 	return rec, nil
 }
@@ -77,7 +77,7 @@ func decodeStrict(data []byte, into any) error {
 		return err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("there is data after the first value")
+		return errors.New("found data after the first JSON value")
 	}
 	return nil
 }

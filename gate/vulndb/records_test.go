@@ -12,7 +12,7 @@ import (
 )
 
 // TestRecordsFindWhatTheirReadmeSays checks that the records give the findings in the table of
-// their README. Other tests and the demo build their images according to this table.
+// their README. Other tests and the demo build their images from this table.
 func TestRecordsFindWhatTheirReadmeSays(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(records, "README.md"))
 	if err != nil {

@@ -25,16 +25,16 @@ import (
 const (
 	stateName    = "metadata.json"
 	capturedName = "captured"
-	// maxRecordFile limits one record, in bytes. The largest records of public feeds have a few
-	// megabytes.
+	// maxRecordFile is the maximum size of one record, in bytes. The largest records of public
+	// feeds have a few megabytes.
 	maxRecordFile = 64 << 20
 )
 
-// providerName matches valid names of providers. The name becomes part of the namespaces in
-// findings.
+// providerName matches valid provider names. The characters are limited because the name becomes
+// part of the namespaces in findings.
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// source is the folder of one provider.
+// source is the input folder of one provider.
 type source struct {
 	state provider.State
 	root  string
@@ -43,13 +43,14 @@ type source struct {
 	files  []string
 }
 
-// rawRecord is one record as it is stored in its source.
+// rawRecord is one record in its stored form.
 type rawRecord struct {
-	name string // the file, and the ID for a sqlite store
+	name string // path of the file; for a sqlite store, also the ID of the record
 	data []byte
 }
 
-// readSources reads the sources in a folder. It returns them in the order for writing, see order.
+// readSources reads the sources in a folder. It returns them sorted by source.order, the order for
+// writing.
 func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -66,7 +67,7 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 		case filepath.Ext(e.Name()) == ".json":
 			return nil, fmt.Errorf("%s: records must be in a folder with the name of their provider", file)
 		case !e.Type().IsRegular():
-			return nil, fmt.Errorf("%s: it is neither a folder nor a regular file", file)
+			return nil, fmt.Errorf("%s: neither a folder nor a regular file", file)
 		default:
 			continue
 		}
@@ -75,20 +76,20 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 			return nil, err
 		}
 		if slices.ContainsFunc(out, func(o source) bool { return o.state.Provider == s.state.Provider }) {
-			return nil, fmt.Errorf("%s: provider %q has another folder already", file, s.state.Provider)
+			return nil, fmt.Errorf("%s: provider %q already has another folder", file, s.state.Provider)
 		}
 		out = append(out, s)
 	}
 	if len(out) == 0 {
-		return nil, errors.New("it has no folder of a provider")
+		return nil, errors.New("the input has no folder of a provider")
 	}
 	slices.SortStableFunc(out, func(a, b source) int { return cmp.Compare(a.order(), b.order()) })
 	return out, nil
 }
 
-// order returns the position of a source during writing. NVD is first, because its severities
-// replace missing severities of others. Ends of life are last, because they are added to existing
-// releases.
+// order returns the position of a source during writing. NVD comes first, because its severities
+// replace missing severities of other providers. Ends of life come last, because they are added to
+// existing releases.
 func (s source) order() int {
 	switch s.state.Provider {
 	case "nvd":
@@ -110,8 +111,8 @@ func readSource(ctx context.Context, root string, now time.Time) (source, error)
 	return workspace(root)
 }
 
-// workspace reads a folder that vunnel wrote. Its listing must name every file and match it,
-// because grype's builder reads only the files in the listing.
+// workspace reads a folder that vunnel wrote. The listing must name every result file with its
+// correct checksum, because grype's builder reads only the files in the listing.
 func workspace(root string) (source, error) {
 	state, err := provider.ReadState(filepath.Join(root, stateName))
 	if err != nil {
@@ -129,7 +130,7 @@ func workspace(root string) (source, error) {
 	for _, file := range state.ResultPaths() {
 		rel, err := filepath.Rel(root, file)
 		if err != nil || !filepath.IsLocal(rel) {
-			return source{}, fmt.Errorf("%s: its listing names %q, which is outside", root, file)
+			return source{}, fmt.Errorf("%s: the listing names %q, which is outside the folder", root, file)
 		}
 		s.files = append(s.files, file)
 	}
@@ -143,17 +144,18 @@ func workspace(root string) (source, error) {
 	}
 	for _, file := range present {
 		if _, listed := slices.BinarySearch(s.files, file); !listed {
-			return source{}, fmt.Errorf("%s: it is not in the listing of its provider", file)
+			return source{}, fmt.Errorf("%s: the file is not in the listing of its provider", file)
 		}
 	}
 	return s, nil
 }
 
-// sourceByHand makes the description for a folder without one.
+// sourceByHand reads a folder of records that are maintained by hand. It generates the description
+// that vunnel would write to metadata.json.
 func sourceByHand(ctx context.Context, root string, now time.Time) (source, error) {
 	name := strings.ToLower(filepath.Base(root))
 	if !providerName.MatchString(name) {
-		return source{}, fmt.Errorf("%s: a provider's name has letters, digits, dots, underscores and dashes", root)
+		return source{}, fmt.Errorf("%s: invalid provider name: only letters, digits, dots, underscores and dashes are allowed", root)
 	}
 	files, err := filesBelow(root, ".json")
 	if err != nil {
@@ -188,8 +190,8 @@ func sourceByHand(ctx context.Context, root string, now time.Time) (source, erro
 	}}, nil
 }
 
-// readCaptured returns the time when records maintained by hand were copied. Without the file
-// "captured", the records are the originals, and their time is now.
+// readCaptured returns the time when records maintained by hand were copied. Without a file
+// "captured", the records are originals, and readCaptured returns now.
 func readCaptured(root string, now time.Time) (time.Time, error) {
 	file := filepath.Join(root, capturedName)
 	data, err := readBounded(file, 1024)
@@ -201,7 +203,7 @@ func readCaptured(root string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, strings.TrimSpace(string(data)))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%s: want one time such as 2026-01-31T08:00:00Z: %w", file, err)
+		return time.Time{}, fmt.Errorf("invalid time in %s: want a time such as 2026-01-31T08:00:00Z: %w", file, err)
 	}
 	return at.UTC(), nil
 }
@@ -226,14 +228,15 @@ func (s source) each(ctx context.Context, do func(rawRecord) error) error {
 	case "sqlite":
 		return s.eachRow(ctx, do)
 	}
-	return fmt.Errorf("%s: its store %q is not supported", s.root, s.state.Store)
+	return fmt.Errorf("%s: store %q is not supported", s.root, s.state.Store)
 }
 
-// eachRow reads vunnel's sqlite store, which has one table with ID and record.
+// eachRow calls do for every record in vunnel's sqlite store, which has one table with the columns
+// id and record.
 func (s source) eachRow(ctx context.Context, do func(rawRecord) error) (err error) {
 	i := slices.IndexFunc(s.files, func(f string) bool { return filepath.Base(f) == "results.db" })
 	if i < 0 {
-		return fmt.Errorf("%s: its listing names no results.db", s.root)
+		return fmt.Errorf("%s: the listing does not name results.db", s.root)
 	}
 	file, err := checkDir(s.files[i])
 	if err != nil {
@@ -264,20 +267,21 @@ func (s source) eachRow(ctx context.Context, do func(rawRecord) error) (err erro
 	return rows.Err()
 }
 
-// allowsNothing reports whether a record may produce no rows: most records of the end-of-life feed
-// are about programs, not distributions.
+// allowsNothing reports whether a record may produce no rows. Records of the end-of-life feed may,
+// because most of them are about programs, not distributions.
 func (s source) allowsNothing(env *envelope) bool {
 	return !s.byHand && strings.Contains(env.Schema, "/eol/")
 }
 
-// envelope is vunnel's wrapper of a record.
+// envelope is the JSON object that vunnel wraps around a record.
 type envelope struct {
 	Schema     string          `json:"schema"`
 	Identifier string          `json:"identifier"`
 	Item       json.RawMessage `json:"item"`
 }
 
-// parseEnvelope returns nil without an error for JSON that is not an envelope.
+// parseEnvelope parses an envelope. For JSON that is not an envelope, it returns nil without an
+// error.
 func parseEnvelope(data []byte) (*envelope, error) {
 	var env envelope
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -285,21 +289,21 @@ func parseEnvelope(data []byte) (*envelope, error) {
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("there is data after the first value")
+		return nil, errors.New("found data after the first JSON value")
 	}
 	if env.Schema == "" && len(env.Item) == 0 {
 		return nil, nil
 	}
 	if env.Schema == "" || len(env.Item) == 0 {
-		return nil, errors.New("its envelope lacks schema or item")
+		return nil, errors.New("the envelope of the record lacks schema or item")
 	}
 	return &env, nil
 }
 
 func isOSV(schema string) bool { return strings.Contains(schema, "/osv/") }
 
-// filesBelow returns the files with an extension, sorted. It refuses links, so that all content
-// comes from the folder.
+// filesBelow returns the files with the given extension in a folder and its subfolders, sorted. It
+// refuses links, so that all content comes from the folder.
 func filesBelow(root, ext string) ([]string, error) {
 	var out []string
 	err := filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
@@ -309,7 +313,7 @@ func filesBelow(root, ext string) ([]string, error) {
 		case e.IsDir() || filepath.Ext(file) != ext:
 			return nil
 		case !e.Type().IsRegular():
-			return fmt.Errorf("%s: it is not a regular file", file)
+			return fmt.Errorf("%s: not a regular file", file)
 		}
 		out = append(out, file)
 		return nil
@@ -318,8 +322,8 @@ func filesBelow(root, ext string) ([]string, error) {
 	return out, err
 }
 
-// refuseStrangers refuses files with an unexpected name. Otherwise a user could assume that an
-// advisory is in the database when it was skipped because of its file name.
+// refuseStrangers refuses files with an unexpected name. Otherwise an advisory could be skipped
+// because of its file name, and the user would assume that the database contains it.
 func refuseStrangers(root string) error {
 	return filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
 		name := e.Name()
@@ -331,7 +335,7 @@ func refuseStrangers(root string) error {
 		case strings.HasPrefix(name, "README"), strings.HasPrefix(name, "LICENSE"), strings.HasPrefix(name, "NOTICE"):
 			return nil
 		}
-		return fmt.Errorf("%s: it is not a record: the name of a record ends in .json", file)
+		return fmt.Errorf("%s: unexpected file: the name of a record must end in .json", file)
 	})
 }
 
@@ -346,7 +350,7 @@ func readBounded(file string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: it is longer than %d bytes", file, limit)
+		return nil, fmt.Errorf("%s: the file is larger than %d bytes", file, limit)
 	}
 	return data, nil
 }

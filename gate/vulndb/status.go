@@ -5,15 +5,15 @@ import (
 	"errors"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Status describes the current database of a directory.
 type Status struct {
 	Dir string
-	// Folder is the folder of the current database, or empty if there is none.
+	// Folder is the folder of the current database. It is empty if no database is installed.
 	Folder   string
-	Database policy.Database
+	Database evidence.Database
 	// Archive is the checksum of the archive that contained the database, "sha256:<hex>".
 	Archive string
 	// Size is the size of the database file, in bytes.
@@ -24,8 +24,8 @@ type Status struct {
 	Err error
 }
 
-// ReadStatus verifies the current database as Open does, and describes it. An unusable database is
-// not an error of ReadStatus: it is in Status.Err.
+// ReadStatus verifies the current database as Open does, and describes it. If the database cannot
+// be used, ReadStatus returns no error, and Status.Err has the reason.
 func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	s := Status{Dir: dir}
 	l, err := current(ctx, dir)
@@ -37,7 +37,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	// Show the record even if the file does not match it.
 	if rec, err := readRecord(l.folder); err == nil {
 		s.Archive, s.Size, s.Installed = rec.Archive, rec.File.Size, rec.Installed
-		s.Database = policy.Database{Built: rec.Built, Digest: rec.Digest, Source: rec.Source}
+		s.Database = evidence.Database{Built: rec.Built, Digest: rec.Digest, Source: rec.Source}
 	}
 	rec, err := verify(ctx, l.folder)
 	if err != nil {
@@ -52,7 +52,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	return s, nil
 }
 
-// orError moves the error of an unusable database to the status.
+// orError returns the error of an unusable database in the status, and any other error as an error.
 func (s Status) orError(err error) (Status, error) {
 	var unusable *UnusableError
 	if errors.As(err, &unusable) {
@@ -62,5 +62,5 @@ func (s Status) orError(err error) (Status, error) {
 	return Status{}, err
 }
 
-// Schema returns the database schema that this program's grype reads, such as "6.1.9".
+// Schema returns the database schema that this build reads, such as "6.1.9".
 func Schema() string { return clientSchema() }

@@ -15,7 +15,7 @@ import (
 	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/anchore/grype/grype/db/v6/distribution"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DefaultURL is the feed of the Grype project.
@@ -25,19 +25,21 @@ const DefaultURL = "https://grype.anchore.io/databases"
 type UpdateOptions struct {
 	// Dir is the directory of the databases. Update creates it if it does not exist.
 	Dir string
-	// URL is a feed: its latest.json, or the URL above "v6/latest.json", as in grype. Credentials
-	// in it are used but never shown. Default: DefaultURL.
+	// URL is the feed: the URL of its latest.json, or the URL above "v6/latest.json", as in grype.
+	// Credentials in the URL are used but never shown. Default: DefaultURL.
 	URL string
-	// Transport is used for the feed. Default: http.DefaultTransport.
+	// Transport sends the requests to the feed. Default: http.DefaultTransport.
 	Transport http.RoundTripper
-	// InsecurePlainHTTP allows a feed without TLS. The checksum comes from the feed, so without TLS
-	// anyone on the network path can choose the database. Loopback addresses are always allowed.
+	// InsecurePlainHTTP allows a feed without TLS. The feed also provides the checksum, so without
+	// TLS anyone on the network path can choose the database. Plain HTTP is always allowed for
+	// loopback addresses.
 	InsecurePlainHTTP bool
-	// AllowOlder accepts a database that was built before the current one.
+	// AllowOlder accepts a database that was built before the current database.
 	AllowOlder bool
-	// Checksum pins the archive, "sha256:<hex>". Default: the checksum in the feed.
+	// Checksum is the required checksum of the archive, "sha256:<hex>". Default: the checksum in
+	// the feed.
 	Checksum string
-	// IdleTimeout is the idle timeout of the feed. Default: one minute.
+	// IdleTimeout is the maximum time without data from the feed. Default: one minute.
 	IdleTimeout time.Duration
 	Limits      Limits
 	// Progress receives the number of bytes received. total is -1 if the size is unknown. Default:
@@ -52,15 +54,15 @@ type Result struct {
 	// Updated is false if the feed offers the current database.
 	Updated bool
 	// Database is the current database.
-	Database policy.Database
+	Database evidence.Database
 	// Feed is the status of the feed: "active", "deprecated" or "eol".
 	Feed string
 }
 
-// Update makes the feed's latest database the current one. If it is already current and intact,
-// nothing is downloaded, unless Checksum is set. Update refuses a database that was built before
-// the current one, because a feed that was rolled back hides newer advisories. It also refuses a
-// database whose build time differs from the one in the feed.
+// Update installs the feed's latest database and makes it the current one. If the database is
+// already current and intact, Update downloads nothing, unless Checksum is set. Update refuses a
+// database that was built before the current one, because a feed that was rolled back hides newer
+// advisories. It also refuses a database whose build time differs from the build time in the feed.
 //
 // On any error, the current database does not change.
 func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
@@ -77,7 +79,7 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 		}
 	}()
 	if opts.Now == nil {
-		return nil, errors.New("no clock")
+		return nil, errors.New("no clock given")
 	}
 	if err := checkChecksum(opts.Checksum); err != nil {
 		return nil, err
@@ -94,16 +96,17 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 		return nil, err
 	}
 	if opts.Checksum != "" && latest.Checksum != opts.Checksum {
-		return nil, fmt.Errorf("the feed offers %s, not the pinned %s", latest.Checksum, opts.Checksum)
+		return nil, fmt.Errorf("the feed offers the archive %s, not the pinned archive %s", latest.Checksum, opts.Checksum)
 	}
 	have := w.installed(ctx)
 	// With a pinned checksum, always fetch the archive. Only the record in Dir states that the
-	// current database came from it, and a user who pins a checksum does not trust that record.
+	// current database came from this archive, and a user who pins a checksum does not trust the
+	// record.
 	if have != nil && have.record.Archive == latest.Checksum && opts.Checksum == "" {
 		return &Result{Database: have.info, Feed: string(latest.Status)}, nil
 	}
 	if have != nil && latest.Built.Before(have.info.Built) && !opts.AllowOlder {
-		return nil, fmt.Errorf("the feed offers a database built %s, and the current one was built %s",
+		return nil, fmt.Errorf("the feed offers an older database: it was built %s, the current one %s",
 			latest.Built, have.info.Built.Format(time.RFC3339))
 	}
 	info, err := w.download(ctx, feed, latest, opts)
@@ -114,24 +117,24 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 }
 
 // download fetches, verifies and installs the database that the feed offers.
-func (w *writer) download(ctx context.Context, f *feed, latest *distribution.LatestDocument, opts UpdateOptions) (_ policy.Database, err error) {
+func (w *writer) download(ctx context.Context, f *feed, latest *distribution.LatestDocument, opts UpdateOptions) (_ evidence.Database, err error) {
 	tmp, err := w.temporary()
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
 	address, err := f.archive(latest.Path)
 	if err != nil {
-		return policy.Database{}, err
+		return evidence.Database{}, err
 	}
 	limits := opts.Limits.withDefaults()
 	file := filepath.Join(tmp, "archive")
 	if err := f.fetch(ctx, address, file, latest.Checksum, limits.Archive, opts.Progress); err != nil {
-		return policy.Database{}, fmt.Errorf("fetching %s: %w", redact(address), err)
+		return evidence.Database{}, fmt.Errorf("fetching %s: %w", redact(address), err)
 	}
 	from := origin{source: redact(address), archive: latest.Checksum, checked: true, now: opts.Now()}
-	return w.installArchive(ctx, file, limits, from, func(info policy.Database) error {
+	return w.installArchive(ctx, file, limits, from, func(info evidence.Database) error {
 		if offered := latest.Built.Time; !info.Built.Round(time.Second).Equal(offered.Round(time.Second)) {
 			return fmt.Errorf("the feed states that the database was built %s, but the database states %s",
 				latest.Built, info.Built.Format(time.RFC3339))
@@ -143,11 +146,11 @@ func (w *writer) download(ctx context.Context, f *feed, latest *distribution.Lat
 // installedDB is a verified current database.
 type installedDB struct {
 	record record
-	info   policy.Database
+	info   evidence.Database
 }
 
-// installed returns the current database, or nil if it cannot be used. If it is nil, any database
-// of the feed is accepted.
+// installed returns the current database, or nil if there is none that can be used. If it is nil,
+// Update accepts a database of any age.
 func (w *writer) installed(ctx context.Context) *installedDB {
 	name, err := readPointer(w.dir)
 	if err != nil {
@@ -166,11 +169,11 @@ func (w *writer) installed(ctx context.Context) *installedDB {
 	return &installedDB{rec, info}
 }
 
-// latestURL returns the URL of a feed's latest.json, as grype does.
+// latestURL returns the URL of a feed's latest.json. It accepts the same URLs as grype.
 func latestURL(feed string) (*url.URL, error) {
 	u, err := url.Parse(feed)
 	if err != nil || u.Host == "" {
-		// The error of the parser would contain the URL with its password.
+		// Do not return the error of the parser: it contains the URL with its password.
 		return nil, errors.New("the address of the vulnerability database feed is not a URL")
 	}
 	if !strings.HasSuffix(u.Path, ".json") {
@@ -179,10 +182,10 @@ func latestURL(feed string) (*url.URL, error) {
 	return u, nil
 }
 
-// archive returns the URL of a file next to latest.json.
+// archive returns the URL of an archive, whose name is relative to latest.json.
 func (f *feed) archive(name string) (*url.URL, error) {
 	if !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\?#") {
-		return nil, fmt.Errorf("the feed names an archive %q, which is not a file below it", name)
+		return nil, fmt.Errorf("the feed names the archive %q, which is not a file below the URL of the feed", name)
 	}
 	u := *f.url
 	u.Path, u.RawPath = path.Join(path.Dir(u.Path), name), ""

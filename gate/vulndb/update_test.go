@@ -19,7 +19,7 @@ import (
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestUpdateInstallsWhatTheFeedOffers(t *testing.T) {
@@ -106,7 +106,7 @@ func TestOldDatabaseIsRemovedAfterItsLastReader(t *testing.T) {
 type hostile struct {
 	dir    string
 	latest func(doc map[string]any)
-	serve  func(w http.ResponseWriter, r *http.Request) bool // true if it answered
+	serve  func(w http.ResponseWriter, r *http.Request) bool // true if it has responded
 }
 
 func (h hostile) start(t *testing.T) string {
@@ -139,8 +139,7 @@ func (h hostile) start(t *testing.T) string {
 func isArchive(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".tar.zst") }
 
 // TestFailedUpdateIsNotAWarning checks that every failed update is an error that names the cause,
-// and changes nothing. A scanner that continues with a warning uses old data without telling the
-// user.
+// and that it changes nothing. A scanner that only warned would use old data unnoticed.
 func TestFailedUpdateIsNotAWarning(t *testing.T) {
 	newer := mirror(t, records, built.Add(time.Hour))
 	archive, err := os.ReadFile(newer.Archive)
@@ -165,19 +164,19 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 		opts func(*UpdateOptions)
 		want string
 	}{
-		"wrong bytes":       {feed: hostile{serve: send(wrong)}, want: "its checksum is"},
-		"truncated":         {feed: hostile{serve: send(archive[:len(archive)-9])}, want: "its checksum is"},
-		"nothing":           {feed: hostile{serve: send(nil)}, want: "its checksum is"},
-		"wrong checksum":    {feed: hostile{latest: set("checksum", "sha256:"+strings.Repeat("0", 64))}, want: "its checksum is"},
+		"wrong bytes":       {feed: hostile{serve: send(wrong)}, want: "the file has checksum"},
+		"truncated":         {feed: hostile{serve: send(archive[:len(archive)-9])}, want: "the file has checksum"},
+		"nothing":           {feed: hostile{serve: send(nil)}, want: "the file has checksum"},
+		"wrong checksum":    {feed: hostile{latest: set("checksum", "sha256:"+strings.Repeat("0", 64))}, want: "the file has checksum"},
 		"no checksum":       {feed: hostile{latest: set("checksum", "")}, want: "which is not a sha256 checksum"},
 		"weak checksum":     {feed: hostile{latest: set("checksum", "md5:d41d8cd98f00b204e9800998ecf8427e")}, want: "which is not a sha256 checksum"},
 		"other schema":      {feed: hostile{latest: set("schemaVersion", "v7.0.0")}, want: "schema 7"},
 		"no date":           {feed: hostile{latest: func(d map[string]any) { delete(d, "built") }}, want: "when its database was built"},
 		"wrong date":        {feed: hostile{latest: set("built", "2027-01-01T00:00:00Z")}, want: "but the database states"},
-		"path above":        {feed: hostile{latest: set("path", "../../secret.tar.zst")}, want: "not a file below it"},
-		"absolute path":     {feed: hostile{latest: set("path", "/secret.tar.zst")}, want: "not a file below it"},
-		"path with query":   {feed: hostile{latest: set("path", "a?b")}, want: "not a file below it"},
-		"empty path":        {feed: hostile{latest: set("path", "")}, want: "not a file below it"},
+		"path above":        {feed: hostile{latest: set("path", "../../secret.tar.zst")}, want: "not a file below the URL"},
+		"absolute path":     {feed: hostile{latest: set("path", "/secret.tar.zst")}, want: "not a file below the URL"},
+		"path with query":   {feed: hostile{latest: set("path", "a?b")}, want: "not a file below the URL"},
+		"empty path":        {feed: hostile{latest: set("path", "")}, want: "not a file below the URL"},
 		"archive not there": {feed: hostile{latest: set("path", "none.tar.zst")}, want: "404"},
 		"no JSON": {feed: hostile{serve: func(w http.ResponseWriter, r *http.Request) bool {
 			_, _ = io.WriteString(w, "<html>")
@@ -210,7 +209,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 			}
 			return isArchive(r)
 		}}, opts: func(o *UpdateOptions) { o.IdleTimeout = 300 * time.Millisecond }, want: "stopped sending"},
-		"too large, announced": {opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "more than 1000"},
+		"too large, announced": {opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "the limit is 1000"},
 		"too large, streamed": {feed: hostile{serve: func(w http.ResponseWriter, r *http.Request) bool {
 			if isArchive(r) {
 				w.(http.Flusher).Flush()
@@ -248,7 +247,7 @@ func (offline) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("network is unreachable")
 }
 
-func openInfo(t *testing.T, dir string) policy.Database {
+func openInfo(t *testing.T, dir string) evidence.Database {
 	t.Helper()
 	db, err := Open(t.Context(), dir)
 	if err != nil {
@@ -270,7 +269,7 @@ func TestFeedCannotGoBack(t *testing.T) {
 	wantError(t, err, "2026-06-22T12:00:00Z", "2026-06-23T12:00:00Z")
 	unchanged(t, dir, before, info)
 	if downloads.Load() != 0 {
-		t.Error("it was downloaded all the same")
+		t.Error("the older database was downloaded")
 	}
 
 	opts.AllowOlder = true

@@ -1,21 +1,20 @@
 // Package vulndb manages the vulnerability database. It fetches, imports, builds, verifies and
-// opens grype's schema 6 databases, and reports their age and what they cover.
+// opens grype's schema 6 databases, and reports their age and coverage.
 //
 // [Update] or [Import] installs a database in a directory. [Open] verifies and opens the current
-// one. grype's matchers read from [DB.Provider]. After matching, [DB.Err] reports whether all their
-// reads succeeded. [CheckAge] checks the dates. [Build] makes a database, and a mirror to update
-// from, out of provider records and private advisories.
+// database. grype's matchers read from [DB.Provider]. After matching, [DB.Err] reports whether all
+// their reads succeeded. [CheckAge] checks the dates. [Build] makes a database from provider
+// records and private advisories, as an archive or as a mirror for Update.
 //
-// A directory holds one folder for each database, named by the SHA-256 of the file in it, and a
-// pointer to the current one. A folder never changes after it is installed. A new database gets a
-// new folder and a new pointer, so that readers of the old one are not disturbed. Any number of
-// processes may open, update and import at the same time.
+// A directory has one folder for each database and a pointer to the current one. The name of a
+// folder is the SHA-256 of its database file. A new database gets a new folder, and then the
+// pointer changes, so that readers of the old database are not disturbed. Any number of processes
+// may open, update and import at the same time.
 //
-// The package trusts a directory and its folders if only this user or root can write to them, and
-// refuses others with a *disk.UntrustedError. The checksums in them detect damage; they do not
+// The package trusts a directory and its folders if only this user or root can write to them.
+// Otherwise it returns a *disk.UntrustedError. The checksums in a folder detect damage, but do not
 // prove who wrote the files. With a pinned checksum, Import and Update always install from the
-// archive, whatever the directory contains. The package signs nothing and matches nothing, and only
-// Update uses the network.
+// archive, whatever the directory contains. Only Update uses the network.
 package vulndb
 
 import (
@@ -32,7 +31,7 @@ import (
 	"github.com/anchore/grype/grype/vulnerability"
 
 	"github.com/imagegate/imagegate/internal/disk"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DB is an open database. It is safe for concurrent use.
@@ -40,16 +39,16 @@ type DB struct {
 	reader     *recordingReader
 	provider   *recordingProvider
 	failures   *failures
-	info       policy.Database
+	info       evidence.Database
 	readerLock *readerLock
 	coverage   coverage
 }
 
 // Open verifies the current database in dir against the checksum computed at installation, and
-// opens it. It reads the whole file. The folder is not removed until the DB is closed.
+// opens the database. It reads the whole file. The folder is not removed until the DB is closed.
 //
-// If no database is installed, or it cannot be trusted, the error is an *UnusableError. Open does
-// not check the age: see CheckAge.
+// If no database is installed, or the file does not match its record, the error is an
+// *UnusableError. Open does not check the age; see CheckAge.
 func Open(ctx context.Context, dir string) (*DB, error) {
 	l, err := current(ctx, dir)
 	if err != nil {
@@ -91,52 +90,52 @@ func open(ctx context.Context, l *readerLock) (*DB, error) {
 	}, nil
 }
 
-// Provider returns the provider that grype's matchers search. It behaves as grype's own, and also
-// records every error, including errors that grype only logs. Closing it does nothing: close the
-// DB.
+// Provider returns the provider that grype's matchers search. It behaves like grype's own provider,
+// and also records every error, including errors that grype only logs. Closing the provider does
+// nothing: close the DB instead.
 func (db *DB) Provider() vulnerability.Provider { return db.provider }
 
-// Err returns all read errors since the database was opened, joined, or nil. If it is not nil, the
-// matches are incomplete.
+// Err returns all read errors since the database was opened, joined into one error, or nil. If Err
+// is not nil, the matches are incomplete.
 func (db *DB) Err() error { return db.failures.err() }
 
 // Info returns the source and the dates of the database. Digest is the digest of the database file
 // as published, before indexes were added to it on this machine.
-func (db *DB) Info() policy.Database {
+func (db *DB) Info() evidence.Database {
 	info := db.info
 	info.Providers = slices.Clone(info.Providers)
 	return info
 }
 
-// Close ends all reading. After that, the folder can be removed when it is not the current one.
+// Close closes the database. After that, its folder can be removed when it is no longer current.
 func (db *DB) Close() error {
 	return errors.Join(db.reader.Close(), db.readerLock.release())
 }
 
 // describe reads the database's own metadata.
-func describe(r v6.Reader) (policy.Database, error) {
+func describe(r v6.Reader) (evidence.Database, error) {
 	meta, err := r.GetDBMetadata()
 	if err != nil {
-		return policy.Database{}, fmt.Errorf("reading the database's metadata: %w", err)
+		return evidence.Database{}, fmt.Errorf("reading the database's metadata: %w", err)
 	}
 	if meta.BuildTimestamp == nil || meta.BuildTimestamp.IsZero() {
-		return policy.Database{}, errors.New("the database does not state when it was built")
+		return evidence.Database{}, errors.New("the database does not state when it was built")
 	}
 	providers, err := r.AllProviders()
 	if err != nil {
-		return policy.Database{}, fmt.Errorf("reading the database's providers: %w", err)
+		return evidence.Database{}, fmt.Errorf("reading the database's providers: %w", err)
 	}
 	// A database without providers has no advisories, so it would find nothing in any image.
 	if len(providers) == 0 {
-		return policy.Database{}, errors.New("the database has no providers")
+		return evidence.Database{}, errors.New("the database has no providers")
 	}
-	info := policy.Database{
+	info := evidence.Database{
 		Schema:    fmt.Sprintf("%d.%d.%d", meta.Model, meta.Revision, meta.Addition),
 		Built:     meta.BuildTimestamp.UTC(),
-		Providers: []policy.Provider{},
+		Providers: []evidence.Provider{},
 	}
 	for _, p := range providers {
-		one := policy.Provider{Name: p.ID}
+		one := evidence.Provider{Name: p.ID}
 		if p.DateCaptured != nil {
 			one.Captured = p.DateCaptured.UTC()
 		}
@@ -145,7 +144,7 @@ func describe(r v6.Reader) (policy.Database, error) {
 	return info, nil
 }
 
-// verify checks a folder's database file against the record next to it.
+// verify compares a folder's database file with the record in the folder.
 func verify(ctx context.Context, folder string) (record, error) {
 	if err := checkFolder(folder); err != nil {
 		return record{}, err
@@ -155,7 +154,7 @@ func verify(ctx context.Context, folder string) (record, error) {
 		return record{}, err
 	}
 	if want := folderName(rec.File.SHA256); filepath.Base(folder) != want {
-		return record{}, fmt.Errorf("the record in %s is for %s", filepath.Base(folder), want)
+		return record{}, fmt.Errorf("the record in folder %s is for another database, %s", filepath.Base(folder), want)
 	}
 	got, err := fastHash(ctx, filepath.Join(folder, v6.VulnerabilityDBFileName))
 	if err != nil {
@@ -167,13 +166,13 @@ func verify(ctx context.Context, folder string) (record, error) {
 	}
 	if rec.Client != clientSchema() {
 		return record{}, &UnusableError{Problem: Missing, Dir: filepath.Dir(folder),
-			Err: fmt.Errorf("it was prepared for schema %q, and this program reads %q", rec.Client, clientSchema())}
+			Err: fmt.Errorf("the installed database was prepared for schema %q, but this build of imagegate reads %q", rec.Client, clientSchema())}
 	}
 	return rec, nil
 }
 
-// checkFolder refuses a folder that another user could change, and unexpected files: sqlite would
-// read a journal next to a database.
+// checkFolder refuses a folder that another user could change. It also refuses unexpected files,
+// because sqlite would read a journal next to a database.
 func checkFolder(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -185,9 +184,9 @@ func checkFolder(folder string) error {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case disk.IsPartial(name):
-			continue // left by a writer that was killed
+			continue // file of a writer that was killed
 		case name != v6.VulnerabilityDBFileName && name != recordName && name != lockName:
-			return fmt.Errorf("%q does not belong in %s", name, folder)
+			return fmt.Errorf("unexpected file %q in %s", name, folder)
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%q in %s is not a regular file", name, folder)
 		}
@@ -198,8 +197,8 @@ func checkFolder(folder string) error {
 	return nil
 }
 
-// unusable wraps an error of verify in an *UnusableError. It returns an error unchanged if it is
-// already one, an untrusted folder, missing permission, or the end of the context.
+// unusable wraps an error of verify in an *UnusableError. It returns these errors unchanged: an
+// *UnusableError, an untrusted folder, a missing permission, and the end of the context.
 func unusable(ctx context.Context, dir string, err error) error {
 	var already *UnusableError
 	var untrusted *disk.UntrustedError
@@ -209,19 +208,20 @@ func unusable(ctx context.Context, dir string, err error) error {
 	return &UnusableError{Problem: Corrupt, Dir: dir, Err: err}
 }
 
-// clientSchema returns the schema of this program's grype. Indexes and tables are added for it.
+// clientSchema returns the database schema of this build's grype. Installation adds indexes for
+// this schema.
 func clientSchema() string {
 	return fmt.Sprintf("%d.%d.%d", v6.ModelVersion, v6.Revision, v6.Addition)
 }
 
-// checkDir refuses directories that sqlite could not open: grype passes paths to sqlite as URIs
-// without escaping them.
+// checkDir returns the absolute path of dir. It refuses directories that sqlite could not open,
+// because grype passes paths to sqlite as URIs without escaping them.
 func checkDir(dir string) (string, error) {
 	if dir == "" {
-		return "", errors.New("the folder of the vulnerability database is not set")
+		return "", errors.New("no directory given for the vulnerability database")
 	}
 	if strings.ContainsAny(dir, "?#%") {
-		return "", fmt.Errorf("vulnerability database directory %q: the characters ?, # and %% are not supported", dir)
+		return "", fmt.Errorf("invalid vulnerability database directory %q: the characters ?, # and %% are not supported", dir)
 	}
 	return filepath.Abs(dir)
 }

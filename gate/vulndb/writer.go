@@ -14,15 +14,16 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// writer holds the write lock of a directory. Only one process can hold it. Readers do not need it.
+// writer holds the write lock of a directory. Only one process can hold this lock. Readers do not
+// need it.
 type writer struct {
 	dir  string
 	root *os.Root // handle of dir
 	lock *flock.Flock
 }
 
-// lockForWriting waits until no other process is writing. It removes files of writers that were
-// killed, and databases that are no longer in use.
+// lockForWriting takes the write lock, and waits while another process holds it. It then removes
+// files of writers that were killed, and databases that are no longer in use.
 func lockForWriting(ctx context.Context, dir string) (*writer, error) {
 	dir, err := checkDir(dir)
 	if err != nil {
@@ -42,7 +43,7 @@ func lockForWriting(ctx context.Context, dir string) (*writer, error) {
 	if _, err := w.lock.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, errors.Join(fmt.Errorf("locking %s for writing: %w", dir, err), root.Close())
 	}
-	// No other process can be using a temporary folder now.
+	// This process has the write lock, so no other process uses a temporary folder now.
 	if err := w.removeTemporary(); err != nil {
 		return nil, errors.Join(fmt.Errorf("clearing %s: %w", dir, err), w.close())
 	}
@@ -67,11 +68,12 @@ func (w *writer) removeTemporary() error {
 	return err
 }
 
-// temporary creates an empty folder in the directory, and so on the same file system.
+// temporary creates an empty folder in the directory, so that a rename stays on the same file
+// system.
 func (w *writer) temporary() (string, error) { return os.MkdirTemp(w.dir, tempPrefix) }
 
 // commit renames a finished temporary folder to its final name and makes it current. It writes the
-// pointer last: until then, the old database is current.
+// pointer last, so that the old database stays current until then.
 func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 	name := folderName(rec.File.SHA256)
 	target := filepath.Join(w.dir, name)
@@ -84,7 +86,7 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 			return err
 		}
 	} else if err := rec.write(target); err != nil {
-		// The same database is already installed, perhaps with readers. Only its source may be new.
+		// The same database is already installed and may have readers. Only its source may be new.
 		return err
 	}
 	if err := replaceFile(filepath.Join(w.dir, pointerName), []byte(name+"\n")); err != nil {
@@ -97,8 +99,8 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 	return nil
 }
 
-// holds reports whether a folder has the wanted database file. It reads the file, because the
-// record next to it is not trusted.
+// holds reports whether a folder has the wanted database file. It hashes the file, because it does
+// not trust the record in the folder.
 func holds(ctx context.Context, folder string, want recordFile) bool {
 	if _, err := verify(ctx, folder); err != nil {
 		return false
@@ -120,7 +122,7 @@ func (w *writer) place(tmp, target string) error {
 	return os.Rename(tmp, target)
 }
 
-// discard removes a folder. It renames the folder first, so that an incomplete folder never has the
+// discard removes a folder. It renames the folder first, so that no incomplete folder ever has a
 // final name.
 func (w *writer) discard(folder string) error {
 	tmp, err := w.temporary()
@@ -134,8 +136,8 @@ func (w *writer) discard(folder string) error {
 	return w.root.RemoveAll(tmp)
 }
 
-// prune removes every database that is not current and has no readers. The next writer removes
-// those that cannot be removed now: they only cost space.
+// prune removes every database that is not current and has no readers. It ignores failures, because
+// a remaining database only takes space and the next writer tries again.
 func (w *writer) prune(keep string) {
 	entries, err := os.ReadDir(w.dir)
 	if err != nil {
@@ -154,7 +156,7 @@ func (w *writer) prune(keep string) {
 	}
 }
 
-// syncDir makes the renames in a directory survive a power failure.
+// syncDir syncs a directory to disk, so that renames in it survive a power failure.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

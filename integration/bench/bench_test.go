@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// measured is a run of the big image with round numbers: ten seconds for imagegate and forty for
-// the shell pipeline.
+// measured returns results of the big image with round numbers: ten seconds for imagegate and forty
+// for the shell pipeline.
 func measured() *Results {
 	image := ImageResult{Name: "big", Layers: 2, Compressed: 1e6, Uncompressed: 3e6, Packages: 7, Findings: 5, Series: []Series{
 		{Name: pipeline, Samples: []Sample{{Seconds: 40, CPUSeconds: 40, Stages: []Stage{{Name: "syft", Seconds: 25, Peak: 1000}, {Name: "grype", Seconds: 5, Peak: 900},
@@ -61,7 +61,8 @@ func TestFiguresAreOfTheirParts(t *testing.T) {
 	}
 }
 
-// TestWhatIsMissingIsNotReached checks that a figure without a value does not count as fast.
+// TestWhatIsMissingIsNotReached checks that a figure without a value does not count as within its
+// limit.
 func TestWhatIsMissingIsNotReached(t *testing.T) {
 	r := &ImageResult{Name: "big"}
 	for _, f := range figures(r) {
@@ -105,7 +106,7 @@ func TestPageKeepsWhatIsAround(t *testing.T) {
 	if err := os.WriteFile(page, []byte("above\n"+pageBegin+"old\n"+pageEnd+"below\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time over the output of the first
+	for range 2 { // the second run replaces the output of the first run
 		if err := writePage(page, measured()); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +157,7 @@ func TestSourcesOfDpkg(t *testing.T) {
 	}
 }
 
-// TestRecordsAreAboutAsMany checks that the invented advisories make about as many findings as
+// TestRecordsAreAboutAsMany checks that the generated advisories lead to about as many findings as
 // requested, that none is critical, and that every id is unique.
 func TestRecordsAreAboutAsMany(t *testing.T) {
 	all := records(map[string]int{"openssl": 2, "jq": 1}, []string{"module-0"}, 10)

@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// debianLayer runs mmdebstrap to make a root file system, and returns its archive. Without
-// mmdebstrap it returns no archive, and generate replaces the Debian packages.
+// debianLayer makes a root file system with mmdebstrap, and returns its archive. If mmdebstrap is
+// not installed, debianLayer returns no archive, and generate makes Debian packages instead.
 func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string, error) {
 	if missing := lacks("mmdebstrap"); missing != "" {
 		b.Generated = true
@@ -58,7 +58,7 @@ func (b *built) readStatus(archive string) error {
 	}
 }
 
-// countSources counts the packages in dpkg's status file by source package.
+// countSources counts, for each source package, the installed packages in dpkg's status file.
 func (b *built) countSources(status string) {
 	for paragraph := range strings.SplitSeq(status, "\n\n") {
 		var name, source string
@@ -79,7 +79,7 @@ func (b *built) countSources(status string) {
 	}
 }
 
-// generate describes an application layer of npm modules. Without mmdebstrap it adds a
+// generate describes a layer with generated npm modules. If mmdebstrap is not installed, it adds a
 // distribution, Debian packages and text files.
 func (b *built) generate(r recipe) lab.ImageSpec {
 	var spec lab.ImageSpec
@@ -92,7 +92,7 @@ func (b *built) generate(r recipe) lab.ImageSpec {
 		return spec
 	}
 	spec.OSRelease = "debian 12"
-	text := words(rand.New(rand.NewPCG(1, 2)), 8<<20) // #nosec G404 -- the same on each run
+	text := words(rand.New(rand.NewPCG(1, 2)), 8<<20) // #nosec G404 -- the text must be the same on each run
 	var docs []lab.File
 	for i := range r.generated {
 		name := fmt.Sprintf("library-%d", i)
@@ -107,7 +107,7 @@ func (b *built) generate(r recipe) lab.ImageSpec {
 	return spec
 }
 
-// words returns text that compresses about as well as source code.
+// words returns random text that compresses about as well as source code.
 func words(r *rand.Rand, size int) string {
 	vocabulary := strings.Fields("return error context func string value length buffer reader writer package import const type struct " +
 		"interface range switch case default break continue select channel map slice append copy delete close panic recover defer")

@@ -5,24 +5,24 @@ import "slices"
 // Figure is a ratio or a time that shows whether imagegate is fast enough.
 type Figure struct {
 	Name string `json:"name"`
-	// Value is the figure. For a ratio it is Of divided by To.
+	// Value is the value of the figure. For a ratio, it is Of divided by To.
 	Value float64 `json:"value"`
 	Of    float64 `json:"of,omitempty"`
 	To    float64 `json:"to,omitempty"`
-	Unit  string  `json:"unit"` // of Of and To, or of Value for a time
-	// Processors is the ratio of processor times instead of wall-clock times, which is more
+	Unit  string  `json:"unit"` // unit of Of and To or, for a time, of Value
+	// Processors is the same ratio for processor times instead of wall-clock times. It is more
 	// reliable on a shared machine. 0 means unknown.
 	Processors float64 `json:"processors,omitempty"`
-	// Limit is the maximum for Value. A negative limit means that there is none for this image.
+	// Limit is the maximum for Value. A negative limit means that this image has no limit.
 	Limit float64 `json:"limit"`
-	// Missing is the reason for a missing value.
+	// Missing is the reason why the value is missing.
 	Missing string `json:"missing,omitempty"`
 }
 
 // reached reports whether the figure is within its limit.
 func (f Figure) reached() bool { return f.Missing == "" && f.Value <= f.Limit }
 
-// unlimited is the limit of a figure that has no limit.
+// unlimited is the value of Limit for a figure without a limit.
 const unlimited = -1
 
 // figures computes the figures from the medians.
@@ -37,7 +37,7 @@ func figures(r *ImageResult) []Figure {
 	limit := 0.30
 	if r.Name == "small" {
 		limit = 0.35
-		if ours.Missing != "" { // for the small image, any decompressor is enough
+		if ours.Missing != "" { // without igzip, the figure of the small image uses the plain run
 			ours = r.series(firstPlain)
 		}
 	}
@@ -73,7 +73,7 @@ func ratio(name, unit string, limit float64, of, to Series, number func(Sample) 
 func seconds(s Sample) float64    { return s.Seconds }
 func processors(s Sample) float64 { return s.CPUSeconds }
 
-// divided sets the value, if there is one.
+// divided sets Value to Of divided by To, if both are known.
 func (f Figure) divided() Figure {
 	switch {
 	case f.Missing != "":
@@ -85,7 +85,8 @@ func (f Figure) divided() Figure {
 	return f
 }
 
-// only returns the series with the sum of the named stages. These stages must be processes.
+// only returns a series with the sum of the named stages. Each of these stages must be a process of
+// its own.
 func (s Series) only(names ...string) Series {
 	out := Series{Name: s.Name, Missing: s.Missing}
 	for _, sample := range s.Samples {
@@ -107,8 +108,9 @@ func share(name string, limit float64, s Series, size float64, number func(Sampl
 	return f.divided()
 }
 
-// ingest compares imagegate's pull stage (fetch, verify, decompress) with the minimum. The catalog
-// stage builds the file trees later.
+// ingest compares imagegate's stage pull, which fetches, verifies and decompresses layers, with the
+// minimum that curl, igzip and sha256sum need. Building the file trees is part of the stage
+// catalog.
 func ingest(limit float64, ours, least Series) Figure {
 	return ratio("ingest / curl, igzip, sha256sum", "s", limit, ours.only("pull"), least, seconds)
 }
@@ -117,7 +119,7 @@ func memory(limit float64, ours, shell Series) Figure {
 	return ratio("peak memory / syft", "B", limit, ours, shell.only("syft"), func(s Sample) float64 { return float64(s.Peak) })
 }
 
-// alone returns a time without a comparison, in milliseconds.
+// alone returns a figure that is a time in milliseconds and not a ratio.
 func alone(name string, limit float64, s Series) Figure {
 	return Figure{Name: name, Unit: "ms", Limit: limit, Missing: s.Missing, Value: 1000 * s.median(seconds)}
 }

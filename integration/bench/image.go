@@ -25,10 +25,10 @@ import (
 // recipe describes an image.
 type recipe struct {
 	name string
-	// debian are the packages in addition to the minimal Debian system. Their dependencies are
-	// installed too, but not the recommended packages.
+	// debian are the packages that are added to a minimal Debian system, with their dependencies
+	// and without recommended packages.
 	debian []string
-	// generated is the approximate number of packages in the image that is generated without
+	// generated is the approximate number of packages in the image if it is made without
 	// mmdebstrap.
 	generated int
 	// findings is the approximate number of findings that the database has for the image.
@@ -51,12 +51,12 @@ var recipes = map[string]recipe{
 // suite is the Debian release of the images.
 const suite = "bookworm"
 
-// built is an image in the work folder, with the data for its vulnerability records.
+// built is an image in the work folder, with the package data for generating its advisories.
 type built struct {
 	image v1.Image
-	// dir is the folder with the image and everything that was made for it.
+	// dir is the folder with the image and its other files.
 	dir string
-	// Sources counts the installed packages of each source package.
+	// Sources maps each source package to the number of its installed packages.
 	Sources map[string]int
 	// Modules are the generated npm modules.
 	Modules []string
@@ -66,7 +66,7 @@ type built struct {
 	Uncompressed int64
 }
 
-// buildImage makes the image, or returns the one that an earlier run made with the same recipe.
+// buildImage makes the image, or returns the image that an earlier run made with the same recipe.
 func buildImage(ctx context.Context, work string, r recipe) (*built, error) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s", r, suite))
 	dir := filepath.Join(work, r.name+"-"+hex.EncodeToString(sum[:4]))
@@ -125,7 +125,7 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 		err = p.AppendImage(img)
 	}
 	if err != nil {
-		return fmt.Errorf("compressing it: %w", err)
+		return fmt.Errorf("compressing the image: %w", err)
 	}
 	for _, a := range archives {
 		if err := os.Remove(a); err != nil {
@@ -142,8 +142,8 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	return os.Rename(tmp, dir)
 }
 
-// assemble adds the generated packages on top of the archives. It compresses the archives as docker
-// does, with Go's gzip at its default level.
+// assemble makes the image from the archives and the generated packages. It compresses the archives
+// as docker does, with Go's gzip at the default level.
 func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	above, err := lab.Image(b.generate(r))
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Machine describes the machine of a measurement.
+// Machine describes the machine that ran the benchmark.
 type Machine struct {
-	System    string `json:"system"` // such as "linux/amd64"
+	System    string `json:"system"` // operating system and architecture, such as "linux/amd64"
 	Processor string `json:"processor,omitempty"`
 	Cores     int    `json:"cores"`
 	Go        string `json:"go"`

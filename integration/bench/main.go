@@ -1,14 +1,14 @@
 // Command bench compares imagegate with the equivalent shell pipeline: syft, grype, crane copy,
 // cosign sign and two cosign attest. "make bench" builds the programs and runs it.
 //
-// It makes an image and a vulnerability database for its packages once and keeps them in the work
-// folder (image.go, debian.go, records.go). Local registries count what is read and written
-// (place.go). It runs each subject several times, in turn, as a process of its own (subjects.go,
-// pipeline.go, process.go). It turns medians into ratios (figures.go), and ratios into a table, a
-// plot and a page (markdown.go, plot.go, page.go).
+// The benchmark makes an image and a vulnerability database for its packages once, and keeps them
+// in the work folder (image.go, debian.go, records.go). Local registries count the bytes that are
+// read and written (place.go). The benchmark runs each subject several times, in turn, as a
+// separate process (subjects.go, pipeline.go, process.go). It computes medians and ratios
+// (figures.go), and writes them as a table, a plot and a page (markdown.go, plot.go, page.go).
 //
-// The comparison is valid for one machine. The benchmark never fails because of a time. It fails
-// only if a program fails.
+// The results compare programs on one machine. The benchmark fails only if a program fails, and
+// never because a program is slow.
 package main
 
 import (
@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-// options are the flags.
+// options are the values of the flags.
 type options struct {
 	images, bin, work, from string
 	json, table, page       string
@@ -76,7 +76,7 @@ func (o options) run(ctx context.Context) error {
 	return nil
 }
 
-// results measures, or reads the results of an earlier run.
+// results runs the measurements, or reads the results of an earlier run from a file.
 func (o options) results(ctx context.Context) (*Results, error) {
 	if o.from == "" {
 		return o.measure(ctx)
@@ -111,7 +111,7 @@ func (o options) measure(ctx context.Context) (*Results, error) {
 	for name := range strings.SplitSeq(o.images, ",") {
 		r, ok := recipes[name]
 		if !ok {
-			return nil, fmt.Errorf("no image is called %q: there are big and small", name)
+			return nil, fmt.Errorf("unknown image %q: must be big or small", name)
 		}
 		r.name = name
 		result, err := measureImage(ctx, bin, work, r, o.rounds)

@@ -54,7 +54,7 @@ func (s Series) stageText() string {
 	var parts []string
 	stages := s.stageMedians()
 	if len(stages) < 2 {
-		return "" // one stage is the whole run
+		return "" // a single stage is the whole run
 	}
 	for _, stage := range stages {
 		parts = append(parts, fmt.Sprintf("%s %.2f", stage.Name, stage.Seconds))

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// peakMemory returns the peak memory in bytes of the process or of one of its finished children,
-// whichever is largest. For a short process it can be the memory of this process, which it was
-// forked from. Linux counts in kilobytes.
+// peakMemory returns the peak memory in bytes of the process or of its largest finished child. The
+// benchmark forks the process, so the value is never below the memory of the benchmark itself. Linux
+// returns the value in kilobytes.
 func peakMemory(state *os.ProcessState) int64 {
 	usage, ok := state.SysUsage().(*syscall.Rusage)
 	if !ok {

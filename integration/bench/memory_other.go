@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// peakMemory returns 0, which means unknown: each system has its own units.
+// peakMemory returns 0, which means unknown, because the units differ between systems.
 func peakMemory(*os.ProcessState) int64 { return 0 }

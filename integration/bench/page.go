@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Everything outside of these lines stays in the page.
+// The benchmark replaces the text between these lines. The rest of the page stays unchanged.
 const (
 	pageBegin = "<!-- bench: what follows is written by the benchmark -->\n"
 	pageEnd   = "<!-- bench: end -->\n"
@@ -30,15 +30,15 @@ func writePage(path string, r *Results) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// replaced returns the page with text between the two lines.
+// replaced returns the page with text between the lines pageBegin and pageEnd.
 func replaced(page, text string) (string, error) {
 	before, rest, ok := strings.Cut(page, pageBegin)
 	if !ok {
-		return "", fmt.Errorf("it lacks the line %q", pageBegin)
+		return "", fmt.Errorf("the page lacks the line %q", pageBegin)
 	}
 	_, after, ok := strings.Cut(rest, pageEnd)
 	if !ok {
-		return "", fmt.Errorf("it lacks the line %q", pageEnd)
+		return "", fmt.Errorf("the page lacks the line %q", pageEnd)
 	}
 	return before + pageBegin + text + pageEnd + after, nil
 }

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// pipeline is the equivalent shell script. It is as fast as it can be: the SBOM is made once, in
-// both formats, and neither a log nor a service is used.
+// pipeline runs the equivalent shell script. The script is as fast as possible: it makes the SBOM
+// once, in both formats, and uses neither a transparency log nor another service.
 func (p *place) pipeline(ctx context.Context) (*Sample, error) {
 	if err := p.reset(); err != nil {
 		return nil, err

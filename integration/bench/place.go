@@ -19,27 +19,28 @@ import (
 // programs.
 type place struct {
 	bin string // the folder with the programs
-	dir string // for everything of this run, removed at its end
+	dir string // the folder with all files of this run; Close removes it
 
 	image    *built
 	digest   v1.Hash
-	blobs    map[string]int64 // of the image, by digest
-	size     int64            // of all blobs
+	blobs    map[string]int64 // sizes of the image's blobs, by digest
+	size     int64            // total size of the blobs
 	findings int
 	packages int
-	// staging has the image. approved is replaced for each first promotion.
+	// staging contains the image. approved is a new, empty registry for each first promotion.
 	staging, approved *lab.Registry
 }
 
-// Policies of the runs. The database has no critical findings, and many high ones.
+// These are the policies of the runs. The database leads to many high findings and no critical
+// ones.
 const (
 	lenient = "version: 1\nrules:\n  - {name: no critical, severity: critical}\n" + rest
 	strict  = "version: 1\nrules:\n  - {name: no high, severity: high}\n" + rest
-	// rest disables the checks of made-up data and checks that are not measured.
+	// rest disables checks that the generated data would fail, and checks that are not measured.
 	rest = "database: {maxAge: 3650d}\ndistribution: {notCovered: warn, endOfLife: warn}\nsbom: {unknowns: warn}\n"
 )
 
-// openPlace prepares everything that is not measured.
+// openPlace prepares the environment for the measurements. Its time is not measured.
 func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_ *place, err error) {
 	p := &place{bin: bin, image: b}
 	if p.dir, err = os.MkdirTemp(work, "run-*"); err != nil {
@@ -93,8 +94,8 @@ func (p *place) measureBlobs() error {
 	return nil
 }
 
-// database makes the database, or uses the one of an earlier run, and imports it into imagegate and
-// grype.
+// database makes the database or uses the database of an earlier run, and imports it into imagegate
+// and grype.
 func (p *place) database(ctx context.Context, findings int) error {
 	archive := filepath.Join(p.image.dir, fmt.Sprintf("database-%d-%d.tar.zst", findings, unrelated))
 	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
@@ -118,7 +119,7 @@ func (p *place) database(ctx context.Context, findings int) error {
 	return nil
 }
 
-// Close stops the registries and removes everything of the run.
+// Close stops the registries and removes all files of the run.
 func (p *place) Close() error {
 	var errs []error
 	for _, r := range []*lab.Registry{p.staging, p.approved} {
@@ -131,7 +132,8 @@ func (p *place) Close() error {
 
 func (p *place) program(name string) string { return filepath.Join(p.bin, name) }
 
-// environment limits the programs to this place, without network access.
+// environment returns the environment for the programs: they use only files in this place, and no
+// network.
 func (p *place) environment() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),
@@ -163,7 +165,7 @@ func (p *place) reset() error {
 	return nil
 }
 
-// count sets the bytes that the registries have transferred since the last count or reset.
+// count stores in s the bytes that the registries have transferred since the last count or reset.
 func (p *place) count(s *Sample) {
 	s.Read = p.staging.BlobBytesServed()
 	uploads := map[string]int64{}
@@ -173,7 +175,7 @@ func (p *place) count(s *Sample) {
 			s.Written += r.BytesIn
 		}
 	}
-	// The digest of an upload is in the request that completes the session.
+	// Only the request that completes an upload contains the digest of the blob.
 	for _, r := range p.approved.Requests() {
 		if r.Method != http.MethodPut || !strings.Contains(path.Dir(r.Path), "/blobs/uploads") {
 			continue

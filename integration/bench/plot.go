@@ -6,27 +6,27 @@ import (
 	"strings"
 )
 
-// Measures of the plot, in its own units.
+// These are the dimensions of the plot, in SVG units.
 const (
 	plotWidth = 760.0
-	barLeft   = 250.0 // where the bars begin; the names are to the left
+	barLeft   = 250.0 // left end of the bars; the names are left of it
 	barHeight = 18.0
 	rowHeight = 28.0
-	barRight  = plotWidth - 60 // where the longest bar ends
+	barRight  = plotWidth - 60 // right end of the longest bar
 )
 
-// colours of stages: equal stages have the same colour in both programs. They can be told apart
-// with color blindness, on white and on black.
+// colours maps stages to colors. Equal stages of both programs have the same color. The colors can
+// be distinguished by color-blind readers, on white and on black.
 var colours = map[string]string{
 	"syft": "#4477aa", "pull": "#66ccee", "catalog": "#4477aa", "grype": "#ccbb44", "scan": "#ccbb44",
 	"copy": "#228833", "push": "#228833", "sign": "#ee6677", "attest": "#aa3377", "other": "#888888",
 }
 
-// plotted are the runs in the plot.
+// plotted lists the runs that the plot shows.
 var plotted = []string{pipeline, first, firstPlain, denied, deniedWarm, again}
 
-// plot draws a bar of stages for each run, as SVG. The text color follows the light or dark mode of
-// the reader's system.
+// plot returns an SVG with one bar for each run, divided into stages. The text color follows the
+// light or dark mode of the reader's system.
 func (r *Results) plot() string {
 	longest, rows := 0.0, 0.0
 	for i := range r.Images {
@@ -80,7 +80,7 @@ func colour(stage string) string {
 	return colours["other"]
 }
 
-// legend names the colours.
+// legend draws the legend of the colors.
 func legend(b *strings.Builder, y float64) {
 	x := 0.0
 	for _, entry := range []struct{ stage, text string }{

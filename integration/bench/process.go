@@ -17,17 +17,17 @@ type process struct {
 	args []string
 	env  []string // in addition to the environment of the place
 	exit int      // the expected exit code
-	out  string   // the file for its output; empty keeps it
+	out  string   // the file for its output; if empty, start returns the output
 }
 
 // ran is the resource usage and the output of a process.
 type ran struct {
 	wall, cpu time.Duration
-	peak      int64 // bytes of memory, of the largest process
+	peak      int64 // peak memory in bytes of the largest process
 	out, err  []byte
 }
 
-// start runs a process to its end. Any other exit code than the expected one is an error.
+// start runs a process and waits until it ends. An unexpected exit code is an error.
 func (p *place) start(ctx context.Context, c process) (*ran, error) {
 	cmd := exec.CommandContext(ctx, c.name, c.args...)
 	cmd.Env = append(p.environment(), c.env...)
@@ -50,7 +50,7 @@ func (p *place) start(ctx context.Context, c process) (*ran, error) {
 		return nil, err
 	}
 	if code := cmd.ProcessState.ExitCode(); code != c.exit {
-		return nil, fmt.Errorf("%s %q ended with %d, not %d:\n%s%s", filepath.Base(c.name), c.args, code, c.exit, tail(stdout.Bytes()), tail(stderr.Bytes()))
+		return nil, fmt.Errorf("%s %q exited with code %d, want %d:\n%s%s", filepath.Base(c.name), c.args, code, c.exit, tail(stdout.Bytes()), tail(stderr.Bytes()))
 	}
 	state := cmd.ProcessState
 	return &ran{wall: wall, cpu: state.UserTime() + state.SystemTime(), peak: peakMemory(state), out: stdout.Bytes(), err: stderr.Bytes()}, nil

@@ -45,16 +45,16 @@ type ranges struct {
 	Events []map[string]string `json:"events"`
 }
 
-// levels are the severities of the records, in turn. None is critical, so that a policy against
-// critical findings passes and one against high findings denies.
+// levels are the severities of the records, used in turn. None is critical, so that a policy
+// against critical findings passes the image, and a policy against high findings denies it.
 var levels = []struct{ word, vector string }{
 	{"low", "CVSS:3.1/AV:L/AC:H/PR:L/UI:R/S:U/C:L/I:N/A:N"},
 	{"medium", "CVSS:3.1/AV:N/AC:L/PR:L/UI:N/S:U/C:L/I:L/A:N"},
 	{"high", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"},
 }
 
-// records returns invented advisories for an image. Each source package and generated module has
-// about the same number, and together they make about as many findings as requested.
+// records returns generated advisories for an image. Each source package and generated module has
+// about the same number of advisories. Together they lead to about as many findings as requested.
 func records(sources map[string]int, modules []string, findings int) []record {
 	packages := len(modules)
 	for _, n := range sources {
@@ -85,7 +85,7 @@ func records(sources map[string]int, modules []string, findings int) []record {
 	return out
 }
 
-// newRecord makes the n-th record. One in three has no fix.
+// newRecord makes the n-th record. One record in three has no fix.
 func newRecord(n int, ecosystem, name, fixed string) record {
 	level := levels[n%len(levels)]
 	events := []map[string]string{{"introduced": "0"}}
@@ -101,7 +101,7 @@ func newRecord(n int, ecosystem, name, fixed string) record {
 	}
 }
 
-// writeRecords writes the records as a provider's folder in dir.
+// writeRecords writes the records into dir, as the folder of a provider.
 func writeRecords(dir string, all []record) error {
 	folder := filepath.Join(dir, "bench")
 	if err := os.MkdirAll(folder, 0o755); err != nil {

@@ -11,7 +11,7 @@ import (
 	"slices"
 )
 
-// Results are all measurements, in the form of the JSON file.
+// Results are all measurements, as stored in the JSON file.
 type Results struct {
 	Rounds   int               `json:"rounds"`
 	Machine  Machine           `json:"machine"`
@@ -22,7 +22,7 @@ type Results struct {
 // ImageResult holds the measurements of one image.
 type ImageResult struct {
 	Name         string   `json:"name"`
-	Generated    bool     `json:"generated"` // without mmdebstrap
+	Generated    bool     `json:"generated"` // the image was made without mmdebstrap
 	Layers       int      `json:"layers"`
 	Compressed   int64    `json:"compressedBytes"`
 	Uncompressed int64    `json:"uncompressedBytes"`
@@ -32,14 +32,14 @@ type ImageResult struct {
 	Figures      []Figure `json:"figures"`
 }
 
-// Series has the samples of one subject, or why there are none.
+// Series has the samples of one subject, or the reason why it has none.
 type Series struct {
 	Name    string   `json:"name"`
 	Missing string   `json:"missing,omitempty"`
 	Samples []Sample `json:"samples,omitempty"`
 }
 
-// Sample is one run.
+// Sample is the measurement of one run.
 type Sample struct {
 	Seconds    float64 `json:"seconds"`
 	CPUSeconds float64 `json:"cpuSeconds"`
@@ -58,12 +58,12 @@ type Sample struct {
 type Stage struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
-	// Only for a stage that is a process.
+	// CPUSeconds is set only for a stage that is a separate process.
 	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
 	Peak       int64   `json:"peakBytes,omitempty"`
 }
 
-// add adds the usage of one process of the run.
+// add adds the resource usage of one process of the run.
 func (s *Sample) add(r *ran) {
 	s.Seconds += r.wall.Seconds()
 	s.CPUSeconds += r.cpu.Seconds()
@@ -140,7 +140,7 @@ func (r *ImageResult) series(name string) Series {
 	return Series{Name: name, Missing: "not measured"}
 }
 
-// median returns the median of a number over all samples.
+// median returns the median of the values that the function of returns for the samples.
 func (s Series) median(of func(Sample) float64) float64 {
 	var values []float64
 	for _, sample := range s.Samples {
@@ -161,7 +161,8 @@ func median(values []float64) float64 {
 	return (values[middle-1] + values[middle]) / 2
 }
 
-// stageMedians returns the stages in the order of the run. Stages with the same name are added up.
+// stageMedians returns the median of each stage, in the order of the run. Stages with the same name
+// are added up.
 func (s Series) stageMedians() []Stage {
 	var names []string
 	values, peaks := map[string][]float64{}, map[string]int64{}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The names of the measured subjects in the results.
+// These are the names of the measured subjects in the results.
 const (
 	first      = "promote"
 	firstPlain = "promote, without a decompression program"
@@ -24,16 +24,17 @@ const (
 	lint       = "policy lint"
 )
 
-// subject is something to run and measure.
+// subject is a command line or script that is run and measured.
 type subject struct {
 	name string
-	// run measures it once.
+	// run runs and measures the subject once.
 	run func(*place, context.Context) (*Sample, error)
-	// missing is why it cannot run here, or "".
+	// missing is the reason why the subject cannot run on this machine, or "".
 	missing string
 }
 
-// subjects returns all subjects in order: some continue with the state that the previous one left.
+// subjects returns all subjects in the order of the runs. The order matters, because some subjects
+// need the state that the previous subject leaves behind.
 func subjects() []subject {
 	return []subject{
 		{name: pipeline, run: (*place).pipeline},
@@ -62,7 +63,8 @@ func lacks(names ...string) string {
 	return ""
 }
 
-// promote runs "imagegate promote", for the first time if cold, or again.
+// promote runs "imagegate promote". If cold is set, it is the first promotion, with an empty cache
+// and an empty approved registry.
 func (p *place) promote(ctx context.Context, cold bool, env ...string) (*Sample, error) {
 	if cold {
 		if err := p.reset(); err != nil {
@@ -73,7 +75,8 @@ func (p *place) promote(ctx context.Context, cold bool, env ...string) (*Sample,
 		"--policy", "lenient.yaml", "--key", "cosign.key"}})
 }
 
-// promotePlain has an empty PATH, so that imagegate decompresses by itself.
+// promotePlain runs a first promotion with an empty PATH, so that imagegate decompresses layers
+// itself.
 func (p *place) promotePlain(ctx context.Context) (*Sample, error) {
 	return p.promote(ctx, true, "PATH="+filepath.Join(p.dir, "none"))
 }
@@ -131,8 +134,8 @@ func stages(log []byte, whole time.Duration) ([]Stage, error) {
 	return append(out, Stage{Name: "other", Seconds: max(left, 0)}), nil
 }
 
-// floor measures the minimum cost of reading the layers: programs that only fetch, decompress and
-// hash.
+// floor measures the minimum cost of reading the layers, with programs that only fetch, decompress
+// and hash them.
 func (p *place) floor(ctx context.Context) (*Sample, error) {
 	manifest, err := p.image.image.Manifest()
 	if err != nil {

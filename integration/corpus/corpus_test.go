@@ -15,16 +15,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lab is the store, with the programs and a database for them.
+// lab is the store with the images, the programs under test, and their database.
 type lab struct {
 	*store
-	bin    string // has imagegate, syft and grype
+	bin    string // folder with the programs imagegate, syft and grype
 	policy string
 }
 
-// newLab skips the test unless IMAGEGATE_TEST_CORPUS names the folder that keeps the layers.
-// IMAGEGATE_TEST_PROGRAMS names the folder with the programs. The test fails if a program is
-// missing.
+// newLab prepares the lab. IMAGEGATE_TEST_CORPUS names the folder that keeps the layers; without
+// it, the test is skipped. IMAGEGATE_TEST_PROGRAMS names the folder with the programs; if a program
+// is missing, the test fails.
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	dir, bin := os.Getenv("IMAGEGATE_TEST_CORPUS"), os.Getenv("IMAGEGATE_TEST_PROGRAMS")
@@ -48,7 +48,8 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// environment limits the programs to the lab's folder, without network access.
+// environment returns the environment for the programs: they use only the lab's folder, and no
+// network.
 func (l *lab) environment() []string {
 	run := filepath.Join(l.dir, "run")
 	return []string{
@@ -73,7 +74,7 @@ func (l *lab) exec(name string, args ...string) (stdout, stderr []byte, code int
 	return out.Bytes(), err.Bytes(), cmd.ProcessState.ExitCode()
 }
 
-// must runs a program that must succeed.
+// must runs a program and fails the test if the program fails.
 func (l *lab) must(name string, args ...string) []byte {
 	l.Helper()
 	stdout, stderr, code := l.exec(name, args...)
@@ -130,7 +131,7 @@ type violation struct {
 	} `json:"unmatched"`
 }
 
-// about returns the name of the package or the path that the violation is about.
+// about returns the package name or the path that the violation is about.
 func (v violation) about() string {
 	switch {
 	case v.Finding != nil:
@@ -170,7 +171,7 @@ func (l *lab) check(img image) report {
 	return r
 }
 
-// TestCorpus checks every image, or six of them with -short.
+// TestCorpus checks every image of the corpus. With -short, it checks only six.
 func TestCorpus(t *testing.T) {
 	l := newLab(t)
 	for _, r := range readRecipes(t) {
@@ -191,7 +192,8 @@ func (l *lab) in(t *testing.T) *lab {
 	return &sub
 }
 
-// judge checks the image, and then the image with the planted package.
+// judge compares the verdict for an image with the expected verdict, without and with the planted
+// package.
 func (l *lab) judge(r recipe) {
 	clean := l.check(l.image(r, false))
 	if want := r.Verdict == "passed"; clean.Decision.Passed != want {

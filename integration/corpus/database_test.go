@@ -14,13 +14,13 @@ type advisory struct {
 	ID         string `yaml:"id"`
 	Alias      string `yaml:"alias"`
 	Severity   string `yaml:"severity"`
-	Ecosystem  string `yaml:"ecosystem"` // as OSV names it
+	Ecosystem  string `yaml:"ecosystem"` // name of the ecosystem in OSV
 	Package    string `yaml:"package"`
 	Introduced string `yaml:"introduced"` // default "0"
 	Fixed      string `yaml:"fixed"`
 }
 
-// document is the advisory in OSV's form.
+// document returns the advisory as an OSV document.
 func (a advisory) document() map[string]any {
 	introduced := a.Introduced
 	if introduced == "" {
@@ -41,8 +41,8 @@ func (a advisory) document() map[string]any {
 	}
 }
 
-// database builds the database from examples/records and advisories.yaml and imports it for
-// imagegate and for grype.
+// database builds the database from examples/records and advisories.yaml, and imports it into
+// imagegate and grype.
 func (l *lab) database() {
 	l.Helper()
 	data, err := os.ReadFile("advisories.yaml")

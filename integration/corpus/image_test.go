@@ -48,7 +48,7 @@ func (s *store) image(r recipe, planted bool) image {
 
 var createdText = created.Format("2006-01-02T15:04:05Z")
 
-// defaultHistory is the history line that a builder would write for the layer.
+// defaultHistory returns the history line that a builder would write for the layer.
 func (l layerRecipe) defaultHistory(i int) string {
 	switch {
 	case l.Base:
@@ -62,7 +62,7 @@ func (l layerRecipe) defaultHistory(i int) string {
 	return "COPY . . # buildkit"
 }
 
-// document is the image's configuration.
+// document returns the configuration of the image as a JSON document.
 func (c config) document(layers []layer, history []map[string]any) map[string]any {
 	diffIDs := []string{}
 	for _, l := range layers {
@@ -93,7 +93,7 @@ func keys(names []string) map[string]struct{} {
 	return out
 }
 
-// planted returns the layer that puts the vulnerable package into the image.
+// planted returns the layer that adds the vulnerable package to the image.
 func (s *store) planted(p plant, below []layer) layer {
 	s.Helper()
 	if p.Deb == "" {

@@ -38,7 +38,7 @@ func (s *store) make(r layerRecipe) layer {
 	}
 }
 
-// file writes a file, after its parent folders.
+// file writes a file, and before it the parent folders that are missing.
 func (w *layerWriter) file(name string, mode int64, content []byte) error {
 	name = strings.TrimPrefix(name, "/")
 	if err := w.folders(path.Dir(name)); err != nil {
@@ -111,7 +111,7 @@ func (a archive) zip() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// folder writes a local folder as dir.
+// folder writes a local folder with its content to the path dir of the layer.
 func (w *layerWriter) folder(from, dir string) error {
 	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -140,7 +140,7 @@ func (w *layerWriter) folder(from, dir string) error {
 	})
 }
 
-// npmLayer installs the packages with npm. Without a manifest the layer has only the modules.
+// npmLayer installs the packages with npm. Without a manifest, the layer contains only the modules.
 func (s *store) npmLayer(r npmRecipe) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		dir := s.TempDir()
@@ -207,8 +207,8 @@ func (s *store) run(dir, name string, args ...string) error {
 	return nil
 }
 
-// distrolessLayer writes the files of some packages, with a separate file for dpkg's record of
-// each, as in the distroless images.
+// distrolessLayer writes the files of some packages. As in the distroless images, dpkg's record of
+// each package is a separate file.
 func (s *store) distrolessLayer(packages []string) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		tree := s.tree(packages)
@@ -240,7 +240,8 @@ func (s *store) distrolessLayer(packages []string) func(*layerWriter) error {
 	}
 }
 
-// register writes the record of an installed package and notes its files as owned.
+// register writes dpkg's record of an installed package, and adds the files of the package to
+// owned.
 func (w *layerWriter) register(name string, info map[string]string, owned map[string]bool) error {
 	record, ok := stanza(info["status"], name)
 	if !ok {
@@ -251,7 +252,7 @@ func (w *layerWriter) register(name string, info map[string]string, owned map[st
 		list, sums = info[name+":amd64.list"], info[name+":amd64.md5sums"]
 	}
 	for file := range strings.Lines(list) {
-		// A package may name /lib/x, which is a file in /usr/lib.
+		// A package may list a path in /lib, which is a link to /usr/lib.
 		owned[strings.Trim(file, "/.\n")] = true
 		owned["usr/"+strings.Trim(file, "/.\n")] = true
 	}
@@ -271,7 +272,8 @@ func stanza(status, name string) (string, bool) {
 	return "", false
 }
 
-// plantDeb returns dpkg's status file with another version of a source package's binary packages.
+// plantDeb returns dpkg's status file with the version of all binary packages of a source package
+// changed.
 func plantDeb(status, source, version string) (string, error) {
 	all := strings.Split(status, "\n\n")
 	found := false

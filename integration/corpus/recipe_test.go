@@ -13,7 +13,7 @@ import (
 // recipe describes one image of the corpus.
 type recipe struct {
 	Name string `yaml:"name"`
-	// Like names the popular image that this one imitates.
+	// Like is the popular image that this image imitates.
 	Like string `yaml:"like"`
 	// Short marks an image that the short run also checks.
 	Short bool `yaml:"short"`
@@ -31,11 +31,11 @@ type recipe struct {
 
 // layerRecipe describes one layer. Each uses exactly one of the fields, except History.
 type layerRecipe struct {
-	// Base is a minimal Debian.
+	// Base selects a layer with a minimal Debian.
 	Base bool `yaml:"base"`
-	// Debian installs packages on the layers below, which are the base.
+	// Debian lists packages to install. The layer below must be the base.
 	Debian []string `yaml:"debian"`
-	// Distroless extracts the packages and registers each in /var/lib/dpkg/status.d.
+	// Distroless lists packages to extract. Each is registered in /var/lib/dpkg/status.d.
 	Distroless []string `yaml:"distroless"`
 	// Files maps paths to contents.
 	Files map[string]string `yaml:"files"`
@@ -63,7 +63,7 @@ func (e *entry) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode(&e.Content)
 }
 
-// npmRecipe installs packages below a folder.
+// npmRecipe describes a layer with npm packages that are installed below a folder.
 type npmRecipe struct {
 	Dir string `yaml:"dir"`
 	// Manifest is the package.json of the application in the folder. Default: no application.
@@ -71,7 +71,7 @@ type npmRecipe struct {
 	Packages []string `yaml:"packages"`
 }
 
-// goRecipe builds a program that imports the packages.
+// goRecipe describes a Go program that imports the packages.
 type goRecipe struct {
 	Path    string   `yaml:"path"`
 	Module  string   `yaml:"module"`
@@ -89,7 +89,7 @@ type config struct {
 	Ports      []string          `yaml:"ports"`
 	Volumes    []string          `yaml:"volumes"`
 	Labels     map[string]string `yaml:"labels"`
-	// History are lines for steps that made no layer, above the layers.
+	// History has the history lines of build steps that made no layer. They follow the layers.
 	History []string `yaml:"history"`
 }
 
@@ -110,9 +110,10 @@ type plant struct {
 	Deb string `yaml:"deb"`
 	// Finds are the ids of the findings that must be denied. Other findings may be denied too.
 	Finds []string `yaml:"finds"`
-	// Package is the package's name in the findings. With Deb, every binary package has them.
+	// Package is the name of the package in the findings. With Deb, every binary package of the
+	// source package has the findings.
 	Package string `yaml:"package"`
-	// Rule is the policy rule that must deny them.
+	// Rule is the policy rule that must deny the findings.
 	Rule string `yaml:"rule"`
 }
 
@@ -135,7 +136,7 @@ func readRecipes(t *testing.T) []recipe {
 	return doc.Images
 }
 
-// kinds counts the kinds of layer in the recipe.
+// kinds returns how many of the fields that select a kind of layer are set.
 func (l layerRecipe) kinds() int {
 	n := 0
 	for _, set := range []bool{l.Base, len(l.Debian) > 0, len(l.Distroless) > 0, len(l.Files) > 0, len(l.Archives) > 0, l.NPM != nil, l.Go != nil} {

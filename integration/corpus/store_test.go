@@ -27,15 +27,15 @@ type store struct {
 
 // layer describes a stored layer.
 type layer struct {
-	Digest string `json:"digest"` // of the compressed tar, as hex
-	DiffID string `json:"diffID"` // of the tar, as hex
+	Digest string `json:"digest"` // SHA-256 of the compressed tar, in hexadecimal
+	DiffID string `json:"diffID"` // SHA-256 of the tar, in hexadecimal
 	Size   int64  `json:"size"`
 	// Status is the content of /var/lib/dpkg/status in the layer, and StatusPath its path.
 	Status     string `json:"status,omitempty"`
 	StatusPath string `json:"statusPath,omitempty"`
 }
 
-// layer returns the stored layer of a recipe; make writes it if it is missing.
+// layer returns the stored layer with this key. If the layer is missing, make writes it first.
 func (s *store) layer(key string, make func(*layerWriter) error) layer {
 	s.Helper()
 	path := filepath.Join(s.dir, "layers", key+".json")
@@ -90,7 +90,7 @@ func (s *store) writeJSON(path string, v any) {
 
 func (s *store) blob(digest string) string { return filepath.Join(s.dir, "blobs", digest) }
 
-// layerWriter writes a compressed tar into the store.
+// layerWriter writes a layer, a compressed tar, into the store.
 type layerWriter struct {
 	*tar.Writer
 	store    *store
@@ -104,7 +104,7 @@ type layerWriter struct {
 	statusAt string
 }
 
-// digester hashes and counts the bytes, and passes them to the next writer.
+// digester is a writer that hashes and counts the bytes, and passes them to the next writer.
 type digester struct {
 	to  io.Writer
 	sum interface {
@@ -168,7 +168,7 @@ func (w *layerWriter) finish() (layer, error) {
 	return l, os.Rename(w.temp.Name(), w.store.blob(l.Digest))
 }
 
-// add writes an entry with the fixed time.
+// add writes an entry. It sets the time of the entry to created.
 func (w *layerWriter) add(h *tar.Header, content io.Reader) error {
 	h.ModTime, h.AccessTime, h.ChangeTime = created, time.Time{}, time.Time{}
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown

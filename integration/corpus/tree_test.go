@@ -23,7 +23,8 @@ import (
 var excluded = []string{"dev/", "proc/", "sys/", "run/", "tmp/", "var/tmp/", "var/cache/apt/", "var/lib/apt/lists/",
 	"var/log/", "var/cache/debconf/", "var/cache/ldconfig/", "usr/share/man/", "usr/share/locale/", "usr/share/info/"}
 
-// isExcluded reports whether images lack the path. The excluded folders themselves remain.
+// isExcluded reports whether the path is removed from images. Excluded folders stay, without their
+// content.
 func isExcluded(name string) bool {
 	if slices.ContainsFunc(excluded, func(prefix string) bool { return strings.HasPrefix(name, prefix) && name != prefix }) {
 		return true
@@ -32,7 +33,8 @@ func isExcluded(name string) bool {
 	return strings.HasPrefix(name, "usr/share/doc/") && (strings.HasPrefix(base, "changelog") || strings.HasPrefix(base, "NEWS"))
 }
 
-// base returns the archive of a minimal Debian, with apt's lists, which later installations need.
+// base returns the archive of a minimal Debian. The archive keeps apt's package lists, which later
+// installations need.
 func (s *store) base() string {
 	s.Helper()
 	archive := filepath.Join(s.dir, "trees", s.suite+".tar")
@@ -44,26 +46,27 @@ func (s *store) base() string {
 	return archive
 }
 
-// install runs in mmdebstrap with the tree as $1. It starts no services.
+// install is a shell script that installs packages and does not start services. mmdebstrap runs it
+// with the folder of the tree as $1.
 const install = `export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d" &&
 chroot "$1" apt-get -qq update &&
 chroot "$1" apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io install -y --no-install-recommends %s >/dev/null &&
 chroot "$1" apt-get clean && rm "$1/usr/sbin/policy-rc.d"`
 
-// tree returns the archive of the base with the packages. The caller removes it.
+// tree returns the archive of the base with the packages installed. The caller removes the archive.
 func (s *store) tree(packages []string) string {
 	s.Helper()
 	archive := filepath.Join(s.dir, "trees", s.key(packages)+".tar")
 	if _, err := os.Stat(archive); err == nil {
-		return archive // left by an interrupted run
+		return archive // an interrupted run has left the archive
 	}
 	s.mmdebstrap(archive, "--variant=custom", "--skip=update,setup,cleanup,tar-in/mknod", "--setup-hook=tar-in "+s.base()+" /",
 		"--customize-hook="+fmt.Sprintf(install, strings.Join(packages, " ")), "")
 	return archive
 }
 
-// mmdebstrap runs mmdebstrap with options and a suite, and writes the archive.
+// mmdebstrap runs mmdebstrap with the arguments, which name the suite, and writes the archive.
 func (s *store) mmdebstrap(archive string, args ...string) {
 	s.Helper()
 	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
@@ -104,7 +107,7 @@ func eachEntry(ctx context.Context, archive string, f func(*tar.Header, io.Reade
 		if h.Name == "" || isExcluded(h.Name) {
 			continue
 		}
-		h.PAXRecords, h.Xattrs = nil, nil //nolint:staticcheck // the older field holds the same
+		h.PAXRecords, h.Xattrs = nil, nil //nolint:staticcheck // the deprecated field must be cleared, too
 		if err := f(h, entries); err != nil {
 			return err
 		}
@@ -125,12 +128,12 @@ func contents(ctx context.Context, archive string) (map[string]string, error) {
 	})
 }
 
-// baseLayer writes a whole tree.
+// baseLayer writes all entries of the base.
 func (s *store) baseLayer(w *layerWriter) error {
 	return eachEntry(s.Context(), s.base(), w.addFromTree)
 }
 
-// addFromTree writes an entry and keeps dpkg's list of packages.
+// addFromTree writes an entry. If the entry is dpkg's status file, it also stores the content.
 func (w *layerWriter) addFromTree(h *tar.Header, r io.Reader) error {
 	if h.Name == "var/lib/dpkg/status" {
 		var status bytes.Buffer
@@ -203,7 +206,7 @@ func changes(ctx context.Context, tree string, below, above map[string]string) (
 	return changed, err
 }
 
-// whiteouts writes whiteouts for the entries that exist only in the lower layers.
+// whiteouts writes whiteouts for entries of the lower layers that the new layer deletes.
 func (w *layerWriter) whiteouts(below, above map[string]string) error {
 	gone := map[string]bool{}
 	for name := range below {
@@ -214,7 +217,7 @@ func (w *layerWriter) whiteouts(below, above map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		dir, base := path.Split(name)
 		if gone[strings.TrimSuffix(dir, "/")] {
-			continue // removed with its folder
+			continue // the whiteout of the folder also removes the entry
 		}
 		if err := w.add(&tar.Header{Typeflag: tar.TypeReg, Name: dir + ".wh." + base, Mode: 0o644}, nil); err != nil {
 			return err

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // now is the time of every run.
@@ -29,7 +29,7 @@ type pkg struct {
 // one.
 type vulnerability struct {
 	id, alias, pkg, fix string
-	severity            policy.Severity
+	severity            evidence.Severity
 	fixed               int
 	epss, cvss          float64
 	kev                 bool
@@ -37,12 +37,12 @@ type vulnerability struct {
 }
 
 const (
-	negligible = policy.SeverityNegligible
-	low        = policy.SeverityLow
-	medium     = policy.SeverityMedium
-	high       = policy.SeverityHigh
-	critical   = policy.SeverityCritical
-	unknown    = policy.SeverityUnknown
+	negligible = evidence.SeverityNegligible
+	low        = evidence.SeverityLow
+	medium     = evidence.SeverityMedium
+	high       = evidence.SeverityHigh
+	critical   = evidence.SeverityCritical
+	unknown    = evidence.SeverityUnknown
 )
 
 var packages = []pkg{
@@ -164,20 +164,20 @@ const (
 )
 
 // input returns the evidence about the image.
-func input() policy.Input {
-	in := policy.Input{
-		Image: policy.Image{Reference: repository + ":2.14.0", Repository: repository, Digest: digest("index"), MediaType: "application/vnd.oci.image.index.v1+json"},
-		Database: policy.Database{
+func input() evidence.Input {
+	in := evidence.Input{
+		Image: evidence.Image{Reference: repository + ":2.14.0", Repository: repository, Digest: digest("index"), MediaType: "application/vnd.oci.image.index.v1+json"},
+		Database: evidence.Database{
 			Schema: "6.1.9", Built: now.Add(-31 * time.Hour), Digest: digest("database"), Source: "https://grype.anchore.io/databases/v6/latest.json",
-			Providers: []policy.Provider{{Name: "debian", Captured: now.Add(-34 * time.Hour)}, {Name: "github", Captured: now.Add(-33 * time.Hour)},
+			Providers: []evidence.Provider{{Name: "debian", Captured: now.Add(-34 * time.Hour)}, {Name: "github", Captured: now.Add(-33 * time.Hour)},
 				{Name: "kev", Captured: now.Add(-35 * time.Hour)}, {Name: "epss", Captured: now.Add(-36 * time.Hour)}},
-			Advisories: []policy.Advisories{{Distribution: "debian 12", Count: 38214}, {Type: "npm", Count: 5120}, {Type: "binary", Count: 1000, AtLeast: true, ByCPE: true}},
+			Advisories: []evidence.Advisories{{Distribution: "debian 12", Count: 38214}, {Type: "npm", Count: 5120}, {Type: "binary", Count: 1000, AtLeast: true, ByCPE: true}},
 		},
 		Baseline: baseline(),
-		VEX: []policy.VEXStatement{
-			{ID: "CVE-2023-45853", Products: []string{"pkg:deb/debian/zlib1g"}, Status: policy.VEXNotAffected, Justification: "vulnerable_code_not_present",
+		VEX: []evidence.VEXStatement{
+			{ID: "CVE-2023-45853", Products: []string{"pkg:deb/debian/zlib1g"}, Status: evidence.VEXNotAffected, Justification: "vulnerable_code_not_present",
 				Impact: "Debian does not build minizip into zlib1g", Document: "checkout.openvex.json", Author: "platform@shop.example", Timestamp: day(-12)},
-			{ID: "CVE-2024-27983", Products: []string{"pkg:generic/node"}, Status: policy.VEXUnderInvestigation, Document: "checkout.openvex.json", Author: "platform@shop.example", Timestamp: day(-3)},
+			{ID: "CVE-2024-27983", Products: []string{"pkg:generic/node"}, Status: evidence.VEXUnderInvestigation, Document: "checkout.openvex.json", Author: "platform@shop.example", Timestamp: day(-3)},
 		},
 	}
 	for _, name := range platforms {
@@ -188,19 +188,19 @@ func input() policy.Input {
 
 // platform returns the evidence about the image of one platform. The layers have the same order on
 // each.
-func platform(name string) policy.Platform {
-	p := policy.Platform{
+func platform(name string) evidence.Platform {
+	p := evidence.Platform{
 		Platform: name, Digest: digest(name), Size: 78_412_004,
-		Distribution: policy.Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)", EndOfLife: time.Date(2028, 6, 30, 0, 0, 0, 0, time.UTC)},
-		Base:         &policy.Base{Name: "docker.io/library/node:20-bookworm-slim", Digest: digest("base" + name)},
-		Config:       &policy.ImageConfig{User: "", Created: now.Add(-4 * time.Hour), ExposedPorts: []string{"8080/tcp"}},
-		Findings:     []policy.Finding{}, Suppressed: []policy.Suppressed{},
-		Unknowns: []policy.Unknown{{Location: policy.Location{Path: "/srv/app/vendor/reports.jar", Layer: layer(name, 7)}, Cataloger: "java-archive", Reason: "unable to read zip: not a valid zip file", Class: policy.UnknownArchive}},
+		Distribution: evidence.Distribution{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)", EndOfLife: time.Date(2028, 6, 30, 0, 0, 0, 0, time.UTC)},
+		Base:         &evidence.Base{Name: "docker.io/library/node:20-bookworm-slim", Digest: digest("base" + name)},
+		Config:       &evidence.ImageConfig{User: "", Created: now.Add(-4 * time.Hour), ExposedPorts: []string{"8080/tcp"}},
+		Findings:     []evidence.Finding{}, Suppressed: []evidence.Suppressed{},
+		Unknowns: []evidence.Unknown{{Location: evidence.Location{Path: "/srv/app/vendor/reports.jar", Layer: layer(name, 7)}, Cataloger: "java-archive", Reason: "unable to read zip: not a valid zip file", Class: evidence.UnknownArchive}},
 	}
 	for n := range 8 {
-		p.Layers = append(p.Layers, policy.Layer{Digest: digest(layer(name, n)), DiffID: layer(name, n), Size: int64(9_000_000 - n*800_000), FromBase: n < 4})
+		p.Layers = append(p.Layers, evidence.Layer{Digest: digest(layer(name, n)), DiffID: layer(name, n), Size: int64(9_000_000 - n*800_000), FromBase: n < 4})
 	}
-	known := map[string]policy.Package{}
+	known := map[string]evidence.Package{}
 	for n, one := range packages {
 		found := one.found(name, n)
 		p.Packages = append(p.Packages, found)
@@ -208,7 +208,7 @@ func platform(name string) policy.Platform {
 		known[one.name] = found
 	}
 	own := known["shop-checkout"]
-	p.Unmatched = []policy.Unmatched{{Package: &own, Reason: policy.FirstParty}}
+	p.Unmatched = []evidence.Unmatched{{Package: &own, Reason: evidence.FirstParty}}
 	for _, v := range vulnerabilities {
 		p.Findings = append(p.Findings, v.finding(known[v.pkg]))
 	}
@@ -217,8 +217,8 @@ func platform(name string) policy.Platform {
 
 func layer(platform string, n int) string { return digest(platform + string(rune('a'+n))) }
 
-func (p pkg) found(platform string, n int) policy.Package {
-	out := policy.Package{Name: p.name, Version: p.version, Type: p.kind}
+func (p pkg) found(platform string, n int) evidence.Package {
+	out := evidence.Package{Name: p.name, Version: p.version, Type: p.kind}
 	if p.license != "" {
 		out.Licenses = []string{p.license}
 	}
@@ -235,15 +235,15 @@ func (p pkg) found(platform string, n int) policy.Package {
 	default:
 		out.PURL, path = "pkg:generic/"+p.name+"@"+p.version, "/usr/local/bin/"+p.name
 	}
-	out.Found = []policy.Location{{Path: path, Layer: layer(platform, at)}}
+	out.Found = []evidence.Location{{Path: path, Layer: layer(platform, at)}}
 	return out
 }
 
-func (v vulnerability) finding(p policy.Package) policy.Finding {
-	f := policy.Finding{
-		ID: v.id, Package: p, Severity: v.severity, FixState: policy.FixNone, Published: day(-30 - v.fixed), Description: v.text,
-		EPSS: &policy.EPSS{Score: v.epss, Percentile: 0.5, Date: day(-1)}, Namespace: "debian:distro:debian:12", URL: "https://security-tracker.debian.org/tracker/" + v.id,
-		Matched: []policy.Match{{Type: "exact-direct-match", Matcher: "dpkg-matcher", Constraint: "< " + v.fix}},
+func (v vulnerability) finding(p evidence.Package) evidence.Finding {
+	f := evidence.Finding{
+		ID: v.id, Package: p, Severity: v.severity, FixState: evidence.FixNone, Published: day(-30 - v.fixed), Description: v.text,
+		EPSS: &evidence.EPSS{Score: v.epss, Percentile: 0.5, Date: day(-1)}, Namespace: "debian:distro:debian:12", URL: "https://security-tracker.debian.org/tracker/" + v.id,
+		Matched: []evidence.Match{{Type: "exact-direct-match", Matcher: "dpkg-matcher", Constraint: "< " + v.fix}},
 	}
 	if p.Type == "npm" {
 		f.Namespace, f.URL = "github:language:javascript", "https://github.com/advisories/"+v.id
@@ -252,20 +252,20 @@ func (v vulnerability) finding(p policy.Package) policy.Finding {
 		f.Aliases = []string{v.alias}
 	}
 	if v.cvss > 0 {
-		f.CVSS = []policy.CVSS{{Version: "3.1", Score: v.cvss}}
+		f.CVSS = []evidence.CVSS{{Version: "3.1", Score: v.cvss}}
 	}
 	if v.kev {
-		f.KEV = &policy.KEV{Added: day(-40), Due: day(-19)}
+		f.KEV = &evidence.KEV{Added: day(-40), Due: day(-19)}
 	}
 	if v.fix != "" {
-		f.FixState, f.Fixes = policy.FixAvailable, []policy.Fix{{Version: v.fix, Available: day(-v.fixed)}}
+		f.FixState, f.Fixes = evidence.FixAvailable, []evidence.Fix{{Version: v.fix, Available: day(-v.fixed)}}
 	}
 	return f
 }
 
 // baseline has the older findings, and some that the image no longer has.
-func baseline() *policy.Baseline {
-	b := &policy.Baseline{Digests: []string{digest("approved")}}
+func baseline() *evidence.Baseline {
+	b := &evidence.Baseline{Digests: []string{digest("approved")}}
 	kinds := map[string]string{}
 	for _, p := range packages {
 		kinds[p.name] = p.kind
@@ -273,13 +273,13 @@ func baseline() *policy.Baseline {
 	for _, name := range platforms {
 		for _, v := range vulnerabilities {
 			if v.severity == medium || v.severity == low || v.severity == negligible || v.id == "CVE-2023-45853" {
-				b.Findings = append(b.Findings, policy.BaselineFinding{Platform: name, ID: v.id, Type: kinds[v.pkg], Name: v.pkg})
+				b.Findings = append(b.Findings, evidence.BaselineFinding{Platform: name, ID: v.id, Type: kinds[v.pkg], Name: v.pkg})
 			}
 		}
 		for _, gone := range []string{"CVE-2024-0553", "CVE-2024-0567"} {
-			b.Findings = append(b.Findings, policy.BaselineFinding{Platform: name, ID: gone, Type: "deb", Name: "libgnutls30"})
+			b.Findings = append(b.Findings, evidence.BaselineFinding{Platform: name, ID: gone, Type: "deb", Name: "libgnutls30"})
 		}
-		b.Findings = append(b.Findings, policy.BaselineFinding{Platform: name, ID: "GHSA-wf5p-g6vw-rhxx", Aliases: []string{"CVE-2023-45857"}, Type: "npm", Name: "axios"})
+		b.Findings = append(b.Findings, evidence.BaselineFinding{Platform: name, ID: "GHSA-wf5p-g6vw-rhxx", Aliases: []string{"CVE-2023-45857"}, Type: "npm", Name: "axios"})
 	}
 	return b
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -31,7 +33,7 @@ exceptions:
 `
 
 // evaluated returns the report of a check of the evidence with the policy.
-func evaluated(in policy.Input, text string) report.Report {
+func evaluated(in evidence.Input, text string) report.Report {
 	p, err := policy.Parse("policy.yaml", []byte(text))
 	if err != nil {
 		panic(err)
@@ -54,13 +56,13 @@ func denied() report.Report {
 }
 
 // passing is evidence that the policy accepts: only what warns, is excepted or not affected is left.
-func passing() policy.Input {
+func passing() evidence.Input {
 	in := input()
 	for i := range in.Platforms {
 		p := &in.Platforms[i]
 		p.Config.User = "65532:65532"
-		p.Packages = without(p.Packages, func(one policy.Package) bool { return one.Name == "mongodb-memory-server" })
-		p.Findings = without(p.Findings, func(f policy.Finding) bool {
+		p.Packages = without(p.Packages, func(one evidence.Package) bool { return one.Name == "mongodb-memory-server" })
+		p.Findings = without(p.Findings, func(f evidence.Finding) bool {
 			aged := len(f.Fixes) > 0 && f.Fixes[0].Available.Before(day(-13))
 			serious := f.Severity == critical || f.Severity == high
 			return f.KEV != nil || f.Severity == unknown || serious && aged && f.ID != "GHSA-35jh-r3h4-6jhm" && f.ID != "GHSA-8cf7-32gw-wr33"
@@ -102,7 +104,7 @@ func failed() report.Report {
 	return report.Report{
 		Schema: report.Schema, Command: "promote", Started: now.Add(-time.Minute), Finished: now, Tool: report.Tool{Name: "imagegate", Version: "1.0.0"},
 		Policy: report.Policy{File: "policy.yaml", Digest: digest(rules)},
-		Input:  policy.Input{Image: policy.Image{Reference: repository + ":2.14.0", Repository: repository}},
+		Input:  evidence.Input{Image: evidence.Image{Reference: repository + ":2.14.0", Repository: repository}},
 		Error: &report.Error{Class: report.ClassRegistry, Retryable: true,
 			Message: "resolving staging.example/shop/checkout:2.14.0 in the staging registry:\nGET https://staging.example/v2/shop/checkout/manifests/2.14.0: 503 Service Unavailable"},
 	}
@@ -132,7 +134,7 @@ func overridden() report.Report {
 func verified(state report.State) report.Report {
 	r := promoted()
 	r.Command, r.Decision, r.Remedies, r.EvaluatedAt = "verify", nil, nil, time.Time{}
-	r.Input = policy.Input{Image: policy.Image{Reference: approved + ":2.14.0", Repository: approved, Digest: r.Input.Image.Digest}}
+	r.Input = evidence.Input{Image: evidence.Image{Reference: approved + ":2.14.0", Repository: approved, Digest: r.Input.Image.Digest}}
 	r.Destinations[0].State, r.Destinations[0].Decided = state, now.Add(-26*time.Hour)
 	return r
 }
@@ -150,7 +152,7 @@ func large(n int) report.Report {
 		p.Packages = append(p.Packages, one.found(p.Platform, i))
 	}
 	for i := range n {
-		v := vulnerability{id: fmt.Sprintf("CVE-%d-%05d", 2015+i%12, i), severity: policy.Severity(i % 6), epss: float64(i%997) / 1000, cvss: float64(i%100) / 10, fixed: 30,
+		v := vulnerability{id: fmt.Sprintf("CVE-%d-%05d", 2015+i%12, i), severity: evidence.Severity(i % 6), epss: float64(i%997) / 1000, cvss: float64(i%100) / 10, fixed: 30,
 			text: fmt.Sprintf("A crafted request to component %d can exhaust the memory of the process, because the length of a field is not limited.", i%5000)}
 		if i%4 != 0 {
 			v.fix = fmt.Sprintf("%d.%d.%d", 8+i%3, i%11, i%17)
@@ -177,7 +179,7 @@ func hostile() report.Report {
 			if n%7 == 0 {
 				f.Package.Version = strings.Repeat("9", 1<<20)
 			}
-			f.Package.Found = []policy.Location{{Path: "/" + text, Layer: layer(p.Platform, 5)}}
+			f.Package.Found = []evidence.Location{{Path: "/" + text, Layer: layer(p.Platform, 5)}}
 		}
 		for n := range p.Packages {
 			p.Packages[n].Licenses = []string{text}

@@ -1,6 +1,7 @@
-// Package sigstore only has tests of the product against a private Sigstore. The real Fulcio and
-// Rekor run as processes. The real timestamp authority and a small OpenID Connect issuer run in the
-// test process. The tests need neither a database nor a network.
+// Package sigstore contains tests of imagegate with a private Sigstore. The real Fulcio and Rekor
+// run as separate processes. The real timestamp authority and a small OpenID Connect issuer run in
+// the test process. The tests need neither a database nor network access.
 //
-// It is a module of its own because the product must not depend on those servers.
+// The package has its own Go module, so that imagegate does not depend on the code of these
+// servers.
 package sigstore

@@ -20,7 +20,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// issuer is an OpenID Connect provider with one user, who accepts every request.
+// issuer is an OpenID Connect provider with one user, who consents to every login request.
 type issuer struct {
 	server *httptest.Server
 	signer jose.Signer
@@ -29,7 +29,7 @@ type issuer struct {
 	logins atomic.Int64
 
 	mu      sync.Mutex
-	pending map[string]url.Values // the request parameters, by code
+	pending map[string]url.Values // parameters of the login requests, by code
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -67,7 +67,7 @@ func answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// token returns a token as a CI job has it in its environment.
+// token returns an identity token, like the token that a CI job gets.
 func (i *issuer) token(context.Context) (string, error) { return i.issue("") }
 
 func (i *issuer) issue(nonce string) (string, error) {
@@ -78,7 +78,7 @@ func (i *issuer) issue(nonce string) (string, error) {
 		Claims(map[string]any{"email": email, "email_verified": true, "nonce": nonce}).Serialize()
 }
 
-// authorize redirects the visitor back with a code:
+// authorize redirects the browser back to the client with a code:
 // https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 func (i *issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	asked := r.URL.Query()
@@ -95,7 +95,8 @@ func (i *issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, asked.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 }
 
-// exchange returns a token for a code, once, and only to the client that requested the code.
+// exchange returns the token for a code. It accepts each code only once, and only from the client
+// that requested it.
 func (i *issuer) exchange(w http.ResponseWriter, r *http.Request) {
 	code := r.PostFormValue("code")
 	i.mu.Lock()

@@ -56,7 +56,7 @@ func pushImage(t *testing.T, repo name.Repository) v1.Hash {
 	return digest
 }
 
-// store signs and attests an image, stores both and reads them back.
+// store signs and attests an image, stores the signature and the statement, and reads them back.
 func store(t *testing.T, s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash) (attach.Attachments, error) {
 	t.Helper()
 	signatures, err := trust.SignImage(t.Context(), s, f, repo, d)
@@ -181,7 +181,7 @@ func cosignAccepts(t *testing.T, s *stack, ref name.Digest) error {
 }
 
 // cosignAcceptsLegacy verifies the signature and the statement in cosign's tags with cosign's
-// library. Only a timestamp proves their time.
+// library. cosign takes their time only from a timestamp.
 func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	t.Helper()
 	material, err := root.NewTrustedRootFromJSON(s.root)
@@ -198,8 +198,8 @@ func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	return err
 }
 
-// TestEachFormHasItsOwnTimestamps checks that, if both forms are stored, each form proves the time
-// without the other form. Each bundle has one timestamp, which covers only the signature.
+// TestEachFormHasItsOwnTimestamps checks that, if both signature formats are stored, each format
+// has its own timestamps. Each bundle has one timestamp, which covers only the signature.
 func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -248,7 +248,7 @@ func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 }
 
 // TestTamperedBundleOfAnIdentityIsNotAccepted checks that a bundle signed by an identity is refused
-// if a part of the bundle is missing or replaced, or if a public key is added.
+// if one of its parts is missing or replaced, or if a public key is added.
 func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -307,9 +307,9 @@ func TestTamperedBundleOfAnIdentityIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestLegacyFormOfAnIdentityNeedsATimestamp checks that the legacy form is accepted only by its
-// timestamp, with AllowUnlogged set. A Rekor v2 log returns no inclusion promise, and the legacy
-// form cannot hold the other proofs of a Rekor v2 log.
+// TestLegacyFormOfAnIdentityNeedsATimestamp checks that the legacy format is accepted only with a
+// timestamp and with AllowUnlogged set. A Rekor v2 log does not return an inclusion promise, and
+// the legacy format cannot store the other proofs of the log.
 func TestLegacyFormOfAnIdentityNeedsATimestamp(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -368,7 +368,7 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 	return true
 }
 
-// TestLogInTrouble checks which failures of a log are retried, ignored or fatal.
+// TestLogInTrouble checks for each failure of a log whether it is retried, ignored or fatal.
 func TestLogInTrouble(t *testing.T) {
 	s := startStack(t)
 	repo := newRepo(t)
@@ -487,7 +487,7 @@ func TestLogInTrouble(t *testing.T) {
 	})
 }
 
-// storeAs stores attachments by the signer of own.
+// storeAs stores attachments by a signer that own trusts.
 func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
 	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
 	if err != nil {

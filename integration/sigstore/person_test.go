@@ -17,7 +17,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// mirrored moves the Sigstore configuration from files into a TUF repository, and returns its URL.
+// mirrored moves the Sigstore configuration from files into a TUF repository, and returns the URL
+// of the repository.
 func (p *product) mirrored(s *stack) (url string) {
 	p.Helper()
 	config, err := os.ReadFile(filepath.Join(p.dir, "signing.json"))
@@ -50,7 +51,7 @@ func TestMirrorStandsForFiles(t *testing.T) {
 	promote := append([]string{"promote", staged, approved, "--policy", "policy.yaml", "--keyless", "--identity-token", "token"}, mirror...)
 	verify := append([]string{"verify", approved, "--certificate-identity", email, "--certificate-oidc-issuer", s.issuer.server.URL}, mirror...)
 	p.run(3, append(promote, "--offline")...)
-	p.run(6, promote[:len(promote)-2]...) // another initial root
+	p.run(6, promote[:len(promote)-2]...) // without the initial root of this repository
 	p.run(0, promote...)
 	p.run(0, verify...)
 	p.run(6, verify[:len(verify)-2]...)
@@ -61,7 +62,7 @@ func TestMirrorStandsForFiles(t *testing.T) {
 }
 
 // TestPersonAtATerminalLogsIn checks that promote --keyless without a token lets the user log in
-// with a browser, and only on a terminal.
+// with a browser, but only if the command runs in a terminal.
 func TestPersonAtATerminalLogsIn(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)
@@ -106,7 +107,7 @@ func (p *product) loginAt(s *stack) {
 	}
 }
 
-// atTerminal runs the command on a terminal of its own, with a browser available.
+// atTerminal runs the command in a new terminal, with a browser in the PATH.
 func (p *product) atTerminal(args ...string) (string, error) {
 	p.Helper()
 	desktop := filepath.Join(p.dir, "desktop")
@@ -124,6 +125,6 @@ func (p *product) atTerminal(args ...string) (string, error) {
 	}
 	defer terminal.Close()
 	var out bytes.Buffer
-	_, _ = io.Copy(&out, terminal) // ends with an error when imagegate exits
+	_, _ = io.Copy(&out, terminal) // returns an error when imagegate exits
 	return out.String(), cmd.Wait()
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// product is the built command, with a database and the configuration files of a Sigstore.
+// product is the built imagegate command, with a database and the configuration files of a
+// Sigstore.
 type product struct {
 	*testing.T
 	dir              string
@@ -89,7 +90,7 @@ func (p *product) configure(s *stack, withTSA bool) {
 	}
 }
 
-// run runs the command and returns its output.
+// run runs the command, checks its exit code and returns its output.
 func (p *product) run(want int, args ...string) string {
 	p.Helper()
 	cmd := exec.CommandContext(p.Context(), filepath.Join(binaries, "imagegate"), args...)
@@ -122,8 +123,8 @@ func (p *product) verify(want int, identity, issuer string) string {
 	return p.run(want, "verify", p.approved.Ref("prod/app:1"), "--certificate-identity", identity, "--certificate-oidc-issuer", issuer, "--trusted-root", "root.json")
 }
 
-// TestPromoteWithAnIdentity runs the whole command against a real Sigstore, in each form of
-// storage.
+// TestPromoteWithAnIdentity promotes and verifies images with an identity of a real Sigstore, in
+// each signature format.
 func TestPromoteWithAnIdentity(t *testing.T) {
 	s := startStack(t)
 	for _, form := range []string{"", "bundle", "both", "legacy"} {
@@ -134,7 +135,8 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 				how = append(how, "--signature-format", form)
 			}
 			p.promote(0, how...)
-			// The legacy form cannot hold the proof of this log. verify must say so.
+			// The legacy format cannot store the proof of this log, so verify must report that the
+			// log entry is missing.
 			logged := form != "legacy"
 			if !logged {
 				p.verify(6, email, s.issuer.server.URL)
@@ -157,9 +159,9 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 	}
 }
 
-// TestLogOutageLeavesNoTag checks that promote writes nothing while the log is down, and that a
-// second run, with the log up and a timestamp authority, completes the promotion. Without a
-// timestamp authority, promote needs the log.
+// TestLogOutageLeavesNoTag checks that promote writes nothing while the log is down, because
+// without a timestamp authority it needs the log. A second run, with the log and a timestamp
+// authority, must complete the promotion.
 func TestLogOutageLeavesNoTag(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, false)
@@ -185,7 +187,7 @@ func TestLogOutageLeavesNoTag(t *testing.T) {
 }
 
 // TestKeylessIsAskedForWhole checks that promote reports missing or conflicting flags for keyless
-// signing before the first request to the approved registry.
+// signing before it sends a request to the approved registry.
 func TestKeylessIsAskedForWhole(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)

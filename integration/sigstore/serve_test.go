@@ -10,14 +10,15 @@ import (
 	"time"
 )
 
-// TestServe runs a Sigstore for the tests of another process, until its standard input ends. It
-// prints a line when it is ready. It writes these files into the folder IMAGEGATE_TEST_SIGSTORE:
+// TestServe runs a Sigstore for tests in another process. It prints a line when the Sigstore is
+// ready, and runs until its standard input ends. It writes these files into the folder in
+// IMAGEGATE_TEST_SIGSTORE:
 //
 //   - root.json: the trusted root
 //   - signing.json: the signing configuration
 //   - tuf.json: the initial root of a TUF repository with both
 //   - sigstore.json: the URL of that repository, and the subject and issuer of the token
-//   - token: the identity token, which is renewed as long as the test runs
+//   - token: the identity token, which TestServe renews as long as it runs
 func TestServe(t *testing.T) {
 	dir := os.Getenv("IMAGEGATE_TEST_SIGSTORE")
 	if dir == "" {

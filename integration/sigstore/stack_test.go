@@ -39,7 +39,7 @@ var servers = []string{
 	"github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
 }
 
-// binaries is the folder of the servers and the product, which TestMain builds.
+// binaries is the folder with the servers and imagegate, which TestMain builds.
 var binaries string
 
 func TestMain(m *testing.M) {
@@ -74,16 +74,16 @@ func run(m *testing.M) int {
 type stack struct {
 	issuer *issuer
 	fulcio string
-	// rekor is the log behind proxy, which can be made to fail.
+	// rekor is the proxy in front of the log. Tests can make the proxy fail.
 	rekor *proxy
 	// tsa is the full URL of the timestamp authority.
 	tsa string
-	// root is the trusted root, as JSON.
+	// root is the trusted root in JSON.
 	root []byte
 	stop []func()
 }
 
-// close stops everything at once. t.Cleanup calls it too.
+// close stops all servers immediately. Otherwise, t.Cleanup stops them.
 func (s *stack) close() {
 	for _, stop := range s.stop {
 		stop()
@@ -161,8 +161,9 @@ func (s *stack) startRekor(t *testing.T) *root.TransparencyLog {
 		PublicKey: key.Public(), ValidityPeriodStart: time.Now().Add(-time.Hour)}
 }
 
-// timestamps is the handler of the process's only timestamp authority. Its library keeps the key in
-// a global variable, and its command uses a fixed port.
+// timestamps is the handler of the timestamp authority. All stacks in a process share one, because
+// its library keeps the key in a global variable. The server command is not used, because it needs
+// a fixed port.
 var timestamps = sync.OnceValue(func() http.Handler {
 	viper.Set("timestamp-signer", "memory")
 	viper.Set("timestamp-signer-hash", "sha256")
@@ -211,7 +212,7 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// get requests the address until the server answers.
+// get requests the address until the server responds.
 func get(t *testing.T, address string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -253,10 +254,10 @@ func certificates(t *testing.T, text []byte) []*x509.Certificate {
 	return out
 }
 
-// proxy forwards to a server and can be made to fail.
+// proxy forwards requests to a server. Tests can make it fail.
 type proxy struct {
 	server *httptest.Server
-	// fail answers instead of the server, or after it. It returns false to pass the request on.
+	// fail responds instead of the server, or after it. It returns false to pass the request on.
 	fail atomic.Pointer[func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool]
 	seen atomic.Int64
 }
@@ -279,7 +280,7 @@ func newProxy(t *testing.T, to string) *proxy {
 	return p
 }
 
-// set replaces the failure of the proxy and resets its counter.
+// set replaces the function that makes the proxy fail, and resets the counter.
 func (p *proxy) set(fail func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool) {
 	p.seen.Store(0)
 	if fail == nil {
@@ -289,7 +290,7 @@ func (p *proxy) set(fail func(w http.ResponseWriter, r *http.Request, pass http.
 	p.fail.Store(&fail)
 }
 
-// services returns the services of the stack.
+// services returns the services of the stack, as a signer needs them.
 func (s *stack) services(t *testing.T) trust.Services {
 	t.Helper()
 	return trust.Services{Fulcio: s.fulcio, Logs: []trust.Log{{URL: s.rekor.server.URL, Version: 2}}, TimestampAuthorities: []string{s.tsa},

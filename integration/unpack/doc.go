@@ -1,6 +1,6 @@
 // Package unpack compares the files that container runtimes unpack from an image with the files
-// that the gate sees. A file that only a runtime has would run without being scanned.
+// that the gate sees. A file that only a runtime sees would run without being scanned. "make
+// test-unpack" runs the tests.
 //
-// It is a module of its own because the product must not depend on the runtimes' libraries. See
-// "make test-unpack".
+// The package has its own Go module, so that imagegate does not depend on the runtimes' libraries.
 package unpack

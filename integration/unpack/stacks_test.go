@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// stack is the layers of an image, generated from a random seed.
+// stack holds the layers of an image, generated from a random seed.
 type stack struct {
 	r      *rand.Rand
-	tame   bool // entries as builders write them, so that most stacks are not refused
+	tame   bool // generate entries like image builders, so that the gate refuses only few stacks
 	serial int
-	paths  []string // names in any layer so far
+	paths  []string // paths in the layers so far
 	files  []string // targets for hard links
 	layers [][]byte
 }
@@ -32,12 +32,12 @@ func newStack(t *testing.T, seed uint64) *stack {
 
 func (s *stack) one(of ...string) string { return of[s.r.IntN(len(of))] }
 
-// name returns one of few names, so that names collide.
+// name returns one of only a few names, so that entries often have the same path.
 func (s *stack) name() string {
 	if len(s.paths) > 0 && s.r.IntN(3) == 0 {
 		p := s.paths[s.r.IntN(len(s.paths))]
 		if s.r.IntN(3) == 0 {
-			p += s.one("/a", "/b", "/c/d") // below a folder, or through a link
+			p += s.one("/a", "/b", "/c/d") // the path leads into a folder or through a link
 		}
 		return p
 	}
@@ -48,7 +48,7 @@ func (s *stack) name() string {
 	return strings.Join(parts, "/")
 }
 
-// layer writes one archive.
+// layer returns the archive of one generated layer.
 func (s *stack) layer(t *testing.T) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -98,7 +98,7 @@ func (s *stack) layer(t *testing.T) []byte {
 			continue
 		}
 		if err := w.WriteHeader(h); err != nil {
-			continue // invalid header: nothing was written
+			continue // the header was invalid, and the writer wrote nothing
 		}
 		_, err := w.Write([]byte(content))
 		flush(err)
@@ -118,7 +118,7 @@ func (s *stack) isBelowFile(here map[string]byte, p string) bool {
 	return false
 }
 
-// entry makes a header and its content.
+// entry returns the header and the content of one generated entry.
 func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 	s.serial++
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: s.name(), Mode: int64(s.r.IntN(0o10000)) | 0o400, ModTime: time.Unix(int64(s.serial), 0), Format: tar.FormatPAX}
@@ -130,7 +130,7 @@ func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 		h.Typeflag, h.Linkname = tar.TypeSymlink, s.one("", "/", "../", "./")+s.name()
 	case 5, 6, 7:
 		h.Typeflag, h.Linkname = tar.TypeLink, s.one("", "", "/", "./", "a/../")+s.name()
-		switch { // runtimes refuse a hard link without a target
+		switch { // the target must exist, because runtimes refuse a hard link without a target
 		case len(s.files) > 0 && (s.tame || s.r.IntN(8) > 0):
 			h.Linkname = s.files[s.r.IntN(len(s.files))]
 		case s.r.IntN(8) > 0:
@@ -166,8 +166,8 @@ func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 	return h, content
 }
 
-// sparse returns a tar archive with a sparse file, in GNU tar's format: the zeros at its end are
-// omitted.
+// sparse returns a tar archive with a sparse file in GNU tar's format, which omits the zeros at the
+// end of the file.
 func sparse(t *testing.T, name, content string) []byte {
 	t.Helper()
 	packed := fmt.Sprintf("1\n0\n%d\n", len(content))

@@ -24,7 +24,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// listing describes an archive in the message of a failing test.
+// listing returns a description of an archive for the message of a failing test.
 func listing(t *testing.T, raw []byte) string {
 	t.Helper()
 	var out strings.Builder
@@ -40,7 +40,7 @@ func listing(t *testing.T, raw []byte) string {
 	}
 }
 
-// lazy is a layer with a table of contents.
+// lazy is a layer with a table of contents for lazy pulling.
 type lazy struct {
 	blob        []byte
 	annotations map[string]string
@@ -51,7 +51,7 @@ func stargz(t *testing.T, archive []byte, opts ...estargz.Option) lazy {
 	t.Helper()
 	built, err := estargz.Build(io.NewSectionReader(bytes.NewReader(archive), 0, int64(len(archive))), opts...)
 	if err != nil {
-		return lazy{} // the archive cannot be converted
+		return lazy{} // the archive cannot be converted to eStargz
 	}
 	blob, err := io.ReadAll(built)
 	if err := errors.Join(err, built.Close()); err != nil { // closing removes its files
@@ -102,7 +102,7 @@ func tocOf(t *testing.T, blob []byte) (doc map[string]any, offset int64) {
 	return doc, offset
 }
 
-// retabled returns the layer with another table of contents.
+// retabled returns the layer with its table of contents replaced by doc.
 func retabled(t *testing.T, blob []byte, doc map[string]any, offset int64) lazy {
 	t.Helper()
 	toc, err := json.Marshal(doc)
@@ -130,14 +130,14 @@ func (l lazy) seen(t *testing.T) (gateView, error) {
 	return seen(t, mutate.MediaType(appended(t, mutate.Addendum{Layer: layerOf(t, l.blob), Annotations: l.annotations, MediaType: l.mediaType}), types.OCIManifestSchema1))
 }
 
-// TestLazyPullHidesNothing checks that the gate sees every file that the stargz snapshotter shows,
-// and refuses a layer whose table of contents has one false property, with and without the
-// annotation.
+// TestLazyPullHidesNothing checks that the gate sees every file that the stargz snapshotter shows.
+// It also checks that the gate refuses a layer whose table of contents has one false property, with
+// and without the annotation of the table.
 func TestLazyPullHidesNothing(t *testing.T) {
 	stacks := number(t, "UNPACK_STACKS", 60)
 	compared, forged := 0, 0
 	for seed := range stacks {
-		// A subtest for each stack, so that its files are closed at its end.
+		// Each stack has a subtest, so that its files are closed when the subtest ends.
 		t.Run(fmt.Sprint("stack ", seed), func(t *testing.T) {
 			archive := newStack(t, seed).layers[0]
 			// The gate refuses some layers because of their content.
@@ -165,7 +165,7 @@ func compareTables(t *testing.T, archive []byte) (compared int) {
 		gate, err := l.seen(t)
 		if err != nil {
 			// The conversion sorts the files, so the archive differs and may be refused.
-			known := strings.Contains(err.Error(), "more than once") || strings.Contains(err.Error(), "is not a file before it")
+			known := strings.Contains(err.Error(), "more than once") || strings.Contains(err.Error(), "is not an earlier file")
 			if strings.Contains(err.Error(), "table of contents") && !known {
 				t.Errorf("%s: %v\n%s", name, err, listing(t, archive))
 			}
@@ -261,12 +261,12 @@ func forge(r *rand.Rand, doc map[string]any) string {
 	}
 }
 
-// lacksOf is lacks for a layer that is mounted lazily.
+// lacksOf is like lacks, for a layer that the stargz snapshotter mounts lazily.
 func (g gateView) lacksOf(t *testing.T, l lazy) (out []string) {
 	t.Helper()
 	r, err := estargz.Open(io.NewSectionReader(bytes.NewReader(l.blob), 0, int64(len(l.blob))))
 	if err != nil {
-		return nil // a node then unpacks the archive
+		return nil // without a valid table of contents, a node unpacks the archive
 	}
 	if _, err := r.VerifyTOC(digest.Digest(l.annotations[estargz.TOCJSONDigestAnnotation])); err != nil {
 		return nil

@@ -67,10 +67,11 @@ var unpackers = map[string]unpacker{
 	}),
 }
 
-// overlaid unpacks each layer into a folder of its own and lets the kernel merge the folders.
+// overlaid returns an unpacker that unpacks each layer into a separate folder, and merges the
+// folders with the kernel's overlay file system.
 func overlaid(apply func(ctx context.Context, to string, below []string, layer io.Reader) error) unpacker {
 	return func(t *testing.T, dir string, layers [][]byte) (string, error) {
-		var lower []string // top layer first
+		var lower []string // folders of the lower layers, top layer first
 		for i, l := range layers {
 			to := filepath.Join(dir, strconv.Itoa(i))
 			if err := os.Mkdir(to, 0o755); err != nil {
@@ -100,14 +101,15 @@ func overlaid(apply func(ctx context.Context, to string, below []string, layer i
 	}
 }
 
-// TestNothingIsHiddenFromTheGate checks that a runtime has no file that the gate does not see, for
-// any combination of layers, unless the gate refuses the image. UNPACK_STACKS is the number of
-// layer stacks to try, and UNPACK_SEED the first seed.
+// TestNothingIsHiddenFromTheGate checks, for random stacks of layers, that the gate sees every file
+// that a runtime unpacks, or refuses the image. UNPACK_STACKS is the number of stacks to test, and
+// UNPACK_SEED the first seed.
 func TestNothingIsHiddenFromTheGate(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting an overlay file system needs root")
 	}
-	// The mounts are private to this test. The thread stays locked, so it ends with the test.
+	// The mounts are visible only to this thread. The thread stays locked, so that the Go runtime
+	// ends it, and with it the mounts, after the test.
 	runtime.LockOSThread()
 	if err := cmp.Or(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 		t.Skip("no mounts of its own: ", err)
@@ -148,9 +150,9 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 // tally counts the results for the stacks.
 type tally struct {
 	stacks, hidden int
-	refused        map[string]int // by reason
-	compared       map[string]int // by runtime
-	failed         map[string]int // by the error of a runtime
+	refused        map[string]int // number of refused stacks by reason
+	compared       map[string]int // number of compared stacks by runtime
+	failed         map[string]int // number of failures by the error of a runtime
 }
 
 func (c *tally) add(to *map[string]int, key string) {
@@ -250,10 +252,10 @@ func appended(t *testing.T, add ...mutate.Addendum) v1.Image {
 	return img
 }
 
-// gateView is an image as the gate sees it.
+// gateView is the file tree of an image as the gate sees it.
 type gateView struct{ *filesystem.Filesystem }
 
-// seen returns the image as the gate sees it.
+// seen returns the file tree of an image as the gate sees it, or the error if the gate refuses it.
 func seen(t *testing.T, src v1.Image) (gateView, error) {
 	t.Helper()
 	lists := filesystem.New()
@@ -290,9 +292,9 @@ func seen(t *testing.T, src v1.Image) (gateView, error) {
 	return gateView{out}, nil
 }
 
-// lacks lists everything that a runtime has unpacked and the gate does not see at the same path:
-// files with their content, the entries of folders, which path patterns search, and links with
-// their destination.
+// lacks lists everything that a runtime has unpacked and the gate does not see at the same path. It
+// compares files with their content, the entries of folders, and links with their destination. The
+// entries of folders matter, because catalogers search them for path patterns.
 func (g gateView) lacks(t *testing.T, root string) (out []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {

@@ -3,12 +3,14 @@
 // [Prepare] verifies and encodes attachments, and [Prepared.Store] stores them. [Read] returns all
 // attachments of a digest, by any signer and not verified; a [trust.Trust] verifies them.
 //
-// A list of attachments is stored in one of cosign's tags, or as referrers of the digest, see
-// [trust.Format]. Attachments by other signers are never removed. A statement of our own replaces
-// the older ones with the same identity key: its type, its subject and its [Retention].
+// The attachments of a digest form a list, the attachment list. It is stored in one of cosign's
+// tags or as referrers of the digest, see [trust.Format]. Attachments by other signers are never
+// removed. A statement of our own replaces our older statements with the same identity key: the
+// same type, subject and [Retention].
 //
-// Registries have no compare-and-swap. Several writers of one list still lose nothing: a writer
-// reads the list back and restores a lost attachment from a copy of the list.
+// Registries have no compare-and-swap, so one writer can overwrite the attachment list of another.
+// To lose nothing, each writer reads the list back and restores lost attachments from a backup
+// copy.
 package attach
 
 import (
@@ -29,20 +31,20 @@ import (
 type Attachments struct {
 	Signatures []trust.Signature
 	Envelopes  []trust.Envelope
-	// Copied holds statements that only the copy of the list has: another writer has overwritten
-	// the list. Read fills this field; writing ignores it.
+	// Copied holds statements that exist only in the backup copy of the attachment list, because
+	// another writer has overwritten the list. Read sets this field; Prepare ignores it.
 	Copied []trust.Envelope
 }
 
-// Copies holds attachments by other signers, to be stored together with our own, each in the form
-// that it was read in. TrustedSigners must trust their signers. Copies replace nothing, not even
-// attachments of the same type about the same subject, and none is stored twice.
+// Copies holds attachments by other signers, to be stored together with our own. Each keeps the
+// signature format that it was read in. TrustedSigners must trust their signers. A copy does not
+// replace other attachments, not even of the same type and subject, and is not stored twice.
 type Copies struct {
 	TrustedSigners  trust.Trust
 	Legacy, Bundles Attachments
 }
 
-// encode verifies the copies and returns them by the form that they are stored in.
+// encode verifies the copies and returns them by their signature format.
 func (c Copies) encode(by owner) (legacy, bundles []pending, err error) {
 	if legacy, _, err = by.encode(trust.Legacy, c.Legacy); err != nil {
 		return nil, nil, err
@@ -51,22 +53,22 @@ func (c Copies) encode(by owner) (legacy, bundles []pending, err error) {
 	return legacy, bundles, err
 }
 
-// Options control how statements are stored. With the zero value, a statement replaces the older
-// ones of its type and subject.
+// Options control how statements are stored. With the zero value, a statement replaces our older
+// statements of the same type and subject.
 type Options struct {
 	// Retention returns which of our own statements a statement replaces. Nil means the zero
 	// Retention for each.
 	Retention func(trust.Statement) Retention
-	// Now returns the current time, so that a statement from the future is not the newest. With
-	// nil, every time is accepted.
+	// Now returns the current time. It prevents a statement with a time in the future from counting
+	// as the newest. If Now is nil, every time is accepted.
 	Now func() time.Time
-	// Locks is a write lock for the writers that share it. Without it, nothing is locked: writers
-	// that overwrite each other detect this and repeat their work.
+	// Locks are write locks for all writers that share them. If Locks is nil, nothing is locked:
+	// writers that overwrite each other detect this and repeat their work.
 	Locks *WriteLocks
 }
 
-// Prepared holds verified and encoded attachments. Encoding is a separate step, because SBOMs have
-// megabytes and encoding them takes as long as sending them.
+// Prepared holds verified and encoded attachments. Encoding is a separate step that can run early,
+// because encoding an SBOM of several megabytes takes as long as sending it.
 type Prepared struct {
 	ref                   name.Digest
 	digest                v1.Hash
@@ -75,9 +77,9 @@ type Prepared struct {
 	bundles               []pending // stored as referrers
 }
 
-// Prepare verifies and encodes attachments by a trusted signer, in each form that the format
-// selects, and the copies. It refuses attachments by other signers and signatures of the wrong
-// form. It contacts no registry.
+// Prepare verifies and encodes the attachments a, in each signature format that f selects, and the
+// copies. own must trust the signer of a. Prepare refuses attachments by other signers, and
+// signatures in another format. It sends no request to the registry.
 func Prepare(own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a Attachments, copies Copies, o Options) (*Prepared, error) {
 	ref := repo.Digest(digest.String())
 	ours, others := owner{Trust: own, retention: o.Retention}, owner{Trust: copies.TrustedSigners, keepAll: true}
@@ -104,9 +106,9 @@ func Prepare(own trust.Trust, f trust.Format, repo name.Repository, digest v1.Ha
 	return p, nil
 }
 
-// Upload sends the blobs that Store will store in tags, but not the tags, so that Store has less to
-// send. It does nothing for a tag that exists already, because existing attachments may be kept
-// instead of these.
+// Upload sends the blobs of the attachments for tags, but does not write the tags, so that Store
+// has less to send. It skips a tag that exists already, because Store may keep the existing
+// attachments instead of the new ones.
 func (p *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
 	repo := p.ref.Context()
 	opts = registry.With(ctx, opts)
@@ -129,15 +131,15 @@ func (p *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
 	return nil
 }
 
-// Store stores the attachments: first the signatures, then the statements. The image must exist for
-// bundles, which refer to it; for the legacy form it need not.
+// Store stores the attachments: first the signatures, then the statements. For bundles, the image
+// must exist already, because bundles refer to it. The legacy format does not need the image.
 //
-// Attachments by others are kept. A signature over the same document or an envelope over the same
-// statement is not stored twice. An existing statement of ours with the same identity key is
-// replaced. If a newer one exists already, Store ends with a *NewerError.
+// Attachments by other signers are kept. A signature over the same document or an envelope over the
+// same statement is not stored twice. A new statement replaces our existing statement with the same
+// identity key. If the existing statement is newer, Store returns a *NewerError.
 //
-// If the registry refuses to change a tag, the error is a *RefusedError. If it does not delete
-// bundles, replaced bundles stay.
+// If the registry refuses to change a tag, the error is a *RefusedError. If the registry refuses to
+// delete replaced bundles, they stay.
 func (p *Prepared) Store(ctx context.Context, opts ...remote.Option) error {
 	opts = registry.With(ctx, opts)
 	if len(p.signatures)+len(p.envelopes) > 0 {
@@ -160,7 +162,8 @@ func (p *Prepared) storeTags(ctx context.Context, opts []remote.Option) error {
 	return p.writers.store(ctx, newTagStore(attestationTag(repo, p.digest), puller, opts), p.envelopes)
 }
 
-// writers store attachments. They recognize attachments by their owners; the first of these is us.
+// writers writes attachment lists. Attachments by the owners get an identity key. The first owner
+// stands for our own signer, the second for the signers of copies.
 type writers struct {
 	owners []owner
 	locks  *WriteLocks
@@ -190,8 +193,8 @@ func (w writers) storeBundles(ctx context.Context, ref name.Digest, all []pendin
 	return w.store(ctx, list, bundles)
 }
 
-// Document stores a file as a referrer of a digest, with mediaType as its media type. The file
-// itself is not signed: a statement that names its digest is.
+// Document stores a file as a referrer of a digest, with mediaType as its media type. The file is
+// not signed. Instead, the caller signs a statement that contains the digest of the file.
 func Document(ctx context.Context, repo name.Repository, digest v1.Hash, mediaType string, body []byte, opts ...remote.Option) error {
 	ref := repo.Digest(digest.String())
 	list, err := newReferrerStore(ref, registry.With(ctx, opts))

@@ -72,7 +72,7 @@ func TestAttachmentsByOthersAreKept(t *testing.T) {
 	if len(got.Signatures) != 2 || len(got.Envelopes) != 4 {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
-	// The documents are equal, so both signatures belong to the same blob.
+	// The signed documents are equal, so both signatures refer to the same blob.
 	for _, by := range []*trust.Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {
@@ -112,7 +112,7 @@ func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 	amd, arm := digestOf("a"), digestOf("b")
 	for _, e := range []trust.Envelope{
 		attest(t, s, "x", `{"for":"amd"}`, amd, index), attest(t, s, "x", `{"for":"arm"}`, arm, index),
-		attest(t, s, "x", `{"for":"amd again"}`, amd, digestOf("e"), index), // and in another index
+		attest(t, s, "x", `{"for":"amd again"}`, amd, digestOf("e"), index), // the platform is also in another index
 	} {
 		if err := attach(t, s, repo, index, e); err != nil {
 			t.Fatal(err)
@@ -192,8 +192,8 @@ func TestWaitingForALockEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// overwrite simulates another process: it replaces the list with an unrelated attachment before each of
-// the first n reads that follow a write.
+// overwrite simulates another writer. It replaces the attachment list with an unrelated attachment
+// before each of the first n reads that follow a write.
 func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n int64) {
 	stray := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, nil)
 	var written atomic.Bool
@@ -214,7 +214,7 @@ func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n
 	})
 }
 
-// asAnother marks requests as requests of another process.
+// asAnother marks requests as requests by another process.
 type asAnother struct{}
 
 func (asAnother) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -267,7 +267,7 @@ func TestUnreadableTagIsNotEmpty(t *testing.T) {
 }
 
 // TestTagWithOtherContentIsNotEmpty checks manifests of other kinds. The most important one is an
-// index, which the library would resolve to one of its images.
+// index, which go-containerregistry would resolve to one of its images.
 func TestTagWithOtherContentIsNotEmpty(t *testing.T) {
 	s := newSigner(t)
 	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +
@@ -294,7 +294,7 @@ func TestTagWithOtherContentIsNotEmpty(t *testing.T) {
 				}
 				mediaType, body := c.mediaType, c.body
 				if !strings.HasSuffix(req.URL.Path, ".att") {
-					mediaType, body = types.OCIManifestSchema1, "{}" // the image in the index
+					mediaType, body = types.OCIManifestSchema1, "{}" // the registry returns the image in the index
 				}
 				w.Header().Set("Content-Type", string(mediaType))
 				_, err := w.Write([]byte(body))
@@ -342,8 +342,8 @@ func TestGarbageIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestHostileAttachmentsAreNotRead checks attachments that are too large, endless or too many, or that do
-// not match their digest.
+// TestHostileAttachmentsAreNotRead checks attachments that are too large, endless or too many, or
+// that do not match their digest.
 func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	isBlobRead := func(req *http.Request) bool { return lab.IsBlob(req) && req.Method == http.MethodGet }
 	isListRead := func(req *http.Request) bool { return lab.IsManifest(req) && req.Method == http.MethodGet }
@@ -363,7 +363,7 @@ func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	for what, c := range map[string]struct {
 		attachments []attachment
 		hook        lab.Hook
-		unread      bool // the download must not even start
+		unread      bool // the attachment must not be requested at all
 	}{
 		"large":        {attachments: []attachment{large}, unread: true},
 		"negative":     {attachments: []attachment{negative}, unread: true},
@@ -393,7 +393,8 @@ func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	}
 }
 
-// putAsIs stores a list of the blob "{}", even if sizes and addresses are wrong.
+// putAsIs stores an attachment list of the blob "{}" unchanged, even if its sizes or URLs are
+// wrong.
 func putAsIs(t *testing.T, tag name.Tag, attachments []attachment) {
 	t.Helper()
 	put(t, tag, rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, nil))
@@ -419,14 +420,14 @@ func putAsIs(t *testing.T, tag name.Tag, attachments []attachment) {
 	}
 }
 
-// manifest is a manifest that is stored byte for byte.
+// manifest is a manifest that is pushed unchanged, byte for byte.
 type manifest []byte
 
 func (m manifest) RawManifest() ([]byte, error)        { return m, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
-// TestAttachmentsByOthersAreNotDownloaded checks that attachments by others stay in the list and are not
-// downloaded, whatever their size.
+// TestAttachmentsByOthersAreNotDownloaded checks that attachments by other signers stay in the list
+// and are not downloaded, whatever their size.
 func TestAttachmentsByOthersAreNotDownloaded(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
@@ -453,8 +454,8 @@ func TestAttachmentsByOthersAreNotDownloaded(t *testing.T) {
 	}
 }
 
-// TestURLOfAnAttachmentIsNotFollowed checks that no content is fetched from an address in a
-// manifest, not even as a fallback.
+// TestURLOfAnAttachmentIsNotFollowed checks that content is never fetched from a URL in a manifest,
+// even if the registry does not have the content.
 func TestURLOfAnAttachmentIsNotFollowed(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	e := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})
@@ -468,8 +469,8 @@ func TestURLOfAnAttachmentIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestPlainHTTPNameIsNotMistakenForHTTPS checks that a name for plain HTTP keeps this property in
-// all requests.
+// TestPlainHTTPNameIsNotMistakenForHTTPS checks that all requests use plain HTTP if the repository
+// name was parsed as insecure.
 func TestPlainHTTPNameIsNotMistakenForHTTPS(t *testing.T) {
 	r := newRegistry(t)
 	repo, err := name.NewRepository("registry.example:5000/app", name.Insecure)

@@ -13,22 +13,22 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Limits for reading. Others may attach items to a digest, too.
+// Limits for reading, because any user who can push can attach items to a digest.
 const (
 	maxAttachments    = 1000
 	maxAttachmentSize = 2 * trust.MaxStatement // base64 adds a third
 	maxStored         = 512 << 20              // bytes in one attachment store
 )
 
-// attachment is one stored attachment: a layer of a tag, or a referrer. It implements [v1.Layer], so
-// that attachments by others can be listed again without downloading them.
+// attachment is one stored attachment: a layer of a tag, or a referrer. It implements [v1.Layer],
+// so that a new list can contain attachments by other signers without downloading them.
 type attachment struct {
 	// desc describes the layer, or the manifest of the referrer.
 	desc v1.Descriptor
 	open func() (io.ReadCloser, error)
-	// layer fetches the only layer of a referrer. Nil for a layer of a tag.
+	// layer fetches the only layer of a referrer. It is nil if the attachment is a layer of a tag.
 	layer func(context.Context) (attachment, error)
-	// referrer is a referrer that is about to be stored. Nil for stored ones and for layers.
+	// referrer is a referrer that is not stored yet. It is nil for stored referrers and for layers.
 	referrer *referrer
 }
 
@@ -50,13 +50,13 @@ func newAttachment(body []byte, mediaType types.MediaType, annotations map[strin
 	}, nil
 }
 
-// equal reports whether both have the same content and the same signature.
+// equal reports whether both attachments have the same content and the same signature.
 func (a attachment) equal(o attachment) bool {
 	return a.desc.Digest == o.desc.Digest && a.desc.MediaType == o.desc.MediaType &&
 		a.desc.Annotations[trust.SignatureAnnotation] == o.desc.Annotations[trust.SignatureAnnotation]
 }
 
-// body reads the whole layer. The library verifies its digest.
+// body reads the whole content. The registry client verifies the digest.
 func (a attachment) body(ctx context.Context) (_ []byte, err error) {
 	if a.layer != nil {
 		layer, err := a.layer(ctx)
@@ -66,7 +66,7 @@ func (a attachment) body(ctx context.Context) (_ []byte, err error) {
 		return layer.body(ctx)
 	}
 	if a.desc.Size < 0 || a.desc.Size > maxAttachmentSize {
-		return nil, fmt.Errorf("attachment %s has %d bytes, more than %d: %w", a.desc.Digest, a.desc.Size, maxAttachmentSize, errTooLarge)
+		return nil, fmt.Errorf("attachment %s has %d bytes, the limit is %d: %w", a.desc.Digest, a.desc.Size, maxAttachmentSize, errTooLarge)
 	}
 	rc, err := a.open()
 	if err != nil {
@@ -75,12 +75,12 @@ func (a attachment) body(ctx context.Context) (_ []byte, err error) {
 	defer func() { err = errors.Join(err, rc.Close()) }()
 	body, err := io.ReadAll(io.LimitReader(rc, a.desc.Size+1))
 	if err == nil && int64(len(body)) != a.desc.Size {
-		err = fmt.Errorf("attachment %s does not have the %d bytes that its manifest states", a.desc.Digest, a.desc.Size)
+		err = fmt.Errorf("the size of attachment %s differs from the %d bytes in its manifest", a.desc.Digest, a.desc.Size)
 	}
 	return body, err
 }
 
-// layerOf returns the attachment with its content as a layer in the legacy form.
+// layerOf returns the attachment, with body as its content, as a layer of the legacy format.
 func (a attachment) layerOf(body []byte) trust.Layer {
 	return trust.Layer{MediaType: a.desc.MediaType, Body: body, Annotations: a.desc.Annotations}
 }
@@ -92,7 +92,8 @@ func (a attachment) envelope(body []byte) (trust.Envelope, error) {
 	return a.layerOf(body).Envelope()
 }
 
-// These methods implement v1.Layer. Nothing is compressed.
+// These methods implement v1.Layer. Attachments are never compressed, so Digest and DiffID are
+// equal.
 
 func (a attachment) Digest() (v1.Hash, error)             { return a.desc.Digest, nil }
 func (a attachment) DiffID() (v1.Hash, error)             { return a.desc.Digest, nil }

@@ -32,7 +32,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// onBoth runs a test with a registry that keeps the list of referrers, and with one that does not.
+// onBoth runs a test with a registry that has the referrers API, and with one that does not.
 func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 	t.Run("referrers API", func(t *testing.T) {
 		server := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
@@ -71,7 +71,8 @@ func referrersOf(t testing.TB, repo name.Repository, d v1.Hash) []string {
 	return out
 }
 
-// cosignAcceptsBundles verifies the bundles with cosign's library and an empty trusted root.
+// cosignAcceptsBundles verifies the bundles of a digest with cosign's library. The trusted root is
+// empty.
 func cosignAcceptsBundles(t *testing.T, key crypto.PublicKey, ref name.Digest) error {
 	t.Helper()
 	v, err := signature.LoadVerifier(key, crypto.SHA256)
@@ -152,8 +153,8 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 	return cmp.Equal(x, y)
 }
 
-// TestBundleIsBoundToDigestAndRepository checks that our bundles name their repository. cosign's
-// bundles name none.
+// TestBundleIsBoundToDigestAndRepository checks that our bundles are accepted only for their digest
+// and repository. Bundles by cosign do not name a repository.
 func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	d, elsewhere := digestOf("a"), repo.Registry.Repo("other")
@@ -192,7 +193,8 @@ func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 	}
 }
 
-// TestTamperedBundleIsNotAccepted checks bundles with another payload or with a second envelope.
+// TestTamperedBundleIsNotAccepted checks that bundles with a changed payload or a second envelope
+// are refused.
 func TestTamperedBundleIsNotAccepted(t *testing.T) {
 	s, d := newSigner(t), digestOf("a")
 	good, err := attest(t, s, "x", `{"n":1}`, d).AsBundle(trust.Fingerprint(s.PublicKey()))
@@ -317,8 +319,8 @@ func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 	}
 }
 
-// TestReferrersByOthersAreKept checks that referrers by others are kept, not downloaded, and harmless,
-// whatever type they claim.
+// TestReferrersByOthersAreKept checks that referrers by other signers are kept and do not change
+// the result, whatever type they claim, and that unrelated ones are not downloaded.
 func TestReferrersByOthersAreKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s := newSigner(t)
@@ -377,7 +379,8 @@ func TestReferrersByOthersAreKept(t *testing.T) {
 	})
 }
 
-// TestUnreadableReferrersAreAnError checks that an unreadable list is not overwritten.
+// TestUnreadableReferrersAreAnError checks that an unreadable referrers list is an error and is not
+// overwritten.
 func TestUnreadableReferrersAreAnError(t *testing.T) {
 	s := newSigner(t)
 	for what, hook := range map[string]lab.Hook{
@@ -420,7 +423,7 @@ func answer(mediaType types.MediaType, body string) lab.Hook {
 	}
 }
 
-// endlessIndex answers with an endless index, as a hostile registry may.
+// endlessIndex responds with an index that does not end, as a hostile registry may.
 func endlessIndex(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Content-Type", string(types.OCIImageIndex))
 	spaces := bytes.Repeat([]byte(" "), 32<<10)
@@ -468,8 +471,8 @@ func TestMisspelledFormatIsAnError(t *testing.T) {
 	}
 }
 
-// TestFailureToListIsNotARefusedWrite checks each status that registries
-// without the referrers API answer.
+// TestFailureToListIsNotARefusedWrite checks that storing succeeds with each status that registries
+// without the referrers API return for the list.
 func TestFailureToListIsNotARefusedWrite(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable} {
 		r := newRegistry(t)
@@ -487,7 +490,8 @@ func TestFailureToListIsNotARefusedWrite(t *testing.T) {
 	}
 }
 
-// immutable refuses to move a tag, with a status that registries use for that.
+// immutable is a registry that refuses to move a tag. It responds with a status that registries use
+// for this.
 func immutable(status int) lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -507,8 +511,8 @@ func immutable(status int) lab.Hook {
 	}
 }
 
-// TestImmutableTagIsARefusedWrite checks that the first statements stay, that storing them
-// again succeeds, and that newer ones are refused with an error.
+// TestImmutableTagIsARefusedWrite checks a registry with immutable tags: the first statements stay,
+// storing them again succeeds, and storing newer ones is a RefusedError.
 func TestImmutableTagIsARefusedWrite(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed} {
 		for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestCopiesAreStoredInTheSameWrite checks that a registry with immutable tags stores our own statements
-// and statements by others in one write, and that repeating it changes nothing.
+// TestCopiesAreStoredInTheSameWrite checks that our own statements and copied statements are stored
+// in one write, as a registry with immutable tags requires. Repeating the write changes nothing.
 func TestCopiesAreStoredInTheSameWrite(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")
@@ -27,8 +27,8 @@ func TestCopiesAreStoredInTheSameWrite(t *testing.T) {
 	}
 }
 
-// TestCopiesAreVerified checks that a statement by an untrusted signer is refused and that
-// nothing is written.
+// TestCopiesAreVerified checks that a copy by an untrusted signer is refused, and that nothing is
+// written.
 func TestCopiesAreVerified(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")

@@ -20,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// pushImage pushes an image that differs from others by its content.
+// pushImage pushes an image with the given content, and returns its repository and digest.
 func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	t.Helper()
 	img, err := lab.Image(lab.ImageSpec{Files: []lab.File{{Path: "x", Content: content}}})
@@ -37,7 +37,7 @@ func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	return digest
 }
 
-// put stores attachments unchanged, like a pusher without a key.
+// put stores attachments unchanged, as a pusher without a key can.
 func put(t *testing.T, tag name.Tag, attachments ...attachment) {
 	t.Helper()
 	if err := write(tag, attachments, nil); err != nil {
@@ -79,7 +79,7 @@ func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatu
 	return signatures, attestations
 }
 
-// weAccept verifies the same with this package.
+// weAccept verifies the same signatures and attestations as cosignAccepts, with this package.
 func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
 	t.Helper()
 	digest, err := v1.NewHash(ref.DigestStr())
@@ -105,16 +105,17 @@ func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, 
 	return signatures, attestations
 }
 
-// TestCosignAgrees checks that cosign and this package accept and refuse the same. The only
-// exception is a signature for another repository: cosign accepts it, and this package must not.
+// TestCosignAgrees checks that cosign and this package accept and refuse the same attachments. The
+// only exception is a signature for another repository: cosign accepts it, and this package must
+// refuse it.
 func TestCosignAgrees(t *testing.T) {
 	s, other := newSigner(t), newSigner(t)
 	const predicate = `{"spdxVersion":"SPDX-2.3","name":"genuine"}`
 	for what, c := range map[string]struct {
 		key                crypto.PublicKey
 		store              func(t *testing.T, repo name.Repository, d v1.Hash)
-		ours               bool // for signatures and attestations
-		cosignIsLaxAboutIt bool // for signatures only
+		ours               bool // whether this package accepts the signature and the attestation
+		cosignIsLaxAboutIt bool // whether cosign accepts the signature although this package refuses it
 	}{
 		"ours": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			storeBoth(t, s, repo, d, predicate)
@@ -199,8 +200,8 @@ func storeBoth(t *testing.T, s *trust.Signer, repo name.Repository, d v1.Hash, p
 	}
 }
 
-// TestLegacyFormNeedsNoImage checks that signatures can be stored before the image, because the
-// approved tag moves last.
+// TestLegacyFormNeedsNoImage checks that signatures in the legacy format can be stored before the
+// image.
 func TestLegacyFormNeedsNoImage(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	elsewhere := newRepo(t, "app")

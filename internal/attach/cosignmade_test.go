@@ -23,7 +23,8 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
-// cosignMakes signs and attests an image with cosign's library, and stores both in one form.
+// cosignMakes signs and attests an image with cosign's library, and stores the signature and the
+// attestation in one signature format.
 func cosignMakes(t *testing.T, f trust.Format, ref name.Digest) crypto.PublicKey {
 	t.Helper()
 	sv, _, err := signature.NewDefaultECDSASignerVerifier()
@@ -104,7 +105,7 @@ func mustJSON(t *testing.T, v any) []byte {
 	return body
 }
 
-// wrapped returns a signed statement as cosign makes it.
+// wrapped returns a statement in a signed envelope, in the form that cosign writes.
 func wrapped(t *testing.T, sv signature.SignerVerifier, statement any) []byte {
 	t.Helper()
 	env, err := dsse.WrapSigner(sv, types.IntotoPayloadType).SignMessage(bytes.NewReader(mustJSON(t, statement)))
@@ -114,8 +115,9 @@ func wrapped(t *testing.T, sv signature.SignerVerifier, statement any) []byte {
 	return env
 }
 
-// TestAttachmentsByCosignAreAccepted checks each form, and that only this digest and key are accepted. A
-// signature in cosign's bundle names no repository, so AnyRepository must be set.
+// TestAttachmentsByCosignAreAccepted checks that attachments by cosign are accepted in each
+// signature format, and only for their digest and key. A signature in a bundle by cosign does not
+// name a repository, so AnyRepository must be set.
 func TestAttachmentsByCosignAreAccepted(t *testing.T) {
 	for _, f := range []trust.Format{trust.Legacy, trust.Bundle} {
 		t.Run(f.String(), func(t *testing.T) {

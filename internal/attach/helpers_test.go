@@ -19,8 +19,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// newSigner returns a signer with a key that was never encrypted, because encryption takes a
-// second.
+// newSigner returns a signer with an unencrypted key, because decrypting a key takes a second.
 func newSigner(t testing.TB) *trust.Signer {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -70,7 +69,7 @@ func newRepo(t testing.TB, path string) name.Repository {
 	return repoIn(t, newRegistry(t), path)
 }
 
-// only returns a Trust that has only the key of s.
+// only returns a Trust in the key of s and in no other signer.
 func only(s *trust.Signer) trust.Trust { return s.Trust() }
 
 func signLegacy(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash) trust.Signature {
@@ -109,13 +108,13 @@ func statementOver(predicate string) string {
 		`"}}],"predicateType":"x","predicate":` + predicate + `}`
 }
 
-// store stores attachments by s.
+// store stores attachments that s signed.
 func store(t testing.TB, s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash, a Attachments, opts ...remote.Option) error {
 	t.Helper()
 	return prepareAndStore(t.Context(), only(s), f, repo, d, a, Copies{}, Options{}, opts...)
 }
 
-// prepareAndStore stores attachments by the signer of own, and copies.
+// prepareAndStore stores attachments by a signer that own trusts, and copies by other signers.
 func prepareAndStore(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, d v1.Hash, a Attachments, copies Copies, o Options, opts ...remote.Option) error {
 	p, err := Prepare(own, f, repo, d, a, copies, o)
 	if err != nil {

@@ -12,29 +12,28 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Retention states how long a statement of ours is kept and which others it replaces. With the zero
-// value, a statement replaces all others of the same type about the same subject.
+// Retention states how long one of our statements is kept and which others it replaces. With the
+// zero value, a statement replaces our other statements of the same type and subject.
 type Retention struct {
-	// Key separates statements that are kept next to each other. Only the newest statement with the
-	// same type, first subject and key is kept.
+	// Key distinguishes statements that are kept side by side. Of the statements with the same
+	// type, first subject and key, only the newest is kept.
 	Key string
-	// Group limits how many keys are kept: the newest 8 of each group.
+	// Group limits the number of keys: only the 8 newest keys of a group are kept.
 	Group string
-	// At is the time of the statement. Zero means that the last one stored is the newest.
+	// At is the time of the statement. Zero means unknown: the statement stored last is the newest.
 	At time.Time
-	// Lists has the digests, "sha256:<hex>", of the statements that this one depends on. They are
-	// kept as long as this one.
+	// Lists has the digests, "sha256:<hex>", of the statements that this statement depends on.
+	// They are kept as long as this statement.
 	Lists []string
-	// BelongsTo is the digest of the statement that this one belongs to. This one is kept as long
-	// as that statement.
+	// BelongsTo is the digest of another statement. This statement is kept as long as that one.
 	BelongsTo string
-	// Evidence means that the statement is kept as long as another statement lists it.
+	// Evidence means that the statement is kept as long as another statement lists it in Lists.
 	Evidence bool
 }
 
-// identityKey decides which attachments of ours replace each other: their kind, subject and
-// Retention.Key are equal. The zero key is for attachments by others and for kinds that we must
-// not replace.
+// identityKey decides which of our attachments replace each other: attachments with equal kind,
+// subject and Retention.Key. Attachments with the zero key are never replaced: they are by other
+// signers or of an unknown kind.
 type identityKey struct {
 	kind      string // predicate type; empty for a signature
 	subject   string // the subject, or the hash of the content; empty for the zero key
@@ -58,7 +57,7 @@ type keyed struct {
 // owner computes the identity keys of the attachments by some trusted signers.
 type owner struct {
 	trust.Trust
-	// keepAll keeps all attachments: none replaces another, see Copies.
+	// keepAll means that the attachments do not replace each other, see Copies.
 	keepAll bool
 	// retention is Options.Retention.
 	retention func(trust.Statement) Retention
@@ -77,8 +76,8 @@ func (o owner) statementKey(e trust.Envelope) (identityKey, trust.SignerIdentity
 	if err != nil {
 		return identityKey{}, trust.SignerIdentity{}, err
 	}
-	// The first subject is what the statement is about. The others only help to find it: the SBOM
-	// of a platform is the same in every index.
+	// Only the first subject identifies the statement. The other subjects, such as the platforms of
+	// an index, only help to find the statement.
 	first := st.Subjects[0]
 	key := identityKey{kind: st.PredicateType, subject: first.Name + "@" + first.Digest.String(), content: sha256.Sum256(st.Payload)}
 	if o.keepAll {
@@ -94,8 +93,8 @@ func (o owner) statementKey(e trust.Envelope) (identityKey, trust.SignerIdentity
 // does not download them again.
 type keyCache struct {
 	keys map[string]identityKey
-	// dropVanished removes attachments with a missing manifest from the list. Otherwise, a missing
-	// manifest is errVanished.
+	// dropVanished removes attachments whose manifest is missing from the list. If it is false, a
+	// missing manifest is the error errVanished.
 	dropVanished bool
 }
 
@@ -103,8 +102,9 @@ func (a attachment) cacheKey() string {
 	return string(a.desc.MediaType) + " " + a.desc.Digest.String() + " " + a.desc.Annotations[trust.SignatureAnnotation]
 }
 
-// identify computes the identity keys of the attachments in a list. It downloads only those that a
-// wanted one may replace, because SBOMs are large. gone are attachments with a deleted manifest.
+// identify computes the identity keys of the attachments in a list. It downloads only attachments
+// that a wanted attachment may replace, because SBOMs are large. gone has the attachments whose
+// manifest was deleted.
 func (w writers) identify(ctx context.Context, s attachmentStore, have []attachment, want []keyed, known *keyCache) (out, gone []keyed, err error) {
 	for _, a := range have {
 		key, ok := known.keys[a.cacheKey()]
@@ -149,7 +149,8 @@ func (w writers) identityKeyOf(a attachment, body []byte) identityKey {
 	return identityKey{}
 }
 
-// mayReplace compares unsigned metadata. It only saves downloads.
+// mayReplace reports whether k may replace a. It compares only unsigned metadata, to avoid
+// downloads; the identity keys decide later.
 func (k keyed) mayReplace(a attachment) bool {
 	switch {
 	case k.desc.MediaType != a.desc.MediaType:

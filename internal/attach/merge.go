@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// orphanAge is the minimum age, relative to a new statement, of evidence that is removed because no
-// statement lists it. Another run may be about to list younger evidence.
+// orphanAge protects evidence that no statement lists: it is removed only if it is this much older
+// than the new statement. Another run may be about to list younger evidence.
 const orphanAge = time.Hour
 
 // mergeResult is the result of merge.
@@ -16,10 +16,10 @@ type mergeResult struct {
 	superseded []keyed // wanted attachments that are not in all, because newer ones exist
 }
 
-// merge adds the wanted attachments to a list. Attachments by others are kept. For our own
-// statements, it keeps the newest of each kind, subject and key, with the evidence that it lists
-// and the statements that belong to it. A statement with a time after horizon counts as the oldest,
-// because the clock of its signer was wrong.
+// merge adds the wanted attachments to a list. Attachments by other signers are kept. Of our own
+// statements with the same kind, subject and key, only the newest is kept, together with the
+// evidence that it lists and the statements that belong to it. A statement with a time after
+// horizon counts as the oldest, because the clock of its signer was wrong.
 func merge(have, want []keyed, horizon time.Time) mergeResult {
 	all := slices.Clone(have)
 	for _, w := range want {
@@ -62,9 +62,9 @@ func (c keyed) competesWith(o keyed) bool {
 	return c.key.isOurs() && c.key.subject == o.key.subject && c.key.kind == o.key.kind && c.key.retention.Key == o.key.retention.Key
 }
 
-// isSuperseded reports whether all has a newer attachment than all[i]. Without times, a wanted
-// attachment is newer than a stored one; otherwise the later in the list is newer. Statements with
-// the same time are all kept.
+// isSuperseded reports whether all contains a newer attachment that competes with all[i]. If one of
+// the two has no time, a wanted attachment counts as newer than a stored one, and a later one in
+// the list as newer than an earlier one. Statements with the same time are all kept.
 func isSuperseded(all, want []keyed, i int, horizon time.Time) bool {
 	c := all[i]
 	if c.key.retention.Evidence || c.key.retention.BelongsTo != "" {
@@ -87,7 +87,8 @@ func isSuperseded(all, want []keyed, i int, horizon time.Time) bool {
 	return false
 }
 
-// keepEvidence sets kept for the attachments that are kept only as long as other statements.
+// keepEvidence sets kept for attachments that are kept only as long as another statement: evidence,
+// and statements that belong to another one.
 func keepEvidence(all []keyed, kept []bool, now time.Time) {
 	digests, lists, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, c := range all {
@@ -114,7 +115,8 @@ func keepEvidence(all []keyed, kept []bool, now time.Time) {
 	}
 }
 
-// madeAt returns the time of a statement. A time after horizon is replaced by a very old time.
+// madeAt returns the time of a statement. If the time is after horizon, madeAt returns 1970
+// instead, so that the statement counts as the oldest.
 func (c keyed) madeAt(horizon time.Time) time.Time {
 	at := c.key.retention.At
 	if !horizon.IsZero() && at.After(horizon) {
@@ -123,13 +125,14 @@ func (c keyed) madeAt(horizon time.Time) time.Time {
 	return at
 }
 
-// Limits for the number of keys about one subject: in one group, and in total.
+// Limits for the number of retention keys for one subject: in one group, and in total.
 const (
 	maxOfGroup   = 8
 	maxOfSubject = 32
 )
 
-// exceedsLimits reports whether so many newer statements exist that all[i] exceeds the limits.
+// exceedsLimits reports whether the newer statements alone already reach a limit, so that all[i]
+// must be removed.
 func exceedsLimits(all []keyed, i int, horizon time.Time) bool {
 	c := all[i]
 	if c.key.retention.Group == "" {

@@ -6,14 +6,14 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// pending is a verified attachment that is about to be stored.
+// pending is a verified attachment that is not stored yet.
 type pending struct {
 	key       identityKey
-	signature trust.Signature // in the legacy form
-	envelope  trust.Envelope  // nil for a signature in the legacy form
+	signature trust.Signature // set only for a signature in the legacy format
+	envelope  trust.Envelope  // nil for a signature in the legacy format
 }
 
-// encode verifies all attachments and returns them by the form that they are stored in.
+// encode verifies all attachments and returns them by their signature format.
 func (o owner) encode(f trust.Format, a Attachments) (legacy, bundles []pending, err error) {
 	if err := f.Check(); err != nil {
 		return nil, nil, err
@@ -21,9 +21,9 @@ func (o owner) encode(f trust.Format, a Attachments) (legacy, bundles []pending,
 	for _, s := range a.Signatures {
 		switch {
 		case s.Statement == nil && !f.HasLegacy():
-			return nil, nil, fmt.Errorf("a signature in the legacy form cannot be stored in the %s form", f)
+			return nil, nil, fmt.Errorf("a signature in the legacy format cannot be stored in the %s format", f)
 		case s.Statement != nil && !f.HasBundle():
-			return nil, nil, fmt.Errorf("a signature in the bundle form cannot be stored in the %s form", f)
+			return nil, nil, fmt.Errorf("a signature in the bundle format cannot be stored in the %s format", f)
 		case s.Statement == nil:
 			key, err := o.signatureKey(s)
 			if err != nil {

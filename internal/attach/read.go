@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Read is like List, but omits how the attachments are stored.
+// Read is like List, but returns only the signatures and envelopes, without the details of Stored.
 func Read(ctx context.Context, f trust.Format, ref name.Digest, opts ...remote.Option) (Attachments, error) {
 	stored, err := List(ctx, f, ref, opts...)
 	if err != nil {
@@ -36,11 +36,12 @@ func Read(ctx context.Context, f trust.Format, ref name.Digest, opts ...remote.O
 	return out, nil
 }
 
-// List returns everything that is attached to a digest in the forms that f selects, by any signer.
-// The result is empty if nothing is attached. Apart from digests, nothing is verified. Attachments
-// of other kinds are skipped; an unreadable or too large attachment is an error.
+// List returns all signatures and statements attached to a digest, by any signer, in the signature
+// formats that f selects. The result is empty if nothing is attached. List verifies only digests,
+// not signatures. It skips other kinds of attachments. An unreadable or too large attachment is an
+// error.
 //
-// An attachment that is stored in both forms is returned twice.
+// An attachment that is stored in both formats is returned twice.
 func List(ctx context.Context, f trust.Format, ref name.Digest, opts ...remote.Option) ([]Stored, error) {
 	digest, err := v1.NewHash(ref.DigestStr())
 	if err == nil {
@@ -66,8 +67,8 @@ func List(ctx context.Context, f trust.Format, ref name.Digest, opts ...remote.O
 	return out, nil
 }
 
-// CanList returns an error if the list of referrers of a digest is unreadable, so that the bundles
-// attached to it are unknown.
+// CanList returns an error if the referrers list of a digest is unreadable: bundles that are
+// attached to the digest would then stay unknown.
 func CanList(ctx context.Context, ref name.Digest, opts ...remote.Option) error {
 	list, err := newReferrerStore(ref, registry.With(ctx, opts))
 	if err != nil {
@@ -117,15 +118,15 @@ func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]
 	return out, err
 }
 
-// errVanished reports that an attachment was deleted after the list with it was read: a newer one
-// has replaced it.
+// errVanished reports that an attachment was deleted after its list was read, because another
+// writer replaced it with a newer one.
 var errVanished = errors.New("deleted during the read")
 
 // maxReadings limits how often a list is read again because attachments vanish.
 const maxReadings = 5
 
-// readAll reads all attachments of one kind in a list, or all bundles if the list has referrers.
-// Attachments that only the copy of the list has come last.
+// readAll reads all attachments of one media type in a list, or all bundles if the list consists of
+// referrers. It calls add for each. Attachments that exist only in the backup copy come last.
 func readAll(ctx context.Context, s attachmentStore, kind types.MediaType, add func(a attachment, copied bool, body []byte)) error {
 	for reading := 1; ; reading++ {
 		read, err := readOnce(ctx, s, kind)
@@ -176,7 +177,7 @@ func readOnce(ctx context.Context, s attachmentStore, kind types.MediaType) ([]r
 			return nil, fmt.Errorf("reading %s: %w", s, err)
 		}
 		if total += int64(len(body)); total > maxStored {
-			return nil, fmt.Errorf("reading %s: its attachments have more than %d bytes in total", s, maxStored)
+			return nil, fmt.Errorf("reading %s: the attachments exceed the limit of %d bytes in total", s, maxStored)
 		}
 		out = append(out, readAttachment{a, i >= listed, body})
 	}

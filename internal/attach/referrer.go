@@ -20,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// How cosign stores bundles:
+// These annotations and media types are part of cosign's format for bundles as referrers:
 // https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
 const (
 	contentAnnotation         = "dev.sigstore.bundle.content"
@@ -29,22 +29,24 @@ const (
 	emptyConfig               = types.MediaType("application/vnd.oci.empty.v1+json")
 )
 
-// referrerStore is the attachment store for referrers of a digest. The registry keeps the list or,
-// if it cannot, the writers keep it in a tag:
+// referrerStore is the attachment store for referrers of a digest. A registry with the referrers
+// API maintains the referrers list. For other registries, the writers store the list in the
+// fallback tag:
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 type referrerStore struct {
 	ref    name.Digest
 	puller *remote.Puller
 	opts   []remote.Option
-	// native means that the registry keeps the list. list sets it.
+	// native means that the registry has the referrers API. The method list sets it.
 	native bool
-	// copied means that this is the copy of a list that the writers keep in a tag.
+	// copied means that this store is the backup copy of the list in the fallback tag.
 	copied bool
 }
 
 func newReferrerStore(ref name.Digest, opts []remote.Option) (*referrerStore, error) {
-	// The library's own handling of the tag loses attachments if there are several writers. It also
-	// writes the tag once for each attachment, which a registry with immutable tags refuses.
+	// go-containerregistry's own support for the fallback tag loses attachments if there are
+	// several writers. It also writes the tag once for each attachment, which a registry with
+	// immutable tags refuses.
 	opts = append(slices.Clone(opts), remote.WithReferrersTagFallback(false))
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
@@ -53,12 +55,12 @@ func newReferrerStore(ref name.Digest, opts []remote.Option) (*referrerStore, er
 	return &referrerStore{ref: ref, puller: puller, opts: opts}, nil
 }
 
-// fallbackTag returns the tag that holds the list if the registry does not keep it.
+// fallbackTag returns the tag with the referrers list, for a registry without the referrers API.
 func fallbackTag(ref name.Digest) name.Tag {
 	return ref.Context().Tag(strings.Replace(ref.DigestStr(), ":", "-", 1))
 }
 
-// tag returns the tag that holds the list if the registry does not keep it, or the tag of the copy.
+// tag returns the fallback tag, or the tag of its backup copy.
 func (r *referrerStore) tag() name.Tag {
 	tag := fallbackTag(r.ref)
 	if r.copied {
@@ -82,8 +84,8 @@ func (r *referrerStore) copyStore() attachmentStore {
 	return &referrerStore{ref: r.ref, puller: r.puller, opts: r.opts, copied: true}
 }
 
-// subject returns the descriptor of the manifest that the list is about. It is computed from the
-// manifest, because some registries omit it in the answer to HEAD.
+// subject returns the descriptor of the manifest that the referrers refer to. It is computed from
+// the manifest itself, because some registries omit it in the response to a HEAD request.
 func (r *referrerStore) subject(ctx context.Context) (v1.Descriptor, error) {
 	found, err := r.puller.Get(ctx, r.ref)
 	if err != nil {
@@ -92,7 +94,7 @@ func (r *referrerStore) subject(ctx context.Context) (v1.Descriptor, error) {
 	return v1.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}, nil
 }
 
-// list returns all referrers of the digest, bundles and others.
+// list returns all referrers of the digest, whether or not they are bundles.
 func (r *referrerStore) list(ctx context.Context) ([]attachment, error) {
 	raw, err := r.index(ctx)
 	if err != nil || raw == nil {
@@ -103,7 +105,7 @@ func (r *referrerStore) list(ctx context.Context) ([]attachment, error) {
 		return nil, fmt.Errorf("reading %s: %w", r, err)
 	}
 	if len(index.Manifests) > maxAttachments {
-		return nil, fmt.Errorf("reading %s: there are %d, more than %d", r, len(index.Manifests), maxAttachments)
+		return nil, fmt.Errorf("reading %s: found %d referrers, the limit is %d", r, len(index.Manifests), maxAttachments)
 	}
 	out := make([]attachment, len(index.Manifests))
 	for i, d := range index.Manifests {
@@ -112,7 +114,7 @@ func (r *referrerStore) list(ctx context.Context) ([]attachment, error) {
 	return out, nil
 }
 
-// index reads the list. It returns nil if the list does not exist.
+// index reads the referrers list. It returns nil if the list does not exist.
 func (r *referrerStore) index(ctx context.Context) ([]byte, error) {
 	if r.copied {
 		return r.tagged(ctx)
@@ -133,7 +135,7 @@ func (r *referrerStore) index(ctx context.Context) ([]byte, error) {
 	return r.tagged(ctx)
 }
 
-// tagged reads the list from its tag. It returns nil if the tag does not exist.
+// tagged reads the referrers list from its tag. It returns nil if the tag does not exist.
 func (r *referrerStore) tagged(ctx context.Context) ([]byte, error) {
 	found, err := r.puller.Get(ctx, r.tag())
 	if err != nil {
@@ -144,13 +146,14 @@ func (r *referrerStore) tagged(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", r, err)
 	}
 	if !found.MediaType.IsIndex() {
-		return nil, fmt.Errorf("reading %s: the tag %s has media type %q, not an index", r, r.tag(), found.MediaType)
+		return nil, fmt.Errorf("reading %s: the tag %s has media type %q, which is not an index", r, r.tag(), found.MediaType)
 	}
 	return found.Manifest, nil
 }
 
-// isUnsupported reports whether the registry does not keep the list. The library has no error type
-// for that, so the text is compared. An unrecognized error is a failure.
+// isUnsupported reports whether err means that the registry does not have the referrers API.
+// go-containerregistry has no error type for this, so the text is compared. Any other error means
+// that the request failed.
 func isUnsupported(err error) bool {
 	return strings.Contains(err.Error(), "does not support the Referrers API")
 }
@@ -160,7 +163,7 @@ func isUnsupported(err error) bool {
 func (r *referrerStore) write(ctx context.Context, all, added []attachment) error {
 	for _, e := range added {
 		if e.referrer == nil {
-			continue // it is stored, and only missing from the list
+			continue // the manifest is already stored, and only missing from the list
 		}
 		for _, l := range []attachment{e.referrer.config, e.referrer.layer} {
 			if err := remote.WriteLayer(r.ref.Context(), l, r.opts...); err != nil {
@@ -188,8 +191,9 @@ func (r *referrerStore) write(ctx context.Context, all, added []attachment) erro
 	return nil
 }
 
-// put stores one manifest. The library then requests the list of referrers and returns its error as
-// if the manifest had not been stored. The caller reads the list back anyway.
+// put stores one manifest. After the write, remote.Put also requests the referrers list, and
+// returns a failure of that request as its own. put ignores such a failure if the manifest is
+// stored, because the caller reads the list back anyway.
 func (r *referrerStore) put(ctx context.Context, e attachment) error {
 	ref := r.ref.Context().Digest(e.desc.Digest.String())
 	err := remote.Put(ref, rawManifest{e.referrer.manifest, e.desc.MediaType}, r.opts...)
@@ -202,8 +206,8 @@ func (r *referrerStore) put(ctx context.Context, e attachment) error {
 	return nil
 }
 
-// remove deletes replaced bundles, if the registry allows it. If not, they do no harm, because they
-// are older than their replacements.
+// remove deletes replaced bundles. If the registry refuses to delete, the bundles stay. They are
+// harmless, because they are older than their replacements.
 func (r *referrerStore) remove(ctx context.Context, replaced []attachment) error {
 	for _, e := range replaced {
 		err := remote.Delete(r.ref.Context().Digest(e.desc.Digest.String()), r.opts...)
@@ -215,8 +219,8 @@ func (r *referrerStore) remove(ctx context.Context, replaced []attachment) error
 	return ctx.Err()
 }
 
-// mayBeBundle decides by the list alone. Registries from before the final OCI 1.1 list the type of
-// the configuration instead of the artifact type.
+// mayBeBundle reports whether a referrer may be a bundle, by its entry in the referrers list alone.
+// Registries from before the final OCI 1.1 list the media type of the config as artifact type.
 func mayBeBundle(d v1.Descriptor) bool {
 	return d.MediaType.IsImage() && len(d.URLs) == 0 &&
 		(trust.IsBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
@@ -240,7 +244,7 @@ func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attac
 	}
 	layer := m.Layers[0]
 	if len(layer.URLs) > 0 {
-		return attachment{}, fmt.Errorf("referrer %s names another location for its content: %w", d.Digest, errUnknownKind)
+		return attachment{}, fmt.Errorf("the layer of referrer %s has URLs, so its content would be fetched from elsewhere: %w", d.Digest, errUnknownKind)
 	}
 	l, err := r.puller.Layer(ctx, r.ref.Context().Digest(layer.Digest.String()))
 	if err != nil {
@@ -249,13 +253,13 @@ func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attac
 	return attachment{desc: layer, open: l.Compressed}, nil
 }
 
-// referrer holds the parts of a bundle that is about to be stored.
+// referrer holds the parts of a referrer that is not stored yet.
 type referrer struct {
 	manifest      []byte
 	config, layer attachment
 }
 
-// rawManifest is a manifest that is pushed byte for byte.
+// rawManifest is a manifest that is pushed unchanged, byte for byte.
 type rawManifest struct {
 	raw       []byte
 	mediaType types.MediaType
@@ -264,12 +268,12 @@ type rawManifest struct {
 func (m rawManifest) RawManifest() ([]byte, error)        { return m.raw, nil }
 func (m rawManifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
 
-// newBundle returns a bundle to attach to subject.
+// newBundle returns a referrer of subject that contains a bundle.
 func newBundle(body trust.Envelope, kind string, subject v1.Descriptor) (attachment, error) {
 	return newReferrer(body, trust.BundleType, map[string]string{contentAnnotation: contentEnvelope, bundlePredicateAnnotation: kind}, subject)
 }
 
-// newReferrer returns a file of one media type to attach to subject.
+// newReferrer returns a referrer of subject that contains body. kind is the media type of body.
 func newReferrer(body []byte, kind string, annotations map[string]string, subject v1.Descriptor) (attachment, error) {
 	layer, err := newAttachment(body, types.MediaType(kind), nil)
 	if err != nil {

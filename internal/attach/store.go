@@ -14,19 +14,20 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// Registries have no compare-and-swap, and a writer can be stopped for any time between reading a
-// list and writing it. Such a late write removes everything that others have added in between.
+// Registries have no compare-and-swap, and a writer can pause for any time between reading an
+// attachment list and writing it. Such a late write removes everything that other writers have
+// added in between.
 //
-// So each list has a copy of our own statements in a second tag, and writers follow one rule. After
-// each write, a writer reads the list and the copy again. It is done when both have all our
-// statements that either of them had. A late write damages only one of the two; the late writer
-// then finds the missing statements in the other and restores them.
+// So each list has a backup copy of our own statements in a second tag. After each write, a writer
+// reads the list and its backup copy again. The writer is done when both contain all of our
+// statements that either of them contained. A late write damages only one of the two: the late
+// writer then finds the missing statements in the other one and restores them.
 //
-// Two late writes at the same instant, one to the list and one to the copy, can damage both. A
-// registry that keeps the list of referrers itself adds to it without reading, and needs no copy.
+// Two late writes at the same instant, one to the list and one to the backup copy, can damage both.
+// A registry with the referrers API adds to the list itself, so that list needs no backup copy.
 
-// RefusedError reports that a registry refused to change a list, because its tags are immutable.
-// The list is unchanged.
+// RefusedError reports that a registry refused to change an attachment list, because the registry's
+// tags are immutable. The list is unchanged.
 type RefusedError struct {
 	List string // "registry.example/app:sha256-....att"
 	Err  error
@@ -37,7 +38,7 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the registry refuses to change %s, so some new statements are not stored: %v", e.List, e.Err)
 }
 
-// Unwrap returns the answer of the registry.
+// Unwrap returns the error response of the registry.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // NewerError reports that a newer statement of the same kind is stored already.
@@ -46,12 +47,13 @@ type NewerError struct {
 	Kind string // predicate type
 }
 
-// Error names the list and the kind.
+// Error names the list and the predicate type.
 func (e *NewerError) Error() string {
 	return fmt.Sprintf("writing %s: a newer statement of type %s exists already and is not replaced by an older one", e.List, e.Kind)
 }
 
-// Limits for repeated writes. The last attempt happens after about one and a half seconds.
+// Limits for repeated writes. The backoff doubles each time, so the last of the attempts happens
+// after about one and a half seconds.
 const (
 	maxAttempts  = 6
 	firstBackoff = 50 * time.Millisecond
@@ -62,17 +64,17 @@ type attachmentStore interface {
 	fmt.Stringer
 	// name identifies the list, for the write lock and for counting writes.
 	name() string
-	// list returns the attachments. It is empty if the list does not exist.
+	// list returns the attachments in the list. It returns none if the list does not exist.
 	list(context.Context) ([]attachment, error)
-	// write stores the added attachments and replaces the list with all.
+	// write stores the attachments in added, and replaces the content of the list with all.
 	write(ctx context.Context, all, added []attachment) error
 	// remove deletes replaced attachments that are still stored after write.
 	remove(ctx context.Context, replaced []attachment) error
-	// copyStore returns the copy of the list, or nil without one. Call list first.
+	// copyStore returns the backup copy of the list, or nil if it has none. Call list first.
 	copyStore() attachmentStore
 }
 
-// store merges attachments into an attachment store and its copy.
+// store merges attachments into an attachment list and its backup copy.
 func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) error {
 	if len(want) == 0 {
 		return nil
@@ -91,7 +93,7 @@ func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) err
 		m, missing, err := w.compare(ctx, s, want, known)
 		if errors.Is(err, errVanished) && vanished < maxReadings {
 			if vanished++; vanished == maxReadings {
-				known.dropVanished = true // no writer is about to replace it
+				known.dropVanished = true // after so much time, no other writer will replace it
 			}
 			if err := clock.Sleep(ctx, firstBackoff<<(vanished-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
@@ -105,12 +107,13 @@ func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) err
 			return finished(ctx, s, m)
 		}
 		if len(m.all) > maxAttachments {
-			return fmt.Errorf("writing %s: it would have %d attachments, more than %d", s, len(m.all), maxAttachments)
+			return fmt.Errorf("writing %s: the list would have %d attachments, the limit is %d", s, len(m.all), maxAttachments)
 		}
 		if n := writes[missing.list.name()]; n == maxAttempts {
-			return fmt.Errorf("writing %s: %w, %d times", missing.list, errOverwritten, maxAttempts)
+			return fmt.Errorf("writing %s: %w %d times", missing.list, errOverwritten, maxAttempts)
 		} else if n > 0 {
-			// No jitter: if several writers overwrite each other, the last one finishes.
+			// The backoff needs no jitter: if several writers overwrite each other, the last one
+			// finishes.
 			if err := clock.Sleep(ctx, firstBackoff<<(n-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
 			}
@@ -122,8 +125,8 @@ func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) err
 	}
 }
 
-// finished ends a store after both lists are complete. It returns a NewerError if a wanted
-// statement was not stored because a newer one exists.
+// finished removes replaced attachments after the list and its backup copy are complete. It returns
+// a NewerError if a wanted statement was not stored because a newer one exists.
 func finished(ctx context.Context, s attachmentStore, m mergeResult) error {
 	if err := s.remove(ctx, withoutKeys(m.replaced)); err != nil {
 		return err
@@ -136,7 +139,7 @@ func finished(ctx context.Context, s attachmentStore, m mergeResult) error {
 	return nil
 }
 
-// incomplete is a list that must be written.
+// incomplete is a list that lacks attachments and must be written: it has have, and needs all.
 type incomplete struct {
 	list attachmentStore
 	have []attachment
@@ -157,8 +160,8 @@ func (i incomplete) write(ctx context.Context) error {
 	return err
 }
 
-// compare reads the list and its copy and returns the first of them that must be written, or nil if
-// both are complete.
+// compare reads the list and its backup copy. It returns the first of them that must be written, or
+// nil if both are complete.
 func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, known *keyCache) (mergeResult, *incomplete, error) {
 	first, err := s.list(ctx)
 	if err != nil {
@@ -169,7 +172,7 @@ func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, k
 		if copied, err = second.list(ctx); err != nil {
 			return mergeResult{}, nil, err
 		}
-		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list is newer
+		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list counts as newer than its backup copy
 	}
 	have, gone, err := w.identify(ctx, s, both, want, known)
 	if err != nil {
@@ -195,7 +198,8 @@ func (w writers) horizon() time.Time {
 	return w.now().Add(clock.Skew)
 }
 
-// union returns the attachments in the list, followed by those that only its copy has.
+// union returns the attachments in the list, followed by the attachments that only its backup copy
+// has.
 func union(list, copied []attachment) []attachment {
 	out := slices.Clone(list)
 	for _, e := range copied {
@@ -206,8 +210,8 @@ func union(list, copied []attachment) []attachment {
 	return out
 }
 
-// isRefused reports whether a registry may have refused to change a tag. The status is not
-// standardized: ECR answers 400, Azure 405 and Harbor 412.
+// isRefused reports whether a registry may have refused to change an immutable tag. The HTTP status
+// is not standardized: ECR uses 400, Azure 405 and Harbor 412.
 func isRefused(err error) bool {
 	var status *transport.Error
 	if !errors.As(err, &status) {
@@ -220,13 +224,13 @@ func isRefused(err error) bool {
 	return false
 }
 
-// errOverwritten reports that other writers keep overwriting the same tag.
-var errOverwritten = errors.New("another writer has overwritten it")
+// errOverwritten reports that other writers keep overwriting the same list.
+var errOverwritten = errors.New("other writers overwrote the attachment list")
 
-// WriteLocks is a write lock for each list, shared by the writers in one process, so that they do not
-// overwrite each other. The zero value is ready to use.
+// WriteLocks has a write lock for each attachment list. The writers in one process share it, so
+// that they do not overwrite each other. The zero value is ready to use.
 type WriteLocks struct {
-	lists sync.Map // maps the name to a chan struct{} of capacity 1
+	lists sync.Map // maps the name of a list to a chan struct{} of capacity 1
 }
 
 func (l *WriteLocks) lock(ctx context.Context, s attachmentStore) (done func(), err error) {

@@ -11,25 +11,25 @@ import (
 type Stored struct {
 	// Form is Legacy or Bundle.
 	Form trust.Format
-	// Copied means that only the copy of the list has the attachment: another writer has
-	// overwritten the list.
+	// Copied means that the attachment exists only in the backup copy of the attachment list,
+	// because another writer has overwritten the list.
 	Copied bool
-	// Signature is nil for a statement. Then Envelope is set.
+	// Signature is set for a signature, Envelope for a statement.
 	Signature *trust.Signature
 	Envelope  trust.Envelope
 
-	annotations map[string]string // in the legacy form
+	annotations map[string]string // set only in the legacy format
 }
 
 // Unverified is unverified information about an attachment, from the attachment itself. Missing or
 // unreadable values are empty.
 type Unverified struct {
-	// PredicateType is SignatureType for a signature in either form.
+	// PredicateType is the type of a statement, or SignatureType for a signature in either format.
 	PredicateType string
 	// Digest is the SHA-256 of the signed content, "sha256:<hex>".
 	Digest string
-	// Signer is the signer. The fingerprint of a key is known only for bundles. Signer.At is the
-	// time that the log states for its entry.
+	// Signer is the claimed signer. The fingerprint of a key is known only for bundles. Signer.At
+	// is the time of the log entry.
 	Signer trust.SignerIdentity
 }
 

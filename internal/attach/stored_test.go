@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestUnverifiedInformation checks that the information about an unreadable item is empty, and that
-// only bundles have the fingerprint of a key.
+// TestUnverifiedInformation checks the unverified information about attachments: it is empty for an
+// unreadable item, and it has the fingerprint of a key only for bundles.
 func TestUnverifiedInformation(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	digest := pushImage(t, repo, "x")

@@ -21,17 +21,17 @@ type tagStore struct {
 	tag    name.Tag
 	puller *remote.Puller
 	opts   []remote.Option
-	copy   *tagStore // nil without a copy
+	copy   *tagStore // the backup copy; nil if there is none
 }
 
-// newTagStore returns the attachment store in one of cosign's tags. Its copy has a tag of our own,
-// which other tools ignore: "sha256-....att.imagegate".
+// newTagStore returns the attachment store in one of cosign's tags. Its backup copy is in a tag
+// that other tools ignore, such as "sha256-....att.imagegate".
 func newTagStore(tag name.Tag, puller *remote.Puller, opts []remote.Option) *tagStore {
 	second := &tagStore{tag: tag.Context().Tag(tag.TagStr() + copySuffix), puller: puller, opts: opts}
 	return &tagStore{tag: tag, puller: puller, opts: opts, copy: second}
 }
 
-// copySuffix is the suffix of the tag of a copy.
+// copySuffix is the suffix of the tag of a backup copy.
 const copySuffix = ".imagegate"
 
 func (t *tagStore) copyStore() attachmentStore {
@@ -64,9 +64,9 @@ func (t *tagStore) write(_ context.Context, all, _ []attachment) error {
 // remove does nothing: an attachment that is not in the list is not stored in the tag.
 func (t *tagStore) remove(context.Context, []attachment) error { return nil }
 
-// list returns the attachments in a tag, none if the tag does not exist. Any other failure is an
-// error. A manifest that is not such a list is an error, too: treating it as empty would overwrite
-// it.
+// list returns the attachments in a tag, or none if the tag does not exist. Any other failure is an
+// error. If the manifest is not an attachment list, that is an error, too: a writer would overwrite
+// a list that seems empty.
 func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]attachment, error) {
 	found, err := puller.Get(ctx, tag)
 	if err != nil {
@@ -76,19 +76,19 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 		}
 		return nil, fmt.Errorf("reading %s: %w", tag, err)
 	}
-	// The library would silently resolve an index to one of its images.
+	// For an index, go-containerregistry would silently return one of its images.
 	if !found.MediaType.IsImage() {
-		return nil, fmt.Errorf("reading %s: media type %q is not a signature list", tag, found.MediaType)
+		return nil, fmt.Errorf("reading %s: media type %q is not an attachment list", tag, found.MediaType)
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(found.Manifest))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", tag, err)
 	}
 	if m.Config.Digest == (v1.Hash{}) || m.MediaType != "" && m.MediaType != found.MediaType {
-		return nil, fmt.Errorf("reading %s: its manifest is not a %q", tag, found.MediaType)
+		return nil, fmt.Errorf("reading %s: the manifest does not match its media type %q", tag, found.MediaType)
 	}
 	if len(m.Layers) > maxAttachments {
-		return nil, fmt.Errorf("reading %s: it has %d attachments, more than %d", tag, len(m.Layers), maxAttachments)
+		return nil, fmt.Errorf("reading %s: found %d attachments, the limit is %d", tag, len(m.Layers), maxAttachments)
 	}
 	img, err := found.Image()
 	if err != nil {
@@ -96,9 +96,9 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 	}
 	out := make([]attachment, len(m.Layers))
 	for i, d := range m.Layers {
-		// The library would follow these URLs to any host.
+		// go-containerregistry would fetch these URLs from any host.
 		if len(d.URLs) > 0 {
-			return nil, fmt.Errorf("reading %s: attachment %s names another location for its content", tag, d.Digest)
+			return nil, fmt.Errorf("reading %s: attachment %s has URLs, so its content would be fetched from elsewhere", tag, d.Digest)
 		}
 		layer, err := img.LayerByDigest(d.Digest)
 		if err != nil {
@@ -109,7 +109,8 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 	return out, nil
 }
 
-// write makes the attachments the list of the tag. Existing blobs are not sent again.
+// write replaces the content of the tag with a list of the attachments. Existing blobs are not sent
+// again.
 func write(tag name.Tag, all []attachment, opts []remote.Option) error {
 	adds := make([]mutate.Addendum, len(all))
 	for i, e := range all {
@@ -128,7 +129,7 @@ func write(tag name.Tag, all []attachment, opts []remote.Option) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", tag, err)
 	}
-	// Not remote.Write: it trusts a HEAD request about whether the tag exists.
+	// remote.Write is not used: it skips the write if a HEAD request says that the tag exists.
 	blobs := []v1.Layer{config}
 	for _, e := range all {
 		blobs = append(blobs, e)

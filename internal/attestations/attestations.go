@@ -2,9 +2,9 @@
 // provenance and VEX statements.
 //
 // [Read] lists the digests of an image and its platforms, and reads the attachments of each digest
-// in both forms of storage, once per run. [Attached.Evidence] has the attachments that a signer
-// named in a policy has signed; all others are only counted. The policy decides which of them
-// matter, and which are copied to the approved registry.
+// in both signature formats, once per run. [Attached.Evidence] returns the attachments by signers
+// that a policy names, and only counts the others. The policy decides which attachments matter, and
+// which are copied to the approved registry.
 package attestations
 
 import (
@@ -26,12 +26,13 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Evidence holds the verified attachments of an image.
 type Evidence struct {
-	Attestations []policy.Attestation
-	VEX          []policy.VEXStatement
+	Attestations []evidence.Attestation
+	VEX          []evidence.VEXStatement
 	// Unverified counts the signatures and statements without a trusted signer.
 	Unverified int
 }
@@ -40,8 +41,8 @@ type Evidence struct {
 // certificates.
 var ErrNoRoot = errors.New("a policy names a signer by issuer and subject, but no trusted root is available to verify certificates")
 
-// UnreadableError reports that a statement by a trusted signer is unreadable. It is not skipped,
-// because it may contradict another statement.
+// UnreadableError reports that a statement by a trusted signer is unreadable. The statement is not
+// skipped, because it may contradict another statement.
 type UnreadableError struct {
 	PredicateType string
 	Signer        string
@@ -56,9 +57,10 @@ func (e *UnreadableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// TrustIn returns a Trust in the signers of policies. root may be nil if all signers are keys.
+// TrustIn returns a Trust in the signers that policies list. root may be nil if all signers are
+// keys.
 func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error) {
-	// cosign's bundles name no repository.
+	// AnyRepository is set because bundles by cosign do not name a repository.
 	t := trust.Trust{Root: root, AnyRepository: true}
 	for _, s := range signers {
 		if s.Key != "" {
@@ -84,8 +86,8 @@ func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error)
 	return t, nil
 }
 
-// publicKey parses the key of a signer. It rejects a key if its encoding in the policy gives
-// another fingerprint than signatures do: such a rule would never match.
+// publicKey parses the key of a signer. It rejects a key whose encoding in the policy leads to a
+// different fingerprint than the encoding in signatures: a rule with such a key would never match.
 func publicKey(text string) (crypto.PublicKey, error) {
 	keys, err := trust.LoadPublicKeys([]byte(text))
 	if err != nil {
@@ -113,28 +115,29 @@ func expression(pattern string) string {
 type Attached struct {
 	// Signers are the trusted signers of the policies.
 	Signers trust.Trust
-	// Items has one entry for each attachment and form of storage.
+	// Items has one entry for each attachment and signature format.
 	Items []Item
 }
 
 // Item is one attachment of a digest in the staging registry.
 type Item struct {
-	policy.Attestation // Digest and Signer are empty if Err is set
-	// Form is the form of storage: Legacy or Bundle.
+	evidence.Attestation // Digest and Signer are empty if Err is set
+	// Form is the signature format: Legacy or Bundle.
 	Form trust.Format
-	// Exactly one of Signature and Envelope is set: the stored item.
+	// Signature or Envelope is the stored item. Exactly one of them is set.
 	Signature *trust.Signature
 	Envelope  trust.Envelope
-	// Err is the reason why no trusted signer could be verified.
+	// Err is the reason why the signature of a trusted signer could not be verified. Nil means that
+	// the signature is verified.
 	Err error
 
-	predicate json.RawMessage // of a verified statement
+	predicate json.RawMessage // set only for a verified statement
 }
 
-// Read returns the attachments of an image or index and of its platforms, and whether a trusted
-// signer signed each. A failed request is an error: the missing attachments may be required by a
-// policy, or may revoke another statement. An attachment that is stored in both forms is returned
-// twice.
+// Read returns the attachments of an image or index and of its platforms, and verifies for each
+// whether a trusted signer signed it. A failed request is an error: a policy may require the
+// missing attachments, or they may revoke another statement. An attachment that is stored in both
+// signature formats is returned twice.
 func Read(ctx context.Context, ref name.Digest, signers trust.Trust, opts ...remote.Option) (*Attached, error) {
 	digests, err := digestsOf(ctx, ref, opts)
 	if err != nil {
@@ -183,8 +186,8 @@ func statementItem(e trust.Envelope, form trust.Format, digest v1.Hash, signers 
 	return item
 }
 
-// Evidence returns the attachments by trusted signers, without duplicates, and the VEX statements in
-// them. A trusted statement that is unreadable is an [UnreadableError].
+// Evidence returns the attachments by trusted signers, without duplicates, and the VEX statements
+// in them. A trusted statement that is unreadable is an [UnreadableError].
 func (a *Attached) Evidence() (Evidence, error) {
 	var out Evidence
 	for _, item := range a.Items {
@@ -221,7 +224,7 @@ func digestsOf(ctx context.Context, ref name.Digest, opts []remote.Option) ([]v1
 func (e *Evidence) add(item Item) (err error) {
 	if item.Err != nil {
 		e.Unverified++
-		return nil //nolint:nilerr // it is counted, and does not count otherwise
+		return nil //nolint:nilerr // an unverified item is only counted
 	}
 	a := item.Attestation
 	if a.Provenance, err = provenanceOf(a.PredicateType, item.predicate); err != nil {
@@ -241,10 +244,10 @@ func (e *Evidence) add(item Item) (err error) {
 	return nil
 }
 
-// deduplicate removes attachments that are stored in both forms.
+// deduplicate keeps one of two attachments if the same item is stored in both signature formats.
 func (e *Evidence) deduplicate() {
-	seen := map[policy.Attestation]bool{}
-	e.Attestations = slices.DeleteFunc(e.Attestations, func(a policy.Attestation) bool {
+	seen := map[evidence.Attestation]bool{}
+	e.Attestations = slices.DeleteFunc(e.Attestations, func(a evidence.Attestation) bool {
 		a.Provenance = nil // follows from the digest
 		was := seen[a]
 		seen[a] = true
@@ -252,14 +255,14 @@ func (e *Evidence) deduplicate() {
 	})
 }
 
-// VEX converts a statement to the form that policies evaluate. signer is nil for an unsigned
-// statement.
-func VEX(s vex.Statement, signer *policy.Signer) policy.VEXStatement {
-	return policy.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
-		Status: policy.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
+// VEX converts a VEX statement to the type that policies evaluate. signer is nil if the statement
+// is not signed.
+func VEX(s vex.Statement, signer *evidence.Signer) evidence.VEXStatement {
+	return evidence.VEXStatement{ID: s.ID, Aliases: s.Aliases, Products: s.Products, Subcomponents: s.Subcomponents,
+		Status: evidence.VEXStatus(s.Status), Justification: s.Justification, Impact: s.Impact,
 		Document: s.Document, Author: s.Author, Signer: signer, Timestamp: s.Timestamp}
 }
 
-func signerOf(s trust.SignerIdentity) policy.Signer {
-	return policy.Signer{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
+func signerOf(s trust.SignerIdentity) evidence.Signer {
+	return evidence.Signer{Key: s.Key, Issuer: s.Issuer, Subject: s.Subject}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // site is a staging registry with an image and an index.
@@ -89,7 +90,7 @@ func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	return signer, policy.SignerRule{Name: named, Key: string(public)}
 }
 
-// attach attaches a signer's items to a digest. They may be about another digest.
+// attach attaches items by a signer to a digest. The items may be about another digest.
 func (s *site) attach(signer *trust.Signer, f trust.Format, at name.Digest, a attach.Attachments) {
 	s.Helper()
 	if err := storeAs(s.Context(), signer.Trust(), f, at.Context(), s.hash(at), a); err != nil {
@@ -153,8 +154,8 @@ const (
 		"statements":[{"vulnerability":{"name":"CVE-2026-1"},"products":[{"@id":"pkg:deb/debian/openssl"}],"status":"not_affected","justification":"component_not_present"}]}`
 )
 
-// TestRead checks that signatures, provenance and VEX are found in both forms of storage, with
-// their signers.
+// TestRead checks that signatures, provenance and VEX statements are found in both signature
+// formats, with their signers.
 func TestRead(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -177,11 +178,11 @@ func TestRead(t *testing.T) {
 			kinds := map[string]int{}
 			for _, a := range got.Attestations {
 				kinds[a.PredicateType]++
-				if a.Subject != digest.String() || a.Signer != (policy.Signer{Key: fingerprint}) || !strings.HasPrefix(a.Digest, "sha256:") {
+				if a.Subject != digest.String() || a.Signer != (evidence.Signer{Key: fingerprint}) || !strings.HasPrefix(a.Digest, "sha256:") {
 					t.Errorf("%+v", a)
 				}
 				if a.PredicateType == provenance02 {
-					want := &policy.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}
+					want := &evidence.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}
 					if diff := cmp.Diff(want, a.Provenance); diff != "" {
 						t.Error(diff)
 					}
@@ -198,8 +199,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestUntrustedStatementsAreOnlyCounted checks that items by another signer, about another image or altered are
-// only counted.
+// TestUntrustedStatementsAreOnlyCounted checks that items are only counted if they are by an
+// untrusted signer, about another image, or altered.
 func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -215,7 +216,7 @@ func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	// These are about another image, but attached to this one.
+	// These items are about another image, but attached to this one.
 	before := s.read(s.image, rule).Unverified
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(moved), provenance02, buildkit))
 	s.attach(signer, trust.Legacy, s.image, s.signature(signer, trust.Legacy, elsewhere))
@@ -241,8 +242,8 @@ func mustImage(t *testing.T) v1.Image {
 	return img
 }
 
-// TestPlatformsAreRead checks that attachments of a platform are found, with the digest of the
-// platform.
+// TestPlatformsAreRead checks that the attachments of a platform are found, and that their subject
+// is the digest of the platform.
 func TestPlatformsAreRead(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -259,8 +260,8 @@ func TestPlatformsAreRead(t *testing.T) {
 	}
 }
 
-// TestUnreadableStatementOfATrustedSignerIsAnError checks that such a statement is not skipped,
-// because it may revoke another statement.
+// TestUnreadableStatementOfATrustedSignerIsAnError checks that an unreadable statement by a trusted
+// signer is not skipped, because it may revoke another statement.
 func TestUnreadableStatementOfATrustedSignerIsAnError(t *testing.T) {
 	for predicateType, predicate := range map[string]string{
 		"https://openvex.dev/ns/v0.2.0": `{"statements":1}`,
@@ -282,7 +283,7 @@ func TestUnreadableStatementOfATrustedSignerIsAnError(t *testing.T) {
 	}
 }
 
-// TestFailedRequestIsAnError checks that a failed request does not count as an empty answer.
+// TestFailedRequestIsAnError checks that a failed request is not treated as an empty response.
 func TestFailedRequestIsAnError(t *testing.T) {
 	s := newSite(t)
 	_, rule := key(t, "ci")
@@ -328,25 +329,25 @@ func TestTrustIn(t *testing.T) {
 func TestProvenance(t *testing.T) {
 	for name, test := range map[string]struct {
 		predicateType, predicate string
-		want                     *policy.Provenance
+		want                     *evidence.Provenance
 	}{
-		"BuildKit": {provenance02, buildkit, &policy.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}},
+		"BuildKit": {provenance02, buildkit, &evidence.Provenance{Builder: "https://ci.example/builder", Source: "https://git.example/team/app", Revision: "abc"}},
 		"slsa-github-generator": {provenance02,
 			`{"builder":{"id":"https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/tags/v2.0.0"},"invocation":{"configSource":{"uri":"git+https://github.com/example/app@refs/heads/main","digest":{"sha1":"abc"},"entryPoint":".github/workflows/release.yml"}},"materials":[{"uri":"git+https://github.com/attacker/x"}]}`,
-			&policy.Provenance{Builder: "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/tags/v2.0.0", Source: "https://github.com/example/app", Revision: "abc"}},
+			&evidence.Provenance{Builder: "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/tags/v2.0.0", Source: "https://github.com/example/app", Revision: "abc"}},
 		"GitHub": {provenance1,
 			`{"buildDefinition":{"buildType":"https://actions.github.io/buildtypes/workflow/v1","externalParameters":{"workflow":{"ref":"refs/heads/main","repository":"https://github.com/example/app","path":".github/workflows/build.yml"}},"resolvedDependencies":[{"uri":"git+https://github.com/example/app@refs/heads/main","digest":{"gitCommit":"abc"}}]},"runDetails":{"builder":{"id":"https://github.com/example/app/.github/workflows/build.yml@refs/heads/main"}}}`,
-			&policy.Provenance{Builder: "https://github.com/example/app/.github/workflows/build.yml@refs/heads/main", Source: "https://github.com/example/app", Revision: "abc"}},
+			&evidence.Provenance{Builder: "https://github.com/example/app/.github/workflows/build.yml@refs/heads/main", Source: "https://github.com/example/app", Revision: "abc"}},
 		"Google": {provenance1,
 			`{"buildDefinition":{"externalParameters":{"source":{"uri":"git+https://git.example/app@v1","digest":{"gitCommit":"abc"}}}},"runDetails":{"builder":{"id":"b"}}}`,
-			&policy.Provenance{Builder: "b", Source: "https://git.example/app", Revision: "abc"}},
+			&evidence.Provenance{Builder: "b", Source: "https://git.example/app", Revision: "abc"}},
 		"text": {provenance1, `{"buildDefinition":{"externalParameters":{"source":"https://git.example/app"}},"runDetails":{"builder":{"id":"b"}}}`,
-			&policy.Provenance{Builder: "b", Source: "https://git.example/app"}},
+			&evidence.Provenance{Builder: "b", Source: "https://git.example/app"}},
 		"credentials are not a part": {provenance1, `{"buildDefinition":{"externalParameters":{"source":"https://user:secret@git.example/app"}}}`,
-			&policy.Provenance{Source: "https://git.example/app"}},
+			&evidence.Provenance{Source: "https://git.example/app"}},
 		"a dependency is no source": {provenance1, `{"buildDefinition":{"resolvedDependencies":[{"uri":"git+https://git.example/app"}]},"runDetails":{"builder":{"id":"b"}}}`,
-			&policy.Provenance{Builder: "b"}},
-		"no URL":            {provenance1, `{"buildDefinition":{"externalParameters":{"source":"app"}}}`, &policy.Provenance{}},
+			&evidence.Provenance{Builder: "b"}},
+		"no URL":            {provenance1, `{"buildDefinition":{"externalParameters":{"source":"app"}}}`, &evidence.Provenance{}},
 		"another statement": {"https://spdx.dev/Document", `{}`, nil},
 	} {
 		got, err := provenanceOf(test.predicateType, []byte(test.predicate))

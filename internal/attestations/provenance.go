@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // The predicate types of build provenance.
@@ -18,13 +18,13 @@ const (
 	provenance1  = "https://slsa.dev/provenance/v1"
 )
 
-// pointer is a reference to a source in provenance: a URI with digests.
+// pointer refers to source code in a provenance statement: a URI with digests.
 type pointer struct {
 	URI    string            `json:"uri"`
 	Digest map[string]string `json:"digest"`
 }
 
-// predicate02 has the parts that we use of https://slsa.dev/spec/v0.2/provenance.
+// predicate02 has the fields of https://slsa.dev/spec/v0.2/provenance that imagegate uses.
 type predicate02 struct {
 	Builder struct {
 		ID string `json:"id"`
@@ -34,10 +34,10 @@ type predicate02 struct {
 	} `json:"invocation"`
 }
 
-// predicate1 has the parts that we use of https://slsa.dev/spec/v1.1/provenance. Each builder
-// defines its own parameters; these are the ones of GitHub, BuildKit and Google for the source. The
-// source is not guessed from the resolved dependencies, which also include base images and
-// submodules.
+// predicate1 has the fields of https://slsa.dev/spec/v1.1/provenance that imagegate uses. Each
+// builder defines its own external parameters. These fields name the source code in provenance by
+// GitHub, BuildKit and Google. The resolved dependencies are not used to guess the source, because
+// they also include base images and submodules.
 type predicate1 struct {
 	BuildDefinition struct {
 		ExternalParameters struct {
@@ -58,7 +58,7 @@ type predicate1 struct {
 }
 
 // provenanceOf parses a statement of provenance. It returns nil for other predicate types.
-func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, error) {
+func provenanceOf(predicateType string, predicate []byte) (*evidence.Provenance, error) {
 	switch predicateType {
 	case provenance02:
 		var p predicate02
@@ -66,7 +66,7 @@ func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, e
 			return nil, fmt.Errorf("reading provenance: %w", err)
 		}
 		source, revision := split(p.Invocation.ConfigSource)
-		return &policy.Provenance{Builder: p.Builder.ID, Source: source, Revision: revision}, nil
+		return &evidence.Provenance{Builder: p.Builder.ID, Source: source, Revision: revision}, nil
 	case provenance1:
 		var p predicate1
 		if err := json.Unmarshal(predicate, &p); err != nil {
@@ -80,7 +80,7 @@ func provenanceOf(predicateType string, predicate []byte) (*policy.Provenance, e
 		if revision == "" {
 			revision = p.revision(source)
 		}
-		return &policy.Provenance{Builder: p.RunDetails.Builder.ID, Source: source, Revision: revision}, nil
+		return &evidence.Provenance{Builder: p.RunDetails.Builder.ID, Source: source, Revision: revision}, nil
 	}
 	return nil, nil
 }
@@ -107,7 +107,7 @@ func (p *predicate1) source() (pointer, error) {
 	return at, nil
 }
 
-// revision returns the revision of the resolved dependency that is the source.
+// revision returns the revision of the source, from the resolved dependency with the same URI.
 func (p *predicate1) revision(source string) string {
 	for _, d := range p.BuildDefinition.ResolvedDependencies {
 		if repository, revision := split(d); repository == source && revision != "" {
@@ -117,8 +117,9 @@ func (p *predicate1) revision(source string) string {
 	return ""
 }
 
-// split splits "git+https://git.example/app@refs/heads/main". For a source that is not a URL,
-// repository is empty, because no pattern can match it.
+// split returns the repository and revision of a source such as
+// "git+https://git.example/app@refs/heads/main". If the source is not a URL, repository is empty,
+// so that no pattern matches it.
 func split(p pointer) (repository, revision string) {
 	revision = cmp.Or(p.Digest["gitCommit"], p.Digest["sha1"])
 	u, err := url.Parse(strings.TrimPrefix(p.URI, "git+"))

@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// baselineFlag reads --baseline and the signers that the baseline image must have. Without
-// --baseline it returns nil.
+// baselineFlag returns the baseline image given with --baseline, and its trusted signers from the
+// other flags. If --baseline is not given, it returns nil.
 func baselineFlag(c *cli.Context) (*run.Baseline, error) {
 	approved := c.String("baseline")
 	if approved == "" {
@@ -19,7 +19,7 @@ func baselineFlag(c *cli.Context) (*run.Baseline, error) {
 	}
 	ref, err := parseApproved(approved, name.ParseReference)
 	if err != nil {
-		return nil, usagef("--baseline %q: want registry/repository with a tag or digest: %v", approved, err)
+		return nil, usagef("invalid --baseline %q: must be registry/repository with a tag or digest: %v", approved, err)
 	}
 	out := &run.Baseline{Ref: ref}
 	if out.Trust.Trust, err = trusted(c); err != nil {

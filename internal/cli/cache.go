@@ -106,13 +106,13 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 func cacheMax(c *cli.Context) (int64, error) {
 	n, err := humanize.ParseBytes(c.String("cache-max"))
 	if err != nil || n > math.MaxInt64 {
-		return 0, usagef("invalid --cache-max %q: want a size such as 500MB", c.String("cache-max"))
+		return 0, usagef("invalid --cache-max %q: must be a size such as 500MB", c.String("cache-max"))
 	}
 	return int64(n), nil
 }
 
-// buildID distinguishes builds with the same version, or without one, by the size and time of the
-// running executable. If those are unknown, the result is unique.
+// buildID identifies this build by the size and time of the running executable, because two builds
+// can have the same version or none. If these are unknown, the result is unique.
 func buildID() string {
 	path, err := os.Executable()
 	if err != nil {

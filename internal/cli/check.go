@@ -19,7 +19,7 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     an OCI layout in a tar file\n" +
 			"  docker-archive:FILE[:REF]  the output of \"docker save\"\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
+		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the approved image at `APPROVED`, if the policy has a baseline"},
 			keyFlag("verify the baseline with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31, to see what will block by then"}}, identityFlags...),
@@ -56,9 +56,9 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	return err
 }
 
-// newCheck builds the job. The caller must call done at the end.
+// newCheck builds the job from the flags. The caller must call done at the end.
 func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err error) {
-	var job run.Check
+	job := run.Check{Cataloged: out.cataloged}
 	if job.Baseline, err = baselineFlag(c); err != nil {
 		return nil, nil, err
 	}
@@ -87,9 +87,9 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	t, err := instant(s)
 	switch {
 	case err != nil:
-		return time.Time{}, usagef("--at %q: %v", s, err)
+		return time.Time{}, usagef("invalid --at %q: %v", s, err)
 	case !t.After(now):
-		return time.Time{}, usagef("--at %q is in the past: for the current result, omit it", s)
+		return time.Time{}, usagef("--at %q is in the past: for the current result, omit --at", s)
 	}
 	return t, nil
 }

@@ -1,8 +1,9 @@
 // Package cli is the command line: flags, environment, terminal and exit codes.
 //
-// [Run] is the entry point. Each command has a file: it reads its flags, sets up packages gate and
-// promote, calls them, and passes one report to the writers in package report. This package makes
-// no decisions. The exit code depends only on the error that a command returns.
+// [Run] is the entry point. Each command has a file. A command reads its flags, sets up packages
+// gate and promote, calls them, and passes one report to the writers in package report. This
+// package makes no decisions about images. The exit code depends only on the error that a command
+// returns.
 package cli
 
 import (
@@ -50,12 +51,13 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	return finish(ctx, s.Err, err)
 }
 
-// variablePrefix is the prefix of all environment variables of this program.
+// variablePrefix is the prefix of all environment variables of imagegate.
 const variablePrefix = "IMAGEGATE_"
 
-// tidyVariables unsets variables of this program that are empty or blank. CI systems set an empty
-// variable for an input that is not given, and the flag library would take it for a value. It also
-// removes blank lines around a list with one value per line, as YAML blocks leave them.
+// tidyVariables unsets variables of imagegate that are blank. CI systems set a blank variable for
+// an input that is not given, and the flag library would take it for a value. tidyVariables also
+// removes blank lines around a list with one value per line, because YAML block texts end with a
+// line break.
 func tidyVariables() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
@@ -87,9 +89,11 @@ func newApp(s Streams) *cli.App {
 			"the evidence and copies the image to the approved registry, and writes the tag last.\n\n" + exitCodesHelp,
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
 		HideHelpCommand: true,
-		// A file name may have a comma. Variables have one value per line.
+		// A variable for a repeatable flag has one value per line. A comma does not separate
+		// values, because a file name can contain one.
 		SliceFlagSeparator: "\n",
-		// Exit codes come from one table, not from an ExitCode method of some error.
+		// The function classify alone determines the exit code, not the ExitCode method of an
+		// error.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
@@ -99,7 +103,7 @@ func newApp(s Streams) *cli.App {
 	return app
 }
 
-// prepare sets what all commands have in common.
+// prepare sets the fields that are the same for all commands.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
@@ -112,7 +116,7 @@ func prepare(commands []*cli.Command) {
 	}
 }
 
-// onUsageError adds the flag that was probably meant.
+// onUsageError returns a usage error. For an unknown flag, it suggests a similar flag.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	_, unknown, ok := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !ok {
@@ -130,7 +134,8 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	return usagef("unknown flag --%s%s", unknown, didYouMean("--", suggest.Nearest(unknown, names)))
 }
 
-// didYouMean returns the end of an error about an unknown name. near is empty if no name is close.
+// didYouMean returns the end of an error about an unknown name: a suggestion, or "" if near is
+// empty.
 func didYouMean(prefix, near string) string {
 	if near == "" {
 		return ""
@@ -196,8 +201,8 @@ func tool() gate.Tool {
 	return t
 }
 
-// intersperse moves flags before arguments, so that users can mix them: the flag parser stops at
-// the first argument.
+// intersperse moves flags before arguments, because the flag parser stops at the first argument. So
+// users can give flags and arguments in any order.
 func intersperse(app *cli.App, args []string) []string {
 	commands, flags := app.Commands, app.Flags
 	at := 1
@@ -252,15 +257,15 @@ func find(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// arguments returns the positional arguments. It returns a usage error if there are fewer than
-// least or more than most; a negative most means no limit.
+// arguments returns the positional arguments. Fewer than least or more than most arguments are a
+// usage error; a negative most means no limit.
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {
 		return nil, usagef("%s: want %s, got %d arguments", c.Command.FullName(), names, len(args))
 	}
 	for i, a := range args {
-		if strings.TrimSpace(a) == "" { // a variable that is not set
+		if strings.TrimSpace(a) == "" { // the argument may come from a shell variable that is not set
 			return nil, usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
 		}
 	}

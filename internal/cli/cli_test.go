@@ -32,7 +32,7 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// exiter is an error that would choose the exit code in urfave/cli.
+// exiter is an error with an ExitCode method, which urfave/cli would use as the exit code.
 type exiter struct{ error }
 
 func (exiter) ExitCode() int { return 0 }

@@ -12,14 +12,14 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // maxTraceLines is the number of stack trace lines that are printed after a crash.
 const maxTraceLines = 20
 
-// faultError is a fault in this program or a library: a panic, or a child process that died. It is
-// never a verdict about the image.
+// faultError is a fault in imagegate or in a library: a panic, or a child process that crashed. It
+// is never a verdict about the image.
 type faultError struct {
 	reason string
 	trace  string // printed after the error, shortened
@@ -32,7 +32,8 @@ func fault(p any) error {
 	return &faultError{reason: fmt.Sprint(p), trace: string(debug.Stack())}
 }
 
-// crashState is sent by a child to its parent, which reports it if the child crashes.
+// crashState is the state that a child sends to its parent. If the child crashes, the parent writes
+// the report from it.
 type crashState struct {
 	Report  report.Report
 	Targets []targetState
@@ -41,26 +42,27 @@ type crashState struct {
 
 type targetState struct{ Format, File string }
 
-// tell sends the parent what to report if this process crashes from now on. It leaves out the
-// findings because it leaves out the decision too.
+// tell sends the current report to the parent, which writes it if this process crashes. The sent
+// report has no decision, and therefore no findings.
 func (o *output) tell() {
 	r := o.report
-	r.Input = policy.Input{Image: r.Input.Image}
+	r.Input = evidence.Input{Image: r.Input.Image}
 	r.Decision, r.Override, r.Attachments = nil, nil, nil
 	state := crashState{Report: r, TempDir: o.tempDir}
 	for _, t := range o.targets {
 		state.Targets = append(state.Targets, targetState{t.format, t.file})
 	}
-	_ = o.streams.child.State(state) // without it, only the report of a crash has less detail
+	_ = o.streams.child.State(state) // if this fails, a crash report only has less detail
 }
 
-// tellWritten tells the parent not to overwrite the reports from now on.
+// tellWritten tells the parent that the reports are written, so that it does not overwrite them
+// after a crash.
 func (o *output) tellWritten() {
 	_ = o.streams.child.State(crashState{TempDir: o.tempDir})
 }
 
-// crashed reports a child that did not complete and returns the exit code. The code is never the
-// one for a denial.
+// crashed writes the reports for a child that did not complete, and returns the exit code. The exit
+// code is never the code of a denial.
 func crashed(s Streams, r supervise.Result) int {
 	ctx := context.Background()
 	var err error = &faultError{reason: reasonOf(r), trace: r.Trace}
@@ -72,11 +74,11 @@ func crashed(s Streams, r supervise.Result) int {
 	var state crashState
 	if r.State != nil {
 		if jerr := json.Unmarshal(r.State, &state); jerr != nil {
-			err = fmt.Errorf("%w (its last state is unreadable: %w)", err, jerr)
+			err = fmt.Errorf("%w (the last state of the process is unreadable: %w)", err, jerr)
 		}
 	}
 	if state.TempDir != "" {
-		layers.Sweep(state.TempDir) // the child's lock on its folder ended with the child
+		layers.Sweep(state.TempDir) // removes the child's folder, which is no longer locked
 	}
 	if len(state.Targets) == 0 {
 		return finish(ctx, s.Err, err)
@@ -93,10 +95,10 @@ var cataloger = regexp.MustCompile(`anchore/syft/syft/pkg/cataloger/([a-z0-9]+)`
 
 // reasonOf describes in one line how the child ended and which step was running.
 func reasonOf(r supervise.Result) string {
-	reason := "the process that does the work ended with " + r.Ended
+	reason := "the worker process ended with " + r.Ended
 	for line := range strings.SplitSeq(r.Trace, "\n") {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "SIG") {
-			reason = "the process that does the work crashed: " + line
+			reason = "the worker process crashed: " + line
 			break
 		}
 	}
@@ -126,7 +128,7 @@ func traceLines(trace string) []string {
 	return out
 }
 
-// watched also tells the parent which step has begun.
+// watched is a progress display that also tells the parent process the current step.
 type watched struct {
 	gate.Progress
 	child *supervise.Child

@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func dbCommand(s Streams) *cli.Command {
@@ -157,7 +157,7 @@ func runDBBuild(c *cli.Context, s Streams) error {
 	return nil
 }
 
-func printDatabase(w io.Writer, d policy.Database) error {
+func printDatabase(w io.Writer, d evidence.Database) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "schema\t%s\n", report.Sanitize(d.Schema))
 	fmt.Fprintf(tw, "built\t%s\n", d.Built.UTC().Format(time.RFC3339))

@@ -1,4 +1,4 @@
 package cli
 
-// forbidDumps does nothing: Windows writes no dump unless it is configured to.
+// forbidDumps does nothing, because Windows does not write core dumps by default.
 func forbidDumps() {}

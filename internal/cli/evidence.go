@@ -29,8 +29,8 @@ func checkEvidenceDir(c *cli.Context, dir string) error {
 	return disk.TrustedShared(dir)
 }
 
-// writeEvidence writes the statements of a record into dir. It replaces files of an earlier run,
-// each atomically, and keeps all other files.
+// writeEvidence writes the statements of a record into dir, each atomically. It replaces files of
+// an earlier run and keeps all other files.
 func writeEvidence(c *cli.Context, dir string, r *promote.Record, documents []promote.Document) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the evidence: %w", err)
@@ -50,8 +50,9 @@ func writeEvidence(c *cli.Context, dir string, r *promote.Record, documents []pr
 	return nil
 }
 
-// evidenceName returns "decision.dsse.json", or for a statement about a platform a name such as
-// "spdx-linux-amd64.dsse.json". A statement of another type is named by its digest.
+// evidenceName returns the file name of a statement: "decision.dsse.json" or, for a statement about
+// a platform, a name such as "spdx-linux-amd64.dsse.json". A statement of an unknown type is named
+// by its digest.
 func evidenceName(d promote.Document, platforms map[string]string) string {
 	kind, known := evidenceNames[d.PredicateType]
 	switch {

@@ -26,7 +26,7 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// The exit codes.
+// These are the exit codes. exitCodesHelp explains them.
 const (
 	exitOK          = 0
 	exitError       = 1
@@ -48,17 +48,17 @@ const exitCodesHelp = `Exit codes:
      6  signing, attesting or verifying failed
    130  interrupted`
 
-// errDenied is a denial that has been reported. It is an error in this package only, so that one
-// returned value determines the exit code.
+// errDenied is a denial that has already been reported. Only this package treats a denial as an
+// error, so that the returned error determines the exit code.
 var errDenied = errors.New("denied by policy")
 
-// usageError is an invalid command line or configuration.
+// usageError reports an invalid command line or configuration.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// trustError is a key that cannot be used.
+// trustError reports a key or signer that cannot be used.
 type trustError struct{ err error }
 
 func (e trustError) Error() string { return e.err.Error() }
@@ -67,11 +67,11 @@ func (e trustError) Unwrap() error { return e.err }
 // verdict is the exit code of an error, and whether the command can be retried.
 type verdict struct {
 	code int
-	// retryable: the same command may succeed later without a change.
+	// retryable means that the same command may succeed later without a change.
 	retryable bool
 }
 
-// classify is the table of exit codes.
+// classify returns the exit code of an error, and whether a retry may help.
 func classify(ctx context.Context, err error) verdict {
 	var (
 		usage      usageError
@@ -86,7 +86,7 @@ func classify(ctx context.Context, err error) verdict {
 		untrusted  *disk.UntrustedError
 		unwritten  *run.UnwrittenError
 		crash      *faultError
-		newer      *attach.NewerError // running again makes a newer decision
+		newer      *attach.NewerError // retryable: a second run makes a newer decision
 	)
 	switch {
 	case err == nil:
@@ -112,7 +112,7 @@ func classify(ctx context.Context, err error) verdict {
 	return verdict{exitError, registry.IsTransient(err)}
 }
 
-// errorOf returns an error in the form of the report, with secrets removed.
+// errorOf returns an error as a report error, with secrets removed from the message.
 func errorOf(v verdict, err error) *report.Error {
 	class := classes[v.code]
 	var unwritten *run.UnwrittenError
@@ -153,9 +153,9 @@ func hint(err error) string {
 	case errors.As(err, &secret):
 		return "flags take the name of a file, not its content: save the content to a file that only you can read"
 	case errors.As(err, &written) && written.Promoted:
-		return "the image is promoted: its tags are written and verified. Run the command again to write what is missing"
+		return "the image is promoted: its tags are written and verified. Run the command again to write the missing files"
 	case errors.As(err, &crash):
-		return "this is not a decision about the image, and the run wrote nothing more to a registry. A file in the image may be crafted to crash a parser"
+		return "this is not a decision about the image, and nothing more was written to a registry after the crash. A file in the image may be crafted to crash a parser"
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.TooOld:
 		return `run "imagegate db update"; the limit is database.maxAge in the policy`
 	case errors.As(err, &unusable) && unusable.Problem == vulndb.FromFuture:
@@ -169,11 +169,11 @@ func hint(err error) string {
 	case errors.As(err, &refused):
 		return "the tags of the registry are immutable, so the decision cannot be renewed: use --signature-format bundle, or exempt the tags sha256-* from immutability"
 	case errors.As(err, &failure) && failure.Side == registry.Approved && strings.Contains(err.Error(), "/referrers/"):
-		return "a newer decision may be among the referrers. If nothing in that registry is stored as bundles, use --insecure-ignore-referrers with promote and verify"
+		return "a newer decision may be among the referrers. If that registry stores no bundles, use --insecure-ignore-referrers with promote and verify"
 	case errors.As(err, &failure) && (isStatus(err, http.StatusUnauthorized, http.StatusForbidden)):
 		return `log in with "docker login" or set up a credential helper for that registry`
 	case errors.As(err, &failure) && isStatus(err, http.StatusNotFound) && failure.Side == registry.Staging:
-		return "check the repository and the tag. Some registries give the same answer if the login is missing"
+		return "check the repository and the tag. Some registries send the same response if the login is missing"
 	case errors.As(err, &verified) && verified.OtherRepository:
 		return "if the image is in a mirror or a pull-through cache, use --repository with the original repository"
 	case errors.As(err, &verified) && verified.Overridden:
@@ -186,10 +186,10 @@ func hint(err error) string {
 	return ""
 }
 
-// untrustedHint returns the command that fixes the permissions of a file or folder, if this user
-// can do that.
+// untrustedHint returns a hint for an untrusted file or folder: the command that fixes its
+// permissions, if this user can run it, or another solution.
 func untrustedHint(e *disk.UntrustedError) string {
-	elsewhere := "name a folder of your own, for example with --cache-dir or --temp-dir"
+	elsewhere := "use a folder of your own, for example with --cache-dir or --temp-dir"
 	at := report.Sanitize("'" + strings.ReplaceAll(e.At, "'", `'\''`) + "'")
 	info, err := os.Lstat(e.At)
 	mendable := err == nil && (os.Geteuid() == 0 || disk.IsOwn(info))
@@ -203,13 +203,13 @@ func untrustedHint(e *disk.UntrustedError) string {
 	case disk.ReadableByOthers:
 		return "run \"chmod go-rwx " + at + "\""
 	case disk.OwnedByOther:
-		return elsewhere + "; imagegate creates it if it does not exist"
+		return elsewhere + "; imagegate creates the folder if it does not exist"
 	}
 	return ""
 }
 
 // finish prints the error with its hint and returns the exit code. Except after a denial, the last
-// line says whether the command can be retried.
+// line states whether the command can be retried.
 func finish(ctx context.Context, w io.Writer, err error) int {
 	v := classify(ctx, err)
 	if err == nil || err == errDenied { //nolint:errorlint // by itself, a denial has been reported

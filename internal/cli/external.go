@@ -32,7 +32,7 @@ func newEvidence(c *cli.Context, out *output) (e run.Evidence, err error) {
 	return e, nil
 }
 
-// policySigners returns the trust in the signers that policies name.
+// policySigners returns a Trust in the signers that policies name.
 func policySigners(c *cli.Context, signers []policy.SignerRule) (trust.Trust, error) {
 	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))
 	if err != nil {

@@ -19,13 +19,15 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// sharedFlag is for containers without other users, where folder modes mean nothing: every parent
-// may be writable for all, and a Kubernetes volume with an fsGroup is writable for its group.
+// sharedFlag disables some folder checks. It is for containers without other users, where the modes
+// of folders do not matter: parent folders may be writable for everyone, and a Kubernetes volume
+// with an fsGroup is writable for its group.
 var sharedFlag = &cli.BoolFlag{Name: "insecure-shared-parents", EnvVars: []string{"IMAGEGATE_INSECURE_SHARED_PARENTS"},
 	Usage: "do not check who else can write to the parents of the cache and temporary folders. For containers without other users"}
 
 // checkFolder checks that only this user or root can change a folder, or replace it through a
-// parent folder. A folder that does not exist is accepted: this user will own it.
+// parent folder. A folder that does not exist is accepted, because this user will create and own
+// it.
 func checkFolder(c *cli.Context, dir string) error {
 	if c.Bool(sharedFlag.Name) {
 		if err := disk.RemovePermissions(dir, 0o020); err != nil {
@@ -42,8 +44,8 @@ func checkFolder(c *cli.Context, dir string) error {
 	return err
 }
 
-// tempDir returns the parent folder of a run's own temporary folder. Other users may have theirs
-// there too.
+// tempDir returns the parent folder of the run's own temporary folder. Other users may use the same
+// parent folder, such as /tmp.
 func tempDir(c *cli.Context) (string, error) {
 	dir := c.String("temp-dir")
 	if dir == "" {
@@ -61,8 +63,8 @@ func tempDir(c *cli.Context) (string, error) {
 	return dir, disk.TrustedParents(dir)
 }
 
-// unpackIn makes libraries that unpack archives use dir: os.MkdirTemp reads the variable on each
-// call.
+// unpackIn makes libraries unpack archives in dir. It sets the variable TMPDIR, which os.MkdirTemp
+// reads on each call.
 func unpackIn(dir string) (undo func() error, err error) {
 	name := "TMPDIR"
 	if runtime.GOOS == "windows" {
@@ -87,14 +89,14 @@ func cacheDir(c *cli.Context) (string, error) {
 	}
 	users, err := os.UserCacheDir()
 	if err != nil {
-		return "", usagef("no default cache folder (%v): use --cache-dir DIR", err)
+		return "", usagef("cannot determine the default cache folder (%v): use --cache-dir DIR", err)
 	}
 	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
 }
 
-// defaultFolder returns dir, which the environment places in the user's home folder, if check
-// accepts it. If check refuses it, defaultFolder uses the same path in the home folder from the
-// user database. In a container, HOME may be a folder of the host that another user owns.
+// defaultFolder returns dir if check accepts it. dir is in the home folder that HOME names, which
+// in a container may be a folder of the host that another user owns. If check refuses dir,
+// defaultFolder tries the same path in the home folder from the user database.
 func defaultFolder(dir string, check func(dir string) error) (string, error) {
 	err := check(dir)
 	var untrusted *disk.UntrustedError
@@ -108,7 +110,8 @@ func defaultFolder(dir string, check func(dir string) error) (string, error) {
 	return own, nil
 }
 
-// inOwnHome returns dir relocated to the home folder from the user database.
+// inOwnHome returns the path of dir in the home folder from the user database, and whether that
+// home folder exists.
 func inOwnHome(dir string) (string, bool) {
 	named, err := os.UserHomeDir()
 	if err != nil {
@@ -135,33 +138,34 @@ func databaseDir(c *cli.Context) (string, error) {
 	return dir, checkFolder(c, dir)
 }
 
-// cacheKeyVariable holds a secret that several machines share, such as pipeline jobs that restore
-// the cache from elsewhere.
+// cacheKeyVariable is the variable with a cache key that several machines share, such as CI jobs
+// that restore the cache from another job.
 const cacheKeyVariable = "IMAGEGATE_CACHE_KEY"
 
-// leastCacheKey is the minimum length of such a secret, in bytes.
+// leastCacheKey is the minimum length in bytes of the value of cacheKeyVariable.
 const leastCacheKey = 32
 
-// cacheKey returns the secret that authenticates cached SBOMs: IMAGEGATE_CACHE_KEY, or a file in
-// the user's configuration folder, created if missing. It returns nil, which disables the cache, if
-// no such file can be private to this user and outside the cache folder: restoring a shared cache
-// would restore the key with it.
+// cacheKey returns the secret that authenticates cached SBOMs. The secret comes from
+// IMAGEGATE_CACHE_KEY or from a file in the user's configuration folder, which cacheKey creates if
+// it is missing. The file must be private to this user. It must be outside the cache folder,
+// because restoring a shared cache would otherwise restore the key, too. Without a place for such
+// a file, cacheKey returns nil, which disables the cache.
 func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
-			return nil, usagef("%s is too short: want %d characters or more", cacheKeyVariable, leastCacheKey)
+			return nil, usagef("the value of %s is too short: it must have %d characters or more", cacheKeyVariable, leastCacheKey)
 		}
 		sum := sha256.Sum256([]byte("imagegate cache key\n" + s))
 		return sum[:], nil
 	}
 	file, ok := cacheKeyFile(c)
 	if !ok || within(cacheDir, file) || ensureCacheKey(file) != nil {
-		return nil, nil //nolint:nilerr // nothing is cached without a key
+		return nil, nil //nolint:nilerr // a missing key only disables the cache
 	}
 	return readCacheKey(file)
 }
 
-// cacheKeyFile returns the path of the secret, and whether this user has a safe place for it.
+// cacheKeyFile returns the path of the file with the cache key, and whether its folder is safe.
 func cacheKeyFile(c *cli.Context) (string, bool) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -173,7 +177,7 @@ func cacheKeyFile(c *cli.Context) (string, bool) {
 	return file, err == nil
 }
 
-// checkKeyFolder checks the folder of the secret and its parent folders as checkFolder does.
+// checkKeyFolder checks the folder of the cache key and its parent folders, as checkFolder does.
 func checkKeyFolder(c *cli.Context, file string) error {
 	if !c.Bool(sharedFlag.Name) {
 		return disk.TrustedParents(file)
@@ -188,9 +192,10 @@ func checkKeyFolder(c *cli.Context, file string) error {
 	return nil
 }
 
-// ensureCacheKey creates the secret if it does not exist. The file is complete when it gets its
-// name; an empty file was left by a killed process. If two processes create the secret at once, one
-// replaces it, and the cache entries of the other process are ignored.
+// ensureCacheKey creates the file with the cache key if it is missing. It also replaces an empty
+// file, which a killed process may have left. The file gets its name only when it is complete. If
+// two processes create the key at once, the second key replaces the first, and the cache entries
+// with the first key are ignored.
 func ensureCacheKey(file string) error {
 	if info, err := os.Lstat(file); err == nil && (!info.Mode().IsRegular() || info.Size() > 0) {
 		return nil
@@ -214,7 +219,7 @@ func readCacheKey(file string) ([]byte, error) {
 	if key, err := hex.DecodeString(strings.TrimSpace(string(data))); err == nil && len(key) == 32 {
 		return key, nil
 	}
-	return nil, nil // not a file of this program
+	return nil, nil // the file does not contain a cache key of imagegate
 }
 
 // within reports whether a file is inside a folder.

@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// foldersOf returns a command line with a cache folder, or without one if it is empty.
+// foldersOf returns a command line with --cache-dir, or without the flag if the folder is empty.
 func foldersOf(cacheDir string) *cli.Context {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.String("cache-dir", cacheDir, "")
@@ -143,7 +143,7 @@ func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(root.HomeDir)
-	// An explicit folder is used or refused, never replaced.
+	// A folder that the user names is used or refused, but never replaced with another folder.
 	if dir, err := cacheDir(foldersOf(filepath.Join(home, "cache"))); err == nil {
 		t.Errorf("--cache-dir: got %q", dir)
 	}

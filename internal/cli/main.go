@@ -20,20 +20,21 @@ import (
 )
 
 const (
-	// maxStack is the stack size in bytes that counts as an overflow. The Go default of 1 GB would
-	// exhaust the memory of a small runner first.
+	// maxStack is the stack size in bytes that counts as a stack overflow. Before Go's default of
+	// 1 GB is reached, the memory of a small runner would run out.
 	maxStack = 256 << 20
-	// orphanGrace is how long a child may clean up after its parent has died.
+	// orphanGrace is the time that a child has to clean up after its parent has ended.
 	orphanGrace = 10 * time.Second
-	// maxNoise is the maximum number of lines from other programs that are passed on.
+	// maxNoise is the maximum number of lines by other programs and the Go runtime that are
+	// printed.
 	maxNoise = 200
 )
 
 // Main runs the program and returns its exit code. A command that reads external input runs in a
-// child process, because the Go runtime exits with 2, the code for a denial, when it crashes.
+// child process, because after a crash the Go runtime exits with 2, the code of a denial.
 func Main(args []string, s Streams) int {
-	// In a process without a parent, a crash must end with a signal and not with an exit code. It
-	// must leave no core dump, because the memory may hold a key.
+	// In a process without a parent, a crash must end the process with a signal and not with an
+	// exit code. It must not write a core dump, because the memory may contain a key.
 	debug.SetTraceback("crash")
 	forbidDumps()
 	child, err := connectToParent()
@@ -47,14 +48,14 @@ func Main(args []string, s Streams) int {
 	debug.SetMaxStack(maxStack)
 	if child == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		// The first signal requests a clean exit. The second one kills the process.
+		// The first signal requests a clean exit. The second signal kills the process.
 		context.AfterFunc(ctx, stop)
 		return Run(ctx, args, s)
 	}
 	debug.SetTraceback("single")
 	catchBrokenPipes()
-	// The parent counts signals. A terminal sends a signal to both processes; it counts as one
-	// request.
+	// The child handles signals only as a request to stop; the parent counts them. An interrupt in
+	// a terminal reaches both processes, and counts as one request.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -68,7 +69,8 @@ func Main(args []string, s Streams) int {
 	return code
 }
 
-// connectToParent connects this process to its parent. It returns nil if there is none.
+// connectToParent connects this process to its parent. It returns nil if this process is not a
+// child.
 func connectToParent() (*supervise.Child, error) {
 	handles, ok := os.LookupEnv(supervise.Variable)
 	if !ok {
@@ -80,13 +82,15 @@ func connectToParent() (*supervise.Child, error) {
 	return supervise.Attach(handles)
 }
 
-// supervised lists commands that read external input but have no --temp-dir flag.
+// supervised lists the commands that read external input and have no --temp-dir flag. Commands with
+// that flag read external input, too.
 var supervised = []string{"verify", "explain", "report diff", "db update", "db import"}
 
-// isSupervised reports whether the command runs in a child process, as all commands that read
-// external input do. For other commands, starting a second process would take most of the time. As
-// PID 1 of a container every command does, because the kernel drops the signal that ends a crashed
-// Go process, and the runtime then exits with the code for a denial.
+// isSupervised reports whether the command runs in a child process. All commands that read external
+// input do. Other commands do not, because starting a second process would take most of their time.
+// As PID 1 of a container, every command runs in a child process: the kernel does not deliver the
+// signal that ends a crashed Go process to PID 1, and the Go runtime then exits with the code of a
+// denial.
 func isSupervised(args []string, pid int) bool {
 	if pid == 1 {
 		return true
@@ -107,9 +111,9 @@ func isSupervised(args []string, pid int) bool {
 	return slices.Contains(c.Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(path, " "))
 }
 
-// catchBrokenPipes makes a write to a closed pipe an ordinary error. By default it would kill a
-// process that has a verdict to return. The signal is caught instead of ignored because child
-// processes inherit an ignored signal.
+// catchBrokenPipes makes a write to a closed pipe an ordinary error. By default, the signal would
+// kill the process before it returns the exit code of the verdict. The signal is caught and not
+// ignored, because child processes inherit an ignored signal.
 func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // runChild runs the command in a child process and returns its exit code.
@@ -125,7 +129,7 @@ func runChild(args []string, s Streams) int {
 		return finish(ctx, s.Err, err)
 	}
 	signals := make(chan os.Signal, 8)
-	// By default, the Go runtime exits with the code for a denial on SIGQUIT.
+	// SIGQUIT is caught, because by default it makes the Go runtime exit with the code of a denial.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	restore := keepTerminal(in)
@@ -157,8 +161,8 @@ func files(s Streams) (in, out, errs *os.File, err error) {
 	return in, out, errs, nil
 }
 
-// keepTerminal returns a function that restores the terminal state. A child that crashes during a
-// password prompt leaves the terminal without echo.
+// keepTerminal returns a function that restores the state of the terminal. If a child crashes
+// during a password prompt, the terminal would otherwise stay without echo.
 func keepTerminal(in *os.File) (restore func()) {
 	fd := int(in.Fd())
 	if !term.IsTerminal(fd) {

@@ -7,9 +7,9 @@ import (
 	"runtime/metrics"
 )
 
-// Limits for heap growth before a garbage collection: roomyBytes, or roomyPercent above the live
-// heap if that is more. Cataloging allocates much short-lived and much long-lived data. Go's
-// default of 100 percent collects often while the heap is small and uses most memory at the peak.
+// Memory may grow to roomyBytes, or to roomyPercent above the live heap if that is more, before a
+// garbage collection. Cataloging allocates much short-lived and much long-lived data. Go's default
+// of 100 percent would collect often while the heap is small, and use much more memory at the peak.
 const (
 	roomyBytes   = 480 << 20
 	roomyPercent = 60
@@ -23,8 +23,8 @@ func TuneMemory() {
 	}
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(roomyBytes)
-	// With a limit below the live heap, the collector would run all the time. So the limit is
-	// updated after each collection, which runs the finalizer of an unreachable object.
+	// If the live heap grows above the limit, the garbage collector would run all the time. So the
+	// limit is updated after each collection, in the finalizer of an unreachable object.
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	var collected func(*[16]byte)
 	collected = func(*[16]byte) {
@@ -35,7 +35,7 @@ func TuneMemory() {
 	runtime.SetFinalizer(new([16]byte), collected)
 }
 
-// memoryLimit returns the memory limit in bytes for a live heap of that size.
+// memoryLimit returns the memory limit in bytes for a live heap of live bytes.
 func memoryLimit(live int64) int64 {
 	return max(roomyBytes, live+live*roomyPercent/100)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,12 +17,13 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// target is one --output flag.
+// target is the destination of one report, from one --output flag.
 type target struct {
 	format string
 	file   string // empty means standard output
@@ -35,18 +37,25 @@ type output struct {
 	streams  Streams
 	progress gate.Progress
 	stop     func()
-	tempDir  string // where a crash would leave files
+	tempDir  string         // folder that must be cleaned up after a crash
+	sboms    []formats.SBOM // nil until the image is cataloged
+	text     report.TextOptions
+	// structured: standard error has one JSON object a line.
+	structured bool
 }
 
 // newOutput validates --output, --evidence-dir and --log-format and starts the progress display. It
-// refuses files and folders that are known to be unwritable, because the report is written after
-// the tag. The caller must defer finish.
+// refuses files and folders that cannot be written. That must be known early, because the report is
+// written after the tag. The caller must defer finish.
 func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output, error) {
-	targets, err := parseTargets(c.StringSlice("output"), report.FormatNames())
+	targets, err := parseTargets(c.StringSlice("output"), formats.Names())
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range targets {
+		if err := t.checkDocument(command); err != nil {
+			return nil, err
+		}
 		if err := t.check(); err != nil {
 			return nil, usageError{fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err)}
 		}
@@ -60,7 +69,8 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, usageError{fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err)}
 		}
 	}
-	o := &output{targets: targets, streams: s}
+	o := &output{targets: targets, streams: s, structured: c.String(logFlag.Name) == "json",
+		text: report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)}}
 	t := tool()
 	o.report.Tool = report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
 	o.report.Command = command
@@ -79,8 +89,8 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	return o, nil
 }
 
-// parseTargets parses the values of --output. names are the formats of the command, the default
-// first.
+// parseTargets parses the values of --output. names are the report formats of the command, the
+// default format first.
 func parseTargets(flags, names []string) ([]target, error) {
 	if len(flags) == 0 {
 		flags = names[:1]
@@ -93,7 +103,7 @@ func parseTargets(flags, names []string) ([]target, error) {
 		case !slices.Contains(names, format):
 			return nil, usagef("--output %q: the format must be %s", f, report.List(names))
 		case toFile && file == "":
-			return nil, usagef("--output %q: want a file name after the equals sign", f)
+			return nil, usagef("--output %q: the file name after the equals sign is missing", f)
 		}
 		place := file
 		if toFile {
@@ -102,7 +112,7 @@ func parseTargets(flags, names []string) ([]target, error) {
 			}
 		}
 		if seen[place] {
-			return nil, usagef("--output %q: another report already goes to the same place", f)
+			return nil, usagef("--output %q: another report is already written to the same place", f)
 		}
 		seen[place] = true
 		if toFile {
@@ -122,25 +132,27 @@ func (o *output) policies(set policy.Set) {
 	o.tell()
 }
 
-// redactCautions removes secrets from the warnings, which may quote text from outside.
+// redactCautions removes secrets from the warnings of the report, because they may quote external
+// text.
 func (o *output) redactCautions() {
 	for i, c := range o.report.Cautions {
 		o.report.Cautions[i] = redact(c)
 	}
 }
 
-// finish ends the command. It must be deferred directly: it recovers a panic, so that a panic
-// leaves a report too. *err is the result of the command.
+// finish ends the command and writes the reports. *err is the result of the command. finish must be
+// deferred directly, because it recovers a panic: so a panic leaves a report, too.
 func (o *output) finish(ctx context.Context, err *error) {
 	if p := recover(); p != nil {
 		*err = fault(p)
 	}
 	*err = o.end(ctx, *err)
+	o.lastLines()
 }
 
-// end stops the progress display, prints the cautions and writes every report. It returns the
-// command's error. A report that cannot be written is an error too: a pipeline would otherwise read
-// an older report as the new one.
+// end stops the progress display, prints the warnings and writes every report. It returns the
+// error of the command. A report that cannot be written is an error, too, because a pipeline could
+// otherwise read an older report as the new one.
 func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
 	o.redactCautions()
@@ -167,7 +179,7 @@ func (o *output) end(ctx context.Context, err error) error {
 	}
 	unwritten := &run.UnwrittenError{Promoted: o.isPromoted(), Err: lost}
 	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
-	// The writable reports say that another report is missing.
+	// The other reports are written again, and now state that a report is missing.
 	for i, t := range o.targets {
 		if failed[i] == nil && !t.once() {
 			if werr := o.writeTarget(t); werr != nil {
@@ -184,10 +196,13 @@ func (o *output) isPromoted() bool {
 	})
 }
 
-// writeTarget writes one report. A format that cannot express the result is not written: an earlier
-// file is removed instead, because it would be taken for this run's.
+// writeTarget writes one report. If the format cannot express the result, no report is written.
+// writeTarget then removes the file of an earlier run, which could be mistaken for a new report.
 func (o *output) writeTarget(t target) error {
-	format, _ := report.FormatByName(t.format)
+	format, _ := formats.ByName(t.format)
+	if format.Document != nil {
+		return o.writeDocuments(t, format)
+	}
 	if err := format.Check(o.report); err != nil {
 		fmt.Fprintf(o.streams.Err, "imagegate: warning: the %s report is not written: %v\n", t.format, err)
 		return t.remove()
@@ -196,18 +211,23 @@ func (o *output) writeTarget(t target) error {
 	if o.report.Error != nil && t.file == "" && format.AfterError != nil {
 		write = format.AfterError
 	}
+	options := o.text
+	if t.file == "" {
+		options = o.textOptions(o.streams.Out)
+	}
 	var buf bytes.Buffer
-	if err := write(&buf, o.report, report.TextOptions{}); err != nil {
+	if err := write(&buf, o.report, formats.Options{Text: options}); err != nil {
 		return err
 	}
 	return t.put(o.streams, buf.Bytes())
 }
 
-// rehearse writes the reports that go to files, before the first tag is written. So a full disk is
-// found while nothing is approved yet, and a killed process leaves no older report behind.
+// rehearse writes the reports to files before the first tag is written. So a full disk is detected
+// before anything is approved, and a killed process does not leave an older report behind.
 func (o *output) rehearse() error {
 	o.redactCautions()
 	finished := *o
+	finished.streams.Err = io.Discard // the report at the end warns again
 	finished.report.Finished = time.Now().UTC()
 	finished.report.Error = &report.Error{Class: report.ClassOther, Retryable: true,
 		Message: "the run has not ended: the image passed, and no tag has been written yet"}
@@ -222,15 +242,15 @@ func (o *output) rehearse() error {
 	return nil
 }
 
-// once reports whether a second report would be appended to the first one: on standard output, a
-// device or a pipe, or in a file that is already open.
+// once reports whether the report can be written only once, because a second report would be
+// appended: to standard output, a device, a pipe or an open file descriptor.
 func (t target) once() bool { return t.file == "" || disk.IsAppended(t.file) }
 
 // put writes formatted output to the target.
 func (t target) put(s Streams, data []byte) error {
 	switch {
 	case t.file == "" && len(data) == 0:
-		return nil // a closed standard output is not an error then
+		return nil // without data, a closed standard output is not an error
 	case t.file == "":
 		_, err := s.Out.Write(data)
 		return err
@@ -249,7 +269,7 @@ func (t target) remove() error {
 	return nil
 }
 
-// check returns an error if the file cannot be written. It changes nothing on disk.
+// check returns an error if the file cannot be written. It does not change the file.
 func (t target) check() error {
 	if t.file == "" {
 		return nil
@@ -258,14 +278,15 @@ func (t target) check() error {
 	case err == nil && info.IsDir():
 		return errors.New("the path is a folder")
 	case err == nil && !info.Mode().IsRegular():
-		return nil // a device or a pipe: opening one may wait for a reader
+		return nil // a device or a pipe is not opened, because that may wait for a reader
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	return checkWritable(t.file)
 }
 
-// checkWritable creates and removes the temporary file through which path is written.
+// checkWritable returns an error if path cannot be written. It creates and removes a temporary
+// file.
 func checkWritable(path string) error {
 	f, err := disk.Prepare(path, 0o644)
 	if err != nil {
@@ -274,7 +295,8 @@ func checkWritable(path string) error {
 	return f.Discard()
 }
 
-// checkNewFolder returns an error if dir cannot be created or written to. It leaves nothing behind.
+// checkNewFolder returns an error if dir cannot be created or written to. It removes everything
+// that it creates.
 func checkNewFolder(dir string) error {
 	var made []string
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {

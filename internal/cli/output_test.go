@@ -12,12 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestOutputThatCannotBeWrittenIsRefusedBefore anything is read or promoted. The check leaves
-// nothing behind.
+// TestOutputThatCannotBeWrittenIsRefusedBefore checks that newOutput refuses an unwritable output,
+// before anything is read or promoted, and that it leaves no files behind.
 func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"folder", "sealed"} {
@@ -137,10 +138,10 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 // TestFormatWithoutAVerdictIsNotWritten checks that a format that needs a decision is not written
 // after a failed run, and that an earlier report does not stay in its place.
 func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
-	saved := report.Formats
-	defer func() { report.Formats = saved }()
-	report.Formats = append(slices.Clone(saved), report.Format{Name: "strict",
-		Write: func(w io.Writer, _ report.Report, _ report.TextOptions) error {
+	saved := formats.All
+	defer func() { formats.All = saved }()
+	formats.All = append(slices.Clone(saved), formats.Format{Name: "strict",
+		Write: func(w io.Writer, _ report.Report, _ formats.Options) error {
 			_, err := io.WriteString(w, "findings")
 			return err
 		}})
@@ -204,7 +205,8 @@ func TestNoSecondReportFollowsTheFirst(t *testing.T) {
 	}
 }
 
-// TestEvidenceForAnotherUserIsRefusedBefore anything is read or promoted.
+// TestEvidenceForAnotherUserIsRefusedBefore checks that newOutput refuses an evidence folder that
+// another user controls, before anything is read or promoted.
 func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the system's access lists decide")

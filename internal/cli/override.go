@@ -18,13 +18,13 @@ import (
 // overrideKeys are the required keys of an override.
 var overrideKeys = []string{"reason", "approver", "expires"}
 
-// overrideValue is the value of --override: key=value pairs. Each flag is one CSV record, so that a
-// pair with a comma can be quoted or given as a flag of its own.
+// overrideValue is the value of --override: key=value pairs. The value of each flag is one CSV
+// record, so that a pair with a comma can be quoted. Pairs can also be given in separate flags.
 type overrideValue map[string]string
 
 func newOverrideFlag() *cli.GenericFlag {
-	// No environment variable on purpose: an override is for one run and must not stay in an
-	// environment.
+	// The flag has no environment variable on purpose: an override is for one run, and a variable
+	// could stay set for other runs.
 	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image if the policy allows an override: `reason=TEXT,approver=NAME,expires=TIME`. Put a pair with a comma into double quotes, or into a flag of its own"}
 }
 
@@ -33,22 +33,22 @@ func (v overrideValue) Set(s string) error {
 	r := csv.NewReader(strings.NewReader(s))
 	pairs, err := r.Read()
 	if err != nil {
-		return fmt.Errorf("want key=value pairs: %w", err)
+		return fmt.Errorf("invalid key=value pairs: %w", err)
 	}
 	if _, err := r.Read(); !errors.Is(err, io.EOF) {
-		return errors.New("want key=value pairs in one line")
+		return errors.New("the key=value pairs must be in one line")
 	}
 	for _, pair := range pairs {
 		key, value, ok := strings.Cut(pair, "=")
 		switch {
 		case !ok:
-			return fmt.Errorf("%q: want key=value, and a pair with a comma in double quotes", pair)
+			return fmt.Errorf("%q is not a key=value pair: put a pair that contains a comma in double quotes", pair)
 		case !slices.Contains(overrideKeys, key):
-			return fmt.Errorf("unknown key %q: want %s", key, strings.Join(overrideKeys, ", "))
+			return fmt.Errorf("unknown key %q: must be one of %s", key, strings.Join(overrideKeys, ", "))
 		case strings.TrimSpace(value) == "":
-			return fmt.Errorf("%s is empty", key)
+			return fmt.Errorf("the value of %s is empty", key)
 		case v[key] != "":
-			return fmt.Errorf("%s appears twice", key)
+			return fmt.Errorf("the key %s appears twice", key)
 		}
 		v[key] = value
 	}
@@ -68,22 +68,22 @@ func askedOverride(c *cli.Context) (*policy.Override, error) {
 	}
 	for _, key := range overrideKeys {
 		if v[key] == "" {
-			return nil, usagef("--override: %s is missing", key)
+			return nil, usagef("--override: the key %s is missing", key)
 		}
 	}
 	expires, err := instant(v["expires"])
 	if err != nil {
-		return nil, usagef("--override: expires %q: %v", v["expires"], err)
+		return nil, usagef("--override: invalid expires %q: %v", v["expires"], err)
 	}
 	return &policy.Override{Reason: v["reason"], Approver: v["approver"], Expires: expires}, nil
 }
 
-// instant parses a time, or a date, which means midnight UTC at its start.
+// instant parses a time or a date. A date means the start of the day, 00:00 UTC.
 func instant(s string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, errors.New("want a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
+	return time.Time{}, errors.New("must be a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
 }

@@ -53,7 +53,7 @@ func TestUnclearOverrideIsRefused(t *testing.T) {
 	const rest = ",approver=x,expires=2026-12-31"
 	for arg, want := range map[string]string{
 		"":                                 "key=value",
-		"reason":                           "want key=value",
+		"reason":                           "not a key=value pair",
 		"reason=late, but needed" + rest:   "in double quotes",
 		"reason=" + rest:                   "reason is empty",
 		"reason= " + rest:                  "reason is empty",
@@ -64,7 +64,7 @@ func TestUnclearOverrideIsRefused(t *testing.T) {
 		"approver=x,expires=2026-12-31":    "reason is missing",
 		"reason=a,expires=2026-12-31":      "approver is missing",
 		"reason=a,approver=x":              "expires is missing",
-		"reason=a,approver=x,expires=24h":  "want a date",
+		"reason=a,approver=x,expires=24h":  "must be a date",
 	} {
 		if got, err := parseOverride(t, arg); got != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v, want %q", arg, got, err, want)

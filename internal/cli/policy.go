@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/lint"
 )
 
 func policyCommand(s Streams) *cli.Command {
@@ -56,7 +57,7 @@ func runPolicyLint(c *cli.Context, s Streams) error {
 		}
 		valid = append(valid, p)
 	}
-	for _, w := range valid.Lint(now) {
+	for _, w := range lint.Set(valid, now) {
 		fmt.Fprintf(s.Out, "%s: warning: %s\n", report.Sanitize(w.Position.String()), report.Sanitize(w.Message))
 	}
 	for _, p := range valid {

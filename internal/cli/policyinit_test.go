@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/lint"
 )
 
 var profileTime = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -45,7 +47,7 @@ func TestProfileHasNoDeadLine(t *testing.T) {
 			if err := p.Validate(profileTime); err != nil {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
-			if problems := p.Lint(profileTime); len(problems) > 0 {
+			if problems := lint.Policy(p, profileTime); len(problems) > 0 {
 				t.Errorf("%s, %s: %v", name, what, problems)
 			}
 			if p.Name != name {
@@ -61,34 +63,34 @@ func TestProfileHasNoDeadLine(t *testing.T) {
 	}
 }
 
-// ordinary returns evidence about an acceptable image, with one change.
-func ordinary(change func(*policy.Input)) policy.Input {
-	in := policy.Input{
-		Image: policy.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:" + strings.Repeat("a", 64)},
-		Database: policy.Database{Built: profileTime.Add(-time.Hour), Digest: "sha256:" + strings.Repeat("b", 64),
-			Providers:  []policy.Provider{{Name: "debian", Captured: profileTime.Add(-time.Hour)}, {Name: "kev", Captured: profileTime.Add(-time.Hour)}},
-			Advisories: []policy.Advisories{{Distribution: "debian 12", Count: 30_000}}},
-		Platforms: []policy.Platform{{
-			Platform: "linux/amd64", Digest: "sha256:" + strings.Repeat("c", 64), Distribution: policy.Distribution{ID: "debian", Version: "12"},
-			Packages: []policy.Package{{Name: "openssl", Version: "3.0.11-1", Type: "deb", PURL: "pkg:deb/debian/openssl@3.0.11-1"}},
-			Config:   &policy.ImageConfig{User: "65532", Created: profileTime.Add(-time.Hour)},
+// ordinary returns the evidence of an image that every profile accepts, with one change.
+func ordinary(change func(*evidence.Input)) evidence.Input {
+	in := evidence.Input{
+		Image: evidence.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Database: evidence.Database{Built: profileTime.Add(-time.Hour), Digest: "sha256:" + strings.Repeat("b", 64),
+			Providers:  []evidence.Provider{{Name: "debian", Captured: profileTime.Add(-time.Hour)}, {Name: "kev", Captured: profileTime.Add(-time.Hour)}},
+			Advisories: []evidence.Advisories{{Distribution: "debian 12", Count: 30_000}}},
+		Platforms: []evidence.Platform{{
+			Platform: "linux/amd64", Digest: "sha256:" + strings.Repeat("c", 64), Distribution: evidence.Distribution{ID: "debian", Version: "12"},
+			Packages: []evidence.Package{{Name: "openssl", Version: "3.0.11-1", Type: "deb", PURL: "pkg:deb/debian/openssl@3.0.11-1"}},
+			Config:   &evidence.ImageConfig{User: "65532", Created: profileTime.Add(-time.Hour)},
 		}},
 	}
 	change(&in)
 	return in
 }
 
-func found(severity policy.Severity, fixedDaysAgo int, kev bool) func(*policy.Input) {
-	return func(in *policy.Input) {
-		f := policy.Finding{ID: "CVE-2026-0001", Severity: severity, FixState: policy.FixNone, Package: in.Platforms[0].Packages[0]}
+func found(severity evidence.Severity, fixedDaysAgo int, kev bool) func(*evidence.Input) {
+	return func(in *evidence.Input) {
+		f := evidence.Finding{ID: "CVE-2026-0001", Severity: severity, FixState: evidence.FixNone, Package: in.Platforms[0].Packages[0]}
 		if fixedDaysAgo > 0 {
-			f.FixState = policy.FixAvailable
-			f.Fixes = []policy.Fix{{Version: "3.0.12-1", Available: profileTime.AddDate(0, 0, -fixedDaysAgo)}}
+			f.FixState = evidence.FixAvailable
+			f.Fixes = []evidence.Fix{{Version: "3.0.12-1", Available: profileTime.AddDate(0, 0, -fixedDaysAgo)}}
 		}
 		if kev {
-			f.KEV = &policy.KEV{Added: profileTime}
+			f.KEV = &evidence.KEV{Added: profileTime}
 		}
-		in.Platforms[0].Findings = []policy.Finding{f}
+		in.Platforms[0].Findings = []evidence.Finding{f}
 	}
 }
 
@@ -97,32 +99,32 @@ func found(severity policy.Severity, fixedDaysAgo int, kev bool) func(*policy.In
 // everything that starter denies.
 func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 	for name, tt := range map[string]struct {
-		change          func(*policy.Input)
-		starter, strict bool // whether the profile denies it
+		change          func(*evidence.Input)
+		starter, strict bool // whether the profile denies the evidence
 	}{
-		"nothing wrong":          {func(*policy.Input) {}, false, false},
-		"critical without a fix": {found(policy.SeverityCritical, 0, false), true, true},
-		"unknown severity":       {found(policy.SeverityUnknown, 0, false), true, true},
-		"exploited and low":      {found(policy.SeverityLow, 0, true), true, true},
-		"high, old fix":          {found(policy.SeverityHigh, 15, false), true, true},
-		"high, new fix":          {found(policy.SeverityHigh, 3, false), false, true},
-		"high without a fix":     {found(policy.SeverityHigh, 0, false), false, true},
-		"medium, old fix":        {found(policy.SeverityMedium, 31, false), false, true},
-		"medium, new fix":        {found(policy.SeverityMedium, 15, false), false, false},
-		"medium without a fix":   {found(policy.SeverityMedium, 0, false), false, false},
-		"low, old fix":           {found(policy.SeverityLow, 400, false), false, false},
-		"root":                   {func(in *policy.Input) { in.Platforms[0].Config.User = "" }, false, true},
-		"a credential": {func(in *policy.Input) {
-			in.Platforms[0].Config.Secrets = []policy.Secret{{Kind: "github-pat", Where: "environment variable TOKEN"}}
+		"nothing wrong":          {func(*evidence.Input) {}, false, false},
+		"critical without a fix": {found(evidence.SeverityCritical, 0, false), true, true},
+		"unknown severity":       {found(evidence.SeverityUnknown, 0, false), true, true},
+		"exploited and low":      {found(evidence.SeverityLow, 0, true), true, true},
+		"high, old fix":          {found(evidence.SeverityHigh, 15, false), true, true},
+		"high, new fix":          {found(evidence.SeverityHigh, 3, false), false, true},
+		"high without a fix":     {found(evidence.SeverityHigh, 0, false), false, true},
+		"medium, old fix":        {found(evidence.SeverityMedium, 31, false), false, true},
+		"medium, new fix":        {found(evidence.SeverityMedium, 15, false), false, false},
+		"medium without a fix":   {found(evidence.SeverityMedium, 0, false), false, false},
+		"low, old fix":           {found(evidence.SeverityLow, 400, false), false, false},
+		"root":                   {func(in *evidence.Input) { in.Platforms[0].Config.User = "" }, false, true},
+		"a credential": {func(in *evidence.Input) {
+			in.Platforms[0].Config.Secrets = []evidence.Secret{{Kind: "github-pat", Where: "environment variable TOKEN"}}
 		}, false, true},
-		"end of life": {func(in *policy.Input) { in.Platforms[0].Distribution.EndOfLife = profileTime.AddDate(0, -1, 0) }, true, true},
-		"not covered": {func(in *policy.Input) {
-			in.Platforms[0].Unmatched = []policy.Unmatched{{Type: "npm", Packages: 1, Reason: policy.TypeNotInDatabase}}
+		"end of life": {func(in *evidence.Input) { in.Platforms[0].Distribution.EndOfLife = profileTime.AddDate(0, -1, 0) }, true, true},
+		"not covered": {func(in *evidence.Input) {
+			in.Platforms[0].Unmatched = []evidence.Unmatched{{Type: "npm", Packages: 1, Reason: evidence.TypeNotInDatabase}}
 		}, true, true},
-		"unreadable": {func(in *policy.Input) {
-			in.Platforms[0].Unknowns = []policy.Unknown{{Location: policy.Location{Path: "/app/a.jar"}, Reason: "not a zip"}}
+		"unreadable": {func(in *evidence.Input) {
+			in.Platforms[0].Unknowns = []evidence.Unknown{{Location: evidence.Location{Path: "/app/a.jar"}, Reason: "not a zip"}}
 		}, true, true},
-		"no packages": {func(in *policy.Input) { in.Platforms[0].Packages = nil }, true, true},
+		"no packages": {func(in *evidence.Input) { in.Platforms[0].Packages = nil }, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := ordinary(tt.change)
@@ -138,9 +140,9 @@ func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 		})
 	}
 	// All profiles deny an image if the database is unusable.
-	for name, change := range map[string]func(*policy.Input){
-		"empty": func(in *policy.Input) { in.Database.Advisories = nil },
-		"old":   func(in *policy.Input) { in.Database.Built = profileTime.AddDate(0, -1, 0) },
+	for name, change := range map[string]func(*evidence.Input){
+		"empty": func(in *evidence.Input) { in.Database.Advisories = nil },
+		"old":   func(in *evidence.Input) { in.Database.Built = profileTime.AddDate(0, -1, 0) },
 	} {
 		for _, profileName := range profiles {
 			if profile(t, profileName).Evaluate(ordinary(change), profileTime).Passed {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy/format"
 )
 
 func policyPrintCommand(s Streams) *cli.Command {
@@ -32,7 +33,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 	}
 	repository := ""
 	if image := c.String("image"); image != "" {
-		// The same name that check compares with the patterns of the policies.
+		// ParseSource gives the same name that check compares with the patterns of the policies.
 		src, err := gate.ParseSource(image)
 		if err != nil {
 			return usageError{err}
@@ -49,7 +50,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 			p = p.ForImage(repository)
 			comment += ", for " + report.Sanitize(repository)
 		}
-		text, err := p.Format()
+		text, err := format.Policy(p)
 		if err != nil {
 			return err
 		}

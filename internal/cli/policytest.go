@@ -12,6 +12,8 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/suite"
 )
 
 func policyTestCommand(s Streams) *cli.Command {
@@ -21,8 +23,8 @@ func policyTestCommand(s Streams) *cli.Command {
 		ArgsUsage: "FILE...",
 		Description: "A FILE names policies and cases. A case has evidence, the time of the evaluation, and the expected\n" +
 			"decision. A case that fails exits with code 2, and a file with errors exits with code 3.",
-		// No environment variable: one that is set for check reports would overwrite them with test
-		// results.
+		// The flag has no environment variable: if a variable were set for the reports of check,
+		// the test results would overwrite them.
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "also write the results as JUnit XML to `FILE`"}},
 		Action: func(c *cli.Context) error { return runPolicyTest(c, s) },
 	}
@@ -33,7 +35,8 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	// Read every file before evaluating anything: a partial run would look like a result.
+	// All files are read before the first case is evaluated, because the output of a partial run
+	// would look like a complete result.
 	var runs []suiteRun
 	var failed []error
 	for _, file := range files {
@@ -64,16 +67,16 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 		}
 	}
 	if broken > 0 {
-		return errDenied // each failed case was reported
+		return errDenied // the failed cases have been reported
 	}
 	return nil
 }
 
-// suiteRun is a suite with the contents of the files that it names.
+// suiteRun is a test suite with the contents of the files that it names.
 type suiteRun struct {
-	suite    *policy.Suite
+	suite    *suite.Suite
 	policies policy.Set
-	evidence map[string]*policy.Input // by the file name in the suite
+	evidence map[string]*evidence.Input // evidence by the file name in the suite
 }
 
 func loadSuite(file string) (suiteRun, error) {
@@ -81,18 +84,18 @@ func loadSuite(file string) (suiteRun, error) {
 	if err != nil {
 		return suiteRun{}, err
 	}
-	suite, err := policy.ParseSuite(file, data)
+	s, err := suite.Parse(file, data)
 	if err != nil {
 		return suiteRun{}, err
 	}
-	run := suiteRun{suite: suite, evidence: map[string]*policy.Input{}}
+	run := suiteRun{suite: s, evidence: map[string]*evidence.Input{}}
 	var failed []error
-	for _, name := range suite.Policies {
+	for _, name := range s.Policies {
 		p, err := loadPolicy(relativeTo(file, name))
 		failed = append(failed, err)
 		run.policies = append(run.policies, p)
 	}
-	for _, c := range suite.Cases {
+	for _, c := range s.Cases {
 		if _, known := run.evidence[c.EvidenceFile]; known || c.Evidence != nil {
 			continue
 		}
@@ -112,8 +115,8 @@ func relativeTo(file, name string) string {
 	return filepath.Join(filepath.Dir(file), name)
 }
 
-// loadEvidence reads an Input, or the Input in a JSON report.
-func loadEvidence(path string) (*policy.Input, error) {
+// loadEvidence reads evidence from a file: an Input, or a JSON report that contains an Input.
+func loadEvidence(path string) (*evidence.Input, error) {
 	data, err := readBounded("evidence", path, report.MaxJSON)
 	if err != nil {
 		return nil, err
@@ -141,7 +144,7 @@ func loadEvidence(path string) (*policy.Input, error) {
 	return &r.Input, nil
 }
 
-// judge evaluates every case against the policies.
+// evaluate evaluates every case with the policies.
 func (run suiteRun) evaluate() report.Suite {
 	result := report.Suite{File: run.suite.File}
 	for i := range run.suite.Cases {

@@ -32,7 +32,7 @@ func requiredPredicates(c *cli.Context) ([]string, error) {
 		if uri, ok := predicateNames[kind]; ok {
 			kind = uri
 		} else if u, err := url.Parse(kind); err != nil || !u.IsAbs() {
-			return nil, usagef("--require-predicate %q: want a URI, or one of cosign's names, such as spdxjson or vuln", kind)
+			return nil, usagef("invalid --require-predicate %q: must be a URI, or one of cosign's names, such as spdxjson or vuln", kind)
 		}
 		if !slices.Contains(out, kind) {
 			out = append(out, kind)

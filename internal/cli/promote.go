@@ -32,7 +32,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag to move from another digest"},
 			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
-			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},
+			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -74,10 +74,10 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	return err
 }
 
-// newPromote builds the job. The caller must pass the result of the job to done, which returns the
-// result of the command.
+// newPromote builds the job from the flags. The caller must pass the error of the job to done,
+// which returns the error of the command.
 func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
-	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
+	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell, Cataloged: out.cataloged}
 	if job.Evidence, err = newEvidence(c, out); err != nil {
 		return nil, nil, err
 	}
@@ -122,7 +122,7 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	}
 	only := c.Bool(ignoreReferrersFlag.Name)
 	if only && format != trust.Legacy {
-		return promote.Options{}, usagef("--%s: statements stored as bundles are referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+		return promote.Options{}, usagef("--%s cannot be used with bundles, which are stored as referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
 	}
 	reading, err := verifierOptions(c)
 	if err != nil {
@@ -139,8 +139,8 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	return opts, nil
 }
 
-// writePromoted writes the statements of the first destination if --evidence-dir is given. The
-// other destinations have the same statements for their own repositories.
+// writePromoted writes the statements of the first destination into the folder of --evidence-dir,
+// if that flag is given. The statements of the other destinations differ only in the repository.
 func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, records []*promote.Record) error {
 	dir := c.String("evidence-dir")
 	if dir == "" || len(records) == 0 {

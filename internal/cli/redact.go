@@ -10,12 +10,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/formats"
 	secrets "github.com/imagegate/imagegate/internal/redact"
-	"github.com/imagegate/imagegate/internal/report"
 )
 
-// secretVariables are environment variables that may hold secrets in CI. Other programs and
-// libraries may quote their values in errors.
+// secretVariables are environment variables that may contain secrets in CI. Errors of other
+// programs and libraries may quote their values.
 var secretVariables = []string{"COSIGN_PASSWORD", "VAULT_TOKEN", "SIGSTORE_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 	"ACTIONS_RUNTIME_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_JOB_JWT", "CI_REGISTRY_PASSWORD",
 	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DOCKER_AUTH_CONFIG"}
@@ -30,12 +30,13 @@ func redact(text string) string {
 	return secrets.Text(text, values...)
 }
 
-// addressFlags matches the usage text of flags that take URLs or patterns of URLs. A password in
-// such a URL is allowed, because the URL is redacted before it is printed.
+// addressFlags matches the usage text of flags that take URLs or patterns for URLs. A password in
+// such a URL is allowed, because it is removed before the URL is printed.
 var addressFlags = regexp.MustCompile("`(URL|REGEXP|SUBJECT)`")
 
-// refuseSecrets returns an error if the command line has a key or a token in place of a name,
-// before any message can quote it. The path of an existing file is always accepted.
+// refuseSecrets returns an error if a flag, variable or argument contains a key or a token instead
+// of a name. It runs first, so that messages never quote the secret. The path of an existing file
+// is always accepted.
 func refuseSecrets(app *cli.App, args []string) error {
 	commands, flags := app.Commands, app.Flags
 	rest := args[min(1, len(args)):]
@@ -78,8 +79,9 @@ func refuseSecrets(app *cli.App, args []string) error {
 	return nil
 }
 
-// valuesOf returns the values in a variable: one per line for a repeatable flag, if each line is
-// clearly a value. Otherwise the lines may belong to a key or a document.
+// valuesOf returns the values in a variable. For a repeatable flag, each line is a value if all
+// lines are clearly values. Otherwise the whole text is one value, because it may be a key or a
+// document.
 func valuesOf(f cli.Flag, value string) []string {
 	lines := strings.Split(value, "\n")
 	if _, repeatable := f.(*cli.StringSliceFlag); repeatable && !slices.ContainsFunc(lines, isUnclear) {
@@ -91,7 +93,7 @@ func valuesOf(f cli.Flag, value string) []string {
 // isUnclear reports whether a line is neither a file, an output format nor a web address.
 func isUnclear(line string) bool {
 	name, _, _ := strings.Cut(line, "=")
-	if _, known := report.FormatByName(name); known {
+	if _, known := formats.ByName(name); known {
 		return false
 	}
 	if u, err := url.Parse(line); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
@@ -115,9 +117,11 @@ func usagesOf(flags []cli.Flag) map[string]string {
 
 // refuseSecret checks the value of one flag, variable or argument.
 func refuseSecret(where, usage, value string) error {
-	// Not redact: the value of a secret variable may be an ordinary word in a name.
+	// The function redact is not used here, because the value of a secret variable may be an
+	// ordinary word that is part of a name.
 	address := secrets.URLs(value) != value && !addressFlags.MatchString(usage)
-	if !address && !secrets.IsSecret(value) {
+	// A brace begins a JSON document, except as the mark in the name of a file.
+	if !address && !secrets.IsSecret(strings.ReplaceAll(value, platformMark, "")) {
 		return nil
 	}
 	if len(value) <= secrets.MaxName {
@@ -128,7 +132,8 @@ func refuseSecret(where, usage, value string) error {
 	return usageError{&secretError{where: where, size: len(value)}}
 }
 
-// secretError means that a secret was given in place of a name. It does not contain the secret.
+// secretError means that a secret was given instead of a name. The error does not contain the
+// secret.
 type secretError struct {
 	where string
 	size  int

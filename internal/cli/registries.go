@@ -44,18 +44,19 @@ func registryAccess(c *cli.Context) (access, error) {
 		host, err := names.NormalizeHost(s)
 		switch {
 		case err != nil:
-			return access{}, usagef("--insecure-registry %q: want HOST or HOST:PORT: %v", s, err)
+			return access{}, usagef("invalid --insecure-registry %q: must be HOST or HOST:PORT: %v", s, err)
 		case strings.HasSuffix(s, ":443") || strings.HasSuffix(host, ":443"):
-			return access{}, usagef("--insecure-registry %q: want HOST:PORT with the port of the registry: port 443 is for TLS", s)
+			return access{}, usagef("invalid --insecure-registry %q: port 443 is for TLS. Give HOST:PORT with the plain HTTP port of the registry", s)
 		}
 		plain.Hosts[registry.PlainHost(host)] = true
 	}
-	home, _ := os.UserHomeDir() // "" means that there are none
+	home, _ := os.UserHomeDir() // after an error, home is "", which means none
 	return access{transport: plain,
 		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: podmanRunDir(), PlainHTTP: plain.Allows})}, nil
 }
 
-// isComma reports whether r separates two registries in one value. No host name has a comma.
+// isComma reports whether r is a comma, which separates two registries in one value. A host name
+// cannot contain a comma.
 func isComma(r rune) bool { return r == ',' }
 
 // podmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
@@ -82,8 +83,8 @@ func parseApproved[T name.Reference](s string, parse func(string, ...name.Option
 	return parse(normal, name.StrictValidation)
 }
 
-// parseRepository parses a repository name in an approved registry, with or without "docker://",
-// and returns it in the spelling that is signed.
+// parseRepository parses a repository name in an approved registry, with or without "docker://".
+// The result is spelled as in signatures.
 func parseRepository(s string) (name.Repository, error) {
 	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
 	if err != nil {
@@ -92,15 +93,14 @@ func parseRepository(s string) (name.Repository, error) {
 	return name.NewRepository(normal, name.StrictValidation)
 }
 
-// isConfiguration reports whether credentials could not be read because of a local configuration
-// error.
+// isConfiguration reports whether err is about the credential configuration on this machine.
 func isConfiguration(err error) bool {
 	var config *credentials.ConfigError
 	return errors.As(err, &config)
 }
 
-// accessHint returns what the user can do about an error while accessing a registry, or "" if
-// imagegate has no advice.
+// accessHint returns the hint for an error while accessing a registry, or "" if imagegate has no
+// advice.
 func accessHint(err error) string {
 	var (
 		config    *credentials.ConfigError
@@ -137,7 +137,8 @@ func accessHint(err error) string {
 	return connectionHint(err)
 }
 
-// untrustedContentHint returns the hint for a configuration file that another user may have written.
+// untrustedContentHint returns the hint for a configuration file that another user may have
+// written.
 func untrustedContentHint(e *disk.UntrustedError) string {
 	if e.Problem == disk.WritableByOthers {
 		return fmt.Sprintf("check the content of %s, then run \"chmod o-w\" on it", e.Path)
@@ -157,7 +158,7 @@ func connectionHint(err error) string {
 	case errors.As(err, &unknown):
 		if file := os.Getenv("SSL_CERT_FILE"); file != "" {
 			if _, err := os.Stat(file); err != nil {
-				return fmt.Sprintf("cannot read %s, the file in SSL_CERT_FILE", file)
+				return fmt.Sprintf("set SSL_CERT_FILE to a readable file: imagegate cannot read %s", file)
 			}
 		}
 		return "set SSL_CERT_FILE to a PEM file with the CA certificate of the registry"

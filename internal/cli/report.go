@@ -9,11 +9,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/explain"
 )
 
-// answerFlag is --output for commands that read reports. It has no environment variable: one that
-// is set for check would make the result overwrite the report.
+// answerFlag is --output for commands that read reports. It has no environment variable: a variable
+// that is set for check would make the result overwrite the report.
 var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `FORMAT[=FILE]`: " + report.List(report.ResultNames(report.ExplainFormats)) + ". Repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {
@@ -40,7 +40,7 @@ func reportCommand(s Streams) *cli.Command {
 			Description: "The exit code is 0 whether or not the reports differ.",
 			Flags:       []cli.Flag{answerFlag},
 			Action:      func(c *cli.Context) error { return runReportDiff(c, s) },
-		}},
+		}, convertCommand(s), reportSchemaCommand(s)},
 	}
 }
 
@@ -72,9 +72,9 @@ func runExplain(c *cli.Context, s Streams) error {
 		return usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
 			r.Policy.File, r.Policy.Digest, policies.Digest())
 	}
-	explanations := policy.Explain(policies, judged.Input, judged.Decision, args[0], judged.At)
+	explanations := explain.Entries(policies, judged.Input, judged.Decision, args[0], judged.At)
 	if len(explanations) == 0 {
-		return usagef("%q is not a vulnerability in the report, and no rule of that name applies to it", args[0])
+		return usagef("%q is neither a vulnerability in the report nor the name of a rule that applies to the report", args[0])
 	}
 	return writeAnswer(s, targets, report.ExplainResult{Query: args[0], Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Explanations: explanations},
 		report.ExplainFormats)

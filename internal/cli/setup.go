@@ -23,13 +23,15 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Flags that several commands share.
+// These flags are shared by several commands.
 var (
 	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "evaluate the policy in `FILE`. Repeatable: the image must pass every policy"}
 	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy decides whose statements count. Repeatable"}
@@ -38,7 +40,7 @@ var (
 	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database and the cache of SBOMs in `DIR` (default: the user's cache folder)"}
 	tempFlag        = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "unpack layers in `DIR` (default: the system's temporary folder)"}
 	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network except the registries of the image"}
-	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(report.FormatNames()) + ". Repeatable (default: text)"}
+	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.Names()) + ". Repeatable (default: text)"}
 	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", Usage: "write progress as `FORMAT`: text or json"}
 	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress"}
 )
@@ -48,10 +50,10 @@ func keyFlag(usage string) *cli.StringFlag {
 	return &cli.StringFlag{Name: "key", Aliases: []string{"k"}, EnvVars: []string{"IMAGEGATE_KEY"}, Usage: usage}
 }
 
-// maxFileBytes is the maximum size of a policy or key file. The parsers have limits of their own.
+// maxFileBytes is the maximum size of a policy or key file. The parsers may have lower limits.
 const maxFileBytes = 2 << 20
 
-// maxVEXBytes is slightly above the limit of the VEX parser.
+// maxVEXBytes is the maximum size of a VEX document, slightly above the limit of the VEX parser.
 const maxVEXBytes = 11 << 20
 
 // readFile reads a small file that the user named.
@@ -78,7 +80,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	var set policy.Set
 	var failed []error
 	for _, path := range c.StringSlice("policy") {
-		if path == "" { // an unset variable must not go unnoticed among other policies
+		if path == "" { // the path may come from a shell variable that is not set
 			return nil, usagef("--policy is empty: use --policy FILE")
 		}
 		p, err := loadPolicy(path)
@@ -94,7 +96,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	return set, set.Validate(time.Now())
 }
 
-// loadPolicy reads a policy and the exceptions in its folder, if it has one.
+// loadPolicy reads a policy and, if the policy names a folder with exceptions, the files in it.
 func loadPolicy(path string) (*policy.Policy, error) {
 	data, err := readFile("policy", path)
 	if err != nil {
@@ -125,8 +127,8 @@ func loadPolicy(path string) (*policy.Policy, error) {
 }
 
 // loadVEX reads the VEX documents given with --vex.
-func loadVEX(c *cli.Context) ([]policy.VEXStatement, error) {
-	var out []policy.VEXStatement
+func loadVEX(c *cli.Context) ([]evidence.VEXStatement, error) {
+	var out []evidence.VEXStatement
 	var failed []error
 	for _, path := range c.StringSlice("vex") {
 		data, err := readBounded("VEX document", path, maxVEXBytes)
@@ -161,7 +163,7 @@ func checkPlatform(c *cli.Context) error {
 		return nil
 	}
 	if p, err := v1.ParsePlatform(s); err != nil || p.OS == "" || p.Architecture == "" {
-		return usagef("invalid --platform %q: want os/arch or os/arch/variant", s)
+		return usagef("invalid --platform %q: must be os/arch or os/arch/variant", s)
 	}
 	return nil
 }
@@ -190,7 +192,7 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 		return nil, err
 	}
 	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: a public key cannot sign: use the private key", path)}
+		return nil, trustError{fmt.Errorf("loading key %q: the file contains a public key, which cannot sign: use the private key", path)}
 	}
 	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
 	if err != nil {
@@ -199,8 +201,8 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	return key, nil
 }
 
-// openKMS opens a key of a key management service. Vault uses the same variables as the vault
-// command. The clients of the clouds read their own environment variables.
+// openKMS opens a key of a key management service. For Vault, it reads the same variables as the
+// vault command. The clients of the clouds read their own environment variables.
 func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
@@ -232,7 +234,7 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 		return nil, err
 	}
 	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: it is a private key: use the public key, which \"imagegate key public\" prints", path)}
+		return nil, trustError{fmt.Errorf("loading key %q: the file contains a private key: use the public key, which \"imagegate key public\" prints", path)}
 	}
 	keys, err := trust.LoadPublicKeys(data)
 	if err != nil {
@@ -254,7 +256,8 @@ func newPassword(ctx context.Context, s Streams) ([]byte, error) {
 	return first, err
 }
 
-// passwordVariable has the password of a key, as for the cosign command.
+// passwordVariable is the variable with the password of a key. The cosign command uses the same
+// one.
 const passwordVariable = "COSIGN_PASSWORD"
 
 // keyPassword returns the password of a key: from COSIGN_PASSWORD, or from a prompt if standard
@@ -320,8 +323,8 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	return g, nil
 }
 
-// gunzip returns the command of the fastest installed program that decompresses gzip, or nil. Its
-// output is verified, so a bad program costs time but never correctness.
+// gunzip returns the command line of the fastest installed program that decompresses gzip, or nil
+// if none is installed. The output of the program is verified, so a faulty program only costs time.
 func gunzip() []string {
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}} {
 		if path, err := exec.LookPath(argv[0]); err == nil && filepath.IsAbs(path) {
@@ -331,17 +334,17 @@ func gunzip() []string {
 	return nil
 }
 
-// approvedTags parses the destinations. Each must name its tag, so that an image is not promoted to
+// approvedTags parses the destinations. Each must name a tag, so that an image is not promoted to
 // "latest" by accident.
 func approvedTags(args []string) ([]name.Tag, error) {
 	var tags []name.Tag
 	for _, a := range args {
 		tag, err := parseApproved(a, name.NewTag)
 		if err != nil && !strings.ContainsAny(path.Base(a), ":@") {
-			return nil, usagef("approved reference %q has no tag: want registry/repository:tag", a)
+			return nil, usagef("approved reference %q has no tag: must be registry/repository:tag", a)
 		}
 		if err != nil {
-			return nil, usagef("approved reference %q: want registry/repository:tag: %v", a, err)
+			return nil, usagef("invalid approved reference %q: must be registry/repository:tag: %v", a, err)
 		}
 		tags = append(tags, tag)
 	}

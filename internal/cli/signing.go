@@ -6,7 +6,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Flags for signing, and for verifying keyless signatures.
+// These are the flags for signing, and for verifying keyless signatures.
 var (
 	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: from GitHub Actions, SIGSTORE_ID_TOKEN, or a login in the browser"}
 	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get the trusted root and the signing configuration from the TUF repository at `URL` (default: the public Sigstore)"}
@@ -24,9 +24,9 @@ var (
 	}
 )
 
-// signatureFormat returns the form given with --signature-format. By default, a key uses the legacy
-// form, because most verifiers find it there. An identity uses bundles, because only a bundle can
-// hold the proofs of newer logs.
+// signatureFormat returns the format given with --signature-format. The default with a key is the
+// legacy format, because most verifiers support it. The default with an identity is bundles,
+// because only a bundle can store the proofs of newer logs.
 func signatureFormat(c *cli.Context) (trust.Format, error) {
 	switch form := c.String("signature-format"); {
 	case form == "" && c.Bool("keyless"):
@@ -42,8 +42,8 @@ func signatureFormat(c *cli.Context) (trust.Format, error) {
 	}
 }
 
-// trusted returns the trusted signers: the public keys in --key, and the identity given by
-// --certificate-identity and its issuer.
+// trusted returns a Trust in the signers that the flags name: the public keys of --key, and the
+// identity of --certificate-identity and --certificate-oidc-issuer.
 func trusted(c *cli.Context) (trust.Trust, error) {
 	t := trust.Trust{AllowUnlogged: c.Bool("allow-unlogged")}
 	one := trust.Identity{Subject: c.String("certificate-identity"), SubjectPattern: c.String("certificate-identity-regexp"),

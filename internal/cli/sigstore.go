@@ -36,7 +36,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	if keyless {
 		return loadKeyless(c, s, services)
 	}
-	services.Fulcio = "" // a key needs no certificate
+	services.Fulcio = "" // with a key, no certificate is needed
 	key, err := loadKey(c, s)
 	if err != nil {
 		return nil, err
@@ -54,8 +54,9 @@ type pendingSigner struct {
 	stop context.CancelCauseFunc
 }
 
-// startSigner loads a signer, in the background if no prompt is needed: opening an encrypted key
-// takes a quarter of a second, by design. If loading fails, it cancels the context of the command.
+// startSigner loads a signer. If no prompt is needed, it does so in the background, because an
+// encrypted key is deliberately slow to open: it takes a quarter of a second. If loading fails,
+// startSigner cancels the context of the command.
 func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	var p pendingSigner
 	c.Context, p.stop = context.WithCancelCause(c.Context)
@@ -74,8 +75,8 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	return &p, err
 }
 
-// ending returns the error of the signer if there is one, and err otherwise. The signer's error is
-// the cause of the cancellation that the command saw.
+// ending returns the error of the signer if there is one, and err otherwise. If loading the signer
+// failed, err only reports that the command was canceled.
 func (p *pendingSigner) ending(err error) error {
 	_, wrong := p.wait()
 	p.stop(nil)
@@ -85,8 +86,9 @@ func (p *pendingSigner) ending(err error) error {
 	return err
 }
 
-// loadServices returns the Sigstore services that certify and record signatures. A key uses none
-// unless --signing-config is given: --tuf-mirror may be given only to verify other signers.
+// loadServices returns the Sigstore services that certify and record signatures. With a key, it
+// returns services only if --signing-config is given, because --tuf-mirror may be meant only for
+// verifying other signers.
 func loadServices(c *cli.Context) (trust.Services, error) {
 	path := c.String("signing-config")
 	if path == "" && !c.Bool("keyless") {
@@ -139,8 +141,8 @@ func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Sig
 	return signer, nil
 }
 
-// tokenSource returns the source of the identity token: the file in --identity-token, the CI job,
-// or, only on a terminal, a browser login.
+// tokenSource returns the source of the identity token: the file of --identity-token, the CI job,
+// or a login in the browser. It uses the browser only if the command runs in a terminal.
 func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, error) {
 	if path := c.String("identity-token"); path != "" {
 		return trust.FileToken(path), nil
@@ -155,7 +157,7 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 	return token, nil
 }
 
-// atTerminal reports whether a user can answer a prompt.
+// atTerminal reports whether the command runs in a terminal, so that it can prompt the user.
 func atTerminal(s Streams) bool {
 	in, ok := s.In.(*os.File)
 	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)
@@ -167,7 +169,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// newProgress returns the display that the flags select. The caller must call stop once to end it.
+// newProgress returns the progress display that the flags select. The caller must call stop once,
+// at the end.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
 	p, stop, err = observe.New(s.Err, observe.Options{Format: c.String("log-format"), Quiet: c.Bool("quiet"),
 		Terminal: isTerminal(s.Err), Now: time.Now, Redact: redact})
@@ -177,9 +180,9 @@ func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err e
 	return p, stop, nil
 }
 
-// trustedRoot returns the trusted root for verifying certificates: the file in --trusted-root, or
-// the root from the TUF repository. If neither flag is given, it returns nil, or the root of the
-// public Sigstore if must is true.
+// trustedRoot returns the trusted root for verifying certificates: from the file of --trusted-root,
+// or from the TUF repository of --tuf-mirror. If neither flag is given, it returns the root of the
+// public Sigstore if must is true, and nil otherwise.
 func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	if path := c.String("trusted-root"); path != "" {
 		data, err := readFile("trusted root", path)
@@ -206,7 +209,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	return root, nil
 }
 
-// mirror returns the TUF repository with the Sigstore configuration.
+// tufRepository returns the TUF repository with the Sigstore configuration.
 func tufRepository(c *cli.Context) (trust.TUF, error) {
 	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
@@ -222,7 +225,7 @@ func tufRepository(c *cli.Context) (trust.TUF, error) {
 	}
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
-			return m, usagef("--tuf-root needs --tuf-mirror: it starts a repository other than the public one")
+			return m, usagef("--tuf-root needs --tuf-mirror: it is the root of a TUF repository other than the public one")
 		}
 		m.Root, err = readFile("TUF root", path)
 	}

@@ -29,11 +29,12 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag"},
 			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, if APPROVED is in a mirror (default: the repository of APPROVED)"},
 			ignoreReferrersFlag,
-			// No environment variable on purpose, as for --override.
+			// The next two flags have no environment variable on purpose: a variable could stay set
+			// for other runs and weaken their checks.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},
-			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, cacheFlag, sharedFlag}, identityFlags...),
+			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -45,7 +46,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	}
 	ref, err := parseApproved(args[0], name.ParseReference)
 	if err != nil {
-		return usagef("approved reference %q: want registry/repository with a tag or digest: %v", args[0], err)
+		return usagef("invalid approved reference %q: must be registry/repository with a tag or digest: %v", args[0], err)
 	}
 	want, err := requirements(c)
 	if err != nil {
@@ -84,27 +85,28 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	return job.Run(c.Context, ref, &out.report)
 }
 
-// ignoreReferrersFlag weakens a check: a newer decision may be among the referrers.
+// ignoreReferrersFlag weakens a check, because a newer decision may be among the ignored referrers.
 var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
 	Usage: "read statements from tags only, if the registry refuses its list of referrers"}
 
-// requirements returns what the flags require of the image, except the policy and the trusted signers.
+// requirements returns the requirements for the image from the flags, except the policy and the
+// trusted signers.
 func requirements(c *cli.Context) (promote.Trust, error) {
 	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if s := c.String("repository"); s != "" {
 		repo, err := parseRepository(s)
 		if err != nil {
-			return want, usagef("--repository %q: want registry/repository without a tag or digest: %v", s, err)
+			return want, usagef("invalid --repository %q: must be registry/repository without a tag or digest: %v", s, err)
 		}
 		want.Repository = repo
 	}
 	if want.MaxAge < 0 {
-		return want, usagef("--max-age %s is negative", want.MaxAge)
+		return want, usagef("invalid --max-age %s: must be 0 or greater", want.MaxAge)
 	}
 	if c.Bool("signature-only") {
 		for _, flag := range []string{"policy", "policy-name", "any-tag", "max-age", "allow-override", "evidence-dir"} {
 			if c.IsSet(flag) {
-				return want, usagef("--signature-only cannot be used with --%s: it does not read a decision", flag)
+				return want, usagef("--signature-only cannot be used with --%s: a decision is not read", flag)
 			}
 		}
 	}

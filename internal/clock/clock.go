@@ -1,5 +1,5 @@
-// Package clock defines the tolerance for the clocks of other machines. It does not read a clock;
-// callers pass the current time. Sleep is a wait that a context ends.
+// Package clock defines how far the clocks of other machines may be ahead. It does not read a
+// clock: callers pass the current time. Sleep waits until a time has passed or a context ends.
 package clock
 
 import (
@@ -12,15 +12,15 @@ import (
 // machine wrote: databases and their data, images, VEX statements, signed decisions and overrides.
 //
 // Machines that synchronize their clocks differ by seconds. Ten minutes also cover a virtual
-// machine that has just resumed. The tolerance has a price: anyone who can date a database or a
-// decision can make it look younger by Skew. So it is small compared with the shortest useful
-// maximum age, one hour.
+// machine that has just resumed. The tolerance has a price: anyone who can set the date of a
+// database or a decision can make it look younger by Skew. So Skew is small compared with one hour,
+// the shortest useful maximum age.
 const Skew = 10 * time.Minute
 
 // IsAhead reports whether t is more than Skew after now.
 func IsAhead(t, now time.Time) bool { return t.After(now.Add(Skew)) }
 
-// Sleep waits for d, or until ctx ends. Then it returns the cause.
+// Sleep waits for d. If ctx ends earlier, Sleep returns the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

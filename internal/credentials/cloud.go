@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/google"
 )
 
-// cloud is a keychain that gets tokens from the environment of a cloud. It is used only if
-// serves(host) is true, because the host patterns of the libraries are too broad: ACR's pattern
-// accepts ".azurecr.io" anywhere in a host.
+// cloud is a keychain that gets registry tokens from the environment of a cloud. The keychain is
+// used only if serves(host) is true. The clouds' own libraries check the host too loosely: the
+// library for ACR accepts ".azurecr.io" anywhere in a host.
 type cloud struct {
 	serves   func(host string) bool
 	keychain authn.Keychain
@@ -29,8 +29,8 @@ func clouds() []cloud {
 	}
 }
 
-// cloudHost returns the host of a registry and whether it may belong to a cloud: a lower-case DNS
-// name without a port, or with port 443.
+// cloudHost returns the host of a registry, and whether the host may belong to a cloud. That is so
+// for a lower-case DNS name without a port or with port 443.
 func cloudHost(registry string) (string, bool) {
 	host := strings.TrimSuffix(registry, ":443")
 	labels := strings.Split(host, ".")
@@ -51,7 +51,7 @@ func isGoogle(host string) bool { return host == "gcr.io" || below(host, "gcr.io
 
 func isGitHub(host string) bool { return host == "ghcr.io" }
 
-// isAzure reports whether a host is in one of Azure's clouds:
+// isAzure reports whether a host is a registry in one of Azure's clouds:
 // https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
 func isAzure(host string) bool {
 	return below(host, "azurecr.io", "azurecr.cn", "azurecr.us", "azurecr.de")

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// asked records the hosts that a cloud's keychain is asked for.
+// asked is a cloud keychain that records the requested hosts.
 type asked struct{ hosts []string }
 
 func (a *asked) Resolve(r authn.Resource) (authn.Authenticator, error) {
@@ -55,8 +55,8 @@ func TestCloudTokensGoToTheCloud(t *testing.T) {
 	}
 }
 
-// TestCloudTokensNeverGoToSimilarHosts checks that a cloud's keychain is not called for similar
-// hosts.
+// TestCloudTokensNeverGoToSimilarHosts checks that the keychain of a cloud is not called for hosts
+// whose names are only similar to hosts of the cloud.
 func TestCloudTokensNeverGoToSimilarHosts(t *testing.T) {
 	real := []string{"x.azurecr.io", "ghcr.io", "gcr.io", "eu.gcr.io", "a-docker.pkg.dev", "public.ecr.aws", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"}
 	var hosts []string
@@ -86,8 +86,8 @@ func TestCloudTokensNeverGoToSimilarHosts(t *testing.T) {
 	}
 }
 
-// TestCloudTokensNeverGoOverPlainHTTP checks that plain HTTP gets no token, even if the host is a
-// cloud's registry.
+// TestCloudTokensNeverGoOverPlainHTTP checks that a registry that is used over plain HTTP gets no
+// token, even if its host belongs to a cloud.
 func TestCloudTokensNeverGoOverPlainHTTP(t *testing.T) {
 	k, recorder := withRecorder(func(host string) bool { return host == "x.azurecr.io" })
 	if auth, err := k.Resolve(resource{host: "x.azurecr.io", full: "x.azurecr.io/a"}); err != nil || auth != authn.Anonymous || len(recorder.hosts) > 0 {
@@ -95,7 +95,8 @@ func TestCloudTokensNeverGoOverPlainHTTP(t *testing.T) {
 	}
 }
 
-// TestFailingCloudKeychainIsIgnored checks that an error of a cloud's keychain is returned.
+// TestFailingCloudKeychainIsIgnored checks that an error of a cloud keychain is returned to the
+// caller.
 func TestFailingCloudKeychainIsIgnored(t *testing.T) {
 	k := &keychain{Options: Options{Getenv: func(string) string { return "" }}, clouds: []cloud{{isGitHub, failing{}}}}
 	if _, err := k.Resolve(resource{host: "ghcr.io", full: "ghcr.io/a"}); err == nil {

@@ -24,17 +24,18 @@ import (
 // maxConfigBytes is the maximum size of a configuration file.
 const maxConfigBytes = 4 << 20
 
-// configFile is a possible location of a configuration.
+// configFile is a possible location of a credential configuration: a file or an environment
+// variable.
 type configFile struct {
 	name   string // name of the file or the variable
-	inline string // the configuration itself, from a variable
-	// isDefault means that the user did not name the file. HOME may be another user's folder, or
-	// not a folder at all.
+	inline string // the configuration itself, if it is in a variable
+	// isDefault means that the file is in a default location, and the user did not name it. An
+	// unusable file is then ignored: HOME may be another user's folder, or not a folder at all.
 	isDefault bool
 }
 
-// files returns the locations in the order of precedence. Locations from variables come before the
-// defaults of Docker and podman.
+// files returns the possible locations in the order of precedence. Locations that variables name
+// come before the default locations of Docker and podman.
 func (k *keychain) files() []configFile {
 	var out []configFile
 	add := func(isDefault bool, elements ...string) {
@@ -71,8 +72,8 @@ type config struct {
 	CredHelpers map[string]string          `json:"credHelpers"`
 }
 
-// read returns the configuration. It is empty if the file is missing, empty or blank. It is also
-// empty if a file in a default location is not readable for this user or is not a file.
+// read parses the configuration. The result is empty if the file is missing or blank. It is also
+// empty if this user cannot read a file in a default location, or if that path is not a file.
 func (f configFile) read() (*config, error) {
 	data := []byte(f.inline)
 	if f.inline == "" {
@@ -92,8 +93,8 @@ func (f configFile) read() (*config, error) {
 	err := json.Unmarshal(data, c)
 	var wrongType *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &wrongType): // the text of this error quotes the value
-		return nil, fmt.Errorf("%q has the wrong type: auths and credHelpers must be objects, credsStore must be a string", wrongType.Field)
+	case errors.As(err, &wrongType): // err is not wrapped, because its text quotes the value
+		return nil, fmt.Errorf("the value of %q has the wrong type: auths and credHelpers must be objects, credsStore must be a string", wrongType.Field)
 	case err != nil:
 		return nil, fmt.Errorf("not valid JSON: %w", err)
 	}
@@ -120,7 +121,7 @@ func readBounded(name string) ([]byte, error) {
 	return data, cause(err)
 }
 
-// cause removes the path from an error, because the caller adds it.
+// cause removes the file path from an error, because the caller adds the path.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -153,7 +154,7 @@ func (f configFile) lookup(ctx context.Context, t target) (*authn.AuthConfig, er
 		if found != nil {
 			return found, nil
 		}
-		// A broken store is ignored if auths has the credentials.
+		// A failing credsStore is ignored if auths has the credentials.
 		if err != nil && plain == nil {
 			return nil, fail(helperPrefix+c.CredsStore, err)
 		}
@@ -164,7 +165,8 @@ func (f configFile) lookup(ctx context.Context, t target) (*authn.AuthConfig, er
 	return plain, nil
 }
 
-// helperFor returns the helper that is configured for the target, and its key in credHelpers.
+// helperFor returns the helper that is configured for the target, and the helper's key in
+// credHelpers.
 func (c *config) helperFor(t target) (key, name string) {
 	for _, want := range t.keys {
 		for _, key := range sortedKeys(c.CredHelpers) {
@@ -176,7 +178,7 @@ func (c *config) helperFor(t target) (key, name string) {
 	return "", ""
 }
 
-// plain returns the credentials in auths, or nil if there are none.
+// plain returns the target's credentials in auths, or nil if auths has none.
 func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	keys := sortedKeys(c.Auths)
 	for _, want := range t.keys {
@@ -214,8 +216,8 @@ func sortedKeys[T any](m map[string]T) []string {
 	return keys
 }
 
-// serverNames returns the names that a helper may use for the target's registry. key is the entry
-// in credHelpers that names the helper, or empty.
+// serverNames returns the names under which a helper may store the credentials of the target's
+// registry. key is the key of the helper in credHelpers, or empty.
 func (t target) serverNames(key string) []string {
 	out := []string{t.registry}
 	if names.Host(t.registry) == names.DockerHub {
@@ -227,11 +229,11 @@ func (t target) serverNames(key string) []string {
 	return out
 }
 
-// parseEntry parses one entry of auths. It returns nil if the entry is empty.
+// parseEntry parses one entry of auths. It returns nil for an empty entry.
 func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	var entry struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
 	if json.Unmarshal(raw, &entry) != nil { // the error may quote a secret
-		return nil, errors.New("want an object with auth, or with username and password, as strings")
+		return nil, errors.New(`the entry must be an object with the string "auth", or with the strings "username" and "password"`)
 	}
 	a := authn.AuthConfig{Username: entry.Username, Password: entry.Password, IdentityToken: entry.IdentityToken, RegistryToken: entry.RegistryToken}
 	if entry.Auth != "" {
@@ -243,8 +245,8 @@ func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	return checked(a)
 }
 
-// decodeAuth returns user and password. It removes a final line break, which "echo" without -n
-// adds; passwords cannot contain one: RFC 7617, section 2.
+// decodeAuth returns the user and password in auth. It removes a final line break, which "echo"
+// without -n adds. A password cannot contain a line break: RFC 7617, section 2.
 func decodeAuth(auth string) (user, password string, err error) {
 	decoded, err := base64.StdEncoding.DecodeString(auth)
 	if err != nil {
@@ -257,8 +259,8 @@ func decodeAuth(auth string) (user, password string, err error) {
 	return user, password, nil
 }
 
-// checked returns nil for empty credentials, and an error for values with control characters, which
-// cannot be sent.
+// checked returns nil for empty credentials. It returns an error if a value contains control
+// characters, because such a value cannot be sent in an HTTP header.
 func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	if a == (authn.AuthConfig{}) {
 		return nil, nil

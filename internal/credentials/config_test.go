@@ -227,8 +227,8 @@ func TestInvalidConfigurationIsAnError(t *testing.T) {
 	}
 }
 
-// TestUnreadableDefaultFileIsIgnored checks that an unusable file is ignored in a default
-// location, since HOME may be another user's, but is an error in a location from a variable.
+// TestUnreadableDefaultFileIsIgnored checks that an unusable file in a default location is ignored,
+// because HOME may be another user's folder. In a location that a variable names, it is an error.
 func TestUnreadableDefaultFileIsIgnored(t *testing.T) {
 	places := map[string]string{"HOME, Docker": ".docker/config.json", "HOME, podman": ".config/containers/auth.json",
 		"XDG_RUNTIME_DIR": "run/containers/auth.json", "XDG_CONFIG_HOME": "xdg/containers/auth.json"}
@@ -243,7 +243,7 @@ func TestUnreadableDefaultFileIsIgnored(t *testing.T) {
 			},
 		}
 		if os.Geteuid() == 0 {
-			delete(spoil, "a secret of others") // root reads everything
+			delete(spoil, "a secret of others") // root can read every file
 		}
 		for kind, do := range spoil {
 			w := newWorld(t)
@@ -291,7 +291,8 @@ func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestInvalidEntryOfAnotherRegistryIsIgnored checks that a faulty entry for another registry is ignored.
+// TestInvalidEntryOfAnotherRegistryIsIgnored checks that a faulty entry for another registry is
+// ignored.
 func TestInvalidEntryOfAnotherRegistryIsIgnored(t *testing.T) {
 	good := fmt.Sprintf(`"r.example":{"auth":%q}`, encoded("me:"+secret))
 	for name, config := range map[string]string{

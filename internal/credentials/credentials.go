@@ -1,8 +1,8 @@
 // Package credentials finds the credentials for a registry in the configuration files of Docker and
 // podman, in credential helpers and, for cloud registries, in the environment.
 //
-// [New] returns a keychain for the registry client. An unusable configuration is a [ConfigError],
-// and never leads to an anonymous request. A configuration file that all users can write to is
+// [New] returns a keychain for the registry client. An unusable configuration file is a
+// [ConfigError], and never leads to an anonymous request. A file that all users can write to is
 // unusable, too. A faulty entry for another registry is ignored.
 //
 // The package stores nothing. Its errors contain neither passwords nor tokens.
@@ -27,8 +27,8 @@ type Options struct {
 	// RunDir is podman's folder for auth.json if XDG_RUNTIME_DIR is not set:
 	// /run/containers/UID. Empty means none.
 	RunDir string
-	// PlainHTTP reports whether a registry is used without TLS. Cloud tokens are never sent to such
-	// a registry. Nil means that all registries use TLS.
+	// PlainHTTP reports whether requests to a registry use plain HTTP instead of TLS. Cloud tokens
+	// are never sent to such a registry. Nil means that all registries use TLS.
 	PlainHTTP func(host string) bool
 }
 
@@ -38,8 +38,8 @@ type ConfigError struct {
 	Registry string
 	// File is the configuration file, or the variable that holds the configuration.
 	File string
-	// Helper is the program that failed, such as "docker-credential-pass". It is empty if the fault
-	// is in File itself.
+	// Helper is the credential helper that failed, such as "docker-credential-pass". It is empty if
+	// the fault is in File itself.
 	Helper string
 	Err    error
 }
@@ -64,7 +64,7 @@ type keychain struct {
 	clouds []cloud
 }
 
-// Resolve is like ResolveContext, without a context.
+// Resolve is ResolveContext without a context. It implements authn.Keychain.
 func (k *keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return k.ResolveContext(context.Background(), r) //nolint:forbidigo // the interface has no context
 }
@@ -110,13 +110,13 @@ func (r resource) RegistryStr() string { return r.host }
 
 // target is the registry or repository that needs credentials.
 type target struct {
-	registry string // as the client spells it
-	full     string // with the repository
-	keys     []string
+	registry string   // registry host, spelled as in the reference
+	full     string   // registry and repository
+	keys     []string // keys in a configuration that match the target
 }
 
-// newTarget lists the keys that can hold the credentials, the most specific key first, as in
-// containers-auth.json(5).
+// newTarget returns the target for a registry or repository. Its keys are sorted, the most specific
+// key first, as in containers-auth.json(5).
 func newTarget(r authn.Resource) target {
 	t := target{registry: r.RegistryStr(), full: r.String()}
 	host := hostKey(t.registry)
@@ -130,8 +130,8 @@ func newTarget(r authn.Resource) target {
 	return t
 }
 
-// hostKey returns the canonical host. Loopback addresses are kept distinct, because other users may
-// listen on some of them.
+// hostKey returns the canonical form of a host. Different loopback addresses stay different,
+// because another user may listen on one of them.
 func hostKey(host string) string {
 	if names.IsLoopback(host) {
 		return strings.ToLower(host)

@@ -14,15 +14,15 @@ import (
 
 const (
 	helperPrefix = "docker-credential-"
-	// helperTimeout ends a helper that waits for user input.
+	// helperTimeout is the time after which a helper is stopped: it may be waiting for user input.
 	helperTimeout = 60 * time.Second
 	// maxHelperBytes is the maximum size of a helper's output.
 	maxHelperBytes = 1 << 20
-	// tokenUser is the user name in an answer with an identity token as its secret.
+	// tokenUser is the user name that a helper returns if the secret is an identity token.
 	tokenUser = "<token>"
 )
 
-// notFound are the messages of helpers without credentials for a registry:
+// notFound are the messages of a helper that has no credentials for the registry:
 // https://github.com/docker/docker-credential-helpers/blob/v0.9.5/credentials/error.go
 var notFound = []string{"credentials not found in native keychain", "credentials not found in keychain"}
 
@@ -43,7 +43,7 @@ func askHelper(ctx context.Context, name string, servers []string) (*authn.AuthC
 func runHelper(ctx context.Context, program, server string) (*authn.AuthConfig, error) {
 	limited, cancel := context.WithTimeout(ctx, helperTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(limited, program, "get") //nolint:gosec // the user's configuration names it
+	cmd := exec.CommandContext(limited, program, "get") //nolint:gosec // the user's configuration names the program
 	cmd.WaitDelay = time.Second
 	cmd.Stdin = strings.NewReader(server)
 	stdout, stderr := &bounded{}, &bounded{}
@@ -53,7 +53,7 @@ func runHelper(ctx context.Context, program, server string) (*authn.AuthConfig, 
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
-		return nil, fmt.Errorf("the credential helper did not answer within %s", helperTimeout)
+		return nil, fmt.Errorf("the credential helper did not finish within %s", helperTimeout)
 	case err != nil && errors.Is(err, exec.ErrNotFound):
 		return nil, errors.New("the credential helper is not in PATH")
 	case err != nil:
@@ -62,7 +62,8 @@ func runHelper(ctx context.Context, program, server string) (*authn.AuthConfig, 
 	return parseAnswer(stdout.kept)
 }
 
-// helperFailed returns nil if the helper only reports that it has no credentials.
+// helperFailed returns the error of a failed helper. It returns nil if the helper only reports that
+// it has no credentials.
 func helperFailed(err error, stdout, stderr string) error {
 	for _, answer := range notFound {
 		if strings.Contains(strings.ToLower(stdout), answer) {
@@ -81,8 +82,8 @@ func helperFailed(err error, stdout, stderr string) error {
 	return err
 }
 
-// lastLine returns the last line of a message, shortened to 200 characters. It returns "" for JSON,
-// which may contain the secret.
+// lastLine returns the last line of a helper's output, shortened to 200 characters. It returns ""
+// if the output looks like JSON, which may contain the secret.
 func lastLine(output string) string {
 	output = strings.TrimSpace(output)
 	if strings.ContainsAny(output, "{}") {
@@ -95,7 +96,7 @@ func lastLine(output string) string {
 func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	var answer struct{ Username, Secret string }
 	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // the error may quote the secret
-		return nil, errors.New("the output is not a JSON object with Username and Secret")
+		return nil, errors.New("the output of the credential helper is not a JSON object with Username and Secret")
 	}
 	switch {
 	case answer.Username == "" && answer.Secret == "":
@@ -106,7 +107,8 @@ func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	return checked(authn.AuthConfig{Username: answer.Username, Password: strings.TrimRight(answer.Secret, "\r\n")})
 }
 
-// bounded keeps the first maxHelperBytes+1 bytes, so that a longer output is detected.
+// bounded keeps only the first maxHelperBytes+1 bytes of an output, enough to detect that the
+// output is too long.
 type bounded struct{ kept []byte }
 
 func (b *bounded) Write(p []byte) (int, error) {

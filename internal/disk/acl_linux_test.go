@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// TestPrivateGroupWithAccessListIsUntrusted checks that an access control list makes a folder of
-// the user's private group untrusted. With such a list, the group bits of the mode are the maximum
-// for every user and group in the list.
+// TestPrivateGroupWithAccessListIsUntrusted checks that a folder of the user's private group is
+// untrusted if it has an access control list. The group bits of the mode then limit the permissions
+// of every user and group in the list, and do not describe the private group.
 func TestPrivateGroupWithAccessListIsUntrusted(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {
 		t.Skip("this user has no group of its own")
 	}
 	dir := folder(t, filepath.Join(t.TempDir(), "listed"), 0o775)
-	list := binary.LittleEndian.AppendUint32(nil, 2) // the version
+	list := binary.LittleEndian.AppendUint32(nil, 2) // version of the ACL format
 	for _, entry := range []struct {
 		tag, rights uint16
 		id          uint32

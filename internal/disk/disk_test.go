@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// stranger is the id of another user, who owns the planted files.
+// stranger is the user ID of another user, who owns the planted files.
 const stranger = 65534
 
 func needRoot(t *testing.T) {
@@ -293,7 +293,7 @@ func TestFolderOfAnotherUserIsUntrusted(t *testing.T) {
 	}
 	for _, mode := range modes {
 		at := folder(t, filepath.Join(dir, mode.String()), mode)
-		if os.Geteuid() == 0 { // group 0 counts as root's own
+		if os.Geteuid() == 0 { // group 0 counts as root's private group
 			if err := os.Chown(at, 0, stranger); err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestFolderBelowAnotherUsersFolderIsUntrusted(t *testing.T) {
 	folder(t, filepath.Join(open, "cache"), 0o700)
 	untrusted(t, TrustedParents(filepath.Join(open, "cache", "db")), WritableByOthers, open)
 	untrusted(t, TrustedParents(filepath.Join(open, "missing")), WritableByOthers, open)
-	// The folders behind symbolic links are checked too.
+	// Folders that a symbolic link leads through are checked, too.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(open, "cache"), link); err != nil {
 		t.Fatal(err)
@@ -352,7 +352,7 @@ func TestFolderBelowAnotherUsersFolderIsUntrusted(t *testing.T) {
 }
 
 // TestPrivateGroupMayWrite checks that a folder is trusted if only the user and the user's private
-// group can write to the folder. With a umask of 002, every file is group-writable, but that group
+// group can write to it. With a umask of 002, every file is group-writable, but the private group
 // has no other members.
 func TestPrivateGroupMayWrite(t *testing.T) {
 	if os.Getegid() != os.Geteuid() {

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// check accepts everything: the access control lists of the system decide.
+// check accepts every file: on this system, access control lists decide who may write to it.
 func check(_, _ string, _ fs.FileInfo, _ bool) error { return nil }
 
 func checkSecret(string, fs.FileInfo) error { return nil }
@@ -18,7 +18,8 @@ func checkContent(string, fs.FileInfo) error { return nil }
 
 func isTrustedOwner(fs.FileInfo) bool { return true }
 
-// IsOwn reports whether this user owns a file. It cannot tell on this system and returns true.
+// IsOwn reports whether this user owns a file. On this system, the owner is unknown, and IsOwn
+// returns true.
 func IsOwn(fs.FileInfo) bool { return true }
 
 func removePermissions(*os.Root, string, fs.FileInfo, fs.FileMode) error { return nil }

@@ -13,11 +13,12 @@ import (
 	"syscall"
 )
 
-// maxLinks is the maximum number of symbolic links in one path, the same as in the kernel.
+// maxLinks is the maximum number of symbolic links that are followed for one path, as in the
+// kernel.
 const maxLinks = 40
 
-// check returns an error if another user owns at or can write to it. With sticky, it accepts a
-// folder with the sticky bit that others can write to.
+// check returns an error if another user owns the file at, or can write to it. If sticky is set, a
+// folder with the sticky bit may be writable for other users.
 func check(path, at string, info fs.FileInfo, sticky bool) error {
 	if !isTrustedOwner(info) {
 		return &UntrustedError{Path: path, At: at, Problem: OwnedByOther, Detail: fmt.Sprintf("user %d", owner(info))}
@@ -28,9 +29,9 @@ func check(path, at string, info fs.FileInfo, sticky bool) error {
 	return nil
 }
 
-// othersWrite reports whether other users can write to a file. If the group has the same number as
-// this user, it has no other members by convention: many systems give each user such a group, with
-// a umask of 002. With an access control list, the group bits also apply to other users.
+// othersWrite reports whether other users can write to a file. A group whose ID equals the user's
+// ID has no other members by convention: many systems give each user such a private group, with a
+// umask of 002. If the file has an access control list, the group bits also apply to other users.
 func othersWrite(at string, info fs.FileInfo) bool {
 	perm := info.Mode().Perm()
 	if perm&0o020 == 0 {
@@ -48,8 +49,8 @@ func checkSecret(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// removePermissions removes permissions from one file or folder of this user, unless everyone can
-// write to it.
+// removePermissions removes permissions from one file or folder. It skips files of other users,
+// files that everyone can write to, and links.
 func removePermissions(root *os.Root, name string, info fs.FileInfo, permissions fs.FileMode) error {
 	perm := info.Mode().Perm()
 	if info.Mode()&fs.ModeSymlink != 0 || !IsOwn(info) || perm&0o002 != 0 || perm&permissions == 0 {
@@ -90,7 +91,7 @@ func isTrustedOwner(info fs.FileInfo) bool {
 // IsOwn reports whether this user owns a file. A file of root is not this user's.
 func IsOwn(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
 
-// owner returns -1 if the file system does not say.
+// owner returns the user ID of a file's owner, or -1 if the file system does not state it.
 func owner(info fs.FileInfo) int {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -99,7 +100,7 @@ func owner(info fs.FileInfo) int {
 	return int(st.Uid)
 }
 
-// group returns -1 if the file system does not say.
+// group returns the group ID of a file, or -1 if the file system does not state it.
 func group(info fs.FileInfo) int {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -108,20 +109,21 @@ func group(info fs.FileInfo) int {
 	return int(st.Gid)
 }
 
-// descriptors matches folders of links to open files. Such a link leads to the open file itself,
-// and its text is not always a path.
+// descriptors matches the folders that contain links to open files, such as /proc/self/fd. The
+// kernel resolves such a link to the open file itself, and the target text of the link is not
+// always a path.
 var descriptors = regexp.MustCompile(`^/(?:dev|proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?)/fd$`)
 
 func isDescriptor(path string) bool { return descriptors.MatchString(filepath.Dir(path)) }
 
 // follow resolves the symbolic links in a path and refuses links of other users. If each is not
-// nil, it calls each for every folder on the path. It returns the resolved path and its file info,
-// which is nil if the path does not exist.
+// nil, follow calls each for every folder on the path. It returns the resolved path and its file
+// info, which is nil if the path does not exist.
 //
-// The kernel refuses such links in sticky folders (fs.protected_symlinks), but only if it resolves
-// them itself, and some systems have this turned off.
+// The kernel also refuses links of other users in sticky folders (fs.protected_symlinks), but only
+// for links that it resolves itself, and only if the setting is on.
 func follow(path string, each func(dir string, info fs.FileInfo) error) (string, fs.FileInfo, error) {
-	// Not filepath.Abs: it removes "link/..", but the kernel follows the link first.
+	// filepath.Abs is not used, because it removes "link/.."; the kernel follows the link first.
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
 		if err != nil {
@@ -153,7 +155,7 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 		next := filepath.Join(at, name)
 		info, err := os.Lstat(next)
 		if errors.Is(err, fs.ErrNotExist) {
-			return filepath.Join(append([]string{next}, rest...)...), nil, nil // nothing to follow
+			return filepath.Join(append([]string{next}, rest...)...), nil, nil // a missing path has no links to follow
 		}
 		if err != nil {
 			return "", nil, err

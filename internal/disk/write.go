@@ -15,8 +15,8 @@ import (
 // partialPrefix is the prefix of the names of incomplete files.
 const partialPrefix = ".imagegate-partial-"
 
-// IsPartial reports whether name is the name of an incomplete file. Killed processes leave such
-// files behind.
+// IsPartial reports whether name is the name of an incomplete file that a killed process left
+// behind.
 func IsPartial(name string) bool { return strings.HasPrefix(name, partialPrefix) }
 
 // WriteFile replaces a file atomically: a reader sees the complete old content or the complete new
@@ -41,15 +41,15 @@ func WriteBytes(path string, perm fs.FileMode, data []byte) error {
 	})
 }
 
-// IsAppended reports whether [WriteFile] would append to path instead of replacing it. This is so
-// for a device, a pipe, and a path such as /dev/stdout that names an open file by its descriptor.
+// IsAppended reports whether [WriteFile] would append to the file at path instead of replacing it.
+// That is so for a device, a pipe, and a path to an open file descriptor, such as /dev/stdout.
 func IsAppended(path string) bool {
 	resolved, info, err := follow(path, nil)
 	return err == nil && info != nil && !info.IsDir() && (!info.Mode().IsRegular() || isDescriptor(resolved))
 }
 
-// WriteNew writes a file that must not exist yet. On an error, it leaves no file behind. It refuses
-// links of other users on the path.
+// WriteNew writes a file that must not exist yet. If writing fails, WriteNew removes the file. It
+// refuses links of other users on the path.
 func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 	dir, base := filepath.Split(path)
 	if dir == "" {
@@ -77,10 +77,10 @@ func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 	return f.Close()
 }
 
-// File is a new file that does not have its final name yet. Commit gives it the name, and Discard
-// removes the file. A File must not be used concurrently.
+// File is a new file that does not have its final name yet. Commit renames it to the final name,
+// and Discard removes it. A File must not be used concurrently.
 type File struct {
-	path string // as the caller named it
+	path string // path from the caller
 	perm fs.FileMode
 	f    *os.File
 	// dir is nil, and temp and base are empty, for a device or pipe.
@@ -90,9 +90,9 @@ type File struct {
 	done       bool
 }
 
-// Prepare creates an empty temporary file in the folder of path. So it fails early for most reasons
-// why path could not be written: a missing folder, missing permissions, a full disk. path does not
-// change before Commit.
+// Prepare creates an empty temporary file in the folder of path. If path cannot be written, because
+// of a missing folder, missing permissions or a full disk, Prepare fails early. The file at path
+// does not change before Commit.
 //
 // A symbolic link of this user or root is followed and stays a link. A link of another user is an
 // [*UntrustedError], because it could redirect the write to another file. A device or a pipe is
@@ -127,15 +127,15 @@ func Prepare(path string, perm fs.FileMode) (*File, error) {
 	return f, nil
 }
 
-// open opens a device or pipe, or an open file by its descriptor. The latter may be a regular file,
-// and others may append to it too.
+// open opens a device, a pipe or a path to an open file descriptor, for appending: other processes
+// may append to the same file.
 func (f *File) open() (err error) {
 	f.f, err = os.OpenFile(f.device, os.O_WRONLY|os.O_APPEND, 0)
 	return err
 }
 
-// prepare creates the temporary file. From here on it uses the folder through its handle, so that
-// replacing the folder by a link has no effect.
+// prepare creates the temporary file. It opens the folder, and then uses only the open handle, so
+// that replacing the folder with a link has no effect.
 func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 	dir, base := filepath.Split(resolved)
 	f.dir, err = openFolder(dir)
@@ -157,7 +157,7 @@ func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 		return err
 	}
 	if again != resolved {
-		return &UntrustedError{Path: f.path, At: f.path, Problem: WritableByOthers, Detail: "a link changed while it was read"}
+		return &UntrustedError{Path: f.path, At: f.path, Problem: WritableByOthers, Detail: "a link on the path changed while it was read"}
 	}
 	if old != nil {
 		folder, err := f.dir.Stat(".")
@@ -165,7 +165,7 @@ func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 			return err
 		}
 		if !replaceable(folder, old) {
-			return fmt.Errorf("replacing %q: another user owns it, in a folder with the sticky bit", f.path)
+			return fmt.Errorf("replacing %q: another user owns the file, and its folder has the sticky bit", f.path)
 		}
 	}
 	f.base, f.temp = base, partialPrefix+rand.Text()
@@ -183,7 +183,7 @@ func openFolder(dir string) (*os.Root, error) {
 	if err == nil {
 		var found fs.FileInfo
 		if found, err = os.Lstat(filepath.Clean(dir)); err == nil && !os.SameFile(opened, found) {
-			err = &UntrustedError{Path: dir, At: dir, Problem: WritableByOthers, Detail: "it changed while it was opened"}
+			err = &UntrustedError{Path: dir, At: dir, Problem: WritableByOthers, Detail: "the folder changed while it was opened"}
 		}
 	}
 	if err != nil {
@@ -243,7 +243,7 @@ func (f *File) Discard() error {
 	}
 	f.done = true
 	if f.f != nil {
-		_ = f.f.Close() // it may be closed already
+		_ = f.f.Close() // fails if Commit has closed the file
 	}
 	if f.dir == nil {
 		return nil

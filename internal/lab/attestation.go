@@ -18,12 +18,11 @@ const (
 	predicateProvenance = "https://slsa.dev/provenance/v0.2"
 )
 
-// WithAttestations adds to each image of the index the attestation manifest that "docker buildx
-// build --sbom --provenance" adds. The manifest is for the platform unknown/unknown, is annotated
-// with the image's digest, has a config like an image, and has an SPDX and a provenance statement
-// as layers. See
-// https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md and
-// exporter/containerimage/writer.go there.
+// WithAttestations adds an attestation manifest for each image of the index, as "docker buildx
+// build --sbom --provenance" does. The manifest has the platform unknown/unknown, the image's
+// digest as an annotation, a config like an image, and an SPDX and a provenance statement as
+// layers. See https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md
+// and exporter/containerimage/writer.go there.
 func WithAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{})
 }
@@ -34,7 +33,7 @@ func WithArtifactAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{artifact: true})
 }
 
-// attestations is the form of the attestations.
+// attestations defines the form of the attestation manifests.
 type attestations struct {
 	artifact bool
 	// smuggled are files in an additional tar layer, next to the statements.

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// Hook sees a request before the registry does. It returns true if it has answered, and false to
-// pass the request on, perhaps after a delay or with a damaged answer. Hooks are called
-// concurrently, and must return when the request's context ends.
+// Hook receives a request before the registry does. It returns true if it has sent a response. It
+// returns false to pass the request on, possibly after a delay or with a damaged response. Hooks
+// are called concurrently, and must return when the request's context ends.
 type Hook func(w http.ResponseWriter, r *http.Request) bool
 
-// Fail answers with this status and an error body in the form of the distribution specification.
+// Fail responds with this status, and with an error body as the distribution specification defines.
 func Fail(status int) Hook {
 	code := map[int]string{
 		http.StatusUnauthorized:    "UNAUTHORIZED",
@@ -37,7 +37,8 @@ func Fail(status int) Hook {
 	}
 }
 
-// RateLimit answers with 429 and a Retry-After of this duration, rounded up to seconds.
+// RateLimit responds with status 429 and a Retry-After header of this duration, rounded up to
+// seconds.
 func RateLimit(after time.Duration) Hook {
 	fail := Fail(http.StatusTooManyRequests)
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -46,13 +47,13 @@ func RateLimit(after time.Duration) Hook {
 	}
 }
 
-// Cut closes the connection without an answer, before the registry has seen the request.
+// Cut closes the connection without a response. The registry does not receive the request.
 func Cut() Hook {
 	return func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
 }
 
-// CutBody sends n bytes of the answer's body and then closes the connection. A shorter body is sent
-// in full.
+// CutBody sends n bytes of the response body and then closes the connection. A shorter body is sent
+// completely.
 func CutBody(n int64) Hook {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.(*response).cut = n
@@ -60,8 +61,8 @@ func CutBody(n int64) Hook {
 	}
 }
 
-// Corrupt inverts the byte at this offset of the answer's body: the length is right, the digest is
-// wrong.
+// Corrupt inverts the byte at this offset of the response body, so that the length is correct and
+// the digest is wrong.
 func Corrupt(offset int64) Hook {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.(*response).flip = offset
@@ -69,7 +70,7 @@ func Corrupt(offset int64) Hook {
 	}
 }
 
-// Endless answers with zeros and without a length until the client disconnects.
+// Endless sends zeros, without a Content-Length, until the client disconnects.
 func Endless() Hook {
 	zeros := make([]byte, 32<<10)
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -84,7 +85,7 @@ func Endless() Hook {
 	}
 }
 
-// Delay passes the request on after this duration. If the client has disconnected by then, it
+// Delay passes the request on after this duration. If the client has disconnected by then, Delay
 // closes the connection.
 func Delay(d time.Duration) Hook {
 	return func(_ http.ResponseWriter, r *http.Request) bool {
@@ -99,26 +100,26 @@ func Delay(d time.Duration) Hook {
 	}
 }
 
-// When applies the hook to the requests that match and passes the others on.
+// When applies the hook to the requests that match, and passes all other requests on.
 func When(match func(*http.Request) bool, hook Hook) Hook {
 	return func(w http.ResponseWriter, r *http.Request) bool { return match(r) && hook(w, r) }
 }
 
-// Times applies the hook to the first n requests and passes later requests on. Inside When it
-// counts only matching requests.
+// Times applies the hook to the first n requests, and passes later requests on. If it is inside a
+// When, it counts only the requests that match.
 func Times(n int64, hook Hook) Hook {
 	var seen atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) bool { return seen.Add(1) <= n && hook(w, r) }
 }
 
-// After passes the first n requests on and applies the hook to all later ones. With [Cut] it
-// simulates a process that is killed at request n+1.
+// After passes the first n requests on, and applies the hook to all later requests. With [Cut] it
+// simulates a client that is killed at request n+1.
 func After(n int64, hook Hook) Hook {
 	var seen atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) bool { return seen.Add(1) > n && hook(w, r) }
 }
 
-// Any calls the hooks in order until one of them answers.
+// Any calls the hooks in order until one of them sends a response.
 func Any(hooks ...Hook) Hook {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		for _, hook := range hooks {
@@ -130,7 +131,7 @@ func Any(hooks ...Hook) Hook {
 	}
 }
 
-// IsWrite matches every method except GET and HEAD.
+// IsWrite matches requests with any method except GET and HEAD.
 func IsWrite(r *http.Request) bool { return isWrite(r.Method) }
 
 // IsBlob matches requests that read a blob or check whether it exists, but not uploads.

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Edit returns a copy of an image with a changed manifest and config. It updates only the config's
-// own digest and size, so that other values may contradict each other.
+// Edit returns a copy of an image with a changed manifest and config. It updates only the digest
+// and size of the config in the manifest. Other values may contradict each other.
 func Edit(img v1.Image, change func(*v1.Manifest, *v1.ConfigFile) error) (v1.Image, error) {
 	manifest, err := img.Manifest()
 	if err != nil {
@@ -47,8 +47,8 @@ func editLast(img v1.Image, change func(layer *v1.Descriptor, diffID *v1.Hash)) 
 	})
 }
 
-// ForeignLayer makes the last layer a foreign layer, which clients must fetch from the URL. It is
-// not pushed. A registry accepts it only with ForeignURLs.
+// ForeignLayer makes the last layer a foreign layer, which clients must fetch from the URL. The
+// layer is not pushed. A registry accepts the image only with the option ForeignURLs.
 func ForeignLayer(img v1.Image, url string) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) {
 		foreign := map[types.MediaType]types.MediaType{
@@ -63,12 +63,12 @@ func ForeignLayer(img v1.Image, url string) (v1.Image, error) {
 }
 
 // LayerURLs adds URLs to the last layer, which stays an ordinary layer in the registry. Some
-// clients prefer the URLs. A registry accepts it only with ForeignURLs.
+// clients prefer the URLs. A registry accepts the image only with the option ForeignURLs.
 func LayerURLs(img v1.Image, urls ...string) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) { layer.URLs = urls })
 }
 
-// WrongDiffID replaces the diffID of the last layer by a wrong one.
+// WrongDiffID replaces the diffID of the last layer with a wrong one.
 func WrongDiffID(img v1.Image) (v1.Image, error) {
 	return editLast(img, func(_ *v1.Descriptor, diffID *v1.Hash) { *diffID = digestOf([]byte(diffID.String())) })
 }
@@ -78,11 +78,11 @@ func WrongSize(img v1.Image, off int64) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) { layer.Size += off })
 }
 
-// WithSmuggledLayer is [WithAttestations] with a tar layer next to the statements: it hides files
-// in a manifest that scanners ignore.
+// WithSmuggledLayer is [WithAttestations] with an additional tar layer next to the statements. The
+// layer hides files in a manifest that scanners ignore.
 func WithSmuggledLayer(index v1.ImageIndex, files ...File) (v1.ImageIndex, error) {
 	if len(files) == 0 {
-		return nil, errors.New("attesting an index: no files to hide")
+		return nil, errors.New("attesting an index: no files are given to hide in it")
 	}
 	return attest(index, attestations{smuggled: files})
 }

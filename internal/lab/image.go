@@ -18,7 +18,7 @@ import (
 // every run.
 var Created = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// MediaTypes is the family of media types of a manifest and its parts.
+// MediaTypes selects the media types of a manifest and its parts: OCI's or Docker's.
 type MediaTypes int
 
 const (
@@ -48,7 +48,7 @@ type ImageSpec struct {
 	GoBinaryPath string
 	// Layers are further layers, lowest first.
 	Layers [][]File
-	// Files is one more layer on top. Default: no such layer.
+	// Files are the files of an additional layer on top. Default: no such layer.
 	Files []File
 
 	Env    []string // "NAME=value"
@@ -57,7 +57,7 @@ type ImageSpec struct {
 
 	// Compression is the compression of every layer. Default: Gzip.
 	Compression Compression
-	// MediaTypes is the family. Default: OCI. Docker has no Zstd.
+	// MediaTypes selects the media types. Default: OCI. Docker's media types do not support Zstd.
 	MediaTypes MediaTypes
 }
 
@@ -150,14 +150,14 @@ func (m MediaTypes) layer(c Compression) (types.MediaType, error) {
 	}
 	mediaType, ok := known[m][c]
 	if !ok {
-		return "", errors.New("no media type for this compression")
+		return "", errors.New("these media types do not support this compression")
 	}
 	return mediaType, nil
 }
 
-// assemble makes an image from a manifest and the blobs that it names, and sets the digest and size
-// of the config. It checks nothing else, so that it can build the content of a hostile registry
-// too.
+// assemble makes an image from a manifest and the blobs that the manifest names, and sets the
+// digest and size of the config. It does not check anything else, so that it can also build the
+// content of a hostile registry.
 func assemble(manifest v1.Manifest, config []byte, blobs map[v1.Hash][]byte) (v1.Image, error) {
 	manifest.Config.Digest = digestOf(config)
 	manifest.Config.Size = int64(len(config))
@@ -168,7 +168,7 @@ func assemble(manifest v1.Manifest, config []byte, blobs map[v1.Hash][]byte) (v1
 	return partial.CompressedToImage(&core{manifest: manifest, raw: raw, config: config, blobs: blobs})
 }
 
-// core is an image in memory: the bytes that a registry would hold.
+// core is an image in memory: the manifest and the blobs as a registry stores them.
 type core struct {
 	manifest v1.Manifest
 	raw      []byte
@@ -193,8 +193,8 @@ func (c *core) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 }
 
 // blobLayer is one layer of core. Its digest, media type and diffID come from the manifest and
-// config, true or not, as for an image in a registry. Its size is the real size of the blob if the
-// blob exists, because a wrong size could not be pushed.
+// config, even if they are wrong, as for an image in a registry. Its size is the real size of the
+// blob if the blob exists, because a blob with a wrong size cannot be pushed.
 type blobLayer struct {
 	image *core
 	index int
@@ -208,7 +208,7 @@ func (l *blobLayer) Descriptor() (*v1.Descriptor, error) { desc := l.desc(); ret
 func (l *blobLayer) Compressed() (io.ReadCloser, error) {
 	blob, ok := l.image.blobs[l.desc().Digest]
 	if !ok {
-		return nil, fmt.Errorf("the layer %s has no content here, only URLs", l.desc().Digest)
+		return nil, fmt.Errorf("layer %s has only URLs, and its content is not in this image", l.desc().Digest)
 	}
 	return io.NopCloser(bytes.NewReader(blob)), nil
 }

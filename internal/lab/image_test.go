@@ -278,7 +278,7 @@ func TestURLsAreRefusedUnlessAllowed(t *testing.T) {
 			spec.MediaTypes = family
 			spec.OSRelease = "debian 12"
 			img := must(hostile(build(t, spec)))(t)
-			// Docker's handler checks the URLs of foreign layers only.
+			// For Docker manifests, the registry checks only the URLs of foreign layers.
 			if name == "foreign" || family == lab.OCI {
 				if _, err := start(t, lab.Options{}).Push(t.Context(), "app:1", img); err == nil || !strings.Contains(err.Error(), "invalid URL") {
 					t.Errorf("%s %d: got %v, want a refusal", name, family, err)

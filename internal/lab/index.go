@@ -11,8 +11,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Index lists the images in this order, each with the platform in its config. It is a Docker
-// manifest list if there are images and all are Docker images, and an OCI index otherwise.
+// Index makes an index of the images in this order. The platform of each image comes from its
+// config. If all images are Docker images, the index is a Docker manifest list, otherwise an OCI
+// index.
 func Index(images ...v1.Image) (v1.ImageIndex, error) {
 	mediaType := types.DockerManifestList
 	if len(images) == 0 {
@@ -36,7 +37,7 @@ func Index(images ...v1.Image) (v1.ImageIndex, error) {
 	return fix(mutate.AppendManifests(mutate.IndexMediaType(empty.Index, mediaType), children...))
 }
 
-// fix computes the index once, so that it can be used concurrently and errors appear early.
+// fix computes the index now, so that the result can be used concurrently and errors appear early.
 func fix(index v1.ImageIndex) (v1.ImageIndex, error) {
 	if _, err := index.Digest(); err != nil {
 		return nil, fmt.Errorf("building an index: %w", err)

@@ -12,26 +12,26 @@ import (
 // Request is one request that reached a registry.
 type Request struct {
 	Method string
-	Path   string // of the URL, without the query
-	Query  string // of the URL, raw
-	// Header has the headers of the client, including credentials.
+	Path   string // path of the URL, without the query
+	Query  string // raw query of the URL
+	// Header has the headers that the client sent, including credentials.
 	Header http.Header
-	// Status is the status of the answer, or 0 if the connection was cut before an answer.
+	// Status is the status of the response, or 0 if the connection was cut before a response.
 	Status int
 	// BytesIn and BytesOut count the transferred bytes of the request body and the response body.
 	BytesIn, BytesOut int64
 }
 
-// IsWrite reports whether the request could have changed the registry: its method is neither GET
-// nor HEAD.
+// IsWrite reports whether the request may have changed the registry, because its method is neither
+// GET nor HEAD.
 func (r Request) IsWrite() bool { return isWrite(r.Method) }
 
 // String returns "METHOD path status", for messages.
 func (r Request) String() string { return fmt.Sprintf("%s %s %d", r.Method, r.Path, r.Status) }
 
 // Requests returns all requests since the start or the last reset, in the order of their arrival. A
-// request in progress is included, with its current status and byte counts: everything that a
-// client has received is already in the record.
+// request in progress is included, with its current status and byte counts. Bytes are counted
+// before the client receives them.
 func (r *Registry) Requests() []Request { return r.journal.snapshot() }
 
 // Writes returns the requests with a method other than GET and HEAD, including failed ones.
@@ -78,8 +78,8 @@ type journal struct {
 	requests []*Request
 }
 
-// begin records a request and returns the writer for its answer. It also counts the bytes read from
-// the request's body.
+// begin records a request and returns the writer for its response. It also counts the bytes that
+// are read from the request body.
 func (j *journal) begin(w http.ResponseWriter, req *http.Request) *response {
 	entry := &Request{Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery, Header: req.Header.Clone()}
 	j.mu.Lock()
@@ -105,7 +105,7 @@ func (j *journal) reset() {
 	j.requests = nil
 }
 
-// requestBody counts the bytes that are read from it.
+// requestBody is a request body that counts the bytes read from it.
 type requestBody struct {
 	io.ReadCloser
 	journal *journal
@@ -120,16 +120,17 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// response updates the record before it writes to the client, so that a client never knows more
-// than the record. It also applies the faults that happen inside a body.
+// response writes a response and records it. It updates the record before it writes to the client,
+// so that the record has everything that a client has received. It also applies the faults inside a
+// body.
 type response struct {
 	http.ResponseWriter
 	journal *journal
 	entry   *Request
 	status  int
 	written int64
-	cut     int64 // cut the connection after this many bytes; -1: never
-	flip    int64 // send the byte at this offset inverted; -1: none
+	cut     int64 // cut the connection after this many bytes; -1 means never
+	flip    int64 // invert the byte at this offset; -1 means none
 }
 
 func (w *response) WriteHeader(status int) {
@@ -160,7 +161,7 @@ func (w *response) Write(p []byte) (int, error) {
 	w.journal.mu.Unlock()
 	n, err := w.ResponseWriter.Write(p)
 	if cut {
-		// Without the flush the client would see no answer at all.
+		// Without the flush, the client would not receive any part of the response.
 		_ = http.NewResponseController(w.ResponseWriter).Flush()
 		panic(http.ErrAbortHandler)
 	}
@@ -170,7 +171,8 @@ func (w *response) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// finish records the status that net/http sends if the handler set none.
+// finish records the status 200 if the handler did not set a status, because net/http then sends
+// 200.
 func (w *response) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)

@@ -25,30 +25,30 @@ const (
 	Uncompressed                    // a plain tar archive
 )
 
-// File is one entry of a layer. The path is written to the archive as it is, without a leading
-// slash. Missing parent folders are added.
+// File is one entry of a layer. The path has no leading slash and is written to the archive
+// unchanged. Missing parent folders are added.
 type File struct {
 	Path string
 	// Content is the content of a regular file.
 	Content string
-	// Zeros makes it a file of this many zero bytes instead. It needs no memory and compresses to
-	// almost nothing.
+	// Zeros is the number of zero bytes in the file, instead of Content. Such a file needs almost
+	// no memory, and almost no space after compression.
 	Zeros int64
-	// Mode is the permission bits. Default: 0644, or 0755 for a folder.
+	// Mode has the permission bits. Default: 0644, or 0755 for a folder.
 	Mode int64
-	// Link makes it a symbolic link to this target, HardLink a hard link to a path of the image,
-	// Dir a folder.
+	// Link makes the entry a symbolic link to this target, HardLink makes it a hard link to this
+	// path of the image, and Dir makes it a folder.
 	Link, HardLink string
 	Dir            bool
 }
 
-// Whiteout deletes a path of the lower layers.
+// Whiteout returns an entry that deletes a path of the lower layers.
 func Whiteout(p string) File {
 	dir, base := path.Split(p)
 	return File{Path: dir + ".wh." + base}
 }
 
-// Opaque hides the content of a folder in the lower layers.
+// Opaque returns an entry that hides the content of a folder in the lower layers.
 func Opaque(dir string) File { return File{Path: path.Join(dir, ".wh..wh..opq")} }
 
 // buildLayer packs files in their order. It returns the blob and its diffID, the digest of the
@@ -80,8 +80,8 @@ func buildLayer(files []File, c Compression) (blob []byte, diffID v1.Hash, err e
 	return out.Bytes(), v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
-// addFolders adds the missing parent folders of name. It skips a path that leaves the archive,
-// because such a path is intended.
+// addFolders adds the missing parent folders of name. It does nothing for a path that leaves the
+// archive with "..": tests use such paths on purpose.
 func addFolders(archive *tar.Writer, have map[string]bool, name string) error {
 	if strings.Contains("/"+name+"/", "/../") {
 		return nil
@@ -137,7 +137,7 @@ func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
 	case Gzip:
 		return gzip.NewWriter(w), nil
 	case Zstd:
-		// With several threads, the frames could depend on the machine.
+		// With several threads, the compressed frames could differ between machines.
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	case Uncompressed:
 		return plain{w}, nil

@@ -14,12 +14,13 @@ import (
 // Deb is an installed Debian package.
 type Deb struct {
 	Name, Version string
-	// Source is the source package as dpkg writes it, "openssl" or "openssl (3.0.1-1)". Empty means
-	// that it has the name of the package.
+	// Source is the source package as dpkg writes it, "openssl" or "openssl (3.0.1-1)". Default:
+	// the name of the package.
 	Source string
 	// Arch is dpkg's name of the architecture. Default: the architecture of the image.
 	Arch string
-	// License is the short name in the package's copyright file. Default: no such file.
+	// License is the short name of the license in the package's copyright file. Default: no such
+	// file.
 	License string
 	// Files are further files of the package, with their checksums in the database.
 	Files []File
@@ -92,8 +93,8 @@ func osRelease(release string) []File {
 	}
 }
 
-// RemoveOSRelease returns a layer that hides the image's distribution. Without it, advisories of
-// the distribution are not matched.
+// RemoveOSRelease returns a layer that deletes os-release. The distribution is then unknown, so the
+// advisories of the distribution are not matched.
 func RemoveOSRelease() []File {
 	return []File{Whiteout("etc/os-release"), Whiteout("usr/lib/os-release")}
 }

@@ -24,15 +24,15 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 
-	// The drivers, the cache and the access controller register themselves.
+	// These packages register the storage drivers, the cache and the access controller.
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 )
 
-// Options describe the registry to start. The zero value is an anonymous, writable registry in
-// memory with the defaults of a production one. It refuses manifests with missing blobs, indexes
-// with missing children, layers with URLs, and deletions.
+// Options describe the registry to start. The zero value is a registry in memory that anyone can
+// read and write, with the defaults of a production registry. It refuses manifests with missing
+// blobs, indexes with missing children, layers with URLs, and deletions.
 type Options struct {
 	// Dir is the folder for the content, which another registry can use later. Empty keeps the
 	// content in memory.
@@ -40,14 +40,14 @@ type Options struct {
 	// User and Password enable basic authentication against an htpasswd file. With an empty User,
 	// anyone can read and write.
 	User, Password string
-	// ReadOnly is the registry's maintenance mode: it answers every write with 405. Such a registry
-	// has content only through Dir.
+	// ReadOnly sets the registry's maintenance mode: the response to every write is 405. Use Dir to
+	// give such a registry content.
 	ReadOnly bool
 	// Delete allows deleting manifests, tags and blobs.
 	Delete bool
 	// ForeignURLs accepts manifests with layers that point to URLs.
 	ForeignURLs bool
-	// Hook sees each request before the registry does. Default: no hook.
+	// Hook receives each request before the registry does. Default: no hook.
 	Hook Hook
 }
 
@@ -78,8 +78,8 @@ func (r *Registry) enter() bool {
 	return true
 }
 
-// quiet silences the registry's log. The registry always logs to the standard logger of logrus,
-// which is global to the process.
+// quiet turns off the registry's log. The registry always logs to the standard logger of logrus,
+// which is shared by the whole process.
 var quiet = sync.OnceFunc(func() { logrus.SetLevel(logrus.PanicLevel) })
 
 // StartRegistry serves a new registry over plain HTTP on a free port of 127.0.0.1. Several
@@ -127,7 +127,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 			"delete":   {"enabled": opts.Delete},
 			"redirect": {"disable": true},
 			"maintenance": {
-				// The purger would outlive the test and has nothing to purge.
+				// The purger for old uploads would keep running after the test.
 				"uploadpurging": map[any]any{"enabled": false},
 				"readonly":      map[any]any{"enabled": opts.ReadOnly},
 			},
@@ -144,7 +144,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 	}
 	if opts.User == "" {
 		if opts.Password != "" {
-			return nil, errors.New("password without a user name")
+			return nil, errors.New("Options has a Password and no User")
 		}
 		return config, nil
 	}
@@ -160,14 +160,15 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 	return config, nil
 }
 
-// newApp returns an error if the registry panics, as it does for an invalid configuration.
+// newApp makes the registry. The registry panics on an invalid configuration; newApp returns an
+// error instead.
 func newApp(config *configuration.Configuration) (app *handlers.App, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("configuring the registry: %v", p)
 		}
 	}()
-	// The registry lives until Close, not as long as a call.
+	// The registry runs until Close, so its context must not end with a call.
 	return handlers.NewApp(context.Background(), config), nil
 }
 
@@ -189,11 +190,11 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 // Host is the registry's address, "127.0.0.1:<port>". Clients use plain HTTP for such an address.
 func (r *Registry) Host() string { return r.host }
 
-// Ref completes "repository", "repository:tag" or "repository@digest" to a reference in this
-// registry.
+// Ref returns the reference in this registry for "repository", "repository:tag" or
+// "repository@digest".
 func (r *Registry) Ref(path string) string { return r.host + "/" + strings.TrimPrefix(path, "/") }
 
-// SetHook replaces the hook for future requests. nil removes it.
+// SetHook replaces the hook for future requests. Nil removes the hook.
 func (r *Registry) SetHook(hook Hook) {
 	if hook == nil {
 		r.hook.Store(nil)
@@ -246,8 +247,8 @@ func (r *Registry) DockerConfig() ([]byte, error) {
 }
 
 // Push writes an image, index or manifest to "repository:tag" or "repository@digest" in this
-// registry, with its credentials, and returns the digest reference. Its requests are recorded like
-// any other.
+// registry, with the registry's credentials, and returns the digest reference. The requests of Push
+// are recorded, too.
 func (r *Registry) Push(ctx context.Context, path string, what remote.Taggable) (name.Digest, error) {
 	return Push(ctx, r.Ref(path), what, remote.WithAuth(r.Authenticator()))
 }

@@ -16,7 +16,7 @@ const (
 
 // WithSOCI makes an index of the images as "soci convert" does: each image names its SOCI index
 // in an annotation, and the index lists the SOCI indexes after the images, for the same platforms.
-// The tables of contents in them are placeholders. See
+// The tables of contents in the SOCI indexes are placeholders. See
 // https://github.com/awslabs/soci-snapshotter/blob/main/docs/soci-index-manifest-v2.md
 func WithSOCI(images ...v1.Image) (v1.ImageIndex, error) {
 	var converted, indexes []mutate.IndexAddendum

@@ -1,12 +1,12 @@
 // Package names gives every image repository one spelling, so that names can be compared as text.
 //
-// [Normalize] rewrites a reference before it is used, so that it still reaches the same registry.
+// [Normalize] rewrites a reference for requests: the new spelling reaches the same registry.
 // [Canonical] returns the name for comparisons: different addresses of one registry become equal.
-// [Pattern] rewrites a pattern over canonical names. [Spellings] lists the other spellings of a
-// canonical name that a pattern with a wildcard in its host may match.
+// [Pattern] returns a pattern in the form that is compared with canonical names. [Spellings] lists
+// the other spellings of a canonical name that a pattern with a wildcard in its host may match.
 //
-// The package does not resolve names. So a registry that has a second DNS name, or is also used by
-// IP address, has several names.
+// The package does not resolve DNS names. So a registry with a second DNS name, or one that is also
+// used by its IP address, still has several names.
 package names
 
 import (
@@ -29,12 +29,12 @@ const wireDockerHub = "index.docker.io"
 // hubHosts are the hosts that serve Docker Hub.
 var hubHosts = []string{DockerHub, wireDockerHub, "registry-1.docker.io", "registry.hub.docker.com"}
 
-// loopbackHosts are the usual names of this machine. isLoopback accepts more.
+// loopbackHosts are the most common names of this machine. isLoopback accepts further names.
 var loopbackHosts = []string{"localhost", "127.0.0.1", "[::1]"}
 
 const loopback = "localhost"
 
-// Transports of images outside registries, the same as in gate.Transport.
+// Transports are the transports of images outside registries, as in gate.Transport.
 var (
 	pathTransports = []string{"oci", "oci-archive", "docker-archive"}
 	transports     = append([]string{daemon}, pathTransports...)
@@ -57,13 +57,13 @@ func cutTransport(name string) (transport, rest string, local bool) {
 	return transport, rest, ok && slices.Contains(transports, transport)
 }
 
-// Canonical returns the name of a repository for comparisons with other names and with patterns. It
-// is idempotent.
+// Canonical returns the name of a repository for comparisons with other names and with patterns.
+// Canonical is idempotent.
 //
 // For a registry, the host is in lower case, without a trailing dot and without the ports 80 and
 // 443. All hosts of Docker Hub become docker.io, and all loopback addresses become localhost. A
 // name without a registry is on Docker Hub, where "library/" is added to a name of one element. For
-// other transports, the transport is part of the name: "oci:builds/app".
+// an image outside registries, the transport is part of the name: "oci:builds/app".
 func Canonical(name string) string {
 	if transport, rest, local := cutTransport(name); local {
 		if transport == daemon {
@@ -98,8 +98,8 @@ func isHost(component string) bool {
 	return strings.ContainsAny(component, ".:") || lower(component) == loopback
 }
 
-// join joins a host and a repository. If the host looks like a transport, the prefix is kept, so
-// that "docker://oci:5000/app" and the folder "oci:5000/app" differ.
+// join joins a host and a repository. If the host looks like a transport, the prefix "docker://" is
+// kept, so that the repository "docker://oci:5000/app" and the folder "oci:5000/app" differ.
 func join(host, repository string) string {
 	if name := host + "/" + repository; !IsLocal(name) {
 		return name
@@ -138,8 +138,8 @@ func canonicalHost(host string) string {
 	return host
 }
 
-// canonicalPort removes the default ports 80 and 443. A host of one label always keeps a port;
-// otherwise it would be a repository on Docker Hub.
+// canonicalPort returns ":" and the port, or "" for the default ports 80 and 443. A host of one
+// label always has a port, because without a port it would look like a repository on Docker Hub.
 func canonicalPort(host, port string) string {
 	port = trimZeros(port)
 	switch {
@@ -164,8 +164,9 @@ func IsLoopback(s string) bool {
 	return isLoopback(strings.TrimRight(host, "."))
 }
 
-// isLoopback includes the unspecified addresses, which connect to this machine, and the names below
-// localhost: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+// isLoopback reports whether a host is this machine. It accepts the unspecified addresses, because
+// they connect to this machine, and the names below localhost:
+// https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 func isLoopback(host string) bool {
 	if host == loopback || strings.HasSuffix(host, "."+loopback) {
 		return true
@@ -180,14 +181,14 @@ func splitPort(s string) (host, port string) {
 		host, port, _ = strings.Cut(rest, "]")
 		return host, strings.TrimPrefix(port, ":")
 	}
-	if strings.Count(s, ":") > 1 { // an IPv6 address
+	if strings.Count(s, ":") > 1 { // an IPv6 address without brackets
 		return s, ""
 	}
 	host, port, _ = strings.Cut(s, ":")
 	return host, port
 }
 
-// lower folds only ASCII letters, as DNS does.
+// lower converts ASCII letters to lower case. It leaves other letters unchanged, as DNS does.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -199,8 +200,8 @@ func lower(s string) string {
 }
 
 // Pattern returns the canonical form of a pattern over names. "*" matches any run of characters.
-// The rules of [Canonical] apply unless the host has a wildcard. A pattern without a registry is
-// about Docker Hub, like a reference; if it begins with a wildcard, it is about all registries.
+// The rules of [Canonical] apply unless the host has a wildcard. Like a reference, a pattern
+// without a registry means Docker Hub. A pattern that begins with a wildcard means all registries.
 func Pattern(pattern string) string {
 	if transport, rest, local := cutTransport(pattern); local {
 		if transport == daemon {
@@ -236,15 +237,15 @@ func cleanPathPattern(p string) string {
 	if !strings.Contains(p, "*") {
 		return cleanPath(p)
 	}
-	// "./*" must not become "*", which matches more.
+	// "./*" must not become "*", because "*" also matches absolute paths.
 	if rest, ok := strings.CutPrefix(p, "./"); ok && !strings.HasPrefix(rest, "*") {
 		return rest
 	}
 	return p
 }
 
-// Spellings returns the spellings of a canonical name that are compared with patterns with a
-// wildcard in the host or port. The canonical name comes first.
+// Spellings returns the possible spellings of a canonical name, for comparison with a pattern that
+// has a wildcard in its host or port. The canonical name comes first.
 func Spellings(canonical string) []string {
 	out := []string{canonical}
 	host, repository, ok := strings.Cut(canonical, "/")
@@ -282,9 +283,9 @@ func Spellings(canonical string) []string {
 // a trailing dot, without leading zeros in the port, and without port 443 after a DNS name. The
 // rest of the reference is unchanged.
 //
-// It rejects names that a resolver, an HTTP client or a registry may read as another name: letters
-// outside ASCII, numeric hosts that are not addresses, empty ports, and the path elements "", "."
-// and "..".
+// Normalize rejects names that a resolver, an HTTP client or a registry may read as another name:
+// letters outside ASCII, numeric hosts that are not IP addresses, empty ports, and the path
+// elements "", "." and "..".
 func Normalize(ref string) (string, error) {
 	host, rest, ok := strings.Cut(ref, "/")
 	if !ok || !isHost(host) {
@@ -314,7 +315,7 @@ func checkPath(rest string) error {
 func NormalizeHost(s string) (string, error) {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f {
-			return "", errors.New("characters that are not printable ASCII: write an international name in its xn-- form")
+			return "", errors.New("the host name contains characters that are not printable ASCII: write an international name in its xn-- form")
 		}
 	}
 	host, port := splitPort(lower(s))
@@ -327,7 +328,7 @@ func NormalizeHost(s string) (string, error) {
 		return "", err
 	}
 	if strings.HasSuffix(s, ":") {
-		return "", errors.New("empty port")
+		return "", errors.New("the port is empty")
 	}
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
@@ -342,9 +343,9 @@ func NormalizeHost(s string) (string, error) {
 	_, notAddress := netip.ParseAddr(host)
 	switch {
 	case !bracketed && !isHost(host):
-		port = cmp.Or(port, "443") // or the host would be part of the repository
+		port = cmp.Or(port, "443") // without a port, the host would be read as part of the repository
 	case port == "443" && notAddress != nil && !isLoopback(host):
-		port = "" // plain HTTP is never used for a DNS name on this port
+		port = "" // the client always uses TLS for a DNS name on port 443
 	}
 	if bracketed {
 		host = "[" + host + "]"
@@ -360,20 +361,20 @@ func checkHost(host string, bracketed bool) error {
 	addr, err := netip.ParseAddr(host)
 	switch {
 	case bracketed && (err != nil || !addr.Is6() || addr.Zone() != ""):
-		return errors.New("not an IPv6 address")
+		return errors.New("the text in brackets is not an IPv6 address")
 	case !bracketed && strings.Contains(host, ":"):
-		return errors.New("several colons: write an IPv6 address in brackets")
+		return errors.New("the host has several colons: write an IPv6 address in brackets")
 	case err == nil:
 		return nil
 	case strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-_") != "":
-		return errors.New("invalid character in the host name")
+		return errors.New("the host name contains an invalid character")
 	}
 	labels := strings.Split(host, ".")
 	if slices.Contains(labels, "") {
-		return errors.New("empty label in the host name")
+		return errors.New("the host name has an empty label")
 	}
 	if last := labels[len(labels)-1]; isNumeric(last) {
-		return errors.New("neither an IP address nor a DNS name")
+		return errors.New("the host is neither an IP address nor a DNS name")
 	}
 	return nil
 }

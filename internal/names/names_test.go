@@ -113,8 +113,8 @@ func TestAmbiguousNamesAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzCanonical checks that Canonical is idempotent and agrees with Normalize, and that Canonical
-// maps every spelling from Spellings back to the name.
+// FuzzCanonical checks that Canonical is idempotent and agrees with Normalize. It also checks that
+// Canonical maps every spelling from Spellings back to the canonical name.
 func FuzzCanonical(f *testing.F) {
 	for _, s := range []string{"nginx", "ghcr.io/team/app", "LOCALHOST:05000/a/b", "[::1]:5000/a", "oci:x/y", "docker://oci:5000/a", "docker.io./a", "::1/a"} {
 		f.Add(s)

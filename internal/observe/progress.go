@@ -31,12 +31,12 @@ type Options struct {
 }
 
 // New returns the display that writes to w: a bar on a terminal, plain lines elsewhere, JSON lines
-// if the format is json. The caller must call stop once to end it.
+// if the format is json. The caller must call stop once, at the end of the run.
 func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 	format := o.Format
 	switch {
 	case format != "text" && format != "json" && format != "":
-		return nil, nil, fmt.Errorf("log format %q: the format must be text or json", format)
+		return nil, nil, fmt.Errorf("invalid log format %q: the format must be text or json", format)
 	case o.Quiet:
 		return gate.NoProgress{}, func() {}, nil
 	case format == "json":
@@ -49,8 +49,8 @@ func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }, now: o.Now, redact: o.Redact}, func() {}, nil
 }
 
-// printable sanitizes the values of a log line. The JSON encoder does not escape C1 characters,
-// bidirectional characters and CI command markers.
+// printable sanitizes the values of a log line, because the JSON encoder does not escape C1
+// characters, bidirectional characters and CI command markers.
 func printable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindString {
 		a.Value = slog.StringValue(report.Sanitize(a.Value.String()))
@@ -100,10 +100,10 @@ type lines struct {
 	moved  map[gate.Step]map[string]int64 // by blob
 }
 
-// key identifies a step for its bytes: they are reported without the subject.
+// key returns the part of a step that identifies it in calls of Bytes, which have no subject.
 func key(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.Stage} }
 
-// Start writes a line when the step is done.
+// Start begins a step. The returned function ends the step and writes its line.
 func (l *lines) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
 	began := l.now()
 	l.mu.Lock()
@@ -124,7 +124,7 @@ func (l *lines) Start(ctx context.Context, step gate.Step) (context.Context, fun
 	}
 }
 
-// Bytes counts towards the current step of the image and stage.
+// Bytes records the transferred bytes of a blob for the current step of the image and stage.
 func (l *lines) Bytes(step gate.Step, blob string, done, _ int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,8 +137,8 @@ func (l *lines) Bytes(step gate.Step, blob string, done, _ int64) {
 	l.moved[key(step)][blob] = done
 }
 
-// bar is one line on a terminal. It shows the stage and its object, and for pull and push the
-// progress of all blobs together.
+// bar is a progress bar, one line on a terminal. It shows the stage and its subject. For pull and
+// push, it shows the progress of all blobs together.
 type bar struct {
 	w             io.Writer
 	mu            sync.Mutex
@@ -163,7 +163,7 @@ func (b *bar) Start(ctx context.Context, step gate.Step) (context.Context, func(
 	defer b.mu.Unlock()
 	most := int64(-1) // the total is unknown
 	if stage == gate.Pull || stage == gate.Push {
-		most = 1 // until the first bytes arrive
+		most = 1 // a placeholder until the first bytes arrive
 		clear(b.moved)
 		clear(b.totals)
 	}
@@ -180,7 +180,7 @@ func (b *bar) Bytes(step gate.Step, blob string, done, total int64) {
 	stage := step.Stage
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current == nil || b.stage != stage { // a download without a stage of its own
+	if b.current == nil || b.stage != stage { // bytes can arrive without a call of Start
 		b.show(stage, total, fmt.Sprintf("%-8s", stage))
 	}
 	b.moved[blob], b.totals[blob] = done, total
@@ -188,7 +188,8 @@ func (b *bar) Bytes(step gate.Step, blob string, done, total int64) {
 	for k := range b.moved {
 		moved, all = moved+b.moved[k], all+b.totals[k]
 	}
-	// A full bar cannot continue, and another blob may follow.
+	// The maximum is one more than the known bytes, because a full bar cannot continue if another
+	// blob follows.
 	b.current.ChangeMax64(max(all, moved) + 1)
 	_ = b.current.Set64(moved) // a display error must not stop the run
 }

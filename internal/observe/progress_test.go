@@ -34,11 +34,11 @@ func TestBarGoesOnAfterAFullBlob(t *testing.T) {
 	}
 }
 
-// hostile is text that terminals and CI systems would act on.
+// hostile contains sequences that terminals and CI systems interpret as commands.
 const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
 
-// TestNoLogLineIsACommand checks that neither format of the log passes on text that a terminal or a
-// CI system would act on.
+// TestNoLogLineIsACommand checks that both log formats remove sequences that a terminal or a CI
+// system would interpret as commands.
 func TestNoLogLineIsACommand(t *testing.T) {
 	bad := regexp.MustCompile("\x1b|[\u0080-\u009f\u202a-\u202e\u2066-\u2069\r]|(?m)^\\s*::|##")
 	for _, format := range []string{"json", "text"} {

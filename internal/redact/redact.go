@@ -54,7 +54,7 @@ func redactURL(a string) string {
 	case strings.Contains(host, "@"):
 		a = hidden + a[strings.LastIndex(host, "@"):]
 	case strings.Trim(port, "0123456789") != "" && strings.Contains(a, "@"):
-		a = hidden + a[strings.LastIndex(a, "@"):] // a password with a slash
+		a = hidden + a[strings.LastIndex(a, "@"):] // the password contains a slash
 	}
 	if address, query, ok := strings.Cut(a, "?"); ok && query != "" {
 		a = address + "?" + hidden
@@ -64,16 +64,16 @@ func redactURL(a string) string {
 
 // secretForms match text that can only be a secret.
 var secretForms = []*regexp.Regexp{
-	regexp.MustCompile(`-----BEGIN |PRIVATE KEY|AGE-SECRET-KEY-|LS0tLS1CRUdJTi`), // the last is the first in base64
-	regexp.MustCompile(`GSM49|hkiG9w0B|AwBQYDK2Vw|IBAAKC[A-Z]`),                  // the object identifiers of keys in base64 of DER
+	regexp.MustCompile(`-----BEGIN |PRIVATE KEY|AGE-SECRET-KEY-|LS0tLS1CRUdJTi`), // LS0t... is "-----BEGIN" in base64
+	regexp.MustCompile(`GSM49|hkiG9w0B|AwBQYDK2Vw|IBAAKC[A-Z]`),                  // object identifiers of keys, as base64 of DER
 	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ`),                            // a JSON Web Token
 	regexp.MustCompile(`\b(gh[pousr]_|github_pat_|glpat-|xox[abp]-|hvs\.|AKIA)[A-Za-z0-9_-]{12,}`),
 }
 
-// encoded matches possible base64: a part of a value, or the whole value.
+// encoded matches text that may be base64: a long part of a value, or the whole value.
 var encoded = regexp.MustCompile(`[A-Za-z0-9+_-]{36,}|^[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}$`)
 
-// MaxName is the maximum length in bytes of a name. No path is longer, so a longer value is a
+// MaxName is the maximum length in bytes of a name. Paths are never longer, so a longer value is a
 // document.
 const MaxName = 4096
 
@@ -84,7 +84,7 @@ func IsSecret(v string) bool {
 			return true
 		}
 	}
-	_, named, _ := strings.Cut(v, "=") // as in json=FILE
+	_, named, _ := strings.Cut(v, "=") // for values such as json=FILE
 	if strings.ContainsAny(v, "\r\n") || len(v) > MaxName ||
 		strings.HasPrefix(strings.TrimLeft(v, "- "), "{") || strings.HasPrefix(strings.TrimLeft(named, " "), "{") {
 		return true
@@ -97,9 +97,9 @@ func IsSecret(v string) bool {
 	return false
 }
 
-// isRandom distinguishes base64 from words and hexadecimal digests by how often the kind of
-// character changes: three times in five characters in base64, less than two in CamelCase words
-// with numbers.
+// isRandom reports whether a text looks like base64, and not like words or a hexadecimal digest. It
+// counts how often the kind of character changes: three times in five characters in base64, less
+// than twice in CamelCase words with numbers.
 func isRandom(s string) bool {
 	changes, kinds := 0, map[int]int{}
 	last := -1

@@ -2,8 +2,7 @@ package redact
 
 import "testing"
 
-// TestTextHasNoSecret checks that Text removes credentials in URLs and the given secrets, and
-// nothing else.
+// TestTextHasNoSecret checks that Text removes only credentials in URLs and the given secrets.
 func TestTextHasNoSecret(t *testing.T) {
 	for in, want := range map[string]string{
 		"nothing to hide":                                       "nothing to hide",
@@ -19,8 +18,8 @@ func TestTextHasNoSecret(t *testing.T) {
 	}
 }
 
-// TestIsSecret checks that keys, tokens and documents are secrets, and that names of files and
-// references are not.
+// TestIsSecret checks that keys, tokens and documents count as secrets, and that file names and
+// image references do not.
 func TestIsSecret(t *testing.T) {
 	for value, want := range map[string]bool{
 		"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----":   true,

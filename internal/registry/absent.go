@@ -14,10 +14,10 @@ import (
 
 // IsAbsent reports whether reading a tag failed because the tag does not exist.
 //
-// Some registries answer 401 or 403 for a tag or repository that does not exist: Artifactory, GHCR,
-// Harbor. Then the list of tags decides: the tag is absent if the complete list does not have it,
-// or if the repository does not exist. If the list is unreadable as well, the error names both
-// requests.
+// Some registries respond with 401 or 403 if a tag or repository does not exist: Artifactory, GHCR,
+// Harbor. IsAbsent then reads the list of tags: the tag is absent if the complete list does not
+// contain it, or if the repository does not exist. If the list is unreadable, too, the error names
+// both requests.
 //
 // For a nil err and for any other failure, absent is false and the error is err.
 func IsAbsent(ctx context.Context, tag name.Tag, err error, opts ...remote.Option) (absent bool, _ error) {
@@ -33,15 +33,15 @@ func IsAbsent(ctx context.Context, tag name.Tag, err error, opts ...remote.Optio
 	case status(listErr) == http.StatusNotFound:
 		return true, nil
 	case listErr != nil:
-		return false, fmt.Errorf("%w; the list of tags would tell whether it exists: GET /v2/%s/tags/list: %w", err, tag.RepositoryStr(), listErr)
+		return false, fmt.Errorf("%w; cannot read the list of tags to find out whether the tag exists: GET /v2/%s/tags/list: %w", err, tag.RepositoryStr(), listErr)
 	case slices.Contains(tags, tag.TagStr()):
 		return false, err
 	}
 	return true, nil
 }
 
-// IsBeforeFirstPush reports whether a request was refused because the repository does not exist:
-// err is a 401 or 403, and the list of tags is a 404.
+// IsBeforeFirstPush reports whether a request was refused because the repository does not exist
+// yet. That is so if err is a 401 or 403, and the request for the list of tags returns 404.
 func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opts ...remote.Option) bool {
 	if s := status(err); s != http.StatusUnauthorized && s != http.StatusForbidden {
 		return false
@@ -74,10 +74,10 @@ func listTags(ctx context.Context, repo name.Repository, opts []remote.Option) (
 		}
 		out = append(out, page.Tags...)
 	}
-	return nil, fmt.Errorf("the list has more than %d pages", maxTagPages)
+	return nil, fmt.Errorf("the list of tags has more than %d pages", maxTagPages)
 }
 
-// status returns the HTTP status of an error, or 0 if it has none.
+// status returns the HTTP status of an error by the registry client, or 0 for any other error.
 func status(err error) int {
 	var e *transport.Error
 	if errors.As(err, &e) {
@@ -86,5 +86,5 @@ func status(err error) int {
 	return 0
 }
 
-// IsNotFound reports whether a registry answered 404.
+// IsNotFound reports whether err is a response of the registry with status 404.
 func IsNotFound(err error) bool { return status(err) == http.StatusNotFound }

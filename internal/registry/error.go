@@ -13,17 +13,17 @@ import (
 // Side is one of the two registries of a promotion.
 type Side string
 
-// The sides.
+// These are the two sides.
 const (
 	Staging  Side = "staging"
 	Approved Side = "approved"
 )
 
-// Error means that a registry failed, refused the request, or sent an invalid answer. Retrying may
-// help.
+// Error means that a registry failed, refused the request, or sent an invalid response. Retrying
+// may help.
 type Error struct {
 	Side  Side
-	Doing string // "resolving registry.example/app:1"
+	Doing string // the operation, such as "resolving registry.example/app:1"
 	Err   error
 }
 
@@ -61,8 +61,8 @@ func NewError(side Side, doing string, err error) error {
 	return &Error{Side: side, Doing: doing, Err: err}
 }
 
-// withoutSecrets returns the text of an error without the query of the URL in it. The queries of
-// upload URLs and of redirects to storage contain credentials.
+// withoutSecrets returns the text of an error, with the query of a URL in the text replaced by
+// "...". The queries of upload URLs and of redirects to storage contain credentials.
 func withoutSecrets(err error) string {
 	text := err.Error()
 	var failed *url.Error

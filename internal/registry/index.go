@@ -8,11 +8,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// MaxManifest is the maximum size of a manifest, an index or a page of referrers, in bytes. It is
-// the size that the distribution specification asks registries to accept.
+// MaxManifest is the maximum size in bytes of a manifest, an index or a page of referrers. The
+// distribution specification asks registries to accept manifests up to this size.
 const MaxManifest = 4 << 20
 
-// BuildKit marks an attestation manifest with these annotations:
+// BuildKit marks an attestation manifest with this annotation:
 // https://docs.docker.com/build/metadata/attestations/attestation-storage/
 const (
 	referenceType       = "vnd.docker.reference.type"
@@ -26,16 +26,16 @@ const SOCITypes = "application/vnd.amazon.soci."
 // sociAnnotations is the prefix of SOCI annotations.
 const sociAnnotations = "com.amazon.soci."
 
-// Index has the children of an index by their role, each list in the order of the index. A role is
-// only what the index says about a child: it proves nothing about the child's content.
+// Index has the children of an index, sorted by their role. Each list is in the order of the index.
+// The index claims the role of a child; the content of the child may differ.
 type Index struct {
-	// Platforms are the images of the platforms.
+	// Platforms are the images, one for each platform.
 	Platforms []v1.Descriptor
 	// Attestations are the attestation manifests of BuildKit.
 	Attestations []v1.Descriptor
 	// SOCI are the SOCI indexes: tables of contents for lazy pulling.
 	SOCI []v1.Descriptor
-	// Other are the children that are none of these, such as a nested index.
+	// Other are all other children, such as a nested index.
 	Other []v1.Descriptor
 }
 
@@ -84,7 +84,7 @@ func IsAttestation(d v1.Descriptor) bool {
 	return d.Annotations[referenceType] == attestationManifest
 }
 
-// isSOCI reports whether a child of an index is marked as a SOCI index. It is listed in the same
+// isSOCI reports whether a child of an index is marked as a SOCI index. A SOCI index is in the same
 // index as the image that it describes.
 func isSOCI(d v1.Descriptor) bool {
 	if strings.HasPrefix(d.ArtifactType, SOCITypes) {

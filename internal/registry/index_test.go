@@ -8,8 +8,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestEveryChildHasOneRole checks that ParseIndex sorts each child into exactly one list, and that
-// only an image without the mark of another role is a platform.
+// TestEveryChildHasOneRole checks that ParseIndex sorts each child into exactly one list. Only an
+// image that is not marked as an attestation or SOCI index is a platform.
 func TestEveryChildHasOneRole(t *testing.T) {
 	digest := func(hex string) string { return "sha256:" + strings.Repeat(hex, 64) }
 	const image = "application/vnd.oci.image.manifest.v1+json"

@@ -8,10 +8,10 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// PlainHTTP uses HTTP without TLS only for the listed hosts and loopback addresses. The registry
-// client alone would also fall back to HTTP for private addresses.
+// PlainHTTP is a transport that allows HTTP without TLS only for the listed hosts and for loopback
+// addresses. Without it, the registry client would also fall back to HTTP for private addresses.
 type PlainHTTP struct {
-	// Hosts are in the form that PlainHost returns.
+	// Hosts are the listed hosts, in the form that PlainHost returns.
 	Hosts map[string]bool
 	Next  http.RoundTripper
 }
@@ -22,8 +22,8 @@ func (p PlainHTTP) Allows(host string) bool { return p.Hosts[PlainHost(host)] }
 // PlainHost returns a host in the canonical form for HTTP: lower case, without port 80.
 func PlainHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":80") }
 
-// RoundTrip sends the request, over HTTP if its host is listed. It refuses HTTP to any other host
-// except loopback addresses.
+// RoundTrip sends a request. If the host is listed, it uses HTTP without TLS. It refuses plain HTTP
+// to other hosts, except loopback addresses.
 func (p PlainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case p.Allows(req.URL.Host):
@@ -40,7 +40,8 @@ func (p PlainHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p.Next.RoundTrip(req)
 }
 
-// PlainHTTPError is a request that was not sent because it would have used plain HTTP.
+// PlainHTTPError reports a request that was not sent, because it would have used plain HTTP to a
+// host that is not listed.
 type PlainHTTPError struct{ Host string }
 
 // Error names the host.

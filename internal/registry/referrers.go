@@ -12,19 +12,19 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Limits for a list of referrers. Callers read at most a thousand; a registry with an endless list
-// is stopped here.
+// Limits for a referrers list. Callers accept at most a thousand referrers. These limits stop a
+// registry that sends an endless list.
 const (
 	maxPages     = 100
 	maxReferrers = 10_000
 	maxListBytes = 16 << 20
-	// A list with several pages can change between two requests. It is read again until two
-	// readings agree.
+	// maxReadings limits how often a list with several pages is read. Such a list can change
+	// between two requests, so it is read again until two readings agree.
 	maxReadings = 4
 )
 
-// referrers answers with the complete list of referrers. first is the response to the request for
-// the first page.
+// referrers returns a response with the complete referrers list. first is the response to the
+// request for the first page.
 func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Response, error) {
 	switch first.StatusCode {
 	case http.StatusOK:
@@ -32,17 +32,17 @@ func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Re
 		first.StatusCode, first.Status = http.StatusNotFound, "404 Not Found"
 		return first, nil
 	default:
-		if first.StatusCode/100 == 3 { // the library would follow the redirect and read only one page
+		if first.StatusCode/100 == 3 { // go-containerregistry would follow the redirect and read only one page
 			first.Body.Close()
-			return nil, fmt.Errorf("%s %s: the registry answered %s: a list of referrers is not followed to another place", req.Method, req.URL.Redacted(), first.Status)
+			return nil, fmt.Errorf("%s %s: the registry responded with %s: redirects of a referrers list are not followed", req.Method, req.URL.Redacted(), first.Status)
 		}
-		return first, nil // the library reports the error
+		return first, nil // go-containerregistry reports the error
 	}
 	list, pages, err := c.wholeList(req, first)
 	for reading := 1; err == nil && pages > 1; reading++ {
 		before := list
 		if reading == maxReadings {
-			err = errors.New("the list changes while it is read")
+			err = errors.New("the referrers list keeps changing while it is read")
 			break
 		}
 		var again *http.Response
@@ -66,8 +66,8 @@ func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Re
 	return first, nil
 }
 
-// indexOf has the fields of an index that are needed to merge pages. Descriptors are kept byte for
-// byte.
+// indexOf has the fields of an index that are needed to merge pages. Descriptors stay unchanged,
+// byte for byte.
 type indexOf struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
@@ -85,7 +85,7 @@ func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []js
 			return nil, pages, fmt.Errorf("page %d: %w", pages, err)
 		}
 		if list, size = append(list, page...), size+bytes; len(list) > maxReferrers || size > maxListBytes {
-			return nil, pages, fmt.Errorf("the list has more than %d entries or %d bytes", maxReferrers, maxListBytes)
+			return nil, pages, fmt.Errorf("the referrers list has more than %d entries or %d bytes", maxReferrers, maxListBytes)
 		}
 		next, err := nextPage(at, resp.Header.Values("Link"))
 		switch {
@@ -94,9 +94,9 @@ func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []js
 		case next == nil:
 			return list, pages, nil
 		case seen[next.String()]:
-			return nil, pages, fmt.Errorf("page %d: the next page has been read before", pages)
+			return nil, pages, fmt.Errorf("page %d: the link to the next page leads to an earlier page", pages)
 		case pages == maxPages:
-			return nil, pages, fmt.Errorf("the list has more than %d pages", maxPages)
+			return nil, pages, fmt.Errorf("the referrers list has more than %d pages", maxPages)
 		}
 		seen[next.String()], at = true, next
 		if resp, err = c.page(req, next); err != nil { //nolint:bodyclose // readPage closes it
@@ -112,7 +112,8 @@ func (c *corrected) page(req *http.Request, u *url.URL) (*http.Response, error) 
 	return c.next.RoundTrip(more)
 }
 
-// readPage reads one page. It must be an index; parameters of its media type are ignored.
+// readPage reads one page of a referrers list, and returns its entries and its size in bytes. The
+// page must be an index. Parameters of its media type are ignored.
 func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
 	if err := transport.CheckError(resp, http.StatusOK); err != nil {
 		resp.Body.Close()
@@ -123,23 +124,23 @@ func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
 		return nil, 0, err
 	}
 	if kind := mediaType(resp); kind != string(types.OCIImageIndex) && !isGeneric(kind) {
-		return nil, 0, fmt.Errorf("the registry answered %d with %q, which is not a list of referrers", resp.StatusCode, kind)
+		return nil, 0, fmt.Errorf("the registry responded with status %d and the media type %q, which is not a referrers list", resp.StatusCode, kind)
 	}
 	var index struct {
 		MediaType string             `json:"mediaType"`
 		Manifests *[]json.RawMessage `json:"manifests"`
 	}
 	if err := json.Unmarshal(body, &index); err != nil {
-		return nil, 0, fmt.Errorf("the registry answered 200 with what is not a list of referrers: %w", err)
+		return nil, 0, fmt.Errorf("the registry responded with status 200 and a body that is not a referrers list: %w", err)
 	}
 	if index.Manifests == nil || index.MediaType != "" && index.MediaType != string(types.OCIImageIndex) {
-		return nil, 0, errors.New("the registry answered 200 with what is not a list of referrers")
+		return nil, 0, errors.New("the registry responded with status 200 and a body that is not a referrers list")
 	}
 	return *index.Manifests, len(body), nil
 }
 
-// nextPage returns the link to the next page, or nil without one. A link to another endpoint is an
-// error, because the request would send the credentials there.
+// nextPage returns the URL of the next page, or nil if there is none. A link to another endpoint is
+// an error, because the request would send the credentials to that endpoint.
 func nextPage(at *url.URL, headers []string) (*url.URL, error) {
 	for _, header := range headers {
 		for header != "" {
@@ -153,10 +154,10 @@ func nextPage(at *url.URL, headers []string) (*url.URL, error) {
 			}
 			u, err := at.Parse(target)
 			if err != nil {
-				return nil, fmt.Errorf("the link to the next page: %w", err)
+				return nil, fmt.Errorf("parsing the link to the next page: %w", err)
 			}
 			if u.Scheme != at.Scheme || u.Host != at.Host || u.Path != at.Path || u.User != nil {
-				return nil, fmt.Errorf("the link to the next page leads elsewhere: %s", u.Redacted())
+				return nil, fmt.Errorf("the link to the next page leads to another endpoint: %s", u.Redacted())
 			}
 			return u, nil
 		}
@@ -172,11 +173,11 @@ func cutLink(header string) (target, params, rest string, err error) {
 		return "", "", "", nil
 	}
 	if header[0] != '<' {
-		return "", "", "", errors.New("its Link header cannot be read")
+		return "", "", "", errors.New("the Link header of the response is invalid")
 	}
 	target, after, ok := strings.Cut(header[1:], ">")
 	if !ok {
-		return "", "", "", errors.New("its Link header cannot be read")
+		return "", "", "", errors.New("the Link header of the response is invalid")
 	}
 	quoted := false
 	for i, r := range after {
@@ -206,7 +207,7 @@ func isNext(params string) bool {
 	return false
 }
 
-// sameDigests reports whether two readings have the same set of digests.
+// sameDigests reports whether two readings of a list have the same set of digests.
 func sameDigests(a, b []json.RawMessage) bool {
 	digests := func(list []json.RawMessage) map[string]bool {
 		out := map[string]bool{}

@@ -1,12 +1,12 @@
 // Package registry makes the responses of container registries safe to rely on.
 //
-// Registries differ from the distribution specification, and the client library misinterprets some
-// of the differences. [Transport] corrects a response if that is safe, and otherwise returns an
-// error: it reads every page of a list of referrers, accepts media types with parameters, and
-// rejects unexpected content. [IsAbsent] distinguishes a missing tag from one that the user may not
-// read.
+// Registries deviate from the distribution specification, and the client library,
+// go-containerregistry, misinterprets some of the deviations. [Transport] corrects a response if
+// that is safe, and otherwise returns an error. It reads every page of a referrers list, accepts
+// media types with parameters, and rejects unexpected content. [IsAbsent] distinguishes a missing
+// tag from a tag that the user may not read.
 //
-// The package verifies no digests; the library and the callers do.
+// The package does not verify digests; go-containerregistry and the callers verify them.
 package registry
 
 import (
@@ -18,16 +18,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Options configure access to registries. The zero value means anonymous access with the library's
-// transport.
+// Options configure access to registries. The zero value means anonymous access with the default
+// transport of go-containerregistry.
 type Options struct {
 	// Keychain holds the credentials. Nil means none.
 	Keychain authn.Keychain
 	// Transport carries the requests. Nil means remote.DefaultTransport.
 	Transport http.RoundTripper
-	// UserAgent is sent with each request. Empty means the library's default.
+	// UserAgent is sent with each request. Empty means the default of go-containerregistry.
 	UserAgent string
-	// Jobs limits how many blobs are transferred at once. 0 means the library's default.
+	// Jobs limits how many blobs are transferred at once. 0 means the default of
+	// go-containerregistry.
 	Jobs int
 }
 
@@ -50,7 +51,7 @@ func (o Options) Remote() []remote.Option {
 	return out
 }
 
-// With returns the options for requests that ctx can cancel.
+// With returns opts and an option that cancels the requests when ctx ends.
 func With(ctx context.Context, opts []remote.Option) []remote.Option {
 	return append(slices.Clone(opts), remote.WithContext(ctx))
 }

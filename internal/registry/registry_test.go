@@ -41,7 +41,7 @@ func page(w http.ResponseWriter, entries ...string) {
 	fmt.Fprintf(w, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}`, strings.Join(entries, ","))
 }
 
-// listed counts the referrers that the library returns when it uses our transport.
+// listed returns the number of referrers that go-containerregistry returns with our transport.
 func listed(t *testing.T, repo name.Repository) (int, error) {
 	t.Helper()
 	opts := append(Options{}.Remote(), remote.WithContext(t.Context()), remote.WithReferrersTagFallback(false))
@@ -56,7 +56,7 @@ func listed(t *testing.T, repo name.Repository) (int, error) {
 	return len(m.Manifests), nil
 }
 
-// TestNoPageIsLeftOut checks several spellings of the link to the next page.
+// TestNoPageIsLeftOut checks that all pages are read, with several spellings of the Link header.
 func TestNoPageIsLeftOut(t *testing.T) {
 	for _, link := range []string{
 		`<%s>; rel="next"`, `<%s>;rel=next`, `<%s>; title="a, b; rel=x"; rel="last next"`, `<https://elsewhere.example/>; rel="help", <%s>; rel="NEXT"`,
@@ -75,7 +75,8 @@ func TestNoPageIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestIncompleteListIsAnError checks lists with a failed, invalid or endless part.
+// TestIncompleteListIsAnError checks that a referrers list is an error if a page fails, is invalid
+// or is endless.
 func TestIncompleteListIsAnError(t *testing.T) {
 	for what, handle := range map[string]http.HandlerFunc{
 		"a page fails": func(w http.ResponseWriter, r *http.Request) {
@@ -167,7 +168,8 @@ func TestListThatChangesIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestRegistryWithoutAListIsRecognised checks each status that such registries answer.
+// TestRegistryWithoutAListIsRecognised checks that each status that registries without the
+// referrers API send is recognized.
 func TestRegistryWithoutAListIsRecognised(t *testing.T) {
 	for _, status := range []int{400, 404, 405, 406, 501} {
 		repo := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -177,14 +179,14 @@ func TestRegistryWithoutAListIsRecognised(t *testing.T) {
 	}
 }
 
-// TestParametersOfAMediaTypeChangeNothing checks media types with parameters and generic media
-// types.
+// TestParametersOfAMediaTypeChangeNothing checks that manifests are read correctly if the registry
+// sends a media type with parameters or a generic media type.
 func TestParametersOfAMediaTypeChangeNothing(t *testing.T) {
 	const index, manifest = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
 	for _, c := range []struct{ served, stated, want string }{
 		{index + "; charset=utf-8", "", index},
 		{"Application/VND.oci.image.index.v1+JSON;q=1", "", index},
-		{manifest, index, manifest}, // the caller compares them
+		{manifest, index, manifest}, // the caller compares the two types
 		{"application/json", manifest, manifest},
 		{"application/octet-stream", index, index},
 		{"text/plain; charset=utf-8", manifest, manifest},

@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// IsTransient reports whether the cause of an error may go away without a change: a busy or silent
-// server, or a broken connection. The default is false, for example for a missing tag or a refused
-// login.
+// IsTransient reports whether a retry may succeed, because the error was caused by a busy or silent
+// server or by a broken connection. For any other error it returns false, for example for a missing
+// tag or a refused login.
 func IsTransient(err error) bool {
 	if status, ok := StatusOf(err); ok {
 		switch status {
@@ -41,7 +41,7 @@ func IsTransient(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || isConnection(err)
 }
 
-// isConnection reports whether a connection could not be made or broke.
+// isConnection reports whether a connection could not be made, or broke.
 func isConnection(err error) bool {
 	var network net.Error
 	if errors.As(err, &network) && network.Timeout() {
@@ -53,17 +53,17 @@ func isConnection(err error) bool {
 			return true
 		}
 	}
-	return strings.Contains(err.Error(), "http2: ") // its error types are not exported
+	return strings.Contains(err.Error(), "http2: ") // net/http does not export its HTTP/2 error types
 }
 
-// IsCutOff reports whether a response ended early. Use it only for registry errors: in a local
-// file, EOF means that the file is damaged.
+// IsCutOff reports whether a response ended early. Use it only for errors of registry requests: for
+// a local file, EOF means that the file is damaged.
 func IsCutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// StatusOf returns the HTTP status of a server's answer, and whether the error has one. Each client has an error type of its own,
-// but they share the name of the field or of the method.
+// StatusOf returns the HTTP status in an error, and whether the error has one. Each client library
+// has its own error type, but all have either a method HTTPStatusCode or a field StatusCode.
 func StatusOf(err error) (int, bool) {
 	var method interface{ HTTPStatusCode() int }
 	if errors.As(err, &method) {
@@ -87,7 +87,7 @@ func chain(err error) []error {
 		return nil
 	}
 	out := []error{err}
-	switch e := err.(type) { //nolint:errorlint // it walks the causes by itself
+	switch e := err.(type) { //nolint:errorlint // chain itself walks the causes
 	case interface{ Unwrap() error }:
 		out = append(out, chain(e.Unwrap())...)
 	case interface{ Unwrap() []error }:

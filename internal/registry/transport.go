@@ -17,18 +17,19 @@ import (
 // Transport returns a round tripper that corrects the responses of next to requests for manifests
 // and referrers. Other requests are passed on unchanged.
 //
-// The Content-Type of a manifest is reduced to its media type without parameters. A generic type is
-// replaced by the media type in the manifest itself.
+// Transport removes the parameters from the Content-Type of a manifest. It replaces a generic type
+// with the media type that the manifest itself states.
 //
-// A list of referrers is returned with all its pages. It is an error if the response is not a list,
-// a page is unreadable, or the list changes while it is read. A registry without the referrers
-// endpoint always gets status 404, even if it answers 400, 405, 406 or 501.
+// A referrers list is returned with all its pages. It is an error if the response is not a
+// referrers list, if a page is unreadable, or if the list keeps changing while it is read. If a
+// registry does not have the referrers API, the status is always 404, even if the registry sent
+// 400, 405, 406 or 501.
 func Transport(next http.RoundTripper) http.RoundTripper { return &corrected{next} }
 
 type corrected struct{ next http.RoundTripper }
 
-// endpoint matches requests for manifests and referrers. The name of a repository may contain the
-// same words, so the last match counts.
+// endpoint matches the paths of requests for manifests and referrers. The name of a repository may
+// contain the same words, so the last match counts.
 var endpoint = regexp.MustCompile(`^/v2/.+/(manifests|referrers)/[^/]+$`)
 
 // RoundTrip implements http.RoundTripper.
@@ -63,7 +64,7 @@ func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
 			MediaType string `json:"mediaType"`
 		}
 		if err := json.Unmarshal(body, &stated); err != nil {
-			return nil, fmt.Errorf("%s %s: the registry answered 200 with what is not a manifest: %w", req.Method, req.URL.Redacted(), err)
+			return nil, fmt.Errorf("%s %s: the registry responded with status 200 and a body that is not a manifest: %w", req.Method, req.URL.Redacted(), err)
 		}
 		// The media type in the manifest is covered by its digest; the header is not.
 		if isManifest(stated.MediaType) {
@@ -89,7 +90,7 @@ func mediaType(resp *http.Response) string {
 }
 
 // isGeneric reports whether a media type does not identify the kind of manifest. File servers and
-// some proxies send such types.
+// some proxies send generic types.
 func isGeneric(kind string) bool {
 	switch kind {
 	case "", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain", "text/html":
@@ -111,7 +112,7 @@ func readAll(resp *http.Response) ([]byte, error) {
 		return nil, err
 	}
 	if len(body) > MaxManifest {
-		return nil, fmt.Errorf("the answer has more than %d bytes", MaxManifest)
+		return nil, fmt.Errorf("the response exceeds the limit of %d bytes", MaxManifest)
 	}
 	return body, nil
 }

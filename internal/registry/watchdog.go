@@ -9,12 +9,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// IdleTimeout is how long a registry connection may transfer no bytes in either direction. Some
-// registries need a minute or two to store a large blob.
+// IdleTimeout is the time after which a registry connection without traffic in either direction is
+// closed. Some registries need a minute or two to store a large blob.
 const IdleTimeout = 5 * time.Minute
 
-// NewTransport returns the registry client's transport with an idle timeout. The default transport
-// waits forever for a silent registry, and the CI job would be killed without an error message.
+// NewTransport returns the transport of go-containerregistry with an idle timeout. Without the
+// timeout, the client waits forever for a silent registry, and the CI system ends the job without
+// an error message.
 func NewTransport(idle time.Duration) http.RoundTripper {
 	t := remote.DefaultTransport.(*http.Transport).Clone()
 	dial := t.DialContext
@@ -35,7 +36,7 @@ type watchdog struct {
 	idleTimeout time.Duration
 }
 
-// deadline returns the end of the idle timeout, in the time of the system as sockets require.
+// deadline returns the end of the idle timeout, according to the system clock.
 func (c *watchdog) deadline() time.Time {
 	return time.Now().Add(c.idleTimeout) //nolint:forbidigo // sockets use the clock of the system
 }

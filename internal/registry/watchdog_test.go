@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// slowBody returns one byte after each pause.
+// slowBody is a request body that returns one byte after each pause.
 type slowBody struct {
 	left  int
 	pause time.Duration
@@ -26,8 +26,8 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	return copy(p, "x"), nil
 }
 
-// TestSilentRegistryIsNotWaitedForForever checks that a request times out if the registry is
-// silent, before the response or within its body.
+// TestSilentRegistryIsNotWaitedForForever checks that a request times out if the registry sends
+// nothing, before the response or within the response body.
 func TestSilentRegistryIsNotWaitedForForever(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -44,17 +44,21 @@ type AttachedSigner struct {
 	Issuer  string `json:"issuer,omitempty"`
 }
 
+// TextAfterError writes the part of the text report that standard error does not have after a failed
+// run: the signatures and statements attached to the image, or nothing if they were not requested.
+func (o TextOptions) TextAfterError(w io.Writer, r Report) error { return o.attachmentsText(w, r) }
+
 // attachmentsText writes only the signatures and statements attached to the image, and nothing if
 // they were not requested. It is for a run that failed, when users need the list to find out why.
 func (o TextOptions) attachmentsText(w io.Writer, r Report) error {
 	if r.Attachments == nil {
 		return nil
 	}
-	t := text{layout: o.layout(w), Report: r}
+	t := text{Writer: o.layout(w), Report: r}
 	t.field("Image", short(t.Input.Image.Reference))
 	t.field("Digest", short(t.Input.Image.Digest))
 	t.attached()
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the attachments: %w", err)
 	}
 	return nil
@@ -71,13 +75,13 @@ func (t text) attached() {
 			counting++
 		}
 	}
-	t.section(fmt.Sprintf("Attached signatures and statements: %d, %d trusted", len(t.Attachments), counting))
+	t.Section(fmt.Sprintf("Attached signatures and statements: %d, %d trusted", len(t.Attachments), counting))
 	subject := ""
 	for _, a := range t.Attachments {
 		if a.Subject != subject {
 			subject = a.Subject
-			t.blank()
-			t.item(2, "attached to "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
+			t.Space()
+			t.Item(2, "attached to "+short(cmp.Or(a.Platform, "the image"))+" "+short(a.Subject))
 		}
 		t.attachment(a)
 	}
@@ -88,10 +92,10 @@ func (t text) attachment(a Attachment) {
 	if a.Signature {
 		kind = "signature"
 	}
-	t.blank()
-	t.item(4, fmt.Sprintf("%s (%s)", kind, short(a.Format)))
+	t.Space()
+	t.Item(4, fmt.Sprintf("%s (%s)", kind, short(a.Format)))
 	if a.Digest != "" {
-		t.item(6, short(a.Digest))
+		t.Item(6, short(a.Digest))
 	}
 	says := "signed by "
 	if !a.Trusted {
@@ -99,23 +103,23 @@ func (t text) attachment(a Attachment) {
 	}
 	switch {
 	case a.Signer.Key != "":
-		t.item(6, says+"key "+short(a.Signer.Key))
+		t.Item(6, says+"key "+short(a.Signer.Key))
 	case a.Signer != (AttachedSigner{}):
-		t.item(6, says+short(a.Signer.Subject)+", issuer "+short(a.Signer.Issuer))
+		t.Item(6, says+short(a.Signer.Subject)+", issuer "+short(a.Signer.Issuer))
 	default:
-		t.item(6, "unknown signer")
+		t.Item(6, "unknown signer")
 	}
 	if a.Result != "" {
-		t.item(6, short(a.Result)+", decided "+instant(a.Decided)+t.age(a.Decided))
+		t.Item(6, short(a.Result)+", decided "+instant(a.Decided)+t.age(a.Decided))
 	}
 	switch {
 	case a.Logged.IsZero():
 	case a.LogVerified:
-		t.item(6, "logged "+instant(a.Logged)+t.age(a.Logged)+", verified")
+		t.Item(6, "logged "+instant(a.Logged)+t.age(a.Logged)+", verified")
 	default:
-		t.item(6, "claims to be logged "+instant(a.Logged)+t.age(a.Logged))
+		t.Item(6, "claims to be logged "+instant(a.Logged)+t.age(a.Logged))
 	}
 	if !a.Trusted {
-		t.item(6, "ignored: "+Sanitize(a.Reason))
+		t.Item(6, "ignored: "+Sanitize(a.Reason))
 	}
 }

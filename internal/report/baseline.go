@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"slices"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // baseline names the images of the baseline.
@@ -11,16 +13,14 @@ func (t text) baseline() {
 	if b == nil {
 		return
 	}
-	name := "Baseline"
-	for _, digest := range b.Digests {
-		t.field(name, short(digest))
-		name = ""
-	}
 	what := "the approved image has "
 	if len(b.Digests) > 1 {
 		what = "the approved images share "
 	}
-	t.field(name, what+count(len(b.Findings), "finding"))
+	t.label("Baseline", what+count(len(b.Findings), "finding"))
+	for _, digest := range b.Digests {
+		t.label("", short(digest))
+	}
 }
 
 // newFindings says how many of the blocking findings are new.
@@ -29,7 +29,7 @@ func (t text) newFindings() {
 		return
 	}
 	fresh, known := 0, 0
-	for _, i := range merge(t.Decision.Violations) {
+	for _, i := range t.blocking {
 		switch {
 		case i.Finding == nil:
 		case t.isNew(i):
@@ -39,19 +39,28 @@ func (t text) newFindings() {
 		}
 	}
 	if fresh+known > 0 {
-		t.item(2, fmt.Sprintf("compared with the approved image: %s, %d not new", count(fresh, "new finding"), known))
+		t.Item(2, fmt.Sprintf("compared with the approved image: %s, %d not new", count(fresh, "new finding"), known))
 	}
 }
 
-// noveltyCell marks a blocking finding as new or not. The cell is empty without a baseline.
-func (t text) noveltyCell(i Item) cell {
-	switch {
-	case t.Input.Baseline == nil:
-		return cell{}
-	case t.isNew(i):
-		return cell{text: "new", style: red}
+// noveltyCell marks blocking findings as new or not. The cell is empty without a baseline.
+func (t text) noveltyCell(issues []Item) layout.Cell {
+	if t.Input.Baseline == nil {
+		return layout.Cell{}
 	}
-	return cell{text: "not new"}
+	fresh := 0
+	for _, i := range issues {
+		if t.isNew(i) {
+			fresh++
+		}
+	}
+	switch {
+	case fresh == 0:
+		return layout.Cell{Text: "not new"}
+	case fresh == len(issues):
+		return layout.Cell{Text: "new", Style: layout.Red}
+	}
+	return layout.Cell{Text: fmt.Sprintf("%d new", fresh), Style: layout.Red}
 }
 
 // isNew reports whether the approved image lacks the finding on any platform with the issue.

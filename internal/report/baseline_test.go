@@ -5,26 +5,27 @@ import (
 	"testing"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // comparing is a report with three findings: a new one, a known one that blocks anyway, and an
 // inherited one.
 func comparing() Report {
-	finding := func(id string) *policy.Finding {
-		return &policy.Finding{ID: id, Severity: policy.SeverityHigh, Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}
+	finding := func(id string) *evidence.Finding {
+		return &evidence.Finding{ID: id, Severity: evidence.SeverityHigh, Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb"}}
 	}
-	on := func(f *policy.Finding) policy.Violation {
+	on := func(f *evidence.Finding) policy.Violation {
 		return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64", Finding: f, Inherited: f.ID == "CVE-3"}
 	}
-	known := func(id string) policy.BaselineFinding {
-		return policy.BaselineFinding{Platform: "linux/amd64", ID: id, Type: "deb", Name: "openssl"}
+	known := func(id string) evidence.BaselineFinding {
+		return evidence.BaselineFinding{Platform: "linux/amd64", ID: id, Type: "deb", Name: "openssl"}
 	}
 	exploited := finding("CVE-2")
-	exploited.KEV = &policy.KEV{}
+	exploited.KEV = &evidence.KEV{}
 	return Report{
-		Input: policy.Input{
-			Platforms: []policy.Platform{{Platform: "linux/amd64"}},
-			Baseline:  &policy.Baseline{Digests: []string{"sha256:b"}, Findings: []policy.BaselineFinding{known("CVE-2"), known("CVE-3"), known("CVE-4")}},
+		Input: evidence.Input{
+			Platforms: []evidence.Platform{{Platform: "linux/amd64"}},
+			Baseline:  &evidence.Baseline{Digests: []string{"sha256:b"}, Findings: []evidence.BaselineFinding{known("CVE-2"), known("CVE-3"), known("CVE-4")}},
 		},
 		Decision: &policy.Decision{
 			Violations: []policy.Violation{on(finding("CVE-1")), on(exploited)},
@@ -36,23 +37,24 @@ func comparing() Report {
 func TestTextSeparatesNewAndInheritedFindings(t *testing.T) {
 	text := render(t, Text, comparing())
 	for _, want := range []string{
-		"Baseline    sha256:b\n            the approved image has 3 findings",
+		"Baseline the approved image has 3 findings\n         sha256:b",
 		"compared with the approved image: 1 new finding, 1 not new",
-		"Inherited from the approved image, so not blocking: 1 finding",
+		"WARNINGS 1: 1 high; 1 does not block because the approved image has it too (--details)\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	for id, mark := range map[string]string{"CVE-1": " new ", "CVE-2": " not new "} {
+	for id, mark := range map[string]string{"CVE-1": "  new\n", "CVE-2": "  not new\n"} {
 		for line := range strings.Lines(text) {
 			if strings.Contains(line, id) && !strings.Contains(line, mark) {
 				t.Errorf("no %q in %q", mark, line)
 			}
 		}
 	}
-	if strings.Contains(text, "Warnings:") {
-		t.Errorf("inherited findings are listed twice:\n%s", text)
+	details := render(t, TextOptions{Details: true}.Text, comparing())
+	if !strings.Contains(details, "Inherited from the approved image, so not blocking: 1 finding") || strings.Contains(details, "Warnings:") {
+		t.Errorf("inherited findings are not listed once:\n%s", details)
 	}
 }
 

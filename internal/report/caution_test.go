@@ -4,13 +4,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/imagegate/imagegate/policy"
 )
 
 func TestAllCautionsAreComplete(t *testing.T) {
-	severe := policy.Finding{ID: "CVE-1", Severity: policy.SeverityCritical}
+	severe := evidence.Finding{ID: "CVE-1", Severity: evidence.SeverityCritical}
 	r := Report{
-		Input:    policy.Input{Database: policy.Database{Advisories: []policy.Advisories{{Distribution: "debian 12", Count: 3}}}},
+		Input:    evidence.Input{Database: evidence.Database{Advisories: []evidence.Advisories{{Distribution: "debian 12", Count: 3}}}},
 		Decision: &policy.Decision{Passed: true, Allowed: []policy.Allowed{{Platform: "a", Finding: severe}, {Platform: "b", Finding: severe}}},
 		MovedTo:  "sha256:1", Cautions: []string{"baseline\x1b missing"},
 	}
@@ -26,7 +28,7 @@ func TestAllCautionsAreComplete(t *testing.T) {
 }
 
 func TestAllowedItemsAreJoined(t *testing.T) {
-	found := policy.Finding{ID: "CVE-1", Package: policy.Package{Name: "x", Version: "1"}}
+	found := evidence.Finding{ID: "CVE-1", Package: evidence.Package{Name: "x", Version: "1"}}
 	r := Report{Decision: &policy.Decision{Allowed: []policy.Allowed{{Platform: "a", Finding: found}, {Platform: "b", Finding: found}}}}
 	items := r.AllowedItems()
 	if len(items) != 1 || len(items[0].Platforms) != 2 {

@@ -1,15 +1,17 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // advisoryCounts lists how many advisories the database has for the image, or returns "" if the
 // counts are unknown.
-func advisoryCounts(all []policy.Advisories) string {
+func advisoryCounts(all []evidence.Advisories) string {
 	parts := make([]string, len(all))
 	for i, a := range all {
 		parts[i] = advisoryCount(a)
@@ -17,7 +19,7 @@ func advisoryCounts(all []policy.Advisories) string {
 	return strings.Join(parts, ", ")
 }
 
-func advisoryCount(a policy.Advisories) string {
+func advisoryCount(a evidence.Advisories) string {
 	n := thousands(a.Count)
 	if a.AtLeast {
 		n = "more than " + n
@@ -36,7 +38,7 @@ const (
 
 // fewAdvisories lists the distributions and package types with suspiciously few advisories in the
 // database. It returns "" if there are none.
-func fewAdvisories(all []policy.Advisories) string {
+func fewAdvisories(all []evidence.Advisories) string {
 	var few []string
 	for _, a := range all {
 		least := fewForType
@@ -62,16 +64,12 @@ func thousands(n int) string {
 // severeUnmatched counts the findings that match no rule and are high, critical or of unknown
 // severity. It returns "" if there are none.
 func severeUnmatched(d policy.Decision) string {
-	var grave []policy.Violation
-	for _, a := range d.Allowed {
-		if a.Finding.Severity >= policy.SeverityHigh || a.Finding.Severity == policy.SeverityUnknown {
-			grave = append(grave, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
-		}
-	}
-	if len(grave) == 0 {
+	merged := slices.DeleteFunc(unmatchedByRules(d), func(i Item) bool {
+		return i.Finding.Severity < evidence.SeverityHigh && i.Finding.Severity != evidence.SeverityUnknown
+	})
+	if len(merged) == 0 {
 		return ""
 	}
-	merged := merge(grave)
 	counts := severities(merged)
 	if at := strings.LastIndex(counts, ", "); at >= 0 {
 		counts = counts[:at] + " and " + counts[at+len(", "):]

@@ -3,93 +3,115 @@ package report
 import (
 	"fmt"
 	"strconv"
+	"strings"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
+// destinations describes what was written to each destination, and with all details its digests.
 func (t text) destinations() {
-	if len(t.Destinations) == 0 {
-		return
-	}
-	title := "Approved: "
-	switch {
-	case t.Outcome() == SignatureOnly:
-		title = "Signed: "
-	case t.Override != nil:
-		title = "Denied, but promoted by an override: "
-	}
-	t.section(title + count(len(t.Destinations), "destination"))
 	for _, d := range t.Destinations {
-		t.blank()
-		t.item(2, fmt.Sprintf("%s: %s", short(d.Reference), short(string(d.State))))
-		t.item(4, short(d.Repository)+"@"+short(d.Digest))
-		if d.Signer != "" {
-			t.item(4, "signed by "+short(d.Signer))
+		if !t.details {
+			t.destination(d)
+			continue
 		}
-		if d.SignedFor != "" {
-			t.item(4, "signed for "+short(d.SignedFor))
-		}
-		if d.State == Promoted {
-			t.item(4, copiedText(d))
-		} else if !d.Decided.IsZero() {
-			t.item(4, "decided "+instant(d.Decided)+t.age(d.Decided))
-		}
-		var rows []row
+		t.Section(short(d.Reference) + ": " + short(string(d.State)))
+		t.Space()
+		t.Item(2, short(d.Repository)+"@"+short(d.Digest))
+		t.Notes(2, signedText(d), signedForText(d), copiedText(d), t.decidedText(d))
+		var rows []layout.Row
 		for _, s := range d.Statements {
 			about := "image"
 			if s.Platform != "" {
 				about = short(s.Platform)
 			}
-			rows = append(rows, row{cells: []cell{{text: short(s.PredicateType)}, {text: about}, {text: short(s.Digest)}}})
+			rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: short(s.PredicateType)}, {Text: about}, {Text: short(s.Digest)}}})
 		}
 		if len(rows) > 0 {
-			t.item(4, count(len(rows), "signed statement"))
-			t.table(6, rows)
+			t.Item(2, count(len(rows), "signed statement"))
+			t.Table(4, rows)
 		}
 		t.copiedAttestations(d)
 	}
 }
 
+// destination describes a destination in a few lines.
+func (t text) destination(d Destination) {
+	t.Space()
+	t.Item(0, short(d.Reference)+": "+short(string(d.State)))
+	t.Notes(2, signedText(d), signedForText(d), copiedText(d), t.decidedText(d))
+	var types orderedSet
+	for _, s := range d.Statements {
+		types.add(short(strings.TrimPrefix(s.PredicateType, "https://")))
+	}
+	if len(types.list) > 0 {
+		t.Item(2, count(len(d.Statements), "signed statement")+": "+strings.Join(types.list, ", "))
+	}
+	if n := len(d.CopiedAttestations); n > 0 {
+		t.Item(2, fmt.Sprintf("copied attestations: %d (--details)", n))
+	}
+	if n := len(d.SkippedAttestations); n > 0 {
+		t.Item(2, fmt.Sprintf("skipped attestations: %d (--details)", n))
+	}
+}
+
+func signedText(d Destination) string {
+	if d.Signer == "" {
+		return ""
+	}
+	return "signed by " + short(d.Signer)
+}
+
+// signedForText names the repository that the image was signed for, if that is another one.
+func signedForText(d Destination) string {
+	if d.SignedFor == "" {
+		return ""
+	}
+	return "signed for " + short(d.SignedFor)
+}
+
+// decidedText says when the decision was made, if it was not made by this run.
+func (t text) decidedText(d Destination) string {
+	if d.State == Promoted || d.Decided.IsZero() {
+		return ""
+	}
+	return "decided " + instant(d.Decided) + t.age(d.Decided)
+}
+
 // copiedAttestations lists the attestations that were copied from the staging registry, and those
 // that were skipped.
 func (t text) copiedAttestations(d Destination) {
-	var copied, skipped []row
-	name := func(c Attestation) cell {
+	var copied, skipped []layout.Row
+	name := func(c Attestation) layout.Cell {
 		switch {
 		case c.PredicateType != "":
-			return cell{text: short(c.PredicateType)}
+			return layout.Cell{Text: short(c.PredicateType)}
 		case c.Digest == "":
-			return cell{text: "-"}
+			return layout.Cell{Text: "-"}
 		}
-		return cell{text: "signature"}
+		return layout.Cell{Text: "signature"}
 	}
 	for _, c := range d.CopiedAttestations {
-		copied = append(copied, row{cells: []cell{name(c), {text: short(c.Format)}, {text: "by " + short(c.Signer)}}})
+		copied = append(copied, layout.Row{Cells: []layout.Cell{name(c), {Text: short(c.Format)}, {Text: "by " + short(c.Signer)}}})
 	}
 	for _, c := range d.SkippedAttestations {
-		skipped = append(skipped, row{cells: []cell{name(c), {text: short(c.Format)}, {text: short(c.Reason)}}})
+		skipped = append(skipped, layout.Row{Cells: []layout.Cell{name(c), {Text: short(c.Format)}, {Text: short(c.Reason)}}})
 	}
 	if len(copied) > 0 {
-		t.item(4, "copied attestations: "+strconv.Itoa(len(copied)))
-		t.table(6, copied)
+		t.Item(2, "copied attestations: "+strconv.Itoa(len(copied)))
+		t.Table(4, copied)
 	}
 	if len(skipped) > 0 {
-		t.item(4, "skipped attestations: "+strconv.Itoa(len(skipped)))
-		t.table(6, skipped)
+		t.Item(2, "skipped attestations: "+strconv.Itoa(len(skipped)))
+		t.Table(4, skipped)
 	}
 }
 
-func (t text) transfer() {
-	if t.Transfer.CacheHits > 0 {
-		t.blank()
-		t.item(0, fmt.Sprintf("The cache had the SBOMs of %s", count(t.Transfer.CacheHits, "platform")))
-	}
-	if t.Transfer.BytesRead == 0 {
-		return
-	}
-	t.blank()
-	t.item(0, fmt.Sprintf("Read %s from the source in %s", size(t.Transfer.BytesRead), count(t.Transfer.Fetches, "fetch")))
-}
-
+// copiedText counts what was copied by this run.
 func copiedText(d Destination) string {
+	if d.State != Promoted {
+		return ""
+	}
 	s := fmt.Sprintf("copied %d of %s, %s", d.BlobsCopied, count(d.Blobs, "blob"), size(d.BytesCopied))
 	if d.BytesSkipped > 0 {
 		s += "; " + size(d.BytesSkipped) + " existed already or were mounted"

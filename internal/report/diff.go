@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/policy/diff"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // DiffResult lists the changes between two reports.
@@ -16,16 +18,16 @@ type DiffResult struct {
 	Schema string          `json:"schema"`
 	Before DecisionSummary `json:"before"`
 	After  DecisionSummary `json:"after"`
-	// Changes are the results of policy.Diff, in its order.
-	Changes []policy.Change `json:"changes"`
+	// Changes are the results of diff.Snapshots, in its order.
+	Changes []diff.Change `json:"changes"`
 }
 
 // DecisionSummary summarizes one of the two reports.
 type DecisionSummary struct {
-	Image       policy.Image `json:"image"`
-	EvaluatedAt time.Time    `json:"evaluatedAt"`
-	Policy      Policy       `json:"policy"`
-	Passed      bool         `json:"passed"`
+	Image       evidence.Image `json:"image"`
+	EvaluatedAt time.Time      `json:"evaluatedAt"`
+	Policy      Policy         `json:"policy"`
+	Passed      bool           `json:"passed"`
 }
 
 // Diff lists the changes between two reports. It returns an error if one of them has no decision.
@@ -38,9 +40,9 @@ func Diff(before, after Report) (DiffResult, error) {
 	if err != nil {
 		return DiffResult{}, fmt.Errorf("later report: %w", err)
 	}
-	changes := policy.Diff(was, now)
+	changes := diff.Snapshots(was, now)
 	if changes == nil {
-		changes = []policy.Change{}
+		changes = []diff.Change{}
 	}
 	return DiffResult{Schema: Schema, Before: summarize(before), After: summarize(after), Changes: changes}, nil
 }
@@ -52,7 +54,7 @@ func summarize(r Report) DecisionSummary {
 // diffJSON writes c in the form that JSON uses for reports.
 func diffJSON(w io.Writer, c DiffResult) error {
 	c.Schema = cmp.Or(c.Schema, Schema)
-	if err := writeJSON(w, c); err != nil {
+	if err := WriteJSON(w, c); err != nil {
 		return fmt.Errorf("writing the JSON comparison: %w", err)
 	}
 	return nil
@@ -60,7 +62,7 @@ func diffJSON(w io.Writer, c DiffResult) error {
 
 // diffText writes c as text: both verdicts, then the changes, grouped by kind.
 func diffText(w io.Writer, c DiffResult) error {
-	t := text{layout: newLayout(w, defaultWidth, false)}
+	t := text{Writer: layout.New(w, defaultWidth, false)}
 	for _, side := range []struct {
 		name string
 		DecisionSummary
@@ -74,26 +76,26 @@ func diffText(w io.Writer, c DiffResult) error {
 		t.field("", "policy "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}
 	if len(c.Changes) == 0 {
-		t.blank()
-		t.item(0, "No changes")
+		t.Space()
+		t.Item(0, "No changes")
 	}
-	var kind policy.ChangeKind
+	var kind diff.ChangeKind
 	for _, change := range mergeChanges(c.Changes) {
 		if change.Kind != kind {
 			kind = change.Kind
-			t.section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
-			t.blank()
+			t.Section(strings.ToUpper(string(kind[:1])) + string(kind[1:]))
+			t.Space()
 		}
 		line := Sanitize(change.Message)
-		if change.Kind == policy.ChangeNew && change.Finding != nil {
+		if change.Kind == diff.ChangeNew && change.Finding != nil {
 			line += "; severity " + change.Finding.Severity.String() + ", " + fixText(*change.Finding)
 		}
-		t.item(2, line)
+		t.Item(2, line)
 		if len(change.platforms.list) > 0 {
-			t.item(4, "on "+short(strings.Join(change.platforms.list, ", ")))
+			t.Item(4, "on "+short(strings.Join(change.platforms.list, ", ")))
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the comparison: %w", err)
 	}
 	return nil
@@ -101,14 +103,14 @@ func diffText(w io.Writer, c DiffResult) error {
 
 // mergedChange is a change that applies to several platforms.
 type mergedChange struct {
-	policy.Change
+	diff.Change
 	platforms orderedSet
 }
 
 // mergeChanges merges changes that differ only in the platform.
-func mergeChanges(changes []policy.Change) []*mergedChange {
+func mergeChanges(changes []diff.Change) []*mergedChange {
 	type key struct {
-		kind    policy.ChangeKind
+		kind    diff.ChangeKind
 		message string
 	}
 	var merged []*mergedChange

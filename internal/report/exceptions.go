@@ -3,11 +3,14 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func (t text) exceptions() {
@@ -22,9 +25,19 @@ func (t text) exceptions() {
 		}
 		covered[e.Exception] = append(covered[e.Exception], e.Violation)
 	}
-	t.section(fmt.Sprintf("Exceptions used: %d", len(used)))
+	if !t.details {
+		first := slices.MinFunc(used, func(a, b policy.Exception) int { return a.Expires.Compare(b.Expires) })
+		ends := "exception, which ends "
+		if len(used) > 1 {
+			ends = "exceptions; the first ends "
+		}
+		t.label("EXCEPTED", fmt.Sprintf("%d by %d %s%s%s (--details)", t.result.Counts.Excepted, len(used), ends,
+			first.Expires.UTC().Format(time.DateOnly), t.timeLeft(first.Expires)))
+		return
+	}
+	t.Section(fmt.Sprintf("Exceptions used: %d", len(used)))
 	for _, e := range used {
-		t.blank()
+		t.Space()
 		scope := ""
 		if e.Package != "" {
 			scope = " in " + short(e.Package)
@@ -33,23 +46,23 @@ func (t text) exceptions() {
 		if e.Rule != "" {
 			what = "rule " + strconv.Quote(short(e.Rule))
 		}
-		t.item(2, fmt.Sprintf("%s%s (%s)", what, scope, positionText(e.Position)))
-		t.item(4, fmt.Sprintf("owner %s, expires %s%s", short(e.Owner), e.Expires.UTC().Format(time.DateOnly), t.timeLeft(e.Expires)))
-		t.item(4, "reason: "+Sanitize(e.Reason))
+		t.Item(2, fmt.Sprintf("%s%s (%s)", what, scope, positionText(e.Position)))
+		t.Item(4, fmt.Sprintf("owner %s, expires %s%s", short(e.Owner), e.Expires.UTC().Format(time.DateOnly), t.timeLeft(e.Expires)))
+		t.Item(4, "reason: "+Sanitize(e.Reason))
 		if e.Ticket != "" {
-			t.item(4, "ticket: "+short(e.Ticket))
+			t.Item(4, "ticket: "+short(e.Ticket))
 		}
-		var rows []row
+		var rows []layout.Row
 		for _, i := range merge(covered[e]) {
 			if i.Finding == nil {
-				t.item(4, message(i))
-				t.notes(6, t.platformNote(i))
+				t.Item(4, message(i))
+				t.Notes(6, t.platformNote([]Item{i}))
 				continue
 			}
-			rows = append(rows, row{notes: []string{t.platformNote(i)}, cells: append(findingCells(*i.Finding),
-				cell{text: nameVersion(i.Finding.Package)}, cell{text: ruleText(i.Violation)})})
+			rows = append(rows, layout.Row{Notes: []string{t.platformNote([]Item{i})}, Cells: append(findingCells(*i.Finding),
+				layout.Cell{Text: nameVersion(i.Finding.Package)}, layout.Cell{Text: ruleText(i.Violation)})})
 		}
-		t.table(4, rows)
+		t.Table(4, rows)
 	}
 }
 
@@ -57,19 +70,23 @@ func (t text) notAffected() {
 	if len(t.Decision.NotAffected) == 0 {
 		return
 	}
-	t.section("Not affected according to VEX: " + count(len(t.Decision.NotAffected), "finding"))
-	t.blank()
+	if !t.details {
+		t.label("VEX", fmt.Sprintf("%d not affected (--details)", t.result.Counts.NotAffected))
+		return
+	}
+	t.Section("Not affected according to VEX: " + count(len(t.Decision.NotAffected), "finding"))
+	t.Space()
 	for _, n := range t.Decision.NotAffected {
 		s := n.Statement
-		t.item(2, fmt.Sprintf("%s in %s: %s %s", short(n.Finding.ID), nameVersion(n.Finding.Package), short(string(s.Status)), short(s.Justification)))
+		t.Item(2, fmt.Sprintf("%s in %s: %s %s", short(n.Finding.ID), nameVersion(n.Finding.Package), short(string(s.Status)), short(s.Justification)))
 		if s.Impact != "" {
-			t.item(4, short(s.Impact))
+			t.Item(4, short(s.Impact))
 		}
 		by := "author " + short(s.Author) + ", unsigned"
 		if s.Signer != nil {
 			by = "signed by " + short(s.Signer.String())
 		}
-		t.item(4, short(s.Document)+" of "+instant(s.Timestamp)+", "+by)
+		t.Item(4, short(s.Document)+" of "+instant(s.Timestamp)+", "+by)
 	}
 }
 
@@ -77,39 +94,53 @@ func (t text) provenanceMatches() {
 	if len(t.Decision.Provenance) == 0 {
 		return
 	}
-	t.section("Provenance: " + count(len(t.Decision.Provenance), "rule") + " met")
-	t.blank()
+	if !t.details {
+		t.label("SIGNED", "provenance meets "+count(len(t.Decision.Provenance), "rule")+" (--details)")
+		return
+	}
+	t.Section("Provenance: " + count(len(t.Decision.Provenance), "rule") + " met")
+	t.Space()
 	for _, v := range t.Decision.Provenance {
-		t.item(2, fmt.Sprintf("%s: %s by %s", short(v.Platform), short(cmp.Or(v.Attestation.PredicateType, "signature")), short(v.Attestation.Signer.String())))
+		t.Item(2, fmt.Sprintf("%s: %s by %s", short(v.Platform), short(cmp.Or(v.Attestation.PredicateType, "signature")), short(v.Attestation.Signer.String())))
 		if p := v.Attestation.Provenance; p != nil {
-			t.item(4, "built by "+short(cmp.Or(p.Builder, "an unnamed builder"))+" from "+short(cmp.Or(p.Source, "an unnamed source"))+" "+short(p.Revision))
+			t.Item(4, "built by "+short(cmp.Or(p.Builder, "an unnamed builder"))+" from "+short(cmp.Or(p.Source, "an unnamed source"))+" "+short(p.Revision))
 		}
-		t.item(4, fmt.Sprintf("rule %s (%s)", short(v.Rule), positionText(v.Position)))
+		t.Item(4, fmt.Sprintf("rule %s (%s)", short(v.Rule), positionText(v.Position)))
 	}
 }
 
+// allowed counts the findings that no rule matched, and with all details lists them.
 func (t text) allowed() {
-	if len(t.Decision.Allowed) == 0 {
+	merged := unmatchedByRules(*t.Decision)
+	if len(merged) == 0 {
 		return
 	}
-	var found []policy.Violation
-	for _, a := range t.Decision.Allowed {
-		found = append(found, policy.Violation{Kind: policy.KindVulnerability, Platform: a.Platform, Finding: &a.Finding})
+	if !t.details {
+		t.label("NO RULE", fmt.Sprintf("matches %s: %s (--details)", count(len(merged), "finding"), severities(merged)))
+		return
 	}
-	merged := merge(found)
-	t.section(fmt.Sprintf("Matched by no rule: %s (%s)", count(len(merged), "finding"), severities(merged)))
-	t.blank()
-	t.brief(merged, maxAllowed)
+	t.Section(fmt.Sprintf("Matched by no rule: %s (%s)", count(len(merged), "finding"), severities(merged)))
+	t.Space()
+	t.brief(merged)
+}
+
+// unmatchedByRules returns the findings that no rule matched.
+func unmatchedByRules(d policy.Decision) []Item {
+	var found []policy.Violation
+	for i := range d.Allowed {
+		found = append(found, policy.Violation{Kind: policy.KindVulnerability, Platform: d.Allowed[i].Platform, Finding: &d.Allowed[i].Finding})
+	}
+	return merge(found)
 }
 
 // severities counts issues by severity, the most severe first.
 func severities(issues []Item) string {
-	var counts [policy.SeverityCritical + 1]int
+	var counts [evidence.SeverityCritical + 1]int
 	for _, i := range issues {
-		counts[min(i.Finding.Severity, policy.SeverityCritical)]++
+		counts[min(i.Finding.Severity, evidence.SeverityCritical)]++
 	}
-	order := []policy.Severity{policy.SeverityUnknown}
-	for s := policy.SeverityCritical; s > policy.SeverityUnknown; s-- {
+	order := []evidence.Severity{evidence.SeverityUnknown}
+	for s := evidence.SeverityCritical; s > evidence.SeverityUnknown; s-- {
 		order = append(order, s)
 	}
 	var parts []string

@@ -8,7 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/diff"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/explain"
 )
 
 // ExplainResult explains why a report blocks or allows one vulnerability, or why a rule decides as
@@ -17,30 +21,30 @@ type ExplainResult struct {
 	// Schema is the version of the JSON form. Writers replace "" by the constant Schema.
 	Schema string `json:"schema"`
 	// Query is the id of the vulnerability, or the name of the rule.
-	Query       string       `json:"query"`
-	Image       policy.Image `json:"image"`
-	EvaluatedAt time.Time    `json:"evaluatedAt"`
-	Policy      Policy       `json:"policy"`
-	// Explanations are the results of policy.Explain, the strictest outcome first.
-	Explanations []policy.Explanation `json:"explanations"`
+	Query       string         `json:"query"`
+	Image       evidence.Image `json:"image"`
+	EvaluatedAt time.Time      `json:"evaluatedAt"`
+	Policy      Policy         `json:"policy"`
+	// Explanations are the results of explain.Entries, the strictest outcome first.
+	Explanations []explain.Explanation `json:"explanations"`
 }
 
 // Snapshot returns the evidence, the decision, the policy and the time of the decision, for
-// policy.Explain and policy.Diff. It returns an error if the report has no decision.
-func (r Report) Snapshot() (policy.Snapshot, error) {
+// explain.Entries and diff.Snapshots. It returns an error if the report has no decision.
+func (r Report) Snapshot() (diff.Snapshot, error) {
 	switch {
 	case r.Decision == nil:
-		return policy.Snapshot{}, errors.New("the report has no decision")
+		return diff.Snapshot{}, errors.New("the report has no decision")
 	case r.EvaluatedAt.IsZero():
-		return policy.Snapshot{}, errors.New("the report does not state when it was evaluated")
+		return diff.Snapshot{}, errors.New("the report does not state when it was evaluated")
 	}
-	return policy.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
+	return diff.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
 }
 
 // explainJSON writes a in the form that JSON uses for reports.
 func explainJSON(w io.Writer, a ExplainResult) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
-	if err := writeJSON(w, a); err != nil {
+	if err := WriteJSON(w, a); err != nil {
 		return fmt.Errorf("writing the JSON explanation: %w", err)
 	}
 	return nil
@@ -49,7 +53,7 @@ func explainJSON(w io.Writer, a ExplainResult) error {
 // explainText writes a as text: the outcome for each finding, the rule that decided it, the
 // relevant dates, all matching rules, and what would let it pass.
 func explainText(w io.Writer, a ExplainResult) error {
-	t := explainWriter{text{layout: newLayout(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
+	t := explainWriter{text{Writer: layout.New(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
 	t.field("Image", short(a.Image.Reference))
 	t.field("Digest", short(a.Image.Digest))
 	t.field("Evaluated", instant(a.EvaluatedAt))
@@ -57,7 +61,7 @@ func explainText(w io.Writer, a ExplainResult) error {
 	for _, e := range mergeExplanations(a.Explanations) {
 		t.explanation(e)
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the explanation: %w", err)
 	}
 	return nil
@@ -65,14 +69,14 @@ func explainText(w io.Writer, a ExplainResult) error {
 
 // mergedExplanation is an explanation that applies to several platforms.
 type mergedExplanation struct {
-	policy.Explanation
+	explain.Explanation
 	platforms orderedSet
 }
 
 // mergeExplanations merges explanations that differ only in the platform.
-func mergeExplanations(list []policy.Explanation) []*mergedExplanation {
+func mergeExplanations(list []explain.Explanation) []*mergedExplanation {
 	type key struct {
-		policy.Outcome
+		explain.Outcome
 		issue string
 	}
 	var merged []*mergedExplanation
@@ -98,29 +102,29 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 	if e.Finding != nil {
 		title = short(e.Finding.ID) + " in " + nameVersion(e.Finding.Package)
 	}
-	t.section(title + ": " + strings.ToUpper(string(e.Outcome)))
-	t.blank()
-	if e.Outcome == policy.OutcomeAllowed {
-		t.item(2, "no rule matches it")
+	t.Section(title + ": " + strings.ToUpper(string(e.Outcome)))
+	t.Space()
+	if e.Outcome == explain.Allowed {
+		t.Item(2, "no rule matches it")
 	} else {
-		t.item(2, "by "+ruleText(e.Violation))
-		t.item(2, message(Item{Violation: e.Violation}))
+		t.Item(2, "by "+ruleText(e.Violation))
+		t.Item(2, message(Item{Violation: e.Violation}))
 	}
 	if len(e.platforms.list) > 0 {
-		t.item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
+		t.Item(2, "on "+short(strings.Join(e.platforms.list, ", ")))
 	}
-	t.notes(2, t.dates(e.Explanation)...)
-	t.notes(2, t.expired(Item{Violation: e.Violation})...)
+	t.Notes(2, t.dates(e.Explanation)...)
+	t.Notes(2, t.expired(Item{Violation: e.Violation})...)
 	t.matching(e.Rules)
 	t.remedies(e.Remedies)
-	if e.Outcome == policy.OutcomeBlocked {
+	if e.Outcome == explain.Blocked {
 		t.suggestException(e.Explanation)
 	}
 }
 
 // suggestException writes an exception that would let a violation pass. It skips a violation about many
 // packages: the explanation does not list them, and the report offers the exception.
-func (t explainWriter) suggestException(e policy.Explanation) {
+func (t explainWriter) suggestException(e explain.Explanation) {
 	if e.Unmatched != nil && e.Unmatched.Package == nil {
 		return
 	}
@@ -130,15 +134,15 @@ func (t explainWriter) suggestException(e policy.Explanation) {
 			most = place.MaxLifetime
 		}
 	}
-	m := newRemedier(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}})
-	if item := m.exception(&e.Violation); item != "" {
-		t.item(2, "the exception to add, with your own reason and owner:")
-		t.whole(4, item)
+	m := newAdvisor(Report{EvaluatedAt: t.Finished, Policy: Policy{ExceptionsMaxLifetime: most}}, nil)
+	if item := m.Exception(&e.Violation); item != "" {
+		t.Item(2, "the exception to add, with your own reason and owner:")
+		t.Whole(4, item)
 	}
 }
 
 // dates returns the dates of the finding, and of what lets it pass temporarily.
-func (t explainWriter) dates(e policy.Explanation) []string {
+func (t explainWriter) dates(e explain.Explanation) []string {
 	var notes []string
 	note := func(what string, at time.Time) {
 		if !at.IsZero() {
@@ -163,7 +167,7 @@ func (t explainWriter) dates(e policy.Explanation) []string {
 		notes = append(notes, "reason: "+Sanitize(x.Reason))
 	}
 	if s := e.Statement; s != nil {
-		notes = append(notes, strings.TrimSpace(short(string(s.Status))+" "+sanitize(s.Justification, maxName))+
+		notes = append(notes, strings.TrimSpace(short(string(s.Status))+" "+layout.Limit(s.Justification, layout.MaxName))+
 			" by "+short(s.Document)+", author "+short(s.Author))
 	}
 	return notes
@@ -173,8 +177,8 @@ func (t explainWriter) matching(rules []policy.MatchingRule) {
 	if len(rules) == 0 {
 		return
 	}
-	t.item(2, "rules that match:")
-	var rows []row
+	t.Item(2, "rules that match:")
+	var rows []layout.Row
 	for _, r := range rules {
 		grace := ""
 		if r.Grace > 0 {
@@ -184,17 +188,17 @@ func (t explainWriter) matching(rules []policy.MatchingRule) {
 		if r.Scope != "" {
 			scope = "for images " + short(r.Scope)
 		}
-		rows = append(rows, row{cells: []cell{{text: short(r.Rule)}, {text: r.Effect.String()}, {text: grace}, {text: positionText(r.Position)}, {text: scope}}})
+		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: short(r.Rule)}, {Text: r.Effect.String()}, {Text: grace}, {Text: positionText(r.Position)}, {Text: scope}}})
 	}
-	t.table(4, rows)
+	t.Table(4, rows)
 }
 
 func (t explainWriter) remedies(remedies []string) {
 	if len(remedies) == 0 {
 		return
 	}
-	t.item(2, "what would let it pass:")
+	t.Item(2, "what would let it pass:")
 	for _, remedy := range remedies {
-		t.item(4, Sanitize(remedy))
+		t.Item(4, Sanitize(remedy))
 	}
 }

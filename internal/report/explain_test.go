@@ -14,13 +14,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/diff"
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/explain"
 )
 
 // explainExample is a result with every outcome, on two platforms.
 func explainExample() ExplainResult {
 	day := func(n int) time.Time { return time.Date(2026, 6, n, 0, 0, 0, 0, time.UTC) }
-	finding := &policy.Finding{ID: "CVE-2024-0001", Severity: policy.SeverityHigh, Package: policy.Package{Name: "lodash", Version: "4.17.20", Type: "npm"},
-		FixState: policy.FixAvailable, Fixes: []policy.Fix{{Version: "4.17.21", Available: day(1)}}, Published: day(2), KEV: &policy.KEV{Added: day(3)}}
+	finding := &evidence.Finding{ID: "CVE-2024-0001", Severity: evidence.SeverityHigh, Package: evidence.Package{Name: "lodash", Version: "4.17.20", Type: "npm"},
+		FixState: evidence.FixAvailable, Fixes: []evidence.Fix{{Version: "4.17.21", Available: day(1)}}, Published: day(2), KEV: &evidence.KEV{Added: day(3)}}
 	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "high", Position: policy.Position{File: "policy.yaml", Line: 3, Column: 5},
 		Platform: "linux/amd64", Message: "CVE-2024-0001 in lodash 4.17.20: severity high, fixed in 4.17.21", Finding: finding}
 	other := violation
@@ -28,20 +31,20 @@ func explainExample() ExplainResult {
 	graced, excepted, taken := violation, violation, violation
 	graced.Blocks, graced.Inherited = day(20), true
 	graced.Expired = []policy.Exception{{Position: policy.Position{File: "policy.yaml", Line: 30}, Owner: "web", Reason: "late", Expires: day(4)}}
-	explanations := []policy.Explanation{
-		{Outcome: policy.OutcomeBlocked, Violation: violation,
+	explanations := []explain.Explanation{
+		{Outcome: explain.Blocked, Violation: violation,
 			Rules: []policy.MatchingRule{{Rule: "high", Position: violation.Position, Grace: 14 * 24 * time.Hour},
 				{Rule: "rest", Position: policy.Position{File: "team.yaml", Line: 4}, Effect: policy.Warn, Scope: "registry.example/*"}},
 			Remedies: []string{"upgrade lodash to 4.17.21", "it does not pass without a change"}},
-		{Outcome: policy.OutcomeBlocked, Violation: other},
-		{Outcome: policy.OutcomeWarned, Violation: graced},
-		{Outcome: policy.OutcomeExcepted, Violation: excepted, Exception: &policy.Exception{Position: policy.Position{File: "policy.yaml", Line: 20}, Owner: "web", Reason: "not reachable", Expires: day(25)}},
-		{Outcome: policy.OutcomeNotAffected, Violation: taken, Statement: &policy.VEXStatement{Status: policy.VEXNotAffected, Justification: "component_not_present", Document: "vex.json", Author: "vendor"}},
-		{Outcome: policy.OutcomeAllowed, Violation: policy.Violation{Platform: "linux/amd64", Finding: finding}},
-		{Outcome: policy.OutcomeBlocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
+		{Outcome: explain.Blocked, Violation: other},
+		{Outcome: explain.Warned, Violation: graced},
+		{Outcome: explain.Excepted, Violation: excepted, Exception: &policy.Exception{Position: policy.Position{File: "policy.yaml", Line: 20}, Owner: "web", Reason: "not reachable", Expires: day(25)}},
+		{Outcome: explain.NotAffected, Violation: taken, Statement: &evidence.VEXStatement{Status: evidence.VEXNotAffected, Justification: "component_not_present", Document: "vex.json", Author: "vendor"}},
+		{Outcome: explain.Allowed, Violation: policy.Violation{Platform: "linux/amd64", Finding: finding}},
+		{Outcome: explain.Blocked, Violation: policy.Violation{Kind: policy.KindPackage, Rule: "no telnet", Position: policy.Position{File: "policy.yaml", Line: 9},
 			Platform: "linux/amd64", Message: "telnetd 1 is denied by the policy"}},
 	}
-	return ExplainResult{Query: "CVE-2024-0001", Image: policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, EvaluatedAt: day(15),
+	return ExplainResult{Query: "CVE-2024-0001", Image: evidence.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}, EvaluatedAt: day(15),
 		Policy: Policy{File: "policy.yaml", Digest: "sha256:2"}, Explanations: explanations}
 }
 
@@ -72,12 +75,12 @@ func TestExplainJSONIsLossless(t *testing.T) {
 // diffExample compares two reports that differ in everything that can change.
 func diffExample(t *testing.T) DiffResult {
 	t.Helper()
-	finding := func(id string) policy.Finding {
-		return policy.Finding{ID: id, Severity: policy.SeverityHigh, FixState: policy.FixNone, Package: policy.Package{Name: "lodash", Version: "4", Type: "npm"}}
+	finding := func(id string) evidence.Finding {
+		return evidence.Finding{ID: id, Severity: evidence.SeverityHigh, FixState: evidence.FixNone, Package: evidence.Package{Name: "lodash", Version: "4", Type: "npm"}}
 	}
 	decided := func(file, digest string, at time.Time, ids ...string) Report {
 		r := Report{EvaluatedAt: at, Policy: Policy{File: file, Digest: digest}, Decision: &policy.Decision{Passed: len(ids) == 0}}
-		r.Input.Image = policy.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}
+		r.Input.Image = evidence.Image{Reference: "registry.example/app:1", Digest: "sha256:1"}
 		for _, id := range ids {
 			for _, platform := range []string{"linux/amd64", "linux/arm64"} {
 				f := finding(id)
@@ -207,7 +210,7 @@ func TestResultsAreSanitized(t *testing.T) {
 func corruptStrings(v reflect.Value, text string) {
 	switch v.Kind() {
 	case reflect.String:
-		if !slices.Contains([]reflect.Type{reflect.TypeFor[policy.FixState](), reflect.TypeFor[policy.ChangeKind](), reflect.TypeFor[policy.Outcome]()}, v.Type()) {
+		if !slices.Contains([]reflect.Type{reflect.TypeFor[evidence.FixState](), reflect.TypeFor[diff.ChangeKind](), reflect.TypeFor[explain.Outcome]()}, v.Type()) {
 			v.SetString(v.String() + text)
 		}
 	case reflect.Pointer:

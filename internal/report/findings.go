@@ -5,44 +5,51 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// findings lists the findings of one package. Platforms that all findings share are named once.
-func (t text) findings(g packageGroup, showFix bool) {
-	shared := t.platformNote(g.issues[0])
-	for _, i := range g.issues {
-		if t.platformNote(i) != shared {
-			shared = ""
+// findings lists the findings of one package. Platforms that all findings share are named before.
+func (t text) findings(indent int, s *source) {
+	shared := t.platformNote(s.issues)
+	var rows []layout.Row
+	for i := range s.issues {
+		one := &s.issues[i]
+		r := layout.Row{Cells: findingCells(*one.Finding)}
+		if len(s.names.list) > 1 {
+			r.Cells = append(r.Cells, layout.Cell{Text: short(one.Finding.Package.Name)})
 		}
-	}
-	t.notes(4, shared)
-	var rows []row
-	for _, i := range g.issues {
-		r := row{cells: findingCells(*i.Finding)}
-		if showFix {
-			r.cells = append(r.cells, cell{text: fixText(*i.Finding)})
+		r.Cells = append(r.Cells, layout.Cell{Text: fixText(*one.Finding)}, t.noveltyCell(s.issues[i:i+1]), t.ruleCell(one))
+		if own := t.platformNote(s.issues[i : i+1]); own != shared {
+			r.Notes = append(r.Notes, own)
 		}
-		r.cells = append(r.cells, t.noveltyCell(i), cell{text: ruleText(i.Violation)})
-		if shared == "" {
-			r.notes = append(r.notes, t.platformNote(i))
-		}
-		r.notes = append(r.notes, t.expired(i)...)
+		r.Notes = append(r.Notes, t.expired(*one)...)
 		rows = append(rows, r)
 	}
-	t.table(4, rows)
+	t.Table(indent, rows)
 }
 
-// platformNote names the platforms of an issue. It returns "" if the image has only one platform.
-func (t text) platformNote(i Item) string {
-	if len(t.Input.Platforms) < 2 || len(i.Platforms) == 0 {
+// ruleCell names the rule that blocks, in a report with all details.
+func (t text) ruleCell(i *Item) layout.Cell {
+	if !t.details {
+		return layout.Cell{}
+	}
+	return layout.Cell{Text: ruleText(i.Violation)}
+}
+
+// platformNote names the platforms of some issues. It returns "" if the issues are on all platforms
+// of the image.
+func (t text) platformNote(issues []Item) string {
+	var names orderedSet
+	for i := range issues {
+		for _, p := range issues[i].Platforms {
+			names.add(short(p))
+		}
+	}
+	if n := len(t.Input.Platforms); n < 2 || len(names.list) == 0 || len(names.list) == n {
 		return ""
 	}
-	names := make([]string, len(i.Platforms))
-	for at, p := range i.Platforms {
-		names[at] = short(p)
-	}
-	return "on " + strings.Join(names, ", ")
+	return "on " + strings.Join(names.list, ", ")
 }
 
 // expired names the exceptions that used to cover an issue.
@@ -62,73 +69,62 @@ func message(i Item) string {
 	return "violation of kind " + short(string(i.Kind))
 }
 
-func nameVersion(p policy.Package) string { return short(p.Name) + " " + short(p.Version) }
+func nameVersion(p evidence.Package) string { return short(p.Name) + " " + short(p.Version) }
 
-// typeAndPaths returns the type of a package, its first paths, and the number of further paths.
-func typeAndPaths(g packageGroup) string {
-	parts := []string{short(g.pkg.Type)}
-	for _, path := range g.paths.list[:min(len(g.paths.list), maxPaths)] {
-		parts = append(parts, short(path))
-	}
-	if more := len(g.paths.list) - maxPaths; more > 0 {
-		parts = append(parts, fmt.Sprintf("and %s more", count(more, "path")))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// differ reports whether the issues are fixed in different versions.
-func differ(issues []Item) bool {
-	for _, i := range issues[1:] {
-		if fixVersions(*i.Finding) != fixVersions(*issues[0].Finding) {
-			return true
+// cveOf returns the CVE id of a finding, or "" if it has none.
+func cveOf(f evidence.Finding) string {
+	for _, id := range append([]string{f.ID}, f.Aliases...) {
+		if strings.HasPrefix(id, "CVE-") {
+			return id
 		}
 	}
-	return false
+	return ""
 }
 
 // findingCells returns the first columns of every list of findings.
-func findingCells(f policy.Finding) []cell {
+func findingCells(f evidence.Finding) []layout.Cell {
 	id := short(f.ID)
-	if !strings.HasPrefix(f.ID, "CVE-") {
-		for _, alias := range f.Aliases {
-			if strings.HasPrefix(alias, "CVE-") {
-				id += " (" + short(alias) + ")"
-				break
-			}
-		}
+	if cve := cveOf(f); cve != "" && cve != f.ID {
+		id += " (" + short(cve) + ")"
 	}
-	severity := cell{text: f.Severity.String()}
-	switch f.Severity {
-	case policy.SeverityCritical, policy.SeverityHigh, policy.SeverityUnknown:
-		severity.style = red
-	case policy.SeverityMedium:
-		severity.style = yellow
-	}
-	kev := cell{style: red}
+	kev := layout.Cell{Style: layout.Red}
 	if f.KEV != nil {
-		kev.text = "KEV"
+		kev.Text = "KEV"
 		if f.KEV.Ransomware {
-			kev.text = "KEV, ransomware"
+			kev.Text = "KEV, ransomware"
 		}
 	}
 	probability := ""
 	if f.EPSS != nil {
 		probability = fmt.Sprintf("EPSS %.1f%%", 100*f.EPSS.Score)
 	}
-	return []cell{{text: id}, severity, kev, {text: probability}}
+	return []layout.Cell{{Text: id}, {Text: f.Severity.String(), Style: severityStyle(f.Severity)}, kev, {Text: probability}}
 }
 
+func severityStyle(s evidence.Severity) layout.Style {
+	switch s {
+	case evidence.SeverityCritical, evidence.SeverityHigh, evidence.SeverityUnknown:
+		return layout.Red
+	case evidence.SeverityMedium:
+		return layout.Yellow
+	}
+	return layout.Plain
+}
+
+// isFixable reports whether a version with a fix is known.
+func isFixable(f *evidence.Finding) bool { return fixVersions(*f) != "" }
+
 // fixText returns the fix state of a finding, with the fixed version if it is known.
-func fixText(f policy.Finding) string {
+func fixText(f evidence.Finding) string {
 	switch f.FixState {
-	case policy.FixAvailable:
+	case evidence.FixAvailable:
 		if versions := fixVersions(f); versions != "" {
 			return "fixed in " + versions
 		}
 		return "fixed in an unknown version"
-	case policy.FixNone:
+	case evidence.FixNone:
 		return "not fixed"
-	case policy.FixWont:
+	case evidence.FixWont:
 		return "will not be fixed"
 	}
 	return "fix unknown"

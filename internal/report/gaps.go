@@ -2,8 +2,9 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // gaps counts the gaps in the evidence, regardless of the policy.
@@ -12,7 +13,7 @@ func (t text) gaps() {
 	suppressed, owned := 0, 0
 	for _, p := range t.Input.Platforms {
 		for _, u := range p.Unknowns {
-			if u.Class == policy.UnknownOwned {
+			if u.Class == evidence.UnknownOwned {
 				owned++
 				continue
 			}
@@ -30,34 +31,51 @@ func (t text) gaps() {
 	if len(unknowns)+len(unmatched)+suppressed+owned == 0 {
 		return
 	}
-	t.section("Gaps in the evidence")
-	t.blank()
+	if !t.details {
+		t.gapCounts(len(unknowns), len(unmatched), suppressed)
+		return
+	}
+	t.Section("Gaps in the evidence")
+	t.Space()
 	t.gapList("unreadable, so not in the SBOM", unknowns)
 	t.gapList("unmatched", unmatched)
 	if owned > 0 {
-		t.item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s (see the JSON report)", count(owned, "file")))
+		t.Item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s", count(owned, "file")))
 	}
 	if suppressed > 0 {
-		t.item(2, fmt.Sprintf("dropped by grype's own data corrections: %s (see the JSON report)", count(suppressed, "match")))
+		t.Item(2, fmt.Sprintf("dropped by grype's own data corrections: %s", count(suppressed, "match")))
 	}
 }
 
-// gapList lists the first gaps of one kind.
+// gapCounts writes one line about the gaps.
+func (t text) gapCounts(unknowns, unmatched, suppressed int) {
+	var parts []string
+	for _, part := range []struct {
+		n          int
+		noun, says string
+	}{{unknowns, "file", "unreadable"}, {unmatched, "package", "unmatched"}, {suppressed, "match", "dropped by grype's own corrections"}} {
+		if part.n > 0 {
+			parts = append(parts, count(part.n, part.noun)+" "+part.says)
+		}
+	}
+	if len(parts) > 0 {
+		t.label("GAPS", strings.Join(parts, ", ")+" (--details)")
+	}
+}
+
+// gapList lists the gaps of one kind.
 func (t text) gapList(title string, list []string) {
 	if len(list) == 0 {
 		return
 	}
-	t.item(2, fmt.Sprintf("%s: %d", title, len(list)))
-	for _, line := range list[:min(len(list), maxGaps)] {
-		t.item(4, line)
-	}
-	if more := len(list) - maxGaps; more > 0 {
-		t.item(4, fmt.Sprintf("and %d more: see the JSON report", more))
+	t.Item(2, fmt.Sprintf("%s: %d", title, len(list)))
+	for _, line := range list {
+		t.Item(4, line)
 	}
 }
 
-func unmatchedName(u policy.Unmatched) string {
-	if u.Reason == policy.TypeNotInDatabase {
+func unmatchedName(u evidence.Unmatched) string {
+	if u.Reason == evidence.TypeNotInDatabase {
 		return fmt.Sprintf("%d packages of type %s", u.Packages, short(u.Type))
 	}
 	if u.Package == nil {
@@ -66,7 +84,7 @@ func unmatchedName(u policy.Unmatched) string {
 	return nameVersion(*u.Package)
 }
 
-func unmatchedReason(u policy.Unmatched) string {
+func unmatchedReason(u evidence.Unmatched) string {
 	if u.Detail == "" {
 		return short(string(u.Reason))
 	}

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // orderedSet is a set of strings in insertion order.
@@ -28,8 +29,8 @@ func (o *orderedSet) add(s string) {
 }
 
 // fixVersions joins the versions that fix a finding. It returns "" if no fix is available.
-func fixVersions(f policy.Finding) string {
-	if f.FixState != policy.FixAvailable {
+func fixVersions(f evidence.Finding) string {
+	if f.FixState != evidence.FixAvailable {
 		return ""
 	}
 	versions := make([]string, len(f.Fixes))
@@ -37,45 +38,6 @@ func fixVersions(f policy.Finding) string {
 		versions[i] = short(fix.Version)
 	}
 	return strings.Join(versions, " or ")
-}
-
-// packageGroup holds all issues of one version of one package.
-type packageGroup struct {
-	pkg    policy.Package
-	issues []Item
-	paths  orderedSet
-	// target is the version to upgrade to. It is empty if no single version is known to fix every
-	// issue.
-	target string
-}
-
-// byPackage groups issues with findings by package. The most severe group and the most severe issue
-// come first.
-func byPackage(issues []Item) []packageGroup {
-	var out []packageGroup
-	index := map[string]int{}
-	for _, one := range issues {
-		key := packageKey(one.Finding.Package)
-		i, ok := index[key]
-		if !ok {
-			i = len(out)
-			index[key] = i
-			out = append(out, packageGroup{pkg: one.Finding.Package})
-		}
-		out[i].issues = append(out[i].issues, one)
-		for _, l := range one.Places {
-			out[i].paths.add(l.Path)
-		}
-	}
-	for i := range out {
-		slices.SortStableFunc(out[i].issues, bySeverity)
-		out[i].target = target(out[i].issues)
-	}
-	slices.SortStableFunc(out, func(a, b packageGroup) int {
-		return cmp.Or(bySeverity(a.issues[0], b.issues[0]),
-			strings.Compare(a.pkg.Name, b.pkg.Name), strings.Compare(a.pkg.Version, b.pkg.Version))
-	})
-	return out
 }
 
 // bySeverity orders issues with findings: known exploited first, then by severity, with unknown before
@@ -89,10 +51,10 @@ func bySeverity(a, b Item) int {
 	)
 }
 
-func urgency(f *policy.Finding) int {
+func urgency(f *evidence.Finding) int {
 	level := int(f.Severity)
-	if f.Severity == policy.SeverityUnknown {
-		level = int(policy.SeverityCritical) + 1
+	if f.Severity == evidence.SeverityUnknown {
+		level = int(evidence.SeverityCritical) + 1
 	}
 	if f.KEV != nil {
 		level += 100
@@ -100,60 +62,18 @@ func urgency(f *policy.Finding) int {
 	return level
 }
 
-func epss(f *policy.Finding) float64 {
+func epss(f *evidence.Finding) float64 {
 	if f.EPSS == nil {
 		return 0
 	}
 	return f.EPSS.Score
 }
 
-// target returns the version that fixes all issues: the fix that they share, or the highest one if
-// each issue has exactly one fix and all are dotted numbers, which every ecosystem orders alike.
-// Otherwise it returns "" instead of guessing.
-func target(issues []Item) string {
-	first := fixVersions(*issues[0].Finding)
-	same := true
-	for _, i := range issues[1:] {
-		same = same && fixVersions(*i.Finding) == first
-	}
-	if same {
-		return first
-	}
-	best, bestNumbers := "", []uint64(nil)
-	for _, i := range issues {
-		if len(i.Finding.Fixes) != 1 {
-			return ""
-		}
-		version := i.Finding.Fixes[0].Version
-		numbers, ok := parseDotted(version)
-		if !ok {
-			return ""
-		}
-		if best == "" || slices.Compare(numbers, bestNumbers) > 0 {
-			best, bestNumbers = short(version), numbers
-		}
-	}
-	return best
-}
-
-// parseDotted parses "1.20.3" or "v1.20.3".
-func parseDotted(version string) ([]uint64, bool) {
-	var out []uint64
-	for part := range strings.SplitSeq(strings.TrimPrefix(version, "v"), ".") {
-		n, err := strconv.ParseUint(part, 10, 64)
-		if err != nil {
-			return nil, false
-		}
-		out = append(out, n)
-	}
-	return out, true
-}
-
 // remedyGroup is a group of issues without findings that break the same rule and have the same
 // remedy.
 type remedyGroup struct {
 	rule       string
-	do         instruction
+	do         remedy.Instruction
 	exceptions orderedSet
 	issues     []Item
 }
@@ -181,13 +101,13 @@ func kindRank(k policy.Kind) int {
 	return len(causes) + 1 + len(symptoms)
 }
 
-func (m *remedier) byRemedy(issues []Item) []remedyGroup {
+func byRemedy(m *remedy.Advisor, issues []Item) []remedyGroup {
 	sorted := slices.SortedStableFunc(slices.Values(issues), func(a, b Item) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
 	var out []remedyGroup
 	index := map[[2]string]int{}
 	for _, one := range sorted {
-		do := m.do(&one.Violation)
-		key := [2]string{ruleText(one.Violation), do.text}
+		do := m.Do(&one.Violation)
+		key := [2]string{ruleText(one.Violation), do.Text}
 		i, ok := index[key]
 		if !ok {
 			i = len(out)
@@ -195,7 +115,7 @@ func (m *remedier) byRemedy(issues []Item) []remedyGroup {
 			out = append(out, remedyGroup{rule: key[0], do: do})
 		}
 		out[i].issues = append(out[i].issues, one)
-		out[i].exceptions.add(m.exception(&one.Violation))
+		out[i].exceptions.add(m.Exception(&one.Violation))
 	}
 	return out
 }

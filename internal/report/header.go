@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // header names the tool, the image, the database and the policy.
@@ -16,64 +17,84 @@ func (t text) header() {
 	t.database()
 	t.baseline()
 	if t.Policy.Digest == "" {
-		t.field("Policy", "none")
+		t.label("Policy", "none")
 		return
 	}
-	t.field("Policy", short(t.Policy.File)+" "+short(t.Policy.Digest))
+	if !t.details {
+		line := short(t.Policy.File) + " " + shortDigest(t.Policy.Digest)
+		if len(t.Policy.Files) > 0 {
+			var names []string
+			for _, f := range t.Policy.Files {
+				names = append(names, short(f.Name))
+			}
+			line += ", with " + strings.Join(names, ", ")
+		}
+		t.label("Policy", line)
+		return
+	}
+	t.label("Policy", short(t.Policy.File))
+	t.label("", short(t.Policy.Digest))
 	for _, f := range t.Policy.Files {
-		t.field("", "with "+short(f.Name)+" "+short(f.Digest))
+		t.label("", "with "+short(f.Name)+" "+short(f.Digest))
 	}
 }
 
 func (t text) tool() {
-	made := []string{short(t.Tool.Name), short(t.Tool.Version)}
+	line := short(t.Tool.Name) + " " + short(t.Tool.Version)
 	if t.Command != "" {
-		made = append(made, "("+short(t.Command)+")")
+		line += " " + short(t.Command)
 	}
+	if at := t.referenceTime(); !at.IsZero() {
+		line += ", " + instant(at)
+	}
+	t.Item(0, line)
 	var components []string
 	for _, name := range slices.Sorted(maps.Keys(t.Tool.Components)) {
 		components = append(components, short(name)+" "+short(t.Tool.Components[name]))
 	}
-	if len(components) > 0 {
-		made = append(made, "with "+strings.Join(components, ", "))
+	if len(components) > 0 && t.details {
+		t.Item(0, "with "+strings.Join(components, ", "))
 	}
-	t.field("Made by", strings.Join(made, " "))
-	if at := t.referenceTime(); !at.IsZero() {
-		t.field("Made at", instant(at))
-	}
+	t.Space()
 	if !t.At.IsZero() {
-		t.field("As of", instant(t.At)+t.timeLeft(t.At)+", with today's database: nothing is promoted")
+		t.label("As of", instant(t.At)+t.timeLeft(t.At)+", with today's database: nothing is promoted")
 	}
 }
 
 func (t text) image() {
-	t.field("Image", short(t.Input.Image.Reference))
+	t.label("Image", short(t.Input.Image.Reference))
 	if t.Input.Image.Digest == "" {
-		t.field("Digest", "not resolved")
+		t.label("", "not resolved to a digest")
 	} else {
-		t.field("Digest", short(t.Input.Image.Digest))
+		t.label("", short(t.Input.Image.Digest))
 	}
 	if t.MovedTo != "" {
-		t.field("", "the tag now points to "+short(t.MovedTo)+": it moved during the run, and that image was not evaluated")
+		t.label("", "the tag now points to "+short(t.MovedTo)+": it moved during the run, and that image was not evaluated")
 	}
-	name := "Platforms"
 	for _, p := range t.Input.Platforms {
 		line := short(p.Platform)
 		if t.Decision != nil || t.Outcome() != PassedEarlier && t.Outcome() != Overridden { // else the image was not scanned
 			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), count(len(p.Packages), "package"))
 		}
-		t.field(name, line)
-		t.field("", short(p.Digest))
-		name = ""
+		t.label("", line)
+		if t.details {
+			t.label("", short(p.Digest))
+		}
+	}
+	if t.Transfer.CacheHits > 0 {
+		t.label("", "SBOMs from the cache: "+count(t.Transfer.CacheHits, "platform"))
+	}
+	if t.Transfer.BytesRead > 0 {
+		t.label("", fmt.Sprintf("read %s from the source in %s", size(t.Transfer.BytesRead), count(t.Transfer.Fetches, "fetch")))
 	}
 }
 
-func distribution(d policy.Distribution) string {
+func distribution(d evidence.Distribution) string {
 	switch {
 	case d.Name != "":
 		return short(d.Name)
 	case d.ID != "":
-		return strings.TrimSpace(short(d.ID) + " " + sanitize(d.Version, maxName))
+		return strings.TrimSpace(short(d.ID) + " " + layout.Limit(d.Version, layout.MaxName))
 	}
 	return "unknown distribution"
 }
@@ -81,27 +102,32 @@ func distribution(d policy.Distribution) string {
 func (t text) database() {
 	db := t.Input.Database
 	if db.Digest == "" && db.Built.IsZero() {
-		t.field("Database", "none")
+		t.label("Database", "none")
 		return
 	}
 	built := "build date unknown"
 	if !db.Built.IsZero() {
 		built = "built " + instant(db.Built) + t.age(db.Built)
 	}
-	t.field("Database", built+", schema "+short(db.Schema))
-	if db.Source != "" {
-		t.field("", "from "+sanitize(db.Source, maxName))
+	if t.details {
+		t.label("Database", built+", schema "+short(db.Schema))
+		if db.Source != "" {
+			t.label("", "from "+layout.Limit(db.Source, layout.MaxName))
+		}
+		t.label("", short(db.Digest))
+	} else {
+		t.label("Database", built)
 	}
-	t.field("", short(db.Digest))
 	t.providers(db.Providers)
 	if counts := advisoryCounts(db.Advisories); counts != "" {
-		t.field("", "advisories: "+counts)
+		t.label("", "advisories: "+counts)
 	}
 }
 
-// providers names the oldest data in the database, and the providers without a date.
-func (t text) providers(all []policy.Provider) {
-	var oldest policy.Provider
+// providers names the oldest data in the database if it is older than the database by a day or
+// more, and the providers without a date.
+func (t text) providers(all []evidence.Provider) {
+	var oldest evidence.Provider
 	var undated []string
 	for _, p := range all {
 		switch {
@@ -111,10 +137,19 @@ func (t text) providers(all []policy.Provider) {
 			oldest = p
 		}
 	}
-	if !oldest.Captured.IsZero() {
-		t.field("", fmt.Sprintf("oldest data: %s, captured %s%s", short(oldest.Name), instant(oldest.Captured), t.age(oldest.Captured)))
+	if built := t.Input.Database.Built; !oldest.Captured.IsZero() && (t.details || built.Sub(oldest.Captured) >= day) {
+		t.label("", fmt.Sprintf("oldest data: %s, captured %s%s", short(oldest.Name), instant(oldest.Captured), t.age(oldest.Captured)))
 	}
 	if len(undated) > 0 {
-		t.field("", "data without a date: "+strings.Join(undated, ", "))
+		t.label("", "data without a date: "+strings.Join(undated, ", "))
 	}
+}
+
+// shortDigest returns the first digits of a digest, which are enough to recognize it.
+func shortDigest(digest string) string {
+	const digits = len("sha256:") + 12
+	if strings.HasPrefix(digest, "sha256:") && len(digest) > digits {
+		digest = digest[:digits]
+	}
+	return short(digest)
 }

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Status says what the policies made of an [Item]. The order is the order of every report.
+// Status is the effect of the policies on an [Item]. The order is the order of every report.
 type Status uint8
 
 // The statuses.
@@ -47,11 +49,11 @@ type Item struct {
 	// the whole image.
 	Platforms []string
 	// Places are the places of the affected package on all platforms, each path once.
-	Places []policy.Location
+	Places []evidence.Location
 	// Exception covers the item if Status is Excepted.
 	Exception *policy.Exception
 	// Statement removes the item if Status is NotAffected.
-	Statement *policy.VEXStatement
+	Statement *evidence.VEXStatement
 }
 
 // Items returns everything that the policies reported: what blocks, then warnings, exceptions and
@@ -113,7 +115,7 @@ func CountItems(items []Item) Counts {
 }
 
 // Subject returns the package that the item is about, or nil.
-func (i *Item) Subject() *policy.Package {
+func (i *Item) Subject() *evidence.Package {
 	switch {
 	case i.Finding != nil:
 		return &i.Finding.Package
@@ -136,7 +138,7 @@ func (i *Item) Fingerprint(repository string, more ...string) string {
 	}
 	switch p := i.Subject(); {
 	case p != nil && p.PURL != "":
-		parts = append(parts, unversioned(p.PURL))
+		parts = append(parts, remedy.Unversioned(p.PURL))
 	case p != nil:
 		parts = append(parts, p.Type, p.Name)
 	case i.Unknown != nil:
@@ -221,6 +223,6 @@ func issueKey(v policy.Violation) string {
 }
 
 // packageKey omits the purl, because its qualifiers name the architecture.
-func packageKey(p policy.Package) string {
+func packageKey(p evidence.Package) string {
 	return fmt.Sprintf("%q", []string{p.Name, p.Version, p.Type})
 }

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // found returns a violation about a vulnerability of a package at a path.
 func found(platform, id, name, path string) policy.Violation {
-	return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: &policy.Finding{ID: id,
-		Package: policy.Package{Name: name, Version: "1", Type: "npm", PURL: "pkg:npm/" + name + "@1", Found: []policy.Location{{Path: path}}}}}
+	return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: &evidence.Finding{ID: id,
+		Package: evidence.Package{Name: name, Version: "1", Type: "npm", PURL: "pkg:npm/" + name + "@1", Found: []evidence.Location{{Path: path}}}}}
 }
 
 // TestItemsJoinPlatformsAndPaths checks that the same problem on two platforms, or at two paths, is
@@ -79,7 +80,9 @@ func TestFingerprintIgnoresVersions(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	fixed := found("linux/amd64", "CVE-1", "x", "/a")
-	fixed.Finding.FixState, fixed.Finding.Fixes = policy.FixAvailable, []policy.Fix{{Version: "2"}}
+	fixed.Finding.FixState, fixed.Finding.Fixes = evidence.FixAvailable, []evidence.Fix{{Version: "2"}}
+	onARM := fixed
+	onARM.Platform = "linux/arm64"
 	until := time.Date(2026, 12, 4, 0, 0, 0, 0, time.UTC)
 	failed := &Error{Class: ClassRegistry, Message: "GET https://registry.example: 503\nmore"}
 	for _, c := range []struct {
@@ -96,6 +99,10 @@ func TestVerdict(t *testing.T) {
 			"2 problems: 1 vulnerability in 1 package and 1 other; 1 has a fix"},
 		{"denied without a reason", Report{Decision: &policy.Decision{}}, "DENIED", "no violation is listed, but the image did not pass"},
 		{"passed", Report{Decision: &policy.Decision{Passed: true, Until: until, Warnings: []policy.Violation{fixed}}}, "PASSED", "nothing blocks, 1 warning"},
+		{"not affected", Report{Decision: &policy.Decision{Passed: true, NotAffected: []policy.NotAffected{{Violation: fixed}}}}, "PASSED", "nothing blocks, 1 not affected"},
+		{"overridden on two platforms", Report{Override: &policy.GrantedOverride{Override: policy.Override{Expires: until}, Violations: make([]policy.Overridden, 2)},
+			Decision:     &policy.Decision{Violations: []policy.Violation{fixed, onARM}},
+			Destinations: []Destination{{State: Promoted}}}, "OVERRIDDEN", "denied, but an override allows the image until 2026-12-04 00:00 UTC: 1 problem"},
 		{"unfinished", Report{Decision: &policy.Decision{Passed: true}, Error: failed}, "FAILED",
 			"the image passed, but a later step failed: registry error: GET https://registry.example: 503"},
 	} {
@@ -104,7 +111,7 @@ func TestVerdict(t *testing.T) {
 			if v.Word != c.word || v.Why != c.why {
 				t.Errorf("%s: %s\nwant %s: %s", v.Word, v.Why, c.word, c.why)
 			}
-			if v.Outcome.IsFailure() != (v.Word == "FAILED") || v.Outcome.IsPass() != (v.Word == "PASSED") {
+			if v.Outcome.IsFailure() != (v.Word == "FAILED") || v.Outcome.IsPass() != (v.Word == "PASSED" || v.Word == "OVERRIDDEN") {
 				t.Errorf("outcome %s: failure %v, pass %v", v.Outcome, v.Outcome.IsFailure(), v.Outcome.IsPass())
 			}
 		})

@@ -10,7 +10,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // MaxJSON is the maximum size of a JSON report in bytes. A report with 10,000 findings has about 20
@@ -29,26 +29,27 @@ func JSON(w io.Writer, r Report) error {
 	if err := r.validate(); err != nil {
 		return fmt.Errorf("writing the JSON report: %w", err)
 	}
-	if err := writeJSON(w, r); err != nil {
+	if err := WriteJSON(w, r); err != nil {
 		return fmt.Errorf("writing the JSON report: %w", err)
 	}
 	return nil
 }
 
-// writeJSON writes any value in the form that JSON uses for reports.
-func writeJSON(w io.Writer, v any) error {
+// WriteJSON writes any value in the form that [JSON] uses for reports: indented, with a final line
+// break, and with \u escapes for characters that could control a terminal or a CI log.
+func WriteJSON(w io.Writer, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(escapeJSON(data), '\n'))
+	_, err = w.Write(append(EscapeJSON(data), '\n'))
 	return err
 }
 
-// escapeJSON writes unprintable characters and CI command marks as \u escapes. They occur only
-// inside strings, so the value stays the same. The encoder escapes only ASCII control characters,
-// but U+009B starts a terminal sequence just as ESC does.
-func escapeJSON(data []byte) []byte {
+// EscapeJSON returns JSON in which unprintable characters and CI command marks are \u escapes. They
+// occur only inside strings, so the value stays the same. The encoder escapes only ASCII control
+// characters, but U+009B starts a terminal sequence just as ESC does.
+func EscapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(data)/64)
 	for i := 0; i < len(data); {
 		if c := data[i]; c < utf8.RuneSelf {
@@ -95,10 +96,10 @@ func readJSON(r io.Reader, limit int64) (Report, error) {
 }
 
 // ReadInput reads the evidence of a report from JSON of its own, as strictly as ReadJSON.
-func ReadInput(r io.Reader) (policy.Input, error) {
-	var in policy.Input
+func ReadInput(r io.Reader) (evidence.Input, error) {
+	var in evidence.Input
 	if err := readStrict(r, MaxJSON, &in); err != nil {
-		return policy.Input{}, fmt.Errorf("reading the JSON evidence: %w", err)
+		return evidence.Input{}, fmt.Errorf("reading the JSON evidence: %w", err)
 	}
 	return in, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // full is a report with every field of every type set, and a different text in each string, so that
@@ -34,11 +35,11 @@ func fill(v reflect.Value, n *int) {
 	case time.Time:
 		v.Set(reflect.ValueOf(time.Date(2026, 1, 1, 0, 0, *n, *n, time.UTC)))
 		return
-	case policy.Severity:
-		v.Set(reflect.ValueOf(policy.SeverityHigh))
+	case evidence.Severity:
+		v.Set(reflect.ValueOf(evidence.SeverityHigh))
 		return
-	case policy.FixState:
-		v.Set(reflect.ValueOf(policy.FixAvailable))
+	case evidence.FixState:
+		v.Set(reflect.ValueOf(evidence.FixAvailable))
 		return
 	}
 	switch v.Kind() {

@@ -3,17 +3,9 @@ package report
 import (
 	"fmt"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
 )
-
-// overriddenText is the verdict on a denied image that an override let through.
-func (t text) overriddenText() string {
-	if t.Decision == nil {
-		return fmt.Sprintf("DENIED EARLIER, BUT PROMOTED BY AN OVERRIDE: %s; a signed denial and its override were found and verified",
-			count(len(t.Override.Violations), "violation"))
-	}
-	return deniedText(*t.Decision) + ", BUT PROMOTED BY AN OVERRIDE"
-}
 
 // override says who let the image through, why and for how long.
 func (t text) override() {
@@ -21,21 +13,23 @@ func (t text) override() {
 	if o == nil {
 		return
 	}
-	t.section("Override of the denial")
-	t.blank()
-	t.item(2, "reason: "+Sanitize(o.Reason))
-	t.item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
-	t.item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
+	t.Section("Override of the denial")
+	t.Space()
+	t.Item(2, "reason: "+Sanitize(o.Reason))
+	t.Item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
+	t.Item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
 	if t.Decision != nil {
 		return // the report lists its violations in full
 	}
-	var rows []row
+	var rows []layout.Row
 	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {
-		rows = append(rows, row{cells: []cell{{text: overriddenName(v)}, {text: short(v.Platform)}, {text: "rule " + short(v.Rule)}}})
+		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: overriddenName(v)}, {Text: short(v.Platform)}, {Text: "rule " + short(v.Rule)}}})
 	}
-	t.item(2, "covers "+count(len(o.Violations), "violation"))
-	t.table(4, rows)
-	t.more(len(o.Violations), maxOverridden)
+	t.Item(2, "covers "+count(len(o.Violations), "violation"))
+	t.Table(4, rows)
+	if more := len(o.Violations) - maxOverridden; more > 0 {
+		t.Item(4, fmt.Sprintf("and %d more: see the JSON report", more))
+	}
 }
 
 func overriddenName(v policy.Overridden) string {

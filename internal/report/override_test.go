@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // overridden is a report of a denial that was overridden.
 func overridden() Report {
 	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64",
-		Finding: &policy.Finding{ID: "CVE-1", Package: policy.Package{Name: "openssl", Version: "1", Type: "deb"}}}
+		Finding: &evidence.Finding{ID: "CVE-1", Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb"}}}
 	end := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	o := policy.Override{Reason: "late", Approver: "oncall@example.com", Expires: end}
 	d := policy.Decision{Violations: []policy.Violation{violation}}
@@ -34,7 +35,8 @@ func TestOverriddenDenialIsNotAPass(t *testing.T) {
 			t.Errorf("%s: outcome %d", name, got)
 		}
 		text := render(t, Text, r)
-		for _, want := range []string{"DENIED", "PROMOTED BY AN OVERRIDE", "reason: late", "oncall@example.com", "expires 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", "Denied, but promoted by an override: 1 destination"} {
+		for _, want := range []string{"\nOVERRIDDEN  ", "Denied, but an override allows the image until 2026-11-23 12:00 UTC: 1 ", "reason: late", "oncall@example.com",
+			"expires 2026-11-23 12:00 UTC, in 1 hour", "CVE-1", " registry.example/app:1.\n"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", name, want, text)
 			}

@@ -1,10 +1,10 @@
 // Package report presents the results of a run.
 //
-// A run fills in one [Report]. Each output format is a row of [Formats] and a function in a file of
-// its own. [JSON] is lossless: [ReadJSON] returns the same Report, so every other format can be
-// made from JSON later. [Text] is for people and [Summary] for a log. [ExplainResult] explains why
-// something blocks, and [DiffResult] compares two reports. Both have a text and a JSON format.
-// [Suite] holds the results of policy tests.
+// A run fills in one [Report]. [JSON] is lossless: [ReadJSON] returns the same Report, so every other
+// format can be made from JSON later. [Text] is for people and [Summary] for a log. Package formats
+// has the formats for other systems. All of them list [Report.Items] and state [Report.Verdict].
+// [ExplainResult] explains why something blocks, and [DiffResult] compares two reports. Both have a
+// text and a JSON format. [Suite] holds the results of policy tests.
 //
 // The package makes no decisions: verdicts come from the Decision. If the Decision is missing or
 // contradicts itself, the outcome is never a pass. The package reads no clock. It counts ages and
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Schema is the version of the JSON form. It changes whenever a reader of the old form could
@@ -42,7 +43,7 @@ type Report struct {
 	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`
 	Policy      Policy    `json:"policy"`
 	// Input is the evidence. It may be incomplete if the run could not decide.
-	Input policy.Input `json:"input"`
+	Input evidence.Input `json:"input"`
 	// MovedTo is the current digest of the image's reference if it has moved since it was resolved.
 	// Otherwise it is empty.
 	MovedTo string `json:"movedTo,omitempty"`

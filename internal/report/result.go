@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // outcomeNames are the names of the outcomes in machine-readable formats.
@@ -50,7 +52,7 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "DENIED", r.problems(v.Counts)
 	case Overridden:
 		v.Word = "OVERRIDDEN"
-		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
+		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), r.overridden(v.Counts))
 	case Passed:
 		v.Word, v.Why, v.Until = "PASSED", passedWhy(v.Counts), r.Decision.Until
 	case PassedEarlier:
@@ -61,6 +63,9 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "FAILED", "the image passed, but a later step failed"+r.failure()
 	default:
 		v.Word, v.Why = "FAILED", "no decision was made, so the image did not pass"+r.failure()
+		if r.Command == "verify" {
+			v.Why = "the image was not verified" + r.failure()
+		}
 	}
 	return v
 }
@@ -94,6 +99,15 @@ func (r Report) problems(c Counts) string {
 	return why + separator + strings.Join(fixes, ", ")
 }
 
+// overridden describes what an override lets through. Without a decision in this run, the override
+// lists it for each platform.
+func (r Report) overridden(c Counts) string {
+	if r.Decision == nil {
+		return count(len(r.Override.Violations), "violation")
+	}
+	return count(c.Blocking, "problem")
+}
+
 func has(n int) string {
 	if n == 1 {
 		return "1 has"
@@ -101,7 +115,7 @@ func has(n int) string {
 	return fmt.Sprintf("%d have", n)
 }
 
-// passedWhy describes a pass: "nothing blocks, 11 warnings, 2 excepted".
+// passedWhy describes a pass: "nothing blocks, 11 warnings, 2 excepted, 1 not affected".
 func passedWhy(c Counts) string {
 	why := "nothing blocks"
 	if c.Warnings > 0 {
@@ -109,6 +123,9 @@ func passedWhy(c Counts) string {
 	}
 	if c.Excepted > 0 {
 		why += fmt.Sprintf(", %d excepted", c.Excepted)
+	}
+	if c.NotAffected > 0 {
+		why += fmt.Sprintf(", %d not affected", c.NotAffected)
 	}
 	return why
 }
@@ -119,7 +136,7 @@ func (r Report) failure() string {
 		return ""
 	}
 	what := ": " + short(string(r.Error.Class)) + " error"
-	if all := lines(r.Error.Message); len(all) > 0 {
+	if all := layout.Lines(r.Error.Message); len(all) > 0 {
 		what += ": " + all[0]
 	}
 	return what

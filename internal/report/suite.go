@@ -9,10 +9,11 @@ import (
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
+	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Suite holds the results of a policy.Suite.
+// Suite holds the results of a suite.Suite.
 type Suite struct {
 	File  string
 	Cases []Case
@@ -40,25 +41,25 @@ func (s Suite) Failed() int {
 // SuitesText writes one line for each case, the reasons below each failed case, and the totals at
 // the end.
 func SuitesText(w io.Writer, suites []Suite) error {
-	l := newLayout(w, defaultWidth, false)
+	l := layout.New(w, defaultWidth, false)
 	held, failed := 0, 0
 	for _, s := range suites {
-		l.item(0, short(s.File))
+		l.Item(0, short(s.File))
 		for _, c := range s.Cases {
 			if len(c.Differences) == 0 {
-				l.paragraph(plain, "  ok    ", "        ", short(c.Name))
+				l.Paragraph(layout.Plain, "  ok    ", 8, short(c.Name))
 				continue
 			}
-			l.paragraph(plain, "  FAIL  ", "        ", short(c.Name)+" ("+positionText(c.Position)+")")
+			l.Paragraph(layout.Plain, "  FAIL  ", 8, short(c.Name)+" ("+positionText(c.Position)+")")
 			for _, d := range c.Differences {
-				l.item(8, Sanitize(d))
+				l.Item(8, Sanitize(d))
 			}
 		}
 		failed += s.Failed()
 		held += len(s.Cases) - s.Failed()
 	}
-	l.item(0, fmt.Sprintf("%s, %d failed", count(held+failed, "case"), failed))
-	if err := l.flush(); err != nil {
+	l.Item(0, fmt.Sprintf("%s, %d failed", count(held+failed, "case"), failed))
+	if err := l.Flush(); err != nil {
 		return fmt.Errorf("writing the results: %w", err)
 	}
 	return nil

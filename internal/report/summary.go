@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // Summary returns the outcome in one line without a line break, safe to log.
@@ -12,11 +14,12 @@ func Summary(r Report) string {
 		image += " (" + short(digest) + ")"
 	}
 	var line string
+	counts := r.Counts()
 	switch r.Outcome() {
 	case Undecided:
 		line = "could not decide on " + image
 	case Denied:
-		line = fmt.Sprintf("denied %s: %s", image, count(len(r.Decision.Violations), "violation"))
+		line = fmt.Sprintf("denied %s: %s", image, r.problems(counts))
 	case Overridden:
 		line = fmt.Sprintf("denied %s, but promoted by an override until %s: %s", image,
 			instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
@@ -37,11 +40,11 @@ func Summary(r Report) string {
 	if fewAdvisories(r.Input.Database.Advisories) != "" {
 		line += ", few advisories in the database"
 	}
-	if d := r.Decision; d != nil && len(d.Warnings) > 0 {
-		line += ", " + count(len(d.Warnings), "warning")
+	if counts.Warnings > 0 {
+		line += ", " + count(counts.Warnings, "warning")
 	}
-	if d := r.Decision; d != nil && len(d.Excepted) > 0 {
-		line += ", " + exceptedText(d.Excepted)
+	if counts.Excepted > 0 {
+		line += fmt.Sprintf(", %d excepted", counts.Excepted)
 	}
 	var places []string
 	for _, d := range r.Destinations {
@@ -51,7 +54,7 @@ func Summary(r Report) string {
 		line += "; " + strings.Join(places, ", ")
 	}
 	if r.Error != nil {
-		line += fmt.Sprintf("; %s error: %s", short(string(r.Error.Class)), strings.Join(lines(r.Error.Message), "; "))
+		line += fmt.Sprintf("; %s error: %s", short(string(r.Error.Class)), strings.Join(layout.Lines(r.Error.Message), "; "))
 	}
 	return Sanitize(line)
 }

@@ -5,31 +5,52 @@ import (
 	"io"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/remedy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Text writes the report for people, with the default TextOptions.
 func Text(w io.Writer, r Report) error { return TextOptions{}.Text(w, r) }
 
-// TextOptions control the layout of the text report.
+// TextOptions control the text report.
 type TextOptions struct {
 	// Color highlights the verdict and severities with ANSI sequences.
 	Color bool
-	// Width is the maximum line length in characters, as far as words and tables allow it. 0 means
-	// 100. Values below 60 mean 60.
+	// Width is the maximum line length in characters. Lines to paste and single words can be longer.
+	// 0 means 100. Values below 60 mean 60.
 	Width int
+	// Details lists everything: each finding with its rule, and what does not block. By default, the
+	// report counts what does not block, and cuts long lists.
+	Details bool
+	// CommandLine completes the last lines of the report.
+	CommandLine CommandLine
 }
 
-// Text writes the report for people, in this order: the image, database and policy; the verdict;
-// everything that blocks, with remedies; everything that does not block; the promoted tags.
-// Violations are never cut. Other long lists are cut, and say how many items are missing.
+// CommandLine is what the verdict takes from the command line of the run. The zero value is for a
+// report that was read from a file.
+type CommandLine struct {
+	// Approved are the references that the image was to be promoted to.
+	Approved []string
+	// Report is the file that has the JSON report. It is empty if there is none.
+	Report string
+	// Policies are the policy files, for the command that promotes the image.
+	Policies []string
+	// Verify are the arguments of "imagegate verify" after the reference, one word each. It is empty
+	// if they are unknown.
+	Verify []string
+}
+
+// Text writes the report for people, in this order: the image, database and policy; everything that
+// blocks, with remedies; a line about everything else; the verdict and what to do next. A list that
+// is cut says how many items are missing, and what they are.
 func (o TextOptions) Text(w io.Writer, r Report) error {
-	t := text{layout: o.layout(w), Report: r, known: r.Input.Baseline.Lookup(), remedies: newRemedier(r)}
+	t := o.text(w, r)
 	t.header()
-	t.verdict()
 	t.override()
 	if r.Decision != nil {
-		t.violations()
+		t.problems()
+		t.Space()
 		t.warnings()
 		t.exceptions()
 		t.notAffected()
@@ -39,46 +60,82 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	t.gaps()
 	t.destinations()
 	t.attached()
-	t.transfer()
-	if err := t.flush(); err != nil {
+	t.verdict()
+	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing the text report: %w", err)
 	}
 	return nil
 }
 
+// Verdict writes only the last lines of the text report: the verdict, why, what was written, and
+// what to do next. It is for a terminal that does not show the report. After a failure it names only
+// the class of the error: the caller prints the error.
+func (o TextOptions) Verdict(w io.Writer, r Report) error {
+	if r.Error != nil {
+		r.Error = &Error{Class: r.Error.Class}
+	}
+	t := o.text(w, r)
+	t.verdict()
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("writing the verdict: %w", err)
+	}
+	return nil
+}
+
+func (o TextOptions) text(w io.Writer, r Report) text {
+	var blocking []Item
+	if r.Decision != nil {
+		blocking = merge(r.Decision.Violations)
+	}
+	return text{Writer: o.layout(w), Report: r, details: o.Details, run: o.CommandLine, result: r.Verdict(), blocking: blocking,
+		known: r.Input.Baseline.Lookup(), remedies: newAdvisor(r, blocking), layers: newLayers(r.Input.Platforms)}
+}
+
 // layout applies the default and the minimum width.
-func (o TextOptions) layout(w io.Writer) *layout {
+func (o TextOptions) layout(w io.Writer) *layout.Writer {
 	width := o.Width
 	if width == 0 {
 		width = defaultWidth
 	}
-	return newLayout(w, max(width, 60), o.Color)
+	return layout.New(w, max(width, 60), o.Color)
 }
 
 const defaultWidth = 100
 
-// Maximum lengths of lists that do not block.
+// Maximum lengths of lists in a report without details.
 const (
-	maxWarnings = 10
-	maxAllowed  = 5
-	maxGaps     = 3
-	maxPaths    = 3
+	maxBatches   = 8 // types and places of packages, and remedies
+	maxSources   = 8 // packages of one type and place
+	maxUnfixable = 5
+	maxOthers    = 5
+	maxSoon      = 3
+	maxRules     = 4
 
-	maxOverridden = 100
+	maxOverridden = 100 // also with details
 )
 
 // text writes one report.
 type text struct {
-	*layout
+	*layout.Writer
 	Report
+	details bool
+	run     CommandLine
+	result  Verdict
+	// blocking are the items that deny the image.
+	blocking []Item
 	// known reports whether the approved image has the finding too.
-	known    func(platform string, f *policy.Finding) bool
-	remedies *remedier
+	known    func(platform string, f *evidence.Finding) bool
+	remedies *remedy.Advisor
+	layers   layers
 }
 
-// field writes one line of the report's header.
-func (t text) field(name, value string) {
-	const column = 12
-	first := name + strings.Repeat(" ", max(column-len(name), 1))
-	t.paragraph(plain, first, strings.Repeat(" ", column), value)
+// field writes one line of a list of names and values.
+func (t text) field(name, value string) { t.named(12, name, value) }
+
+// label writes one line of the report about a single topic. The column leaves room for a digest in
+// 80 characters.
+func (t text) label(name, value string) { t.named(9, name, value) }
+
+func (t text) named(column int, name, value string) {
+	t.Paragraph(layout.Plain, name+strings.Repeat(" ", max(column-len(name), 1)), column, value)
 }

@@ -6,9 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -64,7 +68,7 @@ func render(t *testing.T, format func(io.Writer, Report) error, r Report) string
 }
 
 // names are the reports in testdata.
-var names = []string{"denied", "promoted", "undecided", "unfinished", "hostile"}
+var names = []string{"denied", "layered", "promoted", "undecided", "unfinished", "hostile"}
 
 func TestGolden(t *testing.T) {
 	for _, name := range names {
@@ -78,9 +82,115 @@ func TestGolden(t *testing.T) {
 	t.Run("narrow", func(t *testing.T) {
 		golden(t, "denied-80.txt", []byte(render(t, TextOptions{Width: 80}.Text, load(t, "denied.json"))))
 	})
+	t.Run("details", func(t *testing.T) {
+		golden(t, "layered-details.txt", []byte(render(t, TextOptions{Details: true, Width: 80}.Text, load(t, "layered.json"))))
+	})
 	t.Run("color", func(t *testing.T) {
 		golden(t, "denied-color.txt", []byte(render(t, TextOptions{Color: true}.Text, load(t, "denied.json"))))
 	})
+}
+
+// counted matches the numbers of problems in the titles of the text report.
+var counted = regexp.MustCompile(`(?m)^[A-Z][A-Za-z :/().,0-9-]*  ([0-9]+) problems?\b`)
+
+// TestNumbersAgree checks that the numbers in the text report are the ones of Report.Counts: the sum
+// of the titles, the lines about everything that does not block, and the verdict.
+func TestNumbersAgree(t *testing.T) {
+	for _, name := range []string{"denied", "layered", "promoted"} {
+		for _, details := range []bool{false, true} {
+			r := load(t, name+".json")
+			checkNumbers(t, name, render(t, TextOptions{Details: details}.Text, r), r.Counts(), details)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		r := generated(random)
+		checkNumbers(t, "a generated report", render(t, Text, r), r.Counts(), false)
+	}
+}
+
+func checkNumbers(t *testing.T, name, text string, c Counts, details bool) {
+	t.Helper()
+	sum := 0
+	for _, m := range counted.FindAllStringSubmatch(text, -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	if sum != c.Blocking {
+		t.Errorf("%s: the titles count %d problems of %d in:\n%s", name, sum, c.Blocking, text)
+	}
+	if want := "\n  " + count(c.Blocking, "problem"); c.Blocking > 0 && !strings.Contains(text, want) {
+		t.Errorf("%s: the verdict has no %q in:\n%s", name, want, text)
+	}
+	for label, n := range map[string]int{"WARNINGS ": c.Warnings, "EXCEPTED ": c.Excepted, "VEX      ": c.NotAffected} {
+		if want := fmt.Sprintf("\n%s%d", label, n); n > 0 && !details && !strings.Contains(text, want+" ") && !strings.Contains(text, want+":") {
+			t.Errorf("%s: no %q in:\n%s", name, want, text)
+		}
+	}
+}
+
+// generated returns a report of two platforms with random findings in few packages and layers, so
+// that many are joined.
+func generated(random *rand.Rand) Report {
+	layer := func(n int) string { return fmt.Sprintf("sha256:%d", n) }
+	r := Report{Decision: &policy.Decision{}}
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		p := evidence.Platform{Platform: platform}
+		for i := range 3 {
+			p.Layers = append(p.Layers, evidence.Layer{DiffID: layer(i), FromBase: i == 0})
+		}
+		r.Input.Platforms = append(r.Input.Platforms, p)
+	}
+	one := func() policy.Violation {
+		platform := r.Input.Platforms[random.IntN(2)].Platform
+		if random.IntN(4) == 0 {
+			return policy.Violation{Kind: []policy.Kind{policy.KindSBOM, policy.KindImage}[random.IntN(2)], Rule: "r", Platform: platform, Message: fmt.Sprint(random.IntN(9))}
+		}
+		f := finding(random.IntN(30))
+		f.FixState = []evidence.FixState{evidence.FixAvailable, evidence.FixNone}[random.IntN(2)]
+		f.Package = evidence.Package{Name: fmt.Sprint("p", random.IntN(20)), Version: fmt.Sprint(random.IntN(2)), Type: []string{"deb", "npm", "go-module"}[random.IntN(3)],
+			Found: []evidence.Location{{Path: fmt.Sprint("/", random.IntN(3)), Layer: layer(random.IntN(4))}}}
+		return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: f}
+	}
+	for range random.IntN(100) {
+		switch v := one(); random.IntN(4) {
+		case 0:
+			r.Decision.Warnings = append(r.Decision.Warnings, v)
+		case 1:
+			r.Decision.Excepted = append(r.Decision.Excepted, policy.Excepted{Violation: v})
+		case 2:
+			if v.Finding != nil {
+				r.Decision.NotAffected = append(r.Decision.NotAffected, policy.NotAffected{Violation: v})
+			}
+		default:
+			r.Decision.Violations = append(r.Decision.Violations, v)
+		}
+	}
+	r.Decision.Passed = len(r.Decision.Violations) == 0
+	return r
+}
+
+// TestFailedVerificationIsNotCalledADecision checks the reason if verify fails: it makes no decisions.
+func TestFailedVerificationIsNotCalledADecision(t *testing.T) {
+	r := Report{Command: "verify", Error: &Error{Class: ClassTrust, Message: "no trusted signer signed this image"}}
+	if text := render(t, TextOptions{}.Verdict, r); text != "\nFAILED  (none)\n  The image was not verified: trust error.\n" {
+		t.Errorf("%q", text)
+	}
+}
+
+// TestREADMEHasTheVerdict checks that README shows the last lines of a report as they are.
+func TestREADMEHasTheVerdict(t *testing.T) {
+	options := TextOptions{CommandLine: CommandLine{Approved: []string{"approved.example/shop:1.4"}, Report: "report.json", Policies: []string{"policy.yaml"}}}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := render(t, options.Verdict, load(t, "layered.json")); !strings.Contains(string(readme), "```"+text+"```\n") {
+		t.Errorf("README does not have:\n%s", text)
+	}
 }
 
 // checkSafe fails if text could act on a terminal or a CI system. Line breaks are allowed.
@@ -149,24 +259,6 @@ func TestEveryStringOfAReportIsSanitized(t *testing.T) {
 	}
 }
 
-// TestLayoutSanitizes checks that the layout of the text report sanitizes all text, even if a
-// caller forgets to.
-func TestLayoutSanitizes(t *testing.T) {
-	const hostile = "::error::a\x1b[31m\r\n::error::b ##[error]\u202e\xff"
-	var out bytes.Buffer
-	l := newLayout(&out, 60, false)
-	l.section(hostile)
-	l.item(2, hostile)
-	l.table(0, []row{{cells: []cell{{text: hostile}, {text: hostile}}, notes: []string{hostile}}})
-	if err := l.flush(); err != nil {
-		t.Fatal(err)
-	}
-	checkSafe(t, out.String())
-	if got := strings.Count(out.String(), "::error"); got == 0 {
-		t.Error("the text is missing")
-	}
-}
-
 func TestMissingDecisionIsNotAPass(t *testing.T) {
 	passed := &policy.Decision{Passed: true}
 	violated := &policy.Decision{Passed: true, Violations: []policy.Violation{{Kind: policy.KindSBOM, Rule: "r", Message: "m"}}}
@@ -177,28 +269,31 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 		want Outcome
 		text string
 	}{
-		{"zero report", Report{}, Undecided, "COULD NOT DECIDE"},
-		{"error only", Report{Error: failure}, Undecided, "COULD NOT DECIDE"},
-		{"destinations only", Report{Destinations: []Destination{{State: Promoted}}}, Undecided, "COULD NOT DECIDE"},
-		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, SignatureOnly, "SIGNED: "},
-		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "COULD NOT DECIDE"},
-		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "COULD NOT DECIDE"},
-		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED: 0 violations"},
-		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Denied, "DENIED: 0 violations"},
-		{"pass with a violation", Report{Decision: violated}, Denied, "DENIED: 1 violation\n"},
-		{"pass and error", Report{Decision: passed, Error: failure}, Unfinished, "PASSED, BUT NOT FINISHED"},
-		{"pass", Report{Decision: passed}, Passed, "PASSED: no violations\n"},
+		{"zero report", Report{}, Undecided, "FAILED"},
+		{"error only", Report{Error: failure}, Undecided, "FAILED"},
+		{"destinations only", Report{Destinations: []Destination{{State: Promoted}}}, Undecided, "FAILED"},
+		{"signature only", Report{Destinations: []Destination{{State: SignatureVerified}}}, SignatureOnly, "SIGNED"},
+		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "FAILED"},
+		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "FAILED"},
+		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED"},
+		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Denied, "DENIED"},
+		{"pass with a violation", Report{Decision: violated}, Denied, "DENIED"},
+		{"pass and error", Report{Decision: passed, Error: failure}, Unfinished, "FAILED"},
+		{"earlier pass", Report{Destinations: []Destination{{State: Verified}}}, PassedEarlier, "PASSED EARLIER"},
+		{"pass", Report{Decision: passed}, Passed, "PASSED"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := tt.r.Outcome(); got != tt.want {
 				t.Errorf("outcome %d, want %d", got, tt.want)
 			}
-			text := render(t, Text, tt.r)
-			if !strings.Contains(text, "\n"+tt.text) {
-				t.Errorf("no line begins with %q in:\n%s", tt.text, text)
-			}
-			if strings.Contains(text, "\nPASSED:") != (tt.want == Passed) {
-				t.Errorf("the verdict is wrong in:\n%s", text)
+			for name, format := range map[string]func(io.Writer, Report) error{"text": Text, "verdict": TextOptions{}.Verdict} {
+				text := render(t, format, tt.r)
+				if !strings.Contains(text, "\n"+tt.text+"  ") {
+					t.Errorf("no line of the %s begins with %q in:\n%s", name, tt.text, text)
+				}
+				if strings.Contains(text, "\nPASSED  ") != (tt.want == Passed) {
+					t.Errorf("the verdict is wrong in:\n%s", text)
+				}
 			}
 			if strings.HasPrefix(Summary(tt.r), "passed (") != (tt.want == Passed) {
 				t.Errorf("summary %q", Summary(tt.r))
@@ -208,12 +303,13 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 }
 
 // finding returns the i-th of many findings.
-func finding(i int) *policy.Finding {
-	return &policy.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: policy.SeverityHigh, FixState: policy.FixAvailable,
-		Package: policy.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []policy.Fix{{Version: "2"}}}
+func finding(i int) *evidence.Finding {
+	return &evidence.Finding{ID: fmt.Sprintf("CVE-2026-%05d", i), Severity: evidence.SeverityHigh, FixState: evidence.FixAvailable,
+		Package: evidence.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []evidence.Fix{{Version: "2"}}}
 }
 
-func TestViolationsAreNotCut(t *testing.T) {
+// TestDetailsListEverything checks that a report with all details has every violation once.
+func TestDetailsListEverything(t *testing.T) {
 	const n = 500
 	d := &policy.Decision{}
 	for i := range n {
@@ -224,12 +320,12 @@ func TestViolationsAreNotCut(t *testing.T) {
 			// A violation of kind vulnerability without a finding.
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "d", Message: fmt.Sprintf("bare-%05d", i)})
 		unfixed := finding(n + i)
-		unfixed.FixState = policy.FixWont
+		unfixed.FixState = evidence.FixWont
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "e", Finding: unfixed})
 	}
-	text := render(t, Text, Report{Decision: d})
+	text := render(t, TextOptions{Details: true}.Text, Report{Decision: d})
 	for i := range n {
-		for _, want := range []string{fmt.Sprintf("CVE-2026-%05d", i), fmt.Sprintf("CVE-2026-%05d", n+i),
+		for _, want := range []string{fmt.Sprintf("CVE-2026-%05d  ", i), fmt.Sprintf("CVE-2026-%05d  ", n+i),
 			fmt.Sprintf("message-%05d", i), fmt.Sprintf("future-%05d", i), fmt.Sprintf("bare-%05d", i)} {
 			if strings.Count(text, want) != 1 {
 				t.Errorf("%s is listed %d times", want, strings.Count(text, want))
@@ -238,25 +334,52 @@ func TestViolationsAreNotCut(t *testing.T) {
 	}
 }
 
+// TestShortenedListsCountTheRest checks that a list that is cut says how many items are missing, and
+// that the counts with the listed items are the number of problems.
 func TestShortenedListsCountTheRest(t *testing.T) {
-	d := &policy.Decision{Passed: true}
+	d := &policy.Decision{}
 	for i := range 30 {
-		d.Warnings = append(d.Warnings,
-			policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(i)},
-			policy.Violation{Kind: policy.KindException, Rule: "b", Message: fmt.Sprintf("message-%05d", i)})
-		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *finding(1000 + i)})
+		deb, npm, unfixed := finding(i), finding(100+i), finding(200+i)
+		deb.Package.Type, deb.Package.Name, npm.Package.Name = "deb", fmt.Sprintf("d%d", i), fmt.Sprintf("n%d", i)
+		unfixed.FixState = evidence.FixNone
+		for _, f := range []*evidence.Finding{deb, npm, unfixed} {
+			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f})
+		}
+		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindSBOM, Rule: "b", Message: fmt.Sprintf("message-%05d", i)})
+		d.Warnings = append(d.Warnings, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(300 + i)})
+		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *finding(400 + i)})
 	}
-	r := Report{Decision: d}
-	r.Input.Platforms = []policy.Platform{{Platform: "linux/amd64"}}
-	for i := range 9 {
-		r.Input.Platforms[0].Unknowns = append(r.Input.Platforms[0].Unknowns,
-			policy.Unknown{Location: policy.Location{Path: fmt.Sprintf("/%d", i)}, Reason: "unreadable"})
-	}
-	text := render(t, Text, r)
-	for want, n := range map[string]int{"and 20 more:": 2, "and 25 more:": 1, "and 6 more:": 1, "message-": 10, "CVE-2026-": 15} {
+	text := render(t, Text, Report{Decision: d})
+	for want, n := range map[string]int{
+		"FIX FIRST  30 problems": 1, "IMAGE  60 problems in 60 packages": 1, "NO FIX  30 problems in 1 package": 1,
+		"and 25 more problems of this rule (--details)": 1, "and 23 more problems in 23 packages: 23 high (--details)": 2,
+		"and 25 more without a fix: 25 high (--details)": 1, "message-": 5, " -> 2 ": 14, "not fixed": 5,
+		"WARNINGS 30: 30 high (--details)": 1, "NO RULE  matches 30 findings: 30 high (--details)": 1,
+		"apt-get upgrade -y": 1, "n29@2": 1, "120 problems: 90 vulnerabilities in 61 packages and 30 other; 60 have a fix, 30 have none": 1,
+	} {
 		if got := strings.Count(text, want); got != n {
 			t.Errorf("%q occurs %d times, want %d, in:\n%s", want, got, n, text)
 		}
+	}
+}
+
+// TestManyPlacesAreCounted checks that packages in many places do not make a long report.
+func TestManyPlacesAreCounted(t *testing.T) {
+	d := &policy.Decision{}
+	for i := range 100 {
+		f := finding(i)
+		f.Package.Type, f.Package.Found = "go-module", []evidence.Location{{Path: fmt.Sprintf("/bin/%d", i)}}
+		f.Package.Name = fmt.Sprintf("m%d.example/m", i)
+		u := evidence.Unknown{Location: evidence.Location{Path: fmt.Sprintf("/lib/%d.jar", i)}}
+		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: f},
+			policy.Violation{Kind: policy.KindSBOM, Rule: "sbom.unknowns", Unknown: &u, Message: u.Path})
+	}
+	text := render(t, Text, Report{Decision: d})
+	if n := strings.Count(text, "Go program /bin/"); n != maxBatches-1 || !strings.Contains(text, "  and 93 more problems in 93 packages in 93 other places: 93 high (--details)\n") {
+		t.Errorf("%d places in:\n%s", n, text)
+	}
+	if n := strings.Count(text, "do: repair or remove "); n != maxBatches-1 || !strings.Contains(text, "\n  and 93 more problems (--details)\n") {
+		t.Errorf("%d unreadable files in:\n%s", n, text)
 	}
 }
 
@@ -265,19 +388,19 @@ func TestSameFindingOnSeveralPlatformsIsListedOnce(t *testing.T) {
 	d := &policy.Decision{}
 	r := Report{Decision: d}
 	for i, p := range platforms {
-		r.Input.Platforms = append(r.Input.Platforms, policy.Platform{Platform: p})
+		r.Input.Platforms = append(r.Input.Platforms, evidence.Platform{Platform: p})
 		f := finding(1)
-		f.Package.PURL = "pkg:deb/p@1?arch=" + p
-		f.Package.Found = []policy.Location{{Path: "/lib/" + p}}
+		f.Package.PURL = "pkg:npm/p@1?arch=" + p
+		f.Package.Found = []evidence.Location{{Path: "/lib/" + p}}
 		d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: f})
 		if i < 2 {
 			d.Violations = append(d.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Platform: p, Finding: finding(2)})
 		}
 	}
-	text := render(t, Text, r)
+	text := render(t, TextOptions{Details: true}.Text, r)
 	for want, n := range map[string]int{
-		"CVE-2026-00001": 1, "CVE-2026-00002": 1, "DENIED: 5 violations, 2 of them distinct": 1,
-		"on linux/amd64, linux/arm64, linux/s390x\n": 1, "on linux/amd64, linux/arm64\n": 1,
+		"CVE-2026-00001": 1, "CVE-2026-00002": 1, "2 problems in 1 package: 2 have a fix": 1,
+		"on linux/amd64, linux/arm64, linux/s390x": 0, "on linux/amd64, linux/arm64\n": 1,
 		"/lib/linux/amd64, /lib/linux/arm64, /lib/linux/s390x": 1,
 	} {
 		if got := strings.Count(text, want); got != n {
@@ -291,11 +414,11 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 		"rule":     func(v *policy.Violation) { v.Rule = "b" },
 		"line":     func(v *policy.Violation) { v.Position.Line = 9 },
 		"id":       func(v *policy.Violation) { v.Finding.ID = "CVE-2026-1" },
-		"severity": func(v *policy.Violation) { v.Finding.Severity = policy.SeverityLow },
+		"severity": func(v *policy.Violation) { v.Finding.Severity = evidence.SeverityLow },
 		"version":  func(v *policy.Violation) { v.Finding.Package.Version = "3" },
 		"type":     func(v *policy.Violation) { v.Finding.Package.Type = "deb" },
-		"fix":      func(v *policy.Violation) { v.Finding.Fixes = []policy.Fix{{Version: "7"}} },
-		"KEV":      func(v *policy.Violation) { v.Finding.KEV = new(policy.KEV) },
+		"fix":      func(v *policy.Violation) { v.Finding.Fixes = []evidence.Fix{{Version: "7"}} },
+		"KEV":      func(v *policy.Violation) { v.Finding.KEV = new(evidence.KEV) },
 	} {
 		a := policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(1)}
 		b := policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(1)}
@@ -309,45 +432,14 @@ func TestFindingsThatDifferAreNotMerged(t *testing.T) {
 	}
 }
 
-func TestUpgradeTargetIsNotGuessed(t *testing.T) {
-	for _, tt := range []struct {
-		fixes [][]string
-		want  string
-	}{
-		{[][]string{{"1.2.4"}}, "1.2.4"},
-		{[][]string{{"1.2.4", "2.0.1"}}, "1.2.4 or 2.0.1"},
-		{[][]string{{"1.2.4", "2.0.1"}, {"1.2.4", "2.0.1"}}, "1.2.4 or 2.0.1"},
-		{[][]string{{"1.2.9"}, {"1.2.10"}, {"1.2.4"}}, "1.2.10"},
-		{[][]string{{"v0.9.0"}, {"v0.17.0"}}, "v0.17.0"},
-		{[][]string{{"1.2"}, {"1.2.0.1"}}, "1.2.0.1"},
-		{[][]string{{"3.0.15-1~deb12u1"}, {"3.0.14-1"}}, ""},
-		{[][]string{{"1:1.2"}, {"1.3"}}, ""},
-		{[][]string{{"1.2.4"}, {"1.2.4", "2.0.1"}}, ""},
-		{[][]string{{"2.0.0-rc1"}, {"1.9.0"}}, ""},
-		{[][]string{{"99999999999999999999999"}, {"1"}}, ""},
-	} {
-		var issues []Item
-		for _, versions := range tt.fixes {
-			f := &policy.Finding{FixState: policy.FixAvailable}
-			for _, v := range versions {
-				f.Fixes = append(f.Fixes, policy.Fix{Version: v})
-			}
-			issues = append(issues, Item{Violation: policy.Violation{Finding: f}})
-		}
-		if got := target(issues); got != tt.want {
-			t.Errorf("target(%v) = %q, want %q", tt.fixes, got, tt.want)
-		}
-	}
-}
-
 func TestUnknownSeverityIsNotListedAsLow(t *testing.T) {
 	d := &policy.Decision{Passed: true}
-	for i, s := range []policy.Severity{policy.SeverityLow, policy.SeverityUnknown, policy.SeverityCritical, policy.SeverityNegligible} {
+	for i, s := range []evidence.Severity{evidence.SeverityLow, evidence.SeverityUnknown, evidence.SeverityCritical, evidence.SeverityNegligible} {
 		f := finding(i)
 		f.Severity = s
 		d.Allowed = append(d.Allowed, policy.Allowed{Finding: *f})
 	}
-	text := render(t, Text, Report{Decision: d})
+	text := render(t, TextOptions{Details: true}.Text, Report{Decision: d})
 	if !strings.Contains(text, "(1 unknown, 1 critical, 1 low, 1 negligible)") {
 		t.Errorf("counts by severity in:\n%s", text)
 	}
@@ -388,7 +480,7 @@ func TestAgesAreCountedFromTheEndOfTheRun(t *testing.T) {
 }
 
 func TestLinesAreWrapped(t *testing.T) {
-	for _, name := range []string{"denied", "promoted", "undecided", "unfinished"} {
+	for _, name := range []string{"denied", "layered", "promoted", "undecided", "unfinished"} {
 		r := load(t, name+".json")
 		for line := range strings.Lines(render(t, Text, r)) {
 			// A single word and a line to paste are never broken.
@@ -433,7 +525,7 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 func TestWriteErrorIsNotSwallowed(t *testing.T) {
 	r := load(t, "denied.json")
 	for name, format := range map[string]func(io.Writer, Report) error{"text": Text, "json": JSON} {
-		for _, room := range []int{0, 100, 4096} {
+		for _, room := range []int{0, 100, 2048} {
 			if err := format(&fullDisk{left: room}, r); !errors.Is(err, errDiskFull) {
 				t.Errorf("%s with room for %d bytes: error %v", name, room, err)
 			}

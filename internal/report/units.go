@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
 // age and left return the time since, and until, an instant, counted from the end of the run. They
@@ -29,6 +31,8 @@ func (t text) timeLeft(then time.Time) string {
 	}
 	return ", " + span(now.Sub(then)) + " ago"
 }
+
+const day = 24 * time.Hour
 
 // span rounds down: 47 hours are one day.
 func span(d time.Duration) string {
@@ -69,3 +73,9 @@ func size(bytes int64) string {
 	}
 	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
 }
+
+// Sanitize makes external text safe to print on one line, see [layout.Sanitize].
+func Sanitize(s string) string { return layout.Sanitize(s) }
+
+// short sanitizes a name, path or version for use inside a line.
+func short(s string) string { return layout.Name(s) }

@@ -1,85 +1,227 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/internal/layout"
 )
 
+// verdict writes the last lines: the verdict, why, what was written where, until when it holds, and
+// what to do next.
 func (t text) verdict() {
-	t.blank()
-	switch t.Outcome() {
-	case Undecided:
-		t.paragraph(red, "", "", "COULD NOT DECIDE")
-	case Denied:
-		t.paragraph(red, "", "", deniedText(*t.Decision))
-	case Overridden:
-		t.paragraph(red, "", "", t.overriddenText())
-	case Unfinished:
-		t.paragraph(red, "", "", "PASSED, BUT NOT FINISHED: the image passed, but a later step failed")
-	case PassedEarlier:
-		t.paragraph(green, "", "", "PASSED EARLIER: a signed decision was found and verified; the image was not evaluated again")
-	case SignatureOnly:
-		t.paragraph(plain, "", "", "SIGNED: a trusted signature was found and verified; the decision was not checked")
-	case Passed:
-		t.paragraph(green, "", "", passedText(*t.Decision))
-		if until := t.Decision.Until; !until.IsZero() {
-			t.item(2, "valid until "+instant(until)+t.timeLeft(until)+": after that, the image must be evaluated again")
-		}
-	}
+	t.Heading(t.verdictStyle(), t.result.Word, t.imageName())
+	t.Item(2, upperFirst(t.why())+".")
+	t.rules()
 	t.newFindings()
 	if few := fewAdvisories(t.Input.Database.Advisories); few != "" {
-		t.paragraph(yellow, "  ", "    ", "caution: the database has few advisories for this image, so a short list of findings means little: "+few)
+		t.Paragraph(layout.Yellow, "  ", 4, "caution: the database has few advisories for this image, so a short list of findings means little: "+few)
+	}
+	if t.result.Outcome == Passed {
+		if severe := severeUnmatched(*t.Decision); severe != "" {
+			t.Paragraph(layout.Yellow, "  ", 4, "caution: "+severe)
+		}
 	}
 	for _, c := range t.Cautions {
-		t.paragraph(yellow, "  ", "    ", "caution: "+Sanitize(c))
+		t.Paragraph(layout.Yellow, "  ", 4, "caution: "+Sanitize(c))
 	}
-	if t.Error != nil {
-		t.paragraph(plain, "  ", "    ", short(string(t.Error.Class))+" error")
-		for _, line := range lines(t.Error.Message) {
-			t.item(4, line)
+	t.failure()
+	t.writtenText()
+	if until := t.result.Until; !until.IsZero() {
+		t.Item(2, "Valid until "+instant(until)+t.timeLeft(until)+": "+t.untilWhy(until)+".")
+	}
+	t.next()
+}
+
+func (t text) verdictStyle() layout.Style {
+	switch {
+	case t.result.Outcome == SignatureOnly:
+		return layout.Bold
+	case t.result.Outcome == Overridden || !t.result.Outcome.IsPass():
+		return layout.Red
+	}
+	return layout.Green
+}
+
+// imageName names the image and the start of its digest.
+func (t text) imageName() string {
+	title := short(t.Input.Image.Reference)
+	if digest := t.Input.Image.Digest; digest != "" && !strings.Contains(t.Input.Image.Reference, "@") {
+		title += "@" + shortDigest(digest)
+	}
+	return title
+}
+
+// rules names the rules that deny the image.
+func (t text) rules() {
+	if t.result.Outcome != Denied && t.result.Outcome != Overridden || t.Decision == nil {
+		return
+	}
+	var names orderedSet
+	for _, v := range t.Decision.Violations {
+		names.add(short(v.Rule))
+	}
+	list := names.list
+	if more := len(list) - maxRules; more > 0 && !t.details {
+		list = append(slices.Clone(list[:maxRules]), fmt.Sprintf("%d more", more))
+	}
+	if len(list) > 0 {
+		t.Item(2, "By "+short(cmp.Or(t.Policy.File, "the policy"))+": "+strings.Join(list, ", ")+".")
+	}
+}
+
+// why returns the reason, without the error text of a failure: failure writes all of it.
+func (t text) why() string {
+	if t.Error == nil || !t.result.Outcome.IsFailure() {
+		return t.result.Why
+	}
+	return strings.TrimSuffix(t.result.Why, t.Report.failure()) + ": " + short(string(t.Error.Class)) + " error"
+}
+
+// failure writes the error of the run.
+func (t text) failure() {
+	switch {
+	case t.Error == nil && t.result.Outcome == Undecided:
+		t.Item(2, "The report has neither a decision nor an error: treat it as a denial.")
+	case t.Error == nil:
+	default:
+		if !t.result.Outcome.IsFailure() {
+			t.Item(2, short(string(t.Error.Class))+" error")
 		}
-	} else if t.Outcome() == Undecided {
-		t.item(2, "the report has neither a decision nor an error: treat it as a denial")
+		for _, line := range layout.Lines(t.Error.Message) {
+			t.Item(4, line)
+		}
 	}
 }
 
-func deniedText(d policy.Decision) string {
-	n := len(d.Violations)
-	if n == 0 {
-		return "DENIED: 0 violations, but the image did not pass"
+// writtenText names the references that were written, and the registries that were not.
+func (t text) writtenText() {
+	written := map[State]string{
+		Promoted: "promoted to", AlreadyPromoted: "already promoted to", Verified: "verified at", SignatureVerified: "signature verified at",
 	}
-	return "DENIED: " + count(n, "violation") + distinct(n, len(merge(d.Violations)))
+	for _, d := range t.Destinations {
+		line := upperFirst(cmp.Or(written[d.State], short(string(d.State)))) + " " + short(d.Reference)
+		if decided := t.decidedText(d); decided != "" {
+			line += ", " + decided
+		}
+		t.Item(2, line+".")
+	}
+	if len(t.Destinations) > 0 && t.Error == nil {
+		return
+	}
+	var hosts orderedSet
+	for _, reference := range t.run.Approved {
+		if !slices.ContainsFunc(t.Destinations, func(d Destination) bool { return d.Reference == reference }) {
+			host, _, _ := strings.Cut(reference, "/")
+			hosts.add(short(host))
+		}
+	}
+	if len(hosts.list) == 0 {
+		return
+	}
+	// After a pass or an override, an error can hide what a registry has taken.
+	if t.Decision != nil && (t.Decision.Passed || t.Override != nil) {
+		t.Item(2, "No tag is confirmed at "+strings.Join(hosts.list, ", ")+". You can safely run the command again.")
+		return
+	}
+	t.Item(2, "Nothing was written to "+strings.Join(hosts.list, ", ")+".")
 }
 
-// distinct explains why a list is shorter than its count.
-func distinct(n, shown int) string {
-	if shown == n {
-		return ""
+// untilWhy says what ends the validity.
+func (t text) untilWhy(until time.Time) string {
+	for _, e := range t.Decision.Excepted {
+		if e.Exception.Expires.Equal(until) {
+			return "then the exception for " + short(cmp.Or(e.Exception.ID, e.Exception.Rule)) + " ends"
+		}
 	}
-	return fmt.Sprintf(", %d of them distinct", shown)
+	for _, w := range t.Decision.Warnings {
+		if w.Blocks.Equal(until) {
+			return "then the grace period of rule " + short(w.Rule) + " ends"
+		}
+	}
+	for _, p := range t.Input.Platforms {
+		if p.Distribution.EndOfLife.Equal(until) {
+			return "then " + distribution(p.Distribution) + " reaches its end of life"
+		}
+	}
+	return "then the database or the image is too old for the policy"
 }
 
-func passedText(d policy.Decision) string {
-	parts := []string{"no violations"}
-	if unmatched := severeUnmatched(d); unmatched != "" {
-		parts = append(parts, unmatched)
+// next says which command to run next.
+func (t text) next() {
+	switch t.result.Outcome {
+	case Denied:
+		t.explain()
+	case Passed, Overridden, PassedEarlier:
+		switch {
+		case len(t.Destinations) > 0 && len(t.run.Verify) > 0:
+			t.command("Check: ", append([]string{"imagegate", "verify", t.Destinations[0].Reference}, t.run.Verify...))
+		case t.Command == "check" && t.At.IsZero() && len(t.run.Policies) > 0:
+			t.command("Next: ", append([]string{"imagegate", "promote", t.Input.Image.Reference, "APPROVED", "--key", "cosign.key"}, t.policies()...))
+		}
 	}
-	if n := len(d.Warnings); n > 0 {
-		parts = append(parts, count(n, "warning"))
-	}
-	if len(d.Excepted) > 0 {
-		parts = append(parts, exceptedText(d.Excepted))
-	}
-	return "PASSED: " + strings.Join(parts, ", ")
 }
 
-func exceptedText(excepted []policy.Excepted) string {
-	noun := "finding"
-	if slices.ContainsFunc(excepted, func(e policy.Excepted) bool { return e.Finding == nil }) {
-		noun = "violation"
+// explain says how to find out why the image is denied.
+func (t text) explain() {
+	if len(t.run.Policies) == 0 {
+		return
 	}
-	return count(len(excepted), noun) + " excepted"
+	switch worst := t.worst(); {
+	case strings.HasPrefix(worst, "-") || worst == "":
+	case t.run.Report != "":
+		t.command("Why: ", []string{"imagegate", "explain", worst, "--report", t.run.Report})
+	case !t.details:
+		t.Item(2, "More: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
+	}
+}
+
+// policies returns the policy flags of the run.
+func (t text) policies() []string {
+	var flags []string
+	for _, p := range t.run.Policies {
+		flags = append(flags, "--policy", p)
+	}
+	return flags
+}
+
+// plainWord matches arguments that mean the same in every shell without quotes.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@._/+:=,-]+$`)
+
+// command writes a command line to paste.
+func (t text) command(first string, words []string) {
+	quoted := slices.Clone(words)
+	for i, w := range words {
+		if !plainWord.MatchString(w) {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	t.Whole(2, first+strings.Join(quoted, " "))
+}
+
+// worst returns the id of the worst finding without a fix, else of the worst finding, else the name
+// of the first rule.
+func (t text) worst() string {
+	fixable, unfixable, others := splitByFix(t.blocking)
+	for _, found := range [][]Item{unfixable, fixable} {
+		if len(found) > 0 {
+			return slices.MinFunc(found, bySeverity).Finding.ID
+		}
+	}
+	if len(others) > 0 {
+		return others[0].Rule
+	}
+	return ""
+}
+
+// upperFirst turns the first letter of an English sentence into upper case.
+func upperFirst(s string) string {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }

@@ -1,18 +1,23 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy"
 )
 
-// warnings lists in full the findings that would block without a grace period or the baseline, and
-// other warnings up to a limit.
+// warnings counts what does not block, and with all details lists it.
 func (t text) warnings() {
-	var graced, inherited, rest []policy.Violation
-	for _, w := range t.Decision.Warnings {
+	var graced, inherited, rest []Item
+	all := merge(t.Decision.Warnings)
+	for _, w := range all {
 		switch {
 		case w.Finding != nil && !w.Blocks.IsZero():
 			graced = append(graced, w)
@@ -22,56 +27,123 @@ func (t text) warnings() {
 			rest = append(rest, w)
 		}
 	}
+	if !t.details {
+		t.soon(graced)
+		t.countWarnings(all, len(inherited))
+		return
+	}
 	t.waived("Blocks when the grace period ends", graced)
 	t.waived("Inherited from the approved image, so not blocking", inherited)
 	if len(rest) == 0 {
 		return
 	}
-	fixable, unfixable, others := splitByFix(merge(rest))
-	found := slices.Concat(fixable, unfixable)
-	t.section(fmt.Sprintf("Warnings: %d%s", len(rest), distinct(len(rest), len(others)+len(found))))
-	t.blank()
-	for _, i := range others[:min(len(others), maxWarnings)] {
-		t.item(2, message(i)+", "+ruleText(i.Violation))
-		t.notes(4, t.platformNote(i))
+	fixable, unfixable, others := splitByFix(rest)
+	t.Section(fmt.Sprintf("Warnings: %d", len(rest)))
+	t.Space()
+	for _, i := range others {
+		t.Item(2, message(i)+", "+ruleText(i.Violation))
+		t.Notes(4, t.platformNote([]Item{i}))
 	}
-	t.more(len(others), maxWarnings)
-	t.brief(found, maxWarnings)
+	t.brief(slices.Concat(fixable, unfixable))
+}
+
+// countWarnings writes one line about all warnings.
+func (t text) countWarnings(items []Item, inherited int) {
+	if len(items) == 0 {
+		return
+	}
+	var parts []string
+	fixable, unfixable, others := splitByFix(items)
+	if found := slices.Concat(fixable, unfixable); len(found) > 0 {
+		parts = append(parts, severities(found))
+	}
+	kinds := map[policy.Kind]int{}
+	for _, i := range others {
+		kinds[i.Kind]++
+	}
+	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b policy.Kind) int { return cmp.Or(cmp.Compare(kindRank(a), kindRank(b)), cmp.Compare(a, b)) }) {
+		parts = append(parts, fmt.Sprintf("%d about %s", kinds[kind], kindText(kind)))
+	}
+	line := fmt.Sprintf("%d: %s", len(items), strings.Join(parts, ", "))
+	if inherited == 1 {
+		line += "; 1 does not block because the approved image has it too"
+	} else if inherited > 1 {
+		line += fmt.Sprintf("; %d do not block because the approved image has them too", inherited)
+	}
+	t.label("WARNINGS", line+" (--details)")
+}
+
+// kindText names the topic of a violation in a sentence.
+func kindText(k policy.Kind) string {
+	switch k {
+	case policy.KindException:
+		return "exceptions"
+	case policy.KindDatabase, policy.KindDistribution, policy.KindEvidence, policy.KindImage:
+		return "the " + string(k)
+	case policy.KindSBOM:
+		return "the SBOM"
+	case policy.KindLicense:
+		return "licenses"
+	case policy.KindPackage:
+		return "packages"
+	}
+	return short(string(k))
+}
+
+// soon says what will block by itself: findings whose grace period ends, and exceptions that end
+// within a month.
+func (t text) soon(graced []Item) {
+	ends := map[time.Time]string{}
+	findings := map[time.Time]int{}
+	for _, i := range graced {
+		findings[i.Blocks]++
+	}
+	for at, n := range findings {
+		ends[at] = count(n, "warning")
+	}
+	now := t.referenceTime()
+	for _, e := range t.Decision.Excepted {
+		if at := e.Exception.Expires; !now.IsZero() && at.Before(now.Add(remedy.NewExceptionsLast)) && !strings.Contains(ends[at], "exception") {
+			ends[at] = strings.TrimPrefix(ends[at]+" and what an exception covers", " and ")
+		}
+	}
+	var lines []string
+	for _, at := range slices.SortedFunc(maps.Keys(ends), time.Time.Compare) {
+		lines = append(lines, ends[at]+" from "+at.UTC().Format(time.DateOnly)+" ("+strings.TrimPrefix(t.timeLeft(at), ", ")+")")
+	}
+	if len(lines) > maxSoon {
+		lines = append(lines[:maxSoon], count(len(lines)-maxSoon, "later date"))
+	}
+	if len(lines) > 0 {
+		t.label("SOON", "will block: "+strings.Join(lines, ", "))
+	}
 }
 
 // waived lists all findings that do not block for one common reason.
-func (t text) waived(title string, violations []policy.Violation) {
-	if len(violations) == 0 {
+func (t text) waived(title string, found []Item) {
+	if len(found) == 0 {
 		return
 	}
-	found := merge(violations)
-	t.section(title + ": " + count(len(found), "finding"))
-	t.blank()
-	t.brief(found, len(found))
+	t.Section(title + ": " + count(len(found), "finding"))
+	t.Space()
+	t.brief(found)
 }
 
-// brief lists findings on one line each, the most severe first, up to a limit.
-func (t text) brief(found []Item, limit int) {
+// brief lists findings on one line each, the most severe first.
+func (t text) brief(found []Item) {
 	slices.SortStableFunc(found, bySeverity)
-	var rows []row
-	for _, i := range found[:min(len(found), limit)] {
-		r := row{notes: []string{t.platformNote(i)}, cells: append(findingCells(*i.Finding),
-			cell{text: nameVersion(i.Finding.Package)}, cell{text: fixText(*i.Finding)})}
+	var rows []layout.Row
+	for at := range found {
+		i := &found[at]
+		r := layout.Row{Notes: []string{t.platformNote(found[at : at+1])}, Cells: append(findingCells(*i.Finding),
+			layout.Cell{Text: nameVersion(i.Finding.Package)}, layout.Cell{Text: fixText(*i.Finding)})}
 		if i.Rule != "" {
-			r.cells = append(r.cells, cell{text: ruleText(i.Violation)})
+			r.Cells = append(r.Cells, layout.Cell{Text: ruleText(i.Violation)})
 		}
 		if !i.Blocks.IsZero() {
-			r.cells = append(r.cells, cell{text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.timeLeft(i.Blocks), style: yellow})
+			r.Cells = append(r.Cells, layout.Cell{Text: "from " + i.Blocks.UTC().Format(time.DateOnly) + t.timeLeft(i.Blocks), Style: layout.Yellow})
 		}
 		rows = append(rows, r)
 	}
-	t.table(2, rows)
-	t.more(len(found), limit)
-}
-
-// more says how many items of a list were omitted.
-func (t text) more(n, limit int) {
-	if n > limit {
-		t.item(2, fmt.Sprintf("and %d more: see the JSON report", n-limit))
-	}
+	t.Table(2, rows)
 }

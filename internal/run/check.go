@@ -8,21 +8,26 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Check checks images without promoting them.
+// Check is the job that checks images without promoting them.
 type Check struct {
 	Evidence
 	Gate Checker
-	// At is the time that the gate evaluates the policies for. Default: now.
+	// At is the time that the gate uses as the current time when it evaluates the policies.
+	// Default: now.
 	At time.Time
 	// Baseline is the approved image to compare with. Default: none.
 	Baseline *Baseline
+	// Cataloged is called with the SBOMs of the image, before the report has the decision. Its error
+	// ends the job. Default: nothing is done.
+	Cataloged func(*gate.Result) error
 }
 
-// Baseline is an approved image whose findings a policy may inherit.
+// Baseline is an approved image. If a policy allows it, findings of this image only produce
+// warnings.
 type Baseline struct {
 	Ref name.Reference
 	// Trust lists the signers that the image must have.
@@ -31,7 +36,7 @@ type Baseline struct {
 }
 
 // Run checks one image and fills in the report. It returns whether the image passed. An error means
-// that the job made no decision.
+// that a decision could not be made.
 func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (passed bool, err error) {
 	r.At = j.At
 	if j.Policies.UsesSigned(src.Repository()) {
@@ -51,13 +56,16 @@ func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (pas
 		return false, err
 	}
 	defer func() { err = JoinCleanup(err, result.Close()) }()
+	if err := cataloged(j.Cataloged, result); err != nil {
+		return false, err
+	}
 	checked(r, result)
 	return result.Decision.Passed, nil
 }
 
-// baseline reads the findings of the baseline image. If the job and its policies disagree about a
-// baseline, the report has a caution.
-func (j *Check) baseline(ctx context.Context, repository string, r *report.Report) (*policy.Baseline, error) {
+// baseline reads the findings of the baseline image. It adds a warning to the report if a policy
+// uses a baseline and none is given, or if a baseline is given and no policy uses it.
+func (j *Check) baseline(ctx context.Context, repository string, r *report.Report) (*evidence.Baseline, error) {
 	wanted := j.Policies.UsesBaseline(repository)
 	switch {
 	case j.Baseline == nil && wanted:
@@ -79,8 +87,8 @@ func (j *Check) baseline(ctx context.Context, repository string, r *report.Repor
 	return baseline, nil
 }
 
-// inherits adds a caution with the reason if no finding can be inherited from the approved image.
-func inherits(r *report.Report, baseline *policy.Baseline, missing string) {
+// inherits adds a warning with the reason if the approved image cannot be used as a baseline.
+func inherits(r *report.Report, baseline *evidence.Baseline, missing string) {
 	if baseline == nil {
 		caution(r, "no finding is inherited from the approved image: %s", missing)
 	}

@@ -12,10 +12,11 @@ import (
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Promote checks images and, on a pass, promotes them.
+// Promote is the job that checks images and, on a pass, promotes them.
 type Promote struct {
 	Evidence
 	Gate Checker
@@ -23,21 +24,25 @@ type Promote struct {
 	Approved *promote.Verifier
 	// Promoter waits for the signer, which may still be loading, and returns the promoter.
 	Promoter func(context.Context) (*promote.Promoter, error)
-	// Database is the digest of the vulnerability database, and Tool the build that signs.
+	// Database is the digest of the vulnerability database, and Tool the version of imagegate.
 	Database string
 	Tool     gate.Tool
 	// Override lets a denied image through if every policy allows it. Default: none.
 	Override *policy.Override
-	// Repeated is called if an earlier run already promoted the image. Its error is returned as an
-	// [UnwrittenError]. Default: nothing is done.
+	// Repeated is called if an earlier run already promoted the image. Run returns an error of
+	// Repeated as an [UnwrittenError]. Default: nothing is called.
 	Repeated func(context.Context, *promote.Promoter, []*promote.Record) error
-	// Changed is called when the report names a written tag for the first time. The caller can save
-	// the report, in case the process dies. Default: nothing is done.
+	// Changed is called when the report names a written tag for the first time. The caller can then
+	// save the report, in case the process crashes. Default: nothing is called.
 	Changed func()
+	// Cataloged is called with the SBOMs of the image, before the report has the decision. Its error
+	// ends the job, before anything is written to the approved registry. Default: nothing is done.
+	Cataloged func(*gate.Result) error
 }
 
 // Run promotes one image to the tags and fills in the report. It returns whether the image is
-// promoted; it is not after a denial. After an error, the destinations in the report were written.
+// promoted; after a denial, it is not. After an error, the report lists the destinations that were
+// written before.
 func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *report.Report) (promoted bool, err error) {
 	src, digest, err := j.Gate.Pin(ctx, src)
 	if err != nil {
@@ -55,6 +60,9 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 		return false, err
 	}
 	defer func() { err = JoinCleanup(err, result.Close()) }()
+	if err := cataloged(j.Cataloged, result); err != nil {
+		return false, err
+	}
 	// Report a key that cannot be opened before a denial.
 	to, err := j.Promoter(ctx)
 	if err != nil {
@@ -66,7 +74,7 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 		return false, nil
 	}
 	records, err := to.WithCopyPlan(j.copyPlan(src.Repository(), ext.attached)).Promote(ctx, leave, tags...)
-	written(r, records) // on an error, the tags written before it
+	written(r, records) // after an error, records has the tags that were written before
 	j.changed()
 	return err == nil, err
 }
@@ -74,7 +82,7 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 // earlier reads the external evidence about the image. If an earlier run promoted the image on the
 // same basis, done is true and the report describes that promotion.
 func (j *Promote) earlier(ctx context.Context, src gate.Source, digest v1.Hash, tags []name.Tag, r *report.Report) (ext external, done bool, err error) {
-	if digest.Hex == "" { // an archive: its digest is not known yet
+	if digest.Hex == "" { // the digest of an archive is not known yet
 		return external{ExternalEvidence: gate.ExternalEvidence{VEX: j.VEX}}, false, nil
 	}
 	there, err := j.Approved.CheckTags(ctx, digest, tags...)
@@ -88,7 +96,7 @@ func (j *Promote) earlier(ctx context.Context, src gate.Source, digest v1.Hash, 
 	if err != nil {
 		return ext, false, err
 	}
-	ext.approved = j.Approved.Prefetch(ctx, digest, tags...) // while the key is opened
+	ext.approved = j.Approved.Prefetch(ctx, digest, tags...) // runs while the key is opened
 	to, err := j.Promoter(ctx)
 	if err != nil {
 		return ext, false, err
@@ -110,16 +118,17 @@ func (j *Promote) earlier(ctx context.Context, src gate.Source, digest v1.Hash, 
 	return ext, true, nil
 }
 
-// basis returns what a decision about the image depends on.
+// basis returns everything that a decision about the image depends on: policies, database, external
+// evidence, version and override.
 func (j *Promote) basis(src gate.Source, ext external) (promote.Basis, error) {
 	digest, err := promote.ExternalEvidenceDigest(ext.ExternalEvidence)
 	return promote.Basis{Repository: src.Repository(), Policy: j.Policies.Digest(), PolicyName: j.Policies.Title(),
 		Database: j.Database, ExternalEvidence: digest, Tool: j.Tool, Override: j.Override}, err
 }
 
-// baseline returns the findings of the images that the tags name now, if a policy compares with
-// them.
-func (j *Promote) baseline(ctx context.Context, repository string, approved *promote.Prefetched, tags []name.Tag, r *report.Report) (*policy.Baseline, error) {
+// baseline returns the findings of the images that the tags currently point to. It returns nil if
+// no policy uses a baseline.
+func (j *Promote) baseline(ctx context.Context, repository string, approved *promote.Prefetched, tags []name.Tag, r *report.Report) (*evidence.Baseline, error) {
 	if !j.Policies.UsesBaseline(repository) {
 		return nil, nil
 	}
@@ -141,9 +150,9 @@ func (j *Promote) changed() {
 	}
 }
 
-// approval returns the approval to promote the checked image, or nil. An override is not used if
-// the image passed. If a policy does not allow the override, the image stays denied. The report has
-// a caution in both cases.
+// approval returns the approval to promote the checked image, or nil if the image is denied. An
+// override is not used if the image passed. If a policy does not allow the override, the image
+// stays denied. In both cases, the report gets a warning.
 func approval(r *report.Report, result *gate.Result, asked *policy.Override) *gate.Approval {
 	if result.Approval != nil {
 		unused(r, asked)
@@ -160,7 +169,7 @@ func approval(r *report.Report, result *gate.Result, asked *policy.Override) *ga
 	return a
 }
 
-// unused adds a caution if an override was given but not needed.
+// unused adds a warning if an override was given but not needed.
 func unused(r *report.Report, asked *policy.Override) {
 	if asked != nil {
 		caution(r, "the override is not used: the image passed")
@@ -177,9 +186,9 @@ func overridden(r *report.Report, g *policy.GrantedOverride) {
 		g.Expires.Format(time.RFC3339), g.Approver, g.Reason)
 }
 
-// maxReason is the maximum length in characters of an error that may quote registry content.
-// maxSkipped is the number of skipped attestations that are listed. Anyone with push access to the
-// staging registry can attach thousands of items.
+// maxReason is the maximum length in characters of a reason, which may quote content of the
+// registry. maxSkipped is the maximum number of skipped attestations in a report, because anyone
+// with push access to the staging registry can attach thousands of items.
 const (
 	maxReason  = 300
 	maxSkipped = 100
@@ -198,7 +207,7 @@ func (j *Promote) copyPlan(repository string, found *attestations.Attached) prom
 		case i.Err != nil:
 			reason = fmt.Sprintf("%.*s", maxReason, i.Err)
 		case !j.Policies.Copies(repository, i.PredicateType, i.Signer):
-			reason = "the policy does not copy it"
+			reason = "the policy does not copy this type or signer"
 		default:
 			plan.Copy = append(plan.Copy, promote.AttestationCopy{Form: i.Form, Signature: i.Signature, Envelope: i.Envelope,
 				CopiedAttestation: promote.CopiedAttestation{PredicateType: i.PredicateType, Subject: i.Subject, Digest: i.Digest, Format: i.Form.String(), Signer: i.Signer}})

@@ -6,10 +6,11 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Policy describes policies in a report.
+// Policy returns the description of the policies for a report.
 func Policy(set policy.Set) report.Policy {
 	var names []string
 	var files []report.PolicyFile
@@ -29,7 +30,7 @@ func Policy(set policy.Set) report.Policy {
 	return out
 }
 
-// checked fills in the evidence and the decision.
+// checked adds the evidence and the decision of a check to the report.
 func checked(r *report.Report, result *gate.Result) {
 	r.Input = result.Input
 	r.Decision = &result.Decision
@@ -39,12 +40,13 @@ func checked(r *report.Report, result *gate.Result) {
 	r.Transfer = report.Transfer{BytesRead: result.Fetched.Bytes, Fetches: result.Fetched.Fetches, CacheHits: result.CacheHits}
 	r.MovedTo = result.Moved
 	for _, digest := range result.Image.Unlisted {
-		caution(r, "the image names the SOCI index %s, which is not evaluated and not copied: nodes load the image in full", digest)
+		caution(r, "the image refers to the SOCI index %s, which is not evaluated and not copied: nodes will load the whole image", digest)
 	}
 	r.Remedies = report.Remedies(*r)
 }
 
-// written adds the destinations that a promotion wrote or found complete.
+// written adds the destinations of a promotion to the report: those that were written and those
+// that were already complete.
 func written(r *report.Report, records []*promote.Record) {
 	for _, record := range records {
 		state := report.Promoted
@@ -56,26 +58,26 @@ func written(r *report.Report, records []*promote.Record) {
 	}
 }
 
-// repeated fills in the result if an earlier run already promoted the image.
+// repeated adds the result to the report if an earlier run already promoted the image.
 func repeated(r *report.Report, records []*promote.Record) {
 	proven(r, records[0])
 	written(r, records)
 }
 
-// verified fills in the result of a verification.
+// verified adds the result of a verification to the report.
 func verified(r *report.Report, record *promote.Record) {
 	proven(r, record)
 	r.Destinations = append(r.Destinations, destination(record, report.Verified))
 	overridden(r, record.Override)
 }
 
-// signed fills in the result if only a signature was verified and no decision.
+// signed adds the result to the report if only a signature was verified, and not a decision.
 func signed(r *report.Report, record *promote.Record) {
 	r.Input.Image.Digest = record.Digest
 	r.Destinations = append(r.Destinations, destination(record, report.SignatureVerified))
 }
 
-// explained adds all attestations and signatures of the image.
+// explained adds all attestations and signatures of the image to the report.
 func explained(r *report.Report, e *promote.Explanation) {
 	r.Input.Image.Digest = e.Digest
 	r.Attachments = []report.Attachment{}
@@ -89,7 +91,8 @@ func explained(r *report.Report, e *promote.Explanation) {
 	}
 }
 
-// proven fills in the report from a signed decision, for jobs that do not evaluate the image again.
+// proven adds the content of a signed decision to the report, for runs that do not evaluate the
+// image again.
 func proven(r *report.Report, record *promote.Record) {
 	r.Input.Image.Digest = record.Digest
 	r.Input.Database = record.Decision.Basis.Database
@@ -97,7 +100,7 @@ func proven(r *report.Report, record *promote.Record) {
 		r.Policy = report.Policy{File: record.Decision.PolicyName, Digest: "sha256:" + record.Decision.Policy["sha256"]}
 	}
 	for _, p := range record.Decision.Basis.Platforms {
-		r.Input.Platforms = append(r.Input.Platforms, policy.Platform{Platform: p.Platform, Digest: p.Digest})
+		r.Input.Platforms = append(r.Input.Platforms, evidence.Platform{Platform: p.Platform, Digest: p.Digest})
 	}
 }
 

@@ -1,10 +1,10 @@
 // Package run is the application: it checks, promotes and verifies images.
 //
-// A job is a value with everything that it needs: [Check], [Promote] and [Verify]. Its Run method
-// handles one image and fills in one report. A job can run for several images, one after another or
-// at once, because it keeps nothing about an image. The caller makes the parts of a job: the gate
-// with its policies and database, the access to registries, the signer, the clock. So the command
-// line, a batch of images and a server share the jobs.
+// A job is a [Check], [Promote] or [Verify]. Its Run method handles one image and fills in one
+// report. A job keeps no state about an image, so it can run for several images, one after another
+// or at once. The caller makes the parts of a job: the gate with its policies and database, the
+// access to registries, the signer, the clock. So the command line and a server could use the same
+// jobs.
 //
 // The package reads no flags and no environment, and prints nothing.
 package run
@@ -24,6 +24,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/promote"
 )
 
@@ -33,11 +34,11 @@ type Checker interface {
 	Check(ctx context.Context, src gate.Source, external gate.ExternalEvidence) (*gate.Result, error)
 }
 
-// Staging reads the attachments of an image for the policies that use them. A [StagingRegistry] is
-// one.
+// Staging reads the attachments of an image, for policies that use attachments. [StagingRegistry]
+// implements it.
 type Staging interface {
-	// Attached returns the attachments of an image and its platforms, and which of them the signers
-	// signed.
+	// Attached returns the attachments of an image and its platforms. For each, it verifies whether
+	// one of the signers signed it.
 	Attached(ctx context.Context, image name.Digest, signers []policy.SignerRule) (*attestations.Attached, error)
 }
 
@@ -45,12 +46,12 @@ type Staging interface {
 type StagingRegistry struct {
 	// Remote are the options for requests to the registry.
 	Remote []remote.Option
-	// Trust returns the trust in the signers of the policies. It is called only if a policy uses
-	// attachments, because it may have to fetch a trusted root.
+	// Trust returns the Trust in the signers of the policies. It is called only if a policy uses
+	// attachments, because it may download a trusted root.
 	Trust func(ctx context.Context, signers []policy.SignerRule) (trust.Trust, error)
 }
 
-// Attached reads each list of attachments once.
+// Attached implements [Staging]. It reads each attachment list once.
 func (s StagingRegistry) Attached(ctx context.Context, image name.Digest, signers []policy.SignerRule) (*attestations.Attached, error) {
 	trusted, err := s.Trust(ctx, signers)
 	if err != nil {
@@ -63,20 +64,21 @@ func (s StagingRegistry) Attached(ctx context.Context, image name.Digest, signer
 	return found, nil
 }
 
-// Evidence is where a job gets the external evidence about an image.
+// Evidence defines the sources of the external evidence about an image.
 type Evidence struct {
 	// Policies decide which external evidence is read. They must be the policies of the gate.
 	Policies policy.Set
-	// VEX has unsigned VEX statements that the user gave. Default: none.
-	VEX []policy.VEXStatement
-	// Staging reads the attachments of the image. It is required if a policy uses them.
+	// VEX has the unsigned VEX statements from files that the user gave. Default: none.
+	VEX []evidence.VEXStatement
+	// Staging reads the attachments of the image. It is required if a policy uses attachments.
 	Staging Staging
 }
 
-// external is the external evidence about one image, and the attachments that it was made from.
+// external is the external evidence about one image, together with the attachments that it comes
+// from.
 type external struct {
 	gate.ExternalEvidence
-	attached *attestations.Attached // nil if no policy uses them
+	attached *attestations.Attached // nil if no policy uses attachments
 	approved *promote.Prefetched    // attestations of the approved image; nil if there is none
 }
 
@@ -87,7 +89,7 @@ func (e Evidence) collect(ctx context.Context, src gate.Source) (external, error
 		return out, nil
 	}
 	if e.Staging == nil {
-		return out, errors.New("a policy uses attestations of the staging registry, and this job cannot read them")
+		return out, errors.New("a policy uses attestations from the staging registry, but no source for them is configured")
 	}
 	image := src.Ref.Context().Digest(src.Digest.String())
 	var err error
@@ -103,15 +105,15 @@ func (e Evidence) collect(ctx context.Context, src gate.Source) (external, error
 	return out, nil
 }
 
-// UnwrittenError means that the job succeeded, but a report or a statement could not be written
-// afterwards.
+// UnwrittenError means that the image passed or was promoted, but a report or a statement could not
+// be written afterwards.
 type UnwrittenError struct {
 	// Promoted is true if the image is in the approved registry.
 	Promoted bool
 	Err      error
 }
 
-// Error says that the job succeeded, and gives the cause.
+// Error states the result for the image, and the cause.
 func (e *UnwrittenError) Error() string {
 	done := "passed"
 	if e.Promoted {
@@ -123,7 +125,8 @@ func (e *UnwrittenError) Error() string {
 // Unwrap returns the cause.
 func (e *UnwrittenError) Unwrap() error { return e.Err }
 
-// JoinCleanup joins a cleanup error to the result of a job. It never hides the result.
+// JoinCleanup joins a cleanup error to the error of a job. The error of the job stays part of the
+// result.
 func JoinCleanup(err, cleanup error) error {
 	if cleanup == nil {
 		return err
@@ -131,7 +134,15 @@ func JoinCleanup(err, cleanup error) error {
 	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
 }
 
-// caution adds a warning to a report that does not come from a policy rule.
+// cataloged calls a function with the SBOMs of an image, unless it is nil.
+func cataloged(call func(*gate.Result) error, result *gate.Result) error {
+	if call == nil {
+		return nil
+	}
+	return call(result)
+}
+
+// caution adds a warning to a report. Unlike other warnings, it does not come from a policy rule.
 func caution(r *report.Report, format string, args ...any) {
 	r.Cautions = append(r.Cautions, fmt.Sprintf(format, args...))
 }

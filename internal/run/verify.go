@@ -10,17 +10,17 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Verify verifies promoted images.
+// Verify is the job that verifies promoted images.
 type Verify struct {
 	Verifier *promote.Verifier
 	// Trust states what an image must prove.
 	Trust promote.Trust
 	// SignatureOnly verifies only that a trusted signer signed the digest, not that it passed.
 	SignatureOnly bool
-	// Explain adds everything that is attached to the image to the report, even if it does not
-	// verify.
+	// Explain adds all attachments of the image to the report, even if the verification fails.
 	Explain bool
-	// Documents receives the statements of an image that verifies. Default: they are not read.
+	// Documents receives the statements of an image if the verification succeeds. If it is nil, the
+	// statements are not read.
 	Documents func(*promote.Record, []promote.Document) error
 }
 

@@ -3,8 +3,8 @@ package suggest
 
 import "strings"
 
-// Nearest returns the name that word most likely misspells, or "". It accepts up to two typing
-// mistakes, if they are less than half of the name's length, and ignores case.
+// Nearest returns the name that word most likely misspells, or "" if none is similar. It ignores
+// case. It accepts up to two wrong characters, if these are less than half of the name.
 func Nearest(word string, names []string) string {
 	const longest, farthest = 64, 2
 	if len(word) > longest {
@@ -13,7 +13,7 @@ func Nearest(word string, names []string) string {
 	best, distance := "", farthest+1
 	for _, name := range names {
 		d := editDistance(strings.ToLower(word), strings.ToLower(name))
-		// If half of a short word differs, it is another word.
+		// If half of a short word differs, it is another word and not a misspelling.
 		if d < distance && 2*d < len(name) {
 			best, distance = name, d
 		}
@@ -21,7 +21,7 @@ func Nearest(word string, names []string) string {
 	return best
 }
 
-// editDistance is the Levenshtein distance in bytes.
+// editDistance returns the Levenshtein distance of a and b in bytes.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

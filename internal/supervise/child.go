@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Child is a child's connection to its parent. All methods may be called on nil, which is a process
-// without a parent.
+// Child is a child's connection to its parent. Nil means a process without a parent; all methods
+// may be called on nil.
 type Child struct {
 	// Err is the parent's standard error, which may be a terminal.
 	Err      *os.File
@@ -25,22 +25,22 @@ type Child struct {
 func Attach(handles string) (*Child, error) {
 	files, err := inherited(handles)
 	if err != nil {
-		return nil, fmt.Errorf("%s is set, but not by a parent process: %w", Variable, err)
+		return nil, fmt.Errorf("the variable %s was not set by a parent process of imagegate: %w", Variable, err)
 	}
 	for _, f := range files[1:] {
 		info, err := f.Stat()
 		if err != nil {
-			return nil, fmt.Errorf("%s is set, but not by a parent process: %w", Variable, err)
+			return nil, fmt.Errorf("the variable %s was not set by a parent process of imagegate: %w", Variable, err)
 		}
 		if info.Mode()&os.ModeNamedPipe == 0 {
-			return nil, fmt.Errorf("%s is set, but not by a parent process: %w", Variable, errors.New("not a pipe"))
+			return nil, fmt.Errorf("the variable %s was not set by a parent process of imagegate: %w", Variable, errors.New("the file handle is not a pipe"))
 		}
 	}
 	return &Child{Err: files[0], messages: files[1], control: files[2]}, nil
 }
 
-// Watch calls stop when the parent asks the child to stop, and orphaned when the parent has died.
-// It returns at once.
+// Watch calls stop when the parent asks the child to stop, and orphaned when the parent has ended.
+// Watch returns immediately and waits in the background.
 func (c *Child) Watch(stop, orphaned func()) {
 	if c == nil {
 		return
@@ -57,11 +57,11 @@ func (c *Child) Watch(stop, orphaned func()) {
 	}()
 }
 
-// Phase tells the parent the current step, for the report of a crash.
+// Phase tells the parent the current step, so that a crash report can name the step.
 func (c *Child) Phase(phase string) { c.send(message{Phase: phase}) }
 
-// State tells the parent what to report if the child crashes. It does not send the same state twice
-// in a row.
+// State sends the parent the state that it reports if the child crashes. State does not send the
+// same state twice in a row.
 func (c *Child) State(v any) error {
 	if c == nil {
 		return nil
@@ -83,10 +83,11 @@ func (c *Child) State(v any) error {
 	return nil
 }
 
-// Finish sends the exit code. The process must exit with it at once.
+// Finish sends the exit code. The child must then exit with this code immediately.
 func (c *Child) Finish(code int) { c.send(message{Code: &code}) }
 
-// send ignores errors: if the parent has died, [Child.Watch] reports it.
+// send sends a message to the parent. It ignores errors: if the parent has ended, [Child.Watch]
+// detects it.
 func (c *Child) send(m message) {
 	if c == nil {
 		return

@@ -24,7 +24,8 @@ func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 	return strings.Join(handles, ","), nil
 }
 
-// inherited opens the files from the parent. Programs that this process starts do not inherit them.
+// inherited opens the files that the parent passed on. Programs that this process starts do not
+// inherit them.
 func inherited(handles string) ([]*os.File, error) {
 	parts := strings.Split(handles, ",")
 	if len(parts) != 3 {

@@ -1,10 +1,10 @@
 // Package supervise runs a command in a child process, so that a crash cannot be mistaken for a
 // verdict.
 //
-// The Go runtime exits with code 2 on a fatal error: a stack overflow, exhausted memory, concurrent
-// map writes, or a panic in a goroutine of a library. Deferred functions do not run then. So the
-// parent never takes the child's exit code for a verdict. The child sends its code over a pipe
-// before it exits, and the parent returns a code only if both agree; see [Result].
+// The Go runtime exits with code 2, the code of a denial, on a fatal error: a stack overflow,
+// exhausted memory, concurrent map writes, or a panic in a goroutine of a library. Deferred
+// functions do not run then. So the child sends its exit code over a pipe before it exits. The
+// parent accepts the exit code only if it equals the sent code; see [Result].
 //
 // [Run] is the parent's side and [Attach] the child's. The parent only forwards signals and reads
 // the child's messages.
@@ -29,13 +29,13 @@ import (
 const Variable = "IMAGEGATE_SUPERVISED"
 
 const (
-	// maxMessage is the maximum size in bytes of one message from the child. States hold no
-	// findings.
+	// maxMessage is the maximum size in bytes of one message from the child. It can be small,
+	// because states do not contain findings.
 	maxMessage = 4 << 20
 	// maxTrace is how many bytes of the runtime's crash report are kept.
 	maxTrace = 64 << 10
-	// drain is how long the parent keeps reading after the child has ended: another program that
-	// the child started may hold the pipe open.
+	// drain is how long the parent keeps reading after the child has ended. Without a limit,
+	// another program that the child started could hold the pipe open.
 	drain = time.Second
 )
 
@@ -46,17 +46,17 @@ type message struct {
 	Code  *int            `json:"code,omitempty"`
 }
 
-// Result is how a child ended.
+// Result describes how a child ended.
 type Result struct {
-	// Completed: the child sent a code and exited with that code. Otherwise it crashed or was
-	// killed, and Code means nothing.
+	// Completed means that the child sent a code and exited with that code. Otherwise the child
+	// crashed or was killed, and Code is not valid.
 	Completed bool
 	Code      int
-	// Interrupted: the parent received a signal and passed it on.
+	// Interrupted means that the parent received a signal and passed it on.
 	Interrupted bool
-	// Ended says how the child ended, such as "exit status 2" or "signal: killed".
+	// Ended describes the end of the process, such as "exit status 2" or "signal: killed".
 	Ended string
-	// Phase and State are the last ones that the child sent.
+	// Phase and State are the last phase and the last state that the child sent.
 	Phase string
 	State []byte
 	// Trace is the beginning of the runtime's crash report. It may quote the image.
@@ -66,12 +66,14 @@ type Result struct {
 // Command is the command to run. All fields must be set.
 type Command struct {
 	Path string
-	Args []string // with the program's name first
+	Args []string // the first argument is the program's name
 	Env  []string
-	// In and Out become the child's. The child reaches Err through [Child.Err]. Its own standard
-	// error, where the runtime writes, goes to Noise.
+	// In and Out become the standard input and output of the child. Err is available to the child
+	// as [Child.Err]. The child's own standard error, with the output of the Go runtime, goes to
+	// Noise.
 	In, Out, Err *os.File
-	// Signals are passed on: the first one asks the child to stop, the second one kills it.
+	// Signals has the signals for the child: the first one asks the child to stop, the second one
+	// kills it.
 	Signals <-chan os.Signal
 	// Noise is called with each line that the child writes to its own standard error, except the
 	// crash report. Such lines come from the runtime or from other programs.
@@ -124,7 +126,8 @@ func Run(c Command) (Result, error) {
 	return r, nil
 }
 
-// pass forwards signals until the child has ended, and reports whether there was one.
+// pass forwards signals to the child until the child has ended. It reports whether it forwarded a
+// signal.
 func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended <-chan struct{}) bool {
 	for n := 0; ; n++ {
 		select {
@@ -132,7 +135,7 @@ func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended 
 			return n > 0
 		case <-signals:
 			if n > 0 {
-				_ = child.Kill() // it may have ended already
+				_ = child.Kill() // fails if the child has already ended
 				continue
 			}
 			_, _ = control.Write([]byte{'\n'})
@@ -148,7 +151,7 @@ func (r *Result) listen(from io.Reader) *int {
 	for lines.Scan() {
 		var m message
 		if json.Unmarshal(lines.Bytes(), &m) != nil {
-			continue // cut off by the crash
+			continue // a crash can cut off the last message
 		}
 		switch {
 		case m.Code != nil:
@@ -159,15 +162,15 @@ func (r *Result) listen(from io.Reader) *int {
 			r.Phase = m.Phase
 		}
 	}
-	_, _ = io.Copy(io.Discard, from) // the child must never wait for a reader
+	_, _ = io.Copy(io.Discard, from) // without a reader, the child would block
 	return code
 }
 
-// crashMarks are the line prefixes that start the runtime's crash report.
+// crashMarks are the prefixes of a line that begins a crash report of the Go runtime.
 var crashMarks = []string{"panic: ", "fatal error: ", "runtime: ", "unexpected fault address ", "SIG", "goroutine ", "[signal "}
 
-// hear passes lines to noise until a crash report begins. It returns the beginning of the crash
-// report.
+// hear passes the lines of the child's standard error to noise until a crash report begins. It
+// returns the crash report, shortened to maxTrace bytes.
 func hear(from io.Reader, noise func(string)) string {
 	var trace strings.Builder
 	lines := bufio.NewReader(from)
@@ -222,7 +225,7 @@ func (p *pipes) open() (err error) {
 	return nil
 }
 
-// closeChilds closes the ends that belong to the child.
+// closeChilds closes the parent's copies of the pipe ends that belong to the child.
 func (p *pipes) closeChilds() {
 	p.noise.w.Close()
 	p.messages.w.Close()

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// TestMain lets this test binary run as its own child. For tests that kill the parent, it also runs
-// as the parent.
+// TestMain lets the test binary start itself as a child and, for tests that kill the parent, as a
+// parent.
 func TestMain(m *testing.M) {
 	if handles, ok := os.LookupEnv(Variable); ok {
 		os.Unsetenv(Variable)
@@ -39,7 +39,7 @@ func runChild(handles, end string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
-	signal.Notify(make(chan os.Signal, 8), os.Interrupt) // as the real child does: the parent decides
+	signal.Notify(make(chan os.Signal, 8), os.Interrupt) // the child ignores signals, as the real child does
 	c.Phase("first")
 	c.Phase("second")
 	_ = c.State(map[string]string{"name": "first"})
@@ -150,8 +150,8 @@ func run(t *testing.T, end string, signals <-chan os.Signal, started func()) ran
 	return ran{r, string(stderr), noise.String()}
 }
 
-// TestCrashIsNotAVerdict checks that a child has not completed if the child sent no code, or ended
-// with another code than it sent, whatever its exit code is.
+// TestCrashIsNotAVerdict checks that a child counts as crashed if it sent no code, or exited with
+// another code than it sent.
 func TestCrashIsNotAVerdict(t *testing.T) {
 	for end, trace := range map[string]string{
 		"silent": "", "silently passed": "", "denied, but exits 0": "", "kill": "",
@@ -178,8 +178,8 @@ func TestCrashIsNotAVerdict(t *testing.T) {
 	}
 }
 
-// TestParentReturnsExitCodeOfChild checks that the parent returns the exit code of the child if the
-// exit code agrees with the code that the child sent.
+// TestParentReturnsExitCodeOfChild checks that the parent returns the exit code of the child if it
+// equals the code that the child sent.
 func TestParentReturnsExitCodeOfChild(t *testing.T) {
 	for end, code := range map[string]int{"passed": 0, "denied": 2, "noise": 0} {
 		r := run(t, end, nil, nil)
@@ -192,8 +192,8 @@ func TestParentReturnsExitCodeOfChild(t *testing.T) {
 	}
 }
 
-// TestInterruptReachesChildOnce checks that the first signal asks the child to stop, and that the
-// second signal kills the child.
+// TestInterruptReachesChildOnce checks that the first signal asks the child to stop, and the second
+// signal kills the child.
 func TestInterruptReachesChildOnce(t *testing.T) {
 	signals := make(chan os.Signal, 8)
 	r := run(t, "wait", signals, func() { signals <- os.Interrupt })

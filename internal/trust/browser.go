@@ -11,16 +11,17 @@ import (
 // clientID is the OAuth client that all Sigstore programs use.
 const clientID = "sigstore"
 
-// BrowserToken returns a source that asks the user to log in with a browser each time. in and out
-// are the terminal: if no browser opens, it prints a URL there and asks for the code that the page
-// shows. issuer is the URL of an OpenID Connect provider, see Services.Issuer.
+// BrowserToken returns a source that asks the user to log in with a browser for each token. in and
+// out are the terminal: if a browser cannot be opened, the source prints a URL there and asks for
+// the code that the page shows. issuer is the URL of an OpenID Connect provider, see
+// Services.Issuer.
 func BrowserToken(issuer string, in io.Reader, out io.Writer) TokenSource {
 	return func(ctx context.Context) (string, error) {
 		type answer struct {
 			token *oauthflow.OIDCIDToken
 			err   error
 		}
-		// The library waits for two minutes and takes no context.
+		// oauthflow waits for up to two minutes and cannot be canceled, so it runs in a goroutine.
 		answers := make(chan answer, 1)
 		go func() {
 			getter := &oauthflow.InteractiveIDTokenGetter{HTMLPage: oauthflow.DefaultIDTokenGetter.HTMLPage, Input: in, Output: out}

@@ -10,10 +10,11 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
-// BundleType is the media type and the artifact type of the bundles that we write.
+// BundleType is the media type and the artifact type of the bundles that imagegate writes.
 const BundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
-// bundleTypes are the media types that we read. All of them store an envelope in the same way.
+// bundleTypes are the media types of the bundles that imagegate reads. All of them store an
+// envelope in the same way.
 var bundleTypes = []string{
 	BundleType,
 	"application/vnd.dev.sigstore.bundle+json;version=0.3",
@@ -24,9 +25,9 @@ var bundleTypes = []string{
 // IsBundle reports whether a media type is one of the bundles that this package reads.
 func IsBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
 
-// AsBundle returns the envelope as a bundle. A bundle is returned without the parts that only the
-// legacy form needs. A plain envelope is wrapped in a bundle that holds only a hint to the key with
-// this fingerprint, as cosign writes it.
+// AsBundle returns the envelope as a bundle. If the envelope already is a bundle, AsBundle only
+// removes the parts for the legacy format. It wraps a plain envelope in a bundle. In addition to
+// the envelope, that bundle has only the fingerprint of the key as a hint, as cosign writes it.
 func (e Envelope) AsBundle(fingerprint string) (Envelope, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// pushImage pushes an image that differs from others by its content.
+// pushImage pushes an image with the given content, and returns its repository and digest.
 func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	t.Helper()
 	img, err := lab.Image(lab.ImageSpec{Files: []lab.File{{Path: "x", Content: content}}})
@@ -33,7 +33,7 @@ func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	return digest
 }
 
-// storeLayers stores a signature and a statement by s in cosign's tags.
+// storeLayers stores a signature and a statement that s signed, in cosign's tags.
 func storeLayers(t *testing.T, s *Signer, repo name.Repository, d v1.Hash) {
 	t.Helper()
 	sig, err := signLegacy(t, s, repo, d).Layer()

@@ -15,7 +15,8 @@ import (
 
 const (
 	payloadType = "application/vnd.in-toto+json"
-	// maxSignatures limits the work for one envelope: each signature costs a pass over the payload.
+	// maxSignatures limits the work for one envelope: verifying a signature reads the whole
+	// payload.
 	maxSignatures = 16
 )
 
@@ -24,7 +25,7 @@ const (
 // https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
 type Envelope []byte
 
-// Payload returns the bytes of the statement. Nothing is verified.
+// Payload returns the bytes of the statement, without verifying a signature.
 func (e Envelope) Payload() ([]byte, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {
@@ -34,8 +35,8 @@ func (e Envelope) Payload() ([]byte, error) {
 	return body, err
 }
 
-// DSSE returns the envelope without its bundle, for readers that do not support bundles. Nothing is
-// verified.
+// DSSE returns the envelope without its bundle, for readers that do not support bundles. It does
+// not verify a signature.
 func (e Envelope) DSSE() ([]byte, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {
@@ -47,8 +48,8 @@ func (e Envelope) DSSE() ([]byte, error) {
 	return json.Marshal(wire.Envelope)
 }
 
-// Attest signs a statement for storage in form f. It contacts the signer and its services, but no
-// registry.
+// Attest signs a statement for storage in the signature format f. It sends requests to the signer
+// and its services, but not to a registry.
 func Attest(ctx context.Context, s *Signer, f Format, st Statement) (Envelope, error) {
 	body, err := st.marshal()
 	if err != nil {
@@ -79,7 +80,8 @@ func Attest(ctx context.Context, s *Signer, f Format, st Statement) (Envelope, e
 	})
 }
 
-// pae returns the bytes that are signed for a payload: its type and its content.
+// pae returns DSSE's pre-authentication encoding, the bytes that are signed: the type and the
+// content of the payload.
 func pae(body []byte) []byte { return dsse.PAE(payloadType, body) }
 
 // wireEnvelope is a parsed Envelope. MediaType is the media type of the bundle, or empty for a
@@ -127,18 +129,18 @@ func parseWire(e Envelope) (wireEnvelope, error) {
 	case wire.Inner == nil || wire.Message != nil || wire.Envelope.Payload != "" || len(wire.Envelope.Signatures) > 0:
 		return wireEnvelope{}, errors.New("reading an envelope: the bundle does not contain exactly one statement")
 	case len(wire.Inner.Signatures) != 1:
-		return wireEnvelope{}, fmt.Errorf("reading an envelope: the bundle has %d signatures, not one", len(wire.Inner.Signatures))
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: the bundle has %d signatures, want one", len(wire.Inner.Signatures))
 	}
 	wire.Envelope = *wire.Inner
 	return wire.wireEnvelope, nil
 }
 
-// plainStart is the beginning of a DSSE envelope with a statement, as this program and cosign write
+// plainStart is the beginning of a DSSE envelope with a statement, as imagegate and cosign write
 // it.
 const plainStart = `{"payloadType":"` + payloadType + `","payload":"`
 
-// parsePlain parses an envelope that is byte for byte the output of Go's encoder. It is a fast
-// path: payloads have megabytes, and the JSON decoder passes three times over each byte.
+// parsePlain parses an envelope that is byte for byte the output of Go's JSON encoder. It is a fast
+// path for payloads of several megabytes, because the JSON decoder reads each byte three times.
 func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	rest, ok := bytes.CutPrefix(e, []byte(plainStart))
 	if !ok {
@@ -153,7 +155,8 @@ func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	if json.Unmarshal(emptied, &out) != nil {
 		return dsse.Envelope{}, false
 	}
-	// Any other meaning, such as a second payload field, would be encoded differently.
+	// An envelope with another meaning, such as one with a second payload field, would be encoded
+	// differently.
 	if again, err := json.Marshal(out); err != nil || !bytes.Equal(again, emptied) {
 		return dsse.Envelope{}, false
 	}
@@ -161,11 +164,11 @@ func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	return out, true
 }
 
-// maxPlainEnd limits the bytes after the payload, which hold the signatures.
+// maxPlainEnd is the maximum number of bytes after the payload. They contain the signatures.
 const maxPlainEnd = 64 << 10
 
-// isBase64 reports whether all bytes are in the standard alphabet or padding. In JSON, these need
-// no escapes.
+// isBase64 reports whether all bytes are in base64's standard alphabet or padding. JSON strings do
+// not escape these bytes.
 func isBase64(b []byte) bool {
 	for _, c := range b {
 		if !base64Bytes[c] {
@@ -182,16 +185,16 @@ var base64Bytes = func() (all [256]bool) {
 	return all
 }()
 
-// decode returns the payload and the signatures of an envelope. Nothing is verified.
+// decode returns the payload and the signatures of an envelope, without verifying them.
 func (wire wireEnvelope) decode() (body []byte, signatures [][]byte, err error) {
 	if wire.PayloadType != payloadType {
 		return nil, nil, fmt.Errorf("reading an envelope: unexpected payload type %q", wire.PayloadType)
 	}
 	if n := len(wire.Signatures); n > maxSignatures {
-		return nil, nil, fmt.Errorf("reading an envelope: it has %d signatures, more than %d", n, maxSignatures)
+		return nil, nil, fmt.Errorf("reading an envelope: found %d signatures, the limit is %d", n, maxSignatures)
 	}
 	if n := base64.StdEncoding.DecodedLen(len(wire.Payload)); n > MaxStatement+2 { // padding counts as up to two bytes
-		return nil, nil, fmt.Errorf("reading an envelope: the statement has %d bytes, more than %d", n, MaxStatement)
+		return nil, nil, fmt.Errorf("reading an envelope: the statement has %d bytes, the limit is %d", n, MaxStatement)
 	}
 	if body, err = base64.StdEncoding.DecodeString(wire.Payload); err != nil {
 		return nil, nil, fmt.Errorf("reading an envelope: %w", err)

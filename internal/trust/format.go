@@ -2,8 +2,8 @@ package trust
 
 import "fmt"
 
-// Format selects the form of storage for signatures and statements. The zero value is Legacy, which
-// works in every registry and with every consumer.
+// Format is the signature format: how signatures and statements are stored. The zero value is
+// Legacy, which works with every registry and every verifier.
 type Format uint8
 
 const (
@@ -11,11 +11,11 @@ const (
 	// sha256-<hex>.att holds DSSE envelopes.
 	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 	Legacy Format = iota
-	// Bundle stores Sigstore bundles, each as a referrer of the digest. A signature is a statement,
-	// too.
+	// Bundle stores Sigstore bundles, each as a referrer of the digest. In this format, a signature
+	// is also a statement.
 	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
 	Bundle
-	// Both stores both forms. Some consumers ignore the legacy form if there are bundles.
+	// Both stores both formats. Some verifiers ignore the legacy format if there are bundles.
 	Both
 )
 
@@ -50,8 +50,8 @@ func (f Format) Check() error {
 	return nil
 }
 
-// HasLegacy reports whether the format selects the legacy form.
+// HasLegacy reports whether f is Legacy or Both.
 func (f Format) HasLegacy() bool { return f == Legacy || f == Both }
 
-// HasBundle reports whether the format selects bundles.
+// HasBundle reports whether f is Bundle or Both.
 func (f Format) HasBundle() bool { return f == Bundle || f == Both }

@@ -26,10 +26,10 @@ type Identity struct {
 
 func (i Identity) matcher() (verify.CertificateIdentity, error) {
 	if (i.Issuer == "") == (i.IssuerPattern == "") {
-		return verify.CertificateIdentity{}, errors.New("an identity needs an issuer or a pattern for the issuer, not both")
+		return verify.CertificateIdentity{}, errors.New("an identity must have either an issuer or a pattern for the issuer")
 	}
 	if (i.Subject == "") == (i.SubjectPattern == "") {
-		return verify.CertificateIdentity{}, errors.New("an identity needs a subject or a pattern for the subject, not both")
+		return verify.CertificateIdentity{}, errors.New("an identity must have either a subject or a pattern for the subject")
 	}
 	issuer, err := anchored(i.IssuerPattern)
 	if err != nil {
@@ -56,8 +56,8 @@ func (i Identity) Check() error {
 	return err
 }
 
-// anchored compiles the pattern on its own first: a pattern that closes the group and opens another
-// would be anchored at one end only.
+// anchored returns the pattern in a group with anchors at both ends. It first compiles the pattern
+// alone, because a pattern such as "a)|(b" would close the group and escape the anchors.
 func anchored(pattern string) (string, error) {
 	if pattern == "" {
 		return "", nil
@@ -68,7 +68,7 @@ func anchored(pattern string) (string, error) {
 	return `\A(?:` + pattern + `)\z`, nil
 }
 
-// Root is a trusted root: the certificates of authorities and the keys of logs of a Sigstore.
+// Root is a Sigstore trusted root: the certificates of the authorities and the keys of the logs.
 type Root struct{ material root.TrustedMaterial }
 
 // LoadRoot parses a trusted root in JSON:
@@ -81,14 +81,14 @@ func LoadRoot(data []byte) (*Root, error) {
 	return &Root{material}, nil
 }
 
-// SignerIdentity is the signer of a signature.
+// SignerIdentity identifies the signer of a signature: a key or an identity.
 type SignerIdentity struct {
-	// Key is the Fingerprint of the key. Empty for an identity.
+	// Key is the Fingerprint of the key. It is empty for an identity.
 	Key string
-	// Issuer and Subject are the values in the certificate. Empty for a key.
+	// Issuer and Subject are the values in the certificate. They are empty for a key.
 	Issuer, Subject string
-	// At is the earliest time that a log or a timestamp authority proves. Zero for a key, because
-	// neither is required.
+	// At is the earliest time of the signature that a log or a timestamp authority proves. It is
+	// zero for a key, because signatures by keys need neither.
 	At time.Time
 }
 
@@ -100,12 +100,12 @@ func (s SignerIdentity) String() string {
 	return fmt.Sprintf("%s (%s)", s.Subject, s.Issuer)
 }
 
-// errNoIdentity is the error for a certificate if only keys are trusted.
+// errNoIdentity is the error for a signature by an identity if only keys are trusted.
 var errNoIdentity = errors.New("the signer is an identity, and no identity is trusted")
 
-// verifyCertified verifies that a trusted identity signed: an authority in the root issued the
-// certificate, and it was valid at the time that a log or a timestamp authority confirmed. message
-// is required for a message signature.
+// verifyCertified verifies that a trusted identity made the signature in a bundle. An authority in
+// the root must have issued the certificate, and the certificate must have been valid at the time
+// that a log or a timestamp authority confirmed. message is required for a message signature.
 func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity, error) {
 	if len(t.Identities) == 0 {
 		if len(t.Keys) == 0 {
@@ -142,8 +142,8 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 	return by, nil
 }
 
-// verifyLogged requires a log entry or, if AllowUnlogged is set, at least a timestamp. There are
-// two attempts, because the library uses the time of a log only if a log entry is required, too.
+// verifyLogged requires a log entry or, if AllowUnlogged is set, at least a timestamp. It makes two
+// attempts, because sigstore-go uses the time of a log entry only if a log entry is required.
 func (t Trust) verifyLogged(b *bundle.Bundle, policy verify.PolicyBuilder) (*verify.VerificationResult, error) {
 	demands := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
 	if len(t.Root.material.CTLogs()) > 0 {
@@ -164,8 +164,8 @@ func (t Trust) verifyLogged(b *bundle.Bundle, policy verify.PolicyBuilder) (*ver
 	return unlogged.Verify(b, policy)
 }
 
-// verify verifies a new signature against the root. If the answer of a service cannot be verified,
-// no verifier would accept the signature.
+// verify verifies a new signature, with the responses of the services, against the root. If this
+// fails, verifiers would refuse the signature later.
 func (s *Signer) verify(b *protobundle.Bundle, who session, message []byte) error {
 	made, err := bundle.NewBundle(b)
 	if err != nil {

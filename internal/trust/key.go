@@ -27,9 +27,9 @@ type Key interface {
 	PublicKey() crypto.PublicKey
 }
 
-// hash is the hash that cosign verifies with, for every key size. cosign.LoadPrivateKey selects the
-// hash by the key instead: its signatures with P-384, P-521 and Ed25519 keys are refused by "cosign
-// verify --key".
+// hash is the hash that "cosign verify --key" uses, for every key size. cosign.LoadPrivateKey is
+// not used, because it selects the hash by the key: "cosign verify --key" refuses its signatures
+// with P-384, P-521 and Ed25519 keys.
 const hash = crypto.SHA256
 
 // LoadKey parses a private key in PEM: cosign's encrypted format, under its old and its new name,
@@ -49,7 +49,7 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 		asked = true
 		var secret []byte
 		secret, askErr = password()
-		// No password means the empty one: nil would mean not to decrypt at all.
+		// A missing password means the empty password. With nil, the key would not be decrypted.
 		return append([]byte{}, secret...), askErr
 	})
 	switch {
@@ -58,13 +58,13 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	case err != nil && asked:
 		return nil, fmt.Errorf("decrypting the key: the password is wrong or the key is damaged: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("reading a %q: %w", block.Type, err)
+		return nil, fmt.Errorf("reading the %q block: %w", block.Type, err)
 	}
 	return asKey(private)
 }
 
-// privateBlock returns the only block of the file. It skips the curve parameters that openssl
-// writes before an EC key; the key names its curve, too.
+// privateBlock returns the only PEM block of the file. It skips the curve parameters that openssl
+// writes before an EC key, because the key itself also names its curve.
 func privateBlock(data []byte) (*pem.Block, error) {
 	block, rest := pem.Decode(data)
 	if block != nil && block.Type == "EC PARAMETERS" {
@@ -74,7 +74,7 @@ func privateBlock(data []byte) (*pem.Block, error) {
 		return nil, errors.New("no private key in PEM format found")
 	}
 	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("found more than one %q", block.Type)
+		return nil, fmt.Errorf("found more than one %q block", block.Type)
 	}
 	return block, nil
 }
@@ -115,8 +115,8 @@ func GenerateKey(password []byte) (private, public []byte, err error) {
 	return keys.PrivateBytes, keys.PublicBytes, nil
 }
 
-// LoadPublicKeys parses one or more public keys in PEM, so that an old and a new key can be trusted
-// at the same time. An unusable key or any other content is an error.
+// LoadPublicKeys parses one or more public keys in PEM. With several keys, an old and a new key can
+// be trusted at the same time. An unusable key or any other content is an error.
 func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	for len(bytes.TrimSpace(data)) > 0 {
@@ -126,7 +126,7 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 		}
 		key, err := cryptoutils.UnmarshalPEMToPublicKey(pem.EncodeToMemory(block))
 		if err != nil {
-			return nil, fmt.Errorf("a %q is not a public key", block.Type)
+			return nil, fmt.Errorf("the PEM block %q is not a public key", block.Type)
 		}
 		if err := goodkey.ValidatePubKey(key); err != nil {
 			return nil, fmt.Errorf("using key %s: %w", Fingerprint(key), err)
@@ -139,7 +139,7 @@ func LoadPublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// EncodePublicKey encodes a public key in PEM for LoadPublicKeys.
+// EncodePublicKey encodes a public key in PEM, in the form that LoadPublicKeys parses.
 func EncodePublicKey(key crypto.PublicKey) ([]byte, error) {
 	return cryptoutils.MarshalPublicKeyToPEM(key)
 }

@@ -57,8 +57,8 @@ func privateKeys(t testing.TB) map[string]any {
 	}
 }
 
-// works requires that signatures by the key are accepted by this package and by the verifier of
-// "cosign verify --key".
+// works checks that this package and the verifier of "cosign verify --key" accept signatures by the
+// key.
 func works(t *testing.T, key Key) {
 	t.Helper()
 	s, err := NewSigner(key, Services{})
@@ -106,8 +106,8 @@ func TestPlainKeysAreRead(t *testing.T) {
 	}
 }
 
-// TestEncryptedKeysSignWhatCosignVerifies checks each kind of key. For three of them, cosign's own
-// loader selects another hash than its verifier.
+// TestEncryptedKeysSignWhatCosignVerifies checks that cosign accepts signatures by each kind of
+// encrypted key. For three kinds, cosign's own loader selects another hash than cosign's verifier.
 func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 	for kind, key := range privateKeys(t) {
 		box, err := encrypted.Encrypt(pkcs8Of(t, key), []byte("secret"))
@@ -117,7 +117,7 @@ func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			label := "ENCRYPTED SIGSTORE PRIVATE KEY"
 			if kind == "p256" {
-				label = "ENCRYPTED COSIGN PRIVATE KEY" // cosign 1 wrote this
+				label = "ENCRYPTED COSIGN PRIVATE KEY" // the label that cosign 1 wrote
 			}
 			asked := 0
 			s, err := LoadKey(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: box}), func() ([]byte, error) {
@@ -132,8 +132,7 @@ func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 	}
 }
 
-// opensslKey was made for this test with "openssl pkcs8 -topk8" and protects nothing. Its password
-// is "secret".
+// opensslKey is a test key, made with "openssl pkcs8 -topk8". Its password is "secret".
 const opensslKey = `-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAjerg1fvC0QwAICCAAw
 DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEECLarc682updWa/3lPm+FTIEgZD0

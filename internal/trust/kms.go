@@ -21,8 +21,8 @@ import (
 	"google.golang.org/api/option"
 )
 
-// The supported key management services. sigstore's own registry of them is not used: for an
-// unknown scheme, it runs a program of that name.
+// These are the URI schemes of the supported key management services. sigstore's own registry of
+// services is not used, because it runs a program named after an unknown scheme.
 const (
 	schemeAWS   = "awskms"
 	schemeGCP   = "gcpkms"
@@ -39,15 +39,15 @@ type KMSOptions struct {
 	// VaultPath is the mount path of the transit engine. Empty means "transit".
 	VaultPath string
 
-	// For tests, to reach their own servers. In production, the libraries of the services handle
-	// proxies and certificate authorities themselves.
+	// These fields are for tests with their own servers. In production, the clients of the services
+	// handle proxies and certificate authorities themselves.
 	client *http.Client // for AWS and Azure
 	azure  *azureOptions
 	google []option.ClientOption
 }
 
-// IsKMS reports whether a reference to a key is a URI; anything else is a file name. It does not
-// check that OpenKMS supports the scheme.
+// IsKMS reports whether a reference to a key is a URI and not a file name. It does not check that
+// OpenKMS supports the scheme.
 func IsKMS(ref string) bool { return strings.Contains(ref, "://") }
 
 // SchemeError reports that the scheme of a key reference is unknown.
@@ -58,16 +58,16 @@ func (e *SchemeError) Error() string {
 	return fmt.Sprintf("unknown scheme of key %q: want %s, %s, %s or %s", e.Ref, schemeAWS, schemeGCP, schemeAzure, schemeVault)
 }
 
-// OpenKMS opens a key in a key management service:
+// OpenKMS opens a key in a key management service. ref has one of these forms:
 //
 //	awskms://[ENDPOINT]/KEY-ID, /alias/NAME or /ARN
 //	gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K[/cryptoKeyVersions/V]
 //	azurekms://HOST/KEY[/VERSION]
 //	hashivault://KEY
 //
-// It fetches the public key; the private key never leaves the service. Every signature is verified
-// before it is returned, because a service may sign with another hash or padding than verifiers
-// expect.
+// OpenKMS fetches the public key; the private key never leaves the service. Every signature is
+// verified before it is returned, because a service may sign with another hash or padding than
+// verifiers expect.
 func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Key, error) {
 	scheme, _, ok := strings.Cut(ref, "://")
 	if !ok {
@@ -104,7 +104,7 @@ func OpenKMS(ctx context.Context, ref string, o KMSOptions) (Key, error) {
 	return &kmsKey{key, public, verifier}, nil
 }
 
-// rawKey is the interface of the client of each service.
+// rawKey is the interface that the clients of all services implement.
 type rawKey interface {
 	SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error)
 	PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error)
@@ -122,7 +122,7 @@ func (k *kmsKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
 		return nil, err
 	}
 	if err := k.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message)); err != nil {
-		return nil, fmt.Errorf("the signature of the service cannot be verified (want: ECDSA or RSA PKCS #1 v1.5 with SHA-256, or Ed25519): %w", err)
+		return nil, fmt.Errorf("cannot verify the signature by the key management service (want ECDSA or RSA PKCS #1 v1.5 with SHA-256, or Ed25519): %w", err)
 	}
 	return sig, nil
 }
@@ -137,8 +137,8 @@ func openAWS(ctx context.Context, ref string, o KMSOptions) (rawKey, error) {
 	return aws.LoadSignerVerifier(ctx, ref, opts...)
 }
 
-// openVault requires an address and a token. Without them, the library would read configuration
-// files and run a program that is named there.
+// openVault opens a key in Vault. It requires an address and a token. Without them, Vault's client
+// would read configuration files and run a program that is named there.
 func openVault(ref string, o KMSOptions) (rawKey, error) {
 	if o.VaultAddress == "" || o.VaultToken == "" {
 		return nil, errors.New("the address of the Vault server or its token is missing")
@@ -153,7 +153,7 @@ func openVault(ref string, o KMSOptions) (rawKey, error) {
 		return nil, err
 	}
 	if _, ok := public.(ed25519.PublicKey); ok {
-		// With a hash, Vault would sign the hash instead of the message.
+		// If a hash is given, Vault signs the hash and not the message, which Ed25519 requires.
 		return hashivault.LoadSignerVerifier(ref, crypto.Hash(0), auth)
 	}
 	return key, nil

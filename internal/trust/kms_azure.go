@@ -21,8 +21,8 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// azureKey is a key in Azure Key Vault. sigstore's own client is not used: it runs the Azure
-// command lines that it finds in the PATH, and makes broken signatures with RSA keys.
+// azureKey is a key in Azure Key Vault. sigstore's own client is not used, because it runs the
+// Azure command line tools that it finds in the PATH, and makes invalid signatures with RSA keys.
 type azureKey struct {
 	client        *azkeys.Client
 	name, version string
@@ -40,7 +40,7 @@ var azureReference = regexp.MustCompile(`^azurekms://([A-Za-z0-9.:-]+)/([A-Za-z0
 func openAzure(ctx context.Context, ref string, o KMSOptions) (rawKey, error) {
 	parts := azureReference.FindStringSubmatch(ref)
 	if parts == nil {
-		return nil, errors.New("want azurekms://HOST/KEY or azurekms://HOST/KEY/VERSION")
+		return nil, errors.New("the key must have the form azurekms://HOST/KEY or azurekms://HOST/KEY/VERSION")
 	}
 	var opts azureOptions
 	if o.azure != nil {
@@ -87,8 +87,8 @@ func azureCredential(o azcore.ClientOptions) (azcore.TokenCredential, error) {
 	return azidentity.NewChainedTokenCredential(sources, nil)
 }
 
-// load reads the public key and pins its version. If the key is rotated later, this version
-// continues to sign.
+// load reads the public key and the version of the key. If the key is rotated later, this version
+// still makes all signatures.
 func (k *azureKey) load(ctx context.Context) error {
 	found, err := k.client.GetKey(ctx, k.name, k.version, nil)
 	if err != nil {
@@ -96,7 +96,7 @@ func (k *azureKey) load(ctx context.Context) error {
 	}
 	jwk := found.Key
 	if jwk == nil || jwk.Kty == nil || jwk.KID == nil {
-		return errors.New("the answer has no key")
+		return errors.New("the response of Azure Key Vault has no key")
 	}
 	k.version = jwk.KID.Version()
 	switch *jwk.Kty {
@@ -118,7 +118,7 @@ func (k *azureKey) load(ctx context.Context) error {
 	return nil
 }
 
-// padded returns a coordinate of P-256 at its full length.
+// padded returns a coordinate of a P-256 point, padded with leading zeros to its full length.
 func padded(b []byte) []byte {
 	const size = 32
 	if len(b) >= size {
@@ -150,7 +150,7 @@ func (k *azureKey) SignMessage(message io.Reader, opts ...signature.SignOption) 
 	return out.Result, nil
 }
 
-// asn1Signature converts r and s, concatenated, to the usual ASN.1 form of an ECDSA signature.
+// asn1Signature converts an ECDSA signature from the concatenation of r and s to ASN.1.
 func asn1Signature(raw []byte) ([]byte, error) {
 	if len(raw) == 0 || len(raw)%2 != 0 {
 		return nil, fmt.Errorf("unexpected signature size of %d bytes", len(raw))

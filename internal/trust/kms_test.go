@@ -40,7 +40,7 @@ import (
 // service simulates a key management service with a key in memory.
 type service struct {
 	key crypto.Signer
-	// opts are the options that the service signs with.
+	// opts are the options for signatures by the service.
 	opts crypto.SignerOpts
 }
 
@@ -278,7 +278,8 @@ func rsaKey(t testing.TB) *rsa.PrivateKey {
 	return k
 }
 
-// TestCosignAcceptsSignaturesByAService uses the real client of each service with a simulated server.
+// TestCosignAcceptsSignaturesByAService checks that cosign accepts signatures by a key in each
+// service. It uses the real client of the service with a simulated server.
 func TestCosignAcceptsSignaturesByAService(t *testing.T) {
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -319,8 +320,8 @@ func TestCosignAcceptsSignaturesByAService(t *testing.T) {
 	}
 }
 
-// TestUnexpectedSignatureByAServiceIsRefused checks services that sign with another hash, padding or
-// key than expected.
+// TestUnexpectedSignatureByAServiceIsRefused checks that a signature is refused if the service
+// signs with another hash, padding or key than expected.
 func TestUnexpectedSignatureByAServiceIsRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		scheme string
@@ -345,7 +346,7 @@ func TestUnexpectedSignatureByAServiceIsRefused(t *testing.T) {
 	}
 }
 
-// impostor returns another public key than the one it signs with.
+// impostor is a service that signs with another key than the public key that it returns.
 type impostor struct {
 	crypto.Signer
 	shown crypto.Signer
@@ -353,8 +354,8 @@ type impostor struct {
 
 func (i impostor) Public() crypto.PublicKey { return i.shown.Public() }
 
-// TestUnknownSchemeRunsNoProgram checks that no program in the PATH is run: sigstore's own registry
-// runs a program named after an unknown scheme.
+// TestUnknownSchemeRunsNoProgram checks that an unknown scheme does not run a program in the PATH.
+// sigstore's own registry of services would run a program named after the scheme.
 func TestUnknownSchemeRunsNoProgram(t *testing.T) {
 	dir := t.TempDir()
 	ran := filepath.Join(dir, "ran")
@@ -384,7 +385,7 @@ func TestUnknownSchemeRunsNoProgram(t *testing.T) {
 	}
 }
 
-// refusing is a network where only Azure Key Vault answers, and requires a token.
+// refusing is a network with only one server, an Azure Key Vault that requires a token.
 type refusing struct{}
 
 func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -399,7 +400,7 @@ func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// TestTokenIsInNoError checks that errors do not contain the token.
+// TestTokenIsInNoError checks that errors do not contain the access token.
 func TestTokenIsInNoError(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

@@ -20,26 +20,27 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// How cosign stores signatures and envelopes as layers of an image:
+// cosign stores signatures and envelopes as layers of an image, with these media types and
+// annotations:
 // https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#storage
 const (
 	SignatureLayer = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
 	EnvelopeLayer  = types.MediaType("application/vnd.dsse.envelope.v1+json")
-	// SignatureAnnotation has the signature of a SignatureLayer, in base64.
+	// SignatureAnnotation is the annotation with the signature of a SignatureLayer, in base64.
 	SignatureAnnotation = "dev.cosignproject.cosign/signature"
-	// PredicateAnnotation has the unsigned predicate type of an EnvelopeLayer.
+	// PredicateAnnotation is the annotation with the unsigned predicate type of an EnvelopeLayer.
 	PredicateAnnotation = "predicateType"
 )
 
-// Layer is a signature or a statement in the legacy form: the content of a layer, and its
-// annotations.
+// Layer is a signature or a statement in the legacy format: the content of an image layer, and the
+// annotations of the layer.
 type Layer struct {
 	MediaType   types.MediaType // SignatureLayer or EnvelopeLayer
 	Body        []byte
 	Annotations map[string]string
 }
 
-// Layer converts a signature in the legacy form to a layer.
+// Layer converts a signature in the legacy format to a layer.
 func (s Signature) Layer() (Layer, error) {
 	sig, err := base64.StdEncoding.DecodeString(s.Base64)
 	if err != nil {
@@ -67,18 +68,19 @@ func (e Envelope) Layer(predicateType string) (Layer, error) {
 	return Layer{EnvelopeLayer, plain, annotations}, nil
 }
 
-// In the legacy form, the parts of a bundle other than the signature are annotations of the layer.
+// In the legacy format, these annotations of the layer store the certificate, the log entry and the
+// timestamp of a bundle.
 const (
 	certificateAnnotation = "dev.sigstore.cosign/certificate"
 	logAnnotation         = "dev.sigstore.cosign/bundle"
 	timestampAnnotation   = "dev.sigstore.cosign/rfc3161timestamp"
 )
 
-// legacyBundleType is the version before bundles required a proof of inclusion. cosign's annotation
-// holds only the promise of the log.
+// legacyBundleType is the bundle version that does not require a proof of inclusion in the log.
+// cosign's annotation has only the log's promise to include the entry.
 const legacyBundleType = "application/vnd.dev.sigstore.bundle+json;version=0.1"
 
-// legacyEntry is cosign's encoding of a log's promise.
+// legacyEntry is cosign's encoding of a log entry with the log's promise.
 type legacyEntry struct {
 	SignedEntryTimestamp []byte
 	Payload              struct {
@@ -91,9 +93,9 @@ type legacyEntry struct {
 
 type legacyTimestamp struct{ SignedRFC3161Timestamp []byte }
 
-// toAnnotations converts the parts of a bundle that the legacy form can hold: the certificate, the
-// first timestamp over the bytes in timestamped, and the first log entry with a promise. Only
-// version 1 of the log gives promises.
+// toAnnotations converts a bundle to annotations. The legacy format can store only some parts: the
+// certificate, the first timestamp over the bytes in timestamped, and the first log entry with a
+// promise. Only version 1 of Rekor returns promises.
 func toAnnotations(raw, timestamped []byte) (map[string]string, error) {
 	out := map[string]string{}
 	if raw == nil {
@@ -133,8 +135,8 @@ func toAnnotations(raw, timestamped []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// annotations returns the annotations for the bundle of the envelope, if there is one. stored is
-// the envelope as it is stored.
+// annotations returns the annotations for the bundle of the envelope, or none for a plain envelope.
+// stored is the envelope in the form that is stored.
 func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil || wire.MediaType == "" {
@@ -143,8 +145,8 @@ func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	return toAnnotations(e, stored)
 }
 
-// fromAnnotations reverses toAnnotations. Without a certificate it returns nil, because
-// then only a key can prove the signature.
+// fromAnnotations reverses toAnnotations. Without a certificate it returns nil, because such a
+// signature is verified with a key alone.
 func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error) {
 	text, ok := annotations[certificateAnnotation]
 	if !ok || text == "" {
@@ -152,7 +154,7 @@ func fromAnnotations(annotations map[string]string) (*protobundle.Bundle, error)
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return nil, errors.New("the certificate is not in PEM")
+		return nil, errors.New("the certificate is not in PEM format")
 	}
 	m := &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_Certificate{
 		Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}}}
@@ -202,7 +204,7 @@ func logEntry(text string) (*protorekor.TransparencyLogEntry, error) {
 	}, nil
 }
 
-// Signature converts the layer to a signature. After an error, the signature lacks the bundle.
+// Signature converts the layer to a signature. If it returns an error, the signature has no bundle.
 func (l Layer) Signature() (Signature, error) {
 	sig := Signature{Payload: l.Body, Base64: l.Annotations[SignatureAnnotation]}
 	b, err := fromAnnotations(l.Annotations)

@@ -34,19 +34,20 @@ type LogError struct {
 	Err error
 }
 
-// Error names the log and its answer.
-func (e *LogError) Error() string { return fmt.Sprintf("logging to %s: %v", e.URL, e.Err) }
+// Error names the log and the cause.
+func (e *LogError) Error() string { return fmt.Sprintf("recording in the log %s: %v", e.URL, e.Err) }
 
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
-// errAlreadyLogged reports that the log already has this signature but does not return the entry.
+// errAlreadyLogged reports that the log already has this signature but does not return its entry.
 var errAlreadyLogged = errors.New("the log already has this signature but does not return its entry")
 
 // signBundle signs content, gets its timestamps and log entries, and verifies the result.
 func (s *Signer) signBundle(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
-	// An attempt that timed out may have been logged anyway. A second signature over the same
-	// content is equally good, if the key makes a different one.
+	// A request that timed out may have been logged anyway, and the log then refuses to log the
+	// same signature again. A new signature over the same content solves this, because most keys
+	// make a different signature each time.
 	const signatures = 3
 	var err error
 	for range signatures {
@@ -85,7 +86,7 @@ func (s *Signer) signBundleOnce(ctx context.Context, content sign.Content) (*pro
 		return nil, err
 	}
 	if err := s.verify(b, who, message); err != nil {
-		return nil, fmt.Errorf("verifying the answers of the services: %w", err)
+		return nil, fmt.Errorf("verifying the responses of the Sigstore services: %w", err)
 	}
 	return b, nil
 }
@@ -95,7 +96,7 @@ func (s *Signer) timestamp(ctx context.Context, b *protobundle.Bundle, sig []byt
 		authority := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: address, Transport: s.services.transport(ctx), Retries: 2})
 		raw, err := authority.GetTimestamp(ctx, sig)
 		if err != nil {
-			return fmt.Errorf("asking %s for a timestamp: %w", address, err)
+			return fmt.Errorf("requesting a timestamp from %s: %w", address, err)
 		}
 		data := b.VerificationMaterial.GetTimestampVerificationData()
 		if data == nil {
@@ -107,8 +108,8 @@ func (s *Signer) timestamp(ctx context.Context, b *protobundle.Bundle, sig []byt
 	return nil
 }
 
-// log records the signature in each log. If a log is unavailable for too long and the signature has
-// a timestamp, the bundle gets no log entries.
+// log records the signature in each log. If a log stays unavailable and the signature has a
+// timestamp, the bundle gets no log entries.
 func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) error {
 	text, err := who.pem()
 	if err != nil {
@@ -128,10 +129,11 @@ func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) er
 	return nil
 }
 
-// firstLogBackoff is the first delay between attempts. It doubles each time.
+// firstLogBackoff is the first delay between two attempts. The delay doubles each time.
 const firstLogBackoff = 500 * time.Millisecond
 
-// logTo retries an unavailable log for the duration of Services.Patience.
+// logTo records the signature in one log. If the log is unavailable, logTo retries for the duration
+// of Services.Patience.
 func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.Bundle) error {
 	within, cancel := context.WithTimeout(ctx, s.services.patience())
 	defer cancel()
@@ -161,23 +163,26 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 	}
 }
 
-// requestEntry requests an entry from a log. The library panics if the answer is incomplete.
+// requestEntry requests an entry from a log. sigstore-go panics if the response is incomplete;
+// requestEntry returns an error instead.
 func requestEntry(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the answer is incomplete: %v", p)
+			err = fmt.Errorf("the response is incomplete: %v", p)
 		}
 	}()
 	return client.GetTransparencyLogEntry(ctx, text, b)
 }
 
-// unavailableError reports that a log is unavailable, in contrast to a refusal.
+// unavailableError reports that a log is unavailable. A log that refuses the request gives another
+// error.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string { return e.err.Error() }
 func (e *unavailableError) Unwrap() error { return e.err }
 
-// statusRecorder stores the status of the last answer, which the libraries hide.
+// statusRecorder stores the HTTP status of the last response, because the client libraries do not
+// return it.
 type statusRecorder struct {
 	base   http.RoundTripper
 	status int
@@ -192,7 +197,8 @@ func (a *statusRecorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isUnavailable reports whether a retry may help: the log did not answer, or the status is temporary.
+// isUnavailable reports whether a retry may help, because the log did not respond or the status is
+// temporary.
 func (a *statusRecorder) isUnavailable() bool {
 	return a.status == 0 || a.status/100 == 5 || a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests
 }
@@ -209,7 +215,7 @@ func (l Log) client(transport http.RoundTripper) (sign.Transparency, error) {
 	if address.Path == "" {
 		address.Path = rekor.DefaultBasePath
 	}
-	// Like the library's own client, except for the transport.
+	// This is the client that rekor/pkg/client makes, with another transport.
 	rt := httptransport.NewWithClient(address.Host, address.Path, []string{address.Scheme}, client)
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()
@@ -218,7 +224,7 @@ func (l Log) client(transport http.RoundTripper) (sign.Transparency, error) {
 	return sign.NewRekor(&sign.RekorOptions{BaseURL: l.URL, Version: 1, Client: rekor.New(rt, formats).Entries}), nil
 }
 
-// rekorV2 writes to a log of version 2:
+// rekorV2 is a client for logs of version 2:
 // https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md
 type rekorV2 struct {
 	client *http.Client
@@ -251,7 +257,7 @@ func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLo
 	}
 	if resp.StatusCode != http.StatusCreated {
 		const enough = 512
-		return nil, fmt.Errorf("unexpected answer %s: %.*q", resp.Status, enough, strings.TrimSpace(string(answer)))
+		return nil, fmt.Errorf("unexpected response %s: %.*q", resp.Status, enough, strings.TrimSpace(string(answer)))
 	}
 	var out protorekor.TransparencyLogEntry
 	if err := protojson.Unmarshal(answer, &out); err != nil {
@@ -260,7 +266,8 @@ func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLo
 	return &out, nil
 }
 
-// encodeBundle encodes a bundle deterministically; protojson varies its white space.
+// encodeBundle encodes a bundle deterministically. It removes white space, because protojson varies
+// it at random.
 func encodeBundle(b *protobundle.Bundle) ([]byte, error) {
 	raw, err := protojson.Marshal(b)
 	if err != nil {

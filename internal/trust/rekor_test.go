@@ -23,7 +23,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 )
 
-// rekorV1 implements the needed part of Rekor's API version 1, with a log that signs every entry:
+// rekorV1 implements the part of Rekor's API version 1 that the tests need. The log signs every
+// entry:
 // https://github.com/sigstore/rekor/blob/main/openapi.yaml
 type rekorV1 struct {
 	t    *testing.T
@@ -32,7 +33,7 @@ type rekorV1 struct {
 
 	mu    sync.Mutex
 	calls int // under mu
-	// answer replaces the answer to a call. Nil replaces none.
+	// answer replaces the responses of the log. Nil means that the log responds itself.
 	answer func(call int, w http.ResponseWriter, entry map[string]any) bool
 }
 
@@ -45,7 +46,7 @@ func (r *rekorV1) count() int {
 
 const entryID = "24296fb24b8ad77a0000000000000000000000000000000000000000000000000000000000000000"
 
-// start starts the log. The entry that was logged last is also returned when it is requested again.
+// start starts the log. The server also returns the last entry if it is requested again.
 func (r *rekorV1) start() *httptest.Server {
 	var logged []byte
 	mux := http.NewServeMux()
@@ -76,7 +77,7 @@ func (r *rekorV1) start() *httptest.Server {
 	return server
 }
 
-// entry logs the envelope of a request.
+// entry returns the log entry for the envelope in a request.
 func (r *rekorV1) entry(req *http.Request) map[string]any {
 	var in struct {
 		Spec struct {
@@ -165,7 +166,7 @@ func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, e
 	}, rekor
 }
 
-// conflict answers that the entry exists already.
+// conflict responds that the entry exists already.
 func conflict(_ int, w http.ResponseWriter, _ map[string]any) bool {
 	w.Header().Set("Location", "/api/v1/log/entries/"+entryID)
 	w.WriteHeader(http.StatusConflict)
@@ -184,8 +185,8 @@ func TestExistingLogEntryIsNotAFailure(t *testing.T) {
 	}
 }
 
-// TestLogEntryForAnotherSignatureIsRefused checks that an existing entry must be for this very signature, in a
-// trusted log.
+// TestLogEntryForAnotherSignatureIsRefused checks that an existing log entry is accepted only if it
+// is for the same signature and in a trusted log.
 func TestLogEntryForAnotherSignatureIsRefused(t *testing.T) {
 	about := Statement{PredicateType: "x", Predicate: json.RawMessage("{}"), Subjects: []Subject{{Digest: digestOf("a")}}}
 	earlier := map[string]any{}
@@ -208,7 +209,8 @@ func TestLogEntryForAnotherSignatureIsRefused(t *testing.T) {
 	}
 }
 
-// TestIncompleteAnswerDoesNotPanic checks answers with missing parts, which the library dereferences.
+// TestIncompleteAnswerDoesNotPanic checks that a response of the log with missing parts is an
+// error. sigstore-go panics on such a response.
 func TestIncompleteAnswerDoesNotPanic(t *testing.T) {
 	for what, body := range map[string]string{"nothing": `{}`, "no entry": `{"` + entryID + `":{}}`, "null": `null`, "a list": `[]`} {
 		s, _ := identitySigner(t, func(_ int, w http.ResponseWriter, _ map[string]any) bool {
@@ -247,8 +249,8 @@ func TestUnavailableLogIsRetried(t *testing.T) {
 	}
 }
 
-// TestLegacyFormOfAnIdentityIsVerified checks that the annotations need both the certificate and
-// the promise of the log.
+// TestLegacyFormOfAnIdentityIsVerified checks that a signature by an identity in the legacy format
+// verifies only if its annotations have both the certificate and the promise of the log.
 func TestLegacyFormOfAnIdentityIsVerified(t *testing.T) {
 	s, _ := identitySigner(t, nil)
 	digest := digestOf("a")
@@ -358,8 +360,8 @@ func TestSigningConfigSelectsTheServices(t *testing.T) {
 	}
 }
 
-// TestHangingServiceEndsWithTheContext checks that a request ends with the caller's context and with
-// the library's own timeout.
+// TestHangingServiceEndsWithTheContext checks that a request to a service that does not respond
+// ends when the caller's context ends, and also after sigstore-go's own timeout.
 func TestHangingServiceEndsWithTheContext(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()

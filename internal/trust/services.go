@@ -12,41 +12,42 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 )
 
-// Services are the services of a public or private Sigstore. The zero value has none.
+// Services are the services of a public or private Sigstore. The zero value has no services.
 type Services struct {
 	// Fulcio is the URL of the certificate authority. NewKeyless requires it.
 	Fulcio string
-	// Issuer is the URL of the OpenID Connect provider for logins. Empty if users cannot log in.
+	// Issuer is the URL of the OpenID Connect provider for logins with a browser. It is empty if
+	// there is none.
 	Issuer string
 	// Logs are the transparency logs. Every log must record each signature.
 	Logs []Log
 	// TimestampAuthorities are the full URLs of the timestamp authorities. Each must confirm the
-	// time of a signature. With at least one, a signature is accepted without a log entry when a
-	// log is unavailable.
+	// time of a signature. If a log is unavailable, a signature with a timestamp is accepted
+	// without a log entry.
 	TimestampAuthorities []string
-	// Root verifies the answers of the services. It is required if there is any service.
+	// Root verifies the responses of the services. It is required if there is at least one service.
 	Root *Root
-	// Transport is used for the services. Nil means http.DefaultTransport.
+	// Transport is the transport for requests to the services. Nil means http.DefaultTransport.
 	Transport http.RoundTripper
 	// Now returns the current time, to renew certificates in time. NewKeyless requires it.
 	Now func() time.Time
-	// Patience limits how long an unavailable log is retried. 0 means one minute.
+	// Patience is the timeout for retrying an unavailable log. 0 means one minute.
 	Patience time.Duration
 }
 
 // Log is a Rekor transparency log.
 type Log struct {
 	URL string
-	// Version is the version of its API, 1 or 2. In the legacy form, a signature by an identity
-	// verifies only with an entry from version 1 or with a timestamp.
+	// Version is the version of the log's API, 1 or 2. In the legacy signature format, a signature
+	// by an identity verifies only with a log entry from version 1 or with a timestamp.
 	Version uint32
 }
 
-// issuerVersions are the supported versions of the provider's protocol.
+// issuerVersions are the supported API versions of the OpenID Connect provider.
 var issuerVersions = []uint32{1}
 
 // LoadSigningConfig parses the signing configuration of a Sigstore, in JSON, and selects the
-// services that are in force at time now. The caller sets Root, Transport, Now and Patience.
+// services that are valid at time now. The caller must set Root, Transport, Now and Patience.
 func LoadSigningConfig(data []byte, now time.Time) (Services, error) {
 	config, err := root.NewSigningConfigFromJSON(data)
 	if err != nil {
@@ -90,15 +91,15 @@ func LoadSigningConfig(data []byte, now time.Time) (Services, error) {
 
 func (s Services) check() error {
 	if s.Root == nil && (s.Fulcio != "" || len(s.Logs) > 0 || len(s.TimestampAuthorities) > 0) {
-		return errors.New("no trusted root: the answers of the services cannot be verified")
+		return errors.New("no trusted root is given, so the responses of the Sigstore services cannot be verified")
 	}
 	for _, l := range s.Logs {
 		if l.Version != 1 && l.Version != 2 {
-			return fmt.Errorf("transparency log %s has version %d: want 1 or 2", l.URL, l.Version)
+			return fmt.Errorf("transparency log %s has the unsupported version %d: must be 1 or 2", l.URL, l.Version)
 		}
 	}
 	if s.Patience < 0 {
-		return fmt.Errorf("invalid patience with a log %s: must be 0 or greater", s.Patience)
+		return fmt.Errorf("invalid timeout %s for the transparency log: must be 0 or greater", s.Patience)
 	}
 	return nil
 }
@@ -117,8 +118,8 @@ func (s Services) patience() time.Duration {
 	return s.Patience
 }
 
-// contextTransport adds the cancellation of ctx to requests that a library makes without a context.
-// The requests' own contexts still apply.
+// contextTransport cancels requests when ctx ends, for client libraries that do not accept a
+// context. The requests' own contexts still apply.
 type contextTransport struct {
 	ctx  context.Context
 	base http.RoundTripper

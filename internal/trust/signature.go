@@ -17,28 +17,29 @@ import (
 // SignatureType is the predicate type of a statement that is only a signature, as cosign writes it.
 const SignatureType = "https://sigstore.dev/cosign/sign/v1"
 
-// Signature is a signature over the digest of an image. In the legacy form it is a document with a
-// separate signature:
+// Signature is a signature over the digest of an image. In the legacy format, it is a document with
+// a separate signature:
 // https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
-// In a bundle it is a statement, and only Statement is set.
+// In a bundle, it is a signed statement, and only the field Statement is set.
 type Signature struct {
 	// Payload holds exactly the bytes of the document that were signed.
 	Payload []byte
 	// Base64 is the signature over Payload.
 	Base64 string
-	// Bundle is a Sigstore bundle of the same signature, in JSON. Nil if only a key proves the
-	// signature.
+	// Bundle is a Sigstore bundle of the same signature, in JSON. It is nil if the signature is
+	// verified with a key alone.
 	Bundle []byte
-	// Statement has the type SignatureType.
+	// Statement is the signed statement with the predicate type SignatureType, for a bundle.
 	Statement Envelope
 }
 
-// SignImage signs a digest in a repository, once for each form that f selects. The same digest and
-// repository give the same documents. It contacts the signer and its services, but no registry.
+// SignImage signs a digest in a repository, once for each signature format that f selects. The same
+// digest and repository always give the same signed content. SignImage sends requests to the signer
+// and its services, but not to a registry.
 //
-// The repository is part of the signed content: as the docker-reference of the document and as the
-// name of the statement's subject. cosign leaves that name empty, but accepts statements with a
-// name.
+// The repository is part of the signed content: the docker-reference of the document, and the name
+// of the statement's subject. cosign leaves the name of the subject empty, but accepts statements
+// that have one.
 func SignImage(ctx context.Context, s *Signer, f Format, repo name.Repository, digest v1.Hash) ([]Signature, error) {
 	ref := repo.Digest(digest.String())
 	if err := f.Check(); err != nil {
@@ -91,12 +92,12 @@ type OtherRepositoryError struct{ Signed, Want string }
 
 // Error names both repositories.
 func (e *OtherRepositoryError) Error() string {
-	return fmt.Sprintf("the signature is for %q, not for %s", e.Signed, e.Want)
+	return fmt.Sprintf("the signature is for the repository %q, not for %s", e.Signed, e.Want)
 }
 
 // VerifySignature verifies that a trusted signer signed this digest for this repository, and
-// returns the signer. cosign does not compare the repository; without that check, a signature could
-// be copied to another repository.
+// returns the signer. Unlike cosign, it compares the repository, so that a signature cannot be
+// copied to another repository.
 func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash) (SignerIdentity, error) {
 	if s.Statement != nil {
 		return t.verifySignatureStatement(s.Statement, repo, digest)
@@ -111,9 +112,9 @@ func (t Trust) VerifySignature(s Signature, repo name.Repository, digest v1.Hash
 	}
 	switch {
 	case doc.Critical.Type != payload.CosignSignatureType:
-		return SignerIdentity{}, fmt.Errorf("the signed document has the type %q", doc.Critical.Type)
+		return SignerIdentity{}, fmt.Errorf("the type %q of the signed document is not a cosign signature", doc.Critical.Type)
 	case doc.Critical.Image.DockerManifestDigest != digest.String():
-		return SignerIdentity{}, fmt.Errorf("the signature is for %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
+		return SignerIdentity{}, fmt.Errorf("the signature is for the digest %q, not for %s", doc.Critical.Image.DockerManifestDigest, digest)
 	case doc.Critical.Identity.DockerReference != repo.Name():
 		return SignerIdentity{}, &OtherRepositoryError{Signed: doc.Critical.Identity.DockerReference, Want: repo.Name()}
 	}
@@ -126,7 +127,7 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 		return SignerIdentity{}, err
 	}
 	if st.PredicateType != SignatureType {
-		return SignerIdentity{}, fmt.Errorf("the statement has the type %q, not a signature", st.PredicateType)
+		return SignerIdentity{}, fmt.Errorf("the type %q of the statement is not a cosign signature", st.PredicateType)
 	}
 	err = errors.New("the signature has no subject")
 	for _, s := range st.Subjects {
@@ -135,7 +136,7 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 		case s.Name == repo.Name(), s.Name == "" && t.AnyRepository:
 			return by, nil
 		case s.Name == "":
-			err = errors.New("the signature names no repository")
+			err = errors.New("the signature does not name a repository")
 		default:
 			err = &OtherRepositoryError{Signed: s.Name, Want: repo.Name()}
 		}
@@ -144,8 +145,8 @@ func (t Trust) verifySignatureStatement(e Envelope, repo name.Repository, digest
 }
 
 // VerifyAnyDocument verifies the signature over the document and returns the signer. It does not
-// check the content of the document: the digest and the repository. To decide whether a stored
-// signature is replaced, only its signer matters.
+// check the digest and the repository in the document. Use it to decide whether a stored signature
+// may be replaced: only the signer matters for that.
 func (t Trust) VerifyAnyDocument(s Signature) (SignerIdentity, error) {
 	if s.Bundle != nil {
 		var b bundle.Bundle

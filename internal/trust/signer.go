@@ -23,8 +23,8 @@ import (
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 )
 
-// Signer signs with a key or with a certified identity, and has the configured services confirm
-// each signature. It is safe for concurrent use.
+// Signer signs with a key or with an identity. For each signature, it gets the log entries and
+// timestamps of the configured services. A Signer is safe for concurrent use.
 type Signer struct {
 	services Services
 	key      Key         // nil for an identity
@@ -35,24 +35,26 @@ type Signer struct {
 	session session // under mu
 }
 
-// session is a key with the certificate that states its owner.
+// session is a signing key and, for an identity, the certificate for that key.
 type session struct {
 	key  Key
 	cert *x509.Certificate // nil for a key without a certificate
 }
 
-// NewSigner returns a Signer for a key. With the zero Services it contacts no service.
+// NewSigner returns a Signer for a key. With the zero Services, signatures get no log entries and
+// no timestamps.
 func NewSigner(key Key, services Services) (*Signer, error) {
 	if err := services.check(); err != nil {
 		return nil, err
 	}
 	if len(services.Logs) > 0 && !isLoggable(key.PublicKey()) {
-		return nil, errors.New("a transparency log accepts only ECDSA P-256 and RSA keys")
+		return nil, errors.New("unsupported key: a transparency log accepts only ECDSA P-256 and RSA keys")
 	}
 	return &Signer{services: services, key: key, trust: Trust{Keys: []crypto.PublicKey{key.PublicKey()}}}, nil
 }
 
-// isLoggable reports whether a log expects the hash that this package uses for the key.
+// isLoggable reports whether a log accepts signatures by the key: the log must expect the hash that
+// this package uses.
 func isLoggable(public crypto.PublicKey) bool {
 	switch k := public.(type) {
 	case *ecdsa.PublicKey:
@@ -63,20 +65,20 @@ func isLoggable(public crypto.PublicKey) bool {
 	return false
 }
 
-// NewKeyless returns a Signer for the identity that a token states. Whenever its certificate is
-// about to expire, it makes a new key and has Fulcio certify it. It fetches the first certificate
-// at once, so that errors appear before anything is signed.
+// NewKeyless returns a Signer for the identity in a token. Whenever its certificate is about to
+// expire, the Signer makes a new key and requests a certificate from Fulcio. NewKeyless requests
+// the first certificate immediately, so that errors appear before anything is signed.
 func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Signer, error) {
 	if err := services.check(); err != nil {
 		return nil, err
 	}
 	switch {
 	case services.Fulcio == "":
-		return nil, errors.New("no certificate authority")
+		return nil, errors.New("no certificate authority (Fulcio) is configured")
 	case len(services.Logs) == 0 && len(services.TimestampAuthorities) == 0:
-		return nil, errors.New("no log and no timestamp authority: a signature cannot be verified after its certificate expires")
+		return nil, errors.New("neither a log nor a timestamp authority is configured: a signature could not be verified after its certificate expires")
 	case services.Now == nil:
-		return nil, errors.New("no clock")
+		return nil, errors.New("no clock is configured")
 	}
 	s := &Signer{services: services, token: token}
 	first, err := s.current(ctx)
@@ -103,7 +105,8 @@ func (s *Signer) PublicKey() crypto.PublicKey {
 // Trust returns a Trust that accepts only signatures by this signer.
 func (s *Signer) Trust() Trust { return s.trust }
 
-// isPlain reports whether there is only a signature, without a certificate, log entry or timestamp.
+// isPlain reports whether the Signer makes plain signatures, without a certificate, log entry or
+// timestamp.
 func (s *Signer) isPlain() bool {
 	return s.key != nil && len(s.services.Logs) == 0 && len(s.services.TimestampAuthorities) == 0
 }
@@ -112,7 +115,8 @@ func (s *Signer) isPlain() bool {
 // must be logged or timestamped while its certificate is valid.
 const sessionReserve = 2 * time.Minute
 
-// current returns the key or the session to sign with, and renews an expiring certificate.
+// current returns the session for the next signature. It renews a certificate that is about to
+// expire.
 func (s *Signer) current(ctx context.Context) (session, error) {
 	if s.key != nil {
 		return session{key: s.key}, nil
@@ -124,7 +128,7 @@ func (s *Signer) current(ctx context.Context) (session, error) {
 	}
 	fresh, err := s.certify(ctx)
 	if err != nil {
-		return session{}, fmt.Errorf("asking %s for a certificate: %w", s.services.Fulcio, err)
+		return session{}, fmt.Errorf("requesting a certificate from %s: %w", s.services.Fulcio, err)
 	}
 	s.session = fresh
 	return fresh, nil
@@ -180,7 +184,7 @@ func (s session) pem() ([]byte, error) {
 	return cryptoutils.MarshalPublicKeyToPEM(s.key.PublicKey())
 }
 
-// keypair adapts a Key to sigstore-go's Fulcio client. That client only gets the ECDSA P-256 keys
+// keypair adapts a Key to sigstore-go's Fulcio client. It is used only with the ECDSA P-256 keys
 // that certify makes.
 type keypair struct{ Key }
 

@@ -11,8 +11,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// The statement types that we read. We write the first. cosign writes the second; both are the same
-// in all parts used here.
+// These are the statement types that imagegate reads. imagegate writes the first type, cosign the
+// second. The fields that this package uses are the same in both.
 const (
 	statementType    = "https://in-toto.io/Statement/v1"
 	oldStatementType = "https://in-toto.io/Statement/v0.1"
@@ -43,9 +43,9 @@ type wireSubject struct {
 	Digest map[string]string `json:"digest"`
 }
 
-// readSubject accepts the other fields of a subject, which are ignored:
+// readSubject is a subject in a statement by any program. The fields other than name and digest are
+// accepted and ignored; "cosign sign -a" writes annotations, for example:
 // https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md
-// "cosign sign -a" writes annotations.
 type readSubject struct {
 	wireSubject
 	URI              json.RawMessage `json:"uri"`
@@ -55,8 +55,8 @@ type readSubject struct {
 	Annotations      json.RawMessage `json:"annotations"`
 }
 
-// marshal writes the JSON around the predicate itself: the encoder would copy a large SBOM several
-// times and change its bytes.
+// marshal encodes the statement. It does not use the JSON encoder for the whole statement, because
+// the encoder would copy a large SBOM several times and change its bytes.
 func (st Statement) marshal() ([]byte, error) {
 	if err := st.check(); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (st Statement) marshal() ([]byte, error) {
 	}
 	body := slices.Concat(head, st.Predicate, []byte("}"))
 	if len(body) > MaxStatement {
-		return nil, fmt.Errorf("the statement has %d bytes, more than %d", len(body), MaxStatement)
+		return nil, fmt.Errorf("the statement has %d bytes, the limit is %d", len(body), MaxStatement)
 	}
 	return body, nil
 }
@@ -89,8 +89,8 @@ func (st Statement) head() ([]byte, error) {
 	return fmt.Appendf(nil, `{"_type":%q,"subject":%s,"predicateType":%s%s`, statementType, about, kind, beforePredicate), nil
 }
 
-// beforePredicate ends the head of a statement. Inside a JSON string its quotes would be escaped,
-// so its first occurrence is the end of the head.
+// beforePredicate is the end of the head of a statement. It contains quotes, which JSON strings
+// escape. So its first occurrence in a statement is the end of the head.
 const beforePredicate = `,"predicate":`
 
 // check rejects a statement that readers would refuse.
@@ -101,7 +101,7 @@ func (st Statement) check() error {
 	case len(st.Subjects) == 0:
 		return errors.New("the statement has no subject")
 	case len(st.Predicate) > MaxStatement:
-		return fmt.Errorf("the predicate has %d bytes, more than %d", len(st.Predicate), MaxStatement)
+		return fmt.Errorf("the predicate has %d bytes, the limit is %d", len(st.Predicate), MaxStatement)
 	case !bytes.HasPrefix(bytes.TrimLeft(st.Predicate, " \t\r\n"), []byte("{")) || !json.Valid(st.Predicate):
 		return errors.New("the predicate is not a JSON object")
 	}
@@ -113,7 +113,7 @@ func (st Statement) check() error {
 	return nil
 }
 
-// parseStatement parses a payload strictly.
+// parseStatement parses a payload. Unknown fields and data after the statement are errors.
 func parseStatement(body []byte) (Statement, error) {
 	if st, ok := parseOwn(body); ok {
 		return st, nil
@@ -121,8 +121,8 @@ func parseStatement(body []byte) (Statement, error) {
 	return parseAny(body)
 }
 
-// parseOwn parses a statement in the encoding that marshal writes. It passes over the predicate,
-// which has megabytes, once instead of three times.
+// parseOwn parses a statement in the encoding that marshal writes. It is a fast path for predicates
+// of several megabytes: it reads them once, while the JSON decoder reads them three times.
 func parseOwn(body []byte) (Statement, bool) {
 	head, predicate, ok := bytes.Cut(body, []byte(beforePredicate))
 	if !ok {
@@ -137,7 +137,7 @@ func parseOwn(body []byte) (Statement, bool) {
 	if err != nil {
 		return Statement{}, false
 	}
-	// Any other content in the head, such as a second predicate, would be encoded differently.
+	// A head with other content, such as a second predicate, would be encoded differently.
 	if again, err := st.head(); err != nil || !bytes.Equal(again, head) {
 		return Statement{}, false
 	}
@@ -159,7 +159,7 @@ func parseAny(body []byte) (Statement, error) {
 		return Statement{}, fmt.Errorf("reading a statement: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Statement{}, errors.New("reading a statement: unexpected data after its end")
+		return Statement{}, errors.New("reading a statement: unexpected data after the statement")
 	}
 	if wire.Type != statementType && wire.Type != oldStatementType {
 		return Statement{}, fmt.Errorf("reading a statement: unexpected type %q", wire.Type)
@@ -173,7 +173,7 @@ func parseAny(body []byte) (Statement, error) {
 	// cosign omits the predicate of a signature statement.
 	empty := len(st.Predicate) == 0 && st.PredicateType != SignatureType
 	if st.PredicateType == "" || len(st.Subjects) == 0 || empty {
-		return Statement{}, errors.New("reading a statement: its predicate type, subject or predicate is missing")
+		return Statement{}, errors.New("reading a statement: the predicate type, subject or predicate is missing")
 	}
 	return st, nil
 }

@@ -51,7 +51,7 @@ func TestIncompleteStatementIsNotSigned(t *testing.T) {
 			t.Errorf("%s: signed", what)
 			continue
 		}
-		if large := strings.Contains(what, "too large"); strings.Contains(err.Error(), "more than 33554432") != large {
+		if large := strings.Contains(what, "too large"); strings.Contains(err.Error(), "the limit is 33554432") != large {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -129,7 +129,8 @@ func TestOlderStatementIsRead(t *testing.T) {
 	}
 }
 
-// TestNumberOfSignaturesIsLimited checks the limit: each signature costs a pass over the payload.
+// TestNumberOfSignaturesIsLimited checks that an envelope with too many signatures is refused,
+// because verifying each signature reads the whole payload.
 func TestNumberOfSignaturesIsLimited(t *testing.T) {
 	s, other := newSigner(t), newSigner(t)
 	tr := Trust{Keys: []crypto.PublicKey{s.PublicKey()}}
@@ -159,8 +160,8 @@ func TestLargeStatementIsNotRead(t *testing.T) {
 	}
 }
 
-// FuzzUnsignedEnvelopeIsNotAccepted checks that no input is accepted for a key that has signed
-// nothing.
+// FuzzUnsignedEnvelopeIsNotAccepted checks that every input is refused if the trusted key has not
+// signed anything.
 func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	s, other := newSigner(f), newSigner(f)
 	f.Add([]byte(nil))
@@ -176,8 +177,8 @@ func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	})
 }
 
-// TestFastPathForStatementsAgreesWithTheDecoder checks that the fast path parses the same subjects and
-// predicate as the decoder.
+// TestFastPathForStatementsAgreesWithTheDecoder checks that the fast path and the JSON decoder
+// parse the same subjects and predicate.
 func TestFastPathForStatementsAgreesWithTheDecoder(t *testing.T) {
 	const subject = `[{"name":"x","digest":{"sha256":"aa"}}]`
 	statement := func(subject, predicate string) string {
@@ -233,7 +234,8 @@ func TestFastPathForStatementsAgreesWithTheDecoder(t *testing.T) {
 	}
 }
 
-// FuzzFastPathsAgreeWithTheDecoder checks the fast paths for statements and for envelopes.
+// FuzzFastPathsAgreeWithTheDecoder checks that the fast paths for statements and for envelopes give
+// the same results as the JSON decoder.
 func FuzzFastPathsAgreeWithTheDecoder(f *testing.F) {
 	head := `{"_type":"` + statementType + `","subject":[{"name":"x","digest":{"sha256":"aa"}}],"predicateType":"p","predicate":`
 	f.Add([]byte(head + `{"a":[1,{"b":"}"}]}}`))

@@ -13,12 +13,13 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// In a bundle, a timestamp is over the signature. In the legacy form, the timestamp of a statement
-// is over the whole stored envelope: cosign expects the signature in an annotation, and statements
-// have none there. An Envelope for either form has both timestamps; each form is stored with its
-// own.
+// The two signature formats have different timestamps. In a bundle, a timestamp covers the
+// signature. In the legacy format, the timestamp of a statement covers the whole stored envelope,
+// because cosign stores the signature of a statement in the envelope and not in an annotation. An
+// Envelope for the legacy format has both kinds of timestamps. Each format is stored with its own
+// kind.
 
-// timestampEnvelope adds timestamps over the stored envelope to a bundle, for the legacy form.
+// timestampEnvelope adds timestamps over the stored envelope to a bundle, for the legacy format.
 func (s *Signer) timestampEnvelope(ctx context.Context, e Envelope) (Envelope, error) {
 	if len(s.services.TimestampAuthorities) == 0 {
 		return e, nil
@@ -37,7 +38,7 @@ func (s *Signer) timestampEnvelope(ctx context.Context, e Envelope) (Envelope, e
 	}
 	for _, raw := range b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps[before:] {
 		if err := s.services.Root.verifyTimestamp(raw.GetSignedTimestamp(), stored); err != nil {
-			return nil, fmt.Errorf("verifying the answers of the services: %w", err)
+			return nil, fmt.Errorf("verifying the responses of the Sigstore services: %w", err)
 		}
 	}
 	return encodeBundle(&b)
@@ -98,8 +99,8 @@ func (e Envelope) withoutEnvelopeTimestamps() (Envelope, error) {
 	return encodeBundle(&b)
 }
 
-// legacyRoot is a root that also accepts timestamps over the stored envelope. The envelope
-// contains the signature, so the signature existed at that time.
+// legacyRoot is a trusted root that also accepts timestamps over the stored envelope. The envelope
+// contains the signature, so such a timestamp proves that the signature existed at that time.
 type legacyRoot struct {
 	root.TrustedMaterial
 	stored []byte

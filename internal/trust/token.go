@@ -19,8 +19,8 @@ const audience = "sigstore"
 // maxToken is the maximum size of an identity token in bytes.
 const maxToken = 64 << 10
 
-// TokenSource returns an OpenID Connect identity token for Fulcio. It is called again when a
-// certificate is about to expire.
+// TokenSource returns an OpenID Connect identity token for Fulcio. It is called for each new
+// certificate.
 type TokenSource func(context.Context) (string, error)
 
 // ErrNoToken reports that the environment has no identity token.
@@ -33,8 +33,8 @@ var ErrNoToken = errors.New("no identity token: this is not a GitHub Actions job
 //   - ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN, the token service for
 //     jobs of GitHub Actions
 //
-// It never prompts. It returns ErrNoToken if none of these is set. A nil transport means
-// http.DefaultTransport.
+// AmbientToken never prompts the user. It returns ErrNoToken if none of these variables is set. A
+// nil transport means http.DefaultTransport.
 func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSource, error) {
 	if token := env("SIGSTORE_ID_TOKEN"); token != "" {
 		return func(context.Context) (string, error) { return token, nil }, nil
@@ -49,8 +49,8 @@ func AmbientToken(env func(string) string, transport http.RoundTripper) (TokenSo
 	return githubToken(address, bearer, &http.Client{Transport: transport}), nil
 }
 
-// FileToken returns a source that reads the token from a file each time, because other programs
-// renew the file.
+// FileToken returns a source that reads the token from a file for each certificate, because another
+// program may renew the token.
 func FileToken(path string) TokenSource {
 	return func(context.Context) (string, error) {
 		data, err := os.ReadFile(path)
@@ -59,7 +59,7 @@ func FileToken(path string) TokenSource {
 		}
 		data = bytes.TrimSpace(data)
 		if len(data) == 0 || len(data) > maxToken {
-			return "", fmt.Errorf("reading the identity token: %q has %d bytes", path, len(data))
+			return "", fmt.Errorf("reading the identity token: the file %q has %d bytes, want 1 to 65536", path, len(data))
 		}
 		return string(data), nil
 	}
@@ -67,7 +67,7 @@ func FileToken(path string) TokenSource {
 
 // githubToken returns a source that requests tokens from GitHub Actions, as documented at
 // https://docs.github.com/actions/security-for-github-actions/security-hardening-your-deployments/about-security-hardening-with-openid-connect
-// Errors contain neither the address nor the bearer token.
+// Errors contain neither the URL of the token service nor the bearer token.
 func githubToken(address, bearer string, client *http.Client) TokenSource {
 	return func(ctx context.Context) (string, error) {
 		token, err := askGitHub(ctx, address, bearer, client)
@@ -76,7 +76,7 @@ func githubToken(address, bearer string, client *http.Client) TokenSource {
 			if errors.As(err, &failed) {
 				err = failed.Err
 			}
-			return "", fmt.Errorf("asking GitHub Actions for an identity token: %w", err)
+			return "", fmt.Errorf("requesting an identity token from GitHub Actions: %w", err)
 		}
 		return token, nil
 	}
@@ -101,16 +101,16 @@ func askGitHub(ctx context.Context, address, bearer string, client *http.Client)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("unexpected answer %s", resp.Status)
+		return "", fmt.Errorf("unexpected response %s", resp.Status)
 	}
 	var answer struct {
 		Value string `json:"value"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxToken)).Decode(&answer); err != nil {
-		return "", errors.New("the answer is not JSON")
+		return "", errors.New("the response is not JSON")
 	}
 	if strings.Count(answer.Value, ".") != 2 {
-		return "", errors.New("the answer has no token")
+		return "", errors.New("the response has no identity token")
 	}
 	return answer.Value, nil
 }

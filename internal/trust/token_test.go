@@ -48,8 +48,9 @@ func TestAmbientIdentityIsFound(t *testing.T) {
 	}
 }
 
-// TestInvalidTokenIsRefused checks that the error contains neither the address nor the bearer
-// token: with both, anyone could request tokens.
+// TestInvalidTokenIsRefused checks that an invalid response of the token service is an error. The
+// error must contain neither the service's URL nor the bearer token: with both, anyone could
+// request tokens.
 func TestInvalidTokenIsRefused(t *testing.T) {
 	for what, answer := range map[string]http.HandlerFunc{
 		"denied":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },

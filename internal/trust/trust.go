@@ -2,14 +2,14 @@
 // keys, the identities and the clients of the Sigstore services.
 //
 // Start with a [Signer]: [NewSigner] takes a key from [LoadKey] or [OpenKMS], and [NewKeyless]
-// signs with an identity. [SignImage] and [Attest] make signatures and envelopes. A [Trust] verifies
-// them; its zero value trusts no signer.
+// signs with an identity. [SignImage] and [Attest] make signatures and envelopes. A [Trust]
+// verifies them; its zero value trusts no signer.
 //
-// There are two forms of storage, see [Format]: cosign's layout of tags, and Sigstore bundles as
-// referrers. This package converts to and from both, see [Layer] and [Envelope.AsBundle]. It
-// contacts no registry: package attach stores and reads signatures and statements.
+// There are two signature formats, see [Format]: cosign's tags, and Sigstore bundles as referrers.
+// This package converts to and from both, see [Layer] and [Envelope.AsBundle]. It sends no requests
+// to registries: package attach stores and reads signatures and statements.
 //
-// Like cosign, the package does not interpret the predicates of statements and knows no policy.
+// Like cosign, the package does not interpret the predicates of statements or evaluate a policy.
 package trust
 
 import (
@@ -23,27 +23,25 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
-// Trust states which signers are trusted. The zero value trusts none.
+// Trust states which signers are trusted. The zero value trusts no signer.
 type Trust struct {
-	// Keys are the trusted keys; a signature by any of them counts. If a key cannot verify at all,
-	// every verification that tries it fails; it is not skipped. Log entries and timestamps of such
-	// a signature are not checked.
+	// Keys are the trusted keys; a signature by any of them counts. An unusable key is not skipped:
+	// a verification that tries this key fails. For signatures by keys, log entries and timestamps
+	// are not checked.
 	Keys []crypto.PublicKey
 	// Identities are the trusted identities; a signature by any of them counts. Root must verify
-	// its certificate. The signature must be in a log of the root, and the log or a timestamp
-	// authority must prove that the certificate was valid then. If the root has a certificate
-	// transparency log, the certificate must be in it.
+	// the certificate. The signature must be in a log of the root. The log or a timestamp authority
+	// must prove that the certificate was valid when the signature was made. If the root has a
+	// certificate transparency log, the certificate must be in that log.
 	Identities []Identity
 	// Root is required for identities.
 	Root *Root
 	// AllowUnlogged accepts a signature by an identity without a log entry, if it has a timestamp.
 	AllowUnlogged bool
-	// AnyRepository accepts a signature that names no repository: it may be a copy from another
-	// repository. cosign's bundles never name one. A signature that names another repository is
-	// always refused.
+	// AnyRepository accepts a signature that does not name a repository, such as a bundle by
+	// cosign. Such a signature may be a copy from another repository. A signature that names
+	// another repository is always refused.
 	AnyRepository bool
-
-	// keepAll keeps all attachments: none replaces another, see Copy.
 }
 
 // errNoTrust is the error of a Trust without keys and identities.
@@ -55,8 +53,8 @@ func (t Trust) VerifyEnvelope(e Envelope, digest v1.Hash) (Statement, SignerIden
 	return t.VerifyOpened(Open(e), digest)
 }
 
-// VerifyAnySubject is like VerifyEnvelope, but accepts a statement about any digest. To decide
-// whether a stored statement is replaced, only its signer matters.
+// VerifyAnySubject is like VerifyEnvelope, but accepts a statement about any digest. Use it to
+// decide whether a stored statement may be replaced: only the signer matters for that.
 func (t Trust) VerifyAnySubject(e Envelope) (Statement, SignerIdentity, error) {
 	return t.verifyAnySubject(Open(e))
 }
@@ -71,7 +69,8 @@ type Opened struct {
 	err        error // the parse error, if any
 }
 
-// Open parses an envelope. Verification returns the error, if there is any.
+// Open parses an envelope. It does not return a parse error: verifying the result returns the
+// error.
 func Open(e Envelope) Opened {
 	o := Opened{envelope: e}
 	wire, err := parseEnvelope(e)
@@ -96,8 +95,8 @@ func (t Trust) VerifyOpened(o Opened, digest v1.Hash) (Statement, SignerIdentity
 	return st, by, nil
 }
 
-// verifyOpened verifies the signature of a statement and returns the signer. It does not check
-// the subject.
+// verifyAnySubject verifies the signature of a statement, and returns the statement and the signer.
+// It does not check the subject.
 func (t Trust) verifyAnySubject(o Opened) (Statement, SignerIdentity, error) {
 	if o.err != nil {
 		return Statement{}, SignerIdentity{}, o.err
@@ -119,8 +118,8 @@ func (t Trust) verifyAnySubject(o Opened) (Statement, SignerIdentity, error) {
 	return st, by, nil
 }
 
-// verifyBundle verifies a bundle by an identity. It returns the payload as parsed by the library
-// that verifies it.
+// verifyBundle verifies a bundle by an identity. It returns the payload from sigstore-go, which
+// also verifies the bundle, so that the verified and the returned payload cannot differ.
 func (t Trust) verifyBundle(e Envelope) ([]byte, SignerIdentity, error) {
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(e); err != nil {
@@ -152,7 +151,7 @@ func (t Trust) verifyAny(signatures [][]byte, message []byte) (SignerIdentity, e
 	return SignerIdentity{}, err
 }
 
-// verify returns the trusted key that made the signature.
+// verify verifies a signature over message, and returns the trusted key that made it.
 func (t Trust) verify(sig, message []byte) (SignerIdentity, error) {
 	if len(t.Keys) == 0 {
 		if len(t.Identities) == 0 {

@@ -16,8 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// newSigner returns a signer with a key that was never encrypted, because encryption takes a
-// second.
+// newSigner returns a signer with an unencrypted key, because decrypting a key takes a second.
 func newSigner(t testing.TB) *Signer {
 	t.Helper()
 	key, err := asKey(ecKey(t, elliptic.P256()))
@@ -90,7 +89,7 @@ func attest(t testing.TB, s *Signer, kind, predicate string, subjects ...v1.Hash
 	return env
 }
 
-// envelopeOver returns an envelope with any payload, signed by the signers.
+// envelopeOver returns an envelope with the given payload, signed by the signers.
 func envelopeOver(t testing.TB, body string, signers ...*Signer) Envelope {
 	t.Helper()
 	var signatures []map[string]string
@@ -156,8 +155,8 @@ func TestSignatureIsBoundToDigestAndRepository(t *testing.T) {
 
 func errOf[T any](_ T, err error) error { return err }
 
-// TestOtherSignedDocumentIsNotASignature checks other documents with the same fields, such as
-// skopeo's.
+// TestOtherSignedDocumentIsNotASignature checks that a signed document of another type is refused,
+// even if it has the same fields. skopeo writes such documents, for example.
 func TestOtherSignedDocumentIsNotASignature(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	good := signLegacy(t, s, repo, d)
@@ -178,7 +177,8 @@ func TestOtherSignedDocumentIsNotASignature(t *testing.T) {
 	}
 }
 
-// TestUnusableKeyIsNotSkipped checks that a configured key that cannot verify is an error.
+// TestUnusableKeyIsNotSkipped checks that verification fails if one of the trusted keys is
+// unusable.
 func TestUnusableKeyIsNotSkipped(t *testing.T) {
 	s := newSigner(t)
 	env := attest(t, s, "x", "{}", digestOf("a"))

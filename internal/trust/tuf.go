@@ -10,30 +10,29 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/fetcher"
 )
 
-// The files in a Sigstore's TUF repository:
+// These are the names of the files in the TUF repository of a Sigstore:
 // https://github.com/sigstore/root-signing
 const (
 	rootTarget   = "trusted_root.json"
 	configTarget = "signing_config.v0.2.json"
 )
 
-// TUF is the TUF repository of a Sigstore. The zero value, plus Dir, is the public good
-// instance, which everyone can use and read.
+// TUF is the TUF repository of a Sigstore. If only Dir is set, it is the repository of the public
+// Sigstore (public good instance), which everyone can use.
 type TUF struct {
-	// URL is the address of the repository or of a copy. Empty means the repository of the public
-	// good instance.
+	// URL is the URL of the repository or of a mirror. Empty means the public Sigstore.
 	URL string
-	// Root is the TUF root metadata that trust starts with. Nil means the embedded root of the
-	// public good instance.
+	// Root is the TUF root metadata, the start of the chain of trust. Nil means the embedded root
+	// metadata of the public Sigstore.
 	Root []byte
-	// Dir keeps the metadata between runs, so that an attacker cannot present an older state as the
-	// newest. Required.
+	// Dir is the folder that keeps the TUF metadata between runs. With this metadata, an attacker
+	// cannot present an older state as the newest. Dir is required.
 	Dir string
-	// Transport is used for the repository. Nil means http.DefaultTransport.
+	// Transport is the transport for requests to the repository. Nil means http.DefaultTransport.
 	Transport http.RoundTripper
 }
 
-// requestTimeout limits the time for one file.
+// requestTimeout is the timeout for downloading one file.
 const requestTimeout = 30 * time.Second
 
 // TrustedRoot fetches the trusted root of the Sigstore.
@@ -45,8 +44,7 @@ func (m TUF) TrustedRoot(ctx context.Context) (*Root, error) {
 	return LoadRoot(raw)
 }
 
-// Services fetches the services of the Sigstore that are in force at time now, and their trusted
-// root.
+// Services fetches the services of the Sigstore that are valid at time now, and their trusted root.
 func (m TUF) Services(ctx context.Context, now time.Time) (Services, error) {
 	raw, err := m.target(ctx, configTarget)
 	if err != nil {
@@ -73,11 +71,11 @@ func (m TUF) target(ctx context.Context, name string) ([]byte, error) {
 	}
 	client, err := tuf.New(&opts)
 	if err != nil {
-		return nil, fmt.Errorf("asking the TUF repository %s: %w", opts.RepositoryBaseURL, err)
+		return nil, fmt.Errorf("reading the TUF repository %s: %w", opts.RepositoryBaseURL, err)
 	}
 	raw, err := client.GetTarget(name)
 	if err != nil {
-		return nil, fmt.Errorf("asking the TUF repository %s: %w", opts.RepositoryBaseURL, err)
+		return nil, fmt.Errorf("reading the TUF repository %s: %w", opts.RepositoryBaseURL, err)
 	}
 	return raw, nil
 }

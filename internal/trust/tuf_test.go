@@ -37,7 +37,7 @@ func publish(t *testing.T, r *lab.TUF, version int64, within time.Duration, file
 
 func TestTUFRepositoryDescribesASigstore(t *testing.T) {
 	repository, files, m := newTUF(t)
-	for range 2 { // the second run has the metadata of the first
+	for range 2 { // the second run uses the metadata that the first run stored
 		services, err := m.Services(t.Context(), time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestTUFRepositoryDescribesASigstore(t *testing.T) {
 	}
 }
 
-// TestTUFRepositoryIsVerified checks that content is refused if TUF does not allow it.
+// TestTUFRepositoryIsVerified checks that files without valid TUF metadata are refused.
 func TestTUFRepositoryIsVerified(t *testing.T) {
 	for what, change := range map[string]func(*lab.TUF, map[string][]byte, *TUF){
 		"tampered":         func(r *lab.TUF, _ map[string][]byte, _ *TUF) { r.Tamper(rootTarget, []byte(`{}`)) },
@@ -72,8 +72,8 @@ func TestTUFRepositoryIsVerified(t *testing.T) {
 	}
 }
 
-// TestOlderTUFStateIsRefused checks that an older version than the last one seen is
-// refused.
+// TestOlderTUFStateIsRefused checks that TUF metadata is refused if it is older than the metadata
+// of an earlier run.
 func TestOlderTUFStateIsRefused(t *testing.T) {
 	repository, files, m := newTUF(t)
 	publish(t, repository, 5, time.Hour, files)

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// UnverifiedSigner returns the signer that a bundle names. At is the time that the log states for
-// its entry. Missing or unreadable values are empty.
+// UnverifiedSigner returns the signer that a bundle claims, unverified. At is the time of the log
+// entry. Missing or unreadable values are empty.
 func (e Envelope) UnverifiedSigner() SignerIdentity {
 	var b protobundle.Bundle
 	if (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(e, &b) != nil {
@@ -40,8 +40,9 @@ func (e Envelope) UnverifiedSigner() SignerIdentity {
 	return by
 }
 
-// UnverifiedSigner returns the signer that the annotations of the layer name: a certificate, but
-// never a key. At is the time that the log states for its entry.
+// UnverifiedSigner returns the signer that the annotations of the layer claim, unverified. It is
+// the identity in the certificate, because the annotations never contain a key. At is the time of
+// the log entry.
 func (l Layer) UnverifiedSigner() SignerIdentity {
 	var by SignerIdentity
 	if block, _ := pem.Decode([]byte(l.Annotations[certificateAnnotation])); block != nil {

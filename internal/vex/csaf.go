@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// advisory has the parts of a CSAF 2.0 document that describe affected products. The types of
-// github.com/gocsaf/csaf are not used: they cannot parse the hashes and the groups of products that
-// the standard defines. See https://docs.oasis-open.org/csaf/csaf/v2.0/os/csaf-v2.0-os.html.
+// advisory has the fields of a CSAF 2.0 document that describe affected products. The types of
+// github.com/gocsaf/csaf are not used, because they cannot parse the hashes and the product groups
+// that the standard defines. See https://docs.oasis-open.org/csaf/csaf/v2.0/os/csaf-v2.0-os.html.
 type advisory struct {
 	Document struct {
 		Category    string `json:"category"`
@@ -82,8 +82,8 @@ type vulnerability struct {
 	} `json:"threats"`
 }
 
-// Values that the standard defines. An empty status says nothing about whether a product is
-// affected.
+// These are the values that the standard defines. An empty status means that the value does not
+// state whether a product is affected.
 var (
 	csafStatuses = map[string]Status{
 		"known_not_affected": NotAffected, "fixed": Fixed, "first_fixed": Fixed, "known_affected": Affected,
@@ -91,15 +91,14 @@ var (
 	}
 	csafLabels = []string{"component_not_present", "inline_mitigations_already_exist",
 		"vulnerable_code_cannot_be_controlled_by_adversary", "vulnerable_code_not_in_execute_path", "vulnerable_code_not_present"}
-	// partOf maps a relationship to whether it makes one product a part of the other. With
-	// "installed_with", it is not.
+	// partOf states for each relationship whether one product becomes part of the other.
 	partOf = map[string]bool{"default_component_of": true, "external_component_of": true, "optional_component_of": true,
 		"installed_on": true, "installed_with": false}
 )
 
-// csafVEX parses a document of the VEX profile that is final or interim. Products are identified by
-// a package URL or by the SHA-256 digest of an image. If one product is part of another, the other
-// is the product and the part is the package in it.
+// csafVEX parses a final or interim document of CSAF's VEX profile. Products are identified by a
+// package URL or by the SHA-256 digest of an image. If one product is part of another, the part
+// becomes the subcomponent of the statement, and the other product becomes its product.
 func csafVEX(data []byte) ([]Statement, error) {
 	var doc advisory
 	if err := json.Unmarshal(data, &doc); err != nil {
@@ -108,17 +107,17 @@ func csafVEX(data []byte) ([]Statement, error) {
 	d := doc.Document
 	switch {
 	case d.CSAFVersion != "2.0":
-		return nil, fmt.Errorf("CSAF version %q is not supported: want 2.0", d.CSAFVersion)
+		return nil, fmt.Errorf("unsupported CSAF version %q: must be 2.0", d.CSAFVersion)
 	case d.Category != "csaf_vex":
-		return nil, fmt.Errorf("document category is %q: want csaf_vex", d.Category)
+		return nil, fmt.Errorf("unsupported document category %q: must be csaf_vex", d.Category)
 	case d.Tracking.Status != "final" && d.Tracking.Status != "interim":
-		return nil, fmt.Errorf("tracking status is %q: want final or interim", d.Tracking.Status)
+		return nil, fmt.Errorf("unsupported tracking status %q: must be final or interim", d.Tracking.Status)
 	case d.Tracking.ID == "":
 		return nil, errors.New("the tracking id is missing")
 	}
 	released, err := time.Parse(time.RFC3339, d.Tracking.CurrentReleaseDate)
 	if err != nil {
-		return nil, fmt.Errorf("current release date: %w", err)
+		return nil, fmt.Errorf("parsing the current release date: %w", err)
 	}
 	tree, err := newProductTree(doc)
 	if err != nil {
@@ -144,8 +143,8 @@ type productTree struct {
 	groups   map[string][]string
 }
 
-// product holds the names of a product, and the names of the package in it that a statement is
-// about.
+// product holds the names of a product and, if a statement is about a package in the product, the
+// names of that package.
 type product struct{ names, inside []string }
 
 func newProductTree(doc advisory) (*productTree, error) {
@@ -203,8 +202,9 @@ func (t *productTree) relate(r relationship) error {
 		return fmt.Errorf("relationship %[2]q of product %[1]q: unknown category, or %[3]q or %[4]q is not in the product tree", r.FullProductName.ProductID, r.Category, r.ProductReference, r.RelatesTo)
 	}
 	made := product{names: []string{}}
-	// A chain of relationships is not supported. A part without a usable name must not become the
-	// whole product.
+	// A chain of relationships is not supported: such a product matches nothing. The same applies
+	// to a part without a usable name, because the statement would otherwise apply to the whole
+	// product.
 	if within && part.inside == nil && whole.inside == nil && len(part.names) > 0 {
 		made = product{names: whole.names, inside: part.names}
 	}

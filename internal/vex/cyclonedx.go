@@ -20,8 +20,9 @@ var cycloneDXStates = map[cdx.ImpactAnalysisState]Status{
 	cdx.IASInTriage:             UnderInvestigation,
 }
 
-// cycloneDXJustifications maps to OpenVEX's justifications with the same meaning. OpenVEX has none
-// for "the vulnerability requires something that may be present".
+// cycloneDXJustifications maps CycloneDX justifications to OpenVEX justifications with the same
+// meaning. OpenVEX has no justification for "requires a certain configuration, dependency or
+// environment".
 var cycloneDXJustifications = map[cdx.ImpactAnalysisJustification]string{
 	cdx.IAJCodeNotPresent:               "vulnerable_code_not_present",
 	cdx.IAJCodeNotReachable:             "vulnerable_code_not_in_execute_path",
@@ -36,18 +37,19 @@ var cycloneDXJustifications = map[cdx.ImpactAnalysisJustification]string{
 
 // cycloneDX parses the vulnerabilities of a BOM that have an analysis.
 //
-// A vulnerability affects a package URL or the bom-ref of a component in the same BOM. If the BOM
-// describes a product, the affected component is a package in that product. Otherwise, the
-// component is the product. A BOM-Link into another BOM matches nothing, because that BOM is not
-// available. A reference limited to versions also matches nothing, unless the status is affected or
-// under investigation. See https://cyclonedx.org/capabilities/vex/.
+// A vulnerability names the affected package by its URL, or by the bom-ref of a component in the
+// same BOM. If the BOM describes a product, the affected component is a package in that product.
+// Otherwise, the component itself is the product. A BOM-Link into another BOM matches nothing,
+// because that BOM is not available. A reference that is limited to some versions also matches
+// nothing, unless the status is affected or under investigation. See
+// https://cyclonedx.org/capabilities/vex/.
 func cycloneDX(data []byte) ([]Statement, error) {
 	var bom cdx.BOM
 	if err := json.Unmarshal(data, &bom); err != nil {
 		return nil, err
 	}
 	if bom.BOMFormat != cdx.BOMFormat || bom.SpecVersion < cdx.SpecVersion1_4 {
-		return nil, fmt.Errorf("%s version %s is not supported: VEX needs CycloneDX 1.4 or later", bom.BOMFormat, bom.SpecVersion)
+		return nil, fmt.Errorf("unsupported format %s version %s: VEX needs CycloneDX 1.4 or later", bom.BOMFormat, bom.SpecVersion)
 	}
 	r := refs{of: map[string]*cdx.Component{}}
 	issued := ""
@@ -77,7 +79,7 @@ func cycloneDX(data []byte) ([]Statement, error) {
 	var out []Statement
 	for i, v := range *bom.Vulnerabilities {
 		if v.Analysis == nil {
-			continue // a finding, not a statement
+			continue // a vulnerability without analysis is a finding and not a VEX statement
 		}
 		one, err := analysis(v)
 		if err != nil {
@@ -153,7 +155,8 @@ func (r refs) add(components []cdx.Component) error {
 	return nil
 }
 
-// resolve returns the names of the product and of the package in it for an affected reference.
+// resolve returns the names of the product, and of the affected package in the product, that a
+// reference in "affects" stands for.
 func (r refs) resolve(ref string) (products, subcomponents []string, err error) {
 	c, known := r.of[ref]
 	switch {
@@ -176,8 +179,8 @@ func (r refs) resolve(ref string) (products, subcomponents []string, err error) 
 	return componentNames(*r.product), []string{c.PackageURL}, nil
 }
 
-// componentNames returns the package URL of a component and, for an image, its digests. Generators
-// write the digest of an image to the version.
+// componentNames returns the package URL of a component and, for an image, its digests. SBOM
+// generators write the digest of an image into the version.
 func componentNames(c cdx.Component) []string {
 	out := []string{}
 	if isPURL(c.PackageURL) {

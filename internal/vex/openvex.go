@@ -12,11 +12,13 @@ import (
 	openvex "github.com/openvex/go-vex/pkg/vex"
 )
 
-// openVEXContext is the prefix of the supported contexts: the 0.2 series of the specification.
+// openVEXContext is the prefix of the supported values of @context: version 0.2 of the
+// specification.
 const openVEXContext = "https://openvex.dev/ns/v0.2."
 
-// openVEX parses an OpenVEX document. Unknown fields are an error: a misspelled field may have been
-// meant to narrow a statement. See https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md.
+// openVEX parses an OpenVEX document. Unknown fields are an error, because a misspelled field may
+// have been meant to narrow a statement. See
+// https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md.
 func openVEX(data []byte) ([]Statement, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -25,7 +27,7 @@ func openVEX(data []byte) ([]Statement, error) {
 		return nil, err
 	}
 	if !strings.HasPrefix(doc.Context, openVEXContext) {
-		return nil, fmt.Errorf("@context is %q: want %q or a later version", doc.Context, openVEXContext+"0")
+		return nil, fmt.Errorf("unsupported @context %q: must be %q or a later 0.2 version", doc.Context, openVEXContext+"0")
 	}
 	if doc.ID == "" || doc.Author == "" {
 		return nil, errors.New("@id or author is missing")
@@ -48,7 +50,7 @@ func openVEX(data []byte) ([]Statement, error) {
 			one.Aliases = append(one.Aliases, string(alias))
 		}
 		if len(st.Products) == 0 {
-			out = append(out, one) // an attestation supplies the product
+			out = append(out, one) // FromAttestation adds the product
 			continue
 		}
 		for _, p := range st.Products {
@@ -57,8 +59,8 @@ func openVEX(data []byte) ([]Statement, error) {
 			for _, sub := range p.Subcomponents {
 				forProduct.Subcomponents = append(forProduct.Subcomponents, names(sub.Component)...)
 			}
-			// If no subcomponent has a usable name, the list must not become empty, which would
-			// mean the whole product.
+			// An empty list of subcomponents would mean the whole product. So if no subcomponent
+			// has a usable name, the statement matches nothing.
 			if len(p.Subcomponents) > 0 && len(forProduct.Subcomponents) == 0 {
 				forProduct.Products = []string{}
 			}

@@ -1,5 +1,5 @@
-// Package vex parses VEX documents: statements by vendors about which vulnerabilities affect which
-// products. OpenVEX, CycloneDX and CSAF documents become one list of statements.
+// Package vex parses VEX documents. In such a document, a vendor states which vulnerabilities
+// affect which products. OpenVEX, CycloneDX and CSAF documents become one list of statements.
 //
 // [Parse] detects the format from the content. [FromAttestation] parses an attested document. A
 // statement can suppress a finding, so ambiguous input is an error, and a product without a usable
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Limits on a document.
+// Limits for one document.
 const (
 	maxBytes      = 10 << 20
 	maxStatements = 100_000
@@ -27,7 +27,7 @@ const (
 // Status is the status of a vulnerability in a product.
 type Status string
 
-// The statuses, with OpenVEX's names.
+// These are the statuses, with the names that OpenVEX uses.
 const (
 	NotAffected        Status = "not_affected"
 	Affected           Status = "affected"
@@ -39,26 +39,28 @@ const (
 type Statement struct {
 	ID      string
 	Aliases []string
-	// Products are names of one product: package URLs of a package, or an image's package URL and
-	// digest, "sha256:<hex>". Nil means that the document names no product; empty matches nothing.
+	// Products are the names of one product: package URLs of a package, or the package URL and the
+	// digest, "sha256:<hex>", of an image. Nil means that the document does not name a product. An
+	// empty list matches nothing.
 	Products []string
 	// Subcomponents are the affected packages in the product, as package URLs. Empty means the
 	// product itself and all its packages.
 	Subcomponents []string
 	Status        Status
-	// Justification is a machine-readable reason, one of OpenVEX's values. Impact is a reason for
-	// people. NotAffected has at least one of them.
+	// Justification is a machine-readable reason, one of OpenVEX's values. Impact is a reason in
+	// plain text. A statement with the status NotAffected has at least one of them.
 	Justification string
 	Impact        string
-	// Document is the id of the document and Author its stated author. Both are unverified.
+	// Document is the id of the document. Author is the author that the document states. Both are
+	// unverified.
 	Document string
 	Author   string
 	// Timestamp is the time of the statement.
 	Timestamp time.Time
 }
 
-// Parse parses a document of at most 10 MiB. name is used in errors. After an error, nothing in the
-// document may be used.
+// Parse parses a document of at most 10 MiB. name is used in errors. One invalid statement makes
+// the whole document invalid.
 func Parse(name string, data []byte) ([]Statement, error) {
 	out, err := parse(data)
 	if err != nil {
@@ -69,7 +71,7 @@ func Parse(name string, data []byte) ([]Statement, error) {
 
 func parse(data []byte) ([]Statement, error) {
 	if len(data) > maxBytes {
-		return nil, fmt.Errorf("larger than %d bytes", maxBytes)
+		return nil, fmt.Errorf("the document is larger than %d bytes", maxBytes)
 	}
 	if err := unambiguous(data); err != nil {
 		return nil, err
@@ -95,14 +97,14 @@ func parse(data []byte) ([]Statement, error) {
 		formats = append(formats, csafVEX)
 	}
 	if len(formats) != 1 {
-		return nil, errors.New("not an OpenVEX, CycloneDX or CSAF document")
+		return nil, errors.New("the file is not an OpenVEX, CycloneDX or CSAF document")
 	}
 	out, err := formats[0](data)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(out) > maxStatements:
-		return nil, fmt.Errorf("%d statements: at most %d are allowed", len(out), maxStatements)
+		return nil, fmt.Errorf("found %d statements, the limit is %d", len(out), maxStatements)
 	}
 	for i, s := range out {
 		if err := s.check(); err != nil {
@@ -112,7 +114,7 @@ func parse(data []byte) ([]Statement, error) {
 	return out, nil
 }
 
-// check verifies the requirements that all formats share.
+// check verifies the requirements that apply to statements in all formats.
 func (s Statement) check() error {
 	switch {
 	case s.ID == "" || strings.ContainsAny(s.ID, "* \t\r\n"):
@@ -125,7 +127,7 @@ func (s Statement) check() error {
 	return nil
 }
 
-// Predicate types of attested documents.
+// These are the predicate types of attested VEX documents. A version may follow.
 const (
 	openVEXPredicate   = "https://openvex.dev/ns"
 	cycloneDXPredicate = "https://cyclonedx.org/vex"
@@ -139,12 +141,13 @@ func IsPredicate(predicateType string) bool {
 	})
 }
 
-// FromAttestation parses a document that was attested about subjects, which are digests such as
-// "sha256:<hex>". They are the product of every statement that names none, as the specification of
-// OpenVEX attestations requires. See https://github.com/openvex/spec/blob/main/ATTESTING.md.
+// FromAttestation parses an attested document. subjects are the digests, "sha256:<hex>", that the
+// attestation is about. If a statement does not name a product, the subjects are its product, as
+// the specification of OpenVEX attestations requires. See
+// https://github.com/openvex/spec/blob/main/ATTESTING.md.
 func FromAttestation(predicateType string, predicate []byte, subjects []string) ([]Statement, error) {
 	if !IsPredicate(predicateType) {
-		return nil, fmt.Errorf("reading an attested VEX document: predicate type %q is not for VEX", predicateType)
+		return nil, fmt.Errorf("reading an attested VEX document: predicate type %q is not a VEX type", predicateType)
 	}
 	out, err := Parse(predicateType, predicate)
 	if err != nil {
@@ -158,8 +161,8 @@ func FromAttestation(predicateType string, predicate []byte, subjects []string) 
 	return out, nil
 }
 
-// unambiguous rejects repeated keys, because two readers may use different ones, and a nesting of
-// more than 100 levels.
+// unambiguous rejects JSON with repeated keys, because two readers may use different values. It
+// also rejects JSON with more than 100 levels.
 func unambiguous(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	type object struct {
@@ -190,7 +193,7 @@ func unambiguous(data []byte) error {
 			open = open[:len(open)-1]
 		}
 		if len(open) > 100 {
-			return errors.New("nested too deeply")
+			return errors.New("the JSON document has more than 100 levels")
 		}
 		if len(open) == 0 {
 			break
@@ -200,7 +203,7 @@ func unambiguous(data []byte) error {
 		}
 	}
 	if dec.More() {
-		return errors.New("data follows the document")
+		return errors.New("the file has data after the JSON document")
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
-// Command vault is an unsealed Vault server in memory with only the transit engine. It replaces
-// "vault server -dev" in tests that need one key service. It prints its address and its root token,
-// one on each line, and serves until its standard input ends.
+// Command vault is an unsealed Vault server in memory with only the transit engine. Tests use it
+// instead of "vault server -dev". It prints its address and its root token, each on its own line,
+// and serves until its standard input ends.
 //
-// It is a module of its own because the product must not depend on Vault.
+// The command has its own Go module, so that imagegate does not depend on Vault.
 package main
 
 import (
@@ -49,7 +49,7 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("initializing: %w", err)
 	}
 	if open, err := core.Unseal(keys.SecretShares[0]); err != nil || !open {
-		return fmt.Errorf("unsealing: %w", errors.Join(err, errors.New("it is sealed")))
+		return fmt.Errorf("unsealing: %w", errors.Join(err, errors.New("the server is still sealed")))
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -85,7 +85,8 @@ func mount(ctx context.Context, address, token string) error {
 	return nil
 }
 
-// noPlugins is an empty plugin registry: the transit engine is not a plugin.
+// noPlugins is an empty plugin registry. No plugins are needed, because the transit engine is built
+// in.
 type noPlugins struct{}
 
 func (noPlugins) Contains(name string, kind consts.PluginType) bool { return false }

@@ -3,6 +3,8 @@ package html
 import (
 	"strings"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -183,7 +185,7 @@ func newAction(r report.Report, remedy report.Remedy, items []report.Item) actio
 
 // summary counts items by severity, the most severe first, then the items that are not findings.
 func summary(items []report.Item) string {
-	var counts [policy.SeverityCritical + 1]int
+	var counts [evidence.SeverityCritical + 1]int
 	others := 0
 	for i := range items {
 		if f := items[i].Finding; f == nil || int(f.Severity) >= len(counts) {
@@ -195,7 +197,7 @@ func summary(items []report.Item) string {
 	var parts []string
 	for s := len(counts) - 1; s >= 0; s-- {
 		if counts[s] > 0 {
-			parts = append(parts, thousands(counts[s])+" "+policy.Severity(s).String())
+			parts = append(parts, thousands(counts[s])+" "+evidence.Severity(s).String())
 		}
 	}
 	if others > 0 {

@@ -6,30 +6,31 @@ import (
 
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-func packageKey(p *policy.Package) string {
+func packageKey(p *evidence.Package) string {
 	return strings.Join([]string{p.Type, p.Name, p.Version}, "\x00")
 }
 
 // fixText returns the version with the fix, or a sentence without one.
-func fixText(f *policy.Finding) (text string, fixable bool) {
+func fixText(f *evidence.Finding) (text string, fixable bool) {
 	switch f.FixState {
-	case policy.FixAvailable:
+	case evidence.FixAvailable:
 		var versions []string
 		for _, fix := range f.Fixes[:min(len(f.Fixes), maxPlaces)] {
 			versions = append(versions, name(fix.Version))
 		}
 		return cmp.Or(strings.Join(versions, " or "), "unknown version"), true
-	case policy.FixNone:
+	case evidence.FixNone:
 		return "not fixed", false
-	case policy.FixWont:
+	case evidence.FixWont:
 		return "will not be fixed", false
 	}
 	return "unknown", false
 }
 
-func kevText(k *policy.KEV) string {
+func kevText(k *evidence.KEV) string {
 	if k == nil {
 		return ""
 	}
@@ -70,7 +71,7 @@ func exceptionText(e *policy.Exception) string {
 }
 
 // statementSource names the signer of a statement, or the author that it states.
-func statementSource(s *policy.VEXStatement) string {
+func statementSource(s *evidence.VEXStatement) string {
 	switch {
 	case s.Signer != nil:
 		return name(s.Signer.String()) + ", verified"

@@ -6,11 +6,11 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// evidence identifies everything that the decision is based on, and how to check it.
-type evidence struct {
+// identities name everything that the decision is based on, and how to check it.
+type identities struct {
 	Rows         []digestRow
 	Components   []string
 	Advisories   []string
@@ -40,8 +40,8 @@ type attachmentRow struct {
 // command is a command that checks something.
 type command struct{ What, Text string }
 
-func newEvidence(r report.Report) evidence {
-	e := evidence{Rows: digests(r), Components: components(r), Attested: r.Attachments != nil}
+func newIdentities(r report.Report) identities {
+	e := identities{Rows: digests(r), Components: components(r), Attested: r.Attachments != nil}
 	for _, a := range r.Input.Database.Advisories[:min(len(r.Input.Database.Advisories), maxList)] {
 		e.Advisories = append(e.Advisories, advisories(a))
 	}
@@ -107,7 +107,7 @@ func join(parts ...string) string {
 }
 
 // advisories says how many advisories the database has for a part of the image.
-func advisories(a policy.Advisories) string {
+func advisories(a evidence.Advisories) string {
 	n := thousands(a.Count)
 	if a.AtLeast {
 		n = "more than " + n
@@ -274,7 +274,7 @@ func newGaps(r report.Report) gaps {
 	for _, p := range r.Input.Platforms {
 		platform := name(p.Platform)
 		for _, u := range p.Unknowns {
-			if u.Class == policy.UnknownOwned {
+			if u.Class == evidence.UnknownOwned {
 				g.Elsewhere++
 				continue
 			}
@@ -296,9 +296,9 @@ func newGaps(r report.Report) gaps {
 	return g
 }
 
-func unmatchedName(u *policy.Unmatched) string {
+func unmatchedName(u *evidence.Unmatched) string {
 	switch {
-	case u.Reason == policy.TypeNotInDatabase:
+	case u.Reason == evidence.TypeNotInDatabase:
 		return plural(u.Packages, "package") + " of type " + name(u.Type)
 	case u.Package == nil:
 		return "distribution"

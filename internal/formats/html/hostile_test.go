@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"golang.org/x/net/html"
 
 	"github.com/imagegate/imagegate/internal/report"
@@ -29,11 +31,11 @@ func fill(v reflect.Value, n *int) {
 	case time.Time:
 		v.Set(reflect.ValueOf(time.Date(2026, 1, 1, 0, 0, *n, 0, time.UTC)))
 		return
-	case policy.Severity:
-		v.Set(reflect.ValueOf(policy.Severity(*n % 6)))
+	case evidence.Severity:
+		v.Set(reflect.ValueOf(evidence.Severity(*n % 6)))
 		return
-	case policy.FixState:
-		v.Set(reflect.ValueOf(policy.FixAvailable))
+	case evidence.FixState:
+		v.Set(reflect.ValueOf(evidence.FixAvailable))
 		return
 	}
 	switch v.Kind() {
@@ -144,7 +146,7 @@ func TestLongTextsAreCutWithANote(t *testing.T) {
 	r := report.Report{Schema: report.Schema, Decision: &policy.Decision{}}
 	for range 3 {
 		r.Decision.Violations = append(r.Decision.Violations, policy.Violation{Kind: policy.KindVulnerability, Rule: long, Message: long,
-			Finding: &policy.Finding{ID: long, Description: long, Package: policy.Package{Name: long, Version: long, Type: long, PURL: long, Found: []policy.Location{{Path: long}}}}})
+			Finding: &evidence.Finding{ID: long, Description: long, Package: evidence.Package{Name: long, Version: long, Type: long, PURL: long, Found: []evidence.Location{{Path: long}}}}})
 	}
 	page := render(t, r)
 	if limit := 1 << 20; len(page) > limit {

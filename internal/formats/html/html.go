@@ -12,6 +12,7 @@ package html
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -52,11 +53,11 @@ func Write(w io.Writer, r report.Report) error {
 // write writes the parts of the document in their order. Style and script do not pass through the
 // template: it would change them, and the hashes in the policy would not match.
 func write(b *bufio.Writer, p *page) error {
-	if err := templates.ExecuteTemplate(b, "head", p); err != nil {
+	if err := renderPart(b, "head", p); err != nil {
 		return err
 	}
 	fmt.Fprintf(b, "<style>%s</style>\n", style)
-	if err := templates.ExecuteTemplate(b, "body", p); err != nil {
+	if err := renderPart(b, "body", p); err != nil {
 		return err
 	}
 	if err := writeData(b, p.data); err != nil {
@@ -66,16 +67,25 @@ func write(b *bufio.Writer, p *page) error {
 	return nil
 }
 
+// renderPart writes a part of the template. If the page is printed to the log of a CI job, a text with
+// "##" could be a command there: a character reference is not.
+func renderPart(b *bufio.Writer, part string, p *page) error {
+	var out bytes.Buffer
+	if err := templates.ExecuteTemplate(&out, part, p); err != nil {
+		return err
+	}
+	_, err := b.Write(bytes.ReplaceAll(out.Bytes(), []byte("##"), []byte("#&#35;")))
+	return err
+}
+
 // writeData writes the findings as a block of data. The encoder escapes "<", ">", "&" and the line
 // separators of JavaScript, so that no text can end the block.
 func writeData(b *bufio.Writer, d *data) error {
-	fmt.Fprint(b, `<script type="application/json" id="data">`)
-	e := json.NewEncoder(b)
-	e.SetEscapeHTML(true)
-	if err := e.Encode(d); err != nil {
+	data, err := json.Marshal(d)
+	if err != nil {
 		return err
 	}
-	fmt.Fprint(b, "</script>\n")
+	fmt.Fprintf(b, "<script type=\"application/json\" id=\"data\">%s\n</script>\n", report.EscapeJSON(data))
 	return nil
 }
 

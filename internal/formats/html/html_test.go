@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/report"
@@ -245,7 +247,7 @@ func TestCommandsHaveNoTextThatAShellInterprets(t *testing.T) {
 		r.Destinations[i].Reference = "approved.example/app:1; rm -rf /"
 	}
 	r.Policy.File, r.Input.Image.Repository = "policy.yaml;reboot", "staging.example/$(reboot)"
-	for _, c := range newEvidence(r).Commands {
+	for _, c := range newIdentities(r).Commands {
 		if strings.ContainsAny(c.Text, ";$()`|&<>'\"\\\n") {
 			t.Errorf("command %q", c.Text)
 		}
@@ -261,7 +263,7 @@ func TestCommandsHaveNoTextThatAShellInterprets(t *testing.T) {
 	}
 	r = load(t, "promoted")
 	r.Destinations[0].Signer = "ci@example.com (https://issuer.example)"
-	commands := newEvidence(r).Commands
+	commands := newIdentities(r).Commands
 	want := []string{
 		"imagegate verify approved.example/team/app:1.2 --certificate-identity ci@example.com --certificate-oidc-issuer https://issuer.example",
 		"cosign verify-attestation --certificate-identity ci@example.com --certificate-oidc-issuer https://issuer.example --type spdxjson approved.example/team/app@" + r.Destinations[0].Digest,
@@ -302,7 +304,7 @@ func TestWriteErrorIsNotSwallowed(t *testing.T) {
 }
 
 func TestFindingsWithoutARuleAreListed(t *testing.T) {
-	r := report.Report{Schema: report.Schema, Decision: &policy.Decision{Passed: true, Allowed: []policy.Allowed{{Platform: "linux/amd64", Finding: policy.Finding{ID: "CVE-1"}}}}}
+	r := report.Report{Schema: report.Schema, Decision: &policy.Decision{Passed: true, Allowed: []policy.Allowed{{Platform: "linux/amd64", Finding: evidence.Finding{ID: "CVE-1"}}}}}
 	d := rows(t, render(t, r))
 	if len(d.Items) != 1 || d.Items[0].Status != noRule || d.Items[0].Title != "CVE-1" {
 		t.Errorf("rows %+v", d.Items)

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
 )
 
 // Limits of lists outside the list of findings. The page says how many entries are left out.
@@ -38,7 +39,7 @@ type page struct {
 	Licenses list[license]
 	Excepted list[exceptionRow]
 	VEX      list[vexRow]
-	Evidence evidence
+	Evidence identities
 	Gaps     gaps
 	// Evaluated reports whether this run made a decision.
 	Evaluated bool
@@ -130,7 +131,7 @@ func newPage(r report.Report) *page {
 	p.Licenses = newLicenses(r, items)
 	p.Excepted = newExceptions(r, items)
 	p.VEX = newVEX(r, items)
-	p.Evidence = newEvidence(r)
+	p.Evidence = newIdentities(r)
 	p.Gaps = newGaps(r)
 	return p
 }
@@ -189,7 +190,7 @@ func (p *page) SeverityOf(i *dataItem) string {
 	if i.Severity < 0 {
 		return i.Kind
 	}
-	return policy.Severity(i.Severity).String()
+	return evidence.Severity(i.Severity).String()
 }
 
 // Nothing says why the list of findings is empty. It returns "" if there are findings.

@@ -7,13 +7,14 @@ import (
 
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // builder collects the data of a report.
 type builder struct {
 	data
 	report    report.Report
-	known     func(platform string, f *policy.Finding) bool
+	known     func(platform string, f *evidence.Finding) bool
 	keys      map[string]bool
 	platforms index
 	packages  index
@@ -78,8 +79,8 @@ func urgency(i *report.Item) int {
 		return 200
 	}
 	level := int(i.Finding.Severity)
-	if i.Finding.Severity == policy.SeverityUnknown {
-		level = int(policy.SeverityCritical) + 1
+	if i.Finding.Severity == evidence.SeverityUnknown {
+		level = int(evidence.SeverityCritical) + 1
 	}
 	if i.Finding.KEV != nil {
 		level += 100
@@ -181,7 +182,7 @@ func (b *builder) key(i *report.Item) string {
 
 // addPackage sets package, layer and places.
 func (b *builder) addPackage(row *dataItem, i *report.Item) {
-	var found []policy.Location
+	var found []evidence.Location
 	if p := i.Subject(); p != nil {
 		n, isNew := b.packages.at(packageKey(p))
 		if isNew {
@@ -189,7 +190,7 @@ func (b *builder) addPackage(row *dataItem, i *report.Item) {
 		}
 		row.Package, found = n, p.Found
 	} else if i.Unknown != nil {
-		found = []policy.Location{i.Unknown.Location}
+		found = []evidence.Location{i.Unknown.Location}
 	}
 	row.Origin, row.Layer = b.origin(i.Platform, found)
 	if len(i.Places) > 0 {
@@ -213,7 +214,7 @@ func (b *builder) addPackage(row *dataItem, i *report.Item) {
 
 // origin returns whose layers the places are in, and the index of the first layer. A package that is
 // in an own layer as well counts as own. Without known base layers nothing is said.
-func (b *builder) origin(platform string, found []policy.Location) (origin string, layer int) {
+func (b *builder) origin(platform string, found []evidence.Location) (origin string, layer int) {
 	layer = -1
 	for _, l := range found {
 		n, ok := b.layers[[2]string{platform, l.Layer}]
@@ -273,7 +274,7 @@ func (b *builder) addFinding(row *dataItem, i *report.Item) {
 
 // addSource sets the source of a finding and the address of its advisory. Most addresses end with
 // the id, so that the source has the rest.
-func (b *builder) addSource(row *dataItem, f *policy.Finding) {
+func (b *builder) addSource(row *dataItem, f *evidence.Finding) {
 	s := dataSource{Name: name(f.Namespace)}
 	url := link(f.URL)
 	if start, ok := strings.CutSuffix(url, row.Title); ok {
@@ -287,6 +288,6 @@ func (b *builder) addSource(row *dataItem, f *policy.Finding) {
 }
 
 // isNew reports whether the approved image lacks the finding on any platform with the item.
-func isNew(i *report.Item, known func(string, *policy.Finding) bool) bool {
+func isNew(i *report.Item, known func(string, *evidence.Finding) bool) bool {
 	return len(i.Platforms) == 0 || slices.ContainsFunc(i.Platforms, func(p string) bool { return !known(p, i.Finding) })
 }

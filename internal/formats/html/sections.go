@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
@@ -48,7 +50,7 @@ func newChanges(r report.Report, d *data) *changes {
 }
 
 // gone returns the findings of the baseline that no platform has, in the order of the baseline.
-func gone(b *policy.Baseline, platforms []policy.Platform) []goneRow {
+func gone(b *evidence.Baseline, platforms []evidence.Platform) []goneRow {
 	type key struct{ id, kind, pkg string }
 	present := map[key]bool{}
 	for _, p := range platforms {
@@ -115,7 +117,7 @@ func newLicenses(r report.Report, items []report.Item) list[license] {
 }
 
 // declared returns the licenses of a package, or one empty text.
-func declared(p *policy.Package) []string {
+func declared(p *evidence.Package) []string {
 	if len(p.Licenses) == 0 {
 		return []string{""}
 	}
@@ -127,7 +129,7 @@ type licenseEntry struct {
 	status   report.Status
 }
 
-func (e *licenseEntry) add(p *policy.Package, reported map[string]report.Status) {
+func (e *licenseEntry) add(p *evidence.Package, reported map[string]report.Status) {
 	e.packages = append(e.packages, strings.TrimSpace(name(p.Name)+" "+name(p.Version)))
 	if s, ok := reported[packageKey(p)]; ok {
 		e.status = min(e.status, s)
@@ -222,12 +224,12 @@ type vexRow struct {
 
 // newVEX lists the statements that remove something, then those without effect.
 func newVEX(r report.Report, items []report.Item) list[vexRow] {
-	key := func(s *policy.VEXStatement) string {
+	key := func(s *evidence.VEXStatement) string {
 		return strings.Join(append([]string{s.ID, s.Document, s.Author, string(s.Status), s.Justification}, s.Products...), "\x00")
 	}
 	var rows []*vexRow
 	index := map[string]*vexRow{}
-	add := func(s *policy.VEXStatement) *vexRow {
+	add := func(s *evidence.VEXStatement) *vexRow {
 		row := index[key(s)]
 		if row == nil {
 			row = newVEXRow(s)
@@ -252,7 +254,7 @@ func newVEX(r report.Report, items []report.Item) list[vexRow] {
 	return out
 }
 
-func newVEXRow(s *policy.VEXStatement) *vexRow {
+func newVEXRow(s *evidence.VEXStatement) *vexRow {
 	row := &vexRow{ID: name(s.ID), Status: name(string(s.Status)), Justification: name(s.Justification), Impact: prose(s.Impact),
 		Source: statementSource(s), Document: name(s.Document), Products: names(append(slices.Clone(s.Products), s.Subcomponents...))}
 	if !s.Timestamp.IsZero() {

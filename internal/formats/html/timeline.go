@@ -5,8 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imagegate/imagegate/policy/evidence"
+
 	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
 )
 
 // event is one date on the timeline.
@@ -58,7 +59,7 @@ func (t *timeline) add(at time.Time, look, title, note string, names []about) {
 func (t *timeline) past(r report.Report, v report.Verdict) {
 	db := r.Input.Database
 	t.add(db.Built, "past", "Vulnerability database built", "", nil)
-	var oldest policy.Provider
+	var oldest evidence.Provider
 	for _, p := range db.Providers {
 		if !p.Captured.IsZero() && (oldest.Captured.IsZero() || p.Captured.Before(oldest.Captured)) {
 			oldest = p
@@ -132,7 +133,7 @@ func (d *data) about(n int) about {
 	row := d.Items[n]
 	a := about{Text: row.Title, Key: row.Key}
 	if row.Severity >= 0 {
-		a.Severity = policy.Severity(row.Severity).String()
+		a.Severity = evidence.Severity(row.Severity).String()
 		if row.Package >= 0 {
 			a.Text += " " + d.Packages[row.Package].Name
 		}

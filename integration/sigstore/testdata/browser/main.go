@@ -1,5 +1,5 @@
 // Command browser replaces a web browser and its user: it visits the given page and follows all
-// redirects. Like the browser launcher of a desktop, it returns at once.
+// redirects. Like the browser launcher of a desktop, it returns immediately.
 package main
 
 import (

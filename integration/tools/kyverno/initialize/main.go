@@ -1,5 +1,6 @@
-// Command initialize sets the trusted Sigstore for this user's Kyverno, as the admission controller
-// does with --tufMirror and --tufRoot. Kyverno's command line has no such flags.
+// Command initialize configures the trusted Sigstore for the kyverno command of this user.
+// Kyverno's admission controller has the flags --tufMirror and --tufRoot for this purpose; the
+// kyverno command does not.
 //
 //	TUF_ROOT=DIR initialize URL ROOT
 package main

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/formats"
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// convertFlag has no environment variable, like answerFlag.
+var convertFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.ReportNames()) + ". Repeatable (default: text)"}
+
+func convertCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:      "convert",
+		Usage:     "write a JSON report in other formats",
+		ArgsUsage: "REPORT.json",
+		Description: "The result is the same as if the run itself had written the formats. The exit code is 0\n" +
+			"whether or not the image passed.\n\n" +
+			"   imagegate report convert report.json --output sarif=report.sarif --output junit=report.xml",
+		Flags:  []cli.Flag{convertFlag},
+		Action: func(c *cli.Context) error { return runReportConvert(c, s) },
+	}
+}
+
+func reportSchemaCommand(s Streams) *cli.Command {
+	return &cli.Command{
+		Name:        "schema",
+		Usage:       "print the JSON Schema of JSON reports",
+		Description: "The schema describes version " + report.Schema + " of the report, which has \"schema\": \"" + report.Schema + "\".",
+		Action: func(c *cli.Context) error {
+			if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
+				return err
+			}
+			_, err := s.Out.Write(report.JSONSchema())
+			return err
+		},
+	}
+}
+
+func runReportConvert(c *cli.Context, s Streams) error {
+	args, err := arguments(c, 1, 1, "one REPORT.json")
+	if err != nil {
+		return err
+	}
+	for _, flag := range c.StringSlice("output") {
+		name, _, _ := strings.Cut(flag, "=")
+		if f, ok := formats.ByName(name); ok && f.Document != nil {
+			return usagef("--output %s: a report has no SBOM: check the image with --output %s=FILE", name, name)
+		}
+	}
+	targets, err := parseTargets(c.StringSlice("output"), formats.ReportNames())
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if err := t.checkDocument("convert"); err != nil {
+			return err
+		}
+	}
+	r, err := readReport(args[0])
+	if err != nil {
+		return err
+	}
+	failed := make([]error, len(targets))
+	for i, t := range targets {
+		failed[i] = convert(s, t, r)
+	}
+	return errors.Join(failed...)
+}
+
+// convert writes r to one target. If r cannot be written in the format, it removes an earlier file
+// and returns a usage error.
+func convert(s Streams, t target, r report.Report) error {
+	format, _ := formats.ByName(t.format)
+	if err := format.Check(r); err != nil {
+		return usageError{errors.Join(fmt.Errorf("the %s report is not written: %w", t.format, err), t.remove())}
+	}
+	var out bytes.Buffer
+	if err := format.Write(&out, r, formats.Options{}); err != nil {
+		return err
+	}
+	if err := t.put(s, out.Bytes()); err != nil {
+		return fmt.Errorf("writing the %s report: %w", t.format, err)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package formats
+
+import (
+	"cmp"
+	"io"
+
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy/evidence"
+)
+
+// codeIssue is one issue of GitLab's code quality report. Status is not part of GitLab's format and
+// ignored there. See https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format.
+type codeIssue struct {
+	Description string `json:"description"`
+	CheckName   string `json:"check_name"`
+	Fingerprint string `json:"fingerprint"`
+	Severity    string `json:"severity"`
+	Status      string `json:"status"`
+	Location    struct {
+		Path  string `json:"path"`
+		Lines struct {
+			Begin int `json:"begin"`
+		} `json:"lines"`
+	} `json:"location"`
+}
+
+// CodeQuality writes the problems as issues of a code quality report, which GitLab's free edition
+// shows in merge requests. The first issue is the verdict. What blocks has severity major or higher,
+// a warning is minor, and what an exception or a VEX statement covers is info.
+func CodeQuality(w io.Writer, r report.Report) error {
+	verdict := r.Verdict()
+	first := codeIssue{Description: sentence(verdict) + " (" + countsText(verdict.Counts) + ")", CheckName: "imagegate/verdict", Severity: "info", Status: verdict.Outcome.String()}
+	// The fingerprint has the outcome, so that a merge request shows an image that is now denied.
+	first.Fingerprint = uuid(r.Input.Image.Repository + " " + platformName(r) + " " + verdict.Outcome.String())
+	first.Location.Path, first.Location.Lines.Begin = repositoryPath(r), 1
+	if !verdict.Outcome.IsPass() {
+		first.Severity = "critical"
+	}
+	out := []codeIssue{first}
+	for _, p := range problems(r) {
+		one := codeIssue{Description: resultMessage(&p), CheckName: cmp.Or(p.ID, "unknown"), Fingerprint: p.Fingerprint, Severity: codeSeverity(&p), Status: p.Status.String()}
+		one.Location.Path, one.Location.Lines.Begin = location(r, &p), 1
+		out = append(out, one)
+	}
+	return report.WriteJSON(w, out)
+}
+
+func codeSeverity(p *problem) string {
+	switch {
+	case p.Suppressed():
+		return "info"
+	case p.Status == report.Warning:
+		return "minor"
+	case p.Finding == nil:
+		return "critical"
+	}
+	switch p.Finding.Severity {
+	case evidence.SeverityCritical, evidence.SeverityUnknown:
+		return "blocker"
+	case evidence.SeverityHigh:
+		return "critical"
+	}
+	return "major"
+}

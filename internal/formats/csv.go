@@ -1,0 +1,51 @@
+package formats
+
+import (
+	"encoding/csv"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// csvColumns is the header. New columns are added at the end.
+var csvColumns = []string{"record", "status", "severity", "id", "package", "version", "type", "fixed", "purl", "rule", "kind", "platforms", "path",
+	"message", "note", "url", "blocking", "warnings", "excepted", "not_affected", "image", "digest"}
+
+// CSV writes one line for the verdict, with the counts, and then a line for each problem.
+func CSV(w io.Writer, r report.Report) error {
+	out := csv.NewWriter(w)
+	verdict := r.Verdict()
+	n := verdict.Counts
+	rows := [][]string{csvColumns, {"verdict", verdict.Word, "", "", "", "", "", "", "", "", "", "", "", clean(verdict.Why), "", "",
+		strconv.Itoa(n.Blocking), strconv.Itoa(n.Warnings), strconv.Itoa(n.Excepted), strconv.Itoa(n.NotAffected), imageName(r), name(r.Input.Image.Digest)}}
+	for _, p := range problems(r) {
+		path := p.Path
+		if path != "" {
+			path = "/" + path
+		}
+		rows = append(rows, []string{"problem", p.Status.String(), p.Severity(), p.ID, p.Name, p.Version, p.Type, p.Fixed, p.PURL, name(p.Item.Rule), name(string(p.Kind)),
+			p.On(), path, p.Title, p.Note, p.URL(), "", "", "", "", "", ""})
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = plainCell(cell)
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// plainCell prefixes a cell that a spreadsheet would take for a formula. Full-width signs count too.
+func plainCell(s string) string {
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " \"'"))
+	if strings.ContainsRune("=+-@\t\r＝＋－＠", first) && s != "" {
+		return "'" + s
+	}
+	return s
+}

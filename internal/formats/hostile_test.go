@@ -1,0 +1,307 @@
+package formats
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/html"
+
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
+)
+
+// corpus has texts that an image, a registry or a database could use against a reader of a report.
+var corpus = []string{
+	"::error file=a::b", "a\r\n::set-output name=a::b\n::add-mask::c", " ::stop-commands::x",
+	"##vso[task.setvariable variable=a]b", "##[error]a", "###vso[x]",
+	"\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u009b31mred", "a\b\b\x7f",
+	"![x](https://evil.example/beacon.png)", "![x][y]", "[y]: https://evil.example/beacon.png", "[click](javascript:alert(1))", "!\\[x](https://evil.example)",
+	"<img src=https://evil.example/beacon.png>", "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<!-- a", "]]><x/>", "&lt;img&gt;", `" onload="alert(1)`,
+	"=HYPERLINK(\"https://evil.example\")", "+1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1+1", "\r=1+1", " =1+1", "\uff1d1+1", `"=1+1`,
+	"a\x00b\x0bc\x1fd\ufffe\uffff", "\u202egnp.exe\u2066x\u2069", "a\u200bb\u00adc\ufeff", "\xff\xfe\xc0\xaf", "\xed\xa0\x80",
+	"a|b||c", "`a` ``b``", "```\n# heading\n```", "~~~", "@everyone and @org/team", "#1 and org/repo#2", "{0} {{1}} $(id) `id` %0A", "https://evil.example/", "www.evil.example",
+	"*a* _b_ ~~c~~ \\", "# heading", "> quote", "- list", "1. list", "---", "| a | b |", "..", "../../../etc/passwd", "", " ", "e" + strings.Repeat("\u0301", 20),
+}
+
+// longName is as long as a manifest allows a name to be, and more.
+var longName = strings.Repeat("long name ", 1<<20/10)
+
+// hostileReport is a denied report with a problem of each status for each text of the corpus.
+func hostileReport() report.Report {
+	r := report.Report{Tool: report.Tool{Name: "imagegate", Version: "v0.1.0"}, Command: "check", Started: now, Finished: now, Input: image("linux/amd64"),
+		Decision: &policy.Decision{}, Destinations: []report.Destination{}}
+	for _, s := range append([]string{longName}, corpus...) {
+		f := finding(s, evidence.SeverityHigh, s, s, s)
+		f.Aliases, f.Description, f.URL, f.Package.PURL = []string{s}, s, s, s
+		f.Package.Found = []evidence.Location{{Path: s}}
+		v := policy.Violation{Kind: policy.KindVulnerability, Rule: s, Position: policy.Position{File: s, Line: 1}, Platform: s, Message: s, Finding: &f}
+		other := policy.Violation{Kind: policy.KindPackage, Rule: s, Platform: s, Message: s, Package: &f.Package}
+		if len(s) == len(longName) {
+			r.Decision.Violations = append(r.Decision.Violations, v)
+			continue
+		}
+		r.Decision.Violations = append(r.Decision.Violations, v, other)
+		r.Decision.Warnings = append(r.Decision.Warnings, v, other)
+		r.Decision.Excepted = append(r.Decision.Excepted, policy.Excepted{Violation: v, Exception: policy.Exception{Reason: s, Owner: s, Expires: now.Add(time.Hour)}})
+		r.Decision.NotAffected = append(r.Decision.NotAffected, policy.NotAffected{Violation: v,
+			Statement: evidence.VEXStatement{ID: s, Status: evidence.VEXNotAffected, Justification: s, Impact: s, Author: s, Document: s}})
+	}
+	r.Cautions = corpus
+	return r
+}
+
+// everywhere returns a report with the text in every field that can have it.
+func everywhere(text string) report.Report {
+	var r report.Report
+	fill(reflect.ValueOf(&r).Elem(), text)
+	r.Schema, r.Decision.Passed = report.Schema, false
+	r.Error.Class = report.ClassRegistry
+	r.Tool.Components = map[string]string{"syft": text}
+	for i := range r.Destinations {
+		r.Destinations[i].State = report.Promoted
+	}
+	return r
+}
+
+func fill(v reflect.Value, text string) {
+	switch v.Interface().(type) {
+	case time.Time:
+		v.Set(reflect.ValueOf(now))
+		return
+	case evidence.Severity:
+		v.Set(reflect.ValueOf(evidence.SeverityHigh))
+		return
+	case evidence.FixState:
+		v.Set(reflect.ValueOf(evidence.FixAvailable))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), text)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i), text)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0), text)
+	}
+}
+
+// TestHostileTextIsHarmless writes the corpus in every format, and looks at the written bytes and at
+// the texts that a reader of the format gets.
+func TestHostileTextIsHarmless(t *testing.T) {
+	reports := map[string]report.Report{"a problem for each text": hostileReport()}
+	for i, text := range corpus {
+		reports[fmt.Sprintf("text %d: %q", i, text)] = everywhere(text)
+	}
+	for _, f := range reportFormats() {
+		t.Run(f.Name, func(t *testing.T) {
+			for name, r := range reports {
+				data, err := write(t, f, r)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					continue
+				}
+				checkBytes(t, name, data)
+				if most := 8 << 20; len(data) > most && f.Name != "json" {
+					t.Errorf("%s: %d bytes", name, len(data))
+				}
+				check, ok := checks[f.Name]
+				if !ok {
+					check = jsonTexts
+				}
+				check(t, name, data)
+			}
+		})
+	}
+}
+
+// checkBytes fails if the output of a format could act on a terminal or a CI system.
+func checkBytes(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if !utf8.Valid(data) {
+		t.Errorf("%s: invalid UTF-8", name)
+	}
+	for _, r := range string(data) {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			t.Errorf("%s: unprintable %U", name, r)
+		}
+	}
+	if bytes.Contains(data, []byte("##")) {
+		t.Errorf("%s: a command of Azure Pipelines or TeamCity", name)
+	}
+	for line := range bytes.Lines(data) {
+		if bytes.HasPrefix(bytes.TrimSpace(line), []byte("::")) {
+			t.Errorf("%s: a command of GitHub: %.100q", name, line)
+		}
+	}
+}
+
+// checks look at the texts in a format. Other formats are JSON.
+var checks = map[string]func(t *testing.T, name string, data []byte){
+	"text":     func(*testing.T, string, []byte) {}, // for terminals, which checkBytes covers
+	"json":     func(*testing.T, string, []byte) {}, // lossless: its readers get the text as it was
+	"csv":      csvTexts,
+	"html":     htmlTexts,
+	"junit":    xmlTexts,
+	"markdown": markdownTexts,
+}
+
+var (
+	markup = regexp.MustCompile(`(?m)!\[|\]\(|<[A-Za-z/!?]|^\s*\[[^\]]+\]:`)
+	span   = regexp.MustCompile("`[^`\n]*`")
+	link   = regexp.MustCompile("\\[`[^`\n]*`\\]\\(https?://[^ ()<>]+\\)")
+	pipe   = regexp.MustCompile(`(^|[^\\])\|`)
+)
+
+// checkText fails if a reader could take a text for markup or a control sequence.
+func checkText(t *testing.T, name, text string) {
+	t.Helper()
+	for _, r := range text {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			t.Errorf("%s: unprintable %U in %.200q", name, r, text)
+		}
+	}
+	if found := markup.FindString(text); found != "" {
+		t.Errorf("%s: %q in %.200q", name, found, text)
+	}
+	if len(text) > 30000 {
+		t.Errorf("%s: a text of %d bytes", name, len(text))
+	}
+}
+
+func jsonTexts(t *testing.T, name string, data []byte) {
+	t.Helper()
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case string:
+			checkText(t, name, v)
+		case []any:
+			for _, one := range v {
+				walk(one)
+			}
+		case map[string]any:
+			for key, one := range v {
+				checkText(t, name, key)
+				walk(one)
+			}
+		}
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	walk(v)
+}
+
+func csvTexts(t *testing.T, name string, data []byte) {
+	t.Helper()
+	rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	for _, row := range rows {
+		for _, cell := range row {
+			checkText(t, name, cell)
+			if first := strings.TrimLeft(cell, " \""); first != "" && strings.ContainsRune("=+-@\t\r\uff1d", []rune(first)[0]) {
+				t.Errorf("%s: a formula: %q", name, cell)
+			}
+		}
+	}
+}
+
+func xmlTexts(t *testing.T, name string, data []byte) {
+	t.Helper()
+	decoder := xml.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		switch token := token.(type) {
+		case xml.CharData:
+			checkText(t, name, string(token))
+		case xml.StartElement:
+			for _, a := range token.Attr {
+				checkText(t, name, a.Value)
+			}
+		case xml.Comment:
+			t.Errorf("%s: a comment", name)
+		}
+	}
+}
+
+// htmlTexts checks that a text adds no element that could load or run something, and no link that is
+// not a link.
+func htmlTexts(t *testing.T, name string, data []byte) {
+	t.Helper()
+	elements := map[string]int{}
+	for tokens := html.NewTokenizer(bytes.NewReader(data)); tokens.Next() != html.ErrorToken; {
+		token := tokens.Token()
+		if token.Type != html.StartTagToken && token.Type != html.SelfClosingTagToken {
+			continue
+		}
+		elements[token.Data]++
+		for _, a := range token.Attr {
+			isLink := strings.HasPrefix(a.Val, "#") || strings.HasPrefix(a.Val, "https://") || strings.HasPrefix(a.Val, "http://")
+			isIcon := token.Data == "link" && strings.HasPrefix(a.Val, "data:image/svg+xml,")
+			if strings.HasPrefix(a.Key, "on") || a.Key == "src" || a.Key == "style" || a.Key == "href" && !isLink && !isIcon {
+				t.Errorf("%s: attribute %s=%.100q of %s", name, a.Key, a.Val, token.Data)
+			}
+		}
+	}
+	if elements["script"] != 2 || elements["style"] != 1 {
+		t.Errorf("%s: %d scripts and %d styles", name, elements["script"], elements["style"])
+	}
+	for _, tag := range []string{"img", "iframe", "object", "embed", "form", "base", "video", "audio"} {
+		if elements[tag] > 0 {
+			t.Errorf("%s: an element %s", name, tag)
+		}
+	}
+}
+
+// markdownTexts checks that no text is outside a code span, and that each row of a table has its
+// columns.
+func markdownTexts(t *testing.T, name string, data []byte) {
+	t.Helper()
+	text, ok := strings.CutPrefix(string(data), "<!-- imagegate -->\n")
+	if !ok {
+		t.Errorf("%s: no mark", name)
+	}
+	for line := range strings.Lines(text) {
+		if strings.Count(line, "`")%2 != 0 {
+			t.Errorf("%s: an open code span in %.300q", name, line)
+		}
+		if n := len(pipe.FindAllString(span.ReplaceAllStringFunc(line, func(s string) string { return strings.ReplaceAll(s, `\|`, "") }), -1)); n != 0 && n != 3 && n != 7 {
+			t.Errorf("%s: %d columns in %.300q", name, n, line)
+		}
+		rest := span.ReplaceAllString(link.ReplaceAllString(line, ""), "")
+		if found := regexp.MustCompile(`[<>\[\]@#*_~\\&=]|https?:|www\.`).FindString(rest); found != "" {
+			t.Errorf("%s: %q outside a code span in %.300q", name, found, line)
+		}
+	}
+}

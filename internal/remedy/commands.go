@@ -1,0 +1,174 @@
+package remedy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+)
+
+// Wanted is a package and the version to upgrade it to.
+type Wanted struct {
+	Name, From string
+	To         string // "" if unknown, or not a single version
+}
+
+// Upgrade returns how to upgrade a package to a version with a fix, or to its newest version if
+// version is empty or not a single version.
+func Upgrade(p evidence.Package, version string) Instruction {
+	if IsStdlib(p) && version != "" {
+		return say("build with Go %s", version)
+	}
+	if IsShellWord(p.Name) {
+		if command := Command(p.Type, []Wanted{{p.Name, p.Version, version}}); command != "" {
+			return paste("%s", command)
+		}
+	}
+	if version == "" {
+		return say("upgrade %s to a version with all fixes", name(p.Name))
+	}
+	return say("upgrade %s to %s", name(p.Name), version)
+}
+
+// maxNamed is the maximum number of packages that a command names. For more, the command upgrades
+// all packages, if the package manager can do that safely.
+const maxNamed = 20
+
+// upgraders are the commands that take names without versions. Distributions keep only the newest
+// version of a package, so a command with a fixed version would fail.
+var upgraders = map[string]struct{ named, all string }{
+	"deb":          {"apt-get update && apt-get install -y --only-upgrade ", "apt-get update && apt-get upgrade -y"},
+	"apk":          {"apk add --upgrade ", "apk upgrade"},
+	"rpm":          {"dnf upgrade -y ", "dnf upgrade -y"},
+	"gem":          {"bundle update ", ""},
+	"php-composer": {"composer update --with-all-dependencies ", ""},
+	"hex":          {"mix deps.update ", ""},
+	"dart-pub":     {"dart pub upgrade ", ""},
+}
+
+// Command returns one command that upgrades all packages, or "" if there is none for the
+// type. The names must be safe in a shell.
+func Command(typ string, all []Wanted) string {
+	names := make([]string, len(all))
+	for i := range all {
+		if !IsShellWord(all[i].To) {
+			all[i].To = ""
+		}
+		names[i] = all[i].Name
+	}
+	if names = unique(names); len(names) == 0 {
+		return ""
+	}
+	if u, ok := upgraders[typ]; ok {
+		if len(names) > maxNamed && u.all != "" {
+			return u.all
+		}
+		return u.named + strings.Join(names, " ")
+	}
+	switch typ {
+	case "npm":
+		return npmCommand(all)
+	case "python":
+		return withVersions("pip install --upgrade", "pip install", all, func(w Wanted) string { return "'" + w.Name + ">=" + w.To + "'" })
+	case "go-module":
+		return goCommand(all)
+	case "rust-crate":
+		if len(names) == 1 && all[len(all)-1].To != "" {
+			return "cargo update " + names[0] + " --precise " + all[len(all)-1].To
+		}
+		return "cargo update " + strings.Join(names, " ")
+	case "dotnet":
+		return eachVersion("dotnet add package %s --version %s", all)
+	}
+	return ""
+}
+
+// npmCommand updates packages within their major version, which package.json usually allows, and
+// installs the others.
+func npmCommand(all []Wanted) string {
+	var install, update []Wanted
+	for _, w := range all {
+		major, _, _ := strings.Cut(w.To, ".")
+		if from, _, _ := strings.Cut(w.From, "."); w.To == "" || from == major && major != "0" {
+			w.To = ""
+			update = append(update, w)
+		} else {
+			install = append(install, w)
+		}
+	}
+	return withVersions("npm update", "npm install", append(update, install...), func(w Wanted) string { return w.Name + "@" + w.To })
+}
+
+// withVersions joins the command for packages without a version to the command for the others.
+func withVersions(bare, versioned string, all []Wanted, format func(Wanted) string) string {
+	var names, versions []string
+	for _, w := range all {
+		if w.To == "" {
+			names = append(names, w.Name)
+		} else {
+			versions = append(versions, format(w))
+		}
+	}
+	var commands []string
+	if len(names) > 0 {
+		commands = append(commands, bare+" "+strings.Join(unique(names), " "))
+	}
+	if len(versions) > 0 {
+		commands = append(commands, versioned+" "+strings.Join(unique(versions), " "))
+	}
+	return strings.Join(commands, " && ")
+}
+
+// goCommand returns "" if a module has no known version: "go get" would take the newest one.
+func goCommand(all []Wanted) string {
+	modules := make([]string, len(all))
+	for i, w := range all {
+		if w.To == "" {
+			return ""
+		}
+		modules[i] = w.Name + "@v" + strings.TrimPrefix(w.To, "v")
+	}
+	return "go get " + strings.Join(unique(modules), " ") + " && go mod tidy"
+}
+
+// eachVersion joins one command for each package. It returns "" if a version is unknown.
+func eachVersion(format string, all []Wanted) string {
+	var commands []string
+	for _, w := range all {
+		if w.To == "" {
+			return ""
+		}
+		commands = append(commands, fmt.Sprintf(format, w.Name, w.To))
+	}
+	return strings.Join(unique(commands), " && ")
+}
+
+// unique removes repetitions, and keeps the order.
+func unique(list []string) []string {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(list, func(s string) bool {
+		again := seen[s]
+		seen[s] = true
+		return again
+	})
+}
+
+// Removal returns the command that removes a package, or "" if none is known.
+func Removal(p evidence.Package) string {
+	command := map[string]string{
+		"deb": "apt-get purge -y ", "apk": "apk del ", "rpm": "dnf remove -y ",
+		"npm": "npm uninstall ", "python": "pip uninstall -y ", "gem": "bundle remove ",
+	}[p.Type]
+	if command == "" || !IsShellWord(p.Name) {
+		return ""
+	}
+	return command + p.Name
+}
+
+var shellWord = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@._/+:~-]*$`)
+
+// IsShellWord reports whether s has no special meaning in any shell and is not taken for a flag.
+// Names come from the image and could otherwise inject a command.
+func IsShellWord(s string) bool { return len(s) <= maxName && shellWord.MatchString(s) }

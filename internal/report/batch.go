@@ -1,0 +1,174 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/imagegate/imagegate/internal/remedy"
+)
+
+// batch is the packages that one command upgrades: packages of one type in one place.
+type batch struct {
+	typ     string
+	place   string // "" for packages of a distribution
+	more    int    // the number of further places
+	sources []source
+}
+
+// batches groups issues with findings. The most severe batch and the most severe source come first.
+func batches(issues []Item) []batch {
+	type key struct {
+		typ, place string
+		more       int
+	}
+	var out []batch
+	index := map[key]int{}
+	for _, s := range bySource(issues) {
+		k := key{typ: s.pkg.Type}
+		if !isSystem(k.typ) {
+			k.place, k.more = s.place()
+		}
+		at, ok := index[k]
+		if !ok {
+			at = len(out)
+			index[k] = at
+			out = append(out, batch{typ: k.typ, place: k.place, more: k.more})
+		}
+		out[at].sources = append(out[at].sources, s)
+	}
+	return out
+}
+
+// issues returns all issues of the batch.
+func (b *batch) issues() []Item {
+	var all []Item
+	for i := range b.sources {
+		all = append(all, b.sources[i].issues...)
+	}
+	return all
+}
+
+// isSystem reports whether packages of a type come from the distribution. Their files are all over
+// the image.
+func isSystem(typ string) bool {
+	switch typ {
+	case "alpm", "apk", "deb", "portage", "rpm":
+		return true
+	}
+	return false
+}
+
+// typeNames are the names of package types for people.
+var typeNames = map[string]string{
+	"npm": "npm packages", "python": "Python packages", "java-archive": "Java archives",
+	"rust-crate": "Rust crates", "gem": "Ruby gems", "dotnet": ".NET packages", "php-composer": "PHP packages",
+}
+
+// title names the packages and their place.
+func (b *batch) title() string {
+	if b.typ == "go-module" && b.place != "" {
+		return "Go program " + short(b.place) + b.others()
+	}
+	title := cmp.Or(typeNames[b.typ], short(b.typ)+" packages")
+	if b.place == "" {
+		return title
+	}
+	return title + " in " + short(b.place) + b.others()
+}
+
+func (b *batch) others() string {
+	if b.more == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %s", count(b.more, "other place"))
+}
+
+// place returns the first place of the source, and the number of its other places.
+func (s *source) place() (first string, more int) {
+	var all orderedSet
+	for i := range s.issues {
+		for _, l := range s.issues[i].Places {
+			all.add(folder(s.pkg.Type, l.Path))
+		}
+	}
+	if len(all.list) == 0 {
+		return "", 0
+	}
+	return all.list[0], len(all.list) - 1
+}
+
+// paths returns the paths of the packages, without the database of the distribution.
+func (s *source) paths() []string {
+	if isSystem(s.pkg.Type) {
+		return nil
+	}
+	var all orderedSet
+	for i := range s.issues {
+		for _, l := range s.issues[i].Places {
+			all.add(short(l.Path))
+		}
+	}
+	return all.list
+}
+
+// folders are the names of folders that hold one folder or file for each package.
+var folders = []string{"/node_modules/", "/site-packages/", "/dist-packages/", "/specifications/"}
+
+// folder returns the place that packages share: the folder that a package manager installs into, the
+// folder of an archive, or the file that lists the packages, such as a lock file or a Go program.
+func folder(typ, file string) string {
+	for _, name := range folders {
+		if before, _, ok := strings.Cut(file, name); ok {
+			return before + strings.TrimSuffix(name, "/")
+		}
+	}
+	switch base := path.Base(file); {
+	case typ == "java-archive", base == "package.json":
+		return path.Dir(file)
+	}
+	return file
+}
+
+// upgradeAll returns the commands that upgrade the packages of a batch, and an instruction in words
+// if not all of them have a command. Names and versions with a special meaning in a shell are not
+// part of a command.
+func (b *batch) upgradeAll() []remedy.Instruction {
+	var out []remedy.Instruction
+	var all []remedy.Wanted
+	byHand := false
+	for i := range b.sources {
+		s := &b.sources[i]
+		if remedy.IsStdlib(s.pkg) {
+			byHand = byHand || s.target == "" // otherwise see goRelease
+			continue
+		}
+		for _, name := range s.names.list {
+			if remedy.IsShellWord(name) {
+				all = append(all, remedy.Wanted{Name: name, From: s.pkg.Version, To: s.target})
+			} else {
+				byHand = true
+			}
+		}
+	}
+	if command := remedy.Command(b.typ, all); command != "" {
+		out = append(out, remedy.Instruction{Text: command, Paste: true})
+	} else if len(all) > 0 {
+		byHand = true
+	}
+	if byHand {
+		out = append(out, remedy.Instruction{Text: "upgrade to these versions, and build the image again"})
+	}
+	return out
+}
+
+// goRelease is the one line about the Go standard library. worst names the worst finding.
+func (s *source) goRelease(worst string) string {
+	n := len(s.issues)
+	fixes := "fixes the problem"
+	if n > 1 {
+		fixes = fmt.Sprintf("fixes all %d problems", n)
+	}
+	return fmt.Sprintf("build with Go %s: %s in the standard library of %s (%s: %s)", s.upgradeTo(), fixes, short(s.pkg.Version), severities(s.issues), worst)
+}

@@ -1,0 +1,127 @@
+package report
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+)
+
+// owner says whose job it is to fix a package.
+type owner uint8
+
+const (
+	// ownerBase: the package comes from the base image.
+	ownerBase owner = iota
+	// ownerImage: the package comes from the layers above the base image.
+	ownerImage
+	// ownerUnknown: the history of the image or the place of the package does not show it.
+	ownerUnknown
+)
+
+// layers knows which layers of an image come from its base image.
+type layers struct {
+	fromBase map[string]bool // by diffID
+	number   map[string]int  // by diffID, from 1
+	count    int
+	known    bool // the history shows the base image
+	base     string
+}
+
+func newLayers(platforms []evidence.Platform) layers {
+	l := layers{fromBase: map[string]bool{}, number: map[string]int{}}
+	for _, p := range platforms {
+		for i, one := range p.Layers {
+			l.fromBase[one.DiffID], l.number[one.DiffID] = one.FromBase, i+1
+			l.known = l.known || one.FromBase
+		}
+		l.count = max(l.count, len(p.Layers))
+		if p.Base != nil && p.Base.Name != "" {
+			l.base = p.Base.Name
+		}
+	}
+	return l
+}
+
+// owner returns whose job it is to fix the package of an item. A package that was installed again,
+// or upgraded, above the base image belongs to the layers above.
+func (l *layers) owner(i *Item) owner {
+	if !l.known {
+		return ownerUnknown
+	}
+	found := ownerUnknown
+	for _, place := range ownPlaces(i.Places) {
+		switch fromBase, ok := l.fromBase[place.Layer]; {
+		case !ok || isPackageDatabase(place.Path) && !fromBase:
+			// The layer that last wrote the database lists packages of all layers below.
+		case !fromBase:
+			return ownerImage
+		default:
+			found = ownerBase
+		}
+	}
+	return found
+}
+
+// ownPlaces returns the places of the package itself. A database that lists all packages only counts
+// without another place.
+func ownPlaces(places []evidence.Location) []evidence.Location {
+	own := slices.DeleteFunc(slices.Clone(places), func(l evidence.Location) bool { return isPackageDatabase(l.Path) })
+	if len(own) == 0 {
+		return places
+	}
+	return own
+}
+
+// isPackageDatabase reports whether a path is the file of a package manager that lists all packages.
+func isPackageDatabase(file string) bool {
+	switch path.Base(file) {
+	case "status":
+		return strings.HasSuffix(file, "/dpkg/status")
+	case "installed":
+		return strings.HasSuffix(file, "/apk/db/installed")
+	}
+	return strings.Contains(file, "/rpm/") && !strings.HasSuffix(file, ".rpm")
+}
+
+// title names the owner in the title of a group of problems.
+func (l *layers) title(o owner, issues []Item) string {
+	switch {
+	case o == ownerBase && l.base != "":
+		return "BASE IMAGE " + short(l.base)
+	case o == ownerBase:
+		return "BASE IMAGE"
+	case o == ownerImage:
+		return "YOUR LAYERS" + l.numbers(issues)
+	case l.known:
+		return "BASE IMAGE OR YOUR LAYERS"
+	}
+	return "IMAGE"
+}
+
+// numbers lists the numbers of the layers that have the issues, if they are few.
+func (l *layers) numbers(issues []Item) string {
+	var found []int
+	for i := range issues {
+		for _, place := range ownPlaces(issues[i].Places) {
+			if n := l.number[place.Layer]; n > 0 && !l.fromBase[place.Layer] && !slices.Contains(found, n) {
+				found = append(found, n)
+			}
+		}
+	}
+	slices.Sort(found)
+	names := make([]string, len(found))
+	for i, n := range found {
+		names[i] = strconv.Itoa(n)
+	}
+	switch {
+	case len(found) == 0 || len(found) > 4:
+		return ""
+	case len(found) == 1:
+		return fmt.Sprintf(" (layer %s of %d)", names[0], l.count)
+	}
+	return fmt.Sprintf(" (layers %s of %d)", strings.Join(names, ", "), l.count)
+}

@@ -1,0 +1,164 @@
+package versions
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Upgrade returns the lowest version that fixes every vulnerability of an installed package. fixes
+// has the fixed versions of each vulnerability. Several fixed versions of one vulnerability are for
+// different release lines, such as 1.25.13 and 1.26.6: then it is the one of the installed line.
+//
+// Types without a known order are compared if all versions are dotted numbers, which every ecosystem
+// orders alike. Upgrade returns an error if the versions cannot be compared, or if a vulnerability
+// has no fixed version.
+func Upgrade(purlType, installed string, fixes [][]string) (string, error) {
+	if len(fixes) == 0 {
+		return "", errors.New("there is no fixed version")
+	}
+	lists := make([]line, len(fixes))
+	for i, versions := range fixes {
+		l, err := sorted(purlType, versions)
+		if err != nil {
+			return "", err
+		}
+		lists[i] = l
+	}
+	best, err := start(purlType, installed, lists)
+	if err != nil {
+		return "", err
+	}
+	// A higher version can belong to a newer release line, where another vulnerability was fixed
+	// later. Each step picks a higher version, so a list is left behind at most once for each of its
+	// versions.
+	for unchanged, i := 0, 0; unchanged < len(lists); i = (i + 1) % len(lists) {
+		next, err := lists[i].fixed(purlType, best)
+		if err != nil {
+			return "", err
+		}
+		unchanged++
+		if next != best {
+			best, unchanged = next, 0
+		}
+	}
+	return best, nil
+}
+
+// Highest returns the highest of several versions. It returns an error if there are none, or if they
+// cannot be compared.
+func Highest(purlType string, versions []string) (string, error) {
+	l, err := sorted(purlType, versions)
+	if err != nil {
+		return "", err
+	}
+	return l[len(l)-1], nil
+}
+
+// line is the fixed versions of one vulnerability, the lowest first.
+type line []string
+
+func sorted(purlType string, versions []string) (line, error) {
+	if len(versions) == 0 {
+		return nil, errors.New("there is no fixed version")
+	}
+	l := slices.Clone(versions)
+	var failed error
+	slices.SortStableFunc(l, func(a, b string) int {
+		c, err := order(purlType, a, b)
+		if err != nil {
+			failed = err
+		}
+		return c
+	})
+	return slices.Compact(l), failed
+}
+
+// start returns the version to begin the search with: the highest of the versions that end the
+// affected ranges with the installed version. Without a usable installed version, the release line
+// is unknown, and only the newest line is safe.
+func start(purlType, installed string, lists []line) (string, error) {
+	best := ""
+	for _, l := range lists {
+		pick := l[len(l)-1]
+		for _, v := range l {
+			if c, err := order(purlType, v, installed); err == nil && c > 0 {
+				pick = v
+				break
+			}
+		}
+		if best == "" {
+			best = pick
+			continue
+		}
+		switch c, err := order(purlType, pick, best); {
+		case err != nil:
+			return "", err
+		case c > 0:
+			best = pick
+		}
+	}
+	return best, nil
+}
+
+// fixed returns the lowest version from at on that has the fix. A version between two fixes has the
+// lower one if it is clearly of the same release line. Otherwise it counts as affected.
+func (l line) fixed(purlType, at string) (string, error) {
+	lower := ""
+	for _, v := range l {
+		switch c, err := order(purlType, at, v); {
+		case err != nil:
+			return "", err
+		case c == 0:
+			return at, nil
+		case c > 0:
+			lower = v
+		case lower != "" && shared(at, lower) > shared(at, v):
+			return at, nil
+		default:
+			return v, nil
+		}
+	}
+	return at, nil
+}
+
+// order compares by the rules of the type or, if it has none, by the numbers of dotted versions.
+func order(purlType, a, b string) (int, error) {
+	if a == b {
+		return 0, nil
+	}
+	c, err := Compare(purlType, a, b)
+	if err == nil {
+		return c, nil
+	}
+	one, okA := dotted(a)
+	two, okB := dotted(b)
+	if !okA || !okB {
+		return 0, err
+	}
+	return gemVersion(one).withoutZeros().Compare(gemVersion(two).withoutZeros()), nil
+}
+
+var (
+	dottedSyntax = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+)*$`)
+	number       = regexp.MustCompile(`[0-9]+`)
+)
+
+// dotted splits "1.20.3" or "v1.20.3" into its numbers.
+func dotted(version string) ([]string, bool) {
+	if len(version) > maxVersion || !dottedSyntax.MatchString(version) {
+		return nil, false
+	}
+	return strings.Split(strings.TrimPrefix(version, "v"), "."), true
+}
+
+// shared returns how many leading numbers two versions have in common.
+func shared(a, b string) int {
+	one, two := number.FindAllString(a, -1), number.FindAllString(b, -1)
+	n := 0
+	for n < len(one) && n < len(two) && one[n] == two[n] {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,168 @@
+// Package exceptions finds the exceptions that cover a violation, and records which ones were used.
+package exceptions
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/imagegate/imagegate/policy/evidence"
+	"github.com/imagegate/imagegate/policy/internal/indexed"
+	"github.com/imagegate/imagegate/policy/internal/match"
+)
+
+// Exception has the conditions of an exception. Exactly one of ID and Rule is set.
+type Exception struct {
+	// ID is the id of a finding. Letter case is ignored.
+	ID   string
+	Rule string
+	// Package, Path and Image are patterns. Empty matches any.
+	Package, Path, Image string
+	// Expires is the first instant when the exception no longer applies.
+	Expires time.Time
+	// Begins is set if the policy does not allow the end date yet: the first instant when it does.
+	Begins time.Time
+}
+
+// List finds exceptions of one policy for one image. It is not safe for concurrent use.
+type List struct {
+	now    time.Time
+	all    []*Entry
+	byID   map[string][]*Entry // by id in lower case; only exceptions for this image
+	byRule map[string][]*Entry // by rule name; only exceptions for this image
+}
+
+// Entry is an exception of a List.
+type Entry struct {
+	Exception
+	// Outside means that the exception is not for this image.
+	Outside bool
+	// Used means that the exception covers a violation now. Lapsed means that it has expired and would
+	// cover one.
+	Used, Lapsed bool
+
+	index   int
+	pattern match.PURLPattern
+}
+
+// New prepares exceptions for an image of a repository.
+func New(list []Exception, repository string, now time.Time) *List {
+	n := match.NewImage(repository)
+	x := &List{now: now, byID: make(map[string][]*Entry, len(list)), byRule: make(map[string][]*Entry)}
+	for i, e := range list {
+		entry := &Entry{Exception: e, index: i, pattern: match.NewPURLPattern(e.Package)}
+		entry.Outside = e.Image != "" && !match.NewImagePattern(e.Image).Match(n)
+		x.all = append(x.all, entry)
+		switch {
+		case entry.Outside || !e.Begins.IsZero():
+		case e.ID != "":
+			id := strings.ToLower(e.ID)
+			x.byID[id] = append(x.byID[id], entry)
+		case e.Rule != "":
+			x.byRule[e.Rule] = append(x.byRule[e.Rule], entry)
+		}
+	}
+	return x
+}
+
+// All returns all exceptions in the order of the list.
+func (x *List) All() []*Entry { return x.all }
+
+// Finding returns the place of the exception that covers f, or -1. If several do, it returns the one
+// that lasts longest. expired lists the places of expired exceptions that match, in ascending order. f
+// must be a finding that blocks, because the exception is marked as used.
+func (x *List) Finding(f *indexed.Finding) (covering int, expired []int) {
+	return x.choose(x.candidates(f), One(f.PURL))
+}
+
+// Rule is like Finding, for a violation of a rule.
+func (x *List) Rule(rule string, about About) (covering int, expired []int) {
+	return x.choose(x.byRule[rule], about)
+}
+
+func (x *List) choose(candidates []*Entry, about About) (covering int, expired []int) {
+	var chosen *Entry
+	for _, e := range candidates {
+		switch {
+		case !e.matches(about):
+		case !x.now.Before(e.Expires):
+			e.Lapsed = true
+			expired = append(expired, e.index)
+		default:
+			e.Used = true
+			if chosen == nil || e.Expires.After(chosen.Expires) {
+				chosen = e
+			}
+		}
+	}
+	if chosen == nil {
+		return -1, expired
+	}
+	return chosen.index, expired
+}
+
+// candidates returns the exceptions for f's id or aliases, each once, in the order of the list.
+func (x *List) candidates(f *indexed.Finding) []*Entry {
+	if len(x.byID) == 0 {
+		return nil
+	}
+	found := slices.Clip(x.byID[f.LowerIDs[0]]) // so that append copies it
+	byID := len(found)
+	for _, alias := range f.LowerIDs[1:] {
+		found = append(found, x.byID[alias]...)
+	}
+	if len(found) > byID {
+		slices.SortFunc(found, func(a, b *Entry) int { return cmp.Compare(a.index, b.index) })
+		found = slices.Compact(found)
+	}
+	return found
+}
+
+// About holds the packages and files of a violation. An exception must match all of them.
+type About struct {
+	Packages []match.PURL
+	Paths    []string
+}
+
+// One returns the value for one package. The zero purl stands for a violation without a package.
+func One(u match.PURL) About { return About{Packages: []match.PURL{u}} }
+
+// Add adds a package and its files.
+func (a *About) Add(p *evidence.Package) {
+	a.Packages = append(a.Packages, match.PackagePURL(p))
+	for _, l := range p.Found {
+		a.Paths = append(a.Paths, l.Path)
+	}
+}
+
+// matches reports whether the exception's patterns match all of about. A pattern does not match an
+// empty list.
+func (e *Entry) matches(about About) bool {
+	other := func(u match.PURL) bool { return !e.pattern.Match(u) }
+	if !e.pattern.Any && (len(about.Packages) == 0 || slices.ContainsFunc(about.Packages, other)) {
+		return false
+	}
+	elsewhere := func(path string) bool { return !doublestar.MatchUnvalidated(e.Path, path) }
+	return e.Path == "" || len(about.Paths) > 0 && !slices.ContainsFunc(about.Paths, elsewhere)
+}
+
+// CheckPath refuses patterns that match no path in an image.
+func CheckPath(s string) error {
+	if !doublestar.ValidatePattern(s) {
+		return fmt.Errorf("%q is not a valid pattern: a bracket is not closed, or a backslash ends it", s)
+	}
+	if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "**") {
+		return fmt.Errorf(`pattern %q matches no path: paths begin with "/"`, s)
+	}
+	for folder := range strings.SplitSeq(strings.TrimPrefix(s, "/"), "/") {
+		if folder == "" || folder == "." || folder == ".." {
+			return errors.New(`matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,16 @@
+package match
+
+import "github.com/imagegate/imagegate/policy/evidence"
+
+// PackagePURL returns the package's purl, for comparison with patterns. A package without one gets a
+// purl made from its type, or no pattern could deny it.
+func PackagePURL(p *evidence.Package) PURL {
+	if p.PURL != "" {
+		return SplitPURL(p.PURL)
+	}
+	u := PURL{Name: "pkg:" + p.Type + "/" + p.Name}
+	if p.Version != "" {
+		u.Version = Part{Present: true, Text: p.Version}
+	}
+	return u
+}
