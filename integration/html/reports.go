@@ -5,10 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 const rules = `version: 1

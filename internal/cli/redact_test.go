@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/cli/exit"
 )
 
 // canaries returns secrets in the forms that CI jobs use. Each secret comes with the part that must
@@ -203,10 +205,10 @@ func TestAddressesLoseSecretsOnly(t *testing.T) {
 		"a https://x:y@a/ and https://x:y@b/ z":                 "a https://***@a/ and https://***@b/ z",
 		"permission denied for s.verysecret at https://vault/v": "permission denied for *** at https://vault/v",
 	} {
-		if got := redact(in); got != want {
+		if got := exit.Redact(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
-		if got := redact(redact(in)); got != want {
+		if got := exit.Redact(exit.Redact(in)); got != want {
 			t.Errorf("%q: twice %q", in, got)
 		}
 	}

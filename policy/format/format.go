@@ -176,7 +176,7 @@ func oneEffect(v reflect.Value) (one policy.Effect, ok bool) {
 	return effects[0], len(slices.Compact(effects)) == 1
 }
 
-// writtenDuration writes a duration that parseDuration can read: it accepts at most four digits for
+// writtenDuration writes a duration that strict.ParseDuration can read: it accepts at most four digits for
 // days.
 func writtenDuration(d time.Duration) string {
 	if d >= 10_000*day {

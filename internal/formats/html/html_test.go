@@ -12,12 +12,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

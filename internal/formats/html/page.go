@@ -6,9 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // Limits of lists outside the list of findings. The page says how many entries are left out.

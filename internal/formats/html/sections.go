@@ -6,10 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // changes compares the findings with the findings of the approved image.

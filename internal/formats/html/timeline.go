@@ -5,9 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/imagegate/imagegate/policy/evidence"
-
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // event is one date on the timeline.
