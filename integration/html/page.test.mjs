@@ -37,6 +37,11 @@ async function open(name, { fragment = '', ...options } = {}) {
 }
 const count = (page) => page.locator('#count').innerText();
 const titles = (page) => page.locator('.canvas [role=row] button').allInnerTexts();
+// closeDialog waits for the page to handle the end of the dialog, which comes later than the key.
+async function closeDialog(page) {
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => !document.querySelector('dialog[open]') && !location.hash.includes('finding='));
+}
 const fragmentOf = (page) => page.evaluate(() => location.hash);
 
 test('the first heading is the verdict, in every report', async () => {
@@ -134,8 +139,7 @@ test('a link opens a finding by fingerprint, id or alias', async () => {
     const page = await open('denied', { fragment: `#finding=${id}` });
     assert.equal(await page.locator('dialog h2').innerText(), heading);
     assert.match(await fragmentOf(page), /^#finding=[0-9a-f]{16}$/);
-    await page.keyboard.press('Escape');
-    assert.equal(await page.locator('dialog[open]').count(), 0);
+    await closeDialog(page);
     assert.equal(await fragmentOf(page), '');
   }
 });
@@ -176,7 +180,7 @@ test('the keyboard alone reaches, opens and closes a finding', async () => {
   await page.keyboard.press('ArrowRight');
   assert.notEqual(await page.locator('dialog h2').innerText(), title);
   await page.keyboard.press('ArrowLeft');
-  await page.keyboard.press('Escape');
+  await closeDialog(page);
   assert.equal(await inRow(), '4', 'the focus returns to the row');
   await page.keyboard.press('Home');
   assert.equal(await inRow(), '2');

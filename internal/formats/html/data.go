@@ -79,7 +79,7 @@ type dataItem struct {
 	Key      string `json:"key"`    // identifies the row in links
 	Status   int    `json:"status"` // a report.Status, or noRule
 	Kind     string `json:"kind"`
-	Severity int    `json:"severity"` // a evidence.Severity, or -1 if the item is not a finding
+	Severity int    `json:"severity"` // an evidence.Severity, or -1 if the item is not a finding
 	// Title is the id of the finding, or the message of another item. Kind is the kind of the
 	// latter.
 	Title   string   `json:"title"`
