@@ -74,7 +74,8 @@ type dataRemedy struct {
 // The status of a finding that no rule matched follows the values of report.Status.
 const noRule = int(report.NotAffected) + 1
 
-// dataItem is one row. A field without a value is empty in JSON. Package, Layer, Rule, Text, Remedy and Source are indexes, or -1 if there is none.
+// dataItem is one row. A field without a value is empty in JSON. Package, Layer, Rule, Text, Remedy
+// and Source are indexes, or -1 if there is none.
 type dataItem struct {
 	Key      string `json:"key"`    // identifies the row in links
 	Status   int    `json:"status"` // a report.Status, or noRule
