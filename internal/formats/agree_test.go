@@ -155,11 +155,11 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 			*tiles[string(m[1])] = n
 		}
 		block := regexp.MustCompile(`(?s)id="data">(.*?)</script>`).FindSubmatch(data)
-		for _, i := range decode[struct {
-			Items []struct{ Status report.Status }
-		}](t, block[1]).Items {
-			if i.Status <= report.NotAffected { // other findings are not items
-				out.listed = add(out.listed, i.Status.String())
+		for _, status := range decode[struct {
+			Items struct{ Status []report.Status }
+		}](t, block[1]).Items.Status {
+			if status <= report.NotAffected { // other findings are not items
+				out.listed = add(out.listed, status.String())
 			}
 		}
 		return out
