@@ -37,7 +37,7 @@ func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor
 	}
 	for _, l := range m.Layers {
 		if l.MediaType != sociBlob {
-			return Attachment{}, refuse("the manifest has a layer with media type %q, not only tables of contents", l.MediaType)
+			return Attachment{}, refuse("the SOCI index has a layer with media type %q: every layer must be a table of contents", l.MediaType)
 		}
 	}
 	a := Attachment{Descriptor: d, Manifest: raw}

@@ -170,7 +170,7 @@ func (d decisionPredicate) isCurrent(t Trust, now time.Time) error {
 	case t.MaxAge > 0 && now.Sub(d.TimeVerified) > t.MaxAge:
 		return fmt.Errorf("%s and is older than %s", made, t.MaxAge)
 	case (t.MaxAge == 0 || t.bothLimits) && !d.Basis.Expires.IsZero() && !now.Before(d.Basis.Expires):
-		return fmt.Errorf("%s and expired at %s, as its policy states", made, d.Basis.Expires.Format(time.RFC3339))
+		return fmt.Errorf("%s and expired at %s: the policy of that decision limits its age", made, d.Basis.Expires.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -52,9 +52,9 @@ var (
 	quoted     = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")
 )
 
-// quoteRelease drops comments and lines that are not assignments. A later value of a variable
-// replaces an earlier one, and an invalid later value removes it. So the distribution is unknown if
-// two readers could find different ones.
+// quoteRelease returns os-release with every value in quotes, and without comments and lines that
+// are not assignments. The last assignment of a variable wins. If it is invalid, the variable is
+// removed: another parser could read another distribution, so the distribution must be unknown.
 func quoteRelease(raw []byte) []byte {
 	values, order := map[string]string{}, []string{}
 	text := strings.TrimPrefix(string(raw), "\ufeff")

@@ -17,14 +17,13 @@ import (
 // Covers reports whether the database has advisories for a distribution's release. If it has none,
 // grype finds nothing in the distribution's packages and does not report this.
 //
-// Covers searches as the matchers do. It uses the same aliases (RHEL's data for AlmaLinux) and the
-// same rule for rolling releases. Unlike the matchers, it does not accept the data of other
-// releases. An unknown minor version is covered only if the database has data for the whole major
+// Covers looks up data as the matchers do: with the same aliases (RHEL's data for AlmaLinux) and the
+// same rule for rolling releases. But it never accepts the data of another release. An unknown minor version is covered only if the database has data for the whole major
 // version. Debian and RHEL have such data, Alpine and Ubuntu do not.
 //
 // A support channel such as EUS does not count on its own, because its advisories are only searched
 // in addition to those for the release. A distribution without a release counts as covered, because
-// it is matched against all releases. That finds too much rather than too little.
+// it is matched against all releases: that can give false findings, but misses none.
 func (db *DB) Covers(ctx context.Context, d *distro.Distro) (bool, error) {
 	if d == nil {
 		return false, nil

@@ -35,8 +35,9 @@ type Format struct {
 	Possible func(report.Report) error
 	// Write writes the report. It is nil for an SBOM.
 	Write func(io.Writer, report.Report, Options) error
-	// AfterError replaces Write on standard output if the run failed. It is for a format that would
-	// repeat the error next to standard error, and may write nothing. Default: Write.
+	// AfterError is called instead of Write if the run failed and the format goes to standard
+	// output. A format sets it to leave out the error, which standard error has already. The function
+	// may write nothing. Default: Write.
 	AfterError func(io.Writer, report.Report, Options) error
 	// Document returns the document about one platform. It is nil for a format that is made from a
 	// report: a report has no SBOM.

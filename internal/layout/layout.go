@@ -128,7 +128,7 @@ func (l *Writer) Table(indent int, rows []Row) {
 				widths = append(widths, 0)
 			}
 			r.Cells[i].Text = Limit(c.Text, 0)
-			// A few long cells must not push the next column off every line.
+			// A column has at most 40 % of the line, so that a few long cells leave room for the next one.
 			widths[i] = max(widths[i], min(utf8.RuneCountInString(r.Cells[i].Text), l.width/2))
 		}
 	}

@@ -175,7 +175,7 @@ func (a *Advisor) image(check string) Instruction {
 	case "notRoot":
 		return paste("USER 65532:65532")
 	case "noSecrets":
-		return say("revoke the credential, and hand it to the build with RUN --mount=type=secret")
+		return say("revoke the credential, create a new one, and pass the new one to the build with RUN --mount=type=secret")
 	case "labels":
 		return paste("docker build --label NAME=VALUE .")
 	case "ports":

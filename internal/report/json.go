@@ -46,8 +46,8 @@ func WriteJSON(w io.Writer, v any) error {
 	return err
 }
 
-// EscapeJSON returns JSON in which unprintable characters and CI command marks are \u escapes. They
-// occur only inside strings, so the value stays the same. The encoder escapes only ASCII control
+// EscapeJSON writes unprintable characters and CI command marks as \u escapes. They occur only
+// inside strings, so the value stays the same. The encoder escapes only ASCII control
 // characters, but U+009B starts a terminal sequence just as ESC does.
 func EscapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(data)/64)
