@@ -89,7 +89,7 @@ func (e *evaluation) evaluateExceptions() {
 		case !used.Begins.IsZero():
 			e.changes(used.Begins)
 			effect, v.Rule = Block, "exceptions.maxLifetime"
-			v.Message = fmt.Sprintf("the exception for %s expires on %s, more than %s from now: it does not apply",
+			v.Message = fmt.Sprintf("the exception for %s expires on %s, more than %s ahead of now: it does not apply",
 				x.Subject(), wording.Time(x.Expires), wording.Duration(e.policy.ExceptionsMaxLifetime))
 		case used.Lapsed:
 			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.Subject(), wording.Time(x.Expires))

@@ -76,7 +76,7 @@ func (p *Policy) Validate(now time.Time) error {
 	for _, list := range p.exceptionLists() {
 		for i := range list {
 			if e := &list[i]; p.tooLong(e, now) {
-				d.problemAt(e.Position, "the exception for %s expires on %s, more than %s from now",
+				d.problemAt(e.Position, "the exception for %s expires on %s, more than %s ahead of now",
 					e.Subject(), wording.Time(e.Expires), wording.Duration(p.ExceptionsMaxLifetime))
 			}
 		}

@@ -153,7 +153,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	passed(t, p.Evaluate(in, now))
 
 	p.Exceptions[0].Expires = now.Add(limit + time.Second)
-	want := `p.yaml:7:3: the exception for "CVE-1" expires on 2026-09-13T12:00:01Z, more than 90d from now`
+	want := `p.yaml:7:3: the exception for "CVE-1" expires on 2026-09-13T12:00:01Z, more than 90d ahead of now`
 	if diff := cmp.Diff([]string{want}, lines(t, p.Validate(now))); diff != "" {
 		t.Error(diff)
 	}

@@ -106,7 +106,7 @@ func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	case !now.Before(o.Expires):
 		return fmt.Errorf("the override expired on %s", wording.Time(o.Expires))
 	case o.Expires.After(latest):
-		return fmt.Errorf("the override expires on %s, more than %s from now", wording.Time(o.Expires), wording.Duration(r.MaxLifetime))
+		return fmt.Errorf("the override expires on %s, more than %s ahead of now", wording.Time(o.Expires), wording.Duration(r.MaxLifetime))
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
 		"last moment":      {change(func(o *Override) { o.Expires = now.Add(1) }), ""},
 		"ended":            {change(func(o *Override) { o.Expires = now }), "the override expired on 2026-06-15T12:00:00Z"},
 		"without end":      {change(func(o *Override) { o.Expires = time.Time{} }), "the override expired on 0001-01-01T00:00:00Z"},
-		"too long":         {change(func(o *Override) { o.Expires = now.Add(24*time.Hour + time.Second) }), "the override expires on 2026-06-16T12:00:01Z, more than 1d from now"},
+		"too long":         {change(func(o *Override) { o.Expires = now.Add(24*time.Hour + time.Second) }), "the override expires on 2026-06-16T12:00:01Z, more than 1d ahead of now"},
 		"no reason":        {change(func(o *Override) { o.Reason = " \n" }), "the override has no reason"},
 		"no approver":      {change(func(o *Override) { o.Approver = "" }), "the override has no approver"},
 		"another approver": {change(func(o *Override) { o.Approver = "oncall@example.com.evil" }), `"oncall@example.com.evil" may not approve an override: no pattern in the policy's section at p.yaml:4:1 matches`},

@@ -110,7 +110,7 @@ func TestSetValidate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const text = `.yaml:4:38: the exception for "CVE-1" expires on 2026-06-20T00:00:00Z, more than 1d from now`
+	const text = `.yaml:4:38: the exception for "CVE-1" expires on 2026-06-20T00:00:00Z, more than 1d ahead of now`
 	if diff := cmp.Diff([]string{"a" + text, "b" + text}, lines(t, Set{b, a}.Validate(now))); diff != "" {
 		t.Error(diff)
 	}
