@@ -170,8 +170,8 @@ func (r rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
 
 func (r rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 
-// age blocks if a date of the database is unknown, in the future or too old. It also records the
-// instants at which the result changes.
+// age blocks if a date of the database is unknown, in the future or too old. It also records when
+// the result will change.
 func (e *evaluation) age(what, happened string, at time.Time) {
 	limit := cmp.Or(e.policy.Database.MaxAge, DefaultMaxAge)
 	trusted, stale := at.Add(-clock.Skew), at.Add(limit)

@@ -66,8 +66,8 @@ func combined(files []File) string {
 
 // Validate reports errors in a policy that depend on the time now: exceptions that expire later
 // than maxLifetime allows. The error is a *ParseError. Evaluate ignores such an exception and
-// denies the image because of it. This is the one case in which removing an exception can turn a
-// denial into a pass.
+// denies the image because of it. So removing the exception can turn a denial into a pass, in this
+// case only.
 func (p *Policy) Validate(now time.Time) error {
 	if p == nil {
 		return errors.New("no policy: no image can pass")

@@ -43,7 +43,7 @@ exceptions:
     expires: "2026-12-31T12:00:00+02:00"
 `
 
-// minimal is a valid policy to which tests append sections.
+// minimal is a valid policy. Tests append sections to it.
 const minimal = "version: 1\nrules:\n  - name: all\n"
 
 func at(line, column int) Position { return Position{File: "p.yaml", Line: line, Column: column} }

@@ -19,7 +19,7 @@ import (
 // scope sets replace the keys of the policy. Exceptions are added, and apply to these images only.
 type Scope struct {
 	Position Position `json:"position"`
-	// Match lists patterns for the repository, of which one must match. A single pattern can be
+	// Match lists patterns for the repository. At least one must match. A single pattern can be
 	// written without a list. "*" matches any characters. Names are compared in canonical form. The
 	// host is in lower case and without the ports 80 and 443. Every name of Docker Hub is
 	// docker.io, and every loopback address is localhost. As in a reference, a pattern without a

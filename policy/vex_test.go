@@ -17,7 +17,7 @@ var (
 	platformDigest = cleanInput().Platforms[0].Digest
 )
 
-// lodash returns the finding to which the statements of these tests apply.
+// lodash returns the finding that the statements of these tests name.
 func lodash() evidence.Finding {
 	f := finding("GHSA-1", evidence.SeverityHigh)
 	f.Aliases = []string{"CVE-1"}

@@ -93,7 +93,7 @@ type Distribution struct {
 	Version string `json:"version,omitempty"`
 	// Name is PRETTY_NAME of os-release, for display.
 	Name string `json:"name,omitempty"`
-	// EndOfLife is the day from which the vendor publishes no more advisories. It is zero if the
+	// EndOfLife is the first day when the vendor publishes no more advisories. It is zero if the
 	// database does not state it.
 	EndOfLife time.Time `json:"endOfLife,omitzero"`
 }

@@ -117,7 +117,7 @@ images:
 	if diff := cmp.Diff(want, Entries(s, in, d, "high", now)); diff != "" {
 		t.Errorf("by its rule: %s", diff)
 	}
-	// The name of a rule selects only findings for which the rule decides.
+	// The name of a rule selects a finding only if the rule decides about it.
 	for _, none := range []string{"CVE-3", "rest", "HIGH"} {
 		if got := Entries(s, in, d, none, now); got != nil {
 			t.Errorf("%s: %+v", none, got)

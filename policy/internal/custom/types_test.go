@@ -22,8 +22,8 @@ var leftOut = map[string][]string{
 }
 
 // TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the keys of its JSON form.
-// If every value is set, all fields must be keys. For the zero value, the fields for which has() is
-// true must be the keys.
+// If every value is set, all fields must be keys. For the zero value, has() must be true for
+// exactly the keys.
 func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	l, err := newLanguage()
 	if err != nil {

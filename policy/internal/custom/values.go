@@ -25,7 +25,7 @@ type object struct {
 	as *assumed
 }
 
-// assumed holds the severity at which a finding is evaluated, and whether the finding's KEV entry
+// assumed holds the assumed severity of the evaluated finding, and whether the finding's KEV entry
 // is hidden. read records that an expression has read the severity.
 type assumed struct {
 	severity    evidence.Severity

@@ -170,8 +170,8 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// parserTexts lists the errors of yaml.v3's parser. Their line numbers count from 0, and those of
-// its scanner's errors count from 1. An error on the first line has no line number (see the
+// parserTexts lists the errors of yaml.v3's parser. Their line numbers count from 0. Line numbers
+// in errors of its scanner count from 1. An error on the first line has no line number (see the
 // function fail in yaml.v3's decode.go).
 var parserTexts = []string{
 	"did not find expected <document start>",
