@@ -63,6 +63,22 @@ test-consumers: ## build third-party verifiers and signing services, and verify 
 	cd integration/sigstore && $(GO) test -c -o $(BIN)/consumers/sigstore.test .
 	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -timeout 30m -run 'TestConsumers|TestKeyOfAVault' -v ./integration
 
+integration/html/node_modules: integration/html/package-lock.json
+	cd integration/html && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.PHONY: test-html
+test-html: integration/html/node_modules ## use the HTML report in Chromium, also with the keyboard alone, without scripts and with axe
+	cd integration/html && GO=$(GO) node --test --test-reporter=spec page.test.mjs
+
+.PHONY: bench-html
+bench-html: integration/html/node_modules ## measure the HTML report with 20,000 findings in Chromium
+	cd integration/html && GO=$(GO) node bench.mjs
+
+.PHONY: images
+images: integration/html/node_modules ## make the pictures of the HTML report in docs/images again; needs fonts-inter, fonts-jetbrains-mono and pngquant
+	cd integration/html && GO=$(GO) node images.mjs ../../docs/images
+
 .PHONY: test-parity
 test-parity: ## compare packages and findings of a Debian root file system with the results of syft and grype
 	./integration/parity.sh $(BIN)

@@ -55,7 +55,7 @@ func TestCredentials(t *testing.T) {
 			write(t, filepath.Join(dir, "policy.yaml"), []byte("version: 1\nrules:\n  - name: no critical\n    severity: critical\n"))
 			t.Setenv("DOCKER_CONFIG", dir)
 			out, stderr := imagegateRun(t, dir, cache, c.want, "check", r.Ref("team/app:1"), "--policy", filepath.Join(dir, "policy.yaml"))
-			if c.want == 4 && (!strings.Contains(stderr, "staging registry") || !strings.Contains(stderr, "hint: log in")) {
+			if c.want == 4 && (!strings.Contains(stderr, "staging registry") || !strings.Contains(stderr, "log in with \"docker login")) {
 				t.Errorf("it says %s", stderr)
 			}
 			for _, secret := range []string{"s3cret-word", "wr0ng-word", wrong} {

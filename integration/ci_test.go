@@ -481,7 +481,7 @@ func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 		"no key":            {map[string]string{"key": ""}, 3, "no key"},
 		"no password":       {map[string]string{"key-password": ""}, 6, "hint: set COSIGN_PASSWORD"},
 		"another password":  {map[string]string{"key-password": "wrong"}, 6, "loading key"},
-		"no such format":    {map[string]string{"output": "text\nyaml"}, 3, "the format must be text or json"},
+		"no such format":    {map[string]string{"output": "text\nyaml"}, 3, "the format must be text, json, sarif"},
 		"no such image":     {map[string]string{"image": r.image + ":none"}, 4, "staging registry"},
 		"no approved there": {map[string]string{"approved": "127.0.0.1:1/app:1"}, 4, "approved registry"},
 	} {

@@ -53,7 +53,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// world is the environment of one script: its staging and approved registries.
+// world is the environment of one script: registries of its own. Another one, $LOCKED, accepts only
+// the user "robot" with the password "right".
 type world struct {
 	registries map[string]*lab.Registry
 }
@@ -91,6 +92,12 @@ func TestScripts(t *testing.T) {
 				w.registries[side] = r
 				env.Setenv(strings.ToUpper(side), r.Host())
 			}
+			locked, err := lab.StartRegistry(lab.Options{User: "robot", Password: "right"})
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { locked.Close() })
+			env.Setenv("LOCKED", locked.Host())
 			env.Values["world"] = w
 			temp := filepath.Join(env.WorkDir, "temp")
 			if err := os.Mkdir(temp, 0o700); err != nil {

@@ -345,7 +345,7 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-	if code := exitCode(t, cmd.Wait()); code != 130 || !strings.Contains(stderr.String(), "imagegate: interrupted\n") {
+	if code := exitCode(t, cmd.Wait()); code != 130 || !strings.Contains(stderr.String(), "imagegate: interrupted; run it again\n") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -23,6 +24,10 @@ const (
 	maxScopes     = 1000 // each scope is compiled to a policy
 	maxCVSS       = indexed.MaxCVSS
 )
+
+// ParseDuration reads a duration in the syntax of policies, which extends time.ParseDuration with
+// optional weeks and days before it, as in "1w2d12h". The duration must be more than zero.
+func ParseDuration(s string) (time.Duration, error) { return strict.ParseDuration(s) }
 
 // Parse reads the policy in data. file is the name for positions; the file is not opened. The
 // format is strict: one YAML document in UTF-8 of at most 1 MiB, without unknown or repeated keys,

@@ -177,10 +177,10 @@ func TestNoBaselineWithoutAValidImage(t *testing.T) {
 	w.put(w.having("linux/amd64", oldSSL), good)
 	for want, tags := range map[string][]name.Tag{
 		w.tag("app:stable").String() + " does not exist yet": {w.tag("app:stable")},
-		"the image has no signature":                         {unsigned},
+		"the image is not signed":                            {unsigned},
 		"is not a trusted key":                               {foreign},
 		"does not exist yet":                                 {good, w.tag("app:stable")},
-		"has no signature":                                   {good, unsigned},
+		"is not signed":                                      {good, unsigned},
 		"no trusted signer signed this image":                {foreign, good},
 	} {
 		if b, missing := w.baseline(tags...); b != nil || !strings.Contains(missing, want) {

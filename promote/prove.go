@@ -122,11 +122,11 @@ func (pr *proof) checkSignatures(signatures []trust.Signature, t Trust) error {
 		pr.signedBy = by.String()
 	}
 	if pr.signedBy == "" {
-		reason := "the image has no signature"
-		if n := len(signatures); n > 0 {
+		n, reason := len(signatures), "the image is not signed"
+		if n > 0 {
 			reason = fmt.Sprintf("no trusted signer signed this image (signatures: %d)%s", n, because(reasons))
 		}
-		return &VerifyError{Ref: pr.ref.String(), OtherRepository: other != nil, Reason: reason}
+		return &VerifyError{Ref: pr.ref.String(), Unsigned: n == 0, OtherRepository: other != nil, Reason: reason}
 	}
 	return nil
 }

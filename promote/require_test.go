@@ -119,7 +119,7 @@ func TestSignatureAloneIsNotAPass(t *testing.T) {
 		}
 		want := w.trusting(w.signer.PublicKey())
 		_, err = v.VerifySignature(t.Context(), ref, want)
-		w.unproven("unsigned", err, "the image has no signature")
+		w.unproven("unsigned", err, "the image is not signed")
 		signatures, err := trust.SignImage(t.Context(), w.signer, f, repo, digest)
 		if err != nil {
 			t.Fatal(err)

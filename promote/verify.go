@@ -68,6 +68,8 @@ type VerifyError struct {
 	// Overridden is true if the only problem is that overrides are not accepted: the image was
 	// denied and has a valid override.
 	Overridden bool
+	// Unsigned is true if the image has no signature at all.
+	Unsigned bool
 	// OtherRepository is true if a trusted signer signed the digest for another repository.
 	OtherRepository bool
 	// Overtaken is true if the decision is stored, but another writer has removed it from the

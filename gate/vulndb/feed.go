@@ -77,6 +77,11 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	if err != nil {
 		return nil, err
 	}
+	return parseLatest(data)
+}
+
+// parseLatest checks latest.json, which may be cut off after maxLatest bytes.
+func parseLatest(data []byte) (*distribution.LatestDocument, error) {
 	if len(data) > maxLatest {
 		return nil, fmt.Errorf("latest.json is longer than %d bytes", maxLatest)
 	}

@@ -15,7 +15,9 @@ import (
 type ImportOptions struct {
 	// Dir is the directory of the databases. Import creates it if it does not exist.
 	Dir string
-	// File is a database archive (.tar.zst, .tar.gz or .tar.xz) or a bare database file.
+	// File is a database archive (.tar.zst, .tar.gz or .tar.xz), a bare database file, or the folder
+	// of a mirror, as Build writes it. Of a mirror, Import takes the newest archive and verifies the
+	// checksum that the mirror states.
 	File string
 	// Checksum is the expected checksum of the file, "sha256:<hex>". Default: no check.
 	Checksum string
@@ -48,7 +50,13 @@ func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err e
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 
-	stat, err := os.Stat(opts.File)
+	file, published := opts.File, ""
+	stat, err := os.Stat(file)
+	if err == nil && stat.IsDir() {
+		if file, published, err = newestIn(file); err == nil {
+			stat, err = os.Stat(file)
+		}
+	}
 	if err != nil {
 		return evidence.Database{}, err
 	}
@@ -57,12 +65,12 @@ func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err e
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
 		return evidence.Database{}, errors.New("the file is not a regular file or is too large")
 	}
-	archive, err := fullHash(ctx, opts.File)
+	archive, err := fullHash(ctx, file)
 	if err != nil {
 		return evidence.Database{}, err
 	}
 	from := origin{
-		source:  filepath.Base(opts.File),
+		source:  filepath.Base(file),
 		archive: "sha256:" + archive.sha256,
 		checked: opts.Checksum != "",
 		now:     opts.Now(),
@@ -70,13 +78,16 @@ func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err e
 	if from.checked && from.archive != opts.Checksum {
 		return evidence.Database{}, fmt.Errorf("the file has checksum %s, not %s", from.archive, opts.Checksum)
 	}
+	if published != "" && from.archive != published {
+		return evidence.Database{}, fmt.Errorf("the checksum of %s is %s, but the mirror states %s", file, from.archive, published)
+	}
 	// With a pinned checksum, always install the file. Only the record in Dir states that the
 	// current database came from this file, and a user who pins a checksum does not trust the
 	// record.
 	if have := w.installed(ctx); have != nil && have.record.Archive == from.archive && !from.checked {
 		return have.info, nil
 	}
-	return w.installArchive(ctx, opts.File, limits, from, func(evidence.Database) error { return nil })
+	return w.installArchive(ctx, file, limits, from, func(evidence.Database) error { return nil })
 }
 
 // installArchive extracts an archive and installs its database.

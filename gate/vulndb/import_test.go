@@ -211,6 +211,49 @@ func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 	wantError(t, err, "want sha256:")
 }
 
+// TestImportTakesTheNewestArchiveOfAMirror checks that Import accepts the folder that Build wrote,
+// and refuses one whose archive differs from its latest.json.
+func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
+	m := mirror(t, records, built)
+	folder := filepath.Dir(filepath.Dir(m.Latest))
+	opts := ImportOptions{Dir: t.TempDir(), File: folder, Now: time.Now}
+	info, err := Import(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Source != filepath.Base(m.Archive) {
+		t.Errorf("source %q", info.Source)
+	}
+	latest, err := os.ReadFile(m.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{
+		"":  "without v6/latest.json",
+		"{": "reading latest.json",
+		strings.Replace(string(latest), filepath.Base(m.Archive), "../"+filepath.Base(m.Archive), 1): "not a file below it",
+		strings.Replace(string(latest), m.Checksum, "sha256:"+strings.Repeat("0", 64), 1):            "but the mirror states",
+		strings.Replace(string(latest), filepath.Base(m.Archive), "none.tar.zst", 1):                 "no such file",
+	} {
+		if err := os.Remove(m.Latest); err != nil {
+			t.Fatal(err)
+		}
+		if content != "" {
+			if err := os.WriteFile(m.Latest, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Import(t.Context(), opts); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		if content == "" {
+			if err := os.WriteFile(m.Latest, latest, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestImportMayGoBack checks that an import accepts an older database, because importing is an
 // explicit choice.
 func TestImportMayGoBack(t *testing.T) {

@@ -124,8 +124,32 @@ func compressor(w io.Writer, ext string) (io.WriteCloser, error) {
 	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
 }
 
-// mkdirAll creates a folder and its missing parents. undo removes the folders that mkdirAll
-// created.
+// newestIn returns the newest archive in a mirror that publish wrote, and its checksum.
+func newestIn(dir string) (file, checksum string, err error) {
+	sub := filepath.Join(dir, fmt.Sprintf("v%d", v6.ModelVersion))
+	f, err := os.Open(filepath.Join(sub, distribution.LatestFileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", fmt.Errorf("it is a folder without v%d/%s: name an archive, or a folder that \"db build --to\" wrote", v6.ModelVersion, distribution.LatestFileName)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxLatest+1))
+	if err != nil {
+		return "", "", err
+	}
+	latest, err := parseLatest(data)
+	switch {
+	case err != nil:
+		return "", "", err
+	case !filepath.IsLocal(latest.Path):
+		return "", "", fmt.Errorf("%s names an archive %q, which is not a file below it", distribution.LatestFileName, latest.Path)
+	}
+	return filepath.Join(sub, latest.Path), latest.Checksum, nil
+}
+
+// mkdirAll creates a folder. undo removes the folders that it created.
 func mkdirAll(dir string) (undo func() error, err error) {
 	var made []string
 	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {

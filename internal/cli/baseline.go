@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -17,9 +19,9 @@ func baselineFlag(c *cli.Context) (*run.Baseline, error) {
 	if approved == "" {
 		return nil, nil
 	}
-	ref, err := parseApproved(approved, name.ParseReference)
+	ref, err := reference.Approved(approved)
 	if err != nil {
-		return nil, usagef("invalid --baseline %q: must be registry/repository with a tag or digest: %v", approved, err)
+		return nil, exit.Usage(fmt.Errorf("--baseline %w", err))
 	}
 	out := &run.Baseline{Ref: ref}
 	if out.Trust.Trust, err = trusted(c); err != nil {

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate/cache"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/observe"
 )
 
@@ -106,21 +106,7 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 func cacheMax(c *cli.Context) (int64, error) {
 	n, err := humanize.ParseBytes(c.String("cache-max"))
 	if err != nil || n > math.MaxInt64 {
-		return 0, usagef("invalid --cache-max %q: must be a size such as 500MB", c.String("cache-max"))
+		return 0, exit.Usagef("invalid --cache-max %q: must be a size such as 500MB", c.String("cache-max"))
 	}
 	return int64(n), nil
-}
-
-// buildID identifies this build by the size and time of the running executable, because two builds
-// can have the same version or none. If these are unknown, the result is unique.
-func buildID() string {
-	path, err := os.Executable()
-	if err != nil {
-		return time.Now().String()
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return time.Now().String()
-	}
-	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
 }

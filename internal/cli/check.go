@@ -5,7 +5,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 )
 
@@ -19,10 +21,10 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     an OCI layout in a tar file\n" +
 			"  docker-archive:FILE[:REF]  the output of \"docker save\"\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
+		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the approved image at `APPROVED`, if the policy has a baseline"},
 			keyFlag("verify the baseline with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31, to see what will block by then"}}, identityFlags...),
+			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31 or 30d, to see what will block by then"}}, identityFlags...),
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
 }
@@ -32,9 +34,9 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	src, err := gate.ParseSource(args[0])
+	src, err := reference.Source(args[0])
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	out, err := newOutput(c, s, "check", src)
 	if err != nil {
@@ -51,7 +53,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	defer func() { err = run.JoinCleanup(err, done()) }()
 	passed, err := job.Run(c.Context, src, &out.report)
 	if err == nil && !passed {
-		return errDenied
+		return exit.ErrDenied
 	}
 	return err
 }
@@ -63,7 +65,7 @@ func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err
 		return nil, nil, err
 	}
 	if job.Evidence, err = newEvidence(c, out); err != nil {
-		return nil, nil, err
+		return nil, nil, withDatabase(c, exit.Inputs{err})
 	}
 	db, err := openDatabase(c)
 	if err != nil {
@@ -84,12 +86,12 @@ func laterTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	t, err := instant(s)
+	t, err := flags.Instant(s, now)
 	switch {
 	case err != nil:
-		return time.Time{}, usagef("invalid --at %q: %v", s, err)
+		return time.Time{}, exit.Usagef("invalid --at %q: %v", s, err)
 	case !t.After(now):
-		return time.Time{}, usagef("--at %q is in the past: for the current result, omit --at", s)
+		return time.Time{}, exit.Usagef("--at %q is in the past: for the current result, omit --at", s)
 	}
 	return t, nil
 }

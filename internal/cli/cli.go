@@ -9,16 +9,19 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/internal/suggest"
+	"github.com/imagegate/imagegate/internal/buildinfo"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/help"
 	"github.com/imagegate/imagegate/internal/supervise"
 )
 
@@ -37,18 +40,28 @@ func Run(ctx context.Context, args []string, s Streams) (code int) {
 	// Go exits with code 2 after a panic, which is the code for a denied image.
 	defer func() {
 		if p := recover(); p != nil {
-			code = finish(ctx, s.Err, fault(p))
+			code = exit.Finish(ctx, s.Err, exit.Panic(p))
 		}
 	}()
 	if err := tidyVariables(); err != nil {
-		return finish(ctx, s.Err, err)
+		return exit.Finish(ctx, s.Err, err)
 	}
 	app := newApp(s)
-	if err := refuseSecrets(app, args); err != nil {
-		return finish(ctx, s.Err, err)
+	if len(args) > 1 && args[1] == help.CompleteCommand {
+		return exit.Finish(ctx, s.Err, completer(app).Complete(s.Out, args[2:]))
 	}
-	err := app.RunContext(ctx, intersperse(app, args))
-	return finish(ctx, s.Err, err)
+	if path, asked := help.Asked(app, args); asked {
+		return exit.Finish(ctx, s.Err, showHelp(app, path, false))
+	}
+	if err := refuseSecrets(app, args); err != nil {
+		return exit.Finish(ctx, s.Err, err)
+	}
+	warnOfVariables(app, s.Err)
+	arranged, err := flags.Arrange(app, args)
+	if err != nil {
+		return exit.Finish(ctx, s.Err, exit.Usage(err))
+	}
+	return exit.Finish(ctx, s.Err, loginsOf(app).Explain(app.RunContext(ctx, arranged)))
 }
 
 // variablePrefix is the prefix of all environment variables of imagegate.
@@ -80,24 +93,24 @@ func tidyVariables() error {
 
 func newApp(s Streams) *cli.App {
 	app := &cli.App{
-		Name:      "imagegate",
-		Usage:     "promote container images only if they pass a policy",
-		UsageText: "imagegate COMMAND [flags] [arguments]",
-		Version:   tool().Version,
+		Name:    "imagegate",
+		Usage:   "promote container images only if they pass a policy",
+		Version: tool().Version,
 		Description: "Takes an image from a staging registry, generates its SBOM, matches it against a\n" +
 			"vulnerability database and evaluates a policy. Only on a pass it signs the image, attests\n" +
-			"the evidence and copies the image to the approved registry, and writes the tag last.\n\n" + exitCodesHelp,
+			"the evidence and copies the image to the approved registry, and writes the tag last.",
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
-		HideHelpCommand: true,
-		// A variable for a repeatable flag has one value per line. A comma does not separate
-		// values, because a file name can contain one.
+		Metadata: map[string]any{loginsKey: &exit.Logins{}},
+		HideHelp: true, // see help.Asked
+		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
 		// The function classify alone determines the exit code, not the ExitCode method of an
 		// error.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
-		Commands:       []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s)},
+		Commands: []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s),
+			completionCommand(s), manCommand(s), helpCommand(), versionCommand(s)},
 	}
 	prepare(app.Commands)
 	return app
@@ -107,154 +120,56 @@ func newApp(s Streams) *cli.App {
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true
-		c.Description = strings.TrimSpace(c.Description + "\n\n" + exitCodesHelp)
+		c.HideHelp = true
 		if c.Action == nil {
 			c.Action = noSuchCommand
+		} else if !slices.Contains(c.Flags, cli.Flag(quietFlag)) {
+			c.Flags = append(c.Flags, quietFlag)
 		}
 		prepare(c.Subcommands)
 	}
 }
 
-// onUsageError returns a usage error. For an unknown flag, it suggests a similar flag.
+// onUsageError explains an error of the flag parser.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	_, unknown, ok := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !ok {
-		return usageError{err}
+		return exit.Usage(err)
 	}
-	flags := c.App.Flags
+	known := c.App.Flags
 	if c.Command != nil {
-		flags = c.Command.Flags
+		known = c.Command.Flags
 	}
-	var names []string
-	for _, f := range flags {
-		names = append(names, f.Names()...)
-	}
-	unknown = strings.TrimLeft(unknown, "-")
-	return usagef("unknown flag --%s%s", unknown, didYouMean("--", suggest.Nearest(unknown, names)))
-}
-
-// didYouMean returns the end of an error about an unknown name: a suggestion, or "" if near is
-// empty.
-func didYouMean(prefix, near string) string {
-	if near == "" {
-		return ""
-	}
-	return fmt.Sprintf(": did you mean %s%s?", prefix, near)
+	return exit.Usage(flags.Unknown(known, unknown, help.OtherFlags))
 }
 
 // noSuchCommand is the action of a command group without a subcommand. It prints the group's help
 // and returns a usage error.
 func noSuchCommand(c *cli.Context) error {
-	name, known := c.Args().First(), c.App.Commands
+	app := c.App
+	var path []*cli.Command
+	known, parent := app.Commands, app.Name
 	if c.Command != nil && len(c.Command.Subcommands) > 0 {
-		known = c.Command.Subcommands
+		path, known, parent = []*cli.Command{c.Command}, c.Command.Subcommands, c.Command.HelpName
 	}
-	switch name {
+	switch name := c.Args().First(); name {
 	case "":
+		if err := showHelp(app, path, false); err != nil {
+			return err
+		}
+		return exit.Usage(errors.New("no command given"))
 	case "help":
-		return cli.ShowSubcommandHelp(c)
-	case "version":
-		cli.ShowVersion(c)
-		return nil
+		return showHelp(app, path, true)
 	default:
-		var names []string
-		for _, k := range known {
-			names = append(names, k.Names()...)
-		}
-		if near := suggest.Nearest(name, names); near != "" {
-			return usagef("unknown command %q%s", name, didYouMean("", near))
-		}
-		return usagef("unknown command %q: see %q", name, c.App.Name+" --help")
+		return exit.Usage(flags.UnknownCommand(parent, known, app.Commands, name, help.OtherCommands))
 	}
-	if err := cli.ShowSubcommandHelp(c); err != nil {
-		return err
-	}
-	return usageError{errors.New("no command given")}
 }
 
-// tool describes this build in statements and reports. It reads the versions of the linked
-// components from the binary itself.
+// tool describes this build in statements and reports.
 func tool() gate.Tool {
-	t := gate.Tool{Name: "imagegate", Version: "devel", URI: "https://github.com/imagegate/imagegate", Components: map[string]string{}}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return t
-	}
-	if info.Main.Path != "" {
-		t.URI = "https://" + info.Main.Path
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		t.Version = v
-	}
-	for _, dep := range info.Deps {
-		switch dep.Path {
-		case "github.com/anchore/syft":
-			t.Components["syft"] = dep.Version
-		case "github.com/anchore/grype":
-			t.Components["grype"] = dep.Version
-		case "github.com/sigstore/cosign/v2":
-			t.Components["cosign"] = dep.Version
-		}
-	}
-	t.Build = buildID()
-	return t
-}
-
-// intersperse moves flags before arguments, because the flag parser stops at the first argument. So
-// users can give flags and arguments in any order.
-func intersperse(app *cli.App, args []string) []string {
-	commands, flags := app.Commands, app.Flags
-	at := 1
-	for ; at < len(args); at++ {
-		c := find(commands, args[at])
-		if c == nil {
-			break
-		}
-		commands, flags = c.Subcommands, c.Flags
-	}
-	if at > len(args) {
-		return args
-	}
-	takesValue := map[string]bool{}
-	for _, f := range flags {
-		_, isBool := f.(*cli.BoolFlag)
-		for _, name := range f.Names() {
-			takesValue[name] = !isBool
-		}
-	}
-	var first, rest []string
-	for i := at; i < len(args); i++ {
-		a := args[i]
-		switch {
-		case a == "--":
-			rest = append(rest, args[i+1:]...)
-			i = len(args)
-		case len(a) > 1 && a[0] == '-':
-			first = append(first, a)
-			name := strings.TrimLeft(a, "-")
-			if takesValue[name] && i+1 < len(args) {
-				i++
-				first = append(first, args[i])
-			}
-		default:
-			rest = append(rest, a)
-		}
-	}
-	out := append(append([]string{}, args[:at]...), first...)
-	if len(rest) > 0 && at > 1 {
-		out = append(out, "--")
-	}
-	return append(out, rest...)
-}
-
-func find(commands []*cli.Command, name string) *cli.Command {
-	for _, c := range commands {
-		if c.HasName(name) {
-			return c
-		}
-	}
-	return nil
+	info := buildinfo.Read()
+	path, _ := os.Executable() // without a path, the ID is unique
+	return gate.Tool{Name: "imagegate", Version: info.Version, URI: info.URI, Components: info.Components, Build: buildinfo.ID(path, time.Now())}
 }
 
 // arguments returns the positional arguments. Fewer than least or more than most arguments are a
@@ -262,14 +177,12 @@ func find(commands []*cli.Command, name string) *cli.Command {
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {
-		return nil, usagef("%s: want %s, got %d arguments", c.Command.FullName(), names, len(args))
+		return nil, exit.Usage(&countError{c.Command, names, args})
 	}
 	for i, a := range args {
-		if strings.TrimSpace(a) == "" { // the argument may come from a shell variable that is not set
-			return nil, usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
+		if strings.TrimSpace(a) == "" { // a variable that is not set
+			return nil, exit.Usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
 		}
 	}
 	return args, nil
 }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 )
@@ -21,8 +22,7 @@ func convertCommand(s Streams) *cli.Command {
 		Usage:     "write a JSON report in other formats",
 		ArgsUsage: "REPORT.json",
 		Description: "The result is the same as if the run itself had written the formats. The exit code is 0\n" +
-			"whether or not the image passed.\n\n" +
-			"   imagegate report convert report.json --output sarif=report.sarif --output junit=report.xml",
+			"whether or not the image passed.",
 		Flags:  []cli.Flag{convertFlag},
 		Action: func(c *cli.Context) error { return runReportConvert(c, s) },
 	}
@@ -51,7 +51,7 @@ func runReportConvert(c *cli.Context, s Streams) error {
 	for _, flag := range c.StringSlice("output") {
 		name, _, _ := strings.Cut(flag, "=")
 		if f, ok := formats.ByName(name); ok && f.Document != nil {
-			return usagef("--output %s: a report has no SBOM: check the image with --output %s=FILE", name, name)
+			return exit.Usagef("--output %s: a report has no SBOM: check the image with --output %s=FILE", name, name)
 		}
 	}
 	targets, err := parseTargets(c.StringSlice("output"), formats.ReportNames())
@@ -79,7 +79,7 @@ func runReportConvert(c *cli.Context, s Streams) error {
 func convert(s Streams, t target, r report.Report) error {
 	format, _ := formats.ByName(t.format)
 	if err := format.Check(r); err != nil {
-		return usageError{errors.Join(fmt.Errorf("the %s report is not written: %w", t.format, err), t.remove())}
+		return exit.Usage(errors.Join(fmt.Errorf("the %s report is not written: %w", t.format, err), t.remove()))
 	}
 	var out bytes.Buffer
 	if err := format.Write(&out, r, formats.Options{}); err != nil {

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -37,11 +38,11 @@ func TestConvertWritesEachFormat(t *testing.T) {
 		}
 		var stderr bytes.Buffer
 		code := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: io.Discard, Err: &stderr})
-		want := exitOK
+		want := exit.OK
 		if r.Decision == nil {
-			want = exitUsage
+			want = exit.UsageCode
 		}
-		if code != want || want == exitUsage && !strings.Contains(stderr.String(), "the sarif report is not written: the run made no decision") {
+		if code != want || want == exit.UsageCode && !strings.Contains(stderr.String(), "the sarif report is not written: the run made no decision") {
 			t.Errorf("%s: exit code %d: %s", file, code, &stderr)
 		}
 		o := &output{report: r, targets: targets, streams: Streams{Out: io.Discard, Err: io.Discard}}
@@ -68,7 +69,7 @@ func TestConvertRemovesAnEarlierFile(t *testing.T) {
 	}
 	code := Run(t.Context(), []string{"imagegate", "report", "convert", "../report/testdata/undecided.json", "-o", "sarif=" + stale, "-o", "junit=" + other},
 		Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
-	if _, err := os.Stat(stale); !os.IsNotExist(err) || code != exitUsage {
+	if _, err := os.Stat(stale); !os.IsNotExist(err) || code != exit.UsageCode {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	if _, err := os.Stat(other); err != nil {

@@ -5,35 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"runtime/debug"
 	"strings"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/layers"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// maxTraceLines is the number of stack trace lines that are printed after a crash.
-const maxTraceLines = 20
-
-// faultError is a fault in imagegate or in a library: a panic, or a child process that crashed. It
-// is never a verdict about the image.
-type faultError struct {
-	reason string
-	trace  string // printed after the error, shortened
-}
-
-func (e *faultError) Error() string { return "internal error in imagegate: " + e.reason }
-
-// fault turns a recovered panic into an error.
-func fault(p any) error {
-	return &faultError{reason: fmt.Sprint(p), trace: string(debug.Stack())}
-}
-
-// crashState is the state that a child sends to its parent. If the child crashes, the parent writes
-// the report from it.
+// crashState is sent by a child to its parent, which reports it if the child crashes.
 type crashState struct {
 	Report  report.Report
 	Targets []targetState
@@ -65,7 +47,7 @@ func (o *output) tellWritten() {
 // code is never the code of a denial.
 func crashed(s Streams, r supervise.Result) int {
 	ctx := context.Background()
-	var err error = &faultError{reason: reasonOf(r), trace: r.Trace}
+	var err error = &exit.Fault{Reason: reasonOf(r), Trace: r.Trace}
 	if r.Interrupted {
 		stopped, cancel := context.WithCancel(ctx)
 		cancel()
@@ -81,13 +63,13 @@ func crashed(s Streams, r supervise.Result) int {
 		layers.Sweep(state.TempDir) // removes the child's folder, which is no longer locked
 	}
 	if len(state.Targets) == 0 {
-		return finish(ctx, s.Err, err)
+		return exit.Finish(ctx, s.Err, err)
 	}
-	o := &output{report: state.Report, streams: s, stop: func() {}}
+	o := &output{report: state.Report, streams: s, stop: func() {}, killed: true}
 	for _, t := range state.Targets {
 		o.targets = append(o.targets, target{t.Format, t.File})
 	}
-	return finish(ctx, s.Err, o.end(ctx, err))
+	return exit.Finish(ctx, s.Err, o.end(ctx, err))
 }
 
 // cataloger matches the name of the syft cataloger in a stack trace.
@@ -114,21 +96,7 @@ func reasonOf(r supervise.Result) string {
 	return reason
 }
 
-// traceLines returns the first lines of a stack trace, redacted and sanitized for printing.
-func traceLines(trace string) []string {
-	var out []string
-	for line := range strings.SplitSeq(strings.TrimSpace(trace), "\n") {
-		if len(out) == maxTraceLines {
-			return append(out, "...")
-		}
-		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, report.Sanitize(redact(line)))
-		}
-	}
-	return out
-}
-
-// watched is a progress display that also tells the parent process the current step.
+// watched also tells the parent which step has begun.
 type watched struct {
 	gate.Progress
 	child *supervise.Child

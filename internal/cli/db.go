@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -27,7 +29,7 @@ func dbCommand(s Streams) *cli.Command {
 			Name:        "update",
 			Usage:       "download the newest database",
 			Description: "Downloads the database from grype's public distribution or a mirror, verifies the checksum, and\nreplaces the current database in one step.",
-			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, quietFlag,
+			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
 				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download from the mirror at `URL`"},
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the archive with this `SHA256`, as sha256:<hex>"},
 				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},
@@ -39,9 +41,10 @@ func dbCommand(s Streams) *cli.Command {
 			Flags:  []cli.Flag{cacheFlag, sharedFlag},
 			Action: func(c *cli.Context) error { return runDBStatus(c, s) },
 		}, {
-			Name:      "import",
-			Usage:     "import a database from a file",
-			ArgsUsage: "FILE",
+			Name:        "import",
+			Usage:       "import a database from a file or a mirror",
+			ArgsUsage:   "FILE|DIR",
+			Description: "Imports the archive in FILE, or the newest archive of the mirror in DIR, which \"db build\" wrote.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag,
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only a file with this `SHA256`, as sha256:<hex>"}},
 			Action: func(c *cli.Context) error { return runDBImport(c, s) },
@@ -64,7 +67,7 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.Bool("offline") {
-		return usagef("db update needs the network: it cannot run with --offline")
+		return exit.Usagef("db update needs the network: it cannot run with --offline")
 	}
 	dir, err := databaseDir(c)
 	if err != nil {
@@ -83,19 +86,13 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 	})
 	stop()
 	if err != nil {
-		return &updateError{err}
+		return exit.Database(err)
 	}
 	if !result.Updated {
 		fmt.Fprintln(s.Out, "up to date")
 	}
 	return printDatabase(s.Out, result.Database)
 }
-
-// updateError is an error of a database update.
-type updateError struct{ err error }
-
-func (e *updateError) Error() string { return e.err.Error() }
-func (e *updateError) Unwrap() error { return e.err }
 
 func runDBStatus(c *cli.Context, s Streams) error {
 	if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
@@ -119,9 +116,12 @@ func runDBStatus(c *cli.Context, s Streams) error {
 }
 
 func runDBImport(c *cli.Context, s Streams) error {
-	args, err := arguments(c, 1, 1, "one FILE")
+	args, err := arguments(c, 1, 1, "one FILE or DIR")
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(args[0]); err != nil {
+		return exit.Usage(&exit.FileError{What: "database", Path: args[0], Err: err})
 	}
 	dir, err := databaseDir(c)
 	if err != nil {
@@ -129,7 +129,7 @@ func runDBImport(c *cli.Context, s Streams) error {
 	}
 	info, err := vulndb.Import(c.Context, vulndb.ImportOptions{Dir: dir, File: args[0], Checksum: c.String("checksum"), Now: time.Now})
 	if err != nil {
-		return err
+		return exit.Database(err)
 	}
 	return printDatabase(s.Out, info)
 }
@@ -144,7 +144,7 @@ func runDBBuild(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.String("to") == "" {
-		return usagef("no output path given: use --to PATH")
+		return exit.Usagef("no output path given: use --to PATH")
 	}
 	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: dir, Now: time.Now})
 	if err != nil {
@@ -153,6 +153,9 @@ func runDBBuild(c *cli.Context, s Streams) error {
 	fmt.Fprintf(s.Out, "%s\n%s\n", report.Sanitize(result.Archive), result.Checksum)
 	for _, name := range slices.Sorted(maps.Keys(result.Records)) {
 		fmt.Fprintf(s.Out, "  %s: %d records\n", report.Sanitize(name), result.Records[name])
+	}
+	if !c.Bool("quiet") {
+		fmt.Fprintf(s.Err, "import it with \"imagegate db import %s\"\n", report.Sanitize(c.String("to")))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -40,7 +41,7 @@ func policySigners(c *cli.Context, signers []policy.SignerRule) (trust.Trust, er
 	}
 	t, err := attestations.TrustIn(signers, root)
 	if err != nil {
-		return trust.Trust{}, usageError{err}
+		return trust.Trust{}, exit.Usage(err)
 	}
 	return t, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
@@ -52,7 +53,7 @@ func tempDir(c *cli.Context) (string, error) {
 		dir = os.TempDir()
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", usagef("--temp-dir %q is not a folder", dir)
+		return "", exit.Usagef("--temp-dir %q is not a folder", dir)
 	}
 	if c.Bool(sharedFlag.Name) {
 		return dir, nil
@@ -89,7 +90,7 @@ func cacheDir(c *cli.Context) (string, error) {
 	}
 	users, err := os.UserCacheDir()
 	if err != nil {
-		return "", usagef("cannot determine the default cache folder (%v): use --cache-dir DIR", err)
+		return "", exit.Usagef("cannot determine the default cache folder (%v): use --cache-dir DIR", err)
 	}
 	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
 }
@@ -153,7 +154,7 @@ const leastCacheKey = 32
 func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
-			return nil, usagef("the value of %s is too short: it must have %d characters or more", cacheKeyVariable, leastCacheKey)
+			return nil, exit.Usagef("the value of %s is too short: it must have %d characters or more", cacheKeyVariable, leastCacheKey)
 		}
 		sum := sha256.Sum256([]byte("imagegate cache key\n" + s))
 		return sum[:], nil

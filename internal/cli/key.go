@@ -7,6 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/password"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -47,16 +49,16 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	}
 	for _, path := range []string{prefix + ".key", prefix + ".pub"} {
 		if _, err := os.Lstat(path); err == nil {
-			return usagef("%q already exists and is not overwritten", path)
+			return exit.Usagef("%q already exists and is not overwritten", path)
 		}
 	}
-	password, err := newPassword(c.Context, s)
+	secret, err := password.New(c.Context, s.In, s.Err)
 	if err != nil {
-		return trustError{err}
+		return exit.Trust(err)
 	}
-	private, public, err := trust.GenerateKey(password)
+	private, public, err := trust.GenerateKey(secret)
 	if err != nil {
-		return trustError{fmt.Errorf("generating a key: %w", err)}
+		return exit.Trust(fmt.Errorf("generating a key: %w", err))
 	}
 	if err := disk.WriteNew(prefix+".key", 0o600, private); err != nil {
 		return err
@@ -64,7 +66,7 @@ func runKeyGenerate(c *cli.Context, s Streams) error {
 	if err := disk.WriteNew(prefix+".pub", 0o644, public); err != nil {
 		return errors.Join(err, os.Remove(prefix+".key"))
 	}
-	if len(password) == 0 {
+	if len(secret) == 0 {
 		fmt.Fprintf(s.Err, "imagegate: warning: %s is not protected by a password\n", report.Sanitize(prefix+".key"))
 	}
 	fmt.Fprintf(s.Out, "wrote %s and %s\n", report.Sanitize(prefix+".key"), report.Sanitize(prefix+".pub"))
@@ -82,7 +84,7 @@ func runKeyPublic(c *cli.Context, s Streams) error {
 	}
 	public, err := trust.EncodePublicKey(key.PublicKey())
 	if err != nil {
-		return trustError{fmt.Errorf("writing the public key of %q: %w", args[0], err)}
+		return exit.Trust(fmt.Errorf("writing the public key of %q: %w", args[0], err))
 	}
 	_, err = s.Out.Write(public)
 	return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -34,7 +35,7 @@ func TestPublicKeyOfAManagedKeyIsPrinted(t *testing.T) {
 	for token, want := range map[string]struct {
 		code int
 		out  string
-	}{"token": {exitOK, string(public)}, "another": {exitTrust, ""}} {
+	}{"token": {exit.OK, string(public)}, "another": {exit.TrustCode, ""}} {
 		t.Setenv("VAULT_TOKEN", token)
 		var out, errs bytes.Buffer
 		code := Run(t.Context(), []string{"imagegate", "key", "public", "hashivault://release"}, Streams{In: strings.NewReader(""), Out: &out, Err: &errs})

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -55,14 +55,12 @@ func verifyFlags(c *cli.Context) []string {
 	return flags
 }
 
-// textOptions returns the options of a text report on w: the lines are as wide as the terminal.
+// textOptions returns the options of a text report on w: the lines are as wide as the terminal, and
+// --color decides about colors.
 func (o *output) textOptions(w io.Writer) report.TextOptions {
 	options := o.text
-	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
-			options.Width = width
-		}
-	}
+	options.Width = observe.Width(w)
+	options.Color, _ = observe.UseColor(o.color, os.Getenv, observe.IsTerminal(w, os.Getenv)) // an invalid value was refused
 	return options
 }
 
@@ -82,10 +80,5 @@ func (o *output) lastLines() {
 // showsText reports whether a text report appears where standard error does.
 func (o *output) showsText() bool {
 	onOut := slices.ContainsFunc(o.targets, func(t target) bool { return t.format == "text" && t.file == "" })
-	return onOut && (isFileTerminal(o.streams.Out) || !isFileTerminal(o.streams.Err))
-}
-
-func isFileTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return onOut && (observe.Width(o.streams.Out) > 0 || observe.Width(o.streams.Err) == 0)
 }

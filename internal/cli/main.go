@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
 )
@@ -36,15 +38,15 @@ func Main(args []string, s Streams) int {
 	// In a process without a parent, a crash must end the process with a signal and not with an
 	// exit code. It must not write a core dump, because the memory may contain a key.
 	debug.SetTraceback("crash")
-	forbidDumps()
+	supervise.ForbidDumps()
 	child, err := connectToParent()
 	if err != nil {
-		return finish(context.Background(), s.Err, err)
+		return exit.Finish(context.Background(), s.Err, err)
 	}
 	if child == nil && isSupervised(args, os.Getpid()) {
 		return runChild(args, s)
 	}
-	TuneMemory()
+	supervise.TuneMemory(os.Getenv)
 	debug.SetMaxStack(maxStack)
 	if child == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -61,7 +63,7 @@ func Main(args []string, s Streams) int {
 	ctx, cancel := context.WithCancel(ctx)
 	child.Watch(cancel, func() {
 		cancel()
-		time.AfterFunc(orphanGrace, func() { os.Exit(exitInterrupted) })
+		time.AfterFunc(orphanGrace, func() { os.Exit(exit.Interrupted) })
 	})
 	s.Err, s.child = child.Err, child
 	code := Run(ctx, args, s)
@@ -95,20 +97,15 @@ func isSupervised(args []string, pid int) bool {
 	if pid == 1 {
 		return true
 	}
-	commands := newApp(Streams{}).Commands
-	var c *cli.Command
-	var path []string
-	for i := 1; i < len(args); i++ {
-		next := find(commands, args[i])
-		if next == nil {
-			break
-		}
-		c, commands, path = next, next.Subcommands, append(path, next.Name)
-	}
-	if c == nil || slices.ContainsFunc(args, func(a string) bool { return a == "--help" || a == "-h" }) {
+	path, _ := flags.Walk(newApp(Streams{}).Commands, args[min(1, len(args)):])
+	if len(path) == 0 || slices.ContainsFunc(args, func(a string) bool { return a == "--help" || a == "-h" }) {
 		return false
 	}
-	return slices.Contains(c.Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(path, " "))
+	var names []string
+	for _, c := range path {
+		names = append(names, c.Name)
+	}
+	return slices.Contains(path[len(path)-1].Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(names, " "))
 }
 
 // catchBrokenPipes makes a write to a closed pipe an ordinary error. By default, the signal would
@@ -122,11 +119,11 @@ func runChild(args []string, s Streams) int {
 	catchBrokenPipes()
 	path, err := os.Executable()
 	if err != nil {
-		return finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
+		return exit.Finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
 	}
 	in, out, errs, err := files(s)
 	if err != nil {
-		return finish(ctx, s.Err, err)
+		return exit.Finish(ctx, s.Err, err)
 	}
 	signals := make(chan os.Signal, 8)
 	// SIGQUIT is caught, because by default it makes the Go runtime exit with the code of a denial.
@@ -137,11 +134,11 @@ func runChild(args []string, s Streams) int {
 	result, err := supervise.Run(supervise.Command{Path: path, Args: args, Env: os.Environ(),
 		In: in, Out: out, Err: errs, Signals: signals, Noise: func(line string) {
 			if lines++; lines <= maxNoise {
-				fmt.Fprintln(s.Err, report.Sanitize(redact(line)))
+				fmt.Fprintln(s.Err, report.Sanitize(exit.Redact(line)))
 			}
 		}})
 	if err != nil {
-		return finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
+		return exit.Finish(ctx, s.Err, fmt.Errorf("starting the child process: %w", err))
 	}
 	if result.Completed {
 		return result.Code

@@ -16,10 +16,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
+	"github.com/imagegate/imagegate/internal/suggest"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -39,6 +41,9 @@ type output struct {
 	stop     func()
 	tempDir  string         // folder that must be cleaned up after a crash
 	sboms    []formats.SBOM // nil until the image is cataloged
+	tagging  bool           // set before the first tag is written
+	color    string         // the value of --color
+	killed   bool           // the process that did the work is gone, and its state is unknown
 	text     report.TextOptions
 	// structured: standard error has one JSON object a line.
 	structured bool
@@ -57,19 +62,19 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, err
 		}
 		if err := t.check(); err != nil {
-			return nil, usageError{fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err)}
+			return nil, exit.Usage(fmt.Errorf("--output: cannot write the report to %q: %w", t.file, err))
 		}
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
 		// A later check would be too late: the image would be promoted already.
 		if err := checkEvidenceDir(c, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, usageError{fmt.Errorf("--evidence-dir: %w", err)}
+			return nil, exit.Usage(fmt.Errorf("--evidence-dir: %w", err))
 		}
 		if err := checkNewFolder(dir); err != nil {
-			return nil, usageError{fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err)}
+			return nil, exit.Usage(fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err))
 		}
 	}
-	o := &output{targets: targets, streams: s, structured: c.String(logFlag.Name) == "json",
+	o := &output{targets: targets, streams: s, color: c.String(colorFlag.Name), structured: c.String(logFlag.Name) == "json",
 		text: report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)}}
 	t := tool()
 	o.report.Tool = report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
@@ -101,9 +106,9 @@ func parseTargets(flags, names []string) ([]target, error) {
 		format, file, toFile := strings.Cut(f, "=")
 		switch {
 		case !slices.Contains(names, format):
-			return nil, usagef("--output %q: the format must be %s", f, report.List(names))
+			return nil, exit.Usage(&formatError{f, names})
 		case toFile && file == "":
-			return nil, usagef("--output %q: the file name after the equals sign is missing", f)
+			return nil, exit.Usagef("--output %q: the file name after the equals sign is missing", f)
 		}
 		place := file
 		if toFile {
@@ -112,17 +117,43 @@ func parseTargets(flags, names []string) ([]target, error) {
 			}
 		}
 		if seen[place] {
-			return nil, usagef("--output %q: another report is already written to the same place", f)
+			return nil, exit.Usagef("--output %q: another report is already written to the same place", f)
 		}
 		seen[place] = true
 		if toFile {
 			if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-				return nil, usagef("--output %q: folder %q does not exist", f, filepath.Dir(file))
+				return nil, exit.Usagef("--output %q: folder %q does not exist", f, filepath.Dir(file))
 			}
 		}
 		out = append(out, target{format, file})
 	}
 	return out, nil
+}
+
+// formatError is an unknown format of a report.
+type formatError struct {
+	value string // of --output
+	names []string
+}
+
+func (e *formatError) Error() string {
+	return fmt.Sprintf("--output %q: the format must be %s", e.value, report.List(e.names))
+}
+
+// Hint names the format that was meant. Many programs take only the name of a file.
+func (e *formatError) Hint() string {
+	format, file, _ := strings.Cut(e.value, "=")
+	if near := suggest.Nearest(format, e.names); near != "" {
+		return "did you mean " + strings.Replace(e.value, format, near, 1) + "?"
+	}
+	ext := strings.TrimPrefix(filepath.Ext(format), ".")
+	switch {
+	case file == "" && slices.Contains(e.names, ext):
+		return fmt.Sprintf("to write a file, use --output %s=%s", ext, format)
+	case file == "" && ext != "":
+		return fmt.Sprintf("to write a file, use --output FORMAT=%s", format)
+	}
+	return ""
 }
 
 func userAgent() string { return tool().Name + "/" + tool().Version }
@@ -136,7 +167,7 @@ func (o *output) policies(set policy.Set) {
 // text.
 func (o *output) redactCautions() {
 	for i, c := range o.report.Cautions {
-		o.report.Cautions[i] = redact(c)
+		o.report.Cautions[i] = exit.Redact(c)
 	}
 }
 
@@ -144,7 +175,7 @@ func (o *output) redactCautions() {
 // deferred directly, because it recovers a panic: so a panic leaves a report, too.
 func (o *output) finish(ctx context.Context, err *error) {
 	if p := recover(); p != nil {
-		*err = fault(p)
+		*err = exit.Panic(p)
 	}
 	*err = o.end(ctx, *err)
 	o.lastLines()
@@ -157,11 +188,14 @@ func (o *output) end(ctx context.Context, err error) error {
 	o.stop()
 	o.redactCautions()
 	o.report.Finished = time.Now().UTC()
+	if ctx.Err() != nil && err != nil && !errors.Is(err, exit.ErrDenied) {
+		err = &exit.Stopped{Err: err, Undone: o.stopped()}
+	}
 	for _, c := range o.report.Cautions {
 		fmt.Fprintln(o.streams.Err, "imagegate: warning: "+report.Sanitize(c))
 	}
-	if v := classify(ctx, err); v.code != exitOK && v.code != exitDenied {
-		o.report.Error = errorOf(v, err)
+	if v := exit.Classify(ctx, err); v.Code != exit.OK && v.Code != exit.Denial {
+		o.report.Error = exit.ReportError(v, err)
 	}
 	failed := make([]error, len(o.targets))
 	for i, t := range o.targets {
@@ -178,8 +212,8 @@ func (o *output) end(ctx context.Context, err error) error {
 		return errors.Join(lost, err)
 	}
 	unwritten := &run.UnwrittenError{Promoted: o.isPromoted(), Err: lost}
-	o.report.Error = errorOf(classify(ctx, unwritten), unwritten)
-	// The other reports are written again, and now state that a report is missing.
+	o.report.Error = exit.ReportError(exit.Classify(ctx, unwritten), unwritten)
+	// The writable reports say that another report is missing.
 	for i, t := range o.targets {
 		if failed[i] == nil && !t.once() {
 			if werr := o.writeTarget(t); werr != nil {
@@ -188,6 +222,18 @@ func (o *output) end(ctx context.Context, err error) error {
 		}
 	}
 	return unwritten
+}
+
+// stopped returns what an interrupted command left undone. Once the first tag is being written, it
+// makes no claim: the registry may have received the request.
+func (o *output) stopped() string {
+	switch {
+	case o.report.Command != "promote" || o.killed:
+		return ""
+	case o.tagging || o.isPromoted():
+		return "tags may have been written, each on a complete, verified image"
+	}
+	return "nothing was promoted"
 }
 
 func (o *output) isPromoted() bool {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
@@ -48,7 +49,7 @@ func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 		var stderr bytes.Buffer
 		args = append([]string{"imagegate", "promote", "127.0.0.1:1/a:1", "127.0.0.1:1/b:1", "--policy", "none.yaml", "--key", "none.key"}, args...)
 		code := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: io.Discard, Err: &stderr})
-		if code != exitUsage || !strings.Contains(stderr.String(), args[len(args)-2]) {
+		if code != exit.UsageCode || !strings.Contains(stderr.String(), args[len(args)-2]) {
 			t.Errorf("%s: exit code %d: %s", name, code, stderr.String())
 		}
 	}
@@ -91,8 +92,8 @@ func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no full device")
 	}
-	code := finish(t.Context(), &stderr, o.end(t.Context(), nil))
-	if code != exitError || !strings.Contains(stderr.String(), "imagegate: promoted, but not everything was written") ||
+	code := exit.Finish(t.Context(), &stderr, o.end(t.Context(), nil))
+	if code != exit.Failure || !strings.Contains(stderr.String(), "imagegate: promoted, but not everything was written") ||
 		!strings.HasSuffix(stderr.String(), "\nretryable: yes\n") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
@@ -219,7 +220,7 @@ func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
 		var stderr bytes.Buffer
 		args = append(append([]string{"imagegate"}, args...), "--key", "none.key", "--evidence-dir", dir)
 		code := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: io.Discard, Err: &stderr})
-		if code != exitUsage || !strings.Contains(stderr.String(), "--evidence-dir: \""+dir+"\" cannot be trusted") {
+		if code != exit.UsageCode || !strings.Contains(stderr.String(), "--evidence-dir: \""+dir+"\" cannot be trusted") {
 			t.Errorf("%s: exit code %d: %s", args[1], code, stderr.String())
 		}
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -68,22 +70,12 @@ func askedOverride(c *cli.Context) (*policy.Override, error) {
 	}
 	for _, key := range overrideKeys {
 		if v[key] == "" {
-			return nil, usagef("--override: the key %s is missing", key)
+			return nil, exit.Usagef("--override: the key %s is missing", key)
 		}
 	}
-	expires, err := instant(v["expires"])
+	expires, err := flags.Instant(v["expires"], time.Now())
 	if err != nil {
-		return nil, usagef("--override: invalid expires %q: %v", v["expires"], err)
+		return nil, exit.Usagef("--override: invalid expires %q: %v", v["expires"], err)
 	}
 	return &policy.Override{Reason: v["reason"], Approver: v["approver"], Expires: expires}, nil
-}
-
-// instant parses a time or a date. A date means the start of the day, 00:00 UTC.
-func instant(s string) (time.Time, error) {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, errors.New("must be a date such as 2026-12-31 or a time such as 2026-12-31T12:00:00Z")
 }

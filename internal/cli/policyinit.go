@@ -10,7 +10,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/suggest"
 )
@@ -30,7 +32,7 @@ func policyInitCommand(s Streams) *cli.Command {
 		Description: "Default FILE: policy.yaml. \"-\" is standard output. An existing file is not overwritten. The\n" +
 			"comments in the file explain each line. The profiles:\n" +
 			"  starter  deny critical findings, and high ones two weeks after their fix\n" +
-			"  strict   also deny high findings at once, images that run as root, and credentials\n" +
+			"  strict   also deny all high findings, images that run as root, and secrets\n" +
 			"  audit    warn about all of these and deny none: for the first weeks",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0],
 			Usage: "write the policy for `PROFILE`: " + strings.Join(profiles, ", ")}},
@@ -58,7 +60,7 @@ func runPolicyInit(c *cli.Context, s Streams) error {
 	err = disk.WriteNew(file, 0o644, data)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return usagef("%q already exists and is not overwritten", file)
+		return exit.Usagef("%q already exists and is not overwritten", file)
 	case err != nil:
 		return fmt.Errorf("writing the policy: %w", err)
 	}
@@ -71,5 +73,5 @@ func profilePolicy(name string) ([]byte, error) {
 	if slices.Contains(profiles, name) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")
 	}
-	return nil, usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), didYouMean("", suggest.Nearest(name, profiles)))
+	return nil, exit.Usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), flags.DidYouMean(suggest.Nearest(name, profiles)))
 }

@@ -6,7 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy/format"
 )
@@ -33,10 +34,10 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 	}
 	repository := ""
 	if image := c.String("image"); image != "" {
-		// ParseSource gives the same name that check compares with the patterns of the policies.
-		src, err := gate.ParseSource(image)
+		// The same name that check compares with the patterns of the policies.
+		src, err := reference.Source(image)
 		if err != nil {
-			return usageError{err}
+			return exit.Usage(err)
 		}
 		repository = src.Repository()
 	}

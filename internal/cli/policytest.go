@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
@@ -67,7 +68,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 		}
 	}
 	if broken > 0 {
-		return errDenied // the failed cases have been reported
+		return exit.ErrDenied // each failed case was reported
 	}
 	return nil
 }
@@ -125,21 +126,21 @@ func loadEvidence(path string) (*evidence.Input, error) {
 		Schema *string `json:"schema"`
 	}
 	if err := json.Unmarshal(data, &kind); err != nil {
-		return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
+		return nil, exit.Usage(fmt.Errorf("reading the evidence %q: %w", path, err))
 	}
 	if kind.Schema == nil {
 		in, err := report.ReadInput(bytes.NewReader(data))
 		if err != nil {
-			return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
+			return nil, exit.Usage(fmt.Errorf("reading the evidence %q: %w", path, err))
 		}
 		return &in, nil
 	}
 	r, err := report.ReadJSON(bytes.NewReader(data))
 	switch {
 	case err != nil:
-		return nil, usageError{fmt.Errorf("reading the evidence %q: %w", path, err)}
+		return nil, exit.Usage(fmt.Errorf("reading the evidence %q: %w", path, err))
 	case r.Decision == nil:
-		return nil, usagef("reading the evidence %q: the report has no decision, so its evidence may be incomplete", path)
+		return nil, exit.Usagef("reading the evidence %q: the report has no decision, so its evidence may be incomplete", path)
 	}
 	return &r.Input, nil
 }

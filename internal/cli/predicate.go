@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/cli/exit"
 )
 
 var requireFlag = &cli.StringSliceFlag{Name: "require-predicate", EnvVars: []string{"IMAGEGATE_REQUIRE_PREDICATE"},
@@ -32,7 +34,7 @@ func requiredPredicates(c *cli.Context) ([]string, error) {
 		if uri, ok := predicateNames[kind]; ok {
 			kind = uri
 		} else if u, err := url.Parse(kind); err != nil || !u.IsAbs() {
-			return nil, usagef("invalid --require-predicate %q: must be a URI, or one of cosign's names, such as spdxjson or vuln", kind)
+			return nil, exit.Usagef("invalid --require-predicate %q: must be a URI, or one of cosign's names, such as spdxjson or vuln", kind)
 		}
 		if !slices.Contains(out, kind) {
 			out = append(out, kind)

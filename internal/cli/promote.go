@@ -6,7 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -32,7 +33,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag to move from another digest"},
 			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
-			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, quietFlag},
+			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -42,13 +43,13 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	src, err := gate.ParseSource(args[0])
+	src, err := reference.Source(args[0])
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
-	tags, err := approvedTags(args[1:])
+	tags, err := reference.Tags(args[1:])
 	if err != nil {
-		return err
+		return exit.Usage(err)
 	}
 	override, err := askedOverride(c)
 	if err != nil {
@@ -69,7 +70,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	defer func() { err = done(err) }()
 	promoted, err := job.Run(c.Context, src, tags, &out.report)
 	if err == nil && !promoted {
-		return errDenied
+		return exit.ErrDenied
 	}
 	return err
 }
@@ -77,9 +78,12 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 // newPromote builds the job from the flags. The caller must pass the error of the job to done,
 // which returns the error of the command.
 func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
-	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell, Cataloged: out.cataloged}
-	if job.Evidence, err = newEvidence(c, out); err != nil {
-		return nil, nil, err
+	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
+	var inputs exit.Inputs
+	job.Evidence, err = newEvidence(c, out)
+	inputs.Add(err)
+	if inputs.Add(checkSigner(c)); len(inputs) > 0 {
+		return nil, nil, withDatabase(c, inputs)
 	}
 	opts, err := promoteOptions(c, out)
 	if err != nil {
@@ -122,7 +126,7 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 	}
 	only := c.Bool(ignoreReferrersFlag.Name)
 	if only && format != trust.Legacy {
-		return promote.Options{}, usagef("--%s cannot be used with bundles, which are stored as referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
+		return promote.Options{}, exit.Usagef("--%s cannot be used with bundles, which are stored as referrers: use --signature-format legacy", ignoreReferrersFlag.Name)
 	}
 	reading, err := verifierOptions(c)
 	if err != nil {
@@ -134,7 +138,9 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 		if err := writePromoted(ctx, c, to, records); err != nil {
 			return err
 		}
-		return out.rehearse()
+		err := out.rehearse()
+		out.tagging = err == nil
+		return err
 	}
 	return opts, nil
 }

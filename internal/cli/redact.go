@@ -10,44 +10,26 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/formats"
 	secrets "github.com/imagegate/imagegate/internal/redact"
 )
 
-// secretVariables are environment variables that may contain secrets in CI. Errors of other
-// programs and libraries may quote their values.
-var secretVariables = []string{"COSIGN_PASSWORD", "VAULT_TOKEN", "SIGSTORE_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-	"ACTIONS_RUNTIME_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_JOB_JWT", "CI_REGISTRY_PASSWORD",
-	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DOCKER_AUTH_CONFIG"}
-
-// redact removes secrets that must not reach a log or a report: user names, passwords and queries
-// in URLs, and the values of secretVariables.
-func redact(text string) string {
-	values := make([]string, len(secretVariables))
-	for i, name := range secretVariables {
-		values[i] = os.Getenv(name)
-	}
-	return secrets.Text(text, values...)
-}
-
-// addressFlags matches the usage text of flags that take URLs or patterns for URLs. A password in
-// such a URL is allowed, because it is removed before the URL is printed.
+// addressFlags matches the usage text of flags that take URLs or patterns of URLs. A password in
+// such a URL is allowed, because the URL is redacted before it is printed.
 var addressFlags = regexp.MustCompile("`(URL|REGEXP|SUBJECT)`")
 
 // refuseSecrets returns an error if a flag, variable or argument contains a key or a token instead
 // of a name. It runs first, so that messages never quote the secret. The path of an existing file
 // is always accepted.
 func refuseSecrets(app *cli.App, args []string) error {
-	commands, flags := app.Commands, app.Flags
-	rest := args[min(1, len(args)):]
-	for ; len(rest) > 0; rest = rest[1:] {
-		c := find(commands, rest[0])
-		if c == nil {
-			break
-		}
-		commands, flags = c.Subcommands, c.Flags
+	path, rest := flags.Walk(app.Commands, args[min(1, len(args)):])
+	known := app.Flags
+	if len(path) > 0 {
+		known = path[len(path)-1].Flags
 	}
-	usages := usagesOf(flags)
+	usages := usagesOf(known)
 	name := ""
 	for _, a := range rest {
 		value := a
@@ -65,7 +47,7 @@ func refuseSecrets(app *cli.App, args []string) error {
 			name = strings.TrimLeft(a, "-")
 		}
 	}
-	for _, f := range flags {
+	for _, f := range known {
 		if documented, ok := f.(cli.DocGenerationFlag); ok {
 			for _, variable := range documented.GetEnvVars() {
 				for _, value := range valuesOf(f, os.Getenv(variable)) {
@@ -103,9 +85,9 @@ func isUnclear(line string) bool {
 	return err != nil
 }
 
-func usagesOf(flags []cli.Flag) map[string]string {
+func usagesOf(known []cli.Flag) map[string]string {
 	usages := map[string]string{}
-	for _, f := range flags {
+	for _, f := range known {
 		if documented, ok := f.(cli.DocGenerationFlag); ok {
 			for _, name := range f.Names() {
 				usages[name] = documented.GetUsage()
@@ -120,7 +102,8 @@ func refuseSecret(where, usage, value string) error {
 	// The function redact is not used here, because the value of a secret variable may be an
 	// ordinary word that is part of a name.
 	address := secrets.URLs(value) != value && !addressFlags.MatchString(usage)
-	if !address && !secrets.IsSecret(value) {
+	// A brace begins a JSON document, except as the mark in the name of a file.
+	if !address && !secrets.IsSecret(strings.ReplaceAll(value, platformMark, "")) {
 		return nil
 	}
 	if len(value) <= secrets.MaxName {
@@ -128,7 +111,7 @@ func refuseSecret(where, usage, value string) error {
 			return nil
 		}
 	}
-	return usageError{&secretError{where: where, size: len(value)}}
+	return exit.Usage(&secretError{where: where, size: len(value)})
 }
 
 // secretError means that a secret was given instead of a name. The error does not contain the
@@ -136,6 +119,11 @@ func refuseSecret(where, usage, value string) error {
 type secretError struct {
 	where string
 	size  int
+}
+
+// Hint says where the content belongs.
+func (e *secretError) Hint() string {
+	return "flags take the name of a file, not its content: save the content to a file that only you can read"
 }
 
 func (e *secretError) Error() string {

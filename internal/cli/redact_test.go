@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/cli/exit"
 )
 
 // canaries returns secrets in the forms that CI jobs use. Each secret comes with the part that must
@@ -152,7 +154,7 @@ func TestNamesAreNoSecrets(t *testing.T) {
 		"gcpkms://projects/my-project-123456/locations/europe-west3/keyRings/Release/cryptoKeys/Signing/cryptoKeyVersions/1",
 		"registry.example/team/app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 		"https://github.com/My-Organisation/My-Repository-2026/.github/workflows/Release-And-Promote-2026.yml@refs/heads/main",
-		"json=/builds/Group1/Sub-Group/Project-With-A-Long-Name-2026/Reports/imagegate.json", "json,text=a", "linux/arm64/v8", "168h",
+		"json=/builds/Group1/Sub-Group/Project-With-A-Long-Name-2026/Reports/imagegate.json", "json,text=a", "cyclonedx={platform}.json", "linux/arm64/v8", "168h",
 		`C:\Users\Administrator\AppData\Local\imagegate\Cache2026`, "oci:/tmp/My-Image-Layout-2026-11-29-Final:v1.0.0",
 		"/tmp/TestInterruptedRunLeavesNothing2148760378/001/cosign", "/srv/CamelCaseFolderOfAProject2026Version12ForRelease/a",
 		"/home/runner/work/_temp/0b7f6d2e-8c1c-4b53-9a58-6b2f3b3d9e42/policy.yaml", "reason=Ticket ABC-123,approver=oncall@example.com,expires=2026-12-31"} {
@@ -203,10 +205,10 @@ func TestAddressesLoseSecretsOnly(t *testing.T) {
 		"a https://x:y@a/ and https://x:y@b/ z":                 "a https://***@a/ and https://***@b/ z",
 		"permission denied for s.verysecret at https://vault/v": "permission denied for *** at https://vault/v",
 	} {
-		if got := redact(in); got != want {
+		if got := exit.Redact(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
-		if got := redact(redact(in)); got != want {
+		if got := exit.Redact(exit.Redact(in)); got != want {
 			t.Errorf("%q: twice %q", in, got)
 		}
 	}

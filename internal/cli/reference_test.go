@@ -2,14 +2,21 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"regexp"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/help"
 )
 
 var update = flag.Bool("update", false, "write docs/cli.md")
@@ -33,81 +40,155 @@ func TestCommandReferenceIsCurrent(t *testing.T) {
 
 func commandReference() []byte {
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# Commands\n\nThis page has the text of `--help` for every command. `go test ./internal/cli -run Reference -update`\n"+
-		"writes it. Each flag with a variable can be set by that variable; the flag takes precedence. A\n"+
-		"variable for a repeatable flag has one value per line.\n\n```\n%s\n```\n", exitCodesHelp)
-	for _, c := range newApp(Streams{}).Commands {
-		reference(&out, "imagegate", c)
-	}
+	fmt.Fprintf(&out, "# Commands\n\nThis page has the complete help of every command. `go test ./internal/cli -run Reference -update` writes it.\n"+
+		"Each flag with a variable can be set by that variable; the flag takes precedence. A variable for a\n"+
+		"repeatable flag has one value per line.\n\n```\n%s\n```\n", help.ExitCodes)
+	help.Walk(newApp(Streams{}), func(p help.Page) {
+		if !p.IsProgram {
+			_ = p.Markdown(&out) // a buffer has no errors
+		}
+	})
 	return out.Bytes()
 }
 
-func reference(out *bytes.Buffer, parent string, c *cli.Command) {
-	name := parent + " " + c.Name
-	fmt.Fprintf(out, "\n## %s\n\n", name)
-	fmt.Fprintf(out, "%s.\n", strings.ToUpper(c.Usage[:1])+c.Usage[1:])
-	if len(c.Subcommands) == 0 {
-		fmt.Fprintf(out, "\n```\n%s [flags] %s\n```\n", name, c.ArgsUsage)
+// TestHelpFitsTheTerminal checks that no line of help is wider than a terminal of 80 columns, that
+// each page has its parts, and that every flag has a group and every command examples.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	app := newApp(Streams{})
+	for _, missing := range help.Missing(app) {
+		t.Error(missing)
 	}
-	if text := strings.TrimSpace(strings.ReplaceAll(c.Description, exitCodesHelp, "")); text != "" {
-		fmt.Fprintf(out, "\n%s\n", fenced(text))
-	}
-	rows := 0
-	for _, f := range c.Flags {
-		documented, ok := f.(cli.DocGenerationFlag)
-		if !ok {
-			continue
-		}
-		if rows++; rows == 1 {
-			out.WriteString("\n| flag | what it does | variable |\n|---|---|---|\n")
-		}
-		value := ""
-		usage := documented.GetUsage()
-		if m := placeholder.FindStringSubmatch(usage); m != nil {
-			value = " " + m[1]
-		}
-		variable := ""
-		if names := documented.GetEnvVars(); len(names) > 0 {
-			variable = "`" + strings.Join(names, "`, `") + "`"
-		}
-		var names []string
-		for _, n := range f.Names() {
-			dashes := "--"
-			if len(n) == 1 {
-				dashes = "-"
+	help.Walk(app, func(p help.Page) {
+		for _, width := range []int{0, 80, 100} {
+			for _, details := range []bool{false, true} {
+				var out bytes.Buffer
+				if err := p.Text(&out, help.TextOptions{Width: width, Details: details, Prefix: variablePrefix}); err != nil {
+					t.Fatal(err)
+				}
+				for line := range strings.Lines(out.String()) {
+					if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > max(width, 80) {
+						t.Errorf("%s: %d columns: %s", p.Name, n, line)
+					}
+				}
+				if !strings.Contains(out.String(), "\nUsage: "+p.Name) || strings.Contains(out.String(), "\n\n\n") {
+					t.Errorf("%s: %s", p.Name, &out)
+				}
 			}
-			names = append(names, dashes+n)
 		}
-		fmt.Fprintf(out, "| `%s%s` | %s | %s |\n", strings.Join(names, "`, `"), value, strings.ReplaceAll(usage, "|", "\\|"), variable)
-	}
-	for _, sub := range c.Subcommands {
-		reference(out, name, sub)
+	})
+}
+
+// TestExamplesAreAccepted checks that the parser accepts every example of the help and of the
+// manual pages, and that each has the flags that the page says are required.
+func TestExamplesAreAccepted(t *testing.T) {
+	tried := 0
+	help.Walk(newApp(Streams{}), func(p help.Page) {
+		for _, e := range p.Examples {
+			for _, line := range exampleLines(e) {
+				tried++
+				if err := parses(t, line); err != nil {
+					t.Errorf("%s: %s: %v", p.Name, line, err)
+				}
+			}
+		}
+	})
+	if tried < 40 {
+		t.Errorf("only %d examples", tried)
 	}
 }
 
-// placeholder matches the name of a flag's value in its usage text.
-var placeholder = regexp.MustCompile("`([^`]+)`")
-
-// fenced puts indented lines, which are examples, into a code block.
-func fenced(text string) string {
+// exampleLines joins continued lines, and removes the syntax of the shell.
+func exampleLines(e help.Example) []string {
 	var out []string
-	inside := false
-	for line := range strings.SplitSeq(text, "\n") {
-		indented := strings.HasPrefix(line, "  ")
-		if indented != inside && (indented || strings.TrimSpace(line) != "") {
-			if indented && len(out) > 0 && out[len(out)-1] != "" {
-				out = append(out, "")
-			}
-			out = append(out, "```")
-			if inside && line != "" {
-				out = append(out, "")
-			}
-			inside = indented
-		}
+	joined := strings.ReplaceAll(strings.Join(e.Lines, "\n"), "\\\n", "")
+	for line := range strings.SplitSeq(joined, "\n") {
+		line, _, _ = strings.Cut(line, " | ")
+		line, _, _ = strings.Cut(line, " >")
+		line = strings.TrimSuffix(strings.TrimPrefix(line, "source <("), ")")
 		out = append(out, line)
 	}
-	if inside {
-		out = append(out, "```")
+	return out
+}
+
+// parses runs a command line with an action that does nothing but count the arguments.
+func parses(t *testing.T, line string) error {
+	app := newApp(Streams{Out: io.Discard, Err: io.Discard})
+	var words []string
+	for i, part := range strings.Split(line, "'") { // every second part is quoted
+		if i%2 == 1 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
 	}
-	return strings.Join(out, "\n")
+	path, _ := flags.Walk(app.Commands, words[1:])
+	if len(path) == 0 || len(path[len(path)-1].Subcommands) > 0 {
+		return errors.New("no command")
+	}
+	c := path[len(path)-1]
+	c.Action = func(c *cli.Context) error {
+		names := strings.Fields(c.Command.ArgsUsage)
+		most := len(names)
+		if strings.HasSuffix(c.Command.ArgsUsage, "...]") || strings.HasSuffix(c.Command.ArgsUsage, "...") || c.Command.Name == "help" || c.Command.Name == "man" {
+			most = 9
+		}
+		if c.NArg() > most || c.NArg() < len(names) && !strings.Contains(c.Command.ArgsUsage, "[") {
+			return fmt.Errorf("%d arguments for %q", c.NArg(), c.Command.ArgsUsage)
+		}
+		for _, choice := range help.Required(c.Command.HelpName) {
+			if !slices.ContainsFunc(choice, func(name string) bool { return c.IsSet(strings.TrimLeft(name, "-")) }) {
+				return fmt.Errorf("none of %v", choice)
+			}
+		}
+		return nil
+	}
+	arranged, err := flags.Arrange(app, words)
+	if err != nil {
+		return err
+	}
+	return app.RunContext(t.Context(), arranged)
+}
+
+// TestEveryFlagCompletes checks that each flag that takes a file, a folder or one of several words
+// completes it.
+func TestEveryFlagCompletes(t *testing.T) {
+	app := newApp(Streams{})
+	values := completer(app)
+	free := []string{"SUBJECT", "REGEXP", "URL", "TIME", "DURATION", "SIZE", "NAME", "SHA256", "APPROVED", "HOST[:PORT]", "REPOSITORY", "reason=TEXT,approver=NAME,expires=TIME"}
+	help.Walk(app, func(p help.Page) {
+		for _, g := range p.Flags {
+			for _, f := range g.Flags {
+				if _, known := values.Flags[f.Names[0]]; !known && f.Value != "" && !slices.Contains(free, f.Value) {
+					t.Errorf("%s %s %s does not complete", p.Name, f.Names[0], f.Value)
+				}
+			}
+		}
+	})
+	for name := range values.Arguments {
+		if path, rest := flags.Walk(app.Commands, strings.Fields(name)[1:]); len(rest) > 0 || len(path) == 0 {
+			t.Errorf("%s is not a command", name)
+		}
+	}
+}
+
+// TestManualPagesAreClean checks every page with the linter of mandoc.
+func TestManualPagesAreClean(t *testing.T) {
+	linter, err := exec.LookPath("mandoc")
+	if err != nil {
+		t.Skip("mandoc is not installed")
+	}
+	help.Walk(newApp(Streams{}), func(p help.Page) {
+		var page bytes.Buffer
+		if err := p.Man(&page, "1.0"); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), linter, "-Tlint", "-W", "warning")
+		cmd.Stdin = &page
+		out, _ := cmd.Output() // a message is an error too
+		for line := range strings.Lines(string(out)) {
+			if !strings.Contains(line, "missing date") { // pages of one version are equal
+				t.Errorf("%s: %s", p.Name, line)
+			}
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/credentials"
 	"github.com/imagegate/imagegate/internal/registry"
 )
@@ -37,7 +39,9 @@ func withInsecure(t *testing.T, hosts ...string) *cli.Context {
 			t.Fatal(err)
 		}
 	}
-	return cli.NewContext(cli.NewApp(), set, nil)
+	app := cli.NewApp()
+	app.Metadata = map[string]any{loginsKey: &exit.Logins{}}
+	return cli.NewContext(app, set, nil)
 }
 
 // recorded is a transport that records requests and sends nothing.
@@ -104,8 +108,7 @@ func TestPlainHTTPGoesToNoOtherHost(t *testing.T) {
 
 func TestInsecureRegistryIsOneHost(t *testing.T) {
 	for _, s := range []string{"http://registry.lan:5000", "registry.lan/team", "*.lan", "registry.lan:443", "registry.lan:*", "10.0.0.0/8", "registry", "registry.lan:"} {
-		var usage usageError
-		if _, err := registryAccess(withInsecure(t, s)); !errors.As(err, &usage) {
+		if _, err := registryAccess(withInsecure(t, s)); exit.Classify(t.Context(), err).Code != exit.UsageCode {
 			t.Errorf("--insecure-registry %q: %v", s, err)
 		}
 	}
@@ -116,14 +119,14 @@ func TestInsecureRegistryIsOneHost(t *testing.T) {
 func TestFaultsOfOurConfigurationAreNotTheRegistrys(t *testing.T) {
 	config := &credentials.ConfigError{Registry: "r.example", File: "/home/u/.docker/config.json", Err: errors.New("not valid JSON")}
 	err := registry.NewError(registry.Staging, "resolving r.example/a:1", fmt.Errorf("getting: %w", config))
-	if code := classify(context.Background(), err); code.code != exitUsage {
-		t.Errorf("exit code %d", code.code)
+	if code := exit.Classify(context.Background(), err); code.Code != exit.UsageCode {
+		t.Errorf("exit code %d", code.Code)
 	}
-	if h := hint(err); !strings.Contains(h, config.File) {
+	if h := hintOf(err); !strings.Contains(h, config.File) {
 		t.Errorf("hint %q", h)
 	}
 	config.Helper = "docker-credential-missing"
-	if h := hint(err); !strings.Contains(h, "install or fix docker-credential-missing") || !strings.Contains(h, config.File) {
+	if h := hintOf(err); !strings.Contains(h, "install or fix docker-credential-missing") || !strings.Contains(h, config.File) {
 		t.Errorf("hint %q", h)
 	}
 }
@@ -143,12 +146,12 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 		"check the repository":           at(http.StatusNotFound, "/v2/team/app/manifests/1"),
 		"docker login":                   at(http.StatusUnauthorized, "/v2/"),
 	} {
-		if h := hint(registry.NewError(registry.Staging, "resolving", cause)); !strings.Contains(h, want) {
+		if h := hintOf(registry.NewError(registry.Staging, "resolving", cause)); !strings.Contains(h, want) {
 			t.Errorf("%v: hint %q, want %q", cause, h, want)
 		}
 	}
 	t.Setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
-	if h := hint(registry.NewError(registry.Staging, "resolving", x509.UnknownAuthorityError{})); !strings.Contains(h, "/nonexistent/ca.pem") {
+	if h := hintOf(registry.NewError(registry.Staging, "resolving", x509.UnknownAuthorityError{})); !strings.Contains(h, "/nonexistent/ca.pem") {
 		t.Errorf("hint %q", h)
 	}
 }
@@ -168,29 +171,8 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 		resp.Body.Close()
 		t.Fatal("accepted")
 	}
-	if h := hint(registry.NewError(registry.Approved, "reading", err)); !strings.Contains(h, "SSL_CERT_FILE") {
+	if h := hintOf(registry.NewError(registry.Approved, "reading", err)); !strings.Contains(h, "SSL_CERT_FILE") {
 		t.Errorf("%v: hint %q", err, h)
-	}
-}
-
-// TestApprovedNamesAreNormalized checks that promote and verify use the same repository name for
-// every spelling of an approved reference.
-func TestApprovedNamesAreNormalized(t *testing.T) {
-	for _, s := range []string{"ghcr.io/team/app:1", "GHCR.io/team/app:1", "ghcr.io:443/team/app:1", "ghcr.io./team/app:1", "docker://ghcr.io/team/app:1", "docker://GHCR.io:443/team/app:1"} {
-		tag, err := parseApproved(s, name.NewTag)
-		if err != nil || tag.Name() != "ghcr.io/team/app:1" {
-			t.Errorf("%s: %s, %v", s, tag, err)
-		}
-		ref, err := parseApproved(s, name.ParseReference)
-		if err != nil || ref.Name() != "ghcr.io/team/app:1" {
-			t.Errorf("%s: %s, %v", s, ref, err)
-		}
-	}
-	for _, s := range []string{"ghcr.io/team/../app:1", "docker://ghcr.io/team/../app:1", "docker://docker://ghcr.io/app:1", "docker:///app:1", "docker://",
-		"oci:dir:1", "https://ghcr.io/team/app:1"} {
-		if ref, err := parseApproved(s, name.NewTag); err == nil {
-			t.Errorf("%s is taken for %s", s, ref)
-		}
 	}
 }
 
@@ -234,4 +216,13 @@ func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {
 			t.Errorf("realm %s: %v, the password went to %q", realm, err, hosts)
 		}
 	}
+}
+
+// hintOf returns the hint that a user sees for an error.
+func hintOf(err error) string {
+	var out bytes.Buffer
+	exit.Finish(context.Background(), &out, err)
+	_, after, _ := strings.Cut(out.String(), "hint: ")
+	hint, _, _ := strings.Cut(after, "\n")
+	return hint
 }

@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/suggest"
+	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/explain"
 )
 
@@ -21,8 +26,8 @@ func explainCommand(s Streams) *cli.Command {
 		Name:      "explain",
 		Usage:     "explain why a report blocks a vulnerability or applies a rule",
 		ArgsUsage: "ID",
-		Description: "ID is the id or an alias of a vulnerability, or the name of a rule. Give the policies that made\n" +
-			"the report.",
+		Description: "ID is the id or an alias of a vulnerability, or the name of a rule. Without --policy, the\n" +
+			"policies that the report names are read, if they have not changed.",
 		Flags: []cli.Flag{policyFlag, answerFlag,
 			&cli.StringFlag{Name: "report", Usage: "explain the JSON report in `FILE`"}},
 		Action: func(c *cli.Context) error { return runExplain(c, s) },
@@ -54,30 +59,73 @@ func runExplain(c *cli.Context, s Streams) error {
 		return err
 	}
 	if c.String("report") == "" {
-		return usagef("no report given: use --report FILE with the JSON report of a run")
-	}
-	policies, err := loadPolicies(c)
-	if err != nil {
-		return err
+		return exit.Usagef("no report given: use --report FILE with the JSON report of a run")
 	}
 	r, err := readReport(c.String("report"))
 	if err != nil {
 		return err
 	}
+	policies, err := policiesOf(c, r)
+	if err != nil {
+		return err
+	}
 	judged, err := r.Snapshot()
 	if err != nil {
-		return usageError{fmt.Errorf("%q: %w", c.String("report"), err)}
+		return exit.Usage(fmt.Errorf("%q: %w", c.String("report"), err))
+	}
+	if judged.Policy != policies.Digest() && len(c.StringSlice("policy")) == 0 {
+		return exit.Usagef("the policy %s has changed since the report was made: use --policy with the version of that time (%s)", r.Policy.File, r.Policy.Digest)
 	}
 	if judged.Policy != policies.Digest() {
-		return usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
+		return exit.Usagef("the report was made with the policy %s (%s), but --policy gives %s: use the same policies in the same order",
 			r.Policy.File, r.Policy.Digest, policies.Digest())
 	}
 	explanations := explain.Entries(policies, judged.Input, judged.Decision, args[0], judged.At)
 	if len(explanations) == 0 {
-		return usagef("%q is neither a vulnerability in the report nor the name of a rule that applies to the report", args[0])
+		return exit.Usagef("%q is neither a vulnerability in the report nor the name of a rule that applies to the report%s",
+			args[0], flags.DidYouMean(explainable(judged.Decision, args[0])))
 	}
 	return writeAnswer(s, targets, report.ExplainResult{Query: args[0], Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Explanations: explanations},
 		report.ExplainFormats)
+}
+
+// policiesOf returns the policies given with --policy or, without the flag, those that the report
+// names. The caller compares their digest with the report's.
+func policiesOf(c *cli.Context, r report.Report) (policy.Set, error) {
+	if len(c.StringSlice("policy")) > 0 || r.Policy.File == "" {
+		return loadPolicies(c)
+	}
+	var set policy.Set
+	for path := range strings.SplitSeq(r.Policy.File, " + ") {
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			return nil, exit.Usagef("the report was made with the policy %s, which is not here: use --policy FILE", path)
+		}
+		p, err := loadPolicy(path)
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, p)
+	}
+	return set, nil
+}
+
+// explainable returns the rule of a decision that the user probably meant, or "". A built-in rule
+// has the path of its key, such as "distribution.notCovered". It suggests no vulnerability: one with
+// a similar number is another one.
+func explainable(d policy.Decision, id string) string {
+	var names []string
+	for _, violations := range [][]policy.Violation{d.Violations, d.Warnings} {
+		for _, v := range violations {
+			names = append(names, v.Rule)
+		}
+	}
+	for _, name := range names {
+		if strings.HasSuffix(strings.ToLower(name), "."+strings.ToLower(id)) {
+			return name
+		}
+	}
+	return suggest.Nearest(id, names)
 }
 
 func runReportDiff(c *cli.Context, s Streams) error {
@@ -99,7 +147,7 @@ func runReportDiff(c *cli.Context, s Streams) error {
 	}
 	comparison, err := report.Diff(before, after)
 	if err != nil {
-		return usageError{err}
+		return exit.Usage(err)
 	}
 	return writeAnswer(s, targets, comparison,
 		report.DiffFormats)
@@ -109,12 +157,12 @@ func runReportDiff(c *cli.Context, s Streams) error {
 func readReport(path string) (report.Report, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return report.Report{}, usageError{fmt.Errorf("reading the report: %w", err)}
+		return report.Report{}, exit.Usage(&exit.FileError{What: "report", Path: path, Err: err})
 	}
 	defer f.Close()
 	r, err := report.ReadJSON(f)
 	if err != nil {
-		return report.Report{}, usageError{fmt.Errorf("%q: %w", path, err)}
+		return report.Report{}, exit.Usage(fmt.Errorf("%q: %w", path, err))
 	}
 	return r, nil
 }

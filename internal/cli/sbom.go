@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 )
@@ -18,9 +19,9 @@ func (t target) checkDocument(command string) error {
 	format, _ := formats.ByName(t.format)
 	switch {
 	case format.Document == nil && strings.Contains(t.file, platformMark):
-		return usagef("--output %s=%s: only the SBOMs are a file for each platform: leave out %s", t.format, t.file, platformMark)
+		return exit.Usagef("--output %s=%s: only the SBOMs are a file for each platform: leave out %s", t.format, t.file, platformMark)
 	case format.Document != nil && command == "verify":
-		return usagef("--output %s: verify makes no SBOM: use --evidence-dir to get the signed one", t.format)
+		return exit.Usagef("--output %s: verify makes no SBOM: use --evidence-dir to get the signed one", t.format)
 	}
 	return nil
 }
@@ -38,7 +39,7 @@ func (o *output) cataloged(result *gate.Result) error {
 	for _, t := range o.targets {
 		format, _ := formats.ByName(t.format)
 		if format.Document != nil && len(sboms) > 1 && (!strings.Contains(t.file, platformMark) || t.once()) {
-			return usagef("--output %s: the image has %d platforms (%s), each with an SBOM: write --output %s=sbom-%s.json, or give --platform",
+			return exit.Usagef("--output %s: the image has %d platforms (%s), each with an SBOM: write --output %s=sbom-%s.json, or give --platform",
 				t.format, len(sboms), strings.Join(names, ", "), t.format, platformMark)
 		}
 	}

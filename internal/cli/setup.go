@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"errors"
 	"fmt"
@@ -10,20 +9,20 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/password"
 	"github.com/imagegate/imagegate/internal/formats"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/internal/vex"
@@ -42,7 +41,9 @@ var (
 	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network except the registries of the image"}
 	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.Names()) + ". Repeatable (default: text)"}
 	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", Usage: "write progress as `FORMAT`: text or json"}
-	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress"}
+	progressFlag    = &cli.StringFlag{Name: "progress", EnvVars: []string{"IMAGEGATE_PROGRESS"}, Value: "auto", Usage: "show progress as `MODE`: " + report.List(observe.Modes)}
+	colorFlag       = &cli.StringFlag{Name: "color", EnvVars: []string{"IMAGEGATE_COLOR"}, Value: "auto", Usage: "use colors `WHEN`: " + report.List(observe.Colors)}
+	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress, as --progress quiet"}
 )
 
 // keyFlag returns the --key flag with the usage text of one command.
@@ -62,15 +63,15 @@ func readFile(what, path string) ([]byte, error) { return readBounded(what, path
 func readBounded(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("reading the %s: %w", what, err)}
+		return nil, exit.Usage(&exit.FileError{What: what, Path: path, Err: err})
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, usageError{fmt.Errorf("reading the %s: %w", what, err)}
+		return nil, exit.Usage(&exit.FileError{What: what, Path: path, Err: err})
 	}
 	if int64(len(data)) > limit {
-		return nil, usagef("reading the %s: %q is larger than %d bytes", what, path, limit)
+		return nil, exit.Usagef("reading the %s: %q is larger than %d bytes", what, path, limit)
 	}
 	return data, nil
 }
@@ -80,15 +81,15 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	var set policy.Set
 	var failed []error
 	for _, path := range c.StringSlice("policy") {
-		if path == "" { // the path may come from a shell variable that is not set
-			return nil, usagef("--policy is empty: use --policy FILE")
+		if path == "" { // an unset variable must not go unnoticed among other policies
+			return nil, exit.Usagef("--policy is empty: use --policy FILE")
 		}
 		p, err := loadPolicy(path)
 		failed = append(failed, err)
 		set = append(set, p)
 	}
 	if len(set) == 0 {
-		return nil, usagef("no policy given: use --policy FILE. \"imagegate policy init\" writes one")
+		return nil, notGiven("no policy given: use --policy FILE", "--policy", "policy.yaml", exit.PolicyHint)
 	}
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func loadPolicy(path string) (*policy.Policy, error) {
 	folder := filepath.Join(filepath.Dir(path), filepath.FromSlash(p.ExceptionsFolder))
 	err = filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return usageError{fmt.Errorf("reading the exceptions: %w", err)}
+			return exit.Usage(fmt.Errorf("reading the exceptions: %w", err))
 		}
 		if ext := filepath.Ext(file); d.IsDir() || ext != ".yaml" && ext != ".yml" {
 			return nil
@@ -138,7 +139,7 @@ func loadVEX(c *cli.Context) ([]evidence.VEXStatement, error) {
 		}
 		statements, err := vex.Parse(path, data)
 		if err != nil {
-			failed = append(failed, usageError{err})
+			failed = append(failed, exit.Usage(err))
 			continue
 		}
 		for _, s := range statements {
@@ -163,19 +164,20 @@ func checkPlatform(c *cli.Context) error {
 		return nil
 	}
 	if p, err := v1.ParsePlatform(s); err != nil || p.OS == "" || p.Architecture == "" {
-		return usagef("invalid --platform %q: must be os/arch or os/arch/variant", s)
+		example := ""
+		if s != "linux" && err == nil && p.Architecture == "" {
+			example = ", such as linux/" + s
+		}
+		return exit.Usagef("invalid --platform %q: must be os/arch or os/arch/variant%s", s, example)
 	}
 	return nil
 }
-
-// errNoKeyPassword means that a key is encrypted and no password is available.
-var errNoKeyPassword = errors.New("the key is encrypted, and no password was given")
 
 // loadKey opens the key given with --key.
 func loadKey(c *cli.Context, s Streams) (trust.Key, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key given: use --key FILE or --keyless. \"imagegate key generate\" writes a key pair")
+		return nil, notGiven("no key given: use --key FILE or --keyless", "--key", "cosign.key", exit.KeyHint)
 	}
 	return openKey(c, s, path)
 }
@@ -191,27 +193,85 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: the file contains a public key, which cannot sign: use the private key", path)}
+	if err := checkPrivate(path, data); err != nil {
+		return nil, err
 	}
-	key, err := trust.LoadKey(data, func() ([]byte, error) { return keyPassword(c.Context, s, "Password for the key: ") })
+	key, err := trust.LoadKey(data, func() ([]byte, error) { return password.Of(c.Context, s.In, s.Err, "Password for the key: ") })
 	if err != nil {
-		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
+		return nil, exit.Trust(fmt.Errorf("loading key %q: %w", path, err))
 	}
 	return key, nil
 }
 
-// openKMS opens a key of a key management service. For Vault, it reads the same variables as the
-// vault command. The clients of the clouds read their own environment variables.
+// privateMark ends the first line of every private key.
+var privateMark = []byte("PRIVATE KEY-----")
+
+// checkPrivate returns an error if the content of a key file is a public key.
+func checkPrivate(path string, data []byte) error {
+	if bytes.Contains(data, []byte("-----BEGIN PUBLIC KEY-----")) && !bytes.Contains(data, privateMark) {
+		return exit.Trust(&wrongKeyError{path: path, is: "public", want: "private", other: sibling(path, ".pub", ".key")})
+	}
+	return nil
+}
+
+// wrongKeyError is a key file of the other half of a pair.
+type wrongKeyError struct {
+	path, is, want string
+	other          string // the file with the wanted half, if there is one
+}
+
+func (e *wrongKeyError) Error() string {
+	use := ""
+	if e.other != "" {
+		use = ": use " + e.other
+	}
+	return fmt.Sprintf("loading key %q: it is a %s key, and the command needs the %s key%s", e.path, e.is, e.want, use)
+}
+
+// sibling returns path with another extension if it has the given one and that file exists.
+func sibling(path, from, to string) string {
+	base, ok := strings.CutSuffix(path, from)
+	if !ok {
+		return ""
+	}
+	if _, err := os.Stat(base + to); err != nil {
+		return ""
+	}
+	return base + to
+}
+
+// checkSigner returns an error if the flags select no signer, or a key file that is missing or a
+// public key. It does not open the key.
+func checkSigner(c *cli.Context) error {
+	path := c.String("key")
+	switch {
+	case c.Bool("keyless") && path != "":
+		return exit.Usagef("--key and --keyless cannot be used together")
+	case c.Bool("keyless"):
+		return nil
+	case path == "":
+		return notGiven("no key given: use --key FILE or --keyless", "--key", "cosign.key", exit.KeyHint)
+	case trust.IsKMS(path):
+		return nil
+	}
+	data, err := readFile("key", path)
+	if err != nil {
+		return err
+	}
+	return checkPrivate(path, data)
+}
+
+// openKMS opens a key of a key management service. Vault uses the same variables as the vault
+// command. The clients of the clouds read their own environment variables.
 func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
 	var unknown *trust.SchemeError
 	if errors.As(err, &unknown) {
-		return nil, usageError{err}
+		return nil, exit.Usage(err)
 	}
 	if err != nil {
-		return nil, trustError{err}
+		return nil, exit.Trust(err)
 	}
 	return key, nil
 }
@@ -220,7 +280,7 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	path := c.String("key")
 	if path == "" {
-		return nil, usagef("no key given: use --key FILE with the public key, or --certificate-identity")
+		return nil, exit.Usagef("no key given: use --key FILE with the public key, or --certificate-identity")
 	}
 	if trust.IsKMS(path) {
 		key, err := openKMS(c, path)
@@ -233,70 +293,14 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, trustError{fmt.Errorf("loading key %q: the file contains a private key: use the public key, which \"imagegate key public\" prints", path)}
+	if bytes.Contains(data, privateMark) {
+		return nil, exit.Trust(&wrongKeyError{path: path, is: "private", want: "public", other: sibling(path, ".key", ".pub")})
 	}
 	keys, err := trust.LoadPublicKeys(data)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("loading key %q: %w", path, err)}
+		return nil, exit.Trust(fmt.Errorf("loading key %q: %w", path, err))
 	}
 	return keys, nil
-}
-
-// newPassword asks for a password twice, unless COSIGN_PASSWORD is set.
-func newPassword(ctx context.Context, s Streams) ([]byte, error) {
-	first, err := keyPassword(ctx, s, "Password for the new key: ")
-	if _, set := os.LookupEnv(passwordVariable); set || err != nil {
-		return first, err
-	}
-	again, err := keyPassword(ctx, s, "Password again: ")
-	if err == nil && !bytes.Equal(first, again) {
-		err = errors.New("the passwords differ")
-	}
-	return first, err
-}
-
-// passwordVariable is the variable with the password of a key. The cosign command uses the same
-// one.
-const passwordVariable = "COSIGN_PASSWORD"
-
-// keyPassword returns the password of a key: from COSIGN_PASSWORD, or from a prompt if standard
-// input is a terminal.
-func keyPassword(ctx context.Context, s Streams, prompt string) ([]byte, error) {
-	if password, ok := os.LookupEnv(passwordVariable); ok {
-		return []byte(password), nil
-	}
-	in, ok := s.In.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil, errNoKeyPassword
-	}
-	return askPassword(ctx, int(in.Fd()), s.Err, prompt)
-}
-
-// askPassword reads a line without echo. If ctx is canceled, it restores the terminal and returns
-// an error.
-func askPassword(ctx context.Context, fd int, w io.Writer, prompt string) ([]byte, error) {
-	before, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	type answer struct {
-		password []byte
-		err      error
-	}
-	fmt.Fprint(w, prompt)
-	defer fmt.Fprintln(w)
-	answered := make(chan answer, 1)
-	go func() {
-		password, err := term.ReadPassword(fd)
-		answered <- answer{password, err}
-	}()
-	select {
-	case a := <-answered:
-		return a.password, a.err
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
-	}
 }
 
 // newGate builds the gate for promote and check. A zero at means now.
@@ -318,7 +322,7 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 		Platform: c.String("platform"), Keychain: reach.keychain, Transport: reach.transport, Gunzip: gunzip(), Cache: kept, UnpackIn: unpackIn, Progress: progress, At: at,
 	})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exit.Usage(err)
 	}
 	return g, nil
 }
@@ -332,21 +336,4 @@ func gunzip() []string {
 		}
 	}
 	return nil
-}
-
-// approvedTags parses the destinations. Each must name a tag, so that an image is not promoted to
-// "latest" by accident.
-func approvedTags(args []string) ([]name.Tag, error) {
-	var tags []name.Tag
-	for _, a := range args {
-		tag, err := parseApproved(a, name.NewTag)
-		if err != nil && !strings.ContainsAny(path.Base(a), ":@") {
-			return nil, usagef("approved reference %q has no tag: must be registry/repository:tag", a)
-		}
-		if err != nil {
-			return nil, usagef("invalid approved reference %q: must be registry/repository:tag: %v", a, err)
-		}
-		tags = append(tags, tag)
-	}
-	return tags, nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
@@ -36,7 +37,7 @@ func signatureFormat(c *cli.Context) (trust.Format, error) {
 	default:
 		f, err := trust.ParseFormat(form)
 		if err != nil {
-			return f, usageError{err}
+			return f, exit.Usage(err)
 		}
 		return f, nil
 	}
@@ -53,8 +54,14 @@ func trusted(c *cli.Context) (trust.Trust, error) {
 		t.Keys, err = trustedKeys(c)
 		return t, err
 	}
+	switch {
+	case one.Issuer == "" && one.IssuerPattern == "":
+		return trust.Trust{}, exit.Usagef("--certificate-identity needs the issuer too: use --certificate-oidc-issuer URL")
+	case one.Subject == "" && one.SubjectPattern == "":
+		return trust.Trust{}, exit.Usagef("--certificate-oidc-issuer needs the identity too: use --certificate-identity SUBJECT")
+	}
 	if err := one.Check(); err != nil {
-		return trust.Trust{}, usageError{err}
+		return trust.Trust{}, exit.Usage(err)
 	}
 	t.Identities = []trust.Identity{one}
 	var err error

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/password"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -25,9 +27,9 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	keyless := c.Bool("keyless")
 	switch {
 	case keyless && c.String("key") != "":
-		return nil, usagef("--key and --keyless cannot be used together")
+		return nil, checkSigner(c)
 	case !keyless && c.String("identity-token") != "":
-		return nil, usagef("--identity-token needs --keyless")
+		return nil, exit.Usagef("--identity-token needs --keyless")
 	}
 	services, err := loadServices(c)
 	if err != nil {
@@ -43,7 +45,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	}
 	signer, err := trust.NewSigner(key, services)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("using key %q: %w", c.String("key"), err)}
+		return nil, exit.Trust(fmt.Errorf("using key %q: %w", c.String("key"), err))
 	}
 	return signer, nil
 }
@@ -67,7 +69,7 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 		}
 		return signer, err
 	})
-	if _, given := os.LookupEnv(passwordVariable); given && !c.Bool("keyless") {
+	if _, given := os.LookupEnv(password.Variable); given && !c.Bool("keyless") {
 		go func() { _, _ = p.wait() }()
 		return &p, nil
 	}
@@ -101,7 +103,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 			return trust.Services{}, err
 		}
 		if services, err = m.Services(c.Context, time.Now()); err != nil {
-			return trust.Services{}, trustError{err}
+			return trust.Services{}, exit.Trust(err)
 		}
 	} else {
 		data, err := readFile("signing configuration", path)
@@ -109,7 +111,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 			return trust.Services{}, err
 		}
 		if services, err = trust.LoadSigningConfig(data, time.Now()); err != nil {
-			return trust.Services{}, usageError{fmt.Errorf("%s: %w", path, err)}
+			return trust.Services{}, exit.Usage(fmt.Errorf("%s: %w", path, err))
 		}
 	}
 	// --trusted-root takes precedence over the root of the TUF repository.
@@ -120,7 +122,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 		}
 	}
 	if services.Root == nil {
-		return trust.Services{}, usagef("--signing-config needs --trusted-root or --tuf-mirror to verify the responses of the services")
+		return trust.Services{}, exit.Usagef("--signing-config needs --trusted-root or --tuf-mirror to verify the responses of the services")
 	}
 	services.Transport, services.Now = registry.NewTransport(registry.IdleTimeout), time.Now
 	return services, nil
@@ -128,7 +130,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 
 func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Signer, error) {
 	if services.Fulcio == "" {
-		return nil, usagef("--keyless needs a certificate authority, but the signing configuration has none")
+		return nil, exit.Usagef("--keyless needs a certificate authority, but the signing configuration has none")
 	}
 	token, err := tokenSource(c, s, services.Issuer)
 	if err != nil {
@@ -136,7 +138,7 @@ func loadKeyless(c *cli.Context, s Streams, services trust.Services) (*trust.Sig
 	}
 	signer, err := trust.NewKeyless(c.Context, token, services)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("signing with an identity: %w", err)}
+		return nil, exit.Trust(fmt.Errorf("signing with an identity: %w", err))
 	}
 	return signer, nil
 }
@@ -152,7 +154,7 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 		return trust.BrowserToken(issuer, s.In, s.Err), nil
 	}
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exit.Usage(err)
 	}
 	return token, nil
 }
@@ -160,29 +162,40 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 // atTerminal reports whether the command runs in a terminal, so that it can prompt the user.
 func atTerminal(s Streams) bool {
 	in, ok := s.In.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd())) && isTerminal(s.Err)
-}
-
-// isTerminal reports whether w is a terminal that can redraw a line.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	return ok && term.IsTerminal(int(in.Fd())) && observe.IsTerminal(s.Err, os.Getenv)
 }
 
 // newProgress returns the progress display that the flags select. The caller must call stop once,
 // at the end.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
-	p, stop, err = observe.New(s.Err, observe.Options{Format: c.String("log-format"), Quiet: c.Bool("quiet"),
-		Terminal: isTerminal(s.Err), Now: time.Now, Redact: redact})
+	mode := observe.Mode(c.String("progress"))
+	if c.Bool("quiet") {
+		mode = observe.Quiet
+	}
+	color, err := useColor(c, s.Err)
 	if err != nil {
-		return nil, nil, usageError{fmt.Errorf("--log-format: %w", err)}
+		return nil, nil, err
+	}
+	p, stop, err = observe.New(s.Err, observe.Options{Mode: mode, Format: c.String("log-format"), Terminal: observe.IsTerminal(s.Err, os.Getenv),
+		Width: func() int { return observe.Width(s.Err) }, Color: color, Now: time.Now, Redact: exit.Redact})
+	if err != nil {
+		return nil, nil, exit.Usage(err)
 	}
 	return p, stop, nil
 }
 
-// trustedRoot returns the trusted root for verifying certificates: from the file of --trusted-root,
-// or from the TUF repository of --tuf-mirror. If neither flag is given, it returns the root of the
-// public Sigstore if must is true, and nil otherwise.
+// useColor reports whether text that is written to w has colors.
+func useColor(c *cli.Context, w io.Writer) (bool, error) {
+	color, err := observe.UseColor(c.String("color"), os.Getenv, observe.IsTerminal(w, os.Getenv))
+	if err != nil {
+		return false, exit.Usage(fmt.Errorf("--%w", err))
+	}
+	return color, nil
+}
+
+// trustedRoot returns the trusted root for verifying certificates: the file in --trusted-root, or
+// the root from the TUF repository. If neither flag is given, it returns nil, or the root of the
+// public Sigstore if must is true.
 func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	if path := c.String("trusted-root"); path != "" {
 		data, err := readFile("trusted root", path)
@@ -191,7 +204,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 		}
 		root, err := trust.LoadRoot(data)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w", path, err)}
+			return nil, exit.Usage(fmt.Errorf("%s: %w", path, err))
 		}
 		return root, nil
 	}
@@ -204,7 +217,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	}
 	root, err := m.TrustedRoot(c.Context)
 	if err != nil {
-		return nil, trustError{fmt.Errorf("%w (--trusted-root takes a file instead)", err)}
+		return nil, exit.Trust(fmt.Errorf("%w (--trusted-root takes a file instead)", err))
 	}
 	return root, nil
 }
@@ -213,7 +226,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 func tufRepository(c *cli.Context) (trust.TUF, error) {
 	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
-		return m, usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")
+		return m, exit.Usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")
 	}
 	dir, err := cacheDir(c)
 	if err != nil {
@@ -225,7 +238,7 @@ func tufRepository(c *cli.Context) (trust.TUF, error) {
 	}
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
-			return m, usagef("--tuf-root needs --tuf-mirror: it is the root of a TUF repository other than the public one")
+			return m, exit.Usagef("--tuf-root needs --tuf-mirror: it is the root of a TUF repository other than the public one")
 		}
 		m.Root, err = readFile("TUF root", path)
 	}

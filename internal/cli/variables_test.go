@@ -7,6 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
 )
 
 // TestEmptyVariableIsNotAValue checks that an empty variable means the default, for every flag of
@@ -27,7 +30,7 @@ func TestEmptyVariableIsNotAValue(t *testing.T) {
 		for _, v := range variables {
 			t.Setenv(v, blank)
 		}
-		if code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{Out: io.Discard, Err: io.Discard}); code != exitOK {
+		if code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{Out: io.Discard, Err: io.Discard}); code != exit.OK {
 			t.Errorf("exit code %d", code)
 		}
 		for _, v := range variables {
@@ -81,7 +84,7 @@ func TestFileNameMayHaveAComma(t *testing.T) {
 			}
 			var got []string
 			app := newApp(Streams{Out: io.Discard, Err: io.Discard})
-			find(app.Commands, "check").Action = func(c *cli.Context) error {
+			flags.Find(app.Commands, "check").Action = func(c *cli.Context) error {
 				got = c.StringSlice("policy")
 				return nil
 			}

@@ -1,9 +1,13 @@
 package cli
 
 import (
-	"github.com/google/go-containerregistry/pkg/name"
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/flags"
+	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/promote"
@@ -20,10 +24,9 @@ func verifyCommand(s Streams) *cli.Command {
 			"--signature-only requires no decision: it accepts an image that cosign signed, in either form\n" +
 			"of storage. Only the given digest needs a signature, and a bundle need not name the repository.\n\n" +
 			"A mirror or pull-through cache has the image under another name. Give the original name with\n" +
-			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME:\n\n" +
-			"   imagegate verify mirror.example/team/app:1.2 --repository registry.example/team/app --key cosign.pub",
+			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME.",
 		Flags: append([]cli.Flag{keyFlag("verify with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.DurationFlag{Name: "max-age", EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 168h (default: decision.maxAge of its policy)"},
+			&cli.GenericFlag{Name: "max-age", Value: &flags.Duration{}, EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 7d (default: decision.maxAge of its policy)"},
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require a pass of exactly the policy in `FILE`, or of these policies in this order"},
 			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require a pass of the policy `NAME`, in any version. Join several names with \" + \""},
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag"},
@@ -34,7 +37,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},
-			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, sharedFlag}, identityFlags...),
+			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, detailsFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -44,9 +47,9 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	ref, err := parseApproved(args[0], name.ParseReference)
+	ref, err := reference.Approved(args[0])
 	if err != nil {
-		return usagef("invalid approved reference %q: must be registry/repository with a tag or digest: %v", args[0], err)
+		return exit.Usage(fmt.Errorf("approved reference %w", err))
 	}
 	want, err := requirements(c)
 	if err != nil {
@@ -57,16 +60,17 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer out.finish(c.Context, &err)
+	var inputs exit.Inputs
 	if len(c.StringSlice("policy")) > 0 {
 		policies, err := loadPolicies(c)
-		if err != nil {
-			return err
+		if inputs.Add(err); err == nil {
+			want.Policy = policies.Digest()
+			out.policies(policies)
 		}
-		want.Policy = policies.Digest()
-		out.policies(policies)
 	}
-	if want.Trust, err = trusted(c); err != nil {
-		return err
+	want.Trust, err = trusted(c)
+	if inputs.Add(err); len(inputs) > 0 {
+		return inputs
 	}
 	opts, err := verifierOptions(c)
 	if err != nil {
@@ -92,26 +96,23 @@ var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVa
 // requirements returns the requirements for the image from the flags, except the policy and the
 // trusted signers.
 func requirements(c *cli.Context) (promote.Trust, error) {
-	want := promote.Trust{MaxAge: c.Duration("max-age"), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
+	want := promote.Trust{MaxAge: c.Generic("max-age").(*flags.Duration).Get(), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if s := c.String("repository"); s != "" {
-		repo, err := parseRepository(s)
+		repo, err := reference.Repository(s)
 		if err != nil {
-			return want, usagef("invalid --repository %q: must be registry/repository without a tag or digest: %v", s, err)
+			return want, exit.Usage(fmt.Errorf("--repository %w", err))
 		}
 		want.Repository = repo
-	}
-	if want.MaxAge < 0 {
-		return want, usagef("invalid --max-age %s: must be 0 or greater", want.MaxAge)
 	}
 	if c.Bool("signature-only") {
 		for _, flag := range []string{"policy", "policy-name", "any-tag", "max-age", "allow-override", "evidence-dir"} {
 			if c.IsSet(flag) {
-				return want, usagef("--signature-only cannot be used with --%s: a decision is not read", flag)
+				return want, exit.Usagef("--signature-only cannot be used with --%s: a decision is not read", flag)
 			}
 		}
 	}
 	if c.Bool("offline") && trust.IsKMS(c.String("key")) {
-		return want, usagef("--offline: reading the public key of %q needs the network: save it to a file first with \"imagegate key public\"", c.String("key"))
+		return want, exit.Usagef("--offline: reading the public key of %q needs the network: save it to a file first with \"imagegate key public\"", c.String("key"))
 	}
 	var err error
 	want.Predicates, err = requiredPredicates(c)

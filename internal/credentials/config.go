@@ -130,39 +130,41 @@ func cause(err error) error {
 	return err
 }
 
-// lookup returns the credentials for a target, or nil if the configuration has none.
-func (f configFile) lookup(ctx context.Context, t target) (*authn.AuthConfig, error) {
-	fail := func(helper string, err error) error {
-		return &ConfigError{Registry: t.registry, File: f.name, Helper: helper, Err: err}
+// lookup returns the credentials for a target and their source, or nil if the configuration has
+// none.
+func (f configFile) lookup(ctx context.Context, t target) (found *authn.AuthConfig, source string, err error) {
+	fail := func(helper string, err error) (*authn.AuthConfig, string, error) {
+		return nil, "", &ConfigError{Registry: t.registry, File: f.name, Helper: helper, Err: err}
 	}
 	c, err := f.read()
 	if err != nil {
-		return nil, fail("", err)
+		return fail("", err)
 	}
+	by := func(helper string) string { return helperPrefix + helper + ", named in " + f.name }
 	if key, name := c.helperFor(t); name != "" {
 		found, err := askHelper(ctx, name, t.serverNames(key))
 		if err != nil {
-			return nil, fail(helperPrefix+name, err)
+			return fail(helperPrefix+name, err)
 		}
 		if found != nil {
-			return found, nil
+			return found, by(name), nil
 		}
 	}
 	plain, plainErr := c.plain(t)
 	if c.CredsStore != "" {
 		found, err := askHelper(ctx, c.CredsStore, t.serverNames(""))
 		if found != nil {
-			return found, nil
+			return found, by(c.CredsStore), nil
 		}
 		// A failing credsStore is ignored if auths has the credentials.
 		if err != nil && plain == nil {
-			return nil, fail(helperPrefix+c.CredsStore, err)
+			return fail(helperPrefix+c.CredsStore, err)
 		}
 	}
 	if plainErr != nil {
-		return nil, fail("", plainErr)
+		return fail("", plainErr)
 	}
-	return plain, nil
+	return plain, f.name, nil
 }
 
 // helperFor returns the helper that is configured for the target, and the helper's key in

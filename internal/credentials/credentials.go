@@ -11,6 +11,10 @@ package credentials
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -30,6 +34,29 @@ type Options struct {
 	// PlainHTTP reports whether requests to a registry use plain HTTP instead of TLS. Cloud tokens
 	// are never sent to such a registry. Nil means that all registries use TLS.
 	PlainHTTP func(host string) bool
+	// Chosen is called with each login that the keychain returns, also concurrently. Nil does
+	// nothing.
+	Chosen func(Login)
+}
+
+// Login describes the credentials for a registry. It contains no secret.
+type Login struct {
+	// Registry is the registry as the client spells it.
+	Registry string
+	// User is the user name. It is empty for a token and for anonymous requests.
+	User string
+	// Source is where the credentials are from: a file, a variable, a helper that a file names, or
+	// a cloud. It is empty for anonymous requests.
+	Source string
+}
+
+// PodmanRunDir returns the folder that "podman login" uses if XDG_RUNTIME_DIR is not set. It
+// returns "" on systems other than Linux.
+func PodmanRunDir() string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	return filepath.Join("/run/containers", strconv.Itoa(os.Getuid()))
 }
 
 // ConfigError reports that a credential configuration is unusable. The fault is on this machine,
@@ -74,15 +101,29 @@ func (k *keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
 func (k *keychain) ResolveContext(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
 	t := newTarget(r)
 	for _, file := range k.files() {
-		found, err := file.lookup(ctx, t)
+		found, source, err := file.lookup(ctx, t)
 		if err != nil {
 			return nil, err
 		}
 		if found != nil {
+			k.chosen(Login{Registry: t.registry, User: found.Username, Source: source})
 			return authn.FromConfig(*found), nil
 		}
 	}
-	return k.cloud(ctx, t)
+	auth, err := k.cloud(ctx, t)
+	switch {
+	case err == nil && auth == authn.Anonymous:
+		k.chosen(Login{Registry: t.registry})
+	case err == nil:
+		k.chosen(Login{Registry: t.registry, Source: "the environment of the cloud"})
+	}
+	return auth, err
+}
+
+func (k *keychain) chosen(l Login) {
+	if k.Chosen != nil {
+		k.Chosen(l)
+	}
 }
 
 func (k *keychain) cloud(ctx context.Context, t target) (authn.Authenticator, error) {

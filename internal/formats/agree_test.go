@@ -140,6 +140,30 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 		}
 		return out
 	},
+	"html": func(t *testing.T, data []byte) told {
+		var out told
+		word := regexp.MustCompile(`<title>([A-Z ]+) ·`).FindSubmatch(data)
+		if word != nil {
+			out.word = strings.TrimSpace(string(word[1]))
+		}
+		tiles := map[string]*int{"blocking": &out.stated.Blocking, "warning": &out.stated.Warnings, "excepted": &out.stated.Excepted, "notAffected": &out.stated.NotAffected}
+		for _, m := range regexp.MustCompile(`href="#status=(\w+)"><strong>([\d,]+)</strong>`).FindAllSubmatch(data, -1) {
+			n, err := strconv.Atoi(strings.ReplaceAll(string(m[2]), ",", ""))
+			if err != nil {
+				t.Error(err)
+			}
+			*tiles[string(m[1])] = n
+		}
+		block := regexp.MustCompile(`(?s)id="data">(.*?)</script>`).FindSubmatch(data)
+		for _, status := range decode[struct {
+			Items struct{ Status []report.Status }
+		}](t, block[1]).Items.Status {
+			if status <= report.NotAffected { // other findings are not items
+				out.listed = add(out.listed, status.String())
+			}
+		}
+		return out
+	},
 	"csv": func(t *testing.T, data []byte) told {
 		rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
 		if err != nil {

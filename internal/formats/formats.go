@@ -15,6 +15,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/imagegate/imagegate/internal/formats/html"
 	"github.com/imagegate/imagegate/internal/report"
 )
 
@@ -106,6 +107,10 @@ var All = []Format{
 	{
 		Name: "csv", Help: "a table for spreadsheets", MediaType: "text/csv; charset=utf-8", Extension: ".csv",
 		Write: plain(CSV),
+	},
+	{
+		Name: "html", Help: "a page to read, search and print", MediaType: "text/html; charset=utf-8", Extension: ".html", Needs: NeedsNothing,
+		Write: plain(html.Write),
 	},
 	{
 		Name: "spdx", Help: "the SBOM as SPDX 2.3", MediaType: "application/spdx+json", Extension: ".spdx.json", Document: spdx,

@@ -16,6 +16,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/html"
+
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -159,6 +161,7 @@ var checks = map[string]func(t *testing.T, name string, data []byte){
 	"text":     func(*testing.T, string, []byte) {}, // for terminals, which checkBytes covers
 	"json":     func(*testing.T, string, []byte) {}, // lossless: its readers get the text as it was
 	"csv":      csvTexts,
+	"html":     htmlTexts,
 	"junit":    xmlTexts,
 	"markdown": markdownTexts,
 }
@@ -248,6 +251,35 @@ func xmlTexts(t *testing.T, name string, data []byte) {
 			}
 		case xml.Comment:
 			t.Errorf("%s: a comment", name)
+		}
+	}
+}
+
+// htmlTexts checks that a text adds no element that could load or run something, and no link that is
+// not a link.
+func htmlTexts(t *testing.T, name string, data []byte) {
+	t.Helper()
+	elements := map[string]int{}
+	for tokens := html.NewTokenizer(bytes.NewReader(data)); tokens.Next() != html.ErrorToken; {
+		token := tokens.Token()
+		if token.Type != html.StartTagToken && token.Type != html.SelfClosingTagToken {
+			continue
+		}
+		elements[token.Data]++
+		for _, a := range token.Attr {
+			isLink := strings.HasPrefix(a.Val, "#") || strings.HasPrefix(a.Val, "https://") || strings.HasPrefix(a.Val, "http://")
+			isIcon := token.Data == "link" && strings.HasPrefix(a.Val, "data:image/svg+xml,")
+			if strings.HasPrefix(a.Key, "on") || a.Key == "src" || a.Key == "style" || a.Key == "href" && !isLink && !isIcon {
+				t.Errorf("%s: attribute %s=%.100q of %s", name, a.Key, a.Val, token.Data)
+			}
+		}
+	}
+	if elements["script"] != 2 || elements["style"] != 1 {
+		t.Errorf("%s: %d scripts and %d styles", name, elements["script"], elements["style"])
+	}
+	for _, tag := range []string{"img", "iframe", "object", "embed", "form", "base", "video", "audio"} {
+		if elements[tag] > 0 {
+			t.Errorf("%s: an element %s", name, tag)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (l *Writer) Table(indent int, rows []Row) {
 			}
 			r.Cells[i].Text = Limit(c.Text, 0)
 			// A few long cells must not push the next column off every line.
-			widths[i] = max(widths[i], min(utf8.RuneCountInString(r.Cells[i].Text), l.width*2/5))
+			widths[i] = max(widths[i], min(utf8.RuneCountInString(r.Cells[i].Text), l.width/2))
 		}
 	}
 	for _, r := range rows {

@@ -1,218 +1,213 @@
-// Package observe shows what a run is doing: a bar on a terminal, lines in a log.
+// Package observe shows what a run is doing: a line for each running step on a terminal, and plain
+// or JSON lines in a log.
+//
+// [New] returns the display, which a gate and a promoter report to. [UseColor] decides about colors.
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/imagegate/imagegate/gate"
-	"github.com/imagegate/imagegate/internal/report"
 )
+
+// Mode selects the display.
+type Mode string
+
+// The modes. The zero Mode is Auto.
+const (
+	Auto  Mode = "auto"  // TTY on a terminal, else Plain
+	Plain Mode = "plain" // a line when a step ends, and one every ten seconds while it runs
+	TTY   Mode = "tty"   // a line that is redrawn for each running step
+	Quiet Mode = "quiet" // nothing
+)
+
+// Modes are the values of a flag that selects the display.
+var Modes = []string{string(Auto), string(Plain), string(TTY), string(Quiet)}
 
 // Options select the display.
 type Options struct {
-	// Format is "text" or "json". "" means text.
+	// Mode is the display. JSON lines are Plain. "" means Auto.
+	Mode Mode
+	// Format is the format of lines: "text" or "json". "" means text.
 	Format string
-	// Quiet shows nothing.
-	Quiet bool
 	// Terminal is set if the writer is a terminal that can redraw a line.
 	Terminal bool
+	// Width returns the width of the terminal in columns. Nil and 0 mean 80.
+	Width func() int
+	// Color highlights the result of a step on a terminal.
+	Color bool
 	// Now returns the current time. Required.
 	Now func() time.Time
 	// Redact removes secrets from the text of an error. Required.
 	Redact func(string) string
 }
 
-// New returns the display that writes to w: a bar on a terminal, plain lines elsewhere, JSON lines
-// if the format is json. The caller must call stop once, at the end of the run.
+const (
+	redraw = 100 * time.Millisecond // the time between two updates of a terminal
+	remind = 10 * time.Second       // the time between two lines about a running step in a log
+)
+
+// New returns the display that writes to w. The caller must call stop once to end it.
 func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
-	format := o.Format
+	mode := cmp.Or(o.Mode, Auto)
 	switch {
-	case format != "text" && format != "json" && format != "":
-		return nil, nil, fmt.Errorf("invalid log format %q: the format must be text or json", format)
-	case o.Quiet:
+	case !slices.Contains(Modes, string(mode)):
+		return nil, nil, fmt.Errorf("progress %q: must be auto, plain, tty or quiet", mode)
+	case o.Format != "text" && o.Format != "json" && o.Format != "":
+		return nil, nil, fmt.Errorf("log format %q: must be text or json", o.Format)
+	case o.Format == "json" && mode == TTY:
+		return nil, nil, fmt.Errorf("log format json: the progress cannot be tty")
+	case mode == Quiet:
 		return gate.NoProgress{}, func() {}, nil
-	case format == "json":
+	}
+	var to display = &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }, redact: o.Redact}
+	every := remind
+	switch {
+	case o.Format == "json":
 		logger := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: printable}))
-		return &lines{log: logger.Info, now: o.Now, redact: o.Redact}, func() {}, nil
-	case o.Terminal:
-		b := newBar(w)
-		return b, b.clear, nil
+		to = &lines{log: logger.Info, redact: o.Redact}
+	case mode == TTY || mode == Auto && o.Terminal:
+		to, every = &board{w: w, width: o.Width, color: o.Color}, redraw
 	}
-	return &lines{log: func(msg string, args ...any) { fmt.Fprintln(w, plain(msg, args)) }, now: o.Now, redact: o.Redact}, func() {}, nil
+	t := &tracker{to: to, now: o.Now}
+	return t, t.run(every), nil
 }
 
-// printable sanitizes the values of a log line, because the JSON encoder does not escape C1
-// characters, bidirectional characters and CI command markers.
-func printable(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindString {
-		a.Value = slog.StringValue(report.Sanitize(a.Value.String()))
-	}
-	return a
+// display shows steps. Its methods are not called concurrently.
+type display interface {
+	// ended shows that a step ended, with an error or nil. The other steps still run.
+	ended(s *running, took time.Duration, err error, others []*running, now time.Time)
+	// tick shows the steps that run.
+	tick(steps []*running, now time.Time)
+	// close removes what would be redrawn.
+	close()
 }
 
-// plain renders a message as one line: "catalog linux/amd64: 1.2s".
-func plain(msg string, args []any) string {
-	out := msg
-	for i := 0; i+1 < len(args); i += 2 {
-		switch args[i] {
-		case "what":
-			out += " " + report.Sanitize(fmt.Sprint(args[i+1]))
-		case "seconds":
-			out += fmt.Sprintf(": %.1fs", args[i+1])
-		case "bytes":
-			if n := args[i+1].(int64); n > 0 {
-				out += ", " + Bytes(n)
-			}
-		case "error":
-			out += ": " + report.Sanitize(fmt.Sprint(args[i+1]))
-		}
+// running is a step that has not ended.
+type running struct {
+	gate.Step
+	began time.Time
+	blobs map[string]transfer
+	shown time.Time // the last time that a log had a line about it
+}
+
+type transfer struct{ done, total int64 }
+
+// bytes returns how much was transferred, and the size of the blobs that have begun.
+func (s *running) bytes() (done, total int64) {
+	for _, b := range s.blobs {
+		done, total = done+b.done, total+max(b.total, b.done)
+	}
+	return done, total
+}
+
+// speed is the progress of a transfer.
+type speed struct {
+	done, total int64
+	perSecond   int64         // 0 is unknown
+	left        time.Duration // 0 is unknown
+}
+
+// leastTime is the time after which a rate means something.
+const leastTime = 500 * time.Millisecond
+
+// speed returns the average since the step began. The size grows while blobs begin, so that the
+// time left is too low at first.
+func (s *running) speed(now time.Time) speed {
+	out := speed{}
+	out.done, out.total = s.bytes()
+	took := now.Sub(s.began)
+	if out.done > 0 && took >= leastTime {
+		out.perSecond = int64(float64(out.done) / took.Seconds())
+	}
+	if out.perSecond > 0 && out.total > out.done {
+		out.left = time.Duration(float64(out.total-out.done) / float64(out.perSecond) * float64(time.Second))
 	}
 	return out
 }
 
-// Bytes renders a number of bytes with a decimal prefix: "1.2 MB".
-func Bytes(n int64) string {
-	const unit = 1000
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, prefix := float64(n)/unit, 0
-	for value >= unit && prefix < 4 {
-		value, prefix = value/unit, prefix+1
-	}
-	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
+// tracker keeps the running steps and passes events to a display.
+type tracker struct {
+	to  display
+	now func() time.Time
+
+	mu      sync.Mutex
+	steps   []*running
+	stopped bool
 }
 
-// lines writes a line at the end of each step, with the number of bytes transferred in it.
-type lines struct {
-	log    func(msg string, args ...any)
-	now    func() time.Time
-	redact func(string) string
-	mu     sync.Mutex
-	moved  map[gate.Step]map[string]int64 // by blob
+// run starts the updates and returns the function that ends them.
+func (t *tracker) run(every time.Duration) (stop func()) {
+	ticker, quit := time.NewTicker(every), make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for {
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+				t.mu.Lock()
+				t.to.tick(t.steps, t.now())
+				t.mu.Unlock()
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		ticker.Stop()
+		close(quit)
+		ended.Wait()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.stopped = true
+		t.to.close()
+	})
 }
 
-// key returns the part of a step that identifies it in calls of Bytes, which have no subject.
-func key(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.Stage} }
-
-// Start begins a step. The returned function ends the step and writes its line.
-func (l *lines) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
-	began := l.now()
-	l.mu.Lock()
-	delete(l.moved, key(step))
-	l.mu.Unlock()
+// Start adds a step. done removes it.
+func (t *tracker) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.add(step)
 	return ctx, func(err error) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		var bytes int64
-		for _, n := range l.moved[key(step)] {
-			bytes += n
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.steps = slices.DeleteFunc(t.steps, func(o *running) bool { return o == s })
+		if !t.stopped {
+			now := t.now()
+			t.to.ended(s, now.Sub(s.began), err, t.steps, now)
 		}
-		if err != nil {
-			l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "error", l.redact(err.Error()))
-			return
+	}
+}
+
+func (t *tracker) add(step gate.Step) *running {
+	now := t.now()
+	s := &running{Step: step, began: now, shown: now, blobs: map[string]transfer{}}
+	t.steps = append(t.steps, s)
+	return s
+}
+
+// Bytes counts towards the current step of the image and stage. Bytes without a step are a step of
+// their own, which never ends: a download of a database.
+func (t *tracker) Bytes(step gate.Step, blob string, done, total int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.steps, func(s *running) bool { return s.Step == step })
+	if i < 0 {
+		i = slices.IndexFunc(t.steps, func(s *running) bool { return s.Image == step.Image && s.Stage == step.Stage })
+	}
+	if i < 0 {
+		if step.Subject == "" {
+			step.Subject = blob
 		}
-		l.log(string(step.Stage), "image", step.Image, "what", step.Subject, "seconds", l.now().Sub(began).Seconds(), "bytes", bytes)
+		t.add(step)
+		i = len(t.steps) - 1
 	}
-}
-
-// Bytes records the transferred bytes of a blob for the current step of the image and stage.
-func (l *lines) Bytes(step gate.Step, blob string, done, _ int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.moved == nil {
-		l.moved = map[gate.Step]map[string]int64{}
-	}
-	if l.moved[key(step)] == nil {
-		l.moved[key(step)] = map[string]int64{}
-	}
-	l.moved[key(step)][blob] = done
-}
-
-// bar is a progress bar, one line on a terminal. It shows the stage and its subject. For pull and
-// push, it shows the progress of all blobs together.
-type bar struct {
-	w             io.Writer
-	mu            sync.Mutex
-	current       *progressbar.ProgressBar
-	stage         gate.Stage
-	moved, totals map[string]int64
-}
-
-func newBar(w io.Writer) *bar {
-	return &bar{w: w, moved: map[string]int64{}, totals: map[string]int64{}}
-}
-
-// redraw is the minimum time between two updates of a bar.
-const redraw = 100 * time.Millisecond
-
-// digests matches digests, which are shortened to leave space for the bar.
-var digests = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
-
-func (b *bar) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
-	stage, what := step.Stage, step.Subject
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	most := int64(-1) // the total is unknown
-	if stage == gate.Pull || stage == gate.Push {
-		most = 1 // a placeholder until the first bytes arrive
-		clear(b.moved)
-		clear(b.totals)
-	}
-	what = digests.ReplaceAllString(report.Sanitize(what), "$1")
-	b.show(stage, most, fmt.Sprintf("%-8s%s", stage, what))
-	return ctx, func(error) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.end()
-	}
-}
-
-func (b *bar) Bytes(step gate.Step, blob string, done, total int64) {
-	stage := step.Stage
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.current == nil || b.stage != stage { // bytes can arrive without a call of Start
-		b.show(stage, total, fmt.Sprintf("%-8s", stage))
-	}
-	b.moved[blob], b.totals[blob] = done, total
-	var moved, all int64
-	for k := range b.moved {
-		moved, all = moved+b.moved[k], all+b.totals[k]
-	}
-	// The maximum is one more than the known bytes, because a full bar cannot continue if another
-	// blob follows.
-	b.current.ChangeMax64(max(all, moved) + 1)
-	_ = b.current.Set64(moved) // a display error must not stop the run
-}
-
-func (b *bar) show(stage gate.Stage, most int64, text string) {
-	b.end()
-	b.stage = stage
-	b.current = progressbar.NewOptions64(most, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(text),
-		progressbar.OptionShowBytes(most >= 0), progressbar.OptionThrottle(redraw), progressbar.OptionSetRenderBlankState(true),
-		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSpinnerType(14),
-		progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(most >= 0))
-}
-
-func (b *bar) end() {
-	if b.current != nil {
-		_ = b.current.Finish()
-		_ = b.current.Clear()
-		b.current = nil
-	}
-}
-
-func (b *bar) clear() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.end()
+	t.steps[i].blobs[blob] = transfer{done, total}
 }

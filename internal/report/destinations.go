@@ -18,7 +18,7 @@ func (t text) destinations() {
 		t.Section(short(d.Reference) + ": " + short(string(d.State)))
 		t.Space()
 		t.Item(2, short(d.Repository)+"@"+short(d.Digest))
-		t.Notes(2, signedText(d), copiedText(d), t.decidedText(d))
+		t.Notes(2, signedText(d), signedForText(d), copiedText(d), t.decidedText(d))
 		var rows []layout.Row
 		for _, s := range d.Statements {
 			about := "image"
@@ -39,7 +39,7 @@ func (t text) destinations() {
 func (t text) destination(d Destination) {
 	t.Space()
 	t.Item(0, short(d.Reference)+": "+short(string(d.State)))
-	t.Notes(2, signedText(d), copiedText(d), t.decidedText(d))
+	t.Notes(2, signedText(d), signedForText(d), copiedText(d), t.decidedText(d))
 	var types orderedSet
 	for _, s := range d.Statements {
 		types.add(short(strings.TrimPrefix(s.PredicateType, "https://")))
@@ -56,14 +56,18 @@ func (t text) destination(d Destination) {
 }
 
 func signedText(d Destination) string {
-	signed := ""
-	if d.Signer != "" {
-		signed = "signed by " + short(d.Signer)
+	if d.Signer == "" {
+		return ""
 	}
-	if d.SignedFor != "" {
-		signed = strings.TrimSpace(signed + " for " + short(d.SignedFor))
+	return "signed by " + short(d.Signer)
+}
+
+// signedForText names the repository that the image was signed for, if that is another one.
+func signedForText(d Destination) string {
+	if d.SignedFor == "" {
+		return ""
 	}
-	return signed
+	return "signed for " + short(d.SignedFor)
 }
 
 // decidedText says when the decision was made, if it was not made by this run.

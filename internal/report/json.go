@@ -46,9 +46,9 @@ func WriteJSON(w io.Writer, v any) error {
 	return err
 }
 
-// EscapeJSON returns JSON with the same value that is safe to print: it has \u escapes for unprintable
-// characters and CI command marks, which occur only inside strings. The encoder escapes only ASCII
-// control characters, but U+009B starts a terminal sequence just as ESC does.
+// EscapeJSON returns JSON in which unprintable characters and CI command marks are \u escapes. They
+// occur only inside strings, so the value stays the same. The encoder escapes only ASCII control
+// characters, but U+009B starts a terminal sequence just as ESC does.
 func EscapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(data)/64)
 	for i := 0; i < len(data); {

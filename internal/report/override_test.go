@@ -47,6 +47,15 @@ func TestOverriddenDenialIsNotAPass(t *testing.T) {
 	}
 }
 
+// TestOverriddenImageVerifiesWithAFlag checks the command that the report suggests.
+func TestOverriddenImageVerifiesWithAFlag(t *testing.T) {
+	options := TextOptions{CommandLine: CommandLine{Verify: []string{"--key", "cosign.pub"}}}
+	const want = "  Check: imagegate verify registry.example/app:1 --key cosign.pub --allow-override\n"
+	if text := render(t, options.Text, overridden()); !strings.HasSuffix(text, want) {
+		t.Errorf("%q is not the end of:\n%s", want, text)
+	}
+}
+
 // TestOverrideWithoutPromotionIsADenial checks that an override without a promotion is a denial.
 // After an error, or without a destination, the override had no effect.
 func TestOverrideWithoutPromotionIsADenial(t *testing.T) {

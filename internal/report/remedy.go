@@ -15,6 +15,8 @@ type Remedy struct {
 	Violations []int `json:"violations"`
 	// Do is a command or a line for a file, or a sentence if there is neither.
 	Do string `json:"do"`
+	// Paste means that Do is a command or a line for a file, exactly as it has to be entered.
+	Paste bool `json:"paste,omitempty"`
 	// Exceptions are items for the policy's list of exceptions, one line of YAML each. They let the
 	// violations pass once reason and owner are filled in. The list is empty if exceptions cannot
 	// cover the violations.
@@ -32,12 +34,12 @@ func Remedies(r Report) []Remedy {
 	known := map[string]int{}
 	for _, i := range byRank(r.Decision.Violations) {
 		v := &r.Decision.Violations[i]
-		do := m.Do(v).Text
-		at, ok := known[do]
+		do := m.Do(v)
+		at, ok := known[do.Text]
 		if !ok {
 			at = len(out)
-			known[do] = at
-			out = append(out, Remedy{Do: do})
+			known[do.Text] = at
+			out = append(out, Remedy{Do: do.Text, Paste: do.Paste})
 		}
 		out[at].Violations = append(out[at].Violations, i)
 		if item := m.Exception(v); item != "" && !slices.Contains(out[at].Exceptions, item) {

@@ -34,7 +34,7 @@ type CommandLine struct {
 	Approved []string
 	// Report is the file that has the JSON report. It is empty if there is none.
 	Report string
-	// Policies are the policy files, for the command that explains the report.
+	// Policies are the policy files, for the command that promotes the image.
 	Policies []string
 	// Verify are the arguments of "imagegate verify" after the reference, one word each. It is empty
 	// if they are unknown.

@@ -159,7 +159,11 @@ func (t text) next() {
 	case Passed, Overridden, PassedEarlier:
 		switch {
 		case len(t.Destinations) > 0 && len(t.run.Verify) > 0:
-			t.command("Check: ", append([]string{"imagegate", "verify", t.Destinations[0].Reference}, t.run.Verify...))
+			command := append([]string{"imagegate", "verify", t.Destinations[0].Reference}, t.run.Verify...)
+			if t.Override != nil {
+				command = append(command, "--allow-override")
+			}
+			t.command("Check: ", command)
 		case t.Command == "check" && t.At.IsZero() && len(t.run.Policies) > 0:
 			t.command("Next: ", append([]string{"imagegate", "promote", t.Input.Image.Reference, "APPROVED", "--key", "cosign.key"}, t.policies()...))
 		}
@@ -174,9 +178,9 @@ func (t text) explain() {
 	switch worst := t.worst(); {
 	case strings.HasPrefix(worst, "-") || worst == "":
 	case t.run.Report != "":
-		t.command("Why: ", append([]string{"imagegate", "explain", worst, "--report", t.run.Report}, t.policies()...))
+		t.command("Why: ", []string{"imagegate", "explain", worst, "--report", t.run.Report})
 	case !t.details:
-		t.Item(2, "Every finding: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
+		t.Item(2, "More: --details. Why one blocks: --output json=FILE, then imagegate explain ID --report FILE.")
 	}
 }
 

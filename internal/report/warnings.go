@@ -65,10 +65,8 @@ func (t text) countWarnings(items []Item, inherited int) {
 		parts = append(parts, fmt.Sprintf("%d about %s", kinds[kind], kindText(kind)))
 	}
 	line := fmt.Sprintf("%d: %s", len(items), strings.Join(parts, ", "))
-	if inherited == 1 {
-		line += "; 1 does not block because the approved image has it too"
-	} else if inherited > 1 {
-		line += fmt.Sprintf("; %d do not block because the approved image has them too", inherited)
+	if inherited > 0 {
+		line += "; " + plural(inherited, "does not block because the approved image has it too", "do not block because the approved image has them too")
 	}
 	t.label("WARNINGS", line+" (--details)")
 }
@@ -93,30 +91,49 @@ func kindText(k policy.Kind) string {
 // soon says what will block by itself: findings whose grace period ends, and exceptions that end
 // within a month.
 func (t text) soon(graced []Item) {
-	ends := map[time.Time]string{}
-	findings := map[time.Time]int{}
+	blocks, ends := map[time.Time]int{}, map[time.Time]int{}
 	for _, i := range graced {
-		findings[i.Blocks]++
-	}
-	for at, n := range findings {
-		ends[at] = count(n, "warning")
+		blocks[i.Blocks]++
 	}
 	now := t.referenceTime()
+	used := map[policy.Exception]bool{}
 	for _, e := range t.Decision.Excepted {
-		if at := e.Exception.Expires; !now.IsZero() && at.Before(now.Add(remedy.NewExceptionsLast)) && !strings.Contains(ends[at], "exception") {
-			ends[at] = strings.TrimPrefix(ends[at]+" and what an exception covers", " and ")
+		if at := e.Exception.Expires; !now.IsZero() && at.Before(now.Add(remedy.NewExceptionsLast)) && !used[e.Exception] {
+			used[e.Exception] = true
+			ends[at]++
 		}
 	}
-	var lines []string
-	for _, at := range slices.SortedFunc(maps.Keys(ends), time.Time.Compare) {
-		lines = append(lines, ends[at]+" from "+at.UTC().Format(time.DateOnly)+" ("+strings.TrimPrefix(t.timeLeft(at), ", ")+")")
+	dates := slices.Collect(maps.Keys(blocks))
+	for at := range ends {
+		if blocks[at] == 0 {
+			dates = append(dates, at)
+		}
 	}
-	if len(lines) > maxSoon {
-		lines = append(lines[:maxSoon], count(len(lines)-maxSoon, "later date"))
+	slices.SortFunc(dates, time.Time.Compare)
+	var lines []string
+	for _, at := range dates {
+		on := at.UTC().Format(time.DateOnly) + " (" + strings.TrimPrefix(t.timeLeft(at), ", ") + ")"
+		if n := blocks[at]; n > 0 {
+			lines = append(lines, plural(n, "warning blocks", "warnings block")+" from "+on)
+		}
+		if n := ends[at]; n > 0 {
+			lines = append(lines, plural(n, "exception ends", "exceptions end")+" "+on)
+		}
+	}
+	if more := len(lines) - maxSoon; more > 0 {
+		lines = append(lines[:maxSoon], fmt.Sprintf("%d more later", more))
 	}
 	if len(lines) > 0 {
-		t.label("SOON", "will block: "+strings.Join(lines, ", "))
+		t.label("SOON", strings.Join(lines, "; "))
 	}
+}
+
+// plural counts with one of two phrases.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // waived lists all findings that do not block for one common reason.

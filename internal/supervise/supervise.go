@@ -7,7 +7,7 @@
 // parent accepts the exit code only if it equals the sent code; see [Result].
 //
 // [Run] is the parent's side and [Attach] the child's. The parent only forwards signals and reads
-// the child's messages.
+// the child's messages. [TuneMemory] and [ForbidDumps] prepare a process for its work.
 package supervise
 
 import (

@@ -178,8 +178,8 @@ func oneEffect(v reflect.Value) (one policy.Effect, ok bool) {
 	return effects[0], len(slices.Compact(effects)) == 1
 }
 
-// writtenDuration writes d so that the parser of policies can read it. The parser accepts at most
-// four digits for days, so a longer duration is written in hours.
+// writtenDuration writes d so that strict.ParseDuration can read it. The parser accepts at most four
+// digits for days, so a longer duration is written in hours.
 func writtenDuration(d time.Duration) string {
 	if d >= 10_000*day {
 		return d.String()

@@ -131,16 +131,16 @@ func TestParseDuration(t *testing.T) {
 	for s, want := range map[string]time.Duration{
 		"5d": 120 * h, "1w": 168 * h, "1w2d12h": 228 * h, "36h": 36 * h, "90m": 90 * time.Minute, "1d1ns": 24*h + 1, "1.5h": 90 * time.Minute,
 	} {
-		if got, err := parseDuration(s); err != nil || got != want {
-			t.Errorf("parseDuration(%q) = %v, %v; want %v", s, got, err, want)
+		if got, err := ParseDuration(s); err != nil || got != want {
+			t.Errorf("ParseDuration(%q) = %v, %v; want %v", s, got, err, want)
 		}
 	}
 	for _, s := range []string{
 		"", "5", "d", "1.5d", "-5d", "5d-1h", "5d+1h", "5d0", "0", "0d", "0w0d", "-1h", "1d1w", "5d 1h", "5D", "12345d",
 		"9999w9999d2562047h", "9223372036854775808ns", "1d\n", "1e3h", "1d9223372036854775807ns",
 	} {
-		if got, err := parseDuration(s); err == nil {
-			t.Errorf("parseDuration(%q) = %v", s, got)
+		if got, err := ParseDuration(s); err == nil {
+			t.Errorf("ParseDuration(%q) = %v", s, got)
 		}
 	}
 }

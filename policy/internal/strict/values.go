@@ -79,7 +79,7 @@ func ParseDecimal(s string) (float64, error) {
 // Duration reads a duration above zero: the syntax of time.ParseDuration, with optional weeks and
 // days before it.
 func (d *Decoder) Duration(to *time.Duration) Reader {
-	return Scalar(d, to, "a duration with a unit, such as 5d", parseDuration, "!!str")
+	return Scalar(d, to, "a duration with a unit, such as 5d", ParseDuration, "!!str")
 }
 
 // Date reads an RFC 3339 time, or a date, which means 00:00 UTC of that day.
@@ -92,9 +92,10 @@ const day = 24 * time.Hour
 // At most four digits for weeks and for days, so that the sum cannot overflow.
 var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
 
-// parseDuration reads the syntax of time.ParseDuration, with optional weeks and days before it:
-// "1w2d12h". The duration must be above zero.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads the duration syntax of policies: the syntax of time.ParseDuration, with
+// optional weeks and days before it, as in "1w2d12h". A day has 24 hours. The duration must be more
+// than zero.
+func ParseDuration(s string) (time.Duration, error) {
 	bad := fmt.Errorf("%q is not a duration: want one such as 36h, 5d or 1w2d", s)
 	m := weeksAndDays.FindStringSubmatch(s)
 	if m == nil {

@@ -1,7 +1,6 @@
-package cli
+package supervise
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -15,10 +14,10 @@ const (
 	roomyPercent = 60
 )
 
-// TuneMemory configures the garbage collector for one large task. Call it at the start of a
-// process. It does nothing if GOGC or GOMEMLIMIT is set.
-func TuneMemory() {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+// TuneMemory configures the garbage collector for one large task. Call it at the start of a process.
+// It does nothing if getenv has a value for GOGC or GOMEMLIMIT.
+func TuneMemory(getenv func(string) string) {
+	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
 		return
 	}
 	debug.SetGCPercent(-1)

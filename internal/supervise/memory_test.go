@@ -1,7 +1,8 @@
-package cli
+package supervise
 
 import (
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -20,7 +21,7 @@ func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
 	})
-	TuneMemory()
+	TuneMemory(os.Getenv)
 	if got := debug.SetMemoryLimit(-1); got != roomyBytes {
 		t.Errorf("at first the limit is %d", got)
 	}
@@ -46,7 +47,7 @@ func TestMemoryIsTheUsersToTune(t *testing.T) {
 			t.Setenv(name, "100")
 			before := debug.SetMemoryLimit(math.MaxInt64)
 			t.Cleanup(func() { debug.SetMemoryLimit(before) })
-			TuneMemory()
+			TuneMemory(os.Getenv)
 			if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
 				t.Errorf("the limit is %d", got)
 			}

@@ -1,0 +1,24 @@
+package password
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestVariableNeedsNoPrompt checks that a password in the variable is used, also an empty one, and
+// that nothing is printed.
+func TestVariableNeedsNoPrompt(t *testing.T) {
+	for _, want := range []string{"correct horse", ""} {
+		t.Setenv(Variable, want)
+		var out bytes.Buffer
+		for _, get := range []func() ([]byte, error){
+			func() ([]byte, error) { return Of(t.Context(), strings.NewReader("x"), &out, "Password: ") },
+			func() ([]byte, error) { return New(t.Context(), strings.NewReader("x"), &out) },
+		} {
+			if got, err := get(); string(got) != want || err != nil || out.Len() > 0 {
+				t.Errorf("%q, %v, printed %q", got, err, &out)
+			}
+		}
+	}
+}

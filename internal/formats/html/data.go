@@ -1,0 +1,117 @@
+package html
+
+import (
+	"encoding/json"
+	"reflect"
+
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// data is what the script reads: the items of the report and the findings that no rule matched.
+// Packages, layers, rules, platforms and descriptions are listed once, and items name them by index.
+type data struct {
+	Platforms []string      `json:"platforms"`
+	Layers    []dataLayer   `json:"layers"`
+	Packages  []dataPackage `json:"packages"`
+	Rules     []string      `json:"rules"`
+	Sources   []dataSource  `json:"sources"`
+	Texts     []string      `json:"texts"`
+	Remedies  []dataRemedy  `json:"remedies"`
+	Items     table         `json:"items"`
+}
+
+// table is the list of rows. In JSON it is one list for each field, which is half as long as a list
+// of objects.
+type table []*dataItem
+
+// MarshalJSON writes an object that has a list for each field of the rows, by the field's JSON name.
+func (t table) MarshalJSON() ([]byte, error) {
+	columns := map[string][]any{}
+	fields := reflect.TypeFor[dataItem]()
+	for n := range fields.NumField() {
+		values := make([]any, len(t))
+		for i, row := range t {
+			values[i] = reflect.ValueOf(row).Elem().Field(n).Interface()
+		}
+		columns[fields.Field(n).Tag.Get("json")] = values
+	}
+	return json.Marshal(columns)
+}
+
+// dataLayer is one layer of one platform.
+type dataLayer struct {
+	Platform string `json:"platform"`
+	// Number is 1 for the lowest of Count layers.
+	Number int    `json:"number"`
+	Count  int    `json:"count"`
+	Base   bool   `json:"base"`
+	Digest string `json:"digest"`
+}
+
+// dataPackage is one package in one version.
+type dataPackage struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Type    string `json:"type"`
+	PURL    string `json:"purl"`
+	// Places are the paths of items that have no list of their own.
+	Places []string `json:"places,omitempty"`
+}
+
+// dataSource is a source of findings in the database.
+type dataSource struct {
+	Name string `json:"name"`
+	// URL is the address of an advisory up to the id, or empty.
+	URL string `json:"url,omitempty"`
+}
+
+// dataRemedy says what to do. Paste means that Do is a command or a line for a file.
+type dataRemedy struct {
+	Do    string `json:"do"`
+	Paste bool   `json:"paste"`
+}
+
+// The status of a finding that no rule matched follows the values of report.Status.
+const noRule = int(report.NotAffected) + 1
+
+// dataItem is one row. A field without a value is empty in JSON. Package, Layer, Rule, Text, Remedy
+// and Source are indexes, or -1 if there is none.
+type dataItem struct {
+	Key      string `json:"key"`    // identifies the row in links
+	Status   int    `json:"status"` // a report.Status, or noRule
+	Kind     string `json:"kind"`
+	Severity int    `json:"severity"` // an evidence.Severity, or -1 if the item is not a finding
+	// Title is the id of the finding, or the message of another item. Kind is the kind of the
+	// latter.
+	Title   string   `json:"title"`
+	Aliases []string `json:"aliases"`
+	Package int      `json:"package"`
+	Rule    int      `json:"rule"`
+	// Fix is the version with the fix, or a sentence if there is none.
+	Fix       string   `json:"fix"`
+	Fixable   bool     `json:"fixable"`
+	EPSS      float64  `json:"epss"`
+	CVSS      float64  `json:"cvss"`
+	KEV       string   `json:"kev"`
+	Platforms []int    `json:"platforms"`
+	Origin    string   `json:"origin"` // "base", "own" or "" if unknown
+	Layer     int      `json:"layer"`
+	Places    []string `json:"places"`
+	URL       string   `json:"url"`
+	Text      int      `json:"text"`
+	Remedy    int      `json:"remedy"`
+	Published string   `json:"published"`
+	// Source is an index. URL is set if the source's address does not lead to the advisory.
+	Source    int    `json:"source"`
+	Blocks    string `json:"blocks"`
+	Inherited bool   `json:"inherited"`
+	// Novelty is "new" or "known" by comparison with the approved image, or "" without one.
+	Novelty string `json:"novelty"`
+	// Because says why the item does not block: the exception or the statement.
+	Because string `json:"because"`
+	// Expired says which exceptions used to cover the item.
+	Expired []string `json:"expired"`
+}
+
+// maxPlaces limits the paths of one item.
+const maxPlaces = 20

@@ -1,0 +1,199 @@
+package help
+
+import (
+	"embed"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/flags"
+)
+
+// CompleteCommand is the hidden command that the scripts of the shells call.
+const CompleteCommand = "__complete"
+
+// Shells are the shells that [Script] supports.
+var Shells = []string{"bash", "zsh", "fish", "powershell"}
+
+//go:embed scripts
+var scripts embed.FS
+
+// Script returns the completion script of a shell, or an error for another shell.
+func Script(shell string) ([]byte, error) {
+	if !slices.Contains(Shells, shell) {
+		return nil, fmt.Errorf("unknown shell %q: must be %s", shell, strings.Join(Shells, ", "))
+	}
+	return scripts.ReadFile("scripts/" + shell)
+}
+
+// Values are the possible values of a flag or an argument.
+type Values struct {
+	// Words are fixed values. One that ends with "=" or ":" continues with the name of a file.
+	Words []string
+	// Extensions limit files by the end of their names, without a dot. Empty means that all files
+	// are possible.
+	Extensions []string
+	// Kind says whether files, folders or neither are possible.
+	Kind Kind
+}
+
+// Kind is a kind of value.
+type Kind int
+
+// The kinds. The zero Kind is a value that is neither a file nor a folder.
+const (
+	NoFiles Kind = iota
+	Files
+	Folders
+)
+
+// Completer completes command lines.
+type Completer struct {
+	App *cli.App
+	// Flags are the values of flags by their long name, with dashes. A flag that is missing has a
+	// value that cannot be completed.
+	Flags map[string]Values
+	// Arguments are the values of arguments by the full name of the command.
+	Arguments map[string]Values
+}
+
+// Candidate is one completion.
+type Candidate struct{ Word, Text string }
+
+// Complete writes the completions of a command line, as the scripts expect them: one candidate a
+// line, with a tab before its description, and a last line with the files that are possible too:
+// ":none", ":files" with extensions, or ":folders". words begin after the name of the program. The
+// last word is the one to complete, and may be empty.
+func (c Completer) Complete(w io.Writer, words []string) error {
+	candidates, values := c.Candidates(words)
+	var out strings.Builder
+	for _, one := range candidates {
+		out.WriteString(one.Word)
+		if one.Text != "" {
+			out.WriteString("\t" + one.Text)
+		}
+		out.WriteString("\n")
+	}
+	switch values.Kind {
+	case Files:
+		out.WriteString(strings.TrimSpace(":files "+strings.Join(values.Extensions, " ")) + "\n")
+	case Folders:
+		out.WriteString(":folders\n")
+	default:
+		out.WriteString(":none\n")
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// Candidates returns the completions of the last word, and which files are possible too.
+func (c Completer) Candidates(words []string) ([]Candidate, Values) {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	before, current := words[:len(words)-1], words[len(words)-1]
+	path, rest := flags.Walk(c.App.Commands, before)
+	name, known, commands := c.App.Name, []cli.Flag(nil), c.App.Commands
+	for _, one := range path {
+		name += " " + one.Name
+		known, commands = one.Flags, one.Subcommands
+	}
+	if name == c.App.Name+" help" {
+		return c.topics(rest, current), Values{}
+	}
+	onlyArguments := slices.Contains(rest, "--")
+	switch {
+	case onlyArguments:
+		return c.values(c.Arguments[name], current)
+	case len(rest) > 0 && c.takesValue(known, rest[len(rest)-1]) != "":
+		return c.values(c.Flags[c.takesValue(known, rest[len(rest)-1])], current)
+	case strings.HasPrefix(current, "-"):
+		return c.flags(known, current)
+	case len(commands) > 0 && len(rest) == 0:
+		return matching(rowsAsCandidates(commands), current), Values{}
+	case len(commands) > 0:
+		return nil, Values{}
+	}
+	return c.values(c.Arguments[name], current)
+}
+
+// topics completes the arguments of the help command, which are names of commands.
+func (c Completer) topics(before []string, current string) []Candidate {
+	path, _ := flags.Walk(c.App.Commands, before)
+	if len(path) > 0 {
+		return matching(rowsAsCandidates(path[len(path)-1].Subcommands), current)
+	}
+	all := rowsAsCandidates(c.App.Commands)
+	for _, word := range c.Arguments[c.App.Name+" help"].Words {
+		all = append(all, Candidate{Word: word})
+	}
+	return matching(all, current)
+}
+
+// takesValue returns the long name of a flag whose value is the next word, or "".
+func (c Completer) takesValue(known []cli.Flag, word string) string {
+	for _, f := range known {
+		names := flags.Names([]cli.Flag{f})
+		if !flags.IsBool(f) && slices.Contains(names, word) {
+			return names[0]
+		}
+	}
+	return ""
+}
+
+// flags completes the name of a flag, or its value after "=".
+func (c Completer) flags(known []cli.Flag, current string) ([]Candidate, Values) {
+	if name, value, ok := strings.Cut(current, "="); ok {
+		long := c.takesValue(known, name)
+		candidates, values := c.values(c.Flags[long], value)
+		for i := range candidates {
+			candidates[i].Word = name + "=" + candidates[i].Word
+		}
+		return candidates, values
+	}
+	var all []Candidate
+	for _, f := range known {
+		documented, ok := f.(cli.DocGenerationFlag)
+		if !ok {
+			continue
+		}
+		text := describe(f, documented).Text
+		for _, name := range flags.Names([]cli.Flag{f}) {
+			all = append(all, Candidate{name, text})
+		}
+	}
+	all = append(all, Candidate{"--help", "show help"})
+	return matching(all, current), Values{}
+}
+
+// values completes a value. After a word that ends with "=" or ":", a file follows.
+func (c Completer) values(v Values, current string) ([]Candidate, Values) {
+	for _, word := range v.Words {
+		if strings.HasSuffix(word, "=") || strings.HasSuffix(word, ":") {
+			if strings.HasPrefix(current, word) {
+				return nil, Values{Kind: Files}
+			}
+		}
+	}
+	var all []Candidate
+	for _, word := range v.Words {
+		all = append(all, Candidate{Word: word})
+	}
+	return matching(all, current), v
+}
+
+func rowsAsCandidates(commands []*cli.Command) []Candidate {
+	var out []Candidate
+	for _, r := range rows(commands) {
+		out = append(out, Candidate{r.Name, r.Text})
+	}
+	return out
+}
+
+// matching returns the candidates that continue the current word.
+func matching(all []Candidate, current string) []Candidate {
+	return slices.DeleteFunc(all, func(c Candidate) bool { return !strings.HasPrefix(c.Word, current) })
+}

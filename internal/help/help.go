@@ -1,0 +1,330 @@
+// Package help presents the command tree: as text for a terminal, as a page of the reference, and as
+// a manual page. It also completes command lines in shells.
+//
+// [PageOf] describes one command from its flags and from what pages.go adds: the required flags, the
+// groups of flags and the examples. [Page.Text], [Page.Markdown] and [Page.Man] render it. [Candidates]
+// returns the completions of a partial command line, and [Script] the script that a shell loads.
+package help
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/flags"
+)
+
+// Page describes one command, or the program.
+type Page struct {
+	// Name is the full name, such as "imagegate db update".
+	Name string
+	// Summary is one line that begins with an imperative, without a full stop.
+	Summary string
+	// Usage is the command line with its required parts.
+	Usage string
+	// Brief says in about two sentences what the command does. Details is the rest of the
+	// description. Lines that begin with two spaces are examples or lists and keep their form.
+	Brief, Details string
+	Examples       []Example
+	// Commands are the subcommands in groups. Flags are the flags in groups.
+	Commands []CommandGroup
+	Flags    []FlagGroup
+	// IsProgram is true for the program itself, whose page has the exit codes.
+	IsProgram bool
+}
+
+// Example is a command line that works as printed, apart from names.
+type Example struct {
+	Comment string
+	// Lines are command lines. A line that ends with a backslash continues on the next one.
+	Lines []string
+}
+
+// CommandGroup is a group of commands under a title.
+type CommandGroup struct {
+	Title string
+	Rows  []Row
+}
+
+// Row is a name and its description.
+type Row struct{ Name, Text string }
+
+// FlagGroup is a group of flags under a title.
+type FlagGroup struct {
+	Title string
+	Flags []Flag
+}
+
+// Flag is one flag.
+type Flag struct {
+	Names []string // with dashes, the long one first
+	Value string   // the name of the value; empty for a flag without one
+	Text  string   // begins with an imperative
+	// Variable is the environment variable, or "".
+	Variable string
+}
+
+// Heading returns the names of a flag and its value, as in "-p, --policy FILE".
+func (f Flag) Heading() string {
+	names := slices.Clone(f.Names)
+	slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
+	out := strings.Join(names, ", ")
+	if len(names) == 1 {
+		out = "    " + out // aligned with those that have a short name
+	}
+	if f.Value != "" {
+		out += " " + f.Value
+	}
+	return out
+}
+
+// placeholder matches the name of a flag's value in its usage text.
+var placeholder = regexp.MustCompile("`([^`]+)`")
+
+// PageOf describes the command at the end of path, or the program if path is empty.
+func PageOf(app *cli.App, path []*cli.Command) Page {
+	name := app.Name
+	for _, c := range path {
+		name += " " + c.Name
+	}
+	extra := pages[name]
+	if len(path) == 0 {
+		brief, details := cutParagraph(app.Description)
+		return Page{Name: name, Summary: app.Usage, Usage: name + " COMMAND [ARGUMENTS] [FLAGS]", Brief: brief, Details: details,
+			Examples: extra.examples, Commands: groupCommands(app.Commands), IsProgram: true}
+	}
+	c := path[len(path)-1]
+	p := Page{Name: name, Summary: c.Usage, Examples: extra.examples, Brief: extra.brief, Details: c.Description}
+	if p.Brief == "" {
+		p.Brief, p.Details = cutParagraph(c.Description)
+	}
+	if len(c.Subcommands) > 0 {
+		p.Usage = name + " COMMAND [FLAGS]"
+		p.Commands = []CommandGroup{{"Commands", rows(c.Subcommands)}}
+		return p
+	}
+	p.Flags = groupFlags(c.Flags, extra.required)
+	p.Usage = strings.Join(strings.Fields(name+" "+c.ArgsUsage+" "+required(p.Flags, extra.required)+" [FLAGS]"), " ")
+	return p
+}
+
+// cutParagraph separates the first paragraph, unless it introduces a list.
+func cutParagraph(text string) (first, rest string) {
+	first, rest, _ = strings.Cut(text, "\n\n")
+	if i := strings.Index(first, "\n  "); i >= 0 {
+		return "", text
+	}
+	return first, rest
+}
+
+// required returns the part of a usage line for the required flags. Alternatives are joined by a
+// bar.
+func required(groups []FlagGroup, choices [][]string) string {
+	var out []string
+	for _, choice := range choices {
+		var alternatives []string
+		for _, name := range choice {
+			for _, g := range groups {
+				for _, f := range g.Flags {
+					if slices.Contains(f.Names, name) {
+						alternatives = append(alternatives, strings.TrimSpace(name+" "+f.Value))
+					}
+				}
+			}
+		}
+		part := strings.Join(alternatives, " | ")
+		if len(alternatives) > 1 {
+			part = "(" + part + ")"
+		}
+		out = append(out, part)
+	}
+	return strings.Join(out, " ")
+}
+
+// groupFlags sorts flags into the groups of pages.go. The required ones come first.
+func groupFlags(all []cli.Flag, choices [][]string) []FlagGroup {
+	needed := slices.Concat(choices...)
+	byTitle := map[string][]Flag{}
+	for _, f := range all {
+		documented, ok := f.(cli.DocGenerationFlag)
+		if !ok {
+			continue
+		}
+		described := describe(f, documented)
+		title := titleOf(described)
+		if slices.ContainsFunc(described.Names, func(n string) bool { return slices.Contains(needed, n) }) {
+			title = requiredTitle
+		}
+		byTitle[title] = append(byTitle[title], described)
+	}
+	var out []FlagGroup
+	for _, title := range titles() {
+		if len(byTitle[title]) > 0 {
+			out = append(out, FlagGroup{title, byTitle[title]})
+		}
+	}
+	return out
+}
+
+func describe(f cli.Flag, documented cli.DocGenerationFlag) Flag {
+	usage := documented.GetUsage()
+	out := Flag{Names: flags.Names([]cli.Flag{f}), Text: placeholder.ReplaceAllString(usage, "$1")}
+	if m := placeholder.FindStringSubmatch(usage); m != nil {
+		out.Value = m[1]
+	}
+	// GetValue would return the value of the variable once the flag has been parsed, which may be a
+	// secret.
+	if text, ok := f.(*cli.StringFlag); ok && !strings.Contains(usage, "default:") {
+		if value := strings.Trim(text.GetDefaultText(), `"`); value != "" {
+			out.Text += fmt.Sprintf(" (default: %s)", value)
+		}
+	}
+	if variables := documented.GetEnvVars(); len(variables) > 0 {
+		out.Variable = variables[0]
+	}
+	return out
+}
+
+func rows(commands []*cli.Command) []Row {
+	var out []Row
+	for _, c := range commands {
+		if !c.Hidden {
+			out = append(out, Row{c.Name, c.Usage})
+		}
+	}
+	return out
+}
+
+// groupCommands sorts the commands of the program into the groups of pages.go.
+func groupCommands(commands []*cli.Command) []CommandGroup {
+	left := rows(commands)
+	var out []CommandGroup
+	for _, g := range commandGroups {
+		var group []Row
+		for _, name := range g.names {
+			if i := slices.IndexFunc(left, func(r Row) bool { return r.Name == name }); i >= 0 {
+				group = append(group, left[i])
+				left = slices.Delete(left, i, i+1)
+			}
+		}
+		if g.title == otherTitle {
+			group = append(left, group...)
+		}
+		out = append(out, CommandGroup{g.title, group})
+	}
+	return out
+}
+
+// Variables returns the line about environment variables, or "" if no flag has one. A variable has
+// the name of its flag, unless the line says otherwise.
+func (p Page) Variables(prefix string) string {
+	var first, without, odd []string
+	for _, g := range p.Flags {
+		for _, f := range g.Flags {
+			switch f.Variable {
+			case "":
+				without = append(without, f.Names[0])
+			case variableOf(prefix, f.Names[0]):
+				first = append(first, fmt.Sprintf("%s sets %s", f.Variable, f.Names[0]))
+			default:
+				odd = append(odd, fmt.Sprintf("%s sets %s", f.Variable, f.Names[0]))
+			}
+		}
+	}
+	if len(first)+len(odd) == 0 {
+		return ""
+	}
+	out := strings.Join(append(first[:min(1, len(first))], odd...), ", ")
+	if len(first) > 1 {
+		out += ", and so on for each flag"
+	}
+	if len(first) > 1 && len(without) > 0 {
+		out += " except " + strings.Join(without, ", ")
+	}
+	return out + "."
+}
+
+func variableOf(prefix, flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(strings.TrimLeft(flag, "-"), "-", "_"))
+}
+
+// Required returns the flags that a command requires, by its full name: one of each list.
+func Required(name string) [][]string { return pages[name].required }
+
+// Missing returns what pages.go lacks: a group for a flag, or examples for a command. The program
+// works without; a test requires that there is nothing.
+func Missing(app *cli.App) []string {
+	var out []string
+	Walk(app, func(p Page) {
+		if len(p.Examples) == 0 && len(p.Commands) == 0 {
+			out = append(out, p.Name+" has no examples")
+		}
+		for _, g := range p.Flags {
+			for _, f := range g.Flags {
+				if g.Title == otherTitle {
+					out = append(out, p.Name+" "+f.Names[0]+" has no group")
+				}
+			}
+		}
+	})
+	return out
+}
+
+// Asked reports whether a command line asks for help with a flag, and returns the command. args
+// begins with the name of the program.
+func Asked(app *cli.App, args []string) (path []*cli.Command, ok bool) {
+	path, rest := flags.Walk(app.Commands, args[min(1, len(args)):])
+	for _, a := range rest {
+		switch a {
+		case "--":
+			return nil, false
+		case "-h", "--help", "-help":
+			return path, true
+		}
+	}
+	return nil, false
+}
+
+// Environment writes the environment variables of all commands, with the flags that they set.
+func Environment(w io.Writer, app *cli.App, width int) error {
+	byName := map[string]Row{}
+	collect := func(p Page) {
+		for _, g := range p.Flags {
+			for _, f := range g.Flags {
+				if f.Variable != "" {
+					byName[f.Variable] = Row{f.Variable, fmt.Sprintf("%s of %s: %s", f.Names[0], strings.TrimPrefix(p.Name, app.Name+" "), f.Text)}
+				}
+			}
+		}
+	}
+	Walk(app, func(p Page) { collect(p) })
+	t := &text{width: bounded(width)}
+	t.paragraph("", "Each variable sets the flag of all commands that have it. The flag takes precedence. A variable for a repeatable flag has one value per line, and an empty variable is not set.")
+	t.blank()
+	var all []Row
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		all = append(all, byName[name])
+	}
+	t.rows(all)
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+// Walk calls visit with the page of the program and of every command that is not hidden.
+func Walk(app *cli.App, visit func(Page)) {
+	var walk func(path, next []*cli.Command)
+	walk = func(path, next []*cli.Command) {
+		visit(PageOf(app, path))
+		for _, c := range next {
+			if !c.Hidden {
+				walk(append(slices.Clone(path), c), c.Subcommands)
+			}
+		}
+	}
+	walk(nil, app.Commands)
+}

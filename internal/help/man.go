@@ -1,0 +1,170 @@
+package help
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Man writes the page as a manual page in section 1, in the man macros that groff, mandoc and
+// BusyBox read.
+func (p Page) Man(w io.Writer, version string) error {
+	m := &troff{}
+	title := strings.ReplaceAll(p.Name, " ", "-")
+	m.macro(".TH %s 1 \"\" %s %s", quoted(strings.ToUpper(title)), quoted("imagegate "+version), quoted("imagegate manual"))
+	m.section("NAME")
+	m.text(title + " - " + p.Summary)
+	m.section("SYNOPSIS")
+	m.bold(p.Usage)
+	if text := strings.TrimSpace(p.Brief + "\n\n" + p.Details); text != "" {
+		m.section("DESCRIPTION")
+		m.description(text)
+	}
+	if len(p.Commands) > 0 {
+		m.section("COMMANDS")
+	}
+	for _, g := range p.Commands {
+		m.macro(".SS %s", quoted(g.Title))
+		for _, r := range g.Rows {
+			m.item(r.Name, r.Text+", see "+title+"-"+r.Name+"(1)")
+		}
+	}
+	if len(p.Flags) > 0 {
+		m.section("OPTIONS")
+	}
+	for _, g := range p.Flags {
+		m.macro(".SS %s", quoted(g.Title))
+		for _, f := range g.Flags {
+			text := f.Text
+			if f.Variable != "" {
+				text += ". Variable: " + f.Variable
+			}
+			m.item(strings.TrimSpace(f.Heading()), text)
+		}
+	}
+	m.section("EXIT STATUS")
+	m.description(exitCodes())
+	if len(p.Examples) > 0 {
+		m.section("EXAMPLES")
+		for _, e := range p.Examples {
+			m.paragraph()
+			m.text(strings.ToUpper(e.Comment[:1]) + e.Comment[1:] + ":")
+			m.verbatim(e.Lines)
+		}
+	}
+	m.seeAlso(p)
+	_, err := w.Write(m.Bytes())
+	return err
+}
+
+// Manuals passes the manual page of the program and of every command to write, with the name of the
+// file, and stops at the first error.
+func Manuals(app *cli.App, write func(name string, page []byte) error) error {
+	var failed error
+	Walk(app, func(p Page) {
+		var out bytes.Buffer
+		if failed == nil {
+			failed = p.Man(&out, app.Version)
+		}
+		if failed == nil {
+			failed = write(p.ManName(), out.Bytes())
+		}
+	})
+	return failed
+}
+
+// ManName returns the name of the page's file, such as "imagegate-check.1".
+func (p Page) ManName() string { return strings.ReplaceAll(p.Name, " ", "-") + ".1" }
+
+// exitCodes returns the table of exit codes without its title.
+func exitCodes() string { return strings.TrimPrefix(ExitCodes, "Exit codes:\n") }
+
+// troff builds a page. Its methods escape text.
+type troff struct{ bytes.Buffer }
+
+// escapes are the characters that troff would interpret.
+var escapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
+
+func escaped(s string) string { return escapes.Replace(s) }
+
+// quoted returns an argument of a macro.
+func quoted(s string) string { return `"` + strings.ReplaceAll(escaped(s), `"`, `\(dq`) + `"` }
+
+func (m *troff) macro(format string, args ...any) { fmt.Fprintf(m, format+"\n", args...) }
+
+func (m *troff) section(title string) { m.macro(".SH %s", quoted(title)) }
+
+// paragraph begins a paragraph. A section and an earlier request begin one as well.
+func (m *troff) paragraph() {
+	last := m.Bytes()
+	last = last[bytes.LastIndexByte(last[:max(len(last)-1, 0)], '\n')+1:]
+	if !bytes.HasPrefix(last, []byte(".S")) && !bytes.Equal(last, []byte(".PP\n")) {
+		m.macro(".PP")
+	}
+}
+
+// text writes one line. A dot at its start would begin a macro.
+func (m *troff) text(s string) {
+	s = escaped(s)
+	if strings.HasPrefix(s, ".") {
+		s = `\&` + s
+	}
+	m.WriteString(s + "\n")
+}
+
+func (m *troff) bold(s string) { m.macro(".B %s", quoted(s)) }
+
+func (m *troff) item(term, text string) {
+	m.macro(".TP")
+	m.bold(term)
+	m.text(text)
+}
+
+// description writes paragraphs, and lines that begin with two spaces as they are.
+func (m *troff) description(s string) {
+	var fixed []string
+	flush := func() {
+		if len(fixed) > 0 {
+			m.verbatim(fixed)
+		}
+		fixed = nil
+	}
+	for line := range strings.SplitSeq(s, "\n") {
+		switch {
+		case strings.HasPrefix(line, "  "):
+			fixed = append(fixed, line)
+			continue
+		case line == "":
+			flush()
+			m.paragraph()
+		default:
+			flush()
+			m.text(line)
+		}
+	}
+	flush()
+}
+
+// verbatim writes lines without filling.
+func (m *troff) verbatim(lines []string) {
+	m.paragraph()
+	m.macro(".RS 2")
+	m.macro(".nf")
+	for _, line := range lines {
+		m.text(line)
+	}
+	m.macro(".fi")
+	m.macro(".RE")
+}
+
+func (m *troff) seeAlso(p Page) {
+	if p.IsProgram {
+		return
+	}
+	m.section("SEE ALSO")
+	parent := p.Name[:strings.LastIndexByte(p.Name, ' ')]
+	m.macro(".BR %s (1)", strings.ReplaceAll(escaped(strings.ReplaceAll(parent, " ", "-")), `"`, ""))
+}

@@ -1,0 +1,117 @@
+package observe
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// board is the last lines of a terminal, one for each running step. A step that has ended leaves a
+// line above them.
+type board struct {
+	w     io.Writer
+	width func() int
+	color bool
+	drawn int // lines that would be redrawn
+}
+
+// ANSI sequences: https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
+const (
+	clearBelow = "\x1b[J"
+	cursorUp   = "\x1b[%dA"
+	green      = "\x1b[32m"
+	red        = "\x1b[31m"
+	noColor    = "\x1b[0m"
+)
+
+// digests matches digests, which are shortened to leave space.
+var digests = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
+
+func (b *board) ended(s *running, took time.Duration, err error, others []*running, now time.Time) {
+	done, _ := s.bytes()
+	mark, color := "✓", green
+	text := label(s)
+	if done > 0 {
+		text += "  " + Bytes(done)
+	}
+	text += fmt.Sprintf("  %.1fs", took.Seconds())
+	if err != nil { // the error itself is printed at the end
+		mark, color, text = "✗", red, label(s)
+	}
+	text = b.fit(text, 2)
+	if b.color {
+		mark = color + mark + noColor
+	}
+	b.draw([]string{mark + " " + text}, others, now)
+}
+
+func (b *board) tick(steps []*running, now time.Time) { b.draw(nil, steps, now) }
+
+func (b *board) close() { b.draw(nil, nil, time.Time{}) }
+
+// draw replaces the lines of the running steps, below lines that stay. It writes once, so that the
+// terminal does not flicker.
+func (b *board) draw(stay []string, steps []*running, now time.Time) {
+	if len(stay)+len(steps)+b.drawn == 0 {
+		return
+	}
+	var out strings.Builder
+	if b.drawn > 0 {
+		fmt.Fprintf(&out, cursorUp, b.drawn)
+	}
+	out.WriteString("\r" + clearBelow)
+	for _, line := range stay {
+		out.WriteString(line + "\n")
+	}
+	for _, s := range steps {
+		out.WriteString(b.fit("  "+label(s)+"  "+status(s, now), 0) + "\n")
+	}
+	b.drawn = len(steps)
+	_, _ = io.WriteString(b.w, out.String()) // a display error must not stop the run
+}
+
+// label returns the stage and the subject of a step.
+func label(s *running) string {
+	return fmt.Sprintf("%-8s%s", s.Stage, digests.ReplaceAllString(report.Sanitize(s.Subject), "$1"))
+}
+
+// status returns the progress of a running step.
+func status(s *running, now time.Time) string {
+	v := s.speed(now)
+	if v.done == 0 {
+		return fmt.Sprintf("%.0fs", now.Sub(s.began).Seconds())
+	}
+	out := Bytes(v.done)
+	if v.total > v.done {
+		out += fmt.Sprintf(" of %s, %d%%", Bytes(v.total), v.done*100/v.total)
+	}
+	if v.perSecond > 0 {
+		out += ", " + Bytes(v.perSecond) + "/s"
+	}
+	if v.left > 0 {
+		out += fmt.Sprintf(", %s left", v.left.Round(time.Second))
+	}
+	return out
+}
+
+// fit cuts a line to the width of the terminal, less some columns. A longer line would wrap, and
+// the next update would leave a part of it.
+func (b *board) fit(line string, less int) string {
+	width := 0
+	if b.width != nil {
+		width = b.width()
+	}
+	if width <= 0 {
+		width = 80
+	}
+	width = max(width-1-less, 10)
+	if utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	return string([]rune(line)[:width-1]) + "…"
+}

@@ -1,0 +1,188 @@
+// Package reference parses the image references that a user types, and explains typical mistakes: a
+// web address, the path of a file, a destination without a tag.
+//
+// A value of type *[Error] has a hint where the error alone does not say what to type.
+package reference
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/names"
+)
+
+// Error is a reference that cannot be parsed.
+type Error struct {
+	Err  error
+	hint string
+}
+
+// Hint says what else to type. It is empty if the error says everything.
+func (e *Error) Hint() string { return e.hint }
+
+// Error describes the mistake.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func errorf(format string, args ...any) error { return &Error{Err: fmt.Errorf(format, args...)} }
+
+// Source parses the image to check. See [gate.ParseSource] for the syntax.
+func Source(s string) (gate.Source, error) {
+	if err := checkScheme(s); err != nil {
+		return gate.Source{}, err
+	}
+	if err := checkFile(s); err != nil {
+		return gate.Source{}, err
+	}
+	if err := checkRepository(s); err != nil {
+		return gate.Source{}, err
+	}
+	src, err := gate.ParseSource(s)
+	if err != nil {
+		return gate.Source{}, &Error{Err: err}
+	}
+	return src, nil
+}
+
+// Tags parses destinations in approved registries. Each must have a tag, so that an image is not
+// promoted to "latest" by accident.
+func Tags(args []string) ([]name.Tag, error) {
+	var tags []name.Tag
+	for _, a := range args {
+		tag, err := parseTag(a)
+		if err != nil {
+			return nil, err
+		}
+		tags = append(tags, tag)
+	}
+	return tags, nil
+}
+
+func parseTag(s string) (name.Tag, error) {
+	if err := checkScheme(s); err != nil {
+		return name.Tag{}, err
+	}
+	last := path.Base(s)
+	repository, _, hasDigest := strings.Cut(s, "@")
+	switch {
+	case hasDigest:
+		return name.Tag{}, errorf("approved reference %q: the destination needs a tag, not a digest: use %s:TAG", s, withoutTag(repository))
+	case strings.HasSuffix(last, ":"):
+		return name.Tag{}, errorf("approved reference %q: the tag is empty: is a variable not set?", s)
+	case !strings.Contains(last, ":"):
+		return name.Tag{}, errorf("approved reference %q has no tag: use %s:TAG", s, s)
+	}
+	tag, err := parse(s, name.NewTag)
+	if lower := strings.ToLower(repository); err != nil && lower != repository {
+		return name.Tag{}, errorf("approved reference %q: a repository has lower-case letters only: use %s", s, lower)
+	}
+	if err != nil {
+		return name.Tag{}, errorf("approved reference %q: must be registry/repository:tag: %w", s, err)
+	}
+	return tag, nil
+}
+
+// withoutTag removes the tag of a reference.
+func withoutTag(s string) string {
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
+		return s[:i]
+	}
+	return s
+}
+
+// Approved parses the reference of an image in an approved registry, with a tag or a digest.
+func Approved(s string) (name.Reference, error) {
+	if err := checkScheme(s); err != nil {
+		return nil, err
+	}
+	ref, err := parse(s, name.ParseReference)
+	if err != nil {
+		return nil, errorf("%q: must be registry/repository with a tag or digest: %w", s, err)
+	}
+	return ref, nil
+}
+
+// Repository parses the name of a repository in an approved registry, and returns it in the
+// spelling that is signed.
+func Repository(s string) (name.Repository, error) {
+	if err := checkScheme(s); err != nil {
+		return name.Repository{}, err
+	}
+	repo, err := parse(s, name.NewRepository)
+	if err != nil {
+		return name.Repository{}, errorf("%q: must be registry/repository without a tag or digest: %w", s, err)
+	}
+	return repo, nil
+}
+
+// parse parses a reference with or without "docker://".
+func parse[T any](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
+	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return parse(normal, name.StrictValidation)
+}
+
+// checkScheme refuses the address of a web page. The scheme cannot choose plain HTTP, because the
+// same reference would then mean two things.
+func checkScheme(s string) error {
+	for _, scheme := range []string{"http://", "https://"} {
+		rest, ok := strings.CutPrefix(s, scheme)
+		if !ok {
+			continue
+		}
+		e := &Error{Err: fmt.Errorf("%q: a reference begins with the registry: remove %q", s, scheme)}
+		if host, _, _ := strings.Cut(rest, "/"); scheme == "http://" && !names.IsLoopback(host) {
+			e.hint = fmt.Sprintf("to allow plain HTTP, use --insecure-registry %s", host)
+		}
+		return e
+	}
+	return nil
+}
+
+// archiveName matches the names of files with images.
+var archiveName = regexp.MustCompile(`\.(tar|tgz|tar\.(gz|zst|xz|bz2))$`)
+
+// checkFile refuses the path of a file or folder without a transport. A plain name, such as
+// "nginx", is always a reference, unless it is an archive or an OCI layout in the current folder.
+func checkFile(s string) error {
+	isPath := strings.HasPrefix(s, ".") || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "~")
+	info, err := os.Stat(s)
+	switch {
+	case err == nil && info.IsDir():
+		if _, err := os.Stat(filepath.Join(s, "oci-layout")); err != nil && !isPath {
+			return nil
+		}
+		return errorf("%q is a folder: for an OCI layout, use oci:%s", s, s)
+	case err == nil && (isPath || archiveName.MatchString(s)):
+		return errorf("%q is a file: use docker-archive:%s for the output of \"docker save\", or oci-archive:%s", s, s, s)
+	case isPath:
+		return errorf("%q is a path, and no file has this name: an image in a file is docker-archive:FILE or oci-archive:FILE", s)
+	}
+	return nil
+}
+
+// checkRepository refuses a registry without a repository. As a reference, "registry.example:5000"
+// is the image registry.example on Docker Hub with the tag 5000.
+func checkRepository(s string) error {
+	host, port, _ := net.SplitHostPort(s) // a string without a port is a name
+	if port == "" || strings.ContainsAny(s, "/@") || strings.Trim(port, "0123456789") != "" {
+		return nil
+	}
+	if net.ParseIP(host) == nil && host != "localhost" && !strings.Contains(host, ".") {
+		return nil
+	}
+	return errorf("%q is a registry without a repository: use %s/REPOSITORY:TAG", s, s)
+}
