@@ -14,8 +14,8 @@ func withAdvisories(counted ...evidence.Advisories) evidence.Input {
 	return in
 }
 
-// TestEmptyOrOtherDatabaseNeverPasses checks that the database must have some advisory for the
-// image, even without minAdvisories and if unmatched packages only warn.
+// TestEmptyOrOtherDatabaseNeverPasses checks that the database must have at least one advisory for
+// the image, even without minAdvisories and even if unmatched packages only warn.
 func TestEmptyOrOtherDatabaseNeverPasses(t *testing.T) {
 	p := blockAll()
 	p.Distribution.NotCovered = warnNotCovered
@@ -30,7 +30,7 @@ func TestEmptyOrOtherDatabaseNeverPasses(t *testing.T) {
 }
 
 // TestOneAdvisoryDoesNotCoverAType checks that a limit applies to the distribution and to each type
-// separately. Many advisories for one do not replace those missing for another.
+// separately. Many advisories for one type do not make up for too few for another type.
 func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	p := blockAll()
 	p.Database.MinAdvisories = 10
@@ -61,8 +61,8 @@ func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	}
 }
 
-// TestStaleDatabaseIsExceptedOnlyByEvaluate checks that an exception for the database's age lifts
-// the early check, and that Evaluate decides whether the exception applies.
+// TestStaleDatabaseIsExceptedOnlyByEvaluate checks an exception for the database's age:
+// MaxDatabaseAge then sets no limit, and Evaluate decides whether the exception applies.
 func TestStaleDatabaseIsExceptedOnlyByEvaluate(t *testing.T) {
 	const anyAge = 1 << 62
 	p := blockAll()

@@ -67,7 +67,7 @@ func TestExploitedFindingIsNotInherited(t *testing.T) {
 	f.KEV = &evidence.KEV{}
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(f), f), now), "vulnerability a")
 
-	// Without the feed it is unknown whether the vulnerability is exploited.
+	// Without the KEV feed, it is unknown whether the vulnerability is exploited.
 	in := withBaseline(all(f), finding("CVE-1", evidence.SeverityHigh))
 	in.Database.Providers = in.Database.Providers[:1]
 	denied(t, inheriting(Rule{}).Evaluate(in, now), "database baseline")
@@ -80,7 +80,8 @@ func TestNamedVulnerabilityIsNotInherited(t *testing.T) {
 		d := inheriting(slices.Clone(rules)...).Evaluate(withBaseline(all(f), f), now)
 		denied(t, d, "vulnerability "+string(rune('a'+slices.IndexFunc(rules, func(r Rule) bool { return len(r.IDs) > 0 }))))
 	}
-	// During a grace period it only warns. The reason is the grace period, not the baseline.
+	// During a grace period, the finding is a warning because of the grace period, not because of
+	// the baseline.
 	f = graced(now.Add(-ruleDay))
 	d := inheriting(Rule{}, Rule{IDs: []string{"CVE-1"}, Grace: 2 * ruleDay}).Evaluate(withBaseline(all(f), f), now)
 	passed(t, d)
@@ -94,7 +95,7 @@ func TestInheritedFindingNeedsNoGrace(t *testing.T) {
 	d := inheriting(Rule{Grace: 2 * ruleDay}).Evaluate(withBaseline(all(f), f), now)
 	passed(t, d)
 	if len(d.Warnings) != 1 || !d.Warnings[0].Inherited || !d.Warnings[0].Blocks.IsZero() {
-		t.Errorf("a day from which it blocks, and it never will: %+v", d.Warnings)
+		t.Errorf("Blocks is set for a finding that never blocks: %+v", d.Warnings)
 	}
 }
 
@@ -139,6 +140,6 @@ func TestBaselineIsReadIfAPolicyNeedsIt(t *testing.T) {
 		}
 	}
 	if !(Set{p, inheriting(Rule{})}).UsesBaseline("any") {
-		t.Error("one of two policies asks for it everywhere")
+		t.Error("UsesBaseline is false although one of two policies has a baseline for every image")
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // large returns evidence and a policy larger than any in practice: 100,000 findings, 1,000
-// exceptions and 100 rules of every kind.
+// exceptions, and 100 rules of every kind.
 func large() (*Policy, evidence.Input) {
 	p := &Policy{}
 	for i := range 100 {

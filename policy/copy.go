@@ -29,7 +29,7 @@ const CopySignature = "signature"
 func (d *decoder) copyAttestations(to *[]CopyRule) strict.Reader {
 	return d.List(strict.MaxItems, func(n *yaml.Node) {
 		r := CopyRule{Position: d.position(n)}
-		d.Mapping(n, "a rule about what is carried",
+		d.Mapping(n, "a copyAttestations rule",
 			strict.Mandatory("type", d.copiedType(&r.Type)),
 			strict.Mandatory("signers", d.Texts(&r.Signers, func(string) error { return nil }, "list at least one signer")),
 		)
@@ -46,8 +46,9 @@ func (d *decoder) copiedType(to *string) strict.Reader {
 	}, "!!str")
 }
 
-// Copies reports whether every policy copies an attestation by a signer about an image of a
-// repository. Adding a policy can only skip more. predicateType is empty for a signature.
+// Copies reports whether every policy allows copying an attestation: one of this type, by this
+// signer, about an image of this repository. An additional policy can only cause more attestations
+// to be skipped. predicateType is empty for a signature.
 func (s Set) Copies(repository, predicateType string, by evidence.Signer) bool {
 	what := predicateType
 	if what == "" {
@@ -66,7 +67,7 @@ func (p *Policy) copies(what string, by evidence.Signer) bool {
 	return slices.ContainsFunc(p.CopyAttestations, func(r CopyRule) bool { return r.Type == what && known.Has(r.Signers, by) })
 }
 
-// CopiesAny reports whether every policy has a rule that copies attestations for the images of a
+// CopiesAny reports whether every policy has at least one copyAttestations rule for the images of a
 // repository.
 func (s Set) CopiesAny(repository string) bool {
 	return len(s) > 0 && !slices.ContainsFunc(s, func(p *Policy) bool { return p == nil || len(p.forImage(repository).CopyAttestations) == 0 })

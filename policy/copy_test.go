@@ -12,7 +12,8 @@ const carrying = minimal + `signers:
 - {name: security, issuer: https://login.example, subject: security@example.com}
 `
 
-// TestNoAttestationIsCopiedByDefault checks that every policy must list the type and the signer.
+// TestNoAttestationIsCopiedByDefault checks that an attestation is copied only if every policy
+// lists its type and its signer.
 func TestNoAttestationIsCopiedByDefault(t *testing.T) {
 	const provenance, openvex = "https://slsa.dev/provenance/v1", "https://openvex.dev/ns/v0.2.0"
 	ci := evidence.Signer{Issuer: "https://login.example", Subject: "ci@example.com"}
@@ -46,13 +47,13 @@ func TestNoAttestationIsCopiedByDefault(t *testing.T) {
 		}
 	}
 	if (Set{scope}).Copies("registry.example/other/app", provenance, ci) || (Set{scope}).CopiesAny("registry.example/other/app") {
-		t.Error("carried for an image of which nothing is said")
+		t.Error("copied for an image that no rule is about")
 	}
 	if !(Set{scope}).CopiesAny(repository) || (Set{carry, none}).CopiesAny(repository) || (Set{}).CopiesAny(repository) {
-		t.Error("CarriesAny does not say what Carries does")
+		t.Error("CopiesAny contradicts Copies")
 	}
 	if !(Set{carry}).UsesSigned(repository) {
-		t.Error("what is signed is not read")
+		t.Error("the attestations are not read")
 	}
 }
 
@@ -61,7 +62,7 @@ func TestParseCopyAttestationsErrors(t *testing.T) {
 		"copyAttestations: [{type: x}]":                         `"signers"`,
 		"copyAttestations: [{signers: [ci]}]":                   `"type"`,
 		`copyAttestations: [{type: "", signers: [ci]}]`:         "the type is empty",
-		"copyAttestations: [{type: x, signers: [nobody]}]":      `"nobody" is none of the policy's signers`,
+		"copyAttestations: [{type: x, signers: [nobody]}]":      `"nobody" is not one of the policy's signers`,
 		"copyAttestations: [{type: x, signers: [ci], more: 1}]": `"more"`,
 		"copyAttestations: {type: x, signers: [ci]}":            "list",
 	} {

@@ -89,8 +89,8 @@ func (o *OptInEffect) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// of returns the effect of a reason. A reason that this version does not know warns only if all
-// effects warn.
+// of returns the effect that the policy sets for a reason. An unknown reason warns only if
+// distribution, packageType and version all warn.
 func (c *CoverageEffects) of(r evidence.UnmatchedReason) Effect {
 	switch coverage.ReasonKey(r) {
 	case "distribution":
@@ -117,13 +117,15 @@ func (u *UnknownEffects) of(c evidence.UnknownClass) Effect {
 	return u.File
 }
 
-// isEffectGroup reports whether a key with a value of type t is one effect or a mapping of effects.
+// isEffectGroup reports whether t is a group of effects. In a policy file, the value of a group is
+// one effect or a mapping of effects.
 func isEffectGroup(t reflect.Type) bool {
 	return t == reflect.TypeFor[CoverageEffects]() || t == reflect.TypeFor[UnknownEffects]()
 }
 
-// effects reads one effect, or a mapping of effects into group, a pointer to a struct.
-// One effect sets all that block by default.
+// effects reads the value of a key into group, a pointer to a struct of effects. The value is one
+// effect or a mapping of effects. One effect sets every field that blocks by default, but no
+// OptInEffect.
 func (d *decoder) effects(group any) strict.Reader {
 	v := reflect.ValueOf(group).Elem()
 	return func(key, n *yaml.Node) {
@@ -160,8 +162,9 @@ func (d *decoder) optInEffect(to *OptInEffect) strict.Reader {
 	}, "!!str")
 }
 
-// setEffects copies the effects that a single effect for the group stands for, and returns their
-// keys.
+// setEffects copies every Effect of a group from one struct to the other, and returns the keys of
+// these effects. An OptInEffect is not copied, because a single effect for the group does not set
+// it.
 func setEffects(to, from reflect.Value, key string) []string {
 	var changed []string
 	for i := range to.NumField() {
@@ -173,8 +176,8 @@ func setEffects(to, from reflect.Value, key string) []string {
 	return changed
 }
 
-// coverage reports packages that could not be matched, except packages that the matching of another
-// package covers.
+// coverage reports packages that could not be matched. It omits packages that belong to another
+// package whose advisories also cover them.
 func (e *evaluation) coverage(p *evidence.Platform) {
 	for _, u := range order.Sorted(p.Unmatched, order.CompareUnmatched) {
 		if u.Reason.EvaluatedElsewhere() {
@@ -192,7 +195,7 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 	}
 }
 
-// packagesOf returns the packages that an exception for u must match.
+// packagesOf returns the packages of u. An exception covers u only if it matches all of them.
 func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.About) {
 	for _, pkg := range coverage.Packages(p, u) {
 		about.Add(pkg)
@@ -200,8 +203,8 @@ func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.A
 	return about
 }
 
-// unknowns reports files that could not be read, except those that the distribution's
-// advisories cover.
+// unknowns reports files that could not be read. It omits files that a package of the distribution
+// installed, because the distribution's advisories cover them.
 func (e *evaluation) unknowns(p *evidence.Platform) {
 	for _, u := range order.Sorted(p.Unknowns, order.CompareUnknowns) {
 		if u.Class == evidence.UnknownOwned {

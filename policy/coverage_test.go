@@ -17,7 +17,7 @@ var (
 	warnUnknowns   = UnknownEffects{PackageDatabase: Warn, Archive: Warn, File: Warn}
 )
 
-// gaps has one entry for each reason.
+// gaps has one unmatched entry for each reason.
 var gaps = []evidence.Unmatched{
 	{Reason: evidence.DistributionNotInDatabase},
 	{Reason: evidence.TypeNotInDatabase, Type: "npm", Packages: 1},
@@ -28,7 +28,7 @@ var gaps = []evidence.Unmatched{
 	{Reason: evidence.PartOfPackage, Package: &evidence.Package{Name: "p", Type: "npm", PURL: "pkg:npm/p"}},
 }
 
-// blocking returns the reasons that block.
+// blocking returns the reasons and classes of the violations of a decision.
 func blocking(d Decision) string {
 	var reasons []string
 	for _, v := range d.Violations {
@@ -133,7 +133,7 @@ images:
 	}
 }
 
-// withExceptions returns a policy with exceptions of these keys.
+// withExceptions returns a policy with exceptions. Each argument has the keys of one exception.
 func withExceptions(keys ...string) string {
 	data := minimal + "exceptions:\n"
 	for _, k := range keys {
@@ -189,8 +189,8 @@ func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	}
 }
 
-// TestExpiredExceptionForAGapBlocks checks that the gap blocks again, and that the violation lists
-// the expired exception.
+// TestExpiredExceptionForAGapBlocks checks that a gap blocks again after its exception has expired,
+// and that the violation lists the expired exception.
 func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	in := cleanInput()
 	in.Platforms[0].Unknowns = []evidence.Unknown{{Location: evidence.Location{Path: "/a"}, Reason: "r"}}
@@ -201,9 +201,9 @@ func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	}
 }
 
-// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks owned packages of such a type. An
-// exception for the type need not cover them, and an exception for owned packages only does not
-// cover the type.
+// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks packages that the distribution
+// owns, if the database does not have their type. An exception for the type need not match them,
+// and an exception that matches only them does not cover the type.
 func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]
@@ -221,9 +221,9 @@ func TestExceptionThatCanNeverMatchIsRefused(t *testing.T) {
 		"id: CVE-1, path: /a":                "an exception with a path applies only to the rules distribution.notCovered and sbom.unknowns",
 		"rule: no telnet, path: /a":          "an exception with a path applies only to the rules distribution.notCovered and sbom.unknowns",
 		"rule: sbom.unknowns, path: a":       `"path": pattern "a" matches no path: paths begin with "/"`,
-		"rule: sbom.unknowns, path: /a/":     `"path": matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`,
-		"rule: sbom.unknowns, path: /a/../b": `"path": matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`,
-		"rule: sbom.unknowns, path: '/a/[b'": `"path": "/a/[b" is not a valid pattern: a bracket is not closed, or a backslash ends it`,
+		"rule: sbom.unknowns, path: /a/":     `"path": matches no path: remove empty folders, ".", ".." and a "/" at the end`,
+		"rule: sbom.unknowns, path: /a/../b": `"path": matches no path: remove empty folders, ".", ".." and a "/" at the end`,
+		"rule: sbom.unknowns, path: '/a/[b'": `"path": "/a/[b" is not a valid pattern: it has an unclosed bracket or a backslash at its end`,
 	} {
 		got := problems(t, withExceptions(keys))
 		if len(got) != 1 || !strings.HasSuffix(got[0], want) {

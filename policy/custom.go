@@ -18,33 +18,37 @@ const KindCustom Kind = "custom"
 // Each is the kind of object that a custom rule is evaluated for, once for each object.
 type Each string
 
-// The kinds of objects, and the variable that each adds to image, platform and now.
+// The kinds of objects. Every expression has the variables image, platform and now; a kind can add
+// one more.
 const (
-	// EachFinding adds finding.
+	// EachFinding evaluates the rule for each finding, with the variable finding.
 	EachFinding Each = "finding"
-	// EachPackage adds pkg.
+	// EachPackage evaluates the rule for each package, with the variable pkg.
 	EachPackage Each = "package"
-	// EachPlatform adds no variable.
+	// EachPlatform evaluates the rule for each platform, without another variable.
 	EachPlatform Each = "platform"
 )
 
 // CustomRule is a rule whose condition is an expression in CEL (https://cel.dev), the language of
-// Kubernetes' admission policies. Expressions read the evidence under the names of its JSON form.
+// Kubernetes' admission policies. Expressions read the evidence with the field names of the JSON
+// report's "input".
 //
 // The language is standard CEL with the functions of cel-go's strings library. Severities have a
 // type of their own: severity.low and so on. They can be compared only with each other, and unknown
 // is the highest. Reading a number, time or object that the evidence does not have is an error;
-// test with has() first. Map literals are not allowed, because their order is random. Neither is
-// dyn, which hides misspelled fields, nor a time zone, which is a file of the machine.
+// test with has() first. Map literals are not allowed, because their order is random. The function
+// dyn is not allowed, because it hides misspelled fields. Time zones are not allowed, because their
+// definitions are files of the machine.
 //
-// A rule that cannot be evaluated, or that costs too much, blocks whatever its effect. A rule that
-// Parse did not make blocks, too.
+// A rule that cannot be evaluated, or whose evaluation costs too much, blocks whatever its effect.
+// In the Go API, a rule that Parse did not compile also blocks.
 //
 // A rule cannot count findings: platform has no findings, and each finding is evaluated separately.
 // Otherwise one more finding could turn a denial into a pass. For the same reason, a rule matches a
-// finding if it matches at the finding's severity or at any lower one. If the severity is unknown,
-// a match at any severity counts. If the vulnerability is known to be exploited, a match without
-// that knowledge counts. More knowledge about a finding then never loses a match.
+// finding if it matches at the finding's severity or at any lower one. For a finding of unknown
+// severity, a match at any severity counts. For a known exploited vulnerability, a match that
+// ignores the exploitation counts, too. So a finding that matches still matches when more becomes
+// known about it.
 type CustomRule struct {
 	// Name identifies the rule in exceptions, if the rule is about packages or platforms.
 	// Exceptions for findings use an id. Mandatory, unique among all rules of the policy. Example:
@@ -54,9 +58,9 @@ type CustomRule struct {
 	// Effect sets what happens to an image that violates the rule. Default: block. Example:
 	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Each sets what the rule is evaluated for. All expressions have the variables image, platform
-	// and now. "finding" adds finding, "package" adds pkg, and "platform" adds none. Mandatory.
-	// Example: "each: package".
+	// Each sets the objects that the rule is evaluated for, one at a time. All expressions have the
+	// variables image, platform and now. With "finding" they also have finding, and with "package"
+	// they also have pkg. Mandatory. Example: "each: package".
 	Each Each `json:"each"`
 	// When sets the condition: an expression that is true if the rule is violated. Mandatory.
 	// Example: `when: pkg.name == "telnetd"`.
@@ -68,7 +72,8 @@ type CustomRule struct {
 	program *custom.Program
 }
 
-// Equal reports whether both are the same rule at the same position.
+// Equal reports whether both rules have the same fields, including the position. It ignores
+// compiled expressions, which cannot be compared.
 func (r CustomRule) Equal(other CustomRule) bool {
 	r.program, other.program = nil, nil
 	return r == other
@@ -78,7 +83,7 @@ func (r *CustomRule) compiled() custom.Rule {
 	return custom.Rule{Name: r.Name, Each: custom.Each(r.Each), Program: r.program}
 }
 
-// maxCustomRules limits the time for compiling them.
+// maxCustomRules limits the number of custom rules in a list, because compiling each takes time.
 const maxCustomRules = 1000
 
 // custom reads the custom rules and compiles them.
@@ -107,7 +112,7 @@ func (d *decoder) each(to *Each) strict.Reader {
 		case EachFinding, EachPackage, EachPlatform:
 			return e, nil
 		}
-		return "", fmt.Errorf("%q is not what a rule can be evaluated for: want finding, package or platform", s)
+		return "", fmt.Errorf("%q is not a kind of object: want finding, package or platform", s)
 	}, "!!str")
 }
 
@@ -125,11 +130,12 @@ func (d *decoder) expression(to *celSource) strict.Reader {
 	}
 }
 
-// compile compiles the expressions of r. It returns nil after a problem.
+// compile compiles the expressions of r. If they have errors, it records the problems and returns
+// nil.
 func (d *decoder) compile(r *CustomRule, when, message celSource) *custom.Program {
 	program, ofWhen, ofMessage, err := custom.Compile(custom.Each(r.Each), when.text, message.text)
 	if err != nil {
-		d.problemAt(r.Position, "the language of custom rules: %v", err)
+		d.problemAt(r.Position, "loading the expression language of custom rules: %v", err)
 	}
 	for _, e := range []struct {
 		celSource
@@ -146,7 +152,7 @@ func (d *decoder) compile(r *CustomRule, when, message celSource) *custom.Progra
 	return program
 }
 
-// custom applies the custom rules that are not about findings to a platform.
+// custom evaluates the custom rules about packages and platforms for one platform.
 func (e *evaluation) custom(p *evidence.Platform) {
 	for i := range e.policy.Custom {
 		r := &e.policy.Custom[i]
@@ -183,8 +189,8 @@ func (e *evaluation) customMatches(s *indexed.Finding) (matches []customMatch) {
 	return matches
 }
 
-// compileCustom converts the custom rules about findings to rules, so that they can be compared
-// with the others.
+// compileCustom converts the custom rules about findings to rules, so that one algorithm chooses
+// the deciding rule among all rules.
 func compileCustom(all []CustomRule) []rule {
 	var rules []rule
 	for i := range all {

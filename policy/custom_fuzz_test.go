@@ -29,7 +29,7 @@ func strictness(r *CustomRule, in *evidence.Input, f evidence.Finding) int {
 	return 0
 }
 
-// checkSeverities checks that raising a severity makes no rule less strict.
+// checkSeverities checks that a rule is not less strict at a higher severity.
 func checkSeverities(t *testing.T, r *CustomRule, in *evidence.Input, f evidence.Finding) (outcomes [4]bool) {
 	t.Helper()
 	before := 0
@@ -47,7 +47,8 @@ func checkSeverities(t *testing.T, r *CustomRule, in *evidence.Input, f evidence
 	return outcomes
 }
 
-// TestRaisingASeverityLosesNoMatch checks rules of many forms.
+// TestRaisingASeverityLosesNoMatch checks random rules: a match at one severity remains a match at
+// a higher one.
 func TestRaisingASeverityLosesNoMatch(t *testing.T) {
 	in := customInput()
 	var met [4]int
@@ -113,9 +114,9 @@ func (g expressions) severity() string {
 	return "severity." + evidence.Severity(g.IntN(int(evidence.SeverityCritical)+1)).String()
 }
 
-// FuzzCustomRule reads a rule with any expression. Parse must refuse it at a position inside the
-// file. Otherwise the rule must give the same result each time, and must not be milder for a worse
-// finding.
+// FuzzCustomRule reads a rule with any expression. If Parse refuses the rule, the error must have a
+// position inside the file. If Parse accepts it, the rule must give the same result each time, and
+// must not be milder for a worse finding.
 func FuzzCustomRule(f *testing.F) {
 	for _, when := range []string{
 		`pkg.name == "telnetd"`, `finding.severity >= severity.high`, `platform.packages.exists(p, p.licenses.all(l, l != ""))`,
@@ -151,7 +152,7 @@ func FuzzCustomRule(f *testing.F) {
 		r, in := &rules[0], customInput()
 		for range 2 {
 			if diff := cmp.Diff(messagesOf(r, in), messagesOf(r, in)); diff != "" {
-				t.Errorf("the second time it says something else: %s", diff)
+				t.Errorf("the second evaluation gives another result: %s", diff)
 			}
 		}
 		if r.Each == EachFinding {

@@ -54,8 +54,8 @@ func customInput() *evidence.Input {
 	}
 }
 
-// TestCustomRuleHasItsEffectAndPosition checks the violations of rules about packages and platforms.
-// A rule that cannot be evaluated blocks whatever its effect.
+// TestCustomRuleHasItsEffectAndPosition checks the violations of rules about packages and
+// platforms. A rule that cannot be evaluated blocks whatever its effect.
 func TestCustomRuleHasItsEffectAndPosition(t *testing.T) {
 	for _, test := range []struct {
 		each    Each
@@ -93,7 +93,7 @@ func TestCustomRuleHasItsEffectAndPosition(t *testing.T) {
 	}
 }
 
-// TestUncompiledCustomRuleDoesNotPass checks rules that Parse did not make.
+// TestUncompiledCustomRuleDoesNotPass checks that rules that Parse did not compile block.
 func TestUncompiledCustomRuleDoesNotPass(t *testing.T) {
 	for _, r := range []CustomRule{{}, {Name: "x", Effect: Warn, Each: EachFinding, When: "false"}, {Effect: Warn, Each: EachPlatform, When: "false"}} {
 		p := blockAll()
@@ -106,7 +106,8 @@ func TestUncompiledCustomRuleDoesNotPass(t *testing.T) {
 	}
 }
 
-// TestCustomRulesCompare checks that rules can be compared, although compiled expressions cannot.
+// TestCustomRulesCompare checks that rules can be compared, although their compiled expressions
+// cannot.
 func TestCustomRulesCompare(t *testing.T) {
 	const source = "custom:\n  - name: x\n    each: package\n    when: pkg.name == 'a'\n"
 	a, err := parseCustom(source)

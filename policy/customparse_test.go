@@ -50,7 +50,7 @@ func TestCustomProblems(t *testing.T) {
     each: package
     when: " "
 `, []string{
-			`3:11: "each": "packages" is not what a rule can be evaluated for: want finding, package or platform`,
+			`3:11: "each": "packages" is not a kind of object: want finding, package or platform`,
 			`5:11: another rule on line 2 is named "one"`,
 			`7:11: "when" is a true or false: want text in quotes`,
 			`8:5: unknown key "if" in a custom rule: want one of name, effect, each, when, message`,
@@ -83,12 +83,12 @@ func TestCustomProblems(t *testing.T) {
 		{"licenses of a finding's package", strings.Replace(ofPackages(`when: finding.package.licenses.size() == 0`), "package\n", "finding\n", 1),
 			[]string{`4:26: undefined field 'licenses'`}},
 		{"finding in a rule about packages", ofPackages(`when: finding.id == ""`), []string{`4:11: undeclared reference to 'finding'`}},
-		{"comparison of objects", ofPackages(`when: platform.base == platform.base`), []string{`4:25: Base cannot be compared: compare its fields, or ask has() whether it is there`}},
-		{"comparison with null", ofPackages(`when: platform.base != null`), []string{`4:25: Base cannot be compared: compare its fields, or ask has() whether it is there`}},
-		{"object in a list", ofPackages(`when: pkg in platform.packages`), []string{`4:15: Package cannot be compared: compare its fields, or ask has() whether it is there`}},
+		{"comparison of objects", ofPackages(`when: platform.base == platform.base`), []string{`4:25: Base cannot be compared: compare its fields, or test with has() whether it exists`}},
+		{"comparison with null", ofPackages(`when: platform.base != null`), []string{`4:25: Base cannot be compared: compare its fields, or test with has() whether it exists`}},
+		{"object in a list", ofPackages(`when: pkg in platform.packages`), []string{`4:15: Package cannot be compared: compare its fields, or test with has() whether it exists`}},
 		{"map", ofPackages(`when: '{"a": 1}.size() == 1'`), []string{`4:12: map literals are not allowed: their order is random`}},
-		{"new object", ofPackages(`when: Package{name:"x"}.name == ""`), []string{`4:18: objects cannot be made, only read`}},
-		{"new message", ofPackages(`when: google.protobuf.Int64Value{value:1} == 1`), []string{`4:37: objects cannot be made, only read`}},
+		{"new object", ofPackages(`when: Package{name:"x"}.name == ""`), []string{`4:18: objects cannot be created, only read`}},
+		{"new message", ofPackages(`when: google.protobuf.Int64Value{value:1} == 1`), []string{`4:37: objects cannot be created, only read`}},
 		{"without types", ofPackages(`when: dyn(pkg).nam == ""`), []string{`4:14: undeclared reference to 'dyn'`}},
 		{"time zone of the machine", ofPackages(`when: now.getHours("Europe/Berlin") == 1`), []string{`4:23: found no matching overload for 'getHours' applied to 'timestamp.(string)'`}},
 		{"regular expression", ofPackages(`when: pkg.name.matches("(")`), []string{"4:28: invalid matches argument"}},

@@ -17,17 +17,17 @@ import (
 // whose grace period ends first, else the first that would block if the finding were not inherited,
 // else the first that warns.
 //
-// Evaluate leaves none of the lists nil. It orders them: entries about the whole image first, then
-// each platform, with findings by severity and unknown before critical. The order of the input has
-// no influence.
+// Evaluate sets every list except Provenance, even if the list is empty. Entries about the whole
+// image come first, then the entries of each platform. Findings are ordered by severity: unknown
+// first, then critical, and negligible last. The order of the input has no influence.
 type Decision struct {
 	// Passed is true only if Violations is empty.
 	Passed bool `json:"passed"`
 	// Violations lists everything that blocks, not only the first violation.
 	Violations []Violation `json:"violations"`
-	// Warnings lists the findings and other results that a rule only warns about: by its effect,
-	// during its grace period, or because the finding is inherited. It also lists warnings about
-	// the policy itself, such as an unused exception.
+	// Warnings lists the findings and other results that do not block: because of the rule's
+	// effect, during the rule's grace period, or because the finding is inherited. It also lists
+	// warnings about the policy itself, such as an unused exception.
 	Warnings []Violation `json:"warnings"`
 	// Excepted lists the violations that an exception lets pass.
 	Excepted []Excepted `json:"excepted"`
@@ -98,9 +98,9 @@ const (
 	KindVulnerability Kind = "vulnerability"
 	KindDatabase      Kind = "database"
 	KindDistribution  Kind = "distribution"
-	KindCoverage      Kind = "coverage" // something could not be matched
-	KindSBOM          Kind = "sbom"     // something could not be cataloged
-	KindEvidence      Kind = "evidence" // the input itself is incomplete
+	KindCoverage      Kind = "coverage" // packages could not be matched
+	KindSBOM          Kind = "sbom"     // files could not be cataloged, or there are too few packages
+	KindEvidence      Kind = "evidence" // the evidence is incomplete, or a policy is missing
 	KindException     Kind = "exception"
 	KindLicense       Kind = "license"
 	KindPackage       Kind = "package"
@@ -109,18 +109,17 @@ const (
 	KindScope         Kind = "scope" // the policy has no scope for the image
 )
 
-// Violation is one reason to deny or, in Decision.Warnings, to warn.
+// Violation is one reason to deny the image. In Decision.Warnings, it is one reason for a warning.
 type Violation struct {
 	Kind Kind `json:"kind"`
 	// Rule is the name of the rule, or the path of a built-in rule in the policy file, such as
 	// "database.maxAge".
 	Rule string `json:"rule"`
-	// Position is the place of the rule in the policy. It is zero for a default that the policy
-	// does not set.
+	// Position is the place of the rule in the policy. It is zero for a built-in rule whose section
+	// is not in the policy file.
 	Position Position `json:"position,omitzero"`
-	// Scope lists the patterns of the scope that the rule comes from. It is empty for a rule of the
-	// policy itself. Position is then the place of the scope, unless the rule has a place of its
-	// own.
+	// Scope lists the image patterns of the scope that sets the rule. It is empty if no scope sets
+	// the rule. If a scope sets a built-in rule, Position is the position of the scope.
 	Scope string `json:"scope,omitempty"`
 	// Platform is empty if the violation is about the whole image.
 	Platform string `json:"platform,omitempty"`
@@ -133,22 +132,23 @@ type Violation struct {
 	Package   *evidence.Package   `json:"package,omitempty"`
 	Unknown   *evidence.Unknown   `json:"unknown,omitempty"`
 	Unmatched *evidence.Unmatched `json:"unmatched,omitempty"`
-	// Blocks is the instant when the finding begins to block, if it only warns during the grace
-	// period of its rule. Otherwise it is zero.
+	// Blocks is the end of the rule's grace period, when the finding begins to block. It is zero if
+	// the finding is not in a grace period.
 	Blocks time.Time `json:"blocks,omitzero"`
-	// Inherited means that the finding only warns because the current approved image has it too.
+	// Inherited means that the finding is only a warning, because the current approved image also
+	// has it.
 	Inherited bool `json:"inherited,omitempty"`
 	// Check is the key of the unmet condition of a rule about the image or its provenance, such as
 	// "notRoot" or "signature".
 	Check string `json:"check,omitempty"`
-	// Unevaluated means that the rule could not be evaluated. Exceptions do not cover this.
+	// Unevaluated means that the rule could not be evaluated. No exception covers such a violation.
 	Unevaluated bool `json:"unevaluated,omitempty"`
-	// Expired lists the exceptions that used to cover the violation.
+	// Expired lists the expired exceptions that match the violation.
 	Expired []Exception `json:"expired,omitempty"`
 }
 
-// effectKey returns the key in the file whose effect decides about v: the key of the rule, or of
-// the reason inside it.
+// effectKey returns the path of the key that sets the effect of v: the rule, or the class or reason
+// below it, such as "sbom.unknowns.archive".
 func (v *Violation) effectKey() string {
 	switch {
 	case v.Unknown != nil:
@@ -159,8 +159,8 @@ func (v *Violation) effectKey() string {
 	return v.Rule
 }
 
-// CanBeExcepted reports whether an exception could cover v: by the id of the vulnerability, or
-// otherwise by the name of the rule.
+// CanBeExcepted reports whether an exception could cover v. An exception names a finding by the id
+// of its vulnerability, and any other violation by the name of the rule.
 func (v *Violation) CanBeExcepted() bool {
 	if v.Unevaluated {
 		return false

@@ -17,14 +17,14 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// Evaluate evaluates the policy on the evidence at the time now. It changes neither p nor in. A nil policy denies,
-// and so does a policy without rules.
+// Evaluate evaluates the policy on the evidence at the time now. It changes neither p nor in. A nil
+// policy, or a policy without rules, denies every image.
 func (p *Policy) Evaluate(in evidence.Input, now time.Time) Decision {
 	return Set{p}.Evaluate(in, now)
 }
 
-// evaluation is the result of one policy while it is built. Messages name instants and never ages,
-// so that the Decision stays the same up to Until.
+// evaluation collects the result of one policy. Messages contain dates but no ages, because a
+// Decision must not change before Until.
 type evaluation struct {
 	Decision
 	policy      scoped
@@ -73,7 +73,7 @@ func (e *evaluation) report(effect Effect, v Violation) {
 	e.Violations = append(e.Violations, v)
 }
 
-// changes records that the result may differ from t on.
+// changes records that the result may change at t, unless t is in the past.
 func (e *evaluation) changes(t time.Time) {
 	if t.After(e.now) && (e.Until.IsZero() || t.Before(e.Until)) {
 		e.Until = t.UTC()
@@ -108,7 +108,7 @@ func (e *evaluation) database() {
 	db := &e.in.Database
 	e.age("the vulnerability database", "was built", db.Built)
 	if len(db.Providers) == 0 {
-		e.blockDatabase("database.maxAge", "the vulnerability database names no providers, so the age of its data is unknown")
+		e.blockDatabase("database.maxAge", "the vulnerability database has no providers, so the age of its data is unknown")
 	}
 	providers := slices.Clone(db.Providers)
 	slices.SortFunc(providers, func(a, b evidence.Provider) int {
@@ -138,8 +138,8 @@ func (e *evaluation) advisories(counted []evidence.Advisories) {
 	}
 }
 
-// feeds blocks if a rule needs a feed that the database does not have. Without the KEV feed, no
-// vulnerability would count as exploited.
+// feeds blocks if a rule needs a feed that the database does not have. For example, without the KEV
+// feed no vulnerability would count as exploited.
 func (e *evaluation) feeds(providers []evidence.Provider) {
 	missing := func(feed string) bool {
 		return !slices.ContainsFunc(providers, func(p evidence.Provider) bool { return p.Name == feed })
@@ -147,7 +147,7 @@ func (e *evaluation) feeds(providers []evidence.Provider) {
 	block := func(feed, rule string, at Position) {
 		e.report(Block, Violation{
 			Kind: KindDatabase, Rule: rule, Position: at,
-			Message: fmt.Sprintf("the vulnerability database names no provider %q, which %q needs", feed, rule),
+			Message: fmt.Sprintf("the vulnerability database has no provider %q, which %q needs", feed, rule),
 		})
 	}
 	if missing("kev") {
@@ -164,13 +164,14 @@ func (e *evaluation) feeds(providers []evidence.Provider) {
 	}
 }
 
-// needsKEV reports whether r needs the KEV feed. A grace period needs it, because known exploited
-// vulnerabilities have none.
+// needsKEV reports whether r needs the KEV feed. A rule with a grace period needs it, because known
+// exploited vulnerabilities have no grace period.
 func (r rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
 
 func (r rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 
-// age checks one date of the database.
+// age blocks if a date of the database is unknown, in the future or too old. It also records when
+// the result will change.
 func (e *evaluation) age(what, happened string, at time.Time) {
 	limit := cmp.Or(e.policy.Database.MaxAge, DefaultMaxAge)
 	trusted, stale := at.Add(-clock.Skew), at.Add(limit)
@@ -222,7 +223,8 @@ func distributionName(d evidence.Distribution) string {
 
 func (e *evaluation) sbom(p *evidence.Platform) {
 	rule := e.policy.SBOM
-	// No setting lets this pass: without packages and a distribution, no finding is possible.
+	// No policy can let such an image pass: without packages and a distribution, there cannot be
+	// findings.
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {
 		e.report(Block, Violation{
 			Kind: KindSBOM, Rule: "sbom", Position: rule.Position, Platform: p.Platform,
@@ -252,7 +254,7 @@ func (e *evaluation) finding(s *indexed.Finding) outcome {
 	if verdict.rule.Effect == Warn {
 		return outcome{rank: warned, Violation: e.violation(s, verdict)}
 	}
-	// An exception that covers a finding during its grace period counts as used.
+	// Look for an exception even during a grace period, so that the exception counts as used.
 	covering, expired := e.exceptions.Finding(s)
 	if covering >= 0 && verdict.blocks.IsZero() {
 		return outcome{rank: excepted, Violation: e.violation(s, verdict.plain()), exception: &e.policy.Exceptions[covering]}

@@ -473,8 +473,8 @@ func TestExceptionForOnePackageDoesNotCoverAnother(t *testing.T) {
 	}
 }
 
-// TestExceptionDoesNotLeakThroughAnAlias puts a finding with two ids before a finding with only the
-// first id.
+// TestExceptionDoesNotLeakThroughAnAlias evaluates a finding with an id and an alias before a
+// finding with only the id. The exceptions for the alias must not apply to the second finding.
 func TestExceptionDoesNotLeakThroughAnAlias(t *testing.T) {
 	exceptions := []Exception{exceptionFor("GHSA-1")}
 	for _, version := range []string{"1", "2", "3"} { // appended one by one, so that their list has capacity for a fourth

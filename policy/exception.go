@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// newExceptions prepares the exceptions of p for an image.
+// newExceptions prepares the exceptions of p for the images of a repository.
 func newExceptions(p *Policy, repository string, now time.Time) *exceptions.List {
 	all := make([]exceptions.Exception, len(p.Exceptions))
 	for i := range p.Exceptions {
@@ -24,7 +24,7 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions.List
 	return exceptions.New(all, repository, now)
 }
 
-// expired returns exceptions of the policy by their places in its list.
+// expired returns the exceptions at these indexes of the policy's list.
 func (e *evaluation) expired(places []int) []Exception {
 	var expired []Exception
 	for _, i := range places {
@@ -33,12 +33,13 @@ func (e *evaluation) expired(places []int) []Exception {
 	return expired
 }
 
-// excepts reports whether e can cover the built-in rule of that name for an image.
+// excepts reports whether e can cover a violation of the named rule that is not about a package,
+// for an image of the repository.
 func (e *Exception) excepts(rule, repository string) bool {
 	return e.Rule == rule && e.Package == "" && (e.Image == "" || match.NewImagePattern(e.Image).Match(match.NewImage(repository)))
 }
 
-// Subject returns the finding or rule of the exception for messages: a quoted id, or "rule" and the
+// Subject names the finding or rule of the exception in messages: the quoted id, or "rule" and the
 // quoted name.
 func (e *Exception) Subject() string {
 	if e.Rule != "" {
@@ -47,8 +48,8 @@ func (e *Exception) Subject() string {
 	return strconv.Quote(e.ID)
 }
 
-// reportRule reports a violation of a rule that is not about vulnerabilities. pkg is nil if it is
-// not about a package. If it blocks and an exception covers it, v is excepted.
+// reportRule reports v, a violation of a rule that is not about vulnerabilities. pkg is the package
+// of the violation, or nil. If v would block and an exception covers it, v is listed as excepted.
 func (e *evaluation) reportRule(effect Effect, v Violation, pkg *evidence.Package) {
 	if effect == Warn {
 		e.report(Warn, v)
@@ -61,8 +62,8 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *evidence.Packag
 	e.reportUnless(v, exceptions.One(u))
 }
 
-// reportUnless reports a violation that blocks, or lists it as excepted if an exception for its
-// rule covers about.
+// reportUnless reports a violation that blocks. If an exception for the rule covers about, the
+// packages and files of the violation, the violation is listed as excepted instead.
 func (e *evaluation) reportUnless(v Violation, about exceptions.About) {
 	covering, expired := e.exceptions.Rule(v.Rule, about)
 	if covering >= 0 {
@@ -74,8 +75,8 @@ func (e *evaluation) reportUnless(v Violation, about exceptions.About) {
 	e.report(Block, v)
 }
 
-// evaluateExceptions blocks exceptions that last longer than the policy allows and warns about unused
-// ones. It also records the instants when the exceptions in use end.
+// evaluateExceptions denies the image if an exception lasts longer than the policy allows. It warns
+// about unused and expired exceptions. It also records when the exceptions in use expire.
 func (e *evaluation) evaluateExceptions() {
 	for i, used := range e.exceptions.All() {
 		x := &e.policy.Exceptions[i]
@@ -88,16 +89,16 @@ func (e *evaluation) evaluateExceptions() {
 		case !used.Begins.IsZero():
 			e.changes(used.Begins)
 			effect, v.Rule = Block, "exceptions.maxLifetime"
-			v.Message = fmt.Sprintf("the exception for %s ends on %s, which is more than %s ahead: it does not apply",
+			v.Message = fmt.Sprintf("the exception for %s expires on %s, more than %s ahead of now: it does not apply",
 				x.Subject(), wording.Time(x.Expires), wording.Duration(e.policy.ExceptionsMaxLifetime))
 		case used.Lapsed:
 			v.Message = fmt.Sprintf("the exception for %s expired on %s", x.Subject(), wording.Time(x.Expires))
 		case used.Outside:
-			v.Message = fmt.Sprintf("the exception for %s is unused: it is for other images, %q", x.Subject(), x.Image)
+			v.Message = fmt.Sprintf("the exception for %s is unused: its pattern %q does not match this image", x.Subject(), x.Image)
 		case x.Rule != "":
-			v.Message = fmt.Sprintf("the exception for %s is unused: it covers nothing that the rule blocks", x.Subject())
+			v.Message = fmt.Sprintf("the exception for %s is unused: it matches no violation of the rule", x.Subject())
 		default:
-			v.Message = fmt.Sprintf("the exception for %s is unused: it covers no finding that a rule blocks", x.Subject())
+			v.Message = fmt.Sprintf("the exception for %s is unused: it matches no finding that a rule blocks", x.Subject())
 		}
 		e.report(effect, v)
 	}

@@ -27,7 +27,7 @@ import (
 // returned as one *ParseError. On any error, p is unchanged.
 func (p *Policy) AddExceptions(file string, data []byte) error {
 	if p == nil {
-		return errors.New("adding exceptions: there is no policy")
+		return errors.New("adding exceptions: no policy given")
 	}
 	d := newDecoder(file, "")
 	var added []Exception
@@ -38,9 +38,9 @@ func (p *Policy) AddExceptions(file string, data []byte) error {
 		)
 		switch {
 		case file == p.File || slices.ContainsFunc(p.Files, func(f File) bool { return f.Name == file }):
-			d.Problem(root, "the file is part of the policy already")
+			d.Problem(root, "the file is already part of the policy")
 		case len(p.Exceptions)+len(added) > strict.MaxItems:
-			d.Problem(root, "the policy has more than %d exceptions with those of this file", strict.MaxItems)
+			d.Problem(root, "the policy and this file have more than %d exceptions in total", strict.MaxItems)
 		}
 	}
 	if err := d.err(); err != nil {
@@ -55,7 +55,7 @@ func (p *Policy) AddExceptions(file string, data []byte) error {
 	return nil
 }
 
-// combined returns the digest of a policy that has several files.
+// combined returns the digest of a policy that consists of several files.
 func combined(files []File) string {
 	var lines strings.Builder
 	for _, f := range files {
@@ -64,10 +64,10 @@ func combined(files []File) string {
 	return digest([]byte(lines.String()))
 }
 
-// Validate reports errors in a policy that depend on the time now: exceptions that end later than
-// maxLifetime allows. The error is a *ParseError. Evaluate does not apply such an exception, and
-// denies. That denial is about an error in the policy, so removing the exception can turn it into a
-// pass.
+// Validate reports errors in a policy that depend on the time now: exceptions that expire later
+// than maxLifetime allows. The error is a *ParseError. Evaluate ignores such an exception and
+// denies the image because of it. So removing the exception can turn a denial into a pass, in this
+// case only.
 func (p *Policy) Validate(now time.Time) error {
 	if p == nil {
 		return errors.New("no policy: no image can pass")
@@ -76,7 +76,7 @@ func (p *Policy) Validate(now time.Time) error {
 	for _, list := range p.exceptionLists() {
 		for i := range list {
 			if e := &list[i]; p.tooLong(e, now) {
-				d.problemAt(e.Position, "the exception for %s ends on %s, which is more than %s ahead",
+				d.problemAt(e.Position, "the exception for %s expires on %s, more than %s ahead of now",
 					e.Subject(), wording.Time(e.Expires), wording.Duration(p.ExceptionsMaxLifetime))
 			}
 		}
@@ -93,7 +93,7 @@ func (p *Policy) exceptionLists() [][]Exception {
 	return lists
 }
 
-// tooLong reports whether e ends later than the policy allows.
+// tooLong reports whether e expires later than maxLifetime allows.
 func (p *Policy) tooLong(e *Exception, now time.Time) bool {
 	return p.ExceptionsMaxLifetime > 0 && e.Expires.After(now.Add(p.ExceptionsMaxLifetime))
 }

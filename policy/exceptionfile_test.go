@@ -54,9 +54,9 @@ func TestParseExceptionSection(t *testing.T) {
 	}
 	for section, want := range map[string]string{
 		"{maxLifetime: 0d}":  `4:27: "maxLifetime": "0d" is not more than zero`,
-		"{folder: ../other}": `4:22: "folder": "../other" is not a folder below the policy's own, with slashes`,
-		"{folder: /etc}":     `4:22: "folder": "/etc" is not a folder below the policy's own, with slashes`,
-		"{folder: .}":        `4:22: "folder": "." is not a folder below the policy's own, with slashes`,
+		"{folder: ../other}": `4:22: "folder": "../other" is not a path, with slashes, of a folder below the policy's own`,
+		"{folder: /etc}":     `4:22: "folder": "/etc" is not a path, with slashes, of a folder below the policy's own`,
+		"{folder: .}":        `4:22: "folder": "." is not a path, with slashes, of a folder below the policy's own`,
 		"{list: {}}":         `4:20: "list" is a mapping: want a list`,
 		"{lists: []}":        `4:14: unknown key "lists" in "exceptions": did you mean "list"?`,
 		"{maxlifetime: 1d}":  `4:14: unknown key "maxlifetime" in "exceptions": did you mean "maxLifetime"?`,
@@ -108,9 +108,9 @@ func TestBadExceptionFileAddsNothing(t *testing.T) {
 		"rules":      {"x.yaml", "version: 1\nexceptions: []\nrules: []\n", `x.yaml:3:1: unknown key "rules" in the file: want one of version, exceptions`},
 		"a lifetime": {"x.yaml", "version: 1\nexceptions: {maxLifetime: 900d}\n", `x.yaml:2:13: "exceptions" is a mapping: want a list`},
 		"one bad":    {"x.yaml", "version: 1\nexceptions: [" + one + ", {rule: a, reason: r, owner: o}]\n", `x.yaml:2:69: an exception has no "expires", which is mandatory`},
-		"twice":      {"a.yaml", exceptionFile, "a.yaml:1:1: the file is part of the policy already"},
-		"the policy": {"p.yaml", exceptionFile, "p.yaml:1:1: the file is part of the policy already"},
-		"two files":  {"x.yaml", exceptionFile + "---\n" + exceptionFile, "x.yaml:9:1: a second document: a file is one document"},
+		"twice":      {"a.yaml", exceptionFile, "a.yaml:1:1: the file is already part of the policy"},
+		"the policy": {"p.yaml", exceptionFile, "p.yaml:1:1: the file is already part of the policy"},
+		"two files":  {"x.yaml", exceptionFile + "---\n" + exceptionFile, "x.yaml:9:1: a second document: want one document in a file"},
 	} {
 		p := parsed(t, minimal)
 		if err := p.AddExceptions("a.yaml", []byte(exceptionFile)); err != nil {
@@ -132,7 +132,7 @@ func TestBadExceptionFileAddsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := p.AddExceptions("b.yaml", []byte(exceptionFile))
-	if want := "b.yaml:1:1: the policy has more than 10000 exceptions with those of this file"; lines(t, err)[0] != want {
+	if want := "b.yaml:1:1: the policy and this file have more than 10000 exceptions in total"; lines(t, err)[0] != want {
 		t.Errorf("%v", err)
 	}
 	if err := (*Policy)(nil).AddExceptions("a.yaml", []byte(exceptionFile)); err == nil {
@@ -153,7 +153,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	passed(t, p.Evaluate(in, now))
 
 	p.Exceptions[0].Expires = now.Add(limit + time.Second)
-	want := `p.yaml:7:3: the exception for "CVE-1" ends on 2026-09-13T12:00:01Z, which is more than 90d ahead`
+	want := `p.yaml:7:3: the exception for "CVE-1" expires on 2026-09-13T12:00:01Z, more than 90d ahead of now`
 	if diff := cmp.Diff([]string{want}, lines(t, p.Validate(now))); diff != "" {
 		t.Error(diff)
 	}
@@ -164,7 +164,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	}
 	passed(t, p.Evaluate(in, now.Add(time.Second)))
 
-	// It is an error for every image, used or not.
+	// An exception that lasts too long denies every image, even if it covers nothing in the image.
 	denied(t, p.Evaluate(cleanInput(), now), "exception exceptions.maxLifetime")
 
 	p.ExceptionsMaxLifetime = 0
@@ -174,12 +174,12 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	}
 	passed(t, p.Evaluate(in, now))
 	if (*Policy)(nil).Validate(now) == nil {
-		t.Error("no policy is a valid one")
+		t.Error("a nil policy is valid")
 	}
 }
 
-// ruleDecision reports a violation of the rule "no telnet" about each package, or about none for
-// nil, as the sections with named rules do.
+// ruleDecision reports a violation of the rule "no telnet" for each package, as a section with
+// named rules does. A nil package means a violation that is not about a package.
 func ruleDecision(effect Effect, packages []*evidence.Package, exceptions ...Exception) Decision {
 	in := cleanInput()
 	e := newEvaluation(blockAll(exceptions...), &in, now)
@@ -232,8 +232,8 @@ func TestExceptionForRule(t *testing.T) {
 	}
 }
 
-// TestExceptionForARuleDoesNotCoverFindings checks that a finding only passes by its id. Otherwise one line
-// would let all findings of a rule pass.
+// TestExceptionForARuleDoesNotCoverFindings checks that only an exception with the finding's id
+// lets a finding pass. Otherwise one line would let all findings of a rule pass.
 func TestExceptionForARuleDoesNotCoverFindings(t *testing.T) {
 	d := blockAll(Exception{Rule: "all", Expires: now.Add(time.Hour)}).Evaluate(withFindings(finding("CVE-1", evidence.SeverityLow)), now)
 	denied(t, d, "vulnerability all")

@@ -17,9 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate")
 
-// TestEvaluateGolden judges testdata/evaluate/*/evidence.json against policy.yaml and the other
-// policies in the same folder, at the time in the file now. It compares the decision with
-// decision.golden.
+// TestEvaluateGolden evaluates the policies in each folder of testdata/evaluate on its
+// evidence.json, at the time in its file "now". It compares the decision with decision.golden.
 func TestEvaluateGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/evaluate/*")
 	if err != nil || len(cases) == 0 {

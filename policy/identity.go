@@ -20,8 +20,8 @@ const DefaultBaselineMaxAge = 90 * 24 * time.Hour
 // DecisionRule limits how long a decision is valid.
 type DecisionRule struct {
 	Position Position `json:"position,omitzero"`
-	// MaxAge limits the age of a decision by this policy: "verify" refuses an older one, unless it
-	// is given another limit. Default: no limit. Example: "maxAge: 7d".
+	// MaxAge limits the age of a decision by this policy: "verify" refuses an older decision. The
+	// flag "--max-age" of "verify" overrides this limit. Default: no limit. Example: "maxAge: 7d".
 	MaxAge time.Duration `json:"maxAge,omitempty"`
 }
 
@@ -74,7 +74,8 @@ func (d *decoder) decision(r *DecisionRule) strict.Reader {
 	}
 }
 
-// policyName is the syntax of policy names: they are compared as text and shown in command lines.
+// policyName is the syntax of policy names. It is restricted, because names are compared as text
+// and used in command lines.
 var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
 
 func checkPolicyName(s string) (string, error) {

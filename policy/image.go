@@ -16,11 +16,11 @@ import (
 )
 
 // ImageRule is a rule about how an image is built: its configuration, size, layers and base. Set
-// exactly one condition. Every platform must meet it: "image: [{name: a user of its own, notRoot:
-// true}]".
+// exactly one condition. Every platform must meet the condition. Example: "image: [{name: a user of
+// its own, notRoot: true}]".
 //
-// The rules are a list with names, so that exceptions and overrides can name a rule. The same
-// condition can occur twice, for example to warn early and block late.
+// Rules have names, so that exceptions and overrides can refer to them. Two rules can have the same
+// condition with different values, for example to warn early and to block late.
 type ImageRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: not as root".
@@ -58,8 +58,9 @@ type ImageRule struct {
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// Base requires a base image whose name or digest matches one of these patterns; "*" matches
 	// any characters. Names are compared as written and in their canonical form, see "match" of a
-	// scope. The image itself names its base, and imagegate does not verify it. An image that names
-	// no base violates the rule. Example: "base: [registry.example/base/*]".
+	// scope. The image itself states its base, and imagegate does not verify this statement. An
+	// image that does not state its base violates the rule. Example: "base:
+	// [registry.example/base/*]".
 	Base []string `json:"base,omitempty"`
 	// NotLatest requires a reference with a tag other than "latest", or with a digest and without a
 	// tag. The only value is true. Example: "notLatest: true".
@@ -73,7 +74,7 @@ func (d *decoder) image(to *[]ImageRule, lines map[string]int) strict.Reader {
 		fields := []strict.Field{
 			strict.Optional("notRoot", d.Yes(&r.NotRoot)),
 			strict.Optional("noSecrets", d.Yes(&r.NoSecrets)),
-			strict.Optional("labels", d.Texts(&r.Labels, image.CheckLabel, "no label would be wanted")),
+			strict.Optional("labels", d.Texts(&r.Labels, image.CheckLabel, "list at least one label")),
 			strict.Optional("ports", d.ports(&r.Ports)),
 			strict.Optional("maxAge", d.Duration(&r.MaxAge)),
 			strict.Optional("maxSize", strict.Scalar(d.Decoder, &r.MaxSize, "a size with a unit, such as 500MB", parseSize, "!!str")),
@@ -94,7 +95,7 @@ func (d *decoder) image(to *[]ImageRule, lines map[string]int) strict.Reader {
 	})
 }
 
-// ports reads a list that may be empty.
+// ports reads a list of ports. The list may be empty: then no port is allowed.
 func (d *decoder) ports(to *[]string) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []string{}
@@ -123,7 +124,7 @@ func (e *evaluation) wholeImage() {
 		if r := &e.policy.Image[i]; r.NotLatest && image.Floats(about.Reference) {
 			e.reportRule(r.Effect, Violation{
 				Kind: KindImage, Rule: r.Name, Position: r.Position, Check: "notLatest",
-				Message: fmt.Sprintf(`the reference %s has the tag "latest" or none, so it can name a different image later`, wording.Quote(about.Reference)),
+				Message: fmt.Sprintf(`the reference %s has the tag "latest" or no tag, so it can name a different image later`, wording.Quote(about.Reference)),
 			}, nil)
 		}
 	}
@@ -159,8 +160,9 @@ func (r *ImageRule) check() string {
 	return ""
 }
 
-// evaluateImage reports how a platform's image violates the rule, and missing evidence that the rule
-// needs. A rule without a condition always reports a violation; Parse does not make such rules.
+// evaluateImage reports how a platform's image violates the rule. Missing evidence that the rule
+// needs always blocks. A rule without a condition is always violated; Parse never returns such a
+// rule.
 func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report func(effect Effect, format string, args ...any)) {
 	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
 		report(Block, "the evidence has no configuration of the image, which the rule needs")
@@ -195,16 +197,16 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report fu
 	case r.MaxSize != 0:
 		switch {
 		case p.Size <= 0:
-			report(Block, "the evidence does not say how large the image is, which the rule needs")
+			report(Block, "the evidence has no size of the image, which the rule needs")
 		case ByteSize(p.Size) > r.MaxSize:
-			report(r.Effect, "the image has %d bytes and may have %d, which are %v", p.Size, int64(r.MaxSize), r.MaxSize)
+			report(r.Effect, "the image has %d bytes, the limit is %d bytes (%v)", p.Size, int64(r.MaxSize), r.MaxSize)
 		}
 	case r.MaxLayers != 0:
 		switch {
 		case len(p.Layers) == 0 && p.Size <= 0:
-			report(Block, "the evidence does not say which layers the image has, which the rule needs")
+			report(Block, "the evidence has no layers of the image, which the rule needs")
 		case len(p.Layers) > r.MaxLayers:
-			report(r.Effect, "the image has %d layers and may have %d", len(p.Layers), r.MaxLayers)
+			report(r.Effect, "the image has %d layers, the limit is %d", len(p.Layers), r.MaxLayers)
 		}
 	case r.Base != nil:
 		if fault := image.BaseFault(p.Base, r.Base); fault != "" {
@@ -212,7 +214,7 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report fu
 		}
 	case r.NotLatest: // see wholeImage
 	default:
-		report(Block, "the rule does not say what it wants of the image")
+		report(Block, "the rule has no condition")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// configured returns evidence of an image that no rule denies.
+// configured returns evidence of an image that no rule in these tests denies.
 func configured() evidence.Input {
 	in := cleanInput()
 	p := &in.Platforms[0]
@@ -33,7 +33,7 @@ func imageRule(r ImageRule) *Policy {
 	return p
 }
 
-// evaluateConfig judges the clean image after spoil has changed it.
+// evaluateConfig evaluates the rule on the image of configured, after spoil has changed it.
 func evaluateConfig(r ImageRule, spoil func(*evidence.Platform)) Decision {
 	in := configured()
 	spoil(&in.Platforms[0])
@@ -115,17 +115,17 @@ func TestImageConditions(t *testing.T) {
 		}},
 
 		"size at the limit": {ImageRule{MaxSize: 500_000_000}, func(*evidence.Platform) {}, nil},
-		"a byte too large":  {ImageRule{MaxSize: 500_000_000}, func(p *evidence.Platform) { p.Size++ }, []string{"the image has 500000001 bytes and may have 500000000, which are 500MB"}},
+		"a byte too large":  {ImageRule{MaxSize: 500_000_000}, func(p *evidence.Platform) { p.Size++ }, []string{"the image has 500000001 bytes, the limit is 500000000 bytes (500MB)"}},
 
 		"layers at the limit": {ImageRule{MaxLayers: 2}, func(*evidence.Platform) {}, nil},
-		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*evidence.Platform) {}, []string{"the image has 2 layers and may have 1"}},
+		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*evidence.Platform) {}, []string{"the image has 2 layers, the limit is 1"}},
 		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *evidence.Platform) { p.Layers = nil }, nil}, // the size is known
 
 		"base by name":      {ImageRule{Base: []string{"x", "registry.example/base/*"}}, func(*evidence.Platform) {}, nil},
 		"base by digest":    {ImageRule{Base: []string{"sha256:" + strings.Repeat("e", 64)}}, func(*evidence.Platform) {}, nil},
 		"base without name": {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base.Name = "" }, nil},
-		"no base":           {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base = nil }, []string{"the image does not say on what it was built"}},
-		"empty base":        {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base = &evidence.Base{} }, []string{"the image does not say on what it was built"}},
+		"no base":           {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base = nil }, []string{"the image does not name its base image"}},
+		"empty base":        {ImageRule{Base: []string{"*"}}, func(p *evidence.Platform) { p.Base = &evidence.Base{} }, []string{"the image does not name its base image"}},
 		"another base": {ImageRule{Base: []string{"registry.example/base/*"}}, func(p *evidence.Platform) { p.Base = &evidence.Base{Name: "docker.io/library/debian"} },
 			[]string{`the image was built on "docker.io/library/debian", which the policy does not allow`}},
 		"a base that ends so": {ImageRule{Base: []string{"registry.example/base/*"}}, func(p *evidence.Platform) { p.Base.Name = "evil/registry.example/base/x" },
@@ -184,7 +184,7 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 	}
 	d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *evidence.Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
-	// The date is no longer in the future later.
+	// The result changes when the creation date is no longer in the future.
 	in := configured()
 	in.Platforms[0].Config.Created = now.Add(time.Hour)
 	d = imageRule(ImageRule{MaxAge: time.Hour}).Evaluate(in, now)
@@ -287,13 +287,13 @@ func TestParseImage(t *testing.T) {
 		"{name: a}":                            `5:5: a rule about the image has 0 of the keys ` + keys + `: want exactly one`,
 		"{name: a, notRoot: true, maxAge: 1d}": `5:5: a rule about the image has 2 of the keys ` + keys + `: want exactly one`,
 		"{name: a, notRoot: false}":            `5:24: "notRoot": "false" can only be true: leave the key out instead`,
-		"{name: a, labels: []}":                `5:23: "labels" is empty: no label would be wanted`,
-		"{name: a, labels: [\"=x\"]}":          `5:24: "labels": "=x" is no label: want name or name=pattern`,
-		"{name: a, labels: [\"a*=x\"]}":        `5:24: "labels": "a*=x" is no label: want name or name=pattern`,
-		"{name: a, ports: [0/tcp]}":            `5:23: "ports": "0/tcp" is no port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [9-8]}":              `5:23: "ports": "9-8" is no port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [65536/tcp]}":        `5:23: "ports": "65536/tcp" is no port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [80/http]}":          `5:23: "ports": "80/http" is no port: want one such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, labels: []}":                `5:23: "labels" is empty: list at least one label`,
+		"{name: a, labels: [\"=x\"]}":          `5:24: "labels": "=x" is not a label: want name or name=pattern`,
+		"{name: a, labels: [\"a*=x\"]}":        `5:24: "labels": "a*=x" is not a label: want name or name=pattern`,
+		"{name: a, ports: [0/tcp]}":            `5:23: "ports": "0/tcp" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [9-8]}":              `5:23: "ports": "9-8" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [65536/tcp]}":        `5:23: "ports": "65536/tcp" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [80/http]}":          `5:23: "ports": "80/http" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
 		"{name: a, ports: [8080]}":             `5:23: "ports" is a number: want text in quotes`,
 		"{name: a, ports: }":                   `5:22: "ports" is empty: want a list`,
 		"{name: a, maxSize: 500}":              `5:24: "maxSize" is a number: want a size with a unit, such as 500MB`,

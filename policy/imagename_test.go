@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
-// spelled lists spellings of one repository each, and patterns for that repository.
+// spelled lists repositories. Each has equivalent spellings, and patterns that match it.
 var spelled = []struct{ spellings, patterns []string }{
 	{[]string{"index.docker.io/library/nginx", "docker.io/nginx", "nginx", "Registry-1.docker.io:443/library/nginx", "docker.io./nginx", "registry.hub.docker.com/library/nginx"},
 		[]string{"docker.io/library/*", "docker.io/nginx", "nginx", "library/*", "index.docker.io/library/nginx", "*docker.io/*", "docker.io:*/library/*", "index.docker.i*/nginx", "docker.io/ng*", "*"}},
@@ -45,8 +45,8 @@ func TestNoSpellingEscapesAScope(t *testing.T) {
 	}
 }
 
-// TestExceptionsDoNotDependOnSpelling also checks that exceptions never apply to an image that only
-// looks similar.
+// TestExceptionsDoNotDependOnSpelling checks that an exception applies to every spelling of the
+// repository, and never to an image that only looks similar.
 func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
@@ -68,7 +68,8 @@ func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	}
 }
 
-// TestLocalFolderDoesNotGetTheExceptionsOfARepository of the same name.
+// TestLocalFolderDoesNotGetTheExceptionsOfARepository checks a folder with the name of a
+// repository.
 func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
@@ -86,7 +87,7 @@ func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 		}
 		denied(t, evaluate(transport+":*", "ghcr.io/team/app"), "vulnerability all")
 	}
-	// A registry whose host name equals a transport.
+	// The host name of this registry equals the name of a transport.
 	denied(t, evaluate("oci:*", "docker://oci:5000/app"), "vulnerability all")
 	passed(t, evaluate("docker://oci:5000/*", "docker://oci:5000/app"))
 	denied(t, evaluate("docker://oci:5000/*", "oci:5000/app"), "vulnerability all")
@@ -111,12 +112,12 @@ func TestUnmatchedImagesAreDenied(t *testing.T) {
 	// Each policy of a set has its own scopes.
 	other := parsed(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\nimages: [{match: ghcr.io/*, sbom: {minPackages: 0}}]\n")
 	denied(t, Set{strict, other}.Evaluate(in, now), "scope unmatchedImages")
-	// The policy printed for one image gives the same result for it.
+	// The policy that ForImage returns gives the same result for the image.
 	if own := strict.ForImage("registry.example/app"); own.UnmatchedImages != UnmatchedAllow {
-		t.Error("a policy that is printed for an image denies it")
+		t.Error("the policy of ForImage denies a matched image")
 	}
 	if own := strict.ForImage("ghcr.io/app"); own.UnmatchedImages != UnmatchedDeny {
-		t.Error("a policy that is printed for an image that it denies does not say so")
+		t.Error("the policy of ForImage does not deny an unmatched image")
 	}
 }
 
@@ -227,7 +228,8 @@ func TestDecisionsDoNotDependOnSpelling(t *testing.T) {
 	}
 }
 
-// TestEverySpellingIsAPatternForTheRepository, and only for that repository.
+// TestEverySpellingIsAPatternForTheRepository checks that every spelling of a repository, used as a
+// pattern, matches every spelling of this repository and of no other.
 func TestEverySpellingIsAPatternForTheRepository(t *testing.T) {
 	for seed := range uint64(5000) {
 		g := newGenerator(seed)

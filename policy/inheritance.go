@@ -22,8 +22,8 @@ func (s Set) UsesBaseline(repository string) bool {
 	return slices.ContainsFunc(s, func(p *Policy) bool { return p != nil && p.forImage(repository).Baseline != InheritNothing })
 }
 
-// inherits reports whether the baseline has s. It is false without a baseline, and for a finding that
-// is known to be exploited.
+// inherits reports whether s is inherited: the baseline has it, and it is not known to be
+// exploited. Without a baseline, nothing is inherited.
 func (e *evaluation) inherits(s *indexed.Finding) bool {
 	return e.inherited != nil && s.KEV == nil && e.inherited(s.Platform.Platform, s.Finding)
 }

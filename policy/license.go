@@ -24,7 +24,7 @@ import (
 // is not an SPDX expression, or if the SPDX list does not have the name.
 //
 // A pattern is an identifier of the SPDX list or a LicenseRef; "*" matches any characters. A
-// pattern with "+" or "-or-later" matches all these versions.
+// pattern with "+" or "-or-later" matches the named version and all later ones.
 type LicenseRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: no copyleft".
@@ -34,12 +34,12 @@ type LicenseRule struct {
 	// Example: "effect: warn".
 	Effect Effect `json:"effect"`
 	// Deny lists patterns for licenses that are denied. A package violates the rule if every choice
-	// includes a denied license. A pattern without WITH also matches the license with an exception.
+	// includes a denied license. A pattern without WITH also matches a license with an exception.
 	// Unknown licenses do not violate the rule; use a rule with "unknown" for them. Example: "deny:
 	// [AGPL-*, SSPL-1.0]".
 	Deny []string `json:"deny,omitempty"`
 	// Allow lists patterns for the only licenses that are allowed. A package violates the rule if
-	// no choice consists of allowed licenses only, so an unknown license violates it. A license
+	// no choice consists of allowed licenses only. An unknown license is not allowed. A license
 	// with an exception needs a pattern with WITH. Example: "allow: [MIT, BSD-*, GPL-2.0-only WITH
 	// Classpath-exception-2.0]".
 	Allow []string `json:"allow,omitempty"`
@@ -83,8 +83,8 @@ func compileLicenseRules(rules []LicenseRule) []licenseRule {
 	return compiled
 }
 
-// violation returns how the licenses of a package violate the rule, or "". A rule without a condition
-// always reports a violation; Parse does not make such rules.
+// violation returns how the licenses of a package violate the rule, or "". A rule without a
+// condition always reports a violation; Parse never returns such a rule.
 func (r *licenseRule) violation(d *spdx.Declared) string {
 	switch {
 	case len(r.Deny) > 0:
@@ -128,7 +128,7 @@ func (e *evaluation) licenses(p *evidence.Platform) {
 	}
 }
 
-// licenseText lists the licenses that a package declares, shortened for a message.
+// licenseText lists the licenses that a package declares, for a message. It shortens a long list.
 func licenseText(licenses []string) string {
 	const most = 5
 	if len(licenses) == 0 {

@@ -204,7 +204,7 @@ func TestParseLicenses(t *testing.T) {
 		"{name: a, deny: []}":                     `5:21: "deny" is empty: nothing would be denied`,
 		"{name: a, allow: []}":                    `5:22: "allow" is empty: nothing would be allowed`,
 		"{name: a, deny: GPL-*}":                  `5:21: "deny" is text: want a list`,
-		"{name: a, deny: [MIT], package: lodash}": `5:37: "package": pattern "lodash" matches no package URL: they begin with "pkg:"`,
+		"{name: a, deny: [MIT], package: lodash}": `5:37: "package": pattern "lodash" matches no package URL: a package URL begins with "pkg:"`,
 	} {
 		got := problems(t, minimal+"licenses:\n  - "+rule+"\n")
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, got); diff != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/builtin"
 )
 
-// generator makes small policies and inputs from few values, so that they often match.
+// generator makes small policies and inputs from few different values, so that rules often match.
 type generator struct{ *rand.Rand }
 
 func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 0))} }
@@ -105,8 +105,8 @@ func (g generator) policy() *Policy {
 	return p
 }
 
-// customRules are compiled once. Some cannot be evaluated for some findings, and some would match
-// fewer findings that are known to be worse.
+// customRules returns rules that are compiled once. Some cannot be evaluated for some findings. The
+// conditions of some are false for a worse finding.
 var customRules = sync.OnceValue(func() []CustomRule {
 	rules, err := parseCustom(`custom:
   - {name: a, each: finding, when: finding.severity == severity.low}
@@ -123,7 +123,7 @@ var customRules = sync.OnceValue(func() []CustomRule {
 	return rules
 })
 
-// rule mostly sets one condition or none: more would match nothing.
+// rule mostly sets at most one condition, because a rule with more conditions would rarely match.
 func (g generator) rule() Rule {
 	r := Rule{Name: pick(g, "a", "b", "c"), Effect: g.effect()}
 	switch g.IntN(8) {
@@ -184,7 +184,8 @@ func (g generator) unmatched() evidence.Unmatched {
 	return u
 }
 
-// input makes mostly evidence that passes: the goal is to find a denial that turns into a pass.
+// input mostly makes evidence that passes. Otherwise, a denial for one reason could not turn into a
+// pass.
 func (g generator) input() evidence.Input {
 	in := withFeeds()
 	in.Database.Built = now.Add(-time.Minute)
@@ -222,7 +223,7 @@ func (g generator) input() evidence.Input {
 	return in
 }
 
-// signatory returns nil, a signer that policies name, or another one.
+// signer returns nil, a signer that policies name, or another signer.
 func (g generator) signer() *evidence.Signer {
 	return pick(g, nil, nil, &evidence.Signer{Key: testFingerprint}, &evidence.Signer{Issuer: "i", Subject: "b"}, &evidence.Signer{Issuer: "i", Subject: "c"})
 }
@@ -485,8 +486,8 @@ func copyInput(in evidence.Input) evidence.Input {
 	return in
 }
 
-// TestGeneratorMeets checks that the generated policies and inputs reach every kind of outcome.
-// Properties that are only checked on denials would prove nothing.
+// TestGeneratorMeets checks that the generated policies and inputs reach every kind of outcome. If
+// all decisions were denials, for example, the checks would prove nothing.
 func TestGeneratorMeets(t *testing.T) {
 	outcomes := map[string]int{}
 	for seed := range uint64(2000) {

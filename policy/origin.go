@@ -30,7 +30,7 @@ func (e *evaluation) distribution(p *evidence.Platform) {
 	if rule.Allow == nil || p.Distribution.ID != "" && match.Any(rule.Allow, name) {
 		return
 	}
-	message := fmt.Sprintf("the distribution is %q, which is not among those that the policy allows", name)
+	message := fmt.Sprintf("the distribution is %q, which the policy does not allow", name)
 	if p.Distribution.ID == "" {
 		message = "the image has no distribution, and the policy allows only some"
 	}
@@ -39,7 +39,7 @@ func (e *evaluation) distribution(p *evidence.Platform) {
 	}, nil)
 }
 
-// checkDistribution refuses patterns that match no "id version".
+// checkDistribution returns an error for a pattern that cannot match "id version".
 func checkDistribution(s string) error {
 	if strings.Join(strings.Fields(s), " ") != s || strings.Count(s, " ") > 1 || s != strings.ToLower(s) {
 		return fmt.Errorf(`%q is not an id and version of os-release, such as "debian 12" or "alpine 3.*"`, s)

@@ -19,7 +19,7 @@ import (
 // overrides are not allowed. An overridden denial is still a denial: Evaluate ignores this section.
 type OverrideRule struct {
 	Position Position `json:"position,omitzero"`
-	// MaxLifetime limits how far in the future an override may end. Mandatory. Example:
+	// MaxLifetime limits how far in the future an override may expire. Mandatory. Example:
 	// "maxLifetime: 24h".
 	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
 	// Approvers lists patterns for the name of the approver. One must match; "*" matches any
@@ -37,7 +37,7 @@ type Override struct {
 	Expires time.Time `json:"expires"`
 }
 
-// GrantedOverride is an override that was used, and the violations that it covered.
+// GrantedOverride is an override that was used, with the violations that it overrode.
 type GrantedOverride struct {
 	Override
 	// Granted is the time of use.
@@ -45,7 +45,8 @@ type GrantedOverride struct {
 	Violations []Overridden `json:"violations"`
 }
 
-// Overridden identifies a violation. It is short, because it is kept for years.
+// Overridden identifies a violation. It has few fields, because the signed statement with it is
+// kept for years.
 type Overridden struct {
 	Kind     Kind   `json:"kind"`
 	Rule     string `json:"rule"`
@@ -59,7 +60,7 @@ type Overridden struct {
 	Package string `json:"package,omitempty"`
 }
 
-// Grant records the use of o on a denial at now.
+// Grant returns the record that override o was used on the denial d at the time now.
 func (d Decision) Grant(o Override, now time.Time) GrantedOverride {
 	g := GrantedOverride{Override: o, Granted: now.UTC(), Violations: []Overridden{}}
 	g.Expires = g.Expires.UTC()
@@ -88,7 +89,8 @@ func (d *decoder) override(r *OverrideRule) strict.Reader {
 }
 
 // CheckOverride returns nil if the policy allows o at now, and the reason otherwise. A nil policy,
-// or one without an override section, allows none. It does not verify the approver's identity.
+// or one without an override section, allows none. CheckOverride does not verify the approver's
+// identity.
 func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	if p == nil || p.Override.MaxLifetime <= 0 || len(p.Override.Approvers) == 0 {
 		return errors.New("the policy allows no override")
@@ -100,11 +102,11 @@ func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	case strings.TrimSpace(o.Approver) == "":
 		return errors.New("the override has no approver")
 	case !slices.ContainsFunc(r.Approvers, func(pattern string) bool { return match.NewGlob(pattern).Match(o.Approver) }):
-		return fmt.Errorf("%q may not approve an override by the policy's section at %s", o.Approver, r.Position)
+		return fmt.Errorf("%q may not approve an override: no pattern in the policy's section at %s matches", o.Approver, r.Position)
 	case !now.Before(o.Expires):
-		return fmt.Errorf("the override ended on %s", wording.Time(o.Expires))
+		return fmt.Errorf("the override expired on %s", wording.Time(o.Expires))
 	case o.Expires.After(latest):
-		return fmt.Errorf("the override ends on %s, which is more than %s ahead", wording.Time(o.Expires), wording.Duration(r.MaxLifetime))
+		return fmt.Errorf("the override expires on %s, more than %s ahead of now", wording.Time(o.Expires), wording.Duration(r.MaxLifetime))
 	}
 	return nil
 }

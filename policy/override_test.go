@@ -24,12 +24,12 @@ func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
 		"good":             {good, ""},
 		"oncall":           {change(func(o *Override) { o.Approver = "oncall@example.com" }), ""},
 		"last moment":      {change(func(o *Override) { o.Expires = now.Add(1) }), ""},
-		"ended":            {change(func(o *Override) { o.Expires = now }), "the override ended on 2026-06-15T12:00:00Z"},
-		"without end":      {change(func(o *Override) { o.Expires = time.Time{} }), "the override ended on 0001-01-01T00:00:00Z"},
-		"too long":         {change(func(o *Override) { o.Expires = now.Add(24*time.Hour + time.Second) }), "the override ends on 2026-06-16T12:00:01Z, which is more than 1d ahead"},
+		"ended":            {change(func(o *Override) { o.Expires = now }), "the override expired on 2026-06-15T12:00:00Z"},
+		"without end":      {change(func(o *Override) { o.Expires = time.Time{} }), "the override expired on 0001-01-01T00:00:00Z"},
+		"too long":         {change(func(o *Override) { o.Expires = now.Add(24*time.Hour + time.Second) }), "the override expires on 2026-06-16T12:00:01Z, more than 1d ahead of now"},
 		"no reason":        {change(func(o *Override) { o.Reason = " \n" }), "the override has no reason"},
 		"no approver":      {change(func(o *Override) { o.Approver = "" }), "the override has no approver"},
-		"another approver": {change(func(o *Override) { o.Approver = "oncall@example.com.evil" }), `"oncall@example.com.evil" may not approve an override by the policy's section at p.yaml:4:1`},
+		"another approver": {change(func(o *Override) { o.Approver = "oncall@example.com.evil" }), `"oncall@example.com.evil" may not approve an override: no pattern in the policy's section at p.yaml:4:1 matches`},
 		"zero":             {Override{}, "the override has no reason"},
 	} {
 		got := ""
@@ -47,14 +47,14 @@ func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
 		"no approvers": {Override: OverrideRule{MaxLifetime: time.Hour}},
 	} {
 		if p.CheckOverride(good, now) == nil {
-			t.Errorf("%s: allows an override", name)
+			t.Errorf("%s: an override is allowed", name)
 		}
 	}
 
-	// A team's policy cannot allow an override that the organization's policy does not.
+	// A team's policy cannot allow an override that the organization's policy does not allow.
 	for name, s := range map[string]Set{"nil": nil, "one without": {p, blockAll()}, "one nil": {p, nil}} {
 		if s.CheckOverride(good, now) == nil {
-			t.Errorf("%s: allows an override", name)
+			t.Errorf("%s: an override is allowed", name)
 		}
 	}
 	if err := (Set{p, p}).CheckOverride(good, now); err != nil {

@@ -40,15 +40,15 @@ type PackageRule struct {
 
 // MinimumVersion is the lowest version that some packages may have. Versions are compared by the
 // rules of the package's ecosystem. The purl must have one of these types: apk, cargo, composer,
-// deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. A version that cannot be compared
-// counts as too old.
+// deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. An installed version that cannot
+// be compared counts as too old.
 type MinimumVersion struct {
-	// PURL selects the packages with a pattern without a version. Mandatory. Example: "purl:
-	// pkg:rpm/redhat/openssl".
+	// PURL selects the packages by a pattern for their purl. The pattern must not have a version.
+	// Mandatory. Example: "purl: pkg:rpm/redhat/openssl".
 	PURL string `json:"purl"`
-	// Version sets the lowest allowed version. Mandatory. For a deb or rpm package, the epoch is
-	// compared only if this version has one. For an rpm package, the same is true for the release.
-	// Example: `version: "1:3.0.7-27.el9"`.
+	// Version sets the lowest allowed version. Mandatory. The epoch of a deb or rpm package is
+	// compared only if this version has an epoch. The release of an rpm package is compared only if
+	// this version has a release. Example: `version: "1:3.0.7-27.el9"`.
 	Version string `json:"version"`
 }
 
@@ -76,7 +76,8 @@ func (d *decoder) minimum(to *MinimumVersion) strict.Reader {
 		if to.PURL == "" || to.Version == "" {
 			return
 		}
-		// If the pattern names the type, report now the errors that Evaluate would have.
+		// If the pattern names a package type, check now whether Evaluate will be able to compare
+		// versions of this type.
 		if purlType := match.SplitPURL(to.PURL).Type(); purlType != "" && !strings.Contains(purlType, "*") {
 			if !versions.Supported(purlType) {
 				d.Problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
@@ -89,7 +90,7 @@ func (d *decoder) minimum(to *MinimumVersion) strict.Reader {
 
 func checkUnversionedPattern(s string) error {
 	if match.SplitPURL(s).Version.Present {
-		return errors.New(`has a version behind "@": write it as the version`)
+		return errors.New(`has a version after "@": write it under the key "version"`)
 	}
 	return match.CheckPURLPattern(s)
 }
@@ -109,8 +110,8 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 	return compiled
 }
 
-// violation returns how a package that matches the pattern violates the rule, or "". A rule without a
-// condition always reports a violation; Parse does not make such rules.
+// violation returns how a package that matches the pattern violates the rule, or "". A rule without
+// a condition always reports a violation; Parse never returns such a rule.
 func (r *packageRule) violation(pkg *evidence.Package, u match.PURL) string {
 	if r.Require != "" {
 		return ""

@@ -69,7 +69,7 @@ func TestOldPackage(t *testing.T) {
 		}
 		denied(t, d, "package m")
 	}
-	// A missing package needs another rule.
+	// A missing package does not violate a rule with minimum.
 	passed(t, p.Evaluate(withPackages(npm("other", "1.0.0")), now))
 
 	p.Packages[0].Minimum.PURL = "pkg:conan/rails"
@@ -134,11 +134,11 @@ func TestParsePackages(t *testing.T) {
 		"{deny: \"*\"}":                                                    `5:5: a rule about packages has no "name", which is mandatory`,
 		"{name: a}":                                                        `5:5: a rule about packages has 0 of the keys deny, require, minimum: want exactly one`,
 		"{name: a, deny: \"*\", require: \"*\"}":                           `5:5: a rule about packages has 2 of the keys deny, require, minimum: want exactly one`,
-		"{name: a, deny: telnet}":                                          `5:21: "deny": pattern "telnet" matches no package URL: they begin with "pkg:"`,
+		"{name: a, deny: telnet}":                                          `5:21: "deny": pattern "telnet" matches no package URL: a package URL begins with "pkg:"`,
 		"{name: a, minimum: {version: \"1\"}}":                             `5:24: "minimum" has no "purl", which is mandatory`,
 		"{name: a, minimum: {purl: pkg:npm/a}}":                            `5:24: "minimum" has no "version", which is mandatory`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0}}":              `5:51: "version" is a number: want text in quotes`,
-		"{name: a, minimum: {purl: pkg:npm/a@1.0, version: 1.0.0}}":        `5:31: "purl": has a version behind "@": write it as the version`,
+		"{name: a, minimum: {purl: pkg:npm/a@1.0, version: 1.0.0}}":        `5:31: "purl": has a version after "@": write it under the key "version"`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: new}}":              `5:24: "minimum": "new" is not a valid semantic version: invalid semantic version`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": "1.0.0 or later" has a character in it that no version has`,
 		"{name: a, minimum: {purl: pkg:conan/a, version: 1.0.0}}":          `5:24: "minimum": cannot compare versions of package type "conan": want one of apk, cargo, composer, deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,

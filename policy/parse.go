@@ -103,7 +103,7 @@ func (d *decoder) rules(to *[]Rule, lines map[string]int) strict.Reader {
 			strict.Optional("grace", d.Duration(&r.Grace)),
 		)
 		if r.Effect == Warn && r.Grace > 0 {
-			d.Problem(n, "a rule that only warns has no grace: it never blocks")
+			d.Problem(n, "a rule that only warns cannot have a grace period: it never blocks")
 		}
 		*to = append(*to, r)
 	})
@@ -179,7 +179,7 @@ func (d *decoder) exceptions(to *[]Exception) strict.Reader {
 
 func checkFolder(s string) error {
 	if s == "." || !fs.ValidPath(s) {
-		return fmt.Errorf("%q is not a folder below the policy's own, with slashes", s)
+		return fmt.Errorf("%q is not a path, with slashes, of a folder below the policy's own", s)
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (d *decoder) ruleName(to *string, names map[string]int) strict.Reader {
 	return func(key, value *yaml.Node) {
 		read(key, value)
 		if slices.Contains(builtin.Excepted, *to) {
-			d.Problem(value, "%q is the name of a built-in rule, which exceptions refer to", *to)
+			d.Problem(value, "%q is the name of a built-in rule: choose another name", *to)
 			delete(names, *to)
 		}
 	}

@@ -43,7 +43,7 @@ exceptions:
     expires: "2026-12-31T12:00:00+02:00"
 `
 
-// minimal is a valid policy that tests add to.
+// minimal is a valid policy. Tests append sections to it.
 const minimal = "version: 1\nrules:\n  - name: all\n"
 
 func at(line, column int) Position { return Position{File: "p.yaml", Line: line, Column: column} }
@@ -133,8 +133,8 @@ func TestParseErrors(t *testing.T) {
 		{"empty", "", []string{"1:1: the file is empty: no image can pass without a policy"}},
 		{"only a comment", "# nothing\n", []string{"1:1: the file is empty: no image can pass without a policy"}},
 		{"null", "---\n~\n", []string{"2:1: the file is empty: no image can pass without a policy"}},
-		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: a file is one document"}},
-		{"empty second document", minimal + "---\n", []string{"4:1: a second document: a file is one document"}},
+		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: want one document in a file"}},
+		{"empty second document", minimal + "---\n", []string{"4:1: a second document: want one document in a file"}},
 		{"a list", "- a\n", []string{"1:1: the policy is a list: want a mapping"}},
 		{"text", "hello\n", []string{"1:1: the policy is text: want a mapping"}},
 		{"nothing mandatory", "sbom: {}\n", []string{
@@ -237,11 +237,11 @@ func TestParseErrors(t *testing.T) {
 		{"blank reason and owner", minimal + "exceptions:\n  - {id: a, reason: \" \", owner: \"\", expires: 2026-12-31}\n",
 			[]string{`5:21: "reason": is blank`, `5:33: "owner": is blank`}},
 		{"package name as pattern", exception + "    expires: 2026-12-31\n    package: lodash\n",
-			[]string{`9:14: "package": pattern "lodash" matches no package URL: they begin with "pkg:"`}},
+			[]string{`9:14: "package": pattern "lodash" matches no package URL: a package URL begins with "pkg:"`}},
 		{"package without version", exception + "    expires: 2026-12-31\n    package: pkg:npm/lodash@\n",
-			[]string{`9:14: "package": has no version behind "@": leave the "@" out to match any`}},
+			[]string{`9:14: "package": has no version after "@": leave the "@" out to match any`}},
 		{"question mark as wildcard", exception + "    expires: 2026-12-31\n    package: pkg:npm/lodas?\n",
-			[]string{`9:14: "package": has no key=value behind "?", which begins a package URL's qualifiers: only "*" is a wildcard`}},
+			[]string{`9:14: "package": has no key=value after "?": in a package URL, "?" begins the qualifiers and is not a wildcard`}},
 
 		{"all at once, sorted", "rules:\n  - name: a\n    effect: no\n  - severity: bad\nverison: 1\n", []string{
 			`1:1: the policy has no "version", which is mandatory`,
@@ -322,7 +322,7 @@ func TestParseIsBounded(t *testing.T) {
 		{"10,001 rules", "version: 1\nrules:\n" + many(10_001, " - name: r%d\n"), `p.yaml:10003:4: "rules" has more than 10000 items`},
 		{"10,001 exceptions", minimal + "exceptions:\n" + many(10_001, " - {id: C%d, reason: r, owner: o, expires: 2026-01-01}\n"),
 			`p.yaml:10005:4: "exceptions" has more than 10000 items`},
-		{"1 MiB and a byte", minimal + padding(1<<20+1), "p.yaml:1:1: larger than 1048576 bytes"},
+		{"1 MiB and a byte", minimal + padding(1<<20+1), "p.yaml:1:1: the file is larger than 1048576 bytes"},
 	} {
 		if got := problems(t, tt.data); len(got) != 1 || got[0] != tt.want {
 			t.Errorf("%s: %d problems, first %s; want %s", tt.name, len(got), got[0], tt.want)
@@ -343,7 +343,7 @@ func TestParseIsBounded(t *testing.T) {
 	}
 }
 
-// TestAliasesAreNotExpanded would not end if aliases were expanded.
+// TestAliasesAreNotExpanded reads a file whose aliases would take forever to expand.
 func TestAliasesAreNotExpanded(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(minimal + "a0: &a0 x\n")
@@ -409,11 +409,11 @@ sbom: {minPackages: 3}
 			return
 		}
 		if len(p.Rules) == 0 || p.Database.MaxAge <= 0 {
-			t.Errorf("a policy that is none: %+v", p)
+			t.Errorf("Parse accepts an incomplete policy: %+v", p)
 		}
 		for _, e := range p.Exceptions {
 			if (e.ID == "") == (e.Rule == "") || e.Reason == "" || e.Owner == "" || e.Expires.IsZero() {
-				t.Errorf("an exception that lacks something: %+v", e)
+				t.Errorf("Parse accepts an incomplete exception: %+v", e)
 			}
 		}
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -1,19 +1,19 @@
 // Package policy turns YAML into a Policy, and evidence into a Decision.
 //
-// [Parse] reads a policy file strictly: every error has its file, line and column. [Set.Evaluate]
-// evaluates one or more policies on an [evidence.Input] at a given time. The result is a [Decision];
-// its zero value is a denial. Both are pure: they use no file, clock, registry or scanner, so the same
-// arguments always give the same result.
+// [Parse] reads a policy file strictly, and reports every error with its file, line and column.
+// [Set.Evaluate] evaluates one or more policies on an [evidence.Input] at a given time. The result
+// is a [Decision]; its zero value is a denial. Both are pure: they use no file, clock, registry or
+// scanner, so the same arguments always give the same result.
 //
-// Packages below this one use policies and decisions: format writes a policy, lint reports its parts
-// without effect, suite tests policies, explain says what would let an entry pass, and diff compares two
-// decisions.
+// Packages below this one use policies and decisions: format writes a policy, lint reports its
+// parts without effect, suite tests policies, explain says why a decision lists an entry and what
+// would let it pass, and diff compares two decisions.
 //
 // Evaluation is monotone. Adding a finding, raising a severity, learning that a vulnerability is
-// exploited or adding a policy never turns a denial into a pass. The same is true for removing
-// something from the baseline or from the signed provenance. It is also true for removing or
-// expiring an exception, if [Policy.Validate] accepts the policy. A key that a policy leaves out
-// has its strict value.
+// exploited or adding a policy never turns a denial into a pass. Neither does removing a finding
+// from the baseline or removing signed provenance. For a policy that [Policy.Validate] accepts,
+// neither does removing an exception, nor its expiry. A key that a policy leaves out has its strict
+// value.
 package policy
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Policy is a parsed and validated policy file. The zero value has no rules and passes nothing.
+// Policy is a parsed and validated policy file. The zero value has no rules and denies every image.
 type Policy struct {
 	// File is the name under which the policy was parsed, for messages.
 	File string `json:"file"`
@@ -31,12 +31,13 @@ type Policy struct {
 	// file's bytes. After AddExceptions it is the SHA-256 of the lines "sha256:<hex>\n" of all
 	// files: the policy's own first, then the others in the order of the calls.
 	Digest string `json:"digest"`
-	// Files lists all files of the policy, its own first. It is empty if there is only one.
+	// Files lists all files of the policy, its own first. It is empty if the policy has only one
+	// file.
 	Files []File `json:"files,omitempty"`
 
-	// Name identifies the policy in signed decisions. It stays the same when the policy is edited,
-	// so that "verify --policy-name" accepts each version. Default: the name of the file without
-	// its folder. Example: "name: production".
+	// Name identifies the policy in signed decisions. Keep the name when you edit the policy, so
+	// that "verify --policy-name" accepts each version. Default: the name of the file without its
+	// folder. Example: "name: production".
 	Name string `json:"name,omitempty"`
 
 	// Rules lists the rules about findings: which ones block and which ones only warn. Mandatory,
@@ -58,34 +59,34 @@ type Policy struct {
 	// Database limits the age, the origin and the content of the vulnerability database. Default:
 	// see DatabaseRule. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`
-	// Distribution sets what happens to an image whose operating system is at its end of life, is
-	// not in the database, or is not allowed. Default: the first two block, and every distribution
-	// is allowed. Example: "distribution: {endOfLife: warn}".
+	// Distribution sets what happens to an image whose distribution is at its end of life, is not
+	// covered by the database, or is not allowed. Default: the first two block, and every
+	// distribution is allowed. Example: "distribution: {endOfLife: warn}".
 	Distribution DistributionRule `json:"distribution"`
 	// SBOM sets how complete an SBOM must be. Default: files that could not be read block. Example:
 	// "sbom: {minPackages: 1}".
 	SBOM SBOMRule `json:"sbom"`
-	// Baseline lets a finding warn instead of block if the current approved image has it too. An
-	// image that is not worse can then be released. The only value is "approved". Default: no
-	// baseline. Two kinds of findings still block: vulnerabilities that are known to be exploited,
-	// and findings that a rule with ids blocks. The database must have the provider "kev", or the
-	// image is denied. Example: "baseline: approved".
+	// Baseline turns a finding that would block into a warning if the current approved image also
+	// has the finding. Known exploited vulnerabilities, and findings that a rule with ids blocks,
+	// still block. The only value is "approved". Default: no baseline. The database must have the
+	// provider "kev", or the image is denied. Example: "baseline: approved".
 	Baseline Inheritance `json:"baseline,omitempty"`
 	// BaselineMaxAge limits the age of the decision about the approved image. If the decision is
-	// older, its findings are not inherited. Default: 90d. Example: "baselineMaxAge: 30d".
+	// older, every finding blocks as without a baseline. Default: 90d. Example: "baselineMaxAge:
+	// 30d".
 	BaselineMaxAge time.Duration `json:"baselineMaxAge,omitempty"`
-	// Signers lists the signers that this policy trusts. The sections provenance, copyAttestations and vex
-	// refer to them by name. Scopes cannot change this list. Default: none. Example: "signers:
-	// [{name: ci, issuer: https://token.actions.githubusercontent.com, subject:
+	// Signers lists the signers that this policy trusts. The sections provenance, copyAttestations
+	// and vex refer to them by name. Scopes cannot change this list. Default: none. Example:
+	// "signers: [{name: ci, issuer: https://token.actions.githubusercontent.com, subject:
 	// https://github.com/example/*}]".
 	Signers []SignerRule `json:"signers,omitempty"`
 	// Provenance lists the signatures and provenance statements that the image must have in the
 	// staging registry. Default: none. Example: "provenance: [{name: built by us, signers: [ci],
 	// source: https://github.com/example/*}]".
 	Provenance []ProvenanceRule `json:"provenance,omitempty"`
-	// CopyAttestations lists the attestations that are copied from the staging registry to the approved
-	// registry. Default: none. Example: "copyAttestations: [{type: https://slsa.dev/provenance/v1, signers:
-	// [ci]}]".
+	// CopyAttestations lists the attestations that are copied from the staging registry to the
+	// approved registry. Default: none. Example: "copyAttestations: [{type:
+	// https://slsa.dev/provenance/v1, signers: [ci]}]".
 	CopyAttestations []CopyRule `json:"copyAttestations,omitempty"`
 	// VEX sets which VEX statements remove findings. Default: none. Example: "vex: {accept:
 	// [not_affected], signers: [security team]}".
@@ -95,16 +96,16 @@ type Policy struct {
 	// "exceptions: [{id: CVE-2024-0001, reason: not reachable, owner: team-a, expires:
 	// 2026-12-31}]".
 	Exceptions []Exception `json:"exceptions"`
-	// ExceptionsMaxLifetime limits how far in the future an exception may end. Default: no limit.
-	// Example: "exceptions: {maxLifetime: 90d}".
+	// ExceptionsMaxLifetime limits how far in the future an exception may expire. Default: no
+	// limit. Example: "exceptions: {maxLifetime: 90d}".
 	ExceptionsMaxLifetime time.Duration `json:"exceptionsMaxLifetime,omitempty"`
 	// ExceptionsFolder names a folder with files of exceptions. The path uses slashes and is
-	// relative to the policy's own folder. imagegate reads these files with the policy. Parse does
-	// not: its caller must pass each file to AddExceptions. Default: none. Example: "exceptions:
-	// {folder: exceptions}".
+	// relative to the policy's own folder. imagegate reads these files together with the policy. In
+	// the Go API, Parse does not read them: pass each file to AddExceptions. Default: none.
+	// Example: "exceptions: {folder: exceptions}".
 	ExceptionsFolder string `json:"exceptionsFolder,omitempty"`
-	// Images lists the scopes: sections that apply to some images only, in the order of the file.
-	// Default: none. Example: "images: [{match: registry.example/legacy/*, sbom: {unknowns:
+	// Images lists the scopes, in the order of the file. A scope changes the policy for some images
+	// only. Default: none. Example: "images: [{match: registry.example/legacy/*, sbom: {unknowns:
 	// warn}}]".
 	Images []Scope `json:"images,omitempty"`
 	// UnmatchedImages sets what happens to an image that no scope in "images" matches. With allow,
@@ -159,8 +160,8 @@ type Rule struct {
 	// finding of unknown severity matches every minimum. Default: every severity. Example:
 	// "severity: high".
 	Severity evidence.Severity `json:"severity"`
-	// Fix matches findings that have a fixed version ("available") or have none ("unavailable").
-	// Default: both. Example: "fix: available".
+	// Fix matches only findings that have a fixed version ("available"), or only findings without
+	// one ("unavailable"). Default: both. Example: "fix: available".
 	Fix Fixable `json:"fix,omitempty"`
 	// KEV matches only vulnerabilities in CISA's catalog of known exploited vulnerabilities. The
 	// database must have the provider "kev", or the image is denied. The only value is true.
@@ -182,10 +183,10 @@ type Rule struct {
 	IDs []string `json:"ids,omitempty"`
 	// Grace delays a rule that blocks: for this long it warns instead. The period starts on the
 	// first day that a fixed version was available. If that day is unknown, it starts on the day of
-	// publication. The rule blocks from the first instant after the period. A finding without
-	// either date, with a date in the future, or that is known to be exploited has no grace period.
-	// The database must have the provider "kev", or the image is denied. Default: no grace period.
-	// Example: "grace: 14d".
+	// publication. The rule blocks from the first instant after the period. A finding has no grace
+	// period if both dates are unknown or in the future, or if the vulnerability is known to be
+	// exploited. The database must have the provider "kev", or the image is denied. Default: no
+	// grace period. Example: "grace: 14d".
 	Grace time.Duration `json:"grace,omitempty"`
 }
 
@@ -219,11 +220,10 @@ type Fixable string
 const (
 	// FixableAny matches every finding.
 	FixableAny Fixable = ""
-	// FixableYes matches findings with a known fixed version: the vendor says "fixed" or names the
-	// version.
+	// FixableYes matches findings with a fixed version: the vendor's fix state is "fixed", or the
+	// vendor names the version.
 	FixableYes Fixable = "available"
-	// FixableNo matches findings without a known fixed version: not fixed yet, will not be fixed,
-	// or unknown.
+	// FixableNo matches all other findings: not fixed yet, will not be fixed, or unknown.
 	FixableNo Fixable = "unavailable"
 )
 
@@ -235,33 +235,33 @@ const DefaultMaxAge = 120 * time.Hour
 // advisories it must have.
 type DatabaseRule struct {
 	Position Position `json:"position,omitzero"`
-	// MaxAge limits the age of the database: of its build and of the data of each provider. A fresh
+	// MaxAge limits the age of the database's build and of the data of each provider. So a new
 	// build of old data counts as old. Data of exactly this age is already too old. Default: five
-	// days, also for zero. Example: "maxAge: 36h".
+	// days. Example: "maxAge: 36h".
 	MaxAge time.Duration `json:"maxAge"`
 	// Origins lists patterns for the origin of the database: its URL, or the name of its file. "*"
 	// matches any characters. A database that matches no pattern, or whose origin is unknown,
 	// blocks. Default: every origin. Example: "origins: [https://mirror.example/grype/*]".
 	Origins []string `json:"origins,omitempty"`
 	// MinAdvisories sets the minimum number of advisories that the database must have for the
-	// image's distribution, and for each package type in the image. More than 0. An advisory that
-	// names several packages counts once for each. A full database has thousands of advisories for
-	// a distribution and tens to thousands for a package type. Default: one advisory for any of
-	// them, so that an empty database, or one for other distributions, blocks. Example:
-	// "minAdvisories: 10".
+	// image's distribution, and for each package type in the image. The number must be more than 0.
+	// An advisory that names several packages counts once for each. A full database has thousands
+	// of advisories for a distribution and tens to thousands for a package type. Default: one
+	// advisory for any of them, so that an empty database blocks, and so does a database for other
+	// distributions only. Example: "minAdvisories: 10".
 	MinAdvisories int `json:"minAdvisories,omitempty"`
 }
 
-// DistributionRule sets what happens to an image whose operating system the database cannot answer
-// for, or that the policy does not allow.
+// DistributionRule sets what happens to an image whose distribution is at its end of life, is not
+// covered by the database, or is not allowed.
 type DistributionRule struct {
 	Position Position `json:"position,omitzero"`
 	// EndOfLife sets the effect if the vendor publishes no more advisories for the distribution.
 	// Default: block. Example: "endOfLife: warn".
 	EndOfLife Effect `json:"endOfLife"`
-	// NotCovered sets the effect of packages that could not be matched. One effect sets
-	// distribution, packageType and version; a mapping sets each reason separately. Default: block,
-	// and warn for first-party packages. Example: "notCovered: warn".
+	// NotCovered sets the effect of packages that could not be matched with advisories. One effect
+	// sets distribution, packageType and version; a mapping sets each reason separately. Default:
+	// block, and warn for first-party packages. Example: "notCovered: warn".
 	NotCovered CoverageEffects `json:"notCovered,omitzero"`
 	// Allow lists patterns for the distributions that are allowed. A pattern matches id and version
 	// of os-release with a space between them, or the id alone if the distribution has no version.
@@ -286,8 +286,8 @@ type SBOMRule struct {
 }
 
 // Exception lets one finding, or the violations of one rule, pass until a date. Reason, owner and
-// expiry date are mandatory, because an exception without an owner or an end is a hole. Set exactly
-// one of id and rule.
+// expiry date are mandatory, so that someone is responsible for every exception and none lasts
+// forever. Set exactly one of id and rule.
 type Exception struct {
 	Position Position `json:"position"`
 	// ID names the finding, by its id or an alias. Letter case is ignored. Example: "id:
@@ -298,19 +298,20 @@ type Exception struct {
 	// Violations of that rule pass. Example: "rule: no telnet".
 	Rule string `json:"rule,omitempty"`
 	// Package limits the exception to packages whose purl matches this pattern. "*" matches any
-	// characters. A purl is compared part by part: a pattern without version, qualifiers or subpath
-	// matches any, and a pattern with qualifiers matches a purl that has at least these. "%40" and
-	// "@" are equal. Letter case matters. For distribution.notCovered, a violation about a package
-	// type or a distribution is covered only if the pattern matches all of its packages, such as
-	// "pkg:npm/*". For sbom.unknowns, the pattern matches the package that the file belongs to.
-	// Default: every package, and violations that are not about a package. Example: "package:
-	// pkg:npm/lodash@4.*".
+	// characters. Purls are compared part by part. A pattern without a version, qualifiers or
+	// subpath matches purls with any. A pattern with qualifiers matches purls with at least these
+	// qualifiers. "%40" and "@" are equal. Letter case matters. For distribution.notCovered, a
+	// violation about a package type or a distribution is covered only if the pattern matches all
+	// of its packages, such as "pkg:npm/*". For sbom.unknowns, the pattern matches the package that
+	// the file belongs to. Default: every package, and violations that are not about a package.
+	// Example: "package: pkg:npm/lodash@4.*".
 	Package string `json:"package,omitempty"`
 	// Path limits the exception to files whose path matches this pattern, for the rules
-	// distribution.notCovered and sbom.unknowns. It covers a package if all of its files match. The
-	// pattern matches the full path from the root of the image: "*" and "?" match within a folder,
-	// "**" matches any number of folders. A file inside an archive has the archive's path, a colon
-	// and its path in the archive. Default: every path. Example: "path: /srv/app/**/package.json".
+	// distribution.notCovered and sbom.unknowns. The exception covers a package only if all files
+	// of the package match. The pattern matches the full path from the root of the image: "*" and
+	// "?" match within a folder, "**" matches any number of folders. A file inside an archive has
+	// the archive's path, a colon and its path in the archive. Default: every path. Example: "path:
+	// /srv/app/**/package.json".
 	Path string `json:"path,omitempty"`
 	// Image limits the exception to repositories that match this pattern, as "match" of a scope
 	// does. Default: every image. Example: "image: registry.example/team/*".
@@ -318,12 +319,13 @@ type Exception struct {
 	// Reason explains why the exception is safe. Mandatory. Example: "reason: only the tests use
 	// it".
 	Reason string `json:"reason"`
-	// Owner names the person or team that answers for the exception. Mandatory. Example: "owner:
-	// team-a".
+	// Owner names the person or team that is responsible for the exception. Mandatory. Example:
+	// "owner: team-a".
 	Owner string `json:"owner"`
-	// Ticket links to the work on a fix, for readers. Default: none. Example: "ticket: SEC-123".
+	// Ticket names the ticket about the fix. imagegate only shows it. Default: none. Example:
+	// "ticket: SEC-123".
 	Ticket string `json:"ticket,omitempty"`
-	// Expires sets the end of the exception: the first instant when it no longer applies. A bare
-	// date means the start of that day, 00:00 UTC. Mandatory. Example: "expires: 2026-12-31".
+	// Expires sets the first instant when the exception no longer applies. A bare date means the
+	// start of that day, 00:00 UTC. Mandatory. Example: "expires: 2026-12-31".
 	Expires time.Time `json:"expires"`
 }

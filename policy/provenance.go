@@ -23,8 +23,8 @@ const (
 )
 
 // ProvenanceRule requires a signature or a provenance statement by a trusted signer in the staging
-// registry. Every platform must have it. A signature or statement about an index counts for all of
-// its platforms.
+// registry. Every platform of the image must have one. A signature or statement about an index
+// counts for all platforms of the index.
 type ProvenanceRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: built by our workflow".
@@ -50,7 +50,7 @@ type ProvenanceRule struct {
 	Source string `json:"source,omitempty"`
 }
 
-// ProvenanceMatch is a rule about provenance and the attestation that satisfied it.
+// ProvenanceMatch is a rule about provenance, with the attestation that satisfied the rule.
 type ProvenanceMatch struct {
 	Rule        string               `json:"rule"`
 	Position    Position             `json:"position,omitzero"`
@@ -70,7 +70,7 @@ func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) strict.
 			strict.Optional("source", d.Text(&r.Source)),
 		)
 		if r.Type == ProvenanceSignature && r.Builder+r.Source != "" {
-			d.Problem(n, "a signature states no builder and no source: want type slsa")
+			d.Problem(n, "a signature states neither builder nor source: want type slsa")
 		}
 		*to = append(*to, r)
 	})
@@ -86,7 +86,7 @@ func (d *decoder) provenanceType(to *ProvenanceType) strict.Reader {
 	}, "!!str")
 }
 
-// provenance compares the attestations of a platform with the rules.
+// provenance compares the attestations of a platform with the rules about provenance.
 func (e *evaluation) provenance(p *evidence.Platform) {
 	for i := range e.policy.Provenance {
 		r := &e.policy.Provenance[i]

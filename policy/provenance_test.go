@@ -26,8 +26,8 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestParseSigners checks that a signer is a key or an identity, and that every name in use is a
-// signer.
+// TestParseSigners checks that a signer is a key or an identity, and that sections only name
+// signers that the policy defines.
 func TestParseSigners(t *testing.T) {
 	key := "|\n      " + strings.ReplaceAll(strings.TrimSpace(testKey), "\n", "\n      ") + "\n"
 	p := parsed(t, minimal+`signers:
@@ -53,13 +53,13 @@ provenance:
 	for source, want := range map[string]string{
 		"signers: [{name: a}]\n":            `4:11: a signer has 0 of the keys key, issuer: want exactly one`,
 		"signers: [{name: a, issuer: i}]\n": `4:11: a signer with "issuer" has no "subject", which is mandatory`,
-		"signers: [{name: a, key: x}]\n":    `4:26: "key": holds no PEM block`,
+		"signers: [{name: a, key: x}]\n":    `4:26: "key": has no PEM block`,
 		"signers: [{name: a, issuer: i, subject: s}, {name: a, issuer: i, subject: s}]\n":                                   `4:52: another signer on line 4 is named "a"`,
-		"provenance: [{name: p, signers: [nobody]}]\n":                                                                      `4:14: "nobody" is none of the policy's signers`,
+		"provenance: [{name: p, signers: [nobody]}]\n":                                                                      `4:14: "nobody" is not one of the policy's signers`,
 		"provenance: [{name: p}]\n":                                                                                         `4:14: a rule about provenance has no "signers", which is mandatory`,
 		"provenance: [{name: p, signers: []}]\n":                                                                            `4:33: "signers" is empty: list at least one signer`,
-		"images: [{match: x, provenance: [{name: p, signers: [q]}]}]\n":                                                     `4:34: "q" is none of the policy's signers`,
-		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: signature, builder: b}]\n": `5:14: a signature states no builder and no source: want type slsa`,
+		"images: [{match: x, provenance: [{name: p, signers: [q]}]}]\n":                                                     `4:34: "q" is not one of the policy's signers`,
+		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: signature, builder: b}]\n": `5:14: a signature states neither builder nor source: want type slsa`,
 		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: x}]\n":                     `5:44: "type": unknown type of provenance "x": want slsa or signature`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+source)); diff != "" {
@@ -75,8 +75,8 @@ provenance:
 	}
 }
 
-// TestEachPolicyTrustsItsOwnSigners checks that a signer's name in one policy means nothing in
-// another.
+// TestEachPolicyTrustsItsOwnSigners checks that a policy does not trust a signer that only another
+// policy defines, even under the same name.
 func TestEachPolicyTrustsItsOwnSigners(t *testing.T) {
 	ours := blockAll()
 	ours.Signers = []SignerRule{{Name: "ci", Key: testKey}}
@@ -86,7 +86,7 @@ func TestEachPolicyTrustsItsOwnSigners(t *testing.T) {
 	in := cleanInput()
 	in.Attestations = []evidence.Attestation{{Digest: "sha256:1", Subject: in.Image.Digest, Signer: evidence.Signer{Issuer: "i", Subject: "s"}}}
 	if (Set{ours, theirs}).Evaluate(in, now).Passed {
-		t.Error("whom the other policy believes will do")
+		t.Error("a signer of the other policy counts")
 	}
 	in.Attestations[0].Signer = evidence.Signer{Key: testFingerprint}
 	d := Set{ours, theirs}.Evaluate(in, now)

@@ -41,7 +41,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 }
 
-// manual holds the types of this package and their comments.
+// manual holds the types of this package and their comments, to generate the reference from.
 type manual struct {
 	*testing.T
 	types map[string]*ast.TypeSpec
@@ -77,8 +77,8 @@ func newManual(t *testing.T) *manual {
 	return r
 }
 
-// kinds maps Go types to their form in the file. A type that is neither here nor a struct must be
-// added.
+// kinds maps Go types to the form of their values in a policy file. Every type of a key must be in
+// this map or be a struct.
 var kinds = map[string]string{
 	"string": "text", "bool": "true", "int": "whole number", "int64": "whole number", "float64": "number",
 	"Effect": "block or warn", "OptInEffect": "block or warn", "evidence.Severity": "severity", "Fixable": "available or unavailable",
@@ -86,7 +86,7 @@ var kinds = map[string]string{
 	"time.Duration": "duration", "time.Time": "date",
 }
 
-// unwritten lists fields that a policy file does not have.
+// unwritten lists the fields of the types that are not keys of a policy file.
 var unwritten = []string{"Policy.File", "Policy.Files", "Policy.Digest", "Scope.Keys", "Scope.Policy"}
 
 // text returns the reference of a struct and of all structs in it, each once.

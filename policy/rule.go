@@ -66,8 +66,8 @@ func (r *rule) matchesPackage(s *indexed.Finding) bool {
 		r.purl.Match(match.PackagePURL(&s.Package))
 }
 
-// reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value that is not
-// a probability, counts as above.
+// reachedBy reports whether e is at or above the threshold. A missing EPSS, or a value outside of 0
+// to 1, counts as above the threshold.
 func (t EPSSThreshold) reachedBy(e *evidence.EPSS) bool {
 	below := func(value, threshold float64) bool { return 0 <= value && value < threshold }
 	return e == nil || !below(e.Score, t.Score) && !below(e.Percentile, t.Percentile)
@@ -86,20 +86,21 @@ func (r *rule) blocks(s *indexed.Finding, fixed time.Time) time.Time {
 type verdict struct {
 	rule        *rule     // the rule that decides; nil if none matches
 	effect      Effect    // the effect of that rule now
-	blocks      time.Time // the end of the grace period, if the finding only warns because of it
-	inherited   bool      // the finding only warns because the baseline has it
+	blocks      time.Time // the end of the grace period, if the finding is in one
+	inherited   bool      // the finding is only a warning, because the baseline has it
 	message     string    // the message of a custom rule
 	unevaluated bool      // a custom rule failed; nothing lets the finding pass
 }
 
-// plain returns the rule's own effect, for a finding that passes for another reason.
+// plain returns v with the rule's own effect, without grace period or inheritance. It is for a
+// finding that passes because of an exception or a VEX statement.
 func (v verdict) plain() verdict {
 	return verdict{rule: v.rule, effect: v.rule.Effect, message: v.message}
 }
 
 // decide chooses the rule that decides: the first that blocks now, else the one whose grace period
 // ends first, else the first whose findings are inherited, else the first that warns. Custom rules
-// come after the others, but a custom rule that fails blocks before all.
+// come after the other rules. But a custom rule that cannot be evaluated decides before all rules.
 func (e *evaluation) decide(s *indexed.Finding) verdict {
 	custom := e.customMatches(s)
 	for _, m := range custom {
@@ -126,7 +127,8 @@ func (e *evaluation) decide(s *indexed.Finding) verdict {
 	return d.warns
 }
 
-// ruleMatching collects the results of the rules that match a finding.
+// ruleMatching collects, for one finding, the results of the rules that match it but do not block
+// now.
 type ruleMatching struct {
 	*evaluation
 	finding                  *indexed.Finding
@@ -135,7 +137,8 @@ type ruleMatching struct {
 	fixed, undecided         time.Time // set once a rule with a grace period needs them
 }
 
-// blocks reports whether r, which matches, blocks now. Otherwise it records the result of r.
+// blocks reports whether r blocks the finding now. If not, it records the result of r. r must match
+// the finding.
 func (d *ruleMatching) blocks(r *rule, message string) bool {
 	switch {
 	case r.Effect == Warn:
@@ -164,7 +167,7 @@ func (d *ruleMatching) blocks(r *rule, message string) bool {
 	return false
 }
 
-// findingMessage describes the finding: its id, its package, the values that the rule looks at, and
+// findingMessage describes the finding: its id, its package, the values that the rule compares, and
 // the fix.
 func findingMessage(s *indexed.Finding, v verdict) string {
 	var b strings.Builder
@@ -204,9 +207,9 @@ type MatchingRule struct {
 	Grace    time.Duration `json:"grace,omitempty"`
 }
 
-// Matcher returns a function that lists all rules of p that match a finding of a platform of in, not only
-// the deciding one: in the order of the file, custom rules last. A custom rule that cannot be evaluated
-// matches. A nil policy has no rules.
+// Matcher returns a function that lists all rules of p that match a finding, not only the deciding
+// rule. The platform must be one of in. The rules are in the order of the file, with custom rules
+// last. A custom rule that cannot be evaluated counts as a match. A nil policy has no rules.
 func (p *Policy) Matcher(in *evidence.Input, now time.Time) func(*evidence.Platform, *evidence.Finding) []MatchingRule {
 	e := newEvaluation(p, in, now)
 	return func(platform *evidence.Platform, f *evidence.Finding) (matching []MatchingRule) {

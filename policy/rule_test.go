@@ -96,7 +96,8 @@ func TestDatabaseWithoutFeedIsNotClean(t *testing.T) {
 	for name, r := range map[string]Rule{
 		`"kev"`:  {KEV: true, Effect: Warn},
 		`"epss"`: {EPSS: EPSSThreshold{Score: 0.5}},
-		// A grace period needs KEV, because known exploited vulnerabilities have none.
+		// A grace period needs the KEV feed, because known exploited vulnerabilities have no grace
+		// period.
 		`provider "kev"`: {Grace: ruleDay},
 	} {
 		d := blockBy(r).Evaluate(cleanInput(), now)
@@ -157,7 +158,7 @@ func TestUndatedFindingHasNoGrace(t *testing.T) {
 
 	denied(t, p.Evaluate(withFeeds(finding("CVE-1", evidence.SeverityHigh)), now), "vulnerability rule")
 
-	// The day of the fix counts if it is known.
+	// If the day of the fix is known, it counts instead of the day of publication.
 	published.Fixes = []evidence.Fix{{Version: "2", Available: now.Add(-ruleDay)}}
 	passed(t, p.Evaluate(withFeeds(published), now))
 }
@@ -295,13 +296,13 @@ func TestParseConditionErrors(t *testing.T) {
 		"cvss: \"9.0\"":               `4:11: "cvss" is text: want a number`,
 		"package: {}":                 `4:14: "package" is empty: want type, name or purl`,
 		"package: lodash":             `4:14: "package" is text: want a mapping`,
-		"package: {purl: lodash}":     `4:21: "purl": pattern "lodash" matches no package URL: they begin with "pkg:"`,
+		"package: {purl: lodash}":     `4:21: "purl": pattern "lodash" matches no package URL: a package URL begins with "pkg:"`,
 		"ids: CVE-1":                  `4:10: "ids" is text: want a list`,
 		"ids: []":                     `4:10: "ids" is empty: leave it out to match all`,
 		"ids: [CVE-*]":                `4:11: "ids": "CVE-*" is not the id of one vulnerability`,
 		"grace: 14":                   `4:12: "grace" is a number: want a duration with a unit, such as 5d`,
 		"grace: 0d":                   `4:12: "grace": "0d" is not more than zero`,
-		"effect: warn\n    grace: 1d": `3:5: a rule that only warns has no grace: it never blocks`,
+		"effect: warn\n    grace: 1d": `3:5: a rule that only warns cannot have a grace period: it never blocks`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"    "+line+"\n")); diff != "" {
 			t.Errorf("%s: %s", line, diff)

@@ -16,9 +16,9 @@ import (
 // the reference in docs/policy.md, and from the decoder's messages about its keys. Run it with
 // -update to write the schema.
 //
-// A library that reflects over types cannot make it. The types describe a parsed policy, with
-// positions and digests. They say neither which keys are mandatory nor how a duration is written.
-// Parse knows this, so the test reads its messages.
+// A library that generates schemas from Go types is not enough. The types describe a parsed policy,
+// with positions and digests. They do not show which keys are mandatory, or how a duration is
+// written. The messages of Parse do, so the generator reads these messages.
 func TestSchemaIsCurrent(t *testing.T) {
 	want, err := json.MarshalIndent(schemaMaker{newManual(t)}.document(), "", "  ")
 	if err != nil {
@@ -54,7 +54,7 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// editorValue returns the value that an editor makes of YAML: dates are text.
+// editorValue parses YAML to the value that an editor validates: dates are text.
 func editorValue(t *testing.T, data []byte) any {
 	t.Helper()
 	var doc yaml.Node
@@ -120,7 +120,7 @@ func TestSchemaTakesEveryPolicy(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	// The policy above has every key of the schema.
+	// Together, these policies must have every key of the schema.
 	used := map[string]bool{}
 	collectKeys(editorValue(t, []byte(everyKey)), used)
 	var document any

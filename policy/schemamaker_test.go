@@ -42,7 +42,7 @@ var places = map[string]string{
 	"CopyRule":         "copyAttestations: [%s]",
 }
 
-// answer holds the information about a mapping's keys from Parse's messages.
+// answer holds what Parse's messages say about the keys of a mapping.
 type answer struct {
 	keys, mandatory, exactlyOne []string
 	notEmpty                    bool
@@ -54,7 +54,8 @@ var (
 	saysExactlyOne = regexp.MustCompile(` has 0 of the keys (.*): want exactly one$`)
 )
 
-// ask passes a mapping with only an unknown key to Parse, and an empty one, and reads the messages.
+// ask calls Parse with an empty mapping and with a mapping that has only an unknown key. It reads
+// the keys, and which are mandatory, from the messages.
 func (m schemaMaker) ask(name string) answer {
 	m.Helper()
 	place, ok := places[name]

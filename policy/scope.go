@@ -14,18 +14,19 @@ import (
 // Scope changes parts of the policy for some images. All scopes that match an image apply, in the
 // order of the file.
 //
-// A rule with the name of an existing rule replaces it; other rules are added at the end. This
-// applies to every list of named rules. In a mapping, such as sbom, the keys that the scope sets
-// replace the keys of the policy. Exceptions are added, and apply to these images only.
+// A rule of the scope replaces the policy's rule of the same name; other rules are added at the
+// end. This applies to every list of named rules. In a mapping, such as sbom, the keys that the
+// scope sets replace the keys of the policy. Exceptions are added, and apply to these images only.
 type Scope struct {
 	Position Position `json:"position"`
-	// Match lists patterns for the repository. One must match; a single pattern need not be a list.
-	// "*" matches any characters. Names are compared in canonical form. The host is in lower case
-	// and without the ports 80 and 443. Every name of Docker Hub is docker.io, and every loopback
-	// address is localhost. As in a reference, a pattern without a registry means Docker Hub:
-	// "team/*" is docker.io/team/*, "nginx" is docker.io/library/nginx. An image outside a registry
-	// has its transport at the start, such as "oci:*" or "docker-archive:builds/*". Only such a
-	// pattern or "*" alone matches it. Mandatory. Example: "match: registry.example/legacy/*".
+	// Match lists patterns for the repository. At least one must match. A single pattern can be
+	// written without a list. "*" matches any characters. Names are compared in canonical form. The
+	// host is in lower case and without the ports 80 and 443. Every name of Docker Hub is
+	// docker.io, and every loopback address is localhost. As in a reference, a pattern without a
+	// registry means Docker Hub: "team/*" is docker.io/team/*, "nginx" is docker.io/library/nginx.
+	// An image outside a registry has its transport at the start, such as "oci:*" or
+	// "docker-archive:builds/*". Only such a pattern or "*" alone matches it. Mandatory. Example:
+	// "match: registry.example/legacy/*".
 	Match []string `json:"match"`
 	// Keys lists the keys that the scope sets, such as "rules" and "sbom.minPackages".
 	Keys []string `json:"keys"`
@@ -33,7 +34,7 @@ type Scope struct {
 	Policy Policy `json:"policy"`
 }
 
-// String returns the patterns as violations show them.
+// String returns the patterns, joined by ", ", as in Violation.Scope.
 func (s *Scope) String() string { return strings.Join(s.Match, ", ") }
 
 func (s *Scope) matches(n match.Image) bool {
@@ -72,8 +73,8 @@ func (d *decoder) patterns(to *[]string) strict.Reader {
 	}
 }
 
-// spelledOut returns the keys of a scope. A key inside a mapping has the mapping's key and a dot
-// before it.
+// spelledOut returns the keys that a scope sets. A key inside a mapping is written with the
+// mapping's key, such as "sbom.minPackages".
 func spelledOut(n *yaml.Node) []string {
 	keys := []string{}
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
@@ -98,16 +99,17 @@ func appendKeys(keys []string, key string, value *yaml.Node) []string {
 	return keys
 }
 
-// scoped is a policy with the scopes for one image applied. It records the changes.
+// scoped is a policy after the scopes for one image were applied. It records which scope set which
+// rule or key.
 type scoped struct {
 	*Policy
-	at   map[Position]*Scope // of rules and exceptions that come from a scope
+	at   map[Position]*Scope // the scope of each rule and exception that a scope set
 	keys map[string]override
 	// matched reports whether some scope matches the image.
 	matched bool
 }
 
-// override records the scope that replaced a key of a mapping.
+// override records that a scope set a key of a section.
 type override struct {
 	instead Position // the position of the policy's own mapping
 	by      *Scope
@@ -162,8 +164,9 @@ func (s *scoped) apply(scope *Scope) {
 	}
 }
 
-// setKey copies the value of a key in a section and returns the keys that it changes. A single
-// effect for a group of effects changes all effects that it stands for.
+// setKey copies the value of one key of a section from a scope's policy to another policy. key is
+// the path of the key below the section, such as "minPackages" or "notCovered.version". The result
+// lists the paths of the changed keys. One effect for a whole group changes several keys.
 func setKey(to, from reflect.Value, key string) []string {
 	outer, inner, nested := strings.Cut(key, ".")
 	to, from = keys.Field(to, outer), keys.Field(from, outer)
@@ -178,8 +181,8 @@ func setKey(to, from reflect.Value, key string) []string {
 	return []string{key}
 }
 
-// merge returns a new list with the elements of both. An element of from replaces the element with
-// the same name, if they have names.
+// merge returns a new list with the elements of to and from. An element of from with a name
+// replaces the element of to with the same name.
 func (s *scoped) merge(scope *Scope, to, from reflect.Value) reflect.Value {
 	merged := reflect.AppendSlice(reflect.MakeSlice(to.Type(), 0, to.Len()+from.Len()), to)
 	places := map[string]int{}
@@ -204,13 +207,14 @@ func (s *scoped) merge(scope *Scope, to, from reflect.Value) reflect.Value {
 	return merged
 }
 
-// locate sets the scope of v, if v comes from one.
+// locate sets the scope of v, if a scope set the rule or the effect of v.
 func (s *scoped) locate(v *Violation) {
 	if scope, ok := s.at[v.Position]; ok {
 		v.Scope = scope.String()
 		return
 	}
-	// A rule can have the name of a key, but then its position is a different one.
+	// A named rule can have the same name as a key. Only its position shows that v is not about the
+	// key.
 	if o, ok := s.keys[v.effectKey()]; ok && o.instead == v.Position {
 		v.Position, v.Scope = o.by.Position, o.by.String()
 	}

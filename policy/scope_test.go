@@ -87,8 +87,8 @@ func TestParseScopeErrors(t *testing.T) {
 	}
 }
 
-// TestEveryKeyCanDifferBetweenImages gets the keys of a scope from the decoder's message, and
-// checks that a policy for an image can be made from each.
+// TestEveryKeyCanDifferBetweenImages reads the keys of a scope from the decoder's message, and
+// checks that a scope with each of these keys can be applied.
 func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 	named := func(section string) []string {
 		for _, line := range problems(t, minimal+"images: [{match: a, "+section+"}]\n") {
@@ -121,7 +121,8 @@ func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 				apply(name + "." + key)
 			}
 		case field.Kind() == reflect.Slice:
-			// Elements of merged lists must have a position that violations can name.
+			// The elements of a list that scopes can extend need a position, because it shows which
+			// scope an element comes from.
 			if position, ok := field.Type().Elem().FieldByName("Position"); !ok || position.Type != reflect.TypeFor[Position]() {
 				t.Errorf("%s: its elements have no position", name)
 			}
@@ -209,14 +210,14 @@ func TestScopedExceptionIsForItsImagesAlone(t *testing.T) {
 	d := p.Evaluate(in, now)
 	denied(t, d, "vulnerability all")
 	if len(d.Warnings) != 0 {
-		t.Errorf("it is nothing to the other images: %+v", d.Warnings)
+		t.Errorf("the exception of a scope is reported for another image: %+v", d.Warnings)
 	}
 	in.Image.Repository = "a"
 	passed(t, p.Evaluate(in, now))
 
 	p.ExceptionsMaxLifetime = time.Hour
 	if err := p.Validate(now); err == nil {
-		t.Error("its life has no bound")
+		t.Error("maxLifetime does not limit the exception of a scope")
 	}
 	denied(t, p.Evaluate(in, now), "vulnerability all", "exception exceptions.maxLifetime")
 }

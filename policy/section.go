@@ -8,18 +8,19 @@ import (
 )
 
 // section is one key of the policy language. A new section is a field of Policy whose JSON name is
-// the key, a file with its types, reader and checks, and a row in sections. Scopes, package format, the
-// reference and the schema follow from these. Warnings about a section are in package lint.
+// the key, a file with its types, reader and checks, and a row in sections. Scopes, package format,
+// the reference and the schema follow from these. Warnings about a section are in package lint.
 type section struct {
 	key       string
 	mandatory bool // in a policy; a scope may omit every section
-	// read returns the reader of the section. names has the lines of the names of all rules.
+	// read returns the reader of the section. names maps the names of all rules to their lines.
 	read func(d *decoder, p *Policy, names map[string]int) strict.Reader
-	// fixed means that scopes cannot set the section. inScope is set if its form in a scope differs.
+	// fixed means that scopes cannot set the section. inScope returns the reader for scopes, if the
+	// section has another form there.
 	fixed   bool
 	inScope func(d *decoder, p *Policy) strict.Reader
-	// image lists the checks of the whole image, platform the checks of each platform. In a set, all
-	// policies run a check before the next check begins.
+	// image lists the checks of the whole image, platform the checks of each platform. With several
+	// policies, every policy runs a check before the next check begins.
 	image    []func(*evaluation)
 	platform []func(*evaluation, *evidence.Platform)
 	// findings means that the rules of this section decide about findings.
@@ -31,8 +32,8 @@ type (
 	platformChecks = []func(*evaluation, *evidence.Platform)
 )
 
-// sections returns all sections, in the order of their checks. It is a function, because the reader
-// of "images" uses it.
+// sections returns all sections, in the order of their checks. It is a function and not a variable,
+// because the reader of "images" calls it.
 func sections() []section {
 	return []section{
 		{key: "unmatchedImages", fixed: true,

@@ -12,7 +12,7 @@ import (
 )
 
 // sections returns a policy with rules about licenses, packages and the image, and exceptions for
-// them. Most of them pass most images: the goal is to find a denial that turns into a pass.
+// them. Most rules pass most images. Otherwise, a denial for one reason could not turn into a pass.
 func (g generator) sections() *Policy {
 	p := blockAll()
 	p.Signers = []SignerRule{{Name: "a", Key: testKey}, {Name: "b", Issuer: "i", Subject: "b*"}}
@@ -140,7 +140,7 @@ func FuzzEvaluateSections(f *testing.F) {
 }
 
 // checkPackageOrder checks that the same evidence in another order gives the same decision, except
-// for the order of quoted text.
+// for the order in quoted lists.
 func checkPackageOrder(t *testing.T, g generator, p *Policy, in evidence.Input, d Decision) {
 	t.Helper()
 	in.Platforms = slices.Clone(in.Platforms)

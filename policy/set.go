@@ -13,19 +13,19 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/order"
 )
 
-// Set is a list of policies for the same image, such as one of the organization and one of a
-// team. An image passes only if it passes every policy, so another policy can only make the result
-// stricter. The empty Set passes nothing, and neither does a Set with a nil policy.
+// Set is a list of policies for the same image, such as one of the organization and one of a team.
+// An image passes only if it passes every policy, so another policy can only make the result
+// stricter. An empty Set, or a Set with a nil policy, denies every image.
 type Set []*Policy
 
 // Evaluate evaluates every policy on the evidence at the time now. It changes neither s nor in.
 //
 // Every finding is in exactly one list of the Decision, by its strictest result. From strict to
-// mild the results are: block, warn, excepted, not affected, allowed. Among warnings, the one that
-// blocks soonest is stricter. If results are equal, the earlier policy is listed.
+// mild the results are: block, warn, excepted, not affected, allowed. Among warnings, the one whose
+// grace period ends first is the strictest. If results are equal, the earlier policy is listed.
 //
-// Other results are listed for each policy, in the order of the policies. Results of several
-// policies with the same words and position are listed once.
+// Other results are listed for each policy, in the order of the policies. If several policies
+// report the same result at the same position, it is listed once.
 func (s Set) Evaluate(in evidence.Input, now time.Time) Decision {
 	if len(s) == 0 {
 		s = Set{nil}
@@ -73,7 +73,7 @@ func (s Set) Digest() string {
 
 // MaxDatabaseAge returns the lowest limit on the age of the vulnerability database, for the images
 // of a repository. A policy with an exception for database.maxAge sets no limit here, because only
-// Evaluate knows whether the exception applies.
+// Evaluate can decide whether the exception applies.
 func (s Set) MaxDatabaseAge(repository string) time.Duration {
 	least := time.Duration(0)
 	for _, p := range s {
@@ -92,7 +92,7 @@ func (s Set) MaxDatabaseAge(repository string) time.Duration {
 	return cmp.Or(least, DefaultMaxAge)
 }
 
-// ExceptionsMaxLifetime returns the lowest limit on how far in the future an exception may end.
+// ExceptionsMaxLifetime returns the lowest limit on how far in the future an exception may expire.
 // Zero means any time.
 func (s Set) ExceptionsMaxLifetime() time.Duration {
 	least := time.Duration(0)
@@ -124,8 +124,8 @@ func (s Set) Validate(now time.Time) error {
 	return d.err()
 }
 
-// evaluators runs the evaluations of the policies step by step, and collects their results in the order
-// of the steps.
+// evaluators evaluates all policies step by step: each step runs for every policy before the next
+// step. It collects the results in this order.
 type evaluators struct {
 	Decision
 	policies []*evaluation
@@ -165,8 +165,8 @@ func (c *evaluators) all(step func(*evaluation)) {
 	}
 }
 
-// deduplicate removes the results that an earlier policy had too. It keeps repetitions by the same
-// policy: two files can be unreadable for the same reason.
+// deduplicate removes results that an earlier policy already reported. It keeps repetitions by the
+// same policy: two files can be unreadable for the same reason.
 func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []Violation {
 	if len(c.policies) == 1 {
 		return said
@@ -181,8 +181,8 @@ func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []
 	})
 }
 
-// findings lists every finding with its strictest result. All policies evaluate it anyway, so that
-// their exceptions count as used.
+// findings lists every finding with its strictest result. Every policy evaluates the finding, even
+// if another policy blocks it, so that its exceptions count as used.
 func (c *evaluators) findings(p *evidence.Platform) {
 	findings := order.Sorted(p.Findings, order.CompareFindings)
 	for i := range findings {

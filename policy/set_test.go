@@ -67,8 +67,8 @@ func TestSameResultIsListedOnce(t *testing.T) {
 	in.Platforms[0].Unknowns = []evidence.Unknown{{Reason: "x"}, {Reason: "x"}}
 	own := &Policy{Rules: []Rule{{Name: "all"}}, SBOM: SBOMRule{Position: at(7, 1)}}
 	d := Set{blockAll(), blockAll(), own}.Evaluate(in, now)
-	// Two come from the first two policies, which use the same words. Two come from the third,
-	// which has another position.
+	// The first two policies report the same two violations, which are listed once. The third
+	// policy reports them at another position, so they are listed again.
 	denied(t, d, "evidence evidence", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns")
 	var positions []string
 	for _, v := range d.Violations[1:] {
@@ -110,7 +110,7 @@ func TestSetValidate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const text = `.yaml:4:38: the exception for "CVE-1" ends on 2026-06-20T00:00:00Z, which is more than 1d ahead`
+	const text = `.yaml:4:38: the exception for "CVE-1" expires on 2026-06-20T00:00:00Z, more than 1d ahead of now`
 	if diff := cmp.Diff([]string{"a" + text, "b" + text}, lines(t, Set{b, a}.Validate(now))); diff != "" {
 		t.Error(diff)
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a
-// certificate. The other sections refer to it by name. Set exactly one of key and issuer, and set
-// subject with issuer. To trust an old and a new key at the same time, list two signers.
+// certificate. The other sections refer to a signer by name. Set either key, or issuer and subject.
+// To trust an old and a new key at the same time, list two signers.
 type SignerRule struct {
 	// Name identifies the signer. Mandatory, unique among the signers. Example: "name: ci".
 	Name     string   `json:"name"`
@@ -41,13 +41,13 @@ func (d *decoder) signers(to *[]SignerRule) strict.Reader {
 		case r.Issuer != "" && r.Subject == "":
 			d.Problem(n, `a signer with "issuer" has no "subject", which is mandatory`)
 		case r.Key != "" && r.Subject != "":
-			d.Problem(n, `a signer with "key" has a "subject", which a key does not state`)
+			d.Problem(n, `a signer with "key" cannot have a "subject"`)
 		}
 		*to = append(*to, r)
 	})
 }
 
-// maxSigners limits the number of signers, because each signature is tried with each of them.
+// maxSigners limits the number of signers, because each signature is checked against each signer.
 const maxSigners = 100
 
 func (d *decoder) publicKey(to *string) strict.Reader {
@@ -57,8 +57,8 @@ func (d *decoder) publicKey(to *string) strict.Reader {
 	}, "!!str")
 }
 
-// Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It does not
-// check that the key is usable.
+// Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It
+// does not check that the key is usable.
 func Fingerprint(key string) (string, error) { return signed.Fingerprint(key) }
 
 // knownSigners prepares the signers of a policy for comparison.
@@ -78,7 +78,7 @@ func (d *decoder) checkSigners(p *Policy) {
 	check := func(at Position, names []string) {
 		for _, name := range names {
 			if !known(name) {
-				d.problemAt(at, "%q is none of the policy's signers", name)
+				d.problemAt(at, "%q is not one of the policy's signers", name)
 			}
 		}
 	}
@@ -101,7 +101,7 @@ func scopePolicies(p *Policy) []*Policy {
 	return out
 }
 
-// Signers returns the signers of all policies, each once, to look for their signatures.
+// Signers returns the signers of all policies, each once. The caller looks for their signatures.
 func (s Set) Signers() []SignerRule {
 	var out []SignerRule
 	for _, p := range s {

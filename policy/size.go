@@ -13,7 +13,8 @@ import (
 // 1000; or KiB, MiB, GiB or TiB, which are powers of 1024.
 type ByteSize int64
 
-// sizeUnits lists the units. A unit whose name ends with another unit's name comes first.
+// sizeUnits lists the units, in the order that parseSize tries them. "MB" comes before "B", because
+// it ends with "B".
 var sizeUnits = []struct {
 	name string
 	size int64

@@ -8,13 +8,13 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// UnmatchedImages is the treatment of an image that no scope of a policy matches.
+// UnmatchedImages sets what happens to an image that no scope of a policy matches.
 type UnmatchedImages string
 
 const (
-	// UnmatchedAllow evaluates the policy without scopes.
+	// UnmatchedAllow evaluates such an image with the policy without scopes.
 	UnmatchedAllow UnmatchedImages = ""
-	// UnmatchedDeny denies the image.
+	// UnmatchedDeny denies such an image.
 	UnmatchedDeny UnmatchedImages = "deny"
 )
 
@@ -40,6 +40,6 @@ func (e *evaluation) unmatched() {
 	}
 	e.report(Block, Violation{
 		Kind: KindScope, Rule: "unmatchedImages",
-		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies images that none matches", wording.Quote(names.Canonical(e.in.Image.Repository))),
+		Message: fmt.Sprintf("no scope below images matches %s, and the policy denies unmatched images", wording.Quote(names.Canonical(e.in.Image.Repository))),
 	})
 }

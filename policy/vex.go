@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/vex"
 )
 
-// vexJustifications are the justifications of OpenVEX and CSAF.
+// vexJustifications lists the justifications that OpenVEX and CSAF define.
 var vexJustifications = []string{
 	"component_not_present",
 	"vulnerable_code_not_present",
@@ -24,26 +24,26 @@ var vexJustifications = []string{
 
 // VEXRule sets which VEX statements remove findings. Without this section, no statement does.
 //
-// A statement counts for a finding if both have an id or alias in common, and if a product of the
-// statement is the package. It also counts if a product is the image itself and one of the
-// subcomponents is the package. Purls are compared part by part, as in an exception, but "*" is a
-// plain character. A statement names the image by its digest or the digest of the platform, which
-// can also be the version of a purl of type oci. Two kinds of statements cannot remove a finding:
-// statements about an image without subcomponents, and statements about a package with
-// subcomponents.
+// A statement counts for a finding if they have an id or alias in common, and if the statement is
+// about the package of the finding. It is about the package if a product is the package, or if a
+// product is the image and one of the subcomponents is the package. Purls are compared part by
+// part, as in an exception, but "*" is a plain character. A statement names the image by the digest
+// of the image or of a platform, alone or as the version of a purl of type oci. Two kinds of
+// statements cannot remove a finding: statements about an image without subcomponents, and
+// statements about a package with subcomponents.
 //
 // The latest statement about a product counts. If two are equally old, the one that does not remove
 // the finding counts. A statement with a status or justification that the policy does not accept
-// does not remove a finding. If several products are the package, all of them must agree. A
-// statement dated in the future does not remove anything until that date. A statement that does not
-// remove findings and has no date counts as the latest.
+// does not remove a finding. If several products match the package, the latest statement about each
+// of them must remove the finding. A statement dated in the future removes nothing before that
+// date. A statement that does not remove the finding and has no date counts as the latest.
 type VEXRule struct {
 	Position Position `json:"position,omitzero"`
 	// Accept lists the statuses that remove a finding: not_affected, fixed or both. Default: none.
 	// Example: "accept: [not_affected]".
 	Accept []evidence.VEXStatus `json:"accept,omitempty"`
 	// Justifications lists the only justifications that are accepted for not_affected, in the words
-	// of OpenVEX. Default: any, and also no justification. Example: "justifications:
+	// of OpenVEX. Default: any justification, or none. Example: "justifications:
 	// [component_not_present]".
 	Justifications []string `json:"justifications,omitempty"`
 	// Files accepts unsigned statements from the files that the user names with --vex. The only
@@ -76,7 +76,7 @@ func checkAccepted(s string) error {
 	case evidence.VEXNotAffected, evidence.VEXFixed:
 		return nil
 	}
-	return fmt.Errorf("%q takes no finding away: want %s or %s", s, evidence.VEXNotAffected, evidence.VEXFixed)
+	return fmt.Errorf("%q does not remove findings: want %s or %s", s, evidence.VEXNotAffected, evidence.VEXFixed)
 }
 
 func checkJustification(s string) error {
@@ -86,7 +86,7 @@ func checkJustification(s string) error {
 	return nil
 }
 
-// statements prepares the statements that the rule trusts for finding those about a finding.
+// statements returns an index of the statements that the rule trusts.
 func (r *VEXRule) statements(e *evaluation) *vex.Statements {
 	trusts := func(s *evidence.VEXStatement) bool { return r.trusts(s, e.signers) }
 	return vex.New(vex.Rule{Accept: r.Accept, Justifications: r.Justifications, Trusts: trusts}, e.in, e.now, e.changes)

@@ -17,7 +17,7 @@ var (
 	platformDigest = cleanInput().Platforms[0].Digest
 )
 
-// lodash returns the finding that the statements in these tests are about.
+// lodash returns the finding that the statements of these tests name.
 func lodash() evidence.Finding {
 	f := finding("GHSA-1", evidence.SeverityHigh)
 	f.Aliases = []string{"CVE-1"}
@@ -32,8 +32,8 @@ func statementFor(product string, subcomponents ...string) evidence.VEXStatement
 	}
 }
 
-// removing reports whether the statements remove lodash, under a policy that accepts files and one
-// signer.
+// takesAway reports whether the statements remove the finding of lodash, under a policy that
+// accepts files and one signer.
 func takesAway(t *testing.T, statements ...evidence.VEXStatement) bool {
 	t.Helper()
 	p := blockAll()
@@ -93,7 +93,7 @@ func TestStatementsAreAboutTheirProducts(t *testing.T) {
 	p := blockAll()
 	p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXNotAffected}, Files: true}
 	if d := p.Evaluate(in, now); len(d.NotAffected) != 0 {
-		t.Errorf("an image without digest is named by nothing: %+v", d.NotAffected)
+		t.Errorf("a statement applies to an image without a digest: %+v", d.NotAffected)
 	}
 }
 
@@ -123,13 +123,13 @@ func TestAffectedStatementSuppressesNothing(t *testing.T) {
 		p := blockAll()
 		p.VEX = VEXRule{Accept: []evidence.VEXStatus{evidence.VEXAffected, evidence.VEXUnderInvestigation, "", "NOT_AFFECTED"}, Files: true}
 		if takenAwayBy(t, p, s) {
-			t.Errorf("%q takes away what it must not, whatever the policy says", status)
+			t.Errorf("%q removes a finding although no policy can accept it", status)
 		}
 	}
 }
 
-// TestUnsignedStatementDoesNotCount checks unsigned statements from the registry. Otherwise anyone
-// who can push to the image's repository could remove its findings.
+// TestUnsignedStatementDoesNotCount checks that unsigned statements from the registry do not count.
+// Otherwise anyone who can push to the image's repository could remove its findings.
 func TestUnsignedStatementDoesNotCount(t *testing.T) {
 	accept := []evidence.VEXStatus{evidence.VEXNotAffected}
 	a := &evidence.Signer{Issuer: "https://login.example", Subject: "a@example.com"}
@@ -241,7 +241,7 @@ func TestStatementFromTheFutureTakesNothingAway(t *testing.T) {
 	affected := s
 	affected.Status = evidence.VEXAffected
 	if takesAway(t, before, affected) {
-		t.Error("what takes nothing away counts at once")
+		t.Error("a statement that keeps the finding does not count before its date")
 	}
 }
 
@@ -263,7 +263,7 @@ func TestNotAffected(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// No rule matches it, so no finding is removed.
+	// Without a rule that matches the finding, the finding is allowed and not listed as removed.
 	p.Rules[0].IDs = []string{"CVE-2"}
 	if d := p.Evaluate(in, now); len(d.Allowed) != 1 || len(d.NotAffected) != 0 {
 		t.Errorf("%+v", d)
@@ -287,11 +287,11 @@ signers: [{name: ours, issuer: https://login.example, subject: "*@example.com"}]
 	}
 	for section, want := range map[string]string{
 		"{accept: []}":                `4:15: "accept" is empty: leave the section out to accept nothing`,
-		"{accept: [affected]}":        `4:16: "accept": "affected" takes no finding away: want not_affected or fixed`,
+		"{accept: [affected]}":        `4:16: "accept": "affected" does not remove findings: want not_affected or fixed`,
 		"{accept: fixed}":             `4:15: "accept" is text: want a list`,
 		"{justifications: [because]}": `4:24: "justifications": unknown justification "because": want one of ` + strings.Join(vexJustifications, ", "),
 		"{files: false}":              `4:14: "files": "false" can only be true: leave the key out instead`,
-		"{signers: [nobody]}":         `4:1: "nobody" is none of the policy's signers`,
+		"{signers: [nobody]}":         `4:1: "nobody" is not one of the policy's signers`,
 		"{signers: []}":               `4:16: "signers" is empty: leave it out to accept none`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"vex: "+section+"\n")); diff != "" {

@@ -36,8 +36,8 @@ const (
 	ChangeExploited ChangeKind = "known to be exploited"
 	ChangeException ChangeKind = "exception expired"
 	ChangeGrace     ChangeKind = "grace ended"
-	// ChangeOutcome is a different result for a finding without any of the other reasons: its
-	// severity, its score or the policy has changed.
+	// ChangeOutcome is a changed result without one of the reasons above. For example, the severity
+	// or score of a finding has changed.
 	ChangeOutcome ChangeKind = "decided differently"
 )
 
@@ -58,8 +58,8 @@ type Change struct {
 	Exception *policy.Exception `json:"exception,omitempty"`
 }
 
-// Snapshots returns the changes from one snapshot to a later one. They are sorted by kind and then in
-// the order of the Decision. The result is nil if nothing has changed.
+// Snapshots returns the changes from one snapshot to a later one. They are sorted by kind and then
+// in the order of the Decision. The result is nil if nothing has changed.
 //
 // Two findings are the same if they have an id or alias in common and are in a package of the same
 // name and type on the same platform. The version does not matter.
@@ -80,7 +80,7 @@ func Snapshots(before, after Snapshot) []Change {
 	for i := range later.all {
 		now := &later.all[i]
 		if later.find(now) != now {
-			continue // the same finding in another version, with a milder result
+			continue // the same finding for another version of the package, with a milder result
 		}
 		switch was := earlier.find(now); {
 		case was != nil:
@@ -111,11 +111,11 @@ func (c *changes) add(change Change, format string, args ...any) {
 	*c = append(*c, change)
 }
 
-// compare adds the changes of an entry that is in both snapshots. It reports only the first reason
-// for a finding, and also a new known exploit.
+// compare adds the changes of an entry that is in both snapshots. For a changed outcome it reports
+// one reason. It always reports a vulnerability that is newly known to be exploited.
 func (c *changes) compare(was, now *explain.Explanation, at time.Time) {
 	change := Change{Platform: now.Platform, Finding: now.Finding}
-	name := fmt.Sprintf("what rule %q says", now.Rule)
+	name := fmt.Sprintf("the result of rule %q", now.Rule)
 	exploited := false
 	if now.Finding != nil {
 		name = findingName(now.Finding)
@@ -133,7 +133,7 @@ func (c *changes) compare(was, now *explain.Explanation, at time.Time) {
 			was.Exception.Subject(), wording.Time(was.Exception.Expires), name, now.Outcome)
 	case now.Outcome == explain.Blocked && !was.Blocks.IsZero() && !at.Before(was.Blocks):
 		change.Kind = ChangeGrace
-		c.add(change, "the grace of %s ended on %s", name, wording.Time(was.Blocks))
+		c.add(change, "the grace period of %s ended on %s", name, wording.Time(was.Blocks))
 	case !exploited:
 		change.Kind = ChangeOutcome
 		c.add(change, "%s was %s and is now %s", name, was.Outcome, now.Outcome)
@@ -144,10 +144,11 @@ func findingName(f *evidence.Finding) string {
 	return f.ID + " in " + wording.Joined(f.Package.Name, f.Package.Version)
 }
 
-// entries looks up the entries of one decision by the entries of another.
+// entries is an index of one decision's entries. It finds the entry that corresponds to an entry of
+// another decision.
 type entries struct {
 	all   []explain.Explanation
-	first map[entryKey]int // the strictest of equal entries
+	first map[entryKey]int // index in all of the strictest entry with this key
 }
 
 type entryKey struct{ platform, id, packageType, packageName, message string }
@@ -164,7 +165,7 @@ func newEntries(d *policy.Decision) *entries {
 	return j
 }
 
-// find returns the strictest entry that is the same as e, or nil.
+// find returns the strictest entry about the same finding or violation as e, or nil.
 func (j *entries) find(e *explain.Explanation) *explain.Explanation {
 	found := len(j.all)
 	for _, k := range entryKeys(e) {

@@ -52,7 +52,7 @@ func exceptionFor(id string) policy.Exception {
 	return policy.Exception{ID: id, Reason: "r", Owner: "o", Expires: now.Add(day)}
 }
 
-// snapshot judges findings at the time at.
+// snapshot evaluates these findings at the time at.
 func snapshot(p *policy.Policy, at time.Time, findings ...evidence.Finding) Snapshot {
 	in := evidenceWith(findings...)
 	in.Database.Built = at
@@ -104,7 +104,7 @@ func TestDiff(t *testing.T) {
 		}},
 		{"grace", snapshot(p, now, inGrace), snapshot(p, later, inGrace), []string{
 			"database changed: the vulnerability database built on 2026-06-15T12:00:00Z has been replaced by one built on 2026-06-17T12:00:00Z",
-			"grace ended: the grace of CVE-1 in lodash 4.17.20 ended on 2026-06-16T12:00:00Z",
+			"grace ended: the grace period of CVE-1 in lodash 4.17.20 ended on 2026-06-16T12:00:00Z",
 		}},
 		{"exploited in grace", snapshot(p, now, inGrace), snapshot(p, now, exploited), []string{
 			"known to be exploited: CVE-1 in lodash 4.17.20 is now known to be exploited and blocked"}},
@@ -148,7 +148,7 @@ func TestDiffOfRules(t *testing.T) {
 		return Snapshot{Input: in, Decision: p.Evaluate(in, now), At: now}
 	}
 	got := Snapshots(judge(policy.Warn), judge(policy.Block))
-	want := []Change{{Kind: ChangeOutcome, Platform: "linux/amd64", Message: `what rule "sbom.unknowns" says was warned and is now blocked`}}
+	want := []Change{{Kind: ChangeOutcome, Platform: "linux/amd64", Message: `the result of rule "sbom.unknowns" was warned and is now blocked`}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

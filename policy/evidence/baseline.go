@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// Baseline holds the findings of the current approved image. If several tags have different images,
-// it holds the findings that all of them have.
+// Baseline holds the findings of the current approved image. If the destination tags name different
+// images, it holds the findings that all these images have.
 type Baseline struct {
 	// Digests lists the digests of the images, "sha256:<hex>", each once.
 	Digests  []string          `json:"digests"`
 	Findings []BaselineFinding `json:"findings"`
 }
 
-// BaselineFinding holds the parts of a finding that show whether another image has it too.
+// BaselineFinding identifies a finding, to find out whether another image also has it.
 type BaselineFinding struct {
 	// Platform is the platform of the finding. Empty means any platform.
 	Platform string   `json:"platform,omitempty"`
@@ -38,8 +38,8 @@ func (b *Baseline) And(o *Baseline) *Baseline {
 	}
 	known := newInherited(o)
 	for _, f := range b.Findings {
-		// Keep only the ids that both baselines have. Another id could match a finding that one of
-		// them does not have.
+		// Keep only the ids that both baselines have. Any other id could match a finding that one
+		// of the images does not have.
 		names := slices.DeleteFunc(append([]string{f.ID}, f.Aliases...), func(id string) bool {
 			return !known.names(f.Platform, f.Type, f.Name, strings.ToLower(id))
 		})
@@ -51,9 +51,9 @@ func (b *Baseline) And(o *Baseline) *Baseline {
 	return both
 }
 
-// Lookup returns a function that reports whether the baseline has a finding of a platform, compared
-// as in Evaluate. This does not mean that the finding may be inherited. A nil baseline has no
-// findings.
+// Lookup returns a function that reports whether the baseline has a finding on a platform. Evaluate
+// uses the same function. A finding in the baseline can still block, for example if it is known to
+// be exploited. A nil baseline has no findings.
 func (b *Baseline) Lookup() func(platform string, f *Finding) bool {
 	known := newInherited(b)
 	return func(platform string, f *Finding) bool {
@@ -61,7 +61,7 @@ func (b *Baseline) Lookup() func(platform string, f *Finding) bool {
 	}
 }
 
-// inherited looks up findings in a baseline.
+// inherited is the set of findings in a baseline, with one key for each id and alias.
 type inherited map[inheritedKey]bool
 
 type inheritedKey struct{ platform, id, packageType, packageName string }

@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestBaselineFindingsMustBeInEveryApprovedImage checks several destinations: only findings that all
-// approved images have are inherited.
+// TestBaselineFindingsMustBeInEveryApprovedImage checks several destinations: only findings that
+// all approved images have are inherited.
 func TestBaselineFindingsMustBeInEveryApprovedImage(t *testing.T) {
 	one := func(digest string, findings ...BaselineFinding) *Baseline {
 		return &Baseline{Digests: []string{digest}, Findings: findings}
@@ -45,9 +45,9 @@ func TestLookupComparesIDsAndAliases(t *testing.T) {
 	f.KEV = &KEV{}
 	b := &Baseline{Findings: []BaselineFinding{{Platform: "linux/amd64", ID: "cve-1", Type: "npm", Name: "lodash"}}}
 	if has := b.Lookup(); !has("linux/amd64", &f) || has("linux/arm64", &f) {
-		t.Error("it is there on linux/amd64 alone")
+		t.Error("a finding only on linux/amd64 is found on another platform")
 	}
 	if has := (*Baseline)(nil).Lookup(); has("linux/amd64", &f) {
-		t.Error("it is in no baseline")
+		t.Error("a nil baseline has a finding")
 	}
 }

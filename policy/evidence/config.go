@@ -13,11 +13,11 @@ type ImageConfig struct {
 	// User is the user that the image runs as: a name or number, optionally followed by ":" and a
 	// group. Empty means root.
 	User string `json:"user,omitempty"`
-	// Env lists the names of the environment variables, in the image's order. Their values are not
-	// evidence, because some are secret.
+	// Env lists the names of the environment variables, in the image's order. The values are left
+	// out, because they can be secret.
 	Env []string `json:"env,omitempty"`
-	// Labels holds all labels and their values. In evidence that leaves the program, HiddenValue
-	// replaces the values of HiddenLabels, see Input.Public.
+	// Labels holds all labels and their values. Input.Public replaces the values of HiddenLabels
+	// with HiddenValue, for evidence that leaves imagegate.
 	Labels map[string]string `json:"labels,omitempty"`
 	// HiddenLabels lists the names of the labels whose values look like credentials, sorted.
 	// Messages of rules never quote these values.
@@ -34,8 +34,8 @@ type ImageConfig struct {
 // HiddenValue replaces a value that looks like a credential.
 const HiddenValue = "[hidden: looks like a credential]"
 
-// Public returns the evidence without the values of labels that look like credentials, so that it
-// may leave the program. Rules are evaluated on the full evidence.
+// Public returns the evidence without the values of labels that look like credentials, for reports
+// and signed statements. Rules are evaluated on the full evidence.
 func (in Input) Public() Input {
 	in.Platforms = slices.Clone(in.Platforms)
 	for i, p := range in.Platforms {
@@ -44,8 +44,8 @@ func (in Input) Public() Input {
 	return in
 }
 
-// Public returns the configuration without the values of HiddenLabels. It returns c itself if there
-// are none.
+// Public returns the configuration without the values of HiddenLabels. It returns c itself if
+// HiddenLabels is empty.
 func (c *ImageConfig) Public() *ImageConfig {
 	if c == nil || len(c.HiddenLabels) == 0 {
 		return c
@@ -77,7 +77,8 @@ type Layer struct {
 	// Size is the size of the layer as it is pulled, in bytes.
 	Size int64 `json:"size"`
 	// FromBase means that the layer comes from the base image, as far as the history of the image
-	// shows. It only sorts reports, because the builder of an image can write any history.
+	// shows. Use it only to group findings in reports, because the builder of an image can write
+	// any history.
 	FromBase bool `json:"fromBase,omitempty"`
 }
 

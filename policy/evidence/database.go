@@ -12,7 +12,7 @@ type Database struct {
 	Source    string     `json:"source,omitempty"`
 	Providers []Provider `json:"providers"`
 	// Advisories counts the advisories for the image: for its distribution and for each package
-	// type. An empty list is incomplete evidence, and blocks.
+	// type. An empty list means incomplete evidence, so the image is denied.
 	Advisories []Advisories `json:"advisories,omitempty"`
 }
 
@@ -24,14 +24,15 @@ type Advisories struct {
 	Distribution string `json:"distribution,omitempty"`
 	Type         string `json:"type,omitempty"` // such as "npm"
 	Count        int    `json:"count"`
-	// AtLeast means that there are more, which were not counted.
+	// AtLeast means that counting stopped at a limit, so the database can have more advisories than
+	// Count.
 	AtLeast bool `json:"atLeast,omitempty"`
 	// ByCPE means that the database lists no advisory under the type itself. Count is then the
 	// number of all advisories by CPE, which can be about any type.
 	ByCPE bool `json:"byCPE,omitempty"`
 }
 
-// Of names the counted group: "debian 12" or "npm packages".
+// Of names the distribution or package type in messages: "debian 12" or "npm packages".
 func (a Advisories) Of() string {
 	if a.Distribution != "" {
 		return a.Distribution
@@ -39,7 +40,7 @@ func (a Advisories) Of() string {
 	return a.Type + " packages"
 }
 
-// Provider is one feed that a database was built from.
+// Provider is one source of the data in a database.
 type Provider struct {
 	Name     string    `json:"name"`
 	Captured time.Time `json:"captured,omitzero"` // the time when its data was fetched from upstream

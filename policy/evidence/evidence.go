@@ -1,8 +1,9 @@
 // Package evidence has the types that a policy is evaluated against: everything that is known about
 // one image, its packages and their vulnerabilities, and the vulnerability database.
 //
-// The gate fills in an [Input], package policy evaluates it, and reports print it. The types are plain
-// data with a stable JSON form. They have no rules: whether a finding blocks is decided by a policy.
+// The gate fills in an [Input], package policy evaluates it, and reports print it. The types are
+// plain data with a stable JSON form. They contain no rules: a policy decides whether a finding
+// blocks.
 package evidence
 
 import "time"
@@ -21,9 +22,9 @@ type Input struct {
 	// VEX lists the statements from the image or from files. The policy decides which of them
 	// count.
 	VEX []VEXStatement `json:"vex,omitempty"`
-	// Attestations lists the signatures and statements about the image in the staging registry by
-	// signers that a policy names. Unverified is the number of the others, which do not verify with
-	// any of these signers.
+	// Attestations lists the signatures and statements about the image in the staging registry that
+	// verify for a signer of a policy. Unverified is the number of signatures and statements that
+	// verify for none of these signers.
 	Attestations []Attestation `json:"attestations,omitempty"`
 	Unverified   int           `json:"unverified,omitempty"`
 }
@@ -42,7 +43,7 @@ type Image struct {
 	// MediaType is the media type of the index or manifest.
 	MediaType string `json:"mediaType"`
 	// LazyIndexes lists the manifests of the index that some nodes read instead of the scanned
-	// layers. They block, unless an exception covers "image.lazyIndexes".
+	// layers. They block, unless an exception covers the rule "image.lazyIndexes".
 	LazyIndexes []LazyIndex `json:"lazyIndexes,omitempty"`
 }
 
@@ -64,18 +65,19 @@ type Platform struct {
 	Distribution Distribution `json:"distribution"`
 	Packages     []Package    `json:"packages"`
 	Findings     []Finding    `json:"findings"`
-	// Unknowns lists the places that the cataloger could not read.
+	// Unknowns lists the files that the cataloger could not read.
 	Unknowns []Unknown `json:"unknowns"`
-	// Unmatched lists what could not be matched: packages, package types or the distribution.
+	// Unmatched lists the packages, package types and distributions that could not be matched with
+	// advisories.
 	Unmatched []Unmatched `json:"unmatched"`
 	// Suppressed lists the matches that the matcher dropped by its own data corrections. Reports
 	// show them; policies do not evaluate them.
 	Suppressed []Suppressed `json:"suppressed"`
-	// Config is the image's configuration. Every image has one. Nil is incomplete evidence, and
-	// blocks if a rule needs it.
+	// Config is the image's configuration. Every image has one, so nil means incomplete evidence: a
+	// rule that needs the configuration then blocks.
 	Config *ImageConfig `json:"config,omitempty"`
 	// Size is the size of the configuration and the layers as they are pulled: compressed, in
-	// bytes. Zero is incomplete evidence, and blocks if a rule needs it.
+	// bytes. Zero means incomplete evidence: a rule that needs the size then blocks.
 	Size int64 `json:"size,omitempty"`
 	// Layers lists the layers, the lowest first. It may be empty.
 	Layers []Layer `json:"layers,omitempty"`
@@ -89,10 +91,10 @@ type Distribution struct {
 	// ID and Version are the values ID and VERSION_ID of os-release, such as "debian" and "12".
 	ID      string `json:"id,omitempty"`
 	Version string `json:"version,omitempty"`
-	// Name is PRETTY_NAME of os-release, for readers.
+	// Name is PRETTY_NAME of os-release, for display.
 	Name string `json:"name,omitempty"`
-	// EndOfLife is the first day without new advisories of the vendor. It is zero if the database
-	// does not state it.
+	// EndOfLife is the first day when the vendor publishes no more advisories. It is zero if the
+	// database does not state it.
 	EndOfLife time.Time `json:"endOfLife,omitzero"`
 }
 

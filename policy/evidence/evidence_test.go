@@ -7,7 +7,7 @@ import (
 )
 
 // TestPublicEvidenceHasNoCredentials checks that only the values that look like credentials are
-// hidden, and that the original keeps them: rules need them.
+// hidden, and that the original keeps the values, because rules need them.
 func TestPublicEvidenceHasNoCredentials(t *testing.T) {
 	in := Input{Platforms: []Platform{
 		{Platform: "a", Config: &ImageConfig{Labels: map[string]string{"token": "s3cr3t", "team": "a"}, HiddenLabels: []string{"gone", "token"}}},
@@ -37,8 +37,8 @@ func TestIDsAreComparedInLowerCase(t *testing.T) {
 	}
 }
 
-// TestOnlyCoveredReasonsAreEvaluatedElsewhere lists every reason, so that a new one cannot pass as
-// covered.
+// TestOnlyCoveredReasonsAreEvaluatedElsewhere lists every reason, so that a new reason does not
+// count as covered by mistake.
 func TestOnlyCoveredReasonsAreEvaluatedElsewhere(t *testing.T) {
 	for reason, want := range map[UnmatchedReason]bool{
 		NoDistribution: false, DistributionNotInDatabase: false, TypeNotInDatabase: false, VersionUnknown: false,

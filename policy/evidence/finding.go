@@ -7,8 +7,8 @@ import (
 
 // Finding is one vulnerability matched to one package of one platform.
 type Finding struct {
-	// ID is the identifier in the database for this package. Aliases are the other identifiers
-	// (CVE, GHSA, vendor ids).
+	// ID is the identifier of the vulnerability in the database entry that matched. Aliases are its
+	// other identifiers (CVE, GHSA, vendor ids).
 	ID      string   `json:"id"`
 	Aliases []string `json:"aliases,omitempty"`
 	// Package is the affected package, without its licenses.
@@ -38,7 +38,8 @@ func lowerIDs(id string, aliases []string) []string {
 	return ids
 }
 
-// CVSS is one score of a finding. A finding without scores is never treated as a low one.
+// CVSS is one score of a finding. A finding without scores never counts as low: it reaches every
+// minimum score.
 type CVSS struct {
 	Version string  `json:"version"`
 	Vector  string  `json:"vector"`
@@ -77,7 +78,7 @@ type Match struct {
 	Via string `json:"via,omitempty"`
 }
 
-// Suppressed is a match that the matcher itself dropped.
+// Suppressed is a match that the matcher dropped by its own data corrections.
 type Suppressed struct {
 	Finding Finding `json:"finding"`
 	Reason  string  `json:"reason"`

@@ -72,8 +72,8 @@ func (s *Severity) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// FixState is whether a fixed version exists. The zero value counts as FixUnknown, and is written
-// as FixUnknown.
+// FixState states whether a fixed version exists. The zero value counts as FixUnknown and is
+// written as FixUnknown.
 type FixState string
 
 // The fix states, as vendors publish them.
@@ -92,7 +92,7 @@ func (f FixState) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(f))
 }
 
-// UnmarshalJSON accepts only the four names above.
+// UnmarshalJSON accepts only the names of the four fix states.
 func (f *FixState) UnmarshalJSON(data []byte) error {
 	var s string
 	if err := json.Unmarshal(data, &s); err != nil {

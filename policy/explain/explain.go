@@ -1,5 +1,5 @@
-// Package explain explains why a decision lists a finding or another violation, and what would let it
-// pass.
+// Package explain explains why a decision lists a finding or another violation, and what would let
+// it pass.
 package explain
 
 import (
@@ -30,16 +30,16 @@ type Explanation struct {
 	// Violation has the deciding rule, its position and the relevant dates. For an allowed finding
 	// it only has the platform and the finding.
 	policy.Violation
-	// Exception is the exception that covers the entry. Statement is the VEX statement that removes
-	// it.
+	// Exception is the exception that covers the entry, or nil. Statement is the VEX statement that
+	// removes the finding, or nil.
 	Exception *policy.Exception      `json:"exception,omitempty"`
 	Statement *evidence.VEXStatement `json:"statement,omitempty"`
 	// Rules lists all rules of all policies that match the finding, not only the deciding one.
 	Rules []policy.MatchingRule `json:"rules,omitempty"`
 	// UpgradeTo lists versions of the package that fix the finding.
 	UpgradeTo []string `json:"upgradeTo,omitempty"`
-	// ExceptIn lists the policies that all need an exception to let the entry pass. Some may
-	// already have one.
+	// ExceptIn lists the policies that block the entry. Each of them needs an exception to let the
+	// entry pass. Some may already have one.
 	ExceptIn []ExceptionPlace `json:"exceptIn,omitempty"`
 	// Remedies lists ways to let the entry pass, the best first. It is empty for an entry that does
 	// not block. Sanitize them before printing: they can quote the image.
@@ -89,7 +89,7 @@ func Entries(s policy.Set, in evidence.Input, d policy.Decision, id string, now 
 	return explanations
 }
 
-// explained is a policy and the rules that match findings.
+// explained is a policy with the function that lists its matching rules.
 type explained struct {
 	*policy.Policy
 	matching func(p *evidence.Platform, f *evidence.Finding) []policy.MatchingRule
@@ -147,12 +147,12 @@ func (e *Explanation) explainFinding(policies []explained, platform *evidence.Pl
 func (e *Explanation) explainRule(policies []explained) {
 	if !e.CanBeExcepted() {
 		if e.Outcome == Blocked {
-			e.Remedies = append(e.Remedies, "no exception covers this: fix the problem that the message describes")
+			e.Remedies = append(e.Remedies, "exceptions do not apply here: fix the problem that the message describes")
 		}
 		return
 	}
 	for _, p := range policies {
-		// A default that is not written in a file applies to every policy.
+		// Without a position, the rule is a default that applies in every policy.
 		if e.Position.File == "" || e.Position.File == p.File {
 			e.ExceptIn = append(e.ExceptIn, placeIn(p.Policy))
 		}
@@ -173,7 +173,7 @@ func (e *Explanation) remedyByException(what string) {
 			text += " or its folder " + place.Folder
 		}
 		if place.MaxLifetime > 0 {
-			text += ", which ends at most " + wording.Duration(place.MaxLifetime) + " ahead"
+			text += ", which expires at most " + wording.Duration(place.MaxLifetime) + " from now"
 		}
 		e.Remedies = append(e.Remedies, text)
 	}

@@ -102,7 +102,7 @@ images:
 		ExceptIn:  []ExceptionPlace{{"p.yaml", "exceptions", 90 * day}, {File: "team.yaml"}},
 		Remedies: []string{
 			"upgrade lodash to 3 or 2 or 4",
-			"an exception with id CVE-1 in p.yaml or its folder exceptions, which ends at most 90d ahead",
+			"an exception with id CVE-1 in p.yaml or its folder exceptions, which expires at most 90d from now",
 			"an exception with id CVE-1 in team.yaml",
 			"it does not pass without a change",
 		},
@@ -117,14 +117,13 @@ images:
 	if diff := cmp.Diff(want, Entries(s, in, d, "high", now)); diff != "" {
 		t.Errorf("by its rule: %s", diff)
 	}
-	// The list has a rule that matches and does not decide, but its name does not select the
-	// finding.
+	// The name of a rule selects a finding only if the rule decides about it.
 	for _, none := range []string{"CVE-3", "rest", "HIGH"} {
 		if got := Entries(s, in, d, none, now); got != nil {
 			t.Errorf("%s: %+v", none, got)
 		}
 	}
-	// It only warns, and only because of rules that warn: no remedy is needed.
+	// The finding is a warning, and will never block, so it needs no remedy.
 	got = Entries(policy.Set{team}, in, policy.Set{team}.Evaluate(in, now), "CVE-2", now)
 	if len(got) != 1 || got[0].Outcome != Warned || len(got[0].Rules) != 1 || got[0].ExceptIn != nil || got[0].Remedies != nil {
 		t.Errorf("%+v", got)
@@ -173,7 +172,7 @@ func TestExplainRule(t *testing.T) {
 	in := evidenceWith()
 	in.Image.Digest = ""
 	got := Entries(policy.Set{p}, in, p.Evaluate(in, now), "evidence", now)
-	if len(got) != 1 || len(got[0].Remedies) != 1 || got[0].Remedies[0] != "no exception covers this: fix the problem that the message describes" {
+	if len(got) != 1 || len(got[0].Remedies) != 1 || got[0].Remedies[0] != "exceptions do not apply here: fix the problem that the message describes" {
 		t.Errorf("%+v", got)
 	}
 

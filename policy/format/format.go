@@ -20,7 +20,7 @@ import (
 
 const day = 24 * time.Hour
 
-// version is the version of the format of policies.
+// version is the version of the policy format.
 const version = 1
 
 // Policy writes a policy as one equivalent file. It leaves out default values and comments, and
@@ -38,7 +38,7 @@ func formatYAML(n *yaml.Node) ([]byte, error) {
 	return b.Bytes(), enc.Close()
 }
 
-// document returns the mapping of a policy file.
+// document returns p as the top-level mapping of a policy file.
 func document(p *policy.Policy) *yaml.Node {
 	n := mappingNode()
 	add(n, "version", scalarNode("!!int", strconv.Itoa(version)))
@@ -108,7 +108,8 @@ func scopeNode(s *policy.Scope) *yaml.Node {
 	return n
 }
 
-// fileKey returns the key in the file for a field of t, or "" if the file does not have it.
+// fileKey returns the key in a policy file for a field of t, or "" if a policy file does not
+// contain the field.
 func fileKey(t reflect.Type, f reflect.StructField) string {
 	key := keys.Of(f)
 	aboutFile := t == reflect.TypeFor[policy.Policy]() && slices.Contains([]string{"file", "files", "digest"}, key)
@@ -157,7 +158,8 @@ func nodeOf(v reflect.Value) *yaml.Node {
 	return textNode(v.String())
 }
 
-// oneEffect returns the single effect that equals a group of effects, if there is one.
+// oneEffect returns the single effect that is equivalent to a group of effects. ok is false if v is
+// not a group or if no single effect is equivalent.
 func oneEffect(v reflect.Value) (one policy.Effect, ok bool) {
 	if v.Type() != reflect.TypeFor[policy.CoverageEffects]() && v.Type() != reflect.TypeFor[policy.UnknownEffects]() {
 		return 0, false
@@ -176,8 +178,8 @@ func oneEffect(v reflect.Value) (one policy.Effect, ok bool) {
 	return effects[0], len(slices.Compact(effects)) == 1
 }
 
-// writtenDuration writes a duration that strict.ParseDuration can read: it accepts at most four digits for
-// days.
+// writtenDuration writes d so that strict.ParseDuration can read it. The parser accepts at most four
+// digits for days, so a longer duration is written in hours.
 func writtenDuration(d time.Duration) string {
 	if d >= 10_000*day {
 		return d.String()
@@ -185,7 +187,8 @@ func writtenDuration(d time.Duration) string {
 	return wording.Duration(d)
 }
 
-// numberNode writes a whole number as an integer: yaml.v3 would write a tag for such a float.
+// numberNode writes a whole number as an integer, because yaml.v3 would add a tag to a float
+// without a fraction.
 func numberNode(f float64) *yaml.Node {
 	text := strconv.FormatFloat(f, 'g', -1, 64)
 	if strings.ContainsAny(text, ".e") {

@@ -27,8 +27,8 @@ func samePolicy(t *testing.T, a, b *policy.Policy) string {
 		}))
 }
 
-// checkFormat checks that p, printed and parsed, is the same policy, and that printing it again
-// changes nothing.
+// checkFormat writes p and parses the result. The parsed policy must equal p, and writing it must
+// give the same file.
 func checkFormat(t *testing.T, p *policy.Policy) {
 	t.Helper()
 	text, err := Policy(p)
@@ -77,7 +77,8 @@ images:
       - {id: CVE-2, reason: r, owner: o, expires: 2026-07-01}
 `
 
-// effects has single effects, and mappings of effects, for all images and for some.
+// effects is a policy with single effects and mappings of effects, both for all images and in a
+// scope.
 const effects = `version: 1
 rules:
   - name: all
@@ -94,7 +95,7 @@ images:
     sbom: {unknowns: {file: block, testData: block}}
 `
 
-// TestFormat prints every policy of the golden cases and the examples.
+// TestFormat checks every policy of the golden cases and the examples.
 func TestFormat(t *testing.T) {
 	for _, pattern := range []string{"../testdata/evaluate/*/*.yaml", "../../examples/policies/*.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -122,7 +123,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestForImage checks that the values for an image replace the policy's own.
+// TestForImage checks that the values of a scope replace the policy's own values.
 func TestForImage(t *testing.T) {
 	p, err := policy.Parse("p.yaml", []byte(`version: 1
 rules:

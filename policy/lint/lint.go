@@ -17,11 +17,11 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// soon is the time before its expiry when an exception is first reported.
+// soon is how long before its expiry an exception is first reported.
 const soon = 30 * 24 * time.Hour
 
-// Policy returns warnings about a valid policy, sorted by position. policy.Parse reports errors. The
-// warnings are about:
+// Policy returns warnings about a valid policy, sorted by position. policy.Parse reports errors.
+// The warnings are about:
 //
 //   - exceptions that have expired or will within 30 days
 //   - exceptions that name an unknown rule or add nothing
@@ -46,8 +46,8 @@ func Policy(p *policy.Policy, now time.Time) []policy.Problem {
 	return problems
 }
 
-// Set returns the problems of every policy, sorted by position, and reports policies that repeat
-// another one.
+// Set returns the problems of every policy, sorted by position. It also reports a policy that has
+// the same content as another one.
 func Set(s policy.Set, now time.Time) []policy.Problem {
 	var problems []policy.Problem
 	files := map[string]string{}
@@ -57,7 +57,7 @@ func Set(s policy.Set, now time.Time) []policy.Problem {
 			continue
 		}
 		if file, ok := files[p.Digest]; ok {
-			problems = append(problems, problem(policy.Position{File: p.File}, "the policy adds nothing: %q says the same", file))
+			problems = append(problems, problem(policy.Position{File: p.File}, "the policy adds nothing: %q has the same content", file))
 			continue
 		}
 		files[p.Digest] = p.File
@@ -100,8 +100,8 @@ func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Prob
 	// A rule that blocks decides before one that warns, wherever it is in the file.
 	ordered := slices.Clone(p.Rules)
 	slices.SortStableFunc(ordered, func(a, b policy.Rule) int { return cmp.Compare(a.Effect, b.Effect) })
-	// Rules that never fire are left out of the comparison: the rule that covers them covers
-	// everything that they would.
+	// A rule that never fires is not compared with later rules: the rule that covers it also covers
+	// everything that it covers.
 	var alive []rule
 	for _, r := range withIDs(ordered) {
 		if !ofInterest(r.Rule) {
@@ -109,7 +109,7 @@ func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Prob
 			continue
 		}
 		if r.KEV && r.Grace > 0 {
-			problems = append(problems, problem(r.Position, "rule %q has a grace that never applies: known exploited vulnerabilities have no grace period", r.Name))
+			problems = append(problems, problem(r.Position, "rule %q has a grace period that never applies: known exploited vulnerabilities have no grace period", r.Name))
 		}
 		if earlier := covering(p, alive, r); earlier != nil {
 			why := "matches everything that it matches"
@@ -133,10 +133,11 @@ func scopes(p *policy.Policy) []policy.Problem {
 	return problems
 }
 
-// scope checks the additions of a scope. A rule without effect for these images may have an
-// effect for others, so it is not reported.
+// scope checks the rules that a scope adds or replaces. It does not report other rules that have no
+// effect for the scope's images, because they may have an effect for other images.
 func scope(p *policy.Policy, s *policy.Scope) []policy.Problem {
-	// A policy whose only scope is for every image has the scope applied to every image.
+	// Apply only this scope: in this copy of the policy, it is the only scope and matches every
+	// image.
 	scoped := *p
 	scoped.Images = []policy.Scope{{Position: s.Position, Match: []string{"*"}, Keys: s.Keys, Policy: s.Policy}}
 	merged, added := scoped.ForImage("registry.example/any"), additions(&s.Policy)
@@ -189,15 +190,16 @@ func withIDs(rules []policy.Rule) []rule {
 	return out
 }
 
-// covering returns the first of rules that matches everything that r matches and decides no later.
+// covering returns the first of rules that always decides instead of r, or nil. It matches
+// everything that r matches, and its grace period is not longer.
 func covering(p *policy.Policy, rules []rule, r rule) *rule {
 	for i := range rules {
 		a := &rules[i]
 		if !a.covers(&r) {
 			continue
 		}
-		// A rule that blocks still decides before one that warns during its grace period or with a
-		// baseline.
+		// Although a matches everything, r can still block while a only warns: during a longer
+		// grace period of a, or because the baseline turns only a into a warning.
 		inherits := p.Baseline != policy.InheritNothing && a.ids == nil && r.ids != nil
 		if r.Effect == policy.Warn || a.Grace <= r.Grace && !inherits {
 			return a
@@ -206,9 +208,10 @@ func covering(p *policy.Policy, rules []rule, r rule) *rule {
 	return nil
 }
 
-// covers reports whether r matches everything that b matches, as far as the two rules show.
+// covers reports whether r matches everything that b matches. It compares conditions, so it can
+// miss such a pair.
 func (r *rule) covers(b *rule) bool {
-	// Every finding reaches the lowest named severity, so it equals no minimum.
+	// Every finding reaches the severity negligible, so this minimum is equivalent to no minimum.
 	return max(r.Severity, evidence.SeverityNegligible) <= max(b.Severity, evidence.SeverityNegligible) &&
 		(r.Fix == policy.FixableAny || r.Fix == b.Fix) &&
 		(!r.KEV || b.KEV) &&
@@ -270,14 +273,14 @@ func exceptionsForRules(p *policy.Policy) []policy.Problem {
 		case slices.Contains(builtin.Strict, e.Rule):
 			problems = append(problems, problem(e.Position, "the exception for rule %q covers nothing: no exception covers that built-in rule", e.Rule))
 		default:
-			problems = append(problems, problem(e.Position, "the exception for rule %q covers nothing: there is no such rule", e.Rule))
+			problems = append(problems, problem(e.Position, "the exception for rule %q covers nothing: the policy has no such rule", e.Rule))
 		}
 	}
 	return problems
 }
 
-// ruleNames collects the names of the rules about vulnerabilities, and of the rules in all other
-// lists. A rule is an element with a name and a position.
+// ruleNames adds the names of the rules about vulnerabilities to one set, and the names of all
+// other rules to another. It takes every list element with a name and a position for a rule.
 func ruleNames(p *policy.Policy, vulnerabilities, others map[string]bool) {
 	v := reflect.ValueOf(p).Elem()
 	for i := range v.NumField() {
@@ -326,12 +329,12 @@ func expiring(list []policy.Exception, now time.Time) []policy.Problem {
 	return problems
 }
 
-// signers reports identities that match everyone.
+// signers reports signers whose issuer or subject matches everything.
 func signers(p *policy.Policy) []policy.Problem {
 	var problems []policy.Problem
 	for _, r := range p.Signers {
 		if onlyStars(r.Issuer) || onlyStars(r.Subject) {
-			problems = append(problems, problem(r.Position, "signer %q is anybody: %s", r.Name, cmp.Or(starred("issuer", r.Issuer), starred("subject", r.Subject))))
+			problems = append(problems, problem(r.Position, "signer %q matches too much: %s", r.Name, cmp.Or(starred("issuer", r.Issuer), starred("subject", r.Subject))))
 		}
 	}
 	return problems
@@ -343,7 +346,7 @@ func starred(what, pattern string) string {
 	if !onlyStars(pattern) {
 		return ""
 	}
-	return "its " + what + " matches every one"
+	return "its " + what + " pattern matches everything"
 }
 
 // unmatchedImages reports a policy that denies every image because it has no scopes.
@@ -351,5 +354,5 @@ func unmatchedImages(p *policy.Policy) []policy.Problem {
 	if p.UnmatchedImages != policy.UnmatchedDeny || len(p.Images) > 0 {
 		return nil
 	}
-	return []policy.Problem{problem(policy.Position{File: p.File}, `"unmatchedImages: deny" denies every image: there are no "images"`)}
+	return []policy.Problem{problem(policy.Position{File: p.File}, `"unmatchedImages: deny" denies every image: the policy has no "images"`)}
 }

@@ -95,7 +95,7 @@ func TestLintRules(t *testing.T) {
 		{"a grace before a warning", "  - {name: a, grace: 2d}\n  - {name: b, effect: warn}\n",
 			[]string{`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 has the same conditions and blocks`}},
 		{"a grace for what has none", "  - {name: a, kev: true, grace: 2d}\n",
-			[]string{`p.yaml:3:5: rule "a" has a grace that never applies: known exploited vulnerabilities have no grace period`}},
+			[]string{`p.yaml:3:5: rule "a" has a grace period that never applies: known exploited vulnerabilities have no grace period`}},
 		{"named behind what may be inherited", "  - {name: a}\n  - {name: b, ids: [CVE-1]}\nbaseline: approved\n", nil},
 		{"dead behind dead", "  - {name: a}\n  - {name: b, severity: low}\n  - {name: c, severity: high}\n", []string{
 			`p.yaml:4:5: rule "b" never fires: rule "a" on line 3 matches everything that it matches`,
@@ -115,10 +115,10 @@ func TestLintOfSections(t *testing.T) {
 		"vex: {accept: [fixed]}\n":              `p.yaml:4:1: "vex" removes no findings: it has neither "files" nor "signers"`,
 		"vex: {accept: [fixed], files: true}\n": "",
 		"signers: [{name: a, issuer: i, subject: s}]\nvex: {accept: [fixed], signers: [a]}\n":               "",
-		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                 `p.yaml:4:11: signer "a" is anybody: its subject matches every one`,
+		"signers: [{name: a, issuer: i, subject: \"*\"}]\n":                                                 `p.yaml:4:11: signer "a" matches too much: its subject pattern matches everything`,
 		strings.Replace(unused, "%s", "all", 1):                                                             `p.yaml:4:14: the exception for rule "all" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
-		strings.Replace(unused, "%s", "no telnet", 1):                                                       `p.yaml:4:14: the exception for rule "no telnet" covers nothing: there is no such rule`,
-		strings.Replace(unused, "%s", "p.yaml", 1):                                                          `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: there is no such rule`,
+		strings.Replace(unused, "%s", "no telnet", 1):                                                       `p.yaml:4:14: the exception for rule "no telnet" covers nothing: the policy has no such rule`,
+		strings.Replace(unused, "%s", "p.yaml", 1):                                                          `p.yaml:4:14: the exception for rule "p.yaml" covers nothing: the policy has no such rule`,
 		"images: [{match: a*, rules: [{name: x, effect: warn}]}]\n" + strings.Replace(unused, "%s", "x", 1): `p.yaml:5:14: the exception for rule "x" covers nothing: that rule is about vulnerabilities, which are excepted by id`,
 	} {
 		got := linted(t, "version: 1\nrules:\n  - {name: all, severity: low}\n"+section)
@@ -179,13 +179,13 @@ func TestLintOfLists(t *testing.T) {
 		{"exceptions", "exceptions:\n  - {id: CVE-1, " + exception + "2030-01-01}\n  - {id: cve-1, package: pkg:npm/a, " + exception + "2029-01-01}\n" +
 			"  - {id: CVE-1, image: a*, " + exception + "2031-01-01}\n  - {id: CVE-2, package: pkg:npm/a, " + exception + "2030-01-01}\n" +
 			"  - {id: CVE-2, package: 'pkg:npm/*', " + exception + "2030-01-01}\n", []string{
-			`p.yaml:6:5: the exception for "cve-1" adds nothing: the one at p.yaml:5:5 covers as much and lasts as long`,
-			`p.yaml:8:5: the exception for "CVE-2" adds nothing: the one at p.yaml:9:5 covers as much and lasts as long`,
+			`p.yaml:6:5: the exception for "cve-1" adds nothing: the exception at p.yaml:5:5 covers as much and expires no earlier`,
+			`p.yaml:8:5: the exception for "CVE-2" adds nothing: the exception at p.yaml:9:5 covers as much and expires no earlier`,
 		}},
-		{"distribution", "distribution: {notAllowed: warn}\n", []string{`p.yaml:4:1: "notAllowed" has no effect: there is no "allow"`}},
+		{"distribution", "distribution: {notAllowed: warn}\n", []string{`p.yaml:4:1: "notAllowed" has no effect without "allow"`}},
 		{"distribution of some images", "distribution: {notAllowed: warn}\nimages: [{match: x*, distribution: {allow: [debian 12]}}]\n", nil},
 		{"distribution for some images", "images: [{match: x*, distribution: {notAllowed: warn}}]\n", []string{
-			`p.yaml:4:22: "notAllowed" has no effect: there is no "allow"`}},
+			`p.yaml:4:22: "notAllowed" has no effect without "allow"`}},
 	} {
 		if diff := cmp.Diff(tt.want, linted(t, "version: 1\nrules:\n  - {name: a, severity: low}\n"+tt.sections)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
@@ -197,14 +197,14 @@ func TestLintOfARepeatedPolicy(t *testing.T) {
 	p, other := parsed(t, "p.yaml", minimal), parsed(t, "p.yaml", minimal+"sbom: {minPackages: 1}\n")
 	again := *p
 	again.File = "again.yaml"
-	want := []policy.Problem{{Position: policy.Position{File: "again.yaml"}, Message: `the policy adds nothing: "p.yaml" says the same`}}
+	want := []policy.Problem{{Position: policy.Position{File: "again.yaml"}, Message: `the policy adds nothing: "p.yaml" has the same content`}}
 	if diff := cmp.Diff(want, Set(policy.Set{p, other, &again}, now)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestLintedRuleNeverDecides compares Policy with Evaluate over all pairs of rules: a rule is reported as
-// dead if and only if it decides about no finding.
+// TestLintedRuleNeverDecides compares Policy with Evaluate for all pairs of rules. Policy must
+// report that a rule never fires if, and only if, it decides about no finding.
 func TestLintedRuleNeverDecides(t *testing.T) {
 	at := func(line int) policy.Position { return policy.Position{File: "p.yaml", Line: line, Column: 1} }
 	var rules []policy.Rule
@@ -248,7 +248,7 @@ func TestLintWithoutPolicy(t *testing.T) {
 
 func TestLintOfUnmatchedImages(t *testing.T) {
 	got := linted(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\n")
-	if want := []string{`p.yaml: "unmatchedImages: deny" denies every image: there are no "images"`}; !cmp.Equal(got, want) {
+	if want := []string{`p.yaml: "unmatchedImages: deny" denies every image: the policy has no "images"`}; !cmp.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 }
@@ -312,8 +312,8 @@ func TestLintExceptionsForGaps(t *testing.T) {
 	}
 }
 
-// TestLintOfASet checks that the problems of all policies are sorted, and that a missing policy has
-// none.
+// TestLintOfASet checks that the problems of all policies are sorted, and that a nil policy has no
+// problems.
 func TestLintOfASet(t *testing.T) {
 	const exceptions = "exceptions: [{id: CVE-1, reason: r, owner: o, expires: 2026-06-20}]\n"
 	a, b := parsed(t, "a.yaml", minimal+exceptions), parsed(t, "b.yaml", minimal+exceptions+"# b\n")
@@ -323,7 +323,7 @@ func TestLintOfASet(t *testing.T) {
 	}
 }
 
-// FuzzPolicy checks that every policy that Parse accepts can be checked.
+// FuzzPolicy checks that Policy handles every policy that Parse accepts.
 func FuzzPolicy(f *testing.F) {
 	files, err := filepath.Glob("../../examples/policies/*.yaml")
 	if err != nil || len(files) == 0 {

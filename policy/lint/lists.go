@@ -10,12 +10,13 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
 
-// lists checks rules that decide independently, unlike rules about vulnerabilities. It reports
-// rules that add nothing to another rule, and pairs that no image can satisfy.
+// lists checks the rules about packages, licenses and images. Unlike rules about vulnerabilities,
+// each of them decides on its own. lists reports rules that add nothing to another rule, and pairs
+// that no image can satisfy.
 type lists struct {
 	*policy.Policy
-	// varying holds the names of rules that do not apply to all images. A rule that adds nothing to
-	// them may add something for other images.
+	// varying holds the names of rules that scopes or exceptions change. Such a rule does not make
+	// another rule redundant, because it may not apply to every image.
 	varying map[string]bool
 	// about reports whether a pair of rules must be checked.
 	about    func(a, b policy.Position) bool
@@ -31,14 +32,14 @@ func allLists(p *policy.Policy) []policy.Problem {
 	return l.lint()
 }
 
-// scopedLists checks the lists for some images, if a scope changes them. merged has the scope applied,
-// and added has the positions of its rules.
+// scopedLists checks the lists for the images of a scope. merged is the policy with the scope
+// applied. added has the positions of the scope's rules: only pairs with such a rule are reported.
 func scopedLists(p, merged *policy.Policy, added map[policy.Position]bool) []policy.Problem {
 	l := lists{Policy: merged, varying: exceptedRules(p), about: func(a, b policy.Position) bool { return added[a] || added[b] }}
 	return l.lint()
 }
 
-// exceptedRules returns the names of all rules that exceptions name.
+// exceptedRules returns the names of all rules that have exceptions.
 func exceptedRules(p *policy.Policy) map[string]bool {
 	names := map[string]bool{}
 	for _, e := range slices.Concat(exceptionLists(p)...) {
@@ -80,7 +81,7 @@ func (l *lists) addsNothing(name string, at policy.Position, by string, other po
 	}
 }
 
-// packages compares a rule with a rule that denies.
+// packages compares rule i with rule j, if rule j denies packages.
 func (l *lists) packages(i, j int) {
 	r, deny := &l.Packages[i], &l.Packages[j]
 	covers := func(pattern string) bool { return pattern != "" && match.CoversPURL(deny.Deny, pattern) }
@@ -96,7 +97,7 @@ func (l *lists) packages(i, j int) {
 	}
 }
 
-// licenses compares a rule that allows with a rule that denies.
+// licenses reports licenses that one rule allows and the other denies.
 func (l *lists) licenses(allow, deny *policy.LicenseRule) {
 	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != policy.Block || l.varying[deny.Name] ||
 		deny.Package != "" && (allow.Package == "" || !match.CoversPURL(deny.Package, allow.Package)) {
@@ -109,7 +110,7 @@ func (l *lists) licenses(allow, deny *policy.LicenseRule) {
 	}
 }
 
-// image compares two rules with the same condition.
+// image reports rule i if rule j has the same condition and is at least as strict.
 func (l *lists) image(i, j int) {
 	r, other := &l.Image[i], &l.Image[j]
 	if i == j || other.Effect > r.Effect || !coversImage(other, r) {
@@ -149,9 +150,9 @@ func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-// distribution reports an effect for a list that does not exist.
+// distribution reports "notAllowed" without the list "allow".
 func distribution(p *policy.Policy) []policy.Problem {
-	const message = `"notAllowed" has no effect: there is no "allow"`
+	const message = `"notAllowed" has no effect without "allow"`
 	allowed := p.Distribution.Allow != nil
 	var problems []policy.Problem
 	for i := range p.Images {
@@ -168,8 +169,8 @@ func distribution(p *policy.Policy) []policy.Problem {
 	return problems
 }
 
-// repeated reports exceptions in a list that add nothing to another one. Expired exceptions are
-// reported elsewhere.
+// repeated reports exceptions in a list that add nothing to another one. It skips expired
+// exceptions, which the function expiring reports.
 func repeated(list []policy.Exception, now time.Time) []policy.Problem {
 	var problems []policy.Problem
 	bySubject := map[string][]int{}
@@ -185,15 +186,15 @@ func repeated(list []policy.Exception, now time.Time) []policy.Problem {
 				return i != j && coversException(&list[j], &list[i]) && (j < i || !coversException(&list[i], &list[j]))
 			})
 			if j >= 0 {
-				problems = append(problems, problem(list[i].Position, "the exception for %s adds nothing: the one at %s covers as much and lasts as long", list[i].Subject(), list[same[j]].Position))
+				problems = append(problems, problem(list[i].Position, "the exception for %s adds nothing: the exception at %s covers as much and expires no earlier", list[i].Subject(), list[same[j]].Position))
 			}
 		}
 	}
 	return problems
 }
 
-// coversException reports whether e covers everything that other covers, for at least as long. Both must
-// have the same id or rule.
+// coversException reports whether e covers everything that other covers, for at least as long. Both
+// must have the same id or rule.
 func coversException(e, other *policy.Exception) bool {
 	return (e.Package == "" || other.Package != "" && match.CoversPURL(e.Package, other.Package)) &&
 		(e.Path == "" || e.Path == other.Path) &&

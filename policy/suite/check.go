@@ -20,7 +20,7 @@ func (c *Case) Check(s policy.Set, in evidence.Input) []string {
 	var differences []string
 	if x.Passed != d.Passed {
 		differences = append(differences, map[bool]string{true: "want it to pass, and it is denied", false: "want it denied, and it passes"}[x.Passed])
-		// The user wants to know next why it was denied.
+		// Also list the violations, because they show why the image was denied.
 		if x.Passed && x.Violations == nil {
 			for i := range d.Violations {
 				differences = append(differences, "violation: "+listedText(&d.Violations[i]))

@@ -16,8 +16,8 @@ import (
 // standInDigest replaces a digest that a case does not set.
 var standInDigest = "sha256:" + strings.Repeat("0", 64)
 
-// standInAdvisories is about the number of advisories that a full database has for a release of
-// Debian.
+// standInAdvisories is roughly the number of advisories that a full database has for a Debian
+// release.
 const standInAdvisories = 30_000
 
 // evidence reads an Input at the time now, and fills in the parts that the case leaves out.
@@ -41,8 +41,8 @@ func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *evidence.Input {
 	return in
 }
 
-// evidenceReader reads values of the types of evidence, by their names in JSON. It uses reflection:
-// separate readers would repeat the types, and could forget a new field.
+// evidenceReader reads values of the types of evidence, by their names in JSON. It uses reflection,
+// because a reader for each type could forget a new field.
 type evidenceReader struct {
 	*decoder
 	now time.Time
@@ -61,7 +61,8 @@ func (r evidenceReader) config() *evidence.ImageConfig {
 	return &evidence.ImageConfig{User: "65532", Created: r.now}
 }
 
-// standInPackages returns the packages that an image with these findings has at least.
+// standInPackages returns the packages of an image that does not list any: the packages of its
+// findings and one more.
 func standInPackages(findings []evidence.Finding) []evidence.Package {
 	licenses := []string{"MIT"}
 	packages := []evidence.Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}

@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// FuzzParse checks that any file is either a list of problems or a suite whose cases can be
-// checked.
+// FuzzParse checks that Parse returns, for any file, either a list of problems or a suite whose
+// cases can be checked.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("../../examples/policy-tests/*.yaml")
 	if err != nil || len(files) == 0 {

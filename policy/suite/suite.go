@@ -1,8 +1,8 @@
-// Package suite reads and checks test suites of policies: evidence, and the decisions that are expected
-// of the policies about it.
+// Package suite reads and checks test suites for policies. Each case of a suite has evidence and
+// the decision that the policies must make about it.
 //
-// [Parse] reads a suite strictly, and [Case.Check] compares a decision with the expected one. The caller
-// reads the policies and the files with evidence that a suite names.
+// [Parse] reads a suite strictly, and [Case.Check] compares a decision with the expected one. The
+// caller reads the policies and the files with evidence that a suite names.
 package suite
 
 import (
@@ -24,10 +24,10 @@ const formatVersion = 1
 // edited.
 type Suite struct {
 	File string
-	// Policies lists the policy files that are evaluated together, as written: relative to the folder of
-	// the suite. At least one.
+	// Policies lists the policy files that are evaluated together. Their paths are as in the file:
+	// relative to the folder of the suite. The list is never empty.
 	Policies []string
-	// Cases lists the cases, each with a unique name. At least one.
+	// Cases lists the cases, each with a unique name. It is never empty.
 	Cases []Case
 }
 
@@ -37,11 +37,11 @@ type Case struct {
 	Position policy.Position
 	Name     string
 	Now      time.Time
-	// Evidence is the evidence in the suite itself. Missing parts are filled in with an image that
-	// passes most policies, see Parse.
+	// Evidence is the evidence in the suite itself. Missing parts have defaults that pass most
+	// policies, see Parse.
 	Evidence *evidence.Input
-	// EvidenceFile names a file with an Input, or with a report that contains one. The name is as
-	// written: relative to the folder of the suite.
+	// EvidenceFile names a file with an Input, or with a report that contains one. The path is as
+	// in the file: relative to the folder of the suite.
 	EvidenceFile string
 	Expect       Expectation
 }
@@ -50,7 +50,7 @@ type Case struct {
 // means that the decision's list must be empty.
 type Expectation struct {
 	Passed bool
-	// Exactly requires that the lists that are not nil match completely, without other entries.
+	// Exactly requires that the compared lists of the decision have no other entries.
 	Exactly     bool
 	Violations  []Expected
 	Warnings    []Expected
@@ -90,7 +90,7 @@ type Expected struct {
 // Missing parts of the mapping have defaults: a digest, a database built at "now" with the
 // providers kev and epss, and one platform, linux/amd64. The platform has Debian 12, a
 // configuration with a user other than root, the packages of the findings and one more, all under
-// MIT. Written values are used as they are, also an empty list.
+// MIT. Values in the file are used unchanged, including an empty list.
 //
 // The error is a *policy.ParseError that lists all problems. The suite is then nil.
 func Parse(file string, data []byte) (*Suite, error) {

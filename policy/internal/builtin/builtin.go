@@ -1,8 +1,8 @@
-// Package builtin has the names of the built-in rules. A built-in rule has no name in the policy file;
-// its name is the path of its key.
+// Package builtin has the names of the built-in rules. A policy file does not name these rules.
+// Most of their names are the path of a key, such as "sbom.minPackages".
 package builtin
 
-// The built-in rules that are not named after a key of their own.
+// Built-in rules that several packages refer to.
 const (
 	NotCovered  = "distribution.notCovered"
 	Unknowns    = "sbom.unknowns"
@@ -13,9 +13,10 @@ var (
 	// Excepted lists the built-in rules that exceptions can name.
 	Excepted = []string{NotCovered, Unknowns, "database.maxAge", "database.origins", "database.minAdvisories",
 		"distribution.endOfLife", "distribution.allow", "sbom.minPackages", LazyIndexes}
-	// Paths lists the rules about files, so that an exception can name a path.
+	// Paths lists the built-in rules about files. Only an exception for such a rule can have a
+	// path.
 	Paths = []string{NotCovered, Unknowns}
-	// Strict lists all other built-in rules: incomplete evidence, an empty SBOM, and limits on the
-	// policy itself.
+	// Strict lists the built-in rules that no exception covers: the rules about incomplete
+	// evidence, about an empty SBOM, and about the policy itself.
 	Strict = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
 )

@@ -1,5 +1,5 @@
-// Package coverage describes evidence that is not complete: files that could not be read, and packages
-// that could not be matched.
+// Package coverage describes incomplete evidence: files that could not be read, and packages that
+// could not be matched.
 package coverage
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// ClassKey returns the key of a class in the policy's section sbom.unknowns, or "" if there is none.
+// ClassKey returns the key of a class in the policy's section sbom.unknowns, or "" if no key sets
+// its effect.
 func ClassKey(c evidence.UnknownClass) string {
 	switch c {
 	case evidence.UnknownPackageDatabase:
@@ -25,8 +26,8 @@ func ClassKey(c evidence.UnknownClass) string {
 	return "file"
 }
 
-// ReasonKey returns the key of a reason in the policy's section distribution.notCovered, or "" if there
-// is none.
+// ReasonKey returns the key of a reason in the policy's section distribution.notCovered, or "" if
+// no key sets its effect.
 func ReasonKey(r evidence.UnmatchedReason) string {
 	switch r {
 	case evidence.NoDistribution, evidence.DistributionNotInDatabase, evidence.NothingCataloged:
@@ -63,8 +64,8 @@ func Message(u *evidence.Unmatched) string {
 	return message
 }
 
-// Packages returns the packages that u is about: one package, all packages of a type, or all packages of
-// the distribution.
+// Packages returns the packages that u is about: one package, all packages of a type, or all
+// packages of the distribution.
 func Packages(p *evidence.Platform, u *evidence.Unmatched) []*evidence.Package {
 	if u.Package != nil {
 		return []*evidence.Package{u.Package}

@@ -7,7 +7,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// BenchmarkCustomFindings judges 100,000 findings against one rule of each kind. Ten rules take ten
+// BenchmarkCustomFindings evaluates one rule of each kind for 100,000 findings. Ten rules take ten
 // times as long.
 func BenchmarkCustomFindings(b *testing.B) {
 	in := &evidence.Input{Platforms: []evidence.Platform{{Platform: "linux/amd64"}}}

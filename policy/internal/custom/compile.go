@@ -15,9 +15,10 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// Compile compiles the condition of a rule and its message. An empty message stands for none. The
-// Program is nil if one of them has a fault or if the condition is empty. An error means that the
-// language itself could not be loaded.
+// Compile compiles the condition and the message of a rule. An empty message means that the rule
+// has none. ofWhen and ofMessage list the faults of the condition and the message. The Program is
+// nil if there is a fault or if the condition is empty. An error means that the language itself
+// could not be loaded.
 func Compile(each Each, when, message string) (p *Program, ofWhen, ofMessage []Fault, err error) {
 	l, err := loadLanguage()
 	if err != nil {
@@ -54,8 +55,8 @@ func costLimit(each Each) uint64 {
 	return maxCost
 }
 
-// Fault is an error at a place in an expression. As in cel-go, Line counts from 1, and Column counts
-// characters from 0.
+// Fault is an error at a place in an expression. As in cel-go, Line counts from 1, and Column
+// counts characters from 0.
 type Fault struct {
 	Line, Column int
 	// Message is one printable line.
@@ -74,7 +75,8 @@ func (c *compilation) fault(at common.Location, format string, args ...any) {
 	c.faults = append(c.faults, Fault{max(at.Line(), 1), max(at.Column(), 0), fmt.Sprintf(format, args...)})
 }
 
-// compile returns nil if there are faults.
+// compile compiles text to a program with a result of the type want. If there are faults, it
+// records them and returns nil.
 func (c *compilation) compile(text string, want *cel.Type) cel.Program {
 	start := common.NewLocation(1, 0)
 	checked, issues := c.env.Compile(text)
@@ -106,7 +108,7 @@ func (c *compilation) compile(text string, want *cel.Type) cel.Program {
 	return program
 }
 
-// inspect reports expressions that CEL accepts and custom rules do not allow.
+// inspect reports expressions that CEL accepts but custom rules do not allow.
 func (c *compilation) inspect(tree *ast.AST) {
 	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		at := tree.SourceInfo().GetStartLocation(e.ID())
@@ -116,13 +118,13 @@ func (c *compilation) inspect(tree *ast.AST) {
 		case ast.MapKind:
 			c.fault(at, "map literals are not allowed: their order is random")
 		case ast.StructKind:
-			c.fault(at, "objects cannot be made, only read")
+			c.fault(at, "objects cannot be created, only read")
 		case ast.CallKind:
 			switch e.AsCall().FunctionName() {
 			case operators.Equals, operators.NotEquals, operators.In:
 				for _, arg := range e.AsCall().Args() {
 					if t := tree.GetType(arg.ID()); holdsObjects(t) {
-						c.fault(at, "%s cannot be compared: compare its fields, or ask has() whether it is there", t)
+						c.fault(at, "%s cannot be compared: compare its fields, or test with has() whether it exists", t)
 						break
 					}
 				}
@@ -144,8 +146,8 @@ func holdsObjects(t *types.Type) bool {
 	return false
 }
 
-// explain returns a message of cel-go as one short, printable line, and adds a hint that cel-go
-// cannot give.
+// explain returns a message of cel-go as one short, printable line. It adds a hint if the
+// expression uses the reserved word "package".
 func explain(message string) string {
 	message = printable(wording.Clip(strings.Join(strings.Fields(message), " "), maxMessage))
 	message = strings.TrimSuffix(message, " (in container '')")

@@ -29,8 +29,8 @@ const (
 	maxPlatformCost = 10_000_000
 )
 
-// The sizes of a large image, for the cost estimate before any evaluation. The same cost limits
-// apply when a larger image is evaluated.
+// The sizes of a large image, which the cost estimate assumes when a rule is compiled. The same
+// limits apply to the actual cost of an evaluation, so a rule can fail for an even larger image.
 const (
 	assumedPackages = 10_000 // and entries in any other list of a platform
 	assumedItems    = 20     // entries in other lists and maps: licenses, fixes, labels
@@ -52,8 +52,8 @@ type language struct {
 	envs                          map[Each]*cel.Env
 }
 
-// loadLanguage creates the language once, and only for policies that use it, because that takes
-// milliseconds.
+// loadLanguage creates the language when the first policy needs it, and only once, because creating
+// the language takes milliseconds.
 var loadLanguage = sync.OnceValues(newLanguage)
 
 func newLanguage() (*language, error) {
@@ -107,9 +107,9 @@ func newLanguage() (*language, error) {
 	return l, nil
 }
 
-// withoutSurprises returns the standard library without functions whose result can depend on the
-// machine or the day. dyn turns a misspelled field into an error at evaluation. Time zones by name
-// are files of the machine.
+// withoutSurprises returns the standard library without two kinds of functions. With dyn, a
+// misspelled field would be found only when the rule is evaluated. Functions with a time zone read
+// files of the machine, so their results can differ between machines.
 func withoutSurprises() *env.LibrarySubset {
 	subset := env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction("dyn"))
 	for _, f := range stdlib.Functions() {
@@ -159,8 +159,8 @@ func (l library) ProgramOptions() []cel.ProgramOption { return nil }
 type variables struct {
 	image, platform, pkg, finding object
 	now                           time.Time
-	// public is the platform for messages, without values that look like credentials. It is nil if
-	// there are none.
+	// public is the platform without values that look like credentials, for messages. It is nil if
+	// the platform has no such values.
 	public *evidence.Platform
 }
 
@@ -215,7 +215,8 @@ func (v *variables) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (v *variables) Parent() cel.Activation { return nil }
 
-// sizes estimates sizes from the constants above.
+// sizes tells cel-go's cost estimate how large the values of the evidence can be, from the
+// constants above.
 type sizes struct{}
 
 // EstimateSize implements cost.CostEstimator.

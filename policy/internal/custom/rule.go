@@ -1,8 +1,9 @@
-// Package custom has the language of custom rules: CEL (https://cel.dev), with the evidence under the
-// names of its JSON form.
+// Package custom implements the language of custom rules: CEL (https://cel.dev) over the evidence,
+// with the field names of the evidence's JSON form.
 //
-// [Compile] checks the expressions of a rule and limits their cost. [Rule.Evaluate] and [Rule.Matches]
-// evaluate them. A rule that cannot be evaluated is reported as an error, so that it can block.
+// [Compile] checks the expressions of a rule and limits their cost. [Rule.Evaluate] and
+// [Rule.Matches] evaluate them. A rule that cannot be evaluated is reported as an error, so that it
+// can block.
 package custom
 
 import (
@@ -48,14 +49,14 @@ type Program struct {
 	readsNow bool
 }
 
-// UsesNow reports whether the result of the rule can change with time, so that it must not be
+// UsesNow reports whether the result of the rule can change with time. Such a result must not be
 // reused.
 func (r Rule) UsesNow() bool { return r.Program == nil || r.Program.readsNow }
 
 // Evaluate applies a rule about platforms or packages to a platform. It calls report for each
 // violation, with the package if the rule is about packages. If the rule cannot be evaluated, it
-// calls report with an error: that blocks whatever the effect and the exceptions. A rule about
-// findings does nothing here; see Matches.
+// calls report with an error. The caller must then block, whatever the rule's effect and
+// exceptions. A rule about findings does nothing here; see Matches.
 func (r Rule) Evaluate(in *evidence.Input, p *evidence.Platform, now time.Time, report func(pkg *evidence.Package, message string, err error)) {
 	if r.Program == nil {
 		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
@@ -104,7 +105,8 @@ func (r Rule) Matches(in *evidence.Input, p *evidence.Platform, f *evidence.Find
 		return true, unevaluatedMessage(r.Name, err), err
 	}
 	if matched {
-		// The last match may have been at a lower severity than the finding's.
+		// The message may come from a match at a lower severity. Prefer the message at f's own
+		// severity.
 		known := upTo(f.Severity)
 		vars.finding = r.Program.language.findingObject(f, &assumed{severity: known[len(known)-1]})
 		if own, err := r.text(vars); err == nil {
@@ -114,10 +116,10 @@ func (r Rule) Matches(in *evidence.Input, p *evidence.Platform, f *evidence.Find
 	return matched, message, nil
 }
 
-// atEach calls ask with f as if less were known about it: from the lowest severity up to its own,
-// first as if it were not known to be exploited. It goes on after a match, because an error at any
-// level must stay an error when more becomes known. If the rule does not read the severity, it asks
-// only once.
+// atEach evaluates the rule for f at each severity from the lowest up to f's own. For a known
+// exploited vulnerability, it does so twice, first as if the exploitation were unknown. It
+// continues after a match, because an error at a lower severity must remain an error at a higher
+// one. If the rule does not read the severity, one evaluation is enough.
 func (r Rule) atEach(vars *variables, f *evidence.Finding, ask func() error) error {
 	exploited := []bool{false}
 	if f.KEV != nil {
@@ -150,7 +152,7 @@ func upTo(s evidence.Severity) []evidence.Severity {
 	return ascending[:at+1]
 }
 
-// ask returns whether the condition holds and, if so, the message.
+// ask reports whether the condition is true. If it is, ask also returns the message.
 func (r Rule) ask(vars *variables) (matched bool, message string, err error) {
 	if matched, err = r.condition(vars); err != nil || !matched {
 		return matched, "", err
@@ -182,11 +184,11 @@ func (r Rule) text(vars *variables) (string, error) {
 	}
 	v, _, err := r.Program.message.Eval(vars.forText())
 	if err != nil {
-		return "", fmt.Errorf("its message: %w", evalError(err))
+		return "", fmt.Errorf("evaluating the message: %w", evalError(err))
 	}
 	s, ok := v.(types.String)
 	if !ok {
-		return "", fmt.Errorf("its message is a %s and not a string", v.Type().TypeName())
+		return "", fmt.Errorf("the message is a %s and not a string", v.Type().TypeName())
 	}
 	return wording.Clip(cmp.Or(strings.TrimSpace(string(s)), matched), maxMessage), nil
 }
@@ -198,7 +200,7 @@ const (
 	maxName      = 200
 )
 
-var errNotCompiled = errors.New("it was not compiled")
+var errNotCompiled = errors.New("the rule was not compiled")
 
 // errHidden replaces an error of cel-go, because such an error may quote any value.
 var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
@@ -208,12 +210,12 @@ func unevaluatedMessage(rule string, err error) string {
 	return fmt.Sprintf("the rule %q could not be evaluated, which blocks: %v", rule, err)
 }
 
-// evalError replaces a known error of cel-go with a message of our own, and quotes and shortens all
-// others: they may contain text from the image.
+// evalError replaces cel-go's error for an exceeded cost limit. It quotes and shortens all other
+// errors, because they may contain text from the image.
 func evalError(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded {
-		return errors.New("it costs more than an expression may")
+		return errors.New("the cost exceeds the limit of an expression")
 	}
 	return fmt.Errorf("%q", wording.Clip(err.Error(), maxErrorText))
 }

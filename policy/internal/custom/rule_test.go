@@ -45,7 +45,7 @@ func input() *evidence.Input {
 	}
 }
 
-// TestCustomRule judges input against rules about its packages and its platform.
+// TestCustomRule evaluates rules about packages and platforms on input.
 func TestCustomRule(t *testing.T) {
 	for _, test := range []struct {
 		each          Each
@@ -141,7 +141,8 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 	}
 }
 
-// TestUnevaluatedRuleDoesNotPass checks that a rule that cannot be evaluated is reported as an error.
+// TestUnevaluatedRuleDoesNotPass checks that a rule that cannot be evaluated is reported as an
+// error.
 func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 	long := strings.Repeat("a", 1<<20)
 	for _, test := range []struct {
@@ -167,9 +168,9 @@ func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 		{"long text of the image in the error", `int(pkg.version) > 1`, ``, func(p *evidence.Platform) { p.Packages[0].Version = "1" + long },
 			"telnetd 1" + long[:maxName-9] + `…: the rule "a rule" could not be evaluated, which blocks: "type conversion error from 'string' to 'int'"`},
 		{"cost", `pkg.name.matches("(a|b|aa|bb|aaa|bbb|aaaa|bbbb|aaaaa|bbbbb)*c$")`, ``, func(p *evidence.Platform) { p.Packages[0].Name = long },
-			long[:maxName] + `…: the rule "a rule" could not be evaluated, which blocks: it costs more than an expression may`},
+			long[:maxName] + `…: the rule "a rule" could not be evaluated, which blocks: the cost exceeds the limit of an expression`},
 		{"message", `true`, `pkg.licenses[7]`, nil,
-			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: its message: "index out of bounds: 7"`},
+			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: evaluating the message: "index out of bounds: 7"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in := input()
@@ -187,7 +188,8 @@ func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 	}
 }
 
-// TestMissingScoreIsNotZero checks that reading a missing score is an error, and not a low score.
+// TestMissingScoreIsNotZero checks that reading a missing score is an error, and does not give a
+// low score.
 func TestMissingScoreIsNotZero(t *testing.T) {
 	in := input()
 	finding := evidence.Finding{ID: "CVE-2026-1", Severity: evidence.SeverityHigh}
@@ -206,7 +208,7 @@ func TestMissingScoreIsNotZero(t *testing.T) {
 	}
 }
 
-// TestUncompiledRuleDoesNotPass checks the zero value and a rule that Parse did not make.
+// TestUncompiledRuleDoesNotPass checks that a rule without a Program is reported as an error.
 func TestUncompiledRuleDoesNotPass(t *testing.T) {
 	in := input()
 	for _, r := range []Rule{{}, {Name: "x", Each: Finding}, {Each: Platform}} {
@@ -217,16 +219,16 @@ func TestUncompiledRuleDoesNotPass(t *testing.T) {
 			t.Errorf("%v: %v, %v", r, matched, err)
 		}
 		if !r.UsesNow() {
-			t.Errorf("%v: what it says may be reused", r)
+			t.Errorf("%v: UsesNow is false, so the result could be reused", r)
 		}
 	}
 	r := compiled(t, Package, `false`, ``)
 	if matched, _, err := r.Matches(in, &in.Platforms[0], &evidence.Finding{}, now); !matched || err == nil {
-		t.Errorf("asked about a finding, a rule about packages says %v, %v", matched, err)
+		t.Errorf("a rule about packages, evaluated for a finding: %v, %v", matched, err)
 	}
 	r.Each = ""
 	if said, failed := ask(r, in, &in.Platforms[0], now); len(said) != 1 || failed != 1 {
-		t.Errorf("a rule about nothing says %v", said)
+		t.Errorf("a rule without a kind of object: %v", said)
 	}
 }
 

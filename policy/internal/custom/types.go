@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// This file makes the types of the expression language from the structs of the evidence. cel-go's
+// This file creates the types of the expression language from the structs of the evidence. cel-go's
 // ext.NativeTypes could do this, too. But it reads a missing epss as zeros and an unknown date as
 // 1970, so that missing data would look harmless.
 
@@ -34,7 +34,7 @@ type structField struct {
 	cel   *types.Type
 	// always means that the JSON form always has the field, so that has() is true.
 	always bool
-	// stated means that the zero value stands for missing data: reading it is an error.
+	// stated means that the zero value means missing data, so reading the zero value is an error.
 	stated bool
 	// kev marks the field that holds a finding's entry in the KEV catalog.
 	kev bool
@@ -42,7 +42,8 @@ type structField struct {
 	value func(of *object, v reflect.Value) ref.Val
 }
 
-// absent reports whether the JSON options omitempty and omitzero would leave out v.
+// absent reports whether v is empty or zero, so that the JSON options omitempty and omitzero would
+// omit it.
 func absent(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map:
@@ -65,8 +66,9 @@ var (
 	jsonValue    = reflect.TypeFor[json.Marshaler]()
 )
 
-// add creates the structType of t and of all structs in it. without lists fields to leave out.
-// Fields that hold findings are always left out, so that no rule can pass because of more findings.
+// add creates the structType of t and of all structs in it. without lists the keys of fields to
+// leave out. Fields that hold findings are always left out, so that more findings cannot make a
+// rule pass.
 func (ts evidenceTypes) add(name string, t reflect.Type, without ...string) (*structType, error) {
 	if s := ts[name]; s != nil {
 		return s, nil
@@ -234,7 +236,7 @@ func (p *typeProvider) FindStructFieldType(name, field string) (*types.FieldType
 		GetFrom: func(of any) (any, error) {
 			o, ok := of.(*object)
 			if !ok {
-				return nil, fmt.Errorf("%T is no %s", of, name)
+				return nil, fmt.Errorf("%T is not a %s", of, name)
 			}
 			return o.read(f)
 		},
@@ -243,5 +245,5 @@ func (p *typeProvider) FindStructFieldType(name, field string) (*types.FieldType
 
 // NewValue implements types.Provider.
 func (p *typeProvider) NewValue(name string, fields map[string]ref.Val) ref.Val {
-	return types.NewErr("expressions make no %s", name)
+	return types.NewErr("expressions cannot create a %s", name)
 }

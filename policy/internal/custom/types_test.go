@@ -15,14 +15,15 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// leftOut lists fields of the JSON form that expressions do not see.
+// leftOut lists the fields of the JSON form that expressions cannot read, by type.
 var leftOut = map[string][]string{
 	"Platform":        {"findings", "suppressed"},
 	"AffectedPackage": {"licenses"},
 }
 
-// TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the keys of its JSON form:
-// all fields if every value is set, and the fields with a true has() if none is.
+// TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the keys of its JSON form.
+// If every value is set, all fields must be keys. For the zero value, has() must be true for
+// exactly the keys.
 func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	l, err := newLanguage()
 	if err != nil {
@@ -144,7 +145,7 @@ func fill(v reflect.Value) {
 	}
 }
 
-// TestNothingButTheFindingHoldsFindings checks that no field leads to findings.
+// TestNothingButTheFindingHoldsFindings checks that no field of any type contains findings.
 func TestNothingButTheFindingHoldsFindings(t *testing.T) {
 	l, err := newLanguage()
 	if err != nil {
@@ -203,8 +204,8 @@ func TestUnreadableEvidenceIsNoType(t *testing.T) {
 	}
 }
 
-// TestZeroTimeIsNotADate checks that reading a missing date is an error, and not the year 1 or any
-// other.
+// TestZeroTimeIsNotADate checks that reading a missing date is an error, and does not give the year
+// 1.
 func TestZeroTimeIsNotADate(t *testing.T) {
 	in := input()
 	for _, when := range []string{`finding.published < now`, `finding.published > now`, `finding.fixes[0].available < now`} {

@@ -13,20 +13,20 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// This file has the values of the expression language. They read the evidence in place: nothing is
-// copied or converted before an expression reads it.
+// This file has the values of the expression language. They read the evidence in place: a field is
+// copied or converted only when an expression reads it.
 
 // object is one struct of the evidence.
 type object struct {
 	t *structType
 	v reflect.Value
-	// as is set for the finding that is evaluated. Expressions see its values instead of the finding's
-	// own.
+	// as is set for the finding that is evaluated. Expressions then see the assumed severity and
+	// exploitation instead of the finding's own.
 	as *assumed
 }
 
-// assumed holds the severity that a finding is evaluated at, and whether its KEV entry is hidden. read
-// records that an expression has read the severity.
+// assumed holds the assumed severity of the evaluated finding, and whether the finding's KEV entry
+// is hidden. read records that an expression has read the severity.
 type assumed struct {
 	severity    evidence.Severity
 	unexploited bool
@@ -60,7 +60,7 @@ func (o *object) severityOf(own evidence.Severity) ref.Val {
 
 // ConvertToNative implements ref.Val.
 func (o *object) ConvertToNative(to reflect.Type) (any, error) {
-	return nil, fmt.Errorf("%s is no %s", o.t.name, to)
+	return nil, fmt.Errorf("%s cannot be converted to %s", o.t.name, to)
 }
 
 // ConvertToType implements ref.Val.
@@ -68,11 +68,11 @@ func (o *object) ConvertToType(to ref.Type) ref.Val {
 	if to.TypeName() == o.t.name {
 		return o
 	}
-	return types.NewErr("%s is no %s", o.t.name, to.TypeName())
+	return types.NewErr("%s cannot be converted to %s", o.t.name, to.TypeName())
 }
 
-// Equal implements ref.Val. It always returns an error: comparing two whole objects costs more than
-// the limits account for.
+// Equal implements ref.Val. It always returns an error, because the cost limits do not account for
+// comparing whole objects.
 func (o *object) Equal(ref.Val) ref.Val {
 	return types.NewErr("%s cannot be compared: compare its fields", o.t.name)
 }
@@ -102,8 +102,8 @@ func (l *list) all() traits.Lister {
 	return types.NewRefValList(types.DefaultTypeAdapter, elements)
 }
 
-// Add implements traits.Adder. As the limits assume, its cost does not depend on the lengths of the
-// lists.
+// Add implements traits.Adder. It does not copy the lists, because the cost limits assume that
+// adding lists is cheap.
 func (l *list) Add(other ref.Val) ref.Val {
 	next, ok := other.(traits.Lister)
 	if !ok {
@@ -140,7 +140,7 @@ func (l *list) Get(index ref.Val) ref.Val {
 		return types.MaybeNoSuchOverloadErr(index)
 	}
 	if i < 0 || i >= types.Int(l.size) {
-		return types.NewErr("index %d is outside of a list of %d", i, l.size)
+		return types.NewErr("index %d is out of range: the list has %d elements", i, l.size)
 	}
 	return l.at(int(i))
 }
@@ -157,8 +157,8 @@ func (l *list) Type() ref.Type { return types.ListType }
 // Value implements ref.Val.
 func (l *list) Value() any { return l }
 
-// textMap is a map of texts with sorted iteration. Go's own order differs from run to run, so the
-// first element would, too.
+// textMap is a map of texts with sorted iteration. Go iterates over a map in random order, so the
+// result of an expression could differ from run to run.
 type textMap struct {
 	traits.Mapper
 	m map[string]string
@@ -174,7 +174,8 @@ func (m textMap) Iterator() traits.Iterator {
 	return &iterator{size: len(keys), at: func(i int) ref.Val { return types.String(keys[i]) }}
 }
 
-// iterator iterates over values by index. As a CEL value it is null, but no expression sees it.
+// iterator iterates over values by index. It embeds null only to be a CEL value; no expression sees
+// it.
 type iterator struct {
 	types.Null
 	next, size int
@@ -211,7 +212,7 @@ func (s severityValue) Compare(other ref.Val) ref.Val {
 
 // ConvertToNative implements ref.Val.
 func (s severityValue) ConvertToNative(to reflect.Type) (any, error) {
-	return nil, fmt.Errorf("a severity is no %s", to)
+	return nil, fmt.Errorf("a severity cannot be converted to %s", to)
 }
 
 // ConvertToType implements ref.Val.
@@ -222,7 +223,7 @@ func (s severityValue) ConvertToType(to ref.Type) ref.Val {
 	case severityCEL.TypeName():
 		return s
 	}
-	return types.NewErr("a severity is no %s", to.TypeName())
+	return types.NewErr("a severity cannot be converted to %s", to.TypeName())
 }
 
 // Equal implements ref.Val.

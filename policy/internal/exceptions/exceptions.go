@@ -25,7 +25,8 @@ type Exception struct {
 	Package, Path, Image string
 	// Expires is the first instant when the exception no longer applies.
 	Expires time.Time
-	// Begins is set if the policy does not allow the end date yet: the first instant when it does.
+	// Begins is set if Expires is further in the future than the policy's maxLifetime allows. It is
+	// the first instant when the policy allows the exception.
 	Begins time.Time
 }
 
@@ -42,8 +43,8 @@ type Entry struct {
 	Exception
 	// Outside means that the exception is not for this image.
 	Outside bool
-	// Used means that the exception covers a violation now. Lapsed means that it has expired and would
-	// cover one.
+	// Used means that the exception covers a violation. Lapsed means that the exception matches a
+	// violation but has expired.
 	Used, Lapsed bool
 
 	index   int
@@ -73,9 +74,10 @@ func New(list []Exception, repository string, now time.Time) *List {
 // All returns all exceptions in the order of the list.
 func (x *List) All() []*Entry { return x.all }
 
-// Finding returns the place of the exception that covers f, or -1. If several do, it returns the one
-// that lasts longest. expired lists the places of expired exceptions that match, in ascending order. f
-// must be a finding that blocks, because the exception is marked as used.
+// Finding returns the index of the exception that covers f, or -1. If several exceptions cover f,
+// it chooses the one that expires last. expired lists the indexes of expired exceptions that match
+// f, in ascending order. All matching exceptions are marked as used or lapsed, so f must be a
+// finding that blocks.
 func (x *List) Finding(f *indexed.Finding) (covering int, expired []int) {
 	return x.choose(x.candidates(f), One(f.PURL))
 }
@@ -106,7 +108,7 @@ func (x *List) choose(candidates []*Entry, about About) (covering int, expired [
 	return chosen.index, expired
 }
 
-// candidates returns the exceptions for f's id or aliases, each once, in the order of the list.
+// candidates returns the exceptions for f's id and aliases, each once, in the order of the list.
 func (x *List) candidates(f *indexed.Finding) []*Entry {
 	if len(x.byID) == 0 {
 		return nil
@@ -129,7 +131,8 @@ type About struct {
 	Paths    []string
 }
 
-// One returns the value for one package. The zero purl stands for a violation without a package.
+// One returns the About of a violation with one package. The zero purl means that the violation is
+// not about a package.
 func One(u match.PURL) About { return About{Packages: []match.PURL{u}} }
 
 // Add adds a package and its files.
@@ -140,8 +143,8 @@ func (a *About) Add(p *evidence.Package) {
 	}
 }
 
-// matches reports whether the exception's patterns match all of about. A pattern does not match an
-// empty list.
+// matches reports whether the exception's patterns match all packages and files of about. A pattern
+// does not match an empty list.
 func (e *Entry) matches(about About) bool {
 	other := func(u match.PURL) bool { return !e.pattern.Match(u) }
 	if !e.pattern.Any && (len(about.Packages) == 0 || slices.ContainsFunc(about.Packages, other)) {
@@ -151,17 +154,17 @@ func (e *Entry) matches(about About) bool {
 	return e.Path == "" || len(about.Paths) > 0 && !slices.ContainsFunc(about.Paths, elsewhere)
 }
 
-// CheckPath refuses patterns that match no path in an image.
+// CheckPath returns an error for a pattern that matches no path in an image.
 func CheckPath(s string) error {
 	if !doublestar.ValidatePattern(s) {
-		return fmt.Errorf("%q is not a valid pattern: a bracket is not closed, or a backslash ends it", s)
+		return fmt.Errorf("%q is not a valid pattern: it has an unclosed bracket or a backslash at its end", s)
 	}
 	if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "**") {
 		return fmt.Errorf(`pattern %q matches no path: paths begin with "/"`, s)
 	}
 	for folder := range strings.SplitSeq(strings.TrimPrefix(s, "/"), "/") {
 		if folder == "" || folder == "." || folder == ".." {
-			return errors.New(`matches no path: a path has no empty folder, "." or ".." in it, and no "/" at its end`)
+			return errors.New(`matches no path: remove empty folders, ".", ".." and a "/" at the end`)
 		}
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 
 var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
-// TestLongestExceptionCovers checks the choice among exceptions by id and alias, and what is recorded
-// about each.
+// TestLongestExceptionCovers checks that the exception that expires last is chosen among exceptions
+// by id and alias. It also checks which exceptions are marked as used or lapsed.
 func TestLongestExceptionCovers(t *testing.T) {
 	later := func(hours int) time.Time { return now.Add(time.Duration(hours) * time.Hour) }
 	x := New([]Exception{
@@ -41,8 +41,8 @@ func TestLongestExceptionCovers(t *testing.T) {
 	}
 }
 
-// TestExceptionMustMatchEverything checks that one package or file that a pattern does not match is
-// enough, and that a pattern matches no empty list.
+// TestExceptionMustMatchEverything checks that an exception does not apply if its pattern does not
+// match one of the packages or files, or if the list is empty.
 func TestExceptionMustMatchEverything(t *testing.T) {
 	about := func(packages ...evidence.Package) (a About) {
 		for i := range packages {

@@ -1,5 +1,5 @@
-// Package image has the conditions of rules about how an image is built: its user, labels, ports, base
-// and reference.
+// Package image has the conditions of rules about how an image is built: its user, labels, ports,
+// base and reference.
 package image
 
 import (
@@ -17,9 +17,9 @@ import (
 
 var wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+$`)
 
-// RunsAsRoot reports whether a container of an image with this user may run as root. A number is safe
-// only if it is clearly a user id other than 0: runtimes differ in how they read "00" and numbers
-// that are out of range.
+// RunsAsRoot reports whether a container of an image with this user may run as root. A number
+// counts as another user only from 1 to 2147483647, because runtimes differ in how they read
+// numbers out of this range.
 func RunsAsRoot(user string) bool {
 	name, _, _ := strings.Cut(user, ":")
 	name = strings.TrimSpace(name)
@@ -30,10 +30,10 @@ func RunsAsRoot(user string) bool {
 	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // the administrator on Windows
 }
 
-// CheckLabel refuses a label without a name, and a name with "*".
+// CheckLabel returns an error for a label without a name, and for a name with "*".
 func CheckLabel(s string) error {
 	if name, _, _ := strings.Cut(s, "="); strings.TrimSpace(name) != name || name == "" || strings.Contains(name, "*") {
-		return fmt.Errorf("%q is no label: want name or name=pattern", s)
+		return fmt.Errorf("%q is not a label: want name or name=pattern", s)
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ func LabelFault(c *evidence.ImageConfig, want string) string {
 // BaseFault returns how the base image violates the rule, or "".
 func BaseFault(base *evidence.Base, allowed []string) string {
 	if base == nil || base.Name == "" && base.Digest == "" {
-		return "the image does not say on what it was built"
+		return "the image does not name its base image"
 	}
 	if base.Digest != "" && match.Any(allowed, base.Digest) || base.Name != "" && match.AnyReference(allowed, base.Name) {
 		return ""

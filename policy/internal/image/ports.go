@@ -16,7 +16,7 @@ type ports struct {
 // parsePorts reads port[-port][/protocol]. The default protocol is tcp, as in
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md.
 func parsePorts(s string) (ports, error) {
-	bad := fmt.Errorf("%q is no port: want one such as 8080/tcp or 8000-8999/udp", s)
+	bad := fmt.Errorf("%q is not a port: want one such as 8080/tcp or 8000-8999/udp", s)
 	numbers, protocol, ok := strings.Cut(s, "/")
 	if !ok {
 		protocol = "tcp"
@@ -46,14 +46,14 @@ func parsePorts(s string) (ports, error) {
 	return p, nil
 }
 
-// CheckPorts refuses text that is neither a port nor a range of ports.
+// CheckPorts returns an error for text that is neither a port nor a range of ports.
 func CheckPorts(s string) error {
 	_, err := parsePorts(s)
 	return err
 }
 
-// within reports whether p is inside one of the ranges. A range that only several of them cover
-// together is not.
+// within reports whether p is inside a single one of the ranges. Several ranges that cover p only
+// together do not count.
 func (p ports) within(ranges []ports) bool {
 	for _, r := range ranges {
 		if p.protocol == r.protocol && r.first <= p.first && p.last <= r.last {

@@ -1,4 +1,5 @@
-// Package indexed has findings with the values that rules, exceptions and statements compare.
+// Package indexed adds to a finding the values that rules, exceptions and VEX statements compare,
+// so that they are computed once.
 package indexed
 
 import (
@@ -12,21 +13,21 @@ import (
 // MaxCVSS is the highest base score.
 const MaxCVSS = 10
 
-// Finding is a finding of a platform with values that are computed once.
+// Finding is a finding of a platform, with the values to compare.
 type Finding struct {
 	*evidence.Finding
 	Platform *evidence.Platform
 	// LowerIDs has the id first and then the aliases, in lower case.
 	LowerIDs []string
 	PURL     match.PURL
-	// Fixable means that the finding is fixed in a version, known or not.
+	// Fixable means that a fixed version exists, even if the evidence does not name it.
 	Fixable bool
 	// Score is the highest base score, if Scored is true. Otherwise the base score is unknown.
 	Score  float64
 	Scored bool
 }
 
-// New returns a finding of a platform. It changes neither.
+// New computes the values of a finding of a platform. It changes neither f nor platform.
 func New(f *evidence.Finding, platform *evidence.Platform) *Finding {
 	s := &Finding{
 		Finding:  f,
@@ -52,8 +53,9 @@ func highestScore(scores []evidence.CVSS) (highest float64, ok bool) {
 }
 
 // Fixed returns the first day of the grace period: the first day that a fixed version was
-// available, else the day of publication. A date in the future does not count, or its author could
-// delay the block indefinitely. undecided is the first instant when such a date would count.
+// available, else the day of publication. A date in the future does not count, because its author
+// could otherwise delay the block indefinitely. undecided is the first instant when such a date
+// will count.
 func (s *Finding) Fixed(now time.Time) (day, undecided time.Time) {
 	consider := func(t time.Time) {
 		switch counts := t.Add(-clock.Skew); {

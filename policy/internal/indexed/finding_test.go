@@ -44,8 +44,8 @@ func TestValuesOfAFinding(t *testing.T) {
 	}
 }
 
-// TestFutureDateStartsNoGracePeriod checks that a date in the future counts only once it has come, and
-// that the first fix counts before the publication.
+// TestFutureDateStartsNoGracePeriod checks that a date counts only when it is no longer in the
+// future, and that the date of the first fix takes precedence over the date of publication.
 func TestFutureDateStartsNoGracePeriod(t *testing.T) {
 	fix := func(t time.Time) evidence.Fix { return evidence.Fix{Version: "2", Available: t} }
 	past, future := now.Add(-time.Hour), now.Add(time.Hour)

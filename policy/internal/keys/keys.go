@@ -1,5 +1,5 @@
-// Package keys finds the fields of the structs of a policy by their keys in the file. A key equals the
-// name of the field in JSON.
+// Package keys finds the fields of the structs of a policy by their keys in the file. A key equals
+// the name of the field in JSON.
 package keys
 
 import (

@@ -54,7 +54,8 @@ type Part struct {
 // Qualifier is one key=value of a package URL. The key is in lower case.
 type Qualifier struct{ Key, Value string }
 
-// SplitPURL splits from the right, as the specification requires.
+// SplitPURL splits a package URL, or a pattern for one. It splits from the right, as the
+// specification requires.
 func SplitPURL(s string) PURL {
 	var p PURL
 	if before, after, ok := cutLast(s, '#'); ok {
@@ -85,9 +86,9 @@ func cutLast(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// decodePercent decodes %XX. An encoded star stays encoded, or it would become a wildcard. An
-// encoded percent sign stays encoded, too, or "%252A" would become an encoded star. Invalid
-// encodings are not changed.
+// decodePercent decodes %XX. An encoded star stays encoded, because a decoded one would be a
+// wildcard. An encoded percent sign stays encoded, because "%252A" would otherwise become an
+// encoded star. Invalid encodings are not changed.
 func decodePercent(s string) string {
 	if !strings.Contains(s, "%") {
 		return s
@@ -188,22 +189,22 @@ func (p qualifierPattern) matchAny(qualifiers []Qualifier) bool {
 	return false
 }
 
-// CheckPURLPattern refuses patterns that match no package URL, or that probably do not mean what
-// their author intended.
+// CheckPURLPattern returns an error for a pattern that matches no package URL, and for one that is
+// probably a mistake, such as an "@" without a version.
 func CheckPURLPattern(s string) error {
 	if !strings.HasPrefix(s, "pkg:") && !strings.HasPrefix(s, "*") {
-		return fmt.Errorf(`pattern %q matches no package URL: they begin with "pkg:"`, s)
+		return fmt.Errorf(`pattern %q matches no package URL: a package URL begins with "pkg:"`, s)
 	}
 	p := SplitPURL(s)
 	if p.Version.Present && p.Version.Text == "" {
-		return errors.New(`has no version behind "@": leave the "@" out to match any`)
+		return errors.New(`has no version after "@": leave the "@" out to match any`)
 	}
 	if p.Subpath.Present && p.Subpath.Text == "" {
-		return errors.New(`has no subpath behind "#": leave the "#" out to match any`)
+		return errors.New(`has no subpath after "#": leave the "#" out to match any`)
 	}
 	for _, q := range p.Qualifiers {
 		if q.Key == "" || q.Value == "" || strings.Contains(q.Key, "*") {
-			return errors.New(`has no key=value behind "?", which begins a package URL's qualifiers: only "*" is a wildcard`)
+			return errors.New(`has no key=value after "?": in a package URL, "?" begins the qualifiers and is not a wildcard`)
 		}
 	}
 	return nil
@@ -215,7 +216,7 @@ func Any(patterns []string, s string) bool {
 }
 
 // CoversPURL reports whether a pattern matches everything that other matches. A star in other is
-// compared as a character: a pattern that matches it matches any text there.
+// compared as a character: a pattern that matches the star matches any text in its place.
 func CoversPURL(pattern, other string) bool { return NewPURLPattern(pattern).Match(SplitPURL(other)) }
 
 // Type returns the type in lower case, or "" if the purl has none.

@@ -80,7 +80,7 @@ func TestPURLPattern(t *testing.T) {
 	}
 }
 
-// reference is a slow matcher that follows the definition of a pattern.
+// reference is a slow matcher that directly implements the definition of a pattern.
 func reference(pattern, s string) bool {
 	if pattern == "" {
 		return s == ""
@@ -91,7 +91,8 @@ func reference(pattern, s string) bool {
 	return s != "" && s[0] == pattern[0] && reference(pattern[1:], s[1:])
 }
 
-// TestGlobIsItsDefinition compares the matchers over every pattern and text of a small alphabet.
+// TestGlobIsItsDefinition compares Glob with reference, for every short pattern and text over a
+// small alphabet.
 func TestGlobIsItsDefinition(t *testing.T) {
 	var words func(alphabet string, length int) []string
 	words = func(alphabet string, length int) []string {
@@ -116,7 +117,8 @@ func TestGlobIsItsDefinition(t *testing.T) {
 	}
 }
 
-// TestGlobIsLinear would not end with a matcher that backtracks.
+// TestGlobIsLinear matches a pattern and a text that would keep a matcher with backtracking busy
+// forever.
 func TestGlobIsLinear(t *testing.T) {
 	if NewGlob(strings.Repeat("*a", 5_000) + "*b").Match(strings.Repeat("a", 1_000_000)) {
 		t.Error("matches")

@@ -8,7 +8,8 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Image is a repository in all equal spellings, to be matched with patterns.
+// Image is a repository with all its equivalent spellings, such as docker.io/library/nginx and
+// nginx.
 type Image struct {
 	local     bool
 	spellings []string
@@ -21,14 +22,14 @@ func NewImage(repository string) Image {
 }
 
 // ImagePattern matches repositories. An image outside a registry matches only a pattern that begins
-// with its transport, such as "oci:*", or the pattern "*". A folder with the name of a repository
-// is not that repository.
+// with its transport, such as "oci:*", or the pattern "*". A pattern for a repository does not
+// match a local folder of the same name.
 type ImagePattern struct {
 	any, local bool
 	glob       Glob
 }
 
-// NewImagePattern compiles a pattern. It is put into canonical form first.
+// NewImagePattern compiles the canonical form of a pattern.
 func NewImagePattern(pattern string) ImagePattern {
 	pattern = names.Pattern(pattern)
 	return ImagePattern{any: pattern == "*", local: names.IsLocal(pattern), glob: NewGlob(pattern)}
@@ -57,8 +58,8 @@ func AnyReference(patterns []string, reference string) bool {
 	})
 }
 
-// Advice returns a warning about a pattern, or "". owner names the part of the policy that has
-// the pattern.
+// Advice returns a warning about a pattern with a tag, a digest or a spelling that is not
+// canonical, or "". owner names the part of the policy that has the pattern.
 func Advice(owner, pattern string) string {
 	bare, canonical := withoutTag(pattern), names.Pattern(withoutTag(pattern))
 	switch {
@@ -70,7 +71,7 @@ func Advice(owner, pattern string) string {
 	return ""
 }
 
-// withoutTag removes a tag or digest from a pattern. With one, the pattern would match no
+// withoutTag removes a tag or digest from a pattern. A pattern with a tag or digest would match no
 // repository.
 func withoutTag(pattern string) string {
 	start := strings.LastIndexByte(pattern, '/') + 1

@@ -2,8 +2,8 @@ package match
 
 import "github.com/imagegate/imagegate/policy/evidence"
 
-// PackagePURL returns the package's purl, for comparison with patterns. A package without one gets a
-// purl made from its type, or no pattern could deny it.
+// PackagePURL returns the package's purl, for comparison with patterns. A package without a purl
+// gets pkg:type/name@version, because otherwise no pattern could deny it.
 func PackagePURL(p *evidence.Package) PURL {
 	if p.PURL != "" {
 		return SplitPURL(p.PURL)

@@ -38,8 +38,8 @@ func Pointers[T any](s []T) []*T {
 	return out
 }
 
-// CompareFindings puts the worst first. It compares everything that distinguishes two findings, so
-// that the result does not depend on the order of the input.
+// CompareFindings puts the highest severity first. It compares everything that distinguishes two
+// findings, so that the result does not depend on the order of the input.
 func CompareFindings(a, b *evidence.Finding) int {
 	if c := b.Severity.Compare(a.Severity); c != 0 {
 		return c

@@ -54,7 +54,8 @@ func TestPlacesAndSigners(t *testing.T) {
 	}, CompareAttestations)
 }
 
-// sorts sorts every rotation of want, forwards and backwards. The input must stay as it is.
+// sorts sorts every rotation of want, forwards and backwards, and checks that the result is want.
+// The input must not change.
 func sorts[T any](t *testing.T, want []T, compare func(a, b *T) int) {
 	t.Helper()
 	for i := range want {
@@ -72,7 +73,8 @@ func sorts[T any](t *testing.T, want []T, compare func(a, b *T) int) {
 	}
 }
 
-// TestPointersAreIntoTheList checks that sorting by pointers copies neither packages nor platforms.
+// TestPointersAreIntoTheList checks that the pointers point to the elements of the list, not to
+// copies.
 func TestPointersAreIntoTheList(t *testing.T) {
 	packages := []evidence.Package{{Name: "b"}, {Name: "a", Licenses: []string{"MIT"}}, {Name: "a", Licenses: []string{"Apache-2.0"}}}
 	if got := Packages(packages); got[0] != &packages[2] || got[1] != &packages[1] || got[2] != &packages[0] {

@@ -41,26 +41,26 @@ func (r *Requirement) what() string {
 	return "SLSA provenance"
 }
 
-// Lacks returns how an attestation fails to meet the requirement, or "".
+// Lacks returns the reason why an attestation does not meet the requirement, or "" if it does.
 func (r *Requirement) Lacks(known Signers, a *evidence.Attestation) string {
 	by := " by " + a.Signer.String()
 	switch {
 	case r.Signature && a.PredicateType != "", !r.Signature && a.Provenance == nil:
-		return fmt.Sprintf("there is a %s%s", cmp.Or(a.PredicateType, "signature"), by)
+		return fmt.Sprintf("found a %s%s", cmp.Or(a.PredicateType, "signature"), by)
 	case !known.Has(r.Signers, a.Signer):
-		return "it is" + by
+		return "found one" + by
 	case r.Signature:
 		return ""
 	case !matchesStated(r.Builder, a.Provenance.Builder):
-		return "that" + by + " names " + stated("builder", a.Provenance.Builder)
+		return "found one" + by + " with " + stated("builder", a.Provenance.Builder)
 	case !matchesStated(r.Source, a.Provenance.Source):
-		return "that" + by + " names " + stated("source", a.Provenance.Source)
+		return "found one" + by + " with " + stated("source", a.Provenance.Source)
 	}
 	return ""
 }
 
-// matchesStated reports whether a stated value matches. An empty value matches no pattern, not even
-// "*".
+// matchesStated reports whether a value in a statement matches the pattern. An empty pattern
+// matches any value. An empty value matches no other pattern, not even "*".
 func matchesStated(pattern, value string) bool {
 	return pattern == "" || value != "" && match.NewGlob(pattern).Match(value)
 }
@@ -75,10 +75,10 @@ func stated(what, value string) string {
 // maxInstead limits how many attestations a message describes.
 const maxInstead = 3
 
-// Missing is the message if no attestation meets the requirement. unverified is the number of
-// attestations that verify with no signer.
+// Missing returns the message of the violation if no attestation meets the requirement. unverified
+// is the number of attestations that verify for none of the signers.
 func (r *Requirement) Missing(known Signers, attestations []*evidence.Attestation, unverified int) string {
-	return fmt.Sprintf("no %s by %s is there: %s", r.what(), strings.Join(r.Signers, " or "), r.instead(known, attestations, unverified))
+	return fmt.Sprintf("the image has no %s by %s: %s", r.what(), strings.Join(r.Signers, " or "), r.instead(known, attestations, unverified))
 }
 
 // instead describes the attestations that exist but do not meet the requirement.
@@ -94,12 +94,12 @@ func (r *Requirement) instead(known Signers, attestations []*evidence.Attestatio
 	}
 	switch n := unverified; {
 	case n == 1:
-		said = append(said, "one more verifies for no signer")
+		said = append(said, "1 attestation verifies for none of the signers")
 	case n > 1:
-		said = append(said, fmt.Sprintf("%d more verify for no signer", n))
+		said = append(said, fmt.Sprintf("%d attestations verify for none of the signers", n))
 	}
 	if len(said) == 0 {
-		return "nothing is signed"
+		return "found no attestations"
 	}
 	return strings.Join(said, "; ")
 }

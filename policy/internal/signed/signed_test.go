@@ -37,8 +37,8 @@ func TestOnlyNamedSignersCount(t *testing.T) {
 	}
 }
 
-// TestAttestationMustMeetTheRequirement checks the kinds of attestation and the stated values. A value
-// that is not stated matches no pattern.
+// TestAttestationMustMeetTheRequirement checks the kinds of attestation and the stated values. A
+// value that the statement lacks matches no pattern.
 func TestAttestationMustMeetTheRequirement(t *testing.T) {
 	slsa := Requirement{Signers: []string{"ci"}, Builder: "https://ci.example/*", Source: "*"}
 	statement := func(builder, source string) evidence.Attestation {
@@ -50,12 +50,12 @@ func TestAttestationMustMeetTheRequirement(t *testing.T) {
 		want string
 	}{
 		{slsa, statement("https://ci.example/1", "https://git.example/app"), ""},
-		{slsa, statement("https://other.example/1", "x"), `that by https://git.example/app (https://login.example) names the builder "https://other.example/1"`},
-		{slsa, statement("https://ci.example/1", ""), `that by https://git.example/app (https://login.example) names no source`},
-		{slsa, evidence.Attestation{Signer: ci}, "there is a signature by https://git.example/app (https://login.example)"},
+		{slsa, statement("https://other.example/1", "x"), `found one by https://git.example/app (https://login.example) with the builder "https://other.example/1"`},
+		{slsa, statement("https://ci.example/1", ""), `found one by https://git.example/app (https://login.example) with no source`},
+		{slsa, evidence.Attestation{Signer: ci}, "found a signature by https://git.example/app (https://login.example)"},
 		{Requirement{Signature: true, Signers: []string{"ci"}}, evidence.Attestation{Signer: ci}, ""},
-		{Requirement{Signature: true, Signers: []string{"ci"}}, statement("", ""), "there is a slsa by https://git.example/app (https://login.example)"},
-		{Requirement{Signature: true}, evidence.Attestation{Signer: ci}, "it is by https://git.example/app (https://login.example)"},
+		{Requirement{Signature: true, Signers: []string{"ci"}}, statement("", ""), "found a slsa by https://git.example/app (https://login.example)"},
+		{Requirement{Signature: true}, evidence.Attestation{Signer: ci}, "found one by https://git.example/app (https://login.example)"},
 	} {
 		if got := test.r.Lacks(known, &test.a); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)
@@ -63,8 +63,8 @@ func TestAttestationMustMeetTheRequirement(t *testing.T) {
 	}
 }
 
-// TestAttestationsOfOtherImagesDoNotCount checks that only attestations about the platform or its index
-// are considered, and that one without a subject never is.
+// TestAttestationsOfOtherImagesDoNotCount checks that only attestations about the platform or its
+// index count. An attestation without a subject never counts.
 func TestAttestationsOfOtherImagesDoNotCount(t *testing.T) {
 	in := &evidence.Input{Image: evidence.Image{Digest: "index"}, Attestations: []evidence.Attestation{
 		{Digest: "d", Subject: "other"}, {Digest: "c", Subject: "platform"}, {Digest: "b", Subject: "index"}, {Digest: "a"},
@@ -78,9 +78,9 @@ func TestAttestationsOfOtherImagesDoNotCount(t *testing.T) {
 	}
 	r := Requirement{Signers: []string{"ci", "team"}}
 	for unverified, want := range map[int]string{
-		0: "no SLSA provenance by ci or team is there: nothing is signed",
-		1: "no SLSA provenance by ci or team is there: one more verifies for no signer",
-		2: "no SLSA provenance by ci or team is there: 2 more verify for no signer",
+		0: "the image has no SLSA provenance by ci or team: found no attestations",
+		1: "the image has no SLSA provenance by ci or team: 1 attestation verifies for none of the signers",
+		2: "the image has no SLSA provenance by ci or team: 2 attestations verify for none of the signers",
 	} {
 		if got := r.Missing(known, nil, unverified); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -1,5 +1,5 @@
-// Package signed compares the verified signers of an image, and the provenance that they state, with the
-// signers and values that a policy trusts.
+// Package signed compares the verified signers of an image, and the provenance that they state,
+// with the signers and values that a policy trusts.
 package signed
 
 import (
@@ -14,23 +14,23 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/match"
 )
 
-// Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It does not
-// check that the key is usable.
+// Fingerprint returns the fingerprint of a public key in PEM form, as in evidence.Signer.Key. It
+// does not check that the key is usable.
 func Fingerprint(key string) (string, error) {
 	block, rest := pem.Decode([]byte(key))
 	switch {
 	case block == nil:
-		return "", errors.New("holds no PEM block")
+		return "", errors.New("has no PEM block")
 	case block.Type != "PUBLIC KEY":
-		return "", fmt.Errorf("holds a %q and not a %q", block.Type, "PUBLIC KEY")
+		return "", fmt.Errorf("has a PEM block of type %q: want %q", block.Type, "PUBLIC KEY")
 	case strings.TrimSpace(string(rest)) != "":
-		return "", errors.New("holds more than one key: list each as a signer")
+		return "", errors.New("has more than one key: list each key as a signer")
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)), nil
 }
 
-// Known is a signer that a policy trusts: the holder of a key, or an identity. Key is in PEM form. Issuer
-// and Subject are patterns, and are used only without a key.
+// Known is a signer that a policy trusts: the holder of a key, or an identity. Key is in PEM form.
+// Issuer and Subject are patterns, and are used only without a key.
 type Known struct{ Name, Key, Issuer, Subject string }
 
 // Signers looks up trusted signers by name.
@@ -41,7 +41,7 @@ type signer struct {
 	issuer, subject match.Glob
 }
 
-// NewSigners prepares the signers for comparison. A key that is not valid belongs to no signer.
+// NewSigners prepares the signers for comparison. A signer with an invalid key is left out.
 func NewSigners(known []Known) Signers {
 	out := Signers{}
 	for _, r := range known {
@@ -49,7 +49,7 @@ func NewSigners(known []Known) Signers {
 		if r.Key != "" {
 			var err error
 			if s.key, err = Fingerprint(r.Key); err != nil {
-				continue // Parse refuses such a key; it matches no signer
+				continue // Parse refuses such a key
 			}
 		} else {
 			s.issuer, s.subject = match.NewGlob(r.Issuer), match.NewGlob(r.Subject)

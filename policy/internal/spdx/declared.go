@@ -22,7 +22,8 @@ func NewDeclared(texts []string) Declared {
 	return d
 }
 
-// Hits reports whether some expression has a bad license in every choice. All expressions apply.
+// Hits reports whether a declared expression has a bad license in every choice. One such expression
+// is enough, because all expressions of a package apply.
 func (d *Declared) Hits(bad func(*License) bool) bool {
 	return slices.ContainsFunc(d.expressions, func(x Expression) bool { return x.Hits(bad) })
 }

@@ -1,7 +1,7 @@
 // Package spdx reads SPDX license expressions and matches their licenses with patterns.
 //
-// [NewDeclared] reads the licenses that a package declares. [Declared.Hits] evaluates them with
-// [Patterns], with the choices that OR and "or later" give.
+// [NewDeclared] reads the licenses that a package declares. [Declared.Hits] checks them against
+// [Patterns]. Both OR and "or later" let the user choose a license.
 package spdx
 
 import (
@@ -15,7 +15,7 @@ import (
 )
 
 // Limits of a license expression. A larger expression is not parsed: declared licenses are text
-// from the image, and some are whole license texts.
+// from the image, and sometimes a whole license text.
 const (
 	MaxExpression = 16 << 10 // bytes
 	MaxDepth      = 50       // parentheses
@@ -33,8 +33,7 @@ type Expression struct {
 	choice   bool         // OR; otherwise AND
 }
 
-// Hits reports whether every choice has a bad license. If not, some choice consists of licenses
-// that are not bad.
+// Hits reports whether every choice has a bad license, so that the user cannot avoid one.
 func (x *Expression) Hits(bad func(*License) bool) bool {
 	if len(x.operands) == 0 {
 		return bad(&x.license)
@@ -49,18 +48,19 @@ func (x *Expression) Hits(bad func(*License) bool) bool {
 // License is one license in an expression, without operators. All text is in lower case, because
 // SPDX ignores the letter case of identifiers.
 type License struct {
-	// id has no "+". It also has no ending "-only" or "-or-later", if that ending is part of an
-	// identifier in the list. The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+ equals
+	// id is the identifier without "+". For identifiers in the SPDX list, it is also without
+	// "-only" or "-or-later". The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+ equals
 	// GPL-2.0-or-later.
 	id        string
 	later     bool   // later versions may be chosen, too
 	exception string // the exception after WITH, or empty
-	// known means that the list has the license and its exception, or that they are references that
-	// the SBOM defines.
+	// Known means that the SPDX list has the license and its exception. A reference, such as a
+	// LicenseRef, is also known: the SBOM has the text.
 	Known bool
 }
 
-// NewLicense returns the license with an identifier and the exception after WITH, which may be empty.
+// NewLicense returns the license with an identifier and the exception after WITH, which may be
+// empty.
 func NewLicense(id, exception string) License {
 	id = strings.ToLower(id)
 	l := License{id: id, exception: strings.ToLower(exception)}
@@ -79,7 +79,8 @@ func NewLicense(id, exception string) License {
 	return l
 }
 
-// isReference reports whether an identifier refers to a text in the SBOM.
+// isReference reports whether an identifier is a LicenseRef, which refers to a license text in an
+// SBOM.
 func isReference(id string) bool {
 	return strings.HasPrefix(id, "licenseref-") || strings.HasPrefix(id, "documentref-") && strings.Contains(id, ":licenseref-")
 }
@@ -97,7 +98,8 @@ func (l *License) names() []string {
 	return []string{l.id}
 }
 
-// versions returns the versions that "or later" lets the user choose, if the list has them.
+// versions returns the license itself and its later versions in the SPDX list: "or later" lets the
+// user choose among them.
 func (l *License) versions() []License {
 	one := *l
 	one.later = false
@@ -112,7 +114,7 @@ func (l *License) versions() []License {
 	return versions
 }
 
-// atLeast reports whether l is the license id or a later version of it.
+// atLeast reports whether l is the license with this id or a later version of it.
 func (l *License) atLeast(id string) bool {
 	list := spdxList()
 	from, ok := list.ranges[id]
@@ -125,15 +127,15 @@ func (l *License) atLeast(id string) bool {
 
 // licenseList is the SPDX list of licenses, in lower case.
 type licenseList struct {
-	names                []string        // of licenses, as the list writes them, sorted
+	names                []string        // the names of licenses, as the list writes them, sorted
 	licenses, exceptions map[string]bool // including deprecated ones
-	families             [][]string      // ids without "-only", ascending
+	families             [][]string      // the ids of each family by ascending version, without "-only"
 	ranges               map[string]licenseVersion
 }
 
 type licenseVersion struct{ family, version int }
 
-// has reports whether the list has a license with that id, in the form of license.id.
+// has reports whether the list has a license with this id, in the form of License.id.
 func (list *licenseList) has(id string) bool {
 	return list.licenses[id] || list.licenses[id+"-only"] || list.licenses[id+"-or-later"]
 }
@@ -153,7 +155,7 @@ var spdxList = sync.OnceValue(func() *licenseList {
 			for _, name := range names {
 				id := strings.TrimSuffix(strings.ToLower(name), "-only")
 				if strings.HasSuffix(id, "-or-later") {
-					continue // listed with the latest version, but is not a version
+					continue // the list puts it next to the latest version, but it is not a version
 				}
 				list.ranges[id] = licenseVersion{i, j}
 				if len(ids) == j {
@@ -188,7 +190,8 @@ type expressionParser struct {
 	depth  int
 }
 
-// operator skips the next token if it is this operator, all in upper case or all in lower case.
+// operator skips the next token if it is this operator, and reports whether it did. SPDX allows
+// operators in upper case and in lower case.
 func (p *expressionParser) operator(upper, lower string) bool {
 	if len(p.tokens) == 0 || p.tokens[0] != upper && p.tokens[0] != lower {
 		return false

@@ -36,7 +36,7 @@ func cutWith(s string) (id, exception string, with bool) {
 	return s, "", false
 }
 
-// match compares only the names, without the exception.
+// match compares the license with the pattern, and ignores the exceptions after WITH.
 func (p *licensePattern) match(l *License) bool {
 	if len(p.name) > 1 {
 		return slices.ContainsFunc(l.names(), p.name.Match)
@@ -63,7 +63,7 @@ func NewPatterns(list []string) Patterns {
 	return patterns
 }
 
-// Deny reports whether l is denied in every version that can be chosen.
+// Deny reports whether a pattern denies l, or denies every version of l that the user can choose.
 func (patterns Patterns) Deny(l *License) bool {
 	for i := range patterns {
 		p := &patterns[i]
@@ -74,8 +74,8 @@ func (patterns Patterns) Deny(l *License) bool {
 	return l.later && !slices.ContainsFunc(l.versions(), func(v License) bool { return !patterns.Deny(&v) })
 }
 
-// Allow reports whether l is allowed in some version. A license that is not in the SPDX list is
-// never allowed, or "*" would match it.
+// Allow reports whether a pattern allows l, or a version of l that the user can choose. An unknown
+// license is never allowed, not even by "*".
 func (patterns Patterns) Allow(l *License) bool {
 	if !l.Known {
 		return false
@@ -89,8 +89,8 @@ func (patterns Patterns) Allow(l *License) bool {
 	return l.later && slices.ContainsFunc(l.versions(), func(v License) bool { return patterns.Allow(&v) })
 }
 
-// CheckPattern refuses a pattern that matches no license, such as a misspelled one. Under
-// deny, such a pattern would let everything pass.
+// CheckPattern returns an error for a pattern that matches no license, such as a misspelled one.
+// Under deny, such a pattern would let everything pass.
 func CheckPattern(s string) error {
 	list := spdxList()
 	id, exception, with := cutWith(strings.ToLower(s))
@@ -123,7 +123,7 @@ func CheckPattern(s string) error {
 	return fmt.Errorf("%q is not an exception of the SPDX list", exception)
 }
 
-// Denies reports whether patterns deny everything that other matches.
+// Denies reports whether patterns deny everything that the pattern other matches.
 func Denies(patterns []string, other string) bool {
 	if !strings.Contains(other, "*") {
 		id, exception, _ := cutWith(strings.ToLower(other))

@@ -22,8 +22,8 @@ func isUnknown(licenses ...string) bool {
 	return d.Unread || d.Hits(func(l *License) bool { return !l.Known })
 }
 
-// TestChoiceIsNotAWayOut checks that a package is denied if every choice has a denied license, and that
-// all declared texts apply.
+// TestChoiceIsNotAWayOut checks that a package is denied if every choice has a denied license, and
+// that all declared texts apply.
 func TestChoiceIsNotAWayOut(t *testing.T) {
 	for _, test := range []struct {
 		pattern  string
@@ -97,7 +97,7 @@ func TestLicenseExpressionIsBounded(t *testing.T) {
 			t.Errorf("%.20q... is read", s)
 		}
 	}
-	// Multiplied out, these would be 2^1000 choices.
+	// If the expression were expanded, it would have 2^800 choices.
 	if denied([]string{"MIT"}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
 		t.Error("denied")
 	}

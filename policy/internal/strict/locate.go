@@ -9,12 +9,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// This file finds the position of a character of a YAML scalar in the file. yaml.v3 only knows
-// where a scalar begins. It does not know how the scalar was folded or indented.
+// This file finds the position of a character of a YAML scalar in the file. yaml.v3 reports only
+// where a scalar begins, and not how the scalar was folded or indented.
 
 // Locator returns a function from a line (from 1) and a column (from 0) of text to the position in
-// the document. text is the value of the scalar n, with or without the surrounding white space. If the
-// characters cannot be found, the position is the beginning of the scalar.
+// the document. text is the value of the scalar n, with or without the surrounding white space. If
+// the characters cannot be found in the file, the position is the beginning of the scalar.
 func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Position {
 	places, ok := scalarPlaces(strings.Split(string(d.source), "\n"), n, text)
 	return func(line, column int) Position {
@@ -35,9 +35,9 @@ func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Posi
 type place struct{ line, column int }
 
 // scalarPlaces returns the place of each character of text, and one more place after the last.
-// Every scalar style keeps the order of the characters that are not white space, so they are
-// searched one after the other. White space gets the place where the search for the next character
-// begins.
+// Every scalar style keeps the order of the characters that are not white space, so the function
+// searches for them one after the other. White space gets the place where the search for the next
+// character begins.
 func scalarPlaces(lines []string, n *yaml.Node, text string) ([]place, bool) {
 	at := place{n.Line - 1, n.Column - 1}
 	switch n.Style {

@@ -82,8 +82,8 @@ func (d *Decoder) List(limit int, item func(*yaml.Node)) Reader {
 	}
 }
 
-// Scalar reads a scalar of one of these YAML types ("!!str") with parse. want describes it in
-// messages.
+// Scalar reads a scalar of one of these YAML types ("!!str") with parse. want describes the
+// expected value in messages.
 func Scalar[T any](d *Decoder, to *T, want string, parse func(string) (T, error), tags ...string) Reader {
 	return func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode || !slices.Contains(tags, value.ShortTag()) {
@@ -104,7 +104,7 @@ func (d *Decoder) Text(to *string) Reader {
 	return d.CheckedText(to, func(string) error { return nil })
 }
 
-// checkedText is text that must also pass check.
+// CheckedText is like Text, but the text must also pass check.
 func (d *Decoder) CheckedText(to *string, check func(string) error) Reader {
 	return Scalar(d, to, "text", func(s string) (string, error) {
 		s, err := notBlank(s)
@@ -151,7 +151,7 @@ func (d *Decoder) NotEmpty(read Reader, hint string) Reader {
 	}
 }
 
-// Number reads a decimal number above 0 and at most most.
+// Number reads a decimal number that is above 0 and not above most.
 func (d *Decoder) Number(to *float64, most float64) Reader {
 	return Scalar(d, to, "a number", func(s string) (float64, error) {
 		n, err := strconv.ParseFloat(s, 64)
@@ -164,7 +164,8 @@ func (d *Decoder) Number(to *float64, most float64) Reader {
 
 var decimal = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
 
-// Yes reads only true. false would repeat the default, or be misunderstood as a rule of its own.
+// Yes reads a key whose only value is true. The value false would repeat the default, and could be
+// mistaken for the opposite rule.
 func (d *Decoder) Yes(to *bool) Reader {
 	return Scalar(d, to, "true", func(s string) (bool, error) {
 		if s != "true" {

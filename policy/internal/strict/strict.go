@@ -1,6 +1,6 @@
-// Package strict reads YAML files strictly: one document in UTF-8, without unknown or repeated keys,
-// anchors, aliases, merge keys or tags, and with values of the expected types only. Every problem has
-// its line and column.
+// Package strict reads YAML files strictly: one document in UTF-8, without unknown or repeated
+// keys, anchors, aliases, merge keys or tags, and with values of the expected types only. Every
+// problem has its line and column.
 package strict
 
 import (
@@ -18,7 +18,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Limits of a file. A file beyond one of them is refused.
+// Limits of a file: its size in bytes, the depth of its nesting, and the number of problems that
+// are listed.
 const (
 	maxFileSize = 1 << 20
 	maxDepth    = 20
@@ -42,8 +43,9 @@ type Problem struct {
 }
 
 // Decoder reads a tree of YAML nodes strictly and collects every problem instead of stopping at the
-// first. It uses yaml.v3 only for the tree. The decoder of yaml.v3 loses KnownFields inside a
-// custom unmarshaller, converts 1 to "1", and reports errors without a column.
+// first. It uses yaml.v3 only to parse the tree. The decoder of yaml.v3 is not strict enough: it
+// forgets KnownFields inside a custom unmarshaller, converts 1 to "1", and reports errors without a
+// column.
 type Decoder struct {
 	// File is the name for positions.
 	File string
@@ -53,8 +55,8 @@ type Decoder struct {
 	problems []Problem
 }
 
-// NewDecoder returns a Decoder without problems. The file is not opened. empty is added to the message
-// for a file without content, and may be empty.
+// NewDecoder returns a Decoder without problems. The file is not opened. empty is added to the
+// message for a file without content, and may be empty.
 func NewDecoder(file, empty string) *Decoder { return &Decoder{File: file, empty: empty} }
 
 // Reader reads the value of one key. key is used for names and positions.
@@ -88,7 +90,8 @@ func (d *Decoder) ProblemAt(at Position, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Position: at, Message: fmt.Sprintf(format, args...)})
 }
 
-// Problems returns all problems, sorted by position. After 1000, one more has the number of the rest.
+// Problems returns all problems, sorted by position. After 1000 problems, one more states the
+// number of the rest.
 func (d *Decoder) Problems() []Problem {
 	slices.SortStableFunc(d.problems, func(a, b Problem) int {
 		return cmp.Or(
@@ -110,7 +113,7 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	d.source = data
 	start := Position{File: d.File, Line: 1, Column: 1}
 	if len(data) > maxFileSize {
-		d.ProblemAt(start, "larger than %d bytes", maxFileSize)
+		d.ProblemAt(start, "the file is larger than %d bytes", maxFileSize)
 		return nil
 	}
 	if at, ok := invalidUTF8(data); !ok {
@@ -134,7 +137,7 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	case err != nil:
 		d.syntax(data, err)
 	default:
-		d.Problem(&next, "a second document: a file is one document")
+		d.Problem(&next, "a second document: want one document in a file")
 	}
 
 	root := doc.Content[0]
@@ -167,8 +170,9 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// parserTexts lists the errors whose lines yaml.v3 counts from 0. For errors of its scanner it
-// counts from 1, and it names no line for the first one (see fail in its decode.go).
+// parserTexts lists the errors of yaml.v3's parser. Their line numbers count from 0. Line numbers
+// in errors of its scanner count from 1. An error on the first line has no line number (see the
+// function fail in yaml.v3's decode.go).
 var parserTexts = []string{
 	"did not find expected <document start>",
 	"did not find expected node content",
@@ -205,8 +209,9 @@ func (d *Decoder) syntax(data []byte, err error) {
 	d.ProblemAt(at, "not valid YAML: %s", text)
 }
 
-// refuse records YAML features that this format does not allow. Anchors and aliases make a small
-// file large and move a value away from its use. A tag changes the type of a value.
+// refuse records a problem for each YAML feature that this format does not allow. Anchors and
+// aliases can make a small file large, and separate a value from its use. A tag changes the type of
+// a value.
 func (d *Decoder) refuse(n *yaml.Node, depth int) {
 	if depth > maxDepth {
 		d.Problem(n, "nested more than %d levels deep", maxDepth)

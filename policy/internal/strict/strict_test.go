@@ -54,15 +54,15 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestNothingIsIgnored checks that each deviation is a problem at its place, and that all are
-// reported together.
+// TestNothingIsIgnored checks that every violation of the format is a problem with its position,
+// and that all problems are reported together.
 func TestNothingIsIgnored(t *testing.T) {
 	for data, want := range map[string][]string{
 		"":                                     {"1:1: the file is empty: write something"},
 		"# nothing\n":                          {"1:1: the file is empty: write something"},
 		"a: 1\xff":                             {"1:5: not UTF-8 text"},
 		"[]":                                   {"1:1: the file is a list: want a mapping"},
-		"version: 1\nname: a\n---\nb: 1\n":     {"3:1: a second document: a file is one document"},
+		"version: 1\nname: a\n---\nb: 1\n":     {"3:1: a second document: want one document in a file"},
 		"version: 2\nname: a\n":                {`1:10: "version": version 2 is not supported: want 1`},
 		"version: 1\n":                         {`1:1: the file has no "name", which is mandatory`},
 		"version: 1\nnmae: a\nname: a\n":       {`2:1: unknown key "nmae" in the file: want one of version, name, names`},

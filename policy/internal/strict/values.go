@@ -24,7 +24,8 @@ func (d *Decoder) Version(want int) Reader {
 	}, "!!int")
 }
 
-// Unique reads text that must be unique among all values read with the same lines.
+// Unique reads text that must be unique among all values that were read with the same map lines.
+// lines maps each value to its line in the file.
 func (d *Decoder) Unique(to *string, what string, lines map[string]int) Reader {
 	read := d.Text(to)
 	return func(key, value *yaml.Node) {
@@ -67,7 +68,7 @@ func (d *Decoder) Positive(to *int) Reader {
 	}, "!!int")
 }
 
-// ParseDecimal accepts only plain decimal numbers of zero or more.
+// ParseDecimal reads a decimal number that is zero or more. It refuses signs and exponents.
 func ParseDecimal(s string) (float64, error) {
 	if !decimal.MatchString(s) {
 		return 0, fmt.Errorf("%q is not a plain decimal number", s)
@@ -75,8 +76,8 @@ func ParseDecimal(s string) (float64, error) {
 	return strconv.ParseFloat(s, 64)
 }
 
-// Duration reads a duration above zero: the syntax of time.ParseDuration, with optional weeks and days
-// before it.
+// Duration reads a duration above zero: the syntax of time.ParseDuration, with optional weeks and
+// days before it.
 func (d *Decoder) Duration(to *time.Duration) Reader {
 	return Scalar(d, to, "a duration with a unit, such as 5d", ParseDuration, "!!str")
 }
@@ -88,7 +89,7 @@ func (d *Decoder) Date(to *time.Time) Reader {
 
 const day = 24 * time.Hour
 
-// Four digits each keep weeks and days far below an overflow.
+// At most four digits for weeks and for days, so that the sum cannot overflow.
 var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
 
 // ParseDuration reads the duration syntax of policies: the syntax of time.ParseDuration, with

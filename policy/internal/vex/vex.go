@@ -24,7 +24,7 @@ type Rule struct {
 	Trusts func(*evidence.VEXStatement) bool
 }
 
-// accepts reports whether a statement can remove findings.
+// accepts reports whether the policy accepts the statement's status and justification.
 func (r *Rule) accepts(s *evidence.VEXStatement) bool {
 	switch {
 	case s.Status != evidence.VEXNotAffected && s.Status != evidence.VEXFixed, !slices.Contains(r.Accept, s.Status):
@@ -44,7 +44,7 @@ type Statements struct {
 type statement struct {
 	*evidence.VEXStatement
 	accepted      bool
-	since         time.Time // compared to find the latest statement
+	since         time.Time // the date for choosing the latest statement
 	products      []product
 	subcomponents []match.PURLPattern
 }
@@ -59,8 +59,8 @@ type product struct {
 // neverReplaced is later than the date of any statement.
 var neverReplaced = time.Unix(1<<40, 0)
 
-// New prepares the statements that r trusts. It calls later with the instants when other
-// statements begin to count. It returns nil if r accepts none.
+// New prepares the statements that r trusts. A statement dated in the future does not count yet:
+// New calls later with the instant when it will. New returns nil if r accepts no status.
 func New(r Rule, in *evidence.Input, now time.Time, later func(time.Time)) *Statements {
 	if len(r.Accept) == 0 {
 		return nil
@@ -107,8 +107,8 @@ func newProduct(s string) product {
 	return product{name: strings.ToLower(s), image: true}
 }
 
-// Removing returns the statement that removes f, or nil. If several products are affected, it
-// returns the latest statement.
+// Removing returns the statement that removes f, or nil. If statements about several products
+// remove f, it returns the latest of them.
 func (all *Statements) Removing(f *indexed.Finding) *evidence.VEXStatement {
 	if all == nil {
 		return nil
@@ -141,7 +141,8 @@ func (all *Statements) Removing(f *indexed.Finding) *evidence.VEXStatement {
 
 // covers reports whether s is about f's package in p.
 func (all *Statements) covers(s *statement, p *product, f *indexed.Finding) bool {
-	// A statement that does not remove the finding need not be exact.
+	// An accepted statement must name exactly the package or the image with the package. Any other
+	// statement also counts without this precision, because it keeps the finding.
 	none, some := len(s.subcomponents) == 0, false
 	for _, c := range s.subcomponents {
 		some = some || c.Match(f.PURL)
@@ -153,7 +154,8 @@ func (all *Statements) covers(s *statement, p *product, f *indexed.Finding) bool
 }
 
 // replaces reports whether s counts instead of b: it is later, or equally old and less permissive.
-// Otherwise a fixed order decides, so that the result does not depend on the input's order.
+// If they are also equally permissive, a fixed order decides, so that the result does not depend on
+// the order of the input.
 func (s *statement) replaces(b *statement) bool {
 	if b == nil {
 		return true

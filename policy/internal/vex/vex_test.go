@@ -50,8 +50,8 @@ func TestOnlyTrustedStatementsCount(t *testing.T) {
 	}
 }
 
-// TestLatestStatementCounts checks that an older statement does not count against a newer one, and
-// that all products must agree.
+// TestLatestStatementCounts checks that a newer statement replaces an older one, and that the
+// latest statements about all products must remove the finding.
 func TestLatestStatementCounts(t *testing.T) {
 	affected := func(s evidence.VEXStatement) evidence.VEXStatement {
 		s.Status = evidence.VEXAffected
