@@ -1,5 +1,5 @@
 // Command html writes the HTML reports that the browser tests, the benchmark and the screenshots
-// load: "make test-html" and "make images" run it. Each report is the decision of a real policy on
+// load, and the text reports for a terminal: "make test-html" and "make images" run it. Each report is the decision of a real policy on
 // made-up evidence about an image that does not exist.
 package main
 
@@ -39,6 +39,15 @@ func run(folder string) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := os.WriteFile(filepath.Join(folder, name+".html"), page.Bytes(), 0o644); err != nil {
+			return err
+		}
+		var text bytes.Buffer
+		options := report.TextOptions{Color: true, Width: 92, CommandLine: report.CommandLine{
+			Approved: []string{"registry.example/shop/checkout:2.14.0"}, Report: "report.json", Policies: []string{"policy.yaml"}, Verify: []string{"--key", "cosign.pub"}}}
+		if err := options.Text(&text, r); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name+".ansi"), text.Bytes(), 0o644); err != nil {
 			return err
 		}
 		v := r.Verdict()

@@ -39,7 +39,7 @@ func (t text) newFindings() {
 		}
 	}
 	if fresh+known > 0 {
-		t.Item(2, fmt.Sprintf("compared with the approved image: %s, %d not new", count(fresh, "new finding"), known))
+		t.Item(2, fmt.Sprintf("Compared with the approved image: %s, %d not new.", count(fresh, "new finding"), known))
 	}
 }
 

@@ -38,7 +38,7 @@ func TestTextSeparatesNewAndInheritedFindings(t *testing.T) {
 	text := render(t, Text, comparing())
 	for _, want := range []string{
 		"Baseline the approved image has 3 findings\n         sha256:b",
-		"compared with the approved image: 1 new finding, 1 not new",
+		"Compared with the approved image: 1 new finding, 1 not new",
 		"WARNINGS 1: 1 high; 1 does not block because the approved image has it too (--details)\n",
 	} {
 		if !strings.Contains(text, want) {
