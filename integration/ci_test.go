@@ -474,7 +474,7 @@ func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 		"no command":        {map[string]string{"command": ""}, 3, "::error::command is neither"},
 		"two commands":      {map[string]string{"command": "check promote"}, 3, "::error::command is neither"},
 		"neither":           {map[string]string{"update-database": "no"}, 3, "::error::update-database is neither"},
-		"no mirror":         {map[string]string{"update-database": "true", "database-url": "http://127.0.0.1:1/"}, 1, "updating the vulnerability database"},
+		"no mirror":         {map[string]string{"update-database": "true", "database-url": "http://127.0.0.1:1/"}, 5, "updating the vulnerability database"},
 		"no image":          {map[string]string{"image": ""}, 3, "argument 1 is empty"},
 		"no policy":         {map[string]string{"policy": ""}, 3, "no policy"},
 		"no approved":       {map[string]string{"approved": "\n"}, 3, "at least one APPROVED"},

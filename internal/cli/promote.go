@@ -78,7 +78,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 // newPromote builds the job from the flags. The caller must pass the error of the job to done,
 // which returns the error of the command.
 func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
-	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell}
+	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell, Cataloged: out.cataloged}
 	var inputs exit.Inputs
 	job.Evidence, err = newEvidence(c, out)
 	inputs.Add(err)
