@@ -215,7 +215,11 @@ func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 // and refuses one whose archive differs from its latest.json.
 func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 	m := mirror(t, records, built)
-	folder := filepath.Dir(filepath.Dir(m.Latest))
+	folder := t.TempDir() // other tests share the mirror
+	if err := os.CopyFS(folder, os.DirFS(filepath.Dir(filepath.Dir(m.Latest)))); err != nil {
+		t.Fatal(err)
+	}
+	latestFile := filepath.Join(folder, filepath.Base(filepath.Dir(m.Latest)), filepath.Base(m.Latest))
 	opts := ImportOptions{Dir: t.TempDir(), File: folder, Now: time.Now}
 	info, err := Import(t.Context(), opts)
 	if err != nil {
@@ -224,7 +228,7 @@ func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 	if info.Source != filepath.Base(m.Archive) {
 		t.Errorf("source %q", info.Source)
 	}
-	latest, err := os.ReadFile(m.Latest)
+	latest, err := os.ReadFile(latestFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,11 +239,11 @@ func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 		strings.Replace(string(latest), m.Checksum, "sha256:"+strings.Repeat("0", 64), 1):            "but the mirror states",
 		strings.Replace(string(latest), filepath.Base(m.Archive), "none.tar.zst", 1):                 "no such file",
 	} {
-		if err := os.Remove(m.Latest); err != nil {
+		if err := os.Remove(latestFile); err != nil {
 			t.Fatal(err)
 		}
 		if content != "" {
-			if err := os.WriteFile(m.Latest, []byte(content), 0o600); err != nil {
+			if err := os.WriteFile(latestFile, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -247,7 +251,7 @@ func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 		if content == "" {
-			if err := os.WriteFile(m.Latest, latest, 0o600); err != nil {
+			if err := os.WriteFile(latestFile, latest, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -21,7 +21,7 @@ func Upgrade(p evidence.Package, version string) Instruction {
 	if IsStdlib(p) && version != "" {
 		return say("build with Go %s", version)
 	}
-	if IsShellWord(p.Name) {
+	if IsPackageName(p.Type, p.Name) {
 		if command := Command(p.Type, []Wanted{{p.Name, p.Version, version}}); command != "" {
 			return paste("%s", command)
 		}
@@ -161,10 +161,26 @@ func Removal(p evidence.Package) string {
 		"deb": "apt-get purge -y ", "apk": "apk del ", "rpm": "dnf remove -y ",
 		"npm": "npm uninstall ", "python": "pip uninstall -y ", "gem": "bundle remove ",
 	}[p.Type]
-	if command == "" || !IsShellWord(p.Name) {
+	if command == "" || !IsPackageName(p.Type, p.Name) {
 		return ""
 	}
 	return command + p.Name
+}
+
+// systemName matches the names of system packages. A package manager takes an address for a package
+// to download, and a name with "-" at the end for one to remove.
+var systemName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._+~-]*[A-Za-z0-9._+~])?$`)
+
+// IsPackageName reports whether a command can have the name of a package, which comes from the image.
+// The name must have no special meaning in a shell or to the package manager.
+func IsPackageName(typ, name string) bool {
+	switch typ {
+	case "apk", "deb", "rpm", "alpm", "portage":
+		return len(name) <= maxName && systemName.MatchString(name)
+	case "gem", "php-composer", "hex", "dart-pub", "rust-crate", "dotnet", "python":
+		return IsShellWord(name) && !strings.Contains(name, "://")
+	}
+	return IsShellWord(name) && !strings.Contains(name, ":")
 }
 
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@._/+:~-]*$`)

@@ -145,7 +145,7 @@ func (b *batch) upgradeAll() []remedy.Instruction {
 			continue
 		}
 		for _, name := range s.names.list {
-			if remedy.IsShellWord(name) {
+			if remedy.IsPackageName(s.pkg.Type, name) {
 				all = append(all, remedy.Wanted{Name: name, From: s.pkg.Version, To: s.target})
 			} else {
 				byHand = true

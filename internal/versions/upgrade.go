@@ -2,6 +2,7 @@ package versions
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,16 +78,21 @@ func sorted(purlType string, versions []string) (line, error) {
 
 // start returns the version to begin the search with: the highest of the versions that end the
 // affected ranges with the installed version. Without a usable installed version, the release line
-// is unknown, and only the newest line is safe.
+// is unknown, and only the newest line is safe. A list without a version above the installed one is
+// an error: its fixes belong to other release lines.
 func start(purlType, installed string, lists []line) (string, error) {
 	best := ""
 	for _, l := range lists {
-		pick := l[len(l)-1]
+		pick, older := l[len(l)-1], false
 		for _, v := range l {
-			if c, err := order(purlType, v, installed); err == nil && c > 0 {
+			c, err := order(purlType, v, installed)
+			if older = err == nil && c <= 0; err == nil && c > 0 {
 				pick = v
 				break
 			}
+		}
+		if older {
+			return "", fmt.Errorf("no fix is above the installed version %s", installed)
 		}
 		if best == "" {
 			best = pick

@@ -11,7 +11,7 @@ func TestUpgradeFixesEverything(t *testing.T) {
 		{"one fix", "deb", "3.0.11-1~deb12u1", [][]string{{"3.0.15-1~deb12u1"}}, "3.0.15-1~deb12u1"},
 		{"the highest of Debian's", "deb", "3.0.11-1~deb12u1", [][]string{{"3.0.14-1~deb12u2"}, {"3.0.15-1~deb12u1"}, {"3.0.13-1~deb12u1"}}, "3.0.15-1~deb12u1"},
 		{"a tilde sorts first", "deb", "1.0-1", [][]string{{"1.1-1~deb12u1"}, {"1.1-1"}}, "1.1-1"},
-		{"an epoch counts", "deb", "1:1.0-1", [][]string{{"1:1.2"}, {"1.3"}}, "1:1.2"},
+		{"an epoch counts", "deb", "1:1.0-1", [][]string{{"1:1.2"}, {"1:1.1"}}, "1:1.2"},
 		{"RPM releases", "rpm", "1:3.0.1-1.el9", [][]string{{"1:3.0.7-9.el9"}, {"1:3.0.7-27.el9"}}, "1:3.0.7-27.el9"},
 		{"Alpine releases", "apk", "3.1.4-r0", [][]string{{"3.1.4-r5"}, {"3.1.4-r10"}}, "3.1.4-r10"},
 		{"numbers, not texts", "npm", "1.2.1", [][]string{{"1.2.9"}, {"1.2.10"}, {"1.2.4"}}, "1.2.10"},
@@ -92,4 +92,21 @@ func FuzzUpgrade(f *testing.F) {
 			t.Errorf("%q is not a fixed version", got)
 		}
 	})
+}
+
+// TestUpgradeNeverGoesBack checks fixes that are all below the installed version: they belong to other
+// release lines, and installing one would be a downgrade.
+func TestUpgradeNeverGoesBack(t *testing.T) {
+	for _, c := range []struct {
+		purlType, installed string
+		fixes               [][]string
+	}{
+		{"npm", "4.0.0", [][]string{{"3.2.1"}, {"4.0.5"}}},
+		{"npm", "4.0.0", [][]string{{"3.2.1"}}},
+		{"rpm", "1:2.1-1", [][]string{{"2.4-1"}, {"1:2.2-1"}}},
+	} {
+		if got, err := Upgrade(c.purlType, c.installed, c.fixes); err == nil {
+			t.Errorf("%s %s with the fixes %v: %q", c.purlType, c.installed, c.fixes, got)
+		}
+	}
 }
