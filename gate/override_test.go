@@ -45,7 +45,7 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 		"no section":       {policy.Set{without}, good, "allows no override"},
 		"one without":      {policy.Set{with, without}, good, "allows no override"},
 		"the other":        {policy.Set{without, with}, good, "allows no override"},
-		"ended":            {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now() }), "ended"},
+		"expired":          {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now() }), "expired"},
 		"too long":         {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now().Add(25 * time.Hour) }), "more than 1d ahead"},
 		"another approver": {policy.Set{with}, change(func(o *policy.Override) { o.Approver = "me@example.com" }), "may not approve"},
 		"no reason":        {policy.Set{with}, change(func(o *policy.Override) { o.Reason = " " }), "no reason"},

@@ -96,7 +96,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/layout":            nil,
 		"internal/remedy":            {"policy", "policy/evidence", "internal/versions"},
 		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain", "internal/layout", "internal/remedy"},
-		"internal/formats":           {"policy", "policy/evidence", "internal/report", "internal/formats/html"},
+		"internal/formats":           {"policy", "policy/evidence", "internal/remedy", "internal/report", "internal/formats/html"},
 		"internal/formats/html":      {"policy", "policy/evidence", "internal/report"},
 		"internal/attestations":      {"policy", "policy/evidence", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
 		"gate/layers":                {"internal/disk", "internal/registry"},

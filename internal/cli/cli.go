@@ -149,7 +149,7 @@ func noSuchCommand(c *cli.Context) error {
 	app := c.App
 	var path []*cli.Command
 	known, parent := app.Commands, app.Name
-	if c.Command != nil && len(c.Command.Subcommands) > 0 {
+	if slices.Contains(app.Commands, c.Command) {
 		path, known, parent = []*cli.Command{c.Command}, c.Command.Subcommands, c.Command.HelpName
 	}
 	switch name := c.Args().First(); name {

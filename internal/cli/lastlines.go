@@ -17,7 +17,7 @@ var detailsFlag = &cli.BoolFlag{Name: "details", EnvVars: []string{"IMAGEGATE_DE
 
 // commandLine returns what the verdict takes from the command line.
 func commandLine(c *cli.Context, command string, targets []target) report.CommandLine {
-	line := report.CommandLine{Policies: c.StringSlice("policy")}
+	line := report.CommandLine{Policies: c.StringSlice("policy"), Platform: c.String("platform")}
 	for _, t := range targets {
 		if t.format == "json" && t.file != "" {
 			line.Report = t.file

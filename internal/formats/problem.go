@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -86,7 +87,10 @@ func (p *problem) Do() string {
 	if p.Fixed == "" {
 		return ""
 	}
-	return fmt.Sprintf("Upgrade %s to %s.", p.Name, p.Fixed)
+	if target, _ := remedy.Targets(p.Finding.Package, []*evidence.Finding{p.Finding}); target != "" {
+		return fmt.Sprintf("Upgrade %s to %s.", p.Name, name(target))
+	}
+	return fmt.Sprintf("Upgrade %s to a version with the fix: it is in %s.", p.Name, p.Fixed)
 }
 
 // URL returns the page of the advisory, or "" if it has none with a usual web address.
@@ -223,7 +227,7 @@ func facts(r report.Report) []fact {
 // cautions returns the cautions of a report that have a text.
 func cautions(r report.Report) []string {
 	var out []string
-	for _, c := range r.Cautions {
+	for _, c := range r.AllCautions() {
 		if c = clean(c); c != "" {
 			out = append(out, c)
 		}

@@ -127,6 +127,9 @@ func (i *Item) Subject() *evidence.Package {
 	return nil
 }
 
+// changingMessages are the kinds whose messages have dates, counts or digests of one build.
+var changingMessages = []policy.Kind{policy.KindDatabase, policy.KindDistribution, policy.KindCoverage, policy.KindSBOM, policy.KindEvidence, policy.KindImage}
+
 // Fingerprint identifies the problem in the images of a repository: 64 hexadecimal digits. It stays
 // the same for another tag, digest, platform or version of the package, so that a system that
 // tracks problems keeps one entry for it. Several items can have the same fingerprint, for example
@@ -145,6 +148,10 @@ func (i *Item) Fingerprint(repository string, more ...string) string {
 		parts = append(parts, i.Unknown.Path)
 	case i.Check != "":
 		parts = append(parts, i.Check)
+	case i.Unmatched != nil:
+		parts = append(parts, i.Unmatched.Type, string(i.Unmatched.Reason))
+	case slices.Contains(changingMessages, i.Kind):
+		// The rule is enough.
 	default:
 		parts = append(parts, i.Message)
 	}

@@ -73,6 +73,13 @@ func TestFingerprintIgnoresVersions(t *testing.T) {
 			t.Errorf("another %s keeps the fingerprint", name)
 		}
 	}
+	old := func(days string) string {
+		i := Item{Violation: policy.Violation{Kind: policy.KindDatabase, Rule: "database.maxAge", Message: "the database is " + days + " days old"}}
+		return i.Fingerprint("registry.example/app")
+	}
+	if old("6") != old("7") {
+		t.Error("another age of the database changes the fingerprint")
+	}
 	if item(func(*policy.Violation) {}).Fingerprint("registry.example/other") == base {
 		t.Error("another repository keeps the fingerprint")
 	}

@@ -39,8 +39,8 @@ type Verdict struct {
 	// has no markup. For a failure it has the first line of the error.
 	Why    string
 	Counts Counts
-	// Until is when the decision can first change without a new image. Zero means never, or no
-	// pass.
+	// Until is when the decision can first change without a new image. It is zero if that never
+	// happens, without a pass, and for an evaluation at a future time.
 	Until time.Time
 }
 
@@ -54,7 +54,10 @@ func (r Report) Verdict() Verdict {
 		v.Word = "OVERRIDDEN"
 		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), r.overridden(v.Counts))
 	case Passed:
-		v.Word, v.Why, v.Until = "PASSED", passedWhy(v.Counts), r.Decision.Until
+		v.Word, v.Why = "PASSED", passedWhy(v.Counts)
+		if r.At.IsZero() {
+			v.Until = r.Decision.Until
+		}
 	case PassedEarlier:
 		v.Word, v.Why = "PASSED EARLIER", "a signed decision was found and verified; the image was not evaluated again"
 	case SignatureOnly:

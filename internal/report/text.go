@@ -36,6 +36,8 @@ type CommandLine struct {
 	Report string
 	// Policies are the policy files, for the command that promotes the image.
 	Policies []string
+	// Platform is the only platform of the index that was evaluated, or "".
+	Platform string
 	// Verify are the arguments of "imagegate verify" after the reference, one word each. It is empty
 	// if they are unknown.
 	Verify []string

@@ -165,7 +165,11 @@ func (t text) next() {
 			}
 			t.command("Check: ", command)
 		case t.Command == "check" && t.At.IsZero() && len(t.run.Policies) > 0:
-			t.command("Next: ", append([]string{"imagegate", "promote", t.Input.Image.Reference, "APPROVED", "--key", "cosign.key"}, t.policies()...))
+			command := append([]string{"imagegate", "promote", t.Input.Image.Reference, "APPROVED", "--key", "cosign.key"}, t.policies()...)
+			if t.run.Platform != "" {
+				command = append(command, "--platform", t.run.Platform)
+			}
+			t.command("Next: ", command)
 		}
 	}
 }

@@ -17,9 +17,15 @@ import (
 // errNone means that a key is encrypted and no password is available.
 var errNone = exit.WithHint(errors.New("the key is encrypted, and no password was given"), "set COSIGN_PASSWORD to the password of the key")
 
+// errNoNew means that a key is made and no password is available.
+var errNoNew = exit.WithHint(errors.New("no password for the new key was given, and standard input is not a terminal"), "set COSIGN_PASSWORD to a password for the new key")
+
 // New asks for the password of a new key twice, unless COSIGN_PASSWORD is set.
 func New(ctx context.Context, in io.Reader, w io.Writer) ([]byte, error) {
 	first, err := Of(ctx, in, w, "Password for the new key: ")
+	if errors.Is(err, errNone) {
+		return nil, errNoNew
+	}
 	if _, set := os.LookupEnv(Variable); set || err != nil {
 		return first, err
 	}
