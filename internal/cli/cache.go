@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/internal/observe"
 )
 
-var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB",
+var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB", DefaultText: "1GB",
 	Usage: "keep at most `SIZE` of SBOMs in the cache; 0 keeps none"}
 
 func cacheCommand(s Streams) *cli.Command {

@@ -34,7 +34,7 @@ func policyInitCommand(s Streams) *cli.Command {
 			"  starter  deny critical findings, and high ones two weeks after their fix\n" +
 			"  strict   also deny all high findings, images that run as root, and secrets\n" +
 			"  audit    warn about all of these and deny none: for the first weeks",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0],
+		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0], DefaultText: profiles[0],
 			Usage: "write the policy for `PROFILE`: " + strings.Join(profiles, ", ")}},
 		Action: func(c *cli.Context) error { return runPolicyInit(c, s) },
 	}

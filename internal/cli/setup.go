@@ -40,9 +40,9 @@ var (
 	tempFlag        = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "unpack layers in `DIR` (default: the system's temporary folder)"}
 	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network except the registries of the image"}
 	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.Names()) + ". Repeatable (default: text)"}
-	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", Usage: "write progress as `FORMAT`: text or json"}
-	progressFlag    = &cli.StringFlag{Name: "progress", EnvVars: []string{"IMAGEGATE_PROGRESS"}, Value: "auto", Usage: "show progress as `MODE`: " + report.List(observe.Modes)}
-	colorFlag       = &cli.StringFlag{Name: "color", EnvVars: []string{"IMAGEGATE_COLOR"}, Value: "auto", Usage: "use colors `WHEN`: " + report.List(observe.Colors)}
+	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", DefaultText: "text", Usage: "write progress as `FORMAT`: text or json"}
+	progressFlag    = &cli.StringFlag{Name: "progress", EnvVars: []string{"IMAGEGATE_PROGRESS"}, Value: "auto", DefaultText: "auto", Usage: "show progress as `MODE`: " + report.List(observe.Modes)}
+	colorFlag       = &cli.StringFlag{Name: "color", EnvVars: []string{"IMAGEGATE_COLOR"}, Value: "auto", DefaultText: "auto", Usage: "use colors `WHEN`: " + report.List(observe.Colors)}
 	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress, as --progress quiet"}
 )
 

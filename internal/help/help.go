@@ -177,12 +177,10 @@ func describe(f cli.Flag, documented cli.DocGenerationFlag) Flag {
 	if m := placeholder.FindStringSubmatch(usage); m != nil {
 		out.Value = m[1]
 	}
-	// GetValue would return the value of the variable once the flag has been parsed, which may be a
-	// secret.
-	if text, ok := f.(*cli.StringFlag); ok && !strings.Contains(usage, "default:") {
-		if value := strings.Trim(text.GetDefaultText(), `"`); value != "" {
-			out.Text += fmt.Sprintf(" (default: %s)", value)
-		}
+	// Once a flag has been parsed, its other fields may have the value of the variable, which may be
+	// a secret.
+	if text, ok := f.(*cli.StringFlag); ok && text.DefaultText != "" {
+		out.Text += fmt.Sprintf(" (default: %s)", text.DefaultText)
 	}
 	if variables := documented.GetEnvVars(); len(variables) > 0 {
 		out.Variable = variables[0]

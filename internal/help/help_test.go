@@ -16,7 +16,7 @@ func tree() *cli.App {
 			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"X_POLICY"}, Usage: "evaluate the policy in `FILE`"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"X_QUIET"}, Usage: "show no progress"},
 			&cli.StringFlag{Name: "certificate-oidc-issuer-regexp", Usage: "require that the whole issuer matches `REGEXP`"},
-			&cli.StringFlag{Name: "cache-max", Value: "1GB", EnvVars: []string{"X_SIZE"}, Usage: "keep at most `SIZE`"},
+			&cli.StringFlag{Name: "cache-max", Value: "1GB", DefaultText: "1GB", EnvVars: []string{"X_SIZE"}, Usage: "keep at most `SIZE`"},
 			&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FORMAT[=FILE]`"},
 		}},
 		{Name: "db", Usage: "manage it", Subcommands: []*cli.Command{{Name: "update", Usage: "update it"}, {Name: "status", Usage: "show it"}}},
