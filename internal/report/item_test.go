@@ -110,6 +110,8 @@ func TestVerdict(t *testing.T) {
 		{"overridden on two platforms", Report{Override: &policy.GrantedOverride{Override: policy.Override{Expires: until}, Violations: make([]policy.Overridden, 2)},
 			Decision:     &policy.Decision{Violations: []policy.Violation{fixed, onARM}},
 			Destinations: []Destination{{State: Promoted}}}, "OVERRIDDEN", "denied, but an override allows the image until 2026-12-04 00:00 UTC: 1 problem"},
+		{"denied and failed", Report{Decision: &policy.Decision{Violations: []policy.Violation{fixed}}, Error: failed}, "FAILED",
+			"the image is denied, and a later step failed: registry error: GET https://registry.example: 503"},
 		{"unfinished", Report{Decision: &policy.Decision{Passed: true}, Error: failed}, "FAILED",
 			"the image passed, but a later step failed: registry error: GET https://registry.example: 503"},
 	} {

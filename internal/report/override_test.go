@@ -56,15 +56,16 @@ func TestOverriddenImageVerifiesWithAFlag(t *testing.T) {
 	}
 }
 
-// TestOverrideWithoutPromotionIsADenial checks that an override without a promotion is a denial.
-// After an error, or without a destination, the override had no effect.
-func TestOverrideWithoutPromotionIsADenial(t *testing.T) {
+// TestOverrideWithoutPromotionHasNoEffect checks that an override without a destination is a denial,
+// and that one whose promotion failed is a failure, as the exit code says.
+func TestOverrideWithoutPromotionHasNoEffect(t *testing.T) {
 	failed, nowhere := overridden(), overridden()
 	failed.Error, nowhere.Destinations = &Error{Class: ClassRegistry, Message: "x"}, nil
-	for name, r := range map[string]Report{"failed": failed, "nowhere": nowhere} {
-		if got := r.Outcome(); got != Denied {
-			t.Errorf("%s: outcome %d", name, got)
-		}
+	if got := nowhere.Outcome(); got != Denied {
+		t.Errorf("nowhere: outcome %s", got)
+	}
+	if got := failed.Outcome(); got != Unfinished || !failed.Denies() {
+		t.Errorf("failed: outcome %s, denies %v", got, failed.Denies())
 	}
 	missing := overridden()
 	missing.Decision = nil // and the destination was not read back

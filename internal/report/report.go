@@ -213,7 +213,7 @@ const (
 	Undecided Outcome = iota
 	// Denied: the image did not satisfy the policy.
 	Denied
-	// Unfinished: the image passed, but a later step failed.
+	// Unfinished: a decision was made, but a later step failed. Decision says whether the image passed.
 	Unfinished
 	// Passed: the image passed and nothing failed.
 	Passed
@@ -240,12 +240,18 @@ func (r Report) Outcome() Outcome {
 		return SignatureOnly
 	case r.Decision == nil:
 		return Undecided
-	case !r.Decision.Passed || len(r.Decision.Violations) > 0:
-		return Denied
 	case r.Error != nil:
 		return Unfinished
+	case r.Denies():
+		return Denied
 	}
 	return Passed
+}
+
+// Denies reports whether the run decided against the image, whatever happened after that. Outcome is
+// Denied only if nothing failed, as the exit code is 2 only then.
+func (r Report) Denies() bool {
+	return r.Decision != nil && (!r.Decision.Passed || len(r.Decision.Violations) > 0)
 }
 
 func (r Report) passedEarlier() bool { return r.all(AlreadyPromoted, Verified) }

@@ -64,6 +64,9 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "SIGNED", "a trusted signature was found and verified; the decision was not checked"
 	case Unfinished:
 		v.Word, v.Why = "FAILED", "the image passed, but a later step failed"+r.failure()
+		if r.Denies() {
+			v.Why = "the image is denied, and a later step failed" + r.failure()
+		}
 	default:
 		v.Word, v.Why = "FAILED", "no decision was made, so the image did not pass"+r.failure()
 		if r.Command == "verify" {

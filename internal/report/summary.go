@@ -25,6 +25,9 @@ func Summary(r Report) string {
 			instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
 	case Unfinished:
 		line = "passed but did not finish " + image
+		if r.Denies() {
+			line = fmt.Sprintf("denied and did not finish %s: %s", image, r.problems(counts))
+		}
 	case Passed:
 		line = "passed " + image
 	case PassedEarlier:

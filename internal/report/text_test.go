@@ -276,7 +276,7 @@ func TestMissingDecisionIsNotAPass(t *testing.T) {
 		{"signature and error", Report{Destinations: []Destination{{State: SignatureVerified}}, Error: failure}, Undecided, "FAILED"},
 		{"signature and destination", Report{Destinations: []Destination{{State: SignatureVerified}, {State: Verified}}}, Undecided, "FAILED"},
 		{"zero decision", Report{Decision: new(policy.Decision)}, Denied, "DENIED"},
-		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Denied, "DENIED"},
+		{"zero decision and error", Report{Decision: new(policy.Decision), Error: failure}, Unfinished, "FAILED"},
 		{"pass with a violation", Report{Decision: violated}, Denied, "DENIED"},
 		{"pass and error", Report{Decision: passed, Error: failure}, Unfinished, "FAILED"},
 		{"earlier pass", Report{Destinations: []Destination{{State: Verified}}}, PassedEarlier, "PASSED EARLIER"},

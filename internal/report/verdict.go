@@ -58,7 +58,7 @@ func (t text) imageName() string {
 
 // rules names the rules that deny the image.
 func (t text) rules() {
-	if t.result.Outcome != Denied && t.result.Outcome != Overridden || t.Decision == nil {
+	if !t.Denies() {
 		return
 	}
 	var names orderedSet

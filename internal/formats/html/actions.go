@@ -76,7 +76,7 @@ const maxActions = 40
 // newActions returns the remedies of a denial, or what to do otherwise.
 func newActions(r report.Report, outcome report.Outcome, remedies []report.Remedy) actions {
 	switch {
-	case outcome.IsFailure():
+	case outcome.IsFailure() && !r.Denies():
 		return failureActions(r)
 	case outcome == report.SignatureOnly:
 		return actions{Say: "A signature alone is not a pass. To check the decision as well, verify without --signature-only."}

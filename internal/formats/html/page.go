@@ -297,6 +297,9 @@ func holds(r report.Report, v report.Verdict) string {
 		}
 		return "This is neither a denial nor a pass. Nothing is known about the image."
 	case report.Unfinished:
+		if r.Denies() {
+			return "The image does not satisfy the policy. The run did not end as it should."
+		}
 		return "The image satisfies the policy, but the promotion is not complete."
 	}
 	return ""
