@@ -3,6 +3,7 @@ package formats
 import (
 	"encoding/csv"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,8 +42,13 @@ func CSV(w io.Writer, r report.Report) error {
 	return out.Error()
 }
 
-// plainCell prefixes a cell that a spreadsheet would take for a formula. Full-width signs count too.
+// inner matches a sign that begins a cell where the list separator of a spreadsheet is a semicolon
+// or a tab.
+var inner = regexp.MustCompile("([;\t] *[\"']*)([=+@＝＋－＠-])")
+
+// plainCell prefixes a text that a spreadsheet would take for a formula. Full-width signs count too.
 func plainCell(s string) string {
+	s = inner.ReplaceAllString(s, "$1'$2")
 	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " \"'"))
 	if strings.ContainsRune("=+-@\t\r＝＋－＠", first) && s != "" {
 		return "'" + s

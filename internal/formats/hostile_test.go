@@ -30,7 +30,7 @@ var corpus = []string{
 	"\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u009b31mred", "a\b\b\x7f",
 	"![x](https://evil.example/beacon.png)", "![x][y]", "[y]: https://evil.example/beacon.png", "[click](javascript:alert(1))", "!\\[x](https://evil.example)",
 	"<img src=https://evil.example/beacon.png>", "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<!-- a", "]]><x/>", "&lt;img&gt;", `" onload="alert(1)`,
-	"=HYPERLINK(\"https://evil.example\")", "+1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1+1", "\r=1+1", " =1+1", "\uff1d1+1", `"=1+1`,
+	"=HYPERLINK(\"https://evil.example\")", "+1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1+1", "\r=1+1", " =1+1", "\uff1d1+1", `"=1+1`, "a;=cmd|' /C calc'!A0;", "a; \"+1+1",
 	"a\x00b\x0bc\x1fd\ufffe\uffff", "\u202egnp.exe\u2066x\u2069", "a\u200bb\u00adc\ufeff", "\xff\xfe\xc0\xaf", "\xed\xa0\x80",
 	"a|b||c", "`a` ``b``", "```\n# heading\n```", "~~~", "@everyone and @org/team", "#1 and org/repo#2", "{0} {{1}} $(id) `id` %0A", "https://evil.example/", "www.evil.example",
 	"*a* _b_ ~~c~~ \\", "# heading", "> quote", "- list", "1. list", "---", "| a | b |", "..", "../../../etc/passwd", "", " ", "e" + strings.Repeat("\u0301", 20),
@@ -223,6 +223,9 @@ func csvTexts(t *testing.T, name string, data []byte) {
 	for _, row := range rows {
 		for _, cell := range row {
 			checkText(t, name, cell)
+			if found := regexp.MustCompile(`[;\t] *"*[=+@-]`).FindString(cell); found != "" {
+				t.Errorf("%s: a formula after a separator: %q", name, cell)
+			}
 			if first := strings.TrimLeft(cell, " \""); first != "" && strings.ContainsRune("=+-@\t\r\uff1d", []rune(first)[0]) {
 				t.Errorf("%s: a formula: %q", name, cell)
 			}

@@ -83,8 +83,9 @@ func parseTag(s string) (name.Tag, error) {
 		return name.Tag{}, errorf("approved reference %q has no tag: use %s:TAG", s, s)
 	}
 	tag, err := parse(s, name.NewTag)
-	if lower := strings.ToLower(repository); err != nil && lower != repository {
-		return name.Tag{}, errorf("approved reference %q: a repository has lower-case letters only: use %s", s, lower)
+	named := withoutTag(repository)
+	if lower := strings.ToLower(named); err != nil && lower != named {
+		return name.Tag{}, errorf("approved reference %q: a repository has lower-case letters only: use %s", s, lower+strings.TrimPrefix(s, named))
 	}
 	if err != nil {
 		return name.Tag{}, errorf("approved reference %q: must be registry/repository:tag: %w", s, err)

@@ -31,7 +31,7 @@ func Remedies(r Report) []Remedy {
 	}
 	m := newAdvisor(r, merge(r.Decision.Violations))
 	var out []Remedy
-	known := map[string]int{}
+	known, suggested := map[string]int{}, map[string]bool{}
 	for _, i := range byRank(r.Decision.Violations) {
 		v := &r.Decision.Violations[i]
 		do := m.Do(v)
@@ -42,7 +42,8 @@ func Remedies(r Report) []Remedy {
 			out = append(out, Remedy{Do: do.Text, Paste: do.Paste})
 		}
 		out[at].Violations = append(out[at].Violations, i)
-		if item := m.Exception(v); item != "" && !slices.Contains(out[at].Exceptions, item) {
+		if item := m.Exception(v); item != "" && !suggested[do.Text+"\n"+item] {
+			suggested[do.Text+"\n"+item] = true
 			out[at].Exceptions = append(out[at].Exceptions, item)
 		}
 	}
