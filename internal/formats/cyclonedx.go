@@ -3,6 +3,7 @@ package formats
 import (
 	"cmp"
 	"io"
+	"strings"
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -81,6 +82,9 @@ func vulnerability(p *problem, ref string) cdx.Vulnerability {
 		Properties: properties(fact{"status", p.Status.String()}, fact{"rule", p.Rule}, fact{"platforms", p.On()}, fact{"path", p.Path})}
 	if source := (cdx.Source{Name: name(f.Namespace), URL: p.URL()}); source != (cdx.Source{}) {
 		v.Source = &source
+	}
+	if id := strings.Trim(cve(f), " ()"); id != "" {
+		v.References = &[]cdx.VulnerabilityReference{{ID: id, Source: &cdx.Source{Name: "NVD", URL: webAddress("https://nvd.nist.gov/vuln/detail/" + id)}}}
 	}
 	if !f.Published.IsZero() {
 		v.Published = f.Published.UTC().Format(time.RFC3339)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 func TestFormatNamesAreUnique(t *testing.T) {
@@ -41,6 +42,25 @@ func TestEveryFormatIsDocumented(t *testing.T) {
 	for _, f := range All {
 		if !strings.Contains(text, "`"+f.Name+"`") || !strings.Contains(text, "--output "+f.Name) && f.Name != "spdx" {
 			t.Errorf("docs/reports.md has no example for %s", f.Name)
+		}
+	}
+}
+
+// TestEveryFormatHasTheCVE checks that a search for the CVE of a finding with another id finds it in
+// every format.
+func TestEveryFormatHasTheCVE(t *testing.T) {
+	const cve = "CVE-2021-3918"
+	f := finding("GHSA-896r-f27r-55mw", evidence.SeverityCritical, "json-schema", "0.2.3", "npm")
+	f.Aliases = []string{cve}
+	r := report.Report{Input: image("linux/amd64"), Decision: &policy.Decision{Violations: []policy.Violation{
+		{Kind: policy.KindVulnerability, Rule: "critical", Platform: "linux/amd64", Finding: &f}}}}
+	for _, format := range reportFormats() {
+		data, err := write(t, format, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), cve) {
+			t.Errorf("%s has no %s", format.Name, cve)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func platformSuites(r report.Report) []junit.Testsuite {
 		}
 	}
 	for i := range all {
-		suite(cmp.Or(all[i].On(), "image")).AddTestcase(testCase(&all[i]))
+		suite(cmp.Or(all[i].On(), "image")).AddTestcase(testCase(&all[i], r.Outcome()))
 	}
 	out := make([]junit.Testsuite, 0, len(names))
 	for _, name := range names {
@@ -100,8 +100,9 @@ func platformSuites(r report.Report) []junit.Testsuite {
 }
 
 // testCase returns the test case of a problem. Its name has no version, so that the history of the
-// case survives an upgrade that does not fix it.
-func testCase(p *problem) junit.Testcase {
+// case survives an upgrade that does not fix it. After an override, the problems that it allows are
+// skipped: the run succeeds, so its test results must not fail.
+func testCase(p *problem, outcome report.Outcome) junit.Testcase {
 	test := junit.Testcase{Name: p.ID, Classname: cmp.Or(name(p.Item.Rule), "unknown rule"), Time: "0"}
 	if p.Finding != nil {
 		test.Name += " in " + p.Name
@@ -109,10 +110,12 @@ func testCase(p *problem) junit.Testcase {
 		test.Name += ": " + clip(p.Title, maxName)
 	}
 	detail := strings.Join(slices.DeleteFunc([]string{resultMessage(p), p.PURL, p.Path, p.URL()}, func(s string) bool { return s == "" }), "\n")
-	switch p.Status {
-	case report.Blocking:
+	switch {
+	case p.Status == report.Blocking && outcome == report.Overridden:
+		test.Skipped = &junit.Result{Message: "blocking, but an override allows it", Type: p.Status.String(), Data: detail}
+	case p.Status == report.Blocking:
 		test.Failure = &junit.Result{Message: p.Title, Type: cmp.Or(p.Severity(), name(string(p.Kind)), "problem"), Data: detail}
-	case report.Excepted, report.NotAffected:
+	case p.Suppressed():
 		test.Skipped = &junit.Result{Message: cmp.Or(p.Note, "covered by an exception"), Type: p.Status.String(), Data: detail}
 	default:
 		test.SystemOut = &junit.Output{Data: fmt.Sprintf("%s: %s", p.Status, detail)}

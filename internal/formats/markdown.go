@@ -136,7 +136,7 @@ func (p *page) table(title string, status report.Status, all []problem, platform
 func tableRow(p *problem, platforms int) string {
 	what, pkg := code(clip(p.Title, maxName)), ""
 	if p.Finding != nil {
-		what, pkg = code(p.ID), code(p.Name+" "+p.Version)
+		what, pkg = code(p.ID+cve(p.Finding)), code(p.Name+" "+p.Version)
 		if url := p.URL(); url != "" {
 			what = "[" + what + "](" + url + ")"
 		}

@@ -62,7 +62,7 @@ func newProblem(item report.Item) problem {
 	}
 	if f := item.Finding; f != nil {
 		p.ID, p.Fixed = name(f.ID), fixed(f)
-		p.Title = fmt.Sprintf("%s in %s %s", p.ID, p.Name, p.Version)
+		p.Title = fmt.Sprintf("%s in %s %s", p.ID+cve(f), p.Name, p.Version)
 	} else {
 		p.Title = clean(cmp.Or(item.Message, "a problem of kind "+cmp.Or(string(item.Kind), "unknown")))
 	}
@@ -109,6 +109,20 @@ func (p *problem) On() string {
 		names[i] = name(platform)
 	}
 	return strings.Join(names, ", ")
+}
+
+// cve returns the CVE of a finding with another id, as " (CVE-2026-1)", so that a search for it finds
+// the problem in every format. It is empty if there is none.
+func cve(f *evidence.Finding) string {
+	if strings.HasPrefix(f.ID, "CVE-") {
+		return ""
+	}
+	for _, alias := range f.Aliases {
+		if strings.HasPrefix(alias, "CVE-") {
+			return " (" + name(alias) + ")"
+		}
+	}
+	return ""
 }
 
 func fixed(f *evidence.Finding) string {
