@@ -2,9 +2,7 @@ package cli
 
 import (
 	"fmt"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -18,6 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/help"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/trust"
 )
 
 // showHelp prints the help of a command, or of the program if path is empty.
@@ -113,7 +112,7 @@ func completer(app *cli.App) help.Completer {
 			"--policy": policies, "--vex": reports, "--report": reports, "--key": {Kind: help.Files, Extensions: []string{"key", "pub", "pem"}},
 			"--output": {Words: outputs}, "--platform": {Words: platforms}, "--signature-format": {Words: []string{"legacy", "bundle", "both"}},
 			"--log-format": {Words: []string{"text", "json"}}, "--progress": {Words: observe.Modes}, "--color": {Words: observe.Colors}, "--profile": {Words: profiles},
-			"--require-predicate": {Words: slices.Sorted(maps.Keys(predicateNames))},
+			"--require-predicate": {Words: trust.PredicateNames()},
 			"--trusted-root":      reports, "--signing-config": reports, "--tuf-root": reports, "--identity-token": file, "--junit": file, "--to": file,
 			"--cache-dir": folder, "--temp-dir": folder, "--evidence-dir": folder, "--dir": folder,
 		},

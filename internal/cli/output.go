@@ -276,7 +276,7 @@ func (o *output) rehearse() error {
 	finished.streams.Err = io.Discard // the report at the end warns again
 	finished.report.Finished = time.Now().UTC()
 	finished.report.Error = &report.Error{Class: report.ClassOther, Retryable: true,
-		Message: "the run has not ended: the image passed, and no tag has been written yet"}
+		Message: "the run has not ended, and no tag has been written yet"}
 	for _, t := range o.targets {
 		if t.once() {
 			continue

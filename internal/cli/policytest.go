@@ -12,6 +12,7 @@ import (
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/suites"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/suite"
@@ -48,19 +49,19 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
-	var results []report.Suite
+	var results []suites.Suite
 	broken := 0
 	for _, run := range runs {
 		result := run.evaluate()
 		results = append(results, result)
 		broken += result.Failed()
 	}
-	if err := report.SuitesText(s.Out, results); err != nil {
+	if err := suites.Text(s.Out, results); err != nil {
 		return err
 	}
 	if file := c.String("junit"); file != "" {
 		var out bytes.Buffer
-		if err := report.SuitesJUnit(&out, results); err != nil {
+		if err := suites.JUnit(&out, results); err != nil {
 			return err
 		}
 		if err := disk.WriteBytes(file, 0o644, out.Bytes()); err != nil {
@@ -146,15 +147,15 @@ func loadEvidence(path string) (*evidence.Input, error) {
 }
 
 // evaluate evaluates every case with the policies.
-func (run suiteRun) evaluate() report.Suite {
-	result := report.Suite{File: run.suite.File}
+func (run suiteRun) evaluate() suites.Suite {
+	result := suites.Suite{File: run.suite.File}
 	for i := range run.suite.Cases {
 		c := &run.suite.Cases[i]
 		in := c.Evidence
 		if in == nil {
 			in = run.evidence[c.EvidenceFile]
 		}
-		result.Cases = append(result.Cases, report.Case{Name: c.Name, Position: c.Position, Differences: c.Check(run.policies, *in)})
+		result.Cases = append(result.Cases, suites.Case{Name: c.Name, Position: c.Position, Differences: c.Check(run.policies, *in)})
 	}
 	return result
 }

@@ -51,10 +51,11 @@ func (o *output) cataloged(result *gate.Result) error {
 // standard output, characters that could control a terminal are escaped. If the image was not
 // cataloged, an earlier file is removed, unless the name of the file depends on the platform.
 func (o *output) writeDocuments(t target, format formats.Format) error {
-	if len(o.sboms) == 0 && o.report.Decision != nil {
+	switch {
+	case len(o.sboms) > 0:
+	case o.report.Decision != nil:
 		return fmt.Errorf("writing the %s document: the run has a decision and no SBOM", t.format)
-	}
-	if len(o.sboms) == 0 {
+	default:
 		fmt.Fprintf(o.streams.Err, "imagegate: warning: the %s document is not written: the run did not catalog the image\n", t.format)
 		return t.remove()
 	}

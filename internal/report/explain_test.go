@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
 	"io"
 	"reflect"
 	"slices"
@@ -139,51 +138,21 @@ func TestReportWithoutDecisionIsAnError(t *testing.T) {
 	}
 }
 
-func suites() []Suite {
-	return []Suite{
-		{File: "a.yaml", Cases: []Case{{Name: "holds"}, {Name: "does not", Position: policy.Position{File: "a.yaml", Line: 9, Column: 5}, Differences: []string{"want it to pass, and it is denied", "violation: x"}}}},
-		{File: "b.yaml", Cases: []Case{{Name: "holds too"}}},
-	}
-}
-
-func TestSuitesText(t *testing.T) {
-	var out bytes.Buffer
-	if err := SuitesText(&out, suites()); err != nil {
-		t.Fatal(err)
-	}
-	want := "a.yaml\n  ok    holds\n  FAIL  does not (a.yaml:9)\n        want it to pass, and it is denied\n        violation: x\n" +
-		"b.yaml\n  ok    holds too\n3 cases, 1 failed\n"
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestSuitesJUnit(t *testing.T) {
-	var out bytes.Buffer
-	if err := SuitesJUnit(&out, suites()); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "suites.xml.golden", out.Bytes())
-}
-
-// TestResultsAreSanitized checks that explanations, comparisons and test results are sanitized,
+// TestResultsAreSanitized checks that explanations and comparisons are sanitized,
 // whichever of their fields has text from the image.
 func TestResultsAreSanitized(t *testing.T) {
 	const hostile = "\x1b[2J\u202e]]>\n::error::x ##vso"
 	corrupt := func(v any) {
 		corruptStrings(reflect.ValueOf(v).Elem(), hostile)
 	}
-	a, c, s := explainExample(), diffExample(t), suites()
+	a, c := explainExample(), diffExample(t)
 	corrupt(&a)
 	corrupt(&c)
-	corrupt(&s)
 	for name, write := range map[string]func(io.Writer) error{
 		"answer":          func(w io.Writer) error { return explainText(w, a) },
 		"answer JSON":     func(w io.Writer) error { return explainJSON(w, a) },
 		"comparison":      func(w io.Writer) error { return diffText(w, c) },
 		"comparison JSON": func(w io.Writer) error { return diffJSON(w, c) },
-		"suites":          func(w io.Writer) error { return SuitesText(w, s) },
-		"suites JUnit":    func(w io.Writer) error { return SuitesJUnit(w, s) },
 	} {
 		var out bytes.Buffer
 		if err := write(&out); err != nil {
@@ -197,11 +166,6 @@ func TestResultsAreSanitized(t *testing.T) {
 		}
 		if !strings.Contains(text, "[2J") {
 			t.Errorf("%s has lost the text", name)
-		}
-		if name == "suites JUnit" {
-			if err := xml.Unmarshal(out.Bytes(), new(struct{})); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
 		}
 	}
 }

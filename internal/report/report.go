@@ -4,7 +4,7 @@
 // format can be made from JSON later. [Text] is for people and [Summary] for a log. Package formats
 // has the formats for other systems. All of them list [Report.Items] and state [Report.Verdict].
 // [ExplainResult] explains why something blocks, and [DiffResult] compares two reports. Both have a
-// text and a JSON format. [Suite] holds the results of policy tests.
+// text and a JSON format.
 //
 // The package makes no decisions: verdicts come from the Decision. If the Decision is missing or
 // contradicts itself, the outcome is never a pass. The package reads no clock. It counts ages and

@@ -1,4 +1,5 @@
-package report
+// Package suites writes the results of policy tests: as text, or as JUnit XML for a CI system.
+package suites
 
 import (
 	"encoding/xml"
@@ -13,7 +14,10 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Suite holds the results of a suite.Suite.
+// width is the maximum length of a line in characters.
+const width = 100
+
+// Suite has the results of one file of test cases.
 type Suite struct {
 	File  string
 	Cases []Case
@@ -38,40 +42,40 @@ func (s Suite) Failed() int {
 	return n
 }
 
-// SuitesText writes one line for each case, the reasons below each failed case, and the totals at
+// Text writes one line for each case, the reasons below each failed case, and the totals at
 // the end.
-func SuitesText(w io.Writer, suites []Suite) error {
-	l := layout.New(w, defaultWidth, false)
+func Text(w io.Writer, suites []Suite) error {
+	l := layout.New(w, width, false)
 	held, failed := 0, 0
 	for _, s := range suites {
-		l.Item(0, short(s.File))
+		l.Item(0, layout.Name(s.File))
 		for _, c := range s.Cases {
 			if len(c.Differences) == 0 {
-				l.Paragraph(layout.Plain, "  ok    ", 8, short(c.Name))
+				l.Paragraph(layout.Plain, "  ok    ", 8, layout.Name(c.Name))
 				continue
 			}
-			l.Paragraph(layout.Plain, "  FAIL  ", 8, short(c.Name)+" ("+positionText(c.Position)+")")
+			l.Paragraph(layout.Plain, "  FAIL  ", 8, layout.Name(c.Name)+fmt.Sprintf(" (%s:%d)", layout.Name(c.Position.File), c.Position.Line))
 			for _, d := range c.Differences {
-				l.Item(8, Sanitize(d))
+				l.Item(8, layout.Sanitize(d))
 			}
 		}
 		failed += s.Failed()
 		held += len(s.Cases) - s.Failed()
 	}
-	l.Item(0, fmt.Sprintf("%s, %d failed", count(held+failed, "case"), failed))
+	l.Item(0, fmt.Sprintf("%s, %d failed", count(held+failed), failed))
 	if err := l.Flush(); err != nil {
 		return fmt.Errorf("writing the results: %w", err)
 	}
 	return nil
 }
 
-// SuitesJUnit writes the cases in JUnit XML, which CI systems show as test results.
-func SuitesJUnit(w io.Writer, suites []Suite) error {
+// JUnit writes the cases in JUnit XML, which CI systems show as test results.
+func JUnit(w io.Writer, suites []Suite) error {
 	var out junit.Testsuites
 	for i, s := range suites {
-		suite := junit.Testsuite{ID: i, Name: Sanitize(s.File), Time: "0"} // no time is measured
+		suite := junit.Testsuite{ID: i, Name: layout.Sanitize(s.File), Time: "0"} // no time is measured
 		for _, c := range s.Cases {
-			test := junit.Testcase{Name: Sanitize(c.Name), Classname: Sanitize(s.File)}
+			test := junit.Testcase{Name: layout.Sanitize(c.Name), Classname: layout.Sanitize(s.File)}
 			if len(c.Differences) > 0 {
 				test.Failure = junitFailure(c)
 			}
@@ -91,11 +95,18 @@ func SuitesJUnit(w io.Writer, suites []Suite) error {
 func junitFailure(c Case) *junit.Result {
 	lines := make([]string, len(c.Differences))
 	for i, d := range c.Differences {
-		lines[i] = Sanitize(d)
+		lines[i] = layout.Sanitize(d)
 	}
 	return &junit.Result{
 		Message: lines[0],
 		Type:    "policy",
-		Data:    Sanitize(c.Position.File) + ":" + strconv.Itoa(c.Position.Line) + "\n" + strings.Join(lines, "\n"),
+		Data:    layout.Sanitize(c.Position.File) + ":" + strconv.Itoa(c.Position.Line) + "\n" + strings.Join(lines, "\n"),
 	}
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 case"
+	}
+	return fmt.Sprintf("%d cases", n)
 }
