@@ -22,8 +22,10 @@ const (
 	// Type is the CloudEvents type. Its version increases when a field is removed or changes its
 	// meaning. A new field does not change it.
 	Type = "io.imagegate.decision.v1"
-	// SchemaURI identifies the JSON Schema of the field data.
+	// SchemaURI identifies the JSON Schema of the record.
 	SchemaURI = "https://github.com/imagegate/imagegate/blob/main/docs/schemas/audit.v1.json"
+
+	dataSchema = SchemaURI + "#/$defs/audit.Run"
 
 	source      = "https://github.com/imagegate/imagegate"
 	specVersion = "1.0"
@@ -49,7 +51,8 @@ type Event struct {
 	DataContentType string `json:"datacontenttype"`
 	// DataSchema is the URI of the JSON Schema of Data.
 	DataSchema string `json:"dataschema"`
-	Data       Run    `json:"data"`
+	// Data is the run.
+	Data Run `json:"data"`
 }
 
 // Run is what the record says about a run. Text may quote the image and is not sanitized for
@@ -69,30 +72,36 @@ type Run struct {
 	// Recovered means that the process died before it could deliver this record. The record was
 	// made before the first tag was written, and any of Requested may have been written.
 	Recovered bool `json:"recovered,omitempty"`
-	// Started is the start of the run. DurationSeconds is the time from the start to the end.
-	Started         time.Time `json:"started"`
-	DurationSeconds float64   `json:"durationSeconds"`
-	Actor           Actor     `json:"actor"`
+	// Started is the start of the run.
+	Started time.Time `json:"started"`
+	// DurationSeconds is the time from the start to the end of the run.
+	DurationSeconds float64 `json:"durationSeconds"`
+	// Actor is who ran the program, as far as the machine says.
+	Actor Actor `json:"actor"`
 	// Tool is the program that decided.
-	Tool  report.Tool `json:"tool"`
-	Image Image       `json:"image"`
+	Tool report.Tool `json:"tool"`
+	// Image is the image in the staging registry, or in the approved registry for verify.
+	Image Image `json:"image"`
 	// Policy identifies the policies, in the order of evaluation.
-	Policy   Policy   `json:"policy"`
+	Policy Policy `json:"policy"`
+	// Database is the vulnerability database.
 	Database Database `json:"database"`
 	// EvaluatedAt is the time that the decision applies to. It is missing without a decision.
 	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`
 	// ValidUntil is when the decision can first change without a new image. It is missing if that
 	// never happens, and without a pass.
 	ValidUntil time.Time `json:"validUntil,omitzero"`
-	Counts     Counts    `json:"counts"`
+	// Counts are the numbers of problems, as in every format of the report.
+	Counts Counts `json:"counts"`
 	// Rules are the rules that blocked or warned.
 	Rules []Rule `json:"rules"`
 	// Exceptions are the exceptions that were used.
 	Exceptions []Exception `json:"exceptions,omitempty"`
-	Override   *Override   `json:"override,omitempty"`
-	// Requested are the tags that the command line names. Destinations are those that the run
-	// completed.
-	Requested    []string      `json:"requested,omitempty"`
+	// Override is the override that let a denied image through.
+	Override *Override `json:"override,omitempty"`
+	// Requested are the tags that the command line names.
+	Requested []string `json:"requested,omitempty"`
+	// Destinations are the tags that the run wrote or verified.
 	Destinations []Destination `json:"destinations"`
 	// Omitted counts entries that were removed from the lists above, because the log limits the size
 	// of a record.
@@ -109,31 +118,38 @@ type Error struct {
 
 // Actor is who ran the program, as far as the machine says. It is not proof: a signature is.
 type Actor struct {
-	// User is the account of the operating system, and Host the name of the machine.
+	// User is the account of the operating system.
 	User string `json:"user,omitempty"`
+	// Host is the name of the machine.
 	Host string `json:"host,omitempty"`
-	// CI is the CI system, such as "github-actions". Login is the user there who started the job,
-	// Job the URL of the job, and Commit the commit that was built.
-	CI     string `json:"ci,omitempty"`
-	Login  string `json:"login,omitempty"`
-	Job    string `json:"job,omitempty"`
+	// CI is the CI system, such as "github-actions".
+	CI string `json:"ci,omitempty"`
+	// Login is the user of the CI system who started the job.
+	Login string `json:"login,omitempty"`
+	// Job is the URL of the CI job.
+	Job string `json:"job,omitempty"`
+	// Commit is the commit that the CI job was started for.
 	Commit string `json:"commit,omitempty"`
 }
 
 // Image is the image that the run was about.
 type Image struct {
-	// Reference is the reference as the user wrote it. Repository is its repository.
-	Reference  string `json:"reference"`
+	// Reference is the reference as the user wrote it.
+	Reference string `json:"reference"`
+	// Repository is the repository of the reference, in canonical form.
 	Repository string `json:"repository,omitempty"`
-	Digest     string `json:"digest,omitempty"`
+	// Digest is the digest of the image or index, "sha256:<hex>".
+	Digest string `json:"digest,omitempty"`
 	// Platforms are the images of the platforms that were evaluated.
 	Platforms []Platform `json:"platforms,omitempty"`
 }
 
 // Platform is the image of one platform.
 type Platform struct {
+	// Platform is the platform, such as "linux/amd64".
 	Platform string `json:"platform"`
-	Digest   string `json:"digest"`
+	// Digest is the digest of the platform's image, "sha256:<hex>".
+	Digest string `json:"digest"`
 }
 
 // Policy identifies the policies of the run.
@@ -148,59 +164,77 @@ type Policy struct {
 
 // Database identifies the vulnerability database.
 type Database struct {
-	// Digest is the SHA-256 of the database. Built is the time when it was built.
-	Digest string    `json:"digest,omitempty"`
-	Built  time.Time `json:"built,omitzero"`
-	Schema string    `json:"schema,omitempty"`
+	// Digest is the digest of the database, "sha256:<hex>".
+	Digest string `json:"digest,omitempty"`
+	// Built is the time when the database was built.
+	Built time.Time `json:"built,omitzero"`
+	// Schema is the version of the database's schema.
+	Schema string `json:"schema,omitempty"`
 	// Source is where the database came from.
 	Source string `json:"source,omitempty"`
 }
 
 // Counts are the numbers of problems, as in every format of the report.
 type Counts struct {
-	Blocking    int `json:"blocking"`
-	Warnings    int `json:"warnings"`
-	Excepted    int `json:"excepted"`
+	// Blocking is the number of problems that deny the image.
+	Blocking int `json:"blocking"`
+	// Warnings is the number of problems that the policy only warns about.
+	Warnings int `json:"warnings"`
+	// Excepted is the number of problems that an exception covers.
+	Excepted int `json:"excepted"`
+	// NotAffected is the number of findings that a VEX statement removes.
 	NotAffected int `json:"notAffected"`
 }
 
 // Rule is a rule that blocked or warned.
 type Rule struct {
+	// Name is the name of the rule, or the path of its key for a built-in rule.
 	Name string `json:"name"`
 	// Position is the place in the policy, as file:line. It is missing for a default of the program.
 	Position string `json:"position,omitempty"`
-	Blocking int    `json:"blocking"`
-	Warnings int    `json:"warnings"`
+	// Blocking and Warnings are the numbers of problems.
+	Blocking int `json:"blocking"`
+	Warnings int `json:"warnings"`
 }
 
 // Exception is an exception that was used.
 type Exception struct {
-	// ID is the vulnerability that it covers, or Rule the rule.
-	ID       string    `json:"id,omitempty"`
-	Rule     string    `json:"rule,omitempty"`
-	Package  string    `json:"package,omitempty"`
-	Position string    `json:"position,omitempty"`
-	Owner    string    `json:"owner"`
-	Reason   string    `json:"reason"`
-	Expires  time.Time `json:"expires"`
+	// ID is the vulnerability that the exception covers. It is missing for an exception to a rule.
+	ID string `json:"id,omitempty"`
+	// Rule is the rule that the exception applies to. It is missing if it applies to every rule.
+	Rule string `json:"rule,omitempty"`
+	// Package is the package that the exception is limited to.
+	Package string `json:"package,omitempty"`
+	// Position is the place of the exception, as file:line.
+	Position string `json:"position,omitempty"`
+	// Owner is the person or team that accepts the risk, and Reason is why.
+	Owner  string `json:"owner"`
+	Reason string `json:"reason"`
+	// Expires is the end of the exception.
+	Expires time.Time `json:"expires"`
 	// Covers is the number of problems that the exception covered.
 	Covers int `json:"covers"`
 }
 
 // Override is the override that let a denied image through.
 type Override struct {
-	Reason   string    `json:"reason"`
-	Approver string    `json:"approver"`
-	Granted  time.Time `json:"granted"`
-	Expires  time.Time `json:"expires"`
+	// Reason is why the image is needed in spite of the denial.
+	Reason string `json:"reason"`
+	// Approver is the person who approved, as stated by the person who ran imagegate.
+	Approver string `json:"approver"`
+	// Granted is the time of the run that promoted the image, and Expires the end of the override.
+	Granted time.Time `json:"granted"`
+	Expires time.Time `json:"expires"`
 	// Covers is the number of violations that it covers.
 	Covers int `json:"covers"`
 }
 
 // Destination is a tag in an approved registry that holds the image.
 type Destination struct {
+	// Reference is the approved tag.
 	Reference string `json:"reference"`
-	Digest    string `json:"digest"`
+	// Digest is the digest of the image under the tag.
+	Digest string `json:"digest"`
 	// State is "promoted", "already promoted", "verified" or "signature verified".
 	State string `json:"state"`
 	// Signer is the fingerprint of the key, or the identity, that signed.
@@ -249,7 +283,7 @@ func NewEvent(r report.Report, p Process) Event {
 			Signer: d.Signer, Statements: d.Statements})
 	}
 	return Event{SpecVersion: specVersion, ID: p.ID, Source: source, Type: Type, Subject: run.Image.Digest,
-		Time: r.Finished, DataContentType: contentType, DataSchema: SchemaURI, Data: run}
+		Time: r.Finished, DataContentType: contentType, DataSchema: dataSchema, Data: run}
 }
 
 // rulesOf returns the rules that blocked or warned, in the order of the items.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,10 +21,25 @@ type TargetError struct {
 	Reason string
 }
 
-// Error names the target and says what is expected.
+// Error names the target, and the targets that are possible.
 func (e *TargetError) Error() string {
 	return fmt.Sprintf("audit log %q: %s", e.Target, e.Reason)
 }
+
+// WriteError means that a record cannot be written now: the disk is full, or the syslog server does not
+// respond.
+type WriteError struct {
+	Target string
+	Err    error
+}
+
+// Error names the log and the cause.
+func (e *WriteError) Error() string {
+	return fmt.Sprintf("writing the audit log %s: %v", e.Target, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *WriteError) Unwrap() error { return e.Err }
 
 // Options are what a log needs from its caller.
 type Options struct {
@@ -35,6 +51,9 @@ type Options struct {
 	Host string
 	// PID is the process id, for syslog.
 	PID int
+	// Resume is the ID of a run whose process died, if the caller delivers its record. [Log.Resumed]
+	// returns the prepared record, and [Log.Write] replaces it.
+	Resume string
 	// Timeout limits each connection to a syslog server and each write to it. Zero means 5 seconds.
 	Timeout time.Duration
 }
@@ -47,6 +66,8 @@ type Log struct {
 	sink     sink
 	prefix   string // of the files of prepared records
 	prepared *prepared
+	resumed  *Event
+	done     bool // the record of this run was delivered
 }
 
 // sink is where records go.
@@ -60,8 +81,8 @@ type sink interface {
 
 // Open opens the log at target: a file, "-" for Options.Out, "syslog" for the local syslog socket, or
 // the URL of a syslog server: syslog+unix:///PATH, syslog+udp://HOST[:PORT], syslog+tcp://HOST[:PORT]
-// or syslog+tls://HOST[:PORT]. It returns a [*TargetError] for another target, and an error if the
-// log cannot be written.
+// or syslog+tls://HOST[:PORT]. It returns a [*TargetError] for another target, a
+// [*WriteError] if a record cannot be written, and another error if the log cannot be opened.
 //
 // Open delivers records of earlier runs that died, and returns their number.
 func Open(ctx context.Context, target string, o Options) (_ *Log, recovered int, err error) {
@@ -72,15 +93,18 @@ func Open(ctx context.Context, target string, o Options) (_ *Log, recovered int,
 	if l.sink, err = openSink(target, o); err != nil {
 		return nil, 0, fmt.Errorf("opening the audit log %s: %w", target, err)
 	}
-	l.prefix, err = l.spool(o.Spool)
+	if l.prefix, err = l.spool(o.Spool); err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("opening the audit log %s: %w", target, err), l.Close())
+	}
+	err = l.sink.probe(ctx)
 	if err == nil {
-		err = l.sink.probe(ctx)
+		err = l.resume(ctx, o.Resume)
 	}
 	if err == nil {
 		recovered, err = l.recoverAll(ctx)
 	}
 	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("opening the audit log %s: %w", target, err), l.Close())
+		return nil, 0, errors.Join(&WriteError{target, err}, l.Close())
 	}
 	return l, recovered, nil
 }
@@ -123,7 +147,7 @@ func (l *Log) Prepare(ctx context.Context, e Event) error {
 		err = l.prepared.store(e)
 	}
 	if err != nil {
-		return fmt.Errorf("preparing the record in the audit log %s: %w", l.target, err)
+		return &WriteError{l.target, err}
 	}
 	return nil
 }
@@ -131,14 +155,17 @@ func (l *Log) Prepare(ctx context.Context, e Event) error {
 // Write delivers the final record and removes the prepared one. On an error the prepared record
 // stays, with the content of the final one if it could be written, and the next run delivers it.
 func (l *Log) Write(ctx context.Context, e Event) error {
+	if l.done {
+		return nil
+	}
 	if l.prepared != nil {
 		// The next run delivers this record if the delivery fails.
 		if err := l.prepared.store(e); err != nil {
-			return fmt.Errorf("writing the audit log %s: %w", l.target, err)
+			return &WriteError{l.target, err}
 		}
 	}
 	if err := l.sink.deliver(ctx, e); err != nil {
-		return fmt.Errorf("writing the audit log %s: %w", l.target, err)
+		return &WriteError{l.target, err}
 	}
 	if l.prepared == nil {
 		return nil
@@ -148,13 +175,40 @@ func (l *Log) Write(ctx context.Context, e Event) error {
 	return done.remove()
 }
 
-// Prepared returns the path of the prepared record, or "" if there is none. Another process can
-// pass it to [Deliver] if this one dies.
-func (l *Log) Prepared() string {
-	if l.prepared == nil {
-		return ""
+// Resumed returns the prepared record of the run in Options.Resume. It returns false if that run
+// prepared none: then it has written no tag.
+func (l *Log) Resumed() (Event, bool) {
+	if l.resumed == nil {
+		return Event{}, false
 	}
-	return l.prepared.path
+	return *l.resumed, true
+}
+
+// resume takes over the prepared record of a run whose process died.
+func (l *Log) resume(ctx context.Context, id string) error {
+	if id == "" {
+		return nil
+	}
+	if _, err := os.Stat(l.prefix + id); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	one, err := adopt(l.prefix + id)
+	if err != nil || one == nil {
+		return err
+	}
+	e, err := one.load()
+	switch {
+	case errors.Is(err, errEmpty):
+		return one.remove()
+	case err != nil:
+		return errors.Join(err, one.release())
+	}
+	if !e.Data.Recovered { // the process died after it knew its result
+		l.done = true
+		return l.deliverPrepared(ctx, one)
+	}
+	l.prepared, l.resumed = one, &e
+	return nil
 }
 
 // Close releases the log. It keeps a prepared record that was not delivered.
@@ -195,6 +249,9 @@ func (l *Log) recoverAll(ctx context.Context) (n int, err error) {
 }
 
 func (l *Log) deliverPrepared(ctx context.Context, one *prepared) error {
+	if _, err := one.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
 	e, err := one.load()
 	if errors.Is(err, errEmpty) { // the process died before it could write a tag
 		return one.remove()

@@ -212,3 +212,50 @@ func TestStreamGetsTheRecord(t *testing.T) {
 		t.Errorf("record %s", &out)
 	}
 }
+
+// TestParentDeliversTheRecordOfItsChild checks that the process that resumes a dead run delivers one
+// record: its own if no tag was written, and otherwise the prepared one with its own result.
+func TestParentDeliversTheRecordOfItsChild(t *testing.T) {
+	for name, c := range map[string]struct {
+		die    func(t *testing.T, l *Log)
+		ending string
+	}{
+		"nothing prepared": {func(*testing.T, *Log) {}, "parent"},
+		"prepared":         {func(t *testing.T, l *Log) { check(t, l.Prepare(t.Context(), event("run"))) }, "parent"},
+		"final not sent": {func(t *testing.T, l *Log) {
+			check(t, l.Prepare(t.Context(), event("run")))
+			check(t, l.prepared.store(event("run")))
+		}, "nothing blocks"},
+		"final sent": {func(t *testing.T, l *Log) {
+			check(t, l.Prepare(t.Context(), event("run")))
+			check(t, l.prepared.store(event("run")))
+			check(t, l.sink.deliver(t.Context(), event("run")))
+		}, "nothing blocks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			l, _ := open(t, path)
+			c.die(t, l)
+			check(t, l.Close())
+			parent, n, err := Open(t.Context(), path, Options{Resume: "run"})
+			check(t, err)
+			e, ok := parent.Resumed()
+			if n != 0 || ok != (name == "prepared") {
+				t.Errorf("recovered %d, resumed %v", n, ok)
+			}
+			if !ok {
+				e = event("run")
+			}
+			e.Data.Why = "parent"
+			check(t, parent.Write(t.Context(), e))
+			check(t, parent.Close())
+			all := records(t, path)
+			if len(all) != 1 || all[0].Data.Why != c.ending || all[0].Data.Recovered != ok {
+				t.Errorf("records %+v", all)
+			}
+			if left := pending(t, path); len(left) > 0 {
+				t.Errorf("left %q", left)
+			}
+		})
+	}
+}

@@ -92,6 +92,7 @@ func (p *prepared) load() (Event, error) {
 		return Event{}, err
 	}
 	complete := bytes.LastIndexByte(data, '\n')
+	p.end = int64(complete + 1)
 	lines := bytes.Split(data[:max(complete, 0)], []byte{'\n'})
 	last := lines[len(lines)-1]
 	if len(bytes.TrimSpace(last)) == 0 {

@@ -2,7 +2,7 @@ package audit
 
 import "unicode/utf8"
 
-// maxShortText is the length in bytes to which long texts are cut in a record that is too long.
+// maxShortText is the maximum length of a text in bytes, after a record was shortened.
 const maxShortText = 200
 
 // shorten makes a record shorter, and returns false if it cannot. It halves the longest list, or

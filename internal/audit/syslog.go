@@ -204,3 +204,9 @@ func (s *syslog) Close() error {
 	}
 	return s.conn.Close()
 }
+
+// IsRemote reports whether a target of [Open] needs the network.
+func IsRemote(target string) bool {
+	network, _, _ := parseSyslog(target)
+	return network != "" && network != "unix"
+}
