@@ -33,7 +33,7 @@ var commandGroups = []struct {
 	names []string
 }{
 	{"Images", []string{"promote", "check", "verify"}},
-	{"Reports", []string{"explain", "report"}},
+	{"Reports", []string{"explain", "report", "replay"}},
 	{"Setup", []string{"policy", "db", "key", "cache"}},
 	{otherTitle, []string{"completion", "man", "help", "version"}},
 }
@@ -46,7 +46,7 @@ var flagTitles = []struct {
 }{
 	{"Image and destination", []string{"--platform", "--move-tag", "--repository", "--any-tag", "--baseline", "--image"}},
 	{"Policy and evidence", []string{"--policy", "--policy-name", "--vex", "--at", "--max-age", "--override", "--allow-override",
-		"--require-predicate", "--profile", "--report"}},
+		"--require-predicate", "--profile", "--report", "--id", "--rescan"}},
 	{"Output", []string{"--output", "--details", "--evidence-dir", "--junit", "--audit-log", "--metrics-file", "--explain", "--to", "--json", "--dir", "--color", "--progress", "--quiet", "--log-format"}},
 	{"Signing and trust", []string{"--key", "--keyless", "--signature-format", "--signature-only", "--identity-token", "--signing-config",
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--certificate-oidc-issuer-regexp",
@@ -124,6 +124,12 @@ var pages = map[string]page{
 			example("why a vulnerability blocks, and what would let the image pass", "imagegate explain CVE-2021-3918 --report report.json"),
 			example("everything that a rule decided", "imagegate explain 'no critical' --report report.json"),
 			example("a built-in rule, as JSON", "imagegate explain distribution.notCovered --report report.json -o json"),
+		}},
+	"imagegate replay": {
+		examples: []Example{
+			example("the run that wrote a report", "imagegate replay report.json"),
+			example("the last run in an audit log, from its image", "imagegate replay /var/log/imagegate.jsonl --policy policy.yaml"),
+			example("one record of the log, from the report of the same run", "imagegate replay /var/log/imagegate.jsonl --id ID --report report.json"),
 		}},
 	"imagegate report diff": {examples: []Example{
 		example("what changed since the last run", "imagegate report diff before.json after.json"),
