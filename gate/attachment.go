@@ -60,7 +60,7 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	a := Attachment{Descriptor: d, Manifest: raw}
 	for _, l := range m.Layers {
 		if l.MediaType != inTotoLayer && !isSignedStatement(l.MediaType) {
-			return Attachment{}, refuse("the manifest has a layer with media type %q, not only statements", l.MediaType)
+			return Attachment{}, refuse("the manifest has a layer with media type %q: every layer must be a statement", l.MediaType)
 		}
 	}
 	for i, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
@@ -85,8 +85,8 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 // writes at most 80 MiB.
 const maxStatement = 128 << 20
 
-// child reads and parses the manifest of a child of the index that is not an image. It is an error
-// if the content does not have the digest and the size of the descriptor.
+// child reads and parses the manifest of an attestation or a SOCI index that the index lists. It is
+// an error if the content does not have the digest and the size of the descriptor.
 func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 	raw, err := r.manifest(d)
 	if err != nil {
@@ -127,9 +127,9 @@ func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return blob, content, err
 }
 
-// checkAttachedConfig checks that the config is one that buildx writes. It must be an empty
-// document or the config of an image. In the second case it must have no platform and no container
-// settings, and its layers must be the statements.
+// checkAttachedConfig checks that the config of an attestation manifest is one that buildx writes.
+// It must be an empty document or the config of an image. In the second case it must have no
+// platform and no container settings, and its layers must be the statements.
 func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if m.Config.MediaType == emptyConfig {
 		if string(raw) != "{}" {

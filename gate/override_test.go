@@ -77,8 +77,8 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}
 }
 
-// TestOverrideRequiresADenial checks that an override is refused if a caller replaces the denied
-// image with another one, or if the result did not come from a check.
+// TestOverrideRequiresADenial checks that no other image can be promoted if a caller replaces the
+// image of a denied result, and that a Result that did not come from a check cannot be overridden.
 func TestOverrideRequiresADenial(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)

@@ -18,10 +18,10 @@ import (
 // an error.
 type Index func(diffID v1.Hash, archive io.ReaderAt)
 
-// errGivenUp is the error that an Index gets when it reads a file that the store discards.
+// errGivenUp is the read error of an Index whose file the store discards.
 var errGivenUp = errors.New("the layer is corrupt or will be decompressed again")
 
-// follower is a running Index and the file that it reads.
+// follower is a running Index and the file that the Index reads.
 type follower struct {
 	growing growing
 	done    chan struct{}

@@ -36,8 +36,9 @@ import (
 // served is an in-process registry. Tests can replace its responses for blobs.
 type served struct {
 	repo  name.Repository
-	blobs atomic.Int64 // GETs of blobs
-	// spoil may respond to a GET of a blob instead of the registry. It returns true if it did.
+	blobs atomic.Int64 // number of GET requests for blobs
+	// spoil may respond to a GET of a blob instead of the registry. It returns true if it has
+	// responded.
 	spoil atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
 
@@ -258,8 +259,7 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			checkNoPartials(t, s)
-			// Fetch does not remember the failure: it succeeds when the registry responds
-			// correctly.
+			// Fetch does not cache the failure: it succeeds when the registry responds correctly.
 			reg.spoil.Store(nil)
 			if err := s.Fetch(t.Context(), img); err != nil {
 				t.Errorf("after the registry has recovered: %v", err)

@@ -18,12 +18,12 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// Limits limit the size of data from a network or an archive. If a field is zero, its default
-// applies.
+// Limits limit the size of data that is downloaded or extracted from an archive. If a field is
+// zero, its default applies.
 type Limits struct {
 	// Archive is the maximum size of a compressed database, in bytes. Default: 2 GiB.
 	Archive int64
-	// Database is the maximum size of the database file in it, in bytes. Default: 16 GiB.
+	// Database is the maximum size of the database file in the archive, in bytes. Default: 16 GiB.
 	Database int64
 }
 
@@ -38,8 +38,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	// maxWindow limits the memory of a decompressor, in bytes. The highest level of the zstd
-	// command needs this much.
+	// maxWindow limits the memory of a decompressor, in bytes. The highest compression level of the
+	// zstd command needs this much.
 	maxWindow = 128 << 20
 	// maxRest is the maximum size of everything in an archive except the database file: padding,
 	// and grype's small import.json.
@@ -103,7 +103,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 			return fmt.Errorf("the archive has %q, which is not a regular file", h.Name)
 		case name == v6.ImportMetadataFileName:
 			// import.json has grype's checksum of the database file on the machine that packed it.
-			// It is not needed.
+			// imagegate does not need it.
 		case name != v6.VulnerabilityDBFileName:
 			return fmt.Errorf("the archive has the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
 		case found:
@@ -141,7 +141,7 @@ func writeDatabase(r io.Reader, folder string, limit int64) (err error) {
 	return nil
 }
 
-// boundedReader is a reader that returns an error beyond its limit, not io.EOF.
+// boundedReader is a reader that returns an error, not io.EOF, after more bytes than its limit.
 type boundedReader struct {
 	r    io.Reader
 	left int64

@@ -24,8 +24,8 @@ func TestFailingDatabaseIsNotClean(t *testing.T) {
 	wantError(t, db.Err(), "searching for vulnerabilities")
 }
 
-// TestUnreadableDetailsAreNotAbsentDetails checks that Err reports an unreadable list of details.
-// grype replaces the list with an empty one.
+// TestUnreadableDetailsAreNotAbsentDetails checks that Err reports unreadable KEV, EPSS or CWE
+// data. grype replaces such data with an empty list.
 func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
 	for table, want := range map[string]string{
 		"known_exploited_vulnerability_handles": "known exploits of CVE-2021-3918",

@@ -102,11 +102,11 @@ func TestOldDatabaseIsRemovedAfterItsLastReader(t *testing.T) {
 	}
 }
 
-// hostile is a feed that modifies a good mirror.
+// hostile is a feed that changes the responses of a valid mirror.
 type hostile struct {
 	dir    string
 	latest func(doc map[string]any)
-	serve  func(w http.ResponseWriter, r *http.Request) bool // true if it has responded
+	serve  func(w http.ResponseWriter, r *http.Request) bool // serve returns true if it has responded.
 }
 
 func (h hostile) start(t *testing.T) string {
@@ -139,7 +139,8 @@ func (h hostile) start(t *testing.T) string {
 func isArchive(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".tar.zst") }
 
 // TestFailedUpdateIsNotAWarning checks that every failed update is an error that names the cause,
-// and that it changes nothing. A scanner that only warned would use old data unnoticed.
+// and that the database directory stays unchanged. A scanner that only warned would use old data
+// unnoticed.
 func TestFailedUpdateIsNotAWarning(t *testing.T) {
 	newer := mirror(t, records, built.Add(time.Hour))
 	archive, err := os.ReadFile(newer.Archive)

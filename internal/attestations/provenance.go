@@ -18,7 +18,7 @@ const (
 	provenance1  = "https://slsa.dev/provenance/v1"
 )
 
-// pointer refers to source code in a provenance statement: a URI with digests.
+// pointer names source code in a provenance statement: a URI with digests.
 type pointer struct {
 	URI    string            `json:"uri"`
 	Digest map[string]string `json:"digest"`

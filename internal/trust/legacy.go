@@ -87,7 +87,7 @@ type legacyEntry struct {
 		Body           string `json:"body"` // base64
 		IntegratedTime int64  `json:"integratedTime"`
 		LogIndex       int64  `json:"logIndex"`
-		LogID          string `json:"logID"` // hex
+		LogID          string `json:"logID"` // hexadecimal
 	}
 }
 

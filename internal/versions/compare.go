@@ -139,7 +139,7 @@ var apkVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|r
 func compareAPK(a, b string) (int, error) {
 	for _, v := range []string{a, b} {
 		if !apkVersion.MatchString(v) {
-			return 0, notComparable(v, "Alpine", errors.New("want one such as 1.2.3_rc1-r4"))
+			return 0, notComparable(v, "Alpine", errors.New("expected a version such as 1.2.3_rc1-r4"))
 		}
 	}
 	return parsed("Alpine", apk.NewVersion, a, b)
