@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// answer is the response that a simple HTTP client gets.
+// answer is a response as received by a simple HTTP client.
 type answer struct {
 	status int
 	header http.Header

@@ -23,7 +23,7 @@ const (
 // may help.
 type Error struct {
 	Side  Side
-	Doing string // the operation, such as "resolving registry.example/app:1"
+	Doing string // what was attempted, such as "resolving registry.example/app:1"
 	Err   error
 }
 

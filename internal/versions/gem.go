@@ -23,7 +23,7 @@ func newGemVersion(s string) (gemVersion, error) {
 	}
 	var v gemVersion
 	for _, segment := range gemSegment.FindAllString(s, -1) {
-		// Zeros at the end, and before the first letter, have no meaning.
+		// Remove zeros before the first letter and at the end, because they have no meaning.
 		if !isDigit(segment[0]) && !slices.ContainsFunc(v, isText) {
 			v = v.withoutZeros()
 		}

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 	at := func(month time.Month, day, hour, minute int) time.Time {
 		return time.Date(2026, month, day, hour, minute, 0, 0, time.UTC)
 	}
-	no := []string{} // a product that matches nothing
+	no := []string{} // an empty list of products, which matches nothing
 	base := func(doc, author, id string, s Status, when time.Time) Statement {
 		out := Statement{ID: id, Status: s, Document: doc, Author: author, Timestamp: when}
 		if id == "CVE-2024-0727" {
