@@ -220,8 +220,8 @@ func tarOf(t *testing.T, dir, to string) {
 	}
 }
 
-// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, no matter at which
-// point the cancellation is noticed. grype itself stops early with partial results and no error.
+// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, whenever the
+// cancellation is noticed. grype itself stops early with partial results and no error.
 func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
 	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]

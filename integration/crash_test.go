@@ -206,7 +206,7 @@ func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string)
 }
 
 // TestCrashOfChildIsNoDenial kills the child process with the signals that the kernel and the Go
-// runtime use, and checks that the exit code is not that of a denial. On SIGQUIT, the Go runtime
+// runtime use, and checks that the exit code does not mean a denial. On SIGQUIT, the Go runtime
 // writes a trace and exits with 2, as on a fatal error.
 func TestCrashOfChildIsNoDenial(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"fatal": syscall.SIGQUIT, "abort": syscall.SIGABRT,

@@ -121,8 +121,8 @@ func (e *evaluation) database() {
 	e.advisories(db.Advisories)
 }
 
-// advisories denies the image if the database has too few advisories for it. With an empty database
-// there are no findings, but that does not mean that the image has no vulnerabilities.
+// advisories denies the image if the database has too few advisories for it. An empty database
+// gives no findings, but that does not mean that the image has no vulnerabilities.
 func (e *evaluation) advisories(counted []evidence.Advisories) {
 	block := func(format string, args ...any) {
 		e.blockDatabase("database.minAdvisories", format, args...)

@@ -141,7 +141,7 @@ func TestParsePackages(t *testing.T) {
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0}}":              `5:51: "version" is a number: expected text in quotes`,
 		"{name: a, minimum: {purl: pkg:npm/a@1.0, version: 1.0.0}}":        `5:31: "purl": has a version after "@": write it under the key "version"`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: new}}":              `5:24: "minimum": "new" is not a valid semantic version: invalid semantic version`,
-		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": "1.0.0 or later" contains an invalid character`,
+		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": the version "1.0.0 or later" contains an invalid character`,
 		"{name: a, minimum: {purl: pkg:conan/a, version: 1.0.0}}":          `5:24: "minimum": cannot compare versions of package type "conan": expected one of apk, cargo, composer, deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0, effect: x}}": `5:58: unknown key "effect" in "minimum": expected one of purl, version`,
 	} {

@@ -187,8 +187,8 @@ func (c *Cache) Put(key string, data []byte) error {
 type Status struct {
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"`
-	// Oldest is the time at which the least recently used entry was last used. It is zero for an
-	// empty folder.
+	// Oldest is the last time that the least recently used entry was read or written. It is zero
+	// for an empty folder.
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 

@@ -84,7 +84,7 @@ func (l *largeFiles) unknowns(listed []evidence.Unknown) []evidence.Unknown {
 	return listed
 }
 
-// bounded is a file of which only the first bytes can be read, unless allowed returns true.
+// bounded is a file that can be read only up to a size limit, unless allowed returns true.
 type bounded struct {
 	io.ReadCloser
 	left    int64

@@ -40,8 +40,8 @@ type member struct {
 }
 
 // TestFileSystemEqualsStereoscopes checks that the gate's file tree equals stereoscope's for many
-// combinations of layers. stereoscope reads a copy of each archive in which every folder has an
-// entry.
+// combinations of layers. stereoscope reads a copy of each archive. In the copy, every folder has
+// an entry.
 func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{

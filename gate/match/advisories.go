@@ -51,8 +51,8 @@ func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.D
 func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
 	var types []syftpkg.Type
 	for i := range pkgs {
-		// Skip machine learning models: they contain only weights, and no database has advisories
-		// about them.
+		// Skip machine learning models: they contain only weights, which databases have no
+		// advisories about.
 		if t := pkgs[i].Type; !catalog.IsOSPackage(t) && t != syftpkg.ModelPkg {
 			types = append(types, t)
 		}

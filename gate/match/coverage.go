@@ -113,8 +113,8 @@ func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]evide
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
 		p := &pkgs[i]
-		// Skip machine learning models: they contain only weights, and no database has advisories
-		// about them.
+		// Skip machine learning models: they contain only weights, which databases have no
+		// advisories about.
 		if catalog.IsOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
 			continue
 		}

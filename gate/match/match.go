@@ -257,7 +257,7 @@ func fixState(s vulnerability.FixState) evidence.FixState {
 	return evidence.FixUnknown
 }
 
-// fixes returns the fixed versions, each with the earliest date on which it was available.
+// fixes returns the fixed versions, each with the first day that it was available.
 func fixes(fix vulnerability.Fix) []evidence.Fix {
 	var out []evidence.Fix
 	for _, v := range fix.Versions {

@@ -24,8 +24,8 @@ var (
 	space      = regexp.MustCompile(`\s`)
 )
 
-// instructions are the Dockerfile instructions that consist only of assignments. A value of the map
-// says what the instruction assigns.
+// instructions are the Dockerfile instructions that consist only of assignments. The values of
+// the map describe the assigned names.
 var instructions = map[string]string{"ENV": "variable", "LABEL": "label", "ARG": "build argument"}
 
 // parseHistory splits a line of the history into assignments and the remaining text. It supports

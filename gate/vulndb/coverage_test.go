@@ -22,10 +22,10 @@ func TestCoversKnownReleases(t *testing.T) {
 	for _, d := range []*distro.Distro{
 		release("debian", "12", "bookworm"),
 		release("debian", "12.5", "bookworm"),
-		release("debian", "", "forky"), // the names by which Debian unstable identifies itself
+		release("debian", "", "forky"), // Debian unstable names itself forky, without a version
 		release("raspbian", "12", "bookworm"),
 		release("alpine", "3.18.4", ""),
-		release("alpine", "3.23.0_alpha20250612", ""), // the version by which Alpine edge identifies itself
+		release("alpine", "3.23.0_alpha20250612", ""), // the version of Alpine edge
 		release("ubuntu", "22.04", "jammy"),
 		release("rhel", "9.4", ""),
 		release("almalinux", "9.4", ""),

@@ -208,7 +208,7 @@ func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 	wantError(t, err, b.Checksum)
 	opts.Checksum = "SHA256:" + strings.Repeat("0", 64)
 	_, err = Import(t.Context(), opts)
-	wantError(t, err, "want sha256:")
+	wantError(t, err, "expected sha256:")
 }
 
 // TestImportTakesTheNewestArchiveOfAMirror checks that Import accepts the folder that Build wrote,
@@ -233,7 +233,7 @@ func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 		t.Fatal(err)
 	}
 	for content, want := range map[string]string{
-		"":  "without v6/latest.json",
+		"":  "does not contain v6/latest.json",
 		"{": "reading latest.json",
 		strings.Replace(string(latest), filepath.Base(m.Archive), "../"+filepath.Base(m.Archive), 1): "not a file in the mirror",
 		strings.Replace(string(latest), m.Checksum, "sha256:"+strings.Repeat("0", 64), 1):            "but latest.json of the mirror lists",

@@ -220,7 +220,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 		}}, opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "larger than 1000"},
 		"database too large": {opts: func(o *UpdateOptions) { o.Limits.Database = 1000 }, want: "larger than"},
 		"other than pinned":  {opts: func(o *UpdateOptions) { o.Checksum = "sha256:" + strings.Repeat("1", 64) }, want: "pinned"},
-		"pin misspelt":       {opts: func(o *UpdateOptions) { o.Checksum = "1234" }, want: "want sha256:"},
+		"pin misspelt":       {opts: func(o *UpdateOptions) { o.Checksum = "1234" }, want: "expected sha256:"},
 		"no clock":           {opts: func(o *UpdateOptions) { o.Now = nil }, want: "no clock"},
 		"offline":            {opts: func(o *UpdateOptions) { o.Transport = offline{} }, want: "network is unreachable"},
 	} {

@@ -51,8 +51,7 @@ var recipes = map[string]recipe{
 // suite is the Debian release of the images.
 const suite = "bookworm"
 
-// built is an image in the work folder, with the package data from which its advisories are
-// generated.
+// built is an image in the work folder, with the package data for generating its advisories.
 type built struct {
 	image v1.Image
 	// dir is the folder with the image and its other files.

@@ -133,7 +133,7 @@ func (p *place) Close() error {
 func (p *place) program(name string) string { return filepath.Join(p.bin, name) }
 
 // environment returns the environment variables for the programs: they use only files in this
-// place, and no network.
+// place and do not use the network.
 func (p *place) environment() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),

@@ -15,7 +15,7 @@ import (
 type process struct {
 	name string
 	args []string
-	env  []string // environment variables in addition to those of the place
+	env  []string // additional environment variables
 	exit int      // the expected exit code
 	out  string   // the file for the output; if empty, start returns the output
 }

@@ -36,8 +36,8 @@ type Attachments struct {
 	Copied []trust.Envelope
 }
 
-// Copies are attachments by other signers that are stored together with our own. Each keeps the
-// signature format in which it was read. TrustedSigners must trust their signers. A copy does not
+// Copies are attachments by other signers that are stored together with our own. Each keeps its
+// signature format. TrustedSigners must trust their signers. A copy does not
 // replace other attachments, not even of the same type and subject, and is not stored twice.
 type Copies struct {
 	TrustedSigners  trust.Trust

@@ -34,7 +34,7 @@ func Sanitize(s string) string { return Limit(s, maxText) }
 func Limit(s string, limit int) string {
 	var b strings.Builder
 	count, marks := 0, 0
-	cut := -1 // the index at which the result is cut if it is too long
+	cut := -1 // where to cut the result if it is too long
 	wordStart := true
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])

@@ -117,7 +117,7 @@ type speed struct {
 	left        time.Duration // 0 means unknown
 }
 
-// leastTime is the minimum duration of a step for which a transfer rate is calculated.
+// leastTime is the minimum duration of a step before its transfer rate is calculated.
 const leastTime = 500 * time.Millisecond
 
 // speed returns the average rate since the step began. The remaining time is too low at first,

@@ -112,8 +112,8 @@ func (s *Signer) isPlain() bool {
 	return s.key != nil && len(s.services.Logs) == 0 && len(s.services.TimestampAuthorities) == 0
 }
 
-// sessionReserve is the remaining validity at which a certificate is renewed: a signature must be
-// logged or timestamped while its certificate is valid.
+// sessionReserve is the minimum remaining validity of a certificate. Below it, the certificate is
+// renewed, because a signature must be logged or timestamped while its certificate is valid.
 const sessionReserve = 2 * time.Minute
 
 // current returns the session for the next signature. It renews a certificate that is about to

@@ -27,7 +27,7 @@ type Snapshot struct {
 // ChangeKind is the kind of a difference between two snapshots.
 type ChangeKind string
 
-// The kinds of change, in the order in which Snapshots returns them.
+// The kinds of change, in the order of the result of Snapshots.
 const (
 	ChangePolicy    ChangeKind = "policy changed"
 	ChangeDatabase  ChangeKind = "database changed"

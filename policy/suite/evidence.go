@@ -61,7 +61,7 @@ func (r evidenceReader) config() *evidence.ImageConfig {
 	return &evidence.ImageConfig{User: "65532", Created: r.now}
 }
 
-// standInPackages returns the packages of a platform for which a case lists none: the packages of
+// standInPackages returns the packages of a platform without listed packages: the packages of
 // its findings, and one package that is always there, so that the SBOM is not empty.
 func standInPackages(findings []evidence.Finding) []evidence.Package {
 	licenses := []string{"MIT"}

@@ -117,7 +117,7 @@ func TestGlobIsItsDefinition(t *testing.T) {
 	}
 }
 
-// TestGlobIsLinear matches a pattern and a text for which a matcher with backtracking would take
+// TestGlobIsLinear matches a pattern and a text that would keep a matcher with backtracking busy
 // forever.
 func TestGlobIsLinear(t *testing.T) {
 	if NewGlob(strings.Repeat("*a", 5_000) + "*b").Match(strings.Repeat("a", 1_000_000)) {

@@ -51,7 +51,7 @@ type statement struct {
 
 // product is an image, or a pattern for packages, that a statement names.
 type product struct {
-	name     string // the key by which statements are grouped by product
+	name     string // the key for grouping statements by product
 	image    bool
 	packages match.PURLPattern
 }
