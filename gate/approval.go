@@ -71,7 +71,7 @@ func newApproval(opts Options, r *Result) *Approval {
 func (a *Approval) Confirm() error {
 	img := a.result.Image
 	if len(a.digests) != len(img.Platforms)+1 || len(a.result.SBOMs) != len(img.Platforms) || len(a.result.Input.Platforms) != len(img.Platforms) {
-		return errors.New("the approval is for a different number of platforms")
+		return errors.New("the approval covers a different number of platforms than the image has")
 	}
 	check := func(what string, want v1.Hash, raw []byte, also ...string) error {
 		got, _, err := v1.SHA256(bytes.NewReader(raw))

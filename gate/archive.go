@@ -41,8 +41,8 @@ type archive struct {
 }
 
 // openArchive opens an archive that is plain or compressed with gzip, bzip2, xz or zstd. docker
-// load, podman and skopeo accept the same formats. It detects the format from the content, not from
-// the file name.
+// load, podman and skopeo accept the same formats. openArchive detects the format from the content
+// of the file, not from its name.
 func openArchive(ctx context.Context, file string) (*archive, error) {
 	f, err := os.Open(file)
 	if err != nil {

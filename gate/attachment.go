@@ -37,7 +37,7 @@ func isSignedStatement(t types.MediaType) bool {
 // digest.
 func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
 	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
-		return Attachment{}, refuse("invalid platform %s: an attestation must not name a platform", d.Platform)
+		return Attachment{}, refuse("the attestation has the platform %s, but an attestation must not name a platform", d.Platform)
 	}
 	subject := d.Annotations[attachmentSubject]
 	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
@@ -85,8 +85,8 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 // writes at most 80 MiB.
 const maxStatement = 128 << 20
 
-// child reads and parses the manifest of an attestation or a SOCI index that the index lists. It is
-// an error if the content does not have the digest and the size of the descriptor.
+// child reads and parses the manifest of a child of the index: an attestation or a SOCI index. It
+// is an error if the content does not have the digest and the size in the descriptor.
 func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 	raw, err := r.manifest(d)
 	if err != nil {
@@ -161,7 +161,7 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 // build.
 func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 	if layers.LooksPacked(raw) {
-		return refuse("the content is an archive, not a statement")
+		return refuse("the content of the blob is an archive, not a statement")
 	}
 	if isSignedStatement(kind) {
 		var envelope struct {
@@ -170,7 +170,7 @@ func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 			Signatures  json.RawMessage `json:"signatures"`
 		}
 		if err := layers.DecodeStatement(raw, &envelope); err != nil {
-			return refuse("parsing the content as a signed statement: %v", err)
+			return refuse("parsing the content of the blob as a signed statement: %v", err)
 		}
 		if envelope.PayloadType != string(inTotoLayer) {
 			return refuse("the signed payload has type %q, so it is not a statement", envelope.PayloadType)
@@ -186,10 +186,10 @@ func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 		} `json:"subject"`
 	}
 	if err := layers.DecodeStatement(raw, &s); err != nil {
-		return refuse("parsing the content as an in-toto statement: %v", err)
+		return refuse("parsing the content of the blob as an in-toto statement: %v", err)
 	}
 	if !strings.HasPrefix(s.Type, "https://in-toto.io/Statement/v") || s.PredicateType == "" {
-		return refuse("the content has type %q and predicate type %q, so it is not an in-toto statement", s.Type, s.PredicateType)
+		return refuse("the content of the blob has type %q and predicate type %q, so it is not an in-toto statement", s.Type, s.PredicateType)
 	}
 	about := len(s.Subject) == 0
 	for _, one := range s.Subject {

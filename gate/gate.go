@@ -160,7 +160,7 @@ type Result struct {
 	Moved string
 	// Approval is set only if the decision is a pass. For a denied image, see [Result.Override].
 	Approval *Approval
-	// Fetched counts the bytes and blobs that were read from the source.
+	// Fetched counts the bytes and blobs that were read from the registry or archive.
 	Fetched layers.Stats
 	// CacheHits is the number of platforms whose catalog came from the cache.
 	CacheHits int

@@ -82,7 +82,8 @@ type root struct {
 	blob     func(v1.Descriptor) (layers.Open, error)
 }
 
-// resolve resolves the source to a digest and reads its manifests and configs. It reads no layers.
+// resolve resolves the reference of src to a digest and reads its manifests and configs. It reads
+// no layers.
 func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*Image, error) {
 	r, err := g.open(ctx, store, src)
 	if err != nil {
@@ -289,7 +290,7 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		return err
 	}
 	if digest != d.Digest {
-		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has digest %s", digest)}
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the content of the manifest has the different digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != int64(len(raw)) {
 		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, but its descriptor lists %d", len(raw), d.Size)}

@@ -42,9 +42,9 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}{
 		"good":             {policy.Set{with}, good, ""},
 		"two policies":     {policy.Set{with, with}, good, ""},
-		"no section":       {policy.Set{without}, good, "allows no override"},
-		"one without":      {policy.Set{with, without}, good, "allows no override"},
-		"the other":        {policy.Set{without, with}, good, "allows no override"},
+		"no section":       {policy.Set{without}, good, "does not allow overrides"},
+		"one without":      {policy.Set{with, without}, good, "does not allow overrides"},
+		"the other":        {policy.Set{without, with}, good, "does not allow overrides"},
 		"expired":          {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now() }), "expired"},
 		"too long":         {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now().Add(25 * time.Hour) }), "more than 1d ahead"},
 		"another approver": {policy.Set{with}, change(func(o *policy.Override) { o.Approver = "me@example.com" }), "may not approve"},

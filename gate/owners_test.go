@@ -213,8 +213,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	files := map[string]struct{ content, want string }{
 		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
 		"srv/web/package.json":                               {`{"name":"web"}`, first},
-		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // The database has advisories for json-schema.
-		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // The database has advisories for json-schema.
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // The database has advisories for json-schema, so the package may be a vulnerable one.
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // The database has advisories for json-schema, so the package may be a vulnerable one.
 		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
 		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
 		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
@@ -228,7 +228,7 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 		"usr/share/nodejs/evil2/package.json":                {`{"name":"evil2"}`, unknown},
 		"srv/app.jar":                                        {versionless(t, "app"), first},
 		"srv/fat.jar":                                        {fat, first},
-		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // The database has advisories for org.h2.
+		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // The database has advisories for org.h2, so the jar may be a vulnerable one.
 		"srv/lib/driver.jar":                                 {versionless(t, "driver"), unknown},
 		"opt/tomcat/webapps/shop.war":                        {versionless(t, "shop"), first},
 	}

@@ -23,7 +23,7 @@ type listed struct {
 	Deps       []string
 }
 
-// goList lists the product's packages.
+// goList returns imagegate's packages, as "go list" describes them.
 func goList(t *testing.T) map[string]listed {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Standard,Imports,Deps", "./...")

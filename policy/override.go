@@ -50,7 +50,7 @@ type GrantedOverride struct {
 type Overridden struct {
 	Kind     Kind   `json:"kind"`
 	Rule     string `json:"rule"`
-	Platform string `json:"platform,omitempty"` // Platform is empty for the whole image.
+	Platform string `json:"platform,omitempty"` // empty for the whole image
 	// ID is the id of the finding. A violation without a finding has its Message instead, which may
 	// quote text from the image.
 	ID      string `json:"id,omitempty"`

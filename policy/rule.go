@@ -88,7 +88,7 @@ type verdict struct {
 	effect      Effect    // the current effect of the rule
 	blocks      time.Time // the end of the grace period, if the finding is in one
 	inherited   bool      // true if the finding only warns because the baseline has it
-	message     string    // the message of a custom rule
+	message     string    // the message, if a custom rule decides
 	unevaluated bool      // true if a custom rule could not be evaluated; then nothing lets the finding pass
 }
 

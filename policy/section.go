@@ -95,7 +95,7 @@ func sections() []section {
 	}
 }
 
-// policy reads a policy file.
+// policy parses the top-level mapping of a policy file.
 func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	names := map[string]int{}
 	fields := []strict.Field{strict.Mandatory("version", d.Version(formatVersion))}

@@ -22,8 +22,8 @@ import (
 // Packages that have findings in the test records. The default policy of a world allows both
 // findings.
 var (
-	oldSSL = lab.Deb{Name: "openssl", Version: "3.0.11-1~deb12u2"} // has CVE-2024-0727 with severity medium
-	oldJQ  = lab.Deb{Name: "jq", Version: "1.6-2.1"}               // has CVE-2025-48060 with unknown severity
+	oldSSL = lab.Deb{Name: "openssl", Version: "3.0.11-1~deb12u2"} // version with CVE-2024-0727, severity medium
+	oldJQ  = lab.Deb{Name: "jq", Version: "1.6-2.1"}               // version with CVE-2025-48060, unknown severity
 )
 
 const inheriting = `

@@ -183,7 +183,7 @@ func (c *Cache) Put(key string, data []byte) error {
 	return err
 }
 
-// Status describes the content of the folder.
+// Status describes the content of the cache folder.
 type Status struct {
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"`

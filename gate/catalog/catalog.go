@@ -48,7 +48,7 @@ type Tool struct {
 type Cataloger struct {
 	// Tool is named as the creator in documents.
 	Tool Tool
-	// Patterns find licenses and credentials.
+	// Patterns has the patterns for licenses and credentials.
 	Patterns *Patterns
 }
 

@@ -25,7 +25,7 @@ func isRelease(l file.Location) bool {
 
 // rewriteRelease returns os-release with every value in double quotes, because syft parses no other
 // quotes. For VERSION_ID='12', syft would keep the quotes in the version and find no advisories. If
-// reading fails, the content is unchanged and the returned reader also fails.
+// os-release cannot be read, rewriteRelease returns it unchanged, with a reader that also fails.
 func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	raw, err := io.ReadAll(io.LimitReader(rc, maxRelease))
 	if err != nil {

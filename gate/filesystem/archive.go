@@ -23,7 +23,7 @@ import (
 // entry is one entry in the archive of a layer.
 type entry struct {
 	metadata stereoscope.Metadata
-	at, size int64 // position and size of the content in the archive; for a sparse file, at is the position of the header
+	at, size int64 // position and size of the file's content in the archive; for a sparse file, at is the position of the header
 	sparse   bool
 }
 
@@ -50,7 +50,7 @@ const maxWeight = 2 << 30
 // maxName is the maximum length of a path in a layer, in bytes. Linux does not accept longer paths.
 const maxName = 4096
 
-var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
+var errTooHeavy = fmt.Errorf("%w: the file names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
 
 // New returns an empty Archives. Call [Archives.Use] before [Archives.Stack].
 func New() *Archives { return &Archives{listed: map[v1.Hash]listing{}} }
@@ -308,7 +308,8 @@ const maxSparse = 128 << 20
 // an unknown. The error text must not contain the text of a machine fault, which would be fatal.
 var errSparse = errors.New("the sparse file exceeds the size limit")
 
-// open opens the content of a file. If opening fails, the cataloger lists the file as an unknown.
+// open opens the content of a file in the archive. If opening fails, the cataloger lists the file
+// as an unknown.
 func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if !e.sparse {
 		return section{io.NewSectionReader(archive, e.at, e.size)}, nil

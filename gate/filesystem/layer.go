@@ -23,8 +23,8 @@ type layerTree struct {
 	catalog *image.FileCatalog
 	behind  *indexer
 
-	// openers open the content of the files by file ID, not by path. A second entry with the same
-	// name is a new file, but an earlier hard link still refers to the first one.
+	// openers open the content of files by file ID, not by path. A second entry with the same name
+	// is a new file, but an earlier hard link still refers to the first one.
 	openers   map[file.ID]file.Opener
 	links     symlinks
 	folders   map[string]bool // the folders that have an entry, in this layer or a lower one

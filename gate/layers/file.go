@@ -33,7 +33,7 @@ type file struct {
 	head    []byte // the first bytes of the file, at most one tar block
 	written int64
 	kept    bool
-	// selfVerified means that the source verifies its own bytes. They are then not hashed here.
+	// true if the reader verifies its own bytes, so they are not hashed here
 	selfVerified bool
 
 	follower *follower // the running Index that reads this file; nil means none
@@ -67,8 +67,8 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// digest returns the digest of the written bytes. If the bytes were not hashed during writing
-// because the source verifies them, digest reads the file.
+// digest returns the digest of the written bytes. If the bytes were not hashed during writing,
+// because a self-verifying reader provided them, digest reads the file.
 func (f *file) digest() v1.Hash {
 	if f.selfVerified {
 		f.hash.Reset()

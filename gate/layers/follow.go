@@ -73,7 +73,7 @@ type growing struct {
 
 	mu   sync.Mutex
 	more sync.Cond
-	size int64 // bytes written so far
+	size int64 // number of bytes written so far
 	err  error // returned after the last byte; nil while the file still grows
 }
 

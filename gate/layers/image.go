@@ -31,7 +31,7 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 	if mt, err := src.MediaType(); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
 	} else if mt != d.MediaType {
-		return nil, refuse("the media type of manifest %s is %q in the index but %q in the response", d.Digest, d.MediaType, mt)
+		return nil, refuse("the media type of manifest %s is %q in the index but %q in the response of the registry", d.Digest, d.MediaType, mt)
 	}
 	raw, err := src.RawManifest()
 	if err != nil {
@@ -95,7 +95,7 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		return nil, err
 	}
 	if digest != d.Digest {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has digest %s", digest)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the content of the manifest has the different digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != size {
 		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, but its descriptor lists %d", size, d.Size)}

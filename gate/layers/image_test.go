@@ -198,7 +198,7 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 	spoilt := func(change func([]byte) []byte) func(http.ResponseWriter, *http.Request, []byte) {
 		return func(w http.ResponseWriter, _ *http.Request, b []byte) {
 			w.WriteHeader(http.StatusOK)
-			w.(http.Flusher).Flush() // sends no Content-Length
+			w.(http.Flusher).Flush() // flushing before the body omits the Content-Length header
 			_, _ = w.Write(change(bytes.Clone(b)))
 		}
 	}
@@ -575,7 +575,7 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 		// A parser that requires the exact spelling of keys must find the same layers.
 		var exact map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &exact); err != nil {
-			return // null, or not an object
+			return // not a JSON object
 		}
 		var ls []map[string]json.RawMessage
 		if b, ok := exact["layers"]; ok {

@@ -251,8 +251,8 @@ func TestBombDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestSourceThatNeverOpensIsLeft checks that a canceled fetch returns even if the source is still
-// opening. Some sources do not support cancellation.
+// TestSourceThatNeverOpensIsLeft checks that a canceled fetch returns even if the function that
+// opens the layer has not returned. Some open functions do not support cancellation.
 func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	src := honest(gz(t, content(t, 1000)), content(t, 1000))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -268,7 +268,7 @@ func TestProgramLimitsBombs(t *testing.T) {
 }
 
 func TestProgramEndsWithItsContext(t *testing.T) {
-	plain := content(t, 3<<20) // larger than the program's pipe buffer
+	plain := content(t, 3<<20) // more bytes than the buffer of the pipe to the program
 	s := newStore(t, using(program("is stuck")))
 	ctx, cancel := context.WithCancel(t.Context())
 	src := honest(gz(t, plain), plain)

@@ -250,7 +250,7 @@ func check(d v1.Descriptor, blob *file, end error) error {
 		return nil
 	}
 	if got := blob.digest(); got != d.Digest {
-		return &CorruptError{d.Digest, fmt.Sprintf("the content has digest %s", got)}
+		return &CorruptError{d.Digest, fmt.Sprintf("the content has the different digest %s", got)}
 	}
 	if ended(end) {
 		return nil

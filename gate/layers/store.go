@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// The defaults of Options.
+// Defaults for Options.
 const (
 	DefaultMaxLayer = 32 << 30  // maximum size of one decompressed layer, in bytes
 	DefaultMaxTotal = 128 << 30 // maximum size of all files of the store, in bytes

@@ -239,8 +239,8 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 	return 0, 0, false
 }
 
-// stargzTOC reads the table of contents of an eStargz blob. It is stored as a tar archive with one
-// file.
+// stargzTOC reads the table of contents of an eStargz blob. The table of contents is stored as a
+// tar archive with one file.
 func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 	if offset < 0 || offset >= end {
 		return nil, fmt.Errorf("offset %d is outside the layer", offset)
@@ -357,7 +357,7 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 			chunks++
 		}
 		if what := entries[0].differs(h, name); what != "" {
-			return refuse("%q has a different %s", name, what)
+			return refuse("the table of contents lists %q with a different %s", name, what)
 		}
 		if err := compareContent(entries[:chunks], h, tr); err != nil {
 			return err
@@ -419,12 +419,12 @@ func (e *tocEntry) differs(h *tar.Header, name string) string {
 	return ""
 }
 
-// compareContent compares the digests of a file and of its chunks with the content. Either the file
-// or each of its chunks must have a digest.
+// compareContent compares the digests of a file and of its chunks in the table of contents with the
+// file's content. Either the file or each of its chunks must have a digest.
 func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	if h.Typeflag != tar.TypeReg {
 		if len(chunks) > 1 {
-			return refuse("%q is not a regular file but has chunks of content", h.Name)
+			return refuse("%q is not a regular file, but the table of contents lists chunks of content for it", h.Name)
 		}
 		return nil
 	}

@@ -134,7 +134,7 @@ func (d *Detector) byRule(text string) (kinds, guesses []string) {
 	for _, f := range d.rules.DetectString(text) {
 		name := nameBefore(f.Match, f.Secret)
 		switch {
-		case f.RuleID == KindPrivateKey: // byForm recognizes private keys. It is stricter: it requires the content of the key, too.
+		case f.RuleID == KindPrivateKey: // for private keys, byForm is stricter: it requires the content of the key, too
 		case hexadecimal.MatchString(f.Secret) && isPublicName(name):
 		case f.RuleID == "curl-auth-user" && isHarmlessUserinfo(f.Secret):
 		case f.RuleID != guess && !isStandIn(f.Secret):

@@ -239,7 +239,7 @@ func checkEntry(e data.Entry, byHand bool) error {
 	if h := row.VulnerabilityHandle; byHand && h != nil && h.Status == v6.VulnerabilityActive && len(row.Related) == 0 && h.ProviderID != "nvd" {
 		// NVD entries without packages are useful, because their severities replace missing
 		// severities of other records.
-		return fmt.Errorf("%q affects no package", h.Name)
+		return fmt.Errorf("the record %q affects no package", h.Name)
 	}
 	for _, related := range row.Related {
 		var (

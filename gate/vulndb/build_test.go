@@ -148,7 +148,7 @@ func TestUnusableRecordIsNotSkipped(t *testing.T) {
 		"unknown ecosystem":    {replace(advisory, `"npm"`, `"NPM"`), `"NPM"`},
 		"name a release":       {replace(advisory, `"npm"`, `"Debian"`), "name a release"},
 		"Ubuntu Pro":           {replace(advisory, `"npm"`, `"Ubuntu:Pro:22.04:LTS"`), "name a release"},
-		"no versions":          {replace(advisory, `"ranges"`, `"versions":[],"ranges"`, `[{"introduced": "1.0.0"}, {"fixed": "1.4.2"}]`, `[]`), "do not introduce"},
+		"no versions":          {replace(advisory, `"ranges"`, `"versions":[],"ranges"`, `[{"introduced": "1.0.0"}, {"fixed": "1.4.2"}]`, `[]`), "no event that introduces"},
 		"only commits":         {replace(advisory, "SEMVER", "GIT"), "no affected versions"},
 		"unknown range type":   {replace(advisory, "SEMVER", "SEMVAR"), "SEMVAR"},
 		"bad version":          {replace(advisory, "1.4.2", "one.four"), "one.four"},

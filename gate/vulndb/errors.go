@@ -5,7 +5,7 @@ import "fmt"
 // Problem is the reason why a database cannot be used.
 type Problem string
 
-// The problems.
+// The possible problems.
 const (
 	// Missing means that no database is installed, or only a database for another version of grype.
 	Missing Problem = "missing"

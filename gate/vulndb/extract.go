@@ -47,7 +47,7 @@ const (
 )
 
 // extract writes the database file of an archive to a folder. The input can also be a bare database
-// file. extract detects the format from the content, not from the file name.
+// file. extract detects the format from the content of the input, not from its name.
 func extract(ctx context.Context, file, folder string, limits Limits) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -100,12 +100,12 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		}
 		switch name := strings.TrimPrefix(h.Name, "./"); {
 		case h.Typeflag != tar.TypeReg:
-			return fmt.Errorf("the archive has %q, which is not a regular file", h.Name)
+			return fmt.Errorf("the entry %q of the archive is not a regular file", h.Name)
 		case name == v6.ImportMetadataFileName:
 			// import.json has grype's checksum of the database file on the machine that packed it.
 			// imagegate does not need it.
 		case name != v6.VulnerabilityDBFileName:
-			return fmt.Errorf("the archive has the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
+			return fmt.Errorf("the archive contains the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
 		case found:
 			return fmt.Errorf("the archive contains %q twice", h.Name)
 		default:
@@ -116,7 +116,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("the archive does not have %s", v6.VulnerabilityDBFileName)
+		return fmt.Errorf("the archive does not contain %s", v6.VulnerabilityDBFileName)
 	}
 	// The checksum of the compressed stream follows the end of the tar archive.
 	if _, err := io.Copy(io.Discard, bounded); err != nil {

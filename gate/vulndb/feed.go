@@ -123,7 +123,7 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 			return fmt.Errorf("the file is larger than %d bytes", limit)
 		}
 		if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != checksum {
-			return fmt.Errorf("the file has checksum %s, but the feed states %s", got, checksum)
+			return fmt.Errorf("the file has checksum %s, but the feed lists %s", got, checksum)
 		}
 		return nil
 	})
@@ -139,7 +139,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
-		return errors.New("the URL is invalid")
+		return errors.New("the URL of the download is invalid")
 	}
 	resp, err := f.client.Do(req) //nolint:bodyclose // closed below, whatever the status
 	if err != nil {

@@ -155,7 +155,7 @@ func TestImportRefusesOtherFiles(t *testing.T) {
 		"name below":       {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: "6/vulnerability.db"}, db})), want: "only vulnerability.db"},
 		"further file":     {data: compress(t, "gz", tarOf(t, good, member{tar.Header{Name: recordName}, []byte("{}")})), want: "only vulnerability.db"},
 		"twice":            {data: compress(t, "gz", tarOf(t, good, good)), want: "twice"},
-		"no database":      {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})), want: "not have vulnerability.db"},
+		"no database":      {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})), want: "not contain vulnerability.db"},
 		"symbolic link":    {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.VulnerabilityDBFileName, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, nil})), want: "not a regular file"},
 		"folder":           {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: "./", Typeflag: tar.TypeDir}, nil})), want: "not a regular file"},
 		"no tar":           {data: compress(t, "gz", []byte(strings.Repeat("x", 2000))), want: "reading the archive"},

@@ -122,7 +122,7 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 		shut("", &v6.Fix{State: v6.NotFixedStatus})
 	}
 	if len(out) == 0 {
-		return nil, errors.New("the events do not introduce a version")
+		return nil, errors.New("the range has no event that introduces a version")
 	}
 	return out, nil
 }

@@ -148,8 +148,8 @@ func TestDatabaseOfAnotherUserIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestDatabaseWithAJournalIsNotOpened checks that Open refuses a database next to a journal,
-// because the journal would change the content. Open also refuses a link to a database.
+// TestDatabaseWithAJournalIsNotOpened checks that Open refuses a database next to a journal file,
+// because SQLite would apply the journal to the database. Open also refuses a link to a database.
 func TestDatabaseWithAJournalIsNotOpened(t *testing.T) {
 	for _, name := range []string{v6.VulnerabilityDBFileName + "-wal", v6.VulnerabilityDBFileName + "-journal"} {
 		dir := install(t)

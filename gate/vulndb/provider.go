@@ -158,7 +158,7 @@ func (r *recordingReader) GetKnownExploitedVulnerabilities(cve string) ([]v6.Kno
 	for _, one := range found {
 		if one.BlobValue == nil {
 			// grype's provider would dereference this nil pointer.
-			err = errors.Join(err, fmt.Errorf("the entry for %s has no content", one.Cve))
+			err = errors.Join(err, fmt.Errorf("the KEV entry for %s has no content", one.Cve))
 			r.failures.add("reading the known exploits of "+cve, err)
 			return nil, err
 		}
@@ -213,6 +213,6 @@ func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known boo
 // ignore such a row.
 func (r *recordingReader) content(missing, wanted bool, p *v6.PackageSpecifier) {
 	if missing && wanted {
-		r.failures.add(fmt.Sprintf("reading the advisories for package %s", p), errors.New("a row has no content"))
+		r.failures.add(fmt.Sprintf("reading the advisories for package %s", p), errors.New("a database row has no content"))
 	}
 }

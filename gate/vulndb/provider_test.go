@@ -50,7 +50,7 @@ func TestRowWithoutContentIsNotSkipped(t *testing.T) {
 	tamper(t, dir, "DELETE FROM blobs WHERE id IN (SELECT blob_id FROM affected_package_handles)")
 	db := openDB(t, dir)
 	matches(t, db, packageOf(syftpkg.NpmPkg, "json-schema", "0.3.0", ""))
-	wantError(t, db.Err(), "a row has no content")
+	wantError(t, db.Err(), "a database row has no content")
 }
 
 func TestUnreadableEPSSIsAnError(t *testing.T) {

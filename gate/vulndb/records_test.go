@@ -12,7 +12,7 @@ import (
 )
 
 // TestRecordsFindWhatTheirReadmeSays checks that the example records give the findings in the table
-// of their README. Other tests and the demo build their images from this table.
+// in examples/records/README.md. Other tests and the demo build their images from this table.
 func TestRecordsFindWhatTheirReadmeSays(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(records, "README.md"))
 	if err != nil {

@@ -112,7 +112,7 @@ func (db *DB) Close() error {
 	return errors.Join(db.reader.Close(), db.readerLock.release())
 }
 
-// describe reads the database's own metadata.
+// describe reads the metadata that is stored in the database.
 func describe(r v6.Reader) (evidence.Database, error) {
 	meta, err := r.GetDBMetadata()
 	if err != nil {

@@ -74,7 +74,7 @@ func (l *lab) exec(name string, args ...string) (stdout, stderr []byte, code int
 	return out.Bytes(), err.Bytes(), cmd.ProcessState.ExitCode()
 }
 
-// must runs a program and fails the test if the program fails.
+// must runs a program and fails the test if the program does not exit with code 0.
 func (l *lab) must(name string, args ...string) []byte {
 	l.Helper()
 	stdout, stderr, code := l.exec(name, args...)

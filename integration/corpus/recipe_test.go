@@ -110,8 +110,8 @@ type plant struct {
 	Deb string `yaml:"deb"`
 	// Finds are the ids of the findings that must be denied. Other findings may be denied too.
 	Finds []string `yaml:"finds"`
-	// Package is the name of the package in the findings. With Deb, every binary package of the
-	// source package has the findings.
+	// Package is the name of the package in the findings. With Deb, the findings are expected in
+	// every binary package of the source package.
 	Package string `yaml:"package"`
 	// Rule is the policy rule that must deny the findings.
 	Rule string `yaml:"rule"`

@@ -73,8 +73,8 @@ type Prepared struct {
 	ref                   name.Digest
 	digest                v1.Hash
 	writers               writers
-	signatures, envelopes []keyed   // attachments to store in tags
-	bundles               []pending // attachments to store as referrers
+	signatures, envelopes []keyed   // signatures and envelopes to store in tags
+	bundles               []pending // bundles to store as referrers
 }
 
 // Prepare verifies and encodes the attachments a, in each signature format that f selects, and the

@@ -456,8 +456,8 @@ func TestAttachmentsByOthersAreNotDownloaded(t *testing.T) {
 	}
 }
 
-// TestURLOfAnAttachmentIsNotFollowed checks that content is never fetched from a URL in a manifest,
-// even if the registry does not have the content.
+// TestURLOfAnAttachmentIsNotFollowed checks that an attachment is never fetched from a URL in a
+// manifest, even if the registry does not have its content.
 func TestURLOfAnAttachmentIsNotFollowed(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	e := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})

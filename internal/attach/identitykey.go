@@ -60,7 +60,7 @@ type owner struct {
 	trust.Trust
 	// keepAll means that the attachments do not replace each other, see Copies.
 	keepAll bool
-	// retention is Options.Retention.
+	// retention is the field Retention of Options.
 	retention func(trust.Statement) Retention
 }
 

@@ -120,7 +120,7 @@ func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]
 
 // errVanished reports that an attachment was deleted after its list was read, because another
 // writer replaced it with a newer one.
-var errVanished = errors.New("deleted during the read")
+var errVanished = errors.New("another writer deleted the attachment during the read")
 
 // maxReadings is the maximum number of times that an attachment list is read because attachments
 // vanish during the read.

@@ -31,7 +31,7 @@ import (
 // RefusedError reports that a registry refused to change an attachment list, because the registry's
 // tags are immutable. The list is unchanged.
 type RefusedError struct {
-	List string // the tag of the list: "registry.example/app:sha256-....att"
+	List string // the tag of the attachment list: "registry.example/app:sha256-....att"
 	Err  error
 }
 
@@ -64,15 +64,18 @@ const (
 // attachmentStore is one list of attachments of a digest.
 type attachmentStore interface {
 	fmt.Stringer
-	// name identifies the list, for the write lock and for counting writes.
+	// name identifies the attachment list, for the write lock and for counting writes.
 	name() string
-	// list returns the attachments in the list. It returns none if the list does not exist.
+	// list returns the attachments in the attachment list. It returns none if the attachment list
+	// does not exist.
 	list(context.Context) ([]attachment, error)
-	// write stores the attachments in added, and replaces the content of the list with all.
+	// write stores the attachments in added, and replaces the content of the attachment list with
+	// all.
 	write(ctx context.Context, all, added []attachment) error
 	// remove deletes replaced attachments that are still stored after write.
 	remove(ctx context.Context, replaced []attachment) error
-	// copyStore returns the backup copy of the list, or nil if it has none. Call list first.
+	// copyStore returns the backup copy of the attachment list, or nil if it has none. Call list
+	// first.
 	copyStore() attachmentStore
 }
 
@@ -175,7 +178,7 @@ func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, k
 		if copied, err = second.list(ctx); err != nil {
 			return mergeResult{}, nil, err
 		}
-		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list counts as newer than its backup copy
+		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the attachment list counts as newer than its backup copy
 	}
 	have, gone, err := w.identify(ctx, s, both, want, known)
 	if err != nil {

@@ -46,7 +46,7 @@ type predicate1 struct {
 				Ref        string `json:"ref"`
 			} `json:"workflow"`
 			ConfigSource pointer         `json:"configSource"`
-			Source       json.RawMessage `json:"source"` // a URI or a pointer
+			Source       json.RawMessage `json:"source"` // a URI as a string, or a pointer
 		} `json:"externalParameters"`
 		ResolvedDependencies []pointer `json:"resolvedDependencies"`
 	} `json:"buildDefinition"`

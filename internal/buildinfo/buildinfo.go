@@ -41,7 +41,7 @@ var components = map[string]string{
 	"github.com/sigstore/cosign/v2": "cosign",
 }
 
-// Read describes this executable.
+// Read returns the build information of the running executable.
 func Read() Info {
 	out := Info{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		URI: "https://github.com/imagegate/imagegate", Components: map[string]string{}}

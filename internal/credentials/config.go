@@ -269,7 +269,7 @@ func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	}
 	for _, s := range []string{a.Username, a.Password, a.IdentityToken, a.RegistryToken} {
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, errors.New("a value contains a control character")
+			return nil, errors.New("the user name, password or token contains a control character")
 		}
 	}
 	return &a, nil

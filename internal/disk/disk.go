@@ -20,7 +20,7 @@ import (
 // Problem is the reason why a file or folder cannot be trusted.
 type Problem string
 
-// These are the possible problems.
+// The possible problems.
 const (
 	// WritableByOthers means that users other than the owner can write to the file or folder.
 	WritableByOthers Problem = "writable by other users"

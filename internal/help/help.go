@@ -64,7 +64,7 @@ type FlagGroup struct {
 
 // Flag is one flag.
 type Flag struct {
-	Names []string // with dashes, the long one first
+	Names []string // the names with dashes, the long name first
 	Value string   // the name of the value; empty for a flag without a value
 	Text  string   // the description, which begins with an imperative
 	// Variable is the environment variable, or "".

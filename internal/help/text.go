@@ -136,7 +136,7 @@ func (t *text) description(s string) {
 			t.WriteString(line + "\n")
 		default:
 			pending = append(pending, line)
-			if strings.HasSuffix(line, ":") { // the paragraph introduces a list
+			if strings.HasSuffix(line, ":") { // the line introduces a list
 				flush()
 			}
 		}

@@ -15,7 +15,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	err    error // error of reading the body
+	err    error // error of reading the body of the response
 }
 
 func get(t *testing.T, r *lab.Registry, path string) (answer, error) {

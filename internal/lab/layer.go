@@ -20,8 +20,8 @@ import (
 type Compression int
 
 const (
-	Gzip         Compression = iota // RFC 1952
-	Zstd                            // RFC 8878
+	Gzip         Compression = iota // gzip, RFC 1952
+	Zstd                            // zstd, RFC 8878
 	Uncompressed                    // a plain tar archive
 )
 

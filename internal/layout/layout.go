@@ -41,7 +41,7 @@ func New(w io.Writer, width int, color bool) *Writer {
 // Flush writes the buffered text, and returns the first write error.
 func (l *Writer) Flush() error { return l.out.Flush() }
 
-// end ends a line.
+// end ends the current line.
 func (l *Writer) end() { l.raw("\n") }
 
 // Space requests an empty line before the next text. Repeated requests still give one empty line.

@@ -66,7 +66,7 @@ func redactURL(a string) string {
 var secretForms = []*regexp.Regexp{
 	regexp.MustCompile(`-----BEGIN |PRIVATE KEY|AGE-SECRET-KEY-|LS0tLS1CRUdJTi`), // LS0t... is "-----BEGIN" in base64
 	regexp.MustCompile(`GSM49|hkiG9w0B|AwBQYDK2Vw|IBAAKC[A-Z]`),                  // object identifiers of keys, as base64 of DER
-	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ`),                            // a JSON Web Token
+	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ`),                            // matches a JSON Web Token
 	regexp.MustCompile(`\b(gh[pousr]_|github_pat_|glpat-|xox[abp]-|hvs\.|AKIA)[A-Za-z0-9_-]{12,}`),
 }
 

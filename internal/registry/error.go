@@ -13,7 +13,7 @@ import (
 // Side is one of the two registries of a promotion.
 type Side string
 
-// These are the two sides.
+// The two sides of a promotion.
 const (
 	Staging  Side = "staging"
 	Approved Side = "approved"

@@ -41,7 +41,7 @@ type KMSOptions struct {
 
 	// These fields are for tests with their own servers. In production, the clients of the services
 	// handle proxies and certificate authorities themselves.
-	client *http.Client // client for AWS and Azure
+	client *http.Client // HTTP client for AWS and Azure
 	azure  *azureOptions
 	google []option.ClientOption
 }

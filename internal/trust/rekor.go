@@ -35,13 +35,15 @@ type LogError struct {
 }
 
 // Error names the log and the cause.
-func (e *LogError) Error() string { return fmt.Sprintf("recording in the log %s: %v", e.URL, e.Err) }
+func (e *LogError) Error() string {
+	return fmt.Sprintf("recording the signature in the transparency log %s: %v", e.URL, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
 // errAlreadyLogged reports that the log already has this signature but does not return its entry.
-var errAlreadyLogged = errors.New("the log already has this signature but does not return its entry")
+var errAlreadyLogged = errors.New("the transparency log already has this signature but does not return its entry")
 
 // signBundle signs content, gets its timestamps and log entries, and verifies the result.
 func (s *Signer) signBundle(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
@@ -168,7 +170,7 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 func requestEntry(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the response is incomplete: %v", p)
+			err = fmt.Errorf("the response of the transparency log is incomplete: %v", p)
 		}
 	}()
 	return client.GetTransparencyLogEntry(ctx, text, b)
@@ -234,7 +236,7 @@ type rekorV2 struct {
 func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLogEntry, error) {
 	record, ok := entry.(*rekortiles.HashedRekordRequestV002)
 	if !ok {
-		return nil, fmt.Errorf("unexpected entry of type %T", entry)
+		return nil, fmt.Errorf("the transparency log returned an unexpected entry of type %T", entry)
 	}
 	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: record}})
 	if err != nil {

@@ -76,7 +76,7 @@ func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Sig
 	case services.Fulcio == "":
 		return nil, errors.New("no certificate authority (Fulcio) is configured")
 	case len(services.Logs) == 0 && len(services.TimestampAuthorities) == 0:
-		return nil, errors.New("neither a log nor a timestamp authority is configured: a signature could not be verified after its certificate expires")
+		return nil, errors.New("neither a transparency log nor a timestamp authority is configured: a signature could not be verified after its certificate expires")
 	case services.Now == nil:
 		return nil, errors.New("no clock is configured")
 	}
@@ -158,7 +158,7 @@ func (s *Signer) certify(ctx context.Context) (session, error) {
 		return session{}, err
 	}
 	if Fingerprint(cert.PublicKey) != Fingerprint(key.PublicKey()) {
-		return session{}, errors.New("the certificate is for another key")
+		return session{}, errors.New("Fulcio issued the certificate for a different key")
 	}
 	return session{key, cert}, nil
 }

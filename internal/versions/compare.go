@@ -170,7 +170,7 @@ func notComparable(version, scheme string, err error) error {
 	return fmt.Errorf("%q is not a valid %s version: %w", version, scheme, err)
 }
 
-// compareRPM compares epoch, version and release.
+// compareRPM compares the epoch, the version and the release of RPM packages.
 func compareRPM(a, b string) (int, error) { return parsed("RPM", newRPMVersion, a, b) }
 
 type rpmVersion struct {

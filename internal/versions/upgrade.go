@@ -63,7 +63,7 @@ type line []string
 
 func sorted(purlType string, versions []string) (line, error) {
 	if len(versions) == 0 {
-		return nil, errors.New("there is no fixed version")
+		return nil, errors.New("the vulnerability has no fixed version")
 	}
 	l := slices.Clone(versions)
 	var failed error
@@ -93,7 +93,7 @@ func start(purlType, installed string, lists []line) (string, error) {
 			}
 		}
 		if older {
-			return "", fmt.Errorf("no fix is above the installed version %s", installed)
+			return "", fmt.Errorf("no fixed version is above the installed version %s", installed)
 		}
 		if best == "" {
 			best = pick

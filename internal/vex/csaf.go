@@ -261,7 +261,7 @@ func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	justification, impact := map[string]string{}, map[string]string{}
 	for _, f := range v.Flags {
 		if !slices.Contains(csafLabels, f.Label) {
-			return nil, fmt.Errorf("unknown flag %q", f.Label)
+			return nil, fmt.Errorf("unknown justification flag %q", f.Label)
 		}
 		if err := t.note(justification, f.Label, f.ProductIDs, f.GroupIDs); err != nil {
 			return nil, err

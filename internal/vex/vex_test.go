@@ -111,7 +111,7 @@ func TestInvalidDocumentIsAnError(t *testing.T) {
 		{"csaf.json", `"product_id": "unnamed"`, `"product_id": "openssl"`, "used twice"},
 		{"csaf.json", `"threats": [{"category": "impact", "details": "PKCS12 files are never read."}]`, `"title": "x"`, "needs a justification"},
 		{"csaf.json", `"csaf_version": "2.0"`, `"csaf_version": "9.0"`, "must be 2.0"},
-		{"csaf.json", `"label": "vulnerable_code_not_in_execute_path"`, `"label": "because"`, "unknown flag"},
+		{"csaf.json", `"label": "vulnerable_code_not_in_execute_path"`, `"label": "because"`, "unknown justification flag"},
 		{"csaf.json", `"known_not_affected"`, `"not_affected"`, "unknown product status"},
 		{"csaf.json", `"default_component_of"`, `"somewhere_near"`, "unknown category"},
 		{"csaf.json", `"group_ids": ["both"]`, `"group_ids": ["all"]`, "group "},

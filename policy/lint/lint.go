@@ -89,7 +89,7 @@ func sortProblems(problems []policy.Problem) {
 	})
 }
 
-// rules checks all rules about findings.
+// rules reports rules about findings that have no effect.
 func rules(p *policy.Policy) []policy.Problem {
 	return rulesOf(p, func(*policy.Rule) bool { return true })
 }
@@ -124,7 +124,7 @@ func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Prob
 	return problems
 }
 
-// scopes checks every scope.
+// scopes checks the rules of every scope.
 func scopes(p *policy.Policy) []policy.Problem {
 	var problems []policy.Problem
 	for i := range p.Images {
