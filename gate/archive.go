@@ -171,7 +171,7 @@ func plainArchive(ctx context.Context, store *layers.Store, file string) (_ stri
 // four members for each layer.
 const maxMembers = 1 << 16
 
-// savedList is the member that lists the images of an archive that "docker save" wrote.
+// savedList is the name of the file that lists the images in an archive of "docker save".
 const savedList = "manifest.json"
 
 // checkSaved limits the data that go-containerregistry reads into memory from an archive of "docker

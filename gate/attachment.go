@@ -141,7 +141,7 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if err != nil {
 		return refuse("parsing the config: %v", err)
 	}
-	// Docker's signer leaves the OS and the architecture empty.
+	// Accept an empty OS and architecture, because Docker's signer writes no platform.
 	if config.OS+config.Architecture != "" && (config.OS != "unknown" || config.Architecture != "unknown") {
 		return refuse("the config has OS %q and architecture %q: an attestation must not name a platform", config.OS, config.Architecture)
 	}

@@ -120,7 +120,7 @@ func TestImageConditions(t *testing.T) {
 
 		"layers at the limit": {ImageRule{MaxLayers: 2}, func(*evidence.Platform) {}, nil},
 		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*evidence.Platform) {}, []string{"the image has 2 layers, the limit is 1"}},
-		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *evidence.Platform) { p.Layers = nil }, nil}, // an image without layers satisfies the limit
+		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *evidence.Platform) { p.Layers = nil }, nil}, // the size is known, so the image really has no layers
 
 		"base by name":      {ImageRule{Base: []string{"x", "registry.example/base/*"}}, func(*evidence.Platform) {}, nil},
 		"base by digest":    {ImageRule{Base: []string{"sha256:" + strings.Repeat("e", 64)}}, func(*evidence.Platform) {}, nil},

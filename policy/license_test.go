@@ -56,8 +56,8 @@ func TestDeniedLicenses(t *testing.T) {
 		{"GPL-2.0*", "GPL-2.0-or-later", true},
 		{"GPL-3.0-only", "GPL-2.0-or-later", false},
 
-		// A license exception grants more permissions, so a rule that denies the license may ignore
-		// it.
+		// A pattern without WITH also matches a license with an exception. A pattern with WITH
+		// matches only that exception.
 		{"GPL-2.0-only", "GPL-2.0-only WITH Classpath-exception-2.0", true},
 		{"GPL-*", "GPL-2.0-only with Classpath-exception-2.0", true},
 		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH Classpath-exception-2.0", true},

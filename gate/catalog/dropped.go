@@ -73,8 +73,7 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]evidence.Unknown
 		if strings.Contains(d.reason, "zip read limit hit") {
 			return nil, fmt.Errorf("%w: an archive in %q is larger than 2 GiB", layers.ErrTooLarge, d.path)
 		}
-		// The log may also have skipped archives of another image that this process catalogs at the
-		// same time.
+		// Ignore the skipped archives of other images that this process catalogs at the same time.
 		outer, _, _ := strings.Cut(d.path, ":")
 		if there, _, err := img.SquashedTree().File(file.Path(outer), filetree.FollowBasenameLinks); err == nil && !there {
 			continue

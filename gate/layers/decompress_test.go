@@ -65,7 +65,7 @@ func TestZstdFramesThatAreSkippedAreRead(t *testing.T) {
 
 func TestZstdWindowDoesNotExhaustMemory(t *testing.T) {
 	plain := make([]byte, 1024)
-	// The only block of the frame, with raw content: RFC 8878, 3.1.1.2.
+	// block is the only block of a zstd frame, with raw content: RFC 8878, 3.1.1.2.
 	block := append(binary.LittleEndian.AppendUint32(nil, uint32(len(plain))<<3|1)[:3], plain...)
 	window := func(log byte) []byte { // a window of 2^log bytes: RFC 8878, 3.1.1.1.2
 		return append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3}, block...)

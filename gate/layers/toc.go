@@ -230,7 +230,7 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 		if len(extra) != 16+len(stargzMagic) || string(extra[16:]) != stargzMagic {
 			continue
 		}
-		// An invalid offset becomes -1, which stargzTOC reports.
+		// An invalid offset becomes -1, so that stargzTOC returns an error.
 		if offset, err = strconv.ParseInt(string(extra[:16]), 16, 64); err != nil {
 			offset = -1
 		}

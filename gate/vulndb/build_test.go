@@ -103,8 +103,8 @@ func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 }
 
 // TestPrivateAdvisoryForADistributionHidesNothing checks that a private advisory for a distribution
-// is found and does not hide the distribution's own feed. If Build wrote a second row for the
-// release, without the codename, grype would not find that row and the row could hide the feed.
+// is found and does not hide the distribution's own feed. Without the codename, grype would not
+// find the advisory's row for the release, and that row would hide the feed.
 func TestPrivateAdvisoryForADistributionHidesNothing(t *testing.T) {
 	text := strings.NewReplacer(`"npm"`, `"Debian:12"`, "@acme/parser", "acme-agent", "SEMVER", "ECOSYSTEM").Replace(advisory)
 	from := advisories(t, map[string]string{"1.json": text})

@@ -15,7 +15,7 @@ type recipe struct {
 	Name string `yaml:"name"`
 	// Like is the popular image that this image imitates.
 	Like string `yaml:"like"`
-	// Short marks an image that the short run also checks.
+	// Short marks an image that is also checked with -short.
 	Short bool `yaml:"short"`
 	// Layers lists the layers, the lowest first.
 	Layers []layerRecipe `yaml:"layers"`

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 var shells = map[string]string{
 	// compopt works only while bash completes a line, so replace it.
 	"bash": `compopt() { :; }; source script.bash; COMP_LINE=$1 COMP_POINT=${#1}; _imagegate; printf '%s\n' "${COMPREPLY[@]}"`,
-	// The functions of the completion system are replaced, because they need a terminal.
+	// Replace the functions of zsh's completion system, because they need a terminal.
 	"zsh": `compdef() { :; }
 		_describe() { local -a all; all=("${(@P)4}"); local one; for one in "${all[@]}"; do print -r -- "${${one//\\:/@}%%:*}" | tr @ :; done }
 		compset() { local pattern=${2}; PREFIX=${PREFIX##${~pattern}}; }

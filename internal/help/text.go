@@ -21,7 +21,7 @@ const (
 type TextOptions struct {
 	// Width is the width of the terminal in columns. 0 means [DefaultWidth].
 	Width int
-	// Details adds the details of the description.
+	// Details adds Page.Details, the rest of the description.
 	Details bool
 	// Prefix is the prefix of imagegate's environment variables.
 	Prefix string

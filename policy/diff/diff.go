@@ -81,7 +81,7 @@ func Snapshots(before, after Snapshot) []Change {
 	for i := range later.all {
 		now := &later.all[i]
 		if later.find(now) != now {
-			continue // this version of the package has the same finding, but with a less strict result
+			continue // the same finding in another version of the package, with a less strict result
 		}
 		switch was := earlier.find(now); {
 		case was != nil:

@@ -257,7 +257,7 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 			t.Errorf("%s: %s", tt.expect, diff)
 		}
 	}
-	// An empty set denies every image, because an image must pass at least one policy.
+	// An empty set of policies denies every image.
 	c := parsedCase(t, "{}", "{passed: true}")
 	if got := c.Check(policy.Set{}, *c.Evidence); len(got) == 0 {
 		t.Error("it passes without a policy")

@@ -155,7 +155,7 @@ var spdxList = sync.OnceValue(func() *licenseList {
 			for _, name := range names {
 				id := strings.TrimSuffix(strings.ToLower(name), "-only")
 				if strings.HasSuffix(id, "-or-later") {
-					continue // go-spdx lists this license next to the latest version, but it is not a version
+					continue // go-spdx lists this name next to the latest version, but it is not a version itself
 				}
 				list.ranges[id] = licenseVersion{i, j}
 				if len(ids) == j {
