@@ -78,7 +78,7 @@ custom: [{name: text, each: platform, effect: warn, when: 'true', message: 'plat
 	}
 	run("key", "generate")
 	from, to := staging.Ref("team/app:1"), approved.Ref("prod/app:1")
-	for _, n := range []string{"1", "2"} { // the second run uses the cache
+	for _, n := range []string{"1", "2"} { // the second run uses the cache of the first one
 		run("check", from, "--policy", "policy.yaml", "--log-format", "json", "-o", "text", "-o", "json=check"+n+".json")
 		run("promote", from, approved.Ref("prod/app:"+n), "--policy", "policy.yaml", "--key", "cosign.key", "--log-format", "json",
 			"-o", "text=promote"+n+".txt", "-o", "json=promote"+n+".json", "--evidence-dir", "evidence"+n)

@@ -35,7 +35,7 @@ func TestTableIsCurrent(t *testing.T) {
 	}
 }
 
-// table lists the images, their verdicts and the reasons.
+// table returns the Markdown table of the images, their verdicts and the reasons.
 func table(all []recipe) string {
 	var out strings.Builder
 	out.WriteString("\n| image | like | verdict | why | denied with |\n|---|---|---|---|---|\n")

@@ -17,7 +17,7 @@ const ExitCodes = `Exit codes:
 The last line of an error is "retryable: yes" if the same command may succeed
 later without a change.`
 
-// exitCodesLine stands for the table in the help of each command.
+// exitCodesLine replaces the table of exit codes in the help of each command.
 const exitCodesLine = "0 is success, 2 is a denial, every other code is an error: imagegate help exit-codes"
 
 // Titles of groups that the code refers to.
@@ -26,8 +26,8 @@ const (
 	otherTitle    = "Other"
 )
 
-// commandGroups are the commands of the program, in the order of its help. A command without a
-// group is in the last one.
+// commandGroups lists the commands of the program by group, in the order of the help. A command
+// that is not listed is in the last group.
 var commandGroups = []struct {
 	title string
 	names []string
@@ -38,8 +38,8 @@ var commandGroups = []struct {
 	{otherTitle, []string{"completion", "man", "help", "version"}},
 }
 
-// flagTitles are the groups of flags, in the order of the help. Each flag is in one group, whatever
-// its command. A flag of a page's required list is shown as required instead.
+// flagTitles lists the flags by group, in the order of the help. A flag is in the same group for
+// every command, except that the required flags of a command are in the group "Required".
 var flagTitles = []struct {
 	title string
 	names []string
@@ -55,7 +55,7 @@ var flagTitles = []struct {
 		"--url", "--checksum", "--allow-older", "--insecure-plain-http"}},
 }
 
-// titles returns all titles of flags in order.
+// titles returns the titles of all flag groups, in order.
 func titles() []string {
 	out := []string{requiredTitle}
 	for _, g := range flagTitles {
@@ -73,9 +73,9 @@ func titleOf(f Flag) string {
 	return otherTitle
 }
 
-// page is what the command tree does not say about a command.
+// page has the parts of a command's help that are not in the command tree.
 type page struct {
-	// required are the flags that must be given: one of each list.
+	// required lists the required flags: one flag of each list must be given.
 	required [][]string
 	// brief replaces the first paragraph of the description in the short help.
 	brief    string
@@ -84,7 +84,7 @@ type page struct {
 
 func example(comment string, lines ...string) Example { return Example{comment, lines} }
 
-// pages are by the full name of the command.
+// pages has the page of each command, by the full name of the command.
 var pages = map[string]page{
 	"imagegate": {examples: []Example{
 		example("make a policy and a key, and get the database", "imagegate policy init", "imagegate key generate", "imagegate db update"),
