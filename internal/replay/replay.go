@@ -223,7 +223,7 @@ func ruleNames(all []audit.Rule) map[string]string {
 	return out
 }
 
-// exceptionNames returns what each exception covers, by what it is an exception to.
+// exceptionNames returns what each exception covers, by its vulnerability, rule and package.
 func exceptionNames(all []audit.Exception) map[string]string {
 	out := map[string]string{}
 	for _, e := range all {

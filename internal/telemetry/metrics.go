@@ -45,7 +45,7 @@ func Metrics(w io.Writer, r report.Report, exitCode int) error {
 	}
 	if built := r.Input.Database.Built; !built.IsZero() {
 		m.head("imagegate_database_built_timestamp_seconds", "When the vulnerability database was built.")
-		m.add("imagegate_database_built_timestamp_seconds", float64(built.Unix()))
+		m.add("imagegate_database_built_timestamp_seconds", float64(built.Unix()), image)
 	}
 	_, err := io.WriteString(w, m.text.String())
 	return err

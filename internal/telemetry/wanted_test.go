@@ -1,6 +1,13 @@
 package telemetry
 
-import "testing"
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+)
 
 func TestTracesAreWanted(t *testing.T) {
 	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -21,6 +28,34 @@ func TestTracesAreWanted(t *testing.T) {
 		asked, reason := Wanted(func(key string) string { return c.env[key] })
 		if asked != c.asked || (reason != "") != c.reason {
 			t.Errorf("%s: %v, %q", name, asked, reason)
+		}
+	}
+}
+
+// TestDocumentedMetricsExist checks that the document names every metric, and no other.
+func TestDocumentedMetricsExist(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := result()
+	r.Decision.Until = r.Finished.Add(time.Hour)
+	r.Decision.Passed, r.Decision.Violations = true, nil
+	r.Input.Database.Built = r.Started
+	var out bytes.Buffer
+	if err := Metrics(&out, r, 0); err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`\bimagegate_[a-z_]+`)
+	documented, written := name.FindAllString(string(text), -1), name.FindAllString(out.String(), -1)
+	for _, m := range written {
+		if !slices.Contains(documented, m) {
+			t.Errorf("%s is not documented", m)
+		}
+	}
+	for _, m := range documented {
+		if !slices.Contains(written, m) {
+			t.Errorf("%s is no metric", m)
 		}
 	}
 }
