@@ -18,8 +18,7 @@ func verifyCommand(s Streams) *cli.Command {
 		Name:      "verify",
 		Usage:     "prove that an image in an approved registry passed",
 		ArgsUsage: "APPROVED",
-		Description: "The signer must have signed this digest for this repository. Every statement that the decision\n" +
-			"lists must be present, and the decision must be a pass. With --allow-override, the decision\n" +
+		Description: "The signature must be for this digest and this repository. With --allow-override, the decision\n" +
 			"may be a denial with a signed override that has not expired.\n\n" +
 			"--signature-only accepts an image that only \"cosign sign\" signed, in the legacy format or as a\n" +
 			"bundle. For an index, only the index needs a signature. A bundle need not name the repository.\n\n" +
