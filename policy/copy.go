@@ -16,8 +16,9 @@ import (
 type CopyRule struct {
 	Position Position `json:"position"`
 	// Type sets the predicate type of the statements, or "signature" for signatures of the image.
-	// Statements of the types that imagegate itself attests are never copied, even from a trusted
-	// signer. Mandatory. Example: "type: https://slsa.dev/provenance/v1".
+	// imagegate never copies its own signatures and statements, which have a type that it attests
+	// and were signed with its own key or identity. Mandatory. Example: "type:
+	// https://slsa.dev/provenance/v1".
 	Type string `json:"type"`
 	// Signers lists names of entries in the section signers. One of these signers must have made
 	// the attestation. Mandatory. Example: "signers: [ci]".
