@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
@@ -21,7 +22,7 @@ func checkCommand(s Streams) *cli.Command {
 			"  oci-archive:FILE[:TAG]     an OCI layout in a tar file\n" +
 			"  docker-archive:FILE[:REF]  the output of \"docker save\"\n" +
 			"  docker-daemon:REF          an image of the local daemon",
-		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
+		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, auditFlag, metricsFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "use the image `APPROVED` as the baseline, if the policy has \"baseline: approved\""},
 			keyFlag("with --baseline: verify the signature of the baseline image with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate as of `TIME`, such as 2026-12-31 or 30d, to see what will block then"}}, identityFlags...),
@@ -42,7 +43,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer out.finish(c.Context, &err)
+	defer out.Finish(c.Context, &err)
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = run.JoinCleanup(err, done()) }()
-	passed, err := job.Run(c.Context, src, &out.report)
+	passed, err := job.Run(c.Context, src, &out.Report)
 	if err == nil && !passed {
 		return exit.ErrDenied
 	}
@@ -59,8 +60,8 @@ func runCheck(c *cli.Context, s Streams) (err error) {
 }
 
 // newCheck builds the job from the flags. The caller must call done at the end.
-func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err error) {
-	job := run.Check{Cataloged: out.cataloged}
+func newCheck(c *cli.Context, out *output.Writer) (_ *run.Check, done func() error, err error) {
+	job := run.Check{Cataloged: out.Cataloged}
 	if job.Baseline, err = baselineFlag(c); err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +73,7 @@ func newCheck(c *cli.Context, out *output) (_ *run.Check, done func() error, err
 		return nil, nil, err
 	}
 	if job.At, err = laterTime(c.String("at"), time.Now()); err == nil {
-		job.Gate, err = newGate(c, job.Policies, db, out.progress, job.At)
+		job.Gate, err = newGate(c, job.Policies, db, out.Progress, job.At)
 	}
 	if err != nil {
 		return nil, nil, run.JoinCleanup(err, db.Close())

@@ -9,7 +9,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -20,19 +19,13 @@ import (
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/buildinfo"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/help"
-	"github.com/imagegate/imagegate/internal/supervise"
 )
 
 // Streams are the standard streams of a process.
-type Streams struct {
-	In  io.Reader
-	Out io.Writer
-	Err io.Writer
-
-	child *supervise.Child // nil in a process without a parent
-}
+type Streams = output.Streams
 
 // Run executes one command line, with the program name first, and returns the exit code of the
 // process. Reports go to Out. Progress, hints and errors go to Err.
@@ -171,6 +164,8 @@ func tool() gate.Tool {
 	path, _ := os.Executable() // without a path, the ID is unique
 	return gate.Tool{Name: "imagegate", Version: info.Version, URI: info.URI, Components: info.Components, Build: buildinfo.ID(path, time.Now())}
 }
+
+func userAgent() string { return tool().Name + "/" + tool().Version }
 
 // arguments returns the positional arguments. Fewer than least or more than most arguments are a
 // usage error; a negative most means no limit.

@@ -11,8 +11,6 @@ import (
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/flags"
-	"github.com/imagegate/imagegate/internal/report"
-	"github.com/imagegate/imagegate/policy"
 )
 
 func TestFlagsMayFollowArguments(t *testing.T) {
@@ -88,33 +86,6 @@ func TestFaultIsNoDenial(t *testing.T) {
 	code := Run(t.Context(), []string{"imagegate", "--version"}, Streams{In: strings.NewReader(""), Out: faulty{}, Err: &stderr})
 	if code != exit.Failure || !strings.Contains(stderr.String(), "internal error in imagegate: nothing can be written") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
-	}
-}
-
-// TestPanicLeavesAReportWithError checks that a panic leaves a report with the error, even if the
-// image had passed before the panic.
-func TestPanicLeavesAReportWithError(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "report.json")
-	o := &output{targets: []target{{"json", file}}, stop: func() {}, streams: Streams{Out: io.Discard, Err: io.Discard}}
-	o.report.Decision = &policy.Decision{Passed: true}
-	err := func() (err error) {
-		defer o.finish(t.Context(), &err)
-		panic("a library's fault")
-	}()
-	if got := exit.Classify(t.Context(), err); got.Code != exit.Failure {
-		t.Errorf("%+v: %v", got, err)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := report.ReadJSON(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Error == nil || r.Error.Class != report.ClassOther || !strings.Contains(r.Error.Message, "a library's fault") || r.Outcome() == report.Passed {
-		t.Errorf("%v: %+v", r.Outcome(), r.Error)
 	}
 }
 

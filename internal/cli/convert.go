@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 )
@@ -54,12 +55,12 @@ func runReportConvert(c *cli.Context, s Streams) error {
 			return exit.Usagef("--output %s: a report has no SBOM: check the image with --output %s=FILE", name, name)
 		}
 	}
-	targets, err := parseTargets(c.StringSlice("output"), formats.ReportNames())
+	targets, err := output.ParseTargets(c.StringSlice("output"), formats.ReportNames())
 	if err != nil {
 		return err
 	}
 	for _, t := range targets {
-		if err := t.checkDocument("convert"); err != nil {
+		if err := t.CheckDocument("convert"); err != nil {
 			return err
 		}
 	}
@@ -76,17 +77,17 @@ func runReportConvert(c *cli.Context, s Streams) error {
 
 // convert writes r to one target. If r cannot be written in the format, it removes an earlier file
 // and returns a usage error.
-func convert(s Streams, t target, r report.Report) error {
-	format, _ := formats.ByName(t.format)
+func convert(s Streams, t output.Target, r report.Report) error {
+	format, _ := formats.ByName(t.Format)
 	if err := format.Check(r); err != nil {
-		return exit.Usage(errors.Join(fmt.Errorf("the %s report is not written: %w", t.format, err), t.remove()))
+		return exit.Usage(errors.Join(fmt.Errorf("the %s report is not written: %w", t.Format, err), t.Remove()))
 	}
 	var out bytes.Buffer
 	if err := format.Write(&out, r, formats.Options{}); err != nil {
 		return err
 	}
-	if err := t.put(s, out.Bytes()); err != nil {
-		return fmt.Errorf("writing the %s report: %w", t.format, err)
+	if err := t.Put(s.Out, out.Bytes()); err != nil {
+		return fmt.Errorf("writing the %s report: %w", t.Format, err)
 	}
 	return nil
 }

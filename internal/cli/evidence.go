@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/promote"
 )
@@ -61,17 +62,7 @@ func evidenceName(d promote.Document, platforms map[string]string) string {
 	case !known:
 		kind = strings.ReplaceAll(d.Digest, ":", "-")
 	case d.PredicateType != promote.DecisionType:
-		kind += "-" + fileName(platforms[d.Subject])
+		kind += "-" + output.FileName(platforms[d.Subject])
 	}
 	return kind + ".dsse.json"
-}
-
-// fileName turns a platform into a part of a file name.
-func fileName(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' {
-			return r
-		}
-		return '-'
-	}, s)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy"
@@ -15,11 +16,11 @@ import (
 
 // newEvidence reads the policies and the VEX documents, and prepares access to the attestations in
 // the staging registry.
-func newEvidence(c *cli.Context, out *output) (e run.Evidence, err error) {
+func newEvidence(c *cli.Context, out *output.Writer) (e run.Evidence, err error) {
 	if e.Policies, err = loadPolicies(c); err != nil {
 		return e, err
 	}
-	out.policies(e.Policies)
+	out.Policies(e.Policies)
 	if e.VEX, err = loadVEX(c); err != nil {
 		return e, err
 	}

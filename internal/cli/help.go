@@ -113,7 +113,7 @@ func completer(app *cli.App) help.Completer {
 			"--output": {Words: outputs}, "--platform": {Words: platforms}, "--signature-format": {Words: []string{"legacy", "bundle", "both"}},
 			"--log-format": {Words: []string{"text", "json"}}, "--progress": {Words: observe.Modes}, "--color": {Words: observe.Colors}, "--profile": {Words: profiles},
 			"--require-predicate": {Words: trust.PredicateNames()},
-			"--trusted-root":      reports, "--signing-config": reports, "--tuf-root": reports, "--identity-token": file, "--junit": file, "--to": file,
+			"--trusted-root":      reports, "--signing-config": reports, "--tuf-root": reports, "--identity-token": file, "--junit": file, "--to": file, "--audit-log": {Kind: help.Files, Words: []string{"syslog"}}, "--metrics-file": {Kind: help.Files, Extensions: []string{"prom"}},
 			"--cache-dir": folder, "--temp-dir": folder, "--evidence-dir": folder, "--dir": folder,
 		},
 		Arguments: map[string]help.Values{

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/supervise"
@@ -65,7 +66,7 @@ func Main(args []string, s Streams) int {
 		cancel()
 		time.AfterFunc(orphanGrace, func() { os.Exit(exit.Interrupted) })
 	})
-	s.Err, s.child = child.Err, child
+	s.Err, s.Child = child.Err, child
 	code := Run(ctx, args, s)
 	child.Finish(code)
 	return code
@@ -144,7 +145,7 @@ func runChild(args []string, s Streams) int {
 		return result.Code
 	}
 	restore()
-	return crashed(s, result)
+	return output.Crashed(s, result)
 }
 
 // files returns the streams as files, which a child can inherit.

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/reference"
 	"github.com/imagegate/imagegate/internal/run"
 	"github.com/imagegate/imagegate/internal/trust"
@@ -33,7 +34,7 @@ func promoteCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag that exists to move to another digest"},
 			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
-			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},
+			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, auditFlag, metricsFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},
 		Action: func(c *cli.Context) error { return runPromote(c, s) },
 	}
 }
@@ -59,7 +60,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer out.finish(c.Context, &err)
+	defer out.Finish(c.Context, &err)
 	if err := checkPlatform(c); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 		return err
 	}
 	defer func() { err = done(err) }()
-	promoted, err := job.Run(c.Context, src, tags, &out.report)
+	promoted, err := job.Run(c.Context, src, tags, &out.Report)
 	if err == nil && !promoted {
 		return exit.ErrDenied
 	}
@@ -77,8 +78,8 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 
 // newPromote builds the job from the flags. The caller must pass the error of the job to done,
 // which returns the error of the command.
-func newPromote(c *cli.Context, s Streams, out *output, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
-	job := &run.Promote{Override: override, Tool: tool(), Changed: out.tell, Cataloged: out.cataloged}
+func newPromote(c *cli.Context, s Streams, out *output.Writer, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
+	job := &run.Promote{Override: override, Tool: tool(), Changed: out.Tell, Cataloged: out.Cataloged}
 	var inputs exit.Inputs
 	job.Evidence, err = newEvidence(c, out)
 	inputs.Add(err)
@@ -99,7 +100,7 @@ func newPromote(c *cli.Context, s Streams, out *output, override *policy.Overrid
 	}
 	done = func(err error) error { return signer.ending(run.JoinCleanup(err, db.Close())) }
 	job.Database = db.Info().Digest
-	if job.Gate, err = newGate(c, job.Policies, db, out.progress, time.Time{}); err != nil {
+	if job.Gate, err = newGate(c, job.Policies, db, out.Progress, time.Time{}); err != nil {
 		return nil, nil, done(err)
 	}
 	if job.Approved, err = promote.NewVerifier(opts.VerifierOptions); err != nil {
@@ -119,7 +120,7 @@ func newPromote(c *cli.Context, s Streams, out *output, override *policy.Overrid
 }
 
 // promoteOptions returns the options for the promoter, except the signer.
-func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
+func promoteOptions(c *cli.Context, out *output.Writer) (promote.Options, error) {
 	format, err := signatureFormat(c)
 	if err != nil {
 		return promote.Options{}, err
@@ -133,14 +134,12 @@ func promoteOptions(c *cli.Context, out *output) (promote.Options, error) {
 		return promote.Options{}, err
 	}
 	opts := promote.Options{VerifierOptions: reading}
-	opts.Format, opts.OnlyFormat, opts.MoveTag, opts.Progress = format, only, c.Bool("move-tag"), out.progress
+	opts.Format, opts.OnlyFormat, opts.MoveTag, opts.Progress = format, only, c.Bool("move-tag"), out.Progress
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
 		if err := writePromoted(ctx, c, to, records); err != nil {
 			return err
 		}
-		err := out.rehearse()
-		out.tagging = err == nil
-		return err
+		return out.BeforeTag(ctx)
 	}
 	return opts, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/formats"
 	secrets "github.com/imagegate/imagegate/internal/redact"
@@ -103,7 +104,7 @@ func refuseSecret(where, usage, value string) error {
 	// ordinary word that is part of a name.
 	address := secrets.URLs(value) != value && !addressFlags.MatchString(usage)
 	// A brace begins a JSON document, except as the mark in the name of a file.
-	if !address && !secrets.IsSecret(strings.ReplaceAll(value, platformMark, "")) {
+	if !address && !secrets.IsSecret(strings.ReplaceAll(value, output.PlatformMark, "")) {
 		return nil
 	}
 	if len(value) <= secrets.MaxName {

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/suggest"
@@ -54,7 +55,7 @@ func runExplain(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := parseTargets(c.StringSlice("output"), report.ResultNames(report.ExplainFormats))
+	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(report.ExplainFormats))
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func runReportDiff(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := parseTargets(c.StringSlice("output"), report.ResultNames(report.DiffFormats))
+	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(report.DiffFormats))
 	if err != nil {
 		return err
 	}
@@ -168,14 +169,14 @@ func readReport(path string) (report.Report, error) {
 }
 
 // writeAnswer writes v to each target, in one of the formats.
-func writeAnswer[T any](s Streams, targets []target, v T, formats []report.ResultFormat[T]) error {
+func writeAnswer[T any](s Streams, targets []output.Target, v T, formats []report.ResultFormat[T]) error {
 	for _, t := range targets {
-		i := slices.IndexFunc(formats, func(f report.ResultFormat[T]) bool { return f.Name == t.format })
+		i := slices.IndexFunc(formats, func(f report.ResultFormat[T]) bool { return f.Name == t.Format })
 		var out bytes.Buffer
 		if err := formats[i].Write(&out, v); err != nil {
 			return err
 		}
-		if err := t.put(s, out.Bytes()); err != nil {
+		if err := t.Put(s.Out, out.Bytes()); err != nil {
 			return fmt.Errorf("writing the result: %w", err)
 		}
 	}

@@ -37,7 +37,7 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image if a signed override is still valid"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that the image passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement with type, signer, time, and the reason why it counts or does not count"},
-			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, detailsFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
+			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, auditFlag, metricsFlag, detailsFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
 }
@@ -59,13 +59,13 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer out.finish(c.Context, &err)
+	defer out.Finish(c.Context, &err)
 	var inputs exit.Inputs
 	if len(c.StringSlice("policy")) > 0 {
 		policies, err := loadPolicies(c)
 		if inputs.Add(err); err == nil {
 			want.Policy = policies.Digest()
-			out.policies(policies)
+			out.Policies(policies)
 		}
 	}
 	want.Trust, err = trusted(c)
@@ -86,7 +86,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 			return writeEvidence(c, dir, record, documents)
 		}
 	}
-	return job.Run(c.Context, ref, &out.report)
+	return job.Run(c.Context, ref, &out.Report)
 }
 
 // ignoreReferrersFlag weakens a check, because a newer decision may be among the ignored referrers.

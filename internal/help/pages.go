@@ -48,7 +48,7 @@ var flagTitles = []struct {
 	{"Image and destination", []string{"--platform", "--move-tag", "--repository", "--any-tag", "--baseline", "--image"}},
 	{"Policy and evidence", []string{"--policy", "--policy-name", "--vex", "--at", "--max-age", "--override", "--allow-override",
 		"--require-predicate", "--profile", "--report"}},
-	{"Output", []string{"--output", "--details", "--evidence-dir", "--junit", "--explain", "--to", "--json", "--dir", "--color", "--progress", "--quiet", "--log-format"}},
+	{"Output", []string{"--output", "--details", "--evidence-dir", "--junit", "--audit-log", "--metrics-file", "--explain", "--to", "--json", "--dir", "--color", "--progress", "--quiet", "--log-format"}},
 	{"Signing and trust", []string{"--key", "--keyless", "--signature-format", "--signature-only", "--identity-token", "--signing-config",
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--certificate-oidc-issuer-regexp",
 		"--allow-unlogged", "--trusted-root", "--tuf-mirror", "--tuf-root", "--insecure-ignore-referrers"}},

@@ -2,35 +2,17 @@ package report
 
 import (
 	"bytes"
-	"encoding/json"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/imagegate/imagegate/internal/schemas"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
-
-// keywords is a part of a schema. encoding/json sorts its keys.
-type keywords map[string]any
-
-// schemaMaker makes the schema of a report from the types and their comments.
-type schemaMaker struct {
-	*testing.T
-	comments map[string]string // by "package path.Type" and "package path.Type.Field"
-	read     map[string]bool   // package paths
-	defs     keywords
-	// closed forbids unknown fields.
-	closed bool
-}
 
 // enums are the types whose other values ReadJSON refuses.
 var enums = map[reflect.Type][]string{
@@ -41,165 +23,22 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[State](): {string(Promoted), string(AlreadyPromoted), string(Verified), string(SignatureVerified)},
 }
 
-// document returns the schema of a report.
-func (m *schemaMaker) document() []byte {
-	m.Helper()
-	root := m.object(reflect.TypeFor[Report]())
-	root["$schema"], root["title"] = "https://json-schema.org/draft/2020-12/schema", "imagegate report, version "+Schema
-	root["properties"].(keywords)["schema"].(keywords)["const"] = Schema
-	root["$defs"] = m.defs
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(root); err != nil {
-		m.Fatal(err)
+// makeSchema makes the schema of a report from the types and their comments. A closed one forbids
+// unknown fields.
+func makeSchema(t *testing.T, closed bool) []byte {
+	t.Helper()
+	data, err := schemas.Of(reflect.TypeFor[Report](), schemas.Options{Root: "../..", Title: "imagegate report, version " + Schema,
+		Enums: enums, Const: map[string]string{"schema": Schema}, Closed: closed})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out.Bytes()
-}
-
-// value returns the schema of a value. Named structs are definitions.
-func (m *schemaMaker) value(of reflect.Type) keywords {
-	m.Helper()
-	if values, ok := enums[of]; ok {
-		return keywords{"enum": values}
-	}
-	switch of.Kind() {
-	case reflect.Pointer:
-		return keywords{"anyOf": []keywords{m.value(of.Elem()), {"type": "null"}}}
-	case reflect.Slice:
-		return keywords{"type": []string{"array", "null"}, "items": m.value(of.Elem())}
-	case reflect.Map:
-		return keywords{"type": []string{"object", "null"}, "additionalProperties": m.value(of.Elem())}
-	case reflect.String:
-		return keywords{"type": "string"}
-	case reflect.Bool:
-		return keywords{"type": "boolean"}
-	case reflect.Int, reflect.Int64:
-		return keywords{"type": "integer"}
-	case reflect.Float64:
-		return keywords{"type": "number"}
-	case reflect.Struct:
-		if of == reflect.TypeFor[time.Time]() {
-			return keywords{"type": "string", "format": "date-time"}
-		}
-		name := of.String() // with the package, because two packages have an Attestation
-		if m.defs[name] == nil {
-			m.defs[name] = keywords{} // for a type that contains itself
-			m.defs[name] = m.object(of)
-		}
-		return keywords{"$ref": "#/$defs/" + name}
-	}
-	m.Fatalf("no rule says how a %s is written", of)
-	return nil
-}
-
-func (m *schemaMaker) object(of reflect.Type) keywords {
-	m.Helper()
-	properties, required := keywords{}, []string{}
-	m.fields(of, properties, &required)
-	out := keywords{"type": "object", "properties": properties, "required": required}
-	if text := m.comment(of, ""); text != "" {
-		out["description"] = text
-	}
-	if m.closed {
-		out["additionalProperties"] = false
-	}
-	return out
-}
-
-// fields adds the fields of a struct, and the fields of its embedded structs.
-func (m *schemaMaker) fields(of reflect.Type, properties keywords, required *[]string) {
-	m.Helper()
-	for i := range of.NumField() {
-		f := of.Field(i)
-		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		switch {
-		case f.Anonymous && key == "":
-			m.fields(f.Type, properties, required)
-			continue
-		case key == "":
-			m.Fatalf("%s.%s has no JSON key", of, f.Name)
-		}
-		one := m.value(f.Type)
-		if text := m.comment(of, f.Name); text != "" {
-			one["description"] = text
-		}
-		properties[key] = one
-		if !strings.HasPrefix(options, "omit") {
-			*required = append(*required, key)
-		}
-	}
-}
-
-// comment returns the comment of a type, or of a field of it, as one paragraph.
-func (m *schemaMaker) comment(of reflect.Type, field string) string {
-	m.Helper()
-	if path := of.PkgPath(); !m.read[path] {
-		m.read[path] = true
-		m.readComments(path)
-	}
-	key := of.PkgPath() + "." + of.Name()
-	if field != "" {
-		key += "." + field
-	}
-	return m.comments[key]
-}
-
-// readComments reads the comments of a package of this module.
-func (m *schemaMaker) readComments(path string) {
-	m.Helper()
-	_, dir, ok := strings.Cut(path, "/imagegate/imagegate/")
-	files, err := filepath.Glob(filepath.Join("../..", dir, "*.go"))
-	if !ok || err != nil || len(files) == 0 {
-		m.Fatalf("%s: %d files, %v", path, len(files), err)
-	}
-	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
-		if err != nil {
-			m.Fatal(err)
-		}
-		for _, d := range parsed.Decls {
-			decl, ok := d.(*ast.GenDecl)
-			if !ok {
-				continue
-			}
-			for _, s := range decl.Specs {
-				spec, ok := s.(*ast.TypeSpec)
-				if !ok {
-					continue
-				}
-				m.describe(path+"."+spec.Name.Name, spec.Name.Name, decl.Doc.Text()+spec.Doc.Text())
-				if body, ok := spec.Type.(*ast.StructType); ok {
-					for _, f := range body.Fields.List {
-						for _, id := range f.Names {
-							m.describe(path+"."+spec.Name.Name+"."+id.Name, id.Name, f.Doc.Text()+" "+f.Comment.Text())
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
-// describe keeps a comment as a description: without the name that a comment in Go begins with.
-func (m *schemaMaker) describe(key, name, comment string) {
-	text := strings.Join(strings.Fields(comment), " ")
-	text = regexp.MustCompile("^"+name+" (is|are|has) ").ReplaceAllString(text, "")
-	text = strings.NewReplacer("[", "", "]", "").Replace(text)
-	if text != "" {
-		m.comments[key] = strings.ToUpper(text[:1]) + text[1:]
-	}
-}
-
-func newSchemaMaker(t *testing.T, closed bool) *schemaMaker {
-	return &schemaMaker{T: t, comments: map[string]string{}, read: map[string]bool{}, defs: keywords{}, closed: closed}
+	return data
 }
 
 // TestSchemaIsCurrent checks that the schema has every field of the types, with its comment. Run it
 // with -update to write the schema.
 func TestSchemaIsCurrent(t *testing.T) {
-	want := newSchemaMaker(t, false).document()
+	want := makeSchema(t, false)
 	if bytes.Equal(want, JSONSchema()) {
 		return
 	}
@@ -244,7 +83,7 @@ func TestReportsHoldToTheSchema(t *testing.T) {
 		}
 		reports[file] = string(data)
 	}
-	for _, s := range []*jsonschema.Schema{compileSchema(t, JSONSchema()), compileSchema(t, newSchemaMaker(t, true).document())} {
+	for _, s := range []*jsonschema.Schema{compileSchema(t, JSONSchema()), compileSchema(t, makeSchema(t, true))} {
 		for name, text := range reports {
 			value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 			if err != nil {

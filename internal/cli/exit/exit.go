@@ -17,6 +17,7 @@ import (
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/internal/attach"
 	"github.com/imagegate/imagegate/internal/attestations"
+	"github.com/imagegate/imagegate/internal/audit"
 	"github.com/imagegate/imagegate/internal/credentials"
 	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/registry"
@@ -59,6 +60,7 @@ func Classify(ctx context.Context, err error) Verdict {
 		unreadable *attestations.UnreadableError
 		untrusted  *disk.UntrustedError
 		unwritten  *run.UnwrittenError
+		unaudited  *audit.WriteError
 		update     *databaseError
 		crash      *Fault
 		newer      *attach.NewerError // running again makes a newer decision
@@ -72,7 +74,7 @@ func Classify(ctx context.Context, err error) Verdict {
 		return Verdict{Interrupted, true}
 	case errors.As(err, &crash):
 		return Verdict{Code: Failure}
-	case errors.As(err, &unwritten):
+	case errors.As(err, &unwritten), errors.As(err, &unaudited):
 		return Verdict{Failure, true}
 	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &untrusted), isConfiguration(err):
 		return Verdict{Code: UsageCode}
@@ -93,7 +95,8 @@ func Classify(ctx context.Context, err error) Verdict {
 func ReportError(v Verdict, err error) *report.Error {
 	class := classes[v.Code]
 	var unwritten *run.UnwrittenError
-	if errors.As(err, &unwritten) {
+	var unaudited *audit.WriteError
+	if errors.As(err, &unwritten) || errors.As(err, &unaudited) {
 		class = report.ClassOutput
 	}
 	var partial *promote.PartialError

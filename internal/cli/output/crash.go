@@ -1,8 +1,9 @@
-package cli
+package output
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -18,34 +19,30 @@ import (
 // crashState is sent by a child to its parent, which reports it if the child crashes.
 type crashState struct {
 	Report  report.Report
-	Targets []targetState
+	Targets []Target
 	TempDir string
+	Records Records
 }
 
-type targetState struct{ Format, File string }
-
-// tell sends the current report to the parent, which writes it if this process crashes. The sent
+// Tell sends the current report to the parent, which writes it if this process crashes. The sent
 // report has no decision, and therefore no findings.
-func (o *output) tell() {
-	r := o.report
+func (o *Writer) Tell() {
+	r := o.Report
 	r.Input = evidence.Input{Image: r.Input.Image}
 	r.Decision, r.Override, r.Attachments = nil, nil, nil
-	state := crashState{Report: r, TempDir: o.tempDir}
-	for _, t := range o.targets {
-		state.Targets = append(state.Targets, targetState{t.format, t.file})
-	}
-	_ = o.streams.child.State(state) // if this fails, a crash report only has less detail
+	state := crashState{Report: r, Targets: o.Targets, TempDir: o.TempDir, Records: o.Records}
+	_ = o.Streams.Child.State(state) // if this fails, a crash report only has less detail
 }
 
 // tellWritten tells the parent that the reports are written, so that it does not overwrite them
 // after a crash.
-func (o *output) tellWritten() {
-	_ = o.streams.child.State(crashState{TempDir: o.tempDir})
+func (o *Writer) tellWritten() {
+	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir})
 }
 
-// crashed writes the reports for a child that did not complete, and returns the exit code. The exit
+// Crashed writes the reports for a child that did not complete, and returns the exit code. The exit
 // code is never the code of a denial.
-func crashed(s Streams, r supervise.Result) int {
+func Crashed(s Streams, r supervise.Result) int {
 	ctx := context.Background()
 	var err error = &exit.Fault{Reason: reasonOf(r), Trace: r.Trace}
 	if r.Interrupted {
@@ -65,11 +62,9 @@ func crashed(s Streams, r supervise.Result) int {
 	if len(state.Targets) == 0 {
 		return exit.Finish(ctx, s.Err, err)
 	}
-	o := &output{report: state.Report, streams: s, stop: func() {}, killed: true}
-	for _, t := range state.Targets {
-		o.targets = append(o.targets, target{t.Format, t.File})
-	}
-	return exit.Finish(ctx, s.Err, o.end(ctx, err))
+	o := &Writer{Report: state.Report, killed: true,
+		Options: Options{Streams: s, Stop: func() {}, Targets: state.Targets, Records: state.Records}}
+	return exit.Finish(ctx, s.Err, o.end(ctx, errors.Join(err, o.resumeRecord(ctx))))
 }
 
 // cataloger matches the name of the syft cataloger in a stack trace.

@@ -1,0 +1,154 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// file appends records to a regular file, a pipe or a device.
+type file struct {
+	f *os.File
+	// regular: records are on disk after each delivery, and can be read.
+	regular bool
+	// device: an empty line shows whether a record can be written.
+	device bool
+	keep   bool // the caller closes f
+}
+
+// openFile opens a file, or creates one that only its owner can read.
+func openFile(path string) (sink, error) {
+	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		flags = os.O_WRONLY | os.O_APPEND // not every system opens a pipe for reading and writing
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	out, err := newFile(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return out, nil
+}
+
+func newFile(f *os.File) (*file, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return &file{f: f, regular: info.Mode().IsRegular(), device: info.Mode()&fs.ModeCharDevice != 0}, nil
+}
+
+// newStream returns the sink for standard output.
+func newStream(w io.Writer) (sink, error) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return stream{w}, nil
+	}
+	out, err := newFile(f)
+	if err != nil {
+		return nil, err
+	}
+	// Standard output may be a file that was opened without permission to read.
+	out.regular, out.keep = false, true
+	return out, nil
+}
+
+// probe writes an empty line to a device, which may be full. The prepared record shows the same for
+// the disk of a regular file.
+func (f *file) probe(context.Context) error {
+	if !f.device {
+		return nil
+	}
+	_, err := f.f.WriteString("\n")
+	return err
+}
+
+// deliver appends the record with one write, so that records of several processes do not mix. If the
+// last record of a regular file is cut off, the new one begins on a new line.
+func (f *file) deliver(_ context.Context, e Event) error {
+	line, err := encode(e)
+	if err != nil {
+		return err
+	}
+	if !f.regular {
+		_, err := f.f.Write(line)
+		return err
+	}
+	complete, err := f.isComplete()
+	if err != nil {
+		return err
+	}
+	if !complete {
+		line = append([]byte{'\n'}, line...)
+	}
+	if _, err := f.f.Write(line); err != nil {
+		return err
+	}
+	return f.f.Sync()
+}
+
+// isComplete reports whether the file is empty or ends with a line break.
+func (f *file) isComplete() (bool, error) {
+	info, err := f.f.Stat()
+	if err != nil || info.Size() == 0 {
+		return true, err
+	}
+	last := make([]byte, 1)
+	_, err = f.f.ReadAt(last, info.Size()-1)
+	return last[0] == '\n', err
+}
+
+// has reports whether a regular file has a record of the run with this id.
+func (f *file) has(id string) (bool, error) {
+	if !f.regular {
+		return false, nil
+	}
+	info, err := f.f.Stat()
+	if err != nil {
+		return false, err
+	}
+	want := []byte(`"id":"` + id + `"`)
+	lines := bufio.NewReaderSize(io.NewSectionReader(f.f, 0, info.Size()), 1<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if bytes.Contains(line, want) {
+			return true, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+func (f *file) Close() error {
+	if f.keep {
+		return nil
+	}
+	return f.f.Close()
+}
+
+// stream writes records to a writer that is not a file.
+type stream struct{ w io.Writer }
+
+func (stream) probe(context.Context) error { return nil }
+
+func (s stream) deliver(_ context.Context, e Event) error {
+	line, err := encode(e)
+	if err != nil {
+		return err
+	}
+	_, err = s.w.Write(line)
+	return err
+}
+
+func (stream) Close() error { return nil }

@@ -1,0 +1,285 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// TargetError is an audit log target that cannot be understood.
+type TargetError struct {
+	Target string
+	Reason string
+}
+
+// Error names the target, and the targets that are possible.
+func (e *TargetError) Error() string {
+	return fmt.Sprintf("audit log %q: %s", e.Target, e.Reason)
+}
+
+// WriteError means that a record cannot be written now: the disk is full, or the syslog server does not
+// respond.
+type WriteError struct {
+	Target string
+	Err    error
+}
+
+// Error names the log and the cause.
+func (e *WriteError) Error() string {
+	return fmt.Sprintf("writing the audit log %s: %v", e.Target, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// Options are what a log needs from its caller.
+type Options struct {
+	// Out receives the records if the target is "-".
+	Out io.Writer
+	// Spool is the folder of prepared records if the target is not a file. Open creates it.
+	Spool string
+	// Host is the name of this machine, for syslog.
+	Host string
+	// PID is the process id, for syslog.
+	PID int
+	// Resume is the ID of a run whose process died, if the caller delivers its record. [Log.Resumed]
+	// returns the prepared record, and [Log.Write] replaces it.
+	Resume string
+	// Timeout limits each connection to a syslog server and each write to it. Zero means 5 seconds.
+	Timeout time.Duration
+}
+
+const defaultTimeout = 5 * time.Second
+
+// Log delivers the record of one run. Close it at the end.
+type Log struct {
+	target   string
+	sink     sink
+	prefix   string // of the files of prepared records
+	prepared *prepared
+	resumed  *Event
+	done     bool // the record of this run was delivered
+}
+
+// sink is where records go.
+type sink interface {
+	// probe returns an error if a record cannot be delivered now, as far as that can be known.
+	probe(ctx context.Context) error
+	// deliver writes one record completely, or returns an error.
+	deliver(ctx context.Context, e Event) error
+	io.Closer
+}
+
+// Open opens the log at target: a file, "-" for Options.Out, "syslog" for the local syslog socket, or
+// the URL of a syslog server: syslog+unix:///PATH, syslog+udp://HOST[:PORT], syslog+tcp://HOST[:PORT]
+// or syslog+tls://HOST[:PORT]. It returns a [*TargetError] for another target, a
+// [*WriteError] if a record cannot be written, and another error if the log cannot be opened.
+//
+// Open delivers records of earlier runs that died, and returns their number.
+func Open(ctx context.Context, target string, o Options) (_ *Log, recovered int, err error) {
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	l := &Log{target: target}
+	if l.sink, err = openSink(target, o); err != nil {
+		return nil, 0, fmt.Errorf("opening the audit log %s: %w", target, err)
+	}
+	if l.prefix, err = l.spool(o.Spool); err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("opening the audit log %s: %w", target, err), l.Close())
+	}
+	err = l.sink.probe(ctx)
+	if err == nil {
+		err = l.resume(ctx, o.Resume)
+	}
+	if err == nil {
+		recovered, err = l.recoverAll(ctx)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(&WriteError{target, err}, l.Close())
+	}
+	return l, recovered, nil
+}
+
+func openSink(target string, o Options) (sink, error) {
+	network, address, isURL := parseSyslog(target)
+	switch {
+	case target == "":
+		return nil, &TargetError{target, "want a file, \"-\" or syslog"}
+	case target == "-":
+		return newStream(o.Out)
+	case target == "syslog", network != "":
+		return newSyslog(network, address, o), nil
+	case isURL, strings.HasPrefix(target, "syslog+"), strings.HasPrefix(target, "syslog:"):
+		return nil, &TargetError{target, "want syslog, syslog+unix:///PATH, syslog+udp://HOST[:PORT], syslog+tcp://HOST[:PORT] or syslog+tls://HOST[:PORT]"}
+	}
+	return openFile(target)
+}
+
+// spool returns the path prefix of prepared records: next to a regular file, else in a folder.
+func (l *Log) spool(folder string) (prefix string, err error) {
+	if f, ok := l.sink.(*file); ok && f.regular {
+		return l.target + ".pending-", nil
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	return filepath.Join(folder, "pending-"+targetKey(l.target)+"-"), nil
+}
+
+// Prepare keeps a record on disk that says that the run did not finish, and returns an error if the
+// log cannot be written. Call it before the first tag is written. A second call replaces the record.
+func (l *Log) Prepare(ctx context.Context, e Event) error {
+	e.Data.Recovered = true
+	err := l.sink.probe(ctx)
+	if err == nil && l.prepared == nil {
+		l.prepared, err = prepare(l.prefix + e.ID)
+	}
+	if err == nil {
+		err = l.prepared.store(e)
+	}
+	if err != nil {
+		return &WriteError{l.target, err}
+	}
+	return nil
+}
+
+// Write delivers the final record and removes the prepared one. On an error the prepared record
+// stays, with the content of the final one if it could be written, and the next run delivers it.
+func (l *Log) Write(ctx context.Context, e Event) error {
+	if l.done {
+		return nil
+	}
+	if l.prepared != nil {
+		// The next run delivers this record if the delivery fails.
+		if err := l.prepared.store(e); err != nil {
+			return &WriteError{l.target, err}
+		}
+	}
+	if err := l.sink.deliver(ctx, e); err != nil {
+		return &WriteError{l.target, err}
+	}
+	if l.prepared == nil {
+		return nil
+	}
+	done := l.prepared
+	l.prepared = nil
+	return done.remove()
+}
+
+// Resumed returns the prepared record of the run in Options.Resume. It returns false if that run
+// prepared none: then it has written no tag.
+func (l *Log) Resumed() (Event, bool) {
+	if l.resumed == nil {
+		return Event{}, false
+	}
+	return *l.resumed, true
+}
+
+// resume takes over the prepared record of a run whose process died.
+func (l *Log) resume(ctx context.Context, id string) error {
+	if id == "" {
+		return nil
+	}
+	if _, err := os.Stat(l.prefix + id); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	one, err := adopt(l.prefix + id)
+	if err != nil || one == nil {
+		return err
+	}
+	e, err := one.load()
+	switch {
+	case errors.Is(err, errEmpty):
+		return one.remove()
+	case err != nil:
+		return errors.Join(err, one.release())
+	}
+	if !e.Data.Recovered { // the process died after it knew its result
+		l.done = true
+		return l.deliverPrepared(ctx, one)
+	}
+	l.prepared, l.resumed = one, &e
+	return nil
+}
+
+// Close releases the log. It keeps a prepared record that was not delivered.
+func (l *Log) Close() error {
+	var errs []error
+	if l.prepared != nil {
+		errs = append(errs, l.prepared.release())
+	}
+	if l.sink != nil {
+		errs = append(errs, l.sink.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// recoverAll delivers the prepared records of processes that died.
+func (l *Log) recoverAll(ctx context.Context) (n int, err error) {
+	paths, err := filepath.Glob(escapeGlob(l.prefix) + "*")
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, lockSuffix) {
+			continue
+		}
+		one, err := adopt(path)
+		if err != nil {
+			return n, fmt.Errorf("the record of an earlier run, %s: %w", path, err)
+		}
+		if one == nil {
+			continue // its process is alive, or another one delivered it
+		}
+		if err := l.deliverPrepared(ctx, one); err != nil {
+			return n, errors.Join(fmt.Errorf("the record of an earlier run, %s: %w", path, err), one.release())
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (l *Log) deliverPrepared(ctx context.Context, one *prepared) error {
+	if _, err := one.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	e, err := one.load()
+	if errors.Is(err, errEmpty) { // the process died before it could write a tag
+		return one.remove()
+	}
+	if err != nil {
+		return err
+	}
+	if f, ok := l.sink.(*file); ok {
+		known, err := f.has(e.ID)
+		if err != nil {
+			return err
+		}
+		if known { // the process died after it delivered the record
+			return one.remove()
+		}
+	}
+	if err := l.sink.deliver(ctx, e); err != nil {
+		return err
+	}
+	return one.remove()
+}
+
+// encode returns the record on one line, with a line break. Characters that could control a terminal
+// or a CI log are \u escapes.
+func encode(e Event) ([]byte, error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	return append(report.EscapeJSON(data), '\n'), nil
+}

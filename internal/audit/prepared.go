@@ -1,0 +1,131 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// maxRecord is the maximum size of a record in bytes.
+const maxRecord = 16 << 20
+
+// reserve is the room in bytes that a prepared record reserves for the final one, which has more
+// entries.
+const reserve = 64 << 10
+
+// lockSuffix is the end of the name of a lock file.
+const lockSuffix = ".lock"
+
+// prepared is a record on disk that has not been delivered. The lock belongs to the process that
+// runs, and is free after the process has died.
+type prepared struct {
+	path string
+	f    *os.File
+	lock *flock.Flock
+	end  int64 // of the last record in f
+}
+
+// prepare creates the file of a prepared record.
+func prepare(path string) (*prepared, error) {
+	lock := flock.New(path+lockSuffix, flock.SetPermissions(0o600))
+	if held, err := lock.TryLock(); err != nil || !held {
+		return nil, errors.Join(fmt.Errorf("locking %s", path), err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &prepared{path: path, f: f, lock: lock}, nil
+}
+
+// adopt takes over the record of a process that died. It returns nil if the process is alive, or the
+// record is gone.
+func adopt(path string) (*prepared, error) {
+	lock := flock.New(path+lockSuffix, flock.SetPermissions(0o600))
+	if held, err := lock.TryLock(); err != nil || !held {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(lock.Close(), removeIfExists(path+lockSuffix))
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &prepared{path: path, f: f, lock: lock}, nil
+}
+
+// store appends the record as a line and waits until it is on disk. A reader takes the last complete
+// line. Spaces at the end reserve room, so that the final record fits on a disk that is full by then.
+func (p *prepared) store(e Event) error {
+	line, err := encode(e)
+	if err != nil {
+		return err
+	}
+	data := line
+	if p.end == 0 {
+		data = append(bytes.Clone(line), bytes.Repeat([]byte{' '}, len(line)+reserve)...)
+	}
+	if _, err := p.f.WriteAt(data, p.end); err != nil {
+		return err
+	}
+	p.end += int64(len(line))
+	return p.f.Sync()
+}
+
+// errEmpty means that no record was prepared.
+var errEmpty = errors.New("no record")
+
+// load returns the last record. Its error wraps errEmpty if the file has none.
+func (p *prepared) load() (Event, error) {
+	data, err := io.ReadAll(io.LimitReader(p.f, maxRecord))
+	if err != nil {
+		return Event{}, err
+	}
+	complete := bytes.LastIndexByte(data, '\n')
+	p.end = int64(complete + 1)
+	lines := bytes.Split(data[:max(complete, 0)], []byte{'\n'})
+	last := lines[len(lines)-1]
+	if len(bytes.TrimSpace(last)) == 0 {
+		return Event{}, errEmpty
+	}
+	var e Event
+	if err := json.Unmarshal(last, &e); err != nil || e.Type != Type {
+		return Event{}, errors.Join(errors.New("not a record of imagegate"), err)
+	}
+	return e, nil
+}
+
+// remove removes the record after it was delivered.
+func (p *prepared) remove() error {
+	return errors.Join(os.Remove(p.path), p.release(), removeIfExists(p.path+lockSuffix))
+}
+
+// release ends the use of the record and keeps it.
+func (p *prepared) release() error { return errors.Join(p.f.Close(), p.lock.Close()) }
+
+func removeIfExists(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// targetKey is a name for a target in file names.
+func targetKey(target string) string {
+	sum := sha256.Sum256([]byte(target))
+	return hex.EncodeToString(sum[:8])
+}
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}

@@ -1,0 +1,212 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// maxSyslog is the maximum size of a message in bytes. Servers cut longer ones: the default of
+// rsyslog is 8 KiB.
+const maxSyslog = 8000
+
+// closedWait is how long a probe waits for the end of a connection. The kernel knows it already.
+const closedWait = 5 * time.Millisecond
+
+// The parts of the priority of RFC 5424, section 6.2.1.
+const (
+	facilityAuth = 10 // security and authorization, private
+
+	severityError   = 3
+	severityWarning = 4
+	severityInfo    = 6
+)
+
+// localSockets are the places of the local syslog socket on Linux and macOS.
+var localSockets = []string{"/dev/log", "/var/run/syslog"}
+
+// syslog sends records to a syslog server as RFC 5424 messages. Over TCP and TLS it frames them by
+// their length (RFC 5425, RFC 6587).
+type syslog struct {
+	network, address string // network "" is the local socket
+	host             string
+	pid              int
+	timeout          time.Duration
+	conn             net.Conn
+	framed           bool
+}
+
+// parseSyslog splits the URL of a syslog server. isURL is false for a text without "://". The network
+// is empty for a URL that is not valid.
+func parseSyslog(target string) (network, address string, isURL bool) {
+	scheme, _, isURL := strings.Cut(target, "://")
+	network, isSyslog := strings.CutPrefix(scheme, "syslog+")
+	if !isURL || !isSyslog {
+		return "", "", isURL
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", true
+	}
+	port, isNetwork := map[string]string{"udp": "514", "tcp": "601", "tls": "6514"}[network]
+	switch {
+	case network == "unix" && u.Host == "" && u.Path != "":
+		return network, u.Path, true
+	case isNetwork && u.Hostname() != "" && strings.Trim(u.Path, "/") == "":
+		if u.Port() != "" {
+			port = u.Port()
+		}
+		return network, net.JoinHostPort(u.Hostname(), port), true
+	}
+	return "", "", true
+}
+
+func newSyslog(network, address string, o Options) *syslog {
+	return &syslog{network: network, address: address, host: o.Host, pid: o.PID, timeout: o.Timeout}
+}
+
+// probe connects, or finds out whether the server has closed the connection. UDP has no connection,
+// so a server that does not run is not found.
+func (s *syslog) probe(ctx context.Context) error {
+	if s.conn != nil && s.framed && s.isClosed() {
+		_ = s.conn.Close() // the server closed it
+		s.conn = nil
+	}
+	if s.conn != nil {
+		return nil
+	}
+	return s.connect(ctx)
+}
+
+// isClosed reports whether the server has closed a TCP connection. A syslog server never sends data.
+func (s *syslog) isClosed() bool {
+	if s.conn.SetReadDeadline(time.Now().Add(closedWait)) != nil {
+		return true
+	}
+	_, err := s.conn.Read(make([]byte, 1))
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func (s *syslog) connect(ctx context.Context) (err error) {
+	dialer := &net.Dialer{Timeout: s.timeout}
+	s.framed = false
+	switch s.network {
+	case "":
+		for _, path := range localSockets {
+			if s.conn, err = dialSocket(ctx, dialer, path); err == nil {
+				return nil
+			}
+		}
+		return fmt.Errorf("no local syslog socket at %s: %w", strings.Join(localSockets, " or "), err)
+	case "unix":
+		s.conn, err = dialSocket(ctx, dialer, s.address)
+	case "tls":
+		s.framed = true
+		s.conn, err = (&tls.Dialer{NetDialer: dialer, Config: &tls.Config{MinVersion: tls.VersionTLS12}}).DialContext(ctx, "tcp", s.address)
+	default:
+		s.framed = s.network == "tcp"
+		s.conn, err = dialer.DialContext(ctx, s.network, s.address)
+	}
+	return err
+}
+
+// dialSocket connects to a Unix socket of either type.
+func dialSocket(ctx context.Context, d *net.Dialer, path string) (net.Conn, error) {
+	conn, err := d.DialContext(ctx, "unixgram", path)
+	if err != nil {
+		return d.DialContext(ctx, "unix", path)
+	}
+	return conn, nil
+}
+
+// deliver sends one message. It connects again once if the connection was lost.
+func (s *syslog) deliver(ctx context.Context, e Event) error {
+	if err := s.probe(ctx); err != nil {
+		return err
+	}
+	message, err := s.message(e)
+	if err != nil {
+		return err
+	}
+	if err := s.send(message); err == nil {
+		return nil
+	}
+	_ = s.conn.Close() // sending failed already
+	s.conn = nil
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	return s.send(message)
+}
+
+func (s *syslog) send(message []byte) error {
+	if s.framed {
+		message = append(fmt.Appendf(nil, "%d ", len(message)), message...)
+	}
+	// A deadline bounds a server that does not read.
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
+		return err
+	}
+	n, err := s.conn.Write(message)
+	if err == nil && n < len(message) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// message formats a record as RFC 5424. A record that is too long loses entries of its lists.
+func (s *syslog) message(e Event) ([]byte, error) {
+	severity := severityInfo
+	switch {
+	case e.Data.Error != nil || e.Data.Recovered:
+		severity = severityError
+	case e.Data.Outcome == "denied" || e.Data.Outcome == "overridden":
+		severity = severityWarning
+	}
+	head := fmt.Appendf(nil, "<%d>1 %s %s imagegate %d decision - ", facilityAuth*8+severity,
+		e.Time.UTC().Format("2006-01-02T15:04:05.000000Z"), headerField(s.host), s.pid)
+	for {
+		line, err := encode(e)
+		if err != nil {
+			return nil, err
+		}
+		if len(head)+len(line) <= maxSyslog || !shorten(&e.Data) {
+			return append(head, bytes.TrimSuffix(line, []byte("\n"))...), nil
+		}
+	}
+}
+
+// headerField makes a text valid in the header of a message: printable ASCII without spaces.
+func headerField(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r > ' ' && r < 0x7f {
+			return r
+		}
+		return -1
+	}, text)
+	if text == "" {
+		return "-"
+	}
+	return text[:min(len(text), 255)]
+}
+
+func (s *syslog) Close() error {
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.Close()
+}
+
+// IsRemote reports whether a target of [Open] needs the network.
+func IsRemote(target string) bool {
+	network, _, _ := parseSyslog(target)
+	return network != "" && network != "unix"
+}

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/internal/audit"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/cli/output"
+	"github.com/imagegate/imagegate/internal/formats"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/telemetry"
+	"github.com/imagegate/imagegate/internal/trust"
+)
+
+var detailsFlag = &cli.BoolFlag{Name: "details", EnvVars: []string{"IMAGEGATE_DETAILS"}, Usage: "list everything in the text report: each finding with its rule, and what does not block"}
+
+var (
+	auditFlag   = &cli.StringFlag{Name: "audit-log", EnvVars: []string{"IMAGEGATE_AUDIT_LOG"}, Usage: "append an audit record of the run to `LOG`: a file, - for standard output, syslog, or the URL of a syslog server. If the record cannot be written, no tag is written"}
+	metricsFlag = &cli.StringFlag{Name: "metrics-file", EnvVars: []string{"IMAGEGATE_METRICS_FILE"}, Usage: "write metrics of the run to `FILE`, for Prometheus' textfile collector"}
+)
+
+// newOutput validates the flags for reports and records, and starts the progress display. The caller
+// must defer Finish.
+func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*output.Writer, error) {
+	targets, err := output.ParseTargets(c.StringSlice("output"), formats.Names())
+	if err != nil {
+		return nil, err
+	}
+	if dir := c.String("evidence-dir"); dir != "" {
+		// A later check would be too late: the image would be promoted already.
+		if err := checkEvidenceDir(c, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, exit.Usage(fmt.Errorf("--evidence-dir: %w", err))
+		}
+		if err := output.CheckNewFolder(dir); err != nil {
+			return nil, exit.Usage(fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err))
+		}
+	}
+	t := tool()
+	opts := output.Options{Streams: s, Command: command, Image: image.String(), Targets: targets, Color: c.String(colorFlag.Name),
+		Tool:       report.Tool{Name: t.Name, Version: t.Version, Components: t.Components},
+		Text:       report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)},
+		Structured: c.String(logFlag.Name) == "json"}
+	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f == tempFlag }) {
+		if opts.TempDir, err = tempDir(c); err != nil {
+			return nil, err
+		}
+	}
+	if opts.Records, err = newRecords(c, s, command); err != nil {
+		return nil, err
+	}
+	if opts.Progress, opts.Stop, err = newProgress(c, s); err != nil {
+		return nil, err
+	}
+	return output.New(c.Context, opts)
+}
+
+// newRecords returns the records that the flags and the environment ask for.
+func newRecords(c *cli.Context, s Streams, command string) (r output.Records, err error) {
+	r.Audit, r.Metrics = c.String(auditFlag.Name), c.String(metricsFlag.Name)
+	if command == "promote" {
+		r.Requested = c.Args().Tail()
+	}
+	if r.Audit != "" {
+		if r.Spool, err = auditSpool(c); err != nil {
+			return r, err
+		}
+		name := ""
+		if account, err := user.Current(); err == nil {
+			name = account.Username
+		}
+		r.Host, _ = os.Hostname() // the record only has less detail
+		r.Actor = audit.NewActor(name, r.Host, func(name string) string { return exit.Redact(os.Getenv(name)) })
+	}
+	r.Trace, err = startTrace(c, s, command)
+	return r, err
+}
+
+// auditSpool returns the folder for prepared records.
+func auditSpool(c *cli.Context) (string, error) {
+	if c.Bool("offline") && audit.IsRemote(c.String(auditFlag.Name)) {
+		return "", exit.Usagef("--offline cannot be used with --audit-log %s, which needs the network", c.String(auditFlag.Name))
+	}
+	dir, err := cacheDir(c)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "audit"), nil
+}
+
+// startTrace starts a trace if the environment names a collector. It returns nil if not.
+func startTrace(c *cli.Context, s Streams, command string) (*telemetry.Trace, error) {
+	asked, reason := telemetry.Wanted(os.Getenv)
+	if asked && c.Bool("offline") {
+		reason = "--offline"
+	}
+	if reason != "" {
+		fmt.Fprintf(s.Err, "imagegate: warning: no trace is exported: %s\n", report.Sanitize(reason))
+	}
+	if !asked || reason != "" {
+		return nil, nil
+	}
+	trace, err := telemetry.StartTrace(c.Context, telemetry.TraceOptions{Command: command, Version: tool().Version,
+		TraceParent: os.Getenv("TRACEPARENT"), TraceState: os.Getenv("TRACESTATE"), Redact: exit.Redact})
+	if err != nil {
+		fmt.Fprintf(s.Err, "imagegate: warning: no trace is exported: %s\n", report.Sanitize(exit.Redact(err.Error())))
+		return nil, nil
+	}
+	return trace, nil
+}
+
+// commandLine returns what the verdict takes from the command line.
+func commandLine(c *cli.Context, command string, targets []output.Target) report.CommandLine {
+	line := report.CommandLine{Policies: c.StringSlice("policy"), Platform: c.String("platform")}
+	for _, t := range targets {
+		if t.Format == "json" && t.File != "" {
+			line.Report = t.File
+		}
+	}
+	if command == "promote" {
+		line.Approved = c.Args().Tail()
+		line.Verify = verifyFlags(c)
+	}
+	return line
+}
+
+// verifyFlags returns the arguments of "imagegate verify" for an image that this command line
+// promotes. Capitals stand for values that the command line does not have.
+func verifyFlags(c *cli.Context) []string {
+	var flags []string
+	switch key := c.String("key"); {
+	case c.Bool(keylessFlag.Name):
+		flags = append(flags, "--certificate-identity", "SUBJECT", "--certificate-oidc-issuer", "ISSUER")
+	case trust.IsKMS(key):
+		flags = append(flags, "--key", key)
+	default:
+		public := strings.TrimSuffix(key, ".key") + ".pub"
+		if _, err := os.Stat(public); err != nil {
+			public = "PUBLIC_KEY"
+		}
+		flags = append(flags, "--key", public)
+	}
+	for _, file := range c.StringSlice("policy") {
+		flags = append(flags, "--policy", file)
+	}
+	for _, host := range c.StringSlice(insecureFlag.Name) {
+		flags = append(flags, "--"+insecureFlag.Name, host)
+	}
+	return flags
+}

@@ -1,0 +1,38 @@
+package output
+
+import (
+	"io"
+	"os"
+	"slices"
+
+	"github.com/imagegate/imagegate/internal/observe"
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// textOptions returns the options of a text report on w: the lines are as wide as the terminal, and
+// --color decides about colors.
+func (o *Writer) textOptions(w io.Writer) report.TextOptions {
+	options := o.Text
+	options.Width = observe.Width(w)
+	options.Color, _ = observe.UseColor(o.Color, os.Getenv, observe.IsTerminal(w, os.Getenv)) // an invalid value was refused
+	return options
+}
+
+// lastLines writes the verdict to standard error if no text report shows it on the terminal. After a
+// failure the error follows, which a text report on standard output does not repeat. A mistake on
+// the command line needs no verdict, and structured logs have no room for one.
+func (o *Writer) lastLines() {
+	switch failure := o.Report.Error; {
+	case o.Structured:
+	case failure == nil && o.showsText():
+	case failure != nil && failure.Class == report.ClassUsage:
+	default:
+		_ = o.textOptions(o.Streams.Err).Verdict(o.Streams.Err, o.Report) // standard error may be closed
+	}
+}
+
+// showsText reports whether a text report appears where standard error does.
+func (o *Writer) showsText() bool {
+	onOut := slices.ContainsFunc(o.Targets, func(t Target) bool { return t.Format == "text" && t.File == "" })
+	return onOut && (observe.Width(o.Streams.Out) > 0 || observe.Width(o.Streams.Err) == 0)
+}

@@ -1,0 +1,154 @@
+package output
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/audit"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/telemetry"
+)
+
+// Records are the traces of a run for the people who operate imagegate.
+type Records struct {
+	// Audit is the value of --audit-log. "" means no audit record.
+	Audit string
+	// Spool is the folder for prepared audit records, and Host the name of this machine.
+	Spool, Host string
+	// ID identifies the run in the audit log. New sets it.
+	ID    string
+	Actor audit.Actor
+	// Requested are the tags that the command line names.
+	Requested []string
+	// Metrics is the file for Prometheus' textfile collector. "" means none.
+	Metrics string
+	// Trace is nil if no collector is configured.
+	Trace *telemetry.Trace `json:"-"`
+}
+
+// openRecords opens the audit log, and checks that the metrics can be written.
+func (o *Writer) openRecords(ctx context.Context) error {
+	if file := o.Records.Metrics; file != "" {
+		if err := (Target{File: file}).Check(); err != nil {
+			return exit.Usage(fmt.Errorf("--metrics-file: cannot write %q: %w", file, err))
+		}
+	}
+	if o.Records.Audit == "" {
+		return nil
+	}
+	o.Records.ID = uuid.NewString()
+	log, recovered, err := o.Records.open(ctx, o.Streams, "")
+	if err != nil {
+		return err
+	}
+	o.audit = log
+	if recovered > 0 {
+		fmt.Fprintf(o.Streams.Err, "imagegate: warning: the audit log got the records of %d earlier runs that were killed\n", recovered)
+	}
+	return nil
+}
+
+// resumeRecord opens the audit log for a run whose process died.
+func (o *Writer) resumeRecord(ctx context.Context) (err error) {
+	if o.Records.Audit != "" {
+		o.audit, _, err = o.Records.open(context.WithoutCancel(ctx), o.Streams, o.Records.ID)
+	}
+	return err
+}
+
+// open opens the audit log. A log that cannot be opened is a usage error. A full disk or a syslog
+// server that does not respond is not: the command may succeed later.
+func (r Records) open(ctx context.Context, s Streams, resume string) (*audit.Log, int, error) {
+	log, recovered, err := audit.Open(ctx, r.Audit, audit.Options{Out: s.Out, Spool: r.Spool, Host: r.Host, Resume: resume})
+	var later *audit.WriteError
+	switch {
+	case err == nil:
+		return log, recovered, nil
+	case errors.As(err, &later):
+		return nil, 0, err
+	}
+	return nil, 0, exit.Usage(fmt.Errorf("--audit-log: %w", err))
+}
+
+// event returns the audit record of the run.
+func (o *Writer) event(r report.Report, code int) audit.Event {
+	return audit.NewEvent(r, audit.Process{ID: o.Records.ID, ExitCode: code, Actor: o.Records.Actor, Requested: o.Records.Requested})
+}
+
+// diedCode is the exit code in the record of a run that left none.
+const diedCode = -1
+
+// prepareRecord keeps a record on disk for the case that this process dies.
+func (o *Writer) prepareRecord(ctx context.Context) error {
+	if o.audit == nil {
+		return nil
+	}
+	r := o.Report
+	r.Finished = time.Now().UTC()
+	r.Error = &report.Error{Class: report.ClassOther, Message: "the process died while it wrote the tags, so any of the requested tags may be written"}
+	return o.audit.Prepare(ctx, o.event(r, diedCode))
+}
+
+// writeRecord delivers the audit record. An interrupt does not stop it.
+func (o *Writer) writeRecord(ctx context.Context, code int) error {
+	if o.audit == nil {
+		return nil
+	}
+	e := o.event(o.Report, code)
+	if prepared, ok := o.audit.Resumed(); ok { // it knows the decision, which this process does not
+		prepared.Time, prepared.Data.ExitCode = e.Time, code
+		prepared.Data.DurationSeconds, prepared.Data.Error, prepared.Data.Why = e.Data.DurationSeconds, e.Data.Error, e.Data.Why
+		e = prepared
+	}
+	return errors.Join(o.audit.Write(context.WithoutCancel(ctx), e), o.audit.Close())
+}
+
+// exportTelemetry writes the metrics and ends the trace. An error is a warning, because neither must
+// change the result of a run.
+func (o *Writer) exportTelemetry(ctx context.Context, code int) {
+	if file := o.Records.Metrics; file != "" {
+		var buf bytes.Buffer
+		err := telemetry.Metrics(&buf, o.Report, code)
+		if err == nil {
+			err = disk.WriteBytes(file, 0o644, buf.Bytes())
+		}
+		o.warn("the metrics are not written", err)
+	}
+	if trace := o.Records.Trace; trace != nil {
+		o.warn("the trace is not exported", trace.End(ctx, o.Report, code))
+	}
+}
+
+func (o *Writer) warn(what string, err error) {
+	if err != nil {
+		fmt.Fprintf(o.Streams.Err, "imagegate: warning: %s: %s\n", what, report.Sanitize(exit.Redact(err.Error())))
+	}
+}
+
+// traced also reports each step to the trace.
+type traced struct {
+	gate.Progress
+	trace *telemetry.Trace
+}
+
+func (t traced) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
+	ctx, end := t.trace.Start(ctx, step)
+	ctx, done := t.Progress.Start(ctx, step)
+	return ctx, func(err error) {
+		done(err)
+		end(err)
+	}
+}
+
+func (t traced) Bytes(step gate.Step, blob string, done, total int64) {
+	t.trace.Bytes(step, blob, done, total)
+	t.Progress.Bytes(step, blob, done, total)
+}

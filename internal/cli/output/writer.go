@@ -1,0 +1,245 @@
+package output
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/audit"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/formats"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/run"
+	"github.com/imagegate/imagegate/internal/supervise"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// Streams are the standard streams of a process.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+	// Child connects this process to its parent. It is nil in a process without a parent.
+	Child *supervise.Child
+}
+
+// Options are what the command line says about the output of a command.
+type Options struct {
+	Streams Streams
+	// Command is the name of the command, and Image the reference as the user wrote it.
+	Command, Image string
+	Tool           report.Tool
+	// Targets are the reports to write.
+	Targets []Target
+	// Text configures the text report. Color is the value of --color.
+	Text  report.TextOptions
+	Color string
+	// Structured: standard error has one JSON object per line.
+	Structured bool
+	// Progress is the display, and Stop ends it.
+	Progress gate.Progress
+	Stop     func()
+	// TempDir is the folder that must be cleaned up after a crash. "" means none.
+	TempDir string
+	Records Records
+}
+
+// Writer collects the report of one command. It writes the report at the end, even after an error
+// or a panic.
+type Writer struct {
+	// Report is filled in by the command.
+	Report report.Report
+	// Options were passed to New. Progress also feeds the trace.
+	Options
+
+	sboms   []formats.SBOM // nil until the image is cataloged
+	tagging bool           // set before the first tag is written
+	killed  bool           // the process that did the work is gone, and its state is unknown
+	failed  []error        // the errors of Targets, after the first attempt
+	audit   *audit.Log     // nil without an audit log
+}
+
+// New checks that every report and record can be written. That must be known early, because they
+// are written after the tag. The caller must defer Finish.
+func New(ctx context.Context, opts Options) (*Writer, error) {
+	for _, t := range opts.Targets {
+		if err := t.CheckDocument(opts.Command); err != nil {
+			return nil, err
+		}
+		if err := t.Check(); err != nil {
+			return nil, exit.Usage(fmt.Errorf("--output: cannot write the report to %q: %w", t.File, err))
+		}
+	}
+	o := &Writer{Options: opts}
+	o.Report.Tool, o.Report.Command, o.Report.Started = opts.Tool, opts.Command, time.Now().UTC()
+	o.Report.Input.Image.Reference = opts.Image
+	if err := o.openRecords(ctx); err != nil {
+		return nil, err
+	}
+	if opts.Records.Trace != nil {
+		o.Progress = traced{opts.Progress, opts.Records.Trace}
+	}
+	o.Progress = watched{o.Progress, opts.Streams.Child}
+	o.Tell()
+	return o, nil
+}
+
+// Policies puts the policies into the report.
+func (o *Writer) Policies(set policy.Set) {
+	o.Report.Policy = run.Policy(set)
+	o.Tell()
+}
+
+// redactCautions removes secrets from the warnings of the report, because they may quote external
+// text.
+func (o *Writer) redactCautions() {
+	for i, c := range o.Report.Cautions {
+		o.Report.Cautions[i] = exit.Redact(c)
+	}
+}
+
+// Finish ends the command and writes the reports and records. *err is the result of the command.
+// Finish must be deferred directly, because it recovers a panic: so a panic leaves a report, too.
+func (o *Writer) Finish(ctx context.Context, err *error) {
+	if p := recover(); p != nil {
+		*err = exit.Panic(p)
+	}
+	*err = o.end(ctx, *err)
+	o.lastLines()
+}
+
+// end stops the progress display, prints the warnings and writes every report and record. It returns
+// the error of the command. A report that cannot be written is an error, too, because a pipeline could
+// otherwise read an older report as the new one.
+func (o *Writer) end(ctx context.Context, err error) error {
+	o.Stop()
+	o.redactCautions()
+	o.Report.Finished = time.Now().UTC()
+	if ctx.Err() != nil && err != nil && !errors.Is(err, exit.ErrDenied) {
+		err = &exit.Stopped{Err: err, Undone: o.stopped()}
+	}
+	for _, c := range o.Report.Cautions {
+		fmt.Fprintln(o.Streams.Err, "imagegate: warning: "+report.Sanitize(c))
+	}
+	if v := exit.Classify(ctx, err); v.Code != exit.OK && v.Code != exit.Denial {
+		o.Report.Error = exit.ReportError(v, err)
+	}
+	if lost := o.writeReports(); lost != nil {
+		err = o.unwritten(ctx, err, lost)
+	}
+	if lost := o.writeRecord(ctx, exit.Classify(ctx, err).Code); lost != nil {
+		err = o.unwritten(ctx, err, lost)
+	}
+	o.tellWritten()
+	o.exportTelemetry(ctx, exit.Classify(ctx, err).Code)
+	return err
+}
+
+// writeReports writes the reports and returns the errors of those that could not be written.
+func (o *Writer) writeReports() error {
+	o.failed = make([]error, len(o.Targets))
+	for i, t := range o.Targets {
+		if err := o.writeTarget(t); err != nil {
+			o.failed[i] = fmt.Errorf("writing the report: %w", err)
+		}
+	}
+	return errors.Join(o.failed...)
+}
+
+// unwritten returns the error of the command after a report or the audit record was lost. If the
+// command succeeded, the other reports are written again, because they must say what is missing.
+func (o *Writer) unwritten(ctx context.Context, err, lost error) error {
+	if err != nil {
+		return errors.Join(lost, err)
+	}
+	unwritten := &run.UnwrittenError{Promoted: o.isPromoted(), Err: lost}
+	o.Report.Error = exit.ReportError(exit.Classify(ctx, unwritten), unwritten)
+	for i, t := range o.Targets {
+		if o.failed[i] == nil && !t.once() {
+			if werr := o.writeTarget(t); werr != nil {
+				unwritten.Err = errors.Join(unwritten.Err, werr)
+			}
+		}
+	}
+	return unwritten
+}
+
+// stopped returns what an interrupted command left undone. Once the first tag is being written, it
+// makes no claim: the registry may have received the request.
+func (o *Writer) stopped() string {
+	switch {
+	case o.Report.Command != "promote" || o.killed:
+		return ""
+	case o.tagging || o.isPromoted():
+		return "tags may have been written, each on a complete, verified image"
+	}
+	return "nothing was promoted"
+}
+
+func (o *Writer) isPromoted() bool {
+	return slices.ContainsFunc(o.Report.Destinations, func(d report.Destination) bool {
+		return d.State == report.Promoted || d.State == report.AlreadyPromoted
+	})
+}
+
+// writeTarget writes one report. If the format cannot express the result, no report is written.
+// writeTarget then removes the file of an earlier run, which could be mistaken for a new report.
+func (o *Writer) writeTarget(t Target) error {
+	format, _ := formats.ByName(t.Format)
+	if format.Document != nil {
+		return o.writeDocuments(t, format)
+	}
+	if err := format.Check(o.Report); err != nil {
+		fmt.Fprintf(o.Streams.Err, "imagegate: warning: the %s report is not written: %v\n", t.Format, err)
+		return t.Remove()
+	}
+	write := format.Write
+	if o.Report.Error != nil && t.File == "" && format.AfterError != nil {
+		write = format.AfterError
+	}
+	options := o.Text
+	if t.File == "" {
+		options = o.textOptions(o.Streams.Out)
+	}
+	var buf bytes.Buffer
+	if err := write(&buf, o.Report, formats.Options{Text: options}); err != nil {
+		return err
+	}
+	return t.Put(o.Streams.Out, buf.Bytes())
+}
+
+// BeforeTag writes the reports to files, and prepares the audit record, before the first tag is
+// written. So a full disk is detected before anything is approved, and a killed process leaves no
+// older report and no tag without a record.
+func (o *Writer) BeforeTag(ctx context.Context) error {
+	err := o.rehearse()
+	if err == nil {
+		err = o.prepareRecord(ctx)
+	}
+	o.tagging = err == nil
+	return err
+}
+
+// rehearse writes the reports to files, as the reports of a run that has not ended.
+func (o *Writer) rehearse() error {
+	o.redactCautions()
+	finished := *o
+	finished.Streams.Err = io.Discard // the report at the end warns again
+	finished.Report.Finished = time.Now().UTC()
+	finished.Report.Error = &report.Error{Class: report.ClassOther, Retryable: true,
+		Message: "the run has not ended, and no tag has been written yet"}
+	for _, t := range o.Targets {
+		if t.once() {
+			continue
+		}
+		if err := finished.writeTarget(t); err != nil {
+			return fmt.Errorf("writing the report before the first tag: %w", err)
+		}
+	}
+	return nil
+}

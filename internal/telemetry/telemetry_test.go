@@ -1,0 +1,193 @@
+package telemetry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	spans "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+	"github.com/imagegate/imagegate/policy/evidence"
+)
+
+const hostile = "registry.example/\x1b[31m::set-output::\u202e\n\"app"
+
+// receiver is an OTLP collector that keeps the spans.
+type receiver struct {
+	mu    sync.Mutex
+	spans []*spans.Span
+	raw   bytes.Buffer
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	body := io.Reader(req.Body)
+	if req.Header.Get("Content-Encoding") == "gzip" {
+		body, _ = gzip.NewReader(req.Body)
+	}
+	data, err := io.ReadAll(body)
+	var in collector.ExportTraceServiceRequest
+	if err != nil || req.URL.Path != "/v1/traces" || proto.Unmarshal(data, &in) != nil {
+		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
+	r.raw.Write(data)
+	for _, resource := range in.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			r.spans = append(r.spans, scope.GetSpans()...)
+		}
+	}
+}
+
+func (r *receiver) span(t *testing.T, name string) *spans.Span {
+	t.Helper()
+	for _, s := range r.spans {
+		if s.GetName() == name {
+			return s
+		}
+	}
+	t.Fatalf("no span %q", name)
+	return nil
+}
+
+func start(t *testing.T, url string) *Trace {
+	t.Helper()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+	tr, err := StartTrace(t.Context(), TraceOptions{Command: "promote", Version: "v1",
+		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		Redact:      func(s string) string { return strings.ReplaceAll(s, "canary", "***") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+func result() report.Report {
+	began := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	return report.Report{Command: "promote", Started: began, Finished: began.Add(2 * time.Second),
+		Input:    evidence.Input{Image: evidence.Image{Reference: hostile, Digest: "sha256:aa"}},
+		Decision: &policy.Decision{Violations: []policy.Violation{{Kind: policy.KindImage, Rule: "r", Message: "runs as root"}}}}
+}
+
+// TestTraceHasTheParentOfTheJob checks the spans that a collector receives: their parents, bytes,
+// errors and texts.
+func TestTraceHasTheParentOfTheJob(t *testing.T) {
+	var got receiver
+	server := httptest.NewServer(&got)
+	defer server.Close()
+	tr := start(t, server.URL)
+	pull := gate.Step{Image: hostile, Stage: gate.Pull, Subject: "linux/amd64"}
+	ctx, done := tr.Start(t.Context(), pull)
+	tr.Bytes(pull, "sha256:a", 10, 100)
+	tr.Bytes(pull, "sha256:a", 100, 100)
+	tr.Bytes(pull, "sha256:b", 5, 5)
+	_, inner := tr.Start(ctx, gate.Step{Image: hostile, Stage: gate.Catalog, Subject: hostile})
+	inner(errors.New("the password canary was refused"))
+	done(nil)
+	if err := tr.End(t.Context(), result(), 2); err != nil {
+		t.Fatal(err)
+	}
+	root, outer, nested := got.span(t, "imagegate promote"), got.span(t, string(gate.Pull)), got.span(t, string(gate.Catalog))
+	if id := root.GetParentSpanId(); string(id) != "\xb7\xad\x6b\x71\x69\x20\x33\x31" || root.GetTraceId()[0] != 0x0a {
+		t.Errorf("the root has parent %x in trace %x", id, root.GetTraceId())
+	}
+	if !bytes.Equal(outer.GetParentSpanId(), root.GetSpanId()) || !bytes.Equal(nested.GetParentSpanId(), outer.GetSpanId()) {
+		t.Error("the steps are not nested")
+	}
+	read := int64(0)
+	for _, a := range outer.GetAttributes() {
+		if a.GetKey() == "imagegate.bytes" {
+			read = a.GetValue().GetIntValue()
+		}
+	}
+	if read != 105 {
+		t.Errorf("%d bytes", read)
+	}
+	if nested.GetStatus().GetCode() != spans.Status_STATUS_CODE_ERROR || root.GetStatus().GetCode() == spans.Status_STATUS_CODE_ERROR {
+		t.Errorf("status %v of the step, %v of a denial", nested.GetStatus(), root.GetStatus())
+	}
+	for _, bad := range []string{"canary", "\x1b[31m", "\u202e"} {
+		if bytes.Contains(got.raw.Bytes(), []byte(bad)) {
+			t.Errorf("the spans contain %q", bad)
+		}
+	}
+}
+
+// TestDeadCollectorCostsLittle checks a collector that refuses, and one that never answers.
+func TestDeadCollectorCostsLittle(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() // it accepts connections in its backlog, and nothing reads from them
+	for name, url := range map[string]string{"refuses": "http://127.0.0.1:1", "hangs": "http://" + l.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			tr := start(t, url)
+			_, done := tr.Start(t.Context(), gate.Step{Stage: gate.Pull})
+			done(nil)
+			canceled, cancel := context.WithCancel(t.Context())
+			cancel()
+			began := time.Now()
+			if err := tr.End(canceled, result(), 2); err == nil {
+				t.Error("no error for a dead collector")
+			}
+			if took := time.Since(began); took > MaxWait+time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+func TestMetricsAreValid(t *testing.T) {
+	passed := result()
+	passed.Decision = &policy.Decision{Passed: true, Until: passed.Finished.Add(time.Hour)}
+	passed.Input.Database.Built = passed.Started
+	failed := report.Report{Error: &report.Error{Class: report.ClassRegistry, Message: "503"}}
+	for name, c := range map[string]struct {
+		report   report.Report
+		success  float64
+		passed   float64
+		problems int
+	}{
+		"denied": {result(), 1, 0, 4}, "passed": {passed, 1, 1, 4}, "failed": {failed, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := Metrics(&out, c.report, 0); err != nil {
+				t.Fatal(err)
+			}
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			families, err := parser.TextToMetricFamilies(bytes.NewReader(out.Bytes()))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			value := func(name string) float64 { return families[name].GetMetric()[0].GetGauge().GetValue() }
+			if value("imagegate_run_success") != c.success || value("imagegate_passed") != c.passed {
+				t.Errorf("success %v, passed %v", value("imagegate_run_success"), value("imagegate_passed"))
+			}
+			if got := len(families["imagegate_problems"].GetMetric()); got != c.problems {
+				t.Errorf("%d counts of problems, want %d", got, c.problems)
+			}
+			if strings.ContainsAny(out.String(), "\x1b\u202e") {
+				t.Errorf("unprintable text: %q", &out)
+			}
+		})
+	}
+}

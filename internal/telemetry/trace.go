@@ -1,0 +1,173 @@
+// Package telemetry exports what a run did: traces over OTLP, and metrics for Prometheus' textfile
+// collector.
+//
+// Telemetry never changes the result of a run. A collector that does not answer costs at most
+// [MaxWait].
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/report"
+)
+
+// MaxWait limits how long a run waits in total for a collector.
+const MaxWait = 5 * time.Second
+
+// exportTimeout limits one request to the collector.
+const exportTimeout = 2 * time.Second
+
+// maxAttribute is the maximum length of a text attribute in characters.
+const maxAttribute = 500
+
+// TraceOptions configure a trace.
+type TraceOptions struct {
+	// Command is the name of the root span, such as "promote".
+	Command string
+	// Version is the version of this program.
+	Version string
+	// TraceParent and TraceState are the W3C trace context of the caller: the environment variables
+	// TRACEPARENT and TRACESTATE of a CI job. An invalid one is ignored.
+	TraceParent, TraceState string
+	// Redact removes secrets from the text of an error. Required.
+	Redact func(string) string
+	// Exporter replaces the exporter to the collector, for tests.
+	Exporter sdktrace.SpanExporter
+}
+
+// Trace is the trace of one run: a root span, and a span for each step. It is a [gate.Progress].
+type Trace struct {
+	provider *sdktrace.TracerProvider
+	tracer   trace.Tracer
+	root     trace.Span
+	parent   context.Context //nolint:containedctx // the span that steps without a span in their context belong to
+	redact   func(string) string
+
+	mu    sync.Mutex
+	moved map[gate.Step]map[string]int64 // bytes by blob
+	lost  error                          // the first error of an export in the background
+}
+
+// StartTrace starts a trace. The exporter reads the standard variables, such as
+// OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES. The caller
+// must call End once.
+func StartTrace(ctx context.Context, o TraceOptions) (*Trace, error) {
+	exporter := o.Exporter
+	if exporter == nil {
+		var err error
+		// Without retries: a collector that is down must not delay the run.
+		exporter, err = otlptracehttp.New(ctx, otlptracehttp.WithTimeout(exportTimeout), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
+		if err != nil {
+			return nil, err
+		}
+	}
+	about, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", "imagegate"), attribute.String("service.version", o.Version)),
+		resource.WithFromEnv())
+	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
+		return nil, err
+	}
+	t := &Trace{redact: o.Redact, moved: map[gate.Step]map[string]int64{}}
+	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(about),
+		sdktrace.WithRawSpanLimits(sdktrace.SpanLimits{AttributeValueLengthLimit: maxAttribute, AttributeCountLimit: 64,
+			EventCountLimit: 64, LinkCountLimit: 8, AttributePerEventCountLimit: 16, AttributePerLinkCountLimit: 16}),
+		sdktrace.WithBatcher(exporter, sdktrace.WithExportTimeout(exportTimeout)))
+	// The library reports failed exports only here, and by default prints them.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(t.lose))
+	t.tracer = t.provider.Tracer("github.com/imagegate/imagegate")
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": o.TraceParent, "tracestate": o.TraceState})
+	t.parent, t.root = t.tracer.Start(ctx, "imagegate "+o.Command)
+	return t, nil
+}
+
+// Start starts the span of a step. It is a child of the span in ctx, or of the root span.
+func (t *Trace) Start(ctx context.Context, s gate.Step) (context.Context, func(error)) {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = trace.ContextWithSpan(ctx, t.root)
+	}
+	name := string(s.Stage)
+	ctx, span := t.tracer.Start(ctx, name, trace.WithAttributes(
+		attribute.String("imagegate.image", report.Sanitize(s.Image)),
+		attribute.String("imagegate.stage", name),
+		attribute.String("imagegate.subject", report.Sanitize(s.Subject))))
+	return ctx, func(err error) {
+		if n := t.taken(s); n > 0 {
+			span.SetAttributes(attribute.Int64("imagegate.bytes", n))
+		}
+		if err != nil {
+			span.SetStatus(codes.Error, report.Sanitize(t.redact(err.Error())))
+		}
+		span.End()
+	}
+}
+
+// Bytes counts bytes for the span of the image's stage that ends next.
+func (t *Trace) Bytes(s gate.Step, blob string, done, _ int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := stageOf(s)
+	if t.moved[key] == nil {
+		t.moved[key] = map[string]int64{}
+	}
+	t.moved[key][blob] = done
+}
+
+// taken returns the bytes of a stage since the last call.
+func (t *Trace) taken(s gate.Step) (n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := stageOf(s)
+	for _, done := range t.moved[key] {
+		n += done
+	}
+	delete(t.moved, key)
+	return n
+}
+
+func stageOf(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.Stage} }
+
+// End ends the root span with the result of the run, and exports what is left. It waits at most
+// [MaxWait], also if ctx is canceled. The error is a reason to warn, never to fail.
+func (t *Trace) End(ctx context.Context, r report.Report, exitCode int) error {
+	v := r.Verdict()
+	t.root.SetAttributes(
+		attribute.String("imagegate.outcome", v.Outcome.String()),
+		attribute.Int("process.exit.code", exitCode),
+		attribute.String("imagegate.image", report.Sanitize(r.Input.Image.Reference)),
+		attribute.String("imagegate.digest", report.Sanitize(r.Input.Image.Digest)),
+		attribute.String("imagegate.policy.digest", r.Policy.Digest),
+		attribute.String("imagegate.database.digest", r.Input.Database.Digest),
+		attribute.Int("imagegate.problems.blocking", v.Counts.Blocking),
+		attribute.Int("imagegate.problems.warnings", v.Counts.Warnings),
+		attribute.Int("imagegate.problems.excepted", v.Counts.Excepted))
+	if v.Outcome.IsFailure() {
+		t.root.SetStatus(codes.Error, v.Why)
+	}
+	t.root.End()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), MaxWait)
+	defer cancel()
+	err := t.provider.Shutdown(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(t.lost, err)
+}
+
+func (t *Trace) lose(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lost = cmp.Or(t.lost, err)
+}
